@@ -1,0 +1,1 @@
+"""Artifacts: tarballs and folders, read into trees and written from them."""

@@ -1,0 +1,144 @@
+"""Which format an artifact has, told by its content, and one door to read and write each."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from bundle_fix.artifacts.compression import Compressor, compression_for, compression_of
+from bundle_fix.artifacts.directory import read_directory, write_directory
+from bundle_fix.artifacts.output import commit_directory, pending_directory, pending_file
+from bundle_fix.artifacts.tar import read_tar, write_tar
+from bundle_fix.content import PathContent
+from bundle_fix.elf.image import MAGIC
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import File, Stamp, Tree
+
+DIRECTORY = "dir"
+ELF = "elf"
+TAR = "tar"
+WHEEL = "wheel"
+SUFFIXES = (".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tgz", ".txz", ".tzst", ".tar")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact that is open: its tree can be read until the context ends.
+
+    ``format`` is ``dir``, ``elf`` or ``tar`` with its compression's suffix (``tar.gz``).
+    """
+
+    path: Path
+    format: str
+    tree: Tree
+
+
+@contextmanager
+def open_artifact(path: Path) -> Iterator[Artifact]:
+    """Open the artifact at ``path``: a folder, a tarball or a single ELF file.
+
+    Raises:
+        BundleFixError: there is none, or it cannot be read.
+    """
+    kind = format_of(path)
+    if kind == DIRECTORY:
+        yield Artifact(path, kind, read_directory(path))
+    elif kind == ELF:
+        status = path.stat()
+        stamp = Stamp(status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime)
+        file = File(PathContent(path.resolve(), status.st_size), stamp)
+        yield Artifact(path, kind, Tree({path.name: file}))
+    else:
+        with read_tar(path) as tree:
+            yield Artifact(path, kind, tree)
+
+
+def format_of(path: Path) -> str:
+    """The format of the artifact at ``path``, by its content.
+
+    Raises:
+        BundleFixError: there is nothing, or it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return DIRECTORY
+        if not path.exists():
+            raise BundleFixError("there is no such file or folder", where=str(path))
+        if not path.is_file():
+            raise BundleFixError("it is neither a file nor a folder", where=str(path))
+        with path.open("rb") as file:
+            start = file.read(4)
+        compression = compression_of(path)
+    except OSError as error:
+        raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error
+    if start == MAGIC:
+        return ELF
+    if start.startswith(b"PK"):
+        raise BundleFixError("zip archives and wheels cannot be read yet", where=str(path))
+    return TAR + (compression.suffix if compression else "")
+
+
+def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree], bool]) -> bool:
+    """Write ``tree`` to ``target``, which appears only when ``approve`` likes what was written.
+
+    Args:
+        tree: what to write.
+        kind: the format, as in `Artifact`.
+        target: the final name.
+        approve: is given the tree of the written artifact, read back from the disk.
+
+    Returns:
+        What ``approve`` said; where it said no, nothing is left.
+
+    Raises:
+        BundleFixError: it cannot be written.
+    """
+    if kind == DIRECTORY:
+        with pending_directory(target) as folder:
+            write_directory(tree, folder)
+            approved = approve(read_directory(folder))
+            if approved:
+                commit_directory(folder, target)
+        return approved
+    with pending_file(target) as pending:
+        write_tar(tree, pending.file, _compressor(kind))
+        pending.file.flush()
+        with read_tar(pending.path) as written:
+            approved = approve(written)
+        if approved:
+            pending.commit()
+    return approved
+
+
+def copy_artifact(artifact: Artifact, target: Path) -> None:
+    """Make ``target`` a copy of an artifact; a file's is the same byte for byte."""
+    if artifact.format == DIRECTORY:
+        write_artifact(artifact.tree, DIRECTORY, target, lambda _: True)
+        return
+    with artifact.path.open("rb") as original, pending_file(target) as pending:
+        shutil.copyfileobj(original, pending.file, 1 << 20)
+        pending.commit()
+
+
+def _compressor(kind: str) -> Compressor:
+    compression = compression_for(kind.removeprefix(TAR))
+    if compression is None or compression.writer is None:
+        return _as_it_is
+    return compression.writer
+
+
+@contextmanager
+def _as_it_is(file: IO[bytes]) -> Iterator[IO[bytes]]:
+    yield file
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """An artifact's file name as stem and suffix: ``pack.tar.gz`` is ``pack`` and ``.tar.gz``."""
+    for suffix in SUFFIXES:
+        if name.endswith(suffix) and name != suffix:
+            return name[: -len(suffix)], suffix
+    return name, ""

@@ -1,0 +1,148 @@
+"""Outputs appear whole or not at all: written without a name, flushed, then named.
+
+A file is written into an unnamed inode (open(2), O_TMPFILE) of the folder it will stand in, so
+that not even a kill leaves anything behind; where the file system has none, under a hidden name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from bundle_fix.errors import BundleFixError
+
+NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
+"""What open(2) says where a file system or an old kernel knows no O_TMPFILE."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingFile:
+    """A file that is being written; ``path`` reads it back before it has its name."""
+
+    file: IO[bytes]
+    path: Path
+    target: Path
+    named: bool
+
+    def commit(self) -> None:
+        """Flush the file to the disk and give it its name, in the place of any file there."""
+        self.file.flush()
+        _keep_mode(self.file.fileno(), self.target)
+        os.fsync(self.file.fileno())
+        hidden = self.path if self.named else _link(self.file.fileno(), self.target)
+        hidden.replace(self.target)
+        _sync_folder(self.target.parent)
+
+
+@contextmanager
+def pending_file(target: Path) -> Iterator[PendingFile]:
+    """A new file that becomes ``target`` by `PendingFile.commit`, or vanishes.
+
+    Raises:
+        BundleFixError: the folder cannot be written to, or there is no space.
+    """
+    with _told(target):
+        try:
+            fd = os.open(target.parent, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+            path, named = Path(f"/proc/self/fd/{fd}"), False
+            if not path.exists():
+                os.close(fd)
+                fd, path = _named(target)
+                named = True
+        except OSError as error:
+            if error.errno not in NO_UNNAMED_FILES or not target.parent.is_dir():
+                raise
+            fd, path = _named(target)
+            named = True
+        try:
+            with os.fdopen(fd, "w+b") as file:
+                yield PendingFile(file, path, target, named)
+        finally:
+            if named:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def pending_directory(target: Path) -> Iterator[Path]:
+    """An empty folder beside ``target`` that `commit_directory` renames to it, or that vanishes."""
+    with _told(target):
+        if target.exists() and not target.is_dir():
+            raise BundleFixError("a file is there already", where=str(target))
+        if target.is_dir() and any(target.iterdir()):
+            raise BundleFixError(
+                "the folder is there already and is not empty",
+                where=str(target),
+                hint="-o names another",
+            )
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def commit_directory(folder: Path, target: Path) -> None:
+    """Rename ``folder``, whose files are on the disk, to ``target``."""
+    folder.chmod(0o755)
+    folder.replace(target)
+    _sync_folder(target.parent)
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BundleFixError(
+            f"cannot write it: {error.strerror or error}", where=str(target)
+        ) from error
+
+
+def _named(target: Path) -> tuple[int, Path]:
+    path = hidden_name(target)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), path
+
+
+def hidden_name(target: Path) -> Path:
+    """A name beside ``target`` that nothing has."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+
+
+def _link(fd: int, target: Path) -> Path:
+    """Give an unnamed file a hidden name: linkat(2) makes no name that is taken."""
+    hidden = hidden_name(target)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # Only with a folder does Python call linkat, which alone follows /proc/self/fd.
+        os.link(f"/proc/self/fd/{fd}", hidden.name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
+    return hidden
+
+
+def _keep_mode(fd: int, target: Path) -> None:
+    """A file that replaces another keeps its mode, and its owner where the user may set it."""
+    try:
+        status = target.stat()
+    except OSError:
+        return
+    os.fchmod(fd, stat.S_IMODE(status.st_mode))
+    with suppress(PermissionError):
+        os.fchown(fd, status.st_uid, status.st_gid)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,84 @@
+"""A bundle: a tree with the images of its ELF files, indexed by path and by name."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import Tree, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A tree, and what its ELF files say.
+
+    ``images`` has every ELF file by its path; ``named`` has, for every name in the last part of a
+    path that leads to a shared object (directly or by links), the files it leads to.
+    """
+
+    tree: Tree
+    images: Mapping[str, Image]
+    named: Mapping[str, tuple[str, ...]]
+
+    def programs(self) -> list[str]:
+        """The paths of all programs, in the tree's order."""
+        return [path for path, image in self.images.items() if image.is_program]
+
+    def libraries(self) -> list[str]:
+        """The paths of all shared libraries, in the tree's order."""
+        return [path for path, image in self.images.items() if image.is_library]
+
+    def providers(self, name: str, like: Image) -> tuple[str, ...]:
+        """The files that could satisfy ``name`` for ``like``: named so, or with that soname."""
+        return tuple(
+            path
+            for path in self.named.get(name, ())
+            if self.images[path].architecture == like.architecture
+        )
+
+
+def read_bundle(tree: Tree, where: str) -> Bundle:
+    """Read the image of every ELF file in ``tree``.
+
+    Args:
+        tree: its contents must be open.
+        where: the artifact's name, for messages.
+
+    Raises:
+        BundleFixError: an ELF file in it is damaged or cannot be read.
+    """
+    images = {}
+    for path, file in tree.files():
+        if file.content.size < 4:
+            continue
+        with file.content.open() as reader:
+            if not is_elf(reader):
+                continue
+            try:
+                images[path] = read_image(reader)
+            except DamagedElfError as error:
+                place = f"{where}: {path}" if path != posixpath.basename(where) else where
+                raise BundleFixError(
+                    f"the ELF file is damaged: {error.message}",
+                    where=place,
+                    hint="replace it by a sound copy",
+                ) from error
+    return make_bundle(tree, images)
+
+
+def make_bundle(tree: Tree, images: Mapping[str, Image]) -> Bundle:
+    """A bundle of a tree and images that are known already."""
+    named: dict[str, dict[str, None]] = {}
+    for path, image in images.items():
+        if image.is_library:
+            named.setdefault(posixpath.basename(path), {})[path] = None
+            if image.soname:
+                named.setdefault(posixpath.basename(image.soname), {})[path] = None
+    for path, _ in tree.links():
+        target = walk(tree, path)
+        if isinstance(target, str) and target in images and images[target].is_library:
+            named.setdefault(posixpath.basename(path), {})[target] = None
+    return Bundle(tree, images, {name: tuple(paths) for name, paths in named.items()})

@@ -1,0 +1,1 @@
+"""The checks: rules over a bundle and its processes, and the findings that they make."""

@@ -1,0 +1,65 @@
+"""Findings, the rules that make them, and how bad they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bundle_fix.check.context import Context
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+SEVERITIES = (ERROR, WARNING, NOTE)
+"""From the worst to the mildest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One way in which a pack may betray its user, and what shows it.
+
+    ``path`` is relative to the pack; ``evidence`` holds only what JSON can: strings, numbers,
+    lists and mappings.
+    """
+
+    rule: str
+    name: str
+    severity: str
+    path: str
+    message: str
+    hint: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: what it is about, why that bites, how to mend it, and how to find it."""
+
+    code: str
+    name: str
+    severity: str
+    summary: str
+    why: str
+    mend: str
+    find: Callable[[Rule, Context], Iterator[Finding]]
+
+    def finding(
+        self,
+        path: str,
+        message: str,
+        *,
+        severity: str | None = None,
+        hint: str | None = None,
+        **evidence: Any,
+    ) -> Finding:
+        """A finding of this rule, of its own severity and with its own mend unless told."""
+        return Finding(
+            self.code, self.name, severity or self.severity, path, message,
+            self.mend if hint is None else hint, evidence,
+        )  # fmt: skip
+
+
+def at_least(findings: list[Finding], severity: str) -> list[Finding]:
+    """The findings that are as bad as ``severity`` or worse."""
+    worst = SEVERITIES[: SEVERITIES.index(severity) + 1]
+    return [finding for finding in findings if finding.severity in worst]

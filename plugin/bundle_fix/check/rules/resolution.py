@@ -1,0 +1,241 @@
+"""BF1xx: which file each needed name leads to."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from typing import Any
+
+from bundle_fix.check.context import Context
+from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
+from bundle_fix.content import same_bytes
+from bundle_fix.links import lost_links, missing_soname_links
+from bundle_fix.loader.libc import belongs_to_libc
+from bundle_fix.loader.process import Need, Process
+from bundle_fix.loader.search import HOST, MISSING, Step
+from bundle_fix.tree import File, Lost
+
+
+def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
+    """A search trace as JSON holds it."""
+    return [{"place": s.place, "via": s.via, "entry": s.entry, "verdict": s.verdict} for s in trace]
+
+
+def _worst(context: Context, origin: str) -> dict[tuple[str, str], tuple[str, Need, list[Process]]]:
+    """Needs with ``origin``: by requester and name, the worst severity and the processes."""
+    found: dict[tuple[str, str], tuple[str, Need, list[Process]]] = {}
+    for severity, process, need in context.needs():
+        if need.result.origin != origin or need.requester.path is None:
+            continue
+        key = (need.requester.path, need.name)
+        known = found.setdefault(key, (severity, need, []))
+        known[2].append(process)
+        if SEVERITIES.index(severity) < SEVERITIES.index(known[0]):
+            found[key] = (severity, need, known[2])
+    return found
+
+
+def _evidence(need: Need, processes: list[Process]) -> dict[str, Any]:
+    return {
+        "needed": need.name,
+        "needed_by": need.requester.path,
+        "programs": sorted({process.entry for process in processes}),
+        "chain": [link.path or link.name for link in need.requester.loaders()][::-1],
+        "trace": trace_evidence(need.result.trace),
+    }
+
+
+def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Names that neither the pack nor the host's list has."""
+    for (path, name), (severity, need, processes) in _worst(context, MISSING).items():
+        yield rule.finding(
+            path,
+            f"needs {name}, which is neither in the pack nor expected on the host",
+            severity=severity,
+            hint=f"put {name} into the pack, or say --host-provides {name}",
+            **_evidence(need, processes),
+        )
+
+
+def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Names that the pack provides and the host's loader finds elsewhere."""
+    for (path, name), (severity, need, processes) in _worst(context, HOST).items():
+        if need.requester.image is None or belongs_to_libc(posixpath.basename(name)):
+            continue
+        provided = context.bundle.providers(posixpath.basename(name), need.requester.image)
+        if not provided:
+            continue
+        yield rule.finding(
+            path,
+            f"needs {name}; the pack has {_where(provided, name)}, but {need.result.path} of the"
+            " host is loaded",
+            severity=severity,
+            provided=list(provided),
+            loaded=need.result.path,
+            **_evidence(need, processes),
+        )
+
+
+def _where(provided: tuple[str, ...], name: str) -> str:
+    first = provided[0]
+    named_so = posixpath.basename(first) == posixpath.basename(name)
+    return first if named_so else f"it under another name ({first})"
+
+
+def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Libraries that nothing can find under their soname."""
+    mapped = {n.name for p in context.programs.values() for n in p.needs}
+    needed = {name for image in context.bundle.images.values() for name in image.needed}
+    for link, path in missing_soname_links(context.bundle).items():
+        name = posixpath.basename(link)
+        severity = ERROR if name in mapped else WARNING if name in needed else NOTE
+        yield rule.finding(
+            path,
+            f"has the soname {name}, but no file or link of that name leads to it",
+            severity=severity,
+            soname=name,
+            link=link,
+        )
+
+
+def _find_lost(rule: Rule, context: Context, kinds: tuple[Lost, ...]) -> Iterator[Finding]:
+    needed = {name for image in context.bundle.images.values() for name in image.needed}
+    for path, (target, lost) in lost_links(context.bundle.tree).items():
+        if lost in kinds:
+            severity = ERROR if posixpath.basename(path) in needed else rule.severity
+            yield rule.finding(
+                path, f"is a link to {target}, which {lost.value}", severity=severity,
+                target=target,
+            )  # fmt: skip
+
+
+def find_dangling(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Links that lead to nothing, or in a circle."""
+    return _find_lost(rule, context, (Lost.MISSING, Lost.LOOP))
+
+
+def find_escaping(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Links that leave the pack."""
+    return _find_lost(rule, context, (Lost.OUTSIDE,))
+
+
+def find_two_files(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Sonames that two different files of one architecture have, where something needs them."""
+    bundle = context.bundle
+    needed = {name for image in bundle.images.values() for name in image.needed}
+    by_soname: dict[tuple[object, str], list[str]] = {}
+    for path in bundle.libraries():
+        image = bundle.images[path]
+        if image.soname and image.soname in needed and "glibc-hwcaps" not in path:
+            by_soname.setdefault((image.architecture, image.soname), []).append(path)
+    for (_, soname), paths in by_soname.items():
+        first, *others = paths
+        differing = [other for other in others if not _same_file(context, first, other)]
+        if differing:
+            yield rule.finding(
+                first,
+                f"has the soname {soname}, and so has the different file {', '.join(differing)}",
+                soname=soname,
+                files=paths,
+            )
+
+
+def _same_file(context: Context, one: str, other: str) -> bool:
+    nodes = context.bundle.tree.nodes
+    left, right = nodes[one], nodes[other]
+    return (
+        isinstance(left, File)
+        and isinstance(right, File)
+        and same_bytes(left.content, right.content)
+    )
+
+
+def find_dlopen(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Names opened at run time that neither the pack nor the host's list has."""
+    for name in context.expectations.dlopen:
+        if name not in context.bundle.named and not context.host.expected(name):
+            yield rule.finding(
+                "", f"{name} is opened at run time, but is neither in the pack nor expected on"
+                " the host", needed=name,
+            )  # fmt: skip
+
+
+def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Libraries that are not the C library's, are not in the pack, and that most hosts have."""
+    users: dict[str, list[str]] = {}
+    for (path, name), (_, need, _) in _worst(context, HOST).items():
+        image = need.requester.image
+        if image is None or need.result.via == "direct" or context.host.expected(name):
+            continue
+        if not context.bundle.providers(name, image):
+            users.setdefault(name, []).append(path)
+    for name, paths in users.items():
+        yield rule.finding(
+            paths[0],
+            f"needs {name}, which is left to the host",
+            hint=f"bundle {name}, or say --host-provides {name}",
+            needed=name,
+            needed_by=paths,
+        )
+
+
+RULES = (
+    Rule(
+        "BF101", "not-found", ERROR,
+        "A needed name is neither in the pack nor expected on the host.",
+        "The loader ends the program before main: 'cannot open shared object file'.",
+        "Put the library into the pack, or declare that the host provides it.",
+        find_missing,
+    ),
+    Rule(
+        "BF102", "host-wins", ERROR,
+        "The pack provides a needed name, but the host's copy is loaded.",
+        "The program runs with a library that it was not built for; two copies of one allocator"
+        " end in free().",
+        "'bundle-fix fix' adds the link or the RUNPATH that leads to the pack's own copy.",
+        find_host_wins,
+    ),
+    Rule(
+        "BF103", "no-soname-link", ERROR,
+        "No file or link in the pack has a library's soname.",
+        "Programs need libraries by soname; under any other file name the library is not found.",
+        "'bundle-fix fix' adds the link.",
+        find_soname_link,
+    ),
+    Rule(
+        "BF104", "dangling-link", WARNING,
+        "A link leads to nothing in the pack.",
+        "Whatever opens it fails, or the loader goes on to the host.",
+        "Put its target into the pack, or leave the link out; 'bundle-fix fix' mends a link"
+        " whose name is the soname of a library in the same folder.",
+        find_dangling,
+    ),
+    Rule(
+        "BF105", "escaping-link", WARNING,
+        "A link leads out of the pack.",
+        "On the target it leads to another file than on the build machine, or to none.",
+        "Make it a relative link to a file of the pack.",
+        find_escaping,
+    ),
+    Rule(
+        "BF106", "two-files-one-soname", NOTE,
+        "Two different files have one soname, and something needs it.",
+        "Which of them a process gets depends on search order and on what was loaded before.",
+        "Keep one of them.",
+        find_two_files,
+    ),
+    Rule(
+        "BF109", "dlopen-missing", ERROR,
+        "A library that is opened at run time is neither in the pack nor expected on the host.",
+        "dlopen() fails when the program first wants it, long after the start.",
+        "Put the library into the pack, or declare that the host provides it.",
+        find_dlopen,
+    ),
+    Rule(
+        "BF110", "left-to-host", NOTE,
+        "A library that most hosts have, but not all, is left to the host.",
+        "A host without it, or with an older one, does not run the program.",
+        "Bundle it, or declare that the host provides it.",
+        find_left_to_host,
+    ),
+)  # fmt: skip

@@ -1,0 +1,156 @@
+"""BF2xx: RPATH and RUNPATH, whatever they lead to today."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from bundle_fix.check.context import Context
+from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.loader.libc import belongs_to_libc
+from bundle_fix.loader.search import BUNDLE
+from bundle_fix.runpath import Kind, entries, kind_of
+
+
+def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Objects without a search path that need what the pack provides."""
+    used = _used_by_programs(context)
+    for path, image in context.bundle.images.items():
+        if image.runpath is not None or image.rpath is not None:
+            continue
+        names = [
+            name
+            for name in image.needed
+            if "/" not in name
+            and not belongs_to_libc(name)
+            and context.bundle.providers(name, image)
+        ]
+        # What a program's RPATH, inherited, finds for this object needs no RUNPATH of its own.
+        if not names or _all_found(context, path, names):
+            continue
+        yield rule.finding(
+            path,
+            f"has no RUNPATH, though the pack provides {_list(names)}",
+            severity=_severity(context, path, used, ERROR if image.is_program else WARNING),
+            needed=names,
+        )
+
+
+def _all_found(context: Context, path: str, names: list[str]) -> bool:
+    """Whether each name is found for ``path`` by a search of its own, in every program."""
+    found: set[str] = set()
+    for process in context.programs.values():
+        for need in process.needs:
+            if need.requester.path == path and need.name in names:
+                if need.already or need.result.origin != BUNDLE:
+                    return False
+                found.add(need.name)
+    return found == set(names)
+
+
+def _list(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _used_by_programs(context: Context) -> set[str]:
+    return {o.path or "" for process in context.programs.values() for o in process.bundled()}
+
+
+def _severity(context: Context, path: str, used: set[str], worst: str) -> str:
+    if path in used:
+        return worst
+    return context.consequence if worst == ERROR else worst
+
+
+def _find_kind(rule: Rule, context: Context, kind: Kind, message: str) -> Iterator[Finding]:
+    used = _used_by_programs(context)
+    for path, image in context.bundle.images.items():
+        if not image.is_dynamic:
+            continue
+        home = posixpath.dirname(path)
+        for entry in entries(image):
+            if kind_of(context.bundle.tree, entry, home, image) is not kind:
+                continue
+            tag = "RUNPATH" if image.runpath is not None else "RPATH"
+            yield rule.finding(
+                path,
+                f"has the {tag} entry {entry or '(empty)'}, {message}",
+                severity=_severity(context, path, used, rule.severity),
+                entry=entry,
+                tag=tag.lower(),
+                value=image.runpath if image.runpath is not None else image.rpath,
+            )
+
+
+def find_absolute(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Entries that name a place on the build machine."""
+    return _find_kind(
+        rule, context, Kind.ABSOLUTE, "an absolute path: what is there depends on the target"
+    )
+
+
+def find_relative(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Entries that depend on where the program is started."""
+    return _find_kind(
+        rule, context, Kind.RELATIVE, "which means the folder that the program is started in"
+    )
+
+
+def find_leaving(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Entries that lead out of the pack."""
+    return _find_kind(rule, context, Kind.OUTSIDE, "which leads out of the pack")
+
+
+def find_both(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Objects with an RPATH that their RUNPATH silences."""
+    for path, image in context.bundle.images.items():
+        if image.rpath is not None and image.runpath is not None:
+            yield rule.finding(
+                path,
+                "has both RPATH and RUNPATH; the loader ignores the RPATH",
+                rpath=image.rpath,
+                runpath=image.runpath,
+            )
+
+
+_MEND = "'bundle-fix fix' leaves it out and adds what is needed instead."
+
+RULES = (
+    Rule(
+        "BF201", "no-runpath", ERROR,
+        "An object needs libraries of the pack and has neither RUNPATH nor RPATH.",
+        "The loader looks for them only on the host, or finds them by the luck of another object"
+        " having loaded them before.",
+        "'bundle-fix fix' gives it the RUNPATH that its needed names call for.",
+        find_absent,
+    ),
+    Rule(
+        "BF202", "absolute-runpath", WARNING,
+        "A RUNPATH or RPATH entry is an absolute path.",
+        "It named a folder of the build machine; on the target anybody may own that folder.",
+        _MEND,
+        find_absolute,
+    ),
+    Rule(
+        "BF203", "relative-runpath", ERROR,
+        "A RUNPATH or RPATH entry is empty or relative to the working directory.",
+        "What is loaded depends on where the program is started, and so does who can replace it.",
+        _MEND,
+        find_relative,
+    ),
+    Rule(
+        "BF204", "runpath-leaves-pack", WARNING,
+        "A RUNPATH or RPATH entry leads out of the pack.",
+        "What is there depends on where the pack is unpacked.",
+        _MEND,
+        find_leaving,
+    ),
+    Rule(
+        "BF205", "rpath-and-runpath", NOTE,
+        "An object has both RPATH and RUNPATH.",
+        "The loader ignores RPATH where there is RUNPATH, so one of them misleads its reader.",
+        "'bundle-fix fix' removes the RPATH.",
+        find_both,
+    ),
+)  # fmt: skip

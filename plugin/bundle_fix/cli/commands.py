@@ -1,0 +1,63 @@
+"""The commands by name; each is imported when it is asked for."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+import click
+
+from bundle_fix import __version__
+
+COMMANDS = {
+    "pack": "make a pack from a spec, verify it, print its path",
+    "fix": "mend a tarball or a folder that exists",
+    "check": "prove which file every library comes from",
+}
+"""Every command and what it does; its module has a function of the same name."""
+
+
+class CommandGroup(click.Group):
+    """A group that imports commands late, and takes a lone artifact to mean ``fix``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the manual."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"bundle_fix.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 (for the type checker)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """``bundle-fix pack.tar.gz`` alone means ``bundle-fix fix pack.tar.gz``."""
+        if args and args[0] not in COMMANDS and _looks_like_a_path(args[0]):
+            return super().resolve_command(ctx, ["fix", *args])
+        return super().resolve_command(ctx, args)
+
+
+def _looks_like_a_path(text: str) -> bool:
+    return "/" in text or "." in text or os.path.lexists(text)
+
+
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+@click.version_option(__version__, prog_name="bundle-fix", message="%(prog)s %(version)s")
+def group() -> None:
+    """Make, mend and check packs of native Linux software.
+
+    A pack is a tarball or a folder with programs and the libraries that they need.
+    "bundle-fix PACK.tar.gz" alone means "bundle-fix fix PACK.tar.gz".
+    """

@@ -1,0 +1,95 @@
+"""``bundle-fix fix``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bundle_fix.cli.expectations import read_expectations, read_pins
+from bundle_fix.cli.options import (
+    ArtifactPath,
+    editor_option,
+    force_option,
+    host_option,
+    painter,
+    say,
+    spec_option,
+    talk_options,
+)
+from bundle_fix.errors import BundleFixError
+from bundle_fix.fix import Mended, Options, default_output, rehearse
+from bundle_fix.fix import fix as fix_artifact
+from bundle_fix.report.text import printable, render_text
+
+
+@click.command(short_help="mend a tarball or a folder that exists")
+@click.argument("artifact", type=ArtifactPath)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="Where to write the mended artifact (default: NAME.fixed.EXT beside it).",
+)
+@click.option("--in-place", is_flag=True, help="Replace the artifact itself, by a rename.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@force_option
+@spec_option
+@host_option
+@editor_option
+@talk_options
+def fix(
+    artifact: Path,
+    output: Path | None,
+    in_place: bool,
+    dry_run: bool,
+    force: bool,
+    spec: Path | None,
+    host_provides: tuple[str, ...],
+    editor: str | None,
+    quiet: bool,
+    verbose: bool,
+    color: str,
+) -> int:
+    """Mend a tarball or a folder so that it runs the libraries it ships.
+
+    Missing soname links are added, every object gets the RUNPATH that its own needed names call
+    for, identical copies of a library become links, modes are repaired. The result is written,
+    read back and checked; it takes its name only if the check passes.
+    """
+    if in_place and output is not None:
+        raise click.UsageError("--in-place and -o exclude each other")
+    options = Options(
+        read_expectations(spec, host_provides), read_pins(spec), editor or "auto", force
+    )
+    if dry_run:
+        mended = rehearse(artifact, options)
+    else:
+        target = artifact if in_place else output or default_output(artifact)
+        if not in_place and target.resolve() == artifact.resolve():
+            raise BundleFixError(
+                "the output is the input", where=str(target), hint="--in-place replaces it"
+            )
+        mended = fix_artifact(artifact, target, options)
+    tell(artifact, mended, dry_run=dry_run, quiet=quiet, verbose=verbose, color=color)
+    if mended.written is not None:
+        sys.stdout.write(f"{mended.written}\n")
+    return 1 if mended.verdict.failed else 0
+
+
+def tell(
+    artifact: Path, mended: Mended, *, dry_run: bool, quiet: bool, verbose: bool, color: str
+) -> None:
+    """Say on stderr what was done, and what the check of the result found."""
+    for action in mended.actions:
+        editor = f" [{action.editor}]" if verbose and action.editor else ""
+        say(printable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
+    if not mended.actions:
+        say(f"{printable(str(artifact))}: nothing to mend", quiet=quiet)
+    if mended.verdict.failed or (verbose and not quiet):
+        paint = painter(color, is_terminal=sys.stderr.isatty())
+        sys.stderr.write("\n" + render_text(str(artifact), mended.verdict, paint, verbose=verbose))
+    if mended.verdict.failed and mended.written is None and not dry_run:
+        say("nothing was written (--force writes it all the same)", quiet=quiet)

@@ -1,0 +1,222 @@
+"""Where a file's bytes are: on disk, in a slice of an archive, in memory, and what lies over them.
+
+Nothing is copied until it is written: a 400 MB library in an archive is an offset and a size here,
+and an edited one is that plus a few patches.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from bundle_fix.errors import BundleFixError
+
+CHUNK = 1 << 20
+"""Bytes moved at a time wherever content is streamed."""
+
+
+class Patch(NamedTuple):
+    """Bytes that replace the same number of bytes at ``offset``."""
+
+    offset: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """The offset just past the patch."""
+        return self.offset + len(self.data)
+
+
+class Reader(Protocol):
+    """Random access to bytes that do not change while it is open."""
+
+    @property
+    def size(self) -> int:
+        """Number of bytes that can be read."""
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes from ``offset``: fewer only where the content ends."""
+
+
+class Content(Protocol):
+    """The bytes of one file, wherever they are."""
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+
+    def open(self) -> AbstractContextManager[Reader]:
+        """Open the bytes for reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileReader:
+    """A window of ``size`` bytes, from ``start`` on, of an open file."""
+
+    fd: int
+    start: int
+    size: int
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """See `Reader`."""
+        length = min(length, self.size - offset)
+        if offset < 0 or length <= 0:
+            return b""
+        return os.pread(self.fd, length, self.start + offset)
+
+
+@dataclass(frozen=True, slots=True)
+class PathContent:
+    """A regular file on disk; opening it follows no link and waits for no fifo."""
+
+    path: Path
+    size: int
+
+    @contextmanager
+    def open(self) -> Iterator[Reader]:
+        """Open the file.
+
+        Raises:
+            BundleFixError: it cannot be read, is not a regular file, or has changed its size.
+        """
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise BundleFixError(
+                f"cannot read the file: {error.strerror}", where=str(self.path)
+            ) from error
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != self.size:
+                raise BundleFixError(
+                    "the file changed while it was read", where=str(self.path), hint="run again"
+                )
+            yield FileReader(fd, 0, self.size)
+        finally:
+            os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceContent:
+    """``size`` bytes from ``start`` on of a file that its owner keeps open."""
+
+    fd: int
+    start: int
+    size: int
+
+    @contextmanager
+    def open(self) -> Iterator[Reader]:
+        """Open the slice; the file's owner closes the file."""
+        yield FileReader(self.fd, self.start, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class BytesReader:
+    """Bytes in memory, read like a file."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """See `Reader`."""
+        return len(self.data)
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """See `Reader`."""
+        return self.data[offset : offset + length] if offset >= 0 else b""
+
+
+@dataclass(frozen=True, slots=True)
+class BytesContent:
+    """Literal bytes."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """See `Content`."""
+        return len(self.data)
+
+    @contextmanager
+    def open(self) -> Iterator[Reader]:
+        """Open the bytes."""
+        yield BytesReader(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchedReader:
+    """Another reader's bytes with patches laid over them."""
+
+    base: Reader
+    patches: tuple[Patch, ...]
+
+    @property
+    def size(self) -> int:
+        """See `Reader`."""
+        return self.base.size
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """See `Reader`."""
+        data = self.base.pread(offset, length)
+        end = offset + len(data)
+        for patch in self.patches:
+            if patch.offset < end and patch.end > offset:
+                first, last = max(patch.offset, offset), min(patch.end, end)
+                piece = patch.data[first - patch.offset : last - patch.offset]
+                data = data[: first - offset] + piece + data[last - offset :]
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class PatchedContent:
+    """Another content with patches, sorted and disjoint, laid over its bytes."""
+
+    base: Content
+    patches: tuple[Patch, ...]
+
+    @property
+    def size(self) -> int:
+        """See `Content`."""
+        return self.base.size
+
+    @contextmanager
+    def open(self) -> Iterator[Reader]:
+        """Open the base with the patches over it."""
+        with self.base.open() as base:
+            yield PatchedReader(base, self.patches)
+
+
+def chunks(reader: Reader) -> Iterator[bytes]:
+    """All bytes of ``reader``, in pieces of at most `CHUNK` bytes.
+
+    Raises:
+        BundleFixError: the bytes end before the size that was promised.
+    """
+    offset = 0
+    while offset < reader.size:
+        piece = reader.pread(offset, min(CHUNK, reader.size - offset))
+        if not piece:
+            raise BundleFixError("a file became shorter while it was read", hint="run again")
+        offset += len(piece)
+        yield piece
+
+
+def read_exactly(reader: Reader, offset: int, length: int) -> bytes | None:
+    """``length`` bytes from ``offset``, or None where the content does not hold so many."""
+    if offset < 0 or length < 0 or offset + length > reader.size:
+        return None
+    data = reader.pread(offset, length)
+    return data if len(data) == length else None
+
+
+def same_bytes(one: Content, other: Content) -> bool:
+    """Whether two contents hold the same bytes."""
+    if one.size != other.size:
+        return False
+    with one.open() as left, other.open() as right:
+        return all(a == b for a, b in zip(chunks(left), chunks(right), strict=True))

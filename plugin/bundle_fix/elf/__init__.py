@@ -1,0 +1,1 @@
+"""ELF files: what the loader reads of them, and edits that do no harm."""

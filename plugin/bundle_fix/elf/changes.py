@@ -1,0 +1,107 @@
+"""What to change in a dynamic section, and the entries that result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bundle_fix.elf import constants as c
+from bundle_fix.elf.image import Entry, Image
+from bundle_fix.errors import BundleFixError
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The changes to one file. A path that is None stays; an empty one is removed.
+
+    Setting ``runpath`` removes DT_RPATH, which the loader would ignore beside it, and setting
+    ``rpath`` removes DT_RUNPATH, which would silence it (glibc's dl-load.c, decompose_rpath).
+    """
+
+    runpath: str | None = None
+    rpath: str | None = None
+    soname: str | None = None
+    replace_needed: tuple[tuple[str, str], ...] = ()
+    insert_needed: tuple[tuple[str, str], ...] = ()
+    """Needed names, each with a name to be needed directly before it."""
+
+    def __post_init__(self) -> None:
+        if self.runpath and self.rpath:
+            raise BundleFixError("one file cannot be given both an RPATH and a RUNPATH")
+        old = [name for name, _ in (*self.replace_needed, *self.insert_needed)]
+        if len(set(old)) != len(old):
+            raise BundleFixError("one needed name cannot be replaced by two others")
+
+
+class NewString(NamedTuple):
+    """A dynamic entry whose string has yet to find its place in the string table."""
+
+    tag: int
+    text: str
+
+
+Wanted = Entry | NewString
+
+
+def wanted_entries(image: Image, changes: Changes) -> tuple[Wanted, ...]:
+    """The dynamic entries after ``changes``, in the file's order; new ones come last.
+
+    Args:
+        image: a file with a dynamic section.
+        changes: what to change.
+    """
+    entries: Sequence[Wanted] = image.dynamic or ()
+    if changes.runpath is not None or changes.rpath is not None:
+        tag = c.DT_RPATH if changes.rpath else c.DT_RUNPATH
+        entries = _with_path(entries, image, tag, changes.rpath or changes.runpath or "")
+    if changes.soname is not None and changes.soname != image.soname:
+        entries = _with_string(entries, c.DT_SONAME, (c.DT_SONAME,), changes.soname)
+    if changes.replace_needed or changes.insert_needed:
+        entries = _with_needed(entries, image, changes)
+    return tuple(entries)
+
+
+def _with_path(entries: Sequence[Wanted], image: Image, tag: int, text: str) -> list[Wanted]:
+    present = {c.DT_RPATH: image.rpath, c.DT_RUNPATH: image.runpath}
+    other = c.DT_RPATH if tag == c.DT_RUNPATH else c.DT_RUNPATH
+    if present[tag] == text and present[other] is None:
+        return list(entries)
+    return _with_string(entries, tag, (tag, other), text)
+
+
+def _with_string(
+    entries: Sequence[Wanted], tag: int, replaced: tuple[int, ...], text: str
+) -> list[Wanted]:
+    """``entries`` with one of ``tag`` in the place of the first of those ``replaced``."""
+    result: list[Wanted] = []
+    pending = [NewString(tag, text)] if text else []
+    for entry in entries:
+        if entry.tag not in replaced:
+            result.append(entry)
+        elif pending:
+            result.append(pending.pop())
+    return result + pending
+
+
+def _with_needed(entries: Sequence[Wanted], image: Image, changes: Changes) -> list[Wanted]:
+    names = iter(image.needed)
+    replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
+    result: list[Wanted] = []
+    for entry in entries:
+        name = next(names) if entry.tag == c.DT_NEEDED else ""
+        if name in insertions:
+            result.append(NewString(c.DT_NEEDED, insertions[name]))
+        new = replacements.get(name, name)
+        result.append(entry if new == name else NewString(c.DT_NEEDED, new))
+    return result
+
+
+def needed_after(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
+    """The needed names that ``changes`` make of ``needed``."""
+    replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
+    result: list[str] = []
+    for name in needed:
+        result += [insertions[name]] if name in insertions else []
+        result.append(replacements.get(name, name))
+    return tuple(result)

@@ -1,0 +1,146 @@
+"""Changes one ELF file: the first editor whose result keeps every invariant wins."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundle_fix.content import Content, PatchedContent, PathContent, chunks
+from bundle_fix.elf import constants as c
+from bundle_fix.elf.changes import Changes, Wanted, wanted_entries
+from bundle_fix.elf.editors.lief import rewrite_with_lief
+from bundle_fix.elf.editors.patchelf import rewrite_with_patchelf
+from bundle_fix.elf.editors.slot import edit_in_slots
+from bundle_fix.elf.editors.table import edit_table
+from bundle_fix.elf.image import DamagedElfError, Image, read_image
+from bundle_fix.elf.invariants import Span, broken_invariants
+from bundle_fix.elf.second_reader import SIZE_LIMIT, disagreement
+from bundle_fix.elf.strings import CannotEditError
+from bundle_fix.errors import BundleFixError
+
+LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so")
+"""Sonames of dynamic loaders, which find themselves by their own layout: never edited."""
+
+
+class EditRefusedError(BundleFixError):
+    """No editor can make the change; the file is as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A file after its changes. ``editor`` is who made them: empty when nothing had to change.
+
+    ``refusals`` says why each editor that was tried before did not.
+    """
+
+    content: Content
+    image: Image
+    editor: str
+    refusals: tuple[str, ...] = ()
+
+
+IN_PLACE = {"slot": edit_in_slots, "table": edit_table}
+REWRITE = {"lief": rewrite_with_lief, "patchelf": rewrite_with_patchelf}
+ORDERS = {
+    "auto": ("slot", "table", "lief", "patchelf"),
+    "inplace": ("slot", "table"),
+    "lief": ("lief",),
+    "patchelf": ("patchelf",),
+}
+"""The editors to try, in order, for each value of ``--editor``."""
+
+
+def edit(content: Content, changes: Changes, scratch: Path, editor: str = "auto") -> Edited:
+    """``content`` with ``changes``; the original is never written to.
+
+    Args:
+        content: the file as it is.
+        changes: what to change.
+        scratch: an existing folder for rewritten files, kept for as long as the result is used.
+        editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
+
+    Raises:
+        EditRefusedError: the file is of a kind that is never edited, or every editor failed.
+        DamagedElfError: the file cannot be read.
+    """
+    with content.open() as reader:
+        image = read_image(reader)
+    reason = refusal(image)
+    if reason:
+        raise EditRefusedError(f"it cannot be edited: {reason}")
+    wanted = wanted_entries(image, changes)
+    if wanted == image.dynamic:
+        return Edited(content, image, "")
+    refusals: list[str] = []
+    for name in ORDERS[editor]:
+        try:
+            changed, touched = _attempt(name, content, image, wanted, changes, scratch)
+            return _approve(name, content, changed, changes, touched, tuple(refusals))
+        except (CannotEditError, DamagedElfError) as error:
+            refusals.append(f"{name}: {error}")
+    raise EditRefusedError(f"no editor can change it without harm: {'; '.join(refusals)}")
+
+
+def refusal(image: Image) -> str:
+    """Why a file of this kind is never edited; empty where it may be."""
+    if not image.is_dynamic:
+        kinds = {"rel": "an object file", "core": "a core file"}
+        return f"it is {kinds.get(image.type, 'static or holds debug information only')}"
+    if image.soname and LOADERS.match(image.soname):
+        return "it is the dynamic loader"
+    pie = (image.first(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
+    if image.interpreter is None and not image.needed and (pie or image.type == "exec"):
+        return "it is a static program"
+    return ""
+
+
+def _attempt(
+    name: str,
+    content: Content,
+    image: Image,
+    wanted: Sequence[Wanted],
+    changes: Changes,
+    scratch: Path,
+) -> tuple[Content, tuple[Span, ...] | None]:
+    """What editor ``name`` makes of the file, and the only bytes that can differ, if known."""
+    if name in IN_PLACE:
+        with content.open() as reader:
+            patches = IN_PLACE[name](reader, image, wanted)
+        touched = tuple(Span(patch.offset, patch.end) for patch in patches)
+        return PatchedContent(content, patches), touched
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=scratch))
+    source, target = folder / "before", folder / "after"
+    with content.open() as reader, source.open("wb") as copy:
+        for piece in chunks(reader):
+            copy.write(piece)
+    try:
+        REWRITE[name](source, target, changes)
+    finally:
+        source.unlink()
+    return PathContent(target, target.stat().st_size), None
+
+
+def _approve(
+    name: str,
+    before: Content,
+    after: Content,
+    changes: Changes,
+    touched: tuple[Span, ...] | None,
+    refusals: tuple[str, ...],
+) -> Edited:
+    """The edit, if it keeps every invariant and both readers agree on it.
+
+    Raises:
+        CannotEditError: it does not.
+    """
+    with before.open() as old, after.open() as new:
+        broken = next(broken_invariants(old, new, changes, touched), None)
+        image = read_image(new)
+    if broken is None and after.size <= SIZE_LIMIT:
+        broken = disagreement(after, image)
+    if broken is not None:
+        raise CannotEditError(f"its result was thrown away: {broken}")
+    return Edited(after, image, name, refusals)

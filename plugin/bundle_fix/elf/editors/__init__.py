@@ -1,0 +1,1 @@
+"""The editors of ELF files, one module each."""

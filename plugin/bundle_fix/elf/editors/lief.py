@@ -1,0 +1,68 @@
+"""The LIEF editor: a full parse and a full write, into a new file.
+
+LIEF's own choice of place moves the code of a PIE by a page and leaves its DWARF behind, so the
+program headers go into the gap between two segments, or nowhere. A partial parse or a partial
+builder configuration writes a corrupt symbol table: both are left at their defaults.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.strings import CannotEditError
+
+if TYPE_CHECKING:
+    import lief
+
+
+def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
+    """Write ``source`` with ``changes`` to ``target``.
+
+    Raises:
+        CannotEditError: LIEF cannot parse or write the file, or finds no gap for its headers.
+    """
+    import lief
+
+    if changes.insert_needed:
+        raise CannotEditError("LIEF cannot put a needed name before others")
+    lief.logging.disable()
+    binary = lief.ELF.parse(str(source))
+    if not isinstance(binary, lief.ELF.Binary):
+        raise CannotEditError("LIEF cannot parse it")
+    if binary.relocate_phdr_table(lief.ELF.Binary.PHDR_RELOC.SEGMENT_GAP) == 0:
+        raise CannotEditError("LIEF finds no gap between its segments for the program headers")
+    _apply(binary, changes)
+    try:
+        binary.write(str(target))
+    except (RuntimeError, OSError) as error:
+        raise CannotEditError(f"LIEF cannot write it: {error}") from error
+    # write() reports neither a full disk nor a busy file: it leaves an empty file, or none.
+    if not target.is_file() or target.stat().st_size < source.stat().st_size // 2:
+        raise CannotEditError("LIEF wrote no complete file")
+
+
+def _apply(binary: lief.ELF.Binary, changes: Changes) -> None:
+    import lief
+
+    tags = lief.ELF.DynamicEntry.TAG
+    if changes.runpath is not None or changes.rpath is not None:
+        _remove(binary, {tags.RPATH, tags.RUNPATH})
+        if changes.runpath:
+            binary.add(lief.ELF.DynamicEntryRunPath(changes.runpath))
+        if changes.rpath:
+            binary.add(lief.ELF.DynamicEntryRpath(changes.rpath))
+    if changes.soname is not None:
+        _remove(binary, {tags.SONAME})
+        if changes.soname:
+            binary.add(lief.ELF.DynamicSharedObject(changes.soname))
+    replacements = dict(changes.replace_needed)
+    for entry in binary.dynamic_entries:
+        if isinstance(entry, lief.ELF.DynamicEntryLibrary) and str(entry.name) in replacements:
+            entry.name = replacements[str(entry.name)]
+
+
+def _remove(binary: lief.ELF.Binary, tags: set[lief.ELF.DynamicEntry.TAG]) -> None:
+    for entry in [e for e in binary.dynamic_entries if e.tag in tags]:
+        binary.remove(entry)

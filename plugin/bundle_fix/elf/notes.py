@@ -1,0 +1,52 @@
+"""The notes of an ELF file: build-id, ABI tag, GNU properties.
+
+Source: the gABI, "Note Section"; a segment aligned to 8 bytes pads its notes to 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import NamedTuple
+
+from bundle_fix.content import Reader
+from bundle_fix.elf import constants as c
+from bundle_fix.elf.image import Image
+
+MAX_NOTES = 1 << 20
+"""Bytes of one note segment that are read."""
+BUILD_ID = (b"GNU\0", 3)
+
+
+class Note(NamedTuple):
+    """One note: its owner's name with its NUL, its type, its content."""
+
+    name: bytes
+    type: int
+    content: bytes
+
+
+def notes(reader: Reader, image: Image) -> Iterator[Note]:
+    """All notes of all PT_NOTE segments; a damaged one ends its segment."""
+    header = Struct(("<" if image.format.order == "little" else ">") + "III")
+    for segment in image.segments:
+        if segment.type != c.PT_NOTE:
+            continue
+        data = reader.pread(segment.offset, min(segment.filesz, MAX_NOTES))
+        pad = 8 if segment.align == 8 else 4
+        at = 0
+        while at + header.size <= len(data):
+            name_size, size, kind = header.unpack_from(data, at)
+            start = at + header.size
+            content = start + name_size + -name_size % 4
+            content += -(content - at) % pad
+            if content + size > len(data):
+                break
+            yield Note(data[start : start + name_size], kind, data[content : content + size])
+            at = content + size + -size % pad
+
+
+def build_id(reader: Reader, image: Image) -> str | None:
+    """The build-id in lower-case hexadecimal, or None."""
+    ids = (n.content.hex() for n in notes(reader, image) if (n.name, n.type) == BUILD_ID)
+    return next(ids, None)

@@ -1,0 +1,47 @@
+"""LIEF's opinion of an edited file, asked after every edit; it must be ours."""
+
+from __future__ import annotations
+
+from bundle_fix.content import Content
+from bundle_fix.elf.image import Image
+
+SIZE_LIMIT = 64 << 20
+"""Bytes up to which a file is given to LIEF, which reads it whole into memory."""
+
+
+def disagreement(content: Content, image: Image) -> str | None:
+    """What LIEF reads otherwise than we do, or None where both readers agree.
+
+    Args:
+        content: the edited file.
+        image: what our own reader read of it.
+    """
+    import lief
+
+    lief.logging.disable()
+    config = lief.ELF.ParserConfig()
+    config.parse_dyn_symbols = config.parse_symtab_symbols = config.parse_symbol_versions = False
+    config.parse_relocations = config.parse_notes = config.parse_overlay = False
+    with content.open() as reader:
+        binary = lief.ELF.parse(reader.pread(0, reader.size), config)
+    if not isinstance(binary, lief.ELF.Binary):
+        return "LIEF cannot read the edited file"
+    theirs: dict[str, object] = {"needed": (), "soname": None, "rpath": None, "runpath": None}
+    for entry in binary.dynamic_entries:
+        if isinstance(entry, lief.ELF.DynamicEntryLibrary):
+            theirs["needed"] = (*_names(theirs["needed"]), str(entry.name))
+        elif isinstance(entry, lief.ELF.DynamicSharedObject):
+            theirs["soname"] = str(entry.name)
+        elif isinstance(entry, lief.ELF.DynamicEntryRunPath):
+            theirs["runpath"] = str(entry.runpath)
+        elif isinstance(entry, lief.ELF.DynamicEntryRpath):
+            theirs["rpath"] = str(entry.rpath)
+    for field, value in theirs.items():
+        ours = getattr(image, field)
+        if ours != value:
+            return f"LIEF reads the {field} as {value!r} where we read {ours!r}"
+    return None
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else ()

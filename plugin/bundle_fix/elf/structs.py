@@ -1,0 +1,119 @@
+"""The ELF structures of both classes and both byte orders, as `struct` formats.
+
+Source: the System V gABI, chapters 4 (object files) and 5 (program loading).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct
+from typing import Literal, NamedTuple
+
+
+class Header(NamedTuple):
+    """Elf_Ehdr after e_ident."""
+
+    type: int
+    machine: int
+    version: int
+    entry: int
+    phoff: int
+    shoff: int
+    flags: int
+    ehsize: int
+    phentsize: int
+    phnum: int
+    shentsize: int
+    shnum: int
+    shstrndx: int
+
+
+class Segment(NamedTuple):
+    """Elf_Phdr, in the field order of the 64-bit class."""
+
+    type: int
+    flags: int
+    offset: int
+    vaddr: int
+    paddr: int
+    filesz: int
+    memsz: int
+    align: int
+
+    @property
+    def file_end(self) -> int:
+        """The file offset just past the segment."""
+        return self.offset + self.filesz
+
+    @property
+    def memory_end(self) -> int:
+        """The address just past the segment."""
+        return self.vaddr + self.memsz
+
+
+class Section(NamedTuple):
+    """Elf_Shdr."""
+
+    name: int
+    type: int
+    flags: int
+    addr: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    addralign: int
+    entsize: int
+
+
+@dataclass(frozen=True)
+class Format:
+    """The layouts of one class and byte order (``order`` is ``little`` or ``big``)."""
+
+    bits: int
+    order: Literal["little", "big"]
+    header: Struct
+    segment: Struct
+    section: Struct
+    dynamic: Struct
+    symbol_size: int
+    word: Struct
+
+    def unpack_segment(self, data: bytes) -> Segment:
+        """One program header from its bytes."""
+        fields = self.segment.unpack(data)
+        if self.bits == 64:
+            return Segment(*fields)
+        kind, offset, vaddr, paddr, filesz, memsz, flags, align = fields
+        return Segment(kind, flags, offset, vaddr, paddr, filesz, memsz, align)
+
+    def pack_segment(self, segment: Segment) -> bytes:
+        """The bytes of one program header."""
+        if self.bits == 64:
+            return self.segment.pack(*segment)
+        s = segment
+        return self.segment.pack(
+            s.type, s.offset, s.vaddr, s.paddr, s.filesz, s.memsz, s.flags, s.align
+        )
+
+
+@lru_cache(maxsize=4)
+def elf_format(bits: int, order: Literal["little", "big"]) -> Format:
+    """The layouts for ``bits`` (32 or 64) and ``order`` (``little`` or ``big``)."""
+    mark = "<" if order == "little" else ">"
+    if bits == 64:
+        codes = ("HHIQQQIHHHHHH", "IIQQQQQQ", "IIQQQQIIQQ", "QQ", 24, "Q")
+    else:
+        codes = ("HHIIIIIHHHHHH", "IIIIIIII", "IIIIIIIIII", "II", 16, "I")
+    header, segment, section, dynamic, symbol, word = codes
+    return Format(
+        bits=bits,
+        order=order,
+        header=Struct(mark + header),
+        segment=Struct(mark + segment),
+        section=Struct(mark + section),
+        dynamic=Struct(mark + dynamic),
+        symbol_size=symbol,
+        word=Struct(mark + word),
+    )

@@ -1,0 +1,24 @@
+"""The one exception a user ever meets: a request that cannot be carried out."""
+
+from __future__ import annotations
+
+
+class BundleFixError(Exception):
+    """A request that cannot be carried out; the command line prints it and exits with 2.
+
+    Args:
+        message: what is wrong, one line, naming the thing it is about.
+        where: the file (``path``, ``path:line:column`` or ``archive: member``) it stands in.
+        hint: what the user can do about it, one line, or empty.
+    """
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" ({self.hint})" if self.hint else ""
+        return f"{place}{self.message}{advice}"

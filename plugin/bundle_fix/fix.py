@@ -1,0 +1,184 @@
+"""Mends an artifact: reads it, plans, edits, writes, reads back what was written, checks it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bundle_fix.artifacts.formats import (
+    DIRECTORY,
+    ELF,
+    Artifact,
+    copy_artifact,
+    open_artifact,
+    split_name,
+    write_artifact,
+)
+from bundle_fix.artifacts.in_place import update_directory
+from bundle_fix.bundle import Bundle, read_bundle
+from bundle_fix.check.context import Expectations
+from bundle_fix.check.run import Verdict, check_bundle
+from bundle_fix.elf.edit import EditRefusedError, edit
+from bundle_fix.elf.image import Image
+from bundle_fix.errors import BundleFixError
+from bundle_fix.plan import Plan, make_plan
+from bundle_fix.tree import File, Node, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One change that was made: to what, what it is, and who made it (an ELF editor) if told."""
+
+    path: str
+    what: str
+    editor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to mend.
+
+    Attributes:
+        expectations: what the mended pack is checked for.
+        pinned: sonames that are to be needed by path.
+        editor: the ELF editor, or ``auto``.
+        force: write the output whatever the check says.
+    """
+
+    expectations: Expectations = field(default_factory=Expectations)
+    pinned: tuple[str, ...] = ()
+    editor: str = "auto"
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What became of a pack. ``written`` is None where the check failed, or nothing was asked."""
+
+    actions: tuple[Action, ...]
+    verdict: Verdict
+    written: Path | None
+
+
+def default_output(path: Path) -> Path:
+    """``NAME.fixed.EXT`` beside the artifact."""
+    resolved = path.resolve()
+    stem, suffix = (resolved.name, "") if resolved.is_dir() else split_name(resolved.name)
+    return resolved.with_name(f"{stem}.fixed{suffix}")
+
+
+def fix(path: Path, output: Path, options: Options) -> Mended:
+    """Mend the artifact at ``path`` into ``output``; the input is not touched unless it is both.
+
+    Raises:
+        BundleFixError: the input cannot be read, or the output cannot be written.
+    """
+    with _mended(path, options) as (artifact, bundle, plan, tree, actions):
+        if plan.is_empty:
+            verdict = check_bundle(bundle, options.expectations)
+            keep = options.force or not verdict.failed
+            if keep and output.resolve() != path.resolve():
+                copy_artifact(artifact, output)
+            return Mended(actions, verdict, output if keep else None)
+        verdicts: list[Verdict] = []
+
+        def approve(written: Tree) -> bool:
+            verdicts.append(check_bundle(read_bundle(written, str(path)), options.expectations))
+            return options.force or not verdicts[-1].failed
+
+        if artifact.format == DIRECTORY and output.resolve() == path.resolve():
+            done = update_directory(artifact.tree, tree, path, approve)
+        else:
+            done = write_artifact(tree, artifact.format, output, approve)
+        return Mended(actions, verdicts[-1], output if done else None)
+
+
+def rehearse(path: Path, options: Options) -> Mended:
+    """What `fix` would do to the artifact at ``path``; nothing is written."""
+    with _mended(path, options) as (_, _, _, tree, actions):
+        verdict = check_bundle(read_bundle(tree, str(path)), options.expectations)
+        return Mended(actions, verdict, None)
+
+
+@contextmanager
+def _mended(
+    path: Path, options: Options
+) -> Iterator[tuple[Artifact, Bundle, Plan, Tree, tuple[Action, ...]]]:
+    """The artifact, and its tree as it is to be written; both open until the context ends."""
+    with open_artifact(path) as artifact, tempfile.TemporaryDirectory() as scratch:
+        if artifact.format == ELF:
+            raise BundleFixError(
+                "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
+            )
+        bundle = read_bundle(artifact.tree, str(path))
+        plan = make_plan(bundle, options.pinned)
+        tree, actions = carry_out(bundle, plan, options.editor, Path(scratch), str(path))
+        yield artifact, bundle, plan, tree, actions
+
+
+def carry_out(
+    bundle: Bundle, plan: Plan, editor: str, scratch: Path, where: str
+) -> tuple[Tree, tuple[Action, ...]]:
+    """The tree that a plan makes of a bundle, and what was done.
+
+    Args:
+        bundle: the pack as it is.
+        plan: what to change.
+        editor: the ELF editor, or ``auto``.
+        scratch: a folder for rewritten files, which must outlive the tree.
+        where: the artifact's name, for messages.
+
+    Raises:
+        BundleFixError: an ELF file cannot be edited without harm.
+    """
+    actions = [
+        Action(path, f"turned into a link to {target}, an identical copy")
+        if path in plan.merged
+        else Action(path, f"linked to {target}")
+        for path, target in plan.links.items()
+    ]
+    actions += [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
+    nodes: dict[str, Node] = dict(plan.tree.nodes)
+    for path, changes in plan.edits.items():
+        node = nodes[path]
+        if not isinstance(node, File) or node.twin is not None:
+            continue
+        try:
+            edited = edit(node.content, changes, scratch, editor)
+        except EditRefusedError as error:
+            raise EditRefusedError(error.message, where=f"{where}: {path}") from error
+        same_size = edited.content.size == node.content.size
+        header = node.header if same_size else None
+        nodes[path] = replace(node, content=edited.content, header=header)
+        image = bundle.images[path]
+        actions += [Action(path, what, edited.editor) for what in _described(image, edited.image)]
+    return Tree(_with_twins(nodes, plan.edits), plan.tree.top), tuple(actions)
+
+
+def _with_twins(nodes: dict[str, Node], edits: Mapping[str, object]) -> dict[str, Node]:
+    """Hard links to an edited file share its new bytes."""
+    for path, node in nodes.items():
+        if isinstance(node, File) and node.twin in edits:
+            original = nodes[str(node.twin)]
+            if isinstance(original, File):
+                nodes[path] = replace(node, content=original.content)
+    return nodes
+
+
+def _described(before: Image, after: Image) -> Iterator[str]:
+    """The differences between two images of one file, each in a few words."""
+    if (before.rpath, before.runpath) != (after.rpath, after.runpath):
+        yield f"{_search_path(before)} became {_search_path(after)}"
+    for name in after.needed:
+        if name not in before.needed:
+            yield f"needs {name}"
+
+
+def _search_path(image: Image) -> str:
+    """RPATH or RUNPATH of an object as a reader of readelf would write it."""
+    if image.runpath is not None:
+        return f"RUNPATH {image.runpath or '(empty)'}"
+    return f"RPATH {image.rpath or '(empty)'}" if image.rpath is not None else "no RUNPATH"

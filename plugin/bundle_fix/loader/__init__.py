@@ -1,0 +1,1 @@
+"""The dynamic loader, modelled: which file each needed name leads to, and why."""

@@ -1,0 +1,43 @@
+"""The libraries that come with a C library, which the target has whenever it can run a program.
+
+They belong to the dynamic loader that the kernel starts (the interpreter, an absolute path), so a
+pack must leave them to the host. Names: glibc 2.17 to 2.42 (shlib-versions), musl 1.1 and 1.2.
+"""
+
+from __future__ import annotations
+
+import re
+
+GLIBC = frozenset(
+    {
+        "libBrokenLocale.so.1", "libanl.so.1", "libc.so.6", "libcrypt.so.1", "libdl.so.2",
+        "libm.so.6", "libmvec.so.1", "libnsl.so.1", "libnss_compat.so.2", "libnss_db.so.2",
+        "libnss_dns.so.2", "libnss_files.so.2", "libnss_hesiod.so.2", "libpthread.so.0",
+        "libresolv.so.2", "librt.so.1", "libthread_db.so.1", "libutil.so.1",
+        "libc.so.6.1", "libm.so.6.1",
+    }
+)  # fmt: skip
+
+LOADER = re.compile(r"ld(64|-linux(-[\w.-]+)?|-musl-[\w.-]+|-lsb(-[\w.-]+)?)?\.so\.\d+")
+"""Sonames of dynamic loaders: ld-linux-x86-64.so.2, ld64.so.1, ld-musl-aarch64.so.1, …"""
+
+MUSL = re.compile(r"libc\.musl-[\w-]+\.so\.1|libc\.so")
+
+VDSO = re.compile(r"linux-(vdso|gate)\d*\.so\.1")
+
+COMMON = frozenset(
+    {
+        "libgcc_s.so.1", "libstdc++.so.6", "libatomic.so.1", "libgomp.so.1", "libz.so.1",
+        "libexpat.so.1", "libX11.so.6", "libXext.so.6", "libXrender.so.1", "libICE.so.6",
+        "libSM.so.6", "libGL.so.1", "libEGL.so.1", "libglib-2.0.so.0", "libgobject-2.0.so.0",
+        "libgthread-2.0.so.0", "libgmodule-2.0.so.0",
+    }
+)  # fmt: skip
+"""Libraries that nearly every distribution installs: those of PEP 600's policies
+(manylinux_2_17 and later), with the compiler's run-time libraries. A pack that leaves them to the
+host works in most places; whether it should is its maker's decision."""
+
+
+def belongs_to_libc(name: str) -> bool:
+    """Whether ``name`` is a library of the C library or the loader itself."""
+    return name in GLIBC or any(p.fullmatch(name) for p in (LOADER, MUSL, VDSO))

@@ -1,0 +1,141 @@
+"""What must change in a pack so that every needed name leads to the pack's own file.
+
+A plan is made from the pack as it is, before anything is rewritten: what an object needs is found
+through its original RPATH and RUNPATH. Layout stays; members without a part in it stay as they are.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from bundle_fix.bundle import Bundle, make_bundle
+from bundle_fix.content import Content, same_bytes
+from bundle_fix.elf.changes import Changes
+from bundle_fix.links import lost_links, missing_soname_links
+from bundle_fix.modes import wrong_modes
+from bundle_fix.plan_runpath import plan_runpaths
+from bundle_fix.tree import File, Node, Stamp, Symlink, Tree, relative, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All changes to a pack.
+
+    Attributes:
+        links: links to add, or to put in the place of a member: path to target.
+        merged: the paths among ``links`` that were identical copies of a library.
+        modes: path to new permission bits.
+        edits: path of an ELF file to what changes in it.
+        tree: the tree with links and modes as planned, ELF files as they were.
+    """
+
+    links: Mapping[str, str]
+    merged: frozenset[str]
+    modes: Mapping[str, int]
+    edits: Mapping[str, Changes]
+    tree: Tree = field(repr=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has to change."""
+        return not (self.links or self.modes or self.edits)
+
+
+def make_plan(bundle: Bundle, pinned: Iterable[str] = ()) -> Plan:
+    """The changes that `bundle-fix fix` makes by default.
+
+    Args:
+        bundle: the pack as it is; its contents must be open.
+        pinned: sonames that are needed by path, before any search.
+    """
+    copies = identical_copies(bundle)
+    merged = _with_links(bundle, copies)
+    missing = _soname_links(merged)
+    linked = _with_links(merged, missing)
+    modes = {path: better for path, (_, better, _) in wrong_modes(linked).items()}
+    tree = _with_modes(linked.tree, modes)
+    edits = plan_runpaths(linked, frozenset(pinned))
+    return Plan({**copies, **missing}, frozenset(copies), modes, edits, tree)
+
+
+def identical_copies(bundle: Bundle) -> dict[str, str]:
+    """Libraries of which there are several copies: the path of each copy to a link's target.
+
+    The copy that stays is the one with the longest name, which is the real file's
+    (``libx.so.4.6.11``); among equals the one nearest to the root.
+    """
+    groups: dict[tuple[str, int], list[str]] = {}
+    for path in bundle.libraries():
+        image, node = bundle.images[path], bundle.tree.nodes[path]
+        alone = isinstance(node, File) and node.twin is None
+        if image.soname and alone and "glibc-hwcaps" not in path:
+            groups.setdefault((image.soname, image.size), []).append(path)
+    links: dict[str, str] = {}
+    for paths in groups.values():
+        ordered = sorted(paths, key=lambda p: (-len(posixpath.basename(p)), p.count("/"), p))
+        while ordered:
+            kept, *others = ordered
+            same = [other for other in others if _same_file(bundle, kept, other)]
+            for copy in same:
+                links[copy] = relative(kept, posixpath.dirname(copy))
+            ordered = [other for other in others if other not in same]
+    return links
+
+
+def _same_file(bundle: Bundle, one: str, other: str) -> bool:
+    return same_bytes(_content(bundle, one), _content(bundle, other))
+
+
+def _content(bundle: Bundle, path: str) -> Content:
+    node = bundle.tree.nodes[path]
+    assert isinstance(node, File)  # noqa: S101 (images are of files alone)
+    return node.content
+
+
+def _soname_links(bundle: Bundle) -> dict[str, str]:
+    """Soname links that are missing, and dangling links that have a library beside them."""
+    links = {
+        link: relative(path, posixpath.dirname(link))
+        for link, path in missing_soname_links(bundle).items()
+    }
+    for path, (target, _) in lost_links(bundle.tree).items():
+        beside = posixpath.join(posixpath.dirname(path), posixpath.basename(target))
+        end = walk(bundle.tree, beside)
+        if path not in links and isinstance(end, str) and end in bundle.images:
+            links[path] = posixpath.basename(target)
+    return links
+
+
+def _with_links(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
+    """``bundle`` with links added, or in the place of members; new ones stand by their target."""
+    if not links:
+        return bundle
+    added: dict[str, list[str]] = {}
+    for path, target in links.items():
+        if path not in bundle.tree.nodes:
+            beside = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+            added.setdefault(beside, []).append(path)
+    nodes: dict[str, Node] = {}
+    for path, node in bundle.tree.nodes.items():
+        nodes[path] = _link(links[path], node.stamp) if path in links else node
+        for new in added.get(path, ()):
+            nodes[new] = _link(links[new], node.stamp)
+    tree = Tree(nodes, bundle.tree.top)
+    images = {path: image for path, image in bundle.images.items() if path not in links}
+    return make_bundle(tree, images)
+
+
+def _link(target: str, stamp: Stamp) -> Symlink:
+    return Symlink(target, replace(stamp, mode=0o777, extra={}))
+
+
+def _with_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
+    if not modes:
+        return tree
+    nodes = dict(tree.nodes)
+    for path, mode in modes.items():
+        node = nodes[path]
+        nodes[path] = replace(node, stamp=replace(node.stamp, mode=mode), header=None)
+    return Tree(nodes, tree.top)

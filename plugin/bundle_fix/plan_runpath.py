@@ -1,0 +1,159 @@
+"""The RUNPATH that each object's own needed names call for, relative to its own folder."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+
+from bundle_fix.bundle import Bundle
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.image import Image
+from bundle_fix.elf.versions import needed_versions
+from bundle_fix.loader.host import adversarial_host
+from bundle_fix.loader.libc import belongs_to_libc
+from bundle_fix.loader.process import map_process
+from bundle_fix.loader.search import BUNDLE, expand
+from bundle_fix.runpath import entries, kept
+from bundle_fix.tree import File, relative, walk
+
+
+def plan_runpaths(bundle: Bundle, pinned: frozenset[str]) -> dict[str, Changes]:
+    """The changes to every object that has to change: path to changes.
+
+    Args:
+        bundle: the pack with all links in place; images as they were read.
+        pinned: sonames that are needed by path.
+    """
+    original = _original_choices(bundle)
+    homes = _homes(bundle)
+    places = _places(bundle)
+    edits = {}
+    for path, image in bundle.images.items():
+        if not image.is_dynamic:
+            continue
+        chosen = {
+            name: _choose(bundle, places, path, name, original.get((path, name)))
+            for name in image.needed
+            if "/" not in name and not belongs_to_libc(name)
+        }
+        folders = {name: folder for name, folder in chosen.items() if folder is not None}
+        runpath = _runpath(bundle, image, homes[path], folders)
+        pins = {name: folder for name, folder in folders.items() if name in pinned}
+        changes = _pinned(bundle, path, pins, runpath) if pins else Changes(runpath=runpath)
+        if changes != Changes():
+            edits[path] = changes
+    return edits
+
+
+def _original_choices(bundle: Bundle) -> dict[tuple[str, str], str]:
+    """The file that each need leads to today, by requester and name, where it is in the pack."""
+    host = adversarial_host()
+    mapped: set[str] = set()
+    chosen: dict[tuple[str, str], str] = {}
+    # Programs come first: their RPATHs reach into what they load.
+    for path in (*bundle.programs(), *bundle.libraries()):
+        if path in mapped:
+            continue
+        for need in map_process(bundle, host, path).needs:
+            mapped.add(need.requester.path or "")
+            if need.result.origin == BUNDLE and need.requester.path and need.result.path:
+                chosen.setdefault((need.requester.path, need.name), need.result.path)
+    return chosen
+
+
+def _homes(bundle: Bundle) -> dict[str, tuple[str, ...]]:
+    """The folders that ``$ORIGIN`` may mean in each object: its own, and those of links to it.
+
+    glibc takes the folder in which a library was found, without following a link (dl-object.c); of
+    a program the kernel names the real file.
+    """
+    homes = {path: {posixpath.dirname(path): None} for path in bundle.images}
+    for path, _ in bundle.tree.links():
+        end = walk(bundle.tree, path)
+        folder = walk(bundle.tree, posixpath.dirname(path))
+        library = isinstance(end, str) and end in homes and bundle.images[end].is_library
+        if library and isinstance(folder, str):
+            homes[str(end)][folder] = None
+    return {path: tuple(found) for path, found in homes.items()}
+
+
+def _places(bundle: Bundle) -> dict[tuple[str, str], list[str]]:
+    """For every file and name, the folders in which that name leads to that file."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for path in bundle.tree.nodes:
+        end = walk(bundle.tree, path)
+        folder = walk(bundle.tree, posixpath.dirname(path))
+        if isinstance(end, str) and isinstance(folder, str) and end in bundle.images:
+            places.setdefault((end, posixpath.basename(path)), []).append(folder)
+    return places
+
+
+def _choose(
+    bundle: Bundle,
+    places: Mapping[tuple[str, str], list[str]],
+    path: str,
+    name: str,
+    original: str | None,
+) -> str | None:
+    """The folder in which ``path`` should find ``name``; None where the pack does not have it."""
+    providers = bundle.providers(name, bundle.images[path])
+    if original in providers:
+        providers = (str(original),)
+    home = posixpath.dirname(path)
+    folders = [folder for p in providers for folder in places.get((p, name), ())]
+    return min(folders, key=lambda f: (_distance(f, home), f), default=None)
+
+
+def _distance(folder: str, home: str) -> int:
+    return 0 if folder == home else len(relative(folder, home).split("/"))
+
+
+def _runpath(
+    bundle: Bundle, image: Image, homes: Iterable[str], folders: Mapping[str, str]
+) -> str | None:
+    """The new RUNPATH: empty where none is needed any more, None where nothing has to change."""
+    stay = kept(bundle.tree, image, homes)
+    wanted = list(stay)
+    for home in homes:
+        for name, folder in folders.items():
+            if not _reached(bundle, stay, home, image, name):
+                wanted.append(entry_for(folder, home))
+    new = ":".join(dict.fromkeys(wanted))
+    single = image.rpath is None or image.runpath is None
+    return None if single and ":".join(entries(image)) == new else new
+
+
+def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], runpath: str | None) -> Changes:
+    """Changes that make ``path`` need each of ``pins`` (name to folder) by its place.
+
+    Where the file wants versions of the library, its plain name stays behind the path: the loader
+    checks versions by the name in DT_VERNEED, and only a request by soname teaches it that name
+    (glibc's dl-version.c, find_needed; dl-load.c, l_soname_added).
+    """
+    home = posixpath.dirname(path)
+    places = {name: posixpath.join(entry_for(folder, home), name) for name, folder in pins.items()}
+    node = bundle.tree.nodes[path]
+    assert isinstance(node, File)  # noqa: S101 (images are of files alone)
+    with node.content.open() as reader:
+        versioned = needed_versions(reader, bundle.images[path])
+    return Changes(
+        runpath=runpath,
+        replace_needed=tuple((n, p) for n, p in places.items() if n not in versioned),
+        insert_needed=tuple((n, p) for n, p in places.items() if n in versioned),
+    )
+
+
+def _reached(bundle: Bundle, stay: list[str], home: str, image: Image, name: str) -> bool:
+    """Whether one of the entries that stay leads to ``name`` in the pack."""
+    for entry in stay:
+        place = expand(entry, home, image)
+        end = walk(bundle.tree, posixpath.join(place or "", name))
+        found = bundle.images.get(end) if isinstance(end, str) else None
+        if found is not None and found.architecture == image.architecture:
+            return True
+    return False
+
+
+def entry_for(folder: str, home: str) -> str:
+    """The RUNPATH entry that leads an object in ``home`` to ``folder``."""
+    return "$ORIGIN" if folder == home else f"$ORIGIN/{relative(folder, home)}"

@@ -1,0 +1,27 @@
+"""The JSON report: one object for one artifact, a list for several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from bundle_fix.report.model import CheckReport
+
+
+def render_json(reports: Sequence[CheckReport]) -> str:
+    """The reports as indented JSON; names that are not UTF-8 have their odd bytes escaped."""
+    plain = [msgspec.to_builtins(report) for report in reports]
+    encoded = msgspec.json.encode(_clean(plain[0] if len(plain) == 1 else plain))
+    return msgspec.json.format(encoded, indent=2).decode() + "\n"
+
+
+def _clean(value: object) -> object:
+    r"""``value`` with surrogate escapes, which UTF-8 cannot hold, written as ``\\xNN``."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if isinstance(value, dict):
+        return {str(_clean(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    return value

@@ -1,0 +1,53 @@
+"""Entries of RPATH and RUNPATH: what each means in a pack, and which may stay."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from enum import Enum
+
+from bundle_fix.elf.image import Image
+from bundle_fix.loader.search import expand
+from bundle_fix.tree import Lost, Tree, walk
+
+
+class Kind(Enum):
+    """What an entry is, seen from the object that has it."""
+
+    INSIDE = "a folder of the pack"
+    ABSENT = "a folder that the pack does not have"
+    OUTSIDE = "a folder outside the pack"
+    ABSOLUTE = "absolute"
+    RELATIVE = "relative to the working directory"
+
+
+def kind_of(tree: Tree, entry: str, home: str, image: Image) -> Kind:
+    """What ``entry`` is for an object whose ``$ORIGIN`` is ``home``."""
+    place = expand(entry, home, image)
+    if place is None:
+        return Kind.RELATIVE
+    if place.startswith("/"):
+        return Kind.ABSOLUTE
+    end = walk(tree, place)
+    if end is Lost.OUTSIDE or posixpath.normpath(place).startswith(".."):
+        return Kind.OUTSIDE
+    if isinstance(end, Lost) or end not in tree.folders:
+        return Kind.ABSENT
+    return Kind.INSIDE
+
+
+def entries(image: Image) -> list[str]:
+    """The entries that count: those of RUNPATH, or of RPATH where there is no RUNPATH."""
+    text = image.runpath if image.runpath is not None else image.rpath
+    return text.split(":") if text else []
+
+
+def kept(tree: Tree, image: Image, homes: Iterable[str]) -> list[str]:
+    """The entries that may stay: those that stay inside the pack from every home, each once."""
+    allowed = (Kind.INSIDE, Kind.ABSENT)
+    places = tuple(homes)
+    return [
+        entry
+        for entry in dict.fromkeys(entries(image))
+        if all(kind_of(tree, entry, home, image) in allowed for home in places)
+    ]

@@ -1,0 +1,156 @@
+"""An artifact's content in memory: paths to files, links and folders.
+
+Paths are relative to the root of the pack, with ``/`` between their parts, without ``.`` or ``..``;
+the root itself is the empty path. Names that are not UTF-8 hold surrogate escapes, as
+`os.fsdecode` makes them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from bundle_fix.content import Content
+
+MAX_LINKS = 40
+"""Links followed before a path counts as a loop: the kernel's own limit (path_resolution(7))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who owns a member, what may be done with it, and when it was changed."""
+
+    mode: int
+    """Permission bits with set-uid, set-gid and sticky, as in chmod(2)."""
+    uid: int = 0
+    gid: int = 0
+    owner: str = ""
+    group: str = ""
+    mtime: float = 0
+    """Seconds since the epoch."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """What else the archive says of the member (pax records), name to value."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file. ``twin`` is the path of the member whose bytes it shares by hard link."""
+
+    content: Content
+    stamp: Stamp
+    header: Content | None = None
+    """The member's header as it stands in the archive it was read from; valid while the member's
+    name, size and stamp are what they were."""
+    twin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Symlink:
+    """A symbolic link and the text it holds."""
+
+    target: str
+    stamp: Stamp
+    header: Content | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A folder."""
+
+    stamp: Stamp
+    header: Content | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """A device, a fifo or a socket: kept as it is, never opened."""
+
+    kind: str
+    stamp: Stamp
+    header: Content | None = None
+
+
+Node = File | Symlink | Directory | Special
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """All members by path, in the artifact's order.
+
+    ``top`` is the folder that holds everything in an archive (``pegasus-server-2.5.0``), left out
+    of the paths; it is empty where there is no such folder. ``folders`` are all folders, also those
+    that are no members of their own: archives often list the files alone.
+    """
+
+    nodes: Mapping[str, Node]
+    top: str = ""
+    folders: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        found = {path for path, node in self.nodes.items() if isinstance(node, Directory)} | {""}
+        for path in self.nodes:
+            parent = posixpath.dirname(path)
+            while parent not in found:
+                found.add(parent)
+                parent = posixpath.dirname(parent)
+        object.__setattr__(self, "folders", frozenset(found))
+
+    def files(self) -> Iterator[tuple[str, File]]:
+        """The regular files, in order."""
+        return ((path, node) for path, node in self.nodes.items() if isinstance(node, File))
+
+    def links(self) -> Iterator[tuple[str, Symlink]]:
+        """The symbolic links, in order."""
+        return ((path, node) for path, node in self.nodes.items() if isinstance(node, Symlink))
+
+
+class Lost(Enum):
+    """Why a path leads to nothing."""
+
+    MISSING = "leads to nothing in the pack"
+    OUTSIDE = "leads out of the pack"
+    LOOP = "is a loop of links"
+
+
+def walk(tree: Tree, path: str) -> str | Lost:
+    """Where ``path`` ends when the kernel walks it: links followed, ``..`` taken from the target.
+
+    Args:
+        tree: the pack.
+        path: relative to the pack's root; may hold ``..``.
+
+    Returns:
+        The path of a node that is not a link (or the empty path, the root), or why there is none.
+    """
+    here: list[str] = []
+    todo = path.split("/")[::-1]
+    followed = 0
+    while todo:
+        part = todo.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            if not here:
+                return Lost.OUTSIDE
+            here.pop()
+            continue
+        here.append(part)
+        node = tree.nodes.get("/".join(here))
+        if isinstance(node, Symlink):
+            followed += 1
+            if followed > MAX_LINKS:
+                return Lost.LOOP
+            if node.target.startswith("/"):
+                return Lost.OUTSIDE
+            here.pop()
+            todo.extend(reversed(node.target.split("/")))
+        elif "/".join(here) not in tree.folders and (todo or node is None):
+            return Lost.MISSING
+    return "/".join(here)
+
+
+def relative(path: str, start: str) -> str:
+    """``path`` as seen from the folder ``start``, both relative to the pack's root."""
+    return posixpath.relpath("/" + path, "/" + start)
