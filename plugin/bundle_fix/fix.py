@@ -43,7 +43,7 @@ class Options:
 
     Attributes:
         expectations: what the mended pack is checked for.
-        pinned: sonames that are to be needed by path.
+        pinned: patterns of sonames that are to be needed by path.
         editor: the ELF editor, or ``auto``.
         force: write the output whatever the check says.
     """

@@ -7,7 +7,7 @@ through its original RPATH and RUNPATH. Layout stays; members without a part in 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bundle_fix.bundle import Bundle, make_bundle
@@ -43,12 +43,12 @@ class Plan:
         return not (self.links or self.modes or self.edits)
 
 
-def make_plan(bundle: Bundle, pinned: Iterable[str] = ()) -> Plan:
+def make_plan(bundle: Bundle, pinned: Sequence[str] = ()) -> Plan:
     """The changes that `bundle-fix fix` makes by default.
 
     Args:
         bundle: the pack as it is; its contents must be open.
-        pinned: sonames that are needed by path, before any search.
+        pinned: patterns of sonames that are needed by path, before any search.
     """
     copies = identical_copies(bundle)
     merged = _with_links(bundle, copies)
@@ -56,7 +56,7 @@ def make_plan(bundle: Bundle, pinned: Iterable[str] = ()) -> Plan:
     linked = _with_links(merged, missing)
     modes = {path: better for path, (_, better, _) in wrong_modes(linked).items()}
     tree = _with_modes(linked.tree, modes)
-    edits = plan_runpaths(linked, frozenset(pinned))
+    edits = plan_runpaths(linked, pinned)
     return Plan({**copies, **missing}, frozenset(copies), modes, edits, tree)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.elf.changes import Changes
@@ -17,12 +18,12 @@ from bundle_fix.runpath import entries, kept
 from bundle_fix.tree import File, relative, walk
 
 
-def plan_runpaths(bundle: Bundle, pinned: frozenset[str]) -> dict[str, Changes]:
+def plan_runpaths(bundle: Bundle, pinned: Sequence[str]) -> dict[str, Changes]:
     """The changes to every object that has to change: path to changes.
 
     Args:
         bundle: the pack with all links in place; images as they were read.
-        pinned: sonames that are needed by path.
+        pinned: patterns of sonames that are to be needed by path.
     """
     original = _original_choices(bundle)
     homes = _homes(bundle)
@@ -38,7 +39,11 @@ def plan_runpaths(bundle: Bundle, pinned: frozenset[str]) -> dict[str, Changes]:
         }
         folders = {name: folder for name, folder in chosen.items() if folder is not None}
         runpath = _runpath(bundle, image, homes[path], folders)
-        pins = {name: folder for name, folder in folders.items() if name in pinned}
+        pins = {
+            name: folder
+            for name, folder in folders.items()
+            if any(fnmatchcase(name, pattern) for pattern in pinned)
+        }
         changes = _pinned(bundle, path, pins, runpath) if pins else Changes(runpath=runpath)
         if changes != Changes():
             edits[path] = changes
@@ -146,8 +151,7 @@ def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], runpath: str | N
 def _reached(bundle: Bundle, stay: list[str], home: str, image: Image, name: str) -> bool:
     """Whether one of the entries that stay leads to ``name`` in the pack."""
     for entry in stay:
-        place = expand(entry, home, image)
-        end = walk(bundle.tree, posixpath.join(place or "", name))
+        end = walk(bundle.tree, posixpath.join(expand(entry, home, image).path, name))
         found = bundle.images.get(end) if isinstance(end, str) else None
         if found is not None and found.architecture == image.architecture:
             return True

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 from bundle_fix.elf.image import Image
-from bundle_fix.loader.search import expand
+from bundle_fix.loader.search import Base, expand
 from bundle_fix.tree import Lost, Tree, walk
 
 
@@ -23,11 +23,9 @@ class Kind(Enum):
 
 def kind_of(tree: Tree, entry: str, home: str, image: Image) -> Kind:
     """What ``entry`` is for an object whose ``$ORIGIN`` is ``home``."""
-    place = expand(entry, home, image)
-    if place is None:
-        return Kind.RELATIVE
-    if place.startswith("/"):
-        return Kind.ABSOLUTE
+    base, place = expand(entry, home, image)
+    if base is not Base.ORIGIN:
+        return Kind.RELATIVE if base is Base.WORKING else Kind.ABSOLUTE
     end = walk(tree, place)
     if end is Lost.OUTSIDE or posixpath.normpath(place).startswith(".."):
         return Kind.OUTSIDE

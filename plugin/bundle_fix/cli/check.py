@@ -53,7 +53,7 @@ def check(
     An ARTIFACT is a tarball, a folder or an ELF file. Exit status: 0 all well, 1 findings, 2 an
     artifact or a spec cannot be read.
     """
-    expectations = read_expectations(spec, host_provides)
+    expectations, _ = read_expectations(spec, host_provides)
     if fail_on is not None:
         expectations = replace(expectations, fail_on=fail_on)
     verdicts = [(str(path), check_artifact(path, expectations)) for path in artifacts]

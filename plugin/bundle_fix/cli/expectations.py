@@ -1,21 +1,32 @@
-"""What the command line and a spec say of the target, as one `Expectations`."""
+"""What the command line says of the target, with what a spec says of it."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from bundle_fix.check.context import Expectations
 
 
-def read_expectations(spec: Path | None, host_provides: tuple[str, ...]) -> Expectations:
+def read_expectations(
+    spec: Path | None, host_provides: tuple[str, ...]
+) -> tuple[Expectations, tuple[str, ...]]:
     """The expectations of a spec, if one is given, with the names of ``--host-provides``.
+
+    Returns:
+        The expectations, and patterns of the sonames that the spec pins.
 
     Raises:
         BundleFixError: the spec is wrong.
     """
-    return Expectations(host=host_provides)
+    if spec is None:
+        return Expectations(host=host_provides), ()
+    from bundle_fix.expectations import expectations_of, pinned_by
+    from bundle_fix.spec.load import load_spec
+    from bundle_fix.spec.variables import resolve_variables
 
-
-def read_pins(spec: Path | None) -> tuple[str, ...]:
-    """The sonames that a spec pins."""
-    return ()
+    loaded = load_spec(spec)
+    values = resolve_variables(loaded, spec.parent.resolve(), {}, os.environ)
+    found = expectations_of(loaded, values)
+    return replace(found, host=(*found.host, *host_provides)), pinned_by(loaded, values)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.cli.expectations import read_expectations, read_pins
+from bundle_fix.cli.expectations import read_expectations
 from bundle_fix.cli.options import (
     ArtifactPath,
     editor_option,
@@ -61,9 +61,8 @@ def fix(
     """
     if in_place and output is not None:
         raise click.UsageError("--in-place and -o exclude each other")
-    options = Options(
-        read_expectations(spec, host_provides), read_pins(spec), editor or "auto", force
-    )
+    expectations, pinned = read_expectations(spec, host_provides)
+    options = Options(expectations, pinned, editor or "auto", force)
     if dry_run:
         mended = rehearse(artifact, options)
     else:

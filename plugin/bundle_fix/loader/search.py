@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 from bundle_fix.bundle import Bundle
@@ -60,6 +61,21 @@ class Mapped:
         while link is not None:
             yield link
             link = link.loader
+
+
+class Base(Enum):
+    """What a path counts from: a folder of the pack, the host's root, the working directory."""
+
+    ORIGIN = "origin"
+    ROOT = "root"
+    WORKING = "working"
+
+
+class Expanded(NamedTuple):
+    """A path whose tokens are replaced, and what it counts from (with ``ORIGIN``, the pack)."""
+
+    base: Base
+    path: str
 
 
 class Directory(NamedTuple):
@@ -126,11 +142,11 @@ def _entries(text: str | None, via: str, home: str) -> Iterator[Directory]:
 def _look(bundle: Bundle, directory: Directory, name: str, requester: Mapped) -> _Found | Step:
     """What the loader finds of ``name`` in one directory."""
     entry, via, _ = directory
-    place = expand(directory.entry, directory.home, requester.image)
-    if place is None:
+    base, place = expand(directory.entry, directory.home, requester.image)
+    if base is Base.WORKING:
         shown = entry or "(empty)"
         return Step(shown, via, "depends on the working directory of the process", entry)
-    if place.startswith("/"):
+    if base is Base.ROOT:
         full = posixpath.join(place, name)
         if is_default_directory(posixpath.normpath(place)):
             return Step(full, via, HOST_HAS_IT, entry)
@@ -157,34 +173,36 @@ def _candidate(bundle: Bundle, folder: str, name: str, like: Image | None) -> _F
     return _Found(path, folder, image)
 
 
-def expand(entry: str, home: str, image: Image | None) -> str | None:
-    """A search path's entry as a path: relative to the pack, or absolute on the host.
+def expand(entry: str, home: str, image: Image | None) -> Expanded:
+    """A search path's entry as a path.
 
     Dynamic string tokens are replaced as in ld.so(8); ``$LIB`` and ``$PLATFORM`` by what they
     mean on most hosts.
 
-    Returns:
-        None for an entry that is relative to the working directory of the process.
+    Args:
+        entry: as it stands in RPATH or RUNPATH.
+        home: what ``$ORIGIN`` means.
+        image: the object whose entry it is.
     """
     values = {
-        "ORIGIN": f"\0{home}",
+        "ORIGIN": "\0",
         "LIB": "lib64" if image is None or image.format.bits == 64 else "lib",
         "PLATFORM": image.machine if image is not None else "",
     }
     for token, value in values.items():
         entry = entry.replace(f"${{{token}}}", value).replace(f"${token}", value)
-    if entry.startswith("/"):
-        return entry
-    return entry[1:] if entry.startswith("\0") else None
+    if entry.startswith("\0"):
+        return Expanded(Base.ORIGIN, posixpath.join(home, entry[1:].lstrip("/")))
+    return Expanded(Base.ROOT if entry.startswith("/") else Base.WORKING, entry)
 
 
 def _direct(bundle: Bundle, name: str, requester: Mapped) -> Mapped:
     """A needed name with a slash is a path: nothing is searched."""
-    place = expand(name, requester.home, requester.image)
-    if place is None:
+    base, place = expand(name, requester.home, requester.image)
+    if base is Base.WORKING:
         step = Step(name, "direct", "depends on the working directory of the process")
         return Mapped(name, None, MISSING, "direct", _label(requester), (step,), loader=requester)
-    if place.startswith("/"):
+    if base is Base.ROOT:
         step = Step(place, "direct", "on the host")
         return _from_host(name, place, "direct", requester, [step])
     folder, base = posixpath.split(place)

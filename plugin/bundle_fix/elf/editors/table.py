@@ -1,7 +1,8 @@
 """The table editor: the dynamic string table grows with no new segment and no growth of the file.
 
 Every segment that is loaded ends somewhere in a page, and what follows in that page of the file is
-loaded too, unused. Into that tail goes either a copy of the whole string table with the new
+loaded too, unused. Into such a tail, of the table's own segment or else of another that is never
+written to, goes either a copy of the whole string table with the new
 strings at its end, or whichever of the table's neighbours (versions, hash tables) must make room
 for the strings where the table stands. The segment's size, the dynamic entries, the section
 headers and the section symbols follow, so that readelf, strip and gdb still see one file.
@@ -27,21 +28,32 @@ from bundle_fix.elf.tables import Table, movable_tables
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The unused end of a segment's last page: file offsets, and its distance to the addresses."""
+    """The unused end of a segment's last page: file offsets, and their distance to addresses.
 
+    ``number`` is the segment's place among the program headers.
+    """
+
+    number: int
+    segment: Segment
     start: int
     end: int
-    to_address: int
+
+    @property
+    def to_address(self) -> int:
+        """What to add to a file offset in the tail to get its address."""
+        return self.segment.vaddr - self.segment.offset
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the string table and its neighbours go; ``end`` is the segment's new end in the file.
+    """Where the string table and its neighbours go.
 
-    ``moves`` has every table at its new place; the string table is first and may stay.
+    ``moves`` has every table at its new place; the string table is first and may stay. ``end`` is
+    how far ``tail`` is filled, a file offset.
     """
 
     moves: tuple[Move, ...]
+    tail: Tail
     end: int
 
 
@@ -54,10 +66,8 @@ def edit_table(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tuple[
     strings = place_strings(reader, image, wanted)
     added, offsets = _append(strings)
     entries = settle(wanted, {**strings.placement.offsets, **offsets})
-    number, segment = _home(image, strings.offset)
     sections = read_sections(reader, image.format, image.header)
-    tail = _tail(reader, image, segment, sections)
-    layout = _lay_out(reader, image, strings, len(added), tail, sections)
+    layout = _first_layout(reader, image, strings, len(added), sections)
     table = strings.patched + added
     contents = {c.DT_STRTAB: table}
     for move in layout.moves[1:]:
@@ -67,7 +77,7 @@ def edit_table(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tuple[
         contents[move.tag] = data
     patches = [
         dynamic_patch(image, _repoint(entries, layout, len(table))),
-        _segment_patch(image, number, segment, layout.end),
+        _segment_patch(image, layout),
         *(Patch(move.new_offset, contents[move.tag]) for move in layout.moves),
         *section_patches(reader, image, sections, layout.moves),
     ]
@@ -89,30 +99,49 @@ def _append(strings: Strings) -> tuple[bytes, dict[str, int]]:
     return added, offsets
 
 
-def _home(image: Image, offset: int) -> tuple[int, Segment]:
-    for number, s in enumerate(image.segments):
-        if s.type == c.PT_LOAD and s.offset <= offset < s.file_end:
-            return number, s
-    raise CannotEditError("its string table lies in no loaded segment")
+def _first_layout(
+    reader: Reader, image: Image, strings: Strings, growth: int, sections: Sequence[Section]
+) -> Layout:
+    """The layout in the first tail that has room: its own segment's, then others'."""
+    loads = [(n, s) for n, s in enumerate(image.segments) if s.type == c.PT_LOAD]
+    # Data that is never written to or run first; the table's own segment before all.
+    loads.sort(key=lambda pair: (not _holds(pair[1], strings.offset), pair[1].flags & c.PF_X))
+    if not any(_holds(s, strings.offset) for _, s in loads):
+        raise CannotEditError("its string table lies in no loaded segment")
+    size = len(strings.data)
+    address = image.first(c.DT_STRTAB) or 0
+    table = Table(c.DT_STRTAB, address, strings.offset, size, 1)
+    neighbours = _neighbours(reader, image, table, sections)
+    for number, segment in loads:
+        tail = _tail(reader, image, number, segment, sections)
+        layout = None if tail is None else _lay_out(table, neighbours, growth, tail)
+        if layout is not None:
+            return layout
+    raise CannotEditError("no segment has enough unused space at the end of its last page")
 
 
-def _tail(reader: Reader, image: Image, home: Segment, sections: Sequence[Section]) -> Tail:
-    if home.filesz != home.memsz:
-        raise CannotEditError("the segment of its string table ends in zeroed memory, not in slack")
-    align = max(home.align, 1)
-    # Up to the page boundary the loader maps the bytes in any case (dl-map-segments.h); a page
-    # smaller than p_align is all that may be relied on, and 4 KiB is the smallest there is.
-    page = min(align, 4096) if align > 1 else 4096
-    end = home.file_end + (-(home.vaddr + home.filesz)) % page
+def _holds(segment: Segment, offset: int) -> bool:
+    return segment.offset <= offset < segment.file_end
+
+
+def _tail(
+    reader: Reader, image: Image, number: int, segment: Segment, sections: Sequence[Section]
+) -> Tail | None:
+    if segment.filesz != segment.memsz or segment.flags & c.PF_W:
+        return None
+    align = max(segment.align, 1)
+    # Up to the page boundary the loader maps the bytes in any case (dl-map-segments.h); of the
+    # page's size only the smallest there is, 4 KiB, may be relied on.
+    end = segment.file_end + -(segment.vaddr + segment.filesz) % 4096
     for s in image.loads():
-        if s is not home and s.vaddr >= home.vaddr:
+        if s is not segment and s.vaddr >= segment.vaddr:
             start = s.vaddr - s.vaddr % align
-            end = min(end, home.file_end + max(0, start - home.memory_end))
-    end = min(end, image.size, *_later_starts(image, home, sections))
-    slack = reader.pread(home.file_end, max(0, end - home.file_end))
+            end = min(end, segment.file_end + max(0, start - segment.memory_end))
+    end = min(end, *_later_starts(image, segment, sections))
+    slack = reader.pread(segment.file_end, max(0, end - segment.file_end))
     if not slack or slack.strip(b"\0"):
-        raise CannotEditError("there is no unused space after the segment of its string table")
-    return Tail(home.file_end, end, home.vaddr - home.offset)
+        return None
+    return Tail(number, segment, segment.file_end, end)
 
 
 def _later_starts(image: Image, home: Segment, sections: Sequence[Section]) -> Iterator[int]:
@@ -125,30 +154,25 @@ def _later_starts(image: Image, home: Segment, sections: Sequence[Section]) -> I
     yield from (start for start in starts if start >= home.file_end)
 
 
-def _lay_out(
-    reader: Reader,
-    image: Image,
-    strings: Strings,
-    growth: int,
-    tail: Tail,
-    sections: Sequence[Section],
-) -> Layout:
-    size = len(strings.data)
-    address = image.first(c.DT_STRTAB) or 0
-    old = Table(c.DT_STRTAB, address, strings.offset, size, 1)
-    if size + growth <= tail.end - tail.start:
-        move = Move(old.tag, address, old.offset, size, tail.start + tail.to_address, tail.start,
-                    size + growth)  # fmt: skip
-        return Layout((move,), tail.start + size + growth)
-    stays = Move(old.tag, address, old.offset, size, address, old.offset, size + growth)
-    neighbours = _neighbours(reader, image, old, sections)
+def _lay_out(table: Table, neighbours: Sequence[Table], growth: int, tail: Tail) -> Layout | None:
+    """The string table whole in the tail, or else the fewest bytes of its neighbours."""
+    size = table.size + growth
+    if size <= tail.end - tail.start:
+        move = Move(
+            table.tag, table.address, table.offset, table.size,
+            tail.start + tail.to_address, tail.start, size,
+        )  # fmt: skip
+        return Layout((move,), tail, tail.start + size)
+    stays = Move(
+        table.tag, table.address, table.offset, table.size, table.address, table.offset, size
+    )
     for count in range(1, len(neighbours) + 1):
         near = neighbours[:count]
         for moved in _by_size(near):
-            layout = _squeeze(stays, near, moved, growth, tail)
+            layout = _squeeze(stays, near, moved, tail)
             if layout is not None:
                 return layout
-    raise CannotEditError("the unused space after the segment of its string table is too small")
+    return None
 
 
 def _neighbours(
@@ -176,30 +200,32 @@ def _by_size(tables: Sequence[Table]) -> list[tuple[Table, ...]]:
 
 
 def _squeeze(
-    stays: Move, near: Sequence[Table], moved: tuple[Table, ...], growth: int, tail: Tail
+    stays: Move, near: Sequence[Table], moved: tuple[Table, ...], tail: Tail
 ) -> Layout | None:
     """``moved`` in the tail and the rest of ``near`` pushed up behind the grown string table."""
     moves = [stays]
     end = near[-1].end
-    floor = stays.offset + stays.size + growth
+    floor = stays.offset + stays.new_size
     for table in reversed([t for t in near if t not in moved]):
         place = (end - table.size) // table.align * table.align
-        place -= (place + tail.to_address) % table.align
-        moves.append(_moved(table, place, tail))
+        to_address = table.address - table.offset
+        place -= (place + to_address) % table.align
+        moves.append(_moved(table, place, to_address))
         end = place
     if end < floor:
         return None
     at = tail.start
     for table in moved:
         at += -(at + tail.to_address) % table.align
-        moves.append(_moved(table, at, tail))
+        moves.append(_moved(table, at, tail.to_address))
         at += table.size
-    return Layout(tuple(moves), at) if at <= tail.end else None
+    return Layout(tuple(moves), tail, at) if at <= tail.end else None
 
 
-def _moved(table: Table, offset: int, tail: Tail) -> Move:
-    return Move(table.tag, table.address, table.offset, table.size, offset + tail.to_address,
-                offset, table.size)  # fmt: skip
+def _moved(table: Table, offset: int, to_address: int) -> Move:
+    return Move(
+        table.tag, table.address, table.offset, table.size, offset + to_address, offset, table.size
+    )
 
 
 def _repoint(entries: Sequence[Entry], layout: Layout, size: int) -> list[Entry]:
@@ -208,8 +234,9 @@ def _repoint(entries: Sequence[Entry], layout: Layout, size: int) -> list[Entry]
     return [Entry(e.tag, values.get(e.tag, e.value)) for e in entries]
 
 
-def _segment_patch(image: Image, number: int, segment: Segment, end: int) -> Patch:
-    size = end - segment.offset
+def _segment_patch(image: Image, layout: Layout) -> Patch:
+    segment = layout.tail.segment
+    size = layout.end - segment.offset
+    place = image.header.phoff + layout.tail.number * image.format.segment.size
     larger = segment._replace(filesz=size, memsz=size)
-    place = image.header.phoff + number * image.format.segment.size
     return Patch(place, image.format.pack_segment(larger))

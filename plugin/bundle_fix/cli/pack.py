@@ -1,0 +1,95 @@
+"""``bundle-fix pack``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from bundle_fix.cli.fix import tell
+from bundle_fix.cli.options import editor_option, force_option, host_option, say, talk_options
+from bundle_fix.errors import BundleFixError
+from bundle_fix.expectations import expectations_of
+from bundle_fix.fix import Options
+from bundle_fix.pack import output_path
+from bundle_fix.pack import pack as make_pack
+from bundle_fix.report.text import printable
+from bundle_fix.spec.load import load_spec
+from bundle_fix.spec.variables import resolve_variables
+
+
+@click.command(short_help="make a pack from a spec, verify it, print its path")
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option(
+    "-C",
+    "--root",
+    type=click.Path(path_type=Path),
+    metavar="ROOT",
+    help="The folder that the spec's paths are relative to (default: the spec's own).",
+)
+@click.option(
+    "-D",
+    "defines",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a variable or an option of the spec; repeatable.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="The pack to write, or the folder to write it in (default: the working directory).",
+)
+@force_option
+@host_option
+@editor_option
+@talk_options
+def pack(
+    spec: Path,
+    root: Path | None,
+    defines: tuple[str, ...],
+    output: Path | None,
+    force: bool,
+    host_provides: tuple[str, ...],
+    editor: str | None,
+    quiet: bool,
+    verbose: bool,
+    color: str,
+) -> int:
+    """Make the pack that SPEC (a bundle.toml) describes.
+
+    Everything it names is collected, every object gets its RUNPATH, the pack is written, read back
+    and checked against a hostile host; only if that passes does it take its name.
+    """
+    loaded = load_spec(spec)
+    folder = (root or spec.parent).resolve()
+    if not folder.is_dir():
+        raise BundleFixError("there is no such folder", where=str(root), hint="-C names the root")
+    values = resolve_variables(loaded, folder, _defines(defines), os.environ)
+    expectations = expectations_of(loaded, values)
+    expectations = replace(expectations, host=(*expectations.host, *host_provides))
+    options = Options(expectations, editor=editor or loaded.runpath.editor, force=force)
+    target = output_path(loaded, values, output)
+    packed = make_pack(loaded, values, folder, target, options)
+    for path, origin in packed.origins.items():
+        if origin.from_closure and origin.source is not None:
+            line = f"{path}: from {origin.source}, needed by {origin.asked}"
+            say(printable(line), quiet=quiet)
+    tell(target, packed.mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
+    if packed.mended.written is not None:
+        sys.stdout.write(f"{packed.mended.written}\n")
+    return 1 if packed.mended.verdict.failed else 0
+
+
+def _defines(texts: tuple[str, ...]) -> dict[str, str]:
+    defines = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"-D {text}: a definition is NAME=VALUE")
+        defines[name] = value
+    return defines

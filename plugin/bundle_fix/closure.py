@@ -1,0 +1,76 @@
+"""Where the libraries that a pack's objects still need are on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from bundle_fix.content import PathContent
+from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.cache import cached_libraries
+from bundle_fix.loader.host import default_directories
+from bundle_fix.loader.search import Base, expand
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A needed name that nothing in the pack provides.
+
+    ``path`` is the object in the pack that needs it, ``source`` the file it was copied from.
+    """
+
+    name: str
+    path: str
+    source: Path
+    image: Image
+
+
+def matching(name: str, patterns: Iterable[str]) -> bool:
+    """Whether ``name`` is one of ``patterns``."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def find_wanted(want: Wanted, search: Sequence[Path], where: str) -> Path:
+    """The file that this machine's loader would take.
+
+    The order: the object's own RPATH and RUNPATH as they were built, ``search``, ld.so.cache, the
+    default directories.
+
+    Raises:
+        BundleFixError: there is none of the right class and machine.
+    """
+    tried = []
+    for candidate in _candidates(want, search):
+        if _fits(candidate, want.image):
+            return candidate
+        tried.append(str(candidate.parent))
+    looked = ", ".join(dict.fromkeys(tried))
+    raise BundleFixError(
+        f"{want.name}, which {want.path} needs, is nowhere on this machine (looked in {looked})",
+        where=where,
+        hint="install it, add its folder to `search`, or leave it to the host with `host`",
+    )
+
+
+def _candidates(want: Wanted, search: Sequence[Path]) -> Iterator[Path]:
+    image = want.image
+    text = image.runpath if image.runpath is not None else image.rpath
+    for entry in text.split(":") if text else ():
+        base, place = expand(entry, "", image)
+        if base is not Base.WORKING:
+            yield want.source.parent / place / want.name
+    yield from (folder / want.name for folder in search)
+    yield from (Path(path) for soname, path in cached_libraries() if soname == want.name)
+    yield from (Path(folder, want.name) for folder in default_directories(image))
+
+
+def _fits(path: Path, like: Image) -> bool:
+    try:
+        real = path.resolve(strict=True)
+        with PathContent(real, real.stat().st_size).open() as reader:
+            return is_elf(reader) and read_image(reader).architecture == like.architecture
+    except (OSError, RuntimeError, DamagedElfError, BundleFixError):
+        return False
