@@ -1,0 +1,55 @@
+# Every target works on a fresh clone: it makes .venv and installs the project into it first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(abspath $(VENV))/bin
+BUILD  := $(abspath sample_project/build/latest)
+DEMO   := $(abspath sample_project/demo)
+SOURCES := pyproject.toml README.md $(shell find plugin -type f -not -name '*.pyc')
+# One test process per core; more would only wait for compilers.
+WORKERS ?= auto
+
+.PHONY: sample test bench lint types clean
+
+sample: $(VENV)/installed $(VENV)/cmake
+	@PATH="$(BIN):$$PATH" cmake -S sample_project -B $(BUILD) -DCMAKE_BUILD_TYPE=Release >$(VENV)/sample.log 2>&1 \
+	  && PATH="$(BIN):$$PATH" cmake --build $(BUILD) >>$(VENV)/sample.log 2>&1 \
+	  || { tail -n 30 $(VENV)/sample.log; exit 1; }
+	@sample_project/demo.sh $(BIN) $(BUILD) $(DEMO)
+
+test: $(VENV)/installed $(VENV)/installed-test $(VENV)/cmake
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+bench: $(VENV)/installed $(VENV)/installed-test
+	$(BIN)/python -m benchmarks $(BENCH)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .cache sample_project/build sample_project/demo sample_project/thirdparty/output
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("bundle-fix needs Python 3.10 or newer" if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test]'
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	@touch $@
+
+# CMake 3.20 or newer with a generator: the machine's own, or else wheels from PyPI.
+$(VENV)/cmake: $(VENV)/bin/python
+	@if cmake -E capabilities 2>/dev/null | grep -qE '"major":([4-9]|3,"minor":([2-9][0-9]))'; then :; \
+	  else $(BIN)/python -m pip install --quiet --disable-pip-version-check 'cmake>=3.20' ninja; fi
+	@touch $@

@@ -1,0 +1,69 @@
+#!/bin/sh
+# Replays Pegasus's incident with the sample's server, and prevents it: once by packing with
+# bundle-fix, once by mending the old pack. Called by `make sample`, after the build.
+#
+#   demo.sh BIN BUILD OUT     BIN: the folder of bundle-fix and python; BUILD: CMake's; OUT: packs
+set -eu
+
+bin=$1 build=$2 out=$3
+sample=$(dirname "$0")
+rm -rf "$out"
+mkdir -p "$out/old" "$out/new"
+
+title() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+[ -t 1 ] || title() { printf '\n%s\n' "$*"; }
+indent() { sed 's/^/    /'; }
+
+# Runs the server of a pack on a host whose default directories hold tcmalloc 4.4.5 and a decoy of
+# every other library; where no chroot is allowed, on this machine.
+serve() {
+    pack=$1
+    shift
+    status=0
+    "$bin/python" "$sample/hostile_host.py" --pack "$pack" \
+        --decoy-tcmalloc "$build/host/libtcmalloc_and_profiler.so.4" "$@" \
+        -- bin/pegasus_server --demo /tmp/db >"$out/log" 2>&1 || status=$?
+    if [ "$status" = 3 ]; then
+        echo "$(tail -n 1 "$out/log"); so it runs on this machine:"
+        rm -rf "$out/unpacked"
+        mkdir "$out/unpacked"
+        tar xzf "$pack" -C "$out/unpacked" --strip-components=1
+        status=0
+        (cd / && "$(cd "$OLDPWD" && cd "$out/unpacked" && pwd)/bin/pegasus_server" --demo) \
+            >"$out/log" 2>&1 || status=$?
+    fi
+    grep -E '^allocator:|free invalid|died by|cannot open|^done' "$out/log" || tail -n 2 "$out/log"
+    echo "exit status $status"
+    echo "$status" >"$out/status"
+}
+ended() { [ "$(cat "$out/status")" "$@" ] || { echo "demo: that was not to happen" >&2; exit 1; }; }
+
+title "1. The pack as the old script makes it: tcmalloc under its development name, RUNPATH ."
+old=$("$sample/old_pack.sh" "$sample" "$build" "$out/old" | tail -n 1)
+echo "\$ bundle-fix check old/$(basename "$old")"
+status=0
+(cd "$out" && "$bin/bundle-fix" check "old/$(basename "$old")") >"$out/check" || status=$?
+sed -n '1,/^  why/{/^  why/d;p;}' "$out/check"
+echo "  … $(grep -c '^error BF' "$out/check") rules in all; in full: $out/check"
+tail -n 1 "$out/check" | sed 's/^.*: FAILED/FAILED/'
+[ "$status" = 1 ]
+echo "\$ pegasus_server --demo        # on a host with an older tcmalloc in /lib64"
+serve "$old" --env LD_LIBRARY_PATH=/opt/pack/bin | indent
+
+title "2. The same pack made from a spec"
+echo "\$ bundle-fix pack sample_project/bundle.toml"
+"$bin/bundle-fix" pack "$sample/bundle.toml" -o "$out/new" -D build="$build" 2>"$out/talk" |
+    sed "s,.*/,new/,"
+grep RUNPATH "$out/talk" | head -n 3 | indent
+new=$(ls "$out"/new/*.tar.gz)
+serve "$new" | indent
+ended = 0
+
+title "3. The old pack, mended"
+echo "\$ bundle-fix fix old/$(basename "$old")"
+"$bin/bundle-fix" fix "$old" 2>"$out/talk" | sed "s,.*/,old/,"
+head -n 3 "$out/talk" | indent
+fixed=$(ls "$out"/old/*.fixed.tar.gz)
+"$bin/bundle-fix" check "$fixed" | sed "s,.*/,old/," | tail -n 1
+serve "$fixed" | indent
+ended = 0

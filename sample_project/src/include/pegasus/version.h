@@ -1,0 +1,2 @@
+#pragma once
+#define PEGASUS_VERSION "2.5.0"

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace dsn::utils {
+
+// FNV-1a. Which partition a key belongs to must not depend on the machine.
+std::uint64_t hash64(std::string_view bytes);
+
+} // namespace dsn::utils

@@ -1,0 +1,162 @@
+"""Real ELF files from real compilers and linkers, built once and kept in a cache.
+
+A file is described by what the loader would read of it: its soname, what it needs, where it
+searches. Every object prints its tag when it is loaded (``tag`` of a library, ``main`` of a
+program), so that running a program shows whose copy was taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(
+    os.environ.get("BUNDLE_FIX_TEST_CACHE", Path(__file__).parents[2] / ".cache" / "elf")
+)
+
+LIBRARY = """
+#include <string.h>
+#include <unistd.h>
+int %(symbol)s(void) { return 1; }
+__attribute__((constructor)) static void loaded(void) {
+    static const char text[] = "%(tag)s\\n";
+    if (write(1, text, strlen(text)) < 0) _exit(9);
+}
+"""
+PROGRAM = """
+#include <unistd.h>
+int main(void) { return write(1, "main\\n", 5) == 5 ? 0 : 9; }
+"""
+STUB = "int bundle_fix_stub;"
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A compiler and the flags that make it build for one machine with one linker."""
+
+    compiler: str = "cc"
+    flags: tuple[str, ...] = ()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the compiler, with these flags, links a shared library."""
+        return _works(self)
+
+
+@lru_cache(maxsize=None)
+def _works(toolchain: Toolchain) -> bool:
+    if shutil.which(toolchain.compiler) is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "x.c")
+        source.write_text(STUB)
+        command = [toolchain.compiler, *toolchain.flags, "-shared", "-fPIC", "-o", f"{folder}/x.so"]
+        return subprocess.run([*command, str(source)], capture_output=True, check=False).returncode == 0
+
+
+HOST = Toolchain()
+LINKERS = {name: Toolchain("cc", (f"-fuse-ld={name}",)) for name in ("bfd", "gold", "mold")}
+LINKERS["lld"] = Toolchain("clang", ("-fuse-ld=lld",))
+CROSS = {
+    "aarch64": Toolchain("aarch64-linux-gnu-gcc"),
+    "armhf": Toolchain("arm-linux-gnueabihf-gcc"),
+    "i386": Toolchain("i686-linux-gnu-gcc"),
+    "ppc64le": Toolchain("powerpc64le-linux-gnu-gcc"),
+    "riscv64": Toolchain("riscv64-linux-gnu-gcc"),
+    "s390x": Toolchain("s390x-linux-gnu-gcc"),
+}
+
+
+def require(toolchain: Toolchain) -> None:
+    """Skip the test, saying why, where the toolchain is not installed."""
+    if not toolchain.is_there:
+        pytest.skip(f"{toolchain.compiler} {' '.join(toolchain.flags)} is not installed")
+
+
+def elf(
+    path: Path,
+    *,
+    soname: str | None = None,
+    needed: Sequence[str] = (),
+    runpath: str | None = None,
+    rpath: str | None = None,
+    program: bool = False,
+    tag: str = "",
+    source: str | None = None,
+    flags: Sequence[str] = (),
+    toolchain: Toolchain = HOST,
+) -> Path:
+    """Build an ELF file at ``path`` and return it.
+
+    Args:
+        path: where it goes; folders are made.
+        soname: its DT_SONAME.
+        needed: its DT_NEEDED names besides libc's, in order.
+        runpath: its DT_RUNPATH.
+        rpath: its DT_RPATH.
+        program: whether it is a program (a PIE) rather than a shared library.
+        tag: what a library prints when it is loaded; its file name unless told.
+        source: its C source, in the place of the one that prints the tag.
+        flags: more flags for the compiler, behind all others.
+        toolchain: what builds it.
+    """
+    require(toolchain)
+    stem = path.name.partition(".so")[0]
+    symbol = "from_" + "".join(c if c.isalnum() else "_" for c in stem)
+    text = source or (PROGRAM if program else LIBRARY % {"tag": tag or path.name, "symbol": symbol})
+    command = [*toolchain.flags, "-g", "-O1"]
+    command += ["-fPIE", "-pie"] if program else ["-shared", "-fPIC"]
+    command += [f"-Wl,-soname,{soname}"] if soname else []
+    command += _search_path(runpath, rpath)
+    libraries = [stub(name, toolchain) for name in needed]
+    built = compile_cached(text, [*command, "-Wl,--no-as-needed", *libraries, *flags], toolchain)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(built, path)
+    path.chmod(0o755)
+    return path
+
+
+def _search_path(runpath: str | None, rpath: str | None) -> list[str]:
+    if runpath is not None:
+        return ["-Wl,--enable-new-dtags", f"-Wl,-rpath,{runpath}"]
+    return ["-Wl,--disable-new-dtags", f"-Wl,-rpath,{rpath}"] if rpath is not None else []
+
+
+def stub(soname: str, toolchain: Toolchain = HOST) -> str:
+    """The path of an empty shared library of that soname, to link against."""
+    flags = [*toolchain.flags, "-shared", "-fPIC", f"-Wl,-soname,{soname}"]
+    return str(compile_cached(STUB, flags, toolchain))
+
+
+def compile_cached(source: str, flags: Sequence[str], toolchain: Toolchain) -> Path:
+    """Compile and link one C source, or take the result of having done so before."""
+    key = hashlib.sha256(
+        "\0".join([source, version(toolchain.compiler), *flags]).encode()
+    ).hexdigest()[:32]
+    target = CACHE / key
+    if not target.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            # A fixed relative name, so that debug information is the same wherever it is built.
+            Path(folder, "source.c").write_text(source)
+            command = [toolchain.compiler, "source.c", *flags, "-o", "built"]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
+            Path(folder, "built").replace(target)
+    return target
+
+
+@lru_cache(maxsize=None)
+def version(compiler: str) -> str:
+    """The compiler's first line of ``--version``."""
+    done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[0]

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from builders.elf import elf
+from builders.pack import healthy, incident
+
+from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.bundle import Bundle, read_bundle
+from bundle_fix.plan import Plan, make_plan
+
+
+def bundle_of(folder: Path) -> Bundle:
+    return read_bundle(read_directory(folder), str(folder))
+
+
+def plan_for(folder: Path) -> Plan:
+    return make_plan(bundle_of(folder))
+
+
+def runpaths(plan: Plan) -> dict[str, str | None]:
+    return {path: changes.runpath for path, changes in plan.edits.items()}
+
+
+def test_a_healthy_pack_needs_no_change(tmp_path: Path) -> None:
+    assert plan_for(healthy(tmp_path)).is_empty
+
+
+def test_the_incident_gets_a_soname_link_and_a_runpath(tmp_path: Path) -> None:
+    plan = plan_for(incident(tmp_path))
+    assert plan.links == {"bin/libtcmalloc.so.4": "libtcmalloc.so"}
+    assert runpaths(plan) == {"bin/server": "$ORIGIN"}
+
+
+def test_a_runpath_is_relative_to_the_objects_own_folder(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    elf(tmp_path / "bin/tools/x", program=True, needed=["liba.so.1"])
+    elf(tmp_path / "lib/sasl2/libplug.so", soname="libplug.so", needed=["liba.so.1"])
+    assert runpaths(plan_for(tmp_path)) == {
+        "bin/tools/x": "$ORIGIN/../../lib",
+        "lib/sasl2/libplug.so": "$ORIGIN/..",
+    }
+
+
+def test_entries_that_work_inside_the_pack_stay_in_their_order(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    elf(tmp_path / "extra/libb.so.1", soname="libb.so.1")
+    (tmp_path / "plugins").mkdir()
+    elf(
+        tmp_path / "bin/x",
+        program=True,
+        needed=["liba.so.1", "libb.so.1"],
+        runpath="/opt/build/lib:$ORIGIN/../plugins:lib::${ORIGIN}/../lib:$ORIGIN/../../outside",
+    )
+    plan = plan_for(tmp_path)
+    assert runpaths(plan) == {"bin/x": "$ORIGIN/../plugins:${ORIGIN}/../lib:$ORIGIN/../extra"}
+
+
+def test_what_an_object_finds_today_is_what_it_finds_tomorrow(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", tag="wrong")
+    elf(tmp_path / "bin/compat/liba.so.1", soname="liba.so.1", tag="right")
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="/opt/x:$ORIGIN/compat")
+    assert runpaths(plan_for(tmp_path)) == {"bin/x": "$ORIGIN/compat"}
+
+
+def test_a_library_found_by_its_programs_rpath_gets_a_runpath_of_its_own(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libinner.so.1", soname="libinner.so.1")
+    elf(tmp_path / "lib/libouter.so.1", soname="libouter.so.1", needed=["libinner.so.1"])
+    elf(tmp_path / "bin/x", program=True, needed=["libouter.so.1"], rpath="$ORIGIN/../lib")
+    assert runpaths(plan_for(tmp_path)) == {"lib/libouter.so.1": "$ORIGIN"}
+
+
+def test_identical_copies_of_a_library_become_links_to_the_longest_name(tmp_path: Path) -> None:
+    for name in ("libx.so", "libx.so.4", "libx.so.4.6.11"):
+        elf(tmp_path / "lib" / name, soname="libx.so.4", tag="x")
+    plan = plan_for(tmp_path)
+    assert plan.links == {"lib/libx.so": "libx.so.4.6.11", "lib/libx.so.4": "libx.so.4.6.11"}
+    assert plan.merged == {"lib/libx.so", "lib/libx.so.4"}
+
+
+def test_different_files_of_one_soname_stay_two_files(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libx.so.4", soname="libx.so.4", tag="one")
+    elf(tmp_path / "lib/compat/libx.so.4", soname="libx.so.4", tag="two")
+    assert not plan_for(tmp_path).links
+
+
+def test_the_c_library_is_left_to_the_host(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
+    elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
+    assert plan_for(tmp_path).is_empty
+
+
+def test_a_dangling_link_with_its_target_beside_it_is_mended(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libx.so.4.6", soname="libx.so.4")
+    (tmp_path / "lib/libx.so").symlink_to("/opt/build/lib/libx.so.4.6")
+    (tmp_path / "lib/libx.so.4").symlink_to("libx.so.4.5")
+    assert plan_for(tmp_path).links == {
+        "lib/libx.so": "libx.so.4.6",
+        "lib/libx.so.4": "libx.so.4.6",
+    }
+
+
+def test_a_library_of_another_machine_is_no_provider(tmp_path: Path) -> None:
+    from builders.elf import CROSS
+
+    elf(tmp_path / "lib32/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
+    elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib32")
+    assert runpaths(plan_for(tmp_path)) == {"bin/x": "$ORIGIN/../lib32:$ORIGIN/../lib64"}
+
+
+def test_a_program_that_cannot_be_executed_gets_its_mode_back(tmp_path: Path) -> None:
+    elf(tmp_path / "bin/x", program=True).chmod(0o640)
+    assert plan_for(tmp_path).modes == {"bin/x": 0o750}
+
+
+def test_a_library_that_several_folders_link_to_finds_its_needs_from_each(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libinner.so.1", soname="libinner.so.1")
+    elf(tmp_path / "lib/real/libouter.so.1.2", soname="libouter.so.1", needed=["libinner.so.1"])
+    (tmp_path / "lib/libouter.so.1").symlink_to("real/libouter.so.1.2")
+    elf(tmp_path / "bin/x", program=True, needed=["libouter.so.1"], runpath="$ORIGIN/../lib")
+    assert runpaths(plan_for(tmp_path)) == {"lib/real/libouter.so.1.2": "$ORIGIN/..:$ORIGIN"}
