@@ -227,7 +227,7 @@ def _add_library(
     soname = image.soname or source.name
     names = {soname, source.name, real.name}
     development = source.parent / f"{soname.partition('.so')[0]}.so"
-    if development.is_symlink() and development.resolve() == real:
+    if not needed_by and development.is_symlink() and development.resolve() == real:
         names.add(development.name)
     origin = Origin(real, needed_by or where, from_closure=bool(needed_by))
     node = _node(real, real, None, where)

@@ -66,19 +66,27 @@ class Context:
         return {path: map_process(self.bundle, self.host, path) for path in paths}
 
     @cached_property
-    def plugins(self) -> Mapping[str, tuple[Process, ...]]:
-        """For every library that no program maps and no other library needs: what it maps.
+    def mapped(self) -> frozenset[str]:
+        """The files of the pack that some program maps when it starts."""
+        return frozenset(o.path or "" for p in self.programs.values() for o in p.bundled())
 
-        In the context of each program that could open it, and alone where there is no program.
+    @cached_property
+    def plugins(self) -> Mapping[str, tuple[Process, ...]]:
+        """For every library that has to be opened at run time to be mapped: what it maps.
+
+        First those that no other library needs, then those that not even these lead to; in the
+        context of each program that could open it, and alone where there is no program.
         """
-        mapped = {o.path for process in self.programs.values() for o in process.bundled()}
         needed = {name for image in self.bundle.images.values() for name in image.needed}
-        loose = [
-            path
-            for path in self.bundle.libraries()
-            if path not in mapped and not self._names(path) & needed
-        ]
-        return {path: tuple(self._opened(path)) for path in loose}
+        found: dict[str, tuple[Process, ...]] = {}
+        reached = set(self.mapped)
+        libraries = self.bundle.libraries()
+        libraries.sort(key=lambda path: bool(self._names(path) & needed))
+        for path in libraries:
+            if path not in reached:
+                found[path] = tuple(self._opened(path))
+                reached |= {o.path or "" for p in found[path] for o in p.bundled()}
+        return found
 
     @cached_property
     def allocator_files(self) -> frozenset[str]:
@@ -98,8 +106,16 @@ class Context:
                     found.add(path)
         return frozenset(found)
 
+    @cached_property
+    def _names_by_path(self) -> Mapping[str, set[str]]:
+        names: dict[str, set[str]] = {}
+        for name, paths in self.bundle.named.items():
+            for path in paths:
+                names.setdefault(path, set()).add(name)
+        return names
+
     def _names(self, path: str) -> set[str]:
-        return {name for name, paths in self.bundle.named.items() if path in paths}
+        return self._names_by_path.get(path, set())
 
     def _opened(self, path: str) -> Iterator[Process]:
         like = self.bundle.images[path].architecture

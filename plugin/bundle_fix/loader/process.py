@@ -118,4 +118,6 @@ def _judged(host: AdversarialHost, bundle: Bundle, found: Mapped) -> Mapped:
         return found
     if found.via == "direct":
         return found
-    return replace(found, path=None, origin=MISSING)
+    *before, last = found.trace
+    trace = (*before, replace(last, verdict="no host is expected to have it"))
+    return replace(found, path=None, origin=MISSING, trace=trace)

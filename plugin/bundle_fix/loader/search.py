@@ -124,7 +124,14 @@ NOT_THERE = "not there"
 
 
 def own_directories(requester: Mapped) -> Iterator[Directory]:
-    """The directories of RPATH and RUNPATH that count for what ``requester`` needs, in order."""
+    """The directories of RPATH and RUNPATH that count for what ``requester`` needs, in order.
+
+    A directory that several objects of one folder name in the same words is listed once.
+    """
+    yield from dict.fromkeys(_directories(requester))
+
+
+def _directories(requester: Mapped) -> Iterator[Directory]:
     image = requester.image
     if image is not None and image.runpath is None:
         for link in requester.loaders():
@@ -205,11 +212,11 @@ def _direct(bundle: Bundle, name: str, requester: Mapped) -> Mapped:
     if base is Base.ROOT:
         step = Step(place, "direct", "on the host")
         return _from_host(name, place, "direct", requester, [step])
-    folder, base = posixpath.split(place)
+    folder, last = posixpath.split(place)
     home = walk(bundle.tree, folder)
-    found = NOT_THERE if isinstance(home, Lost) else _candidate(bundle, home, base, requester.image)
+    found = NOT_THERE if isinstance(home, Lost) else _candidate(bundle, home, last, requester.image)
     if isinstance(found, _Found):
-        step = Step(posixpath.join(found.home, base), "direct", "found")
+        step = Step(posixpath.join(found.home, last), "direct", "found")
         return _mapped(name, found, "direct", requester, [step])
     step = Step(posixpath.normpath(place), "direct", found)
     return Mapped(name, None, MISSING, "direct", _label(requester), (step,), loader=requester)

@@ -50,21 +50,59 @@ def _section(
     severity: str, code: str, findings: list[Finding], paint: Paint, verbose: bool
 ) -> Iterator[str]:
     rule = next(rule for rule in RULES if rule.code == code)
-    yield f"{paint(severity, COLOURS[severity])} {code} {rule.name}: {rule.summary}"
-    shown = findings if verbose else findings[:SHOWN]
-    traces: set[str] = set()
-    for finding in shown:
-        yield from _wrapped(f"{finding.path} {finding.message}".strip(), "  ", "      ")
-        steps = list(_trace(finding.evidence.get("trace", ())))
-        if "\n".join(steps) not in traces:
-            yield from steps
-        traces.add("\n".join(steps))
-    if len(findings) > len(shown):
-        yield f"  … and {len(findings) - len(shown)} more (--verbose lists all)"
+    title = _wrapped(f"{severity} {code} {rule.name}: {rule.summary}", "", "  ")
+    yield title[0].replace(severity, paint(severity, COLOURS[severity]), 1)
+    yield from title[1:]
+    alike = _grouped(findings)
+    shown = alike if verbose else alike[:SHOWN]
+    for first, *others in shown:
+        yield from _wrapped(f"{first.path} {first.message}".strip(), "  ", "      ")
+        yield from _trace(first.evidence.get("trace", ()))
+        yield from _likewise(first, others)
+    left = sum(map(len, alike[len(shown) :]))
+    if left:
+        yield f"  … and {left} more (--verbose lists all)"
     if severity != NOTE:
         yield from _wrapped(f"why:  {rule.why}", "  ", "        ")
-    yield from _hints(rule, shown)
+    yield from _hints(rule, [finding for group in shown for finding in group])
     yield ""
+
+
+def _grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings that say the same of several names, or of several objects, together.
+
+    First the needs of one object whose searches went the same way, then those that are left and
+    are about one name; the most telling finding of each group comes first.
+    """
+    groups: dict[object, list[Finding]] = {}
+    for number, finding in enumerate(findings):
+        trace = finding.evidence.get("trace")
+        way = [(s["via"], s["entry"], s["verdict"]) for s in trace] if trace else number
+        groups.setdefault((finding.path, str(way)), []).append(finding)
+    merged: dict[object, list[Finding]] = {}
+    for key, group in groups.items():
+        alone = len(group) == 1 and "trace" in group[0].evidence
+        about = group[0].evidence["needed"] if alone else key
+        merged.setdefault(about, []).extend(sorted(group, key=lambda f: not _is_renamed(f)))
+    return list(merged.values())
+
+
+def _likewise(first: Finding, others: Sequence[Finding]) -> Iterator[str]:
+    if not others:
+        return
+    if all(other.path == first.path for other in others):
+        names = ", ".join(str(other.evidence["needed"]) for other in others)
+        yield from _wrapped(f"and in the same way: {names}", "      ", "        ")
+    else:
+        paths = ", ".join(dict.fromkeys(other.path for other in others))
+        yield from _wrapped(f"and so do: {paths}", "      ", "        ")
+
+
+def _is_renamed(finding: Finding) -> bool:
+    """Whether the pack has what is needed under another file name: what startles most."""
+    needed = str(finding.evidence.get("needed", ""))
+    provided = finding.evidence.get("provided", ())
+    return bool(provided) and not any(str(path).endswith(needed) for path in provided)
 
 
 def _hints(rule: Rule, findings: Sequence[Finding]) -> Iterator[str]:
@@ -78,8 +116,8 @@ def _trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         rule = VIA.get(step["via"], step["via"])
         entry = f" {step['entry'] or '(empty)'}" if step["via"] in ("runpath", "rpath") else ""
         place = "" if step["place"] in (step["entry"], "(empty)") else f"{step['place']}: "
-        yield f"      {number}. {printable(rule + entry)}"
-        yield from _wrapped(f"{place}{step['verdict']}", "           ", "           ")
+        text = f"{number}. {rule}{entry}: {place}{step['verdict']}"
+        yield from _wrapped(text, "      ", "         ")
 
 
 def _total(artifact: str, verdict: Verdict, paint: Paint) -> str:

@@ -65,15 +65,25 @@ def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
         provided = context.bundle.providers(posixpath.basename(name), need.requester.image)
         if not provided:
             continue
+        lenient = severity == WARNING and _opened_before(context, provided, name)
         yield rule.finding(
             path,
-            f"needs {name}; the pack has {_where(provided, name)}, but {need.result.path} of the"
-            " host is loaded",
-            severity=severity,
+            f"needs {name}; the pack has {_where(provided, name)}, but the host's"
+            f" {need.result.path} is loaded",
+            severity=NOTE if lenient else severity,
             provided=list(provided),
             loaded=need.result.path,
             **_evidence(need, processes),
         )
+
+
+def _opened_before(context: Context, provided: tuple[str, ...], name: str) -> bool:
+    """Whether the provider itself is there under its name and only ever opened at run time.
+
+    A JDK's launcher opens libjvm.so by its path; the libraries that need it come later and find it
+    loaded.
+    """
+    return all(path not in context.mapped and posixpath.basename(path) == name for path in provided)
 
 
 def _where(provided: tuple[str, ...], name: str) -> str:
@@ -183,7 +193,8 @@ RULES = (
     Rule(
         "BF101", "not-found", ERROR,
         "A needed name is neither in the pack nor expected on the host.",
-        "The loader ends the program before main: 'cannot open shared object file'.",
+        "The loader ends the program before main, or dlopen() fails: 'cannot open shared object"
+        " file'.",
         "Put the library into the pack, or declare that the host provides it.",
         find_missing,
     ),

@@ -14,7 +14,7 @@ from bundle_fix.runpath import Kind, entries, kind_of
 
 def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
     """Objects without a search path that need what the pack provides."""
-    used = _used_by_programs(context)
+    used = context.mapped
     for path, image in context.bundle.images.items():
         if image.runpath is not None or image.rpath is not None:
             continue
@@ -53,18 +53,14 @@ def _list(names: list[str]) -> str:
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
-def _used_by_programs(context: Context) -> set[str]:
-    return {o.path or "" for process in context.programs.values() for o in process.bundled()}
-
-
-def _severity(context: Context, path: str, used: set[str], worst: str) -> str:
+def _severity(context: Context, path: str, used: frozenset[str], worst: str) -> str:
     if path in used:
         return worst
     return context.consequence if worst == ERROR else worst
 
 
 def _find_kind(rule: Rule, context: Context, kind: Kind, message: str) -> Iterator[Finding]:
-    used = _used_by_programs(context)
+    used = context.mapped
     for path, image in context.bundle.images.items():
         if not image.is_dynamic:
             continue
