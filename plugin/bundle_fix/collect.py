@@ -15,6 +15,7 @@ from bundle_fix.closure import Wanted, find_wanted, matching
 from bundle_fix.content import BytesContent, Content, PathContent, same_bytes
 from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
 from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.spec.model import Files, Libraries, Spec
 from bundle_fix.spec.variables import Values, evaluate_when, substitute
 from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree
@@ -244,6 +245,13 @@ def _close(collection: _Collection, spec: Spec, values: Values) -> None:
     search = [collection.root / substitute(text, values) for text in spec.closure.search]
     folder = substitute(spec.layout.lib, values)
     where = spec.where("closure", "bundle")
+    for pattern in patterns:
+        if belongs_to_libc(pattern):
+            raise BundleFixError(
+                f"{pattern} belongs to the target's own dynamic loader and cannot be bundled",
+                where=where,
+                hint="leave it out: every target has it",
+            )
     done: set[tuple[str, str]] = set()
     while True:
         bundle = make_bundle(Tree(collection.nodes), collection.images)
@@ -260,8 +268,10 @@ def _close(collection: _Collection, spec: Spec, values: Values) -> None:
 def _unmet(bundle: Bundle, origins: Mapping[str, Origin]) -> Iterator[Wanted]:
     for path, image in bundle.images.items():
         source = origins[path].source
+        if source is None:
+            continue
         for name in image.needed:
-            if source is not None and not bundle.providers(name, image):
+            if not belongs_to_libc(name) and not bundle.providers(name, image):
                 yield Wanted(name, path, source, image)
 
 

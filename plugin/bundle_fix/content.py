@@ -128,7 +128,7 @@ class BytesReader:
 
     def pread(self, offset: int, length: int) -> bytes:
         """See `Reader`."""
-        return self.data[offset : offset + length] if offset >= 0 else b""
+        return self.data[offset : offset + length] if offset >= 0 and length > 0 else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +191,12 @@ class PatchedContent:
             yield PatchedReader(base, self.patches)
 
 
-def chunks(reader: Reader) -> Iterator[bytes]:
+def chunks(reader: Reader, where: str = "") -> Iterator[bytes]:
     """All bytes of ``reader``, in pieces of at most `CHUNK` bytes.
+
+    Args:
+        reader: what to read.
+        where: its name, for the message.
 
     Raises:
         BundleFixError: the bytes end before the size that was promised.
@@ -201,7 +205,9 @@ def chunks(reader: Reader) -> Iterator[bytes]:
     while offset < reader.size:
         piece = reader.pread(offset, min(CHUNK, reader.size - offset))
         if not piece:
-            raise BundleFixError("a file became shorter while it was read", hint="run again")
+            raise BundleFixError(
+                "the file became shorter while it was read", where=where, hint="run again"
+            )
         offset += len(piece)
         yield piece
 

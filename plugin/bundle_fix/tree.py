@@ -8,14 +8,16 @@ the root itself is the empty path. Names that are not UTF-8 hold surrogate escap
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from bundle_fix.content import Content
 
 MAX_LINKS = 40
 """Links followed before a path counts as a loop: the kernel's own limit (path_resolution(7))."""
+_DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,14 @@ class Stamp:
     mtime: float = 0
     """Seconds since the epoch."""
     extra: Mapping[str, str] = field(default_factory=dict)
-    """What else the archive says of the member (pax records), name to value."""
+    """What else is known of the member, name to value, as pax has it: extended attributes under
+    ``SCHILY.xattr.``, and under ``mtime`` the digits that a float cannot hold."""
+
+    @property
+    def mtime_text(self) -> str | None:
+        """`mtime` with all its digits, where ``extra`` has them."""
+        told = self.extra.get("mtime", "")
+        return told if _DECIMAL.fullmatch(told) and float(told) == self.mtime else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,9 @@ class File:
     """The member's header as it stands in the archive it was read from; valid while the member's
     name, size and stamp are what they were."""
     twin: str | None = None
+    before: Content | None = None
+    """What stands before the member in its archive and is of no member of the tree: a global pax
+    header, a folder's entry that a later one takes the place of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,7 @@ class Symlink:
     target: str
     stamp: Stamp
     header: Content | None = None
+    before: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,7 @@ class Directory:
 
     stamp: Stamp
     header: Content | None = None
+    before: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,7 @@ class Special:
     kind: str
     stamp: Stamp
     header: Content | None = None
+    before: Content | None = None
 
 
 Node = File | Symlink | Directory | Special
@@ -104,6 +119,13 @@ class Tree:
     def links(self) -> Iterator[tuple[str, Symlink]]:
         """The symbolic links, in order."""
         return ((path, node) for path, node in self.nodes.items() if isinstance(node, Symlink))
+
+
+def settled(tree: Tree, node: File) -> File:
+    """``node``, a file of its own where the member whose bytes it shares is no file any more."""
+    if node.twin is None or isinstance(tree.nodes.get(node.twin), File):
+        return node
+    return replace(node, twin=None, header=None)
 
 
 class Lost(Enum):
@@ -144,6 +166,8 @@ def walk(tree: Tree, path: str) -> str | Lost:
                 return Lost.LOOP
             if node.target.startswith("/"):
                 return Lost.OUTSIDE
+            if not node.target:
+                return Lost.MISSING
             here.pop()
             todo.extend(reversed(node.target.split("/")))
         elif "/".join(here) not in tree.folders and (todo or node is None):

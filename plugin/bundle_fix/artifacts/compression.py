@@ -6,18 +6,25 @@ import bz2
 import importlib
 import lzma
 import os
+import re
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
+
+from bundle_fix.content import CHUNK
+from bundle_fix.errors import BundleFixError
 
 GZIP_LEVEL = 7
 """zlib-ng's level whose ratio is that of ``gzip -6``."""
 ZSTD_LEVEL = 9
 XZ_PRESET = 6
 BLOCK = 1 << 20
+MAX_UNPACKED = 64 << 30
+"""Bytes that an archive may unpack to."""
 
 
 Compressor = Callable[[IO[bytes]], AbstractContextManager[IO[bytes]]]
@@ -26,10 +33,14 @@ Compressor = Callable[[IO[bytes]], AbstractContextManager[IO[bytes]]]
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """One compression: the suffix of its tarballs, its magic bytes, how to open both ways."""
+    """One compression: the suffix of its tarballs, how they start, how to open both ways.
+
+    ``start`` is a pattern: a tarball that is not compressed starts with its first member's name,
+    which may well be ``BZhang``.
+    """
 
     suffix: str
-    magic: bytes
+    start: re.Pattern[bytes]
     reader: Callable[[str], IO[bytes]]
     writer: Compressor
 
@@ -87,20 +98,92 @@ def _write_bzip2(file: IO[bytes]) -> IO[bytes]:
 
 
 COMPRESSIONS = (
-    Compression(".gz", b"\x1f\x8b", _read_gzip, _write_gzip),
-    Compression(".zst", b"\x28\xb5\x2f\xfd", _read_zstd, _write_zstd),
-    Compression(".xz", b"\xfd7zXZ\x00", _read_xz, _write_xz),
-    Compression(".bz2", b"BZh", _read_bzip2, _write_bzip2),
+    Compression(".gz", re.compile(rb"\x1f\x8b"), _read_gzip, _write_gzip),
+    # A zstd file may start with a frame to be skipped: pzstd keeps sizes in it.
+    Compression(
+        ".zst", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), _read_zstd, _write_zstd
+    ),
+    Compression(".xz", re.compile(rb"\xfd7zXZ\x00"), _read_xz, _write_xz),
+    # What follows the level: pi before the first block, the root of pi where there is none.
+    Compression(".bz2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), _read_bzip2, _write_bzip2),
 )
 
 
 def compression_of(path: Path) -> Compression | None:
     """How the file at ``path`` is compressed, told by its first bytes; None when it is not."""
     with path.open("rb") as file:
-        start = file.read(8)
-    return next((c for c in COMPRESSIONS if start.startswith(c.magic)), None)
+        start = file.read(16)
+    return next((c for c in COMPRESSIONS if c.start.match(start)), None)
 
 
 def compression_for(suffix: str) -> Compression | None:
     """The compression of tarballs that end in ``suffix`` (``.gz``), or None."""
     return next((c for c in COMPRESSIONS if c.suffix == suffix), None)
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """The file at ``path``, decompressed into an unnamed temporary file where it is compressed.
+
+    Raises:
+        BundleFixError: it is damaged, or there is no space for what is in it.
+    """
+    compression = compression_of(path)
+    with path.open("rb") if compression is None else _spooled(path, compression) as file:
+        yield file
+
+
+def _spooled(path: Path, compression: Compression) -> IO[bytes]:
+    spool: IO[bytes] | None = None
+    try:
+        spool = tempfile.TemporaryFile(prefix="bundle-fix-")  # noqa: SIM115 (the caller closes it)
+        _decompress(path, compression, spool)
+        spool.seek(0)
+    except BaseException as error:
+        if spool is not None:
+            # On a full disk closing tries once more to write what is left.
+            with suppress(OSError):
+                spool.close()
+        if isinstance(error, OSError):
+            raise BundleFixError(
+                f"cannot unpack it into {_temporary_folder()}: {error.strerror or error}",
+                where=str(path),
+                hint="TMPDIR names another folder",
+            ) from error
+        raise
+    return spool
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "a temporary folder"
+
+
+def _decompress(path: Path, compression: Compression, spool: IO[bytes]) -> None:
+    total = 0
+    with closing(_pieces(path, compression)) as pieces:
+        for piece in pieces:
+            total += len(piece)
+            if total > MAX_UNPACKED:
+                raise BundleFixError(
+                    f"it unpacks to more than {MAX_UNPACKED >> 30} GiB", where=str(path)
+                )
+            spool.write(piece)
+
+
+def _pieces(path: Path, compression: Compression) -> Generator[bytes, None, None]:
+    try:
+        with compression.reader(str(path)) as stream:
+            while piece := stream.read(CHUNK):
+                yield piece
+    except EOFError as error:
+        raise BundleFixError(
+            "the archive is cut short", where=str(path), hint="copy or download it again"
+        ) from error
+    except Exception as error:
+        # Every library has error types of its own (zlib.error, LZMAError, ZstdError, IsalError).
+        raise BundleFixError(
+            f"the archive is damaged: {error}", where=str(path), hint="copy or download it again"
+        ) from error

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from bundle_fix.content import PathContent, chunks
 from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
+from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree, settled
+
+ATTRIBUTE = "SCHILY.xattr."
+"""What precedes the name of an extended attribute in a pax record."""
 
 
 def read_directory(root: Path) -> Tree:
@@ -20,38 +23,66 @@ def read_directory(root: Path) -> Tree:
     """
     nodes: dict[str, Node] = {}
     first_by_inode: dict[tuple[int, int], str] = {}
-    for entry, path in _entries(root, ""):
-        status = entry.stat(follow_symlinks=False)
-        stamp = Stamp(
-            stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, mtime=status.st_mtime
-        )
-        if entry.is_symlink():
-            nodes[path] = Symlink(os.readlink(entry.path), stamp)  # noqa: PTH115 (Path would tidy the text)
-        elif entry.is_dir(follow_symlinks=False):
-            nodes[path] = Directory(stamp)
-        elif entry.is_file(follow_symlinks=False):
-            inode = (status.st_dev, status.st_ino)
-            twin = first_by_inode.setdefault(inode, path) if status.st_nlink > 1 else path
-            content = PathContent(Path(entry.path), status.st_size)
-            nodes[path] = File(content, stamp, twin=None if twin == path else twin)
-        else:
-            nodes[path] = Special("device, fifo or socket", stamp)
+    waiting = _entries(root, "")
+    while waiting:
+        entry, path = waiting.pop()
+        try:
+            nodes[path] = _node(entry, path, first_by_inode)
+        except OSError as error:
+            raise BundleFixError(f"cannot read it: {error.strerror}", where=entry.path) from error
+        if isinstance(nodes[path], Directory):
+            waiting += _entries(Path(entry.path), f"{path}/")
     return Tree(nodes)
 
 
-def _entries(folder: Path, prefix: str) -> Iterator[tuple[os.DirEntry[str], str]]:
+def _entries(folder: Path, prefix: str) -> list[tuple[os.DirEntry[str], str]]:
+    """What is in ``folder``, with its path in the tree, the first one last."""
     try:
         with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda e: e.name)
+            entries = sorted(found, key=lambda e: e.name, reverse=True)
     except OSError as error:
         raise BundleFixError(
             f"cannot read the folder: {error.strerror}", where=str(folder)
         ) from error
-    for entry in entries:
-        path = f"{prefix}{entry.name}"
-        yield entry, path
-        if entry.is_dir(follow_symlinks=False):
-            yield from _entries(Path(entry.path), f"{path}/")
+    return [(entry, f"{prefix}{entry.name}") for entry in entries]
+
+
+def _node(entry: os.DirEntry[str], path: str, first_by_inode: dict[tuple[int, int], str]) -> Node:
+    status = entry.stat(follow_symlinks=False)
+    stamp = _stamp_of(entry.path, status)
+    if stat.S_ISLNK(status.st_mode):
+        return Symlink(os.readlink(entry.path), stamp)  # noqa: PTH115 (Path would tidy the text)
+    if stat.S_ISDIR(status.st_mode):
+        return Directory(stamp)
+    if not stat.S_ISREG(status.st_mode):
+        return Special("device, fifo or socket", stamp)
+    inode = (status.st_dev, status.st_ino)
+    twin = first_by_inode.setdefault(inode, path) if status.st_nlink > 1 else path
+    content = PathContent(Path(entry.path), status.st_size)
+    return File(content, stamp, twin=None if twin == path else twin)
+
+
+def _stamp_of(path: str, status: os.stat_result) -> Stamp:
+    extra = {"mtime": _decimal(status.st_mtime_ns)}
+    for name in _attributes(path):
+        with suppress(OSError):
+            value = os.getxattr(path, name, follow_symlinks=False)
+            extra[ATTRIBUTE + name] = os.fsdecode(value)
+    mode, mtime = stat.S_IMODE(status.st_mode), float(extra["mtime"])
+    return Stamp(mode, status.st_uid, status.st_gid, mtime=mtime, extra=extra)
+
+
+def _attributes(path: str) -> list[str]:
+    try:
+        return os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return []
+
+
+def _decimal(nanoseconds: int) -> str:
+    sign = "-" if nanoseconds < 0 else ""
+    seconds, rest = divmod(abs(nanoseconds), 10**9)
+    return f"{sign}{seconds}.{rest:09}"
 
 
 def write_directory(tree: Tree, root: Path) -> None:
@@ -63,17 +94,17 @@ def write_directory(tree: Tree, root: Path) -> None:
         (root / path).mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, node in tree.nodes.items():
         if isinstance(node, File):
-            _write_file(root, path, node)
+            _write_file(root, path, settled(tree, node))
         elif isinstance(node, Symlink):
             (root / path).symlink_to(node.target)
-            _stamp(root / path, node.stamp, follow=False)
+            put_stamp(root / path, node.stamp, follow=False)
         elif isinstance(node, Special):
             raise BundleFixError(f"a {node.kind} cannot be copied", where=path)
     for path in sorted(tree.folders, reverse=True):
         folder = tree.nodes.get(path)
         if isinstance(folder, Directory):
-            _stamp(root / path, folder.stamp)
-        elif path:
+            put_stamp(root / path, folder.stamp)
+        else:
             (root / path).chmod(0o755)
 
 
@@ -86,17 +117,36 @@ def _write_file(root: Path, path: str, node: File) -> None:
 
 def write_content(node: File, target: Path) -> None:
     """Write one file's bytes, flushed to the disk, with its owner, mode and time."""
-    with node.content.open() as reader, target.open("xb") as file:
-        for piece in chunks(reader):
+    with node.content.open() as reader, open(target, "xb", opener=_private) as file:
+        for piece in chunks(reader, str(target)):
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-    _stamp(target, node.stamp)
+    put_stamp(target, node.stamp)
 
 
-def _stamp(path: Path, stamp: Stamp, *, follow: bool = True) -> None:
+def _private(path: str, flags: int) -> int:
+    """Nobody else reads a file that has not got its mode yet."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def put_stamp(path: Path, stamp: Stamp, *, follow: bool = True) -> None:
+    """Give what is at ``path`` its owner, where the user may set it, its mode and its time."""
     if os.geteuid() == 0:
-        os.chown(path, stamp.uid, stamp.gid, follow_symlinks=False)
+        # In a user namespace root may not give files to everybody.
+        with suppress(OSError):
+            os.chown(path, stamp.uid, stamp.gid, follow_symlinks=False)
     if follow:
         path.chmod(stamp.mode)
-    os.utime(path, (stamp.mtime, stamp.mtime), follow_symlinks=False)
+    # Behind owner and mode: to change those drops capabilities.
+    for name, value in stamp.extra.items():
+        if name.startswith(ATTRIBUTE):
+            with suppress(OSError):
+                attribute = name.removeprefix(ATTRIBUTE)
+                os.setxattr(path, attribute, os.fsencode(value), follow_symlinks=False)
+    if stamp.mtime_text is None:
+        os.utime(path, (stamp.mtime, stamp.mtime), follow_symlinks=False)
+    else:
+        seconds, _, rest = stamp.mtime_text.partition(".")
+        nanoseconds = int(seconds + rest.ljust(9, "0")[:9])
+        os.utime(path, ns=(nanoseconds, nanoseconds), follow_symlinks=False)

@@ -22,6 +22,7 @@ DIRECTORY = "dir"
 ELF = "elf"
 TAR = "tar"
 WHEEL = "wheel"
+ZIP_STARTS = frozenset({b"PK\3\4", b"PK\5\6", b"PK\7\b"})
 SUFFIXES = (".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tgz", ".txz", ".tzst", ".tar")
 
 
@@ -77,7 +78,7 @@ def format_of(path: Path) -> str:
         raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error
     if start == MAGIC:
         return ELF
-    if start.startswith(b"PK"):
+    if start in ZIP_STARTS:
         raise BundleFixError("zip archives and wheels cannot be read yet", where=str(path))
     return TAR + (compression.suffix if compression else "")
 

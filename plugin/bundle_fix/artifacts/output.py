@@ -38,8 +38,10 @@ class PendingFile:
         self.file.flush()
         _keep_mode(self.file.fileno(), self.target)
         os.fsync(self.file.fileno())
-        hidden = self.path if self.named else _link(self.file.fileno(), self.target)
-        hidden.replace(self.target)
+        if self.named:
+            self.path.replace(self.target)
+        else:
+            _name(self.file.fileno(), self.target)
         _sync_folder(self.target.parent)
 
 
@@ -47,22 +49,26 @@ class PendingFile:
 def pending_file(target: Path) -> Iterator[PendingFile]:
     """A new file that becomes ``target`` by `PendingFile.commit`, or vanishes.
 
+    Where ``target`` is a link, the file that it leads to is the one that is replaced.
+
     Raises:
-        BundleFixError: the folder cannot be written to, or there is no space.
+        BundleFixError: the folder cannot be written to, there is no space, or what is there is no
+            file.
     """
     with _told(target):
+        target = Path(os.path.realpath(target))
+        if target.exists() and not target.is_file():
+            raise BundleFixError("what is there is not a file", where=str(target))
         try:
             fd = os.open(target.parent, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
             path, named = Path(f"/proc/self/fd/{fd}"), False
             if not path.exists():
                 os.close(fd)
-                fd, path = _named(target)
-                named = True
+                (fd, path), named = _named(target), True
         except OSError as error:
             if error.errno not in NO_UNNAMED_FILES or not target.parent.is_dir():
                 raise
-            fd, path = _named(target)
-            named = True
+            (fd, path), named = _named(target), True
         try:
             with os.fdopen(fd, "w+b") as file:
                 yield PendingFile(file, path, target, named)
@@ -87,12 +93,11 @@ def pending_directory(target: Path) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
 
 def commit_directory(folder: Path, target: Path) -> None:
     """Rename ``folder``, whose files are on the disk, to ``target``."""
-    folder.chmod(0o755)
     folder.replace(target)
     _sync_folder(target.parent)
 
@@ -117,16 +122,39 @@ def hidden_name(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
 
 
-def _link(fd: int, target: Path) -> Path:
-    """Give an unnamed file a hidden name: linkat(2) makes no name that is taken."""
-    hidden = hidden_name(target)
-    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _name(fd: int, target: Path) -> None:
+    """Give an unnamed file its name: at once where nothing has it, else by way of a hidden name."""
+    try:
+        _link(fd, target)
+    except FileExistsError:
+        hidden = hidden_name(target)
+        try:
+            _link(fd, hidden)
+            hidden.replace(target)
+        finally:
+            hidden.unlink(missing_ok=True)
+
+
+def _link(fd: int, path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # Only with a folder does Python call linkat, which alone follows /proc/self/fd.
-        os.link(f"/proc/self/fd/{fd}", hidden.name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.link(f"/proc/self/fd/{fd}", path.name, src_dir_fd=folder, dst_dir_fd=folder)
     finally:
         os.close(folder)
-    return hidden
+
+
+def _remove(folder: Path) -> None:
+    """Remove ``folder``, and what cannot be removed because its folder may not be written to."""
+    if not folder.exists():
+        return
+    folder.chmod(0o700)
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            inner = Path(parent, name)
+            if not inner.is_symlink():
+                inner.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _keep_mode(fd: int, target: Path) -> None:
@@ -135,9 +163,9 @@ def _keep_mode(fd: int, target: Path) -> None:
         status = target.stat()
     except OSError:
         return
-    os.fchmod(fd, stat.S_IMODE(status.st_mode))
-    with suppress(PermissionError):
+    with suppress(OSError):
         os.fchown(fd, status.st_uid, status.st_gid)
+    os.fchmod(fd, stat.S_IMODE(status.st_mode))
 
 
 def _sync_folder(folder: Path) -> None:

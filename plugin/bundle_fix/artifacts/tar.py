@@ -10,21 +10,25 @@ import io
 import os
 import posixpath
 import tarfile
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
-from bundle_fix.artifacts.compression import Compression, Compressor, compression_of
-from bundle_fix.content import CHUNK, Content, SliceContent, chunks
+from bundle_fix.artifacts.compression import Compressor, unpacked
+from bundle_fix.content import Content, SliceContent, chunks
 from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
+from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree, settled
 
 BLOCK = tarfile.BLOCKSIZE
-MAX_UNPACKED = 64 << 30
-"""Bytes that a tarball may unpack to."""
 MAX_MEMBERS = 1_000_000
+MAX_NAME = 4096
+"""Characters of the longest name that a kernel takes (PATH_MAX)."""
+MAX_TIME = 1 << 62
+INCREMENTAL = b"D"
+"""The type of a folder in a GNU incremental backup; tarfile takes the names in one for others."""
+OF_STAMP = frozenset({"path", "linkpath", "size", "hdrcharset"})
+"""Pax records that the member's other fields tell."""
 WELL_KNOWN = frozenset({"bin", "sbin", "lib", "lib64", "libexec", "usr", "opt", "etc", "share"})
 """Folders that a pack consists of: never the one folder around all of it."""
 SPECIAL_KINDS = {tarfile.CHRTYPE: "device", tarfile.BLKTYPE: "device", tarfile.FIFOTYPE: "fifo"}
@@ -38,86 +42,61 @@ def read_tar(path: Path) -> Iterator[Tree]:
         BundleFixError: it is no tarball, is damaged or cut short, or a member's name or link is
             one that no honest archive has.
     """
-    with _unpacked(path) as file:
+    with unpacked(path) as file:
         yield _tree(file, path)
 
 
-@contextmanager
-def _unpacked(path: Path) -> Iterator[IO[bytes]]:
-    compression = compression_of(path)
-    if compression is None:
-        with path.open("rb") as file:
-            yield file
-        return
-    with tempfile.TemporaryFile(prefix="bundle-fix-") as spool:
-        _decompress(path, compression, spool)
-        spool.seek(0)
-        yield spool
-
-
-def _decompress(path: Path, compression: Compression, spool: IO[bytes]) -> None:
-    total = 0
-    try:
-        with compression.reader(str(path)) as stream:
-            while piece := stream.read(CHUNK):
-                total += len(piece)
-                if total > MAX_UNPACKED:
-                    raise BundleFixError(
-                        f"it unpacks to more than {MAX_UNPACKED >> 30} GiB", where=str(path)
-                    )
-                spool.write(piece)
-    except EOFError as error:
-        raise BundleFixError(
-            "the archive is cut short", where=str(path), hint="copy or download it again"
-        ) from error
-    except OSError as error:
-        if error.errno is not None:
-            raise BundleFixError(
-                f"cannot unpack it into {tempfile.gettempdir()}: {error.strerror}",
-                where=str(path),
-                hint="TMPDIR names another folder",
-            ) from error
-        raise _damaged(path, str(error)) from error
-    except Exception as error:
-        # Every library has error types of its own (zlib.error, LZMAError, ZstdError, IsalError).
-        if isinstance(error, BundleFixError):
-            raise
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, reason: str) -> BundleFixError:
-    return BundleFixError(
-        f"the archive is damaged: {reason}", where=str(path), hint="copy or download it again"
-    )
+class _Member(NamedTuple):
+    info: tarfile.TarInfo
+    name: str
+    """Without ``./``."""
+    end: int
+    """Where the next member starts."""
 
 
 def _tree(file: IO[bytes], path: Path) -> Tree:
-    members, end = _members(file, path)
-    _check_end(file, path, end)
-    names = [_clean(info.name, path) for info in members]
-    top = _top(names, members)
-    fd = file.fileno()
+    members = _members(file, path)
+    _check_end(file, path, members[-1].end if members else 0)
+    top = _top(members)
+    keys = [_key(member.name, top) for member in members]
+    last = dict(zip(keys, members, strict=True))
     nodes: dict[str, Node] = {}
-    for info, name in zip(members, names, strict=True):
-        key = name[len(top) :].lstrip("/") if top else name
-        header = SliceContent(fd, info.offset, info.offset_data - info.offset)
-        node = _node(info, header, fd, nodes, top, path)
-        if key in nodes and not (isinstance(node, Directory) and isinstance(nodes[key], Directory)):
-            raise BundleFixError(f"two members have the name {name!r}", where=str(path))
-        nodes[key] = node
-    dotted = bool(members) and all(m.name == "." or m.name.startswith("./") for m in members)
-    return Tree(nodes, f"./{top}".rstrip("/") if dotted else top)
+    start = 0
+    for key, member in zip(keys, members, strict=True):
+        latest = last[key]
+        if member is not latest and member.info.isdir() and latest.info.isdir():
+            # The later entry of a folder wins, as in tar; this one stays before what follows it.
+            continue
+        if key in nodes:
+            raise BundleFixError(f"two members have the name {member.name!r}", where=str(path))
+        if not (key or member.info.isdir()):
+            raise BundleFixError("a member has no name", where=str(path))
+        nodes[key] = _node(member, start, file.fileno(), nodes, top, path)
+        start = member.end
+    dotted = bool(members) and all(
+        m.info.name == "." or m.info.name.startswith("./") for m in members
+    )
+    tree = Tree(nodes, f"./{top}".rstrip("/") if dotted else top)
+    _check_folders(tree, path)
+    return tree
 
 
-def _members(file: IO[bytes], path: Path) -> tuple[list[tarfile.TarInfo], int]:
+def _members(file: IO[bytes], path: Path) -> list[_Member]:
+    members: list[_Member] = []
+    end = 0
     try:
-        archive = tarfile.open(fileobj=file, mode="r:", errorlevel=2)  # noqa: SIM115
-        members = []
+        archive = tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errorlevel=2)  # noqa: SIM115
         while (info := archive.next()) is not None:
-            members.append(info)
+            if info.size < 0 or archive.offset <= end:
+                raise tarfile.ReadError("a member's size is negative")
+            end = archive.offset
+            members.append(_Member(info, _clean(info.name, path), end))
             if len(members) > MAX_MEMBERS:
                 raise BundleFixError(f"it has more than {MAX_MEMBERS} members", where=str(path))
-    except (tarfile.TarError, OSError, ValueError) as error:
+    except BundleFixError:
+        raise
+    except Exception as error:
+        # Lying headers make tarfile raise what it likes: ValueError, OverflowError, RecursionError.
         if "unexpected end" in str(error):
             raise BundleFixError(
                 "the archive is cut short", where=str(path), hint="copy or download it again"
@@ -127,7 +106,7 @@ def _members(file: IO[bytes], path: Path) -> tuple[list[tarfile.TarInfo], int]:
             where=str(path),
             hint="tarballs (plain, gz, xz, zst, bz2), folders and ELF files can",
         ) from error
-    return members, archive.offset
+    return members
 
 
 def _check_end(file: IO[bytes], path: Path, end: int) -> None:
@@ -148,6 +127,11 @@ def _clean(name: str, path: Path) -> str:
     Raises:
         BundleFixError: it is absolute, or leaves the folder it is unpacked in.
     """
+    if len(name) > MAX_NAME:
+        raise BundleFixError(
+            f"the name of the member {name[:40]!r}… is longer than any system allows",
+            where=str(path),
+        )
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts:
         raise BundleFixError(
@@ -158,35 +142,49 @@ def _clean(name: str, path: Path) -> str:
     return "/".join(parts)
 
 
-def _top(names: list[str], members: list[tarfile.TarInfo]) -> str:
+def _top(members: list[_Member]) -> str:
     """The one folder that holds everything, or empty."""
-    firsts = {name.split("/", 1)[0] for name in names if name}
+    firsts = {member.name.split("/", 1)[0] for member in members if member.name}
     if len(firsts) != 1:
         return ""
     top = firsts.pop()
-    is_folder = all(info.isdir() for info, name in zip(members, names, strict=True) if name == top)
+    is_folder = all(member.info.isdir() for member in members if member.name == top)
     return top if is_folder and top not in WELL_KNOWN else ""
 
 
+def _key(name: str, top: str) -> str:
+    """A member's path in the tree; a name outside ``top`` makes one that no member has."""
+    if not top or name in ("", top):
+        return "" if name == top else name
+    return name[len(top) + 1 :] if name.startswith(f"{top}/") else f"../{name}"
+
+
+def _check_folders(tree: Tree, path: Path) -> None:
+    for folder in tree.folders:
+        node = tree.nodes.get(folder)
+        if not isinstance(node, Directory | None):
+            raise BundleFixError(
+                f"the archive has members in {folder!r}, which is no folder in it",
+                where=str(path),
+                hint="an archive like this one must not be trusted",
+            )
+
+
 def _node(
-    info: tarfile.TarInfo,
-    header: Content,
-    fd: int,
-    nodes: Mapping[str, Node],
-    top: str,
-    path: Path,
+    member: _Member, start: int, fd: int, nodes: Mapping[str, Node], top: str, path: Path
 ) -> Node:
-    stamp = Stamp(
-        info.mode & 0o7777, info.uid, info.gid, info.uname, info.gname, info.mtime,
-        {k: v for k, v in info.pax_headers.items() if k not in ("path", "linkpath", "size")},
-    )  # fmt: skip
-    if info.isdir():
-        return Directory(stamp, header)
+    """The node of ``member``; what lies between ``start`` and it is of no member of the tree."""
+    info = member.info
+    stamp = _stamp(info)
+    before = SliceContent(fd, start, info.offset - start) if start < info.offset else None
+    header = SliceContent(fd, info.offset, info.offset_data - info.offset)
+    everything = SliceContent(fd, info.offset, member.end - info.offset)
+    if member.info.isdir():
+        return Directory(stamp, header, before)
     if info.issym():
-        return Symlink(info.linkname, stamp, header)
+        return Symlink(info.linkname, stamp, header, before)
     if info.islnk():
-        twin = _clean(info.linkname, path)
-        twin = twin[len(top) :].lstrip("/") if top else twin
+        twin = _key(_clean(info.linkname, path), top)
         target = nodes.get(twin)
         if not isinstance(target, File):
             raise BundleFixError(
@@ -194,16 +192,25 @@ def _node(
                 " it in the archive",
                 where=str(path),
             )
-        return File(target.content, stamp, header, twin=target.twin or twin)
-    if info.issparse():
-        raise BundleFixError(
-            f"the member {info.name!r} is stored sparse, which cannot be read yet",
-            where=str(path),
-            hint="make the tarball without tar's --sparse",
-        )
+        return File(target.content, stamp, header, target.twin or twin, before)
+    for unreadable, option in ((info.issparse(), "--sparse"), (info.type == INCREMENTAL, "-g")):
+        if unreadable:
+            raise BundleFixError(
+                f"the member {info.name!r} is stored as tar's {option} does, which cannot be read",
+                where=str(path),
+                hint=f"make the tarball without {option}",
+            )
     if info.isfile():
-        return File(SliceContent(fd, info.offset_data, info.size), stamp, header)
-    return Special(SPECIAL_KINDS.get(info.type, "special"), stamp, header)
+        content = SliceContent(fd, info.offset_data, info.size)
+        return File(content, stamp, header, before=before)
+    return Special(SPECIAL_KINDS.get(info.type, "special"), stamp, everything, before)
+
+
+def _stamp(info: tarfile.TarInfo) -> Stamp:
+    extra = {name: value for name, value in info.pax_headers.items() if name not in OF_STAMP}
+    # Not a number, as a pax header may have it, is not below anything either.
+    mtime = info.mtime if abs(info.mtime) < MAX_TIME else 0
+    return Stamp(info.mode & 0o7777, info.uid, info.gid, info.uname, info.gname, mtime, extra)
 
 
 def write_tar(tree: Tree, file: IO[bytes], compress: Compressor) -> None:
@@ -223,20 +230,26 @@ def write_tar(tree: Tree, file: IO[bytes], compress: Compressor) -> None:
 
 
 def _write_member(stream: IO[bytes], tree: Tree, path: str, node: Node) -> int:
+    if isinstance(node, File):
+        node = settled(tree, node)
+    total = _copy(node.before, stream, path) if node.before is not None else 0
     if node.header is not None:
-        with node.header.open() as reader:
-            header = reader.pread(0, reader.size)
+        total += _copy(node.header, stream, path)
     else:
         header = _header(tree, path, node)
-    stream.write(header)
-    if not isinstance(node, File) or node.twin is not None:
-        return len(header)
-    with node.content.open() as reader:
-        for piece in chunks(reader):
+        stream.write(header)
+        total += len(header)
+    if isinstance(node, File) and node.twin is None:
+        total += _copy(node.content, stream, path)
+        stream.write(bytes(-total % BLOCK))
+    return total + -total % BLOCK
+
+
+def _copy(content: Content, stream: IO[bytes], path: str) -> int:
+    with content.open() as reader:
+        for piece in chunks(reader, path):
             stream.write(piece)
-    padding = -node.content.size % BLOCK
-    stream.write(bytes(padding))
-    return len(header) + node.content.size + padding
+    return content.size
 
 
 def _header(tree: Tree, path: str, node: Node) -> bytes:
@@ -246,6 +259,8 @@ def _header(tree: Tree, path: str, node: Node) -> bytes:
     info.uname, info.gname = stamp.owner, stamp.group
     info.mtime = stamp.mtime
     info.pax_headers = {k: v for k, v in stamp.extra.items() if k not in ("mtime", "uid", "gid")}
+    if stamp.mtime_text is not None:
+        info.pax_headers["mtime"] = stamp.mtime_text
     if isinstance(node, Directory):
         info.type = tarfile.DIRTYPE
     elif isinstance(node, Symlink):
@@ -260,4 +275,4 @@ def _header(tree: Tree, path: str, node: Node) -> bytes:
 
 
 def _name(tree: Tree, path: str) -> str:
-    return posixpath.join(tree.top, path) if path else tree.top
+    return posixpath.join(tree.top, path) if path else tree.top or "."

@@ -24,7 +24,6 @@ PF_X: Final = 1
 PF_W: Final = 2
 PF_R: Final = 4
 
-PN_XNUM: Final = 0xFFFF
 SHN_XINDEX: Final = 0xFFFF
 
 SHT_SYMTAB: Final = 2
@@ -45,10 +44,15 @@ DT_NEEDED: Final = 1
 DT_HASH: Final = 4
 DT_STRTAB: Final = 5
 DT_SYMTAB: Final = 6
+DT_RELA: Final = 7
 DT_STRSZ: Final = 10
+DT_INIT: Final = 12
 DT_SONAME: Final = 14
 DT_RPATH: Final = 15
+DT_REL: Final = 17
+DT_DEBUG: Final = 21
 DT_TEXTREL: Final = 22
+DT_JMPREL: Final = 23
 DT_FLAGS: Final = 30
 DT_RUNPATH: Final = 29
 DT_GNU_HASH: Final = 0x6FFFFEF5

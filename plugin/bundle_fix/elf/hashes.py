@@ -13,8 +13,15 @@ from bundle_fix.content import Reader, read_exactly
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import DamagedElfError, Image, read_sections, string_table
 
-MAX_SYMBOLS = 1 << 24
+MAX_SYMBOLS = 1 << 22
 MAX_CHAIN = 1 << 16
+TABLE_TAGS = frozenset(
+    {
+        c.DT_HASH, c.DT_GNU_HASH, c.DT_STRTAB, c.DT_VERSYM, c.DT_VERNEED, c.DT_VERDEF,
+        c.DT_RELA, c.DT_REL, c.DT_JMPREL, c.DT_INIT,
+    }
+)  # fmt: skip
+"""Dynamic tags whose values are addresses of what may stand behind the symbol table."""
 
 
 def gnu_hash(name: bytes) -> int:
@@ -62,7 +69,7 @@ def sysv_width(image: Image) -> int:
 
 
 def symbol_count(reader: Reader, image: Image) -> int:
-    """How many dynamic symbols there are, the null symbol included.
+    """How many dynamic symbols there are, the null symbol included; 0 where nothing tells.
 
     Raises:
         DamagedElfError: the tables that tell it cannot be read, or tell nonsense.
@@ -72,12 +79,24 @@ def symbol_count(reader: Reader, image: Image) -> int:
         width = sysv_width(image)
         return _sane(_Words(reader, image, address, width).at(width))
     address = image.first(c.DT_GNU_HASH)
-    if address is not None:
-        return _sane(_gnu_count(reader, image, address))
+    counted = 0 if address is None else _gnu_count(reader, image, address)
+    # A table of no symbols may say that its first would be the second of all (GNU ld), and an
+    # object that only needs symbols has such a table.
+    if counted > 1:
+        return _sane(counted)
+    symbols, size = image.first(c.DT_SYMTAB), image.format.symbol_size
     for section in read_sections(reader, image.format, image.header):
-        if section.type == c.SHT_DYNSYM:
-            return _sane(section.size // image.format.symbol_size)
-    return 0
+        if section.type == c.SHT_DYNSYM and section.addr == symbols:
+            return _sane(section.size // size)
+    return _sane(_before_strings(image, symbols or 0))
+
+
+def _before_strings(image: Image, symbols: int) -> int:
+    """How many symbols fill the space up to the string table, where that is what comes next."""
+    tables = [e.value for e in image.dynamic or () if e.tag in TABLE_TAGS and e.value > symbols]
+    space = min(tables, default=symbols) - symbols
+    fits = space % image.format.symbol_size == 0 and symbols + space == image.first(c.DT_STRTAB)
+    return space // image.format.symbol_size if fits else 0
 
 
 def _sane(count: int) -> int:
@@ -97,9 +116,10 @@ def _gnu_count(reader: Reader, image: Image, address: int) -> int:
     if last < first:
         return first
     chains = start + buckets * 4
-    while not words.at(chains + (_sane(last) - first) * 4) & 1:
-        last += 1
-    return last + 1
+    for index in range(_sane(last), last + MAX_CHAIN):
+        if words.at(chains + (index - first) * 4) & 1:
+            return index + 1
+    raise DamagedElfError("the GNU hash table of its symbols has no end")
 
 
 def gnu_hash_size(reader: Reader, image: Image, address: int) -> int:
@@ -108,6 +128,13 @@ def gnu_hash_size(reader: Reader, image: Image, address: int) -> int:
     buckets, first, bloom = words.at(0), words.at(4), words.at(8)
     total = _gnu_count(reader, image, address)
     return 16 + bloom * image.format.bits // 8 + buckets * 4 + (total - first) * 4
+
+
+def sysv_hash_size(reader: Reader, image: Image, address: int) -> int:
+    """Bytes that the DT_HASH table at ``address`` takes."""
+    width = sysv_width(image)
+    words = _Words(reader, image, address, width)
+    return (2 + _sane(words.at(0)) + _sane(words.at(width))) * width
 
 
 def defines(reader: Reader, image: Image, name: bytes) -> bool:

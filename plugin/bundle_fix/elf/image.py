@@ -8,6 +8,7 @@ Source: the System V gABI, chapters 4 and 5.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -23,6 +24,12 @@ MAX_DYNAMIC = 1 << 20
 """Bytes of a dynamic section that are read; the largest known have a few thousand."""
 MAX_STRING = 1 << 16
 """Bytes of one string; the longest RUNPATHs known (Nix) have a few thousand."""
+MAX_NEEDED = 1 << 20
+"""Bytes of all needed names together."""
+MAX_SEGMENTS = 1 << 12
+"""Program headers of a program or library; Linux starts none with more than 1,170 of them."""
+MAX_SECTIONS = 1 << 16
+"""Section headers that are read; only object files are known to have more."""
 SMALL_TABLE = 1 << 14
 """String tables up to this many bytes are read at once."""
 
@@ -132,19 +139,17 @@ def read_image(reader: Reader) -> Image:
     if len(raw) < fmt.header.size:
         raise DamagedElfError("the ELF header is cut short")
     header = Header(*fmt.header.unpack(raw))
-    image = Image(fmt, header, _segments(reader, fmt, header), reader.size)
     if header.type not in (c.ET_EXEC, c.ET_DYN):
-        return image
-    return _with_dynamic(reader, image)
+        return Image(fmt, header, (), reader.size)
+    return _with_dynamic(reader, Image(fmt, header, _segments(reader, fmt, header), reader.size))
 
 
 def _segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment, ...]:
     if header.phoff == 0 or header.phnum == 0:
         return ()
     count = header.phnum
-    if count == c.PN_XNUM:
-        first = read_sections(reader, fmt, header, limit=1)
-        count = first[0].info if first else 0
+    if count > MAX_SEGMENTS:
+        raise DamagedElfError(f"it claims {count} program headers")
     if header.phentsize != fmt.segment.size:
         raise DamagedElfError(f"program headers of {header.phentsize} bytes each do not exist")
     table = read_exactly(reader, header.phoff, count * fmt.segment.size)
@@ -157,10 +162,8 @@ def _segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment, ...
     return tuple(fmt.unpack_segment(table[i : i + step]) for i in range(0, len(table), step))
 
 
-def read_sections(
-    reader: Reader, fmt: Format, header: Header, limit: int | None = None
-) -> tuple[Section, ...]:
-    """The section headers, all or the first ``limit``; empty where there are none to be read."""
+def read_sections(reader: Reader, fmt: Format, header: Header) -> tuple[Section, ...]:
+    """The section headers; empty where there are none to be read."""
     if header.shoff == 0 or header.shentsize != fmt.section.size:
         return ()
     first = read_exactly(reader, header.shoff, fmt.section.size)
@@ -168,8 +171,8 @@ def read_sections(
         return ()
     # The gABI: with 0xff00 sections or more, the number stands in the first header's sh_size.
     count = header.shnum or Section(*fmt.section.unpack(first)).size
-    if limit is not None:
-        count = min(count, limit)
+    if count > MAX_SECTIONS:
+        return ()
     table = read_exactly(reader, header.shoff, count * fmt.section.size)
     if table is None:
         return ()
@@ -180,14 +183,17 @@ def _with_dynamic(reader: Reader, image: Image) -> Image:
     segment = next((s for s in image.segments if s.type == c.PT_DYNAMIC), None)
     if segment is None or segment.filesz == 0:
         return image
+    # Split debug files keep the program headers of the program they were taken from, and where
+    # its dynamic section was there is now anything. A real one always has a string table.
     try:
         entries = _entries(reader, image.format, segment)
         complete = _with_strings(reader, image, entries)
     except DamagedElfError:
-        # Split debug files keep the program headers of the program they were taken from.
         if _is_debug_only(reader, image, segment):
             return image
         raise
+    if complete.first(c.DT_STRTAB) is None and _is_debug_only(reader, image, segment):
+        return image
     return complete
 
 
@@ -246,10 +252,22 @@ def _with_strings(reader: Reader, image: Image, entries: tuple[Entry, ...]) -> I
         with_entries,
         interpreter=_interpreter(reader, image),
         soname=single(c.DT_SONAME),
-        needed=tuple(text(e.value) for e in entries if e.tag == c.DT_NEEDED),
+        needed=_needed(text, entries),
         rpath=single(c.DT_RPATH),
         runpath=single(c.DT_RUNPATH),
     )
+
+
+def _needed(text: Callable[[int], str], entries: tuple[Entry, ...]) -> tuple[str, ...]:
+    names, total = [], 0
+    for entry in entries:
+        if entry.tag == c.DT_NEEDED:
+            names.append(text(entry.value))
+            total += len(names[-1])
+            # Names may overlap, so the size of their table does not bound them.
+            if total > MAX_NEEDED:
+                raise DamagedElfError(f"its needed names take more than {MAX_NEEDED} bytes")
+    return tuple(names)
 
 
 def _replace(image: Image, **fields: object) -> Image:
@@ -261,9 +279,10 @@ def _interpreter(reader: Reader, image: Image) -> str | None:
     segment = next((s for s in image.segments if s.type == c.PT_INTERP), None)
     if segment is None:
         return None
-    data = read_exactly(reader, segment.offset, segment.filesz)
-    if data is None or len(data) > MAX_STRING:
-        raise DamagedElfError("the name of its interpreter lies beyond the file")
+    size = min(segment.filesz, MAX_STRING + 1)
+    data = read_exactly(reader, segment.offset, size)
+    if data is None or size > MAX_STRING:
+        raise DamagedElfError("the name of its interpreter lies beyond the file, or has no end")
     return os.fsdecode(string_at(data, 0))
 
 

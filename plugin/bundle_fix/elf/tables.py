@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bundle_fix.content import Reader
 from bundle_fix.elf import constants as c
-from bundle_fix.elf.hashes import gnu_hash_size, symbol_count, sysv_width
+from bundle_fix.elf.hashes import gnu_hash_size, symbol_count, sysv_hash_size
 from bundle_fix.elf.image import DamagedElfError, Image
 from bundle_fix.elf.versions import version_definitions, version_needs
 
@@ -32,13 +32,6 @@ class Table:
         return self.offset + self.size
 
 
-def _sysv_hash(reader: Reader, image: Image, address: int) -> int:
-    width = sysv_width(image)
-    offset = image.file_offset(address) or 0
-    buckets = int.from_bytes(reader.pread(offset, width), image.format.order)
-    return (2 + buckets + symbol_count(reader, image)) * width
-
-
 def _versym(reader: Reader, image: Image, _address: int) -> int:
     return 2 * symbol_count(reader, image)
 
@@ -54,7 +47,7 @@ def _verdef(reader: Reader, image: Image, _address: int) -> int:
 
 
 SIZES: dict[int, tuple[Callable[[Reader, Image, int], int], int]] = {
-    c.DT_HASH: (_sysv_hash, 8),
+    c.DT_HASH: (sysv_hash_size, 8),
     c.DT_GNU_HASH: (gnu_hash_size, 8),
     c.DT_VERSYM: (_versym, 2),
     c.DT_VERNEED: (_verneed, 8),

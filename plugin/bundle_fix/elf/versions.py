@@ -6,15 +6,20 @@ Source: the Linux Standard Base, "Symbol Versioning"; glibc's dl-version.c walks
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct
 
-from bundle_fix.content import Reader, read_exactly
+from bundle_fix.content import Patch, Reader, read_exactly
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import MAX_STRING, DamagedElfError, Image, string_at, string_table
 
-MAX_RECORDS = 1 << 16
+MAX_RECORDS = 1 << 15
+"""Records of one list, auxiliary ones counted: a version's index has 15 bits."""
+MAX_NAMES = 1 << 20
+"""Bytes of all names of one list."""
+NEED_FILE_AT = 4
+"""Where in an Elf_Verneed the library's name is (vn_file)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +28,14 @@ class VersionStrings:
 
     ``groups`` has, for each record, the string offsets in the order of the file: for verneed the
     library's name and then the wanted versions; for verdef the version's name and its parents.
+    ``places`` are the records' file offsets, and ``facts`` all their other numbers: hashes, flags
+    and indices.
     """
 
     size: int
     groups: tuple[tuple[int, ...], ...]
+    places: tuple[int, ...]
+    facts: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +71,36 @@ def needed_versions(reader: Reader, image: Image) -> dict[str, tuple[str, ...]]:
     lists, table = version_needs(reader, image), string_table(image)
     if lists is None or table is None:
         return wanted
-    for first, *rest in lists.groups:
-        name = _text(reader, table, first)
-        wanted[name] = wanted.get(name, ()) + tuple(_text(reader, table, at) for at in rest)
+    left = MAX_NAMES
+    for group in lists.groups:
+        name, *versions = (_text(reader, table, at) for at in group)
+        wanted[name] = wanted.get(name, ()) + tuple(versions)
+        left -= len(name) + sum(map(len, versions))
+        if left < 0:
+            raise DamagedElfError(f"the names of its symbol versions take more than {MAX_NAMES} bytes")
     return wanted
+
+
+def renamed_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> tuple[Patch, ...]:
+    """The patches that make the wanted versions of some libraries those of others.
+
+    The loader looks a library up by the name that stands beside its versions (glibc's dl-version.c,
+    find_needed), and stops the program where nothing of that name was loaded.
+
+    Args:
+        reader: the file.
+        image: what was read from it.
+        names: the sonames to replace, each with the offset of the new one in the string table.
+    """
+    lists, table = version_needs(reader, image), string_table(image)
+    if lists is None or table is None:
+        return ()
+    found = zip(lists.places, (_text(reader, table, group[0]) for group in lists.groups), strict=True)
+    return tuple(
+        Patch(place + NEED_FILE_AT, names[name].to_bytes(4, image.format.order))
+        for place, name in found
+        if name in names
+    )
 
 
 def version_needs(reader: Reader, image: Image) -> VersionStrings | None:
@@ -88,21 +123,35 @@ def _walk(reader: Reader, image: Image, shape: _Shape) -> VersionStrings | None:
         raise DamagedElfError("its list of symbol versions lies outside its loaded segments")
     mark = "<" if image.format.order == "little" else ">"
     record, auxiliary = Struct(mark + shape.record), Struct(mark + shape.auxiliary)
-    size, groups, at = 0, [], 0
+    groups, places, facts = [], [], []
+    size, left, at = 0, MAX_RECORDS, 0
     for _ in range(number):
         fields = _fields(reader, record, start + at)
+        strings, known = _parted(fields[:-2], shape.own_string)
         size = max(size, at + record.size)
-        strings = [] if shape.own_string is None else [fields[shape.own_string]]
-        for place, aux in _chain(
-            reader, auxiliary, start, at + fields[-2], min(fields[shape.count], MAX_RECORDS)
-        ):
+        count = min(fields[shape.count], left)
+        for place, aux in _chain(reader, auxiliary, start, at + fields[-2], count):
+            name, others = _parted(aux[:-1], shape.auxiliary_string)
+            strings, known = strings + name, known + others
             size = max(size, place + auxiliary.size)
-            strings.append(aux[shape.auxiliary_string])
-        groups.append(tuple(strings))
+            left -= 1
+        # Records may share what they chain to, so the size of the file does not bound the walk.
+        if not left:
+            raise DamagedElfError("its list of symbol versions has no end")
+        groups.append(strings)
+        places.append(start + at)
+        facts.append(known)
         if fields[-1] == 0:
             break
         at += fields[-1]
-    return VersionStrings(size, tuple(groups))
+    return VersionStrings(size, tuple(groups), tuple(places), tuple(facts))
+
+
+def _parted(fields: tuple[int, ...], string: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The string's offset among ``fields``, if there is one, and the other fields."""
+    if string is None:
+        return (), fields
+    return fields[string : string + 1], fields[:string] + fields[string + 1 :]
 
 
 def _chain(

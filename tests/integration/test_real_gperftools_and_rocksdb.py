@@ -1,0 +1,147 @@
+"""The same with the real things: gperftools and RocksDB of the machine, a database, a checkpoint.
+
+Debian: libgoogle-perftools-dev and librocksdb-dev.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from builders.pack import tarball
+from builders.run import bundle_fix
+
+from .conftest import on_hostile_host, require_program
+
+pytestmark = pytest.mark.xdist_group("rocksdb")
+
+SERVER = r"""
+#include <dlfcn.h>
+#include <gperftools/malloc_extension.h>
+#include <rocksdb/db.h>
+#include <rocksdb/utilities/checkpoint.h>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+static void must(const rocksdb::Status &status) {
+    if (!status.ok()) {
+        std::fprintf(stderr, "%s\n", status.ToString().c_str());
+        std::exit(1);
+    }
+}
+
+int main(int, char **argv) {
+    const std::string path = argv[1];
+    rocksdb::Options options;
+    options.create_if_missing = true;
+    rocksdb::DB *opened = nullptr;
+    must(rocksdb::DB::Open(options, path, &opened));
+    std::unique_ptr<rocksdb::DB> db(opened);
+    for (int i = 0; i < 1000; ++i)
+        must(db->Put(rocksdb::WriteOptions(), "key" + std::to_string(i), std::string(100, 'v')));
+    rocksdb::Checkpoint *made = nullptr;
+    must(rocksdb::Checkpoint::Create(db.get(), &made));
+    std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+    must(checkpoint->CreateCheckpoint(path + ".checkpoint"));
+    Dl_info info;
+    dladdr(reinterpret_cast<void *>(&std::malloc), &info);
+    size_t bytes = 0;
+    MallocExtension::instance()->GetNumericProperty("generic.current_allocated_bytes", &bytes);
+    std::printf("malloc from %s, %s\n", info.dli_fname, bytes ? "asked" : "never asked");
+    return 0;
+}
+"""
+SPEC = """
+[bundle]
+name = "server"
+format = "tar.gz"
+[[files]]
+from = "server"
+to = "bin/"
+[[libraries]]
+name = "libtcmalloc_and_profiler.so.4"
+search = ["libraries"]
+[closure]
+bundle = ["lib*"]
+[check]
+allocators = ["libtcmalloc_and_profiler.so.4"]
+"""
+
+
+def real_library(name: str) -> Path:
+    listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
+    for line in listed.stdout.splitlines():
+        if line.split()[:1] == [name]:
+            return Path(line.split(" => ")[1]).resolve()
+    pytest.skip(f"{name} is not installed (Debian: libgoogle-perftools-dev)")
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    compiler = require_program("c++", "the server is C++")
+    folder = tmp_path_factory.mktemp("real")
+    tcmalloc = real_library("libtcmalloc_and_profiler.so.4")
+    (folder / "libraries").mkdir()
+    for name in (tcmalloc.name, "libtcmalloc_and_profiler.so.4"):
+        target = folder / "libraries" / name
+        if name == tcmalloc.name:
+            target.write_bytes(tcmalloc.read_bytes())
+        else:
+            target.symlink_to(tcmalloc.name)
+    (folder / "server.cc").write_text(SERVER)
+    (folder / "bundle.toml").write_text(SPEC)
+    command = [compiler, "-std=c++17", "-g", "-O1", "server.cc", "-o", "server", "-ltcmalloc_and_profiler"]
+    done = subprocess.run(
+        [*command, "-lrocksdb", "-Wl,-rpath,."], cwd=folder, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if done.returncode != 0 and "No such file" in done.stderr:
+        pytest.skip("headers are missing (Debian: libgoogle-perftools-dev, librocksdb-dev)")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def flat_pack(tree: Path, folder: Path) -> Path:
+    """As the old script did it: all in bin/, the allocator under its development name."""
+    bin_folder = folder / "bin"
+    bin_folder.mkdir(parents=True)
+    (bin_folder / "server").write_bytes((tree / "server").read_bytes())
+    (bin_folder / "server").chmod(0o755)
+    listed = subprocess.run(["ldd", tree / "server"], capture_output=True, text=True, check=True)
+    libc = ("libc.so", "libm.so", "libpthread", "libdl.so", "librt.so", "libresolv")
+    for line in listed.stdout.splitlines():
+        name, _, rest = line.strip().partition(" => ")
+        if not rest.startswith("/") or name.startswith(libc):
+            continue
+        target = name.removesuffix(".4") if "tcmalloc" in name else name
+        (bin_folder / target).write_bytes(Path(rest.split()[0]).resolve().read_bytes())
+    return tarball(folder, folder.with_suffix(".tar.gz"))
+
+
+def test_a_checkpoint_is_taken_under_the_bundled_tcmalloc(tree: Path, tmp_path: Path) -> None:
+    done = bundle_fix("pack", tree / "bundle.toml", "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    ran = on_hostile_host(Path(done.stdout.strip()), "bin/server", "/tmp/db")  # noqa: S108
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("malloc from /opt/pack/bin/../lib/libtcmalloc_and_profiler.so.4")
+    assert ran.stdout.endswith(", asked\n")
+    listed = subprocess.run(["tar", "tf", done.stdout.strip()], capture_output=True, check=True)
+    assert b"/librocksdb.so." in listed.stdout
+    assert b"/libc.so.6" not in listed.stdout
+
+
+def test_the_old_way_takes_the_hosts_tcmalloc_and_fix_mends_it(tree: Path, tmp_path: Path) -> None:
+    pack = flat_pack(tree, tmp_path / "flat")
+    where = ("--env", "LD_LIBRARY_PATH=/opt/pack/bin")
+    broken = on_hostile_host(pack, "bin/server", "/tmp/db", options=where)  # noqa: S108
+    assert broken.returncode != 0
+    assert "libtcmalloc_and_profiler.so.4" in broken.stderr
+    assert bundle_fix("check", pack).returncode == 1
+    done = bundle_fix("fix", pack, "-o", tmp_path / "fixed.tar.gz")
+    assert done.returncode == 0, done.stderr
+    ran = on_hostile_host(tmp_path / "fixed.tar.gz", "bin/server", "/tmp/db")  # noqa: S108
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("malloc from /opt/pack/bin/libtcmalloc_and_profiler.so")

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.bundle import read_bundle
+from bundle_fix.check.context import Expectations
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.run import check_bundle
+
+Check = Callable[..., list[Finding]]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """Checks the folder of the test and gives the findings of one rule."""
+
+    def run(rule: str, **expected: object) -> list[Finding]:
+        bundle = read_bundle(read_directory(tmp_path), str(tmp_path))
+        verdict = check_bundle(bundle, Expectations(**expected))  # type: ignore[arg-type]
+        return [finding for finding in verdict.findings if finding.rule == rule]
+
+    return run

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders.elf import elf
+
+from bundle_fix.check.rules.abi import glibc_number
+
+from .conftest import Check
+
+
+def test_bf401_names_versions_newer_than_the_baseline(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "x", program=True)
+    (finding,) = check("BF401", glibc="2.2")
+    assert finding.path == "x"
+    assert finding.message.endswith("the baseline is glibc 2.2")
+    assert all(
+        (glibc_number(v) or ()) > (2, 2) for vs in finding.evidence["versions"].values() for v in vs
+    )
+
+
+def test_bf401_is_silent_without_a_baseline_or_below_it(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "x", program=True)
+    assert check("BF401") == []
+    assert check("BF401", glibc="9.9") == []
+
+
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [("GLIBC_2.17", (2, 17)), ("GLIBC_2.2.5", (2, 2, 5)), ("GLIBC_PRIVATE", None), ("X_1", None)],
+)
+def test_glibc_versions_compare_as_numbers(version: str, number: object) -> None:
+    assert glibc_number(version) == number
+
+
+@pytest.mark.parametrize(
+    ("mode", "better", "reason"),
+    [
+        (0o644, "0755", "the program cannot be executed"),
+        (0o777, "0775", "anybody may change it"),
+        (0o600, "0700", "the program cannot be executed"),
+    ],
+)
+def test_bf501_names_wrong_modes(
+    tmp_path: Path, check: Check, mode: int, better: str, reason: str
+) -> None:
+    elf(tmp_path / "x", program=True).chmod(mode)
+    (finding,) = check("BF501")
+    assert (finding.evidence["better"], reason in finding.message) == (better, True)
+
+
+def test_bf501_is_silent_about_a_library_that_is_not_executable(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "liba.so", soname="liba.so").chmod(0o644)
+    assert check("BF501") == []

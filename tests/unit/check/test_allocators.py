@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from builders.elf import elf
+
+from .conftest import Check
+
+ALLOCATOR = """
+#include <stddef.h>
+void *malloc(size_t n) { return (void *)(n & 0); }
+void free(void *p) { (void)p; }
+"""
+WRAPPER = "void free(void *p) { (void)p; }"
+
+
+def allocator(path: Path, soname: str, source: str = ALLOCATOR) -> None:
+    elf(path, soname=soname, source=source, flags=["-fno-builtin"])
+
+
+def server(folder: Path, *needed: str) -> None:
+    elf(folder / "bin/server", program=True, needed=needed, runpath="$ORIGIN/../lib")
+
+
+def test_bf301_names_two_allocators_of_one_process(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    allocator(tmp_path / "lib/libtwo.so.1", "libtwo.so.1")
+    server(tmp_path, "libone.so.1", "libtwo.so.1")
+    (finding,) = check("BF301")
+    assert finding.message == (
+        "has 2 allocators in its process: lib/libone.so.1, lib/libtwo.so.1"
+    )
+
+
+def test_bf301_counts_a_static_copy_in_the_program(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    main = "int main(void) { return 0; }"
+    elf(
+        tmp_path / "bin/server",
+        program=True,
+        needed=["libone.so.1"],
+        runpath="$ORIGIN/../lib",
+        source=ALLOCATOR + main,
+        flags=["-fno-builtin", "-rdynamic"],
+    )
+    (finding,) = check("BF301")
+    assert [a["path"] for a in finding.evidence["allocators"]] == ["bin/server", "lib/libone.so.1"]
+
+
+def test_bf301_is_silent_about_one_allocator_and_a_wrapper(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    allocator(tmp_path / "lib/libwrap.so.1", "libwrap.so.1", WRAPPER)
+    server(tmp_path, "libone.so.1", "libwrap.so.1")
+    assert check("BF301") == []
+
+
+def test_bf301_knows_the_hosts_tcmalloc_by_its_name(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    server(tmp_path, "libone.so.1", "libtcmalloc.so.4")
+    (finding,) = check("BF301", host=("libtcmalloc.so.4",))
+    assert [a["origin"] for a in finding.evidence["allocators"]] == ["bundle", "host"]
+
+
+def test_bf302_names_an_allocator_behind_the_c_library(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libone.so.1"], runpath="$ORIGIN")
+    server(tmp_path, "liba.so.1")
+    (finding,) = check("BF302")
+    assert finding.message == "finds malloc in libc.so.6 before it gets to lib/libone.so.1"
+
+
+def test_bf302_is_silent_where_the_allocator_comes_first(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    server(tmp_path, "libone.so.1")
+    assert check("BF302") == []
+
+
+def test_bf303_names_an_allocator_that_the_spec_does_not(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    server(tmp_path, "libone.so.1")
+    (finding,) = check("BF303", allocators=("libtcmalloc.so.4",))
+    assert finding.evidence["allocator"] == "lib/libone.so.1"
+    assert check("BF303", allocators=("libone.so.1",)) == []
+    assert check("BF303") == []

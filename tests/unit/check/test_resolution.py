@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from builders.elf import elf
+from builders.pack import healthy, incident
+
+from .conftest import Check
+
+
+def test_a_healthy_pack_has_no_findings(tmp_path: Path, check: Check) -> None:
+    healthy(tmp_path)
+    for rule in ("BF101", "BF102", "BF103", "BF104", "BF105", "BF201", "BF203", "BF301", "BF501"):
+        assert check(rule) == []
+
+
+def test_bf101_names_what_is_found_nowhere(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["libgone.so.1"])
+    (finding,) = check("BF101")
+    assert (finding.severity, finding.path) == ("error", "bin/x")
+    assert finding.message == (
+        "needs libgone.so.1, which is neither in the pack nor expected on the host"
+    )
+    assert finding.hint == "put libgone.so.1 into the pack, or say --host-provides libgone.so.1"
+
+
+def test_bf101_is_silent_about_what_the_host_provides(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["libgone.so.1"])
+    assert check("BF101", host=("libgone.so.*",)) == []
+
+
+def test_bf101_is_a_warning_in_a_plugin_that_no_program_needs(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "bin/x", program=True)
+    elf(tmp_path / "lib/plugin.so", needed=["libgone.so.1"])
+    assert [f.severity for f in check("BF101")] == ["warning"]
+
+
+def test_bf101_is_an_error_where_the_pack_has_nothing_but_libraries(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "lib/plugin.so", needed=["libgone.so.1"])
+    assert [f.severity for f in check("BF101")] == ["error"]
+
+
+def test_bf101_shows_the_chain_that_leads_to_the_need(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libgone.so.1"])
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    (finding,) = check("BF101")
+    assert finding.evidence["chain"] == ["bin/x", "lib/liba.so.1"]
+
+
+def test_bf102_shows_the_search_that_ends_at_the_hosts_copy(tmp_path: Path, check: Check) -> None:
+    incident(tmp_path)
+    (finding,) = check("BF102")
+    assert finding.severity == "error"
+    assert finding.message == (
+        "needs libtcmalloc.so.4; the pack has it under another name (bin/libtcmalloc.so), but the"
+        " host's /lib64/libtcmalloc.so.4 is loaded"
+    )
+    assert finding.evidence["provided"] == ["bin/libtcmalloc.so"]
+    assert [(s["via"], s["entry"]) for s in finding.evidence["trace"]] == [
+        ("runpath", "."),
+        ("default", ""),
+    ]
+
+
+def test_bf102_does_not_mind_a_copy_of_the_c_library(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
+    elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
+    assert check("BF102") == []
+
+
+def test_bf102_is_a_note_where_the_provider_is_only_ever_opened(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "bin/java", program=True)
+    elf(tmp_path / "lib/server/libjvm.so", soname="libjvm.so")
+    elf(tmp_path / "lib/libjava.so", soname="libjava.so", needed=["libjvm.so"], rpath="$ORIGIN")
+    assert [f.severity for f in check("BF102")] == ["note"]
+
+
+def test_bf102_is_silent_where_the_program_has_loaded_what_a_plugin_needs(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    elf(tmp_path / "plugins/p.so", needed=["liba.so.1"])
+    assert check("BF102") == []
+
+
+def test_bf103_names_a_library_that_nothing_can_find_by_its_soname(
+    tmp_path: Path, check: Check
+) -> None:
+    incident(tmp_path)
+    (finding,) = check("BF103")
+    assert (finding.severity, finding.path) == ("error", "bin/libtcmalloc.so")
+    assert finding.evidence["link"] == "bin/libtcmalloc.so.4"
+
+
+def test_bf103_is_silent_where_a_link_has_the_soname(tmp_path: Path, check: Check) -> None:
+    healthy(tmp_path)
+    assert check("BF103") == []
+
+
+def test_bf103_leaves_plugins_with_a_soname_of_their_own_alone(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "lib/fast.cpython-311.so", soname="libfast-impl.so")
+    assert check("BF103") == []
+
+
+def test_bf104_names_dangling_links_and_loops(tmp_path: Path, check: Check) -> None:
+    (tmp_path / "a").symlink_to("nothing")
+    (tmp_path / "b").symlink_to("c")
+    (tmp_path / "c").symlink_to("b")
+    found = {f.path: (f.severity, f.message) for f in check("BF104")}
+    assert found == {
+        "a": ("warning", "is a link to nothing, which leads to nothing in the pack"),
+        "b": ("warning", "is a link to c, which is a loop of links"),
+        "c": ("warning", "is a link to b, which is a loop of links"),
+    }
+
+
+def test_bf104_is_an_error_where_something_needs_the_name(tmp_path: Path, check: Check) -> None:
+    (tmp_path / "liba.so.1").symlink_to("liba.so.1.2")
+    elf(tmp_path / "x", program=True, needed=["liba.so.1"], runpath="$ORIGIN")
+    assert [f.severity for f in check("BF104")] == ["error"]
+
+
+def test_bf105_names_links_that_leave_the_pack(tmp_path: Path, check: Check) -> None:
+    (tmp_path / "etc").symlink_to("/etc/x")
+    (tmp_path / "up").symlink_to("../up")
+    (tmp_path / "inside").symlink_to("bin/../x")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "x").write_text("")
+    assert [f.path for f in check("BF105")] == ["etc", "up"]
+
+
+def test_bf106_names_two_different_files_of_one_needed_soname(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "a/liba.so.1", soname="liba.so.1", tag="one")
+    elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="two")
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../a")
+    (finding,) = check("BF106")
+    assert finding.evidence["files"] == ["a/liba.so.1", "b/liba.so.1"]
+
+
+def test_bf106_is_silent_about_identical_copies(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "a/liba.so.1", soname="liba.so.1", tag="one")
+    elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="one")
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../a")
+    assert check("BF106") == []
+
+
+def test_bf109_checks_names_opened_at_run_time(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "lib/libthere.so", soname="libthere.so")
+    names = ("libthere.so", "libjvm.so", "libgone.so")
+    found = check("BF109", dlopen=names, host=("libjvm.so",))
+    assert [f.evidence["needed"] for f in found] == ["libgone.so"]
+
+
+def test_bf110_notes_what_is_left_to_most_hosts(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1", "libm.so.6"])
+    assert [(f.severity, f.evidence["needed"]) for f in check("BF110")] == [("note", "libz.so.1")]
+    assert check("BF110", host=("libz.so.1",)) == []

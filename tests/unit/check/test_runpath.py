@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders.elf import elf
+
+from .conftest import Check
+
+
+def program_with(folder: Path, **path: str) -> None:
+    elf(folder / "lib/liba.so.1", soname="liba.so.1")
+    elf(folder / "bin/x", program=True, needed=["liba.so.1"], **path)  # type: ignore[arg-type]
+
+
+def test_bf201_names_a_program_without_a_runpath(tmp_path: Path, check: Check) -> None:
+    program_with(tmp_path)
+    (finding,) = check("BF201")
+    assert (finding.severity, finding.path) == ("error", "bin/x")
+    assert finding.message == "has no RUNPATH, though the pack provides liba.so.1"
+
+
+def test_bf201_is_a_warning_in_a_library_that_lives_on_anothers_luck(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
+    elf(
+        tmp_path / "bin/x",
+        program=True,
+        needed=["libb.so.1", "liba.so.1"],
+        runpath="$ORIGIN/../lib",
+    )
+    assert [(f.severity, f.path) for f in check("BF201")] == [("warning", "lib/liba.so.1")]
+
+
+def test_bf201_is_silent_where_an_inherited_rpath_does_it(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
+    assert check("BF201") == []
+
+
+def test_bf201_is_silent_where_nothing_of_the_pack_is_needed(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"])
+    assert check("BF201") == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "rule", "severity"),
+    [
+        ("/opt/build/lib", "BF202", "warning"),
+        (".", "BF203", "error"),
+        ("lib", "BF203", "error"),
+        ("", "BF203", "error"),
+        ("$ORIGIN/../../elsewhere", "BF204", "warning"),
+    ],
+)
+def test_a_bad_entry_beside_a_good_one_is_named(
+    tmp_path: Path, check: Check, entry: str, rule: str, severity: str
+) -> None:
+    program_with(tmp_path, runpath=f"{entry}:$ORIGIN/../lib")
+    (finding,) = check(rule)
+    assert (finding.severity, finding.evidence["entry"]) == (severity, entry)
+    assert check("BF102") == []
+
+
+def test_good_entries_are_not_named(tmp_path: Path, check: Check) -> None:
+    program_with(tmp_path, runpath="$ORIGIN/../lib:${ORIGIN}:$ORIGIN/../absent")
+    for rule in ("BF202", "BF203", "BF204", "BF205"):
+        assert check(rule) == []
+
+
+def test_a_bad_rpath_is_named_as_such(tmp_path: Path, check: Check) -> None:
+    program_with(tmp_path, rpath=".:$ORIGIN/../lib")
+    (finding,) = check("BF203")
+    assert "has the RPATH entry ." in finding.message

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from builders.elf import elf
+from builders.pack import healthy, incident, tarball
+from builders.run import bundle_fix
+
+
+def test_a_healthy_pack_passes_with_one_line(tmp_path: Path) -> None:
+    pack = tarball(healthy(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    ran = bundle_fix("check", pack.name, cwd=tmp_path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == "pack.tar.gz: passed: nothing found (1 program, 1 library)\n"
+
+
+def test_the_incident_fails_with_the_trace_that_ends_at_the_hosts_copy(tmp_path: Path) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    ran = bundle_fix("check", pack)
+    assert ran.returncode == 1
+    lines = [" ".join(line.split()) for line in ran.stdout.splitlines()]
+    assert "1. RUNPATH .: depends on the working directory of the process" in lines
+    assert (
+        "2. ld.so.cache, default directories: /lib64/libtcmalloc.so.4: the host's copy is found"
+        in " ".join(lines)
+    )
+    assert lines[-1].endswith("FAILED: 3 errors (1 program, 1 library)")
+
+
+def test_no_line_is_wider_than_80_columns_but_names_are_never_cut(tmp_path: Path) -> None:
+    ran = bundle_fix("check", incident(tmp_path / "p"))
+    assert all(len(line) <= 80 or "/" in line for line in ran.stdout.splitlines())
+
+
+def test_json_is_laid_down_by_the_design(tmp_path: Path) -> None:
+    ran = bundle_fix("check", incident(tmp_path / "p"), "--format", "json")
+    report = json.loads(ran.stdout)
+    assert ran.returncode == 1
+    assert set(report) == {"schema", "artifact", "tool", "summary", "findings"}
+    assert (report["schema"], report["tool"]["name"]) == (1, "bundle-fix")
+    assert report["summary"] == {"error": 3, "warning": 0, "note": 0}
+    finding = next(f for f in report["findings"] if f["rule"] == "BF102")
+    assert (finding["name"], finding["severity"], finding["path"]) == (
+        "host-wins",
+        "error",
+        "bin/server",
+    )
+    assert set(finding) == {"rule", "name", "severity", "path", "message", "hint", "evidence"}
+    assert finding["evidence"]["trace"][-1]["place"] == "/lib64/libtcmalloc.so.4"
+
+
+def test_host_provides_adds_to_the_hosts_list(tmp_path: Path) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["libjvm.so"])
+    assert bundle_fix("check", tmp_path).returncode == 1
+    assert bundle_fix("check", tmp_path, "--host-provides", "libjvm.so").returncode == 0
+
+
+def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
+    program = elf(tmp_path / "x", program=True)
+    assert bundle_fix("check", program).stdout.endswith("passed: nothing found (1 program, 0 libraries)\n")
+
+
+def test_fail_on_moves_the_bar(tmp_path: Path) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"])
+    assert bundle_fix("check", tmp_path).returncode == 0
+    assert bundle_fix("check", tmp_path, "--fail-on", "note").returncode == 1
+
+
+def test_a_spec_ignores_with_a_reason(tmp_path: Path) -> None:
+    pack = incident(tmp_path / "p")
+    spec = tmp_path / "bundle.toml"
+    ignore = ", ".join(
+        f'{{ rule = "{rule}", path = "bin/*", reason = "known" }}'
+        for rule in ("BF102", "BF103", "BF203")
+    )
+    spec.write_text(f'[bundle]\nname = "p"\n[check]\nignore = [{ignore}]\n')
+    ran = bundle_fix("check", pack, "--spec", spec)
+    assert (ran.returncode, "3 ignored" in ran.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file or folder"),
+        (b"", "it is not a tarball that can be read"),
+        (b"hello\n" * 300, "it is not a tarball that can be read"),
+        (b"\x1f\x8b\x08\x00garbage", "the archive is"),
+        (b"\x7fELF\x02\x01\x01", "the ELF file is damaged"),
+        (b"PK\x03\x04" + bytes(100), "zip archives and wheels cannot be read yet"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    artifact = tmp_path / "bad"
+    if content is not None:
+        artifact.write_bytes(content)
+    ran = bundle_fix("check", artifact)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert ran.stderr.startswith(f"bundle-fix: error: {artifact}: ")
+    assert message in ran.stderr
+
+
+def test_a_damaged_member_is_named(tmp_path: Path) -> None:
+    folder = healthy(tmp_path / "p")
+    server = folder / "bin/server"
+    server.write_bytes(server.read_bytes()[:1000])
+    ran = bundle_fix("check", tarball(folder, tmp_path / "pack.tar.gz"))
+    assert ran.returncode == 2
+    assert f"{tmp_path}/pack.tar.gz: bin/server: the ELF file is damaged" in ran.stderr
+
+
+def test_a_tarball_cut_short_is_told_so(tmp_path: Path) -> None:
+    pack = tarball(healthy(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    pack.write_bytes(pack.read_bytes()[:-2000])
+    ran = bundle_fix("check", pack)
+    assert (ran.returncode, "cut short" in ran.stderr) == (2, True)
+
+
+def test_names_are_never_raw_on_a_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a\x1b[31m\n").symlink_to("nowhere")
+    ran = bundle_fix("check", tmp_path)
+    assert "\x1b" not in ran.stdout
+    assert r"a\x1b[31m\n" in ran.stdout
+
+
+def test_colour_is_for_those_who_ask(tmp_path: Path) -> None:
+    pack = incident(tmp_path / "p")
+    assert "\x1b[" not in bundle_fix("check", pack).stdout
+    assert "\x1b[" in bundle_fix("check", pack, "--color", "always").stdout
+
+
+def test_the_report_goes_to_a_file(tmp_path: Path) -> None:
+    ran = bundle_fix("check", incident(tmp_path / "p"), "-o", tmp_path / "report")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "BF102" in (tmp_path / "report").read_text()

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from builders.elf import elf
+from builders.pack import healthy, incident, tarball
+from builders.run import bundle_fix
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def unpacked(archive: Path, folder: Path) -> Path:
+    folder.mkdir()
+    subprocess.run(["tar", "xf", archive, "-C", folder], check=True)
+    return folder / "pack"
+
+
+def ran(program: Path) -> str:
+    """What a program of a pack prints, started from an unrelated folder."""
+    return subprocess.run([program], cwd="/", capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.xz", "tar.bz2", "tar.zst"])
+def test_a_broken_tarball_of_every_kind_is_mended_beside_itself(
+    tmp_path: Path, suffix: str
+) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar")
+    if suffix != "tar":
+        tool = {"tar.gz": "gzip", "tar.xz": "xz", "tar.bz2": "bzip2", "tar.zst": "zstd"}[suffix]
+        subprocess.run([tool, "-q", pack], check=True)
+        pack = tmp_path / f"pack.{suffix}"
+    before = digest(pack)
+    done = bundle_fix(pack)
+    fixed = tmp_path / f"pack.fixed.{suffix}"
+    assert (done.returncode, done.stdout) == (0, f"{fixed}\n")
+    assert digest(pack) == before
+    assert ran(unpacked(fixed, tmp_path / "u") / "bin/server") == "shipped\nmain\n"
+    assert bundle_fix("check", fixed).returncode == 0
+
+
+def test_what_was_done_is_told(tmp_path: Path) -> None:
+    done = bundle_fix("fix", "p", "-v", "-o", "out", cwd=incident(tmp_path / "p").parent)
+    assert done.stderr.splitlines()[:2] == [
+        "bin/libtcmalloc.so.4: linked to libtcmalloc.so",
+        "bin/server: RUNPATH . became RUNPATH $ORIGIN [table]",
+    ]
+
+
+def test_a_second_run_changes_not_one_byte(tmp_path: Path) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    bundle_fix("fix", pack, "-o", tmp_path / "once.tar.gz")
+    bundle_fix("fix", tmp_path / "once.tar.gz", "-o", tmp_path / "twice.tar.gz")
+    assert digest(tmp_path / "once.tar.gz") == digest(tmp_path / "twice.tar.gz")
+
+
+def test_members_without_a_part_in_it_are_as_they_were(tmp_path: Path) -> None:
+    folder = incident(tmp_path / "p")
+    (folder / "etc").mkdir()
+    (folder / "etc/config.ini").write_text("port = 34801\n")
+    os.utime(folder / "etc/config.ini", (1, 1))
+    pack = tarball(folder, tmp_path / "pack.tar")
+    bundle_fix("fix", pack)
+    with tarfile.open(pack) as old, tarfile.open(tmp_path / "pack.fixed.tar") as new:
+        before = {m.name: m.get_info() for m in old}
+        after = {m.name: m.get_info() for m in new}
+        added = set(after) - set(before)
+        changed = {n for n in before if {**before[n], "chksum": 0} != {**after[n], "chksum": 0}}
+        order = [n for n in after if n in before]
+    assert added == {"pack/bin/libtcmalloc.so.4"}
+    assert changed == set()
+    assert order == list(before)
+
+
+def test_in_place_replaces_a_tarball_and_keeps_its_mode(tmp_path: Path) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    pack.chmod(0o600)
+    done = bundle_fix("fix", "--in-place", pack)
+    assert (done.returncode, done.stdout) == (0, f"{pack}\n")
+    assert pack.stat().st_mode & 0o777 == 0o600
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
+    assert bundle_fix("check", pack).returncode == 0
+
+
+def test_in_place_mends_a_folder(tmp_path: Path) -> None:
+    folder = incident(tmp_path / "p")
+    assert bundle_fix("fix", "--in-place", folder).returncode == 0
+    assert sorted(p.name for p in (folder / "bin").iterdir()) == [
+        "libtcmalloc.so",
+        "libtcmalloc.so.4",
+        "server",
+    ]
+    assert ran(folder / "bin/server") == "shipped\nmain\n"
+    assert bundle_fix("fix", "--in-place", folder).stderr == f"{folder}: nothing to mend\n"
+
+
+def test_what_cannot_be_mended_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    folder = incident(tmp_path / "p")
+    elf(folder / "bin/other", program=True, needed=["libgone.so.1"])
+    pack = tarball(folder, tmp_path / "pack.tar.gz")
+    done = bundle_fix("fix", pack)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "needs libgone.so.1, which is neither in the pack nor expected" in done.stderr
+    assert done.stderr.endswith("nothing was written (--force writes it all the same)\n")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
+
+
+def test_force_writes_it_all_the_same_and_still_says_1(tmp_path: Path) -> None:
+    folder = incident(tmp_path / "p")
+    elf(folder / "bin/other", program=True, needed=["libgone.so.1"])
+    done = bundle_fix("fix", "--force", folder, "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert ran(tmp_path / "out/bin/server") == "shipped\nmain\n"
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    done = bundle_fix("fix", "--dry-run", pack)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "bin/libtcmalloc.so.4: linked to libtcmalloc.so" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
+
+
+def test_the_output_may_not_be_the_input(tmp_path: Path) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    done = bundle_fix("fix", pack, "-o", pack)
+    assert (done.returncode, "--in-place replaces it" in done.stderr) == (2, True)
+
+
+def test_copies_of_one_library_become_links(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    for name in ("libx.so", "libx.so.4", "libx.so.4.6.11"):
+        elf(folder / "lib" / name, soname="libx.so.4", tag="x")
+    elf(folder / "bin/x", program=True, needed=["libx.so.4"])
+    bundle_fix("fix", "--in-place", folder)
+    assert (folder / "lib/libx.so.4").readlink() == Path("libx.so.4.6.11")
+    assert ran(folder / "bin/x") == "x\nmain\n"
+
+
+def test_a_pinned_library_beats_ld_library_path(tmp_path: Path) -> None:
+    folder = healthy(tmp_path / "p")
+    elf(tmp_path / "decoys/libtcmalloc.so.4", soname="libtcmalloc.so.4", tag="decoy")
+    decoys = {"LD_LIBRARY_PATH": str(tmp_path / "decoys")}
+    server = folder / "bin/server"
+    assert subprocess.run([server], env=decoys, capture_output=True, check=True).stdout == (
+        b"decoy\nmain\n"
+    )
+    spec = tmp_path / "bundle.toml"
+    spec.write_text(
+        '[bundle]\nname = "p"\n[[libraries]]\nname = "libtcmalloc.so.4"\nsearch = ["lib"]\npin = true\n'
+    )
+    done = bundle_fix("fix", "--in-place", folder, "--spec", spec)
+    assert done.stderr == "bin/server: needs $ORIGIN/../lib/libtcmalloc.so.4\n"
+    assert subprocess.run([server], env=decoys, capture_output=True, check=True).stdout == (
+        b"shipped\nmain\n"
+    )
+
+
+def test_a_pinned_library_with_symbol_versions_still_satisfies_them(tmp_path: Path) -> None:
+    versions = tmp_path / "map"
+    versions.write_text("V_1 { global: from_libver; };\n")
+    library = elf(
+        tmp_path / "p/lib/libver.so.1",
+        soname="libver.so.1",
+        tag="shipped",
+        flags=[f"-Wl,--version-script={versions}"],
+    )
+    elf(
+        tmp_path / "p/bin/x",
+        program=True,
+        runpath="$ORIGIN/../lib",
+        source="int from_libver(void); int main(void) { return from_libver() - 1; }",
+        flags=["-Wl,--no-as-needed", str(library)],
+    )
+    spec = tmp_path / "bundle.toml"
+    spec.write_text('[bundle]\nname = "p"\n[[libraries]]\nname = "libver.so.1"\nsearch = ["lib"]\npin = true\n')
+    assert bundle_fix("fix", "--in-place", tmp_path / "p", "--spec", spec).returncode == 0
+    assert ran(tmp_path / "p/bin/x") == "shipped\n"
