@@ -1,0 +1,1 @@
+"""The spec (`bundle.toml`): its schema, how it is read, and the values of its variables."""

@@ -1,0 +1,121 @@
+"""Reads a spec, and tells all that is wrong with it at once, each with its line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import tomli
+
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.checks import check
+from bundle_fix.spec.convert import Conversion, convert
+from bundle_fix.spec.locate import Place, locate, position, repeated
+from bundle_fix.spec.model import ENTRIES, Spec, Tables
+from bundle_fix.spec.problems import Problem, did_you_mean, printable, raise_all
+
+_HINTS = {
+    "Invalid value": "a text needs quotes around it",
+    "Illegal character '\\n'": "close the string in its line, or use three quotes",
+    "Unterminated string": "close the string",
+    "Unclosed array": "put a comma after each item and ] at the end",
+    "Unclosed inline table": "put a comma after each key's value and } at the end",
+    "Invalid statement": "write `key = value` or [table]",
+    "Expected newline or end of document after a statement": "begin a new line for each key",
+    "Cannot overwrite a value": "a key has one value, a [table] or [[entries]], not two of them",
+    "Unescaped '\\' in a string": "write it twice, or use single quotes around the text",
+}
+"""What to do about the commonest of tomli's messages."""
+
+
+def load_spec(path: Path) -> Spec:
+    """Read and check the spec at ``path``.
+
+    Raises:
+        BundleFixError: it cannot be read, is no TOML, or is no spec; where several things are
+            wrong it is a `SpecErrors`, with a line for each, in their order in the file.
+    """
+    text = _read(path)
+    data = _parse(path, text)
+    result = Conversion()
+    if "debug" in data:
+        message = "[debug] is not supported by this version of bundle-fix"
+        result.problems.append(Problem(("debug",), message, "remove it", at_key=True))
+    tables = {name: table for name, table in data.items() if name != "debug"}
+    spec = convert(Tables, tables, (), result)
+    result.problems.extend(check(tables, result.structs))
+    raise_all([_error(path, text, problem) for problem in _in_order(text, result.problems)])
+    return Spec(path=path, toml=text, **msgspec.structs.asdict(spec))
+
+
+def _read(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except IsADirectoryError as error:
+        inside = path / "bundle.toml"
+        hint = f"did you mean `{inside}`?" if inside.is_file() else "name the file of the spec"
+        raise BundleFixError("is a folder, not a spec", where=str(path), hint=hint) from error
+    except FileNotFoundError as error:
+        hint = did_you_mean(path.name, [other.name for other in path.parent.glob("*.toml")])
+        raise BundleFixError("there is no such file", where=str(path), hint=hint) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BundleFixError(f"cannot read the spec: {reason}", where=str(path)) from error
+    try:
+        return raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode()
+        line, column = position(before, len(before))
+        raise BundleFixError(
+            f"the byte 0x{raw[error.start]:02x} is not UTF-8",
+            where=f"{path}:{line}:{column}",
+            hint="save the file as UTF-8",
+        ) from error
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        if twice := repeated(text[: error.pos]):
+            raise _set_twice(path, text, *twice) from error
+        line, column = position(text, min(error.pos, len(text)))
+        raise BundleFixError(
+            f"not TOML: {error.msg}",
+            where=f"{path}:{line}:{column}",
+            hint=_HINTS.get(error.msg, ""),
+        ) from error
+    except RecursionError as error:
+        message = "not TOML that can be read: it is nested too deeply"
+        raise BundleFixError(message, where=str(path)) from error
+    except ValueError as error:  # Python's limit on the digits of an integer
+        message = "not TOML that can be read: a number has too many digits"
+        raise BundleFixError(message, where=str(path)) from error
+
+
+def _set_twice(path: Path, text: str, key: Place, first: Place) -> BundleFixError:
+    *tables, name = [part for part in key.path if isinstance(part, str)]
+    line, column = position(text, key.key)
+    if not tables and name in ENTRIES:
+        hint = f"write [[{name}]] for each entry"
+    elif text[: key.key].rstrip().endswith("["):
+        hint = f"it stands in line {position(text, first.key)[0]} too: join them"
+    else:
+        hint = (
+            f"it is set in line {position(text, first.key)[0]}: remove one of them, or add the "
+            "[table] that is missing between them"
+        )
+    message = f"`{printable(name)}` is set a second time"
+    return BundleFixError(message, where=f"{path}:{line}:{column}", hint=hint)
+
+
+def _in_order(text: str, problems: Sequence[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: locate(text, problem.path, key=problem.at_key))
+
+
+def _error(path: Path, text: str, problem: Problem) -> BundleFixError:
+    line, column = locate(text, problem.path, key=problem.at_key)
+    where = f"{path}:{line}:{column}"
+    return BundleFixError(problem.message, where=where, hint=problem.hint)

@@ -1,0 +1,194 @@
+"""Where in a TOML text each key and each value stands: tomli tells that of errors only.
+
+The text is taken to be TOML that tomli accepts, or the beginning of one; of anything else the
+places up to the first oddity are found.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Mapping
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
+import tomli
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""The way to a value: ``("files", 2, "from")``."""
+
+_KEY = re.compile(r""""(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z0-9_-]+""")
+_BLANKS = re.compile(r"[ \t]*")
+_FILLER = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
+_ATOM = re.compile(
+    r'"""(?:[^\\]|\\.)*?(?:"""|\Z)"{0,2}'
+    r"|'''.*?(?:'''|\Z)'{0,2}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'"
+    r"|[^,\]}#\n]*",
+    re.DOTALL,
+)
+
+
+class Place(NamedTuple):
+    """Where a key and its value begin, as offsets into the text.
+
+    ``whole`` is false for the tables that a dotted key or a header only goes through.
+    """
+
+    path: KeyPath
+    key: int
+    value: int
+    whole: bool = True
+
+
+def locate(text: str, path: KeyPath, *, key: bool = False) -> tuple[int, int]:
+    """The line and the column, both from 1, of the value at ``path``, or of its key.
+
+    Where there is nothing at ``path``, the innermost table or array that there is; its key, then.
+    """
+    known = _places(text)
+    length = len(path)
+    while length and path[:length] not in known:
+        length -= 1
+    if not length:
+        return 1, 1
+    place = known[path[:length]]
+    return position(text, place.key if key or length < len(path) else place.value)
+
+
+def position(text: str, offset: int) -> tuple[int, int]:
+    """The line and the column, both from 1, of an offset."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
+def repeated(text: str) -> tuple[Place, Place] | None:
+    """The first key that is there before, and where it was; TOML forbids that."""
+    seen: dict[KeyPath, Place] = {}
+    for place in places(text):
+        if place.whole:
+            if place.path in seen:
+                return place, seen[place.path]
+            seen[place.path] = place
+    return None
+
+
+@lru_cache(maxsize=2)
+def _places(text: str) -> Mapping[KeyPath, Place]:
+    known: dict[KeyPath, Place] = {}
+    for place in places(text):
+        if place.path not in known or (place.whole and not known[place.path].whole):
+            known[place.path] = place
+    return known
+
+
+def places(text: str) -> Iterator[Place]:
+    """All keys and array items of a TOML text, in its order."""
+    offset = 0
+    table: KeyPath = ()
+    lengths: dict[KeyPath, int] = {}
+    while (offset := _after(_FILLER, text, offset)) < len(text):
+        if text[offset] == "[":
+            table, offset = yield from _header(text, offset, lengths)
+            continue
+        keys, offset = _keys(text, offset)
+        if not keys:
+            return
+        path, offset = yield from _assignment(text, offset, table, keys)
+        offset = yield from _value(text, offset, path)
+
+
+def _header(
+    text: str, offset: int, lengths: dict[KeyPath, int]
+) -> Generator[Place, None, tuple[KeyPath, int]]:
+    """Read ``[a.b]`` or ``[[a.b]]``; returns the table's path and where its line ends."""
+    is_array = text.startswith("[[", offset)
+    keys, offset = _keys(text, offset + 1 + is_array)
+    path: KeyPath = ()
+    for index, (name, start) in enumerate(keys):
+        is_last = index == len(keys) - 1
+        path = (*path, name)
+        yield Place(path, start, start, is_last and not is_array)
+        if is_last and is_array:
+            lengths[path] = lengths.get(path, 0) + 1
+        if path in lengths:
+            path = (*path, lengths[path] - 1)
+            yield Place(path, start, start, is_last)
+    end = text.find("\n", offset)
+    return path, end if end >= 0 else len(text)
+
+
+def _keys(text: str, offset: int) -> tuple[list[tuple[str, int]], int]:
+    """Read a dotted key: its parts, each with its offset, and the offset after it."""
+    keys: list[tuple[str, int]] = []
+    while match := _KEY.match(text, _after(_BLANKS, text, offset)):
+        keys.append((_name(match[0]), match.start()))
+        offset = _after(_BLANKS, text, match.end())
+        if not text.startswith(".", offset):
+            break
+        offset += 1
+    return keys, offset
+
+
+def _name(key: str) -> str:
+    if key[0] == '"':
+        return str(tomli.loads(f"key = {key}")["key"]) if "\\" in key else key[1:-1]
+    return key.strip("'")
+
+
+def _assignment(
+    text: str, offset: int, table: KeyPath, keys: list[tuple[str, int]]
+) -> Generator[Place, None, tuple[KeyPath, int]]:
+    """Step over the ``=`` after a dotted key; returns the path it sets and the value's offset."""
+    value = _after(_BLANKS, text, offset)
+    value = _after(_BLANKS, text, value + text.startswith("=", value))
+    for index, (name, start) in enumerate(keys):
+        table = (*table, name)
+        is_last = index == len(keys) - 1
+        yield Place(table, start, value if is_last else start, is_last)
+    return table, value
+
+
+def _value(text: str, offset: int, path: KeyPath) -> Generator[Place, None, int]:
+    """Read a value, with all that is nested in it; returns the offset after it.
+
+    A stack in place of recursion: tomli takes 400 levels, Python's own stack might not.
+    """
+    inside: list[tuple[KeyPath, int | None]] = []  # the next index in an array, None in a table
+    while True:
+        opening = text[offset : offset + 1]
+        if opening in ("[", "{"):
+            inside.append((path, 0 if opening == "[" else None))
+            offset += 1
+        else:
+            offset = _after(_ATOM, text, offset)
+        offset = _close(text, offset, inside)
+        if not inside or offset == len(text):
+            return offset
+        path, index = inside[-1]
+        if index is None:
+            keys, offset = _keys(text, offset)
+            if not keys:
+                return len(text)
+            path, offset = yield from _assignment(text, offset, path, keys)
+        else:
+            inside[-1] = (path, index + 1)
+            path = (*path, index)
+            yield Place(path, offset, offset)
+
+
+def _close(text: str, offset: int, inside: list[tuple[KeyPath, int | None]]) -> int:
+    """Step over commas and closing brackets, to the next item or out of the value."""
+    while inside:
+        offset = _after(_FILLER, text, offset)
+        if text.startswith(",", offset):
+            offset = _after(_FILLER, text, offset + 1)
+        if not text.startswith(("]", "}"), offset):
+            break
+        inside.pop()
+        offset += 1
+    return offset
+
+
+def _after(pattern: re.Pattern[str], text: str, offset: int) -> int:
+    match = pattern.match(text, offset)
+    return match.end() if match else offset

@@ -1,0 +1,59 @@
+"""Texts with ``{variables}`` in them, taken apart."""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+from typing import NamedTuple
+
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.problems import printable
+
+_FORMAT = re.compile(r"(?:.?[<>^])?(?:[1-9]\d{0,2})?(?:\.\d{1,3})?")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+class Part(NamedTuple):
+    """Literal text and the variable that comes after it; ``name`` is empty where none does."""
+
+    literal: str
+    name: str
+    format: str
+
+
+def parse_template(template: str) -> list[Part]:
+    """The parts of a text with ``{name}`` and ``{name:.7}`` in it; ``{{`` and ``}}`` are braces.
+
+    Raises:
+        BundleFixError: a brace stands alone, or holds something else than a name and a width.
+    """
+    try:
+        fields = list(Formatter().parse(template))
+    except ValueError as error:
+        raise BundleFixError(
+            f'unmatched brace in "{printable(template)}"',
+            hint="write {{ or }} for a brace itself",
+        ) from error
+    parts = []
+    for literal, name, width, conversion in fields:
+        if name is None:
+            parts.append(Part(literal, "", ""))
+            continue
+        if not _NAME.fullmatch(name) or conversion is not None:
+            shown = printable(name + (f"!{conversion}" if conversion else ""))
+            raise BundleFixError(
+                f"`{{{shown}}}` is not a variable in braces",
+                hint="write {name}, or {{ and }} for the braces themselves",
+            )
+        if not _FORMAT.fullmatch(width or ""):
+            raise BundleFixError(
+                f"`{printable(width or '')}` is not a width for the variable `{name}`",
+                hint="write {name:.7} to cut it to 7 characters, {name:>7} to fill it up to 7",
+            )
+        parts.append(Part(literal, name, width or ""))
+    return parts
+
+
+def references(template: str) -> list[str]:
+    """The names of the variables in a text that `parse_template` takes, each once."""
+    return list(dict.fromkeys(part.name for part in parse_template(template) if part.name))

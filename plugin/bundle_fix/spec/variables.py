@@ -1,0 +1,183 @@
+"""The values of a spec's variables and options, and the texts that are made with them.
+
+No command is ever run: a value comes from the environment, a file, CMake's cache, this machine, or
+the spec itself. Bytes that are not UTF-8 are surrogate escapes, as `os.fsdecode` makes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.convert import texts
+from bundle_fix.spec.model import Spec, Table, Variable
+from bundle_fix.spec.problems import did_you_mean, listed, printable, raise_all
+from bundle_fix.spec.sources import (
+    Found,
+    from_cmake_cache,
+    from_environment,
+    from_file,
+    from_machine,
+)
+from bundle_fix.spec.template import parse_template, references
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values(Mapping[str, str]):
+    """The value of each variable and option by name, looked up when it is first asked for.
+
+    So a check needs no source tree, and a library that is not chosen needs no path. Asking for a
+    value that cannot be had raises `BundleFixError`.
+    """
+
+    spec: Spec
+    root: Path
+    defines: Mapping[str, str]
+    environ: Mapping[str, str]
+    _known: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, name: str) -> str:
+        if name in self.defines:
+            return self.defines[name]
+        if name in self.spec.options:
+            return self.spec.options[name].default
+        if name not in self._known:
+            self._known[name] = _evaluate(name, self.spec.variables[name], self)
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.spec.variables
+        yield from self.spec.options
+
+    def __len__(self) -> int:
+        return len(self.spec.variables) + len(self.spec.options)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.spec.variables or name in self.spec.options
+
+
+def resolve_variables(
+    spec: Spec, root: Path, defines: Mapping[str, str], environ: Mapping[str, str]
+) -> Values:
+    """The values that a spec has on this machine.
+
+    Args:
+        spec: the spec.
+        root: the folder that relative paths start from.
+        defines: what ``-D name=value`` says; each value is taken as it stands.
+        environ: the environment variables.
+
+    Raises:
+        BundleFixError: ``defines`` names something unknown, or a value that is no choice.
+    """
+    values = Values(spec, root, defines, environ)
+    errors = []
+    for name, value in defines.items():
+        given = f"-D {printable(name)}={printable(value)}"
+        if name not in values:
+            hint = did_you_mean(name, values) or (f"one of {listed(values)}" if values else "")
+            message = f"{spec.path} has no variable or option of this name"
+            errors.append(BundleFixError(message, where=given, hint=hint))
+        elif name in spec.options and value not in spec.options[name].choices:
+            choices = spec.options[name].choices
+            message = f"the option `{name}` must be one of {listed(choices)}"
+            errors.append(BundleFixError(message, where=given, hint=did_you_mean(value, choices)))
+    raise_all(errors)
+    return values
+
+
+def require_values(spec: Spec, values: Values) -> None:
+    """Look up all values that a pack made from the spec needs, to tell all that is lacking at once.
+
+    Entries whose ``when`` does not hold need nothing.
+
+    Raises:
+        BundleFixError: a value cannot be had.
+    """
+    errors: dict[str, BundleFixError] = {}
+    tables: tuple[Table, ...] = (
+        spec.bundle, *spec.files, *spec.libraries, spec.closure, spec.layout, spec.check
+    )  # fmt: skip
+    for table in tables:
+        try:
+            if not evaluate_when(getattr(table, "when", {}), values):
+                continue
+        except BundleFixError as error:
+            errors[str(error)] = error
+            continue
+        for _, text, marks in texts(type(table), msgspec.to_builtins(table)):
+            for name in references(text) if marks.get("template") else ():
+                try:
+                    values[name]
+                except BundleFixError as error:
+                    errors[str(error)] = error
+    raise_all(list(errors.values()))
+
+
+def substitute(template: str, values: Mapping[str, str]) -> str:
+    """A text with each ``{name}`` replaced by its value.
+
+    Args:
+        template: as `parse_template` takes it.
+        values: the value of each name; braces in it mean nothing.
+
+    Raises:
+        BundleFixError: a name has no value, or the text cannot be parsed.
+    """
+    text = []
+    for part in parse_template(template):
+        text.append(part.literal)
+        if part.name and part.name not in values:
+            hint = did_you_mean(part.name, values)
+            raise BundleFixError(f"undefined variable `{part.name}`", hint=hint)
+        if part.name:
+            text.append(format(values[part.name], part.format))
+    return "".join(text)
+
+
+def evaluate_when(when: Mapping[str, bool | str], values: Mapping[str, str]) -> bool:
+    """Whether all conditions hold; those after the first that does not are not looked at.
+
+    Args:
+        when: for each name true (its value is not empty), false (it is empty), or the value.
+        values: the value of each name.
+    """
+    return all(
+        bool(values[name]) == wanted if isinstance(wanted, bool) else values[name] == wanted
+        for name, wanted in when.items()
+    )
+
+
+def _evaluate(name: str, variable: Variable, values: Values) -> str:
+    value, lack = _look_up(variable, values)
+    if lack and variable.default is None:
+        raise BundleFixError(
+            f"the variable `{name}` has no value: {lack}",
+            where=values.spec.where("variables", name),
+            hint=f"give it a `default`, or say -D {name}=…",
+        )
+    if value in variable.map and not lack:
+        return substitute(variable.map[value], values)
+    if variable.default is not None and (lack or variable.map):
+        return substitute(variable.default, values)
+    return value
+
+
+def _look_up(variable: Variable, values: Values) -> Found:
+    if variable.value is not None:
+        return Found(substitute(variable.value, values))
+    if variable.env is not None:
+        return from_environment(variable.env, values.environ)
+    if variable.file is not None and variable.pattern is not None:
+        return from_file(values.root / substitute(variable.file, values), variable.pattern)
+    if variable.cmake_cache is not None:
+        folder = substitute(variable.cache_folder or "", values)
+        return from_cmake_cache(values.root / folder, variable.cmake_cache)
+    found = from_machine(variable.builtin or "", values.environ)
+    if found.lack and variable.builtin == "epoch" and variable.default is None:
+        return Found("0")
+    return found

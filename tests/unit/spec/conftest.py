@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.load import load_spec
+from bundle_fix.spec.model import Spec
+
+SPEC = Path("bundle.toml")
+
+
+@pytest.fixture
+def example() -> str:
+    """The spec of the design, without [debug]."""
+    return (Path(__file__).parent / "example.toml").read_text()
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Spec]:
+    """Loads a spec with this text."""
+    monkeypatch.chdir(tmp_path)
+
+    def load_text(text: str) -> Spec:
+        SPEC.write_bytes(text.encode())
+        return load_spec(SPEC)
+
+    return load_text
+
+
+@pytest.fixture
+def refusal(load: Callable[[str], Spec]) -> Callable[[str], str]:
+    """What is said of a spec with this text; it must not load."""
+
+    def refuse(text: str) -> str:
+        with pytest.raises(BundleFixError) as caught:
+            load(text)
+        return str(caught.value)
+
+    return refuse

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bundle_fix.spec.model import (
+    Spec,
+)
+
+Load = Callable[[str], Spec]
+Refusal = Callable[[str], str]
+
+BUNDLE = '[bundle]\nname = "x"\n'
+
+
+def test_a_variable_has_exactly_one_source(refusal: Refusal) -> None:
+    text = BUNDLE + (
+        '[variables]\na = {}\nb = { env = "B", value = "b" }\nc = { file = "c" }\n'
+        'd = { pattern = "(d)" }\ne = { in = "build" }\n'
+    )
+
+    assert refusal(text) == (
+        "bundle.toml:4:5: the variable `a` has no source "
+        "(give it one of `env`, `file`, `cmake-cache`, `builtin`, `value`)\n"
+        "bundle.toml:5:5: the variable `b` has more than one source: `env`, `value` "
+        "(keep one of them)\n"
+        "bundle.toml:6:14: `file` needs a `pattern` (add `pattern = '…(…)…'`)\n"
+        'bundle.toml:7:17: `pattern` needs a `file` (add `file = "…"`)\n'
+        'bundle.toml:8:12: `in` needs a `cmake-cache` (add `cmake-cache = "…"`)'
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        (
+            "VERSION (",
+            "`pattern` is not a regular expression: missing ), unterminated subpattern at "
+            "position 8 (put a \\ before a character that stands for itself)",
+        ),
+        (
+            "VERSION",
+            "`pattern` has no groups; it must have exactly one (put ( ) around the part to take)",
+        ),
+        (
+            "(VERSION) (.*)",
+            "`pattern` has 2 groups; it must have exactly one (write the others as (?:…))",
+        ),
+        (
+            "(a{99999999999999999999})",
+            "`pattern` is not a regular expression: the repetition number is too large "
+            "(put a \\ before a character that stands for itself)",
+        ),
+    ],
+)
+def test_a_pattern_is_a_regular_expression_with_one_group(
+    refusal: Refusal, pattern: str, said: str
+) -> None:
+    text = f"{BUNDLE}[variables]\nv = {{ file = 'v.h', pattern = '{pattern}' }}"
+
+    assert refusal(text) == f"bundle.toml:4:31: {said}"
+
+
+def test_an_option_has_its_default_among_its_choices(refusal: Refusal) -> None:
+    text = BUNDLE + (
+        '[options]\na = { choices = ["tcmalloc", "jemalloc"], default = "tcmaloc" }\n'
+        'b = { choices = ["x", "y", "x"], default = "z" }\n'
+    )
+
+    assert refusal(text) == (
+        'bundle.toml:4:53: `default` is "tcmaloc", which is not one of the choices '
+        "(did you mean `tcmalloc`?)\n"
+        "bundle.toml:5:17: `choices` has `x` more than once (remove the repetition)\n"
+        'bundle.toml:5:44: `default` is "z", which is not one of the choices '
+        "(one of `x`, `y`, `x`)"
+    )
+
+
+def test_a_name_is_a_variable_or_an_option_and_not_both(refusal: Refusal) -> None:
+    text = BUNDLE + (
+        '[variables]\nx = { env = "X" }\n[options]\nx = { choices = ["a"], default = "a" }'
+    )
+
+    assert refusal(text) == (
+        "bundle.toml:6:1: `x` is a variable and an option at once (rename one of them)"
+    )
+
+
+def test_an_entry_of_files_has_from_or_text(refusal: Refusal) -> None:
+    text = BUNDLE + (
+        '[[files]]\nto = "a"\n[[files]]\nfrom = "b"\ntext = "b"\nto = "b"\n'
+        '[[files]]\ntext = "c"\nto = "c/"\n'
+    )
+
+    assert refusal(text) == (
+        "bundle.toml:3:3: neither `from` nor `text` says what to put there (add one of them)\n"
+        "bundle.toml:7:8: `from` and `text` exclude each other (keep one of them)\n"
+        'bundle.toml:11:6: "c/" is a folder, but `text` makes one file (add the file\'s name)'
+    )
+
+
+def test_an_entry_of_libraries_has_from_or_name_with_search(refusal: Refusal) -> None:
+    text = BUNDLE + (
+        '[[libraries]]\npin = true\n[[libraries]]\nfrom = "x"\nname = "x"\n'
+        '[[libraries]]\nname = "x"\n[[libraries]]\nfrom = "x"\nsearch = ["x"]\n'
+    )
+
+    assert refusal(text) == (
+        "bundle.toml:3:3: neither `from` nor `name` says which libraries (add one of them)\n"
+        "bundle.toml:7:8: `from` and `name` exclude each other (keep one of them)\n"
+        'bundle.toml:8:3: `name` needs `search` (add `search = ["…"]`: the folders to look in)\n'
+        "bundle.toml:12:10: `search` goes with `name`, not with `from` (remove it)"
+    )
+
+
+def test_nothing_may_be_placed_outside_the_pack(refusal: Refusal) -> None:
+    text = (
+        '[bundle]\nname = "a/b"\n[layout]\nlib = "/usr/lib"\n'
+        '[[files]]\ntext = "x"\nto = "bin/../../x"\n[[libraries]]\nfrom = "x"\nto = ".."\n'
+    )
+    hint = "(write a path relative to the pack's root)"
+
+    assert refusal(text) == (
+        'bundle.toml:2:8: the pack cannot be called "a/b": it has a `/` in it '
+        "(it is the name of a file and of a folder)\n"
+        f'bundle.toml:4:7: "/usr/lib" is no place in the pack: it is absolute {hint}\n'
+        f'bundle.toml:7:6: "bin/../../x" is no place in the pack: it has `..` in it {hint}\n'
+        f'bundle.toml:10:6: ".." is no place in the pack: it has `..` in it {hint}'
+    )
+
+
+def test_every_text_may_hold_only_variables_that_are_defined(refusal: Refusal) -> None:
+    text = (
+        '[bundle]\nname = "{alocator}-{version}"\n'
+        '[options]\nallocator = { choices = ["a"], default = "a" }\n'
+        '[variables]\nv = { cmake-cache = "V", in = "{bulid}", map = { a = "{x}" } }\n'
+        'build = { value = "{y}" }\n'
+        '[closure]\nhost = ["a", "{z}"]\n[check]\nallocators = ["{q}"]\n'
+        'ignore = [{ rule = "BF403", path = "{r}", reason = "{not looked at}" }]\n'
+    )
+    define = "define it in [variables], or write"
+
+    assert refusal(text) == (
+        "bundle.toml:2:8: undefined variable `alocator` (did you mean `allocator`?)\n"
+        f"bundle.toml:2:8: undefined variable `version` ({define} {{{{version}}}} for the text "
+        "itself)\n"
+        "bundle.toml:6:31: undefined variable `bulid` (did you mean `build`?)\n"
+        f"bundle.toml:6:54: undefined variable `x` ({define} {{{{x}}}} for the text itself)\n"
+        f"bundle.toml:7:19: undefined variable `y` ({define} {{{{y}}}} for the text itself)\n"
+        f"bundle.toml:9:14: undefined variable `z` ({define} {{{{z}}}} for the text itself)\n"
+        f"bundle.toml:11:15: undefined variable `q` ({define} {{{{q}}}} for the text itself)\n"
+        f"bundle.toml:12:36: undefined variable `r` ({define} {{{{r}}}} for the text itself)"
+    )
+
+
+def test_a_variable_whose_own_table_is_wrong_is_defined_all_the_same(refusal: Refusal) -> None:
+    text = '[bundle]\nname = "{v}"\n[variables]\nv = { evn = "V" }\n'
+
+    assert refusal(text) == (
+        "bundle.toml:4:7: unknown key `evn` in `variables.v` (did you mean `env`?)"
+    )
+
+
+def test_braces_hold_a_name_and_a_width_and_nothing_else(refusal: Refusal) -> None:
+    texts = [
+        "{}",
+        "{a.b}",
+        "{a[0]}",
+        "{a!r}",
+        "{a:d}",
+        "{a:{a}}",
+        "{a:999999}",
+        "{a",
+        "a}",
+        "{ a }",
+    ]
+    lines = [f'[[files]]\ntext = "{text}"\nto = "x"\n' for text in texts]
+    braces = "is not a variable in braces (write {name}, or {{ and }} for the braces themselves)"
+    width = (
+        "is not a width for the variable `a` (write {name:.7} to cut it to 7 characters, "
+        "{name:>7} to fill it up to 7)"
+    )
+    stray = "(write {{ or }} for a brace itself)"
+
+    assert refusal(BUNDLE + '[variables]\na = { value = "a" }\n' + "".join(lines)) == (
+        f"bundle.toml:6:8: `{{}}` {braces}\n"
+        f"bundle.toml:9:8: `{{a.b}}` {braces}\n"
+        f"bundle.toml:12:8: `{{a[0]}}` {braces}\n"
+        f"bundle.toml:15:8: `{{a!r}}` {braces}\n"
+        f"bundle.toml:18:8: `d` {width}\n"
+        f"bundle.toml:21:8: `{{a}}` {width}\n"
+        f"bundle.toml:24:8: `999999` {width}\n"
+        f'bundle.toml:27:8: unmatched brace in "{{a" {stray}\n'
+        f'bundle.toml:30:8: unmatched brace in "a}}" {stray}\n'
+        f"bundle.toml:33:8: `{{ a }}` {braces}"
+    )
+
+
+def test_a_pattern_may_hold_braces(load: Load) -> None:
+    spec = load(BUNDLE + "[variables]\nv = { file = 'v', pattern = '([0-9a-f]{7,40})' }")
+
+    assert spec.variables["v"].pattern == "([0-9a-f]{7,40})"
+
+
+def test_a_condition_names_what_there_is(refusal: Refusal) -> None:
+    text = BUNDLE + (
+        '[options]\nallocator = { choices = ["tcmalloc", "jemalloc"], default = "tcmalloc" }\n'
+        '[[files]]\ntext = ""\nto = "x"\nwhen = { alocator = "tcmalloc", zzz = true }\n'
+        '[[libraries]]\nfrom = "x"\n[libraries.when]\nallocator = "jemaloc"\n'
+    )
+
+    assert refusal(text) == (
+        "bundle.toml:8:10: `when` names the unknown variable `alocator` "
+        "(did you mean `allocator`?)\n"
+        "bundle.toml:8:33: `when` names the unknown variable `zzz` "
+        "(define it in [variables] or [options])\n"
+        'bundle.toml:12:13: the option `allocator` is never "jemaloc" (did you mean `jemalloc`?)'
+    )
+
+
+def test_variables_that_need_each_other_are_told_as_circles(refusal: Refusal) -> None:
+    text = BUNDLE + (
+        '[variables]\nz = { value = "{a}" }\na = { value = "{b}" }\n'
+        'b = { env = "B", default = "{c}" }\nc = { file = "{a}/x", pattern = "(x)" }\n'
+        'd = { value = "{d}" }\n'
+    )
+
+    assert refusal(text) == (
+        "bundle.toml:5:1: the variable `a` needs itself: a → b → c → a (break the circle)\n"
+        "bundle.toml:8:1: the variable `d` needs itself: d → d (break the circle)"
+    )

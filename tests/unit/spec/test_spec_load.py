@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.load import load_spec
+from bundle_fix.spec.model import (
+    Bundle,
+    Check,
+    Closure,
+    Files,
+    Ignore,
+    Layout,
+    Libraries,
+    Option,
+    Runpath,
+    Spec,
+    Variable,
+)
+from bundle_fix.spec.problems import SpecErrors
+
+Load = Callable[[str], Spec]
+Refusal = Callable[[str], str]
+
+BUNDLE = '[bundle]\nname = "x"\n'
+
+
+def test_the_example_of_the_design_is_read_as_it_is_meant(load: Load, example: str) -> None:
+    spec = load(example)
+
+    assert spec.bundle == Bundle(
+        name="pegasus-server-{version}-{commit:.7}-glibc{glibc}-{build_type}", format="tar.gz"
+    )
+    assert list(spec.variables) == [
+        "build", "thirdparty", "version", "commit", "build_type", "glibc", "hadoop"
+    ]  # fmt: skip
+    assert spec.variables["version"] == Variable(
+        file="src/include/pegasus/version.h", pattern='VERSION "([^"]+)"'
+    )
+    assert spec.variables["build_type"] == Variable(
+        cmake_cache="CMAKE_BUILD_TYPE",
+        cache_folder="{build}",
+        map={"Debug": "debug"},
+        default="release",
+    )
+    assert spec.options == {
+        "allocator": Option(choices=("tcmalloc", "jemalloc"), default="tcmalloc")
+    }
+    assert spec.files[0] == Files(
+        source="{build}/output/bin/pegasus_server/pegasus_server", to="bin/", mode="755"
+    )
+    assert spec.files[2].when == {"hadoop": True}
+    assert spec.libraries == (
+        Libraries(source="{build}/output/lib/libdsn_*.so"),
+        Libraries(
+            name="libtcmalloc_and_profiler.so.4",
+            search=("{thirdparty}/output/lib",),
+            pin=True,
+            when={"allocator": "tcmalloc"},
+        ),
+    )
+    assert spec.closure == Closure(
+        bundle=("libstdc++.so.6", "libgcc_s.so.1", "libssl.so.*", "libcrypto.so.*"),
+        host=("libjvm.so",),
+        dlopen=("libjvm.so",),
+    )
+    assert spec.layout == Layout(lib="lib")
+    assert spec.check == Check(
+        glibc="2.17",
+        allocators=("libtcmalloc_and_profiler.so.4",),
+        fail_on="error",
+        ignore=(Ignore(rule="BF403", path="bin/legacy_*", reason="non-PIE until 2.6"),),
+    )
+
+
+def test_what_is_left_out_has_its_default(load: Load) -> None:
+    spec = load(BUNDLE)
+
+    assert spec == Spec(path=spec.path, toml=spec.toml, bundle=Bundle(name="x"))
+    assert spec.bundle.format == "tar.gz"
+    assert spec.layout.lib == "lib"
+    assert spec.runpath == Runpath(editor="auto")
+    assert spec.check.fail_on == "error"
+
+
+def test_a_value_can_be_found_again_in_the_file(load: Load, example: str) -> None:
+    spec = load(example)
+
+    assert spec.where("files", 2, "from") == "bundle.toml:27:8"
+    assert spec.where("libraries", 1, "search", 0) == "bundle.toml:36:11"
+    assert spec.where("variables", "build_type", "in") == "bundle.toml:10:55"
+    assert spec.where("libraries", 0, "mode") == "bundle.toml:31:3"
+
+
+def test_a_byte_order_mark_and_the_line_ends_of_windows_are_taken(load: Load, example: str) -> None:
+    spec = load("\ufeff" + example.replace("\n", "\r\n"))
+
+    assert spec.files[1].text == "Pegasus Server {version} ({commit}) {build_type}\n"
+    assert spec.where("files", 2, "from") == "bundle.toml:27:8"
+
+
+def test_all_errors_are_told_in_the_order_of_the_file(load: Load, example: str) -> None:
+    text = (
+        example.replace('"tar.gz" ', '"tar.gx" ')
+        .replace('env = "HADOOP_HOME"', 'evn = "HADOOP_HOME"')
+        .replace("Server {version}", "Server {verion}")
+        .replace('to   = "hadoop/"', 'to   = "../hadoop/"')
+        .replace('mode = "755"', "mode = 755")
+        .replace("hadoop = true", "hadop = true")
+    )
+
+    with pytest.raises(SpecErrors) as caught:
+        load(text)
+
+    assert [str(error) for error in caught.value.errors] == str(caught.value).splitlines()
+    assert str(caught.value).splitlines() == [
+        'bundle.toml:3:10: `format` cannot be "tar.gx" (did you mean `tar.gz`?)',
+        "bundle.toml:12:16: unknown key `evn` in `variables.hadoop` (did you mean `env`?)",
+        "bundle.toml:20:8: `mode` must be a string, not an integer (put it in quotes)",
+        "bundle.toml:23:8: undefined variable `verion` (did you mean `version`?)",
+        'bundle.toml:28:8: "../hadoop/" is no place in the pack: it has `..` in it '
+        "(write a path relative to the pack's root)",
+        "bundle.toml:29:10: `when` names the unknown variable `hadop` (did you mean `hadoop`?)",
+    ]
+
+
+def test_one_error_keeps_its_place_and_its_hint_apart(load: Load) -> None:
+    with pytest.raises(BundleFixError) as caught:
+        load(BUNDLE + 'nmae = "y"')
+
+    assert caught.value.where == "bundle.toml:3:1"
+    assert caught.value.message == "unknown key `nmae` in `bundle`"
+    assert caught.value.hint == "known here: `name`, `format`"
+
+
+def test_what_is_no_toml_is_told_with_line_and_column(refusal: Refusal) -> None:
+    assert refusal(BUNDLE + "mode = 755a") == (
+        "bundle.toml:3:11: not TOML: Expected newline or end of document after a statement "
+        "(begin a new line for each key)"
+    )
+    assert refusal('[bundle]\nname = "x\n') == (
+        "bundle.toml:2:10: not TOML: Illegal character '\\n' "
+        "(close the string in its line, or use three quotes)"
+    )
+    assert refusal(f"{BUNDLE}x = {'9' * 5000}") == (
+        "bundle.toml: not TOML that can be read: a number has too many digits"
+    )
+    assert refusal(f"{BUNDLE}x = {'[' * 1000}") == (
+        "bundle.toml: not TOML that can be read: it is nested too deeply"
+    )
+
+
+def test_a_key_set_twice_is_named_with_both_lines(refusal: Refusal) -> None:
+    assert refusal('[bundle]\nname = "x"\nformat = "tar"\nname = ["y",\n"z"]\n') == (
+        "bundle.toml:4:1: `name` is set a second time (it is set in line 2: remove one of them, "
+        "or add the [table] that is missing between them)"
+    )
+    assert refusal(BUNDLE + "[layout]\n[bundle]\n") == (
+        "bundle.toml:4:2: `bundle` is set a second time (it stands in line 1 too: join them)"
+    )
+    assert refusal(BUNDLE + "[files]\n[files]\n") == (
+        "bundle.toml:4:2: `files` is set a second time (write [[files]] for each entry)"
+    )
+    assert refusal(BUNDLE + "[[files]]\n[files]\n") == (
+        "bundle.toml:4:2: `files` is set a second time (write [[files]] for each entry)"
+    )
+    assert refusal(BUNDLE + "[files]\n[[files]]\n") == (
+        "bundle.toml:4:8: not TOML: Cannot overwrite a value "
+        "(a key has one value, a [table] or [[entries]], not two of them)"
+    )
+
+
+def test_a_spec_that_is_not_there_is_told_with_the_one_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bundle.toml").write_text(BUNDLE)
+
+    with pytest.raises(BundleFixError) as caught:
+        load_spec(Path("bundel.toml"))
+
+    assert str(caught.value) == ("bundel.toml: there is no such file (did you mean `bundle.toml`?)")
+
+
+def test_a_folder_is_no_spec_but_may_hold_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("full").mkdir()
+    Path("full/bundle.toml").write_text(BUNDLE)
+
+    with pytest.raises(BundleFixError) as empty:
+        load_spec(Path("empty"))
+    with pytest.raises(BundleFixError) as full:
+        load_spec(Path("full"))
+
+    assert str(empty.value) == "empty: is a folder, not a spec (name the file of the spec)"
+    assert str(full.value) == ("full: is a folder, not a spec (did you mean `full/bundle.toml`?)")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("x" * 300, "File name too long"), ("x\0y", "embedded null byte"), ("f/x", "Not a directory")],
+)
+def test_a_spec_that_cannot_be_read_is_told_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("f").touch()
+
+    with pytest.raises(BundleFixError) as caught:
+        load_spec(Path(name))
+
+    assert str(caught.value) == f"{name}: cannot read the spec: {reason}"
+
+
+def test_a_byte_that_is_not_utf_8_is_told_with_its_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bundle.toml").write_bytes("# \u00e4\nname = 'B\u00e4r' # B".encode() + b"\xe4r\n")
+
+    with pytest.raises(BundleFixError) as caught:
+        load_spec(Path("bundle.toml"))
+
+    assert str(caught.value) == (
+        "bundle.toml:2:17: the byte 0xe4 is not UTF-8 (save the file as UTF-8)"
+    )

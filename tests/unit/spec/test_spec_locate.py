@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import tomli
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bundle_fix.spec.locate import KeyPath, Place, locate, places, position, repeated
+
+DOCUMENT = '''\
+top = 1  # [not] = "a table"
+"quo\\u0074ed" . 'and literal'.bare = """
+[also] = not a table "" \\"""
+key = "neither" """""
+[table]
+numbers = [ 1, # one, two
+  [2, "]"], ]
+inline = { a = 1, b.c = { "d" = [{}, { e = 2024-01-01 12:00:00, },] },
+  # a comment }
+  f = \'\'\'} \'\'\'\'\' }
+[[entries]]
+name = 'first'
+[[entries]]
+[entries.sub]
+x = true
+[[entries.deep]]
+[[entries.deep]]
+y = ""
+'''
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "value"),
+    [
+        (("top",), (1, 1), (1, 7)),
+        (("quoted",), (2, 1), (2, 1)),
+        (("quoted", "and literal"), (2, 17), (2, 17)),
+        (("quoted", "and literal", "bare"), (2, 31), (2, 38)),
+        (("table",), (5, 2), (5, 2)),
+        (("table", "numbers"), (6, 1), (6, 11)),
+        (("table", "numbers", 0), (6, 13), (6, 13)),
+        (("table", "numbers", 1), (7, 3), (7, 3)),
+        (("table", "numbers", 1, 1), (7, 7), (7, 7)),
+        (("table", "inline", "a"), (8, 12), (8, 16)),
+        (("table", "inline", "b", "c"), (8, 21), (8, 25)),
+        (("table", "inline", "b", "c", "d", 1, "e"), (8, 40), (8, 44)),
+        (("table", "inline", "f"), (10, 3), (10, 7)),
+        (("entries",), (11, 3), (11, 3)),
+        (("entries", 0, "name"), (12, 1), (12, 8)),
+        (("entries", 1), (13, 3), (13, 3)),
+        (("entries", 1, "sub"), (14, 10), (14, 10)),
+        (("entries", 1, "sub", "x"), (15, 1), (15, 5)),
+        (("entries", 1, "deep", 1, "y"), (18, 1), (18, 5)),
+    ],
+)
+def test_a_key_and_its_value_are_found(
+    path: KeyPath, key: tuple[int, int], value: tuple[int, int]
+) -> None:
+    assert tomli.loads(DOCUMENT)
+    assert locate(DOCUMENT, path, key=True) == key
+    assert locate(DOCUMENT, path) == value
+
+
+def test_what_is_not_there_is_placed_in_the_innermost_table_there_is() -> None:
+    assert locate(DOCUMENT, ("table", "inline", "z", 3)) == (8, 1)
+    assert locate(DOCUMENT, ("entries", 1, "z")) == (13, 3)
+    assert locate(DOCUMENT, ("entries", 7)) == (11, 3)
+    assert locate(DOCUMENT, ("z",)) == (1, 1)
+    assert locate("", ("z",)) == (1, 1)
+
+
+def test_a_table_is_where_its_own_header_is() -> None:
+    assert locate("[a.b]\nc = 1\n[a]\nd = 2", ("a",)) == (3, 2)
+
+
+def test_columns_count_characters() -> None:
+    assert locate('"ä€𝄞" = { "é" = 1 }', ("ä€𝄞", "é"), key=True) == (1, 11)
+
+
+def test_the_first_key_set_twice_is_found() -> None:
+    def lines(text: str) -> tuple[int, int] | None:
+        found = repeated(text)
+        return found and (position(text, found[0].key)[0], position(text, found[1].key)[0])
+
+    assert lines(DOCUMENT) is None
+    assert lines("a = 1\nb = [1,\n1]\nb = [2]\na = 2") == (4, 2)
+    assert lines("[a]\nx = 1\n[b]\n[a]\nx = 2") == (4, 1)
+    assert lines("a = { b = 1,\nb = 2 }") == (2, 1)
+    assert lines("a.b = 1\na.c = 2\n[d.e]\n[d]\n[[f]]\nx = 1\n[[f]]\nx = 1") is None
+
+
+def test_four_hundred_levels_are_no_trouble() -> None:
+    text = "a = " + "[{b = " * 199 + "1" + "}]" * 199
+
+    assert len(list(places(text))) == 1 + 2 * 199
+
+
+WORDS = st.text("ab_-19", min_size=1, max_size=3)
+NAMES = st.one_of(WORDS, st.text("ab\".'#=[]{}\\ \té€", max_size=4))
+GAPS = st.sampled_from(["", " ", "\t ", "  "])
+BREAKS = st.sampled_from(["", " ", "\n", " # ] } , = \" ' '''\n", "\n\n\t", "\r\n"])
+ENDS = st.sampled_from(["\n", " \n", "# [x]\n", "\r\n", "\n\n  \n", ' # """ = {\n'])
+ATOMS = st.sampled_from(
+    [
+        "1", "-1.5e3", "true", "inf", "0xff", "2024-01-01", "2024-01-01 12:00:00.5", "07:32:00",
+        '""', "''", '"\\"]}"', "'\\'", '"# [x]"', "'a = 1'", '"\\\\"',
+        '"""a\n[b]\nc = 1"""', "'''a\n\\'''", '"""\\""""', '"""a"""""', "'''''a'''''",
+        '"""\\\n   b"""', "'''\r\n[[x]]\r\n'''", '"" # ""',
+    ]
+)  # fmt: skip
+SHAPES: st.SearchStrategy[object] = st.recursive(
+    st.none(),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+class Writer:
+    """Writes a TOML document at random, and notes where it puts each key and each value."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.data = data
+        self.text = ""
+        self.places: dict[KeyPath, tuple[int, int]] = {}
+
+    def put(self, choice: st.SearchStrategy[str] | str) -> int:
+        """Add a text; returns where it begins."""
+        start = len(self.text)
+        self.text += choice if isinstance(choice, str) else self.data.draw(choice)
+        return start
+
+    def key(self, name: str) -> int:
+        is_bare = name != "" and set(name) <= set("ab_-19")
+        styles = [name] if is_bare else []
+        styles.append('"' + "".join(f"\\u{ord(c):04x}" if c in '"\\' else c for c in name) + '"')
+        if "'" not in name:
+            styles.append(f"'{name}'")
+        return self.put(st.sampled_from(styles))
+
+    def value(self, shape: object, path: KeyPath) -> int:
+        if isinstance(shape, dict):
+            return self.inline_table(shape, path)
+        if not isinstance(shape, list):
+            return self.put(ATOMS.filter(lambda atom: " # " not in atom))
+        start = self.put("[")
+        for index, item in enumerate(shape):
+            self.put(BREAKS)
+            item_path = (*path, index)
+            at = self.value(item, item_path)
+            self.places[item_path] = at, at
+            self.put(BREAKS)
+            if index < len(shape) - 1 or self.data.draw(st.booleans()):
+                self.put(",")
+        self.put(BREAKS)
+        self.put("]")
+        return start
+
+    def inline_table(self, shape: dict[str, object], path: KeyPath) -> int:
+        start = self.put("{")
+        for index, (name, item) in enumerate(shape.items()):
+            self.put(BREAKS)
+            self.assignment((name,), item, path)
+            self.put(BREAKS)
+            if index < len(shape) - 1 or self.data.draw(st.booleans()):
+                self.put(",")
+        self.put(BREAKS)
+        self.put("}")
+        return start
+
+    def assignment(self, names: tuple[str, ...], shape: object, path: KeyPath) -> None:
+        starts = []
+        for index, name in enumerate(names):
+            if index:
+                self.put(GAPS)
+                self.put(".")
+                self.put(GAPS)
+            starts.append(self.key(name))
+        self.put(GAPS)
+        self.put("=")
+        self.put(GAPS)
+        full = path + names
+        value = self.value(shape, full)
+        for index, start in enumerate(starts[:-1]):
+            self.places.setdefault(full[: len(path) + index + 1], (start, start))
+        self.places[full] = starts[-1], value
+
+    def statements(self, path: KeyPath) -> None:
+        shapes = self.data.draw(st.dictionaries(NAMES, SHAPES, max_size=4))
+        for name, shape in shapes.items():
+            self.put(BREAKS.filter(lambda gap: "\r" not in gap))
+            dotted = self.data.draw(st.lists(NAMES, max_size=2))
+            self.assignment((name, *dotted), shape, path)
+            self.put(GAPS)
+            self.put(ENDS)
+
+    def header(self, name: str, count: int) -> None:
+        """A table, or as many entries of an array of tables."""
+        for index in range(max(count, 1)):
+            self.put("[[" if count else "[")
+            self.put(GAPS)
+            start = self.key(name)
+            self.put(GAPS)
+            self.put("]]" if count else "]")
+            self.put(ENDS)
+            path: KeyPath = (name, index) if count else (name,)
+            self.places.setdefault((name,), (start, start))
+            self.places[path] = start, start
+            self.statements(path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_every_place_in_a_random_document_is_where_it_was_written(data: st.DataObject) -> None:
+    writer = Writer(data)
+    writer.statements(())
+    taken = {path[0] for path in writer.places}
+    for name, count in data.draw(st.dictionaries(NAMES, st.integers(0, 3), max_size=3)).items():
+        if name not in taken:
+            writer.header(name, count)
+
+    found = {place.path: place for place in reversed(list(places(writer.text)))}
+
+    assert set(walk(tomli.loads(writer.text))) == set(writer.places)
+    assert {path: place[1:3] for path, place in found.items()} == writer.places
+    assert all(locate(writer.text, path) == position(writer.text, writer.places[path][1])
+               for path in writer.places)  # fmt: skip
+    assert repeated(writer.text) is None
+
+
+def walk(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
+    if path:
+        yield path
+    items = value.items() if isinstance(value, dict) else ()
+    for step, inner in enumerate(value) if isinstance(value, list) else items:
+        yield from walk(inner, (*path, step))
+
+
+@given(st.text("a.=[]{}\"'#,\n\\ 1\r"))
+def test_a_text_that_is_no_toml_ends_the_search_and_does_no_harm(text: str) -> None:
+    try:
+        tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        prefix = text.replace("\r\n", "\n")[: error.pos]
+        assert all(isinstance(place, Place) for place in places(prefix))

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from bundle_fix.spec.convert import fields_of, is_struct, origin_of, unwrap
+from bundle_fix.spec.model import (
+    Tables,
+)
+
+Refusal = Callable[[str], str]
+
+BUNDLE = '[bundle]\nname = "x"\n'
+
+
+def test_a_misspelt_key_is_named_with_its_line_and_a_suggestion(
+    refusal: Refusal, example: str
+) -> None:
+    text = example.replace('from = "{hadoop}', 'form = "{hadoop}')
+
+    assert refusal(text) == (
+        "bundle.toml:27:1: unknown key `form` in `files` (did you mean `from`?)"
+    )
+
+
+def test_a_misspelt_key_of_an_inline_table_is_named_with_its_column(refusal: Refusal) -> None:
+    text = BUNDLE + '[check]\nignore = [{ rule = "BF403", path = "x", raeson = "known" }]'
+
+    assert refusal(text) == (
+        "bundle.toml:4:41: unknown key `raeson` in `check.ignore` (did you mean `reason`?)"
+    )
+
+
+def test_a_misspelt_required_key_is_not_also_called_missing(refusal: Refusal) -> None:
+    assert refusal('[bundle]\nnmae = "x"') == (
+        "bundle.toml:2:1: unknown key `nmae` in `bundle` (did you mean `name`?)"
+    )
+
+
+def test_a_key_with_an_underscore_is_pointed_to_the_one_with_a_dash(refusal: Refusal) -> None:
+    assert refusal(BUNDLE + '[check]\nfail_on = "note"') == (
+        "bundle.toml:4:1: unknown key `fail_on` in `check` (did you mean `fail-on`?)"
+    )
+
+
+def test_a_key_like_no_other_gets_the_list_of_those_there_are(refusal: Refusal) -> None:
+    assert refusal(BUNDLE + "zzz = 1") == (
+        "bundle.toml:3:1: unknown key `zzz` in `bundle` (known here: `name`, `format`)"
+    )
+
+
+def test_a_key_below_the_wrong_header_is_sent_to_its_own(refusal: Refusal) -> None:
+    assert refusal(BUNDLE + 'editor = "lief"\nglibc = { builtin = "glibc" }\npin = true') == (
+        "bundle.toml:3:1: unknown key `editor` in `bundle` (it belongs in [runpath])\n"
+        "bundle.toml:4:1: unknown key `glibc` in `bundle` (it belongs in [variables])\n"
+        "bundle.toml:5:1: unknown key `pin` in `bundle` (it belongs in [[libraries]])"
+    )
+
+
+def test_a_key_of_the_author_may_span_lines_but_its_error_does_not(refusal: Refusal) -> None:
+    assert refusal(BUNDLE + '"a\\nb\\t" = 1\n[variables."c\\nd"]\nevn = "x"') == (
+        "bundle.toml:3:1: unknown key `a\\nb\\t` in `bundle` (known here: `name`, `format`)\n"
+        "bundle.toml:4:12: `c\\nd` must be a name made of letters, digits, `_` and `-`, "
+        'not "c\\nd"\n'
+        "bundle.toml:5:1: unknown key `evn` in `variables.c\\nd` (did you mean `env`?)"
+    )
+
+
+def test_a_misspelt_header_is_one_error_and_not_one_for_each_use(
+    refusal: Refusal, example: str
+) -> None:
+    assert refusal(example.replace("[variables]", "[variabels]")) == (
+        "bundle.toml:5:2: unknown table `variabels` (did you mean `variables`?)"
+    )
+
+
+def test_keys_without_a_header_are_sent_to_it(refusal: Refusal) -> None:
+    assert refusal('name = "x"') == (
+        "bundle.toml:1:1: unknown key `name` (it belongs in [bundle])\n"
+        "bundle.toml:1:1: the table [bundle] is missing (add it)"
+    )
+
+
+def test_an_empty_spec_lacks_its_bundle(refusal: Refusal) -> None:
+    assert refusal("") == "bundle.toml:1:1: the table [bundle] is missing (add it)"
+
+
+def test_a_missing_key_is_named_at_the_header_of_its_entry(refusal: Refusal) -> None:
+    text = BUNDLE + '[options]\na = { default = "x" }\n[[files]]\nfrom = "x"'
+
+    assert refusal(text) == (
+        "bundle.toml:4:5: `choices` is missing (add `choices = […]`)\n"
+        'bundle.toml:5:3: `to` is missing (add `to = "…"`)'
+    )
+
+
+def test_a_debug_table_is_not_supported_yet(refusal: Refusal) -> None:
+    assert refusal(BUNDLE + '[debug]\nstrip = "split"') == (
+        "bundle.toml:3:2: [debug] is not supported by this version of bundle-fix (remove it)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('format = "tar.gx"', '3:10: `format` cannot be "tar.gx" (did you mean `tar.gz`?)'),
+        (
+            'format = "rpm"',
+            '3:10: `format` cannot be "rpm" (one of `tar.gz`, `tar.zst`, `tar.xz`, `tar`, `dir`)',
+        ),
+        ("format = 1", "3:10: `format` must be a string, not an integer (put it in quotes)"),
+        ('[runpath]\neditor = "leif"', '4:10: `editor` cannot be "leif" (did you mean `lief`?)'),
+        (
+            '[check]\nfail-on = "warn"',
+            '4:11: `fail-on` cannot be "warn" (did you mean `warning`?)',
+        ),
+        (
+            '[variables]\nx = { builtin = "glib" }',
+            '4:17: `builtin` cannot be "glib" (did you mean `glibc`?)',
+        ),
+    ],
+)
+def test_a_value_that_is_no_choice_is_answered_with_the_choices(
+    refusal: Refusal, written: str, said: str
+) -> None:
+    assert refusal(BUNDLE + written) == f"bundle.toml:{said}"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("[bundle]\nname = 1.5", "2:8: `name` must be a string, not a float (put it in quotes)"),
+        (
+            "[bundle]\nname = 2020-01-01",
+            "2:8: `name` must be a string, not a date or a time (put it in quotes)",
+        ),
+        ('[bundle]\nname = ["x"]', "2:8: `name` must be a string, not an array"),
+        ('[bundle]\nname = ""', '2:8: `name` must be a text that is not empty, not ""'),
+        (
+            BUNDLE + '[closure]\nhost = ["\\u0000"]',
+            "4:9: `host[0]` holds a NUL character (remove it)",
+        ),
+        ('bundle = "x"', "1:10: `bundle` must be a table, not a string"),
+        (
+            '[[bundle]]\nname = "x"',
+            "1:3: `bundle` must be a table, not an array (write [bundle], not [[bundle]])",
+        ),
+        (
+            BUNDLE + '[files]\ntext = "x"',
+            "3:2: `files` must be an array of tables, not a table (write [[files]], not [files])",
+        ),
+        (
+            BUNDLE + '[check]\nignore = { rule = "BF403" }',
+            "4:10: `ignore` must be an array of tables, not a table (put it in [ ])",
+        ),
+        (
+            BUNDLE + '[closure]\nhost = "libjvm.so"',
+            "4:8: `host` must be an array of strings, not a string (put it in [ ])",
+        ),
+        (
+            BUNDLE + '[closure]\nhost = ["libjvm.so", true]',
+            "4:22: `host[1]` must be a string, not a boolean (put it in quotes)",
+        ),
+        (
+            BUNDLE + '[[libraries]]\nfrom = "x"\npin = "true"',
+            "5:7: `pin` must be true or false, not a string (leave the quotes out)",
+        ),
+        (
+            BUNDLE + '[variables]\nversion = "1.0"',
+            '4:11: `version` must be a table, not a string (write { value = "…" })',
+        ),
+        (
+            BUNDLE + '[[files]]\ntext = "x"\nto = "x"\nmode = 755',
+            "6:8: `mode` must be a string, not an integer (put it in quotes)",
+        ),
+        (
+            BUNDLE + '[[files]]\ntext = "x"\nto = "x"\nmode = "rwx"',
+            '6:8: `mode` must be a mode such as "755", not "rwx"',
+        ),
+        (
+            BUNDLE + "[options]\nx = { choices = [], default = 'a' }",
+            "4:17: `choices` must be an array with at least one string",
+        ),
+        (
+            BUNDLE + '[[files]]\ntext = "x"\nto = "x"\nwhen = { x = 1 }\n'
+            '[variables]\nx = { env = "X" }',
+            "6:14: `x` must be true, false or a string, not an integer (put it in quotes)",
+        ),
+        (
+            BUNDLE + '[check]\nglibc = "newest"',
+            '4:9: `glibc` must be a version such as "2.17", not "newest"',
+        ),
+        (
+            BUNDLE + '[check]\nignore = [{ rule = "BF4", path = "x", reason = "y" }]',
+            '4:20: `rule` must be a rule such as "BF403", not "BF4"',
+        ),
+        (
+            BUNDLE + '[check]\nignore = [{ rule = "BF403", path = "x", reason = " " }]',
+            '4:50: `reason` must be a text that is not empty, not " "',
+        ),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_answered_with_the_right_one(
+    refusal: Refusal, written: str, said: str
+) -> None:
+    assert refusal(written) == f"bundle.toml:{said}"
+
+
+def test_an_ignored_finding_needs_a_reason(refusal: Refusal) -> None:
+    assert refusal(BUNDLE + '[check]\nignore = [{ rule = "BF403", path = "x" }]') == (
+        'bundle.toml:4:11: `reason` is missing (add `reason = "…"`)'
+    )
+
+
+def test_each_key_of_the_model_is_described() -> None:
+    json.dumps(msgspec.json.schema(Tables))
+    tables = [Tables]
+    while tables:
+        for spot in fields_of(tables.pop()):
+            metas = getattr(spot.type, "__metadata__", ())
+            assert any(meta.description for meta in metas), spot.name
+            base, _ = unwrap(spot.type)
+            inner = (
+                base.__args__[-2 if origin_of(base) is tuple else -1] if origin_of(base) else base
+            )
+            if is_struct(inner):
+                tables.append(inner)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.model import Spec
+from bundle_fix.spec.names import pack_name, pack_path
+from bundle_fix.spec.template import parse_template
+from bundle_fix.spec.variables import resolve_variables, substitute
+
+Load = Callable[[str], Spec]
+
+
+def refusal(action: Callable[[], object]) -> str:
+    with pytest.raises(BundleFixError) as caught:
+        action()
+    return str(caught.value)
+
+
+def test_a_text_is_filled_in_cut_and_padded() -> None:
+    values = {"a": "0123456789", "b-c": "x"}
+
+    assert substitute("{a:.7}|{b-c:>3}|{b-c:*^5}|{b-c:3}|{{a}}", values) == (
+        "0123456|  x|**x**|x  |{a}"
+    )
+
+
+def test_braces_in_a_value_mean_nothing() -> None:
+    assert substitute("{a}{b}", {"a": "{b}", "b": "{{"}) == "{b}{{"
+
+
+def test_an_undefined_name_is_told_with_a_suggestion() -> None:
+    assert refusal(lambda: substitute("{verion}", {"version": "1"})) == (
+        "undefined variable `verion` (did you mean `version`?)"
+    )
+
+
+@pytest.mark.parametrize("template", ["{a.__class__}", "{a[0]}", "{a!r}", "{0}", "{}", "{", "}"])
+def test_nothing_but_a_name_can_be_reached_through_braces(template: str) -> None:
+    assert refusal(lambda: substitute(template, {"a": "x", "0": "y"}))
+
+
+@given(st.text())
+def test_a_text_with_doubled_braces_comes_out_as_it_went_in(text: str) -> None:
+    assert substitute(text.replace("{", "{{").replace("}", "}}"), {}) == text
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.integers(1, 99))))
+def test_values_stand_between_the_literal_texts(parts: list[tuple[str, str, int]]) -> None:
+    template = "".join(
+        literal.replace("{", "{{").replace("}", "}}") + f"{{v{index}:.{width}}}"
+        for index, (literal, _, width) in enumerate(parts)
+    )
+    values = {f"v{index}": value for index, (_, value, _) in enumerate(parts)}
+
+    expected = "".join(literal + value[:width] for literal, value, width in parts)
+    assert substitute(template, values) == expected
+
+
+@given(st.text(alphabet="{}ab_.:!<9[]\n"))
+def test_any_text_is_a_template_or_is_refused(text: str) -> None:
+    try:
+        parts = parse_template(text)
+    except BundleFixError:
+        assert set(text) & set("{}")
+    else:
+        assert all(part.name.isidentifier() for part in parts if part.name)
+        assert substitute(text, {part.name: "" for part in parts}) is not None
+
+
+def test_the_name_of_a_pack_is_one_part_of_a_path(load: Load) -> None:
+    spec = load('[bundle]\nname = "x{v}"\n[variables]\nv = { env = "V" }')
+
+    def name(value: str) -> str:
+        return pack_name(spec, resolve_variables(spec, Path(), {"v": value}, {}))
+
+    assert name("-2.5.0") == "x-2.5.0"
+    assert refusal(lambda: name("feature/a")) == (
+        'bundle.toml:2:8: the pack cannot be called "xfeature/a": it has a `/` in it '
+        "(look at the variables in `name`)"
+    )
+    assert refusal(lambda: name("\n")) == (
+        'bundle.toml:2:8: the pack cannot be called "x\\n": it has a character in it that cannot '
+        "be printed (look at the variables in `name`)"
+    )
+
+
+def test_a_place_in_the_pack_is_a_path_below_its_root() -> None:
+    values = {"dir": "share", "up": "..", "root": "/", "empty": ""}
+
+    def place(template: str) -> str:
+        return pack_path(template, values, "bundle.toml:9:6")
+
+    assert place("bin/") == "bin/"
+    assert place("./{dir}//x") == "share/x"
+    assert place("{dir}/.") == "share/"
+    assert place(".") == place("./") == ""
+    hint = "(write a path relative to the pack's root)"
+    assert refusal(lambda: place("{dir}/{up}/x")) == (
+        f'bundle.toml:9:6: "share/../x" is no place in the pack: it has `..` in it {hint}'
+    )
+    assert refusal(lambda: place("{root}etc")) == (
+        f'bundle.toml:9:6: "/etc" is no place in the pack: it is absolute {hint}'
+    )
+    assert refusal(lambda: place("{empty}")) == (
+        f'bundle.toml:9:6: "" is no place in the pack: it is empty {hint}'
+    )
