@@ -17,6 +17,7 @@ from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.spec.model import Files, Libraries, Spec
+from bundle_fix.spec.names import pack_name, pack_path
 from bundle_fix.spec.variables import Values, evaluate_when, substitute
 from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree
 
@@ -59,9 +60,9 @@ class _Collection:
         """Put a member into the pack.
 
         Raises:
-            BundleFixError: the path leaves the pack, or something else has it already.
+            BundleFixError: something else has the path already.
         """
-        path = _inside(path, origin.asked)
+        path = posixpath.normpath(path)
         known = self.nodes.get(path)
         if known is not None and not _agree(known, node):
             raise BundleFixError(
@@ -108,36 +109,37 @@ def collect(spec: Spec, values: Values, root: Path) -> Collected:
     for number, library in enumerate(spec.libraries):
         if evaluate_when(library.when, values):
             where = spec.where("libraries", number)
-            folder = substitute(library.to or spec.layout.lib, values)
+            folder = pack_path(library.to or spec.layout.lib, values, where)
             for source in _library_sources(collection, library, values, where):
                 soname = _add_library(collection, source, folder, where)
                 pinned += [soname] if library.pin else []
     _close(collection, spec, values)
     return Collected(
-        collection.bundle(substitute(spec.bundle.name, values)),
+        collection.bundle(pack_name(spec, values)),
         collection.origins,
         tuple(dict.fromkeys(pinned)),
     )
 
 
 def _add_files(collection: _Collection, entry: Files, values: Values, where: str) -> None:
-    to = substitute(entry.to, values)
+    to = pack_path(entry.to, values, where)
+    is_folder = to == "" or to.endswith("/")
     if entry.text is not None:
         text = substitute(entry.text, values)
-        literal = File(BytesContent(text.encode()), Stamp(_mode(entry.mode, TEXT_MODE)))
+        literal = File(BytesContent(os.fsencode(text)), Stamp(_mode(entry.mode, TEXT_MODE)))
         collection.add(to, literal, Origin(None, where))
         return
     pattern = substitute(entry.source or "", values)
     found = _matches(collection.root, pattern)
     if not found and not entry.optional:
         raise _nothing(pattern, collection.root, where)
-    if len(found) > 1 and not to.endswith("/"):
+    if len(found) > 1 and not is_folder:
         raise BundleFixError(
             f"{pattern} matches {len(found)} files, but `to` names one file", where=where,
             hint=f'to = "{to}/" is a folder',
         )  # fmt: skip
     for source in found:
-        target = to + source.name if to.endswith("/") else to
+        target = to + source.name if is_folder else to
         for path, inner in _files_under(source, target):
             node = _node(inner, source, entry.mode, where)
             collection.add(path, node, Origin(inner, where))
@@ -243,8 +245,8 @@ def _close(collection: _Collection, spec: Spec, values: Values) -> None:
     """Add what the objects still need and ``[closure] bundle`` asks for, until nothing is new."""
     patterns = [substitute(text, values) for text in spec.closure.bundle]
     search = [collection.root / substitute(text, values) for text in spec.closure.search]
-    folder = substitute(spec.layout.lib, values)
     where = spec.where("closure", "bundle")
+    folder = pack_path(spec.layout.lib, values, where)
     for pattern in patterns:
         if belongs_to_libc(pattern):
             raise BundleFixError(
@@ -316,13 +318,6 @@ def _agree(one: Node, other: Node) -> bool:
     if isinstance(one, Symlink) and isinstance(other, Symlink):
         return one.target == other.target
     return False
-
-
-def _inside(path: str, where: str) -> str:
-    clean = posixpath.normpath(path)
-    if clean.startswith(("/", "..")) or clean == ".":
-        raise BundleFixError(f"{path} does not lie inside the pack", where=where)
-    return clean
 
 
 def _dated(node: Node, newest: float) -> Node:

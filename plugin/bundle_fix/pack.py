@@ -14,7 +14,8 @@ from bundle_fix.collect import Collected, Origin, collect
 from bundle_fix.fix import Mended, Options, carry_out
 from bundle_fix.plan import make_plan
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.variables import Values, substitute
+from bundle_fix.spec.names import pack_name
+from bundle_fix.spec.variables import Values
 from bundle_fix.tree import Tree
 
 
@@ -29,7 +30,7 @@ class Packed:
 def output_path(spec: Spec, values: Values, output: Path | None) -> Path:
     """Where the pack goes: ``output``, in it when it is a folder, else the working directory."""
     suffix = "" if spec.bundle.format == DIRECTORY else f".{spec.bundle.format}"
-    name = substitute(spec.bundle.name, values) + suffix
+    name = pack_name(spec, values) + suffix
     if output is None:
         return Path.cwd() / name
     return output / name if output.is_dir() and suffix else output

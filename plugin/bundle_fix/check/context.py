@@ -71,22 +71,30 @@ class Context:
         return frozenset(o.path or "" for p in self.programs.values() for o in p.bundled())
 
     @cached_property
-    def plugins(self) -> Mapping[str, tuple[Process, ...]]:
-        """For every library that has to be opened at run time to be mapped: what it maps.
+    def plugins(self) -> Mapping[str, Process]:
+        """What every library maps, by itself, that has to be opened at run time to be mapped.
 
-        First those that no other library needs, then those that not even these lead to; in the
-        context of each program that could open it, and alone where there is no program.
+        First come those that no other library needs, then those that not even these lead to.
         """
         needed = {name for image in self.bundle.images.values() for name in image.needed}
-        found: dict[str, tuple[Process, ...]] = {}
+        found: dict[str, Process] = {}
         reached = set(self.mapped)
         libraries = self.bundle.libraries()
-        libraries.sort(key=lambda path: bool(self._names(path) & needed))
+        libraries.sort(key=lambda path: bool(self._names.get(path, set()) & needed))
         for path in libraries:
             if path not in reached:
-                found[path] = tuple(self._opened(path))
-                reached |= {o.path or "" for p in found[path] for o in p.bundled()}
+                found[path] = map_process(self.bundle, self.host, path)
+                reached |= {o.path or "" for o in found[path].bundled()}
         return found
+
+    @cached_property
+    def needs_of(self) -> Mapping[str, tuple[Need, ...]]:
+        """The needs of every object of the pack, in all programs that map it."""
+        found: dict[str, list[Need]] = {}
+        for process in self.programs.values():
+            for need in process.needs:
+                found.setdefault(need.requester.path or "", []).append(need)
+        return {path: tuple(needs) for path, needs in found.items()}
 
     @cached_property
     def allocator_files(self) -> frozenset[str]:
@@ -107,26 +115,29 @@ class Context:
         return frozenset(found)
 
     @cached_property
-    def _names_by_path(self) -> Mapping[str, set[str]]:
+    def _names(self) -> Mapping[str, set[str]]:
+        """Every name that leads to each library."""
         names: dict[str, set[str]] = {}
         for name, paths in self.bundle.named.items():
             for path in paths:
                 names.setdefault(path, set()).add(name)
         return names
 
-    def _names(self, path: str) -> set[str]:
-        return self._names_by_path.get(path, set())
+    @cached_property
+    def _programs_with(self) -> Mapping[str, tuple[Process, ...]]:
+        """For every name, the programs that have loaded it from the pack when they run."""
+        found: dict[str, list[Process]] = {}
+        for process in self.programs.values():
+            for mapped in process.bundled():
+                for name in self._names.get(mapped.path or "", ()):
+                    found.setdefault(name, []).append(process)
+        return {name: tuple(processes) for name, processes in found.items()}
 
-    def _opened(self, path: str) -> Iterator[Process]:
-        like = self.bundle.images[path].architecture
-        hosts = [p for p in self.programs.values() if self._architecture(p) == like]
-        for process in hosts:
-            yield map_opened(self.bundle, self.host, process, path)
-        if not hosts:
-            yield map_process(self.bundle, self.host, path)
-
-    def _architecture(self, process: Process) -> tuple[int, str, int]:
-        return self.bundle.images[process.entry].architecture
+    @cached_property
+    def _programs_with_rpath(self) -> tuple[Process, ...]:
+        """The programs whose RPATH serves what they open as well."""
+        images = self.bundle.images
+        return tuple(p for p in self.programs.values() if images[p.entry].rpath is not None)
 
     @property
     def consequence(self) -> str:
@@ -136,17 +147,25 @@ class Context:
     def needs(self) -> Iterator[tuple[str, Process, Need]]:
         """Every need of every process with its severity: programs first, then plugins.
 
-        A plugin's need counts only where it fails in every program that could open it.
+        A plugin's need that fails counts only where it fails in every program that could open it.
         """
         for process in self.programs.values():
             yield from ((ERROR, process, need) for need in process.needs)
-        for processes in self.plugins.values():
-            for need in processes[0].needs:
-                same = [_same_need(p, need) for p in processes]
-                if all(n is not None and n.result.origin != BUNDLE for n in same):
-                    yield self.consequence, processes[0], need
+        for plugin, process in self.plugins.items():
+            for need in process.needs:
+                if need.result.origin == BUNDLE or not self._met_in_a_program(plugin, need):
+                    yield self.consequence, process, need
 
-
-def _same_need(process: Process, need: Need) -> Need | None:
-    wanted = (need.requester.path, need.name)
-    return next((n for n in process.needs if (n.requester.path, n.name) == wanted), None)
+    def _met_in_a_program(self, plugin: str, need: Need) -> bool:
+        """Whether a program that opens ``plugin`` gives it the pack's copy of what it needs."""
+        like = need.requester.image
+        if like is None or not self.bundle.providers(need.name, like):
+            return False
+        wanted = (need.requester.path, need.name)
+        for program in (*self._programs_with.get(need.name, ()), *self._programs_with_rpath):
+            if self.bundle.images[program.entry].architecture == like.architecture:
+                opened = map_opened(self.bundle, self.host, program, plugin)
+                found = {(n.requester.path, n.name): n.result.origin for n in opened.needs}
+                if found.get(wanted) == BUNDLE:
+                    return True
+        return False

@@ -18,7 +18,7 @@ from bundle_fix.pack import output_path
 from bundle_fix.pack import pack as make_pack
 from bundle_fix.report.text import printable
 from bundle_fix.spec.load import load_spec
-from bundle_fix.spec.variables import resolve_variables
+from bundle_fix.spec.variables import require_values, resolve_variables
 
 
 @click.command(short_help="make a pack from a spec, verify it, print its path")
@@ -70,6 +70,7 @@ def pack(
     if not folder.is_dir():
         raise BundleFixError("there is no such folder", where=str(root), hint="-C names the root")
     values = resolve_variables(loaded, folder, _defines(defines), os.environ)
+    require_values(loaded, values)
     expectations = expectations_of(loaded, values)
     expectations = replace(expectations, host=(*expectations.host, *host_provides))
     options = Options(expectations, editor=editor or loaded.runpath.editor, force=force)

@@ -38,14 +38,11 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _all_found(context: Context, path: str, names: list[str]) -> bool:
     """Whether each name is found for ``path`` by a search of its own, in every program."""
-    found: set[str] = set()
-    for process in context.programs.values():
-        for need in process.needs:
-            if need.requester.path == path and need.name in names:
-                if need.already or need.result.origin != BUNDLE:
-                    return False
-                found.add(need.name)
-    return found == set(names)
+    needs = [need for need in context.needs_of.get(path, ()) if need.name in names]
+    found = {need.name for need in needs}
+    return found == set(names) and not any(
+        need.already or need.result.origin != BUNDLE for need in needs
+    )
 
 
 def _list(names: list[str]) -> str:

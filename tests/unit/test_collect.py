@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from builders.elf import CROSS, elf
+
+from bundle_fix.collect import Collected, collect
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.load import load_spec
+from bundle_fix.spec.variables import resolve_variables
+from bundle_fix.tree import File, Symlink
+
+
+def collected(root: Path, text: str, **defines: str) -> Collected:
+    spec_file = root / "bundle.toml"
+    spec_file.write_text(f'[bundle]\nname = "p"\n{text}')
+    spec = load_spec(spec_file)
+    return collect(spec, resolve_variables(spec, root, defines, {}), root)
+
+
+def listing(result: Collected) -> dict[str, str]:
+    """Every member that is no folder: its path to its link's target, or to its mode."""
+    nodes = result.bundle.tree.nodes
+    return {
+        path: node.target if isinstance(node, Symlink) else f"{node.stamp.mode:o}"
+        for path, node in nodes.items()
+        if isinstance(node, File | Symlink)
+    }
+
+
+def library(folder: Path, real: str, soname: str, *links: str, tag: str = "") -> None:
+    elf(folder / real, soname=soname, tag=tag)
+    for link in links:
+        (folder / link).symlink_to(real)
+
+
+def test_a_library_lands_with_its_soname_and_its_development_link(tmp_path: Path) -> None:
+    library(tmp_path / "out", "libx.so.4.6.11", "libx.so.4", "libx.so.4", "libx.so")
+    result = collected(tmp_path, '[[libraries]]\nname = "libx.so.4"\nsearch = ["out"]\n')
+    assert listing(result) == {
+        "lib/libx.so": "libx.so.4.6.11",
+        "lib/libx.so.4": "libx.so.4.6.11",
+        "lib/libx.so.4.6.11": "755",
+    }
+
+
+def test_a_library_found_by_soname_need_not_be_called_so(tmp_path: Path) -> None:
+    library(tmp_path / "out", "libx.so", "libx.so.4")
+    result = collected(tmp_path, '[[libraries]]\nname = "libx.so.4"\nsearch = ["gone", "out"]\n')
+    assert listing(result) == {"lib/libx.so": "755", "lib/libx.so.4": "libx.so"}
+
+
+def test_a_glob_over_links_and_files_lands_each_file_once(tmp_path: Path) -> None:
+    library(tmp_path / "out", "libx.so.4.6", "libx.so.4", "libx.so.4", "libx.so")
+    result = collected(tmp_path, '[[libraries]]\nfrom = "out/libx.so*"\nto = "bin/"\n')
+    assert listing(result) == {
+        "bin/libx.so": "libx.so.4.6",
+        "bin/libx.so.4": "libx.so.4.6",
+        "bin/libx.so.4.6": "755",
+    }
+
+
+def test_a_link_to_another_folder_becomes_a_link_to_the_file_beside_it(tmp_path: Path) -> None:
+    library(tmp_path / "store", "libx.so.4.6", "libx.so.4")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/libx.so.4").symlink_to(tmp_path / "store/libx.so.4.6")
+    result = collected(tmp_path, '[[libraries]]\nfrom = "out/libx.so.4"\n')
+    assert listing(result) == {"lib/libx.so.4": "libx.so.4.6", "lib/libx.so.4.6": "755"}
+
+
+def test_files_texts_folders_and_modes(tmp_path: Path) -> None:
+    (tmp_path / "conf/sub").mkdir(parents=True)
+    (tmp_path / "conf/a.ini").write_text("a")
+    (tmp_path / "conf/sub/b.ini").write_text("b")
+    (tmp_path / "conf/sub/link.ini").symlink_to("../a.ini")
+    (tmp_path / "run.sh").write_text("#!/bin/sh\n")
+    result = collected(
+        tmp_path,
+        """
+        [[files]]
+        from = "conf"
+        to = "etc/"
+        [[files]]
+        from = "run.sh"
+        to = "bin/start"
+        mode = "0750"
+        [[files]]
+        text = "Pegasus {version}\\n"
+        to = "VERSION"
+        [variables]
+        version = { value = "2.5.0" }
+        """,
+    )
+    assert listing(result) == {
+        "VERSION": "644",
+        "bin/start": "750",
+        "etc/conf/a.ini": "644",
+        "etc/conf/sub/b.ini": "644",
+        "etc/conf/sub/link.ini": "../a.ini",
+    }
+    node = result.bundle.tree.nodes["VERSION"]
+    assert isinstance(node, File)
+    with node.content.open() as reader:
+        assert reader.pread(0, 100) == b"Pegasus 2.5.0\n"
+
+
+def test_entries_are_taken_only_when_their_condition_holds(tmp_path: Path) -> None:
+    for name in ("tcmalloc", "jemalloc"):
+        library(tmp_path / "out", f"lib{name}.so", f"lib{name}.so.1")
+    text = "".join(
+        f'[[libraries]]\nfrom = "out/lib{n}.so"\nwhen = {{ allocator = "{n}" }}\n'
+        for n in ("tcmalloc", "jemalloc")
+    )
+    text += '[options]\nallocator = { choices = ["tcmalloc", "jemalloc"], default = "tcmalloc" }\n'
+    assert "lib/libtcmalloc.so" in listing(collected(tmp_path, text))
+    assert list(listing(collected(tmp_path, text, allocator="jemalloc"))) == [
+        "lib/libjemalloc.so",
+        "lib/libjemalloc.so.1",
+    ]
+
+
+def test_the_closure_follows_what_is_needed_through_original_runpaths(tmp_path: Path) -> None:
+    deep = tmp_path / "third party/deep"
+    library(deep, "libdeep.so.2.1", "libdeep.so.2", "libdeep.so.2")
+    elf(
+        tmp_path / "third party/libmid.so.1",
+        soname="libmid.so.1",
+        needed=["libdeep.so.2"],
+        runpath="$ORIGIN/deep",
+    )
+    elf(
+        tmp_path / "out/server",
+        program=True,
+        needed=["libmid.so.1"],
+        runpath=f"{tmp_path}/third party",
+    )
+    result = collected(
+        tmp_path,
+        '[[files]]\nfrom = "out/server"\nto = "bin/"\n[closure]\nbundle = ["lib*"]\n',
+    )
+    assert list(listing(result)) == [
+        "bin/server",
+        "lib/libdeep.so.2",
+        "lib/libdeep.so.2.1",
+        "lib/libmid.so.1",
+    ]
+    origin = result.origins["lib/libdeep.so.2.1"]
+    assert (origin.source, origin.asked) == (deep / "libdeep.so.2.1", "lib/libmid.so.1")
+
+
+def test_the_closure_searches_its_own_folders_before_this_machines(tmp_path: Path) -> None:
+    library(tmp_path / "ours", "libz.so.1", "libz.so.1", tag="ours")
+    elf(tmp_path / "server", program=True, needed=["libz.so.1"])
+    result = collected(
+        tmp_path,
+        '[[files]]\nfrom = "server"\nto = "bin/"\n'
+        '[closure]\nbundle = ["libz.so.1"]\nsearch = ["ours"]\n',
+    )
+    assert result.origins["lib/libz.so.1"].source == tmp_path / "ours/libz.so.1"
+
+
+def test_the_closure_takes_what_this_machines_loader_takes(tmp_path: Path) -> None:
+    server = elf(tmp_path / "server", program=True, needed=["libstdc++.so.6"])
+    result = collected(
+        tmp_path,
+        '[[files]]\nfrom = "server"\nto = "bin/"\n[closure]\nbundle = ["libstdc++.so.6"]\n',
+    )
+    listed = subprocess.run(["ldd", server], capture_output=True, text=True, check=True).stdout
+    (path,) = [line.split()[2] for line in listed.splitlines() if "libstdc++.so.6 =>" in line]
+    real = Path(path).resolve()
+    assert result.origins[f"lib/{real.name}"].source == real
+
+
+def test_the_closure_passes_over_another_machines_library(tmp_path: Path) -> None:
+    elf(tmp_path / "wrong/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
+    library(tmp_path / "right", "liba.so.1", "liba.so.1")
+    elf(tmp_path / "server", program=True, needed=["liba.so.1"])
+    result = collected(
+        tmp_path,
+        '[[files]]\nfrom = "server"\nto = "bin/"\n'
+        '[closure]\nbundle = ["liba.so.1"]\nsearch = ["wrong", "right"]\n',
+    )
+    assert result.origins["lib/liba.so.1"].source == tmp_path / "right/liba.so.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[files]]\nfrom = "gone/*"\nto = "bin/"\n', "nothing matches gone/* in "),
+        ('[[libraries]]\nfrom = "gone.so"\n', "nothing matches gone.so in "),
+        (
+            '[[libraries]]\nname = "libx.so.1"\nsearch = ["a", "b"]\n',
+            "no library with the soname libx.so.1 in ",
+        ),
+        ('[[libraries]]\nfrom = "bundle.toml"\n', "is not a shared library"),
+        (
+            '[[files]]\nfrom = "*.toml"\nto = "x"\n[[files]]\ntext = "y"\nto = "x"\n',
+            "two different files would land at x",
+        ),
+        ('[[files]]\nfrom = "/dev/null"\nto = "x"\n', "/dev/null is no regular file"),
+        ('[closure]\nbundle = ["libc.so.6"]\n', "libc.so.6 belongs to the target's own dynamic"),
+    ],
+)
+def test_what_cannot_be_collected_is_told_with_its_place(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(BundleFixError) as caught:
+        collected(tmp_path, text)
+    assert message in caught.value.message
+    assert caught.value.where.startswith(f"{tmp_path}/bundle.toml:")
+
+
+def test_what_the_closure_cannot_find_is_told_with_where_it_looked(tmp_path: Path) -> None:
+    elf(tmp_path / "server", program=True, needed=["libunheard.so.1"], runpath="/nowhere")
+    text = '[[files]]\nfrom = "server"\nto = "bin/"\n[closure]\nbundle = ["libunheard.so.*"]\n'
+    with pytest.raises(BundleFixError) as caught:
+        collected(tmp_path, text)
+    assert caught.value.message.startswith(
+        "libunheard.so.1, which bin/server needs, is nowhere on this machine (looked in /nowhere,"
+    )
+
+
+def test_optional_entries_may_match_nothing(tmp_path: Path) -> None:
+    text = '[[files]]\nfrom = "gone"\nto = "x"\noptional = true\n'
+    text += '[[libraries]]\nfrom = "libgone.so"\noptional = true\n'
+    assert listing(collected(tmp_path, text)) == {}
+
+
+def test_the_same_file_may_be_asked_for_twice(tmp_path: Path) -> None:
+    library(tmp_path / "out", "libx.so.4", "libx.so.4")
+    text = '[[libraries]]\nfrom = "out/libx.so.4"\n' * 2
+    assert listing(collected(tmp_path, text)) == {"lib/libx.so.4": "755"}
+
+
+def test_modes_do_not_depend_on_the_umask_of_the_build(tmp_path: Path) -> None:
+    for name, mode in (("a", 0o600), ("b", 0o700), ("c", 0o664)):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(mode)
+    result = collected(tmp_path, '[[files]]\nfrom = "[abc]"\nto = "x/"\n')
+    assert listing(result) == {"x/a": "644", "x/b": "755", "x/c": "644"}
