@@ -37,13 +37,12 @@ class CommandGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """``bundle-fix pack.tar.gz`` alone means ``bundle-fix fix pack.tar.gz``."""
-        if args and args[0] not in COMMANDS and _looks_like_a_path(args[0]):
-            return super().resolve_command(ctx, ["fix", *args])
-        return super().resolve_command(ctx, args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """``bundle-fix [-q …] pack.tar.gz`` means ``bundle-fix fix [-q …] pack.tar.gz``."""
+        words = [arg for arg in args if not arg.startswith("-")]
+        if words and args[0] not in COMMANDS and any(map(_looks_like_a_path, words)):
+            args = ["fix", *args]
+        return super().parse_args(ctx, args)
 
 
 def _looks_like_a_path(text: str) -> bool:

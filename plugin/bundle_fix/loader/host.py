@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from bundle_fix.elf.image import Image
-from bundle_fix.loader.libc import COMMON, belongs_to_libc
+from bundle_fix.loader.libc import COMMON, comes_with_libc
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class AdversarialHost:
 
     def expected(self, name: str) -> bool:
         """Whether a pack may count on the host for ``name``."""
-        return belongs_to_libc(name) or any(fnmatchcase(name, p) for p in self.provides)
+        return comes_with_libc(name) or any(fnmatchcase(name, p) for p in self.provides)
 
     def usual(self, name: str) -> bool:
         """Whether nearly every host has ``name``, though nobody said that this one must."""

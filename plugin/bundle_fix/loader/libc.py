@@ -1,6 +1,6 @@
 """The libraries that come with a C library, which the target has whenever it can run a program.
 
-They belong to the dynamic loader that the kernel starts (the interpreter, an absolute path), so a
+Most belong to the dynamic loader that the kernel starts (the interpreter, an absolute path), so a
 pack must leave them to the host. Names: glibc 2.17 to 2.42 (shlib-versions), musl 1.1 and 1.2.
 """
 
@@ -10,13 +10,17 @@ import re
 
 GLIBC = frozenset(
     {
-        "libBrokenLocale.so.1", "libanl.so.1", "libc.so.6", "libcrypt.so.1", "libdl.so.2",
+        "libBrokenLocale.so.1", "libanl.so.1", "libc.so.6", "libdl.so.2",
         "libm.so.6", "libmvec.so.1", "libnsl.so.1", "libnss_compat.so.2", "libnss_db.so.2",
         "libnss_dns.so.2", "libnss_files.so.2", "libnss_hesiod.so.2", "libpthread.so.0",
         "libresolv.so.2", "librt.so.1", "libthread_db.so.1", "libutil.so.1",
         "libc.so.6.1", "libm.so.6.1",
     }
 )  # fmt: skip
+
+COMPANIONS = frozenset({"libcrypt.so.1"})
+"""Libraries that every glibc had until they became projects of their own (libxcrypt, in 2018): a
+target has them, but a pack may bring its own, which need not match the loader."""
 
 LOADER = re.compile(r"ld(64|-linux(-[\w.-]+)?|-musl-[\w.-]+|-lsb(-[\w.-]+)?)?\.so\.\d+")
 """Sonames of dynamic loaders: ld-linux-x86-64.so.2, ld64.so.1, ld-musl-aarch64.so.1, …"""
@@ -38,6 +42,11 @@ COMMON = frozenset(
 host works in most places; whether it should is its maker's decision."""
 
 
+def comes_with_libc(name: str) -> bool:
+    """Whether every target has ``name`` with its C library."""
+    return name in COMPANIONS or belongs_to_libc(name)
+
+
 def belongs_to_libc(name: str) -> bool:
-    """Whether ``name`` is a library of the C library or the loader itself."""
+    """Whether ``name`` must be the target's own: of the C library, or the loader itself."""
     return name in GLIBC or any(p.fullmatch(name) for p in (LOADER, MUSL, VDSO))

@@ -46,8 +46,9 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
     assert message in ran.stderr
 
 
-def test_a_lone_artifact_means_fix(tmp_path: Path) -> None:
-    ran = bundle_fix(tmp_path / "gone.tar.gz")
+@pytest.mark.parametrize("options", [[], ["-q"], ["--dry-run", "--color", "never"]])
+def test_a_lone_artifact_means_fix(tmp_path: Path, options: list[str]) -> None:
+    ran = bundle_fix(*options, tmp_path / "gone.tar.gz")
     assert ran.stderr == (
         f"bundle-fix: error: {tmp_path}/gone.tar.gz: there is no such file or folder\n"
     )
