@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from bundle_fix.content import PathContent
-from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.bundle import Bundle
+from bundle_fix.elf.image import Image
+from bundle_fix.elf.on_disk import image_at
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.cache import cached_libraries
 from bundle_fix.loader.host import default_directories
+from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.search import Base, expand
 
 
@@ -26,6 +28,22 @@ class Wanted:
     path: str
     source: Path
     image: Image
+
+
+def unmet(bundle: Bundle, sources: Mapping[str, Path | None]) -> Iterator[Wanted]:
+    """Every needed name that nothing in ``bundle`` provides, the C library's own left out.
+
+    Args:
+        bundle: the pack so far.
+        sources: for each path in it the file that it was copied from.
+    """
+    for path, image in bundle.images.items():
+        source = sources[path]
+        if source is None:
+            continue
+        for name in image.needed:
+            if not belongs_to_libc(name) and not bundle.providers(name, image):
+                yield Wanted(name, path, source, image)
 
 
 def matching(name: str, patterns: Iterable[str]) -> bool:
@@ -69,8 +87,7 @@ def _candidates(want: Wanted, search: Sequence[Path]) -> Iterator[Path]:
 
 def _fits(path: Path, like: Image) -> bool:
     try:
-        real = path.resolve(strict=True)
-        with PathContent(real, real.stat().st_size).open() as reader:
-            return is_elf(reader) and read_image(reader).architecture == like.architecture
-    except (OSError, RuntimeError, DamagedElfError, BundleFixError):
+        image = image_at(path)
+    except BundleFixError:
         return False
+    return image is not None and image.architecture == like.architecture

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bundle_fix.bundle import Bundle, make_bundle
-from bundle_fix.closure import Wanted, find_wanted, matching
-from bundle_fix.content import BytesContent, Content, PathContent, same_bytes
-from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.closure import find_wanted, matching, unmet
+from bundle_fix.content import BytesContent, PathContent, same_bytes
+from bundle_fix.elf.image import Image
+from bundle_fix.elf.on_disk import image_at
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.spec.model import Files, Libraries, Spec
@@ -74,7 +75,7 @@ class _Collection:
         self.nodes.setdefault(path, node)
         self.origins.setdefault(path, origin)
         if isinstance(node, File) and path not in self.images:
-            image = _image(node.content, origin)
+            image = None if origin.source is None else image_at(origin.source)
             if image is not None:
                 self.images[path] = image
 
@@ -257,7 +258,8 @@ def _close(collection: _Collection, spec: Spec, values: Values) -> None:
     done: set[tuple[str, str]] = set()
     while True:
         bundle = make_bundle(Tree(collection.nodes), collection.images)
-        wanted = [w for w in _unmet(bundle, collection.origins) if (w.path, w.name) not in done]
+        sources = {path: origin.source for path, origin in collection.origins.items()}
+        wanted = [w for w in unmet(bundle, sources) if (w.path, w.name) not in done]
         wanted = [w for w in wanted if matching(w.name, patterns)]
         if not wanted:
             return
@@ -265,16 +267,6 @@ def _close(collection: _Collection, spec: Spec, values: Values) -> None:
             done.add((want.path, want.name))
             source = find_wanted(want, search, where)
             _add_library(collection, source, folder, where, needed_by=want.path)
-
-
-def _unmet(bundle: Bundle, origins: Mapping[str, Origin]) -> Iterator[Wanted]:
-    for path, image in bundle.images.items():
-        source = origins[path].source
-        if source is None:
-            continue
-        for name in image.needed:
-            if not belongs_to_libc(name) and not bundle.providers(name, image):
-                yield Wanted(name, path, source, image)
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:
@@ -288,28 +280,6 @@ def _nothing(pattern: str, root: Path, where: str) -> BundleFixError:
         f"nothing matches {pattern} in {root}", where=where,
         hint="build it first, correct the path, or say `optional = true`",
     )  # fmt: skip
-
-
-def image_at(path: Path) -> Image | None:
-    """The image of the ELF file at ``path``, links followed; None where it is none."""
-    try:
-        real = path.resolve()
-        content = PathContent(real, real.stat().st_size)
-        return _image(content, Origin(real, str(path)))
-    except (OSError, RuntimeError):
-        return None
-
-
-def _image(content: Content, origin: Origin) -> Image | None:
-    with content.open() as reader:
-        if not is_elf(reader):
-            return None
-        try:
-            return read_image(reader)
-        except DamagedElfError as error:
-            raise BundleFixError(
-                f"the ELF file is damaged: {error.message}", where=str(origin.source)
-            ) from error
 
 
 def _agree(one: Node, other: Node) -> bool:

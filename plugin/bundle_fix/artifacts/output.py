@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -145,16 +144,18 @@ def _link(fd: int, path: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove ``folder``, and what cannot be removed because its folder may not be written to."""
-    if not folder.exists():
-        return
-    folder.chmod(0o700)
-    for parent, names, _ in os.walk(folder):
-        for name in names:
-            inner = Path(parent, name)
-            if not inner.is_symlink():
-                inner.chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove ``folder`` with all that is in it, also where its folders may not be written to."""
+    folders = [folder]
+    with suppress(OSError):
+        for found in folders:
+            found.chmod(0o700)
+            for entry in list(os.scandir(found)):
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                else:
+                    Path(entry.path).unlink()
+        for found in reversed(folders):
+            found.rmdir()
 
 
 def _keep_mode(fd: int, target: Path) -> None:

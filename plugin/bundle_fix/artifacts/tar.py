@@ -86,7 +86,7 @@ def _members(file: IO[bytes], path: Path) -> list[_Member]:
     end = 0
     try:
         archive = tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errorlevel=2)  # noqa: SIM115
-        while (info := archive.next()) is not None:
+        for info in archive:
             if info.size < 0 or archive.offset <= end:
                 raise tarfile.ReadError("a member's size is negative")
             end = archive.offset

@@ -74,17 +74,20 @@ class Context:
     def plugins(self) -> Mapping[str, Process]:
         """What every library maps, by itself, that has to be opened at run time to be mapped.
 
-        First come those that no other library needs, then those that not even these lead to.
+        First come those that no other library needs, then those that not even these lead to. A
+        library that is needed and not found is left out: that it is not found is told already.
         """
         needed = {name for image in self.bundle.images.values() for name in image.needed}
         found: dict[str, Process] = {}
         reached = set(self.mapped)
+        lost = {n.name for p in self.programs.values() for n in p.needs if not _is_met(n)}
         libraries = self.bundle.libraries()
         libraries.sort(key=lambda path: bool(self._names.get(path, set()) & needed))
         for path in libraries:
-            if path not in reached:
+            if path not in reached and not self._names.get(path, set()) & lost:
                 found[path] = map_process(self.bundle, self.host, path)
                 reached |= {o.path or "" for o in found[path].bundled()}
+                lost |= {need.name for need in found[path].needs if not _is_met(need)}
         return found
 
     @cached_property
@@ -153,7 +156,7 @@ class Context:
             yield from ((ERROR, process, need) for need in process.needs)
         for plugin, process in self.plugins.items():
             for need in process.needs:
-                if need.result.origin == BUNDLE or not self._met_in_a_program(plugin, need):
+                if _is_met(need) or not self._met_in_a_program(plugin, need):
                     yield self.consequence, process, need
 
     def _met_in_a_program(self, plugin: str, need: Need) -> bool:
@@ -169,3 +172,7 @@ class Context:
                 if found.get(wanted) == BUNDLE:
                     return True
         return False
+
+
+def _is_met(need: Need) -> bool:
+    return need.result.origin == BUNDLE

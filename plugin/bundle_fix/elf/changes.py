@@ -24,21 +24,32 @@ class Changes:
     soname: str | None = None
     replace_needed: tuple[tuple[str, str], ...] = ()
     insert_needed: tuple[tuple[str, str], ...] = ()
-    """Needed names, each with a name to be needed directly before it."""
+    """Needed names, each with a name to be needed directly before it, unless it already is."""
 
     def __post_init__(self) -> None:
         if self.runpath and self.rpath:
             raise BundleFixError("one file cannot be given both an RPATH and a RUNPATH")
-        old = [name for name, _ in (*self.replace_needed, *self.insert_needed)]
+        pairs = (*self.replace_needed, *self.insert_needed)
+        old, new = [name for name, _ in pairs], [name for _, name in pairs]
         if len(set(old)) != len(old):
             raise BundleFixError("one needed name cannot be replaced by two others")
+        if any(a in new and (a, a) not in self.replace_needed for a in old):
+            raise BundleFixError("a needed name cannot both go and come")
+        if "" in new:
+            raise BundleFixError("a needed name cannot be empty")
+        if any("\0" in text for text in (*new, self.runpath, self.rpath, self.soname) if text):
+            raise BundleFixError("a name in an ELF file cannot hold a NUL character")
 
 
 class NewString(NamedTuple):
-    """A dynamic entry whose string has yet to find its place in the string table."""
+    """A dynamic entry whose string has yet to find its place in the string table.
+
+    ``replaces`` is the needed name in whose place it comes, if it does.
+    """
 
     tag: int
     text: str
+    replaces: str = ""
 
 
 Wanted = Entry | NewString
@@ -88,12 +99,14 @@ def _with_needed(entries: Sequence[Wanted], image: Image, changes: Changes) -> l
     names = iter(image.needed)
     replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
     result: list[Wanted] = []
+    before = ""
     for entry in entries:
         name = next(names) if entry.tag == c.DT_NEEDED else ""
-        if name in insertions:
+        if insertions.get(name, before) != before:
             result.append(NewString(c.DT_NEEDED, insertions[name]))
+        before = name or before
         new = replacements.get(name, name)
-        result.append(entry if new == name else NewString(c.DT_NEEDED, new))
+        result.append(entry if new == name else NewString(c.DT_NEEDED, new, name))
     return result
 
 
@@ -101,7 +114,7 @@ def needed_after(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
     """The needed names that ``changes`` make of ``needed``."""
     replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
     result: list[str] = []
-    for name in needed:
-        result += [insertions[name]] if name in insertions else []
+    for before, name in zip(("", *needed), needed, strict=False):
+        result += [insertions[name]] if insertions.get(name, before) != before else []
         result.append(replacements.get(name, name))
     return tuple(result)

@@ -9,6 +9,7 @@ ET_EXEC: Final = 2
 ET_DYN: Final = 3
 ET_CORE: Final = 4
 
+PT_NULL: Final = 0
 PT_LOAD: Final = 1
 PT_DYNAMIC: Final = 2
 PT_INTERP: Final = 3

@@ -8,21 +8,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle_fix.content import Content, PatchedContent, PathContent, chunks
+from bundle_fix.content import Content, PatchedContent, PathContent, Reader, chunks
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.changes import Changes, Wanted, wanted_entries
 from bundle_fix.elf.editors.lief import rewrite_with_lief
 from bundle_fix.elf.editors.patchelf import rewrite_with_patchelf
 from bundle_fix.elf.editors.slot import edit_in_slots
 from bundle_fix.elf.editors.table import edit_table
+from bundle_fix.elf.hashes import defines
 from bundle_fix.elf.image import DamagedElfError, Image, read_image
-from bundle_fix.elf.invariants import Span, broken_invariants
+from bundle_fix.elf.invariants import broken_invariants
 from bundle_fix.elf.second_reader import SIZE_LIMIT, disagreement
+from bundle_fix.elf.spans import Span
 from bundle_fix.elf.strings import CannotEditError
+from bundle_fix.elf.versions import needed_versions
 from bundle_fix.errors import BundleFixError
 
-LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so")
+LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so|libc\.musl-")
 """Sonames of dynamic loaders, which find themselves by their own layout: never edited."""
+MUSL_LOADER = b"__dls3"
+"""A symbol of musl's libc, which is its loader, and has a soname only in some distributions."""
 
 
 class EditRefusedError(BundleFixError):
@@ -68,7 +73,7 @@ def edit(content: Content, changes: Changes, scratch: Path, editor: str = "auto"
     """
     with content.open() as reader:
         image = read_image(reader)
-    reason = refusal(image)
+        reason = refusal(reader, image) or _misled(reader, image, changes)
     if reason:
         raise EditRefusedError(f"it cannot be edited: {reason}")
     wanted = wanted_entries(image, changes)
@@ -84,16 +89,30 @@ def edit(content: Content, changes: Changes, scratch: Path, editor: str = "auto"
     raise EditRefusedError(f"no editor can change it without harm: {'; '.join(refusals)}")
 
 
-def refusal(image: Image) -> str:
+def refusal(reader: Reader, image: Image) -> str:
     """Why a file of this kind is never edited; empty where it may be."""
     if not image.is_dynamic:
         kinds = {"rel": "an object file", "core": "a core file"}
         return f"it is {kinds.get(image.type, 'static or holds debug information only')}"
-    if image.soname and LOADERS.match(image.soname):
-        return "it is the dynamic loader"
+    if image.interpreter is not None or image.needed:
+        return ""
     pie = (image.first(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
-    if image.interpreter is None and not image.needed and (pie or image.type == "exec"):
+    if pie or image.type == "exec":
         return "it is a static program"
+    if LOADERS.match(image.soname or "") or defines(reader, image, MUSL_LOADER):
+        return "it is the dynamic loader"
+    return ""
+
+
+def _misled(reader: Reader, image: Image, changes: Changes) -> str:
+    """Why the loader would not find the versions wanted of a replaced library; empty if it does.
+
+    It looks for the one that was loaded under the name that stands beside the versions, and that
+    is never the name before ``$ORIGIN`` was expanded (glibc's dl-version.c, find_needed).
+    """
+    for old, new in changes.replace_needed:
+        if "$" in new and old in needed_versions(reader, image):
+            return f"it wants versions of {old}, which the loader would not look for in {new}"
     return ""
 
 

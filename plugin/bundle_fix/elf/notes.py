@@ -14,7 +14,7 @@ from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import Image
 
 MAX_NOTES = 1 << 20
-"""Bytes of one note segment that are read."""
+"""Bytes of note segments that are read."""
 BUILD_ID = (b"GNU\0", 3)
 
 
@@ -29,10 +29,12 @@ class Note(NamedTuple):
 def notes(reader: Reader, image: Image) -> Iterator[Note]:
     """All notes of all PT_NOTE segments; a damaged one ends its segment."""
     header = Struct(("<" if image.format.order == "little" else ">") + "III")
+    left = MAX_NOTES
     for segment in image.segments:
         if segment.type != c.PT_NOTE:
             continue
-        data = reader.pread(segment.offset, min(segment.filesz, MAX_NOTES))
+        data = reader.pread(segment.offset, min(segment.filesz, left))
+        left -= len(data)
         pad = 8 if segment.align == 8 else 4
         at = 0
         while at + header.size <= len(data):

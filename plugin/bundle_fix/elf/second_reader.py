@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from bundle_fix.content import Content
 from bundle_fix.elf.image import Image
 
@@ -29,13 +31,13 @@ def disagreement(content: Content, image: Image) -> str | None:
     theirs: dict[str, object] = {"needed": (), "soname": None, "rpath": None, "runpath": None}
     for entry in binary.dynamic_entries:
         if isinstance(entry, lief.ELF.DynamicEntryLibrary):
-            theirs["needed"] = (*_names(theirs["needed"]), str(entry.name))
+            theirs["needed"] = (*_names(theirs["needed"]), os.fsdecode(entry.name))
         elif isinstance(entry, lief.ELF.DynamicSharedObject):
-            theirs["soname"] = str(entry.name)
+            theirs["soname"] = os.fsdecode(entry.name)
         elif isinstance(entry, lief.ELF.DynamicEntryRunPath):
-            theirs["runpath"] = str(entry.runpath)
+            theirs["runpath"] = os.fsdecode(entry.runpath)
         elif isinstance(entry, lief.ELF.DynamicEntryRpath):
-            theirs["rpath"] = str(entry.rpath)
+            theirs["rpath"] = os.fsdecode(entry.rpath)
     for field, value in theirs.items():
         ours = getattr(image, field)
         if ours != value:

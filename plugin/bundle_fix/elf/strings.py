@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from bundle_fix.content import Patch, Reader, read_exactly
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.hashes import symbol_count
-from bundle_fix.elf.image import DamagedElfError, Entry, Image, read_sections
+from bundle_fix.elf.image import DamagedElfError, Entry, Image, read_sections, string_at
 from bundle_fix.elf.versions import version_definitions, version_needs
 
 
@@ -58,8 +58,17 @@ def symbol_names(reader: Reader, image: Image) -> array[int]:
     return words[:: size // words.itemsize]
 
 
-def string_users(reader: Reader, image: Image, kept: Iterable[Entry]) -> tuple[array[int], ...]:
+def string_users(
+    reader: Reader, image: Image, table: bytes, kept: Iterable[Entry], renamed: Container[str]
+) -> tuple[array[int], ...]:
     """All offsets into the string table that stay in use: by ``kept`` entries, symbols, versions.
+
+    Args:
+        reader: the file.
+        image: what was read from it.
+        table: its dynamic string table.
+        kept: the dynamic entries that stay.
+        renamed: needed names that go, also from beside the versions wanted of them.
 
     Raises:
         CannotEditError: section headers use the table as well, or the symbols cannot be counted.
@@ -67,9 +76,12 @@ def string_users(reader: Reader, image: Image, kept: Iterable[Entry]) -> tuple[a
     if _shared_with_sections(reader, image):
         raise CannotEditError("its section headers use the dynamic string table as well")
     versions: list[int] = []
-    for lists in (version_needs(reader, image), version_definitions(reader, image)):
-        for group in lists.groups if lists else ():
-            versions.extend(group)
+    needs, definitions = version_needs(reader, image), version_definitions(reader, image)
+    for group in definitions.groups if definitions else ():
+        versions.extend(group)
+    for group in needs.groups if needs else ():
+        gone = os.fsdecode(string_at(table, group[0])) in renamed
+        versions.extend(group[1:] if gone else group)
     own = array("I", (e.value for e in kept if e.tag in c.STRING_TAGS))
     return own, array("I", versions), symbol_names(reader, image)
 

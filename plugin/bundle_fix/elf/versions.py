@@ -73,11 +73,13 @@ def needed_versions(reader: Reader, image: Image) -> dict[str, tuple[str, ...]]:
         return wanted
     left = MAX_NAMES
     for group in lists.groups:
-        name, *versions = (_text(reader, table, at) for at in group)
-        wanted[name] = wanted.get(name, ()) + tuple(versions)
-        left -= len(name) + sum(map(len, versions))
-        if left < 0:
-            raise DamagedElfError(f"the names of its symbol versions take more than {MAX_NAMES} bytes")
+        names = []
+        for at in group:
+            names.append(_text(reader, table, at))
+            left -= len(names[-1])
+            if left < 0:
+                raise DamagedElfError("the names of its symbol versions take too many bytes")
+        wanted[names[0]] = wanted.get(names[0], ()) + tuple(names[1:])
     return wanted
 
 
@@ -95,12 +97,13 @@ def renamed_libraries(reader: Reader, image: Image, names: Mapping[str, int]) ->
     lists, table = version_needs(reader, image), string_table(image)
     if lists is None or table is None:
         return ()
-    found = zip(lists.places, (_text(reader, table, group[0]) for group in lists.groups), strict=True)
-    return tuple(
-        Patch(place + NEED_FILE_AT, names[name].to_bytes(4, image.format.order))
-        for place, name in found
-        if name in names
-    )
+    patches = []
+    for place, group in zip(lists.places, lists.groups, strict=True):
+        name = _text(reader, table, group[0])
+        if name in names:
+            data = names[name].to_bytes(4, image.format.order)
+            patches.append(Patch(place + NEED_FILE_AT, data))
+    return tuple(patches)
 
 
 def version_needs(reader: Reader, image: Image) -> VersionStrings | None:
@@ -124,34 +127,29 @@ def _walk(reader: Reader, image: Image, shape: _Shape) -> VersionStrings | None:
     mark = "<" if image.format.order == "little" else ">"
     record, auxiliary = Struct(mark + shape.record), Struct(mark + shape.auxiliary)
     groups, places, facts = [], [], []
+    numbers = -2 if shape.own_string is None else shape.own_string
     size, left, at = 0, MAX_RECORDS, 0
     for _ in range(number):
         fields = _fields(reader, record, start + at)
-        strings, known = _parted(fields[:-2], shape.own_string)
+        strings = [] if shape.own_string is None else [fields[shape.own_string]]
+        known = list(fields[:numbers])
         size = max(size, at + record.size)
         count = min(fields[shape.count], left)
         for place, aux in _chain(reader, auxiliary, start, at + fields[-2], count):
-            name, others = _parted(aux[:-1], shape.auxiliary_string)
-            strings, known = strings + name, known + others
+            strings.append(aux[shape.auxiliary_string])
+            known.extend(aux[: shape.auxiliary_string])
             size = max(size, place + auxiliary.size)
             left -= 1
         # Records may share what they chain to, so the size of the file does not bound the walk.
         if not left:
             raise DamagedElfError("its list of symbol versions has no end")
-        groups.append(strings)
+        groups.append(tuple(strings))
         places.append(start + at)
-        facts.append(known)
+        facts.append(tuple(known))
         if fields[-1] == 0:
             break
         at += fields[-1]
     return VersionStrings(size, tuple(groups), tuple(places), tuple(facts))
-
-
-def _parted(fields: tuple[int, ...], string: int | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The string's offset among ``fields``, if there is one, and the other fields."""
-    if string is None:
-        return (), fields
-    return fields[string : string + 1], fields[:string] + fields[string + 1 :]
 
 
 def _chain(

@@ -7,14 +7,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import isal.igzip_threaded  # noqa: F401 (loaded while all of Python's folders can be read)
 import pytest
+import zlib_ng.gzip_ng_threaded  # noqa: F401
 
 NOBODY = 65534
 PR_SET_DUMPABLE = 4
 
 
 @pytest.fixture(autouse=True)
-def scratch(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def scratch(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """The folder for temporary files; nothing may be left in it."""
     folder = tmp_path_factory.mktemp("scratch")
     folder.chmod(0o777)

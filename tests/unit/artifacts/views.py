@@ -11,6 +11,10 @@ from bundle_fix.content import Content, chunks
 from bundle_fix.tree import Directory, File, Symlink, Tree
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def data(content: Content) -> bytes:
     with content.open() as reader:
         return b"".join(chunks(reader))
@@ -43,7 +47,7 @@ def snapshot(root: Path) -> dict[str, tuple[Any, ...]]:
             if stat.S_ISREG(status.st_mode):
                 held = (path.read_bytes(), status.st_mtime_ns, status.st_ino)
             elif stat.S_ISLNK(status.st_mode):
-                held = (os.readlink(path), status.st_mtime_ns, status.st_ino)
+                held = (str(path.readlink()), status.st_mtime_ns, status.st_ino)
             owner = (status.st_uid, status.st_gid)
             seen[str(path.relative_to(root))] = (stat.filemode(status.st_mode), owner, held)
     return seen

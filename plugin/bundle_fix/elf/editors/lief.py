@@ -7,6 +7,7 @@ builder configuration writes a corrupt symbol table: both are left at their defa
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
 
     if changes.insert_needed:
         raise CannotEditError("LIEF cannot put a needed name before others")
+    if not _is_text(changes):
+        raise CannotEditError("LIEF takes no names that are not UTF-8")
     lief.logging.disable()
     binary = lief.ELF.parse(str(source))
     if not isinstance(binary, lief.ELF.Binary):
@@ -41,6 +44,16 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
     # write() reports neither a full disk nor a busy file: it leaves an empty file, or none.
     if not target.is_file() or target.stat().st_size < source.stat().st_size // 2:
         raise CannotEditError("LIEF wrote no complete file")
+
+
+def _is_text(changes: Changes) -> bool:
+    """Whether every new name can be given to LIEF."""
+    texts = (changes.runpath, changes.rpath, changes.soname, *dict(changes.replace_needed).values())
+    try:
+        "".join(text for text in texts if text).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _apply(binary: lief.ELF.Binary, changes: Changes) -> None:
@@ -59,8 +72,14 @@ def _apply(binary: lief.ELF.Binary, changes: Changes) -> None:
             binary.add(lief.ELF.DynamicSharedObject(changes.soname))
     replacements = dict(changes.replace_needed)
     for entry in binary.dynamic_entries:
-        if isinstance(entry, lief.ELF.DynamicEntryLibrary) and str(entry.name) in replacements:
-            entry.name = replacements[str(entry.name)]
+        if isinstance(entry, lief.ELF.DynamicEntryLibrary):
+            name = os.fsdecode(entry.name)
+            if name in replacements:
+                entry.name = replacements[name]
+    for versions in binary.symbols_version_requirement:
+        name = os.fsdecode(versions.name)
+        if name in replacements:
+            versions.name = replacements[name]
 
 
 def _remove(binary: lief.ELF.Binary, tags: set[lief.ELF.DynamicEntry.TAG]) -> None:

@@ -13,6 +13,7 @@ from bundle_fix.elf import constants as c
 from bundle_fix.elf.changes import NewString, Wanted
 from bundle_fix.elf.image import Entry, Image, string_table
 from bundle_fix.elf.strings import CannotEditError, Placement, place, string_users
+from bundle_fix.elf.versions import renamed_libraries
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,20 @@ def place_strings(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> Str
     if table is None or data is None:
         raise CannotEditError("it has no dynamic string table")
     kept = [entry for entry in wanted if isinstance(entry, Entry)]
-    texts = [entry.text for entry in wanted if isinstance(entry, NewString)]
+    new = [entry for entry in wanted if isinstance(entry, NewString)]
     dropped = set(image.dynamic or ()) - set(kept)
     freed = [entry.value for entry in dropped if entry.tag in c.STRING_TAGS]
-    users = string_users(reader, image, kept) if texts else ()
-    return Strings(table[0], data, place(data, users, freed, texts))
+    renamed = {entry.replaces for entry in new}
+    users = string_users(reader, image, data, kept, renamed) if new else ()
+    return Strings(table[0], data, place(data, users, freed, [entry.text for entry in new]))
+
+
+def version_patches(
+    reader: Reader, image: Image, wanted: Sequence[Wanted], offsets: dict[str, int]
+) -> tuple[Patch, ...]:
+    """The patches by which wanted versions follow the library that is needed for them."""
+    new = [entry for entry in wanted if isinstance(entry, NewString) and entry.replaces]
+    return renamed_libraries(reader, image, {entry.replaces: offsets[entry.text] for entry in new})
 
 
 def dynamic_patch(image: Image, wanted: Sequence[Entry]) -> Patch:
@@ -65,7 +75,8 @@ def dynamic_patch(image: Image, wanted: Sequence[Entry]) -> Patch:
     layout = image.format.dynamic
     room = segment.filesz // layout.size
     before = image.dynamic or ()
-    if len(wanted) + 1 > room:
+    # What has no DT_NULL (GNU ld's --spare-dynamic-tags=0) need not get one for as many entries.
+    if len(wanted) > len(before) and len(wanted) + 1 > room:
         raise CannotEditError("its dynamic section has no spare entry")
     if any(
         entry.tag == c.DT_MIPS_RLD_MAP_REL and list(wanted).index(entry) != before.index(entry)
@@ -94,5 +105,7 @@ def edit_in_slots(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tup
     strings = place_strings(reader, image, wanted)
     if strings.placement.homeless:
         raise CannotEditError("no string that goes leaves room enough in the string table")
-    entries = settle(wanted, strings.placement.offsets)
-    return tuple(sorted((*strings.patches, dynamic_patch(image, entries))))
+    offsets = strings.placement.offsets
+    versions = version_patches(reader, image, wanted, offsets)
+    dynamic = dynamic_patch(image, settle(wanted, offsets))
+    return tuple(sorted((*strings.patches, *versions, dynamic)))

@@ -15,10 +15,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from bundle_fix.content import Patch, Reader, read_exactly
+from bundle_fix.content import Patch, PatchedReader, Reader, read_exactly
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.changes import Wanted
-from bundle_fix.elf.editors.slot import Strings, dynamic_patch, place_strings, settle
+from bundle_fix.elf.editors.slot import (
+    Strings,
+    dynamic_patch,
+    place_strings,
+    settle,
+    version_patches,
+)
 from bundle_fix.elf.image import Entry, Image, read_sections
 from bundle_fix.elf.section_headers import Move, section_patches
 from bundle_fix.elf.strings import CannotEditError
@@ -65,19 +71,22 @@ def edit_table(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tuple[
     """
     strings = place_strings(reader, image, wanted)
     added, offsets = _append(strings)
-    entries = settle(wanted, {**strings.placement.offsets, **offsets})
+    offsets |= strings.placement.offsets
+    entries = settle(wanted, offsets)
+    versions = version_patches(reader, image, wanted, offsets)
     sections = read_sections(reader, image.format, image.header)
     layout = _first_layout(reader, image, strings, len(added), sections)
     table = strings.patched + added
     contents = {c.DT_STRTAB: table}
     for move in layout.moves[1:]:
-        data = read_exactly(reader, move.offset, move.size)
+        data = read_exactly(PatchedReader(reader, versions), move.offset, move.size)
         if data is None:
             raise CannotEditError("a table beside the string table is cut short")
         contents[move.tag] = data
     patches = [
         dynamic_patch(image, _repoint(entries, layout, len(table))),
         _segment_patch(image, layout),
+        *(versions if c.DT_VERNEED not in contents else ()),
         *(Patch(move.new_offset, contents[move.tag]) for move in layout.moves),
         *section_patches(reader, image, sections, layout.moves),
     ]
@@ -127,7 +136,7 @@ def _holds(segment: Segment, offset: int) -> bool:
 def _tail(
     reader: Reader, image: Image, number: int, segment: Segment, sections: Sequence[Section]
 ) -> Tail | None:
-    if segment.filesz != segment.memsz or segment.flags & c.PF_W:
+    if segment.filesz != segment.memsz or segment.flags & (c.PF_R | c.PF_W) != c.PF_R:
         return None
     align = max(segment.align, 1)
     # Up to the page boundary the loader maps the bytes in any case (dl-map-segments.h); of the

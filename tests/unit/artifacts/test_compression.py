@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bundle_fix.artifacts.compression import (
+    COMPRESSIONS,
+    Compression,
+    compression_for,
+    compression_of,
+    unpacked,
+)
+
+DATA = {
+    "a byte": b"a",
+    "text": b"the same again and again\n" * 30_000,
+    "noise": os.urandom(1_200_001),
+}
+TOOLS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".bz2": "bzip2"}
+
+every = pytest.mark.parametrize("compression", COMPRESSIONS, ids=lambda c: c.suffix)
+
+
+def compressed(compression: Compression, data: bytes) -> bytes:
+    target = io.BytesIO()
+    with compression.writer(target) as stream:
+        for start in range(0, len(data), 700_000):
+            stream.write(data[start : start + 700_000])
+    return target.getvalue()
+
+
+@every
+@pytest.mark.parametrize("kind", DATA)
+def test_what_is_compressed_is_the_same_again(
+    tmp_path: Path, compression: Compression, kind: str
+) -> None:
+    path = tmp_path / "packed"
+    path.write_bytes(compressed(compression, DATA[kind]))
+    assert compression_of(path) is compression
+    with compression.reader(str(path)) as stream:
+        assert stream.read() == DATA[kind]
+    with unpacked(path) as file:
+        assert file.read() == DATA[kind]
+
+
+@every
+def test_the_tools_that_everybody_has_read_what_is_written(compression: Compression) -> None:
+    packed = compressed(compression, DATA["text"])
+    done = subprocess.run(
+        [TOOLS[compression.suffix], "-dc"], input=packed, capture_output=True, check=True
+    )
+    assert done.stdout == DATA["text"]
+    assert done.stderr == b""
+
+
+@every
+def test_what_the_tools_write_is_read(tmp_path: Path, compression: Compression) -> None:
+    (tmp_path / "data").write_bytes(DATA["text"])
+    subprocess.run([TOOLS[compression.suffix], tmp_path / "data"], check=True)
+    (path,) = (path for path in tmp_path.iterdir() if path.name != "data")
+    assert compression_of(path) is compression
+    with unpacked(path) as file:
+        assert file.read() == DATA["text"]
+
+
+@every
+def test_the_same_bytes_are_compressed_to_the_same_bytes(compression: Compression) -> None:
+    first = compressed(compression, DATA["text"])
+    time.sleep(1.1 if compression.suffix == ".gz" else 0)
+    assert compressed(compression, DATA["text"]) == first
+
+
+def test_gzip_has_neither_time_nor_name() -> None:
+    for data in DATA.values():
+        packed = compressed(COMPRESSIONS[0], data)
+        assert packed[:4] == b"\x1f\x8b\x08\x00"
+        assert packed[4:8] == bytes(4)
+
+
+def test_gzip_compresses_about_as_well_as_gzip_does() -> None:
+    data = b"".join(path.read_bytes() for path in sorted(Path(os.__file__).parent.glob("*.py")))
+    theirs = subprocess.run(["gzip", "-6"], input=data, capture_output=True, check=True).stdout
+    assert len(compressed(COMPRESSIONS[0], data)) <= 1.02 * len(theirs)
+
+
+@every
+def test_the_writer_leaves_the_file_open(compression: Compression) -> None:
+    target = io.BytesIO(b"kept")
+    target.seek(0, io.SEEK_END)
+    with compression.writer(target) as stream:
+        stream.write(b"data")
+    assert target.getvalue().startswith(b"kept")
+
+
+def test_a_file_that_is_not_compressed_is_read_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "plain"
+    path.write_bytes(b"plain")
+    assert compression_of(path) is None
+    with unpacked(path) as file:
+        assert Path(f"/proc/self/fd/{file.fileno()}").samefile(path)
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"B", b"BZh", b"BZhang/lib/libx.so\0", b"PK", b"\x1f", b"(\xb5/", b"Q*M\x19"]
+)
+def test_what_merely_starts_like_a_compressed_file_is_none(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "plain").write_bytes(start)
+    assert compression_of(tmp_path / "plain") is None
+
+
+def test_a_zstd_file_may_start_with_a_frame_to_be_skipped(tmp_path: Path) -> None:
+    zstd = next(c for c in COMPRESSIONS if c.suffix == ".zst")
+    skipped = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"size"
+    (tmp_path / "packed").write_bytes(skipped + compressed(zstd, b"data"))
+    assert compression_of(tmp_path / "packed") is zstd
+    with unpacked(tmp_path / "packed") as file:
+        assert file.read() == b"data"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_what_python_writes_is_known_by_its_start(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    for number, data in enumerate(DATA.values()):
+        (tmp_path / str(number)).write_bytes(pack(data[:1000]))
+        found = compression_of(tmp_path / str(number))
+        assert found is not None
+        assert found.suffix in str({gzip: ".gz", bz2: ".bz2", lzma: ".xz"})
+
+
+def test_a_compression_is_found_by_the_suffix_of_its_tarballs() -> None:
+    assert [compression_for(c.suffix) for c in COMPRESSIONS] == list(COMPRESSIONS)
+    assert compression_for("") is None
+    assert compression_for(".zip") is None

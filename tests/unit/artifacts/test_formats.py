@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from artifacts.views import names, view
+from builders.elf import elf
+from builders.pack import tarball
+from bundle_fix.artifacts.formats import (
+    copy_artifact,
+    format_of,
+    open_artifact,
+    split_name,
+    write_artifact,
+)
+from bundle_fix.errors import BundleFixError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "folder/bin").mkdir(parents=True)
+    (tmp_path / "folder/bin/server").write_bytes(b"server" * 1000)
+    (tmp_path / "folder/bin/tool").symlink_to("server")
+    return tmp_path / "folder"
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(BundleFixError) as error, open_artifact(path):
+        pass
+    assert error.value.where == str(path)
+    assert "\n" not in str(error.value)
+    return error.value.message
+
+
+@pytest.mark.parametrize(
+    ("tool", "kind"),
+    [
+        ("cat", "tar"),
+        ("gzip", "tar.gz"),
+        ("xz", "tar.xz"),
+        ("zstd", "tar.zst"),
+        ("bzip2", "tar.bz2"),
+    ],
+)
+@pytest.mark.parametrize("name", ["pack", "pack.tar", "pack.tar.gz", "pack.zip"])
+def test_a_tarball_is_known_by_its_content_whatever_its_name(
+    tmp_path: Path, folder: Path, tool: str, kind: str, name: str
+) -> None:
+    plain = tarball(folder, tmp_path / "plain").read_bytes()
+    packed = subprocess.run([tool], input=plain, capture_output=True, check=True).stdout
+    (tmp_path / name).write_bytes(packed)
+    assert format_of(tmp_path / name) == kind
+    with open_artifact(tmp_path / name) as artifact:
+        assert artifact.format == kind
+        assert set(artifact.tree.nodes) == {"", "bin", "bin/server", "bin/tool"}
+
+
+@pytest.mark.parametrize("top", ["PKWARE-2.5", "BZhang", "BZh9"])
+def test_a_plain_tarball_may_start_with_any_name(tmp_path: Path, folder: Path, top: str) -> None:
+    path = tarball(folder, tmp_path / "pack.tar", top)
+    with open_artifact(path) as artifact:
+        assert (artifact.format, artifact.tree.top) == ("tar", top)
+
+
+def test_a_folder_is_an_artifact(folder: Path) -> None:
+    with open_artifact(folder) as artifact:
+        assert artifact.format == "dir"
+        assert list(artifact.tree.nodes) == ["bin", "bin/server", "bin/tool"]
+
+
+def test_a_link_to_an_artifact_is_that_artifact(tmp_path: Path, folder: Path) -> None:
+    for kind, original in (("dir", folder), ("tar", tarball(folder, tmp_path / "pack.tar"))):
+        (tmp_path / f"{kind}.link").symlink_to(original.name)
+        with open_artifact(tmp_path / f"{kind}.link") as artifact:
+            assert artifact.format == kind
+            assert "bin/server" in artifact.tree.nodes
+
+
+def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
+    path = elf(tmp_path / "libx.so.1", soname="libx.so.1")
+    (tmp_path / "link.so").symlink_to("libx.so.1")
+    for name in ("libx.so.1", "link.so"):
+        with open_artifact(tmp_path / name) as artifact:
+            assert artifact.format == "elf"
+            ((found, file),) = artifact.tree.files()
+            assert found == name
+            with file.content.open() as reader:
+                assert reader.pread(0, reader.size) == path.read_bytes()
+
+
+def test_wheels_are_refused_as_what_they_are(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "full.whl", "w") as archive:
+        archive.writestr("a", "a")
+    zipfile.ZipFile(tmp_path / "empty.whl", "w").close()
+    for name in ("full.whl", "empty.whl"):
+        assert "wheels cannot be read yet" in refused(tmp_path / name)
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    for name in ("missing", "dangling", "loop", "file/missing"):
+        assert "no such file" in refused(tmp_path / name)
+    assert "cannot read it: File name too long" in refused(tmp_path / ("x" * 300))
+
+
+def test_what_is_neither_file_nor_folder_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        assert "neither a file nor a folder" in refused(path)
+
+
+@pytest.mark.usefixtures("nobody")
+def test_what_may_not_be_read_is_told(common: Path) -> None:
+    (common / "file").touch(0)
+    (common / "folder").mkdir(0)
+    assert "cannot read it: Permission denied" in refused(common / "file")
+    assert "cannot read the folder: Permission denied" in refused(common / "folder")
+    assert "cannot read it: Permission denied" in refused(common / "folder/file")
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz", "tar.zst", "tar.bz2", "dir"])
+def test_a_tree_may_be_written_in_any_format(tmp_path: Path, folder: Path, kind: str) -> None:
+    target = tmp_path / "out"
+    seen: list[object] = []
+    with open_artifact(folder) as artifact:
+        expected = view(artifact.tree)
+        tree = artifact.tree
+
+        def approve(written: object) -> bool:
+            seen.append(written)
+            return not target.exists()
+
+        assert write_artifact(tree, kind, target, approve)
+    assert len(seen) == 1
+    with open_artifact(target) as artifact:
+        assert artifact.format == kind
+        # Without a folder around it, the one folder that a tarball holds stays a part of it.
+        assert view(artifact.tree) == expected
+
+
+def test_a_copy_of_a_tarball_is_the_same_byte_for_byte(tmp_path: Path, folder: Path) -> None:
+    path = tarball(folder, tmp_path / "pack.tar.gz")
+    with open_artifact(path) as artifact:
+        copy_artifact(artifact, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == path.read_bytes()
+
+
+def test_a_copy_of_a_folder_holds_the_same(tmp_path: Path, folder: Path) -> None:
+    with open_artifact(folder) as artifact:
+        copy_artifact(artifact, tmp_path / "copy")
+        with open_artifact(tmp_path / "copy") as copy:
+            assert view(copy.tree) == view(artifact.tree)
+
+
+def test_a_copy_that_cannot_be_made_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack/file").write_bytes(os.urandom(3 << 20))
+    for original in (tmp_path / "pack", tarball(tmp_path / "pack", tmp_path / "pack.tar")):
+        with (
+            open_artifact(original) as artifact,
+            pytest.raises(BundleFixError, match="copy: cannot write it: No space left"),
+        ):
+            copy_artifact(artifact, small_disk / "copy")
+        assert names(small_disk) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("pack.tar.gz", ("pack", ".tar.gz")),
+        ("pegasus-2.5.0-glibc2.17.tar.zst", ("pegasus-2.5.0-glibc2.17", ".tar.zst")),
+        ("pack.tgz", ("pack", ".tgz")),
+        ("pack.tar", ("pack", ".tar")),
+        ("pack.tar.bz2", ("pack", ".tar.bz2")),
+        ("pack.1.2", ("pack.1.2", "")),
+        (".tar.gz", (".tar.gz", "")),
+        (".tar", (".tar", "")),
+        ("tar", ("tar", "")),
+        ("", ("", "")),
+    ],
+)
+def test_a_name_is_a_stem_and_a_suffix(name: str, parts: tuple[str, str]) -> None:
+    assert split_name(name) == parts

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from artifacts.views import snapshot
+from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.artifacts.in_place import update_directory
+from bundle_fix.content import BytesContent, Patch, PatchedContent
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import File, Node, Stamp, Symlink, Tree
+
+
+def pack(folder: Path) -> Path:
+    for name in ("bin/server", "bin/tool", "lib/libx.so.1.2", "lib/liby.so.1"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(os.urandom(5000))
+        (folder / name).chmod(0o750)
+        os.utime(folder / name, ns=(0, 1_600_000_000_123_456_789))
+    (folder / "bin/again").hardlink_to(folder / "bin/server")
+    (folder / "lib/libx.so").symlink_to("nowhere")
+    return folder
+
+
+def mended(before: Tree) -> Tree:
+    """What `fix` makes of a pack: one file edited, links added and put in the place of others."""
+    server = before.nodes["bin/again"]
+    assert isinstance(server, File)
+    content = PatchedContent(server.content, (Patch(100, b"edited"),))
+    nodes: dict[str, Node] = dict(before.nodes)
+    nodes["bin/again"] = replace(server, content=content)
+    nodes["bin/server"] = replace(before.nodes["bin/server"], content=content)
+    stamp = before.nodes["lib/libx.so.1.2"].stamp
+    nodes["lib/libx.so.1"] = Symlink("libx.so.1.2", stamp)
+    nodes["lib/libx.so"] = Symlink("libx.so.1.2", stamp)
+    nodes["lib/liby.so.1"] = Symlink("libx.so.1.2", stamp)
+    for path in ("lib", "bin/tool"):
+        nodes[path] = replace(nodes[path], stamp=replace(nodes[path].stamp, mode=0o711))
+    return Tree(nodes)
+
+
+def test_what_is_not_approved_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    before = read_directory(pack(tmp_path))
+    seen = snapshot(tmp_path)
+    assert not update_directory(before, mended(before), tmp_path, lambda _: False)
+    assert snapshot(tmp_path) == seen
+
+
+def test_what_is_approved_is_what_stands_there_afterwards(tmp_path: Path) -> None:
+    before = read_directory(pack(tmp_path))
+    was = (tmp_path / "bin/server").read_bytes()
+    approved: list[bytes] = []
+
+    def approve(written: Tree) -> bool:
+        node = written.nodes["bin/server"]
+        assert isinstance(node, File)
+        with node.content.open() as reader:
+            approved.append(reader.pread(0, reader.size))
+        return True
+
+    assert update_directory(before, mended(before), tmp_path, approve)
+    assert approved == [was[:100] + b"edited" + was[106:]]
+    assert (tmp_path / "bin/server").read_bytes() == approved[0]
+    assert (tmp_path / "lib/libx.so.1").readlink() == Path("libx.so.1.2")
+
+
+def test_only_what_changed_is_touched(tmp_path: Path) -> None:
+    before = read_directory(pack(tmp_path))
+    was = snapshot(tmp_path)
+    assert update_directory(before, mended(before), tmp_path, lambda _: True)
+    now = snapshot(tmp_path)
+    assert now.keys() - was.keys() == {"lib/libx.so.1"}
+    assert {path for path in was if was[path] != now[path]} == {
+        "bin/again", "bin/server", "bin/tool", "lib", "lib/libx.so", "lib/liby.so.1",
+    }  # fmt: skip
+
+
+def test_an_edited_file_keeps_mode_time_and_hard_links(tmp_path: Path) -> None:
+    before = read_directory(pack(tmp_path))
+    assert update_directory(before, mended(before), tmp_path, lambda _: True)
+    status = (tmp_path / "bin/server").stat()
+    assert (status.st_mode & 0o7777, status.st_nlink) == (0o750, 2)
+    assert status.st_mtime_ns == 1_600_000_000_123_456_789
+    assert (tmp_path / "bin/server").samefile(tmp_path / "bin/again")
+
+
+def test_a_new_mode_alone_rewrites_nothing(tmp_path: Path) -> None:
+    before = read_directory(pack(tmp_path))
+    was = (tmp_path / "bin/tool").stat()
+    assert update_directory(before, mended(before), tmp_path, lambda _: True)
+    now = (tmp_path / "bin/tool").stat()
+    assert now.st_mode & 0o7777 == 0o711
+    assert (now.st_ino, now.st_mtime_ns) == (was.st_ino, was.st_mtime_ns)
+
+
+def test_a_hard_link_whose_other_name_becomes_a_link_stays_a_file(tmp_path: Path) -> None:
+    before = read_directory(pack(tmp_path))
+    was = (tmp_path / "bin/server").read_bytes()
+    nodes: dict[str, Node] = {**before.nodes, "bin/again": Symlink("tool", Stamp(0o777))}
+    assert update_directory(before, Tree(nodes), tmp_path, lambda _: True)
+    assert (tmp_path / "bin/server").read_bytes() == was
+    assert not (tmp_path / "bin/server").is_symlink()
+
+
+def test_extended_attributes_of_an_edited_file_are_kept(tmp_path: Path) -> None:
+    pack(tmp_path)
+    try:
+        os.setxattr(tmp_path / "bin/server", "user.origin", b"here")
+    except OSError as error:
+        pytest.skip(f"this file system keeps no extended attributes: {error.strerror}")
+    before = read_directory(tmp_path)
+    assert update_directory(before, mended(before), tmp_path, lambda _: True)
+    assert os.getxattr(tmp_path / "bin/server", "user.origin") == b"here"
+
+
+def test_an_error_in_the_middle_leaves_no_hidden_files(tmp_path: Path) -> None:
+    before = read_directory(pack(tmp_path))
+    after = mended(before)
+    was = snapshot(tmp_path)
+    nodes: dict[str, Node] = {**after.nodes, "no/such/folder": Symlink("x", Stamp(0o777))}
+    with pytest.raises(BundleFixError, match="no/such/folder: cannot write it: No such file"):
+        update_directory(before, Tree(nodes), tmp_path, lambda _: True)
+    assert snapshot(tmp_path) == was
+
+
+def test_a_check_that_fails_leaves_no_hidden_files(tmp_path: Path) -> None:
+    before = read_directory(pack(tmp_path))
+    was = snapshot(tmp_path)
+
+    def interrupted(_: Tree) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        update_directory(before, mended(before), tmp_path, interrupted)
+    assert snapshot(tmp_path) == was
+
+
+def test_a_rename_that_fails_leaves_no_hidden_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_directory(pack(tmp_path))
+    rename, renamed = Path.replace, []
+
+    def failing(self: Path, target: Path) -> Path:
+        renamed.append(target)
+        if len(renamed) == 3:
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(BundleFixError, match="Input/output error"):
+        update_directory(before, mended(before), tmp_path, lambda _: True)
+    assert not [path for path in snapshot(tmp_path) if "tmp" in path]
+
+
+def test_a_full_disk_leaves_the_folder_as_it_was(small_disk: Path) -> None:
+    (small_disk / "pack").mkdir()
+    before = read_directory(pack(small_disk / "pack"))
+    was = snapshot(small_disk)
+    nodes: dict[str, Node] = {
+        path: replace(node, content=BytesContent(bytes(400_000)), twin=None)
+        if isinstance(node, File)
+        else node
+        for path, node in before.nodes.items()
+    }
+    with pytest.raises(BundleFixError, match="No space left on device"):
+        update_directory(before, Tree(nodes), small_disk / "pack", lambda _: True)
+    assert snapshot(small_disk) == was
+
+
+@pytest.mark.usefixtures("nobody")
+def test_a_folder_that_may_not_be_written_to_is_told_and_stays_as_it_was(common: Path) -> None:
+    before = read_directory(pack(common / "pack"))
+    was = snapshot(common)
+    (common / "pack/lib").chmod(0o500)
+    with pytest.raises(BundleFixError, match=r"pack/lib/[^:]*: cannot write it: Permission"):
+        update_directory(before, mended(before), common / "pack", lambda _: True)
+    (common / "pack/lib").chmod(0o755)
+    assert snapshot(common) == was

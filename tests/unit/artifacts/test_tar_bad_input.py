@@ -1,0 +1,329 @@
+"""Tarballs that are damaged, or made to do harm: one clear line, and nothing left behind."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import struct
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from artifacts.views import names
+from bundle_fix.artifacts import compression, tar
+from bundle_fix.artifacts.tar import read_tar
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import Tree
+
+DIR, REG, LNK, SYM = tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "bz2": bz2.compress,
+}
+
+
+def member(name: str, kind: bytes = REG, content: bytes = b"", target: str = "") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, target, len(content)
+    return info.tobuf() + content + bytes(-len(content) % 512)
+
+
+def archive(*members: bytes) -> bytes:
+    return b"".join(members) + bytes(10240)
+
+
+def with_size(raw: bytes, size: bytes) -> bytes:
+    """A member whose header tells another size; the checksum is right."""
+    return with_checksum(raw[:124] + size + raw[136:])
+
+
+def with_checksum(raw: bytes) -> bytes:
+    blank = raw[:148] + b" " * 8 + raw[156:]
+    return blank[:148] + b"%06o\0 " % sum(blank[:512]) + blank[156:]
+
+
+def pax(records: dict[str, str]) -> bytes:
+    """A pax header for the member that follows."""
+    info = tarfile.TarInfo("x")
+    info.pax_headers = records
+    return info.tobuf(tarfile.PAX_FORMAT)[:-512]
+
+
+def refused(folder: Path, raw: bytes) -> str:
+    """What the error says; nothing may be left beside the archive."""
+    path = folder / "bad.tar"
+    path.write_bytes(raw)
+    threads = threading.active_count()
+    with pytest.raises(BundleFixError) as error, read_tar(path):
+        pass
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+    assert names(folder) == ["bad.tar"]
+    assert threading.active_count() == threads
+    return error.value.message
+
+
+def read(folder: Path, raw: bytes) -> Tree:
+    (folder / "good.tar").write_bytes(raw)
+    with read_tar(folder / "good.tar") as tree:
+        return tree
+
+
+@pytest.mark.parametrize("kind", [*COMPRESS, "zst"])
+def test_an_archive_cut_short_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
+    plain = archive(member("a/", DIR), member("a/b", content=os.urandom(3000)), member("a/c"))
+    packed = (
+        subprocess.run(["zstd"], input=plain, capture_output=True, check=True).stdout
+        if kind == "zst"
+        else COMPRESS[kind](plain)
+    )
+    end = len(plain) - 10240 + 1 if kind == "plain" else len(packed)
+    start = 20 if kind != "plain" else 1
+    for length in [*range(start, end, max(1, end // 60)), end - 1]:
+        message = refused(tmp_path, packed[:length])
+        assert "cut short" in message or (kind == "plain" and length < 512)
+
+
+@pytest.mark.parametrize("kind", ["gz", "xz", "bz2"])
+def test_a_flipped_bit_in_compressed_data_is_noticed(tmp_path: Path, kind: str) -> None:
+    packed = bytearray(COMPRESS[kind](archive(member("a", content=os.urandom(3000)))))
+    packed[1500] ^= 0x10
+    assert "damaged" in refused(tmp_path, bytes(packed))
+
+
+def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    raw = archive(member("a", content=b"a"), member("b", content=b"b"), member("c"))
+    assert "damaged at byte 1024" in refused(tmp_path, raw[:1124] + b"#" + raw[1125:])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"#!/bin/sh\necho a text file, quite a short one\n", id="text"),
+        pytest.param(b"a long text file\n" * 1000, id="long text"),
+        pytest.param(os.urandom(20000), id="random bytes"),
+        pytest.param(gzip.compress(b""), id="empty gzip"),
+        pytest.param(gzip.compress(b"a text file\n" * 1000), id="compressed text"),
+        pytest.param(b"\x1f\x8b", id="two bytes of gzip"),
+        pytest.param(b"\x1f\x8b" + bytes(1000), id="no gzip after all"),
+        pytest.param(b"\x28\xb5\x2f\xfd" + bytes(1000), id="no zstd after all"),
+        pytest.param(b"\xfd7zXZ\x00" + bytes(1000), id="no xz after all"),
+        pytest.param(b"BZh91AY&SY" + bytes(1000), id="no bzip2 after all"),
+    ],
+)
+def test_what_is_no_tarball_is_refused(tmp_path: Path, raw: bytes) -> None:
+    refused(tmp_path, raw)
+
+
+def test_an_empty_tarball_is_an_empty_tree(tmp_path: Path) -> None:
+    assert read(tmp_path, archive()) == Tree({})
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "a/..", "//x", "./../x"])
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    assert "outside" in refused(tmp_path, archive(member("a/", DIR), member(name)))
+
+
+def with_hard_link(target: str) -> bytes:
+    before = [member("x/", DIR), member("x/b"), member("x/link", SYM, target="b")]
+    return archive(*before, member("x/c", LNK, target=target), member("x/later"))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "x/nothing",
+        "/x/b",
+        "../x/b",
+        "evil/b",
+        "y/b",
+        "xx/b",
+        "x",
+        "b",
+        "",
+        "x/c",
+        "x/later",
+        "x/link",
+    ],
+)
+def test_a_hard_link_to_what_is_no_file_before_it_is_refused(tmp_path: Path, target: str) -> None:
+    assert "c" in read(tmp_path.parent, with_hard_link("x/b")).nodes
+    refused(tmp_path, with_hard_link(target))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        pytest.param([member("a"), member("a")], id="two files"),
+        pytest.param([member("a"), member("./a")], id="two ways to write it"),
+        pytest.param([member("a", DIR), member("a")], id="a folder, then a file"),
+        pytest.param([member("a"), member("a", DIR)], id="a file, then a folder"),
+        pytest.param([member("a", DIR), member("a"), member("a", DIR)], id="in between"),
+        pytest.param([member("a", SYM, target="/etc"), member("a")], id="a link, then a file"),
+    ],
+)
+def test_a_name_that_comes_twice_is_refused(tmp_path: Path, members: Sequence[bytes]) -> None:
+    assert "two members have the name 'a'" in refused(tmp_path, archive(*members, member("b")))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        pytest.param([member("lib"), member("lib/x")], id="in a file"),
+        pytest.param([member("lib/x"), member("lib")], id="in a file that comes later"),
+        pytest.param([member("lib", SYM, target="/etc"), member("lib/x")], id="through a link"),
+        pytest.param([member("lib/a/b/x"), member("lib/a", SYM, target=".")], id="further up"),
+        pytest.param([member("lib", tarfile.FIFOTYPE), member("lib/x")], id="in a fifo"),
+    ],
+)
+def test_a_member_in_what_is_no_folder_is_refused(tmp_path: Path, members: Sequence[bytes]) -> None:
+    assert "is no folder" in refused(tmp_path, archive(*members, member("bin/y")))
+
+
+@pytest.mark.parametrize("name", ["", ".", "./"])
+def test_a_file_without_a_name_is_refused(tmp_path: Path, name: str) -> None:
+    assert "has no name" in refused(tmp_path, archive(member(name), member("x")))
+
+
+def test_a_name_longer_than_any_path_is_refused_at_once(tmp_path: Path) -> None:
+    deep = pax({"path": "a/" * 50_000 + "x"}) + member("x")
+    assert "longer than any system allows" in refused(tmp_path, archive(deep))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(with_size(member("a"), struct.pack(">iq", -1, -1024)), id="negative"),
+        pytest.param(with_size(member("a"), struct.pack(">iq", -1, -512)), id="one block back"),
+        pytest.param(with_size(member("a"), struct.pack(">Iq", 1 << 31, 1 << 62)), id="exabytes"),
+        pytest.param(with_size(member("a"), b"\x80" + b"\xff" * 11), id="beyond 64 bits"),
+        pytest.param(with_size(member("a"), b"77777777777\0"), id="8 GiB"),
+        pytest.param(pax({"size": "-1536"}) + member("a"), id="pax, negative"),
+        pytest.param(pax({"size": "1" * 30}) + member("a"), id="pax, beyond 64 bits"),
+        pytest.param(pax({"size": "99999"}) + member("a", content=b"a"), id="pax, too much"),
+        pytest.param(with_size(member("a", b"x"), struct.pack(">iq", -1, -512)), id="no pax"),
+        pytest.param(with_size(member("a", b"L"), struct.pack(">iq", -1, -512)), id="no long name"),
+        pytest.param(member("x", b"x", b"1 a=b\n") * 1000 + member("a"), id="lying pax records"),
+        pytest.param(pax({"comment": "again"}) * 3000 + member("a"), id="endless pax headers"),
+        pytest.param(member("x", b"L", b"name\0") * 3000 + member("a"), id="endless long names"),
+        pytest.param(member("a", b"S"), id="old sparse"),
+    ],
+)
+def test_headers_that_lie_about_sizes_are_refused(tmp_path: Path, raw: bytes) -> None:
+    refused(tmp_path, archive(member("pack/", DIR), raw, member("pack/last")))
+
+
+@pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "-1e300", "9" * 400])
+def test_a_time_that_is_none_does_no_harm(tmp_path: Path, mtime: str) -> None:
+    tree = read(tmp_path, archive(pax({"mtime": mtime}) + member("a", content=b"a")))
+    assert tree.nodes["a"].stamp.mtime == 0
+
+
+@pytest.mark.parametrize("form", ["gnu", "oldgnu", "posix"])
+def test_sparse_members_are_refused_with_advice(tmp_path: Path, form: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(10 << 20)
+        file.write(b"a")
+    made = subprocess.run(
+        ["tar", f"--format={form}", "--sparse", "-cf", "-", "-C", folder, "sparse"],
+        capture_output=True,
+        check=True,
+    ).stdout
+    (tmp_path / "only").mkdir()
+    assert "'sparse' is stored as tar's --sparse does" in refused(tmp_path / "only", made)
+
+
+def test_an_incremental_backup_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack/a").touch()
+    command = ["tar", f"--listed-incremental={tmp_path}/state", "-cf", "-", "-C", tmp_path, "pack"]
+    made = subprocess.run(command, capture_output=True, check=True).stdout
+    (tmp_path / "only").mkdir()
+    assert "stored as tar's -g does" in refused(tmp_path / "only", made)
+
+
+def test_more_members_than_the_limit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tar, "MAX_MEMBERS", 20)
+    assert "more than 20 members" in refused(
+        tmp_path, archive(*(member(f"a{number}") for number in range(21)))
+    )
+
+
+def test_more_bytes_than_the_limit_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "MAX_UNPACKED", 5 << 20)
+    for pack in (gzip.compress, bz2.compress, lzma.compress):
+        assert "unpacks to more than" in refused(tmp_path, pack(bytes(8 << 20)))
+
+
+def test_a_full_temporary_folder_is_told_by_its_name(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = gzip.compress(archive(member("a", content=os.urandom(3 << 20))), 1)
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    (tmp_path / "only").mkdir()
+    assert f"into {small_disk}: No space left" in refused(tmp_path / "only", raw)
+    assert list(small_disk.iterdir()) == []
+
+
+FUZZED = archive(
+    member("pack/", DIR),
+    pax({"path": "pack/" + "n" * 120, "mtime": "1.5", "comment": "c"}) + member("n"),
+    member("././@LongLink", b"L", b"pack/" + b"m" * 150 + b"\0") + member("m", content=b"m"),
+    member("pack/a", content=b"a" * 700),
+    member("pack/b", LNK, target="pack/a"),
+    member("pack/c", SYM, target="a"),
+)
+BLOCKS = len(FUZZED[:-10240]) // 512
+changes = st.tuples(st.integers(0, BLOCKS - 1), st.integers(0, 511), st.binary(max_size=14))
+
+
+@settings(max_examples=500, deadline=None)
+@given(changed=st.lists(changes, min_size=1, max_size=4))
+def test_a_tarball_with_any_bytes_changed_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, changed: list[tuple[int, int, bytes]]
+) -> None:
+    bad = FUZZED
+    for number, offset, new in changed:
+        start = number * 512
+        block = bad[start : start + 512]
+        block = (block[:offset] + new + block[offset + len(new) :])[:512]
+        if block[257:262] == b"ustar":
+            block = with_checksum(block)
+        bad = bad[:start] + block + bad[start + 512 :]
+    read_or_refused(tmp_path_factory.getbasetemp() / "bad.tar", bad)
+
+
+def read_or_refused(path: Path, raw: bytes) -> None:
+    path.write_bytes(raw)
+    said = f"{path}: "
+    try:
+        with read_tar(path) as tree:
+            assert not any(name.startswith("/") or ".." in name.split("/") for name in tree.nodes)
+    except BundleFixError as error:
+        said = str(error)
+    assert said.startswith(f"{path}: ")
+    assert "\n" not in said
+
+
+def test_a_tarball_with_strange_bytes_at_every_kilobyte_is_read_or_refused(tmp_path: Path) -> None:
+    raw = archive(*(member(f"pack/{number}", content=bytes(1000)) for number in range(20)))
+    for length in range(0, len(raw), 1024):
+        read_or_refused(tmp_path / "bad.tar", raw[:length] + b"\xff" * 64 + raw[length + 64 :])

@@ -1,0 +1,417 @@
+"""Every invariant is shown able to fail: a file is damaged on purpose, and the damage is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from builders.elf import CROSS, LINKERS, elf
+
+from bundle_fix.content import BytesContent, BytesReader
+from bundle_fix.elf import constants as c
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit import edit
+from bundle_fix.elf.invariants import broken_invariants
+from bundle_fix.elf.spans import Span, cut, equal, without
+from elf.support import (
+    bytes_of,
+    format_of,
+    image_in,
+    run,
+    section_of,
+    splice,
+    with_dynamic,
+    with_header,
+    with_section,
+    with_segment,
+)
+
+RICH = """
+#include <stdio.h>
+__thread int per_thread = 4;
+int in_data = 1, in_bss[64];
+static const char *const words[] = {"one", "two"};
+int exported(int n) { per_thread += n; return puts(words[n & 1]) + in_bss[n] + in_data; }
+int second(void) { return in_data; }
+"""
+SCRIPT = "RICH_1 { global: exported; second; local: *; };"
+FLAGS = ["-Wl,-z,now", "-Wl,-f,libaux.so.1", "-fcf-protection=full", "-Wl,--hash-style=both"]
+PT_ARM_EXIDX = 0x70000001
+SHNDX, VALUE = 6, 8
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A library with one of everything that an edit could break, and with data behind it."""
+    folder = tmp_path_factory.mktemp("rich")
+    (folder / "script").write_text(SCRIPT)
+    path = elf(
+        folder / "librich.so",
+        soname="librich.so.1",
+        needed=["liba.so.1"],
+        runpath="/opt/long/enough/lib",
+        source=RICH,
+        flags=[*FLAGS, f"-Wl,--version-script={folder / 'script'}"],
+        toolchain=LINKERS["bfd"],
+    )
+    return path.read_bytes() + b"appended to the file"
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("program") / "x"
+    return elf(path, program=True, runpath="/opt/x", toolchain=LINKERS["bfd"]).read_bytes()
+
+
+def broken(
+    before: bytes, after: bytes, changes: Changes | None = None, touched: list[Span] | None = None
+) -> list[str]:
+    found = broken_invariants(
+        BytesReader(before), BytesReader(after), changes or Changes(), touched
+    )
+    return list(found)
+
+
+def differences(one: bytes, other: bytes) -> list[Span]:
+    """The bytes that differ, as an editor in place would declare them."""
+    spans: list[Span] = []
+    for at in range(len(one)):
+        if one[at] != other[at]:
+            if spans and spans[-1].end == at:
+                spans[-1] = Span(spans[-1].start, at + 1)
+            else:
+                spans.append(Span(at, at + 1))
+    return spans
+
+
+# --- what does the damage ---------------------------------------------------------------------
+
+
+Damage = Callable[[bytes], bytes]
+
+
+def flip(data: bytes, at: int) -> bytes:
+    return splice(data, at, bytes([data[at] ^ 0x55]))
+
+
+def in_section(name: str, at: int = 0) -> Damage:
+    return lambda data: flip(data, section_of(data, name)[1].offset + at)
+
+
+def in_end_of(name: str, back: int = 1) -> Damage:
+    def damage(data: bytes) -> bytes:
+        section = section_of(data, name)[1]
+        return flip(data, section.offset + section.size - back)
+
+    return damage
+
+
+def in_header(**fields: int) -> Damage:
+    return lambda data: with_header(data, **fields)
+
+
+def in_segment(kind: int, number: int = 0, **deltas: int) -> Damage:
+    """Adds to the fields of a program header."""
+
+    def damage(data: bytes) -> bytes:
+        segment = [s for s in image_in(data).segments if s.type == kind][number]
+        fields = {name: getattr(segment, name) + delta for name, delta in deltas.items()}
+        return with_segment(data, kind, number, **fields)
+
+    return damage
+
+
+def in_section_header(name: str, **deltas: int) -> Damage:
+    """Adds to the fields of a section header."""
+
+    def damage(data: bytes) -> bytes:
+        section = section_of(data, name)[1]
+        fields = {field: getattr(section, field) + delta for field, delta in deltas.items()}
+        return with_section(data, name, **fields)
+
+    return damage
+
+
+def in_tag(tag: int, delta: int = 0, new_tag: int | None = None) -> Damage:
+    def damage(data: bytes) -> bytes:
+        value = image_in(data).first(tag)
+        assert value is not None
+        return with_dynamic(data, tag, value + delta, new_tag)
+
+    return damage
+
+
+def in_string(old: bytes, new: bytes) -> Damage:
+    """Overwrites a string of the dynamic string table."""
+
+    def damage(data: bytes) -> bytes:
+        section = section_of(data, ".dynstr")[1]
+        at = data.index(old + b"\0", section.offset)
+        assert at < section.offset + section.size
+        return splice(data, at, new)
+
+    return damage
+
+
+def in_symbol(table: str, name: bytes, at: int, size: int = 1) -> Damage:
+    """Changes bytes ``at`` the symbol ``name`` of a table."""
+
+    def damage(data: bytes) -> bytes:
+        section = section_of(data, table)[1]
+        strings = section_of(data, ".dynstr" if table == ".dynsym" else ".strtab")[1].offset
+        for start in range(section.offset, section.offset + section.size, 24):
+            text = strings + int.from_bytes(data[start : start + 4], "little")
+            if data[text : data.index(b"\0", text)] == name:
+                return splice(data, start + at, bytes(b ^ 0x55 for b in data[start + at :][:size]))
+        raise LookupError(name)
+
+    return damage
+
+
+def undefined(data: bytes) -> bytes:
+    """Makes the symbol ``exported`` an undefined one."""
+    changed = in_symbol(".dynsym", b"exported", SHNDX, 2)(data)
+    at = next(n for n, (a, b) in enumerate(zip(data, changed, strict=True)) if a != b)
+    return splice(data, at, b"\0\0")
+
+
+def in_bytes(old: bytes, new: bytes) -> Damage:
+    return lambda data: data.replace(old, new)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A damage and part of the complaint about it."""
+
+    damage: Damage
+    complaint: str
+
+
+ON_LIBRARY = {
+    "the OS ABI": Case(lambda d: splice(d, 7, b"\x09"), "identification changed"),
+    "the type": Case(in_header(type=c.ET_EXEC), "header's type changed"),
+    "the machine": Case(in_header(machine=183), "header's machine changed"),
+    "the version": Case(in_header(version=2), "header's version changed"),
+    "the entry point": Case(in_header(entry=0x1000), "header's entry changed"),
+    "the machine's flags": Case(in_header(flags=5), "header's flags changed"),
+    "TLS": Case(in_segment(c.PT_TLS, memsz=8), "TLS segment changed"),
+    "TLS gone": Case(in_segment(c.PT_TLS, type=-c.PT_TLS), "TLS segment changed"),
+    "RELRO": Case(in_segment(c.PT_GNU_RELRO, memsz=-8), "RELRO segment changed"),
+    "an executable stack": Case(in_segment(c.PT_GNU_STACK, flags=1), "stack flags changed"),
+    "the unwind table": Case(in_segment(c.PT_GNU_EH_FRAME, vaddr=8), "unwind table changed"),
+    "the build-id": Case(in_end_of(".note.gnu.build-id"), "a note is gone or changed"),
+    "a note gone": Case(in_segment(c.PT_NOTE, filesz=-16), "a note is gone or changed"),
+    "a segment's offset": Case(in_segment(c.PT_LOAD, 1, offset=8), "not aligned with its file"),
+    "a segment too long": Case(
+        in_segment(c.PT_LOAD, 3, filesz=1 << 20, memsz=1 << 20), "beyond the file"
+    ),
+    "segments that overlap": Case(in_segment(c.PT_LOAD, 0, memsz=0x3000), "overlap or are out"),
+    "a page shared": Case(in_segment(c.PT_LOAD, 0, memsz=0x1000), "different permissions share"),
+    "PT_DYNAMIC elsewhere": Case(in_segment(c.PT_DYNAMIC, vaddr=8), "PT_DYNAMIC lies in no"),
+    "a string table too long": Case(in_tag(c.DT_STRSZ, 0x800), "tag 0x5 reaches beyond"),
+    "DT_FLAGS": Case(in_tag(c.DT_FLAGS, -8), "dynamic tags changed"),
+    "DT_FLAGS_1": Case(in_tag(c.DT_FLAGS_1, 0x800), "dynamic tags changed"),
+    "a tag gone": Case(in_tag(c.DT_FLAGS, 0, 0x6FFFFEF9), "dynamic tags changed"),
+    "DT_INIT": Case(in_tag(c.DT_INIT, 8), "dynamic tags changed"),
+    "a needed name": Case(in_string(b"liba.so.1", b"libz"), "the needed is ('libz.so.1'"),
+    "the soname": Case(in_string(b"librich.so.1", b"libp"), "the soname is 'libpich.so.1' where"),
+    "the runpath": Case(in_string(b"/opt/long/enough/lib", b"/tmp"), "the runpath is '/tmp/long"),
+    "an rpath": Case(in_tag(c.DT_RUNPATH, 0, c.DT_RPATH), "the rpath is '/opt/long"),
+    "a filter": Case(in_string(b"libaux.so.1", b"libu"), "audit, filter or auxiliary"),
+    "a symbol's value": Case(in_symbol(".dynsym", b"exported", VALUE), "dynamic symbols changed"),
+    "a symbol's size": Case(in_symbol(".dynsym", b"exported", 16), "dynamic symbols changed"),
+    "a symbol's binding": Case(in_symbol(".dynsym", b"exported", 4), "dynamic symbols changed"),
+    "a definition gone": Case(undefined, "dynamic symbols changed"),
+    "a symbol's letter": Case(in_string(b"exported", b"importe"), "names of dynamic symbols"),
+    "a symbol's name": Case(in_symbol(".dynsym", b"exported", 0), "names of dynamic symbols"),
+    "a version's index": Case(in_end_of(".gnu.version"), "symbol versions or hash tables"),
+    "a GNU hash": Case(in_end_of(".gnu.hash"), "symbol versions or hash tables"),
+    "a SysV hash": Case(in_end_of(".hash"), "symbol versions or hash tables"),
+    "a wanted version's hash": Case(in_section(".gnu.version_r", 16), "symbol versions or hash"),
+    "a wanted version's name": Case(in_string(b"GLIBC_2.2.5", b"GLIBC_2.3"), "symbol versions"),
+    "a library of versions": Case(in_string(b"libc.so.6", b"libz.so.6"), "symbol versions"),
+    "an offered version's flags": Case(in_section(".gnu.version_d", 2), "symbol versions or hash"),
+    "an offered version's name": Case(in_string(b"RICH_1", b"RICH_2"), "symbol versions or hash"),
+    "code": Case(in_section(".text", 40), "loaded bytes changed near address 0x1"),
+    "constants": Case(in_section(".rodata"), "loaded bytes changed near address 0x2"),
+    "data": Case(in_end_of(".data"), "loaded bytes changed near address"),
+    "relocations": Case(in_section(".rela.dyn"), "loaded bytes changed near address"),
+    "the unwind table's bytes": Case(in_section(".eh_frame_hdr", 8), "loaded bytes changed"),
+    "permissions": Case(in_segment(c.PT_LOAD, 1, flags=2), "has other permissions"),
+    "data cut off": Case(in_segment(c.PT_LOAD, 3, filesz=-8), "gone, smaller, or"),
+    "memory cut off": Case(in_segment(c.PT_LOAD, 3, memsz=-8), "gone, smaller, or"),
+    "the data segment moved": Case(
+        in_segment(c.PT_LOAD, 3, vaddr=0x1000), "gone, smaller, or has other permissions"
+    ),
+    "zeroed memory": Case(in_segment(c.PT_LOAD, 3, memsz=64), "zeroed memory of the segment"),
+    "a section's name": Case(in_bytes(b"\0.comment\0", b"\0.komment\0"), ".comment is gone"),
+    "the compiler's comment": Case(in_section(".comment"), "section .comment changed"),
+    "debug information": Case(in_end_of(".debug_info"), "section .debug_info changed"),
+    "debug information elsewhere": Case(
+        in_section_header(".debug_info", offset=1), "section .debug_info changed"
+    ),
+    "a shorter section": Case(in_section_header(".debug_line", size=-1), ".debug_line changed"),
+    "a static symbol's value": Case(in_symbol(".symtab", b"exported", VALUE), ".symtab changed"),
+    "a static symbol's name": Case(in_symbol(".symtab", b"exported", 0), ".symtab changed"),
+    "the names of static symbols": Case(in_end_of(".strtab", 3), ".strtab changed"),
+    "a section's type": Case(in_section_header(".init_array", type=1), "its type or flags"),
+    "a section's flags": Case(in_section_header(".data", flags=4), "its type or flags"),
+    "a flag of debug information": Case(
+        in_section_header(".debug_str", flags=-0x20), ".debug_str changed"
+    ),
+    "a section's strings": Case(in_section_header(".symtab", link=-1), "linked to another"),
+    "a section that moved": Case(in_section_header(".bss", addr=32), ".bss moved"),
+    "a section beside its segment": Case(
+        in_section_header(".dynsym", addr=8), ".dynsym does not agree with the segment"
+    ),
+    "no section headers": Case(in_header(shoff=0, shnum=0, shstrndx=0), ".text is gone"),
+    "appended data": Case(lambda d: d[:-1] + b"!", "data appended to the file changed"),
+}
+ON_PROGRAM = {
+    "the properties": Case(in_segment(c.PT_GNU_PROPERTY, filesz=-8), "GNU properties changed"),
+    "the interpreter": Case(in_section(".interp", 9), "interpreter changed"),
+    "PT_PHDR's offset": Case(in_segment(c.PT_PHDR, offset=8), "PT_PHDR is not where"),
+    "PT_PHDR's address": Case(in_segment(c.PT_PHDR, vaddr=8), "PT_PHDR is not where"),
+    "other program headers": Case(in_header(phoff=120, phnum=2), "segment"),
+}
+
+
+@pytest.mark.parametrize("name", ON_LIBRARY)
+def test_damage_to_a_library_is_named(library: bytes, name: str) -> None:
+    assert_named(library, ON_LIBRARY[name])
+
+
+@pytest.mark.parametrize("name", ON_PROGRAM)
+def test_damage_to_a_program_is_named(program: bytes, name: str) -> None:
+    assert_named(program, ON_PROGRAM[name])
+
+
+def assert_named(before: bytes, case: Case) -> None:
+    after = case.damage(before)
+    assert after != before
+    assert len(after) == len(before)
+    assert any(case.complaint in text for text in broken(before, after))
+    # Also when only the bytes that differ are looked at.
+    touched = differences(before, after)
+    assert any(case.complaint in text for text in broken(before, after, touched=touched))
+
+
+def test_a_segment_of_an_unknown_type_is_named_by_its_number(tmp_path: Path) -> None:
+    before = elf(tmp_path / "x", program=True, toolchain=CROSS["armhf"]).read_bytes()
+    complaints = broken(before, in_segment(PT_ARM_EXIDX, memsz=8)(before))
+    assert complaints == ["the segment of type 0x70000001 changed"]
+
+
+def test_damage_in_big_endian_is_named_as_well(tmp_path: Path) -> None:
+    before = elf(tmp_path / "x.so", source=RICH, toolchain=CROSS["s390x"]).read_bytes()
+    assert broken(before, before) == []
+    for damage, complaint in (
+        (in_end_of(".gnu.version"), "symbol versions"),
+        (in_end_of(".dynsym"), "the dynamic symbols changed"),
+        (in_section(".text", 20), "loaded bytes"),
+        (in_end_of(".symtab"), "section .symtab changed"),
+    ):
+        assert any(complaint in text for text in broken(before, damage(before)))
+
+
+def test_data_that_was_appended_may_not_be_cut_off(library: bytes) -> None:
+    assert "data appended to the file changed" in broken(library, library[:-1])
+
+
+def test_data_that_was_appended_may_move_with_the_end_of_the_file(library: bytes) -> None:
+    mark = library.index(b"appended to the file")
+    assert broken(library, library[:mark] + bytes(4096) + library[mark:]) == []
+
+
+def test_a_file_that_is_as_it_was_breaks_nothing(library: bytes, program: bytes) -> None:
+    for data in (library, program):
+        assert broken(data, data) == []
+        assert broken(data, data, touched=[]) == []
+
+
+def test_the_change_that_was_asked_for_breaks_nothing(library: bytes) -> None:
+    after = in_string(b"/opt/long/enough/lib", b"/tmp")(library)
+    assert broken(library, after, Changes(runpath="/tmp/long/enough/lib")) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        Changes(runpath="/tmp"),
+        Changes(rpath="/opt/long/enough/lib"),
+        Changes(runpath=""),
+        Changes(soname="libpoor.so"),
+        Changes(replace_needed=(("liba.so.1", "libb.so.1"),)),
+        Changes(insert_needed=(("liba.so.1", "libb.so.1"),)),
+    ],
+)
+def test_a_change_that_was_not_made_is_noticed(library: bytes, changes: Changes) -> None:
+    assert any("was asked for" in text for text in broken(library, library, changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        Changes(runpath="/tmp"),
+        Changes(runpath="/" + "x" * 200),
+        Changes(replace_needed=(("liba.so.1", "lib-with-a-long-name.so.1"),)),
+        Changes(replace_needed=(("libc.so.6", "libc-with-a-long-name.so.6"),)),
+    ],
+)
+def test_an_honest_edit_keeps_them_all(library: bytes, tmp_path: Path, changes: Changes) -> None:
+    edited = edit(BytesContent(library), changes, tmp_path, "inplace")
+    after = bytes_of(edited.content)
+    assert broken(library, after, changes) == []
+    assert broken(library, after, changes, differences(library, after)) == []
+
+
+def test_section_symbols_may_follow_a_section_and_no_other_symbol_may(
+    library: bytes, tmp_path: Path
+) -> None:
+    # binutils of today leaves no section symbols in a linked file; older ones did.
+    changes = Changes(runpath="/" + "x" * 200)
+    after = bytes_of(edit(BytesContent(library), changes, tmp_path, "inplace").content)
+    symbols = section_of(library, ".symtab")[1]
+    places = range(symbols.offset, symbols.offset + symbols.size, 24)
+    section = next((at for at in places if library[at + 4] & 15 == c.STT_SECTION), None)
+    if section is None:
+        section = symbols.offset + 24
+        library, after = (splice(data, section + 4, bytes([c.STT_SECTION])) for data in
+                          (library, after))  # fmt: skip
+    assert broken(library, flip(after, section + VALUE), changes) == []
+    assert broken(library, flip(after, section + 16), changes) == ["the section .symtab changed"]
+
+
+def test_a_full_strip_is_noticed(tmp_path: Path, library: bytes) -> None:
+    path = tmp_path / "x.so"
+    path.write_bytes(library)
+    run("strip", "-g", "-o", tmp_path / "stripped", path)
+    complaints = broken(library, (tmp_path / "stripped").read_bytes())
+    assert "the section .debug_info is gone" in complaints
+    assert "data appended to the file changed" in complaints
+
+
+def test_the_helpers_know_the_format_of_the_file(library: bytes) -> None:
+    assert format_of(library) == image_in(library).format
+
+
+# --- spans ------------------------------------------------------------------------------------
+
+
+def test_spans_are_cut_to_a_range() -> None:
+    assert cut([Span(0, 4), Span(6, 20), Span(30, 40)], 3, 10) == [Span(3, 4), Span(6, 10)]
+
+
+def test_holes_are_taken_out_of_spans() -> None:
+    assert without([Span(0, 10)], [Span(2, 3), Span(8, 20)]) == [Span(0, 2), Span(3, 8)]
+    assert without([Span(0, 10)], []) == [Span(0, 10)]
+    assert without([Span(3, 5)], [Span(0, 9)]) == []
+
+
+def test_bytes_are_compared_across_chunks() -> None:
+    one = bytes(3 << 20)
+    for at in (0, (1 << 20) - 1, 1 << 20, (3 << 20) - 1):
+        assert not equal(BytesReader(one), 0, BytesReader(flip(one, at)), 0, len(one))
+    assert equal(BytesReader(one), 5, BytesReader(one), 9, len(one) - 9)
