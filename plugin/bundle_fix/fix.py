@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,9 @@ from bundle_fix.elf.image import Image
 from bundle_fix.errors import BundleFixError
 from bundle_fix.plan import Plan, make_plan
 from bundle_fix.tree import File, Node, Tree
+
+Approve = Callable[[Tree], bool]
+"""Says of the tree of a written artifact whether the artifact may take its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Mended:
 
 def default_output(path: Path) -> Path:
     """``NAME.fixed.EXT`` beside the artifact."""
-    resolved = path.resolve()
+    resolved = Path(os.path.realpath(path))
     stem, suffix = (resolved.name, "") if resolved.is_dir() else split_name(resolved.name)
     return resolved.with_name(f"{stem}.fixed{suffix}")
 
@@ -80,20 +84,46 @@ def fix(path: Path, output: Path, options: Options) -> Mended:
         if plan.is_empty:
             verdict = check_bundle(bundle, options.expectations)
             keep = options.force or not verdict.failed
-            if keep and output.resolve() != path.resolve():
+            if keep and not _same_place(output, path):
                 copy_artifact(artifact, output)
             return Mended(actions, verdict, output if keep else None)
-        verdicts: list[Verdict] = []
 
-        def approve(written: Tree) -> bool:
-            verdicts.append(check_bundle(read_bundle(written, str(path)), options.expectations))
-            return options.force or not verdicts[-1].failed
+        def write(approve: Approve) -> bool:
+            if artifact.format == DIRECTORY and _same_place(output, path):
+                return update_directory(artifact.tree, tree, path, approve)
+            return write_artifact(tree, artifact.format, output, approve)
 
-        if artifact.format == DIRECTORY and output.resolve() == path.resolve():
-            done = update_directory(artifact.tree, tree, path, approve)
-        else:
-            done = write_artifact(tree, artifact.format, output, approve)
-        return Mended(actions, verdicts[-1], output if done else None)
+        verdict, done = write_checked(write, str(path), options)
+        return Mended(actions, verdict, output if done else None)
+
+
+def write_checked(
+    write: Callable[[Approve], bool], where: str, options: Options
+) -> tuple[Verdict, bool]:
+    """Write an artifact and check it as written, before it gets its name.
+
+    Args:
+        write: writes it, hands the tree that it reads back to its argument, and gives the artifact
+            its name only if that says yes.
+        where: the artifact's name, for messages.
+        options: what it is checked for, and whether it is written all the same.
+
+    Returns:
+        What the check found, and whether the artifact has its name.
+    """
+    verdicts: list[Verdict] = []
+
+    def approve(written: Tree) -> bool:
+        verdicts.append(check_bundle(read_bundle(written, where), options.expectations))
+        return options.force or not verdicts[-1].failed
+
+    done = write(approve)
+    return verdicts[-1], done
+
+
+def _same_place(one: Path, other: Path) -> bool:
+    # Path.resolve raises on a loop of links; realpath leaves it as it is.
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def rehearse(path: Path, options: Options) -> Mended:

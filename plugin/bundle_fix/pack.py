@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundle_fix.artifacts.formats import DIRECTORY, write_artifact
-from bundle_fix.bundle import read_bundle
-from bundle_fix.check.run import Verdict, check_bundle
 from bundle_fix.collect import Collected, Origin, collect
-from bundle_fix.fix import Mended, Options, carry_out
+from bundle_fix.fix import Mended, Options, carry_out, write_checked
 from bundle_fix.plan import make_plan
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import pack_name
 from bundle_fix.spec.variables import Values
-from bundle_fix.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +58,9 @@ def _write(
 ) -> Mended:
     plan = make_plan(collected.bundle, options.pinned)
     tree, actions = carry_out(collected.bundle, plan, options.editor, scratch, str(spec.path))
-    verdicts: list[Verdict] = []
-
-    def approve(written: Tree) -> bool:
-        verdicts.append(check_bundle(read_bundle(written, str(output)), options.expectations))
-        return options.force or not verdicts[-1].failed
-
-    kind = spec.bundle.format
-    done = write_artifact(tree, kind, output, approve)
-    return Mended(actions, verdicts[-1], output if done else None)
+    verdict, done = write_checked(
+        lambda approve: write_artifact(tree, spec.bundle.format, output, approve),
+        str(output),
+        options,
+    )
+    return Mended(actions, verdict, output if done else None)

@@ -16,7 +16,7 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.links import lost_links, missing_soname_links
 from bundle_fix.modes import wrong_modes
 from bundle_fix.plan_runpath import plan_runpaths
-from bundle_fix.tree import File, Node, Stamp, Symlink, Tree, relative, walk
+from bundle_fix.tree import File, Node, Symlink, Tree, relative, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,12 @@ def identical_copies(bundle: Bundle) -> dict[str, str]:
     The copy that stays is the one with the longest name, which is the real file's
     (``libx.so.4.6.11``); among equals the one nearest to the root.
     """
+    # Hard links to one file are one copy already.
+    shared = {file.twin or path for path, file in bundle.tree.files() if file.twin}
     groups: dict[tuple[str, int], list[str]] = {}
     for path in bundle.libraries():
         image, node = bundle.images[path], bundle.tree.nodes[path]
-        alone = isinstance(node, File) and node.twin is None
+        alone = isinstance(node, File) and (node.twin or path) not in shared
         if image.soname and alone and "glibc-hwcaps" not in path:
             groups.setdefault((image.soname, image.size), []).append(path)
     links: dict[str, str] = {}
@@ -119,16 +121,17 @@ def _with_links(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
             added.setdefault(beside, []).append(path)
     nodes: dict[str, Node] = {}
     for path, node in bundle.tree.nodes.items():
-        nodes[path] = _link(links[path], node.stamp) if path in links else node
+        nodes[path] = _link(links[path], node) if path in links else node
         for new in added.get(path, ()):
-            nodes[new] = _link(links[new], node.stamp)
+            nodes[new] = replace(_link(links[new], node), before=None)
     tree = Tree(nodes, bundle.tree.top)
     images = {path: image for path, image in bundle.images.items() if path not in links}
     return make_bundle(tree, images)
 
 
-def _link(target: str, stamp: Stamp) -> Symlink:
-    return Symlink(target, replace(stamp, mode=0o777, extra={}))
+def _link(target: str, member: Node) -> Symlink:
+    """A link with the owner and the time of ``member``, in its place."""
+    return Symlink(target, replace(member.stamp, mode=0o777, extra={}), before=member.before)
 
 
 def _with_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:

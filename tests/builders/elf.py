@@ -14,14 +14,12 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-CACHE = Path(
-    os.environ.get("BUNDLE_FIX_TEST_CACHE", Path(__file__).parents[2] / ".cache" / "elf")
-)
+CACHE = Path(os.environ.get("BUNDLE_FIX_TEST_CACHE", Path(__file__).parents[2] / ".cache" / "elf"))
 
 LIBRARY = """
 #include <string.h>
@@ -52,7 +50,7 @@ class Toolchain:
         return _works(self)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _works(toolchain: Toolchain) -> bool:
     if shutil.which(toolchain.compiler) is None:
         return False
@@ -60,7 +58,10 @@ def _works(toolchain: Toolchain) -> bool:
         source = Path(folder, "x.c")
         source.write_text(STUB)
         command = [toolchain.compiler, *toolchain.flags, "-shared", "-fPIC", "-o", f"{folder}/x.so"]
-        return subprocess.run([*command, str(source)], capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run([*command, str(source)], capture_output=True, check=False).returncode
+            == 0
+        )
 
 
 HOST = Toolchain()
@@ -155,7 +156,7 @@ def compile_cached(source: str, flags: Sequence[str], toolchain: Toolchain) -> P
     return target
 
 
-@lru_cache(maxsize=None)
+@cache
 def version(compiler: str) -> str:
     """The compiler's first line of ``--version``."""
     done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)

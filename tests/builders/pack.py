@@ -31,7 +31,5 @@ def healthy(folder: Path) -> Path:
     """A pack in which everything is as it should be."""
     elf(folder / "lib/libtcmalloc.so.4.6", soname="libtcmalloc.so.4", tag="shipped")
     (folder / "lib/libtcmalloc.so.4").symlink_to("libtcmalloc.so.4.6")
-    elf(
-        folder / "bin/server", program=True, needed=["libtcmalloc.so.4"], runpath="$ORIGIN/../lib"
-    )
+    elf(folder / "bin/server", program=True, needed=["libtcmalloc.so.4"], runpath="$ORIGIN/../lib")
     return folder

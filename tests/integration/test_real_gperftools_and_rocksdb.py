@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from builders.pack import tarball
 from builders.run import bundle_fix
 
@@ -93,7 +94,16 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target.symlink_to(tcmalloc.name)
     (folder / "server.cc").write_text(SERVER)
     (folder / "bundle.toml").write_text(SPEC)
-    command = [compiler, "-std=c++17", "-g", "-O1", "server.cc", "-o", "server", "-ltcmalloc_and_profiler"]
+    command = [
+        compiler,
+        "-std=c++17",
+        "-g",
+        "-O1",
+        "server.cc",
+        "-o",
+        "server",
+        "-ltcmalloc_and_profiler",
+    ]
     done = subprocess.run(
         [*command, "-lrocksdb", "-Wl,-rpath,."], cwd=folder, capture_output=True, text=True,
         check=False,

@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from builders.run import bundle_fix
 
 from .conftest import on_hostile_host

@@ -4,8 +4,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from builders.elf import CROSS, elf
 
+from builders.elf import CROSS, elf
 from bundle_fix.collect import Collected, collect
 from bundle_fix.errors import BundleFixError
 from bundle_fix.spec.load import load_spec

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from builders.elf import elf
 from builders.pack import healthy, incident
-
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.plan import Plan, make_plan

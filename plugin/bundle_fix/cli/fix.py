@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def fix(
         mended = rehearse(artifact, options)
     else:
         target = artifact if in_place else output or default_output(artifact)
-        if not in_place and target.resolve() == artifact.resolve():
+        if not in_place and os.path.realpath(target) == os.path.realpath(artifact):
             raise BundleFixError(
                 "the output is the input", where=str(target), hint="--in-place replaces it"
             )

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders.elf import elf
 
+from builders.elf import elf
 from bundle_fix.check.rules.abi import glibc_number
 
 from .conftest import Check

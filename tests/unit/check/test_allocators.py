@@ -27,9 +27,7 @@ def test_bf301_names_two_allocators_of_one_process(tmp_path: Path, check: Check)
     allocator(tmp_path / "lib/libtwo.so.1", "libtwo.so.1")
     server(tmp_path, "libone.so.1", "libtwo.so.1")
     (finding,) = check("BF301")
-    assert finding.message == (
-        "has 2 allocators in its process: lib/libone.so.1, lib/libtwo.so.1"
-    )
+    assert finding.message == ("has 2 allocators in its process: lib/libone.so.1, lib/libtwo.so.1")
 
 
 def test_bf301_counts_a_static_copy_in_the_program(tmp_path: Path, check: Check) -> None:

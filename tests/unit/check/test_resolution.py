@@ -136,9 +136,7 @@ def test_bf105_names_links_that_leave_the_pack(tmp_path: Path, check: Check) -> 
     assert [f.path for f in check("BF105")] == ["etc", "up"]
 
 
-def test_bf106_names_two_different_files_of_one_needed_soname(
-    tmp_path: Path, check: Check
-) -> None:
+def test_bf106_names_two_different_files_of_one_needed_soname(tmp_path: Path, check: Check) -> None:
     elf(tmp_path / "a/liba.so.1", soname="liba.so.1", tag="one")
     elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="two")
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../a")

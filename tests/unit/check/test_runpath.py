@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from builders.elf import elf
 
 from .conftest import Check

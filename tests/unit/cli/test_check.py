@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from builders.elf import elf
 from builders.pack import healthy, incident, tarball
 from builders.run import bundle_fix
@@ -59,7 +60,9 @@ def test_host_provides_adds_to_the_hosts_list(tmp_path: Path) -> None:
 
 def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
     program = elf(tmp_path / "x", program=True)
-    assert bundle_fix("check", program).stdout.endswith("passed: nothing found (1 program, 0 libraries)\n")
+    assert bundle_fix("check", program).stdout.endswith(
+        "passed: nothing found (1 program, 0 libraries)\n"
+    )
 
 
 def test_fail_on_moves_the_bar(tmp_path: Path) -> None:

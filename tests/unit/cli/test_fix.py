@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from builders.elf import elf
 from builders.pack import healthy, incident, tarball
 from builders.run import bundle_fix
@@ -182,6 +183,8 @@ def test_a_pinned_library_with_symbol_versions_still_satisfies_them(tmp_path: Pa
         flags=["-Wl,--no-as-needed", str(library)],
     )
     spec = tmp_path / "bundle.toml"
-    spec.write_text('[bundle]\nname = "p"\n[[libraries]]\nname = "libver.so.1"\nsearch = ["lib"]\npin = true\n')
+    spec.write_text(
+        '[bundle]\nname = "p"\n[[libraries]]\nname = "libver.so.1"\nsearch = ["lib"]\npin = true\n'
+    )
     assert bundle_fix("fix", "--in-place", tmp_path / "p", "--spec", spec).returncode == 0
     assert ran(tmp_path / "p/bin/x") == "shipped\n"

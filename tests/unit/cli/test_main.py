@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders.run import bundle_fix
 
+from builders.run import bundle_fix
 from bundle_fix import __version__
 
 

@@ -35,4 +35,6 @@ def test_the_shared_objects_of_this_machines_glibc_are_known() -> None:
     names = {p.name for p in paths if ".so." in p.name and not p.name.endswith(".conf")}
     unknown = {n for n in names if not belongs_to_libc(n)} - {"ld.so.8.gz", "ld.so.conf.d"}
     # libc_malloc_debug, libmemusage and libpcprofile are for LD_PRELOAD, never needed.
-    assert {n for n in unknown if not n.startswith(("libc_malloc", "libmemusage", "libpcp"))} == set()
+    assert {
+        n for n in unknown if not n.startswith(("libc_malloc", "libmemusage", "libpcp"))
+    } == set()

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from builders.elf import CROSS, elf
 
+from builders.elf import CROSS, elf
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.bundle import read_bundle
 from bundle_fix.loader.host import adversarial_host
@@ -79,9 +79,7 @@ def test_the_rpath_of_an_object_with_a_runpath_counts_for_nobody(tmp_path: Path)
 
 def test_needed_names_are_taken_breadth_first(tmp_path: Path) -> None:
     elf(tmp_path / "lib/libdeep.so.1", soname="libdeep.so.1", runpath="$ORIGIN")
-    elf(
-        tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libdeep.so.1"], runpath="$ORIGIN"
-    )
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libdeep.so.1"], runpath="$ORIGIN")
     elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
     elf(
         tmp_path / "bin/x",
