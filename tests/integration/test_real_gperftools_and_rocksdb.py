@@ -94,20 +94,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target.symlink_to(tcmalloc.name)
     (folder / "server.cc").write_text(SERVER)
     (folder / "bundle.toml").write_text(SPEC)
-    command = [
-        compiler,
-        "-std=c++17",
-        "-g",
-        "-O1",
-        "server.cc",
-        "-o",
-        "server",
-        "-ltcmalloc_and_profiler",
-    ]
-    done = subprocess.run(
-        [*command, "-lrocksdb", "-Wl,-rpath,."], cwd=folder, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+    command = [compiler, "-std=c++17", "-g", "-O1", "server.cc", "-o", "server"]
+    command += ["-ltcmalloc_and_profiler", "-lrocksdb", "-Wl,-rpath,."]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0 and "No such file" in done.stderr:
         pytest.skip("headers are missing (Debian: libgoogle-perftools-dev, librocksdb-dev)")
     assert done.returncode == 0, done.stderr

@@ -13,6 +13,15 @@ from builders.elf import elf
 from builders.pack import healthy, incident, tarball
 from builders.run import bundle_fix
 
+PINNED = """
+[bundle]
+name = "p"
+[[libraries]]
+name = "{}"
+search = ["lib"]
+pin = true
+"""
+
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -156,9 +165,7 @@ def test_a_pinned_library_beats_ld_library_path(tmp_path: Path) -> None:
         b"decoy\nmain\n"
     )
     spec = tmp_path / "bundle.toml"
-    spec.write_text(
-        '[bundle]\nname = "p"\n[[libraries]]\nname = "libtcmalloc.so.4"\nsearch = ["lib"]\npin = true\n'
-    )
+    spec.write_text(PINNED.format("libtcmalloc.so.4"))
     done = bundle_fix("fix", "--in-place", folder, "--spec", spec)
     assert done.stderr == "bin/server: needs $ORIGIN/../lib/libtcmalloc.so.4\n"
     assert subprocess.run([server], env=decoys, capture_output=True, check=True).stdout == (
@@ -183,8 +190,6 @@ def test_a_pinned_library_with_symbol_versions_still_satisfies_them(tmp_path: Pa
         flags=["-Wl,--no-as-needed", str(library)],
     )
     spec = tmp_path / "bundle.toml"
-    spec.write_text(
-        '[bundle]\nname = "p"\n[[libraries]]\nname = "libver.so.1"\nsearch = ["lib"]\npin = true\n'
-    )
+    spec.write_text(PINNED.format("libver.so.1"))
     assert bundle_fix("fix", "--in-place", tmp_path / "p", "--spec", spec).returncode == 0
     assert ran(tmp_path / "p/bin/x") == "shipped\n"

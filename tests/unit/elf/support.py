@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from builders.elf import compile_cached
-from elftools.elf.dynamic import DynamicSection
+from elftools.elf.dynamic import DynamicSection, DynamicSegment
 from elftools.elf.elffile import ELFFile
 
+from builders.elf import compile_cached
 from bundle_fix.content import BytesContent, BytesReader, Content, PathContent, chunks
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import Image, is_elf, read_image, read_sections
@@ -72,8 +72,8 @@ def by_pyelftools(path: Path) -> Strings:
 
 def strings_by_pyelftools(file: ELFFile) -> Strings:
     found: dict[str, list[str]] = {"needed": [], "soname": [], "rpath": [], "runpath": []}
-    section = next((s for s in file.iter_sections() if isinstance(s, DynamicSection)), None)
-    source = section or next(s for s in file.iter_segments() if s["p_type"] == "PT_DYNAMIC")
+    parts = (*file.iter_sections(), *file.iter_segments())
+    source = next(part for part in parts if isinstance(part, DynamicSection | DynamicSegment))
     for tag in source.iter_tags():
         name = str(tag.entry.d_tag).removeprefix("DT_").lower()
         if name in found:
@@ -104,8 +104,12 @@ def object_file(flags: Sequence[str], source: str, toolchain: Any) -> Path:
 
 def system_files(every: int = 1) -> list[Path]:
     """The machine's own ELF files, or each ``every``-th of them."""
-    paths = (Path(folder, name) for folder in SYSTEM_FOLDERS for name in sorted(os.listdir(folder)))
-    files = [p for p in paths if p.is_file() and not p.is_symlink()]
+    files = [
+        p
+        for folder in SYSTEM_FOLDERS
+        for p in sorted(Path(folder).iterdir())
+        if p.is_file() and not p.is_symlink()
+    ]
     return [p for p in files[::every] if starts_as_elf(p)]
 
 
@@ -192,7 +196,7 @@ def format_of(data: bytes) -> Format:
 
 
 def with_dynamic(data: bytes, tag: int, value: int, new_tag: int | None = None) -> bytes:
-    """``data`` with another value, or another tag as well, in its first dynamic entry of ``tag``."""
+    """``data`` with another value, or also another tag, in its first entry of ``tag``."""
     image = image_in(data)
     place = next(s.offset for s in image.segments if s.type == c.PT_DYNAMIC)
     number = next(n for n, e in enumerate(image.dynamic or ()) if e.tag == tag)

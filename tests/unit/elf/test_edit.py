@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.content import BytesContent, chunks
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.changes import Changes
@@ -89,14 +89,16 @@ def pack(
     rpath: str | None = None,
 ) -> Pack:
     made = Pack(folder)
-    paths = {"runpath": runpath, "rpath": rpath}
     for name in ("libdep", "libother"):
         elf(folder / f"lib/{name}.so.1", soname=f"{name}.so.1", tag=name, toolchain=toolchain)
     needed = ["libdep.so.1"]
-    elf(made.program, program=True, needed=needed, flags=flags, toolchain=toolchain, **paths)
     elf(
-        made.library, soname="libx.so.1", needed=needed, tag="libx", flags=flags,
-        toolchain=toolchain, **paths,
+        made.program, program=True, needed=needed, runpath=runpath, rpath=rpath, flags=flags,
+        toolchain=toolchain,
+    )  # fmt: skip
+    elf(
+        made.library, soname="libx.so.1", needed=needed, runpath=runpath, rpath=rpath, tag="libx",
+        flags=flags, toolchain=toolchain,
     )  # fmt: skip
     return made
 
@@ -194,7 +196,7 @@ def test_what_an_editor_accepts_is_right(
         # Only a single editor may give up, and it says why and leaves the file as it was.
         assert editor in ("lief", "patchelf", "inplace")
         assert not (editor == "inplace" and (change in IN_SLOTS or linker == "bfd"))
-        assert error.message.startswith("no editor can change it without harm: ")
+        assert str(error).startswith("no editor can change it without harm: ")
         assert path.read_bytes() == before
         return
     assert edited.editor in {"inplace": ("slot", "table"), "auto": (*EDITORS, "slot", "table")}.get(
@@ -588,8 +590,7 @@ def test_an_edit_of_a_damaged_file_is_refused_or_keeps_the_damage(
     changes = replace(CHANGES[change])
     try:
         edited = edit(before, changes, tmp_path, "inplace")
-    except BundleFixError as error:
-        assert error.message
+    except BundleFixError:
         return
     assert edited.content.size == len(damaged)
     assert edited.image.runpath == changes.runpath
@@ -629,7 +630,7 @@ def test_a_library_of_300_megabytes_takes_no_more_memory_than_a_small_one(
         path.write_bytes(with_section(data, ".debug_str", offset=len(data), size=much))
         os.truncate(path, 300 << 20)
     assert path.stat().st_size >= 300 << 20
-    arguments = ["-c", PEAK, path, str(CHANGES[change].runpath)]
-    editor, grown = run(sys.executable, *arguments).stdout.split()
+    done = run(sys.executable, "-c", PEAK, path, str(CHANGES[change].runpath))
+    editor, grown = done.stdout.split()
     assert editor == ("slot" if change in IN_SLOTS else "table")
     assert int(grown) < 60 << 10

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.content import BytesReader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.hashes import (
@@ -31,15 +31,17 @@ from elf.support import (
     without_section_headers,
 )
 
-MANY = """
+MANY = (
+    "\n".join(f"int defined_{n}(void) {{ return {n}; }}" for n in range(40))
+    + """
 #include <stdlib.h>
 #include <string.h>
-%s
 __attribute__((visibility("hidden"))) int hidden(void) { return getenv("HOME") != 0; }
 __attribute__((weak)) int weak_one(void) { return (int) strlen(getenv("HOME")); }
 extern int nobody(void) __attribute__((weak));
 int (*asks)(void) = nobody;
-""" % "\n".join(f"int defined_{n}(void) {{ return {n}; }}" for n in range(40))
+"""
+)
 
 ONLY_NEEDS = """
 #include <stdio.h>

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from builders.elf import CROSS, LINKERS, elf
 
+from builders.elf import CROSS, LINKERS, elf
 from bundle_fix.content import BytesContent, BytesReader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.changes import Changes
@@ -217,7 +217,7 @@ ON_LIBRARY = {
     "DT_INIT": Case(in_tag(c.DT_INIT, 8), "dynamic tags changed"),
     "a needed name": Case(in_string(b"liba.so.1", b"libz"), "the needed is ('libz.so.1'"),
     "the soname": Case(in_string(b"librich.so.1", b"libp"), "the soname is 'libpich.so.1' where"),
-    "the runpath": Case(in_string(b"/opt/long/enough/lib", b"/tmp"), "the runpath is '/tmp/long"),
+    "the runpath": Case(in_string(b"/opt/long/enough/lib", b"/srv"), "the runpath is '/srv/long"),
     "an rpath": Case(in_tag(c.DT_RUNPATH, 0, c.DT_RPATH), "the rpath is '/opt/long"),
     "a filter": Case(in_string(b"libaux.so.1", b"libu"), "audit, filter or auxiliary"),
     "a symbol's value": Case(in_symbol(".dynsym", b"exported", VALUE), "dynamic symbols changed"),
@@ -332,14 +332,14 @@ def test_a_file_that_is_as_it_was_breaks_nothing(library: bytes, program: bytes)
 
 
 def test_the_change_that_was_asked_for_breaks_nothing(library: bytes) -> None:
-    after = in_string(b"/opt/long/enough/lib", b"/tmp")(library)
-    assert broken(library, after, Changes(runpath="/tmp/long/enough/lib")) == []
+    after = in_string(b"/opt/long/enough/lib", b"/srv")(library)
+    assert broken(library, after, Changes(runpath="/srv/long/enough/lib")) == []
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        Changes(runpath="/tmp"),
+        Changes(runpath="/srv"),
         Changes(rpath="/opt/long/enough/lib"),
         Changes(runpath=""),
         Changes(soname="libpoor.so"),
@@ -354,7 +354,7 @@ def test_a_change_that_was_not_made_is_noticed(library: bytes, changes: Changes)
 @pytest.mark.parametrize(
     "changes",
     [
-        Changes(runpath="/tmp"),
+        Changes(runpath="/srv"),
         Changes(runpath="/" + "x" * 200),
         Changes(replace_needed=(("liba.so.1", "lib-with-a-long-name.so.1"),)),
         Changes(replace_needed=(("libc.so.6", "libc-with-a-long-name.so.6"),)),

@@ -7,8 +7,8 @@ import struct
 from pathlib import Path
 
 import pytest
-from builders.elf import CROSS, LINKERS, Toolchain, elf
 
+from builders.elf import CROSS, LINKERS, Toolchain, elf
 from bundle_fix.content import BytesReader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import read_image

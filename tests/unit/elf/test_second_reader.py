@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.content import BytesContent
 from bundle_fix.elf import constants as c
 from bundle_fix.elf import second_reader

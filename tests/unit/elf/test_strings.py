@@ -7,10 +7,10 @@ from array import array
 from pathlib import Path
 
 import pytest
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.content import BytesReader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.changes import Changes
@@ -117,7 +117,8 @@ def test_every_kept_string_still_reads_the_same_and_every_new_one_as_asked(
 ) -> None:
     table = b"\0" + b"".join(text.encode() + b"\0" for text in strings)
     starts = [1 + sum(len(s) + 1 for s in strings[:n]) for n in range(len(strings))]
-    kept, freed = [], []
+    kept: list[int] = []
+    freed: list[int] = []
     for number, tail, stays in picks:
         at = starts[number % len(strings)] + tail % (len(strings[number % len(strings)]) + 1)
         (kept if stays else freed).append(at)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import time
 from pathlib import Path
 
 import pytest
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerDefSection, GNUVerNeedSection
 
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.content import BytesReader, PatchedReader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import DamagedElfError, read_image, string_at, string_table
@@ -77,7 +76,7 @@ def by_pyelftools(path: Path) -> tuple[dict[str, tuple[str, ...]], list[list[str
         for section in ELFFile(file).iter_sections():
             if isinstance(section, GNUVerNeedSection):
                 for need, aux in section.iter_versions():
-                    needs[need.name] = tuple(a.name for a in aux)
+                    needs[str(need.name)] = tuple(a.name for a in aux)
             elif isinstance(section, GNUVerDefSection):
                 definitions = [[a.name for a in aux] for _, aux in section.iter_versions()]
     return needs, definitions
@@ -126,9 +125,7 @@ def test_the_lists_are_as_large_as_their_sections(tmp_path: Path, name: str) -> 
     lists = version_definitions(reader, read_image(reader))
     assert lists is not None
     assert lists.size == section_of(reader.data, ".gnu.version_d")[1].size
-    reader = BytesReader(
-        elf(tmp_path / "x", program=True, toolchain=TOOLCHAINS[name]).read_bytes()
-    )
+    reader = BytesReader(elf(tmp_path / "x", program=True, toolchain=TOOLCHAINS[name]).read_bytes())
     lists = version_needs(reader, read_image(reader))
     assert lists is not None
     assert lists.size == section_of(reader.data, ".gnu.version_r")[1].size
