@@ -17,7 +17,7 @@ sample: $(VENV)/installed $(VENV)/cmake
 	@sample_project/demo.sh $(BIN) $(BUILD) $(DEMO)
 
 test: $(VENV)/installed $(VENV)/installed-test $(VENV)/cmake
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 bench: $(VENV)/installed $(VENV)/installed-test
 	$(BIN)/python -m benchmarks $(BENCH)

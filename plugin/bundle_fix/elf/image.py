@@ -30,8 +30,6 @@ MAX_SEGMENTS = 1 << 12
 """Program headers of a program or library; Linux starts none with more than 1,170 of them."""
 MAX_SECTIONS = 1 << 16
 """Section headers that are read; only object files are known to have more."""
-SMALL_TABLE = 1 << 14
-"""String tables up to this many bytes are read at once."""
 
 ORDERS: dict[int, Literal["little", "big"]] = {1: "little", 2: "big"}
 CLASSES = {1: 32, 2: 64}
@@ -231,18 +229,9 @@ def _with_strings(reader: Reader, image: Image, entries: tuple[Entry, ...]) -> I
             f"its dynamic string table ({size} bytes at offset {start}) lies beyond the file's"
             f" {reader.size} bytes"
         )
-    whole = reader.pread(start, size) if size <= SMALL_TABLE else None
 
     def text(offset: int) -> str:
-        if offset >= size:
-            raise DamagedElfError(
-                f"a dynamic string at {offset} lies outside its table of {size} bytes"
-            )
-        return os.fsdecode(
-            string_at(whole, offset)
-            if whole is not None
-            else _far_string(reader, start + offset, min(size - offset, MAX_STRING))
-        )
+        return os.fsdecode(text_at(reader, table, offset))
 
     def single(tag: int) -> str | None:
         value = with_entries.first(tag)
@@ -299,10 +288,19 @@ def string_at(table: bytes, offset: int) -> bytes:
     return table[offset:] if end < 0 else table[offset:end]
 
 
-def _far_string(reader: Reader, offset: int, limit: int) -> bytes:
-    data = reader.pread(offset, min(limit, 256))
+def text_at(reader: Reader, table: tuple[int, int], at: int) -> bytes:
+    """The string at offset ``at`` of a string table, of which offset and size are given.
+
+    Raises:
+        DamagedElfError: it lies outside the table, or has no end.
+    """
+    start, size = table
+    if at >= size:
+        raise DamagedElfError(f"a dynamic string at {at} lies outside its table of {size} bytes")
+    limit = min(size - at, MAX_STRING)
+    data = reader.pread(start + at, min(limit, 256))
     if b"\0" not in data and limit > 256:
-        data = reader.pread(offset, limit)
+        data = reader.pread(start + at, limit)
     if b"\0" not in data:
         raise DamagedElfError("a dynamic string has no end")
     return string_at(data, 0)

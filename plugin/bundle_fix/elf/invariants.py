@@ -13,7 +13,7 @@ from itertools import pairwise
 from bundle_fix.content import Reader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.changes import Changes, needed_after
-from bundle_fix.elf.image import IDENT_SIZE, Image, read_image, string_at, string_table
+from bundle_fix.elf.image import IDENT_SIZE, Image, read_image, string_table, text_at
 from bundle_fix.elf.notes import MAX_NOTES, notes
 from bundle_fix.elf.section_invariants import broken_appendix, broken_sections
 from bundle_fix.elf.spans import Span, cut, equal, without
@@ -181,10 +181,9 @@ def _dynamic(old: Image, new: Image, changes: Changes) -> Iterator[str]:
 
 def _other_strings(reader: Reader, image: Image) -> list[tuple[int, bytes]]:
     """The strings of dynamic tags that no edit is ever asked to change."""
-    table = string_table(image)
-    data = reader.pread(*table) if table else b""
+    table = string_table(image) or (0, 0)
     entries = [e for e in image.dynamic or () if e.tag in c.STRING_TAGS - EDITED_TAGS]
-    return [(entry.tag, string_at(data, entry.value)) for entry in entries]
+    return [(entry.tag, text_at(reader, table, entry.value)) for entry in entries]
 
 
 def _memory(
@@ -193,6 +192,8 @@ def _memory(
     """Every loaded byte is the same at the same address, save what an edit is there to change."""
     excused = _with_padding(before, sorted(_excused(before, old)))
     for s in old.loads():
+        if not s.memsz:
+            continue
         match = next((n for n in new.loads() if n.vaddr <= s.vaddr < n.vaddr + n.memsz), None)
         if (
             match is None

@@ -82,7 +82,7 @@ def string_users(
     for group in needs.groups if needs else ():
         gone = os.fsdecode(string_at(table, group[0])) in renamed
         versions.extend(group[1:] if gone else group)
-    own = array("I", (e.value for e in kept if e.tag in c.STRING_TAGS))
+    own = array("Q", (e.value for e in kept if e.tag in c.STRING_TAGS))
     return own, array("I", versions), symbol_names(reader, image)
 
 
@@ -105,13 +105,13 @@ def place(
         freed: offsets of strings whose entries go.
         texts: the new strings.
     """
-    current = bytearray(table)
     taken = array("I")
     offsets: dict[str, int] = {}
     patches: list[Patch] = []
     homeless: list[str] = []
     slots = sorted(set(freed))
     for text in sorted(set(texts), key=lambda t: (-len(t), t)):
+        current = patched(table, patches)
         data = os.fsencode(text) + b"\0"
         found = current.find(data)
         if found < 0:
@@ -120,16 +120,24 @@ def place(
                 homeless.append(text)
                 continue
             found, end = slot
-            filled = data[:-1].ljust(end - found, b"\0")
-            current[found:end] = filled
-            patches.append(Patch(found, filled))
+            patches.append(Patch(found, data[:-1].ljust(end - found, b"\0")))
         taken.append(found)
         offsets[text] = found
     return Placement(offsets, tuple(patches), tuple(homeless))
 
 
+def patched(table: bytes, patches: Sequence[Patch]) -> bytes:
+    """``table`` with patches; the table itself, which may be large, where there are none."""
+    if not patches:
+        return table
+    changed = bytearray(table)
+    for patch in patches:
+        changed[patch.offset : patch.end] = patch.data
+    return bytes(changed)
+
+
 def _free_slot(
-    table: bytearray, users: Sequence[array[int]], slots: Iterable[int], size: int
+    table: bytes, users: Sequence[array[int]], slots: Iterable[int], size: int
 ) -> tuple[int, int] | None:
     """Start and end of a freed string with room for ``size`` bytes, its final NUL counted."""
     for start in slots:

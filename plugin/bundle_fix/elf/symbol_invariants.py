@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from bundle_fix.content import CHUNK, Reader
 from bundle_fix.elf import constants as c
-from bundle_fix.elf.image import Image, string_at, string_table
+from bundle_fix.elf.image import MAX_STRING, Image, string_table, text_at
 from bundle_fix.elf.strings import symbol_names
 from bundle_fix.elf.structs import Section
 from bundle_fix.elf.tables import movable_tables
@@ -15,6 +15,8 @@ from bundle_fix.elf.versions import version_definitions, version_needs
 
 ORDINARY = bytes(b != 0 for b in range(256))
 """Translates a byte to whether it is set."""
+BLOCK = 4096
+"""Bytes of a string table that are compared at a time."""
 RESERVED = bytes(255) + b"\xff"
 """Translates the upper byte of a section's index to whether the index is a reserved one."""
 
@@ -99,43 +101,35 @@ def _static_symbols(raw: bytes, image: Image) -> bytes:
 
 def _texts_differ(before: Reader, old: Image, after: Reader, new: Image) -> bool:
     """Whether a dynamic symbol has another name; only names near changed bytes are looked at."""
-    tables = []
-    for reader, image in ((before, old), (after, new)):
-        table = string_table(image)
-        tables.append(reader.pread(*table) if table else b"")
-    names = symbol_names(before, old)
-    if names == symbol_names(after, new):
-        first, last = _changed(tables[0], tables[1][: len(tables[0])])
-        first = tables[0].rfind(b"\0", 0, max(first, 0))
-        names_near = [at for at in names if first < at < last]
-        return any(string_at(tables[0], at) != string_at(tables[1], at) for at in names_near)
-    pairs = zip(names, symbol_names(after, new), strict=False)
-    return any(string_at(tables[0], a) != string_at(tables[1], b) for a, b in pairs)
+    was, now = string_table(old), string_table(new)
+    if was is None or now is None:
+        return was != now
+    names, others = symbol_names(before, old), symbol_names(after, new)
+    pairs: Iterable[tuple[int, int]] = zip(names, others, strict=False)
+    if names == others:
+        first, last = _changed(before, was, after, now)
+        pairs = ((at, at) for at in names if first - MAX_STRING < at < last)
+    return any(text_at(before, was, a) != text_at(after, now, b) for a, b in pairs)
 
 
-def _changed(one: bytes, other: bytes) -> tuple[int, int]:
-    """Offsets of the first byte that differs and past the last one; equal where none does."""
-    if one == other:
-        return 0, 0
-    shorter = min(len(one), len(other))
-    last = shorter - _agreement(one[:shorter][::-1], other[:shorter][::-1])
-    return _agreement(one, other), len(one) if len(one) != len(other) else last
-
-
-def _agreement(one: bytes, other: bytes) -> int:
-    """How many bytes two byte strings have in common at their start."""
-    step = 4096
-    for start in range(0, min(len(one), len(other)), step):
-        if one[start : start + step] != other[start : start + step]:
-            pairs = zip(one[start : start + step], other[start : start + step], strict=False)
-            return start + next((i for i, (a, b) in enumerate(pairs) if a != b), 0)
-    return min(len(one), len(other))
+def _changed(
+    before: Reader, was: tuple[int, int], after: Reader, now: tuple[int, int]
+) -> tuple[int, int]:
+    """Offsets in a string table between which all its changes are; equal where there are none."""
+    size = min(was[1], now[1])
+    changed = []
+    for at in range(0, size, BLOCK):
+        length = min(BLOCK, size - at)
+        if before.pread(was[0] + at, length) != after.pread(now[0] + at, length):
+            changed.append(at)
+    if size < was[1]:
+        return min(changed, default=size), was[1]
+    return (changed[0], changed[-1] + BLOCK) if changed else (0, 0)
 
 
 def _tables(reader: Reader, image: Image, renamed: Mapping[str, str]) -> dict[int, object]:
     """The hash and version tables, with names in the place of string offsets."""
-    strings = string_table(image)
-    data = reader.pread(*strings) if strings else b""
+    strings = string_table(image) or (0, 0)
     libraries = {os.fsencode(name): os.fsencode(new) for name, new in renamed.items()}
     found: dict[int, object] = {}
     for table in movable_tables(reader, image):
@@ -143,7 +137,7 @@ def _tables(reader: Reader, image: Image, renamed: Mapping[str, str]) -> dict[in
             walk = version_needs if table.tag == c.DT_VERNEED else version_definitions
             lists = walk(reader, image)
             if lists is not None:
-                names = [[string_at(data, at) for at in group] for group in lists.groups]
+                names = [[text_at(reader, strings, at) for at in group] for group in lists.groups]
                 for group in names if table.tag == c.DT_VERNEED else ():
                     group[0] = libraries.get(group[0], group[0])
                 found[table.tag] = names, lists.facts

@@ -12,7 +12,7 @@ from struct import Struct
 
 from bundle_fix.content import Patch, Reader, read_exactly
 from bundle_fix.elf import constants as c
-from bundle_fix.elf.image import MAX_STRING, DamagedElfError, Image, string_at, string_table
+from bundle_fix.elf.image import DamagedElfError, Image, string_table, text_at
 
 MAX_RECORDS = 1 << 15
 """Records of one list, auxiliary ones counted: a version's index has 15 bits."""
@@ -172,6 +172,4 @@ def _fields(reader: Reader, layout: Struct, offset: int) -> tuple[int, ...]:
 
 
 def _text(reader: Reader, table: tuple[int, int], at: int) -> str:
-    if at >= table[1]:
-        raise DamagedElfError("the name of a symbol version lies outside the string table")
-    return os.fsdecode(string_at(reader.pread(table[0] + at, min(table[1] - at, MAX_STRING)), 0))
+    return os.fsdecode(text_at(reader, table, at))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builders.elf import elf
+from builders.elf import CROSS, elf
 from builders.pack import healthy, incident
 
 from .conftest import Check
@@ -47,6 +47,16 @@ def test_bf101_shows_the_chain_that_leads_to_the_need(tmp_path: Path, check: Che
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     (finding,) = check("BF101")
     assert finding.evidence["chain"] == ["bin/x", "lib/liba.so.1"]
+
+
+def test_bf101_says_what_may_have_been_meant(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "lib/liba.so.2", soname="liba.so.2")
+    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", toolchain=CROSS["i386"])
+    elf(tmp_path / "x", program=True, needed=["liba.so.1", "libb.so.1"], runpath="$ORIGIN/lib")
+    assert [f.message.rpartition(" (")[2] for f in check("BF101")] == [
+        "the pack has liba.so.2)",
+        "lib/libb.so.1 is 32-bit i386)",
+    ]
 
 
 def test_bf102_shows_the_search_that_ends_at_the_hosts_copy(tmp_path: Path, check: Check) -> None:

@@ -50,11 +50,23 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     for (path, name), (severity, need, processes) in _worst(context, MISSING).items():
         yield rule.finding(
             path,
-            f"needs {name}, which is neither in the pack nor expected on the host",
+            f"needs {name}, which is neither in the pack nor expected on the host"
+            + _nearest(context, need),
             severity=severity,
             hint=f"put {name} into the pack, or say --host-provides {name}",
             **_evidence(need, processes),
         )
+
+
+def _nearest(context: Context, need: Need) -> str:
+    """What the pack has that may have been meant: of another machine, or of another version."""
+    named = context.bundle.named
+    for path in named.get(need.name, ()):
+        image = context.bundle.images[path]
+        return f" ({path} is {image.format.bits}-bit {image.machine})"
+    stem = need.name.partition(".so")[0]
+    close = [name for name in named if name.partition(".so")[0] == stem]
+    return f" (the pack has {', '.join(sorted(close))})" if close else ""
 
 
 def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from bundle_fix.content import Patch, Reader, read_exactly
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.changes import NewString, Wanted
 from bundle_fix.elf.image import Entry, Image, string_table
-from bundle_fix.elf.strings import CannotEditError, Placement, place, string_users
+from bundle_fix.elf.strings import CannotEditError, Placement, patched, place, string_users
 from bundle_fix.elf.versions import renamed_libraries
 
 
@@ -32,10 +32,7 @@ class Strings:
     @property
     def patched(self) -> bytes:
         """The table's bytes with the placed strings."""
-        table = bytearray(self.data)
-        for patch in self.placement.patches:
-            table[patch.offset : patch.end] = patch.data
-        return bytes(table)
+        return patched(self.data, self.placement.patches)
 
 
 def place_strings(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> Strings:

@@ -76,21 +76,30 @@ def edit_table(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tuple[
     versions = version_patches(reader, image, wanted, offsets)
     sections = read_sections(reader, image.format, image.header)
     layout = _first_layout(reader, image, strings, len(added), sections)
-    table = strings.patched + added
-    contents = {c.DT_STRTAB: table}
+    contents: dict[int, bytes] = {}
     for move in layout.moves[1:]:
         data = read_exactly(PatchedReader(reader, versions), move.offset, move.size)
         if data is None:
             raise CannotEditError("a table beside the string table is cut short")
         contents[move.tag] = data
     patches = [
-        dynamic_patch(image, _repoint(entries, layout, len(table))),
+        dynamic_patch(image, _repoint(entries, layout, layout.moves[0].new_size)),
         _segment_patch(image, layout),
         *(versions if c.DT_VERNEED not in contents else ()),
-        *(Patch(move.new_offset, contents[move.tag]) for move in layout.moves),
+        *_string_patches(strings, added, layout.moves[0]),
+        *(Patch(move.new_offset, contents[move.tag]) for move in layout.moves[1:]),
         *section_patches(reader, image, sections, layout.moves),
     ]
     return tuple(sorted(patches))
+
+
+def _string_patches(strings: Strings, added: bytes, move: Move) -> Iterator[Patch]:
+    """The string table where it moves; what is new in it where it stays."""
+    if move.new_offset == move.offset:
+        yield from strings.patches
+        yield Patch(move.offset + move.size, added)
+    else:
+        yield Patch(move.new_offset, strings.patched + added)
 
 
 def _append(strings: Strings) -> tuple[bytes, dict[str, int]]:
@@ -147,6 +156,8 @@ def _tail(
             start = s.vaddr - s.vaddr % align
             end = min(end, segment.file_end + max(0, start - segment.memory_end))
     end = min(end, *_later_starts(image, segment, sections))
+    # Behind the last address there is none.
+    end = min(end, segment.offset + (1 << image.format.bits) - segment.vaddr)
     slack = reader.pread(segment.file_end, max(0, end - segment.file_end))
     if not slack or slack.strip(b"\0"):
         return None
