@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from elftools.elf.dynamic import DynamicSection, DynamicSegment
 from elftools.elf.elffile import ELFFile
 
@@ -83,6 +85,9 @@ def strings_by_pyelftools(file: ELFFile) -> Strings:
 
 
 def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a program, which must succeed; skip the test, saying why, where it is not installed."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
     done = subprocess.run(
         list(map(str, command)),
         capture_output=True, text=True, check=False, timeout=60, env={**os.environ, **environ},
@@ -104,13 +109,14 @@ def object_file(flags: Sequence[str], source: str, toolchain: Any) -> Path:
 
 def system_files(every: int = 1) -> list[Path]:
     """The machine's own ELF files, or each ``every``-th of them."""
-    files = [
-        p
-        for folder in SYSTEM_FOLDERS
-        for p in sorted(Path(folder).iterdir())
-        if p.is_file() and not p.is_symlink()
-    ]
+    paths = (p for folder in SYSTEM_FOLDERS for p in sorted(Path(folder).glob("*")))
+    files = [p for p in paths if p.is_file() and not p.is_symlink()]
     return [p for p in files[::every] if starts_as_elf(p)]
+
+
+def libc() -> Path:
+    """The C library of the machine's own compiler."""
+    return Path(run("cc", "-print-file-name=libc.so.6").stdout.strip()).resolve()
 
 
 def starts_as_elf(path: Path) -> bool:

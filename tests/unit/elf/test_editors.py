@@ -169,8 +169,8 @@ def test_no_table_moves_beyond_the_last_address() -> None:
     data = with_segment(data, c.PT_LOAD, vaddr=base, flags=c.PF_R) + bytes(4096)
     with pytest.raises(CannotEditError, match="no segment has enough unused space"):
         patches_of(data, Changes(runpath=LONGER))
-    lower = with_dynamic(data, c.DT_STRTAB, base - 4096 + strings)
-    assert patches_of(with_segment(lower, c.PT_LOAD, vaddr=base - 4096), Changes(runpath=LONGER))
+    lower = with_dynamic(data, c.DT_STRTAB, base - 2048 + strings)
+    assert patches_of(with_segment(lower, c.PT_LOAD, vaddr=base - 2048), Changes(runpath=LONGER))
 
 
 def test_section_symbols_follow_their_sections(tmp_path: Path) -> None:

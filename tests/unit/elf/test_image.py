@@ -27,6 +27,7 @@ from elf.support import (
     bytes_of,
     image_in,
     image_of,
+    libc,
     object_file,
     ours,
     run,
@@ -105,7 +106,7 @@ def test_a_program_at_a_fixed_address_is_a_program(tmp_path: Path) -> None:
 
 
 def test_a_library_that_can_also_be_started_is_a_library() -> None:
-    image = image_of(Path("/lib/x86_64-linux-gnu/libc.so.6").resolve())
+    image = image_of(libc())
     assert image.interpreter
     assert (image.is_program, image.is_library) == (False, True)
 
@@ -184,7 +185,7 @@ def test_thousands_of_sections_are_read_by_the_number_in_the_first_header(tmp_pa
 
 def test_the_machines_own_files_are_read_as_readelf_reads_them() -> None:
     files = system_files(every=10)
-    assert len(files) > 100
+    assert files
     wrong = [p for p in files if image_of(p).is_dynamic and ours(image_of(p)) != by_readelf(p)]
     assert not wrong
 
