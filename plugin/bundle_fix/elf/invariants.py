@@ -18,6 +18,7 @@ from bundle_fix.elf.notes import MAX_NOTES, notes
 from bundle_fix.elf.section_invariants import broken_appendix, broken_sections
 from bundle_fix.elf.spans import Span, cut, equal, without
 from bundle_fix.elf.strings import symbol_names
+from bundle_fix.elf.structs import Segment
 from bundle_fix.elf.symbol_invariants import broken_symbols
 from bundle_fix.elf.tables import movable_tables
 
@@ -192,27 +193,35 @@ def _memory(
     """Every loaded byte is the same at the same address, save what an edit is there to change."""
     excused = _with_padding(before, sorted(_excused(before, old)))
     for s in old.loads():
-        if not s.memsz:
-            continue
-        match = next((n for n in new.loads() if n.vaddr <= s.vaddr < n.vaddr + n.memsz), None)
-        if (
-            match is None
-            or match.memory_end < s.memory_end
-            or match.vaddr + match.filesz < s.vaddr + s.filesz
-            or match.flags != s.flags
-        ):
-            yield f"the segment at {s.vaddr:#x} is gone, smaller, or has other permissions"
-            continue
-        if s.memsz > s.filesz and match.memory_end != s.memory_end:
+        if s.memsz > s.filesz and not any(_zeroes_the_same(s, n) for n in new.loads()):
             yield f"the zeroed memory of the segment at {s.vaddr:#x} changed its size"
-        ranges = (
-            [Span(s.offset, s.file_end)] if touched is None else cut(touched, s.offset, s.file_end)
-        )
-        for start, end in without(ranges, excused):
-            shift = match.offset - match.vaddr + s.vaddr - s.offset
-            if not equal(before, start, after, start + shift, end - start):
-                yield f"loaded bytes changed near address {s.vaddr + start - s.offset:#x}"
+        for piece in without([Span(s.offset, s.file_end)], excused):
+            shift = _shift(s, piece, new)
+            if shift is None:
+                yield f"the segment at {s.vaddr:#x} is gone, smaller, or has other permissions"
                 break
+            ranges = [piece] if touched is None else cut(touched, *piece)
+            if not all(equal(before, a, after, a + shift, b - a) for a, b in ranges):
+                yield f"loaded bytes changed near address {s.vaddr + piece.start - s.offset:#x}"
+                break
+
+
+def _zeroes_the_same(one: Segment, other: Segment) -> bool:
+    ends = (one.vaddr + one.filesz, one.memory_end, one.flags)
+    return ends == (other.vaddr + other.filesz, other.memory_end, other.flags)
+
+
+def _shift(s: Segment, piece: Span, new: Image) -> int | None:
+    """What to add to an old file offset in ``piece`` of ``s`` to get its place in the new file.
+
+    An editor may load headers and tables by a segment of their own: each piece of what must stay
+    is looked for by itself, at the same address with the same permissions.
+    """
+    start, end = (s.vaddr + at - s.offset for at in piece)
+    for n in new.loads():
+        if n.vaddr <= start and end <= n.vaddr + n.filesz and n.flags == s.flags:
+            return n.offset - n.vaddr + s.vaddr - s.offset
+    return None
 
 
 def _excused(reader: Reader, image: Image) -> Iterator[Span]:

@@ -241,7 +241,7 @@ ON_LIBRARY = {
     "the unwind table's bytes": Case(in_section(".eh_frame_hdr", 8), "loaded bytes changed"),
     "permissions": Case(in_segment(c.PT_LOAD, 1, flags=2), "has other permissions"),
     "data cut off": Case(in_segment(c.PT_LOAD, 3, filesz=-8), "gone, smaller, or"),
-    "memory cut off": Case(in_segment(c.PT_LOAD, 3, memsz=-8), "gone, smaller, or"),
+    "memory cut off": Case(in_segment(c.PT_LOAD, 3, memsz=-8), "zeroed memory of the segment"),
     "the data segment moved": Case(
         in_segment(c.PT_LOAD, 3, vaddr=0x1000), "gone, smaller, or has other permissions"
     ),
