@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from bundle_fix.bundle import Bundle
@@ -14,6 +15,7 @@ from bundle_fix.loader.host import adversarial_host
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.process import map_process
 from bundle_fix.loader.search import BUNDLE, expand
+from bundle_fix.plan_effect import harmless
 from bundle_fix.runpath import entries, kept
 from bundle_fix.tree import File, relative, walk
 
@@ -44,10 +46,22 @@ def plan_runpaths(bundle: Bundle, pinned: Sequence[str]) -> dict[str, Changes]:
             for name, folder in folders.items()
             if any(fnmatchcase(name, pattern) for pattern in pinned)
         }
-        changes = _pinned(bundle, path, pins, runpath) if pins else Changes(runpath=runpath)
+        changes = _path_changes(image, runpath)
+        if pins:
+            changes = _pinned(bundle, path, pins, changes)
         if changes != Changes():
             edits[path] = changes
-    return edits
+    return harmless(bundle, edits)
+
+
+def _path_changes(image: Image, path: str | None) -> Changes:
+    """The change of the search path; an RPATH stays one.
+
+    What an object loads and opens inherits its RPATH, but not its RUNPATH (ld.so(8)).
+    """
+    if path and image.rpath is not None and image.runpath is None:
+        return Changes(rpath=path)
+    return Changes(runpath=path)
 
 
 def _original_choices(bundle: Bundle) -> dict[tuple[str, str], str]:
@@ -128,8 +142,8 @@ def _runpath(
     return None if single and ":".join(entries(image)) == new else new
 
 
-def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], runpath: str | None) -> Changes:
-    """Changes that make ``path`` need each of ``pins`` (name to folder) by its place.
+def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes) -> Changes:
+    """``changes``, and ``path`` needs each of ``pins`` (name to folder) by its place.
 
     Where the file wants versions of the library, its plain name stays behind the path: the loader
     checks versions by the name in DT_VERNEED, and only a request by soname teaches it that name
@@ -141,8 +155,8 @@ def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], runpath: str | N
     assert isinstance(node, File)  # noqa: S101 (images are of files alone)
     with node.content.open() as reader:
         versioned = needed_versions(reader, bundle.images[path])
-    return Changes(
-        runpath=runpath,
+    return replace(
+        changes,
         replace_needed=tuple((n, p) for n, p in places.items() if n not in versioned),
         insert_needed=tuple((n, p) for n, p in places.items() if n in versioned),
     )

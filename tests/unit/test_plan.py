@@ -6,6 +6,7 @@ from builders.elf import elf
 from builders.pack import healthy, incident
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.bundle import Bundle, read_bundle
+from bundle_fix.elf.changes import Changes
 from bundle_fix.plan import Plan, make_plan
 
 
@@ -59,7 +60,7 @@ def test_what_an_object_finds_today_is_what_it_finds_tomorrow(tmp_path: Path) ->
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", tag="wrong")
     elf(tmp_path / "bin/compat/liba.so.1", soname="liba.so.1", tag="right")
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="/opt/x:$ORIGIN/compat")
-    assert runpaths(plan_for(tmp_path)) == {"bin/x": "$ORIGIN/compat"}
+    assert plan_for(tmp_path).edits == {"bin/x": Changes(rpath="$ORIGIN/compat")}
 
 
 def test_a_library_found_by_its_programs_rpath_gets_a_runpath_of_its_own(tmp_path: Path) -> None:
@@ -119,3 +120,35 @@ def test_a_library_that_several_folders_link_to_finds_its_needs_from_each(tmp_pa
     (tmp_path / "lib/libouter.so.1").symlink_to("real/libouter.so.1.2")
     elf(tmp_path / "bin/x", program=True, needed=["libouter.so.1"], runpath="$ORIGIN/../lib")
     assert runpaths(plan_for(tmp_path)) == {"lib/real/libouter.so.1.2": "$ORIGIN/..:$ORIGIN"}
+
+
+def two_programs_with_a_library_of_their_own(folder: Path, bad_entry: str = "") -> None:
+    """Both need libm.so.1, which needs libx.so.1: by each program's RPATH another file."""
+    for version in ("v1", "v2"):
+        elf(folder / f"lib/{version}/libx.so.1", soname="libx.so.1", tag=version)
+        path = f"{bad_entry}$ORIGIN/../lib:$ORIGIN/../lib/{version}"
+        elf(folder / f"bin/{version}", program=True, needed=["libm.so.1"], rpath=path)
+    elf(folder / "lib/libm.so.1", soname="libm.so.1", needed=["libx.so.1"])
+
+
+def test_a_library_that_finds_another_file_in_each_program_stays_as_it_is(tmp_path: Path) -> None:
+    two_programs_with_a_library_of_their_own(tmp_path)
+    assert plan_for(tmp_path).is_empty
+
+
+def test_an_rpath_that_is_tidied_stays_an_rpath(tmp_path: Path) -> None:
+    two_programs_with_a_library_of_their_own(tmp_path, "/opt/x:")
+    assert plan_for(tmp_path).edits == {
+        f"bin/{version}": Changes(rpath=f"$ORIGIN/../lib:$ORIGIN/../lib/{version}")
+        for version in ("v1", "v2")
+    }
+
+
+def test_new_entries_never_lead_to_another_file_than_today(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/v1/libx.so.1", soname="libx.so.1", tag="one")
+    elf(tmp_path / "lib/v2/libx.so.1", soname="libx.so.1", tag="two")
+    elf(tmp_path / "lib/v2/liby.so.1", soname="liby.so.1")
+    elf(tmp_path / "lib/libm.so.1", soname="libm.so.1", needed=["liby.so.1", "libx.so.1"])
+    path = "$ORIGIN/../lib:$ORIGIN/../lib/v1:$ORIGIN/../lib/v2"
+    elf(tmp_path / "bin/x", program=True, needed=["libm.so.1"], rpath=path)
+    assert plan_for(tmp_path).is_empty
