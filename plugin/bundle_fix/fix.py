@@ -42,6 +42,18 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """A plan carried out: the tree to write, what was done, and which files could not be edited.
+
+    ``refusals`` are lines that name the file and the reason.
+    """
+
+    tree: Tree
+    actions: tuple[Action, ...]
+    refusals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """How to mend.
 
@@ -60,11 +72,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """What became of a pack. ``written`` is None where the check failed, or nothing was asked."""
+    """What became of a pack. ``written`` is None where something failed, or nothing was asked."""
 
-    actions: tuple[Action, ...]
+    done: Done
     verdict: Verdict
     written: Path | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the pack is not what it should be."""
+        return self.verdict.failed or bool(self.done.refusals)
 
 
 def default_output(path: Path) -> Path:
@@ -80,45 +97,43 @@ def fix(path: Path, output: Path, options: Options) -> Mended:
     Raises:
         BundleFixError: the input cannot be read, or the output cannot be written.
     """
-    with _mended(path, options) as (artifact, bundle, plan, tree, actions):
+    with _mended(path, options) as (artifact, bundle, plan, done):
         if plan.is_empty:
             verdict = check_bundle(bundle, options.expectations)
             keep = options.force or not verdict.failed
             if keep and not _same_place(output, path):
                 copy_artifact(artifact, output)
-            return Mended(actions, verdict, output if keep else None)
+            return Mended(done, verdict, output if keep else None)
 
         def write(approve: Approve) -> bool:
             if artifact.format == DIRECTORY and _same_place(output, path):
-                return update_directory(artifact.tree, tree, path, approve)
-            return write_artifact(tree, artifact.format, output, approve)
+                return update_directory(artifact.tree, done.tree, path, approve)
+            return write_artifact(done.tree, artifact.format, output, approve)
 
-        verdict, done = write_checked(write, str(path), options)
-        return Mended(actions, verdict, output if done else None)
+        return write_checked(write, done, output, options)
 
 
 def write_checked(
-    write: Callable[[Approve], bool], where: str, options: Options
-) -> tuple[Verdict, bool]:
+    write: Callable[[Approve], bool], done: Done, output: Path, options: Options
+) -> Mended:
     """Write an artifact and check it as written, before it gets its name.
 
     Args:
         write: writes it, hands the tree that it reads back to its argument, and gives the artifact
             its name only if that says yes.
-        where: the artifact's name, for messages.
+        done: what is written.
+        output: the artifact's name.
         options: what it is checked for, and whether it is written all the same.
-
-    Returns:
-        What the check found, and whether the artifact has its name.
     """
     verdicts: list[Verdict] = []
 
     def approve(written: Tree) -> bool:
-        verdicts.append(check_bundle(read_bundle(written, where), options.expectations))
-        return options.force or not verdicts[-1].failed
+        bundle = read_bundle(written, str(output))
+        verdicts.append(check_bundle(bundle, options.expectations))
+        return options.force or not (verdicts[-1].failed or done.refusals)
 
-    done = write(approve)
-    return verdicts[-1], done
+    named = write(approve)
+    return Mended(done, verdicts[-1], output if named else None)
 
 
 def _same_place(one: Path, other: Path) -> bool:
@@ -128,15 +143,13 @@ def _same_place(one: Path, other: Path) -> bool:
 
 def rehearse(path: Path, options: Options) -> Mended:
     """What `fix` would do to the artifact at ``path``; nothing is written."""
-    with _mended(path, options) as (_, _, _, tree, actions):
-        verdict = check_bundle(read_bundle(tree, str(path)), options.expectations)
-        return Mended(actions, verdict, None)
+    with _mended(path, options) as (_, _, _, done):
+        verdict = check_bundle(read_bundle(done.tree, str(path)), options.expectations)
+        return Mended(done, verdict, None)
 
 
 @contextmanager
-def _mended(
-    path: Path, options: Options
-) -> Iterator[tuple[Artifact, Bundle, Plan, Tree, tuple[Action, ...]]]:
+def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Plan, Done]]:
     """The artifact, and its tree as it is to be written; both open until the context ends."""
     with open_artifact(path) as artifact, tempfile.TemporaryDirectory() as scratch:
         if artifact.format == ELF:
@@ -145,24 +158,17 @@ def _mended(
             )
         bundle = read_bundle(artifact.tree, str(path))
         plan = make_plan(bundle, options.pinned)
-        tree, actions = carry_out(bundle, plan, options.editor, Path(scratch), str(path))
-        yield artifact, bundle, plan, tree, actions
+        yield artifact, bundle, plan, carry_out(bundle, plan, options.editor, Path(scratch))
 
 
-def carry_out(
-    bundle: Bundle, plan: Plan, editor: str, scratch: Path, where: str
-) -> tuple[Tree, tuple[Action, ...]]:
-    """The tree that a plan makes of a bundle, and what was done.
+def carry_out(bundle: Bundle, plan: Plan, editor: str, scratch: Path) -> Done:
+    """The tree that a plan makes of a bundle; a file that cannot be edited stays as it was.
 
     Args:
         bundle: the pack as it is.
         plan: what to change.
         editor: the ELF editor, or ``auto``.
         scratch: a folder for rewritten files, which must outlive the tree.
-        where: the artifact's name, for messages.
-
-    Raises:
-        BundleFixError: an ELF file cannot be edited without harm.
     """
     actions = [
         Action(path, f"turned into a link to {target}, an identical copy")
@@ -171,6 +177,7 @@ def carry_out(
         for path, target in plan.links.items()
     ]
     actions += [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
+    refusals: list[str] = []
     nodes: dict[str, Node] = dict(plan.tree.nodes)
     for path, changes in plan.edits.items():
         node = nodes[path]
@@ -179,13 +186,15 @@ def carry_out(
         try:
             edited = edit(node.content, changes, scratch, editor)
         except EditRefusedError as error:
-            raise EditRefusedError(error.message, where=f"{where}: {path}") from error
+            refusals.append(f"{path}: {error.message}")
+            continue
         same_size = edited.content.size == node.content.size
         header = node.header if same_size else None
         nodes[path] = replace(node, content=edited.content, header=header)
         image = bundle.images[path]
         actions += [Action(path, what, edited.editor) for what in _described(image, edited.image)]
-    return Tree(_with_twins(nodes, plan.edits), plan.tree.top), tuple(actions)
+    tree = Tree(_with_twins(nodes, plan.edits), plan.tree.top)
+    return Done(tree, tuple(actions), tuple(refusals))
 
 
 def _with_twins(nodes: dict[str, Node], edits: Mapping[str, object]) -> dict[str, Node]:

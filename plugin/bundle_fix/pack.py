@@ -57,10 +57,10 @@ def _write(
     spec: Spec, collected: Collected, output: Path, options: Options, scratch: Path
 ) -> Mended:
     plan = make_plan(collected.bundle, options.pinned)
-    tree, actions = carry_out(collected.bundle, plan, options.editor, scratch, str(spec.path))
-    verdict, done = write_checked(
-        lambda approve: write_artifact(tree, spec.bundle.format, output, approve),
-        str(output),
+    done = carry_out(collected.bundle, plan, options.editor, scratch)
+    return write_checked(
+        lambda approve: write_artifact(done.tree, spec.bundle.format, output, approve),
+        done,
+        output,
         options,
     )
-    return Mended(actions, verdict, output if done else None)

@@ -81,7 +81,7 @@ def _original_choices(bundle: Bundle) -> dict[tuple[str, str], str]:
 
 
 def _homes(bundle: Bundle) -> dict[str, tuple[str, ...]]:
-    """The folders that ``$ORIGIN`` may mean in each object: its own, and those of links to it.
+    """The folders that ``$ORIGIN`` may mean in each object: its own, and those of its links.
 
     glibc takes the folder in which a library was found, without following a link (dl-object.c); of
     a program the kernel names the real file.
@@ -93,6 +93,11 @@ def _homes(bundle: Bundle) -> dict[str, tuple[str, ...]]:
         library = isinstance(end, str) and end in homes and bundle.images[end].is_library
         if library and isinstance(folder, str):
             homes[str(end)][folder] = None
+    for path, file in bundle.tree.files():
+        if file.twin in homes:
+            # Hard links are one file, and any of them may be the one that is loaded.
+            homes[file.twin] |= homes[path]
+            homes[path] = homes[file.twin]
     return {path: tuple(found) for path, found in homes.items()}
 
 

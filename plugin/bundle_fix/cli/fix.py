@@ -76,20 +76,22 @@ def fix(
     tell(artifact, mended, dry_run=dry_run, quiet=quiet, verbose=verbose, color=color)
     if mended.written is not None:
         sys.stdout.write(f"{mended.written}\n")
-    return 1 if mended.verdict.failed else 0
+    return 1 if mended.failed else 0
 
 
 def tell(
     artifact: Path, mended: Mended, *, dry_run: bool, quiet: bool, verbose: bool, color: str
 ) -> None:
     """Say on stderr what was done, and what the check of the result found."""
-    for action in mended.actions:
+    for action in mended.done.actions:
         editor = f" [{action.editor}]" if verbose and action.editor else ""
         say(printable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
-    if not mended.actions:
+    for refusal in mended.done.refusals:
+        sys.stderr.write(f"bundle-fix: error: {printable(refusal)}\n")
+    if not mended.done.actions and not mended.done.refusals:
         say(f"{printable(str(artifact))}: nothing to mend", quiet=quiet)
     if mended.verdict.failed or (verbose and not quiet):
         paint = painter(color, is_terminal=sys.stderr.isatty())
         sys.stderr.write("\n" + render_text(str(artifact), mended.verdict, paint, verbose=verbose))
-    if mended.verdict.failed and mended.written is None and not dry_run:
+    if mended.failed and mended.written is None and not dry_run:
         say("nothing was written (--force writes it all the same)", quiet=quiet)

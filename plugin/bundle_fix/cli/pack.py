@@ -83,7 +83,7 @@ def pack(
     tell(target, packed.mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
     if packed.mended.written is not None:
         sys.stdout.write(f"{packed.mended.written}\n")
-    return 1 if packed.mended.verdict.failed else 0
+    return 1 if packed.mended.failed else 0
 
 
 def _defines(texts: tuple[str, ...]) -> dict[str, str]:

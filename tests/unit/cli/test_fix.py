@@ -193,3 +193,28 @@ def test_a_pinned_library_with_symbol_versions_still_satisfies_them(tmp_path: Pa
     spec.write_text(PINNED.format("libver.so.1"))
     assert bundle_fix("fix", "--in-place", tmp_path / "p", "--spec", spec).returncode == 0
     assert ran(tmp_path / "p/bin/x") == "shipped\n"
+
+
+def test_a_file_that_no_editor_can_change_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    done = bundle_fix("fix", "--editor", "lief", pack)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "bundle-fix: error: bin/server: no editor can change it without harm: lief: " in done.stderr
+    )
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
+    forced = bundle_fix("fix", "--editor", "lief", "--force", pack, "-o", tmp_path / "out.tar.gz")
+    assert (forced.returncode, forced.stdout) == (1, f"{tmp_path}/out.tar.gz\n")
+
+
+def test_hard_links_in_two_folders_find_their_needs_from_both(tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    elf(folder / "lib/libb.so.1", soname="libb.so.1", tag="b")
+    elf(folder / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], tag="a")
+    (folder / "lib/deep/er").mkdir(parents=True)
+    (folder / "lib/deep/er/liba.so.1").hardlink_to(folder / "lib/liba.so.1")
+    elf(folder / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib/deep/er")
+    pack = tarball(folder, tmp_path / "pack.tar")
+    done = bundle_fix("fix", pack, "-o", tmp_path / "fixed.tar")
+    assert done.returncode == 0, done.stderr
+    assert ran(unpacked(tmp_path / "fixed.tar", tmp_path / "u") / "bin/x") == "b\na\nmain\n"
