@@ -77,8 +77,8 @@ def _candidates(want: Wanted, search: Sequence[Path]) -> Iterator[Path]:
     image = want.image
     text = image.runpath if image.runpath is not None else image.rpath
     for entry in text.split(":") if text else ():
-        base, place = expand(entry, "", image)
-        if base is not Base.WORKING:
+        base, place = expand(entry, "")
+        if base in (Base.ORIGIN, Base.ROOT):
             yield want.source.parent / place / want.name
     yield from (folder / want.name for folder in search)
     yield from (Path(path) for soname, path in cached_libraries() if soname == want.name)

@@ -80,7 +80,20 @@ class _Collection:
                 self.images[path] = image
 
     def bundle(self, top: str) -> Bundle:
-        """The bundle, its members sorted by path, folders before what they hold."""
+        """The bundle, its members sorted by path, folders before what they hold.
+
+        Raises:
+            BundleFixError: a member would land below one that is no folder.
+        """
+        for path, origin in self.origins.items():
+            above = posixpath.dirname(path)
+            if above in self.nodes:
+                raise BundleFixError(
+                    f"{path} would land below {above}, which is a file"
+                    f" (asked for at {self.origins[above].asked})",
+                    where=origin.asked,
+                    hint="give one of them another name with `to`",
+                )
         newest = max((n.stamp.mtime for n in self.nodes.values()), default=0.0)
         folders = Tree(self.nodes).folders
         nodes: dict[str, Node] = {

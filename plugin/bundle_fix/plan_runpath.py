@@ -170,7 +170,7 @@ def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes
 def _reached(bundle: Bundle, stay: list[str], home: str, image: Image, name: str) -> bool:
     """Whether one of the entries that stay leads to ``name`` in the pack."""
     for entry in stay:
-        end = walk(bundle.tree, posixpath.join(expand(entry, home, image).path, name))
+        end = walk(bundle.tree, posixpath.join(expand(entry, home).path, name))
         found = bundle.images.get(end) if isinstance(end, str) else None
         if found is not None and found.architecture == image.architecture:
             return True

@@ -15,7 +15,7 @@ class Kind(Enum):
     """What an entry is, seen from the object that has it."""
 
     INSIDE = "a folder of the pack"
-    ABSENT = "a folder that the pack does not have"
+    ABSENT = "a folder that the pack does not have, or has under other names on other hosts"
     OUTSIDE = "a folder outside the pack"
     ABSOLUTE = "absolute"
     RELATIVE = "relative to the working directory"
@@ -23,7 +23,9 @@ class Kind(Enum):
 
 def kind_of(tree: Tree, entry: str, home: str, image: Image) -> Kind:
     """What ``entry`` is for an object whose ``$ORIGIN`` is ``home``."""
-    base, place = expand(entry, home, image)
+    base, place = expand(entry, home)
+    if base is Base.HOST:
+        return Kind.ABSENT
     if base is not Base.ORIGIN:
         return Kind.RELATIVE if base is Base.WORKING else Kind.ABSOLUTE
     end = walk(tree, place)

@@ -152,3 +152,11 @@ def test_new_entries_never_lead_to_another_file_than_today(tmp_path: Path) -> No
     path = "$ORIGIN/../lib:$ORIGIN/../lib/v1:$ORIGIN/../lib/v2"
     elf(tmp_path / "bin/x", program=True, needed=["libm.so.1"], rpath=path)
     assert plan_for(tmp_path).is_empty
+
+
+def test_a_concrete_folder_stands_behind_one_that_differs_from_host_to_host(
+    tmp_path: Path,
+) -> None:
+    elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../$LIB")
+    assert runpaths(plan_for(tmp_path)) == {"bin/x": "$ORIGIN/../$LIB:$ORIGIN/../lib64"}

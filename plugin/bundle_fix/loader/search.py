@@ -64,11 +64,15 @@ class Mapped:
 
 
 class Base(Enum):
-    """What a path counts from: a folder of the pack, the host's root, the working directory."""
+    """What a path counts from: a folder of the pack, the host's root, the working directory.
+
+    Behind ``HOST`` it holds a token that each host replaces in its own way.
+    """
 
     ORIGIN = "origin"
     ROOT = "root"
     WORKING = "working"
+    HOST = "host"
 
 
 class Expanded(NamedTuple):
@@ -149,10 +153,12 @@ def _entries(text: str | None, via: str, home: str) -> Iterator[Directory]:
 def _look(bundle: Bundle, directory: Directory, name: str, requester: Mapped) -> _Found | Step:
     """What the loader finds of ``name`` in one directory."""
     entry, via, _ = directory
-    base, place = expand(directory.entry, directory.home, requester.image)
+    base, place = expand(directory.entry, directory.home)
     if base is Base.WORKING:
         shown = entry or "(empty)"
         return Step(shown, via, "depends on the working directory of the process", entry)
+    if base is Base.HOST:
+        return Step(entry, via, "differs from host to host", entry)
     if base is Base.ROOT:
         full = posixpath.join(place, name)
         if is_default_directory(posixpath.normpath(place)):
@@ -180,24 +186,20 @@ def _candidate(bundle: Bundle, folder: str, name: str, like: Image | None) -> _F
     return _Found(path, folder, image)
 
 
-def expand(entry: str, home: str, image: Image | None) -> Expanded:
+def expand(entry: str, home: str) -> Expanded:
     """A search path's entry as a path.
 
-    Dynamic string tokens are replaced as in ld.so(8); ``$LIB`` and ``$PLATFORM`` by what they
-    mean on most hosts.
+    ``$ORIGIN`` is replaced as in ld.so(8). What ``$LIB`` and ``$PLATFORM`` mean differs from one
+    host to the next (Debian's ``$LIB`` is ``lib/x86_64-linux-gnu``, Fedora's ``lib64``), so
+    nothing can be counted on behind them.
 
     Args:
         entry: as it stands in RPATH or RUNPATH.
         home: what ``$ORIGIN`` means.
-        image: the object whose entry it is.
     """
-    values = {
-        "ORIGIN": "\0",
-        "LIB": "lib64" if image is None or image.format.bits == 64 else "lib",
-        "PLATFORM": image.machine if image is not None else "",
-    }
-    for token, value in values.items():
-        entry = entry.replace(f"${{{token}}}", value).replace(f"${token}", value)
+    if any(token in entry for token in ("$LIB", "${LIB}", "$PLATFORM", "${PLATFORM}")):
+        return Expanded(Base.HOST, entry)
+    entry = entry.replace("${ORIGIN}", "\0").replace("$ORIGIN", "\0")
     if entry.startswith("\0"):
         return Expanded(Base.ORIGIN, posixpath.join(home, entry[1:].lstrip("/")))
     return Expanded(Base.ROOT if entry.startswith("/") else Base.WORKING, entry)
@@ -205,8 +207,8 @@ def expand(entry: str, home: str, image: Image | None) -> Expanded:
 
 def _direct(bundle: Bundle, name: str, requester: Mapped) -> Mapped:
     """A needed name with a slash is a path: nothing is searched."""
-    base, place = expand(name, requester.home, requester.image)
-    if base is Base.WORKING:
+    base, place = expand(name, requester.home)
+    if base in (Base.WORKING, Base.HOST):
         step = Step(name, "direct", "depends on the working directory of the process")
         return Mapped(name, None, MISSING, "direct", _label(requester), (step,), loader=requester)
     if base is Base.ROOT:

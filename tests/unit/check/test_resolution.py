@@ -172,3 +172,12 @@ def test_bf110_notes_what_is_left_to_most_hosts(tmp_path: Path, check: Check) ->
     elf(tmp_path / "bin/x", program=True, needed=["libz.so.1", "libm.so.6"])
     assert [(f.severity, f.evidence["needed"]) for f in check("BF110")] == [("note", "libz.so.1")]
     assert check("BF110", host=("libz.so.1",)) == []
+
+
+def test_bf102_does_not_count_on_what_differs_from_host_to_host(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../$LIB")
+    (finding,) = check("BF102")
+    assert finding.evidence["trace"][0]["verdict"] == "differs from host to host"
