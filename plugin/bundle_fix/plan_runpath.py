@@ -14,7 +14,7 @@ from bundle_fix.elf.versions import needed_versions
 from bundle_fix.loader.host import adversarial_host
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.process import map_process
-from bundle_fix.loader.search import BUNDLE, expand
+from bundle_fix.loader.search import BUNDLE, Base, expand
 from bundle_fix.plan_effect import harmless
 from bundle_fix.runpath import entries, kept
 from bundle_fix.tree import File, relative, walk
@@ -34,10 +34,12 @@ def plan_runpaths(bundle: Bundle, pinned: Sequence[str]) -> dict[str, Changes]:
     for path, image in bundle.images.items():
         if not image.is_dynamic:
             continue
+        paths = _paths_that_lead_nowhere(bundle, path, image)
+        names = [name for name in image.needed if "/" not in name]
         chosen = {
             name: _choose(bundle, places, path, name, original.get((path, name)))
-            for name in image.needed
-            if "/" not in name and not belongs_to_libc(name)
+            for name in (*names, *paths.values())
+            if not belongs_to_libc(name)
         }
         folders = {name: folder for name, folder in chosen.items() if folder is not None}
         runpath = _runpath(bundle, image, homes[path], folders)
@@ -46,12 +48,29 @@ def plan_runpaths(bundle: Bundle, pinned: Sequence[str]) -> dict[str, Changes]:
             for name, folder in folders.items()
             if any(fnmatchcase(name, pattern) for pattern in pinned)
         }
-        changes = _path_changes(image, runpath)
+        found = tuple((old, new) for old, new in paths.items() if new in folders)
+        changes = replace(_path_changes(image, runpath), replace_needed=found)
         if pins:
             changes = _pinned(bundle, path, pins, changes)
         if changes != Changes():
             edits[path] = changes
     return harmless(bundle, edits)
+
+
+def _paths_that_lead_nowhere(bundle: Bundle, path: str, image: Image) -> dict[str, str]:
+    """Needed paths that name no file of the pack, each with the name at its end.
+
+    A library without a soname is needed as it was named to the linker: by the path of the build.
+    """
+    home = posixpath.dirname(path)
+    found = {}
+    for name in image.needed:
+        base, place = expand(name, home)
+        if "/" in name and (
+            base is not Base.ORIGIN or walk(bundle.tree, place) not in bundle.images
+        ):
+            found[name] = posixpath.basename(name)
+    return found
 
 
 def _path_changes(image: Image, path: str | None) -> Changes:
@@ -162,7 +181,8 @@ def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes
         versioned = needed_versions(reader, bundle.images[path])
     return replace(
         changes,
-        replace_needed=tuple((n, p) for n, p in places.items() if n not in versioned),
+        replace_needed=changes.replace_needed
+        + tuple((n, p) for n, p in places.items() if n not in versioned),
         insert_needed=tuple((n, p) for n, p in places.items() if n in versioned),
     )
 

@@ -160,3 +160,19 @@ def test_a_concrete_folder_stands_behind_one_that_differs_from_host_to_host(
     elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../$LIB")
     assert runpaths(plan_for(tmp_path)) == {"bin/x": "$ORIGIN/../$LIB:$ORIGIN/../lib64"}
+
+
+def test_a_library_needed_by_the_path_of_the_build_is_needed_by_name(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libq.so")
+    elf(tmp_path / "bin/x", program=True, needed=["/build/out/libq.so", "/opt/other/libr.so"])
+    assert plan_for(tmp_path).edits == {
+        "bin/x": Changes(
+            runpath="$ORIGIN/../lib", replace_needed=(("/build/out/libq.so", "libq.so"),)
+        )
+    }
+
+
+def test_a_library_needed_by_a_path_inside_the_pack_stays_needed_so(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libq.so")
+    elf(tmp_path / "bin/x", program=True, needed=["$ORIGIN/../lib/libq.so"])
+    assert plan_for(tmp_path).is_empty
