@@ -14,6 +14,7 @@ from bundle_fix.artifacts.formats import (
     ELF,
     Artifact,
     copy_artifact,
+    format_for,
     open_artifact,
     split_name,
     write_artifact,
@@ -98,7 +99,10 @@ def fix(path: Path, output: Path, options: Options) -> Mended:
         BundleFixError: the input cannot be read, or the output cannot be written.
     """
     with _mended(path, options) as (artifact, bundle, plan, done):
-        if plan.is_empty:
+        kind = artifact.format
+        if not _same_place(output, path):
+            kind = format_for(output, kind)
+        if plan.is_empty and kind == artifact.format:
             verdict = check_bundle(bundle, options.expectations)
             keep = options.force or not verdict.failed
             if keep and not _same_place(output, path):
@@ -108,7 +112,7 @@ def fix(path: Path, output: Path, options: Options) -> Mended:
         def write(approve: Approve) -> bool:
             if artifact.format == DIRECTORY and _same_place(output, path):
                 return update_directory(artifact.tree, done.tree, path, approve)
-            return write_artifact(done.tree, artifact.format, output, approve)
+            return write_artifact(done.tree, kind, output, approve)
 
         return write_checked(write, done, output, options)
 

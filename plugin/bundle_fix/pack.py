@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bundle_fix.artifacts.formats import DIRECTORY, write_artifact
+from bundle_fix.artifacts.formats import DIRECTORY, format_for, write_artifact
 from bundle_fix.collect import Collected, Origin, collect
 from bundle_fix.fix import Mended, Options, carry_out, write_checked
 from bundle_fix.plan import make_plan
@@ -58,8 +58,9 @@ def _write(
 ) -> Mended:
     plan = make_plan(collected.bundle, options.pinned)
     done = carry_out(collected.bundle, plan, options.editor, scratch)
+    kind = format_for(output, spec.bundle.format)
     return write_checked(
-        lambda approve: write_artifact(done.tree, spec.bundle.format, output, approve),
+        lambda approve: write_artifact(done.tree, kind, output, approve),
         done,
         output,
         options,

@@ -137,6 +137,24 @@ def _as_it_is(file: IO[bytes]) -> Iterator[IO[bytes]]:
     yield file
 
 
+def format_for(target: Path, otherwise: str) -> str:
+    """The format that the name of an output asks for, or ``otherwise`` where it asks for none.
+
+    Raises:
+        BundleFixError: it asks for one that cannot be written.
+    """
+    short = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tzst": ".tar.zst"}
+    suffix = split_name(target.name)[1]
+    if suffix:
+        return short.get(suffix, suffix).removeprefix(".")
+    if target.suffix in (".zip", ".whl", ".7z", ".rar", ".deb", ".rpm"):
+        raise BundleFixError(
+            f"{target.suffix} cannot be written", where=str(target),
+            hint="tar, tar.gz, tar.xz, tar.zst, tar.bz2 and folders can",
+        )  # fmt: skip
+    return otherwise
+
+
 def split_name(name: str) -> tuple[str, str]:
     """An artifact's file name as stem and suffix: ``pack.tar.gz`` is ``pack`` and ``.tar.gz``."""
     for suffix in SUFFIXES:

@@ -218,3 +218,13 @@ def test_hard_links_in_two_folders_find_their_needs_from_both(tmp_path: Path) ->
     done = bundle_fix("fix", pack, "-o", tmp_path / "fixed.tar")
     assert done.returncode == 0, done.stderr
     assert ran(unpacked(tmp_path / "fixed.tar", tmp_path / "u") / "bin/x") == "b\na\nmain\n"
+
+
+def test_the_outputs_name_says_its_format(tmp_path: Path) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    assert bundle_fix("fix", pack, "-o", tmp_path / "out.tar.xz").returncode == 0
+    assert (tmp_path / "out.tar.xz").read_bytes().startswith(b"\xfd7zXZ")
+    assert bundle_fix("fix", tmp_path / "out.tar.xz", "-o", tmp_path / "again.tar").returncode == 0
+    assert tarfile.is_tarfile(tmp_path / "again.tar")
+    refused = bundle_fix("fix", pack, "-o", tmp_path / "out.zip")
+    assert (refused.returncode, ".zip cannot be written" in refused.stderr) == (2, True)
