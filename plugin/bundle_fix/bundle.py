@@ -6,9 +6,10 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bundle_fix.content import Content, same_bytes
 from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
 from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Tree, walk
+from bundle_fix.tree import File, Tree, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,16 @@ class Bundle:
             for path in self.named.get(name, ())
             if self.images[path].architecture == like.architecture
         )
+
+    def content(self, path: str) -> Content:
+        """The bytes of the ELF file at ``path``, one of ``images``."""
+        node = self.tree.nodes[path]
+        assert isinstance(node, File)  # noqa: S101 (images are of files alone)
+        return node.content
+
+    def same_file(self, one: str, other: str) -> bool:
+        """Whether two ELF files hold the same bytes."""
+        return same_bytes(self.content(one), self.content(other))
 
 
 def read_bundle(tree: Tree, where: str) -> Bundle:

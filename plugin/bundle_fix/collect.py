@@ -85,17 +85,16 @@ class _Collection:
         Raises:
             BundleFixError: a member would land below one that is no folder.
         """
-        for path, origin in self.origins.items():
-            above = posixpath.dirname(path)
-            if above in self.nodes:
-                raise BundleFixError(
-                    f"{path} would land below {above}, which is a file"
-                    f" (asked for at {self.origins[above].asked})",
-                    where=origin.asked,
-                    hint="give one of them another name with `to`",
-                )
-        newest = max((n.stamp.mtime for n in self.nodes.values()), default=0.0)
         folders = Tree(self.nodes).folders
+        for above in sorted(folders & set(self.nodes)):
+            path = next(path for path in self.nodes if path.startswith(f"{above}/"))
+            raise BundleFixError(
+                f"{path} would land below {above}, which is a file"
+                f" (asked for at {self.origins[above].asked})",
+                where=self.origins[path].asked,
+                hint="give one of them another name with `to`",
+            )
+        newest = max((n.stamp.mtime for n in self.nodes.values()), default=0.0)
         nodes: dict[str, Node] = {
             path: Directory(Stamp(FOLDER_MODE, mtime=newest)) for path in folders
         }

@@ -100,17 +100,17 @@ def fix(path: Path, output: Path, options: Options) -> Mended:
     """
     with _mended(path, options) as (artifact, bundle, plan, done):
         kind = artifact.format
-        if not _same_place(output, path):
+        if not same_place(output, path):
             kind = format_for(output, kind)
         if plan.is_empty and kind == artifact.format:
             verdict = check_bundle(bundle, options.expectations)
             keep = options.force or not verdict.failed
-            if keep and not _same_place(output, path):
+            if keep and not same_place(output, path):
                 copy_artifact(artifact, output)
             return Mended(done, verdict, output if keep else None)
 
         def write(approve: Approve) -> bool:
-            if artifact.format == DIRECTORY and _same_place(output, path):
+            if artifact.format == DIRECTORY and same_place(output, path):
                 return update_directory(artifact.tree, done.tree, path, approve)
             return write_artifact(done.tree, kind, output, approve)
 
@@ -140,7 +140,8 @@ def write_checked(
     return Mended(done, verdicts[-1], output if named else None)
 
 
-def _same_place(one: Path, other: Path) -> bool:
+def same_place(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one place, whether or not anything is there."""
     # Path.resolve raises on a loop of links; realpath leaves it as it is.
     return os.path.realpath(one) == os.path.realpath(other)
 

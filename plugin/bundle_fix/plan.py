@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bundle_fix.bundle import Bundle, make_bundle
-from bundle_fix.content import Content, same_bytes
 from bundle_fix.elf.changes import Changes
 from bundle_fix.links import lost_links, missing_soname_links
 from bundle_fix.modes import wrong_modes
@@ -79,21 +78,11 @@ def identical_copies(bundle: Bundle) -> dict[str, str]:
         ordered = sorted(paths, key=lambda p: (-len(posixpath.basename(p)), p.count("/"), p))
         while ordered:
             kept, *others = ordered
-            same = [other for other in others if _same_file(bundle, kept, other)]
+            same = [other for other in others if bundle.same_file(kept, other)]
             for copy in same:
                 links[copy] = relative(kept, posixpath.dirname(copy))
             ordered = [other for other in others if other not in same]
     return links
-
-
-def _same_file(bundle: Bundle, one: str, other: str) -> bool:
-    return same_bytes(_content(bundle, one), _content(bundle, other))
-
-
-def _content(bundle: Bundle, path: str) -> Content:
-    node = bundle.tree.nodes[path]
-    assert isinstance(node, File)  # noqa: S101 (images are of files alone)
-    return node.content
 
 
 def _soname_links(bundle: Bundle) -> dict[str, str]:

@@ -28,6 +28,8 @@ def harmless(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str, Changes]
         ``edits`` without those of the objects whose needs would lead elsewhere, and of what
         caused these objects to load.
     """
+    if not edits:
+        return {}
     before = {key: need for key, need in _needs(bundle) if need.result.origin == BUNDLE}
     kept = dict(edits)
     while kept:

@@ -17,7 +17,7 @@ from bundle_fix.loader.process import map_process
 from bundle_fix.loader.search import BUNDLE, Base, expand
 from bundle_fix.plan_effect import harmless
 from bundle_fix.runpath import entries, kept
-from bundle_fix.tree import File, relative, walk
+from bundle_fix.tree import relative, walk
 
 
 def plan_runpaths(bundle: Bundle, pinned: Sequence[str]) -> dict[str, Changes]:
@@ -175,9 +175,7 @@ def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes
     """
     home = posixpath.dirname(path)
     places = {name: posixpath.join(entry_for(folder, home), name) for name, folder in pins.items()}
-    node = bundle.tree.nodes[path]
-    assert isinstance(node, File)  # noqa: S101 (images are of files alone)
-    with node.content.open() as reader:
+    with bundle.content(path).open() as reader:
         versioned = needed_versions(reader, bundle.images[path])
     return replace(
         changes,

@@ -203,6 +203,10 @@ def test_the_closure_passes_over_another_machines_library(tmp_path: Path) -> Non
             '[[files]]\ntext = "a"\nto = "bin"\n[[files]]\ntext = "b"\nto = "bin/x"\n',
             "bin/x would land below bin, which is a file",
         ),
+        (
+            '[[files]]\ntext = "a"\nto = "bin"\n[[files]]\ntext = "b"\nto = "bin/x/y"\n',
+            "bin/x/y would land below bin, which is a file",
+        ),
         ('[[files]]\nfrom = "/dev/null"\nto = "x"\n', "/dev/null is no regular file"),
         ('[closure]\nbundle = ["libc.so.6"]\n', "libc.so.6 belongs to the target's own dynamic"),
     ],

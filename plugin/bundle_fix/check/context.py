@@ -14,7 +14,6 @@ from bundle_fix.loader.host import AdversarialHost, adversarial_host
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.process import Need, Process, map_opened, map_process
 from bundle_fix.loader.search import BUNDLE
-from bundle_fix.tree import File
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +106,11 @@ class Context:
         """
         found = set()
         for path, image in self.bundle.images.items():
-            node = self.bundle.tree.nodes.get(path)
-            if not image.is_dynamic or not isinstance(node, File):
+            if not image.is_dynamic:
                 continue
             if belongs_to_libc(posixpath.basename(path)) or belongs_to_libc(image.soname or ""):
                 continue
-            with node.content.open() as reader:
+            with self.bundle.content(path).open() as reader:
                 if all(defines(reader, image, name) for name in (b"malloc", b"free")):
                     found.add(path)
         return frozenset(found)

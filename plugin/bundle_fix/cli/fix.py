@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from bundle_fix.cli.options import (
     talk_options,
 )
 from bundle_fix.errors import BundleFixError
-from bundle_fix.fix import Mended, Options, default_output, rehearse
+from bundle_fix.fix import Mended, Options, default_output, rehearse, same_place
 from bundle_fix.fix import fix as fix_artifact
 from bundle_fix.report.text import printable, render_text
 
@@ -68,7 +67,7 @@ def fix(
         mended = rehearse(artifact, options)
     else:
         target = artifact if in_place else output or default_output(artifact)
-        if not in_place and os.path.realpath(target) == os.path.realpath(artifact):
+        if not in_place and same_place(target, artifact):
             raise BundleFixError(
                 "the output is the input", where=str(target), hint="--in-place replaces it"
             )

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, Finding, Rule
 from bundle_fix.elf.versions import needed_versions
-from bundle_fix.tree import File
 
 
 def glibc_number(version: str) -> tuple[int, ...] | None:
@@ -24,10 +23,9 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
     baseline = context.expectations.glibc
     limit = glibc_number(f"GLIBC_{baseline}") if baseline else None
     for path, image in context.bundle.images.items() if limit else ():
-        node = context.bundle.tree.nodes[path]
-        if not image.is_dynamic or not isinstance(node, File):
+        if not image.is_dynamic:
             continue
-        with node.content.open() as reader:
+        with context.bundle.content(path).open() as reader:
             wanted = needed_versions(reader, image)
         newer = {
             name: [v for v in versions if (glibc_number(v) or ()) > (limit or ())]

@@ -8,12 +8,11 @@ from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
-from bundle_fix.content import same_bytes
 from bundle_fix.links import lost_links, missing_soname_links
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.process import Need, Process
 from bundle_fix.loader.search import HOST, MISSING, Step
-from bundle_fix.tree import File, Lost
+from bundle_fix.tree import Lost
 
 
 def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
@@ -152,7 +151,7 @@ def find_two_files(rule: Rule, context: Context) -> Iterator[Finding]:
             by_soname.setdefault((image.architecture, image.soname), []).append(path)
     for (_, soname), paths in by_soname.items():
         first, *others = paths
-        differing = [other for other in others if not _same_file(context, first, other)]
+        differing = [other for other in others if not bundle.same_file(first, other)]
         if differing:
             yield rule.finding(
                 first,
@@ -160,16 +159,6 @@ def find_two_files(rule: Rule, context: Context) -> Iterator[Finding]:
                 soname=soname,
                 files=paths,
             )
-
-
-def _same_file(context: Context, one: str, other: str) -> bool:
-    nodes = context.bundle.tree.nodes
-    left, right = nodes[one], nodes[other]
-    return (
-        isinstance(left, File)
-        and isinstance(right, File)
-        and same_bytes(left.content, right.content)
-    )
 
 
 def find_dlopen(rule: Rule, context: Context) -> Iterator[Finding]:
