@@ -46,12 +46,14 @@ class Action:
 class Done:
     """A plan carried out: the tree to write, what was done, and which files could not be edited.
 
-    ``refusals`` are lines that name the file and the reason.
+    ``refusals`` are lines that name the file and the reason; ``remarks`` name the file and what its
+    user should know, such as a choice between different files.
     """
 
     tree: Tree
     actions: tuple[Action, ...]
     refusals: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,8 @@ def carry_out(bundle: Bundle, plan: Plan, editor: str, scratch: Path) -> Done:
         image = bundle.images[path]
         actions += [Action(path, what, edited.editor) for what in _described(image, edited.image)]
     tree = Tree(_with_twins(nodes, plan.edits), plan.tree.top)
-    return Done(tree, tuple(actions), tuple(refusals))
+    remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
+    return Done(tree, tuple(actions), tuple(refusals), remarks)
 
 
 def _with_twins(nodes: dict[str, Node], edits: Mapping[str, object]) -> dict[str, Node]:

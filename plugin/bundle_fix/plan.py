@@ -27,6 +27,8 @@ class Plan:
         merged: the paths among ``links`` that were identical copies of a library.
         modes: path to new permission bits.
         edits: path of an ELF file to what changes in it.
+        remarks: path of an ELF file to what its user should know: a choice that was made, or could
+            not be made.
         tree: the tree with links and modes as planned, ELF files as they were.
     """
 
@@ -34,6 +36,7 @@ class Plan:
     merged: frozenset[str]
     modes: Mapping[str, int]
     edits: Mapping[str, Changes]
+    remarks: Mapping[str, tuple[str, ...]]
     tree: Tree = field(repr=False)
 
     @property
@@ -55,8 +58,8 @@ def make_plan(bundle: Bundle, pinned: Sequence[str] = ()) -> Plan:
     linked = _with_links(merged, missing)
     modes = {path: better for path, (_, better, _) in wrong_modes(linked).items()}
     tree = _with_modes(linked.tree, modes)
-    edits = plan_runpaths(linked, pinned)
-    return Plan({**copies, **missing}, frozenset(copies), modes, edits, tree)
+    edits, remarks = plan_runpaths(linked, pinned)
+    return Plan({**copies, **missing}, frozenset(copies), modes, edits, remarks, tree)
 
 
 def identical_copies(bundle: Bundle) -> dict[str, str]:

@@ -11,37 +11,45 @@ from bundle_fix.bundle import Bundle
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.image import Image
 from bundle_fix.elf.versions import needed_versions
-from bundle_fix.loader.host import adversarial_host
 from bundle_fix.loader.libc import belongs_to_libc
-from bundle_fix.loader.process import map_process
-from bundle_fix.loader.search import BUNDLE, Base, expand
+from bundle_fix.loader.search import Base, expand
+from bundle_fix.plan_choice import Choice, choose, original_choices, places
 from bundle_fix.plan_effect import harmless
-from bundle_fix.runpath import entries, kept
+from bundle_fix.runpath import can_be_entry, entries, kept, working
 from bundle_fix.tree import relative, walk
 
 
-def plan_runpaths(bundle: Bundle, pinned: Sequence[str]) -> dict[str, Changes]:
-    """The changes to every object that has to change: path to changes.
+def plan_runpaths(
+    bundle: Bundle, pinned: Sequence[str]
+) -> tuple[dict[str, Changes], dict[str, tuple[str, ...]]]:
+    """The changes to every object that has to change, and what the user should know of objects.
 
     Args:
         bundle: the pack with all links in place; images as they were read.
         pinned: patterns of sonames that are to be needed by path.
+
+    Returns:
+        Path to changes, and path to remarks: which of several files was chosen, or what could not
+        be planned.
     """
-    original = _original_choices(bundle)
+    original = original_choices(bundle)
     homes = _homes(bundle)
-    places = _places(bundle)
+    known = places(bundle)
     edits = {}
+    remarks = {}
     for path, image in bundle.images.items():
         if not image.is_dynamic:
             continue
         paths = _paths_that_lead_nowhere(bundle, path, image)
         names = [name for name in image.needed if "/" not in name]
         chosen = {
-            name: _choose(bundle, places, path, name, original.get((path, name)))
+            name: choose(bundle, known, path, name, original.get((path, name)))
             for name in (*names, *paths.values())
             if not belongs_to_libc(name)
         }
-        folders = {name: folder for name, folder in chosen.items() if folder is not None}
+        folders, said = _writable(chosen, homes[path])
+        if said:
+            remarks[path] = said
         runpath = _runpath(bundle, image, homes[path], folders)
         pins = {
             name: folder
@@ -54,7 +62,27 @@ def plan_runpaths(bundle: Bundle, pinned: Sequence[str]) -> dict[str, Changes]:
             changes = _pinned(bundle, path, pins, changes)
         if changes != Changes():
             edits[path] = changes
-    return harmless(bundle, edits)
+    return harmless(bundle, edits), remarks
+
+
+def _writable(
+    chosen: Mapping[str, Choice], homes: Iterable[str]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The folders that a RUNPATH can name, by needed name; remarks on the choice, and on others."""
+    folders, remarks = {}, []
+    for name, choice in chosen.items():
+        remarks += [choice.remark] if choice.remark else []
+        if choice.folder is None:
+            continue
+        entries = [entry_for(choice.folder, home) for home in homes]
+        if all(can_be_entry(entry) for entry in entries):
+            folders[name] = choice.folder
+        else:
+            remarks.append(
+                f"{name} is in {choice.folder}, a name that cannot be written in a RUNPATH"
+                " (':' separates entries, '$' begins a token): rename the folder"
+            )
+    return folders, tuple(remarks)
 
 
 def _paths_that_lead_nowhere(bundle: Bundle, path: str, image: Image) -> dict[str, str]:
@@ -83,22 +111,6 @@ def _path_changes(image: Image, path: str | None) -> Changes:
     return Changes(runpath=path)
 
 
-def _original_choices(bundle: Bundle) -> dict[tuple[str, str], str]:
-    """The file that each need leads to today, by requester and name, where it is in the pack."""
-    host = adversarial_host()
-    mapped: set[str] = set()
-    chosen: dict[tuple[str, str], str] = {}
-    # Programs come first: their RPATHs reach into what they load.
-    for path in (*bundle.programs(), *bundle.libraries()):
-        if path in mapped:
-            continue
-        for need in map_process(bundle, host, path).needs:
-            mapped.add(need.requester.path or "")
-            if need.result.origin == BUNDLE and need.requester.path and need.result.path:
-                chosen.setdefault((need.requester.path, need.name), need.result.path)
-    return chosen
-
-
 def _homes(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     """The folders that ``$ORIGIN`` may mean in each object: its own, and those of its links.
 
@@ -120,50 +132,20 @@ def _homes(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     return {path: tuple(found) for path, found in homes.items()}
 
 
-def _places(bundle: Bundle) -> dict[tuple[str, str], list[str]]:
-    """For every file and name, the folders in which that name leads to that file."""
-    places: dict[tuple[str, str], list[str]] = {}
-    for path in bundle.tree.nodes:
-        end = walk(bundle.tree, path)
-        folder = walk(bundle.tree, posixpath.dirname(path))
-        if isinstance(end, str) and isinstance(folder, str) and end in bundle.images:
-            places.setdefault((end, posixpath.basename(path)), []).append(folder)
-    return places
-
-
-def _choose(
-    bundle: Bundle,
-    places: Mapping[tuple[str, str], list[str]],
-    path: str,
-    name: str,
-    original: str | None,
-) -> str | None:
-    """The folder in which ``path`` should find ``name``; None where the pack does not have it."""
-    providers = bundle.providers(name, bundle.images[path])
-    if original in providers:
-        providers = (str(original),)
-    home = posixpath.dirname(path)
-    folders = [folder for p in providers for folder in places.get((p, name), ())]
-    return min(folders, key=lambda f: (_distance(f, home), f), default=None)
-
-
-def _distance(folder: str, home: str) -> int:
-    return 0 if folder == home else len(relative(folder, home).split("/"))
-
-
 def _runpath(
-    bundle: Bundle, image: Image, homes: Iterable[str], folders: Mapping[str, str]
+    bundle: Bundle, image: Image, homes: Sequence[str], folders: Mapping[str, str]
 ) -> str | None:
     """The new RUNPATH: empty where none is needed any more, None where nothing has to change."""
     stay = kept(bundle.tree, image, homes)
-    wanted = list(stay)
-    for home in homes:
-        for name, folder in folders.items():
-            if not _reached(bundle, stay, home, image, name):
-                wanted.append(entry_for(folder, home))
-    new = ":".join(dict.fromkeys(wanted))
-    single = image.rpath is None or image.runpath is None
-    return None if single and ":".join(entries(image)) == new else new
+    new = [
+        entry_for(folder, home)
+        for home in homes
+        for name, folder in folders.items()
+        if not _reached(bundle, stay, home, image, name)
+    ]
+    if not new and stay == entries(image) and None in (image.rpath, image.runpath):
+        return None
+    return ":".join(dict.fromkeys([*working(bundle.tree, stay, homes), *new]))
 
 
 def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes) -> Changes:

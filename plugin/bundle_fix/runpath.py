@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from bundle_fix.elf.image import Image
@@ -24,10 +25,10 @@ class Kind(Enum):
 def kind_of(tree: Tree, entry: str, home: str, image: Image) -> Kind:
     """What ``entry`` is for an object whose ``$ORIGIN`` is ``home``."""
     base, place = expand(entry, home)
-    if base is Base.HOST:
+    if base is Base.HOST and entry.startswith(("$ORIGIN", "${ORIGIN}")):
         return Kind.ABSENT
     if base is not Base.ORIGIN:
-        return Kind.RELATIVE if base is Base.WORKING else Kind.ABSOLUTE
+        return Kind.ABSOLUTE if entry.startswith("/") else Kind.RELATIVE
     end = walk(tree, place)
     if end is Lost.OUTSIDE or posixpath.normpath(place).startswith(".."):
         return Kind.OUTSIDE
@@ -51,3 +52,36 @@ def kept(tree: Tree, image: Image, homes: Iterable[str]) -> list[str]:
         for entry in dict.fromkeys(entries(image))
         if all(kind_of(tree, entry, home, image) in allowed for home in places)
     ]
+
+
+def working(tree: Tree, stay: Sequence[str], homes: Sequence[str]) -> list[str]:
+    """Those of ``stay`` that lead to a folder of the pack, or may on some host: each folder once.
+
+    Args:
+        tree: the pack.
+        stay: the result of `kept`.
+        homes: what ``$ORIGIN`` may mean.
+    """
+    found: dict[tuple[object, ...], str] = {}
+    for entry in stay:
+        ends = tuple(_end(tree, entry, home) for home in homes)
+        if not all(end is Lost.MISSING for end in ends):
+            found.setdefault(ends, entry)
+    return list(found.values())
+
+
+def _end(tree: Tree, entry: str, home: str) -> str | Lost:
+    base, place = expand(entry, home)
+    return entry if base is Base.HOST else walk(tree, place)
+
+
+def can_be_entry(entry: str) -> bool:
+    """Whether the loader reads ``entry``, which begins with ``$ORIGIN``, as what it says.
+
+    ``:`` separates entries, and a ``$`` before a token's name is no part of a folder's name
+    (glibc's dl-load.c, _dl_dst_count).
+    """
+    return ":" not in entry and not TOKEN.search(entry, len("$ORIGIN"))
+
+
+TOKEN = re.compile(r"\$(\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM))")

@@ -176,3 +176,44 @@ def test_a_library_needed_by_a_path_inside_the_pack_stays_needed_so(tmp_path: Pa
     elf(tmp_path / "lib/libq.so")
     elf(tmp_path / "bin/x", program=True, needed=["$ORIGIN/../lib/libq.so"])
     assert plan_for(tmp_path).is_empty
+
+
+def test_an_entry_to_a_folder_that_is_not_there_goes_when_the_path_has_to_change(
+    tmp_path: Path,
+) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../nosuch")
+    assert runpaths(plan_for(tmp_path)) == {"bin/x": "$ORIGIN/../lib"}
+
+
+def test_a_path_that_works_stays_as_it_is_whatever_else_it_names(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    path = "$ORIGIN/../nosuch:$ORIGIN/../lib:$ORIGIN/../lib/"
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=path)
+    assert plan_for(tmp_path).is_empty
+
+
+def test_two_entries_for_one_folder_become_one_when_the_path_has_to_change(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    path = "/opt/x:$ORIGIN/../lib:$ORIGIN/../lib/"
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=path)
+    assert runpaths(plan_for(tmp_path)) == {"bin/x": "$ORIGIN/../lib"}
+
+
+def test_an_absolute_entry_goes_also_with_a_token_of_the_host_in_it(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    path = "/usr/$LIB:$ORIGIN/../lib"
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=path)
+    assert runpaths(plan_for(tmp_path)) == {"bin/x": "$ORIGIN/../lib"}
+
+
+def test_a_folder_whose_name_no_runpath_can_hold_is_told(tmp_path: Path) -> None:
+    for folder in ("a:b", "$ORIGIN"):
+        pack = tmp_path / f"pack{len(folder)}"
+        elf(pack / folder / "liba.so.1", soname="liba.so.1")
+        elf(pack / "bin/x", program=True, needed=["liba.so.1"])
+        plan = plan_for(pack)
+        assert not plan.edits
+        assert plan.remarks["bin/x"][0].startswith(
+            f"liba.so.1 is in {folder}, a name that cannot be written in a RUNPATH"
+        )

@@ -85,6 +85,8 @@ def tell(
     for action in mended.done.actions:
         editor = f" [{action.editor}]" if verbose and action.editor else ""
         say(printable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
+    for remark in mended.done.remarks:
+        say(printable(remark), quiet=quiet)
     for refusal in mended.done.refusals:
         sys.stderr.write(f"bundle-fix: error: {printable(refusal)}\n")
     if not mended.done.actions and not mended.done.refusals:
