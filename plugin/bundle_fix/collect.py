@@ -282,9 +282,14 @@ def _close(collection: _Collection, spec: Spec, values: Values) -> None:
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:
+    """What a pattern names, each with all that is below it: nothing below another match."""
+    if pattern == "**" or pattern.endswith("/**"):
+        # All that is below a folder is what lies in it, whole.
+        pattern = pattern[:-1]
     # Path.glob takes neither absolute patterns nor root_dir.
     found = glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207
-    return [root / name for name in sorted(found)]
+    matches = dict.fromkeys(root / name for name in sorted(found))
+    return [path for path in matches if not any(above in matches for above in path.parents)]
 
 
 def _nothing(pattern: str, root: Path, where: str) -> BundleFixError:

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Mapping
 
 from bundle_fix.bundle import Bundle
-from bundle_fix.tree import Lost, Symlink, Tree, walk
+from bundle_fix.tree import File, Lost, Symlink, Tree, walk
 
 
 def lost_links(tree: Tree) -> Mapping[str, tuple[str, Lost]]:
@@ -30,11 +30,14 @@ def missing_soname_links(bundle: Bundle) -> Mapping[str, str]:
     for path in bundle.tree.nodes:
         end = walk(bundle.tree, path)
         if isinstance(end, str) and end in bundle.images:
-            leads_to.setdefault(end, set()).add(posixpath.basename(path))
+            leads_to.setdefault(_one_of_twins(bundle.tree, end), set()).add(
+                posixpath.basename(path)
+            )
     found: dict[str, str] = {}
     for path in bundle.libraries():
         soname = bundle.images[path].soname
-        if not soname or "/" in soname or soname in leads_to.get(path, ()):
+        names = leads_to.get(_one_of_twins(bundle.tree, path), ())
+        if not soname or "/" in soname or soname in names:
             continue
         link = posixpath.join(posixpath.dirname(path), soname)
         free = _is_free(bundle.tree, link)
@@ -42,6 +45,12 @@ def missing_soname_links(bundle: Bundle) -> Mapping[str, str]:
         if free and (soname in needed or related):
             found.setdefault(link, path)
     return found
+
+
+def _one_of_twins(tree: Tree, path: str) -> str:
+    """The path that stands for all hard links to the file at ``path``."""
+    node = tree.nodes.get(path)
+    return node.twin or path if isinstance(node, File) else path
 
 
 def _is_free(tree: Tree, path: str) -> bool:

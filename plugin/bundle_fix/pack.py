@@ -30,7 +30,7 @@ def output_path(spec: Spec, values: Values, output: Path | None) -> Path:
     name = pack_name(spec, values) + suffix
     if output is None:
         return Path.cwd() / name
-    return output / name if output.is_dir() and suffix else output
+    return output / name if output.is_dir() else output
 
 
 def pack(spec: Spec, values: Values, root: Path, output: Path, options: Options) -> Packed:

@@ -70,12 +70,13 @@ def identical_copies(bundle: Bundle) -> dict[str, str]:
     """
     # Hard links to one file are one copy already.
     shared = {file.twin or path for path, file in bundle.tree.files() if file.twin}
-    groups: dict[tuple[str, int], list[str]] = {}
+    groups: dict[tuple[str, str, int], list[str]] = {}
     for path in bundle.libraries():
         image, node = bundle.images[path], bundle.tree.nodes[path]
         alone = isinstance(node, File) and (node.twin or path) not in shared
         if image.soname and alone and "glibc-hwcaps" not in path:
-            groups.setdefault((image.soname, image.size), []).append(path)
+            key = (_installation(bundle.tree, path), image.soname, image.size)
+            groups.setdefault(key, []).append(path)
     links: dict[str, str] = {}
     for paths in groups.values():
         ordered = sorted(paths, key=lambda p: (-len(posixpath.basename(p)), p.count("/"), p))
@@ -86,6 +87,16 @@ def identical_copies(bundle: Bundle) -> dict[str, str]:
                 links[copy] = relative(kept, posixpath.dirname(copy))
             ordered = [other for other in others if other not in same]
     return links
+
+
+def _installation(tree: Tree, path: str) -> str:
+    """The top folder that ``path`` lies in, where that is an installation of its own.
+
+    Of several installations in one archive each may be moved away, so no link joins them.
+    """
+    top = path.partition("/")[0]
+    has_libraries = any(f"{top}/{name}" in tree.folders for name in ("lib", "lib64"))
+    return top if has_libraries and f"{top}/bin" in tree.folders else ""
 
 
 def _soname_links(bundle: Bundle) -> dict[str, str]:

@@ -16,7 +16,8 @@ class Kind(Enum):
     """What an entry is, seen from the object that has it."""
 
     INSIDE = "a folder of the pack"
-    ABSENT = "a folder that the pack does not have, or has under other names on other hosts"
+    ABSENT = "a folder that the pack does not have"
+    VARIES = "a folder whose name differs from host to host"
     OUTSIDE = "a folder outside the pack"
     ABSOLUTE = "absolute"
     RELATIVE = "relative to the working directory"
@@ -26,7 +27,7 @@ def kind_of(tree: Tree, entry: str, home: str, image: Image) -> Kind:
     """What ``entry`` is for an object whose ``$ORIGIN`` is ``home``."""
     base, place = expand(entry, home)
     if base is Base.HOST and entry.startswith(("$ORIGIN", "${ORIGIN}")):
-        return Kind.ABSENT
+        return Kind.VARIES
     if base is not Base.ORIGIN:
         return Kind.ABSOLUTE if entry.startswith("/") else Kind.RELATIVE
     end = walk(tree, place)
@@ -45,7 +46,7 @@ def entries(image: Image) -> list[str]:
 
 def kept(tree: Tree, image: Image, homes: Iterable[str]) -> list[str]:
     """The entries that may stay: those that stay inside the pack from every home, each once."""
-    allowed = (Kind.INSIDE, Kind.ABSENT)
+    allowed = (Kind.INSIDE, Kind.ABSENT, Kind.VARIES)
     places = tuple(homes)
     return [
         entry

@@ -248,3 +248,20 @@ def test_modes_do_not_depend_on_the_umask_of_the_build(tmp_path: Path) -> None:
         (tmp_path / name).chmod(mode)
     result = collected(tmp_path, '[[files]]\nfrom = "[abc]"\nto = "x/"\n')
     assert listing(result) == {"x/a": "644", "x/b": "755", "x/c": "644"}
+
+
+def test_everything_below_a_folder_lands_once_and_keeps_its_folders(tmp_path: Path) -> None:
+    for name in ("src/d/a.txt", "src/d/inner/b.txt", "src/d/inner/deep/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    result = collected(tmp_path, '[[files]]\nfrom = "src/d/**"\nto = "out/"\n')
+    files = [path for path, _ in result.bundle.tree.files()]
+    assert files == ["out/a.txt", "out/inner/b.txt", "out/inner/deep/c.txt"]
+
+
+def test_what_lies_below_another_match_is_no_match_of_its_own(tmp_path: Path) -> None:
+    for name in ("src/x1/x2/a.txt", "src/y/x3.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    result = collected(tmp_path, '[[files]]\nfrom = "src/**/x*"\nto = "out/"\n')
+    assert [path for path, _ in result.bundle.tree.files()] == ["out/x1/x2/a.txt", "out/x3.txt"]

@@ -217,3 +217,20 @@ def test_a_folder_whose_name_no_runpath_can_hold_is_told(tmp_path: Path) -> None
         assert plan.remarks["bin/x"][0].startswith(
             f"liba.so.1 is in {folder}, a name that cannot be written in a RUNPATH"
         )
+
+
+def test_copies_in_two_installations_of_one_archive_stay_two_files(tmp_path: Path) -> None:
+    for jdk in ("jdk-17", "jdk-21"):
+        elf(tmp_path / jdk / "lib/libx.so.1", soname="libx.so.1", tag="x")
+        program = tmp_path / jdk / "bin/x"
+        elf(program, program=True, needed=["libx.so.1"], runpath="$ORIGIN/../lib")
+    assert plan_for(tmp_path).is_empty
+
+
+def test_a_hard_link_with_a_soname_link_elsewhere_needs_no_other(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libx.so.4.6", soname="libx.so.4")
+    (tmp_path / "lib/libx.so.4").symlink_to("libx.so.4.6")
+    (tmp_path / "alias").mkdir()
+    (tmp_path / "alias/libx.so.4.6").hardlink_to(tmp_path / "lib/libx.so.4.6")
+    elf(tmp_path / "bin/x", program=True, needed=["libx.so.4"], runpath="$ORIGIN/../lib")
+    assert plan_for(tmp_path).is_empty

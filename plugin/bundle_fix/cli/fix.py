@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from bundle_fix.report.text import printable, render_text
     "--output",
     type=click.Path(path_type=Path),
     metavar="OUT",
-    help="Where to write the mended artifact (default: NAME.fixed.EXT beside it).",
+    help="The mended artifact, or the folder to write it in (default: NAME.fixed.EXT beside it).",
 )
 @click.option("--in-place", is_flag=True, help="Replace the artifact itself, by a rename.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
@@ -66,6 +67,8 @@ def fix(
     if dry_run:
         mended = rehearse(artifact, options)
     else:
+        if output is not None and output.is_dir():
+            output /= Path(os.path.realpath(artifact)).name
         target = artifact if in_place else output or default_output(artifact)
         if not in_place and same_place(target, artifact):
             raise BundleFixError(

@@ -181,3 +181,26 @@ def test_bf102_does_not_count_on_what_differs_from_host_to_host(
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../$LIB")
     (finding,) = check("BF102")
     assert finding.evidence["trace"][0]["verdict"] == "differs from host to host"
+
+
+def test_bf112_names_a_part_of_the_c_library_that_the_pack_puts_before_the_hosts(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
+    elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"], runpath="$ORIGIN/../lib")
+    (finding,) = check("BF112")
+    assert (finding.severity, finding.path) == ("error", "lib/libm.so.6")
+    assert finding.message == "is loaded in the place of the host's libm.so.6, by bin/x"
+
+
+def test_bf112_is_a_warning_where_the_pack_has_the_loader_too(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
+    elf(tmp_path / "lib/ld-linux-x86-64.so.2", soname="ld-linux-x86-64.so.2")
+    elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"], runpath="$ORIGIN/../lib")
+    assert [f.severity for f in check("BF112")] == ["warning"]
+
+
+def test_bf112_is_silent_where_nothing_finds_the_packs_copy(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
+    elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
+    assert check("BF112") == []

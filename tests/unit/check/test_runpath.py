@@ -76,3 +76,35 @@ def test_a_bad_rpath_is_named_as_such(tmp_path: Path, check: Check) -> None:
     program_with(tmp_path, rpath=".:$ORIGIN/../lib")
     (finding,) = check("BF203")
     assert "has the RPATH entry ." in finding.message
+
+
+def test_bf206_notes_an_entry_to_a_folder_that_is_not_there(tmp_path: Path, check: Check) -> None:
+    program_with(tmp_path, runpath="$ORIGIN/../lib:$ORIGIN/../absent:$ORIGIN/$LIB")
+    (finding,) = check("BF206")
+    assert (finding.severity, finding.evidence["entry"]) == ("note", "$ORIGIN/../absent")
+
+
+def test_bf207_names_a_set_uid_program_that_counts_on_origin(tmp_path: Path, check: Check) -> None:
+    program_with(tmp_path, runpath="$ORIGIN/../lib")
+    (tmp_path / "bin/x").chmod(0o4755)
+    (finding,) = check("BF207")
+    assert finding.severity == "error"
+    assert finding.message == (
+        "is set-uid, so the loader does not follow its entry $ORIGIN/../lib to liba.so.1"
+    )
+
+
+def test_bf207_is_a_warning_where_nothing_is_found_that_way(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="${ORIGIN}")
+    (tmp_path / "bin/x").chmod(0o2755)
+    (finding,) = check("BF207")
+    assert finding.severity == "warning"
+    assert finding.message.startswith("is set-gid, ")
+
+
+def test_bf207_is_silent_about_set_uid_programs_with_no_use_of_origin(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="/opt/pack/lib")
+    (tmp_path / "bin/x").chmod(0o4755)
+    assert check("BF207") == []

@@ -228,3 +228,37 @@ def test_the_outputs_name_says_its_format(tmp_path: Path) -> None:
     assert tarfile.is_tarfile(tmp_path / "again.tar")
     refused = bundle_fix("fix", pack, "-o", tmp_path / "out.zip")
     assert (refused.returncode, ".zip cannot be written" in refused.stderr) == (2, True)
+
+
+def test_an_output_that_is_a_folder_gets_the_artifact_under_its_own_name(tmp_path: Path) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    (tmp_path / "out").mkdir()
+    done = bundle_fix("fix", pack, "-o", tmp_path / "out")
+    assert done.stdout == f"{tmp_path}/out/pack.tar.gz\n"
+    done = bundle_fix("fix", tmp_path / "p", "-o", tmp_path / "out")
+    assert done.stdout == f"{tmp_path}/out/p\n"
+    assert ran(tmp_path / "out/p/bin/server") == "shipped\nmain\n"
+
+
+def test_a_choice_that_nothing_decides_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    for side in ("a", "b"):
+        elf(tmp_path / f"p/lib/{side}/libx.so.1", soname="libx.so.1", tag=side)
+    elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1"])
+    done = bundle_fix("fix", tmp_path / "p")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "bin/x: libx.so.1 could be any of lib/a/libx.so.1, lib/b/libx.so.1, and nothing tells"
+        " which: left alone\n"
+    ) in done.stderr
+    assert not (tmp_path / "p.fixed").exists()
+
+
+def test_a_part_of_the_c_library_in_the_way_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    elf(tmp_path / "p/lib/libm.so.6", soname="libm.so.6")
+    elf(tmp_path / "p/lib/libx.so.1", soname="libx.so.1")
+    elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1", "libm.so.6"])
+    done = bundle_fix("fix", tmp_path / "p")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "lib/libm.so.6 is loaded in the place of the host's libm.so.6" in done.stderr.replace(
+        "\n", " "
+    )

@@ -9,9 +9,9 @@ from typing import Any
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
 from bundle_fix.links import lost_links, missing_soname_links
-from bundle_fix.loader.libc import belongs_to_libc
+from bundle_fix.loader.libc import LOADER, belongs_to_libc
 from bundle_fix.loader.process import Need, Process
-from bundle_fix.loader.search import HOST, MISSING, Step
+from bundle_fix.loader.search import BUNDLE, HOST, MISSING, Step
 from bundle_fix.tree import Lost
 
 
@@ -190,6 +190,24 @@ def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
+def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Parts of the C library that are mapped from the pack, beneath the host's own loader."""
+    users: dict[str, list[tuple[str, Need, Process]]] = {}
+    for severity, process, need in context.needs():
+        if need.result.origin == BUNDLE and belongs_to_libc(posixpath.basename(need.name)):
+            users.setdefault(need.result.path or "", []).append((severity, need, process))
+    brings_loader = any(LOADER.fullmatch(name) for name in context.bundle.named)
+    for path, uses in users.items():
+        severity = min((severity for severity, _, _ in uses), key=SEVERITIES.index)
+        _, need, _ = uses[0]
+        yield rule.finding(
+            path,
+            f"is loaded in the place of the host's {need.name}, by {need.requester.path}",
+            severity=WARNING if brings_loader else severity,
+            **_evidence(need, [process for _, _, process in uses]),
+        )
+
+
 RULES = (
     Rule(
         "BF101", "not-found", ERROR,
@@ -204,14 +222,15 @@ RULES = (
         "The pack provides a needed name, but the host's copy is loaded.",
         "The program runs with a library that it was not built for; two copies of one allocator"
         " end in free().",
-        "'bundle-fix fix' adds the link or the RUNPATH that leads to the pack's own copy.",
+        "Add the link or the RUNPATH that leads to the pack's own copy; 'bundle-fix fix' does so"
+        " where it can.",
         find_host_wins,
     ),
     Rule(
         "BF103", "no-soname-link", ERROR,
         "No file or link in the pack has a library's soname.",
         "Programs need libraries by soname; under any other file name the library is not found.",
-        "'bundle-fix fix' adds the link.",
+        "Add a link of that name; 'bundle-fix fix' does so where it can.",
         find_soname_link,
     ),
     Rule(
@@ -249,5 +268,14 @@ RULES = (
         "A host without it, or with an older one, does not run the program.",
         "Bundle it, or declare that the host provides it.",
         find_left_to_host,
+    ),
+    Rule(
+        "BF112", "own-libc", ERROR,
+        "A part of the C library is loaded from the pack.",
+        "The loader that starts the program is the host's (an absolute path), and it works only"
+        " with the C library that it was built with: on another version the program crashes before"
+        " main.",
+        "Leave the file out of the pack: every target has it.",
+        find_own_libc,
     ),
 )  # fmt: skip

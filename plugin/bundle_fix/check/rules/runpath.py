@@ -107,7 +107,37 @@ def find_both(rule: Rule, context: Context) -> Iterator[Finding]:
             )
 
 
-_MEND = "'bundle-fix fix' leaves it out and adds what is needed instead."
+def find_useless(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Entries that name no folder of the pack."""
+    return _find_kind(rule, context, Kind.ABSENT, "a folder that the pack does not have")
+
+
+def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Programs that run with more rights than their user's and count on ``$ORIGIN``."""
+    for path, process in context.programs.items():
+        image, node = context.bundle.images[path], context.bundle.tree.nodes[path]
+        bits = node.stamp.mode & SET_ID
+        followed = [entry for entry in entries(image) if entry.startswith(("$ORIGIN", "${ORIGIN}"))]
+        if not bits or not followed:
+            continue
+        lost = [o.name for o in process.bundled() if o.via in ("rpath", "runpath")]
+        yield rule.finding(
+            path,
+            f"is {SET_ID_NAMES[bits]}, so the loader does not follow its entry {followed[0]}"
+            + (f" to {_list(lost)}" if lost else ""),
+            severity=ERROR if lost else WARNING,
+            mode=f"{node.stamp.mode:04o}",
+            entries=followed,
+            needed=lost,
+        )
+
+
+SET_ID = 0o6000
+SET_ID_NAMES = {0o2000: "set-gid", 0o4000: "set-uid", 0o6000: "set-uid and set-gid"}
+
+_MEND = (
+    "Leave it out and name the pack's own folder by $ORIGIN; 'bundle-fix fix' does so where it can."
+)
 
 RULES = (
     Rule(
@@ -115,7 +145,8 @@ RULES = (
         "An object needs libraries of the pack and has neither RUNPATH nor RPATH.",
         "The loader looks for them only on the host, or finds them by the luck of another object"
         " having loaded them before.",
-        "'bundle-fix fix' gives it the RUNPATH that its needed names call for.",
+        "Give it the RUNPATH that its needed names call for; 'bundle-fix fix' does so where it"
+        " can.",
         find_absent,
     ),
     Rule(
@@ -143,7 +174,25 @@ RULES = (
         "BF205", "rpath-and-runpath", NOTE,
         "An object has both RPATH and RUNPATH.",
         "The loader ignores RPATH where there is RUNPATH, so one of them misleads its reader.",
-        "'bundle-fix fix' removes the RPATH.",
+        "Remove the RPATH; 'bundle-fix fix' does so when it edits the file.",
         find_both,
+    ),
+    Rule(
+        "BF206", "useless-entry", NOTE,
+        "A RUNPATH or RPATH entry names a folder that the pack does not have.",
+        "The loader looks there in vain at every start; whoever makes the folder decides what is"
+        " loaded.",
+        "Leave it out, if nothing puts libraries there later.",
+        find_useless,
+    ),
+    Rule(
+        "BF207", "origin-in-privileged-program", ERROR,
+        "A set-uid or set-gid program has a search path that begins with $ORIGIN.",
+        "For such programs the loader follows $ORIGIN only into the system's own directories"
+        " (ld.so(8), secure-execution mode): the pack's libraries are not found, or the host's"
+        " are taken.",
+        "Clear the bit, or install the program in a fixed place with an absolute RUNPATH that only"
+        " root can write to.",
+        find_privileged,
     ),
 )  # fmt: skip
