@@ -65,12 +65,14 @@ class Options:
         pinned: patterns of sonames that are to be needed by path.
         editor: the ELF editor, or ``auto``.
         force: write the output whatever the check says.
+        move_to: the folder of the pack that libraries beside programs move to; none when empty.
     """
 
     expectations: Expectations = field(default_factory=Expectations)
     pinned: tuple[str, ...] = ()
     editor: str = "auto"
     force: bool = False
+    move_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,20 +166,20 @@ def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Pl
                 "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
             )
         bundle = read_bundle(artifact.tree, str(path))
-        plan = make_plan(bundle, options.pinned)
-        yield artifact, bundle, plan, carry_out(bundle, plan, options.editor, Path(scratch))
+        plan = make_plan(bundle, options.pinned, options.move_to)
+        yield artifact, bundle, plan, carry_out(plan, options.editor, Path(scratch))
 
 
-def carry_out(bundle: Bundle, plan: Plan, editor: str, scratch: Path) -> Done:
+def carry_out(plan: Plan, editor: str, scratch: Path) -> Done:
     """The tree that a plan makes of a bundle; a file that cannot be edited stays as it was.
 
     Args:
-        bundle: the pack as it is.
         plan: what to change.
         editor: the ELF editor, or ``auto``.
         scratch: a folder for rewritten files, which must outlive the tree.
     """
-    actions = [
+    actions = [Action(old, f"moved to {new}; a link stays") for old, new in plan.moved.items()]
+    actions += [
         Action(path, f"turned into a link to {target}, an identical copy")
         if path in plan.merged
         else Action(path, f"linked to {target}")
@@ -198,7 +200,7 @@ def carry_out(bundle: Bundle, plan: Plan, editor: str, scratch: Path) -> Done:
         same_size = edited.content.size == node.content.size
         header = node.header if same_size else None
         nodes[path] = replace(node, content=edited.content, header=header)
-        image = bundle.images[path]
+        image = plan.images[path]
         actions += [Action(path, what, edited.editor) for what in _described(image, edited.image)]
     tree = Tree(_with_twins(nodes, plan.edits), plan.tree.top)
     remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)

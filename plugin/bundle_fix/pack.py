@@ -57,7 +57,7 @@ def _write(
     spec: Spec, collected: Collected, output: Path, options: Options, scratch: Path
 ) -> Mended:
     plan = make_plan(collected.bundle, options.pinned)
-    done = carry_out(collected.bundle, plan, options.editor, scratch)
+    done = carry_out(plan, options.editor, scratch)
     kind = format_for(output, spec.bundle.format)
     return write_checked(
         lambda approve: write_artifact(done.tree, kind, output, approve),

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.image import Image
 from bundle_fix.links import lost_links, missing_soname_links
 from bundle_fix.modes import wrong_modes
+from bundle_fix.moves import Moved, move_libraries
 from bundle_fix.plan_runpath import plan_runpaths
 from bundle_fix.tree import File, Node, Symlink, Tree, relative, walk
 
@@ -23,43 +25,61 @@ class Plan:
     """All changes to a pack.
 
     Attributes:
+        moved: libraries, and links beside them, that move: old path to new path.
         links: links to add, or to put in the place of a member: path to target.
         merged: the paths among ``links`` that were identical copies of a library.
         modes: path to new permission bits.
         edits: path of an ELF file to what changes in it.
         remarks: path of an ELF file to what its user should know: a choice that was made, or could
             not be made.
-        tree: the tree with links and modes as planned, ELF files as they were.
+        tree: the tree with moves, links and modes as planned, ELF files as they were.
+        images: the images of its ELF files, as they were read.
     """
 
+    moved: Mapping[str, str]
     links: Mapping[str, str]
     merged: frozenset[str]
     modes: Mapping[str, int]
     edits: Mapping[str, Changes]
     remarks: Mapping[str, tuple[str, ...]]
     tree: Tree = field(repr=False)
+    images: Mapping[str, Image] = field(repr=False)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing has to change."""
-        return not (self.links or self.modes or self.edits)
+        return not (self.moved or self.links or self.modes or self.edits)
 
 
-def make_plan(bundle: Bundle, pinned: Sequence[str] = ()) -> Plan:
-    """The changes that `bundle-fix fix` makes by default.
+def make_plan(bundle: Bundle, pinned: Sequence[str] = (), move_to: str = "") -> Plan:
+    """The changes that `bundle-fix fix` makes; by default the layout stays.
 
     Args:
         bundle: the pack as it is; its contents must be open.
         pinned: patterns of sonames that are needed by path, before any search.
+        move_to: the folder of the pack that libraries beside programs move to; none when empty.
+
+    Raises:
+        BundleFixError: nothing can be moved to ``move_to``.
     """
-    copies = identical_copies(bundle)
-    merged = _with_links(bundle, copies)
+    start = move_libraries(bundle, move_to) if move_to else Moved(bundle, {}, {})
+    copies = identical_copies(start.bundle)
+    merged = _with_links(start.bundle, copies)
     missing = _soname_links(merged)
     linked = _with_links(merged, missing)
     modes = {path: better for path, (_, better, _) in wrong_modes(linked).items()}
     tree = _with_modes(linked.tree, modes)
     edits, remarks = plan_runpaths(linked, pinned)
-    return Plan({**copies, **missing}, frozenset(copies), modes, edits, remarks, tree)
+    return Plan(
+        moved=start.paths,
+        links={**copies, **missing},
+        merged=frozenset(copies),
+        modes=modes,
+        edits=edits,
+        remarks={**start.remarks, **remarks},
+        tree=tree,
+        images=linked.images,
+    )
 
 
 def identical_copies(bundle: Bundle) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bundle_fix.bundle import Bundle
@@ -90,7 +90,7 @@ def choose(bundle: Bundle, known: Places, path: str, name: str, original: str | 
     found = [
         Candidate(folder, provider)
         for provider in ordinary or providers
-        for folder in known.get((provider, name), ())
+        for folder in _own_folder_first(provider, known.get((provider, name), ()))
     ]
     if not found:
         return Choice(None)
@@ -112,6 +112,12 @@ def choose(bundle: Bundle, known: Places, path: str, name: str, original: str | 
         first.folder,
         f"{name} is {first.path}, the nearest; the different {', '.join(others)} is not",
     )
+
+
+def _own_folder_first(path: str, folders: Sequence[str]) -> Sequence[str]:
+    """The folder that ``path`` lies in, where it is among ``folders``: links may get lost."""
+    own = posixpath.dirname(path)
+    return (own,) if own in folders else folders
 
 
 def _different(bundle: Bundle, chosen: Candidate, found: list[Candidate]) -> list[str]:

@@ -36,6 +36,12 @@ from bundle_fix.report.text import printable, render_text
 )
 @click.option("--in-place", is_flag=True, help="Replace the artifact itself, by a rename.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option(
+    "--move-libraries",
+    metavar="FOLDER",
+    default="",
+    help="Move libraries that lie beside programs to FOLDER of the pack, and leave links.",
+)
 @force_option
 @spec_option
 @host_option
@@ -46,6 +52,7 @@ def fix(
     output: Path | None,
     in_place: bool,
     dry_run: bool,
+    move_libraries: str,
     force: bool,
     spec: Path | None,
     host_provides: tuple[str, ...],
@@ -63,7 +70,7 @@ def fix(
     if in_place and output is not None:
         raise click.UsageError("--in-place and -o exclude each other")
     expectations, pinned = read_expectations(spec, host_provides)
-    options = Options(expectations, pinned, editor or "auto", force)
+    options = Options(expectations, pinned, editor or "auto", force, move_libraries)
     if dry_run:
         mended = rehearse(artifact, options)
     else:
