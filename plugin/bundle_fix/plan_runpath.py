@@ -137,12 +137,15 @@ def _runpath(
 ) -> str | None:
     """The new RUNPATH: empty where none is needed any more, None where nothing has to change."""
     stay = kept(bundle.tree, image, homes)
-    new = [
-        entry_for(folder, home)
-        for home in homes
-        for name, folder in folders.items()
-        if not _reached(bundle, stay, home, image, name)
-    ]
+    new: list[str] = []
+    for home in homes:
+        for name, folder in folders.items():
+            meant = walk(bundle.tree, posixpath.join(folder, name))
+            if _reached(bundle, stay, home, image, name) or meant == _reached(
+                bundle, new, home, image, name
+            ):
+                continue
+            new.append(entry_for(folder, home))
     if not new and stay == entries(image) and None in (image.rpath, image.runpath):
         return None
     return ":".join(dict.fromkeys([*working(bundle.tree, stay, homes), *new]))
@@ -167,14 +170,16 @@ def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes
     )
 
 
-def _reached(bundle: Bundle, stay: list[str], home: str, image: Image, name: str) -> bool:
-    """Whether one of the entries that stay leads to ``name`` in the pack."""
-    for entry in stay:
+def _reached(
+    bundle: Bundle, search: Sequence[str], home: str, image: Image, name: str
+) -> str | None:
+    """The file of the pack that the first of the entries ``search`` that leads to one leads to."""
+    for entry in search:
         end = walk(bundle.tree, posixpath.join(expand(entry, home).path, name))
         found = bundle.images.get(end) if isinstance(end, str) else None
         if found is not None and found.architecture == image.architecture:
-            return True
-    return False
+            return str(end)
+    return None
 
 
 def entry_for(folder: str, home: str) -> str:
