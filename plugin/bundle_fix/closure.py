@@ -12,9 +12,9 @@ from bundle_fix.elf.image import Image
 from bundle_fix.elf.on_disk import image_at
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.cache import cached_libraries
-from bundle_fix.loader.host import default_directories
 from bundle_fix.loader.libc import belongs_to_libc
-from bundle_fix.loader.search import Base, expand
+from bundle_fix.loader.rtld import default_directories
+from bundle_fix.loader.tokens import Base, expand
 
 
 @dataclass(frozen=True, slots=True)

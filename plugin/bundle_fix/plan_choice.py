@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.loader.host import adversarial_host
+from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import map_process
-from bundle_fix.loader.search import BUNDLE
 from bundle_fix.runpath import entries
 from bundle_fix.tree import relative, walk
 

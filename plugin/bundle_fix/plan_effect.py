@@ -13,8 +13,8 @@ from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.elf.changes import Changes, needed_after
 from bundle_fix.elf.image import Image
 from bundle_fix.loader.host import adversarial_host
+from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import Need, map_process
-from bundle_fix.loader.search import BUNDLE
 
 
 def harmless(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str, Changes]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from bundle_fix.elf.image import Image
-from bundle_fix.loader.search import Base, expand
+from bundle_fix.loader.tokens import Base, expand
 from bundle_fix.tree import Lost, Tree, walk
 
 

@@ -12,8 +12,8 @@ from bundle_fix.check.findings import ERROR, WARNING
 from bundle_fix.elf.hashes import defines
 from bundle_fix.loader.host import AdversarialHost, adversarial_host
 from bundle_fix.loader.libc import belongs_to_libc
-from bundle_fix.loader.process import Need, Process, map_opened, map_process
-from bundle_fix.loader.search import BUNDLE
+from bundle_fix.loader.objects import BUNDLE
+from bundle_fix.loader.process import Need, Process, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,15 @@ class Context:
         return adversarial_host(self.expectations.host)
 
     @cached_property
+    def world(self) -> World:
+        """The pack on that host."""
+        return World(self.bundle, self.host)
+
+    @cached_property
     def programs(self) -> Mapping[str, Process]:
         """The process of every program."""
         paths = self.bundle.programs()
-        return {path: map_process(self.bundle, self.host, path) for path in paths}
+        return {path: self.world.process(path) for path in paths}
 
     @cached_property
     def mapped(self) -> frozenset[str]:
@@ -84,7 +89,7 @@ class Context:
         libraries.sort(key=lambda path: bool(self._names.get(path, set()) & needed))
         for path in libraries:
             if path not in reached and not self._names.get(path, set()) & lost:
-                found[path] = map_process(self.bundle, self.host, path)
+                found[path] = self.world.process(path)
                 reached |= {o.path or "" for o in found[path].bundled()}
                 lost |= {need.name for need in found[path].needs if not _is_met(need)}
         return found
@@ -165,7 +170,7 @@ class Context:
         wanted = (need.requester.path, need.name)
         for program in (*self._programs_with.get(need.name, ()), *self._programs_with_rpath):
             if self.bundle.images[program.entry].architecture == like.architecture:
-                opened = map_opened(self.bundle, self.host, program, plugin)
+                opened = self.world.opened(program, plugin)
                 found = {(n.requester.path, n.name): n.result.origin for n in opened.needs}
                 if found.get(wanted) == BUNDLE:
                     return True

@@ -1,117 +1,319 @@
 """A process: what the loader maps for one program, in load order.
 
-Source: glibc's elf/dl-deps.c: needed names are taken breadth first, each object once.
+Sources: glibc's elf/rtld.c (the program, what is preloaded) and elf/dl-deps.c: needed names are
+taken breadth first, each object once.
 """
 
 from __future__ import annotations
 
 import posixpath
+import stat
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from bundle_fix.bundle import Bundle
-from bundle_fix.loader.host import AdversarialHost
-from bundle_fix.loader.search import BUNDLE, HOST, MISSING, Mapped, search
-from bundle_fix.tree import Lost, walk
+from bundle_fix.elf import constants as c
+from bundle_fix.elf.image import DamagedElfError, Image, string_table, text_at
+from bundle_fix.loader.files import View
+from bundle_fix.loader.host import Environment, Host
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
+from bundle_fix.loader.rtld import MUSL
+from bundle_fix.loader.search import search
+from bundle_fix.tree import File, Lost
+
+MUSL_OWN = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
+"""How the names begin that musl answers with itself (ldso/dynlink.c, load_library)."""
+FILTERS = {c.DT_FILTER: "filter", c.DT_AUXILIARY: "auxiliary filter"}
+AUDITS = {c.DT_AUDIT: "DT_AUDIT", c.DT_DEPAUDIT: "DT_DEPAUDIT"}
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One needed name of one object and what the loader made of it."""
+    """One needed name of one object and what the loader made of it.
+
+    ``already`` tells that the object was loaded already, for another's sake; ``trace`` are the
+    steps taken for this need, none where the name was known.
+    """
 
     requester: Mapped
     name: str
     result: Mapped
     already: bool
-    """Whether the object was loaded already, for another's sake."""
+    trace: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The objects that the loader maps for ``entry``, in load order, and every need it met."""
+    """The objects that the loader maps for ``entry``, in load order, and every need it met.
+
+    The order is that of symbol lookup as well. ``remarks`` are what the loader does besides, and
+    what it only warns about.
+    """
 
     entry: str
     objects: tuple[Mapped, ...]
     needs: tuple[Need, ...]
+    remarks: tuple[str, ...] = ()
 
     def bundled(self) -> tuple[Mapped, ...]:
         """The objects that come from the pack."""
         return tuple(o for o in self.objects if o.origin == BUNDLE)
 
 
-def map_process(bundle: Bundle, host: AdversarialHost, entry: str) -> Process:
-    """What the loader maps for the program or library at ``entry``.
+@dataclass(frozen=True)
+class World:
+    """A pack on a host under an environment: what all its processes have in common."""
+
+    bundle: Bundle
+    host: Host
+    environment: Environment = field(default_factory=Environment)
+    view: View = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "view", View(self.bundle, self.host.at, self.host.files))
+
+    def process(self, entry: str) -> Process:
+        """What the loader maps for the program or library at the path ``entry`` of the pack."""
+        main = self._entry(entry)
+        loading = _Loading(self._setting(main))
+        loading.begin([main])
+        loading.preload()
+        loading.run()
+        return loading.result(entry)
+
+    def opened(self, program: Process, plugin: str) -> Process:
+        """What dlopen(3) of the library ``plugin`` maps into ``program``: only what it adds.
+
+        Its objects come behind the program's own; the program is what loads it (RPATH is
+        inherited).
+        """
+        main = program.objects[0]
+        loading = _Loading(self._setting(main))
+        loading.begin([*program.objects, replace(self._entry(plugin), loader=main)])
+        loading.run()
+        whole = loading.result(plugin)
+        return replace(whole, objects=whole.objects[len(program.objects) :])
+
+    def found(self, program: Process, name: str, requester: Mapped) -> Mapped:
+        """What dlopen(3) of ``name`` by ``requester`` finds in a running ``program``."""
+        loading = _Loading(self._setting(program.objects[0]))
+        loading.begin(program.objects)
+        return loading.need(name, requester).result
+
+    def _entry(self, path: str) -> Mapped:
+        # The kernel tells the loader where the program really is; dlopen() gets a path.
+        real = self.view.real(self.view.absolute(path))
+        real = self.view.absolute(path) if isinstance(real, Lost) else real
+        inside = self.view.member(real) or path
+        image = self.bundle.images[inside]
+        return Mapped(
+            inside, inside, BUNDLE, "direct", home=posixpath.dirname(real), image=image, real=real
+        )
+
+    def _setting(self, main: Mapped) -> Setting:
+        assert main.image is not None  # noqa: S101 (an entry is an ELF file of the pack)
+        node = self.bundle.tree.nodes.get(main.path or "")
+        secure = isinstance(node, File) and bool(node.stamp.mode & (stat.S_ISUID | stat.S_ISGID))
+        secure = secure and main.image.is_program
+        loader = self.host.loader(self.view, main.image)
+        return Setting(self.view, self.host, loader, self.environment, main, secure)
+
+
+def map_process(bundle: Bundle, host: Host, entry: str) -> Process:
+    """What the loader maps for the program or library at ``entry``, in an empty environment.
 
     Args:
         bundle: the pack.
         host: what the target offers.
         entry: the path of an ELF file of the pack.
     """
-    return _close(bundle, host, entry, [_entry(bundle, entry)])
+    return World(bundle, host).process(entry)
 
 
-def map_opened(bundle: Bundle, host: AdversarialHost, program: Process, plugin: str) -> Process:
-    """What dlopen(3) of the library ``plugin`` maps into ``program``; only what it adds is listed.
+class _Wanted(NamedTuple):
+    """A name that one dynamic entry asks for; ``filter`` is empty for DT_NEEDED."""
 
-    Its objects come behind the program's own; the program is what loads it (RPATH is inherited).
-    """
-    opened = replace(_entry(bundle, plugin), loader=program.objects[0])
-    whole = _close(bundle, host, plugin, [*program.objects, opened])
-    count = len(program.objects)
-    return Process(plugin, whole.objects[count:], whole.needs)
+    name: str
+    filter: str = ""
 
 
-def _entry(bundle: Bundle, path: str) -> Mapped:
-    real = walk(bundle.tree, path)
-    if isinstance(real, Lost):
-        real = path
-    return Mapped(
-        real, real, BUNDLE, "direct", home=posixpath.dirname(real), image=bundle.images[real]
-    )
+class _Loading:
+    """A process while its objects are being mapped."""
 
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self.objects: list[Mapped] = []
+        self.needs: list[Need] = []
+        self.remarks: dict[str, None] = {}
+        self.queue: deque[Mapped] = deque()
+        self.by_name: dict[str, Mapped] = {}
+        self.by_file: dict[object, Mapped] = {}
+        self.interpreter: Mapped | None = None
 
-def _close(bundle: Bundle, host: AdversarialHost, entry: str, start: Sequence[Mapped]) -> Process:
-    objects = list(start)
-    by_name: dict[str, Mapped] = {}
-    by_file: dict[str, Mapped] = {}
-    for mapped in objects:
-        _remember(mapped, by_name, by_file)
-    queue = deque(objects[-1:])
-    needs: list[Need] = []
-    while queue:
-        requester = queue.popleft()
-        for name in requester.image.needed if requester.image else ():
-            known = by_name.get(name)
-            if known is not None:
-                needs.append(Need(requester, name, known, already=True))
-                continue
-            found = _judged(host, bundle, search(bundle, host, name, requester))
+    def begin(self, objects: Sequence[Mapped]) -> None:
+        """Start with objects that are mapped; the needs of the last are to be met."""
+        for mapped in objects:
+            self.objects.append(mapped)
+            self._remember(mapped)
+        self.queue.extend(objects[-1:])
+        self._meet_interpreter()
+
+    def _meet_interpreter(self) -> None:
+        """The kernel maps the program's interpreter; it takes its place when something needs it."""
+        setting, image = self.setting, self.setting.main.image
+        path = image.interpreter if image is not None and image.is_program else None
+        if path is None and setting.view.host is not None:
+            # A library that a loader is told to list: the loader is there as well.
+            path = setting.loader.path
+        if path is None or not path.startswith("/"):
+            return
+        step = Step(path, "loaded", "the program's interpreter")
+        real = setting.view.real(path)
+        found = setting.view.image(real) if isinstance(real, str) else None
+        if setting.view.host is not None and not isinstance(found, Image):
+            step = replace(step, verdict="the host has no such interpreter: nothing starts")
+            lost = Mapped(path, None, MISSING, "direct", setting.main.label, (step,))
+            lost = replace(lost, loader=setting.main)
+            self.objects.append(lost)
+            self.needs.append(Need(setting.main, path, lost, already=False, trace=(step,)))
+            return
+        self.interpreter = Mapped(
+            path, path, HOST, "loaded", setting.main.label, (step,), posixpath.dirname(path),
+            found if isinstance(found, Image) else None, setting.main,
+            real if isinstance(real, str) else None,
+        )  # fmt: skip
+        if self.interpreter not in self.objects:
+            self._remember(self.interpreter)
+            self.by_name.setdefault(posixpath.basename(path), self.interpreter)
+
+    def preload(self) -> None:
+        """Map what LD_PRELOAD and ld.so.preload name; what cannot be is only warned about."""
+        setting, main = self.setting, self.setting.main
+        text = setting.environment.preload
+        names = [] if setting.loader.flavour == MUSL else list(setting.host.preloaded(setting.view))
+        if text and setting.secure:
+            self._remark("LD_PRELOAD is ignored: the program is set-uid or set-gid")
+        elif text:
+            names = [*text.replace(":", " ").split(), *names]
+        for name in names:
+            need = self.need(name, main)
+            if need.result.origin == MISSING:
+                self._remark(f"{name} cannot be preloaded, and is ignored")
+            elif not need.already:
+                self._map(replace(need.result, via="preload"), len(self.objects))
+
+    def run(self) -> None:
+        """Meet all needs, breadth first."""
+        while self.queue:
+            requester = self.queue.popleft()
+            for wanted in self._wanted(requester):
+                need = self.need(wanted.name, requester)
+                if wanted.filter == FILTERS[c.DT_AUXILIARY] and need.result.origin == MISSING:
+                    self._remark(
+                        f"{requester.label}: no {wanted.name}, which it would stand behind"
+                    )
+                    continue
+                self.needs.append(need)
+                at = self._place_of(requester) if wanted.filter else len(self.objects)
+                if not need.already:
+                    self._map(need.result, at)
+                elif need.result is self.interpreter and self.interpreter not in self.objects:
+                    self.objects.append(self.interpreter)
+                    self.queue.append(self.interpreter)
+
+    def _remark(self, text: str) -> None:
+        self.remarks[text] = None
+
+    def _place_of(self, requester: Mapped) -> int:
+        """What a filter stands for is looked up before the filter itself (dl-deps.c)."""
+        return next((n for n, o in enumerate(self.objects) if o is requester), len(self.objects))
+
+    def need(self, name: str, requester: Mapped) -> Need:
+        """What ``name`` leads to, without mapping it."""
+        known = self.by_name.get(name)
+        if known is None and self._is_musl_itself(name):
+            known = self.interpreter
+        if known is not None:
+            return Need(requester, name, known, already=True)
+        found = _judged(self.setting, search(self.setting, name, requester))
+        same = self.by_file.get(self._identity(found))
+        if same is not None and found.real is not None:
             # The same file under another name is one object: the loader compares inodes.
-            same = by_file.get(found.path) if found.path else None
-            if same is not None and found.origin == BUNDLE:
-                by_name[name] = same
-                needs.append(Need(requester, name, same, already=True))
-                continue
-            needs.append(Need(requester, name, found, already=False))
-            objects.append(found)
-            queue.append(found)
-            _remember(found, by_name, by_file)
-    return Process(entry, tuple(objects), tuple(needs))
+            self.by_name[name] = same
+            return Need(requester, name, same, already=True, trace=found.trace)
+        return Need(requester, name, found, already=False, trace=found.trace)
+
+    def _is_musl_itself(self, name: str) -> bool:
+        return self.setting.loader.flavour == MUSL and name.startswith(MUSL_OWN)
+
+    def _map(self, mapped: Mapped, at: int) -> None:
+        self.objects.insert(at, mapped)
+        self.queue.append(mapped)
+        self._remember(mapped)
+
+    def _remember(self, mapped: Mapped) -> None:
+        # musl knows an object by the name of the file that was opened, glibc by its soname as well.
+        is_musl = self.setting.loader.flavour == MUSL
+        entered = mapped.via == "direct"
+        if not entered or mapped.origin != BUNDLE or "/" in mapped.name:
+            self.by_name.setdefault(mapped.name, mapped)
+        if mapped.real is not None:
+            self.by_file.setdefault(self._identity(mapped), mapped)
+        if mapped.image is not None and mapped.image.soname and not is_musl:
+            self.by_name.setdefault(mapped.image.soname, mapped)
+
+    def _identity(self, mapped: Mapped) -> object:
+        """What is the same for two names of one file."""
+        if mapped.real is None:
+            return None
+        return self.setting.view.look(mapped.real).identity or mapped.real
+
+    def _wanted(self, requester: Mapped) -> Iterator[_Wanted]:
+        image = requester.image
+        if image is None:
+            return
+        special = {e.tag for e in image.dynamic or ()} & {*FILTERS, *AUDITS}
+        if not special:
+            yield from map(_Wanted, image.needed)
+            return
+        texts = self._texts(requester, image)
+        for tag in sorted(special & set(AUDITS)):
+            self._remark(f"{requester.label} has {AUDITS[tag]}: what auditors do is not modelled")
+        for tag, name in texts:
+            if tag == c.DT_NEEDED:
+                yield _Wanted(name)
+            elif tag in FILTERS and self.setting.loader.flavour != MUSL:
+                yield _Wanted(name, FILTERS[tag])
+
+    def _texts(self, requester: Mapped, image: Image) -> list[tuple[int, str]]:
+        """The names of DT_NEEDED, DT_FILTER and DT_AUXILIARY in their order."""
+        tags = {c.DT_NEEDED, *FILTERS}
+        content = self.setting.view.content(requester.real or "")
+        table = string_table(image)
+        if content is None or table is None:
+            return [(c.DT_NEEDED, name) for name in image.needed]
+        with content.open() as reader:
+            try:
+                return [
+                    (e.tag, text_at(reader, table, e.value).decode("utf-8", "surrogateescape"))
+                    for e in image.dynamic or ()
+                    if e.tag in tags
+                ]
+            except DamagedElfError:
+                return [(c.DT_NEEDED, name) for name in image.needed]
+
+    def result(self, entry: str) -> Process:
+        """The process as it is."""
+        return Process(entry, tuple(self.objects), tuple(self.needs), tuple(self.remarks))
 
 
-def _remember(mapped: Mapped, by_name: dict[str, Mapped], by_file: dict[str, Mapped]) -> None:
-    by_name.setdefault(mapped.name, mapped)
-    if mapped.path is not None and mapped.origin == BUNDLE:
-        by_file[mapped.path] = mapped
-    if mapped.image is not None and mapped.image.soname:
-        by_name.setdefault(mapped.image.soname, mapped)
-
-
-def _judged(host: AdversarialHost, bundle: Bundle, found: Mapped) -> Mapped:
+def _judged(setting: Setting, found: Mapped) -> Mapped:
     """A name that only the host could have: missing, where nobody may count on it there."""
-    if found.origin != HOST or found.image is not None:
+    if setting.view.host is not None or found.origin != HOST:
         return found
+    bundle, host = setting.view.bundle, setting.host
     like = found.loader.image if found.loader else None
     provided = like is not None and bundle.providers(posixpath.basename(found.name), like)
     if provided or host.expected(found.name) or host.usual(found.name):

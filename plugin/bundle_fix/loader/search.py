@@ -1,252 +1,371 @@
-"""One needed name, searched as glibc's loader searches it, with the trace of every step.
+"""One needed name, searched as the loader searches it, with the trace of every step.
 
-Source: glibc's elf/dl-load.c, _dl_map_object: first what is loaded already; then, where the
-requester has no DT_RUNPATH, the DT_RPATH of it and of what loaded it, up to the program; then
-LD_LIBRARY_PATH; the requester's own DT_RUNPATH; ld.so.cache; the default directories.
+Sources: glibc's elf/dl-load.c, _dl_map_object and open_path; musl's ldso/dynlink.c, load_library.
+docs/loader.md has the orders in words.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from bundle_fix.bundle import Bundle
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import Image
-from bundle_fix.loader.host import AdversarialHost, default_directories, is_default_directory
-from bundle_fix.tree import Lost, walk
-
-BUNDLE, HOST, MISSING = "bundle", "host", "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One place that the loader looks at.
-
-    ``place`` is the directory as a reader would write it, ``via`` the rule that named it,
-    ``entry`` the RPATH or RUNPATH entry as it stands in the file, ``verdict`` what was found.
-    """
-
-    place: str
-    via: str
-    verdict: str
-    entry: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """An object that the loader maps, or fails to find.
-
-    ``path`` is relative to the pack for origin ``bundle``, absolute for ``host``, None for
-    ``missing``. ``home`` is what ``$ORIGIN`` means in it: the folder in which it was found, which
-    for a link is the link's (dl-object.c), but for the program the file's own.
-    """
-
-    name: str
-    path: str | None
-    origin: str
-    via: str
-    needed_by: str = ""
-    trace: tuple[Step, ...] = ()
-    home: str = ""
-    image: Image | None = None
-    loader: Mapped | None = None
-
-    def loaders(self) -> Iterator[Mapped]:
-        """The object, what caused it to load, and so on up to the program."""
-        link: Mapped | None = self
-        while link is not None:
-            yield link
-            link = link.loader
-
-
-class Base(Enum):
-    """What a path counts from: a folder of the pack, the host's root, the working directory.
-
-    Behind ``HOST`` it holds a token that each host replaces in its own way.
-    """
-
-    ORIGIN = "origin"
-    ROOT = "root"
-    WORKING = "working"
-    HOST = "host"
-
-
-class Expanded(NamedTuple):
-    """A path whose tokens are replaced, and what it counts from (with ``ORIGIN``, the pack)."""
-
-    base: Base
-    path: str
-
-
-class Directory(NamedTuple):
-    """A directory to search: its text in the file, the rule, the object whose entry it is."""
-
-    entry: str
-    via: str
-    home: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a directory holds: a file of the pack, and the folder it was found in."""
-
-    path: str
-    home: str
-    image: Image
-
-
-def search(bundle: Bundle, host: AdversarialHost, name: str, requester: Mapped) -> Mapped:
-    """What the loader maps for ``name``, which ``requester`` needs and which is not loaded yet.
-
-    Args:
-        bundle: the pack.
-        host: what the target offers.
-        name: the needed name, as it stands in the file.
-        requester: the object that needs it; its image is known.
-    """
-    if "/" in name:
-        return _direct(bundle, name, requester)
-    trace: list[Step] = []
-    for directory in own_directories(requester):
-        result = _look(bundle, directory, name, requester)
-        if isinstance(result, _Found):
-            place = posixpath.join(result.home, name)
-            trace.append(Step(place, directory.via, "found", directory.entry))
-            return _mapped(name, result, directory.via, requester, trace)
-        trace.append(result)
-        if result.verdict == HOST_HAS_IT:
-            return _from_host(name, result.place, directory.via, requester, trace)
-    return _default(host, name, requester, trace)
-
+from bundle_fix.loader.files import UNREADABLE
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
+from bundle_fix.loader.rtld import GLIBC, MUSL, is_default_directory
+from bundle_fix.loader.tokens import Refusal, substitute, substitute_as_musl
+from bundle_fix.tree import Lost
 
 HOST_HAS_IT = "the host's copy is found"
 NOT_THERE = "not there"
+NOT_SEARCHED = "not searched: -z nodefaultlib"
+WORKING = "depends on the working directory of the process"
+CIRCLE = f"a link that {Lost.LOOP.value}"
+GIVES_UP = "the loader gives up here"
 
 
-def own_directories(requester: Mapped) -> Iterator[Directory]:
-    """The directories of RPATH and RUNPATH that count for what ``requester`` needs, in order.
+class Directory(NamedTuple):
+    """A directory to search: its text, the rule that names it, and its path in the view.
 
-    A directory that several objects of one folder name in the same words is listed once.
+    Where the text names no directory, ``path`` is empty and ``verdict`` says why.
     """
-    yield from dict.fromkeys(_directories(requester))
+
+    entry: str
+    via: str
+    path: str
+    verdict: str = ""
 
 
-def _directories(requester: Mapped) -> Iterator[Directory]:
-    image = requester.image
-    if image is not None and image.runpath is None:
-        for link in requester.loaders():
-            if link.image is not None and link.image.runpath is None:
-                yield from _entries(link.image.rpath, "rpath", link.home)
-    if image is not None:
-        yield from _entries(image.runpath, "runpath", requester.home)
+class _Miss(NamedTuple):
+    """Why a candidate is not taken, and whether the loader gives up over it."""
+
+    verdict: str
+    is_fatal: bool = False
 
 
-def _entries(text: str | None, via: str, home: str) -> Iterator[Directory]:
-    if text:
-        yield from (Directory(entry, via, home) for entry in text.split(":"))
+class _Search(NamedTuple):
+    """One search under way."""
+
+    setting: Setting
+    name: str
+    requester: Mapped
+    trace: list[Step]
+
+    @property
+    def image(self) -> Image:
+        image = self.requester.image
+        assert image is not None  # noqa: S101 (only what was read needs anything)
+        return image
+
+    def found(self, path: str, real: str, via: str) -> Mapped:
+        """The object at ``path``, which is really at ``real``."""
+        view = self.setting.view
+        image = view.image(real)
+        member = view.member(real)
+        return Mapped(
+            self.name, path if member is None else member, HOST if member is None else BUNDLE,
+            via, self.requester.label, tuple(self.trace), posixpath.dirname(path),
+            image if isinstance(image, Image) else None, self.requester, real,
+        )  # fmt: skip
+
+    def from_host(self, path: str, via: str) -> Mapped:
+        """The host's copy, of which nothing is known."""
+        return Mapped(
+            self.name, path, HOST, via, self.requester.label, tuple(self.trace),
+            loader=self.requester,
+        )  # fmt: skip
+
+    def missing(self, via: str) -> Mapped:
+        """Nothing."""
+        return Mapped(
+            self.name, None, MISSING, via, self.requester.label, tuple(self.trace),
+            loader=self.requester,
+        )  # fmt: skip
 
 
-def _look(bundle: Bundle, directory: Directory, name: str, requester: Mapped) -> _Found | Step:
-    """What the loader finds of ``name`` in one directory."""
-    entry, via, _ = directory
-    base, place = expand(directory.entry, directory.home)
-    if base is Base.WORKING:
-        shown = entry or "(empty)"
-        return Step(shown, via, "depends on the working directory of the process", entry)
-    if base is Base.HOST:
-        return Step(entry, via, "differs from host to host", entry)
-    if base is Base.ROOT:
-        full = posixpath.join(place, name)
-        if is_default_directory(posixpath.normpath(place)):
-            return Step(full, via, HOST_HAS_IT, entry)
-        return Step(full, via, "outside the pack: the target may have anything there", entry)
-    folder = walk(bundle.tree, place)
-    if isinstance(folder, Lost):
-        verdict = "no such folder in the pack" if folder is Lost.MISSING else folder.value
-        return Step(posixpath.normpath(place), via, verdict, entry)
-    found = _candidate(bundle, folder, name, requester.image)
-    if isinstance(found, _Found):
-        return found
-    return Step(posixpath.join(folder, name), via, found, entry)
-
-
-def _candidate(bundle: Bundle, folder: str, name: str, like: Image | None) -> _Found | str:
-    path = walk(bundle.tree, posixpath.join(folder, name))
-    if isinstance(path, Lost):
-        return NOT_THERE if path is Lost.MISSING else f"a link that {path.value}"
-    image = bundle.images.get(path)
-    if image is None:
-        return "not an ELF file" if path in bundle.tree.nodes else NOT_THERE
-    if like is not None and image.architecture != like.architecture:
-        return f"passed over: {image.format.bits}-bit {image.machine}"
-    return _Found(path, folder, image)
-
-
-def expand(entry: str, home: str) -> Expanded:
-    """A search path's entry as a path.
-
-    ``$ORIGIN`` is replaced as in ld.so(8). What ``$LIB`` and ``$PLATFORM`` mean differs from one
-    host to the next (Debian's ``$LIB`` is ``lib/x86_64-linux-gnu``, Fedora's ``lib64``), so
-    nothing can be counted on behind them.
+def search(setting: Setting, name: str, requester: Mapped) -> Mapped:
+    """What the loader maps for ``name``, which ``requester`` needs and which is not loaded yet.
 
     Args:
-        entry: as it stands in RPATH or RUNPATH.
-        home: what ``$ORIGIN`` means.
+        setting: where the process runs.
+        name: the needed name, as it stands in the file.
+        requester: the object that needs it; its image is known.
     """
-    if any(token in entry for token in ("$LIB", "${LIB}", "$PLATFORM", "${PLATFORM}")):
-        return Expanded(Base.HOST, entry)
-    entry = entry.replace("${ORIGIN}", "\0").replace("$ORIGIN", "\0")
-    if entry.startswith("\0"):
-        return Expanded(Base.ORIGIN, posixpath.join(home, entry[1:].lstrip("/")))
-    return Expanded(Base.ROOT if entry.startswith("/") else Base.WORKING, entry)
+    this = _Search(setting, name, requester, [])
+    if "/" in name:
+        return _direct(this)
+    for stage in ORDERS[setting.loader.flavour]:
+        found = stage(this)
+        if found is not None:
+            return found
+    if setting.host.expected(name) and setting.view.host is not None:
+        place = posixpath.join(setting.loader.defaults[0], name)
+        this.trace.append(Step(place, "default", "expected there"))
+        return this.from_host(place, "default")
+    return this.missing("default")
 
 
-def _direct(bundle: Bundle, name: str, requester: Mapped) -> Mapped:
+def _rpaths(this: _Search) -> Mapped | None:
+    """RPATH: the requester's, then of what caused it to load; silent where it has a RUNPATH."""
+    if this.image.runpath is not None:
+        return None
+    chain = list(this.requester.loaders())
+    # What dlopen() opens is searched with the program's RPATH as well, whoever opens it.
+    if this.setting.main not in chain:
+        chain.append(this.setting.main)
+    seen: set[Directory] = set()
+    for link in chain:
+        if link.image is not None and link.image.runpath is None and link.image.rpath:
+            # A directory that several objects of one folder name alike is told once.
+            new = [d for d in _listed(this, link.image.rpath, "rpath", link.home) if d not in seen]
+            seen.update(new)
+            found = _in_list(this, new)
+            if found is not None:
+                return found
+    return None
+
+
+def _library_path(this: _Search) -> Mapped | None:
+    """LD_LIBRARY_PATH, which set-uid programs do not heed."""
+    environment, via = this.setting.environment, "ld_library_path"
+    if not environment.hostile and not environment.library_path:
+        return None
+    if this.setting.secure:
+        this.trace.append(Step("LD_LIBRARY_PATH", via, Refusal.INSECURE.value))
+        return None
+    if environment.hostile:
+        this.trace.append(Step("LD_LIBRARY_PATH", via, "whoever sets it may have any copy there"))
+        return this.from_host(f"$LD_LIBRARY_PATH/{this.name}", via)
+    return _in_list(this, _listed(this, environment.library_path, via, this.setting.main.home))
+
+
+def _runpath(this: _Search) -> Mapped | None:
+    """The requester's own RUNPATH, which serves nobody else."""
+    return _in_list(this, _listed(this, this.image.runpath or "", "runpath", this.requester.home))
+
+
+def _inherited(this: _Search) -> Mapped | None:
+    """musl: RUNPATH or else RPATH of the requester, then of what caused it to load."""
+    for link in this.requester.loaders():
+        image = link.image
+        if image is not None:
+            via, text = (
+                ("rpath", image.rpath) if image.runpath is None else ("runpath", image.runpath)
+            )
+            found = _in_list(this, _listed(this, text or "", via, link.home))
+            if found is not None:
+                return found
+    return None
+
+
+def _cache(this: _Search) -> Mapped | None:
+    """ld.so.cache; nothing is known of an adversarial host's."""
+    setting = this.setting
+    if setting.view.host is None:
+        return None
+    listed = list(setting.host.listed(setting.view, this.name, this.image, setting.loader))
+    if not listed:
+        this.trace.append(Step("ld.so.cache", "cache", "not listed"))
+    for path, source in listed:
+        if _no_defaults(this.image) and path.startswith(setting.loader.trusted):
+            this.trace.append(Step(path, "cache", NOT_SEARCHED, source))
+            continue
+        found = _taken(this, path, path, "cache", source)
+        if found is not None:
+            return found
+    return None
+
+
+def _default(this: _Search) -> Mapped | None:
+    """The default directories; the adversarial host has everything in them."""
+    loader = this.setting.loader
+    if loader.flavour == GLIBC and _no_defaults(this.image):
+        this.trace.append(Step("default directories", "default", NOT_SEARCHED))
+        return this.missing("default")
+    if this.setting.view.host is None:
+        place = posixpath.join(loader.defaults[0], this.name)
+        this.trace.append(Step(place, "default", HOST_HAS_IT))
+        return this.from_host(place, "default")
+    return _in_list(this, [Directory(path, "default", path) for path in loader.defaults])
+
+
+def _no_defaults(image: Image) -> bool:
+    return bool((image.first(c.DT_FLAGS_1) or 0) & c.DF_1_NODEFLIB)
+
+
+ORDERS: dict[str, tuple[Callable[[_Search], Mapped | None], ...]] = {
+    GLIBC: (_rpaths, _library_path, _runpath, _cache, _default),
+    MUSL: (_library_path, _inherited, _default),
+}
+"""What each loader asks for a name without a slash, in this order, until one has it."""
+
+SEPARATORS = {
+    (GLIBC, "ld_library_path"): "[:;]",
+    (MUSL, "ld_library_path"): "[:\n]",
+    (MUSL, "rpath"): "[:\n]",
+    (MUSL, "runpath"): "[:\n]",
+}
+"""What divides the entries of a list; a colon where nothing is said."""
+
+
+def _listed(this: _Search, text: str, via: str, home: str) -> Iterator[Directory]:
+    """The directories that a list names, each once; ``home`` is what ``$ORIGIN`` means in it."""
+    if not text:
+        return
+    flavour = this.setting.loader.flavour
+    seen = set()
+    for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
+        # For musl an empty entry is none; for glibc it is the working directory.
+        if flavour == MUSL and not entry:
+            continue
+        directory = _directory(this, entry, via, home)
+        if directory.verdict or directory.path not in seen:
+            seen.add(directory.path)
+            yield directory
+
+
+def _directory(this: _Search, entry: str, via: str, home: str) -> Directory:
+    path = _expanded(this.setting, entry, home)
+    if isinstance(path, Refusal):
+        return Directory(entry, via, "", path.value)
+    if path.startswith("/"):
+        return Directory(entry, via, path)
+    start = this.setting.environment.directory
+    if start is None:
+        return Directory(entry, via, "", WORKING)
+    return Directory(entry, via, posixpath.join(start, path) if path else start)
+
+
+def _expanded(setting: Setting, text: str, home: str) -> str | Refusal:
+    loader = setting.loader
+    if "$" not in text:
+        return text
+    if loader.flavour == MUSL:
+        return substitute_as_musl(text, home)
+    trusted = loader.trusted if setting.secure else None
+    return substitute(text, home, loader.lib, loader.platform, trusted=trusted)
+
+
+def _in_list(this: _Search, directories: Iterable[Directory]) -> Mapped | None:
+    """The first directory's that has the name; None also where the list ends early."""
+    for directory in directories:
+        entry, via, path, verdict = directory
+        if verdict:
+            this.trace.append(Step(entry or "(empty)", via, verdict, entry))
+            continue
+        before = len(this.trace)
+        found = _in_directory(this, path, via, entry)
+        if found is not None:
+            return found
+        if any(step.verdict == CIRCLE for step in this.trace[before:]):
+            # open_path: an error other than "no such file" ends the list, not the search.
+            break
+    return None
+
+
+def _in_directory(this: _Search, path: str, via: str, entry: str) -> Mapped | None:
+    view = this.setting.view
+    for subfolder in this.setting.loader.subfolders:
+        place = posixpath.join(path, subfolder + this.name)
+        if (
+            isinstance(view.folder(posixpath.dirname(place)), str)
+            and view.real(place) != Lost.MISSING
+        ):
+            found = _taken(this, place, _place(this, place), via, entry)
+            if found is not None:
+                return found
+    folder = view.folder(path)
+    if isinstance(folder, Lost):
+        return _lost_directory(this, path, folder, via, entry)
+    full = posixpath.join(path.rstrip("/") or "/", this.name)
+    return _taken(this, full, _place(this, full), via, entry)
+
+
+def _lost_directory(this: _Search, path: str, lost: Lost, via: str, entry: str) -> Mapped | None:
+    """A directory that is not there, or of which nothing is known."""
+    view = this.setting.view
+    inside = view.inside(path) is not None
+    if lost is Lost.OUTSIDE and not inside:
+        full = posixpath.join(path, this.name)
+        if is_default_directory(posixpath.normpath(path)):
+            this.trace.append(Step(full, via, HOST_HAS_IT, entry))
+            return this.from_host(full, via)
+        verdict = "outside the pack: the target may have anything there"
+        this.trace.append(Step(full, via, verdict, entry))
+        return None
+    shown = posixpath.normpath(view.shown(path))
+    missing = "no such folder in the pack" if inside else "no such folder"
+    verdict = missing if lost is Lost.MISSING else lost.value
+    this.trace.append(Step(shown, via, verdict, entry))
+    return None
+
+
+def _place(this: _Search, path: str) -> str:
+    """A candidate as a reader would write it: below the folder where it really is, in the pack."""
+    view = this.setting.view
+    folder = view.folder(posixpath.dirname(path))
+    if isinstance(folder, str) and view.member(folder) is not None:
+        return posixpath.join(view.shown(folder), posixpath.basename(path))
+    return posixpath.normpath(view.shown(path))
+
+
+def _taken(this: _Search, path: str, place: str, via: str, entry: str) -> Mapped | None:
+    """The object at ``path`` if the loader takes it, with the step that says so."""
+    miss = _refused(this, path)
+    if isinstance(miss, str):
+        this.trace.append(Step(place, via, "found", entry))
+        return this.found(path, miss, via)
+    this.trace.append(Step(place, via, miss.verdict, entry))
+    return this.missing(via) if miss.is_fatal else None
+
+
+def _refused(this: _Search, path: str) -> str | _Miss:
+    """Where the candidate at ``path`` really is, or why it is not taken (open_verify)."""
+    view = this.setting.view
+    real = view.real(path)
+    if isinstance(real, Lost):
+        if real is Lost.MISSING:
+            return _Miss(NOT_THERE)
+        return _Miss(f"a link that {real.value}")
+    image = view.image(real)
+    if image == UNREADABLE:
+        return _Miss(image)
+    if isinstance(image, str):
+        return _Miss(f"{image}: {GIVES_UP}", is_fatal=True)
+    like, flavour = this.image, this.setting.loader.flavour
+    if image.architecture != like.architecture:
+        what = f"{image.format.bits}-bit {image.machine}"
+        same_class = image.format.bits == like.format.bits
+        wrong_order = same_class and image.format.order != like.format.order
+        if wrong_order or flavour == MUSL:
+            return _Miss(f"{image.format.order}-endian {what}: {GIVES_UP}", is_fatal=True)
+        return _Miss(f"passed over: {what}")
+    if not image.is_dynamic:
+        return _Miss(f"it has no dynamic section: {GIVES_UP}", is_fatal=True)
+    return real
+
+
+def _direct(this: _Search) -> Mapped:
     """A needed name with a slash is a path: nothing is searched."""
-    base, place = expand(name, requester.home)
-    if base in (Base.WORKING, Base.HOST):
-        step = Step(name, "direct", "depends on the working directory of the process")
-        return Mapped(name, None, MISSING, "direct", _label(requester), (step,), loader=requester)
-    if base is Base.ROOT:
-        step = Step(place, "direct", "on the host")
-        return _from_host(name, place, "direct", requester, [step])
-    folder, last = posixpath.split(place)
-    home = walk(bundle.tree, folder)
-    found = NOT_THERE if isinstance(home, Lost) else _candidate(bundle, home, last, requester.image)
-    if isinstance(found, _Found):
-        step = Step(posixpath.join(found.home, last), "direct", "found")
-        return _mapped(name, found, "direct", requester, [step])
-    step = Step(posixpath.normpath(place), "direct", found)
-    return Mapped(name, None, MISSING, "direct", _label(requester), (step,), loader=requester)
-
-
-def _default(host: AdversarialHost, name: str, requester: Mapped, trace: list[Step]) -> Mapped:
-    """What ld.so.cache and the default directories of the adversarial host yield: all there is."""
-    image = requester.image
-    if image is not None and (image.first(c.DT_FLAGS_1) or 0) & c.DF_1_NODEFLIB:
-        trace.append(Step("default directories", "default", "not searched: -z nodefaultlib"))
-        return Mapped(name, None, MISSING, "default", _label(requester), tuple(trace),
-                      loader=requester)  # fmt: skip
-    directories = default_directories(image) if image is not None else ("/lib64",)
-    place = posixpath.join(directories[0], name)
-    trace.append(Step(place, "default", HOST_HAS_IT))
-    return _from_host(name, place, "default", requester, trace)
-
-
-def _from_host(name: str, path: str, via: str, requester: Mapped, trace: Sequence[Step]) -> Mapped:
-    return Mapped(name, path, HOST, via, _label(requester), tuple(trace), loader=requester)
-
-
-def _mapped(name: str, found: _Found, via: str, requester: Mapped, trace: Sequence[Step]) -> Mapped:
-    return Mapped(
-        name, found.path, BUNDLE, via, _label(requester), tuple(trace), found.home, found.image,
-        requester,
-    )  # fmt: skip
-
-
-def _label(requester: Mapped) -> str:
-    return requester.path or requester.name
+    setting, via = this.setting, "direct"
+    path = _expanded(setting, this.name, this.requester.home)
+    if "$" in this.name and setting.secure:
+        path = Refusal.INSECURE
+    if isinstance(path, Refusal):
+        this.trace.append(Step(this.name, via, path.value))
+        return this.missing(via)
+    if not path.startswith("/"):
+        if setting.environment.directory is None:
+            this.trace.append(Step(this.name, via, WORKING))
+            return this.missing(via)
+        path = posixpath.join(setting.environment.directory, path)
+    view = setting.view
+    if view.host is not None:
+        this = this._replace(name=path)
+    if view.real(path) is Lost.OUTSIDE and view.inside(path) is None:
+        this.trace.append(Step(path, via, "on the host"))
+        return this.from_host(path, via)
+    return _taken(this, path, _place(this, path), via, "") or this.missing(via)

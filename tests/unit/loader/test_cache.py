@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.loader.cache import CACHE, HEADER, cached_libraries
+from bundle_fix.loader.cache import CACHE, cached_libraries
 
 
 def test_the_cache_reads_as_ldconfig_reads_it() -> None:
@@ -19,7 +19,7 @@ def test_the_cache_reads_as_ldconfig_reads_it() -> None:
     assert list(cached_libraries()) == expected
 
 
-@pytest.mark.parametrize("size", [0, 20, HEADER.size, HEADER.size + 30])
+@pytest.mark.parametrize("size", [0, 20, 48, 78])
 def test_a_damaged_cache_is_read_as_far_as_it_goes(tmp_path: Path, size: int) -> None:
     damaged = tmp_path / "cache"
     whole = CACHE.read_bytes() if CACHE.exists() else b"glibc-ld.so.cache1.1" + bytes(200)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, Finding, Rule
+from bundle_fix.loader.objects import HOST, Mapped
 from bundle_fix.loader.process import Process
-from bundle_fix.loader.search import HOST, Mapped
 
 KNOWN = ("libtcmalloc", "libjemalloc", "libmimalloc", "libhoard", "libtbbmalloc_proxy", "libumem")
 """Allocators known by name, for copies on the host, which cannot be looked into."""

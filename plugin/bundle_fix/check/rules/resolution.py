@@ -10,8 +10,8 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
 from bundle_fix.links import lost_links, missing_soname_links
 from bundle_fix.loader.libc import LOADER, belongs_to_libc
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Step
 from bundle_fix.loader.process import Need, Process
-from bundle_fix.loader.search import BUNDLE, HOST, MISSING, Step
 from bundle_fix.tree import Lost
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.loader.libc import belongs_to_libc
-from bundle_fix.loader.search import BUNDLE
+from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.runpath import Kind, entries, kind_of
 
 

@@ -1,0 +1,76 @@
+"""What the loader maps, and the steps that led to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bundle_fix.elf.image import Image
+from bundle_fix.loader.files import View
+from bundle_fix.loader.host import Environment, Host
+from bundle_fix.loader.rtld import Loader
+
+BUNDLE, HOST, MISSING = "bundle", "host", "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One place that the loader looks at.
+
+    ``place`` is the directory as a reader would write it, ``via`` the rule that named it,
+    ``entry`` the RPATH or RUNPATH entry as it stands in the file, ``verdict`` what was found.
+    """
+
+    place: str
+    via: str
+    verdict: str
+    entry: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """An object that the loader maps, or fails to find.
+
+    ``path`` is relative to the pack for origin ``bundle``, absolute for ``host``, None for
+    ``missing``. ``home`` is what ``$ORIGIN`` means in it, an absolute path in the process's view:
+    the folder in which it was found, which for a link is the link's (dl-object.c), but for the
+    program the file's own. ``real`` is the object's path in that view, without links.
+    """
+
+    name: str
+    path: str | None
+    origin: str
+    via: str
+    needed_by: str = ""
+    trace: tuple[Step, ...] = ()
+    home: str = ""
+    image: Image | None = None
+    loader: Mapped | None = None
+    real: str | None = None
+
+    def loaders(self) -> Iterator[Mapped]:
+        """The object, what caused it to load, and so on up to the program."""
+        link: Mapped | None = self
+        while link is not None:
+            yield link
+            link = link.loader
+
+    @property
+    def label(self) -> str:
+        """What a reader knows it by: its path, or its name where it was not found."""
+        return self.path or self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a process runs: what it sees, its loader, its environment.
+
+    ``secure`` is secure-execution mode, in which set-uid and set-gid programs run.
+    """
+
+    view: View
+    host: Host
+    loader: Loader
+    environment: Environment
+    main: Mapped
+    secure: bool
