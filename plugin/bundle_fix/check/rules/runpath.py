@@ -120,7 +120,11 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
         followed = [entry for entry in entries(image) if entry.startswith(("$ORIGIN", "${ORIGIN}"))]
         if not bits or not followed:
             continue
-        lost = [o.name for o in process.bundled() if o.via in ("rpath", "runpath")]
+        lost = [
+            need.name
+            for need in process.needs
+            if need.result.origin != BUNDLE and context.bundle.providers(need.name, image)
+        ]
         yield rule.finding(
             path,
             f"is {SET_ID_NAMES[bits]}, so the loader does not follow its entry {followed[0]}"
