@@ -10,7 +10,7 @@ from functools import cached_property
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.findings import ERROR, WARNING
 from bundle_fix.elf.hashes import defines
-from bundle_fix.loader.host import AdversarialHost, adversarial_host
+from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import Need, Process, World
@@ -52,21 +52,25 @@ class Context:
 
     bundle: Bundle
     expectations: Expectations
-
-    @cached_property
-    def host(self) -> AdversarialHost:
-        """The host that the pack is checked against."""
-        return adversarial_host(self.expectations.host)
+    host: Host
+    environment: Environment = CLEAN
+    only: str | None = None
+    """The one file that is asked about; None for all."""
 
     @cached_property
     def world(self) -> World:
         """The pack on that host."""
-        return World(self.bundle, self.host)
+        return World(self.bundle, self.host, self.environment)
+
+    @cached_property
+    def libraries(self) -> tuple[str, ...]:
+        """The shared libraries that are asked about."""
+        return tuple(p for p in self.bundle.libraries() if self.only in (None, p))
 
     @cached_property
     def programs(self) -> Mapping[str, Process]:
         """The process of every program."""
-        paths = self.bundle.programs()
+        paths = [path for path in self.bundle.programs() if self.only in (None, path)]
         return {path: self.world.process(path) for path in paths}
 
     @cached_property
@@ -85,10 +89,9 @@ class Context:
         found: dict[str, Process] = {}
         reached = set(self.mapped)
         lost = {n.name for p in self.programs.values() for n in p.needs if not _is_met(n)}
-        libraries = self.bundle.libraries()
-        libraries.sort(key=lambda path: bool(self._names.get(path, set()) & needed))
-        for path in libraries:
-            if path not in reached and not self._names.get(path, set()) & lost:
+        names = self._names
+        for path in sorted(self.libraries, key=lambda p: bool(names.get(p, set()) & needed)):
+            if path not in reached and not names.get(path, set()) & lost:
                 found[path] = self.world.process(path)
                 reached |= {o.path or "" for o in found[path].bundled()}
                 lost |= {need.name for need in found[path].needs if not _is_met(need)}

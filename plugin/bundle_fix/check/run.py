@@ -10,6 +10,7 @@ from bundle_fix.bundle import Bundle
 from bundle_fix.check.context import Context, Expectations
 from bundle_fix.check.findings import SEVERITIES, Finding, Rule, at_least
 from bundle_fix.check.rules import abi, allocators, hygiene, resolution, runpath
+from bundle_fix.loader.host import CLEAN, Environment, Host, adversarial_host
 
 RULES: tuple[Rule, ...] = (
     *resolution.RULES, *runpath.RULES, *allocators.RULES, *abi.RULES, *hygiene.RULES,
@@ -36,22 +37,33 @@ class Verdict:
         return sorted(self.findings, key=lambda f: (SEVERITIES.index(f.severity), f.rule))
 
 
-def check_bundle(bundle: Bundle, expectations: Expectations) -> Verdict:
+def check_bundle(
+    bundle: Bundle,
+    expectations: Expectations,
+    host: Host | None = None,
+    environment: Environment = CLEAN,
+    only: str | None = None,
+) -> Verdict:
     """Every finding of every rule, the worst first, then by path and code.
 
     Args:
         bundle: its contents must be open.
         expectations: what the user says of the pack and its target.
+        host: the target; the adversarial one where none is given.
+        environment: what processes are started with there.
+        only: the one file that is asked about; all where none is given.
     """
-    context = Context(bundle, expectations)
+    target = host or adversarial_host(expectations.host)
+    context = Context(bundle, expectations, target, environment, only)
     findings = [finding for rule in RULES for finding in rule.find(rule, context)]
+    findings = [f for f in findings if only in (None, f.path)]
     kept = [finding for finding in findings if not _ignored(finding, expectations)]
     kept.sort(key=lambda f: (SEVERITIES.index(f.severity), f.path, f.rule, f.message))
     return Verdict(
         findings=tuple(kept),
         ignored=len(findings) - len(kept),
         programs=len(context.programs),
-        libraries=len(bundle.libraries()),
+        libraries=len(context.libraries),
         failed=bool(at_least(kept, expectations.fail_on)),
     )
 

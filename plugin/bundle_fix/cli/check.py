@@ -8,13 +8,12 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.artifacts.formats import open_artifact
-from bundle_fix.bundle import read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.check.run import Verdict, check_bundle
 from bundle_fix.cli.expectations import read_expectations
 from bundle_fix.cli.options import ArtifactPath, host_option, painter, spec_option, talk_options
+from bundle_fix.cli.subject import Target, open_subject, read_target, target_options
 from bundle_fix.report.text import render_text
 
 
@@ -22,6 +21,7 @@ from bundle_fix.report.text import render_text
 @click.argument("artifacts", nargs=-1, required=True, type=ArtifactPath, metavar="ARTIFACT...")
 @spec_option
 @host_option
+@target_options
 @click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
@@ -41,6 +41,9 @@ def check(
     artifacts: tuple[Path, ...],
     spec: Path | None,
     host_provides: tuple[str, ...],
+    host_root: Path | None,
+    variables: tuple[str, ...],
+    level: str | None,
     fail_on: str | None,
     kind: str,
     output: Path | None,
@@ -50,13 +53,15 @@ def check(
 ) -> int:
     """Check packs with the loader's eyes, against a host that has an older copy of everything.
 
-    An ARTIFACT is a tarball, a folder or an ELF file. Exit status: 0 all well, 1 findings, 2 an
+    An ARTIFACT is a tarball, a folder or an ELF file, which is looked at with what its search paths
+    lead to. Exit status: 0 all well, 1 findings, 2 an
     artifact or a spec cannot be read.
     """
     expectations, _ = read_expectations(spec, host_provides)
     if fail_on is not None:
         expectations = replace(expectations, fail_on=fail_on)
-    verdicts = [(str(path), check_artifact(path, expectations)) for path in artifacts]
+    target = read_target(host_root, variables, level, expectations.host)
+    verdicts = [(str(path), check_artifact(path, expectations, target)) for path in artifacts]
     failed = any(verdict.failed for _, verdict in verdicts)
     if quiet and kind == "text" and output is None:
         verdicts = [(name, verdict) for name, verdict in verdicts if verdict.failed]
@@ -75,11 +80,13 @@ def check(
     return 1 if failed else 0
 
 
-def check_artifact(path: Path, expectations: Expectations) -> Verdict:
+def check_artifact(path: Path, expectations: Expectations, target: Target) -> Verdict:
     """Check one artifact.
 
     Raises:
-        BundleFixError: it cannot be read.
+        BundleFixError: it or its target cannot be read.
     """
-    with open_artifact(path) as artifact:
-        return check_bundle(read_bundle(artifact.tree, str(path)), expectations)
+    with open_subject(path, target) as subject:
+        return check_bundle(
+            subject.bundle, expectations, subject.host, subject.environment, subject.entry
+        )

@@ -47,6 +47,10 @@ class Environment:
     hostile: bool = False
 
 
+CLEAN = Environment()
+"""An environment that says nothing to the loader."""
+
+
 class Listed(NamedTuple):
     """A library that the cache lists, and what listed it: the cache, or ld.so.conf."""
 

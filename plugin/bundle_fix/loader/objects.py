@@ -18,13 +18,15 @@ class Step:
     """One place that the loader looks at.
 
     ``place`` is the directory as a reader would write it, ``via`` the rule that named it,
-    ``entry`` the RPATH or RUNPATH entry as it stands in the file, ``verdict`` what was found.
+    ``entry`` the RPATH or RUNPATH entry as it stands in the file, ``verdict`` what was found,
+    ``owner`` the object whose entry it is where that is not the one that needs the name.
     """
 
     place: str
     via: str
     verdict: str
     entry: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

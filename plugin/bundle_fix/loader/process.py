@@ -17,7 +17,7 @@ from bundle_fix.bundle import Bundle
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import DamagedElfError, Image, string_table, text_at
 from bundle_fix.loader.files import View
-from bundle_fix.loader.host import Environment, Host
+from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
 from bundle_fix.loader.rtld import MUSL
 from bundle_fix.loader.search import search
@@ -68,7 +68,7 @@ class World:
 
     bundle: Bundle
     host: Host
-    environment: Environment = field(default_factory=Environment)
+    environment: Environment = CLEAN
     view: View = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

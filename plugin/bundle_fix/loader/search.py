@@ -24,19 +24,26 @@ NOT_THERE = "not there"
 NOT_SEARCHED = "not searched: -z nodefaultlib"
 WORKING = "depends on the working directory of the process"
 CIRCLE = f"a link that {Lost.LOOP.value}"
+UNKNOWN_PLACE = "outside the pack: the target may have anything there"
 GIVES_UP = "the loader gives up here"
 
 
 class Directory(NamedTuple):
     """A directory to search: its text, the rule that names it, and its path in the view.
 
-    Where the text names no directory, ``path`` is empty and ``verdict`` says why.
+    Where the text names no directory, ``path`` is empty and ``verdict`` says why. ``owner`` is the
+    object that it was inherited from.
     """
 
     entry: str
     via: str
     path: str
     verdict: str = ""
+    owner: str = ""
+
+    def step(self, place: str, verdict: str) -> Step:
+        """The step of looking at ``place`` for this directory's sake."""
+        return Step(place, self.via, verdict, self.entry, self.owner)
 
 
 class _Miss(NamedTuple):
@@ -120,8 +127,9 @@ def _rpaths(this: _Search) -> Mapped | None:
     for link in chain:
         if link.image is not None and link.image.runpath is None and link.image.rpath:
             # A directory that several objects of one folder name alike is told once.
-            new = [d for d in _listed(this, link.image.rpath, "rpath", link.home) if d not in seen]
-            seen.update(new)
+            listed = _listed(this, link.image.rpath, "rpath", link)
+            new = [d for d in listed if d._replace(owner="") not in seen]
+            seen.update(d._replace(owner="") for d in new)
             found = _in_list(this, new)
             if found is not None:
                 return found
@@ -139,12 +147,12 @@ def _library_path(this: _Search) -> Mapped | None:
     if environment.hostile:
         this.trace.append(Step("LD_LIBRARY_PATH", via, "whoever sets it may have any copy there"))
         return this.from_host(f"$LD_LIBRARY_PATH/{this.name}", via)
-    return _in_list(this, _listed(this, environment.library_path, via, this.setting.main.home))
+    return _in_list(this, _listed(this, environment.library_path, via, this.setting.main))
 
 
 def _runpath(this: _Search) -> Mapped | None:
     """The requester's own RUNPATH, which serves nobody else."""
-    return _in_list(this, _listed(this, this.image.runpath or "", "runpath", this.requester.home))
+    return _in_list(this, _listed(this, this.image.runpath or "", "runpath", this.requester))
 
 
 def _inherited(this: _Search) -> Mapped | None:
@@ -155,7 +163,7 @@ def _inherited(this: _Search) -> Mapped | None:
             via, text = (
                 ("rpath", image.rpath) if image.runpath is None else ("runpath", image.runpath)
             )
-            found = _in_list(this, _listed(this, text or "", via, link.home))
+            found = _in_list(this, _listed(this, text or "", via, link))
             if found is not None:
                 return found
     return None
@@ -173,7 +181,7 @@ def _cache(this: _Search) -> Mapped | None:
         if _no_defaults(this.image) and path.startswith(setting.loader.trusted):
             this.trace.append(Step(path, "cache", NOT_SEARCHED, source))
             continue
-        found = _taken(this, path, path, "cache", source)
+        found = _taken(this, path, path, Directory(source, "cache", path))
         if found is not None:
             return found
     return None
@@ -211,17 +219,18 @@ SEPARATORS = {
 """What divides the entries of a list; a colon where nothing is said."""
 
 
-def _listed(this: _Search, text: str, via: str, home: str) -> Iterator[Directory]:
-    """The directories that a list names, each once; ``home`` is what ``$ORIGIN`` means in it."""
+def _listed(this: _Search, text: str, via: str, link: Mapped) -> Iterator[Directory]:
+    """The directories that a list names, each once; its ``$ORIGIN`` is that of ``link``."""
     if not text:
         return
     flavour = this.setting.loader.flavour
+    owner = "" if via == "ld_library_path" or link is this.requester else link.label
     seen = set()
     for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
         # For musl an empty entry is none; for glibc it is the working directory.
         if flavour == MUSL and not entry:
             continue
-        directory = _directory(this, entry, via, home)
+        directory = _directory(this, entry, via, link.home)._replace(owner=owner)
         if directory.verdict or directory.path not in seen:
             seen.add(directory.path)
             yield directory
@@ -252,12 +261,12 @@ def _expanded(setting: Setting, text: str, home: str) -> str | Refusal:
 def _in_list(this: _Search, directories: Iterable[Directory]) -> Mapped | None:
     """The first directory's that has the name; None also where the list ends early."""
     for directory in directories:
-        entry, via, path, verdict = directory
-        if verdict:
-            this.trace.append(Step(entry or "(empty)", via, verdict, entry))
+        if directory.verdict:
+            place = directory.entry or "(empty)"
+            this.trace.append(directory.step(place, directory.verdict))
             continue
         before = len(this.trace)
-        found = _in_directory(this, path, via, entry)
+        found = _in_directory(this, directory)
         if found is not None:
             return found
         if any(step.verdict == CIRCLE for step in this.trace[before:]):
@@ -266,40 +275,37 @@ def _in_list(this: _Search, directories: Iterable[Directory]) -> Mapped | None:
     return None
 
 
-def _in_directory(this: _Search, path: str, via: str, entry: str) -> Mapped | None:
-    view = this.setting.view
+def _in_directory(this: _Search, directory: Directory) -> Mapped | None:
+    view, path = this.setting.view, directory.path
     for subfolder in this.setting.loader.subfolders:
         place = posixpath.join(path, subfolder + this.name)
-        if (
-            isinstance(view.folder(posixpath.dirname(place)), str)
-            and view.real(place) != Lost.MISSING
-        ):
-            found = _taken(this, place, _place(this, place), via, entry)
+        if isinstance(view.folder(posixpath.dirname(place)), Lost):
+            continue
+        if view.real(place) is not Lost.MISSING:
+            found = _taken(this, place, _place(this, place), directory)
             if found is not None:
                 return found
     folder = view.folder(path)
     if isinstance(folder, Lost):
-        return _lost_directory(this, path, folder, via, entry)
+        return _lost_directory(this, folder, directory)
     full = posixpath.join(path.rstrip("/") or "/", this.name)
-    return _taken(this, full, _place(this, full), via, entry)
+    return _taken(this, full, _place(this, full), directory)
 
 
-def _lost_directory(this: _Search, path: str, lost: Lost, via: str, entry: str) -> Mapped | None:
+def _lost_directory(this: _Search, lost: Lost, directory: Directory) -> Mapped | None:
     """A directory that is not there, or of which nothing is known."""
-    view = this.setting.view
+    view, path = this.setting.view, directory.path
     inside = view.inside(path) is not None
     if lost is Lost.OUTSIDE and not inside:
         full = posixpath.join(path, this.name)
         if is_default_directory(posixpath.normpath(path)):
-            this.trace.append(Step(full, via, HOST_HAS_IT, entry))
-            return this.from_host(full, via)
-        verdict = "outside the pack: the target may have anything there"
-        this.trace.append(Step(full, via, verdict, entry))
+            this.trace.append(directory.step(full, HOST_HAS_IT))
+            return this.from_host(full, directory.via)
+        this.trace.append(directory.step(full, UNKNOWN_PLACE))
         return None
-    shown = posixpath.normpath(view.shown(path))
     missing = "no such folder in the pack" if inside else "no such folder"
     verdict = missing if lost is Lost.MISSING else lost.value
-    this.trace.append(Step(shown, via, verdict, entry))
+    this.trace.append(directory.step(posixpath.normpath(view.shown(path)), verdict))
     return None
 
 
@@ -312,14 +318,14 @@ def _place(this: _Search, path: str) -> str:
     return posixpath.normpath(view.shown(path))
 
 
-def _taken(this: _Search, path: str, place: str, via: str, entry: str) -> Mapped | None:
+def _taken(this: _Search, path: str, place: str, directory: Directory) -> Mapped | None:
     """The object at ``path`` if the loader takes it, with the step that says so."""
     miss = _refused(this, path)
     if isinstance(miss, str):
-        this.trace.append(Step(place, via, "found", entry))
-        return this.found(path, miss, via)
-    this.trace.append(Step(place, via, miss.verdict, entry))
-    return this.missing(via) if miss.is_fatal else None
+        this.trace.append(directory.step(place, "found"))
+        return this.found(path, miss, directory.via)
+    this.trace.append(directory.step(place, miss.verdict))
+    return this.missing(directory.via) if miss.is_fatal else None
 
 
 def _refused(this: _Search, path: str) -> str | _Miss:
@@ -368,4 +374,4 @@ def _direct(this: _Search) -> Mapped:
     if view.real(path) is Lost.OUTSIDE and view.inside(path) is None:
         this.trace.append(Step(path, via, "on the host"))
         return this.from_host(path, via)
-    return _taken(this, path, _place(this, path), via, "") or this.missing(via)
+    return _taken(this, path, _place(this, path), Directory("", via, path)) or this.missing(via)
