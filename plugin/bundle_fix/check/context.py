@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.findings import ERROR, WARNING
+from bundle_fix.content import Reader
 from bundle_fix.elf.hashes import defines
+from bundle_fix.elf.image import Image
+from bundle_fix.loader.dlopen import Feature, carried, noted
+from bundle_fix.loader.entries import names_of, plugins, programs
 from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.libc import belongs_to_libc
-from bundle_fix.loader.objects import BUNDLE
+from bundle_fix.loader.objects import BUNDLE, HOST
 from bundle_fix.loader.process import Need, Process, World
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +77,7 @@ class Context:
     @cached_property
     def programs(self) -> Mapping[str, Process]:
         """The process of every program."""
-        paths = [path for path in self.bundle.programs() if self.only in (None, path)]
-        return {path: self.world.process(path) for path in paths}
+        return programs(self.world, self.only)
 
     @cached_property
     def mapped(self) -> frozenset[str]:
@@ -80,22 +86,8 @@ class Context:
 
     @cached_property
     def plugins(self) -> Mapping[str, Process]:
-        """What every library maps, by itself, that has to be opened at run time to be mapped.
-
-        First come those that no other library needs, then those that not even these lead to. A
-        library that is needed and not found is left out: that it is not found is told already.
-        """
-        needed = {name for image in self.bundle.images.values() for name in image.needed}
-        found: dict[str, Process] = {}
-        reached = set(self.mapped)
-        lost = {n.name for p in self.programs.values() for n in p.needs if not _is_met(n)}
-        names = self._names
-        for path in sorted(self.libraries, key=lambda p: bool(names.get(p, set()) & needed)):
-            if path not in reached and not names.get(path, set()) & lost:
-                found[path] = self.world.process(path)
-                reached |= {o.path or "" for o in found[path].bundled()}
-                lost |= {need.name for need in found[path].needs if not _is_met(need)}
-        return found
+        """What every library maps, by itself, that has to be opened at run time to be mapped."""
+        return plugins(self.world, self.programs, self.only)
 
     @cached_property
     def needs_of(self) -> Mapping[str, tuple[Need, ...]]:
@@ -124,13 +116,37 @@ class Context:
         return frozenset(found)
 
     @cached_property
-    def _names(self) -> Mapping[str, set[str]]:
+    def names(self) -> Mapping[str, set[str]]:
         """Every name that leads to each library."""
-        names: dict[str, set[str]] = {}
-        for name, paths in self.bundle.named.items():
-            for path in paths:
-                names.setdefault(path, set()).add(name)
-        return names
+        return names_of(self.bundle)
+
+    @cached_property
+    def noted(self) -> Mapping[str, tuple[Feature, ...]]:
+        """What the ELF dlopen metadata notes of the pack's objects say."""
+        found = {path: self._read(path, noted) for path in self._dynamic()}
+        return {path: tuple(features) for path, features in found.items() if features}
+
+    @cached_property
+    def carried(self) -> Mapping[str, set[str]]:
+        """The names of libraries in the read-only data of objects that import dlopen."""
+        found = {path: set(self._read(path, carried)) for path in self._dynamic()}
+        return {path: names for path, names in found.items() if names}
+
+    def _dynamic(self) -> Iterator[str]:
+        images = self.bundle.images.items()
+        return (path for path, image in images if image.is_dynamic and self.only in (None, path))
+
+    def _read(self, path: str, read: Callable[[Reader, Image], Iterable[T]]) -> list[T]:
+        with self.bundle.content(path).open() as reader:
+            return list(read(reader, self.bundle.images[path]))
+
+    def on_host(self, name: str) -> bool:
+        """Whether the target has ``name``, as far as is known of it."""
+        if self.host.expected(name) or self.host.files is None:
+            return self.host.expected(name)
+        started = [*self.programs.values(), *self.plugins.values()]
+        needs = (self.world.opening(p, name, p.objects[0]) for p in started[:1])
+        return any(need.result.origin == HOST for need in needs)
 
     @cached_property
     def _programs_with(self) -> Mapping[str, tuple[Process, ...]]:
@@ -138,7 +154,7 @@ class Context:
         found: dict[str, list[Process]] = {}
         for process in self.programs.values():
             for mapped in process.bundled():
-                for name in self._names.get(mapped.path or "", ()):
+                for name in self.names.get(mapped.path or "", ()):
                     found.setdefault(name, []).append(process)
         return {name: tuple(processes) for name, processes in found.items()}
 

@@ -9,11 +9,11 @@ from fnmatch import fnmatchcase
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.context import Context, Expectations
 from bundle_fix.check.findings import SEVERITIES, Finding, Rule, at_least
-from bundle_fix.check.rules import abi, allocators, hygiene, resolution, runpath
+from bundle_fix.check.rules import abi, allocators, hygiene, opened, resolution, runpath
 from bundle_fix.loader.host import CLEAN, Environment, Host, adversarial_host
 
 RULES: tuple[Rule, ...] = (
-    *resolution.RULES, *runpath.RULES, *allocators.RULES, *abi.RULES, *hygiene.RULES,
+    *resolution.RULES, *opened.RULES, *runpath.RULES, *allocators.RULES, *abi.RULES, *hygiene.RULES,
 )  # fmt: skip
 
 

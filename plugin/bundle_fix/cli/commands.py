@@ -13,6 +13,8 @@ COMMANDS = {
     "pack": "make a pack from a spec, verify it, print its path",
     "fix": "mend a tarball or a folder that exists",
     "check": "prove which file every library comes from",
+    "tree": "show the process as the loader builds it",
+    "why": "show every directory tried for a name, and why the winner won",
 }
 """Every command and what it does; its module has a function of the same name."""
 

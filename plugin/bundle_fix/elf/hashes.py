@@ -143,11 +143,20 @@ def defines(reader: Reader, image: Image, name: bytes) -> bool:
     Raises:
         DamagedElfError: the tables that tell it cannot be read.
     """
+    return next(definitions(reader, image, name), None) is not None
+
+
+def definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
+    """The index of every dynamic symbol by which the file defines ``name``, one a version.
+
+    Raises:
+        DamagedElfError: the tables that tell it cannot be read.
+    """
     table = string_table(image)
     symbols = image.first(c.DT_SYMTAB)
     start = None if symbols is None else image.file_offset(symbols)
     if table is None or start is None:
-        return False
+        return
     for index in _candidates(reader, image, name):
         size = image.format.symbol_size
         raw = read_exactly(reader, start + index * size, size)
@@ -158,8 +167,7 @@ def defines(reader: Reader, image: Image, name: bytes) -> bool:
         section = int.from_bytes(raw[6:8] if image.format.bits == 64 else raw[14:16], order)
         text = reader.pread(table[0] + at, len(name) + 1)
         if text == name + b"\0" and section != c.SHN_UNDEF:
-            return True
-    return False
+            yield index
 
 
 def _candidates(reader: Reader, image: Image, name: bytes) -> Iterator[int]:

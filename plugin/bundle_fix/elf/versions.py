@@ -18,6 +18,10 @@ MAX_RECORDS = 1 << 15
 """Records of one list, auxiliary ones counted: a version's index has 15 bits."""
 MAX_NAMES = 1 << 20
 """Bytes of all names of one list."""
+DEFINITION_FLAGS, DEFINITION_INDEX = 1, 2
+"""Which facts of an Elf_Verdef are its flags and its index (vd_flags, vd_ndx)."""
+VER_FLG_BASE = 1
+"""The flag of the version that names the file itself."""
 NEED_FILE_AT = 4
 """Where in an Elf_Verneed the library's name is (vn_file)."""
 
@@ -81,6 +85,30 @@ def needed_versions(reader: Reader, image: Image) -> dict[str, tuple[str, ...]]:
                 raise DamagedElfError("the names of its symbol versions take too many bytes")
         wanted[names[0]] = wanted.get(names[0], ()) + tuple(names[1:])
     return wanted
+
+
+def version_of(reader: Reader, image: Image, index: int) -> str | None:
+    """The version of the dynamic symbol at ``index``, if the file defines it with one.
+
+    Raises:
+        DamagedElfError: the tables that tell it cannot be read.
+    """
+    address, lists = image.first(c.DT_VERSYM), version_definitions(reader, image)
+    start = None if address is None else image.file_offset(address)
+    table = string_table(image)
+    raw = None if start is None else read_exactly(reader, start + 2 * index, 2)
+    if raw is None or lists is None or table is None:
+        return None
+    # The highest bit hides a version that is not the default one.
+    number = int.from_bytes(raw, image.format.order) & 0x7FFF
+    for group, facts in zip(lists.groups, lists.facts, strict=True):
+        if (
+            group
+            and facts[DEFINITION_INDEX] == number
+            and not facts[DEFINITION_FLAGS] & VER_FLG_BASE
+        ):
+            return _text(reader, table, group[0])
+    return None
 
 
 def renamed_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> tuple[Patch, ...]:

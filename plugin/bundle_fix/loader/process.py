@@ -96,11 +96,11 @@ class World:
         whole = loading.result(plugin)
         return replace(whole, objects=whole.objects[len(program.objects) :])
 
-    def found(self, program: Process, name: str, requester: Mapped) -> Mapped:
+    def opening(self, program: Process, name: str, requester: Mapped) -> Need:
         """What dlopen(3) of ``name`` by ``requester`` finds in a running ``program``."""
         loading = _Loading(self._setting(program.objects[0]))
         loading.begin(program.objects)
-        return loading.need(name, requester).result
+        return loading.need(name, requester)
 
     def _entry(self, path: str) -> Mapped:
         # The kernel tells the loader where the program really is; dlopen() gets a path.

@@ -12,7 +12,12 @@ from bundle_fix.report.model import CheckReport
 def render_json(reports: Sequence[CheckReport]) -> str:
     """The reports as indented JSON; names that are not UTF-8 have their odd bytes escaped."""
     plain = [msgspec.to_builtins(report) for report in reports]
-    encoded = msgspec.json.encode(_clean(plain[0] if len(plain) == 1 else plain))
+    return to_json(plain[0] if len(plain) == 1 else plain)
+
+
+def to_json(value: object) -> str:
+    """``value``, of strings, numbers, lists and mappings, as indented JSON."""
+    encoded = msgspec.json.encode(_clean(value))
     return msgspec.json.format(encoded, indent=2).decode() + "\n"
 
 

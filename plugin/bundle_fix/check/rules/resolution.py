@@ -20,7 +20,9 @@ def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
     return [{"place": s.place, "via": s.via, "entry": s.entry, "verdict": s.verdict} for s in trace]
 
 
-def _worst(context: Context, origin: str) -> dict[tuple[str, str], tuple[str, Need, list[Process]]]:
+def worst_needs(
+    context: Context, origin: str
+) -> dict[tuple[str, str], tuple[str, Need, list[Process]]]:
     """Needs with ``origin``: by requester and name, the worst severity and the processes."""
     found: dict[tuple[str, str], tuple[str, Need, list[Process]]] = {}
     for severity, process, need in context.needs():
@@ -46,7 +48,7 @@ def _evidence(need: Need, processes: list[Process]) -> dict[str, Any]:
 
 def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names that neither the pack nor the host's list has."""
-    for (path, name), (severity, need, processes) in _worst(context, MISSING).items():
+    for (path, name), (severity, need, processes) in worst_needs(context, MISSING).items():
         yield rule.finding(
             path,
             f"needs {name}, which is neither in the pack nor expected on the host"
@@ -70,8 +72,11 @@ def _nearest(context: Context, need: Need) -> str:
 
 def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names that the pack provides and the host's loader finds elsewhere."""
-    for (path, name), (severity, need, processes) in _worst(context, HOST).items():
+    for (path, name), (severity, need, processes) in worst_needs(context, HOST).items():
         if need.requester.image is None or belongs_to_libc(posixpath.basename(name)):
+            continue
+        # What the host's own libraries need is the host's; LD_LIBRARY_PATH has a rule of its own.
+        if need.requester.origin == HOST or need.result.via == "ld_library_path":
             continue
         provided = context.bundle.providers(posixpath.basename(name), need.requester.image)
         if not provided:
@@ -161,22 +166,12 @@ def find_two_files(rule: Rule, context: Context) -> Iterator[Finding]:
             )
 
 
-def find_dlopen(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names opened at run time that neither the pack nor the host's list has."""
-    for name in context.expectations.dlopen:
-        if name not in context.bundle.named and not context.host.expected(name):
-            yield rule.finding(
-                "", f"{name} is opened at run time, but is neither in the pack nor expected on"
-                " the host", needed=name,
-            )  # fmt: skip
-
-
 def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
     """Libraries that are not the C library's, are not in the pack, and that most hosts have."""
     users: dict[str, list[str]] = {}
-    for (path, name), (_, need, _) in _worst(context, HOST).items():
+    for (path, name), (_, need, _) in worst_needs(context, HOST).items():
         image = need.requester.image
-        if image is None or need.result.via == "direct" or context.host.expected(name):
+        if image is None or need.result.via == "direct" or context.on_host(name):
             continue
         if not context.bundle.providers(name, image):
             users.setdefault(name, []).append(path)
@@ -254,13 +249,6 @@ RULES = (
         "Which of them a process gets depends on search order and on what was loaded before.",
         "Keep one of them.",
         find_two_files,
-    ),
-    Rule(
-        "BF109", "dlopen-missing", ERROR,
-        "A library that is opened at run time is neither in the pack nor expected on the host.",
-        "dlopen() fails when the program first wants it, long after the start.",
-        "Put the library into the pack, or declare that the host provides it.",
-        find_dlopen,
     ),
     Rule(
         "BF110", "left-to-host", NOTE,

@@ -1,0 +1,95 @@
+"""``bundle-fix tree``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bundle_fix.cli.options import ArtifactPath, host_option, painter, say, talk_options
+from bundle_fix.cli.subject import Subject, open_subject, read_target, target_options
+from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.entries import find_object, plugins, programs
+from bundle_fix.loader.objects import MISSING
+from bundle_fix.loader.process import Process, World
+from bundle_fix.report.json import to_json
+from bundle_fix.report.process import process_records, render_dot, render_mermaid, render_tree
+
+
+@click.command(short_help="show the process as the loader builds it")
+@click.argument("artifact", type=ArtifactPath)
+@click.argument("entries", nargs=-1, metavar="[ENTRY...]")
+@click.option(
+    "--in", "program", metavar="PROGRAM",
+    help="Show what dlopen() of ENTRY adds to PROGRAM, of the same artifact.",
+)  # fmt: skip
+@click.option(
+    "--format", "kind", type=click.Choice(["text", "json", "dot", "mermaid"]), default="text"
+)
+@host_option
+@target_options
+@talk_options
+def tree(
+    artifact: Path,
+    entries: tuple[str, ...],
+    program: str | None,
+    kind: str,
+    host_provides: tuple[str, ...],
+    host_root: Path | None,
+    variables: tuple[str, ...],
+    level: str | None,
+    quiet: bool,
+    verbose: bool,
+    color: str,
+) -> int:
+    """Show what the loader maps for each ENTRY, and by which rule it finds it.
+
+    Without an ENTRY: for every program, and every library that has to be opened at run time. Exit
+    status: 0 all is found, 1 something is not, 2 the request cannot be carried out.
+    """
+    target = read_target(host_root, variables, level, host_provides)
+    with open_subject(artifact, target) as subject:
+        processes = list(_processes(subject, entries, program, str(artifact)))
+    if not processes:
+        say(f"{artifact}: no program and no library", quiet=quiet)
+    if kind == "json":
+        sys.stdout.write(to_json(process_records(processes)))
+    elif kind == "text":
+        sys.stdout.write(render_tree(processes, painter(color, is_terminal=sys.stdout.isatty())))
+    else:
+        sys.stdout.write({"dot": render_dot, "mermaid": render_mermaid}[kind](processes))
+    return int(any(o.origin == MISSING for p in processes for o in p.objects))
+
+
+def _processes(
+    subject: Subject, entries: tuple[str, ...], program: str | None, where: str
+) -> list[Process]:
+    world = World(subject.bundle, subject.host, subject.environment)
+    wanted = [find_object(subject.bundle, entry, where) for entry in entries]
+    if program is not None:
+        if not wanted:
+            raise click.UsageError("--in PROGRAM wants an ENTRY, a library that it opens")
+        started = world.process(_dynamic(world, find_object(subject.bundle, program, where), where))
+        return [world.opened(started, _dynamic(world, path, where)) for path in wanted]
+    if subject.entry is not None and not wanted:
+        wanted = [subject.entry]
+    if wanted:
+        return [world.process(_dynamic(world, path, where)) for path in wanted]
+    started_all = programs(world)
+    return [*started_all.values(), *plugins(world, started_all).values()]
+
+
+def _dynamic(world: World, path: str, where: str) -> str:
+    """``path``, if the loader has anything to do with it.
+
+    Raises:
+        BundleFixError: it is a static program or an object file.
+    """
+    if not world.bundle.images[path].is_dynamic:
+        raise BundleFixError(
+            "it has no dynamic section, so the loader maps nothing for it",
+            where=where if len(world.bundle.images) == 1 else f"{where}: {path}",
+            hint="static programs and object files need no libraries",
+        )
+    return path

@@ -1,0 +1,87 @@
+"""``bundle-fix why``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bundle_fix.cli.options import ArtifactPath, host_option, painter, talk_options
+from bundle_fix.cli.subject import Subject, open_subject, read_target, target_options
+from bundle_fix.explain import explain
+from bundle_fix.loader.entries import find_object, plugins, programs
+from bundle_fix.loader.process import World
+from bundle_fix.loader.scope import providers
+from bundle_fix.report.json import to_json
+from bundle_fix.report.text import Paint
+from bundle_fix.report.why import (
+    explanation_records,
+    provider_records,
+    render_explanations,
+    render_providers,
+)
+
+
+@click.command(short_help="show every directory tried for a name, and why the winner won")
+@click.argument("artifact", type=ArtifactPath)
+@click.argument("name", required=False)
+@click.option(
+    "--from", "requester", metavar="OBJECT",
+    help="Only the search of this object of the artifact; with --symbol, only its process.",
+)  # fmt: skip
+@click.option(
+    "--symbol", metavar="SYMBOL",
+    help="Show which objects define SYMBOL (such as malloc or 'operator new'), in load order.",
+)  # fmt: skip
+@click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
+@host_option
+@target_options
+@talk_options
+def why(
+    artifact: Path,
+    name: str | None,
+    requester: str | None,
+    symbol: str | None,
+    kind: str,
+    host_provides: tuple[str, ...],
+    host_root: Path | None,
+    variables: tuple[str, ...],
+    level: str | None,
+    quiet: bool,
+    verbose: bool,
+    color: str,
+) -> int:
+    """Show every directory that the loader tries for NAME, what is there, and what comes of it.
+
+    Exit status: 0 every search ends well, 1 one finds nothing, or the host's copy of what the
+    artifact has, 2 the request cannot be carried out.
+    """
+    if (name is None) == (symbol is None):
+        raise click.UsageError("why wants a NAME, or --symbol SYMBOL")
+    target = read_target(host_root, variables, level, host_provides)
+    paint = painter(color, is_terminal=sys.stdout.isatty())
+    with open_subject(artifact, target) as subject:
+        start = find_object(subject.bundle, requester, str(artifact)) if requester else None
+        if symbol is not None:
+            return _symbol(subject, symbol, start, kind, paint)
+        world = World(subject.bundle, subject.host, subject.environment)
+        found = explain(world, name or "", start, subject.entry)
+    if kind == "json":
+        sys.stdout.write(to_json(explanation_records(found)))
+    else:
+        sys.stdout.write(render_explanations(found, paint))
+    return int(not all(explanation.good for explanation in found))
+
+
+def _symbol(subject: Subject, symbol: str, start: str | None, kind: str, paint: Paint) -> int:
+    world = World(subject.bundle, subject.host, subject.environment)
+    only = start or subject.entry
+    started = {only: world.process(only)} if only else programs(world)
+    processes = started or plugins(world, started)
+    found = [(process, providers(world, process, symbol)) for process in processes.values()]
+    if kind == "json":
+        sys.stdout.write(to_json(provider_records(symbol, found)))
+    else:
+        sys.stdout.write(render_providers(symbol, found, paint))
+    return int(not all(objects for _, objects in found))

@@ -1,0 +1,90 @@
+"""What an object opens at run time, as far as its file tells.
+
+Sources: the UAPI group's "ELF dlopen metadata" (``.note.dlopen``: owner FDO, a JSON list); and the
+names in the read-only data of an object that imports dlopen(3).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from bundle_fix.content import CHUNK, Reader, read_exactly
+from bundle_fix.elf import constants as c
+from bundle_fix.elf.image import Image, string_table
+from bundle_fix.elf.notes import notes
+
+NOTE = (b"FDO\0", 0x407C0C0A)
+REQUIRED, RECOMMENDED, SUGGESTED = "required", "recommended", "suggested"
+MAX_FEATURES = 1000
+MAX_STRINGS = 64 << 20
+"""Bytes of read-only data in which names are looked for."""
+MAX_STRING_TABLE = 16 << 20
+NAME = re.compile(rb"\0((?:[!-~]*/)?lib[\w.+-]{1,100}\.so(?:\.[0-9]+)*)(?=\0)")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """What one entry of the note says: any of ``sonames`` will do, the first is liked best."""
+
+    sonames: tuple[str, ...]
+    priority: str
+    feature: str = ""
+    description: str = ""
+
+
+class _Entry(msgspec.Struct):
+    soname: list[str]
+    priority: str = RECOMMENDED
+    feature: str = ""
+    description: str = ""
+
+
+def noted(reader: Reader, image: Image) -> Iterator[Feature]:
+    """The features of the ELF dlopen metadata note; a note that is no such JSON says nothing."""
+    for note in notes(reader, image):
+        if (note.name, note.type) != NOTE:
+            continue
+        try:
+            entries = msgspec.json.decode(note.content.rstrip(b"\0"), type=list[_Entry])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            continue
+        for entry in entries[:MAX_FEATURES]:
+            if entry.soname:
+                yield Feature(tuple(entry.soname), entry.priority, entry.feature, entry.description)
+
+
+def carried(reader: Reader, image: Image) -> set[str]:
+    """The file names of libraries that stand as strings in an object that imports dlopen."""
+    if not _imports_dlopen(reader, image):
+        return set()
+    found: set[str] = set()
+    left = MAX_STRINGS
+    for segment in image.loads():
+        if segment.flags & c.PF_W:
+            continue
+        at, end = segment.offset, min(segment.file_end, segment.offset + left)
+        left -= max(0, end - at)
+        before = b"\0"
+        while at < end:
+            piece = reader.pread(at, min(CHUNK, end - at))
+            if not piece:
+                break
+            at += len(piece)
+            # `.so` is rarer than anything else in the pattern, and finding it costs least.
+            if b".so" in piece or b".so" in before:
+                found |= {match[1].decode() for match in NAME.finditer(before + piece)}
+            before = piece[-256:]
+    return {name.rpartition("/")[2] for name in found}
+
+
+def _imports_dlopen(reader: Reader, image: Image) -> bool:
+    """Whether its dynamic strings have the name; what defines dlopen itself is the C library."""
+    table = string_table(image)
+    if table is None:
+        return False
+    data = read_exactly(reader, table[0], min(table[1], MAX_STRING_TABLE)) or b""
+    return b"\0dlopen\0" in data or b"\0dlmopen\0" in data

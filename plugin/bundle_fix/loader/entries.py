@@ -1,0 +1,92 @@
+"""Where processes begin: programs, and libraries that are mapped only when they are opened."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+
+from bundle_fix.bundle import Bundle
+from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.objects import BUNDLE
+from bundle_fix.loader.process import Process, World
+from bundle_fix.tree import walk
+
+
+def programs(world: World, only: str | None = None) -> dict[str, Process]:
+    """The process of every program, or of the one at the path ``only``."""
+    paths = world.bundle.programs()
+    return {path: world.process(path) for path in paths if only in (None, path)}
+
+
+def plugins(
+    world: World, started: Mapping[str, Process], only: str | None = None
+) -> dict[str, Process]:
+    """What every library maps, by itself, that has to be opened at run time to be mapped.
+
+    First come those that no other library needs, then those that not even these lead to. A library
+    that is needed and not found is left out: its requester's trouble tells of it.
+
+    Args:
+        world: the pack on its host.
+        started: the processes of its programs.
+        only: the one library that is asked about; all where none is given.
+    """
+    bundle = world.bundle
+    needed = {name for image in bundle.images.values() for name in image.needed}
+    names = names_of(bundle)
+    found: dict[str, Process] = {}
+    reached = {o.path for p in started.values() for o in p.bundled()}
+    lost = _lost(started.values())
+    libraries = [path for path in bundle.libraries() if only in (None, path)]
+    for path in sorted(libraries, key=lambda p: bool(names.get(p, set()) & needed)):
+        if path not in reached and not names.get(path, set()) & lost:
+            found[path] = world.process(path)
+            reached |= {o.path for o in found[path].bundled()}
+            lost |= _lost([found[path]])
+    return found
+
+
+def _lost(processes: Iterable[Process]) -> set[str]:
+    return {n.name for p in processes for n in p.needs if n.result.origin != BUNDLE}
+
+
+def names_of(bundle: Bundle) -> dict[str, set[str]]:
+    """Every name that leads to each library of a pack."""
+    names: dict[str, set[str]] = {}
+    for name, paths in bundle.named.items():
+        for path in paths:
+            names.setdefault(path, set()).add(name)
+    return names
+
+
+def find_object(bundle: Bundle, text: str, where: str) -> str:
+    """The path of the ELF file that a user means by a path (also with the top folder) or a name.
+
+    Args:
+        bundle: the pack.
+        text: what the user wrote.
+        where: the artifact's name, for messages.
+
+    Raises:
+        BundleFixError: the pack has no such file, or several.
+    """
+    wanted = text.strip("/").removeprefix("./")
+    top = bundle.tree.top.removeprefix("./")
+    for path in (wanted, wanted.removeprefix(f"{top}/") if top else wanted):
+        real = walk(bundle.tree, path)
+        if isinstance(real, str) and real in bundle.images:
+            return real
+    named = {path for path in bundle.images if posixpath.basename(path) == wanted}
+    named |= set(bundle.named.get(wanted, ()))
+    if len(named) > 1:
+        raise BundleFixError(
+            f"{text} may be any of {', '.join(sorted(named)[:5])}", where=where,
+            hint="give the path",
+        )  # fmt: skip
+    if not named:
+        from difflib import get_close_matches
+
+        close = get_close_matches(wanted, [*bundle.images, *bundle.named], 1)
+        hint = f"did you mean {close[0]}?" if close else "give a path in it"
+        raise BundleFixError(f"it has no ELF file {text}", where=where, hint=hint)
+    return named.pop()

@@ -1,0 +1,77 @@
+"""Which objects of a process define a symbol, in the order in which they are asked.
+
+Source: the gABI, "Shared Object Dependencies": the global scope is the program and then all objects
+in load order; the first definition wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from bundle_fix.elf.hashes import definitions
+from bundle_fix.elf.image import DamagedElfError
+from bundle_fix.elf.versions import version_of
+from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.libc import belongs_to_libc
+from bundle_fix.loader.objects import Mapped
+from bundle_fix.loader.process import Process, World
+
+SPOKEN: Mapping[str, tuple[str, ...]] = {
+    "operator new": ("_Znwm", "_Znwj"),
+    "operator new[]": ("_Znam", "_Znaj"),
+    "operator delete": ("_ZdlPv",),
+    "operator delete[]": ("_ZdaPv",),
+}
+"""Symbols that have a name in C++, by the Itanium ABI's names of them on 64 and on 32 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An object that defines a symbol; ``versions`` are empty where it does so without one.
+
+    ``is_certain`` is false for the C library of a host that cannot be looked into.
+    """
+
+    mapped: Mapped
+    symbol: str
+    versions: tuple[str, ...]
+    is_certain: bool = True
+
+
+LIBC_DEFINES = frozenset({"malloc", "free", "calloc", "realloc", "memalign", "posix_memalign"})
+"""What every C library defines, for hosts that cannot be looked into."""
+
+
+def providers(world: World, process: Process, symbol: str) -> list[Provider]:
+    """The objects of ``process`` that define ``symbol``, the one that wins first.
+
+    Args:
+        world: the process's pack and host.
+        process: its objects are looked into, where they can be.
+        symbol: as it stands in the symbol table, or one of `SPOKEN`.
+    """
+    found: list[Provider] = []
+    for name in SPOKEN.get(symbol, (symbol,)):
+        for mapped in process.objects:
+            found += _defined(world, mapped, name)
+    return found
+
+
+def _defined(world: World, mapped: Mapped, name: str) -> Iterator[Provider]:
+    if mapped.image is None:
+        is_libc = mapped.name.startswith("libc.") and belongs_to_libc(mapped.name)
+        if is_libc and name in LIBC_DEFINES:
+            yield Provider(mapped, name, (), is_certain=False)
+        return
+    content = world.view.content(mapped.real or "")
+    if content is None or not mapped.image.is_dynamic:
+        return
+    try:
+        with content.open() as reader:
+            indices = list(definitions(reader, mapped.image, name.encode()))
+            versions = [version_of(reader, mapped.image, index) for index in indices]
+    except DamagedElfError as error:
+        raise BundleFixError(error.message, where=mapped.label) from error
+    if indices:
+        yield Provider(mapped, name, tuple(v for v in versions if v is not None))

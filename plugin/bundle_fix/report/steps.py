@@ -1,0 +1,43 @@
+"""The words for where an object comes from and for the steps that led to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bundle_fix.loader.objects import HOST, MISSING, Mapped, Step
+
+RULES = {
+    "runpath": "RUNPATH",
+    "rpath": "RPATH",
+    "ld_library_path": "LD_LIBRARY_PATH",
+    "cache": "ld.so.cache",
+    "default": "default directories",
+    "direct": "needed by path",
+    "loaded": "interpreter",
+    "preload": "preloaded",
+}
+"""Search rules as the loader's manual names them."""
+ORIGIN_COLOURS: Mapping[str, str] = {HOST: "yellow", MISSING: "red"}
+
+
+def rule_of(step: Step) -> str:
+    """The rule of a step with the entry that it took, and whose that is where it is inherited."""
+    rule = RULES.get(step.via, step.via)
+    if step.via in ("runpath", "rpath", "ld_library_path") and step.place != step.via.upper():
+        rule += f" {step.entry or '(empty)'}"
+    return f"{rule} of {step.owner}" if step.owner else rule
+
+
+def step_text(step: Step) -> str:
+    """One step as a sentence of a search."""
+    if step.place in (step.entry, "(empty)", step.via.upper(), "default directories"):
+        return f"{rule_of(step)}: {step.verdict}"
+    via = "" if step.place == "ld.so.cache" else f" {step.place}:"
+    return f"{rule_of(step)}:{via} {step.verdict}"
+
+
+def how_found(mapped: Mapped) -> str:
+    """The rule that chose an object."""
+    if mapped.via == "preload" or not mapped.trace:
+        return RULES.get(mapped.via, mapped.via)
+    return rule_of(mapped.trace[-1])
