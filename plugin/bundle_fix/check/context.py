@@ -169,17 +169,18 @@ class Context:
         """How bad it is when a plugin fails: worst where the pack has nothing but libraries."""
         return WARNING if self.programs else ERROR
 
-    def needs(self) -> Iterator[tuple[str, Process, Need]]:
+    @cached_property
+    def needs(self) -> tuple[tuple[str, Process, Need], ...]:
         """Every need of every process with its severity: programs first, then plugins.
 
         A plugin's need that fails counts only where it fails in every program that could open it.
         """
-        for process in self.programs.values():
-            yield from ((ERROR, process, need) for need in process.needs)
+        found = [(ERROR, p, need) for p in self.programs.values() for need in p.needs]
         for plugin, process in self.plugins.items():
             for need in process.needs:
                 if _is_met(need) or not self._met_in_a_program(plugin, need):
-                    yield self.consequence, process, need
+                    found.append((self.consequence, process, need))
+        return tuple(found)
 
     def _met_in_a_program(self, plugin: str, need: Need) -> bool:
         """Whether a program that opens ``plugin`` gives it the pack's copy of what it needs."""

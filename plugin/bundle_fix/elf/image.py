@@ -88,7 +88,10 @@ class Image:
 
     def first(self, tag: int) -> int | None:
         """The value of the first dynamic entry with ``tag``."""
-        return next((e.value for e in self.dynamic or () if e.tag == tag), None)
+        for entry in self.dynamic or ():
+            if entry.tag == tag:
+                return entry.value
+        return None
 
     @property
     def is_program(self) -> bool:

@@ -23,7 +23,9 @@ MAX_FEATURES = 1000
 MAX_STRINGS = 64 << 20
 """Bytes of read-only data in which names are looked for."""
 MAX_STRING_TABLE = 16 << 20
-NAME = re.compile(rb"\0((?:[!-~]*/)?lib[\w.+-]{1,100}\.so(?:\.[0-9]+)*)(?=\0)")
+NAME = re.compile(rb"(?:[!-~]*/)?(lib[\w.+-]{1,100}\.so(?:\.[0-9]+)*)")
+LONGEST = 256
+"""Bytes of the longest string that is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,22 @@ def carried(reader: Reader, image: Image) -> set[str]:
             if not piece:
                 break
             at += len(piece)
-            # `.so` is rarer than anything else in the pattern, and finding it costs least.
-            if b".so" in piece or b".so" in before:
-                found |= {match[1].decode() for match in NAME.finditer(before + piece)}
-            before = piece[-256:]
-    return {name.rpartition("/")[2] for name in found}
+            found.update(_names(before + piece))
+            before = piece[-LONGEST:]
+    return found
+
+
+def _names(data: bytes) -> Iterator[str]:
+    """The file names in ``data`` that are whole strings."""
+    # `.so` is rarer than all else in a name, and nothing finds it quicker than this.
+    at = data.find(b".so")
+    while at >= 0:
+        start = data.rfind(b"\0", max(0, at - LONGEST), at)
+        end = data.find(b"\0", at, at + LONGEST)
+        match = NAME.fullmatch(data, start + 1, end) if start >= 0 and end >= 0 else None
+        if match:
+            yield match[1].decode()
+        at = data.find(b".so", at + 3)
 
 
 def _imports_dlopen(reader: Reader, image: Image) -> bool:

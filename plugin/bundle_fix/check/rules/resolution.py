@@ -25,7 +25,7 @@ def worst_needs(
 ) -> dict[tuple[str, str], tuple[str, Need, list[Process]]]:
     """Needs with ``origin``: by requester and name, the worst severity and the processes."""
     found: dict[tuple[str, str], tuple[str, Need, list[Process]]] = {}
-    for severity, process, need in context.needs():
+    for severity, process, need in context.needs:
         if need.result.origin != origin or need.requester.path is None:
             continue
         key = (need.requester.path, need.name)
@@ -188,7 +188,7 @@ def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Parts of the C library that are mapped from the pack, beneath the host's own loader."""
     users: dict[str, list[tuple[str, Need, Process]]] = {}
-    for severity, process, need in context.needs():
+    for severity, process, need in context.needs:
         if need.result.origin == BUNDLE and belongs_to_libc(posixpath.basename(need.name)):
             users.setdefault(need.result.path or "", []).append((severity, need, process))
     brings_loader = any(LOADER.fullmatch(name) for name in context.bundle.named)
