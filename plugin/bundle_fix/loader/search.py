@@ -341,13 +341,10 @@ def _refused(this: _Search, path: str) -> str | _Miss:
         return _Miss(image)
     if isinstance(image, str):
         return _Miss(f"{image}: {GIVES_UP}", is_fatal=True)
-    like, flavour = this.image, this.setting.loader.flavour
-    if image.architecture != like.architecture:
+    if image.architecture != this.image.architecture:
         what = f"{image.format.bits}-bit {image.machine}"
-        same_class = image.format.bits == like.format.bits
-        wrong_order = same_class and image.format.order != like.format.order
-        if wrong_order or flavour == MUSL:
-            return _Miss(f"{image.format.order}-endian {what}: {GIVES_UP}", is_fatal=True)
+        if this.setting.loader.flavour == MUSL:
+            return _Miss(f"{what}: {GIVES_UP}", is_fatal=True)
         return _Miss(f"passed over: {what}")
     if not image.is_dynamic:
         return _Miss(f"it has no dynamic section: {GIVES_UP}", is_fatal=True)
@@ -363,14 +360,15 @@ def _direct(this: _Search) -> Mapped:
     if isinstance(path, Refusal):
         this.trace.append(Step(this.name, via, path.value))
         return this.missing(via)
+    if setting.view.host is not None:
+        # What the loader knows the object by; where the pack is unknown, its tokens say more.
+        this = this._replace(name=path)
     if not path.startswith("/"):
         if setting.environment.directory is None:
             this.trace.append(Step(this.name, via, WORKING))
             return this.missing(via)
         path = posixpath.join(setting.environment.directory, path)
     view = setting.view
-    if view.host is not None:
-        this = this._replace(name=path)
     if view.real(path) is Lost.OUTSIDE and view.inside(path) is None:
         this.trace.append(Step(path, via, "on the host"))
         return this.from_host(path, via)

@@ -1,0 +1,139 @@
+"""The real loaders, asked what they load, and the model, asked the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.bundle import read_bundle
+from bundle_fix.loader.files import FolderFiles
+from bundle_fix.loader.host import CLEAN, Environment, RealHost
+from bundle_fix.loader.process import Process, World
+
+Loaded = list[tuple[str, str | None]]
+LINE = re.compile(r"\s+(\S.*?)(?: => (.*?))?(?: \(0x[0-9a-f]+\))?$")
+LDCONFIG = shutil.which("ldconfig", path="/sbin:/usr/sbin:/bin:/usr/bin")
+
+
+def parsed(text: str) -> Loaded:
+    """Name and path of each object in a loader's list, without the kernel's own.
+
+    What is not found is listed once: glibc lists it for everything that needs it.
+    """
+    found: Loaded = []
+    for line in text.splitlines():
+        match = LINE.match(line)
+        if match is None or "linux-vdso" in line or "statically linked" in line:
+            continue
+        name, path = match[1], match[2] or match[1]
+        entry = (name, None if path == "not found" else path)
+        if entry[1] is not None or entry not in found:
+            found.append(entry)
+    return found
+
+
+def real_list(
+    program: Path, cwd: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Loaded:
+    """What the program's own loader loads for it."""
+    done = subprocess.run(
+        [program],
+        env={"LD_TRACE_LOADED_OBJECTS": "1", **(environ or {})},
+        cwd=cwd, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return parsed(done.stdout)
+
+
+def real_error(program: Path) -> str:
+    """What the loader says of a program that it cannot start."""
+    done = subprocess.run([program], env={}, capture_output=True, text=True, check=False)
+    assert done.returncode == 127
+    return done.stderr
+
+
+def process_here(root: Path, entry: str, environment: Environment = CLEAN) -> Process:
+    """The model's process of a program in the folder ``root`` of this machine."""
+    host = RealHost(FolderFiles(Path("/")), str(root.resolve()), running=True)
+    return World(read_bundle(read_directory(root), str(root)), host, environment).process(entry)
+
+
+def model_list(process: Process, root: Path) -> Loaded:
+    """Name and path of each object of a process but the program, the pack's as absolute paths."""
+    return [
+        (o.name, f"{root.resolve()}/{o.path}" if o.origin == "bundle" else o.path)
+        for o in process.objects[1:]
+    ]
+
+
+def resolved(loaded: Loaded, cwd: Path | None = None) -> Loaded:
+    """The same with the real path of each file; relative ones count from ``cwd``."""
+    start = str(cwd or "/")
+    return [(n, p and os.path.realpath(os.path.join(start, p))) for n, p in loaded]  # noqa: PTH118
+
+
+def assert_same(root: Path, entry: str = "bin/x", environment: Environment = CLEAN) -> list[str]:
+    """The real loader and the model load the same files in the same order.
+
+    Returns:
+        The real paths of those below ``root``, relative to it.
+    """
+    process = process_here(root, entry, environment)
+    cwd = Path(environment.directory) if environment.directory else None
+    variables = {"LD_LIBRARY_PATH": environment.library_path, "LD_PRELOAD": environment.preload}
+    known = {name: value for name, value in variables.items() if value}
+    expected = resolved(real_list(root / entry, cwd, known), cwd)
+    found = resolved(model_list(process, root))
+    # glibc lists what it did not find behind the interpreter, wherever that comes (dl-deps.c leaves
+    # such objects out of the lookup order, into which the interpreter is put).
+    expected.sort(key=lambda loaded: loaded[1] is None)
+    found.sort(key=lambda loaded: loaded[1] is None)
+    assert found == expected, f"model: {found}\nloader: {expected}"
+    start = f"{root.resolve()}/"
+    return [path.removeprefix(start) for _, path in expected if path and path.startswith(start)]
+
+
+def small_root(root: Path, *copied: str) -> Path:
+    """A root file system with this machine's C library and loader, and what else is named.
+
+    ``/lib`` and ``/lib64`` are links into ``/usr``, as in a merged one.
+    """
+    if os.geteuid() != 0 or LDCONFIG is None:
+        pytest.skip("only root can chroot into a root file system, and ldconfig has to be there")
+    for name in ("lib", "lib64", "bin"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    (root / "etc").mkdir()
+    for _, path in real_list(Path("/bin/true")):
+        copy_into(root, path or "")
+    for path in copied:
+        copy_into(root, path)
+    return root
+
+
+def copy_into(root: Path, path: str) -> None:
+    """Copy a file of this machine to the same place in a root file system."""
+    target = root / path.lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(path, target)
+
+
+def ldconfig(root: Path) -> None:
+    """Make the cache of a root file system."""
+    subprocess.run([str(LDCONFIG), "-r", str(root)], check=True, capture_output=True)
+
+
+def list_in_root(root: Path, program: str, loader: str = "/lib64/ld-linux-x86-64.so.2") -> Loaded:
+    """What the loader of a root file system lists for a program in it."""
+    done = subprocess.run(
+        [loader, program],
+        env={"LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True, text=True, check=True,
+        cwd="/", preexec_fn=lambda: os.chroot(root),
+    )  # fmt: skip
+    return parsed(done.stdout)
