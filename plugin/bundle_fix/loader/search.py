@@ -225,6 +225,12 @@ def _listed(this: _Search, text: str, via: str, link: Mapped) -> Iterator[Direct
         return
     flavour = this.setting.loader.flavour
     owner = "" if via == "ld_library_path" or link is this.requester else link.label
+    if flavour == MUSL and via != "ld_library_path":
+        whole = substitute_as_musl(text, link.home)
+        if isinstance(whole, Refusal):
+            yield Directory(text, via, "", whole.value, owner)
+            return
+        text = whole
     seen = set()
     for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
         # For musl an empty entry is none; for glibc it is the working directory.
@@ -250,10 +256,8 @@ def _directory(this: _Search, entry: str, via: str, home: str) -> Directory:
 
 def _expanded(setting: Setting, text: str, home: str) -> str | Refusal:
     loader = setting.loader
-    if "$" not in text:
+    if "$" not in text or loader.flavour == MUSL:
         return text
-    if loader.flavour == MUSL:
-        return substitute_as_musl(text, home)
     trusted = loader.trusted if setting.secure else None
     return substitute(text, home, loader.lib, loader.platform, trusted=trusted)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import Toolchain, elf
 from builders.loaders import ldconfig, list_in_root, parsed, small_root
 from builders.pack import tarball
 from bundle_fix.artifacts.directory import read_directory
@@ -34,7 +33,7 @@ def alone(path: Path) -> Bundle:
 
 def process_in(root: Path, program: str, files: Files | None = None) -> Process:
     path = root / program.lstrip("/")
-    at = os.path.dirname(program)
+    at = str(Path(program).parent)
     return World(alone(path), RealHost(files or FolderFiles(root), at)).process(path.name)
 
 
@@ -90,7 +89,7 @@ def test_absolute_links_stay_in_the_root(tmp_path: Path) -> None:
     program(root, "liba.so.1", "libb.so.1")
     process = process_in(root, "/usr/bin/x")
     assert process.objects[1].real == "/srv/real/liba.so.1"
-    assert [path for path in assert_same(root) if "lib" in Path(path).name][0] == "/lib/liba.so.1"
+    assert assert_same(root)[0] == "/lib/liba.so.1"
 
 
 def test_a_link_never_leads_to_this_machines_own_file(tmp_path: Path) -> None:
@@ -190,15 +189,13 @@ def test_a_host_that_lacks_the_interpreter_starts_nothing(tmp_path: Path) -> Non
 
 
 def test_musl_in_a_root_of_its_own(tmp_path: Path) -> None:
-    """musl's path file is beside the folder of its loader; here it is the root's own."""
+    """The path file is beside the folder of its loader; here it is the root's own."""
     loader = Path("/lib/ld-musl-x86_64.so.1")
     if not loader.exists():
         pytest.skip("musl is not installed")
     root = small_root(tmp_path)
     shutil.copy(loader.resolve(), root / "usr/lib/ld-musl-x86_64.so.1")
     (root / "etc/ld-musl-x86_64.path").write_text("/opt/one:/nowhere\n/opt/two\n")
-    from builders.elf import Toolchain
-
     musl = Toolchain("musl-gcc")
     elf(root / "opt/one/liba.so.1", soname="liba.so.1", toolchain=musl)
     elf(root / "opt/two/libb.so.1", soname="libb.so.1", toolchain=musl)

@@ -321,11 +321,11 @@ def test_thousands_of_objects_take_bounded_time(tmp_path: Path) -> None:
 
 
 def loader_here(root: Path) -> Loader:
+    from bundle_fix.bundle import make_bundle
     from bundle_fix.elf.on_disk import image_at
     from bundle_fix.loader.files import FolderFiles, View
     from bundle_fix.loader.host import RealHost
     from bundle_fix.tree import Tree
-    from bundle_fix.bundle import make_bundle
 
     host = RealHost(FolderFiles(Path("/")), str(root), running=True)
     image = image_at(root / "bin/x")
