@@ -9,24 +9,21 @@ from __future__ import annotations
 import posixpath
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from bundle_fix.bundle import Bundle
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.image import DamagedElfError, Image, string_table, text_at
+from bundle_fix.elf.image import Image
 from bundle_fix.loader.files import View
 from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
 from bundle_fix.loader.rtld import MUSL
 from bundle_fix.loader.search import search
+from bundle_fix.loader.wanted import Kind, audited, wanted_by
 from bundle_fix.tree import File, Lost
 
 MUSL_OWN = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
 """How the names begin that musl answers with itself (ldso/dynlink.c, load_library)."""
-FILTERS = {c.DT_FILTER: "filter", c.DT_AUXILIARY: "auxiliary filter"}
-AUDITS = {c.DT_AUDIT: "DT_AUDIT", c.DT_DEPAUDIT: "DT_DEPAUDIT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +129,6 @@ def map_process(bundle: Bundle, host: Host, entry: str) -> Process:
     return World(bundle, host).process(entry)
 
 
-class _Wanted(NamedTuple):
-    """A name that one dynamic entry asks for; ``filter`` is empty for DT_NEEDED."""
-
-    name: str
-    filter: str = ""
-
-
 class _Loading:
     """A process while its objects are being mapped."""
 
@@ -206,17 +196,24 @@ class _Loading:
 
     def run(self) -> None:
         """Meet all needs, breadth first."""
+        setting = self.setting
         while self.queue:
             requester = self.queue.popleft()
-            for wanted in self._wanted(requester):
+            for tag in audited(requester):
+                self._remark(f"{requester.label} has {tag}: what auditors do is not modelled")
+            for wanted in wanted_by(setting.view, requester, flavour=setting.loader.flavour):
                 need = self.need(wanted.name, requester)
-                if wanted.filter == FILTERS[c.DT_AUXILIARY] and need.result.origin == MISSING:
+                if wanted.kind is Kind.AUXILIARY and need.result.origin == MISSING:
                     self._remark(
                         f"{requester.label}: no {wanted.name}, which it would stand behind"
                     )
                     continue
                 self.needs.append(need)
-                at = self._place_of(requester) if wanted.filter else len(self.objects)
+                at = (
+                    self._place_of(requester)
+                    if wanted.kind is not Kind.NEEDED
+                    else len(self.objects)
+                )
                 if not need.already:
                     self._map(need.result, at)
                 elif need.result is self.interpreter and self.interpreter not in self.objects:
@@ -269,40 +266,6 @@ class _Loading:
         if mapped.real is None:
             return None
         return self.setting.view.look(mapped.real).identity or mapped.real
-
-    def _wanted(self, requester: Mapped) -> Iterator[_Wanted]:
-        image = requester.image
-        if image is None:
-            return
-        special = {e.tag for e in image.dynamic or ()} & {*FILTERS, *AUDITS}
-        if not special:
-            yield from map(_Wanted, image.needed)
-            return
-        texts = self._texts(requester, image)
-        for tag in sorted(special & set(AUDITS)):
-            self._remark(f"{requester.label} has {AUDITS[tag]}: what auditors do is not modelled")
-        for tag, name in texts:
-            if tag == c.DT_NEEDED:
-                yield _Wanted(name)
-            elif tag in FILTERS and self.setting.loader.flavour != MUSL:
-                yield _Wanted(name, FILTERS[tag])
-
-    def _texts(self, requester: Mapped, image: Image) -> list[tuple[int, str]]:
-        """The names of DT_NEEDED, DT_FILTER and DT_AUXILIARY in their order."""
-        tags = {c.DT_NEEDED, *FILTERS}
-        content = self.setting.view.content(requester.real or "")
-        table = string_table(image)
-        if content is None or table is None:
-            return [(c.DT_NEEDED, name) for name in image.needed]
-        with content.open() as reader:
-            try:
-                return [
-                    (e.tag, text_at(reader, table, e.value).decode("utf-8", "surrogateescape"))
-                    for e in image.dynamic or ()
-                    if e.tag in tags
-                ]
-            except DamagedElfError:
-                return [(c.DT_NEEDED, name) for name in image.needed]
 
     def result(self, entry: str) -> Process:
         """The process as it is."""

@@ -7,43 +7,24 @@ docs/loader.md has the orders in words.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import Image
+from bundle_fix.loader.directories import WORKING, Directory, directories, expanded, is_plain
 from bundle_fix.loader.files import UNREADABLE
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
 from bundle_fix.loader.rtld import GLIBC, MUSL, is_default_directory
-from bundle_fix.loader.tokens import Refusal, substitute, substitute_as_musl
+from bundle_fix.loader.tokens import Refusal
 from bundle_fix.tree import Lost
 
 HOST_HAS_IT = "the host's copy is found"
 NOT_THERE = "not there"
 NOT_SEARCHED = "not searched: -z nodefaultlib"
-WORKING = "depends on the working directory of the process"
 CIRCLE = f"a link that {Lost.LOOP.value}"
 UNKNOWN_PLACE = "outside the pack: the target may have anything there"
 GIVES_UP = "the loader gives up here"
-
-
-class Directory(NamedTuple):
-    """A directory to search: its text, the rule that names it, and its path in the view.
-
-    Where the text names no directory, ``path`` is empty and ``verdict`` says why. ``owner`` is the
-    object that it was inherited from.
-    """
-
-    entry: str
-    via: str
-    path: str
-    verdict: str = ""
-    owner: str = ""
-
-    def step(self, place: str, verdict: str) -> Step:
-        """The step of looking at ``place`` for this directory's sake."""
-        return Step(place, self.via, verdict, self.entry, self.owner)
 
 
 class _Miss(NamedTuple):
@@ -66,6 +47,11 @@ class _Search(NamedTuple):
         image = self.requester.image
         assert image is not None  # noqa: S101 (only what was read needs anything)
         return image
+
+    def listed(self, text: str, via: str, link: Mapped) -> Iterator[Directory]:
+        """The directories of a list; ``link`` is the object that has it, or inherits it on."""
+        owner = "" if via == "ld_library_path" or link is self.requester else link.label
+        return directories(self.setting, text, via, link.home, owner)
 
     def found(self, path: str, real: str, via: str) -> Mapped:
         """The object at ``path``, which is really at ``real``."""
@@ -127,7 +113,7 @@ def _rpaths(this: _Search) -> Mapped | None:
     for link in chain:
         if link.image is not None and link.image.runpath is None and link.image.rpath:
             # A directory that several objects of one folder name alike is told once.
-            listed = _listed(this, link.image.rpath, "rpath", link)
+            listed = this.listed(link.image.rpath, "rpath", link)
             new = [d for d in listed if d._replace(owner="") not in seen]
             seen.update(d._replace(owner="") for d in new)
             found = _in_list(this, new)
@@ -147,12 +133,18 @@ def _library_path(this: _Search) -> Mapped | None:
     if environment.hostile:
         this.trace.append(Step("LD_LIBRARY_PATH", via, "whoever sets it may have any copy there"))
         return this.from_host(f"$LD_LIBRARY_PATH/{this.name}", via)
-    return _in_list(this, _listed(this, environment.library_path, via, this.setting.main))
+    return _in_list(
+        this,
+        this.listed(environment.library_path, via, this.setting.main),
+    )
 
 
 def _runpath(this: _Search) -> Mapped | None:
     """The requester's own RUNPATH, which serves nobody else."""
-    return _in_list(this, _listed(this, this.image.runpath or "", "runpath", this.requester))
+    return _in_list(
+        this,
+        this.listed(this.image.runpath or "", "runpath", this.requester),
+    )
 
 
 def _inherited(this: _Search) -> Mapped | None:
@@ -163,7 +155,7 @@ def _inherited(this: _Search) -> Mapped | None:
             via, text = (
                 ("rpath", image.rpath) if image.runpath is None else ("runpath", image.runpath)
             )
-            found = _in_list(this, _listed(this, text or "", via, link))
+            found = _in_list(this, this.listed(text or "", via, link))
             if found is not None:
                 return found
     return None
@@ -210,61 +202,10 @@ ORDERS: dict[str, tuple[Callable[[_Search], Mapped | None], ...]] = {
 }
 """What each loader asks for a name without a slash, in this order, until one has it."""
 
-SEPARATORS = {
-    (GLIBC, "ld_library_path"): "[:;]",
-    (MUSL, "ld_library_path"): "[:\n]",
-    (MUSL, "rpath"): "[:\n]",
-    (MUSL, "runpath"): "[:\n]",
-}
-"""What divides the entries of a list; a colon where nothing is said."""
 
-
-def _listed(this: _Search, text: str, via: str, link: Mapped) -> Iterator[Directory]:
-    """The directories that a list names, each once; its ``$ORIGIN`` is that of ``link``."""
-    if not text:
-        return
-    flavour = this.setting.loader.flavour
-    owner = "" if via == "ld_library_path" or link is this.requester else link.label
-    if flavour == MUSL and via != "ld_library_path":
-        whole = substitute_as_musl(text, link.home)
-        if isinstance(whole, Refusal):
-            yield Directory(text, via, "", whole.value, owner)
-            return
-        text = whole
-    seen = set()
-    for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
-        # For musl an empty entry is none; for glibc it is the working directory.
-        if flavour == MUSL and not entry:
-            continue
-        directory = _directory(this, entry, via, link.home)._replace(owner=owner)
-        if directory.verdict or directory.path not in seen:
-            seen.add(directory.path)
-            yield directory
-
-
-def _directory(this: _Search, entry: str, via: str, home: str) -> Directory:
-    path = _expanded(this.setting, entry, home)
-    if isinstance(path, Refusal):
-        return Directory(entry, via, "", path.value)
-    if path.startswith("/"):
-        return Directory(entry, via, path)
-    start = this.setting.environment.directory
-    if start is None:
-        return Directory(entry, via, "", WORKING)
-    return Directory(entry, via, posixpath.join(start, path) if path else start)
-
-
-def _expanded(setting: Setting, text: str, home: str) -> str | Refusal:
-    loader = setting.loader
-    if "$" not in text or loader.flavour == MUSL:
-        return text
-    trusted = loader.trusted if setting.secure else None
-    return substitute(text, home, loader.lib, loader.platform, trusted=trusted)
-
-
-def _in_list(this: _Search, directories: Iterable[Directory]) -> Mapped | None:
+def _in_list(this: _Search, listed: Iterable[Directory]) -> Mapped | None:
     """The first directory's that has the name; None also where the list ends early."""
-    for directory in directories:
+    for directory in listed:
         if directory.verdict:
             place = directory.entry or "(empty)"
             this.trace.append(directory.step(place, directory.verdict))
@@ -358,7 +299,9 @@ def _refused(this: _Search, path: str) -> str | _Miss:
 def _direct(this: _Search) -> Mapped:
     """A needed name with a slash is a path: nothing is searched."""
     setting, via = this.setting, "direct"
-    path = _expanded(setting, this.name, this.requester.home)
+    path: str | Refusal = this.name
+    if not is_plain(setting, via):
+        path = expanded(setting, this.name, this.requester.home)
     if "$" in this.name and setting.secure:
         path = Refusal.INSECURE
     if isinstance(path, Refusal):
