@@ -18,7 +18,7 @@ from bundle_fix.loader.files import View
 from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
 from bundle_fix.loader.rtld import MUSL
-from bundle_fix.loader.search import search
+from bundle_fix.loader.search import NOBODY_HAS_IT, search
 from bundle_fix.loader.wanted import Kind, audited, wanted_by
 from bundle_fix.tree import File, Lost
 
@@ -284,5 +284,5 @@ def _judged(setting: Setting, found: Mapped) -> Mapped:
     if found.via == "direct":
         return found
     *before, last = found.trace
-    trace = (*before, replace(last, verdict="no host is expected to have it"))
+    trace = (*before, replace(last, verdict=NOBODY_HAS_IT))
     return replace(found, path=None, origin=MISSING, trace=trace)

@@ -20,6 +20,7 @@ from bundle_fix.loader.tokens import Refusal
 from bundle_fix.tree import Lost
 
 HOST_HAS_IT = "the host's copy is found"
+NOBODY_HAS_IT = "no host is expected to have it"
 NOT_THERE = "not there"
 NOT_SEARCHED = "not searched: -z nodefaultlib"
 CIRCLE = f"a link that {Lost.LOOP.value}"

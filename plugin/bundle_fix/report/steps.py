@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bundle_fix.loader.objects import HOST, MISSING, Mapped, Step
+from bundle_fix.loader.search import HOST_HAS_IT, NOBODY_HAS_IT
 
 RULES = {
     "runpath": "RUNPATH",
@@ -20,9 +21,15 @@ RULES = {
 ORIGIN_COLOURS: Mapping[str, str] = {HOST: "yellow", MISSING: "red"}
 
 
+UNKNOWN_HOST = {"default": "ld.so.cache, default directories"}
+"""What stands for all that comes behind RUNPATH, on a host of which nothing is known."""
+
+
 def rule_of(step: Step) -> str:
     """The rule of a step with the entry that it took, and whose that is where it is inherited."""
     rule = RULES.get(step.via, step.via)
+    if step.verdict in (HOST_HAS_IT, NOBODY_HAS_IT):
+        rule = UNKNOWN_HOST.get(step.via, rule)
     if step.via in ("runpath", "rpath", "ld_library_path") and step.place != step.via.upper():
         rule += f" {step.entry or '(empty)'}"
     return f"{rule} of {step.owner}" if step.owner else rule
@@ -30,7 +37,7 @@ def rule_of(step: Step) -> str:
 
 def step_text(step: Step) -> str:
     """One step as a sentence of a search."""
-    if step.place in (step.entry, "(empty)", step.via.upper(), "default directories"):
+    if step.place in (step.entry, "(empty)", step.via.upper(), RULES["default"]):
         return f"{rule_of(step)}: {step.verdict}"
     via = "" if step.place == "ld.so.cache" else f" {step.place}:"
     return f"{rule_of(step)}:{via} {step.verdict}"

@@ -12,19 +12,13 @@ from typing import Any
 
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
 from bundle_fix.check.run import RULES, Verdict
+from bundle_fix.loader.objects import Step
+from bundle_fix.report.steps import step_text
 
 WIDTH = 80
 SHOWN = 8
 """Findings of one rule that are listed; ``--verbose`` lists all."""
 COLOURS = {ERROR: "red", WARNING: "yellow", NOTE: "blue"}
-VIA = {
-    "runpath": "RUNPATH",
-    "rpath": "RPATH",
-    "default": "ld.so.cache, default directories",
-    "direct": "needed by path",
-}
-"""Search rules as the loader's manual names them."""
-
 Paint = Callable[[str, str], str]
 """Colours a text: the text and the colour's name."""
 
@@ -113,11 +107,7 @@ def _hints(rule: Rule, findings: Sequence[Finding]) -> Iterator[str]:
 
 def _trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for number, step in enumerate(steps, 1):
-        rule = VIA.get(step["via"], step["via"])
-        entry = f" {step['entry'] or '(empty)'}" if step["via"] in ("runpath", "rpath") else ""
-        place = "" if step["place"] in (step["entry"], "(empty)") else f"{step['place']}: "
-        text = f"{number}. {rule}{entry}: {place}{step['verdict']}"
-        yield from _wrapped(text, "      ", "         ")
+        yield from _wrapped(f"{number}. {step_text(Step(**step))}", "      ", "         ")
 
 
 def _total(artifact: str, verdict: Verdict, paint: Paint) -> str:

@@ -82,7 +82,7 @@ def _providers(symbol: str, process: Process, found: list[Provider], paint: Pain
         yield f"  {number}. {where}{name}{printable(versions)}{doubt}"
     if not found:
         unread = sum(o.image is None for o in process.objects)
-        more = f"; {unread} objects of the host cannot be looked into" if unread else ""
+        more = f" (of the host's, {unread} cannot be looked into)" if unread else ""
         yield paint(f"No object of the process is known to define it{more}.", "red")
     elif len(found) == 1:
         yield paint(printable(f"{found[0].mapped.label} defines it, and nothing else."), "green")

@@ -17,7 +17,11 @@ from bundle_fix.tree import Lost
 
 def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
     """A search trace as JSON holds it."""
-    return [{"place": s.place, "via": s.via, "entry": s.entry, "verdict": s.verdict} for s in trace]
+    return [
+        {"place": s.place, "via": s.via, "entry": s.entry, "verdict": s.verdict}
+        | ({"owner": s.owner} if s.owner else {})
+        for s in trace
+    ]
 
 
 def worst_needs(
