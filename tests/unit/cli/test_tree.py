@@ -1,0 +1,171 @@
+"""``bundle-fix tree``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+from builders.pack import healthy, incident, tarball
+from builders.run import bundle_fix
+
+LIB = "$ORIGIN/../lib"
+
+
+def deep(root: Path) -> Path:
+    """A pack with a circle, a repeat, a plugin and a name that is nowhere."""
+    elf(root / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN")
+    elf(root / "lib/libb.so.1", soname="libb.so.1", needed=["liba.so.1"], runpath="$ORIGIN")
+    elf(root / "plugins/libplugin.so", needed=["libb.so.1"])
+    elf(root / "bin/x", program=True, needed=["liba.so.1", "libb.so.1", "libno.so.1"], rpath=LIB)
+    return root
+
+
+def test_text_shows_where_each_object_comes_from_and_by_which_rule(tmp_path: Path) -> None:
+    done = bundle_fix("tree", deep(tmp_path), "bin/x")
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "bin/x",
+        "├── liba.so.1 => lib/liba.so.1 [RPATH $ORIGIN/../lib]",
+        "│   ├── libb.so.1 => lib/libb.so.1 (loaded already)",
+        "│   └── libc.so.6 => host /lib64/libc.so.6 (loaded already)",
+        "├── libb.so.1 => lib/libb.so.1 [RPATH $ORIGIN/../lib]",
+        "│   ├── liba.so.1 => lib/liba.so.1 (loaded already)",
+        "│   └── libc.so.6 => host /lib64/libc.so.6 (loaded already)",
+        "├── libno.so.1 => not found",
+        "└── libc.so.6 => host /lib64/libc.so.6 [ld.so.cache, default directories]",
+        "(4 objects: 2 from the pack, 1 from the host, 1 not found)",
+    ]
+
+
+def test_without_an_entry_programs_and_plugins_are_shown(tmp_path: Path) -> None:
+    done = bundle_fix("tree", deep(tmp_path), "--format", "json")
+    assert [record["entry"] for record in json.loads(done.stdout)] == [
+        "bin/x",
+        "plugins/libplugin.so",
+    ]
+
+
+def test_json_has_the_objects_in_load_order(tmp_path: Path) -> None:
+    done = bundle_fix("tree", deep(tmp_path), "x", "--format", "json")
+    (record,) = json.loads(done.stdout)
+    assert record == {
+        "entry": "bin/x",
+        "objects": [
+            {"name": "liba.so.1", "path": "lib/liba.so.1", "origin": "bundle", "via": "rpath",
+             "needed_by": "bin/x"},
+            {"name": "libb.so.1", "path": "lib/libb.so.1", "origin": "bundle", "via": "rpath",
+             "needed_by": "bin/x"},
+            {"name": "libno.so.1", "path": None, "origin": "missing", "via": "default",
+             "needed_by": "bin/x"},
+            {"name": "libc.so.6", "path": "/lib64/libc.so.6", "origin": "host", "via": "default",
+             "needed_by": "bin/x"},
+        ],
+    }  # fmt: skip
+
+
+def test_a_plugin_in_a_program_finds_what_is_loaded_there(tmp_path: Path) -> None:
+    root = deep(tmp_path)
+    alone = bundle_fix("tree", root, "libplugin.so")
+    assert "libb.so.1 => host" in alone.stdout
+    opened = bundle_fix("tree", root, "libplugin.so", "--in", "bin/x")
+    assert "libb.so.1 => lib/libb.so.1 (loaded already)" in opened.stdout
+
+
+def test_dot_and_mermaid_tell_the_host_apart(tmp_path: Path) -> None:
+    root = healthy(tmp_path)
+    dot = bundle_fix("tree", root, "--format", "dot").stdout
+    assert '"bin/server" -> "lib/libtcmalloc.so.4.6" [label="RUNPATH $ORIGIN/../lib"];' in dot
+    assert '"/lib64/libc.so.6" [style="filled,dashed" fillcolor="#fff3c4"];' in dot
+    mermaid = bundle_fix("tree", root, "--format", "mermaid").stdout
+    assert mermaid.startswith("flowchart LR\n")
+    assert '["/lib64/libc.so.6"]:::host' in mermaid
+
+
+def test_colour_is_for_terminals_and_can_be_asked_for(tmp_path: Path) -> None:
+    root = healthy(tmp_path)
+    assert "\x1b[" not in bundle_fix("tree", root).stdout
+    assert "\x1b[33m" in bundle_fix("tree", root, "--color", "always").stdout.replace("\x1b[1m", "")
+    assert "\x1b[" not in bundle_fix("tree", root, "--color", "auto", NO_COLOR="1").stdout
+
+
+def test_a_tarball_and_a_path_with_its_top_folder(tmp_path: Path) -> None:
+    archive = tarball(healthy(tmp_path / "p"), tmp_path / "p.tar.gz", "top")
+    done = bundle_fix("tree", archive, "top/bin/server", "--format", "json")
+    assert [o["path"] for o in json.loads(done.stdout)[0]["objects"]] == [
+        "lib/libtcmalloc.so.4.6",
+        "/lib64/libc.so.6",
+    ]
+
+
+def test_a_lone_file_of_a_pack_is_seen_with_what_it_loads(tmp_path: Path) -> None:
+    healthy(tmp_path)
+    for command in ("tree", "check"):
+        done = bundle_fix(command, tmp_path / "bin/server")
+        assert done.returncode == 0, done.stdout
+    assert "lib/libtcmalloc.so.4.6" in bundle_fix("tree", tmp_path / "bin/server").stdout
+
+
+def test_a_lone_file_is_judged_alone(tmp_path: Path) -> None:
+    incident(tmp_path)
+    done = bundle_fix("check", tmp_path / "bin/server", "--format", "json")
+    assert done.returncode == 1
+    assert {f["path"] for f in json.loads(done.stdout)["findings"]} == {"server"}
+
+
+def test_this_machine_is_a_host(tmp_path: Path) -> None:
+    done = bundle_fix("tree", healthy(tmp_path), "--host", "/", "--format", "json")
+    objects = json.loads(done.stdout)[0]["objects"]
+    assert done.returncode == 0
+    assert objects[0]["path"] == "lib/libtcmalloc.so.4.6"
+    (libc,) = [o for o in objects if re.match(r"libc\.so", o["name"])]
+    assert libc["origin"] == "host"
+    assert Path(libc["path"]).exists()
+
+
+def test_the_environment_of_the_process(tmp_path: Path) -> None:
+    root = healthy(tmp_path)
+    done = bundle_fix("tree", root, "--env", "LD_PRELOAD=libm.so.6", "--host", "/")
+    assert "[preloaded]" in done.stdout
+    hostile = bundle_fix("tree", root, "--env", "hostile", "--format", "json")
+    first = json.loads(hostile.stdout)[0]["objects"][0]
+    assert (first["origin"], first["via"]) == ("host", "ld_library_path")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nix"], "it has no ELF file nix"),
+        (["bin/servr"], "did you mean bin/server?"),
+        (["--env", "PATH=/x"], "it takes 'hostile', or LD_LIBRARY_PATH or LD_PRELOAD"),
+        (["--cpu", "z80"], "there is no processor level 'z80'"),
+        (["--host", "/nowhere"], "/nowhere: there is no such file or folder"),
+        (["--host", "/dev/null"], "/dev/null: it is neither a file nor a folder"),
+        (["--in", "bin/server"], "--in PROGRAM wants an ENTRY"),
+        (["--format", "xml"], "Invalid value for '--format'"),
+    ],
+)
+def test_a_request_that_cannot_be_carried_out_is_one_line(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    done = bundle_fix("tree", healthy(tmp_path), *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert said in line
+
+
+def test_a_static_program_has_no_process(tmp_path: Path) -> None:
+    elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
+    done = bundle_fix("tree", tmp_path / "x")
+    assert done.returncode == 2
+    assert "it has no dynamic section" in done.stderr
+
+
+def test_names_that_a_terminal_would_obey_are_escaped(tmp_path: Path) -> None:
+    elf(tmp_path / "bin/x\x1b[31m", program=True)
+    for kind in ("text", "dot", "mermaid"):
+        assert "\x1b" not in bundle_fix("tree", tmp_path, "--format", kind).stdout
