@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: what it is about, why that bites, how to mend it, and how to find it."""
+    """One rule: what it is about, why that bites, how to mend it, and how to find it.
+
+    ``example`` is a pack that trips it, in a sentence or two.
+    """
 
     code: str
     name: str
@@ -41,6 +44,7 @@ class Rule:
     summary: str
     why: str
     mend: str
+    example: str
     find: Callable[[Rule, Context], Iterator[Finding]]
 
     def finding(
@@ -59,7 +63,19 @@ class Rule:
         )  # fmt: skip
 
 
-def at_least(findings: list[Finding], severity: str) -> list[Finding]:
+SUBJECTS = ("needed", "opened", "soname", "entry", "target", "symbol", "versions", "files", "mode")
+"""What a finding is about besides its file, in the words of its evidence: the first there is."""
+
+
+def subject_of(finding: Finding) -> str:
+    """What of its file a finding is about, in words that stay from one version to the next."""
+    value = next((finding.evidence[key] for key in SUBJECTS if key in finding.evidence), None)
+    if value is None:
+        return finding.message
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple, dict)) else str(value)
+
+
+def at_least(findings: Sequence[Finding], severity: str) -> list[Finding]:
     """The findings that are as bad as ``severity`` or worse."""
     worst = SEVERITIES[: SEVERITIES.index(severity) + 1]
     return [finding for finding in findings if finding.severity in worst]

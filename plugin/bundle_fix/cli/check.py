@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from bundle_fix.artifacts.output import pending_file
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import SEVERITIES
-from bundle_fix.check.run import Verdict, check_bundle
-from bundle_fix.cli.expectations import read_expectations
+from bundle_fix.check.run import RULES, check_bundle
+from bundle_fix.cli.expectations import parse_ignore, read_expectations
+from bundle_fix.cli.many import Check, check_many, cores, report_on
 from bundle_fix.cli.options import ArtifactPath, host_option, painter, spec_option, talk_options
+from bundle_fix.cli.renderers import FORMATS, Style, render
 from bundle_fix.cli.subject import Target, open_subject, read_target, target_options
-from bundle_fix.report.text import render_text
+from bundle_fix.report.model import CheckReport, check_report, rule_texts
+
+STDIN = Path("-")
+UNCHECKED = 2
+"""The exit status where an artifact could not be checked."""
 
 
 @click.command(short_help="prove which file every library comes from")
@@ -28,13 +37,42 @@ from bundle_fix.report.text import render_text
     default=None,
     help="The mildest severity that fails the check (default: error).",
 )
-@click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found.")
+@click.option(
+    "--ignore",
+    "ignores",
+    multiple=True,
+    metavar="RULE[:PATH]=REASON",
+    help="Accept findings of RULE at paths like PATH, and say why; repeatable.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Accept what this earlier report (json, jsonl) has: only new findings count.",
+)
+@click.option("--glibc", metavar="VERSION", help="The oldest glibc of the targets, such as 2.17.")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="text")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Write the report to FILE.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Artifacts to check at once (default: the number of cores).",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=None,
+    metavar="SECONDS",
+    help="Give an artifact up after this time.",
 )
 @talk_options
 def check(
@@ -45,8 +83,14 @@ def check(
     variables: tuple[str, ...],
     level: str | None,
     fail_on: str | None,
+    exit_zero: bool,
+    ignores: tuple[str, ...],
+    baseline: Path | None,
+    glibc: str | None,
     kind: str,
     output: Path | None,
+    jobs: int | None,
+    timeout: float | None,
     quiet: bool,
     verbose: bool,
     color: str,
@@ -54,39 +98,116 @@ def check(
     """Check packs with the loader's eyes, against a host that has an older copy of everything.
 
     An ARTIFACT is a tarball, a folder or an ELF file, which is looked at with what its search paths
-    lead to. Exit status: 0 all well, 1 findings, 2 an
-    artifact or a spec cannot be read.
-    """
+    lead to; '-' reads a list of them, one a line, from stdin. Exit status: 0 all well, 1 findings,
+    2 an artifact or a spec cannot be read.
+    """  # fmt: skip
     expectations, _ = read_expectations(spec, host_provides)
-    if fail_on is not None:
-        expectations = replace(expectations, fail_on=fail_on)
+    expectations = replace(
+        expectations,
+        fail_on=fail_on or expectations.fail_on,
+        glibc=glibc or expectations.glibc,
+        ignore=(*expectations.ignore, *map(parse_ignore, ignores)),
+    )
     target = read_target(host_root, variables, level, expectations.host)
-    verdicts = [(str(path), check_artifact(path, expectations, target)) for path in artifacts]
-    failed = any(verdict.failed for _, verdict in verdicts)
-    if quiet and kind == "text" and output is None:
-        verdicts = [(name, verdict) for name, verdict in verdicts if verdict.failed]
+    known = _baseline(baseline)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
-    if kind == "json":
-        from bundle_fix.report.json import render_json
-        from bundle_fix.report.model import check_report
+    style = Style(kind, rule_texts(RULES), expectations.fail_on, paint, verbose, quiet)
 
-        text = render_json([check_report(name, verdict) for name, verdict in verdicts])
-    else:
-        text = "\n".join(render_text(n, v, paint, verbose=verbose) for n, v in verdicts)
-    if output is not None:
-        output.write_text(text, encoding="utf-8", errors="backslashreplace")
-    else:
-        sys.stdout.write(text)
-    return 1 if failed else 0
+    def report(path: Path) -> CheckReport:
+        return _settled(check_artifact(path, expectations, target), known, expectations.fail_on)
+
+    paths = list(_listed(artifacts))
+    found: list[CheckReport] = []
+    pieces = render(_checked(paths, report, jobs, timeout, found), style, len(paths))
+    _write(pieces, output)
+    _summarise(found, style)
+    for broken in found:
+        if broken.error:
+            sys.stderr.write(f"bundle-fix: error: {broken.error}\n")
+    if any(one.error for one in found):
+        return UNCHECKED
+    return int(any(one.failed for one in found) and not exit_zero)
 
 
-def check_artifact(path: Path, expectations: Expectations, target: Target) -> Verdict:
+def check_artifact(path: Path, expectations: Expectations, target: Target) -> CheckReport:
     """Check one artifact.
 
     Raises:
         BundleFixError: it or its target cannot be read.
     """
     with open_subject(path, target) as subject:
-        return check_bundle(
+        verdict = check_bundle(
             subject.bundle, expectations, subject.host, subject.environment, subject.entry
         )
+    return check_report(str(path), verdict)
+
+
+def _baseline(path: Path | None) -> frozenset[str]:
+    if path is None:
+        return frozenset()
+    from bundle_fix.report.baseline import read_baseline
+
+    return read_baseline(path)
+
+
+def _settled(report: CheckReport, known: frozenset[str], fail_on: str) -> CheckReport:
+    if not known:
+        return report
+    from bundle_fix.report.baseline import without_known
+
+    return without_known(report, known, fail_on)
+
+
+def _listed(artifacts: tuple[Path, ...]) -> Iterator[Path]:
+    """The artifacts, those that stdin lists in the place of ``-``."""
+    for artifact in artifacts:
+        if artifact == STDIN:
+            lines = sys.stdin.buffer.read().splitlines()
+            yield from (Path(os.fsdecode(line)) for line in lines if line.strip())
+        else:
+            yield artifact
+
+
+def _checked(
+    paths: list[Path],
+    report: Check,
+    jobs: int | None,
+    timeout: float | None,
+    found: list[CheckReport],
+) -> Iterator[CheckReport]:
+    """The reports in order; each is kept in ``found`` as well."""
+    alone = len(paths) == 1 and timeout is None
+    reports = (
+        (report_on(path, report) for path in paths)
+        if alone
+        else check_many(paths, report, jobs or cores(), timeout)
+    )
+    for one in reports:
+        found.append(one)
+        yield one
+
+
+def _write(pieces: Iterator[str], output: Path | None) -> None:
+    """Write the report to stdout as it comes, or to a file whole."""
+    if output is None:
+        for piece in pieces:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    elif output.exists() and not output.is_file():
+        with output.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.writelines(pieces)
+    else:
+        with pending_file(output) as pending:
+            for piece in pieces:
+                pending.file.write(piece.encode("utf-8", "backslashreplace"))
+            pending.commit()
+
+
+def _summarise(found: list[CheckReport], style: Style) -> None:
+    """Append to the summary of a step of GitHub Actions, where this is one."""
+    place = os.environ.get("GITHUB_STEP_SUMMARY")
+    if style.kind == "github" and place:
+        from bundle_fix.report.github import render_summary
+
+        with Path(place).open("a", encoding="utf-8") as summary:
+            summary.write(render_summary(found, style.rules))

@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "prove which file every library comes from",
     "tree": "show the process as the loader builds it",
     "why": "show every directory tried for a name, and why the winner won",
+    "rules": "list the rules of check, or explain one",
 }
 """Every command and what it does; its module has a function of the same name."""
 

@@ -6,7 +6,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from bundle_fix.check.context import Expectations
+import click
+
+from bundle_fix.check.context import Expectations, Ignore
 
 
 def read_expectations(
@@ -30,3 +32,18 @@ def read_expectations(
     values = resolve_variables(loaded, spec.parent.resolve(), {}, os.environ)
     found = expectations_of(loaded, values)
     return replace(found, host=(*found.host, *host_provides)), pinned_by(loaded, values)
+
+
+def parse_ignore(text: str) -> Ignore:
+    """``RULE[:PATH]=REASON`` of the command line.
+
+    Raises:
+        click.UsageError: it is not of that form, or gives no reason.
+    """
+    what, _, reason = text.partition("=")
+    rule, _, path = what.partition(":")
+    if not rule or not reason.strip():
+        raise click.UsageError(
+            f"--ignore {text}: it takes RULE[:PATH]=REASON, such as 'BF202:bin/old_*=until 2.6'"
+        )
+    return Ignore(rule, path or "*", reason.strip())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from bundle_fix.check.run import RULES
 from bundle_fix.cli.expectations import read_expectations
 from bundle_fix.cli.options import (
     ArtifactPath,
@@ -22,7 +23,9 @@ from bundle_fix.cli.options import (
 from bundle_fix.errors import BundleFixError
 from bundle_fix.fix import Mended, Options, default_output, rehearse, same_place
 from bundle_fix.fix import fix as fix_artifact
-from bundle_fix.report.text import printable, render_text
+from bundle_fix.report.model import check_report, rule_texts
+from bundle_fix.report.printable import printable
+from bundle_fix.report.text import render_text
 
 
 @click.command(short_help="mend a tarball or a folder that exists")
@@ -103,6 +106,8 @@ def tell(
         say(f"{printable(str(artifact))}: nothing to mend", quiet=quiet)
     if mended.verdict.failed or (verbose and not quiet):
         paint = painter(color, is_terminal=sys.stderr.isatty())
-        sys.stderr.write("\n" + render_text(str(artifact), mended.verdict, paint, verbose=verbose))
+        report = check_report(str(artifact), mended.verdict)
+        text = render_text(report, rule_texts(RULES), paint, verbose=verbose)
+        sys.stderr.write(f"\n{text}")
     if mended.failed and mended.written is None and not dry_run:
         say("nothing was written (--force writes it all the same)", quiet=quiet)

@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _refused(message: str) -> int:
-    from bundle_fix.report.text import printable
+    from bundle_fix.report.printable import printable
 
     for line in message.splitlines():
         sys.stderr.write(f"bundle-fix: error: {printable(line)}\n")

@@ -16,7 +16,7 @@ from bundle_fix.expectations import expectations_of
 from bundle_fix.fix import Options
 from bundle_fix.pack import output_path
 from bundle_fix.pack import pack as make_pack
-from bundle_fix.report.text import printable
+from bundle_fix.report.printable import printable
 from bundle_fix.spec.load import load_spec
 from bundle_fix.spec.variables import require_values, resolve_variables
 

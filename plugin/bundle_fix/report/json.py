@@ -1,4 +1,4 @@
-"""The JSON report: one object for one artifact, a list for several."""
+"""The JSON reports: one object for one artifact, a list for several; or a line for each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def render_json(reports: Sequence[CheckReport]) -> str:
     """The reports as indented JSON; names that are not UTF-8 have their odd bytes escaped."""
     plain = [msgspec.to_builtins(report) for report in reports]
     return to_json(plain[0] if len(plain) == 1 else plain)
+
+
+def render_jsonl(report: CheckReport) -> str:
+    """One report as one line."""
+    return msgspec.json.encode(_clean(msgspec.to_builtins(report))).decode() + "\n"
 
 
 def to_json(value: object) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from bundle_fix import __version__
+from bundle_fix.check.findings import SEVERITIES, Rule, subject_of
 from bundle_fix.check.run import Verdict
 
 SCHEMA = 1
@@ -21,8 +23,32 @@ class Tool(msgspec.Struct, frozen=True):
     version: str = __version__
 
 
+class RuleText(msgspec.Struct, frozen=True):
+    """What there is to say of a rule, whatever it found."""
+
+    code: str
+    name: str
+    severity: str
+    summary: str
+    why: str
+    mend: str
+    example: str
+
+
+def rule_texts(rules: Iterable[Rule]) -> dict[str, RuleText]:
+    """What there is to say of rules, by code."""
+    return {
+        r.code: RuleText(r.code, r.name, r.severity, r.summary, r.why, r.mend, r.example)
+        for r in sorted(rules, key=lambda rule: rule.code)
+    }
+
+
 class FindingRecord(msgspec.Struct, frozen=True):
-    """One finding; ``path`` is relative to the pack."""
+    """One finding; ``path`` is relative to the pack.
+
+    ``subject`` is what of the file it is about, such as a needed name: with the rule and the path
+    it tells one finding from another, in this version of a pack and in the next.
+    """
 
     rule: str
     name: str
@@ -31,22 +57,58 @@ class FindingRecord(msgspec.Struct, frozen=True):
     message: str
     hint: str
     evidence: Mapping[str, Any]
+    subject: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same 32 hexadecimal digits for the same finding in two versions of a pack."""
+        text = "\0".join((self.rule, self.path, self.subject))
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-class CheckReport(msgspec.Struct, frozen=True):
-    """The report on one artifact; ``summary`` counts the findings of each severity."""
+class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The report on one artifact.
+
+    Attributes:
+        schema: the version of this layout.
+        artifact: its name, as the user named it.
+        tool: what made the report.
+        summary: how many findings there are of each severity.
+        findings: the worst first.
+        failed: whether there are findings as bad as the user said, or the check could not be made.
+        ignored: how many findings the user accepts: by an ignore, or by a baseline.
+        programs: how many programs the artifact has.
+        libraries: how many shared libraries it has.
+        error: why the artifact could not be checked, in one line.
+    """
 
     schema: int
     artifact: str
     tool: Tool
     summary: Mapping[str, int]
     findings: tuple[FindingRecord, ...]
+    failed: bool = False
+    ignored: int = 0
+    programs: int = 0
+    libraries: int = 0
+    error: str = ""
 
 
 def check_report(artifact: str, verdict: Verdict) -> CheckReport:
     """The report of ``verdict`` on ``artifact``, named as the user named it."""
     records = tuple(
-        FindingRecord(f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence)
+        FindingRecord(
+            f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, subject_of(f)
+        )
         for f in verdict.findings
     )
-    return CheckReport(SCHEMA, artifact, Tool(), verdict.summary, records)
+    return CheckReport(
+        SCHEMA, artifact, Tool(), verdict.summary, records, verdict.failed, verdict.ignored,
+        verdict.programs, verdict.libraries,
+    )  # fmt: skip
+
+
+def error_report(artifact: str, error: str) -> CheckReport:
+    """The report on an artifact that could not be checked."""
+    nothing = dict.fromkeys(SEVERITIES, 0)
+    return CheckReport(SCHEMA, artifact, Tool(), nothing, (), failed=True, error=error)

@@ -7,8 +7,9 @@ from typing import Any
 
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
 from bundle_fix.loader.process import Need, Process
+from bundle_fix.report.printable import printable
 from bundle_fix.report.steps import ORIGIN_COLOURS, how_found
-from bundle_fix.report.text import Paint, printable
+from bundle_fix.report.text import Paint
 
 MERMAID_STYLES = {HOST: "fill:#fff3c4,stroke:#b58900", MISSING: "fill:#ffd9d9,stroke:#c00"}
 DOT_STYLES = {

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
-from bundle_fix.check.run import RULES, Verdict
+from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
 from bundle_fix.loader.objects import Step
+from bundle_fix.report.model import CheckReport, FindingRecord, RuleText
+from bundle_fix.report.printable import printable
 from bundle_fix.report.steps import step_text
 
 WIDTH = 80
@@ -23,28 +24,38 @@ Paint = Callable[[str, str], str]
 """Colours a text: the text and the colour's name."""
 
 
-def render_text(artifact: str, verdict: Verdict, paint: Paint, *, verbose: bool) -> str:
+def render_text(
+    report: CheckReport, rules: Mapping[str, RuleText], paint: Paint, *, verbose: bool
+) -> str:
     """The report on one artifact.
 
     Args:
-        artifact: its name, as the user named it.
-        verdict: what the check found.
+        report: what the check found.
+        rules: what there is to say of each rule, by code.
         paint: colours words, or leaves them as they are.
         verbose: list all findings of every rule.
     """
     lines: list[str] = []
-    by_rule = groupby(verdict.findings_by_rule(), key=lambda f: (f.severity, f.rule))
-    for (severity, code), group in by_rule:
-        lines += _section(severity, code, list(group), paint, verbose)
-    lines.append(_total(artifact, verdict, paint))
+    findings = sorted(report.findings, key=lambda f: (SEVERITIES.index(f.severity), f.rule))
+    for (severity, code), group in groupby(findings, key=lambda f: (f.severity, f.rule)):
+        lines += _section(severity, rules[code], list(group), paint, verbose)
+    lines.append(_total(report, paint))
     return "\n".join(lines) + "\n"
 
 
+def render_total(reports: Sequence[CheckReport]) -> str:
+    """One line on several artifacts."""
+    broken = sum(bool(report.error) for report in reports)
+    failed = sum(report.failed for report in reports) - broken
+    counts = f"{len(reports) - failed - broken} passed, {failed} failed"
+    unread = f", {broken} could not be checked" if broken else ""
+    return f"{_counted(len(reports), 'artifact')}: {counts}{unread}\n"
+
+
 def _section(
-    severity: str, code: str, findings: list[Finding], paint: Paint, verbose: bool
+    severity: str, rule: RuleText, findings: list[FindingRecord], paint: Paint, verbose: bool
 ) -> Iterator[str]:
-    rule = next(rule for rule in RULES if rule.code == code)
-    title = _wrapped(f"{severity} {code} {rule.name}: {rule.summary}", "", "  ")
+    title = _wrapped(f"{severity} {rule.code} {rule.name}: {rule.summary}", "", "  ")
     yield title[0].replace(severity, paint(severity, COLOURS[severity]), 1)
     yield from title[1:]
     alike = _grouped(findings)
@@ -62,18 +73,18 @@ def _section(
     yield ""
 
 
-def _grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
+def _grouped(findings: Sequence[FindingRecord]) -> list[list[FindingRecord]]:
     """Findings that say the same of several names, or of several objects, together.
 
     First the needs of one object whose searches went the same way, then those that are left and
     are about one name; the most telling finding of each group comes first.
     """
-    groups: dict[object, list[Finding]] = {}
+    groups: dict[object, list[FindingRecord]] = {}
     for number, finding in enumerate(findings):
         trace = finding.evidence.get("trace")
         way = [(s["via"], s["entry"], s["verdict"]) for s in trace] if trace else number
         groups.setdefault((finding.path, str(way)), []).append(finding)
-    merged: dict[object, list[Finding]] = {}
+    merged: dict[object, list[FindingRecord]] = {}
     for key, group in groups.items():
         alone = len(group) == 1 and "trace" in group[0].evidence
         about = group[0].evidence["needed"] if alone else key
@@ -81,7 +92,7 @@ def _grouped(findings: Sequence[Finding]) -> list[list[Finding]]:
     return list(merged.values())
 
 
-def _likewise(first: Finding, others: Sequence[Finding]) -> Iterator[str]:
+def _likewise(first: FindingRecord, others: Sequence[FindingRecord]) -> Iterator[str]:
     if not others:
         return
     if all(other.path == first.path for other in others):
@@ -92,14 +103,14 @@ def _likewise(first: Finding, others: Sequence[Finding]) -> Iterator[str]:
         yield from _wrapped(f"and so do: {paths}", "      ", "        ")
 
 
-def _is_renamed(finding: Finding) -> bool:
+def _is_renamed(finding: FindingRecord) -> bool:
     """Whether the pack has what is needed under another file name: what startles most."""
     needed = str(finding.evidence.get("needed", ""))
     provided = finding.evidence.get("provided", ())
     return bool(provided) and not any(str(path).endswith(needed) for path in provided)
 
 
-def _hints(rule: Rule, findings: Sequence[Finding]) -> Iterator[str]:
+def _hints(rule: RuleText, findings: Sequence[FindingRecord]) -> Iterator[str]:
     hints = dict.fromkeys(finding.hint for finding in findings)
     for hint in hints if len(hints) <= 3 else (rule.mend,):
         yield from _wrapped(f"mend: {hint}", "  ", "        ")
@@ -110,13 +121,16 @@ def _trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield from _wrapped(f"{number}. {step_text(Step(**step))}", "      ", "         ")
 
 
-def _total(artifact: str, verdict: Verdict, paint: Paint) -> str:
-    counts = ", ".join(_counted(verdict.summary[s], s) for s in SEVERITIES if verdict.summary[s])
-    ignored = f", {verdict.ignored} ignored" if verdict.ignored else ""
-    passed = paint("FAILED", "red") if verdict.failed else paint("passed", "green")
-    size = f"{_counted(verdict.programs, 'program')}, "
-    size += _counted(verdict.libraries, "library", "libraries")
-    return f"{printable(artifact)}: {passed}: {counts or 'nothing found'}{ignored} ({size})"
+def _total(report: CheckReport, paint: Paint) -> str:
+    name = printable(report.artifact)
+    if report.error:
+        return f"{name}: {paint('could not be checked', 'red')}"
+    counts = ", ".join(_counted(report.summary[s], s) for s in SEVERITIES if report.summary[s])
+    ignored = f", {report.ignored} ignored" if report.ignored else ""
+    passed = paint("FAILED", "red") if report.failed else paint("passed", "green")
+    size = f"{_counted(report.programs, 'program')}, "
+    size += _counted(report.libraries, "library", "libraries")
+    return f"{name}: {passed}: {counts or 'nothing found'}{ignored} ({size})"
 
 
 def _counted(number: int, one: str, many: str = "") -> str:
@@ -128,11 +142,3 @@ def _wrapped(text: str, first: str, rest: str) -> list[str]:
         printable(text), WIDTH, initial_indent=first, subsequent_indent=rest,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
-
-
-def printable(text: str) -> str:
-    """``text`` with everything that a terminal might obey or garble written as an escape."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for c in text
-    )

@@ -9,8 +9,9 @@ from bundle_fix.explain import Explanation
 from bundle_fix.loader.objects import HOST
 from bundle_fix.loader.process import Process
 from bundle_fix.loader.scope import Provider
+from bundle_fix.report.printable import printable
 from bundle_fix.report.steps import ORIGIN_COLOURS, step_text
-from bundle_fix.report.text import Paint, printable
+from bundle_fix.report.text import Paint
 
 SHOWN = 6
 """Entries that are named; the others are counted."""

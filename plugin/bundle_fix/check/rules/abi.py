@@ -51,6 +51,7 @@ RULES = (
         "On a target with the baseline's glibc the program ends before main: 'version GLIBC_…"
         " not found'.",
         "Build on a system with the baseline's glibc, or raise [check] glibc.",
+        "[check] glibc is 2.17, and bin/server wants memcpy@GLIBC_2.34.",
         find_newer_glibc,
     ),
 )  # fmt: skip

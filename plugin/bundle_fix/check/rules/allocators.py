@@ -83,6 +83,7 @@ RULES = (
         "A block that one made and the other is asked to free ends the program, often much later:"
         " in free(), at a checkpoint or at exit.",
         "Keep one: drop the other from the needed names, or make all of them need the same copy.",
+        "bin/server needs libtcmalloc.so.4 and, by way of libhdfs.so, libjemalloc.so.2.",
         find_two,
     ),
     Rule(
@@ -90,6 +91,7 @@ RULES = (
         "The C library comes before the allocator in lookup order.",
         "The allocator is loaded but never asked: libc's malloc answers.",
         "Link the allocator before everything else that needs libc.so.6.",
+        "bin/server needs libc.so.6 first and libtcmalloc.so.4 second.",
         find_behind_libc,
     ),
     Rule(
@@ -97,6 +99,8 @@ RULES = (
         "A process takes malloc from an object that [check] allocators does not name.",
         "The pack was tested with another allocator.",
         "Link the expected one, or add the name to [check] allocators.",
+        "[check] allocators names libtcmalloc.so.4, and bin/tool takes malloc from "
+        "libjemalloc.so.2.",
         find_unexpected,
     ),
 )  # fmt: skip

@@ -26,6 +26,7 @@ RULES = (
         "A program cannot be executed, a folder cannot be entered, or anybody may change a file.",
         "The pack does not start, or anybody on the target can replace what it runs.",
         "'bundle-fix fix' repairs the mode.",
+        "bin/server has mode 0644 since an upload dropped the bits.",
         find_modes,
     ),
 )  # fmt: skip

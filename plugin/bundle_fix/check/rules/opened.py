@@ -162,6 +162,8 @@ RULES = (
         "The loader asks LD_LIBRARY_PATH before RUNPATH, and start scripts and users set it:"
         " another copy of the library is loaded than the pack was tested with.",
         "Pin the library: `pin = true` in the spec makes it needed by its path.",
+        "start.sh exports LD_LIBRARY_PATH=/opt/old/lib; with --env hostile that is assumed, "
+        "and libtcmalloc.so.4 is not pinned.",
         find_library_path,
     ),
     Rule(
@@ -170,6 +172,8 @@ RULES = (
         "What is opened at run time is searched like what is needed, but no linker lists it:"
         " whether the pack's copy is found shows only when it is opened.",
         "If it is opened, say so in [closure] dlopen; 'bundle-fix why' shows where it leads.",
+        "lib/libhdfs.so imports dlopen and carries the string libjvm.so, which the pack has "
+        "in jre/lib/server.",
         find_carried,
     ),
     Rule(
@@ -177,6 +181,7 @@ RULES = (
         "A library that is opened at run time is neither in the pack nor expected on the host.",
         "dlopen() fails when the program first wants it, long after the start.",
         "Put the library into the pack, or declare that the host provides it.",
+        "[closure] dlopen names libsasl2.so.3, and the pack does not have it.",
         find_missing,
     ),
     Rule(
@@ -185,6 +190,8 @@ RULES = (
         "dlopen() searches as for a needed name, by the RPATH or RUNPATH of the object that calls"
         " it.",
         "Give the object a RUNPATH that leads to the library.",
+        "lib/libsystemd.so says in its .note.dlopen that it opens libzstd.so.1; lib/ has "
+        "it, but no RUNPATH leads there.",
         find_noted,
     ),
 )  # fmt: skip

@@ -214,6 +214,8 @@ RULES = (
         "The loader ends the program before main, or dlopen() fails: 'cannot open shared object"
         " file'.",
         "Put the library into the pack, or declare that the host provides it.",
+        "bin/server needs libboost_regex.so.1.74.0; nobody copied it, and no distribution "
+        "promises it.",
         find_missing,
     ),
     Rule(
@@ -223,6 +225,8 @@ RULES = (
         " end in free().",
         "Add the link or the RUNPATH that leads to the pack's own copy; 'bundle-fix fix' does so"
         " where it can.",
+        "bin/server needs libtcmalloc.so.4; the pack has the file as libtcmalloc.so, and "
+        "the older libtcmalloc.so.4 in /lib64 is loaded.",
         find_host_wins,
     ),
     Rule(
@@ -230,6 +234,8 @@ RULES = (
         "No file or link in the pack has a library's soname.",
         "Programs need libraries by soname; under any other file name the library is not found.",
         "Add a link of that name; 'bundle-fix fix' does so where it can.",
+        "lib/ has librocksdb.so.8.5.3, whose soname is librocksdb.so.8, and no link "
+        "librocksdb.so.8.",
         find_soname_link,
     ),
     Rule(
@@ -238,6 +244,7 @@ RULES = (
         "Whatever opens it fails, or the loader goes on to the host.",
         "Put its target into the pack, or leave the link out; 'bundle-fix fix' mends a link"
         " whose name is the soname of a library in the same folder.",
+        "lib/libz.so is a link to libz.so.1.2.11, which stayed on the build machine.",
         find_dangling,
     ),
     Rule(
@@ -245,6 +252,7 @@ RULES = (
         "A link leads out of the pack.",
         "On the target it leads to another file than on the build machine, or to none.",
         "Make it a relative link to a file of the pack.",
+        "lib/libz.so.1 is a link to /usr/lib/x86_64-linux-gnu/libz.so.1.",
         find_escaping,
     ),
     Rule(
@@ -252,6 +260,8 @@ RULES = (
         "Two different files have one soname, and something needs it.",
         "Which of them a process gets depends on search order and on what was loaded before.",
         "Keep one of them.",
+        "lib/libssl.so.3 and lib/compat/libssl.so.3 differ, and bin/server needs "
+        "libssl.so.3.",
         find_two_files,
     ),
     Rule(
@@ -259,6 +269,7 @@ RULES = (
         "A library that most hosts have, but not all, is left to the host.",
         "A host without it, or with an older one, does not run the program.",
         "Bundle it, or declare that the host provides it.",
+        "bin/server needs libstdc++.so.6, and the pack does not have it.",
         find_left_to_host,
     ),
     Rule(
@@ -268,6 +279,8 @@ RULES = (
         " with the C library that it was built with: on another version the program crashes before"
         " main.",
         "Leave the file out of the pack: every target has it.",
+        "A script copied all that ldd prints, libc.so.6 too, and bin/server has the RUNPATH "
+        "$ORIGIN/../lib.",
         find_own_libc,
     ),
 )  # fmt: skip

@@ -151,6 +151,8 @@ RULES = (
         " having loaded them before.",
         "Give it the RUNPATH that its needed names call for; 'bundle-fix fix' does so where it"
         " can.",
+        "bin/server needs lib/libdsn_utils.so and has no RUNPATH: LD_LIBRARY_PATH of the "
+        "build machine hid it.",
         find_absent,
     ),
     Rule(
@@ -158,6 +160,7 @@ RULES = (
         "A RUNPATH or RPATH entry is an absolute path.",
         "It named a folder of the build machine; on the target anybody may own that folder.",
         _MEND,
+        "bin/server still has the RUNPATH /home/ci/thirdparty/output/lib.",
         find_absolute,
     ),
     Rule(
@@ -165,6 +168,7 @@ RULES = (
         "A RUNPATH or RPATH entry is empty or relative to the working directory.",
         "What is loaded depends on where the program is started, and so does who can replace it.",
         _MEND,
+        "bin/server has the RUNPATH '.', so 'cd / && /opt/pack/bin/server' finds nothing.",
         find_relative,
     ),
     Rule(
@@ -172,6 +176,8 @@ RULES = (
         "A RUNPATH or RPATH entry leads out of the pack.",
         "What is there depends on where the pack is unpacked.",
         _MEND,
+        "bin/server has the RUNPATH $ORIGIN/../../thirdparty/lib, which was right in the "
+        "build tree.",
         find_leaving,
     ),
     Rule(
@@ -179,6 +185,7 @@ RULES = (
         "An object has both RPATH and RUNPATH.",
         "The loader ignores RPATH where there is RUNPATH, so one of them misleads its reader.",
         "Remove the RPATH; 'bundle-fix fix' does so when it edits the file.",
+        "A tool added a RUNPATH to a program that had an RPATH.",
         find_both,
     ),
     Rule(
@@ -187,6 +194,7 @@ RULES = (
         "The loader looks there in vain at every start; whoever makes the folder decides what is"
         " loaded.",
         "Leave it out, if nothing puts libraries there later.",
+        "bin/server has the RUNPATH $ORIGIN/../lib:$ORIGIN/../lib64, and there is no lib64.",
         find_useless,
     ),
     Rule(
@@ -197,6 +205,7 @@ RULES = (
         " are taken.",
         "Clear the bit, or install the program in a fixed place with an absolute RUNPATH that only"
         " root can write to.",
+        "bin/sandbox has mode 4755 and the RUNPATH $ORIGIN/../lib.",
         find_privileged,
     ),
 )  # fmt: skip
