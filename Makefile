@@ -8,7 +8,7 @@ SOURCES := pyproject.toml README.md $(shell find plugin -type f -not -name '*.py
 # One test process per core; more would only wait for compilers.
 WORKERS ?= auto
 
-.PHONY: sample test bench lint types clean
+.PHONY: sample test bench docs lint types clean
 
 sample: $(VENV)/installed $(VENV)/cmake
 	@PATH="$(BIN):$$PATH" cmake -S sample_project -B $(BUILD) -DCMAKE_BUILD_TYPE=Release >$(VENV)/sample.log 2>&1 \
@@ -21,6 +21,9 @@ test: $(VENV)/installed $(VENV)/installed-test $(VENV)/cmake
 
 bench: $(VENV)/installed $(VENV)/installed-test
 	$(BIN)/python -m benchmarks $(BENCH)
+
+docs: $(VENV)/installed
+	$(BIN)/bundle-fix rules --format markdown >docs/rules.md
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

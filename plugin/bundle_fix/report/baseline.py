@@ -41,6 +41,8 @@ def _reports(data: bytes) -> Iterator[CheckReport]:
     try:
         decoded: list[Any] = [msgspec.json.decode(data)]
     except msgspec.DecodeError:
+        if not data.strip():
+            raise
         decoded = [msgspec.json.decode(line) for line in data.splitlines() if line.strip()]
     for value in decoded:
         yield from msgspec.convert(value if isinstance(value, list) else [value], list[CheckReport])

@@ -39,7 +39,7 @@ def test_json_is_laid_down_by_the_design(tmp_path: Path) -> None:
     ran = bundle_fix("check", incident(tmp_path / "p"), "--format", "json")
     report = json.loads(ran.stdout)
     assert ran.returncode == 1
-    assert set(report) == {"schema", "artifact", "tool", "summary", "findings"}
+    assert {"schema", "artifact", "tool", "summary", "findings"} <= set(report)
     assert (report["schema"], report["tool"]["name"]) == (1, "bundle-fix")
     assert report["summary"] == {"error": 3, "warning": 0, "note": 0}
     finding = next(f for f in report["findings"] if f["rule"] == "BF102")
@@ -48,7 +48,7 @@ def test_json_is_laid_down_by_the_design(tmp_path: Path) -> None:
         "error",
         "bin/server",
     )
-    assert set(finding) == {"rule", "name", "severity", "path", "message", "hint", "evidence"}
+    assert {"rule", "name", "severity", "path", "message", "hint", "evidence"} <= set(finding)
     assert finding["evidence"]["trace"][-1]["place"] == "/lib64/libtcmalloc.so.4"
 
 
