@@ -59,9 +59,14 @@ class _Search(NamedTuple):
         view = self.setting.view
         image = view.image(real)
         member = view.member(real)
+        home = posixpath.dirname(path)
+        if view.host is None:
+            # glibc keeps the path as it was put together; where nobody sees it, it need not grow.
+            folder = view.folder(home)
+            home = home if isinstance(folder, Lost) else folder
         return Mapped(
             self.name, path if member is None else member, HOST if member is None else BUNDLE,
-            via, self.requester.label, tuple(self.trace), posixpath.dirname(path),
+            via, self.requester.label, tuple(self.trace), home,
             image if isinstance(image, Image) else None, self.requester, real,
         )  # fmt: skip
 
@@ -106,20 +111,16 @@ def _rpaths(this: _Search) -> Mapped | None:
     """RPATH: the requester's, then of what caused it to load; silent where it has a RUNPATH."""
     if this.image.runpath is not None:
         return None
-    chain = list(this.requester.loaders())
-    # What dlopen() opens is searched with the program's RPATH as well, whoever opens it.
-    if this.setting.main not in chain:
-        chain.append(this.setting.main)
     seen: set[Directory] = set()
-    for link in chain:
-        if link.image is not None and link.image.runpath is None and link.image.rpath:
-            # A directory that several objects of one folder name alike is told once.
-            listed = this.listed(link.image.rpath, "rpath", link)
-            new = [d for d in listed if d._replace(owner="") not in seen]
-            seen.update(d._replace(owner="") for d in new)
-            found = _in_list(this, new)
-            if found is not None:
-                return found
+    for link in this.setting.rpath_chain(this.requester):
+        rpath = (link.image.rpath if link.image else None) or ""
+        # A directory that several objects of one folder name alike is told once.
+        listed = this.listed(rpath, "rpath", link)
+        new = [d for d in listed if d._replace(owner="") not in seen]
+        seen.update(d._replace(owner="") for d in new)
+        found = _in_list(this, new)
+        if found is not None:
+            return found
     return None
 
 
