@@ -191,7 +191,7 @@ def _default(this: _Search) -> Mapped | None:
         place = posixpath.join(loader.defaults[0], this.name)
         this.trace.append(Step(place, "default", HOST_HAS_IT))
         return this.from_host(place, "default")
-    return _in_list(this, [Directory(path, "default", path) for path in loader.defaults])
+    return _in_list(this, [Directory("", "default", path) for path in loader.defaults])
 
 
 def _no_defaults(image: Image) -> bool:
@@ -242,6 +242,8 @@ def _in_directory(this: _Search, directory: Directory) -> Mapped | None:
 def _lost_directory(this: _Search, lost: Lost, directory: Directory) -> Mapped | None:
     """A directory that is not there, or of which nothing is known."""
     view, path = this.setting.view, directory.path
+    if view.host is not None:
+        path = posixpath.normpath(path)
     inside = view.inside(path) is not None
     if lost is Lost.OUTSIDE and not inside:
         full = posixpath.join(path, this.name)
@@ -262,7 +264,7 @@ def _place(this: _Search, path: str) -> str:
     folder = view.folder(posixpath.dirname(path))
     if isinstance(folder, str) and view.member(folder) is not None:
         return posixpath.join(view.shown(folder), posixpath.basename(path))
-    return posixpath.normpath(view.shown(path))
+    return posixpath.normpath(view.shown(path if view.host is None else posixpath.normpath(path)))
 
 
 def _taken(this: _Search, path: str, place: str, directory: Directory) -> Mapped | None:
