@@ -173,8 +173,10 @@ class _Loading:
             self.objects.append(lost)
             self.needs.append(Need(setting.main, path, lost, already=False, trace=(step,)))
             return
+        member = setting.view.member(real) if isinstance(real, str) else None
         self.interpreter = Mapped(
-            path, path, HOST, "loaded", setting.main.label, (step,), posixpath.dirname(path),
+            path, path if member is None else member, HOST if member is None else BUNDLE, "loaded",
+            setting.main.label, (step,), posixpath.dirname(path),
             found if isinstance(found, Image) else None, setting.main,
             real if isinstance(real, str) else None,
         )  # fmt: skip

@@ -109,7 +109,8 @@ def _summary(process: Process, paint: Paint) -> str:
         parts.append(paint(f"{counts[HOST]} from the host", "yellow"))
     if counts[MISSING]:
         parts.append(paint(f"{counts[MISSING]} not found", "red"))
-    return f"({len(others)} objects: {', '.join(parts)})"
+    total = f"{len(others)} object{'' if len(others) == 1 else 's'}"
+    return f"({total}: {', '.join(parts)})" if others else "(nothing besides itself)"
 
 
 def _graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
