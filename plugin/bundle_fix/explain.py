@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.entries import plugins, programs
+from bundle_fix.loader.entries import openings, plugins, programs
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, Mapped, Step
 from bundle_fix.loader.process import Need, Process, World
@@ -57,7 +57,7 @@ def explain(
         BundleFixError: the pack has neither programs nor libraries.
     """
     started = programs(world, only)
-    processes = [*started.values(), *plugins(world, started, only).values()]
+    processes = [*started.values(), *_plugins(world, started, only)]
     if requester is not None and not any(_object(p, requester) for p in processes):
         processes.append(world.process(requester))
     if not processes:
@@ -74,6 +74,18 @@ def explain(
         _explained(world.bundle, need, tuple(entries), needed)
         for need, entries, needed in found.values()
     ]
+
+
+def _plugins(world: World, started: Mapping[str, Process], only: str | None) -> Iterator[Process]:
+    """What plugins map: where programs give them more of the pack, in these; else by themselves."""
+    for plugin in plugins(world, started, only).values():
+        better = openings(world, started, plugin)
+        for program, opened in better:
+            objects = (opened.objects[0], *program.objects, *opened.objects[1:])
+            entry = f"{program.entry} that opens {plugin.entry}"
+            yield replace(opened, entry=entry, objects=objects)
+        if not better:
+            yield plugin
 
 
 def _names(bundle: Bundle, name: str) -> set[str]:

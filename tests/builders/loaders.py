@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import read_bundle
+from bundle_fix.bundle import Bundle, make_bundle, read_bundle
+from bundle_fix.content import PathContent
+from bundle_fix.elf.on_disk import image_at
 from bundle_fix.loader.files import FolderFiles
 from bundle_fix.loader.host import CLEAN, Environment, RealHost
 from bundle_fix.loader.process import Process, World
+from bundle_fix.tree import File, Stamp, Tree
 
 Loaded = list[tuple[str, str | None]]
 LINE = re.compile(r"\s+(\S.*?)(?: => (.*?))?(?: \(0x[0-9a-f]+\))?$")
@@ -97,6 +100,14 @@ def assert_same(root: Path, entry: str = "bin/x", environment: Environment = CLE
     assert found == expected, f"model: {found}\nloader: {expected}"
     start = f"{root.resolve()}/"
     return [path.removeprefix(start) for _, path in expected if path and path.startswith(start)]
+
+
+def alone(path: Path) -> Bundle:
+    """A bundle of one file."""
+    image = image_at(path)
+    assert image is not None
+    file = File(PathContent(path.resolve(), path.stat().st_size), Stamp(0o755))
+    return make_bundle(Tree({path.name: file}), {path.name: image})
 
 
 def small_root(root: Path, *copied: str) -> Path:

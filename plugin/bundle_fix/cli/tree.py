@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -10,8 +12,8 @@ import click
 from bundle_fix.cli.options import ArtifactPath, host_option, painter, say, talk_options
 from bundle_fix.cli.subject import Subject, open_subject, read_target, target_options
 from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.entries import find_object, plugins, programs
-from bundle_fix.loader.objects import MISSING
+from bundle_fix.loader.entries import find_object, openings, plugins, programs
+from bundle_fix.loader.objects import BUNDLE, MISSING
 from bundle_fix.loader.process import Process, World
 from bundle_fix.report.json import to_json
 from bundle_fix.report.process import process_records, render_dot, render_mermaid, render_tree
@@ -77,7 +79,20 @@ def _processes(
     if wanted:
         return [world.process(_dynamic(world, path, where)) for path in wanted]
     started_all = programs(world)
-    return [*started_all.values(), *plugins(world, started_all).values()]
+    opened = plugins(world, started_all).values()
+    return [*started_all.values(), *(_with_openings(world, started_all, p) for p in opened)]
+
+
+def _with_openings(world: World, started: Mapping[str, Process], plugin: Process) -> Process:
+    """A plugin's process with remarks on the programs in which it finds more of the pack."""
+    alone = {(n.requester.label, n.name): n.result.path for n in plugin.needs}
+    remarks = dict.fromkeys(plugin.remarks)
+    for program, opened in openings(world, started, plugin):
+        for need in opened.needs:
+            known = alone.get((need.requester.label, need.name))
+            if need.result.origin == BUNDLE and need.result.path != known:
+                remarks[f"opened by {program.entry}: {need.name} => {need.result.path}"] = None
+    return replace(plugin, remarks=tuple(remarks))
 
 
 def _dynamic(world: World, path: str, where: str) -> str:

@@ -17,6 +17,8 @@ from bundle_fix.elf.image import Image, string_at
 
 MAGIC = b"glibc-ld.so.cache1.1"
 MAX_SIZE = 64 << 20
+MAX_STRING = 4096
+"""Bytes of one name or path (PATH_MAX)."""
 CACHE = Path("/etc/ld.so.cache")
 EXTENSION_MAGIC = 0xEAA42174
 TAG_HWCAPS = 1
@@ -144,7 +146,8 @@ def _hwcaps(view: bytes, offset: int, mark: str) -> list[str]:
 
 
 def _text(view: bytes, offset: int) -> str:
-    return os.fsdecode(string_at(view, offset))
+    # Strings may overlap, so the size of the cache does not bound them all together.
+    return os.fsdecode(string_at(view[offset : offset + MAX_STRING], 0))
 
 
 def cached_libraries(path: Path = CACHE) -> Iterator[tuple[str, str]]:

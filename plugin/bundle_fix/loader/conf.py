@@ -16,7 +16,10 @@ from bundle_fix.loader.files import View
 from bundle_fix.tree import Lost
 
 CONF = "/etc/ld.so.conf"
-MAX_FILES = 1000
+MAX_FILES = 200
+"""Files that includes may lead to."""
+MAX_PLACES = 10_000
+"""Places that one pattern may name."""
 LIBRARY = re.compile(r"(lib|ld-).*\.so.*")
 
 
@@ -54,7 +57,7 @@ def _matching(view: View, pattern: str) -> list[str]:
                 for place in places
                 for name in _names(view, place)
                 if fnmatch.fnmatchcase(name, part) and not name.startswith(".")
-            ]
+            ][:MAX_PLACES]
         else:
             places = [posixpath.join(place, part) for place in places]
     return places

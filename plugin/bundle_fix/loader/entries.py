@@ -46,6 +46,44 @@ def plugins(
     return found
 
 
+MAX_PROGRAMS = 50
+"""Programs in which a plugin is opened to see what it finds there."""
+
+
+def openings(
+    world: World, started: Mapping[str, Process], plugin: Process
+) -> list[tuple[Process, Process]]:
+    """What opening ``plugin`` maps, in each program that finds it more of the pack than it alone.
+
+    Args:
+        world: the pack on its host.
+        started: the processes of its programs.
+        plugin: what the library maps by itself.
+
+    Returns:
+        Programs, each with what the library adds to it.
+    """
+    image = world.bundle.images[plugin.entry]
+    alone = _found(plugin)
+    result = []
+    like = [p for p in started.values() if _architecture(p) == image.architecture]
+    for program in like[:MAX_PROGRAMS]:
+        opened = world.opened(program, plugin.entry)
+        if _found(opened) - alone:
+            result.append((program, opened))
+    return result
+
+
+def _architecture(process: Process) -> object:
+    image = process.objects[0].image
+    return image.architecture if image else None
+
+
+def _found(process: Process) -> set[tuple[str, str]]:
+    """The needs that the pack meets: who needs, and what."""
+    return {(n.requester.label, n.name) for n in process.needs if n.result.origin == BUNDLE}
+
+
 def _lost(processes: Iterable[Process]) -> set[str]:
     return {n.name for p in processes for n in p.needs if n.result.origin != BUNDLE}
 

@@ -24,6 +24,10 @@ NOWHERE = "/\0"
 """Where a pack is when nobody knows where it is unpacked: at a place that no path can name."""
 UNREADABLE = "it cannot be read"
 """What is said of a file that may be there, but not for the user who looks."""
+MAX_PATH = 4096
+"""Bytes of the longest path that the kernel walks (PATH_MAX)."""
+MAX_REMEMBERED = 64
+"""Parts of a path up to which every folder on the way is remembered."""
 MAX_NAMES = 200_000
 """Names of one folder that are listed."""
 
@@ -197,8 +201,10 @@ class View:
         return known
 
     def _walk(self, path: str) -> str | Lost:
+        if len(path) > MAX_PATH:
+            return Lost.MISSING
         folder, _, last = path.rpartition("/")
-        if not folder or last in ("", ".", ".."):
+        if not folder or last in ("", ".", "..") or path.count("/") > MAX_REMEMBERED:
             return self._follow([], path.split("/")[::-1])
         parent = self.real(folder)
         if isinstance(parent, Lost):

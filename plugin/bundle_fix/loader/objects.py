@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bundle_fix.elf.image import Image
 from bundle_fix.loader.files import View
@@ -76,3 +76,35 @@ class Setting:
     environment: Environment
     main: Mapped
     secure: bool
+    inherited: dict[int, tuple[Mapped, ...]] = field(default_factory=dict, repr=False)
+    """By object (its id), those whose RPATH serves its needs: worked out once for each."""
+
+    def rpath_chain(self, mapped: Mapped) -> tuple[Mapped, ...]:
+        """The objects with an RPATH among ``mapped``, what loaded it, and so on, and the program.
+
+        An object whose list says the same in the same folder as a nearer one's is left out.
+        """
+        todo: list[Mapped] = []
+        for link in mapped.loaders():
+            if id(link) in self.inherited:
+                break
+            todo.append(link)
+        else:
+            # What dlopen() opens is served by the program's RPATH as well, whoever opens it.
+            if not any(link is self.main for link in todo):
+                todo.append(self.main)
+        for link in reversed(todo):
+            above = self.inherited.get(id(link.loader), ()) if link.loader else ()
+            if link.loader is None and link is not self.main:
+                above = self.inherited.get(id(self.main), ())
+            self.inherited[id(link)] = _with_own(link, above)
+        return self.inherited[id(mapped)]
+
+
+def _with_own(link: Mapped, above: tuple[Mapped, ...]) -> tuple[Mapped, ...]:
+    image = link.image
+    if image is None or image.runpath is not None or not image.rpath:
+        return above
+    same = (image.rpath, link.home)
+    others = [o for o in above if o.image is None or (o.image.rpath, o.home) != same]
+    return (link, *others)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.elf.image import Image
+from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.files import View
 from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
@@ -22,6 +23,8 @@ from bundle_fix.loader.search import NOBODY_HAS_IT, search
 from bundle_fix.loader.wanted import Kind, audited, wanted_by
 from bundle_fix.tree import File, Lost
 
+MAX_STEPS = 500_000
+"""Steps of all searches of one process; a large office suite has fewer than 20,000."""
 MUSL_OWN = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
 """How the names begin that musl answers with itself (ldso/dynlink.c, load_library)."""
 
@@ -134,6 +137,7 @@ class _Loading:
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
+        self.steps = 0
         self.objects: list[Mapped] = []
         self.needs: list[Need] = []
         self.remarks: dict[str, None] = {}
@@ -169,8 +173,10 @@ class _Loading:
             self.objects.append(lost)
             self.needs.append(Need(setting.main, path, lost, already=False, trace=(step,)))
             return
+        member = setting.view.member(real) if isinstance(real, str) else None
         self.interpreter = Mapped(
-            path, path, HOST, "loaded", setting.main.label, (step,), posixpath.dirname(path),
+            path, path if member is None else member, HOST if member is None else BUNDLE, "loaded",
+            setting.main.label, (step,), posixpath.dirname(path),
             found if isinstance(found, Image) else None, setting.main,
             real if isinstance(real, str) else None,
         )  # fmt: skip
@@ -235,6 +241,12 @@ class _Loading:
         if known is not None:
             return Need(requester, name, known, already=True)
         found = _judged(self.setting, search(self.setting, name, requester))
+        self.steps += len(found.trace)
+        if self.steps > MAX_STEPS:
+            raise BundleFixError(
+                f"its needed names and search paths make more than {MAX_STEPS} steps of search",
+                where=self.setting.main.label, hint="no sound program comes near",
+            )  # fmt: skip
         same = self.by_file.get(self._identity(found))
         if same is not None and found.real is not None:
             # The same file under another name is one object: the loader compares inodes.

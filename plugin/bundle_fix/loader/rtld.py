@@ -15,7 +15,7 @@ from bundle_fix.elf.image import Image
 from bundle_fix.loader.cpu import LEVELS, Cpu
 
 GLIBC, MUSL = "glibc", "musl"
-SYSTEM_DIRS = re.compile(rb"(?<=\0)(?:/[!-~]*/\0)+")
+SYSTEM_DIRS = re.compile(rb"(?:/(?:[\w.+-]{1,100}/){0,8}lib[\w.+-]{0,20}/(?:[\w.+-]{1,60}/)?\0)+")
 MUSL_NAME = re.compile(r"ld-musl-([\w.-]+?)\.so\.1")
 MUSL_PATHS = ("/lib", "/usr/local/lib", "/usr/lib")
 """What musl searches where there is no path file (ldso/dynlink.c, load_library)."""
@@ -139,11 +139,10 @@ def glibc_loader(path: str, data: bytes, image: Image, cpu: Cpu) -> Loader:
 
 
 def _system_dirs(data: bytes) -> tuple[str, ...]:
-    for match in SYSTEM_DIRS.finditer(data):
-        found = match[0].decode("ascii").split("\0")[:-1]
-        if any(posixpath.basename(d.rstrip("/")).startswith("lib") for d in found):
-            return tuple(dict.fromkeys(found))
-    return ()
+    runs = [match[0].decode("ascii").split("\0")[:-1] for match in SYSTEM_DIRS.finditer(data)]
+    # Nothing else in a loader is a row of such strings; the longest is the array itself.
+    longest: list[str] = max(runs, key=len, default=[])
+    return tuple(dict.fromkeys(longest))
 
 
 def _lib(first: str) -> str:

@@ -59,9 +59,14 @@ class _Search(NamedTuple):
         view = self.setting.view
         image = view.image(real)
         member = view.member(real)
+        home = posixpath.dirname(path)
+        if view.host is None:
+            # glibc keeps the path as it was put together; where nobody sees it, it need not grow.
+            folder = view.folder(home)
+            home = home if isinstance(folder, Lost) else folder
         return Mapped(
             self.name, path if member is None else member, HOST if member is None else BUNDLE,
-            via, self.requester.label, tuple(self.trace), posixpath.dirname(path),
+            via, self.requester.label, tuple(self.trace), home,
             image if isinstance(image, Image) else None, self.requester, real,
         )  # fmt: skip
 
@@ -106,20 +111,16 @@ def _rpaths(this: _Search) -> Mapped | None:
     """RPATH: the requester's, then of what caused it to load; silent where it has a RUNPATH."""
     if this.image.runpath is not None:
         return None
-    chain = list(this.requester.loaders())
-    # What dlopen() opens is searched with the program's RPATH as well, whoever opens it.
-    if this.setting.main not in chain:
-        chain.append(this.setting.main)
     seen: set[Directory] = set()
-    for link in chain:
-        if link.image is not None and link.image.runpath is None and link.image.rpath:
-            # A directory that several objects of one folder name alike is told once.
-            listed = this.listed(link.image.rpath, "rpath", link)
-            new = [d for d in listed if d._replace(owner="") not in seen]
-            seen.update(d._replace(owner="") for d in new)
-            found = _in_list(this, new)
-            if found is not None:
-                return found
+    for link in this.setting.rpath_chain(this.requester):
+        rpath = (link.image.rpath if link.image else None) or ""
+        # A directory that several objects of one folder name alike is told once.
+        listed = this.listed(rpath, "rpath", link)
+        new = [d for d in listed if d._replace(owner="") not in seen]
+        seen.update(d._replace(owner="") for d in new)
+        found = _in_list(this, new)
+        if found is not None:
+            return found
     return None
 
 
@@ -190,7 +191,7 @@ def _default(this: _Search) -> Mapped | None:
         place = posixpath.join(loader.defaults[0], this.name)
         this.trace.append(Step(place, "default", HOST_HAS_IT))
         return this.from_host(place, "default")
-    return _in_list(this, [Directory(path, "default", path) for path in loader.defaults])
+    return _in_list(this, [Directory("", "default", path) for path in loader.defaults])
 
 
 def _no_defaults(image: Image) -> bool:
@@ -241,6 +242,8 @@ def _in_directory(this: _Search, directory: Directory) -> Mapped | None:
 def _lost_directory(this: _Search, lost: Lost, directory: Directory) -> Mapped | None:
     """A directory that is not there, or of which nothing is known."""
     view, path = this.setting.view, directory.path
+    if view.host is not None:
+        path = posixpath.normpath(path)
     inside = view.inside(path) is not None
     if lost is Lost.OUTSIDE and not inside:
         full = posixpath.join(path, this.name)
@@ -261,7 +264,7 @@ def _place(this: _Search, path: str) -> str:
     folder = view.folder(posixpath.dirname(path))
     if isinstance(folder, str) and view.member(folder) is not None:
         return posixpath.join(view.shown(folder), posixpath.basename(path))
-    return posixpath.normpath(view.shown(path))
+    return posixpath.normpath(view.shown(path if view.host is None else posixpath.normpath(path)))
 
 
 def _taken(this: _Search, path: str, place: str, directory: Directory) -> Mapped | None:

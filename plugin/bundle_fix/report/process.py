@@ -11,6 +11,7 @@ from bundle_fix.report.printable import printable
 from bundle_fix.report.steps import ORIGIN_COLOURS, how_found
 from bundle_fix.report.text import Paint
 
+MAX_INDENT = 200
 MERMAID_STYLES = {HOST: "fill:#fff3c4,stroke:#b58900", MISSING: "fill:#ffd9d9,stroke:#c00"}
 DOT_STYLES = {
     HOST: 'style="filled,dashed" fillcolor="#fff3c4"',
@@ -62,7 +63,9 @@ def _tree(process: Process, paint: Paint) -> Iterator[str]:
         prefix, is_last, need, mapped = waiting.pop()
         yield f"{prefix}{'└── ' if is_last else '├── '}{_line(need, mapped, paint)}"
         if need is None or not need.already:
-            below = prefix + ("    " if is_last else "│   ")
+            # Deeper than any reader follows, more indentation would only cost.
+            deeper = "    " if is_last else "│   "
+            below = prefix + deeper if len(prefix) < MAX_INDENT else prefix
             waiting += _branches(needs.get(id(mapped), []), below, [])
     for remark in process.remarks:
         yield printable(f"note: {remark}")
@@ -107,7 +110,8 @@ def _summary(process: Process, paint: Paint) -> str:
         parts.append(paint(f"{counts[HOST]} from the host", "yellow"))
     if counts[MISSING]:
         parts.append(paint(f"{counts[MISSING]} not found", "red"))
-    return f"({len(others)} objects: {', '.join(parts)})"
+    total = f"{len(others)} object{'' if len(others) == 1 else 's'}"
+    return f"({total}: {', '.join(parts)})" if others else "(nothing besides itself)"
 
 
 def _graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:

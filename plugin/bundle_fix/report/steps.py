@@ -30,6 +30,9 @@ def rule_of(step: Step) -> str:
     rule = RULES.get(step.via, step.via)
     if step.verdict in (HOST_HAS_IT, NOBODY_HAS_IT):
         rule = UNKNOWN_HOST.get(step.via, rule)
+    if step.via == "cache" and step.entry == "ld.so.conf":
+        # The root file system has no cache yet: what ldconfig would write counts.
+        rule = step.entry
     if step.via in ("runpath", "rpath", "ld_library_path") and step.place != step.via.upper():
         rule += f" {step.entry or '(empty)'}"
     return f"{rule} of {step.owner}" if step.owner else rule
@@ -37,7 +40,8 @@ def rule_of(step: Step) -> str:
 
 def step_text(step: Step) -> str:
     """One step as a sentence of a search."""
-    if step.place in (step.entry, "(empty)", step.via.upper(), RULES["default"]):
+    is_told = step.place in ("(empty)", step.via.upper(), RULES["default"])
+    if is_told or (step.entry and step.place == step.entry):
         return f"{rule_of(step)}: {step.verdict}"
     via = "" if step.place == "ld.so.cache" else f" {step.place}:"
     return f"{rule_of(step)}:{via} {step.verdict}"

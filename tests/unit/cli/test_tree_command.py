@@ -75,6 +75,11 @@ def test_a_plugin_in_a_program_finds_what_is_loaded_there(tmp_path: Path) -> Non
     assert "libb.so.1 => lib/libb.so.1 (loaded already)" in opened.stdout
 
 
+def test_programs_that_give_a_plugin_what_it_needs_are_told(tmp_path: Path) -> None:
+    done = bundle_fix("tree", deep(tmp_path))
+    assert "note: opened by bin/x: libb.so.1 => lib/libb.so.1\n" in done.stdout
+
+
 def test_dot_and_mermaid_tell_the_host_apart(tmp_path: Path) -> None:
     root = healthy(tmp_path)
     dot = bundle_fix("tree", root, "--format", "dot").stdout

@@ -71,6 +71,22 @@ def test_only_the_search_of_one_object(tmp_path: Path) -> None:
     ]
 
 
+def test_a_plugin_is_searched_for_in_the_programs_that_serve_it(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    elf(tmp_path / "plugins/libplugin.so", needed=["libb.so.1"])
+    elf(tmp_path / "bin/other", program=True)
+    assert bundle_fix("why", tmp_path, "libb.so.1").returncode == 1
+    elf(tmp_path / "bin/x", program=True, rpath=LIB)
+    done = bundle_fix("why", tmp_path, "libb.so.1")
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "plugins/libplugin.so needs libb.so.1",
+        "  in the process of bin/x that opens plugins/libplugin.so",
+        "  1. RPATH $ORIGIN/../lib of bin/x: lib/libb.so.1: found",
+        "The pack's lib/libb.so.1 is loaded.",
+    ]
+
+
 def test_what_nothing_needs_is_searched_as_dlopen_would(tmp_path: Path) -> None:
     done = bundle_fix("why", healthy(tmp_path), "libnew.so.1")
     assert done.returncode == 1

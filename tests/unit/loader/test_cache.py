@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bundle_fix.loader.cache import CACHE, cached_libraries
+from builders.elf import elf
+from bundle_fix.elf.on_disk import image_at
+from bundle_fix.loader.cache import CACHE, cached_libraries, read_cache
 
 
 def test_the_cache_reads_as_ldconfig_reads_it() -> None:
@@ -29,3 +34,56 @@ def test_a_damaged_cache_is_read_as_far_as_it_goes(tmp_path: Path, size: int) ->
 
 def test_no_cache_is_an_empty_one(tmp_path: Path) -> None:
     assert list(cached_libraries(tmp_path / "gone")) == []
+
+
+def cache_of(entries: list[tuple[str, str, int, int]], names: list[str], mark: str) -> bytes:
+    """A cache as ldconfig writes it: name, path, flags and hwcap of each entry."""
+    header, layout = struct.Struct(mark + "20sIIB3xI12x"), struct.Struct(mark + "iIIIQ")
+    strings, places = b"", {}
+    base = header.size + layout.size * len(entries)
+    for text in dict.fromkeys(t for entry in entries for t in entry[:2]) | dict.fromkeys(names):
+        places[text] = base + len(strings)
+        strings += text.encode() + b"\0"
+    strings += bytes(-len(strings) % 4)
+    extension = base + len(strings)
+    body = b"".join(layout.pack(f, places[n], places[p], 0, h) for n, p, f, h in entries)
+    words = b"".join(struct.pack(mark + "I", places[name]) for name in names)
+    section = struct.pack(mark + "IIIIII", 0xEAA42174, 1, 1, 0, extension + 24, len(words))
+    flags = 2 if mark == "<" else 3
+    head = header.pack(b"glibc-ld.so.cache1.1", len(entries), len(strings), flags, extension)
+    return head + body + strings + section + words
+
+
+EXTENSION = 1 << 62
+
+
+@pytest.mark.parametrize("mark", ["<", ">"])
+@pytest.mark.parametrize("old", [b"", b"ld.so-1.7.0" + bytes(37)], ids=["alone", "behind an old"])
+def test_the_best_level_wins_over_the_entry_without_one(
+    tmp_path: Path, mark: str, old: bytes
+) -> None:
+    names = ["x86-64-v2", "x86-64-v3"]
+    entries = [
+        ("liba.so.1", "/v2/liba.so.1", 0x0303, EXTENSION),
+        ("liba.so.1", "/v3/liba.so.1", 0x0303, EXTENSION | 3 << 32 | 1),
+        ("liba.so.1", "/32/liba.so.1", 0x0003, 0),
+        ("liba.so.1", "/plain/liba.so.1", 0x0303, 0),
+    ]
+    cache = read_cache(old + cache_of(entries, names, mark))
+    image = image_at(elf(tmp_path / "x", program=True))
+    assert cache is not None
+    assert image is not None
+    if image.machine != "x86_64":
+        pytest.skip("the entries are of x86-64")
+    assert cache.lookup("liba.so.1", image, ("x86-64-v3", "x86-64-v2")) == "/v3/liba.so.1"
+    assert cache.lookup("liba.so.1", image, ("x86-64-v2",)) == "/v2/liba.so.1"
+    assert cache.lookup("liba.so.1", image, ()) == "/plain/liba.so.1"
+    assert cache.lookup("libb.so.1", image, ()) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300), st.integers(0, 200))
+def test_no_bytes_are_too_strange(noise: bytes, at: int) -> None:
+    whole = cache_of([("liba.so.1", "/liba.so.1", 0x0303, EXTENSION)], ["x86-64-v2"], "<")
+    read_cache(whole[:at] + noise + whole[at + len(noise) :])
+    read_cache(b"glibc-ld.so.cache1.1" + noise)

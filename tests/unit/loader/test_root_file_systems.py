@@ -9,26 +9,15 @@ from pathlib import Path
 import pytest
 
 from builders.elf import Toolchain, elf
-from builders.loaders import ldconfig, list_in_root, parsed, small_root
+from builders.loaders import alone, ldconfig, list_in_root, parsed, small_root
 from builders.pack import tarball
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.artifacts.tar import read_tar
-from bundle_fix.bundle import Bundle, make_bundle, read_bundle
-from bundle_fix.content import PathContent
-from bundle_fix.elf.on_disk import image_at
+from bundle_fix.bundle import read_bundle
 from bundle_fix.loader.cpu import cpu_here
 from bundle_fix.loader.files import Files, FolderFiles, TreeFiles
 from bundle_fix.loader.host import RealHost
 from bundle_fix.loader.process import Process, World
-from bundle_fix.tree import File, Stamp, Tree
-
-
-def alone(path: Path) -> Bundle:
-    """A bundle of one file."""
-    image = image_at(path)
-    assert image is not None
-    file = File(PathContent(path.resolve(), path.stat().st_size), Stamp(0o755))
-    return make_bundle(Tree({path.name: file}), {path.name: image})
 
 
 def process_in(root: Path, program: str, files: Files | None = None) -> Process:

@@ -53,13 +53,16 @@ def _evidence(need: Need, processes: list[Process]) -> dict[str, Any]:
 def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names that neither the pack nor the host's list has."""
     for (path, name), (severity, need, processes) in worst_needs(context, MISSING).items():
+        image = need.requester.image
+        if image is not None and name == image.interpreter:
+            message = f"wants the interpreter {name}, which the host does not have"
+            hint = "run it on a host of its own machine and C library"
+        else:
+            message = f"needs {name}, which is neither in the pack nor expected on the host"
+            message += _nearest(context, need)
+            hint = f"put {name} into the pack, or say --host-provides {name}"
         yield rule.finding(
-            path,
-            f"needs {name}, which is neither in the pack nor expected on the host"
-            + _nearest(context, need),
-            severity=severity,
-            hint=f"put {name} into the pack, or say --host-provides {name}",
-            **_evidence(need, processes),
+            path, message, severity=severity, hint=hint, **_evidence(need, processes)
         )
 
 

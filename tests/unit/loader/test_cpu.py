@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.cpu import LEVELS, cpu_here, cpu_in, cpu_of, levels_of, levels_up_to
+
+LOADER = Path("/lib64/ld-linux-x86-64.so.2")
+V2 = "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"
+V3 = f"{V2} avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"
+
+
+def diagnostics() -> dict[str, str]:
+    if not LOADER.exists():
+        pytest.skip("this machine has no glibc for x86-64")
+    done = subprocess.run(
+        [LOADER, "--list-diagnostics"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("this machine's glibc is older than 2.33")
+    return dict(re.findall(r'^(\w[\w.\[\]]*)="?(.*?)"?$', done.stdout, re.MULTILINE))
+
+
+def test_this_processors_levels_are_those_that_the_loader_finds() -> None:
+    told = diagnostics()
+    every = told["dl_hwcaps_subdirs"].split(":")
+    active = int(told["dl_hwcaps_subdirs_active"], 16)
+    # The lowest bit is of the first, the best.
+    found = tuple(level for n, level in enumerate(every) if active >> n & 1)
+    assert cpu_here().levels == found
+
+
+def test_this_processors_platform_is_the_loaders() -> None:
+    told = diagnostics()
+    assert cpu_here().platform == told["dl_platform"]
+    assert cpu_here().hwcap & 0xFFFF == int(told["dl_hwcap"], 16)
+
+
+@pytest.mark.parametrize(
+    ("flags", "levels"),
+    [
+        ("fpu sse2", ()),
+        (V2, ("x86-64-v2",)),
+        (V3, ("x86-64-v3", "x86-64-v2")),
+        (V3.replace("movbe", ""), ("x86-64-v2",)),
+        (f"{V3} avx512f avx512bw avx512cd avx512dq avx512vl", LEVELS["x86_64"]),
+    ],
+)
+def test_levels_of_x86_64(flags: str, levels: tuple[str, ...]) -> None:
+    assert levels_of(f"flags\t\t: {flags}\n", "x86_64") == levels
+
+
+def test_levels_of_other_machines() -> None:
+    assert levels_of("features\t: esan3 vx vxd vxe\n", "s390") == ("z14", "z13")
+    assert levels_of("cpu\t\t: POWER9 (raw), altivec\n", "powerpc64") == ("power9",)
+    assert levels_of("cpu\t\t: POWER8\n", "powerpc64") == ()
+    assert levels_of("Features\t: fp asimd\n", "aarch64") == ()
+
+
+def test_intels_processors_have_a_platform_of_their_own() -> None:
+    intel = cpu_in(f"vendor_id\t: GenuineIntel\nflags\t\t: {V3}\n", "x86_64")
+    assert (intel.platform, intel.legacy) == ("haswell", ("tls", "haswell", "x86_64"))
+    other = cpu_in(f"vendor_id\t: AuthenticAMD\nflags\t\t: {V3}\n", "x86_64")
+    assert (other.platform, other.legacy) == ("x86_64", ("tls", "x86_64", "x86_64"))
+
+
+def test_a_level_has_all_below_it() -> None:
+    assert levels_up_to("x86-64-v3", "x86_64") == ("x86-64-v3", "x86-64-v2")
+    assert levels_up_to("x86-64-v3", "aarch64") == ()
+    assert cpu_of("baseline", "x86_64").levels == ()
+    with pytest.raises(BundleFixError, match="there is no processor level 'x86-64-v7'"):
+        levels_up_to("x86-64-v7", "x86_64")

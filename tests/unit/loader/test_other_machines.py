@@ -1,0 +1,69 @@
+"""Loaders of other machines, run by qemu in roots of their own: built-in directories and tokens."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builders.elf import CROSS, elf, require
+from builders.loaders import alone, parsed
+from bundle_fix.elf.on_disk import image_at
+from bundle_fix.loader.files import FolderFiles
+from bundle_fix.loader.host import RealHost
+from bundle_fix.loader.process import World
+
+TRIPLETS = {
+    "aarch64": "aarch64-linux-gnu",
+    "armhf": "arm-linux-gnueabihf",
+    "i386": "i686-linux-gnu",
+    "ppc64le": "powerpc64le-linux-gnu",
+    "riscv64": "riscv64-linux-gnu",
+    "s390x": "s390x-linux-gnu",
+}
+EMULATORS = {"armhf": "qemu-arm"}
+
+
+def root_of(machine: str, root: Path) -> Path:
+    """A root file system with the C library of a cross compiler."""
+    library = Path("/usr", TRIPLETS[machine], "lib")
+    if not library.is_dir():
+        pytest.skip(f"{library} is not installed")
+    ignored = shutil.ignore_patterns("*.a", "*.o", "gcc*")
+    shutil.copytree(library, root / "lib", symlinks=True, ignore=ignored)
+    return root
+
+
+@pytest.mark.parametrize("machine", TRIPLETS)
+def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> None:
+    require(CROSS[machine])
+    emulator = shutil.which(EMULATORS.get(machine, f"qemu-{machine}"))
+    if emulator is None:
+        pytest.skip(f"qemu-user has no emulator for {machine} here")
+    root = root_of(machine, tmp_path)
+    needed = ["liba.so.1", "libb.so.1", "libresolv.so.2"]
+    runpath = "$ORIGIN/../opt/$LIB"
+    path = elf(
+        root / "usr/bin/x", program=True, needed=needed, runpath=runpath, toolchain=CROSS[machine]
+    )
+    image = image_at(path)
+    assert image is not None
+    assert image.interpreter is not None
+    interpreter = root / image.interpreter.lstrip("/")
+    if not interpreter.exists():
+        interpreter.parent.mkdir(exist_ok=True)
+        interpreter.symlink_to(f"../lib/{interpreter.name}")
+    elf(root / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS[machine])
+    process = World(alone(path), RealHost(FolderFiles(root), "/usr/bin"))
+    lib = process.host.loader(process.view, image).lib
+    elf(root / f"usr/opt/{lib}/libb.so.1", soname="libb.so.1", toolchain=CROSS[machine])
+    done = subprocess.run(
+        [emulator, "-E", "LD_TRACE_LOADED_OBJECTS=1", "-L", str(root), interpreter, path],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    expected = [(name, p and p.replace(str(root), "")) for name, p in parsed(done.stdout)]
+    found = [(o.name, o.path) for o in process.process("x").objects[1:]]
+    assert found == expected, f"model: {found}\nloader: {expected}"
+    assert found[1][1] == f"/usr/bin/../opt/{lib}/libb.so.1"
