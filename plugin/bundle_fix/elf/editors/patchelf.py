@@ -55,4 +55,7 @@ def _commands(changes: Changes) -> list[list[str]]:
         commands.append(["--set-soname", changes.soname])
     commands += [["--replace-needed", old, new] for old, new in changes.replace_needed]
     commands += [["--add-needed", new] for _, new in changes.insert_needed]
+    commands += [["--remove-needed", name] for name in changes.remove_needed]
+    # patchelf puts each new name before all others.
+    commands += [["--add-needed", name] for name in reversed(changes.add_needed)]
     return commands
