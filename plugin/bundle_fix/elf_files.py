@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundle_fix.artifacts.copying import copy_bytes
-from bundle_fix.artifacts.output import PendingFile, pending_file, take_attributes
+from bundle_fix.artifacts.output import (
+    PendingFile,
+    hidden_name,
+    pending_file,
+    remove_folder,
+    take_attributes,
+)
 from bundle_fix.artifacts.patching import BusyError, patch_file, record_of, undo
 from bundle_fix.content import Content, FileReader, PatchedContent, PathContent
 from bundle_fix.elf.changes import Changes, needed_after
@@ -59,7 +65,7 @@ def read_elf_file(path: Path) -> ElfFile:
 
 
 def edit_file(
-    path: Path, changes: Changes, output: Path | None, scratch: Path, editor: str = "auto"
+    path: Path, changes: Changes, output: Path | None, editor: str = "auto"
 ) -> EditedFile:
     """Change the ELF file at ``path``, or write the changed file to ``output``.
 
@@ -69,7 +75,6 @@ def edit_file(
         path: the file.
         changes: what to change.
         output: where the result goes; None changes the file itself.
-        scratch: an existing folder for rewritten files.
         editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
 
     Raises:
@@ -81,22 +86,25 @@ def edit_file(
     before = read_elf_file(path).image
     content = _content_of(path)
     status = real.stat()
+    scratch = hidden_name(output or real)
     try:
         edited = edit(content, changes, scratch, editor)
-        remarks = (*_remarks(content, before, changes),)
+        remarks = [*_remarks(content, before, changes)]
+        if undone:
+            remarks.append("an earlier edit of it, which was killed, has been taken back")
+        if output is not None:
+            lost = _write(edited.content, edited.image, output, real)
+            remarks += [f"{name} could not be copied to {output}" for name in lost]
+        elif edited.editor:
+            _write_in_place(real, status, edited)
     except DamagedElfError as error:
         raise _damaged(error, path) from error
     except EditRefusedError as error:
         raise EditRefusedError(error.message, where=str(path)) from error
-    if undone:
-        remarks = ("an earlier edit of it, which was killed, has been taken back", *remarks)
-    if output is not None:
-        lost = _write(edited.content, edited.image, output, real)
-        if lost:
-            remarks = (*remarks, f"not copied to {output}: {', '.join(lost)}")
-    elif edited.editor:
-        _write_in_place(real, status, edited)
-    return EditedFile(output or path, before, edited, remarks)
+    finally:
+        if scratch.exists():
+            remove_folder(scratch)
+    return EditedFile(output or path, before, edited, tuple(remarks))
 
 
 def _content_of(path: Path) -> PathContent:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -93,11 +91,12 @@ def pending_directory(target: Path) -> Iterator[Path]:
                 where=str(target),
                 hint="-o names another",
             )
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        folder = hidden_name(target)
+        folder.mkdir(0o700)
         try:
             yield folder
         finally:
-            _remove(folder)
+            remove_folder(folder)
 
 
 def commit_directory(folder: Path, target: Path) -> None:
@@ -123,7 +122,7 @@ def _named(target: Path) -> tuple[int, Path]:
 
 def hidden_name(target: Path) -> Path:
     """A name beside ``target`` that nothing has."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    return target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
 
 
 def _name(fd: int, target: Path) -> None:
@@ -148,7 +147,7 @@ def _link(fd: int, path: Path) -> None:
         os.close(folder)
 
 
-def _remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove ``folder`` with all that is in it, also where its folders may not be written to."""
     folders = [folder]
     with suppress(OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,20 +101,19 @@ def elf(
     outputs = _outputs(files, output, in_place=in_place)
     records: list[ElfRecord] = []
     status = 0
-    with tempfile.TemporaryDirectory() as scratch:
-        for file, target in zip(files, outputs, strict=True):
-            try:
-                done = edit_file(file, changes, target, Path(scratch), editor or "auto")
-            except BundleFixError as error:
-                status = max(status, _complain(error))
-                continue
-            _tell(file, done, quiet=quiet, verbose=verbose)
-            if kind == "json":
-                from bundle_fix.report.elf import edited_record
+    for file, target in zip(files, outputs, strict=True):
+        try:
+            done = edit_file(file, changes, target, editor or "auto")
+        except BundleFixError as error:
+            status = max(status, _complain(error))
+            continue
+        _tell(file, done, quiet=quiet, verbose=verbose)
+        if kind == "json":
+            from bundle_fix.report.elf import edited_record
 
-                records.append(edited_record(read_elf_file(done.path), done))
-            else:
-                sys.stdout.write(f"{done.path}\n")
+            records.append(edited_record(read_elf_file(done.path), done))
+        else:
+            sys.stdout.write(f"{done.path}\n")
     if kind == "json":
         from bundle_fix.report.json import to_json
 
