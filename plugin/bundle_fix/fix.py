@@ -23,8 +23,8 @@ from bundle_fix.artifacts.in_place import update_directory
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import Verdict, check_bundle
+from bundle_fix.elf.differences import described
 from bundle_fix.elf.edit import EditRefusedError, edit
-from bundle_fix.elf.image import Image
 from bundle_fix.errors import BundleFixError
 from bundle_fix.plan import Plan, make_plan
 from bundle_fix.tree import File, Node, Tree
@@ -35,11 +35,15 @@ Approve = Callable[[Tree], bool]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One change that was made: to what, what it is, and who made it (an ELF editor) if told."""
+    """One change that was made: to what, what it is, and who made it (an ELF editor) if told.
+
+    ``passed`` says of each editor that was tried before why it was not the one.
+    """
 
     path: str
     what: str
     editor: str = ""
+    passed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +205,10 @@ def carry_out(plan: Plan, editor: str, scratch: Path) -> Done:
         header = node.header if same_size else None
         nodes[path] = replace(node, content=edited.content, header=header)
         image = plan.images[path]
-        actions += [Action(path, what, edited.editor) for what in _described(image, edited.image)]
+        passed = edited.refusals
+        for what in described(image, edited.image):
+            actions.append(Action(path, what, edited.editor, passed))
+            passed = ()
     tree = Tree(_with_twins(nodes, plan.edits), plan.tree.top)
     remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
     return Done(tree, tuple(actions), tuple(refusals), remarks)
@@ -215,19 +222,3 @@ def _with_twins(nodes: dict[str, Node], edits: Mapping[str, object]) -> dict[str
             if isinstance(original, File):
                 nodes[path] = replace(node, content=original.content)
     return nodes
-
-
-def _described(before: Image, after: Image) -> Iterator[str]:
-    """The differences between two images of one file, each in a few words."""
-    if (before.rpath, before.runpath) != (after.rpath, after.runpath):
-        yield f"{_search_path(before)} became {_search_path(after)}"
-    for name in after.needed:
-        if name not in before.needed:
-            yield f"needs {name}"
-
-
-def _search_path(image: Image) -> str:
-    """RPATH or RUNPATH of an object as a reader of readelf would write it."""
-    if image.runpath is not None:
-        return f"RUNPATH {image.runpath or '(empty)'}"
-    return f"RPATH {image.rpath or '(empty)'}" if image.rpath is not None else "no RUNPATH"

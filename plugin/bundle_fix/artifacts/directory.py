@@ -7,7 +7,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from bundle_fix.content import PathContent, chunks
+from bundle_fix.artifacts.copying import copy_bytes
+from bundle_fix.content import PathContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree, settled
 
@@ -118,9 +119,7 @@ def _write_file(root: Path, path: str, node: File) -> None:
 def write_content(node: File, target: Path) -> None:
     """Write one file's bytes, flushed to the disk, with its owner, mode and time."""
     with node.content.open() as reader, open(target, "xb", opener=_private) as file:
-        for piece in chunks(reader, str(target)):
-            file.write(piece)
-        file.flush()
+        copy_bytes(reader, file.fileno(), str(target))
         os.fsync(file.fileno())
     put_stamp(target, node.stamp)
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,16 +30,21 @@ class PendingFile:
     target: Path
     named: bool
 
-    def commit(self) -> None:
-        """Flush the file to the disk and give it its name, in the place of any file there."""
+    def commit(self, like: Path | None = None) -> None:
+        """Flush the file to the disk and give it its name, in the place of any file there.
+
+        Args:
+            like: the file whose mode, owner and attributes it takes; the one that it replaces,
+                unless told.
+        """
         self.file.flush()
-        _keep_mode(self.file.fileno(), self.target)
+        take_attributes(self.file.fileno(), like or self.target)
         os.fsync(self.file.fileno())
         if self.named:
             self.path.replace(self.target)
         else:
             _name(self.file.fileno(), self.target)
-        _sync_folder(self.target.parent)
+        sync_folder(self.target.parent)
 
 
 @contextmanager
@@ -88,17 +91,18 @@ def pending_directory(target: Path) -> Iterator[Path]:
                 where=str(target),
                 hint="-o names another",
             )
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        folder = hidden_name(target)
+        folder.mkdir(0o700)
         try:
             yield folder
         finally:
-            _remove(folder)
+            remove_folder(folder)
 
 
 def commit_directory(folder: Path, target: Path) -> None:
     """Rename ``folder``, whose files are on the disk, to ``target``."""
     folder.replace(target)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 @contextmanager
@@ -118,7 +122,7 @@ def _named(target: Path) -> tuple[int, Path]:
 
 def hidden_name(target: Path) -> Path:
     """A name beside ``target`` that nothing has."""
-    return target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    return target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
 
 
 def _name(fd: int, target: Path) -> None:
@@ -143,7 +147,7 @@ def _link(fd: int, path: Path) -> None:
         os.close(folder)
 
 
-def _remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Remove ``folder`` with all that is in it, also where its folders may not be written to."""
     folders = [folder]
     with suppress(OSError):
@@ -158,18 +162,40 @@ def _remove(folder: Path) -> None:
             found.rmdir()
 
 
-def _keep_mode(fd: int, target: Path) -> None:
-    """A file that replaces another keeps its mode, and its owner where the user may set it."""
+def take_attributes(fd: int, path: Path) -> tuple[str, ...]:
+    """Give an open file the mode, owner and extended attributes of the one at ``path``, if any.
+
+    Returns:
+        What the user may not set: names of attributes, or ``owner``, and with it set-uid bits.
+    """
     try:
-        status = target.stat()
+        status = path.stat()
     except OSError:
-        return
-    with suppress(OSError):
+        return ()
+    try:
+        attributes = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+    except OSError:
+        attributes = {}
+    mode = stat.S_IMODE(status.st_mode)
+    lost: list[str] = []
+    try:
         os.fchown(fd, status.st_uid, status.st_gid)
-    os.fchmod(fd, stat.S_IMODE(status.st_mode))
+    except OSError:
+        mode &= ~(stat.S_ISUID | stat.S_ISGID)
+        lost.append("owner")
+    os.fchmod(fd, mode)
+    # Behind owner and mode: to change those drops capabilities, and the mode the ACL's mask.
+    for name, value in attributes.items():
+        try:
+            if name not in os.listxattr(fd) or os.getxattr(fd, name) != value:
+                os.setxattr(fd, name, value)
+        except OSError:
+            lost.append(name)
+    return tuple(lost)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in ``folder`` on the disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

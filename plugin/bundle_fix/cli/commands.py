@@ -16,6 +16,7 @@ COMMANDS = {
     "tree": "show the process as the loader builds it",
     "why": "show every directory tried for a name, and why the winner won",
     "rules": "list the rules of check, or explain one",
+    "elf": "print or change what ELF files ask of the loader",
 }
 """Every command and what it does; its module has a function of the same name."""
 

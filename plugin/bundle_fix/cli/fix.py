@@ -98,6 +98,8 @@ def tell(
     for action in mended.done.actions:
         editor = f" [{action.editor}]" if verbose and action.editor else ""
         say(printable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
+        for reason in action.passed if verbose else ():
+            say(printable(f"{action.path}: passed over {reason}"), quiet=quiet)
     for remark in mended.done.remarks:
         say(printable(remark), quiet=quiet)
     for refusal in mended.done.refusals:

@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from bundle_fix.report.text import Paint
+if TYPE_CHECKING:
+    from bundle_fix.report.text import Paint
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -26,7 +26,7 @@ def rules(codes: tuple[str, ...], kind: str) -> int:
     if kind == "json":
         from bundle_fix.report.json import to_json
 
-        sys.stdout.write(to_json([_plain(rule) for rule in chosen]))
+        sys.stdout.write(to_json(chosen))
     elif kind == "markdown":
         sys.stdout.write(render_markdown(chosen))
     elif codes:
@@ -34,12 +34,6 @@ def rules(codes: tuple[str, ...], kind: str) -> int:
     else:
         sys.stdout.write(render_list(chosen))
     return 0
-
-
-def _plain(rule: RuleText) -> dict[str, str]:
-    import msgspec
-
-    return dict(msgspec.structs.asdict(rule))
 
 
 def _find(known: dict[str, RuleText], code: str) -> RuleText:

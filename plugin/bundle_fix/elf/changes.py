@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +18,9 @@ class Changes:
 
     Setting ``runpath`` removes DT_RPATH, which the loader would ignore beside it, and setting
     ``rpath`` removes DT_RUNPATH, which would silence it (glibc's dl-load.c, decompose_rpath).
+
+    Raises:
+        BundleFixError: the changes contradict each other, or a name cannot be one.
     """
 
     runpath: str | None = None
@@ -25,20 +29,49 @@ class Changes:
     replace_needed: tuple[tuple[str, str], ...] = ()
     insert_needed: tuple[tuple[str, str], ...] = ()
     """Needed names, each with a name to be needed directly before it, unless it already is."""
+    add_needed: tuple[str, ...] = ()
+    """Names to be needed before all others, in this order, unless they already are needed."""
+    remove_needed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.runpath and self.rpath:
+        if self.runpath is not None and self.rpath is not None:
             raise BundleFixError("one file cannot be given both an RPATH and a RUNPATH")
-        pairs = (*self.replace_needed, *self.insert_needed)
-        old, new = [name for name, _ in pairs], [name for _, name in pairs]
-        if len(set(old)) != len(old):
-            raise BundleFixError("one needed name cannot be replaced by two others")
-        if any(a in new and (a, a) not in self.replace_needed for a in old):
-            raise BundleFixError("a needed name cannot both go and come")
-        if "" in new:
-            raise BundleFixError("a needed name cannot be empty")
-        if any("\0" in text for text in (*new, self.runpath, self.rpath, self.soname) if text):
-            raise BundleFixError("a name in an ELF file cannot hold a NUL character")
+        _no_contradiction(self)
+        for text in (*_new_names(self), self.runpath, self.rpath, self.soname):
+            if text is not None and CONTROL.search(text):
+                raise BundleFixError(
+                    f"a name in an ELF file holds no NUL or other control character: {text!r}"
+                )
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _new_names(changes: Changes) -> tuple[str, ...]:
+    pairs = (*changes.replace_needed, *changes.insert_needed)
+    return (*(new for _, new in pairs), *changes.add_needed)
+
+
+def _no_contradiction(changes: Changes) -> None:
+    """Every needed name has one fate.
+
+    Raises:
+        BundleFixError: one has two.
+    """
+    new = _new_names(changes)
+    if "" in new:
+        raise BundleFixError("a needed name cannot be empty")
+    old = [name for name, _ in (*changes.replace_needed, *changes.insert_needed)]
+    for name in old:
+        if old.count(name) > 1:
+            raise BundleFixError(f"one needed name cannot be replaced by two others: {name}")
+        if name in changes.remove_needed:
+            raise BundleFixError(f"a needed name cannot be both replaced and removed: {name}")
+        if name in new and (name, name) not in changes.replace_needed:
+            raise BundleFixError(f"a needed name cannot both go and come: {name}")
+    for name in changes.remove_needed:
+        if name in new:
+            raise BundleFixError(f"a needed name cannot be both added and removed: {name}")
 
 
 class NewString(NamedTuple):
@@ -68,7 +101,7 @@ def wanted_entries(image: Image, changes: Changes) -> tuple[Wanted, ...]:
         entries = _with_path(entries, image, tag, changes.rpath or changes.runpath or "")
     if changes.soname is not None and changes.soname != image.soname:
         entries = _with_string(entries, c.DT_SONAME, (c.DT_SONAME,), changes.soname)
-    if changes.replace_needed or changes.insert_needed:
+    if needed_after(image.needed, changes) != image.needed:
         entries = _with_needed(entries, image, changes)
     return tuple(entries)
 
@@ -106,15 +139,25 @@ def _with_needed(entries: Sequence[Wanted], image: Image, changes: Changes) -> l
             result.append(NewString(c.DT_NEEDED, insertions[name]))
         before = name or before
         new = replacements.get(name, name)
-        result.append(entry if new == name else NewString(c.DT_NEEDED, new, name))
-    return result
+        if not name or name not in changes.remove_needed:
+            result.append(entry if new == name else NewString(c.DT_NEEDED, new, name))
+    first = next((n for n, entry in enumerate(result) if entry.tag == c.DT_NEEDED), 0)
+    added = _added(image.needed, changes)
+    return [*result[:first], *(NewString(c.DT_NEEDED, name) for name in added), *result[first:]]
+
+
+def _added(needed: Sequence[str], changes: Changes) -> list[str]:
+    """What of ``add_needed`` is not needed in any case."""
+    there = {*needed, *(new for old, new in changes.replace_needed if old in needed)}
+    return [name for name in dict.fromkeys(changes.add_needed) if name not in there]
 
 
 def needed_after(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
     """The needed names that ``changes`` make of ``needed``."""
     replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
-    result: list[str] = []
+    result = _added(needed, changes)
     for before, name in zip(("", *needed), needed, strict=False):
         result += [insertions[name]] if insertions.get(name, before) != before else []
-        result.append(replacements.get(name, name))
+        if name not in changes.remove_needed:
+            result.append(replacements.get(name, name))
     return tuple(result)

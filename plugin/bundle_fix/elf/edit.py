@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,8 @@ def edit(content: Content, changes: Changes, scratch: Path, editor: str = "auto"
     Args:
         content: the file as it is.
         changes: what to change.
-        scratch: an existing folder for rewritten files, kept for as long as the result is used.
+        scratch: a folder for rewritten files, made when there is one, and kept by the caller for as
+            long as the result is used.
         editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
 
     Raises:
@@ -130,7 +131,8 @@ def _attempt(
             patches = IN_PLACE[name](reader, image, wanted)
         touched = tuple(Span(patch.offset, patch.end) for patch in patches)
         return PatchedContent(content, patches), touched
-    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=scratch))
+    folder = scratch / f"{name}-{os.urandom(6).hex()}"
+    folder.mkdir(0o700, parents=True)
     source, target = folder / "before", folder / "after"
     with content.open() as reader, source.open("wb") as copy:
         for piece in chunks(reader):

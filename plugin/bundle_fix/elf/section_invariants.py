@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from bundle_fix.content import Reader
+from bundle_fix.content import CHUNK, Reader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import Image, read_sections, string_at
 from bundle_fix.elf.spans import Span, cut, equal
@@ -83,8 +83,18 @@ def broken_appendix(
     whole = Span(max(ends), old.size)
     shift = new.size - old.size
     spans = cut(touched, *whole) if touched is not None and not shift else [whole]
-    if any(a < b and not equal(before, a, after, a + shift, b - a) for a, b in spans):
+    # Zeros that fill up a page (patchelf leaves such) are nobody's data.
+    if any(
+        a < b and not equal(before, a, after, a + shift, b - a) and not _is_zero(before, a, b)
+        for a, b in spans
+    ):
         yield "data appended to the file changed"
+
+
+def _is_zero(reader: Reader, start: int, end: int) -> bool:
+    return not any(
+        reader.pread(at, min(CHUNK, end - at)).strip(b"\0") for at in range(start, end, CHUNK)
+    )
 
 
 def _by_name(reader: Reader, image: Image) -> dict[str, Section]:

@@ -11,19 +11,21 @@ from bundle_fix.report.model import CheckReport
 
 def render_json(reports: Sequence[CheckReport]) -> str:
     """The reports as indented JSON; names that are not UTF-8 have their odd bytes escaped."""
-    plain = [msgspec.to_builtins(report) for report in reports]
-    return to_json(plain[0] if len(plain) == 1 else plain)
+    return to_json(reports[0] if len(reports) == 1 else reports)
 
 
 def render_jsonl(report: CheckReport) -> str:
     """One report as one line."""
-    return msgspec.json.encode(_clean(msgspec.to_builtins(report))).decode() + "\n"
+    return _encoded(report).decode() + "\n"
 
 
 def to_json(value: object) -> str:
-    """``value``, of strings, numbers, lists and mappings, as indented JSON."""
-    encoded = msgspec.json.encode(_clean(value))
-    return msgspec.json.format(encoded, indent=2).decode() + "\n"
+    """``value``, of records, strings, numbers, lists and mappings, as indented JSON."""
+    return msgspec.json.format(_encoded(value), indent=2).decode() + "\n"
+
+
+def _encoded(value: object) -> bytes:
+    return msgspec.json.encode(_clean(msgspec.to_builtins(value)))
 
 
 def _clean(value: object) -> object:

@@ -26,7 +26,7 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
     """
     import lief
 
-    if changes.insert_needed:
+    if changes.insert_needed or changes.add_needed:
         raise CannotEditError("LIEF cannot put a needed name before others")
     if not _is_text(changes):
         raise CannotEditError("LIEF takes no names that are not UTF-8")
@@ -76,6 +76,8 @@ def _apply(binary: lief.ELF.Binary, changes: Changes) -> None:
             name = os.fsdecode(entry.name)
             if name in replacements:
                 entry.name = replacements[name]
+    for name in changes.remove_needed:
+        binary.remove_library(name)
     for versions in binary.symbols_version_requirement:
         name = os.fsdecode(versions.name)
         if name in replacements:

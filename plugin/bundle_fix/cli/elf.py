@@ -1,0 +1,221 @@
+"""``bundle-fix elf``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bundle_fix.cli.options import editor_option, say, talk_options
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.differences import described
+from bundle_fix.elf.edit import EditRefusedError
+from bundle_fix.elf_files import EditedFile, edit_file, read_elf_file
+from bundle_fix.errors import BundleFixError
+from bundle_fix.report.printable import printable
+
+if TYPE_CHECKING:
+    from bundle_fix.report.elf import ElfRecord
+
+LEFT_ALONE = 1
+BAD_REQUEST = 2
+PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
+
+
+@click.command(short_help="print or change what ELF files ask of the loader")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+)
+@click.option(
+    "--set-runpath", metavar="P", help="Set DT_RUNPATH; a DT_RPATH goes. '' removes both."
+)
+@click.option("--set-rpath", metavar="P", help="Set DT_RPATH; a DT_RUNPATH goes. '' removes both.")
+@click.option(
+    "--remove-runpath", "--remove-rpath", "remove_path", is_flag=True,
+    help="Remove the search path, whichever of the two tags has it.",
+)  # fmt: skip
+@click.option("--set-soname", metavar="S", help="Set DT_SONAME.")
+@click.option(
+    "--replace-needed", nargs=2, multiple=True, metavar="A B",
+    help="Need B in the place of A, also for the versions wanted of A; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--add-needed", multiple=True, metavar="S",
+    help="Need S before all others, unless it is needed already; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--remove-needed", multiple=True, metavar="S", help="Do not need S any more; repeatable."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="OUT",
+    help="Write the changed file to OUT, or into OUT if it is a folder.",
+)  # fmt: skip
+@click.option("--in-place", is_flag=True, help="Change the files themselves.")
+@click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--print", "field", type=click.Choice(PRINTED), metavar="FIELD",
+    help=f"Print only the values of one field, one a line: {', '.join(PRINTED)}.",
+)  # fmt: skip
+@editor_option
+@talk_options
+def elf(
+    files: tuple[Path, ...],
+    set_runpath: str | None,
+    set_rpath: str | None,
+    remove_path: bool,
+    set_soname: str | None,
+    replace_needed: tuple[tuple[str, str], ...],
+    add_needed: tuple[str, ...],
+    remove_needed: tuple[str, ...],
+    output: Path | None,
+    in_place: bool,
+    kind: str,
+    field: str | None,
+    editor: str | None,
+    quiet: bool,
+    verbose: bool,
+    color: str,
+) -> int:
+    """Print what ELF files ask of the loader, or change it.
+
+    All changes to a file are made at once, and only if the loader sees nothing else changed.
+    Static programs, object files, core and debug-only files and the loader itself are printed, but
+    never changed.
+
+    Exit status: 0 all well; 1 a file was left alone (it is no ELF file, never changed, or no editor
+    can do it without harm); 2 a file cannot be read or written, or the options contradict
+    each other.
+    """
+    changes = _changes(
+        set_runpath, set_rpath, remove_path, set_soname, replace_needed, add_needed, remove_needed
+    )
+    if field is not None and kind == "json":
+        raise click.UsageError("--print and --format json exclude each other")
+    if changes == Changes():
+        if in_place or output is not None or editor is not None:
+            raise click.UsageError("nothing to change was asked for")
+        return _print(files, field, kind)
+    outputs = _outputs(files, output, in_place=in_place)
+    records: list[ElfRecord] = []
+    status = 0
+    for file, target in zip(files, outputs, strict=True):
+        try:
+            done = edit_file(file, changes, target, editor or "auto")
+        except BundleFixError as error:
+            status = max(status, _complain(error))
+            continue
+        _tell(file, done, quiet=quiet, verbose=verbose)
+        if kind == "json":
+            from bundle_fix.report.elf import edited_record
+
+            records.append(edited_record(read_elf_file(done.path), done))
+        else:
+            sys.stdout.write(f"{done.path}\n")
+    if kind == "json":
+        from bundle_fix.report.json import to_json
+
+        sys.stdout.write(to_json(records))
+    return status
+
+
+def _changes(
+    runpath: str | None,
+    rpath: str | None,
+    remove_path: bool,
+    soname: str | None,
+    replace_needed: tuple[tuple[str, str], ...],
+    add_needed: tuple[str, ...],
+    remove_needed: tuple[str, ...],
+) -> Changes:
+    """All that was asked for, as one edit.
+
+    Raises:
+        BundleFixError: two options contradict each other.
+    """
+    if runpath is not None and rpath is not None:
+        raise BundleFixError("--set-runpath and --set-rpath exclude each other")
+    if remove_path and (runpath or rpath):
+        raise BundleFixError("a search path cannot be both set and removed")
+    if soname == "":
+        raise BundleFixError("a soname cannot be empty")
+    if "" in remove_needed or any(old == "" for old, _ in replace_needed):
+        raise BundleFixError("a needed name cannot be empty")
+    path = "" if remove_path and rpath is None else runpath
+    return Changes(path, rpath, soname, replace_needed, (), add_needed, remove_needed)
+
+
+def _outputs(
+    files: Sequence[Path], output: Path | None, *, in_place: bool
+) -> Sequence[Path | None]:
+    """Where each file's result goes; None is the file itself.
+
+    Raises:
+        BundleFixError: it is not told, or one result would overwrite another.
+    """
+    if in_place == (output is not None):
+        raise BundleFixError(
+            "--in-place and -o exclude each other" if in_place else "where does the result go?",
+            hint="--in-place changes the files themselves, -o OUT writes another",
+        )
+    if output is None:
+        return [None] * len(files)
+    if not output.is_dir():
+        if len(files) > 1:
+            raise BundleFixError(
+                "several files need a folder that is there", where=str(output), hint="make it first"
+            )
+        outputs = [output]
+    else:
+        outputs = [output / file.name for file in files]
+    for number, target in enumerate(outputs):
+        if target in outputs[:number]:
+            raise BundleFixError("two of the files would be written to it", where=str(target))
+        if any(target.exists() and file.exists() and target.samefile(file) for file in files):
+            raise BundleFixError(
+                "the output is the input", where=str(target), hint="--in-place changes it"
+            )
+    return outputs
+
+
+def _print(files: Iterable[Path], field: str | None, kind: str) -> int:
+    from bundle_fix.report.elf import FIELDS, elf_record, render_elf
+    from bundle_fix.report.json import to_json
+
+    records, status = [], 0
+    for path in files:
+        try:
+            records.append(elf_record(read_elf_file(path)))
+        except BundleFixError as error:
+            status = max(status, _complain(error))
+    if kind == "json":
+        sys.stdout.write(to_json(records))
+    elif field is not None:
+        lines = [value for record in records for value in FIELDS[field](record)]
+        sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
+    else:
+        sys.stdout.write("\n".join(map(render_elf, records)))
+    return status
+
+
+def _complain(error: BundleFixError) -> int:
+    refused = isinstance(error, EditRefusedError)
+    word = "left alone" if refused else "error"
+    sys.stderr.write(f"bundle-fix: {word}: {printable(str(error))}\n")
+    return LEFT_ALONE if refused else BAD_REQUEST
+
+
+def _tell(file: Path, done: EditedFile, *, quiet: bool, verbose: bool) -> None:
+    """Say on stderr what was done, and with ``--verbose`` by whom and why not by others."""
+    editor = f" [{done.edited.editor}]" if verbose else ""
+    name = printable(str(file))
+    if not done.edited.editor:
+        say(f"{name}: nothing to change", quiet=quiet)
+    for what in described(done.before, done.edited.image):
+        say(f"{name}: {printable(what)}{editor}", quiet=quiet)
+    for reason in done.edited.refusals if verbose else ():
+        say(f"{name}: passed over {printable(reason)}", quiet=quiet)
+    for remark in done.remarks:
+        say(f"{name}: note: {printable(remark)}", quiet=quiet)
