@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.findings import ERROR, WARNING
+from bundle_fix.check.symbols import Symbols
 from bundle_fix.content import Reader
 from bundle_fix.elf.hashes import defines
 from bundle_fix.elf.image import Image
@@ -68,6 +69,11 @@ class Context:
     def world(self) -> World:
         """The pack on that host."""
         return World(self.bundle, self.host, self.environment)
+
+    @cached_property
+    def symbols(self) -> Symbols:
+        """The symbols and versions of the objects of all processes, read when asked about."""
+        return Symbols(self.world.view)
 
     @cached_property
     def libraries(self) -> tuple[str, ...]:

@@ -9,7 +9,15 @@ from fnmatch import fnmatchcase
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.context import Context, Expectations, Ignore
 from bundle_fix.check.findings import SEVERITIES, WARNING, Finding, Rule, at_least
-from bundle_fix.check.rules import abi, allocators, hygiene, opened, resolution, runpath
+from bundle_fix.check.rules import (
+    abi,
+    allocators,
+    hardening,
+    hygiene,
+    opened,
+    resolution,
+    runpath,
+)
 from bundle_fix.loader.host import CLEAN, Environment, Host, adversarial_host
 
 
@@ -30,7 +38,7 @@ UNUSED_IGNORE = Rule(
 
 RULES: tuple[Rule, ...] = (
     UNUSED_IGNORE, *resolution.RULES, *opened.RULES, *runpath.RULES, *allocators.RULES,
-    *abi.RULES, *hygiene.RULES,
+    *abi.RULES, *hygiene.RULES, *hardening.RULES,
 )  # fmt: skip
 
 

@@ -20,6 +20,11 @@ MAX_NAMES = 1 << 20
 """Bytes of all names of one list."""
 DEFINITION_FLAGS, DEFINITION_INDEX = 1, 2
 """Which facts of an Elf_Verdef are its flags and its index (vd_flags, vd_ndx)."""
+NEED_FACTS = 2
+"""How many facts of an Elf_Verneed stand before those of its versions: vn_version, vn_cnt. Each
+version has three: vna_hash, vna_flags, vna_other."""
+VER_FLG_WEAK = 2
+"""The flag of a wanted version that may be missing."""
 VER_FLG_BASE = 1
 """The flag of the version that names the file itself."""
 NEED_FILE_AT = 4
@@ -85,6 +90,48 @@ def needed_versions(reader: Reader, image: Image) -> dict[str, tuple[str, ...]]:
                 raise DamagedElfError("the names of its symbol versions take too many bytes")
         wanted[names[0]] = wanted.get(names[0], ()) + tuple(names[1:])
     return wanted
+
+
+def wanted_by_index(reader: Reader, image: Image) -> dict[int, tuple[str, str]]:
+    """Library and version that each version index of the file stands for (vna_other).
+
+    Raises:
+        DamagedElfError: the list lies.
+    """
+    lists, table = version_needs(reader, image), string_table(image)
+    if lists is None or table is None:
+        return {}
+    found: dict[int, tuple[str, str]] = {}
+    for group, facts in zip(lists.groups, lists.facts, strict=True):
+        library = _text(reader, table, group[0])
+        for at, index in zip(group[1:], facts[NEED_FACTS + 2 :: 3], strict=True):
+            found[index] = (library, _text(reader, table, at))
+    return found
+
+
+def weakly_wanted(reader: Reader, image: Image) -> frozenset[tuple[str, str]]:
+    """The libraries and versions that the loader does not insist on (VER_FLG_WEAK)."""
+    lists, table = version_needs(reader, image), string_table(image)
+    if lists is None or table is None:
+        return frozenset()
+    return frozenset(
+        (_text(reader, table, group[0]), _text(reader, table, at))
+        for group, facts in zip(lists.groups, lists.facts, strict=True)
+        for at, flags in zip(group[1:], facts[NEED_FACTS + 1 :: 3], strict=True)
+        if flags & VER_FLG_WEAK
+    )
+
+
+def offered_versions(reader: Reader, image: Image) -> frozenset[str] | None:
+    """The names of the versions that the file defines; None where it has none at all.
+
+    Raises:
+        DamagedElfError: the list lies.
+    """
+    lists, table = version_definitions(reader, image), string_table(image)
+    if lists is None or table is None:
+        return None
+    return frozenset(_text(reader, table, group[0]) for group in lists.groups if group)
 
 
 def version_of(reader: Reader, image: Image, index: int) -> str | None:
