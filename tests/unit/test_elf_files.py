@@ -309,6 +309,15 @@ def recorded(path: Path) -> None:
     record_of(path).write_bytes(patching._packed(path.stat(), [change]))
 
 
+def test_a_record_of_an_edit_that_was_completed_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    recorded(path)
+    with path.open("r+b") as file:
+        os.pwrite(file.fileno(), b"abc", 3)
+    assert not undo(path)
+    assert (path.read_bytes()[:8], names(tmp_path)) == (b"xxxabcxx", ["file"])
+
+
 def test_a_record_of_a_file_that_was_written_to_since_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "file"
     recorded(path)
@@ -331,8 +340,11 @@ def test_the_next_edit_takes_back_one_that_was_killed_and_says_so(tmp_path: Path
     require_leases(path)
     data = path.read_bytes()
     at = data.index(OLD.encode())
-    record = patching._packed(path.stat(), [patching._Change(at, data[at : at + 4], b"/tmp")])
-    record_of(path).write_bytes(record)
+    done_and_not = [
+        patching._Change(at, data[at : at + 4], b"/tmp"),
+        patching._Change(at + 4, data[at + 4 : at + 8], b"/lib"),
+    ]
+    record_of(path).write_bytes(patching._packed(path.stat(), done_and_not))
     path.write_bytes(data[:at] + b"/tmp" + data[at + 4 :])
     done = edit_file(path, LONG, None)
     assert done.before.runpath == OLD

@@ -75,8 +75,8 @@ def patch_file(path: Path, patches: Sequence[Patch], before: os.stat_result) -> 
         except OSError:
             undo(path)
             raise
+        # Should the power fail now and the record come back, `undo` sees that all was written.
         record.unlink()
-        sync_folder(path.parent)
 
 
 def record_of(path: Path) -> Path:
@@ -85,7 +85,7 @@ def record_of(path: Path) -> Path:
 
 
 def undo(path: Path) -> bool:
-    """Take back an edit of the file at ``path`` that was killed.
+    """Take back an edit of the file at ``path`` that was killed before it was complete.
 
     Returns:
         Whether there was one.
@@ -103,7 +103,8 @@ def undo(path: Path) -> bool:
         status = os.fstat(fd)
         changes = _unpacked(data, status)
         # Where something else has written since, the record is of another file.
-        mine = changes and all(_is_between(os.pread(fd, len(c.old), c.offset), c) for c in changes)
+        now = [os.pread(fd, len(c.old), c.offset) for c in changes]
+        mine = all(map(_is_between, now, changes)) and now != [c.new for c in changes]
         if mine:
             capability = _capability(fd)
             for change in changes:
@@ -112,7 +113,7 @@ def undo(path: Path) -> bool:
             os.fsync(fd)
     record.unlink()
     sync_folder(path.parent)
-    return bool(mine)
+    return mine
 
 
 @contextmanager
