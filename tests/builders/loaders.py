@@ -16,8 +16,9 @@ from bundle_fix.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.content import PathContent
 from bundle_fix.elf.on_disk import image_at
 from bundle_fix.loader.files import FolderFiles
-from bundle_fix.loader.host import CLEAN, Environment, RealHost
+from bundle_fix.loader.host import CLEAN, Environment
 from bundle_fix.loader.process import Process, World
+from bundle_fix.loader.real_host import RealHost
 from bundle_fix.tree import File, Stamp, Tree
 
 Loaded = list[tuple[str, str | None]]

@@ -121,6 +121,14 @@ class Context:
         return names_of(self.bundle)
 
     @cached_property
+    def versions(self) -> Mapping[str, set[str]]:
+        """The names that lead to libraries of the pack, by what stands before their ``.so``."""
+        found: dict[str, set[str]] = {}
+        for name in self.bundle.named:
+            found.setdefault(name.partition(".so")[0], set()).add(name)
+        return found
+
+    @cached_property
     def noted(self) -> Mapping[str, tuple[Feature, ...]]:
         """What the ELF dlopen metadata notes of the pack's objects say."""
         found = {path: self._read(path, noted) for path in self._dynamic()}

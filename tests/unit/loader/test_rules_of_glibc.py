@@ -324,7 +324,7 @@ def loader_here(root: Path) -> Loader:
     from bundle_fix.bundle import make_bundle
     from bundle_fix.elf.on_disk import image_at
     from bundle_fix.loader.files import FolderFiles, View
-    from bundle_fix.loader.host import RealHost
+    from bundle_fix.loader.real_host import RealHost
     from bundle_fix.tree import Tree
 
     host = RealHost(FolderFiles(Path("/")), str(root), running=True)
@@ -363,8 +363,8 @@ def world_here(root: Path):  # type: ignore[no-untyped-def]
     from bundle_fix.artifacts.directory import read_directory
     from bundle_fix.bundle import read_bundle
     from bundle_fix.loader.files import FolderFiles
-    from bundle_fix.loader.host import RealHost
     from bundle_fix.loader.process import World
+    from bundle_fix.loader.real_host import RealHost
 
     host = RealHost(FolderFiles(Path("/")), str(root.resolve()), running=True)
     return World(read_bundle(read_directory(root), str(root)), host)
