@@ -6,7 +6,6 @@ names in the read-only data of an object that imports dlopen(3).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,6 +42,8 @@ def noted(reader: Reader, image: Image) -> Iterator[Feature]:
     for note in notes(reader, image):
         if (note.name, note.type) != NOTE:
             continue
+        import json
+
         try:
             entries = json.loads(note.content.rstrip(b"\0"))
         except (ValueError, RecursionError):
