@@ -138,7 +138,8 @@ def _place(artifact: Artifact, root: Path) -> str:
         real = artifact.path.resolve()
         folder = real.parent if artifact.format == ELF else real
         return posixpath.normpath(posixpath.join("/", str(folder.relative_to(root.resolve()))))
-    return posixpath.join("/opt", artifact.tree.top or split_name(artifact.path.name)[0])
+    name = artifact.tree.top or split_name(artifact.path.resolve().name)[0]
+    return posixpath.normpath(posixpath.join("/opt", name))
 
 
 def _is_within(path: Path, root: Path | None) -> bool:
