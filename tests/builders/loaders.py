@@ -16,12 +16,15 @@ from bundle_fix.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.content import PathContent
 from bundle_fix.elf.on_disk import image_at
 from bundle_fix.loader.files import FolderFiles
-from bundle_fix.loader.host import CLEAN, Environment, RealHost
+from bundle_fix.loader.host import CLEAN, Environment
 from bundle_fix.loader.process import Process, World
+from bundle_fix.loader.real_host import RealHost
+from bundle_fix.loader.rtld import Loader
 from bundle_fix.tree import File, Stamp, Tree
 
 Loaded = list[tuple[str, str | None]]
 LINE = re.compile(r"\s+(\S.*?)(?: => (.*?))?(?: \(0x[0-9a-f]+\))?$")
+X86_64_LOADER = "/lib64/ld-linux-x86-64.so.2"
 LDCONFIG = shutil.which("ldconfig", path="/sbin:/usr/sbin:/bin:/usr/bin")
 
 
@@ -63,8 +66,20 @@ def real_error(program: Path) -> str:
 
 def process_here(root: Path, entry: str, environment: Environment = CLEAN) -> Process:
     """The model's process of a program in the folder ``root`` of this machine."""
+    return world_here(root, environment).process(entry)
+
+
+def world_here(root: Path, environment: Environment = CLEAN) -> World:
+    """A folder of this machine as a pack that is unpacked on this machine."""
     host = RealHost(FolderFiles(Path("/")), str(root.resolve()), running=True)
-    return World(read_bundle(read_directory(root), str(root)), host, environment).process(entry)
+    return World(read_bundle(read_directory(root), str(root)), host, environment)
+
+
+def loader_here(program: Path) -> Loader:
+    """What the model knows of the loader of a program in a folder of this machine."""
+    world, image = world_here(program.parent), image_at(program)
+    assert image is not None
+    return world.host.loader(world.view, image)
 
 
 def model_list(process: Process, root: Path) -> Loaded:
@@ -117,6 +132,8 @@ def small_root(root: Path, *copied: str) -> Path:
     """
     if os.geteuid() != 0 or LDCONFIG is None:
         pytest.skip("only root can chroot into a root file system, and ldconfig has to be there")
+    if not Path(X86_64_LOADER).exists():
+        pytest.skip(f"this machine has no {X86_64_LOADER}")
     for name in ("lib", "lib64", "bin"):
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
@@ -140,7 +157,7 @@ def ldconfig(root: Path) -> None:
     subprocess.run([str(LDCONFIG), "-r", str(root)], check=True, capture_output=True)
 
 
-def list_in_root(root: Path, program: str, loader: str = "/lib64/ld-linux-x86-64.so.2") -> Loaded:
+def list_in_root(root: Path, program: str, loader: str = X86_64_LOADER) -> Loaded:
     """What the loader of a root file system lists for a program in it."""
     done = subprocess.run(
         [loader, program],

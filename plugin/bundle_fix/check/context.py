@@ -127,6 +127,14 @@ class Context:
         return names_of(self.bundle)
 
     @cached_property
+    def versions(self) -> Mapping[str, set[str]]:
+        """The names that lead to libraries of the pack, by what stands before their ``.so``."""
+        found: dict[str, set[str]] = {}
+        for name in self.bundle.named:
+            found.setdefault(name.partition(".so")[0], set()).add(name)
+        return found
+
+    @cached_property
     def noted(self) -> Mapping[str, tuple[Feature, ...]]:
         """What the ELF dlopen metadata notes of the pack's objects say."""
         found = {path: self._read(path, noted) for path in self._dynamic()}
@@ -155,20 +163,34 @@ class Context:
         return any(need.result.origin == HOST for need in needs)
 
     @cached_property
-    def _programs_with(self) -> Mapping[str, tuple[Process, ...]]:
-        """For every name, the programs that have loaded it from the pack when they run."""
-        found: dict[str, list[Process]] = {}
-        for process in self.programs.values():
-            for mapped in process.bundled():
-                for name in self.names.get(mapped.path or "", ()):
-                    found.setdefault(name, []).append(process)
-        return {name: tuple(processes) for name, processes in found.items()}
+    def _loaded_names(self) -> frozenset[tuple[str, object]]:
+        """Every name under which some program has an object of the pack, with its architecture."""
+        return frozenset(
+            (name, o.image.architecture)
+            for process in self.programs.values()
+            for o in process.bundled()
+            if o.image is not None and o is not process.objects[0]
+            for name in (o.name, o.image.soname or o.name)
+        )
 
     @cached_property
     def _programs_with_rpath(self) -> tuple[Process, ...]:
         """The programs whose RPATH serves what they open as well."""
         images = self.bundle.images
-        return tuple(p for p in self.programs.values() if images[p.entry].rpath is not None)
+        paths = [p for p in self.programs if images[p].rpath and images[p].runpath is None]
+        return tuple(self.programs[path] for path in paths)
+
+    @cached_property
+    def _by_rpath(self) -> dict[tuple[str, str], bool]:
+        return {}
+
+    def _finds_by_rpath(self, program: Process, name: str) -> bool:
+        """Whether the RPATH of ``program`` leads to the pack's copy of ``name``."""
+        key = (program.entry, name)
+        if key not in self._by_rpath:
+            found = self.world.opening(program, name, program.objects[0]).result
+            self._by_rpath[key] = (found.origin, found.via) == (BUNDLE, "rpath")
+        return self._by_rpath[key]
 
     @property
     def consequence(self) -> str:
@@ -193,12 +215,14 @@ class Context:
         like = need.requester.image
         if like is None or not self.bundle.providers(need.name, like):
             return False
-        wanted = (need.requester.path, need.name)
-        for program in (*self._programs_with.get(need.name, ()), *self._programs_with_rpath):
-            if self.bundle.images[program.entry].architecture == like.architecture:
-                opened = self.world.opened(program, plugin)
-                found = {(n.requester.path, n.name): n.result.origin for n in opened.needs}
-                if found.get(wanted) == BUNDLE:
+        if (need.name, like.architecture) in self._loaded_names:
+            return True
+        for program in self._programs_with_rpath if like.runpath is None else ():
+            same = self.bundle.images[program.entry].architecture == like.architecture
+            if same and self._finds_by_rpath(program, need.name):
+                opened = self.world.opened(program, plugin).needs
+                wanted = (need.requester.path, need.name)
+                if any(_is_met(n) and (n.requester.path, n.name) == wanted for n in opened):
                     return True
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import NoReturn
@@ -18,6 +19,9 @@ def run() -> NoReturn:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"bundle-fix {__version__}\n")
         sys.exit(0)
+    # A command makes many small objects, hardly a circle of them, and is soon over: to look for
+    # circles every 700 objects costs a tenth of a check.
+    gc.set_threshold(100_000)
     sys.exit(main(sys.argv[1:]))
 
 

@@ -15,8 +15,7 @@ from bundle_fix.artifacts.formats import DIRECTORY, ELF, Artifact, open_artifact
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.cpu import levels_up_to
-from bundle_fix.loader.files import Files, FolderFiles, TreeFiles
-from bundle_fix.loader.host import CLEAN, AdversarialHost, Environment, Host, RealHost
+from bundle_fix.loader.host import CLEAN, AdversarialHost, Environment, Host
 
 F = TypeVar("F", bound=Callable[..., object])
 HOSTILE = "hostile"
@@ -116,21 +115,21 @@ def _open_host(artifact: Artifact, target: Target) -> Iterator[Host]:
     if root is None:
         yield AdversarialHost(target.provides, target.level)
         return
+    from bundle_fix.loader.files import FolderFiles, TreeFiles
+    from bundle_fix.loader.real_host import RealHost
+
     at = _place(artifact, root)
     if root.is_dir():
         running = root.resolve() == Path("/")
-        yield _real_host(FolderFiles(root.resolve()), at, target, running=running)
+        files = FolderFiles(root.resolve())
+        yield RealHost(files, at, target.provides, target.level, running)
         return
     with open_artifact(root) as opened:
         if opened.format in (DIRECTORY, ELF):
             raise BundleFixError(
                 "it is no root file system", where=str(root), hint="give a folder or a tarball"
             )
-        yield _real_host(TreeFiles(opened.tree), at, target, running=False)
-
-
-def _real_host(files: Files, at: str, target: Target, *, running: bool) -> RealHost:
-    return RealHost(files, at, target.provides, target.level, running)
+        yield RealHost(TreeFiles(opened.tree), at, target.provides, target.level)
 
 
 def _place(artifact: Artifact, root: Path) -> str:
@@ -139,7 +138,8 @@ def _place(artifact: Artifact, root: Path) -> str:
         real = artifact.path.resolve()
         folder = real.parent if artifact.format == ELF else real
         return posixpath.normpath(posixpath.join("/", str(folder.relative_to(root.resolve()))))
-    return posixpath.join("/opt", artifact.tree.top or split_name(artifact.path.name)[0])
+    name = artifact.tree.top or split_name(artifact.path.resolve().name)[0]
+    return posixpath.normpath(posixpath.join("/opt", name))
 
 
 def _is_within(path: Path, root: Path | None) -> bool:

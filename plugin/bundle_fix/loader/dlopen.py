@@ -10,17 +10,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import msgspec
-
 from bundle_fix.content import CHUNK, Reader, read_exactly
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import Image, string_table
 from bundle_fix.elf.notes import notes
+from bundle_fix.elf.structs import Segment
 
 NOTE = (b"FDO\0", 0x407C0C0A)
 REQUIRED, RECOMMENDED, SUGGESTED = "required", "recommended", "suggested"
 MAX_FEATURES = 1000
-MAX_STRINGS = 64 << 20
+MAX_STRINGS = 16 << 20
 """Bytes of read-only data in which names are looked for."""
 MAX_STRING_TABLE = 16 << 20
 NAME = re.compile(rb"(?:[!-~]*/)?(lib[\w.+-]{1,100}\.so(?:\.[0-9]+)*)")
@@ -38,25 +37,23 @@ class Feature:
     description: str = ""
 
 
-class _Entry(msgspec.Struct):
-    soname: list[str]
-    priority: str = RECOMMENDED
-    feature: str = ""
-    description: str = ""
-
-
 def noted(reader: Reader, image: Image) -> Iterator[Feature]:
     """The features of the ELF dlopen metadata note; a note that is no such JSON says nothing."""
     for note in notes(reader, image):
         if (note.name, note.type) != NOTE:
             continue
+        import json
+
         try:
-            entries = msgspec.json.decode(note.content.rstrip(b"\0"), type=list[_Entry])
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            entries = json.loads(note.content.rstrip(b"\0"))
+        except (ValueError, RecursionError):
             continue
-        for entry in entries[:MAX_FEATURES]:
-            if entry.soname:
-                yield Feature(tuple(entry.soname), entry.priority, entry.feature, entry.description)
+        for entry in entries[:MAX_FEATURES] if isinstance(entries, list) else ():
+            sonames = entry.get("soname") if isinstance(entry, dict) else None
+            if isinstance(sonames, list) and sonames and all(isinstance(n, str) for n in sonames):
+                rest = (entry.get(key, "") for key in ("feature", "description"))
+                priority = entry.get("priority", RECOMMENDED)
+                yield Feature(tuple(sonames), str(priority), *map(str, rest))
 
 
 def carried(reader: Reader, image: Image) -> set[str]:
@@ -65,9 +62,7 @@ def carried(reader: Reader, image: Image) -> set[str]:
         return set()
     found: set[str] = set()
     left = MAX_STRINGS
-    for segment in image.loads():
-        if segment.flags & c.PF_W:
-            continue
+    for segment in _constants(image):
         at, end = segment.offset, min(segment.file_end, segment.offset + left)
         left -= max(0, end - at)
         before = b"\0"
@@ -79,6 +74,12 @@ def carried(reader: Reader, image: Image) -> set[str]:
             found.update(_names(before + piece))
             before = piece[-LONGEST:]
     return found
+
+
+def _constants(image: Image) -> list[Segment]:
+    """The segments that hold strings: where code has one of its own, it holds none."""
+    fixed = [s for s in image.loads() if not s.flags & c.PF_W]
+    return [s for s in fixed if not s.flags & c.PF_X] or fixed
 
 
 def _names(data: bytes) -> Iterator[str]:

@@ -131,6 +131,13 @@ def test_this_machine_is_a_host(tmp_path: Path) -> None:
     assert Path(libc["path"]).exists()
 
 
+@pytest.mark.parametrize("top", ["pack", "./pack", "."])
+def test_a_tarball_on_this_machine_finds_its_own(tmp_path: Path, top: str) -> None:
+    archive = tarball(healthy(tmp_path / "p"), tmp_path / "p.tar", top)
+    done = bundle_fix("tree", archive, "--host", "/", "--format", "json")
+    assert json.loads(done.stdout)[0]["objects"][0]["path"] == "lib/libtcmalloc.so.4.6"
+
+
 def test_the_environment_of_the_process(tmp_path: Path) -> None:
     root = healthy(tmp_path)
     done = bundle_fix("tree", root, "--env", "LD_PRELOAD=libm.so.6", "--host", "/")

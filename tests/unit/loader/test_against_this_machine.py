@@ -25,8 +25,8 @@ from bundle_fix.elf.on_disk import image_at
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.cpu import this_machine
 from bundle_fix.loader.files import FolderFiles, View
-from bundle_fix.loader.host import RealHost
 from bundle_fix.loader.process import World
+from bundle_fix.loader.real_host import RealHost
 from bundle_fix.loader.rtld import MUSL
 from bundle_fix.tree import File, Stamp, Tree
 

@@ -16,8 +16,8 @@ from bundle_fix.artifacts.tar import read_tar
 from bundle_fix.bundle import read_bundle
 from bundle_fix.loader.cpu import cpu_here
 from bundle_fix.loader.files import Files, FolderFiles, TreeFiles
-from bundle_fix.loader.host import RealHost
 from bundle_fix.loader.process import Process, World
+from bundle_fix.loader.real_host import RealHost
 
 
 def process_in(root: Path, program: str, files: Files | None = None) -> Process:

@@ -11,10 +11,17 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, elf
-from builders.loaders import assert_same, model_list, process_here, real_error, real_list
+from builders.loaders import (
+    assert_same,
+    loader_here,
+    model_list,
+    process_here,
+    real_error,
+    real_list,
+    world_here,
+)
 from bundle_fix.loader.cpu import cpu_here
 from bundle_fix.loader.host import CLEAN, Environment
-from bundle_fix.loader.rtld import Loader
 from bundle_fix.loader.search import CIRCLE
 
 pytestmark = pytest.mark.skipif(
@@ -90,7 +97,7 @@ def test_tokens_in_library_path_are_the_programs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("entry", ["$ORIGIN/../$LIB", "$ORIGIN/../${LIB}"])
 def test_lib_means_what_the_loader_was_built_with(tmp_path: Path, entry: str) -> None:
     program(tmp_path, "liba.so.1", runpath=entry)
-    loader = loader_here(tmp_path)
+    loader = loader_here(tmp_path / "bin/x")
     library(tmp_path / str(loader.lib) / "liba.so.1")
     assert assert_same(tmp_path) == [f"{loader.lib}/liba.so.1"]
 
@@ -98,7 +105,7 @@ def test_lib_means_what_the_loader_was_built_with(tmp_path: Path, entry: str) ->
 @pytest.mark.parametrize("entry", ["$ORIGIN/../$PLATFORM", "$ORIGIN/../${PLATFORM}/."])
 def test_platform_means_this_processor(tmp_path: Path, entry: str) -> None:
     program(tmp_path, "liba.so.1", runpath=entry)
-    name = str(loader_here(tmp_path).platform)
+    name = str(loader_here(tmp_path / "bin/x").platform)
     library(tmp_path / name / "liba.so.1")
     assert assert_same(tmp_path) == [f"{name}/liba.so.1"]
 
@@ -154,7 +161,7 @@ def test_a_pinned_library_satisfies_later_needs_of_its_soname(tmp_path: Path) ->
 
 
 def test_the_best_level_of_hwcaps_wins_in_every_directory(tmp_path: Path) -> None:
-    levels = loader_here_with_levels(tmp_path)
+    levels = levels_here(tmp_path)
     for level in levels:
         library(tmp_path / f"two/glibc-hwcaps/{level}/liba.so.1")
     library(tmp_path / "two/liba.so.1")
@@ -295,15 +302,10 @@ def test_an_auditor_is_told_of(tmp_path: Path) -> None:
 
 
 def test_the_interpreter_is_an_object_that_is_there_already(tmp_path: Path) -> None:
-    name = Path(str(process_here_loader(tmp_path))).name
+    name = Path(str(loader_here(program(tmp_path)).path)).name
     library(tmp_path / f"lib/{name}")
     program(tmp_path, name, runpath=LIB, flags=["-Wl,--allow-shlib-undefined"])  # type: ignore[arg-type]
     assert assert_same(tmp_path) == []
-
-
-def process_here_loader(root: Path) -> str | None:
-    program(root)
-    return loader_here(root).path
 
 
 def test_thousands_of_objects_take_bounded_time(tmp_path: Path) -> None:
@@ -320,22 +322,8 @@ def test_thousands_of_objects_take_bounded_time(tmp_path: Path) -> None:
     assert [name for name, _ in found] == [name for name, _ in expected]
 
 
-def loader_here(root: Path) -> Loader:
-    from bundle_fix.bundle import make_bundle
-    from bundle_fix.elf.on_disk import image_at
-    from bundle_fix.loader.files import FolderFiles, View
-    from bundle_fix.loader.host import RealHost
-    from bundle_fix.tree import Tree
-
-    host = RealHost(FolderFiles(Path("/")), str(root), running=True)
-    image = image_at(root / "bin/x")
-    assert image is not None
-    return host.loader(View(make_bundle(Tree({}), {}), str(root), host.files), image)
-
-
-def loader_here_with_levels(root: Path) -> tuple[str, ...]:
-    program(root)
-    levels = loader_here(root).hwcaps
+def levels_here(root: Path) -> tuple[str, ...]:
+    levels = loader_here(program(root)).hwcaps
     if not levels:
         pytest.skip(f"no glibc-hwcaps for this processor ({cpu_here()}) or this glibc")
     return levels
@@ -357,17 +345,6 @@ def test_a_plugin_finds_its_needs_by_the_rpath_of_the_program(tmp_path: Path) ->
         opened = world.opened(world.process(f"bin/{tag}"), "plugins/libplugin.so")
         origins = [o.origin for o in opened.objects if o.name == "libb.so.1"]
         assert origins == (["bundle"] if status == 0 else ["missing"])
-
-
-def world_here(root: Path):  # type: ignore[no-untyped-def]
-    from bundle_fix.artifacts.directory import read_directory
-    from bundle_fix.bundle import read_bundle
-    from bundle_fix.loader.files import FolderFiles
-    from bundle_fix.loader.host import RealHost
-    from bundle_fix.loader.process import World
-
-    host = RealHost(FolderFiles(Path("/")), str(root.resolve()), running=True)
-    return World(read_bundle(read_directory(root), str(root)), host)
 
 
 def test_model_list_names_files_of_the_pack_by_their_place(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.check.rules.resolution import trace_evidence, worst_needs
 from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, Feature
 from bundle_fix.loader.libc import belongs_to_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, Mapped
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
 from bundle_fix.loader.process import Need, Process
 
 
@@ -150,8 +150,8 @@ def _outcomes(context: Context, path: str, names: list[str]) -> Mapping[str, str
 
 
 def _told(names: list[str], outcomes: Mapping[str, str]) -> str:
-    words = {HOST: "the host's would be opened", "missing": "not found"}
-    told = [f"{n} ({words.get(outcomes.get(n, ''), outcomes.get(n, 'not mapped'))})" for n in names]
+    words = {HOST: "the host's would be opened", MISSING: "not found"}
+    told = [f"{n} ({words.get(outcomes[n], outcomes[n])})" if n in outcomes else n for n in names]
     return ", ".join(told[:5]) + (f" and {len(told) - 5} more" if len(told) > 5 else "")
 
 

@@ -72,8 +72,7 @@ def _nearest(context: Context, need: Need) -> str:
     for path in named.get(need.name, ()):
         image = context.bundle.images[path]
         return f" ({path} is {image.format.bits}-bit {image.machine})"
-    stem = need.name.partition(".so")[0]
-    close = [name for name in named if name.partition(".so")[0] == stem]
+    close = context.versions.get(need.name.partition(".so")[0], ())
     return f" (the pack has {', '.join(sorted(close))})" if close else ""
 
 
