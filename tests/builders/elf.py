@@ -130,6 +130,28 @@ def elf(
     return path
 
 
+def object_with_versions(path: Path, soname: str, symbol: str, versions: Sequence[str]) -> Path:
+    """Build a library that defines ``symbol`` in each of ``versions``, the last one by default."""
+    lines = []
+    for number, version in enumerate(versions, 1):
+        mark = "@@" if number == len(versions) else "@"
+        lines.append(
+            f"int f{number}(void) {{ return 7; }}\n"
+            f'__asm__(".symver f{number}, {symbol}{mark}{version}");'
+        )
+    script = path.with_suffix(".map")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = ""
+    with script.open("w") as file:
+        for version in versions:
+            file.write(f"{version} {{ global: {symbol}; }} {before};\n")
+            before = version
+    flags = [f"-Wl,--version-script={script}"]
+    elf(path, soname=soname, source="\n".join(lines), flags=flags)
+    script.unlink()
+    return path
+
+
 def _search_path(runpath: str | None, rpath: str | None) -> list[str]:
     if runpath is not None:
         return ["-Wl,--enable-new-dtags", f"-Wl,-rpath,{runpath}"]

@@ -45,11 +45,14 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
             newer = {name: versions for name, versions in newer.items() if versions}
             if not newer:
                 continue
-            symbols = sorted(
-                f"{s.name}@{s.version}"
+            breaking = [
+                s
                 for s in wanted_symbols(reader, image)
                 if s.version in newer.get(s.library or "", ())
-            )
+            ]
+        breaking.sort(key=lambda s: s.name)
+        breaking.sort(key=lambda s: glibc_number(s.version or "") or (), reverse=True)
+        symbols = [f"{s.name}@{s.version}" for s in breaking]
         newest = max((v for vs in newer.values() for v in vs), key=lambda v: glibc_number(v) or ())
         yield rule.finding(
             path,

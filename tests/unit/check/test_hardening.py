@@ -1,0 +1,56 @@
+"""BF502 to BF508: each tripped by a real file; an ordinary one trips none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+
+from .conftest import Check
+
+CODES = ("BF502", "BF503", "BF504", "BF505", "BF506", "BF507", "BF508")
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "severity"),
+    [
+        ("BF502", ["-Wl,-z,execstack"], "warning"),
+        ("BF504", ["-Wl,-z,norelro"], "note"),
+        ("BF505", ["-no-pie"], "note"),
+        ("BF507", ["-Wl,--build-id=none"], "note"),
+        ("BF508", ["-Wl,--dynamic-linker,/nix/store/x/lib/ld-linux-x86-64.so.2"], "error"),
+        ("BF508", ["-Wl,--dynamic-linker,/lib64/ld-mine.so.2"], "error"),
+    ],
+)
+def test_a_program_built_without_is_named(
+    tmp_path: Path, check: Check, code: str, flags: list[str], severity: str
+) -> None:
+    elf(tmp_path / "x", program=True, flags=["-Wl,--build-id", *flags])
+    assert [(f.severity, f.path) for f in check(code)] == [(severity, "x")]
+    assert [other for other in CODES if other != code and check(other)] == []
+
+
+def test_an_ordinary_program_and_library_trip_none(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "x", program=True, flags=["-Wl,--build-id,-z,relro"])
+    elf(tmp_path / "liba.so.1", soname="liba.so.1", flags=["-Wl,--build-id,-z,relro"])
+    assert [code for code in CODES if check(code)] == []
+
+
+def test_bf503_names_code_that_is_patched(tmp_path: Path, check: Check) -> None:
+    source = 'void f(void); __asm__(".text\\n.globl f\\nf: .quad f\\n");'
+    elf(tmp_path / "liba.so.1", soname="liba.so.1", source=source, flags=["-Wl,-z,notext"])
+    (finding,) = check("BF503")
+    assert finding.severity == "warning"
+
+
+def test_bf506_names_set_uid_files_of_any_kind(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "x", program=True).chmod(0o4755)
+    script = tmp_path / "run.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o2755)
+    assert sorted((f.path, f.evidence["mode"]) for f in check("BF506")) == [
+        ("run.sh", "2755"),
+        ("x", "4755"),
+    ]
