@@ -144,6 +144,7 @@ class _Loading:
         self.queue: deque[Mapped] = deque()
         self.by_name: dict[str, Mapped] = {}
         self.by_file: dict[object, Mapped] = {}
+        self.lost: dict[str, Mapped] = {}
         self.interpreter: Mapped | None = None
 
     def begin(self, objects: Sequence[Mapped]) -> None:
@@ -247,6 +248,8 @@ class _Loading:
                 f"its needed names and search paths make more than {MAX_STEPS} steps of search",
                 where=self.setting.main.label, hint="no sound program comes near",
             )  # fmt: skip
+        if found.origin == MISSING and name in self.lost:
+            return Need(requester, name, self.lost[name], already=True, trace=found.trace)
         same = self.by_file.get(self._identity(found))
         if same is not None and found.real is not None:
             # The same file under another name is one object: the loader compares inodes.
@@ -263,6 +266,10 @@ class _Loading:
         self._remember(mapped)
 
     def _remember(self, mapped: Mapped) -> None:
+        if mapped.origin == MISSING:
+            # Another object's search may find it: nothing is known of it but that it was told.
+            self.lost.setdefault(mapped.name, mapped)
+            return
         # musl knows an object by the name of the file that was opened, glibc by its soname as well.
         is_musl = self.setting.loader.flavour == MUSL
         entered = mapped.via == "direct"

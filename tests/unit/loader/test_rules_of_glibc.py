@@ -195,6 +195,13 @@ def test_a_name_found_once_is_not_searched_again(tmp_path: Path) -> None:
     assert assert_same(tmp_path) == ["lib/libb.so.1", "lib/liba.so.1"]
 
 
+def test_what_one_object_does_not_find_another_may(tmp_path: Path) -> None:
+    library(tmp_path / "other/liba.so.1")
+    library(tmp_path / "lib/libb.so.1", "liba.so.1", runpath="$ORIGIN/../other")
+    program(tmp_path, "liba.so.1", "libb.so.1", runpath=LIB)
+    assert assert_same(tmp_path) == ["lib/libb.so.1", "other/liba.so.1"]
+
+
 @pytest.mark.parametrize("machine", ["armhf", "i386", "aarch64", "riscv64", "s390x"])
 def test_a_candidate_of_another_machine_class_or_byte_order_is_passed_over(
     tmp_path: Path, machine: str
