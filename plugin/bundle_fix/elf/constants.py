@@ -31,6 +31,7 @@ SHT_SYMTAB: Final = 2
 SHT_STRTAB: Final = 3
 SHT_HASH: Final = 5
 SHT_DYNAMIC: Final = 6
+SHT_NOTE: Final = 7
 SHT_NOBITS: Final = 8
 SHT_DYNSYM: Final = 11
 SHT_GNU_HASH: Final = 0x6FFFFFF6

@@ -195,7 +195,8 @@ def _memory(
     for s in old.loads():
         if s.memsz > s.filesz and not any(_zeroes_the_same(s, n) for n in new.loads()):
             yield f"the zeroed memory of the segment at {s.vaddr:#x} changed its size"
-        for piece in without([Span(s.offset, s.file_end)], excused):
+        for whole in without([Span(s.offset, s.file_end)], excused):
+            piece = _without_padding(before, whole)
             shift = _shift(s, piece, new)
             if shift is None:
                 yield f"the segment at {s.vaddr:#x} is gone, smaller, or has other permissions"
@@ -238,6 +239,16 @@ def _excused(reader: Reader, image: Image) -> Iterator[Span]:
     symbols = _symbol_span(reader, image)
     if symbols is not None:
         yield symbols
+
+
+def _without_padding(reader: Reader, span: Span) -> Span:
+    """``span`` without the zeros that align what comes first in it: they go with what was before.
+
+    An alignment is 16 bytes at most between the tables that an editor moves.
+    """
+    head = reader.pread(span.start, min(15, span.end - span.start))
+    zeros = len(head) - len(head.lstrip(b"\0"))
+    return Span(min(span.start + zeros, span.end), span.end)
 
 
 def _with_padding(reader: Reader, spans: Sequence[Span]) -> list[Span]:

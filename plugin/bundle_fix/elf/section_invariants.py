@@ -20,8 +20,8 @@ def broken_sections(
     before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
 ) -> Iterator[str]:
     """Sections keep their addresses and bytes; loaded ones agree with the segment they lie in."""
-    were = _by_name(before, old)
-    now = _by_name(after, new)
+    were = sections_by_name(before, old)
+    now = sections_by_name(after, new)
     # By sh_link a section says where its strings or symbols are.
     old_names, new_names = ["", *were], ["", *now]
     for name, s in were.items():
@@ -33,6 +33,10 @@ def broken_sections(
                 yield f"the section {name} changed"
         elif s.type != there.type or s.flags != there.flags:
             yield f"the section {name} changed its type or flags"
+        elif s.type == c.SHT_NOTE and not (
+            s.size == there.size and equal(before, s.offset, after, there.offset, s.size)
+        ):
+            yield f"the notes of the section {name} changed"
         elif name in (".text", ".data", ".bss", ".rodata") and s.addr != there.addr:
             yield f"the section {name} moved"
         if (
@@ -97,7 +101,8 @@ def _is_zero(reader: Reader, start: int, end: int) -> bool:
     )
 
 
-def _by_name(reader: Reader, image: Image) -> dict[str, Section]:
+def sections_by_name(reader: Reader, image: Image) -> dict[str, Section]:
+    """The sections but the null one, in order; of several of one name the later have a number."""
     sections = read_sections(reader, image.format, image.header)
     index = image.header.shstrndx
     if index == c.SHN_XINDEX and sections:
