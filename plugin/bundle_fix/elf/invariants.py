@@ -13,7 +13,14 @@ from itertools import pairwise
 from bundle_fix.content import Reader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.changes import Changes, needed_after
-from bundle_fix.elf.image import IDENT_SIZE, Image, read_image, string_table, text_at
+from bundle_fix.elf.image import (
+    IDENT_SIZE,
+    Image,
+    read_image,
+    read_sections,
+    string_table,
+    text_at,
+)
 from bundle_fix.elf.notes import MAX_NOTES, notes
 from bundle_fix.elf.section_invariants import broken_appendix, broken_sections
 from bundle_fix.elf.spans import Span, cut, equal, without
@@ -230,6 +237,9 @@ def _excused(reader: Reader, image: Image) -> Iterator[Span]:
     header = image.header
     yield Span(0, header.ehsize)
     yield Span(header.phoff, header.phoff + header.phnum * header.phentsize)
+    # patchelf puts the section headers into the page that it adds, which is loaded.
+    yield Span(header.shoff, header.shoff + header.shnum * header.shentsize)
+    yield from _filler(reader, image)
     table = string_table(image)
     if table is not None:
         yield Span(table[0], table[0] + table[1])
@@ -239,6 +249,24 @@ def _excused(reader: Reader, image: Image) -> Iterator[Span]:
     symbols = _symbol_span(reader, image)
     if symbols is not None:
         yield symbols
+
+
+def _filler(reader: Reader, image: Image) -> Iterator[Span]:
+    """What patchelf wrote over tables that it moved: Z or X, in no section; it uses it again."""
+    sections = read_sections(reader, image.format, image.header)
+    header = image.header
+    used = [Span(s.offset, s.offset + s.size) for s in sections if s.type != c.SHT_NOBITS]
+    used += [Span(0, header.ehsize)]
+    used += [Span(header.phoff, header.phoff + header.phnum * header.phentsize)]
+    for s in image.loads() if sections else ():
+        for gap in without([Span(s.offset, s.file_end)], sorted(used)):
+            data = reader.pread(gap.start, min(gap.end - gap.start, MAX_FILLER))
+            if len(data) == gap.end - gap.start and data.strip(b"\0") and not data.strip(b"ZX\0"):
+                yield gap
+
+
+MAX_FILLER = 1 << 20
+"""Bytes of one gap between sections that are looked at."""
 
 
 def _without_padding(reader: Reader, span: Span) -> Span:
