@@ -12,7 +12,9 @@ from pathlib import Path
 from bundle_fix.artifacts.formats import (
     DIRECTORY,
     ELF,
+    WHEEL,
     Artifact,
+    converted,
     copy_artifact,
     format_for,
     open_artifact,
@@ -27,6 +29,7 @@ from bundle_fix.elf.differences import described
 from bundle_fix.elf.edit import EditRefusedError, edit
 from bundle_fix.errors import BundleFixError
 from bundle_fix.plan import Plan, make_plan
+from bundle_fix.plan_wheel import make_wheel_plan
 from bundle_fix.tree import File, Node, Tree
 
 Approve = Callable[[Tree], bool]
@@ -120,7 +123,9 @@ def fix(path: Path, output: Path, options: Options) -> Mended:
         def write(approve: Approve) -> bool:
             if artifact.format == DIRECTORY and same_place(output, path):
                 return update_directory(artifact.tree, done.tree, path, approve)
-            return write_artifact(done.tree, kind, output, approve)
+            return write_artifact(
+                converted(done.tree, artifact.format, kind), kind, output, approve
+            )
 
         return write_checked(write, done, output, options)
 
@@ -170,7 +175,10 @@ def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Pl
                 "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
             )
         bundle = read_bundle(artifact.tree, str(path))
-        plan = make_plan(bundle, options.pinned, options.move_to)
+        if artifact.format == WHEEL:
+            plan = make_wheel_plan(bundle, options.pinned)
+        else:
+            plan = make_plan(bundle, options.pinned, options.move_to)
         yield artifact, bundle, plan, carry_out(plan, options.editor, Path(scratch))
 
 
@@ -183,6 +191,8 @@ def carry_out(plan: Plan, editor: str, scratch: Path) -> Done:
         scratch: a folder for rewritten files, which must outlive the tree.
     """
     actions = [Action(old, f"moved to {new}; a link stays") for old, new in plan.moved.items()]
+    actions += [Action(old, f"renamed to {new}, its soname") for old, new in plan.renamed.items()]
+    actions += [Action(path, f"dropped: a copy of {kept}") for path, kept in plan.dropped.items()]
     actions += [
         Action(path, f"turned into a link to {target}, an identical copy")
         if path in plan.merged

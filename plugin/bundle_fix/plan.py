@@ -7,7 +7,7 @@ through its original RPATH and RUNPATH. Layout stays; members without a part in 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bundle_fix.bundle import Bundle, make_bundle
@@ -34,6 +34,8 @@ class Plan:
             not be made.
         tree: the tree with moves, links and modes as planned, ELF files as they were.
         images: the images of its ELF files, as they were read.
+        renamed: libraries of a wheel that take another name: old path to new path.
+        dropped: copies in a wheel that go: path to the path of the one that stays.
     """
 
     moved: Mapping[str, str]
@@ -44,11 +46,15 @@ class Plan:
     remarks: Mapping[str, tuple[str, ...]]
     tree: Tree = field(repr=False)
     images: Mapping[str, Image] = field(repr=False)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing has to change."""
-        return not (self.moved or self.links or self.modes or self.edits)
+        return not (
+            self.moved or self.links or self.modes or self.edits or self.renamed or self.dropped
+        )
 
 
 def make_plan(bundle: Bundle, pinned: Sequence[str] = (), move_to: str = "") -> Plan:
@@ -68,7 +74,7 @@ def make_plan(bundle: Bundle, pinned: Sequence[str] = (), move_to: str = "") -> 
     missing = _soname_links(merged)
     linked = _with_links(merged, missing)
     modes = {path: better for path, (_, better, _) in wrong_modes(linked).items()}
-    tree = _with_modes(linked.tree, modes)
+    tree = with_modes(linked.tree, modes)
     edits, remarks = plan_runpaths(linked, pinned)
     return Plan(
         moved=start.paths,
@@ -100,13 +106,20 @@ def identical_copies(bundle: Bundle) -> dict[str, str]:
     links: dict[str, str] = {}
     for paths in groups.values():
         ordered = sorted(paths, key=lambda p: (-len(posixpath.basename(p)), p.count("/"), p))
-        while ordered:
-            kept, *others = ordered
-            same = [other for other in others if bundle.same_file(kept, other)]
-            for copy in same:
+        for kept, *others in same_files(bundle, ordered):
+            for copy in others:
                 links[copy] = relative(kept, posixpath.dirname(copy))
-            ordered = [other for other in others if other not in same]
     return links
+
+
+def same_files(bundle: Bundle, paths: Sequence[str]) -> Iterator[list[str]]:
+    """``paths``, ELF files of one size, in groups that hold the same bytes, in their order."""
+    left = list(paths)
+    while left:
+        first, *others = left
+        same = [first, *(other for other in others if bundle.same_file(first, other))]
+        yield same
+        left = [other for other in others if other not in same]
 
 
 def _installation(tree: Tree, path: str) -> str:
@@ -157,7 +170,8 @@ def _link(target: str, member: Node) -> Symlink:
     return Symlink(target, replace(member.stamp, mode=0o777, extra={}), before=member.before)
 
 
-def _with_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
+def with_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
+    """``tree`` with other permission bits at some paths."""
     if not modes:
         return tree
     nodes = dict(tree.nodes)

@@ -178,3 +178,9 @@ def walk(tree: Tree, path: str) -> str | Lost:
 def relative(path: str, start: str) -> str:
     """``path`` as seen from the folder ``start``, both relative to the pack's root."""
     return posixpath.relpath("/" + path, "/" + start)
+
+
+def detached(tree: Tree) -> Tree:
+    """``tree`` without the headers that only archives of the format it was read from can hold."""
+    nodes = {path: replace(node, header=None, before=None) for path, node in tree.nodes.items()}
+    return Tree(nodes, tree.top)

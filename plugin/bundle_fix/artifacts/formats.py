@@ -13,24 +13,39 @@ from bundle_fix.artifacts.compression import Compressor, compression_for, compre
 from bundle_fix.artifacts.directory import read_directory, write_directory
 from bundle_fix.artifacts.output import commit_directory, pending_directory, pending_file
 from bundle_fix.artifacts.tar import read_tar, write_tar
+from bundle_fix.artifacts.wheel import is_wheel, renew_record
+from bundle_fix.artifacts.zip import read_zip, write_zip
 from bundle_fix.content import PathContent
 from bundle_fix.elf.image import MAGIC
 from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import File, Stamp, Tree
+from bundle_fix.tree import File, Stamp, Tree, detached
 
 DIRECTORY = "dir"
 ELF = "elf"
 TAR = "tar"
-WHEEL = "wheel"
+WHEEL = "whl"
+ZIP = "zip"
 ZIP_STARTS = frozenset({b"PK\3\4", b"PK\5\6", b"PK\7\b"})
-SUFFIXES = (".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2", ".tgz", ".txz", ".tzst", ".tar")
+SUFFIXES = (
+    ".tar.gz",
+    ".tar.zst",
+    ".tar.xz",
+    ".tar.bz2",
+    ".tgz",
+    ".txz",
+    ".tzst",
+    ".tar",
+    ".whl",
+    ".zip",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """An artifact that is open: its tree can be read until the context ends.
 
-    ``format`` is ``dir``, ``elf`` or ``tar`` with its compression's suffix (``tar.gz``).
+    ``format`` is ``dir``, ``elf``, ``whl``, ``zip`` or ``tar`` with its compression's suffix
+    (``tar.gz``).
     """
 
     path: Path
@@ -40,7 +55,7 @@ class Artifact:
 
 @contextmanager
 def open_artifact(path: Path) -> Iterator[Artifact]:
-    """Open the artifact at ``path``: a folder, a tarball or a single ELF file.
+    """Open the artifact at ``path``: a folder, a tarball, a wheel, a zip or a single ELF file.
 
     Raises:
         BundleFixError: there is none, or it cannot be read.
@@ -53,13 +68,16 @@ def open_artifact(path: Path) -> Iterator[Artifact]:
         stamp = Stamp(status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime)
         file = File(PathContent(path.resolve(), status.st_size), stamp)
         yield Artifact(path, kind, Tree({path.name: file}))
+    elif kind == ZIP:
+        with read_zip(path) as tree:
+            yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
     else:
         with read_tar(path) as tree:
             yield Artifact(path, kind, tree)
 
 
 def format_of(path: Path) -> str:
-    """The format of the artifact at ``path``, by its content.
+    """The format of the artifact at ``path``, by its first bytes: a wheel's is ``zip``.
 
     Raises:
         BundleFixError: there is nothing, or it cannot be read.
@@ -79,7 +97,7 @@ def format_of(path: Path) -> str:
     if start == MAGIC:
         return ELF
     if start in ZIP_STARTS:
-        raise BundleFixError("zip archives and wheels cannot be read yet", where=str(path))
+        return ZIP
     return TAR + (compression.suffix if compression else "")
 
 
@@ -105,14 +123,34 @@ def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree]
             if approved:
                 commit_directory(folder, target)
         return approved
+    if kind == WHEEL:
+        tree = renew_record(tree)
+    zipped = kind in (WHEEL, ZIP)
     with pending_file(target) as pending:
-        write_tar(tree, pending.file, _compressor(kind))
+        if zipped:
+            write_zip(tree, pending.file)
+        else:
+            write_tar(tree, pending.file, _compressor(kind))
         pending.file.flush()
-        with read_tar(pending.path) as written:
+        with (read_zip if zipped else read_tar)(pending.path) as written:
             approved = approve(written)
         if approved:
             pending.commit()
     return approved
+
+
+def converted(tree: Tree, source: str, target: str) -> Tree:
+    """``tree``, read from an artifact of the format ``source``, for one of the format ``target``.
+
+    Raises:
+        BundleFixError: there is no way from the one to the other.
+    """
+    if target == WHEEL and source != WHEEL:
+        raise BundleFixError(
+            "only a wheel can be written as a wheel", hint="'pip wheel' makes wheels of projects"
+        )
+    families = {kind: kind.partition(".")[0] for kind in (source, target)}
+    return tree if families[source] == families[target] else detached(tree)
 
 
 def copy_artifact(artifact: Artifact, target: Path) -> None:
@@ -147,10 +185,10 @@ def format_for(target: Path, otherwise: str) -> str:
     suffix = split_name(target.name)[1]
     if suffix:
         return short.get(suffix, suffix).removeprefix(".")
-    if target.suffix in (".zip", ".whl", ".7z", ".rar", ".deb", ".rpm"):
+    if target.suffix in (".7z", ".rar", ".deb", ".rpm"):
         raise BundleFixError(
             f"{target.suffix} cannot be written", where=str(target),
-            hint="tar, tar.gz, tar.xz, tar.zst, tar.bz2 and folders can",
+            hint="tar, tar.gz, tar.xz, tar.zst, tar.bz2, zip, wheels and folders can",
         )  # fmt: skip
     return otherwise
 

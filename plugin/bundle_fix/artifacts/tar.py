@@ -16,21 +16,18 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from bundle_fix.artifacts.compression import Compressor, unpacked
+from bundle_fix.artifacts.names import check_folders, clean_name, top_folder, tree_path
 from bundle_fix.content import Content, SliceContent, chunks
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree, settled
 
 BLOCK = tarfile.BLOCKSIZE
 MAX_MEMBERS = 1_000_000
-MAX_NAME = 4096
-"""Characters of the longest name that a kernel takes (PATH_MAX)."""
 MAX_TIME = 1 << 62
 INCREMENTAL = b"D"
 """The type of a folder in a GNU incremental backup; tarfile takes the names in one for others."""
 OF_STAMP = frozenset({"path", "linkpath", "size", "hdrcharset"})
 """Pax records that the member's other fields tell."""
-WELL_KNOWN = frozenset({"bin", "sbin", "lib", "lib64", "libexec", "usr", "opt", "etc", "share"})
-"""Folders that a pack consists of: never the one folder around all of it."""
 SPECIAL_KINDS = {tarfile.CHRTYPE: "device", tarfile.BLKTYPE: "device", tarfile.FIFOTYPE: "fifo"}
 
 
@@ -57,8 +54,8 @@ class _Member(NamedTuple):
 def _tree(file: IO[bytes], path: Path) -> Tree:
     members = _members(file, path)
     _check_end(file, path, members[-1].end if members else 0)
-    top = _top(members)
-    keys = [_key(member.name, top) for member in members]
+    top = top_folder((member.name, member.info.isdir()) for member in members)
+    keys = [tree_path(member.name, top) for member in members]
     last = dict(zip(keys, members, strict=True))
     nodes: dict[str, Node] = {}
     start = 0
@@ -77,7 +74,7 @@ def _tree(file: IO[bytes], path: Path) -> Tree:
         m.info.name == "." or m.info.name.startswith("./") for m in members
     )
     tree = Tree(nodes, f"./{top}".rstrip("/") if dotted else top)
-    _check_folders(tree, path)
+    check_folders(tree, path)
     return tree
 
 
@@ -90,7 +87,7 @@ def _members(file: IO[bytes], path: Path) -> list[_Member]:
             if info.size < 0 or archive.offset <= end:
                 raise tarfile.ReadError("a member's size is negative")
             end = archive.offset
-            members.append(_Member(info, _clean(info.name, path), end))
+            members.append(_Member(info, clean_name(info.name, path), end))
             if len(members) > MAX_MEMBERS:
                 raise BundleFixError(f"it has more than {MAX_MEMBERS} members", where=str(path))
     except BundleFixError:
@@ -121,55 +118,6 @@ def _check_end(file: IO[bytes], path: Path, end: int) -> None:
         )
 
 
-def _clean(name: str, path: Path) -> str:
-    """A member's name without ``./`` and doubled slashes.
-
-    Raises:
-        BundleFixError: it is absolute, or leaves the folder it is unpacked in.
-    """
-    if len(name) > MAX_NAME:
-        raise BundleFixError(
-            f"the name of the member {name[:40]!r}… is longer than any system allows",
-            where=str(path),
-        )
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if name.startswith("/") or ".." in parts:
-        raise BundleFixError(
-            f"the member {name!r} would be unpacked outside the folder it is unpacked in",
-            where=str(path),
-            hint="an archive like this one must not be trusted",
-        )
-    return "/".join(parts)
-
-
-def _top(members: list[_Member]) -> str:
-    """The one folder that holds everything, or empty."""
-    firsts = {member.name.split("/", 1)[0] for member in members if member.name}
-    if len(firsts) != 1:
-        return ""
-    top = firsts.pop()
-    is_folder = all(member.info.isdir() for member in members if member.name == top)
-    return top if is_folder and top not in WELL_KNOWN else ""
-
-
-def _key(name: str, top: str) -> str:
-    """A member's path in the tree; a name outside ``top`` makes one that no member has."""
-    if not top or name in ("", top):
-        return "" if name == top else name
-    return name[len(top) + 1 :] if name.startswith(f"{top}/") else f"../{name}"
-
-
-def _check_folders(tree: Tree, path: Path) -> None:
-    for folder in tree.folders:
-        node = tree.nodes.get(folder)
-        if not isinstance(node, Directory | None):
-            raise BundleFixError(
-                f"the archive has members in {folder!r}, which is no folder in it",
-                where=str(path),
-                hint="an archive like this one must not be trusted",
-            )
-
-
 def _node(
     member: _Member, start: int, fd: int, nodes: Mapping[str, Node], top: str, path: Path
 ) -> Node:
@@ -184,7 +132,7 @@ def _node(
     if info.issym():
         return Symlink(info.linkname, stamp, header, before)
     if info.islnk():
-        twin = _key(_clean(info.linkname, path), top)
+        twin = tree_path(clean_name(info.linkname, path), top)
         target = nodes.get(twin)
         if not isinstance(target, File):
             raise BundleFixError(

@@ -17,6 +17,7 @@ from bundle_fix.check.rules import (
     opened,
     resolution,
     runpath,
+    wheel,
 )
 from bundle_fix.loader.host import CLEAN, Environment, Host, adversarial_host
 
@@ -38,7 +39,7 @@ UNUSED_IGNORE = Rule(
 
 RULES: tuple[Rule, ...] = (
     UNUSED_IGNORE, *resolution.RULES, *opened.RULES, *runpath.RULES, *allocators.RULES,
-    *abi.RULES, *hygiene.RULES, *hardening.RULES,
+    *abi.RULES, *hygiene.RULES, *hardening.RULES, *wheel.RULES,
 )  # fmt: skip
 
 

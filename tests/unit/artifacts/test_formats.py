@@ -92,12 +92,13 @@ def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
                 assert reader.pread(0, reader.size) == path.read_bytes()
 
 
-def test_wheels_are_refused_as_what_they_are(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "full.whl", "w") as archive:
-        archive.writestr("a", "a")
-    zipfile.ZipFile(tmp_path / "empty.whl", "w").close()
-    for name in ("full.whl", "empty.whl"):
-        assert "wheels cannot be read yet" in refused(tmp_path / name)
+def test_a_wheel_is_told_from_another_zip_by_what_is_in_it(tmp_path: Path) -> None:
+    for name, member in (("a.zip", "x-1.dist-info/WHEEL"), ("b.whl", "x/WHEEL")):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr(member, "Wheel-Version: 1.0\n")
+    for name, kind in (("a.zip", "whl"), ("b.whl", "zip")):
+        with open_artifact(tmp_path / name) as artifact:
+            assert artifact.format == kind
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:

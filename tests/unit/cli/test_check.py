@@ -91,7 +91,7 @@ def test_a_spec_ignores_with_a_reason(tmp_path: Path) -> None:
         (b"hello\n" * 300, "it is not a tarball that can be read"),
         (b"\x1f\x8b\x08\x00garbage", "the archive is"),
         (b"\x7fELF\x02\x01\x01", "the ELF file is damaged"),
-        (b"PK\x03\x04" + bytes(100), "zip archives and wheels cannot be read yet"),
+        (b"PK\x03\x04" + bytes(100), "the archive is damaged: File is not a zip file"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -229,8 +230,12 @@ def test_the_outputs_name_says_its_format(tmp_path: Path) -> None:
     assert (tmp_path / "out.tar.xz").read_bytes().startswith(b"\xfd7zXZ")
     assert bundle_fix("fix", tmp_path / "out.tar.xz", "-o", tmp_path / "again.tar").returncode == 0
     assert tarfile.is_tarfile(tmp_path / "again.tar")
-    refused = bundle_fix("fix", pack, "-o", tmp_path / "out.zip")
-    assert (refused.returncode, ".zip cannot be written" in refused.stderr) == (2, True)
+    assert bundle_fix("fix", pack, "-o", tmp_path / "out.zip").returncode == 0
+    assert zipfile.is_zipfile(tmp_path / "out.zip")
+    refused = bundle_fix("fix", pack, "-o", tmp_path / "out.7z")
+    assert (refused.returncode, ".7z cannot be written" in refused.stderr) == (2, True)
+    refused = bundle_fix("fix", pack, "-o", tmp_path / "out.whl")
+    assert (refused.returncode, "only a wheel" in refused.stderr) == (2, True)
 
 
 def test_an_output_that_is_a_folder_gets_the_artifact_under_its_own_name(tmp_path: Path) -> None:

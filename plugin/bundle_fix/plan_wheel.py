@@ -1,0 +1,129 @@
+"""What must change in a wheel: it cannot hold links, so each library lands once, as its soname."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bundle_fix.artifacts.wheel import signatures
+from bundle_fix.bundle import Bundle, make_bundle
+from bundle_fix.content import CHUNK, chunks
+from bundle_fix.links import missing_soname_links
+from bundle_fix.modes import wrong_modes
+from bundle_fix.plan import Plan, same_files, with_modes
+from bundle_fix.plan_runpath import plan_runpaths
+from bundle_fix.tree import File, Node, Tree
+
+
+def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = ()) -> Plan:
+    """The changes that `bundle-fix fix` makes to a wheel.
+
+    Args:
+        bundle: the wheel as it is; its contents must be open.
+        pinned: patterns of sonames that are needed by path, before any search.
+    """
+    dropped, remarks = _copies(bundle)
+    once = _without(bundle, dropped)
+    renamed = {old: new for new, old in missing_soname_links(once).items()}
+    renamed = {old: new for old, new in renamed.items() if not _is_wanted(once, old, remarks)}
+    landed = _renamed(once, renamed)
+    modes = {path: better for path, (_, better, _) in wrong_modes(landed).items()}
+    edits, choices = plan_runpaths(landed, pinned)
+    if dropped or renamed or modes or edits:
+        remarks |= dict.fromkeys(signatures(bundle.tree), "dropped: it signs the RECORD that was")
+    return Plan(
+        moved={},
+        links={},
+        merged=frozenset(),
+        modes=modes,
+        edits=edits,
+        remarks={**choices, **{path: (text,) for path, text in remarks.items()}},
+        tree=with_modes(landed.tree, modes),
+        images=landed.images,
+        renamed=renamed,
+        dropped=dropped,
+    )
+
+
+def _copies(bundle: Bundle) -> tuple[dict[str, str], dict[str, str]]:
+    """Copies, in one folder, of a library: path to the path that stays; and what must be said."""
+    groups: dict[tuple[str, str, int], list[str]] = {}
+    for path in bundle.libraries():
+        image = bundle.images[path]
+        if image.soname and _stem(path) == _stem(image.soname):
+            key = (posixpath.dirname(path), image.soname, image.size)
+            groups.setdefault(key, []).append(path)
+    dropped: dict[str, str] = {}
+    remarks: dict[str, str] = {}
+    for (_, soname, _), paths in groups.items():
+        for same in same_files(bundle, sorted(paths, key=_length)):
+            named = [path for path in same if posixpath.basename(path) == soname]
+            kept = (named or same)[0]
+            for copy in same:
+                if copy != kept and not _is_wanted(bundle, copy, remarks):
+                    dropped[copy] = kept
+    return dropped, remarks
+
+
+def _is_wanted(bundle: Bundle, path: str, remarks: dict[str, str]) -> bool:
+    """Whether something in the wheel asks for a library by the name of this file; it is told."""
+    name = posixpath.basename(path)
+    for other, image in bundle.images.items():
+        if name in image.needed:
+            remarks[path] = f"stays: {other} needs it by this name"
+            return True
+    for other, node in bundle.tree.files():
+        if other.endswith((".py", ".pyi", ".json", ".toml", ".cmake")) and _holds(node, name):
+            remarks[path] = f"stays: {other} names it"
+            return True
+    return False
+
+
+def _holds(file: File, name: str) -> bool:
+    wanted = name.encode("utf-8", "surrogateescape")
+    end = b""
+    with file.content.open() as reader:
+        for piece in chunks(reader):
+            if _as_a_word(end + piece, wanted):
+                return True
+            end = (end + piece)[-min(CHUNK, len(wanted) + 1) :]
+    return False
+
+
+def _as_a_word(data: bytes, wanted: bytes) -> bool:
+    """Whether ``wanted`` is in ``data`` and is not the start of a longer name (``libx.so.4``)."""
+    at = data.find(wanted)
+    while at >= 0:
+        follows = data[at + len(wanted) : at + len(wanted) + 1]
+        if follows != b"." and not follows.isalnum():
+            return True
+        at = data.find(wanted, at + 1)
+    return False
+
+
+def _without(bundle: Bundle, paths: Mapping[str, str]) -> Bundle:
+    if not paths:
+        return bundle
+    nodes = {path: node for path, node in bundle.tree.nodes.items() if path not in paths}
+    images = {path: image for path, image in bundle.images.items() if path not in paths}
+    return make_bundle(Tree(nodes, bundle.tree.top), images)
+
+
+def _renamed(bundle: Bundle, paths: Mapping[str, str]) -> Bundle:
+    if not paths:
+        return bundle
+    nodes: dict[str, Node] = {
+        paths.get(path, path): replace(node, header=None) if path in paths else node
+        for path, node in bundle.tree.nodes.items()
+    }
+    images = {paths.get(path, path): image for path, image in bundle.images.items()}
+    return make_bundle(Tree(nodes, bundle.tree.top), images)
+
+
+def _length(path: str) -> tuple[int, str]:
+    return -len(posixpath.basename(path)), path
+
+
+def _stem(path: str) -> str:
+    return posixpath.basename(path).partition(".so")[0]
