@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundle_fix.artifacts.formats import DIRECTORY, format_for, write_artifact
-from bundle_fix.collect import Collected, Origin, collect
+from bundle_fix.collect.collection import Collected, Origin
+from bundle_fix.collect.run import collect
 from bundle_fix.fix import Mended, Options, carry_out, write_checked
 from bundle_fix.plan import make_plan
 from bundle_fix.spec.model import Spec

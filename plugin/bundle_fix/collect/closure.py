@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from bundle_fix.bundle import Bundle
+from bundle_fix.bundle import Bundle, make_bundle
+from bundle_fix.collect.collection import Collection
+from bundle_fix.collect.libraries import add_library
 from bundle_fix.elf.image import Image
 from bundle_fix.elf.on_disk import image_at
 from bundle_fix.errors import BundleFixError
@@ -15,6 +17,10 @@ from bundle_fix.loader.cache import cached_libraries
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.rtld import default_directories
 from bundle_fix.loader.tokens import Base, expand
+from bundle_fix.spec.model import Spec
+from bundle_fix.spec.names import pack_path
+from bundle_fix.spec.variables import Values, substitute
+from bundle_fix.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +97,30 @@ def _fits(path: Path, like: Image) -> bool:
     except BundleFixError:
         return False
     return image is not None and image.architecture == like.architecture
+
+
+def close(collection: Collection, spec: Spec, values: Values) -> None:
+    """Add what the objects still need and ``[closure] bundle`` asks for, until nothing is new."""
+    patterns = [substitute(text, values) for text in spec.closure.bundle]
+    search = [collection.root / substitute(text, values) for text in spec.closure.search]
+    where = spec.where("closure", "bundle")
+    folder = pack_path(spec.layout.lib, values, where)
+    for pattern in patterns:
+        if belongs_to_libc(pattern):
+            raise BundleFixError(
+                f"{pattern} belongs to the target's own dynamic loader and cannot be bundled",
+                where=where,
+                hint="leave it out: every target has it",
+            )
+    done: set[tuple[str, str]] = set()
+    while True:
+        bundle = make_bundle(Tree(collection.nodes), collection.images)
+        sources = {path: origin.source for path, origin in collection.origins.items()}
+        wanted = [w for w in unmet(bundle, sources) if (w.path, w.name) not in done]
+        wanted = [w for w in wanted if matching(w.name, patterns)]
+        if not wanted:
+            return
+        for want in wanted:
+            done.add((want.path, want.name))
+            source = find_wanted(want, search, where)
+            add_library(collection, source, folder, where, needed_by=want.path)

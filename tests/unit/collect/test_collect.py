@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, elf
-from bundle_fix.collect import Collected, collect
+from bundle_fix.collect.collection import Collected
+from bundle_fix.collect.run import collect
 from bundle_fix.errors import BundleFixError
 from bundle_fix.spec.load import load_spec
 from bundle_fix.spec.variables import resolve_variables

@@ -1,0 +1,1 @@
+"""Collects what a spec names on this machine into a tree."""

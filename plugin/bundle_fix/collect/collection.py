@@ -1,0 +1,106 @@
+"""The pack while it is collected: its members, the images of its ELF files, where each is from."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bundle_fix.bundle import Bundle, make_bundle
+from bundle_fix.content import same_bytes
+from bundle_fix.elf.image import Image
+from bundle_fix.elf.on_disk import image_at
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree
+
+FOLDER_MODE = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a member of the pack comes from: a file of this machine, and the spec's entry.
+
+    ``source`` is None for literal text; ``asked`` is ``path:line:column`` in the spec, or for what
+    the closure added, the object that needs it.
+    """
+
+    source: Path | None
+    asked: str
+    from_closure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The pack as collected, before anything in it is edited."""
+
+    bundle: Bundle
+    origins: Mapping[str, Origin]
+    pinned: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Collection:
+    """The pack while it grows."""
+
+    root: Path
+    nodes: dict[str, Node] = field(default_factory=dict)
+    images: dict[str, Image] = field(default_factory=dict)
+    origins: dict[str, Origin] = field(default_factory=dict)
+
+    def add(self, path: str, node: Node, origin: Origin) -> None:
+        """Put a member into the pack.
+
+        Raises:
+            BundleFixError: something else has the path already.
+        """
+        path = posixpath.normpath(path)
+        known = self.nodes.get(path)
+        if known is not None and not _agree(known, node):
+            raise BundleFixError(
+                f"two different files would land at {path}: {self.origins[path].source or 'text'}"
+                f" (asked for at {self.origins[path].asked}) and {origin.source or 'text'}",
+                where=origin.asked,
+                hint="give one of them another name with `to`",
+            )
+        self.nodes.setdefault(path, node)
+        self.origins.setdefault(path, origin)
+        if isinstance(node, File) and path not in self.images:
+            image = None if origin.source is None else image_at(origin.source)
+            if image is not None:
+                self.images[path] = image
+
+    def bundle(self, top: str) -> Bundle:
+        """The bundle, its members sorted by path, folders before what they hold.
+
+        Raises:
+            BundleFixError: a member would land below one that is no folder.
+        """
+        folders = Tree(self.nodes).folders
+        for above in sorted(folders & set(self.nodes)):
+            path = next(path for path in self.nodes if path.startswith(f"{above}/"))
+            raise BundleFixError(
+                f"{path} would land below {above}, which is a file"
+                f" (asked for at {self.origins[above].asked})",
+                where=self.origins[path].asked,
+                hint="give one of them another name with `to`",
+            )
+        newest = max((n.stamp.mtime for n in self.nodes.values()), default=0.0)
+        nodes: dict[str, Node] = {
+            path: Directory(Stamp(FOLDER_MODE, mtime=newest)) for path in folders
+        }
+        nodes |= {path: _dated(node, newest) for path, node in self.nodes.items()}
+        ordered = {path: nodes[path] for path in sorted(nodes)}
+        return make_bundle(Tree(ordered, top), self.images)
+
+
+def _agree(one: Node, other: Node) -> bool:
+    if isinstance(one, File) and isinstance(other, File):
+        return same_bytes(one.content, other.content)
+    if isinstance(one, Symlink) and isinstance(other, Symlink):
+        return one.target == other.target
+    return False
+
+
+def _dated(node: Node, newest: float) -> Node:
+    return node if node.stamp.mtime else replace(node, stamp=replace(node.stamp, mtime=newest))

@@ -1,0 +1,88 @@
+"""Files of any kind: what an entry of ``[[files]]`` puts into the pack."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from bundle_fix.collect.collection import Collection, Origin
+from bundle_fix.collect.patterns import matches, nothing_matches
+from bundle_fix.content import BytesContent, PathContent
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.model import Files
+from bundle_fix.spec.names import pack_path
+from bundle_fix.spec.variables import Values, substitute
+from bundle_fix.tree import File, Node, Stamp, Symlink
+
+TEXT_MODE = 0o644
+
+
+def add_files(collection: Collection, entry: Files, values: Values, where: str) -> None:
+    """Add what an entry of ``[[files]]``, which stands at ``where`` in the spec, asks for.
+
+    Raises:
+        BundleFixError: nothing matches it, or what does cannot be put there.
+    """
+    to = pack_path(entry.to, values, where)
+    is_folder = to == "" or to.endswith("/")
+    if entry.text is not None:
+        text = substitute(entry.text, values)
+        literal = File(BytesContent(os.fsencode(text)), Stamp(_mode(entry.mode, TEXT_MODE)))
+        collection.add(to, literal, Origin(None, where))
+        return
+    pattern = substitute(entry.source or "", values)
+    found = matches(collection.root, pattern)
+    if not found and not entry.optional:
+        raise nothing_matches(pattern, collection.root, where)
+    if len(found) > 1 and not is_folder:
+        raise BundleFixError(
+            f"{pattern} matches {len(found)} files, but `to` names one file", where=where,
+            hint=f'to = "{to}/" is a folder',
+        )  # fmt: skip
+    for source in found:
+        target = to + source.name if is_folder else to
+        for path, inner in _files_under(source, target):
+            node = node_at(inner, source, entry.mode, where)
+            collection.add(path, node, Origin(inner, where))
+
+
+def _files_under(source: Path, target: str) -> Iterator[tuple[str, Path]]:
+    if not source.is_dir():
+        yield target, source
+        return
+    for folder, names, files in os.walk(source):
+        names.sort()
+        base = posixpath.join(target, os.path.relpath(folder, source))
+        links = [name for name in names if Path(folder, name).is_symlink()]
+        for name in sorted([*files, *links]):
+            yield posixpath.normpath(posixpath.join(base, name)), Path(folder, name)
+
+
+def node_at(path: Path, source: Path, mode: str | None, where: str) -> Node:
+    """A member for ``path``: a link where it stays inside ``source``, else what it leads to."""
+    if path.is_symlink() and path != source:
+        target = path.readlink()
+        inside = (path.parent / target).resolve().is_relative_to(source.resolve())
+        if inside and not target.is_absolute():
+            return Symlink(str(target), Stamp(0o777, mtime=path.lstat().st_mtime))
+    try:
+        real = path.resolve(strict=True)
+        status = real.stat()
+    except (OSError, RuntimeError) as error:
+        raise BundleFixError(f"{path} is a link that leads to nothing", where=where) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleFixError(f"{path} is no regular file", where=where)
+    stamp = Stamp(_mode(mode, _own_mode(status.st_mode)), mtime=status.st_mtime)
+    return File(PathContent(real, status.st_size), stamp)
+
+
+def _own_mode(mode: int) -> int:
+    """A source file's mode without what depends on the umask it was built under."""
+    return 0o755 if mode & stat.S_IXUSR else 0o644
+
+
+def _mode(text: str | None, own: int) -> int:
+    return own if text is None else int(text, 8)
