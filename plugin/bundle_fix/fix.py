@@ -22,6 +22,7 @@ from bundle_fix.artifacts.formats import (
     write_artifact,
 )
 from bundle_fix.artifacts.in_place import update_directory
+from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import Verdict, check_bundle
@@ -73,6 +74,7 @@ class Options:
         editor: the ELF editor, or ``auto``.
         force: write the output whatever the check says.
         move_to: the folder of the pack that libraries beside programs move to; none when empty.
+        limits: how much the artifact may hold.
     """
 
     expectations: Expectations = field(default_factory=Expectations)
@@ -80,6 +82,7 @@ class Options:
     editor: str = "auto"
     force: bool = False
     move_to: str = ""
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ def rehearse(path: Path, options: Options) -> Mended:
 @contextmanager
 def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Plan, Done]]:
     """The artifact, and its tree as it is to be written; both open until the context ends."""
-    with open_artifact(path) as artifact, tempfile.TemporaryDirectory() as scratch:
+    with open_artifact(path, options.limits) as artifact, tempfile.TemporaryDirectory() as scratch:
         if artifact.format == ELF:
             raise BundleFixError(
                 "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
@@ -219,7 +222,7 @@ def carry_out(plan: Plan, editor: str, scratch: Path) -> Done:
         for what in described(image, edited.image):
             actions.append(Action(path, what, edited.editor, passed))
             passed = ()
-    tree = Tree(_with_twins(nodes, plan.edits), plan.tree.top)
+    tree = replace(plan.tree, nodes=_with_twins(nodes, plan.edits))
     remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
     return Done(tree, tuple(actions), tuple(refusals), remarks)
 

@@ -60,7 +60,7 @@ def move_libraries(bundle: Bundle, folder: str) -> Moved:
         for path, image in bundle.images.items()
         if paths.get(path) not in bundle.images
     }
-    return Moved(make_bundle(Tree(nodes, bundle.tree.top), images), paths, remarks)
+    return Moved(make_bundle(replace(bundle.tree, nodes=nodes), images), paths, remarks)
 
 
 def _inside(tree: Tree, folder: str) -> str:

@@ -160,7 +160,7 @@ def _with_links(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
         nodes[path] = _link(links[path], node) if path in links else node
         for new in added.get(path, ()):
             nodes[new] = replace(_link(links[new], node), before=None)
-    tree = Tree(nodes, bundle.tree.top)
+    tree = replace(bundle.tree, nodes=nodes)
     images = {path: image for path, image in bundle.images.items() if path not in links}
     return make_bundle(tree, images)
 
@@ -178,4 +178,4 @@ def with_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
     for path, mode in modes.items():
         node = nodes[path]
         nodes[path] = replace(node, stamp=replace(node.stamp, mode=mode), header=None)
-    return Tree(nodes, tree.top)
+    return replace(tree, nodes=nodes)

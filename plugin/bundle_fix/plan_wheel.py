@@ -13,7 +13,7 @@ from bundle_fix.links import missing_soname_links
 from bundle_fix.modes import wrong_modes
 from bundle_fix.plan import Plan, same_files, with_modes
 from bundle_fix.plan_runpath import plan_runpaths
-from bundle_fix.tree import File, Node, Tree
+from bundle_fix.tree import File, Node
 
 
 def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = ()) -> Plan:
@@ -107,7 +107,7 @@ def _without(bundle: Bundle, paths: Mapping[str, str]) -> Bundle:
         return bundle
     nodes = {path: node for path, node in bundle.tree.nodes.items() if path not in paths}
     images = {path: image for path, image in bundle.images.items() if path not in paths}
-    return make_bundle(Tree(nodes, bundle.tree.top), images)
+    return make_bundle(replace(bundle.tree, nodes=nodes), images)
 
 
 def _renamed(bundle: Bundle, paths: Mapping[str, str]) -> Bundle:
@@ -118,7 +118,7 @@ def _renamed(bundle: Bundle, paths: Mapping[str, str]) -> Bundle:
         for path, node in bundle.tree.nodes.items()
     }
     images = {paths.get(path, path): image for path, image in bundle.images.items()}
-    return make_bundle(Tree(nodes, bundle.tree.top), images)
+    return make_bundle(replace(bundle.tree, nodes=nodes), images)
 
 
 def _length(path: str) -> tuple[int, str]:

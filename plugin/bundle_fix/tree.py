@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from bundle_fix.content import Content
+from bundle_fix.content import Content, SliceContent
 
 MAX_LINKS = 40
 """Links followed before a path counts as a loop: the kernel's own limit (path_resolution(7))."""
@@ -90,17 +90,42 @@ class Special:
 Node = File | Symlink | Directory | Special
 
 
+REPEATED = "repeated"
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """What is amiss with an archive itself rather than with what it holds.
+
+    Attributes:
+        kind: what; `REPEATED` is an entry that a later one of its name takes the place of.
+        path: the member that it is about.
+        node: the entry.
+    """
+
+    kind: str
+    path: str
+    node: Node
+
+    def inside(self, top: str) -> Oddity:
+        """The same, its path as seen from the folder ``top`` of the archive."""
+        return replace(self, path=self.path[len(top) + 1 :]) if top else self
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """All members by path, in the artifact's order.
 
     ``top`` is the folder that holds everything in an archive (``pegasus-server-2.5.0``), left out
     of the paths; it is empty where there is no such folder. ``folders`` are all folders, also those
-    that are no members of their own: archives often list the files alone.
+    that are no members of their own: archives often list the files alone. ``end`` is what follows
+    the last member in a tarball, and ``oddities`` what its reader saw and no member tells.
     """
 
     nodes: Mapping[str, Node]
     top: str = ""
+    end: SliceContent | None = field(default=None, compare=False)
+    oddities: tuple[Oddity, ...] = field(default=(), compare=False)
     folders: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -183,4 +208,4 @@ def relative(path: str, start: str) -> str:
 def detached(tree: Tree) -> Tree:
     """``tree`` without the headers that only archives of the format it was read from can hold."""
     nodes = {path: replace(node, header=None, before=None) for path, node in tree.nodes.items()}
-    return Tree(nodes, tree.top)
+    return Tree(nodes, tree.top, oddities=tree.oddities)

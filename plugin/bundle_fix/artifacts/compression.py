@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.content import CHUNK
 from bundle_fix.errors import BundleFixError
 
@@ -23,9 +24,6 @@ GZIP_LEVEL = 7
 ZSTD_LEVEL = 9
 XZ_PRESET = 6
 BLOCK = 1 << 20
-MAX_UNPACKED = 64 << 30
-"""Bytes that an archive may unpack to."""
-
 
 Compressor = Callable[[IO[bytes]], AbstractContextManager[IO[bytes]]]
 """Wraps a file in the stream that compresses into it."""
@@ -122,22 +120,23 @@ def compression_for(suffix: str) -> Compression | None:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[IO[bytes]]:
+def unpacked(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[IO[bytes]]:
     """The file at ``path``, decompressed into an unnamed temporary file where it is compressed.
 
     Raises:
-        BundleFixError: it is damaged, or there is no space for what is in it.
+        BundleFixError: it is damaged, unpacks to more than ``limits`` allow, or there is no space
+            for what is in it.
     """
     compression = compression_of(path)
-    with path.open("rb") if compression is None else _spooled(path, compression) as file:
+    with path.open("rb") if compression is None else _spooled(path, compression, limits) as file:
         yield file
 
 
-def _spooled(path: Path, compression: Compression) -> IO[bytes]:
+def _spooled(path: Path, compression: Compression, limits: Limits) -> IO[bytes]:
     spool: IO[bytes] | None = None
     try:
         spool = tempfile.TemporaryFile(prefix="bundle-fix-")  # noqa: SIM115 (the caller closes it)
-        _decompress(path, compression, spool)
+        _decompress(path, compression, spool, limits)
         spool.seek(0)
     except BaseException as error:
         if spool is not None:
@@ -161,15 +160,12 @@ def _temporary_folder() -> str:
         return "a temporary folder"
 
 
-def _decompress(path: Path, compression: Compression, spool: IO[bytes]) -> None:
-    total = 0
+def _decompress(path: Path, compression: Compression, spool: IO[bytes], limits: Limits) -> None:
+    total, packed = 0, path.stat().st_size
     with closing(_pieces(path, compression)) as pieces:
         for piece in pieces:
             total += len(piece)
-            if total > MAX_UNPACKED:
-                raise BundleFixError(
-                    f"it unpacks to more than {MAX_UNPACKED >> 30} GiB", where=str(path)
-                )
+            limits.check_size(total, packed, path)
             spool.write(piece)
 
 

@@ -35,9 +35,11 @@ def copy_bytes(reader: Reader, fd: int, where: str = "") -> None:
         for start, end in _data(reader):
             _copy_range(reader, fd, start, end, where)
     else:
+        os.ftruncate(fd, reader.size)
         at = 0
         for piece in chunks(reader, where):
-            write_at(fd, piece, at)
+            if piece.strip(b"\0"):
+                write_at(fd, piece, at)
             at += len(piece)
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bundle_fix.artifacts.copying import copy_bytes
+from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.content import PathContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree, settled
@@ -16,11 +17,11 @@ ATTRIBUTE = "SCHILY.xattr."
 """What precedes the name of an extended attribute in a pax record."""
 
 
-def read_directory(root: Path) -> Tree:
+def read_directory(root: Path, limits: Limits = DEFAULT_LIMITS) -> Tree:
     """The tree under ``root``; links are members, never followed.
 
     Raises:
-        BundleFixError: a folder in it cannot be read.
+        BundleFixError: a folder in it cannot be read, or it has more members than ``limits`` allow.
     """
     nodes: dict[str, Node] = {}
     first_by_inode: dict[tuple[int, int], str] = {}
@@ -31,6 +32,7 @@ def read_directory(root: Path) -> Tree:
             nodes[path] = _node(entry, path, first_by_inode)
         except OSError as error:
             raise BundleFixError(f"cannot read it: {error.strerror}", where=entry.path) from error
+        limits.check_members(len(nodes), root)
         if isinstance(nodes[path], Directory):
             waiting += _entries(Path(entry.path), f"{path}/")
     return Tree(nodes)

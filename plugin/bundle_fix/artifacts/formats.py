@@ -11,6 +11,7 @@ from typing import IO
 
 from bundle_fix.artifacts.compression import Compressor, compression_for, compression_of
 from bundle_fix.artifacts.directory import read_directory, write_directory
+from bundle_fix.artifacts.limits import DEFAULT_LIMITS, UNLIMITED, Limits
 from bundle_fix.artifacts.output import commit_directory, pending_directory, pending_file
 from bundle_fix.artifacts.tar import read_tar, write_tar
 from bundle_fix.artifacts.wheel import is_wheel, renew_record
@@ -54,25 +55,25 @@ class Artifact:
 
 
 @contextmanager
-def open_artifact(path: Path) -> Iterator[Artifact]:
+def open_artifact(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Artifact]:
     """Open the artifact at ``path``: a folder, a tarball, a wheel, a zip or a single ELF file.
 
     Raises:
-        BundleFixError: there is none, or it cannot be read.
+        BundleFixError: there is none, it cannot be read, or holds more than ``limits`` allow.
     """
     kind = format_of(path)
     if kind == DIRECTORY:
-        yield Artifact(path, kind, read_directory(path))
+        yield Artifact(path, kind, read_directory(path, limits))
     elif kind == ELF:
         status = path.stat()
         stamp = Stamp(status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime)
         file = File(PathContent(path.resolve(), status.st_size), stamp)
         yield Artifact(path, kind, Tree({path.name: file}))
     elif kind == ZIP:
-        with read_zip(path) as tree:
+        with read_zip(path, limits) as tree:
             yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
     else:
-        with read_tar(path) as tree:
+        with read_tar(path, limits) as tree:
             yield Artifact(path, kind, tree)
 
 
@@ -119,7 +120,7 @@ def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree]
     if kind == DIRECTORY:
         with pending_directory(target) as folder:
             write_directory(tree, folder)
-            approved = approve(read_directory(folder))
+            approved = approve(read_directory(folder, UNLIMITED))
             if approved:
                 commit_directory(folder, target)
         return approved
@@ -132,7 +133,7 @@ def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree]
         else:
             write_tar(tree, pending.file, _compressor(kind))
         pending.file.flush()
-        with (read_zip if zipped else read_tar)(pending.path) as written:
+        with (read_zip if zipped else read_tar)(pending.path, UNLIMITED) as written:
             approved = approve(written)
         if approved:
             pending.commit()

@@ -40,7 +40,7 @@ def update_directory(
                     hidden.callback(place.unlink, missing_ok=True)
                     nodes[path] = _written(node, place, after, root, waiting)
                     waiting[path] = place
-            if not approve(Tree(nodes, after.top)):
+            if not approve(replace(after, nodes=nodes)):
                 return False
             for path, place in waiting.items():
                 place.replace(root / path)

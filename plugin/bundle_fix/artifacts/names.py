@@ -25,6 +25,8 @@ def clean_name(name: str, path: Path) -> str:
             f"the name of the member {name[:40]!r}… is longer than any system allows",
             where=str(path),
         )
+    if "\0" in name:
+        raise BundleFixError(f"the name of the member {name[:40]!r} holds a NUL", where=str(path))
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts:
         raise BundleFixError(
@@ -55,6 +57,11 @@ def tree_path(name: str, top: str) -> str:
     if not top or name in ("", top):
         return "" if name == top else name
     return name[len(top) + 1 :] if name.startswith(f"{top}/") else f"../{name}"
+
+
+def inside_top(name: str, top: str) -> str:
+    """A clean name without the folder ``top`` that holds everything; ``top`` itself is empty."""
+    return name[len(top) + 1 :] if top else name
 
 
 def check_folders(tree: Tree, path: Path) -> None:

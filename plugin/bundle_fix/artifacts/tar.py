@@ -6,159 +6,205 @@ stays flat and every member, its header included, can be copied as it stands.
 
 from __future__ import annotations
 
-import io
-import os
 import posixpath
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, NamedTuple
 
 from bundle_fix.artifacts.compression import Compressor, unpacked
-from bundle_fix.artifacts.names import check_folders, clean_name, top_folder, tree_path
-from bundle_fix.content import Content, SliceContent, chunks
+from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.artifacts.names import check_folders, clean_name, inside_top, top_folder
+from bundle_fix.artifacts.tar_headers import (
+    BLOCK,
+    BLOCK_DEVICE,
+    CHARACTER,
+    FIFO,
+    HARD_LINK,
+    SYMLINK,
+    Member,
+    members_of,
+)
+from bundle_fix.artifacts.tar_sparse import SparseContent, SparseHeader, without_map
+from bundle_fix.content import Content, FileReader, PatchedContent, SliceContent, chunks
 from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree, settled
+from bundle_fix.tree import (
+    REPEATED,
+    Directory,
+    File,
+    Node,
+    Oddity,
+    Special,
+    Stamp,
+    Symlink,
+    Tree,
+    settled,
+)
 
-BLOCK = tarfile.BLOCKSIZE
-MAX_MEMBERS = 1_000_000
-MAX_TIME = 1 << 62
-INCREMENTAL = b"D"
-"""The type of a folder in a GNU incremental backup; tarfile takes the names in one for others."""
+RECORD = 20 * BLOCK
+"""Bytes of a record: tar fills its archives up to whole ones."""
 OF_STAMP = frozenset({"path", "linkpath", "size", "hdrcharset"})
 """Pax records that the member's other fields tell."""
-SPECIAL_KINDS = {tarfile.CHRTYPE: "device", tarfile.BLKTYPE: "device", tarfile.FIFOTYPE: "fifo"}
+SPECIAL_KINDS = {CHARACTER: "device", BLOCK_DEVICE: "device", FIFO: "fifo"}
+NOTHING: Mapping[str, str] = MappingProxyType({})
+EXTENTS_PER_MEMBER = 8
+"""Pieces of a sparse file that take as much memory as a member."""
 
 
 @contextmanager
-def read_tar(path: Path) -> Iterator[Tree]:
+def read_tar(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
     """The tree in the tarball at ``path``; its contents can be read while the context is open.
 
     Raises:
-        BundleFixError: it is no tarball, is damaged or cut short, or a member's name or link is
-            one that no honest archive has.
+        BundleFixError: it is no tarball, is damaged or cut short, unpacks to more than ``limits``
+            allow, or a member's name or link is one that no honest archive has.
     """
-    with unpacked(path) as file:
-        yield _tree(file, path)
+    with unpacked(path, limits) as file:
+        yield tree_of_tar(file, path, limits)
 
 
-class _Member(NamedTuple):
-    info: tarfile.TarInfo
+class _Entry(NamedTuple):
+    """A member as read: its node, and where in the archive it starts and ends."""
+
     name: str
-    """Without ``./``."""
+    node: Node
+    start: int
     end: int
-    """Where the next member starts."""
 
 
-def _tree(file: IO[bytes], path: Path) -> Tree:
-    members = _members(file, path)
-    _check_end(file, path, members[-1].end if members else 0)
-    top = top_folder((member.name, member.info.isdir()) for member in members)
-    keys = [tree_path(member.name, top) for member in members]
-    last = dict(zip(keys, members, strict=True))
-    nodes: dict[str, Node] = {}
-    start = 0
-    for key, member in zip(keys, members, strict=True):
-        latest = last[key]
-        if member is not latest and member.info.isdir() and latest.info.isdir():
-            # The later entry of a folder wins, as in tar; this one stays before what follows it.
-            continue
-        if key in nodes:
-            raise BundleFixError(f"two members have the name {member.name!r}", where=str(path))
-        if not (key or member.info.isdir()):
+def tree_of_tar(
+    file: IO[bytes], path: Path, limits: Limits = DEFAULT_LIMITS, *, at_root: bool = False
+) -> Tree:
+    """The tree in an unpacked tarball, of which ``file`` must stay open.
+
+    Args:
+        file: the tarball.
+        path: the artifact's name, for messages.
+        limits: how much may be in it.
+        at_root: whether it is to be unpacked at the root of a file system, so that the one folder
+            that may hold everything is no pack's.
+    """
+    reader = FileReader(file.fileno(), 0, file.seek(0, 2))
+    packed = path.stat().st_size
+    entries: list[_Entry] = []
+    last: dict[str, int] = {}
+    linked: set[str] = set()
+    oddities: list[Oddity] = []
+    dotted, holes, count, end = True, 0, 0, 0
+    for member in members_of(reader, path):
+        count += 1 + len(member.extents or ()) // EXTENTS_PER_MEMBER
+        limits.check_members(count, path)
+        holes += member.real_size - member.size
+        if holes > 0:
+            limits.check_size(reader.size + holes, packed, path)
+        name = clean_name(member.name, path)
+        known = entries[last[name]].node if name in last else None
+        node = _node(member, reader.fd, last, entries, path)
+        if known is not None:
+            oddities += _repeated(known, node, name, linked, path)
+        elif not (name or member.is_folder):
             raise BundleFixError("a member has no name", where=str(path))
-        nodes[key] = _node(member, start, file.fileno(), nodes, top, path)
-        start = member.end
-    dotted = bool(members) and all(
-        m.info.name == "." or m.info.name.startswith("./") for m in members
-    )
-    tree = Tree(nodes, f"./{top}".rstrip("/") if dotted else top)
+        if isinstance(node, File) and node.twin is not None:
+            linked.add(node.twin)
+        dotted &= member.name == "." or member.name.startswith("./")
+        last[name] = len(entries)
+        entries.append(_Entry(name, node, member.offset, member.end))
+        end = member.end
+    kinds = ((e.name, isinstance(e.node, Directory)) for e in entries)
+    top = "" if at_root else top_folder(kinds)
+    nodes = _nodes(entries, last, top, reader.fd)
+    shown = f"./{top}".rstrip("/") if dotted and entries else top
+    rest = SliceContent(reader.fd, end, reader.size - end)
+    tree = Tree(nodes, shown, rest, tuple(o.inside(top) for o in oddities))
     check_folders(tree, path)
     return tree
 
 
-def _members(file: IO[bytes], path: Path) -> list[_Member]:
-    members: list[_Member] = []
-    end = 0
-    try:
-        archive = tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errorlevel=2)  # noqa: SIM115
-        for info in archive:
-            if info.size < 0 or archive.offset <= end:
-                raise tarfile.ReadError("a member's size is negative")
-            end = archive.offset
-            members.append(_Member(info, clean_name(info.name, path), end))
-            if len(members) > MAX_MEMBERS:
-                raise BundleFixError(f"it has more than {MAX_MEMBERS} members", where=str(path))
-    except BundleFixError:
-        raise
-    except Exception as error:
-        # Lying headers make tarfile raise what it likes: ValueError, OverflowError, RecursionError.
-        if "unexpected end" in str(error):
-            raise BundleFixError(
-                "the archive is cut short", where=str(path), hint="copy or download it again"
-            ) from error
-        raise BundleFixError(
-            f"it is not a tarball that can be read: {error}",
-            where=str(path),
-            hint="tarballs (plain, gz, xz, zst, bz2), folders and ELF files can",
-        ) from error
-    return members
+def _nodes(entries: list[_Entry], last: Mapping[str, int], top: str, fd: int) -> dict[str, Node]:
+    """The members by path, the last of each name, with what stands before them in the archive."""
+    nodes: dict[str, Node] = {}
+    start = 0
+    for number, (name, node, offset, end) in enumerate(entries):
+        if last[name] != number or (top and not name):
+            # The later entry of a name wins, as in tar; this one stays before what follows it.
+            continue
+        before = SliceContent(fd, start, offset - start) if start < offset else None
+        twin = inside_top(node.twin, top) if isinstance(node, File) and node.twin else None
+        key = inside_top(name, top)
+        if isinstance(node, File) and twin != node.twin:
+            nodes[key] = replace(node, twin=twin, before=before)
+        else:
+            nodes[key] = replace(node, before=before) if before else node
+        start = end
+    return nodes
 
 
-def _check_end(file: IO[bytes], path: Path, end: int) -> None:
-    """Python's tarfile takes a damaged header for the end; the true end is a block of zeros."""
-    size = file.seek(0, io.SEEK_END)
-    block = os.pread(file.fileno(), BLOCK, end)
-    if len(block) < BLOCK or block.strip(b"\0"):
+def _repeated(known: Node, node: Node, name: str, linked: set[str], path: Path) -> Iterator[Oddity]:
+    """What a name that comes twice says of its archive.
+
+    Raises:
+        BundleFixError: it is of two kinds: what is unpacked may land behind a link.
+    """
+    if isinstance(known, Directory) and isinstance(node, Directory):
+        return
+    if not (_is_plain(known) and _is_plain(node)) or name in linked:
         raise BundleFixError(
-            f"the archive is cut short or damaged at byte {end} of {size}",
-            where=str(path),
-            hint="copy or download it again",
-        )
+            f"two members have the name {name!r}, and one of them is no file, or a hard link",
+            where=str(path), hint="an archive like this one must not be trusted",
+        )  # fmt: skip
+    yield Oddity(REPEATED, name, known)
+
+
+def _is_plain(node: Node) -> bool:
+    return isinstance(node, File) and node.twin is None
 
 
 def _node(
-    member: _Member, start: int, fd: int, nodes: Mapping[str, Node], top: str, path: Path
+    member: Member, fd: int, last: Mapping[str, int], entries: list[_Entry], path: Path
 ) -> Node:
-    """The node of ``member``; what lies between ``start`` and it is of no member of the tree."""
-    info = member.info
-    stamp = _stamp(info)
-    before = SliceContent(fd, start, info.offset - start) if start < info.offset else None
-    header = SliceContent(fd, info.offset, info.offset_data - info.offset)
-    everything = SliceContent(fd, info.offset, member.end - info.offset)
-    if member.info.isdir():
-        return Directory(stamp, header, before)
-    if info.issym():
-        return Symlink(info.linkname, stamp, header, before)
-    if info.islnk():
-        twin = tree_path(clean_name(info.linkname, path), top)
-        target = nodes.get(twin)
-        if not isinstance(target, File):
-            raise BundleFixError(
-                f"the hard link {info.name!r} leads to {info.linkname!r}, which is no file before"
-                " it in the archive",
-                where=str(path),
-            )
-        return File(target.content, stamp, header, target.twin or twin, before)
-    for unreadable, option in ((info.issparse(), "--sparse"), (info.type == INCREMENTAL, "-g")):
-        if unreadable:
-            raise BundleFixError(
-                f"the member {info.name!r} is stored as tar's {option} does, which cannot be read",
-                where=str(path),
-                hint=f"make the tarball without {option}",
-            )
-    if info.isfile():
-        content = SliceContent(fd, info.offset_data, info.size)
-        return File(content, stamp, header, before=before)
-    return Special(SPECIAL_KINDS.get(info.type, "special"), stamp, everything, before)
+    stamp = _stamp(member)
+    header = SliceContent(fd, member.offset, member.data - member.offset)
+    if member.is_folder:
+        # The names that an incremental backup keeps of a folder belong to its header.
+        return Directory(stamp, replace(header, size=member.end - member.offset))
+    if member.kind == SYMLINK:
+        return Symlink(member.link, stamp, header)
+    if member.kind == HARD_LINK:
+        return _hard_link(member, stamp, header, last, entries, path)
+    if member.kind in SPECIAL_KINDS:
+        return Special(SPECIAL_KINDS[member.kind], stamp, header)
+    stored = SliceContent(fd, member.data, member.size)
+    if member.extents is None:
+        return File(stored, stamp, header)
+    sparse = SparseContent(stored, member.real_size, member.extents)
+    return File(sparse, stamp, SparseHeader(header, sparse))
 
 
-def _stamp(info: tarfile.TarInfo) -> Stamp:
-    extra = {name: value for name, value in info.pax_headers.items() if name not in OF_STAMP}
-    # Not a number, as a pax header may have it, is not below anything either.
-    mtime = info.mtime if abs(info.mtime) < MAX_TIME else 0
-    return Stamp(info.mode & 0o7777, info.uid, info.gid, info.uname, info.gname, mtime, extra)
+def _hard_link(
+    member: Member, stamp: Stamp, header: Content, last: Mapping[str, int],
+    entries: list[_Entry], path: Path,
+) -> File:  # fmt: skip
+    name = clean_name(member.link, path)
+    target = entries[last[name]].node if name in last else None
+    if not isinstance(target, File):
+        raise BundleFixError(
+            f"the hard link {member.name!r} leads to {member.link!r}, which is no file before"
+            " it in the archive",
+            where=str(path),
+        )
+    return File(target.content, stamp, header, target.twin or name)
+
+
+def _stamp(member: Member) -> Stamp:
+    extra: Mapping[str, str] = NOTHING
+    if member.records:
+        extra = {name: value for name, value in member.records.items() if name not in OF_STAMP}
+    return Stamp(
+        member.mode, member.uid, member.gid, member.owner, member.group, member.mtime, extra
+    )
 
 
 def write_tar(tree: Tree, file: IO[bytes], compress: Compressor) -> None:
@@ -173,24 +219,60 @@ def write_tar(tree: Tree, file: IO[bytes], compress: Compressor) -> None:
         total = 0
         for path, node in tree.nodes.items():
             total += _write_member(stream, tree, path, node)
-        # The end of the archive (POSIX ustar): two blocks of zeros, filled up to a record.
-        stream.write(bytes(2 * BLOCK + -(total + 2 * BLOCK) % tarfile.RECORDSIZE))
+        _write_end(stream, tree, total)
+
+
+def _write_end(stream: IO[bytes], tree: Tree, total: int) -> None:
+    """Write what ends the archive (POSIX ustar): two blocks of zeros, filled up to a record.
+
+    What stood there stays, but for the zeros that fill up a record where there are more members.
+    """
+    end = tree.end
+    if end is None or (total != end.start and _fills_up(end)):
+        stream.write(bytes(2 * BLOCK + -(total + 2 * BLOCK) % RECORD))
+    else:
+        _copy(end, stream, "")
+
+
+def _fills_up(end: SliceContent) -> bool:
+    """Whether the end of an archive is zeros up to a whole record."""
+    if (end.start + end.size) % RECORD:
+        return False
+    with end.open() as reader:
+        return not any(piece.strip(b"\0") for piece in chunks(reader))
 
 
 def _write_member(stream: IO[bytes], tree: Tree, path: str, node: Node) -> int:
     if isinstance(node, File):
         node = settled(tree, node)
     total = _copy(node.before, stream, path) if node.before is not None else 0
-    if node.header is not None:
-        total += _copy(node.header, stream, path)
-    else:
-        header = _header(tree, path, node)
-        stream.write(header)
-        total += len(header)
+    header, content = node.header, None
     if isinstance(node, File) and node.twin is None:
-        total += _copy(node.content, stream, path)
+        header, content = _stored(node)
+    if header is not None:
+        total += _copy(header, stream, path)
+    else:
+        made = _header(tree, path, node)
+        stream.write(made)
+        total += len(made)
+    if content is not None:
+        total += _copy(content, stream, path)
         stream.write(bytes(-total % BLOCK))
     return total + -total % BLOCK
+
+
+def _stored(node: File) -> tuple[Content | None, Content]:
+    """The header of a file, where the old one holds, and its bytes as the archive stores them."""
+    header, content = node.header, node.content
+    if not isinstance(header, SparseHeader):
+        return header, content
+    if content == header.of:
+        return header, header.of.stored
+    if isinstance(content, PatchedContent) and content.base == header.of:
+        patches = header.of.in_store(content.patches)
+        if patches is not None:
+            return header, PatchedContent(header.of.stored, patches)
+    return None, content
 
 
 def _copy(content: Content, stream: IO[bytes], path: str) -> int:
@@ -206,7 +288,11 @@ def _header(tree: Tree, path: str, node: Node) -> bytes:
     info.mode, info.uid, info.gid = stamp.mode, stamp.uid, stamp.gid
     info.uname, info.gname = stamp.owner, stamp.group
     info.mtime = stamp.mtime
-    info.pax_headers = {k: v for k, v in stamp.extra.items() if k not in ("mtime", "uid", "gid")}
+    info.pax_headers = {
+        name: value
+        for name, value in without_map(stamp.extra).items()
+        if name not in ("mtime", "uid", "gid")
+    }
     if stamp.mtime_text is not None:
         info.pax_headers["mtime"] = stamp.mtime_text
     if isinstance(node, Directory):

@@ -103,4 +103,4 @@ def renew_record(tree: Tree) -> Tree:
     record = nodes[path]
     assert isinstance(record, File)  # noqa: S101 (record_path finds files alone)
     nodes[path] = replace(record, content=BytesContent(text.getvalue().encode()))
-    return Tree(nodes, tree.top)
+    return replace(tree, nodes=nodes)

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from bundle_fix.artifacts.compression import MAX_UNPACKED
+from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.names import check_folders, clean_name, top_folder, tree_path
-from bundle_fix.artifacts.tar import MAX_MEMBERS
 from bundle_fix.artifacts.wheel import INFO
 from bundle_fix.content import CHUNK, BytesReader, Reader, SliceContent, chunks
 from bundle_fix.errors import BundleFixError
@@ -56,18 +55,18 @@ class ZipHeader:
 
 
 @contextmanager
-def read_zip(path: Path) -> Iterator[Tree]:
+def read_zip(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
     """The tree in the zip archive at ``path``; its contents can be read while the context is open.
 
     Raises:
-        BundleFixError: it is damaged, cut short or encrypted, or a member's name is one that no
-            honest archive has.
+        BundleFixError: it is damaged, cut short or encrypted, unpacks to more than ``limits``
+            allow, or a member's name is one that no honest archive has.
     """
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(zipfile.ZipFile(path))
             infos = archive.infolist()
-            _check(infos, path)
+            _check(infos, path, limits)
             spool = stack.enter_context(tempfile.TemporaryFile(prefix="bundle-fix-"))
             tree = _tree(archive, infos, spool, path)
             spool.flush()
@@ -87,11 +86,9 @@ def read_zip(path: Path) -> Iterator[Tree]:
         yield tree
 
 
-def _check(infos: list[zipfile.ZipInfo], path: Path) -> None:
-    if len(infos) > MAX_MEMBERS:
-        raise BundleFixError(f"it has more than {MAX_MEMBERS} members", where=str(path))
-    if sum(info.file_size for info in infos) > MAX_UNPACKED:
-        raise BundleFixError(f"it unpacks to more than {MAX_UNPACKED >> 30} GiB", where=str(path))
+def _check(infos: list[zipfile.ZipInfo], path: Path, limits: Limits) -> None:
+    limits.check_members(len(infos), path)
+    limits.check_size(sum(info.file_size for info in infos), path.stat().st_size, path)
     end = 0
     for info in sorted(infos, key=lambda i: i.header_offset):
         if info.flag_bits & ENCRYPTED:

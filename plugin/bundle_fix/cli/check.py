@@ -10,13 +10,21 @@ from pathlib import Path
 
 import click
 
+from bundle_fix.artifacts.limits import Limits
 from bundle_fix.artifacts.output import pending_file
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.check.run import RULES, check_bundle
 from bundle_fix.cli.expectations import parse_ignore, read_expectations
 from bundle_fix.cli.many import Check, check_many, cores, report_on
-from bundle_fix.cli.options import ArtifactPath, host_option, painter, spec_option, talk_options
+from bundle_fix.cli.options import (
+    ArtifactPath,
+    host_option,
+    limit_options,
+    painter,
+    spec_option,
+    talk_options,
+)
 from bundle_fix.cli.renderers import FORMATS, Style, render
 from bundle_fix.cli.subject import Target, open_subject, read_target, target_options
 from bundle_fix.report.model import CheckReport, check_report, rule_texts
@@ -31,6 +39,7 @@ UNCHECKED = 2
 @spec_option
 @host_option
 @target_options
+@limit_options
 @click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
@@ -82,6 +91,7 @@ def check(
     host_root: Path | None,
     variables: tuple[str, ...],
     level: str | None,
+    limits: Limits,
     fail_on: str | None,
     exit_zero: bool,
     ignores: tuple[str, ...],
@@ -108,7 +118,7 @@ def check(
         glibc=glibc or expectations.glibc,
         ignore=(*expectations.ignore, *map(parse_ignore, ignores)),
     )
-    target = read_target(host_root, variables, level, expectations.host)
+    target = read_target(host_root, variables, level, expectations.host, limits)
     known = _baseline(baseline)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(kind, rule_texts(RULES), expectations.fail_on, paint, verbose, quiet)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from bundle_fix.artifacts.limits import Limits
 from bundle_fix.check.run import RULES
 from bundle_fix.cli.expectations import read_expectations
 from bundle_fix.cli.options import (
@@ -15,6 +16,7 @@ from bundle_fix.cli.options import (
     editor_option,
     force_option,
     host_option,
+    limit_options,
     painter,
     say,
     spec_option,
@@ -49,6 +51,7 @@ from bundle_fix.report.text import render_text
 @spec_option
 @host_option
 @editor_option
+@limit_options
 @talk_options
 def fix(
     artifact: Path,
@@ -60,6 +63,7 @@ def fix(
     spec: Path | None,
     host_provides: tuple[str, ...],
     editor: str | None,
+    limits: Limits,
     quiet: bool,
     verbose: bool,
     color: str,
@@ -73,7 +77,7 @@ def fix(
     if in_place and output is not None:
         raise click.UsageError("--in-place and -o exclude each other")
     expectations, pinned = read_expectations(spec, host_provides)
-    options = Options(expectations, pinned, editor or "auto", force, move_libraries)
+    options = Options(expectations, pinned, editor or "auto", force, move_libraries, limits)
     if dry_run:
         mended = rehearse(artifact, options)
     else:

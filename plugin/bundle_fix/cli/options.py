@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+from bundle_fix.artifacts.limits import DEFAULT_LIMITS, bytes_of, in_units
 
 if TYPE_CHECKING:
     from bundle_fix.report.text import Paint
@@ -44,6 +48,38 @@ def talk_options(function: F) -> F:
         "--color", type=click.Choice(["auto", "always", "never"]), default="auto",
         help="Colour the report; 'auto' does on a terminal, unless NO_COLOR is set.",
     )(function)  # fmt: skip
+
+
+def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """The bytes that the text of an option stands for."""
+    try:
+        return None if text is None else bytes_of(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no size: it takes bytes, or a number like 500M or 10G"
+        ) from None
+
+
+def limit_options(function: Callable[..., int]) -> Callable[..., int]:
+    """``--max-size`` and ``--max-members``, which the command gets as one ``limits``."""
+
+    @wraps(function)
+    def limited(*args: object, max_size: int | None, max_members: int, **kwargs: object) -> int:
+        limits = replace(DEFAULT_LIMITS, max_members=max_members)
+        if max_size is not None:
+            limits = replace(limits, max_size=max_size, max_ratio=None)
+        return function(*args, limits=limits, **kwargs)
+
+    limited = click.option(
+        "--max-members", type=click.IntRange(min=1), metavar="NUMBER",
+        default=DEFAULT_LIMITS.max_members, help="Refuse an artifact with more files, links and"
+        f" folders (default: {DEFAULT_LIMITS.max_members}).",
+    )(limited)  # fmt: skip
+    return click.option(
+        "--max-size", callback=_size, metavar="SIZE", default=None,
+        help="Refuse an artifact that unpacks to more, such as 500M or 100G (default: "
+        f"{in_units(DEFAULT_LIMITS.max_size)}, and {DEFAULT_LIMITS.max_ratio} times its own size).",
+    )(limited)  # fmt: skip
 
 
 def painter(color: str, *, is_terminal: bool) -> Paint:

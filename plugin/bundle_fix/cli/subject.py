@@ -12,6 +12,7 @@ from typing import TypeVar
 import click
 
 from bundle_fix.artifacts.formats import DIRECTORY, ELF, Artifact, open_artifact, split_name
+from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.cpu import levels_up_to
@@ -31,12 +32,14 @@ class Target:
         environment: what processes are started with there.
         level: its processor's level.
         provides: patterns of names that it has.
+        limits: how much it, and the artifact, may hold.
     """
 
     host: Path | None = None
     environment: Environment = CLEAN
     level: str | None = None
     provides: tuple[str, ...] = ()
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,11 @@ def target_options(function: F) -> F:
 
 
 def read_target(
-    host: Path | None, variables: tuple[str, ...], level: str | None, provides: tuple[str, ...]
+    host: Path | None,
+    variables: tuple[str, ...],
+    level: str | None,
+    provides: tuple[str, ...],
+    limits: Limits,
 ) -> Target:
     """The target that the options describe.
 
@@ -86,7 +93,9 @@ def read_target(
         if text != HOSTILE:
             fields[VARIABLES[name]] = value
     levels_up_to(level, "")
-    return Target(host, Environment(hostile=HOSTILE in variables, **fields), level, provides)
+    return Target(
+        host, Environment(hostile=HOSTILE in variables, **fields), level, provides, limits
+    )
 
 
 @contextmanager
@@ -97,7 +106,7 @@ def open_subject(path: Path, target: Target) -> Iterator[Subject]:
         BundleFixError: one of them cannot be read.
     """
     with ExitStack() as stack:
-        artifact = stack.enter_context(open_artifact(path))
+        artifact = stack.enter_context(open_artifact(path, target.limits))
         host = stack.enter_context(_open_host(artifact, target))
         tree, entry = artifact.tree, None
         if artifact.format == ELF:
@@ -124,7 +133,7 @@ def _open_host(artifact: Artifact, target: Target) -> Iterator[Host]:
         files = FolderFiles(root.resolve())
         yield RealHost(files, at, target.provides, target.level, running)
         return
-    with open_artifact(root) as opened:
+    with open_artifact(root, target.limits) as opened:
         if opened.format in (DIRECTORY, ELF):
             raise BundleFixError(
                 "it is no root file system", where=str(root), hint="give a folder or a tarball"

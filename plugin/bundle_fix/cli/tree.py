@@ -9,7 +9,15 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.cli.options import ArtifactPath, host_option, painter, say, talk_options
+from bundle_fix.artifacts.limits import Limits
+from bundle_fix.cli.options import (
+    ArtifactPath,
+    host_option,
+    limit_options,
+    painter,
+    say,
+    talk_options,
+)
 from bundle_fix.cli.subject import Subject, open_subject, read_target, target_options
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.entries import find_object, openings, plugins, programs
@@ -31,6 +39,7 @@ from bundle_fix.report.process import process_records, render_dot, render_mermai
 )
 @host_option
 @target_options
+@limit_options
 @talk_options
 def tree(
     artifact: Path,
@@ -41,6 +50,7 @@ def tree(
     host_root: Path | None,
     variables: tuple[str, ...],
     level: str | None,
+    limits: Limits,
     quiet: bool,
     verbose: bool,
     color: str,
@@ -50,7 +60,7 @@ def tree(
     Without an ENTRY: for every program, and every library that has to be opened at run time. Exit
     status: 0 all is found, 1 something is not, 2 the request cannot be carried out.
     """
-    target = read_target(host_root, variables, level, host_provides)
+    target = read_target(host_root, variables, level, host_provides, limits)
     with open_subject(artifact, target) as subject:
         processes = list(_processes(subject, entries, program, str(artifact)))
     if not processes:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.cli.options import ArtifactPath, host_option, painter, talk_options
+from bundle_fix.artifacts.limits import Limits
+from bundle_fix.cli.options import ArtifactPath, host_option, limit_options, painter, talk_options
 from bundle_fix.cli.subject import Subject, open_subject, read_target, target_options
 from bundle_fix.explain import explain
 from bundle_fix.loader.entries import find_object, plugins, programs
@@ -37,6 +38,7 @@ from bundle_fix.report.why import (
 @click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
 @host_option
 @target_options
+@limit_options
 @talk_options
 def why(
     artifact: Path,
@@ -48,6 +50,7 @@ def why(
     host_root: Path | None,
     variables: tuple[str, ...],
     level: str | None,
+    limits: Limits,
     quiet: bool,
     verbose: bool,
     color: str,
@@ -59,7 +62,7 @@ def why(
     """
     if (name is None) == (symbol is None):
         raise click.UsageError("why wants a NAME, or --symbol SYMBOL")
-    target = read_target(host_root, variables, level, host_provides)
+    target = read_target(host_root, variables, level, host_provides, limits)
     paint = painter(color, is_terminal=sys.stdout.isatty())
     with open_subject(artifact, target) as subject:
         start = find_object(subject.bundle, requester, str(artifact)) if requester else None

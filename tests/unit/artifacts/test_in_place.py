@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(small_disk: Path) -> None:
     before = read_directory(pack(small_disk / "pack"))
     was = snapshot(small_disk)
     nodes: dict[str, Node] = {
-        path: replace(node, content=BytesContent(bytes(400_000)), twin=None)
+        path: replace(node, content=BytesContent(os.urandom(400_000)), twin=None)
         if isinstance(node, File)
         else node
         for path, node in before.nodes.items()

@@ -1,0 +1,89 @@
+"""What an artifact may unpack to before it is refused: nobody's honest pack comes near.
+
+A limit is told by the option that moves it, so that who trusts an artifact can say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundle_fix.errors import BundleFixError
+
+RATIO_FROM = 4 << 30
+"""Bytes from which on `Limits.max_ratio` counts: a small artifact may well be one large hole."""
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+ADVICE = "if you trust it"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one artifact may hold.
+
+    Attributes:
+        max_size: bytes of all that is in it, unpacked, with the holes of sparse files.
+        max_members: files, links and folders.
+        max_ratio: how many times its own size it may unpack to, once that is more than
+            `RATIO_FROM`; None for any.
+    """
+
+    max_size: int = 32 << 30
+    max_members: int = 1_000_000
+    max_ratio: int | None = 200
+
+    def check_size(self, size: int, packed: int, path: Path) -> None:
+        """See that ``size`` unpacked bytes out of ``packed`` are not too many.
+
+        Raises:
+            BundleFixError: they are.
+        """
+        if size > self.max_size:
+            raise BundleFixError(
+                f"it unpacks to more than {in_units(self.max_size)}",
+                where=str(path), hint=f"--max-size raises the limit, {ADVICE}",
+            )  # fmt: skip
+        if self.max_ratio and size > RATIO_FROM and size > packed * self.max_ratio:
+            raise BundleFixError(
+                f"it unpacks to more than {self.max_ratio} times its size"
+                f" ({in_units(size)} and more out of {in_units(packed)})",
+                where=str(path), hint=f"--max-size {in_units(self.max_size)} allows it, {ADVICE}",
+            )  # fmt: skip
+
+    def check_members(self, count: int, path: Path) -> None:
+        """See that ``count`` members are not too many.
+
+        Raises:
+            BundleFixError: they are.
+        """
+        if count > self.max_members:
+            raise BundleFixError(
+                f"it has more than {self.max_members} members",
+                where=str(path), hint=f"--max-members raises the limit, {ADVICE}",
+            )  # fmt: skip
+
+
+DEFAULT_LIMITS = Limits()
+UNLIMITED = Limits(max_size=1 << 62, max_members=1 << 62, max_ratio=None)
+"""For what this process itself has written."""
+
+
+def in_units(size: int) -> str:
+    """``size`` bytes as a reader has it, and as `bytes_of` reads it: ``4G``, ``10.5M``."""
+    for unit, factor in reversed(UNITS.items()):
+        if size >= factor and unit:
+            return f"{size / factor:.1f}".removesuffix(".0") + unit
+    return str(size)
+
+
+def bytes_of(text: str) -> int:
+    """The bytes that ``10G``, ``500M``, ``1.5GiB`` or a plain number stands for.
+
+    Raises:
+        ValueError: it stands for none.
+    """
+    number = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = number[-1:] if number[-1:].isalpha() else ""
+    size = int(float(number.removesuffix(unit)) * UNITS[unit]) if unit in UNITS else -1
+    if size <= 0:
+        raise ValueError(text)
+    return size
