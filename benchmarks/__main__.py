@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import best
+from benchmarks.symbols import make_pack
 
 MIB = 1 << 20
 TREE_SIZE = 320 * MIB
@@ -102,6 +103,10 @@ def rows(work: Path) -> list[Row]:
         1,
     )
     mend = best([OURS, "fix", "--force", str(tarball), "-o", str(work / "fixed.tar.gz")], 1)
+    many_symbols = work / "symbols"
+    libraries = make_pack(many_symbols)
+    symbols = best([OURS, "check", "--glibc", "2.17", str(many_symbols)])
+    listing = best(["readelf", "-Ws", "--dyn-syms", *map(str, libraries)])
     python, version = best([sys.executable, "-c", "pass"], 9), best([OURS, "--version"], 9)
     return [
         Row("check X.tar.gz : gzip -dc", check.seconds, gzip.seconds, 0.6, check.mebibytes),
@@ -109,6 +114,8 @@ def rows(work: Path) -> list[Row]:
             check_many.mebibytes),
         Row("fix X.tar.gz : tar+patchelf+tar", mend.seconds, by_hand.seconds, 0.35,
             mend.mebibytes),
+        Row("check, 100,000 symbols : readelf", symbols.seconds, listing.seconds, 4.0,
+            symbols.mebibytes),
         Row("--version : python -c pass, + 60 ms", version.seconds, python.seconds + 0.06, 1.0,
             version.mebibytes),
     ]  # fmt: skip

@@ -137,16 +137,17 @@ class Context:
     @cached_property
     def noted(self) -> Mapping[str, tuple[Feature, ...]]:
         """What the ELF dlopen metadata notes of the pack's objects say."""
-        found = {path: self._read(path, noted) for path in self._dynamic()}
+        found = {path: self._read(path, noted) for path in self.dynamic()}
         return {path: tuple(features) for path, features in found.items() if features}
 
     @cached_property
     def carried(self) -> Mapping[str, set[str]]:
         """The names of libraries in the read-only data of objects that import dlopen."""
-        found = {path: set(self._read(path, carried)) for path in self._dynamic()}
+        found = {path: set(self._read(path, carried)) for path in self.dynamic()}
         return {path: names for path, names in found.items() if names}
 
-    def _dynamic(self) -> Iterator[str]:
+    def dynamic(self) -> Iterator[str]:
+        """The files that are asked about and that the loader has to do with."""
         images = self.bundle.images.items()
         return (path for path, image in images if image.is_dynamic and self.only in (None, path))
 

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from bundle_fix.bundle import Bundle
+from bundle_fix.check.abi import Abi, abi_of
 from bundle_fix.check.context import Context, Expectations, Ignore
 from bundle_fix.check.findings import SEVERITIES, WARNING, Finding, Rule, at_least
 from bundle_fix.check.rules import (
-    abi,
     allocators,
     hardening,
     hygiene,
+    machine,
     opened,
     resolution,
     runpath,
+    undefined,
+    versions,
     wheel,
 )
 from bundle_fix.loader.host import CLEAN, Environment, Host, adversarial_host
@@ -37,21 +40,27 @@ UNUSED_IGNORE = Rule(
     _found_by_the_run,
 )  # fmt: skip
 
-RULES: tuple[Rule, ...] = (
-    UNUSED_IGNORE, *resolution.RULES, *opened.RULES, *runpath.RULES, *allocators.RULES,
-    *abi.RULES, *hygiene.RULES, *hardening.RULES, *wheel.RULES,
+FAMILIES = (
+    resolution, opened, runpath, allocators, versions, undefined, machine, hygiene, hardening,
+    wheel,
 )  # fmt: skip
+"""The modules that have rules."""
+RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a check found. ``ignored`` counts the findings that the user accepts."""
+    """What a check found. ``ignored`` counts the findings that the user accepts.
+
+    ``abi`` is what the pack wants of its target.
+    """
 
     findings: tuple[Finding, ...]
     ignored: int
     programs: int
     libraries: int
     failed: bool
+    abi: Abi
 
     @property
     def summary(self) -> Mapping[str, int]:
@@ -90,6 +99,7 @@ def check_bundle(
         programs=len(context.programs),
         libraries=len(context.libraries),
         failed=bool(at_least(kept, expectations.fail_on)),
+        abi=abi_of(context),
     )
 
 

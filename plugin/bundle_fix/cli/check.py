@@ -15,7 +15,7 @@ from bundle_fix.artifacts.output import pending_file
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.check.run import RULES, check_bundle
-from bundle_fix.cli.expectations import parse_ignore, read_expectations
+from bundle_fix.cli.expectations import glibc_baseline, parse_ignore, read_expectations
 from bundle_fix.cli.many import Check, check_many, cores, report_on
 from bundle_fix.cli.options import (
     ArtifactPath,
@@ -115,7 +115,7 @@ def check(
     expectations = replace(
         expectations,
         fail_on=fail_on or expectations.fail_on,
-        glibc=glibc or expectations.glibc,
+        glibc=glibc_baseline(glibc) or expectations.glibc,
         ignore=(*expectations.ignore, *map(parse_ignore, ignores)),
     )
     target = read_target(host_root, variables, level, expectations.host, limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,3 +48,14 @@ def parse_ignore(text: str) -> Ignore:
             f"--ignore {text}: it takes RULE[:PATH]=REASON, such as 'BF202:bin/old_*=until 2.6'"
         )
     return Ignore(rule, path or "*", reason.strip())
+
+
+def glibc_baseline(text: str | None) -> str | None:
+    """The version of ``--glibc``, which is checked.
+
+    Raises:
+        click.UsageError: it is no version.
+    """
+    if text is not None and not re.fullmatch(r"\d+(\.\d+){1,2}", text):
+        raise click.UsageError(f"--glibc {text}: it takes a version, such as 2.17")
+    return text

@@ -1,100 +1,127 @@
 """The dynamic symbols of a file: what it wants of others, and what it gives them.
 
-A library of a database has a hundred thousand of them: the table is unpacked in one go, and names
-are cut out of the string table only for symbols that somebody asks about.
+A library of a database has a hundred thousand of them, so the table is unpacked in one go, and the
+string table is cut at its NULs once; names stay bytes until somebody prints them.
 Source: the gABI, "Symbol Table"; the Linux Standard Base, "Symbol Versioning".
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from struct import Struct
+from typing import NamedTuple
 
 from bundle_fix.content import Reader, read_exactly
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.hashes import symbol_count
 from bundle_fix.elf.image import DamagedElfError, Image, string_at, string_table
-from bundle_fix.elf.versions import wanted_by_index
+from bundle_fix.elf.versions import defined_by_index, wanted_by_index
 
-LAYOUTS = {64: ("IBBHQQ", 1, 3), 32: ("IIIBBH", 3, 5)}
-"""An Elf_Sym by class: its fields, and which of them are st_info and st_shndx."""
+LAYOUTS = {64: "IBxH16x", 32: "I8xBxH"}
+"""An Elf_Sym by class: of its fields only st_name, st_info and st_shndx."""
 MAX_STRINGS = 256 << 20
 """Bytes of a string table that are read; Chromium's has 2 MiB."""
+CUT_ABOVE = 1000
+"""Symbols above which the whole string table is cut at once, rather than name by name."""
 STB_LOCAL, STB_WEAK = 0, 2
 HIDDEN = 0x8000
 """The bit of a version's index that says that it is not the default version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A symbol that a file uses and does not define.
 
     ``version`` and ``library`` (a soname) are None where it takes any definition.
     """
 
-    name: str
+    name: bytes
     version: str | None
     library: str | None
     weak: bool
 
 
-def wanted_symbols(reader: Reader, image: Image) -> tuple[Wanted, ...]:
-    """The undefined symbols, in the table's order.
+@dataclass(frozen=True, slots=True)
+class SymbolTable:
+    """What a file wants of others and defines for others.
+
+    Attributes:
+        wanted: the undefined symbols, in the table's order.
+        defined: the names that it defines, whatever their versions.
+        versions: the versions in which it defines each name that has any; None where the file has
+            no versions at all.
+    """
+
+    wanted: tuple[Wanted, ...] = ()
+    defined: frozenset[bytes] = frozenset()
+    versions: Mapping[bytes, tuple[str, ...]] | None = None
+
+    def defines(self, name: bytes, version: str | None) -> bool:
+        """Whether a file that wants ``name`` in ``version`` (None: in any) finds it here."""
+        if name not in self.defined:
+            return False
+        # What has no version serves everybody who wants one (glibc's dl-lookup.c, check_match).
+        known = None if self.versions is None else self.versions.get(name)
+        return version is None or known is None or version in known
+
+
+def read_symbols(reader: Reader, image: Image) -> SymbolTable:
+    """The dynamic symbols of a file; none where it has no table of them.
 
     Raises:
         DamagedElfError: the tables cannot be read.
     """
-    versions = wanted_by_index(reader, image)
-    found = []
-    for name, info, index, defined in _symbols(reader, image):
-        if not defined and name and info >> 4 != STB_LOCAL:
-            library, version = versions.get(index & ~HIDDEN, (None, None))
-            found.append(Wanted(os.fsdecode(name), version, library, info >> 4 == STB_WEAK))
-    return tuple(found)
-
-
-def defined_symbols(reader: Reader, image: Image) -> frozenset[str]:
-    """The names that the file defines for others, whatever their versions.
-
-    Raises:
-        DamagedElfError: the tables cannot be read.
-    """
-    return frozenset(
-        os.fsdecode(name)
-        for name, info, _, defined in _symbols(reader, image)
-        if defined and info >> 4 != STB_LOCAL
-    )
-
-
-def _symbols(reader: Reader, image: Image) -> Iterator[tuple[bytes, int, int, bool]]:
-    """Name, st_info, version index (1 where there is none) and whether it is defined, of each."""
     address, table = image.first(c.DT_SYMTAB), string_table(image)
     start = None if address is None else image.file_offset(address)
     if start is None or table is None:
-        return
-    fields, info_at, section_at = LAYOUTS[image.format.bits]
-    layout = Struct(("<" if image.format.order == "little" else ">") + fields)
+        return SymbolTable()
+    layout = Struct(("<" if image.format.order == "little" else ">") + LAYOUTS[image.format.bits])
     count = symbol_count(reader, image)
     raw = read_exactly(reader, start, count * layout.size)
     if raw is None:
         raise DamagedElfError("its dynamic symbol table is cut short")
     if table[1] > MAX_STRINGS:
         raise DamagedElfError("its string table is too large to look into")
-    strings = reader.pread(*table)
+    name_at = _names(reader.pread(*table), count)
     indices = _version_indices(reader, image, count)
-    for number, symbol in enumerate(layout.iter_unpack(raw)):
-        defined = symbol[section_at] != c.SHN_UNDEF
-        index = indices[number] if indices else 1
-        yield string_at(strings, symbol[0]), symbol[info_at], index, defined
+    theirs, own = wanted_by_index(reader, image), defined_by_index(reader, image)
+    wanted, defined = [], []
+    versions: dict[bytes, tuple[str, ...]] = {}
+    for (at, info, section), index in zip(layout.iter_unpack(raw), indices, strict=True):
+        if info >> 4 == STB_LOCAL or not (name := name_at(at)):
+            continue
+        if section == c.SHN_UNDEF:
+            library, version = theirs.get(index & ~HIDDEN, (None, None))
+            wanted.append(Wanted(name, version, library, info >> 4 == STB_WEAK))
+        else:
+            defined.append(name)
+            if own and index > 1 and (version := own.get(index & ~HIDDEN)) is not None:
+                versions[name] = (*versions.get(name, ()), version)
+    return SymbolTable(tuple(wanted), frozenset(defined), versions if own else None)
+
+
+def _names(strings: bytes, count: int) -> Callable[[int], bytes]:
+    """What gives the string at an offset; linkers may let one string end in another."""
+    if count < CUT_ABOVE:
+        return lambda at: string_at(strings, at)
+    pieces = strings.split(b"\0")
+    starts = accumulate((len(piece) + 1 for piece in pieces), initial=0)
+    known = dict(zip(starts, pieces, strict=False))
+
+    def name_at(at: int) -> bytes:
+        name = known.get(at)
+        return string_at(strings, at) if name is None else name
+
+    return name_at
 
 
 def _version_indices(reader: Reader, image: Image, count: int) -> tuple[int, ...]:
+    """The version's index of each symbol, 1 where there are no versions."""
     address = image.first(c.DT_VERSYM)
     start = None if address is None else image.file_offset(address)
     raw = None if start is None else read_exactly(reader, start, 2 * count)
     if raw is None:
-        return ()
+        return (1,) * count
     mark = "<" if image.format.order == "little" else ">"
     return Struct(f"{mark}{count}H").unpack(raw)

@@ -134,28 +134,38 @@ def offered_versions(reader: Reader, image: Image) -> frozenset[str] | None:
     return frozenset(_text(reader, table, group[0]) for group in lists.groups if group)
 
 
+def defined_by_index(reader: Reader, image: Image) -> dict[int, str]:
+    """The version that each version index of the file stands for, of those that it defines.
+
+    The one that names the file itself is left out: symbols that have it have none.
+
+    Raises:
+        DamagedElfError: the list lies.
+    """
+    lists, table = version_definitions(reader, image), string_table(image)
+    if lists is None or table is None:
+        return {}
+    return {
+        facts[DEFINITION_INDEX]: _text(reader, table, group[0])
+        for group, facts in zip(lists.groups, lists.facts, strict=True)
+        if group and not facts[DEFINITION_FLAGS] & VER_FLG_BASE
+    }
+
+
 def version_of(reader: Reader, image: Image, index: int) -> str | None:
     """The version of the dynamic symbol at ``index``, if the file defines it with one.
 
     Raises:
         DamagedElfError: the tables that tell it cannot be read.
     """
-    address, lists = image.first(c.DT_VERSYM), version_definitions(reader, image)
+    address = image.first(c.DT_VERSYM)
     start = None if address is None else image.file_offset(address)
-    table = string_table(image)
     raw = None if start is None else read_exactly(reader, start + 2 * index, 2)
-    if raw is None or lists is None or table is None:
+    if raw is None:
         return None
     # The highest bit hides a version that is not the default one.
     number = int.from_bytes(raw, image.format.order) & 0x7FFF
-    for group, facts in zip(lists.groups, lists.facts, strict=True):
-        if (
-            group
-            and facts[DEFINITION_INDEX] == number
-            and not facts[DEFINITION_FLAGS] & VER_FLG_BASE
-        ):
-            return _text(reader, table, group[0])
-    return None
+    return defined_by_index(reader, image).get(number)
 
 
 def renamed_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> tuple[Patch, ...]:

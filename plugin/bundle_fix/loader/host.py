@@ -56,6 +56,10 @@ class Host(Protocol):
     def at(self) -> str:
         """Where the pack is unpacked on it."""
 
+    @property
+    def level(self) -> str | None:
+        """Its processor's level, where somebody said it."""
+
     def expected(self, name: str) -> bool:
         """Whether a pack may count on it for ``name``, whatever its files are."""
 

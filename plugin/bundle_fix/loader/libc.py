@@ -7,6 +7,7 @@ pack must leave them to the host. Names: glibc 2.17 to 2.42 (shlib-versions), mu
 from __future__ import annotations
 
 import re
+from functools import cache
 
 GLIBC = frozenset(
     {
@@ -50,3 +51,14 @@ def comes_with_libc(name: str) -> bool:
 def belongs_to_libc(name: str) -> bool:
     """Whether ``name`` must be the target's own: of the C library, or the loader itself."""
     return name in GLIBC or any(p.fullmatch(name) for p in (LOADER, MUSL, VDSO))
+
+
+@cache
+def glibc_exports() -> frozenset[bytes]:
+    """What glibc's libraries export under names that are not reserved for the implementation.
+
+    glibc_exports.txt has those of glibc 2.36 (``readelf --dyn-syms`` of all its libraries).
+    """
+    from importlib.resources import files
+
+    return frozenset(files(__package__).joinpath("glibc_exports.txt").read_bytes().split())

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from bundle_fix import __version__
+from bundle_fix.check.abi import Abi
 from bundle_fix.check.findings import SEVERITIES, Rule, subject_of
 from bundle_fix.check.run import Verdict
 
@@ -80,6 +81,7 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
         programs: how many programs the artifact has.
         libraries: how many shared libraries it has.
         error: why the artifact could not be checked, in one line.
+        abi: what the artifact wants of its target: versions of symbols, and processors.
     """
 
     schema: int
@@ -92,6 +94,7 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
     programs: int = 0
     libraries: int = 0
     error: str = ""
+    abi: Abi | None = None
 
 
 def check_report(artifact: str, verdict: Verdict) -> CheckReport:
@@ -104,7 +107,7 @@ def check_report(artifact: str, verdict: Verdict) -> CheckReport:
     )
     return CheckReport(
         SCHEMA, artifact, Tool(), verdict.summary, records, verdict.failed, verdict.ignored,
-        verdict.programs, verdict.libraries,
+        verdict.programs, verdict.libraries, abi=verdict.abi,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from bundle_fix.check.abi import Abi
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
 from bundle_fix.loader.objects import Step
 from bundle_fix.report.model import CheckReport, FindingRecord, RuleText
@@ -33,12 +34,13 @@ def render_text(
         report: what the check found.
         rules: what there is to say of each rule, by code.
         paint: colours words, or leaves them as they are.
-        verbose: list all findings of every rule.
+        verbose: list all findings of every rule, and what each file wants of the target.
     """
     lines: list[str] = []
     findings = sorted(report.findings, key=lambda f: (SEVERITIES.index(f.severity), f.rule))
     for (severity, code), group in groupby(findings, key=lambda f: (f.severity, f.rule)):
         lines += _section(severity, rules[code], list(group), paint, verbose)
+    lines += _abi(report.abi) if verbose and report.abi else ()
     lines.append(_total(report, paint))
     return "\n".join(lines) + "\n"
 
@@ -119,6 +121,17 @@ def _hints(rule: RuleText, findings: Sequence[FindingRecord]) -> Iterator[str]:
 def _trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for number, step in enumerate(steps, 1):
         yield from _wrapped(f"{number}. {step_text(Step(**step))}", "      ", "         ")
+
+
+def _abi(abi: Abi) -> Iterator[str]:
+    """What the pack wants of its target, and then what each file does."""
+    newest = [f"{family} {one.version} ({one.path})" for family, one in abi.versions.items()]
+    yield from _wrapped(f"wants of the target: {', '.join(newest) or 'no versions'}", "", "  ")
+    for path in dict.fromkeys((*abi.files, *abi.levels)):
+        wanted = [f"{family} {version}" for family, version in abi.files.get(path, {}).items()]
+        wanted += [abi.levels[path]] if path in abi.levels else []
+        yield from _wrapped(f"{path}: {', '.join(wanted)}", "  ", "      ")
+    yield ""
 
 
 def _total(report: CheckReport, paint: Paint) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.check.rules.resolution import trace_evidence, worst_needs
+from bundle_fix.check.wording import some
 from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, Feature
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
@@ -152,7 +153,7 @@ def _outcomes(context: Context, path: str, names: list[str]) -> Mapping[str, str
 def _told(names: list[str], outcomes: Mapping[str, str]) -> str:
     words = {HOST: "the host's would be opened", MISSING: "not found"}
     told = [f"{n} ({words.get(outcomes[n], outcomes[n])})" if n in outcomes else n for n in names]
-    return ", ".join(told[:5]) + (f" and {len(told) - 5} more" if len(told) > 5 else "")
+    return some(told)
 
 
 RULES = (

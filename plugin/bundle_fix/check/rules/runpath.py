@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.wording import some
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.runpath import Kind, entries, kind_of
@@ -30,7 +31,7 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         yield rule.finding(
             path,
-            f"has no RUNPATH, though the pack provides {_list(names)}",
+            f"has no RUNPATH, though the pack provides {some(names, 3)}",
             severity=_severity(context, path, used, ERROR if image.is_program else WARNING),
             needed=names,
         )
@@ -43,11 +44,6 @@ def _all_found(context: Context, path: str, names: list[str]) -> bool:
     return found == set(names) and not any(
         need.already or need.result.origin != BUNDLE for need in needs
     )
-
-
-def _list(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def _severity(context: Context, path: str, used: frozenset[str], worst: str) -> str:
@@ -128,7 +124,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.finding(
             path,
             f"is {SET_ID_NAMES[bits]}, so the loader does not follow its entry {followed[0]}"
-            + (f" to {_list(lost)}" if lost else ""),
+            + (f" to {some(lost, 3)}" if lost else ""),
             severity=ERROR if lost else WARNING,
             mode=f"{node.stamp.mode:04o}",
             entries=followed,

@@ -1,17 +1,15 @@
-"""BF402 to BF408: each tripped by a real file, and nearly."""
+"""BF401 to BF406 but for BF405: versions that are wanted and not there."""
 
 from __future__ import annotations
 
 import ctypes
 from pathlib import Path
 
-import pytest
-
-from builders.elf import CROSS, elf, object_with_versions
+from builders.elf import elf, object_with_versions
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.bundle import read_bundle
+from bundle_fix.check.abi import abi_of
 from bundle_fix.check.context import Context, Expectations
-from bundle_fix.check.rules.abi import newest_versions
 from bundle_fix.loader.host import adversarial_host
 
 from .conftest import Check
@@ -56,37 +54,24 @@ def test_bf404_is_silent_about_a_copy_without_any_versions(tmp_path: Path, check
     assert check("BF404") == []
 
 
-@pytest.mark.parametrize(("symbol", "found"), [("_ZN3two5greetEv", 1), ("_ZN3one5greetEv", 0)])
-def test_bf405_names_a_cplusplus_symbol_that_nobody_defines(
-    tmp_path: Path, check: Check, symbol: str, found: int
-) -> None:
-    def library(path: Path, name: str) -> Path:
-        define = f'int g(void) __asm__("{name}"); int g(void) {{ return 0; }}'
-        return elf(path, soname="libg.so.1", source=define)
-
-    library(tmp_path / "p/lib/libg.so.1", "_ZN3one5greetEv")
-    linked = library(tmp_path / "linked.so", symbol)
-    use = f'extern int g(void) __asm__("{symbol}"); int main(void) {{ return g(); }}'
-    elf(
-        tmp_path / "p/bin/x", program=True, source=use, runpath="$ORIGIN/../lib",
-        flags=[str(linked)],
-    )  # fmt: skip
+def test_bf404_looks_at_libraries_that_no_program_loads(tmp_path: Path, check: Check) -> None:
+    linked = versioned(tmp_path / "linked", "V_1", "V_2")
+    use = "extern int greet(void); int again(void) { return greet(); }"
+    elf(tmp_path / "lib/libw.so", source=use, runpath="$ORIGIN", flags=[str(linked)])
     linked.unlink()
-    findings = check("BF405")
-    assert [f.message for f in findings] == [
-        f"uses {symbol}, which nothing in the process of p/bin/x defines"
-    ][:found]
+    versioned(tmp_path, "V_1")
+    assert [(f.severity, f.path) for f in check("BF404")] == [("error", "lib/libv.so.1")]
 
 
-def test_bf405_says_nothing_where_a_library_of_the_host_could_define_it(
+def test_bf401_heeds_what_packed_relocations_want_of_the_loader(
     tmp_path: Path, check: Check
 ) -> None:
-    use = 'extern int g(void) __asm__("_ZN3two5greetEv"); int main(void) { return g(); }'
-    elf(
-        tmp_path / "bin/x", program=True, needed=["libz.so.1"], source=use,
-        flags=["-Wl,--unresolved-symbols=ignore-all"],
-    )  # fmt: skip
-    assert check("BF405", host=("libz.so.1",)) == []
+    flags = ["-Wl,-z,pack-relative-relocs"]
+    elf(tmp_path / "liba.so", source="int x; int *p = &x;", flags=flags)
+    assert [f.evidence["versions"] for f in check("BF401", glibc="2.35")] == [
+        {"libc.so.6": ["GLIBC_ABI_DT_RELR"]}
+    ]
+    assert check("BF401", glibc="2.36") == []
 
 
 def test_bf402_names_what_glibc_keeps_for_itself(tmp_path: Path, check: Check) -> None:
@@ -106,30 +91,13 @@ def test_bf402_is_silent_about_the_c_librarys_own_parts(tmp_path: Path, check: C
     assert check("BF402") == []
 
 
-def test_bf407_notes_a_library_for_another_machine(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"])
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS["aarch64"])
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", toolchain=CROSS["i386"])
-    elf(tmp_path / "lib/libc2.so.1", soname="libc2.so.1")
-    assert [(f.severity, f.path) for f in check("BF407")] == [
-        ("warning", "lib/liba.so.1"),
-        ("note", "lib/libb.so.1"),
-    ]
-
-
-@pytest.mark.parametrize("level", ["", "x86-64-v2", "x86-64-v3", "x86-64-v4"])
-def test_bf408_names_a_file_marked_for_newer_processors(
-    tmp_path: Path, check: Check, level: str
-) -> None:
-    elf(tmp_path / "x", program=True, flags=[f"-Wl,-z,{level}"] if level else [])
-    assert [f.evidence["level"] for f in check("BF408")] == ([level] if level else [])
-
-
 def test_the_newest_versions_of_a_pack_are_told_with_a_file_that_wants_them(
     tmp_path: Path,
 ) -> None:
     elf(tmp_path / "bin/x", program=True)
     bundle = read_bundle(read_directory(tmp_path), "pack")
-    found = newest_versions(Context(bundle, Expectations(), adversarial_host(())))
-    assert found["GLIBC"][1] == "bin/x"
-    assert tuple(map(int, found["GLIBC"][0].split("."))) >= (2, 2, 5)
+    found = abi_of(Context(bundle, Expectations(), adversarial_host(())))
+    newest = found.versions["GLIBC"]
+    assert newest.path == "bin/x"
+    assert tuple(map(int, newest.version.split("."))) >= (2, 2, 5)
+    assert found.files["bin/x"]["GLIBC"] == newest.version

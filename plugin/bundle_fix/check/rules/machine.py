@@ -1,0 +1,116 @@
+"""BF4xx: the machine, the processor and the C library that a file is for."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from bundle_fix.check.abi import isa_levels
+from bundle_fix.check.context import Context
+from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.loader.libc import MUSL
+from bundle_fix.loader.objects import BUNDLE, Mapped
+
+
+def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Libraries for a machine that no program of the pack is for."""
+    images = context.bundle.images
+    programs = {images[path].architecture: path for path in context.programs}
+    if not programs:
+        return
+    names = ", ".join(
+        sorted({f"{images[p].format.bits}-bit {images[p].machine}" for p in programs.values()})
+    )
+    needs = [need for process in context.programs.values() for need in process.needs]
+    elsewhere = {posixpath.basename(n.name) for n in needs if n.result.origin != BUNDLE}
+    for path in context.libraries:
+        image = images[path]
+        if image.architecture in programs:
+            continue
+        wanted = context.names.get(path, set()) & elsewhere
+        yield rule.finding(
+            path,
+            f"is for {image.format.bits}-bit {image.machine}; the programs are for {names}"
+            + (f" and do not get {min(wanted)} from it" if wanted else ""),
+            severity=ERROR if wanted else NOTE,
+            machine=image.machine,
+            byte_order=image.format.order,
+        )
+
+
+def find_level(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Files marked for a processor newer than the target's."""
+    for path, level in isa_levels(context).items():
+        loader = context.host.loader(context.world.view, context.bundle.images[path])
+        known = [LEVEL.fullmatch(name) for name in (*loader.hwcaps, *path.split("/"))]
+        least = max((int(match[1]) for match in known if match), default=1)
+        if level <= least:
+            continue
+        is_told = context.host.level is not None
+        worst = ERROR if is_told else WARNING
+        target = context.host.level if is_told else "the oldest x86-64, the baseline"
+        yield rule.finding(
+            path,
+            f"is marked as needing x86-64-v{level}; the target is {target}",
+            severity=worst if path in context.mapped else NOTE,
+            level=f"x86-64-v{level}",
+        )
+
+
+def find_two_libcs(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Processes of one C library that map an object linked with the other."""
+    for entry, process in context.programs.items():
+        flavour, _ = _linked_with(process.objects[0])
+        for mapped in process.bundled()[1:]:
+            other, needed = _linked_with(mapped)
+            if flavour and other and other != flavour:
+                yield rule.finding(
+                    mapped.label,
+                    f"was linked with {other} (it needs {needed}), but {entry}, which loads it,"
+                    f" with {flavour}",
+                    needed=needed,
+                    program=entry,
+                )
+
+
+def _linked_with(mapped: Mapped) -> tuple[str | None, str]:
+    """The C library that an object was linked with, where its needed names tell, and that name."""
+    for name in mapped.image.needed if mapped.image else ():
+        if MUSL.fullmatch(posixpath.basename(name)):
+            return "musl", name
+        if posixpath.basename(name).startswith("libc.so.6"):
+            return "glibc", name
+    return None, ""
+
+
+LEVEL = re.compile(r"x86-64-v([2-4])")
+
+RULES = (
+    Rule(
+        "BF407", "other-machine", NOTE,
+        "A library is for a machine that no program of the pack is for.",
+        "The loader passes it over, and goes on to the host.",
+        "Put the copy for the programs' machine into the pack, or leave it out.",
+        "lib/libcrypto.so.3 was found in /usr/lib/i386-linux-gnu.",
+        find_other_machine,
+    ),
+    Rule(
+        "BF408", "processor-level", WARNING,
+        "A file is marked as needing a newer processor than the target's.",
+        "On an older one the loader refuses it: 'CPU ISA level is lower than required'.",
+        "Build it without -march, or say on which processors the pack runs: --cpu x86-64-v3.",
+        "lib/libcodec.so was built with -march=haswell -mneeded: it needs x86-64-v3.",
+        find_level,
+    ),
+    Rule(
+        "BF409", "two-c-libraries", ERROR,
+        "A library was linked with another C library than the program that loads it.",
+        "The loader of the one does not have the other: the program ends before main, or two C"
+        " libraries share one process and each spoils what the other keeps.",
+        "Put a copy into the pack that was built for the program's C library.",
+        "lib/libfast.so.1 came from an Alpine container and needs libc.musl-x86_64.so.1; bin/server"
+        " needs libc.so.6.",
+        find_two_libcs,
+    ),
+)  # fmt: skip

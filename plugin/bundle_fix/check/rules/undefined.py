@@ -1,0 +1,131 @@
+"""BF4xx: symbols that nothing in a process defines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from bundle_fix.check.context import Context
+from bundle_fix.check.findings import ERROR, Finding, Rule
+from bundle_fix.check.symbols import Symbols
+from bundle_fix.check.wording import some, text
+from bundle_fix.elf.symbols import Wanted
+from bundle_fix.loader.libc import MUSL, belongs_to_libc, glibc_exports
+from bundle_fix.loader.objects import MISSING, Mapped
+from bundle_fix.loader.process import Process
+
+COMPILERS = re.compile(r"lib(stdc\+\+|gcc_s|atomic)\.so\.\d+")
+"""Libraries of the compiler, all of whose symbols have versions, as all of glibc's have."""
+OWN_NAME = re.compile(rb"_Z(?!N?K?S[abdiost]|T[ISV]N?S|n[aw]|d[al]|N10__cxxabiv1|N9__gnu_cxx)")
+"""A C++ name that neither the C library nor the compiler's libraries define."""
+
+
+def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Symbols that no object of a process defines, where all objects that could are known."""
+    told: set[tuple[str, bytes]] = set()
+    complete: dict[str, frozenset[str]] = {}
+    for process in context.programs.values():
+        unknown = [mapped for mapped in process.objects if mapped.image is None]
+        if any(m.origin == MISSING or not _has_versions(m.name) for m in unknown):
+            continue
+        there = {mapped.label for mapped in process.objects}
+        for mapped in process.bundled():
+            # What sufficed in another process suffices here, if all of it is here.
+            if mapped.label in complete and complete[mapped.label] <= there:
+                continue
+            lost, used = _undefined(context.symbols, process, mapped, unknown)
+            if not lost:
+                complete[mapped.label] = used
+            fresh = [symbol for symbol in lost if (mapped.label, symbol.name) not in told]
+            told |= {(mapped.label, symbol.name) for symbol in lost}
+            if fresh:
+                yield _finding(rule, process, mapped, fresh)
+
+
+def _has_versions(name: str) -> bool:
+    """Whether all that a library of the host defines has versions, whoever built it."""
+    is_glibc = belongs_to_libc(name) and not MUSL.fullmatch(name)
+    return is_glibc or COMPILERS.fullmatch(name) is not None
+
+
+def _undefined(
+    symbols: Symbols, process: Process, mapped: Mapped, unknown: Sequence[Mapped]
+) -> tuple[list[Wanted], frozenset[str]]:
+    """The symbols of one object that nothing defines, and the objects that define the others."""
+    names = {one.name for one in unknown}
+    left = [s for s in symbols.table(mapped).wanted if not s.weak and s.library not in names]
+    used = {one.label for one in unknown}
+    for provider in process.objects:
+        if not left:
+            break
+        if provider.image is not None and provider.image.is_dynamic:
+            table = symbols.table(provider)
+            rest = [symbol for symbol in left if not table.defines(symbol.name, symbol.version)]
+            if len(rest) < len(left):
+                used.add(provider.label)
+            left = rest
+    lost = [
+        symbol
+        for symbol in left
+        if not _is_told_already(symbols, process, symbol)
+        and not any(_may_define(symbols, one, mapped, symbol) for one in unknown)
+    ]
+    return lost, frozenset(used)
+
+
+def _is_told_already(symbols: Symbols, process: Process, symbol: Wanted) -> bool:
+    """Whether the library that should have the symbol lacks its whole version (BF404)."""
+    if symbol.library is None:
+        return False
+    library = next((m for m in process.objects if _is_named(m, symbol.library)), None)
+    if library is None or library.image is None:
+        return False
+    offered = symbols.offered_versions(library)
+    return offered is not None and symbol.version not in offered
+
+
+def _is_named(mapped: Mapped, name: str) -> bool:
+    return name == mapped.name or (mapped.image is not None and name == mapped.image.soname)
+
+
+def _may_define(symbols: Symbols, unknown: Mapped, user: Mapped, symbol: Wanted) -> bool:
+    """Whether a library that cannot be looked into may define what ``user`` wants of any.
+
+    Whoever was linked with a library whose symbols all have versions wants them in versions: what
+    it wants without one was not there.
+    """
+    if symbol.library is not None or OWN_NAME.match(symbol.name):
+        return False
+    if unknown.name in symbols.wanted_versions(user):
+        return False
+    is_reserved = symbol.name.startswith(b"_")
+    return is_reserved or (belongs_to_libc(unknown.name) and symbol.name in glibc_exports())
+
+
+def _finding(rule: Rule, process: Process, mapped: Mapped, lost: Sequence[Wanted]) -> Finding:
+    names = sorted(map(_spelled, lost))
+    place = "" if mapped.label == process.entry else f" in the process of {process.entry}"
+    return rule.finding(
+        mapped.label,
+        f"uses {some(names)}, but nothing{place} defines {'it' if len(names) == 1 else 'them'}",
+        symbols=names,
+        program=process.entry,
+        asked=[one.label for one in process.objects],
+    )
+
+
+def _spelled(symbol: Wanted) -> str:
+    name = text(symbol.name)
+    return f"{name}@{symbol.version}" if symbol.version else name
+
+
+RULES = (
+    Rule(
+        "BF405", "undefined-symbol", ERROR,
+        "An object uses a symbol that nothing in the process defines.",
+        "The loader ends the program when it starts, or at the first call: 'undefined symbol'.",
+        "Link the library that defines it, or put the copy into the pack that does.",
+        "lib/libreplica.so uses rocksdb::DB::Open, which the librocksdb.so.8 of the pack lost.",
+        find_undefined,
+    ),
+)  # fmt: skip

@@ -1,0 +1,153 @@
+"""BF4xx: versions of symbols that are wanted and not there."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+
+from bundle_fix.check.abi import PRIVATE, glibc_number
+from bundle_fix.check.context import Context
+from bundle_fix.check.findings import ERROR, Finding, Rule
+from bundle_fix.check.wording import some, text
+from bundle_fix.loader.libc import belongs_to_libc
+from bundle_fix.loader.objects import BUNDLE, HOST
+from bundle_fix.loader.process import Need, Process
+
+
+def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Files that want symbols of a glibc newer than the baseline."""
+    baseline = context.expectations.glibc
+    limit = glibc_number(f"GLIBC_{baseline}")
+    for path in context.dynamic() if limit else ():
+        # The loader only complains about a version that is wanted weakly.
+        weak = context.symbols.weakly_wanted(path)
+        newer = {
+            name: [v for v in versions if _is_newer(v, limit) and (name, v) not in weak]
+            for name, versions in context.symbols.wanted_versions(path).items()
+        }
+        newer = {name: versions for name, versions in newer.items() if versions}
+        if not newer:
+            continue
+        wanted = context.symbols.table(path).wanted
+        breaking = [s for s in wanted if s.version in newer.get(s.library or "", ())]
+        breaking.sort(key=lambda s: s.name)
+        breaking.sort(key=lambda s: glibc_number(s.version or "") or (), reverse=True)
+        symbols = [f"{text(s.name)}@{s.version}" for s in breaking]
+        newest = max((v for vs in newer.values() for v in vs), key=lambda v: glibc_number(v) or ())
+        yield rule.finding(
+            path,
+            f"wants {newest}; the baseline is glibc {baseline} ({some(symbols) or 'no symbol'})",
+            baseline=baseline,
+            versions=newer,
+            symbols=symbols,
+        )
+
+
+def _is_newer(version: str, limit: tuple[int, ...] | None) -> bool:
+    return (glibc_number(version) or ()) > (limit or ())
+
+
+def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Files that use what glibc keeps for itself."""
+    for path in context.dynamic():
+        image = context.bundle.images[path]
+        own = belongs_to_libc(image.soname or posixpath.basename(path))
+        if own or not any(map(belongs_to_libc, image.needed)):
+            continue
+        if not any(PRIVATE in v for v in context.symbols.wanted_versions(path).values()):
+            continue
+        wanted = context.symbols.table(path).wanted
+        symbols = sorted(text(s.name) for s in wanted if s.version == PRIVATE)
+        yield rule.finding(
+            path,
+            f"uses what glibc keeps for itself: {some(symbols) or PRIVATE}",
+            severity=ERROR if path in context.mapped else context.consequence,
+            symbols=symbols,
+        )
+
+
+def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Versions that an object wants of a library of the pack, which lacks them."""
+    return _version_findings(rule, context, BUNDLE)
+
+
+def find_older_runtime(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Versions that a library of the host wants of a library of the pack, which lacks them."""
+    return _version_findings(rule, context, HOST)
+
+
+def _version_findings(rule: Rule, context: Context, origin: str) -> Iterator[Finding]:
+    for severity, process, need, lacking in _lacking(context):
+        requester, result = need.requester, need.result
+        if requester.origin == origin:
+            yield rule.finding(
+                result.label,
+                f"lacks {some(lacking)}, which {requester.label} wants of {need.name}",
+                severity=severity,
+                versions=lacking,
+                needed=need.name,
+                needed_by=requester.label,
+                program=process.entry,
+            )
+
+
+def _lacking(context: Context) -> Iterator[tuple[str, Process, Need, list[str]]]:
+    """The needs met by a library of the pack that has versions, but not all that are wanted.
+
+    The loader ends the process over one (glibc's dl-version.c, match_symbol); where the library
+    has no versions at all it only complains.
+    """
+    told: set[tuple[str | None, str, str | None]] = set()
+    for severity, process, need in context.needs:
+        key = (need.requester.real, need.name, need.result.real)
+        known = need.requester.image is not None and need.result.image is not None
+        if not known or need.result.origin != BUNDLE or key in told:
+            continue
+        told.add(key)
+        offered = context.symbols.offered_versions(need.result)
+        if offered is None:
+            continue
+        wanted = context.symbols.wanted_versions(need.requester).get(need.name, ())
+        weak = context.symbols.weakly_wanted(need.requester)
+        lacking = [v for v in wanted if v not in offered and (need.name, v) not in weak]
+        if lacking:
+            yield severity, process, need, lacking
+
+
+RULES = (
+    Rule(
+        "BF401", "glibc-too-new", ERROR,
+        "A file wants symbol versions of a glibc newer than the baseline.",
+        "On a target with the baseline's glibc the program ends before main: 'version GLIBC_…"
+        " not found'.",
+        "Build on a system with the baseline's glibc, or raise [check] glibc.",
+        "[check] glibc is 2.17, and bin/server wants memcpy@GLIBC_2.34.",
+        find_newer_glibc,
+    ),
+    Rule(
+        "BF402", "private-glibc", ERROR,
+        "A file uses symbols that glibc keeps for itself (GLIBC_PRIVATE).",
+        "They change with every release of glibc: on a target with another one the program ends"
+        " before main, or crashes.",
+        "Leave the file to the host if it is a part of glibc, or build it without them.",
+        "A script copied libnss_files.so.2's helper, which wants __nss_database_get@GLIBC_PRIVATE.",
+        find_private,
+    ),
+    Rule(
+        "BF404", "missing-version", ERROR,
+        "A library of the pack lacks a symbol version that an object of the pack wants of it.",
+        "The loader ends the program before main: 'version ... not found (required by ...)'.",
+        "Put the copy into the pack that the object was linked with.",
+        "bin/server wants GLIBCXX_3.4.30, and lib/libstdc++.so.6 comes from an older compiler.",
+        find_missing_versions,
+    ),
+    Rule(
+        "BF406", "runtime-too-old", ERROR,
+        "A library of the host wants a symbol version that the pack's copy of a library lacks.",
+        "The pack's copy is loaded for all: the host's library cannot be, and what needs it ends.",
+        "Bundle a newer copy, or leave the library to the host.",
+        "With --host, the host's libGL.so.1 wants GLIBCXX_3.4.32, and lib/libstdc++.so.6 stops at"
+        " GLIBCXX_3.4.28.",
+        find_older_runtime,
+    ),
+)  # fmt: skip

@@ -1,0 +1,69 @@
+"""BF407 to BF409: the machine, the processor and the C library that a file is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builders.elf import CROSS, elf
+from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.bundle import read_bundle
+from bundle_fix.check.context import Expectations
+from bundle_fix.check.run import check_bundle
+from bundle_fix.loader.host import AdversarialHost
+
+from .conftest import Check
+
+
+def test_bf407_notes_a_library_for_another_machine(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"])
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS["aarch64"])
+    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", toolchain=CROSS["i386"])
+    elf(tmp_path / "lib/libc2.so.1", soname="libc2.so.1")
+    assert [(f.severity, f.path) for f in check("BF407")] == [
+        ("error", "lib/liba.so.1"),
+        ("note", "lib/libb.so.1"),
+    ]
+
+
+@pytest.mark.parametrize("level", ["", "x86-64-v2", "x86-64-v3", "x86-64-v4"])
+def test_bf408_names_a_file_marked_for_newer_processors(
+    tmp_path: Path, check: Check, level: str
+) -> None:
+    elf(tmp_path / "x", program=True, flags=[f"-Wl,-z,{level}"] if level else [])
+    assert [f.evidence["level"] for f in check("BF408")] == ([level] if level else [])
+
+
+@pytest.mark.parametrize(
+    ("target", "severity"),
+    [(None, "warning"), ("x86-64-v2", "error"), ("x86-64-v3", None), ("x86-64-v4", None)],
+)
+def test_bf408_counts_from_the_targets_processor(
+    tmp_path: Path, target: str | None, severity: str | None
+) -> None:
+    elf(tmp_path / "x", program=True, flags=["-Wl,-z,x86-64-v3"])
+    bundle = read_bundle(read_directory(tmp_path), "pack")
+    found = check_bundle(bundle, Expectations(), AdversarialHost(level=target)).findings
+    assert [f.severity for f in found if f.rule == "BF408"] == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize(("folder", "found"), [("x86-64-v3", 0), ("x86-64-v2", 1)])
+def test_bf408_grants_a_hwcaps_folder_its_own_level(
+    tmp_path: Path, check: Check, folder: str, found: int
+) -> None:
+    path = tmp_path / f"lib/glibc-hwcaps/{folder}/liba.so.1"
+    elf(path, soname="liba.so.1", flags=["-Wl,-z,x86-64-v3"])
+    assert len(check("BF408")) == found
+
+
+@pytest.mark.parametrize(("needed", "found"), [("libc.musl-x86_64.so.1", 1), ("libc.so.6", 0)])
+def test_bf409_names_a_library_for_another_c_library(
+    tmp_path: Path, check: Check, needed: str, found: int
+) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=[needed], flags=["-nolibc"])
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    assert [f.message for f in check("BF409")] == [
+        "was linked with musl (it needs libc.musl-x86_64.so.1), but bin/x, which loads it,"
+        " with glibc"
+    ][:found]

@@ -1,0 +1,119 @@
+"""BF405: symbols that nothing in a process defines, and those that somebody may."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf, object_with_versions
+
+from .conftest import Check
+
+LIB = "$ORIGIN/../lib"
+
+
+def calls(symbol: str) -> str:
+    return f'extern int g(void) __asm__("{symbol}"); int main(void) {{ return g(); }}'
+
+
+def defines(symbol: str) -> str:
+    return f'int g(void) __asm__("{symbol}"); int g(void) {{ return 0; }}'
+
+
+def program_and_library(folder: Path, wanted: str, defined: str, **more: object) -> None:
+    """A program linked with one copy of a library, in a pack that has another."""
+    linked = elf(folder / "linked.so", soname="libg.so.1", source=defines(wanted))
+    elf(folder / "lib/libg.so.1", soname="libg.so.1", source=defines(defined))
+    elf(
+        folder / "bin/x", program=True, source=calls(wanted), runpath=LIB,
+        flags=[str(linked)], **more,  # type: ignore[arg-type]
+    )  # fmt: skip
+    linked.unlink()
+
+
+@pytest.mark.parametrize("symbol", ["_ZN3two5greetEv", "two_greet"])
+def test_bf405_names_a_symbol_that_the_packs_copy_lacks(
+    tmp_path: Path, check: Check, symbol: str
+) -> None:
+    program_and_library(tmp_path, symbol, "one_greet")
+    (finding,) = check("BF405")
+    assert (finding.severity, finding.path) == ("error", "bin/x")
+    assert finding.message == f"uses {symbol}, but nothing defines it"
+    assert finding.evidence["asked"] == ["bin/x", "lib/libg.so.1", "/lib64/libc.so.6"]
+
+
+@pytest.mark.parametrize("symbol", ["_ZN3one5greetEv", "one_greet"])
+def test_bf405_is_silent_where_a_library_of_the_pack_defines_it(
+    tmp_path: Path, check: Check, symbol: str
+) -> None:
+    program_and_library(tmp_path, symbol, symbol)
+    assert check("BF405") == []
+
+
+def test_bf405_names_a_symbol_of_a_library_and_the_program_that_loads_it(
+    tmp_path: Path, check: Check
+) -> None:
+    use = "extern int gone(void); int again(void) { return gone(); }"
+    elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
+    elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
+    (finding,) = check("BF405")
+    assert finding.path == "lib/libu.so.1"
+    assert finding.message == "uses gone, but nothing in the process of bin/x defines it"
+
+
+def test_bf405_is_silent_about_weak_symbols(tmp_path: Path, check: Check) -> None:
+    use = "__attribute__((weak)) int gone(void); int again(void) { return gone ? gone() : 0; }"
+    elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
+    elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
+    assert check("BF405") == []
+
+
+def test_bf405_is_silent_about_what_the_program_itself_defines(
+    tmp_path: Path, check: Check
+) -> None:
+    use = "extern int callback(void); int again(void) { return callback(); }"
+    elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
+    main = "int callback(void) { return 0; } int main(void) { return 0; }"
+    elf(
+        tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB, source=main,
+        flags=["-rdynamic"],
+    )  # fmt: skip
+    assert check("BF405") == []
+
+
+@pytest.mark.parametrize(("symbol", "found"), [("strtol", 0), ("__own_helper", 0), ("gone", 1)])
+def test_bf405_knows_what_glibc_exports_where_nothing_was_linked_with_it(
+    tmp_path: Path, check: Check, symbol: str, found: int
+) -> None:
+    use = f"extern int {symbol}(void); int again(void) {{ return {symbol}(); }}"
+    flags = ["-nostdlib", "-fno-builtin"]
+    elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use, flags=flags)
+    elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
+    assert len(check("BF405")) == found
+
+
+def test_bf405_says_nothing_where_a_library_of_the_host_could_define_it(
+    tmp_path: Path, check: Check
+) -> None:
+    elf(
+        tmp_path / "bin/x", program=True, needed=["libz.so.1"], source=calls("_ZN3two5greetEv"),
+        flags=["-Wl,--unresolved-symbols=ignore-all"],
+    )  # fmt: skip
+    assert check("BF405", host=("libz.so.1",)) == []
+
+
+@pytest.mark.parametrize(("kept", "found"), [("other", 1), ("greet", 0)])
+def test_bf405_wants_the_symbol_in_the_version_that_it_was_linked_with(
+    tmp_path: Path, check: Check, kept: str, found: int
+) -> None:
+    """The version is there (so the loader starts the program), but the symbol left it."""
+    linked = object_with_versions(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
+    elf(
+        tmp_path / "bin/x", program=True, source=calls("greet"), runpath=LIB, flags=[str(linked)]
+    )  # fmt: skip
+    shutil.rmtree(linked.parent)
+    object_with_versions(tmp_path / "lib/libv.so.1", "libv.so.1", kept, ["V_1"])
+    assert [f.evidence["symbols"] for f in check("BF405")] == [["greet@V_1"]][:found]
+    assert check("BF404") == []
