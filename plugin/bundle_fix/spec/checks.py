@@ -18,6 +18,7 @@ from bundle_fix.spec.names import fault_of_name, fault_of_path, is_folder
 from bundle_fix.spec.problems import Problem, closest, did_you_mean, listed, printable
 from bundle_fix.spec.template import parse_template, references
 
+_CONDITION = str | tuple[str, ...]
 _KINDS = {spot.encode_name: spot.type for spot in fields_of(Tables)}
 
 
@@ -86,8 +87,9 @@ def _variable(path: KeyPath, variable: Variable) -> Iterator[Problem]:
         yield Problem(path, message, "keep one of them")
     if variable.file is not None and variable.pattern is None:
         yield Problem((*path, "file"), "`file` needs a `pattern`", "add `pattern = '…(…)…'`")
-    elif variable.pattern is not None and variable.file is None:
-        yield Problem((*path, "pattern"), "`pattern` needs a `file`", 'add `file = "…"`')
+    elif variable.pattern is not None and not set(sources) & {"file", "env", "cmake-cache"}:
+        message = "`pattern` needs a `file`, an `env` or a `cmake-cache` to look into"
+        yield Problem((*path, "pattern"), message, 'add `file = "…"`')
     elif variable.cache_folder is not None and variable.cmake_cache is None:
         yield Problem((*path, "in"), "`in` needs a `cmake-cache`", 'add `cmake-cache = "…"`')
     elif not sources:
@@ -127,6 +129,9 @@ def _files(path: KeyPath, files: Files) -> Iterator[Problem]:
         yield Problem(path, "neither `from` nor `text` says what to put there", "add one of them")
     elif files.source is not None and files.text is not None:
         yield Problem((*path, "text"), "`from` and `text` exclude each other", "keep one of them")
+    for key, given in (("exclude", files.exclude), ("checksum", files.checksum)):
+        if files.source is None and given:
+            yield Problem((*path, key), f"`{key}` goes with `from`, not with `text`", "remove it")
     if files.text is not None and is_folder(_stand_in(files.to) or "unknown"):
         message = f'"{printable(files.to)}" is a folder, but `text` makes one file'
         yield Problem((*path, "to"), message, "add the file's name")
@@ -139,6 +144,10 @@ def _libraries(path: KeyPath, libraries: Libraries) -> Iterator[Problem]:
         yield Problem((*path, "name"), "`from` and `name` exclude each other", "keep one of them")
     elif libraries.name is not None and not libraries.search:
         yield Problem(path, "`name` needs `search`", 'add `search = ["…"]`: the folders to look in')
+    elif libraries.name is not None and libraries.exclude:
+        yield Problem(
+            (*path, "exclude"), "`exclude` goes with `from`, not with `name`", "remove it"
+        )
     elif libraries.source is not None and libraries.search:
         yield Problem((*path, "search"), "`search` goes with `name`, not with `from`", "remove it")
 
@@ -191,10 +200,12 @@ def _conditions(
             message = f"`when` names the unknown variable `{printable(name)}`"
             hint = did_you_mean(name, names) or "define it in [variables] or [options]"
             yield Problem(path, message, hint, at_key=True)
-        elif option and isinstance(wanted, str) and wanted not in option.choices:
-            message = f'the option `{name}` is never "{printable(wanted)}"'
-            hint = did_you_mean(wanted, option.choices) or f"one of {listed(option.choices)}"
-            yield Problem(path, message, hint)
+        elif option:
+            for place, value, _ in texts(_CONDITION, wanted, path):
+                if value not in option.choices:
+                    message = f'the option `{name}` is never "{printable(value)}"'
+                    hint = did_you_mean(value, option.choices)
+                    yield Problem(place, message, hint or f"one of {listed(option.choices)}")
 
 
 def _whens(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, object]]:

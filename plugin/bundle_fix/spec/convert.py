@@ -59,6 +59,7 @@ def convert(kind: Kind, value: object, path: KeyPath, result: Conversion) -> Any
         result: is given every struct made and every problem met on the way.
     """
     before = len(result.problems)
+    kind = fitting(kind, value)
     base, _ = unwrap(kind)
     if is_struct(base) and isinstance(value, dict):
         result.problems.extend(_wrong_keys(base, value, path))
@@ -90,7 +91,7 @@ def _convert_one(
 
 def texts(kind: Kind, value: object, path: KeyPath = ()) -> Iterator[SpecText]:
     """All texts in a value, as tomli reads it or `msgspec.to_builtins` makes it of a struct."""
-    base, extra = unwrap(kind)
+    base, extra = unwrap(fitting(kind, value))
     if base is str and isinstance(value, str):
         yield SpecText(path, value, extra)
     for inner, item, step in children(kind, value):
@@ -99,7 +100,7 @@ def texts(kind: Kind, value: object, path: KeyPath = ()) -> Iterator[SpecText]:
 
 def children(kind: Kind, value: object) -> Iterator[tuple[Kind, object, str | int]]:
     """What a table or an array holds: the kind it should have, the value, and the key or index."""
-    base, _ = unwrap(kind)
+    base, _ = unwrap(fitting(kind, value))
     if is_struct(base) and isinstance(value, dict):
         for spot in fields_of(base):
             if spot.encode_name in value:
@@ -125,6 +126,18 @@ def unwrap(kind: Kind) -> tuple[Kind, Mapping[str, Any]]:
             kind = options[0]
         else:
             return kind, extra
+
+
+def fitting(kind: Kind, value: object) -> Kind:
+    """Of a choice of types the one that a value of TOML can only be meant for, or else all."""
+    base, _ = unwrap(kind)
+    if origin_of(base) not in (Union, types.UnionType):
+        return kind
+    written = {str: str, bool: bool, list: tuple, tuple: tuple, dict: dict}.get(type(value))
+    options = get_args(base)
+    bases = [unwrap(option)[0] for option in options]
+    fit = [o for o, b in zip(options, bases, strict=True) if (origin_of(b) or b) is written]
+    return fit[0] if fit else kind
 
 
 def origin_of(kind: Kind) -> Any:
@@ -225,8 +238,9 @@ def _noun(base: Kind) -> str:
         return "an array of tables" if is_struct(item) else "an array of strings"
     if is_struct(base) or origin_of(base) is dict:
         return "a table"
-    if origin_of(base) is types.UnionType:
-        return "true, false or a string"
+    if origin_of(base) in (Union, types.UnionType):
+        *nouns, last = [_noun(unwrap(option)[0]) for option in get_args(base)]
+        return f"{', '.join(nouns)} or {last}".replace("true or false,", "true, false,")
     return "true or false" if base is bool else "a string"
 
 
@@ -244,4 +258,4 @@ def _cure(base: Kind, value: object, path: KeyPath) -> str:
     if isinstance(value, list) and noun == "a table" and len(path) == 1:
         return f"write [{path[-1]}], not [[{path[-1]}]]"
     is_single = not isinstance(value, (list, dict))
-    return "put it in quotes" if is_single and noun.endswith("a string") else ""
+    return "put it in quotes" if is_single and "a string" in noun else ""

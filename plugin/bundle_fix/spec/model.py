@@ -28,14 +28,29 @@ Name = Annotated[
 Format = Literal["tar.gz", "tar.zst", "tar.xz", "tar", "dir"]
 ENTRIES = ("files", "libraries")
 """The arrays of tables, whose headers stand in double brackets."""
-Builtin = Literal["glibc", "arch", "epoch"]
+Builtin = Literal["glibc", "arch", "epoch", "here"]
 Editor = Literal["auto", "inplace", "lief", "patchelf"]
 Severity = Literal["error", "warning", "note"]
 When = Annotated[
-    dict[str, bool | str],
+    dict[str, bool | str | tuple[str, ...]],
     Meta(
         description="Conditions that must all hold, each on a variable or an option: true (it is "
-        "set and not empty), false (it is empty), or the text that it must be."
+        "set and not empty), false (it is empty), the text that it must be, or an array of texts "
+        "of which it must be one."
+    ),
+]
+Exclude = Annotated[
+    tuple[Template, ...],
+    Meta(
+        description="Globs of what `from` finds and the pack does not want. One without `/` is of "
+        "names, at any depth; any other is of paths relative to the root."
+    ),
+]
+Checksum = Annotated[
+    str,
+    Meta(
+        pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$",
+        extra={"form": 'a checksum such as "sha256:…", in lower-case hexadecimal digits'},
     ),
 ]
 IsOptional = Annotated[
@@ -79,8 +94,9 @@ class Variable(Table, kw_only=True, frozen=True):
     pattern: Annotated[
         Text | None,
         Meta(
-            description="With `file`: a Python regular expression with exactly one group, which is "
-            "the value. `^` and `$` stand for the ends of lines; the first match counts.",
+            description="With `file`, `env` or `cmake-cache`: a Python regular expression with "
+            "exactly one group, which is the value. `^` and `$` stand for the ends of lines; the "
+            "first match counts.",
             extra={"pattern": True},
         ),
     ] = None
@@ -98,8 +114,9 @@ class Variable(Table, kw_only=True, frozen=True):
         Builtin | None,
         Meta(
             description="Source: `glibc` (this machine's version, such as 2.36), `arch` (this "
-            "machine's name, such as x86_64) or `epoch` (SOURCE_DATE_EPOCH, seconds since 1970; "
-            "where that is not set, the default, or else 0, so that packs stay reproducible)."
+            "machine's name, such as x86_64), `epoch` (SOURCE_DATE_EPOCH, seconds since 1970; "
+            "where that is not set, the default, or else 0, so that packs stay reproducible) or "
+            "`here` (the folder of the spec, whatever the root is)."
         ),
     ] = None
     value: Annotated[AnyTemplate | None, Meta(description="Source: this very text.")] = None
@@ -147,6 +164,14 @@ class Files(Table, kw_only=True, frozen=True):
         | None,
         Meta(description="Octal permissions; without it a file keeps its own."),
     ] = None
+    exclude: Exclude = ()
+    checksum: Annotated[
+        Checksum | dict[str, Checksum] | None,
+        Meta(
+            description="What the one file that `from` finds must have: `md5:…`, `sha256:…` or "
+            "`sha512:…`; or a table of them by machine, such as `x86_64`."
+        ),
+    ] = None
     when: When = {}
     optional: IsOptional = False
 
@@ -158,6 +183,7 @@ class Libraries(Table, kw_only=True, frozen=True):
         Template | None,
         Meta(description="A shared library or a glob of them, relative to the root."),
     ] = field(name="from", default=None)
+    exclude: Exclude = ()
     name: Annotated[
         Template | None,
         Meta(description="A soname to look for in `search`, in place of `from`."),

@@ -43,6 +43,16 @@ def from_file(path: Path, pattern: str) -> Found:
     return _found(match and match[1], lack)
 
 
+def picked(found: Found, pattern: str | None) -> Found:
+    """What the group of the regular expression ``pattern``, if there is one, takes of a value."""
+    if pattern is None or found.lack:
+        return found
+    match = re.search(pattern, found.value, re.MULTILINE)
+    taken = "an empty text" if match else "nothing"
+    lack = f"the pattern '{printable(pattern)}' finds {taken} in \"{printable(found.value)}\""
+    return _found(match and match[1], lack)
+
+
 def from_cmake_cache(folder: Path, entry: str) -> Found:
     """The entry ``NAME:TYPE=VALUE`` of the ``CMakeCache.txt`` in a folder."""
     path = folder / CACHE

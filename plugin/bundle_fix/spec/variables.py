@@ -22,6 +22,7 @@ from bundle_fix.spec.sources import (
     from_environment,
     from_file,
     from_machine,
+    picked,
 )
 from bundle_fix.spec.template import parse_template, references
 
@@ -139,17 +140,23 @@ def substitute(template: str, values: Mapping[str, str]) -> str:
     return "".join(text)
 
 
-def evaluate_when(when: Mapping[str, bool | str], values: Mapping[str, str]) -> bool:
+def evaluate_when(
+    when: Mapping[str, bool | str | tuple[str, ...]], values: Mapping[str, str]
+) -> bool:
     """Whether all conditions hold; those after the first that does not are not looked at.
 
     Args:
-        when: for each name true (its value is not empty), false (it is empty), or the value.
+        when: for each name true (its value is not empty), false (it is empty), the value, or
+            several of which it must be one.
         values: the value of each name.
     """
-    return all(
-        bool(values[name]) == wanted if isinstance(wanted, bool) else values[name] == wanted
-        for name, wanted in when.items()
-    )
+    return all(_holds(values[name], wanted) for name, wanted in when.items())
+
+
+def _holds(value: str, wanted: bool | str | tuple[str, ...]) -> bool:
+    if isinstance(wanted, bool):
+        return bool(value) == wanted
+    return value == wanted if isinstance(wanted, str) else value in wanted
 
 
 def _evaluate(name: str, variable: Variable, values: Values) -> str:
@@ -171,12 +178,15 @@ def _look_up(variable: Variable, values: Values) -> Found:
     if variable.value is not None:
         return Found(substitute(variable.value, values))
     if variable.env is not None:
-        return from_environment(variable.env, values.environ)
+        return picked(from_environment(variable.env, values.environ), variable.pattern)
     if variable.file is not None and variable.pattern is not None:
         return from_file(values.root / substitute(variable.file, values), variable.pattern)
     if variable.cmake_cache is not None:
         folder = substitute(variable.cache_folder or "", values)
-        return from_cmake_cache(values.root / folder, variable.cmake_cache)
+        found = from_cmake_cache(values.root / folder, variable.cmake_cache)
+        return picked(found, variable.pattern)
+    if variable.builtin == "here":
+        return Found(str(values.spec.path.parent.resolve()))
     found = from_machine(variable.builtin or "", values.environ)
     if found.lack and variable.builtin == "epoch" and variable.default is None:
         return Found("0")

@@ -26,7 +26,8 @@ def test_a_variable_has_exactly_one_source(refusal: Refusal) -> None:
         "bundle.toml:5:5: the variable `b` has more than one source: `env`, `value` "
         "(keep one of them)\n"
         "bundle.toml:6:14: `file` needs a `pattern` (add `pattern = '…(…)…'`)\n"
-        'bundle.toml:7:17: `pattern` needs a `file` (add `file = "…"`)\n'
+        "bundle.toml:7:17: `pattern` needs a `file`, an `env` or a `cmake-cache` to look into "
+        '(add `file = "…"`)\n'
         'bundle.toml:8:12: `in` needs a `cmake-cache` (add `cmake-cache = "…"`)'
     )
 

@@ -187,7 +187,8 @@ def test_a_value_that_is_no_choice_is_answered_with_the_choices(
         (
             BUNDLE + '[[files]]\ntext = "x"\nto = "x"\nwhen = { x = 1 }\n'
             '[variables]\nx = { env = "X" }',
-            "6:14: `x` must be true, false or a string, not an integer (put it in quotes)",
+            "6:14: `x` must be true, false, a string or an array of strings, not an integer "
+            "(put it in quotes)",
         ),
         (
             BUNDLE + '[check]\nglibc = "newest"',
