@@ -8,8 +8,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from bundle_fix.collect.checksums import verify
 from bundle_fix.collect.collection import Collection, Origin
-from bundle_fix.collect.patterns import matches, nothing_matches
+from bundle_fix.collect.patterns import Where, is_excluded, matches, nothing_matches
 from bundle_fix.content import BytesContent, PathContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.spec.model import Files
@@ -20,40 +21,48 @@ from bundle_fix.tree import File, Node, Stamp, Symlink
 TEXT_MODE = 0o644
 
 
-def add_files(collection: Collection, entry: Files, values: Values, where: str) -> None:
-    """Add what an entry of ``[[files]]``, which stands at ``where`` in the spec, asks for.
+def add_files(collection: Collection, entry: Files, values: Values, where: Where) -> None:
+    """Add what an entry of ``[[files]]``, whose keys stand at ``where`` in the spec, asks for.
 
     Raises:
         BundleFixError: nothing matches it, or what does cannot be put there.
     """
-    to = pack_path(entry.to, values, where)
+    to = pack_path(entry.to, values, where("to"))
     is_folder = to == "" or to.endswith("/")
     if entry.text is not None:
         text = substitute(entry.text, values)
         literal = File(BytesContent(os.fsencode(text)), Stamp(_mode(entry.mode, TEXT_MODE)))
-        collection.add(to, literal, Origin(None, where))
+        collection.add(to, literal, Origin(None, where("to")))
         return
     pattern = substitute(entry.source or "", values)
-    found = matches(collection.root, pattern)
+    exclude = [substitute(text, values) for text in entry.exclude]
+    found = matches(collection.root, pattern, exclude)
     if not found and not entry.optional:
-        raise nothing_matches(pattern, collection.root, where)
+        raise nothing_matches(pattern, collection.root, where("from"))
     if len(found) > 1 and not is_folder:
         raise BundleFixError(
-            f"{pattern} matches {len(found)} files, but `to` names one file", where=where,
+            f"{pattern} matches {len(found)} files, but `to` names one file", where=where("to"),
             hint=f'to = "{to}/" is a folder',
         )  # fmt: skip
+    if entry.checksum is not None:
+        verify(found, entry.checksum, values, where("checksum"))
     for source in found:
         target = to + source.name if is_folder else to
-        for path, inner in _files_under(source, target):
-            node = node_at(inner, source, entry.mode, where)
-            collection.add(path, node, Origin(inner, where))
+        for path, inner in _files_under(source, target, where("from")):
+            if not is_excluded(inner, collection.root, exclude):
+                node = node_at(inner, source, entry.mode, where("from"))
+                collection.add(path, node, Origin(inner, where("from")))
 
 
-def _files_under(source: Path, target: str) -> Iterator[tuple[str, Path]]:
+def _files_under(source: Path, target: str, where: str) -> Iterator[tuple[str, Path]]:
     if not source.is_dir():
         yield target, source
         return
-    for folder, names, files in os.walk(source):
+
+    def refuse(error: OSError) -> None:
+        raise BundleFixError(f"cannot read {error.filename}: {error.strerror}", where=where)
+
+    for folder, names, files in os.walk(source, onerror=refuse):
         names.sort()
         base = posixpath.join(target, os.path.relpath(folder, source))
         links = [name for name in names if Path(folder, name).is_symlink()]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.files import node_at
-from bundle_fix.collect.patterns import matches, nothing_matches
+from bundle_fix.collect.patterns import Where, matches, nothing_matches
+from bundle_fix.content import PathContent, same_bytes
+from bundle_fix.elf.image import Image
 from bundle_fix.elf.on_disk import image_at
 from bundle_fix.errors import BundleFixError
 from bundle_fix.spec.model import Libraries
@@ -17,45 +19,111 @@ from bundle_fix.tree import Stamp, Symlink
 
 
 def library_sources(
-    collection: Collection, entry: Libraries, values: Values, where: str
-) -> list[Path]:
-    """The files that an entry of ``[[libraries]]``, which stands at ``where``, names.
+    collection: Collection, entry: Libraries, values: Values, where: Where
+) -> list[tuple[Path, frozenset[str]]]:
+    """The files that an entry of ``[[libraries]]``, whose keys stand at ``where``, names.
+
+    Returns:
+        Each with the names of copies of it that were found as well.
 
     Raises:
-        BundleFixError: there is none, and the entry is not optional.
+        BundleFixError: there is none, and the entry is not optional; or one is for a machine that
+            no program of the pack is for; or two are versions of one library.
     """
+    machines = _machines(collection)
     if entry.source is not None:
         pattern = substitute(entry.source, values)
-        found = matches(collection.root, pattern)
+        exclude = [substitute(text, values) for text in entry.exclude]
+        found = matches(collection.root, pattern, exclude)
         if not found and not entry.optional:
-            raise nothing_matches(pattern, collection.root, where)
-        return found
+            raise nothing_matches(pattern, collection.root, where("from"))
+        return _distinct(found, machines, where("from"))
     name = substitute(entry.name or "", values)
-    folders = [collection.root / substitute(text, values) for text in entry.search]
-    source = next((p for folder in folders for p in _with_soname(folder, name)), None)
-    if source is None and not entry.optional:
-        raise BundleFixError(
-            f"no library with the soname {name} in {', '.join(map(str, folders)) or 'no folder'}",
-            where=where,
-            hint="build it, or add the folder that holds it to `search`",
-        )
-    return [] if source is None else [source]
+    folders = [collection.root / substitute(text, values) for text in entry.search if text]
+    passed: dict[Path, str] = {}
+    for path, image in (pair for folder in folders for pair in _with_soname(folder, name)):
+        if not machines or image.architecture in machines:
+            return [(path, frozenset())]
+        passed[path] = f"; {path} is for {image.machine}"
+    if entry.optional:
+        return []
+    looked = ", ".join(map(str, folders)) or "no folder"
+    raise BundleFixError(
+        f"no library with the soname {name} in {looked}{''.join(passed.values())}",
+        where=where("name"),
+        hint="build it, or add the folder that holds it to `search`",
+    )
 
 
-def _with_soname(folder: Path, name: str) -> Iterator[Path]:
-    """The file of that name, and those whose DT_SONAME is that name, whatever they are called."""
-    if (folder / name).exists():
-        yield folder / name
-    for path in sorted(folder.glob("*.so*")) if folder.is_dir() else ():
+def _machines(collection: Collection) -> Mapping[tuple[int, str, int], str]:
+    """The machines that the pack's programs are for, with their names."""
+    programs = (image for image in collection.images.values() if image.is_program)
+    return {image.architecture: image.machine for image in programs}
+
+
+def _distinct(
+    found: Iterable[Path], machines: Mapping[tuple[int, str, int], str], where: str
+) -> list[tuple[Path, frozenset[str]]]:
+    """Each library once, however many names and full copies of it a pattern finds.
+
+    What a pattern sweeps in by mistake is refused: other machines' copies, versions left behind.
+    The copy with the longest name, which is the version's, stands for all.
+    """
+    copies: dict[str, list[Path]] = {}
+    for path in found:
         image = image_at(path)
-        if image is not None and image.soname == name:
-            yield path
+        if image is None or not image.is_library:
+            raise BundleFixError(
+                f"{path} is not a shared library", where=where,
+                hint="leave it out with `exclude`, or take it with [[files]]",
+            )  # fmt: skip
+        if machines and image.architecture not in machines:
+            raise BundleFixError(
+                f"{path} is for {image.machine}, the pack's programs are for"
+                f" {', '.join(machines.values())}",
+                where=where,
+                hint="name the folder of the right one",
+            )
+        known = copies.setdefault((image.soname or path.name).partition(".so")[0], [])
+        if known and not _same(known[0].resolve(), path.resolve()):
+            raise BundleFixError(
+                f"{known[0]} and {path} are two versions of one library",
+                where=where,
+                hint="remove the one from an earlier build, or leave it out with `exclude`; if the"
+                " pack needs both, give each an entry",
+            )
+        known.append(path)
+    return [
+        (max(paths, key=lambda path: len(path.resolve().name)), frozenset(p.name for p in paths))
+        for paths in copies.values()
+    ]
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one == other or same_bytes(
+        PathContent(one, one.stat().st_size), PathContent(other, other.stat().st_size)
+    )
+
+
+def _with_soname(folder: Path, name: str) -> Iterator[tuple[Path, Image]]:
+    """The library of that name, and those of that DT_SONAME, whatever they are called."""
+    for path in (folder / name, *(sorted(folder.glob("*.so*")) if folder.is_dir() else ())):
+        image = image_at(path)
+        if image is not None and name in (image.soname, path.name):
+            yield path, image
 
 
 def add_library(
-    collection: Collection, source: Path, folder: str, where: str, needed_by: str = ""
+    collection: Collection,
+    source: Path,
+    folder: str,
+    where: str,
+    needed_by: str = "",
+    copies: frozenset[str] = frozenset(),
 ) -> str:
     """Add the real file behind ``source`` with the links that its soname and source call for.
+
+    ``copies`` are names of other files with its bytes, for which it gets links as well.
 
     Returns:
         Its soname, or its file name where it has none.
@@ -65,7 +133,7 @@ def add_library(
     if image is None or not image.is_library:
         raise BundleFixError(f"{source} is not a shared library", where=where)
     soname = image.soname or source.name
-    names = {soname, source.name, real.name}
+    names = {soname, source.name, real.name, *copies}
     development = source.parent / f"{soname.partition('.so')[0]}.so"
     if not needed_by and development.is_symlink() and development.resolve() == real:
         names.add(development.name)

@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeAlias
 
 from bundle_fix.errors import BundleFixError
 
+Where: TypeAlias = Callable[[str], str]
+"""Tells where in the spec a key of the entry at hand stands, as ``path:line:column``."""
 
-def matches(root: Path, pattern: str) -> list[Path]:
-    """What a pattern names, each with all that is below it: nothing below another match."""
+
+def matches(root: Path, pattern: str, exclude: Sequence[str] = ()) -> list[Path]:
+    """What a pattern names, each with all that is below it: nothing below another match.
+
+    Args:
+        root: the folder that relative patterns start from.
+        pattern: a glob; ``**`` stands for folders at any depth.
+        exclude: what not to find, as `is_excluded` takes it.
+    """
     if pattern == "**" or pattern.endswith("/**"):
         # All that is below a folder is what lies in it, whole.
         pattern = pattern[:-1]
     # Path.glob takes neither absolute patterns nor root_dir.
     found = glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207
-    matches = dict.fromkeys(root / name for name in sorted(found))
+    paths = (root / name for name in sorted(found))
+    matches = dict.fromkeys(path for path in paths if not is_excluded(path, root, exclude))
     return [path for path in matches if not any(above in matches for above in path.parents)]
+
+
+def is_excluded(path: Path, root: Path, exclude: Iterable[str]) -> bool:
+    """Whether a path is one of those that ``exclude`` leaves out.
+
+    Args:
+        path: the path, absolute or relative to where ``root`` is.
+        root: the folder that relative patterns start from.
+        exclude: globs; one without a slash is of names, in any other ``*`` spans folders too.
+    """
+    return any(
+        fnmatchcase(str(path), str(root / glob))
+        if "/" in glob.rstrip("/")
+        else fnmatchcase(path.name, glob.rstrip("/"))
+        for glob in exclude
+    )
 
 
 def nothing_matches(pattern: str, root: Path, where: str) -> BundleFixError:

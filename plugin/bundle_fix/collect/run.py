@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from bundle_fix.collect.closure import close
 from bundle_fix.collect.collection import Collected, Collection
 from bundle_fix.collect.files import add_files
 from bundle_fix.collect.libraries import add_library, library_sources
-from bundle_fix.spec.model import Spec
+from bundle_fix.collect.patterns import Where
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.locate import locate
+from bundle_fix.spec.model import Libraries, Spec
 from bundle_fix.spec.names import pack_name, pack_path
+from bundle_fix.spec.problems import raise_all
 from bundle_fix.spec.variables import Values, evaluate_when
 
 
@@ -26,19 +34,54 @@ def collect(spec: Spec, values: Values, root: Path) -> Collected:
     """
     collection = Collection(root)
     pinned: list[str] = []
+    problems: list[tuple[tuple[int, int], BundleFixError]] = []
     for number, entry in enumerate(spec.files):
-        if evaluate_when(entry.when, values):
-            add_files(collection, entry, values, spec.where("files", number))
+        with _kept(problems, spec, "files", number) as where:
+            if evaluate_when(entry.when, values):
+                add_files(collection, entry, values, where)
     for number, library in enumerate(spec.libraries):
-        if evaluate_when(library.when, values):
-            where = spec.where("libraries", number)
-            folder = pack_path(library.to or spec.layout.lib, values, where)
-            for source in library_sources(collection, library, values, where):
-                soname = add_library(collection, source, folder, where)
-                pinned += [soname] if library.pin else []
+        with _kept(problems, spec, "libraries", number) as where:
+            if evaluate_when(library.when, values):
+                pinned += _add_libraries(collection, spec, library, values, where)
+    raise_all([error for _, error in sorted(problems, key=itemgetter(0))])
     close(collection, spec, values)
     return Collected(
         collection.bundle(pack_name(spec, values)),
         collection.origins,
         tuple(dict.fromkeys(pinned)),
     )
+
+
+def _add_libraries(
+    collection: Collection, spec: Spec, entry: Libraries, values: Values, where: Where
+) -> list[str]:
+    """Add the libraries of an entry; returns the sonames of those that it pins."""
+    place = where("to") if entry.to else spec.where("layout", "lib")
+    folder = pack_path(entry.to or spec.layout.lib, values, place)
+    at = where("name" if entry.source is None else "from")
+    sources = library_sources(collection, entry, values, where)
+    sonames = [
+        add_library(collection, source, folder, at, copies=copies) for source, copies in sources
+    ]
+    return sonames if entry.pin else []
+
+
+@contextmanager
+def _kept(
+    problems: list[tuple[tuple[int, int], BundleFixError]], spec: Spec, table: str, number: int
+) -> Iterator[Where]:
+    """Keep what is wrong with an entry, so that all such errors are told together.
+
+    Gives what tells where a key of the entry stands. An error that names a file of the disk only
+    is told at the entry's source.
+    """
+    try:
+        yield partial(spec.where, table, number)
+    except BundleFixError as error:
+        told = error
+        if not error.where.startswith(f"{spec.path}:"):
+            entry = (spec.files if table == "files" else spec.libraries)[number]
+            key = "name" if entry.source is None else "from"
+            message = f"{error.where}: {error.message}" if error.where else error.message
+            told = BundleFixError(message, where=spec.where(table, number, key), hint=error.hint)
+        problems.append((locate(spec.toml, (table, number)), told))

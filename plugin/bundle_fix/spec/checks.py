@@ -11,9 +11,9 @@ from typing import Any
 from msgspec import Struct
 
 from bundle_fix.errors import BundleFixError
-from bundle_fix.spec.convert import SpecText, children, fields_of, texts
+from bundle_fix.spec.convert import SpecText, children, fields_of, label, texts
 from bundle_fix.spec.locate import KeyPath
-from bundle_fix.spec.model import ENTRIES, Files, Libraries, Option, Tables, Variable
+from bundle_fix.spec.model import CHECKSUM, ENTRIES, Files, Libraries, Option, Tables, Variable
 from bundle_fix.spec.names import fault_of_name, fault_of_path, is_folder
 from bundle_fix.spec.problems import Problem, closest, did_you_mean, listed, printable
 from bundle_fix.spec.template import parse_template, references
@@ -35,6 +35,8 @@ def check(data: Mapping[str, Any], structs: Mapping[KeyPath, Struct]) -> Iterato
             yield from _pack_name(path, text)
         if marks.get("pattern"):
             yield from _pattern(path, text)
+        if marks.get("checksum"):
+            yield from _checksum(path, text)
         if marks.get("place"):
             yield from _place(path, text)
     for path, item in structs.items():
@@ -110,6 +112,12 @@ def _pattern(path: KeyPath, pattern: str) -> Iterator[Problem]:
         message = f"`pattern` has {groups or 'no'} groups; it must have exactly one"
         hint = "write the others as (?:…)" if groups else "put ( ) around the part to take"
         yield Problem(path, message, hint)
+
+
+def _checksum(path: KeyPath, text: str) -> Iterator[Problem]:
+    if not re.search(CHECKSUM, text):
+        form = 'a checksum such as "sha256:…", in lower-case hexadecimal digits'
+        yield Problem(path, f'{label(path)} must be {form}, not "{printable(text)}"')
 
 
 def _option(path: KeyPath, option: Option) -> Iterator[Problem]:

@@ -46,13 +46,9 @@ Exclude = Annotated[
         "names, at any depth; any other is of paths relative to the root."
     ),
 ]
-Checksum = Annotated[
-    str,
-    Meta(
-        pattern=r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$",
-        extra={"form": 'a checksum such as "sha256:…", in lower-case hexadecimal digits'},
-    ),
-]
+CHECKSUM = r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"
+# No `pattern`: msgspec 0.22 frees the expression of a string in a union twice.
+Checksum = Annotated[str, Meta(extra={"checksum": True}, extra_json_schema={"pattern": CHECKSUM})]
 IsOptional = Annotated[
     bool, Meta(description="Whether nothing need be found; otherwise that is an error.")
 ]

@@ -231,3 +231,33 @@ def test_variables_that_need_each_other_are_told_as_circles(refusal: Refusal) ->
         "bundle.toml:5:1: the variable `a` needs itself: a → b → c → a (break the circle)\n"
         "bundle.toml:8:1: the variable `d` needs itself: d → d (break the circle)"
     )
+
+
+def test_several_values_of_a_condition_are_each_one_of_the_choices(refusal: Refusal) -> None:
+    text = BUNDLE + (
+        '[options]\nallocator = { choices = ["tcmalloc", "jemalloc", "none"], default = "none" }\n'
+        '[[files]]\ntext = ""\nto = "x"\nwhen = { allocator = ["jemalloc", "tcmaloc"] }\n'
+    )
+    assert refusal(text) == (
+        'bundle.toml:8:35: the option `allocator` is never "tcmaloc" (did you mean `tcmalloc`?)'
+    )
+
+
+def test_a_checksum_is_of_a_known_kind_and_whole(refusal: Refusal) -> None:
+    text = BUNDLE + '[[files]]\nfrom = "x"\nto = "x"\nchecksum = { x86_64 = "md5:12", arm = 1 }\n'
+    said = 'a checksum such as "sha256:…", in lower-case hexadecimal digits'
+    assert refusal(text) == (
+        f'bundle.toml:6:23: `x86_64` must be {said}, not "md5:12"\n'
+        "bundle.toml:6:39: `arm` must be a string, not an integer (put it in quotes)"
+    )
+
+
+def test_what_narrows_from_goes_with_it(refusal: Refusal) -> None:
+    text = BUNDLE + (
+        '[[files]]\ntext = "x"\nto = "x"\nexclude = ["y"]\n'
+        '[[libraries]]\nname = "x"\nsearch = ["y"]\nexclude = ["z"]\n'
+    )
+    assert refusal(text) == (
+        "bundle.toml:6:11: `exclude` goes with `from`, not with `text` (remove it)\n"
+        "bundle.toml:10:11: `exclude` goes with `from`, not with `name` (remove it)"
+    )

@@ -1,0 +1,174 @@
+"""What an entry of a spec finds, what it leaves out, and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from builders.elf import CROSS, elf
+from bundle_fix.collect.collection import Collected
+from bundle_fix.collect.run import collect
+from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.load import load_spec
+from bundle_fix.spec.variables import resolve_variables
+
+BUNDLE = '[bundle]\nname = "p"\n'
+SERVER = '[[files]]\nfrom = "server"\nto = "bin/"\n'
+
+
+def collected(root: Path, text: str, **defines: str) -> Collected:
+    (root / "bundle.toml").write_text(BUNDLE + text)
+    spec = load_spec(root / "bundle.toml")
+    return collect(spec, resolve_variables(spec, root, defines, {}), root)
+
+
+def files(result: Collected) -> list[str]:
+    return [path for path, _ in result.bundle.tree.files()]
+
+
+def refusal(root: Path, text: str, **defines: str) -> str:
+    """What is said of a spec with this text, without the folder that it is in."""
+    with pytest.raises(BundleFixError) as caught:
+        collected(root, text, **defines)
+    return str(caught.value).replace(f"{root}/", "").replace(str(root), ".")
+
+
+def write(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+
+
+def test_a_name_is_left_out_at_any_depth_and_a_path_where_it_stands(tmp_path: Path) -> None:
+    write(
+        tmp_path, "src/a.h", "src/a.in", "src/d/b.in", "src/d/b.h", "src/test/c.h", "src/d/test/e"
+    )
+    text = '[[files]]\nfrom = "src"\nto = "./"\nexclude = ["*.in", "src/test/*"]\n'
+    assert files(collected(tmp_path, text)) == ["src/a.h", "src/d/b.h", "src/d/test/e"]
+
+
+def test_what_is_left_out_of_libraries_may_be_named_by_a_variable(tmp_path: Path) -> None:
+    elf(tmp_path / "out/liba.so", soname="liba.so")
+    elf(tmp_path / "out/libold.so", soname="libold.so")
+    text = (
+        '[[libraries]]\nfrom = "out/*.so"\nexclude = ["{build}/libold.so"]\n'
+        '[variables]\nbuild = { value = "out" }\n'
+    )
+    assert files(collected(tmp_path, text)) == ["lib/liba.so"]
+
+
+def test_an_entry_of_which_all_is_left_out_is_empty(tmp_path: Path) -> None:
+    write(tmp_path, "a.ini")
+    text = '[[files]]\nfrom = "*.ini"\nto = "etc/"\nexclude = ["a.*"]\n'
+    assert refusal(tmp_path, text).startswith("bundle.toml:4:8: nothing matches *.ini in .")
+
+
+def test_a_checksum_for_each_machine_is_compared_with_that_of_this_one(tmp_path: Path) -> None:
+    write(tmp_path, "a.jar")
+    right = f"sha256:{hashlib.sha256(b'a.jar').hexdigest()}"
+    wrong = f"md5:{'0' * 32}"
+    machine = os.uname().machine
+    text = (
+        f'[[files]]\nfrom = "*.jar"\nto = "x/"\nchecksum = {{ m68k = "{wrong}", %s = "{right}" }}\n'
+    )
+    assert files(collected(tmp_path, text % machine)) == ["x/a.jar"]
+    assert refusal(tmp_path, text % "vax") == (
+        f"bundle.toml:6:12: there is no checksum for the machine {machine} "
+        "(add it to `m68k`, `vax`)"
+    )
+    arch = '[variables]\narch = { builtin = "arch" }\n'
+    assert refusal(tmp_path, text % machine + arch, arch="m68k") == (
+        "bundle.toml:6:12: a.jar has the checksum md5:75e7ad4ba5b24f13d87b990eb77d22cc, not "
+        f"{wrong} as for m68k (get the right file, or correct the checksum)"
+    )
+
+
+def test_a_checksum_is_of_one_file(tmp_path: Path) -> None:
+    write(tmp_path, "a.jar", "b.jar")
+    text = f'[[files]]\nfrom = "*.jar"\nto = "x/"\nchecksum = "md5:{"0" * 32}"\n'
+    assert refusal(tmp_path, text) == (
+        "bundle.toml:6:12: a checksum is of one file, but `from` finds 2 files or a folder "
+        "(give the file an entry of its own)"
+    )
+
+
+def test_the_right_machine_is_found_by_soname_whatever_comes_first(tmp_path: Path) -> None:
+    elf(tmp_path / "server", program=True, needed=["libz.so.1"])
+    elf(tmp_path / "lib32/libz.so.1", soname="libz.so.1", toolchain=CROSS["i386"])
+    elf(tmp_path / "lib64/libz.so.1.2", soname="libz.so.1")
+    text = SERVER + '[[libraries]]\nname = "libz.so.1"\nsearch = ["lib32", "lib64", "gone"]\n'
+    assert "lib/libz.so.1.2" in files(collected(tmp_path, text))
+    (tmp_path / "lib64/libz.so.1.2").unlink()
+    assert refusal(tmp_path, text) == (
+        "bundle.toml:7:8: no library with the soname libz.so.1 in lib32, lib64, gone; "
+        "lib32/libz.so.1 is for i386 (build it, or add the folder that holds it to `search`)"
+    )
+
+
+def test_a_glob_that_finds_another_machines_library_is_refused(tmp_path: Path) -> None:
+    elf(tmp_path / "server", program=True, needed=["libz.so.1"])
+    elf(tmp_path / "out/libz.so.1", soname="libz.so.1", toolchain=CROSS["aarch64"])
+    text = SERVER + '[[libraries]]\nfrom = "out/*.so*"\n'
+    assert refusal(tmp_path, text) == (
+        "bundle.toml:7:8: out/libz.so.1 is for aarch64, the pack's programs are for x86_64 "
+        "(name the folder of the right one)"
+    )
+
+
+@pytest.mark.parametrize("soname", ["libx.so.3", "libx.so.4"])
+def test_two_versions_that_one_glob_sweeps_in_are_refused(tmp_path: Path, soname: str) -> None:
+    elf(tmp_path / "out/libx.so.4.1", soname="libx.so.4")
+    elf(tmp_path / "out/libx.so.3.9", soname=soname, tag="stale")
+    assert "out/libx.so.3.9 and out/libx.so.4.1 are two versions of one library" in refusal(
+        tmp_path, '[[libraries]]\nfrom = "out/libx.so*"\n'
+    )
+    text = '[[libraries]]\nfrom = "out/libx.so*"\nexclude = ["libx.so.3*"]\n'
+    assert "lib/libx.so.4.1" in files(collected(tmp_path, text))
+
+
+def test_full_copies_of_one_library_are_no_two_versions_of_it(tmp_path: Path) -> None:
+    for name in ("libx.so", "libx.so.4", "libx.so.4.1"):
+        elf(tmp_path / "out" / name, soname="libx.so.4", tag="one")
+    result = collected(tmp_path, '[[libraries]]\nfrom = "out/libx.so*"\n')
+    assert files(result) == ["lib/libx.so.4.1"]
+    assert {"lib/libx.so", "lib/libx.so.4"} <= result.bundle.tree.nodes.keys()
+
+
+def test_all_entries_that_find_nothing_are_told_at_their_keys_in_order(tmp_path: Path) -> None:
+    text = (
+        '[[libraries]]\nname = "libx.so.1"\nsearch = ["out"]\n'
+        '[[files]]\nfrom = "gone/*"\nto = "bin/"\n'
+        '[[files]]\ntext = "x"\nto = "fine"\n'
+        '[[libraries]]\nfrom = "gone.so"\n'
+    )
+    assert [line.split(" in ")[0] for line in refusal(tmp_path, text).splitlines()] == [
+        "bundle.toml:4:8: no library with the soname libx.so.1",
+        "bundle.toml:7:8: nothing matches gone/*",
+        "bundle.toml:13:8: nothing matches gone.so",
+    ]
+
+
+def test_a_damaged_library_is_told_at_the_entry_that_asks_for_it(tmp_path: Path) -> None:
+    whole = elf(tmp_path / "out/libx.so", soname="libx.so")
+    whole.write_bytes(whole.read_bytes()[:70])
+    said = refusal(tmp_path, '[[libraries]]\nfrom = "out/libx.so"\n')
+    assert said.startswith("bundle.toml:4:8: out/libx.so: the ELF file is damaged: ")
+
+
+def test_a_value_may_be_cut_out_of_a_variable_of_the_environment(tmp_path: Path) -> None:
+    write(tmp_path, "CMakeCache.txt")
+    (tmp_path / "CMakeCache.txt").write_text("CMAKE_CXX_COMPILER:STRING=/opt/gcc-12/bin/g++\n")
+    text = BUNDLE + (
+        '[variables]\ngcc = { cmake-cache = "CMAKE_CXX_COMPILER", pattern = "^(.*)/bin/" }\n'
+        'user = { env = "WHO", pattern = "^([a-z]+)@" }\nfolder = { builtin = "here" }\n'
+    )
+    (tmp_path / "bundle.toml").write_text(text)
+    spec = load_spec(tmp_path / "bundle.toml")
+    values = resolve_variables(spec, tmp_path, {}, {"WHO": "me@here"})
+    assert (values["gcc"], values["user"]) == ("/opt/gcc-12", "me")
+    assert values["folder"] == str(tmp_path)
+    with pytest.raises(BundleFixError, match=r"the pattern '\^\(\[a-z\]\+\)@' finds nothing in"):
+        resolve_variables(spec, tmp_path, {}, {"WHO": "42"})["user"]
