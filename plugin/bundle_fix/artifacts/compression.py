@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import importlib
 import lzma
-import os
 import re
 import sys
 import tempfile
@@ -13,19 +12,28 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.content import CHUNK
 from bundle_fix.errors import BundleFixError
+from bundle_fix.processors import cores
 
-GZIP_LEVEL = 7
-"""zlib-ng's level whose ratio is that of ``gzip -6``."""
+if TYPE_CHECKING:
+    from bundle_fix.artifacts.pieces import PieceStream
+
 ZSTD_LEVEL = 9
-XZ_PRESET = 6
 BLOCK = 1 << 20
 
-Compressor = Callable[[IO[bytes]], AbstractContextManager[IO[bytes]]]
+
+class Writable(Protocol):
+    """What bytes can be written to."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take all of ``data``."""
+
+
+Compressor = Callable[[IO[bytes]], AbstractContextManager[Writable]]
 """Wraps a file in the stream that compresses into it."""
 
 
@@ -50,12 +58,11 @@ def _read_gzip(path: str) -> IO[bytes]:
     return cast(IO[bytes], opened)
 
 
-def _write_gzip(file: IO[bytes]) -> IO[bytes]:
-    from zlib_ng import gzip_ng_threaded
+def _write_gzip(file: IO[bytes]) -> PieceStream:
+    from bundle_fix.artifacts.framings import GZIP
+    from bundle_fix.artifacts.pieces import PieceStream
 
-    threads = os.cpu_count() or 1
-    opened: object = gzip_ng_threaded.open(file, "wb", compresslevel=GZIP_LEVEL, threads=threads)
-    return cast(IO[bytes], opened)
+    return PieceStream(file, GZIP)
 
 
 def _zstd() -> Any:
@@ -73,7 +80,7 @@ def _write_zstd(file: IO[bytes]) -> IO[bytes]:
     parameters = _zstd().CompressionParameter
     options = {
         parameters.compression_level: ZSTD_LEVEL,
-        parameters.nb_workers: os.cpu_count() or 1,
+        parameters.nb_workers: cores(),
         parameters.checksum_flag: 1,
     }
     return cast(IO[bytes], _zstd().open(file, "wb", options=options))
@@ -83,8 +90,11 @@ def _read_xz(path: str) -> IO[bytes]:
     return cast(IO[bytes], lzma.open(path, "rb"))
 
 
-def _write_xz(file: IO[bytes]) -> IO[bytes]:
-    return cast(IO[bytes], lzma.open(file, "wb", preset=XZ_PRESET))
+def _write_xz(file: IO[bytes]) -> PieceStream:
+    from bundle_fix.artifacts.framings import XZ
+    from bundle_fix.artifacts.pieces import PieceStream
+
+    return PieceStream(file, XZ)
 
 
 def _read_bzip2(path: str) -> IO[bytes]:

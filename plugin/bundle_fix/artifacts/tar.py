@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, NamedTuple
 
-from bundle_fix.artifacts.compression import Compressor, unpacked
+from bundle_fix.artifacts.compression import Compressor, Writable, unpacked
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.names import check_folders, clean_name, inside_top, top_folder
 from bundle_fix.artifacts.tar_headers import (
@@ -222,7 +222,7 @@ def write_tar(tree: Tree, file: IO[bytes], compress: Compressor) -> None:
         _write_end(stream, tree, total)
 
 
-def _write_end(stream: IO[bytes], tree: Tree, total: int) -> None:
+def _write_end(stream: Writable, tree: Tree, total: int) -> None:
     """Write what ends the archive (POSIX ustar): two blocks of zeros, filled up to a record.
 
     What stood there stays, but for the zeros that fill up a record where there are more members.
@@ -242,7 +242,7 @@ def _fills_up(end: SliceContent) -> bool:
         return not any(piece.strip(b"\0") for piece in chunks(reader))
 
 
-def _write_member(stream: IO[bytes], tree: Tree, path: str, node: Node) -> int:
+def _write_member(stream: Writable, tree: Tree, path: str, node: Node) -> int:
     if isinstance(node, File):
         node = settled(tree, node)
     total = _copy(node.before, stream, path) if node.before is not None else 0
@@ -275,7 +275,7 @@ def _stored(node: File) -> tuple[Content | None, Content]:
     return None, content
 
 
-def _copy(content: Content, stream: IO[bytes], path: str) -> int:
+def _copy(content: Content, stream: Writable, path: str) -> int:
     with content.open() as reader:
         for piece in chunks(reader, path):
             stream.write(piece)

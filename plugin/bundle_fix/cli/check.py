@@ -16,7 +16,7 @@ from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.check.run import RULES, check_bundle
 from bundle_fix.cli.expectations import glibc_baseline, parse_ignore, read_expectations
-from bundle_fix.cli.many import Check, check_many, cores, report_on
+from bundle_fix.cli.many import Check, check_many, report_on
 from bundle_fix.cli.options import (
     ArtifactPath,
     host_option,
@@ -27,6 +27,7 @@ from bundle_fix.cli.options import (
 )
 from bundle_fix.cli.renderers import FORMATS, Style, render
 from bundle_fix.cli.subject import Target, open_subject, read_target, target_options
+from bundle_fix.processors import cores
 from bundle_fix.report.model import CheckReport, check_report, rule_texts
 
 STDIN = Path("-")

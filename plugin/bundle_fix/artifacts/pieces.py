@@ -1,0 +1,111 @@
+"""Compressed streams made of pieces that all processors encode at once, written in their order.
+
+Where the pieces are cut depends on the data alone, so that the same data make the same bytes on any
+machine.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import IO, NamedTuple
+
+from isal import isal_zlib
+
+from bundle_fix.processors import cores
+
+
+class Encoded(NamedTuple):
+    """An encoded piece, and the size of it that the format counts."""
+
+    data: bytes
+    counted: int
+
+
+class Piece(NamedTuple):
+    """What became of one piece: its size before, and the size that the format counts."""
+
+    size: int
+    counted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """A format: the bytes of a piece, how it is encoded, and what stands before and behind all.
+
+    Attributes:
+        size: bytes of a piece; the last one may have fewer.
+        start: what the file starts with.
+        encode: makes the encoded piece of the bytes of one, told whether it is the last.
+        end: makes what the file ends with of the CRC-32 of all bytes and of all pieces.
+        threads: how many pieces are encoded at once at most: each takes memory.
+    """
+
+    size: int
+    start: bytes
+    encode: Callable[[bytes, bool], Encoded]
+    end: Callable[[int, Sequence[Piece]], bytes]
+    threads: int = 16
+
+
+@dataclass(slots=True)
+class PieceStream:
+    """Takes bytes and writes them to ``file`` as ``framing`` says; a context that ends the file."""
+
+    file: IO[bytes]
+    framing: Framing
+    threads: ThreadPoolExecutor = field(init=False)
+    waiting: bytearray = field(default_factory=bytearray)
+    running: deque[tuple[int, Future[Encoded]]] = field(default_factory=deque)
+    pieces: list[Piece] = field(default_factory=list)
+    crc: int = 0
+
+    def __enter__(self) -> PieceStream:
+        self.threads = ThreadPoolExecutor(self._at_once)
+        self.file.write(self.framing.start)
+        return self
+
+    def write(self, data: bytes) -> int:
+        """Take ``data``; waits while enough of it is under way."""
+        self.crc = isal_zlib.crc32(data, self.crc)
+        self.waiting += data
+        # One byte more, so that the last piece has something in it.
+        while len(self.waiting) > self.framing.size:
+            piece = bytes(memoryview(self.waiting)[: self.framing.size])
+            del self.waiting[: self.framing.size]
+            self._encode(piece, last=False)
+        return len(data)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._encode(bytes(self.waiting), last=True)
+                while self.running:
+                    self._write_first()
+                self.file.write(self.framing.end(self.crc, self.pieces))
+        finally:
+            self.threads.shutdown(cancel_futures=True)
+
+    def _encode(self, piece: bytes, *, last: bool) -> None:
+        self.running.append((len(piece), self.threads.submit(self.framing.encode, piece, last)))
+        # One more waits for the first thread that is free.
+        if len(self.running) > self._at_once + 1:
+            self._write_first()
+
+    @property
+    def _at_once(self) -> int:
+        return min(cores(), self.framing.threads)
+
+    def _write_first(self) -> None:
+        size, encoded = self.running.popleft()
+        data, counted = encoded.result()
+        self.file.write(data)
+        self.pieces.append(Piece(size, counted))
