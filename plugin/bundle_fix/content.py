@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -43,6 +43,13 @@ class Reader(Protocol):
         """Up to ``length`` bytes from ``offset``: fewer only where the content ends."""
 
 
+class Whole(Reader, Protocol):
+    """A reader that can be read in parts, as an archive is: each member by itself."""
+
+    def part(self, start: int, size: int) -> AbstractContextManager[Reader]:
+        """Open the ``size`` bytes from ``start`` on."""
+
+
 class Content(Protocol):
     """The bytes of one file, wherever they are."""
 
@@ -69,20 +76,30 @@ class FileReader:
             return b""
         return os.pread(self.fd, length, self.start + offset)
 
+    @contextmanager
+    def part(self, start: int, size: int) -> Iterator[Reader]:
+        """See `Whole`."""
+        yield FileReader(self.fd, self.start + start, size)
+
 
 @dataclass(frozen=True, slots=True)
 class PathContent:
-    """A regular file on disk; opening it follows no link and waits for no fifo."""
+    """A regular file on disk; opening it follows no link and waits for no fifo.
+
+    ``changed`` is when it was last changed, in nanoseconds since the epoch, as far as that is known
+    of the file that is meant; a file that was changed since is not it.
+    """
 
     path: Path
     size: int
+    changed: int | None = field(default=None, compare=False)
 
     @contextmanager
     def open(self) -> Iterator[Reader]:
         """Open the file.
 
         Raises:
-            BundleFixError: it cannot be read, is not a regular file, or has changed its size.
+            BundleFixError: it cannot be read, is not a regular file, or changes.
         """
         try:
             fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -91,14 +108,21 @@ class PathContent:
                 f"cannot read the file: {error.strerror}", where=str(self.path)
             ) from error
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or status.st_size != self.size:
-                raise BundleFixError(
-                    "the file changed while it was read", where=str(self.path), hint="run again"
-                )
+            before = os.fstat(fd)
+            same = before.st_size == self.size and self.changed in (None, before.st_mtime_ns)
+            if not (same and stat.S_ISREG(before.st_mode)):
+                raise self._other()
             yield FileReader(fd, 0, self.size)
+            after = os.fstat(fd)
+            if (after.st_size, after.st_mtime_ns) != (self.size, before.st_mtime_ns):
+                raise self._other()
         finally:
             os.close(fd)
+
+    def _other(self) -> BundleFixError:
+        return BundleFixError(
+            "the file changed while it was read", where=str(self.path), hint="run again"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +137,35 @@ class SliceContent:
     def open(self) -> Iterator[Reader]:
         """Open the slice; the file's owner closes the file."""
         yield FileReader(self.fd, self.start, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class PartContent:
+    """``size`` bytes from ``start`` on of an archive that its owner keeps open."""
+
+    whole: Whole
+    start: int
+    size: int
+
+    def open(self) -> AbstractContextManager[Reader]:
+        """Open the part; the archive's owner closes the archive."""
+        return self.whole.part(self.start, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class PartReader:
+    """``size`` bytes from ``start`` on of another reader."""
+
+    base: Reader
+    start: int
+    size: int
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """See `Reader`."""
+        length = min(length, self.size - offset)
+        if offset < 0 or length <= 0:
+            return b""
+        return self.base.pread(self.start + offset, length)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,8 @@ def _content_of(path: Path) -> PathContent:
     if not real.is_file():
         what = "it is not a file" if real.exists() else "there is no such file"
         raise BundleFixError(what, where=str(path))
-    return PathContent(real, real.stat().st_size)
+    status = real.stat()
+    return PathContent(real, status.st_size, status.st_mtime_ns)
 
 
 def _damaged(error: DamagedElfError, path: Path) -> BundleFixError:

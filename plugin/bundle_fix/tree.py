@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from bundle_fix.content import Content, SliceContent
+from bundle_fix.content import Content, PartContent
 
 MAX_LINKS = 40
 """Links followed before a path counts as a loop: the kernel's own limit (path_resolution(7))."""
@@ -124,7 +124,7 @@ class Tree:
 
     nodes: Mapping[str, Node]
     top: str = ""
-    end: SliceContent | None = field(default=None, compare=False)
+    end: PartContent | None = field(default=None, compare=False)
     oddities: tuple[Oddity, ...] = field(default=(), compare=False)
     folders: frozenset[str] = field(init=False, repr=False, compare=False)
 

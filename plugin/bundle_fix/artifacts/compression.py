@@ -47,11 +47,11 @@ class Compression:
 
     suffix: str
     start: re.Pattern[bytes]
-    reader: Callable[[str], IO[bytes]]
+    reader: Callable[[str | IO[bytes]], IO[bytes]]
     writer: Compressor
 
 
-def _read_gzip(path: str) -> IO[bytes]:
+def _read_gzip(path: str | IO[bytes]) -> IO[bytes]:
     from isal import igzip_threaded
 
     opened: object = igzip_threaded.open(path, "rb", threads=1, block_size=BLOCK)
@@ -72,7 +72,7 @@ def _zstd() -> Any:
     )
 
 
-def _read_zstd(path: str) -> IO[bytes]:
+def _read_zstd(path: str | IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], _zstd().open(path, "rb"))
 
 
@@ -86,7 +86,7 @@ def _write_zstd(file: IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], _zstd().open(file, "wb", options=options))
 
 
-def _read_xz(path: str) -> IO[bytes]:
+def _read_xz(path: str | IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], lzma.open(path, "rb"))
 
 
@@ -97,7 +97,7 @@ def _write_xz(file: IO[bytes]) -> PieceStream:
     return PieceStream(file, XZ)
 
 
-def _read_bzip2(path: str) -> IO[bytes]:
+def _read_bzip2(path: str | IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], bz2.open(path, "rb"))
 
 

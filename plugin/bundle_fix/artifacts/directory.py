@@ -61,7 +61,7 @@ def _node(entry: os.DirEntry[str], path: str, first_by_inode: dict[tuple[int, in
         return Special("device, fifo or socket", stamp)
     inode = (status.st_dev, status.st_ino)
     twin = first_by_inode.setdefault(inode, path) if status.st_nlink > 1 else path
-    content = PathContent(Path(entry.path), status.st_size)
+    content = PathContent(Path(entry.path), status.st_size, status.st_mtime_ns)
     return File(content, stamp, twin=None if twin == path else twin)
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from bundle_fix.artifacts.compression import Compressor, compression_for, compression_of
+from bundle_fix.artifacts.compression import compression_for, compression_of
 from bundle_fix.artifacts.directory import read_directory, write_directory
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, UNLIMITED, Limits
 from bundle_fix.artifacts.output import commit_directory, pending_directory, pending_file
-from bundle_fix.artifacts.tar import read_tar, write_tar
+from bundle_fix.artifacts.tar import read_tar
+from bundle_fix.artifacts.tarball import write_tarball
 from bundle_fix.artifacts.wheel import is_wheel, renew_record
 from bundle_fix.artifacts.zip import read_zip, write_zip
 from bundle_fix.content import PathContent
@@ -126,15 +126,15 @@ def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree]
         return approved
     if kind == WHEEL:
         tree = renew_record(tree)
-    zipped = kind in (WHEEL, ZIP)
     with pending_file(target) as pending:
-        if zipped:
+        if kind in (WHEEL, ZIP):
             write_zip(tree, pending.file)
+            pending.file.flush()
+            with read_zip(pending.path, UNLIMITED) as written:
+                approved = approve(written)
         else:
-            write_tar(tree, pending.file, _compressor(kind))
-        pending.file.flush()
-        with (read_zip if zipped else read_tar)(pending.path, UNLIMITED) as written:
-            approved = approve(written)
+            compression = compression_for(kind.removeprefix(TAR))
+            approved = approve(write_tarball(tree, pending.file.fileno(), compression, target))
         if approved:
             pending.commit()
     return approved
@@ -162,18 +162,6 @@ def copy_artifact(artifact: Artifact, target: Path) -> None:
     with artifact.path.open("rb") as original, pending_file(target) as pending:
         shutil.copyfileobj(original, pending.file, 1 << 20)
         pending.commit()
-
-
-def _compressor(kind: str) -> Compressor:
-    compression = compression_for(kind.removeprefix(TAR))
-    if compression is None or compression.writer is None:
-        return _as_it_is
-    return compression.writer
-
-
-@contextmanager
-def _as_it_is(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    yield file
 
 
 def format_for(target: Path, otherwise: str) -> str:

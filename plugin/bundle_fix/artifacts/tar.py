@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, NamedTuple
 
-from bundle_fix.artifacts.compression import Compressor, Writable, unpacked
+from bundle_fix.artifacts.compression import unpacked
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.names import check_folders, clean_name, inside_top, top_folder
 from bundle_fix.artifacts.tar_headers import (
@@ -29,7 +29,15 @@ from bundle_fix.artifacts.tar_headers import (
     members_of,
 )
 from bundle_fix.artifacts.tar_sparse import SparseContent, SparseHeader, without_map
-from bundle_fix.content import Content, FileReader, PatchedContent, SliceContent, chunks
+from bundle_fix.content import (
+    BytesContent,
+    Content,
+    FileReader,
+    PartContent,
+    PatchedContent,
+    Whole,
+    chunks,
+)
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import (
     REPEATED,
@@ -78,31 +86,39 @@ class _Entry(NamedTuple):
 def tree_of_tar(
     file: IO[bytes], path: Path, limits: Limits = DEFAULT_LIMITS, *, at_root: bool = False
 ) -> Tree:
-    """The tree in an unpacked tarball, of which ``file`` must stay open.
+    """The tree in an unpacked tarball, of which ``file`` must stay open; see `tree_in_tar`."""
+    archive = FileReader(file.fileno(), 0, file.seek(0, 2))
+    return tree_in_tar(archive, path, path.stat().st_size, limits, at_root=at_root)
+
+
+def tree_in_tar(
+    archive: Whole, path: Path, packed: int, limits: Limits = DEFAULT_LIMITS,
+    *, at_root: bool = False,
+) -> Tree:  # fmt: skip
+    """The tree in an unpacked tarball.
 
     Args:
-        file: the tarball.
+        archive: the tarball.
         path: the artifact's name, for messages.
+        packed: the artifact's size.
         limits: how much may be in it.
         at_root: whether it is to be unpacked at the root of a file system, so that the one folder
             that may hold everything is no pack's.
     """
-    reader = FileReader(file.fileno(), 0, file.seek(0, 2))
-    packed = path.stat().st_size
     entries: list[_Entry] = []
     last: dict[str, int] = {}
     linked: set[str] = set()
     oddities: list[Oddity] = []
     dotted, holes, count, end = True, 0, 0, 0
-    for member in members_of(reader, path):
+    for member in members_of(archive, path):
         count += 1 + len(member.extents or ()) // EXTENTS_PER_MEMBER
         limits.check_members(count, path)
         holes += member.real_size - member.size
         if holes > 0:
-            limits.check_size(reader.size + holes, packed, path)
+            limits.check_size(archive.size + holes, packed, path)
         name = clean_name(member.name, path)
         known = entries[last[name]].node if name in last else None
-        node = _node(member, reader.fd, last, entries, path)
+        node = _node(member, archive, last, entries, path)
         if known is not None:
             oddities += _repeated(known, node, name, linked, path)
         elif not (name or member.is_folder):
@@ -115,15 +131,17 @@ def tree_of_tar(
         end = member.end
     kinds = ((e.name, isinstance(e.node, Directory)) for e in entries)
     top = "" if at_root else top_folder(kinds)
-    nodes = _nodes(entries, last, top, reader.fd)
+    nodes = _nodes(entries, last, top, archive)
     shown = f"./{top}".rstrip("/") if dotted and entries else top
-    rest = SliceContent(reader.fd, end, reader.size - end)
+    rest = PartContent(archive, end, archive.size - end)
     tree = Tree(nodes, shown, rest, tuple(o.inside(top) for o in oddities))
     check_folders(tree, path)
     return tree
 
 
-def _nodes(entries: list[_Entry], last: Mapping[str, int], top: str, fd: int) -> dict[str, Node]:
+def _nodes(
+    entries: list[_Entry], last: Mapping[str, int], top: str, archive: Whole
+) -> dict[str, Node]:
     """The members by path, the last of each name, with what stands before them in the archive."""
     nodes: dict[str, Node] = {}
     start = 0
@@ -131,7 +149,7 @@ def _nodes(entries: list[_Entry], last: Mapping[str, int], top: str, fd: int) ->
         if last[name] != number or (top and not name):
             # The later entry of a name wins, as in tar; this one stays before what follows it.
             continue
-        before = SliceContent(fd, start, offset - start) if start < offset else None
+        before = PartContent(archive, start, offset - start) if start < offset else None
         twin = inside_top(node.twin, top) if isinstance(node, File) and node.twin else None
         key = inside_top(name, top)
         if isinstance(node, File) and twin != node.twin:
@@ -163,10 +181,10 @@ def _is_plain(node: Node) -> bool:
 
 
 def _node(
-    member: Member, fd: int, last: Mapping[str, int], entries: list[_Entry], path: Path
+    member: Member, archive: Whole, last: Mapping[str, int], entries: list[_Entry], path: Path
 ) -> Node:
     stamp = _stamp(member)
-    header = SliceContent(fd, member.offset, member.data - member.offset)
+    header = PartContent(archive, member.offset, member.data - member.offset)
     if member.is_folder:
         # The names that an incremental backup keeps of a folder belong to its header.
         return Directory(stamp, replace(header, size=member.end - member.offset))
@@ -176,7 +194,7 @@ def _node(
         return _hard_link(member, stamp, header, last, entries, path)
     if member.kind in SPECIAL_KINDS:
         return Special(SPECIAL_KINDS[member.kind], stamp, header)
-    stored = SliceContent(fd, member.data, member.size)
+    stored = PartContent(archive, member.data, member.size)
     if member.extents is None:
         return File(stored, stamp, header)
     sparse = SparseContent(stored, member.real_size, member.extents)
@@ -207,34 +225,35 @@ def _stamp(member: Member) -> Stamp:
     )
 
 
-def write_tar(tree: Tree, file: IO[bytes], compress: Compressor) -> None:
-    """Write ``tree`` as a tarball; members that are as they were read are copied as they stand.
+def tar_parts(tree: Tree) -> Iterator[tuple[str, Content]]:
+    """What a tarball of ``tree`` is made of, in a row, each with the member it is for.
 
-    Args:
-        tree: what to write; its contents must still be open.
-        file: where to.
-        compress: wraps ``file`` in the stream that compresses; closed here.
+    Members that are as they were read are taken as they stand.
     """
-    with compress(file) as stream:
-        total = 0
-        for path, node in tree.nodes.items():
-            total += _write_member(stream, tree, path, node)
-        _write_end(stream, tree, total)
+    total = 0
+    for path, node in tree.nodes.items():
+        for part in _member_parts(tree, path, node):
+            total += part.size
+            yield path, part
+        if total % BLOCK:
+            padding = BytesContent(bytes(-total % BLOCK))
+            total += padding.size
+            yield path, padding
+    yield "", _end(tree, total)
 
 
-def _write_end(stream: Writable, tree: Tree, total: int) -> None:
-    """Write what ends the archive (POSIX ustar): two blocks of zeros, filled up to a record.
+def _end(tree: Tree, total: int) -> Content:
+    """What ends the archive (POSIX ustar): two blocks of zeros, filled up to a record.
 
     What stood there stays, but for the zeros that fill up a record where there are more members.
     """
     end = tree.end
     if end is None or (total != end.start and _fills_up(end)):
-        stream.write(bytes(2 * BLOCK + -(total + 2 * BLOCK) % RECORD))
-    else:
-        _copy(end, stream, "")
+        return BytesContent(bytes(2 * BLOCK + -(total + 2 * BLOCK) % RECORD))
+    return end
 
 
-def _fills_up(end: SliceContent) -> bool:
+def _fills_up(end: PartContent) -> bool:
     """Whether the end of an archive is zeros up to a whole record."""
     if (end.start + end.size) % RECORD:
         return False
@@ -242,23 +261,17 @@ def _fills_up(end: SliceContent) -> bool:
         return not any(piece.strip(b"\0") for piece in chunks(reader))
 
 
-def _write_member(stream: Writable, tree: Tree, path: str, node: Node) -> int:
+def _member_parts(tree: Tree, path: str, node: Node) -> Iterator[Content]:
     if isinstance(node, File):
         node = settled(tree, node)
-    total = _copy(node.before, stream, path) if node.before is not None else 0
+    if node.before is not None:
+        yield node.before
     header, content = node.header, None
     if isinstance(node, File) and node.twin is None:
         header, content = _stored(node)
-    if header is not None:
-        total += _copy(header, stream, path)
-    else:
-        made = _header(tree, path, node)
-        stream.write(made)
-        total += len(made)
+    yield header if header is not None else BytesContent(_header(tree, path, node))
     if content is not None:
-        total += _copy(content, stream, path)
-        stream.write(bytes(-total % BLOCK))
-    return total + -total % BLOCK
+        yield content
 
 
 def _stored(node: File) -> tuple[Content | None, Content]:
@@ -273,13 +286,6 @@ def _stored(node: File) -> tuple[Content | None, Content]:
         if patches is not None:
             return header, PatchedContent(header.of.stored, patches)
     return None, content
-
-
-def _copy(content: Content, stream: Writable, path: str) -> int:
-    with content.open() as reader:
-        for piece in chunks(reader, path):
-            stream.write(piece)
-    return content.size
 
 
 def _header(tree: Tree, path: str, node: Node) -> bytes:

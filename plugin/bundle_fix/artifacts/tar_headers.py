@@ -22,7 +22,7 @@ from bundle_fix.artifacts.tar_sparse import (
     extents_of_pax,
     is_sparse,
 )
-from bundle_fix.content import FileReader
+from bundle_fix.content import Reader
 from bundle_fix.errors import BundleFixError
 
 BLOCK = 512
@@ -110,7 +110,7 @@ class _Extended:
         self.count = self.size = 0
 
 
-def members_of(file: FileReader, path: Path) -> Iterator[Member]:
+def members_of(file: Reader, path: Path) -> Iterator[Member]:
     """The members of a tarball, in order, up to the block of zeros that ends it.
 
     Args:
@@ -170,7 +170,7 @@ def _is_sound(block: bytes) -> bool:
     return told == total - 256 * negative
 
 
-def _damaged(file: FileReader, path: Path, at: int) -> BundleFixError:
+def _damaged(file: Reader, path: Path, at: int) -> BundleFixError:
     if at == 0:
         return BundleFixError(
             "it is not a tarball that can be read", where=str(path),
@@ -200,7 +200,7 @@ def _number(field: bytes) -> int | None:
 
 
 def _extend(
-    extended: _Extended, common: dict[str, str], file: FileReader, path: Path, at: int,
+    extended: _Extended, common: dict[str, str], file: Reader, path: Path, at: int,
     kind: bytes, size: int,
 ) -> int:  # fmt: skip
     """Take in a header that extends the next member's; returns where the next one starts."""
@@ -258,7 +258,7 @@ def _records(data: bytes, path: Path, offset: int) -> Iterator[tuple[str, str]]:
 
 def _member(
     fields: tuple[bytes, ...], block: bytes, extended: _Extended, common: Mapping[str, str],
-    file: FileReader, path: Path, at: int, size: int,
+    file: Reader, path: Path, at: int, size: int,
 ) -> Member:  # fmt: skip
     name, mode, uid, gid, _, mtime, _, kind, link, magic, _, owner, group, _, _, prefix = fields
     own = dict(extended.records)

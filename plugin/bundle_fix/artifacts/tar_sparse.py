@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
-from bundle_fix.content import FileReader, Patch, Reader, SliceContent
+from bundle_fix.content import PartContent, Patch, Reader
 
 BLOCK = 512
 ENTRY = Struct("12s12s")
@@ -50,7 +50,7 @@ class Sparse(NamedTuple):
 class SparseReader:
     """A sparse file as it is once unpacked: zeros wherever nothing is stored."""
 
-    fd: int
+    archive: Reader
     size: int
     extents: tuple[Extent, ...]
 
@@ -67,8 +67,7 @@ class SparseReader:
             start, stop = max(extent.offset, at), min(extent.offset + extent.size, end)
             if start >= stop:
                 continue
-            stored = FileReader(self.fd, extent.stored, extent.size)
-            data = stored.pread(start - extent.offset, stop - start)
+            data = self.archive.pread(extent.stored + start - extent.offset, stop - start)
             pieces += [bytes(start - at), data]
             at = start + len(data)
             if at < stop:
@@ -80,14 +79,14 @@ class SparseReader:
 class SparseContent:
     """A sparse file of a tarball; ``stored`` are its bytes as they stand in the archive."""
 
-    stored: SliceContent
+    stored: PartContent
     size: int
     extents: tuple[Extent, ...]
 
     @contextmanager
     def open(self) -> Iterator[Reader]:
         """Open the file as it is once unpacked."""
-        yield SparseReader(self.stored.fd, self.size, self.extents)
+        yield SparseReader(self.stored.whole, self.size, self.extents)
 
     def in_store(self, patches: Sequence[Patch]) -> tuple[Patch, ...] | None:
         """``patches`` to the file as patches to ``stored``; None where one lies in a hole."""
@@ -106,7 +105,7 @@ class SparseContent:
 class SparseHeader:
     """A header with a map, as it stands in the archive; it is valid for one content alone."""
 
-    header: SliceContent
+    header: PartContent
     of: SparseContent
 
     @property
@@ -131,7 +130,7 @@ def without_map(records: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in records.items() if not name.startswith("GNU.sparse.")}
 
 
-def extents_of_gnu(file: FileReader, block: bytes, data: int, size: int) -> Sparse:
+def extents_of_gnu(file: Reader, block: bytes, data: int, size: int) -> Sparse:
     """The map in an old GNU header and the blocks that continue it.
 
     Raises:
@@ -174,7 +173,7 @@ def _whole(text: str, base: int = 10) -> int:
 
 
 def extents_of_pax(
-    file: FileReader, records: Sequence[tuple[str, str]], data: int, size: int
+    file: Reader, records: Sequence[tuple[str, str]], data: int, size: int
 ) -> Sparse:
     """The map that a pax header has, or that it says to be in front of the bytes.
 
@@ -196,7 +195,7 @@ def extents_of_pax(
     return _sparse(_paired(numbers), _whole(real), data, size)
 
 
-def _map_in_front(file: FileReader, data: int, size: int) -> tuple[list[int], int]:
+def _map_in_front(file: Reader, data: int, size: int) -> tuple[list[int], int]:
     """The numbers of a map of version 1.0, a line each, the first one their count."""
     numbers: list[int] = []
     rest, at, wanted = b"", data, 1

@@ -85,7 +85,7 @@ def node_at(path: Path, source: Path, mode: str | None, where: str) -> Node:
     if not stat.S_ISREG(status.st_mode):
         raise BundleFixError(f"{path} is no regular file", where=where)
     stamp = Stamp(_mode(mode, _own_mode(status.st_mode)), mtime=status.st_mtime)
-    return File(PathContent(real, status.st_size), stamp)
+    return File(PathContent(real, status.st_size, status.st_mtime_ns), stamp)
 
 
 def _own_mode(mode: int) -> int:

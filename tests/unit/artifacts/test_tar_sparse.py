@@ -17,7 +17,7 @@ from bundle_fix.artifacts.formats import write_artifact
 from bundle_fix.artifacts.limits import Limits
 from bundle_fix.artifacts.tar import read_tar
 from bundle_fix.artifacts.tar_sparse import Extent, SparseReader
-from bundle_fix.content import Patch, PatchedContent
+from bundle_fix.content import FileReader, Patch, PatchedContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import File, Tree
 
@@ -190,7 +190,7 @@ def test_any_range_of_a_sparse_file_is_that_of_the_whole(
     store.write_bytes(stored)
     fd = os.open(store, os.O_RDONLY)
     try:
-        reader = SparseReader(fd, len(whole), tuple(extents))
+        reader = SparseReader(FileReader(fd, 0, len(stored)), len(whole), tuple(extents))
         assert reader.pread(offset, length) == whole[offset : offset + length]
     finally:
         os.close(fd)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from isal import isal_zlib
+
+from bundle_fix.artifacts.compression import COMPRESSIONS, Compression
+from bundle_fix.artifacts.concatenation import Concatenation
+from bundle_fix.artifacts.formats import write_artifact
+from bundle_fix.artifacts.read_back import ReadBack
+from bundle_fix.content import BytesContent, PartContent, PathContent
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import File, Stamp, Tree
+
+NOISE = os.urandom(3_000_000)
+every = pytest.mark.parametrize("compression", COMPRESSIONS, ids=lambda c: c.suffix)
+
+
+@pytest.fixture
+def fd(tmp_path: Path) -> Iterator[int]:
+    number = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    yield number
+    os.close(number)
+
+
+@every
+def test_what_is_on_the_disk_is_compared(fd: int, compression: Compression) -> None:
+    with ReadBack(fd, compression.reader, "x") as back:
+        with compression.writer(back) as stream:  # type: ignore[arg-type]
+            for start in range(0, len(NOISE), 500_000):
+                stream.write(NOISE[start : start + 500_000])
+        back.compare(len(NOISE), isal_zlib.crc32(NOISE))
+
+
+@every
+@pytest.mark.parametrize("wrong", ["a byte", "the end"])
+def test_a_disk_that_gives_back_something_else_is_told(
+    fd: int, compression: Compression, wrong: str
+) -> None:
+    with (  # noqa: PT012
+        pytest.raises(BundleFixError, match="x: what was written is not what is read back"),
+        ReadBack(fd, compression.reader, "x") as back,
+    ):
+        with compression.writer(Spoiling(back, wrong)) as stream:  # type: ignore[arg-type]
+            stream.write(NOISE)
+        back.compare(len(NOISE), isal_zlib.crc32(NOISE))
+
+
+class Spoiling:
+    """A disk with a bad block: what is written to it, a byte excepted, or without its end."""
+
+    def __init__(self, back: ReadBack, wrong: str) -> None:
+        self.back, self.wrong, self.size = back, wrong, 0
+
+    def write(self, data: bytes) -> int:
+        data = bytes(data)
+        if self.wrong == "a byte" and self.size <= 1000 < self.size + len(data):
+            at = 1000 - self.size
+            self.back.write(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        elif self.wrong == "the end" and self.size + len(data) > 2_000_000:
+            self.back.write(data[: max(2_000_000 - self.size, 0)])
+        else:
+            self.back.write(data)
+        self.size += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_writer_that_fails_ends_the_reader(fd: int) -> None:
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt), ReadBack(fd, COMPRESSIONS[0].reader, "x") as back:  # noqa: PT012
+        back.write(b"\x1f\x8b")
+        raise KeyboardInterrupt
+    assert threading.active_count() == threads
+
+
+def test_a_file_that_changes_while_it_is_packed_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(NOISE)
+    status = (tmp_path / "source").stat()
+
+    class Changing(PathContent):
+        """A build that goes on meanwhile."""
+
+        def open(self):  # type: ignore[no-untyped-def]
+            self.path.write_bytes(NOISE[::-1])
+            os.utime(self.path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+            return super().open()
+
+    content = Changing(tmp_path / "source", status.st_size, status.st_mtime_ns)
+    tree = Tree({"f": File(content, Stamp(0o644))})
+    with pytest.raises(BundleFixError, match=r"source: the file changed while it was read"):
+        write_artifact(tree, "tar.gz", tmp_path / "out.tar.gz", lambda _: True)
+    assert not (tmp_path / "out.tar.gz").exists()
+
+
+@given(
+    st.lists(st.binary(max_size=30), min_size=1, max_size=8),
+    st.integers(-2, 250),
+    st.integers(-2, 250),
+)
+def test_a_concatenation_reads_as_one(parts: list[bytes], offset: int, length: int) -> None:
+    whole = b"".join(parts)
+    reader = Concatenation([BytesContent(part) for part in parts])
+    assert reader.size == len(whole)
+    wanted = whole[offset : offset + length] if offset >= 0 and length > 0 else b""
+    assert reader.pread(offset, length) == wanted
+    start, size = max(offset, 0) % (len(whole) + 1), max(length, 0)
+    size = min(size, len(whole) - start)
+    with PartContent(reader, start, size).open() as part:
+        assert part.size == size
+        assert part.pread(0, size + 9) == whole[start : start + size]
+        assert part.pread(size // 2, 5) == whole[start : start + size][size // 2 :][:5]
