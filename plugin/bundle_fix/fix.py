@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from bundle_fix.artifacts.formats import (
@@ -35,6 +36,8 @@ from bundle_fix.tree import File, Node, Tree
 
 Approve = Callable[[Tree], bool]
 """Says of the tree of a written artifact whether the artifact may take its name."""
+Judge = Callable[[Bundle], Verdict]
+"""Checks an artifact as written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +133,12 @@ def fix(path: Path, output: Path, options: Options) -> Mended:
                 converted(done.tree, artifact.format, kind), kind, output, approve
             )
 
-        return write_checked(write, done, output, options)
+        judge = partial(check_bundle, expectations=options.expectations)
+        return write_checked(write, done, output, judge, force=options.force)
 
 
 def write_checked(
-    write: Callable[[Approve], bool], done: Done, output: Path, options: Options
+    write: Callable[[Approve], bool], done: Done, output: Path, judge: Judge, *, force: bool
 ) -> Mended:
     """Write an artifact and check it as written, before it gets its name.
 
@@ -143,14 +147,15 @@ def write_checked(
             its name only if that says yes.
         done: what is written.
         output: the artifact's name.
-        options: what it is checked for, and whether it is written all the same.
+        judge: checks it.
+        force: whether it is written all the same.
     """
     verdicts: list[Verdict] = []
 
     def approve(written: Tree) -> bool:
         bundle = read_bundle(written, str(output))
-        verdicts.append(check_bundle(bundle, options.expectations))
-        return options.force or not (verdicts[-1].failed or done.refusals)
+        verdicts.append(judge(bundle))
+        return force or not (verdicts[-1].failed or done.refusals)
 
     named = write(approve)
     return Mended(done, verdicts[-1], output if named else None)

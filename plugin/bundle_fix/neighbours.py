@@ -1,7 +1,8 @@
-"""A lone ELF file with what stands around it: the files that its search paths lead to.
+"""A lone ELF file, or some files of a folder, with what stands around: what search paths lead to.
 
 A program in a healthy pack loads what is beside it, so that it cannot be judged alone. What is read
-is bounded: files named like what is needed, in the folders that ``$ORIGIN`` entries name.
+is bounded: files named like what is needed, in the folders that ``$ORIGIN`` entries name, and, for
+some files of a folder, in those that hold libraries.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from bundle_fix.artifacts.directory import stamp_of
 from bundle_fix.content import PathContent
 from bundle_fix.elf.image import Image
 from bundle_fix.elf.on_disk import image_at
@@ -39,16 +41,70 @@ def tree_around(path: Path) -> tuple[Tree, str]:
     taken: dict[str, Node] = {}
     folders = {posixpath.dirname(real): None}
     image = image_at(path)
-    waiting = deque([(real, image)] if image is not None else [])
     _take(real, taken)
-    while waiting and len(taken) < MAX_FILES:
+    _take_needed([(real, image)] if image is not None else [], folders, taken)
+    root = os.path.commonpath([*folders, *map(posixpath.dirname, taken)])
+    tree = Tree({posixpath.relpath(place, root): node for place, node in sorted(taken.items())})
+    return tree, posixpath.relpath(real, root)
+
+
+def tree_of_members(
+    root: Path, members: Iterable[Path], built: Mapping[str, Path], *, partial: bool
+) -> tuple[Tree, frozenset[str]]:
+    """A tree of some files of a folder, and of what they need that lies elsewhere in it.
+
+    Args:
+        root: the folder; nothing outside of it is in the tree.
+        members: files and links in it; what is not there any more is left out.
+        built: libraries that belong into the folder, by their paths in it, and where they are now.
+        partial: whether those that are not there yet will be.
+
+    Returns:
+        The tree, and the paths in it that are members.
+
+    Raises:
+        BundleFixError: a member is damaged or cannot be read.
+    """
+    top = os.path.realpath(root)
+    taken: dict[str, Node] = {}
+    own: dict[str, None] = {}
+    waiting = []
+    usual = ("lib", "lib64", *map(posixpath.dirname, built))
+    folders = dict.fromkeys(posixpath.join(top, name) for name in usual)
+    for member in members:
+        place = posixpath.join(os.path.realpath(member.parent), member.name)
+        if not os.path.lexists(place) or not place.startswith(f"{top}/".replace("//", "/")):
+            continue
+        own[place] = None
+        real = _take(place, taken)
+        if real is None and member.is_symlink():
+            taken[place] = Symlink(os.readlink(place), Stamp(0o777))  # noqa: PTH115
+        image = image_at(Path(real)) if real == place else None
+        if image is not None:
+            waiting.append((place, image))
+            if image.is_library:
+                folders[posixpath.dirname(place)] = None
+    for path, file in built.items() if partial else ():
+        place = posixpath.normpath(posixpath.join(top, path))
+        if place not in taken and not os.path.lexists(place) and file.is_file():
+            taken[place] = _file(file)
+    _take_needed(waiting, folders, taken)
+    nodes = {posixpath.relpath(place, top): node for place, node in sorted(taken.items())}
+    nodes = {path: node for path, node in nodes.items() if not path.startswith("../")}
+    return Tree(nodes), frozenset(posixpath.relpath(place, top) for place in own)
+
+
+def _take_needed(
+    objects: Iterable[tuple[str, Image]], folders: dict[str, None], taken: dict[str, Node]
+) -> None:
+    """Take what ``objects`` need, and what that needs, from ``folders`` and those they name."""
+    waiting = deque(objects)
+    limit = len(taken) + MAX_FILES
+    while waiting and len(taken) < limit:
         found, image = waiting.popleft()
         folders.update(dict.fromkeys(_folders(found, image, taken)))
         for name in image.needed:
             waiting.extend(_named_like(name, folders, taken))
-    root = os.path.commonpath([*folders, *map(posixpath.dirname, taken)])
-    tree = Tree({posixpath.relpath(place, root): node for place, node in sorted(taken.items())})
-    return tree, posixpath.relpath(real, root)
 
 
 def _folders(path: str, image: Image, taken: dict[str, Node]) -> Iterator[str]:
@@ -96,10 +152,14 @@ def _take(path: str, taken: dict[str, Node]) -> str | None:
     real = _walk(path, taken)
     if real is None or not Path(real).is_file():
         return None
-    status = Path(real).stat()
-    stamp = Stamp(status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime)
-    taken[real] = File(PathContent(Path(real), status.st_size), stamp)
+    taken[real] = _file(Path(real))
     return real
+
+
+def _file(path: Path) -> File:
+    real = path.resolve()
+    status = real.stat()
+    return File(PathContent(real, status.st_size), stamp_of(str(real), status))
 
 
 def _walk(path: str, taken: dict[str, Node]) -> str | None:

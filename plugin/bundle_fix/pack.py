@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from bundle_fix.artifacts.formats import DIRECTORY, format_for, write_artifact
+from bundle_fix.check.run import check_bundle
 from bundle_fix.collect.collection import Collected, Origin
 from bundle_fix.collect.run import collect
 from bundle_fix.fix import Mended, Options, carry_out, write_checked
@@ -64,5 +66,6 @@ def _write(
         lambda approve: write_artifact(done.tree, kind, output, approve),
         done,
         output,
-        options,
+        partial(check_bundle, expectations=options.expectations),
+        force=options.force,
     )

@@ -7,8 +7,9 @@ through its original RPATH and RUNPATH. Layout stays; members without a part in 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.elf.changes import Changes
@@ -18,6 +19,8 @@ from bundle_fix.modes import wrong_modes
 from bundle_fix.moves import Moved, move_libraries
 from bundle_fix.plan_runpath import plan_runpaths
 from bundle_fix.tree import File, Node, Symlink, Tree, relative, walk
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +60,29 @@ class Plan:
         )
 
 
-def make_plan(bundle: Bundle, pinned: Sequence[str] = (), move_to: str = "") -> Plan:
+def make_plan(
+    bundle: Bundle,
+    pinned: Sequence[str] = (),
+    move_to: str = "",
+    own: Collection[str] | None = None,
+) -> Plan:
     """The changes that `bundle-fix fix` makes; by default the layout stays.
 
     Args:
         bundle: the pack as it is; its contents must be open.
         pinned: patterns of sonames that are needed by path, before any search.
         move_to: the folder of the pack that libraries beside programs move to; none when empty.
+        own: the paths of the members that may change; all when None.
 
     Raises:
         BundleFixError: nothing can be moved to ``move_to``.
     """
     start = move_libraries(bundle, move_to) if move_to else Moved(bundle, {}, {})
-    copies = identical_copies(start.bundle)
+    copies = identical_copies(start.bundle, own)
     merged = _with_links(start.bundle, copies)
-    missing = _soname_links(merged)
+    missing = _soname_links(merged, own)
     linked = _with_links(merged, missing)
-    modes = {path: better for path, (_, better, _) in wrong_modes(linked).items()}
+    modes = {path: better for path, (_, better, _) in _of(own, wrong_modes(linked)).items()}
     tree = with_modes(linked.tree, modes)
     edits, remarks = plan_runpaths(linked, pinned)
     return Plan(
@@ -81,14 +90,19 @@ def make_plan(bundle: Bundle, pinned: Sequence[str] = (), move_to: str = "") -> 
         links={**copies, **missing},
         merged=frozenset(copies),
         modes=modes,
-        edits=edits,
-        remarks={**start.remarks, **remarks},
+        edits=_of(own, edits),
+        remarks={**start.remarks, **_of(own, remarks)},
         tree=tree,
         images=linked.images,
     )
 
 
-def identical_copies(bundle: Bundle) -> dict[str, str]:
+def _of(own: Collection[str] | None, found: Mapping[str, T]) -> dict[str, T]:
+    """What was found of the paths that may change."""
+    return {path: what for path, what in found.items() if own is None or path in own}
+
+
+def identical_copies(bundle: Bundle, own: Collection[str] | None = None) -> dict[str, str]:
     """Libraries of which there are several copies: the path of each copy to a link's target.
 
     The copy that stays is the one with the longest name, which is the real file's
@@ -98,6 +112,8 @@ def identical_copies(bundle: Bundle) -> dict[str, str]:
     shared = {file.twin or path for path, file in bundle.tree.files() if file.twin}
     groups: dict[tuple[str, str, int], list[str]] = {}
     for path in bundle.libraries():
+        if own is not None and path not in own:
+            continue
         image, node = bundle.images[path], bundle.tree.nodes[path]
         alone = isinstance(node, File) and (node.twin or path) not in shared
         if image.soname and alone and "glibc-hwcaps" not in path:
@@ -132,13 +148,14 @@ def _installation(tree: Tree, path: str) -> str:
     return top if has_libraries and f"{top}/bin" in tree.folders else ""
 
 
-def _soname_links(bundle: Bundle) -> dict[str, str]:
+def _soname_links(bundle: Bundle, own: Collection[str] | None) -> dict[str, str]:
     """Soname links that are missing, and dangling links that have a library beside them."""
     links = {
         link: relative(path, posixpath.dirname(link))
         for link, path in missing_soname_links(bundle).items()
+        if own is None or path in own
     }
-    for path, (target, _) in lost_links(bundle.tree).items():
+    for path, (target, _) in _of(own, lost_links(bundle.tree)).items():
         beside = posixpath.join(posixpath.dirname(path), posixpath.basename(target))
         end = walk(bundle.tree, beside)
         if path not in links and isinstance(end, str) and end in bundle.images:

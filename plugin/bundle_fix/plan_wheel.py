@@ -5,28 +5,34 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from bundle_fix.artifacts.wheel import signatures
 from bundle_fix.bundle import Bundle, make_bundle
-from bundle_fix.content import CHUNK, chunks
+from bundle_fix.content import CHUNK, Content, PathContent, chunks
 from bundle_fix.links import missing_soname_links
 from bundle_fix.modes import wrong_modes
 from bundle_fix.plan import Plan, same_files, with_modes
 from bundle_fix.plan_runpath import plan_runpaths
-from bundle_fix.tree import File, Node
+from bundle_fix.tree import File, Node, Tree, walk
+
+NAMING = (".py", ".pyi", ".json", ".toml", ".cmake")
+"""Suffixes of files in which a library is named that is opened by that name."""
 
 
-def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = ()) -> Plan:
+def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[Path] = ()) -> Plan:
     """The changes that `bundle-fix fix` makes to a wheel.
 
     Args:
         bundle: the wheel as it is; its contents must be open.
         pinned: patterns of sonames that are needed by path, before any search.
+        code: files outside the wheel that may name its libraries.
     """
-    dropped, remarks = _copies(bundle)
+    bundle = _without_links(bundle)
+    dropped, remarks = _copies(bundle, code)
     once = _without(bundle, dropped)
     renamed = {old: new for new, old in missing_soname_links(once).items()}
-    renamed = {old: new for old, new in renamed.items() if not _is_wanted(once, old, remarks)}
+    renamed = {old: new for old, new in renamed.items() if not _is_wanted(once, old, remarks, code)}
     landed = _renamed(once, renamed)
     modes = {path: better for path, (_, better, _) in wrong_modes(landed).items()}
     edits, choices = plan_runpaths(landed, pinned)
@@ -46,7 +52,21 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = ()) -> Plan:
     )
 
 
-def _copies(bundle: Bundle) -> tuple[dict[str, str], dict[str, str]]:
+def _without_links(bundle: Bundle) -> Bundle:
+    """``bundle`` as a wheel holds it: each link to a file is a copy of the file."""
+    nodes: dict[str, Node] = dict(bundle.tree.nodes)
+    images = dict(bundle.images)
+    for path, _ in bundle.tree.links():
+        end = walk(bundle.tree, path)
+        target = bundle.tree.nodes.get(end) if isinstance(end, str) else None
+        if isinstance(target, File):
+            nodes[path] = replace(target, header=None, before=None, twin=None)
+            if end in images:
+                images[path] = images[str(end)]
+    return make_bundle(Tree(nodes, bundle.tree.top), images) if nodes else bundle
+
+
+def _copies(bundle: Bundle, code: Sequence[Path]) -> tuple[dict[str, str], dict[str, str]]:
     """Copies, in one folder, of a library: path to the path that stays; and what must be said."""
     groups: dict[tuple[str, str, int], list[str]] = {}
     for path in bundle.libraries():
@@ -61,29 +81,31 @@ def _copies(bundle: Bundle) -> tuple[dict[str, str], dict[str, str]]:
             named = [path for path in same if posixpath.basename(path) == soname]
             kept = (named or same)[0]
             for copy in same:
-                if copy != kept and not _is_wanted(bundle, copy, remarks):
+                if copy != kept and not _is_wanted(bundle, copy, remarks, code):
                     dropped[copy] = kept
     return dropped, remarks
 
 
-def _is_wanted(bundle: Bundle, path: str, remarks: dict[str, str]) -> bool:
+def _is_wanted(bundle: Bundle, path: str, remarks: dict[str, str], code: Sequence[Path]) -> bool:
     """Whether something in the wheel asks for a library by the name of this file; it is told."""
     name = posixpath.basename(path)
     for other, image in bundle.images.items():
         if name in image.needed:
             remarks[path] = f"stays: {other} needs it by this name"
             return True
-    for other, node in bundle.tree.files():
-        if other.endswith((".py", ".pyi", ".json", ".toml", ".cmake")) and _holds(node, name):
+    texts = ((p, n.content) for p, n in bundle.tree.files() if p.endswith(NAMING))
+    outside = ((str(p), PathContent(p.resolve(), p.stat().st_size)) for p in code)
+    for other, content in (*texts, *outside):
+        if _holds(content, name):
             remarks[path] = f"stays: {other} names it"
             return True
     return False
 
 
-def _holds(file: File, name: str) -> bool:
+def _holds(content: Content, name: str) -> bool:
     wanted = name.encode("utf-8", "surrogateescape")
     end = b""
-    with file.content.open() as reader:
+    with content.open() as reader:
         for piece in chunks(reader):
             if _as_a_word(end + piece, wanted):
                 return True

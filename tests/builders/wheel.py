@@ -29,6 +29,13 @@ def record_line(name: str, content: bytes) -> str:
     return f"{name},sha256={digest},{len(content)}"
 
 
+def contents(path: Path) -> dict[str, bytes]:
+    """What is in a wheel, by name; the archive must be sound."""
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        return {info.filename: archive.read(info) for info in archive.infolist()}
+
+
 def wheel(folder: Path, target: Path, **more: str) -> Path:
     """A wheel of what is in ``folder``, links followed; ``more`` are files of its metadata."""
     members: list[tuple[str, bytes, int]] = [

@@ -13,7 +13,7 @@ import pytest
 
 from builders.elf import elf
 from builders.run import bundle_fix
-from builders.wheel import INFO, MAIN, NAME, record_line, wheel
+from builders.wheel import INFO, MAIN, NAME, contents, record_line, wheel
 
 
 def broken(tmp_path: Path, **more: str) -> Path:
@@ -33,12 +33,6 @@ def mended(path: Path) -> Path:
     done = bundle_fix("fix", path, "-o", out)
     assert (done.returncode, done.stdout) == (0, f"{out}/{path.name}\n"), done.stderr
     return out / path.name
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
-        assert archive.testzip() is None
-        return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
 def installed(path: Path, folder: Path, *tool: str) -> str:

@@ -52,7 +52,7 @@ def _entries(folder: Path, prefix: str) -> list[tuple[os.DirEntry[str], str]]:
 
 def _node(entry: os.DirEntry[str], path: str, first_by_inode: dict[tuple[int, int], str]) -> Node:
     status = entry.stat(follow_symlinks=False)
-    stamp = _stamp_of(entry.path, status)
+    stamp = stamp_of(entry.path, status)
     if stat.S_ISLNK(status.st_mode):
         return Symlink(os.readlink(entry.path), stamp)  # noqa: PTH115 (Path would tidy the text)
     if stat.S_ISDIR(status.st_mode):
@@ -65,7 +65,8 @@ def _node(entry: os.DirEntry[str], path: str, first_by_inode: dict[tuple[int, in
     return File(content, stamp, twin=None if twin == path else twin)
 
 
-def _stamp_of(path: str, status: os.stat_result) -> Stamp:
+def stamp_of(path: str, status: os.stat_result) -> Stamp:
+    """The stamp of what is at ``path``, with its extended attributes; links are not followed."""
     extra = {"mtime": _decimal(status.st_mtime_ns)}
     for name in _attributes(path):
         with suppress(OSError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,8 @@ def update_directory(
     """Make the folder ``root``, whose tree is ``before``, into ``after``.
 
     Each changed member is written under a hidden name beside its place; only when ``approve`` likes
-    the whole, read back from the disk, does each take its name by a rename.
+    the whole, read back from the disk, does each take its name by a rename. Files that ``after``
+    does not have go last.
 
     Returns:
         What ``approve`` said; where it said no, the folder is as it was.
@@ -37,6 +38,7 @@ def update_directory(
             for path, node in changed.items():
                 if isinstance(node, File | Symlink) and not _same_bytes(before, path, node):
                     place = hidden_name(root / path)
+                    _make_folders(place.parent, hidden)
                     hidden.callback(place.unlink, missing_ok=True)
                     nodes[path] = _written(node, place, after, root, waiting)
                     waiting[path] = place
@@ -47,11 +49,28 @@ def update_directory(
             for path, node in changed.items():
                 if path not in waiting and isinstance(node, Directory | File):
                     (root / path).chmod(node.stamp.mode)
+            for path in before.nodes:
+                if path not in after.nodes:
+                    (root / path).unlink()
             return True
     except OSError as error:
         raise BundleFixError(
             f"cannot write it: {error.strerror or error}", where=str(root / path)
         ) from error
+
+
+def _make_folders(folder: Path, made: ExitStack) -> None:
+    """Make a folder and those above it; the ones that stay empty go when ``made`` ends."""
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent, made)
+    folder.mkdir()
+    made.callback(_remove_empty, folder)
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _same_bytes(before: Tree, path: str, node: Node) -> bool:

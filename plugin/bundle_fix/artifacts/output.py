@@ -106,6 +106,20 @@ def commit_directory(folder: Path, target: Path) -> None:
 
 
 @contextmanager
+def set_aside(folder: Path) -> Iterator[None]:
+    """Keep ``folder`` under a hidden name: it goes where another took its name, else it is back."""
+    hidden = hidden_name(folder)
+    folder.replace(hidden)
+    try:
+        yield
+    finally:
+        if folder.exists():
+            remove_folder(hidden)
+        else:
+            hidden.replace(folder)
+
+
+@contextmanager
 def _told(target: Path) -> Iterator[None]:
     try:
         yield

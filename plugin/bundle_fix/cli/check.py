@@ -19,6 +19,7 @@ from bundle_fix.cli.expectations import glibc_baseline, parse_ignore, read_expec
 from bundle_fix.cli.many import Check, check_many, report_on
 from bundle_fix.cli.options import (
     ArtifactPath,
+    here_option,
     host_option,
     limit_options,
     painter,
@@ -27,8 +28,10 @@ from bundle_fix.cli.options import (
 )
 from bundle_fix.cli.renderers import FORMATS, Style, render
 from bundle_fix.cli.subject import Target, open_subject, read_target, target_options
+from bundle_fix.loader.host import AdversarialHost
 from bundle_fix.processors import cores
 from bundle_fix.report.model import CheckReport, check_report, rule_texts
+from bundle_fix.this_machine import on_this_machine
 
 STDIN = Path("-")
 UNCHECKED = 2
@@ -41,6 +44,7 @@ UNCHECKED = 2
 @host_option
 @target_options
 @limit_options
+@here_option
 @click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
@@ -93,6 +97,7 @@ def check(
     variables: tuple[str, ...],
     level: str | None,
     limits: Limits,
+    host_like_this: bool,
     fail_on: str | None,
     exit_zero: bool,
     ignores: tuple[str, ...],
@@ -125,7 +130,8 @@ def check(
     style = Style(kind, rule_texts(RULES), expectations.fail_on, paint, verbose, quiet)
 
     def report(path: Path) -> CheckReport:
-        return _settled(check_artifact(path, expectations, target), known, expectations.fail_on)
+        found = check_artifact(path, expectations, target, host_like_this=host_like_this)
+        return _settled(found, known, expectations.fail_on)
 
     paths = list(_listed(artifacts))
     found: list[CheckReport] = []
@@ -140,15 +146,26 @@ def check(
     return int(any(one.failed for one in found) and not exit_zero)
 
 
-def check_artifact(path: Path, expectations: Expectations, target: Target) -> CheckReport:
+def check_artifact(
+    path: Path, expectations: Expectations, target: Target, *, host_like_this: bool = False
+) -> CheckReport:
     """Check one artifact.
+
+    Args:
+        path: where it is.
+        expectations: what the user says of it.
+        target: where it is to run.
+        host_like_this: whether the target has what this machine has in its default directories.
 
     Raises:
         BundleFixError: it or its target cannot be read.
     """
     with open_subject(path, target) as subject:
+        host = subject.host
+        if host_like_this and isinstance(host, AdversarialHost):
+            host = replace(host, provides=(*host.provides, *on_this_machine(subject.bundle)))
         verdict = check_bundle(
-            subject.bundle, expectations, subject.host, subject.environment, subject.entry
+            subject.bundle, expectations, host, subject.environment, subject.entry
         )
     return check_report(str(path), verdict)
 

@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from bundle_fix import __version__
+from bundle_fix.errors import BundleFixError
 
 COMMANDS = {
     "pack": "make a pack from a spec, verify it, print its path",
@@ -17,8 +18,11 @@ COMMANDS = {
     "why": "show every directory tried for a name, and why the winner won",
     "rules": "list the rules of check, or explain one",
     "elf": "print or change what ELF files ask of the loader",
+    "fix-tree": "mend what a build system installs into a folder",
+    "cmake-dir": "print where BundleFixConfig.cmake lies",
 }
-"""Every command and what it does; its module has a function of the same name."""
+"""Every command and what it does; its module has a function of the same name, `-` being `_`."""
+REQUIRE = "--require="
 
 
 class CommandGroup(click.Group):
@@ -32,7 +36,8 @@ class CommandGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"bundle_fix.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"bundle_fix.cli.{name}"), name)
         assert isinstance(command, click.Command)  # noqa: S101 (for the type checker)
         return command
 
@@ -43,10 +48,26 @@ class CommandGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """``bundle-fix [-q …] pack.tar.gz`` means ``bundle-fix fix [-q …] pack.tar.gz``."""
+        if args and args[0].startswith(REQUIRE):
+            _require(args[0].removeprefix(REQUIRE))
+            args = args[1:]
         words = [arg for arg in args if not arg.startswith("-")]
         if words and args[0] not in COMMANDS and any(map(_looks_like_a_path, words)):
             args = ["fix", *args]
         return super().parse_args(ctx, args)
+
+
+def _require(version: str) -> None:
+    """See that this is the version that a build was configured with.
+
+    Raises:
+        BundleFixError: it is another.
+    """
+    if version != __version__:
+        raise BundleFixError(
+            f"this is bundle-fix {__version__}, but the build was configured with {version}",
+            hint="run cmake again",
+        )
 
 
 def _looks_like_a_path(text: str) -> bool:

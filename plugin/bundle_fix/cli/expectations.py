@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,14 @@ from bundle_fix.check.context import Expectations, Ignore
 
 
 def read_expectations(
-    spec: Path | None, host_provides: tuple[str, ...]
+    spec: Path | None, host_provides: tuple[str, ...], defines: Mapping[str, str] = {}
 ) -> tuple[Expectations, tuple[str, ...]]:
     """The expectations of a spec, if one is given, with the names of ``--host-provides``.
+
+    Args:
+        spec: the spec's path.
+        host_provides: patterns of names that the target has.
+        defines: what ``-D`` says of the spec's variables and options.
 
     Returns:
         The expectations, and patterns of the sonames that the spec pins.
@@ -30,7 +36,7 @@ def read_expectations(
     from bundle_fix.spec.variables import resolve_variables
 
     loaded = load_spec(spec)
-    values = resolve_variables(loaded, spec.parent.resolve(), {}, os.environ)
+    values = resolve_variables(loaded, spec.parent.resolve(), defines, os.environ)
     found = expectations_of(loaded, values)
     return replace(found, host=(*found.host, *host_provides)), pinned_by(loaded, values)
 

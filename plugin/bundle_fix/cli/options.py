@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -28,6 +28,14 @@ spec_option = click.option(
 host_option = click.option(
     "--host-provides", multiple=True, metavar="NAME",
     help="A library that the target has (a pattern such as 'libjvm.so'); repeatable.",
+)  # fmt: skip
+define_option = click.option(
+    "-D", "defines", multiple=True, metavar="NAME=VALUE",
+    help="Set a variable or an option of the spec; repeatable. @FILE has a NAME=VALUE a line.",
+)  # fmt: skip
+here_option = click.option(
+    "--host-like-this", is_flag=True,
+    help="The target has the libraries that this machine has in its default directories.",
 )  # fmt: skip
 force_option = click.option(
     "--force", is_flag=True, help="Write the output even if the check of it fails."
@@ -98,3 +106,27 @@ def say(text: str, *, quiet: bool) -> None:
     """Print talk, as opposed to results, to stderr."""
     if not quiet:
         sys.stderr.write(f"{text}\n")
+
+
+def read_defines(texts: tuple[str, ...]) -> dict[str, str]:
+    """The values that ``-D`` gives, by name.
+
+    Raises:
+        click.UsageError: one is no definition.
+    """
+    defines = {}
+    for text in _with_files(texts):
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.UsageError(f"-D {text}: a definition is NAME=VALUE")
+        defines[name] = value
+    return defines
+
+
+def _with_files(texts: tuple[str, ...]) -> Iterator[str]:
+    for text in texts:
+        if text.startswith("@"):
+            lines = os.fsdecode(Path(text[1:]).read_bytes()).splitlines()
+            yield from (line for line in lines if line)
+        else:
+            yield text

@@ -16,7 +16,7 @@ from bundle_fix.spec.locate import KeyPath
 from bundle_fix.spec.model import CHECKSUM, ENTRIES, Files, Libraries, Option, Tables, Variable
 from bundle_fix.spec.names import fault_of_name, fault_of_path, is_folder
 from bundle_fix.spec.problems import Problem, closest, did_you_mean, listed, printable
-from bundle_fix.spec.template import parse_template, references
+from bundle_fix.spec.template import is_given, parse_template, references
 
 _CONDITION = str | tuple[str, ...]
 _KINDS = {spot.encode_name: spot.type for spot in fields_of(Tables)}
@@ -192,7 +192,7 @@ def _templates(templates: Iterable[SpecText], names: set[str] | None) -> Iterato
             yield Problem(path, error.message, error.hint)
             continue
         for name in used:
-            if names is None or name in names:
+            if names is None or name in names or is_given(name):
                 continue
             hint = did_you_mean(name, names)
             hint = hint or f"define it in [variables], or write {{{{{name}}}}} for the text itself"
@@ -204,7 +204,7 @@ def _conditions(
 ) -> Iterator[Problem]:
     for path, name, wanted in _whens(data):
         option = options.get(name)
-        if name not in names:
+        if name not in names and not is_given(name):
             message = f"`when` names the unknown variable `{printable(name)}`"
             hint = did_you_mean(name, names) or "define it in [variables] or [options]"
             yield Problem(path, message, hint, at_key=True)

@@ -54,15 +54,23 @@ def picked(found: Found, pattern: str | None) -> Found:
 
 
 def from_cmake_cache(folder: Path, entry: str) -> Found:
-    """The entry ``NAME:TYPE=VALUE`` of the ``CMakeCache.txt`` in a folder."""
+    """The entry ``NAME:TYPE=VALUE`` of the ``CMakeCache.txt`` in a folder, if it is not empty."""
+    found = cmake_cache_entry(folder, entry)
+    shown = f"{one_line(str(folder / CACHE))} has an empty entry {printable(entry)}"
+    return found if found.lack else _found(found.value, shown)
+
+
+def cmake_cache_entry(folder: Path, entry: str) -> Found:
+    """The same, also where the entry is empty."""
     path = folder / CACHE
     text, lack = _read(path)
     if lack:
         return Found("", lack)
     name = re.escape(entry)
     match = re.search(rf'^(?:{name}|"{name}"):[^=\n]*=(.*?)[ \t]*$', text, re.MULTILINE)
-    what = "an empty entry" if match else "no entry"
-    return _found(match and match[1], f"{one_line(str(path))} has {what} {printable(entry)}")
+    if match is None:
+        return Found("", f"{one_line(str(path))} has no entry {printable(entry)}")
+    return Found(match[1])
 
 
 def from_machine(builtin: str, environ: Mapping[str, str]) -> Found:

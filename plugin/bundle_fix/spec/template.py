@@ -10,7 +10,9 @@ from bundle_fix.errors import BundleFixError
 from bundle_fix.spec.problems import printable
 
 _FORMAT = re.compile(r"(?:.?[<>^])?(?:[1-9]\d{0,2})?(?:\.\d{1,3})?")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_OF_THE_BUILD = r"(?:target|cmake)\.[A-Za-z0-9_.+-]+"
+_GIVEN = re.compile(f"build|source|{_OF_THE_BUILD}")
+_NAME = re.compile(f"[A-Za-z_][A-Za-z0-9_-]*|{_OF_THE_BUILD}")
 
 
 class Part(NamedTuple):
@@ -52,6 +54,15 @@ def parse_template(template: str) -> list[Part]:
             )
         parts.append(Part(literal, name, width or ""))
     return parts
+
+
+def is_given(name: str) -> bool:
+    """Whether the build gives the value of ``name``, so that a spec need not define it.
+
+    These are ``build`` and ``source``, the folders; ``target.NAME``, the file that a target makes;
+    ``cmake.ENTRY``, what CMake's cache says.
+    """
+    return _GIVEN.fullmatch(name) is not None
 
 
 def references(template: str) -> list[str]:

@@ -14,17 +14,19 @@ import msgspec
 
 from bundle_fix.errors import BundleFixError
 from bundle_fix.spec.convert import texts
-from bundle_fix.spec.model import Spec, Table, Variable
+from bundle_fix.spec.model import Spec, Table, Tables, Variable
 from bundle_fix.spec.problems import did_you_mean, listed, printable, raise_all
 from bundle_fix.spec.sources import (
+    CACHE,
     Found,
+    cmake_cache_entry,
     from_cmake_cache,
     from_environment,
     from_file,
     from_machine,
     picked,
 )
-from bundle_fix.spec.template import parse_template, references
+from bundle_fix.spec.template import is_given, parse_template, references
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +34,8 @@ class Values(Mapping[str, str]):
     """The value of each variable and option by name, looked up when it is first asked for.
 
     So a check needs no source tree, and a library that is not chosen needs no path. Asking for a
-    value that cannot be had raises `BundleFixError`.
+    value that cannot be had raises `BundleFixError`. ``consulted`` are the files that values were
+    looked for in so far.
     """
 
     spec: Spec
@@ -40,6 +43,7 @@ class Values(Mapping[str, str]):
     defines: Mapping[str, str]
     environ: Mapping[str, str]
     _known: dict[str, str] = field(default_factory=dict, repr=False)
+    consulted: dict[Path, None] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> str:
         if name in self.defines:
@@ -47,7 +51,8 @@ class Values(Mapping[str, str]):
         if name in self.spec.options:
             return self.spec.options[name].default
         if name not in self._known:
-            self._known[name] = _evaluate(name, self.spec.variables[name], self)
+            variable = self.spec.variables.get(name)
+            self._known[name] = _evaluate(name, variable, self) if variable else _given(name, self)
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -58,7 +63,8 @@ class Values(Mapping[str, str]):
         return len(self.spec.variables) + len(self.spec.options)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.spec.variables or name in self.spec.options
+        known = name in self.spec.variables or name in self.spec.options
+        return known or (isinstance(name, str) and is_given(name))
 
 
 def resolve_variables(
@@ -174,17 +180,46 @@ def _evaluate(name: str, variable: Variable, values: Values) -> str:
     return value
 
 
+def _given(name: str, values: Values) -> str:
+    """What only the build knows: without ``-D`` no more than CMake's cache, in ``{build}``."""
+    kind, _, entry = name.partition(".")
+    lack = "only the build knows it"
+    if kind == "cmake":
+        folder = values.root / values["build"]
+        values.consulted[folder / CACHE] = None
+        value, lack = cmake_cache_entry(folder, entry)
+        if not lack:
+            return value
+    raise BundleFixError(
+        f"`{printable(name)}` has no value: {lack}",
+        where=_first_use(name, values.spec),
+        hint=f"make the pack with bundle_fix_pack() in CMake, or say -D {printable(name)}=…",
+    )
+
+
+def _first_use(name: str, spec: Spec) -> str:
+    """Where the spec first asks for a variable, as ``path:line:column``."""
+    import tomli
+
+    for path, text, marks in texts(Tables, tomli.loads(spec.toml)):
+        if marks.get("template") and name in references(text):
+            return spec.where(*path)
+    return spec.where("bundle")
+
+
 def _look_up(variable: Variable, values: Values) -> Found:
     if variable.value is not None:
         return Found(substitute(variable.value, values))
     if variable.env is not None:
         return picked(from_environment(variable.env, values.environ), variable.pattern)
     if variable.file is not None and variable.pattern is not None:
-        return from_file(values.root / substitute(variable.file, values), variable.pattern)
+        path = values.root / substitute(variable.file, values)
+        values.consulted[path] = None
+        return from_file(path, variable.pattern)
     if variable.cmake_cache is not None:
-        folder = substitute(variable.cache_folder or "", values)
-        found = from_cmake_cache(values.root / folder, variable.cmake_cache)
-        return picked(found, variable.pattern)
+        folder = values.root / substitute(variable.cache_folder or "", values)
+        values.consulted[folder / CACHE] = None
+        return picked(from_cmake_cache(folder, variable.cmake_cache), variable.pattern)
     if variable.builtin == "here":
         return Found(str(values.spec.path.parent.resolve()))
     found = from_machine(variable.builtin or "", values.environ)

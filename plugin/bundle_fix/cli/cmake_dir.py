@@ -1,0 +1,22 @@
+"""``bundle-fix cmake-dir``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+import bundle_fix.cmake
+
+
+@click.command(short_help="print where BundleFixConfig.cmake lies")
+def cmake_dir() -> int:
+    """Print the folder of BundleFixConfig.cmake.
+
+    cmake -S . -B build -DBundleFix_ROOT="$(bundle-fix cmake-dir)"
+    """
+    folder = Path(bundle_fix.cmake.__file__).resolve().parent
+    sys.stdout.buffer.write(os.fsencode(f"{folder}\n"))
+    return 0

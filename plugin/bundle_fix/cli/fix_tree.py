@@ -1,0 +1,120 @@
+"""``bundle-fix fix-tree``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from bundle_fix.artifacts.output import pending_file
+from bundle_fix.cli.expectations import read_expectations
+from bundle_fix.cli.fix import tell
+from bundle_fix.cli.options import (
+    define_option,
+    editor_option,
+    force_option,
+    here_option,
+    host_option,
+    read_defines,
+    spec_option,
+    talk_options,
+)
+from bundle_fix.fix import Options
+from bundle_fix.install_tree import Closure, Installation, fix_installation
+from bundle_fix.spec.load import load_spec
+from bundle_fix.spec.variables import resolve_variables
+
+FilePath = click.Path(path_type=Path)
+
+
+@click.command(short_help="mend what a build system installs into a folder")
+@click.argument("root", type=FilePath)
+@click.option(
+    "--members", type=FilePath, metavar="LIST",
+    help="A file with a path a line: what was installed. Nothing else in ROOT is changed; what is"
+    " added or removed is added to or removed from LIST. Without it, all that is there.",
+)  # fmt: skip
+@click.option(
+    "--built", type=FilePath, metavar="LIST",
+    help="A file with PATH=FILE a line: libraries that the build makes, where they belong in ROOT,"
+    " and where they are. They never count as the host's.",
+)  # fmt: skip
+@click.option("--partial", is_flag=True, help="What is built and not in ROOT yet will come later.")
+@click.option(
+    "--for-wheel", is_flag=True,
+    help="ROOT becomes a wheel, which cannot hold links: each library is kept once, as its soname.",
+)  # fmt: skip
+@click.option(
+    "--sources", type=FilePath, multiple=True, metavar="FOLDER",
+    help="A wheel keeps copies of libraries that Python code below FOLDER names; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--libdir", metavar="FOLDER", default="",
+    help="Put what the spec's [closure] bundles into FOLDER of ROOT; without it, nothing is added.",
+)  # fmt: skip
+@here_option
+@define_option
+@force_option
+@spec_option
+@host_option
+@editor_option
+@talk_options
+def fix_tree(
+    root: Path,
+    members: Path | None,
+    built: Path | None,
+    partial: bool,
+    for_wheel: bool,
+    sources: tuple[Path, ...],
+    libdir: str,
+    host_like_this: bool,
+    defines: tuple[str, ...],
+    force: bool,
+    spec: Path | None,
+    host_provides: tuple[str, ...],
+    editor: str | None,
+    quiet: bool,
+    verbose: bool,
+    color: str,
+) -> int:
+    """Mend what was installed into ROOT, in place, and check it.
+
+    This is what bundle_fix_install() runs at the end of an installation. Exit status: 0 all well;
+    1 it cannot be mended, and nothing was changed; 2 something cannot be read or written.
+    """
+    values = read_defines(defines)
+    expectations, pinned = read_expectations(spec, host_provides, values)
+    installation = Installation(
+        root,
+        None if members is None else tuple(Path(line) for line in _lines(members)),
+        {} if built is None else _built(built),
+        partial, for_wheel, host_like_this,
+        _closure(spec, values, libdir) if spec is not None and libdir else None,
+        sources,
+    )  # fmt: skip
+    options = Options(expectations, pinned, editor or "auto", force)
+    mended, own = fix_installation(installation, options)
+    tell(root, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
+    if members is not None and mended.written is not None:
+        with pending_file(members) as pending:
+            pending.file.writelines(os.fsencode(root / path) + b"\n" for path in own)
+            pending.commit()
+    return 1 if mended.failed else 0
+
+
+def _closure(path: Path, defines: Mapping[str, str], libdir: str) -> Closure:
+    spec = load_spec(path)
+    return Closure(
+        spec, resolve_variables(spec, path.parent.resolve(), defines, os.environ), libdir
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    return [os.fsdecode(line) for line in path.read_bytes().splitlines() if line]
+
+
+def _built(path: Path) -> dict[str, Path]:
+    pairs = (line.partition("=") for line in _lines(path))
+    return {place: Path(file) for place, _, file in pairs}

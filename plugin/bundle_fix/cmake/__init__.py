@@ -1,0 +1,1 @@
+"""The CMake package BundleFix; the entry point ``cmake.root`` names this folder."""

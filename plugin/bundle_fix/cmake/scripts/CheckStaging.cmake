@@ -1,0 +1,35 @@
+# Checks what CPack is about to package; run by CPack before it makes packages.
+#
+# Components are staged in a folder each. They are installed into one place later, so they are
+# checked together.
+cmake_policy(PUSH)
+cmake_policy(VERSION 3.20...4.0)
+include("${CMAKE_CURRENT_LIST_DIR}/CheckFolder.cmake")
+
+function(_bundle_fix_check_staging)
+  set(folder "${CPACK_TEMPORARY_DIRECTORY}")
+  set(family ARCHIVE)
+  if(CPACK_GENERATOR MATCHES "^(DEB|RPM)$")
+    set(family "${CPACK_GENERATOR}")
+  endif()
+  set(merged "${CPACK_TOPLEVEL_DIRECTORY}/BundleFix")
+  file(REMOVE_RECURSE "${merged}")
+  if(CPACK_${family}_COMPONENT_INSTALL AND CPACK_COMPONENTS_ALL)
+    file(GLOB staged LIST_DIRECTORIES true "${folder}/*")
+    foreach(component IN LISTS staged)
+      file(COPY "${component}/" DESTINATION "${merged}")
+    endforeach()
+    set(folder "${merged}")
+  endif()
+  if(NOT IS_DIRECTORY "${folder}")
+    return()
+  endif()
+  _bundle_fix_check("${folder}" status)
+  file(REMOVE_RECURSE "${merged}")
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "BundleFix: what would be packaged would not run (see above).")
+  endif()
+endfunction()
+
+_bundle_fix_check_staging()
+cmake_policy(POP)

@@ -1,0 +1,168 @@
+"""Mends what a build system installs into a folder: there, and nothing else that is there."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.artifacts.in_place import update_directory
+from bundle_fix.bundle import Bundle, make_bundle, read_bundle
+from bundle_fix.check.context import Expectations
+from bundle_fix.check.findings import at_least
+from bundle_fix.check.run import Verdict, check_bundle
+from bundle_fix.collect.closure import close
+from bundle_fix.collect.collection import Collection, Origin
+from bundle_fix.errors import BundleFixError
+from bundle_fix.fix import Action, Mended, Options, carry_out, write_checked
+from bundle_fix.neighbours import tree_of_members
+from bundle_fix.plan import make_plan
+from bundle_fix.plan_wheel import make_wheel_plan
+from bundle_fix.spec.model import Spec
+from bundle_fix.spec.variables import Values
+from bundle_fix.this_machine import on_this_machine
+from bundle_fix.tree import Directory, Node, Tree
+
+NO_PACKAGES = frozenset({"build", "venv", "node_modules", "__pycache__"})
+"""Folders of a source tree that have no code of the project in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """What a spec says is to be bundled with what objects need; ``libdir`` is where it goes."""
+
+    spec: Spec
+    values: Values
+    libdir: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What a build system says of what it installs.
+
+    Attributes:
+        root: the folder.
+        members: what it put there; None where all that is there is its own.
+        built: the libraries that the build makes, by where in the folder they belong, and the
+            files. None of them may come from the host.
+        partial: whether this is one component of several, so that what is built may come later.
+        for_wheel: whether the folder becomes a wheel, which cannot hold links.
+        host_like_this: whether the target has what this machine has in its default directories.
+        closure: what the spec bundles, if there is one.
+        sources: folders whose Python code may name libraries of a wheel.
+    """
+
+    root: Path
+    members: tuple[Path, ...] | None = None
+    built: Mapping[str, Path] = field(default_factory=dict)
+    partial: bool = False
+    for_wheel: bool = False
+    host_like_this: bool = False
+    closure: Closure | None = None
+    sources: tuple[Path, ...] = ()
+
+
+def fix_installation(what: Installation, options: Options) -> tuple[Mended, list[str]]:
+    """Mend what was installed, in place; where that cannot be done nothing changes.
+
+    Returns:
+        What became of it, and the paths of all that is its own afterwards.
+
+    Raises:
+        BundleFixError: something in it cannot be read or written.
+    """
+    tree, own = _read(what)
+    bundle, added = _closed(read_bundle(tree, str(what.root)), what)
+    expectations = _expectations(what, bundle, options.expectations)
+
+    def judge(written: Bundle) -> Verdict:
+        return _of_its_own(check_bundle(written, expectations), tree, own, expectations)
+
+    if what.for_wheel:
+        plan = make_wheel_plan(bundle, options.pinned, list(_python_code(what.sources)))
+    else:
+        plan = make_plan(bundle, options.pinned, own=own | bundle.tree.nodes.keys() - tree.nodes)
+    with tempfile.TemporaryDirectory() as scratch:
+        done = carry_out(plan, options.editor, Path(scratch))
+        done = replace(done, actions=(*added, *done.actions))
+        if plan.is_empty and not added:
+            verdict = judge(bundle)
+            return Mended(done, verdict, None if verdict.failed else what.root), sorted(own)
+        _see_that_places_are_free(done.tree, tree, what.root)
+        mended = write_checked(
+            lambda approve: update_directory(tree, done.tree, what.root, approve),
+            done, what.root, judge, force=options.force,
+        )  # fmt: skip
+    if mended.written is None:
+        return mended, sorted(own)
+    new = {path for path in done.tree.nodes if path not in tree.nodes}
+    return mended, sorted((own & done.tree.nodes.keys()) | new)
+
+
+def _see_that_places_are_free(after: Tree, before: Tree, root: Path) -> None:
+    """See that nothing that others put into the folder would be replaced.
+
+    Raises:
+        BundleFixError: something would.
+    """
+    for path in after.nodes.keys() - before.nodes.keys():
+        if os.path.lexists(root / path):
+            raise BundleFixError(
+                "something else is there already, and would have to be replaced",
+                where=str(root / path), hint="remove it, or install its new version in its place",
+            )  # fmt: skip
+
+
+def _read(what: Installation) -> tuple[Tree, frozenset[str]]:
+    if what.members is None:
+        tree = read_directory(what.root)
+        files = (p for p, node in tree.nodes.items() if not isinstance(node, Directory))
+        return tree, frozenset(files)
+    return tree_of_members(what.root, what.members, what.built, partial=what.partial)
+
+
+def _closed(bundle: Bundle, what: Installation) -> tuple[Bundle, list[Action]]:
+    """The bundle with what the spec bundles, and what was added."""
+    if what.closure is None:
+        return bundle, []
+    layout = msgspec.structs.replace(what.closure.spec.layout, lib=f"{what.closure.libdir}/")
+    spec = msgspec.structs.replace(what.closure.spec, layout=layout)
+    files = ((p, node) for p, node in bundle.tree.nodes.items() if not isinstance(node, Directory))
+    nodes: dict[str, Node] = dict(files)
+    origins = {path: Origin(what.root / path, path) for path in nodes}
+    collection = Collection(what.closure.values.root, nodes, dict(bundle.images), origins)
+    close(collection, spec, what.closure.values)
+    new = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
+    added = [Action(p, f"added: from {o.source}, needed by {o.asked}") for p, o in new.items()]
+    return make_bundle(Tree({**bundle.tree.nodes, **nodes}), collection.images), added
+
+
+def _python_code(folders: Iterable[Path]) -> Iterator[Path]:
+    """The Python code below ``folders``, which a build backend adds when it packs the wheel."""
+    for top in folders:
+        for folder, names, files in os.walk(top):
+            names[:] = (n for n in names if n not in NO_PACKAGES and not n.startswith("."))
+            yield from (Path(folder, name) for name in files if name.endswith((".py", ".pyi")))
+
+
+def _expectations(what: Installation, bundle: Bundle, asked: Expectations) -> Expectations:
+    if not what.host_like_this:
+        return asked
+    made = {posixpath.basename(path) for path in what.built}
+    here = [name for name in on_this_machine(bundle) if name not in made]
+    return replace(asked, host=(*asked.host, *here))
+
+
+def _of_its_own(verdict: Verdict, tree: Tree, own: Container[str], asked: Expectations) -> Verdict:
+    """The findings of what was installed; of what it runs with, only how names resolve."""
+    kept = tuple(
+        f for f in verdict.findings
+        if f.rule.startswith("BF1") or f.path in own or f.path not in tree.nodes
+    )  # fmt: skip
+    return replace(verdict, findings=kept, failed=bool(at_least(kept, asked.fail_on)))

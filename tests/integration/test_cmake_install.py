@@ -1,0 +1,224 @@
+"""bundle_fix_install(): what is installed and packaged is mended, verified, and else stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from builders.cmake import Project, built, cmake, demo
+from builders.elf import elf
+from builders.run import bundle_fix
+from bundle_fix.elf.on_disk import image_at
+
+pytestmark = pytest.mark.xdist_group("cmake")
+
+MORE = """\
+option(WITHOUT_CORE "Leave the library out" OFF)
+bundle_fix_install()
+include(CTest)
+bundle_fix_test(NAME installed)
+set(CPACK_PACKAGE_CONTACT "nobody")
+set(CPACK_PACKAGE_CHECKSUM SHA256)
+include(CPack)
+"""
+SABOTAGED = "install(TARGETS core LIBRARY COMPONENT libs)"
+MENDED = "bin/app: no RUNPATH became RUNPATH $ORIGIN/../lib"
+
+
+@pytest.fixture(
+    scope="session",
+    params=[("oldest", "Ninja Multi-Config"), ("newest", "Unix Makefiles")],
+    ids="-".join,
+)
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    which, generator = request.param
+    folder = tmp_path_factory.mktemp("ein Übersetzen")
+    core = "if(NOT WITHOUT_CORE)\n" + SABOTAGED + "\nendif()\n"
+    source = demo(folder / "sö urce", MORE)
+    lists = source / "core/CMakeLists.txt"
+    lists.write_text(lists.read_text().replace(SABOTAGED, core))
+    return built(cmake(which, generator), source, folder / "bü ild")
+
+
+@pytest.fixture
+def sabotaged(project: Project) -> object:
+    """The project with its library left out of the installation, as long as the test lasts."""
+    assert project.cmake.run("cmake", "-DWITHOUT_CORE=ON", project.build).returncode == 0
+    yield project
+    assert project.cmake.run("cmake", "-DWITHOUT_CORE=OFF", project.build).returncode == 0
+
+
+def answer(program: Path) -> str:
+    return subprocess.run([program], capture_output=True, text=True, check=True, cwd="/").stdout
+
+
+def test_what_is_installed_runs_and_a_second_time_is_the_same(
+    project: Project, tmp_path: Path
+) -> None:
+    prefix = tmp_path / "prä fix"
+    for _ in range(2):
+        done = project.install("--prefix", prefix)
+        assert (done.returncode, MENDED in done.stdout) == (0, True), done.stdout
+        assert answer(prefix / "bin/app") == "answer 42\n"
+    assert bundle_fix("check", prefix).returncode == 0
+    listed = (project.build / "install_manifest.txt").read_text().splitlines()
+    there = [str(path) for path in prefix.rglob("*") if not path.is_dir()]
+    assert sorted(listed) == sorted(there)
+
+
+def test_destdir_and_components_one_by_one(project: Project, tmp_path: Path) -> None:
+    for component, log in (("run", MENDED), ("libs", "nothing to mend")):
+        options = ("--prefix", "/opt/demo", "--component", component)
+        done = project.install(*options, DESTDIR=str(tmp_path))
+        assert (done.returncode, log in done.stdout) == (0, True), done.stdout
+    assert answer(tmp_path / "opt/demo/bin/app") == "answer 42\n"
+    manifest = (project.build / "install_manifest_run.txt").read_text()
+    assert manifest.split() == ["/opt/demo/bin/app"]
+
+
+def test_nothing_else_in_a_shared_prefix_is_touched(project: Project, tmp_path: Path) -> None:
+    foreign = elf(
+        tmp_path / "bin/foreign", program=True, runpath="/opt/nowhere", needed=["libq.so"]
+    )
+    elf(tmp_path / "lib/libother.so.1.0", soname="libother.so.1")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert project.install("--prefix", tmp_path).returncode == 0
+    assert foreign in before
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (tmp_path / "lib/libother.so.1").exists()
+
+
+def test_stripping_goes_before(project: Project, tmp_path: Path) -> None:
+    assert project.install("--prefix", tmp_path, "--strip").returncode == 0
+    assert answer(tmp_path / "bin/app") == "answer 42\n"
+    headers = subprocess.run(
+        ["readelf", "-S", tmp_path / "bin/app"], capture_output=True, text=True, check=True
+    )
+    assert ".symtab" not in headers.stdout
+
+
+def test_a_missing_library_stops_the_installation_with_the_report(
+    sabotaged: Project, tmp_path: Path
+) -> None:
+    done = sabotaged.install("--prefix", tmp_path)
+    assert done.returncode != 0
+    assert "BF101" in done.stdout
+    assert "would not run" in done.stdout
+
+
+PACKAGES = {
+    "TGZ": ((), ["demo-1.2.3-Linux.tar.gz"]),
+    "DEB": ((), ["demo-1.2.3-Linux.deb"]),
+    "components": (
+        ("-D", "CPACK_ARCHIVE_COMPONENT_INSTALL=ON"),
+        ["demo-1.2.3-Linux-libs.tar.gz", "demo-1.2.3-Linux-run.tar.gz"],
+    ),
+    "components in one": (
+        (
+            *("-D", "CPACK_ARCHIVE_COMPONENT_INSTALL=ON"),
+            *("-D", "CPACK_COMPONENTS_GROUPING=ALL_COMPONENTS_IN_ONE"),
+        ),
+        ["demo-1.2.3-Linux.tar.gz"],
+    ),
+}
+
+
+def cpack(project: Project, kind: str, *more: str) -> subprocess.CompletedProcess[str]:
+    options, _ = PACKAGES[kind]
+    generator = kind if kind in ("TGZ", "DEB") else "TGZ"
+    config = ("-C", "Release") if project.config else ()
+    return project.cmake.run("cpack", "-G", generator, *options, *config, *more, cwd=project.build)
+
+
+def packages(project: Project) -> list[str]:
+    """The packages and their checksums; they are removed."""
+    found = sorted(path for path in project.build.glob("demo-*"))
+    for path in found:
+        path.unlink()
+    return [path.name for path in found]
+
+
+@pytest.mark.parametrize("kind", PACKAGES)
+def test_packages_are_made_where_they_pass(project: Project, kind: str) -> None:
+    done = cpack(project, kind)
+    assert done.returncode == 0, done.stdout
+    names = PACKAGES[kind][1]
+    assert packages(project) == sorted([*names, *(f"{name}.sha256" for name in names)])
+
+
+def test_what_must_not_be_packaged_is_not(sabotaged: Project) -> None:
+    done = cpack(sabotaged, "TGZ")
+    assert (done.returncode != 0, "BF101" in done.stdout, packages(sabotaged)) == (True, True, [])
+
+
+def test_components_that_lack_a_library_together_are_not_packaged(project: Project) -> None:
+    done = cpack(project, "components", "-D", "CPACK_COMPONENTS_ALL=run")
+    assert "what would be packaged would not run" in done.stdout.replace("\n  ", " ")
+    assert (done.returncode != 0, packages(project)) == (True, [])
+
+
+def test_a_package_that_is_bad_as_written_is_removed_with_its_checksum(project: Project) -> None:
+    # A user's script that runs after ours spoils what is staged.
+    spoil = project.build / "spoil.cmake"
+    spoil.write_text(
+        'file(GLOB_RECURSE f "${CPACK_TEMPORARY_DIRECTORY}/*.so*")\nfile(REMOVE ${f})\n'
+    )
+    config = project.build / "CPackConfig.cmake"
+    text = config.read_text()
+    try:
+        config.write_text(f'{text}\nlist(APPEND CPACK_PRE_BUILD_SCRIPTS "{spoil}")\n')
+        done = cpack(project, "TGZ")
+    finally:
+        config.write_text(text)
+    assert "it was removed" in done.stdout.replace("\n  ", " ")
+    assert (done.returncode != 0, packages(project)) == (True, [])
+
+
+def test_a_check_is_a_test_with_its_report_in_junit(project: Project) -> None:
+    config = ("-C", "Release") if project.config else ()
+    more = () if "oldest" in str(project.cmake.bin) else ("--output-junit", "junit.xml")
+    done = project.cmake.run("ctest", "-V", *config, *more, cwd=project.build)
+    assert (done.returncode, "passed: nothing found" in done.stdout) == (0, True), done.stdout
+    if more:
+        case = ET.parse(project.build / "junit.xml").find("testcase")  # noqa: S314 (CTest's own)
+        assert case is not None
+        assert (case.get("name"), case.get("status")) == ("installed", "run")
+        assert "passed: nothing found" in (case.findtext("system-out") or "")
+
+
+def test_a_check_that_fails_is_a_test_that_fails(sabotaged: Project) -> None:
+    config = ("-C", "Release") if sabotaged.config else ()
+    done = sabotaged.cmake.run("ctest", "-V", *config, cwd=sabotaged.build)
+    assert (done.returncode != 0, "BF101" in done.stdout) == (True, True)
+
+
+def test_targets_with_a_runpath_of_their_own_are_left_bit_for_bit(tmp_path: Path) -> None:
+    more = "bundle_fix_runpath(app core)\nbundle_fix_install()\n"
+    project = built(cmake("newest"), demo(tmp_path / "s", more), tmp_path / "b")
+    done = project.install("--prefix", tmp_path / "i")
+    assert "nothing to mend" in done.stdout
+    image = image_at(tmp_path / "i/bin/app")
+    assert image is not None
+    assert (image.runpath, image.rpath) == ("$ORIGIN/../lib", None)
+    before = (tmp_path / "i/bin/app").read_bytes()
+    assert bundle_fix("fix", "--in-place", tmp_path / "i").returncode == 0
+    assert (tmp_path / "i/bin/app").read_bytes() == before
+    in_build = image_at(tmp_path / "b/app")
+    assert in_build is not None
+    assert str(tmp_path) not in (in_build.runpath or "")
+    assert answer(tmp_path / "b/app") == "answer 42\n"
+
+
+def test_the_hook_runs_after_the_rules_of_subdirectories_that_come_later(tmp_path: Path) -> None:
+    source = demo(tmp_path / "s", "")
+    lists = source / "CMakeLists.txt"
+    text = lists.read_text().replace("VERSION 3.20", "VERSION 3.12")  # CMP0082 is not set
+    first, last = text.split("add_subdirectory(core)\n")
+    lists.write_text(f"{first}bundle_fix_install()\n{last}add_subdirectory(core)\n")
+    project = built(cmake("oldest"), source, tmp_path / "b")
+    assert project.install("--prefix", tmp_path / "i").returncode == 0
+    assert answer(tmp_path / "i/bin/app") == "answer 42\n"
+    assert (tmp_path / "i/lib/libcore.so.1").readlink() == Path("libcore.so.1.2.3")

@@ -1,0 +1,188 @@
+"""bundle_fix_pack(): packs are made by the build, again when, and only when, something changed."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from builders.cmake import CMake, Project, built, cmake, demo, write_project
+
+pytestmark = pytest.mark.xdist_group("cmake")
+
+WAYS = [("oldest", "Unix Makefiles"), ("newest", "Ninja Multi-Config")]
+PACK = "bundle_fix_pack(pack bundle.toml OPTIONS greeting=hallo)\n"
+SPEC = """\
+[bundle]
+name = "demo-{cmake.CMAKE_PROJECT_VERSION}-{version}"
+
+[variables]
+version = { file = "version.txt", pattern = "([0-9]+)" }
+
+[options]
+greeting = { choices = ["hallo", "moin"], default = "moin" }
+
+[[files]]
+from = "{target.app}"
+to   = "bin/"
+
+[[files]]
+from = "etc/*.ini"
+to   = "etc/"
+
+[[files]]
+text = "{greeting} {cmake.CMAKE_BUILD_TYPE} {source}"
+to   = "README"
+
+[[libraries]]
+from = "{target.core}"
+"""
+
+
+@pytest.fixture(scope="session", params=WAYS, ids="-".join)
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    which, generator = request.param
+    folder = tmp_path_factory.mktemp("ein Übersetzen")
+    files = {"bundle.toml": SPEC, "version.txt": "7", "etc/a.ini": "a", "notes.txt": "no input"}
+    source = demo(folder / "sö urce", PACK, **files)
+    made = built(cmake(which, generator), source, folder / "bü ild", "-DCMAKE_BUILD_TYPE=Release")
+    done = made.make("pack")
+    assert done.returncode == 0, done.stdout
+    return made
+
+
+def packs(project: Project) -> list[Path]:
+    return sorted(project.build.rglob("*.tar.gz"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def made_again(project: Project) -> bool:
+    before = [path.stat().st_mtime_ns for path in packs(project)]
+    done = project.make("pack")
+    assert done.returncode == 0, done.stdout
+    return [path.stat().st_mtime_ns for path in packs(project)] != before
+
+
+def touch(path: Path, text: str) -> None:
+    time.sleep(0.02)
+    path.write_text(text)
+
+
+def test_the_pack_holds_what_the_targets_made_and_runs(project: Project, tmp_path: Path) -> None:
+    with tarfile.open(packs(project)[-1]) as archive:
+        archive.extractall(tmp_path, filter="tar")
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.startswith("demo-1.2.3-")
+    ran = subprocess.run([folder / "bin/app"], capture_output=True, text=True, check=True)
+    assert ran.stdout == "answer 42\n"
+    assert (folder / "README").read_text() == f"hallo Release {project.source}"
+    assert (folder / "lib/libcore.so.1").readlink() == Path("libcore.so.1.2.3")
+
+
+def test_it_is_made_again_when_an_input_changed_and_only_then(project: Project) -> None:
+    assert not made_again(project)
+    touch(project.source / "notes.txt", "still no input")
+    assert not made_again(project)
+    for name, text in {
+        "version.txt": "8",
+        "etc/a.ini": "other",
+        "etc/new.ini": "found by the glob",
+        "core/core.c": "int core_answer(void) { return 42 + 0 * 7; }",
+        "bundle.toml": SPEC.replace("{source}", "{source} "),
+    }.items():
+        touch(project.source / name, text)
+        assert made_again(project), name
+    assert not made_again(project)
+    touch(project.source / "bundle.toml", SPEC)
+    assert made_again(project)
+
+
+def test_it_is_made_again_when_it_was_removed(project: Project) -> None:
+    for path in packs(project):
+        path.unlink()
+    assert project.make("pack").returncode == 0
+    assert packs(project)
+
+
+def test_options_that_change_make_it_again(project: Project) -> None:
+    lists = project.source / "CMakeLists.txt"
+    text = lists.read_text()
+    touch(lists, text.replace("greeting=hallo", "greeting=moin"))
+    assert made_again(project)
+    touch(lists, text)
+    assert made_again(project)
+
+
+def test_a_pack_that_would_not_run_fails_the_build_and_says_why(project: Project) -> None:
+    touch(project.source / "bundle.toml", SPEC[: SPEC.index("[[libraries]]")])
+    before = packs(project)
+    done = project.make("pack")
+    assert done.returncode != 0
+    assert "libcore.so.1" in done.stdout
+    assert packs(project) == before
+    touch(project.source / "bundle.toml", SPEC)
+    assert project.make("pack").returncode == 0
+
+
+@pytest.fixture(scope="session")
+def newest() -> CMake:
+    return cmake("newest")
+
+
+def test_a_pack_that_is_a_folder_is_replaced_and_an_unknown_one_is_not(
+    tmp_path: Path, newest: CMake
+) -> None:
+    spec = '[bundle]\nname = "d"\nformat = "dir"\n[[files]]\nfrom = "x"\nto = "x"\n'
+    source = demo(tmp_path / "s", PACK.replace(" OPTIONS greeting=hallo", ""))
+    (source / "bundle.toml").write_text(spec)
+    (source / "x").write_text("one")
+    project = built(newest, source, tmp_path / "b")
+    (tmp_path / "b/d").mkdir()
+    (tmp_path / "b/d/mine").touch()
+    assert "not empty" in project.make("pack").stdout
+    (tmp_path / "b/d/mine").unlink()
+    assert project.make("pack").returncode == 0
+    touch(source / "x", "two")
+    assert project.make("pack").returncode == 0
+    assert (tmp_path / "b/d/x").read_text() == "two"
+    assert [path.name for path in (tmp_path / "b").glob(".*tmp")] == []
+
+
+def test_a_pack_is_installed_by_a_component_of_its_own(tmp_path: Path, newest: CMake) -> None:
+    more = "bundle_fix_pack(pack bundle.toml COMPONENT packs DESTINATION share/packs)\n"
+    project = built(newest, demo(tmp_path / "s", more), tmp_path / "b")
+    done = project.install("--prefix", tmp_path / "i", "--component", "packs")
+    assert "build the target pack first" in done.stdout
+    assert project.make("pack").returncode == 0
+    assert project.install("--prefix", tmp_path / "i", "--component", "packs").returncode == 0
+    assert (tmp_path / "i/share/packs/demo-1.2.3.tar.gz").is_file()
+    assert project.install("--prefix", tmp_path / "all").returncode == 0
+    assert not (tmp_path / "all/share/packs").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("bundle_fix_pack(pack gone.toml)", "there is no spec"),
+        ("bundle_fix_pack(pack)", "needs the name of a target and a spec"),
+        ("bundle_fix_pack(pack bundle.toml TARGET app)", "unknown arguments: TARGET;app"),
+        ("bundle_fix_pack(pack bundle.toml TARGETS ap)", "there is no target ap"),
+        ("bundle_fix_install(SPEC gone.toml)", "there is no spec"),
+        ("bundle_fix_runpath(ap)", "there is no target ap"),
+        ("bundle_fix_test(PACK x)", "needs the name of a test"),
+    ],
+)
+def test_a_wrong_call_stops_the_configuration(
+    tmp_path: Path, newest: CMake, call: str, message: str
+) -> None:
+    lists = f"""cmake_minimum_required(VERSION 3.20)
+project(demo LANGUAGES NONE)
+find_package(BundleFix CONFIG REQUIRED)
+{call}
+"""
+    source = write_project(tmp_path / "s", {"CMakeLists.txt": lists, "bundle.toml": SPEC})
+    done = newest.configure(source, tmp_path / "b")
+    assert done.returncode != 0
+    assert message in done.stdout

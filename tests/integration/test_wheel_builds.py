@@ -1,0 +1,229 @@
+"""Wheels built by pip in an isolated environment run what they ship, or are not built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builders.cmake import demo, environment, locked
+from builders.run import bundle_fix
+from builders.wheel import contents
+
+from .conftest import NO_CHROOT, SAMPLE
+
+pytestmark = pytest.mark.xdist_group("wheels")
+ROOT = Path(__file__).parents[2]
+HERE = ("--no-deps", "--no-build-isolation")
+"""With what this environment has: to make another for each build takes longer than the build."""
+PYPROJECT = """\
+[build-system]
+requires = ["scikit-build-core", "bundle-fix"]
+build-backend = "{backend}"
+
+[project]
+name = "demo"
+version = "1.2.3"
+
+[project.scripts]
+demo = "demo:main"
+
+[tool.scikit-build]
+wheel.packages = ["python/demo"]
+wheel.install-dir = "demo"
+wheel.py-api = "py3"
+{more}
+"""
+PACKAGE = """\
+import os, pathlib, sys
+
+def main():
+    places = (pathlib.Path(folder, "bin", "app") for folder in __path__)
+    program = next(path for path in places if path.exists())
+    os.execv(program, [program, *sys.argv[1:]])
+"""
+
+
+@pytest.fixture(scope="session")
+def links() -> Iterator[Path]:
+    """A folder with a wheel of this very tree, which pip takes from there: it is on no index."""
+    with locked(f"links-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}") as folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT]
+        subprocess.run(command, check=True, env=environment())
+        yield folder
+
+
+def pip(links: Path, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    known = os.environ.get("PIP_FIND_LINKS", "")
+    found = f"{links} {known}".strip()
+    return subprocess.run(
+        [sys.executable, "-m", "pip", *arguments], env=environment(PIP_FIND_LINKS=found, **more),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600,
+    )  # fmt: skip
+
+
+def project(folder: Path, lists: str = "", *, backend: str = "bundle_fix.build") -> Path:
+    more = lists or "bundle_fix_install()\n"
+    text = PYPROJECT.format(backend=backend, more="")
+    return demo(folder, more, **{"pyproject.toml": text, "python/demo/__init__.py": PACKAGE})
+
+
+def wheel_of(links: Path, source: Path, out: Path, *options: str) -> Path:
+    done = pip(links, "wheel", "--no-deps", "-v", *options, "-w", out, source)
+    assert done.returncode == 0, done.stdout[-4000:]
+    (wheel,) = out.glob("*.whl")
+    return wheel
+
+
+def installed(links: Path, folder: Path, *what: str | Path) -> subprocess.CompletedProcess[str]:
+    """Install ``what`` into a new environment, which sees what this one has."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "zz_here.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return pip(links, "--python", str(folder), "install", "-v", *HERE, *what)
+
+
+def answer(links: Path, folder: Path, *what: str | Path) -> str:
+    """What the console entry point prints, once ``what`` is installed in an environment."""
+    done = installed(links, folder, *what)
+    assert done.returncode == 0, done.stdout[-4000:]
+    ran = subprocess.run(
+        [folder / "bin/demo"],
+        cwd="/",
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return ran.stdout
+
+
+@pytest.fixture(scope="session")
+def wheel(links: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ein Ra-d")
+    return wheel_of(links, project(folder / "sö urce", backend="scikit_build_core.build"), folder)
+
+
+def test_a_library_lands_once_under_its_soname(wheel: Path) -> None:
+    held = [name for name in contents(wheel) if name.startswith(("demo/lib", "demo/bin"))]
+    assert sorted(held) == ["demo/bin/app", "demo/lib/libcore.so.1"]
+    assert bundle_fix("check", wheel).returncode == 0
+
+
+def test_the_console_entry_point_runs_the_program(links: Path, wheel: Path, tmp_path: Path) -> None:
+    assert answer(links, tmp_path / "env", wheel) == "answer 42\n"
+
+
+def test_auditwheel_finds_nothing_that_is_not_in_the_wheel(wheel: Path) -> None:
+    command = [sys.executable, "-m", "auditwheel", "show", wheel]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "libcore" not in done.stdout
+
+
+def test_a_wheel_without_one_of_its_libraries_is_not_built(links: Path, tmp_path: Path) -> None:
+    source = project(tmp_path / "s", backend="scikit_build_core.build")
+    lists = source / "core/CMakeLists.txt"
+    lists.write_text(lists.read_text().replace("install(TARGETS core LIBRARY COMPONENT libs)", ""))
+    done = pip(links, "wheel", *HERE, "-w", tmp_path / "out", source)
+    assert done.returncode != 0
+    assert "BF101" in done.stdout
+    assert "libcore.so.1" in done.stdout
+    assert not list(tmp_path.glob("out/*.whl"))
+
+
+def test_the_backend_checks_what_no_hook_mended_and_takes_what_is_accepted(
+    links: Path, tmp_path: Path
+) -> None:
+    source = project(tmp_path / "s", "message(STATUS nothing)\n")
+    done = pip(links, "wheel", *HERE, "-w", tmp_path / "out", source)
+    assert (done.returncode != 0, "BF201" in done.stdout) == (True, True)
+    assert "was removed" in done.stdout
+    with (source / "pyproject.toml").open("a") as file:
+        rules = (f'{{ rule = "{code}", path = "*", reason = "x" }}' for code in ("BF102", "BF201"))
+        file.write(f"[tool.bundle-fix]\nignore = [{', '.join(rules)}]\n")
+    assert wheel_of(links, source, tmp_path / "out", *HERE).is_file()
+
+
+def test_a_wheel_from_a_source_distribution_passes_as_well(links: Path, tmp_path: Path) -> None:
+    source = project(tmp_path / "s")
+    script = "import bundle_fix.build as b, sys; print(b.build_sdist(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path], cwd=source, env=environment(), check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    sdist = tmp_path / done.stdout.split()[-1]
+    wheel = wheel_of(links, sdist, tmp_path / "out", *HERE)
+    assert "demo/lib/libcore.so.1" in contents(wheel)
+
+
+@pytest.mark.parametrize("mode", ["redirect", "inplace"])
+def test_editable_installations_work_and_are_not_mended(
+    links: Path, tmp_path: Path, mode: str
+) -> None:
+    source = project(tmp_path / "s")
+    text = (source / "pyproject.toml").read_text()
+    if mode == "inplace":
+        # The build tree is the source tree, and nothing is installed.
+        text += 'editable.mode = "inplace"\n'
+        init = source / "python/demo/__init__.py"
+        init.write_text(PACKAGE.replace('folder, "bin"', 'folder, "..", ".."'))
+    (source / "pyproject.toml").write_text(text)
+    assert answer(links, tmp_path / "env", "-e", source) == "answer 42\n"
+
+
+def test_a_sabotaged_editable_installation_is_not_stopped(links: Path, tmp_path: Path) -> None:
+    source = project(tmp_path / "s")
+    lists = source / "core/CMakeLists.txt"
+    lists.write_text(lists.read_text().replace("install(TARGETS core LIBRARY COMPONENT libs)", ""))
+    done = installed(links, tmp_path / "env", "-e", source)
+    assert (done.returncode, "is not mended" in done.stdout) == (0, True), done.stdout[-3000:]
+
+
+def test_what_pyproject_says_of_wheels_is_read_or_refused(tmp_path: Path) -> None:
+    from bundle_fix.build_settings import read_settings
+    from bundle_fix.errors import BundleFixError
+
+    path = tmp_path / "pyproject.toml"
+    path.write_text('[tool.bundle-fix]\nfail-on = "warning"\nhost = ["libjvm.so"]\n')
+    assert read_settings(path).fail_on == "warning"
+    path.write_text("[tool.bundle-fix]\nfailon = 1\n")
+    with pytest.raises(BundleFixError, match=r"pyproject\.toml: \[tool\.bundle-fix\]: .*failon"):
+        read_settings(path)
+
+
+@pytest.fixture(scope="session")
+def sample_wheel(links: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("das Beispiel")
+    ignored = shutil.ignore_patterns("build", "output", "demo", "__pycache__")
+    shutil.copytree(SAMPLE, folder / "tree", ignore=ignored, symlinks=True)
+    return wheel_of(links, folder / "tree", folder / "out")
+
+
+def test_the_samples_wheel_runs_on_a_hostile_host(sample_wheel: Path, tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    with zipfile.ZipFile(sample_wheel) as archive:
+        archive.extractall(pack)
+    (pack / "pegasus_sample/bin/pegasus_server").chmod(0o755)
+    names = [name for name in contents(sample_wheel) if "/lib/" in name]
+    assert "pegasus_sample/lib/libtcmalloc_and_profiler.so.4" in names
+    assert len({name.partition(".so")[0] for name in names}) == len(names)
+    tarball = shutil.make_archive(str(pack), "gztar", tmp_path, "pack")
+    ran = subprocess.run(
+        [sys.executable, SAMPLE / "hostile_host.py", "--pack", tarball, "--",
+         "pegasus_sample/bin/pegasus_server", "--demo", "/tmp/db"],  # noqa: S108 (in the chroot)
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    if ran.returncode == NO_CHROOT:
+        pytest.skip(f"no hostile host here: {ran.stderr.strip().splitlines()[-1]}")
+    assert (ran.returncode, "done" in ran.stdout) == (0, True), ran.stderr
+    assert "4.6.11 (/opt/pack/pegasus_sample/lib/" in ran.stdout

@@ -1,0 +1,123 @@
+"""What a build installs is mended where it lies; what others put there is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builders.elf import elf
+from builders.run import bundle_fix
+from bundle_fix.elf.on_disk import image_at
+
+
+def members(root: Path, *paths: Path) -> tuple[str, Path]:
+    file = root.parent / "members.txt"
+    file.write_text("".join(f"{path}\n" for path in paths))
+    return "--members", file
+
+
+def runpath(path: Path) -> str | None:
+    image = image_at(path)
+    assert image is not None
+    return image.runpath
+
+
+def installed(root: Path) -> tuple[Path, Path]:
+    """A program, and the library that it needs without its soname link."""
+    library = elf(root / "lib/libx.so.4.6", soname="libx.so.4")
+    return elf(root / "bin/server", program=True, needed=["libx.so.4"]), library
+
+
+def test_members_are_mended_and_the_list_tells_what_was_added(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    program, library = installed(root)
+    listed = members(root, program, library)
+    done = bundle_fix("fix-tree", root, *listed)
+    assert done.returncode == 0, done.stderr
+    assert runpath(program) == "$ORIGIN/../lib"
+    assert sorted(listed[1].read_text().split()) == sorted(
+        map(str, (program, library, root / "lib/libx.so.4"))
+    )
+
+
+def test_what_members_need_may_lie_there_already_and_stays(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    theirs = elf(root / "lib/libx.so.4", soname="libx.so.4", runpath="/opt/theirs")
+    before = theirs.read_bytes()
+    program = elf(root / "bin/server", program=True, needed=["libx.so.4"])
+    assert bundle_fix("fix-tree", root, *members(root, program)).returncode == 0
+    assert runpath(program) == "$ORIGIN/../lib"
+    assert theirs.read_bytes() == before
+
+
+def test_a_file_of_others_is_never_replaced(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    library = elf(root / "lib/libx.so.4.6", soname="libx.so.4")
+    theirs = elf(root / "lib/libx.so.4", soname="libx.so.4", tag="theirs")
+    before = theirs.read_bytes()
+    done = bundle_fix("fix-tree", root, *members(root, library))
+    assert (done.returncode, "something else is there already" in done.stderr) == (2, True)
+    assert theirs.read_bytes() == before
+
+
+def test_what_cannot_be_mended_changes_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    program, library = installed(root)
+    plugin = elf(root / "bin/other", program=True, needed=["libgone.so.1"])
+    before = program.read_bytes()
+    done = bundle_fix("fix-tree", root, *members(root, program, library, plugin))
+    assert (done.returncode, "BF101" in done.stderr) == (1, True)
+    assert program.read_bytes() == before
+    assert not (root / "lib/libx.so.4").exists()
+
+
+def test_a_component_may_count_on_what_is_built_and_comes_later(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    program = elf(root / "bin/server", program=True, needed=["libx.so.4"])
+    file = elf(tmp_path / "build/libx.so.4.6", soname="libx.so.4")
+    (tmp_path / "built").write_text(f"lib64/libx.so.4={file}\n")
+    listed = (*members(root, program), "--built", tmp_path / "built", "--host-like-this")
+    assert bundle_fix("fix-tree", root, *listed).returncode == 1
+    assert bundle_fix("fix-tree", root, *listed, "--partial").returncode == 0
+    assert runpath(program) == "$ORIGIN/../lib64"
+    assert not (root / "lib64").exists()
+
+
+def test_a_wheels_tree_holds_each_library_once_but_for_names_in_python_code(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    program, library = installed(root)
+    (root / "lib/libx.so.4").symlink_to(library.name)
+    (root / "lib/libx.so").symlink_to("libx.so.4")
+    source = tmp_path / "source/demo/code.py"
+    source.parent.mkdir(parents=True)
+    source.write_text('ctypes.CDLL("libx.so")\n')
+    assert bundle_fix("fix-tree", root, "--for-wheel", "--sources", tmp_path).returncode == 0
+    assert sorted(path.name for path in root.glob("lib/*")) == ["libx.so", "libx.so.4"]
+    source.unlink()
+    assert bundle_fix("fix-tree", root, "--for-wheel", "--sources", tmp_path).returncode == 0
+    assert [path.name for path in root.glob("lib/*")] == ["libx.so.4"]
+    assert not (root / "lib/libx.so.4").is_symlink()
+    assert runpath(program) == "$ORIGIN/../lib"
+
+
+def test_what_the_spec_bundles_is_put_into_libdir(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    elf(tmp_path / "vendor/libv.so.2.1", soname="libv.so.2")
+    (tmp_path / "vendor/libv.so.2").symlink_to("libv.so.2.1")
+    program = elf(root / "bin/server", program=True, needed=["libv.so.2"])
+    spec = tmp_path / "bundle.toml"
+    spec.write_text(
+        '[bundle]\nname = "p"\n[closure]\nbundle = ["libv.so.*"]\nsearch = ["{build}/vendor"]\n'
+    )
+    options = ("--spec", spec, "--libdir", "lib/here", "-D", f"build={tmp_path}")
+    done = bundle_fix("fix-tree", root, *members(root, program), *options)
+    assert done.returncode == 0, done.stderr
+    assert (root / "lib/here/libv.so.2").readlink() == Path("libv.so.2.1")
+    assert runpath(program) == "$ORIGIN/../lib/here"
+
+
+def test_what_this_machine_has_may_be_left_to_the_target(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    elf(root / "bin/server", program=True, needed=["libgone.so.1", "libcrypt.so.1"])
+    found = bundle_fix("check", root, "--host-like-this")
+    assert "libgone.so.1" in found.stdout
+    assert "libcrypt.so.1, which is neither" not in found.stdout
