@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,14 +9,13 @@ from typing import TypeVar
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.findings import ERROR, WARNING
+from bundle_fix.check.heaps import Heaps, heaps_of
 from bundle_fix.check.symbols import Symbols
 from bundle_fix.content import Reader
-from bundle_fix.elf.hashes import defines
 from bundle_fix.elf.image import Image
 from bundle_fix.loader.dlopen import Feature, carried, noted
 from bundle_fix.loader.entries import names_of, plugins, programs
 from bundle_fix.loader.host import CLEAN, Environment, Host
-from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST
 from bundle_fix.loader.process import Need, Process, World
 
@@ -105,21 +103,9 @@ class Context:
         return {path: tuple(needs) for path, needs in found.items()}
 
     @cached_property
-    def allocator_files(self) -> frozenset[str]:
-        """The files of the pack that define both ``malloc`` and ``free`` for others.
-
-        One that defines a single one of them wraps an allocator rather than being one.
-        """
-        found = set()
-        for path, image in self.bundle.images.items():
-            if not image.is_dynamic:
-                continue
-            if belongs_to_libc(posixpath.basename(path)) or belongs_to_libc(image.soname or ""):
-                continue
-            with self.bundle.content(path).open() as reader:
-                if all(defines(reader, image, name) for name in (b"malloc", b"free")):
-                    found.add(path)
-        return frozenset(found)
+    def heaps(self) -> Mapping[str, Heaps]:
+        """Who provides memory in the process of every program."""
+        return {path: heaps_of(self.symbols, p) for path, p in self.programs.items()}
 
     @cached_property
     def names(self) -> Mapping[str, set[str]]:

@@ -13,7 +13,9 @@ from bundle_fix.check.findings import SEVERITIES, WARNING, Finding, Rule, at_lea
 from bundle_fix.check.rules import (
     allocators,
     hardening,
+    heaps,
     hygiene,
+    late,
     machine,
     opened,
     resolution,
@@ -41,8 +43,8 @@ UNUSED_IGNORE = Rule(
 )  # fmt: skip
 
 FAMILIES = (
-    resolution, opened, runpath, allocators, versions, undefined, machine, hygiene, hardening,
-    wheel,
+    resolution, opened, runpath, allocators, heaps, late, versions, undefined, machine,
+    hygiene, hardening, wheel,
 )  # fmt: skip
 """The modules that have rules."""
 RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))

@@ -6,7 +6,8 @@ so that asking 400 libraries for ``malloc`` costs next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from struct import Struct
 
 from bundle_fix.content import Reader, read_exactly
@@ -24,6 +25,7 @@ TABLE_TAGS = frozenset(
 """Dynamic tags whose values are addresses of what may stand behind the symbol table."""
 
 
+@lru_cache(maxsize=1024)
 def gnu_hash(name: bytes) -> int:
     """The hash of ``name`` in DT_GNU_HASH tables (Bernstein's, 32 bits)."""
     value = 5381
@@ -144,6 +146,36 @@ def defines(reader: Reader, image: Image, name: bytes) -> bool:
         DamagedElfError: the tables that tell it cannot be read.
     """
     return next(definitions(reader, image, name), None) is not None
+
+
+def defined_among(reader: Reader, image: Image, names: Iterable[bytes]) -> frozenset[bytes]:
+    """Those of ``names`` that the file defines for others; asks for many at little cost.
+
+    Raises:
+        DamagedElfError: the tables that tell it cannot be read.
+    """
+    address = image.first(c.DT_GNU_HASH)
+    likely = names if address is None else _in_bloom(reader, image, address, names)
+    return frozenset(name for name in likely if defines(reader, image, name))
+
+
+def _in_bloom(
+    reader: Reader, image: Image, address: int, names: Iterable[bytes]
+) -> Iterator[bytes]:
+    """The names that the table's Bloom filter lets through."""
+    words, bits = _Words(reader, image, address), image.format.bits
+    bloom, shift = words.at(8), words.at(12)
+    order = "<" if image.format.order == "little" else ">"
+    step = bits // 8
+    raw = read_exactly(reader, words.offset + 16, _sane(bloom) * step)
+    if raw is None:
+        raise DamagedElfError("a hash table of its symbols is cut short")
+    masks = Struct(f"{order}{bloom}{'Q' if bits == 64 else 'I'}").unpack(raw)
+    for name in names if bloom else ():
+        value = gnu_hash(name)
+        mask = masks[(value // bits) % bloom]
+        if mask >> (value % bits) & mask >> ((value >> shift) % bits) & 1:
+            yield name
 
 
 def definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]:

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bundle_fix.content import CHUNK, Reader, read_exactly
-from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import Image, string_table
 from bundle_fix.elf.notes import notes
-from bundle_fix.elf.structs import Segment
+from bundle_fix.elf.segments import constants
 
 NOTE = (b"FDO\0", 0x407C0C0A)
 REQUIRED, RECOMMENDED, SUGGESTED = "required", "recommended", "suggested"
@@ -62,7 +61,7 @@ def carried(reader: Reader, image: Image) -> set[str]:
         return set()
     found: set[str] = set()
     left = MAX_STRINGS
-    for segment in _constants(image):
+    for segment in constants(image):
         at, end = segment.offset, min(segment.file_end, segment.offset + left)
         left -= max(0, end - at)
         before = b"\0"
@@ -74,12 +73,6 @@ def carried(reader: Reader, image: Image) -> set[str]:
             found.update(_names(before + piece))
             before = piece[-LONGEST:]
     return found
-
-
-def _constants(image: Image) -> list[Segment]:
-    """The segments that hold strings: where code has one of its own, it holds none."""
-    fixed = [s for s in image.loads() if not s.flags & c.PF_W]
-    return [s for s in fixed if not s.flags & c.PF_X] or fixed
 
 
 def _names(data: bytes) -> Iterator[str]:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from builders.elf import elf
 
 from .conftest import Check
@@ -80,3 +82,75 @@ def test_bf303_names_an_allocator_that_the_spec_does_not(tmp_path: Path, check: 
     assert finding.evidence["allocator"] == "lib/libone.so.1"
     assert check("BF303", allocators=("libone.so.1",)) == []
     assert check("BF303") == []
+
+
+def test_bf301_names_two_allocators_that_a_plugin_brings(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    allocator(tmp_path / "lib/libtwo.so.1", "libtwo.so.1")
+    elf(tmp_path / "lib/plugin.so", needed=["libone.so.1", "libtwo.so.1"], runpath="$ORIGIN")
+    elf(tmp_path / "bin/x", program=True)
+    assert [(f.severity, f.path) for f in check("BF301")] == [("warning", "lib/plugin.so")]
+
+
+def test_bf301_does_not_count_a_wrapper_that_passes_calls_on(tmp_path: Path, check: Check) -> None:
+    wrapper = """
+    #define _GNU_SOURCE
+    #include <dlfcn.h>
+    #include <stddef.h>
+    void *malloc(size_t n) { return ((void *(*)(size_t))dlsym(RTLD_NEXT, "malloc"))(n); }
+    void free(void *p) { ((void (*)(void *))dlsym(RTLD_NEXT, "free"))(p); }
+    """
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    allocator(tmp_path / "lib/libwrap.so.1", "libwrap.so.1", wrapper)
+    server(tmp_path, "libwrap.so.1", "libone.so.1")
+    for rule in ("BF301", "BF302", "BF304"):
+        assert check(rule) == []
+
+
+def test_bf301_shows_who_provides_what_in_lookup_order(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    new = '#include <stddef.h>\nvoid *n(size_t s) __asm__("_Znwm"); void *n(size_t s) { return 0; }'
+    allocator(tmp_path / "lib/libtwo.so.1", "libtwo.so.1", ALLOCATOR + new)
+    server(tmp_path, "libone.so.1", "libtwo.so.1")
+    (finding,) = check("BF301")
+    both = ["lib/libone.so.1", "lib/libtwo.so.1"]
+    assert finding.evidence["providers"] == {
+        "malloc": [*both, "/lib64/libc.so.6"],
+        "free": [*both, "/lib64/libc.so.6"],
+        "_Znwm": ["lib/libtwo.so.1"],
+    }
+
+
+def test_bf303_names_programs_that_lost_the_expected_allocator(
+    tmp_path: Path, check: Check
+) -> None:
+    server(tmp_path)
+    (finding,) = check("BF303", allocators=("libone.so.1",))
+    assert finding.severity == "warning"
+    assert finding.message == (
+        "takes malloc from the C library; [check] allocators wants libone.so.1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("has_copy", "host", "severity"),
+    [
+        (True, (), "error"),
+        (False, ("libtcmalloc.so.*",), "note"),
+    ],
+)
+def test_bf306_names_an_allocator_of_the_host(
+    tmp_path: Path, check: Check, has_copy: bool, host: tuple[str, ...], severity: str
+) -> None:
+    if has_copy:
+        allocator(tmp_path / "lib/libtcmalloc.so.4", "libtcmalloc.so.4")
+    elf(tmp_path / "bin/server", program=True, needed=["libtcmalloc.so.4"])
+    (finding,) = check("BF306", host=host)
+    assert (finding.severity, finding.path) == (severity, "bin/server")
+    assert finding.message.startswith("takes malloc from the host's /lib64/libtcmalloc.so.4")
+
+
+def test_bf306_is_silent_about_the_packs_own_allocator(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libtcmalloc.so.4", "libtcmalloc.so.4")
+    server(tmp_path, "libtcmalloc.so.4")
+    assert check("BF306") == []

@@ -3,77 +3,128 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, Finding, Rule
+from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.heaps import Heaps, heaps_of, is_libc
+from bundle_fix.check.wording import some
 from bundle_fix.loader.objects import HOST, Mapped
-from bundle_fix.loader.process import Process
-
-KNOWN = ("libtcmalloc", "libjemalloc", "libmimalloc", "libhoard", "libtbbmalloc_proxy", "libumem")
-"""Allocators known by name, for copies on the host, which cannot be looked into."""
 
 
-def allocators(context: Context, process: Process) -> list[Mapped]:
-    """The objects of a process that provide ``malloc`` and ``free``, in lookup order.
-
-    The C library's own, the last resort of every process, does not count.
-    """
-    return [
-        mapped
-        for mapped in process.objects
-        if (mapped.origin == HOST and posixpath.basename(mapped.name).startswith(KNOWN))
-        or mapped.path in context.allocator_files
-    ]
-
-
-def _name(mapped: Mapped) -> str:
-    return mapped.path or mapped.name
+def names_of_allocator(mapped: Mapped) -> set[str]:
+    """The names by which a spec may mean an allocator: as needed, as a file, by soname."""
+    soname = mapped.image.soname if mapped.image else None
+    names = {posixpath.basename(mapped.name), posixpath.basename(mapped.label), soname or ""}
+    return names - {""}
 
 
 def find_two(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Processes with more than one allocator."""
-    for entry, process in context.programs.items():
-        found = allocators(context, process)
-        if len(found) > 1:
-            names = [_name(mapped) for mapped in found]
-            yield rule.finding(
-                entry,
-                f"has {len(found)} allocators in its process: {', '.join(names)}",
-                allocators=[
-                    {"path": _name(m), "origin": m.origin, "needed_by": m.needed_by} for m in found
-                ],
-            )
+    """Processes with more than one allocator: first programs, then what plugins bring along."""
+    for entry, heaps in context.heaps.items():
+        yield from _two(rule, entry, heaps, rule.severity)
+    told = {frozenset(_paths(heaps.allocators())) for heaps in context.heaps.values()}
+    for entry, process in context.plugins.items():
+        heaps = heaps_of(context.symbols, process)
+        if frozenset(_paths(heaps.allocators())) not in told:
+            yield from _two(rule, entry, heaps, context.consequence)
+
+
+def _two(rule: Rule, entry: str, heaps: Heaps, severity: str) -> Iterator[Finding]:
+    found = heaps.allocators()
+    if len(found) > 1:
+        names = [_told(mapped, entry) for mapped in found]
+        yield rule.finding(
+            entry,
+            f"has {len(found)} allocators in its process: {', '.join(names)}",
+            severity=severity,
+            allocators=_described(found),
+            providers=heaps.evidence(),
+        )
+
+
+def _paths(found: Sequence[Mapped]) -> list[str]:
+    return [mapped.label for mapped in found]
+
+
+def _told(mapped: Mapped, entry: str) -> str:
+    return f"{entry} itself (linked in)" if mapped.label == entry else mapped.label
+
+
+def _described(found: Sequence[Mapped]) -> list[dict[str, Any]]:
+    return [{"path": m.label, "origin": m.origin, "needed_by": m.needed_by} for m in found]
 
 
 def find_behind_libc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Allocators that come behind the C library in lookup order, and so are never asked."""
-    for entry, process in context.programs.items():
-        order = list(process.objects)
-        libc = next((i for i, m in enumerate(order) if m.name.startswith("libc.so.")), None)
-        found = allocators(context, process)
-        if libc is not None and found and order.index(found[0]) > libc:
+    for entry, heaps in context.heaps.items():
+        found, order = heaps.allocators(), list(heaps.process.objects)
+        first = next(iter(heaps.providers.get(b"malloc", ())), None)
+        if found and first is not None and is_libc(first):
             yield rule.finding(
                 entry,
-                f"finds malloc in {order[libc].name} before it gets to {_name(found[0])}",
-                order=[_name(mapped) for mapped in order],
+                f"finds malloc in {posixpath.basename(first.name)} before it gets to"
+                f" {found[0].label}",
+                order=_paths(order),
+                providers=heaps.evidence(),
             )
 
 
 def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Allocators that the spec does not name."""
+    """Allocators that the spec does not name, or none of those that it does in any program."""
     expected = context.expectations.allocators
-    for entry, process in context.programs.items() if expected else ():
-        for mapped in allocators(context, process):
-            soname = mapped.image.soname if mapped.image else None
-            names = {posixpath.basename(mapped.name), posixpath.basename(_name(mapped)), soname}
-            if not names & set(expected):
+    if not expected:
+        return
+    seen = False
+    for entry, heaps in context.heaps.items():
+        for mapped in heaps.allocators():
+            seen = True
+            if not names_of_allocator(mapped) & set(expected):
                 yield rule.finding(
                     entry,
-                    f"takes malloc from {_name(mapped)}, which [check] allocators does not name",
-                    allocator=_name(mapped),
+                    f"takes malloc from {mapped.label}, which [check] allocators does not name",
+                    allocator=mapped.label,
                     expected=list(expected),
+                    providers=heaps.evidence(),
                 )
+    if not seen and context.programs:
+        entry = next(iter(context.programs))
+        others = len(context.programs) - 1
+        also = f", and so {'do' if others > 1 else 'does'} {others} more" if others else ""
+        yield rule.finding(
+            entry,
+            f"takes malloc from the C library{also}; [check] allocators wants {some(expected)}",
+            severity=WARNING,
+            expected=list(expected),
+        )
+
+
+def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Allocators that are the host's."""
+    for entry, heaps in context.heaps.items():
+        for mapped in heaps.allocators():
+            if mapped.origin != HOST:
+                continue
+            image = heaps.process.objects[0].image
+            named = posixpath.basename(mapped.name)
+            provided = context.bundle.providers(named, image) if image else ()
+            declared = any(fnmatchcase(named, p) for p in context.expectations.host)
+            yield rule.finding(
+                entry,
+                f"takes malloc from the host's {mapped.label}"
+                + (f", not from the pack's {provided[0]}" if provided else "")
+                + (
+                    f" (needed by {mapped.needed_by})"
+                    if mapped.needed_by not in ("", entry)
+                    else ""
+                ),
+                severity=ERROR if provided else NOTE if declared else WARNING,
+                allocator=mapped.label,
+                needed=mapped.name,
+                providers=heaps.evidence(),
+            )
 
 
 RULES = (
@@ -98,9 +149,19 @@ RULES = (
         "BF303", "unexpected-allocator", ERROR,
         "A process takes malloc from an object that [check] allocators does not name.",
         "The pack was tested with another allocator.",
-        "Link the expected one, or add the name to [check] allocators.",
+        "Link the expected one, or correct [check] allocators.",
         "[check] allocators names libtcmalloc.so.4, and bin/tool takes malloc from "
         "libjemalloc.so.2.",
         find_unexpected,
+    ),
+    Rule(
+        "BF306", "allocator-from-host", WARNING,
+        "A process takes its allocator from the host.",
+        "Every host has another version of it, or none: the one that the pack was tested with"
+        " is not the one that runs.",
+        "Bundle the allocator, with a RUNPATH that leads to it; or declare that the host"
+        " provides it.",
+        "bin/server needs libtcmalloc.so.4, and the pack leaves it to the host.",
+        find_from_host,
     ),
 )  # fmt: skip

@@ -1,0 +1,145 @@
+"""BF304 and BF305: blocks that cross from one heap to another, and heaps that a file hides."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+
+from .conftest import Check
+from .test_allocators import ALLOCATOR, allocator, server
+
+LIB = "$ORIGIN/../lib"
+USES_ALIGNED = """
+#include <stdlib.h>
+int main(void) { free(aligned_alloc(64, 64)); return 0; }
+"""
+NEW = """
+#include <stddef.h>
+void *n(size_t) __asm__("_Znwm"); void *n(size_t s) { return (void *)(s & 0); }
+"""
+DELETE = 'void d(void *) __asm__("_ZdlPv"); void d(void *p) { (void)p; }'
+USES_NEW = """
+extern void *n(unsigned long) __asm__("_Znwm"); extern void d(void *) __asm__("_ZdlPv");
+int main(void) { d(n(1)); return 0; }
+"""
+
+
+def program(folder: Path, source: str, *needed: str) -> None:
+    """A program that is linked with libraries of its pack, or else with stubs of that name."""
+    there = [name for name in needed if (folder / "lib" / name).exists()]
+    stubs = [name for name in needed if name not in there]
+    flags = ["-fno-builtin", "-Wl,--unresolved-symbols=ignore-in-object-files"]
+    flags += [str(folder / "lib" / name) for name in there]
+    elf(folder / "bin/x", program=True, source=source, needed=stubs, runpath=LIB, flags=flags)
+
+
+@pytest.mark.parametrize(("main", "found"), [(USES_ALIGNED, 1), ("int main(void){return 0;}", 0)])
+def test_bf304_names_what_an_allocator_leaves_to_the_c_library(
+    tmp_path: Path, check: Check, main: str, found: int
+) -> None:
+    allocator(tmp_path / "lib/libold.so.1", "libold.so.1")
+    program(tmp_path, main, "libold.so.1")
+    assert [f.message for f in check("BF304")] == [
+        "takes aligned_alloc from /lib64/libc.so.6, and free from lib/libold.so.1"
+    ][:found]
+
+
+def test_bf304_names_a_free_that_comes_before_the_allocators(tmp_path: Path, check: Check) -> None:
+    allocator(tmp_path / "lib/libfree.so.1", "libfree.so.1", "void free(void *p) { (void)p; }")
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    server(tmp_path, "libfree.so.1", "libone.so.1")
+    (finding,) = check("BF304")
+    assert finding.message == ("takes malloc from lib/libone.so.1, and free from lib/libfree.so.1")
+
+
+def test_bf304_names_an_operator_delete_of_another_object(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW)
+    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", source=DELETE)
+    program(tmp_path, USES_NEW, "liba.so.1", "libb.so.1")
+    (finding,) = check("BF304")
+    assert finding.message == (
+        "takes operator new from lib/liba.so.1, and operator delete from lib/libb.so.1"
+    )
+
+
+def test_bf304_is_silent_about_operators_of_one_object(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW + DELETE)
+    program(tmp_path, USES_NEW, "liba.so.1")
+    assert check("BF304") == []
+
+
+@pytest.mark.parametrize("runtime", ["bundled", "of the host"])
+def test_bf304_knows_that_the_cplusplus_library_asks_malloc(
+    tmp_path: Path, check: Check, runtime: str
+) -> None:
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    if runtime == "bundled":
+        asks = """
+        #include <stdlib.h>
+        void *n(size_t) __asm__("_Znwm"); void *n(size_t s) { return malloc(s); }
+        void d(void *) __asm__("_ZdlPv"); void d(void *p) { free(p); }
+        """
+        elf(tmp_path / "lib/libstdc++.so.6", soname="libstdc++.so.6", source=asks)
+    program(tmp_path, USES_NEW, "libone.so.1", "libstdc++.so.6")
+    assert check("BF304") == []
+
+
+def hidden(folder: Path, name: str, *names: str) -> None:
+    """A library that defines functions of ``names`` and hides them."""
+    functions = "".join(f"void *{n}(long x) {{ return (void *)(x & 0); }}\n" for n in names)
+    uses = "".join(f"{n}(1);" for n in names)
+    flags = ["-fno-builtin", "-fvisibility=hidden", "-O0"]
+    seen = '__attribute__((visibility("default")))'
+    source = f"{functions}{seen} void work(void) {{ {uses} }}"
+    elf(folder / f"lib/{name}", soname=name, source=source, flags=flags)
+
+
+@pytest.mark.parametrize(
+    ("names", "shared", "severity"),
+    [
+        (("malloc", "free"), True, "error"),
+        (("malloc", "free"), False, "warning"),
+        (("je_malloc", "je_free"), True, "warning"),
+        (("je_malloc", "je_free"), False, None),
+        (("xmalloc", "xfree"), True, None),
+    ],
+)
+def test_bf305_names_an_allocator_that_a_library_hides(
+    tmp_path: Path, check: Check, names: tuple[str, ...], shared: bool, severity: str | None
+) -> None:
+    hidden(tmp_path, "libengine.so.1", *names)
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    needed = ["libone.so.1", "libengine.so.1"] if shared else ["libengine.so.1"]
+    server(tmp_path, *needed)
+    found = check("BF305")
+    assert [(f.severity, f.path) for f in found] == (
+        [(severity, "lib/libengine.so.1")] if severity else []
+    )
+    if severity == "error":
+        assert found[0].message == (
+            "has an allocator of its own linked in (free, malloc), beside lib/libone.so.1 in the"
+            " process of bin/server"
+        )
+
+
+def test_bf305_knows_a_stripped_one_by_its_messages(tmp_path: Path, check: Check) -> None:
+    source = 'const char *told(void) { return "<jemalloc>: out of memory\\n"; }'
+    path = elf(tmp_path / "lib/libengine.so.1", soname="libengine.so.1", source=source)
+    subprocess.run(["strip", path], check=True)
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    server(tmp_path, "libone.so.1", "libengine.so.1")
+    (finding,) = check("BF305")
+    assert 'its message "<jemalloc>:"' in finding.message
+
+
+def test_bf305_does_not_take_the_allocator_itself_for_a_hidden_one(
+    tmp_path: Path, check: Check
+) -> None:
+    own = "void *je_malloc(long n) { return (void *)(n & 0); }"
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1", ALLOCATOR + own)
+    server(tmp_path, "libone.so.1")
+    assert check("BF305") == []
