@@ -14,6 +14,7 @@ from bundle_fix.check.rules import (
     allocators,
     hardening,
     heaps,
+    hwcaps,
     hygiene,
     late,
     machine,
@@ -43,7 +44,7 @@ UNUSED_IGNORE = Rule(
 )  # fmt: skip
 
 FAMILIES = (
-    resolution, opened, runpath, allocators, heaps, late, versions, undefined, machine,
+    resolution, opened, hwcaps, runpath, allocators, heaps, late, versions, undefined, machine,
     hygiene, hardening, wheel,
 )  # fmt: skip
 """The modules that have rules."""

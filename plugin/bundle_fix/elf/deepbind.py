@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from struct import Struct
 
 from bundle_fix.content import CHUNK, Reader, read_exactly
 from bundle_fix.elf import constants as c
-from bundle_fix.elf.image import Image, string_table, text_at
+from bundle_fix.elf.hashes import symbol_count
+from bundle_fix.elf.image import Image, string_table
 from bundle_fix.elf.segments import code
 from bundle_fix.elf.structs import Segment
 
 DT_PLTRELSZ, DT_RELASZ = 2, 8
 RELOCATIONS = ((c.DT_JMPREL, DT_PLTRELSZ), (c.DT_RELA, DT_RELASZ))
-RTLD_DEEPBIND = 0x8
+RELA, SYMBOL = Struct("<Q4xI8x"), Struct("<IxxH16x")
+"""Of an Elf64_Rela the place and the symbol's number; of an Elf64_Sym the name and the section."""
 MODE = re.compile(rb"\xbe([\x08-\x0f][\x00\x01]\x00\x00)")
 """``mov esi, mode`` with RTLD_DEEPBIND in the mode, which has RTLD_NOW or RTLD_LAZY as well."""
 NEAR = 48
@@ -27,7 +30,7 @@ CALLS = re.compile(rb"(?=(\xe8|\xff\x15|\xe9|\xff\x25)(.{4}))", re.DOTALL)
 """``call`` and ``jmp``, of a function and through a pointer; four bytes say how far on. Where an
 instruction begins is not known, so each place is tried."""
 INDIRECT = (b"\xff\x15", b"\xff\x25")
-MAX_RELOCATIONS = 64 << 20
+MAX_RELOCATIONS = MAX_STRINGS = 64 << 20
 MAX_CODE = 256 << 20
 
 
@@ -39,23 +42,28 @@ def opens_deepbound(reader: Reader, image: Image) -> bool:
 
 def _slots(reader: Reader, image: Image) -> Iterator[int]:
     """The addresses of the pointers to dlopen that the loader fills in."""
-    table, symbols = string_table(image), image.first(c.DT_SYMTAB)
-    start = None if symbols is None else image.file_offset(symbols)
-    if table is None or start is None or image.format.bits != 64:
-        return
-    for tag, size_tag in RELOCATIONS:
+    number = _dlopen_number(reader, image)
+    for tag, size_tag in RELOCATIONS if number else ():
         address = image.first(tag)
         offset = None if address is None else image.file_offset(address)
         size = min(image.first(size_tag) or 0, MAX_RELOCATIONS)
-        raw = None if offset is None else read_exactly(reader, offset, size - size % 24)
-        known: dict[int, bool] = {}
-        for at in range(0, len(raw or b""), 24):
-            number = int.from_bytes((raw or b"")[at + 12 : at + 16], "little")
-            if number and number not in known:
-                name = reader.pread(start + 24 * number, 4)
-                known[number] = text_at(reader, table, int.from_bytes(name, "little")) == b"dlopen"
-            if number and known[number]:
-                yield int.from_bytes((raw or b"")[at : at + 8], "little")
+        raw = None if offset is None else read_exactly(reader, offset, size - size % RELA.size)
+        yield from (at for at, symbol in RELA.iter_unpack(raw or b"") if symbol == number)
+
+
+def _dlopen_number(reader: Reader, image: Image) -> int | None:
+    """The number of the dynamic symbol dlopen, where the file uses it."""
+    table, symbols = string_table(image), image.first(c.DT_SYMTAB)
+    start = None if symbols is None else image.file_offset(symbols)
+    if table is None or start is None or image.format.bits != 64:
+        return None
+    place = reader.pread(table[0], min(table[1], MAX_STRINGS)).find(b"\0dlopen\0") + 1
+    if not place:
+        return None
+    raw = reader.pread(start, symbol_count(reader, image) * SYMBOL.size)
+    names = SYMBOL.iter_unpack(raw[: len(raw) - len(raw) % SYMBOL.size])
+    found = (n for n, (name, section) in enumerate(names) if (name, section) == (place, 0))
+    return next(found, None)
 
 
 def _calls(reader: Reader, image: Image, segment: Segment, slots: frozenset[int]) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, Finding, Rule
+from bundle_fix.check.findings import ERROR, NOTE, Finding, Rule
+from bundle_fix.elf.build_paths import build_paths
 from bundle_fix.modes import wrong_modes
 
 
@@ -20,6 +21,15 @@ def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
+def find_build_paths(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Files that carry paths of the machine that built them."""
+    for path in context.dynamic():
+        found = context.symbols.read(path, build_paths)
+        if found:
+            more = f" and {len(found) - 1} more like it" if len(found) > 1 else ""
+            yield rule.finding(path, f"carries the path {found[0]}{more}", paths=list(found))
+
+
 RULES = (
     Rule(
         "BF501", "mode", ERROR,
@@ -28,5 +38,15 @@ RULES = (
         "'bundle-fix fix' repairs the mode.",
         "bin/server has mode 0644 since an upload dropped the bits.",
         find_modes,
+    ),
+    Rule(
+        "BF509", "build-path", NOTE,
+        "A file carries paths of the machine that built it.",
+        "They tell others who built it and where; and if it opens them, it fails on the target or"
+        " opens what somebody else put there.",
+        "Compile with -ffile-prefix-map=$PWD=. and configure with the prefix that the pack has on"
+        " the target.",
+        "bin/server carries /home/ci/build/etc/server.conf, the configuration's default place.",
+        find_build_paths,
     ),
 )  # fmt: skip
