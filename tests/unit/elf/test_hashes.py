@@ -12,6 +12,7 @@ from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.content import BytesReader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.hashes import (
+    defined_among,
     defines,
     gnu_hash,
     gnu_hash_size,
@@ -75,7 +76,12 @@ def counted(data: bytes) -> int:
 def defined(data: bytes, *names: str) -> list[bool]:
     reader = BytesReader(data)
     image = read_image(reader)
-    return [defines(reader, image, name.encode()) for name in names]
+    each = [defines(reader, image, name.encode()) for name in names]
+    # Asking for many at once is asking for each.
+    assert defined_among(reader, image, [name.encode() for name in names]) == {
+        name.encode() for name, is_defined in zip(names, each, strict=True) if is_defined
+    }
+    return each
 
 
 @pytest.mark.parametrize("style", ["sysv", "gnu", "both"])
@@ -209,6 +215,13 @@ def test_a_gnu_table_with_a_lying_head_is_damage(tmp_path: Path, word: int) -> N
     _, section = section_of(data, ".gnu.hash")
     with pytest.raises(DamagedElfError):
         counted(splice(data, section.offset + 4 * word, b"\xff" * 4))
+
+
+def test_a_bloom_filter_of_billions_of_words_is_damage(tmp_path: Path) -> None:
+    data = many(tmp_path, "gnu", HOST).read_bytes()
+    _, section = section_of(data, ".gnu.hash")
+    with pytest.raises(DamagedElfError):
+        defined(splice(data, section.offset + 8, b"\xff" * 4), "malloc")
 
 
 def test_a_chain_without_end_is_damage(tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Allocators that are linked into a file and not exported."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from bundle_fix.content import BytesReader
+from bundle_fix.elf.image import read_image
+from bundle_fix.elf.static_heap import heap_message, static_heap
+
+TOOLCHAINS = {"host": HOST, **LINKERS, **CROSS}
+
+
+def library(path: Path, *names: str, toolchain: Toolchain = HOST, hide: bool = True) -> bytes:
+    mark = '__attribute__((visibility("hidden")))' if hide else ""
+    functions = "".join(f"{mark} void *{n}(long x) {{ return (void *)(x & 0); }}\n" for n in names)
+    uses = "".join(f"{name}(1);" for name in names)
+    source = f"{functions} void work(void) {{ {uses} }}"
+    flags = ["-fno-builtin", "-O0"]
+    return elf(path, source=source, flags=flags, toolchain=toolchain).read_bytes()
+
+
+def found(data: bytes) -> set[bytes]:
+    reader = BytesReader(data)
+    return set(static_heap(reader, read_image(reader)))
+
+
+@pytest.mark.parametrize("name", TOOLCHAINS)
+def test_hidden_functions_are_found_whatever_linked_them(tmp_path: Path, name: str) -> None:
+    names = ("malloc", "free", "tc_malloc", "xmalloc")
+    data = library(tmp_path / "liba.so", *names, toolchain=TOOLCHAINS[name])
+    assert found(data) == {b"malloc", b"free", b"tc_malloc"}
+
+
+@pytest.mark.parametrize("name", TOOLCHAINS)
+def test_what_is_only_used_is_not_found(tmp_path: Path, name: str) -> None:
+    source = "#include <stdlib.h>\nvoid *work(void) { free(0); return malloc(1); }"
+    path = elf(
+        tmp_path / "liba.so", source=source, flags=["-fno-builtin"], toolchain=TOOLCHAINS[name]
+    )
+    assert found(path.read_bytes()) == set()
+
+
+def test_what_is_exported_is_not_hidden_but_its_own_names_still_tell(tmp_path: Path) -> None:
+    names = ("malloc", "free", "je_malloc")
+    data = library(tmp_path / "liba.so", *names, hide=False)
+    assert found(data) == {b"je_malloc"}
+
+
+def test_a_stripped_file_shows_its_messages_alone(tmp_path: Path) -> None:
+    source = 'const char *told(void) { return "<jemalloc>: out of memory\\n"; }'
+    path = elf(tmp_path / "liba.so", source=source)
+    subprocess.run(["strip", path], check=True)
+    reader = BytesReader(path.read_bytes())
+    assert heap_message(reader, read_image(reader)) == b"<jemalloc>: "
+
+
+@pytest.mark.parametrize("size", [24, 31, 64, 100])
+def test_names_are_found_across_the_pieces_that_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    data = library(tmp_path / "liba.so", "malloc", "free", "tc_malloc")
+    monkeypatch.setattr("bundle_fix.elf.static_heap.CHUNK", size)
+    assert found(data) == {b"malloc", b"free", b"tc_malloc"}
