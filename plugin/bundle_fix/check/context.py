@@ -95,9 +95,9 @@ class Context:
 
     @cached_property
     def needs_of(self) -> Mapping[str, tuple[Need, ...]]:
-        """The needs of every object of the pack, in all programs that map it."""
+        """The needs of every object of the pack, in all processes that map it."""
         found: dict[str, list[Need]] = {}
-        for process in self.programs.values():
+        for process in (*self.programs.values(), *self.plugins.values()):
             for need in process.needs:
                 found.setdefault(need.requester.path or "", []).append(need)
         return {path: tuple(needs) for path, needs in found.items()}

@@ -19,6 +19,7 @@ from bundle_fix.check.symbols import Symbols
 from bundle_fix.content import Reader
 from bundle_fix.elf.hashes import defined_among
 from bundle_fix.elf.image import Image
+from bundle_fix.elf.static_heap import names_heap
 from bundle_fix.loader.libc import MUSL, belongs_to_libc
 from bundle_fix.loader.objects import Mapped
 from bundle_fix.loader.process import Process
@@ -167,5 +168,6 @@ def is_wrapper(symbols: Symbols, mapped: Mapped) -> bool:
     if mapped.image is None:
         return False
     wanted = wants(symbols, mapped)
-    sanitizer = SANITIZER in symbols.table(mapped).defined
-    return b"dlsym" in wanted and not wanted & set(MEMORY) and not sanitizer
+    if b"dlsym" not in wanted or SANITIZER in symbols.table(mapped).defined:
+        return False
+    return not wanted & set(MEMORY) or symbols.read(mapped, names_heap)

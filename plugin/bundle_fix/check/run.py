@@ -17,6 +17,7 @@ from bundle_fix.check.rules import (
     hwcaps,
     hygiene,
     late,
+    links,
     machine,
     opened,
     resolution,
@@ -44,8 +45,8 @@ UNUSED_IGNORE = Rule(
 )  # fmt: skip
 
 FAMILIES = (
-    resolution, opened, hwcaps, runpath, allocators, heaps, late, versions, undefined, machine,
-    hygiene, hardening, wheel,
+    resolution, links, opened, hwcaps, runpath, allocators, heaps, late, versions, undefined,
+    machine, hygiene, hardening, wheel,
 )  # fmt: skip
 """The modules that have rules."""
 RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))

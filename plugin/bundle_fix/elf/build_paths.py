@@ -39,6 +39,8 @@ def build_paths(reader: Reader, image: Image) -> tuple[str, ...]:
             piece = reader.pread(at, min(CHUNK + LONGEST, end - at))
             if not piece:
                 break
+            # What begins a segment begins a string.
+            piece = b"\0" + piece if at == segment.offset else piece
             for start in STARTS:
                 place = piece.find(start)
                 while 0 <= place < CHUNK and len(found) < MOST:

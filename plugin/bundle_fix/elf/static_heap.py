@@ -13,7 +13,7 @@ from struct import Struct
 from bundle_fix.content import CHUNK, Reader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.hashes import defined_among
-from bundle_fix.elf.image import Image, read_sections
+from bundle_fix.elf.image import Image, read_sections, string_table
 from bundle_fix.elf.segments import constants
 from bundle_fix.elf.structs import Section
 
@@ -51,6 +51,31 @@ def heap_message(reader: Reader, image: Image) -> bytes | None:
                 if message in piece:
                     return message
     return None
+
+
+def names_heap(reader: Reader, image: Image) -> bool:
+    """Whether the file has the names of `PLAIN` as strings, for dlsym(3).
+
+    What passes on what it is asked has; an allocator has no use for them.
+    """
+    table = string_table(image) or (0, 0)
+    return all(
+        any(not table[0] <= place < sum(table) for place in _whole_strings(reader, image, name))
+        for name in PLAIN
+    )
+
+
+def _whole_strings(reader: Reader, image: Image, text: bytes) -> Iterator[int]:
+    """Where ``text`` is a string of its own in the read-only data."""
+    whole = b"\0" + text + b"\0"
+    for segment in constants(image):
+        at = segment.offset - 1
+        for piece in _pieces(reader, segment.offset, segment.filesz, len(whole) - 1, b"\0"):
+            place = piece.find(whole)
+            while place >= 0:
+                yield at + place
+                place = piece.find(whole, place + 1)
+            at += len(piece) - (len(whole) - 1)
 
 
 def _hidden(reader: Reader, image: Image, names: Iterable[bytes]) -> Iterator[bytes]:
@@ -94,9 +119,11 @@ def _defined(
                 yield places[name]
 
 
-def _pieces(reader: Reader, offset: int, size: int, overlap: int) -> Iterator[bytes]:
+def _pieces(
+    reader: Reader, offset: int, size: int, overlap: int, before: bytes = b""
+) -> Iterator[bytes]:
     """``size`` bytes from ``offset``, in pieces that begin with the end of the one before."""
-    before, end = b"", offset + min(size, MAX_SYMBOLS)
+    end = offset + min(size, MAX_SYMBOLS)
     while offset < end:
         piece = reader.pread(offset, min(CHUNK, end - offset))
         if not piece:

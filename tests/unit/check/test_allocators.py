@@ -13,6 +13,7 @@ ALLOCATOR = """
 void *malloc(size_t n) { return (void *)(n & 0); }
 void free(void *p) { (void)p; }
 """
+MAPS = "#include <sys/mman.h>\nvoid *m(void) { return mmap(0, 1, 0, 0, 0, 0); }"
 WRAPPER = "void free(void *p) { (void)p; }"
 
 
@@ -92,7 +93,10 @@ def test_bf301_names_two_allocators_that_a_plugin_brings(tmp_path: Path, check: 
     assert [(f.severity, f.path) for f in check("BF301")] == [("warning", "lib/plugin.so")]
 
 
-def test_bf301_does_not_count_a_wrapper_that_passes_calls_on(tmp_path: Path, check: Check) -> None:
+@pytest.mark.parametrize("maps", ["", MAPS])
+def test_bf301_does_not_count_a_wrapper_that_passes_calls_on(
+    tmp_path: Path, check: Check, maps: str
+) -> None:
     wrapper = """
     #define _GNU_SOURCE
     #include <dlfcn.h>
@@ -101,10 +105,24 @@ def test_bf301_does_not_count_a_wrapper_that_passes_calls_on(tmp_path: Path, che
     void free(void *p) { ((void (*)(void *))dlsym(RTLD_NEXT, "free"))(p); }
     """
     allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
-    allocator(tmp_path / "lib/libwrap.so.1", "libwrap.so.1", wrapper)
+    allocator(tmp_path / "lib/libwrap.so.1", "libwrap.so.1", wrapper + maps)
     server(tmp_path, "libwrap.so.1", "libone.so.1")
     for rule in ("BF301", "BF302", "BF304"):
         assert check(rule) == []
+
+
+def test_bf301_counts_an_allocator_that_looks_up_other_names(tmp_path: Path, check: Check) -> None:
+    """As jemalloc does, which wraps pthread_create."""
+    looks = """
+    #define _GNU_SOURCE
+    #include <dlfcn.h>
+    #include <sys/mman.h>
+    void *l(void) { return mmap(0, 1, 0, 0, 0, 0) ? dlsym(RTLD_NEXT, "pthread_create") : 0; }
+    """
+    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    allocator(tmp_path / "lib/libtwo.so.1", "libtwo.so.1", looks + ALLOCATOR)
+    server(tmp_path, "libone.so.1", "libtwo.so.1")
+    assert len(check("BF301")) == 1
 
 
 def test_bf301_shows_who_provides_what_in_lookup_order(tmp_path: Path, check: Check) -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
+import pytest
+
 from builders.elf import elf, object_with_versions
+from builders.loaders import X86_64_LOADER, copy_into, real_list
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.bundle import read_bundle
 from bundle_fix.check.abi import abi_of
 from bundle_fix.check.context import Context, Expectations
+from bundle_fix.check.run import check_bundle
+from bundle_fix.loader.files import FolderFiles
 from bundle_fix.loader.host import adversarial_host
+from bundle_fix.loader.real_host import RealHost
 
 from .conftest import Check
 
@@ -72,6 +78,23 @@ def test_bf401_heeds_what_packed_relocations_want_of_the_loader(
         {"libc.so.6": ["GLIBC_ABI_DT_RELR"]}
     ]
     assert check("BF401", glibc="2.36") == []
+
+
+@pytest.mark.parametrize(("newest", "found"), [("V_1", 1), ("V_2", 0)])
+def test_bf404_looks_at_a_known_hosts_copy(tmp_path: Path, newest: str, found: int) -> None:
+    wants_version(tmp_path / "pack", "V_2")
+    for folder in ("usr/lib/x86_64-linux-gnu", "usr/lib64"):
+        versions = ["V_1", "V_2"] if newest == "V_2" else ["V_1"]
+        path = tmp_path / "host" / folder / "libv.so.1"
+        object_with_versions(path, "libv.so.1", "greet", versions)
+    for path in (X86_64_LOADER, *(path for _, path in real_list(Path("/bin/true")) if path)):
+        copy_into(tmp_path / "host", path)
+    host = RealHost(FolderFiles(tmp_path / "host"), "/opt/pack")
+    bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
+    findings = check_bundle(bundle, Expectations(), host).findings
+    assert [(f.path, f.message.partition(", which")[0]) for f in findings if f.rule == "BF404"] == [
+        ("bin/x", "wants V_2 of libv.so.1")
+    ][:found]
 
 
 def test_bf402_names_what_glibc_keeps_for_itself(tmp_path: Path, check: Check) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
-from bundle_fix.links import lost_links, missing_soname_links
 from bundle_fix.loader.libc import LOADER, belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Step
 from bundle_fix.loader.process import Need, Process
-from bundle_fix.tree import Lost
+from bundle_fix.tree import walk
 
 
 def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
@@ -90,7 +90,7 @@ def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
         lenient = severity == WARNING and _opened_before(context, provided, name)
         yield rule.finding(
             path,
-            f"needs {name}; the pack has {_where(provided, name)}, but the host's"
+            f"needs {name}; the pack has {_where(context, provided, name)}, but the host's"
             f" {need.result.path} is loaded",
             severity=NOTE if lenient else severity,
             provided=list(provided),
@@ -108,47 +108,17 @@ def _opened_before(context: Context, provided: tuple[str, ...], name: str) -> bo
     return all(path not in context.mapped and posixpath.basename(path) == name for path in provided)
 
 
-def _where(provided: tuple[str, ...], name: str) -> str:
-    first = provided[0]
-    named_so = posixpath.basename(first) == posixpath.basename(name)
-    return first if named_so else f"it under another name ({first})"
-
-
-def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Libraries that nothing can find under their soname."""
-    mapped = {n.name for p in context.programs.values() for n in p.needs}
-    needed = {name for image in context.bundle.images.values() for name in image.needed}
-    for link, path in missing_soname_links(context.bundle).items():
-        name = posixpath.basename(link)
-        severity = ERROR if name in mapped else WARNING if name in needed else NOTE
-        yield rule.finding(
-            path,
-            f"has the soname {name}, but no file or link of that name leads to it",
-            severity=severity,
-            soname=name,
-            link=link,
-        )
-
-
-def _find_lost(rule: Rule, context: Context, kinds: tuple[Lost, ...]) -> Iterator[Finding]:
-    needed = {name for image in context.bundle.images.values() for name in image.needed}
-    for path, (target, lost) in lost_links(context.bundle.tree).items():
-        if lost in kinds:
-            severity = ERROR if posixpath.basename(path) in needed else rule.severity
-            yield rule.finding(
-                path, f"is a link to {target}, which {lost.value}", severity=severity,
-                target=target,
-            )  # fmt: skip
-
-
-def find_dangling(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Links that lead to nothing, or in a circle."""
-    return _find_lost(rule, context, (Lost.MISSING, Lost.LOOP))
-
-
-def find_escaping(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Links that leave the pack."""
-    return _find_lost(rule, context, (Lost.OUTSIDE,))
+def _where(context: Context, provided: tuple[str, ...], name: str) -> str:
+    """Where the pack has a library under the name that is needed, or else under another."""
+    tree, wanted = context.bundle.tree, posixpath.basename(name)
+    files = (path for path in provided if posixpath.basename(path) == wanted)
+    links = (
+        path
+        for path, _ in tree.links()
+        if posixpath.basename(path) == wanted and walk(tree, path) in provided
+    )
+    there = next(chain(files, links), None)
+    return there or f"it under another name ({provided[0]})"
 
 
 def find_two_files(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -230,32 +200,6 @@ RULES = (
         "bin/server needs libtcmalloc.so.4; the pack has the file as libtcmalloc.so, and "
         "the older libtcmalloc.so.4 in /lib64 is loaded.",
         find_host_wins,
-    ),
-    Rule(
-        "BF103", "no-soname-link", ERROR,
-        "No file or link in the pack has a library's soname.",
-        "Programs need libraries by soname; under any other file name the library is not found.",
-        "Add a link of that name; 'bundle-fix fix' does so where it can.",
-        "lib/ has librocksdb.so.8.5.3, whose soname is librocksdb.so.8, and no link "
-        "librocksdb.so.8.",
-        find_soname_link,
-    ),
-    Rule(
-        "BF104", "dangling-link", WARNING,
-        "A link leads to nothing in the pack.",
-        "Whatever opens it fails, or the loader goes on to the host.",
-        "Put its target into the pack, or leave the link out; 'bundle-fix fix' mends a link"
-        " whose name is the soname of a library in the same folder.",
-        "lib/libz.so is a link to libz.so.1.2.11, which stayed on the build machine.",
-        find_dangling,
-    ),
-    Rule(
-        "BF105", "escaping-link", WARNING,
-        "A link leads out of the pack.",
-        "On the target it leads to another file than on the build machine, or to none.",
-        "Make it a relative link to a file of the pack.",
-        "lib/libz.so.1 is a link to /usr/lib/x86_64-linux-gnu/libz.so.1.",
-        find_escaping,
     ),
     Rule(
         "BF106", "two-files-one-soname", NOTE,

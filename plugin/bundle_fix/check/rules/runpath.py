@@ -10,6 +10,8 @@ from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.check.wording import some
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE
+from bundle_fix.loader.process import Need
+from bundle_fix.loader.tokens import expand
 from bundle_fix.runpath import Kind, entries, kind_of
 
 
@@ -26,7 +28,7 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
             and not belongs_to_libc(name)
             and context.bundle.providers(name, image)
         ]
-        # What a program's RPATH, inherited, finds for this object needs no RUNPATH of its own.
+        # What an inherited RPATH finds for this object needs no RUNPATH of its own.
         if not names or _all_found(context, path, names):
             continue
         yield rule.finding(
@@ -38,11 +40,22 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 def _all_found(context: Context, path: str, names: list[str]) -> bool:
-    """Whether each name is found for ``path`` by a search of its own, in every program."""
+    """Whether each name is found for ``path`` by an inherited RPATH, in every process."""
     needs = [need for need in context.needs_of.get(path, ()) if need.name in names]
     found = {need.name for need in needs}
-    return found == set(names) and not any(
-        need.already or need.result.origin != BUNDLE for need in needs
+    return found == set(names) and all(_is_inherited(context, need) for need in needs)
+
+
+def _is_inherited(context: Context, need: Need) -> bool:
+    """Whether an RPATH of what loaded the requester leads to what is needed."""
+    if need.result.origin != BUNDLE or not need.already:
+        return need.result.origin == BUNDLE
+    view, folder = context.world.view, posixpath.dirname(need.result.real or "")
+    return any(
+        view.folder(expand(entry, link.home)[1]) == folder
+        for link in need.requester.loaders()
+        if link.image is not None and link.image.runpath is None
+        for entry in entries(link.image)
     )
 
 
@@ -65,11 +78,19 @@ def _find_kind(rule: Rule, context: Context, kind: Kind, message: str) -> Iterat
             yield rule.finding(
                 path,
                 f"has the {tag} entry {entry or '(empty)'}, {message}",
-                severity=_severity(context, path, used, rule.severity),
+                severity=NOTE
+                if kind is Kind.ABSOLUTE and _is_on_host(context, entry)
+                else _severity(context, path, used, rule.severity),
                 entry=entry,
                 tag=tag.lower(),
                 value=image.runpath if image.runpath is not None else image.rpath,
             )
+
+
+def _is_on_host(context: Context, folder: str) -> bool:
+    """Whether a host whose files are known has the folder."""
+    view = context.world.view
+    return view.host is not None and isinstance(view.folder(folder), str)
 
 
 def find_absolute(rule: Rule, context: Context) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bundle_fix.check.abi import PRIVATE, glibc_number
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, Finding, Rule
+from bundle_fix.check.findings import ERROR, NOTE, Finding, Rule
 from bundle_fix.check.wording import some, text
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST
@@ -61,38 +61,55 @@ def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.finding(
             path,
             f"uses what glibc keeps for itself: {some(symbols) or PRIVATE}",
-            severity=ERROR if path in context.mapped else context.consequence,
+            severity=_severity_of_private(context, path),
             symbols=symbols,
         )
 
 
+def _severity_of_private(context: Context, path: str) -> str:
+    """On a host whose C library is known it works or BF404 and BF405 say so: a note is enough."""
+    if context.host.files is not None:
+        return NOTE
+    return ERROR if path in context.mapped else context.consequence
+
+
 def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Versions that an object wants of a library of the pack, which lacks them."""
-    return _version_findings(rule, context, BUNDLE)
+    """Versions that an object of the pack wants of a library that lacks them."""
+    for severity, process, need, lacking in _lacking(context):
+        if need.requester.origin != BUNDLE:
+            continue
+        requester, result = need.requester, need.result
+        if result.origin == BUNDLE:
+            path, wanted_by = result.label, f"{requester.label} wants of {need.name}"
+            message = f"lacks {some(lacking)}, which {wanted_by}"
+        else:
+            path, message = requester.label, f"wants {some(lacking)} of {need.name}"
+            message += f", which the host's {result.label} lacks"
+        yield _version_finding(rule, path, message, severity, process, need, lacking)
 
 
 def find_older_runtime(rule: Rule, context: Context) -> Iterator[Finding]:
     """Versions that a library of the host wants of a library of the pack, which lacks them."""
-    return _version_findings(rule, context, HOST)
-
-
-def _version_findings(rule: Rule, context: Context, origin: str) -> Iterator[Finding]:
     for severity, process, need, lacking in _lacking(context):
-        requester, result = need.requester, need.result
-        if requester.origin == origin:
-            yield rule.finding(
-                result.label,
-                f"lacks {some(lacking)}, which {requester.label} wants of {need.name}",
-                severity=severity,
-                versions=lacking,
-                needed=need.name,
-                needed_by=requester.label,
-                program=process.entry,
-            )
+        if need.requester.origin == HOST and need.result.origin == BUNDLE:
+            message = f"lacks {some(lacking)}, which the host's {need.requester.label} wants of"
+            message += f" {need.name}"
+            path = need.result.label
+            yield _version_finding(rule, path, message, severity, process, need, lacking)
+
+
+def _version_finding(
+    rule: Rule, path: str, message: str, severity: str, process: Process, need: Need,
+    lacking: list[str],
+) -> Finding:  # fmt: skip
+    return rule.finding(
+        path, message, severity=severity, versions=lacking, needed=need.name,
+        needed_by=need.requester.label, program=process.entry,
+    )  # fmt: skip
 
 
 def _lacking(context: Context) -> Iterator[tuple[str, Process, Need, list[str]]]:
-    """The needs met by a library of the pack that has versions, but not all that are wanted.
+    """The needs met by a library that has versions, but not all that are wanted.
 
     The loader ends the process over one (glibc's dl-version.c, match_symbol); where the library
     has no versions at all it only complains.
@@ -101,7 +118,7 @@ def _lacking(context: Context) -> Iterator[tuple[str, Process, Need, list[str]]]
     for severity, process, need in context.needs:
         key = (need.requester.real, need.name, need.result.real)
         known = need.requester.image is not None and need.result.image is not None
-        if not known or need.result.origin != BUNDLE or key in told:
+        if not known or key in told:
             continue
         told.add(key)
         offered = context.symbols.offered_versions(need.result)
@@ -135,9 +152,10 @@ RULES = (
     ),
     Rule(
         "BF404", "missing-version", ERROR,
-        "A library of the pack lacks a symbol version that an object of the pack wants of it.",
+        "A library lacks a symbol version that an object of the pack wants of it.",
         "The loader ends the program before main: 'version ... not found (required by ...)'.",
-        "Put the copy into the pack that the object was linked with.",
+        "Put the copy into the pack that the object was linked with; where the host's lacks it,"
+        " build on a system as old as the host.",
         "bin/server wants GLIBCXX_3.4.30, and lib/libstdc++.so.6 comes from an older compiler.",
         find_missing_versions,
     ),
