@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from bundle_fix.content import CHUNK, Reader
-from bundle_fix.elf.image import Image
+from bundle_fix.elf.image import Image, string_table
 from bundle_fix.elf.segments import constants
 
 STARTS = (
@@ -33,6 +33,8 @@ MOST = 20
 def build_paths(reader: Reader, image: Image) -> tuple[str, ...]:
     """The paths of a build machine in the file, each once, in their order; at most `MOST`."""
     found: dict[str, None] = {}
+    # What stands in the dynamic string table is a search path, which other rules look at.
+    table = string_table(image) or (0, 0)
     for segment in constants(image):
         at, end = segment.offset, segment.file_end
         while at < end and len(found) < MOST:
@@ -40,12 +42,14 @@ def build_paths(reader: Reader, image: Image) -> tuple[str, ...]:
             if not piece:
                 break
             # What begins a segment begins a string.
-            piece = b"\0" + piece if at == segment.offset else piece
+            base = at - 1 if at == segment.offset else at
+            piece = b"\0" * (at - base) + piece
             for start in STARTS:
                 place = piece.find(start)
                 while 0 <= place < CHUNK and len(found) < MOST:
                     stop = piece.find(b"\0", place + 1, place + LONGEST)
-                    if stop > 0 and PATH.fullmatch(piece, place + 1, stop):
+                    is_search_path = table[0] <= base + place < sum(table)
+                    if stop > 0 and not is_search_path and PATH.fullmatch(piece, place + 1, stop):
                         found[piece[place + 1 : stop].decode()] = None
                     place = piece.find(start, place + 1)
             at += CHUNK

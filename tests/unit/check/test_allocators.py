@@ -67,7 +67,9 @@ def test_bf302_names_an_allocator_behind_the_c_library(tmp_path: Path, check: Ch
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libone.so.1"], runpath="$ORIGIN")
     server(tmp_path, "liba.so.1")
     (finding,) = check("BF302")
-    assert finding.message == "finds malloc in libc.so.6 before it gets to lib/libone.so.1"
+    assert finding.message == (
+        "finds malloc in libc.so.6 before it gets to lib/libone.so.1 (needed by lib/liba.so.1)"
+    )
 
 
 def test_bf302_is_silent_where_the_allocator_comes_first(tmp_path: Path, check: Check) -> None:

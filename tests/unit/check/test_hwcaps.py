@@ -22,8 +22,13 @@ def pack(folder: Path, source: str = "int one(void) { return 1; }") -> None:
 @pytest.mark.parametrize(
     ("soname", "source", "severity", "said"),
     [
-        (None, "int one;", "error", "but has no soname"),
-        ("liba.so.2", "int one;", "error", "but has the soname liba.so.2"),
+        (None, "int one;", "error", "but has no soname in the place of liba.so.1"),
+        (
+            "liba.so.2",
+            "int one;",
+            "error",
+            "but has the soname liba.so.2 in the place of liba.so.1",
+        ),
         ("liba.so.1", "int two;", "error", "but lacks one"),
         ("liba.so.1", "int one, two;", None, ""),
     ],

@@ -21,7 +21,7 @@ def test_bf101_names_what_is_found_nowhere(tmp_path: Path, check: Check) -> None
     assert finding.message == (
         "needs libgone.so.1, which is neither in the pack nor expected on the host"
     )
-    assert finding.hint == "put libgone.so.1 into the pack, or say --host-provides libgone.so.1"
+    assert finding.hint == "Put libgone.so.1 into the pack, or say --host-provides libgone.so.1."
 
 
 def test_bf101_is_silent_about_what_the_host_provides(tmp_path: Path, check: Check) -> None:

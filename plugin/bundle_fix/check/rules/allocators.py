@@ -50,7 +50,14 @@ def _paths(found: Sequence[Mapped]) -> list[str]:
 
 
 def _told(mapped: Mapped, entry: str) -> str:
-    return f"{entry} itself (linked in)" if mapped.label == entry else mapped.label
+    if mapped.label == entry:
+        return f"{entry} itself (linked in)"
+    return mapped.label + _by(mapped, entry)
+
+
+def _by(mapped: Mapped, entry: str) -> str:
+    """Who needs an object, where that is not the program itself."""
+    return f" (needed by {mapped.needed_by})" if mapped.needed_by not in ("", entry) else ""
 
 
 def _described(found: Sequence[Mapped]) -> list[dict[str, Any]]:
@@ -66,7 +73,7 @@ def find_behind_libc(rule: Rule, context: Context) -> Iterator[Finding]:
             yield rule.finding(
                 entry,
                 f"finds malloc in {posixpath.basename(first.name)} before it gets to"
-                f" {found[0].label}",
+                f" {found[0].label}{_by(found[0], entry)}",
                 order=_paths(order),
                 providers=heaps.evidence(),
             )
@@ -113,14 +120,12 @@ def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
             declared = any(fnmatchcase(named, p) for p in context.expectations.host)
             yield rule.finding(
                 entry,
-                f"takes malloc from the host's {mapped.label}"
-                + (f", not from the pack's {provided[0]}" if provided else "")
-                + (
-                    f" (needed by {mapped.needed_by})"
-                    if mapped.needed_by not in ("", entry)
-                    else ""
-                ),
+                f"takes malloc from the host's {mapped.label}{_by(mapped, entry)}"
+                + (f", not from the pack's {provided[0]}" if provided else ""),
                 severity=ERROR if provided else NOTE if declared else WARNING,
+                hint="Add the link or the RUNPATH that leads to the pack's own copy: see BF102."
+                if provided
+                else None,
                 allocator=mapped.label,
                 needed=mapped.name,
                 providers=heaps.evidence(),
@@ -141,7 +146,7 @@ RULES = (
         "BF302", "allocator-behind-libc", ERROR,
         "The C library comes before the allocator in lookup order.",
         "The allocator is loaded but never asked: libc's malloc answers.",
-        "Link the allocator before everything else that needs libc.so.6.",
+        "Link the program itself with the allocator, before everything else that needs libc.so.6.",
         "bin/server needs libc.so.6 first and libtcmalloc.so.4 second.",
         find_behind_libc,
     ),

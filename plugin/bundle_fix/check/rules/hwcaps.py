@@ -62,7 +62,7 @@ def _differing(rule: Rule, context: Context, copy: _Copy) -> Iterator[Finding]:
     if image.architecture != other.architecture:
         message, severity = f"is for {image.machine}: it is passed over", NOTE
     elif image.soname != other.soname:
-        message, severity = f"has {_soname(image.soname)}", ERROR
+        message, severity = f"has {_soname(image.soname)} in the place of {other.soname}", ERROR
     elif lost := sorted(map(text, _defined(context, plain) - _defined(context, copy.file))):
         message, severity = f"lacks {some(lost)}", ERROR
     elif _version(copy.file) != _version(plain):
@@ -71,8 +71,7 @@ def _differing(rule: Rule, context: Context, copy: _Copy) -> Iterator[Finding]:
         return
     yield rule.finding(
         copy.path,
-        f"takes the place of {plain} ({_soname(other.soname)}) on {copy.level} processors, but"
-        f" {message}",
+        f"takes the place of {plain} on {copy.level} processors, but {message}",
         severity=severity,
         soname=posixpath.basename(copy.path),
         files=[copy.file, plain],

@@ -16,6 +16,7 @@ def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.finding(
             path,
             f"has the mode {node.stamp.mode:04o}: {reason}",
+            hint=f"Make it {better:04o} (chmod); 'bundle-fix fix' does so.",
             mode=f"{node.stamp.mode:04o}",
             better=f"{better:04o}",
         )

@@ -22,6 +22,7 @@ def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
             path,
             f"has the soname {name}, but no file or link of that name leads to it",
             severity=severity,
+            hint=f"Add the link {link}; 'bundle-fix fix' does so where it can.",
             soname=name,
             link=link,
         )

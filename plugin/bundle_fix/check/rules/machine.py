@@ -32,7 +32,7 @@ def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.finding(
             path,
             f"is for {image.format.bits}-bit {image.machine}; the programs are for {names}"
-            + (f" and do not get {min(wanted)} from it" if wanted else ""),
+            + (f" and need another {min(wanted)}" if wanted else ""),
             severity=ERROR if wanted else NOTE,
             machine=image.machine,
             byte_order=image.format.order,

@@ -56,11 +56,11 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
         image = need.requester.image
         if image is not None and name == image.interpreter:
             message = f"wants the interpreter {name}, which the host does not have"
-            hint = "run it on a host of its own machine and C library"
+            hint = "Run it on a host of its own machine and C library."
         else:
             message = f"needs {name}, which is neither in the pack nor expected on the host"
             message += _nearest(context, need)
-            hint = f"put {name} into the pack, or say --host-provides {name}"
+            hint = f"Put {name} into the pack, or say --host-provides {name}."
         yield rule.finding(
             path, message, severity=severity, hint=hint, **_evidence(need, processes)
         )
@@ -93,6 +93,7 @@ def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
             f"needs {name}; the pack has {_where(context, provided, name)}, but the host's"
             f" {need.result.path} is loaded",
             severity=NOTE if lenient else severity,
+            hint=PRIVILEGED if any(INSECURE in s.verdict for s in need.result.trace) else None,
             provided=list(provided),
             loaded=need.result.path,
             **_evidence(need, processes),
@@ -155,7 +156,7 @@ def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.finding(
             paths[0],
             f"needs {name}, which is left to the host",
-            hint=f"bundle {name}, or say --host-provides {name}",
+            hint=f"Bundle {name}, or say --host-provides {name}.",
             needed=name,
             needed_by=paths,
         )
@@ -178,6 +179,13 @@ def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
             **_evidence(need, [process for _, _, process in uses]),
         )
 
+
+INSECURE = "set-uid or set-gid"
+"""What the steps of a search say that a privileged program ignores."""
+PRIVILEGED = (
+    "Clear the set-uid or set-gid bit: with it the loader ignores $ORIGIN. Or install the program"
+    " in a fixed place, with an absolute RUNPATH that only root can write to."
+)
 
 RULES = (
     Rule(

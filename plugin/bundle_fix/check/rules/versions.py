@@ -103,7 +103,7 @@ def _version_finding(
     lacking: list[str],
 ) -> Finding:  # fmt: skip
     return rule.finding(
-        path, message, severity=severity, versions=lacking, needed=need.name,
+        path, message, severity=severity, versions=lacking, library=need.name,
         needed_by=need.requester.label, program=process.entry,
     )  # fmt: skip
 
