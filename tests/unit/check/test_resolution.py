@@ -3,7 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from builders.elf import CROSS, elf
+from builders.loaders import X86_64_LOADER, copy_into, real_list
 from builders.pack import healthy, incident
+from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.bundle import read_bundle
+from bundle_fix.check.context import Expectations
+from bundle_fix.check.run import check_bundle
+from bundle_fix.loader.files import FolderFiles
+from bundle_fix.loader.real_host import RealHost
 
 from .conftest import Check
 
@@ -57,6 +64,27 @@ def test_bf101_says_what_may_have_been_meant(tmp_path: Path, check: Check) -> No
         "the pack has liba.so.2)",
         "lib/libb.so.1 is 32-bit i386)",
     ]
+
+
+def test_bf101_says_that_the_pack_has_it_where_nothing_leads(tmp_path: Path) -> None:
+    """On a host whose files are known, and which has no copy either."""
+    elf(tmp_path / "pack/lib/liba.so.1", soname="liba.so.1")
+    elf(tmp_path / "pack/bin/x", program=True, needed=["liba.so.1"])
+    for path in (X86_64_LOADER, *(path for _, path in real_list(Path("/bin/true")) if path)):
+        copy_into(tmp_path / "host", path)
+    host = RealHost(FolderFiles(tmp_path / "host"), "/opt/pack")
+    bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
+    found = check_bundle(bundle, Expectations(), host).findings
+    assert [f.message for f in found if f.rule == "BF101"] == [
+        "needs liba.so.1; the pack has lib/liba.so.1, but no folder that is searched leads there"
+    ]
+
+
+def test_bf102_names_the_link_that_the_pack_has(tmp_path: Path, check: Check) -> None:
+    healthy(tmp_path)
+    elf(tmp_path / "bin/server", program=True, needed=["libtcmalloc.so.4"])
+    (finding,) = check("BF102")
+    assert "; the pack has lib/libtcmalloc.so.4, but" in finding.message
 
 
 def test_bf102_shows_the_search_that_ends_at_the_hosts_copy(tmp_path: Path, check: Check) -> None:

@@ -66,6 +66,20 @@ def test_a_bad_entry_beside_a_good_one_is_named(
     assert check("BF102") == []
 
 
+@pytest.mark.parametrize(
+    ("entry", "rule"),
+    [("ORIGIN/../lib", "BF203"), ("/../lib", "BF202"), ("\\$ORIGIN/lib", "BF203"),
+     ("$$ORIGIN/lib", "BF203")],
+)  # fmt: skip
+def test_an_origin_that_a_shell_took_away_is_told(
+    tmp_path: Path, check: Check, entry: str, rule: str
+) -> None:
+    program_with(tmp_path, runpath=entry)
+    assert [f.hint.startswith("It looks like $ORIGIN") for f in check(rule)] == [True]
+    program_with(tmp_path, runpath="lib")
+    assert ["looks like" in f.hint for f in check("BF203")] == [False]
+
+
 def test_good_entries_are_not_named(tmp_path: Path, check: Check) -> None:
     program_with(tmp_path, runpath="$ORIGIN/../lib:${ORIGIN}:$ORIGIN/../absent")
     for rule in ("BF202", "BF203", "BF204", "BF205"):

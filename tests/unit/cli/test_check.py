@@ -27,7 +27,7 @@ def test_the_incident_fails_with_the_trace_that_ends_at_the_hosts_copy(tmp_path:
         "2. ld.so.cache, default directories: /lib64/libtcmalloc.so.4: the host's copy is found"
         in " ".join(lines)
     )
-    assert lines[-1].endswith("FAILED: 3 errors (1 program, 1 library)")
+    assert lines[-1].endswith("FAILED: 4 errors (1 program, 1 library)")
 
 
 def test_no_line_is_wider_than_80_columns_but_names_are_never_cut(tmp_path: Path) -> None:

@@ -54,15 +54,25 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names that neither the pack nor the host's list has."""
     for (path, name), (severity, need, processes) in worst_needs(context, MISSING).items():
         image = need.requester.image
+        provided = context.bundle.providers(posixpath.basename(name), image) if image else ()
         if image is not None and name == image.interpreter:
             message = f"wants the interpreter {name}, which the host does not have"
             hint = "Run it on a host of its own machine and C library."
+        elif provided:
+            message = f"needs {name}; the pack has {_where(context, provided, name)}, but no folder"
+            message += " that is searched leads there"
+            hint = LEAD_THERE
         else:
             message = f"needs {name}, which is neither in the pack nor expected on the host"
             message += _nearest(context, need)
             hint = f"Put {name} into the pack, or say --host-provides {name}."
+        lenient = provided and severity == WARNING and _opened_before(context, provided, name)
         yield rule.finding(
-            path, message, severity=severity, hint=hint, **_evidence(need, processes)
+            path,
+            message,
+            severity=NOTE if lenient else severity,
+            hint=hint,
+            **_evidence(need, processes),
         )
 
 
@@ -180,6 +190,10 @@ def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
+LEAD_THERE = (
+    "Add the link or the RUNPATH that leads to the pack's own copy; 'bundle-fix fix' does so where"
+    " it can."
+)
 INSECURE = "set-uid or set-gid"
 """What the steps of a search say that a privileged program ignores."""
 PRIVILEGED = (
@@ -203,8 +217,7 @@ RULES = (
         "The pack provides a needed name, but the host's copy is loaded.",
         "The program runs with a library that it was not built for; two copies of one allocator"
         " end in free().",
-        "Add the link or the RUNPATH that leads to the pack's own copy; 'bundle-fix fix' does so"
-        " where it can.",
+        LEAD_THERE,
         "bin/server needs libtcmalloc.so.4; the pack has the file as libtcmalloc.so, and "
         "the older libtcmalloc.so.4 in /lib64 is loaded.",
         find_host_wins,

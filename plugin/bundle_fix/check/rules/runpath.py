@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
@@ -81,6 +82,7 @@ def _find_kind(rule: Rule, context: Context, kind: Kind, message: str) -> Iterat
                 severity=NOTE
                 if kind is Kind.ABSOLUTE and _is_on_host(context, entry)
                 else _severity(context, path, used, rule.severity),
+                hint=EATEN if LOST_ORIGIN.match(entry) else None,
                 entry=entry,
                 tag=tag.lower(),
                 value=image.runpath if image.runpath is not None else image.rpath,
@@ -153,6 +155,12 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
+LOST_ORIGIN = re.compile(r"/\.\./|\\?\$?\$?\{?ORIGIN\b")
+"""How an entry begins that was ``$ORIGIN/...`` before a shell, make or CMake read it."""
+EATEN = (
+    "It looks like $ORIGIN that a shell or make took away: write '$ORIGIN' in single quotes in a"
+    " shell, $$ORIGIN in make, \\$ORIGIN in CMake."
+)
 SET_ID = 0o6000
 SET_ID_NAMES = {0o2000: "set-gid", 0o4000: "set-uid", 0o6000: "set-uid and set-gid"}
 
