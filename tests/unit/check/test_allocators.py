@@ -155,7 +155,7 @@ def test_bf303_names_programs_that_lost_the_expected_allocator(
 @pytest.mark.parametrize(
     ("has_copy", "host", "severity"),
     [
-        (True, (), "error"),
+        (True, (), "warning"),
         (False, ("libtcmalloc.so.*",), "note"),
     ],
 )

@@ -109,7 +109,7 @@ def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Allocators that are the host's."""
+    """Allocators that are the host's; that the pack's own is not found is BF102's error."""
     for entry, heaps in context.heaps.items():
         for mapped in heaps.allocators():
             if mapped.origin != HOST:
@@ -122,7 +122,7 @@ def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
                 entry,
                 f"takes malloc from the host's {mapped.label}{_by(mapped, entry)}"
                 + (f", not from the pack's {provided[0]}" if provided else ""),
-                severity=ERROR if provided else NOTE if declared else WARNING,
+                severity=NOTE if declared and not provided else WARNING,
                 hint="Add the link or the RUNPATH that leads to the pack's own copy: see BF102."
                 if provided
                 else None,
