@@ -8,14 +8,15 @@ where people and build services work.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from bundle_fix.content import CHUNK, Reader
 from bundle_fix.elf.image import Image, string_table
 from bundle_fix.elf.segments import constants
 
-STARTS = (
-    b"\0/home/", b"\0/root/", b"\0/Users/", b"\0/builds/", b"\0/workspace/", b"\0/var/lib/jenkins",
-    b"\0/tmp/",
+START = b"\0/"
+FOLDERS = (
+    b"home/", b"root/", b"Users/", b"builds/", b"workspace/", b"var/lib/jenkins", b"tmp/",
 )  # fmt: skip
 PART = rb"[\w.+@-]+"
 SOURCE = rb"\.(?:c|cc|cpp|cxx|c\+\+|h|hh|hpp|hxx|inl|ipp|rs|go|f|f90|s|S|asm)"
@@ -28,6 +29,8 @@ PATH = re.compile(
 LONGEST = 1024
 MOST = 20
 """Paths that are listed."""
+MAX_CONSTANTS = 8 << 20
+"""Bytes of each segment that are looked through: what is larger is tables, not messages."""
 
 
 def build_paths(reader: Reader, image: Image) -> tuple[str, ...]:
@@ -36,7 +39,7 @@ def build_paths(reader: Reader, image: Image) -> tuple[str, ...]:
     # What stands in the dynamic string table is a search path, which other rules look at.
     table = string_table(image) or (0, 0)
     for segment in constants(image):
-        at, end = segment.offset, segment.file_end
+        at, end = segment.offset, segment.offset + min(segment.filesz, MAX_CONSTANTS)
         while at < end and len(found) < MOST:
             piece = reader.pread(at, min(CHUNK + LONGEST, end - at))
             if not piece:
@@ -44,13 +47,19 @@ def build_paths(reader: Reader, image: Image) -> tuple[str, ...]:
             # What begins a segment begins a string.
             base = at - 1 if at == segment.offset else at
             piece = b"\0" * (at - base) + piece
-            for start in STARTS:
-                place = piece.find(start)
-                while 0 <= place < CHUNK and len(found) < MOST:
-                    stop = piece.find(b"\0", place + 1, place + LONGEST)
-                    is_search_path = table[0] <= base + place < sum(table)
-                    if stop > 0 and not is_search_path and PATH.fullmatch(piece, place + 1, stop):
-                        found[piece[place + 1 : stop].decode()] = None
-                    place = piece.find(start, place + 1)
+            for place in _starts(piece):
+                stop = piece.find(b"\0", place, place + LONGEST)
+                is_search_path = table[0] <= base + place < sum(table)
+                if stop > 0 and not is_search_path and PATH.fullmatch(piece, place, stop):
+                    found[piece[place:stop].decode()] = None
             at += CHUNK
-    return tuple(found)
+    return tuple(found)[:MOST]
+
+
+def _starts(piece: bytes) -> Iterator[int]:
+    """Where strings begin that are paths below one of `FOLDERS`."""
+    place = piece.find(START)
+    while 0 <= place < CHUNK:
+        if piece.startswith(FOLDERS, place + len(START)):
+            yield place + 1
+        place = piece.find(START, place + 1)

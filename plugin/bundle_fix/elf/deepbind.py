@@ -22,22 +22,30 @@ DT_PLTRELSZ, DT_RELASZ = 2, 8
 RELOCATIONS = ((c.DT_JMPREL, DT_PLTRELSZ), (c.DT_RELA, DT_RELASZ))
 RELA, SYMBOL = Struct("<Q4xI8x"), Struct("<IxxH16x")
 """Of an Elf64_Rela the place and the symbol's number; of an Elf64_Sym the name and the section."""
-MODE = re.compile(rb"\xbe([\x08-\x0f][\x00\x01]\x00\x00)")
+MODE = re.compile(rb"\xbe[\x09-\x0b\x0d-\x0f][\x00\x01]\x00\x00")
 """``mov esi, mode`` with RTLD_DEEPBIND in the mode, which has RTLD_NOW or RTLD_LAZY as well."""
 NEAR = 48
 """Bytes of code between the mode and the call."""
-CALLS = re.compile(rb"(?=(\xe8|\xff\x15|\xe9|\xff\x25)(.{4}))", re.DOTALL)
+CALLS = re.compile(rb"(?=(?:\xe8|\xff\x15|\xe9|\xff\x25)(.{4}))", re.DOTALL)
 """``call`` and ``jmp``, of a function and through a pointer; four bytes say how far on. Where an
 instruction begins is not known, so each place is tried."""
-INDIRECT = (b"\xff\x15", b"\xff\x25")
+JUMP = b"\xff\x25"
+"""``jmp`` through a pointer: what a stub of the linkage table does, behind ``endbr64`` and ``bnd``
+where it is built with them."""
+BEFORE_JUMP = (0, 1, 4, 5)
+"""Bytes of a stub before its jump."""
 MAX_RELOCATIONS = MAX_STRINGS = 64 << 20
-MAX_CODE = 256 << 20
+MAX_CODE = 8 << 20
+"""Bytes of code, of each segment, that are looked through; most libraries have fewer."""
 
 
 def opens_deepbound(reader: Reader, image: Image) -> bool:
     """Whether some call of dlopen has RTLD_DEEPBIND in its mode."""
     slots = frozenset(_slots(reader, image)) if image.machine == "x86_64" else frozenset()
-    return bool(slots) and any(_calls(reader, image, segment, slots) for segment in code(image))
+    if not slots:
+        return False
+    targets = slots.union(*(_stubs(reader, segment, slots) for segment in code(image)))
+    return any(_calls(reader, segment, targets) for segment in code(image))
 
 
 def _slots(reader: Reader, image: Image) -> Iterator[int]:
@@ -66,34 +74,30 @@ def _dlopen_number(reader: Reader, image: Image) -> int | None:
     return next(found, None)
 
 
-def _calls(reader: Reader, image: Image, segment: Segment, slots: frozenset[int]) -> bool:
-    at, end = segment.offset, segment.offset + min(segment.filesz, MAX_CODE)
-    while at < end:
-        piece = reader.pread(at, min(CHUNK + NEAR, end - at))
-        if not piece:
-            return False
-        for mode in MODE.finditer(piece, 0, CHUNK + 5):
-            base = segment.vaddr + at - segment.offset
-            for call in CALLS.finditer(piece, mode.end(), mode.end() + NEAR):
-                if _target(call, base) in slots or _leads_to(reader, image, call, base, slots):
-                    return True
-        at += CHUNK
-    return False
+def _stubs(reader: Reader, segment: Segment, slots: frozenset[int]) -> Iterator[int]:
+    """The addresses of the stubs that jump through one of the slots."""
+    for base, piece in _pieces(reader, segment):
+        at = piece.find(JUMP)
+        while 0 <= at < len(piece) - 5:
+            end = at + len(JUMP) + 4
+            if base + end + int.from_bytes(piece[end - 4 : end], "little", signed=True) in slots:
+                yield from (base + at - before for before in BEFORE_JUMP)
+            at = piece.find(JUMP, at + 1)
 
 
-def _target(call: re.Match[bytes], base: int) -> int:
-    return base + call.end(2) + int.from_bytes(call[2], "little", signed=True)
-
-
-def _leads_to(
-    reader: Reader, image: Image, call: re.Match[bytes], base: int, slots: frozenset[int]
-) -> bool:
-    """Whether a direct call goes to a stub of the linkage table that jumps through a slot."""
-    if call[1] in INDIRECT:
-        return False
-    stub = _target(call, base)
-    offset = image.file_offset(stub)
-    data = b"" if offset is None else reader.pread(offset, 16)
+def _calls(reader: Reader, segment: Segment, targets: frozenset[int]) -> bool:
+    """Whether a call of one of the targets comes soon after a mode with RTLD_DEEPBIND."""
     return any(
-        jump[1] in INDIRECT and _target(jump, stub) in slots for jump in CALLS.finditer(data)
+        base + call.end(1) + int.from_bytes(call[1], "little", signed=True) in targets
+        for base, piece in _pieces(reader, segment)
+        for mode in MODE.finditer(piece)
+        for call in CALLS.finditer(piece, mode.end(), mode.end() + NEAR)
     )
+
+
+def _pieces(reader: Reader, segment: Segment) -> Iterator[tuple[int, bytes]]:
+    """A segment's bytes with their addresses; each piece has the beginning of the next as well."""
+    size = min(segment.filesz, MAX_CODE)
+    for at in range(0, size, CHUNK):
+        piece = reader.pread(segment.offset + at, min(CHUNK + NEAR, size - at))
+        yield segment.vaddr + at, piece
