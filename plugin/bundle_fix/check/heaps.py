@@ -92,10 +92,9 @@ class Heaps:
                 if is_wrapper(self.symbols, mapped):
                     continue
                 return mapped
-            through = _asks(name)
-            if _is_cpp_runtime(mapped) or through in wanted:
-                return self.heap(through)
-            return mapped
+            if _is_cpp_runtime(mapped):
+                return self.heap(_passed_on(name))
+            return self.heap(_asks(name)) if _asks(name) in wanted else mapped
         return None
 
     def evidence(self) -> dict[str, list[str]]:
@@ -112,6 +111,17 @@ def _asks(operator: bytes) -> bytes:
     if operator not in NEW_AND_DELETE:
         return b"free"
     return b"aligned_alloc" if _ALIGN in operator else b"malloc"
+
+
+def _passed_on(operator: bytes) -> bytes:
+    """What the C++ library's own ``operator new`` or ``delete`` calls.
+
+    It has one of each that asks ``malloc`` and ``free``; those of arrays, sized ones and those that
+    do not throw call that one, whoever provides it ([new.delete]).
+    """
+    plain = operator.removesuffix(_QUIET).replace(b"_Zna", b"_Znw").replace(b"_Zda", b"_Zdl")
+    plain = re.sub(rb"^_ZdlPv[mj]", b"_ZdlPv", plain)
+    return _asks(operator) if plain == operator else plain
 
 
 def heaps_of(symbols: Symbols, process: Process) -> Heaps:

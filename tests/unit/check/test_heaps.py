@@ -21,6 +21,10 @@ NEW = """
 #include <stddef.h>
 void *n(size_t) __asm__("_Znwm"); void *n(size_t s) { return (void *)(s & 0); }
 """
+OPERATORS = "".join(
+    f'void *f{n}(void) __asm__("{name}"); void *f{n}(void) {{ return 0; }}\n'
+    for n, name in enumerate(("_Znwm", "_Znam", "_ZdlPv", "_ZdlPvm", "_ZdaPv", "_ZdaPvm"))
+)
 DELETE = 'void d(void *) __asm__("_ZdlPv"); void d(void *p) { (void)p; }'
 USES_NEW = """
 extern void *n(unsigned long) __asm__("_Znwm"); extern void d(void *) __asm__("_ZdlPv");
@@ -85,6 +89,25 @@ def test_bf304_knows_that_the_cplusplus_library_asks_malloc(
         """
         elf(tmp_path / "lib/libstdc++.so.6", soname="libstdc++.so.6", source=asks)
     program(tmp_path, USES_NEW, "libone.so.1", "libstdc++.so.6")
+    assert check("BF304") == []
+
+
+def test_bf304_knows_that_the_cplusplus_library_passes_sized_deletes_on(
+    tmp_path: Path, check: Check
+) -> None:
+    """An object that replaces the plain operators replaces all, by [new.delete]."""
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW + DELETE)
+    sized = """
+    extern void *n(unsigned long) __asm__("_Znam");
+    extern void d(void *, unsigned long) __asm__("_ZdaPvm");
+    extern void *m(unsigned long) __asm__("_Znwm");
+    extern void s(void *, unsigned long) __asm__("_ZdlPvm");
+    int main(void) { d(n(1), 1); s(m(1), 1); return 0; }
+    """
+    elf(tmp_path / "linked/libstdc++.so.6", soname="libstdc++.so.6", source=OPERATORS)
+    flags = [str(tmp_path / "lib/liba.so.1"), str(tmp_path / "linked/libstdc++.so.6")]
+    elf(tmp_path / "bin/x", program=True, source=sized, runpath=LIB, flags=flags)
+    (tmp_path / "linked/libstdc++.so.6").unlink()
     assert check("BF304") == []
 
 

@@ -98,6 +98,11 @@ def test_bf206_notes_an_entry_to_a_folder_that_is_not_there(tmp_path: Path, chec
     assert (finding.severity, finding.evidence["entry"]) == ("note", "$ORIGIN/../absent")
 
 
+def test_bf206_notes_an_entry_that_is_there_twice(tmp_path: Path, check: Check) -> None:
+    program_with(tmp_path, runpath="$ORIGIN/../lib:$ORIGIN:$ORIGIN/../lib")
+    assert [f.message for f in check("BF206")] == ["has the entry $ORIGIN/../lib 2 times"]
+
+
 def test_bf207_names_a_set_uid_program_that_counts_on_origin(tmp_path: Path, check: Check) -> None:
     program_with(tmp_path, runpath="$ORIGIN/../lib")
     (tmp_path / "bin/x").chmod(0o4755)

@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from builders.elf import elf
 from builders.pack import healthy, incident, tarball
 from builders.run import bundle_fix
+from bundle_fix.report.schemas import check_schema
 
 
 def test_a_healthy_pack_passes_with_one_line(tmp_path: Path) -> None:
@@ -139,3 +141,26 @@ def test_the_report_goes_to_a_file(tmp_path: Path) -> None:
     ran = bundle_fix("check", incident(tmp_path / "p"), "-o", tmp_path / "report")
     assert (ran.returncode, ran.stdout) == (1, "")
     assert "BF102" in (tmp_path / "report").read_text()
+
+
+def test_what_the_pack_wants_of_its_target_is_in_the_report(tmp_path: Path) -> None:
+    pack = healthy(tmp_path / "p")
+    elf(pack / "bin/fast", program=True, flags=["-Wl,-z,x86-64-v3"])
+    report = json.loads(bundle_fix("check", pack, "--format", "json").stdout)
+    jsonschema.validate(report, check_schema())
+    abi = report["abi"]
+    assert abi["levels"] == {"bin/fast": "x86-64-v3"}
+    newest = abi["versions"]["GLIBC"]
+    assert abi["files"][newest["path"]]["GLIBC"] == newest["version"]
+    assert "lib/libtcmalloc.so.4.6" in abi["files"]
+    told = bundle_fix("check", "-v", pack).stdout
+    assert f"wants of the target: GLIBC {newest['version']} ({newest['path']})\n" in told
+    assert f"  bin/fast: GLIBC {abi['files']['bin/fast']['GLIBC']}, x86-64-v3\n" in told
+    assert "wants of the target" not in bundle_fix("check", pack).stdout
+
+
+@pytest.mark.parametrize("text", ["2", "2.17.1.1", "GLIBC_2.17", "new"])
+def test_a_baseline_of_glibc_that_is_no_version_is_refused(tmp_path: Path, text: str) -> None:
+    ran = bundle_fix("check", healthy(tmp_path / "p"), "--glibc", text)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert f"--glibc {text}: it takes a version, such as 2.17" in ran.stderr

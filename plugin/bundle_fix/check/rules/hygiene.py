@@ -45,8 +45,8 @@ RULES = (
         "A file carries paths of the machine that built it.",
         "They tell others who built it and where; and if it opens them, it fails on the target or"
         " opens what somebody else put there.",
-        "Compile with -ffile-prefix-map=$PWD=. and configure with the prefix that the pack has on"
-        " the target.",
+        "Compile with -ffile-prefix-map=$PWD=. (Go: -trimpath, Rust: --remap-path-prefix), and"
+        " configure with the prefix that the pack has on the target.",
         "bin/server carries /home/ci/build/etc/server.conf, the configuration's default place.",
         find_build_paths,
     ),

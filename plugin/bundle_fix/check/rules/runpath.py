@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
@@ -127,8 +128,13 @@ def find_both(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 def find_useless(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Entries that name no folder of the pack."""
-    return _find_kind(rule, context, Kind.ABSENT, "a folder that the pack does not have")
+    """Entries that name no folder of the pack, or one that another names already."""
+    yield from _find_kind(rule, context, Kind.ABSENT, "a folder that the pack does not have")
+    for path in context.dynamic():
+        image, home = context.bundle.images[path], posixpath.dirname(path)
+        for entry, count in Counter(entries(image)).items():
+            if count > 1 and kind_of(context.bundle.tree, entry, home, image) is Kind.INSIDE:
+                yield rule.finding(path, f"has the entry {entry} {count} times", entry=entry)
 
 
 def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -215,7 +221,7 @@ RULES = (
     ),
     Rule(
         "BF206", "useless-entry", NOTE,
-        "A RUNPATH or RPATH entry names a folder that the pack does not have.",
+        "A RUNPATH or RPATH entry names a folder that the pack does not have, or names it again.",
         "The loader looks there in vain at every start; whoever makes the folder decides what is"
         " loaded.",
         "Leave it out, if nothing puts libraries there later.",
