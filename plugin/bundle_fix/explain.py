@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.candidates import GIVES_UP
 from bundle_fix.loader.entries import openings, plugins, programs
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, Mapped, Step
 from bundle_fix.loader.process import Need, Process, World
-from bundle_fix.loader.search import GIVES_UP
 
 
 @dataclass(frozen=True, slots=True)

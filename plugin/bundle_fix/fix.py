@@ -30,6 +30,8 @@ from bundle_fix.check.run import Verdict, check_bundle
 from bundle_fix.elf.differences import described
 from bundle_fix.elf.edit import EditRefusedError, edit
 from bundle_fix.errors import BundleFixError
+from bundle_fix.manifest.make import renewed
+from bundle_fix.manifest.model import NAME
 from bundle_fix.plan import Plan, make_plan
 from bundle_fix.plan_wheel import make_wheel_plan
 from bundle_fix.tree import File, Node, Tree
@@ -187,7 +189,11 @@ def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Pl
             plan = make_wheel_plan(bundle, options.pinned)
         else:
             plan = make_plan(bundle, options.pinned, options.move_to)
-        yield artifact, bundle, plan, carry_out(plan, options.editor, Path(scratch))
+        done = carry_out(plan, options.editor, Path(scratch))
+        if NAME in done.tree.nodes:
+            tree = renewed(artifact.tree, read_bundle(done.tree, str(path)))
+            done = replace(done, tree=tree)
+        yield artifact, bundle, plan, done
 
 
 def carry_out(plan: Plan, editor: str, scratch: Path) -> Done:

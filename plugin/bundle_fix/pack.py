@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bundle_fix.artifacts.formats import DIRECTORY, format_for, write_artifact
+from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.artifacts.formats import DIRECTORY, format_for, split_name, write_artifact
+from bundle_fix.artifacts.output import set_aside
+from bundle_fix.bundle import read_bundle
 from bundle_fix.check.run import check_bundle
-from bundle_fix.collect.collection import Collected, Origin
+from bundle_fix.collect.collection import Collected
 from bundle_fix.collect.run import collect
-from bundle_fix.fix import Mended, Options, carry_out, write_checked
+from bundle_fix.debug.strip import has_debug, strip_bundle
+from bundle_fix.digests import digests
+from bundle_fix.errors import BundleFixError
+from bundle_fix.fix import Action, Approve, Mended, Options, carry_out, write_checked
+from bundle_fix.manifest.make import make_manifest, with_manifest
+from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
+from bundle_fix.manifest.sources import sources_of
+from bundle_fix.manifest.unchanged import inputs_of, unchanged
 from bundle_fix.plan import make_plan
+from bundle_fix.spec.epoch import pack_epoch
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import pack_name
 from bundle_fix.spec.variables import Values
+from bundle_fix.tree import Tree
+
+DONE = {"debug": "dropped", "split": "split off"}
+"""What is said of debug information that was taken out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A pack, where each of its members comes from, and what was mended in it on the way."""
+    """A pack, what it was collected from, and what was mended in it on the way.
 
-    mended: Mended
-    origins: Mapping[str, Origin]
+    ``mended`` is None where the pack that is there already is the one that would be made;
+    ``debug`` is the debug pack beside it, where debug information was split off.
+    """
+
+    collected: Collected
+    manifest: Manifest
+    mended: Mended | None
+    debug: Path | None = None
 
 
 def output_path(spec: Spec, values: Values, output: Path | None) -> Path:
@@ -36,7 +58,20 @@ def output_path(spec: Spec, values: Values, output: Path | None) -> Path:
     return output / name if output.is_dir() else output
 
 
-def pack(spec: Spec, values: Values, root: Path, output: Path, options: Options) -> Packed:
+def debug_path(output: Path) -> Path:
+    """Where the debug information of the pack ``output`` goes: ``NAME.debug.EXT`` beside it."""
+    stem, suffix = split_name(output.name)
+    return output.with_name(f"{stem}.debug{suffix}")
+
+
+def pack(
+    spec: Spec,
+    values: Values,
+    root: Path,
+    output: Path,
+    options: Options,
+    if_changed: bool = False,
+) -> Packed:
     """Make the pack that ``spec`` describes and write it to ``output``.
 
     Args:
@@ -45,27 +80,78 @@ def pack(spec: Spec, values: Values, root: Path, output: Path, options: Options)
         root: the folder that its paths are relative to.
         output: the artifact to write.
         options: how to mend; what the spec pins is added.
+        if_changed: whether to leave a pack alone that was made from the same; then a folder that is
+            an earlier pack of that name is replaced.
 
     Raises:
         BundleFixError: something named is not there, or the pack cannot be written.
     """
-    collected = collect(spec, values, root)
+    collected = collect(spec, values, root, options.expectations.host)
+    if NAME in collected.origins:
+        raise BundleFixError(
+            f"{NAME} is the name of the pack's own manifest",
+            where=collected.origins[NAME].asked, hint="give the file another name with `to`",
+        )  # fmt: skip
     options = replace(options, pinned=(*options.pinned, *collected.pinned))
-    with tempfile.TemporaryDirectory() as scratch:
-        mended = _write(spec, collected, output, options, Path(scratch))
-    return Packed(mended, collected.origins)
-
-
-def _write(
-    spec: Spec, collected: Collected, output: Path, options: Options, scratch: Path
-) -> Mended:
-    plan = make_plan(collected.bundle, options.pinned)
-    done = carry_out(plan, options.editor, scratch)
     kind = format_for(output, spec.bundle.format)
-    return write_checked(
-        lambda approve: write_artifact(done.tree, kind, output, approve),
-        done,
-        output,
-        partial(check_bundle, expectations=options.expectations),
-        force=options.force,
-    )
+    known = digests(file.content for _, file in collected.bundle.tree.files())
+    inputs = inputs_of(collected, (spec.toml, options, kind), known)
+    whole = spec.debug.strip != "split" or _has_debug_pack(collected, output)
+    may_stay = if_changed and whole and not options.force
+    there = unchanged(output, inputs) if may_stay else None
+    if there is not None:
+        return Packed(collected, there, None)
+    with tempfile.TemporaryDirectory() as scratch:
+        stripped = strip_bundle(collected.bundle, spec.debug.strip, Path(scratch))
+        plan = make_plan(stripped.bundle, options.pinned)
+        done = carry_out(plan, options.editor, Path(scratch))
+        lost = [
+            Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")
+            for path, size in stripped.saved.items()
+        ]
+        done = replace(done, actions=(*lost, *done.actions))
+        manifest = make_manifest(
+            read_bundle(done.tree, str(output)), pack_name(spec, values),
+            sources_of(collected, root), inputs, known,
+        )  # fmt: skip
+        tree = with_manifest(done.tree, manifest, pack_epoch(spec, values))
+        write = _writer(tree, stripped.debug, kind, output)
+        check = partial(check_bundle, expectations=options.expectations)
+        with ExitStack() as stack:
+            if if_changed and kind == DIRECTORY and _is_own(output, path_of(manifest.name)):
+                for folder in filter(Path.is_dir, (output, debug_path(output))):
+                    stack.enter_context(set_aside(folder))
+            mended = write_checked(write, done, output, check, force=options.force)
+    debug = debug_path(output) if stripped.debug is not None and mended.written else None
+    return Packed(collected, manifest, mended, debug)
+
+
+def _writer(tree: Tree, debug: Tree | None, kind: str, output: Path) -> Callable[[Approve], bool]:
+    """What writes a pack, and the debug pack with it, once the pack is approved."""
+
+    def write(approve: Approve) -> bool:
+        return write_artifact(tree, kind, output, approve)
+
+    def write_both(approve: Approve) -> bool:
+        # The pack takes its name first: a debug pack alone would be of no use.
+        assert debug is not None  # noqa: S101 (chosen below)
+        return write_artifact(debug, kind, debug_path(output), lambda _: write(approve))
+
+    return write if debug is None else write_both
+
+
+def _is_own(output: Path, name: str) -> bool:
+    """Whether the folder at ``output`` is an earlier pack of that name."""
+    if not output.is_dir():
+        return False
+    try:
+        manifest = read_manifest(read_directory(output))
+    except BundleFixError:
+        return False
+    return manifest is not None and path_of(manifest.name) == name
+
+
+def _has_debug_pack(collected: Collected, output: Path) -> bool:
+    """Whether the debug pack is there, or there is nothing to put into one."""
+    bundle = collected.bundle
+    return debug_path(output).exists() or not any(has_debug(bundle, p) for p in bundle.images)

@@ -79,6 +79,17 @@ def pending_file(target: Path) -> Iterator[PendingFile]:
                 path.unlink(missing_ok=True)
 
 
+def write_text(target: Path, text: str) -> None:
+    """Write a short text to ``target``, whole or not at all.
+
+    Raises:
+        BundleFixError: the folder cannot be written to, or there is no space.
+    """
+    with pending_file(target) as pending:
+        pending.file.write(os.fsencode(text))
+        pending.commit()
+
+
 @contextmanager
 def pending_directory(target: Path) -> Iterator[Path]:
     """An empty folder beside ``target`` that `commit_directory` renames to it, or that vanishes."""

@@ -13,11 +13,13 @@ from bundle_fix.check.heaps import Heaps, heaps_of
 from bundle_fix.check.symbols import Symbols
 from bundle_fix.content import Reader
 from bundle_fix.elf.image import Image
+from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.dlopen import Feature, carried, noted
 from bundle_fix.loader.entries import names_of, plugins, programs
 from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST
 from bundle_fix.loader.process import Need, Process, World
+from bundle_fix.manifest.model import Manifest, read_manifest
 
 T = TypeVar("T")
 
@@ -72,6 +74,17 @@ class Context:
     def symbols(self) -> Symbols:
         """The symbols and versions of the objects of all processes, read when asked about."""
         return Symbols(self.world.view)
+
+    @cached_property
+    def manifest(self) -> Manifest | BundleFixError | None:
+        """The pack's own list of what is in it, or why it cannot be read; None where it has none.
+
+        Of a lone file nobody asks whether others are there.
+        """
+        try:
+            return read_manifest(self.bundle.tree) if self.only is None else None
+        except BundleFixError as error:
+            return error
 
     @cached_property
     def libraries(self) -> tuple[str, ...]:

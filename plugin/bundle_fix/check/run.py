@@ -19,6 +19,7 @@ from bundle_fix.check.rules import (
     late,
     links,
     machine,
+    manifest,
     opened,
     resolution,
     runpath,
@@ -46,7 +47,7 @@ UNUSED_IGNORE = Rule(
 
 FAMILIES = (
     resolution, links, opened, hwcaps, runpath, allocators, heaps, late, versions, undefined,
-    machine, hygiene, hardening, wheel,
+    machine, hygiene, hardening, wheel, manifest,
 )  # fmt: skip
 """The modules that have rules."""
 RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))

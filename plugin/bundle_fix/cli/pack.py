@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import click
+from msgspec import structs
 
-from bundle_fix.artifacts.output import pending_file, set_aside
+from bundle_fix.artifacts.output import set_aside, write_text
 from bundle_fix.cli.fix import tell
 from bundle_fix.cli.options import (
     define_option,
@@ -25,11 +27,15 @@ from bundle_fix.errors import BundleFixError
 from bundle_fix.expectations import expectations_of
 from bundle_fix.fix import Options
 from bundle_fix.inputs import inputs_of, rule
-from bundle_fix.pack import output_path
+from bundle_fix.pack import Packed, output_path
 from bundle_fix.pack import pack as make_pack
 from bundle_fix.report.printable import printable
+from bundle_fix.report.sbom import render_sbom, require_cyclonedx
+from bundle_fix.spec.epoch import told_epoch
 from bundle_fix.spec.load import load_spec
+from bundle_fix.spec.names import pack_name
 from bundle_fix.spec.variables import require_values, resolve_variables
+from bundle_fix.tree import Symlink
 
 
 @click.command(short_help="make a pack from a spec, verify it, print its path")
@@ -62,6 +68,26 @@ from bundle_fix.spec.variables import require_values, resolve_variables
     help="Write the pack's path to FILE, which --depfile then speaks of; a folder that the last"
     " run made is replaced.",
 )
+@click.option(
+    "--if-changed",
+    is_flag=True,
+    help="Leave a pack alone that was made from the very same and is as it was made.",
+)
+@click.option(
+    "--name-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the pack's name, its file name without suffix, to FILE for the next script.",
+)
+@click.option(
+    "--sbom",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the pack's bill of materials to FILE: CycloneDX 1.6, JSON.",
+)
+@click.option(
+    "--licenses", is_flag=True, help="Put the licence files of packaged libraries into licenses/."
+)
 @force_option
 @host_option
 @editor_option
@@ -73,6 +99,10 @@ def pack(
     output: Path | None,
     depfile: Path | None,
     stamp: Path | None,
+    if_changed: bool,
+    name_file: Path | None,
+    sbom: Path | None,
+    licenses: bool,
     force: bool,
     host_provides: tuple[str, ...],
     editor: str | None,
@@ -85,7 +115,11 @@ def pack(
     Everything it names is collected, every object gets its RUNPATH, the pack is written, read back
     and checked against a hostile host; only if that passes does it take its name.
     """
+    if sbom is not None:
+        require_cyclonedx()
     loaded = load_spec(spec)
+    if licenses:
+        loaded = structs.replace(loaded, bundle=structs.replace(loaded.bundle, licenses=True))
     folder = (root or spec.parent).resolve()
     if not folder.is_dir():
         raise BundleFixError("there is no such folder", where=str(root), hint="-C names the root")
@@ -95,22 +129,28 @@ def pack(
     expectations = replace(expectations, host=(*expectations.host, *host_provides))
     options = Options(expectations, editor=editor or loaded.runpath.editor, force=force)
     target = output_path(loaded, values, output)
-    with set_aside(target) if _made_before(target, stamp) else nullcontext():
-        packed = make_pack(loaded, values, folder, target, options)
-    for path, origin in packed.origins.items():
-        if origin.from_closure and origin.source is not None:
-            line = f"{path}: from {origin.source}, needed by {origin.asked}"
-            say(printable(line), quiet=quiet)
-    tell(target, packed.mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
-    if packed.mended.written is not None:
+    aside = not if_changed and _made_before(target, stamp)
+    with set_aside(target) if aside else nullcontext():
+        packed = make_pack(loaded, values, folder, target, options, if_changed)
+    for line in told(packed, target):
+        say(printable(line), quiet=quiet)
+    mended = packed.mended
+    if mended is not None:
+        tell(target, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
+    written = target if mended is None else mended.written
+    if written is not None:
         if stamp is not None:
-            _write(stamp, f"{target.resolve()}\n")
+            write_text(stamp, f"{target.resolve()}\n")
         if depfile is not None:
             made = (target, stamp or target, depfile)
-            inputs = inputs_of(loaded, values, folder, packed.origins, made)
-            _write(depfile, rule(stamp or target, inputs))
-        sys.stdout.write(f"{packed.mended.written}\n")
-    return 1 if packed.mended.failed else 0
+            inputs = inputs_of(loaded, values, folder, packed.collected.origins, made)
+            write_text(depfile, rule(stamp or target, inputs))
+        if name_file is not None:
+            write_text(name_file, f"{pack_name(loaded, values)}\n")
+        if sbom is not None:
+            write_text(sbom, render_sbom(packed.manifest, told_epoch(loaded, values)))
+        sys.stdout.write(f"{written}\n")
+    return 1 if mended is not None and mended.failed else 0
 
 
 def _made_before(target: Path, stamp: Path | None) -> bool:
@@ -120,7 +160,22 @@ def _made_before(target: Path, stamp: Path | None) -> bool:
     return os.fsencode(f"{target.resolve()}\n") == stamp.read_bytes()
 
 
-def _write(path: Path, text: str) -> None:
-    with pending_file(path) as pending:
-        pending.file.write(os.fsencode(text))
-        pending.commit()
+def told(packed: Packed, target: Path) -> Iterator[str]:
+    """What the closure put into the pack, and from where; remarks on the spec; the debug pack."""
+    collected = packed.collected
+    if packed.mended is None:
+        yield f"{target}: unchanged"
+        return
+    for path, origin in collected.origins.items():
+        node = collected.bundle.tree.nodes[path]
+        if not origin.from_closure or origin.source is None:
+            continue
+        if isinstance(node, Symlink):
+            yield f"{path}: a link to {node.target}"
+            continue
+        package = collected.packages.get(origin.source)
+        owner = f", package {package.name} {package.version}" if package else ""
+        yield f"{path}: from {origin.source}{owner}, needed by {origin.asked}"
+    yield from (f"note: {remark}" for remark in collected.remarks)
+    if packed.debug is not None:
+        yield f"debug information: {packed.debug}"

@@ -1,55 +1,50 @@
-"""Where the libraries that a pack's objects still need are on this machine."""
+"""Closes a pack: what its objects still need is put into it, left to the host, or an error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.collect.collection import Collection
+from bundle_fix.collect.found import find
 from bundle_fix.collect.libraries import add_library
-from bundle_fix.elf.image import Image
-from bundle_fix.elf.on_disk import image_at
+from bundle_fix.collect.needs import BuildMachine, Want, build_machine, chains, unmet
 from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.cache import cached_libraries
-from bundle_fix.loader.libc import belongs_to_libc
-from bundle_fix.loader.rtld import default_directories
-from bundle_fix.loader.tokens import Base, expand
+from bundle_fix.loader.libc import GLIBC, belongs_to_libc, comes_with_libc, is_in_glibc
+from bundle_fix.loader.objects import Mapped
+from bundle_fix.loader.search import search_paths, search_system
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import pack_path
+from bundle_fix.spec.problems import raise_all
 from bundle_fix.spec.variables import Values, substitute
 from bundle_fix.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A needed name that nothing in the pack provides.
+class _Closure:
+    """What ``[closure]`` says, its variables replaced, and where it stands."""
 
-    ``path`` is the object in the pack that needs it, ``source`` the file it was copied from.
-    """
+    bundle: tuple[str, ...]
+    search: tuple[Path, ...]
+    host: tuple[str, ...]
+    dlopen: tuple[str, ...]
+    folder: str
+    where: str
+    glibc: str | None
 
-    name: str
-    path: str
-    source: Path
-    image: Image
+    def is_hosts(self, want: Want) -> bool:
+        """Whether the target has the name: its C library's, or what the spec leaves to it."""
+        if self.glibc is not None and not is_in_glibc(want.name, self.glibc):
+            return matching(want.name, self.host)
+        own = belongs_to_libc(want.name) or want.is_musls or matching(want.name, self.host)
+        return own or (comes_with_libc(want.name) and not matching(want.name, self.bundle))
 
-
-def unmet(bundle: Bundle, sources: Mapping[str, Path | None]) -> Iterator[Wanted]:
-    """Every needed name that nothing in ``bundle`` provides, the C library's own left out.
-
-    Args:
-        bundle: the pack so far.
-        sources: for each path in it the file that it was copied from.
-    """
-    for path, image in bundle.images.items():
-        source = sources[path]
-        if source is None:
-            continue
-        for name in image.needed:
-            if not belongs_to_libc(name) and not bundle.providers(name, image):
-                yield Wanted(name, path, source, image)
+    def asks_for(self, name: str) -> bool:
+        """Whether the name is to be put into the pack; the C library's own never are."""
+        return matching(name, self.bundle) and not belongs_to_libc(name)
 
 
 def matching(name: str, patterns: Iterable[str]) -> bool:
@@ -57,54 +52,53 @@ def matching(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def find_wanted(want: Wanted, search: Sequence[Path], where: str) -> Path:
-    """The file that this machine's loader would take.
+def close(
+    collection: Collection, spec: Spec, values: Values, host: Sequence[str] = ()
+) -> list[str]:
+    """Add what the objects still need and ``[closure] bundle`` asks for, until nothing is new.
 
-    The order: the object's own RPATH and RUNPATH as they were built, ``search``, ld.so.cache, the
-    default directories.
+    Args:
+        collection: the pack so far.
+        spec: the spec.
+        values: its variables and options.
+        host: patterns of names that the target has besides those of the spec.
+
+    Returns:
+        Remarks: patterns that nothing matched.
 
     Raises:
-        BundleFixError: there is none of the right class and machine.
+        BundleFixError: a name is neither in the pack, nor asked for, nor the host's; or it is
+            nowhere on this machine, or leads to several files. Where there are several such names
+            each has a line.
     """
-    tried = []
-    for candidate in _candidates(want, search):
-        if _fits(candidate, want.image):
-            return candidate
-        tried.append(str(candidate.parent))
-    looked = ", ".join(dict.fromkeys(tried))
-    raise BundleFixError(
-        f"{want.name}, which {want.path} needs, is nowhere on this machine (looked in {looked})",
-        where=where,
-        hint="install it, add its folder to `search`, or leave it to the host with `host`",
-    )
+    closure = _read(spec, values, collection.root, host)
+    machine = build_machine(collection.root)
+    errors: dict[tuple[str, object], BundleFixError] = {}
+    while True:
+        bundle = make_bundle(Tree(collection.nodes), collection.images)
+        groups = _by_name(bundle, collection, machine, closure)
+        new = {
+            key: wants
+            for key, wants in groups.items()
+            if key not in errors and closure.asks_for(wants[0].name)
+        }
+        if not new:
+            break
+        for key, wants in new.items():
+            try:
+                source = find(wants, closure.search, closure.where)
+                add_library(collection, source, closure.folder, closure.where, wants[0].path)
+            except BundleFixError as error:
+                errors[key] = error
+    errors |= {key: _unasked(w, closure.where) for key, w in groups.items() if key not in errors}
+    raise_all(list(errors.values()))
+    return _unmatched(bundle, closure)
 
 
-def _candidates(want: Wanted, search: Sequence[Path]) -> Iterator[Path]:
-    image = want.image
-    text = image.runpath if image.runpath is not None else image.rpath
-    for entry in text.split(":") if text else ():
-        base, place = expand(entry, "")
-        if base in (Base.ORIGIN, Base.ROOT):
-            yield want.source.parent / place / want.name
-    yield from (folder / want.name for folder in search)
-    yield from (Path(path) for soname, path in cached_libraries() if soname == want.name)
-    yield from (Path(folder, want.name) for folder in default_directories(image))
-
-
-def _fits(path: Path, like: Image) -> bool:
-    try:
-        image = image_at(path)
-    except BundleFixError:
-        return False
-    return image is not None and image.architecture == like.architecture
-
-
-def close(collection: Collection, spec: Spec, values: Values) -> None:
-    """Add what the objects still need and ``[closure] bundle`` asks for, until nothing is new."""
-    patterns = [substitute(text, values) for text in spec.closure.bundle]
-    search = [collection.root / substitute(text, values) for text in spec.closure.search]
+def _read(spec: Spec, values: Values, root: Path, host: Sequence[str]) -> _Closure:
     where = spec.where("closure", "bundle")
-    folder = pack_path(spec.layout.lib, values, where)
+    told = spec.closure
+    patterns = tuple(substitute(text, values) for text in told.bundle)
     for pattern in patterns:
         if belongs_to_libc(pattern):
             raise BundleFixError(
@@ -112,15 +106,58 @@ def close(collection: Collection, spec: Spec, values: Values) -> None:
                 where=where,
                 hint="leave it out: every target has it",
             )
-    done: set[tuple[str, str]] = set()
-    while True:
-        bundle = make_bundle(Tree(collection.nodes), collection.images)
-        sources = {path: origin.source for path, origin in collection.origins.items()}
-        wanted = [w for w in unmet(bundle, sources) if (w.path, w.name) not in done]
-        wanted = [w for w in wanted if matching(w.name, patterns)]
-        if not wanted:
-            return
-        for want in wanted:
-            done.add((want.path, want.name))
-            source = find_wanted(want, search, where)
-            add_library(collection, source, folder, where, needed_by=want.path)
+    return _Closure(
+        bundle=patterns,
+        search=tuple(root / substitute(text, values) for text in told.search),
+        host=(*(substitute(text, values) for text in told.host), *host),
+        dlopen=tuple(n for text in told.dlopen if "/" not in (n := substitute(text, values))),
+        folder=pack_path(spec.layout.lib, values, where),
+        where=where,
+        glibc=spec.check.glibc,
+    )
+
+
+def _by_name(
+    bundle: Bundle, collection: Collection, machine: BuildMachine, closure: _Closure
+) -> dict[tuple[str, object], list[Want]]:
+    """The wants that the host does not meet, by name and machine."""
+    groups: dict[tuple[str, object], list[Want]] = {}
+    for want in unmet(bundle, collection.origins, machine, closure.dlopen):
+        if not closure.is_hosts(want):
+            like = want.requester.image
+            groups.setdefault((want.name, like and like.architecture), []).append(want)
+    return groups
+
+
+def _unasked(wants: Sequence[Want], where: str) -> BundleFixError:
+    """The error that a name is needed, and nobody said where it is to come from."""
+    first = wants[0]
+    found = _here(first)
+    if first.name in GLIBC:
+        hint = f"it came with glibc {GLIBC[first.name]}, and `glibc` of [check] is older"
+    elif found.path:
+        hint = f"this machine has it at {found.path}: name it in `bundle` to ship it, or in `host`"
+    else:
+        hint = "add it by an entry in [[libraries]], or leave it to the host with `host`"
+    return BundleFixError(
+        f"{first.name} is needed, but is neither in the pack nor on the host's list:"
+        f" {chains(wants)}",
+        where=where,
+        hint=hint,
+    )
+
+
+def _here(want: Want) -> Mapped:
+    found = search_paths(want.setting, want.asked, want.requester)
+    return found if found.path else search_system(want.setting, want.name, want.requester)
+
+
+def _unmatched(bundle: Bundle, closure: _Closure) -> list[str]:
+    """What is to be said of patterns that no needed name matches."""
+    needed = {name.rpartition("/")[2] for i in bundle.images.values() for name in i.needed}
+    needed |= set(closure.dlopen)
+    return [
+        f"{closure.where}: nothing needs {pattern}, which `bundle` names"
+        for pattern in closure.bundle
+        if not any(fnmatchcase(name, pattern) for name in needed)
+    ]

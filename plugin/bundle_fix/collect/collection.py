@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bundle_fix.bundle import Bundle, make_bundle
+from bundle_fix.collect.packages import Package
 from bundle_fix.content import same_bytes
 from bundle_fix.elf.image import Image
 from bundle_fix.elf.on_disk import image_at
@@ -22,21 +23,29 @@ class Origin:
     """Where a member of the pack comes from: a file of this machine, and the spec's entry.
 
     ``source`` is None for literal text; ``asked`` is ``path:line:column`` in the spec, or for what
-    the closure added, the object that needs it.
+    the closure added, the object that needs it. ``found`` is where a library was found, which may
+    be a link to ``source``: its folder is what ``$ORIGIN`` means in it.
     """
 
     source: Path | None
     asked: str
     from_closure: bool = False
+    found: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """The pack as collected, before anything in it is edited."""
+    """The pack as collected, before anything in it is edited.
+
+    ``remarks`` are lines on the spec, such as on a pattern that nothing matches; ``packages`` are
+    the installed packages that own what comes from outside the root.
+    """
 
     bundle: Bundle
     origins: Mapping[str, Origin]
     pinned: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+    packages: Mapping[Path, Package] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -70,8 +79,8 @@ class Collection:
             if image is not None:
                 self.images[path] = image
 
-    def bundle(self, top: str) -> Bundle:
-        """The bundle, its members sorted by path, folders before what they hold.
+    def bundle(self, top: str, epoch: int) -> Bundle:
+        """The bundle, dated at ``epoch``, sorted by path: folders before what they hold.
 
         Raises:
             BundleFixError: a member would land below one that is no folder.
@@ -85,12 +94,9 @@ class Collection:
                 where=self.origins[path].asked,
                 hint="give one of them another name with `to`",
             )
-        newest = max((n.stamp.mtime for n in self.nodes.values()), default=0.0)
-        nodes: dict[str, Node] = {
-            path: Directory(Stamp(FOLDER_MODE, mtime=newest)) for path in folders
-        }
-        nodes |= {path: _dated(node, newest) for path, node in self.nodes.items()}
-        ordered = {path: nodes[path] for path in sorted(nodes)}
+        nodes: dict[str, Node] = {path: Directory(Stamp(FOLDER_MODE)) for path in folders}
+        nodes |= self.nodes
+        ordered = {path: _dated(nodes[path], epoch) for path in sorted(nodes)}
         return make_bundle(Tree(ordered, top), self.images)
 
 
@@ -102,5 +108,5 @@ def _agree(one: Node, other: Node) -> bool:
     return False
 
 
-def _dated(node: Node, newest: float) -> Node:
-    return node if node.stamp.mtime else replace(node, stamp=replace(node.stamp, mtime=newest))
+def _dated(node: Node, epoch: int) -> Node:
+    return replace(node, stamp=replace(node.stamp, mtime=epoch))

@@ -76,7 +76,7 @@ def node_at(path: Path, source: Path, mode: str | None, where: str) -> Node:
         target = path.readlink()
         inside = (path.parent / target).resolve().is_relative_to(source.resolve())
         if inside and not target.is_absolute():
-            return Symlink(str(target), Stamp(0o777, mtime=path.lstat().st_mtime))
+            return Symlink(str(target), Stamp(0o777))
     try:
         real = path.resolve(strict=True)
         status = real.stat()
@@ -84,7 +84,7 @@ def node_at(path: Path, source: Path, mode: str | None, where: str) -> Node:
         raise BundleFixError(f"{path} is a link that leads to nothing", where=where) from error
     if not stat.S_ISREG(status.st_mode):
         raise BundleFixError(f"{path} is no regular file", where=where)
-    stamp = Stamp(_mode(mode, _own_mode(status.st_mode)), mtime=status.st_mtime)
+    stamp = Stamp(_mode(mode, _own_mode(status.st_mode)))
     return File(PathContent(real, status.st_size, status.st_mtime_ns), stamp)
 
 

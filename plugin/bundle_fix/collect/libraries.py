@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from bundle_fix.collect.collection import Collection, Origin
@@ -41,7 +42,7 @@ def library_sources(
     name = substitute(entry.name or "", values)
     folders = [collection.root / substitute(text, values) for text in entry.search if text]
     passed: dict[Path, str] = {}
-    for path, image in (pair for folder in folders for pair in _with_soname(folder, name)):
+    for path, image in (pair for folder in folders for pair in with_soname(folder, name)):
         if not machines or image.architecture in machines:
             return [(path, frozenset())]
         passed[path] = f"; {path} is for {image.machine}"
@@ -105,12 +106,17 @@ def _same(one: Path, other: Path) -> bool:
     )
 
 
-def _with_soname(folder: Path, name: str) -> Iterator[tuple[Path, Image]]:
+def with_soname(folder: Path, name: str) -> Iterator[tuple[Path, Image]]:
     """The library of that name, and those of that DT_SONAME, whatever they are called."""
-    for path in (folder / name, *(sorted(folder.glob("*.so*")) if folder.is_dir() else ())):
-        image = image_at(path)
-        if image is not None and name in (image.soname, path.name):
-            yield path, image
+    image = image_at(folder / name)
+    if image is not None:
+        yield folder / name, image
+    for path in sorted(folder.glob("*.so*")) if folder.is_dir() else ():
+        with suppress(BundleFixError):
+            # What is damaged has no name that can be told, and may be none of ours.
+            image = image_at(path)
+            if image is not None and image.soname == name and path.name != name:
+                yield path, image
 
 
 def add_library(
@@ -137,10 +143,10 @@ def add_library(
     development = source.parent / f"{soname.partition('.so')[0]}.so"
     if not needed_by and development.is_symlink() and development.resolve() == real:
         names.add(development.name)
-    origin = Origin(real, needed_by or where, from_closure=bool(needed_by))
+    origin = Origin(real, needed_by or where, bool(needed_by), source)
     node = node_at(real, real, None, where)
     collection.add(posixpath.join(folder, real.name), node, origin)
     for name in sorted(names - {real.name}):
-        link = Symlink(real.name, Stamp(0o777, mtime=node.stamp.mtime))
+        link = Symlink(real.name, Stamp(0o777))
         collection.add(posixpath.join(folder, name), link, origin)
     return soname

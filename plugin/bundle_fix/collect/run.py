@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
@@ -12,8 +12,11 @@ from bundle_fix.collect.closure import close
 from bundle_fix.collect.collection import Collected, Collection
 from bundle_fix.collect.files import add_files
 from bundle_fix.collect.libraries import add_library, library_sources
+from bundle_fix.collect.licenses import add_licenses
+from bundle_fix.collect.packages import owners
 from bundle_fix.collect.patterns import Where
 from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.epoch import pack_epoch
 from bundle_fix.spec.locate import locate
 from bundle_fix.spec.model import Libraries, Spec
 from bundle_fix.spec.names import pack_name, pack_path
@@ -21,13 +24,14 @@ from bundle_fix.spec.problems import raise_all
 from bundle_fix.spec.variables import Values, evaluate_when
 
 
-def collect(spec: Spec, values: Values, root: Path) -> Collected:
+def collect(spec: Spec, values: Values, root: Path, host: Sequence[str] = ()) -> Collected:
     """Collect everything that ``spec`` names and what its closure bundles.
 
     Args:
         spec: the spec.
         values: its variables and options.
         root: the folder that its paths are relative to.
+        host: patterns of names that the target has besides those of the spec.
 
     Raises:
         BundleFixError: something is not there, cannot be read, or lands where something else is.
@@ -44,11 +48,17 @@ def collect(spec: Spec, values: Values, root: Path) -> Collected:
             if evaluate_when(library.when, values):
                 pinned += _add_libraries(collection, spec, library, values, where)
     raise_all([error for _, error in sorted(problems, key=itemgetter(0))])
-    close(collection, spec, values)
+    remarks = close(collection, spec, values, host)
+    packages = owners(_from_outside(collection))
+    if spec.bundle.licenses:
+        at = spec.where("bundle", "licenses")
+        remarks += add_licenses(collection, packages.values(), at)
     return Collected(
-        collection.bundle(pack_name(spec, values)),
+        collection.bundle(pack_name(spec, values), pack_epoch(spec, values)),
         collection.origins,
         tuple(dict.fromkeys(pinned)),
+        tuple(remarks),
+        packages,
     )
 
 
@@ -85,3 +95,11 @@ def _kept(
             message = f"{error.where}: {error.message}" if error.where else error.message
             told = BundleFixError(message, where=spec.where(table, number, key), hint=error.hint)
         problems.append((locate(spec.toml, (table, number)), told))
+
+
+def _from_outside(collection: Collection) -> Iterator[Path]:
+    """The ELF files that come from outside the root: only there are packages installed."""
+    for path in collection.images:
+        source = collection.origins[path].source
+        if source is not None and not source.is_relative_to(collection.root.resolve()):
+            yield source

@@ -9,15 +9,20 @@ from __future__ import annotations
 import re
 from functools import cache
 
-GLIBC = frozenset(
-    {
-        "libBrokenLocale.so.1", "libanl.so.1", "libc.so.6", "libdl.so.2",
-        "libm.so.6", "libmvec.so.1", "libnsl.so.1", "libnss_compat.so.2", "libnss_db.so.2",
-        "libnss_dns.so.2", "libnss_files.so.2", "libnss_hesiod.so.2", "libpthread.so.0",
-        "libresolv.so.2", "librt.so.1", "libthread_db.so.1", "libutil.so.1",
-        "libc.so.6.1", "libm.so.6.1",
-    }
-)  # fmt: skip
+OLDEST = "2.17"
+"""The oldest glibc that anything here is about: that of CentOS 7 and of manylinux2014."""
+
+GLIBC = {
+    **dict.fromkeys((
+        "libBrokenLocale.so.1", "libanl.so.1", "libc.so.6", "libdl.so.2", "libm.so.6",
+        "libnsl.so.1", "libnss_compat.so.2", "libnss_db.so.2", "libnss_dns.so.2",
+        "libnss_files.so.2", "libnss_hesiod.so.2", "libpthread.so.0", "libresolv.so.2",
+        "librt.so.1", "libthread_db.so.1", "libutil.so.1", "libc.so.6.1", "libm.so.6.1",
+    ), OLDEST),
+    "libmvec.so.1": "2.22",
+    "libc_malloc_debug.so.0": "2.34",
+}  # fmt: skip
+"""glibc's own libraries, each with the version that it came with, `OLDEST` for those before."""
 
 COMPANIONS = frozenset({"libcrypt.so.1"})
 """Libraries that every glibc had until they became projects of their own (libxcrypt, in 2018): a
@@ -62,3 +67,13 @@ def glibc_exports() -> frozenset[bytes]:
     from importlib.resources import files
 
     return frozenset(files(__package__).joinpath("glibc_exports.txt").read_bytes().split())
+
+
+def is_in_glibc(name: str, version: str) -> bool:
+    """Whether glibc of ``version`` had ``name`` already, if it is one of glibc's own."""
+    since = GLIBC.get(name, OLDEST)
+    return since == OLDEST or _parts(since) <= _parts(version)
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from bundle_fix.bundle import Bundle
 from bundle_fix.elf.image import Image
 from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.candidates import NOBODY_HAS_IT
 from bundle_fix.loader.files import View
 from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
 from bundle_fix.loader.rtld import MUSL
-from bundle_fix.loader.search import NOBODY_HAS_IT, search
+from bundle_fix.loader.search import search
 from bundle_fix.loader.wanted import Kind, audited, wanted_by
 from bundle_fix.tree import File, Lost
 

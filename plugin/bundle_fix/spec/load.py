@@ -40,12 +40,8 @@ def load_spec(path: Path) -> Spec:
     text = _read(path)
     data = _parse(path, text)
     result = Conversion()
-    if "debug" in data:
-        message = "[debug] is not supported by this version of bundle-fix"
-        result.problems.append(Problem(("debug",), message, "remove it", at_key=True))
-    tables = {name: table for name, table in data.items() if name != "debug"}
-    spec = convert(Tables, tables, (), result)
-    result.problems.extend(check(tables, result.structs))
+    spec = convert(Tables, data, (), result)
+    result.problems.extend(check(data, result.structs))
     raise_all([_error(path, text, problem) for problem in _in_order(text, result.problems)])
     return Spec(path=path, toml=text, **msgspec.structs.asdict(spec))
 

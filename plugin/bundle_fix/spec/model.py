@@ -30,6 +30,7 @@ ENTRIES = ("files", "libraries")
 """The arrays of tables, whose headers stand in double brackets."""
 Builtin = Literal["glibc", "arch", "epoch", "here"]
 Editor = Literal["auto", "inplace", "lief", "patchelf"]
+Strip = Literal["none", "debug", "split"]
 Severity = Literal["error", "warning", "note"]
 When = Annotated[
     dict[str, bool | str | tuple[str, ...]],
@@ -71,6 +72,19 @@ class Bundle(Table, kw_only=True, frozen=True):
     format: Annotated[
         Format, Meta(description="A tarball with its compression, or a plain folder.")
     ] = "tar.gz"
+    epoch: Annotated[
+        Template | None,
+        Meta(
+            description="When everything in the pack is said to have been changed, in seconds since"
+            " 1970; SOURCE_DATE_EPOCH goes before it, and without both it is 1980-01-01."
+        ),
+    ] = None
+    licenses: Annotated[
+        bool,
+        Meta(
+            description="Whether the licence files of packaged libraries are put into `licenses/`."
+        ),
+    ] = False
 
 
 class Variable(Table, kw_only=True, frozen=True):
@@ -236,6 +250,18 @@ class Runpath(Table, kw_only=True, frozen=True):
     ] = "auto"
 
 
+class Debug(Table, kw_only=True, frozen=True):
+    """What becomes of debug information."""
+
+    strip: Annotated[
+        Strip,
+        Meta(
+            description="`none` keeps it, `debug` drops it, `split` puts it into a pack of its own,"
+            " NAME.debug, where gdb finds it."
+        ),
+    ] = "none"
+
+
 class Ignore(Table, kw_only=True, frozen=True):
     """Findings that are known and accepted."""
 
@@ -285,6 +311,7 @@ class Tables(Table, kw_only=True, frozen=True):
     closure: Annotated[Closure, Meta(description="What the objects still need.")] = Closure()
     layout: Annotated[Layout, Meta(description="Where things lie in the pack.")] = Layout()
     runpath: Annotated[Runpath, Meta(description="How RUNPATHs are written.")] = Runpath()
+    debug: Annotated[Debug, Meta(description="What becomes of debug information.")] = Debug()
     check: Annotated[Check, Meta(description="What the pack must stand up to.")] = Check()
 
 

@@ -166,7 +166,8 @@ def test_the_closure_takes_what_this_machines_loader_takes(tmp_path: Path) -> No
     server = elf(tmp_path / "server", program=True, needed=["libstdc++.so.6"])
     result = collected(
         tmp_path,
-        '[[files]]\nfrom = "server"\nto = "bin/"\n[closure]\nbundle = ["libstdc++.so.6"]\n',
+        '[[files]]\nfrom = "server"\nto = "bin/"\n[closure]\n'
+        'bundle = ["libstdc++.so.6", "libgcc_s.so.*"]\n',
     )
     listed = subprocess.run(["ldd", server], capture_output=True, text=True, check=True).stdout
     (path,) = [line.split()[2] for line in listed.splitlines() if "libstdc++.so.6 =>" in line]
@@ -227,7 +228,8 @@ def test_what_the_closure_cannot_find_is_told_with_where_it_looked(tmp_path: Pat
     with pytest.raises(BundleFixError) as caught:
         collected(tmp_path, text)
     assert caught.value.message.startswith(
-        "libunheard.so.1, which bin/server needs, is nowhere on this machine (looked in /nowhere,"
+        "libunheard.so.1 is nowhere on this machine: bin/server → libunheard.so.1"
+        " (looked in /nowhere, /lib"
     )
 
 

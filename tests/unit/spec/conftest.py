@@ -14,7 +14,7 @@ SPEC = Path("bundle.toml")
 
 @pytest.fixture
 def example() -> str:
-    """The spec of the design, without [debug]."""
+    """The spec of the design."""
     return (Path(__file__).parent / "example.toml").read_text()
 
 

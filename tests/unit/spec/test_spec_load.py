@@ -133,7 +133,7 @@ def test_one_error_keeps_its_place_and_its_hint_apart(load: Load) -> None:
 
     assert caught.value.where == "bundle.toml:3:1"
     assert caught.value.message == "unknown key `nmae` in `bundle`"
-    assert caught.value.hint == "known here: `name`, `format`"
+    assert caught.value.hint == "known here: `name`, `format`, `epoch`, `licenses`"
 
 
 def test_what_is_no_toml_is_told_with_line_and_column(refusal: Refusal) -> None:

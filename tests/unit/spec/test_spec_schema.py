@@ -48,7 +48,8 @@ def test_a_key_with_an_underscore_is_pointed_to_the_one_with_a_dash(refusal: Ref
 
 def test_a_key_like_no_other_gets_the_list_of_those_there_are(refusal: Refusal) -> None:
     assert refusal(BUNDLE + "zzz = 1") == (
-        "bundle.toml:3:1: unknown key `zzz` in `bundle` (known here: `name`, `format`)"
+        "bundle.toml:3:1: unknown key `zzz` in `bundle` (known here: `name`, `format`, `epoch`,"
+        " `licenses`)"
     )
 
 
@@ -62,7 +63,8 @@ def test_a_key_below_the_wrong_header_is_sent_to_its_own(refusal: Refusal) -> No
 
 def test_a_key_of_the_author_may_span_lines_but_its_error_does_not(refusal: Refusal) -> None:
     assert refusal(BUNDLE + '"a\\nb\\t" = 1\n[variables."c\\nd"]\nevn = "x"') == (
-        "bundle.toml:3:1: unknown key `a\\nb\\t` in `bundle` (known here: `name`, `format`)\n"
+        "bundle.toml:3:1: unknown key `a\\nb\\t` in `bundle` (known here: `name`, `format`,"
+        " `epoch`, `licenses`)\n"
         "bundle.toml:4:12: `c\\nd` must be a name made of letters, digits, `_` and `-`, "
         'not "c\\nd"\n'
         "bundle.toml:5:1: unknown key `evn` in `variables.c\\nd` (did you mean `env`?)"
@@ -97,9 +99,9 @@ def test_a_missing_key_is_named_at_the_header_of_its_entry(refusal: Refusal) -> 
     )
 
 
-def test_a_debug_table_is_not_supported_yet(refusal: Refusal) -> None:
-    assert refusal(BUNDLE + '[debug]\nstrip = "split"') == (
-        "bundle.toml:3:2: [debug] is not supported by this version of bundle-fix (remove it)"
+def test_a_way_to_strip_that_there_is_not_is_named_with_those_there_are(refusal: Refusal) -> None:
+    assert refusal(BUNDLE + '[debug]\nstrip = "all"') == (
+        'bundle.toml:4:9: `strip` cannot be "all" (one of `none`, `debug`, `split`)'
     )
 
 

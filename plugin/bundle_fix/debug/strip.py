@@ -1,0 +1,190 @@
+"""Takes debug information out of a pack's programs and libraries before anything is edited.
+
+What is split off is laid out so that gdb finds it both ways: by build-id, with the folder as
+`debug-file-directory`, and by the name and checksum in `.gnu_debuglink`, in `.debug/` beside each
+object once the debug pack is unpacked over the pack (gdb's manual, "Separate Debug Files").
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bundle_fix.bundle import Bundle, make_bundle
+from bundle_fix.content import Content, PathContent, Reader, chunks
+from bundle_fix.debug.objcopy import find_objcopy, run_objcopy
+from bundle_fix.elf import constants as c
+from bundle_fix.elf.debug import (
+    BESIDE,
+    BUILD_IDS,
+    has_debug_information,
+    has_debuglink,
+    sections_by_name,
+)
+from bundle_fix.elf.image import Image, read_image
+from bundle_fix.elf.notes import build_id
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree, relative
+
+SUFFIX = ".debug"
+
+
+@dataclass(frozen=True, slots=True)
+class Stripped:
+    """A pack without debug information.
+
+    Attributes:
+        bundle: the pack.
+        saved: the bytes that each file lost, by path.
+        debug: the debug information that was split off, or None where there is none.
+    """
+
+    bundle: Bundle
+    saved: Mapping[str, int]
+    debug: Tree | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What became of one file: its new content and image, and its debug information."""
+
+    content: Content
+    image: Image
+    debug: PathContent | None
+    build_id: str | None
+
+
+def strip_bundle(bundle: Bundle, how: str, scratch: Path) -> Stripped:
+    """``bundle`` without debug information; files that have none keep their bytes.
+
+    Args:
+        bundle: the pack as collected: its ELF files lie on the disk.
+        how: ``none``, ``debug`` (dropped) or ``split``.
+        scratch: a folder for new files, which must outlive the result.
+
+    Raises:
+        BundleFixError: there is no objcopy, or it fails.
+    """
+    paths = [] if how == "none" else [p for p in bundle.images if has_debug(bundle, p)]
+    first = {bundle.content(path): path for path in reversed(paths)}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        made = pool.map(
+            lambda pair: _part(bundle, pair[1], how, scratch / f"debug-{pair[0]}"),
+            enumerate(first.values()),
+        )
+        parts = dict(zip(first, made, strict=True))
+    nodes, images = dict(bundle.tree.nodes), dict(bundle.images)
+    saved = {}
+    for path in paths:
+        node = nodes[path]
+        assert isinstance(node, File)  # noqa: S101 (images are of files alone)
+        part = parts[node.content]
+        nodes[path], images[path] = replace(node, content=part.content), part.image
+        saved[path] = node.content.size - part.content.size
+    found = {path: parts[bundle.content(path)] for path in paths}
+    debug = _debug_tree(found, bundle.tree) if how == "split" and found else None
+    return Stripped(make_bundle(replace(bundle.tree, nodes=nodes), images), saved, debug)
+
+
+def has_debug(bundle: Bundle, path: str) -> bool:
+    """Whether the ELF file at ``path`` has debug information to lose."""
+    with bundle.content(path).open() as reader:
+        return has_debug_information(reader, bundle.images[path])
+
+
+def _part(bundle: Bundle, path: str, how: str, folder: Path) -> _Parts:
+    """Strip one file, and keep its debug information where that is asked for."""
+    image, content = bundle.images[path], bundle.content(path)
+    assert isinstance(content, PathContent)  # noqa: S101 (as collected)
+    tool = find_objcopy(image, path)
+    folder.mkdir(parents=True)
+    target = folder / posixpath.basename(path)
+    options = ["--strip-debug"]
+    debug = None
+    if how == "split":
+        place = folder / f"{target.name}{SUFFIX}"
+        run_objcopy(tool, content.path, place, "--only-keep-debug")
+        debug = PathContent(place, place.stat().st_size)
+        options.append(f"--add-gnu-debuglink={place}")
+    source = content.path
+    with content.open() as reader:
+        identity = build_id(reader, image)
+        linked = has_debuglink(reader, image)
+    if linked and debug is not None:
+        # An old link, such as to what dwz shares, would stay the first.
+        source = folder / f"{target.name}.unlinked"
+        run_objcopy(tool, content.path, source, "--remove-section=.gnu_debuglink")
+    run_objcopy(tool, source, target, *options)
+    made = PathContent(target, target.stat().st_size)
+    with content.open() as before, made.open() as after:
+        new = read_image(after)
+        if not _loads_the_same(before, image, after, new):
+            raise BundleFixError(
+                f"{Path(tool).name} --strip-debug changes what the loader would map", where=path,
+                hint='say [debug] strip = "none", or strip the file by another tool',
+            )  # fmt: skip
+    return _Parts(made, new, debug, identity)
+
+
+def _loads_the_same(before: Reader, old: Image, after: Reader, new: Image) -> bool:
+    """Whether both map the same sections to the same addresses.
+
+    What is in no section does not count: linkers leave headers and zeros there that may move.
+    """
+    told = [(i.needed, i.soname, i.rpath, i.runpath, i.interpreter) for i in (old, new)]
+    loads = [[(s.vaddr, s.memsz, s.flags) for s in i.loads()] for i in (old, new)]
+    left, right = _loaded(before, old), _loaded(after, new)
+    if told[0] != told[1] or loads[0] != loads[1] or left.keys() != right.keys():
+        return False
+    return all(
+        one.size == right[key].size
+        and all(a == b for a, b in zip(chunks(one), chunks(right[key]), strict=True))
+        for key, one in left.items()
+    )
+
+
+def _loaded(reader: Reader, image: Image) -> dict[tuple[bytes, int], _Window]:
+    """The bytes of every section that is loaded, by name and address."""
+    return {
+        (name, s.addr): _Window(reader, s.offset, 0 if s.type == c.SHT_NOBITS else s.size)
+        for name, s in sections_by_name(reader, image)
+        if s.flags & c.SHF_ALLOC
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A part of what another reader reads."""
+
+    base: Reader
+    start: int
+    size: int
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """See `Reader`."""
+        return self.base.pread(self.start + offset, min(length, max(self.size - offset, 0)))
+
+
+def _debug_tree(parts: Mapping[str, _Parts], like: Tree) -> Tree:
+    """The debug pack: each file once, under its build-id, and links to it beside each object."""
+    mtime = max(node.stamp.mtime for node in like.nodes.values())
+    nodes: dict[str, Node] = {}
+    for path, part in parts.items():
+        if part.debug is None:
+            continue
+        beside = posixpath.join(posixpath.dirname(path), BESIDE, part.debug.path.name)
+        file = File(part.debug, Stamp(0o644, mtime=mtime))
+        if part.build_id is None or len(part.build_id) < 4:
+            nodes[beside] = file
+            continue
+        by_id = f"{BUILD_IDS}/{part.build_id[:2]}/{part.build_id[2:]}{SUFFIX}"
+        nodes.setdefault(by_id, file)
+        target = relative(by_id, posixpath.dirname(beside))
+        nodes[beside] = Symlink(target, Stamp(0o777, mtime=mtime))
+    for folder in Tree(nodes).folders:
+        nodes[folder] = Directory(Stamp(0o755, mtime=mtime))
+    return Tree({path: nodes[path] for path in sorted(nodes)}, like.top)

@@ -1,0 +1,45 @@
+"""SHA-256 of contents, several at a time: hashing leaves Python's lock to others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+
+from bundle_fix.content import Content, chunks
+
+MAX_THREADS = 8
+"""More threads than this wait for memory, not for processors."""
+
+
+def sha256(content: Content) -> str:
+    """The SHA-256 of all bytes of ``content``, in hexadecimal.
+
+    Raises:
+        BundleFixError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with content.open() as reader:
+        for piece in chunks(reader):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def digests(
+    contents: Iterable[Content], known: Mapping[Content, str] | None = None
+) -> Mapping[Content, str]:
+    """The SHA-256 of each content, each read once; see `sha256`.
+
+    Args:
+        contents: what to read.
+        known: digests of some of them, which are not read again.
+    """
+    found = dict(known or {})
+    # The largest first, so that no thread is left with it at the end.
+    wanted = sorted({c for c in contents if c not in found}, key=lambda c: -c.size)
+    if not wanted:
+        return found
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
+        return {**found, **dict(zip(wanted, pool.map(sha256, wanted), strict=True))}

@@ -1,0 +1,65 @@
+"""Whether a pack that exists is the one that would be made: its inputs, and what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bundle_fix import __version__
+from bundle_fix.artifacts.formats import open_artifact
+from bundle_fix.bundle import make_bundle
+from bundle_fix.check.context import Context, Expectations
+from bundle_fix.check.rules.manifest import RULES
+from bundle_fix.collect.collection import Collected
+from bundle_fix.content import Content
+from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.host import adversarial_host
+from bundle_fix.manifest.model import Manifest, read_manifest
+from bundle_fix.tree import File, Symlink, Tree
+
+
+def inputs_of(
+    collected: Collected, settings: tuple[object, ...], known: Mapping[Content, str]
+) -> str:
+    """The digest of all that a pack is made from, in hexadecimal.
+
+    Args:
+        collected: the pack as collected, before anything in it is edited.
+        settings: what else it depends on: the spec's text, options, its format. Their
+            representations must tell all of them.
+        known: the digests of all its files.
+    """
+    tree = collected.bundle.tree
+    digest = hashlib.sha256(repr((__version__, tree.top, *settings)).encode("utf-8", "replace"))
+    for path, node in tree.nodes.items():
+        told: tuple[object, ...] = (path, type(node).__name__, node.stamp.mode, node.stamp.mtime)
+        if isinstance(node, File):
+            told = (*told, known[node.content])
+        elif isinstance(node, Symlink):
+            told = (*told, node.target)
+        digest.update(repr(told).encode("utf-8", "surrogateescape"))
+    for source, package in sorted(collected.packages.items()):
+        digest.update(repr((str(source), package)).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def unchanged(output: Path, inputs: str) -> Manifest | None:
+    """The manifest of the pack at ``output``, if it was made from ``inputs`` and is as it was."""
+    if not output.exists():
+        return None
+    try:
+        with open_artifact(output) as artifact:
+            manifest = read_manifest(artifact.tree)
+            if manifest is None or manifest.inputs != inputs:
+                return None
+            return None if any(_findings(artifact.tree, manifest)) else manifest
+    except BundleFixError:
+        return None
+
+
+def _findings(tree: Tree, manifest: Manifest) -> Iterator[object]:
+    """What `check` would say of the pack against its manifest."""
+    context = Context(make_bundle(tree, {}), Expectations(), adversarial_host())
+    for rule in RULES:
+        yield from rule.find(rule, context)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+from bundle_fix.collect.collection import Collection
+from bundle_fix.collect.licenses import add_licenses
+from bundle_fix.collect.packages import Package
+
+from .test_collect import collected, listing
+
+SPEC = '[[files]]\nfrom = "server"\nto = "bin/"\n[closure]\nbundle = ["libz.so.*"]\n'
+DEBIAN = Path("/usr/share/doc/zlib1g/copyright")
+
+
+@pytest.mark.skipif(not DEBIAN.exists(), reason="this machine has no zlib1g of Debian's")
+def test_licence_files_of_packages_are_put_into_the_pack_on_request(tmp_path: Path) -> None:
+    elf(tmp_path / "server", program=True, needed=["libz.so.1"])
+    assert not [path for path in listing(collected(tmp_path, SPEC)) if "licen" in path]
+    result = collected(tmp_path, f"licenses = true\n{SPEC}")
+    assert listing(result)["licenses/zlib1g/copyright"] == "644"
+    assert result.origins["licenses/zlib1g/copyright"].source == DEBIAN.resolve()
+
+
+def test_a_package_without_a_licence_file_is_told(tmp_path: Path) -> None:
+    package = Package("deb", "libnowhere1", "1", "amd64")
+    assert add_licenses(Collection(tmp_path), [package], "x.toml:1:1") == [
+        "x.toml:1:1: this machine has no licence file of libnowhere1"
+    ]
+
+
+def test_licence_files_of_an_rpm_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("rpmbuild") is None:
+        pytest.skip("rpmbuild is not installed (Debian: rpm)")
+    (tmp_path / ".rpmmacros").write_text(f"%_dbpath {tmp_path}/db\n%_topdir {tmp_path}/build\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = tmp_path / "COPYING"
+    text.write_text("as you like\n")
+    (tmp_path / "x.spec").write_text(
+        "Name: libx\nVersion: 1\nRelease: 1\nSummary: x\nLicense: x\n%description\nx\n"
+        f"%install\nmkdir -p %{{buildroot}}{tmp_path}\ncp {text} %{{buildroot}}{text}\n"
+        f"%files\n%license {text}\n"
+    )
+    built = f"{tmp_path}/build/RPMS/noarch/libx-1-1.noarch.rpm"
+    for command in (
+        ["rpmbuild", "-bb", "--target", "noarch", f"{tmp_path}/x.spec"],
+        ["rpm", "-i", "--justdb", "--nodeps", built],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    collection = Collection(tmp_path)
+    assert add_licenses(collection, [Package("rpm", "libx", "1-1", "noarch")], "x") == []
+    assert list(collection.nodes) == ["licenses/libx/COPYING"]

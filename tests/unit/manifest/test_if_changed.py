@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+from builders.run import bundle_fix
+
+from .conftest import Pack
+
+
+def again(tree: Path, *options: str, **environ: str) -> str:
+    """What a second run says, in one word."""
+    before = (tree / "pack-1.0.tar.gz").stat().st_mtime_ns
+    done = bundle_fix("pack", "bundle.toml", "--if-changed", *options, cwd=tree, **environ)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tree}/pack-1.0.tar.gz\n"
+    same = (tree / "pack-1.0.tar.gz").stat().st_mtime_ns == before
+    told = done.stderr == f"{tree}/pack-1.0.tar.gz: unchanged\n"
+    assert same == told, done.stderr
+    return "unchanged" if same else "made"
+
+
+def test_an_unchanged_pack_is_left_alone_whatever_the_times_of_its_files(
+    tree: Path, pack: Pack
+) -> None:
+    pack()
+    os.utime(tree / "server", (1, 1))
+    os.utime(tree / "conf/a.ini")
+    assert again(tree) == "unchanged"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "a file's content": lambda tree: (tree / "conf/a.ini").write_text("a = 2\n"),
+    "a file's mode": lambda tree: (tree / "conf/a.ini").chmod(0o755),
+    "a file that a glob finds too": lambda tree: (tree / "conf/c.ini").write_text("c"),
+    "a file that a glob lost": lambda tree: (tree / "conf/b.ini").unlink(),
+    "a library": lambda tree: elf(tree / "third/libx.so.1.2", soname="libx.so.1", tag="new"),
+    "a program": lambda tree: elf(
+        tree / "server", program=True, needed=["libx.so.1"], runpath="third"
+    ),
+    "the spec": lambda tree: edit(tree / "bundle.toml", "hello", "hullo"),
+    "a comment in the spec": lambda tree: edit(tree / "bundle.toml", "[closure]", "[closure] #"),
+    "the pack is gone": lambda tree: (tree / "pack-1.0.tar.gz").write_bytes(b""),
+    "the pack is cut short": lambda tree: os.truncate(tree / "pack-1.0.tar.gz", 2000),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_pack_is_made_anew_after_a_change_of(tree: Path, pack: Pack, what: str) -> None:
+    pack()
+    CHANGES[what](tree)
+    assert again(tree) == "made"
+    assert again(tree) == "unchanged"
+
+
+def test_another_moment_or_option_makes_another_pack(tree: Path, pack: Pack) -> None:
+    pack()
+    assert again(tree, SOURCE_DATE_EPOCH="1700000000") == "made"
+    assert again(tree, SOURCE_DATE_EPOCH="1700000000") == "unchanged"
+    assert again(tree, "--licenses", SOURCE_DATE_EPOCH="1700000000") == "unchanged"
+    assert again(tree, "--host-provides", "libjvm.so", SOURCE_DATE_EPOCH="1700000000") == "made"
+
+
+def test_a_pack_that_somebody_packed_anew_is_found_out(tree: Path, pack: Pack) -> None:
+    artifact = pack()
+    with tarfile.open(artifact) as archive:
+        archive.extractall(tree / "x", filter="tar")
+    (tree / "x/pack-1.0/etc/a.ini").write_text("a = 3\n")
+    with tarfile.open(artifact, "w:gz") as archive:
+        archive.add(tree / "x/pack-1.0", "pack-1.0")
+    assert again(tree) == "made"
+
+
+def test_what_fix_changed_is_no_longer_what_pack_makes(tree: Path, pack: Pack) -> None:
+    artifact = pack()
+    done = bundle_fix("fix", "--in-place", "--move-libraries", "lib64", artifact)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(artifact) as archive:
+        archive.extractall(tree / "x", filter="tar")
+    (tree / "x/pack-1.0/bin/server").chmod(0o644)
+    with tarfile.open(artifact, "w:gz") as archive:
+        archive.add(tree / "x/pack-1.0", "pack-1.0")
+    assert bundle_fix("fix", "--in-place", artifact).returncode == 0
+    assert again(tree) == "made"
+
+
+def test_a_debug_pack_that_is_gone_is_made_anew(tree: Path, pack: Pack) -> None:
+    (tree / "bundle.toml").write_text(
+        (tree / "bundle.toml").read_text() + '[debug]\nstrip = "split"\n'
+    )
+    pack()
+    assert again(tree) == "unchanged"
+    (tree / "pack-1.0.debug.tar.gz").unlink()
+    assert again(tree) == "made"
+    assert (tree / "pack-1.0.debug.tar.gz").exists()
+
+
+def test_the_packs_name_is_written_for_the_next_script(tree: Path, pack: Pack) -> None:
+    pack("--name-file", "PACKAGE")
+    assert (tree / "PACKAGE").read_text() == "pack-1.0\n"
+    (tree / "PACKAGE").unlink()
+    assert again(tree, "--name-file", "PACKAGE") == "unchanged"
+    assert (tree / "PACKAGE").read_text() == "pack-1.0\n"
+
+
+def test_no_name_is_written_where_no_pack_was_made(tree: Path) -> None:
+    (tree / "server").unlink()
+    done = bundle_fix("pack", "bundle.toml", "--name-file", "PACKAGE", cwd=tree)
+    assert (done.returncode, (tree / "PACKAGE").exists()) == (2, False)
+
+
+def test_a_folder_is_made_anew_with_nothing_of_the_old_one_left(tree: Path) -> None:
+    text = (tree / "bundle.toml").read_text().replace('"tar.gz"', '"dir"')
+    (tree / "bundle.toml").write_text(text)
+    (tree / "out").mkdir()
+    command = ("pack", "bundle.toml", "--if-changed", "-o", "out")
+    assert bundle_fix(*command, cwd=tree).returncode == 0
+    assert bundle_fix(*command, cwd=tree).stderr.endswith("out/pack-1.0: unchanged\n")
+    (tree / "conf/b.ini").unlink()
+    (tree / "conf/new").mkdir()
+    (tree / "conf/new/c.ini").write_text("c")
+    done = bundle_fix(*command, cwd=tree)
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (tree / "out").rglob("*.ini"))
+    assert names == ["a.ini", "c.ini"]
+    assert [path.name for path in (tree / "out").iterdir()] == ["pack-1.0"]
+
+
+def test_a_folder_that_is_no_pack_of_that_name_stays(tree: Path) -> None:
+    text = (tree / "bundle.toml").read_text().replace('"tar.gz"', '"dir"')
+    (tree / "bundle.toml").write_text(text)
+    (tree / "out").mkdir()
+    (tree / "out/mine.txt").write_text("x")
+    done = bundle_fix("pack", "bundle.toml", "--if-changed", "-o", "out/", cwd=tree)
+    assert done.returncode == 0
+    assert (tree / "out/pack-1.0/bin/server").exists()
+    (tree / "other").mkdir()
+    (tree / "other/pack-1.0").mkdir()
+    (tree / "other/pack-1.0/mine.txt").write_text("x")
+    done = bundle_fix("pack", "bundle.toml", "--if-changed", "-o", "other", cwd=tree)
+    assert done.returncode == 2
+    assert "the folder is there already and is not empty" in done.stderr
+    assert (tree / "other/pack-1.0/mine.txt").exists()

@@ -1,0 +1,126 @@
+"""The real command, run twice in ways that must not matter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from builders.run import bundle_fix
+
+from .conftest import SPEC, source_tree
+
+FORMATS = ("tar.gz", "tar.zst", "tar.xz", "tar")
+
+
+def made(tree: Path, *before: str, **environ: str) -> bytes:
+    """The bytes of the pack; ``before`` is what the command is run by."""
+    done = subprocess.run(
+        [*before, sys.executable, "-m", "bundle_fix", "pack", "-q", "bundle.toml", "-o", tree],
+        cwd=tree, env={**os.environ, **environ}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    artifact = Path(done.stdout.strip())
+    data = artifact.read_bytes()
+    artifact.unlink()
+    return data
+
+
+def with_format(tree: Path, kind: str) -> Path:
+    (tree / "bundle.toml").write_text(SPEC.replace('"tar.gz"', f'"{kind}"'))
+    return tree
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_time_folder_umask_locale_and_cores_make_no_difference(tmp_path: Path, kind: str) -> None:
+    one = with_format(source_tree(tmp_path / "one"), kind)
+    # Enough to be cut into several blocks by every compressor.
+    (one / "conf/big.txt").write_bytes(b"".join(b"line %d\n" % n for n in range(200_000)))
+    other = tmp_path / "another folder/é"
+    shutil.copytree(one, other, symlinks=True, copy_function=shutil.copyfile)
+    for name in ("server", "third/libx.so.1.2"):
+        (other / name).chmod(0o700)
+    for path in other.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000), follow_symlinks=False)
+    core = str(min(os.sched_getaffinity(0)))
+    before = ["taskset", "-c", core] if shutil.which("taskset") else []
+    first = made(one, TZ="UTC")
+    second = made(
+        other, "sh", "-c", 'umask 077; exec "$@"', "sh", *before,
+        TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7",
+    )  # fmt: skip
+    assert first == second
+
+
+def test_another_user_makes_the_same_pack(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can become another user, by setpriv")
+    mine = made(source_tree(tmp_path / "tree"))
+    shared = Path("/tmp") / f"bundle-fix-test-{os.getpid()}"  # noqa: S108 (others must get there)
+    shutil.copytree(tmp_path / "tree", shared, symlinks=True)
+    try:
+        subprocess.run(["chown", "-hR", "nobody", shared], check=True)
+        user = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        reaches = subprocess.run(
+            [*user, sys.executable, "-c", "import bundle_fix"], capture_output=True, check=False
+        )
+        if reaches.returncode:
+            pytest.skip("the other user may not read this Python installation")
+        assert made(shared, *user, HOME="/nonexistent") == mine
+    finally:
+        shutil.rmtree(shared)
+
+
+@pytest.mark.parametrize("cores", ["1", "2", "7"])
+def test_the_number_of_processors_does_not_show(tmp_path: Path, cores: str) -> None:
+    tree = source_tree(tmp_path / "tree")
+    (tree / "conf/big.txt").write_bytes(b"".join(b"line %d\n" % n for n in range(200_000)))
+    code = (
+        f"import os; os.cpu_count = lambda: {cores};"
+        "from bundle_fix.cli.main import run; run()"
+    )  # fmt: skip
+    for name in ("one", "two"):
+        command = ["-c", code] if name == "two" else ["-m", "bundle_fix"]
+        subprocess.run(
+            [sys.executable, *command, "pack", "-q", "bundle.toml", "-o", f"{name}.tar.gz"],
+            cwd=tree, check=True, capture_output=True,
+        )  # fmt: skip
+    assert (tree / "one.tar.gz").read_bytes() == (tree / "two.tar.gz").read_bytes()
+
+
+def times(artifact: Path) -> set[float]:
+    with tarfile.open(artifact) as archive:
+        return {member.mtime for member in archive}
+
+
+def test_all_members_are_dated_at_one_moment_and_are_roots(tmp_path: Path) -> None:
+    tree = source_tree(tmp_path)
+    artifact = tree / "pack-1.0.tar.gz"
+    for environ, wanted in (({}, 315_532_800), ({"SOURCE_DATE_EPOCH": "1700000000"}, 1.7e9)):
+        assert bundle_fix("pack", "bundle.toml", cwd=tree, **environ).returncode == 0
+        assert times(artifact) == {wanted}
+    with tarfile.open(artifact) as archive:
+        assert {(m.uid, m.gid, m.uname, m.gname) for m in archive} == {(0, 0, "", "")}
+        names = archive.getnames()
+    assert names == sorted(names)
+    # gzip's header: no name, no time (RFC 1952).
+    assert artifact.read_bytes()[3:8] == bytes(5)
+
+
+def test_the_spec_can_say_when(tmp_path: Path) -> None:
+    tree = source_tree(tmp_path)
+    text = SPEC.replace('"tar.gz"', '"tar.gz"\nepoch = "{when}"')
+    (tree / "bundle.toml").write_text(text + '[variables]\nwhen = { value = "1600000000" }\n')
+    assert bundle_fix("pack", "bundle.toml", cwd=tree).returncode == 0
+    assert times(tree / "pack-1.0.tar.gz") == {1.6e9}
+    done = bundle_fix("pack", "bundle.toml", "-D", "when=today", cwd=tree)
+    assert done.returncode == 2
+    assert done.stderr == (
+        'bundle-fix: error: bundle.toml:5:9: "today" is no time (it must be a number of seconds'
+        " since 1970)\n"
+    )
