@@ -77,6 +77,8 @@ def fix_installation(what: Installation, options: Options) -> tuple[Mended, list
     Raises:
         BundleFixError: something in it cannot be read or written.
     """
+    if not what.root.is_dir():
+        raise BundleFixError("there is no such folder", where=str(what.root))
     tree, own = _read(what)
     bundle, added = _closed(read_bundle(tree, str(what.root)), what)
     expectations = _expectations(what, bundle, options.expectations)

@@ -79,6 +79,18 @@ def test_destdir_and_components_one_by_one(project: Project, tmp_path: Path) -> 
     assert manifest.split() == ["/opt/demo/bin/app"]
 
 
+def test_a_prefix_may_be_relative_and_a_build_called_by_another_configuration(
+    project: Project, tmp_path: Path
+) -> None:
+    options = () if project.config else ("--config", "Profile")
+    done = project.cmake.run(
+        "cmake", "--install", project.build, *project.config, *options, "--prefix", "in/here",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (done.returncode, MENDED in done.stdout) == (0, True), done.stdout
+    assert answer(tmp_path / "in/here/bin/app") == "answer 42\n"
+
+
 def test_nothing_else_in_a_shared_prefix_is_touched(project: Project, tmp_path: Path) -> None:
     foreign = elf(
         tmp_path / "bin/foreign", program=True, runpath="/opt/nowhere", needed=["libq.so"]

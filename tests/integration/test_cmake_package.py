@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,16 @@ def newest() -> CMake:
     return cmake("newest")
 
 
-def configured(cmake: CMake, tmp_path: Path, version: str = "", root: Path | None = None) -> str:
-    source = write_project(tmp_path / "s", {"CMakeLists.txt": LISTS.format(version=version)})
+def configured(cmake: CMake, tmp_path: Path, asked: str = "", root: Path | None = None) -> str:
+    source = write_project(tmp_path / "s", {"CMakeLists.txt": LISTS.format(version=asked)})
     shutil.rmtree(tmp_path / "b", ignore_errors=True)
     options = [] if root is None else [f"-DBundleFix_ROOT={root}"]
     done = cmake.configure(source, tmp_path / "b", *options)
     return re.sub(r"\n +", " ", done.stdout)
+
+
+def test_the_package_and_its_metadata_have_one_version() -> None:
+    assert version("bundle-fix") == bundle_fix.__version__
 
 
 def test_cmake_dir_tells_where_the_package_is() -> None:
@@ -48,14 +53,14 @@ def test_the_versions_of_package_and_program_are_one(which: str, tmp_path: Path)
     assert f"version {bundle_fix.__version__} by {program}." in said
 
 
-@pytest.mark.parametrize("version", [" 0.1", " 0.1.0 EXACT", " 0.0.5...<0.9"])
-def test_a_version_that_is_old_enough_is_found(newest: CMake, tmp_path: Path, version: str) -> None:
-    assert f"version {bundle_fix.__version__} by" in configured(newest, tmp_path, version)
+@pytest.mark.parametrize("asked", [" 0.1", " 0.1.0 EXACT", " 0.0.5...<0.9"])
+def test_a_version_that_is_old_enough_is_found(newest: CMake, tmp_path: Path, asked: str) -> None:
+    assert f"version {bundle_fix.__version__} by" in configured(newest, tmp_path, asked)
 
 
-@pytest.mark.parametrize("version", [" 7.2", " 0.0.5 EXACT", " 0.0.5...<0.1"])
-def test_another_version_is_refused(newest: CMake, tmp_path: Path, version: str) -> None:
-    said = configured(newest, tmp_path, version)
+@pytest.mark.parametrize("asked", [" 7.2", " 0.0.5 EXACT", " 0.0.5...<0.1"])
+def test_another_version_is_refused(newest: CMake, tmp_path: Path, asked: str) -> None:
+    said = configured(newest, tmp_path, asked)
     assert f"BundleFixConfig.cmake, version: {bundle_fix.__version__}" in said
 
 

@@ -121,3 +121,11 @@ def test_what_this_machine_has_may_be_left_to_the_target(tmp_path: Path) -> None
     found = bundle_fix("check", root, "--host-like-this")
     assert "libgone.so.1" in found.stdout
     assert "libcrypt.so.1, which is neither" not in found.stdout
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    done = bundle_fix("fix-tree", tmp_path / "gone")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"bundle-fix: error: {tmp_path}/gone: there is no such folder\n",
+    )

@@ -1,10 +1,27 @@
 # Targets of the project, and calls at the end of its top-level directory.
 include_guard(GLOBAL)
 
-# Calls FUNCTION, with ARGUMENT, when everything else in the project has been configured.
+# Calls FUNCTION, with ARGUMENT, when everything else in the project, or in DIRECTORY of it, has been
+# configured.
 function(_bundle_fix_at_the_end function argument)
+  set(directory "${CMAKE_SOURCE_DIR}")
+  if(ARGC GREATER 2)
+    set(directory "${ARGV2}")
+  endif()
   cmake_language(EVAL CODE
-    "cmake_language(DEFER DIRECTORY [==[${CMAKE_SOURCE_DIR}]==] CALL ${function} [==[${argument}]==])")
+    "cmake_language(DEFER DIRECTORY [==[${directory}]==] CALL ${function} [==[${argument}]==])")
+endfunction()
+
+# How files of one configuration are named: when the build is generated, and when it is installed,
+# where a build of one configuration may be called by the name of any.
+function(_bundle_fix_config at_build at_install)
+  get_property(multi GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
+  set(${at_build} "one" PARENT_SCOPE)
+  set(${at_install} "one" PARENT_SCOPE)
+  if(multi)
+    set(${at_build} "$<CONFIG>" PARENT_SCOPE)
+    set(${at_install} "\${CMAKE_INSTALL_CONFIG_NAME}" PARENT_SCOPE)
+  endif()
 endfunction()
 
 # The targets in DIRECTORY and below, of the kinds that follow.

@@ -3,6 +3,7 @@
 #   BUNDLE_FIX_COMMAND        the tool, a list
 #   BUNDLE_FIX_SOURCE         the source tree
 #   BUNDLE_FIX_WORK           a folder of the build for lists
+#   BUNDLE_FIX_CONFIG         how the lists of what is installed are named
 #   BUNDLE_FIX_SPEC           the spec, or empty
 #   BUNDLE_FIX_LIBDIR         where libraries are installed, below the prefix
 #   BUNDLE_FIX_HOST_PROVIDES  what the target has
@@ -35,7 +36,7 @@ function(_bundle_fix_fix_install)
     set(root "/")
   endif()
   set(list "${BUNDLE_FIX_WORK}/installed.txt")
-  set(options --built "${BUNDLE_FIX_WORK}/${CMAKE_INSTALL_CONFIG_NAME}.libraries" --color never)
+  set(options --built "${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.libraries" --color never)
   if(BUNDLE_FIX_WHEEL)
     # The folder is the wheel's alone.
     set(root "${BUNDLE_FIX_WHEEL}")
@@ -55,7 +56,7 @@ function(_bundle_fix_fix_install)
                            BASE_DIR "$ENV{DESTDIR}${prefix}")
     file(RELATIVE_PATH libdir "${root}" "${libdir}")
     list(APPEND options --spec "${BUNDLE_FIX_SPEC}" --libdir "${libdir}"
-         -D "@${BUNDLE_FIX_WORK}/${CMAKE_INSTALL_CONFIG_NAME}.defines")
+         -D "@${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.defines")
   endif()
   foreach(name IN LISTS BUNDLE_FIX_HOST_PROVIDES)
     list(APPEND options --host-provides "${name}")
