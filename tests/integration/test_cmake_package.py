@@ -64,19 +64,28 @@ def test_another_version_is_refused(newest: CMake, tmp_path: Path, asked: str) -
     assert f"BundleFixConfig.cmake, version: {bundle_fix.__version__}" in said
 
 
-def other_version(folder: Path) -> Path:
-    """The CMake package of another version, which belongs to no program."""
+def copy_of(folder: Path, version: str) -> Path:
+    """A copy of the CMake package, which belongs to no program."""
     origin = Path(run("cmake-dir").stdout.strip())
     shutil.copytree(origin, folder / "bundle_fix/cmake")
-    (folder / "bundle_fix/__init__.py").write_text('__version__ = "0.0.1"\n')
+    (folder / "bundle_fix/__init__.py").write_text(f'__version__ = "{version}"\n')
     return folder / "bundle_fix/cmake"
 
 
 def test_a_program_of_another_version_is_refused(newest: CMake, tmp_path: Path) -> None:
-    said = configured(newest, tmp_path, root=other_version(tmp_path / "elsewhere"))
+    said = configured(newest, tmp_path, root=copy_of(tmp_path / "elsewhere", "0.0.1"))
     assert "The bundle-fix 0.0.1 that" in said
     assert "was not found" in said
     assert f"version {bundle_fix.__version__}" in said
+
+
+def test_the_only_program_there_is_serves_a_copy_of_the_package(
+    newest: CMake, tmp_path: Path
+) -> None:
+    root = copy_of(tmp_path / "elsewhere", bundle_fix.__version__)
+    assert f"by {Path(sys.executable).parent}/bundle-fix." in configured(
+        newest, tmp_path, root=root
+    )
 
 
 def test_the_tool_refuses_a_build_that_another_version_configured() -> None:
