@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -172,19 +174,47 @@ def test_components_that_lack_a_library_together_are_not_packaged(project: Proje
     assert (done.returncode != 0, packages(project)) == (True, [])
 
 
-def test_a_package_that_is_bad_as_written_is_removed_with_its_checksum(project: Project) -> None:
-    # A user's script that runs after ours spoils what is staged.
-    spoil = project.build / "spoil.cmake"
-    spoil.write_text(
+def spoil(project: Project) -> str:
+    """Have a script of the user's spoil what is staged, after ours; what the configuration was."""
+    script = project.build / "spoil.cmake"
+    script.write_text(
         'file(GLOB_RECURSE f "${CPACK_TEMPORARY_DIRECTORY}/*.so*")\nfile(REMOVE ${f})\n'
     )
     config = project.build / "CPackConfig.cmake"
     text = config.read_text()
+    config.write_text(f'{text}\nlist(APPEND CPACK_PRE_BUILD_SCRIPTS "{script}")\n')
+    return text
+
+
+def test_a_package_that_is_bad_as_written_is_removed_with_its_checksum(project: Project) -> None:
+    text = spoil(project)
     try:
-        config.write_text(f'{text}\nlist(APPEND CPACK_PRE_BUILD_SCRIPTS "{spoil}")\n')
         done = cpack(project, "TGZ")
     finally:
-        config.write_text(text)
+        (project.build / "CPackConfig.cmake").write_text(text)
+    assert "it was removed" in done.stdout.replace("\n  ", " ")
+    assert (done.returncode != 0, packages(project)) == (True, [])
+
+
+def need(*programs: str) -> None:
+    """Skip the test, saying why, where a program is not installed; in CI it must be."""
+    for program in programs:
+        if shutil.which(program) is None:
+            if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
+                pytest.fail(f"{program} is not installed, but CI has installed it")
+            pytest.skip(f"{program} is not installed: no RPM can be made")
+
+
+@pytest.mark.parametrize("generator", ["RPM", "STGZ", "7Z"])
+def test_other_packages_are_unpacked_and_checked(tmp_path: Path, generator: str) -> None:
+    # rpmbuild takes no blanks in paths.
+    if generator == "RPM":
+        need("rpmbuild", "rpm2cpio", "cpio")
+    project = built(cmake("newest"), demo(tmp_path / "s", MORE), tmp_path / "b")
+    done = project.cmake.run("cpack", "-G", generator, cwd=project.build)
+    assert (done.returncode, len(packages(project))) == (0, 2), done.stdout
+    spoil(project)
+    done = project.cmake.run("cpack", "-G", generator, cwd=project.build)
     assert "it was removed" in done.stdout.replace("\n  ", " ")
     assert (done.returncode != 0, packages(project)) == (True, [])
 
