@@ -15,7 +15,8 @@ from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.artifacts.in_place import update_directory
 from bundle_fix.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.check.context import Expectations
-from bundle_fix.check.findings import at_least
+from bundle_fix.check.findings import Finding, at_least
+from bundle_fix.check.rules.wheel import SCHEME
 from bundle_fix.check.run import Verdict, check_bundle
 from bundle_fix.collect.closure import close
 from bundle_fix.collect.collection import Collection, Origin
@@ -56,6 +57,7 @@ class Installation:
         host_like_this: whether the target has what this machine has in its default directories.
         closure: what the spec bundles, if there is one.
         sources: folders whose Python code may name libraries of a wheel.
+        elsewhere: folders of a wheel that pip puts elsewhere than the rest, such as its scripts.
     """
 
     root: Path
@@ -66,6 +68,7 @@ class Installation:
     host_like_this: bool = False
     closure: Closure | None = None
     sources: tuple[Path, ...] = ()
+    elsewhere: tuple[Path, ...] = ()
 
 
 def fix_installation(what: Installation, options: Options) -> tuple[Mended, list[str]]:
@@ -84,7 +87,10 @@ def fix_installation(what: Installation, options: Options) -> tuple[Mended, list
     expectations = _expectations(what, bundle, options.expectations)
 
     def judge(written: Bundle) -> Verdict:
-        return _of_its_own(check_bundle(written, expectations), tree, own, expectations)
+        verdict = _of_its_own(check_bundle(written, expectations), tree, own)
+        findings = (*_lost(what.elsewhere, written), *verdict.findings)
+        failed = bool(at_least(findings, expectations.fail_on))
+        return replace(verdict, findings=findings, failed=failed)
 
     if what.for_wheel:
         plan = make_wheel_plan(bundle, options.pinned, list(_python_code(what.sources)))
@@ -161,10 +167,25 @@ def _expectations(what: Installation, bundle: Bundle, asked: Expectations) -> Ex
     return replace(asked, host=(*asked.host, *here))
 
 
-def _of_its_own(verdict: Verdict, tree: Tree, own: Container[str], asked: Expectations) -> Verdict:
+def _of_its_own(verdict: Verdict, tree: Tree, own: Container[str]) -> Verdict:
     """The findings of what was installed; of what it runs with, only how names resolve."""
     kept = tuple(
         f for f in verdict.findings
         if f.rule.startswith("BF1") or f.path in own or f.path not in tree.nodes
     )  # fmt: skip
-    return replace(verdict, findings=kept, failed=bool(at_least(kept, asked.fail_on)))
+    return replace(verdict, findings=kept)
+
+
+def _lost(folders: Iterable[Path], bundle: Bundle) -> Iterator[Finding]:
+    """Objects of a wheel that pip puts where their libraries, which are in ``bundle``, are not."""
+    for folder in folders:
+        objects = read_bundle(read_directory(folder), str(folder)).images
+        for path, image in objects.items():
+            for name in image.needed:
+                for found in bundle.providers(name, image)[:1]:
+                    yield SCHEME.finding(
+                        f"{folder.name}/{path}",
+                        f"needs {name}, which is {found} in the wheel, but pip puts"
+                        f" {folder.name}/ elsewhere",
+                        needed=name, found=found,
+                    )  # fmt: skip

@@ -127,7 +127,9 @@ def test_auditwheel_finds_nothing_that_is_not_in_the_wheel(wheel: Path) -> None:
     command = [sys.executable, "-m", "auditwheel", "show", wheel]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "libcore" not in done.stdout
+    assert 'consistent with the following platform tag: "manylinux_' in " ".join(
+        done.stdout.split()
+    )
 
 
 def test_a_wheel_without_one_of_its_libraries_is_not_built(links: Path, tmp_path: Path) -> None:

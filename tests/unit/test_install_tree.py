@@ -99,6 +99,20 @@ def test_a_wheels_tree_holds_each_library_once_but_for_names_in_python_code(tmp_
     assert runpath(program) == "$ORIGIN/../lib"
 
 
+def test_a_program_among_a_wheels_scripts_does_not_find_the_wheels_libraries(
+    tmp_path: Path,
+) -> None:
+    root, scripts = tmp_path / "root", tmp_path / "scripts"
+    installed(root)
+    elf(scripts / "alone", program=True)
+    told = ("--for-wheel", "--elsewhere", scripts)
+    assert bundle_fix("fix-tree", root, *told).returncode == 0
+    elf(scripts / "server", program=True, needed=["libx.so.4"], runpath="$ORIGIN/../root/lib")
+    done = bundle_fix("fix-tree", root, *told)
+    assert (done.returncode, "BF641" in done.stderr) == (1, True)
+    assert "scripts/server needs libx.so.4" in done.stderr
+
+
 def test_what_the_spec_bundles_is_put_into_libdir(tmp_path: Path) -> None:
     root = tmp_path / "root"
     elf(tmp_path / "vendor/libv.so.2.1", soname="libv.so.2")

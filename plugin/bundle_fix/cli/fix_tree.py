@@ -51,6 +51,11 @@ FilePath = click.Path(path_type=Path)
     help="A wheel keeps copies of libraries that Python code below FOLDER names; repeatable.",
 )  # fmt: skip
 @click.option(
+    "--elsewhere", type=FilePath, multiple=True, metavar="FOLDER",
+    help="A part of the wheel that pip puts elsewhere, such as its scripts: nothing there finds"
+    " libraries in ROOT; repeatable.",
+)  # fmt: skip
+@click.option(
     "--libdir", metavar="FOLDER", default="",
     help="Put what the spec's [closure] bundles into FOLDER of ROOT; without it, nothing is added.",
 )  # fmt: skip
@@ -68,6 +73,7 @@ def fix_tree(
     partial: bool,
     for_wheel: bool,
     sources: tuple[Path, ...],
+    elsewhere: tuple[Path, ...],
     libdir: str,
     host_like_this: bool,
     defines: tuple[str, ...],
@@ -93,6 +99,7 @@ def fix_tree(
         partial, for_wheel, host_like_this,
         _closure(spec, values, libdir) if spec is not None and libdir else None,
         sources,
+        elsewhere,
     )  # fmt: skip
     options = Options(expectations, pinned, editor or "auto", force)
     mended, own = fix_installation(installation, options)

@@ -1,13 +1,13 @@
 # bundle_fix_runpath(): targets that need no mending.
 include_guard(GLOBAL)
 
-# bundle_fix_runpath(target... [RUNTIME folder] [LIBRARY folder])
+# bundle_fix_runpath([TARGETS] target... [RUNTIME folder] [LIBRARY folder])
 #
 # Gives programs the RUNPATH that leads from RUNTIME, where they are installed
 # (CMAKE_INSTALL_BINDIR, or bin), to LIBRARY, where libraries are (CMAKE_INSTALL_LIBDIR, or lib), and
 # libraries the one that leads to those beside them. In the build tree paths are relative as well.
 function(bundle_fix_runpath)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "RUNTIME;LIBRARY" "")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "RUNTIME;LIBRARY" "TARGETS")
   _bundle_fix_check_arguments(bundle_fix_runpath "" "${arg_KEYWORDS_MISSING_VALUES}")
   _bundle_fix_install_folder(runtime "${arg_RUNTIME}" "${CMAKE_INSTALL_BINDIR}" bin)
   _bundle_fix_install_folder(library "${arg_LIBRARY}" "${CMAKE_INSTALL_LIBDIR}" lib)
@@ -17,7 +17,7 @@ function(bundle_fix_runpath)
     string(APPEND of_programs "/${way}")
   endif()
   string(REGEX REPLACE "/$" "" of_programs "${of_programs}")
-  foreach(target IN LISTS arg_UNPARSED_ARGUMENTS)
+  foreach(target IN LISTS arg_UNPARSED_ARGUMENTS arg_TARGETS)
     if(NOT TARGET ${target})
       message(FATAL_ERROR "bundle_fix_runpath(): there is no target ${target}")
     endif()

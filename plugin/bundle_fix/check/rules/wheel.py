@@ -72,6 +72,16 @@ def _place(path: str) -> str:
     return f"{posixpath.basename(path)} {where.get(_scheme(path), 'into site-packages/')}"
 
 
+SCHEME = Rule(
+    "BF641", "wheel-scheme", ERROR,
+    "An object of a wheel finds a library only as long as the wheel is not installed.",
+    "pip puts what is in NAME.data/scripts and NAME.data/data elsewhere than the rest, so that"
+    " $ORIGIN no longer leads from the one to the other.",
+    "Put the program into the package, beside its libraries, and start it by a console entry"
+    " point.",
+    "x.data/scripts/tool has the RUNPATH $ORIGIN/../../x/lib, and is installed as bin/tool.",
+    find_scheme,
+)  # fmt: skip
 RULES = (
     Rule(
         "BF640", "wheel-record", WARNING,
@@ -82,14 +92,5 @@ RULES = (
         "pkg/lib/libx.so.4 was edited by patchelf inside the wheel, and RECORD has its old hash.",
         find_record,
     ),
-    Rule(
-        "BF641", "wheel-scheme", ERROR,
-        "An object of a wheel finds a library only as long as the wheel is not installed.",
-        "pip puts what is in NAME.data/scripts and NAME.data/data elsewhere than the rest, so that"
-        " $ORIGIN no longer leads from the one to the other.",
-        "Put the program into the package, beside its libraries, and start it by a console entry"
-        " point.",
-        "x.data/scripts/tool has the RUNPATH $ORIGIN/../../x/lib, and is installed as bin/tool.",
-        find_scheme,
-    ),
+    SCHEME,
 )  # fmt: skip

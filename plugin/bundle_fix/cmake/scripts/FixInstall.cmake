@@ -9,6 +9,7 @@
 #   BUNDLE_FIX_HOST_PROVIDES  what the target has
 #   BUNDLE_FIX_KEEP_GOING     whether findings do not stop the installation
 #   BUNDLE_FIX_WHEEL          the root of the wheel that is built, or empty
+#   BUNDLE_FIX_ELSEWHERE      the parts of it that pip puts elsewhere
 cmake_policy(PUSH)
 cmake_policy(VERSION 3.20...4.0)
 
@@ -41,6 +42,9 @@ function(_bundle_fix_fix_install)
     # The folder is the wheel's alone.
     set(root "${BUNDLE_FIX_WHEEL}")
     list(APPEND options --for-wheel --sources "${BUNDLE_FIX_SOURCE}")
+    foreach(folder IN LISTS BUNDLE_FIX_ELSEWHERE)
+      list(APPEND options --elsewhere "${folder}")
+    endforeach()
   else()
     _bundle_fix_write_list("${list}" "${prefix}" ${CMAKE_INSTALL_MANIFEST_FILES})
     if(CMAKE_INSTALL_COMPONENT)
