@@ -25,6 +25,8 @@ bench: $(VENV)/installed $(VENV)/installed-test
 
 docs: $(VENV)/installed
 	$(BIN)/bundle-fix rules --format markdown >docs/rules.md
+	$(BIN)/bundle-fix check --schema >docs/schemas/check-1.json
+	$(BIN)/bundle-fix diff --schema >docs/schemas/diff-1.json
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -43,10 +43,11 @@ class Abi:
 def glibc_number(version: str) -> Number | None:
     """``GLIBC_2.17`` as (2, 17); None for other versions, GLIBC_PRIVATE among them."""
     match = FAMILY.fullmatch(version)
-    return _number(match[2]) if match and match[1] == "GLIBC" else MARKS.get(version)
+    return version_number(match[2]) if match and match[1] == "GLIBC" else MARKS.get(version)
 
 
-def _number(text: str) -> Number:
+def version_number(text: str) -> Number:
+    """``2.17`` as (2, 17)."""
     return tuple(int(part) for part in text.split("."))
 
 
@@ -61,7 +62,7 @@ def abi_of(context: Context) -> Abi:
             files[path] = found
         for family, version in found.items():
             known = newest.get(family)
-            if known is None or _number(version) > _number(known.version):
+            if known is None or version_number(version) > version_number(known.version):
                 newest[family] = Newest(version, path)
     order = sorted(newest)
     levels = {path: f"x86-64-v{level}" for path, level in isa_levels(context).items()}
@@ -73,7 +74,7 @@ def _newest(versions: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for version in versions:
         match = FAMILY.fullmatch(version)
-        if match and _number(match[2]) > _number(found.get(match[1], "0")):
+        if match and version_number(match[2]) > version_number(found.get(match[1], "0")):
             found[match[1]] = match[2]
     return dict(sorted(found.items()))
 

@@ -45,6 +45,9 @@ UNUSED_IGNORE = Rule(
     _found_by_the_run,
 )  # fmt: skip
 
+OF_DIFFERENCES = "BF7"
+"""How the codes begin that only a comparison of two artifacts finds."""
+
 FAMILIES = (
     resolution, links, opened, hwcaps, runpath, allocators, heaps, late, versions, undefined,
     machine, hygiene, hardening, wheel, manifest,
@@ -90,10 +93,15 @@ def check_bundle(
         only: the one file that is asked about; all where none is given.
     """
     target = host or adversarial_host(expectations.host)
-    context = Context(bundle, expectations, target, environment, only)
+    return check_context(Context(bundle, expectations, target, environment, only))
+
+
+def check_context(context: Context) -> Verdict:
+    """`check_bundle` of a bundle on a host whose processes others may ask about as well."""
+    expectations, only = context.expectations, context.only
     findings = [finding for rule in RULES for finding in rule.find(rule, context)]
     findings = [f for f in findings if only in (None, f.path)]
-    kept = [f for f in findings if not any(_covers(i, f) for i in expectations.ignore)]
+    kept = [f for f in findings if not any(covers(i, f) for i in expectations.ignore)]
     ignored = len(findings) - len(kept)
     if only is None:
         kept += _unused(expectations.ignore, findings)
@@ -108,14 +116,17 @@ def check_bundle(
     )
 
 
-def _covers(ignore: Ignore, finding: Finding) -> bool:
+def covers(ignore: Ignore, finding: Finding) -> bool:
+    """Whether the user accepts a finding."""
     return finding.rule == ignore.rule and fnmatchcase(finding.path, ignore.path)
 
 
 def _unused(ignores: Sequence[Ignore], findings: Sequence[Finding]) -> Iterator[Finding]:
-    """A finding for every ignore that matches none."""
+    """A finding for every ignore that matches none; those of differences are not for a check."""
     for ignore in ignores:
-        if not any(_covers(ignore, finding) for finding in findings):
+        if not ignore.rule.startswith(OF_DIFFERENCES) and not any(
+            covers(ignore, finding) for finding in findings
+        ):
             yield UNUSED_IGNORE.finding(
                 "", f"{ignore.rule} at {ignore.path} is ignored ({ignore.reason}), but not found",
                 target=f"{ignore.rule}:{ignore.path}",

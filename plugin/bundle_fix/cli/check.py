@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from bundle_fix.artifacts.limits import Limits
-from bundle_fix.artifacts.output import pending_file
 from bundle_fix.check.context import Expectations
-from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.check.run import RULES, check_bundle
-from bundle_fix.cli.expectations import glibc_baseline, parse_ignore, read_expectations
+from bundle_fix.cli.gate import gate_expectations, gate_options
 from bundle_fix.cli.many import Check, check_many, report_on
 from bundle_fix.cli.options import (
     ArtifactPath,
@@ -26,16 +25,17 @@ from bundle_fix.cli.options import (
     spec_option,
     talk_options,
 )
-from bundle_fix.cli.renderers import FORMATS, Style, render
+from bundle_fix.cli.renderers import Style, in_file, render, summary_of
+from bundle_fix.cli.report_file import append_summary, write_report
+from bundle_fix.cli.status import exit_status
 from bundle_fix.cli.subject import Target, open_subject, read_target, target_options
+from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.host import AdversarialHost
 from bundle_fix.processors import cores
 from bundle_fix.report.model import CheckReport, check_report, rule_texts
 from bundle_fix.this_machine import on_this_machine
 
 STDIN = Path("-")
-UNCHECKED = 2
-"""The exit status where an artifact could not be checked."""
 
 
 @click.command(short_help="prove which file every library comes from")
@@ -45,34 +45,13 @@ UNCHECKED = 2
 @target_options
 @limit_options
 @here_option
-@click.option(
-    "--fail-on",
-    type=click.Choice(SEVERITIES),
-    default=None,
-    help="The mildest severity that fails the check (default: error).",
-)
-@click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found.")
-@click.option(
-    "--ignore",
-    "ignores",
-    multiple=True,
-    metavar="RULE[:PATH]=REASON",
-    help="Accept findings of RULE at paths like PATH, and say why; repeatable.",
-)
+@gate_options
 @click.option(
     "--baseline",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Accept what this earlier report (json, jsonl) has: only new findings count.",
-)
-@click.option("--glibc", metavar="VERSION", help="The oldest glibc of the targets, such as 2.17.")
-@click.option("--format", "kind", type=click.Choice(FORMATS), default="text")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the report to FILE.",
+    help="Accept what this earlier report (json, jsonl; of one artifact or many) has: only new"
+    " findings count.",
 )
 @click.option(
     "-j",
@@ -105,6 +84,7 @@ def check(
     glibc: str | None,
     kind: str,
     output: Path | None,
+    also: tuple[tuple[str, Path], ...],
     jobs: int | None,
     timeout: float | None,
     quiet: bool,
@@ -113,37 +93,40 @@ def check(
 ) -> int:
     """Check packs with the loader's eyes, against a host that has an older copy of everything.
 
-    An ARTIFACT is a tarball, a folder or an ELF file, which is looked at with what its search paths
-    lead to; '-' reads a list of them, one a line, from stdin. Exit status: 0 all well, 1 findings,
-    2 an artifact or a spec cannot be read.
-    """  # fmt: skip
-    expectations, _ = read_expectations(spec, host_provides)
-    expectations = replace(
-        expectations,
-        fail_on=fail_on or expectations.fail_on,
-        glibc=glibc_baseline(glibc) or expectations.glibc,
-        ignore=(*expectations.ignore, *map(parse_ignore, ignores)),
-    )
+    An ARTIFACT is a tarball, a wheel, a zip archive, a folder or an ELF file, which is looked at
+    with what its search paths lead to; '-' reads a list of them from stdin, one a line, or each
+    ended by a NUL ('find -print0'). Each gets a report, and the text ends with a total.
+
+    Exit status: 0 all well, 1 findings, 2 an artifact or a spec cannot be read (the other artifacts
+    are reported all the same).
+    """
+    expectations = gate_expectations(spec, host_provides, fail_on, glibc, ignores)
     target = read_target(host_root, variables, level, expectations.host, limits)
-    known = _baseline(baseline)
+    settled = _settling(baseline, expectations.fail_on)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
-    style = Style(kind, rule_texts(RULES), expectations.fail_on, paint, verbose, quiet)
+    style = Style(
+        "check", kind, rule_texts(RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
+    )
 
     def report(path: Path) -> CheckReport:
-        found = check_artifact(path, expectations, target, host_like_this=host_like_this)
-        return _settled(found, known, expectations.fail_on)
+        return settled(check_artifact(path, expectations, target, host_like_this=host_like_this))
 
     paths = list(_listed(artifacts))
+    if not paths:
+        raise BundleFixError(
+            "it lists no artifact", where="stdin", hint="a gate that checks nothing passes nothing"
+        )
     found: list[CheckReport] = []
     pieces = render(_checked(paths, report, jobs, timeout, found), style, len(paths))
-    _write(pieces, output)
-    _summarise(found, style)
+    write_report(pieces, output, kind)
+    for other, file in also:
+        write_report(render(found, in_file(style, other), len(paths)), file, other)
+    if kind == "github":
+        append_summary(lambda: summary_of(found, style))
     for broken in found:
         if broken.error:
             sys.stderr.write(f"bundle-fix: error: {broken.error}\n")
-    if any(one.error for one in found):
-        return UNCHECKED
-    return int(any(one.failed for one in found) and not exit_zero)
+    return exit_status(found, exit_zero=exit_zero)
 
 
 def check_artifact(
@@ -160,6 +143,7 @@ def check_artifact(
     Raises:
         BundleFixError: it or its target cannot be read.
     """
+    start = time.monotonic()
     with open_subject(path, target) as subject:
         host = subject.host
         if host_like_this and isinstance(host, AdversarialHost):
@@ -167,31 +151,30 @@ def check_artifact(
         verdict = check_bundle(
             subject.bundle, expectations, host, subject.environment, subject.entry
         )
-    return check_report(str(path), verdict)
+    return check_report(str(path), verdict, time.monotonic() - start)
 
 
-def _baseline(path: Path | None) -> frozenset[str]:
+def _settling(path: Path | None, fail_on: str) -> Callable[[CheckReport], CheckReport]:
+    """What takes out of a report the findings that the baseline at ``path`` has.
+
+    Raises:
+        BundleFixError: it cannot be read.
+    """
     if path is None:
-        return frozenset()
-    from bundle_fix.report.baseline import read_baseline
+        return lambda report: report
+    from bundle_fix.report.baseline import read_baseline, without_known
 
-    return read_baseline(path)
-
-
-def _settled(report: CheckReport, known: frozenset[str], fail_on: str) -> CheckReport:
-    if not known:
-        return report
-    from bundle_fix.report.baseline import without_known
-
-    return without_known(report, known, fail_on)
+    baseline = read_baseline(path)
+    return lambda report: without_known(report, baseline.known(report.artifact), fail_on)
 
 
 def _listed(artifacts: tuple[Path, ...]) -> Iterator[Path]:
-    """The artifacts, those that stdin lists in the place of ``-``."""
+    """The artifacts, those that stdin lists in the place of ``-``: one a line, or ended by NULs."""
     for artifact in artifacts:
         if artifact == STDIN:
-            lines = sys.stdin.buffer.read().splitlines()
-            yield from (Path(os.fsdecode(line)) for line in lines if line.strip())
+            data = sys.stdin.buffer.read()
+            names = data.split(b"\0") if b"\0" in data else data.splitlines()
+            yield from (Path(os.fsdecode(name)) for name in names if name.strip())
         else:
             yield artifact
 
@@ -213,29 +196,3 @@ def _checked(
     for one in reports:
         found.append(one)
         yield one
-
-
-def _write(pieces: Iterator[str], output: Path | None) -> None:
-    """Write the report to stdout as it comes, or to a file whole."""
-    if output is None:
-        for piece in pieces:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-    elif output.exists() and not output.is_file():
-        with output.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.writelines(pieces)
-    else:
-        with pending_file(output) as pending:
-            for piece in pieces:
-                pending.file.write(piece.encode("utf-8", "backslashreplace"))
-            pending.commit()
-
-
-def _summarise(found: list[CheckReport], style: Style) -> None:
-    """Append to the summary of a step of GitHub Actions, where this is one."""
-    place = os.environ.get("GITHUB_STEP_SUMMARY")
-    if style.kind == "github" and place:
-        from bundle_fix.report.github import render_summary
-
-        with Path(place).open("a", encoding="utf-8") as summary:
-            summary.write(render_summary(found, style.rules))

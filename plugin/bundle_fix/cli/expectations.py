@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.check.context import Expectations, Ignore
+from bundle_fix.check.context import Expectations
 
 
 def read_expectations(
@@ -31,29 +31,17 @@ def read_expectations(
     """
     if spec is None:
         return Expectations(host=host_provides), ()
+    from bundle_fix.check.known import rule_named
     from bundle_fix.expectations import expectations_of, pinned_by
     from bundle_fix.spec.load import load_spec
     from bundle_fix.spec.variables import resolve_variables
 
     loaded = load_spec(spec)
+    for number, ignore in enumerate(loaded.check.ignore):
+        rule_named(ignore.rule, loaded.where("check", "ignore", number, "rule"))
     values = resolve_variables(loaded, spec.parent.resolve(), defines, os.environ)
     found = expectations_of(loaded, values)
     return replace(found, host=(*found.host, *host_provides)), pinned_by(loaded, values)
-
-
-def parse_ignore(text: str) -> Ignore:
-    """``RULE[:PATH]=REASON`` of the command line.
-
-    Raises:
-        click.UsageError: it is not of that form, or gives no reason.
-    """
-    what, _, reason = text.partition("=")
-    rule, _, path = what.partition(":")
-    if not rule or not reason.strip():
-        raise click.UsageError(
-            f"--ignore {text}: it takes RULE[:PATH]=REASON, such as 'BF202:bin/old_*=until 2.6'"
-        )
-    return Ignore(rule, path or "*", reason.strip())
 
 
 def glibc_baseline(text: str | None) -> str | None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from bundle_fix.cli.status import exit_status
 from bundle_fix.report.model import CheckReport, RuleText
 from bundle_fix.report.text import Paint, render_text, render_total
+
+if TYPE_CHECKING:
+    from bundle_fix.report.diff import DiffReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,20 +19,29 @@ class Style:
     """How reports are to look.
 
     Attributes:
+        command: what makes the reports, such as ``check``.
         kind: the format.
         rules: what there is to say of each rule, by code.
         fail_on: the mildest severity that fails a check.
         paint: colours words, or leaves them as they are.
         verbose: list everything.
         quiet: say nothing of what is well.
+        exit_zero: findings do not fail the command.
     """
 
+    command: str
     kind: str
     rules: Mapping[str, RuleText]
     fail_on: str
     paint: Paint
     verbose: bool
     quiet: bool
+    exit_zero: bool
+
+
+def in_file(style: Style, kind: str) -> Style:
+    """The same for a file of another format: all is said, and nothing is coloured."""
+    return replace(style, kind=kind, paint=lambda text, _: text, quiet=False)
 
 
 def render(reports: Iterable[CheckReport], style: Style, count: int) -> Iterator[str]:
@@ -69,7 +83,8 @@ def _json(reports: list[CheckReport], style: Style) -> str:
 def _sarif(reports: list[CheckReport], style: Style) -> str:
     from bundle_fix.report.sarif import render_sarif
 
-    return render_sarif(reports, style.rules)
+    status = exit_status(reports, exit_zero=style.exit_zero)
+    return render_sarif(reports, style.rules, style.command, status)
 
 
 def _junit(reports: list[CheckReport], style: Style) -> str:
@@ -100,3 +115,25 @@ WHOLE: dict[str, Callable[[list[CheckReport], Style], str]] = {
 """The formats that are one document on all artifacts."""
 
 FORMATS = ("text", "jsonl", *WHOLE)
+
+
+def summary_of(reports: list[CheckReport], style: Style) -> str:
+    """The Markdown that GitHub Actions shows below a step."""
+    from bundle_fix.report.github import render_summary
+
+    return render_summary(reports, style.rules)
+
+
+def render_difference(report: DiffReport, style: Style) -> str:
+    """The report on two artifacts."""
+    if style.kind == "text":
+        from bundle_fix.report.diff_text import render_diff
+
+        return render_diff(report, style.rules, style.paint, verbose=style.verbose)
+    if style.kind in ("json", "jsonl"):
+        from bundle_fix.report.json import to_json, to_line
+
+        return (to_json if style.kind == "json" else to_line)(report)
+    from bundle_fix.report.diff import as_check
+
+    return WHOLE[style.kind]([as_check(report)], style)

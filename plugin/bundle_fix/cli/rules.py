@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 
 import click
 
-from bundle_fix.check.run import RULES
-from bundle_fix.errors import BundleFixError
-from bundle_fix.report.model import RuleText, rule_texts
+from bundle_fix.check.known import ALL_RULES, rule_named
+from bundle_fix.report.model import rule_texts
 from bundle_fix.report.rules import render_list, render_markdown, render_one
 
 
@@ -17,12 +15,13 @@ from bundle_fix.report.rules import render_list, render_markdown, render_one
 @click.argument("codes", nargs=-1, metavar="[CODE...]")
 @click.option("--format", "kind", type=click.Choice(["text", "json", "markdown"]), default="text")
 def rules(codes: tuple[str, ...], kind: str) -> int:
-    """List the rules that 'check' knows, or explain those with CODE (or name).
+    """List the rules that 'check' and 'diff' know, or explain those with CODE (or name).
 
     Codes never change their meaning and are never used again.
     """
-    known = rule_texts(RULES)
-    chosen = [_find(known, code) for code in codes] or list(known.values())
+    known = rule_texts(ALL_RULES)
+    named = [known[rule_named(code, "rules").code] for code in codes]
+    chosen = named or list(known.values())
     if kind == "json":
         from bundle_fix.report.json import to_json
 
@@ -34,20 +33,3 @@ def rules(codes: tuple[str, ...], kind: str) -> int:
     else:
         sys.stdout.write(render_list(chosen))
     return 0
-
-
-def _find(known: dict[str, RuleText], code: str) -> RuleText:
-    wanted = code.casefold()
-    for rule in known.values():
-        if wanted in (rule.code.casefold(), rule.name):
-            return rule
-    raise BundleFixError(
-        f"there is no rule {code}", hint=_hint(code, known.values()), where="rules"
-    )
-
-
-def _hint(code: str, known: Iterable[RuleText]) -> str:
-    from bundle_fix.spec.problems import did_you_mean
-
-    words = [word for rule in known for word in (rule.code, rule.name)]
-    return did_you_mean(code, words) or "'bundle-fix rules' lists them"

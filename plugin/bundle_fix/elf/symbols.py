@@ -7,7 +7,8 @@ Source: the gABI, "Symbol Table"; the Linux Standard Base, "Symbol Versioning".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from struct import Struct
@@ -25,7 +26,7 @@ MAX_STRINGS = 256 << 20
 """Bytes of a string table that are read; Chromium's has 2 MiB."""
 CUT_ABOVE = 1000
 """Symbols above which the whole string table is cut at once, rather than name by name."""
-STB_LOCAL, STB_WEAK = 0, 2
+STB_LOCAL, STB_WEAK, STB_GNU_UNIQUE = 0, 2, 10
 HIDDEN = 0x8000
 """The bit of a version's index that says that it is not the default version."""
 
@@ -40,6 +41,28 @@ class Wanted(NamedTuple):
     version: str | None
     library: str | None
     weak: bool
+
+
+class Offered(NamedTuple):
+    """A symbol that a file defines for others.
+
+    ``version`` is None where it has none; ``hidden`` tells that only those find it who ask for its
+    version, ``weak`` that it is a spare definition, such as those of C++ that stand in every object
+    that uses them.
+    """
+
+    name: bytes
+    version: str | None
+    hidden: bool
+    weak: bool
+
+    @property
+    def label(self) -> str:
+        """The symbol with its version, as linkers write it."""
+        name = os.fsdecode(self.name)
+        return (
+            name if self.version is None else f"{name}{'@' if self.hidden else '@@'}{self.version}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +95,14 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
     Raises:
         DamagedElfError: the tables cannot be read.
     """
-    address, table = image.first(c.DT_SYMTAB), string_table(image)
-    start = None if address is None else image.file_offset(address)
-    if start is None or table is None:
+    rows = _rows(reader, image)
+    if rows is None:
         return SymbolTable()
-    layout = Struct(("<" if image.format.order == "little" else ">") + LAYOUTS[image.format.bits])
-    count = symbol_count(reader, image)
-    raw = read_exactly(reader, start, count * layout.size)
-    if raw is None:
-        raise DamagedElfError("its dynamic symbol table is cut short")
-    if table[1] > MAX_STRINGS:
-        raise DamagedElfError("its string table is too large to look into")
-    name_at = _names(reader.pread(*table), count)
-    indices = _version_indices(reader, image, count)
+    entries, name_at = rows
     theirs, own = wanted_by_index(reader, image), defined_by_index(reader, image)
     wanted, defined = [], []
     versions: dict[bytes, tuple[str, ...]] = {}
-    for (at, info, section), index in zip(layout.iter_unpack(raw), indices, strict=True):
+    for (at, info, section), index in entries:
         if info >> 4 == STB_LOCAL or not (name := name_at(at)):
             continue
         if section == c.SHN_UNDEF:
@@ -99,6 +113,49 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
             if own and index > 1 and (version := own.get(index & ~HIDDEN)) is not None:
                 versions[name] = (*versions.get(name, ()), version)
     return SymbolTable(tuple(wanted), frozenset(defined), versions if own else None)
+
+
+def offered_symbols(reader: Reader, image: Image) -> tuple[Offered, ...]:
+    """The symbols that a file defines for others, in the table's order, one for each version.
+
+    Raises:
+        DamagedElfError: the tables cannot be read.
+    """
+    rows = _rows(reader, image)
+    if rows is None:
+        return ()
+    entries, name_at = rows
+    own = defined_by_index(reader, image)
+    found = []
+    for (at, info, section), index in entries:
+        number, binding = index & ~HIDDEN, info >> 4
+        # Index 0 is that of symbols that are nobody else's.
+        if section == c.SHN_UNDEF or binding == STB_LOCAL or number == 0:
+            continue
+        if name := name_at(at):
+            weak = binding in (STB_WEAK, STB_GNU_UNIQUE)
+            found.append(Offered(name, own.get(number), bool(index & HIDDEN), weak))
+    return tuple(found)
+
+
+def _rows(
+    reader: Reader, image: Image
+) -> tuple[Iterable[tuple[tuple[int, int, int], int]], Callable[[int], bytes]] | None:
+    """st_name, st_info and st_shndx of each symbol with its version's index, and what names it."""
+    address, table = image.first(c.DT_SYMTAB), string_table(image)
+    start = None if address is None else image.file_offset(address)
+    if start is None or table is None:
+        return None
+    layout = Struct(("<" if image.format.order == "little" else ">") + LAYOUTS[image.format.bits])
+    count = symbol_count(reader, image)
+    raw = read_exactly(reader, start, count * layout.size)
+    if raw is None:
+        raise DamagedElfError("its dynamic symbol table is cut short")
+    if table[1] > MAX_STRINGS:
+        raise DamagedElfError("its string table is too large to look into")
+    name_at = _names(reader.pread(*table), count)
+    indices = _version_indices(reader, image, count)
+    return zip(layout.iter_unpack(raw), indices, strict=True), name_at
 
 
 def _names(strings: bytes, count: int) -> Callable[[int], bytes]:

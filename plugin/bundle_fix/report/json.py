@@ -16,7 +16,12 @@ def render_json(reports: Sequence[CheckReport]) -> str:
 
 def render_jsonl(report: CheckReport) -> str:
     """One report as one line."""
-    return _encoded(report).decode() + "\n"
+    return to_line(report)
+
+
+def to_line(value: object) -> str:
+    """``value``, of records, strings, numbers, lists and mappings, as one line of JSON."""
+    return _encoded(value).decode() + "\n"
 
 
 def to_json(value: object) -> str:

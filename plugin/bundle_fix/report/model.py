@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from bundle_fix import __version__
 from bundle_fix.check.abi import Abi
-from bundle_fix.check.findings import SEVERITIES, Rule, subject_of
+from bundle_fix.check.findings import SEVERITIES, Finding, Rule, subject_of
 from bundle_fix.check.run import Verdict
 
 SCHEMA = 1
@@ -63,8 +64,7 @@ class FindingRecord(msgspec.Struct, frozen=True):
     @property
     def fingerprint(self) -> str:
         """The same 32 hexadecimal digits for the same finding in two versions of a pack."""
-        text = "\0".join((self.rule, self.path, self.subject))
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        return _fingerprint(self.rule, self.path, self.subject)
 
 
 class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,6 +82,7 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
         libraries: how many shared libraries it has.
         error: why the artifact could not be checked, in one line.
         abi: what the artifact wants of its target: versions of symbols, and processors.
+        seconds: how long the check took.
     """
 
     schema: int
@@ -95,20 +96,33 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
     libraries: int = 0
     error: str = ""
     abi: Abi | None = None
+    seconds: float = 0.0
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells that the artifact could not be checked, the same in every run."""
+        return _fingerprint("unreadable", os.path.basename(self.artifact))  # noqa: PTH119
 
 
-def check_report(artifact: str, verdict: Verdict) -> CheckReport:
+def _fingerprint(*parts: str) -> str:
+    text = "\0".join(parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def check_report(artifact: str, verdict: Verdict, seconds: float = 0.0) -> CheckReport:
     """The report of ``verdict`` on ``artifact``, named as the user named it."""
-    records = tuple(
-        FindingRecord(
-            f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, subject_of(f)
-        )
-        for f in verdict.findings
-    )
+    records = tuple(map(finding_record, verdict.findings))
     return CheckReport(
         SCHEMA, artifact, Tool(), verdict.summary, records, verdict.failed, verdict.ignored,
-        verdict.programs, verdict.libraries, abi=verdict.abi,
+        verdict.programs, verdict.libraries, abi=verdict.abi, seconds=round(seconds, 3),
     )  # fmt: skip
+
+
+def finding_record(f: Finding) -> FindingRecord:
+    """A finding as reports have it."""
+    return FindingRecord(
+        f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, subject_of(f)
+    )
 
 
 def error_report(artifact: str, error: str) -> CheckReport:

@@ -16,6 +16,7 @@ FAMILIES = {
     "4": "ABI",
     "5": "hardening and hygiene",
     "6": "archives",
+    "7": "what got worse from one artifact to the next (diff)",
 }
 """What the first digit of a code says."""
 

@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from bundle_fix.check.findings import ERROR, NOTE, WARNING
 from bundle_fix.report.json import to_json
 from bundle_fix.report.model import CheckReport, FindingRecord, RuleText, Tool
+from bundle_fix.report.places import each_once, place, uri
+from bundle_fix.report.printable import printable
 
-SCHEMA_ADDRESS = "https://json.schemastore.org/sarif-2.1.0.json"
+SCHEMA_ADDRESS = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+HOME = "https://pypi.org/project/bundle-fix/"
 LEVELS = {ERROR: "error", WARNING: "warning", NOTE: "note"}
+PROBLEMS = {ERROR: "error", WARNING: "warning", NOTE: "recommendation"}
+"""Severities as GitHub's code scanning has them."""
 FINGERPRINT = "bundleFix/v1"
+OF_A_LINE = "primaryLocationLineHash"
+"""The fingerprint by which GitHub's code scanning knows an alert again."""
+UNREADABLE = "unreadable"
 
 
-def render_sarif(reports: Sequence[CheckReport], rules: Mapping[str, RuleText]) -> str:
+def render_sarif(
+    reports: Sequence[CheckReport], rules: Mapping[str, RuleText], command: str, status: int
+) -> str:
     """One run with the findings on all artifacts.
 
     Args:
         reports: what the checks found.
         rules: every rule, by code; they become the run's rules with their help.
+        command: what made the reports, such as ``check``.
+        status: the exit status of the command.
     """
     codes = sorted(rules)
-    tool = Tool()
-    driver = {
-        "name": tool.name,
-        "version": tool.version,
-        "semanticVersion": tool.version,
-        "rules": [_rule(rules[code]) for code in codes],
-    }
+    found = [(report, finding) for report in reports for finding in report.findings]
+    fingerprints = each_once(finding.fingerprint for _, finding in found)
+    artifacts = dict.fromkeys(uri(place(report.artifact, "")) for report in reports)
     run = {
-        "tool": {"driver": driver},
-        "invocations": [_invocation(reports)],
-        "artifacts": [{"location": {"uri": _uri(report.artifact)}} for report in reports],
+        "tool": {"driver": _driver(rules, codes)},
+        # What is uploaded of two commands does not take the place of each other.
+        "automationDetails": {"id": f"bundle-fix/{command}/"},
+        "invocations": [_invocation(reports, status)],
+        "artifacts": [
+            {"location": {"uri": address}, "roles": ["analysisTarget"]} for address in artifacts
+        ],
+        "columnKind": "unicodeCodePoints",
         "results": [
-            _result(report, number, finding, codes.index(finding.rule))
-            for number, report in enumerate(reports)
-            for finding in report.findings
+            _result(report, finding, codes.index(finding.rule), fingerprint)
+            for (report, finding), fingerprint in zip(found, fingerprints, strict=True)
         ],
     }
     return to_json({"$schema": SCHEMA_ADDRESS, "version": "2.1.0", "runs": [run]})
+
+
+def _driver(rules: Mapping[str, RuleText], codes: Sequence[str]) -> dict[str, Any]:
+    tool = Tool()
+    return {
+        "name": tool.name,
+        "version": tool.version,
+        "semanticVersion": tool.version,
+        "informationUri": HOME,
+        "rules": [_rule(rules[code]) for code in codes],
+        "notifications": [
+            {"id": UNREADABLE, "shortDescription": {"text": "An artifact could not be checked."}}
+        ],
+    }
 
 
 def _rule(rule: RuleText) -> dict[str, Any]:
@@ -53,44 +79,53 @@ def _rule(rule: RuleText) -> dict[str, Any]:
         "shortDescription": {"text": rule.summary},
         "fullDescription": {"text": rule.why},
         "help": {"text": text, "markdown": markdown},
+        "helpUri": f"{HOME}#{rule.code.lower()}-{rule.name}",
         "defaultConfiguration": {"level": LEVELS[rule.severity]},
+        "properties": {
+            "precision": "high",
+            "problem.severity": PROBLEMS[rule.severity],
+            "tags": ["packaging", "elf"],
+        },
     }
 
 
-def _invocation(reports: Sequence[CheckReport]) -> dict[str, Any]:
+def _invocation(reports: Sequence[CheckReport], status: int) -> dict[str, Any]:
     broken = [
-        {"level": "error", "message": {"text": f"{report.artifact}: {report.error}"}}
+        {
+            "level": "error",
+            "descriptor": {"id": UNREADABLE},
+            "message": {"text": printable(report.error)},
+            "locations": [_location(report, "")],
+        }
         for report in reports
         if report.error
     ]
     notices = {"toolExecutionNotifications": broken} if broken else {}
-    return {"executionSuccessful": not broken, **notices}
+    return {"executionSuccessful": not broken, "exitCode": status, **notices}
 
 
-def _result(report: CheckReport, number: int, finding: FindingRecord, rule: int) -> dict[str, Any]:
-    # A viewer shows the file in the artifact; the artifact itself is its parent.
-    place = posixpath.join(report.artifact, finding.path)
+def _result(
+    report: CheckReport, finding: FindingRecord, rule: int, fingerprint: str
+) -> dict[str, Any]:
+    text = f"{finding.path} {finding.message}. {finding.hint}".strip()
     return {
         "ruleId": finding.rule,
         "ruleIndex": rule,
         "level": LEVELS[finding.severity],
-        "message": {"text": f"{finding.path} {finding.message}. {finding.hint}".strip()},
-        "locations": [
-            {
-                "physicalLocation": {
-                    "artifactLocation": {"uri": _uri(place)},
-                    "region": {"startLine": 1},
-                },
-                "logicalLocations": [
-                    {"fullyQualifiedName": finding.path or report.artifact, "kind": "module"}
-                ],
-            }
-        ],
-        "partialFingerprints": {FINGERPRINT: finding.fingerprint},
-        "properties": {"artifact": number, "evidence": finding.evidence},
+        "message": {"text": printable(text)},
+        "locations": [_location(report, finding.path)],
+        "partialFingerprints": {FINGERPRINT: fingerprint, OF_A_LINE: f"{fingerprint}:1"},
+        "properties": {"artifact": report.artifact, "evidence": finding.evidence},
     }
 
 
-def _uri(path: str) -> str:
-    """A path as a relative reference: SARIF wants URIs (RFC 3986)."""
-    return quote(path.encode("utf-8", "surrogateescape"), safe="/@!$&'()*+,;=~")
+def _location(report: CheckReport, path: str) -> dict[str, Any]:
+    """The file in the artifact, as if that were a folder; services want a line of everything."""
+    name = printable(path or report.artifact)
+    return {
+        "physicalLocation": {
+            "artifactLocation": {"uri": uri(place(report.artifact, path))},
+            "region": {"startLine": 1},
+        },
+        "logicalLocations": [{"fullyQualifiedName": name, "kind": "module"}],
+    }

@@ -12,6 +12,7 @@ from typing import Any
 
 from bundle_fix.check.abi import Abi
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
+from bundle_fix.check.run import OF_DIFFERENCES
 from bundle_fix.loader.objects import Step
 from bundle_fix.report.model import CheckReport, FindingRecord, RuleText
 from bundle_fix.report.printable import printable
@@ -20,6 +21,8 @@ from bundle_fix.report.steps import step_text
 WIDTH = 80
 SHOWN = 8
 """Findings of one rule that are listed; ``--verbose`` lists all."""
+NAMED = 12
+"""Names or paths that are listed in one sentence, likewise."""
 COLOURS = {ERROR: "red", WARNING: "yellow", NOTE: "blue"}
 Paint = Callable[[str, str], str]
 """Colours a text: the text and the colour's name."""
@@ -36,13 +39,29 @@ def render_text(
         paint: colours words, or leaves them as they are.
         verbose: list all findings of every rule, and what each file wants of the target.
     """
-    lines: list[str] = []
-    findings = sorted(report.findings, key=lambda f: (SEVERITIES.index(f.severity), f.rule))
-    for (severity, code), group in groupby(findings, key=lambda f: (f.severity, f.rule)):
-        lines += _section(severity, rules[code], list(group), paint, verbose)
+    lines = list(render_findings(report.findings, rules, paint, verbose=verbose))
     lines += _abi(report.abi) if verbose and report.abi else ()
     lines.append(_total(report, paint))
     return "\n".join(lines) + "\n"
+
+
+def render_findings(
+    findings: Sequence[FindingRecord],
+    rules: Mapping[str, RuleText],
+    paint: Paint,
+    *,
+    verbose: bool,
+) -> Iterator[str]:
+    """The lines on findings: those of one rule together, the worst first.
+
+    Among equals, what got worse between two artifacts comes before what is wrong with one.
+    """
+    findings = sorted(
+        findings,
+        key=lambda f: (SEVERITIES.index(f.severity), not f.rule.startswith(OF_DIFFERENCES), f.rule),
+    )
+    for (severity, code), group in groupby(findings, key=lambda f: (f.severity, f.rule)):
+        yield from _section(severity, rules[code], list(group), paint, verbose)
 
 
 def render_total(reports: Sequence[CheckReport]) -> str:
@@ -51,26 +70,26 @@ def render_total(reports: Sequence[CheckReport]) -> str:
     failed = sum(report.failed for report in reports) - broken
     counts = f"{len(reports) - failed - broken} passed, {failed} failed"
     unread = f", {broken} could not be checked" if broken else ""
-    return f"{_counted(len(reports), 'artifact')}: {counts}{unread}\n"
+    return f"{counted(len(reports), 'artifact')}: {counts}{unread}\n"
 
 
 def _section(
     severity: str, rule: RuleText, findings: list[FindingRecord], paint: Paint, verbose: bool
 ) -> Iterator[str]:
-    title = _wrapped(f"{severity} {rule.code} {rule.name}: {rule.summary}", "", "  ")
+    title = wrapped(f"{severity} {rule.code} {rule.name}: {rule.summary}", "", "  ")
     yield title[0].replace(severity, paint(severity, COLOURS[severity]), 1)
     yield from title[1:]
     alike = _grouped(findings)
     shown = alike if verbose else alike[:SHOWN]
     for first, *others in shown:
-        yield from _wrapped(f"{first.path} {first.message}".strip(), "  ", "      ")
+        yield from wrapped(f"{first.path} {first.message}".strip(), "  ", "      ")
         yield from _trace(first.evidence.get("trace", ()))
-        yield from _likewise(first, others)
+        yield from _likewise(first, others, None if verbose else NAMED)
     left = sum(map(len, alike[len(shown) :]))
     if left:
         yield f"  … and {left} more (--verbose lists all)"
     if severity != NOTE:
-        yield from _wrapped(f"why:  {rule.why}", "  ", "        ")
+        yield from wrapped(f"why:  {rule.why}", "  ", "        ")
     yield from _hints(rule, [finding for group in shown for finding in group])
     yield ""
 
@@ -79,13 +98,15 @@ def _grouped(findings: Sequence[FindingRecord]) -> list[list[FindingRecord]]:
     """Findings that say the same of several names, or of several objects, together.
 
     First the needs of one object whose searches went the same way, then those that are left and
-    are about one name; the most telling finding of each group comes first.
+    are about one name, and those that say the same in the same words; the most telling finding of
+    each group comes first.
     """
     groups: dict[object, list[FindingRecord]] = {}
-    for number, finding in enumerate(findings):
+    for finding in findings:
         trace = finding.evidence.get("trace")
-        way = [(s["via"], s["entry"], s["verdict"]) for s in trace] if trace else number
-        groups.setdefault((finding.path, str(way)), []).append(finding)
+        way = [(s["via"], s["entry"], s["verdict"]) for s in trace] if trace else None
+        said = (finding.path, str(way)) if way else ("", finding.message)
+        groups.setdefault(said, []).append(finding)
     merged: dict[object, list[FindingRecord]] = {}
     for key, group in groups.items():
         alone = len(group) == 1 and "trace" in group[0].evidence
@@ -94,15 +115,23 @@ def _grouped(findings: Sequence[FindingRecord]) -> list[list[FindingRecord]]:
     return list(merged.values())
 
 
-def _likewise(first: FindingRecord, others: Sequence[FindingRecord]) -> Iterator[str]:
+def _likewise(
+    first: FindingRecord, others: Sequence[FindingRecord], most: int | None
+) -> Iterator[str]:
     if not others:
         return
-    if all(other.path == first.path for other in others):
-        names = ", ".join(str(other.evidence["needed"]) for other in others)
-        yield from _wrapped(f"and in the same way: {names}", "      ", "        ")
+    if all(other.path == first.path for other in others) and "needed" in first.evidence:
+        names = [str(other.evidence["needed"]) for other in others]
+        yield from wrapped(f"and in the same way: {_listed(names, most)}", "      ", "        ")
     else:
-        paths = ", ".join(dict.fromkeys(other.path for other in others))
-        yield from _wrapped(f"and so do: {paths}", "      ", "        ")
+        paths = list(dict.fromkeys(other.path for other in others))
+        verb = "so do" if "needed" in first.evidence else "the same of"
+        yield from wrapped(f"and {verb}: {_listed(paths, most)}", "      ", "        ")
+
+
+def _listed(names: Sequence[str], most: int | None) -> str:
+    more = f" and {len(names) - most} more" if most is not None and len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _is_renamed(finding: FindingRecord) -> bool:
@@ -115,42 +144,57 @@ def _is_renamed(finding: FindingRecord) -> bool:
 def _hints(rule: RuleText, findings: Sequence[FindingRecord]) -> Iterator[str]:
     hints = dict.fromkeys(finding.hint for finding in findings)
     for hint in hints if len(hints) <= 3 else (rule.mend,):
-        yield from _wrapped(f"mend: {hint}", "  ", "        ")
+        yield from wrapped(f"mend: {hint}", "  ", "        ")
 
 
 def _trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for number, step in enumerate(steps, 1):
-        yield from _wrapped(f"{number}. {step_text(Step(**step))}", "      ", "         ")
+        yield from wrapped(f"{number}. {step_text(Step(**step))}", "      ", "         ")
 
 
 def _abi(abi: Abi) -> Iterator[str]:
     """What the pack wants of its target, and then what each file does."""
     newest = [f"{family} {one.version} ({one.path})" for family, one in abi.versions.items()]
-    yield from _wrapped(f"wants of the target: {', '.join(newest) or 'no versions'}", "", "  ")
+    yield from wrapped(f"wants of the target: {', '.join(newest) or 'no versions'}", "", "  ")
     for path in dict.fromkeys((*abi.files, *abi.levels)):
         wanted = [f"{family} {version}" for family, version in abi.files.get(path, {}).items()]
         wanted += [abi.levels[path]] if path in abi.levels else []
-        yield from _wrapped(f"{path}: {', '.join(wanted)}", "  ", "      ")
+        yield from wrapped(f"{path}: {', '.join(wanted)}", "  ", "      ")
     yield ""
 
 
 def _total(report: CheckReport, paint: Paint) -> str:
     name = printable(report.artifact)
     if report.error:
-        return f"{name}: {paint('could not be checked', 'red')}"
-    counts = ", ".join(_counted(report.summary[s], s) for s in SEVERITIES if report.summary[s])
+        reason = printable(report.error.removeprefix(f"{report.artifact}: "))
+        return f"{name}: {paint('could not be checked', 'red')}: {reason}"
+    counts = counts_of(report.summary)
     ignored = f", {report.ignored} ignored" if report.ignored else ""
     passed = paint("FAILED", "red") if report.failed else paint("passed", "green")
-    size = f"{_counted(report.programs, 'program')}, "
-    size += _counted(report.libraries, "library", "libraries")
+    size = f"{counted(report.programs, 'program')}, "
+    size += counted(report.libraries, "library", "libraries")
+    if report.seconds:
+        size += f", {duration(report.seconds)}"
     return f"{name}: {passed}: {counts or 'nothing found'}{ignored} ({size})"
 
 
-def _counted(number: int, one: str, many: str = "") -> str:
+def duration(seconds: float) -> str:
+    """A time as people read it."""
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def counts_of(summary: Mapping[str, int]) -> str:
+    """How many findings there are of each severity of which there are any."""
+    return ", ".join(counted(summary[s], s) for s in SEVERITIES if summary[s])
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with the word for what it counts."""
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
+def wrapped(text: str, first: str, rest: str) -> list[str]:
+    """A text as lines of at most `WIDTH` columns; a long name is not cut."""
     return textwrap.wrap(
         printable(text), WIDTH, initial_indent=first, subsequent_indent=rest,
         break_long_words=False, break_on_hyphens=False,

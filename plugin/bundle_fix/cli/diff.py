@@ -1,0 +1,116 @@
+"""``bundle-fix diff``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from bundle_fix.artifacts.limits import Limits
+from bundle_fix.check.context import Context, Expectations
+from bundle_fix.check.known import ALL_RULES
+from bundle_fix.cli.gate import gate_expectations, gate_options
+from bundle_fix.cli.options import (
+    ArtifactPath,
+    host_option,
+    limit_options,
+    painter,
+    spec_option,
+    talk_options,
+)
+from bundle_fix.cli.renderers import Style, in_file, render_difference, summary_of
+from bundle_fix.cli.report_file import append_summary, write_report
+from bundle_fix.cli.status import exit_status
+from bundle_fix.cli.subject import Subject, Target, open_subject, read_target, target_options
+from bundle_fix.diff.compare import Difference, compare
+from bundle_fix.diff.side import Side, counterpart
+from bundle_fix.report.diff import as_check, diff_report
+from bundle_fix.report.model import rule_texts
+
+
+@click.command(short_help="show what changed between two packs, and what got worse")
+@click.argument("old", type=ArtifactPath)
+@click.argument("new", type=ArtifactPath)
+@spec_option
+@host_option
+@target_options
+@limit_options
+@gate_options
+@talk_options
+def diff(
+    old: Path,
+    new: Path,
+    spec: Path | None,
+    host_provides: tuple[str, ...],
+    host_root: Path | None,
+    variables: tuple[str, ...],
+    level: str | None,
+    limits: Limits,
+    fail_on: str | None,
+    exit_zero: bool,
+    ignores: tuple[str, ...],
+    glibc: str | None,
+    kind: str,
+    output: Path | None,
+    also: tuple[tuple[str, Path], ...],
+    quiet: bool,
+    verbose: bool,
+    color: str,
+) -> int:
+    """Show what is different in NEW, and what of it is for the worse.
+
+    OLD and NEW are tarballs, wheels, zip archives, folders or ELF files, each of its own kind if
+    need be; the folder around all of a pack does not matter. First come the needed names that lead
+    to another file, to the host or nowhere; then symbols that libraries lost, newer versions that
+    are wanted of the host, what 'check' finds in NEW and not in OLD; then every file, link and
+    header that changed.
+
+    Exit status: 0 nothing got worse, 1 something did ('bundle-fix rules' says what BF7xx mean),
+    2 an artifact or a spec cannot be read.
+    """
+    expectations = gate_expectations(spec, host_provides, fail_on, glibc, ignores)
+    target = read_target(host_root, variables, level, expectations.host, limits)
+    paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
+    style = Style(
+        "diff", kind, rule_texts(ALL_RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
+    )
+    start = time.monotonic()
+    difference = compare_artifacts(old, new, expectations, target)
+    report = diff_report(str(old), str(new), difference, time.monotonic() - start)
+    if not (quiet and kind == "text" and not report.failed):
+        write_report([render_difference(report, style)], output, kind)
+    for other, file in also:
+        write_report([render_difference(report, in_file(style, other))], file, other)
+    if kind == "github":
+        append_summary(lambda: summary_of([as_check(report)], style))
+    return exit_status([as_check(report)], exit_zero=exit_zero)
+
+
+def compare_artifacts(
+    old: Path, new: Path, expectations: Expectations, target: Target
+) -> Difference:
+    """Compare two artifacts on a target.
+
+    Raises:
+        BundleFixError: one of them, or the target, cannot be read.
+    """
+    with open_subject(old, target) as before, open_subject(new, target) as after:
+        entries = before.entry, after.entry
+        if entries[0] is not None and entries[1] is None:
+            entries = entries[0], _like(before, entries[0], after, new)
+        elif entries[1] is not None and entries[0] is None:
+            entries = _like(after, entries[1], before, old), entries[1]
+        asked = replace(expectations, ignore=())
+        first, second = (
+            Side(str(path), Context(s.bundle, asked, s.host, s.environment, entry))
+            for path, s, entry in zip((old, new), (before, after), entries, strict=True)
+        )
+        return compare(first, second, expectations.ignore)
+
+
+def _like(alone: Subject, entry: str, pack: Subject, where: Path) -> str:
+    image = alone.bundle.images[entry]
+    return counterpart(pack.bundle, image, Path(entry).name, str(where))

@@ -1,0 +1,1 @@
+"""Two artifacts compared: what changed, and what got worse."""

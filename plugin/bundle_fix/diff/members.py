@@ -1,0 +1,257 @@
+"""What changed in the members of a pack: files, links and folders, and what their headers say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bundle_fix.diff.pairs import Pairs, unnumbered
+from bundle_fix.diff.side import Side
+from bundle_fix.elf.image import DamagedElfError
+from bundle_fix.elf.notes import build_id
+from bundle_fix.elf.symbols import Offered, offered_symbols
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import Directory, File, Node, Special, Symlink, walk
+
+Value = str | int | tuple[str, ...] | None
+KINDS = {File: "file", Symlink: "link", Directory: "folder", Special: "special"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing about a member that is not what it was.
+
+    ``what`` names it; for ``symbols`` the values are those that were lost and those that are new,
+    for ``content`` there are none.
+    """
+
+    what: str
+    old: Value = None
+    new: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member that only one of two packs has; ``size`` is 0 for all but files."""
+
+    path: str
+    kind: str
+    size: int = 0
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """A member that changed; ``was`` is its old path."""
+
+    path: str
+    was: str
+    kind: str
+    changes: tuple[Change, ...]
+    soname: str = ""
+
+    def value(self, what: str) -> Change | None:
+        """The change of one thing, if that changed."""
+        return next((change for change in self.changes if change.what == what), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """All members of two packs: how many are the same, and the others, ELF files first."""
+
+    same: int
+    added: tuple[Member, ...]
+    removed: tuple[Member, ...]
+    altered: tuple[Altered, ...]
+
+
+def compare_members(old: Side, new: Side, pairs: Pairs) -> Members:
+    """What changed in the members of two packs.
+
+    Raises:
+        BundleFixError: the tables of an ELF file cannot be read.
+    """
+    both = ((p, q) for p, q in pairs.new_of.items() if p in old.nodes and q in new.nodes)
+    altered = [_altered_file(old, p, new, q, pairs) for p, q in both]
+    gone = {
+        pairs.at(path): path
+        for path in old.nodes
+        if path not in pairs.new_of and path not in ("", pairs.around[0])
+    }
+    come = {
+        path: path
+        for path in new.nodes
+        if path not in pairs.old_of and path not in ("", pairs.around[1])
+    }
+    altered += [_altered(old, gone[q], new, q, pairs) for q in come if q in gone]
+    told_new = set(gone) | _taken_over(old, new, pairs) | (old_folders(old, pairs) & set(come))
+    told_old = set(come) | _given_up(old, new, pairs) | (new.bundle.tree.folders & set(gone))
+    gone = {q: p for q, p in gone.items() if q not in told_old}
+    come = {q: q for q in come if q not in told_new}
+    for p, q in list(_renumbered(old, gone, new, come, pairs)):
+        del gone[pairs.at(p)], come[q]
+    changed = [a for a in altered if a.changes]
+    return Members(
+        len(altered) - len(changed),
+        tuple(_member(new, q) for q in _ordered(new, come)),
+        tuple(_member(old, p) for p in _ordered(old, gone.values())),
+        tuple(sorted(changed, key=lambda a: (a.path not in new.bundle.images, a.path))),
+    )
+
+
+def _ordered(side: Side, paths: Iterable[str]) -> list[str]:
+    """ELF files first, then by path."""
+    return sorted(paths, key=lambda path: (path not in side.bundle.images, path))
+
+
+def old_folders(old: Side, pairs: Pairs) -> set[str]:
+    """Where the old pack's folders, members or not, are to be seen in the new one."""
+    return {pairs.at(path) for path in old.bundle.tree.folders}
+
+
+def _taken_over(old: Side, new: Side, pairs: Pairs) -> set[str]:
+    """New links that have the name which the file they lead to had itself."""
+    places = {pairs.at(p): q for p, q in pairs.new_of.items()}
+    return {q for q, end in _ends(new).items() if places.get(q) == end}
+
+
+def _given_up(old: Side, new: Side, pairs: Pairs) -> set[str]:
+    """Where old links were whose names are those of the files they led to themselves now."""
+    places = {pairs.at(p): pairs.new_of.get(end) for p, end in _ends(old).items()}
+    return {place for place, end in places.items() if place == end}
+
+
+def _renumbered(
+    old: Side, gone: Mapping[str, str], new: Side, come: Mapping[str, str], pairs: Pairs
+) -> Iterator[tuple[str, str]]:
+    """Links that differ from new ones in their version number alone, and lead to the same file."""
+    before, after = _ends(old), _ends(new)
+    waiting: dict[tuple[str, str], list[str]] = {}
+    for q in come:
+        if q in after:
+            waiting.setdefault((unnumbered(q), after[q]), []).append(q)
+    for place, p in gone.items():
+        counterparts = waiting.get((unnumbered(place), pairs.new_of.get(before.get(p, ""), "")))
+        if counterparts:
+            yield p, counterparts.pop(0)
+
+
+def _ends(side: Side) -> dict[str, str]:
+    """The links that lead to something in the pack, and to what."""
+    tree = side.bundle.tree
+    links = (path for path, node in side.nodes.items() if isinstance(node, Symlink))
+    ends = ((path, walk(tree, path)) for path in links)
+    return {path: end for path, end in ends if isinstance(end, str)}
+
+
+def _member(side: Side, path: str) -> Member:
+    node = side.nodes[path]
+    size = node.content.size if isinstance(node, File) else 0
+    target = node.target if isinstance(node, Symlink) else ""
+    return Member(path, KINDS[type(node)], size, target)
+
+
+def _altered(old: Side, p: str, new: Side, q: str, pairs: Pairs) -> Altered:
+    """What changed in a member that is no file, or has become or has been one."""
+    before, after = old.nodes[p], new.nodes[q]
+    kinds = KINDS[type(before)], KINDS[type(after)]
+    if kinds[0] != kinds[1]:
+        return Altered(q, p, kinds[1], (Change("kind", *kinds),))
+    if isinstance(before, Symlink) and isinstance(after, Symlink):
+        ends = _end(old, p), _end(new, q)
+        follows = ends[1] is not None and pairs.new_of.get(ends[0] or "") == ends[1]
+        same = before.target == after.target or follows
+        targets = (Change("target", before.target, after.target),)
+        return Altered(q, p, kinds[1], () if same else targets)
+    return Altered(q, p, kinds[1], tuple(_mode(before, after)))
+
+
+def _end(side: Side, path: str) -> str | None:
+    end = walk(side.bundle.tree, path)
+    return end if isinstance(end, str) else None
+
+
+def _mode(before: Node, after: Node) -> Iterator[Change]:
+    if before.stamp.mode != after.stamp.mode:
+        yield Change("mode", f"{before.stamp.mode:04o}", f"{after.stamp.mode:04o}")
+
+
+def _altered_file(old: Side, p: str, new: Side, q: str, pairs: Pairs) -> Altered:
+    image = new.bundle.images.get(q)
+    changes = list(_mode(old.nodes[p], new.nodes[q]))
+    if q not in pairs.same:
+        before, after = _facts(old, p), _facts(new, q)
+        told = [
+            Change(what, before.get(what), after.get(what))
+            for what in dict.fromkeys((*before, *after))
+            if before.get(what) != after.get(what)
+        ]
+        changes += told or [Change("content")]
+        changes += _symbols(old, p, new, q)
+    moved = pairs.at(p) != q
+    if moved:
+        changes.insert(0, Change("path", p, q))
+    return Altered(q, p, "file", tuple(changes), (image.soname or "") if image else "")
+
+
+def _facts(side: Side, path: str) -> dict[str, Value]:
+    """What there is to compare in one file besides its bytes."""
+    image, content = side.bundle.images.get(path), side.contents[path]
+    facts: dict[str, Value] = {"size": content.size}
+    if image is None:
+        return facts
+    facts |= {
+        "machine": f"{image.format.bits}-bit {image.machine}", "type": image.type,
+        "interpreter": image.interpreter, "soname": image.soname, "needed": image.needed,
+        "rpath": image.rpath, "runpath": image.runpath,
+    }  # fmt: skip
+    symbols = side.context.symbols
+    facts["build-id"] = symbols.read(path, build_id)
+    if image.is_dynamic:
+        wanted = symbols.wanted_versions(path)
+        facts["wants"] = tuple(sorted(f"{n} {v}" for n, vs in wanted.items() for v in vs))
+        facts["offers"] = tuple(sorted(symbols.offered_versions(path) or ()))
+    return facts
+
+
+def _symbols(old: Side, p: str, new: Side, q: str) -> Iterator[Change]:
+    before, after = exported(old, p), exported(new, q)
+    lost, more = lost_symbols(before, after), lost_symbols(after, before)
+    if lost or more:
+        yield Change("symbols", tuple(s.label for s in lost), tuple(s.label for s in more))
+
+
+def exported(side: Side, path: str) -> Sequence[Offered]:
+    """The symbols that a shared object offers; none where the file is none.
+
+    Raises:
+        BundleFixError: its tables cannot be read.
+    """
+    image = side.bundle.images.get(path)
+    if image is None or not image.is_dynamic:
+        return ()
+    try:
+        with side.contents[path].open() as reader:
+            return offered_symbols(reader, image)
+    except DamagedElfError as error:
+        raise BundleFixError(error.message, where=f"{side.name}: {path}") from error
+
+
+def lost_symbols(before: Sequence[Offered], after: Sequence[Offered]) -> list[Offered]:
+    """The symbols that are not found any more by those who found them.
+
+    A symbol that had no version is found under any that is its name's default; one that had a
+    version is found in a library that has none at all (glibc's dl-lookup.c, check_match).
+    """
+    versioned = any(s.version is not None for s in after)
+    exact = {(s.name, s.version) for s in after}
+    names = {s.name for s in after if not s.hidden}
+    return sorted(
+        (
+            s
+            for s in before
+            if (s.name, s.version) not in exact
+            and not ((s.version is None or not versioned) and s.name in names)
+        ),
+        key=lambda s: s.label,
+    )

@@ -1,0 +1,39 @@
+"""Newer versions of the target's C and C++ runtime that a pack wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bundle_fix.check.abi import version_number
+from bundle_fix.check.findings import ERROR, NOTE, Finding
+from bundle_fix.diff.rules import NEWER_RUNTIME
+from bundle_fix.diff.side import Side
+
+LIBRARIES = {
+    "GLIBC": "libc.so.6", "GLIBCXX": "libstdc++.so.6", "CXXABI": "libstdc++.so.6",
+    "GCC": "libgcc_s.so.1",
+}  # fmt: skip
+"""The library that each family of versions is of; the C library is always the host's."""
+
+
+def runtime_findings(old: Side, new: Side) -> Iterator[Finding]:
+    """A finding for every family of which the new pack wants a newer version of the host.
+
+    Where a baseline was given, a glibc up to that is a note.
+    """
+    before, baseline = old.verdict.abi.versions, new.context.expectations.glibc
+    for family, newest in new.verdict.abi.versions.items():
+        library = LIBRARIES[family]
+        if family not in before or (family != "GLIBC" and library not in new.from_host):
+            continue
+        number = version_number(newest.version)
+        if number <= version_number(before[family].version):
+            continue
+        allowed = family == "GLIBC" and baseline and number <= version_number(baseline)
+        yield NEWER_RUNTIME.finding(
+            newest.path,
+            f"wants {family}_{newest.version} of the host; the newest that the old pack wanted was"
+            f" {family}_{before[family].version}",
+            severity=NOTE if allowed else ERROR,
+            versions=[f"{family}_{before[family].version}", f"{family}_{newest.version}"],
+        )

@@ -1,0 +1,146 @@
+"""``bundle-fix diff`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import pytest
+
+from builders.elf import elf
+from builders.pack import healthy, tarball
+from builders.run import bundle_fix
+from bundle_fix.report.schemas import diff_schema
+
+R = "$ORIGIN/../lib"
+
+
+@pytest.fixture
+def packs(tmp_path: Path) -> tuple[Path, Path]:
+    """An old pack and a new one in which the allocator has lost its link, with other changes."""
+    old, new = healthy(tmp_path / "old"), healthy(tmp_path / "new")
+    (new / "lib/libtcmalloc.so.4").unlink()
+    (new / "lib/libtcmalloc.so.4.6").rename(new / "lib/libtcmalloc.so")
+    elf(old / "bin/shell", program=True)
+    (new / "VERSION").write_text("2.6\n")
+    one = tarball(old, tmp_path / "server-2.5.tar.gz", "server-2.5")
+    return one, tarball(new, tmp_path / "server-2.6.tar.xz", "server-2.6")
+
+
+def test_the_text_begins_with_the_name_that_now_comes_from_the_host(
+    packs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    ran = bundle_fix("diff", packs[0].name, packs[1].name, cwd=tmp_path)
+    lines = ran.stdout.splitlines()
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert lines[0].startswith("error BF701 now-from-host: ")
+    assert "bin/server needs libtcmalloc.so.4, which was the pack's" in ran.stdout
+    assert "members: 1 added, 2 removed, 1 changed, 3 the same" in lines
+    assert "- lib/libtcmalloc.so.4 (a link to libtcmalloc.so.4.6)" in lines
+    assert "+ VERSION (4 B)" in lines
+    assert lines[-1].startswith("server-2.5.tar.gz -> server-2.6.tar.xz: WORSE: 2 errors, 1 warn")
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_equal_packs_are_one_line(packs: tuple[Path, Path], tmp_path: Path) -> None:
+    ran = bundle_fix("diff", packs[0], tmp_path / "old")
+    assert ran.returncode == 0
+    assert "no worse: nothing is different (" in ran.stdout
+    assert ran.stdout.count("\n") == 1
+    assert bundle_fix("diff", "-q", packs[0], tmp_path / "old").stdout == ""
+
+
+def test_json_and_jsonl_hold_to_the_shipped_schema(packs: tuple[Path, Path]) -> None:
+    schema = diff_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    report = json.loads(bundle_fix("diff", *packs, "--format", "json").stdout)
+    jsonschema.validate(report, schema)
+    (line,) = bundle_fix("diff", *packs, "--format", "jsonl").stdout.splitlines()
+    jsonschema.validate(json.loads(line), schema)
+    assert report["resolutions"] == [
+        {
+            "needed": "libtcmalloc.so.4", "was_needed": "libtcmalloc.so.4",
+            "needed_by": "bin/server", "programs": ["bin/server"],
+            "old": {"origin": "bundle", "path": "lib/libtcmalloc.so.4.6", "via": "runpath"},
+            "new": {"origin": "host", "path": "/lib64/libtcmalloc.so.4", "via": "default"},
+            "worse": True,
+        }
+    ]  # fmt: skip
+    assert report["summary"]["error"] == 2
+    assert [m["path"] for m in report["members"]["added"]] == ["VERSION"]
+    assert report["members"]["changed"][0]["changes"] == [
+        {"what": "path", "old": "lib/libtcmalloc.so.4.6", "new": "lib/libtcmalloc.so"}
+    ]
+    del report["members"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(report, schema)
+
+
+def test_every_other_format_has_what_got_worse(packs: tuple[Path, Path], tmp_path: Path) -> None:
+    made = {
+        kind: bundle_fix("diff", *packs, "--format", kind, GITHUB_STEP_SUMMARY=f"{tmp_path}/s.md")
+        for kind in ("sarif", "junit", "github", "gitlab")
+    }
+    assert {ran.returncode for ran in made.values()} == {1}
+    (run,) = json.loads(made["sarif"].stdout)["runs"]
+    assert run["results"][0]["ruleId"] == "BF701"
+    failed = ET.fromstring(made["junit"].stdout).iter("failure")  # noqa: S314 (our own)
+    assert len(list(failed)) == 2
+    assert made["github"].stdout.startswith("::error file=")
+    assert json.loads(made["gitlab"].stdout)[0]["check_name"] == "BF701 now-from-host"
+    summary = (tmp_path / "s.md").read_text()
+    assert "BF701" in summary
+    assert "host: /lib64/libtcmalloc.so.4" in summary
+
+
+def test_what_fails_can_be_chosen_and_accepted(packs: tuple[Path, Path]) -> None:
+    assert bundle_fix("diff", *packs, "--exit-zero").returncode == 0
+    accepted = [
+        "--ignore", "now-from-host:bin/*=the hosts have it", "--ignore", "bf103=renamed on purpose",
+    ]  # fmt: skip
+    ran = bundle_fix("diff", *packs, *accepted)
+    assert ran.returncode == 0
+    assert "no worse: 1 warning, 2 ignored" in ran.stdout, ran.stdout
+    assert bundle_fix("diff", *packs, *accepted, "--fail-on", "warning").returncode == 1
+
+
+def test_a_host_that_has_the_library_is_asked(packs: tuple[Path, Path], tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    elf(root / "lib64/libtcmalloc.so.4", soname="libtcmalloc.so.4", tag="the host's")
+    ran = bundle_fix("diff", *packs, "--host", root, "--format", "json")
+    ends = [r["new"] for r in json.loads(ran.stdout)["resolutions"]]
+    assert {"origin": "host", "path": "/lib64/libtcmalloc.so.4", "via": "default"} in ends
+    (root / "lib64/libtcmalloc.so.4").unlink()
+    ran = bundle_fix("diff", *packs, "--host", root, "--format", "json")
+    assert "BF702" in {f["rule"] for f in json.loads(ran.stdout)["findings"]}
+
+
+def test_a_broken_or_missing_artifact_is_one_line(packs: tuple[Path, Path], tmp_path: Path) -> None:
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(packs[0].read_bytes()[:500])
+    for arguments in ((packs[0], cut), (cut, packs[0]), (packs[0], tmp_path / "none")):
+        ran = bundle_fix("diff", *arguments)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr.count("\n") == 1
+
+
+def test_a_report_goes_into_a_file_whole(packs: tuple[Path, Path], tmp_path: Path) -> None:
+    ran = bundle_fix("diff", *packs, "--format", "json", "-o", tmp_path / "out.json")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert json.loads((tmp_path / "out.json").read_text())["failed"] is True
+    ran = bundle_fix("diff", *packs, "-o", tmp_path / "none/out.txt")
+    assert ran.returncode == 2
+    assert ran.stderr.count("\n") == 1
+
+
+def test_names_from_artifacts_never_reach_the_terminal_raw(tmp_path: Path) -> None:
+    for name, text in (("old", "one"), ("new", "two")):
+        (tmp_path / name / "a\x1b[31m").mkdir(parents=True)
+        (tmp_path / name / "a\x1b[31m" / "b\n::error::c").write_text(text)
+    for kind in ("text", "json", "github", "sarif", "junit", "gitlab"):
+        ran = bundle_fix("diff", tmp_path / "old", tmp_path / "new", "--format", kind)
+        assert ran.returncode == 0
+        assert "\x1b" not in ran.stdout

@@ -1,0 +1,200 @@
+"""What fails a gate: ignores, the bar, lists of artifacts, files for reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+from builders.pack import healthy, incident, tarball
+from builders.run import bundle_fix
+
+SPEC = """
+[bundle]
+name = "x"
+
+[[check.ignore]]
+rule = "{rule}"
+path = "{path}"
+reason = "an old start script"
+"""
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    """A pack with one error: BF203 at bin/x."""
+    elf(tmp_path / "p/lib/libx.so.1", soname="libx.so.1")
+    elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1"], runpath=".:$ORIGIN/../lib")
+    return tmp_path / "p"
+
+
+def rules_of(*arguments: str | Path) -> set[str]:
+    found = json.loads(bundle_fix("check", *arguments, "--format", "json").stdout)
+    return {f["rule"] for f in found["findings"]}
+
+
+@pytest.mark.parametrize(
+    "ignore", ["BF203=why", "BF203:bin/x=why", "bf203:*=why", "relative-runpath:b[i]n/?=a = b"]
+)
+def test_a_finding_is_ignored_by_code_or_name_and_glob(pack: Path, ignore: str) -> None:
+    assert "BF203" in rules_of(pack)
+    assert rules_of(pack, "--ignore", ignore) == set()
+    assert bundle_fix("check", pack, "--ignore", ignore).returncode == 0
+
+
+@pytest.mark.parametrize("ignore", ["BF203:lib/*=why", "BF203:BIN/x=why", "BF201=why"])
+def test_an_ignore_that_matches_nothing_is_a_finding(pack: Path, ignore: str) -> None:
+    assert rules_of(pack, "--ignore", ignore) == {"BF203", "BF001"}
+    assert bundle_fix("check", pack, "--ignore", "BF203=x", "--ignore", ignore).returncode == 0
+    ran = bundle_fix(
+        "check", pack, "--ignore", "BF203=x", "--ignore", ignore, "--fail-on", "warning"
+    )
+    assert ran.returncode == 1
+
+
+def test_an_ignore_of_what_only_diff_finds_is_no_finding_of_check(pack: Path) -> None:
+    assert rules_of(pack, "--ignore", "BF704:lib/*=internal", "--ignore", "BF203=x") == set()
+
+
+@pytest.mark.parametrize(
+    ("ignore", "words"),
+    [
+        ("BF203", "it lacks a reason"),
+        ("BF203=", "it lacks a reason"),
+        ("BF203= ", "it lacks a reason"),
+        ("=why", "it lacks a rule"),
+        (":bin/x=why", "it lacks a rule"),
+        ("BF203:=why", "it lacks a path behind the colon"),
+        ("BF2O3=why", "there is no rule BF2O3 (did you mean `BF203`?)"),
+        ("host-win=why", "there is no rule host-win (did you mean `host-wins`?)"),
+        ("zzzzzz=why", "there is no rule zzzzzz ('bundle-fix rules' lists them)"),
+        ("a\nb\x1b=why", "there is no rule a\\nb\\x1b"),
+    ],
+)
+def test_a_bad_ignore_is_one_line_and_status_2(pack: Path, ignore: str, words: str) -> None:
+    ran = bundle_fix("check", pack, "--ignore", ignore)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert words in ran.stderr
+
+
+def test_a_spec_ignores_in_the_same_way(pack: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "bundle.toml"
+    spec.write_text(SPEC.format(rule="BF203", path="bin/*"))
+    assert rules_of(pack, "--spec", spec) == set()
+    spec.write_text(SPEC.format(rule="BF203", path="sbin/*"))
+    assert rules_of(pack, "--spec", spec) == {"BF203", "BF001"}
+    spec.write_text(SPEC.format(rule="BF299", path="bin/*"))
+    ran = bundle_fix("check", pack, "--spec", spec)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert f"{spec}:6:8: there is no rule BF299 (did you mean `BF" in ran.stderr
+
+
+def test_exit_zero_lets_findings_pass_but_not_what_cannot_be_read(
+    pack: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(tarball(pack, tmp_path / "whole.tar.gz").read_bytes()[:200])
+    assert bundle_fix("check", pack, "--exit-zero").returncode == 0
+    assert bundle_fix("check", pack, cut, "--exit-zero").returncode == 2
+    sarif = bundle_fix("check", pack, "--exit-zero", "--format", "sarif").stdout
+    assert json.loads(sarif)["runs"][0]["invocations"][0]["exitCode"] == 0
+
+
+def listed(data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "bundle_fix", "check", "-", "--format", "jsonl", *arguments],
+        input=data, capture_output=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("end", [b"\0", b"\n", b"\r\n"])
+def test_a_list_on_stdin_ends_its_names_with_nul_or_newline(tmp_path: Path, end: bytes) -> None:
+    names = [tmp_path / "a b", tmp_path / "c\u00e9"]
+    for name in names:
+        healthy(name)
+    ran = listed(end.join(os.fsencode(name) for name in names) + end)
+    assert ran.returncode == 0, ran.stderr
+    assert [json.loads(line)["artifact"] for line in ran.stdout.splitlines()] == [
+        str(name) for name in names
+    ]
+
+
+def test_a_name_with_a_newline_is_listed_with_nul(tmp_path: Path) -> None:
+    odd = healthy(tmp_path / "a\nb")
+    ran = listed(os.fsencode(odd) + b"\0" + os.fsencode(healthy(tmp_path / "c")))
+    assert ran.returncode == 0
+    assert json.loads(ran.stdout.splitlines()[0])["artifact"] == str(odd)
+
+
+def test_an_empty_list_passes_nothing(tmp_path: Path) -> None:
+    for data in (b"", b"\n\n", b"\0"):
+        ran = listed(data)
+        assert (ran.returncode, ran.stdout, ran.stderr.count(b"\n")) == (2, b"", 1)
+        assert b"stdin: it lists no artifact" in ran.stderr
+
+
+def test_several_artifacts_have_one_report_each_and_a_total(tmp_path: Path) -> None:
+    good, bad = healthy(tmp_path / "good"), incident(tmp_path / "bad")
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(tarball(good, tmp_path / "good.tar").read_bytes()[:700])
+    arguments = [good, cut, bad, tmp_path / "none"]
+    texts = {}
+    for kind in ("text", "json", "jsonl", "sarif", "junit", "github", "gitlab"):
+        ran = bundle_fix("check", *arguments, "--format", kind)
+        assert (ran.returncode, ran.stderr.count("\n")) == (2, 2), kind
+        texts[kind] = ran.stdout
+    total = "4 artifacts: 1 passed, 1 failed, 2 could not be checked"
+    assert texts["text"].splitlines()[-1] == texts["github"].splitlines()[-1] == total
+    assert len(json.loads(texts["json"])) == len(texts["jsonl"].splitlines()) == 4
+    assert len(json.loads(texts["sarif"])["runs"][0]["artifacts"]) == 4
+    assert texts["junit"].count("<testsuite ") == 4
+
+
+def test_a_report_file_is_whole_or_as_it_was(pack: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    out.write_text("before")
+    assert bundle_fix("check", tmp_path / "none.tar", "--ignore", "x=y", "-o", out).returncode == 2
+    assert out.read_text() == "before"
+    for kind in ("text", "json", "jsonl", "sarif", "junit", "github", "gitlab"):
+        ran = bundle_fix("check", pack, "--format", kind, "-o", out)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "")
+        assert out.read_text().endswith("\n")
+        assert "\x1b" not in out.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["p", "out.json"]
+    ran = bundle_fix("check", pack, "-o", tmp_path / "no/such/out")
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert bundle_fix("check", pack, "-o", pack).returncode == 2
+
+
+def test_the_summary_of_github_is_appended_and_never_beyond_its_limit(
+    pack: Path, tmp_path: Path
+) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    run = {"GITHUB_STEP_SUMMARY": str(summary)}
+    assert bundle_fix("check", pack, "--format", "github", **run).returncode == 1
+    assert summary.read_text().startswith("before\n### bundle-fix: ")
+    bundle_fix("check", pack, **run)
+    assert summary.read_text().count("### bundle-fix") == 1
+    summary.write_text("x" * (1 << 20))
+    bundle_fix("check", pack, "--format", "github", **run)
+    assert summary.stat().st_size == 1 << 20
+    ran = bundle_fix("check", pack, "--format", "github", GITHUB_STEP_SUMMARY=str(tmp_path))
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("kind", ["text", "json", "sarif"])
+def test_a_terminal_that_knows_ascii_alone_is_no_reason_to_fail(pack: Path, kind: str) -> None:
+    (pack / "bin/x").rename(pack / "bin/\u00e9\udcff")
+    ran = subprocess.run(
+        [sys.executable, "-m", "bundle_fix", "check", pack, "--format", kind],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (1, b"")
+    if kind != "text":
+        json.loads(ran.stdout)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bundle_fix.check.context import Expectations
+from bundle_fix.cli.diff import compare_artifacts
+from bundle_fix.cli.subject import Target
+from bundle_fix.diff.compare import Difference
+
+Compare = Callable[..., Difference]
+
+
+@pytest.fixture
+def compare(tmp_path: Path) -> Compare:
+    """Compares ``old`` and ``new`` in the folder of the test, or the artifacts that are given."""
+
+    def run(
+        old: Path | None = None, new: Path | None = None, target: Target | None = None,
+        **expected: object,
+    ) -> Difference:  # fmt: skip
+        expectations = Expectations(**expected)  # type: ignore[arg-type]
+        return compare_artifacts(
+            old or tmp_path / "old", new or tmp_path / "new", expectations, target or Target()
+        )
+
+    return run

@@ -1,0 +1,75 @@
+"""What holds for the comparison of any two trees."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bundle_fix.bundle import make_bundle
+from bundle_fix.check.context import Context, Expectations
+from bundle_fix.content import BytesContent
+from bundle_fix.diff.compare import Difference, compare
+from bundle_fix.diff.side import Side
+from bundle_fix.loader.host import adversarial_host
+from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree
+
+NAMES = st.sampled_from(["a", "b", "lib", "x.so.1", "x.so.2", "x-1.2", "x-1.3"])
+FILES = st.builds(
+    lambda data, mode: File(BytesContent(data), Stamp(mode)),
+    st.sampled_from([b"", b"one", b"two", b"longer"]), st.sampled_from([0o644, 0o755]),
+)  # fmt: skip
+LINKS = st.builds(lambda target: Symlink(target, Stamp(0o777)), NAMES)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Tree:
+    nodes: dict[str, Node] = {}
+    for folder in draw(st.lists(NAMES, max_size=3, unique=True)):
+        nodes[folder] = Directory(Stamp(0o755))
+        for name in draw(st.lists(NAMES, max_size=4, unique=True)):
+            nodes[f"{folder}/{name}"] = draw(FILES | LINKS)
+    top = draw(st.sampled_from(["", "pack-1", "./pack-2"]))
+    return Tree(nodes, top)
+
+
+def compared(old: Tree, new: Tree) -> Difference:
+    before, after = (
+        Side("x", Context(make_bundle(tree, {}), Expectations(), adversarial_host()))
+        for tree in (old, new)
+    )
+    return compare(before, after, ())
+
+
+@given(tree=trees())
+@settings(deadline=None)
+def test_nothing_is_different_from_itself(tree: Tree) -> None:
+    found = compared(tree, tree)
+    members = found.members
+    assert (members.added, members.removed, members.altered) == ((), (), ())
+    assert not found.failed
+
+
+@given(old=trees(), new=trees())
+@settings(deadline=None, max_examples=200)
+def test_every_file_is_told_once_at_most_and_bytes_never_change_in_silence(
+    old: Tree, new: Tree
+) -> None:
+    members = compared(old, new).members
+    told = [m.path for m in members.added] + [a.path for a in members.altered]
+    assert len(told) == len(set(told))
+    gone = [m.path for m in members.removed] + [a.was for a in members.altered]
+    assert len(gone) == len(set(gone))
+    before = sorted(node.content.data for _, node in old.files())  # type: ignore[attr-defined]
+    after = sorted(node.content.data for _, node in new.files())  # type: ignore[attr-defined]
+    changed = [a for a in members.altered if {c.what for c in a.changes} - {"path", "mode"}]
+    lone = [m for m in (*members.added, *members.removed) if m.kind == "file"]
+    if before != after:
+        assert changed or lone
+
+
+@given(old=trees(), new=trees())
+@settings(deadline=None)
+def test_the_other_way_round_what_went_has_come(old: Tree, new: Tree) -> None:
+    forth, back = compared(old, new).members, compared(new, old).members
+    assert len(forth.added) + len(forth.removed) == len(back.added) + len(back.removed)
+    assert forth.same == back.same

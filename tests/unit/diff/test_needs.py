@@ -1,0 +1,197 @@
+"""Needed names that lead elsewhere in the new pack than in the old one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+from builders.pack import healthy, tarball
+from bundle_fix.check.context import Ignore
+from bundle_fix.cli.subject import Target
+from bundle_fix.diff.compare import Difference
+
+from .conftest import Compare
+
+R = "$ORIGIN/../lib"
+
+
+def server(folder: Path, *needed: str, runpath: str = R) -> None:
+    elf(folder / "bin/server", program=True, needed=list(needed), runpath=runpath)
+
+
+def library(folder: Path, name: str, **more: str) -> None:
+    elf(folder / "lib" / name, soname=name, **more)
+
+
+def codes(found: Difference) -> list[tuple[str, str]]:
+    """What the comparison itself found."""
+    return [(f.rule, f.severity) for f in found.findings if f.rule.startswith("BF7")]
+
+
+def test_two_packs_that_are_equal_have_no_difference(tmp_path: Path, compare: Compare) -> None:
+    pack = tarball(healthy(tmp_path / "old"), tmp_path / "new.tar.gz", "pack-2.0")
+    found = compare(tmp_path / "old", pack)
+    assert (found.findings, found.mended, found.needs, found.failed) == ((), (), (), False)
+    assert (found.members.added, found.members.removed, found.members.altered) == ((), (), ())
+    assert found.members.same == 5
+
+
+def test_the_incident_is_a_name_that_now_comes_from_the_host(
+    tmp_path: Path, compare: Compare
+) -> None:
+    healthy(tmp_path / "old")
+    new = healthy(tmp_path / "new")
+    (new / "lib/libtcmalloc.so.4").unlink()
+    (new / "lib/libtcmalloc.so.4.6").rename(new / "lib/libtcmalloc.so")
+    found = compare()
+    (first, *_) = found.findings
+    assert (first.rule, first.path, first.evidence["programs"]) == (
+        "BF701", "bin/server", ["bin/server"],
+    )  # fmt: skip
+    assert first.message == (
+        "needs libtcmalloc.so.4, which was the pack's lib/libtcmalloc.so.4.6 and is now the"
+        " host's /lib64/libtcmalloc.so.4"
+    )
+    assert first.evidence["trace"][-1]["verdict"] == "the host's copy is found"
+    assert found.failed
+    # What a check says of the same name is not told again.
+    assert "BF102" not in {f.rule for f in found.findings}
+
+
+def test_the_other_way_round_it_is_mended(tmp_path: Path, compare: Compare) -> None:
+    old = healthy(tmp_path / "old")
+    healthy(tmp_path / "new")
+    (old / "lib/libtcmalloc.so.4").unlink()
+    found = compare()
+    assert (found.findings, found.failed) == ((), False)
+    assert [(n.needed, n.old.origin, n.new.origin) for n in found.needs] == [
+        ("libtcmalloc.so.4", "host", "bundle")
+    ]
+    assert {"BF102", "BF103"} <= {f.rule for f in found.mended}
+
+
+def test_a_library_that_was_left_out_is_found_nowhere(tmp_path: Path, compare: Compare) -> None:
+    library(tmp_path / "old", "libx.so.1")
+    server(tmp_path / "old", "libx.so.1")
+    server(tmp_path / "new", "libx.so.1")
+    found = compare()
+    assert codes(found) == [("BF702", "error"), ("BF706", "warning")]
+    assert "is now found nowhere" in found.findings[0].message
+
+
+def test_a_library_that_is_left_to_the_host_is_worse_though_most_hosts_have_it(
+    tmp_path: Path, compare: Compare
+) -> None:
+    library(tmp_path / "old", "libz.so.1")
+    server(tmp_path / "old", "libz.so.1")
+    server(tmp_path / "new", "libz.so.1")
+    assert ("BF701", "error") in codes(compare())
+    declared = compare(host=("libz.so.1",), target=Target(provides=("libz.so.1",)))
+    assert codes(declared) == [("BF706", "warning"), ("BF701", "note")]
+    assert not declared.failed
+
+
+def test_the_c_library_is_better_left_to_the_host(tmp_path: Path, compare: Compare) -> None:
+    library(tmp_path / "old", "libm.so.6")
+    server(tmp_path / "old", "libm.so.6")
+    server(tmp_path / "new", "libm.so.6")
+    found = compare()
+    assert not found.failed
+    assert [n.rule for n in found.needs] == [None]
+
+
+def test_another_copy_that_is_found_first_is_worse(tmp_path: Path, compare: Compare) -> None:
+    for name in ("old", "new"):
+        library(tmp_path / name, "libz.so.1", tag="right")
+        elf(tmp_path / name / "compat/libz.so.1", soname="libz.so.1", tag="older")
+    server(tmp_path / "old", "libz.so.1", runpath=f"{R}:$ORIGIN/../compat")
+    server(tmp_path / "new", "libz.so.1", runpath=f"$ORIGIN/../compat:{R}")
+    found = compare()
+    assert codes(found) == [("BF703", "error")]
+    assert "is now the pack's compat/libz.so.1" in found.findings[0].message
+
+
+def test_the_same_bytes_at_another_place_are_no_other_file(
+    tmp_path: Path, compare: Compare
+) -> None:
+    for name in ("old", "new"):
+        library(tmp_path / name, "libz.so.1")
+        shutil.copytree(tmp_path / name / "lib", tmp_path / name / "lib2")
+    server(tmp_path / "old", "libz.so.1")
+    server(tmp_path / "new", "libz.so.1", runpath="$ORIGIN/../lib2")
+    assert compare().needs == ()
+
+
+def test_a_copy_that_was_taken_away_lets_another_one_in_which_is_a_warning(
+    tmp_path: Path, compare: Compare
+) -> None:
+    for name in ("old", "new"):
+        elf(tmp_path / name / "compat/libz.so.1", soname="libz.so.1", tag="older")
+        server(tmp_path / name, "libz.so.1", runpath=f"{R}:$ORIGIN/../compat")
+    library(tmp_path / "old", "libz.so.1", tag="right")
+    found = compare()
+    assert codes(found) == [("BF703", "warning")]
+    assert not found.failed
+    assert compare(fail_on="warning").failed
+
+
+def test_libraries_and_programs_that_moved_together_are_no_change_of_needs(
+    tmp_path: Path, compare: Compare
+) -> None:
+    library(tmp_path / "old", "libx.so.1")
+    server(tmp_path / "old", "libx.so.1")
+    (tmp_path / "new/opt").mkdir(parents=True)
+    shutil.copytree(tmp_path / "old/lib", tmp_path / "new/opt/lib")
+    shutil.copytree(tmp_path / "old/bin", tmp_path / "new/opt/bin")
+    found = compare()
+    assert (found.findings, found.needs) == ((), ())
+    assert [(a.was, a.path) for a in found.members.altered] == [
+        ("bin/server", "opt/bin/server"), ("lib/libx.so.1", "opt/lib/libx.so.1"),
+    ]  # fmt: skip
+
+
+def test_a_need_with_another_number_is_the_old_need_renamed(
+    tmp_path: Path, compare: Compare
+) -> None:
+    library(tmp_path / "old", "libtcmalloc.so.4")
+    server(tmp_path / "old", "libtcmalloc.so.4")
+    elf(tmp_path / "new/lib/libtcmalloc.so", soname="libtcmalloc.so.5")
+    server(tmp_path / "new", "libtcmalloc.so.5")
+    (first, *_) = compare().findings
+    assert first.rule == "BF701"
+    assert first.message.startswith("needs libtcmalloc.so.5 (libtcmalloc.so.4 before), which was")
+
+
+def test_what_is_newly_needed_of_the_host_is_a_warning_unless_it_is_declared(
+    tmp_path: Path, compare: Compare
+) -> None:
+    server(tmp_path / "old")
+    server(tmp_path / "new", "libGL.so.1", "libm.so.6")
+    assert codes(compare()) == [("BF707", "warning")]
+    assert codes(compare(target=Target(provides=("libGL.*",)))) == []
+
+
+def test_a_need_of_a_library_of_the_pack_counts_too_and_names_its_programs(
+    tmp_path: Path, compare: Compare
+) -> None:
+    for name in ("old", "new"):
+        elf(tmp_path / name / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"],
+            runpath="$ORIGIN" if name == "old" else None)  # fmt: skip
+        library(tmp_path / name, "libb.so.1")
+        for program in ("one", "two"):
+            elf(tmp_path / name / "bin" / program, program=True, needed=["liba.so.1"], runpath=R)
+    (first, *_) = compare().findings
+    assert (first.rule, first.path) == ("BF701", "lib/liba.so.1")
+    assert first.evidence["programs"] == ["bin/one", "bin/two"]
+
+
+@pytest.mark.parametrize("path", ["bin/*", "*"])
+def test_a_difference_can_be_ignored(tmp_path: Path, compare: Compare, path: str) -> None:
+    library(tmp_path / "old", "libx.so.1")
+    server(tmp_path / "old", "libx.so.1")
+    server(tmp_path / "new", "libx.so.1")
+    ignored = compare(ignore=(Ignore("BF702", path, "known"),))
+    assert (codes(ignored), ignored.ignored, ignored.failed) == ([("BF706", "warning")], 1, False)
