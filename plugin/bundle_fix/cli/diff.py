@@ -80,7 +80,7 @@ def diff(
     start = time.monotonic()
     difference = compare_artifacts(old, new, expectations, target)
     report = diff_report(str(old), str(new), difference, time.monotonic() - start)
-    if not (quiet and kind == "text" and not report.failed):
+    if output is not None or kind != "text" or report.failed or not quiet:
         write_report([render_difference(report, style)], output, kind)
     for other, file in also:
         write_report([render_difference(report, in_file(style, other))], file, other)
