@@ -49,7 +49,10 @@ def test_equal_packs_are_one_line(packs: tuple[Path, Path], tmp_path: Path) -> N
     assert ran.returncode == 0
     assert "no worse: nothing is different (" in ran.stdout
     assert ran.stdout.count("\n") == 1
+    out = tmp_path / "out.txt"
     assert bundle_fix("diff", "-q", packs[0], tmp_path / "old").stdout == ""
+    assert bundle_fix("diff", "-q", packs[0], tmp_path / "old", "-o", out).stdout == ""
+    assert "nothing is different" in out.read_text()
 
 
 def test_json_and_jsonl_hold_to_the_shipped_schema(packs: tuple[Path, Path]) -> None:
