@@ -53,6 +53,11 @@ def sabotaged(project: Project) -> object:
     assert project.cmake.run("cmake", "-DWITHOUT_CORE=OFF", project.build).returncode == 0
 
 
+def unwrapped(text: str) -> str:
+    """What CMake says, without the line breaks that it puts into messages."""
+    return " ".join(text.split())
+
+
 def answer(program: Path) -> str:
     return subprocess.run([program], capture_output=True, text=True, check=True, cwd="/").stdout
 
@@ -120,7 +125,7 @@ def test_a_missing_library_stops_the_installation_with_the_report(
     done = sabotaged.install("--prefix", tmp_path)
     assert done.returncode != 0
     assert "BF101" in done.stdout
-    assert "would not run" in done.stdout
+    assert "would not run" in unwrapped(done.stdout)
 
 
 PACKAGES = {
@@ -170,7 +175,7 @@ def test_what_must_not_be_packaged_is_not(sabotaged: Project) -> None:
 
 def test_components_that_lack_a_library_together_are_not_packaged(project: Project) -> None:
     done = cpack(project, "components", "-D", "CPACK_COMPONENTS_ALL=run")
-    assert "what would be packaged would not run" in done.stdout.replace("\n  ", " ")
+    assert "what would be packaged would not run" in unwrapped(done.stdout)
     assert (done.returncode != 0, packages(project)) == (True, [])
 
 
@@ -192,7 +197,7 @@ def test_a_package_that_is_bad_as_written_is_removed_with_its_checksum(project: 
         done = cpack(project, "TGZ")
     finally:
         (project.build / "CPackConfig.cmake").write_text(text)
-    assert "it was removed" in done.stdout.replace("\n  ", " ")
+    assert "it was removed" in unwrapped(done.stdout)
     assert (done.returncode != 0, packages(project)) == (True, [])
 
 
@@ -215,7 +220,7 @@ def test_other_packages_are_unpacked_and_checked(tmp_path: Path, generator: str)
     assert (done.returncode, len(packages(project))) == (0, 2), done.stdout
     spoil(project)
     done = project.cmake.run("cpack", "-G", generator, cwd=project.build)
-    assert "it was removed" in done.stdout.replace("\n  ", " ")
+    assert "it was removed" in unwrapped(done.stdout)
     assert (done.returncode != 0, packages(project)) == (True, [])
 
 
