@@ -7,6 +7,7 @@ tests of its own. A rule without a case fails `test_every_rule.py`.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -224,6 +225,22 @@ def scheme(root: Path, folder: str, runpath: str) -> None:
 
 IGNORED = (Ignore("BF505", "bin/*", "until 2.6"),)
 
+
+def listed(root: Path, *, schema: int = 1, **changed: Any) -> None:
+    """A pack of one text with a manifest; ``changed`` is what that says of the text instead."""
+    text = b"text"
+    root.mkdir(parents=True)
+    (root / "VERSION").write_bytes(text)
+    (root / "VERSION").chmod(0o644)
+    digest = hashlib.sha256(text).hexdigest()
+    record = {"path": "VERSION", "sha256": digest, "size": len(text), "mode": "0644"} | changed
+    manifest = {
+        "schema": schema, "tool": {"name": "bundle-fix", "version": "1"}, "name": "x",
+        "files": [record] if record["path"] else [],
+    }  # fmt: skip
+    (root / "bundle-manifest.json").write_text(json.dumps(manifest))
+
+
 CASES: Mapping[str, Case] = {
     "BF001": Case(program, partial(program, **{"source": EMPTY}), {"ignore": IGNORED}, {}),
     "BF101": Case(lambda r: server(r, "libgone.so.1"), with_library),
@@ -300,6 +317,12 @@ CASES: Mapping[str, Case] = {
         partial(carrying, path="/home/ci/build/etc/server.conf"),
         partial(carrying, path="/home/%s/server.conf"),
     ),
+    "BF620": Case(partial(listed, size="4"), listed),
+    "BF621": Case(partial(listed, schema=2), listed),
+    "BF622": Case(partial(listed, sha256="0" * 64), listed),
+    "BF623": Case(partial(listed, path="version"), listed),
+    "BF624": Case(partial(listed, path=""), listed),
+    "BF625": Case(partial(listed, mode="0600"), listed),
     "BF640": Case(partial(wheel, is_true=False), partial(wheel, is_true=True)),
     "BF641": Case(
         partial(scheme, folder="demo-1.0.data/scripts", runpath="$ORIGIN/../../demo/lib"),
