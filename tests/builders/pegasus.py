@@ -1,0 +1,109 @@
+"""A source tree laid out like Apache Pegasus's after its build, with stubs in place of programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from builders.elf import elf
+
+VERSION, COMMIT = "2.6.0-SNAPSHOT", "0123456789abcdef0123456789abcdef01234567"
+TOOLS = {
+    "pegasus_shell": "config.ini",
+    "pegasus_bench": "config.ini",
+    "pegasus_kill_test": "config.ini",
+    "pegasus_rproxy": "config.ini",
+    "pegasus_pressureclient": "config-pressure.ini",
+}
+SCRIPTS = (
+    "run.sh", "admin_tools/config_hdfs.sh", "admin_tools/sendmail.sh", "admin_tools/start_zk.sh",
+    "admin_tools/download_hadoop.sh", "admin_tools/learn_stat.py",
+)  # fmt: skip
+TEXTS = (
+    "src/server/config.ini", "src/server/config.min.ini", "src/shell/config.ini",
+    "src/test/kill_test/config.ini", "src/include/pegasus/client.h",
+    "src/include/rrdb/rrdb.client.h",
+)  # fmt: skip
+JARS = ("common/lib/guava.jar", "common/common.jar", "hdfs/lib/netty.jar", "hdfs/hdfs.jar")
+
+
+def pegasus_tree(
+    root: Path,
+    *,
+    servers: Sequence[str] = ("pegasus_server",),
+    allocator: str = "tcmalloc",
+    lib: str = "lib",
+    needed: Sequence[str] = (),
+    build_type: str = "Release",
+) -> Path:
+    """Make the tree at ``root``.
+
+    Args:
+        root: the folder to make.
+        servers: the server programs that were built.
+        allocator: ``tcmalloc`` or ``jemalloc``.
+        lib: where the third-party libraries were installed: ``lib``, or ``lib64``.
+        needed: what the programs need besides.
+        build_type: what CMake's cache says.
+    """
+    for name in SCRIPTS:
+        _write(root / name, "#!/bin/sh\n").chmod(0o755)
+    for name in TEXTS:
+        _write(root / name, f"{name}\n")
+    _write(root / "src/include/pegasus/version.h", f'#define PEGASUS_VERSION "{VERSION}"\n')
+    _write(root / "src/include/pegasus/git_commit.h", f'#define PEGASUS_GIT_COMMIT "{COMMIT}"\n')
+    build = root / "build/latest"
+    _write(build / "CMakeCache.txt", f"CMAKE_BUILD_TYPE:STRING={build_type}\n")
+    _write(build / "output/lib/libpegasus_client_static.a", "!<arch>\n")
+    allocators = _third_party(root / "thirdparty/output" / lib, allocator)
+    for name in ("meta_server", "replica_server", "utils"):
+        elf(build / f"output/lib/libdsn_{name}.so", soname=f"libdsn_{name}.so")
+    used = ["libdsn_utils.so", *allocators, "libssl.so.3", "libcrypto.so.3", "libstdc++.so.6"]
+    for program in (*servers, *TOOLS):
+        own = [f"libdsn_{kind}_server.so" for kind in _kinds(program)]
+        rocksdb = [] if program == "pegasus_meta_server" else ["librocksdb.so.8"]
+        path = build / "output/bin" / program / program
+        elf(path, program=True, needed=[*own, *rocksdb, *used, *needed], runpath=".")
+        _write(path.parent / TOOLS.get(program, "config.ini"), f"{program}\n")
+    return root
+
+
+def hadoop_home(root: Path) -> Path:
+    """A folder with Hadoop's jars where Hadoop has them."""
+    for name in JARS:
+        _write(root / "share/hadoop" / name, f"{name}\n")
+    _write(root / "share/hadoop/hdfs/hadoop-hdfs-3.3.6.jar", "the jar that is verified\n")
+    return root
+
+
+def library(folder: Path, real: str, soname: str, *, needed: Sequence[str] = ()) -> None:
+    """A library under its real name, with the links that ``make install`` gives it."""
+    elf(folder / real, soname=soname, needed=needed)
+    for link in {soname, f"{soname.partition('.so')[0]}.so"} - {real}:
+        (folder / link).symlink_to(real)
+
+
+def _third_party(folder: Path, allocator: str) -> list[str]:
+    """Build the third-party libraries; returns the sonames of the allocator's."""
+    library(folder, "librocksdb.so.8.5.3", "librocksdb.so.8")
+    library(folder, "libhdfs.so.0.0.0", "libhdfs.so.0.0.0", needed=["libjvm.so"])
+    _write(folder / "libhdfs.a", "!<arch>\n")
+    library(folder, "libssl.so.3", "libssl.so.3", needed=["libcrypto.so.3"])
+    library(folder, "libcrypto.so.3", "libcrypto.so.3")
+    if allocator == "tcmalloc":
+        library(folder, "libtcmalloc_and_profiler.so.4.6.11", "libtcmalloc_and_profiler.so.4")
+        return ["libtcmalloc_and_profiler.so.4"]
+    library(folder, "libjemalloc.so.2", "libjemalloc.so.2")
+    library(folder, "libprofiler.so.0.5.4", "libprofiler.so.0")
+    return ["libjemalloc.so.2", "libprofiler.so.0"]
+
+
+def _kinds(program: str) -> tuple[str, ...]:
+    one = {"pegasus_meta_server": ("meta",), "pegasus_replica_server": ("replica",)}
+    return one.get(program, ("meta", "replica"))
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
