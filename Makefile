@@ -13,7 +13,7 @@ WORKERS ?= auto
 sample: $(VENV)/installed $(VENV)/cmake
 	@PATH="$(BIN):$$PATH" cmake -S sample_project -B $(BUILD) -DCMAKE_BUILD_TYPE=Release \
 	    "-DBundleFix_ROOT=$$($(BIN)/bundle-fix cmake-dir)" >$(VENV)/sample.log 2>&1 \
-	  && PATH="$(BIN):$$PATH" cmake --build $(BUILD) --parallel >>$(VENV)/sample.log 2>&1 \
+	  && PATH="$(BIN):$$PATH" cmake --build $(BUILD) --parallel 4 >>$(VENV)/sample.log 2>&1 \
 	  || { tail -n 30 $(VENV)/sample.log; exit 1; }
 	@sample_project/demo.sh $(BIN) $(BUILD) $(DEMO)
 
@@ -25,6 +25,7 @@ bench: $(VENV)/installed $(VENV)/installed-test
 
 docs: $(VENV)/installed
 	$(BIN)/bundle-fix rules --format markdown >docs/rules.md
+	$(BIN)/bundle-fix schema spec --format markdown >docs/spec.md
 	$(BIN)/bundle-fix check --schema >docs/schemas/check-1.json
 	$(BIN)/bundle-fix diff --schema >docs/schemas/diff-1.json
 

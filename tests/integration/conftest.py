@@ -51,7 +51,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(SAMPLE, tree, ignore=ignored, symlinks=True)
     build = tree / "build/latest"
     environ = {k: v for k, v in os.environ.items() if k not in ("CXXFLAGS", "LDFLAGS")}
-    for command in ([cmake, "-S", tree, "-B", build], [cmake, "--build", build, "--parallel"]):
+    for command in ([cmake, "-S", tree, "-B", build], [cmake, "--build", build, "--parallel", "4"]):
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return tree

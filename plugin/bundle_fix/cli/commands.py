@@ -19,6 +19,7 @@ COMMANDS = {
     "diff": "show what changed between two packs, and what got worse",
     "rules": "list the rules of check and diff, or explain one",
     "elf": "print or change what ELF files ask of the loader",
+    "schema": "print the JSON Schema of a spec or of a report",
     "fix-tree": "mend what a build system installs into a folder",
     "cmake-dir": "print where BundleFixConfig.cmake lies",
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+
+import msgspec
 
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
 from bundle_fix.loader.process import Need, Process
@@ -19,26 +20,36 @@ DOT_STYLES = {
 }
 
 
-def process_records(processes: Sequence[Process]) -> list[dict[str, Any]]:
-    """What ``--format json`` prints: for every entry its objects in load order, without itself.
+class ObjectRecord(msgspec.Struct, frozen=True):
+    """One object of a process.
 
     ``path`` is relative to the pack for origin ``bundle``, absolute for ``host``, null for
-    ``missing``.
+    ``missing``; ``via`` is the step that chose it.
     """
+
+    name: str
+    path: str | None
+    origin: str
+    via: str
+    needed_by: str
+
+
+class ProcessRecord(msgspec.Struct, frozen=True):
+    """What ``--format json`` prints of an entry: its objects in load order, without itself."""
+
+    entry: str
+    objects: tuple[ObjectRecord, ...]
+
+
+def process_records(processes: Sequence[Process]) -> list[ProcessRecord]:
+    """What ``--format json`` prints."""
     return [
-        {
-            "entry": process.entry,
-            "objects": [
-                {
-                    "name": o.name,
-                    "path": o.path,
-                    "origin": o.origin,
-                    "via": o.via,
-                    "needed_by": o.needed_by,
-                }
-                for o in _others(process)
-            ],
-        }
+        ProcessRecord(
+            process.entry,
+            tuple(
+                ObjectRecord(o.name, o.path, o.origin, o.via, o.needed_by) for o in _others(process)
+            ),
+        )
         for process in processes
     ]
 

@@ -1,62 +1,129 @@
-"""JSON Schemas of the machine-readable reports (draft 2020-12), made from their models."""
+"""JSON Schemas (draft 2020-12) of the spec and of what is printed as JSON, from their models."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from inspect import cleandoc
 from typing import Any
 
 import msgspec
-
-from bundle_fix.manifest.model import SCHEMA as MANIFEST_SCHEMA
-from bundle_fix.manifest.model import Manifest
-from bundle_fix.report import diff
-from bundle_fix.report.model import SCHEMA, CheckReport
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def check_schema() -> dict[str, Any]:
     """The schema of ``check --format json``: a report, or a list of them; jsonl has one a line."""
-    definition, components = _definition(CheckReport)
-    return {
-        "$schema": DRAFT,
-        "title": f"bundle-fix check, schema {SCHEMA}",
-        "oneOf": [definition, {"type": "array", "items": definition}],
-        "$defs": components,
-    }
+    from bundle_fix.report.model import SCHEMA, CheckReport
 
-
-def manifest_schema() -> dict[str, Any]:
-    """The schema of a pack's ``bundle-manifest.json``."""
-    definition, components = _definition(Manifest)
-    return {
-        "$schema": DRAFT,
-        "title": f"bundle-fix manifest, schema {MANIFEST_SCHEMA}",
-        **definition,
-        "$defs": components,
-    }
+    schema = _schema(CheckReport, f"bundle-fix check, schema {SCHEMA}")
+    definition = {"$ref": schema.pop("$ref")}
+    return {**schema, "oneOf": [definition, {"type": "array", "items": definition}]}
 
 
 def diff_schema() -> dict[str, Any]:
     """The schema of ``diff --format json`` and ``jsonl``."""
-    definition, components = _definition(diff.DiffReport)
-    return {
-        "$schema": DRAFT,
-        "title": f"bundle-fix diff, schema {diff.SCHEMA}",
-        **definition,
-        "$defs": components,
-    }
+    from bundle_fix.report.diff import SCHEMA, DiffReport
+
+    return _schema(DiffReport, f"bundle-fix diff, schema {SCHEMA}")
 
 
-def _definition(model: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The reference to a model, and all that it and its parts are defined by."""
+def tree_schema() -> dict[str, Any]:
+    """The schema of ``tree --format json``."""
+    from bundle_fix.report.process import ProcessRecord
+
+    return _schema(tuple[ProcessRecord, ...], "bundle-fix tree")
+
+
+def why_schema() -> dict[str, Any]:
+    """The schema of ``why --format json``, without ``--symbol``."""
+    from bundle_fix.report.why import ExplanationRecord
+
+    return _schema(tuple[ExplanationRecord, ...], "bundle-fix why")
+
+
+def elf_schema() -> dict[str, Any]:
+    """The schema of ``elf --format json``: of files that were read, or that were edited."""
+    from bundle_fix.report.elf import EditedRecord, ElfRecord
+
+    schema = _schema(tuple[ElfRecord, ...], "bundle-fix elf")
+    edited = _schema(tuple[EditedRecord, ...], "")
+    either = {"anyOf": [schema.pop("items"), edited["items"]]}
+    return {**schema, "items": either, "$defs": schema["$defs"] | edited["$defs"]}
+
+
+def rules_schema() -> dict[str, Any]:
+    """The schema of ``rules --format json``."""
+    from bundle_fix.report.model import RuleText
+
+    return _schema(tuple[RuleText, ...], "bundle-fix rules")
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The schema of a pack's ``bundle-manifest.json``."""
+    from bundle_fix.manifest.model import SCHEMA, Manifest
+
+    return _schema(Manifest, f"bundle-fix manifest, schema {SCHEMA}")
+
+
+def spec_schema() -> dict[str, Any]:
+    """The schema of a ``bundle.toml``, for editors: what `bundle_fix.spec` checks itself."""
+    from bundle_fix.spec.model import Tables
+
+    schema: dict[str, Any] = _without_null(_schema(Tables, "bundle.toml, a spec of bundle-fix"))
+    for name, conditions in _CONDITIONS.items():
+        schema["$defs"][name].update(conditions)
+    return schema
+
+
+_CONDITIONS: Mapping[str, dict[str, Any]] = {
+    "Variable": {
+        "oneOf": [
+            {"required": [source]} for source in ("env", "file", "cmake-cache", "builtin", "value")
+        ],
+        "dependentRequired": {"file": ["pattern"], "in": ["cmake-cache"]},
+    },
+    "Files": {"oneOf": [{"required": ["from"]}, {"required": ["text"]}]},
+    "Libraries": {
+        "oneOf": [{"required": ["from"]}, {"required": ["name"]}],
+        "dependentRequired": {"name": ["search"], "search": ["name"], "exclude": ["from"]},
+    },
+}
+"""How the keys of a table go together, which the model's types do not say."""
+
+SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "spec": spec_schema,
+    "check": check_schema,
+    "diff": diff_schema,
+    "tree": tree_schema,
+    "why": why_schema,
+    "elf": elf_schema,
+    "rules": rules_schema,
+    "manifest": manifest_schema,
+}
+"""The schemas by name."""
+
+
+def _schema(kind: object, title: str) -> dict[str, Any]:
     (definition,), components = msgspec.json.schema_components(
-        (model,), ref_template="#/$defs/{name}"
+        (kind,), ref_template="#/$defs/{name}"
     )
     for component in components.values():
         component["description"] = cleandoc(component.get("description", ""))
-    return definition, components
+    return {"$schema": DRAFT, "title": title, **definition, "$defs": components}
 
 
-SCHEMAS = {"check": check_schema, "diff": diff_schema}
-"""What makes the schema of each command's report."""
+def _without_null(value: Any) -> Any:
+    """A schema without the nulls that the model has and TOML has not, its texts on one line."""
+    if isinstance(value, list):
+        return [_without_null(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    clean = {key: _without_null(item) for key, item in value.items() if item is not None}
+    if isinstance(clean.get("description"), str):
+        clean["description"] = " ".join(clean["description"].split())
+    choices = clean.get("anyOf")
+    if isinstance(choices, list) and {"type": "null"} in choices:
+        kept = [choice for choice in choices if choice != {"type": "null"}]
+        del clean["anyOf"]
+        clean.update(kept[0] if len(kept) == 1 else {"anyOf": kept})
+    return clean

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from bundle_fix.explain import Explanation
 from bundle_fix.loader.objects import HOST
 from bundle_fix.loader.process import Process
@@ -35,31 +37,51 @@ def _explanation(explanation: Explanation, paint: Paint) -> Iterator[str]:
     yield paint(printable(explanation.conclusion), colour)
 
 
-def explanation_records(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:
+class StepRecord(msgspec.Struct, frozen=True):
+    """A place that was looked at: by which step, for whose entry of a path, what came of it."""
+
+    place: str
+    via: str
+    entry: str
+    owner: str
+    verdict: str
+
+
+class ExplanationRecord(msgspec.Struct, frozen=True):
+    """What ``--format json`` prints of a search, and what it concludes."""
+
+    name: str
+    needed_by: str
+    entries: tuple[str, ...]
+    needed: bool
+    path: str | None
+    origin: str
+    via: str
+    already_loaded: bool
+    steps: tuple[StepRecord, ...]
+    conclusion: str
+    good: bool
+
+
+def explanation_records(explanations: Sequence[Explanation]) -> list[ExplanationRecord]:
     """What ``--format json`` prints of searches."""
     return [
-        {
-            "name": e.name,
-            "needed_by": e.requester,
-            "entries": list(e.entries),
-            "needed": e.needed,
-            "path": e.result.path,
-            "origin": e.result.origin,
-            "via": e.result.via,
-            "already_loaded": e.already,
-            "steps": [
-                {
-                    "place": step.place,
-                    "via": step.via,
-                    "entry": step.entry,
-                    "owner": step.owner or e.requester,
-                    "verdict": step.verdict,
-                }
-                for step in e.trace
-            ],
-            "conclusion": e.conclusion,
-            "good": e.good,
-        }
+        ExplanationRecord(
+            name=e.name,
+            needed_by=e.requester,
+            entries=tuple(e.entries),
+            needed=e.needed,
+            path=e.result.path,
+            origin=e.result.origin,
+            via=e.result.via,
+            already_loaded=e.already,
+            steps=tuple(
+                StepRecord(s.place, s.via, s.entry, s.owner or e.requester, s.verdict)
+                for s in e.trace
+            ),
+            conclusion=e.conclusion,
+            good=e.good,
+        )
         for e in explanations
     ]
 

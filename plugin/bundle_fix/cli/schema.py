@@ -1,0 +1,38 @@
+"""``bundle-fix schema``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from bundle_fix.errors import BundleFixError
+from bundle_fix.report.schemas import SCHEMAS
+
+
+@click.command(short_help="print the JSON Schema of a spec or of a report")
+@click.argument("name", default="spec", metavar="[NAME]")
+@click.option("--format", "kind", type=click.Choice(["json", "markdown"]), default="json")
+def schema(name: str, kind: str) -> int:
+    """Print a JSON Schema (draft 2020-12): of a spec, or of what a command prints as JSON.
+
+    NAME is spec (the default), check, tree, why, elf, rules or manifest. Editors that know Taplo
+    complete and check a spec by it: write the schema to a file beside the spec, and begin the spec
+    with the line "#:schema ./bundle.schema.json". --format markdown prints the manual's page of the spec.
+    """
+    if name not in SCHEMAS:
+        from bundle_fix.spec.problems import did_you_mean, listed
+
+        hint = did_you_mean(name, SCHEMAS) or f"one of {listed(SCHEMAS)}"
+        raise BundleFixError(f"there is no schema {name}", hint=hint, where="schema")
+    if kind == "markdown":
+        if name != "spec":
+            raise click.UsageError("--format markdown is of the spec only")
+        from bundle_fix.report.spec_page import render_spec_page
+
+        sys.stdout.write(render_spec_page())
+    else:
+        from bundle_fix.report.json import to_json
+
+        sys.stdout.write(to_json(SCHEMAS[name]()))
+    return 0
