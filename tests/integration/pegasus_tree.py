@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from builders.elf import elf
+from builders.run import bundle_fix
+
+from .conftest import SAMPLE
+
+SPECS = SAMPLE / "specs"
 
 VERSION, COMMIT = "2.6.0-SNAPSHOT", "0123456789abcdef0123456789abcdef01234567"
 TOOLS = {
@@ -81,6 +87,20 @@ def library(folder: Path, real: str, soname: str, *, needed: Sequence[str] = ())
     elf(folder / real, soname=soname, needed=needed)
     for link in {soname, f"{soname.partition('.so')[0]}.so"} - {real}:
         (folder / link).symlink_to(real)
+
+
+def pack(kind: str, root: Path, *options: str, **environ: str) -> Path:
+    """The pack of a spec, made of a tree."""
+    spec = SPECS / f"pegasus-{kind}.toml"
+    done = bundle_fix("pack", spec, "-C", root, "-o", root, *options, **environ)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+def members(artifact: Path) -> set[str]:
+    """The files and links of a pack, below its top folder."""
+    with tarfile.open(artifact) as archive:
+        return {m.name.split("/", 1)[1] for m in archive if not m.isdir()}
 
 
 def _third_party(folder: Path, allocator: str) -> list[str]:
