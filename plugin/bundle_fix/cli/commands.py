@@ -12,6 +12,7 @@ from bundle_fix.errors import BundleFixError
 
 COMMANDS = {
     "pack": "make a pack from a spec, verify it, print its path",
+    "init": "write a first spec for a build's install tree or a pack",
     "fix": "mend a tarball or a folder that exists",
     "check": "prove which file every library comes from",
     "tree": "show the process as the loader builds it",

@@ -1,0 +1,1 @@
+"""A first spec for what is there already: a build's install tree, or a pack."""
