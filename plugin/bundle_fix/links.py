@@ -24,6 +24,8 @@ def missing_soname_links(bundle: Bundle) -> Mapping[str, str]:
 
     A library that nobody needs lacks one only where its name shows that it is a version of its
     soname (``libx.so`` or ``libx.so.4.6.11`` for ``libx.so.4``): plugins are opened by file name.
+    Where two different files of one folder would get the same link, neither does: nothing tells
+    which of them is left from an earlier build.
     """
     needed = {name for image in bundle.images.values() for name in image.needed}
     leads_to: dict[str, set[str]] = {}
@@ -33,7 +35,7 @@ def missing_soname_links(bundle: Bundle) -> Mapping[str, str]:
             leads_to.setdefault(_one_of_twins(bundle.tree, end), set()).add(
                 posixpath.basename(path)
             )
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for path in bundle.libraries():
         soname = bundle.images[path].soname
         names = leads_to.get(_one_of_twins(bundle.tree, path), ())
@@ -43,8 +45,12 @@ def missing_soname_links(bundle: Bundle) -> Mapping[str, str]:
         free = _is_free(bundle.tree, link)
         related = _stem(posixpath.basename(path)) == _stem(soname)
         if free and (soname in needed or related):
-            found.setdefault(link, path)
-    return found
+            found.setdefault(link, []).append(path)
+    return {
+        link: first
+        for link, (first, *others) in found.items()
+        if all(bundle.same_file(first, other) for other in others)
+    }
 
 
 def _one_of_twins(tree: Tree, path: str) -> str:

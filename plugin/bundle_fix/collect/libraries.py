@@ -15,6 +15,7 @@ from bundle_fix.elf.image import Image
 from bundle_fix.elf.on_disk import image_at
 from bundle_fix.errors import BundleFixError
 from bundle_fix.spec.model import Libraries
+from bundle_fix.spec.problems import did_you_mean
 from bundle_fix.spec.variables import Values, substitute
 from bundle_fix.tree import Stamp, Symlink
 
@@ -49,10 +50,13 @@ def library_sources(
     if entry.optional:
         return []
     looked = ", ".join(map(str, folders)) or "no folder"
+    stem = f"{name.partition('.so')[0]}.so"
+    others = [image.soname for f in folders for _, image in _libraries_in(f, "*.so*")]
     raise BundleFixError(
         f"no library with the soname {name} in {looked}{''.join(passed.values())}",
         where=where("name"),
-        hint="build it, or add the folder that holds it to `search`",
+        hint=did_you_mean(name, [other for other in others if other and other != name])
+        or "build it, or add the folder that holds it to `search`",
     )
 
 
@@ -111,11 +115,17 @@ def with_soname(folder: Path, name: str) -> Iterator[tuple[Path, Image]]:
     image = image_at(folder / name)
     if image is not None:
         yield folder / name, image
-    for path in sorted(folder.glob("*.so*")) if folder.is_dir() else ():
+    for path, other in _libraries_in(folder, "*.so*"):
+        if other.soname == name and path.name != name:
+            yield path, other
+
+
+def _libraries_in(folder: Path, pattern: str) -> Iterator[tuple[Path, Image]]:
+    for path in sorted(folder.glob(pattern)) if folder.is_dir() else ():
         with suppress(BundleFixError):
             # What is damaged has no name that can be told, and may be none of ours.
             image = image_at(path)
-            if image is not None and image.soname == name and path.name != name:
+            if image is not None:
                 yield path, image
 
 
