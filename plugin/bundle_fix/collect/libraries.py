@@ -50,12 +50,12 @@ def library_sources(
     if entry.optional:
         return []
     looked = ", ".join(map(str, folders)) or "no folder"
-    stem = f"{name.partition('.so')[0]}.so"
-    others = [image.soname for f in folders for _, image in _libraries_in(f, "*.so*")]
+    stem = name.partition(".so")[0]
+    others = [i.soname or "" for f in folders for _, i in _libraries_in(f, "*.so*")]
     raise BundleFixError(
         f"no library with the soname {name} in {looked}{''.join(passed.values())}",
         where=where("name"),
-        hint=did_you_mean(name, [other for other in others if other and other != name])
+        hint=did_you_mean(name, [o for o in others if o.partition(".so")[0] == stem and o != name])
         or "build it, or add the folder that holds it to `search`",
     )
 

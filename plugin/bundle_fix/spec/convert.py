@@ -10,6 +10,7 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 import msgspec
@@ -18,7 +19,14 @@ from msgspec.structs import FieldInfo, fields
 
 from bundle_fix.spec.locate import KeyPath
 from bundle_fix.spec.model import Tables, Variable
-from bundle_fix.spec.problems import Problem, closest, did_you_mean, listed, printable
+from bundle_fix.spec.problems import (
+    MOST_PROBLEMS,
+    Problem,
+    closest,
+    did_you_mean,
+    listed,
+    printable,
+)
 
 Kind: TypeAlias = Any
 """A type as the model writes it: a struct, `str`, ``tuple[str, ...]``, ``Annotated[…]``."""
@@ -59,10 +67,12 @@ def convert(kind: Kind, value: object, path: KeyPath, result: Conversion) -> Any
         result: is given every struct made and every problem met on the way.
     """
     before = len(result.problems)
+    if before > MOST_PROBLEMS:
+        return None
     kind = fitting(kind, value)
     base, _ = unwrap(kind)
     if is_struct(base) and isinstance(value, dict):
-        result.problems.extend(_wrong_keys(base, value, path))
+        result.problems.extend(islice(_wrong_keys(base, value, path), MOST_PROBLEMS + 1))
     elif origin_of(base) is dict and isinstance(value, dict):
         for name in value:
             _convert_one(get_args(base)[0], name, (*path, name), result, at_key=True)

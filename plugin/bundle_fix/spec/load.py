@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import stat
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,10 @@ from bundle_fix.spec.checks import check
 from bundle_fix.spec.convert import Conversion, convert
 from bundle_fix.spec.locate import Place, locate, position, repeated
 from bundle_fix.spec.model import ENTRIES, Spec, Tables
-from bundle_fix.spec.problems import Problem, did_you_mean, printable, raise_all
+from bundle_fix.spec.problems import MOST_PROBLEMS, Problem, did_you_mean, printable, raise_all
 
+MOST_BYTES = 256 << 10
+"""The size of the largest file that is taken for a spec."""
 _HINTS = {
     "Invalid value": "a text needs quotes around it",
     "Illegal character '\\n'": "close the string in its line, or use three quotes",
@@ -37,18 +43,27 @@ def load_spec(path: Path) -> Spec:
         BundleFixError: it cannot be read, is no TOML, or is no spec; where several things are
             wrong it is a `SpecErrors`, with a line for each, in their order in the file.
     """
-    text = _read(path)
+    text = _text(path, _read(path))
     data = _parse(path, text)
     result = Conversion()
     spec = convert(Tables, data, (), result)
-    result.problems.extend(check(data, result.structs))
+    result.problems.extend(islice(check(data, result.structs), MOST_PROBLEMS + 1))
     raise_all([_error(path, text, problem) for problem in _in_order(text, result.problems)])
     return Spec(path=path, toml=text, **msgspec.structs.asdict(spec))
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
+    """The bytes of the file: of a regular one, that nobody has to wait for, and a small one."""
     try:
-        raw = path.read_bytes()
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode):
+                raw = file.read(MOST_BYTES + 1)
+            elif stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError
+            else:
+                message = "is not a file that can be read again"
+                raise BundleFixError(message, where=str(path), hint="save the spec to a file")
     except IsADirectoryError as error:
         inside = path / "bundle.toml"
         hint = f"did you mean `{inside}`?" if inside.is_file() else "name the file of the spec"
@@ -59,6 +74,16 @@ def _read(path: Path) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BundleFixError(f"cannot read the spec: {reason}", where=str(path)) from error
+    if len(raw) > MOST_BYTES:
+        raise BundleFixError(
+            f"is larger than {MOST_BYTES >> 10} KiB, which no spec is",
+            where=str(path),
+            hint="is it the spec? globs spare long lists of files",
+        )
+    return raw
+
+
+def _text(path: Path, raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -77,18 +102,26 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
     except tomli.TOMLDecodeError as error:
         if twice := repeated(text[: error.pos]):
             raise _set_twice(path, text, *twice) from error
-        line, column = position(text, min(error.pos, len(text)))
-        raise BundleFixError(
-            f"not TOML: {error.msg}",
-            where=f"{path}:{line}:{column}",
-            hint=_HINTS.get(error.msg, ""),
-        ) from error
-    except RecursionError as error:
-        message = "not TOML that can be read: it is nested too deeply"
-        raise BundleFixError(message, where=str(path)) from error
-    except ValueError as error:  # Python's limit on the digits of an integer
-        message = "not TOML that can be read: a number has too many digits"
-        raise BundleFixError(message, where=str(path)) from error
+        message, hint, offset = f"not TOML: {error.msg}", _HINTS.get(error.msg, ""), error.pos
+    except RecursionError:
+        message, hint = "it is nested too deeply", "a spec needs four levels"
+        offset = _deep(text)
+    except ValueError:  # Python's limit on the digits of an integer
+        message, hint = "a number has too many digits", "a text needs quotes around it"
+        found = re.search(r"[0-9_]{4300}", text)
+        offset = found.start() if found else 0
+    line, column = position(text, min(offset, len(text)))
+    raise BundleFixError(message, where=f"{path}:{line}:{column}", hint=hint)
+
+
+def _deep(text: str) -> int:
+    """Where a text that is nested too deeply begins to be, more or less: strings are not told."""
+    depth = 0
+    for match in re.finditer(r"[\[{]|[\]}]|(?:[\w-]+[ \t]*\.[ \t]*){99}", text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 99)
+        if depth >= 99:
+            return match.start()
+    return 0
 
 
 def _set_twice(path: Path, text: str, key: Place, first: Place) -> BundleFixError:
@@ -108,7 +141,11 @@ def _set_twice(path: Path, text: str, key: Place, first: Place) -> BundleFixErro
 
 
 def _in_order(text: str, problems: Sequence[Problem]) -> list[Problem]:
-    return sorted(problems, key=lambda problem: locate(text, problem.path, key=problem.at_key))
+    ordered = sorted(problems, key=lambda problem: locate(text, problem.path, key=problem.at_key))
+    if len(ordered) <= MOST_PROBLEMS:
+        return ordered
+    last = ordered[MOST_PROBLEMS]._replace(message="and more is wrong", hint="mend these first")
+    return [*ordered[:MOST_PROBLEMS], last]
 
 
 def _error(path: Path, text: str, problem: Problem) -> BundleFixError:

@@ -7,6 +7,7 @@ places up to the first oddity are found.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Generator, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
@@ -58,7 +59,14 @@ def locate(text: str, path: KeyPath, *, key: bool = False) -> tuple[int, int]:
 
 def position(text: str, offset: int) -> tuple[int, int]:
     """The line and the column, both from 1, of an offset."""
-    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+    breaks = _line_breaks(text)
+    line = bisect_left(breaks, offset)
+    return line + 1, offset - (breaks[line - 1] if line else -1)
+
+
+@lru_cache(maxsize=2)
+def _line_breaks(text: str) -> tuple[int, ...]:
+    return tuple(match.start() for match in re.finditer("\n", text))
 
 
 def repeated(text: str) -> tuple[Place, Place] | None:

@@ -10,6 +10,9 @@ from bundle_fix.spec.model import Spec
 from bundle_fix.spec.problems import printable
 from bundle_fix.spec.variables import substitute
 
+LONGEST_NAME = 200
+"""Bytes of a file's name, with room for what is added to it (NAME_MAX is 255)."""
+
 
 def pack_name(spec: Spec, values: Mapping[str, str]) -> str:
     """The name of the pack: its file's stem and its top folder.
@@ -67,6 +70,8 @@ def fault_of_path(path: str) -> str:
         return "it is absolute"
     if ".." in path.split("/"):
         return "it has `..` in it"
+    if any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in path.split("/")):
+        return f"it has a name in it that is longer than {LONGEST_NAME} bytes"
     return "" if path.isprintable() else "it has a character in it that cannot be printed"
 
 
@@ -76,4 +81,6 @@ def fault_of_name(name: str) -> str:
         return "that is no name"
     if "/" in name:
         return "it has a `/` in it"
+    if len(name.encode("utf-8", "replace")) > LONGEST_NAME:
+        return f"it is longer than {LONGEST_NAME} bytes"
     return "" if name.isprintable() else "it has a character in it that cannot be printed"

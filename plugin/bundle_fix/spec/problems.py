@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from bundle_fix.errors import BundleFixError
@@ -10,6 +11,12 @@ from bundle_fix.spec.locate import KeyPath
 
 LONGEST = 60
 """Characters of a text from the spec that an error repeats."""
+
+MOST_PROBLEMS = 100
+"""Problems that are looked for: who made so many made one of them many times."""
+
+MOST_WORDS = 30
+"""Words that a message lists."""
 
 
 class Problem(NamedTuple):
@@ -69,5 +76,6 @@ def one_line(text: str) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words for a message, with commas between them."""
-    return ", ".join(f"`{printable(word)}`" for word in words)
+    """Words for a message, with commas between them: the first of them, where they are many."""
+    shown = [f"`{printable(word)}`" for word in islice(words, MOST_WORDS + 1)]
+    return ", ".join([*shown[:MOST_WORDS], "…"] if len(shown) > MOST_WORDS else shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bundle_fix.cli.main import main
 from bundle_fix.errors import BundleFixError
 from bundle_fix.spec.load import load_spec
 from bundle_fix.spec.model import Spec
@@ -16,6 +18,15 @@ from bundle_fix.spec.names import pack_name, pack_path
 from bundle_fix.spec.variables import evaluate_when, require_values, resolve_variables, substitute
 
 INTACT = (Path(__file__).parent / "example.toml").read_text()
+SAMPLE = Path(__file__).parents[3] / "sample_project"
+SPECS = [INTACT, *(path.read_text() for path in sorted((SAMPLE / "specs").glob("*.toml")))]
+VALUES = [
+    "1", "-0", "9" * 5000, "1e400", "nan", "true", "1979-05-27T07:32:00Z", "07:32:00", "[]", "{}",
+    "[[1], {a = [2]}]", '[{ x = 1, y = "" }]', '{ x = { y = { z = [] } } }', '""', "'''\n'''",
+    '"\\u0000"', '"\\e[31m"', '"{"', '"{nobody}"', '"../x"', '"/"', '"' + "x" * 300 + '"',
+    "[" * 300 + "]" * 300, "{ a.b = 1, a.c = 2 }", "[\n  1, # one\n  2,\n]", "0x_1", "",
+]  # fmt: skip
+"""What may be written in the place of a value: wrong in its type, in its form, or TOML 1.1."""
 WORDS = re.findall(r"\S+", INTACT)
 SPLINTERS = st.one_of(
     st.sampled_from([*WORDS, *"{}[]\"'=.,#\\\n\t\0\ufeffé:!/", "..", "[[x]]\n", '"""', "{x}"]),
@@ -70,10 +81,138 @@ def test_a_broken_spec_is_read_or_refused_in_whole_lines(
     check(text)
 
 
-def check(text: str) -> None:
+def revalued(text: str, where: float, value: str, key: str) -> str:
+    """The text with another value, or another key, at one of its ``key = value``."""
+    spots = list(re.finditer(r"(?m)([\w-]+)([ \t]*=[ \t]*)([^\n]*?)(?=,? *[\w-]* *=|$)", text))
+    spot = spots[int(where * len(spots))]
+    return (
+        text[: spot.start()] + (key or spot[1]) + spot[2] + (value or spot[3]) + text[spot.end() :]
+    )
+
+
+KEYS = [
+    "from", "form", "to", "name", "a.b.c", '"x y"', "'from'", "files", "bundle.name", "when",
+    "",
+]  # fmt: skip
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from(SPECS),
+    st.lists(
+        st.tuples(
+            st.floats(0, 1, exclude_max=True), st.sampled_from(VALUES), st.sampled_from(KEYS)
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["\n", "\r\n", "\n\t"]),
+    st.booleans(),
+)
+def test_a_spec_with_other_values_is_read_or_refused_in_whole_lines(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    changes: list[tuple[float, str, str]],
+    ends: str,
+    marked: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for where, value, key in changes:
+        text = revalued(text, where, value, key)
+    check(text.replace("\n", ends), b"\xef\xbb\xbf" if marked else b"")
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.sampled_from(SPECS),
+    st.floats(0, 1, exclude_max=True),
+    st.sampled_from(VALUES),
+    st.binary(max_size=2),
+    st.booleans(),
+)
+def test_a_broken_spec_ends_pack_with_status_2_and_places(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    where: float,
+    value: str,
+    junk: bytes,
+    is_junk: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = text.encode()
+    spot = int(where * len(raw))
+    raw = raw[:spot] + junk + raw[spot:] if is_junk else revalued(text, where, value, "").encode()
+    Path("bundle.toml").write_bytes(raw)
+    capsys.readouterr()
+    assert main(["pack", "bundle.toml"]) == 2  # there is nothing to pack here
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    for line in lines:
+        assert re.match(r"bundle-fix: error: bundle\.toml:\d+:\d+: \S", line), line
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"[bundle]\rname = 1", "bundle.toml:1:9: not TOML: "),
+        ("[bundle]\nname = 1".encode("utf-16"), "bundle.toml:1:1: the byte 0xff is not UTF-8"),
+        (b"[bundle]\nname = '\xe9'", "bundle.toml:2:9: the byte 0xe9 is not UTF-8"),
+        (b"[bundle]\nname = '\0'", "bundle.toml:2:9: not TOML: Found invalid character '"),
+        (b"[bundle]\nname = " + b"9" * 5000, "bundle.toml:2:8: a number has too many digits"),
+        (b"[bundle]\nname = " + b"[" * 5000, "bundle.toml:2:106: it is nested too deeply"),
+        (b"[" + b"a." * 5000 + b"a]", "bundle.toml:1:2: it is nested too deeply"),
+        (b"#" * 300_000, "bundle.toml: is larger than 256 KiB, which no spec is"),
+    ],
+)
+def test_what_is_no_text_of_a_spec_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bundle.toml").write_bytes(raw)
+    with pytest.raises(BundleFixError, match=re.escape(said)):
+        load_spec(Path("bundle.toml"))
+
+
+def test_nobody_waits_for_a_spec_that_is_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "bundle.toml")
+    with pytest.raises(BundleFixError, match="is not a file that can be read again"):
+        load_spec(tmp_path / "bundle.toml")
+
+
+def test_of_very_many_problems_a_hundred_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = '[bundle]\nname = "x"\n' + '[[files]]\nform = "x"\nto = "x"\n' * 3000
+    Path("bundle.toml").write_text(text)
+    with pytest.raises(BundleFixError) as caught:
+        load_spec(Path("bundle.toml"))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 101
+    assert lines[-1].endswith(": and more is wrong (mend these first)")
+
+
+def test_circles_without_end_are_told_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    circles = "".join(f'v{n} = {{ value = "{{v{n}}}" }}\n' for n in range(2000))
+    Path("bundle.toml").write_text(f'[bundle]\nname = "x"\n[variables]\n{circles}')
+    with pytest.raises(BundleFixError, match="the variable `v0` needs itself: v0 → v0"):
+        load_spec(Path("bundle.toml"))
+
+
+def check(text: str, mark: bytes = b"") -> None:
     """Read this spec and use it where it can be read: only `BundleFixError` may come out."""
     path = Path("bundle.toml")
-    path.write_bytes(text.encode("utf-8"))
+    path.write_bytes(mark + text.encode("utf-8"))
     try:
         spec = load_spec(path)
     except BundleFixError as error:

@@ -146,10 +146,10 @@ def test_what_is_no_toml_is_told_with_line_and_column(refusal: Refusal) -> None:
         "(close the string in its line, or use three quotes)"
     )
     assert refusal(f"{BUNDLE}x = {'9' * 5000}") == (
-        "bundle.toml: not TOML that can be read: a number has too many digits"
+        "bundle.toml:3:5: a number has too many digits (a text needs quotes around it)"
     )
     assert refusal(f"{BUNDLE}x = {'[' * 1000}") == (
-        "bundle.toml: not TOML that can be read: it is nested too deeply"
+        "bundle.toml:3:103: it is nested too deeply (a spec needs four levels)"
     )
 
 
