@@ -18,7 +18,7 @@ def schema(name: str, kind: str) -> int:
 
     NAME is spec (the default), check, tree, why, elf, rules or manifest. Editors that know Taplo
     complete and check a spec by it: write the schema to a file beside the spec, and begin the spec
-    with the line "#:schema ./bundle.schema.json". --format markdown prints the manual's page of the spec.
+    with the line "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
     """
     if name not in SCHEMAS:
         from bundle_fix.spec.problems import did_you_mean, listed
