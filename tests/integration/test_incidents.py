@@ -348,6 +348,18 @@ class TestALibraryFromAnEarlierBuild:
         assert made.refused_at(7)
         assert re.search(r"libx\.so\.3\.9 and \S+libx\.so\.4\.6 are two versions of one", made.said)
 
+    def test_that_nothing_needs_any_more_is_told(self, bench: Bench) -> None:
+        elf(bench.root / "server", program=True, needed=["libdsn_utils.so"])
+        elf(bench.root / "out/libdsn_utils.so", soname="libdsn_utils.so")
+        text = f'{SERVER}[[libraries]]\nfrom = "out/libdsn_*.so"\n'
+        assert "earlier build" not in bench.pack(text).said
+        elf(bench.root / "out/libdsn_gone.so", soname="libdsn_gone.so")
+        made = bench.pack(text)
+        assert made.status == 0
+        assert re.search(r"bundle\.toml:7:8: nothing in the pack needs libdsn_gone\.so", made.said)
+        plugins = f'{text}[closure]\ndlopen = ["libdsn_gone.so"]\n'
+        assert "earlier build" not in bench.pack(plugins).said
+
     def test_is_told_in_a_repair_where_nothing_decides(self, bench: Bench) -> None:
         elf(bench.root / "bad/bin/server", program=True, needed=["libx.so.4"], runpath="$ORIGIN")
         elf(bench.root / "bad/bin/libx.so.4.6", soname="libx.so.4")

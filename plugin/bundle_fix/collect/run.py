@@ -11,6 +11,7 @@ from pathlib import Path
 from bundle_fix.collect.closure import close
 from bundle_fix.collect.collection import Collected, Collection
 from bundle_fix.collect.files import add_files
+from bundle_fix.collect.leftovers import leftovers
 from bundle_fix.collect.libraries import add_library, library_sources
 from bundle_fix.collect.licenses import add_licenses
 from bundle_fix.collect.packages import owners
@@ -48,7 +49,7 @@ def collect(spec: Spec, values: Values, root: Path, host: Sequence[str] = ()) ->
             if evaluate_when(library.when, values):
                 pinned += _add_libraries(collection, spec, library, values, where)
     raise_all([error for _, error in sorted(problems, key=itemgetter(0))])
-    remarks = close(collection, spec, values, host)
+    remarks = [*close(collection, spec, values, host), *leftovers(collection, spec, values)]
     packages = owners(_from_outside(collection))
     if spec.bundle.licenses:
         at = spec.where("bundle", "licenses")
