@@ -156,8 +156,5 @@ def _unmatched(bundle: Bundle, closure: _Closure) -> list[str]:
     """What is to be said of patterns that no needed name matches."""
     needed = {name.rpartition("/")[2] for i in bundle.images.values() for name in i.needed}
     needed |= set(closure.dlopen)
-    return [
-        f"{closure.where}: nothing needs {pattern}, which `bundle` names"
-        for pattern in closure.bundle
-        if not any(fnmatchcase(name, pattern) for name in needed)
-    ]
+    idle = [p for p in closure.bundle if not any(fnmatchcase(name, p) for name in needed)]
+    return [f"{closure.where}: nothing needs {', '.join(idle)}, which `bundle` names"] * bool(idle)
