@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bundle_fix.draft.needs import Needs
@@ -65,7 +65,7 @@ def _head(draft: Draft) -> Iterator[str]:
     yield ""
     yield "[bundle]"
     yield f"name   = {_quoted(name)}"
-    yield f'format = "{draft.format}"             # or tar.gz, tar.zst, tar.xz, tar, dir'
+    yield f'format = "{draft.format}"  # tar.gz, tar.zst, tar.xz, tar or dir'
     yield ""
     yield "[variables]"
     if draft.tree == ".":
@@ -145,14 +145,19 @@ def _closure(needs: Needs) -> Iterator[str]:
     yield "\n[closure]"
     yield "# Put into the pack from this machine. What every target has may be moved to `host`;"
     yield '# patterns such as "libssl.so.*" survive an upgrade.'
-    yield "bundle = ["
-    for name, path in needs.bundle.items():
-        yield f"  {_quoted(_plain(name))},  # {printable(str(path))}"
-    yield "]"
+    yield from _commented("bundle", {name: str(path) for name, path in needs.bundle.items()})
     yield "# Expected on every target, besides the C library."
-    yield "host = ["
-    for name, whose in needs.host.items():
-        yield f"  {_quoted(_plain(name))},  # {whose}"
+    yield from _commented("host", needs.host)
+
+
+def _commented(key: str, names: Mapping[str, str]) -> Iterator[str]:
+    """An array of names with a comment on each."""
+    if not names:
+        yield f"{key} = []"
+        return
+    yield f"{key} = ["
+    for name, comment in names.items():
+        yield f"  {_quoted(_plain(name))},  # {printable(comment)}"
     yield "]"
 
 

@@ -63,6 +63,7 @@ def test_an_install_tree_is_packed_whole(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "bundle.toml\n")
     assert done.stderr == "read its comments; then: bundle-fix pack bundle.toml\n"
     assert packed(tmp_path / "bundle.toml") == members(root)
+    assert "\nbundle = []\n" in (tmp_path / "bundle.toml").read_text()
 
 
 def test_the_spec_may_lie_in_the_tree_and_elsewhere(tmp_path: Path) -> None:
