@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 
 from bundle_fix.bundle import Bundle, make_bundle
@@ -64,7 +65,7 @@ def close(
         host: patterns of names that the target has besides those of the spec.
 
     Returns:
-        Remarks: patterns that nothing matched.
+        Remarks: on names that nothing needs.
 
     Raises:
         BundleFixError: a name is neither in the pack, nor asked for, nor the host's; or it is
@@ -153,8 +154,7 @@ def _here(want: Want) -> Mapped:
 
 
 def _unmatched(bundle: Bundle, closure: _Closure) -> list[str]:
-    """What is to be said of patterns that no needed name matches."""
+    """What is to be said of names that nothing needs; a pattern takes what there is of it."""
     needed = {name.rpartition("/")[2] for i in bundle.images.values() for name in i.needed}
-    needed |= set(closure.dlopen)
-    idle = [p for p in closure.bundle if not any(fnmatchcase(name, p) for name in needed)]
+    idle = [n for n in closure.bundle if not has_magic(n) and n not in needed | set(closure.dlopen)]
     return [f"{closure.where}: nothing needs {', '.join(idle)}, which `bundle` names"] * bool(idle)
