@@ -16,7 +16,7 @@ from bundle_fix.report.schemas import SCHEMAS
 def schema(name: str, kind: str) -> int:
     """Print a JSON Schema (draft 2020-12): of a spec, or of what a command prints as JSON.
 
-    NAME is spec (the default), check, tree, why, elf, rules or manifest. Editors that know Taplo
+    NAME is spec (the default), check, diff, tree, why, elf, rules or manifest. Editors with Taplo
     complete and check a spec by it: write the schema to a file beside the spec, and begin the spec
     with the line "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
     """
