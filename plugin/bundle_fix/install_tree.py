@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import tempfile
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -83,7 +83,9 @@ def fix_installation(what: Installation, options: Options) -> tuple[Mended, list
     if not what.root.is_dir():
         raise BundleFixError("there is no such folder", where=str(what.root))
     tree, own = _read(what)
-    bundle, added = _closed(read_bundle(tree, str(what.root)), what)
+    bundle, added, remarks = _closed(
+        read_bundle(tree, str(what.root)), what, options.expectations.host
+    )
     expectations = _expectations(what, bundle, options.expectations)
 
     def judge(written: Bundle) -> Verdict:
@@ -98,7 +100,7 @@ def fix_installation(what: Installation, options: Options) -> tuple[Mended, list
         plan = make_plan(bundle, options.pinned, own=own | bundle.tree.nodes.keys() - tree.nodes)
     with tempfile.TemporaryDirectory() as scratch:
         done = carry_out(plan, options.editor, Path(scratch))
-        done = replace(done, actions=(*added, *done.actions))
+        done = replace(done, actions=(*added, *done.actions), remarks=(*remarks, *done.remarks))
         if plan.is_empty and not added:
             verdict = judge(bundle)
             return Mended(done, verdict, None if verdict.failed else what.root), sorted(own)
@@ -135,20 +137,23 @@ def _read(what: Installation) -> tuple[Tree, frozenset[str]]:
     return tree_of_members(what.root, what.members, what.built, partial=what.partial)
 
 
-def _closed(bundle: Bundle, what: Installation) -> tuple[Bundle, list[Action]]:
-    """The bundle with what the spec bundles, and what was added."""
+def _closed(
+    bundle: Bundle, what: Installation, host: Sequence[str]
+) -> tuple[Bundle, list[Action], list[str]]:
+    """The bundle with what the spec bundles, what was added, and remarks on the spec."""
     if what.closure is None:
-        return bundle, []
+        return bundle, [], []
     layout = msgspec.structs.replace(what.closure.spec.layout, lib=f"{what.closure.libdir}/")
     spec = msgspec.structs.replace(what.closure.spec, layout=layout)
     files = ((p, node) for p, node in bundle.tree.nodes.items() if not isinstance(node, Directory))
     nodes: dict[str, Node] = dict(files)
     origins = {path: Origin(what.root / path, path) for path in nodes}
     collection = Collection(what.closure.values.root, nodes, dict(bundle.images), origins)
-    close(collection, spec, what.closure.values)
+    remarks = close(collection, spec, what.closure.values, host)
     new = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
     added = [Action(p, f"added: from {o.source}, needed by {o.asked}") for p, o in new.items()]
-    return make_bundle(Tree({**bundle.tree.nodes, **nodes}), collection.images), added
+    tree = Tree({**bundle.tree.nodes, **nodes})
+    return make_bundle(tree, collection.images), added, remarks
 
 
 def _python_code(folders: Iterable[Path]) -> Iterator[Path]:

@@ -129,6 +129,18 @@ def test_what_the_spec_bundles_is_put_into_libdir(tmp_path: Path) -> None:
     assert runpath(program) == "$ORIGIN/../lib/here"
 
 
+def test_with_a_spec_every_name_is_in_the_tree_bundled_or_the_targets(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    elf(root / "bin/server", program=True, needed=["libv.so.2"])
+    spec = tmp_path / "bundle.toml"
+    spec.write_text('[bundle]\nname = "p"\n')
+    options = ("--spec", spec, "--libdir", "lib")
+    done = bundle_fix("fix-tree", root, *options)
+    assert done.returncode == 2
+    assert "libv.so.2 is needed, but is neither in the pack" in done.stderr
+    assert bundle_fix("fix-tree", root, *options, "--host-provides", "libv.so.*").returncode == 0
+
+
 def test_what_this_machine_has_may_be_left_to_the_target(tmp_path: Path) -> None:
     root = tmp_path / "root"
     elf(root / "bin/server", program=True, needed=["libgone.so.1", "libcrypt.so.1"])
