@@ -128,6 +128,23 @@ def test_a_missing_library_stops_the_installation_with_the_report(
     assert "would not run" in unwrapped(done.stdout)
 
 
+def test_an_installation_that_keeps_going_mends_what_it_can(tmp_path: Path) -> None:
+    more = """
+bundle_fix_install(KEEP_GOING)
+add_library(gone SHARED core/core.c)
+add_executable(lost app.c)
+target_link_options(lost PRIVATE -Wl,--no-as-needed)
+target_link_libraries(lost PRIVATE core gone)
+install(TARGETS lost RUNTIME)
+"""
+    project = built(cmake("newest"), demo(tmp_path / "s", more), tmp_path / "b")
+    done = project.install("--prefix", tmp_path / "i")
+    assert done.returncode == 0
+    assert "BF101" in done.stdout
+    assert "will not run everywhere" in unwrapped(done.stdout)
+    assert answer(tmp_path / "i/bin/app") == "answer 42\n"
+
+
 PACKAGES = {
     "TGZ": ((), ["demo-1.2.3-Linux.tar.gz"]),
     "DEB": ((), ["demo-1.2.3-Linux.deb"]),
