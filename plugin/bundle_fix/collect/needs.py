@@ -15,7 +15,7 @@ from pathlib import Path
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.collect.collection import Origin
 from bundle_fix.loader.files import NOWHERE, FolderFiles, View
-from bundle_fix.loader.host import Environment
+from bundle_fix.loader.host import CLEAN
 from bundle_fix.loader.objects import HOST, Mapped, Setting
 from bundle_fix.loader.process import MUSL_OWN
 from bundle_fix.loader.real_host import RealHost
@@ -33,7 +33,7 @@ class Want:
 
     Attributes:
         name: the name, without the folders of the build where it was needed by its path.
-        asked: the name as it stands in the file.
+        asked: the name as it stands in the file, a path as an absolute one.
         requester: the file that the object was copied from, with what loaded it.
         setting: the process of the build machine that it is in.
         chain: the paths in the pack from the entry to the object.
@@ -67,21 +67,32 @@ class BuildMachine:
 
     view: View
     host: RealHost
-    environment: Environment
+    root: Path
+
+    def place(self, name: str) -> str:
+        """A needed name as it is looked for: a relative path is one in the build's root.
+
+        Linkers write the path of a library without a soname as they were given it.
+        """
+        is_relative = "/" in name and not name.startswith(("/", "$"))
+        return str(self.root / name) if is_relative else name
 
     def setting(self, main: Mapped) -> Setting:
         """The process of ``main``, whose image is known."""
         assert main.image is not None  # noqa: S101 (mains are ELF files)
         loader = replace(self.host.loader(self.view, main.image), subfolders=(), hwcaps=())
-        return Setting(self.view, self.host, loader, self.environment, main, secure=False)
+        return Setting(self.view, self.host, loader, CLEAN, main, secure=False)
 
 
 def build_machine(root: Path) -> BuildMachine:
-    """This machine, where needed paths are relative to ``root``."""
+    """This machine, where relative needed paths lead from ``root``.
+
+    What a process's working directory would be nobody knows, so RUNPATHs like ``.`` lead nowhere.
+    """
     files = FolderFiles(Path("/"))
     view = View(make_bundle(Tree({}), {}), NOWHERE, files)
     host = RealHost(files, NOWHERE, level="baseline", running=True)
-    return BuildMachine(view, host, Environment(directory=str(root)))
+    return BuildMachine(view, host, root)
 
 
 def unmet(
@@ -156,7 +167,7 @@ def _walk(
             base = posixpath.basename(name)
             provided = bundle.providers(base, bundle.images[chain[-1]])
             if not provided:
-                yield Want(base, name, mapped, setting, chain, program)
+                yield Want(base, machine.place(name), mapped, setting, chain, program)
             for path in provided:
                 child = None if path in seen else _mapped(path, bundle, origins, mapped)
                 seen.add(path)

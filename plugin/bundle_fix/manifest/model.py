@@ -180,7 +180,7 @@ def _decoded(data: bytes) -> Manifest:
             f"it is of the layout {head.schema}, and this version knows {SCHEMA}", where=NAME
         )
     if head.schema != SCHEMA:
-        raise BundleFixError(f"there is no layout {head.schema}", where=NAME)
+        raise BundleFixError(f"it is of the layout {head.schema}, which there is not", where=NAME)
     try:
         return msgspec.json.decode(data, type=Manifest)
     except (ValueError, RecursionError) as error:

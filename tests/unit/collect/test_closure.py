@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,17 @@ def test_a_name_that_is_a_path_of_the_build_is_taken_from_there(tmp_path: Path) 
     place = elf(tmp_path / "out/libx.so")
     elf(tmp_path / "bin/server", program=True, flags=[str(place)])
     assert list(closure(tmp_path)) == ["bin/server", "lib/libx.so"]
+    # A linker that is given a relative path writes just that.
+    (tmp_path / "x.c").write_text("int main(void) { return 0; }\n")
+    command = ["cc", "x.c", "-Wl,--no-as-needed", "out/libx.so", "-o", "bin/server"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert list(closure(tmp_path)) == ["bin/server", "lib/libx.so"]
+
+
+def test_a_runpath_relative_to_the_working_directory_leads_nowhere(tmp_path: Path) -> None:
+    library(tmp_path, "libx.so.1", "libx.so.1", tag="left in the root")
+    elf(tmp_path / "bin/server", program=True, needed=["libx.so.1"], runpath=".")
+    assert "libx.so.1 is nowhere on this machine" in refused(tmp_path)
 
 
 def test_what_the_oldest_target_does_not_have_yet_is_not_its_own(tmp_path: Path) -> None:

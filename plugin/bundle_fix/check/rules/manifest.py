@@ -31,19 +31,19 @@ def find_unreadable(rule: Rule, context: Context) -> Iterator[Finding]:
         return
     if isinstance(manifest, BundleFixError):
         severity = WARNING if isinstance(manifest, NoManifestError) else ERROR
-        yield rule.finding(NAME, manifest.message, severity=severity)
+        yield rule.finding(NAME, manifest.message.removeprefix("it "), severity=severity)
         return
     names = [*(r.path for r in manifest.files), *(link.path for link in manifest.links)]
     paths = Counter(names)
     twice = [path for path, count in paths.items() if count > 1]
     if twice:
-        yield rule.finding(NAME, f"it lists {twice[0]} more than once", files=twice[:20])
+        yield rule.finding(NAME, f"lists {twice[0]} more than once", files=twice[:20])
 
 
 def find_newer(rule: Rule, context: Context) -> Iterator[Finding]:
     """A manifest that this version cannot read."""
     if isinstance(context.manifest, NewerManifestError):
-        yield rule.finding(NAME, context.manifest.message)
+        yield rule.finding(NAME, context.manifest.message.removeprefix("it "))
 
 
 def _listed(context: Context) -> tuple[dict[str, FileRecord], dict[str, str]]:
