@@ -86,13 +86,17 @@ def _stubs(reader: Reader, segment: Segment, slots: frozenset[int]) -> Iterator[
 
 
 def _calls(reader: Reader, segment: Segment, targets: frozenset[int]) -> bool:
-    """Whether a call of one of the targets comes soon after a mode with RTLD_DEEPBIND."""
-    return any(
-        base + call.end(1) + int.from_bytes(call[1], "little", signed=True) in targets
-        for base, piece in _pieces(reader, segment)
-        for mode in MODE.finditer(piece)
-        for call in CALLS.finditer(piece, mode.end(), mode.end() + NEAR)
-    )
+    """Whether what is called next after a mode with RTLD_DEEPBIND is one of the targets."""
+    for base, piece in _pieces(reader, segment):
+        for mode in MODE.finditer(piece):
+            for call in CALLS.finditer(piece, mode.end(), mode.end() + NEAR):
+                far = int.from_bytes(call[1], "little", signed=True)
+                target = base + call.end(1) + far
+                if target in targets:
+                    return True
+                if segment.vaddr <= target < segment.memory_end:
+                    break  # Another function: the mode was its argument.
+    return False
 
 
 def _pieces(reader: Reader, segment: Segment) -> Iterator[tuple[int, bytes]]:

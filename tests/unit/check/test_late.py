@@ -74,3 +74,20 @@ def test_bf308_notes_calls_with_deepbind(
     """
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source, flags=flags)
     assert [f.severity for f in check("BF308")] == ["note"] * found
+
+
+def test_bf308_does_not_take_another_functions_argument_for_the_mode(
+    tmp_path: Path, check: Check
+) -> None:
+    source = """
+    #include <dlfcn.h>
+    __attribute__((noinline)) static void log_it(const char *name, int level) {
+        __asm__ volatile("" : : "r"(name), "r"(level));
+    }
+    void *open_it(const char *name) {
+        log_it(name, 10);
+        return dlopen(name, RTLD_NOW);
+    }
+    """
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source)
+    assert check("BF308") == []
