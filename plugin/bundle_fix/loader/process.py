@@ -103,6 +103,11 @@ class World:
         loading.begin(program.objects)
         return loading.need(name, requester)
 
+    def searching(self, need: Need) -> Mapped:
+        """What the search for ``need`` finds, whatever is loaded already."""
+        *_, main = need.requester.loaders()
+        return search(self._setting(main), need.name, need.requester)
+
     def _entry(self, path: str) -> Mapped:
         # The kernel tells the loader where the program really is; dlopen() gets a path.
         real = self.view.real(self.view.absolute(path))

@@ -42,6 +42,18 @@ def test_bf201_is_silent_where_an_inherited_rpath_does_it(tmp_path: Path, check:
     assert check("BF201") == []
 
 
+@pytest.mark.parametrize(("path", "found"), [("rpath", 0), ("runpath", 1)])
+def test_bf201_heeds_the_rpath_of_what_loads_a_library_of_a_plugin(
+    tmp_path: Path, check: Check, path: str, found: int
+) -> None:
+    """As in wheels: an extension's RPATH serves all that it loads, a RUNPATH itself alone."""
+    elf(tmp_path / "libs/libc1.so.1", soname="libc1.so.1")
+    elf(tmp_path / "libs/libb.so.1", soname="libb.so.1", needed=["libc1.so.1"])
+    names = ["libc1.so.1", "libb.so.1"]
+    elf(tmp_path / "ext.so", needed=names, **{path: "$ORIGIN/libs"})  # type: ignore[arg-type]
+    assert [f.path for f in check("BF201")] == ["libs/libb.so.1"] * found
+
+
 def test_bf201_is_silent_where_nothing_of_the_pack_is_needed(tmp_path: Path, check: Check) -> None:
     elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"])
     assert check("BF201") == []

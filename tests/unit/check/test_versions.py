@@ -105,6 +105,14 @@ def test_bf402_names_what_glibc_keeps_for_itself(tmp_path: Path, check: Check) -
     assert (finding.severity, finding.evidence["symbols"]) == ("error", [name])
 
 
+def test_bf402_is_silent_where_the_pack_brings_the_loader_too(tmp_path: Path, check: Check) -> None:
+    name = next(n for n in ("__libc_early_init", "_dl_signal_error") if hasattr(libc(), n))
+    use = f"extern int {name}(int); int main(void) {{ return {name}(0); }}"
+    elf(tmp_path / "x", program=True, source=use, flags=["-Wl,--allow-shlib-undefined"])
+    elf(tmp_path / "lib/ld-linux-x86-64.so.2", soname="ld-linux-x86-64.so.2")
+    assert check("BF402") == []
+
+
 def libc() -> ctypes.CDLL:
     return ctypes.CDLL("libc.so.6")
 

@@ -12,8 +12,6 @@ from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.check.wording import some
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.process import Need
-from bundle_fix.loader.tokens import expand
 from bundle_fix.runpath import Kind, entries, kind_of
 
 
@@ -30,7 +28,7 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
             and not belongs_to_libc(name)
             and context.bundle.providers(name, image)
         ]
-        # What an inherited RPATH finds for this object needs no RUNPATH of its own.
+        # What an inherited RPATH finds, or a default directory, needs no RUNPATH.
         if not names or _all_found(context, path, names):
             continue
         yield rule.finding(
@@ -42,22 +40,13 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 def _all_found(context: Context, path: str, names: list[str]) -> bool:
-    """Whether each name is found for ``path`` by an inherited RPATH, in every process."""
+    """Whether a search of its own finds each name for ``path`` in the pack, in every process."""
     needs = [need for need in context.needs_of.get(path, ()) if need.name in names]
     found = {need.name for need in needs}
-    return found == set(names) and all(_is_inherited(context, need) for need in needs)
-
-
-def _is_inherited(context: Context, need: Need) -> bool:
-    """Whether an RPATH of what loaded the requester leads to what is needed."""
-    if need.result.origin != BUNDLE or not need.already:
-        return need.result.origin == BUNDLE
-    view, folder = context.world.view, posixpath.dirname(need.result.real or "")
-    return any(
-        view.folder(expand(entry, link.home)[1]) == folder
-        for link in need.requester.loaders()
-        if link.image is not None and link.image.runpath is None
-        for entry in entries(link.image)
+    return found == set(names) and all(
+        need.result.origin == BUNDLE
+        and (not need.already or context.world.searching(need).origin == BUNDLE)
+        for need in needs
     )
 
 

@@ -9,7 +9,7 @@ from bundle_fix.check.abi import PRIVATE, glibc_number
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, Finding, Rule
 from bundle_fix.check.wording import some, text
-from bundle_fix.loader.libc import belongs_to_libc
+from bundle_fix.loader.libc import LOADER, belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST
 from bundle_fix.loader.process import Need, Process
 
@@ -48,7 +48,9 @@ def _is_newer(version: str, limit: tuple[int, ...] | None) -> bool:
 
 
 def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files that use what glibc keeps for itself."""
+    """Files that use what glibc keeps for itself, where the pack does not bring glibc as well."""
+    if any(LOADER.fullmatch(name) for name in context.bundle.named):
+        return
     for path in context.dynamic():
         image = context.bundle.images[path]
         own = belongs_to_libc(image.soname or posixpath.basename(path))
