@@ -14,7 +14,7 @@ from bundle_fix.check.symbols import Symbols
 from bundle_fix.content import Reader
 from bundle_fix.elf.image import Image
 from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.dlopen import Feature, carried, noted
+from bundle_fix.loader.dlopen import Feature, carried, imports_dlopen, noted
 from bundle_fix.loader.entries import names_of, plugins, programs
 from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST
@@ -140,9 +140,14 @@ class Context:
         return {path: tuple(features) for path, features in found.items() if features}
 
     @cached_property
+    def openers(self) -> tuple[str, ...]:
+        """The objects that import dlopen."""
+        return tuple(p for p in self.dynamic() if self.symbols.read(p, imports_dlopen))
+
+    @cached_property
     def carried(self) -> Mapping[str, set[str]]:
         """The names of libraries in the read-only data of objects that import dlopen."""
-        found = {path: set(self._read(path, carried)) for path in self.dynamic()}
+        found = {path: self.symbols.read(path, carried) for path in self.openers}
         return {path: names for path, names in found.items() if names}
 
     def dynamic(self) -> Iterator[str]:

@@ -49,6 +49,7 @@ OPERATORS = tuple(
     dict.fromkeys([*NEW_AND_DELETE, *(d for ds in NEW_AND_DELETE.values() for d in ds)])
 )
 NAMES = (*MALLOC_FAMILY, *OPERATORS)
+CORE = (b"malloc", b"free", b"calloc", b"memalign", b"_Znwm", b"_Znwj", b"_ZdlPv")
 
 MEMORY = (b"mmap", b"mmap64", b"sbrk", b"__sbrk", b"brk", b"syscall", b"madvise")
 """Where an allocator gets its memory; what only wraps one asks for none of it."""
@@ -147,7 +148,8 @@ def provided(symbols: Symbols, mapped: Mapped) -> frozenset[bytes]:
 
 
 def _defined_names(reader: Reader, image: Image) -> frozenset[bytes]:
-    return defined_among(reader, image, NAMES)
+    # What provides memory has one of these: most objects have none, and are asked no more.
+    return defined_among(reader, image, NAMES if defined_among(reader, image, CORE) else ())
 
 
 def is_allocator(symbols: Symbols, mapped: Mapped) -> bool:

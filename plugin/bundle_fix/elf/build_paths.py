@@ -29,7 +29,7 @@ PATH = re.compile(
 LONGEST = 1024
 MOST = 20
 """Paths that are listed."""
-MAX_CONSTANTS = 8 << 20
+MAX_CONSTANTS = 4 << 20
 """Bytes of each segment that are looked through: what is larger is tables, not messages."""
 
 

@@ -35,7 +35,7 @@ where it is built with them."""
 BEFORE_JUMP = (0, 1, 4, 5)
 """Bytes of a stub before its jump."""
 MAX_RELOCATIONS = MAX_STRINGS = 64 << 20
-MAX_CODE = 8 << 20
+MAX_CODE = 4 << 20
 """Bytes of code, of each segment, that are looked through; most libraries have fewer."""
 
 

@@ -8,9 +8,14 @@ from bundle_fix.elf.structs import Segment
 
 
 def constants(image: Image) -> list[Segment]:
-    """The segments that hold read-only data: where code has one of its own, it holds none."""
+    """The segments that hold read-only data: where code has one of its own, it holds none.
+
+    Neither has the one with the tables for the loader, where the data is apart from these.
+    """
     fixed = [s for s in image.loads() if not s.flags & c.PF_W]
-    return [s for s in fixed if not s.flags & c.PF_X] or fixed
+    data = [s for s in fixed if not s.flags & c.PF_X] or fixed
+    strings = image.first(c.DT_STRTAB) or 0
+    return [s for s in data if not s.vaddr <= strings < s.memory_end] or data
 
 
 def code(image: Image) -> list[Segment]:

@@ -56,9 +56,7 @@ def noted(reader: Reader, image: Image) -> Iterator[Feature]:
 
 
 def carried(reader: Reader, image: Image) -> set[str]:
-    """The file names of libraries that stand as strings in an object that imports dlopen."""
-    if not _imports_dlopen(reader, image):
-        return set()
+    """The file names of libraries that stand as strings in an object."""
     found: set[str] = set()
     left = MAX_STRINGS
     for segment in constants(image):
@@ -88,7 +86,7 @@ def _names(data: bytes) -> Iterator[str]:
         at = data.find(b".so", at + 3)
 
 
-def _imports_dlopen(reader: Reader, image: Image) -> bool:
+def imports_dlopen(reader: Reader, image: Image) -> bool:
     """Whether its dynamic strings have the name; what defines dlopen itself is the C library."""
     table = string_table(image)
     if table is None:

@@ -90,7 +90,7 @@ def find_late(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_deepbound(rule: Rule, context: Context) -> Iterator[Finding]:
     """Objects that open libraries with RTLD_DEEPBIND."""
-    for path in context.dynamic():
+    for path in context.openers:
         if context.symbols.read(path, opens_deepbound):
             yield rule.finding(path, "opens libraries with RTLD_DEEPBIND")
 
