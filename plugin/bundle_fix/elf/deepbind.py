@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from struct import Struct
 
 from bundle_fix.content import CHUNK, Reader, read_exactly
@@ -35,8 +36,9 @@ where it is built with them."""
 BEFORE_JUMP = (0, 1, 4, 5)
 """Bytes of a stub before its jump."""
 MAX_RELOCATIONS = MAX_STRINGS = 64 << 20
+MAX_MODES = 20_000
 MAX_CODE = 4 << 20
-"""Bytes of code, of each segment, that are looked through; most libraries have fewer."""
+"""Modes in a piece of code, and bytes of code in a segment, that are looked at."""
 
 
 def opens_deepbound(reader: Reader, image: Image) -> bool:
@@ -88,7 +90,7 @@ def _stubs(reader: Reader, segment: Segment, slots: frozenset[int]) -> Iterator[
 def _calls(reader: Reader, segment: Segment, targets: frozenset[int]) -> bool:
     """Whether what is called next after a mode with RTLD_DEEPBIND is one of the targets."""
     for base, piece in _pieces(reader, segment):
-        for mode in MODE.finditer(piece):
+        for mode in islice(MODE.finditer(piece), MAX_MODES):
             for call in CALLS.finditer(piece, mode.end(), mode.end() + NEAR):
                 far = int.from_bytes(call[1], "little", signed=True)
                 target = base + call.end(1) + far

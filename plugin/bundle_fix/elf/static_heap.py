@@ -31,6 +31,8 @@ MESSAGES = (b"<jemalloc>: ", b"src/tcmalloc.cc", b"tcmalloc: large alloc ", b"mi
 strings of it."""
 SYMBOLS = {64: ("<IBBH16x", ">IBBH16x"), 32: ("<I8xBBH", ">I8xBBH")}
 """An Elf_Sym: its st_name, st_info, st_other and st_shndx."""
+MAX_PLACES = 10_000
+"""Strings that end in a name that is looked for; in the largest programs a few hundred do."""
 MAX_SYMBOLS = 1 << 30
 """Bytes of ``.symtab``, and of its names, that are looked through."""
 
@@ -90,14 +92,15 @@ def _hidden(reader: Reader, image: Image, names: Iterable[bytes]) -> Iterator[by
 
 def _places(reader: Reader, strings: Section, names: Iterable[bytes]) -> dict[int, bytes]:
     """Where in a string table each of ``names`` ends a string, as linkers may share the ends."""
-    found, at = {}, 0
+    found: dict[int, bytes] = {}
+    at = 0
     ends = {name + b"\0": name for name in names}
     overlap = max(map(len, ends)) - 1
     for piece in _pieces(reader, strings.offset, strings.size, overlap):
         start = max(0, at - overlap)
         for end, name in ends.items():
             place = piece.find(end)
-            while place >= 0:
+            while place >= 0 and len(found) < MAX_PLACES:
                 found[start + place] = name
                 place = piece.find(end, place + 1)
         at = start + len(piece)

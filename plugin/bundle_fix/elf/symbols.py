@@ -8,7 +8,7 @@ Source: the gABI, "Symbol Table"; the Linux Standard Base, "Symbol Versioning".
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from struct import Struct
@@ -26,6 +26,8 @@ MAX_STRINGS = 256 << 20
 """Bytes of a string table that are read; Chromium's has 2 MiB."""
 CUT_ABOVE = 1000
 """Symbols above which the whole string table is cut at once, rather than name by name."""
+MAX_CUT = 64 << 20
+"""Bytes of names that are cut one by one: they may overlap, so their table does not bound them."""
 STB_LOCAL, STB_WEAK, STB_GNU_UNIQUE = 0, 2, 10
 HIDDEN = 0x8000
 """The bit of a version's index that says that it is not the default version."""
@@ -78,7 +80,7 @@ class SymbolTable:
 
     wanted: tuple[Wanted, ...] = ()
     defined: frozenset[bytes] = frozenset()
-    versions: Mapping[bytes, tuple[str, ...]] | None = None
+    versions: Mapping[bytes, Sequence[str]] | None = None
 
     def defines(self, name: bytes, version: str | None) -> bool:
         """Whether a file that wants ``name`` in ``version`` (None: in any) finds it here."""
@@ -101,7 +103,7 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
     entries, name_at = rows
     theirs, own = wanted_by_index(reader, image), defined_by_index(reader, image)
     wanted, defined = [], []
-    versions: dict[bytes, tuple[str, ...]] = {}
+    versions: dict[bytes, list[str]] = {}
     for (at, info, section), index in entries:
         if info >> 4 == STB_LOCAL or not (name := name_at(at)):
             continue
@@ -111,7 +113,7 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
         else:
             defined.append(name)
             if own and index > 1 and (version := own.get(index & ~HIDDEN)) is not None:
-                versions[name] = (*versions.get(name, ()), version)
+                versions.setdefault(name, []).append(version)
     return SymbolTable(tuple(wanted), frozenset(defined), versions if own else None)
 
 
@@ -160,15 +162,22 @@ def _rows(
 
 def _names(strings: bytes, count: int) -> Callable[[int], bytes]:
     """What gives the string at an offset; linkers may let one string end in another."""
-    if count < CUT_ABOVE:
-        return lambda at: string_at(strings, at)
-    pieces = strings.split(b"\0")
-    starts = accumulate((len(piece) + 1 for piece in pieces), initial=0)
-    known = dict(zip(starts, pieces, strict=False))
+    known: dict[int, bytes] = {}
+    if count > CUT_ABOVE:
+        pieces = strings.split(b"\0")
+        starts = accumulate((len(piece) + 1 for piece in pieces), initial=0)
+        known = dict(zip(starts, pieces, strict=False))
+    left = MAX_CUT
 
     def name_at(at: int) -> bytes:
+        nonlocal left
         name = known.get(at)
-        return string_at(strings, at) if name is None else name
+        if name is None:
+            name = string_at(strings, at)
+            left -= len(name)
+            if left < 0:
+                raise DamagedElfError("the names of its dynamic symbols take too many bytes")
+        return name
 
     return name_at
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.content import Reader
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.flags import flag_names
 from bundle_fix.elf.image import Image
-from bundle_fix.elf.notes import build_id
+from bundle_fix.elf.notes import build_id, notes
 from bundle_fix.loader.libc import LOADER
 from bundle_fix.loader.rtld import is_default_directory
 from bundle_fix.tree import File
@@ -26,30 +27,36 @@ def _loaded(context: Context) -> Iterator[tuple[str, Image]]:
 def find_executable_stack(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that ask for a stack that can be executed."""
     for path, image in _loaded(context):
-        stacks = [s for s in image.segments if s.type == c.PT_GNU_STACK]
-        if any(s.flags & c.PF_X for s in stacks):
-            yield rule.finding(path, "asks for an executable stack")
+        stack = next((s for s in image.segments if s.type == c.PT_GNU_STACK), None)
+        if stack is not None and stack.flags & c.PF_X:
+            letters = zip("RWE", (c.PF_R, c.PF_W, c.PF_X), strict=True)
+            flags = "".join(letter for letter, bit in letters if stack.flags & bit)
+            yield rule.finding(path, "asks for an executable stack", GNU_STACK=flags)
 
 
 def find_text_relocations(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files whose code is written to when they are loaded."""
     for path, image in _loaded(context):
         if "TEXTREL" in flag_names(image):
-            yield rule.finding(path, "has text relocations: its code is patched when it is loaded")
+            yield rule.finding(
+                path,
+                "has text relocations: its code is patched when it is loaded",
+                flags=list(flag_names(image)),
+            )
 
 
 def find_no_relro(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files whose relocated data stays writable."""
     for path, image in _loaded(context):
         if not any(s.type == c.PT_GNU_RELRO for s in image.segments):
-            yield rule.finding(path, "has no RELRO: its pointers stay writable")
+            yield rule.finding(path, "has no RELRO: its pointers stay writable", GNU_RELRO=None)
 
 
 def find_no_pie(rule: Rule, context: Context) -> Iterator[Finding]:
     """Programs that are always loaded at one address."""
     for path, image in _loaded(context):
         if image.is_program and image.header.type == c.ET_EXEC:
-            yield rule.finding(path, "is not position independent")
+            yield rule.finding(path, "is not position independent", type=image.type)
 
 
 def find_set_id(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -66,7 +73,16 @@ def find_no_build_id(rule: Rule, context: Context) -> Iterator[Finding]:
     for path, image in _loaded(context):
         with context.bundle.content(path).open() as reader:
             if build_id(reader, image) is None:
-                yield rule.finding(path, "has no build-id")
+                yield rule.finding(path, "has no build-id", notes=_owners(reader, image))
+
+
+def _owners(reader: Reader, image: Image) -> list[str]:
+    """The owners of the notes that a file has, with the types, as readelf prints them."""
+    found = {
+        (note.name.rstrip(b"\0").decode("utf-8", "replace"), note.type)
+        for note in notes(reader, image)
+    }
+    return [f"{name} {kind:#x}" for name, kind in sorted(found)]
 
 
 def find_interpreter(rule: Rule, context: Context) -> Iterator[Finding]:

@@ -1,0 +1,79 @@
+"""The dynamic symbols, as pyelftools lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from builders.elf import CROSS, HOST, LINKERS, elf, object_with_versions
+from bundle_fix.content import BytesReader
+from bundle_fix.elf import symbols
+from bundle_fix.elf.image import DamagedElfError, read_image
+from bundle_fix.elf.symbols import SymbolTable, Wanted, read_symbols
+
+SOURCE = """
+#include <stdlib.h>
+int one(void) { return 1; }
+__attribute__((weak)) int two(void) { return 2; }
+extern int maybe(void) __attribute__((weak));
+int three(void) { if (!maybe) abort(); return maybe(); }
+"""
+TOOLCHAINS = {"host": HOST, **LINKERS, **CROSS}
+
+
+def table(path: Path) -> SymbolTable:
+    reader = BytesReader(path.read_bytes())
+    return read_symbols(reader, read_image(reader))
+
+
+@pytest.mark.parametrize("cut_above", [0, 1000], ids=["cut at once", "name by name"])
+@pytest.mark.parametrize("name", TOOLCHAINS)
+def test_symbols_are_what_pyelftools_lists(
+    tmp_path: Path, name: str, cut_above: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(symbols, "CUT_ABOVE", cut_above)
+    path = elf(tmp_path / "liba.so", source=SOURCE, toolchain=TOOLCHAINS[name])
+    found = table(path)
+    with path.open("rb") as file:
+        section = ELFFile(file).get_section_by_name(".dynsym")
+        assert isinstance(section, SymbolTableSection)
+        listed = [
+            s for s in section.iter_symbols() if s.name and s["st_info"]["bind"] != "STB_LOCAL"
+        ]
+    here = {s.name.encode() for s in listed if s["st_shndx"] != "SHN_UNDEF"}
+    weak = {s.name.encode() for s in listed if s["st_info"]["bind"] == "STB_WEAK"} - here
+    assert found.defined == here >= {b"one", b"two", b"three"}
+    wanted = [s.name.encode() for s in listed if s["st_shndx"] == "SHN_UNDEF"]
+    assert [w.name for w in found.wanted] == wanted
+    assert {w.name for w in found.wanted if w.weak} == weak >= {b"maybe"}
+    (abort,) = (w for w in found.wanted if w.name == b"abort")
+    assert (abort.library or "").startswith("libc.so.6")
+    assert (abort.version or "").startswith("GLIBC_2.")
+
+
+def test_a_wanted_version_is_met_by_it_and_by_what_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "liba.so.1"
+    versioned = table(object_with_versions(path, "liba.so.1", "greet", ["V_1", "V_2"]))
+    plain = table(elf(tmp_path / "libb.so.1", source="int greet(void) { return 1; }"))
+    wanted = [None, "V_1", "V_2", "V_3"]
+    assert [versioned.defines(b"greet", version) for version in wanted] == [True, True, True, False]
+    assert [plain.defines(b"greet", version) for version in wanted] == [True] * 4
+    assert not versioned.defines(b"other", None)
+
+
+def test_names_that_overlap_take_no_more_than_their_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = elf(tmp_path / "liba.so", source=SOURCE)
+    monkeypatch.setattr(symbols, "MAX_CUT", 8)
+    with pytest.raises(DamagedElfError, match="take too many bytes"):
+        table(path)
+
+
+def test_a_file_without_symbols_wants_none(tmp_path: Path) -> None:
+    path = elf(tmp_path / "x", source="int main(void) { return 0; }", flags=["-static", "-no-pie"])
+    assert table(path) == SymbolTable()
+    assert Wanted(b"a", None, None, weak=False) != Wanted(b"a", None, None, weak=True)
