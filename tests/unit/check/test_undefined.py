@@ -117,3 +117,37 @@ def test_bf405_wants_the_symbol_in_the_version_that_it_was_linked_with(
     object_with_versions(tmp_path / "lib/libv.so.1", "libv.so.1", kept, ["V_1"])
     assert [f.evidence["symbols"] for f in check("BF405")] == [["greet@V_1"]][:found]
     assert check("BF404") == []
+
+
+@pytest.mark.parametrize("beside", ["a library of the host", "a program that does not load it"])
+def test_bf405_knows_who_has_to_define_a_symbol_with_a_version(
+    tmp_path: Path, check: Check, beside: str
+) -> None:
+    linked = object_with_versions(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
+    flags, source = [str(linked)], calls("greet").replace("main", "again")
+    if beside == "a library of the host":
+        elf(
+            tmp_path / "bin/x", program=True, source=calls("greet"), needed=["libz.so.1"],
+            runpath=LIB, flags=flags,
+        )  # fmt: skip
+    else:
+        elf(tmp_path / "bin/x", program=True)
+        elf(tmp_path / "plugins/p.so", source=source, runpath=LIB, flags=flags)
+    shutil.rmtree(linked.parent)
+    object_with_versions(tmp_path / "lib/libv.so.1", "libv.so.1", "other", ["V_1"])
+    severity, path = (
+        ("error", "bin/x") if beside == "a library of the host" else ("warning", "plugins/p.so")
+    )
+    found = check("BF405", host=("libz.so.1",))
+    assert [(f.severity, f.path, f.evidence["symbols"]) for f in found] == [
+        (severity, path, ["greet@V_1"])
+    ]
+
+
+def test_bf405_is_silent_about_what_a_plugin_takes_from_its_program(
+    tmp_path: Path, check: Check
+) -> None:
+    use = "extern int callback(void); int again(void) { return callback(); }"
+    elf(tmp_path / "plugins/p.so", source=use)
+    elf(tmp_path / "bin/x", program=True)
+    assert check("BF405") == []

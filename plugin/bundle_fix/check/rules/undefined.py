@@ -21,25 +21,45 @@ OWN_NAME = re.compile(rb"_Z(?!N?K?S[abdiost]|T[ISV]N?S|n[aw]|d[al]|N10__cxxabiv1
 
 
 def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Symbols that no object of a process defines, where all objects that could are known."""
+    """Symbols that no object of a process defines, as far as that can be told.
+
+    A symbol in a version of a library that can be looked into has to be there, whatever else the
+    process has; any other only where all objects that could define it are known. What a plugin uses
+    may be its program's.
+    """
     told: set[tuple[str, bytes]] = set()
-    complete: dict[str, frozenset[str]] = {}
-    for process in context.programs.values():
+    complete: dict[tuple[str, bool], frozenset[str]] = {}
+    for severity, process in _processes(context):
         unknown = [mapped for mapped in process.objects if mapped.image is None]
-        if any(m.origin == MISSING or not _has_versions(m.name) for m in unknown):
-            continue
+        is_closed = process.entry in context.programs and not any(
+            mapped.origin == MISSING or not _has_versions(mapped.name) for mapped in unknown
+        )
         there = {mapped.label for mapped in process.objects}
         for mapped in process.bundled():
             # What sufficed in another process suffices here, if all of it is here.
-            if mapped.label in complete and complete[mapped.label] <= there:
+            if complete.get((mapped.label, is_closed), frozenset({""})) <= there:
                 continue
             lost, used = _undefined(context.symbols, process, mapped, unknown)
+            if not is_closed:
+                lost = [symbol for symbol in lost if _is_bound(process, symbol)]
             if not lost:
-                complete[mapped.label] = used
+                complete[mapped.label, is_closed] = used
             fresh = [symbol for symbol in lost if (mapped.label, symbol.name) not in told]
             told |= {(mapped.label, symbol.name) for symbol in lost}
             if fresh:
-                yield _finding(rule, process, mapped, fresh)
+                yield _finding(rule, process, mapped, fresh, severity)
+
+
+def _processes(context: Context) -> Iterator[tuple[str, Process]]:
+    """Programs, then plugins, each with how bad it is when it fails."""
+    yield from ((ERROR, process) for process in context.programs.values())
+    yield from ((context.consequence, process) for process in context.plugins.values())
+
+
+def _is_bound(process: Process, symbol: Wanted) -> bool:
+    """Whether a library that can be looked into is the one that has to define the symbol."""
+    library = _named(process, symbol.library)
+    return library is not None and library.image is not None
 
 
 def _has_versions(name: str) -> bool:
@@ -75,17 +95,19 @@ def _undefined(
 
 def _is_told_already(symbols: Symbols, process: Process, symbol: Wanted) -> bool:
     """Whether the library that should have the symbol lacks its whole version (BF404)."""
-    if symbol.library is None:
-        return False
-    library = next((m for m in process.objects if _is_named(m, symbol.library)), None)
+    library = _named(process, symbol.library)
     if library is None or library.image is None:
         return False
     offered = symbols.offered_versions(library)
     return offered is not None and symbol.version not in offered
 
 
-def _is_named(mapped: Mapped, name: str) -> bool:
-    return name == mapped.name or (mapped.image is not None and name == mapped.image.soname)
+def _named(process: Process, name: str | None) -> Mapped | None:
+    """The object of a process that is called ``name``."""
+    for mapped in process.objects if name else ():
+        if name == mapped.name or (mapped.image is not None and name == mapped.image.soname):
+            return mapped
+    return None
 
 
 def _may_define(symbols: Symbols, unknown: Mapped, user: Mapped, symbol: Wanted) -> bool:
@@ -102,12 +124,15 @@ def _may_define(symbols: Symbols, unknown: Mapped, user: Mapped, symbol: Wanted)
     return is_reserved or (belongs_to_libc(unknown.name) and symbol.name in glibc_exports())
 
 
-def _finding(rule: Rule, process: Process, mapped: Mapped, lost: Sequence[Wanted]) -> Finding:
+def _finding(
+    rule: Rule, process: Process, mapped: Mapped, lost: Sequence[Wanted], severity: str
+) -> Finding:
     names = sorted(map(_spelled, lost))
     place = "" if mapped.label == process.entry else f" in the process of {process.entry}"
     return rule.finding(
         mapped.label,
         f"uses {some(names)}, but nothing{place} defines {'it' if len(names) == 1 else 'them'}",
+        severity=severity,
         symbols=names,
         program=process.entry,
         asked=[one.label for one in process.objects],
