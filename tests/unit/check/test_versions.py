@@ -14,6 +14,9 @@ from bundle_fix.bundle import read_bundle
 from bundle_fix.check.abi import abi_of
 from bundle_fix.check.context import Context, Expectations
 from bundle_fix.check.run import check_bundle
+from bundle_fix.content import BytesReader
+from bundle_fix.elf.on_disk import image_at
+from bundle_fix.elf.versions import VER_FLG_WEAK, needed_versions, version_needs
 from bundle_fix.loader.files import FolderFiles
 from bundle_fix.loader.host import adversarial_host
 from bundle_fix.loader.real_host import RealHost
@@ -95,6 +98,27 @@ def test_bf404_looks_at_a_known_hosts_copy(tmp_path: Path, newest: str, found: i
     assert [(f.path, f.message.partition(", which")[0]) for f in findings if f.rule == "BF404"] == [
         ("bin/x", "wants V_2 of libv.so.1")
     ][:found]
+
+
+@pytest.mark.parametrize(("flags", "found"), [(VER_FLG_WEAK, 0), (0, 1)])
+def test_bf401_is_silent_about_versions_that_are_wanted_weakly(
+    tmp_path: Path, check: Check, flags: int, found: int
+) -> None:
+    """The loader only complains about these (dl-version.c, match_symbol)."""
+    linked = versioned(tmp_path / "linked", "GLIBC_9.1")
+    use = "extern int greet(void); int again(void) { return greet(); }"
+    path = elf(tmp_path / "liba.so", source=use, flags=[str(linked)])
+    linked.unlink()
+    reader, image = BytesReader(path.read_bytes()), image_at(path)
+    assert image is not None
+    needs = version_needs(reader, image)
+    assert needs is not None
+    place = needs.places[list(needed_versions(reader, image)).index("libv.so.1")]
+    data = bytearray(reader.data)
+    # vna_flags of the first Elf_Vernaux, which stands behind its Elf_Verneed of 16 bytes.
+    data[place + 16 + 4] = flags
+    path.write_bytes(data)
+    assert len(check("BF401", glibc="9.0")) == found
 
 
 def test_bf402_names_what_glibc_keeps_for_itself(tmp_path: Path, check: Check) -> None:
