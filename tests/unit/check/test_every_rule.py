@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from bundle_fix.artifacts.directory import read_directory
@@ -15,12 +17,16 @@ from bundle_fix.check.run import RULES, check_bundle
 from bundle_fix.loader.files import FolderFiles
 from bundle_fix.loader.host import CLEAN, Environment
 from bundle_fix.loader.real_host import RealHost
+from bundle_fix.report.json import render_json
+from bundle_fix.report.model import CheckReport, check_report, rule_texts
+from bundle_fix.report.schemas import check_schema
+from bundle_fix.report.text import render_text
 
 from .cases import CASES, Build, Case
 
 
-def codes(folder: Path, case: Case, build: Build, expected: Mapping[str, Any]) -> set[str]:
-    """The codes of what is found in the pack that ``build`` makes."""
+def found_in(folder: Path, case: Case, build: Build, expected: Mapping[str, Any]) -> CheckReport:
+    """The report on the pack that ``build`` makes."""
     root = folder / "pack"
     build(root)
     host = None
@@ -29,8 +35,7 @@ def codes(folder: Path, case: Case, build: Build, expected: Mapping[str, Any]) -
         host = RealHost(FolderFiles(folder / "host"), "/opt/pack")
     environment = Environment(hostile=True) if case.hostile else CLEAN
     bundle = read_bundle(read_directory(root), "pack")
-    verdict = check_bundle(bundle, Expectations(**expected), host, environment)
-    return {finding.rule for finding in verdict.findings}
+    return check_report("pack", check_bundle(bundle, Expectations(**expected), host, environment))
 
 
 def test_every_rule_has_a_case() -> None:
@@ -39,13 +44,23 @@ def test_every_rule_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(CASES))
-def test_a_pack_trips_the_rule(tmp_path: Path, code: str) -> None:
+def test_a_pack_trips_the_rule_and_every_reader_is_told(tmp_path: Path, code: str) -> None:
     case = CASES[code]
-    assert code in codes(tmp_path, case, case.trips, case.expected)
+    report = found_in(tmp_path, case, case.trips, case.expected)
+    (finding, *_) = (f for f in report.findings if f.rule == code)
+    assert finding.message
+    assert finding.hint.endswith(".")
+    assert finding.hint[0].isupper() or finding.hint.startswith("'bundle-fix")
+    texts = rule_texts(RULES)
+    told = render_text(report, texts, lambda text, _: text, verbose=True)
+    assert f" {code} {finding.name}: " in told
+    assert all(len(line) <= 80 or "/" in line for line in told.splitlines())
+    jsonschema.validate(json.loads(render_json([report])), check_schema())
 
 
 @pytest.mark.parametrize("code", sorted(CASES))
 def test_a_pack_that_nearly_trips_it_does_not(tmp_path: Path, code: str) -> None:
     case = CASES[code]
     expected = case.expected if case.near is None else case.near
-    assert code not in codes(tmp_path, case, case.nearly, expected)
+    report = found_in(tmp_path, case, case.nearly, expected)
+    assert code not in {finding.rule for finding in report.findings}

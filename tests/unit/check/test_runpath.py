@@ -88,8 +88,9 @@ def test_an_origin_that_a_shell_took_away_is_told(
 ) -> None:
     program_with(tmp_path, runpath=entry)
     assert [f.hint.startswith("It looks like $ORIGIN") for f in check(rule)] == [True]
-    program_with(tmp_path, runpath="lib")
-    assert ["looks like" in f.hint for f in check("BF203")] == [False]
+    program_with(tmp_path, runpath="lib:/opt/x:$ORIGIN/../../x:${ORIGIN}/gone")
+    found = [f for code in ("BF202", "BF203", "BF204", "BF206") for f in check(code)]
+    assert ["looks like" in f.hint for f in found] == [False] * 4
 
 
 def test_good_entries_are_not_named(tmp_path: Path, check: Check) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from builders.dlopen import noted
 from builders.elf import elf
 from builders.pack import healthy, incident, tarball
 from builders.run import bundle_fix
@@ -165,3 +166,15 @@ def test_a_baseline_of_glibc_that_is_no_version_is_refused(tmp_path: Path, text:
     ran = bundle_fix("check", healthy(tmp_path / "p"), "--glibc", text)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert f"--glibc {text}: it takes a version, such as 2.17" in ran.stderr
+
+
+def test_what_is_opened_from_the_host_is_told_with_its_trace(tmp_path: Path) -> None:
+    names = ["libone.so.1", "libtwo.so.1"]
+    for name in names:
+        elf(tmp_path / "lib" / name, soname=name)
+    note = noted([{"soname": [name], "priority": "required"} for name in names])
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=note)
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    text = " ".join(bundle_fix("check", tmp_path).stdout.split())
+    assert "opens libone.so.1; the pack has lib/libone.so.1, but /lib64/libone.so.1" in text
+    assert "1. ld.so.cache, default directories:" in text

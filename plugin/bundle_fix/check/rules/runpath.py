@@ -150,7 +150,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
-LOST_ORIGIN = re.compile(r"/\.\./|\\?\$?\$?\{?ORIGIN\b")
+LOST_ORIGIN = re.compile(r"/\.\./|\{?ORIGIN\b|\\+\$|\$\$+\{?ORIGIN\b")
 """How an entry begins that was ``$ORIGIN/...`` before a shell, make or CMake read it."""
 EATEN = (
     "It looks like $ORIGIN that a shell or make took away: write '$ORIGIN' in single quotes in a"
