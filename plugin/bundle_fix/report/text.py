@@ -110,7 +110,7 @@ def _grouped(findings: Sequence[FindingRecord]) -> list[list[FindingRecord]]:
     merged: dict[object, list[FindingRecord]] = {}
     for key, group in groups.items():
         alone = len(group) == 1 and "trace" in group[0].evidence
-        about = group[0].evidence["needed"] if alone else key
+        about = group[0].subject if alone else key
         merged.setdefault(about, []).extend(sorted(group, key=lambda f: not _is_renamed(f)))
     return list(merged.values())
 
@@ -120,8 +120,8 @@ def _likewise(
 ) -> Iterator[str]:
     if not others:
         return
-    if all(other.path == first.path for other in others) and "needed" in first.evidence:
-        names = [str(other.evidence["needed"]) for other in others]
+    if all(other.path == first.path for other in others) and "trace" in first.evidence:
+        names = [other.subject for other in others]
         yield from wrapped(f"and in the same way: {_listed(names, most)}", "      ", "        ")
     else:
         paths = list(dict.fromkeys(other.path for other in others))
