@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from builders.cmake import CMake, Project, built, cmake, demo, write_project
+from builders.elf import elf
 
 pytestmark = pytest.mark.xdist_group("cmake")
 
@@ -160,6 +161,28 @@ def test_a_pack_is_installed_by_a_component_of_its_own(tmp_path: Path, newest: C
     assert (tmp_path / "i/share/packs/demo-1.2.3.tar.gz").is_file()
     assert project.install("--prefix", tmp_path / "all").returncode == 0
     assert not (tmp_path / "all/share/packs").exists()
+
+
+def test_a_pack_may_be_made_in_a_subdirectory_of_aliases_and_imported_targets(
+    tmp_path: Path, newest: CMake
+) -> None:
+    elf(tmp_path / "s/vendor/libv.so.2", soname="libv.so.2")
+    lists = """
+add_library(vendor SHARED IMPORTED)
+set_target_properties(vendor PROPERTIES IMPORTED_LOCATION ${CMAKE_SOURCE_DIR}/vendor/libv.so.2)
+bundle_fix_pack(NAME pack SPEC bundle.toml TARGETS demo::app core vendor)
+"""
+    spec = SPEC[: SPEC.index("[variables]")].replace("-{version}", "")
+    spec += '[[files]]\nfrom = "{target.demo__app}"\nto = "bin/"\n'
+    spec += "".join(f'[[libraries]]\nfrom = "{{target.{t}}}"\n' for t in ("core", "vendor"))
+    more = "add_executable(demo::app ALIAS app)\nadd_subdirectory(packs)\n"
+    files = {"packs/CMakeLists.txt": lists, "packs/bundle.toml": spec}
+    project = built(newest, demo(tmp_path / "s", more, **files), tmp_path / "b")
+    done = project.make("pack")
+    assert done.returncode == 0, done.stdout
+    with tarfile.open(tmp_path / "b/packs/demo-1.2.3.tar.gz") as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"bin/app", "lib/libcore.so.1", "lib/libv.so.2"} <= names
 
 
 @pytest.mark.parametrize(
