@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from builders.elf import CACHE
 
 TOOLS = CACHE.parent / "tools"
@@ -104,7 +106,11 @@ def cmake(which: str, generator: str = "Ninja") -> CMake:
     with locked(which) as folder:
         if not (folder / "done").exists():
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"]
-            subprocess.run([*pip, "--target", folder, WANTED[which], "ninja"], check=True)
+            done = subprocess.run([*pip, "--target", folder, WANTED[which], "ninja"], check=False)
+            if done.returncode != 0:
+                if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
+                    pytest.fail(f"pip cannot install {WANTED[which]}")
+                pytest.skip(f"pip cannot install {WANTED[which]}: there may be no network")
             for name in ("cmake", "cpack", "ctest"):
                 program = folder / "cmake/data/bin" / name
                 (folder / "bin" / name).unlink(missing_ok=True)
