@@ -32,6 +32,14 @@ def test_the_incident_gets_a_soname_link_and_a_runpath(tmp_path: Path) -> None:
     assert runpaths(plan) == {"bin/server": "$ORIGIN"}
 
 
+def test_of_two_different_files_with_one_soname_neither_gets_the_link(tmp_path: Path) -> None:
+    elf(tmp_path / "bin/liba.so.1.5", soname="liba.so.1", tag="stale")
+    elf(tmp_path / "bin/liba.so.1.6", soname="liba.so.1")
+    elf(tmp_path / "bin/libb.so", soname="libb.so.1")
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN")
+    assert plan_for(tmp_path).links == {"bin/libb.so.1": "libb.so"}
+
+
 def test_a_runpath_is_relative_to_the_objects_own_folder(tmp_path: Path) -> None:
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
     elf(tmp_path / "bin/tools/x", program=True, needed=["liba.so.1"])
