@@ -86,13 +86,13 @@ class FileReader:
 class PathContent:
     """A regular file on disk; opening it follows no link and waits for no fifo.
 
-    ``changed`` is when it was last changed, in nanoseconds since the epoch, as far as that is known
-    of the file that is meant; a file that was changed since is not it.
+    ``identity`` is what it was when it was first seen, where that is known: its inode and when it
+    was last changed, in nanoseconds since the epoch. What is another now is not read.
     """
 
     path: Path
     size: int
-    changed: int | None = field(default=None, compare=False)
+    identity: tuple[int, int] | None = field(default=None, compare=False)
 
     @contextmanager
     def open(self) -> Iterator[Reader]:
@@ -109,7 +109,7 @@ class PathContent:
             ) from error
         try:
             before = os.fstat(fd)
-            same = before.st_size == self.size and self.changed in (None, before.st_mtime_ns)
+            same = before.st_size == self.size and self.identity in (None, _identity(before))
             if not (same and stat.S_ISREG(before.st_mode)):
                 raise self._other()
             yield FileReader(fd, 0, self.size)
@@ -123,6 +123,20 @@ class PathContent:
         return BundleFixError(
             "the file changed while it was read", where=str(self.path), hint="run again"
         )
+
+
+def path_content(path: Path, status: os.stat_result | None = None) -> PathContent:
+    """The file at ``path`` as it is now, or was when ``status`` was taken.
+
+    Raises:
+        OSError: there is none.
+    """
+    status = status or path.lstat()
+    return PathContent(path, status.st_size, _identity(status))
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_ino, status.st_mtime_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundle_fix.artifacts.copying import copy_bytes
+from bundle_fix.artifacts.holding import remove_folder
 from bundle_fix.artifacts.output import (
     PendingFile,
     hidden_name,
     pending_file,
-    remove_folder,
     take_attributes,
 )
 from bundle_fix.artifacts.patching import BusyError, patch_file, record_of, undo
-from bundle_fix.content import Content, FileReader, PatchedContent, PathContent
+from bundle_fix.content import Content, FileReader, PatchedContent, PathContent, path_content
 from bundle_fix.elf.changes import Changes, needed_after
 from bundle_fix.elf.edit import Edited, EditRefusedError, edit
 from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
@@ -112,8 +112,7 @@ def _content_of(path: Path) -> PathContent:
     if not real.is_file():
         what = "it is not a file" if real.exists() else "there is no such file"
         raise BundleFixError(what, where=str(path))
-    status = real.stat()
-    return PathContent(real, status.st_size, status.st_mtime_ns)
+    return path_content(real)
 
 
 def _damaged(error: DamagedElfError, path: Path) -> BundleFixError:

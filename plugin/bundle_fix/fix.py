@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,7 +21,8 @@ from bundle_fix.artifacts.formats import (
     split_name,
     write_artifact,
 )
-from bundle_fix.artifacts.in_place import update_directory
+from bundle_fix.artifacts.holding import scratch_folder
+from bundle_fix.artifacts.in_place import complete_update, update_directory
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.check.context import Expectations
@@ -117,7 +117,10 @@ def fix(path: Path, output: Path, options: Options) -> Mended:
     Raises:
         BundleFixError: the input cannot be read, or the output cannot be written.
     """
-    with _mended(path, options) as (artifact, bundle, plan, done):
+    note = complete_update(path) if same_place(output, path) else ""
+    with _mended(path, options) as (artifact, bundle, plan, mended):
+        remarks = (f"{path}: {note}", *mended.remarks) if note else mended.remarks
+        done = replace(mended, remarks=remarks)
         kind = artifact.format
         if not same_place(output, path):
             kind = format_for(output, kind)
@@ -179,7 +182,7 @@ def rehearse(path: Path, options: Options) -> Mended:
 @contextmanager
 def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Plan, Done]]:
     """The artifact, and its tree as it is to be written; both open until the context ends."""
-    with open_artifact(path, options.limits) as artifact, tempfile.TemporaryDirectory() as scratch:
+    with open_artifact(path, options.limits) as artifact, scratch_folder() as scratch:
         if artifact.format == ELF:
             raise BundleFixError(
                 "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
@@ -189,7 +192,7 @@ def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Pl
             plan = make_wheel_plan(bundle, options.pinned)
         else:
             plan = make_plan(bundle, options.pinned, options.move_to)
-        done = carry_out(plan, options.editor, Path(scratch))
+        done = carry_out(plan, options.editor, scratch)
         if NAME in done.tree.nodes:
             tree = renewed(artifact.tree, read_bundle(done.tree, str(path)))
             done = replace(done, tree=tree)

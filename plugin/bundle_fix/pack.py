@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.artifacts.formats import DIRECTORY, format_for, split_name, write_artifact
+from bundle_fix.artifacts.holding import scratch_folder
 from bundle_fix.artifacts.output import set_aside
 from bundle_fix.bundle import read_bundle
 from bundle_fix.check.run import check_bundle
@@ -101,10 +101,10 @@ def pack(
     there = unchanged(output, inputs) if may_stay else None
     if there is not None:
         return Packed(collected, there, None)
-    with tempfile.TemporaryDirectory() as scratch:
-        stripped = strip_bundle(collected.bundle, spec.debug.strip, Path(scratch))
+    with scratch_folder() as scratch:
+        stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch)
         plan = make_plan(stripped.bundle, options.pinned)
-        done = carry_out(plan, options.editor, Path(scratch))
+        done = carry_out(plan, options.editor, scratch)
         lost = [
             Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")
             for path, size in stripped.saved.items()

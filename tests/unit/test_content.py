@@ -16,6 +16,7 @@ from bundle_fix.content import (
     PathContent,
     SliceContent,
     chunks,
+    path_content,
     read_exactly,
     same_bytes,
 )
@@ -126,7 +127,39 @@ def test_a_file_that_is_gone_is_refused(tmp_path: Path) -> None:
 def test_a_file_cut_short_while_it_is_read_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(10))
-    with PathContent(path, 10).open() as reader:
+    with (  # noqa: PT012
+        pytest.raises(BundleFixError, match="file: the file changed while it was read"),
+        PathContent(path, 10).open() as reader,
+    ):
         os.truncate(path, 4)
         with pytest.raises(BundleFixError, match=r"lib/x\.so: the file became shorter"):
             list(chunks(reader, "lib/x.so"))
+
+
+def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(10))
+    os.utime(path, ns=(0, 0))
+    with (
+        pytest.raises(BundleFixError, match="file: the file changed while it was read"),
+        PathContent(path, 10).open(),
+    ):
+        path.write_bytes(b"0123456789")
+
+
+@pytest.mark.parametrize("how", ["written to", "replaced", "stamped"])
+def test_a_file_that_is_not_the_one_that_was_seen_is_refused(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(10))
+    os.utime(path, ns=(0, 0))
+    content = path_content(path)
+    if how == "replaced":
+        (tmp_path / "other").write_bytes(bytes(10))
+        os.utime(tmp_path / "other", ns=(0, 0))
+        (tmp_path / "other").replace(path)
+    elif how == "written to":
+        path.write_bytes(b"0123456789")
+    else:
+        os.utime(path, ns=(0, 1))
+    with pytest.raises(BundleFixError, match="changed while it was read"), content.open():
+        pass

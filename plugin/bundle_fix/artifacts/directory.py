@@ -9,12 +9,14 @@ from pathlib import Path
 
 from bundle_fix.artifacts.copying import copy_bytes
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
-from bundle_fix.content import PathContent
+from bundle_fix.content import path_content
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree, settled
 
 ATTRIBUTE = "SCHILY.xattr."
 """What precedes the name of an extended attribute in a pax record."""
+UPDATE = ".bundle-fix-update"
+"""The folder in which what is new waits while a folder is changed in place; no member of it."""
 
 
 def read_directory(root: Path, limits: Limits = DEFAULT_LIMITS) -> Tree:
@@ -25,7 +27,7 @@ def read_directory(root: Path, limits: Limits = DEFAULT_LIMITS) -> Tree:
     """
     nodes: dict[str, Node] = {}
     first_by_inode: dict[tuple[int, int], str] = {}
-    waiting = _entries(root, "")
+    waiting = [(entry, path) for entry, path in _entries(root, "") if path != UPDATE]
     while waiting:
         entry, path = waiting.pop()
         try:
@@ -61,7 +63,7 @@ def _node(entry: os.DirEntry[str], path: str, first_by_inode: dict[tuple[int, in
         return Special("device, fifo or socket", stamp)
     inode = (status.st_dev, status.st_ino)
     twin = first_by_inode.setdefault(inode, path) if status.st_nlink > 1 else path
-    content = PathContent(Path(entry.path), status.st_size, status.st_mtime_ns)
+    content = path_content(Path(entry.path), status)
     return File(content, stamp, twin=None if twin == path else twin)
 
 

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from bundle_fix.artifacts.holding import held, remove_abandoned, remove_folder
 from bundle_fix.errors import BundleFixError
 
 NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
 """What open(2) says where a file system or an old kernel knows no O_TMPFILE."""
+
+HIDDEN = r"\.{}\.[0-9a-f]{{12}}\.tmp"
+"""The names that `hidden_name` makes of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +107,12 @@ def pending_directory(target: Path) -> Iterator[Path]:
                 where=str(target),
                 hint="-o names another",
             )
+        remove_abandoned(target.parent, re.compile(HIDDEN.format(re.escape(target.name))))
         folder = hidden_name(target)
         folder.mkdir(0o700)
         try:
-            yield folder
+            with held(folder):
+                yield folder
         finally:
             remove_folder(folder)
 
@@ -119,7 +126,8 @@ def commit_directory(folder: Path, target: Path) -> None:
 @contextmanager
 def set_aside(folder: Path) -> Iterator[None]:
     """Keep ``folder`` under a hidden name: it goes where another took its name, else it is back."""
-    hidden = hidden_name(folder)
+    # Not a name that the next writer takes for what a killed one left: it may be all there is.
+    hidden = hidden_name(folder).with_suffix(".old")
     folder.replace(hidden)
     try:
         yield
@@ -170,21 +178,6 @@ def _link(fd: int, path: Path) -> None:
         os.link(f"/proc/self/fd/{fd}", path.name, src_dir_fd=folder, dst_dir_fd=folder)
     finally:
         os.close(folder)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove ``folder`` with all that is in it, also where its folders may not be written to."""
-    folders = [folder]
-    with suppress(OSError):
-        for found in folders:
-            found.chmod(0o700)
-            for entry in list(os.scandir(found)):
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(Path(entry.path))
-                else:
-                    Path(entry.path).unlink()
-        for found in reversed(folders):
-            found.rmdir()
 
 
 def take_attributes(fd: int, path: Path) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 from bundle_fix import __version__
@@ -19,6 +19,10 @@ def run() -> NoReturn:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"bundle-fix {__version__}\n")
         sys.exit(0)
+    from bundle_fix.cli.ending import answer_signals, open_standard_streams
+
+    open_standard_streams()
+    answer_signals()
     # A command makes many small objects, hardly a circle of them, and is soon over: to look for
     # circles every 700 objects costs a tenth of a check.
     gc.set_threshold(100_000)
@@ -33,16 +37,16 @@ def main(arguments: list[str]) -> int:
 
     Returns:
         The exit status: 0 all well, 1 findings, 2 a request that cannot be carried out, 130
-        interrupted.
+        interrupted, or 128 and the number of the signal that ended it.
     """
     import click
 
     from bundle_fix.cli.commands import group
+    from bundle_fix.cli.ending import StoppedError, flushed
     from bundle_fix.errors import BundleFixError
 
     try:
         status = group.main(arguments, prog_name="bundle-fix", standalone_mode=False)
-        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return BAD_REQUEST
@@ -51,18 +55,31 @@ def main(arguments: list[str]) -> int:
     except BundleFixError as error:
         return _refused(str(error))
     except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("bundle-fix: interrupted\n")
-        return INTERRUPTED
+        return _ended("interrupted", INTERRUPTED)
+    except StoppedError as error:
+        return _ended(f"ended by signal {error.number}", 128 + error.number)
     except BrokenPipeError:
-        # Whoever read the output has seen enough; Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read the output has seen enough.
+        flushed()
         return 0
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _refused(f"{place}{error.strerror or error}")
     except MemoryError:
         return _refused("there is not enough memory")
+    if reason := flushed():
+        return _refused(f"cannot print the result: {reason}")
     return status if isinstance(status, int) else 0
+
+
+def _ended(how: str, status: int) -> int:
+    from bundle_fix.cli.ending import flushed
+
+    # The terminal may be what is gone.
+    with suppress(OSError):
+        sys.stderr.write(f"bundle-fix: {how}\n")
+    flushed()
+    return status
 
 
 def _refused(message: str) -> int:

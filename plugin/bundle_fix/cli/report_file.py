@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bundle_fix.artifacts.output import pending_file
+from bundle_fix.cli.ending import flushed
 from bundle_fix.errors import BundleFixError
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -25,13 +26,13 @@ def write_report(pieces: Iterable[str], output: Path | None, kind: str) -> None:
         kind: its format; but for text it is UTF-8, whatever stdout's encoding is.
 
     Raises:
-        BundleFixError: the file cannot be written.
+        BundleFixError: it cannot be written.
     """
     if output is None:
         encoding = (sys.stdout.encoding if kind == "text" else None) or "utf-8"
         for piece in pieces:
-            sys.stdout.buffer.write(piece.encode(encoding, "backslashreplace"))
-            sys.stdout.buffer.flush()
+            if reason := flushed(piece.encode(encoding, "backslashreplace")):
+                raise BundleFixError(f"cannot print the report: {reason}")
     elif output.exists() and not output.is_file() and not output.is_dir():
         # A pipe or a device, such as /dev/stderr, cannot be replaced.
         with output.open("w", encoding="utf-8", errors="backslashreplace") as stream:

@@ -11,7 +11,7 @@ from pathlib import Path
 from bundle_fix.collect.checksums import verify
 from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.patterns import Where, is_excluded, matches, nothing_matches
-from bundle_fix.content import BytesContent, PathContent
+from bundle_fix.content import BytesContent, path_content
 from bundle_fix.errors import BundleFixError
 from bundle_fix.spec.model import Files
 from bundle_fix.spec.names import pack_path
@@ -85,7 +85,7 @@ def node_at(path: Path, source: Path, mode: str | None, where: str) -> Node:
     if not stat.S_ISREG(status.st_mode):
         raise BundleFixError(f"{path} is no regular file", where=where)
     stamp = Stamp(_mode(mode, _own_mode(status.st_mode)))
-    return File(PathContent(real, status.st_size, status.st_mtime_ns), stamp)
+    return File(path_content(real, status), stamp)
 
 
 def _own_mode(mode: int) -> int:

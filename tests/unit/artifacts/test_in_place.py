@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.views import snapshot
+from artifacts.views import snapshot, view
 from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.in_place import update_directory
+from bundle_fix.artifacts.in_place import complete_update, update_directory
 from bundle_fix.content import BytesContent, Patch, PatchedContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import File, Node, Stamp, Symlink, Tree
@@ -117,14 +117,11 @@ def test_extended_attributes_of_an_edited_file_are_kept(tmp_path: Path) -> None:
     assert os.getxattr(tmp_path / "bin/server", "user.origin") == b"here"
 
 
-def test_an_error_in_the_middle_leaves_no_hidden_files(tmp_path: Path) -> None:
+def test_a_folder_that_is_new_is_made(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
-    after = mended(before)
-    was = snapshot(tmp_path)
-    nodes: dict[str, Node] = {**after.nodes, "no/such/folder": Symlink("x", Stamp(0o777))}
-    with pytest.raises(BundleFixError, match="no/such/folder: cannot write it: No such file"):
-        update_directory(before, Tree(nodes), tmp_path, lambda _: True)
-    assert snapshot(tmp_path) == was
+    nodes: dict[str, Node] = {**before.nodes, "no/such/link": Symlink("x", Stamp(0o777))}
+    assert update_directory(before, Tree(nodes), tmp_path, lambda _: True)
+    assert (tmp_path / "no/such/link").readlink() == Path("x")
 
 
 def test_a_check_that_fails_leaves_no_hidden_files(tmp_path: Path) -> None:
@@ -139,22 +136,100 @@ def test_a_check_that_fails_leaves_no_hidden_files(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == was
 
 
-def test_a_rename_that_fails_leaves_no_hidden_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_rename_that_fails_leaves_the_folder_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
+    """The first rename is that of the journal; taking back takes more of them."""
     before = read_directory(pack(tmp_path))
+    was = snapshot(tmp_path)
     rename, renamed = Path.replace, []
 
     def failing(self: Path, target: Path) -> Path:
         renamed.append(target)
-        if len(renamed) == 3:
+        if len(renamed) == number:
             raise OSError(errno.EIO, "Input/output error")
         return rename(self, target)
 
     monkeypatch.setattr(Path, "replace", failing)
+    if number > len(mended(before).nodes) - 3:
+        assert update_directory(before, mended(before), tmp_path, lambda _: True)
+        return
     with pytest.raises(BundleFixError, match="Input/output error"):
         update_directory(before, mended(before), tmp_path, lambda _: True)
-    assert not [path for path in snapshot(tmp_path) if "tmp" in path]
+    assert snapshot(tmp_path) == was
+
+
+def left_behind(root: Path, journal: str | None) -> Path:
+    staging = root / ".bundle-fix-update"
+    staging.mkdir()
+    (staging / "0").write_bytes(b"new")
+    if journal is not None:
+        (staging / "journal").write_text(journal)
+    return staging
+
+
+def test_what_was_killed_before_it_was_complete_is_removed(tmp_path: Path) -> None:
+    was = view(read_directory(pack(tmp_path)))
+    staging = left_behind(tmp_path, None)
+    assert view(read_directory(tmp_path)) == was
+    assert "has been removed" in complete_update(tmp_path)
+    assert not staging.exists()
+    assert view(read_directory(tmp_path)) == was
+    assert complete_update(tmp_path) == ""
+
+
+def test_what_was_killed_when_it_was_complete_is_completed(tmp_path: Path) -> None:
+    pack(tmp_path)
+    staging = left_behind(tmp_path, '["bin/tool", "bin/server"]')
+    assert "has been completed" in complete_update(tmp_path)
+    assert (tmp_path / "bin/tool").read_bytes() == b"new"
+    assert len((tmp_path / "bin/server").read_bytes()) == 5000
+    assert not staging.exists()
+
+
+@pytest.mark.parametrize(
+    "journal",
+    ['["../out"]', '["/tmp/out"]', '["to/x"]', '["bin//tool"]', '["to/../to/x"]', "[1]", "{}",
+     '[["a"]]', "null", "", "[" * 100_000, '["bin/tool\\u0000"]'],
+)  # fmt: skip
+def test_a_journal_that_came_with_the_folder_leads_nowhere(tmp_path: Path, journal: str) -> None:
+    (tmp_path / "outside").mkdir()
+    root = pack(tmp_path / "pack")
+    (root / "to").symlink_to("../outside")
+    was = snapshot(root)
+    staging = left_behind(root, journal)
+    complete_update(root)
+    assert not staging.exists()
+    assert snapshot(root) == was
+    assert not list((tmp_path / "outside").iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"outside", "pack"}
+
+
+def test_a_link_in_the_place_of_the_hidden_folder_is_not_followed(tmp_path: Path) -> None:
+    root = pack(tmp_path / "pack")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").touch()
+    (root / ".bundle-fix-update").symlink_to(tmp_path / "outside")
+    assert complete_update(root) == ""
+    assert (tmp_path / "outside/file").exists()
+
+
+def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
+    before = read_directory(pack(tmp_path))
+    was = snapshot(tmp_path)
+
+    def meanwhile(_: Tree) -> bool:
+        for second in (
+            lambda: update_directory(before, mended(before), tmp_path, lambda _: True),
+            lambda: complete_update(tmp_path),
+        ):
+            with pytest.raises(BundleFixError, match="another process is changing it"):
+                second()
+        return False
+
+    assert not update_directory(before, mended(before), tmp_path, meanwhile)
+    assert snapshot(tmp_path) == was
 
 
 def test_a_full_disk_leaves_the_folder_as_it_was(small_disk: Path) -> None:

@@ -1,0 +1,111 @@
+"""Runs of bundle-fix in which something goes wrong at a chosen moment.
+
+Run as a program it makes the runs that its input asks for, a line of JSON each: ``arguments``, the
+``cwd``, and what happens: ``call`` is the number of the system call, of those that change something
+on a disk, at which the process gets ``signal`` before or after it, or the call fails with
+``error``; 0 lets it be. It answers with the exit status (negative: a signal), the number of such
+calls, and what was printed on stderr. A fork makes hundreds of runs cheap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+CALLS = (
+    "write", "pwrite", "replace", "rename", "link", "symlink", "unlink", "rmdir", "mkdir", "fsync",
+    "ftruncate", "chmod", "fchmod", "chown", "fchown", "utime", "setxattr", "copy_file_range",
+)  # fmt: skip
+
+
+def interposed(name: str, order: dict[str, Any], count: list[int]) -> Callable[..., Any]:
+    real = getattr(os, name)
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        # stderr and stdout are not what this is about.
+        if name == "write" and arguments[0] in (1, 2):
+            return real(*arguments, **options)
+        count[0] += 1
+        now = count[0] == order["call"]
+        if now and order.get("error"):
+            raise OSError(order["error"], os.strerror(order["error"]))
+        if now and order.get("before"):
+            os.kill(os.getpid(), order["signal"])
+        result = real(*arguments, **options)
+        if now and order.get("signal"):
+            os.kill(os.getpid(), order["signal"])
+        return result
+
+    return call
+
+
+def run(order: dict[str, Any], log: int, counts: int) -> None:
+    """Carry out an order in this process, which ends."""
+    from bundle_fix.cli.ending import answer_signals
+    from bundle_fix.cli.main import main
+
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+    os.dup2(log, 2)
+    os.chdir(order["cwd"])
+    tempfile.tempdir = os.path.join(order["cwd"], "t")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    answer_signals()
+    count = [0]
+    for name in CALLS:
+        setattr(os, name, interposed(name, order, count))
+    status = 99
+    try:
+        status = main(order["arguments"])
+    finally:
+        sys.stderr.flush()
+        os.pwrite(counts, b"%d" % count[0], 0)
+        os._exit(status)
+
+
+def warm_up(order: dict[str, Any]) -> None:
+    """Carry out an order here, so that what it imports need not be imported in every run."""
+    from bundle_fix.cli.main import main
+
+    os.chdir(order["cwd"])
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):
+        main(order["arguments"])
+    gc.collect()
+    gc.freeze()
+
+
+def serve() -> None:
+    """Answer every order of stdin."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order.get("here"):
+            warm_up(order)
+            sys.stdout.write("{}\n")
+            sys.stdout.flush()
+            continue
+        with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as counts:
+            child = os.fork()
+            if child == 0:
+                run(order, log.fileno(), counts.fileno())
+            if "after" in order:
+                time.sleep(order["after"])
+                os.kill(child, order["signal"])
+            _, status = os.waitpid(child, 0)
+            said = os.pread(log.fileno(), 100_000, 0).decode("utf-8", "replace")
+            calls = int(os.pread(counts.fileno(), 20, 0) or 0)
+        answer = {"status": os.waitstatus_to_exitcode(status), "calls": calls, "stderr": said}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
