@@ -57,7 +57,7 @@ def run(order: dict[str, Any], log: int, counts: int) -> None:
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)
     os.dup2(log, 2)
     os.chdir(order["cwd"])
-    tempfile.tempdir = os.path.join(order["cwd"], "t")
+    tempfile.tempdir = order["cwd"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     answer_signals()
     count = [0]

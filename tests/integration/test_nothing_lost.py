@@ -87,7 +87,7 @@ def server() -> Iterator[Callable[..., dict[str, Any]]]:
     """What makes one run, told to go wrong, and answers what became of it."""
     with subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("interrupted.py"))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as process:  # fmt: skip
         orders, answers = process.stdin, process.stdout
         assert orders is not None
@@ -113,7 +113,7 @@ class Place:
     def __init__(self, job: Job, root: Path, run: Run) -> None:
         self.job, self.folder, self.run = job, root / "w", run
         self.original = root / "original"
-        (self.original / "t").mkdir(parents=True)
+        self.original.mkdir()
         job.prepare(self.original)
         self.fresh()
         self.before = held(self.folder)
@@ -163,7 +163,7 @@ def held(folder: Path) -> dict[str, tuple[str, bytes]]:
             found[str(path.relative_to(folder))] = ("link", os.fsencode(path.readlink()))
         elif not path.is_dir():
             found[str(path.relative_to(folder))] = (oct(path.stat().st_mode), path.read_bytes())
-        elif not any(path.iterdir()) and path.name != "t":
+        elif not any(path.iterdir()):
             found[str(path.relative_to(folder))] = ("an empty folder", b"")
     return found
 
@@ -244,7 +244,12 @@ def test_a_disk_that_fails_is_told_in_one_line(
     for call in range(1 + error % step, place.calls + 1, step):
         place.fresh()
         ran = server(place.job, place.folder, call=call, error=error)
-        assert place.hidden() == []
+        if place.hidden():
+            # The disk would not remove it; the next run does.
+            assert len({path.split("/")[0] for path in place.hidden()}) == 1
+            ends["something hidden"] += 1
+            place.next_run_works()
+            continue
         if ran["status"] == 0:
             # What may fail without harm: the owner, which only root sets.
             assert place.state() == "after"

@@ -1,6 +1,6 @@
-"""Temporary folders that are held while they are used; what nobody holds was left by a kill.
+"""Temporary folders and files that are held while they are used; what nobody holds a kill left.
 
-The lock (flock(2)) goes with the process, however that ends. The next to need such a folder removes
+The lock (flock(2)) goes with the process, however that ends. The next to need such a one removes
 those that are left.
 """
 
@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,15 +38,24 @@ def held(folder: Path) -> Iterator[None]:
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # A file system without locks: then nobody removes what they cannot lock either.
-            if error.errno in HELD_BY_ANOTHER:
-                raise HeldError from error
+        hold(fd)
         yield
     finally:
         os.close(fd)
+
+
+def hold(fd: int) -> None:
+    """Hold an open file or folder until it is closed.
+
+    Raises:
+        HeldError: another process holds it.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # A file system without locks: all that helps there is that names are never the same.
+        if error.errno in HELD_BY_ANOTHER:
+            raise HeldError from error
 
 
 @contextmanager
@@ -71,19 +81,27 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path, names: re.Pattern[str]) -> None:
-    """Remove the folders in ``parent`` with such names that are this user's and nobody holds."""
+    """Remove what in ``parent`` has such a name, is this user's and is held by nobody."""
     with suppress(OSError), os.scandir(parent) as found:
         for entry in found:
-            if names.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                with suppress(OSError, HeldError):
+            if names.fullmatch(entry.name):
+                with suppress(OSError):
                     _remove_if_abandoned(Path(entry.path))
 
 
-def _remove_if_abandoned(folder: Path) -> None:
-    status = folder.lstat()
-    if status.st_uid == os.geteuid():
-        with held(folder):
-            remove_folder(folder)
+def _remove_if_abandoned(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if status.st_uid != os.geteuid():
+            return
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if stat.S_ISDIR(status.st_mode):
+            remove_folder(path)
+        elif stat.S_ISREG(status.st_mode):
+            path.unlink()
+    finally:
+        os.close(fd)
 
 
 def remove_folder(folder: Path) -> None:

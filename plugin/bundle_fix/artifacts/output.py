@@ -11,12 +11,18 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from bundle_fix.artifacts.holding import held, remove_abandoned, remove_folder
+from bundle_fix.artifacts.holding import (
+    HeldError,
+    held,
+    hold,
+    remove_abandoned,
+    remove_folder,
+)
 from bundle_fix.errors import BundleFixError
 
 NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
@@ -66,6 +72,7 @@ def pending_file(target: Path) -> Iterator[PendingFile]:
         target = Path(os.path.realpath(target))
         if target.exists() and not target.is_file():
             raise BundleFixError("what is there is not a file", where=str(target))
+        _remove_abandoned(target)
         try:
             fd = os.open(target.parent, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
             path, named = Path(f"/proc/self/fd/{fd}"), False
@@ -78,6 +85,8 @@ def pending_file(target: Path) -> Iterator[PendingFile]:
             (fd, path), named = _named(target), True
         try:
             with os.fdopen(fd, "w+b") as file:
+                with suppress(HeldError):
+                    hold(fd)
                 yield PendingFile(file, path, target, named)
         finally:
             if named:
@@ -107,7 +116,7 @@ def pending_directory(target: Path) -> Iterator[Path]:
                 where=str(target),
                 hint="-o names another",
             )
-        remove_abandoned(target.parent, re.compile(HIDDEN.format(re.escape(target.name))))
+        _remove_abandoned(target)
         folder = hidden_name(target)
         folder.mkdir(0o700)
         try:
@@ -151,6 +160,11 @@ def _told(target: Path) -> Iterator[None]:
 def _named(target: Path) -> tuple[int, Path]:
     path = hidden_name(target)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), path
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what an earlier writer of ``target`` left, that was killed."""
+    remove_abandoned(target.parent, re.compile(HIDDEN.format(re.escape(target.name))))
 
 
 def hidden_name(target: Path) -> Path:

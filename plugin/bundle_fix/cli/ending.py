@@ -52,9 +52,13 @@ def open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
-def flushed() -> str:
-    """Why what was printed could not be; empty where it was, or where nobody reads any more."""
+def flushed(text: str = "") -> str:
+    """Print ``text`` behind what waits to be printed; why it could not be, or empty.
+
+    Where nobody reads any more, it is not missed.
+    """
     try:
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         # Python would try again at exit, and complain.

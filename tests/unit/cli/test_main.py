@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from builders.pack import incident, tarball
 from builders.run import bundle_fix
 from bundle_fix import __version__
+
+BUNDLE_FIX = f"{shlex.quote(sys.executable)} -m bundle_fix"
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--color", "--version"][1:]])
@@ -52,3 +58,36 @@ def test_a_lone_artifact_means_fix(tmp_path: Path, options: list[str]) -> None:
     assert ran.stderr == (
         f"bundle-fix: error: {tmp_path}/gone.tar.gz: there is no such file or folder\n"
     )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_what_is_printed_is_never_written_into_a_pack(tmp_path: Path, closed: str) -> None:
+    """Where stdout is closed, the next file that is opened has its number."""
+    tarball(incident(tmp_path / "p"), tmp_path / "p.tar.gz")
+    command = f"{BUNDLE_FIX} fix p.tar.gz {closed}"
+    ran = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert ran.returncode == 0
+    assert b"Traceback" not in ran.stderr
+    assert bundle_fix("check", "p.fixed.tar.gz", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", ["fix p.tar.gz", "check p.tar.gz", "rules", "tree p.tar.gz"])
+def test_a_result_that_cannot_be_printed_is_told_in_one_line(
+    tmp_path: Path, arguments: str
+) -> None:
+    tarball(incident(tmp_path / "p"), tmp_path / "p.tar.gz")
+    command = f"{BUNDLE_FIX} {arguments} -q >/dev/full"
+    if arguments == "rules":
+        command = command.replace(" -q", "")
+    ran = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr.decode().count("\n") == 1
+    assert ran.stderr.endswith(b"No space left on device\n")
+
+
+def test_a_reader_that_has_seen_enough_does_not_hide_what_was_found(tmp_path: Path) -> None:
+    incident(tmp_path / "p")
+    command = f"{BUNDLE_FIX} check p p p p p p | true; echo ${{PIPESTATUS[0]}}"
+    ran = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert ran.stdout == b"1\n"
+    assert ran.stderr == b""
