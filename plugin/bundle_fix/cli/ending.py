@@ -52,14 +52,15 @@ def open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
-def flushed(text: str = "") -> str:
-    """Print ``text`` behind what waits to be printed; why it could not be, or empty.
+def flushed(data: bytes = b"") -> str:
+    """Print ``data`` behind what waits to be printed; why it could not be, or empty.
 
     Where nobody reads any more, it is not missed.
     """
     try:
-        sys.stdout.write(text)
         sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     except OSError as error:
         # Python would try again at exit, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
