@@ -19,8 +19,7 @@ from pathlib import Path
 from bundle_fix.errors import BundleFixError
 
 PREFIX = ".bundle-fix-"
-SCRATCH = re.compile(re.escape(PREFIX) + "[a-z0-9_]{8}")
-"""Names of scratch folders: with ``PREFIX``, what tempfile.mkdtemp gives."""
+SCRATCH = re.compile(re.escape(PREFIX) + "[0-9a-f]{12}")
 HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EACCES}
 
 
@@ -67,15 +66,33 @@ def scratch_folder() -> Iterator[Path]:
     """
     try:
         parent = Path(tempfile.gettempdir())
-        remove_abandoned(parent, SCRATCH)
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     except OSError as error:
         raise BundleFixError(
             f"there is no temporary folder: {error.strerror}", hint="TMPDIR names one"
         ) from error
+    remove_abandoned(parent, SCRATCH)
+    folder = parent / f"{PREFIX}{os.urandom(6).hex()}"
+    with new_folder(folder):
+        yield folder
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make ``folder``, a name that nothing has, hold it, and remove it with all that is in it.
+
+    Raises:
+        BundleFixError: it cannot be made.
+    """
     try:
+        try:
+            folder.mkdir(0o700)
+        except OSError as error:
+            raise BundleFixError(
+                f"cannot make a folder there: {error.strerror}", where=str(folder.parent),
+                hint="TMPDIR names another one",
+            ) from error  # fmt: skip
         with held(folder):
-            yield folder
+            yield
     finally:
         remove_folder(folder)
 
@@ -106,6 +123,15 @@ def _remove_if_abandoned(path: Path) -> None:
 
 def remove_folder(folder: Path) -> None:
     """Remove ``folder`` with all that is in it, also where its folders may not be written to."""
+    try:
+        _remove(folder)
+    except BaseException:
+        # Who is told to end in the midst of it leaves nothing either.
+        _remove(folder)
+        raise
+
+
+def _remove(folder: Path) -> None:
     folders = [folder]
     with suppress(OSError):
         for found in folders:

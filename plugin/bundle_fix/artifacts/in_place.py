@@ -57,7 +57,6 @@ def update_directory(
             path = ""
             if not approve(replace(after, nodes=nodes)):
                 return False
-            _write_journal(staging, list(waiting))
             _rename_all(root, staging, list(waiting))
             for path, node in changed.items():
                 if path not in waiting and isinstance(node, Directory | File):
@@ -112,6 +111,9 @@ def _staged(root: Path) -> Iterator[Path]:
         staging.mkdir(0o700)
     except FileExistsError as error:
         raise _busy(root) from error
+    except BaseException:
+        remove_folder(staging)
+        raise
     try:
         with held(staging):
             yield staging
@@ -159,6 +161,7 @@ def _rename_all(root: Path, staging: Path, paths: list[str]) -> None:
     """Give every file its name; where one cannot have it, none has."""
     made: list[Path] = []
     try:
+        _write_journal(staging, paths)
         for number, path in enumerate(paths):
             _make_folder((root / path).parent, made)
             # A link, so that there is a file under the name at any time.

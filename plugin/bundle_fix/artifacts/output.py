@@ -118,8 +118,8 @@ def pending_directory(target: Path) -> Iterator[Path]:
             )
         _remove_abandoned(target)
         folder = hidden_name(target)
-        folder.mkdir(0o700)
         try:
+            folder.mkdir(0o700)
             with held(folder):
                 yield folder
         finally:

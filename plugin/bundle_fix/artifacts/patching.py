@@ -54,6 +54,17 @@ def patch_file(path: Path, patches: Sequence[Patch], before: os.stat_result) -> 
         BusyError: it is in use, or the user or its file system does not allow this.
         BundleFixError: it is not the file that it was, or the disk fails.
     """
+    try:
+        _patch(path, patches, before)
+    except BusyError:
+        raise
+    except BaseException:
+        # Behind the lease, which would keep this waiting too.
+        undo(path)
+        raise
+
+
+def _patch(path: Path, patches: Sequence[Patch], before: os.stat_result) -> None:
     with _leased(path) as fd:
         now = os.fstat(fd)
         if _identity(now) != _identity(before):
@@ -67,16 +78,12 @@ def patch_file(path: Path, patches: Sequence[Patch], before: os.stat_result) -> 
             os.fchmod(pending.file.fileno(), 0o600)
             pending.file.write(_packed(now, changes))
             pending.commit()
-        try:
-            for change in changes:
-                write_at(fd, change.new, change.offset)
-            _restore(fd, now, capability)
-            os.fsync(fd)
-        except OSError:
-            undo(path)
-            raise
-        # Should the power fail now and the record come back, `undo` sees that all was written.
-        record.unlink()
+        for change in changes:
+            write_at(fd, change.new, change.offset)
+        _restore(fd, now, capability)
+        os.fsync(fd)
+    # Should the power fail now and the record come back, `undo` sees that all was written.
+    record.unlink()
 
 
 def record_of(path: Path) -> Path:
