@@ -83,7 +83,8 @@ def _start(number: int, path: Path, check: Check, timeout: float | None) -> _Wor
 
 def _work(pipe: Connection, path: Path, check: Check) -> None:
     # Ctrl-C reaches the whole group; the parent answers for all.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     report = msgspec.to_builtins(report_on(path, check))
     pipe.send(report)
     pipe.close()
