@@ -92,6 +92,8 @@ optional = true
 [[files]]
 from = "lib/*"
 to = "lib/"
+[closure]
+host = ["*"]
 """
 
 
