@@ -8,7 +8,10 @@ SOURCES := pyproject.toml README.md $(shell find plugin -type f -not -name '*.py
 # One test process per core; more would only wait for compilers.
 WORKERS ?= auto
 
-.PHONY: sample test bench docs lint types clean
+# Seconds that `make fuzz` takes.
+FUZZ ?= 600
+
+.PHONY: sample test fuzz bench docs lint types clean
 
 sample: $(VENV)/installed $(VENV)/cmake
 	@PATH="$(BIN):$$PATH" cmake -S sample_project -B $(BUILD) -DCMAKE_BUILD_TYPE=Release \
@@ -19,6 +22,9 @@ sample: $(VENV)/installed $(VENV)/cmake
 
 test: $(VENV)/installed $(VENV)/installed-test $(VENV)/cmake
 	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+fuzz: $(VENV)/installed $(VENV)/installed-test
+	cd tests && PATH="$(BIN):$$PATH" nice $(BIN)/python -m fuzz $(FUZZ)
 
 bench: $(VENV)/installed $(VENV)/installed-test
 	$(BIN)/python -m benchmarks $(BENCH)

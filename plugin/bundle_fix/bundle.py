@@ -11,6 +11,11 @@ from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import File, Tree, walk
 
+MAX_ENTRIES = 4_000_000
+"""Program headers and dynamic entries of all ELF files together; a large file has a hundred."""
+MAX_TEXT = 64 << 20
+"""Characters of the names that all ELF files need, and of their search paths."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
@@ -62,6 +67,7 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
         BundleFixError: an ELF file in it is damaged or cannot be read.
     """
     images = {}
+    entries, text = MAX_ENTRIES, MAX_TEXT
     for path, file in tree.files():
         if file.content.size < 4:
             continue
@@ -77,6 +83,14 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
                     where=place,
                     hint="replace it by a sound copy",
                 ) from error
+        image = images[path]
+        entries -= len(image.segments) + len(image.dynamic or ())
+        text -= sum(map(len, (*image.needed, image.rpath or "", image.runpath or "")))
+        if entries < 0 or text < 0:
+            raise BundleFixError(
+                "its ELF files have more headers and names than any honest ones", where=where,
+                hint="an archive like this one must not be trusted",
+            )  # fmt: skip
     return make_bundle(tree, images)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from bundle_fix.artifacts.formats import (
     DIRECTORY,
     ELF,
+    READ_ONLY,
     WHEEL,
     Artifact,
     converted,
@@ -34,7 +35,7 @@ from bundle_fix.manifest.make import renewed
 from bundle_fix.manifest.model import NAME
 from bundle_fix.plan import Plan, make_plan
 from bundle_fix.plan_wheel import make_wheel_plan
-from bundle_fix.tree import File, Node, Tree
+from bundle_fix.tree import File, Node, Place, Tree
 
 Approve = Callable[[Tree], bool]
 """Says of the tree of a written artifact whether the artifact may take its name."""
@@ -187,6 +188,7 @@ def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Pl
             raise BundleFixError(
                 "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
             )
+        refuse_to_write(artifact)
         bundle = read_bundle(artifact.tree, str(path))
         if artifact.format == WHEEL:
             plan = make_wheel_plan(bundle, options.pinned)
@@ -197,6 +199,24 @@ def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Pl
             tree = renewed(artifact.tree, read_bundle(done.tree, str(path)))
             done = replace(done, tree=tree)
         yield artifact, bundle, plan, done
+
+
+def refuse_to_write(artifact: Artifact) -> None:
+    """See that an artifact is of a kind that is mended.
+
+    Raises:
+        BundleFixError: it is none.
+    """
+    if artifact.format in READ_ONLY:
+        raise BundleFixError(
+            READ_ONLY[artifact.format], where=str(artifact.path),
+            hint="mend what it is built from, and build it again",
+        )  # fmt: skip
+    if artifact.tree.place is not Place.ANYWHERE:
+        raise BundleFixError(
+            f"what is in it lies {artifact.tree.place.value}: there is nothing to mend",
+            where=str(artifact.path), hint="'bundle-fix check' checks it as it is installed",
+        )  # fmt: skip
 
 
 def carry_out(plan: Plan, editor: str, scratch: Path) -> Done:

@@ -14,9 +14,13 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from bundle_fix.content import Content, PartContent
+from bundle_fix.errors import BundleFixError
 
 MAX_LINKS = 40
 """Links followed before a path counts as a loop: the kernel's own limit (path_resolution(7))."""
+MAX_FOLDER_TEXT = 128 << 20
+"""Characters of the paths of all folders that are no members: a name of a few kilobytes may have a
+thousand of them."""
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
@@ -93,6 +97,14 @@ Node = File | Symlink | Directory | Special
 REPEATED = "repeated"
 
 
+class Place(Enum):
+    """Where what is in an artifact lies on a target."""
+
+    ANYWHERE = "in a folder of its own"
+    BESIDE_OTHERS = "at the root, beside other packages"
+    ROOT = "at the root: it is the whole file system"
+
+
 @dataclass(frozen=True, slots=True)
 class Oddity:
     """What is amiss with an archive itself rather than with what it holds.
@@ -119,22 +131,31 @@ class Tree:
     ``top`` is the folder that holds everything in an archive (``pegasus-server-2.5.0``), left out
     of the paths; it is empty where there is no such folder. ``folders`` are all folders, also those
     that are no members of their own: archives often list the files alone. ``end`` is what follows
-    the last member in a tarball, and ``oddities`` what its reader saw and no member tells.
+    the last member in a tarball, ``oddities`` what its reader saw and no member tells, and
+    ``place`` where it goes on a target.
     """
 
     nodes: Mapping[str, Node]
     top: str = ""
     end: PartContent | None = field(default=None, compare=False)
     oddities: tuple[Oddity, ...] = field(default=(), compare=False)
+    place: Place = Place.ANYWHERE
     folders: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         found = {path for path, node in self.nodes.items() if isinstance(node, Directory)} | {""}
+        room = MAX_FOLDER_TEXT
         for path in self.nodes:
             parent = posixpath.dirname(path)
             while parent not in found:
                 found.add(parent)
+                room -= len(parent)
                 parent = posixpath.dirname(parent)
+            if room < 0:
+                raise BundleFixError(
+                    "its folders are nested deeper than any honest ones",
+                    hint="an archive like this one must not be trusted",
+                )
         object.__setattr__(self, "folders", frozenset(found))
 
     def files(self) -> Iterator[tuple[str, File]]:
@@ -174,14 +195,15 @@ def walk(tree: Tree, path: str) -> str | Lost:
     here: list[str] = []
     todo = path.split("/")[::-1]
     followed = 0
+    at_root = tree.place is not Place.ANYWHERE
     while todo:
         part = todo.pop()
         if part in ("", "."):
             continue
         if part == "..":
-            if not here:
+            if not here and not at_root:
                 return Lost.OUTSIDE
-            here.pop()
+            del here[-1:]
             continue
         here.append(part)
         node = tree.nodes.get("/".join(here))
@@ -189,11 +211,11 @@ def walk(tree: Tree, path: str) -> str | Lost:
             followed += 1
             if followed > MAX_LINKS:
                 return Lost.LOOP
-            if node.target.startswith("/"):
+            if node.target.startswith("/") and not at_root:
                 return Lost.OUTSIDE
             if not node.target:
                 return Lost.MISSING
-            here.pop()
+            here = [] if node.target.startswith("/") else here[:-1]
             todo.extend(reversed(node.target.split("/")))
         elif "/".join(here) not in tree.folders and (todo or node is None):
             return Lost.MISSING
@@ -208,4 +230,4 @@ def relative(path: str, start: str) -> str:
 def detached(tree: Tree) -> Tree:
     """``tree`` without the headers that only archives of the format it was read from can hold."""
     nodes = {path: replace(node, header=None, before=None) for path, node in tree.nodes.items()}
-    return Tree(nodes, tree.top, oddities=tree.oddities)
+    return replace(tree, nodes=nodes, end=None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import importlib
+import io
 import lzma
 import re
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +26,11 @@ if TYPE_CHECKING:
     from bundle_fix.artifacts.pieces import PieceStream
 
 ZSTD_LEVEL = 9
+WINDOW = 31
+"""The largest window of zstd that is read, as a power of two: all that there are."""
 BLOCK = 1 << 20
+NO_MEMBER = "Not a gzipped file"
+"""What the gzip readers say of bytes that start no member."""
 
 
 class Writable(Protocol):
@@ -65,7 +72,7 @@ def _write_gzip(file: IO[bytes]) -> PieceStream:
     return PieceStream(file, GZIP)
 
 
-def _zstd() -> Any:
+def zstd() -> Any:
     """The zstd module: of the standard library since Python 3.14, before it from backports."""
     return importlib.import_module(
         "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
@@ -73,21 +80,29 @@ def _zstd() -> Any:
 
 
 def _read_zstd(path: str | IO[bytes]) -> IO[bytes]:
-    return cast(IO[bytes], _zstd().open(path, "rb"))
+    # As much as --long=31 asks for; what a frame asks for is taken only where it has as many bytes.
+    options = {zstd().DecompressionParameter.window_log_max: WINDOW}
+    return cast(IO[bytes], zstd().open(path, "rb", options=options))
 
 
 def _write_zstd(file: IO[bytes]) -> IO[bytes]:
-    parameters = _zstd().CompressionParameter
+    parameters = zstd().CompressionParameter
     options = {
         parameters.compression_level: ZSTD_LEVEL,
         parameters.nb_workers: cores(),
         parameters.checksum_flag: 1,
     }
-    return cast(IO[bytes], _zstd().open(file, "wb", options=options))
+    return cast(IO[bytes], zstd().open(file, "wb", options=options))
 
 
 def _read_xz(path: str | IO[bytes]) -> IO[bytes]:
-    return cast(IO[bytes], lzma.open(path, "rb"))
+    from bundle_fix.artifacts.xz_streams import XzStreams
+
+    return cast(IO[bytes], XzStreams(path))
+
+
+def _read_lzma(path: str | IO[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], lzma.open(path, "rb", format=lzma.FORMAT_ALONE))
 
 
 def _write_xz(file: IO[bytes]) -> PieceStream:
@@ -95,6 +110,10 @@ def _write_xz(file: IO[bytes]) -> PieceStream:
     from bundle_fix.artifacts.pieces import PieceStream
 
     return PieceStream(file, XZ)
+
+
+def _write_lzma(file: IO[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], lzma.open(file, "wb", format=lzma.FORMAT_ALONE))
 
 
 def _read_bzip2(path: str | IO[bytes]) -> IO[bytes]:
@@ -112,6 +131,13 @@ COMPRESSIONS = (
         ".zst", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), _read_zstd, _write_zstd
     ),
     Compression(".xz", re.compile(rb"\xfd7zXZ\x00"), _read_xz, _write_xz),
+    # What xz was before: it starts with its parameters, of which the dictionary's size is not 0.
+    Compression(
+        ".lzma",
+        re.compile(rb"\x5d\x00\x00(?!\x00\x00)..(\xff{8}|.{5}\x00{3})", re.DOTALL),
+        _read_lzma,
+        _write_lzma,
+    ),
     # What follows the level: pi before the first block, the root of pi where there is none.
     Compression(".bz2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), _read_bzip2, _write_bzip2),
 )
@@ -176,20 +202,46 @@ def _decompress(path: Path, compression: Compression, spool: IO[bytes], limits: 
         for piece in pieces:
             total += len(piece)
             limits.check_size(total, packed, path)
-            spool.write(piece)
+            # A hole takes no room: not even a bomb of zeros, up to where it is refused.
+            if piece != bytes(len(piece)):
+                spool.write(piece)
+            else:
+                spool.seek(len(piece), io.SEEK_CUR)
+    spool.truncate()
 
 
 def _pieces(path: Path, compression: Compression) -> Generator[bytes, None, None]:
+    done = 0
     try:
         with compression.reader(str(path)) as stream:
             while piece := stream.read(CHUNK):
+                done += len(piece)
                 yield piece
     except EOFError as error:
         raise BundleFixError(
             "the archive is cut short", where=str(path), hint="copy or download it again"
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:
+        if isinstance(error, gzip.BadGzipFile) and str(error).startswith(NO_MEMBER):
+            yield from _rest_of_gzip(path, done)
+            return
         # Every library has error types of its own (zlib.error, LZMAError, ZstdError, IsalError).
+        raise BundleFixError(
+            f"the archive is damaged: {error}", where=str(path), hint="copy or download it again"
+        ) from error
+
+
+def _rest_of_gzip(path: Path, done: int) -> Iterator[bytes]:
+    """What follows the first ``done`` bytes in the members of a gzip file with more behind them."""
+    from bundle_fix.artifacts.gzip_members import members
+
+    try:
+        for piece in members(path):
+            yield piece[done:]
+            done = max(done - len(piece), 0)
+    except (EOFError, zlib.error) as error:
         raise BundleFixError(
             f"the archive is damaged: {error}", where=str(path), hint="copy or download it again"
         ) from error

@@ -6,6 +6,7 @@ import os
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from bundle_fix.artifacts.copying import copy_bytes
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
@@ -27,43 +28,81 @@ def read_directory(root: Path, limits: Limits = DEFAULT_LIMITS) -> Tree:
     """
     nodes: dict[str, Node] = {}
     first_by_inode: dict[tuple[int, int], str] = {}
-    waiting = [(entry, path) for entry, path in _entries(root, "") if path != UPDATE]
+    waiting = [found for found in _entries(root, "", None) if found.path != UPDATE]
     while waiting:
-        entry, path = waiting.pop()
-        try:
-            nodes[path] = _node(entry, path, first_by_inode)
-        except OSError as error:
-            raise BundleFixError(f"cannot read it: {error.strerror}", where=entry.path) from error
+        found = waiting.pop()
+        nodes[found.path] = _node(root, found, first_by_inode)
         limits.check_members(len(nodes), root)
-        if isinstance(nodes[path], Directory):
-            waiting += _entries(Path(entry.path), f"{path}/")
+        if isinstance(nodes[found.path], Directory):
+            waiting += _entries(root, found.path, found.identity)
     return Tree(nodes)
 
 
-def _entries(folder: Path, prefix: str) -> list[tuple[os.DirEntry[str], str]]:
-    """What is in ``folder``, with its path in the tree, the first one last."""
+class _Found(NamedTuple):
+    """What is in a folder, as it was when the folder was read."""
+
+    path: str
+    status: os.stat_result
+    target: str
+    stamp: Stamp
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Which file or folder it is, whatever comes to be at its path."""
+        return self.status.st_dev, self.status.st_ino
+
+
+def _entries(root: Path, path: str, identity: tuple[int, int] | None) -> list[_Found]:
+    """What is in the folder at ``path``, the first one last.
+
+    Args:
+        root: the folder that the artifact is.
+        path: relative to it.
+        identity: which folder it must be; a link that took its place leads to another one.
+    """
+    folder = root / path if path else root
+    follow = os.O_NOFOLLOW if path else 0
     try:
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda e: e.name, reverse=True)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | follow)
+        try:
+            status = os.fstat(fd)
+            if identity not in (None, (status.st_dev, status.st_ino)):
+                raise BundleFixError(
+                    "the folder changed while it was read", where=str(folder), hint="run again"
+                )
+            with os.scandir(fd) as found:
+                entries = sorted(found, key=lambda e: e.name, reverse=True)
+            return [_found(fd, entry, folder, f"{path}/" if path else "") for entry in entries]
+        finally:
+            os.close(fd)
     except OSError as error:
         raise BundleFixError(
             f"cannot read the folder: {error.strerror}", where=str(folder)
         ) from error
-    return [(entry, f"{prefix}{entry.name}") for entry in entries]
 
 
-def _node(entry: os.DirEntry[str], path: str, first_by_inode: dict[tuple[int, int], str]) -> Node:
-    status = entry.stat(follow_symlinks=False)
-    stamp = stamp_of(entry.path, status)
+def _found(fd: int, entry: os.DirEntry[str], folder: Path, prefix: str) -> _Found:
+    try:
+        status = entry.stat(follow_symlinks=False)
+        link = stat.S_ISLNK(status.st_mode)
+        target = os.readlink(entry.name, dir_fd=fd) if link else ""
+    except OSError as error:
+        place = str(folder / entry.name)
+        raise BundleFixError(f"cannot read it: {error.strerror}", where=place) from error
+    stamp = stamp_of(f"/proc/self/fd/{fd}/{entry.name}", status)
+    return _Found(f"{prefix}{entry.name}", status, target, stamp)
+
+
+def _node(root: Path, found: _Found, first_by_inode: dict[tuple[int, int], str]) -> Node:
+    status, path, stamp = found.status, found.path, found.stamp
     if stat.S_ISLNK(status.st_mode):
-        return Symlink(os.readlink(entry.path), stamp)  # noqa: PTH115 (Path would tidy the text)
+        return Symlink(found.target, stamp)
     if stat.S_ISDIR(status.st_mode):
         return Directory(stamp)
     if not stat.S_ISREG(status.st_mode):
         return Special("device, fifo or socket", stamp)
-    inode = (status.st_dev, status.st_ino)
-    twin = first_by_inode.setdefault(inode, path) if status.st_nlink > 1 else path
-    content = path_content(Path(entry.path), status)
+    twin = first_by_inode.setdefault(found.identity, path) if status.st_nlink > 1 else path
+    content = path_content(root / path, status)
     return File(content, stamp, twin=None if twin == path else twin)
 
 

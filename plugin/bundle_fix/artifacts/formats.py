@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundle_fix.artifacts.compression import compression_for, compression_of
+from bundle_fix.artifacts.container import is_container, merged_layers
+from bundle_fix.artifacts.deb import MAGIC as AR_MAGIC
+from bundle_fix.artifacts.deb import read_deb
 from bundle_fix.artifacts.directory import read_directory, write_directory
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, UNLIMITED, Limits
 from bundle_fix.artifacts.output import commit_directory, pending_directory, pending_file
+from bundle_fix.artifacts.places import place_of
+from bundle_fix.artifacts.rpm import MAGIC as RPM_MAGIC
+from bundle_fix.artifacts.rpm import read_rpm
 from bundle_fix.artifacts.tar import read_tar
 from bundle_fix.artifacts.tarball import write_tarball
 from bundle_fix.artifacts.wheel import is_wheel, renew_record
-from bundle_fix.artifacts.zip import read_zip, write_zip
+from bundle_fix.artifacts.zip import read_zip
+from bundle_fix.artifacts.zip_writing import write_zip
 from bundle_fix.content import PathContent
 from bundle_fix.elf.image import MAGIC
 from bundle_fix.errors import BundleFixError
@@ -25,8 +32,18 @@ DIRECTORY = "dir"
 ELF = "elf"
 TAR = "tar"
 WHEEL = "whl"
+DEB, RPM, CONTAINER = "deb", "rpm", "container image"
+READ_ONLY = {
+    DEB: "a Debian package is read, never written",
+    RPM: "an RPM package is read, never written",
+    CONTAINER: "a container image is read, never written",
+}
+"""Formats that only `check`, `tree` and `why` take, and what is said of them elsewhere."""
 ZIP = "zip"
-ZIP_STARTS = frozenset({b"PK\3\4", b"PK\5\6", b"PK\7\b"})
+STARTS = {
+    MAGIC: ELF, b"PK\3\4": ZIP, b"PK\5\6": ZIP, b"PK\7\b": ZIP, AR_MAGIC: DEB, RPM_MAGIC: RPM,
+}  # fmt: skip
+"""How files of each format start; what starts otherwise is a tarball, or nothing that is known."""
 SUFFIXES = (
     ".tar.gz",
     ".tar.zst",
@@ -45,8 +62,8 @@ SUFFIXES = (
 class Artifact:
     """An artifact that is open: its tree can be read until the context ends.
 
-    ``format`` is ``dir``, ``elf``, ``whl``, ``zip`` or ``tar`` with its compression's suffix
-    (``tar.gz``).
+    ``format`` is ``dir``, ``elf``, ``whl``, ``zip``, one of `READ_ONLY`, or ``tar`` with its
+    compression's suffix (``tar.gz``).
     """
 
     path: Path
@@ -56,29 +73,61 @@ class Artifact:
 
 @contextmanager
 def open_artifact(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Artifact]:
-    """Open the artifact at ``path``: a folder, a tarball, a wheel, a zip or a single ELF file.
+    """Open the artifact at ``path``: a folder, an archive, a package, an image or an ELF file.
 
     Raises:
         BundleFixError: there is none, it cannot be read, or holds more than ``limits`` allow.
     """
     kind = format_of(path)
-    if kind == DIRECTORY:
-        yield Artifact(path, kind, read_directory(path, limits))
-    elif kind == ELF:
+    if kind == ELF:
         status = path.stat()
         stamp = Stamp(status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime)
         file = File(PathContent(path.resolve(), status.st_size), stamp)
         yield Artifact(path, kind, Tree({path.name: file}))
-    elif kind == ZIP:
-        with read_zip(path, limits) as tree:
+        return
+    with ExitStack() as stack:
+        tree = _entered(stack, _reader(kind)(path, limits), path)
+        if kind == ZIP:
             yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
-    else:
-        with read_tar(path, limits) as tree:
+        elif kind in READ_ONLY:
             yield Artifact(path, kind, tree)
+        elif is_container(tree):
+            merged = _entered(stack, merged_layers(tree, path, limits), path)
+            yield Artifact(path, CONTAINER, merged)
+        else:
+            yield Artifact(path, kind, replace(tree, place=place_of(tree)))
+
+
+Read = Callable[[Path, Limits], AbstractContextManager[Tree]]
+
+
+@contextmanager
+def _read_directory(path: Path, limits: Limits) -> Iterator[Tree]:
+    yield read_directory(path, limits)
+
+
+READERS: dict[str, Read] = {
+    DIRECTORY: _read_directory, ZIP: read_zip, DEB: read_deb, RPM: read_rpm,
+}  # fmt: skip
+
+
+def _entered(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path) -> Tree:
+    """The tree that is being read; errors that do not say where get the artifact's name."""
+    try:
+        return stack.enter_context(reading)
+    except BundleFixError as error:
+        error.where = error.where or str(path)
+        raise
+
+
+def _reader(kind: str) -> Read:
+    return READERS.get(kind, read_tar)
 
 
 def format_of(path: Path) -> str:
-    """The format of the artifact at ``path``, by its first bytes: a wheel's is ``zip``.
+    """The format of the artifact at ``path``, by its first bytes.
+
+    A wheel's is ``zip``; an image's that of the tarball or folder that it is in.
 
     Raises:
         BundleFixError: there is nothing, or it cannot be read.
@@ -91,15 +140,12 @@ def format_of(path: Path) -> str:
         if not path.is_file():
             raise BundleFixError("it is neither a file nor a folder", where=str(path))
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(8)
         compression = compression_of(path)
     except OSError as error:
         raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error
-    if start == MAGIC:
-        return ELF
-    if start in ZIP_STARTS:
-        return ZIP
-    return TAR + (compression.suffix if compression else "")
+    kind = next((kind for mark, kind in STARTS.items() if start.startswith(mark)), None)
+    return kind or TAR + (compression.suffix if compression else "")
 
 
 def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree], bool]) -> bool:

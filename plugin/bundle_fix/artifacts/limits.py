@@ -25,11 +25,15 @@ class Limits:
         max_members: files, links and folders.
         max_ratio: how many times its own size it may unpack to, once that is more than
             `RATIO_FROM`; None for any.
+        used_size: bytes that other parts of the artifact have taken of it already.
+        used_members: members, likewise.
     """
 
     max_size: int = 32 << 30
-    max_members: int = 1_000_000
+    max_members: int = 500_000
     max_ratio: int | None = 200
+    used_size: int = 0
+    used_members: int = 0
 
     def check_size(self, size: int, packed: int, path: Path) -> None:
         """See that ``size`` unpacked bytes out of ``packed`` are not too many.
@@ -37,7 +41,7 @@ class Limits:
         Raises:
             BundleFixError: they are.
         """
-        if size > self.max_size:
+        if size + self.used_size > self.max_size:
             raise BundleFixError(
                 f"it unpacks to more than {in_units(self.max_size)}",
                 where=str(path), hint=f"--max-size raises the limit, {ADVICE}",
@@ -55,7 +59,7 @@ class Limits:
         Raises:
             BundleFixError: they are.
         """
-        if count > self.max_members:
+        if count + self.used_members > self.max_members:
             raise BundleFixError(
                 f"it has more than {self.max_members} members",
                 where=str(path), hint=f"--max-members raises the limit, {ADVICE}",

@@ -114,8 +114,7 @@ def tree_in_tar(
         count += 1 + len(member.extents or ()) // EXTENTS_PER_MEMBER
         limits.check_members(count, path)
         holes += member.real_size - member.size
-        if holes > 0:
-            limits.check_size(archive.size + holes, packed, path)
+        limits.check_size(archive.size + max(holes, 0), packed, path)
         name = clean_name(member.name, path)
         known = entries[last[name]].node if name in last else None
         node = _node(member, archive, last, entries, path)

@@ -42,9 +42,10 @@ STAR_MARK, STAR_PREFIX = b"tar\0", 131
 MAX_EXTENSION = 4 << 20
 """Bytes of the headers that extend one member's: names, extended attributes, sparse maps."""
 MAX_EXTENSIONS = 64
-MAX_EXTENDED = 512 << 20
+MAX_EXTENDED = 128 << 20
 """Bytes of such headers of all members: what they say is kept in memory."""
 MAX_GLOBAL_RECORDS = 100
+NO_RECORDS: Mapping[str, str] = {}
 MAX_TIME = 1 << 62
 LIVING = frozenset({"uid", "gid", "uname", "gname", "mtime"})
 """Records of a global header that count for every member that follows it."""
@@ -139,10 +140,11 @@ def members_of(file: Reader, path: Path) -> Iterator[Member]:
             )  # fmt: skip
         if kind in EXTENSIONS:
             at = _extend(extended, common, file, path, at, kind, size)
-            total += BLOCK + size
+            total += size
             if kind == PAX_GLOBAL and extended.count == 1:
                 # It is about all that follows, and stays where it is.
                 extended = _Extended(at)
+                total += BLOCK
             if total > MAX_EXTENDED:
                 raise _too_long(path, at)
         elif kind == CONTINUED:
@@ -163,6 +165,7 @@ def members_of(file: Reader, path: Path) -> Iterator[Member]:
 def _is_sound(block: bytes) -> bool:
     """Whether a header's checksum is right, counted in either of the two ways that are in use."""
     told = _number(block[148:156])
+    # The checksum counts as eight blanks.
     total = sum(block) - sum(block[148:156]) + 256
     if told == total:
         return True
@@ -190,11 +193,9 @@ def _number(field: bytes) -> int | None:
         # The bit below the mark is the sign.
         sign = 1 << (8 * len(field) - 2)
         return value - 2 * sign if value & sign else value
-    text = field.split(b"\0", 1)[0].strip()
-    if not text:
-        return 0
+    text = field.partition(b"\0")[0].strip()
     try:
-        return int(text, 8)
+        return int(text, 8) if text else 0
     except ValueError:
         return None
 
@@ -261,10 +262,10 @@ def _member(
     file: Reader, path: Path, at: int, size: int,
 ) -> Member:  # fmt: skip
     name, mode, uid, gid, _, mtime, _, kind, link, magic, _, owner, group, _, _, prefix = fields
-    own = dict(extended.records)
+    own = dict(extended.records) if extended.records else NO_RECORDS
     said = {**common, **own} if common else own
     size = _told_size(own, size, path, at)
-    name = name.split(b"\0", 1)[0]
+    name = name.partition(b"\0")[0]
     if magic not in (POSIX_MAGIC, GNU_MAGIC):
         owner = group = b"\0"
     # GNU and star have times where POSIX has the prefix of the name, or its end.
@@ -274,7 +275,7 @@ def _member(
     data = at + BLOCK
     stored = 0 if kind in WITHOUT_DATA else size
     extents, real = None, stored
-    if kind == SPARSE or (is_sparse(own) and kind not in WITHOUT_DATA):
+    if kind == SPARSE or (own and is_sparse(own) and kind not in WITHOUT_DATA):
         try:
             found = (
                 extents_of_gnu(file, block, data, stored)
@@ -292,12 +293,12 @@ def _member(
     return Member(
         name=own.get("GNU.sparse.name") or own.get("path") or _text(extended.name or name),
         kind=kind,
-        link=own.get("linkpath") or _text(extended.link or link.split(b"\0", 1)[0]),
+        link=own.get("linkpath") or _text(extended.link or link.partition(b"\0")[0]),
         mode=(_number(mode) or 0) & 0o7777,
         uid=_whole(said.get("uid"), uid),
         gid=_whole(said.get("gid"), gid),
-        owner=said.get("uname", _text(owner.split(b"\0", 1)[0])),
-        group=said.get("gname", _text(group.split(b"\0", 1)[0])),
+        owner=said.get("uname", _text(owner.partition(b"\0")[0])),
+        group=said.get("gname", _text(group.partition(b"\0")[0])),
         mtime=_time(said.get("mtime"), mtime),
         records=own,
         offset=extended.offset,
@@ -338,4 +339,4 @@ def _time(record: str | None, field: bytes) -> float:
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "surrogateescape") if raw else ""

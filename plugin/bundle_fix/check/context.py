@@ -20,6 +20,7 @@ from bundle_fix.loader.host import CLEAN, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST
 from bundle_fix.loader.process import Need, Process, World
 from bundle_fix.manifest.model import Manifest, read_manifest
+from bundle_fix.tree import Place
 
 T = TypeVar("T")
 
@@ -199,8 +200,12 @@ class Context:
 
     @property
     def consequence(self) -> str:
-        """How bad it is when a plugin fails: worst where the pack has nothing but libraries."""
-        return WARNING if self.programs else ERROR
+        """How bad it is when a plugin fails: worst where there is nothing but libraries.
+
+        The programs that open a package's libraries may be in another package.
+        """
+        alone = not self.programs and self.bundle.tree.place is not Place.BESIDE_OTHERS
+        return ERROR if alone else WARNING
 
     @cached_property
     def needs(self) -> tuple[tuple[str, Process, Need], ...]:

@@ -10,8 +10,10 @@ from bundle_fix.bundle import Bundle
 from bundle_fix.check.abi import Abi, abi_of
 from bundle_fix.check.context import Context, Expectations, Ignore
 from bundle_fix.check.findings import SEVERITIES, WARNING, Finding, Rule, at_least
+from bundle_fix.check.installed import counts
 from bundle_fix.check.rules import (
     allocators,
+    archive,
     hardening,
     heaps,
     hwcaps,
@@ -50,7 +52,7 @@ OF_DIFFERENCES = "BF7"
 
 FAMILIES = (
     resolution, links, opened, hwcaps, runpath, allocators, heaps, late, versions, undefined,
-    machine, hygiene, hardening, wheel, manifest,
+    machine, hygiene, hardening, archive, wheel, manifest,
 )  # fmt: skip
 """The modules that have rules."""
 RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))
@@ -99,7 +101,8 @@ def check_bundle(
 def check_context(context: Context) -> Verdict:
     """`check_bundle` of a bundle on a host whose processes others may ask about as well."""
     expectations, only = context.expectations, context.only
-    findings = [finding for rule in RULES for finding in rule.find(rule, context)]
+    rules = [rule for rule in RULES if counts(rule.code, context.bundle)]
+    findings = [finding for rule in rules for finding in rule.find(rule, context)]
     findings = [f for f in findings if only in (None, f.path)]
     kept = [f for f in findings if not any(covers(i, f) for i in expectations.ignore)]
     ignored = len(findings) - len(kept)

@@ -17,6 +17,7 @@ from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.cpu import levels_up_to
 from bundle_fix.loader.host import CLEAN, AdversarialHost, Environment, Host
+from bundle_fix.tree import Place
 
 F = TypeVar("F", bound=Callable[..., object])
 HOSTILE = "hostile"
@@ -120,13 +121,22 @@ def open_subject(path: Path, target: Target) -> Iterator[Subject]:
 
 @contextmanager
 def _open_host(artifact: Artifact, target: Target) -> Iterator[Host]:
-    root = target.host
-    if root is None:
+    root, place = target.host, artifact.tree.place
+    if root is None and place is Place.ANYWHERE:
         yield AdversarialHost(target.provides, target.level)
         return
     from bundle_fix.loader.files import FolderFiles, TreeFiles
+
+    if root is None and place is Place.BESIDE_OTHERS:
+        from bundle_fix.loader.package_host import PackageHost
+
+        yield PackageHost(artifact.tree, target.provides, target.level)
+        return
     from bundle_fix.loader.real_host import RealHost
 
+    if root is None:
+        yield RealHost(TreeFiles(artifact.tree), "/", target.provides, target.level)
+        return
     at = _place(artifact, root)
     if root.is_dir():
         running = root.resolve() == Path("/")
@@ -142,7 +152,9 @@ def _open_host(artifact: Artifact, target: Target) -> Iterator[Host]:
 
 
 def _place(artifact: Artifact, root: Path) -> str:
-    """Where an artifact is on a host: where it lies in it, or else in /opt."""
+    """Where an artifact is on a host: where it lies in it, or is installed, or else in /opt."""
+    if artifact.tree.place is not Place.ANYWHERE:
+        return "/"
     if artifact.format in (DIRECTORY, ELF) and _is_within(artifact.path, root):
         real = artifact.path.resolve()
         folder = real.parent if artifact.format == ELF else real

@@ -9,7 +9,7 @@ import fnmatch
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.elf.image import Image
 from bundle_fix.loader.files import View
@@ -23,9 +23,15 @@ MAX_PLACES = 10_000
 LIBRARY = re.compile(r"(lib|ld-).*\.so.*")
 
 
-def conf_directories(view: View) -> tuple[str, ...]:
-    """The directories that a host's ld.so.conf lists, in its order, with its includes."""
-    return tuple(dict.fromkeys(_lines(view, CONF, set())))
+def conf_directories(view: View, files: Sequence[str] = (CONF,)) -> tuple[str, ...]:
+    """The directories that a host's ld.so.conf lists, in its order, with its includes.
+
+    Args:
+        view: the host.
+        files: what is read; packages bring files that the host's own includes.
+    """
+    seen: set[str] = set()
+    return tuple(dict.fromkeys(line for path in files for line in _lines(view, path, seen)))
 
 
 def _lines(view: View, path: str, seen: set[str]) -> Iterator[str]:

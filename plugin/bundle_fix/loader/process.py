@@ -173,7 +173,8 @@ class _Loading:
         step = Step(path, "loaded", "the program's interpreter")
         real = setting.view.real(path)
         found = setting.view.image(real) if isinstance(real, str) else None
-        if setting.view.host is not None and not isinstance(found, Image):
+        known = setting.view.host is not None and not setting.host.expected(path)
+        if known and not isinstance(found, Image):
             step = replace(step, verdict="the host has no such interpreter: nothing starts")
             lost = Mapped(path, None, MISSING, "direct", setting.main.label, (step,))
             lost = replace(lost, loader=setting.main)

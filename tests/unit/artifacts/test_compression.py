@@ -25,7 +25,7 @@ DATA = {
     "text": b"the same again and again\n" * 30_000,
     "noise": os.urandom(1_200_001),
 }
-TOOLS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".bz2": "bzip2"}
+TOOLS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".bz2": "bzip2", ".lzma": "lzma"}
 
 every = pytest.mark.parametrize("compression", COMPRESSIONS, ids=lambda c: c.suffix)
 

@@ -226,3 +226,39 @@ def test_a_tree_that_is_read_again_is_the_same(tmp_path: Path) -> None:
     assert read_directory(original) == read_directory(original)
     node = read_directory(original).nodes["bin/server"]
     assert replace(node, stamp=replace(node.stamp, mode=0)) != node
+
+
+def test_a_folder_that_becomes_a_link_is_not_followed_to_its_files(tmp_path: Path) -> None:
+    """Another file of the same size, elsewhere, must not be taken for the pack's."""
+    for name in ("pack/lib", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x").write_text("same size")
+    node = read_directory(tmp_path / "pack").nodes["lib/x"]
+    assert isinstance(node, File)
+    (tmp_path / "pack/lib").rename(tmp_path / "pack/moved")
+    (tmp_path / "pack/lib").symlink_to("../elsewhere")
+    with pytest.raises(BundleFixError, match="changed while it was read"), node.content.open():
+        pass
+    (tmp_path / "pack/lib").unlink()
+    (tmp_path / "pack/moved").rename(tmp_path / "pack/lib")
+    with node.content.open() as reader:
+        assert reader.size == 9
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name, or that of a folder above it, is swapped between two looks at it."""
+    for name in ("pack/a/b/c", "elsewhere/b/secret"):
+        (tmp_path / name).mkdir(parents=True)
+    opened = os.open
+
+    def swapping(path: str, flags: int, *rest: int) -> int:
+        if str(path).endswith("a/b") and not (tmp_path / "pack/a").is_symlink():
+            (tmp_path / "pack/a").rename(tmp_path / "gone")
+            (tmp_path / "pack/a").symlink_to("../elsewhere")
+        return opened(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", swapping)
+    with pytest.raises(BundleFixError, match="the folder changed while it was read"):
+        read_directory(tmp_path / "pack")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
+import subprocess
 import zipfile
+import zlib
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.views import data, view
-from bundle_fix.artifacts.zip import read_zip, write_zip
-from bundle_fix.content import BytesContent
+from bundle_fix.artifacts.compression import zstd
+from bundle_fix.artifacts.zip import read_zip
+from bundle_fix.artifacts.zip_writing import write_zip
+from bundle_fix.content import BytesContent, Patch, PatchedContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
 
@@ -132,12 +138,177 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     assert "is encrypted" in refused(path)
 
 
-def test_a_device_is_kept_in_mind_and_never_written(tmp_path: Path) -> None:
+def test_a_device_is_kept_as_it_is_and_never_changed(tmp_path: Path) -> None:
     path = archive(tmp_path / "x.zip", ("fifo", b""), mode=stat.S_IFIFO | 0o644)
+    with read_zip(path) as tree, (tmp_path / "y.zip").open("w+b") as out:
+        node = tree.nodes["fifo"]
+        assert isinstance(node, Special)
+        write_zip(tree, out)
+        out.flush()
+        assert (tmp_path / "y.zip").read_bytes() == path.read_bytes()
+        changed = Tree({"fifo": replace(node, header=None)})
+        with pytest.raises(BundleFixError, match="can hold no device"):
+            write_zip(changed, out)
+
+
+def zip_tool(folder: Path, *options: str) -> Path:
+    """An archive by Info-ZIP's zip of a folder with all that it knows to store."""
+    pack = folder / "pack"
+    if not pack.exists():
+        (pack / "bin").mkdir(parents=True)
+        (pack / "bin/x").write_bytes(b"x" * 5000)
+        (pack / "bin/x").chmod(0o755)
+        (pack / "l").symlink_to("bin/x")
+        (pack / "ü").write_bytes(os.urandom(2000))
+    command = ["zip", "-q", "-r", *options, "x.zip", "pack"]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    return folder / "x.zip"
+
+
+def written_back(path: Path) -> bytes:
+    with read_zip(path) as tree, path.with_name("ours.zip").open("w+b") as out:
+        write_zip(tree, out)
+    return path.with_name("ours.zip").read_bytes()
+
+
+OPTIONS = (["-y"], ["-y0"], ["-y9"], ["-yZ", "bzip2"], ["-yX"])
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_archives_by_info_zip_are_written_back_as_they_were(
+    tmp_path: Path, options: list[str]
+) -> None:
+    path = zip_tool(tmp_path, *options)
     with read_zip(path) as tree:
-        assert isinstance(tree.nodes["fifo"], Special)
-        with (tmp_path / "y.zip").open("w+b") as out, pytest.raises(BundleFixError):
-            write_zip(tree, out)
+        assert tree.top == "pack"
+        assert isinstance(tree.nodes["l"], Symlink)
+        node = tree.nodes["bin/x"]
+        assert isinstance(node, File)
+        assert (data(node.content), node.stamp.mode) == (b"x" * 5000, 0o755)
+    assert written_back(path) == path.read_bytes()
+
+
+def test_archives_by_bsdtar_are_written_back_as_they_were(tmp_path: Path) -> None:
+    zip_tool(tmp_path, "-y")
+    subprocess.run(["bsdtar", "--format=zip", "-cf", "y.zip", "pack"], cwd=tmp_path, check=True)
+    assert written_back(tmp_path / "y.zip") == (tmp_path / "y.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+@pytest.mark.parametrize("content", [b"", b"x", b"content" * 400_000, os.urandom(3_000_000)])
+def test_every_compression_is_read(tmp_path: Path, method: int, content: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as file:
+        file.writestr("a", content)
+        file.writestr("b", b"behind")
+    with read_zip(tmp_path / "x.zip") as tree:
+        found = [data(node.content) for _, node in tree.files()]
+    assert found == [content, b"behind"]
+    assert written_back(tmp_path / "x.zip") == (tmp_path / "x.zip").read_bytes()
+
+
+def test_a_member_compressed_by_zstd_is_read(tmp_path: Path) -> None:
+    content = b"content" * 400_000
+    raw = patched_method(tmp_path / "x.zip", zstd().compress(content), content, 93)
+    with read_zip(raw) as tree:
+        node = tree.nodes["a"]
+        assert isinstance(node, File)
+        assert data(node.content) == content
+
+
+def test_a_compression_that_nobody_here_knows_is_told(tmp_path: Path) -> None:
+    path = patched_method(tmp_path / "x.zip", b"packed", b"x", 9)
+    assert "is compressed by method 9, which cannot be read" in refused(path)
+
+
+def patched_method(path: Path, packed: bytes, content: bytes, method: int) -> Path:
+    """An archive of one member that holds compressed bytes of any kind."""
+    archive(path, ("a", packed))
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a", packed)
+    held = bytearray(path.read_bytes())
+    entry = held.rindex(b"PK\1\2")
+    for at, crc, size in ((8, 14, 22), (entry + 10, entry + 16, entry + 24)):
+        held[at : at + 2] = method.to_bytes(2, "little")
+        held[crc : crc + 4] = zlib.crc32(content).to_bytes(4, "little")
+        held[size : size + 4] = len(content).to_bytes(4, "little")
+    path.write_bytes(held)
+    return path
+
+
+def test_what_was_put_in_front_of_an_archive_stays_there(tmp_path: Path) -> None:
+    """Self-extracting archives are programs with an archive behind them."""
+    path = archive(tmp_path / "x.zip", ("a", b"1" * 999), ("b", b"2"))
+    path.write_bytes(b"#!/usr/bin/env python3\n" + path.read_bytes())
+    ours = written_back(path)
+    assert ours.startswith(b"#!/usr/bin/env python3\nPK")
+    with zipfile.ZipFile(tmp_path / "ours.zip") as file:
+        assert (file.testzip(), file.namelist()) == (None, ["a", "b"])
+    (tmp_path / "ours.zip").replace(path)
+    assert written_back(path) == ours
+
+
+def test_zip64_is_read_and_written_back(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        with file.open("a", "w", force_zip64=True) as stream:
+            stream.write(b"content" * 100)
+        for number in range(70_000):
+            file.writestr(f"d/{number}", b"")
+    with read_zip(path) as tree:
+        assert len(tree.nodes) == 70_001
+    assert written_back(path) == path.read_bytes()
+
+
+def test_a_directory_that_lies_about_its_length_is_refused(tmp_path: Path) -> None:
+    whole = archive(tmp_path / "x.zip", ("a", b"1" * 99), ("b", b"2")).read_bytes()
+    end = whole.rindex(b"PK\5\6")
+    for field, size in ((10, 2), (12, 4), (16, 4)):
+        for value in (0, 1, (1 << 8 * size) - 1, (1 << 8 * size) - 2):
+            held = bytearray(whole)
+            held[end + field : end + field + size] = value.to_bytes(size, "little")
+            (tmp_path / "x.zip").write_bytes(held)
+            # A lower place is as though something had been put in front of the archive.
+            what = "shares its bytes" if field == 16 and value < 99 else "the archive is damaged"
+            assert what in refused(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize(
+    "field", [(4, 2), (6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (30, 1)]
+)
+def test_two_headers_that_contradict_each_other_are_refused(
+    tmp_path: Path, field: tuple[int, int]
+) -> None:
+    path = archive(tmp_path / "x.zip", ("name", b"1" * 99), ("b", b"2"))
+    held = bytearray(path.read_bytes())
+    at, size = field
+    held[at : at + size] = bytes(b ^ 0x11 for b in held[at : at + size])
+    path.write_bytes(held)
+    if at == 4:
+        with read_zip(path) as tree:
+            assert "name" in tree.nodes
+    else:
+        assert "is damaged: the two headers of 'name'" in refused(path) or at in (6, 26)
+
+
+def test_one_changed_member_leaves_the_bytes_of_the_others(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.zip", ("a", b"1" * 999), ("b", b"2" * 50), ("c", b"3" * 99))
+    with read_zip(path) as tree, (tmp_path / "y.zip").open("w+b") as out:
+        node = tree.nodes["b"]
+        assert isinstance(node, File)
+        changed = replace(node, content=PatchedContent(node.content, (Patch(7, b"#"),)))
+        write_zip(replace(tree, nodes={**tree.nodes, "b": changed}), out)
+    with zipfile.ZipFile(path) as was, zipfile.ZipFile(tmp_path / "y.zip") as now:
+        assert now.testzip() is None
+        assert now.read("b") == b"2" * 7 + b"#" + b"2" * 42
+        for one, other in zip(was.infolist(), now.infolist(), strict=True):
+            assert (one.date_time, one.external_attr, one.extra, one.compress_type) == (
+                other.date_time, other.external_attr, other.extra, other.compress_type)  # fmt: skip
+    original, ours = path.read_bytes(), (tmp_path / "y.zip").read_bytes()
+    assert ours.startswith(original[: original.index(b"PK\3\4", 4)])
+    third = original[original.rindex(b"PK\3\4") : original.index(b"PK\1\2")]
+    assert third in ours
 
 
 def test_an_archive_that_is_cut_short_anywhere_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -241,6 +242,25 @@ def listed(root: Path, *, schema: int = 1, **changed: Any) -> None:
     (root / "bundle-manifest.json").write_text(json.dumps(manifest))
 
 
+def archive(path: Path, *names: str, owner: int = 0) -> None:
+    """A tarball of empty files."""
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.uid = owner
+            tar.addfile(info)
+
+
+def archive_of(path: Path, kind: bytes) -> None:
+    """A tarball of one member of a kind."""
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        info = tarfile.TarInfo("run/pipe")
+        info.type = kind
+        tar.addfile(info)
+
+
 CASES: Mapping[str, Case] = {
     "BF001": Case(program, partial(program, **{"source": EMPTY}), {"ignore": IGNORED}, {}),
     "BF101": Case(lambda r: server(r, "libgone.so.1"), with_library),
@@ -323,6 +343,13 @@ CASES: Mapping[str, Case] = {
     "BF623": Case(partial(listed, path="version"), listed),
     "BF624": Case(partial(listed, path=""), listed),
     "BF625": Case(partial(listed, mode="0600"), listed),
+    "BF601": Case(lambda r: archive(r, "a", "a"), lambda r: archive(r, "a", "b")),
+    "BF602": Case(lambda r: archive(r, "d/X", "d/x"), lambda r: archive(r, "D/X", "e/x")),
+    "BF603": Case(
+        partial(archive_of, kind=tarfile.FIFOTYPE), partial(archive_of, kind=tarfile.REGTYPE)
+    ),
+    "BF604": Case(lambda r: archive(r, "a\n", "b"), lambda r: archive(r, "ä", "b")),
+    "BF605": Case(lambda r: archive(r, "a", owner=1001), lambda r: archive(r, "b", "a")),
     "BF640": Case(partial(wheel, is_true=False), partial(wheel, is_true=True)),
     "BF641": Case(
         partial(scheme, folder="demo-1.0.data/scripts", runpath="$ORIGIN/../../demo/lib"),

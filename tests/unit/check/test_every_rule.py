@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.artifacts.formats import open_artifact
 from bundle_fix.bundle import read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import RULES, check_bundle
@@ -34,8 +34,10 @@ def found_in(folder: Path, case: Case, build: Build, expected: Mapping[str, Any]
         case.host(folder / "host")
         host = RealHost(FolderFiles(folder / "host"), "/opt/pack")
     environment = Environment(hostile=True) if case.hostile else CLEAN
-    bundle = read_bundle(read_directory(root), "pack")
-    return check_report("pack", check_bundle(bundle, Expectations(**expected), host, environment))
+    with open_artifact(root) as artifact:
+        bundle = read_bundle(artifact.tree, "pack")
+        verdict = check_bundle(bundle, Expectations(**expected), host, environment)
+    return check_report("pack", verdict)
 
 
 def test_every_rule_has_a_case() -> None:

@@ -8,6 +8,7 @@ builder configuration writes a corrupt symbol table: both are left at their defa
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,19 +32,31 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
     if not _is_text(changes):
         raise CannotEditError("LIEF takes no names that are not UTF-8")
     lief.logging.disable()
+    try:
+        _rewrite(source, target, changes)
+    except CannotEditError:
+        raise
+    except Exception as error:
+        # Headers that lie make it raise what C++ does: ValueError, IndexError, MemoryError.
+        raise CannotEditError(f"LIEF cannot write it: {error}") from error
+    # write() reports neither a full disk nor a busy file: it leaves an empty file, or none.
+    if not target.is_file() or target.stat().st_size < source.stat().st_size // 2:
+        raise CannotEditError("LIEF wrote no complete file")
+
+
+def _rewrite(source: Path, target: Path, changes: Changes) -> None:
+    import lief
+
     binary = lief.ELF.parse(str(source))
     if not isinstance(binary, lief.ELF.Binary):
         raise CannotEditError("LIEF cannot parse it")
     if binary.relocate_phdr_table(lief.ELF.Binary.PHDR_RELOC.SEGMENT_GAP) == 0:
         raise CannotEditError("LIEF finds no gap between its segments for the program headers")
-    _apply(binary, changes)
-    try:
-        binary.write(str(target))
-    except (RuntimeError, OSError) as error:
-        raise CannotEditError(f"LIEF cannot write it: {error}") from error
-    # write() reports neither a full disk nor a busy file: it leaves an empty file, or none.
-    if not target.is_file() or target.stat().st_size < source.stat().st_size // 2:
-        raise CannotEditError("LIEF wrote no complete file")
+    # It warns of every dynamic tag that it has no name for.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _apply(binary, changes)
+    binary.write(str(target))
 
 
 def _is_text(changes: Changes) -> bool:

@@ -1,0 +1,69 @@
+"""Archives within archives: a package's tarball, an image's layers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from bundle_fix.artifacts.compression import unpacked
+from bundle_fix.artifacts.copying import copy_bytes
+from bundle_fix.artifacts.limits import Limits
+from bundle_fix.artifacts.tar import tree_of_tar
+from bundle_fix.content import Content
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import Tree
+
+
+@contextmanager
+def unpacked_content(
+    content: Content, name: str, path: Path, limits: Limits
+) -> Iterator[IO[bytes]]:
+    """What is in a compressed member of an artifact, as an open file.
+
+    Args:
+        content: the member.
+        name: its name, for messages.
+        path: the artifact.
+        limits: how much may be in it.
+
+    Raises:
+        BundleFixError: it is damaged, unpacks to more than ``limits`` allow, or there is no space.
+    """
+    try:
+        # By a name of its own every reader can open it; nothing but this process sees that name.
+        with tempfile.TemporaryFile(prefix="bundle-fix-") as copy:
+            with content.open() as reader:
+                copy_bytes(reader, copy.fileno(), name)
+            place = Path(f"/proc/self/fd/{copy.fileno()}")
+            with _renamed(place, name, path), unpacked(place, limits) as file:
+                yield file
+    except OSError as error:
+        raise BundleFixError(
+            f"cannot unpack {name}: {error.strerror or error}", where=str(path),
+            hint="TMPDIR names another folder",
+        ) from error  # fmt: skip
+
+
+@contextmanager
+def _renamed(place: Path, name: str, path: Path) -> Iterator[None]:
+    """Errors about ``place`` told of the member that it is a copy of."""
+    try:
+        yield
+    except BundleFixError as error:
+        if error.where != str(place):
+            raise
+        raise BundleFixError(error.message, where=f"{path}: {name}", hint=error.hint) from error
+
+
+@contextmanager
+def nested_tar(content: Content, name: str, path: Path, limits: Limits) -> Iterator[Tree]:
+    """The tree in a tarball that is a member of an artifact, to be unpacked at a root.
+
+    Raises:
+        BundleFixError: as `unpacked_content`, or it is no tarball.
+    """
+    with unpacked_content(content, name, path, limits) as file:
+        yield tree_of_tar(file, path, limits, at_root=True)

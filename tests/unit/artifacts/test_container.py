@@ -1,0 +1,213 @@
+"""Container images: layers merged into the root file system that a container has."""
+
+from __future__ import annotations
+
+import io
+import platform
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from artifacts.views import data, snapshot
+from builders.elf import elf
+from builders.packages import docker_save, layer, manifest, oci
+from builders.run import bundle_fix
+from bundle_fix.artifacts.container import ARCHITECTURES
+from bundle_fix.artifacts.formats import CONTAINER, open_artifact
+from bundle_fix.artifacts.limits import Limits
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import File, Place, Symlink
+
+BASE = layer(
+    [("usr", None), ("usr/lib", None), ("lib", Path("usr/lib")), ("usr/lib/old", b"1"),
+     ("usr/lib/kept", b"2"), ("etc", None), ("etc/a", b"3"), ("etc/d", None), ("etc/d/x", b"4"),
+     ("var", None), ("var/x", b"5"), ("file", b"6")]
+)  # fmt: skip
+TOP = layer(
+    [("usr/lib/.wh.old", b""), ("lib/new", b"7"), ("etc", None), ("etc/d", b"a file now"),
+     ("var", None), ("var/.wh..wh..opq", b""), ("var/y", b"8"), ("file", None), ("file/z", b"9")]
+)  # fmt: skip
+
+
+def merged(path: Path) -> dict[str, object]:
+    with open_artifact(path) as artifact:
+        assert (artifact.format, artifact.tree.place) == (CONTAINER, Place.ROOT)
+        return {
+            name: data(node.content) if isinstance(node, File)
+            else node.target if isinstance(node, Symlink) else None
+            for name, node in artifact.tree.nodes.items()
+        }  # fmt: skip
+
+
+MERGED = {
+    "usr": None, "usr/lib": None, "lib": "usr/lib", "usr/lib/kept": b"2", "usr/lib/new": b"7",
+    "etc": None, "etc/a": b"3", "etc/d": b"a file now", "var": None, "var/y": b"8",
+    "file": None, "file/z": b"9",
+}  # fmt: skip
+
+
+def layout(folder: Path) -> Path:
+    folder.mkdir()
+    return oci(folder, manifest(folder, [BASE, TOP]))
+
+
+def test_an_image_layout_is_what_its_layers_make(tmp_path: Path) -> None:
+    assert merged(layout(tmp_path / "image")) == MERGED
+
+
+def test_a_tarball_of_a_layout_is_an_image_too(tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "image"), "gztar", layout(tmp_path / "image"))
+    assert merged(tmp_path / "image.tar.gz") == MERGED
+
+
+def test_what_docker_saves_is_what_its_layers_make(tmp_path: Path) -> None:
+    assert merged(docker_save(tmp_path / "x.tar", [BASE, TOP])) == MERGED
+
+
+def test_of_several_machines_images_that_of_this_one_is_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "image"
+    folder.mkdir()
+    here = ARCHITECTURES.get(platform.machine(), platform.machine())
+    images = [
+        manifest(folder, [BASE], platform={"architecture": "unknown", "os": "unknown"}),
+        manifest(folder, [TOP], platform={"architecture": "sparc", "os": "linux"}),
+        manifest(folder, [BASE, TOP], platform={"architecture": here, "os": "linux"}),
+    ]
+    assert merged(oci(folder, *images)) == MERGED
+
+
+def test_several_images_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "image").mkdir()
+    both = [manifest(tmp_path / "image", [BASE]), manifest(tmp_path / "image", [TOP])]
+    for path in (oci(tmp_path / "image", *both), docker_save(tmp_path / "x.tar", [BASE], [TOP])):
+        with pytest.raises(BundleFixError, match="it holds 2 images"), open_artifact(path):
+            pass
+
+
+def test_a_pack_with_a_manifest_of_its_own_is_no_image(tmp_path: Path) -> None:
+    for text in (b"{}", b"[]x", b'[{"name": "x"}]', b"\xff"):
+        (tmp_path / "x.tar").write_bytes(layer([("manifest.json", text), ("bin", None)]))
+        with open_artifact(tmp_path / "x.tar") as artifact:
+            assert artifact.format == "tar"
+
+
+def test_fix_leaves_images_alone(tmp_path: Path) -> None:
+    path = layout(tmp_path / "image")
+    was = snapshot(tmp_path)
+    for more in ([], ["--in-place"]):
+        ran = bundle_fix("fix", path, *more)
+        assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+        assert "a container image is read, never written" in ran.stderr
+    assert snapshot(tmp_path) == was
+
+
+def test_an_image_is_checked_in_itself(tmp_path: Path) -> None:
+    """Its programs find what its own default directories and its own absolute paths have."""
+    root = tmp_path / "root"
+    elf(root / "opt/lib/libown.so", soname="libown.so")
+    elf(root / "usr/lib/libx.so.1", soname="libx.so.1")
+    loader = Path("/lib64/ld-linux-x86-64.so.2").resolve()
+    libc = Path("/lib/x86_64-linux-gnu/libc.so.6").resolve()
+    needed = ["libx.so.1", "libown.so"]
+    good = elf(root / "good", program=True, needed=needed, runpath="/opt/lib")
+    lost = elf(root / "lost", program=True, needed=needed)
+    members = [
+        ("usr/bin/tool", good.read_bytes()), ("opt/lib/libown.so", None),
+        ("lib64/ld-linux-x86-64.so.2", loader.read_bytes()),
+        ("lib/x86_64-linux-gnu/libc.so.6", libc.read_bytes()),
+        ("usr/lib/libx.so.1", (root / "usr/lib/libx.so.1").read_bytes()),
+    ]  # fmt: skip
+    members[1] = ("opt/lib/libown.so", (root / "opt/lib/libown.so").read_bytes())
+    ran = bundle_fix("check", docker_save(tmp_path / "x.tar", [layer(members)]))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    hotfix = layer([("usr/bin/tool", lost.read_bytes())])
+    ran = bundle_fix("check", docker_save(tmp_path / "x.tar", [layer(members), hotfix]))
+    assert ran.returncode == 1
+    assert "usr/bin/tool needs libown.so" in ran.stdout
+    assert "libx.so.1" not in ran.stdout
+
+
+def damaged(tmp_path: Path, text: str) -> Path:
+    folder = tmp_path / "image"
+    if not folder.exists():
+        layout(folder)
+    (folder / "index.json").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "nonsense", '{"manifests": []}', '{"manifests": [3]}', "[" * 100_000,
+     '{"manifests": [{"digest": "sha256:../../../etc/passwd"}]}', '{"manifests": [{"digest": 7}]}',
+     '{"manifests": [{"digest": "sha256:00"}]}', '{"manifests": {"digest": "sha256:00"}}'],
+)  # fmt: skip
+def test_an_index_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BundleFixError), open_artifact(damaged(tmp_path, text)):
+        pass
+
+
+def test_an_index_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    folder = layout(tmp_path / "image")
+    blobs = folder / "blobs/sha256"
+    (blobs / "aa").write_text('{"manifests": [{"digest": "sha256:aa"}]}')
+    text = '{"manifests": [{"digest": "sha256:aa"}]}'
+    with pytest.raises(BundleFixError), open_artifact(damaged(tmp_path, text)):
+        pass
+
+
+@pytest.mark.parametrize("name", ["../up", "/root", "a/../../b"])
+def test_a_layer_that_leaves_the_root_is_refused(tmp_path: Path, name: str) -> None:
+    path = docker_save(tmp_path / "x.tar", [layer([(name, b"")])])
+    with pytest.raises(BundleFixError, match="outside the folder"), open_artifact(path):
+        pass
+
+
+def test_links_below_lead_a_layers_members_nowhere_but_into_the_image(tmp_path: Path) -> None:
+    below = layer([("up", Path("../../../etc")), ("loop", Path("loop")), ("away", Path("/srv"))])
+    above = layer([("up/a", b"1"), ("loop/b", b"2"), ("away/c", b"3")])
+    found = merged(docker_save(tmp_path / "x.tar", [below, above]))
+    assert not any(".." in name.split("/") or name.startswith("/") for name in found)
+
+
+def test_layers_count_together(tmp_path: Path) -> None:
+    half = layer([(f"{n}", b"x" * 40_000) for n in range(5)])
+    other = layer([(f"{n}", b"y" * 40_000) for n in range(5)])
+    (tmp_path / "image").mkdir()
+    path = oci(tmp_path / "image", manifest(tmp_path / "image", [half, other]))
+    with open_artifact(path, Limits(max_members=20, max_size=450_000)):
+        pass
+    for limits in (Limits(max_members=9), Limits(max_size=350_000)):
+        with pytest.raises(BundleFixError, match="more than"), open_artifact(path, limits):
+            pass
+
+
+def test_a_root_file_system_in_a_tarball_is_its_own_host(tmp_path: Path) -> None:
+    """What ``docker export`` writes, and distributions offer for downloading."""
+    lost = elf(tmp_path / "lost", program=True, needed=["libx.so.1"])
+    library = elf(tmp_path / "libx", soname="libx.so.1")
+    members = [
+        ("etc/os-release", b"ID=sample\n"),
+        ("lib64/ld-linux-x86-64.so.2", Path("/lib64/ld-linux-x86-64.so.2").read_bytes()),
+        ("lib/x86_64-linux-gnu/libc.so.6", Path("/lib/x86_64-linux-gnu/libc.so.6").read_bytes()),
+        ("usr/bin/tool", lost.read_bytes()), ("usr/lib/libx.so.1", library.read_bytes()),
+    ]  # fmt: skip
+    (tmp_path / "root.tar").write_bytes(layer(members))
+    ran = bundle_fix("check", tmp_path / "root.tar")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "the whole file system: there is nothing to mend" in bundle_fix(
+        "fix", tmp_path / "root.tar"
+    ).stderr  # fmt: skip
+    (tmp_path / "pack.tar").write_bytes(layer(members[3:]))
+    assert bundle_fix("check", tmp_path / "pack.tar").returncode == 1
+
+
+def test_devices_in_an_image_are_none_of_our_business(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        info = tarfile.TarInfo("dev/null")
+        info.type = tarfile.CHRTYPE
+        archive.addfile(info)
+    ran = bundle_fix("check", docker_save(tmp_path / "x.tar", [stream.getvalue()]))
+    assert (ran.returncode, "BF603" in ran.stdout) == (0, False)

@@ -1,0 +1,156 @@
+"""Debian and RPM packages: read as they are installed, checked there, never written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from artifacts.views import snapshot, view
+from builders.elf import elf
+from builders.packages import deb, rpm
+from builders.run import bundle_fix
+from bundle_fix.artifacts.directory import read_directory
+from bundle_fix.artifacts.formats import open_artifact
+from bundle_fix.artifacts.limits import Limits
+from bundle_fix.errors import BundleFixError
+from bundle_fix.tree import Place
+
+PRIVATE = "usr/lib/sample"
+MULTIARCH = "usr/lib/x86_64-linux-gnu"
+
+
+def sample(folder: Path) -> Path:
+    """A package with a program, a library of everybody's and one of its own."""
+    elf(folder / MULTIARCH / "libeach.so.1.2", soname="libeach.so.1", tag="each")
+    (folder / MULTIARCH / "libeach.so.1").symlink_to("libeach.so.1.2")
+    (folder / "usr/lib/again").symlink_to(f"/{MULTIARCH}")
+    elf(folder / PRIVATE / "libown.so", soname="libown.so", tag="own")
+    needed = ["libeach.so.1", "libown.so", "libfrom-elsewhere.so.3"]
+    elf(folder / "usr/bin/tool", program=True, needed=needed, runpath=f"/{PRIVATE}")
+    (folder / "usr/bin/same").hardlink_to(folder / "usr/bin/tool")
+    (folder / "etc").mkdir()
+    (folder / "etc/sample.conf").write_text("a file\n")
+    return folder
+
+
+def packed(tmp_path: Path, kind: str, how: str) -> Path:
+    make = {"deb": deb, "rpm": rpm}[kind]
+    return make(sample(tmp_path / "root"), tmp_path / f"x.{kind}", how)
+
+
+KINDS = [
+    *(("deb", how) for how in ("none", "gzip", "xz", "zstd")),
+    *(("rpm", f"w3.{how}dio") for how in ("gz", "bz", "zst", "lz")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "how"), KINDS)
+def test_a_package_holds_what_is_installed(tmp_path: Path, kind: str, how: str) -> None:
+    path = packed(tmp_path, kind, how)
+    with open_artifact(path) as artifact:
+        assert artifact.format == kind
+        assert artifact.tree.place is Place.BESIDE_OTHERS
+        found = view(artifact.tree)
+    expected = view(read_directory(tmp_path / "root"))
+    for name, value in expected.items():
+        if not name.startswith("DEBIAN") and value[0] != "folder":
+            # Which of two hard links is the first is the packager's choice.
+            assert found[name][1] == value[1]
+    twins = {name for name in found if found[name][0] == "file" and found[name][2]}
+    assert len(twins) == 1
+
+
+@pytest.mark.parametrize("kind", ["deb", "rpm"])
+def test_a_package_is_checked_as_it_is_installed(tmp_path: Path, kind: str) -> None:
+    path = packed(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
+    ran = bundle_fix("check", path)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == f"{path}: passed: nothing found (2 programs, 2 libraries)\n"
+    tree = bundle_fix("tree", path, "usr/bin/tool").stdout
+    assert f"{MULTIARCH}/libeach.so.1" in tree
+    assert f"{PRIVATE}/libown.so" in tree
+    assert bundle_fix("why", path, "libown.so").returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["deb", "rpm"])
+def test_a_library_that_the_loader_does_not_find_is_found(tmp_path: Path, kind: str) -> None:
+    """A near miss of the above: the program has lost its RUNPATH."""
+    root = sample(tmp_path / "root")
+    (root / "usr/bin/same").unlink()
+    elf(root / "usr/bin/tool", program=True, needed=["libeach.so.1", "libown.so"])
+    path = {"deb": deb, "rpm": rpm}[kind](root, tmp_path / f"x.{kind}")
+    ran = bundle_fix("check", path)
+    assert ran.returncode == 1
+    assert "BF101" in ran.stdout
+    assert "usr/bin/tool needs libown.so" in ran.stdout
+    assert "libeach" not in ran.stdout
+
+
+def test_the_folders_that_a_package_has_listed_count(tmp_path: Path) -> None:
+    root = sample(tmp_path / "root")
+    (root / "usr/bin/same").unlink()
+    elf(root / "usr/bin/tool", program=True, needed=["libown.so"])
+    (root / "etc/ld.so.conf.d").mkdir()
+    (root / "etc/ld.so.conf.d/sample.conf").write_text(f"/{PRIVATE}\n")
+    assert bundle_fix("check", deb(root, tmp_path / "x.deb")).returncode == 0
+
+
+@pytest.mark.parametrize(("kind", "name"), [("deb", "a Debian"), ("rpm", "an RPM")])
+def test_fix_leaves_packages_alone(tmp_path: Path, kind: str, name: str) -> None:
+    packed(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
+    was = snapshot(tmp_path)
+    for more in ([], ["--in-place"], ["--dry-run"], ["-o", tmp_path / "y.tar.gz"]):
+        ran = bundle_fix("fix", tmp_path / f"x.{kind}", *more)
+        assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+        assert f"{name} package is read, never written" in ran.stderr
+    assert snapshot(tmp_path) == was
+
+
+@pytest.mark.parametrize("kind", ["deb", "rpm"])
+def test_a_package_cut_short_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
+    path = packed(tmp_path, kind, {"deb": "gzip", "rpm": "w1.gzdio"}[kind])
+    whole = path.read_bytes()
+    for length in range(8, len(whole), max(1, len(whole) // 30)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BundleFixError) as error, open_artifact(path):
+            pass
+        assert str(error.value).startswith(f"{path}")
+        assert "/proc/" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["deb", "rpm"])
+def test_limits_hold_for_packages(tmp_path: Path, kind: str) -> None:
+    path = packed(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
+    for limits, what in ((Limits(max_members=3), "more than 3"), (Limits(max_size=9999), "9.8K")):
+        with pytest.raises(BundleFixError, match=what), open_artifact(path, limits):
+            pass
+
+
+def test_a_static_library_is_no_package(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    subprocess.run(["ar", "rc", tmp_path / "x.a", tmp_path / "x"], check=True)
+    with pytest.raises(BundleFixError, match="no Debian package"), open_artifact(tmp_path / "x.a"):
+        pass
+
+
+def test_a_package_of_nothing_but_a_tarball_is_told_by_its_file_of_facts(tmp_path: Path) -> None:
+    root = sample(tmp_path / "root")
+    (root / ".PKGINFO").write_text("pkgname = sample\n")
+    command = ["tar", "-C", root, "-caf", tmp_path / "x.pkg.tar.zst", ".PKGINFO", "usr", "etc"]
+    subprocess.run(command, check=True)
+    assert bundle_fix("check", tmp_path / "x.pkg.tar.zst").returncode == 0
+    assert "there is nothing to mend" in bundle_fix("fix", tmp_path / "x.pkg.tar.zst").stderr
+
+
+@pytest.mark.parametrize("kind", ["deb", "rpm"])
+def test_a_package_with_any_bytes_changed_is_read_or_refused(tmp_path: Path, kind: str) -> None:
+    path = packed(tmp_path, kind, {"deb": "none", "rpm": "w1.gzdio"}[kind])
+    whole = path.read_bytes()
+    for at in range(0, min(len(whole), 20000), 197):
+        path.write_bytes(whole[:at] + os.urandom(8) + whole[at + 8 :])
+        with suppress(BundleFixError), open_artifact(path) as artifact:
+            assert not any(".." in name.split("/") for name in artifact.tree.nodes)
