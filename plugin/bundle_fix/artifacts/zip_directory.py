@@ -138,7 +138,7 @@ def _end(fd: int, size: int, path: Path) -> tuple[int, bytes]:
                 loose = start + at, record[:length]
         at = tail.rfind(END, 0, at)
     if loose is None:
-        raise _damaged("it has no directory, or is cut short", path)
+        raise _damaged("File is not a zip file, or is cut short", path)
     return loose
 
 

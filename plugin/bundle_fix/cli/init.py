@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from bundle_fix.artifacts.limits import Limits
 from bundle_fix.artifacts.output import pending_file
-from bundle_fix.cli.options import ArtifactPath, say
+from bundle_fix.cli.options import ArtifactPath, limit_options, say
 from bundle_fix.draft.make import first_spec
 from bundle_fix.errors import BundleFixError
 
@@ -20,8 +21,9 @@ from bundle_fix.errors import BundleFixError
     help="The spec to write (default: bundle.toml); '-' prints it.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Write over a spec that exists.")
+@limit_options
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-def init(artifact: Path, output: Path, force: bool, quiet: bool) -> int:
+def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool) -> int:
     """Write a first spec that packs DIR_OR_ARTIFACT again.
 
     DIR_OR_ARTIFACT is the folder that a build installs to, or a pack: a tarball, a wheel, a folder.
@@ -36,7 +38,7 @@ def init(artifact: Path, output: Path, force: bool, quiet: bool) -> int:
         raise BundleFixError(
             "there is a spec already", where=str(output), hint="--force writes over it"
         )
-    text = first_spec(artifact, Path("bundle.toml") if to_stdout else output, str(artifact))
+    text = first_spec(artifact, Path("bundle.toml") if to_stdout else output, str(artifact), limits)
     if to_stdout:
         sys.stdout.write(text)
         return 0

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from bundle_fix.artifacts.formats import DIRECTORY, ELF, SUFFIXES, open_artifact
+from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.bundle import read_bundle
 from bundle_fix.draft.needs import needs_of
 from bundle_fix.draft.survey import survey
@@ -25,7 +26,7 @@ MADE_ANEW = "bundle-manifest.json"
 """What a pack has and every pack gets anew."""
 
 
-def first_spec(artifact: Path, spec: Path, title: str) -> str:
+def first_spec(artifact: Path, spec: Path, title: str, limits: Limits = DEFAULT_LIMITS) -> str:
     """The text of a first spec that packs ``artifact`` again.
 
     Args:
@@ -33,11 +34,12 @@ def first_spec(artifact: Path, spec: Path, title: str) -> str:
             the spec is used.
         spec: where the spec will lie.
         title: the artifact's name, as the user gave it.
+        limits: how much may be in it.
 
     Raises:
         BundleFixError: it cannot be read, or there is nothing to pack in it.
     """
-    with open_artifact(artifact) as opened:
+    with open_artifact(artifact, limits) as opened:
         if opened.format == ELF:
             raise BundleFixError(
                 "is a single file, not a tree", where=title, hint="name the folder that it is in"

@@ -6,6 +6,7 @@ import os
 
 from bundle_fix.content import Content
 from bundle_fix.elf.image import Image
+from bundle_fix.elf.isolated import DiedError, isolated
 
 SIZE_LIMIT = 64 << 20
 """Bytes up to which a file is given to LIEF, which reads it whole into memory."""
@@ -21,6 +22,15 @@ def disagreement(content: Content, image: Image) -> str | None:
     import lief
 
     lief.logging.disable()
+    try:
+        return isolated(lambda: _disagreement(content, image))
+    except DiedError as error:
+        return f"LIEF cannot read the edited file: {error}"
+
+
+def _disagreement(content: Content, image: Image) -> str | None:
+    import lief
+
     config = lief.ELF.ParserConfig()
     config.parse_dyn_symbols = config.parse_symtab_symbols = config.parse_symbol_versions = False
     config.parse_relocations = config.parse_notes = config.parse_overlay = False

@@ -8,11 +8,11 @@ builder configuration writes a corrupt symbol table: both are left at their defa
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.isolated import DiedError, isolated
 from bundle_fix.elf.strings import CannotEditError
 
 if TYPE_CHECKING:
@@ -33,30 +33,28 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
         raise CannotEditError("LIEF takes no names that are not UTF-8")
     lief.logging.disable()
     try:
-        _rewrite(source, target, changes)
-    except CannotEditError:
-        raise
-    except Exception as error:
-        # Headers that lie make it raise what C++ does: ValueError, IndexError, MemoryError.
+        refusal = isolated(lambda: _rewrite(source, target, changes))
+    except DiedError as error:
         raise CannotEditError(f"LIEF cannot write it: {error}") from error
+    if refusal is not None:
+        raise CannotEditError(refusal)
     # write() reports neither a full disk nor a busy file: it leaves an empty file, or none.
     if not target.is_file() or target.stat().st_size < source.stat().st_size // 2:
         raise CannotEditError("LIEF wrote no complete file")
 
 
-def _rewrite(source: Path, target: Path, changes: Changes) -> None:
+def _rewrite(source: Path, target: Path, changes: Changes) -> str | None:
+    """Write the file; returns why that is impossible."""
     import lief
 
     binary = lief.ELF.parse(str(source))
     if not isinstance(binary, lief.ELF.Binary):
-        raise CannotEditError("LIEF cannot parse it")
+        return "LIEF cannot parse it"
     if binary.relocate_phdr_table(lief.ELF.Binary.PHDR_RELOC.SEGMENT_GAP) == 0:
-        raise CannotEditError("LIEF finds no gap between its segments for the program headers")
-    # It warns of every dynamic tag that it has no name for.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _apply(binary, changes)
+        return "LIEF finds no gap between its segments for the program headers"
+    _apply(binary, changes)
     binary.write(str(target))
+    return None
 
 
 def _is_text(changes: Changes) -> bool:
