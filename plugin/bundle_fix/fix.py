@@ -33,8 +33,8 @@ from bundle_fix.elf.edit import EditRefusedError, edit
 from bundle_fix.errors import BundleFixError
 from bundle_fix.manifest.make import renewed
 from bundle_fix.manifest.model import NAME
-from bundle_fix.plan import Plan, make_plan
-from bundle_fix.plan_wheel import make_wheel_plan
+from bundle_fix.plan.make import Plan, make_plan
+from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.tree import File, Node, Place, Tree
 
 Approve = Callable[[Tree], bool]

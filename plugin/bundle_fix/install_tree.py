@@ -23,8 +23,8 @@ from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.errors import BundleFixError
 from bundle_fix.fix import Action, Mended, Options, carry_out, write_checked
 from bundle_fix.neighbours import tree_of_members
-from bundle_fix.plan import make_plan
-from bundle_fix.plan_wheel import make_wheel_plan
+from bundle_fix.plan.make import make_plan
+from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values
 from bundle_fix.this_machine import on_this_machine

@@ -24,7 +24,7 @@ from bundle_fix.manifest.make import make_manifest, with_manifest
 from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
 from bundle_fix.manifest.sources import sources_of
 from bundle_fix.manifest.unchanged import inputs_of, unchanged
-from bundle_fix.plan import make_plan
+from bundle_fix.plan.make import make_plan
 from bundle_fix.spec.epoch import pack_epoch
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import pack_name

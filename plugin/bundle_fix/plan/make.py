@@ -16,8 +16,8 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.image import Image
 from bundle_fix.links import lost_links, missing_soname_links
 from bundle_fix.modes import wrong_modes
-from bundle_fix.moves import Moved, move_libraries
-from bundle_fix.plan_runpath import plan_runpaths
+from bundle_fix.plan.moves import Moved, move_libraries
+from bundle_fix.plan.runpaths import plan_runpaths
 from bundle_fix.tree import File, Node, Symlink, Tree, relative, walk
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from builders.run import bundle_fix
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.bundle import read_bundle
 from bundle_fix.errors import BundleFixError
-from bundle_fix.moves import Moved, move_libraries
+from bundle_fix.plan.moves import Moved, move_libraries
 from bundle_fix.tree import File, Symlink
 
 

@@ -7,7 +7,7 @@ from builders.pack import healthy, incident
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.elf.changes import Changes
-from bundle_fix.plan import Plan, make_plan
+from bundle_fix.plan.make import Plan, make_plan
 
 
 def bundle_of(folder: Path) -> Bundle:

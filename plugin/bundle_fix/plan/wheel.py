@@ -12,8 +12,8 @@ from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.content import CHUNK, Content, PathContent, chunks
 from bundle_fix.links import missing_soname_links
 from bundle_fix.modes import wrong_modes
-from bundle_fix.plan import Plan, same_files, with_modes
-from bundle_fix.plan_runpath import plan_runpaths
+from bundle_fix.plan.make import Plan, same_files, with_modes
+from bundle_fix.plan.runpaths import plan_runpaths
 from bundle_fix.tree import File, Node, Tree, walk
 
 NAMING = (".py", ".pyi", ".json", ".toml", ".cmake")

@@ -13,8 +13,8 @@ from bundle_fix.elf.image import Image
 from bundle_fix.elf.versions import needed_versions
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.tokens import Base, expand
-from bundle_fix.plan_choice import Choice, choose, original_choices, places
-from bundle_fix.plan_effect import harmless
+from bundle_fix.plan.choice import Choice, choose, original_choices, places
+from bundle_fix.plan.effect import harmless
 from bundle_fix.runpath import can_be_entry, entries, kept, working
 from bundle_fix.tree import relative, walk
 
