@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from bundle_fix.content import Content, chunks
+from bundle_fix.counting import counted
+from bundle_fix.progress import Progress, Step, counted_parts, unheard
 
 MAX_THREADS = 8
 """More threads than this wait for memory, not for processors."""
@@ -26,20 +29,26 @@ def sha256(content: Content) -> str:
 
 
 def digests(
-    contents: Iterable[Content], known: Mapping[Content, str] | None = None
+    contents: Iterable[Content],
+    known: Mapping[Content, str] | None = None,
+    progress: Progress = unheard,
 ) -> Mapping[Content, str]:
     """The SHA-256 of each content, each read once; see `sha256`.
 
     Args:
         contents: what to read.
         known: digests of some of them, which are not read again.
+        progress: is told how many are read.
     """
     found = dict(known or {})
     # The largest first, so that no thread is left with it at the end.
     wanted = sorted({c for c in contents if c not in found}, key=lambda c: -c.size)
     if not wanted:
         return found
+    amount = counted(len(wanted), "file")
+    step = Step("hashing", sum(c.size for c in wanted), amount, len(wanted))
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
-        return {**found, **dict(zip(wanted, pool.map(sha256, wanted), strict=True))}
+        hashed = counted_parts(pool.map(sha256, wanted), partial(progress, step))
+        return {**found, **dict(zip(wanted, hashed, strict=True))}

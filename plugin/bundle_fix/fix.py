@@ -28,6 +28,7 @@ from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import Verdict, check_bundle
+from bundle_fix.counting import counted
 from bundle_fix.elf.differences import described
 from bundle_fix.elf.edit import EditRefusedError, edit
 from bundle_fix.errors import BundleFixError
@@ -35,6 +36,7 @@ from bundle_fix.manifest.make import renewed
 from bundle_fix.manifest.model import NAME
 from bundle_fix.plan.make import Plan, make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
+from bundle_fix.progress import Progress, Step, counted_parts, unheard
 from bundle_fix.tree import File, Node, Place, Tree
 
 Approve = Callable[[Tree], bool]
@@ -112,21 +114,21 @@ def default_output(path: Path) -> Path:
     return resolved.with_name(f"{stem}.fixed{suffix}")
 
 
-def fix(path: Path, output: Path, options: Options) -> Mended:
+def fix(path: Path, output: Path, options: Options, progress: Progress = unheard) -> Mended:
     """Mend the artifact at ``path`` into ``output``; the input is not touched unless it is both.
 
     Raises:
         BundleFixError: the input cannot be read, or the output cannot be written.
     """
     note = complete_update(path) if same_place(output, path) else ""
-    with _mended(path, options) as (artifact, bundle, plan, mended):
+    with _mended(path, options, progress) as (artifact, bundle, plan, mended):
         remarks = (f"{path}: {note}", *mended.remarks) if note else mended.remarks
         done = replace(mended, remarks=remarks)
         kind = artifact.format
         if not same_place(output, path):
             kind = format_for(output, kind)
         if plan.is_empty and kind == artifact.format:
-            verdict = check_bundle(bundle, options.expectations)
+            verdict = check_bundle(bundle, options.expectations, progress=progress)
             keep = options.force or not verdict.failed
             if keep and not same_place(output, path):
                 copy_artifact(artifact, output)
@@ -136,10 +138,10 @@ def fix(path: Path, output: Path, options: Options) -> Mended:
             if artifact.format == DIRECTORY and same_place(output, path):
                 return update_directory(artifact.tree, done.tree, path, approve)
             return write_artifact(
-                converted(done.tree, artifact.format, kind), kind, output, approve
+                converted(done.tree, artifact.format, kind), kind, output, approve, progress
             )
 
-        judge = partial(check_bundle, expectations=options.expectations)
+        judge = partial(check_bundle, expectations=options.expectations, progress=progress)
         return write_checked(write, done, output, judge, force=options.force)
 
 
@@ -173,17 +175,23 @@ def same_place(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def rehearse(path: Path, options: Options) -> Mended:
+def rehearse(path: Path, options: Options, progress: Progress = unheard) -> Mended:
     """What `fix` would do to the artifact at ``path``; nothing is written."""
-    with _mended(path, options) as (_, _, _, done):
-        verdict = check_bundle(read_bundle(done.tree, str(path)), options.expectations)
+    with _mended(path, options, progress) as (_, _, _, done):
+        bundle = read_bundle(done.tree, str(path))
+        verdict = check_bundle(bundle, options.expectations, progress=progress)
         return Mended(done, verdict, None)
 
 
 @contextmanager
-def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Plan, Done]]:
+def _mended(
+    path: Path, options: Options, progress: Progress
+) -> Iterator[tuple[Artifact, Bundle, Plan, Done]]:
     """The artifact, and its tree as it is to be written; both open until the context ends."""
-    with open_artifact(path, options.limits) as artifact, scratch_folder() as scratch:
+    with (
+        open_artifact(path, options.limits, progress) as artifact,
+        scratch_folder() as scratch,
+    ):
         if artifact.format == ELF:
             raise BundleFixError(
                 "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
@@ -194,7 +202,7 @@ def _mended(path: Path, options: Options) -> Iterator[tuple[Artifact, Bundle, Pl
             plan = make_wheel_plan(bundle, options.pinned)
         else:
             plan = make_plan(bundle, options.pinned, options.move_to)
-        done = carry_out(plan, options.editor, scratch)
+        done = carry_out(plan, options.editor, scratch, progress)
         if NAME in done.tree.nodes:
             tree = renewed(artifact.tree, read_bundle(done.tree, str(path)))
             done = replace(done, tree=tree)
@@ -219,13 +227,14 @@ def refuse_to_write(artifact: Artifact) -> None:
         )  # fmt: skip
 
 
-def carry_out(plan: Plan, editor: str, scratch: Path) -> Done:
+def carry_out(plan: Plan, editor: str, scratch: Path, progress: Progress = unheard) -> Done:
     """The tree that a plan makes of a bundle; a file that cannot be edited stays as it was.
 
     Args:
         plan: what to change.
         editor: the ELF editor, or ``auto``.
         scratch: a folder for rewritten files, which must outlive the tree.
+        progress: is told how many files are edited.
     """
     actions = [Action(old, f"moved to {new}; a link stays") for old, new in plan.moved.items()]
     actions += [Action(old, f"renamed to {new}, its soname") for old, new in plan.renamed.items()]
@@ -238,8 +247,9 @@ def carry_out(plan: Plan, editor: str, scratch: Path) -> Done:
     ]
     actions += [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
     refusals: list[str] = []
+    tell = partial(progress, _editing(plan))
     nodes: dict[str, Node] = dict(plan.tree.nodes)
-    for path, changes in plan.edits.items():
+    for path, changes in counted_parts(plan.edits.items(), tell):
         node = nodes[path]
         if not isinstance(node, File) or node.twin is not None:
             continue
@@ -259,6 +269,12 @@ def carry_out(plan: Plan, editor: str, scratch: Path) -> Done:
     tree = replace(plan.tree, nodes=_with_twins(nodes, plan.edits))
     remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
     return Done(tree, tuple(actions), tuple(refusals), remarks)
+
+
+def _editing(plan: Plan) -> Step:
+    nodes = (plan.tree.nodes[path] for path in plan.edits)
+    size = sum(node.content.size for node in nodes if isinstance(node, File))
+    return Step("editing", size, counted(len(plan.edits), "file"), len(plan.edits))
 
 
 def _with_twins(nodes: dict[str, Node], edits: Mapping[str, object]) -> dict[str, Node]:

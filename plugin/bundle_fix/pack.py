@@ -25,6 +25,7 @@ from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
 from bundle_fix.manifest.sources import sources_of
 from bundle_fix.manifest.unchanged import inputs_of, unchanged
 from bundle_fix.plan.make import make_plan
+from bundle_fix.progress import Progress, unheard
 from bundle_fix.spec.epoch import pack_epoch
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import pack_name
@@ -71,6 +72,7 @@ def pack(
     output: Path,
     options: Options,
     if_changed: bool = False,
+    progress: Progress = unheard,
 ) -> Packed:
     """Make the pack that ``spec`` describes and write it to ``output``.
 
@@ -82,6 +84,7 @@ def pack(
         options: how to mend; what the spec pins is added.
         if_changed: whether to leave a pack alone that was made from the same; then a folder that is
             an earlier pack of that name is replaced.
+        progress: is told how far it is.
 
     Raises:
         BundleFixError: something named is not there, or the pack cannot be written.
@@ -94,7 +97,8 @@ def pack(
         )  # fmt: skip
     options = replace(options, pinned=(*options.pinned, *collected.pinned))
     kind = format_for(output, spec.bundle.format)
-    known = digests(file.content for _, file in collected.bundle.tree.files())
+    contents = (file.content for _, file in collected.bundle.tree.files())
+    known = digests(contents, progress=progress)
     inputs = inputs_of(collected, (spec.toml, options, kind), known)
     whole = spec.debug.strip != "split" or _has_debug_pack(collected, output)
     may_stay = if_changed and whole and not options.force
@@ -104,7 +108,7 @@ def pack(
     with scratch_folder() as scratch:
         stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch)
         plan = make_plan(stripped.bundle, options.pinned)
-        done = carry_out(plan, options.editor, scratch)
+        done = carry_out(plan, options.editor, scratch, progress)
         lost = [
             Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")
             for path, size in stripped.saved.items()
@@ -115,8 +119,8 @@ def pack(
             sources_of(collected, root), inputs, known,
         )  # fmt: skip
         tree = with_manifest(done.tree, manifest, pack_epoch(spec, values))
-        write = _writer(tree, stripped.debug, kind, output)
-        check = partial(check_bundle, expectations=options.expectations)
+        write = _writer(tree, stripped.debug, kind, output, progress)
+        check = partial(check_bundle, expectations=options.expectations, progress=progress)
         with ExitStack() as stack:
             if if_changed and kind == DIRECTORY and _is_own(output, path_of(manifest.name)):
                 for folder in filter(Path.is_dir, (output, debug_path(output))):
@@ -126,16 +130,19 @@ def pack(
     return Packed(collected, manifest, mended, debug)
 
 
-def _writer(tree: Tree, debug: Tree | None, kind: str, output: Path) -> Callable[[Approve], bool]:
+def _writer(
+    tree: Tree, debug: Tree | None, kind: str, output: Path, progress: Progress
+) -> Callable[[Approve], bool]:
     """What writes a pack, and the debug pack with it, once the pack is approved."""
 
     def write(approve: Approve) -> bool:
-        return write_artifact(tree, kind, output, approve)
+        return write_artifact(tree, kind, output, approve, progress)
 
     def write_both(approve: Approve) -> bool:
         # The pack takes its name first: a debug pack alone would be of no use.
         assert debug is not None  # noqa: S101 (chosen below)
-        return write_artifact(debug, kind, debug_path(output), lambda _: write(approve))
+        place = debug_path(output)
+        return write_artifact(debug, kind, place, lambda _: write(approve), progress)
 
     return write if debug is None else write_both
 

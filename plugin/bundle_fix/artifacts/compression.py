@@ -7,6 +7,7 @@ import gzip
 import importlib
 import io
 import lzma
+import os
 import re
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.content import CHUNK
 from bundle_fix.errors import BundleFixError
 from bundle_fix.processors import cores
+from bundle_fix.progress import Progress, Step, unheard
 
 if TYPE_CHECKING:
     from bundle_fix.artifacts.pieces import PieceStream
@@ -156,7 +158,9 @@ def compression_for(suffix: str) -> Compression | None:
 
 
 @contextmanager
-def unpacked(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[IO[bytes]]:
+def unpacked(
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+) -> Iterator[IO[bytes]]:
     """The file at ``path``, decompressed into an unnamed temporary file where it is compressed.
 
     Raises:
@@ -164,15 +168,20 @@ def unpacked(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[IO[bytes]]
             for what is in it.
     """
     compression = compression_of(path)
-    with path.open("rb") if compression is None else _spooled(path, compression, limits) as file:
+    opened: IO[bytes]
+    if compression is None:
+        opened = path.open("rb")
+    else:
+        opened = _spooled(path, compression, limits, progress)
+    with opened as file:
         yield file
 
 
-def _spooled(path: Path, compression: Compression, limits: Limits) -> IO[bytes]:
+def _spooled(path: Path, compression: Compression, limits: Limits, progress: Progress) -> IO[bytes]:
     spool: IO[bytes] | None = None
     try:
         spool = tempfile.TemporaryFile(prefix="bundle-fix-")  # noqa: SIM115 (the caller closes it)
-        _decompress(path, compression, spool, limits)
+        _decompress(path, compression, spool, limits, progress)
         spool.seek(0)
     except BaseException as error:
         if spool is not None:
@@ -196,9 +205,12 @@ def _temporary_folder() -> str:
         return "a temporary folder"
 
 
-def _decompress(path: Path, compression: Compression, spool: IO[bytes], limits: Limits) -> None:
+def _decompress(
+    path: Path, compression: Compression, spool: IO[bytes], limits: Limits, progress: Progress
+) -> None:
     total, packed = 0, path.stat().st_size
-    with closing(_pieces(path, compression)) as pieces:
+    step = Step(f"reading {path.name}", packed)
+    with path.open("rb") as file, closing(_pieces(file, path, compression)) as pieces:
         for piece in pieces:
             total += len(piece)
             limits.check_size(total, packed, path)
@@ -207,13 +219,15 @@ def _decompress(path: Path, compression: Compression, spool: IO[bytes], limits: 
                 spool.write(piece)
             else:
                 spool.seek(len(piece), io.SEEK_CUR)
+            # The reader may be ahead in a thread of its own, whose place `file` must not be asked.
+            progress(step, os.lseek(file.fileno(), 0, os.SEEK_CUR))
     spool.truncate()
 
 
-def _pieces(path: Path, compression: Compression) -> Generator[bytes, None, None]:
+def _pieces(file: IO[bytes], path: Path, compression: Compression) -> Generator[bytes, None, None]:
     done = 0
     try:
-        with compression.reader(str(path)) as stream:
+        with compression.reader(file) as stream:
             while piece := stream.read(CHUNK):
                 done += len(piece)
                 yield piece

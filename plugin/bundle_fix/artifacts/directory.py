@@ -12,6 +12,7 @@ from bundle_fix.artifacts.copying import copy_bytes
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.content import path_content
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Tell, counted_parts, untold
 from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree, settled
 
 ATTRIBUTE = "SCHILY.xattr."
@@ -130,14 +131,14 @@ def _decimal(nanoseconds: int) -> str:
     return f"{sign}{seconds}.{rest:09}"
 
 
-def write_directory(tree: Tree, root: Path) -> None:
-    """Write ``tree`` into the existing, empty folder ``root``.
+def write_directory(tree: Tree, root: Path, tell: Tell = untold) -> None:
+    """Write ``tree`` into the existing, empty folder ``root``; ``tell`` counts its nodes.
 
     Owners are kept where the user may set them; modes and times always.
     """
     for path in sorted(tree.folders):
         (root / path).mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path, node in tree.nodes.items():
+    for path, node in counted_parts(tree.nodes.items(), tell):
         if isinstance(node, File):
             _write_file(root, path, settled(tree, node))
         elif isinstance(node, Symlink):

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from bundle_fix.artifacts.compression import compression_for, compression_of
@@ -26,6 +27,7 @@ from bundle_fix.artifacts.zip_writing import write_zip
 from bundle_fix.content import PathContent
 from bundle_fix.elf.image import MAGIC
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, Step, unheard
 from bundle_fix.tree import File, Stamp, Tree, detached
 
 DIRECTORY = "dir"
@@ -72,8 +74,15 @@ class Artifact:
 
 
 @contextmanager
-def open_artifact(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Artifact]:
+def open_artifact(
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+) -> Iterator[Artifact]:
     """Open the artifact at ``path``: a folder, an archive, a package, an image or an ELF file.
+
+    Args:
+        path: where it is.
+        limits: how much it may hold.
+        progress: is told how much of a tarball is unpacked; nothing else takes long to open.
 
     Raises:
         BundleFixError: there is none, it cannot be read, or holds more than ``limits`` allow.
@@ -86,7 +95,9 @@ def open_artifact(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Artif
         yield Artifact(path, kind, Tree({path.name: file}))
         return
     with ExitStack() as stack:
-        tree = _entered(stack, _reader(kind)(path, limits), path)
+        read = READERS.get(kind)
+        reading = read(path, limits) if read else read_tar(path, limits, progress)
+        tree = _entered(stack, reading, path)
         if kind == ZIP:
             yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
         elif kind in READ_ONLY:
@@ -109,6 +120,7 @@ def _read_directory(path: Path, limits: Limits) -> Iterator[Tree]:
 READERS: dict[str, Read] = {
     DIRECTORY: _read_directory, ZIP: read_zip, DEB: read_deb, RPM: read_rpm,
 }  # fmt: skip
+"""What reads artifacts that are no tarballs."""
 
 
 def _entered(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path) -> Tree:
@@ -118,10 +130,6 @@ def _entered(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path
     except BundleFixError as error:
         error.where = error.where or str(path)
         raise
-
-
-def _reader(kind: str) -> Read:
-    return READERS.get(kind, read_tar)
 
 
 def format_of(path: Path) -> str:
@@ -148,7 +156,13 @@ def format_of(path: Path) -> str:
     return kind or TAR + (compression.suffix if compression else "")
 
 
-def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree], bool]) -> bool:
+def write_artifact(
+    tree: Tree,
+    kind: str,
+    target: Path,
+    approve: Callable[[Tree], bool],
+    progress: Progress = unheard,
+) -> bool:
     """Write ``tree`` to ``target``, which appears only when ``approve`` likes what was written.
 
     Args:
@@ -156,6 +170,7 @@ def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree]
         kind: the format, as in `Artifact`.
         target: the final name.
         approve: is given the tree of the written artifact, read back from the disk.
+        progress: is told how much is written.
 
     Returns:
         What ``approve`` said; where it said no, nothing is left.
@@ -163,9 +178,12 @@ def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree]
     Raises:
         BundleFixError: it cannot be written.
     """
+    size = sum(file.content.size for _, file in tree.files())
+    step = Step(f"writing {target.name}", size, parts=len(tree.nodes))
+    tell = partial(progress, step)
     if kind == DIRECTORY:
         with pending_directory(target) as folder:
-            write_directory(tree, folder)
+            write_directory(tree, folder, tell)
             approved = approve(read_directory(folder, UNLIMITED))
             if approved:
                 commit_directory(folder, target)
@@ -174,13 +192,14 @@ def write_artifact(tree: Tree, kind: str, target: Path, approve: Callable[[Tree]
         tree = renew_record(tree)
     with pending_file(target) as pending:
         if kind in (WHEEL, ZIP):
-            write_zip(tree, pending.file)
+            write_zip(tree, pending.file, tell)
             pending.file.flush()
             with read_zip(pending.path, UNLIMITED) as written:
                 approved = approve(written)
         else:
             compression = compression_for(kind.removeprefix(TAR))
-            approved = approve(write_tarball(tree, pending.file.fileno(), compression, target))
+            fd = pending.file.fileno()
+            approved = approve(write_tarball(tree, fd, compression, target, progress))
         if approved:
             pending.commit()
     return approved

@@ -39,6 +39,7 @@ from bundle_fix.content import (
     chunks,
 )
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, unheard
 from bundle_fix.tree import (
     REPEATED,
     Directory,
@@ -63,14 +64,16 @@ EXTENTS_PER_MEMBER = 8
 
 
 @contextmanager
-def read_tar(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
+def read_tar(
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+) -> Iterator[Tree]:
     """The tree in the tarball at ``path``; its contents can be read while the context is open.
 
     Raises:
         BundleFixError: it is no tarball, is damaged or cut short, unpacks to more than ``limits``
             allow, or a member's name or link is one that no honest archive has.
     """
-    with unpacked(path, limits) as file:
+    with unpacked(path, limits, progress) as file:
         yield tree_of_tar(file, path, limits)
 
 

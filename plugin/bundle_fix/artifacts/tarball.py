@@ -15,10 +15,17 @@ from bundle_fix.artifacts.limits import UNLIMITED
 from bundle_fix.artifacts.read_back import ReadBack
 from bundle_fix.artifacts.tar import tar_parts, tree_in_tar
 from bundle_fix.content import chunks
+from bundle_fix.progress import Progress, Step, unheard
 from bundle_fix.tree import Tree
 
 
-def write_tarball(tree: Tree, fd: int, compression: Compression | None, where: Path) -> Tree:
+def write_tarball(
+    tree: Tree,
+    fd: int,
+    compression: Compression | None,
+    where: Path,
+    progress: Progress = unheard,
+) -> Tree:
     """Write ``tree`` as a tarball into an empty file, and read the tarball.
 
     What is on the disk is decompressed and compared, by its CRC-32, with what was to be written;
@@ -29,6 +36,7 @@ def write_tarball(tree: Tree, fd: int, compression: Compression | None, where: P
         fd: the file, open for both.
         compression: how; None for a plain tarball.
         where: the artifact's name, for messages.
+        progress: is told how many bytes are written.
 
     Returns:
         The tree in the tarball.
@@ -38,6 +46,7 @@ def write_tarball(tree: Tree, fd: int, compression: Compression | None, where: P
         OSError: it cannot be written.
     """
     parts = list(tar_parts(tree))
+    step = Step(f"writing {where.name}", sum(part.size for _, part in parts))
     size = crc = 0
     with ReadBack(fd, compression.reader if compression else None, str(where)) as written:
         with _compressed(written, compression) as stream:
@@ -47,6 +56,7 @@ def write_tarball(tree: Tree, fd: int, compression: Compression | None, where: P
                         crc = isal_zlib.crc32(piece, crc)
                         size += len(piece)
                         stream.write(piece)
+                        progress(step, size)
         written.compare(size, crc)
     archive = Concatenation([part for _, part in parts])
     return tree_in_tar(archive, where, os.fstat(fd).st_size, UNLIMITED)

@@ -34,6 +34,7 @@ from bundle_fix.artifacts.zip_directory import (
 )
 from bundle_fix.content import BytesContent, BytesReader, Content, Reader, SliceContent, chunks
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Tell, counted_parts, untold
 from bundle_fix.tree import Directory, File, Node, Symlink, Tree
 
 UNIX = 3
@@ -96,12 +97,13 @@ class _Fields(NamedTuple):
     comment: bytes
 
 
-def write_zip(tree: Tree, file: IO[bytes]) -> None:
+def write_zip(tree: Tree, file: IO[bytes], tell: Tell = untold) -> None:
     """Write ``tree`` as a zip archive; hard links become copies.
 
     Args:
         tree: what to write; its contents must still be open.
         file: an empty file that can be read and written anywhere.
+        tell: is told how many nodes of ``tree`` are written.
 
     Raises:
         BundleFixError: a member is of a kind that zip archives cannot hold.
@@ -111,7 +113,7 @@ def write_zip(tree: Tree, file: IO[bytes]) -> None:
     old = next((header.archive for header in headers if isinstance(header, ZipHeader)), None)
     if old is not None:
         _copy(old.front, file)
-    for path, node in tree.nodes.items():
+    for path, node in counted_parts(tree.nodes.items(), tell):
         start = file.tell()
         header = node.header
         if isinstance(header, ZipHeader) and _stays(node, header):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.abi import Abi, abi_of
@@ -29,7 +30,9 @@ from bundle_fix.check.rules import (
     versions,
     wheel,
 )
+from bundle_fix.counting import counted
 from bundle_fix.loader.host import CLEAN, Environment, Host, adversarial_host
+from bundle_fix.progress import Progress, Step, counted_parts, unheard
 
 
 def _found_by_the_run(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -84,6 +87,7 @@ def check_bundle(
     host: Host | None = None,
     environment: Environment = CLEAN,
     only: str | None = None,
+    progress: Progress = unheard,
 ) -> Verdict:
     """Every finding of every rule, the worst first, then by path and code.
 
@@ -93,16 +97,18 @@ def check_bundle(
         host: the target; the adversarial one where none is given.
         environment: what processes are started with there.
         only: the one file that is asked about; all where none is given.
+        progress: is told how many rules are done.
     """
     target = host or adversarial_host(expectations.host)
-    return check_context(Context(bundle, expectations, target, environment, only))
+    return check_context(Context(bundle, expectations, target, environment, only), progress)
 
 
-def check_context(context: Context) -> Verdict:
+def check_context(context: Context, progress: Progress = unheard) -> Verdict:
     """`check_bundle` of a bundle on a host whose processes others may ask about as well."""
     expectations, only = context.expectations, context.only
     rules = [rule for rule in RULES if counts(rule.code, context.bundle)]
-    findings = [finding for rule in rules for finding in rule.find(rule, context)]
+    parts = counted_parts(rules, partial(progress, _checking(context, len(rules))))
+    findings = [finding for rule in parts for finding in rule.find(rule, context)]
     findings = [f for f in findings if only in (None, f.path)]
     kept = [f for f in findings if not any(covers(i, f) for i in expectations.ignore)]
     ignored = len(findings) - len(kept)
@@ -117,6 +123,14 @@ def check_context(context: Context) -> Verdict:
         failed=bool(at_least(kept, expectations.fail_on)),
         abi=abi_of(context),
     )
+
+
+def _checking(context: Context, rules: int) -> Step:
+    bundle = context.bundle
+    size = sum(bundle.content(path).size for path in bundle.images)
+    amount = counted(len(context.programs), "program")
+    amount += f", {counted(len(context.libraries), 'library', 'libraries')}"
+    return Step("checking", size, amount, rules)
 
 
 def covers(ignore: Ignore, finding: Finding) -> bool:

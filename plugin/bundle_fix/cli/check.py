@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,7 +17,6 @@ from bundle_fix.artifacts.limits import Limits
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import RULES, check_bundle
 from bundle_fix.cli.gate import gate_expectations, gate_options
-from bundle_fix.cli.many import Check, check_many, report_on
 from bundle_fix.cli.options import (
     ArtifactPath,
     here_option,
@@ -25,14 +26,23 @@ from bundle_fix.cli.options import (
     spec_option,
     talk_options,
 )
+from bundle_fix.cli.progress import Display, progress_shown
 from bundle_fix.cli.renderers import Style, in_file, render, summary_of
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import exit_status
 from bundle_fix.cli.subject import Target, open_subject, read_target, target_options
+from bundle_fix.counting import counted
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.host import AdversarialHost
 from bundle_fix.processors import cores
-from bundle_fix.report.model import CheckReport, check_report, rule_texts
+from bundle_fix.progress import Progress, Step, unheard
+from bundle_fix.report.model import (
+    CheckReport,
+    check_report,
+    error_report,
+    outline,
+    rule_texts,
+)
 from bundle_fix.this_machine import on_this_machine
 
 STDIN = Path("-")
@@ -108,8 +118,9 @@ def check(
         "check", kind, rule_texts(RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
     )
 
-    def report(path: Path) -> CheckReport:
-        return settled(check_artifact(path, expectations, target, host_like_this=host_like_this))
+    def report(path: Path, progress: Progress = unheard) -> CheckReport:
+        made = partial(check_artifact, path, expectations, target, progress)
+        return report_on(path, lambda: settled(made(host_like_this=host_like_this)))
 
     paths = list(_listed(artifacts))
     if not paths:
@@ -117,8 +128,15 @@ def check(
             "it lists no artifact", where="stdin", hint="a gate that checks nothing passes nothing"
         )
     found: list[CheckReport] = []
-    pieces = render(_checked(paths, report, jobs, timeout, found), style, len(paths))
-    write_report(pieces, output, kind)
+    whole = bool(also) or kind == "github"
+    with progress_shown(quiet=quiet, color=color) as display:
+        reports: Iterator[CheckReport]
+        if len(paths) == 1 and timeout is None:
+            reports = (report(path, display) for path in paths)
+        else:
+            reports = _many(paths, report, jobs or cores(), timeout, display)
+        shown = _kept(reports, display, found, whole=whole)
+        write_report(render(shown, style, len(paths)), output, kind)
     for other, file in also:
         write_report(render(found, in_file(style, other), len(paths)), file, other)
     if kind == "github":
@@ -130,7 +148,12 @@ def check(
 
 
 def check_artifact(
-    path: Path, expectations: Expectations, target: Target, *, host_like_this: bool = False
+    path: Path,
+    expectations: Expectations,
+    target: Target,
+    progress: Progress = unheard,
+    *,
+    host_like_this: bool = False,
 ) -> CheckReport:
     """Check one artifact.
 
@@ -138,18 +161,19 @@ def check_artifact(
         path: where it is.
         expectations: what the user says of it.
         target: where it is to run.
+        progress: is told how far the check is.
         host_like_this: whether the target has what this machine has in its default directories.
 
     Raises:
         BundleFixError: it or its target cannot be read.
     """
     start = time.monotonic()
-    with open_subject(path, target) as subject:
+    with open_subject(path, target, progress) as subject:
         host = subject.host
         if host_like_this and isinstance(host, AdversarialHost):
             host = replace(host, provides=(*host.provides, *on_this_machine(subject.bundle)))
         verdict = check_bundle(
-            subject.bundle, expectations, host, subject.environment, subject.entry
+            subject.bundle, expectations, host, subject.environment, subject.entry, progress
         )
     return check_report(str(path), verdict, time.monotonic() - start)
 
@@ -179,20 +203,45 @@ def _listed(artifacts: tuple[Path, ...]) -> Iterator[Path]:
             yield artifact
 
 
-def _checked(
+def report_on(path: Path, check: Callable[[], CheckReport]) -> CheckReport:
+    """The report on one artifact, in this process; what ``check`` raises becomes the report."""
+    try:
+        return check()
+    except BundleFixError as error:
+        return error_report(str(path), str(error))
+    except MemoryError:
+        return error_report(str(path), f"{path}: there is not enough memory")
+    except OSError as error:
+        return error_report(str(path), f"{path}: {error.strerror or error}")
+
+
+def _many(
     paths: list[Path],
-    report: Check,
-    jobs: int | None,
+    report: Callable[[Path], CheckReport],
+    jobs: int,
     timeout: float | None,
-    found: list[CheckReport],
+    progress: Progress,
 ) -> Iterator[CheckReport]:
-    """The reports in order; each is kept in ``found`` as well."""
-    alone = len(paths) == 1 and timeout is None
-    reports = (
-        (report_on(path, report) for path in paths)
-        if alone
-        else check_many(paths, report, jobs or cores(), timeout)
-    )
-    for one in reports:
-        found.append(one)
-        yield one
+    from bundle_fix.cli.many import check_many
+
+    size = 0
+    for path in paths:
+        with suppress(OSError, ValueError):
+            size += path.stat().st_size
+    step = Step("checking", size, counted(len(paths), "artifact"), len(paths))
+    tell = partial(progress, step)
+    tell(0)
+    return check_many(paths, report, jobs, timeout, tell)
+
+
+def _kept(
+    reports: Iterable[CheckReport], display: Display, found: list[CheckReport], *, whole: bool
+) -> Iterator[CheckReport]:
+    """The reports as they come, when nothing is in their way on the terminal.
+
+    Each is kept in ``found`` as well: as it is where ``whole`` says so, else its outline.
+    """
+    for report in reports:
+        found.append(report if whole else outline(report))
+        display.hide()
+        yield report

@@ -22,6 +22,7 @@ from bundle_fix.cli.options import (
     spec_option,
     talk_options,
 )
+from bundle_fix.cli.progress import progress_shown
 from bundle_fix.errors import BundleFixError
 from bundle_fix.fix import Mended, Options, default_output, rehearse, same_place
 from bundle_fix.fix import fix as fix_artifact
@@ -79,7 +80,8 @@ def fix(
     expectations, pinned = read_expectations(spec, host_provides)
     options = Options(expectations, pinned, editor or "auto", force, move_libraries, limits)
     if dry_run:
-        mended = rehearse(artifact, options)
+        with progress_shown(quiet=quiet, color=color) as progress:
+            mended = rehearse(artifact, options, progress)
     else:
         if output is not None and output.is_dir():
             output /= Path(os.path.realpath(artifact)).name
@@ -88,7 +90,8 @@ def fix(
             raise BundleFixError(
                 "the output is the input", where=str(target), hint="--in-place replaces it"
             )
-        mended = fix_artifact(artifact, target, options)
+        with progress_shown(quiet=quiet, color=color) as progress:
+            mended = fix_artifact(artifact, target, options, progress)
     tell(artifact, mended, dry_run=dry_run, quiet=quiet, verbose=verbose, color=color)
     if mended.written is not None:
         sys.stdout.write(f"{mended.written}\n")

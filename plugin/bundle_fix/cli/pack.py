@@ -23,6 +23,7 @@ from bundle_fix.cli.options import (
     say,
     talk_options,
 )
+from bundle_fix.cli.progress import progress_shown
 from bundle_fix.errors import BundleFixError
 from bundle_fix.expectations import expectations_of
 from bundle_fix.fix import Options
@@ -130,8 +131,11 @@ def pack(
     options = Options(expectations, editor=editor or loaded.runpath.editor, force=force)
     target = output_path(loaded, values, output)
     aside = not if_changed and _made_before(target, stamp)
-    with set_aside(target) if aside else nullcontext():
-        packed = make_pack(loaded, values, folder, target, options, if_changed)
+    with (
+        set_aside(target) if aside else nullcontext(),
+        progress_shown(quiet=quiet, color=color) as progress,
+    ):
+        packed = make_pack(loaded, values, folder, target, options, if_changed, progress)
     for line in told(packed, target):
         say(printable(line), quiet=quiet)
     mended = packed.mended

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bundle_fix.cli.status import exit_status
-from bundle_fix.report.model import CheckReport, RuleText
+from bundle_fix.report.model import CheckReport, RuleText, outline
 from bundle_fix.report.text import Paint, render_text, render_total
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _text(reports: Iterable[CheckReport], style: Style, count: int) -> Iterator[
         if not (style.quiet and not report.failed) and not (report.error and count == 1):
             between = "\n" if told else ""
             yield between + render_text(report, style.rules, style.paint, verbose=style.verbose)
-        told.append(report)
+        told.append(outline(report))
     if len(told) > 1 and not style.quiet:
         yield "\n" + render_total(told)
 

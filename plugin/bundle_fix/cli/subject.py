@@ -17,6 +17,7 @@ from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.cpu import levels_up_to
 from bundle_fix.loader.host import CLEAN, AdversarialHost, Environment, Host
+from bundle_fix.progress import Progress, unheard
 from bundle_fix.tree import Place
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -100,14 +101,14 @@ def read_target(
 
 
 @contextmanager
-def open_subject(path: Path, target: Target) -> Iterator[Subject]:
+def open_subject(path: Path, target: Target, progress: Progress = unheard) -> Iterator[Subject]:
     """Open an artifact and its target; both can be read until the context ends.
 
     Raises:
         BundleFixError: one of them cannot be read.
     """
     with ExitStack() as stack:
-        artifact = stack.enter_context(open_artifact(path, target.limits))
+        artifact = stack.enter_context(open_artifact(path, target.limits, progress))
         host = stack.enter_context(_open_host(artifact, target))
         tree, entry = artifact.tree, None
         if artifact.format == ELF:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from bundle_fix.counting import counted
 from bundle_fix.report.diff import Change, ChangedMember, DiffReport, End, LoneMember, Resolution
 from bundle_fix.report.model import RuleText
 from bundle_fix.report.printable import printable
-from bundle_fix.report.text import Paint, counted, counts_of, duration, render_findings, wrapped
+from bundle_fix.report.text import Paint, counts_of, duration, render_findings, wrapped
 
 SHOWN = 20
 """Members of one kind of change that are listed; ``--verbose`` lists all."""

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
+from bundle_fix.counting import counted
 from bundle_fix.report.model import CheckReport, FindingRecord, RuleText
 from bundle_fix.report.places import place
 from bundle_fix.report.printable import printable
-from bundle_fix.report.text import counted, duration, render_total
+from bundle_fix.report.text import duration, render_total
 
 COMMANDS = {ERROR: "error", WARNING: "warning", NOTE: "notice"}
 """Workflow commands: docs.github.com, "Workflow commands for GitHub Actions"."""

@@ -129,3 +129,8 @@ def error_report(artifact: str, error: str) -> CheckReport:
     """The report on an artifact that could not be checked."""
     nothing = dict.fromkeys(SEVERITIES, 0)
     return CheckReport(SCHEMA, artifact, Tool(), nothing, (), failed=True, error=error)
+
+
+def outline(report: CheckReport) -> CheckReport:
+    """A report without its findings: what a total and an exit status are made of."""
+    return msgspec.structs.replace(report, findings=(), abi=None)

@@ -13,6 +13,7 @@ from typing import Any
 from bundle_fix.check.abi import Abi
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
 from bundle_fix.check.run import OF_DIFFERENCES
+from bundle_fix.counting import counted
 from bundle_fix.loader.objects import Step
 from bundle_fix.report.model import CheckReport, FindingRecord, RuleText
 from bundle_fix.report.printable import printable
@@ -186,11 +187,6 @@ def duration(seconds: float) -> str:
 def counts_of(summary: Mapping[str, int]) -> str:
     """How many findings there are of each severity of which there are any."""
     return ", ".join(counted(summary[s], s) for s in SEVERITIES if summary[s])
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """A number with the word for what it counts."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def wrapped(text: str, first: str, rest: str) -> list[str]:

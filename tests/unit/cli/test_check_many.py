@@ -14,6 +14,7 @@ from builders.elf import elf
 from builders.pack import healthy, incident, tarball
 from builders.run import bundle_fix
 from bundle_fix.cli.many import check_many
+from bundle_fix.progress import untold
 from bundle_fix.report.model import CheckReport, error_report
 
 
@@ -72,7 +73,7 @@ def report(path: Path) -> CheckReport:
 
 def test_one_that_hangs_or_dies_costs_only_itself() -> None:
     names = ["a", "hangs", "b", "dies", "c"]
-    reports = list(check_many(list(map(Path, names)), report, jobs=2, timeout=1.0))
+    reports = list(check_many(list(map(Path, names)), report, jobs=2, timeout=1.0, tell=untold))
     assert [r.artifact for r in reports] == names
     assert [r.error for r in reports] == [
         "",

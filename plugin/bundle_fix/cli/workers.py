@@ -1,0 +1,135 @@
+"""Processes that check one artifact each; none outlives the one that started it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import msgspec
+
+from bundle_fix.report.model import CheckReport, error_report
+
+Report = Callable[[Path], CheckReport]
+"""Makes the report on one artifact."""
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a worker at once; who started it answers for all."""
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when the one that started it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that checks ``path``, the artifact with this number, until ``deadline``.
+
+    ``deadline`` is in seconds of the monotonic clock.
+    """
+
+    number: int
+    path: Path
+    process: BaseProcess
+    pipe: Connection
+    deadline: float
+
+
+def start(number: int, path: Path, report: Report, timeout: float | None) -> Worker:
+    """Start a worker.
+
+    Raises:
+        OSError: there may be no more processes or open files.
+    """
+    # The children share what was imported; this process has no threads that a fork could break.
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    try:
+        process = context.Process(
+            target=_work, args=(theirs, path, report, os.getpid()), daemon=True
+        )
+        process.start()
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    deadline = float("inf") if timeout is None else time.monotonic() + timeout
+    return Worker(number, path, process, ours, deadline)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold back what would end this process: no worker is started that nobody knows of."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(pipe: Connection, path: Path, report: Report, parent: int) -> None:
+    _end_with(parent)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        made = _sealed(report(path))
+    except Exception as error:
+        reason = f"{path}: the check of it failed: {type(error).__name__}: {error}"
+        made = _sealed(error_report(str(path), reason))
+    pipe.send_bytes(made)
+    pipe.close()
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that happens."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _sealed(report: CheckReport) -> bytes:
+    # Unlike msgspec's, this JSON can hold names that are not UTF-8.
+    return json.dumps(msgspec.to_builtins(report)).encode()
+
+
+def opened(data: bytes) -> CheckReport:
+    """The report that `end` gave."""
+    return msgspec.convert(json.loads(data), CheckReport)
+
+
+def end(worker: Worker, timeout: float | None) -> bytes:
+    """The report of a worker that has one, has died or has had its time; it is gone then.
+
+    Returns:
+        The report for `opened`, as small as it was sent.
+    """
+    try:
+        if worker.pipe.poll():
+            return worker.pipe.recv_bytes()
+        reason = f"the check took longer than {timeout:g} s (--timeout)"
+    except (EOFError, OSError):
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        ended = signal.Signals(-code).name if code < 0 else f"status {code}"
+        reason = f"the check of it ended by {ended}"
+    finally:
+        kill(worker)
+    return _sealed(error_report(str(worker.path), f"{worker.path}: {reason}"))
+
+
+def kill(worker: Worker) -> None:
+    """End a worker whatever it is at, and leave no zombie."""
+    worker.process.kill()
+    worker.process.join()
+    worker.process.close()
+    worker.pipe.close()
