@@ -106,7 +106,7 @@ def pack(
     if there is not None:
         return Packed(collected, there, None)
     with scratch_folder() as scratch:
-        stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch)
+        stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
         plan = make_plan(stripped.bundle, options.pinned)
         done = carry_out(plan, options.editor, scratch, progress)
         lost = [

@@ -43,6 +43,7 @@ from bundle_fix.report.model import (
     outline,
     rule_texts,
 )
+from bundle_fix.report.printable import printable
 from bundle_fix.this_machine import on_this_machine
 
 STDIN = Path("-")
@@ -143,7 +144,7 @@ def check(
         append_summary(lambda: summary_of(found, style))
     for broken in found:
         if broken.error:
-            sys.stderr.write(f"bundle-fix: error: {broken.error}\n")
+            sys.stderr.write(f"bundle-fix: error: {printable(broken.error)}\n")
     return exit_status(found, exit_zero=exit_zero)
 
 

@@ -27,7 +27,8 @@ DUMB = {"dumb", "unknown"}
 """Terminals that cannot erase what was written."""
 WIDE, NARROW = 80, 56
 """Columns from which on a bar has all figures, or at least has a bar."""
-BAR = 16
+BAR, UNTOLD = 16, 80
+"""Columns of the bar itself, and of a terminal that does not tell how many it has."""
 
 
 class Display(Protocol):
@@ -112,6 +113,7 @@ class Bar:
         self._stream, self._color, self._clock = stream, color, clock
         self._due = clock() + PATIENCE
         self._step: Step | None = None
+        self._width = 0
         self._shown: tuple[RichProgress, TaskID] | None = None
 
     def __call__(self, step: Step, done: int) -> None:
@@ -120,11 +122,12 @@ class Bar:
         if now < self._due:
             return
         self._due = now + PERIOD
-        if step != self._step:
-            self.hide()
-            self._step = step
         # A terminal that went away is no reason to stop.
         with suppress(OSError):
+            width = os.get_terminal_size(self._stream.fileno()).columns or UNTOLD
+            if (step, width) != (self._step, self._width):
+                self.hide()
+                self._step, self._width = step, width
             if self._shown is None:
                 self._shown = self._begun(step, done)
             progress, task = self._shown
@@ -143,9 +146,11 @@ class Bar:
         from rich.progress import Progress
 
         no_color = self._color == "never" or bool(os.environ.get("NO_COLOR"))
-        console = Console(file=self._stream, force_terminal=True, no_color=no_color)
+        console = Console(
+            file=self._stream, force_terminal=True, no_color=no_color, width=self._width
+        )
         progress = Progress(
-            *_columns(step, console.width), console=console, auto_refresh=False, transient=True,
+            *_columns(step, self._width), console=console, auto_refresh=False, transient=True,
             redirect_stdout=False, redirect_stderr=False, get_time=self._clock,
         )  # fmt: skip
         task = progress.add_task(_described(step), total=step.total, completed=done)

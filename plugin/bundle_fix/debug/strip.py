@@ -12,10 +12,12 @@ import posixpath
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.content import Content, PathContent, Reader, chunks
+from bundle_fix.counting import counted
 from bundle_fix.debug.objcopy import find_objcopy, run_objcopy
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.debug import (
@@ -28,6 +30,7 @@ from bundle_fix.elf.debug import (
 from bundle_fix.elf.image import Image, read_image
 from bundle_fix.elf.notes import build_id
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, Step, counted_parts, unheard
 from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree, relative
 
 SUFFIX = ".debug"
@@ -58,25 +61,29 @@ class _Parts:
     build_id: str | None
 
 
-def strip_bundle(bundle: Bundle, how: str, scratch: Path) -> Stripped:
+def strip_bundle(bundle: Bundle, how: str, scratch: Path, progress: Progress = unheard) -> Stripped:
     """``bundle`` without debug information; files that have none keep their bytes.
 
     Args:
         bundle: the pack as collected: its ELF files lie on the disk.
         how: ``none``, ``debug`` (dropped) or ``split``.
         scratch: a folder for new files, which must outlive the result.
+        progress: is told how many files are done.
 
     Raises:
         BundleFixError: there is no objcopy, or it fails.
     """
     paths = [] if how == "none" else [p for p in bundle.images if has_debug(bundle, p)]
     first = {bundle.content(path): path for path in reversed(paths)}
+    size = sum(content.size for content in first)
+    step = Step("stripping", size, counted(len(first), "file"), len(first))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         made = pool.map(
             lambda pair: _part(bundle, pair[1], how, scratch / f"debug-{pair[0]}"),
             enumerate(first.values()),
         )
-        parts = dict(zip(first, made, strict=True))
+        done = counted_parts(made, partial(progress, step))
+        parts = dict(zip(first, done, strict=True))
     nodes, images = dict(bundle.tree.nodes), dict(bundle.images)
     saved = {}
     for path in paths:

@@ -1,0 +1,270 @@
+"""How far a command is: a bar on a terminal, a line per step in a log, nothing for short work."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+from builders.pack import healthy, incident, tarball
+from bundle_fix.cli import progress as shown
+from bundle_fix.cli.main import main
+from bundle_fix.cli.progress import Bar, Lines
+from bundle_fix.progress import Step
+
+READING = Step("reading pack.tar.gz", 312_000_000)
+CHECKING = Step("checking", 500_000_000, "12 programs, 240 libraries", 90)
+CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+SPEC = """
+[bundle]
+name = "pack"
+format = "tar.gz"
+[[files]]
+from = "bin/server"
+to = "bin/"
+[[libraries]]
+from = "lib/*.so.*"
+"""
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def terminal(columns: int = 100) -> Iterator[tuple[io.TextIOBase, Callable[[], str]]]:
+    """A terminal to write to, and what tells what was written."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
+    written = bytearray()
+
+    def read() -> str:
+        os.set_blocking(ours, False)
+        while True:
+            try:
+                written.extend(os.read(ours, 1 << 16))
+            except (BlockingIOError, OSError):
+                return written.decode()
+
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        yield stream, read
+    os.close(ours)
+
+
+@pytest.fixture(autouse=True)
+def _an_ordinary_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def drawn(columns: int, steps: list[Step], color: str = "auto") -> str:
+    """What a bar writes that is drawn in the midst of each step, and then hidden."""
+    clock = Clock()
+    with terminal(columns) as (stream, read):
+        bar = Bar(stream, color, clock)  # type: ignore[arg-type]
+        for step in steps:
+            for tenth in range(1, 6):
+                clock.now += 1
+                bar(step, step.total * tenth // 10)
+                read()
+        bar.hide()
+        return read()
+
+
+def test_work_of_less_than_a_second_shows_nothing() -> None:
+    clock = Clock()
+    with terminal() as (stream, read):
+        bar = Bar(stream, "auto", clock)  # type: ignore[arg-type]
+        for hundredth in range(100):
+            clock.now = hundredth / 100
+            bar(READING, hundredth)
+        bar.hide()
+        assert read() == ""
+
+
+def test_a_bar_has_bytes_rate_and_the_time_left() -> None:
+    text = CODES.sub("", drawn(100, [READING]))
+    assert "reading pack.tar.gz" in text
+    assert "156.0/312.0 MB" in text
+    assert "31.2 MB/s" in text
+    assert "00:05" in text
+
+
+def test_a_step_of_parts_counts_them() -> None:
+    text = CODES.sub("", drawn(100, [READING, CHECKING]))
+    assert "checking: 12 programs, 240 libraries" in text
+    assert "45/90" in text
+
+
+def test_the_bar_is_gone_in_the_end_and_the_cursor_is_back() -> None:
+    text = drawn(100, [READING, CHECKING])
+    assert text.rindex("\x1b[2K") > text.rindex("45/90")
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    assert text.count("\x1b[?25h") == text.count("\x1b[?25l") == 2
+
+
+@pytest.mark.parametrize("columns", [20, 40, 56, 60, 79, 80, 81, 200])
+def test_no_width_makes_a_bar_wrap(columns: int) -> None:
+    steps = [READING, CHECKING, Step("writing " + "long-name" * 30, 7_000_000_000)]
+    for line in re.split(r"[\r\n]", CODES.sub("", drawn(columns, steps))):
+        assert len(line) <= columns
+
+
+def test_a_narrow_terminal_still_tells_how_much_is_done() -> None:
+    text = CODES.sub("", drawn(40, [READING]))
+    assert "reading pack.tar.gz" in text
+    assert "50%" in text
+
+
+def test_it_is_drawn_ten_times_a_second_at_most() -> None:
+    clock = Clock()
+    with terminal() as (stream, read):
+        bar = Bar(stream, "auto", clock)  # type: ignore[arg-type]
+        for thousandth in range(3000):
+            clock.now = thousandth / 1000
+            bar(READING, thousandth)
+        assert read().count("reading pack.tar.gz") <= 22
+
+
+@pytest.mark.parametrize("how", ["NO_COLOR", "never"])
+def test_colours_are_left_out_where_they_are_not_wanted(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    assert re.search("\x1b\\[[0-9;]*3[0-9]", drawn(100, [READING]))
+    if how == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+    plain = drawn(100, [READING], "never" if how == "never" else "auto")
+    assert not any(re.search("3[0-9]", code) for code in COLOURS.findall(plain))
+
+
+def test_names_do_not_reach_the_terminal_raw() -> None:
+    hostile = Step("reading \x1b[31m[red]evil\n.tar.gz", 312_000_000)
+    assert r"reading \x1b[31m[red]evil\n.tar.gz" in drawn(120, [hostile])
+
+
+def test_a_terminal_that_is_gone_stops_nothing() -> None:
+    clock = Clock()
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        bar = Bar(stream, "auto", clock)
+        os.close(ours)
+        for second in range(5):
+            clock.now = second
+            bar(READING, second)
+        bar.hide()
+
+
+def test_a_log_gets_a_line_for_each_large_step() -> None:
+    log = io.StringIO()
+    lines = Lines(log)
+    for step in (READING, Step("editing", 1000, "3 files", 3), CHECKING):
+        for done in range(3):
+            lines(step, done)
+    assert log.getvalue() == ("reading pack.tar.gz: 312 MB\nchecking: 12 programs, 240 libraries\n")
+
+
+def commands(folder: Path) -> list[list[str]]:
+    """A command line of each kind that shows progress."""
+    bad = tarball(incident(folder / "bad"), folder / "bad.tar.gz")
+    good = tarball(healthy(folder / "good"), folder / "good.tar.xz")
+    (folder / "bundle.toml").write_text(SPEC)
+    elf(folder / "lib/libx.so.1", soname="libx.so.1")
+    elf(folder / "bin/server", program=True, needed=["libx.so.1"])
+    return [
+        ["check", str(bad)],
+        ["check", str(bad), str(good)],
+        ["fix", str(bad), "-o", str(folder / "mended.tar.gz")],
+        ["fix", str(bad), "-o", str(folder / "mended.zip")],
+        ["fix", str(folder / "bad"), "-o", str(folder / "mended")],
+        ["pack", str(folder / "bundle.toml"), "-o", str(folder)],
+    ]
+
+
+def test_every_command_draws_on_a_terminal_and_erases_it_before_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shown, "PATIENCE", 0.0)
+    monkeypatch.setattr(shown, "PERIOD", 0.0)
+    for arguments in commands(tmp_path):
+        with terminal() as (stream, read):
+            monkeypatch.setattr(sys, "stderr", stream)
+            monkeypatch.setattr(sys, "stdout", stream)
+            monkeypatch.setattr(
+                "bundle_fix.cli.report_file.flushed", lambda data: stream.write(data.decode()) * 0
+            )
+            assert main(arguments) in (0, 1)
+            stream.flush()
+            text = read()
+        monkeypatch.undo()
+        monkeypatch.setattr(shown, "PATIENCE", 0.0)
+        monkeypatch.setattr(shown, "PERIOD", 0.0)
+        monkeypatch.setenv("TERM", "xterm")
+        assert "checking" in text, arguments
+        assert "\x1b[2K" in text, arguments
+        after = text[text.rindex("\x1b[?25h") :]
+        assert "━" not in after, arguments
+        assert after.count("\n") >= 1, arguments
+
+
+def test_every_command_writes_plain_lines_into_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shown, "LARGE", 1)
+    told = []
+    for arguments in commands(tmp_path):
+        assert main(arguments) in (0, 1)
+        told.append(capfd.readouterr().err)
+        assert "\r" not in told[-1]
+        assert "\x1b" not in told[-1]
+    assert told[0].startswith("reading bad.tar.gz: 0 MB\nchecking: 1 program, 1 library\n")
+    assert told[1] == "checking: 2 artifacts\n"
+    assert [line.partition(":")[0] for line in told[2].splitlines()][:4] == [
+        "reading bad.tar.gz", "editing", "writing mended.tar.gz", "checking",
+    ]  # fmt: skip
+    assert "writing mended.zip" in told[3]
+    assert "writing mended" in told[4]
+    assert [line.partition(":")[0] for line in told[5].splitlines()][:4] == [
+        "hashing", "editing", "writing pack.tar.gz", "checking",
+    ]  # fmt: skip
+
+
+def test_small_work_adds_nothing_to_a_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    main(commands(tmp_path)[1])
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("dumb", [True, False])
+def test_quiet_and_dumb_terminals_get_no_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dumb: bool
+) -> None:
+    monkeypatch.setattr(shown, "PATIENCE", 0.0)
+    monkeypatch.setattr(shown, "LARGE", 1)
+    monkeypatch.setenv("TERM", "dumb" if dumb else "xterm")
+    pack = tarball(healthy(tmp_path / "p"), tmp_path / "p.tar.gz")
+    with terminal() as (stream, read):
+        monkeypatch.setattr(sys, "stderr", stream)
+        main(["check", str(pack), *([] if dumb else ["-q"])])
+        stream.flush()
+        text = read()
+    assert "\x1b" not in text
+    assert ("reading p.tar.gz" in text) == dumb

@@ -1,0 +1,245 @@
+"""Workers of `check`: what becomes of them when something ends them, or the command."""
+
+from __future__ import annotations
+
+import bz2
+import ctypes
+import faulthandler
+import lzma
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from builders.pack import healthy, tarball
+from builders.run import bundle_fix
+from bundle_fix.cli import many
+from bundle_fix.cli.many import check_many
+from bundle_fix.progress import untold
+from bundle_fix.report.model import CheckReport, error_report
+
+ZEROS = bz2.compress(bytes(10 << 20))
+
+
+def bomb(path: Path) -> Path:
+    """A small tarball whose 3.9 GB of zeros take many seconds to unpack."""
+    member = tarfile.TarInfo("zeros")
+    member.size = 390 * (10 << 20)
+    header = bz2.compress(member.tobuf(tarfile.GNU_FORMAT))
+    path.write_bytes(header + ZEROS * 390)
+    return path
+
+
+def greedy(source: Path, path: Path) -> Path:
+    """The tarball ``source`` as xz that asks for 3 GB of memory to unpack."""
+    data = bytearray(lzma.compress(source.read_bytes(), lzma.FORMAT_XZ, lzma.CHECK_CRC64, 0))
+    header = slice(12, 12 + (data[12] + 1) * 4)
+    block = data[header]
+    # The .xz file format, 5.3.1: the one property of LZMA2 is the size of its dictionary.
+    block[block.index(b"\x21\x01") + 2] = 39
+    block[-4:] = zlib.crc32(block[:-4]).to_bytes(4, "little")
+    data[header] = block
+    path.write_bytes(data)
+    return path
+
+
+def children(process: int) -> list[int]:
+    """The processes that ``process`` has started and that have not ended."""
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+def ended(process: int) -> bool:
+    """Whether a process is over: not there, or no more than a zombie of somebody else's."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def until(done: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether ``done`` comes true in time."""
+    limit = time.monotonic() + seconds
+    while not done() and time.monotonic() < limit:
+        time.sleep(0.02)
+    return done()
+
+
+@contextmanager
+def hanging(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A check of three artifacts that all take long, and its two workers."""
+    paths = [str(bomb(folder / f"{name}.tar.bz2")) for name in "abc"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bundle_fix", "check", "-j", "2", *paths],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert until(lambda: len(children(process.pid)) == 2)
+        # Time to reset what a fork inherits, and to begin.
+        time.sleep(0.3)
+        yield process, children(process.pid)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "group", "status"),
+    [
+        (signal.SIGINT, True, 130),
+        (signal.SIGINT, False, 130),
+        (signal.SIGTERM, False, 143),
+        (signal.SIGHUP, True, 129),
+    ],
+)
+def test_what_ends_the_command_ends_its_workers_at_once(
+    tmp_path: Path, number: signal.Signals, group: bool, status: int
+) -> None:
+    with hanging(tmp_path) as (process, workers):
+        start = time.monotonic()
+        (os.killpg if group else os.kill)(process.pid, number)
+        out, err = process.communicate(timeout=20)
+        assert time.monotonic() - start < 5
+        assert all(map(ended, workers))
+    assert (process.returncode, out, err.strip().count("\n")) == (status, "", 0)
+    assert "Traceback" not in err
+
+
+def test_workers_do_not_outlive_a_command_that_is_killed(tmp_path: Path) -> None:
+    with hanging(tmp_path) as (process, workers):
+        process.kill()
+        process.wait()
+        assert until(lambda: all(map(ended, workers)), 5)
+
+
+def test_a_worker_that_is_killed_costs_only_its_artifact(tmp_path: Path) -> None:
+    good = tarball(healthy(tmp_path / "p"), tmp_path / "good.tar.gz")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bundle_fix", "check", "-j1", bomb(tmp_path / "b.tar.bz2"), good],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert until(lambda: len(children(process.pid)) == 1)
+    time.sleep(0.3)
+    os.kill(children(process.pid)[0], signal.SIGSEGV)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.endswith("b.tar.bz2: the check of it ended by SIGSEGV\n")
+    assert "good.tar.gz: passed" in out
+
+
+def test_an_artifact_that_never_ends_is_given_up(tmp_path: Path) -> None:
+    good = tarball(healthy(tmp_path / "p"), tmp_path / "good.tar.gz")
+    ran = bundle_fix("check", bomb(tmp_path / "b.tar.bz2"), good, "-j1", "--timeout", "3")
+    assert ran.returncode == 2
+    assert "b.tar.bz2: the check took longer than 3 s (--timeout)" in ran.stderr
+    assert "good.tar.gz: passed" in ran.stdout
+
+
+def test_an_artifact_that_wants_more_memory_than_there_is_fails_alone(tmp_path: Path) -> None:
+    good = tarball(healthy(tmp_path / "p"), tmp_path / "good.tar")
+    bad = greedy(good, tmp_path / "bad.tar.xz")
+    ran = subprocess.run(
+        ["sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh", sys.executable, "-m", "bundle_fix",
+         "check", good, bad, good],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 2
+    assert ran.stderr == f"bundle-fix: error: {bad}: there is not enough memory\n"
+    assert ran.stdout.count("good.tar: passed") == 2
+
+
+def test_a_fifo_in_the_list_is_refused_and_two_of_one_name_are_two(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    good = tarball(healthy(tmp_path / "p"), tmp_path / "good.tar.gz")
+    ran = bundle_fix("check", good, tmp_path / "fifo", good)
+    assert ran.returncode == 2
+    assert "fifo: it is neither a file nor a folder" in ran.stderr
+    assert ran.stdout.count("good.tar.gz: passed") == 2
+
+
+def test_hundreds_of_names_from_stdin_keep_their_order(tmp_path: Path) -> None:
+    names = [f"{tmp_path}/{number}" for number in range(300)]
+    ran = subprocess.run(
+        [sys.executable, "-m", "bundle_fix", "check", "-", "--format", "jsonl", "-j", "8"],
+        input="\n".join(names), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    told = [line.partition('"artifact":"')[2].partition('"')[0] for line in ran.stdout.splitlines()]
+    assert told == names
+
+
+def report(path: Path) -> CheckReport:
+    """A check that does as the name of its artifact says."""
+    if path.name == "segfault":
+        faulthandler.disable()
+        ctypes.string_at(0)
+    if path.name == "bug":
+        raise ValueError("not\nthought of")
+    if path.name == "slow":
+        time.sleep(1)
+    if path.parent.is_dir():
+        path.touch()
+    return error_report(str(path), "x" * 300_000 if path.name == "large" else "")
+
+
+def reports(*names: str, jobs: int = 2) -> list[CheckReport]:
+    return list(check_many(list(map(Path, names)), report, jobs, None, untold))
+
+
+def test_a_fault_in_a_worker_is_told_in_its_report() -> None:
+    found = reports("nowhere/segfault", "nowhere/bug", "nowhere/large")
+    assert found[0].error == "nowhere/segfault: the check of it ended by SIGSEGV"
+    assert found[1].error == ("nowhere/bug: the check of it failed: ValueError: not\nthought of")
+    assert len(found[2].error) == 300_000
+
+
+def test_names_that_are_not_utf_8_come_back_as_they_are() -> None:
+    assert [r.artifact for r in reports("nowhere/\udcff")] == ["nowhere/\udcff"]
+
+
+def test_no_zombie_is_left() -> None:
+    reports("nowhere/a", "nowhere/b")
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_it_is_told_how_many_are_done() -> None:
+    told: list[int] = []
+    list(check_many([Path(f"nowhere/{n}") for n in range(5)], report, 2, None, told.append))
+    assert told == sorted(told)
+    assert told[-1] == 5
+
+
+def test_reports_behind_a_slow_one_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "MOST_WAITING", 2000)
+    names = ["slow", *map(str, range(60))]
+    found = check_many([tmp_path / name for name in names], report, 2, None, untold)
+    first = next(found)
+    begun = len(list(tmp_path.iterdir()))
+    assert first.artifact.endswith("slow")
+    assert begun < 20
+    assert [Path(r.artifact).name for r in found] == names[1:]
+
+
+def test_where_no_more_processes_may_be_started_fewer_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = many.start
+
+    def start(number: int, *arguments: object) -> object:
+        if number % 2 and number not in refused:
+            refused.add(number)
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real(number, *arguments)  # type: ignore[arg-type]
+
+    refused: set[int] = set()
+    monkeypatch.setattr(many, "start", start)
+    assert len(reports(*(f"nowhere/{n}" for n in range(6)), jobs=4)) == 6
+    assert refused == {1, 3, 5}
