@@ -29,16 +29,20 @@ ELF_COMMANDS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 
 
-class _Terminal(io.StringIO):
-    """What is written, as text."""
+class _Terminal(io.TextIOWrapper):
+    """What is written, as text or as bytes."""
 
-    @property
-    def buffer(self) -> io.BytesIO:
-        return io.BytesIO()
+    def __init__(self) -> None:
+        self._bytes = io.BytesIO()
+        super().__init__(self._bytes, "utf-8", "surrogatepass", write_through=True)
+
+    def getvalue(self) -> str:
+        """All that was written."""
+        return self._bytes.getvalue().decode("utf-8", "surrogatepass")
 
 
 @contextmanager
-def _captured() -> Iterator[tuple[io.StringIO, io.StringIO]]:
+def _captured() -> Iterator[tuple[_Terminal, _Terminal]]:
     out, err = _Terminal(), _Terminal()
     saved = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = out, err
