@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundle_fix.cli.options import editor_option, say, talk_options
+from bundle_fix.cli.options import (
+    editor_option,
+    output_value,
+    say,
+    talk_options,
+)
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.differences import described
 from bundle_fix.elf.edit import EditRefusedError
@@ -50,7 +55,7 @@ PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
     "--remove-needed", multiple=True, metavar="S", help="Do not need S any more; repeatable."
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="OUT",
+    "-o", "--output", type=output_value, metavar="OUT",
     help="Write the changed file to OUT, or into OUT if it is a folder.",
 )  # fmt: skip
 @click.option("--in-place", is_flag=True, help="Change the files themselves.")

@@ -17,6 +17,7 @@ from bundle_fix.cli.options import (
     force_option,
     host_option,
     limit_options,
+    output_value,
     painter,
     say,
     spec_option,
@@ -36,7 +37,7 @@ from bundle_fix.report.text import render_text
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=output_value,
     metavar="OUT",
     help="The mended artifact, or the folder to write it in (default: NAME.fixed.EXT beside it).",
 )

@@ -14,6 +14,7 @@ from bundle_fix.check.context import Expectations, Ignore
 from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.check.known import rule_named
 from bundle_fix.cli.expectations import glibc_baseline, read_expectations
+from bundle_fix.cli.options import output_value
 from bundle_fix.cli.renderers import FORMATS
 from bundle_fix.report.printable import printable
 
@@ -78,7 +79,7 @@ def gate_options(function: F) -> F:
             help="Print the JSON Schema of the report, and exit.",
         ),
         click.option(
-            "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+            "-o", "--output", type=output_value, metavar="FILE",
             help="Write the report to FILE.",
         ),
         click.option(

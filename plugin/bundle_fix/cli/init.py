@@ -9,7 +9,12 @@ import click
 
 from bundle_fix.artifacts.limits import Limits
 from bundle_fix.artifacts.output import pending_file
-from bundle_fix.cli.options import ArtifactPath, limit_options, say
+from bundle_fix.cli.options import (
+    ArtifactPath,
+    limit_options,
+    output_value,
+    say,
+)
 from bundle_fix.draft.make import first_spec
 from bundle_fix.errors import BundleFixError
 
@@ -17,7 +22,7 @@ from bundle_fix.errors import BundleFixError
 @click.command(short_help="write a first spec for a build's install tree or a pack")
 @click.argument("artifact", type=ArtifactPath, metavar="DIR_OR_ARTIFACT")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("bundle.toml"), metavar="SPEC",
+    "-o", "--output", type=output_value, default="bundle.toml", metavar="SPEC",
     help="The spec to write (default: bundle.toml); '-' prints it.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Write over a spec that exists.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, bytes_of, in_units
+from bundle_fix.errors import BundleFixError
 
 if TYPE_CHECKING:
     from bundle_fix.report.text import Paint
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., object])
 
 ArtifactPath = click.Path(path_type=Path)
+
+
+def output_value(text: str) -> Path:
+    """The value of ``-o``.
+
+    Raises:
+        BundleFixError: it says that it is a folder, and there is none of that name.
+    """
+    if text.endswith("/") and not Path(text).is_dir():
+        raise BundleFixError(
+            "there is no such folder", where=text, hint="make it first, or leave out the '/'"
+        )
+    return Path(text)
+
 
 spec_option = click.option(
     "--spec", type=click.Path(path_type=Path), metavar="SPEC",

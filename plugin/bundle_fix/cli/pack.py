@@ -19,6 +19,7 @@ from bundle_fix.cli.options import (
     editor_option,
     force_option,
     host_option,
+    output_value,
     read_defines,
     say,
     talk_options,
@@ -52,7 +53,7 @@ from bundle_fix.tree import Symlink
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=output_value,
     metavar="OUT",
     help="The pack to write, or the folder to write it in (default: the working directory).",
 )

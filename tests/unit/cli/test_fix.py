@@ -248,6 +248,14 @@ def test_an_output_that_is_a_folder_gets_the_artifact_under_its_own_name(tmp_pat
     assert ran(tmp_path / "out/p/bin/server") == "shipped\nmain\n"
 
 
+def test_a_folder_that_is_not_there_does_not_become_a_file_of_its_name(tmp_path: Path) -> None:
+    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    refused = bundle_fix("fix", pack, "-o", f"{tmp_path}/out/")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"{tmp_path}/out/: there is no such folder" in refused.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_choice_that_nothing_decides_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     for side in ("a", "b"):
         elf(tmp_path / f"p/lib/{side}/libx.so.1", soname="libx.so.1", tag=side)
