@@ -87,11 +87,12 @@ function(_bundle_fix_check_packages)
     return()
   endif()
   set(status 2)
-  if(count EQUAL 1)
+  # A package of a system is read as it is installed, beside others, which may have what it lacks;
+  # here nothing may be lacking that the project makes, so it is unpacked and checked by itself.
+  if(count EQUAL 1 AND NOT CPACK_PACKAGE_FILES MATCHES "\\.(deb|rpm)$")
     _bundle_fix_check("${CPACK_PACKAGE_FILES}" status report)
   endif()
   if(status EQUAL 2)
-    # Several, or one of a kind that bundle-fix does not read.
     _bundle_fix_check_unpacked(status report)
   endif()
   if(status AND NOT status EQUAL 0)
