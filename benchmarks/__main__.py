@@ -13,11 +13,13 @@ from pathlib import Path
 
 from benchmarks.measure import best
 from benchmarks.symbols import make_pack
+from bundle_fix.processors import cores
 
 MIB = 1 << 20
 TREE_SIZE = 320 * MIB
 PACKED_SIZE = 500 * MIB
 MANY = 450
+PACKS = 200
 OURS = str(Path(sysconfig.get_path("scripts"), "bundle-fix"))
 
 
@@ -69,6 +71,30 @@ def make_many(root: Path) -> None:
         folder = root / ("bin" if path.parent.name == "bin" else f"lib/{number % 5}")
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / path.name)
+
+
+def make_packs(root: Path, many: Path) -> list[str]:
+    """`PACKS` small packs, each of a few of the files in ``many``."""
+    found = [Path(path) for path in elf_files(many)]
+    small = sorted(found, key=lambda path: path.stat().st_size)[: len(found) // 2]
+    root.mkdir()
+    packs = []
+    for number in range(PACKS):
+        packs.append(str(root / f"{number}.tar.gz"))
+        members = [path.relative_to(many) for path in small[number % 50 :: 50]]
+        subprocess.run(["tar", "czf", packs[-1], "-C", many, *members], check=True)
+    return packs
+
+
+def packs_row(work: Path, many: Path) -> Row:
+    """`check` of many packs on all cores against one after the other."""
+    packs = make_packs(work / "packs", many)
+    alone = best([OURS, "check", "-j", "1", *packs])
+    together = best([OURS, "check", *packs])
+    # What is left of the ideal is the start, and the processes that share the cores' memory.
+    bar = min(1.1, 1.4 / cores())
+    return Row(f"check, {PACKS} packs : with -j 1", together.seconds, alone.seconds, bar,
+        together.mebibytes)  # fmt: skip
 
 
 def elf_files(root: Path) -> list[str]:
@@ -155,6 +181,7 @@ def rows(work: Path) -> list[Row]:
         Row("fix X.tar.gz : tar+patchelf+tar", mend.seconds, by_hand.seconds, 0.35,
             mend.mebibytes),
         pack_row(work),
+        packs_row(work, many),
         Row("check, 100,000 symbols : readelf", symbols.seconds, listing.seconds, 4.0,
             symbols.mebibytes),
         Row("--version : python -c pass, + 60 ms", version.seconds, python.seconds + 0.06, 1.0,

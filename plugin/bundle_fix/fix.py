@@ -136,7 +136,7 @@ def fix(path: Path, output: Path, options: Options, progress: Progress = unheard
 
         def write(approve: Approve) -> bool:
             if artifact.format == DIRECTORY and same_place(output, path):
-                return update_directory(artifact.tree, done.tree, path, approve)
+                return update_directory(artifact.tree, done.tree, path, approve, progress)
             return write_artifact(
                 converted(done.tree, artifact.format, kind), kind, output, approve, progress
             )

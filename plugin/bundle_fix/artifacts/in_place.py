@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bundle_fix.artifacts.directory import UPDATE, put_stamp, write_content
@@ -21,6 +22,7 @@ from bundle_fix.artifacts.names import clean_name
 from bundle_fix.artifacts.output import sync_folder
 from bundle_fix.content import path_content
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, Step, counted_parts, unheard
 from bundle_fix.tree import Directory, File, Node, Symlink, Tree, settled
 
 JOURNAL = "journal"
@@ -29,7 +31,11 @@ OLD = "old-"
 
 
 def update_directory(
-    before: Tree, after: Tree, root: Path, approve: Callable[[Tree], bool]
+    before: Tree,
+    after: Tree,
+    root: Path,
+    approve: Callable[[Tree], bool],
+    progress: Progress = unheard,
 ) -> bool:
     """Make the folder ``root``, whose tree is ``before``, into ``after``.
 
@@ -44,12 +50,14 @@ def update_directory(
         BundleFixError: a member cannot be written, or another process changes the folder.
     """
     changed = {p: n for p, n in after.nodes.items() if before.nodes.get(p) != n}
+    size = sum(node.content.size for node in changed.values() if isinstance(node, File))
+    tell = partial(progress, Step(f"writing {root.resolve().name}", size, parts=len(changed)))
     path = ""
     try:
         with _staged(root) as staging:
             waiting: dict[str, Path] = {}
             nodes: dict[str, Node] = dict(after.nodes)
-            for path, node in changed.items():
+            for path, node in counted_parts(changed.items(), tell):
                 if isinstance(node, File | Symlink) and not _same_bytes(before, path, node):
                     place = staging / str(len(waiting))
                     nodes[path] = _written(node, place, after, root, waiting)

@@ -223,6 +223,9 @@ def _many(
     timeout: float | None,
     progress: Progress,
 ) -> Iterator[CheckReport]:
+    # What reads the most common tarballs is imported once, not in every worker.
+    import isal.igzip_threaded  # noqa: F401
+
     from bundle_fix.cli.many import check_many
 
     size = 0

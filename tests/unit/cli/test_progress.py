@@ -195,6 +195,7 @@ def commands(folder: Path) -> list[list[str]]:
         ["fix", str(bad), "-o", str(folder / "mended.zip")],
         ["fix", str(folder / "bad"), "-o", str(folder / "mended")],
         ["pack", str(folder / "bundle.toml"), "-o", str(folder)],
+        ["fix", str(folder / "bad"), "--in-place"],
     ]
 
 
@@ -241,6 +242,7 @@ def test_every_command_writes_plain_lines_into_a_log(
     ]  # fmt: skip
     assert "writing mended.zip" in told[3]
     assert "writing mended" in told[4]
+    assert "writing bad: 0 MB" in told[6]
     assert [line.partition(":")[0] for line in told[5].splitlines()][:4] == [
         "hashing", "editing", "writing pack.tar.gz", "checking",
     ]  # fmt: skip
