@@ -1,18 +1,21 @@
 """The dynamic symbols of a file: what it wants of others, and what it gives them.
 
-A library of a database has a hundred thousand of them, so the table is unpacked in one go, and the
-string table is cut at its NULs once; names stay bytes until somebody prints them.
+A library of a database has a hundred thousand of them, so the table is taken apart by columns, the
+string table is cut at its NULs once, and only what is wanted is looked at one by one; names stay
+bytes until somebody prints them.
 Source: the gABI, "Symbol Table"; the Linux Standard Base, "Symbol Versioning".
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, compress
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from bundle_fix.content import Reader, read_exactly
 from bundle_fix.elf import constants as c
@@ -20,15 +23,20 @@ from bundle_fix.elf.hashes import symbol_count
 from bundle_fix.elf.image import DamagedElfError, Image, string_at, string_table
 from bundle_fix.elf.versions import defined_by_index, wanted_by_index
 
-LAYOUTS = {64: "IBxH16x", 32: "I8xBxH"}
-"""An Elf_Sym by class: of its fields only st_name, st_info and st_shndx."""
+PLACES = {64: (4, 6), 32: (12, 14)}
+"""Where in an Elf_Sym st_info and st_shndx are, by class; st_name comes first in both."""
 MAX_STRINGS = 256 << 20
 """Bytes of a string table that are read; Chromium's has 2 MiB."""
-CUT_ABOVE = 1000
-"""Symbols above which the whole string table is cut at once, rather than name by name."""
+LIKELY = 256
+"""Bytes of the string table for each symbol up to which all of it is cut at once."""
 MAX_CUT = 64 << 20
 """Bytes of names that are cut one by one: they may overlap, so their table does not bound them."""
 STB_LOCAL, STB_WEAK, STB_GNU_UNIQUE = 0, 2, 10
+SPARE = frozenset({STB_WEAK, STB_GNU_UNIQUE})
+"""The bindings of definitions of which many objects may have one."""
+IS_ZERO = bytes([1] + [0] * 255)
+IS_GLOBAL = bytes(int(info >> 4 != STB_LOCAL) for info in range(256))
+"""For an st_info, whether others see the symbol."""
 HIDDEN = 0x8000
 """The bit of a version's index that says that it is not the default version."""
 
@@ -97,24 +105,25 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
     Raises:
         DamagedElfError: the tables cannot be read.
     """
-    rows = _rows(reader, image)
-    if rows is None:
+    columns = _columns(reader, image)
+    if columns is None:
         return SymbolTable()
-    entries, name_at = rows
+    at, infos, undefined, indices, names_at = columns
     theirs, own = wanted_by_index(reader, image), defined_by_index(reader, image)
-    wanted, defined = [], []
+    here = list(compress(range(len(at)), undefined))
+    wanted = []
+    for index, name in zip(here, names_at([at[index] for index in here]), strict=True):
+        if name and infos[index] >> 4 != STB_LOCAL:
+            library, version = theirs.get(indices[index] & ~HIDDEN, (None, None))
+            wanted.append(Wanted(name, version, library, infos[index] >> 4 == STB_WEAK))
+    offered = _both(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
+    names = names_at(list(compress(at, offered)))
     versions: dict[bytes, list[str]] = {}
-    for (at, info, section), index in entries:
-        if info >> 4 == STB_LOCAL or not (name := name_at(at)):
-            continue
-        if section == c.SHN_UNDEF:
-            library, version = theirs.get(index & ~HIDDEN, (None, None))
-            wanted.append(Wanted(name, version, library, info >> 4 == STB_WEAK))
-        else:
-            defined.append(name)
-            if own and index > 1 and (version := own.get(index & ~HIDDEN)) is not None:
-                versions.setdefault(name, []).append(version)
-    return SymbolTable(tuple(wanted), frozenset(defined), versions if own else None)
+    for name, index in zip(names, compress(indices, offered), strict=True) if own else ():
+        if index > 1 and (version := own.get(index & ~HIDDEN)) is not None:
+            versions.setdefault(name, []).append(version)
+    defined = frozenset(names) - {b""}
+    return SymbolTable(tuple(wanted), defined, versions if own else None)
 
 
 def offered_symbols(reader: Reader, image: Image) -> tuple[Offered, ...]:
@@ -123,63 +132,87 @@ def offered_symbols(reader: Reader, image: Image) -> tuple[Offered, ...]:
     Raises:
         DamagedElfError: the tables cannot be read.
     """
-    rows = _rows(reader, image)
-    if rows is None:
+    columns = _columns(reader, image)
+    if columns is None:
         return ()
-    entries, name_at = rows
+    at, infos, undefined, indices, names_at = columns
     own = defined_by_index(reader, image)
-    found = []
-    for (at, info, section), index in entries:
-        number, binding = index & ~HIDDEN, info >> 4
+    offered = _both(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
+    names = names_at(list(compress(at, offered)))
+    rows = zip(names, compress(indices, offered), compress(infos, offered), strict=True)
+    return tuple(
+        Offered(name, own.get(index & ~HIDDEN), bool(index & HIDDEN), info >> 4 in SPARE)
+        for name, index, info in rows
         # Index 0 is that of symbols that are nobody else's.
-        if section == c.SHN_UNDEF or binding == STB_LOCAL or number == 0:
-            continue
-        if name := name_at(at):
-            weak = binding in (STB_WEAK, STB_GNU_UNIQUE)
-            found.append(Offered(name, own.get(number), bool(index & HIDDEN), weak))
-    return tuple(found)
+        if name and index & ~HIDDEN
+    )
 
 
-def _rows(
-    reader: Reader, image: Image
-) -> tuple[Iterable[tuple[tuple[int, int, int], int]], Callable[[int], bytes]] | None:
-    """st_name, st_info and st_shndx of each symbol with its version's index, and what names it."""
+class _Columns(NamedTuple):
+    """The symbols' st_name, st_info, whether each is undefined, its version's index; their names.
+
+    ``names`` makes names of values of st_name.
+    """
+
+    at: Sequence[int]
+    infos: bytes
+    undefined: bytes
+    indices: Sequence[int]
+    names: Callable[[Sequence[int]], list[bytes]]
+
+
+def _columns(reader: Reader, image: Image) -> _Columns | None:
     address, table = image.first(c.DT_SYMTAB), string_table(image)
     start = None if address is None else image.file_offset(address)
     if start is None or table is None:
         return None
-    layout = Struct(("<" if image.format.order == "little" else ">") + LAYOUTS[image.format.bits])
+    size = image.format.symbol_size
     count = symbol_count(reader, image)
-    raw = read_exactly(reader, start, count * layout.size)
+    raw = read_exactly(reader, start, count * size)
     if raw is None:
         raise DamagedElfError("its dynamic symbol table is cut short")
     if table[1] > MAX_STRINGS:
         raise DamagedElfError("its string table is too large to look into")
-    name_at = _names(reader.pread(*table), count)
-    indices = _version_indices(reader, image, count)
-    return zip(layout.iter_unpack(raw), indices, strict=True), name_at
+    at = array("I", raw)[:: size // 4]
+    if image.format.order != sys.byteorder:
+        at.byteswap()
+    info_at, section_at = PLACES[image.format.bits]
+    # Both bytes of SHN_UNDEF are zeros.
+    low, high = raw[section_at::size], raw[section_at + 1 :: size]
+    undefined = _both(low.translate(IS_ZERO), high.translate(IS_ZERO))
+    names = _names(reader.pread(*table), count)
+    return _Columns(
+        at, raw[info_at::size], undefined, _version_indices(reader, image, count), names
+    )
 
 
-def _names(strings: bytes, count: int) -> Callable[[int], bytes]:
-    """What gives the string at an offset; linkers may let one string end in another."""
+def _both(one: bytes, other: bytes) -> bytes:
+    """Of each pair of bytes, all of them 0 or 1, whether both are 1."""
+    both = int.from_bytes(one, "little") & int.from_bytes(other, "little")
+    return both.to_bytes(len(one), "little")
+
+
+def _names(strings: bytes, count: int) -> Callable[[Sequence[int]], list[bytes]]:
+    """What gives the strings at some offsets; linkers may let one string end in another."""
     known: dict[int, bytes] = {}
-    if count > CUT_ABOVE:
+    if len(strings) <= LIKELY * count:
         pieces = strings.split(b"\0")
         starts = accumulate((len(piece) + 1 for piece in pieces), initial=0)
         known = dict(zip(starts, pieces, strict=False))
     left = MAX_CUT
 
-    def name_at(at: int) -> bytes:
+    def names_at(offsets: Sequence[int]) -> list[bytes]:
         nonlocal left
-        name = known.get(at)
-        if name is None:
-            name = string_at(strings, at)
-            left -= len(name)
-            if left < 0:
-                raise DamagedElfError("the names of its dynamic symbols take too many bytes")
-        return name
+        names = list(map(known.get, offsets))
+        for number, name in enumerate(names) if None in names else ():
+            if name is None:
+                names[number] = found = string_at(strings, offsets[number])
+                left -= len(found)
+                if left < 0:
+                    raise DamagedElfError("the names of its dynamic symbols take too many bytes")
+        return cast(list[bytes], names)
 
-    return name_at
+    return names_at
 
 
 def _version_indices(reader: Reader, image: Image, count: int) -> tuple[int, ...]:

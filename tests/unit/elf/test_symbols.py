@@ -29,12 +29,12 @@ def table(path: Path) -> SymbolTable:
     return read_symbols(reader, read_image(reader))
 
 
-@pytest.mark.parametrize("cut_above", [0, 1000], ids=["cut at once", "name by name"])
+@pytest.mark.parametrize("likely", [1 << 20, 0], ids=["cut at once", "name by name"])
 @pytest.mark.parametrize("name", TOOLCHAINS)
 def test_symbols_are_what_pyelftools_lists(
-    tmp_path: Path, name: str, cut_above: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, likely: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(symbols, "CUT_ABOVE", cut_above)
+    monkeypatch.setattr(symbols, "LIKELY", likely)
     path = elf(tmp_path / "liba.so", source=SOURCE, toolchain=TOOLCHAINS[name])
     found = table(path)
     with path.open("rb") as file:
@@ -68,6 +68,7 @@ def test_names_that_overlap_take_no_more_than_their_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = elf(tmp_path / "liba.so", source=SOURCE)
+    monkeypatch.setattr(symbols, "LIKELY", 0)
     monkeypatch.setattr(symbols, "MAX_CUT", 8)
     with pytest.raises(DamagedElfError, match="take too many bytes"):
         table(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, Finding, Rule
@@ -35,13 +35,17 @@ def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
             mapped.origin == MISSING or not _has_versions(mapped.name) for mapped in unknown
         )
         there = {mapped.label for mapped in process.objects}
+        readable = _readable(process)
         for mapped in process.bundled():
             # What sufficed in another process suffices here, if all of it is here.
             if complete.get((mapped.label, is_closed), frozenset({""})) <= there:
                 continue
-            lost, used = _undefined(context.symbols, process, mapped, unknown)
+            if not is_closed and readable.isdisjoint(context.symbols.wanted_versions(mapped)):
+                continue
+            wanted = [s for s in context.symbols.table(mapped).wanted if not s.weak]
             if not is_closed:
-                lost = [symbol for symbol in lost if _is_bound(process, symbol)]
+                wanted = [symbol for symbol in wanted if symbol.library in readable]
+            lost, used = _undefined(context.symbols, process, mapped, wanted, unknown)
             if not lost:
                 complete[mapped.label, is_closed] = used
             fresh = [symbol for symbol in lost if (mapped.label, symbol.name) not in told]
@@ -56,10 +60,11 @@ def _processes(context: Context) -> Iterator[tuple[str, Process]]:
     yield from ((context.consequence, process) for process in context.plugins.values())
 
 
-def _is_bound(process: Process, symbol: Wanted) -> bool:
-    """Whether a library that can be looked into is the one that has to define the symbol."""
-    library = _named(process, symbol.library)
-    return library is not None and library.image is not None
+def _readable(process: Process) -> frozenset[str]:
+    """The names of the libraries of a process that can be looked into."""
+    known = [mapped for mapped in process.objects if mapped.image is not None]
+    sonames = [mapped.image.soname for mapped in known if mapped.image and mapped.image.soname]
+    return frozenset([*(mapped.name for mapped in known), *sonames])
 
 
 def _has_versions(name: str) -> bool:
@@ -69,11 +74,15 @@ def _has_versions(name: str) -> bool:
 
 
 def _undefined(
-    symbols: Symbols, process: Process, mapped: Mapped, unknown: Sequence[Mapped]
+    symbols: Symbols,
+    process: Process,
+    mapped: Mapped,
+    wanted: Sequence[Wanted],
+    unknown: Sequence[Mapped],
 ) -> tuple[list[Wanted], frozenset[str]]:
-    """The symbols of one object that nothing defines, and the objects that define the others."""
+    """Those of the symbols of one object that nothing defines, and what defines the others."""
     names = {one.name for one in unknown}
-    left = [s for s in symbols.table(mapped).wanted if not s.weak and s.library not in names]
+    left = [symbol for symbol in wanted if symbol.library not in names]
     used = {one.label for one in unknown}
     for provider in process.objects:
         if not left:
@@ -84,13 +93,14 @@ def _undefined(
             if len(rest) < len(left):
                 used.add(provider.label)
             left = rest
-    lost = [
-        symbol
-        for symbol in left
-        if not _is_told_already(symbols, process, symbol)
-        and not any(_may_define(symbols, one, mapped, symbol) for one in unknown)
-    ]
-    return lost, frozenset(used)
+    if left:
+        may_define = _may_define(symbols, mapped, unknown)
+        left = [
+            symbol
+            for symbol in left
+            if not may_define(symbol) and not _is_told_already(symbols, process, symbol)
+        ]
+    return left, frozenset(used)
 
 
 def _is_told_already(symbols: Symbols, process: Process, symbol: Wanted) -> bool:
@@ -110,18 +120,25 @@ def _named(process: Process, name: str | None) -> Mapped | None:
     return None
 
 
-def _may_define(symbols: Symbols, unknown: Mapped, user: Mapped, symbol: Wanted) -> bool:
-    """Whether a library that cannot be looked into may define what ``user`` wants of any.
+def _may_define(
+    symbols: Symbols, user: Mapped, unknown: Sequence[Mapped]
+) -> Callable[[Wanted], bool]:
+    """Whether one of the libraries that cannot be looked into may define what ``user`` wants.
 
     Whoever was linked with a library whose symbols all have versions wants them in versions: what
     it wants without one was not there.
     """
-    if symbol.library is not None or OWN_NAME.match(symbol.name):
-        return False
-    if unknown.name in symbols.wanted_versions(user):
-        return False
-    is_reserved = symbol.name.startswith(b"_")
-    return is_reserved or (belongs_to_libc(unknown.name) and symbol.name in glibc_exports())
+    versions = symbols.wanted_versions(user)
+    unasked = [one for one in unknown if one.name not in versions]
+    is_libc_there = any(belongs_to_libc(one.name) for one in unasked)
+    exports = glibc_exports() if is_libc_there else frozenset[bytes]()
+
+    def may_define(symbol: Wanted) -> bool:
+        if not unasked or symbol.library is not None or OWN_NAME.match(symbol.name):
+            return False
+        return symbol.name.startswith(b"_") or symbol.name in exports
+
+    return may_define
 
 
 def _finding(
