@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -26,7 +28,7 @@ from bundle_fix.cli.options import (
     spec_option,
     talk_options,
 )
-from bundle_fix.cli.progress import Display, progress_shown
+from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.renderers import Style, in_file, render, summary_of
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import exit_status
@@ -136,7 +138,9 @@ def check(
             reports = (report(path, display) for path in paths)
         else:
             reports = _many(paths, report, jobs or cores(), timeout, display)
-        shown = _kept(reports, display, found, whole=whole)
+        on_terminal = output is None and _may_be_on_a_terminal(sys.stdout)
+        make_way = display.hide if on_terminal else lambda: None
+        shown = _kept(reports, make_way, found, whole=whole)
         write_report(render(shown, style, len(paths)), output, kind)
     for other, file in also:
         write_report(render(found, in_file(style, other), len(paths)), file, other)
@@ -216,6 +220,15 @@ def report_on(path: Path, check: Callable[[], CheckReport]) -> CheckReport:
         return error_report(str(path), f"{path}: {error.strerror or error}")
 
 
+def _may_be_on_a_terminal(stream: IO[str]) -> bool:
+    """Whether what is printed may come out on a terminal: at once, or by way of a pipe."""
+    try:
+        mode = os.fstat(stream.fileno()).st_mode
+    except OSError:
+        return True
+    return stream.isatty() or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
 def _many(
     paths: list[Path],
     report: Callable[[Path], CheckReport],
@@ -239,13 +252,17 @@ def _many(
 
 
 def _kept(
-    reports: Iterable[CheckReport], display: Display, found: list[CheckReport], *, whole: bool
+    reports: Iterable[CheckReport],
+    make_way: Callable[[], None],
+    found: list[CheckReport],
+    *,
+    whole: bool,
 ) -> Iterator[CheckReport]:
-    """The reports as they come, when nothing is in their way on the terminal.
+    """The reports as they come, each when ``make_way`` has had nothing be in its way.
 
     Each is kept in ``found`` as well: as it is where ``whole`` says so, else its outline.
     """
     for report in reports:
         found.append(report if whole else outline(report))
-        display.hide()
+        make_way()
         yield report

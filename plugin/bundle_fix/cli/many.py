@@ -51,11 +51,11 @@ def check_many(
                         raise
                     break
                 started += 1
+            tell(told + len(done))
             ended = _ended(running)
             for worker in ended:
                 done[worker.number] = end(worker, timeout)
                 running.remove(worker)
-            tell(told + len(done))
             while told in done:
                 yield opened(done.pop(told))
                 told += 1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LARGE = 64 << 20
 """Bytes from which on a step is told in a log: it takes about a second."""
 PATIENCE = 1.0
-"""Seconds that a command may take before there is a bar."""
+"""Seconds that nothing is to be seen of a command before there is a bar."""
 PERIOD = 0.1
 """Seconds from one drawing of the bar to the next."""
 DUMB = {"dumb", "unknown"}
@@ -126,20 +126,25 @@ class Bar:
         with suppress(OSError):
             width = os.get_terminal_size(self._stream.fileno()).columns or UNTOLD
             if (step, width) != (self._step, self._width):
-                self.hide()
-                self._step, self._width = step, width
+                self._erase()
+                self._step, self._width, self._shown = step, width, None
             if self._shown is None:
                 self._shown = self._begun(step, done)
             progress, task = self._shown
             progress.update(task, completed=done)
+            # Where it was hidden it goes on, with the rate that it knows.
+            progress.start()
             progress.refresh()
 
     def hide(self) -> None:
-        """See `Display`."""
+        """See `Display`; between lines that come fast a bar would only flicker."""
+        self._erase()
+        self._due = self._clock() + PATIENCE
+
+    def _erase(self) -> None:
         if self._shown is not None:
             with suppress(OSError):
                 self._shown[0].stop()
-            self._shown = None
 
     def _begun(self, step: Step, done: int) -> tuple[RichProgress, TaskID]:
         from rich.console import Console
@@ -154,7 +159,6 @@ class Bar:
             redirect_stdout=False, redirect_stderr=False, get_time=self._clock,
         )  # fmt: skip
         task = progress.add_task(_described(step), total=step.total, completed=done)
-        progress.start()
         return progress, task
 
 

@@ -134,6 +134,24 @@ def test_a_narrow_terminal_still_tells_how_much_is_done() -> None:
     assert "50%" in text
 
 
+def test_a_bar_that_made_way_for_a_report_goes_on_with_its_rate() -> None:
+    clock = Clock()
+    with terminal() as (stream, read):
+        bar = Bar(stream, "auto", clock)  # type: ignore[arg-type]
+        for second in (1, 2, 3, 3.5, 3.9):
+            clock.now = second
+            bar(READING, int(second * 31_200_000))
+            bar.hide()
+            stream.write("a report\n")
+        clock.now = 5
+        bar(READING, 5 * 31_200_000)
+        bar.hide()
+        text = read()
+    last = CODES.sub("", text.rpartition("a report")[2])
+    assert "156.0/312.0 MB 31.2 MB/s 00:05" in last
+    assert text.count("\x1b[?25h") == text.count("\x1b[?25l") == 4
+
+
 def test_it_is_drawn_ten_times_a_second_at_most() -> None:
     clock = Clock()
     with terminal() as (stream, read):
