@@ -18,12 +18,17 @@ from pathlib import Path
 
 import msgspec
 
+from bundle_fix.artifacts.limits import in_units
 from bundle_fix.report.model import CheckReport, error_report
 
 Report = Callable[[Path], CheckReport]
 """Makes the report on one artifact."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a worker at once; who started it answers for all."""
+LARGEST_REPORT = 64 << 20
+"""Bytes of a report that are taken from a worker: no honest pack has so much to find."""
+GRACE = 5.0
+"""Seconds that a worker whose pipe has ended may take to end itself."""
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that a process gets when the one that started it ends."""
 
@@ -78,11 +83,16 @@ def signals_held() -> Iterator[None]:
 def _work(pipe: Connection, path: Path, report: Report, parent: int) -> None:
     _end_with(parent)
     for number in ENDING:
-        signal.signal(number, signal.SIG_DFL)
+        # What nohup or a shell's `&` has the command ignore, its workers ignore as well.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         made = _sealed(report(path))
+        if len(made) > LARGEST_REPORT:
+            reason = f"{path}: its report has {in_units(len(made))} (check it by itself)"
+            made = _sealed(error_report(str(path), reason))
     except Exception as error:
         reason = f"{path}: the check of it failed: {type(error).__name__}: {error}"
         made = _sealed(error_report(str(path), reason))
@@ -118,7 +128,7 @@ def end(worker: Worker, timeout: float | None) -> bytes:
             return worker.pipe.recv_bytes()
         reason = f"the check took longer than {timeout:g} s (--timeout)"
     except (EOFError, OSError):
-        worker.process.join()
+        worker.process.join(GRACE)
         code = worker.process.exitcode or 0
         ended = signal.Signals(-code).name if code < 0 else f"status {code}"
         reason = f"the check of it ended by {ended}"

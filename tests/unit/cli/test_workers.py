@@ -21,7 +21,7 @@ import pytest
 
 from builders.pack import healthy, tarball
 from builders.run import bundle_fix
-from bundle_fix.cli import many
+from bundle_fix.cli import many, workers
 from bundle_fix.cli.many import check_many
 from bundle_fix.progress import untold
 from bundle_fix.report.model import CheckReport, error_report
@@ -103,21 +103,21 @@ def hanging(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
 def test_what_ends_the_command_ends_its_workers_at_once(
     tmp_path: Path, number: signal.Signals, group: bool, status: int
 ) -> None:
-    with hanging(tmp_path) as (process, workers):
+    with hanging(tmp_path) as (process, working):
         start = time.monotonic()
         (os.killpg if group else os.kill)(process.pid, number)
         out, err = process.communicate(timeout=20)
         assert time.monotonic() - start < 5
-        assert all(map(ended, workers))
+        assert all(map(ended, working))
     assert (process.returncode, out, err.strip().count("\n")) == (status, "", 0)
     assert "Traceback" not in err
 
 
 def test_workers_do_not_outlive_a_command_that_is_killed(tmp_path: Path) -> None:
-    with hanging(tmp_path) as (process, workers):
+    with hanging(tmp_path) as (process, working):
         process.kill()
         process.wait()
-        assert until(lambda: all(map(ended, workers)), 5)
+        assert until(lambda: all(map(ended, working)), 5)
 
 
 def test_a_worker_that_is_killed_costs_only_its_artifact(tmp_path: Path) -> None:
@@ -182,6 +182,8 @@ def report(path: Path) -> CheckReport:
         ctypes.string_at(0)
     if path.name == "bug":
         raise ValueError("not\nthought of")
+    if path.name == "hung up on":
+        signal.raise_signal(signal.SIGHUP)
     if path.name == "slow":
         time.sleep(1)
     if path.parent.is_dir():
@@ -198,6 +200,22 @@ def test_a_fault_in_a_worker_is_told_in_its_report() -> None:
     assert found[0].error == "nowhere/segfault: the check of it ended by SIGSEGV"
     assert found[1].error == ("nowhere/bug: the check of it failed: ValueError: not\nthought of")
     assert len(found[2].error) == 300_000
+
+
+def test_workers_ignore_what_the_command_ignores() -> None:
+    assert reports("nowhere/hung up on")[0].error.endswith("the check of it ended by SIGHUP")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert reports("nowhere/hung up on")[0].error == ""
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_report_that_would_fill_the_memory_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "LARGEST_REPORT", 1000)
+    large, other = reports("nowhere/large", "nowhere/b")
+    assert large.error == "nowhere/large: its report has 293.2K (check it by itself)"
+    assert other.error == ""
 
 
 def test_names_that_are_not_utf_8_come_back_as_they_are() -> None:
