@@ -43,22 +43,17 @@ MAX_CODE = 4 << 20
 
 def opens_deepbound(reader: Reader, image: Image) -> bool:
     """Whether some call of dlopen has RTLD_DEEPBIND in its mode."""
-    number = _dlopen_number(reader, image) if image.machine == "x86_64" else None
-    # Hardly any code has such a mode: that is asked before all that costs more.
-    if number is None or not any(_has_mode(reader, segment) for segment in code(image)):
+    slots = frozenset(_slots(reader, image)) if image.machine == "x86_64" else frozenset()
+    if not slots:
         return False
-    slots = frozenset(_slots(reader, image, number))
     targets = slots.union(*(_stubs(reader, segment, slots) for segment in code(image)))
     return any(_calls(reader, segment, targets) for segment in code(image))
 
 
-def _has_mode(reader: Reader, segment: Segment) -> bool:
-    return any(MODE.search(piece) for _, piece in _pieces(reader, segment))
-
-
-def _slots(reader: Reader, image: Image, number: int) -> Iterator[int]:
-    """The addresses of the pointers to the symbol of this number that the loader fills in."""
-    for tag, size_tag in RELOCATIONS:
+def _slots(reader: Reader, image: Image) -> Iterator[int]:
+    """The addresses of the pointers to dlopen that the loader fills in."""
+    number = _dlopen_number(reader, image)
+    for tag, size_tag in RELOCATIONS if number else ():
         address = image.first(tag)
         offset = None if address is None else image.file_offset(address)
         size = min(image.first(size_tag) or 0, MAX_RELOCATIONS)
