@@ -23,7 +23,6 @@ MAGIC = b"\xed\xab\xee\xdb"
 LEAD = 96
 HEADER_MAGIC = b"\x8e\xad\xe8\x01"
 INDEX = 16
-MAX_HEADER = 256 << 20
 CPIO_MAGIC = (b"070701", b"070702")
 CPIO_STRIPPED = b"07070X"
 CPIO_HEADER = 110
