@@ -105,7 +105,8 @@ def members(artifact: Path) -> set[str]:
 
 def _third_party(folder: Path, allocator: str) -> list[str]:
     """Build the third-party libraries; returns the sonames of the allocator's."""
-    library(folder, "librocksdb.so.8.5.3", "librocksdb.so.8")
+    java = ["libverify.so", "libjava.so", "libjvm.so"]  # as its plugin for HDFS is linked
+    library(folder, "librocksdb.so.8.5.3", "librocksdb.so.8", needed=["libhdfs.so.0.0.0", *java])
     library(folder, "libhdfs.so.0.0.0", "libhdfs.so.0.0.0", needed=["libjvm.so"])
     _write(folder / "libhdfs.a", "!<arch>\n")
     library(folder, "libssl.so.3", "libssl.so.3", needed=["libcrypto.so.3"])

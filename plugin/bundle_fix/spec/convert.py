@@ -257,15 +257,20 @@ def _noun(base: Kind) -> str:
 def _cure(base: Kind, value: object, path: KeyPath) -> str:
     """How to turn a value of a wrong type into the right one."""
     noun = _noun(base)
+    is_single = not isinstance(value, (list, dict))
+    if is_single and base is Variable:
+        return 'write { value = "…" }'
     if isinstance(value, str):
-        if base is Variable:
-            return 'write { value = "…" }'
         if base is bool:
             return "leave the quotes out"
-        return "put it in [ ]" if noun == "an array of strings" else ""
+        if noun == "an array of strings":
+            return "put it in [ ]"
+    if is_single and noun == "a table":
+        return f"write [{path[-1]}]" if len(path) == 1 else "write { key = … }"
+    if is_single and noun == "an array of tables":
+        return f"write [[{path[-1]}]]" if len(path) == 1 else "put it in [ ]"
     if isinstance(value, dict) and noun == "an array of tables":
         return f"write [[{path[-1]}]], not [{path[-1]}]" if len(path) == 1 else "put it in [ ]"
     if isinstance(value, list) and noun == "a table" and len(path) == 1:
         return f"write [{path[-1]}], not [[{path[-1]}]]"
-    is_single = not isinstance(value, (list, dict))
     return "put it in quotes" if is_single and "a string" in noun else ""

@@ -32,6 +32,13 @@ _HINTS = {
     "Expected newline or end of document after a statement": "begin a new line for each key",
     "Cannot overwrite a value": "a key has one value, a [table] or [[entries]], not two of them",
     "Unescaped '\\' in a string": "write it twice, or use single quotes around the text",
+    "Expected '=' after a key in a key/value pair": "write `key = value` or [table]",
+    "Invalid initial character for a key part": "put quotes around a key of other characters than"
+    " letters, digits, `_` and `-`",
+    "Expected ']' at the end of a table declaration": "write [table] on a line of its own",
+    "Expected ']]' at the end of an array declaration": "write [[entries]] on a line of its own",
+    "Found invalid character '\\r'": "end lines as Unix or Windows does",
+    "Illegal character '\\r'": "end lines as Unix or Windows does",
 }
 """What to do about the commonest of tomli's messages."""
 

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bundle_fix.errors import BundleFixError
+from bundle_fix.spec.expressions import TooLongError, first_match
 from bundle_fix.spec.problems import one_line, printable
 
 CACHE = "CMakeCache.txt"
 EPOCH = "SOURCE_DATE_EPOCH"
+MOST_BYTES = 64 << 20
+"""The size of the largest file that a value is looked for in."""
 
 
 class Found(NamedTuple):
@@ -33,24 +36,37 @@ def from_environment(name: str, environ: Mapping[str, str]) -> Found:
 
 
 def from_file(path: Path, pattern: str) -> Found:
-    """What the group of the regular expression ``pattern`` matches first in a file."""
+    """What the group of the regular expression ``pattern`` matches first in a file.
+
+    Raises:
+        BundleFixError: the expression takes too long.
+    """
     text, lack = _read(path)
-    if lack:
-        return Found("", lack)
-    match = re.search(pattern, text, re.MULTILINE)
-    found = "an empty text" if match else "nothing"
-    lack = f"the pattern '{printable(pattern)}' finds {found} in {one_line(str(path))}"
-    return _found(match and match[1], lack)
+    return Found("", lack) if lack else _taken(pattern, text, one_line(str(path)))
 
 
 def picked(found: Found, pattern: str | None) -> Found:
-    """What the group of the regular expression ``pattern``, if there is one, takes of a value."""
+    """What the group of the regular expression ``pattern``, if there is one, takes of a value.
+
+    Raises:
+        BundleFixError: the expression takes too long.
+    """
     if pattern is None or found.lack:
         return found
-    match = re.search(pattern, found.value, re.MULTILINE)
+    return _taken(pattern, found.value, f'"{printable(found.value)}"')
+
+
+def _taken(pattern: str, text: str, shown: str) -> Found:
+    told = f"the pattern '{printable(pattern)}'"
+    try:
+        match = first_match(pattern, text)
+    except TooLongError as error:
+        raise BundleFixError(
+            f"{told} takes too long on {shown}",
+            hint="let no repeated part hold another that can match the same characters",
+        ) from error
     taken = "an empty text" if match else "nothing"
-    lack = f"the pattern '{printable(pattern)}' finds {taken} in \"{printable(found.value)}\""
-    return _found(match and match[1], lack)
+    return _found(match and match[1], f"{told} finds {taken} in {shown}")
 
 
 def from_cmake_cache(folder: Path, entry: str) -> Found:
@@ -107,8 +123,11 @@ def _read(path: Path) -> tuple[str, str]:
     """The text of a regular file, or why there is none."""
     shown = one_line(str(path))
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             return "", f"{shown} is not a file"
+        if status.st_size > MOST_BYTES:
+            return "", f"{shown} is larger than {MOST_BYTES >> 20} MiB"
         text = path.read_text("utf-8", "surrogateescape")
     except OSError as error:
         return "", f"cannot read {shown}: {error.strerror}"

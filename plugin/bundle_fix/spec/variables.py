@@ -166,7 +166,14 @@ def _holds(value: str, wanted: bool | str | tuple[str, ...]) -> bool:
 
 
 def _evaluate(name: str, variable: Variable, values: Values) -> str:
-    value, lack = _look_up(variable, values)
+    try:
+        value, lack = _look_up(variable, values)
+    except BundleFixError as error:
+        if error.where:
+            raise
+        key = () if variable.pattern is None else ("pattern",)
+        where = values.spec.where("variables", name, *key)
+        raise BundleFixError(error.message, where=where, hint=error.hint) from error
     if lack and variable.default is None:
         raise BundleFixError(
             f"the variable `{name}` has no value: {lack}",

@@ -145,7 +145,7 @@ def test_a_value_that_is_no_choice_is_answered_with_the_choices(
             BUNDLE + '[closure]\nhost = ["\\u0000"]',
             "4:9: `host[0]` holds a NUL character (remove it)",
         ),
-        ('bundle = "x"', "1:10: `bundle` must be a table, not a string"),
+        ('bundle = "x"', "1:10: `bundle` must be a table, not a string (write [bundle])"),
         (
             '[[bundle]]\nname = "x"',
             "1:3: `bundle` must be a table, not an array (write [bundle], not [[bundle]])",
@@ -169,6 +169,18 @@ def test_a_value_that_is_no_choice_is_answered_with_the_choices(
         (
             BUNDLE + '[[libraries]]\nfrom = "x"\npin = "true"',
             "5:7: `pin` must be true or false, not a string (leave the quotes out)",
+        ),
+        (
+            BUNDLE + "[variables]\nversion = 1.0",
+            '4:11: `version` must be a table, not a float (write { value = "…" })',
+        ),
+        (
+            "files = 1\n" + BUNDLE,
+            "1:9: `files` must be an array of tables, not an integer (write [[files]])",
+        ),
+        (
+            BUNDLE + '[[files]]\ntext = "x"\nto = "x"\nwhen = "servers"',
+            "6:8: `when` must be a table, not a string (write { key = … })",
         ),
         (
             BUNDLE + '[variables]\nversion = "1.0"',

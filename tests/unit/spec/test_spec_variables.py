@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from bundle_fix.errors import BundleFixError
+from bundle_fix.spec import expressions
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values, evaluate_when, require_values, resolve_variables
 
@@ -169,6 +171,38 @@ def test_a_machine_without_glibc_needs_a_default(
     )
 
 
+def test_a_pattern_that_would_never_come_to_an_end_is_refused(
+    resolve: Callable[..., Values], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expressions, "MOST_SECONDS", 0.2)
+    text = "a" * 60 + "b"
+    Path("long.txt").write_text(text)
+    values = resolve(
+        "f = { file = 'long.txt', pattern = '(a+)+$', default = 'd' }\n"
+        "e = { env = 'E', pattern = '((?:a|aa)+)$' }\n"
+        "g = { file = 'long.txt', pattern = '(a+)b$' }",
+        environ={"E": text},
+    )
+
+    advice = "(let no repeated part hold another that can match the same characters)"
+    told = refusal(lambda: values["f"])
+    assert told == (
+        f"bundle.toml:4:36: the pattern '(a+)+$' takes too long on {Path('long.txt')} {advice}"
+    )
+    assert refusal(lambda: values["e"]).startswith("bundle.toml:5:28: the pattern '((?:a|aa)+)$'")
+    assert values["g"] == "a" * 60
+    assert signal.getsignal(signal.SIGVTALRM) == signal.SIG_DFL
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_no_value_is_looked_for_in_a_file_that_is_huge(resolve: Callable[..., Values]) -> None:
+    with Path("log").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+
+    told = refusal(lambda: resolve("v = { file = 'log', pattern = '(a)' }")["v"])
+    assert "has no value: log is larger than 64 MiB" in told
+
+
 def test_the_epoch_is_that_of_the_environment_or_fixed(resolve: Callable[..., Values]) -> None:
     lines = 'e = { builtin = "epoch" }\nd = { builtin = "epoch", default = "7" }'
 
@@ -176,7 +210,7 @@ def test_the_epoch_is_that_of_the_environment_or_fixed(resolve: Callable[..., Va
     assert resolve(lines)["e"] == "0"
     assert resolve(lines)["d"] == "7"
     assert refusal(lambda: resolve(lines, environ={"SOURCE_DATE_EPOCH": "now"})["d"]) == (
-        'the environment variable SOURCE_DATE_EPOCH is "now" '
+        'bundle.toml:5:5: the environment variable SOURCE_DATE_EPOCH is "now" '
         "(it must be a number of seconds since 1970)"
     )
 
