@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bundle_fix.content import Content, same_bytes
 from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.elf.systems import foreign_system
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import File, Tree, walk
 
@@ -22,12 +23,14 @@ class Bundle:
     """A tree, and what its ELF files say.
 
     ``images`` has every ELF file by its path; ``named`` has, for every name in the last part of a
-    path that leads to a shared object (directly or by links), the files it leads to.
+    path that leads to a shared object (directly or by links), the files it leads to. ``foreign``
+    has the ELF files of other systems, which are in neither, and the system of each.
     """
 
     tree: Tree
     images: Mapping[str, Image]
     named: Mapping[str, tuple[str, ...]]
+    foreign: Mapping[str, str] = field(default_factory=dict)
 
     def programs(self) -> list[str]:
         """The paths of all programs, in the tree's order."""
@@ -66,7 +69,8 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
     Raises:
         BundleFixError: an ELF file in it is damaged or cannot be read.
     """
-    images = {}
+    images: dict[str, Image] = {}
+    foreign: dict[str, str] = {}
     entries, text = MAX_ENTRIES, MAX_TEXT
     for path, file in tree.files():
         if file.content.size < 4:
@@ -75,7 +79,7 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
             if not is_elf(reader):
                 continue
             try:
-                images[path] = read_image(reader)
+                image = read_image(reader)
             except DamagedElfError as error:
                 place = f"{where}: {path}" if path != posixpath.basename(where) else where
                 raise BundleFixError(
@@ -83,7 +87,11 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
                     where=place,
                     hint="replace it by a sound copy",
                 ) from error
-        image = images[path]
+            system = foreign_system(reader, image)
+        if system is None:
+            images[path] = image
+        else:
+            foreign[path] = system
         entries -= len(image.segments) + len(image.dynamic or ())
         text -= sum(map(len, (*image.needed, image.rpath or "", image.runpath or "")))
         if entries < 0 or text < 0:
@@ -91,10 +99,12 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
                 "its ELF files have more headers and names than any honest ones", where=where,
                 hint="an archive like this one must not be trusted",
             )  # fmt: skip
-    return make_bundle(tree, images)
+    return make_bundle(tree, images, foreign)
 
 
-def make_bundle(tree: Tree, images: Mapping[str, Image]) -> Bundle:
+def make_bundle(
+    tree: Tree, images: Mapping[str, Image], foreign: Mapping[str, str] | None = None
+) -> Bundle:
     """A bundle of a tree and images that are known already."""
     named: dict[str, dict[str, None]] = {}
     for path, image in images.items():
@@ -106,4 +116,5 @@ def make_bundle(tree: Tree, images: Mapping[str, Image]) -> Bundle:
         target = walk(tree, path)
         if isinstance(target, str) and target in images and images[target].is_library:
             named.setdefault(posixpath.basename(path), {})[target] = None
-    return Bundle(tree, images, {name: tuple(paths) for name, paths in named.items()})
+    paths = {name: tuple(found) for name, found in named.items()}
+    return Bundle(tree, images, paths, foreign or {})

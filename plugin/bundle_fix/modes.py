@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.tree import Directory, File
 
 READ_BITS = 0o444
+OWNER_READ, OTHERS_READ = 0o400, 0o004
 EXECUTE_BITS = 0o111
 OWNER_EXECUTE = 0o100
 WORLD_WRITE = 0o002
 STICKY = 0o1000
 
 
-def wrong_modes(bundle: Bundle) -> Mapping[str, tuple[File | Directory, int, str]]:
-    """Members with a wrong mode: path to node, better mode, and what is wrong in a few words."""
-    found: dict[str, tuple[File | Directory, int, str]] = {}
+class WrongMode(NamedTuple):
+    """A member, a better mode for it, and what is wrong in a few words.
+
+    ``is_for_owner`` tells that nothing else is wrong than that others cannot read a library.
+    """
+
+    node: File | Directory
+    better: int
+    reason: str
+    is_for_owner: bool
+
+
+def wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
+    """Members with a wrong mode, by path."""
+    found: dict[str, WrongMode] = {}
     for path, node in bundle.tree.nodes.items():
         if not isinstance(node, File | Directory):
             continue
@@ -33,6 +47,11 @@ def wrong_modes(bundle: Bundle) -> Mapping[str, tuple[File | Directory, int, str
         if (searched or image is not None) and mode & WORLD_WRITE and not mode & STICKY:
             better &= ~WORLD_WRITE
             reasons.append("anybody may change it")
+        is_hidden = image is not None and image.is_library and not mode & OTHERS_READ
+        is_for_owner = is_hidden and bool(mode & OWNER_READ) and not reasons
+        if is_hidden:
+            better |= READ_BITS
+            reasons.append(f"{'only its owner' if mode & OWNER_READ else 'nobody'} can read it")
         if reasons:
-            found[path] = (node, better, ", ".join(reasons))
+            found[path] = WrongMode(node, better, ", ".join(reasons), is_for_owner)
     return found

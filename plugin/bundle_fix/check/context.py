@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from bundle_fix.bundle import Bundle
+from bundle_fix.check.dependencies import dependencies
 from bundle_fix.check.findings import ERROR, WARNING
 from bundle_fix.check.heaps import Heaps, heaps_of
 from bundle_fix.check.symbols import Symbols
@@ -86,6 +87,11 @@ class Context:
             return read_manifest(self.bundle.tree) if self.only is None else None
         except BundleFixError as error:
             return error
+
+    @cached_property
+    def dependencies(self) -> tuple[str, ...]:
+        """The packages that the artifact wants to be installed beside itself."""
+        return dependencies(self.bundle.tree)
 
     @cached_property
     def libraries(self) -> tuple[str, ...]:

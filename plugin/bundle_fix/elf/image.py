@@ -65,6 +65,8 @@ class Image:
     needed: tuple[str, ...] = ()
     rpath: str | None = None
     runpath: str | None = None
+    abi: int = 0
+    """The system that it is for (e_ident[EI_OSABI]); 0 and 3 are what Linux has."""
 
     @property
     def machine(self) -> str:
@@ -142,7 +144,8 @@ def read_image(reader: Reader) -> Image:
     header = Header(*fmt.header.unpack(raw))
     if header.type not in (c.ET_EXEC, c.ET_DYN):
         return Image(fmt, header, (), reader.size)
-    return _with_dynamic(reader, Image(fmt, header, _segments(reader, fmt, header), reader.size))
+    segments = _segments(reader, fmt, header)
+    return _with_dynamic(reader, Image(fmt, header, segments, reader.size, abi=ident[7]))
 
 
 def _segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment, ...]:

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 from bundle_fix.bundle import Bundle
 from bundle_fix.content import Content, PathContent
 from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.elf.systems import foreign_abi
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import MAX_LINKS, File, Lost, Symlink, Tree
 
@@ -265,7 +266,11 @@ class View:
             return UNREADABLE
         try:
             with content.open() as reader:
-                return read_image(reader) if is_elf(reader) else "not an ELF file"
+                if not is_elf(reader):
+                    return "not an ELF file"
+                image = read_image(reader)
+                system = foreign_abi(image)
+                return image if system is None else f"for {system}"
         except DamagedElfError as error:
             return f"the ELF file is damaged: {error.message}"
         except BundleFixError:

@@ -82,7 +82,7 @@ def make_plan(
     merged = _with_links(start.bundle, copies)
     missing = _soname_links(merged, own)
     linked = _with_links(merged, missing)
-    modes = {path: better for path, (_, better, _) in _of(own, wrong_modes(linked)).items()}
+    modes = {path: wrong.better for path, wrong in _of(own, wrong_modes(linked)).items()}
     tree = with_modes(linked.tree, modes)
     edits, remarks = plan_runpaths(linked, pinned)
     return Plan(

@@ -34,7 +34,7 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[P
     renamed = {old: new for new, old in missing_soname_links(once).items()}
     renamed = {old: new for old, new in renamed.items() if not _is_wanted(once, old, remarks, code)}
     landed = _renamed(once, renamed)
-    modes = {path: better for path, (_, better, _) in wrong_modes(landed).items()}
+    modes = {path: wrong.better for path, wrong in wrong_modes(landed).items()}
     edits, choices = plan_runpaths(landed, pinned)
     if dropped or renamed or modes or edits:
         remarks |= dict.fromkeys(signatures(bundle.tree), "dropped: it signs the RECORD that was")

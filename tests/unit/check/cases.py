@@ -76,6 +76,15 @@ def with_link(root: Path, target: str) -> None:
     (root / "lib/link").symlink_to(target)
 
 
+def branded(root: Path, abi: int) -> None:
+    """A library that says in its header which system it is for."""
+    with_library(root)
+    library(root, "libb.so.1")
+    data = bytearray((root / "lib/libb.so.1").read_bytes())
+    data[7] = abi
+    (root / "lib/libb.so.1").write_bytes(data)
+
+
 def with_both(root: Path) -> None:
     """A program whose DT_DEBUG, which only debuggers write to, became a DT_RUNPATH."""
     server(root, runpath=None, rpath=LIB)
@@ -325,6 +334,7 @@ CASES: Mapping[str, Case] = {
     "BF409": Case(
         partial(with_library, needed=["libc.musl-x86_64.so.1"], flags=["-nolibc"]), with_library
     ),
+    "BF410": Case(partial(branded, abi=9), partial(branded, abi=3)),
     "BF501": Case(partial(program, mode=0o644), program),
     "BF502": Case(lambda r: program(r, "-Wl,-z,execstack"), program),
     "BF503": Case(partial(patched_code, flag="-Wl,-z,notext"), partial(patched_code, flag="")),

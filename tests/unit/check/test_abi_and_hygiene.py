@@ -50,6 +50,34 @@ def test_bf501_names_wrong_modes(
     assert (finding.evidence["better"], reason in finding.message) == (better, True)
 
 
+@pytest.mark.parametrize(
+    ("mode", "severity", "reason"),
+    [
+        (0o200, "error", "nobody can read it"),
+        (0o640, "warning", "only its owner can read it"),
+        (0o602, "error", "anybody may change it, only its owner can read it"),
+    ],
+)
+def test_bf501_names_a_library_that_others_cannot_load(
+    tmp_path: Path, check: Check, mode: int, severity: str, reason: str
+) -> None:
+    elf(tmp_path / "liba.so", soname="liba.so").chmod(mode)
+    (finding,) = check("BF501")
+    assert finding.severity == severity
+    assert finding.message == f"has the mode {mode:04o}: {reason}"
+    assert int(finding.evidence["better"], 8) & 0o446 == 0o444
+
+
+@pytest.mark.parametrize(
+    ("path", "severity"), [("src/testdata/x", "note"), ("bin/test", "error"), ("x", "error")]
+)
+def test_bf501_does_not_ask_that_what_a_test_reads_can_run(
+    tmp_path: Path, check: Check, path: str, severity: str
+) -> None:
+    elf(tmp_path / path, program=True).chmod(0o644)
+    assert [f.severity for f in check("BF501")] == [severity]
+
+
 def test_bf501_is_silent_about_a_library_that_is_not_executable(
     tmp_path: Path, check: Check
 ) -> None:

@@ -1,4 +1,4 @@
-"""BF407 to BF409: the machine, the processor and the C library that a file is for."""
+"""BF407 to BF410: the machine, the system, the processor and the C library that a file is for."""
 
 from __future__ import annotations
 
@@ -67,3 +67,26 @@ def test_bf409_names_a_library_for_another_c_library(
         "was linked with musl (it needs libc.musl-x86_64.so.1), but bin/x, which loads it,"
         " with glibc"
     ][:found]
+
+
+def test_bf410_speaks_for_all_that_would_be_said_of_a_file_for_another_system(
+    tmp_path: Path,
+) -> None:
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.2", needed=["libgone.so.1"], runpath="/opt/x")
+    data = bytearray((tmp_path / "lib/liba.so.1").read_bytes())
+    data[7] = 9
+    (tmp_path / "lib/liba.so.1").write_bytes(data)
+    bundle = read_bundle(read_directory(tmp_path), "pack")
+    found = check_bundle(bundle, Expectations()).findings
+    assert [(f.rule, f.path, f.severity) for f in found] == [("BF410", "lib/liba.so.1", "note")]
+
+
+def test_the_loader_takes_no_library_of_another_system(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    data = bytearray((tmp_path / "lib/liba.so.1").read_bytes())
+    data[7] = 9
+    (tmp_path / "lib/liba.so.1").write_bytes(data)
+    (finding,) = check("BF101")
+    verdicts = [step["verdict"] for step in finding.evidence["trace"]]
+    assert (finding.severity, verdicts) == ("error", ["for FreeBSD: the loader gives up here"])

@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, NOTE, Finding, Rule
+from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.elf.build_paths import build_paths
-from bundle_fix.modes import wrong_modes
+from bundle_fix.modes import WORLD_WRITE, wrong_modes
 
 
 def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:
     """Members whose mode keeps the pack from working, or lets anybody change it."""
-    for path, (node, better, reason) in wrong_modes(context.bundle).items():
+    for path, wrong in wrong_modes(context.bundle).items():
+        mode = wrong.node.stamp.mode
+        severity = WARNING if wrong.is_for_owner else rule.severity
         yield rule.finding(
             path,
-            f"has the mode {node.stamp.mode:04o}: {reason}",
-            hint=f"Make it {better:04o} (chmod); 'bundle-fix fix' does so.",
-            mode=f"{node.stamp.mode:04o}",
-            better=f"{better:04o}",
+            f"has the mode {mode:04o}: {wrong.reason}",
+            severity=NOTE if _is_test_data(path) and not mode & WORLD_WRITE else severity,
+            hint=f"Make it {wrong.better:04o} (chmod); 'bundle-fix fix' does so.",
+            mode=f"{mode:04o}",
+            better=f"{wrong.better:04o}",
         )
+
+
+def _is_test_data(path: str) -> bool:
+    return not TESTS.isdisjoint(path.split("/")[:-1])
 
 
 def find_build_paths(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -31,10 +38,14 @@ def find_build_paths(rule: Rule, context: Context) -> Iterator[Finding]:
             yield rule.finding(path, f"carries the path {found[0]}{more}", paths=list(found))
 
 
+TESTS = frozenset({"test", "tests", "testdata", "testsuite", "fixtures"})
+"""Folders whose programs are what a test reads, and need not run."""
+
 RULES = (
     Rule(
         "BF501", "mode", ERROR,
-        "A program cannot be executed, a folder cannot be entered, or anybody may change a file.",
+        "A program cannot be executed, a library not read, a folder not entered, or anybody may"
+        " change a file.",
         "The pack does not start, or anybody on the target can replace what it runs.",
         "'bundle-fix fix' repairs the mode.",
         "bin/server has mode 0644 since an upload dropped the bits.",

@@ -1,4 +1,4 @@
-"""BF4xx: the machine, the processor and the C library that a file is for."""
+"""BF4xx: the machine, the system, the processor and the C library that a file is for."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
             machine=image.machine,
             byte_order=image.format.order,
         )
+
+
+def find_other_system(rule: Rule, context: Context) -> Iterator[Finding]:
+    """ELF files that are not for Linux."""
+    for path, system in context.bundle.foreign.items():
+        yield rule.finding(path, f"is for {system}, and is not looked into", system=system)
 
 
 def find_level(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -112,5 +118,13 @@ RULES = (
         "lib/libfast.so.1 came from an Alpine container and needs libc.musl-x86_64.so.1; bin/server"
         " needs libc.so.6.",
         find_two_libcs,
+    ),
+    Rule(
+        "BF410", "other-system", NOTE,
+        "An ELF file is for another system than Linux.",
+        "No program of Linux loads it, and nothing else is checked of it.",
+        "Leave it out of a pack for Linux, unless the pack is for several systems.",
+        "prebuilds/android-arm64/codec.node, in a package that has one for each system.",
+        find_other_system,
     ),
 )  # fmt: skip

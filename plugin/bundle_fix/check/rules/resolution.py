@@ -8,7 +8,9 @@ from itertools import chain
 from typing import Any
 
 from bundle_fix.check.context import Context
+from bundle_fix.check.dependencies import holders
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
+from bundle_fix.loader.candidates import NOT_THERE
 from bundle_fix.loader.libc import LOADER, belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Step
 from bundle_fix.loader.process import Need, Process
@@ -55,25 +57,32 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     for (path, name), (severity, need, processes) in worst_needs(context, MISSING).items():
         image = need.requester.image
         provided = context.bundle.providers(posixpath.basename(name), image) if image else ()
+        is_mild = False
         if image is not None and name == image.interpreter:
             message = f"wants the interpreter {name}, which the host does not have"
             hint = "Run it on a host of its own machine and C library."
         elif provided:
             message = f"needs {name}; the pack has {_where(context, provided, name)}, but no folder"
             message += " that is searched leads there"
-            hint = LEAD_THERE
+            hint = BY_PATH if "/" in name else LEAD_THERE
+            is_mild = severity == WARNING and _opened_before(context, provided, name)
+        elif packages := " or ".join(_holders(context, need)[:3]):
+            message = f"needs {name}, which is left to {packages}: its search path leads there"
+            hint = f"See that {packages} has {name}, or put it into the pack."
+            is_mild = True
         else:
             message = f"needs {name}, which is neither in the pack nor expected on the host"
             message += _nearest(context, need)
             hint = f"Put {name} into the pack, or say --host-provides {name}."
-        lenient = provided and severity == WARNING and _opened_before(context, provided, name)
-        yield rule.finding(
-            path,
-            message,
-            severity=NOTE if lenient else severity,
-            hint=hint,
-            **_evidence(need, processes),
-        )
+        worst = NOTE if is_mild else severity
+        yield rule.finding(path, message, severity=worst, hint=hint, **_evidence(need, processes))
+
+
+def _holders(context: Context, need: Need) -> list[str]:
+    """Packages installed beside this one that may have a name, as a search path leads there."""
+    listed = [step for step in need.result.trace if step.via in ("rpath", "runpath")]
+    entries = [step.entry for step in listed if step.verdict != NOT_THERE]
+    return holders(need.name, entries, context.dependencies) if entries else []
 
 
 def _nearest(context: Context, need: Need) -> str:
@@ -103,11 +112,18 @@ def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
             f"needs {name}; the pack has {_where(context, provided, name)}, but the host's"
             f" {need.result.path} is loaded",
             severity=NOTE if lenient else severity,
-            hint=PRIVILEGED if any(INSECURE in s.verdict for s in need.result.trace) else None,
+            hint=_lead(need),
             provided=list(provided),
             loaded=need.result.path,
             **_evidence(need, processes),
         )
+
+
+def _lead(need: Need) -> str | None:
+    """How to mend it, where that is neither a link nor a RUNPATH."""
+    if any(INSECURE in step.verdict for step in need.result.trace):
+        return PRIVILEGED
+    return BY_PATH if "/" in need.name else None
 
 
 def _opened_before(context: Context, provided: tuple[str, ...], name: str) -> bool:
@@ -193,6 +209,10 @@ def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
 LEAD_THERE = (
     "Add the link or the RUNPATH that leads to the pack's own copy; 'bundle-fix fix' does so where"
     " it can."
+)
+BY_PATH = (
+    "A name with a slash is a path and is never searched for: let it be needed by its soname"
+    " ('bundle-fix elf --replace-needed'); 'bundle-fix fix' does so where it can."
 )
 INSECURE = "set-uid or set-gid"
 """What the steps of a search say that a privileged program ignores."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
+from bundle_fix.check.dependencies import leads_to
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.check.wording import some
 from bundle_fix.loader.libc import belongs_to_libc
@@ -70,13 +71,20 @@ def _find_kind(rule: Rule, context: Context, kind: Kind, message: str) -> Iterat
                 path,
                 f"has the {tag} entry {entry or '(empty)'}, {message}",
                 severity=NOTE
-                if kind is Kind.ABSOLUTE and _is_on_host(context, entry)
+                if _is_meant(context, kind, entry)
                 else _severity(context, path, used, rule.severity),
                 hint=EATEN if LOST_ORIGIN.match(entry) else None,
                 entry=entry,
                 tag=tag.lower(),
                 value=image.runpath if image.runpath is not None else image.rpath,
             )
+
+
+def _is_meant(context: Context, kind: Kind, entry: str) -> bool:
+    """Whether an entry names a folder of the host, or of a package that is installed beside."""
+    if kind is Kind.ABSOLUTE:
+        return _is_on_host(context, entry)
+    return kind is Kind.OUTSIDE and leads_to(entry, context.dependencies) is not None
 
 
 def _is_on_host(context: Context, folder: str) -> bool:

@@ -1,0 +1,55 @@
+"""Files for other systems: by their header, and by the notes that linkers put into them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+from bundle_fix.content import path_content
+from bundle_fix.elf.image import read_image
+from bundle_fix.elf.systems import foreign_system
+
+NOTE = """
+__asm__(".pushsection .note.ident,\\"a\\",@note\\n"
+        ".balign 4\\n.long %d, 4, 1\\n.asciz \\"%s\\"\\n.balign 4\\n.long 21\\n.popsection");
+int work(void) { return 1; }
+"""
+
+
+def system(path: Path) -> str | None:
+    with path_content(path).open() as reader:
+        return foreign_system(reader, read_image(reader))
+
+
+def noted(path: Path, owner: str, libc: str) -> Path:
+    source = NOTE % (len(owner) + 1, owner)
+    return elf(path, needed=[libc], source=source, flags=["-nostdlib"])
+
+
+@pytest.mark.parametrize(
+    ("owner", "libc", "expected"),
+    [
+        ("Android", "libc.so", "Android"),
+        ("OpenBSD", "libc.so.97.0", "OpenBSD"),
+        ("NetBSD", "libc.so.12", "NetBSD"),
+        ("Vendor", "libc.so", None),  # musl's
+        ("Android", "libc.so.6", None),  # built by the NDK's clang, for glibc
+    ],
+)
+def test_a_note_tells_where_another_c_library_is_needed(
+    tmp_path: Path, owner: str, libc: str, expected: str | None
+) -> None:
+    assert system(noted(tmp_path / "libx.so", owner, libc)) == expected
+
+
+@pytest.mark.parametrize(
+    ("abi", "expected"), [(0, None), (3, None), (97, None), (9, "FreeBSD"), (200, "system 200")]
+)
+def test_the_header_tells(tmp_path: Path, abi: int, expected: str | None) -> None:
+    path = elf(tmp_path / "libx.so")
+    data = bytearray(path.read_bytes())
+    data[7] = abi
+    path.write_bytes(data)
+    assert system(path) == expected
