@@ -201,7 +201,8 @@ def _mended(
         if artifact.format == WHEEL:
             plan = make_wheel_plan(bundle, options.pinned)
         else:
-            plan = make_plan(bundle, options.pinned, options.move_to)
+            opened = options.expectations.dlopen
+            plan = make_plan(bundle, options.pinned, options.move_to, opened=opened)
         done = carry_out(plan, options.editor, scratch, progress)
         if NAME in done.tree.nodes:
             tree = renewed(artifact.tree, read_bundle(done.tree, str(path)))

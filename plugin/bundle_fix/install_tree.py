@@ -97,7 +97,8 @@ def fix_installation(what: Installation, options: Options) -> tuple[Mended, list
     if what.for_wheel:
         plan = make_wheel_plan(bundle, options.pinned, list(_python_code(what.sources)))
     else:
-        plan = make_plan(bundle, options.pinned, own=own | bundle.tree.nodes.keys() - tree.nodes)
+        mine = own | bundle.tree.nodes.keys() - tree.nodes
+        plan = make_plan(bundle, options.pinned, own=mine, opened=expectations.dlopen)
     with tempfile.TemporaryDirectory() as scratch:
         done = carry_out(plan, options.editor, Path(scratch))
         done = replace(done, actions=(*added, *done.actions), remarks=(*remarks, *done.remarks))

@@ -107,7 +107,8 @@ def pack(
         return Packed(collected, there, None)
     with scratch_folder() as scratch:
         stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
-        plan = make_plan(stripped.bundle, options.pinned)
+        opened = options.expectations.dlopen
+        plan = make_plan(stripped.bundle, options.pinned, opened=opened)
         done = carry_out(plan, options.editor, scratch, progress)
         lost = [
             Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")

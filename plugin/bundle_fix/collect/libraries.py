@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +30,8 @@ def library_sources(
 
     Raises:
         BundleFixError: there is none, and the entry is not optional; or one is for a machine that
-            no program of the pack is for; or two are versions of one library.
+            no program of the pack is for; or two are versions of one library, or have the soname
+            that is looked for.
     """
     machines = _machines(collection)
     if entry.source is not None:
@@ -43,10 +44,15 @@ def library_sources(
     name = substitute(entry.name or "", values)
     folders = [collection.root / substitute(text, values) for text in entry.search if text]
     passed: dict[Path, str] = {}
-    for path, image in (pair for folder in folders for pair in with_soname(folder, name)):
-        if not machines or image.architecture in machines:
-            return [(path, frozenset())]
-        passed[path] = f"; {path} is for {image.machine}"
+    for folder in folders:
+        fitting = []
+        for path, image in with_soname(folder, name):
+            if not machines or image.architecture in machines:
+                fitting.append(path)
+            else:
+                passed[path] = f"; {path} is for {image.machine}"
+        if fitting:
+            return [(_only(fitting, name, where("name")), frozenset())]
     if entry.optional:
         return []
     looked = ", ".join(map(str, folders)) or "no folder"
@@ -102,6 +108,18 @@ def _distinct(
         (max(paths, key=lambda path: len(path.resolve().name)), frozenset(p.name for p in paths))
         for paths in copies.values()
     ]
+
+
+def _only(found: Sequence[Path], name: str, where: str) -> Path:
+    """The library of a folder that has the name, or else the only one that has the soname."""
+    first, *others = found
+    other = next((p for p in others if not _same(first.resolve(), p.resolve())), None)
+    if first.name != name and other is not None:
+        raise BundleFixError(
+            f"{first} and {other} are different files with the soname {name}", where=where,
+            hint=f"remove the one from an earlier build, or link {name} to the right one",
+        )  # fmt: skip
+    return first
 
 
 def _same(one: Path, other: Path) -> bool:

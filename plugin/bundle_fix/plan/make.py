@@ -65,6 +65,7 @@ def make_plan(
     pinned: Sequence[str] = (),
     move_to: str = "",
     own: Collection[str] | None = None,
+    opened: Sequence[str] = (),
 ) -> Plan:
     """The changes that `bundle-fix fix` makes; by default the layout stays.
 
@@ -73,6 +74,7 @@ def make_plan(
         pinned: patterns of sonames that are needed by path, before any search.
         move_to: the folder of the pack that libraries beside programs move to; none when empty.
         own: the paths of the members that may change; all when None.
+        opened: names that its objects open at run time.
 
     Raises:
         BundleFixError: nothing can be moved to ``move_to``.
@@ -84,7 +86,7 @@ def make_plan(
     linked = _with_links(merged, missing)
     modes = {path: wrong.better for path, wrong in _of(own, wrong_modes(linked)).items()}
     tree = with_modes(linked.tree, modes)
-    edits, remarks = plan_runpaths(linked, pinned)
+    edits, remarks = plan_runpaths(linked, pinned, opened)
     return Plan(
         moved=start.paths,
         links={**copies, **missing},

@@ -15,18 +15,20 @@ from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.tokens import Base, expand
 from bundle_fix.plan.choice import Choice, choose, original_choices, places
 from bundle_fix.plan.effect import harmless
+from bundle_fix.plan.opened import openers
 from bundle_fix.runpath import can_be_entry, entries, kept, working
 from bundle_fix.tree import relative, walk
 
 
 def plan_runpaths(
-    bundle: Bundle, pinned: Sequence[str]
+    bundle: Bundle, pinned: Sequence[str], opened: Sequence[str] = ()
 ) -> tuple[dict[str, Changes], dict[str, tuple[str, ...]]]:
     """The changes to every object that has to change, and what the user should know of objects.
 
     Args:
         bundle: the pack with all links in place; images as they were read.
         pinned: patterns of sonames that are to be needed by path.
+        opened: names that objects of the pack open at run time, found as needed names are.
 
     Returns:
         Path to changes, and path to remarks: which of several files was chosen, or what could not
@@ -35,16 +37,17 @@ def plan_runpaths(
     original = original_choices(bundle)
     homes = _homes(bundle)
     known = places(bundle)
+    opening = openers(bundle, opened)
     edits = {}
     remarks = {}
     for path, image in bundle.images.items():
         if not image.is_dynamic:
             continue
         paths = _paths_that_lead_nowhere(bundle, path, image)
-        names = [name for name in image.needed if "/" not in name]
+        names = [*(name for name in image.needed if "/" not in name), *paths.values()]
         chosen = {
             name: choose(bundle, known, path, name, original.get((path, name)))
-            for name in (*names, *paths.values())
+            for name in (*names, *opening.get(path, ()))
             if not belongs_to_libc(name)
         }
         folders, said = _writable(chosen, homes[path])
@@ -54,7 +57,7 @@ def plan_runpaths(
         pins = {
             name: folder
             for name, folder in folders.items()
-            if any(fnmatchcase(name, pattern) for pattern in pinned)
+            if name in names and any(fnmatchcase(name, pattern) for pattern in pinned)
         }
         found = tuple((old, new) for old, new in paths.items() if new in folders)
         changes = replace(_path_changes(image, runpath), replace_needed=found)

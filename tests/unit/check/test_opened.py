@@ -143,3 +143,34 @@ def test_check_takes_a_hostile_environment(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert [f["rule"] for f in json.loads(done.stdout)["findings"]] == ["BF107"]
     assert bundle_fix("check", tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("carries", [True, False], ids=["by name", "by a setting"])
+def test_bf111_holds_objects_to_what_the_spec_says_is_opened(tmp_path: Path, carries: bool) -> None:
+    source = opens("libplug.so.1" if carries else "another")
+    elf(tmp_path / "lib/libplug.so.1", soname="libplug.so.1")
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source)
+    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
+    (finding,) = findings(tmp_path, "BF111", dlopen=("libplug.so.1",))
+    assert (finding.path, finding.severity) == ("lib/liba.so.1", "error")
+    assert "opens libplug.so.1, as [closure] dlopen says" in finding.message
+    assert findings(tmp_path, "BF108", dlopen=("libplug.so.1",)) == []
+    assert findings(tmp_path, "BF111") == []
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source, runpath="$ORIGIN")
+    assert findings(tmp_path, "BF111", dlopen=("libplug.so.1",)) == []
+
+
+def test_bf111_takes_the_object_that_carries_the_name_for_the_one_that_opens_it(
+    tmp_path: Path,
+) -> None:
+    elf(tmp_path / "lib/libplug.so.1", soname="libplug.so.1")
+    source = opens("libplug.so.1")
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source, runpath="$ORIGIN")
+    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", source=opens("libelsewhere.so.1"))
+    needed = ["liba.so.1", "libb.so.1"]
+    elf(tmp_path / "bin/x", program=True, needed=needed, runpath=LIB)
+    assert findings(tmp_path, "BF111", dlopen=("libplug.so.1",)) == []
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", runpath="$ORIGIN")
+    elf(tmp_path / "lib/libc1.so.1", soname="libc1.so.1", source=opens("no"), runpath="$ORIGIN")
+    elf(tmp_path / "bin/x", program=True, needed=[*needed, "libc1.so.1"], runpath=LIB)
+    assert findings(tmp_path, "BF111", dlopen=("libplug.so.1",)) == []

@@ -172,3 +172,18 @@ def test_a_value_may_be_cut_out_of_a_variable_of_the_environment(tmp_path: Path)
     assert values["folder"] == str(tmp_path)
     with pytest.raises(BundleFixError, match=r"the pattern '\^\(\[a-z\]\+\)@' finds nothing in"):
         resolve_variables(spec, tmp_path, {}, {"WHO": "42"})["user"]
+
+
+def test_two_files_with_the_soname_that_is_looked_for_are_refused(tmp_path: Path) -> None:
+    elf(tmp_path / "out/liba.so.1.5", soname="liba.so.1", tag="from an earlier build")
+    elf(tmp_path / "out/liba.so.1.6", soname="liba.so.1")
+    text = '[[libraries]]\nname = "liba.so.1"\nsearch = ["out"]\n'
+    assert refusal(tmp_path, text) == (
+        "bundle.toml:4:8: out/liba.so.1.5 and out/liba.so.1.6 are different files with the soname "
+        "liba.so.1 (remove the one from an earlier build, or link liba.so.1 to the right one)"
+    )
+    (tmp_path / "out/liba.so.1").symlink_to("liba.so.1.6")
+    assert files(collected(tmp_path, text)) == ["lib/liba.so.1.6"]
+    (tmp_path / "out/liba.so.1").unlink()
+    elf(tmp_path / "out/liba.so.1.5", soname="liba.so.1", tag="liba.so.1.6")
+    assert files(collected(tmp_path, text)) == ["lib/liba.so.1.5"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from builders.dlopen import opens
 from builders.elf import elf
 from builders.pack import healthy, incident
 from bundle_fix.artifacts.directory import read_directory
@@ -242,3 +243,26 @@ def test_a_hard_link_with_a_soname_link_elsewhere_needs_no_other(tmp_path: Path)
     (tmp_path / "alias/libx.so.4.6").hardlink_to(tmp_path / "lib/libx.so.4.6")
     elf(tmp_path / "bin/x", program=True, needed=["libx.so.4"], runpath="$ORIGIN/../lib")
     assert plan_for(tmp_path).is_empty
+
+
+def opening(folder: Path, *names: str) -> dict[str, str | None]:
+    return runpaths(make_plan(bundle_of(folder), opened=names))
+
+
+def test_what_opens_a_library_at_run_time_gets_a_runpath_that_leads_there(tmp_path: Path) -> None:
+    elf(tmp_path / "lib/libplug.so.1", soname="libplug.so.1")
+    elf(tmp_path / "bin/x", program=True, source=opens("libplug.so.1") + "int main() {}")
+    elf(tmp_path / "bin/other", program=True, source=opens("libother.so.1") + "int main() {}")
+    elf(tmp_path / "bin/plain", program=True)
+    assert opening(tmp_path) == {}
+    assert opening(tmp_path, "libplug.so.1") == {"bin/x": "$ORIGIN/../lib"}
+    assert opening(tmp_path, "libgone.so.1", "/opt/libplug.so.1") == {}
+    plan = make_plan(bundle_of(tmp_path), pinned=["lib*"], opened=["libplug.so.1"])
+    assert plan.edits["bin/x"].replace_needed == ()
+
+
+def test_where_no_object_has_the_name_any_that_imports_dlopen_may_open_it(tmp_path: Path) -> None:
+    elf(tmp_path / "plugins/libplug.so.1", soname="libplug.so.1")
+    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=opens("it"))
+    elf(tmp_path / "bin/plain", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    assert opening(tmp_path, "libplug.so.1") == {"lib/liba.so.1": "$ORIGIN/../plugins"}

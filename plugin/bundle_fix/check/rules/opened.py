@@ -13,6 +13,7 @@ from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, Feature
 from bundle_fix.loader.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
 from bundle_fix.loader.process import Need, Process
+from bundle_fix.plan.opened import callers
 
 
 def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -53,7 +54,39 @@ def _opened(context: Context, path: str, feature: Feature) -> Need | None:
     return min(found, key=lambda n: ranks.get(n.result.origin, 2), default=None)
 
 
-def find_noted(rule: Rule, context: Context) -> Iterator[Finding]:
+def find_not_opened(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Names that are opened at run time, are in the pack, and lead elsewhere."""
+    for name in context.expectations.dlopen:
+        yield from _declared(rule, context, name)
+    yield from _noted(rule, context)
+
+
+def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
+    """What comes of a name that the spec says is opened, in the objects that may open it.
+
+    Where none has the name in it, any may be the one that opens it: the best of them counts.
+    """
+    bundle = context.bundle
+    strings = {path: context.carried.get(path, set()) for path in context.openers}
+    could = [p for p in callers(strings, name) if bundle.providers(name, bundle.images[p])]
+    feature = Feature((name,), REQUIRED)
+    found = {path: need for path in could if (need := _opened(context, path, feature)) is not None}
+    lost = {path: need for path, need in found.items() if need.result.origin != BUNDLE}
+    if len(lost) < len(found) and not any(name in strings[path] for path in lost):
+        return
+    for path, need in lost.items():
+        provided = bundle.providers(name, bundle.images[path])[0]
+        yield rule.finding(
+            path,
+            f"opens {name}, as [closure] dlopen says; the pack has {provided}, but"
+            f" {need.result.path or 'nothing'} is opened",
+            severity=ERROR,
+            opened=[name],
+            trace=trace_evidence(need.trace),
+        )
+
+
+def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names in ELF dlopen metadata notes that are in the pack and lead to the host."""
     for path, features in context.noted.items():
         for feature in features:
@@ -117,7 +150,7 @@ def _names(feature: Feature) -> str:
 
 
 def find_carried(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Objects that import dlopen and carry names that the pack, or its closure, could satisfy."""
+    """Objects that import dlopen and carry names that the pack could satisfy."""
     for path, names in context.carried.items():
         image = context.bundle.images[path]
         noted = {n for feature in context.noted.get(path, ()) for n in feature.sonames}
@@ -134,8 +167,9 @@ def find_carried(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 def _could_be(context: Context, name: str, path: str) -> bool:
-    declared = context.expectations.dlopen
-    return bool(context.bundle.providers(name, context.bundle.images[path])) or name in declared
+    """Whether the pack has the name; what the spec says of it is judged by other rules."""
+    provided = context.bundle.providers(name, context.bundle.images[path])
+    return bool(provided) and name not in context.expectations.dlopen
 
 
 def _outcomes(context: Context, path: str, names: list[str]) -> Mapping[str, str]:
@@ -187,12 +221,13 @@ RULES = (
     ),
     Rule(
         "BF111", "opens-host-copy", WARNING,
-        "A library that an object says it opens is in the pack, but the host's copy is opened.",
+        "A library that is said to be opened at run time is in the pack, but is not the one that"
+        " is opened.",
         "dlopen() searches as for a needed name, by the RPATH or RUNPATH of the object that calls"
         " it.",
         "Give the object a RUNPATH that leads to the library.",
         "lib/libsystemd.so says in its .note.dlopen that it opens libzstd.so.1; lib/ has "
         "it, but no RUNPATH leads there.",
-        find_noted,
+        find_not_opened,
     ),
 )  # fmt: skip
