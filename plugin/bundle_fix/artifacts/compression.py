@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.artifacts.streams import Decompressor, Form, StreamError, Streams
 from bundle_fix.content import CHUNK
 from bundle_fix.errors import BundleFixError
 from bundle_fix.processors import cores
@@ -82,9 +83,13 @@ def zstd() -> Any:
 
 
 def _read_zstd(path: str | IO[bytes]) -> IO[bytes]:
-    # As much as --long=31 asks for; what a frame asks for is taken only where it has as many bytes.
-    options = {zstd().DecompressionParameter.window_log_max: WINDOW}
-    return cast(IO[bytes], zstd().open(path, "rb", options=options))
+    key, make = zstd().DecompressionParameter.window_log_max, zstd().ZstdDecompressor
+
+    def begin(memory: int | None) -> Decompressor:
+        options = {key: memory.bit_length() - 1 if memory else WINDOW}
+        return cast(Decompressor, make(options=options))
+
+    return cast(IO[bytes], Streams(path, Form(begin)))
 
 
 def _write_zstd(file: IO[bytes]) -> IO[bytes]:
@@ -98,13 +103,15 @@ def _write_zstd(file: IO[bytes]) -> IO[bytes]:
 
 
 def _read_xz(path: str | IO[bytes]) -> IO[bytes]:
-    from bundle_fix.artifacts.xz_streams import XzStreams
-
-    return cast(IO[bytes], XzStreams(path))
+    form = Form(lambda memory: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), padded=True)
+    return cast(IO[bytes], Streams(path, form))
 
 
 def _read_lzma(path: str | IO[bytes]) -> IO[bytes]:
-    return cast(IO[bytes], lzma.open(path, "rb", format=lzma.FORMAT_ALONE))
+    form = Form(
+        lambda memory: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memory), ignored=(lzma.LZMAError,)
+    )
+    return cast(IO[bytes], Streams(path, form))
 
 
 def _write_xz(file: IO[bytes]) -> PieceStream:
@@ -119,7 +126,8 @@ def _write_lzma(file: IO[bytes]) -> IO[bytes]:
 
 
 def _read_bzip2(path: str | IO[bytes]) -> IO[bytes]:
-    return cast(IO[bytes], bz2.open(path, "rb"))
+    form = Form(lambda _memory: bz2.BZ2Decompressor(), ignored=(OSError,))
+    return cast(IO[bytes], Streams(path, form))
 
 
 def _write_bzip2(file: IO[bytes]) -> IO[bytes]:
@@ -208,20 +216,27 @@ def _temporary_folder() -> str:
 def _decompress(
     path: Path, compression: Compression, spool: IO[bytes], limits: Limits, progress: Progress
 ) -> None:
-    total, packed = 0, path.stat().st_size
+    total, full, packed = 0, 0, path.stat().st_size
     step = Step(f"reading {path.name}", packed)
     with path.open("rb") as file, closing(_pieces(file, path, compression)) as pieces:
         for piece in pieces:
             total += len(piece)
-            limits.check_size(total, packed, path)
-            # A hole takes no room: not even a bomb of zeros, up to where it is refused.
-            if piece != bytes(len(piece)):
-                spool.write(piece)
-            else:
-                spool.seek(len(piece), io.SEEK_CUR)
+            full += spooled(spool, piece)
+            limits.check_size(total, packed, path, full)
             # The reader may be ahead in a thread of its own, whose place `file` must not be asked.
             progress(step, os.lseek(file.fileno(), 0, os.SEEK_CUR))
     spool.truncate()
+
+
+def spooled(spool: IO[bytes], piece: bytes) -> int:
+    """Write ``piece`` to a temporary file that is cut where it ends; returns the bytes it took.
+
+    A hole takes none: not even a bomb of zeros, up to where it is refused.
+    """
+    if piece == bytes(len(piece)):
+        spool.seek(len(piece), io.SEEK_CUR)
+        return 0
+    return spool.write(piece)
 
 
 def _pieces(file: IO[bytes], path: Path, compression: Compression) -> Generator[bytes, None, None]:
@@ -237,6 +252,11 @@ def _pieces(file: IO[bytes], path: Path, compression: Compression) -> Generator[
         ) from error
     except MemoryError:
         raise
+    except StreamError as error:
+        raise BundleFixError(
+            str(error), where=str(path),
+            hint="compress it as a whole, with a smaller window (zstd --long=27, xz -9)",
+        ) from error  # fmt: skip
     except Exception as error:
         if isinstance(error, gzip.BadGzipFile) and str(error).startswith(NO_MEMBER):
             yield from _rest_of_gzip(path, done)

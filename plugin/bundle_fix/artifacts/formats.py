@@ -149,6 +149,10 @@ def format_of(path: Path) -> str:
             raise BundleFixError("it is neither a file nor a folder", where=str(path))
         with path.open("rb") as file:
             start = file.read(8)
+        if not start:
+            raise BundleFixError(
+                "the file is empty", where=str(path), hint="copy or download it again"
+            )
         compression = compression_of(path)
     except OSError as error:
         raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from bundle_fix.errors import BundleFixError
 
-RATIO_FROM = 4 << 30
+RATIO_FROM = 3 << 30
 """Bytes from which on `Limits.max_ratio` counts: a small artifact may well be one large hole."""
+FULL_FROM = 1 << 30
+"""The same of bytes that are no zeros, and take room on the disk."""
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 ADVICE = "if you trust it"
 
@@ -24,7 +26,7 @@ class Limits:
         max_size: bytes of all that is in it, unpacked, with the holes of sparse files.
         max_members: files, links and folders.
         max_ratio: how many times its own size it may unpack to, once that is more than
-            `RATIO_FROM`; None for any.
+            `RATIO_FROM`, or `FULL_FROM` without zeros; None for any.
         used_size: bytes that other parts of the artifact have taken of it already.
         used_members: members, likewise.
     """
@@ -35,8 +37,14 @@ class Limits:
     used_size: int = 0
     used_members: int = 0
 
-    def check_size(self, size: int, packed: int, path: Path) -> None:
+    def check_size(self, size: int, packed: int, path: Path, full: int = 0) -> None:
         """See that ``size`` unpacked bytes out of ``packed`` are not too many.
+
+        Args:
+            size: bytes that it unpacks to.
+            packed: its own.
+            path: its name, for messages.
+            full: bytes of ``size`` that are known to be no zeros.
 
         Raises:
             BundleFixError: they are.
@@ -46,7 +54,8 @@ class Limits:
                 f"it unpacks to more than {in_units(self.max_size)}",
                 where=str(path), hint=f"--max-size raises the limit, {ADVICE}",
             )  # fmt: skip
-        if self.max_ratio and size > RATIO_FROM and size > packed * self.max_ratio:
+        most = packed * self.max_ratio if self.max_ratio else self.max_size
+        if size > max(RATIO_FROM, most) or full > max(FULL_FROM, most):
             raise BundleFixError(
                 f"it unpacks to more than {self.max_ratio} times its size"
                 f" ({in_units(size)} and more out of {in_units(packed)})",

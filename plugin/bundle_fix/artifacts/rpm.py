@@ -6,6 +6,7 @@ Sources: the RPM package file format (rpm.org), and cpio's "newc" format (cpio(5
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ INDEX = 16
 CPIO_MAGIC = (b"070701", b"070702")
 CPIO_STRIPPED = b"07070X"
 CPIO_HEADER = 110
+HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]*")
 MAX_NAME = 4096
 MAX_NAMES = 128 << 20
 """Characters of all names together."""
@@ -135,10 +137,10 @@ def _members(file: IO[bytes], path: Path) -> Iterator[_Member]:
 
 def _numbers(header: bytes) -> list[int]:
     """The numbers of a header: eight hexadecimal digits each."""
-    try:
-        return [int(header[at : at + 8], 16) for at in range(6, len(header) - 7, 8)]
-    except ValueError:
+    digits = header[6:]
+    if not HEXADECIMAL.fullmatch(digits):
         return []
+    return [int(digits[at : at + 8], 16) for at in range(0, len(digits) - 7, 8)]
 
 
 def _node(member: _Member, fd: int, path: Path) -> Node:

@@ -44,6 +44,8 @@ MAX_EXTENSION = 4 << 20
 MAX_EXTENSIONS = 64
 MAX_EXTENDED = 128 << 20
 """Bytes of such headers of all members: what they say is kept in memory."""
+RECORD_COST = 96
+"""Bytes that a record of a pax header counts as besides its own."""
 MAX_GLOBAL_RECORDS = 100
 NO_RECORDS: Mapping[str, str] = {}
 MAX_TIME = 1 << 62
@@ -139,8 +141,9 @@ def members_of(file: Reader, path: Path) -> Iterator[Member]:
                 where=str(path), hint=HINT,
             )  # fmt: skip
         if kind in EXTENSIONS:
+            known = len(extended.records)
             at = _extend(extended, common, file, path, at, kind, size)
-            total += size
+            total += size + RECORD_COST * (len(extended.records) - known)
             if kind == PAX_GLOBAL and extended.count == 1:
                 # It is about all that follows, and stays where it is.
                 extended = _Extended(at)

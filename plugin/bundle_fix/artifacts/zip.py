@@ -43,7 +43,7 @@ def read_zip(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
             listing = read_listing(archive.fileno(), path, limits)
             spool = stack.enter_context(tempfile.TemporaryFile(prefix="bundle-fix-"))
             tree = _tree(archive.fileno(), listing, spool, path)
-            spool.flush()
+            spool.truncate()
         except OSError as error:
             raise BundleFixError(
                 f"cannot unpack it: {error.strerror or error}", where=str(path),

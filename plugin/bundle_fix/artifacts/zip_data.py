@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from bundle_fix.artifacts.compression import zstd
+from bundle_fix.artifacts.compression import spooled, zstd
 from bundle_fix.artifacts.zip_directory import Entry, shown
 from bundle_fix.content import CHUNK
 from bundle_fix.errors import BundleFixError
@@ -92,7 +92,7 @@ def unpack(fd: int, entry: Entry, path: Path, spool: IO[bytes] | None) -> None:
         if left < 0:
             break
         if spool is not None:
-            spool.write(piece)
+            spooled(spool, piece)
     if left or crc != entry.crc:
         what = "size" if left else "CRC"
         raise BundleFixError(
@@ -136,5 +136,7 @@ def _pieces(fd: int, entry: Entry, path: Path) -> Iterator[bytes]:
     except Exception as error:
         # Every library has error types of its own (zlib.error, LZMAError, ZstdError, IsalError).
         raise BundleFixError(
-            f"the archive is damaged: {shown(entry)}: {error}", where=str(path), hint=HINT
+            f"the archive is damaged: {shown(entry)}: {str(error) or 'it is not compressed so'}",
+            where=str(path),
+            hint=HINT,
         ) from error

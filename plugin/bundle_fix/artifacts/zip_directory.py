@@ -24,6 +24,8 @@ ENTRY = Struct("<4s2B5H3I5H2I")
 LOCAL = Struct("<4s5H3I2H")
 FIELD = Struct("<HH")
 MAX_COMMENT = 0xFFFF
+MAX_DIRECTORY = 256 << 20
+"""Bytes of the directory, which is read as a whole: a member takes about a hundred."""
 LARGE, LARGE_COUNT = 0xFFFFFFFF, 0xFFFF
 """What stands in a field whose number is in the zip64 extra field instead."""
 ZIP64 = 1
@@ -97,6 +99,8 @@ def read_listing(fd: int, path: Path, limits: Limits) -> Listing:
     moved = start - offset
     if start < 0 or moved < 0:
         raise _damaged("its directory lies beyond its start", path)
+    if length > MAX_DIRECTORY:
+        raise _unlikely("its directory is longer than any honest one", path)
     directory = _read(fd, start, length, path)
     entries: list[Entry] = []
     at = 0
@@ -108,11 +112,19 @@ def read_listing(fd: int, path: Path, limits: Limits) -> Listing:
     if count not in (len(entries), len(entries) & LARGE_COUNT):
         raise _damaged("its directory has another number of members than it says", path)
     limits.check_size(sum(entry.size for entry in entries), size, path)
-    return Listing(_with_places(fd, entries, start, path), comment, end != last)
+    placed = _with_places(fd, entries, start, path)
+    first = min((entry.start for entry in placed), default=start)
+    if first and _read(fd, 0, len(LOCAL_MARK), path) == LOCAL_MARK:
+        raise _unlikely("it starts with members that its directory does not have", path)
+    return Listing(placed, comment, end != last)
 
 
 def _damaged(what: str, path: Path) -> BundleFixError:
     return BundleFixError(f"the archive is damaged: {what}", where=str(path), hint=AGAIN)
+
+
+def _unlikely(what: str, path: Path) -> BundleFixError:
+    return BundleFixError(what, where=str(path), hint=HINT)
 
 
 def _read(fd: int, at: int, length: int, path: Path) -> bytes:
@@ -138,7 +150,7 @@ def _end(fd: int, size: int, path: Path) -> tuple[int, bytes]:
                 loose = start + at, record[:length]
         at = tail.rfind(END, 0, at)
     if loose is None:
-        raise _damaged("File is not a zip file, or is cut short", path)
+        raise _damaged("it has no directory, or is cut short", path)
     return loose
 
 
@@ -229,10 +241,9 @@ def _with_places(fd: int, entries: list[Entry], directory: int, path: Path) -> t
 
 
 def _shared(entry: Entry, path: Path) -> BundleFixError:
-    return BundleFixError(
-        f"the member {shown(entry)} shares its bytes with another one, or with the directory",
-        where=str(path), hint=HINT,
-    )  # fmt: skip
+    return _unlikely(
+        f"the member {shown(entry)} shares its bytes with another one, or with the directory", path
+    )
 
 
 def _data(fd: int, entry: Entry, path: Path) -> int:

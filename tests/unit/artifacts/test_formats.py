@@ -110,6 +110,11 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     assert "cannot read it: File name too long" in refused(tmp_path / ("x" * 300))
 
 
+def test_a_file_with_nothing_in_it_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.tar.gz").touch()
+    assert refused(tmp_path / "x.tar.gz") == "the file is empty"
+
+
 def test_what_is_neither_file_nor_folder_is_told_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", Path("/dev/zero")):

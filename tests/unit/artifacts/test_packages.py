@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 from contextlib import suppress
@@ -144,6 +145,19 @@ def test_a_package_of_nothing_but_a_tarball_is_told_by_its_file_of_facts(tmp_pat
     subprocess.run(command, check=True)
     assert bundle_fix("check", tmp_path / "x.pkg.tar.zst").returncode == 0
     assert "there is nothing to mend" in bundle_fix("fix", tmp_path / "x.pkg.tar.zst").stderr
+
+
+@pytest.mark.parametrize("number", [b"-0000001", b"0x000001", b"0_000001", b" 0000001"])
+def test_what_python_takes_for_a_number_and_cpio_does_not_is_damage(
+    tmp_path: Path, number: bytes
+) -> None:
+    path = packed(tmp_path, "rpm", "w1.gzdio")
+    whole = path.read_bytes()
+    start = whole.index(b"\x1f\x8b\x08")
+    cpio = gzip.decompress(whole[start:])
+    path.write_bytes(whole[:start] + gzip.compress(cpio[:54] + number + cpio[62:]))
+    with pytest.raises(BundleFixError, match="cut short or damaged"), open_artifact(path):
+        pass
 
 
 @pytest.mark.parametrize("kind", ["deb", "rpm"])

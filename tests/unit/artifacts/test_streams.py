@@ -10,13 +10,14 @@ import os
 import struct
 import subprocess
 import tarfile
+import time
 import zlib
 from pathlib import Path
 
 import pytest
 
-from bundle_fix.artifacts.compression import unpacked
-from bundle_fix.artifacts.xz_streams import XzStreams
+from bundle_fix.artifacts import streams
+from bundle_fix.artifacts.compression import compression_for, unpacked
 from bundle_fix.errors import BundleFixError
 
 
@@ -110,9 +111,78 @@ def test_what_the_tools_refuse_is_refused(tmp_path: Path, kind: str) -> None:
         pass
 
 
+FEW = os.urandom(3000)
+SPLIT = FEW[:1000], FEW[1000:]
+PACKED = {
+    ".xz": lzma.compress(SPLIT[0]) + bytes(12) + lzma.compress(SPLIT[1]) + bytes(4),
+    ".bz2": b"".join(map(bz2.compress, SPLIT)) + b"ignored",
+    ".zst": SKIPPED + b"".join(map(zstd, SPLIT)) + SKIPPED,
+    ".lzma": lzma.compress(FEW, format=lzma.FORMAT_ALONE),
+}
+
+
 @pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
-def test_xz_streams_are_read_in_pieces_of_any_size(size: int) -> None:
-    data = os.urandom(3000)
-    packed = lzma.compress(data[:1000]) + bytes(12) + lzma.compress(data[1000:]) + bytes(4)
-    with XzStreams(io.BytesIO(packed)) as stream:
-        assert b"".join(iter(lambda: stream.read(size), b"")) == data
+@pytest.mark.parametrize("suffix", PACKED)
+def test_streams_are_read_in_pieces_of_any_size(suffix: str, size: int) -> None:
+    compression = compression_for(suffix)
+    assert compression is not None
+    with compression.reader(io.BytesIO(PACKED[suffix])) as stream:
+        assert b"".join(iter(lambda: stream.read(size), b"")) == FEW
+
+
+EMPTY = {
+    "xz": lzma.compress(b""), "bz2": bz2.compress(b""), "zst": zstd(b""),
+    "zst, one byte": zstd(b"x"), "zst, to skip": b"\x50\x2a\x4d\x18" + bytes(4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_streams_without_end_that_hold_nothing_are_refused(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a").write_bytes(EMPTY[kind] * 9_000)
+    with unpacked(tmp_path / "a") as file:
+        assert len(file.read()) in (0, 9_000)
+    (tmp_path / "a").write_bytes(EMPTY[kind] * 500_000)
+    start = time.process_time()
+    with (
+        pytest.raises(BundleFixError, match="streams with next to nothing in them"),
+        unpacked(tmp_path / "a"),
+    ):
+        pass
+    assert time.process_time() - start < 5
+
+
+def test_many_small_streams_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bz2.compress(bytes(64)) * 12_000)
+    with unpacked(tmp_path / "a") as file:
+        assert len(file.read()) == 64 * 12_000
+
+
+LARGE = bytes(300_000) + os.urandom(1000)
+"""More than the memory that a stream may take in the tests below."""
+WIDE = {
+    # A dictionary, and windows, of 1.5 GiB.
+    "lzma": lzma.compress(LARGE, format=lzma.FORMAT_ALONE)[:1]
+    + b"\0\0\0\x60"
+    + lzma.compress(LARGE, format=lzma.FORMAT_ALONE)[5:],
+    "zst": zstd(LARGE, "--long=31"),
+    "zst, the second frame": zstd(b"x") + zstd(LARGE, "--long=31"),
+}
+
+
+@pytest.mark.parametrize("kind", WIDE)
+def test_a_window_of_more_memory_than_a_stream_may_take_is_refused_once_it_fills(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(WIDE[kind])
+    with unpacked(tmp_path / "a") as file:
+        assert file.read().endswith(LARGE)
+    monkeypatch.setattr(streams, "MEMORY", 1 << 18)
+    with (
+        pytest.raises(BundleFixError, match="takes more than 0 MiB of memory"),
+        unpacked(tmp_path / "a"),
+    ):
+        pass
+    narrow = zstd(bytes(200_000)) + zstd(bytes(200_000))
+    (tmp_path / "a").write_bytes(narrow)
+    with unpacked(tmp_path / "a") as file:
+        assert len(file.read()) == 400_000

@@ -268,6 +268,18 @@ def test_what_unpacks_to_hundreds_of_times_its_size_is_a_bomb(
         assert "a" in tree.nodes
 
 
+def test_a_bomb_of_other_bytes_than_zeros_is_refused_before_it_fills_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits_module, "FULL_FROM", 8 << 20)
+    raw = archive(member("a", content=b"a" * (12 << 20)))
+    assert refused(tmp_path, gzip.compress(raw)).startswith("it unpacks to more than 200 times")
+    zeros = archive(member("a", content=bytes(12 << 20)))
+    (tmp_path / "good.tar").write_bytes(gzip.compress(zeros))
+    with read_tar(tmp_path / "good.tar") as tree:
+        assert "a" in tree.nodes
+
+
 def test_a_full_temporary_folder_is_told_by_its_name(
     tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import os
 import stat
 import struct
 import subprocess
+import tempfile
 import zipfile
 import zlib
 from contextlib import suppress
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifacts.views import data, view
+from bundle_fix.artifacts import zip_directory
 from bundle_fix.artifacts.compression import zstd
 from bundle_fix.artifacts.zip import read_zip
 from bundle_fix.artifacts.zip_writing import write_zip
@@ -247,6 +249,38 @@ def test_what_was_put_in_front_of_an_archive_stays_there(tmp_path: Path) -> None
         assert (file.testzip(), file.namelist()) == (None, ["a", "b"])
     (tmp_path / "ours.zip").replace(path)
     assert written_back(path) == ours
+
+
+def test_members_that_the_directory_leaves_out_are_refused(tmp_path: Path) -> None:
+    """Who reads the archive from its start sees them: two in one file, or none left."""
+    hidden = archive(tmp_path / "x.zip", ("a", b"1")).read_bytes()
+    path = archive(tmp_path / "y.zip", ("b", b"2"))
+    for behind in (path.read_bytes(), b"PK\5\6" + bytes(18)):
+        path.write_bytes(hidden + behind)
+        assert "it starts with members that its directory does not have" in refused(path)
+
+
+def test_a_directory_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archive(tmp_path / "x.zip", *((f"{n:0200}", b"") for n in range(100)))
+    with read_zip(path) as tree:
+        assert len(tree.nodes) == 100
+    monkeypatch.setattr(zip_directory, "MAX_DIRECTORY", 20_000)
+    assert "its directory is longer than any honest one" in refused(path)
+
+
+def test_zeros_take_no_room_while_an_archive_is_open(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    size = 64 << 20
+    path = archive(tmp_path / "x.zip", ("a", b"1"), ("zeros", bytes(size)))
+    with read_zip(path) as tree:
+        zeros = tree.nodes["zeros"]
+        assert isinstance(zeros, File)
+        with zeros.content.open() as reader:
+            assert (reader.size, reader.pread(size - 9, 20)) == (size, bytes(9))
 
 
 def test_zip64_is_read_and_written_back(tmp_path: Path) -> None:

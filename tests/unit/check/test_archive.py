@@ -62,10 +62,12 @@ def test_a_program_that_comes_twice_is_an_error(tmp_path: Path) -> None:
         (("Lib/a", "lib/b"), ["lib"]),
         (("lib/straße", "lib/STRASSE"), ["lib/STRASSE"]),
         (("lib/xml.so", "bin/Xml.so"), []),
+        (("lib/\u00e9.so", "lib/e\u0301.so"), ["lib/e\u0301.so"]),
+        (("lib/\u00e9.so", "lib/e.so"), []),
         (("lib/xml", "lib/xml2"), []),
     ],
 )
-def test_names_that_differ_by_case_alone_are_noted(
+def test_names_that_differ_by_case_or_form_alone_are_noted(
     tmp_path: Path, names: tuple[str, ...], found: list[str]
 ) -> None:
     path = packed(tmp_path / "x.tar", *((name, b"") for name in names))

@@ -91,11 +91,11 @@ def test_a_spec_ignores_with_a_reason(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (None, "there is no such file or folder"),
-        (b"", "it is not a tarball that can be read"),
+        (b"", "the file is empty"),
         (b"hello\n" * 300, "it is not a tarball that can be read"),
         (b"\x1f\x8b\x08\x00garbage", "the archive is"),
         (b"\x7fELF\x02\x01\x01", "the ELF file is damaged"),
-        (b"PK\x03\x04" + bytes(100), "the archive is damaged: File is not a zip file"),
+        (b"PK\x03\x04" + bytes(100), "the archive is damaged: it has no directory"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

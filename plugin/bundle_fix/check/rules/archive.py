@@ -39,14 +39,25 @@ def find_repeated(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 def find_colliding(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names that are one name where upper and lower case are the same."""
+    """Names that are one name where upper and lower case, or Unicode's forms, are the same."""
     seen: dict[str, str] = {}
     tree = context.bundle.tree
     for path in [*tree.nodes, *sorted(tree.folders)]:
-        first = seen.setdefault(path.casefold(), path)
+        first = seen.setdefault(_folded(path), path)
         # A folder's own collision tells of those in it.
         if first != path and posixpath.dirname(first) == posixpath.dirname(path):
-            yield rule.finding(path, f"differs from {first} in upper and lower case", other=first)
+            same_case = first.casefold() != path.casefold()
+            how = "how its accents are encoded" if same_case else "upper and lower case"
+            yield rule.finding(path, f"differs from {first} in {how}", other=first)
+
+
+def _folded(path: str) -> str:
+    """``path`` as it is to a file system that is told neither case nor Unicode's forms."""
+    if path.isascii():
+        return path.lower()
+    from unicodedata import normalize
+
+    return normalize("NFC", normalize("NFC", path).casefold())
 
 
 def find_special(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -100,7 +111,7 @@ RULES = (
     ),
     Rule(
         "BF602", "case-collision", NOTE,
-        "Two names differ in upper and lower case alone.",
+        "Two names differ in upper and lower case alone, or in how an accent is encoded.",
         "Where the file system makes no difference between them (macOS, Windows, some network"
         " shares), one overwrites the other.",
         "Rename one of them, if the pack is ever unpacked there.",
