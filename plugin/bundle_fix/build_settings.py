@@ -11,12 +11,12 @@ ignore  = [{ rule = "BF202", path = "demo/bin/old", reason = "until 2.6" }]
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import tomli
+from msgspec.structs import replace
 
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.context import Ignore as Accepted

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from bundle_fix.content import Content, same_bytes
 from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
@@ -18,8 +19,7 @@ MAX_TEXT = 64 << 20
 """Characters of the names that all ELF files need, and of their search paths."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """A tree, and what its ELF files say.
 
     ``images`` has every ELF file by its path; ``named`` has, for every name in the last part of a

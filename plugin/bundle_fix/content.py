@@ -10,9 +10,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from bundle_fix.errors import BundleFixError
 
@@ -61,8 +62,7 @@ class Content(Protocol):
         """Open the bytes for reading."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileReader:
+class FileReader(Struct, frozen=True):
     """A window of ``size`` bytes, from ``start`` on, of an open file."""
 
     fd: int
@@ -82,8 +82,7 @@ class FileReader:
         yield FileReader(self.fd, self.start + start, size)
 
 
-@dataclass(frozen=True, slots=True)
-class PathContent:
+class PathContent(Struct, frozen=True):
     """A regular file on disk; opening it follows no link and waits for no fifo.
 
     ``identity`` is what it was when it was first seen, where that is known: its inode and when it
@@ -92,7 +91,7 @@ class PathContent:
 
     path: Path
     size: int
-    identity: tuple[int, int] | None = field(default=None, compare=False)
+    identity: tuple[int, int] | None = None
 
     @contextmanager
     def open(self) -> Iterator[Reader]:
@@ -139,8 +138,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
-@dataclass(frozen=True, slots=True)
-class SliceContent:
+class SliceContent(Struct, frozen=True):
     """``size`` bytes from ``start`` on of a file that its owner keeps open."""
 
     fd: int
@@ -153,8 +151,7 @@ class SliceContent:
         yield FileReader(self.fd, self.start, self.size)
 
 
-@dataclass(frozen=True, slots=True)
-class PartContent:
+class PartContent(Struct, frozen=True):
     """``size`` bytes from ``start`` on of an archive that its owner keeps open."""
 
     whole: Whole
@@ -166,8 +163,7 @@ class PartContent:
         return self.whole.part(self.start, self.size)
 
 
-@dataclass(frozen=True, slots=True)
-class PartReader:
+class PartReader(Struct, frozen=True):
     """``size`` bytes from ``start`` on of another reader."""
 
     base: Reader
@@ -182,8 +178,7 @@ class PartReader:
         return self.base.pread(self.start + offset, length)
 
 
-@dataclass(frozen=True, slots=True)
-class BytesReader:
+class BytesReader(Struct, frozen=True):
     """Bytes in memory, read like a file."""
 
     data: bytes
@@ -198,8 +193,7 @@ class BytesReader:
         return self.data[offset : offset + length] if offset >= 0 and length > 0 else b""
 
 
-@dataclass(frozen=True, slots=True)
-class BytesContent:
+class BytesContent(Struct, frozen=True):
     """Literal bytes."""
 
     data: bytes
@@ -215,8 +209,7 @@ class BytesContent:
         yield BytesReader(self.data)
 
 
-@dataclass(frozen=True, slots=True)
-class PatchedReader:
+class PatchedReader(Struct, frozen=True):
     """Another reader's bytes with patches laid over them."""
 
     base: Reader
@@ -239,8 +232,7 @@ class PatchedReader:
         return data
 
 
-@dataclass(frozen=True, slots=True)
-class PatchedContent:
+class PatchedContent(Struct, frozen=True):
     """Another content with patches, sorted and disjoint, laid over its bytes."""
 
     base: Content

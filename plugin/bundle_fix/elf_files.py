@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from bundle_fix.artifacts.copying import copy_bytes
 from bundle_fix.artifacts.holding import remove_folder
@@ -28,8 +29,7 @@ RENAMED = 32 << 20
 """Bytes up to which a file with one name is replaced by a changed copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class ElfFile:
+class ElfFile(Struct, frozen=True):
     """An ELF file on the disk, as it was read; ``path`` is as the user gave it."""
 
     path: Path
@@ -37,8 +37,7 @@ class ElfFile:
     build_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class EditedFile:
+class EditedFile(Struct, frozen=True):
     """A file after its edit: where it is, who made the edit, and what its user should know."""
 
     path: Path

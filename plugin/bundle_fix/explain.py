@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.errors import BundleFixError
@@ -15,8 +17,7 @@ from bundle_fix.loader.objects import BUNDLE, HOST, Mapped, Step
 from bundle_fix.loader.process import Need, Process, World
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """One search for a name, and what came of it.
 
     Attributes:

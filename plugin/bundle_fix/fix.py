@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.formats import (
     DIRECTORY,
@@ -45,8 +47,7 @@ Judge = Callable[[Bundle], Verdict]
 """Checks an artifact as written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Struct, frozen=True):
     """One change that was made: to what, what it is, and who made it (an ELF editor) if told.
 
     ``passed`` says of each editor that was tried before why it was not the one.
@@ -58,8 +59,7 @@ class Action:
     passed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     """A plan carried out: the tree to write, what was done, and which files could not be edited.
 
     ``refusals`` are lines that name the file and the reason; ``remarks`` name the file and what its
@@ -72,8 +72,7 @@ class Done:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """How to mend.
 
     Attributes:
@@ -93,8 +92,7 @@ class Options:
     limits: Limits = DEFAULT_LIMITS
 
 
-@dataclass(frozen=True, slots=True)
-class Mended:
+class Mended(Struct, frozen=True):
     """What became of a pack. ``written`` is None where something failed, or nothing was asked."""
 
     done: Done

@@ -6,10 +6,11 @@ import os
 import posixpath
 import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.artifacts.in_place import update_directory
@@ -34,8 +35,7 @@ NO_PACKAGES = frozenset({"build", "venv", "node_modules", "__pycache__"})
 """Folders of a source tree that have no code of the project in them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closure:
+class Closure(Struct, frozen=True):
     """What a spec says is to be bundled with what objects need; ``libdir`` is where it goes."""
 
     spec: Spec
@@ -43,8 +43,7 @@ class Closure:
     libdir: str
 
 
-@dataclass(frozen=True, slots=True)
-class Installation:
+class Installation(Struct, frozen=True):
     """What a build system says of what it installs.
 
     Attributes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.artifacts.formats import DIRECTORY, format_for, split_name, write_artifact
@@ -36,8 +38,7 @@ DONE = {"debug": "dropped", "split": "split off"}
 """What is said of debug information that was taken out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Struct, frozen=True):
     """A pack, what it was collected from, and what was mended in it on the way.
 
     ``mended`` is None where the pack that is there already is the one that would be made;

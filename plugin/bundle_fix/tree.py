@@ -10,8 +10,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from enum import Enum
+
+from msgspec import Struct, field
+from msgspec.structs import force_setattr, replace
 
 from bundle_fix.content import Content, PartContent
 from bundle_fix.errors import BundleFixError
@@ -24,8 +26,7 @@ thousand of them."""
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(Struct, frozen=True):
     """Who owns a member, what may be done with it, and when it was changed."""
 
     mode: int
@@ -47,8 +48,7 @@ class Stamp:
         return told if _DECIMAL.fullmatch(told) and float(told) == self.mtime else None
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Struct, frozen=True):
     """A regular file. ``twin`` is the path of the member whose bytes it shares by hard link."""
 
     content: Content
@@ -62,8 +62,7 @@ class File:
     header, a folder's entry that a later one takes the place of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Symlink:
+class Symlink(Struct, frozen=True):
     """A symbolic link and the text it holds."""
 
     target: str
@@ -72,8 +71,7 @@ class Symlink:
     before: Content | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(Struct, frozen=True):
     """A folder."""
 
     stamp: Stamp
@@ -81,8 +79,7 @@ class Directory:
     before: Content | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Special:
+class Special(Struct, frozen=True):
     """A device, a fifo or a socket: kept as it is, never opened."""
 
     kind: str
@@ -105,8 +102,7 @@ class Place(Enum):
     ROOT = "at the root: it is the whole file system"
 
 
-@dataclass(frozen=True, slots=True)
-class Oddity:
+class Oddity(Struct, frozen=True):
     """What is amiss with an archive itself rather than with what it holds.
 
     Attributes:
@@ -124,8 +120,7 @@ class Oddity:
         return replace(self, path=self.path[len(top) + 1 :]) if top else self
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Struct, frozen=True):
     """All members by path, in the artifact's order.
 
     ``top`` is the folder that holds everything in an archive (``pegasus-server-2.5.0``), left out
@@ -137,10 +132,10 @@ class Tree:
 
     nodes: Mapping[str, Node]
     top: str = ""
-    end: PartContent | None = field(default=None, compare=False)
-    oddities: tuple[Oddity, ...] = field(default=(), compare=False)
+    end: PartContent | None = None
+    oddities: tuple[Oddity, ...] = ()
     place: Place = Place.ANYWHERE
-    folders: frozenset[str] = field(init=False, repr=False, compare=False)
+    folders: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         found = {path for path, node in self.nodes.items() if isinstance(node, Directory)} | {""}
@@ -156,7 +151,7 @@ class Tree:
                     "its folders are nested deeper than any honest ones",
                     hint="an archive like this one must not be trusted",
                 )
-        object.__setattr__(self, "folders", frozenset(found))
+        force_setattr(self, "folders", frozenset(found))
 
     def files(self) -> Iterator[tuple[str, File]]:
         """The regular files, in order."""

@@ -14,9 +14,10 @@ import tempfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+
+from msgspec import Struct
 
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.streams import Decompressor, Form, StreamError, Streams
@@ -47,8 +48,7 @@ Compressor = Callable[[IO[bytes]], AbstractContextManager[Writable]]
 """Wraps a file in the stream that compresses into it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compression:
+class Compression(Struct, frozen=True):
     """One compression: the suffix of its tarballs, how they start, how to open both ways.
 
     ``start`` is a pattern: a tarball that is not compressed starts with its first member's name,

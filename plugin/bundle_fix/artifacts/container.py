@@ -11,9 +11,10 @@ import platform
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.limits import Limits
 from bundle_fix.artifacts.nested import nested_tar

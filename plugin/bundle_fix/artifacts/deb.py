@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.nested import nested_tar

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.compression import compression_for, compression_of
 from bundle_fix.artifacts.container import is_container, merged_layers
@@ -60,8 +62,7 @@ SUFFIXES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Artifact:
+class Artifact(Struct, frozen=True):
     """An artifact that is open: its tree can be read until the context ends.
 
     ``format`` is ``dir``, ``elf``, ``whl``, ``zip``, one of `READ_ONLY`, or ``tar`` with its

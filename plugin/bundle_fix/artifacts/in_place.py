@@ -12,9 +12,10 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.directory import UPDATE, put_stamp, write_content
 from bundle_fix.artifacts.holding import HeldError, held, remove_folder

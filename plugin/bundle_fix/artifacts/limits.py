@@ -5,8 +5,9 @@ A limit is told by the option that moves it, so that who trusts an artifact can 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from bundle_fix.errors import BundleFixError
 
@@ -18,8 +19,7 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 ADVICE = "if you trust it"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How much one artifact may hold.
 
     Attributes:

@@ -12,9 +12,10 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from msgspec import Struct
 
 from bundle_fix.artifacts.holding import (
     HeldError,
@@ -32,8 +33,7 @@ HIDDEN = r"\.{}\.[0-9a-f]{{12}}\.tmp"
 """The names that `hidden_name` makes of one."""
 
 
-@dataclass(frozen=True, slots=True)
-class PendingFile:
+class PendingFile(Struct, frozen=True):
     """A file that is being written; ``path`` reads it back before it has its name."""
 
     file: IO[bytes]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, NamedTuple
 
 from isal import isal_zlib
+from msgspec import Struct
 
 from bundle_fix.processors import cores
 
@@ -32,8 +32,7 @@ class Piece(NamedTuple):
     counted: int
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+class Framing(Struct, frozen=True):
     """A format: the bytes of a piece, how it is encoded, and what stands before and behind all.
 
     Attributes:
@@ -51,20 +50,18 @@ class Framing:
     threads: int = 16
 
 
-@dataclass(slots=True)
 class PieceStream:
     """Takes bytes and writes them to ``file`` as ``framing`` says; a context that ends the file."""
 
-    file: IO[bytes]
-    framing: Framing
-    threads: ThreadPoolExecutor = field(init=False)
-    waiting: bytearray = field(default_factory=bytearray)
-    running: deque[tuple[int, Future[Encoded]]] = field(default_factory=deque)
-    pieces: list[Piece] = field(default_factory=list)
-    crc: int = 0
+    def __init__(self, file: IO[bytes], framing: Framing) -> None:
+        self.file, self.framing = file, framing
+        self.waiting = bytearray()
+        self.running: deque[tuple[int, Future[Encoded]]] = deque()
+        self.pieces: list[Piece] = []
+        self.crc = 0
+        self.threads = ThreadPoolExecutor(self._at_once)
 
     def __enter__(self) -> PieceStream:
-        self.threads = ThreadPoolExecutor(self._at_once)
         self.file.write(self.framing.start)
         return self
 

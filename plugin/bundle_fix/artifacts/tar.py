@@ -10,10 +10,11 @@ import posixpath
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, NamedTuple
+
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.compression import unpacked
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits

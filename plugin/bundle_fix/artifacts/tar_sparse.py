@@ -6,17 +6,18 @@ itself, and versions 0.0, 0.1 and 1.0 in pax headers (GNU tar's manual, "Storing
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from struct import Struct
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from bundle_fix.content import PartContent, Patch, Reader
 
 BLOCK = 512
-ENTRY = Struct("12s12s")
+ENTRY = struct.Struct("12s12s")
 IN_HEADER, IN_BLOCK = 4, 21
 FIRST_ENTRY, MORE, REAL_SIZE = 386, 482, 483
 MORE_IN_BLOCK = 504
@@ -46,8 +47,7 @@ class Sparse(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class SparseReader:
+class SparseReader(Struct, frozen=True):
     """A sparse file as it is once unpacked: zeros wherever nothing is stored."""
 
     archive: Reader
@@ -75,8 +75,7 @@ class SparseReader:
         return b"".join([*pieces, bytes(end - at)])
 
 
-@dataclass(frozen=True, slots=True)
-class SparseContent:
+class SparseContent(Struct, frozen=True):
     """A sparse file of a tarball; ``stored`` are its bytes as they stand in the archive."""
 
     stored: PartContent
@@ -101,8 +100,7 @@ class SparseContent:
         return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class SparseHeader:
+class SparseHeader(Struct, frozen=True):
     """A header with a map, as it stands in the archive; it is valid for one content alone."""
 
     header: PartContent

@@ -7,7 +7,8 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bundle_fix.content import BytesContent, chunks, read_exactly
 from bundle_fix.errors import BundleFixError

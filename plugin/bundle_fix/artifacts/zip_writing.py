@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from struct import Struct
 from typing import IO, NamedTuple
+
+from msgspec import Struct
 
 from bundle_fix.artifacts.zip_data import DEFLATED, STORED
 from bundle_fix.artifacts.zip_directory import (
@@ -46,11 +47,10 @@ LEVEL = 6
 ZIP64_SIZE = 1 << 31
 """Bytes from which on a member has room for larger numbers."""
 MS_FOLDER = 0x10
-SIZES, OFFSET = Struct("<QQ"), Struct("<Q")
+SIZES, OFFSET = struct.Struct("<QQ"), struct.Struct("<Q")
 
 
-@dataclass(frozen=True, slots=True)
-class ZipArchive:
+class ZipArchive(Struct, frozen=True):
     """What is of no member: what stands before the first one, and what the end says."""
 
     front: SliceContent
@@ -58,8 +58,7 @@ class ZipArchive:
     is_large: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ZipHeader:
+class ZipHeader(Struct, frozen=True):
     """What an archive says of a member besides its bytes; ``content`` is what it says it of.
 
     ``whole`` are all bytes of the member as it stands.

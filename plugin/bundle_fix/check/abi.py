@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.check.context import Context
 from bundle_fix.elf.properties import isa_needed
@@ -17,16 +18,14 @@ MARKS = {"GLIBC_ABI_DT_RELR": (2, 36), "GLIBC_ABI_GNU2_TLS": (2, 42), "GLIBC_ABI
 Number = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Newest:
+class Newest(Struct, frozen=True):
     """The newest version of a family that a pack wants, such as ``2.34``, and who wants it."""
 
     version: str
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Abi:
+class Abi(Struct, frozen=True):
     """What a pack wants of its target.
 
     Attributes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
+
+from msgspec import Struct
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.dependencies import dependencies
@@ -26,8 +27,7 @@ from bundle_fix.tree import Place
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Ignore:
+class Ignore(Struct, frozen=True):
     """Findings of ``rule`` at paths like ``path`` that the user accepts, and why."""
 
     rule: str
@@ -35,8 +35,7 @@ class Ignore:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expectations:
+class Expectations(Struct, frozen=True):
     """What the user says of the pack and its target.
 
     Attributes:
@@ -56,8 +55,7 @@ class Expectations:
     ignore: tuple[Ignore, ...] = ()
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(Struct, frozen=True, dict=True):
     """A bundle on a host, with all processes that can come of it."""
 
     bundle: Bundle

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from bundle_fix.check.context import Context
@@ -14,8 +15,7 @@ SEVERITIES = (ERROR, WARNING, NOTE)
 """From the worst to the mildest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One way in which a pack may betray its user, and what shows it.
 
     ``path`` is relative to the pack; ``evidence`` holds only what JSON can: strings, numbers,
@@ -31,8 +31,7 @@ class Finding:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """One rule: what it is about, why that bites, how to mend it, and how to find it.
 
     ``example`` is a pack that trips it, in a sentence or two.

@@ -13,7 +13,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.check.symbols import Symbols
 from bundle_fix.content import Reader
@@ -57,8 +58,7 @@ SANITIZER = b"__sanitizer_get_heap_size"
 """Every sanitizer that brings an allocator defines it; their system calls are their own."""
 
 
-@dataclass(frozen=True)
-class Heaps:
+class Heaps(Struct, frozen=True):
     """The objects of one process that provide memory.
 
     Attributes:

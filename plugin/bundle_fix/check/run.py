@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+
+from msgspec import Struct
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.abi import Abi, abi_of
@@ -61,8 +62,7 @@ FAMILIES = (
 RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What a check found. ``ignored`` counts the findings that the user accepts.
 
     ``abi`` is what the pack wants of its target.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 from bundle_fix.content import Reader
 from bundle_fix.elf.image import DamagedElfError, Image
@@ -17,8 +18,7 @@ from bundle_fix.loader.objects import Mapped
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Symbols:
+class Symbols(Struct, frozen=True, eq=False):
     """What the objects in one view of files define and want.
 
     An object of a process is asked about by itself (its file must be known), a file of the pack
@@ -26,7 +26,7 @@ class Symbols:
     """
 
     view: View
-    _known: dict[tuple[str, object], Any] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[tuple[str, object], Any] = field(default_factory=dict)
 
     def table(self, of: Mapped | str) -> SymbolTable:
         """The dynamic symbols of a file."""

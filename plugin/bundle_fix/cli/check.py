@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 import click
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.limits import Limits
 from bundle_fix.check.context import Expectations

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.limits import Limits
 from bundle_fix.check.context import Context, Expectations

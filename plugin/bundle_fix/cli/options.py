@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, bytes_of, in_units
 from bundle_fix.errors import BundleFixError

@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import click
 from msgspec import structs
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.output import set_aside, write_text
 from bundle_fix.cli.fix import tell

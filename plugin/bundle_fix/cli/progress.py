@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 from bundle_fix.progress import Step
 from bundle_fix.report.printable import printable
@@ -74,8 +75,7 @@ class Silence:
         """See `Display`."""
 
 
-@dataclass(slots=True)
-class Lines:
+class Lines(Struct):
     """A line when a large step begins: what a log needs, and no more."""
 
     stream: IO[str]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.cli.status import exit_status
 from bundle_fix.report.model import CheckReport, RuleText, outline
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
     from bundle_fix.report.diff import DiffReport
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(Struct, frozen=True):
     """How reports are to look.
 
     Attributes:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import click
+from msgspec import Struct
 
 from bundle_fix.artifacts.formats import DIRECTORY, ELF, Artifact, open_artifact, split_name
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
@@ -25,8 +25,7 @@ HOSTILE = "hostile"
 VARIABLES = {"LD_LIBRARY_PATH": "library_path", "LD_PRELOAD": "preload"}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What the command line says of the target.
 
     Attributes:
@@ -44,8 +43,7 @@ class Target:
     limits: Limits = DEFAULT_LIMITS
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Struct, frozen=True):
     """An artifact on a target; ``entry`` is the one file that was asked for, where it is one."""
 
     bundle: Bundle

@@ -11,12 +11,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from bundle_fix.artifacts.limits import in_units
 from bundle_fix.report.model import CheckReport, error_report
@@ -33,8 +33,7 @@ PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that a process gets when the one that started it ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(Struct, frozen=True):
     """A process that checks ``path``, the artifact with this number, until ``deadline``.
 
     ``deadline`` is in seconds of the monotonic clock.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
+
+from msgspec import Struct
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.collect.collection import Collection
@@ -24,8 +25,7 @@ from bundle_fix.spec.variables import Values, substitute
 from bundle_fix.tree import Tree
 
 
-@dataclass(frozen=True, slots=True)
-class _Closure:
+class _Closure(Struct, frozen=True):
     """What ``[closure]`` says, its variables replaced, and where it stands."""
 
     bundle: tuple[str, ...]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.collect.packages import Package
@@ -18,8 +20,7 @@ from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree
 FOLDER_MODE = 0o755
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where a member of the pack comes from: a file of this machine, and the spec's entry.
 
     ``source`` is None for literal text; ``asked`` is ``path:line:column`` in the spec, or for what
@@ -33,8 +34,7 @@ class Origin:
     found: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
+class Collected(Struct, frozen=True):
     """The pack as collected, before anything in it is edited.
 
     ``remarks`` are lines on the spec, such as on a pattern that nothing matches; ``packages`` are
@@ -48,8 +48,7 @@ class Collected:
     packages: Mapping[Path, Package] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Collection:
+class Collection(Struct):
     """The pack while it grows."""
 
     root: Path

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from bundle_fix.collect.libraries import with_soname
 from bundle_fix.collect.needs import Want, chains
@@ -21,8 +22,7 @@ SILENT = (NOT_THERE, NOT_LISTED, NO_FOLDER)
 """Verdicts of a search that say nothing more than that a name is not in a folder."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A file that one name leads to, and for whom."""
 
     path: Path

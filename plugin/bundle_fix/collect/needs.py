@@ -9,8 +9,10 @@ from __future__ import annotations
 import posixpath
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.collect.collection import Origin
@@ -27,8 +29,7 @@ MAX_CHAINS = 3
 """Ways to one name that an error tells in full."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Want:
+class Want(Struct, frozen=True, eq=False):
     """A name that an object of the pack asks for and nothing in the pack provides.
 
     Attributes:
@@ -58,8 +59,7 @@ class Want:
         return self.setting.loader.flavour == MUSL and self.name.startswith(MUSL_OWN)
 
 
-@dataclass(frozen=True)
-class BuildMachine:
+class BuildMachine(Struct, frozen=True):
     """This machine as the loader of the build sees it, with a processor of no level.
 
     What its own processor would take from ``glibc-hwcaps`` may not run on the target.

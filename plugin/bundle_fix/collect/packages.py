@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 DEB, RPM = "deb", "rpm"
 OS_RELEASE = Path("/etc/os-release")
@@ -18,8 +19,7 @@ DIVERSION = re.compile(r"(?:diversion by (\S+)|local diversion) (from|to): (.*)"
 RPM_FORMAT = r"%{NAME}\t%{EVR}\t%{ARCH}\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(Struct, frozen=True):
     """An installed package: its kind (``deb`` or ``rpm``), and what its database says of it."""
 
     kind: str
@@ -28,8 +28,7 @@ class Package:
     architecture: str
 
 
-@dataclass(frozen=True, slots=True)
-class Distribution:
+class Distribution(Struct, frozen=True):
     """This machine's distribution, in the words of os-release(5): ``debian`` and ``12``."""
 
     name: str

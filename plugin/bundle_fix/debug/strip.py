@@ -11,9 +11,11 @@ import os
 import posixpath
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.content import Content, PathContent, Reader, chunks
@@ -36,8 +38,7 @@ from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree, relativ
 SUFFIX = ".debug"
 
 
-@dataclass(frozen=True, slots=True)
-class Stripped:
+class Stripped(Struct, frozen=True):
     """A pack without debug information.
 
     Attributes:
@@ -51,8 +52,7 @@ class Stripped:
     debug: Tree | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+class _Parts(Struct, frozen=True):
     """What became of one file: its new content and image, and its debug information."""
 
     content: Content
@@ -163,8 +163,7 @@ def _loaded(reader: Reader, image: Image) -> dict[tuple[bytes, int], _Window]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
+class _Window(Struct, frozen=True):
     """A part of what another reader reads."""
 
     base: Reader

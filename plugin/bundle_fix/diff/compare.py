@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.check.abi import Newest
 from bundle_fix.check.context import Ignore
@@ -25,8 +26,7 @@ OF_THE_WHOLE = frozenset({"BF110"})
 """Rules whose findings are about the pack, whichever file stands for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """What is different between two artifacts.
 
     Attributes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.diff.pairs import Pairs, unnumbered
 from bundle_fix.diff.side import Side
@@ -17,8 +18,7 @@ Value = str | int | tuple[str, ...] | None
 KINDS = {File: "file", Symlink: "link", Directory: "folder", Special: "special"}
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One thing about a member that is not what it was.
 
     ``what`` names it; for ``symbols`` the values are those that were lost and those that are new,
@@ -30,8 +30,7 @@ class Change:
     new: Value = None
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A member that only one of two packs has; ``size`` is 0 for all but files."""
 
     path: str
@@ -40,8 +39,7 @@ class Member:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Altered:
+class Altered(Struct, frozen=True):
     """A member that changed; ``was`` is its old path."""
 
     path: str
@@ -55,8 +53,7 @@ class Altered:
         return next((change for change in self.changes if change.what == what), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Members:
+class Members(Struct, frozen=True):
     """All members of two packs: how many are the same, and the others, ELF files first."""
 
     same: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.check.findings import NOTE, SEVERITIES, WARNING, Finding, Rule
 from bundle_fix.check.rules.resolution import trace_evidence
@@ -18,8 +19,7 @@ RANK = {BUNDLE: 0, HOST: 1, MISSING: 2}
 WORSE = {HOST: NOW_FROM_HOST, MISSING: NOW_NOT_FOUND}
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """One needed name of one object that leads elsewhere than it did.
 
     ``was_needed`` is the name that the object needed before, which differs where a library has a

@@ -10,7 +10,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.content import Content, same_bytes
@@ -22,8 +23,7 @@ NUMBERS = re.compile(r"-[0-9a-f]{8}(?=\.)|\d+(\.\d+)*")
 """Version numbers, and the hashes that auditwheel puts into the names of libraries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pairs:
+class Pairs(Struct, frozen=True):
     """The files of an old pack and those that took their places.
 
     ``new_of`` and ``old_of`` lead from path to path; ``same`` has the new paths of those whose

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
+
+from msgspec import Struct
 
 from bundle_fix.artifacts.names import top_folder
 from bundle_fix.bundle import Bundle
@@ -20,8 +21,7 @@ from bundle_fix.loader.process import Need
 from bundle_fix.tree import Directory, File, Node, Tree
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """One entry point's need: how bad it is if it fails, and what it led to."""
 
     severity: str
@@ -29,8 +29,7 @@ class Use:
     need: Need
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(Struct, frozen=True, dict=True):
     """An artifact on its target; its contents must be open while it is asked.
 
     ``name`` is what the user calls it.

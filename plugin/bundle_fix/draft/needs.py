@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from msgspec import Struct
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.elf.image import Image
@@ -34,8 +35,7 @@ HOSTS = {
 """Libraries that a pack usually leaves to the host, and whose they are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """Names to bundle, each with its file on this machine; the host's, each with whose it is."""
 
     bundle: Mapping[str, Path]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import glob
 import posixpath
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from msgspec import Struct
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.tree import Directory, File, Symlink, walk
@@ -17,8 +18,7 @@ MANY, FEW = 12, 3
 """Programs of a top folder that get an entry each; with other files beside them, only a few do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """An entry of ``[[files]]`` or ``[[libraries]]``: globs below the tree, and a place.
 
     ``remark`` is what a reader should know of it, on one line.
@@ -31,8 +31,7 @@ class Entry:
     remark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(Struct, frozen=True):
     """The entries for all that is in a tree, and the members that none takes."""
 
     programs: tuple[Entry, ...]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.draft.needs import Needs
 from bundle_fix.draft.survey import Entry, Survey
@@ -18,8 +19,7 @@ VERSION = re.compile(r"(?<![\w.])v?(\d+(?:\.\d+)+(?:[-.]?(?:rc|alpha|beta|SNAPSH
 GLIBC = re.compile(r"glibc\d+(\.\d+)+")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """What a first spec says.
 
     Attributes:

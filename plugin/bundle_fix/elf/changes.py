@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.image import Entry, Image
 from bundle_fix.errors import BundleFixError
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """The changes to one file. A path that is None stays; an empty one is removed.
 
     Setting ``runpath`` removes DT_RPATH, which the loader would ignore beside it, and setting

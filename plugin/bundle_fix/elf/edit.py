@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from bundle_fix.content import Content, PatchedContent, PathContent, Reader, chunks
 from bundle_fix.elf import constants as c
@@ -34,8 +35,7 @@ class EditRefusedError(BundleFixError):
     """No editor can make the change; the file is as it was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edited:
+class Edited(Struct, frozen=True):
     """A file after its changes. ``editor`` is who made them: empty when nothing had to change.
 
     ``refusals`` says why each editor that was tried before did not.

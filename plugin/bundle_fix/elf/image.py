@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.content import Reader, read_exactly
 from bundle_fix.elf import constants as c
@@ -47,8 +49,7 @@ class Entry(NamedTuple):
     value: int
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """What was read from one ELF file.
 
     ``dynamic`` holds the entries before the DT_NULL that ends them; it is None for a file without
@@ -223,12 +224,12 @@ def _entries(reader: Reader, fmt: Format, segment: Segment) -> tuple[Entry, ...]
 
 
 def _with_strings(reader: Reader, image: Image, entries: tuple[Entry, ...]) -> Image:
-    with_entries = _replace(image, dynamic=entries)
+    with_entries = replace(image, dynamic=entries)
     table = string_table(with_entries)
     if table is None:
         if any(e.tag in c.STRING_TAGS for e in entries):
             raise DamagedElfError("its dynamic section has no string table inside a loaded segment")
-        return _replace(with_entries, interpreter=_interpreter(reader, image))
+        return replace(with_entries, interpreter=_interpreter(reader, image))
     start, size = table
     if start + size > reader.size:
         raise DamagedElfError(
@@ -243,7 +244,7 @@ def _with_strings(reader: Reader, image: Image, entries: tuple[Entry, ...]) -> I
         value = with_entries.first(tag)
         return None if value is None else text(value)
 
-    return _replace(
+    return replace(
         with_entries,
         interpreter=_interpreter(reader, image),
         soname=single(c.DT_SONAME),
@@ -263,11 +264,6 @@ def _needed(text: Callable[[int], str], entries: tuple[Entry, ...]) -> tuple[str
             if total > MAX_NEEDED:
                 raise DamagedElfError(f"its needed names take more than {MAX_NEEDED} bytes")
     return tuple(names)
-
-
-def _replace(image: Image, **fields: object) -> Image:
-    values = {name: getattr(image, name) for name in Image.__slots__}
-    return Image(**(values | fields))
 
 
 def _interpreter(reader: Reader, image: Image) -> str | None:

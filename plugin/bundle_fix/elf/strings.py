@@ -10,7 +10,8 @@ import os
 import sys
 from array import array
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.content import Patch, Reader, read_exactly
 from bundle_fix.elf import constants as c
@@ -23,8 +24,7 @@ class CannotEditError(Exception):
     """An editor cannot make this change to this file; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(Struct, frozen=True):
     """Where strings went: their offsets in the table, and those for which there was no room.
 
     ``patches`` are relative to the start of the table.

@@ -5,10 +5,11 @@ Source: the System V gABI, chapters 4 (object files) and 5 (program loading).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
 from functools import lru_cache
-from struct import Struct
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
 
 
 class Header(NamedTuple):
@@ -67,18 +68,17 @@ class Section(NamedTuple):
     entsize: int
 
 
-@dataclass(frozen=True)
-class Format:
+class Format(Struct, frozen=True):
     """The layouts of one class and byte order (``order`` is ``little`` or ``big``)."""
 
     bits: int
     order: Literal["little", "big"]
-    header: Struct
-    segment: Struct
-    section: Struct
-    dynamic: Struct
+    header: struct.Struct
+    segment: struct.Struct
+    section: struct.Struct
+    dynamic: struct.Struct
     symbol_size: int
-    word: Struct
+    word: struct.Struct
 
     def unpack_segment(self, data: bytes) -> Segment:
         """One program header from its bytes."""
@@ -110,10 +110,10 @@ def elf_format(bits: int, order: Literal["little", "big"]) -> Format:
     return Format(
         bits=bits,
         order=order,
-        header=Struct(mark + header),
-        segment=Struct(mark + segment),
-        section=Struct(mark + section),
-        dynamic=Struct(mark + dynamic),
+        header=struct.Struct(mark + header),
+        segment=struct.Struct(mark + segment),
+        section=struct.Struct(mark + section),
+        dynamic=struct.Struct(mark + dynamic),
         symbol_size=symbol,
-        word=Struct(mark + word),
+        word=struct.Struct(mark + word),
     )

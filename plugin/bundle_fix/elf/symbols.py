@@ -9,13 +9,14 @@ Source: the gABI, "Symbol Table"; the Linux Standard Base, "Symbol Versioning".
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, compress
-from struct import Struct
 from typing import NamedTuple, cast
+
+from msgspec import Struct
 
 from bundle_fix.content import Reader, read_exactly
 from bundle_fix.elf import constants as c
@@ -75,8 +76,7 @@ class Offered(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SymbolTable:
+class SymbolTable(Struct, frozen=True):
     """What a file wants of others and defines for others.
 
     Attributes:
@@ -223,4 +223,4 @@ def _version_indices(reader: Reader, image: Image, count: int) -> tuple[int, ...
     if raw is None:
         return (1,) * count
     mark = "<" if image.format.order == "little" else ">"
-    return Struct(f"{mark}{count}H").unpack(raw)
+    return struct.Struct(f"{mark}{count}H").unpack(raw)

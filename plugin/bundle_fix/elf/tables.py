@@ -7,7 +7,8 @@ headers can be edited; where there are section headers, they must not claim more
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.content import Reader
 from bundle_fix.elf import constants as c
@@ -16,8 +17,7 @@ from bundle_fix.elf.image import DamagedElfError, Image
 from bundle_fix.elf.versions import version_definitions, version_needs
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """One table that the dynamic section points to: its tag, place and size in bytes."""
 
     tag: int

@@ -6,9 +6,10 @@ Source: the Linux Standard Base, "Symbol Versioning"; glibc's dl-version.c walks
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from struct import Struct
+
+from msgspec import Struct
 
 from bundle_fix.content import Patch, Reader, read_exactly
 from bundle_fix.elf import constants as c
@@ -31,8 +32,7 @@ NEED_FILE_AT = 4
 """Where in an Elf_Verneed the library's name is (vn_file)."""
 
 
-@dataclass(frozen=True, slots=True)
-class VersionStrings:
+class VersionStrings(Struct, frozen=True):
     """One version list: how many bytes it takes, and the strings that it refers to.
 
     ``groups`` has, for each record, the string offsets in the order of the file: for verneed the
@@ -47,8 +47,7 @@ class VersionStrings:
     facts: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(Struct, frozen=True):
     """Where a version record and its auxiliary records keep what a walk needs."""
 
     tag: int
@@ -210,7 +209,7 @@ def _walk(reader: Reader, image: Image, shape: _Shape) -> VersionStrings | None:
     if start is None or number > MAX_RECORDS:
         raise DamagedElfError("its list of symbol versions lies outside its loaded segments")
     mark = "<" if image.format.order == "little" else ">"
-    record, auxiliary = Struct(mark + shape.record), Struct(mark + shape.auxiliary)
+    record, auxiliary = struct.Struct(mark + shape.record), struct.Struct(mark + shape.auxiliary)
     groups, places, facts = [], [], []
     numbers = -2 if shape.own_string is None else shape.own_string
     size, left, at = 0, MAX_RECORDS, 0
@@ -238,7 +237,7 @@ def _walk(reader: Reader, image: Image, shape: _Shape) -> VersionStrings | None:
 
 
 def _chain(
-    reader: Reader, auxiliary: Struct, start: int, at: int, count: int
+    reader: Reader, auxiliary: struct.Struct, start: int, at: int, count: int
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
     for _ in range(count):
         fields = _fields(reader, auxiliary, start + at)
@@ -248,7 +247,7 @@ def _chain(
         at += fields[-1]
 
 
-def _fields(reader: Reader, layout: Struct, offset: int) -> tuple[int, ...]:
+def _fields(reader: Reader, layout: struct.Struct, offset: int) -> tuple[int, ...]:
     data = read_exactly(reader, offset, layout.size)
     if data is None:
         raise DamagedElfError("its list of symbol versions is cut short")

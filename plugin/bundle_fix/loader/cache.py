@@ -7,11 +7,12 @@ with the extension that names the folders of ``glibc-hwcaps`` (since 2.33).
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from struct import Struct
+
+from msgspec import Struct
 
 from bundle_fix.elf.image import Image, string_at
 
@@ -36,8 +37,7 @@ ABI_FLAGS = {
 float ABI are left out, and their entries told apart by the files themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One library: its name, its file, the flags of its ABI and what it asks of the processor.
 
     ``level`` is the folder of glibc-hwcaps that it is from, None for the others.
@@ -50,8 +50,7 @@ class Entry:
     level: str | None
 
 
-@dataclass(frozen=True)
-class Cache:
+class Cache(Struct, frozen=True, dict=True):
     """The entries of a cache, in its order."""
 
     entries: tuple[Entry, ...]
@@ -105,7 +104,7 @@ def read_cache(data: bytes) -> Cache | None:
 
 
 def _entries(view: bytes, mark: str) -> tuple[Entry, ...] | None:
-    header, layout = Struct(mark + "20sIIB3xI12x"), Struct(mark + "iIIIQ")
+    header, layout = struct.Struct(mark + "20sIIB3xI12x"), struct.Struct(mark + "iIIIQ")
     if len(view) < header.size:
         return None
     _, count, _, _, extension = header.unpack_from(view)
@@ -126,7 +125,7 @@ def _entries(view: bytes, mark: str) -> tuple[Entry, ...] | None:
 
 def _hwcaps(view: bytes, offset: int, mark: str) -> list[str]:
     """The names of the folders of glibc-hwcaps that entries refer to by number."""
-    head, section = Struct(mark + "II"), Struct(mark + "IIII")
+    head, section = struct.Struct(mark + "II"), struct.Struct(mark + "IIII")
     if not offset or offset + head.size > len(view):
         return []
     magic, count = head.unpack_from(view, offset)
@@ -138,7 +137,7 @@ def _hwcaps(view: bytes, offset: int, mark: str) -> list[str]:
             break
         tag, _, start, size = section.unpack_from(view, place)
         if tag == TAG_HWCAPS and start + size <= len(view):
-            words = Struct(mark + "I").iter_unpack(
+            words = struct.Struct(mark + "I").iter_unpack(
                 view[start : start + min(size // 4, MAX_NAMES) * 4]
             )
             return [_text(view, at) for (at,) in words]

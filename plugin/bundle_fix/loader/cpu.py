@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from bundle_fix.errors import BundleFixError
 
@@ -40,8 +41,7 @@ BASELINE = "baseline"
 """The name of a processor of no level."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
+class Cpu(Struct, frozen=True):
     """What the loader asks of a processor.
 
     Attributes:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.content import CHUNK, Reader, read_exactly
 from bundle_fix.elf.image import Image, string_table
@@ -26,8 +27,7 @@ LONGEST = 256
 """Bytes of the longest string that is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
+class Feature(Struct, frozen=True):
     """What one entry of the note says: any of ``sonames`` will do, the first is liked best."""
 
     sonames: tuple[str, ...]

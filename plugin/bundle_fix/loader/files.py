@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct, field
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.content import Content, PathContent
@@ -64,8 +65,7 @@ class Files(Protocol):
         """The names in a folder, sorted; none where there is no such folder."""
 
 
-@dataclass(frozen=True)
-class FolderFiles:
+class FolderFiles(Struct, frozen=True):
     """A root file system in a folder; ``/`` is this machine's own."""
 
     root: Path
@@ -103,8 +103,7 @@ class FolderFiles:
             return []
 
 
-@dataclass(frozen=True)
-class TreeFiles:
+class TreeFiles(Struct, frozen=True):
     """A root file system in an archive; its contents must be open."""
 
     tree: Tree
@@ -140,8 +139,7 @@ def look_in_tree(tree: Tree, path: str) -> Found:
     return Found(Kind.MISSING if node is None else Kind.SPECIAL)
 
 
-@dataclass(frozen=True)
-class View:
+class View(Struct, frozen=True, eq=False):
     """A pack at its place on a host, as a process there sees both.
 
     ``at`` is the absolute path of the pack, `NOWHERE` when it is not known; ``host`` are the
@@ -151,8 +149,8 @@ class View:
     bundle: Bundle
     at: str = NOWHERE
     host: Files | None = None
-    _known: dict[str, str | Lost] = field(default_factory=dict, repr=False, compare=False)
-    _images: dict[str, Image | str] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, str | Lost] = field(default_factory=dict)
+    _images: dict[str, Image | str] = field(default_factory=dict)
 
     def inside(self, path: str) -> str | None:
         """``path`` relative to the pack, or None where it is not below the pack's place."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from bundle_fix.elf.image import Image
 from bundle_fix.loader.cpu import cpu_of
@@ -17,8 +18,7 @@ from bundle_fix.loader.rtld import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(Struct, frozen=True):
     """What a process is started with.
 
     Attributes:
@@ -76,8 +76,7 @@ class Host(Protocol):
         """The names in its ld.so.preload."""
 
 
-@dataclass(frozen=True, slots=True)
-class AdversarialHost:
+class AdversarialHost(Struct, frozen=True):
     """A host that offers every soname in its default directories, each older than the pack's.
 
     ``provides`` are patterns of names that the pack may rely on it for, besides the C library's;

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bundle_fix.elf.image import Image
 from bundle_fix.loader.files import View
@@ -13,8 +14,7 @@ from bundle_fix.loader.rtld import Loader
 BUNDLE, HOST, MISSING = "bundle", "host", "missing"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One place that the loader looks at.
 
     ``place`` is the directory as a reader would write it, ``via`` the rule that named it,
@@ -29,8 +29,7 @@ class Step:
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
+class Mapped(Struct, frozen=True):
     """An object that the loader maps, or fails to find.
 
     ``path`` is relative to the pack for origin ``bundle``, absolute for ``host``, None for
@@ -63,8 +62,7 @@ class Mapped:
         return self.path or self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """Where a process runs: what it sees, its loader, its environment.
 
     ``secure`` is secure-execution mode, in which set-uid and set-gid programs run.
@@ -76,7 +74,7 @@ class Setting:
     environment: Environment
     main: Mapped
     secure: bool
-    inherited: dict[int, tuple[Mapped, ...]] = field(default_factory=dict, repr=False)
+    inherited: dict[int, tuple[Mapped, ...]] = field(default_factory=dict)
     """By object (its id), those whose RPATH serves its needs: worked out once for each."""
 
     def rpath_chain(self, mapped: Mapped) -> tuple[Mapped, ...]:

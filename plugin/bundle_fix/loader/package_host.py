@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bundle_fix.elf.image import Image
 from bundle_fix.loader.conf import conf_directories, listed_libraries
@@ -21,8 +24,7 @@ from bundle_fix.tree import Tree
 CONF_FOLDER = "etc/ld.so.conf.d/"
 
 
-@dataclass(frozen=True, slots=True)
-class PackageHost:
+class PackageHost(Struct, frozen=True, eq=False, dict=True):
     """The root that a package is installed at.
 
     Attributes:
@@ -35,14 +37,11 @@ class PackageHost:
     provides: tuple[str, ...] = ()
     level: str | None = None
     at: str = "/"
-    _listed: list[Mapping[str, tuple[str, ...]]] = field(
-        default_factory=list, init=False, repr=False, compare=False
-    )
-    _names: frozenset[str] = field(init=False, repr=False, compare=False)
+    _listed: list[Mapping[str, tuple[str, ...]]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        names = frozenset(map(posixpath.basename, self.tree.nodes))
-        object.__setattr__(self, "_names", names)
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(map(posixpath.basename, self.tree.nodes))
 
     @property
     def files(self) -> TreeFiles:

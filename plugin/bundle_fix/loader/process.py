@@ -10,7 +10,10 @@ import posixpath
 import stat
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.elf.image import Image
@@ -30,8 +33,7 @@ MUSL_OWN = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "ut
 """How the names begin that musl answers with itself (ldso/dynlink.c, load_library)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(Struct, frozen=True):
     """One needed name of one object and what the loader made of it.
 
     ``already`` tells that the object was loaded already, for another's sake; ``trace`` are the
@@ -45,8 +47,7 @@ class Need:
     trace: tuple[Step, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     """The objects that the loader maps for ``entry``, in load order, and every need it met.
 
     The order is that of symbol lookup as well. ``remarks`` are what the loader does besides, and
@@ -63,17 +64,17 @@ class Process:
         return tuple(o for o in self.objects if o.origin == BUNDLE)
 
 
-@dataclass(frozen=True)
-class World:
+class World(Struct, frozen=True, eq=False, dict=True):
     """A pack on a host under an environment: what all its processes have in common."""
 
     bundle: Bundle
     host: Host
     environment: Environment = CLEAN
-    view: View = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "view", View(self.bundle, self.host.at, self.host.files))
+    @cached_property
+    def view(self) -> View:
+        """The files that its processes see."""
+        return View(self.bundle, self.host.at, self.host.files)
 
     def process(self, entry: str) -> Process:
         """What the loader maps for the program or library at the path ``entry`` of the pack."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+
+from msgspec import Struct, field
 
 from bundle_fix.elf.image import Image
 from bundle_fix.loader.cache import MAX_SIZE, Cache, read_cache
@@ -29,8 +30,7 @@ from bundle_fix.loader.rtld import (
 CACHE_FILE, PRELOAD_FILE = "/etc/ld.so.cache", "/etc/ld.so.preload"
 
 
-@dataclass
-class _Memory:
+class _Memory(Struct):
     """What was read of a host already."""
 
     loaders: dict[object, Loader] = field(default_factory=dict)
@@ -39,8 +39,7 @@ class _Memory:
     is_read: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RealHost:
+class RealHost(Struct, frozen=True, eq=False):
     """A root file system.
 
     Attributes:
@@ -58,7 +57,7 @@ class RealHost:
     provides: tuple[str, ...] = ()
     level: str | None = None
     running: bool = False
-    _memory: _Memory = field(default_factory=_Memory, repr=False, compare=False)
+    _memory: _Memory = field(default_factory=_Memory)
 
     def expected(self, name: str) -> bool:
         """See `Host`."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.elf.image import Image
 from bundle_fix.loader.cpu import LEVELS, Cpu
@@ -35,8 +36,7 @@ USUAL = {
 """Where glibc's loader is by the ABI of each machine, for libraries, which name none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loader:
+class Loader(Struct, frozen=True):
     """The loader of one process.
 
     Attributes:

@@ -7,7 +7,8 @@ in load order; the first definition wins.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.elf.hashes import definitions
 from bundle_fix.elf.image import DamagedElfError
@@ -26,8 +27,7 @@ SPOKEN: Mapping[str, tuple[str, ...]] = {
 """Symbols that have a name in C++, by the Itanium ABI's names of them on 64 and on 32 bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(Struct, frozen=True):
     """An object that defines a symbol; ``versions`` are empty where it does so without one.
 
     ``is_certain`` is false for the C library of a host that cannot be looked into.

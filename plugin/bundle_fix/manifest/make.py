@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
-from msgspec import structs
+from msgspec import Struct, structs
+from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.content import BytesContent, Content
@@ -32,8 +32,7 @@ from bundle_fix.tree import File, Node, Stamp, Symlink, Tree
 MODE = 0o644
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """Where a file of a pack came from, as the manifest has it."""
 
     origin: str = ""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.loader.host import adversarial_host
@@ -17,8 +18,7 @@ HWCAPS = "glibc-hwcaps"
 """The folder of copies for better processors, which the loader prefers by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """The folder in which an object is to find a name.
 
     ``folder`` is None where the pack does not have it, or has different files with nothing to tell
@@ -30,8 +30,7 @@ class Choice:
     remark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A file that could satisfy a name, and a folder in which that name leads to it."""
 
     folder: str

@@ -7,7 +7,8 @@ RUNPATH of its own would give all of them the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.elf.changes import Changes, needed_after

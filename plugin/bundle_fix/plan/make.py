@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.elf.changes import Changes
@@ -23,8 +25,7 @@ from bundle_fix.tree import File, Node, Symlink, Tree, relative, walk
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """All changes to a pack.
 
     Attributes:
@@ -47,8 +48,8 @@ class Plan:
     modes: Mapping[str, int]
     edits: Mapping[str, Changes]
     remarks: Mapping[str, tuple[str, ...]]
-    tree: Tree = field(repr=False)
-    images: Mapping[str, Image] = field(repr=False)
+    tree: Tree
+    images: Mapping[str, Image]
     renamed: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.content import same_bytes
@@ -12,8 +14,7 @@ from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree, relative, walk
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """A bundle after its libraries were moved.
 
     ``paths`` maps old paths, of files and of the links beside them, to new ones; ``remarks`` maps

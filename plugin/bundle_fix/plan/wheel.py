@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from bundle_fix.artifacts.wheel import signatures
 from bundle_fix.bundle import Bundle, make_bundle

@@ -5,11 +5,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from bundle_fix.artifacts.formats import split_name
 from bundle_fix.check.findings import SEVERITIES
@@ -25,8 +25,7 @@ Key = tuple[str, str, str]
 """What tells one finding from another: its rule, its path, what of that it is about."""
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
+class Baseline(Struct, frozen=True):
     """Earlier reports, on one artifact or several."""
 
     reports: tuple[CheckReport, ...]

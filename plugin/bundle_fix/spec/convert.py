@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import FieldInfo, fields
 
 from bundle_fix.spec.locate import KeyPath
@@ -49,8 +48,7 @@ class SpecText(NamedTuple):
     marks: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+class Conversion(Struct, frozen=True):
     """What came of a conversion: each struct that is as it should be, and the problems."""
 
     structs: dict[KeyPath, Struct] = field(default_factory=dict)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from artifacts.views import snapshot, view
 from bundle_fix.artifacts.directory import read_directory

@@ -9,12 +9,12 @@ import sys
 import sysconfig
 import tarfile
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bundle_fix.artifacts import deflating, pieces
 from bundle_fix.artifacts.deflating import deflated

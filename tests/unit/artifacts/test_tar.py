@@ -8,13 +8,13 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from artifacts.views import data, view
 from bundle_fix.artifacts.directory import read_directory

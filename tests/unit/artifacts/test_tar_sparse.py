@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from artifacts.views import data
 from bundle_fix.artifacts.formats import write_artifact

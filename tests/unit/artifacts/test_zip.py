@@ -10,12 +10,12 @@ import tempfile
 import zipfile
 import zlib
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from artifacts.views import data, view
 from bundle_fix.artifacts import zip_directory

@@ -6,12 +6,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.content import BytesContent, SliceContent, chunks

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.content import BytesContent

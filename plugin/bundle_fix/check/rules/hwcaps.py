@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule

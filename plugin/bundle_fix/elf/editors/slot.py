@@ -6,7 +6,8 @@ It is the first half of every edit in place; what finds no room is left to `tabl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bundle_fix.content import Patch, Reader, read_exactly
 from bundle_fix.elf import constants as c
@@ -16,8 +17,7 @@ from bundle_fix.elf.strings import CannotEditError, Placement, patched, place, s
 from bundle_fix.elf.versions import renamed_libraries
 
 
-@dataclass(frozen=True, slots=True)
-class Strings:
+class Strings(Struct, frozen=True):
     """The string table of a file with the new strings that found room in it."""
 
     offset: int

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations
+
+from msgspec import Struct
 
 from bundle_fix.content import Patch, PatchedReader, Reader, read_exactly
 from bundle_fix.elf import constants as c
@@ -32,8 +33,7 @@ from bundle_fix.elf.structs import Section, Segment
 from bundle_fix.elf.tables import Table, movable_tables
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
+class Tail(Struct, frozen=True):
     """The unused end of a segment's last page: file offsets, and their distance to addresses.
 
     ``number`` is the segment's place among the program headers.
@@ -50,8 +50,7 @@ class Tail:
         return self.segment.vaddr - self.segment.offset
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """Where the string table and its neighbours go.
 
     ``moves`` has every table at its new place; the string table is first and may stay. ``end`` is
