@@ -69,7 +69,7 @@ def findings_of(wheel: Path, expectations: Expectations) -> str:
     Raises:
         BundleFixError: it cannot be read.
     """
-    from bundle_fix.artifacts.formats import open_artifact
+    from bundle_fix.artifacts.opening import open_artifact
     from bundle_fix.bundle import read_bundle
     from bundle_fix.check.run import RULES, check_bundle
     from bundle_fix.report.model import check_report, rule_texts

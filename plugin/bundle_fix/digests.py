@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -21,6 +20,8 @@ def sha256(content: Content) -> str:
     Raises:
         BundleFixError: it cannot be read.
     """
+    import hashlib
+
     digest = hashlib.sha256()
     with content.open() as reader:
         for piece in chunks(reader):

@@ -16,17 +16,15 @@ from bundle_fix.artifacts.formats import (
     ELF,
     READ_ONLY,
     WHEEL,
-    Artifact,
     converted,
-    copy_artifact,
     format_for,
-    open_artifact,
     split_name,
-    write_artifact,
 )
 from bundle_fix.artifacts.holding import scratch_folder
 from bundle_fix.artifacts.in_place import complete_update, update_directory
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.artifacts.opening import Artifact, open_artifact
+from bundle_fix.artifacts.writing import copy_artifact, write_artifact
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import Verdict, check_bundle

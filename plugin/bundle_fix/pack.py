@@ -11,9 +11,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.formats import DIRECTORY, format_for, split_name, write_artifact
+from bundle_fix.artifacts.formats import DIRECTORY, format_for, split_name
 from bundle_fix.artifacts.holding import scratch_folder
 from bundle_fix.artifacts.output import set_aside
+from bundle_fix.artifacts.writing import write_artifact
 from bundle_fix.bundle import read_bundle
 from bundle_fix.check.run import check_bundle
 from bundle_fix.collect.collection import Collected

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import importlib
 import io
-import lzma
 import os
 import re
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -108,6 +104,8 @@ def _read_xz(path: str | IO[bytes]) -> IO[bytes]:
 
 
 def _read_lzma(path: str | IO[bytes]) -> IO[bytes]:
+    import lzma
+
     form = Form(
         lambda memory: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memory), ignored=(lzma.LZMAError,)
     )
@@ -122,15 +120,21 @@ def _write_xz(file: IO[bytes]) -> PieceStream:
 
 
 def _write_lzma(file: IO[bytes]) -> IO[bytes]:
+    import lzma
+
     return cast(IO[bytes], lzma.open(file, "wb", format=lzma.FORMAT_ALONE))
 
 
 def _read_bzip2(path: str | IO[bytes]) -> IO[bytes]:
+    import bz2
+
     form = Form(lambda _memory: bz2.BZ2Decompressor(), ignored=(OSError,))
     return cast(IO[bytes], Streams(path, form))
 
 
 def _write_bzip2(file: IO[bytes]) -> IO[bytes]:
+    import bz2
+
     return cast(IO[bytes], bz2.open(file, "wb"))
 
 
@@ -186,6 +190,8 @@ def unpacked(
 
 
 def _spooled(path: Path, compression: Compression, limits: Limits, progress: Progress) -> IO[bytes]:
+    import tempfile
+
     spool: IO[bytes] | None = None
     try:
         spool = tempfile.TemporaryFile(prefix="bundle-fix-")  # noqa: SIM115 (the caller closes it)
@@ -207,6 +213,8 @@ def _spooled(path: Path, compression: Compression, limits: Limits, progress: Pro
 
 
 def _temporary_folder() -> str:
+    import tempfile
+
     try:
         return tempfile.gettempdir()
     except OSError:
@@ -258,6 +266,8 @@ def _pieces(file: IO[bytes], path: Path, compression: Compression) -> Generator[
             hint="compress it as a whole, with a smaller window (zstd --long=27, xz -9)",
         ) from error  # fmt: skip
     except Exception as error:
+        import gzip
+
         if isinstance(error, gzip.BadGzipFile) and str(error).startswith(NO_MEMBER):
             yield from _rest_of_gzip(path, done)
             return

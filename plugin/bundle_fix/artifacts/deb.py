@@ -10,13 +10,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from bundle_fix.artifacts.formats import AR_MAGIC
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.nested import nested_tar
 from bundle_fix.content import SliceContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Place, Tree
 
-MAGIC = b"!<arch>\n"
 HEADER = 60
 END = b"`\n"
 FIRST = "debian-binary"
@@ -51,7 +51,7 @@ def read_deb(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
 def _members(fd: int, path: Path) -> dict[str, SliceContent]:
     """The members of an ar archive: headers of text, each byte a printable one (ar(5))."""
     found: dict[str, SliceContent] = {}
-    at, end = len(MAGIC), os.fstat(fd).st_size
+    at, end = len(AR_MAGIC), os.fstat(fd).st_size
     while at < end and len(found) < MAX_MEMBERS:
         header = os.pread(fd, HEADER, at)
         size = header[48:58].strip()

@@ -11,6 +11,8 @@ RELEASES = ("etc/os-release", "usr/lib/os-release", "etc/alpine-release", "etc/d
 LOADER = re.compile(
     r"(usr/)?lib\w{0,3}/([\w-]+-linux-[\w]+/)?ld(64|-linux|-musl|-\d)[\w.-]*\.so[\w.]*"
 )
+IMAGE_MARKS = ("index.json", "manifest.json")
+"""Files of which a container image has one, but not every archive that has one is an image."""
 PACKAGE_MARKS = (".PKGINFO", ".BUILDINFO", "install/slack-desc")
 """What packages have that are nothing but tarballs: of Arch Linux, Alpine Linux, Slackware."""
 

@@ -20,7 +20,6 @@ from bundle_fix.content import SliceContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Place, Special, Stamp, Symlink, Tree
 
-MAGIC = b"\xed\xab\xee\xdb"
 LEAD = 96
 HEADER_MAGIC = b"\x8e\xad\xe8\x01"
 INDEX = 16

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 import io
 from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from bundle_fix.content import BytesContent, chunks, read_exactly
+from bundle_fix.content import BytesContent, read_exactly
+from bundle_fix.digests import sha256
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import File, Node, Tree
 
@@ -61,11 +61,8 @@ def read_record(tree: Tree, path: str) -> dict[str, tuple[str, str]]:
 
 def record_line(file: File) -> tuple[str, str]:
     """The hash and the size that RECORD has for a file."""
-    digest = hashlib.sha256()
-    with file.content.open() as reader:
-        for piece in chunks(reader):
-            digest.update(piece)
-    text = base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=")
+    digest = bytes.fromhex(sha256(file.content))
+    text = base64.urlsafe_b64encode(digest).decode().rstrip("=")
     return f"sha256={text}", str(file.content.size)
 
 

@@ -46,7 +46,6 @@ from bundle_fix.report.model import (
     rule_texts,
 )
 from bundle_fix.report.printable import printable
-from bundle_fix.this_machine import on_this_machine
 
 STDIN = Path("-")
 
@@ -176,6 +175,8 @@ def check_artifact(
     with open_subject(path, target, progress) as subject:
         host = subject.host
         if host_like_this and isinstance(host, AdversarialHost):
+            from bundle_fix.this_machine import on_this_machine
+
             host = replace(host, provides=(*host.provides, *on_this_machine(subject.bundle)))
         verdict = check_bundle(
             subject.bundle, expectations, host, subject.environment, subject.entry, progress

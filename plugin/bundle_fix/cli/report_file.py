@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bundle_fix.artifacts.output import pending_file
 from bundle_fix.cli.ending import flushed
 from bundle_fix.errors import BundleFixError
 
@@ -38,6 +37,8 @@ def write_report(pieces: Iterable[str], output: Path | None, kind: str) -> None:
         with output.open("w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.writelines(pieces)
     else:
+        from bundle_fix.artifacts.output import pending_file
+
         with pending_file(output) as pending:
             for piece in pieces:
                 pending.file.write(piece.encode("utf-8", "backslashreplace"))

@@ -11,8 +11,9 @@ from typing import TypeVar
 import click
 from msgspec import Struct
 
-from bundle_fix.artifacts.formats import DIRECTORY, ELF, Artifact, open_artifact, split_name
+from bundle_fix.artifacts.formats import DIRECTORY, ELF, split_name
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.artifacts.opening import Artifact, open_artifact
 from bundle_fix.bundle import Bundle, read_bundle
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.cpu import levels_up_to

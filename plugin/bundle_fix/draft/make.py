@@ -6,8 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from bundle_fix.artifacts.formats import DIRECTORY, ELF, SUFFIXES, open_artifact
+from bundle_fix.artifacts.formats import DIRECTORY, ELF, SUFFIXES
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.bundle import read_bundle
 from bundle_fix.draft.needs import needs_of
 from bundle_fix.draft.survey import survey

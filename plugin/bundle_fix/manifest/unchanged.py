@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bundle_fix import __version__
-from bundle_fix.artifacts.formats import open_artifact
+from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.bundle import make_bundle
 from bundle_fix.check.context import Context, Expectations
 from bundle_fix.check.rules.manifest import RULES

@@ -15,8 +15,9 @@ from builders.elf import elf
 from builders.packages import docker_save, layer, manifest, oci
 from builders.run import bundle_fix
 from bundle_fix.artifacts.container import ARCHITECTURES
-from bundle_fix.artifacts.formats import CONTAINER, open_artifact
+from bundle_fix.artifacts.formats import CONTAINER
 from bundle_fix.artifacts.limits import Limits
+from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import File, Place, Symlink
 

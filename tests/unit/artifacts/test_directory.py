@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from artifacts.views import names, snapshot, view
 from bundle_fix.artifacts.directory import read_directory, write_directory
-from bundle_fix.artifacts.formats import write_artifact
+from bundle_fix.artifacts.writing import write_artifact
 from bundle_fix.content import BytesContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree

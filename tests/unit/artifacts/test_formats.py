@@ -10,13 +10,9 @@ import pytest
 from artifacts.views import names, view
 from builders.elf import elf
 from builders.pack import tarball
-from bundle_fix.artifacts.formats import (
-    copy_artifact,
-    format_of,
-    open_artifact,
-    split_name,
-    write_artifact,
-)
+from bundle_fix.artifacts.formats import format_of, split_name
+from bundle_fix.artifacts.opening import open_artifact
+from bundle_fix.artifacts.writing import copy_artifact, write_artifact
 from bundle_fix.errors import BundleFixError
 
 

@@ -22,7 +22,7 @@ from artifacts.test_tar_bad_input import archive, member, pax, with_checksum, wi
 from artifacts.views import snapshot
 from builders.elf import elf
 from builders.packages import deb, docker_save, layer
-from bundle_fix.artifacts.formats import open_artifact
+from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.errors import BundleFixError
 from fuzz.commands import OBEYED, run
 

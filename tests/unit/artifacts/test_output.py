@@ -14,8 +14,8 @@ import pytest
 
 from artifacts.views import names
 from artifacts.writers import AGAIN, ONCE, mark_of, marked, writers
-from bundle_fix.artifacts.formats import write_artifact
 from bundle_fix.artifacts.output import pending_directory, pending_file
+from bundle_fix.artifacts.writing import write_artifact
 from bundle_fix.content import BytesContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree

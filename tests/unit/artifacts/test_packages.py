@@ -15,8 +15,8 @@ from builders.elf import elf
 from builders.packages import deb, rpm
 from builders.run import bundle_fix
 from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.formats import open_artifact
 from bundle_fix.artifacts.limits import Limits
+from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Place
 

@@ -12,8 +12,8 @@ from isal import isal_zlib
 
 from bundle_fix.artifacts.compression import COMPRESSIONS, Compression
 from bundle_fix.artifacts.concatenation import Concatenation
-from bundle_fix.artifacts.formats import write_artifact
 from bundle_fix.artifacts.read_back import ReadBack
+from bundle_fix.artifacts.writing import write_artifact
 from bundle_fix.content import BytesContent, PartContent, PathContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import File, Stamp, Tree

@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from artifacts.views import data, view
 from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.formats import open_artifact, write_artifact
+from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.artifacts.tar import read_tar
+from bundle_fix.artifacts.writing import write_artifact
 from bundle_fix.content import BytesContent, Patch, PatchedContent
 from bundle_fix.tree import Directory, File, Node, Special, Symlink, Tree
 

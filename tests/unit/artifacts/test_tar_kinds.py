@@ -10,8 +10,8 @@ import pytest
 
 from artifacts.test_tar_bad_input import archive, member, pax, with_checksum
 from artifacts.views import data
-from bundle_fix.artifacts.formats import write_artifact
 from bundle_fix.artifacts.tar import read_tar
+from bundle_fix.artifacts.writing import write_artifact
 from bundle_fix.content import BytesContent
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import REPEATED, Directory, File, Special, Stamp, Tree

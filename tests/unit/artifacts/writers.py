@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bundle_fix import artifacts
-from bundle_fix.artifacts.formats import open_artifact, write_artifact
+from bundle_fix.artifacts.opening import open_artifact
+from bundle_fix.artifacts.writing import write_artifact
 from bundle_fix.content import BytesContent
 from bundle_fix.tree import Directory, File, Node, Stamp, Tree
 

@@ -12,7 +12,7 @@ import pytest
 
 from builders.elf import elf
 from builders.pack import healthy
-from bundle_fix.artifacts.formats import open_artifact
+from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.bundle import read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import Finding

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bundle_fix.artifacts.formats import open_artifact
+from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.bundle import read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import RULES, check_bundle

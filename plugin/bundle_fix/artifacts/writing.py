@@ -1,0 +1,80 @@
+"""One door to write artifacts, each checked as it was written before it gets its name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from bundle_fix.artifacts.compression import compression_for
+from bundle_fix.artifacts.directory import read_directory, write_directory
+from bundle_fix.artifacts.formats import DIRECTORY, TAR, WHEEL, ZIP
+from bundle_fix.artifacts.limits import UNLIMITED
+from bundle_fix.artifacts.opening import Artifact
+from bundle_fix.artifacts.output import commit_directory, pending_directory, pending_file
+from bundle_fix.artifacts.tarball import write_tarball
+from bundle_fix.artifacts.wheel import renew_record
+from bundle_fix.artifacts.zip import read_zip
+from bundle_fix.artifacts.zip_writing import write_zip
+from bundle_fix.progress import Progress, Step, unheard
+from bundle_fix.tree import Tree
+
+
+def write_artifact(
+    tree: Tree,
+    kind: str,
+    target: Path,
+    approve: Callable[[Tree], bool],
+    progress: Progress = unheard,
+) -> bool:
+    """Write ``tree`` to ``target``, which appears only when ``approve`` likes what was written.
+
+    Args:
+        tree: what to write.
+        kind: the format, as in `Artifact`.
+        target: the final name.
+        approve: is given the tree of the written artifact, read back from the disk.
+        progress: is told how much is written.
+
+    Returns:
+        What ``approve`` said; where it said no, nothing is left.
+
+    Raises:
+        BundleFixError: it cannot be written.
+    """
+    size = sum(file.content.size for _, file in tree.files())
+    step = Step(f"writing {target.name}", size, parts=len(tree.nodes))
+    tell = partial(progress, step)
+    if kind == DIRECTORY:
+        with pending_directory(target) as folder:
+            write_directory(tree, folder, tell)
+            approved = approve(read_directory(folder, UNLIMITED))
+            if approved:
+                commit_directory(folder, target)
+        return approved
+    if kind == WHEEL:
+        tree = renew_record(tree)
+    with pending_file(target) as pending:
+        if kind in (WHEEL, ZIP):
+            write_zip(tree, pending.file, tell)
+            pending.file.flush()
+            with read_zip(pending.path, UNLIMITED) as written:
+                approved = approve(written)
+        else:
+            compression = compression_for(kind.removeprefix(TAR))
+            fd = pending.file.fileno()
+            approved = approve(write_tarball(tree, fd, compression, target, progress))
+        if approved:
+            pending.commit()
+    return approved
+
+
+def copy_artifact(artifact: Artifact, target: Path) -> None:
+    """Make ``target`` a copy of an artifact; a file's is the same byte for byte."""
+    if artifact.format == DIRECTORY:
+        write_artifact(artifact.tree, DIRECTORY, target, lambda _: True)
+        return
+    with artifact.path.open("rb") as original, pending_file(target) as pending:
+        shutil.copyfileobj(original, pending.file, 1 << 20)
+        pending.commit()
