@@ -30,7 +30,8 @@ from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import Verdict, check_bundle
 from bundle_fix.counting import counted
 from bundle_fix.elf.differences import described
-from bundle_fix.elf.edit import EditRefusedError, edit
+from bundle_fix.elf.edit import EditRefusedError
+from bundle_fix.elf.edit_many import Job, edit_all
 from bundle_fix.errors import BundleFixError
 from bundle_fix.manifest.make import renewed
 from bundle_fix.manifest.model import NAME
@@ -246,14 +247,13 @@ def carry_out(plan: Plan, editor: str, scratch: Path, progress: Progress = unhea
     refusals: list[str] = []
     tell = partial(progress, _editing(plan))
     nodes: dict[str, Node] = dict(plan.tree.nodes)
-    for path, changes in counted_parts(plan.edits.items(), tell):
-        node = nodes[path]
-        if not isinstance(node, File) or node.twin is not None:
-            continue
-        try:
-            edited = edit(node.content, changes, scratch, editor)
-        except EditRefusedError as error:
-            refusals.append(f"{path}: {error.message}")
+    edits = ((path, nodes[path]) for path in plan.edits)
+    files = {p: n for p, n in edits if isinstance(n, File) and n.twin is None}
+    jobs = [Job(file.content, plan.edits[path]) for path, file in files.items()]
+    outcomes = zip(files.items(), edit_all(jobs, scratch, editor), strict=True)
+    for (path, node), edited in counted_parts(outcomes, tell):
+        if isinstance(edited, EditRefusedError):
+            refusals.append(f"{path}: {edited.message}")
             continue
         same_size = edited.content.size == node.content.size
         header = node.header if same_size else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import multiprocessing
 import os
@@ -19,18 +18,15 @@ import msgspec
 from msgspec import Struct
 
 from bundle_fix.artifacts.limits import in_units
+from bundle_fix.forks import ENDING, end_with
 from bundle_fix.report.model import CheckReport, error_report
 
 Report = Callable[[Path], CheckReport]
 """Makes the report on one artifact."""
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a worker at once; who started it answers for all."""
 LARGEST_REPORT = 64 << 20
 """Bytes of a report that are taken from a worker: no honest pack has so much to find."""
 GRACE = 5.0
 """Seconds that a worker whose pipe has ended may take to end itself."""
-PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that a process gets when the one that started it ends."""
 
 
 class Worker(Struct, frozen=True):
@@ -80,11 +76,7 @@ def signals_held() -> Iterator[None]:
 
 
 def _work(pipe: Connection, path: Path, report: Report, parent: int) -> None:
-    _end_with(parent)
-    for number in ENDING:
-        # What nohup or a shell's `&` has the command ignore, its workers ignore as well.
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    end_with(parent)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
@@ -97,13 +89,6 @@ def _work(pipe: Connection, path: Path, report: Report, parent: int) -> None:
         made = _sealed(error_report(str(path), reason))
     pipe.send_bytes(made)
     pipe.close()
-
-
-def _end_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, however that happens."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _sealed(report: CheckReport) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -47,6 +47,8 @@ class Edited(Struct, frozen=True):
     refusals: tuple[str, ...] = ()
 
 
+SecondReader = Callable[[Content, Image], str | None]
+"""Says what another reader reads otherwise than we do, or None."""
 IN_PLACE = {"slot": edit_in_slots, "table": edit_table}
 REWRITE = {"lief": rewrite_with_lief, "patchelf": rewrite_with_patchelf}
 ORDERS = {
@@ -58,7 +60,13 @@ ORDERS = {
 """The editors to try, in order, for each value of ``--editor``."""
 
 
-def edit(content: Content, changes: Changes, scratch: Path, editor: str = "auto") -> Edited:
+def edit(
+    content: Content,
+    changes: Changes,
+    scratch: Path,
+    editor: str = "auto",
+    second_reader: SecondReader = disagreement,
+) -> Edited:
     """``content`` with ``changes``; the original is never written to.
 
     Args:
@@ -67,6 +75,7 @@ def edit(content: Content, changes: Changes, scratch: Path, editor: str = "auto"
         scratch: a folder for rewritten files, made when there is one, and kept by the caller for as
             long as the result is used.
         editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
+        second_reader: tells what another reader reads otherwise of the edited file.
 
     Raises:
         EditRefusedError: the file is of a kind that is never edited, or every editor failed.
@@ -84,7 +93,8 @@ def edit(content: Content, changes: Changes, scratch: Path, editor: str = "auto"
     for name in ORDERS[editor]:
         try:
             changed, touched = _attempt(name, content, image, wanted, changes, scratch)
-            return _approve(name, content, changed, changes, touched, tuple(refusals))
+            image = _approved(content, changed, changes, touched, second_reader)
+            return Edited(changed, image, name, tuple(refusals))
         except (CannotEditError, DamagedElfError) as error:
             refusals.append(f"{name}: {error}")
     raise EditRefusedError(f"no editor can change it without harm: {'; '.join(refusals)}")
@@ -144,15 +154,14 @@ def _attempt(
     return PathContent(target, target.stat().st_size), None
 
 
-def _approve(
-    name: str,
+def _approved(
     before: Content,
     after: Content,
     changes: Changes,
     touched: tuple[Span, ...] | None,
-    refusals: tuple[str, ...],
-) -> Edited:
-    """The edit, if it keeps every invariant and both readers agree on it.
+    second_reader: SecondReader,
+) -> Image:
+    """The image of an edited file that keeps every invariant and that both readers agree on.
 
     Raises:
         CannotEditError: it does not.
@@ -161,7 +170,7 @@ def _approve(
         broken = next(broken_invariants(old, new, changes, touched), None)
         image = read_image(new)
     if broken is None and after.size <= SIZE_LIMIT:
-        broken = disagreement(after, image)
+        broken = second_reader(after, image)
     if broken is not None:
         raise CannotEditError(f"its result was thrown away: {broken}")
-    return Edited(after, image, name, refusals)
+    return image

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 from collections.abc import Callable
+from typing import IO
 
-NOTHING, TEXT = b"0", b"1"
+from bundle_fix.forks import end, fork, kill
+
+NOTHING, TEXT, RAISED = b"0", b"1", b"2"
 
 
 class DiedError(Exception):
@@ -20,35 +22,22 @@ def isolated(work: Callable[[], str | None]) -> str | None:
     Raises:
         DiedError: it did, or ``work`` raised something.
     """
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _work(work, reading, writing)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        told = pipe.read()
-    status = os.waitpid(child, 0)[1]
-    if status or not told:
-        code = os.waitstatus_to_exitcode(status)
+    process = fork(lambda pipe: _tell(work, pipe))
+    try:
+        told = process.pipe.read()
+    except BaseException:
+        kill(process)
+        raise
+    code = end(process)
+    if code or not told or told[:1] == RAISED:
         raise DiedError(signal.Signals(-code).name if code < 0 else os.fsdecode(told[1:]))
     return None if told == NOTHING else told[1:].decode("utf-8", "surrogateescape")
 
 
-def _work(work: Callable[[], str | None], reading: int, writing: int) -> None:
-    """Do the work and end, whatever comes of it: nothing of the parent is tidied up here."""
-    status = 1
+def _tell(work: Callable[[], str | None], pipe: IO[bytes]) -> None:
     try:
-        os.close(reading)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        # What the C++ library says when it ends a process is nothing for a user.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        try:
-            found = work()
-            status = 0
-        except Exception as error:
-            found = str(error) or type(error).__name__
-        told = NOTHING if found is None else TEXT + found.encode("utf-8", "surrogateescape")
-        with os.fdopen(writing, "wb") as pipe:
-            pipe.write(told)
-    finally:
-        os._exit(status)
+        found = work()
+        mark = TEXT
+    except Exception as error:
+        found, mark = str(error) or type(error).__name__, RAISED
+    pipe.write(NOTHING if found is None else mark + found.encode("utf-8", "surrogateescape"))

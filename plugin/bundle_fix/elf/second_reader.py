@@ -19,18 +19,20 @@ def disagreement(content: Content, image: Image) -> str | None:
         content: the edited file.
         image: what our own reader read of it.
     """
-    import lief
+    # Imported before the process is forked, not in each.
+    import lief  # noqa: F401
 
-    lief.logging.disable()
     try:
-        return isolated(lambda: _disagreement(content, image))
+        return isolated(lambda: disagreement_here(content, image))
     except DiedError as error:
         return f"LIEF cannot read the edited file: {error}"
 
 
-def _disagreement(content: Content, image: Image) -> str | None:
+def disagreement_here(content: Content, image: Image) -> str | None:
+    """`disagreement`, asked in this process, which LIEF may end over headers that lie."""
     import lief
 
+    lief.logging.disable()
     config = lief.ELF.ParserConfig()
     config.parse_dyn_symbols = config.parse_symtab_symbols = config.parse_symbol_versions = False
     config.parse_relocations = config.parse_notes = config.parse_overlay = False

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesContent
+from bundle_fix.content import BytesContent, Content
 from bundle_fix.elf import constants as c
 from bundle_fix.elf import second_reader
 from bundle_fix.elf.changes import Changes
@@ -75,15 +75,12 @@ def test_a_second_runpath_that_only_one_reader_heeds_is_noticed(tmp_path: Path) 
     assert disagreement(BytesContent(two), image_in(two)) is not None
 
 
-def test_an_edit_that_lief_reads_otherwise_is_thrown_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def disagree(content: BytesContent, image: Image) -> str:
+def test_an_edit_that_lief_reads_otherwise_is_thrown_away(tmp_path: Path) -> None:
+    def disagree(content: Content, image: Image) -> str:
         return f"LIEF reads {content.size} bytes of {image.type}"
 
-    monkeypatch.setattr("bundle_fix.elf.edit.disagreement", disagree)
     with pytest.raises(EditRefusedError, match="slot: its result was thrown away: LIEF reads"):
-        edit(content_of(file(tmp_path)), Changes(runpath="/o"), tmp_path, "inplace")
+        edit(content_of(file(tmp_path)), Changes(runpath="/o"), tmp_path, "inplace", disagree)
 
 
 def test_a_file_too_large_for_lief_is_not_given_to_it(

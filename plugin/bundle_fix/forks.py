@@ -1,0 +1,89 @@
+"""Processes forked for one piece of work, which tell what they find through a pipe."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable
+from typing import IO
+
+from msgspec import Struct
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a forked process at once; who started it answers for all."""
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when the one that started it ends."""
+
+
+class Fork(Struct, frozen=True):
+    """A process at work, and the pipe on which it tells what it finds."""
+
+    pid: int
+    pipe: IO[bytes]
+
+
+def fork(work: Callable[[IO[bytes]], None]) -> Fork:
+    """Start a process that does ``work`` and ends; it must be asked for with `end` or `kill`.
+
+    Args:
+        work: is given the pipe that it writes to. What it prints to stderr is lost, and what it
+            raises is its exit status 1.
+
+    Raises:
+        OSError: there may be no more processes or open files.
+    """
+    reading, writing = os.pipe()
+    parent = os.getpid()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
+    if child == 0:
+        _work(work, reading, writing, parent)
+    os.close(writing)
+    return Fork(child, os.fdopen(reading, "rb"))
+
+
+def _work(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent: int) -> None:
+    """Do the work and end, whatever comes of it: nothing of the parent is tidied up here."""
+    status = 1
+    try:
+        os.close(reading)
+        end_with(parent)
+        # A C++ library that ends the process over headers that lie says so on stderr: nothing for
+        # a user, as little as a core file is.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        with os.fdopen(writing, "wb") as pipe:
+            work(pipe)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def end_with(parent: int) -> None:
+    """End this process by the signals that end ``parent``, and when the kernel says it is gone."""
+    import ctypes
+
+    for number in ENDING:
+        # What nohup or a shell's `&` has the command ignore, its workers ignore as well.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def end(done: Fork) -> int:
+    """The exit code of a process that has told everything; the negative signal that ended it."""
+    done.pipe.close()
+    return os.waitstatus_to_exitcode(os.waitpid(done.pid, 0)[1])
+
+
+def kill(running: Fork) -> None:
+    """End a process whatever it is at, and leave no zombie."""
+    os.kill(running.pid, signal.SIGKILL)
+    end(running)

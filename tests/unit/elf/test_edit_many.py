@@ -1,0 +1,105 @@
+"""Edits shared out among processes are the edits that one process makes, in the same order."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from builders.elf import elf
+from bundle_fix.content import BytesContent
+from bundle_fix.elf import edit_many
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit import Edited, EditRefusedError, edit
+from bundle_fix.elf.edit_many import Job, edit_all
+from bundle_fix.elf.image import DamagedElfError, Image
+from elf.support import content_of
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> list[Job]:
+    """Files that each editor has to do with, one that needs no edit and one that is refused."""
+    paths = [elf(tmp_path / f"lib{n}.so", soname=f"lib{n}.so", runpath="/opt/a") for n in range(5)]
+    changes = [Changes(runpath=text) for text in ("/o", "$ORIGIN/../" + "x" * 40, "/opt/a")]
+    made = [Job(content_of(path), changes[n % 3]) for n, path in enumerate(paths)]
+    static = elf(tmp_path / "static", program=True, flags=["-static"])
+    return [*made, Job(content_of(static), changes[0])]
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edit_many, "cores", lambda: 2)
+
+
+def forbidden(*_: object) -> Edited:
+    raise AssertionError("it was edited in this process")
+
+
+def told(outcome: Edited | EditRefusedError) -> object:
+    return outcome if isinstance(outcome, Edited) else outcome.message
+
+
+def one_by_one(jobs: list[Job], scratch: Path) -> list[object]:
+    found: list[object] = []
+    for job in jobs:
+        try:
+            found.append(edit(job.content, job.changes, scratch))
+        except EditRefusedError as error:
+            found.append(error.message)
+    return found
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_other_processes_make_the_same_edits(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = one_by_one(jobs, tmp_path)
+    monkeypatch.setattr(edit_many, "_edited_here", forbidden)
+    assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
+    assert {o.editor for o in alone if isinstance(o, Edited)} == {"slot", "table", ""}
+    assert isinstance(alone[-1], str)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_files_that_are_written_anew_are_found(jobs: list[Job], tmp_path: Path) -> None:
+    for outcome in edit_all(jobs[1:2], tmp_path / "scratch", "patchelf"):
+        assert isinstance(outcome, Edited)
+        assert outcome.image.runpath == jobs[1].changes.runpath
+        with outcome.content.open() as reader:
+            assert reader.pread(0, 4) == b"\x7fELF"
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_process_that_dies_costs_no_edit(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = one_by_one(jobs, tmp_path)
+
+    def die(content: BytesContent, image: Image) -> None:
+        if image.soname == "lib3.so":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(edit_many, "disagreement_here", die)
+    assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
+
+
+def test_where_no_process_may_be_started_it_is_done_here(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = one_by_one(jobs, tmp_path)
+
+    def no_more(_work: object) -> None:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(edit_many, "fork", no_more)
+    assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
+
+
+def test_a_damaged_file_is_an_error_and_leaves_no_process(jobs: list[Job], tmp_path: Path) -> None:
+    jobs.insert(1, Job(BytesContent(b"\x7fELF"), Changes(runpath="/o")))
+    with pytest.raises(DamagedElfError):
+        list(edit_all(jobs, tmp_path))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
