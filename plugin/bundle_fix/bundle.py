@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from bundle_fix.content import Content, same_bytes
 from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
