@@ -99,6 +99,8 @@ def _write_zstd(file: IO[bytes]) -> IO[bytes]:
 
 
 def _read_xz(path: str | IO[bytes]) -> IO[bytes]:
+    import lzma
+
     form = Form(lambda memory: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), padded=True)
     return cast(IO[bytes], Streams(path, form))
 
