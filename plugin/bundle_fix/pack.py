@@ -19,14 +19,15 @@ from bundle_fix.bundle import read_bundle
 from bundle_fix.check.run import check_bundle
 from bundle_fix.collect.collection import Collected
 from bundle_fix.collect.run import collect
-from bundle_fix.debug.strip import has_debug, strip_bundle
+from bundle_fix.debug.strip import strip_bundle
 from bundle_fix.digests import digests
 from bundle_fix.errors import BundleFixError
 from bundle_fix.fix import Action, Approve, Mended, Options, carry_out, write_checked
 from bundle_fix.manifest.make import make_manifest, with_manifest
 from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
 from bundle_fix.manifest.sources import sources_of
-from bundle_fix.manifest.unchanged import inputs_of, unchanged
+from bundle_fix.manifest.tools import tool_versions
+from bundle_fix.manifest.unchanged import digest_of, inputs_of, unchanged
 from bundle_fix.plan.make import make_plan
 from bundle_fix.progress import Progress, unheard
 from bundle_fix.spec.epoch import pack_epoch
@@ -101,10 +102,10 @@ def pack(
     kind = format_for(output, spec.bundle.format)
     contents = (file.content for _, file in collected.bundle.tree.files())
     known = digests(contents, progress=progress)
-    inputs = inputs_of(collected, (spec.toml, options, kind), known)
-    whole = spec.debug.strip != "split" or _has_debug_pack(collected, output)
-    may_stay = if_changed and whole and not options.force
-    there = unchanged(output, inputs) if may_stay else None
+    tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
+    inputs = inputs_of(collected, (spec.toml, options, kind, tools), known)
+    may_stay = if_changed and not options.force
+    there = unchanged(output, inputs, debug_path(output)) if may_stay else None
     if there is not None:
         return Packed(collected, there, None)
     with scratch_folder() as scratch:
@@ -121,6 +122,8 @@ def pack(
             read_bundle(done.tree, str(output)), pack_name(spec, values),
             sources_of(collected, root), inputs, known,
         )  # fmt: skip
+        if stripped.debug is not None:
+            manifest = replace(manifest, debug=digest_of(stripped.debug))
         tree = with_manifest(done.tree, manifest, pack_epoch(spec, values))
         write = _writer(tree, stripped.debug, kind, output, progress)
         check = partial(check_bundle, expectations=options.expectations, progress=progress)
@@ -159,9 +162,3 @@ def _is_own(output: Path, name: str) -> bool:
     except BundleFixError:
         return False
     return manifest is not None and path_of(manifest.name) == name
-
-
-def _has_debug_pack(collected: Collected, output: Path) -> bool:
-    """Whether the debug pack is there, or there is nothing to put into one."""
-    bundle = collected.bundle
-    return debug_path(output).exists() or not any(has_debug(bundle, p) for p in bundle.images)

@@ -103,6 +103,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
         files: sorted by path.
         links: sorted by path.
         inputs: a digest of all that the pack was made from; empty where it was changed since.
+        debug: a digest of the files and links of the debug pack; empty where there is none.
     """
 
     schema: int
@@ -111,6 +112,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     files: Sequence[FileRecord] = ()
     links: Sequence[LinkRecord] = ()
     inputs: str = ""
+    debug: str = ""
 
 
 class _Name(msgspec.Struct):

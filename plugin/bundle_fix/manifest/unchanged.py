@@ -13,6 +13,7 @@ from bundle_fix.check.context import Context, Expectations
 from bundle_fix.check.rules.manifest import RULES
 from bundle_fix.collect.collection import Collected
 from bundle_fix.content import Content
+from bundle_fix.digests import digests
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.host import adversarial_host
 from bundle_fix.manifest.model import Manifest, read_manifest
@@ -26,7 +27,7 @@ def inputs_of(
 
     Args:
         collected: the pack as collected, before anything in it is edited.
-        settings: what else it depends on: the spec's text, options, its format. Their
+        settings: what else it depends on: the spec's text, options, its format, tools. Their
             representations must tell all of them.
         known: the digests of all its files.
     """
@@ -44,8 +45,14 @@ def inputs_of(
     return digest.hexdigest()
 
 
-def unchanged(output: Path, inputs: str) -> Manifest | None:
-    """The manifest of the pack at ``output``, if it was made from ``inputs`` and is as it was."""
+def unchanged(output: Path, inputs: str, debug: Path) -> Manifest | None:
+    """The manifest of the pack at ``output``, if it was made from ``inputs`` and is as it was.
+
+    Args:
+        output: the pack.
+        inputs: the result of `inputs_of`.
+        debug: where its debug pack is, which must be as it was too if there was one.
+    """
     if not output.exists():
         return None
     try:
@@ -53,9 +60,23 @@ def unchanged(output: Path, inputs: str) -> Manifest | None:
             manifest = read_manifest(artifact.tree)
             if manifest is None or manifest.inputs != inputs:
                 return None
-            return None if any(_findings(artifact.tree, manifest)) else manifest
+            if any(_findings(artifact.tree, manifest)):
+                return None
+        if manifest.debug:
+            with open_artifact(debug) as artifact:
+                return manifest if digest_of(artifact.tree) == manifest.debug else None
+        return manifest
     except BundleFixError:
         return None
+
+
+def digest_of(tree: Tree) -> str:
+    """The digest of a tree's files and links, in hexadecimal; its contents must be open."""
+    known = digests(file.content for _, file in tree.files())
+    files = [(path, f.stamp.mode, known[f.content]) for path, f in tree.files()]
+    links = [(path, link.target) for path, link in tree.links()]
+    told = repr((sorted(files), sorted(links)))
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _findings(tree: Tree, manifest: Manifest) -> Iterator[object]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -93,15 +94,41 @@ def test_what_fix_changed_is_no_longer_what_pack_makes(tree: Path, pack: Pack) -
     assert again(tree) == "made"
 
 
-def test_a_debug_pack_that_is_gone_is_made_anew(tree: Path, pack: Pack) -> None:
-    (tree / "bundle.toml").write_text(
-        (tree / "bundle.toml").read_text() + '[debug]\nstrip = "split"\n'
+@pytest.mark.parametrize("kind", ["tar.gz", "dir"])
+def test_a_debug_pack_that_is_not_as_it_was_is_made_anew(tree: Path, kind: str) -> None:
+    text = (tree / "bundle.toml").read_text().replace('"tar.gz"', f'"{kind}"')
+    (tree / "bundle.toml").write_text(text + '[debug]\nstrip = "split"\n')
+    suffix = "" if kind == "dir" else ".tar.gz"
+    debug = tree / f"pack-1.0.debug{suffix}"
+
+    def told() -> str:
+        done = bundle_fix("pack", "bundle.toml", "--if-changed", cwd=tree)
+        assert (done.returncode, done.stdout) == (0, f"{tree}/pack-1.0{suffix}\n"), done.stderr
+        return "unchanged" if done.stderr.endswith(": unchanged\n") else "made"
+
+    assert [told(), told()] == ["made", "unchanged"]
+    whole = sorted(path for path in debug.rglob("*") if path.is_file()) or [debug]
+    shutil.rmtree(debug) if kind == "dir" else debug.unlink()
+    assert [told(), told()] == ["made", "unchanged"]
+    whole[0].write_bytes(whole[0].read_bytes()[:-9] + b"tampered!")
+    assert [told(), told()] == ["made", "unchanged"]
+
+
+def test_another_objcopy_makes_another_pack(tree: Path, pack: Pack) -> None:
+    real = shutil.which("objcopy")
+    assert real is not None
+    other = tree.parent / "other/objcopy"
+    other.parent.mkdir()
+    other.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo GNU objcopy 9.99 && exit\nexec {real} "$@"\n'
     )
+    other.chmod(0o755)
+    path = f"{other.parent}:{os.environ['PATH']}"
     pack()
-    assert again(tree) == "unchanged"
-    (tree / "pack-1.0.debug.tar.gz").unlink()
-    assert again(tree) == "made"
-    assert (tree / "pack-1.0.debug.tar.gz").exists()
+    assert again(tree, PATH=path) == "unchanged"
+    edit(tree / "bundle.toml", "[closure]", '[debug]\nstrip = "debug"\n[closure]')
+    assert [again(tree), again(tree)] == ["made", "unchanged"]
+    assert [again(tree, PATH=path), again(tree, PATH=path)] == ["made", "unchanged"]
 
 
 def test_the_packs_name_is_written_for_the_next_script(tree: Path, pack: Pack) -> None:
