@@ -23,7 +23,7 @@ from bundle_fix.collect.closure import close
 from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.errors import BundleFixError
 from bundle_fix.fix import Action, Mended, Options, carry_out, write_checked
-from bundle_fix.neighbours import tree_of_members
+from bundle_fix.neighbours import path_below, tree_of_members
 from bundle_fix.plan.make import make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.spec.model import Spec
@@ -49,6 +49,7 @@ class Installation(Struct, frozen=True):
     Attributes:
         root: the folder.
         members: what it put there; None where all that is there is its own.
+        added: the paths of what an earlier mending added; that goes, or is added anew.
         built: the libraries that the build makes, by where in the folder they belong, and the
             files. None of them may come from the host.
         partial: whether this is one component of several, so that what is built may come later.
@@ -61,6 +62,7 @@ class Installation(Struct, frozen=True):
 
     root: Path
     members: tuple[Path, ...] | None = None
+    added: tuple[str, ...] = ()
     built: Mapping[str, Path] = field(default_factory=dict)
     partial: bool = False
     for_wheel: bool = False
@@ -70,20 +72,28 @@ class Installation(Struct, frozen=True):
     elsewhere: tuple[Path, ...] = ()
 
 
-def fix_installation(what: Installation, options: Options) -> tuple[Mended, list[str]]:
-    """Mend what was installed, in place; where that cannot be done nothing changes.
+class Installed(Struct, frozen=True):
+    """What became of an installation: the paths of all that is its own, and what was added."""
 
-    Returns:
-        What became of it, and the paths of all that is its own afterwards.
+    mended: Mended
+    own: tuple[str, ...]
+    added: tuple[str, ...]
+
+
+def fix_installation(what: Installation, options: Options) -> Installed:
+    """Mend what was installed, in place; where that cannot be done nothing changes.
 
     Raises:
         BundleFixError: something in it cannot be read or written.
     """
     if not what.root.is_dir():
         raise BundleFixError("there is no such folder", where=str(what.root))
-    tree, own = _read(what)
+    before, own = _read(what)
+    former = _former(what, before)
+    tree = Tree({path: node for path, node in before.nodes.items() if path not in former})
+    own -= former
     bundle, added, remarks = _closed(
-        read_bundle(tree, str(what.root)), what, options.expectations.host
+        read_bundle(tree, str(what.root)), what, options.expectations.host, former
     )
     expectations = _expectations(what, bundle, options.expectations)
 
@@ -101,18 +111,20 @@ def fix_installation(what: Installation, options: Options) -> tuple[Mended, list
     with tempfile.TemporaryDirectory() as scratch:
         done = carry_out(plan, options.editor, Path(scratch))
         done = replace(done, actions=(*added, *done.actions), remarks=(*remarks, *done.remarks))
-        if plan.is_empty and not added:
+        if plan.is_empty and not added and not former:
             verdict = judge(bundle)
-            return Mended(done, verdict, None if verdict.failed else what.root), sorted(own)
-        _see_that_places_are_free(done.tree, tree, what.root)
+            mended = Mended(done, verdict, None if verdict.failed else what.root)
+            return Installed(mended, tuple(sorted(own)), ())
+        _see_that_places_are_free(done.tree, before, what.root)
         mended = write_checked(
-            lambda approve: update_directory(tree, done.tree, what.root, approve),
+            lambda approve: update_directory(before, done.tree, what.root, approve),
             done, what.root, judge, force=options.force,
         )  # fmt: skip
     if mended.written is None:
-        return mended, sorted(own)
-    new = {path for path in done.tree.nodes if path not in tree.nodes}
-    return mended, sorted((own & done.tree.nodes.keys()) | new)
+        return Installed(mended, tuple(sorted(own | former)), tuple(sorted(former)))
+    new = done.tree.nodes.keys() - tree.nodes.keys()
+    kept = own & done.tree.nodes.keys()
+    return Installed(mended, tuple(sorted(kept | new)), tuple(sorted(new)))
 
 
 def _see_that_places_are_free(after: Tree, before: Tree, root: Path) -> None:
@@ -134,11 +146,18 @@ def _read(what: Installation) -> tuple[Tree, frozenset[str]]:
         tree = read_directory(what.root)
         files = (p for p, node in tree.nodes.items() if not isinstance(node, Directory))
         return tree, frozenset(files)
-    return tree_of_members(what.root, what.members, what.built, partial=what.partial)
+    members = (*what.members, *(what.root / path for path in what.added))
+    return tree_of_members(what.root, members, what.built, partial=what.partial)
+
+
+def _former(what: Installation, tree: Tree) -> frozenset[str]:
+    """What an earlier mending added and this installation did not put there itself."""
+    installed = {path_below(what.root, member) for member in what.members or ()}
+    return frozenset(path for path in what.added if path in tree.nodes and path not in installed)
 
 
 def _closed(
-    bundle: Bundle, what: Installation, host: Sequence[str]
+    bundle: Bundle, what: Installation, host: Sequence[str], former: Iterable[str]
 ) -> tuple[Bundle, list[Action], list[str]]:
     """The bundle with what the spec bundles, what was added, and remarks on the spec."""
     if what.closure is None:
@@ -149,7 +168,12 @@ def _closed(
     nodes: dict[str, Node] = dict(files)
     origins = {path: Origin(what.root / path, path) for path in nodes}
     collection = Collection(what.closure.values.root, nodes, dict(bundle.images), origins)
-    remarks = close(collection, spec, what.closure.values, host)
+    top = os.path.realpath(what.root)
+    gone = frozenset(posixpath.join(top, path) for path in former)
+    remarks = close(collection, spec, what.closure.values, host, gone)
+    if what.partial:
+        # Another component may need what this one does not.
+        remarks = []
     new = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
     added = [Action(p, f"added: from {o.source}, needed by {o.asked}") for p, o in new.items()]
     tree = Tree({**bundle.tree.nodes, **nodes})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bundle_fix.artifacts.directory import stamp_of
@@ -18,6 +18,7 @@ from bundle_fix.content import PathContent
 from bundle_fix.elf.image import Image
 from bundle_fix.elf.on_disk import image_at
 from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.rtld import is_default_directory
 from bundle_fix.loader.tokens import Base, expand
 from bundle_fix.runpath import entries
 from bundle_fix.tree import MAX_LINKS, File, Node, Stamp, Symlink, Tree
@@ -42,7 +43,7 @@ def tree_around(path: Path) -> tuple[Tree, str]:
     folders = {posixpath.dirname(real): None}
     image = image_at(path)
     _take(real, taken)
-    _take_needed([(real, image)] if image is not None else [], folders, taken)
+    _take_needed([(real, image)] if image is not None else [], folders, taken, lambda _: True)
     root = os.path.commonpath([*folders, *map(posixpath.dirname, taken)])
     tree = Tree({posixpath.relpath(place, root): node for place, node in sorted(taken.items())})
     return tree, posixpath.relpath(real, root)
@@ -52,6 +53,9 @@ def tree_of_members(
     root: Path, members: Iterable[Path], built: Mapping[str, Path], *, partial: bool
 ) -> tuple[Tree, frozenset[str]]:
     """A tree of some files of a folder, and of what they need that lies elsewhere in it.
+
+    What lies where the loader of this very machine looks by itself (``root`` may be ``/usr``) is
+    the host's, but for what the build makes.
 
     Args:
         root: the folder; nothing outside of it is in the tree.
@@ -72,7 +76,7 @@ def tree_of_members(
     usual = ("lib", "lib64", *map(posixpath.dirname, built))
     folders = dict.fromkeys(posixpath.join(top, name) for name in usual)
     for member in members:
-        place = posixpath.join(os.path.realpath(member.parent), member.name)
+        place = _place(member)
         if not os.path.lexists(place) or not place.startswith(f"{top}/".replace("//", "/")):
             continue
         own[place] = None
@@ -88,14 +92,34 @@ def tree_of_members(
         place = posixpath.normpath(posixpath.join(top, path))
         if place not in taken and not os.path.lexists(place) and file.is_file():
             taken[place] = _file(file)
-    _take_needed(waiting, folders, taken)
+    ours = {posixpath.normpath(posixpath.join(top, path)) for path in built}
+    _take_needed(waiting, folders, taken, lambda place: place in ours or not _is_the_hosts(place))
     nodes = {posixpath.relpath(place, top): node for place, node in sorted(taken.items())}
     nodes = {path: node for path, node in nodes.items() if not path.startswith("../")}
     return Tree(nodes), frozenset(posixpath.relpath(place, top) for place in own)
 
 
+def path_below(root: Path, member: Path) -> str:
+    """The path of a member in the tree of ``root``."""
+    return posixpath.relpath(_place(member), os.path.realpath(root))
+
+
+def _place(member: Path) -> str:
+    """Where a file or link really is."""
+    return posixpath.join(os.path.realpath(member.parent), member.name)
+
+
+def _is_the_hosts(place: str) -> bool:
+    """Whether a file is in a directory of this machine's system, which the loader looks through."""
+    folder = os.path.realpath(posixpath.dirname(place))
+    return is_default_directory(folder) and not folder.startswith("/usr/local/")
+
+
 def _take_needed(
-    objects: Iterable[tuple[str, Image]], folders: dict[str, None], taken: dict[str, Node]
+    objects: Iterable[tuple[str, Image]],
+    folders: dict[str, None],
+    taken: dict[str, Node],
+    wanted: Callable[[str], bool],
 ) -> None:
     """Take what ``objects`` need, and what that needs, from ``folders`` and those they name."""
     waiting = deque(objects)
@@ -104,7 +128,7 @@ def _take_needed(
         found, image = waiting.popleft()
         folders.update(dict.fromkeys(_folders(found, image, taken)))
         for name in image.needed:
-            waiting.extend(_named_like(name, folders, taken))
+            waiting.extend(_named_like(name, folders, taken, wanted))
 
 
 def _folders(path: str, image: Image, taken: dict[str, Node]) -> Iterator[str]:
@@ -120,14 +144,20 @@ def _folders(path: str, image: Image, taken: dict[str, Node]) -> Iterator[str]:
 
 
 def _named_like(
-    name: str, folders: dict[str, None], taken: dict[str, Node]
+    name: str,
+    folders: dict[str, None],
+    taken: dict[str, Node],
+    wanted: Callable[[str], bool],
 ) -> Iterator[tuple[str, Image]]:
-    """The libraries in ``folders`` that have ``name`` or another version of it; each once."""
+    """The libraries in ``folders`` that have ``name`` or another version of it; each once.
+
+    Those are left out that are not ``wanted``, by their paths.
+    """
     stem = posixpath.basename(name).partition(".so")[0] + ".so"
     for folder in folders:
         for found in _names(folder):
             place = posixpath.join(folder, found)
-            if not found.startswith(stem) or place in taken:
+            if not found.startswith(stem) or place in taken or not wanted(place):
                 continue
             real = _take(place, taken)
             try:

@@ -98,6 +98,57 @@ def test_a_prefix_may_be_relative_and_a_build_called_by_another_configuration(
     assert answer(tmp_path / "in/here/bin/app") == "answer 42\n"
 
 
+@pytest.mark.parametrize(
+    ("destdir", "prefix", "expected"),
+    [("stage/", "/opt/demo/", "/opt/demo"), ("stage", "/opt/../srv/demo", "/srv/demo")],
+)
+def test_places_need_not_be_written_in_the_shortest_way(
+    project: Project, tmp_path: Path, destdir: str, prefix: str, expected: str
+) -> None:
+    done = project.cmake.run(
+        "cmake", "--install", project.build, *project.config, "--prefix", prefix,
+        cwd=tmp_path, DESTDIR=destdir,
+    )  # fmt: skip
+    assert (done.returncode, MENDED in done.stdout) == (0, True), done.stdout
+    manifest = (project.build / "install_manifest.txt").read_text().split("\n")
+    assert f"{expected}/bin/app" in manifest
+    assert answer(tmp_path / f"stage{expected}/bin/app") == "answer 42\n"
+
+
+WITH_SPEC = """\
+target_link_options(app PRIVATE -no-pie)
+bundle_fix_install(SPEC bundle.toml OPTIONS place=bin)
+include(CTest)
+bundle_fix_test(NAME installed SPEC bundle.toml)
+set(CPACK_PACKAGE_CONTACT "nobody")
+include(CPack)
+"""
+SPEC_OF_INSTALL = """\
+[bundle]
+name = "demo"
+
+[variables]
+place = { env = "BUNDLE_FIX_NOT_SET" }
+
+[check]
+fail-on = "note"
+ignore  = [{ rule = "BF505", path = "{place}/app", reason = "not yet" }]
+"""
+
+
+def test_a_spec_holds_for_the_installation_its_test_and_its_packages(tmp_path: Path) -> None:
+    need("dpkg-deb")
+    source = demo(tmp_path / "s", WITH_SPEC, **{"bundle.toml": SPEC_OF_INSTALL})
+    project = built(cmake("newest"), source, tmp_path / "b")
+    assert project.install("--prefix", tmp_path / "i").returncode == 0
+    manifest = (project.build / "install_manifest.txt").read_text()
+    done = project.cmake.run("ctest", "-V", cwd=project.build)
+    assert done.returncode == 0, done.stdout
+    assert (project.build / "install_manifest.txt").read_text() == manifest
+    done = project.cmake.run("cpack", "-G", "DEB", cwd=project.build)
+    assert done.returncode == 0, done.stdout
+
+
 def test_nothing_else_in_a_shared_prefix_is_touched(project: Project, tmp_path: Path) -> None:
     foreign = elf(
         tmp_path / "bin/foreign", program=True, runpath="/opt/nowhere", needed=["libq.so"]
@@ -108,6 +159,20 @@ def test_nothing_else_in_a_shared_prefix_is_touched(project: Project, tmp_path: 
     assert foreign in before
     assert {path: path.read_bytes() for path in before} == before
     assert not (tmp_path / "lib/libother.so.1").exists()
+
+
+def test_what_has_an_absolute_destination_is_found_from_the_prefix(tmp_path: Path) -> None:
+    source = demo(tmp_path / "s")
+    lists = source / "core/CMakeLists.txt"
+    place = SABOTAGED.replace("COMPONENT libs", "DESTINATION /srv/demo/native")
+    lists.write_text(lists.read_text().replace(SABOTAGED, place))
+    project = built(cmake("oldest"), source, tmp_path / "b")
+    for _ in range(2):
+        done = project.install("--prefix", "/srv/app", DESTDIR=str(tmp_path / "d"))
+        assert done.returncode == 0, done.stdout
+        assert answer(tmp_path / "d/srv/app/bin/app") == "answer 42\n"
+    manifest = (project.build / "install_manifest.txt").read_text().split()
+    assert {"/srv/app/bin/app", "/srv/demo/native/libcore.so.1"} <= set(manifest)
 
 
 def test_stripping_goes_before(project: Project, tmp_path: Path) -> None:

@@ -209,3 +209,35 @@ find_package(BundleFix CONFIG REQUIRED)
     done = newest.configure(source, tmp_path / "b")
     assert done.returncode != 0
     assert message in " ".join(done.stdout.split())
+
+
+STEPS = """\
+include(ExternalProject)
+ExternalProject_Add(other SOURCE_DIR ${CMAKE_SOURCE_DIR} CONFIGURE_COMMAND "" BUILD_COMMAND ""
+  INSTALL_COMMAND ${CMAKE_COMMAND} -E touch ${CMAKE_BINARY_DIR}/other.txt)
+add_custom_target(generated ALL COMMAND ${CMAKE_COMMAND} -E touch ${CMAKE_BINARY_DIR}/own.txt)
+bundle_fix_pack(pack bundle.toml)
+add_custom_target(upload ALL COMMAND ${CMAKE_COMMAND} -E touch uploaded.txt DEPENDS pack)
+add_custom_target(announce ALL COMMAND ${CMAKE_COMMAND} -E echo)
+add_dependencies(announce pack)
+"""
+SPEC_OF_STEPS = """\
+[bundle]
+name = "demo"
+
+[[files]]
+from = "{build}/*.txt"
+to   = "etc/"
+"""
+
+
+def test_a_pack_waits_for_custom_targets_and_external_projects_but_not_for_those_about_it(
+    tmp_path: Path, newest: CMake
+) -> None:
+    source = demo(tmp_path / "s", STEPS, **{"bundle.toml": SPEC_OF_STEPS})
+    assert newest.configure(source, tmp_path / "b").returncode == 0
+    done = Project(source, tmp_path / "b", newest).make("pack")
+    assert done.returncode == 0, done.stdout
+    with tarfile.open(tmp_path / "b/demo.tar.gz") as archive:
+        assert {"demo/etc/own.txt", "demo/etc/other.txt"} <= set(archive.getnames())
+    assert not list((tmp_path / "b").rglob("uploaded.txt"))

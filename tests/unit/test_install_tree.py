@@ -7,6 +7,7 @@ from pathlib import Path
 from builders.elf import elf
 from builders.run import bundle_fix
 from bundle_fix.elf.on_disk import image_at
+from bundle_fix.neighbours import tree_of_members
 
 
 def members(root: Path, *paths: Path) -> tuple[str, Path]:
@@ -47,6 +48,55 @@ def test_what_members_need_may_lie_there_already_and_stays(tmp_path: Path) -> No
     assert bundle_fix("fix-tree", root, *members(root, program)).returncode == 0
     assert runpath(program) == "$ORIGIN/../lib"
     assert theirs.read_bytes() == before
+
+
+def test_what_an_earlier_run_added_is_added_anew_or_goes(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    source = elf(tmp_path / "third/libx.so.4", soname="libx.so.4", tag="old")
+    program = elf(root / "bin/server", program=True, needed=["libx.so.4"])
+    spec = tmp_path / "bundle.toml"
+    text = '[bundle]\nname = "x"\n[closure]\nsearch = ["third"]\nbundle = ["libx.so.*"]\n'
+    spec.write_text(text)
+    record = tmp_path / "added.txt"
+
+    def run() -> tuple[str, ...]:
+        _, listed = members(root, program)
+        more = ("--spec", spec, "--libdir", "lib", "--added", record)
+        done = bundle_fix("fix-tree", root, "--members", listed, *more)
+        assert done.returncode == 0, done.stderr
+        return tuple(Path(line).name for line in listed.read_text().split())
+
+    assert run() == ("server", "libx.so.4")
+    elf(source, soname="libx.so.4", tag="new")
+    assert run() == ("server", "libx.so.4")
+    assert (root / "lib/libx.so.4").read_bytes() == source.read_bytes()
+    spec.write_text(text.replace("bundle =", "host ="))
+    assert run() == ("server",)
+    assert not (root / "lib/libx.so.4").exists()
+
+
+def test_what_was_added_stays_where_the_next_run_fails(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    program, library = installed(root)
+    record = tmp_path / "added.txt"
+    listed = members(root, program, library)
+    assert bundle_fix("fix-tree", root, *listed, "--added", record).returncode == 0
+    assert record.read_text() == "lib/libx.so.4\n"
+    lost = elf(root / "bin/lost", program=True, needed=["libgone.so.1"])
+    listed = members(root, program, library, lost)
+    done = bundle_fix("fix-tree", root, *listed, "--added", record)
+    assert (done.returncode, record.read_text()) == (1, "lib/libx.so.4\n")
+    assert (root / "lib/libx.so.4").exists()
+
+
+def test_libraries_of_the_system_that_is_installed_into_are_the_hosts(tmp_path: Path) -> None:
+    program = elf(tmp_path / "bin/server", program=True, needed=["libx.so.4"])
+    library = elf(tmp_path / "lib/libx.so.4", soname="libx.so.4")
+    image = image_at(program)
+    assert image is not None
+    assert "libc.so.6" in image.needed
+    tree, _ = tree_of_members(Path("/"), [program, library], {}, partial=False)
+    assert {Path(path).name for path in tree.nodes} == {"server", "libx.so.4"}
 
 
 def test_a_file_of_others_is_never_replaced(tmp_path: Path) -> None:

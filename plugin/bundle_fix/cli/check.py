@@ -21,6 +21,7 @@ from bundle_fix.check.run import RULES, check_bundle
 from bundle_fix.cli.gate import gate_expectations, gate_options
 from bundle_fix.cli.options import (
     ArtifactPath,
+    define_option,
     here_option,
     host_option,
     limit_options,
@@ -53,6 +54,7 @@ STDIN = Path("-")
 @click.command(short_help="prove which file every library comes from")
 @click.argument("artifacts", nargs=-1, required=True, type=ArtifactPath, metavar="ARTIFACT...")
 @spec_option
+@define_option
 @host_option
 @target_options
 @limit_options
@@ -83,6 +85,7 @@ STDIN = Path("-")
 def check(
     artifacts: tuple[Path, ...],
     spec: Path | None,
+    defines: tuple[str, ...],
     host_provides: tuple[str, ...],
     host_root: Path | None,
     variables: tuple[str, ...],
@@ -112,7 +115,7 @@ def check(
     Exit status: 0 all well, 1 findings, 2 an artifact or a spec cannot be read (the other artifacts
     are reported all the same).
     """
-    expectations = gate_expectations(spec, host_provides, fail_on, glibc, ignores)
+    expectations = gate_expectations(spec, host_provides, fail_on, glibc, ignores, defines)
     target = read_target(host_root, variables, level, expectations.host, limits)
     settled = _settling(baseline, expectations.fail_on)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())

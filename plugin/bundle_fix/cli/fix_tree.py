@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -35,6 +35,11 @@ FilePath = click.Path(path_type=Path)
     "--members", type=FilePath, metavar="LIST",
     help="A file with a path a line: what was installed. Nothing else in ROOT is changed; what is"
     " added or removed is added to or removed from LIST. Without it, all that is there.",
+)  # fmt: skip
+@click.option(
+    "--added", type=FilePath, metavar="LIST",
+    help="A file that tells the next run what this one added to ROOT: what an earlier one added is"
+    " added anew, or taken away.",
 )  # fmt: skip
 @click.option(
     "--built", type=FilePath, metavar="LIST",
@@ -69,6 +74,7 @@ FilePath = click.Path(path_type=Path)
 def fix_tree(
     root: Path,
     members: Path | None,
+    added: Path | None,
     built: Path | None,
     partial: bool,
     for_wheel: bool,
@@ -95,6 +101,7 @@ def fix_tree(
     installation = Installation(
         root,
         None if members is None else tuple(Path(line) for line in _lines(members)),
+        tuple(_lines(added)) if added is not None and added.exists() else (),
         {} if built is None else _built(built),
         partial, for_wheel, host_like_this,
         _closure(spec, values, libdir) if spec is not None and libdir else None,
@@ -102,12 +109,13 @@ def fix_tree(
         elsewhere,
     )  # fmt: skip
     options = Options(expectations, pinned, editor or "auto", force)
-    mended, own = fix_installation(installation, options)
+    installed = fix_installation(installation, options)
+    mended = installed.mended
     tell(root, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
     if members is not None and mended.written is not None:
-        with pending_file(members) as pending:
-            pending.file.writelines(os.fsencode(root / path) + b"\n" for path in own)
-            pending.commit()
+        _write_lines(members, (str(root / path) for path in installed.own))
+    if added is not None and mended.written is not None:
+        _write_lines(added, installed.added)
     return 1 if mended.failed else 0
 
 
@@ -120,6 +128,12 @@ def _closure(path: Path, defines: Mapping[str, str], libdir: str) -> Closure:
 
 def _lines(path: Path) -> list[str]:
     return [os.fsdecode(line) for line in path.read_bytes().splitlines() if line]
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with pending_file(path) as pending:
+        pending.file.writelines(os.fsencode(line) + b"\n" for line in lines)
+        pending.commit()
 
 
 def _built(path: Path) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from bundle_fix.check.context import Expectations, Ignore
 from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.check.known import rule_named
 from bundle_fix.cli.expectations import glibc_baseline, read_expectations
-from bundle_fix.cli.options import output_value
+from bundle_fix.cli.options import output_value, read_defines
 from bundle_fix.cli.renderers import FORMATS
 from bundle_fix.report.printable import printable
 
@@ -98,6 +98,7 @@ def gate_expectations(
     fail_on: str | None,
     glibc: str | None,
     ignores: tuple[str, ...],
+    defines: tuple[str, ...] = (),
 ) -> Expectations:
     """What a spec says, with what the options say besides or in its place.
 
@@ -105,7 +106,9 @@ def gate_expectations(
         click.UsageError: an option is wrong.
         BundleFixError: the spec is wrong.
     """
-    expectations, _ = read_expectations(spec, host_provides)
+    if defines and spec is None:
+        raise click.UsageError("-D sets a variable of a spec: say --spec as well")
+    expectations, _ = read_expectations(spec, host_provides, read_defines(defines))
     return replace(
         expectations,
         fail_on=fail_on or expectations.fail_on,

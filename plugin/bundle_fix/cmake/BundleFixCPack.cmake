@@ -35,6 +35,7 @@ function(_bundle_fix_finish_cpack unused)
   file(APPEND "${config}" "
 set(CPACK_BUNDLE_FIX_COMMAND [==[${command}]==])
 set(CPACK_BUNDLE_FIX_SPEC [==[${spec}]==])
+set(CPACK_BUNDLE_FIX_WORK [==[${CMAKE_BINARY_DIR}/BundleFix]==])
 set(CPACK_BUNDLE_FIX_HOST_PROVIDES [==[${provides}]==])
 list(APPEND CPACK_PRE_BUILD_SCRIPTS [==[${package}/scripts/CheckStaging.cmake]==])
 list(APPEND CPACK_POST_BUILD_SCRIPTS [==[${package}/scripts/CheckPackages.cmake]==])

@@ -98,6 +98,8 @@ function(_bundle_fix_list_libraries libdir)
     string(APPEND lines "${option}\n")
   endforeach()
   file(GENERATE OUTPUT "${CMAKE_BINARY_DIR}/BundleFix/${config}.defines" CONTENT "${lines}")
+  get_property(spec GLOBAL PROPERTY BUNDLE_FIX_SPEC)
+  file(GENERATE OUTPUT "${CMAKE_BINARY_DIR}/BundleFix/${config}.spec" CONTENT "${spec}")
 endfunction()
 
 # An installation runs the rules of one component or of all, so every component gets the rule; the

@@ -60,12 +60,15 @@ function(bundle_fix_pack)
   if(arg_ALL)
     set(all ALL)
   endif()
+  # Custom targets and external projects that come later may be about the pack.
+  _bundle_fix_targets(steps "${CMAKE_SOURCE_DIR}" UTILITY)
   add_custom_target(${arg_NAME} ${all} DEPENDS "${stamp}")
   set_target_properties(${arg_NAME} PROPERTIES
     BUNDLE_FIX_SPEC "${spec}"
     BUNDLE_FIX_STAMP "${stamp}"
     BUNDLE_FIX_DEFINES "${defines}"
     BUNDLE_FIX_OPTIONS "${arg_OPTIONS}"
+    BUNDLE_FIX_STEPS "${steps}"
     BUNDLE_FIX_TARGETS "${arg_TARGETS}")
   set_property(GLOBAL APPEND PROPERTY BUNDLE_FIX_PACKS ${arg_NAME})
   if(arg_TARGETS)
@@ -106,6 +109,8 @@ function(_bundle_fix_finish_pack name)
   if(NOT targets)
     _bundle_fix_targets(targets "${CMAKE_SOURCE_DIR}"
       EXECUTABLE SHARED_LIBRARY MODULE_LIBRARY STATIC_LIBRARY)
+    get_target_property(steps ${name} BUNDLE_FIX_STEPS)
+    list(APPEND targets ${steps})
   endif()
   set(lines "build=${CMAKE_BINARY_DIR}\nsource=${CMAKE_SOURCE_DIR}\n")
   string(APPEND lines "cmake.CMAKE_BUILD_TYPE=$<CONFIG>\n")
@@ -125,7 +130,8 @@ function(_bundle_fix_finish_pack name)
     get_target_property(imported ${real} IMPORTED)
     if(NOT imported)
       _bundle_fix_in_all(${real} built)
-      if(asked OR built)
+      _bundle_fix_awaits_pack(${real} awaits)
+      if(asked OR (built AND NOT awaits))
         add_dependencies(${name} ${real})
       endif()
     endif()
@@ -139,6 +145,26 @@ function(_bundle_fix_finish_pack name)
     string(APPEND lines "${option}\n")
   endforeach()
   file(GENERATE OUTPUT "${defines}" CONTENT "${lines}")
+endfunction()
+
+# Whether TARGET is a pack, or waits for one (such as a custom target that uploads it).
+function(_bundle_fix_awaits_pack target result)
+  get_target_property(spec ${target} BUNDLE_FIX_SPEC)
+  get_target_property(waiting ${target} MANUALLY_ADDED_DEPENDENCIES)
+  set(found FALSE)
+  if(spec)
+    set(found TRUE)
+  elseif(waiting)
+    foreach(other IN LISTS waiting)
+      if(TARGET ${other})
+        _bundle_fix_awaits_pack(${other} found)
+      endif()
+      if(found)
+        break()
+      endif()
+    endforeach()
+  endif()
+  set(${result} ${found} PARENT_SCOPE)
 endfunction()
 
 # The pack's name is known only when it is made: its stamp tells it.

@@ -54,7 +54,11 @@ def matching(name: str, patterns: Iterable[str]) -> bool:
 
 
 def close(
-    collection: Collection, spec: Spec, values: Values, host: Sequence[str] = ()
+    collection: Collection,
+    spec: Spec,
+    values: Values,
+    host: Sequence[str] = (),
+    gone: frozenset[str] = frozenset(),
 ) -> list[str]:
     """Add what the objects still need and ``[closure] bundle`` asks for, until nothing is new.
 
@@ -63,6 +67,7 @@ def close(
         spec: the spec.
         values: its variables and options.
         host: patterns of names that the target has besides those of the spec.
+        gone: files of this machine that do not count, by absolute paths.
 
     Returns:
         Remarks: on names that nothing needs.
@@ -73,7 +78,7 @@ def close(
             each has a line.
     """
     closure = _read(spec, values, collection.root, host)
-    machine = build_machine(collection.root)
+    machine = build_machine(collection.root, gone)
     errors: dict[tuple[str, object], BundleFixError] = {}
     while True:
         bundle = make_bundle(Tree(collection.nodes), collection.images)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.collect.collection import Origin
-from bundle_fix.loader.files import NOWHERE, FolderFiles, View
+from bundle_fix.loader.files import NOWHERE, FolderFiles, View, Without
 from bundle_fix.loader.host import CLEAN
 from bundle_fix.loader.objects import HOST, Mapped, Setting
 from bundle_fix.loader.process import MUSL_OWN
@@ -84,12 +84,12 @@ class BuildMachine(Struct, frozen=True):
         return Setting(self.view, self.host, loader, CLEAN, main, secure=False)
 
 
-def build_machine(root: Path) -> BuildMachine:
-    """This machine, where relative needed paths lead from ``root``.
+def build_machine(root: Path, gone: frozenset[str] = frozenset()) -> BuildMachine:
+    """This machine, without the files ``gone``, where relative needed paths lead from ``root``.
 
     What a process's working directory would be nobody knows, so RUNPATHs like ``.`` lead nowhere.
     """
-    files = FolderFiles(Path("/"))
+    files = Without(FolderFiles(Path("/")), gone)
     view = View(make_bundle(Tree({}), {}), NOWHERE, files)
     host = RealHost(files, NOWHERE, level="baseline", running=True)
     return BuildMachine(view, host, root)

@@ -103,6 +103,26 @@ class FolderFiles(Struct, frozen=True):
             return []
 
 
+class Without(Struct, frozen=True):
+    """A host's files without some, by absolute paths, as though they were not there."""
+
+    files: Files
+    gone: frozenset[str]
+
+    def look(self, path: str) -> Found:
+        """See `Files`."""
+        return Found(Kind.MISSING) if path in self.gone else self.files.look(path)
+
+    def content(self, path: str) -> Content | None:
+        """See `Files`."""
+        return None if path in self.gone else self.files.content(path)
+
+    def names(self, folder: str) -> list[str]:
+        """See `Files`."""
+        names = self.files.names(folder)
+        return [name for name in names if posixpath.join(folder, name) not in self.gone]
+
+
 class TreeFiles(Struct, frozen=True):
     """A root file system in an archive; its contents must be open."""
 

@@ -87,6 +87,18 @@ def test_a_spec_ignores_with_a_reason(tmp_path: Path) -> None:
     assert (ran.returncode, "3 ignored" in ran.stdout) == (0, True)
 
 
+def test_definitions_are_for_what_a_spec_says(tmp_path: Path) -> None:
+    pack = elf(tmp_path / "p/bin/x", program=True, needed=["libz.so.7"]).parents[1]
+    spec = tmp_path / "bundle.toml"
+    variable = '[variables]\nversion = { env = "BUNDLE_FIX_NOT_SET" }\n'
+    spec.write_text(f'[bundle]\nname = "p"\n{variable}[closure]\nhost = ["libz.so.{{version}}"]\n')
+    asked = ("check", pack, "--spec", spec)
+    assert bundle_fix(*asked, "-D", "version=7").returncode == 0
+    assert bundle_fix(*asked, "-D", "version=8").returncode == 1
+    assert "say -D version=" in bundle_fix(*asked).stderr
+    assert "say --spec as well" in bundle_fix("check", pack, "-D", "version=7").stderr
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

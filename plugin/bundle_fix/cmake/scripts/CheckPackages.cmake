@@ -22,6 +22,8 @@ function(_bundle_fix_unpack package folder result)
       execute_process(COMMAND "${BUNDLE_FIX_RPM2CPIO}" "${package}"
                       COMMAND "${BUNDLE_FIX_CPIO}" -idm --quiet
                       WORKING_DIRECTORY "${folder}" RESULT_VARIABLE status)
+      # rpmbuild's own links to every ELF file, which lead out of the prefix and back.
+      file(REMOVE_RECURSE "${folder}/usr/lib/.build-id")
     endif()
   elseif(package MATCHES "\\.sh$")
     execute_process(COMMAND sh "${package}" --skip-license --exclude-subdir "--prefix=${folder}"
@@ -89,7 +91,8 @@ function(_bundle_fix_check_packages)
   set(status 2)
   # A package of a system is read as it is installed, beside others, which may have what it lacks;
   # here nothing may be lacking that the project makes, so it is unpacked and checked by itself.
-  if(count EQUAL 1 AND NOT CPACK_PACKAGE_FILES MATCHES "\\.(deb|rpm)$")
+  _bundle_fix_package_prefix(prefix)
+  if(count EQUAL 1 AND NOT prefix AND NOT CPACK_PACKAGE_FILES MATCHES "\\.(deb|rpm)$")
     _bundle_fix_check("${CPACK_PACKAGE_FILES}" status report)
   endif()
   if(status EQUAL 2)

@@ -1,0 +1,15 @@
+# _bundle_fix_elf_outside(): those of the paths that follow that are ELF files (or links to one), and
+# not below PREFIX, which is empty for the root; DESTDIR stands before each on disk.
+function(_bundle_fix_elf_outside result destdir prefix)
+  set(found "")
+  foreach(path IN LISTS ARGN)
+    string(FIND "${path}" "${prefix}/" at)
+    if(NOT at EQUAL 0 AND EXISTS "${destdir}${path}" AND NOT IS_DIRECTORY "${destdir}${path}")
+      file(READ "${destdir}${path}" magic LIMIT 4 HEX)
+      if(magic STREQUAL "7f454c46")
+        list(APPEND found "${path}")
+      endif()
+    endif()
+  endforeach()
+  set(${result} "${found}" PARENT_SCOPE)
+endfunction()
