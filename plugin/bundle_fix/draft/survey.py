@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import posixpath
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from msgspec import Struct
@@ -32,12 +33,16 @@ class Entry(Struct, frozen=True):
 
 
 class Survey(Struct, frozen=True):
-    """The entries for all that is in a tree, and the members that none takes."""
+    """The entries for all that is in a tree, and the members that none takes.
+
+    ``stale`` are other versions of a library, beside the one that their soname leads to.
+    """
 
     programs: tuple[Entry, ...]
     files: tuple[Entry, ...]
     libraries: tuple[Entry, ...]
     left_out: tuple[str, ...]
+    stale: tuple[str, ...] = ()
 
     @property
     def library_folder(self) -> str:
@@ -54,9 +59,13 @@ def survey(bundle: Bundle, ignore: Collection[str] = ()) -> Survey:
         ignore: paths that are no part of what is to be packed, such as the spec's own.
     """
     libraries = _libraries(bundle, ignore)
+    seconds = _seconds(bundle, libraries)
+    stale = tuple(path for path in seconds if _stem(path) == _stem(libraries[path]))
+    libraries = {path: soname for path, soname in libraries.items() if path not in seconds}
     links = _links_to(bundle, set(libraries))
     others: list[str] = []
     left_out: list[str] = []
+    ignore = {*ignore, *stale}
     for path, node in bundle.tree.nodes.items():
         if isinstance(node, Directory) or path in libraries or path in links or path in ignore:
             continue
@@ -68,7 +77,7 @@ def survey(bundle: Bundle, ignore: Collection[str] = ()) -> Survey:
         (programs if _is_program(bundle, path) else files).append(_one(bundle, path))
     for top in sorted({path.split("/")[0] for path in others} - lone):
         below = [path for path in others if path.startswith(f"{top}/")]
-        aside = [p for p in (*libraries, *links, *left_out) if p.startswith(f"{top}/")]
+        aside = [p for p in (*libraries, *links, *left_out, *stale) if p.startswith(f"{top}/")]
         own = [path for path in below if _is_program(bundle, path) and path.isprintable()]
         others_too = len(own) < len(below)
         taken = own if len(own) <= (FEW if others_too else MANY) else []
@@ -83,6 +92,7 @@ def survey(bundle: Bundle, ignore: Collection[str] = ()) -> Survey:
         tuple(files),
         tuple(entry for group in groups for entry in group),
         tuple(left_out),
+        stale,
     )
 
 
@@ -97,6 +107,34 @@ def _libraries(bundle: Bundle, ignore: Collection[str]) -> dict[str, str]:
         if is_ours and is_swept and path not in ignore:
             found[path] = image.soname or name
     return found
+
+
+def _seconds(bundle: Bundle, libraries: Mapping[str, str]) -> tuple[str, ...]:
+    """The libraries that do not get the link of their soname, as another file in the folder does.
+
+    That is the one to which the soname leads there, or else the one of the latest version.
+    """
+    groups: dict[tuple[str, str, object], list[str]] = {}
+    for path, soname in libraries.items():
+        key = (posixpath.dirname(path), soname, bundle.images[path].architecture)
+        groups.setdefault(key, []).append(path)
+    found = []
+    for (folder, soname, _), paths in groups.items():
+        meant = walk(bundle.tree, posixpath.join(folder, soname))
+        kept = str(meant) if meant in paths else max(paths, key=_version)
+        found += [path for path in paths if not bundle.same_file(path, kept)]
+    return tuple(sorted(found))
+
+
+def _stem(name: str) -> str:
+    """What stands before ``.so`` in a library's name."""
+    return posixpath.basename(name).partition(".so")[0]
+
+
+def _version(path: str) -> tuple[tuple[int, ...], str]:
+    """What libraries of one folder are put into order by: ``.so.1.10`` comes behind ``.so.1.9``."""
+    numbers = re.findall(r"\d+", posixpath.basename(path).partition(".so")[2])
+    return tuple(map(int, numbers)), path
 
 
 def _links_to(bundle: Bundle, libraries: set[str]) -> set[str]:
@@ -155,7 +193,7 @@ def _group(bundle: Bundle, folder: str, libraries: dict[str, str]) -> Iterator[E
     own = {path: soname for path, soname in libraries.items() if posixpath.dirname(path) == folder}
     stems: dict[str, str] = {}
     for path, soname in own.items():
-        other = stems.setdefault(soname.partition(".so")[0], path)
+        other = stems.setdefault(_stem(soname), path)
         if not bundle.same_file(other, path):
             yield from (Entry(_as_glob(path), to, remark=soname) for path in own)
             return

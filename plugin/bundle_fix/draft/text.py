@@ -49,7 +49,7 @@ def draft_text(draft: Draft) -> str:
             *_files("the programs", draft.survey.programs),
             *_files("what else is shipped: settings, scripts, headers", draft.survey.files),
             *_libraries(draft.survey.libraries),
-            *_left_out(draft.survey.left_out),
+            *_left_out(draft.survey),
             *_closure(draft.needs),
             *_layout(draft.survey.library_folder),
             *_tail(),
@@ -125,10 +125,13 @@ def _libraries(entries: Iterable[Entry]) -> Iterator[str]:
             yield f"exclude = {_array(map(_excluded, entry.exclude))}"
 
 
-def _left_out(paths: tuple[str, ...]) -> Iterator[str]:
-    if paths:
+def _left_out(survey: Survey) -> Iterator[str]:
+    if survey.left_out:
         yield "\n# Left out, as links that lead to no file of the tree, or no files:"
-        yield from _listed("", ", ".join(paths))
+        yield from _listed("", ", ".join(survey.left_out))
+    if survey.stale:
+        yield "\n# Left out: another version beside it has the same soname (an earlier build's?):"
+        yield from _listed("", ", ".join(survey.stale))
 
 
 def _listed(before: str, names: str) -> Iterator[str]:

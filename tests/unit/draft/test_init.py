@@ -173,6 +173,30 @@ def test_what_a_glob_would_be_refused_for_gets_entries_of_its_own(tmp_path: Path
     assert packed(spec) == members(root) | links
 
 
+@pytest.mark.parametrize("link", ["libx.so.1.9", "libx.so.1.10", None])
+def test_of_two_versions_of_a_library_the_one_that_is_loaded_is_packed(
+    tmp_path: Path, link: str | None
+) -> None:
+    root = install_tree(tmp_path / "tree")
+    for name in ("libx.so.1.9", "libx.so.1.10"):
+        elf(root / "lib" / name, soname="libx.so.1")
+    if link is not None:
+        (root / "lib/libx.so.1").symlink_to(link)
+    other = "libx.so.1.10" if link == "libx.so.1.9" else "libx.so.1.9"
+    spec, _ = drafted(root)
+    assert f"(an earlier build's?):\n# lib/{other}\n" in spec.read_text()
+    links = {"lib/libx.so.1", "lib/plugins/codec.so"}
+    assert packed(spec) == (members(root) | links) - {f"lib/{other}"}
+
+
+def test_variants_of_a_library_that_share_its_soname_are_packed_as_files(tmp_path: Path) -> None:
+    root = install_tree(tmp_path / "tree")
+    for name in ("libx.so.1", "libx_avx.so.1"):
+        elf(root / "lib" / name, soname="libx.so.1", tag=name)
+    spec, _ = drafted(root)
+    assert packed(spec) == members(root) | {"lib/plugins/codec.so"}
+
+
 def test_what_no_pack_can_hold_is_left_out_and_told(tmp_path: Path) -> None:
     root = install_tree(tmp_path / "tree")
     expected = members(root)
