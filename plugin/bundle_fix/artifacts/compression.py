@@ -10,6 +10,7 @@ import sys
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
@@ -20,7 +21,7 @@ from bundle_fix.artifacts.streams import Decompressor, Form, StreamError, Stream
 from bundle_fix.content import CHUNK
 from bundle_fix.errors import BundleFixError
 from bundle_fix.processors import cores
-from bundle_fix.progress import Progress, Step, unheard
+from bundle_fix.progress import Progress, Step, Tell, unheard
 
 if TYPE_CHECKING:
     from bundle_fix.artifacts.pieces import PieceStream
@@ -173,9 +174,15 @@ def compression_for(suffix: str) -> Compression | None:
 
 @contextmanager
 def unpacked(
-    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard, name: str = ""
 ) -> Iterator[IO[bytes]]:
     """The file at ``path``, decompressed into an unnamed temporary file where it is compressed.
+
+    Args:
+        path: where it is.
+        limits: how much may be in it.
+        progress: is told how much of it is unpacked.
+        name: what it is called there, where that is not its own name.
 
     Raises:
         BundleFixError: it is damaged, unpacks to more than ``limits`` allow, or there is no space
@@ -186,18 +193,19 @@ def unpacked(
     if compression is None:
         opened = path.open("rb")
     else:
-        opened = _spooled(path, compression, limits, progress)
+        step = Step(f"reading {name or path.name}", path.stat().st_size)
+        opened = _spooled(path, compression, limits, partial(progress, step))
     with opened as file:
         yield file
 
 
-def _spooled(path: Path, compression: Compression, limits: Limits, progress: Progress) -> IO[bytes]:
+def _spooled(path: Path, compression: Compression, limits: Limits, tell: Tell) -> IO[bytes]:
     import tempfile
 
     spool: IO[bytes] | None = None
     try:
         spool = tempfile.TemporaryFile(prefix="bundle-fix-")  # noqa: SIM115 (the caller closes it)
-        _decompress(path, compression, spool, limits, progress)
+        _decompress(path, compression, spool, limits, tell)
         spool.seek(0)
     except BaseException as error:
         if spool is not None:
@@ -224,17 +232,16 @@ def _temporary_folder() -> str:
 
 
 def _decompress(
-    path: Path, compression: Compression, spool: IO[bytes], limits: Limits, progress: Progress
+    path: Path, compression: Compression, spool: IO[bytes], limits: Limits, tell: Tell
 ) -> None:
     total, full, packed = 0, 0, path.stat().st_size
-    step = Step(f"reading {path.name}", packed)
     with path.open("rb") as file, closing(_pieces(file, path, compression)) as pieces:
         for piece in pieces:
             total += len(piece)
             full += spooled(spool, piece)
             limits.check_size(total, packed, path, full)
             # The reader may be ahead in a thread of its own, whose place `file` must not be asked.
-            progress(step, os.lseek(file.fileno(), 0, os.SEEK_CUR))
+            tell(os.lseek(file.fileno(), 0, os.SEEK_CUR))
     spool.truncate()
 
 

@@ -20,6 +20,7 @@ from bundle_fix.artifacts.limits import Limits
 from bundle_fix.artifacts.nested import nested_tar
 from bundle_fix.content import Content, read_exactly
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, unheard
 from bundle_fix.tree import Directory, File, Lost, Node, Place, Symlink, Tree, walk
 
 LAYOUT, INDEX, SAVED = "oci-layout", "index.json", "manifest.json"
@@ -47,13 +48,16 @@ def _is_saved(tree: Tree) -> bool:
 
 
 @contextmanager
-def merged_layers(layout: Tree, path: Path, limits: Limits) -> Iterator[Tree]:
+def merged_layers(
+    layout: Tree, path: Path, limits: Limits, progress: Progress = unheard
+) -> Iterator[Tree]:
     """The root file system that the layers of an image make, the later over the earlier.
 
     Args:
         layout: the image as it is stored; its contents must be open.
         path: its name, for messages.
         limits: how much may be in all layers together.
+        progress: is told how much of each is unpacked.
 
     Raises:
         BundleFixError: it is damaged, or holds more than one image or more than ``limits`` allow.
@@ -63,7 +67,8 @@ def merged_layers(layout: Tree, path: Path, limits: Limits) -> Iterator[Tree]:
         size = count = 0
         for name in _layers(layout, path):
             left = replace(limits, used_size=size, used_members=count)
-            tree = stack.enter_context(nested_tar(_blob(layout, name, path), name, path, left))
+            blob = _blob(layout, name, path)
+            tree = stack.enter_context(nested_tar(blob, name, path, left, progress))
             size += sum(file.content.size for _, file in tree.files() if file.twin is None)
             count += len(tree.nodes)
             _lay_over(nodes, tree)

@@ -15,6 +15,7 @@ from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.nested import nested_tar
 from bundle_fix.content import SliceContent
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, unheard
 from bundle_fix.tree import Place, Tree
 
 HEADER = 60
@@ -26,7 +27,9 @@ MAX_MEMBERS = 100
 
 
 @contextmanager
-def read_deb(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
+def read_deb(
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+) -> Iterator[Tree]:
     """The tree in the Debian package at ``path``, as it is installed.
 
     Raises:
@@ -44,7 +47,7 @@ def read_deb(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
             raise BundleFixError(
                 "the package has no data.tar", where=str(path), hint="copy or download it again"
             )
-        with nested_tar(members[name], name, path, limits) as tree:
+        with nested_tar(members[name], name, path, limits, progress) as tree:
             yield replace(tree, place=Place.BESIDE_OTHERS)
 
 

@@ -198,11 +198,15 @@ def _take_back(root: Path, staging: Path, paths: list[str]) -> None:
         if os.path.lexists(new):
             continue
         # Whatever happens meanwhile, the journal stays true.
-        os.link(root / path, new, follow_symlinks=False)
-        if os.path.lexists(old):
-            old.replace(root / path)
-        else:
-            (root / path).unlink()
+        if not os.path.lexists(old):
+            (root / path).replace(new)
+            continue
+        try:
+            os.link(root / path, new, follow_symlinks=False)
+        except OSError:
+            # One more name may be what there is no room for: tmpfs counts them as files.
+            (root / path).replace(new)
+        old.replace(root / path)
     (staging / JOURNAL).unlink(missing_ok=True)
 
 

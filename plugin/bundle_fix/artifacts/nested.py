@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +15,16 @@ from bundle_fix.artifacts.limits import Limits
 from bundle_fix.artifacts.tar import tree_of_tar
 from bundle_fix.content import Content
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, unheard
 from bundle_fix.tree import Tree
+
+SHOWN = 12
+"""Characters of a member's name that a step has: a layer's is a digest."""
 
 
 @contextmanager
 def unpacked_content(
-    content: Content, name: str, path: Path, limits: Limits
+    content: Content, name: str, path: Path, limits: Limits, progress: Progress = unheard
 ) -> Iterator[IO[bytes]]:
     """What is in a compressed member of an artifact, as an open file.
 
@@ -28,6 +33,7 @@ def unpacked_content(
         name: its name, for messages.
         path: the artifact.
         limits: how much may be in it.
+        progress: is told how much of it is unpacked.
 
     Raises:
         BundleFixError: it is damaged, unpacks to more than ``limits`` allow, or there is no space.
@@ -38,7 +44,8 @@ def unpacked_content(
             with content.open() as reader:
                 copy_bytes(reader, copy.fileno(), name)
             place = Path(f"/proc/self/fd/{copy.fileno()}")
-            with _renamed(place, name, path), unpacked(place, limits) as file:
+            shown = f"{path.name}: {posixpath.basename(name)[:SHOWN]}"
+            with _renamed(place, name, path), unpacked(place, limits, progress, shown) as file:
                 yield file
     except OSError as error:
         raise BundleFixError(
@@ -59,11 +66,13 @@ def _renamed(place: Path, name: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def nested_tar(content: Content, name: str, path: Path, limits: Limits) -> Iterator[Tree]:
+def nested_tar(
+    content: Content, name: str, path: Path, limits: Limits, progress: Progress = unheard
+) -> Iterator[Tree]:
     """The tree in a tarball that is a member of an artifact, to be unpacked at a root.
 
     Raises:
         BundleFixError: as `unpacked_content`, or it is no tarball.
     """
-    with unpacked_content(content, name, path, limits) as file:
+    with unpacked_content(content, name, path, limits, progress) as file:
         yield tree_of_tar(file, path, limits, at_root=True)

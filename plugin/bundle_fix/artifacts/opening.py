@@ -51,7 +51,7 @@ def open_artifact(
     Args:
         path: where it is.
         limits: how much it may hold.
-        progress: is told how much of a tarball is unpacked; nothing else takes long to open.
+        progress: is told how much of it is unpacked; what is not compressed is not told of.
 
     Raises:
         BundleFixError: there is none, it cannot be read, or holds more than ``limits`` allow.
@@ -69,7 +69,7 @@ def open_artifact(
             yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
         elif kind in READ_ONLY:
             yield Artifact(path, kind, tree)
-        elif (layers := _layers(tree, path, limits)) is not None:
+        elif (layers := _layers(tree, path, limits, progress)) is not None:
             yield Artifact(path, CONTAINER, _entered(stack, layers, path))
         else:
             yield Artifact(path, kind, replace(tree, place=place_of(tree)))
@@ -83,27 +83,29 @@ def _reading(
     if kind == ZIP:
         from bundle_fix.artifacts.zip import read_zip
 
-        return read_zip(path, limits)
+        return read_zip(path, limits, progress)
     if kind == DEB:
         from bundle_fix.artifacts.deb import read_deb
 
-        return read_deb(path, limits)
+        return read_deb(path, limits, progress)
     if kind == RPM:
         from bundle_fix.artifacts.rpm import read_rpm
 
-        return read_rpm(path, limits)
+        return read_rpm(path, limits, progress)
     from bundle_fix.artifacts.tar import read_tar
 
     return read_tar(path, limits, progress)
 
 
-def _layers(tree: Tree, path: Path, limits: Limits) -> AbstractContextManager[Tree] | None:
+def _layers(
+    tree: Tree, path: Path, limits: Limits, progress: Progress
+) -> AbstractContextManager[Tree] | None:
     """What reads a container image; None where ``tree`` is none."""
     if not any(mark in tree.nodes for mark in IMAGE_MARKS):
         return None
     from bundle_fix.artifacts.container import is_container, merged_layers
 
-    return merged_layers(tree, path, limits) if is_container(tree) else None
+    return merged_layers(tree, path, limits, progress) if is_container(tree) else None
 
 
 def _entered(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path) -> Tree:

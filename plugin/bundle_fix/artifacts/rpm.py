@@ -18,6 +18,7 @@ from bundle_fix.artifacts.names import check_folders, clean_name
 from bundle_fix.artifacts.nested import unpacked_content
 from bundle_fix.content import SliceContent
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, unheard
 from bundle_fix.tree import Directory, File, Node, Place, Special, Stamp, Symlink, Tree
 
 LEAD = 96
@@ -35,7 +36,9 @@ HINT = "copy or download it again"
 
 
 @contextmanager
-def read_rpm(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
+def read_rpm(
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+) -> Iterator[Tree]:
     """The tree in the RPM package at ``path``, as it is installed.
 
     Raises:
@@ -47,7 +50,7 @@ def read_rpm(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
         start = _header_end(fd, LEAD, path)
         start = _header_end(fd, start + -start % 8, path)
         payload = SliceContent(fd, start, os.fstat(fd).st_size - start)
-        with unpacked_content(payload, "payload", path, limits) as archive:
+        with unpacked_content(payload, "payload", path, limits, progress) as archive:
             yield _tree(archive, path, limits)
 
 

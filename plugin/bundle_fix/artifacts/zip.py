@@ -11,6 +11,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,7 @@ from bundle_fix.artifacts.zip_directory import Entry, Listing, decoded, read_lis
 from bundle_fix.artifacts.zip_writing import UNIX, ZipArchive, ZipHeader
 from bundle_fix.content import SliceContent
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, Step, Tell, unheard
 from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
 
 MAX_TARGET = 4096
@@ -30,7 +32,9 @@ MS_FOLDER = 0x10
 
 
 @contextmanager
-def read_zip(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
+def read_zip(
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+) -> Iterator[Tree]:
     """The tree in the zip archive at ``path``; its contents can be read while the context is open.
 
     Raises:
@@ -42,7 +46,8 @@ def read_zip(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
             archive = stack.enter_context(path.open("rb"))
             listing = read_listing(archive.fileno(), path, limits)
             spool = stack.enter_context(tempfile.TemporaryFile(prefix="bundle-fix-"))
-            tree = _tree(archive.fileno(), listing, spool, path)
+            step = Step(f"reading {path.name}", sum(entry.size for entry in listing.entries))
+            tree = _tree(archive.fileno(), listing, spool, path, partial(progress, step))
             spool.truncate()
         except OSError as error:
             raise BundleFixError(
@@ -52,7 +57,7 @@ def read_zip(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]:
         yield tree
 
 
-def _tree(fd: int, listing: Listing, spool: IO[bytes], path: Path) -> Tree:
+def _tree(fd: int, listing: Listing, spool: IO[bytes], path: Path, tell: Tell) -> Tree:
     entries = listing.entries
     names = [clean_name(decoded(entry), path) for entry in entries]
     top = top_folder((name, _is_folder(e)) for name, e in zip(names, entries, strict=True))
@@ -61,13 +66,16 @@ def _tree(fd: int, listing: Listing, spool: IO[bytes], path: Path) -> Tree:
     front = SliceContent(fd, 0, min((entry.start for entry in entries), default=0))
     archive = ZipArchive(front, listing.comment, listing.is_large)
     nodes: dict[str, Node] = {}
+    done = 0
     for name, entry in zip(names, entries, strict=True):
         key = tree_path(name, top)
         if key in nodes:
             raise BundleFixError(f"two members have the name {name!r}", where=str(path))
         if not (key or _is_folder(entry)):
             raise BundleFixError("a member has no name", where=str(path))
+        tell(done)
         nodes[key] = _node(fd, entry, spool, archive, path)
+        done += entry.size
     tree = Tree(nodes, top)
     check_folders(tree, path)
     return tree

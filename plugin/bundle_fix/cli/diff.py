@@ -21,12 +21,14 @@ from bundle_fix.cli.options import (
     spec_option,
     talk_options,
 )
+from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.renderers import Style, in_file, render_difference, summary_of
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import exit_status
 from bundle_fix.cli.subject import Subject, Target, open_subject, read_target, target_options
 from bundle_fix.diff.compare import Difference, compare
 from bundle_fix.diff.side import Side, counterpart
+from bundle_fix.progress import Progress, unheard
 from bundle_fix.report.diff import as_check, diff_report
 from bundle_fix.report.model import rule_texts
 
@@ -78,7 +80,8 @@ def diff(
         "diff", kind, rule_texts(ALL_RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
     )
     start = time.monotonic()
-    difference = compare_artifacts(old, new, expectations, target)
+    with progress_shown(quiet=quiet, color=color) as progress:
+        difference = compare_artifacts(old, new, expectations, target, progress)
     report = diff_report(str(old), str(new), difference, time.monotonic() - start)
     if output is not None or kind != "text" or report.failed or not quiet:
         write_report([render_difference(report, style)], output, kind)
@@ -90,14 +93,17 @@ def diff(
 
 
 def compare_artifacts(
-    old: Path, new: Path, expectations: Expectations, target: Target
+    old: Path, new: Path, expectations: Expectations, target: Target, progress: Progress = unheard
 ) -> Difference:
-    """Compare two artifacts on a target.
+    """Compare two artifacts on a target; ``progress`` is told how much of them is read.
 
     Raises:
         BundleFixError: one of them, or the target, cannot be read.
     """
-    with open_subject(old, target) as before, open_subject(new, target) as after:
+    with (
+        open_subject(old, target, progress) as before,
+        open_subject(new, target, progress) as after,
+    ):
         entries = before.entry, after.entry
         if entries[0] is not None and entries[1] is None:
             entries = entries[0], _like(before, entries[0], after, new)

@@ -15,6 +15,7 @@ from bundle_fix.cli.options import (
     output_value,
     say,
 )
+from bundle_fix.cli.progress import progress_shown
 from bundle_fix.draft.make import first_spec
 from bundle_fix.errors import BundleFixError
 
@@ -43,7 +44,9 @@ def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool)
         raise BundleFixError(
             "there is a spec already", where=str(output), hint="--force writes over it"
         )
-    text = first_spec(artifact, Path("bundle.toml") if to_stdout else output, str(artifact), limits)
+    spec = Path("bundle.toml") if to_stdout else output
+    with progress_shown(quiet=quiet, color="auto") as progress:
+        text = first_spec(artifact, spec, str(artifact), limits, progress)
     if to_stdout:
         sys.stdout.write(text)
         return 0

@@ -26,6 +26,8 @@ PERIOD = 0.1
 """Seconds from one drawing of the bar to the next."""
 DUMB = {"dumb", "unknown"}
 """Terminals that cannot erase what was written."""
+NOT_CI = {"", "0", "false"}
+"""What CI holds where there is none; CI systems set it, and keep what a terminal was sent."""
 WIDE, NARROW = 80, 56
 """Columns from which on a bar has all figures, or at least has a bar."""
 BAR, UNTOLD = 16, 80
@@ -60,7 +62,8 @@ def progress_shown(*, quiet: bool, color: str) -> Iterator[Display]:
 def _display(stream: IO[str], *, quiet: bool, color: str) -> Display:
     if quiet:
         return Silence()
-    if stream.isatty() and os.environ.get("TERM") not in DUMB:
+    in_ci = os.environ.get("CI", "").lower() not in NOT_CI
+    if stream.isatty() and os.environ.get("TERM") not in DUMB and not in_ci:
         return Bar(stream, color)
     return Lines(stream)
 

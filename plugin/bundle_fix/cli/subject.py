@@ -108,7 +108,7 @@ def open_subject(path: Path, target: Target, progress: Progress = unheard) -> It
     """
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(path, target.limits, progress))
-        host = stack.enter_context(_open_host(artifact, target))
+        host = stack.enter_context(_open_host(artifact, target, progress))
         tree, entry = artifact.tree, None
         if artifact.format == ELF:
             entry = next(iter(tree.nodes))
@@ -120,7 +120,7 @@ def open_subject(path: Path, target: Target, progress: Progress = unheard) -> It
 
 
 @contextmanager
-def _open_host(artifact: Artifact, target: Target) -> Iterator[Host]:
+def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterator[Host]:
     root, place = target.host, artifact.tree.place
     if root is None and place is Place.ANYWHERE:
         yield AdversarialHost(target.provides, target.level)
@@ -143,7 +143,7 @@ def _open_host(artifact: Artifact, target: Target) -> Iterator[Host]:
         files = FolderFiles(root.resolve())
         yield RealHost(files, at, target.provides, target.level, running)
         return
-    with open_artifact(root, target.limits) as opened:
+    with open_artifact(root, target.limits, progress) as opened:
         if opened.format in (DIRECTORY, ELF):
             raise BundleFixError(
                 "it is no root file system", where=str(root), hint="give a folder or a tarball"

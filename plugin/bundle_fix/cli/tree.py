@@ -18,6 +18,7 @@ from bundle_fix.cli.options import (
     say,
     talk_options,
 )
+from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.subject import Subject, open_subject, read_target, target_options
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.entries import find_object, openings, plugins, programs
@@ -61,7 +62,10 @@ def tree(
     status: 0 all is found, 1 something is not, 2 the request cannot be carried out.
     """
     target = read_target(host_root, variables, level, host_provides, limits)
-    with open_subject(artifact, target) as subject:
+    with (
+        progress_shown(quiet=quiet, color=color) as display,
+        open_subject(artifact, target, display) as subject,
+    ):
         processes = list(_processes(subject, entries, program, str(artifact)))
     if not processes:
         say(f"{artifact}: no program and no library", quiet=quiet)

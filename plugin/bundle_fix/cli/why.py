@@ -9,6 +9,7 @@ import click
 
 from bundle_fix.artifacts.limits import Limits
 from bundle_fix.cli.options import ArtifactPath, host_option, limit_options, painter, talk_options
+from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.subject import Subject, open_subject, read_target, target_options
 from bundle_fix.explain import explain
 from bundle_fix.loader.entries import find_object, plugins, programs
@@ -64,7 +65,11 @@ def why(
         raise click.UsageError("why wants a NAME, or --symbol SYMBOL")
     target = read_target(host_root, variables, level, host_provides, limits)
     paint = painter(color, is_terminal=sys.stdout.isatty())
-    with open_subject(artifact, target) as subject:
+    with (
+        progress_shown(quiet=quiet, color=color) as display,
+        open_subject(artifact, target, display) as subject,
+    ):
+        display.hide()
         start = find_object(subject.bundle, requester, str(artifact)) if requester else None
         if symbol is not None:
             return _symbol(subject, symbol, start, kind, paint)

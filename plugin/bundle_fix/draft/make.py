@@ -14,6 +14,7 @@ from bundle_fix.draft.needs import needs_of
 from bundle_fix.draft.survey import survey
 from bundle_fix.draft.text import Draft, draft_text
 from bundle_fix.errors import BundleFixError
+from bundle_fix.progress import Progress, unheard
 from bundle_fix.spec.sources import from_machine
 
 FORMATS = ("tar.gz", "tar.zst", "tar.xz", "tar")
@@ -27,7 +28,10 @@ MADE_ANEW = "bundle-manifest.json"
 """What a pack has and every pack gets anew."""
 
 
-def first_spec(artifact: Path, spec: Path, title: str, limits: Limits = DEFAULT_LIMITS) -> str:
+def first_spec(
+    artifact: Path, spec: Path, title: str, limits: Limits = DEFAULT_LIMITS,
+    progress: Progress = unheard,
+) -> str:  # fmt: skip
     """The text of a first spec that packs ``artifact`` again.
 
     Args:
@@ -36,11 +40,12 @@ def first_spec(artifact: Path, spec: Path, title: str, limits: Limits = DEFAULT_
         spec: where the spec will lie.
         title: the artifact's name, as the user gave it.
         limits: how much may be in it.
+        progress: is told how much of it is read.
 
     Raises:
         BundleFixError: it cannot be read, or there is nothing to pack in it.
     """
-    with open_artifact(artifact, limits) as opened:
+    with open_artifact(artifact, limits, progress) as opened:
         if opened.format == ELF:
             raise BundleFixError(
                 "is a single file, not a tree", where=title, hint="name the folder that it is in"

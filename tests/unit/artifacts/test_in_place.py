@@ -160,6 +160,28 @@ def test_a_rename_that_fails_leaves_the_folder_as_it_was(
     assert snapshot(tmp_path) == was
 
 
+@pytest.mark.parametrize("links", [0, 1, 2])
+def test_a_disk_without_room_for_a_name_leaves_the_folder_as_it_was(
+    tmp_path: Path, links: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of tmpfs, every name takes an inode; there may be none for taking back either."""
+    root = pack(tmp_path / "pack")
+    before = snapshot(root)
+    real, left = os.link, [links]
+
+    def link(source: Path, target: Path, **options: bool) -> None:
+        if os.path.lexists(source) and not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        left[0] -= os.path.lexists(source)
+        real(source, target, **options)
+
+    monkeypatch.setattr(os, "link", link)
+    tree = read_directory(root)
+    with pytest.raises(BundleFixError, match="No space left"):
+        update_directory(tree, mended(tree), root, lambda _: True)
+    assert snapshot(root) == before
+
+
 def left_behind(root: Path, journal: str | None) -> Path:
     staging = root / ".bundle-fix-update"
     staging.mkdir()

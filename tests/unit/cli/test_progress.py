@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import io
 import os
 import pty
 import re
 import struct
+import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ import pytest
 
 from builders.elf import elf
 from builders.pack import healthy, incident, tarball
+from builders.packages import deb, docker_save, layer, rpm
 from bundle_fix.cli import progress as shown
 from bundle_fix.cli.main import main
 from bundle_fix.cli.progress import Bar, Lines
@@ -71,7 +74,7 @@ def terminal(columns: int = 100) -> Iterator[tuple[io.TextIOBase, Callable[[], s
 @pytest.fixture(autouse=True)
 def _an_ordinary_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
-    for name in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR"):
+    for name in ("CI", "NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -236,6 +239,7 @@ def test_every_command_draws_on_a_terminal_and_erases_it_before_it_prints(
         monkeypatch.setattr(shown, "PATIENCE", 0.0)
         monkeypatch.setattr(shown, "PERIOD", 0.0)
         monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.delenv("CI", raising=False)
         assert "checking" in text, arguments
         assert "\x1b[2K" in text, arguments
         after = text[text.rindex("\x1b[?25h") :]
@@ -271,6 +275,61 @@ def test_small_work_adds_nothing_to_a_log(
 ) -> None:
     main(commands(tmp_path)[1])
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["deb", "rpm", "image.tar", "zip"])
+def test_packages_and_images_tell_how_much_of_them_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], kind: str
+) -> None:
+    monkeypatch.setattr(shown, "LARGE", 1)
+    path = tmp_path / f"p.{kind}"
+    path.write_bytes(corpus_of(tmp_path, kind))
+    main(["tree", str(path)])
+    first = capfd.readouterr().err.splitlines()[0]
+    member = {"deb": ": data.tar.gz", "rpm": ": payload", "image.tar": ": layer.tar"}.get(kind, "")
+    assert first == f"reading p.{kind}{member}: 0 MB"
+
+
+def corpus_of(folder: Path, kind: str) -> bytes:
+    source = healthy(folder / "source")
+    if kind == "deb":
+        return deb(source, folder / "made", "gzip").read_bytes()
+    if kind == "rpm":
+        return rpm(source, folder / "made", "w1.gzdio").read_bytes()
+    if kind == "zip":
+        subprocess.run(["zip", "-qr", folder / "made.zip", "source"], cwd=folder, check=True)
+        return (folder / "made.zip").read_bytes()
+    return docker_save(folder / "made", [gzip.compress(layer([("a", b"a")]))]).read_bytes()
+
+
+@pytest.mark.parametrize("command", ["tree", "why", "diff", "init"])
+def test_commands_that_only_read_tell_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setattr(shown, "LARGE", 1)
+    pack = str(tarball(incident(tmp_path / "p"), tmp_path / "p.tar.gz"))
+    more = {"why": ["libc.so.6"], "diff": [pack], "init": ["-o", str(tmp_path / "x.toml")]}
+    assert main([command, pack, *more.get(command, [])]) in (0, 1)
+    assert capfd.readouterr().err.startswith("reading p.tar.gz: 0 MB\n")
+    main([command, pack, *more.get(command, []), "-q"])
+    assert "reading" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("value", "bar"), [("true", False), ("1", False), ("false", True)])
+def test_a_terminal_of_a_ci_system_gets_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, bar: bool
+) -> None:
+    monkeypatch.setattr(shown, "PATIENCE", 0.0)
+    monkeypatch.setattr(shown, "LARGE", 1)
+    monkeypatch.setenv("CI", value)
+    pack = tarball(healthy(tmp_path / "p"), tmp_path / "p.tar.gz")
+    with terminal() as (stream, read):
+        monkeypatch.setattr(sys, "stderr", stream)
+        main(["check", str(pack)])
+        stream.flush()
+        text = read()
+    assert "reading p.tar.gz" in text
+    assert ("\x1b" in text) == bar
 
 
 @pytest.mark.parametrize("dumb", [True, False])
