@@ -84,15 +84,17 @@ class SymbolTable(Struct, frozen=True):
         defined: the names that it defines, whatever their versions.
         versions: the versions in which it defines each name that has any; None where the file has
             no versions at all.
+        closed: the names that only those find who ask for a version.
     """
 
     wanted: tuple[Wanted, ...] = ()
     defined: frozenset[bytes] = frozenset()
     versions: Mapping[bytes, Sequence[str]] | None = None
+    closed: frozenset[bytes] = frozenset()
 
     def defines(self, name: bytes, version: str | None) -> bool:
         """Whether a file that wants ``name`` in ``version`` (None: in any) finds it here."""
-        if name not in self.defined:
+        if name not in self.defined or (version is None and name in self.closed):
             return False
         # What has no version serves everybody who wants one (glibc's dl-lookup.c, check_match).
         known = None if self.versions is None else self.versions.get(name)
@@ -119,11 +121,23 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
     offered = _both(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
     names = names_at(list(compress(at, offered)))
     versions: dict[bytes, list[str]] = {}
-    for name, index in zip(names, compress(indices, offered), strict=True) if own else ():
+    rows = list(zip(names, compress(indices, offered), strict=True)) if own else []
+    for name, index in rows:
         if index > 1 and (version := own.get(index & ~HIDDEN)) is not None:
             versions.setdefault(name, []).append(version)
     defined = frozenset(names) - {b""}
-    return SymbolTable(tuple(wanted), defined, versions if own else None)
+    return SymbolTable(tuple(wanted), defined, versions if own else None, _closed(rows))
+
+
+def _closed(rows: Sequence[tuple[bytes, int]]) -> frozenset[bytes]:
+    """The names all of whose definitions are hidden from those who ask for no version.
+
+    Who does was linked before there were versions, and gets the oldest (glibc's dl-lookup.c,
+    check_match: index 1, the file's own, or 2, the first).
+    """
+    names = {name for name, index in rows if index >= HIDDEN | 3}
+    names -= {name for name, index in rows if index < HIDDEN | 3} if names else set()
+    return frozenset(names)
 
 
 def offered_symbols(reader: Reader, image: Image) -> tuple[Offered, ...]:

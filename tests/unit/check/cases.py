@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping
@@ -83,6 +84,15 @@ def branded(root: Path, abi: int) -> None:
     data = bytearray((root / "lib/libb.so.1").read_bytes())
     data[7] = abi
     (root / "lib/libb.so.1").write_bytes(data)
+
+
+def cut(root: Path, keep: int) -> None:
+    """A library that ends where what is loaded of it ends, or before that."""
+    with_library(root)
+    path = root / "lib/liba.so.1"
+    image = image_at(path)
+    assert image is not None
+    os.truncate(path, max(s.file_end for s in image.loads()) + keep)
 
 
 def with_both(root: Path) -> None:
@@ -347,6 +357,7 @@ CASES: Mapping[str, Case] = {
         partial(carrying, path="/home/ci/build/etc/server.conf"),
         partial(carrying, path="/home/%s/server.conf"),
     ),
+    "BF510": Case(partial(cut, keep=-1), partial(cut, keep=0)),
     "BF620": Case(partial(listed, size="4"), listed),
     "BF621": Case(partial(listed, schema=2), listed),
     "BF622": Case(partial(listed, sha256="0" * 64), listed),

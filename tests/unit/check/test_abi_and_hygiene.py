@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,17 @@ def test_bf501_is_silent_about_a_library_that_is_not_executable(
 ) -> None:
     elf(tmp_path / "liba.so", soname="liba.so").chmod(0o644)
     assert check("BF501") == []
+
+
+def test_bf510_counts_programs_without_a_loader_and_not_split_debug_files(
+    tmp_path: Path, check: Check
+) -> None:
+    path = elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
+    elf(tmp_path / "liba.so", soname="liba.so")
+    keep = ["objcopy", "--only-keep-debug", tmp_path / "liba.so", tmp_path / "liba.so.debug"]
+    subprocess.run(keep, check=True)
+    assert check("BF510") == []
+    os.truncate(path, path.stat().st_size // 2)
+    (finding,) = check("BF510")
+    assert (finding.path, finding.severity) == ("x", "error")
+    assert finding.evidence["loaded"] > finding.evidence["size"]

@@ -22,6 +22,7 @@ CODES = ("BF502", "BF503", "BF504", "BF505", "BF506", "BF507", "BF508")
         ("BF507", ["-Wl,--build-id=none"], "note"),
         ("BF508", ["-Wl,--dynamic-linker,/nix/store/x/lib/ld-linux-x86-64.so.2"], "error"),
         ("BF508", ["-Wl,--dynamic-linker,/lib64/ld-mine.so.2"], "error"),
+        ("BF508", ["-Wl,--dynamic-linker,lib64/ld-linux-x86-64.so.2"], "error"),
     ],
 )
 def test_a_program_built_without_is_named(

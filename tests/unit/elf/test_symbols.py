@@ -64,6 +64,20 @@ def test_a_wanted_version_is_met_by_it_and_by_what_has_none(tmp_path: Path) -> N
     assert not versioned.defines(b"other", None)
 
 
+def test_only_the_first_of_hidden_versions_is_for_those_who_ask_for_none(tmp_path: Path) -> None:
+    """As the loader has it: the program ends with "undefined symbol: second"."""
+    flags = [f"-Wl,--version-script={tmp_path}/map"]
+    (tmp_path / "map").write_text("V_1 {}; V_2 {} V_1;")
+    lines = (
+        f'int f{n}(void) {{ return 1; }} __asm__(".symver f{n}, {name}");'
+        for n, name in enumerate(["first@V_1", "second@V_2", "third@@V_2", "third@V_1"])
+    )
+    found = table(elf(tmp_path / "liba.so", source="\n".join(lines), flags=flags))
+    names = (b"first", b"second", b"third")
+    assert [found.defines(name, None) for name in names] == [True, False, True]
+    assert found.defines(b"second", "V_2")
+
+
 def test_names_that_overlap_take_no_more_than_their_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,8 @@ def find_interpreter(rule: Rule, context: Context) -> Iterator[Finding]:
     for path in context.programs:
         interpreter = context.bundle.images[path].interpreter or ""
         folder, name = posixpath.split(interpreter)
-        if not (LOADER.fullmatch(name) and is_default_directory(folder)):
+        usual = LOADER.fullmatch(name) and is_default_directory(folder)
+        if not (usual and interpreter.startswith("/")):
             yield rule.finding(
                 path, f"asks for the loader {interpreter}", target=interpreter,
                 severity=rule.severity if context.host.files is None else WARNING,

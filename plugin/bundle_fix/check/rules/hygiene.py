@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.elf.build_paths import build_paths
+from bundle_fix.elf.debug import is_debug_only
 from bundle_fix.modes import WORLD_WRITE, wrong_modes
 
 
@@ -27,6 +28,25 @@ def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _is_test_data(path: str) -> bool:
     return not TESTS.isdisjoint(path.split("/")[:-1])
+
+
+def find_cut_short(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Programs and libraries that end before what is to be loaded of them does."""
+    for path, image in context.bundle.images.items():
+        end = max((segment.file_end for segment in image.loads()), default=0)
+        if end <= image.size or context.only not in (None, path):
+            continue
+        # What holds nothing but debug information keeps the program headers of its program.
+        if not image.is_dynamic and context.symbols.read(path, is_debug_only):
+            continue
+        is_needed = not image.is_library or path in context.mapped
+        yield rule.finding(
+            path,
+            f"has {image.size} bytes, but {end} bytes of it are to be loaded",
+            severity=rule.severity if is_needed else context.consequence,
+            size=image.size,
+            loaded=end,
+        )
 
 
 def find_build_paths(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -60,5 +80,13 @@ RULES = (
         " configure with the prefix that the pack has on the target.",
         "bin/server carries /home/ci/build/etc/server.conf, the configuration's default place.",
         find_build_paths,
+    ),
+    Rule(
+        "BF510", "cut-short", ERROR,
+        "A program or library ends before what is to be loaded of it.",
+        "The loader maps what is not there, and whoever touches it ends with SIGBUS.",
+        "Copy or build the file again: the disk was full, or the copy was interrupted.",
+        "lib/librocksdb.so.8 has the first 4 MiB of the 9 that it had when it was built.",
+        find_cut_short,
     ),
 )  # fmt: skip
