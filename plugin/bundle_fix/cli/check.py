@@ -143,9 +143,11 @@ def check(
         on_terminal = output is None and _may_be_on_a_terminal(sys.stdout)
         make_way = display.hide if on_terminal else lambda: None
         shown = _kept(reports, make_way, found, whole=whole)
-        write_report(render(shown, style, len(paths)), output, kind)
+        # On a terminal the line on stderr says it all where there is but one artifact.
+        errors = output is not None or len(paths) > 1
+        write_report(render(shown, style, errors=errors), output, kind)
     for other, file in also:
-        write_report(render(found, in_file(style, other), len(paths)), file, other)
+        write_report(render(found, in_file(style, other), errors=True), file, other)
     if kind == "github":
         append_summary(lambda: summary_of(found, style))
     for broken in found:

@@ -45,16 +45,16 @@ def in_file(style: Style, kind: str) -> Style:
     return replace(style, kind=kind, paint=lambda text, _: text, quiet=False)
 
 
-def render(reports: Iterable[CheckReport], style: Style, count: int) -> Iterator[str]:
+def render(reports: Iterable[CheckReport], style: Style, *, errors: bool) -> Iterator[str]:
     """The reports in pieces, each as soon as it can be written.
 
     Args:
         reports: one for each artifact, in order.
         style: how they are to look.
-        count: how many there will be.
+        errors: whether the text says what could not be checked; stderr has said it as well.
     """
     if style.kind == "text":
-        yield from _text(reports, style, count)
+        yield from _text(reports, style, errors=errors)
     elif style.kind == "jsonl":
         from bundle_fix.report.json import render_jsonl
 
@@ -63,11 +63,10 @@ def render(reports: Iterable[CheckReport], style: Style, count: int) -> Iterator
         yield WHOLE[style.kind](list(reports), style)
 
 
-def _text(reports: Iterable[CheckReport], style: Style, count: int) -> Iterator[str]:
+def _text(reports: Iterable[CheckReport], style: Style, *, errors: bool) -> Iterator[str]:
     told: list[CheckReport] = []
     for report in reports:
-        # The line on stderr says it all where there is but one artifact.
-        if not (style.quiet and not report.failed) and not (report.error and count == 1):
+        if not (style.quiet and not report.failed) and (errors or not report.error):
             between = "\n" if told else ""
             yield between + render_text(report, style.rules, style.paint, verbose=style.verbose)
         told.append(outline(report))

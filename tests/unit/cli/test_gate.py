@@ -138,6 +138,19 @@ def test_an_empty_list_passes_nothing(tmp_path: Path) -> None:
         assert b"stdin: it lists no artifact" in ran.stderr
 
 
+def test_a_file_of_text_says_what_could_not_be_checked_and_a_terminal_is_told_once(
+    tmp_path: Path,
+) -> None:
+    cut, out, also = tmp_path / "cut.tar", tmp_path / "out.txt", tmp_path / "also.txt"
+    cut.write_bytes(b"no tarball")
+    ran = bundle_fix("check", cut, "-o", out)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert out.read_text().startswith(f"{cut}: could not be checked: ")
+    ran = bundle_fix("check", cut, "--also", f"text={also}")
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert also.read_text() == out.read_text()
+
+
 def test_several_artifacts_have_one_report_each_and_a_total(tmp_path: Path) -> None:
     good, bad = healthy(tmp_path / "good"), incident(tmp_path / "bad")
     cut = tmp_path / "cut.tar"
