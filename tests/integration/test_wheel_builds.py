@@ -183,6 +183,31 @@ def test_editable_installations_work_and_are_not_mended(
     assert answer(links, tmp_path / "env", "-e", source) == "answer 42\n"
 
 
+def test_an_editable_extension_module_finds_libraries_below_its_folder(
+    links: Path, tmp_path: Path
+) -> None:
+    # A module beside the package's code, opened as the import system would open it.
+    lists = """\
+add_library(ext MODULE ext.c)
+set_target_properties(ext PROPERTIES PREFIX "")
+target_link_libraries(ext PRIVATE core)
+install(TARGETS ext LIBRARY DESTINATION .)
+bundle_fix_install()
+"""
+    source = project(tmp_path / "s", lists)
+    (source / "ext.c").write_text(
+        "int core_answer(void);\nint ext(void) { return core_answer(); }\n"
+    )
+    (source / "python/demo/__init__.py").write_text(
+        "import ctypes, pathlib\n\n"
+        "def main():\n"
+        '    files = (pathlib.Path(folder, "ext.so") for folder in __path__)\n'
+        "    ext = ctypes.CDLL(str(next(file for file in files if file.exists())))\n"
+        '    print("answer", ext.ext())\n'
+    )
+    assert answer(links, tmp_path / "env", "-e", source) == "answer 42\n"
+
+
 def test_a_sabotaged_editable_installation_is_not_stopped(links: Path, tmp_path: Path) -> None:
     source = project(tmp_path / "s")
     lists = source / "core/CMakeLists.txt"

@@ -59,6 +59,7 @@ function(_bundle_fix_finish_install unused)
       get_target_property(given ${target} INSTALL_RPATH)
       if(NOT given MATCHES "\\$ORIGIN")
         bundle_fix_runpath(${target} LIBRARY "${libdir}")
+        _bundle_fix_look_for_libdir(${target} "${libdir}")
       endif()
     endforeach()
     message(STATUS "BundleFix: an editable installation is not mended")
@@ -72,6 +73,17 @@ function(_bundle_fix_finish_install unused)
   endif()
   _bundle_fix_list_libraries("${libdir}")
   _bundle_fix_install_rules()
+endfunction()
+
+# Has TARGET find LIBDIR from the folder that LIBDIR is in, where extension modules usually are, and
+# from two folders below it: nothing tells where a target is installed.
+function(_bundle_fix_look_for_libdir target libdir)
+  if(IS_ABSOLUTE "${libdir}")
+    file(RELATIVE_PATH libdir "${CMAKE_INSTALL_PREFIX}" "${libdir}")
+  endif()
+  foreach(up "" "../" "../../")
+    set_property(TARGET ${target} APPEND PROPERTY INSTALL_RPATH "\$ORIGIN/${up}${libdir}")
+  endforeach()
 endfunction()
 
 # Writes down the shared libraries that the build makes, by where LIBDIR would have them.
