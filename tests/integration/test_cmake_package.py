@@ -98,6 +98,28 @@ def test_the_tool_refuses_a_build_that_another_version_configured() -> None:
     assert run(f"--require={bundle_fix.__version__}", "cmake-dir").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no such program"),
+        (
+            "#!/bin/sh\necho 'No module named click' >&2; exit 1\n",
+            "it does not run: No module named",
+        ),
+    ],
+)
+def test_a_program_that_does_not_run_is_told_with_the_reason(
+    newest: CMake, tmp_path: Path, text: str | None, message: str
+) -> None:
+    program = tmp_path / "program"
+    if text is not None:
+        program.write_text(text)
+        program.chmod(0o755)
+    source = write_project(tmp_path / "s", {"CMakeLists.txt": LISTS.format(version="")})
+    done = newest.configure(source, tmp_path / "b", f"-DBundleFix_EXECUTABLE={program}")
+    assert f"{program}: {message}" in " ".join(done.stdout.split())
+
+
 def test_an_installation_below_a_prefix_of_its_own_is_used(newest: CMake, tmp_path: Path) -> None:
     prefix = tmp_path / "prä fix"
     wheel = subprocess.run(
