@@ -39,10 +39,22 @@ def main(arguments: list[str]) -> int:
         The exit status: 0 all well, 1 findings, 2 a request that cannot be carried out, 130
         interrupted, or 128 and the number of the signal that ended it.
     """
+    from bundle_fix.cli.ending import StoppedError
+
+    try:
+        # With what it imports: that takes longer than some commands, and may be interrupted too.
+        return _carried_out(arguments)
+    except KeyboardInterrupt:
+        return _ended("interrupted", INTERRUPTED)
+    except StoppedError as error:
+        return _ended(f"ended by signal {error.number}", 128 + error.number)
+
+
+def _carried_out(arguments: list[str]) -> int:
     import click
 
     from bundle_fix.cli.commands import group
-    from bundle_fix.cli.ending import StoppedError, flushed
+    from bundle_fix.cli.ending import flushed
     from bundle_fix.errors import BundleFixError
 
     try:
@@ -54,10 +66,8 @@ def main(arguments: list[str]) -> int:
         return _refused(error.format_message())
     except BundleFixError as error:
         return _refused(str(error))
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:
         return _ended("interrupted", INTERRUPTED)
-    except StoppedError as error:
-        return _ended(f"ended by signal {error.number}", 128 + error.number)
     except BrokenPipeError:
         # Whoever read the output has seen enough.
         flushed()

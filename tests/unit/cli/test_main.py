@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,28 @@ def test_a_reader_that_has_seen_enough_does_not_hide_what_was_found(tmp_path: Pa
     ran = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False)
     assert ran.stdout == b"1\n"
     assert ran.stderr == b""
+
+
+WHILE_IMPORTING = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "click":
+            os.kill(os.getpid(), {number})
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["bundle-fix", "rules"]
+from bundle_fix.cli.main import run
+run()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_end_while_it_imports_ends_in_one_line(number: int) -> None:
+    command = [sys.executable, "-c", WHILE_IMPORTING.format(number=int(number))]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 128 + number
+    assert (ran.stdout, ran.stderr.count("\n")) == ("", 1)
+    assert ran.stderr.startswith("bundle-fix: ")
