@@ -32,6 +32,9 @@ NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
 HIDDEN = r"\.{}\.[0-9a-f]{{12}}\.tmp"
 """The names that `hidden_name` makes of one."""
 
+ASIDE = r"\.{}\.[0-9a-f]{{12}}\.old"
+"""The names under which `set_aside` keeps one."""
+
 
 class PendingFile(Struct, frozen=True):
     """A file that is being written; ``path`` reads it back before it has its name."""
@@ -127,9 +130,13 @@ def pending_directory(target: Path) -> Iterator[Path]:
 
 
 def commit_directory(folder: Path, target: Path) -> None:
-    """Rename ``folder``, whose files are on the disk, to ``target``."""
+    """Rename ``folder``, whose files are on the disk, to ``target``.
+
+    What a killed process had set aside of that name, and nobody holds, has now been replaced.
+    """
     folder.replace(target)
     sync_folder(target.parent)
+    remove_abandoned(target.parent, re.compile(ASIDE.format(re.escape(target.name))))
 
 
 @contextmanager
@@ -139,7 +146,8 @@ def set_aside(folder: Path) -> Iterator[None]:
     hidden = hidden_name(folder).with_suffix(".old")
     folder.replace(hidden)
     try:
-        yield
+        with held(hidden):
+            yield
     finally:
         if folder.exists():
             remove_folder(hidden)

@@ -16,7 +16,7 @@ from bundle_fix.content import Content
 from bundle_fix.digests import digests
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.host import adversarial_host
-from bundle_fix.manifest.model import Manifest, read_manifest
+from bundle_fix.manifest.model import Manifest, read_manifest, written
 from bundle_fix.tree import File, Symlink, Tree
 
 
@@ -34,14 +34,19 @@ def inputs_of(
     tree = collected.bundle.tree
     digest = hashlib.sha256(repr((__version__, tree.top, *settings)).encode("utf-8", "replace"))
     for path, node in tree.nodes.items():
-        told: tuple[object, ...] = (path, type(node).__name__, node.stamp.mode, node.stamp.mtime)
+        told: tuple[object, ...] = (
+            written(path),
+            type(node).__name__,
+            node.stamp.mode,
+            node.stamp.mtime,
+        )
         if isinstance(node, File):
             told = (*told, known[node.content])
         elif isinstance(node, Symlink):
-            told = (*told, node.target)
+            told = (*told, written(node.target))
         digest.update(repr(told).encode("utf-8", "surrogateescape"))
     for source, package in sorted(collected.packages.items()):
-        digest.update(repr((str(source), package)).encode("utf-8", "surrogateescape"))
+        digest.update(repr((written(str(source)), package)).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -73,8 +78,8 @@ def unchanged(output: Path, inputs: str, debug: Path) -> Manifest | None:
 def digest_of(tree: Tree) -> str:
     """The digest of a tree's files and links, in hexadecimal; its contents must be open."""
     known = digests(file.content for _, file in tree.files())
-    files = [(path, f.stamp.mode, known[f.content]) for path, f in tree.files()]
-    links = [(path, link.target) for path, link in tree.links()]
+    files = [(written(path), f.stamp.mode, known[f.content]) for path, f in tree.files()]
+    links = [(written(path), written(link.target)) for path, link in tree.links()]
     told = repr((sorted(files), sorted(links)))
     return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 

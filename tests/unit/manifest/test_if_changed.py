@@ -177,3 +177,20 @@ def test_a_folder_that_is_no_pack_of_that_name_stays(tree: Path) -> None:
     assert done.returncode == 2
     assert "the folder is there already and is not empty" in done.stderr
     assert (tree / "other/pack-1.0/mine.txt").exists()
+
+
+def test_what_a_killed_run_had_set_aside_goes_when_the_next_one_is_done(tree: Path) -> None:
+    text = (tree / "bundle.toml").read_text().replace('"tar.gz"', '"dir"')
+    (tree / "bundle.toml").write_text(text)
+    (tree / "out").mkdir()
+    command = ("pack", "bundle.toml", "--if-changed", "-o", "out")
+    assert bundle_fix(*command, cwd=tree).returncode == 0
+    (tree / "out/pack-1.0").rename(tree / "out/.pack-1.0.0123456789ab.old")
+    (tree / "out/.pack-2.0.0123456789ab.old").mkdir()
+    done = bundle_fix(*command, cwd=tree)
+    assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (tree / "out").iterdir())
+    assert names == [".pack-2.0.0123456789ab.old", "pack-1.0"]
+    (tree / "conf/b.ini").unlink()
+    assert bundle_fix(*command, cwd=tree).returncode == 0
+    assert sorted(path.name for path in (tree / "out").iterdir()) == names
