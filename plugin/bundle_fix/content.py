@@ -223,13 +223,15 @@ class PatchedReader(Struct, frozen=True):
     def pread(self, offset: int, length: int) -> bytes:
         """See `Reader`."""
         data = self.base.pread(offset, length)
-        end = offset + len(data)
+        at, end = offset, offset + len(data)
+        parts: list[bytes | memoryview] = []
         for patch in self.patches:
             if patch.offset < end and patch.end > offset:
                 first, last = max(patch.offset, offset), min(patch.end, end)
-                piece = patch.data[first - patch.offset : last - patch.offset]
-                data = data[: first - offset] + piece + data[last - offset :]
-        return data
+                parts.append(memoryview(data)[at - offset : first - offset])
+                parts.append(patch.data[first - patch.offset : last - patch.offset])
+                at = last
+        return b"".join([*parts, memoryview(data)[at - offset :]]) if parts else data
 
 
 class PatchedContent(Struct, frozen=True):

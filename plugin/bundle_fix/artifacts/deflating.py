@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import deflate
@@ -39,9 +40,9 @@ TEXT = 0.05
 ASCII = bytes(range(128))
 TAILS = (1 << 13, 1 << 16, 1 << 19)
 """Bytes at the end of a stream in which its last block is looked for."""
-STEP = 8
-QUIET = 3
-"""Steps without output that only a table of codes can take: a symbol has at most 48 bits."""
+STEPS = (32, 12)
+"""Bytes that give no output only in a table of codes, as a symbol has at most 48 bits; most tables
+have so many that the larger step meets one, at a third of the calls."""
 EMPTY_BLOCK = b"\0\0\xff\xff"
 """A stored block without bytes, behind its three bits of header."""
 LAST_BLOCK = b"\3\0"
@@ -111,9 +112,9 @@ def _continued(stream: bytes, data: memoryview) -> bytes | None:
             done += len(decompressor.decompress(stream[piece : min(piece + PREFETCH, start)]))
         at = start
         marks.append((start, decompressor.copy(), done))
-    for start, mark, done in reversed(marks):
+    for step, (start, mark, done) in product(STEPS, reversed(marks)):
         end, rest = stream[start:], bytes(data[done:])
-        for bit in _candidates(end, mark):
+        for bit in _candidates(end, mark, step):
             changed = bytearray(end)
             changed[bit >> 3] ^= 1 << (bit & 7)
             # The three bits of the empty block's header are zeros, as those that fill the last
@@ -124,21 +125,21 @@ def _continued(stream: bytes, data: memoryview) -> bytes | None:
     return None
 
 
-def _candidates(tail: bytes, mark: Any) -> Iterator[int]:
+def _candidates(tail: bytes, mark: Any, step: int) -> Iterator[int]:
     """The bits of ``tail`` that may be what says that the last block is the last."""
     decompressor = mark.copy()
-    quiet, table = 0, None
-    for at in range(0, len(tail), STEP):
-        quiet = 0 if decompressor.decompress(tail[at : at + STEP]) else quiet + 1
-        if quiet == QUIET:
-            table = at - (QUIET - 1) * STEP
+    table, quiet = None, False
+    for at in range(0, len(tail) - step, step):
+        was_quiet, quiet = quiet, not decompressor.decompress(tail[at : at + step])
+        if quiet and not was_quiet:
+            table = at
     if table is None:
         return
-    start = max(table - STEP, 0)
+    start = max(table - step, 0)
     decompressor = mark.copy()
     decompressor.decompress(tail[:start])
     speaking = start - 1
-    for at in range(start, table + STEP):
+    for at in range(start, table + step):
         if decompressor.decompress(tail[at : at + 1]):
             speaking = at
     # Behind the last symbol in that byte come at most 15 bits, the code for a block's end.

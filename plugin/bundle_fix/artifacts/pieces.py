@@ -55,7 +55,8 @@ class PieceStream:
 
     def __init__(self, file: IO[bytes], framing: Framing) -> None:
         self.file, self.framing = file, framing
-        self.waiting = bytearray()
+        self.waiting: list[memoryview] = []
+        self.room = framing.size
         self.running: deque[tuple[int, Future[Encoded]]] = deque()
         self.pieces: list[Piece] = []
         self.crc = 0
@@ -68,12 +69,14 @@ class PieceStream:
     def write(self, data: bytes) -> int:
         """Take ``data``; waits while enough of it is under way."""
         self.crc = isal_zlib.crc32(data, self.crc)
-        self.waiting += data
+        rest = memoryview(data)
         # One byte more, so that the last piece has something in it.
-        while len(self.waiting) > self.framing.size:
-            piece = bytes(memoryview(self.waiting)[: self.framing.size])
-            del self.waiting[: self.framing.size]
-            self._encode(piece, last=False)
+        while len(rest) > self.room:
+            self.waiting.append(rest[: self.room])
+            rest = rest[self.room :]
+            self._encode(last=False)
+        self.waiting.append(rest)
+        self.room -= len(rest)
         return len(data)
 
     def __exit__(
@@ -84,14 +87,16 @@ class PieceStream:
     ) -> None:
         try:
             if kind is None:
-                self._encode(bytes(self.waiting), last=True)
+                self._encode(last=True)
                 while self.running:
                     self._write_first()
                 self.file.write(self.framing.end(self.crc, self.pieces))
         finally:
             self.threads.shutdown(cancel_futures=True)
 
-    def _encode(self, piece: bytes, *, last: bool) -> None:
+    def _encode(self, *, last: bool) -> None:
+        piece = b"".join(self.waiting)
+        self.waiting, self.room = [], self.framing.size
         self.running.append((len(piece), self.threads.submit(self.framing.encode, piece, last)))
         # One more waits for the first thread that is free.
         if len(self.running) > self._at_once + 1:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bundle_fix.bundle import Bundle
 from bundle_fix.check.abi import Abi, abi_of
+from bundle_fix.check.ahead import read_ahead
 from bundle_fix.check.context import Context, Expectations, Ignore
 from bundle_fix.check.findings import SEVERITIES, WARNING, Finding, Rule, at_least
 from bundle_fix.check.installed import counts
@@ -55,10 +56,10 @@ OF_DIFFERENCES = "BF7"
 """How the codes begin that only a comparison of two artifacts finds."""
 
 FAMILIES = (
-    resolution, links, opened, hwcaps, runpath, allocators, heaps, late, versions, undefined,
-    machine, hygiene, hardening, archive, wheel, manifest,
+    resolution, links, hwcaps, runpath, allocators, heaps, versions, undefined, machine, hardening,
+    archive, wheel, manifest, opened, late, hygiene,
 )  # fmt: skip
-"""The modules that have rules."""
+"""The modules that have rules: last those that ask for what is read ahead."""
 RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))
 
 
@@ -108,7 +109,8 @@ def check_context(context: Context, progress: Progress = unheard) -> Verdict:
     expectations, only = context.expectations, context.only
     rules = [rule for rule in RULES if counts(rule.code, context.bundle)]
     parts = counted_parts(rules, partial(progress, _checking(context, len(rules))))
-    findings = [finding for rule in parts for finding in rule.find(rule, context)]
+    with read_ahead(context.symbols, context.dynamic()):
+        findings = [finding for rule in parts for finding in rule.find(rule, context)]
     findings = [f for f in findings if only in (None, f.path)]
     kept = [f for f in findings if not any(covers(i, f) for i in expectations.ignore)]
     ignored = len(findings) - len(kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
@@ -16,6 +16,8 @@ from bundle_fix.loader.files import View
 from bundle_fix.loader.objects import Mapped
 
 T = TypeVar("T")
+Read = Callable[..., Any]
+"""Makes something of a file: of its `Reader` and its `Image`."""
 
 
 class Symbols(Struct, frozen=True, eq=False):
@@ -27,6 +29,9 @@ class Symbols(Struct, frozen=True, eq=False):
 
     view: View
     _known: dict[tuple[str, object], Any] = field(default_factory=dict)
+    _expected: list[tuple[Sequence[Read], Callable[[], Mapping[tuple[str, Read], Any]]]] = field(
+        default_factory=list
+    )
 
     def table(self, of: Mapped | str) -> SymbolTable:
         """The dynamic symbols of a file."""
@@ -44,6 +49,17 @@ class Symbols(Struct, frozen=True, eq=False):
         """The versions that a file defines, or None where it has no versions."""
         return self.read(of, offered_versions)
 
+    def expect(
+        self, reads: Sequence[Read], told: Callable[[], Mapping[tuple[str, Read], Any]]
+    ) -> None:
+        """Take what ``told`` gives, once one of ``reads`` is asked for, instead of reading it.
+
+        Args:
+            reads: what is read elsewhere.
+            told: gives, when it is there, what each makes of each file of the pack, by its path.
+        """
+        self._expected[:] = [(reads, told)] if reads else []
+
     def read(self, of: Mapped | str, read: Callable[[Reader, Image], T]) -> T:
         """What ``read`` makes of a file, made once."""
         if isinstance(of, str):
@@ -52,6 +68,13 @@ class Symbols(Struct, frozen=True, eq=False):
         else:
             real, label, image = of.real or "", of.label, of.image
         key = (real, read)
+        if key not in self._known and self._expected and read in self._expected[0][0]:
+            _, told = self._expected.pop()
+            facts = told()
+            self._known.update(
+                ((self.view.absolute(path), of_file), fact)
+                for (path, of_file), fact in facts.items()
+            )
         if key not in self._known:
             content = self.view.content(real)
             assert content is not None  # noqa: S101 (what has an image has content)

@@ -44,7 +44,7 @@ def check_many(
             while started < len(paths) and len(running) < jobs and _room(done):
                 try:
                     with signals_held():
-                        running.append(start(started, paths[started], report, timeout))
+                        running.append(start(started, paths[started], report, timeout, jobs))
                 except OSError:
                     # At the limit of processes or open files: fewer at once do as well.
                     if not running:

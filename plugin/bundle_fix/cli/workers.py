@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from bundle_fix.artifacts.limits import in_units
 from bundle_fix.forks import ENDING, end_with
+from bundle_fix.processors import share
 from bundle_fix.report.model import CheckReport, error_report
 
 Report = Callable[[Path], CheckReport]
@@ -42,8 +43,8 @@ class Worker(Struct, frozen=True):
     deadline: float
 
 
-def start(number: int, path: Path, report: Report, timeout: float | None) -> Worker:
-    """Start a worker.
+def start(number: int, path: Path, report: Report, timeout: float | None, jobs: int = 1) -> Worker:
+    """Start a worker, one of ``jobs`` that share the processors.
 
     Raises:
         OSError: there may be no more processes or open files.
@@ -53,7 +54,7 @@ def start(number: int, path: Path, report: Report, timeout: float | None) -> Wor
     ours, theirs = context.Pipe(duplex=False)
     try:
         process = context.Process(
-            target=_work, args=(theirs, path, report, os.getpid()), daemon=True
+            target=_work, args=(theirs, path, report, os.getpid(), jobs), daemon=True
         )
         process.start()
     except OSError:
@@ -75,8 +76,9 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(pipe: Connection, path: Path, report: Report, parent: int) -> None:
+def _work(pipe: Connection, path: Path, report: Report, parent: int, jobs: int) -> None:
     end_with(parent)
+    share(jobs)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from struct import Struct
 
 from bundle_fix.content import Reader, read_exactly
@@ -114,7 +115,7 @@ def _gnu_count(reader: Reader, image: Image, address: int) -> int:
     table = read_exactly(reader, words.offset + start, _sane(buckets) * 4)
     if table is None:
         raise DamagedElfError("the GNU hash table of its symbols is cut short")
-    last = max((v for (v,) in words.struct.iter_unpack(table)), default=0)
+    last = max(chain.from_iterable(words.struct.iter_unpack(table)), default=0)
     if last < first:
         return first
     chains = start + buckets * 4
