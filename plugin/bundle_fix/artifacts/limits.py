@@ -13,8 +13,8 @@ from bundle_fix.errors import BundleFixError
 
 RATIO_FROM = 3 << 30
 """Bytes from which on `Limits.max_ratio` counts: a small artifact may well be one large hole."""
-FULL_FROM = 1 << 30
-"""The same of bytes that are no zeros, and take room on the disk."""
+FULL_FROM, FULL_PART = 1 << 30, 4
+"""The same of bytes that are no zeros and take room on the disk, and which part of it counts."""
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 ADVICE = "if you trust it"
 
@@ -26,7 +26,7 @@ class Limits(Struct, frozen=True):
         max_size: bytes of all that is in it, unpacked, with the holes of sparse files.
         max_members: files, links and folders.
         max_ratio: how many times its own size it may unpack to, once that is more than
-            `RATIO_FROM`, or `FULL_FROM` without zeros; None for any.
+            `RATIO_FROM`; a part of that for what is no zeros; None for any.
         used_size: bytes that other parts of the artifact have taken of it already.
         used_members: members, likewise.
     """
@@ -54,13 +54,15 @@ class Limits(Struct, frozen=True):
                 f"it unpacks to more than {in_units(self.max_size)}",
                 where=str(path), hint=f"--max-size raises the limit, {ADVICE}",
             )  # fmt: skip
-        most = packed * self.max_ratio if self.max_ratio else self.max_size
-        if size > max(RATIO_FROM, most) or full > max(FULL_FROM, most):
-            raise BundleFixError(
-                f"it unpacks to more than {self.max_ratio} times its size"
-                f" ({in_units(size)} and more out of {in_units(packed)})",
-                where=str(path), hint=f"--max-size {in_units(self.max_size)} allows it, {ADVICE}",
-            )  # fmt: skip
+        most = self.max_ratio or 0
+        for count, start, ratio in (size, RATIO_FROM, most), (full, FULL_FROM, most // FULL_PART):
+            if ratio and count > start and count > packed * ratio:
+                raise BundleFixError(
+                    f"it unpacks to more than {ratio} times its size"
+                    f" ({in_units(size)} and more out of {in_units(packed)})",
+                    where=str(path),
+                    hint=f"--max-size {in_units(self.max_size)} allows it, {ADVICE}",
+                )
 
     def check_members(self, count: int, path: Path) -> None:
         """See that ``count`` members are not too many.
