@@ -15,6 +15,7 @@ from typing import IO, Any
 from bundle_fix.check.symbols import Read, Symbols
 from bundle_fix.elf.build_paths import build_paths
 from bundle_fix.elf.deepbind import opens_deepbound
+from bundle_fix.elf.versions import needed_versions
 from bundle_fix.errors import BundleFixError
 from bundle_fix.forks import Fork, fork, kill
 from bundle_fix.loader.dlopen import carried, imports_dlopen
@@ -23,7 +24,7 @@ from bundle_fix.processors import cores
 WORTH = 16 << 20
 """Bytes of ELF files from which on a second process is done before this one would be."""
 OF_OPENERS: tuple[Read, ...] = (carried, opens_deepbound)
-OF_ALL: tuple[Read, ...] = (imports_dlopen, build_paths)
+OF_ALL: tuple[Read, ...] = (imports_dlopen, build_paths, needed_versions)
 
 
 @contextmanager

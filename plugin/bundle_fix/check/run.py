@@ -56,8 +56,8 @@ OF_DIFFERENCES = "BF7"
 """How the codes begin that only a comparison of two artifacts finds."""
 
 FAMILIES = (
-    resolution, links, hwcaps, runpath, allocators, heaps, versions, undefined, machine, hardening,
-    archive, wheel, manifest, opened, late, hygiene,
+    resolution, links, hwcaps, runpath, allocators, heaps, machine, hardening, archive, wheel,
+    manifest, undefined, versions, opened, late, hygiene,
 )  # fmt: skip
 """The modules that have rules: last those that ask for what is read ahead."""
 RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))
@@ -108,9 +108,10 @@ def check_context(context: Context, progress: Progress = unheard) -> Verdict:
     """`check_bundle` of a bundle on a host whose processes others may ask about as well."""
     expectations, only = context.expectations, context.only
     rules = [rule for rule in RULES if counts(rule.code, context.bundle)]
-    parts = counted_parts(rules, partial(progress, _checking(context, len(rules))))
     with read_ahead(context.symbols, context.dynamic()):
+        parts = counted_parts(rules, partial(progress, _checking(context, len(rules))))
         findings = [finding for rule in parts for finding in rule.find(rule, context)]
+        abi = abi_of(context)
     findings = [f for f in findings if only in (None, f.path)]
     kept = [f for f in findings if not any(covers(i, f) for i in expectations.ignore)]
     ignored = len(findings) - len(kept)
@@ -123,7 +124,7 @@ def check_context(context: Context, progress: Progress = unheard) -> Verdict:
         programs=len(context.programs),
         libraries=len(context.libraries),
         failed=bool(at_least(kept, expectations.fail_on)),
-        abi=abi_of(context),
+        abi=abi,
     )
 
 

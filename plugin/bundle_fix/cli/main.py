@@ -26,7 +26,10 @@ def run() -> NoReturn:
     # A command makes many small objects, hardly a circle of them, and is soon over: to look for
     # circles every 700 objects costs a tenth of a check.
     gc.set_threshold(100_000)
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    # Nor are there any to be found at the end.
+    gc.freeze()
+    sys.exit(status)
 
 
 def main(arguments: list[str]) -> int:
