@@ -10,7 +10,7 @@ import pytest
 from builders.elf import elf
 from builders.wheel import METADATA, NAME, wheel
 from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.formats import open_artifact
+from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.bundle import read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.dependencies import dependencies, leads_to
