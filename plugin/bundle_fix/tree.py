@@ -187,6 +187,7 @@ def walk(tree: Tree, path: str) -> str | Lost:
     Returns:
         The path of a node that is not a link (or the empty path, the root), or why there is none.
     """
+    # The folders on the way, each by its whole path.
     here: list[str] = []
     todo = path.split("/")[::-1]
     followed = 0
@@ -200,8 +201,8 @@ def walk(tree: Tree, path: str) -> str | Lost:
                 return Lost.OUTSIDE
             del here[-1:]
             continue
-        here.append(part)
-        node = tree.nodes.get("/".join(here))
+        place = f"{here[-1]}/{part}" if here else part
+        node = tree.nodes.get(place)
         if isinstance(node, Symlink):
             followed += 1
             if followed > MAX_LINKS:
@@ -210,11 +211,13 @@ def walk(tree: Tree, path: str) -> str | Lost:
                 return Lost.OUTSIDE
             if not node.target:
                 return Lost.MISSING
-            here = [] if node.target.startswith("/") else here[:-1]
+            here = [] if node.target.startswith("/") else here
             todo.extend(reversed(node.target.split("/")))
-        elif "/".join(here) not in tree.folders and (todo or node is None):
+            continue
+        if place not in tree.folders and (todo or node is None):
             return Lost.MISSING
-    return "/".join(here)
+        here.append(place)
+    return here[-1] if here else ""
 
 
 def relative(path: str, start: str) -> str:
