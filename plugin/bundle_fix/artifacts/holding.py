@@ -35,9 +35,8 @@ def held(folder: Path) -> Iterator[None]:
         HeldError: another process does.
         OSError: there is no such folder.
     """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = _held_folder(folder)
     try:
-        hold(fd)
         yield
     finally:
         os.close(fd)
@@ -71,30 +70,47 @@ def scratch_folder() -> Iterator[Path]:
             f"there is no temporary folder: {error.strerror}", hint="TMPDIR names one"
         ) from error
     remove_abandoned(parent, SCRATCH)
-    folder = parent / f"{PREFIX}{os.urandom(6).hex()}"
-    with new_folder(folder):
+    folder, fd = parent, None
+    try:
+        while fd is None:
+            folder = parent / f"{PREFIX}{os.urandom(6).hex()}"
+            _make(folder)
+            # Until it is held, another process may take it for one that a kill left.
+            with suppress(HeldError, FileNotFoundError):
+                fd = _held_folder(folder)
         yield folder
+    finally:
+        if fd is not None:
+            os.close(fd)
+        if folder != parent:
+            remove_folder(folder)
 
 
-@contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
-    """Make ``folder``, a name that nothing has, hold it, and remove it with all that is in it.
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(0o700)
+    except OSError as error:
+        raise BundleFixError(
+            f"cannot make a folder there: {error.strerror}", where=str(folder.parent),
+            hint="TMPDIR names another one",
+        ) from error  # fmt: skip
+
+
+def _held_folder(folder: Path) -> int:
+    """The descriptor that holds ``folder``, which is there.
 
     Raises:
-        BundleFixError: it cannot be made.
+        HeldError: another process holds it.
+        OSError: there is no such folder.
     """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        try:
-            folder.mkdir(0o700)
-        except OSError as error:
-            raise BundleFixError(
-                f"cannot make a folder there: {error.strerror}", where=str(folder.parent),
-                hint="TMPDIR names another one",
-            ) from error  # fmt: skip
-        with held(folder):
-            yield
-    finally:
-        remove_folder(folder)
+        hold(fd)
+        folder.stat()
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def remove_abandoned(parent: Path, names: re.Pattern[str]) -> None:

@@ -1,0 +1,66 @@
+"""Temporary folders are removed by whoever finds them abandoned, and by nobody while in use."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from bundle_fix.artifacts import holding
+from bundle_fix.artifacts.holding import SCRATCH, remove_abandoned, scratch_folder
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_folder_in_use_is_not_abandoned(temporary: Path) -> None:
+    with scratch_folder() as folder:
+        remove_abandoned(temporary, SCRATCH)
+        assert folder.is_dir()
+    assert not list(temporary.iterdir())
+
+
+def test_what_a_kill_left_is_removed_by_the_next(temporary: Path) -> None:
+    left = temporary / ".bundle-fix-0123456789ab"
+    (left / "lief").mkdir(parents=True)
+    (left / "lief/before").write_bytes(b"x")
+    other = temporary / ".bundle-fix-of-mine"
+    other.mkdir()
+    with scratch_folder():
+        assert not left.exists()
+    assert list(temporary.iterdir()) == [other]
+
+
+def test_a_folder_that_another_process_takes_before_it_is_held_is_made_again(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path, names: re.Pattern[str] = SCRATCH) -> None:
+        folder.mkdir()
+        made.append(folder)
+        if len(made) == 1:
+            remove_abandoned(temporary, names)
+
+    monkeypatch.setattr(holding, "_make", make)
+    with scratch_folder() as folder:
+        assert [folder.is_dir(), made[0].is_dir()] == [True, False]
+    assert len(made) == 2
+    assert not list(temporary.iterdir())
+
+
+def test_who_is_interrupted_before_the_folder_is_held_leaves_none(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_folder: Path) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(holding, "_held_folder", interrupt)
+    with pytest.raises(KeyboardInterrupt), scratch_folder():
+        pass
+    assert not list(temporary.iterdir())
