@@ -6,10 +6,9 @@ so that asking 400 libraries for ``malloc`` costs next to nothing.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import chain
-from struct import Struct
 
 from bundle_fix.content import Reader, read_exactly
 from bundle_fix.elf import constants as c
@@ -17,6 +16,7 @@ from bundle_fix.elf.image import DamagedElfError, Image, read_sections, string_t
 
 MAX_SYMBOLS = 1 << 22
 MAX_CHAIN = 1 << 16
+MANY = 1 << 14
 TABLE_TAGS = frozenset(
     {
         c.DT_HASH, c.DT_GNU_HASH, c.DT_STRTAB, c.DT_VERSYM, c.DT_VERNEED, c.DT_VERDEF,
@@ -54,8 +54,9 @@ class _Words:
             raise DamagedElfError("a hash table of its symbols lies outside its loaded segments")
         self.reader = reader
         self.offset = offset
-        mark = "<" if image.format.order == "little" else ">"
-        self.struct = Struct(mark + ("I" if width == 4 else "Q"))
+        self.mark = "<" if image.format.order == "little" else ">"
+        self.kind = "I" if width == 4 else "Q"
+        self.struct = struct.Struct(self.mark + self.kind)
 
     def at(self, byte: int) -> int:
         data = read_exactly(self.reader, self.offset + byte, self.struct.size)
@@ -63,6 +64,13 @@ class _Words:
             raise DamagedElfError("a hash table of its symbols is cut short")
         value: int = self.struct.unpack(data)[0]
         return value
+
+    def many(self, table: bytes) -> Iterator[tuple[int, ...]]:
+        """The words of ``table``, thousands at a time: one by one they take ten times as long."""
+        step = MANY * self.struct.size
+        for at in range(0, len(table), step):
+            piece = table[at : at + step]
+            yield struct.unpack(f"{self.mark}{len(piece) // self.struct.size}{self.kind}", piece)
 
 
 def sysv_width(image: Image) -> int:
@@ -115,7 +123,7 @@ def _gnu_count(reader: Reader, image: Image, address: int) -> int:
     table = read_exactly(reader, words.offset + start, _sane(buckets) * 4)
     if table is None:
         raise DamagedElfError("the GNU hash table of its symbols is cut short")
-    last = max(chain.from_iterable(words.struct.iter_unpack(table)), default=0)
+    last = max((max(some) for some in words.many(table)), default=0)
     if last < first:
         return first
     chains = start + buckets * 4
@@ -171,7 +179,7 @@ def _in_bloom(
     raw = read_exactly(reader, words.offset + 16, _sane(bloom) * step)
     if raw is None:
         raise DamagedElfError("a hash table of its symbols is cut short")
-    masks = Struct(f"{order}{bloom}{'Q' if bits == 64 else 'I'}").unpack(raw)
+    masks = struct.Struct(f"{order}{bloom}{'Q' if bits == 64 else 'I'}").unpack(raw)
     for name in names if bloom else ():
         value = gnu_hash(name)
         mask = masks[(value // bits) % bloom]
