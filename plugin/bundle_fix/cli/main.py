@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from contextlib import suppress
-from typing import NoReturn
 
 from bundle_fix import __version__
 
@@ -13,8 +11,11 @@ BAD_REQUEST = 2
 INTERRUPTED = 130
 
 
-def run() -> NoReturn:
-    """Run the command line of this process and exit."""
+def run() -> None:
+    """Run the command line of this process and exit.
+
+    Until signals are answered, as little as can be is imported.
+    """
     # --version must cost next to nothing: build systems ask it at every configure.
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"bundle-fix {__version__}\n")
@@ -86,6 +87,8 @@ def _carried_out(arguments: list[str]) -> int:
 
 
 def _ended(how: str, status: int) -> int:
+    from contextlib import suppress
+
     from bundle_fix.cli.ending import flushed
 
     # The terminal may be what is gone.
