@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO
 
 from msgspec import Struct
@@ -14,6 +15,10 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a forked process at once; who started it answers for all."""
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that a process gets when the one that started it ends."""
+
+
+locks: set[int] = set()
+"""Descriptors with locks that are to go when this process does: what it forks closes them first."""
 
 
 class Fork(Struct, frozen=True):
@@ -51,7 +56,8 @@ def _work(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent:
     """Do the work and end, whatever comes of it: nothing of the parent is tidied up here."""
     status = 1
     try:
-        os.close(reading)
+        for lock in (reading, *locks):
+            os.close(lock)
         end_with(parent)
         # A C++ library that ends the process over headers that lie says so on stderr: nothing for
         # a user, as little as a core file is.
@@ -66,13 +72,15 @@ def _work(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent:
 
 def end_with(parent: int) -> None:
     """End this process by the signals that end ``parent``, and when the kernel says it is gone."""
-    import ctypes
-
     for number in ENDING:
         # What nohup or a shell's `&` has the command ignore, its workers ignore as well.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    # A Python that was built without libffi has no ctypes: then it ends with its work.
+    with suppress(ImportError):
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 

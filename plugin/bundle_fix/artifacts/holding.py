@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bundle_fix import forks
 from bundle_fix.errors import BundleFixError
 
 PREFIX = ".bundle-fix-"
@@ -35,10 +36,18 @@ def held(folder: Path) -> Iterator[None]:
         HeldError: another process does.
         OSError: there is no such folder.
     """
-    fd = _held_folder(folder)
+    with _going_with_this_process(_held_folder(folder)):
+        yield
+
+
+@contextmanager
+def _going_with_this_process(fd: int) -> Iterator[None]:
+    """Keep a lock until the context ends, or this process does: what it forks may last longer."""
+    forks.locks.add(fd)
     try:
         yield
     finally:
+        forks.locks.discard(fd)
         os.close(fd)
 
 
@@ -78,10 +87,9 @@ def scratch_folder() -> Iterator[Path]:
             # Until it is held, another process may take it for one that a kill left.
             with suppress(HeldError, FileNotFoundError):
                 fd = _held_folder(folder)
-        yield folder
+        with _going_with_this_process(fd):
+            yield folder
     finally:
-        if fd is not None:
-            os.close(fd)
         if folder != parent:
             remove_folder(folder)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from bundle_fix import forks
 from bundle_fix.artifacts import holding
 from bundle_fix.artifacts.holding import SCRATCH, remove_abandoned, scratch_folder
 
@@ -64,3 +67,18 @@ def test_who_is_interrupted_before_the_folder_is_held_leaves_none(
     with pytest.raises(KeyboardInterrupt), scratch_folder():
         pass
     assert not list(temporary.iterdir())
+
+
+def test_what_is_forked_has_no_lock_that_outlasts_this_process(temporary: Path) -> None:
+    def tell(pipe: IO[bytes]) -> None:
+        for place in list(Path("/proc/self/fd").iterdir()):
+            with suppress(OSError):
+                pipe.write(bytes(place.readlink()) + b"\n")
+
+    with scratch_folder() as folder:
+        process = forks.fork(tell)
+        open_there = process.pipe.read().decode().splitlines()
+        assert forks.end(process) == 0
+        assert open_there
+        assert str(folder) not in open_there
+    assert not forks.locks
