@@ -1,4 +1,4 @@
-"""The formats whose pieces are encoded at the same time: gzip with one member, xz with one stream.
+"""Formats whose pieces are encoded at once: gzip of one member, xz of one stream, members of zips.
 
 Readers are many that take the end of the first gzip member, or xz stream, for the end of the file
 (Python's tarfile on a pipe, Java's commons-compress), so there is but one.
@@ -85,6 +85,8 @@ def _numbers(data: bytes, count: int) -> Iterator[int]:
         at += 1
 
 
+DEFLATE = Framing(GZIP_PIECE, b"", _gzip_piece, lambda _crc, _pieces: b"")
+"""A stream without anything around it, as it stands in zip archives."""
 GZIP = Framing(GZIP_PIECE, GZIP_START, _gzip_piece, _gzip_end)
 XZ = Framing(
     XZ_PIECE,

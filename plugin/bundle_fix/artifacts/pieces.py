@@ -97,6 +97,10 @@ class PieceStream:
     def _encode(self, *, last: bool) -> None:
         piece = b"".join(self.waiting)
         self.waiting, self.room = [], self.framing.size
+        if last and not self.running:
+            # The only one, as most members of a zip archive are: no thread is worth it.
+            self._put(len(piece), self.framing.encode(piece, last))
+            return
         self.running.append((len(piece), self.threads.submit(self.framing.encode, piece, last)))
         # One more waits for the first thread that is free.
         if len(self.running) > self._at_once + 1:
@@ -108,6 +112,8 @@ class PieceStream:
 
     def _write_first(self) -> None:
         size, encoded = self.running.popleft()
-        data, counted = encoded.result()
-        self.file.write(data)
-        self.pieces.append(Piece(size, counted))
+        self._put(size, encoded.result())
+
+    def _put(self, size: int, encoded: Encoded) -> None:
+        self.file.write(encoded.data)
+        self.pieces.append(Piece(size, encoded.counted))

@@ -8,11 +8,14 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import IO, NamedTuple
 
 from msgspec import Struct
 
+from bundle_fix.artifacts.compression import Writable
+from bundle_fix.artifacts.framings import DEFLATE
+from bundle_fix.artifacts.pieces import PieceStream
 from bundle_fix.artifacts.zip_data import DEFLATED, STORED
 from bundle_fix.artifacts.zip_directory import (
     END,
@@ -43,7 +46,6 @@ VERSION, VERSION64 = 20, 45
 """What is needed to unpack (APPNOTE 4.4.3): deflate and folders; zip64."""
 EPOCH, LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 """The oldest and the newest time that a zip archive can hold."""
-LEVEL = 6
 ZIP64_SIZE = 1 << 31
 """Bytes from which on a member has room for larger numbers."""
 MS_FOLDER = 0x10
@@ -194,13 +196,12 @@ def _local(fields: _Fields, crc: int, packed: int, size: int, *, large: bool) ->
 def _write_data(content: Content, method: int, file: IO[bytes], path: str) -> tuple[int, int]:
     """Write a member's bytes; returns their CRC and the number of compressed ones."""
     start, crc = file.tell(), 0
-    deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    with content.open() as reader:
+    packed: AbstractContextManager[Writable]
+    packed = nullcontext(file) if method == STORED else PieceStream(file, DEFLATE)
+    with content.open() as reader, packed as stream:
         for piece in chunks(reader, path):
             crc = zlib.crc32(piece, crc)
-            file.write(piece if method == STORED else deflate.compress(piece))
-    if method != STORED:
-        file.write(deflate.flush())
+            stream.write(piece)
     return crc, file.tell() - start
 
 

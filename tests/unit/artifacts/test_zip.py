@@ -57,6 +57,20 @@ def test_a_tree_comes_back_as_it_was_written(tmp_path: Path) -> None:
         assert (tree.top, view(tree)) == ("top", view(Tree(nodes)))
 
 
+def test_a_large_member_is_one_stream_for_others(tmp_path: Path) -> None:
+    # More than two pieces, which are compressed at the same time: text, code, what is dense.
+    content = b"of 1.2.3\n" * 300_000 + Path("/proc/self/exe").read_bytes()[: 1 << 20]
+    content += os.urandom(2 << 20)
+    nodes: dict[str, Node] = {"x": File(BytesContent(content), Stamp(0o644, mtime=WHEN))}
+    with (tmp_path / "x.zip").open("w+b") as file:
+        write_zip(Tree(nodes), file)
+    with zipfile.ZipFile(tmp_path / "x.zip") as written:
+        assert written.read("x") == content
+        assert written.getinfo("x").compress_size < len(content)
+    unzip = subprocess.run(["unzip", "-p", tmp_path / "x.zip"], capture_output=True, check=True)
+    assert unzip.stdout == content
+
+
 def test_what_is_said_of_members_that_stay_stays(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
         for name, method in (("b", zipfile.ZIP_STORED), ("a", zipfile.ZIP_BZIP2)):
