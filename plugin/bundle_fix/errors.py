@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+AGAIN = "copy or download it again"
+"""What to do about an archive that is damaged."""
+
 
 class BundleFixError(Exception):
     """A request that cannot be carried out; the command line prints it and exits with 2.

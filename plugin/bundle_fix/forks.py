@@ -15,8 +15,6 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a forked process at once; who started it answers for all."""
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that a process gets when the one that started it ends."""
-
-
 locks: set[int] = set()
 """Descriptors with locks that are to go when this process does: what it forks closes them first."""
 
@@ -60,8 +58,7 @@ def _work(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent:
             os.close(lock)
         end_with(parent)
         # A C++ library that ends the process over headers that lie says so on stderr: nothing for
-        # a user, as little as a core file is.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # a user.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         with os.fdopen(writing, "wb") as pipe:
             work(pipe)
@@ -71,7 +68,11 @@ def _work(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent:
 
 
 def end_with(parent: int) -> None:
-    """End this process by the signals that end ``parent``, and when the kernel says it is gone."""
+    """End this process by the signals that end ``parent``, and when the kernel says it is gone.
+
+    However it ends, it leaves no core file.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in ENDING:
         # What nohup or a shell's `&` has the command ignore, its workers ignore as well.
         if signal.getsignal(number) != signal.SIG_IGN:

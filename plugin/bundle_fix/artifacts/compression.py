@@ -19,7 +19,7 @@ from msgspec import Struct
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.streams import Decompressor, Form, StreamError, Streams
 from bundle_fix.content import CHUNK
-from bundle_fix.errors import BundleFixError
+from bundle_fix.errors import AGAIN, BundleFixError
 from bundle_fix.processors import cores
 from bundle_fix.progress import Progress, Step, Tell, unheard
 
@@ -264,9 +264,7 @@ def _pieces(file: IO[bytes], path: Path, compression: Compression) -> Generator[
                 done += len(piece)
                 yield piece
     except EOFError as error:
-        raise BundleFixError(
-            "the archive is cut short", where=str(path), hint="copy or download it again"
-        ) from error
+        raise BundleFixError("the archive is cut short", where=str(path), hint=AGAIN) from error
     except MemoryError:
         raise
     except StreamError as error:
@@ -281,9 +279,11 @@ def _pieces(file: IO[bytes], path: Path, compression: Compression) -> Generator[
             yield from _rest_of_gzip(path, done)
             return
         # Every library has error types of its own (zlib.error, LZMAError, ZstdError, IsalError).
-        raise BundleFixError(
-            f"the archive is damaged: {error}", where=str(path), hint="copy or download it again"
-        ) from error
+        raise _damaged(error, path) from error
+
+
+def _damaged(error: Exception, path: Path) -> BundleFixError:
+    return BundleFixError(f"the archive is damaged: {error}", where=str(path), hint=AGAIN)
 
 
 def _rest_of_gzip(path: Path, done: int) -> Iterator[bytes]:
@@ -295,6 +295,4 @@ def _rest_of_gzip(path: Path, done: int) -> Iterator[bytes]:
             yield piece[done:]
             done = max(done - len(piece), 0)
     except (EOFError, zlib.error) as error:
-        raise BundleFixError(
-            f"the archive is damaged: {error}", where=str(path), hint="copy or download it again"
-        ) from error
+        raise _damaged(error, path) from error

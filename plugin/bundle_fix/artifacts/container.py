@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from bundle_fix.artifacts.limits import Limits
 from bundle_fix.artifacts.nested import nested_tar
 from bundle_fix.content import Content, read_exactly
-from bundle_fix.errors import BundleFixError
+from bundle_fix.errors import AGAIN, BundleFixError
 from bundle_fix.progress import Progress, unheard
 from bundle_fix.tree import Directory, File, Lost, Node, Place, Symlink, Tree, walk
 
@@ -158,7 +158,7 @@ def _json(layout: Tree, name: str, path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         raise BundleFixError(
             f"the image is damaged: {name} is no JSON", where=str(path),
-            hint="copy or download it again",
+            hint=AGAIN,
         ) from error  # fmt: skip
 
 

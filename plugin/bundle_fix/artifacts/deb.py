@@ -14,7 +14,7 @@ from bundle_fix.artifacts.formats import AR_MAGIC
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.nested import nested_tar
 from bundle_fix.content import SliceContent
-from bundle_fix.errors import BundleFixError
+from bundle_fix.errors import AGAIN, BundleFixError
 from bundle_fix.progress import Progress, unheard
 from bundle_fix.tree import Place, Tree
 
@@ -44,9 +44,7 @@ def read_deb(
             )  # fmt: skip
         name = next((name for name in members if DATA.fullmatch(name)), None)
         if name is None:
-            raise BundleFixError(
-                "the package has no data.tar", where=str(path), hint="copy or download it again"
-            )
+            raise BundleFixError("the package has no data.tar", where=str(path), hint=AGAIN)
         with nested_tar(members[name], name, path, limits, progress) as tree:
             yield replace(tree, place=Place.BESIDE_OTHERS)
 
@@ -62,7 +60,7 @@ def _members(fd: int, path: Path) -> dict[str, SliceContent]:
         if not header.endswith(END) or not size.isdigit() or at + int(size) > end:
             raise BundleFixError(
                 f"the package is cut short or damaged at byte {at - HEADER} of {end}",
-                where=str(path), hint="copy or download it again",
+                where=str(path), hint=AGAIN,
             )  # fmt: skip
         name = header[:16].decode("ascii", "replace").rstrip(" ").removesuffix("/")
         found.setdefault(name, SliceContent(fd, at, int(size)))

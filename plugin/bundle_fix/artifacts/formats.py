@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bundle_fix.artifacts.compression import compression_of
 from bundle_fix.elf.image import MAGIC
-from bundle_fix.errors import BundleFixError
+from bundle_fix.errors import AGAIN, BundleFixError
 from bundle_fix.tree import Tree, detached
 
 DIRECTORY = "dir"
@@ -58,9 +58,7 @@ def format_of(path: Path) -> str:
         with path.open("rb") as file:
             start = file.read(8)
         if not start:
-            raise BundleFixError(
-                "the file is empty", where=str(path), hint="copy or download it again"
-            )
+            raise BundleFixError("the file is empty", where=str(path), hint=AGAIN)
         compression = compression_of(path)
     except OSError as error:
         raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error

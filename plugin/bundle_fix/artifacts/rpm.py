@@ -17,7 +17,7 @@ from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.names import check_folders, clean_name
 from bundle_fix.artifacts.nested import unpacked_content
 from bundle_fix.content import SliceContent
-from bundle_fix.errors import BundleFixError
+from bundle_fix.errors import AGAIN, BundleFixError
 from bundle_fix.progress import Progress, unheard
 from bundle_fix.tree import Directory, File, Node, Place, Special, Stamp, Symlink, Tree
 
@@ -32,7 +32,6 @@ MAX_NAME = 4096
 MAX_NAMES = 128 << 20
 """Characters of all names together."""
 TRAILER = "TRAILER!!!"
-HINT = "copy or download it again"
 
 
 @contextmanager
@@ -60,7 +59,7 @@ def _header_end(fd: int, at: int, path: Path) -> int:
     end = at + 16 + entries * INDEX + size
     if not intro.startswith(HEADER_MAGIC) or len(intro) < 16 or end > os.fstat(fd).st_size:
         raise BundleFixError(
-            f"the package is cut short or damaged at byte {at}", where=str(path), hint=HINT
+            f"the package is cut short or damaged at byte {at}", where=str(path), hint=AGAIN
         )
     return end
 
@@ -122,14 +121,14 @@ def _members(file: IO[bytes], path: Path) -> Iterator[_Member]:
         if not header.startswith(CPIO_MAGIC) or len(numbers) < 13:
             raise BundleFixError(
                 f"the package's files are cut short or damaged at byte {at} of {end}",
-                where=str(path), hint=HINT,
+                where=str(path), hint=AGAIN,
             )  # fmt: skip
         inode, mode, uid, gid, links, mtime, size, major, minor, _, _, length, _ = numbers
         raw = os.pread(fd, min(length, MAX_NAME + 1), at + CPIO_HEADER)
         start = at + CPIO_HEADER + length
         start += -start % 4
         if length > MAX_NAME or not raw.endswith(b"\0") or start + size > end:
-            raise BundleFixError("the package is cut short", where=str(path), hint=HINT)
+            raise BundleFixError("the package is cut short", where=str(path), hint=AGAIN)
         name = os.fsdecode(raw[:-1])
         if name == TRAILER:
             return

@@ -23,7 +23,7 @@ from bundle_fix.artifacts.tar_sparse import (
     is_sparse,
 )
 from bundle_fix.content import Reader
-from bundle_fix.errors import BundleFixError
+from bundle_fix.errors import AGAIN, BundleFixError
 
 BLOCK = 512
 ZEROS = bytes(BLOCK)
@@ -53,7 +53,6 @@ LIVING = frozenset({"uid", "gid", "uname", "gname", "mtime"})
 """Records of a global header that count for every member that follows it."""
 FATAL = frozenset({"path", "linkpath", "size"})
 """Records that no honest global header has: no two members share them."""
-HINT = "copy or download it again"
 _LENGTH = re.compile(rb"[1-9][0-9]{0,9} ")
 
 
@@ -138,7 +137,7 @@ def members_of(file: Reader, path: Path) -> Iterator[Member]:
         if size is None or size < 0:
             raise BundleFixError(
                 f"the archive is damaged at byte {at}: a member's size is no size",
-                where=str(path), hint=HINT,
+                where=str(path), hint=AGAIN,
             )  # fmt: skip
         if kind in EXTENSIONS:
             known = len(extended.records)
@@ -185,7 +184,7 @@ def _damaged(file: Reader, path: Path, at: int) -> BundleFixError:
         )  # fmt: skip
     return BundleFixError(
         f"the archive is cut short or damaged at byte {at} of {file.size}",
-        where=str(path), hint=HINT,
+        where=str(path), hint=AGAIN,
     )  # fmt: skip
 
 
@@ -254,7 +253,7 @@ def _records(data: bytes, path: Path, offset: int) -> Iterator[tuple[str, str]]:
         if not length or not equals or not name or end > len(data) or data[end - 1] != 0x0A:
             raise BundleFixError(
                 f"the archive is damaged at byte {offset}: a pax header is none", where=str(path),
-                hint=HINT,
+                hint=AGAIN,
             )  # fmt: skip
         yield _text(name), _text(value)
         at = end
@@ -287,12 +286,12 @@ def _member(
             )
         except SparseError as error:
             raise BundleFixError(
-                f"the archive is damaged at byte {at}: {error}", where=str(path), hint=HINT
+                f"the archive is damaged at byte {at}: {error}", where=str(path), hint=AGAIN
             ) from error
         extents, real, data, stored = found
     end = data + stored + -stored % BLOCK
     if data + stored > file.size:
-        raise BundleFixError("the archive is cut short", where=str(path), hint=HINT)
+        raise BundleFixError("the archive is cut short", where=str(path), hint=AGAIN)
     return Member(
         name=own.get("GNU.sparse.name") or own.get("path") or _text(extended.name or name),
         kind=kind,
@@ -320,7 +319,7 @@ def _told_size(records: Mapping[str, str], size: int, path: Path, at: int) -> in
     if not (told.isascii() and told.isdigit() and len(told) < 20):
         raise BundleFixError(
             f"the archive is damaged at byte {at}: a member's size is no size", where=str(path),
-            hint=HINT,
+            hint=AGAIN,
         )  # fmt: skip
     return int(told)
 

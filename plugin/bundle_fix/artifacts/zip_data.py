@@ -13,13 +13,12 @@ from typing import IO, Protocol
 from bundle_fix.artifacts.compression import spooled, zstd
 from bundle_fix.artifacts.zip_directory import Entry, shown
 from bundle_fix.content import CHUNK
-from bundle_fix.errors import BundleFixError
+from bundle_fix.errors import AGAIN, BundleFixError
 
 STORED, DEFLATED, BZIP2, LZMA, ZSTD = 0, 8, 12, 14, 93
 LZMA_ENDS = 0x2
 """The flag of a member whose LZMA data has a mark at its end (APPNOTE 4.4.4)."""
 LZMA_HEAD = 4
-HINT = "copy or download it again"
 
 
 class Unpacker(Protocol):
@@ -97,7 +96,7 @@ def unpack(fd: int, entry: Entry, path: Path, spool: IO[bytes] | None) -> None:
         what = "size" if left else "CRC"
         raise BundleFixError(
             f"the archive is damaged: the {what} of {shown(entry)} is not what it says",
-            where=str(path), hint=HINT,
+            where=str(path), hint=AGAIN,
         )  # fmt: skip
 
 
@@ -138,5 +137,5 @@ def _pieces(fd: int, entry: Entry, path: Path) -> Iterator[bytes]:
         raise BundleFixError(
             f"the archive is damaged: {shown(entry)}: {str(error) or 'it is not compressed so'}",
             where=str(path),
-            hint=HINT,
+            hint=AGAIN,
         ) from error

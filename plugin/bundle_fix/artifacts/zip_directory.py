@@ -13,7 +13,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from bundle_fix.artifacts.limits import Limits
-from bundle_fix.errors import BundleFixError
+from bundle_fix.errors import AGAIN, BundleFixError
 
 END, END64, LOCATOR64 = b"PK\5\6", b"PK\6\6", b"PK\6\7"
 ENTRY_MARK, LOCAL_MARK = b"PK\1\2", b"PK\3\4"
@@ -31,7 +31,6 @@ LARGE, LARGE_COUNT = 0xFFFFFFFF, 0xFFFF
 ZIP64 = 1
 ENCRYPTED, DESCRIPTOR, UTF8, MASKED = 0x1, 0x8, 0x800, 0x2000
 HINT = "an archive like this one must not be trusted"
-AGAIN = "copy or download it again"
 
 
 class Entry(NamedTuple):

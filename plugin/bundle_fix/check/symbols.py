@@ -18,6 +18,8 @@ from bundle_fix.loader.objects import Mapped
 T = TypeVar("T")
 Read = Callable[..., Any]
 """Makes something of a file: of its `Reader` and its `Image`."""
+Told = Callable[[], Mapping[tuple[str, Read], Any]]
+"""Gives what was made of files, by their paths in the pack and by what made it."""
 
 
 class Symbols(Struct, frozen=True, eq=False):
@@ -29,9 +31,7 @@ class Symbols(Struct, frozen=True, eq=False):
 
     view: View
     _known: dict[tuple[str, object], Any] = field(default_factory=dict)
-    _expected: list[tuple[Sequence[Read], Callable[[], Mapping[tuple[str, Read], Any]]]] = field(
-        default_factory=list
-    )
+    _expected: dict[Read, Told] = field(default_factory=dict)
 
     def table(self, of: Mapped | str) -> SymbolTable:
         """The dynamic symbols of a file."""
@@ -49,16 +49,15 @@ class Symbols(Struct, frozen=True, eq=False):
         """The versions that a file defines, or None where it has no versions."""
         return self.read(of, offered_versions)
 
-    def expect(
-        self, reads: Sequence[Read], told: Callable[[], Mapping[tuple[str, Read], Any]]
-    ) -> None:
+    def expect(self, reads: Sequence[Read], told: Told) -> None:
         """Take what ``told`` gives, once one of ``reads`` is asked for, instead of reading it.
 
         Args:
             reads: what is read elsewhere.
             told: gives, when it is there, what each makes of each file of the pack, by its path.
         """
-        self._expected[:] = [(reads, told)] if reads else []
+        self._expected.clear()
+        self._expected.update(dict.fromkeys(reads, told))
 
     def read(self, of: Mapped | str, read: Callable[[Reader, Image], T]) -> T:
         """What ``read`` makes of a file, made once."""
@@ -68,9 +67,9 @@ class Symbols(Struct, frozen=True, eq=False):
         else:
             real, label, image = of.real or "", of.label, of.image
         key = (real, read)
-        if key not in self._known and self._expected and read in self._expected[0][0]:
-            _, told = self._expected.pop()
-            facts = told()
+        if key not in self._known and read in self._expected:
+            facts = self._expected[read]()
+            self._expected.clear()
             self._known.update(
                 ((self.view.absolute(path), of_file), fact)
                 for (path, of_file), fact in facts.items()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -80,7 +79,6 @@ def _work(pipe: Connection, path: Path, report: Report, parent: int, jobs: int) 
     end_with(parent)
     share(jobs)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         made = _sealed(report(path))
         if len(made) > LARGEST_REPORT:

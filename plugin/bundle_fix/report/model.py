@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -105,6 +104,9 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def _fingerprint(*parts: str) -> str:
+    # A pack without findings needs no OpenSSL.
+    import hashlib
+
     text = "\0".join(parts)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
