@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -25,14 +25,16 @@ from bundle_fix.artifacts.in_place import complete_update, update_directory
 from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.artifacts.opening import Artifact, open_artifact
 from bundle_fix.artifacts.writing import copy_artifact, write_artifact
-from bundle_fix.bundle import Bundle, read_bundle
+from bundle_fix.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import Verdict, check_bundle
 from bundle_fix.counting import counted
 from bundle_fix.elf.differences import described
 from bundle_fix.elf.edit import EditRefusedError
-from bundle_fix.elf.edit_many import Job, edit_all
+from bundle_fix.elf.edit_many import EditAll, Job, edit_all, editors
+from bundle_fix.elf.image import Image
 from bundle_fix.errors import BundleFixError
+from bundle_fix.forks import worth
 from bundle_fix.manifest.make import renewed
 from bundle_fix.manifest.model import NAME
 from bundle_fix.plan.make import Plan, make_plan
@@ -40,10 +42,10 @@ from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.progress import Progress, Step, counted_parts, unheard
 from bundle_fix.tree import File, Node, Place, Tree
 
-Approve = Callable[[Tree], bool]
-"""Says of the tree of a written artifact whether the artifact may take its name."""
-Judge = Callable[[Bundle], Verdict]
-"""Checks an artifact as written."""
+Judge = Callable[[Tree], Verdict]
+"""Checks the tree of a written artifact."""
+Approve = Callable[[Verdict], bool]
+"""Says of what was found in a written artifact whether the artifact may take its name."""
 
 
 class Action(Struct, frozen=True):
@@ -61,11 +63,13 @@ class Action(Struct, frozen=True):
 class Done(Struct, frozen=True):
     """A plan carried out: the tree to write, what was done, and which files could not be edited.
 
-    ``refusals`` are lines that name the file and the reason; ``remarks`` name the file and what its
-    user should know, such as a choice between different files.
+    ``images`` are those of its ELF files; ``refusals`` are lines that name the file and the reason;
+    ``remarks`` name the file and what its user should know, such as a choice between different
+    files.
     """
 
     tree: Tree
+    images: Mapping[str, Image]
     actions: tuple[Action, ...]
     refusals: tuple[str, ...]
     remarks: tuple[str, ...] = ()
@@ -131,38 +135,44 @@ def fix(path: Path, output: Path, options: Options, progress: Progress = unheard
                 copy_artifact(artifact, output)
             return Mended(done, verdict, output if keep else None)
 
-        def write(approve: Approve) -> bool:
+        def write(judge: Judge, approve: Approve) -> bool:
             if artifact.format == DIRECTORY and same_place(output, path):
-                return update_directory(artifact.tree, done.tree, path, approve, progress)
-            return write_artifact(
-                converted(done.tree, artifact.format, kind), kind, output, approve, progress
-            )
+                return update_directory(artifact.tree, done.tree, path, judge, approve, progress)
+            tree = converted(done.tree, artifact.format, kind)
+            return write_artifact(tree, kind, output, judge, approve, progress)
 
-        judge = partial(check_bundle, expectations=options.expectations, progress=progress)
-        return write_checked(write, done, output, judge, force=options.force)
+        check = partial(check_bundle, expectations=options.expectations, progress=progress)
+        return write_checked(write, done, output, check, force=options.force)
 
 
 def write_checked(
-    write: Callable[[Approve], bool], done: Done, output: Path, judge: Judge, *, force: bool
+    write: Callable[[Judge, Approve], bool],
+    done: Done,
+    output: Path,
+    check: Callable[[Bundle], Verdict],
+    *,
+    force: bool,
 ) -> Mended:
     """Write an artifact and check it as written, before it gets its name.
 
     Args:
-        write: writes it, hands the tree that it reads back to its argument, and gives the artifact
-            its name only if that says yes.
+        write: writes it, has the tree that it reads back judged, and gives the artifact its name
+            only if the verdict is approved.
         done: what is written.
         output: the artifact's name.
-        judge: checks it.
+        check: checks it.
         force: whether it is written all the same.
     """
     verdicts: list[Verdict] = []
 
-    def approve(written: Tree) -> bool:
-        bundle = read_bundle(written, str(output))
-        verdicts.append(judge(bundle))
-        return force or not (verdicts[-1].failed or done.refusals)
+    def judge(written: Tree) -> Verdict:
+        return check(read_bundle(written, str(output)))
 
-    named = write(approve)
+    def approve(verdict: Verdict) -> bool:
+        verdicts.append(verdict)
+        return force or not (verdict.failed or done.refusals)
+
+    named = write(judge, approve)
     return Mended(done, verdicts[-1], output if named else None)
 
 
@@ -194,15 +204,18 @@ def _mended(
                 "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
             )
         refuse_to_write(artifact)
-        bundle = read_bundle(artifact.tree, str(path))
-        if artifact.format == WHEEL:
-            plan = make_wheel_plan(bundle, options.pinned)
-        else:
-            opened = options.expectations.dlopen
-            plan = make_plan(bundle, options.pinned, options.move_to, opened=opened)
-        done = carry_out(plan, options.editor, scratch, progress)
+        contents = [file.content for _, file in artifact.tree.files()]
+        size = sum(content.size for content in contents)
+        with editors(contents) if worth(size) else nullcontext(edit_all) as edit:
+            bundle = read_bundle(artifact.tree, str(path))
+            if artifact.format == WHEEL:
+                plan = make_wheel_plan(bundle, options.pinned)
+            else:
+                opened = options.expectations.dlopen
+                plan = make_plan(bundle, options.pinned, options.move_to, opened=opened)
+            done = carry_out(plan, options.editor, scratch, progress, edit)
         if NAME in done.tree.nodes:
-            tree = renewed(artifact.tree, read_bundle(done.tree, str(path)))
+            tree = renewed(artifact.tree, make_bundle(done.tree, done.images))
             done = replace(done, tree=tree)
         yield artifact, bundle, plan, done
 
@@ -225,7 +238,13 @@ def refuse_to_write(artifact: Artifact) -> None:
         )  # fmt: skip
 
 
-def carry_out(plan: Plan, editor: str, scratch: Path, progress: Progress = unheard) -> Done:
+def carry_out(
+    plan: Plan,
+    editor: str,
+    scratch: Path,
+    progress: Progress = unheard,
+    edit: EditAll = edit_all,
+) -> Done:
     """The tree that a plan makes of a bundle; a file that cannot be edited stays as it was.
 
     Args:
@@ -233,6 +252,7 @@ def carry_out(plan: Plan, editor: str, scratch: Path, progress: Progress = unhea
         editor: the ELF editor, or ``auto``.
         scratch: a folder for rewritten files, which must outlive the tree.
         progress: is told how many files are edited.
+        edit: edits them.
     """
     actions = [Action(old, f"moved to {new}; a link stays") for old, new in plan.moved.items()]
     actions += [Action(old, f"renamed to {new}, its soname") for old, new in plan.renamed.items()]
@@ -247,10 +267,11 @@ def carry_out(plan: Plan, editor: str, scratch: Path, progress: Progress = unhea
     refusals: list[str] = []
     tell = partial(progress, _editing(plan))
     nodes: dict[str, Node] = dict(plan.tree.nodes)
+    images = dict(plan.images)
     edits = ((path, nodes[path]) for path in plan.edits)
     files = {p: n for p, n in edits if isinstance(n, File) and n.twin is None}
     jobs = [Job(file.content, plan.edits[path]) for path, file in files.items()]
-    outcomes = zip(files.items(), edit_all(jobs, scratch, editor), strict=True)
+    outcomes = zip(files.items(), edit(jobs, scratch, editor), strict=True)
     for (path, node), edited in counted_parts(outcomes, tell):
         if isinstance(edited, EditRefusedError):
             refusals.append(f"{path}: {edited.message}")
@@ -258,14 +279,14 @@ def carry_out(plan: Plan, editor: str, scratch: Path, progress: Progress = unhea
         same_size = edited.content.size == node.content.size
         header = node.header if same_size else None
         nodes[path] = replace(node, content=edited.content, header=header)
-        image = plan.images[path]
+        images[path] = edited.image
         passed = edited.refusals
-        for what in described(image, edited.image):
+        for what in described(plan.images[path], edited.image):
             actions.append(Action(path, what, edited.editor, passed))
             passed = ()
-    tree = replace(plan.tree, nodes=_with_twins(nodes, plan.edits))
+    tree = replace(plan.tree, nodes=_with_twins(nodes, images, plan.edits))
     remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
-    return Done(tree, tuple(actions), tuple(refusals), remarks)
+    return Done(tree, images, tuple(actions), tuple(refusals), remarks)
 
 
 def _editing(plan: Plan) -> Step:
@@ -274,11 +295,14 @@ def _editing(plan: Plan) -> Step:
     return Step("editing", size, counted(len(plan.edits), "file"), len(plan.edits))
 
 
-def _with_twins(nodes: dict[str, Node], edits: Mapping[str, object]) -> dict[str, Node]:
-    """Hard links to an edited file share its new bytes."""
+def _with_twins(
+    nodes: dict[str, Node], images: dict[str, Image], edits: Mapping[str, object]
+) -> dict[str, Node]:
+    """Hard links to an edited file share its new bytes, and so its image."""
     for path, node in nodes.items():
         if isinstance(node, File) and node.twin in edits:
             original = nodes[str(node.twin)]
             if isinstance(original, File):
                 nodes[path] = replace(node, content=original.content)
+                images[path] = images[str(node.twin)]
     return nodes

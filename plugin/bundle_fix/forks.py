@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import pickle
 import resource
 import signal
-from collections.abc import Callable
-from contextlib import suppress
-from typing import IO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, TypeVar
 
 from msgspec import Struct
+
+from bundle_fix.processors import cores, share
+
+T = TypeVar("T")
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a forked process at once; who started it answers for all."""
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that a process gets when the one that started it ends."""
+WORTH = 16 << 20
+"""Bytes to go through from which on a second process is done before this one would be."""
 locks: set[int] = set()
 """Descriptors with locks that are to go when this process does: what it forks closes them first."""
 
@@ -50,12 +57,55 @@ def fork(work: Callable[[IO[bytes]], None]) -> Fork:
     return Fork(child, os.fdopen(reading, "rb"))
 
 
+def worth(size: int) -> bool:
+    """Whether a second process helps with what goes through ``size`` bytes."""
+    return cores() > 1 and size >= WORTH
+
+
+@contextmanager
+def beside(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Begin ``work`` in a process of its own, which lasts no longer than the context.
+
+    Args:
+        work: makes what can be pickled, and changes nothing.
+
+    Returns:
+        What waits for what ``work`` made. Where that process could not be had, or did not tell,
+        the work is done here, and raises here what it raises.
+    """
+    try:
+        running = fork(lambda pipe: _tell(work, pipe))
+    except OSError:
+        # At the limit of processes or of memory.
+        yield work
+        return
+
+    def told() -> T:
+        try:
+            found: T = pickle.load(running.pipe)  # noqa: S301 (a fork of this process)
+        except (EOFError, pickle.UnpicklingError):
+            found = work()
+        return found
+
+    try:
+        yield told
+    finally:
+        kill(running)
+
+
+def _tell(work: Callable[[], T], pipe: IO[bytes]) -> None:
+    # The processor that this one has is the other's.
+    share(cores())
+    pickle.dump(work(), pipe)
+
+
 def _work(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent: int) -> None:
     """Do the work and end, whatever comes of it: nothing of the parent is tidied up here."""
     status = 1
     try:
         for lock in (reading, *locks):
             os.close(lock)
+        locks.clear()
         end_with(parent)
         # A C++ library that ends the process over headers that lie says so on stderr: nothing for
         # a user.

@@ -97,7 +97,7 @@ def fix_installation(what: Installation, options: Options) -> Installed:
     )
     expectations = _expectations(what, bundle, options.expectations)
 
-    def judge(written: Bundle) -> Verdict:
+    def check(written: Bundle) -> Verdict:
         verdict = _of_its_own(check_bundle(written, expectations), tree, own)
         findings = (*_lost(what.elsewhere, written), *verdict.findings)
         failed = bool(at_least(findings, expectations.fail_on))
@@ -112,13 +112,15 @@ def fix_installation(what: Installation, options: Options) -> Installed:
         done = carry_out(plan, options.editor, Path(scratch))
         done = replace(done, actions=(*added, *done.actions), remarks=(*remarks, *done.remarks))
         if plan.is_empty and not added and not former:
-            verdict = judge(bundle)
+            verdict = check(bundle)
             mended = Mended(done, verdict, None if verdict.failed else what.root)
             return Installed(mended, tuple(sorted(own)), ())
         _see_that_places_are_free(done.tree, before, what.root)
         mended = write_checked(
-            lambda approve: update_directory(before, done.tree, what.root, approve),
-            done, what.root, judge, force=options.force,
+            lambda judge, approve: update_directory(
+                before, done.tree, what.root, judge, approve
+            ),
+            done, what.root, check, force=options.force,
         )  # fmt: skip
     if mended.written is None:
         return Installed(mended, tuple(sorted(own | former)), tuple(sorted(former)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -15,14 +15,15 @@ from bundle_fix.artifacts.formats import DIRECTORY, format_for, split_name
 from bundle_fix.artifacts.holding import scratch_folder
 from bundle_fix.artifacts.output import set_aside
 from bundle_fix.artifacts.writing import write_artifact
-from bundle_fix.bundle import read_bundle
+from bundle_fix.bundle import make_bundle
 from bundle_fix.check.run import check_bundle
 from bundle_fix.collect.collection import Collected
 from bundle_fix.collect.run import collect
-from bundle_fix.debug.strip import strip_bundle
+from bundle_fix.debug.strip import Stripped, strip_bundle
 from bundle_fix.digests import digests
+from bundle_fix.elf.edit_many import edit_all, editors
 from bundle_fix.errors import BundleFixError
-from bundle_fix.fix import Action, Approve, Mended, Options, carry_out, write_checked
+from bundle_fix.fix import Action, Approve, Judge, Mended, Options, carry_out, write_checked
 from bundle_fix.manifest.make import make_manifest, with_manifest
 from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
 from bundle_fix.manifest.sources import sources_of
@@ -92,34 +93,26 @@ def pack(
     Raises:
         BundleFixError: something named is not there, or the pack cannot be written.
     """
-    collected = collect(spec, values, root, options.expectations.host)
-    if NAME in collected.origins:
-        raise BundleFixError(
-            f"{NAME} is the name of the pack's own manifest",
-            where=collected.origins[NAME].asked, hint="give the file another name with `to`",
-        )  # fmt: skip
-    options = replace(options, pinned=(*options.pinned, *collected.pinned))
     kind = format_for(output, spec.bundle.format)
-    contents = (file.content for _, file in collected.bundle.tree.files())
-    known = digests(contents, progress=progress)
-    tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
-    inputs = inputs_of(collected, (spec.toml, options, kind, tools), known)
-    may_stay = if_changed and not options.force
-    there = unchanged(output, inputs, debug_path(output)) if may_stay else None
-    if there is not None:
-        return Packed(collected, there, None)
-    with scratch_folder() as scratch:
+    may_stay = if_changed and not options.force and output.exists()
+    ready = nullcontext(edit_all) if may_stay else editors()
+    with scratch_folder() as scratch, ready as edit:
+        collected = _collect(spec, values, root, options)
+        options = replace(options, pinned=(*options.pinned, *collected.pinned))
+        contents = (file.content for _, file in collected.bundle.tree.files())
+        known = digests(contents, progress=progress)
+        tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
+        inputs = inputs_of(collected, (spec.toml, options, kind, tools), known)
+        there = unchanged(output, inputs, debug_path(output)) if may_stay else None
+        if there is not None:
+            return Packed(collected, there, None)
         stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
         opened = options.expectations.dlopen
         plan = make_plan(stripped.bundle, options.pinned, opened=opened)
-        done = carry_out(plan, options.editor, scratch, progress)
-        lost = [
-            Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")
-            for path, size in stripped.saved.items()
-        ]
-        done = replace(done, actions=(*lost, *done.actions))
+        done = carry_out(plan, options.editor, scratch, progress, edit)
+        done = replace(done, actions=(*_stripped(stripped, spec), *done.actions))
         manifest = make_manifest(
-            read_bundle(done.tree, str(output)), pack_name(spec, values),
+            make_bundle(done.tree, done.images), pack_name(spec, values),
             sources_of(collected, root), inputs, known,
         )  # fmt: skip
         if stripped.debug is not None:
@@ -136,19 +129,37 @@ def pack(
     return Packed(collected, manifest, mended, debug)
 
 
+def _collect(spec: Spec, values: Values, root: Path, options: Options) -> Collected:
+    collected = collect(spec, values, root, options.expectations.host)
+    if NAME in collected.origins:
+        raise BundleFixError(
+            f"{NAME} is the name of the pack's own manifest",
+            where=collected.origins[NAME].asked, hint="give the file another name with `to`",
+        )  # fmt: skip
+    return collected
+
+
+def _stripped(stripped: Stripped, spec: Spec) -> Iterator[Action]:
+    """What was taken out of the files before they were edited."""
+    for path, size in stripped.saved.items():
+        yield Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")
+
+
 def _writer(
     tree: Tree, debug: Tree | None, kind: str, output: Path, progress: Progress
-) -> Callable[[Approve], bool]:
+) -> Callable[[Judge, Approve], bool]:
     """What writes a pack, and the debug pack with it, once the pack is approved."""
 
-    def write(approve: Approve) -> bool:
-        return write_artifact(tree, kind, output, approve, progress)
+    def write(judge: Judge, approve: Approve) -> bool:
+        return write_artifact(tree, kind, output, judge, approve, progress)
 
-    def write_both(approve: Approve) -> bool:
+    def write_both(judge: Judge, approve: Approve) -> bool:
         # The pack takes its name first: a debug pack alone would be of no use.
         assert debug is not None  # noqa: S101 (chosen below)
         place = debug_path(output)
-        return write_artifact(debug, kind, place, lambda _: write(approve), progress)
+        return write_artifact(
+            debug, kind, place, lambda _: None, lambda _: write(judge, approve), progress
+        )
 
     return write if debug is None else write_both
 

@@ -49,13 +49,15 @@ class Compression(Struct, frozen=True):
     """One compression: the suffix of its tarballs, how they start, how to open both ways.
 
     ``start`` is a pattern: a tarball that is not compressed starts with its first member's name,
-    which may well be ``BZhang``.
+    which may well be ``BZhang``. ``proven`` says that the writer takes apart again what it makes
+    before it hands it on.
     """
 
     suffix: str
     start: re.Pattern[bytes]
     reader: Callable[[str | IO[bytes]], IO[bytes]]
     writer: Compressor
+    proven: bool = False
 
 
 def _read_gzip(path: str | IO[bytes]) -> IO[bytes]:
@@ -142,7 +144,7 @@ def _write_bzip2(file: IO[bytes]) -> IO[bytes]:
 
 
 COMPRESSIONS = (
-    Compression(".gz", re.compile(rb"\x1f\x8b"), _read_gzip, _write_gzip),
+    Compression(".gz", re.compile(rb"\x1f\x8b"), _read_gzip, _write_gzip, proven=True),
     # A zstd file may start with a frame to be skipped: pzstd keeps sizes in it.
     Compression(
         ".zst", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), _read_zstd, _write_zstd

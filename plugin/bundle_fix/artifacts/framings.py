@@ -16,7 +16,7 @@ from struct import Struct
 from bundle_fix.artifacts.deflating import deflated
 from bundle_fix.artifacts.pieces import Encoded, Framing, Piece
 
-GZIP_PIECE = 2 << 20
+GZIP_PIECE = 4 << 20
 GZIP_START = b"\x1f\x8b\x08\0" + bytes(4) + b"\0\x03"
 """Deflate, no name, no time, the level not told, Unix."""
 GZIP_END = Struct("<II")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -26,6 +27,8 @@ from bundle_fix.errors import BundleFixError
 from bundle_fix.progress import Progress, Step, counted_parts, unheard
 from bundle_fix.tree import Directory, File, Node, Symlink, Tree, settled
 
+T = TypeVar("T")
+
 JOURNAL = "journal"
 OLD = "old-"
 """What precedes the number of a file that was replaced."""
@@ -35,14 +38,15 @@ def update_directory(
     before: Tree,
     after: Tree,
     root: Path,
-    approve: Callable[[Tree], bool],
+    judge: Callable[[Tree], T],
+    approve: Callable[[T], bool] = bool,
     progress: Progress = unheard,
 ) -> bool:
     """Make the folder ``root``, whose tree is ``before``, into ``after``.
 
-    Each changed member is written into a hidden folder; only when ``approve`` likes the whole, read
-    back from the disk, does each take its name by a rename. Files that ``after`` does not have go
-    last.
+    Each changed member is written into a hidden folder; only when ``approve`` likes what ``judge``
+    made of the whole, read back from the disk, does each take its name by a rename. Files that
+    ``after`` does not have go last.
 
     Returns:
         What ``approve`` said; where it said no, the folder is as it was.
@@ -64,7 +68,7 @@ def update_directory(
                     nodes[path] = _written(node, place, after, root, waiting)
                     waiting[path] = place
             path = ""
-            if not approve(replace(after, nodes=nodes)):
+            if not approve(judge(replace(after, nodes=nodes))):
                 return False
             _rename_all(root, staging, list(waiting))
             for path, node in changed.items():

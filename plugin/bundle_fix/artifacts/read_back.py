@@ -1,7 +1,7 @@
 """Reads an archive back from the disk while it is still being written, as soon as bytes are there.
 
 That what was written is what was meant costs next to no time so: when the last byte is written, all
-but the last have been decompressed and counted into a CRC-32 already.
+but the last have been read, decompressed if need be, and counted into a CRC-32 already.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
+FLUSHED = 16 << 20
+"""Bytes from one time that they are sent to the disk to the next."""
+
+
 class _Growing(io.RawIOBase):
     """A file of which ``bytes_after`` says how many bytes it has behind an offset."""
 
@@ -38,16 +42,20 @@ class _Growing(io.RawIOBase):
         with memoryview(buffer) as view:
             length = min(self._bytes_after(self._taken), len(view))
             done = os.preadv(self._fd, [view[:length]], self._taken)
+        if self._taken // FLUSHED != (self._taken + done) // FLUSHED:
+            # Else all of it waits for the disk at the end, when nothing is left to be done beside.
+            os.fdatasync(self._fd)
         self._taken += done
         return done
 
 
 class ReadBack:
-    """A thread that decompresses what `write` has written to a file; a context that compares.
+    """A thread that reads what `write` has written to a file; a context that compares.
 
     Args:
         fd: the file, open for both.
-        decompress: wraps it in the stream that decompresses; None where nothing is compressed.
+        decompress: wraps it in the stream that decompresses; None where the bytes themselves are
+            to be compared.
         where: the artifact's name, for messages.
     """
 
@@ -56,7 +64,7 @@ class ReadBack:
     ) -> None:
         self._fd, self._decompress, self._where = fd, decompress, where
         self._there = threading.Condition()
-        self._written = 0
+        self._written = self._written_crc = 0
         self._complete = False
         self._size = self._crc = 0
         self._error: Exception | None = None
@@ -71,6 +79,7 @@ class ReadBack:
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]
+        self._written_crc = isal_zlib.crc32(data, self._written_crc)
         with self._there:
             self._written += len(data)
             self._there.notify()
@@ -79,8 +88,13 @@ class ReadBack:
     def flush(self) -> None:
         """Nothing waits here: compressors ask."""
 
+    @property
+    def sent(self) -> tuple[int, int]:
+        """The size and the CRC-32 of all that was given to `write`."""
+        return self._written, self._written_crc
+
     def compare(self, size: int, crc: int) -> None:
-        """See that the file has ``size`` bytes with this CRC-32 in it, once it is complete.
+        """See that ``size`` bytes with this CRC-32 were read, once the file is complete.
 
         Raises:
             BundleFixError: it has not: it was damaged on its way to the disk or back.

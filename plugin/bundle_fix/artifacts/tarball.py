@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 from isal import isal_zlib
 
@@ -15,8 +15,11 @@ from bundle_fix.artifacts.limits import UNLIMITED
 from bundle_fix.artifacts.read_back import ReadBack
 from bundle_fix.artifacts.tar import tar_parts, tree_in_tar
 from bundle_fix.content import chunks
+from bundle_fix.forks import beside, worth
 from bundle_fix.progress import Progress, Step, unheard
 from bundle_fix.tree import Tree
+
+T = TypeVar("T")
 
 
 def write_tarball(
@@ -24,31 +27,41 @@ def write_tarball(
     fd: int,
     compression: Compression | None,
     where: Path,
+    judge: Callable[[Tree], T],
     progress: Progress = unheard,
-) -> Tree:
-    """Write ``tree`` as a tarball into an empty file, and read the tarball.
+) -> T:
+    """Write ``tree`` as a tarball into an empty file, read the tarball, and have it judged.
 
     What is on the disk is decompressed and compared, by its CRC-32, with what was to be written;
-    being the same, that is what the tree is read from.
+    being the same, that is what the tree in it is read from, and judged while it is written.
 
     Args:
         tree: what to write; its contents must stay open.
         fd: the file, open for both.
         compression: how; None for a plain tarball.
         where: the artifact's name, for messages.
+        judge: is given the tree in the tarball, maybe in another process; see `beside`.
         progress: is told how many bytes are written.
 
     Returns:
-        The tree in the tarball.
+        What ``judge`` made of it.
 
     Raises:
         BundleFixError: the disk does not give back what was written, or a file changed meanwhile.
         OSError: it cannot be written.
     """
     parts = list(tar_parts(tree))
-    step = Step(f"writing {where.name}", sum(part.size for _, part in parts))
-    size = crc = 0
-    with ReadBack(fd, compression.reader if compression else None, str(where)) as written:
+    archive = Concatenation([part for _, part in parts])
+
+    def judged() -> T:
+        return judge(tree_in_tar(archive, where, archive.size, UNLIMITED))
+
+    step, size, crc = Step(f"writing {where.name}", archive.size), 0, 0
+    reader_of = compression.reader if compression and not compression.proven else None
+    with (
+        beside(judged) if worth(archive.size) else nullcontext(judged) as verdict,
+        ReadBack(fd, reader_of, str(where)) as written,
+    ):
         with _compressed(written, compression) as stream:
             for path, part in parts:
                 with part.open() as reader:
@@ -57,9 +70,8 @@ def write_tarball(
                         size += len(piece)
                         stream.write(piece)
                         progress(step, size)
-        written.compare(size, crc)
-    archive = Concatenation([part for _, part in parts])
-    return tree_in_tar(archive, where, os.fstat(fd).st_size, UNLIMITED)
+        written.compare(*((size, crc) if reader_of else written.sent))
+        return verdict()
 
 
 def _compressed(

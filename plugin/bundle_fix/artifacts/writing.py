@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from bundle_fix.artifacts.compression import compression_for
 from bundle_fix.artifacts.directory import read_directory, write_directory
@@ -20,21 +21,26 @@ from bundle_fix.artifacts.zip_writing import write_zip
 from bundle_fix.progress import Progress, Step, unheard
 from bundle_fix.tree import Tree
 
+T = TypeVar("T")
+
 
 def write_artifact(
     tree: Tree,
     kind: str,
     target: Path,
-    approve: Callable[[Tree], bool],
+    judge: Callable[[Tree], T],
+    approve: Callable[[T], bool] = bool,
     progress: Progress = unheard,
 ) -> bool:
-    """Write ``tree`` to ``target``, which appears only when ``approve`` likes what was written.
+    """Write ``tree`` to ``target``, which appears only when what was written is approved.
 
     Args:
         tree: what to write.
         kind: the format, as in `Artifact`.
         target: the final name.
-        approve: is given the tree of the written artifact, read back from the disk.
+        judge: is given the tree of the written artifact, read back from the disk; for large ones
+            in a process of its own, that it changes nothing in.
+        approve: is given what ``judge`` made of it, and says whether it may appear.
         progress: is told how much is written.
 
     Returns:
@@ -49,7 +55,7 @@ def write_artifact(
     if kind == DIRECTORY:
         with pending_directory(target) as folder:
             write_directory(tree, folder, tell)
-            approved = approve(read_directory(folder, UNLIMITED))
+            approved = approve(judge(read_directory(folder, UNLIMITED)))
             if approved:
                 commit_directory(folder, target)
         return approved
@@ -60,11 +66,11 @@ def write_artifact(
             write_zip(tree, pending.file, tell)
             pending.file.flush()
             with read_zip(pending.path, UNLIMITED) as written:
-                approved = approve(written)
+                approved = approve(judge(written))
         else:
             compression = compression_for(kind.removeprefix(TAR))
             fd = pending.file.fileno()
-            approved = approve(write_tarball(tree, fd, compression, target, progress))
+            approved = approve(write_tarball(tree, fd, compression, target, judge, progress))
         if approved:
             pending.commit()
     return approved

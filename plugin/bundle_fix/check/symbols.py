@@ -68,11 +68,11 @@ class Symbols(Struct, frozen=True, eq=False):
             real, label, image = of.real or "", of.label, of.image
         key = (real, read)
         if key not in self._known and read in self._expected:
-            facts = self._expected[read]()
+            told = self._expected[read]
             self._expected.clear()
             self._known.update(
                 ((self.view.absolute(path), of_file), fact)
-                for (path, of_file), fact in facts.items()
+                for (path, of_file), fact in told().items()
             )
         if key not in self._known:
             content = self.view.content(real)

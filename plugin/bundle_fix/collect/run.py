@@ -100,7 +100,8 @@ def _kept(
 
 def _from_outside(collection: Collection) -> Iterator[Path]:
     """The ELF files that come from outside the root: only there are packages installed."""
+    root = collection.root.resolve()
     for path in collection.images:
         source = collection.origins[path].source
-        if source is not None and not source.is_relative_to(collection.root.resolve()):
+        if source is not None and not source.is_relative_to(root):
             yield source

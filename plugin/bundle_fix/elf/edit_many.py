@@ -1,17 +1,19 @@
 """Edits of many files, shared out among processes: most of an edit is the proof that it harms none.
 
 Each process asks LIEF, the second reader, without a further process around it: should LIEF end it,
-what it has not told is edited here, where LIEF is asked in a process of its own.
+what it has not told is edited here, where LIEF is asked in a process of its own. LIEF takes longer
+to load than most packs to edit; where it is worth it, a leading process loads it for all, ahead.
 """
 
 from __future__ import annotations
 
 import fcntl
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from bundle_fix.content import Content, Patch, PatchedContent, PathContent
 from bundle_fix.elf.changes import Changes
@@ -20,6 +22,9 @@ from bundle_fix.elf.image import read_image
 from bundle_fix.elf.second_reader import disagreement_here
 from bundle_fix.forks import Fork, fork, kill
 from bundle_fix.processors import cores
+
+if TYPE_CHECKING:
+    from socket import socket
 
 PIPE = 1 << 20
 """Bytes of outcomes that may wait for the one before them, as much as the kernel grants anybody."""
@@ -34,6 +39,10 @@ class Job(NamedTuple):
     changes: Changes
 
 
+EditAll = Callable[[Sequence[Job], Path, str], Iterator[Edited | EditRefusedError]]
+"""`edit_all`, or what `editors` gives to be called in its place."""
+
+
 class _Outcome(NamedTuple):
     """What became of a job: why it was refused, or what `Edited` has that the other side lacks.
 
@@ -45,6 +54,14 @@ class _Outcome(NamedTuple):
     patches: tuple[Patch, ...] = ()
     rewritten: PathContent | None = None
     refusals: tuple[str, ...] = ()
+
+
+class _Orders(NamedTuple):
+    """The jobs for a leading process, each content by its number or path; see `edit_all`."""
+
+    jobs: tuple[tuple[int | PathContent, Changes], ...]
+    scratch: Path
+    editor: str
 
 
 def edit_all(
@@ -61,6 +78,75 @@ def edit_all(
         DamagedElfError: a file cannot be read.
         BundleFixError: the same.
     """
+    return _heard_of(jobs, _outcomes(jobs, scratch, editor), scratch, editor)
+
+
+@contextmanager
+def editors(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
+    """`edit_all` by processes that get ready from now on, as long as the context lasts.
+
+    Args:
+        contents: what may come to be edited, besides files that have a path.
+    """
+    known = list(contents)
+    if cores() < 2:
+        yield edit_all
+        return
+    import socket
+
+    ours, theirs = socket.socketpair()
+    with ours:
+        try:
+            with theirs:
+                leader = fork(partial(_lead, known, ours, theirs))
+        except OSError:
+            yield edit_all
+            return
+        try:
+            fcntl.fcntl(leader.pipe, fcntl.F_SETPIPE_SZ, PIPE)
+            numbers = {id(content): number for number, content in enumerate(known)}
+            yield partial(_led, leader, ours, numbers)
+        finally:
+            kill(leader)
+
+
+def _lead(known: Sequence[Content], other: socket, orders: socket, pipe: IO[bytes]) -> None:
+    """Load LIEF, take orders, and tell the outcome of each job."""
+    import lief  # noqa: F401
+
+    # Or else the other side's end would not be the end.
+    other.close()
+    told: _Orders = pickle.load(orders.makefile("rb"))  # noqa: S301 (from what this is a fork of)
+    jobs = [Job(known[c] if isinstance(c, int) else c, changes) for c, changes in told.jobs]
+    for outcome in _outcomes(jobs, told.scratch, told.editor):
+        pickle.dump(outcome, pipe)
+        pipe.flush()
+
+
+def _led(
+    leader: Fork,
+    orders: socket,
+    numbers: Mapping[int, int],
+    jobs: Sequence[Job],
+    scratch: Path,
+    editor: str = "auto",
+) -> Iterator[Edited | EditRefusedError]:
+    """`edit_all` by a leading process, which knows the contents that have ``numbers``."""
+    sent = []
+    for job in jobs:
+        content = numbers.get(id(job.content), job.content)
+        # Only what has a path is the same file over there, if it came to be after the fork.
+        if not isinstance(content, int | PathContent):
+            return edit_all(jobs, scratch, editor)
+        sent.append((content, job.changes))
+    # Should it have died, its outcomes are missing, and that is seen to.
+    with suppress(OSError):
+        orders.sendall(pickle.dumps(_Orders(tuple(sent), scratch, editor)))
+    return _heard_of(jobs, (_told(leader) for _ in jobs), scratch, editor)
+
+
+def _outcomes(jobs: Sequence[Job], scratch: Path, editor: str) -> Iterator[_Outcome | None]:
+    """The outcome of each job, told by a process per core; None where it was not told."""
     shares = _shares(jobs)
     owners = {number: share for share, numbers in enumerate(shares) for number in numbers}
     running: dict[int, Fork] = {}
@@ -73,9 +159,9 @@ def edit_all(
                 # At the limit of processes: fewer do as well, even none.
                 break
             fcntl.fcntl(running[share].pipe, fcntl.F_SETPIPE_SZ, PIPE)
-        for number, job in enumerate(jobs):
-            told = _told(running, owners[number])
-            yield _heard(job, told) if told else _edited_here(job, scratch, editor)
+        for number in range(len(jobs)):
+            process = running.get(owners[number])
+            yield _told(process) if process else None
     finally:
         for process in running.values():
             kill(process)
@@ -105,14 +191,11 @@ def _work(jobs: Sequence[Job], scratch: Path, editor: str, pipe: IO[bytes]) -> N
         pipe.flush()
 
 
-def _told(running: dict[int, Fork], share: int) -> _Outcome | None:
-    """The next outcome of a process; None where it has ended before."""
-    if share not in running:
-        return None
+def _told(process: Fork) -> _Outcome | None:
+    """The next outcome that a process tells; None where it has ended before."""
     try:
-        outcome: _Outcome = pickle.load(running[share].pipe)  # noqa: S301 (a fork of this process)
+        outcome: _Outcome | None = pickle.load(process.pipe)  # noqa: S301 (our own fork)
     except (EOFError, pickle.UnpicklingError):
-        kill(running.pop(share))
         return None
     return outcome
 
@@ -124,6 +207,14 @@ def _outcome(edited: Edited) -> _Outcome:
     patches = content.patches if isinstance(content, PatchedContent) else ()
     rewritten = content if isinstance(content, PathContent) else None
     return _Outcome("", edited.editor, patches, rewritten, edited.refusals)
+
+
+def _heard_of(
+    jobs: Sequence[Job], outcomes: Iterable[_Outcome | None], scratch: Path, editor: str
+) -> Iterator[Edited | EditRefusedError]:
+    """What was told of each job; what was not is done here."""
+    for job, told in zip(jobs, outcomes, strict=True):
+        yield _heard(job, told) if told else _edited_here(job, scratch, editor)
 
 
 def _heard(job: Job, told: _Outcome) -> Edited | EditRefusedError:

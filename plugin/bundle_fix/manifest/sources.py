@@ -5,7 +5,7 @@ What differs from one build machine's folders to the next would make two packs o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bundle_fix.collect.collection import Collected, Origin
@@ -28,7 +28,9 @@ def sources_of(collected: Collected, root: Path) -> dict[str, Source]:
     files = {p: o for p, o in collected.origins.items() if _is_file(collected, p)}
     linux = distribution() if collected.packages else None
     told = f"{linux.name}-{linux.version}".strip("-") if linux else ""
-    return {path: _source(origin, root, collected.packages, told) for path, origin in files.items()}
+    roots = (root, root.resolve())
+    packages = collected.packages
+    return {path: _source(origin, roots, packages, told) for path, origin in files.items()}
 
 
 def _is_file(collected: Collected, path: str) -> bool:
@@ -36,21 +38,21 @@ def _is_file(collected: Collected, path: str) -> bool:
 
 
 def _source(
-    origin: Origin, root: Path, packages: Mapping[Path, Package], distribution: str
+    origin: Origin, roots: Sequence[Path], packages: Mapping[Path, Package], distribution: str
 ) -> Source:
     if origin.source is None:
         return Source()
     package = packages.get(origin.source)
     if package is None:
-        return Source(_place(origin.source, root))
+        return Source(_place(origin.source, roots))
     record = PackageRecord(
         package.kind, package.name, package.version, package.architecture, distribution
     )
     return Source(str(origin.source), record)
 
 
-def _place(source: Path, root: Path) -> str:
-    for folder in (root, root.resolve()):
+def _place(source: Path, roots: Sequence[Path]) -> str:
+    for folder in roots:
         if source.is_relative_to(folder):
             return str(source.relative_to(folder))
     is_system = any(source.is_relative_to(folder) for folder in SYSTEM)

@@ -20,6 +20,7 @@ from bundle_fix.artifacts import deflating, pieces
 from bundle_fix.artifacts.deflating import deflated
 from bundle_fix.artifacts.framings import GZIP, XZ
 from bundle_fix.artifacts.pieces import Framing, PieceStream
+from bundle_fix.errors import BundleFixError
 
 TEXT = b"".join(b"%d: the same again and again\n" % n for n in range(300_000))
 NOISE = random.Random(7).randbytes(3 << 20)  # noqa: S311 (it is only to be dense)
@@ -166,6 +167,28 @@ def test_where_the_last_block_is_not_found_another_compressor_serves(
     monkeypatch.setattr(deflating, "_continued", lambda stream, data: None)
     packed = framed(GZIP, TEXT)
     assert gzip.decompress(packed) == TEXT
+
+
+def test_what_does_not_give_the_same_bytes_again_is_not_handed_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A compressor with a fault, or a machine with one."""
+    real = deflating.deflate.deflate_compress
+    monkeypatch.setattr(
+        deflating.deflate, "deflate_compress", lambda data, level: real(bytes(data)[::-1], level)
+    )
+    assert gzip.decompress(framed(GZIP, TEXT)) == TEXT
+
+    class Faulty:
+        def compress(self, data: memoryview) -> bytes:
+            return zlib.compress(bytes(data)[::-1], wbits=-15)
+
+        def flush(self, _mode: int) -> bytes:
+            return b""
+
+    monkeypatch.setattr(deflating.zlib_ng, "compressobj", lambda *_: Faulty())
+    with pytest.raises(BundleFixError, match="does not give the same bytes again"):
+        framed(GZIP, TEXT)
 
 
 def test_an_error_of_a_thread_is_that_of_the_writer() -> None:

@@ -52,6 +52,35 @@ def test_a_disk_that_gives_back_something_else_is_told(
         back.compare(len(NOISE), isal_zlib.crc32(NOISE))
 
 
+def test_bytes_that_are_not_to_be_decompressed_are_compared_themselves(fd: int) -> None:
+    with ReadBack(fd, None, "x") as back:
+        back.write(NOISE)
+        back.write(NOISE)
+        back.compare(*back.sent)
+
+
+@pytest.mark.parametrize("wrong", ["a byte", "the end"])
+def test_a_disk_that_gives_back_other_bytes_is_told(
+    fd: int, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.preadv
+
+    def spoiled(fd: int, buffers: list[memoryview], offset: int) -> int:
+        done = real(fd, buffers, offset)
+        if wrong == "a byte" and offset == 0:
+            buffers[0][9] ^= 1
+        return 0 if wrong == "the end" and offset > 0 else done
+
+    monkeypatch.setattr(os, "preadv", spoiled)
+    with (  # noqa: PT012
+        pytest.raises(BundleFixError, match="x: what was written is not what is read back"),
+        ReadBack(fd, None, "x") as back,
+    ):
+        for start in range(0, len(NOISE), 500_000):
+            back.write(NOISE[start : start + 500_000])
+        back.compare(*back.sent)
+
+
 class Spoiling:
     """A disk with a bad block: what is written to it, a byte excepted, or without its end."""
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
+from bundle_fix import forks
 from bundle_fix.artifacts.directory import read_directory
 from bundle_fix.bundle import read_bundle
 from bundle_fix.check import ahead
 from bundle_fix.check.ahead import read_ahead
 from bundle_fix.check.context import Context, Expectations
 from bundle_fix.check.run import check_context
+from bundle_fix.check.symbols import Symbols
 from bundle_fix.elf.build_paths import build_paths
 from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.dlopen import carried, imports_dlopen
@@ -35,8 +37,8 @@ def pack(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "WORTH", 0)
-    monkeypatch.setattr(ahead, "cores", lambda: 2)
+    monkeypatch.setattr(forks, "WORTH", 0)
+    monkeypatch.setattr(forks, "cores", lambda: 2)
 
 
 def context_of(pack: Path) -> Context:
@@ -55,14 +57,19 @@ def test_what_was_told_is_not_read_again(pack: Path) -> None:
 
 def test_the_findings_are_the_same(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = check_context(context_of(pack))
-    monkeypatch.setattr(ahead, "cores", lambda: 1)
+    monkeypatch.setattr(forks, "cores", lambda: 1)
     assert told == check_context(context_of(pack))
     assert {"BF308", "BF509"} <= {finding.rule for finding in told.findings}
 
 
 def test_a_process_that_dies_costs_no_finding(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = check_context(context_of(pack))
-    monkeypatch.setattr(ahead, "_read", lambda *_: os._exit(1))
+    real, here = ahead._read, os.getpid()
+
+    def die_elsewhere(symbols: Symbols, paths: list[str]) -> object:
+        return real(symbols, paths) if os.getpid() == here else os._exit(1)
+
+    monkeypatch.setattr(ahead, "_read", die_elsewhere)
     assert check_context(context_of(pack)) == alone
 
 

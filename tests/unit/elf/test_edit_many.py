@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from bundle_fix.content import BytesContent
+from bundle_fix.content import BytesContent, SliceContent
 from bundle_fix.elf import edit_many
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit import Edited, EditRefusedError, edit
-from bundle_fix.elf.edit_many import Job, edit_all
+from bundle_fix.elf.edit_many import Job, edit_all, editors
 from bundle_fix.elf.image import DamagedElfError, Image
 from elf.support import content_of
 
@@ -95,6 +95,54 @@ def test_where_no_process_may_be_started_it_is_done_here(
 
     monkeypatch.setattr(edit_many, "fork", no_more)
     assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_processes_that_are_ready_make_the_same_edits(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of what has no path, if it was known before."""
+    held = os.open(jobs[0].content.path, os.O_RDONLY)  # type: ignore[attr-defined]
+    jobs.append(Job(SliceContent(held, 0, jobs[0].content.size), jobs[1].changes))
+    alone = one_by_one(jobs, tmp_path)
+    with editors([jobs[-1].content]) as edit_ready:
+        # What was opened before they were is there as well; what is done here would be seen.
+        monkeypatch.setattr(edit_many, "_edited_here", forbidden)
+        assert [told(outcome) for outcome in edit_ready(jobs, tmp_path, "auto")] == alone
+    os.close(held)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_what_was_opened_later_is_not_asked_of_processes_that_were_ready_before(
+    jobs: list[Job], tmp_path: Path
+) -> None:
+    """Over there its descriptor is that of nothing, or of another file."""
+    with editors() as edit_ready:
+        held = os.open(jobs[0].content.path, os.O_RDONLY)  # type: ignore[attr-defined]
+        jobs.append(Job(SliceContent(held, 0, jobs[0].content.size), jobs[1].changes))
+        alone = one_by_one(jobs, tmp_path)
+        assert [told(outcome) for outcome in edit_ready(jobs, tmp_path, "auto")] == alone
+        os.close(held)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_leader_that_dies_costs_no_edit(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = one_by_one(jobs, tmp_path)
+    monkeypatch.setattr(edit_many, "_lead", lambda *_: os._exit(1))
+    with editors() as edit_ready:
+        assert [told(outcome) for outcome in edit_ready(jobs, tmp_path, "auto")] == alone
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_processes_that_are_not_needed_end_with_the_context() -> None:
+    with editors():
+        pass
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_a_damaged_file_is_an_error_and_leaves_no_process(jobs: list[Job], tmp_path: Path) -> None:

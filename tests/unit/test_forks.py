@@ -1,0 +1,75 @@
+"""Work that is done beside other work is done once, ends with it, and is never missed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from bundle_fix import forks
+from bundle_fix.forks import beside, worth
+from bundle_fix.processors import cores
+
+HERE = os.getpid()
+
+
+def test_work_is_done_in_another_process() -> None:
+    with beside(os.getpid) as told:
+        assert told() != os.getpid()
+
+
+def test_what_it_makes_may_be_larger_than_a_pipe() -> None:
+    with beside(lambda: bytes(10_000_000)) as told:
+        assert told() == bytes(10_000_000)
+
+
+def test_what_it_raises_is_raised_by_who_asks() -> None:
+    def fail() -> NoReturn:
+        raise ValueError("of no use")
+
+    with beside(fail) as told, pytest.raises(ValueError, match="of no use"):
+        told()
+
+
+def test_a_process_that_dies_costs_nothing() -> None:
+    def die_elsewhere() -> int:
+        if os.getpid() != HERE:
+            os._exit(9)
+        return 7
+
+    with beside(die_elsewhere) as told:
+        assert told() == 7
+
+
+def test_where_no_process_may_be_started_it_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(_work: object) -> NoReturn:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(forks, "fork", no_more)
+    with beside(os.getpid) as told:
+        assert told() == os.getpid()
+
+
+def test_what_nobody_asks_for_ends_with_the_context(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    # Nobody ever writes into it.
+    with beside(fifo.read_bytes):
+        pass
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_it_takes_one_processor() -> None:
+    with beside(cores) as told:
+        assert told() == 1
+
+
+def test_only_much_work_is_worth_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "cores", lambda: 2)
+    assert worth(100 << 20)
+    assert not worth(1 << 20)
+    monkeypatch.setattr(forks, "cores", lambda: 1)
+    assert not worth(100 << 20)
