@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 
 from bundle_fix.content import Content, chunks
@@ -29,6 +29,12 @@ def sha256(content: Content) -> str:
     return digest.hexdigest()
 
 
+def hashing(contents: Collection[Content]) -> Step:
+    """The step of the work in which they are hashed."""
+    size, number = sum(content.size for content in contents), len(contents)
+    return Step("hashing", size, counted(number, "file"), number)
+
+
 def digests(
     contents: Iterable[Content],
     known: Mapping[Content, str] | None = None,
@@ -46,10 +52,8 @@ def digests(
     wanted = sorted({c for c in contents if c not in found}, key=lambda c: -c.size)
     if not wanted:
         return found
-    amount = counted(len(wanted), "file")
-    step = Step("hashing", sum(c.size for c in wanted), amount, len(wanted))
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
-        hashed = counted_parts(pool.map(sha256, wanted), partial(progress, step))
+        hashed = counted_parts(pool.map(sha256, wanted), partial(progress, hashing(wanted)))
         return {**found, **dict(zip(wanted, hashed, strict=True))}

@@ -8,6 +8,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import IO, TypeVar
 
 from msgspec import Struct
@@ -80,6 +81,7 @@ def beside(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
         yield work
         return
 
+    @cache
     def told() -> T:
         try:
             found: T = pickle.load(running.pipe)  # noqa: S301 (a fork of this process)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import cache, partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,11 +19,13 @@ from bundle_fix.bundle import make_bundle
 from bundle_fix.check.run import check_bundle
 from bundle_fix.collect.collection import Collected
 from bundle_fix.collect.run import collect
+from bundle_fix.content import Content
 from bundle_fix.debug.strip import Stripped, strip_bundle
-from bundle_fix.digests import digests
+from bundle_fix.digests import digests, hashing
 from bundle_fix.elf.edit_many import edit_all, editors
 from bundle_fix.errors import BundleFixError
 from bundle_fix.fix import Action, Approve, Judge, Mended, Options, carry_out, write_checked
+from bundle_fix.forks import beside, worth
 from bundle_fix.manifest.make import make_manifest, with_manifest
 from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
 from bundle_fix.manifest.sources import sources_of
@@ -95,36 +97,38 @@ def pack(
     """
     kind = format_for(output, spec.bundle.format)
     may_stay = if_changed and not options.force and output.exists()
-    ready = nullcontext(edit_all) if may_stay else editors()
-    with scratch_folder() as scratch, ready as edit:
+    with ExitStack() as stack:
+        scratch = stack.enter_context(scratch_folder())
+        edit = stack.enter_context(nullcontext(edit_all) if may_stay else editors())
         collected = _collect(spec, values, root, options)
+        known = stack.enter_context(_hashed(collected, progress))
         options = replace(options, pinned=(*options.pinned, *collected.pinned))
-        contents = (file.content for _, file in collected.bundle.tree.files())
-        known = digests(contents, progress=progress)
         tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
-        inputs = inputs_of(collected, (spec.toml, options, kind, tools), known)
-        there = unchanged(output, inputs, debug_path(output)) if may_stay else None
-        if there is not None:
-            return Packed(collected, there, None)
+        settings = (spec.toml, options, kind, tools)
+        if may_stay:
+            inputs = inputs_of(collected, settings, known())
+            there = unchanged(output, inputs, debug_path(output))
+            if there is not None:
+                return Packed(collected, there, None)
         stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
         opened = options.expectations.dlopen
         plan = make_plan(stripped.bundle, options.pinned, opened=opened)
+        inputs = inputs_of(collected, settings, known())
         done = carry_out(plan, options.editor, scratch, progress, edit)
         done = replace(done, actions=(*_stripped(stripped, spec), *done.actions))
         manifest = make_manifest(
             make_bundle(done.tree, done.images), pack_name(spec, values),
-            sources_of(collected, root), inputs, known,
+            sources_of(collected, root), inputs, known(),
         )  # fmt: skip
         if stripped.debug is not None:
             manifest = replace(manifest, debug=digest_of(stripped.debug))
         tree = with_manifest(done.tree, manifest, pack_epoch(spec, values))
         write = _writer(tree, stripped.debug, kind, output, progress)
         check = partial(check_bundle, expectations=options.expectations, progress=progress)
-        with ExitStack() as stack:
-            if if_changed and kind == DIRECTORY and _is_own(output, path_of(manifest.name)):
-                for folder in filter(Path.is_dir, (output, debug_path(output))):
-                    stack.enter_context(set_aside(folder))
-            mended = write_checked(write, done, output, check, force=options.force)
+        if if_changed and kind == DIRECTORY and _is_own(output, path_of(manifest.name)):
+            for folder in filter(Path.is_dir, (output, debug_path(output))):
+                stack.enter_context(set_aside(folder))
+        mended = write_checked(write, done, output, check, force=options.force)
     debug = debug_path(output) if stripped.debug is not None and mended.written else None
     return Packed(collected, manifest, mended, debug)
 
@@ -137,6 +141,18 @@ def _collect(spec: Spec, values: Values, root: Path, options: Options) -> Collec
             where=collected.origins[NAME].asked, hint="give the file another name with `to`",
         )  # fmt: skip
     return collected
+
+
+def _hashed(
+    collected: Collected, progress: Progress
+) -> AbstractContextManager[Callable[[], Mapping[Content, str]]]:
+    """What gives the digests of all that was collected; they are made while it is planned."""
+    contents = {file.content for _, file in collected.bundle.tree.files()}
+    step = hashing(contents)
+    if worth(step.size):
+        progress(step, 0)
+        return beside(partial(digests, contents))
+    return nullcontext(cache(partial(digests, contents, progress=progress)))
 
 
 def _stripped(stripped: Stripped, spec: Spec) -> Iterator[Action]:

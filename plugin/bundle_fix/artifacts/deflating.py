@@ -34,7 +34,7 @@ OTHER_LEVEL = 7
 """zlib-ng's level where libdeflate's stream cannot be continued."""
 RAW = -15
 """A window of 32 KiB, without a header."""
-SPAN = 1 << 18
+SPAN = 1 << 19
 """Bytes that are compressed alike."""
 SAMPLE = 1 << 12
 SAMPLES = 2

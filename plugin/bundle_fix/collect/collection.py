@@ -13,7 +13,7 @@ from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.collect.packages import Package
 from bundle_fix.content import same_bytes
 from bundle_fix.elf.image import Image
-from bundle_fix.elf.on_disk import image_at
+from bundle_fix.elf.on_disk import image_of
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree
 
@@ -74,7 +74,8 @@ class Collection(Struct):
         self.nodes.setdefault(path, node)
         self.origins.setdefault(path, origin)
         if isinstance(node, File) and path not in self.images:
-            image = None if origin.source is None else image_at(origin.source)
+            source = origin.source
+            image = None if source is None else image_of(node.content, str(source))
             if image is not None:
                 self.images[path] = image
 

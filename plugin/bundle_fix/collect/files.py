@@ -72,14 +72,16 @@ def _files_under(source: Path, target: str, where: str) -> Iterator[tuple[str, P
 
 def node_at(path: Path, source: Path, mode: str | None, where: str) -> Node:
     """A member for ``path``: a link where it stays inside ``source``, else what it leads to."""
-    if path.is_symlink() and path != source:
-        target = path.readlink()
-        inside = (path.parent / target).resolve().is_relative_to(source.resolve())
-        if inside and not target.is_absolute():
-            return Symlink(str(target), Stamp(0o777))
+    real = path
     try:
-        real = path.resolve(strict=True)
-        status = real.stat()
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            target = path.readlink()
+            inside = (path.parent / target).resolve().is_relative_to(source.resolve())
+            if inside and path != source and not target.is_absolute():
+                return Symlink(str(target), Stamp(0o777))
+            real = path.resolve(strict=True)
+            status = real.lstat()
     except (OSError, RuntimeError) as error:
         raise BundleFixError(f"{path} is a link that leads to nothing", where=where) from error
     if not stat.S_ISREG(status.st_mode):

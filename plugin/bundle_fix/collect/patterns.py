@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
@@ -27,9 +27,17 @@ def matches(root: Path, pattern: str, exclude: Sequence[str] = ()) -> list[Path]
         pattern = pattern[:-1]
     # Path.glob takes neither absolute patterns nor root_dir.
     found = glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207
-    paths = (root / name for name in sorted(found))
-    matches = dict.fromkeys(path for path in paths if not is_excluded(path, root, exclude))
-    return [path for path in matches if not any(above in matches for above in path.parents)]
+    paths = ((name.rstrip("/"), root / name) for name in sorted(found))
+    matches = {name: path for name, path in paths if not is_excluded(path, root, exclude)}
+    return [path for name, path in matches.items() if not _lies_in_one(name, matches)]
+
+
+def _lies_in_one(name: str, folders: Container[str]) -> bool:
+    """Whether one of ``folders`` holds ``name``, at any depth."""
+    above = name.rpartition("/")[0]
+    while above and above not in folders:
+        above = above.rpartition("/")[0]
+    return bool(above)
 
 
 def is_excluded(path: Path, root: Path, exclude: Iterable[str]) -> bool:

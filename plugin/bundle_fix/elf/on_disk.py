@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bundle_fix.content import PathContent
+from bundle_fix.content import Content, PathContent
 from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
 from bundle_fix.errors import BundleFixError
 
@@ -21,7 +21,20 @@ def image_at(path: Path) -> Image | None:
         return None
     if not real.is_file():
         return None
-    with PathContent(real, real.stat().st_size).open() as reader:
+    return image_of(PathContent(real, real.stat().st_size), str(real))
+
+
+def image_of(content: Content, where: str) -> Image | None:
+    """The image of an ELF file; None where it is of another kind.
+
+    Args:
+        content: the file.
+        where: its name, for messages.
+
+    Raises:
+        BundleFixError: the file is damaged or cannot be read.
+    """
+    with content.open() as reader:
         if not is_elf(reader):
             return None
         try:
@@ -29,6 +42,6 @@ def image_at(path: Path) -> Image | None:
         except DamagedElfError as error:
             raise BundleFixError(
                 f"the ELF file is damaged: {error.message}",
-                where=str(real),
+                where=where,
                 hint="replace it by a sound copy",
             ) from error

@@ -22,14 +22,17 @@ def cut(spans: Sequence[Span], start: int, end: int) -> list[Span]:
 
 
 def without(spans: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
-    """What of ``spans`` lies in none of ``holes``."""
-    left = list(spans)
-    for hole in holes:
-        pieces = []
-        for span in left:
-            pieces.append(Span(span.start, min(span.end, hole.start)))
-            pieces.append(Span(max(span.start, hole.end), span.end))
-        left = [p for p in pieces if p.start < p.end]
+    """What of ``spans`` lies in none of ``holes``, which are sorted."""
+    left = []
+    for start, end in spans:
+        for hole in holes:
+            if hole.start >= end:
+                break
+            if start < hole.start:
+                left.append(Span(start, hole.start))
+            start = max(start, hole.end)  # noqa: PLW2901 (what is left of the span)
+        if start < end:
+            left.append(Span(start, end))
     return left
 
 

@@ -44,9 +44,10 @@ def wanted_by(view: View, mapped: Mapped, flavour: str) -> Iterator[Wanted]:
     if image is None:
         return
     filters = {Kind.FILTER.value, Kind.AUXILIARY.value}
-    content, table = view.content(mapped.real or ""), string_table(image)
-    has_filters = any(e.tag in filters for e in image.dynamic or ())
-    if flavour == MUSL or not has_filters or content is None or table is None:
+    has_filters = flavour != MUSL and any(e.tag in filters for e in image.dynamic or ())
+    content = view.content(mapped.real or "") if has_filters else None
+    table = string_table(image)
+    if content is None or table is None:
         yield from map(Wanted, image.needed)
         return
     kinds = {kind.value: kind for kind in Kind}
