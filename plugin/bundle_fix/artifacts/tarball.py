@@ -57,9 +57,10 @@ def write_tarball(
         return judge(tree_in_tar(archive, where, archive.size, UNLIMITED))
 
     step, size, crc = Step(f"writing {where.name}", archive.size), 0, 0
+    apart = worth(archive.size)
     reader_of = compression.reader if compression and not compression.proven else None
     with (
-        beside(judged) if worth(archive.size) else nullcontext(judged) as verdict,
+        beside(judged) if apart else nullcontext(judged) as verdict,
         ReadBack(fd, reader_of, str(where)) as written,
     ):
         with _compressed(written, compression) as stream:
@@ -71,6 +72,9 @@ def write_tarball(
                         stream.write(piece)
                         progress(step, size)
         written.compare(*((size, crc) if reader_of else written.sent))
+        if apart:
+            # How far it is over there is not known here.
+            progress(Step("checking", archive.size), 0)
         return verdict()
 
 
