@@ -115,7 +115,10 @@ def pack(
         plan = make_plan(stripped.bundle, options.pinned, opened=opened)
         inputs = inputs_of(collected, settings, known())
         done = carry_out(plan, options.editor, scratch, progress, edit)
-        done = replace(done, actions=(*_stripped(stripped, spec), *done.actions))
+        done = replace(
+            done, actions=(*_stripped(stripped, spec), *done.actions),
+            remarks=(*stripped.remarks, *done.remarks),
+        )  # fmt: skip
         manifest = make_manifest(
             make_bundle(done.tree, done.images), pack_name(spec, values),
             sources_of(collected, root), inputs, known(),

@@ -21,10 +21,11 @@ from bundle_fix.bundle import Bundle, make_bundle
 from bundle_fix.content import Content, PathContent, Reader, chunks
 from bundle_fix.counting import counted
 from bundle_fix.debug.objcopy import find_objcopy, run_objcopy
+from bundle_fix.debug.shared import Shared, by_build_id, find_shared, shared_by
 from bundle_fix.elf import constants as c
 from bundle_fix.elf.debug import (
     BESIDE,
-    BUILD_IDS,
+    SUFFIX,
     has_debug_information,
     has_debuglink,
     sections_by_name,
@@ -35,8 +36,6 @@ from bundle_fix.errors import BundleFixError
 from bundle_fix.progress import Progress, Step, counted_parts, unheard
 from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree, relative
 
-SUFFIX = ".debug"
-
 
 class Stripped(Struct, frozen=True):
     """A pack without debug information.
@@ -45,20 +44,28 @@ class Stripped(Struct, frozen=True):
         bundle: the pack.
         saved: the bytes that each file lost, by path.
         debug: the debug information that was split off, or None where there is none.
+        remarks: lines on what gdb will miss.
     """
 
     bundle: Bundle
     saved: Mapping[str, int]
     debug: Tree | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class _Parts(Struct, frozen=True):
-    """What became of one file: its new content and image, and its debug information."""
+    """What became of one file: its new content and image, and its debug information.
+
+    ``debug`` goes to ``place`` in the debug pack; ``shared`` is what it shares with others, which
+    are ``others``, None where they are not there.
+    """
 
     content: Content
     image: Image
     debug: PathContent | None
-    build_id: str | None
+    place: str
+    shared: Shared | None
+    others: PathContent | None
 
 
 def strip_bundle(bundle: Bundle, how: str, scratch: Path, progress: Progress = unheard) -> Stripped:
@@ -93,8 +100,16 @@ def strip_bundle(bundle: Bundle, how: str, scratch: Path, progress: Progress = u
         nodes[path], images[path] = replace(node, content=part.content), part.image
         saved[path] = node.content.size - part.content.size
     found = {path: parts[bundle.content(path)] for path in paths}
-    debug = _debug_tree(found, bundle.tree) if how == "split" and found else None
-    return Stripped(make_bundle(replace(bundle.tree, nodes=nodes), images), saved, debug)
+    split = how == "split" and bool(found)
+    debug = _debug_tree(found, bundle.tree) if split else None
+    remarks = tuple(
+        f"{path}: shares debug information with others in {part.shared.name} (dwz), which is not"
+        " there: a debugger will miss it"
+        for path, part in found.items()
+        if split and part.shared is not None and part.others is None
+    )
+    stripped = make_bundle(replace(bundle.tree, nodes=nodes), images)
+    return Stripped(stripped, saved, debug, remarks)
 
 
 def has_debug(bundle: Bundle, path: str) -> bool:
@@ -110,19 +125,23 @@ def _part(bundle: Bundle, path: str, how: str, folder: Path) -> _Parts:
     tool = find_objcopy(image, path)
     folder.mkdir(parents=True)
     target = folder / posixpath.basename(path)
-    options = ["--strip-debug"]
+    options = ["--strip-debug", "--remove-section=.gnu_debugaltlink"]
+    with content.open() as reader:
+        place = _place(path, build_id(reader, image))
+        linked = has_debuglink(reader, image)
+        shared = shared_by(reader, image)
+    others = find_shared(shared, content.path.parent) if shared else None
     debug = None
     if how == "split":
-        place = folder / f"{target.name}{SUFFIX}"
-        run_objcopy(tool, content.path, place, "--only-keep-debug")
-        debug = PathContent(place, place.stat().st_size)
-        options.append(f"--add-gnu-debuglink={place}")
+        kept = folder / f"{target.name}{SUFFIX}"
+        run_objcopy(tool, content.path, kept, "--only-keep-debug")
+        if shared and others:
+            kept = _relinked(tool, kept, shared, place)
+        debug = PathContent(kept, kept.stat().st_size)
+        options.append(f"--add-gnu-debuglink={kept}")
     source = content.path
-    with content.open() as reader:
-        identity = build_id(reader, image)
-        linked = has_debuglink(reader, image)
     if linked and debug is not None:
-        # An old link, such as to what dwz shares, would stay the first.
+        # An old link would stay the first.
         source = folder / f"{target.name}.unlinked"
         run_objcopy(tool, content.path, source, "--remove-section=.gnu_debuglink")
     run_objcopy(tool, source, target, *options)
@@ -134,7 +153,34 @@ def _part(bundle: Bundle, path: str, how: str, folder: Path) -> _Parts:
                 f"{Path(tool).name} --strip-debug changes what the loader would map", where=path,
                 hint='say [debug] strip = "none", or strip the file by another tool',
             )  # fmt: skip
-    return _Parts(made, new, debug, identity)
+    return _Parts(made, new, debug, place, shared, others)
+
+
+def _place(path: str, identity: str | None) -> str:
+    """Where the debug information of the file at ``path`` lies: by its build-id, if it has one."""
+    return by_build_id(identity) if identity and len(identity) >= 4 else _beside(path)
+
+
+def _beside(path: str) -> str:
+    name = f"{posixpath.basename(path)}{SUFFIX}"
+    return posixpath.join(posixpath.dirname(path), BESIDE, name)
+
+
+def _relinked(tool: str, debug: Path, shared: Shared, place: str) -> Path:
+    """Debug information that names what it shares where the debug pack has it.
+
+    Args:
+        tool: objcopy.
+        debug: the file.
+        shared: what it shares.
+        place: where the file lies in the debug pack.
+    """
+    link = debug.with_name("altlink")
+    link.write_bytes(shared.linked(relative(shared.place, posixpath.dirname(place))))
+    folder = debug.with_name("relinked")
+    folder.mkdir()
+    run_objcopy(tool, debug, folder / debug.name, f"--update-section=.gnu_debugaltlink={link}")
+    return folder / debug.name
 
 
 def _loads_the_same(before: Reader, old: Image, after: Reader, new: Image) -> bool:
@@ -182,15 +228,13 @@ def _debug_tree(parts: Mapping[str, _Parts], like: Tree) -> Tree:
     for path, part in parts.items():
         if part.debug is None:
             continue
-        beside = posixpath.join(posixpath.dirname(path), BESIDE, part.debug.path.name)
-        file = File(part.debug, Stamp(0o644, mtime=mtime))
-        if part.build_id is None or len(part.build_id) < 4:
-            nodes[beside] = file
-            continue
-        by_id = f"{BUILD_IDS}/{part.build_id[:2]}/{part.build_id[2:]}{SUFFIX}"
-        nodes.setdefault(by_id, file)
-        target = relative(by_id, posixpath.dirname(beside))
-        nodes[beside] = Symlink(target, Stamp(0o777, mtime=mtime))
+        beside, stamp = _beside(path), Stamp(0o644, mtime=mtime)
+        nodes.setdefault(part.place, File(part.debug, stamp))
+        if part.place != beside:
+            target = relative(part.place, posixpath.dirname(beside))
+            nodes[beside] = Symlink(target, Stamp(0o777, mtime=mtime))
+        if part.shared and part.others:
+            nodes.setdefault(part.shared.place, File(part.others, stamp))
     for folder in Tree(nodes).folders:
         nodes[folder] = Directory(Stamp(0o755, mtime=mtime))
     return Tree({path: nodes[path] for path in sorted(nodes)}, like.top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from bundle_fix.content import Reader, read_exactly
 from bundle_fix.elf import constants as c
@@ -13,7 +14,10 @@ DEBUG = (b".debug", b".zdebug", b".stab", b".gdb_index", b".gnu.debuglto_")
 """How the names of sections begin that only debuggers read (binutils' bfd/elf.c)."""
 BUILD_IDS, BESIDE = ".build-id", ".debug"
 """The folders in which gdb looks for debug information: by build-id, and beside each object."""
-DEBUGLINK = b".gnu_debuglink"
+DEBUG_FOLDER = Path("/usr/lib/debug")
+"""Where a machine has the debug information of what is installed."""
+SUFFIX = ".debug"
+DEBUGLINK, ALTLINK = b".gnu_debuglink", b".gnu_debugaltlink"
 MAX_NAMES = 1 << 20
 """Bytes of section names that are read."""
 

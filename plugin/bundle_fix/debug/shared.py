@@ -1,0 +1,81 @@
+"""Debug information that several files share, which dwz(1) moved into one of its own.
+
+Each of them names it in `.gnu_debugaltlink`, by a path and by its build-id (the DWARF extension of
+DW_FORM_GNU_ref_alt). gdb looks at the path first, from the folder of the file that names it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from bundle_fix.content import PathContent, Reader
+from bundle_fix.elf.debug import ALTLINK, BUILD_IDS, DEBUG_FOLDER, SUFFIX, sections_by_name
+from bundle_fix.elf.image import Image, read_image
+from bundle_fix.errors import BundleFixError
+
+MAX_LINK = 1 << 12
+"""Bytes of a link that are read: a path and a build-id."""
+BUILD_ID_SECTION = b".note.gnu.build-id"
+
+
+class Shared(NamedTuple):
+    """What a file says of the debug information that it shares: its path, and its build-id."""
+
+    name: str
+    build_id: bytes
+
+    @property
+    def place(self) -> str:
+        """Where it lies in a debug pack."""
+        return by_build_id(self.build_id.hex())
+
+    def linked(self, name: str) -> bytes:
+        """The section of a file for which it is at ``name``."""
+        return os.fsencode(name) + b"\0" + self.build_id
+
+
+def by_build_id(identity: str) -> str:
+    """Where gdb looks for debug information by a build-id, given in hexadecimal."""
+    return f"{BUILD_IDS}/{identity[:2]}/{identity[2:]}{SUFFIX}"
+
+
+def shared_by(reader: Reader, image: Image) -> Shared | None:
+    """What a file shares with others; None where it shares nothing."""
+    for name, section in sections_by_name(reader, image):
+        if name == ALTLINK:
+            data = reader.pread(section.offset, min(section.size, MAX_LINK))
+            path, end, build_id = data.partition(b"\0")
+            return Shared(os.fsdecode(path), build_id) if end and len(build_id) > 1 else None
+    return None
+
+
+def find_shared(shared: Shared, folder: Path) -> PathContent | None:
+    """The file that is shared, as the build machine has it; None where it is nowhere.
+
+    Args:
+        shared: what a file says of it.
+        folder: where that file is.
+    """
+    for path in (folder / shared.name, DEBUG_FOLDER / shared.place):
+        real = Path(os.path.realpath(path))
+        if real.is_file():
+            content = PathContent(real, real.stat().st_size)
+            if _build_id(content) == shared.build_id:
+                return content
+    return None
+
+
+def _build_id(content: PathContent) -> bytes:
+    """The build-id in the sections of a file, which has no segments."""
+    try:
+        with content.open() as reader:
+            for name, section in sections_by_name(reader, read_image(reader)):
+                if name == BUILD_ID_SECTION:
+                    note = reader.pread(section.offset, min(section.size, MAX_LINK))
+                    # Three words, "GNU" and its NUL, then the id.
+                    return note[16:]
+    except BundleFixError:
+        pass
+    return b""
