@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import cache, partial
 from pathlib import Path
@@ -22,9 +22,9 @@ from bundle_fix.collect.run import collect
 from bundle_fix.content import Content
 from bundle_fix.debug.strip import Stripped, strip_bundle
 from bundle_fix.digests import digests, hashing
-from bundle_fix.elf.edit_many import edit_all, editors
+from bundle_fix.elf.edit_many import EditAll, edit_all, editors
 from bundle_fix.errors import BundleFixError
-from bundle_fix.fix import Action, Approve, Judge, Mended, Options, carry_out, write_checked
+from bundle_fix.fix import Action, Approve, Done, Judge, Mended, Options, carry_out, write_checked
 from bundle_fix.forks import beside, worth
 from bundle_fix.manifest.make import make_manifest, with_manifest
 from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
@@ -111,14 +111,8 @@ def pack(
             if there is not None:
                 return Packed(collected, there, None)
         stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
-        opened = options.expectations.dlopen
-        plan = make_plan(stripped.bundle, options.pinned, opened=opened)
+        done = _mended(stripped, spec, options, scratch, edit, progress)
         inputs = inputs_of(collected, settings, known())
-        done = carry_out(plan, options.editor, scratch, progress, edit)
-        done = replace(
-            done, actions=(*_stripped(stripped, spec), *done.actions),
-            remarks=(*stripped.remarks, *done.remarks),
-        )  # fmt: skip
         manifest = make_manifest(
             make_bundle(done.tree, done.images), pack_name(spec, values),
             sources_of(collected, root), inputs, known(),
@@ -158,10 +152,23 @@ def _hashed(
     return nullcontext(cache(partial(digests, contents, progress=progress)))
 
 
-def _stripped(stripped: Stripped, spec: Spec) -> Iterator[Action]:
-    """What was taken out of the files before they were edited."""
-    for path, size in stripped.saved.items():
-        yield Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")
+def _mended(
+    stripped: Stripped,
+    spec: Spec,
+    options: Options,
+    scratch: Path,
+    edit: EditAll,
+    progress: Progress,
+) -> Done:
+    """What becomes of the files, with what was taken out of them before they are edited."""
+    opened = options.expectations.dlopen
+    plan = make_plan(stripped.bundle, options.pinned, opened=opened)
+    done = carry_out(plan, options.editor, scratch, progress, edit)
+    lost = [
+        Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")
+        for path, size in stripped.saved.items()
+    ]
+    return replace(done, actions=(*lost, *done.actions), remarks=(*stripped.remarks, *done.remarks))
 
 
 def _writer(

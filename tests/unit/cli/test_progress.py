@@ -266,7 +266,7 @@ def test_every_command_writes_plain_lines_into_a_log(
     assert "writing mended" in told[4]
     assert "writing bad: 0 MB" in told[6]
     assert [line.partition(":")[0] for line in told[5].splitlines()][:4] == [
-        "hashing", "editing", "writing pack.tar.gz", "checking",
+        "editing", "hashing", "writing pack.tar.gz", "checking",
     ]  # fmt: skip
 
 
