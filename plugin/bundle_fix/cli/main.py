@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 from bundle_fix import __version__
@@ -20,6 +21,9 @@ def run() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"bundle-fix {__version__}\n")
         sys.exit(0)
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable:
+        # Archives have names in UTF-8, whatever this machine's locale has (PEP 540).
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
     from bundle_fix.cli.ending import answer_signals, open_standard_streams
 
     open_standard_streams()

@@ -41,6 +41,7 @@ def test_time_folder_umask_locale_and_cores_make_no_difference(tmp_path: Path, k
     one = with_format(source_tree(tmp_path / "one"), kind)
     # Enough to be cut into several blocks by every compressor.
     (one / "conf/big.txt").write_bytes(b"".join(b"line %d\n" % n for n in range(200_000)))
+    (one / "conf/größe.txt").write_bytes(b"7\n")
     other = tmp_path / "another folder/é"
     shutil.copytree(one, other, symlinks=True, copy_function=shutil.copyfile)
     for name in ("server", "third/libx.so.1.2"):
@@ -52,7 +53,7 @@ def test_time_folder_umask_locale_and_cores_make_no_difference(tmp_path: Path, k
     first = made(one, TZ="UTC")
     second = made(
         other, "sh", "-c", 'umask 077; exec "$@"', "sh", *before,
-        TZ="Asia/Tokyo", LC_ALL="C", PYTHONHASHSEED="7",
+        TZ="Asia/Tokyo", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONHASHSEED="7",
     )  # fmt: skip
     assert first == second
 
