@@ -13,6 +13,7 @@ from typing import IO, TypeVar
 
 from msgspec import Struct
 
+from bundle_fix.content import CHUNK
 from bundle_fix.processors import cores, share
 
 T = TypeVar("T")
@@ -145,6 +146,9 @@ def end(done: Fork) -> int:
 
 
 def kill(running: Fork) -> None:
-    """End a process whatever it is at, and leave no zombie."""
+    """End a process whatever it is at, with those that it forked, and leave no zombie."""
     os.kill(running.pid, signal.SIGKILL)
+    # Those end a moment later, and may write files until then: the pipe is open as long as one is.
+    while running.pipe.read(CHUNK):
+        pass
     end(running)

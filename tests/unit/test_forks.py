@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import pytest
 
 from bundle_fix import forks
-from bundle_fix.forks import beside, worth
+from bundle_fix.forks import beside, fork, kill, worth
 from bundle_fix.processors import cores
 
 HERE = os.getpid()
@@ -60,6 +62,31 @@ def test_what_nobody_asks_for_ends_with_the_context(tmp_path: Path) -> None:
         pass
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_a_process_forked_ends_before_it_is_taken_for_ended() -> None:
+    """Else it could still write into a folder that is being removed."""
+
+    def wait(pipe: IO[bytes]) -> None:
+        # To be rid of memory takes time.
+        _memory = b"x" * (100 << 20)
+        pipe.write(b"there\n")
+        pipe.flush()
+        time.sleep(60)
+
+    def lead(pipe: IO[bytes]) -> None:
+        forked = fork(wait)
+        forked.pipe.readline()
+        pipe.write(b"%d\n" % forked.pid)
+        pipe.flush()
+        time.sleep(60)
+
+    leader = fork(lead)
+    pid = int(leader.pipe.readline())
+    kill(leader)
+    # A process that has given up its files can do nothing any more, if it is there at all.
+    with suppress(FileNotFoundError):
+        assert not list(Path(f"/proc/{pid}/fd").iterdir())
 
 
 def test_it_takes_one_processor() -> None:
