@@ -103,7 +103,7 @@ def editors(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
             yield edit_all
             return
         try:
-            fcntl.fcntl(leader.pipe, fcntl.F_SETPIPE_SZ, PIPE)
+            _widen(leader)
             numbers = {id(content): number for number, content in enumerate(known)}
             yield partial(_led, leader, ours, numbers)
         finally:
@@ -158,13 +158,19 @@ def _outcomes(jobs: Sequence[Job], scratch: Path, editor: str) -> Iterator[_Outc
             except OSError:
                 # At the limit of processes: fewer do as well, even none.
                 break
-            fcntl.fcntl(running[share].pipe, fcntl.F_SETPIPE_SZ, PIPE)
+            _widen(running[share])
         for number in range(len(jobs)):
             process = running.get(owners[number])
             yield _told(process) if process else None
     finally:
         for process in running.values():
             kill(process)
+
+
+def _widen(process: Fork) -> None:
+    """Let outcomes wait in the pipe, unless the user has too much in pipes already."""
+    with suppress(PermissionError):
+        fcntl.fcntl(process.pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def _shares(jobs: Sequence[Job]) -> list[list[int]]:

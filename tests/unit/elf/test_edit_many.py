@@ -85,6 +85,23 @@ def test_a_process_that_dies_costs_no_edit(
     assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
 
 
+@pytest.mark.usefixtures("two_cores")
+def test_where_pipes_may_not_be_larger_the_edits_are_the_same(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user has 64 MB of them: little, where there are many processors or many packs."""
+    alone = one_by_one(jobs, tmp_path)
+
+    def too_much(*_: object) -> None:
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(edit_many.fcntl, "fcntl", too_much)
+    monkeypatch.setattr(edit_many, "_edited_here", forbidden)
+    assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
+    with editors() as edit_ready:
+        assert [told(outcome) for outcome in edit_ready(jobs, tmp_path, "auto")] == alone
+
+
 def test_where_no_process_may_be_started_it_is_done_here(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
