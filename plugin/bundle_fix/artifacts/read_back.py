@@ -98,8 +98,11 @@ class ReadBack:
 
         Raises:
             BundleFixError: it has not: it was damaged on its way to the disk or back.
+            OSError: the file system says so, such as that there is no space after all.
         """
         self._end()
+        if isinstance(self._error, OSError) and self._error.errno:
+            raise self._error
         if self._error is not None or (self._size, self._crc) != (size, crc):
             raise BundleFixError(
                 "what was written is not what is read back", where=self._where,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import isal_zlib
 
+from bundle_fix.artifacts import read_back
 from bundle_fix.artifacts.compression import COMPRESSIONS, Compression
 from bundle_fix.artifacts.concatenation import Concatenation
 from bundle_fix.artifacts.read_back import ReadBack
@@ -78,6 +80,21 @@ def test_a_disk_that_gives_back_other_bytes_is_told(
     ):
         for start in range(0, len(NOISE), 500_000):
             back.write(NOISE[start : start + 500_000])
+        back.compare(*back.sent)
+
+
+def test_a_file_system_that_has_no_space_after_all_is_told_of(
+    fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quotas and servers may say so only when bytes are sent to the disk."""
+
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fdatasync", full)
+    monkeypatch.setattr(read_back, "FLUSHED", 1 << 20)
+    with pytest.raises(OSError, match="No space left"), ReadBack(fd, None, "x") as back:  # noqa: PT012
+        back.write(NOISE)
         back.compare(*back.sent)
 
 
