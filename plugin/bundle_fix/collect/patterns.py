@@ -27,8 +27,8 @@ def matches(root: Path, pattern: str, exclude: Sequence[str] = ()) -> list[Path]
         pattern = pattern[:-1]
     # Path.glob takes neither absolute patterns nor root_dir.
     found = glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207
-    paths = ((name.rstrip("/"), root / name) for name in sorted(found))
-    matches = {name: path for name, path in paths if not is_excluded(path, root, exclude)}
+    paths = (root / name for name in sorted(found))
+    matches = {str(path): path for path in paths if not is_excluded(path, root, exclude)}
     return [path for name, path in matches.items() if not _lies_in_one(name, matches)]
 
 

@@ -50,6 +50,14 @@ def test_a_name_is_left_out_at_any_depth_and_a_path_where_it_stands(tmp_path: Pa
     assert files(collected(tmp_path, text)) == ["src/a.h", "src/d/b.h", "src/d/test/e"]
 
 
+@pytest.mark.parametrize("pattern", ["**", "**/.", "./**/./", "src/../**", "**//./*"])
+def test_what_lies_in_a_folder_that_is_found_is_found_once(tmp_path: Path, pattern: str) -> None:
+    write(tmp_path / "tree", "src/a", "src/d/b")
+    text = f'[[files]]\nfrom = "tree/{pattern}"\nto = "./"\n'
+    found = files(collected(tmp_path, text))
+    assert len(found) == 2, found
+
+
 def test_what_is_left_out_of_libraries_may_be_named_by_a_variable(tmp_path: Path) -> None:
     elf(tmp_path / "out/liba.so", soname="liba.so")
     elf(tmp_path / "out/libold.so", soname="libold.so")
