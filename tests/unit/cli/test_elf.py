@@ -39,6 +39,13 @@ def test_json_says_what_readelf_says(tmp_path: Path) -> None:
     assert (record["class"], record["byte_order"], record["type"]) == (64, "little", "dyn")
 
 
+def test_an_edit_tells_of_itself_alone(tmp_path: Path) -> None:
+    """LIEF, which is asked about it, would tell of all objects that it has when Python ends."""
+    edited = bundle_fix("elf", library(tmp_path), "--set-runpath", "$ORIGIN", "--in-place")
+    assert edited.returncode == 0
+    assert edited.stderr.count("\n") == 1
+
+
 def test_text_has_a_line_for_every_value(tmp_path: Path) -> None:
     path = library(tmp_path)
     lines = bundle_fix("elf", path).stdout.splitlines()
