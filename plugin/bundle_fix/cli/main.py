@@ -84,6 +84,11 @@ def _carried_out(arguments: list[str]) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _refused(f"{place}{error.strerror or error}")
+    except RuntimeError as error:
+        # What Python makes of the limit of processes.
+        if str(error) != "can't start new thread":
+            raise
+        return _refused("no more threads can be started (ulimit -u)")
     except MemoryError:
         return _refused("there is not enough memory")
     if reason := flushed():

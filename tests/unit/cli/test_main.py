@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from builders.pack import incident, tarball
 from builders.run import bundle_fix
 from bundle_fix import __version__
+from bundle_fix.cli.commands import group
+from bundle_fix.cli.main import main
 
 BUNDLE_FIX = f"{shlex.quote(sys.executable)} -m bundle_fix"
 
@@ -51,6 +54,18 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
     ran = bundle_fix(*arguments, cwd=tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert message in ran.stderr
+
+
+def test_no_thread_more_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def at_the_limit(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(group, "main", at_the_limit)
+    assert main([]) == 2
+    told = "bundle-fix: error: no more threads can be started (ulimit -u)\n"
+    assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize("options", [[], ["-q"], ["--dry-run", "--color", "never"]])
