@@ -75,9 +75,11 @@ def _file_record(bundle: Bundle, path: str, file: File, digest: str, source: Sou
 
 
 def _elf_record(file: File, image: Image) -> ElfRecord:
+    # Only the one empty tuple is left out by msgspec; Python 3.10 makes another here.
+    needed = tuple(map(written, image.needed)) or ()
     with file.content.open() as reader:
         return ElfRecord(
-            image.machine, image.type, _written(image.soname), tuple(map(written, image.needed)),
+            image.machine, image.type, _written(image.soname), needed,
             _written(image.rpath), _written(image.runpath), build_id(reader, image),
         )  # fmt: skip
 

@@ -17,7 +17,8 @@ from bundle_fix.bundle import read_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.run import check_bundle
 from bundle_fix.content import BytesContent
-from bundle_fix.manifest.model import MAX_SIZE, NAME, path_of, written
+from bundle_fix.manifest.make import make_manifest
+from bundle_fix.manifest.model import MAX_SIZE, NAME, encode, path_of, written
 from bundle_fix.report.schemas import manifest_schema
 from bundle_fix.tree import File, Stamp, Tree
 
@@ -50,6 +51,12 @@ def found(artifact: Path, *options: str) -> dict[str, str]:
 def folder(pack: Pack, tmp_path: Path) -> Path:
     """The pack, unpacked."""
     return unpacked(pack(), tmp_path / "unpacked")
+
+
+def test_what_needs_nothing_says_nothing_of_it_with_any_python(tmp_path: Path) -> None:
+    content = elf(tmp_path / "libx.so", flags=["-nostdlib"]).read_bytes()
+    bundle = read_bundle(Tree({"libx.so": File(BytesContent(content), Stamp(0o644))}), "x")
+    assert b'"needed"' not in encode(make_manifest(bundle, "x", {}))
 
 
 def test_every_file_and_link_is_listed_as_it_is_in_the_pack(folder: Path) -> None:
