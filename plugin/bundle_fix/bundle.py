@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from bundle_fix.content import Content, same_bytes
-from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.elf.image import Image
+from bundle_fix.elf.on_disk import image_in
 from bundle_fix.elf.systems import foreign_system
 from bundle_fix.errors import BundleFixError
 from bundle_fix.tree import File, Tree, walk
@@ -75,18 +76,11 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
     for path, file in tree.files():
         if file.content.size < 4:
             continue
+        place = f"{where}: {path}" if path != posixpath.basename(where) else where
         with file.content.open() as reader:
-            if not is_elf(reader):
+            image = image_in(reader, place)
+            if image is None:
                 continue
-            try:
-                image = read_image(reader)
-            except DamagedElfError as error:
-                place = f"{where}: {path}" if path != posixpath.basename(where) else where
-                raise BundleFixError(
-                    f"the ELF file is damaged: {error.message}",
-                    where=place,
-                    hint="replace it by a sound copy",
-                ) from error
             system = foreign_system(reader, image)
         if system is None:
             images[path] = image

@@ -284,7 +284,8 @@ def carry_out(
         for what in described(plan.images[path], edited.image):
             actions.append(Action(path, what, edited.editor, passed))
             passed = ()
-    tree = replace(plan.tree, nodes=_with_twins(nodes, images, plan.edits))
+    _share_with_twins(nodes, images, plan.edits)
+    tree = replace(plan.tree, nodes=nodes)
     remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
     return Done(tree, images, tuple(actions), tuple(refusals), remarks)
 
@@ -295,14 +296,13 @@ def _editing(plan: Plan) -> Step:
     return Step("editing", size, counted(len(plan.edits), "file"), len(plan.edits))
 
 
-def _with_twins(
+def _share_with_twins(
     nodes: dict[str, Node], images: dict[str, Image], edits: Mapping[str, object]
-) -> dict[str, Node]:
-    """Hard links to an edited file share its new bytes, and so its image."""
+) -> None:
+    """Give hard links to an edited file its new bytes, and so its image."""
     for path, node in nodes.items():
         if isinstance(node, File) and node.twin in edits:
             original = nodes[str(node.twin)]
             if isinstance(original, File):
                 nodes[path] = replace(node, content=original.content)
                 images[path] = images[str(node.twin)]
-    return nodes

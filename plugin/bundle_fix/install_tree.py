@@ -6,6 +6,7 @@ import os
 import posixpath
 import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -116,12 +117,8 @@ def fix_installation(what: Installation, options: Options) -> Installed:
             mended = Mended(done, verdict, None if verdict.failed else what.root)
             return Installed(mended, tuple(sorted(own)), ())
         _see_that_places_are_free(done.tree, before, what.root)
-        mended = write_checked(
-            lambda judge, approve: update_directory(
-                before, done.tree, what.root, judge, approve
-            ),
-            done, what.root, check, force=options.force,
-        )  # fmt: skip
+        write = partial(update_directory, before, done.tree, what.root)
+        mended = write_checked(write, done, what.root, check, force=options.force)
     if mended.written is None:
         return Installed(mended, tuple(sorted(own | former)), tuple(sorted(former)))
     new = done.tree.nodes.keys() - tree.nodes.keys()

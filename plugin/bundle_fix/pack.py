@@ -105,17 +105,16 @@ def pack(
         options = replace(options, pinned=(*options.pinned, *collected.pinned))
         tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
         settings = (spec.toml, options, kind, tools)
+        inputs = cache(lambda: inputs_of(collected, settings, known()))
         if may_stay:
-            inputs = inputs_of(collected, settings, known())
-            there = unchanged(output, inputs, debug_path(output))
+            there = unchanged(output, inputs(), debug_path(output))
             if there is not None:
                 return Packed(collected, there, None)
         stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
         done = _mended(stripped, spec, options, scratch, edit, progress)
-        inputs = inputs_of(collected, settings, known())
         manifest = make_manifest(
             make_bundle(done.tree, done.images), pack_name(spec, values),
-            sources_of(collected, root), inputs, known(),
+            sources_of(collected, root), inputs(), known(),
         )  # fmt: skip
         if stripped.debug is not None:
             manifest = replace(manifest, debug=digest_of(stripped.debug))
@@ -175,9 +174,7 @@ def _writer(
     tree: Tree, debug: Tree | None, kind: str, output: Path, progress: Progress
 ) -> Callable[[Judge, Approve], bool]:
     """What writes a pack, and the debug pack with it, once the pack is approved."""
-
-    def write(judge: Judge, approve: Approve) -> bool:
-        return write_artifact(tree, kind, output, judge, approve, progress)
+    write = partial(write_artifact, tree, kind, output, progress=progress)
 
     def write_both(judge: Judge, approve: Approve) -> bool:
         # The pack takes its name first: a debug pack alone would be of no use.

@@ -13,10 +13,11 @@ from typing import NamedTuple
 from bundle_fix.content import PathContent, Reader
 from bundle_fix.elf.debug import ALTLINK, BUILD_IDS, DEBUG_FOLDER, SUFFIX, sections_by_name
 from bundle_fix.elf.image import Image, read_image
+from bundle_fix.elf.notes import build_id_among, notes_in
 from bundle_fix.errors import BundleFixError
 
 MAX_LINK = 1 << 12
-"""Bytes of a link that are read: a path and a build-id."""
+"""Bytes of a section that are read: a path, a build-id."""
 BUILD_ID_SECTION = b".note.gnu.build-id"
 
 
@@ -43,12 +44,8 @@ def by_build_id(identity: str) -> str:
 
 def shared_by(reader: Reader, image: Image) -> Shared | None:
     """What a file shares with others; None where it shares nothing."""
-    for name, section in sections_by_name(reader, image):
-        if name == ALTLINK:
-            data = reader.pread(section.offset, min(section.size, MAX_LINK))
-            path, end, build_id = data.partition(b"\0")
-            return Shared(os.fsdecode(path), build_id) if end and len(build_id) > 1 else None
-    return None
+    path, _, build_id = _section(reader, image, ALTLINK).partition(b"\0")
+    return Shared(os.fsdecode(path), build_id) if len(build_id) > 1 else None
 
 
 def find_shared(shared: Shared, folder: Path) -> PathContent | None:
@@ -62,20 +59,23 @@ def find_shared(shared: Shared, folder: Path) -> PathContent | None:
         real = Path(os.path.realpath(path))
         if real.is_file():
             content = PathContent(real, real.stat().st_size)
-            if _build_id(content) == shared.build_id:
+            if _build_id(content) == shared.build_id.hex():
                 return content
     return None
 
 
-def _build_id(content: PathContent) -> bytes:
+def _build_id(content: PathContent) -> str | None:
     """The build-id in the sections of a file, which has no segments."""
     try:
         with content.open() as reader:
-            for name, section in sections_by_name(reader, read_image(reader)):
-                if name == BUILD_ID_SECTION:
-                    note = reader.pread(section.offset, min(section.size, MAX_LINK))
-                    # Three words, "GNU" and its NUL, then the id.
-                    return note[16:]
+            image = read_image(reader)
+            data = _section(reader, image, BUILD_ID_SECTION)
+            return build_id_among(notes_in(data, image.format, 4))
     except BundleFixError:
-        pass
-    return b""
+        return None
+
+
+def _section(reader: Reader, image: Image, name: bytes) -> bytes:
+    """The bytes of a section; none where there is none of that name."""
+    section = dict(sections_by_name(reader, image)).get(name)
+    return reader.pread(section.offset, min(section.size, MAX_LINK)) if section else b""

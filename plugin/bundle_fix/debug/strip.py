@@ -130,9 +130,9 @@ def _part(bundle: Bundle, path: str, how: str, folder: Path) -> _Parts:
         place = _place(path, build_id(reader, image))
         linked = has_debuglink(reader, image)
         shared = shared_by(reader, image)
-    others = find_shared(shared, content.path.parent) if shared else None
-    debug = None
+    debug = others = None
     if how == "split":
+        others = find_shared(shared, content.path.parent) if shared else None
         kept = folder / f"{target.name}{SUFFIX}"
         run_objcopy(tool, content.path, kept, "--only-keep-debug")
         if shared and others:

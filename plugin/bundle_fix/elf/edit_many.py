@@ -129,7 +129,7 @@ def _led(
     numbers: Mapping[int, int],
     jobs: Sequence[Job],
     scratch: Path,
-    editor: str = "auto",
+    editor: str,
 ) -> Iterator[Edited | EditRefusedError]:
     """`edit_all` by a leading process, which knows the contents that have ``numbers``."""
     sent = []

@@ -1,10 +1,10 @@
-"""Images of ELF files on this machine's disk."""
+"""Images of files that may be ELF files, on this machine's disk or elsewhere."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bundle_fix.content import Content, PathContent
+from bundle_fix.content import Content, PathContent, Reader
 from bundle_fix.elf.image import DamagedElfError, Image, is_elf, read_image
 from bundle_fix.errors import BundleFixError
 
@@ -35,13 +35,18 @@ def image_of(content: Content, where: str) -> Image | None:
         BundleFixError: the file is damaged or cannot be read.
     """
     with content.open() as reader:
-        if not is_elf(reader):
-            return None
-        try:
-            return read_image(reader)
-        except DamagedElfError as error:
-            raise BundleFixError(
-                f"the ELF file is damaged: {error.message}",
-                where=where,
-                hint="replace it by a sound copy",
-            ) from error
+        return image_in(reader, where)
+
+
+def image_in(reader: Reader, where: str) -> Image | None:
+    """`image_of` a file that is open."""
+    if not is_elf(reader):
+        return None
+    try:
+        return read_image(reader)
+    except DamagedElfError as error:
+        raise BundleFixError(
+            f"the ELF file is damaged: {error.message}",
+            where=where,
+            hint="replace it by a sound copy",
+        ) from error

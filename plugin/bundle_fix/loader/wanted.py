@@ -46,7 +46,7 @@ def wanted_by(view: View, mapped: Mapped, flavour: str) -> Iterator[Wanted]:
     filters = {Kind.FILTER.value, Kind.AUXILIARY.value}
     has_filters = flavour != MUSL and any(e.tag in filters for e in image.dynamic or ())
     content = view.content(mapped.real or "") if has_filters else None
-    table = string_table(image)
+    table = string_table(image) if has_filters else None
     if content is None or table is None:
         yield from map(Wanted, image.needed)
         return

@@ -58,8 +58,6 @@ def unchanged(output: Path, inputs: str, debug: Path) -> Manifest | None:
         inputs: the result of `inputs_of`.
         debug: where its debug pack is, which must be as it was too if there was one.
     """
-    if not output.exists():
-        return None
     try:
         with open_artifact(output) as artifact:
             manifest = read_manifest(artifact.tree)

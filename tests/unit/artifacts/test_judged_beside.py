@@ -9,9 +9,8 @@ from typing import NoReturn
 
 import pytest
 
-from artifacts.test_output import Stopping
 from artifacts.views import names
-from artifacts.writers import NAMES, marked
+from artifacts.writers import NAMES, Stopping, marked
 from bundle_fix import forks
 from bundle_fix.artifacts.opening import open_artifact
 from bundle_fix.artifacts.writing import write_artifact

@@ -6,14 +6,13 @@ import random
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from artifacts.views import names
-from artifacts.writers import AGAIN, ONCE, mark_of, marked, writers
+from artifacts.writers import AGAIN, ONCE, Stopping, mark_of, marked, writers
 from bundle_fix.artifacts.output import pending_directory, pending_file
 from bundle_fix.artifacts.writing import write_artifact
 from bundle_fix.content import BytesContent
@@ -209,21 +208,6 @@ def test_a_full_disk_is_told_and_nothing_is_left(small_disk: Path, kind: str) ->
 def test_what_is_not_approved_leaves_nothing(tmp_path: Path, kind: str) -> None:
     assert not write_artifact(marked(b"x"), kind, tmp_path / "out", lambda _: False)
     assert names(tmp_path) == []
-
-
-class Stopping:
-    """A content in whose middle somebody presses Ctrl-C."""
-
-    size = 3 << 20
-
-    @contextmanager
-    def open(self) -> Iterator[Stopping]:
-        yield self
-
-    def pread(self, offset: int, length: int) -> bytes:
-        if offset:
-            raise KeyboardInterrupt
-        return os.urandom(length)
 
 
 @pytest.mark.usefixtures("way")

@@ -34,6 +34,21 @@ def marked(mark: bytes) -> Tree:
     return Tree(nodes)
 
 
+class Stopping:
+    """A content in whose middle somebody presses Ctrl-C."""
+
+    size = 3 << 20
+
+    @contextmanager
+    def open(self) -> Iterator[Stopping]:
+        yield self
+
+    def pread(self, offset: int, length: int) -> bytes:
+        if offset:
+            raise KeyboardInterrupt
+        return os.urandom(length)
+
+
 def mark_of(target: Path) -> bytes:
     """The byte that all files in an artifact consist of; it must be whole."""
     held = []

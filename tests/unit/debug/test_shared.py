@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from elf.matrix import needs
 from elf.support import content_of
 
 from builders.elf import elf
@@ -27,9 +27,7 @@ WANTED = 'Line 201 of "source.c"'
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
     """The file that two programs in ``in/`` share, which dwz names relative to them."""
-    if shutil.which("dwz") is None:
-        missing = pytest.fail if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all" else pytest.skip
-        missing("dwz is not installed: nothing shows what becomes of what it moves")
+    needs("dwz")
     programs = [
         elf(
             tmp_path / "in" / name,
