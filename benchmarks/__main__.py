@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.measure import Run, best
 from benchmarks.symbols import make_pack
 from benchmarks.trees import MIB, PACKS, elf_files, make_many, make_packs, make_tree
-from bundle_fix.processors import cores
+from bundle_fix.subprocesses.processors import cores
 
 TREE_SIZE = 320 * MIB
 PACKED_SIZE = 500 * MIB

@@ -19,14 +19,14 @@ from pathlib import Path
 
 import lief
 
-from bundle_fix.content import PathContent, chunks
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit import edit
-from bundle_fix.elf.editors.lief import rewrite_with_lief
-from bundle_fix.elf.editors.patchelf import patchelf_program
-from bundle_fix.elf.image import read_image
-from bundle_fix.elf.invariants import broken_invariants
-from bundle_fix.errors import BundleFixError
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.edit.lief import rewrite_with_lief
+from bundle_fix.elf.edit.patchelf import patchelf_program
+from bundle_fix.elf.read.image import read_image
+from bundle_fix.elf.verify.invariants import broken_invariants
+from bundle_fix.model.content import PathContent, chunks
+from bundle_fix.model.errors import BundleFixError
 
 RUNPATH = "$ORIGIN/../lib:/opt/" + "x" * 100
 CHANGES = Changes(runpath=RUNPATH)

@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import Run, run
-from bundle_fix.content import PathContent
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit import EditRefusedError, edit, refusal
-from bundle_fix.elf.editors.patchelf import patchelf_program
-from bundle_fix.elf.image import DamagedElfError, is_elf, read_image
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.edit import EditRefusedError, edit, refusal
+from bundle_fix.elf.edit.patchelf import patchelf_program
+from bundle_fix.elf.read.image import DamagedElfError, is_elf, read_image
+from bundle_fix.model.content import PathContent
 
 OURS = str(Path(sysconfig.get_path("scripts"), "bundle-fix"))
 RUNPATH = "$ORIGIN/../lib:/opt/" + "x" * 100

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import Bundle, make_bundle, read_bundle
-from bundle_fix.content import PathContent
-from bundle_fix.elf.on_disk import image_at
-from bundle_fix.loader.files import FolderFiles
-from bundle_fix.loader.host import CLEAN, Environment
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
+from bundle_fix.loader.hosts.files import FolderFiles
+from bundle_fix.loader.hosts.host import CLEAN, Environment
+from bundle_fix.loader.hosts.real_host import RealHost
+from bundle_fix.loader.hosts.rtld import Loader
 from bundle_fix.loader.process import Process, World
-from bundle_fix.loader.real_host import RealHost
-from bundle_fix.loader.rtld import Loader
-from bundle_fix.tree import File, Stamp, Tree
+from bundle_fix.model.content import PathContent
+from bundle_fix.model.tree import File, Stamp, Tree
 
 Loaded = list[tuple[str, str | None]]
 LINE = re.compile(r"\s+(\S.*?)(?: => (.*?))?(?: \(0x[0-9a-f]+\))?$")

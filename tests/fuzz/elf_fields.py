@@ -6,10 +6,10 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bundle_fix.content import BytesReader
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.image import Image, read_image
-from bundle_fix.elf.versions import version_definitions, version_needs
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image, read_image
+from bundle_fix.elf.symbols.versions import version_definitions, version_needs
+from bundle_fix.model.content import BytesReader
 
 VERNEED, VERNAUX = (2, 2, 4, 4, 4), (4, 2, 2, 4, 4)
 VERDEF, VERDAUX = (2, 2, 2, 2, 4, 4, 4), (4, 4)

@@ -50,8 +50,8 @@ def interposed(name: str, order: dict[str, Any], count: list[int]) -> Callable[.
 
 def run(order: dict[str, Any], log: int, counts: int) -> None:
     """Carry out an order in this process, which ends."""
-    from bundle_fix.cli.ending import answer_signals
     from bundle_fix.cli.main import main
+    from bundle_fix.cli.signals import answer_signals
 
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)

@@ -71,7 +71,9 @@ def pip(links: Path, *arguments: str | Path, **more: str) -> subprocess.Complete
     )  # fmt: skip
 
 
-def project(folder: Path, lists: str = "", *, backend: str = "bundle_fix.build") -> Path:
+def project(
+    folder: Path, lists: str = "", *, backend: str = "bundle_fix.integrations.pep517"
+) -> Path:
     more = lists or "bundle_fix_install()\n"
     text = PYPROJECT.format(backend=backend, more="")
     return demo(folder, more, **{"pyproject.toml": text, "python/demo/__init__.py": PACKAGE})
@@ -158,7 +160,7 @@ def test_the_backend_checks_what_no_hook_mended_and_takes_what_is_accepted(
 
 def test_a_wheel_from_a_source_distribution_passes_as_well(links: Path, tmp_path: Path) -> None:
     source = project(tmp_path / "s")
-    script = "import bundle_fix.build as b, sys; print(b.build_sdist(sys.argv[1]))"
+    script = "import bundle_fix.integrations.pep517 as b, sys; print(b.build_sdist(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path], cwd=source, env=environment(), check=True,
         capture_output=True, text=True,
@@ -217,8 +219,8 @@ def test_a_sabotaged_editable_installation_is_not_stopped(links: Path, tmp_path:
 
 
 def test_what_pyproject_says_of_wheels_is_read_or_refused(tmp_path: Path) -> None:
-    from bundle_fix.build_settings import read_settings
-    from bundle_fix.errors import BundleFixError
+    from bundle_fix.model.errors import BundleFixError
+    from bundle_fix.policy.from_pyproject import read_settings
 
     path = tmp_path / "pyproject.toml"
     path.write_text('[tool.bundle-fix]\nfail-on = "warning"\nhost = ["libjvm.so"]\n')

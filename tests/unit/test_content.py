@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle_fix.content import (
+from bundle_fix.model.content import (
     CHUNK,
     BytesContent,
     Content,
@@ -20,7 +20,7 @@ from bundle_fix.content import (
     read_exactly,
     same_bytes,
 )
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 
 some_bytes = st.binary(max_size=60)
 windows = st.tuples(st.integers(-5, 70), st.integers(-5, 70))

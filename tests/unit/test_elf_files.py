@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from bundle_fix import elf_files
-from bundle_fix.artifacts import patching
-from bundle_fix.artifacts.patching import BusyError, patch_file, record_of, undo
-from bundle_fix.content import Patch
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit import EditRefusedError
-from bundle_fix.elf_files import edit_file, read_elf_file
-from bundle_fix.errors import BundleFixError
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.edit import EditRefusedError
+from bundle_fix.model.content import Patch
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.pipelines import elf_files
+from bundle_fix.pipelines.elf_files import edit_file, read_elf_file
+from bundle_fix.storage import inplace_file as patching
+from bundle_fix.storage.inplace_file import BusyError, patch_file, record_of, undo
 
 OLD = "/opt/build/thirdparty/output/lib"
 NEW = Changes(runpath="$ORIGIN")
@@ -222,7 +222,8 @@ def test_a_file_whose_owner_cannot_be_kept_is_left_as_it_is(tmp_path: Path) -> N
     before = path.read_bytes()
     code = (
         "import os, sys; sys.path[:0] = eval(sys.argv[2]); from pathlib import Path;"
-        "from bundle_fix.elf.changes import Changes; from bundle_fix.elf_files import edit_file;"
+        "from bundle_fix.elf.edit.changes import Changes;"
+        "from bundle_fix.pipelines.elf_files import edit_file;"
         "import ctypes, lief; os.chdir('/'); os.setgroups([]); os.setgid(65534); os.setuid(65534);"
         "edit_file(Path(sys.argv[1]), Changes(runpath='/n'), None)"
     )
@@ -276,8 +277,9 @@ def test_a_kill_at_any_write_leaves_the_old_bytes_after_the_next_undo(tmp_path: 
     code = """
 import os, signal, sys
 from pathlib import Path
-from bundle_fix.artifacts import copying, patching
-from bundle_fix.content import Patch
+from bundle_fix.storage import copy as copying
+from bundle_fix.storage import inplace_file as patching
+from bundle_fix.model.content import Patch
 left = int(sys.argv[2])
 def write(fd, data, offset):
     global left

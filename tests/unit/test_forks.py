@@ -10,9 +10,9 @@ from typing import IO, NoReturn
 
 import pytest
 
-from bundle_fix import forks
-from bundle_fix.forks import beside, fork, kill, worth
-from bundle_fix.processors import cores
+from bundle_fix.subprocesses import forks
+from bundle_fix.subprocesses.forks import beside, fork, kill, worth
+from bundle_fix.subprocesses.processors import cores
 
 HERE = os.getpid()
 

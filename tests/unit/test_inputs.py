@@ -7,7 +7,7 @@ from pathlib import Path
 
 from builders.elf import elf
 from builders.run import bundle_fix
-from bundle_fix.inputs import rule
+from bundle_fix.pipelines.depfile import rule
 
 SPEC = """\
 [bundle]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from builders.elf import elf
 from builders.pack import healthy, incident
-from bundle_fix.neighbours import tree_around
+from bundle_fix.collect.libraries.partial_tree import tree_around
 
 LIB = "$ORIGIN/../lib"
 

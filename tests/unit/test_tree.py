@@ -13,9 +13,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.content import BytesContent
-from bundle_fix.tree import MAX_LINKS, Directory, File, Lost, Stamp, Symlink, Tree, relative, walk
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.model.content import BytesContent
+from bundle_fix.model.tree import (
+    MAX_LINKS,
+    Directory,
+    File,
+    Lost,
+    Stamp,
+    Symlink,
+    Tree,
+    relative,
+    walk,
+)
 
 OPENAT2 = 437
 RESOLVE_BENEATH = 8

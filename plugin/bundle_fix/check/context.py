@@ -8,21 +8,21 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from bundle_fix.bundle import Bundle
-from bundle_fix.check.dependencies import dependencies
+from bundle_fix.check.facts.allocators import Heaps, heaps_of
+from bundle_fix.check.facts.package_dependencies import dependencies
+from bundle_fix.check.facts.symbols import Symbols
 from bundle_fix.check.findings import ERROR, WARNING
-from bundle_fix.check.heaps import Heaps, heaps_of
-from bundle_fix.check.symbols import Symbols
-from bundle_fix.content import Reader
-from bundle_fix.elf.image import Image
-from bundle_fix.errors import BundleFixError
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.dlopen import Feature, carried, imports_dlopen, noted
 from bundle_fix.loader.entries import names_of, plugins, programs
-from bundle_fix.loader.host import CLEAN, Environment, Host
+from bundle_fix.loader.hosts.host import CLEAN, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST
 from bundle_fix.loader.process import Need, Process, World
 from bundle_fix.manifest.model import Manifest, read_manifest
-from bundle_fix.tree import Place
+from bundle_fix.model.content import Reader
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Place
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ not in a package is in another one.
 
 from __future__ import annotations
 
-from bundle_fix.bundle import Bundle
-from bundle_fix.tree import Place
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.model.tree import Place
 
 FOR_PACKS = frozenset(
     {

@@ -15,10 +15,10 @@ from typing import IO
 import click
 from msgspec.structs import replace
 
-from bundle_fix.artifacts.limits import Limits
+from bundle_fix.archive.limits import Limits
+from bundle_fix.check.checker import RULES, check_bundle
 from bundle_fix.check.context import Expectations
-from bundle_fix.check.run import RULES, check_bundle
-from bundle_fix.cli.gate import gate_expectations, gate_options
+from bundle_fix.cli.check_options import gate_expectations, gate_options
 from bundle_fix.cli.options import (
     ArtifactPath,
     define_option,
@@ -33,20 +33,20 @@ from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.renderers import Style, in_file, render, summary_of
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import exit_status
-from bundle_fix.cli.subject import Target, open_subject, read_target, target_options
-from bundle_fix.counting import counted
-from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.host import AdversarialHost
-from bundle_fix.processors import cores
-from bundle_fix.progress import Progress, Step, unheard
-from bundle_fix.report.model import (
+from bundle_fix.cli.target import Target, open_subject, read_target, target_options
+from bundle_fix.loader.hosts.host import AdversarialHost
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import printable
+from bundle_fix.model.progress import Progress, Step, unheard
+from bundle_fix.model.wording import counted
+from bundle_fix.report.check_report import (
     CheckReport,
     check_report,
     error_report,
     outline,
     rule_texts,
 )
-from bundle_fix.report.printable import printable
+from bundle_fix.subprocesses.processors import cores
 
 STDIN = Path("-")
 
@@ -180,7 +180,7 @@ def check_artifact(
     with open_subject(path, target, progress) as subject:
         host = subject.host
         if host_like_this and isinstance(host, AdversarialHost):
-            from bundle_fix.this_machine import on_this_machine
+            from bundle_fix.loader.hosts.this_machine import on_this_machine
 
             host = replace(host, provides=(*host.provides, *on_this_machine(subject.bundle)))
         verdict = check_bundle(
@@ -245,7 +245,7 @@ def _many(
     # What reads the most common tarballs is imported once, not in every worker.
     import isal.igzip_threaded  # noqa: F401
 
-    from bundle_fix.cli.many import check_many
+    from bundle_fix.cli.parallel import check_many
 
     size = 0
     for path in paths:

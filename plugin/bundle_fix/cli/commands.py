@@ -8,7 +8,7 @@ from importlib import import_module
 import click
 
 from bundle_fix import __version__
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 
 COMMANDS = {
     "pack": "make a pack from a spec, verify it, print its path",

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from bundle_fix.artifacts.limits import Limits
+from bundle_fix.archive.limits import Limits
 from bundle_fix.check.context import Context, Expectations
-from bundle_fix.check.known import ALL_RULES
-from bundle_fix.cli.gate import gate_expectations, gate_options
+from bundle_fix.check.registry import ALL_RULES
+from bundle_fix.cli.check_options import gate_expectations, gate_options
 from bundle_fix.cli.options import (
     ArtifactPath,
     host_option,
@@ -25,12 +25,12 @@ from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.renderers import Style, in_file, render_difference, summary_of
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import exit_status
-from bundle_fix.cli.subject import Subject, Target, open_subject, read_target, target_options
+from bundle_fix.cli.target import Subject, Target, open_subject, read_target, target_options
 from bundle_fix.diff.compare import Difference, compare
-from bundle_fix.diff.side import Side, counterpart
-from bundle_fix.progress import Progress, unheard
+from bundle_fix.diff.snapshot import Side, counterpart
+from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.report.check_report import rule_texts
 from bundle_fix.report.diff import as_check, diff_report
-from bundle_fix.report.model import rule_texts
 
 
 @click.command(short_help="show what changed between two packs, and what got worse")

@@ -15,15 +15,15 @@ from bundle_fix.cli.options import (
     say,
     talk_options,
 )
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.differences import described
-from bundle_fix.elf.edit import EditRefusedError
-from bundle_fix.elf_files import EditedFile, edit_file, read_elf_file
-from bundle_fix.errors import BundleFixError
-from bundle_fix.report.printable import printable
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.differences import described
+from bundle_fix.elf.edit.edit import EditRefusedError
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import printable
+from bundle_fix.pipelines.elf_files import EditedFile, edit_file, read_elf_file
 
 if TYPE_CHECKING:
-    from bundle_fix.report.elf import ElfRecord
+    from bundle_fix.report.render.elf import ElfRecord
 
 LEFT_ALONE = 1
 BAD_REQUEST = 2
@@ -114,13 +114,13 @@ def elf(
             continue
         _tell(file, done, quiet=quiet, verbose=verbose)
         if kind == "json":
-            from bundle_fix.report.elf import edited_record
+            from bundle_fix.report.render.elf import edited_record
 
             records.append(edited_record(read_elf_file(done.path), done))
         else:
             sys.stdout.write(f"{done.path}\n")
     if kind == "json":
-        from bundle_fix.report.json import to_json
+        from bundle_fix.report.render.json import to_json
 
         sys.stdout.write(to_json(records))
     return status
@@ -186,8 +186,8 @@ def _outputs(
 
 
 def _print(files: Iterable[Path], field: str | None, kind: str) -> int:
-    from bundle_fix.report.elf import FIELDS, elf_record, render_elf
-    from bundle_fix.report.json import to_json
+    from bundle_fix.report.render.elf import FIELDS, elf_record, render_elf
+    from bundle_fix.report.render.json import to_json
 
     records, status = [], 0
     for path in files:

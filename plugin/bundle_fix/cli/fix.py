@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.artifacts.limits import Limits
-from bundle_fix.check.run import RULES
-from bundle_fix.cli.expectations import read_expectations
+from bundle_fix.archive.limits import Limits
+from bundle_fix.check.checker import RULES
 from bundle_fix.cli.options import (
     ArtifactPath,
     editor_option,
@@ -23,13 +22,14 @@ from bundle_fix.cli.options import (
     spec_option,
     talk_options,
 )
+from bundle_fix.cli.policy_options import read_expectations
 from bundle_fix.cli.progress import progress_shown
-from bundle_fix.errors import BundleFixError
-from bundle_fix.fix import Mended, Options, default_output, rehearse, same_place
-from bundle_fix.fix import fix as fix_artifact
-from bundle_fix.report.model import check_report, rule_texts
-from bundle_fix.report.printable import printable
-from bundle_fix.report.text import render_text
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import printable
+from bundle_fix.pipelines.fix import Mended, Options, default_output, rehearse, same_place
+from bundle_fix.pipelines.fix import fix as fix_artifact
+from bundle_fix.report.check_report import check_report, rule_texts
+from bundle_fix.report.render.text import render_text
 
 
 @click.command(short_help="mend a tarball or a folder that exists")

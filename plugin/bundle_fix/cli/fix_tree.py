@@ -8,8 +8,6 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.artifacts.output import pending_file
-from bundle_fix.cli.expectations import read_expectations
 from bundle_fix.cli.fix import tell
 from bundle_fix.cli.options import (
     define_option,
@@ -21,10 +19,12 @@ from bundle_fix.cli.options import (
     spec_option,
     talk_options,
 )
-from bundle_fix.fix import Options
-from bundle_fix.install_tree import Closure, Installation, fix_installation
-from bundle_fix.spec.load import load_spec
+from bundle_fix.cli.policy_options import read_expectations
+from bundle_fix.pipelines.fix import Options
+from bundle_fix.pipelines.install_tree import Closure, Installation, fix_installation
+from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
+from bundle_fix.storage.atomic import pending_file
 
 FilePath = click.Path(path_type=Path)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.artifacts.limits import Limits
-from bundle_fix.artifacts.output import pending_file
+from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import (
     ArtifactPath,
     limit_options,
@@ -16,8 +15,9 @@ from bundle_fix.cli.options import (
     say,
 )
 from bundle_fix.cli.progress import progress_shown
-from bundle_fix.draft.make import first_spec
-from bundle_fix.errors import BundleFixError
+from bundle_fix.draft.spec import first_spec
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.storage.atomic import pending_file
 
 
 @click.command(short_help="write a first spec for a build's install tree or a pack")

@@ -24,7 +24,7 @@ def run() -> None:
     if sys.getfilesystemencoding() != "utf-8" and sys.executable:
         # Archives have names in UTF-8, whatever this machine's locale has (PEP 540).
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
-    from bundle_fix.cli.ending import answer_signals, open_standard_streams
+    from bundle_fix.cli.signals import answer_signals, open_standard_streams
 
     open_standard_streams()
     answer_signals()
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         The exit status: 0 all well, 1 findings, 2 a request that cannot be carried out, 130
         interrupted, or 128 and the number of the signal that ended it.
     """
-    from bundle_fix.cli.ending import StoppedError
+    from bundle_fix.cli.signals import StoppedError
 
     try:
         # With what it imports: that takes longer than some commands, and may be interrupted too.
@@ -63,8 +63,8 @@ def _carried_out(arguments: list[str]) -> int:
     import click
 
     from bundle_fix.cli.commands import group
-    from bundle_fix.cli.ending import flushed
-    from bundle_fix.errors import BundleFixError
+    from bundle_fix.cli.signals import flushed
+    from bundle_fix.model.errors import BundleFixError
 
     try:
         status = group.main(arguments, prog_name="bundle-fix", standalone_mode=False)
@@ -99,7 +99,7 @@ def _carried_out(arguments: list[str]) -> int:
 def _ended(how: str, status: int) -> int:
     from contextlib import suppress
 
-    from bundle_fix.cli.ending import flushed
+    from bundle_fix.cli.signals import flushed
 
     # The terminal may be what is gone.
     with suppress(OSError):
@@ -109,7 +109,7 @@ def _ended(how: str, status: int) -> int:
 
 
 def _refused(message: str) -> int:
-    from bundle_fix.report.printable import printable
+    from bundle_fix.model.printable import printable
 
     for line in message.splitlines():
         sys.stderr.write(f"bundle-fix: error: {printable(line)}\n")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from msgspec.structs import replace
 
-from bundle_fix.artifacts.limits import DEFAULT_LIMITS, bytes_of, in_units
-from bundle_fix.errors import BundleFixError
+from bundle_fix.archive.limits import DEFAULT_LIMITS, bytes_of, in_units
+from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
-    from bundle_fix.report.text import Paint
+    from bundle_fix.report.render.text import Paint
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -12,7 +12,6 @@ import click
 from msgspec import structs
 from msgspec.structs import replace
 
-from bundle_fix.artifacts.output import set_aside, write_text
 from bundle_fix.cli.fix import tell
 from bundle_fix.cli.options import (
     define_option,
@@ -25,19 +24,20 @@ from bundle_fix.cli.options import (
     talk_options,
 )
 from bundle_fix.cli.progress import progress_shown
-from bundle_fix.errors import BundleFixError
-from bundle_fix.expectations import expectations_of
-from bundle_fix.fix import Options
-from bundle_fix.inputs import inputs_of, rule
-from bundle_fix.pack import Packed, output_path
-from bundle_fix.pack import pack as make_pack
-from bundle_fix.report.printable import printable
-from bundle_fix.report.sbom import render_sbom, require_cyclonedx
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import printable
+from bundle_fix.model.tree import Symlink
+from bundle_fix.pipelines.depfile import inputs_of, rule
+from bundle_fix.pipelines.fix import Options
+from bundle_fix.pipelines.pack import Packed, output_path
+from bundle_fix.pipelines.pack import pack as make_pack
+from bundle_fix.policy.from_spec import expectations_of
+from bundle_fix.report.render.sbom import render_sbom, require_cyclonedx
 from bundle_fix.spec.epoch import told_epoch
-from bundle_fix.spec.load import load_spec
 from bundle_fix.spec.names import pack_name
+from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import require_values, resolve_variables
-from bundle_fix.tree import Symlink
+from bundle_fix.storage.atomic import set_aside, write_text
 
 
 @click.command(short_help="make a pack from a spec, verify it, print its path")

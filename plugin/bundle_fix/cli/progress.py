@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from bundle_fix.progress import Step
-from bundle_fix.report.printable import printable
+from bundle_fix.model.printable import printable
+from bundle_fix.model.progress import Step
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

@@ -9,8 +9,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.cli.status import exit_status
-from bundle_fix.report.model import CheckReport, RuleText, outline
-from bundle_fix.report.text import Paint, render_text, render_total
+from bundle_fix.report.check_report import CheckReport, RuleText, outline
+from bundle_fix.report.render.text import Paint, render_text, render_total
 
 if TYPE_CHECKING:
     from bundle_fix.report.diff import DiffReport
@@ -56,7 +56,7 @@ def render(reports: Iterable[CheckReport], style: Style, *, errors: bool) -> Ite
     if style.kind == "text":
         yield from _text(reports, style, errors=errors)
     elif style.kind == "jsonl":
-        from bundle_fix.report.json import render_jsonl
+        from bundle_fix.report.render.json import render_jsonl
 
         yield from map(render_jsonl, reports)
     else:
@@ -75,32 +75,32 @@ def _text(reports: Iterable[CheckReport], style: Style, *, errors: bool) -> Iter
 
 
 def _json(reports: list[CheckReport], style: Style) -> str:
-    from bundle_fix.report.json import render_json
+    from bundle_fix.report.render.json import render_json
 
     return render_json(reports)
 
 
 def _sarif(reports: list[CheckReport], style: Style) -> str:
-    from bundle_fix.report.sarif import render_sarif
+    from bundle_fix.report.render.sarif import render_sarif
 
     status = exit_status(reports, exit_zero=style.exit_zero)
     return render_sarif(reports, style.rules, style.command, status)
 
 
 def _junit(reports: list[CheckReport], style: Style) -> str:
-    from bundle_fix.report.junit import render_junit
+    from bundle_fix.report.render.junit import render_junit
 
     return render_junit(reports, style.rules, style.fail_on)
 
 
 def _github(reports: list[CheckReport], style: Style) -> str:
-    from bundle_fix.report.github import render_github
+    from bundle_fix.report.render.github import render_github
 
     return render_github(reports)
 
 
 def _gitlab(reports: list[CheckReport], style: Style) -> str:
-    from bundle_fix.report.gitlab import render_gitlab
+    from bundle_fix.report.render.gitlab import render_gitlab
 
     return render_gitlab(reports)
 
@@ -119,7 +119,7 @@ FORMATS = ("text", "jsonl", *WHOLE)
 
 def summary_of(reports: list[CheckReport], style: Style) -> str:
     """The Markdown that GitHub Actions shows below a step."""
-    from bundle_fix.report.github import render_summary
+    from bundle_fix.report.render.github import render_summary
 
     return render_summary(reports, style.rules)
 
@@ -127,11 +127,11 @@ def summary_of(reports: list[CheckReport], style: Style) -> str:
 def render_difference(report: DiffReport, style: Style) -> str:
     """The report on two artifacts."""
     if style.kind == "text":
-        from bundle_fix.report.diff_text import render_diff
+        from bundle_fix.report.render.diff_text import render_diff
 
         return render_diff(report, style.rules, style.paint, verbose=style.verbose)
     if style.kind in ("json", "jsonl"):
-        from bundle_fix.report.json import to_json, to_line
+        from bundle_fix.report.render.json import to_json, to_line
 
         return (to_json if style.kind == "json" else to_line)(report)
     from bundle_fix.report.diff import as_check

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bundle_fix.cli.ending import flushed
-from bundle_fix.errors import BundleFixError
+from bundle_fix.cli.signals import flushed
+from bundle_fix.model.errors import BundleFixError
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 """The variable with the path of the file that GitHub Actions shows below a step."""
@@ -37,7 +37,7 @@ def write_report(pieces: Iterable[str], output: Path | None, kind: str) -> None:
         with output.open("w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.writelines(pieces)
     else:
-        from bundle_fix.artifacts.output import pending_file
+        from bundle_fix.storage.atomic import pending_file
 
         with pending_file(output) as pending:
             for piece in pieces:

@@ -6,9 +6,9 @@ import sys
 
 import click
 
-from bundle_fix.check.known import ALL_RULES, rule_named
-from bundle_fix.report.model import rule_texts
-from bundle_fix.report.rules import render_list, render_markdown, render_one
+from bundle_fix.check.registry import ALL_RULES, rule_named
+from bundle_fix.report.check_report import rule_texts
+from bundle_fix.report.render.rules import render_list, render_markdown, render_one
 
 
 @click.command(short_help="list the rules of check, or explain one")
@@ -23,7 +23,7 @@ def rules(codes: tuple[str, ...], kind: str) -> int:
     named = [known[rule_named(code, "rules").code] for code in codes]
     chosen = named or list(known.values())
     if kind == "json":
-        from bundle_fix.report.json import to_json
+        from bundle_fix.report.render.json import to_json
 
         sys.stdout.write(to_json(chosen))
     elif kind == "markdown":

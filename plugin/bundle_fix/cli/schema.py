@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.report.schemas import SCHEMAS
 
 
@@ -21,18 +21,18 @@ def schema(name: str, kind: str) -> int:
     with the line "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
     """
     if name not in SCHEMAS:
-        from bundle_fix.spec.problems import did_you_mean, listed
+        from bundle_fix.spec.parsing.problems import did_you_mean, listed
 
         hint = did_you_mean(name, SCHEMAS) or f"one of {listed(SCHEMAS)}"
         raise BundleFixError(f"there is no schema {name}", hint=hint, where="schema")
     if kind == "markdown":
         if name != "spec":
             raise click.UsageError("--format markdown is of the spec only")
-        from bundle_fix.report.spec_page import render_spec_page
+        from bundle_fix.report.render.spec_page import render_spec_page
 
         sys.stdout.write(render_spec_page())
     else:
-        from bundle_fix.report.json import to_json
+        from bundle_fix.report.render.json import to_json
 
         sys.stdout.write(to_json(SCHEMAS[name]()))
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bundle_fix.report.model import CheckReport
+from bundle_fix.report.check_report import CheckReport
 
 UNCHECKED = 2
 """The exit status where an artifact could not be checked: that is no finding, and never well."""

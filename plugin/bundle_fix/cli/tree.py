@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from bundle_fix.artifacts.limits import Limits
+from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import (
     ArtifactPath,
     host_option,
@@ -19,13 +19,18 @@ from bundle_fix.cli.options import (
     talk_options,
 )
 from bundle_fix.cli.progress import progress_shown
-from bundle_fix.cli.subject import Subject, open_subject, read_target, target_options
-from bundle_fix.errors import BundleFixError
+from bundle_fix.cli.target import Subject, open_subject, read_target, target_options
 from bundle_fix.loader.entries import find_object, openings, plugins, programs
 from bundle_fix.loader.objects import BUNDLE, MISSING
 from bundle_fix.loader.process import Process, World
-from bundle_fix.report.json import to_json
-from bundle_fix.report.process import process_records, render_dot, render_mermaid, render_tree
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.report.render.json import to_json
+from bundle_fix.report.render.process import (
+    process_records,
+    render_dot,
+    render_mermaid,
+    render_tree,
+)
 
 
 @click.command(short_help="show the process as the loader builds it")

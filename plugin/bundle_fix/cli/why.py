@@ -7,17 +7,17 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.artifacts.limits import Limits
+from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import ArtifactPath, host_option, limit_options, painter, talk_options
 from bundle_fix.cli.progress import progress_shown
-from bundle_fix.cli.subject import Subject, open_subject, read_target, target_options
-from bundle_fix.explain import explain
+from bundle_fix.cli.target import Subject, open_subject, read_target, target_options
 from bundle_fix.loader.entries import find_object, plugins, programs
+from bundle_fix.loader.explain import explain
 from bundle_fix.loader.process import World
 from bundle_fix.loader.scope import providers
-from bundle_fix.report.json import to_json
-from bundle_fix.report.text import Paint
-from bundle_fix.report.why import (
+from bundle_fix.report.render.json import to_json
+from bundle_fix.report.render.text import Paint
+from bundle_fix.report.render.why import (
     explanation_records,
     provider_records,
     render_explanations,

@@ -16,10 +16,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from bundle_fix.artifacts.limits import in_units
-from bundle_fix.forks import ENDING, end_with
-from bundle_fix.processors import share
-from bundle_fix.report.model import CheckReport, error_report
+from bundle_fix.archive.limits import in_units
+from bundle_fix.report.check_report import CheckReport, error_report
+from bundle_fix.subprocesses.forks import ENDING, end_with
+from bundle_fix.subprocesses.processors import share
 
 Report = Callable[[Path], CheckReport]
 """Makes the report on one artifact."""

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bundle_fix.errors import BundleFixError
-from bundle_fix.spec.problems import listed
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.spec.parsing.problems import listed
 from bundle_fix.spec.variables import Values
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from bundle_fix.bundle import Bundle, make_bundle
-from bundle_fix.collect.packages import Package
-from bundle_fix.content import same_bytes
-from bundle_fix.elf.image import Image
-from bundle_fix.elf.on_disk import image_of
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree
+from bundle_fix.collect.libraries.packages import Package
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.on_disk import image_of
+from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.model.content import same_bytes
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree
 
 FOLDER_MODE = 0o755
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from bundle_fix.collect.checksums import verify
 from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.patterns import Where, is_excluded, matches, nothing_matches
-from bundle_fix.content import BytesContent, path_content
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.content import BytesContent, path_content
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Node, Stamp, Symlink
 from bundle_fix.spec.model import Files
 from bundle_fix.spec.names import pack_path
 from bundle_fix.spec.variables import Values, substitute
-from bundle_fix.tree import File, Node, Stamp, Symlink
 
 TEXT_MODE = 0o644
 

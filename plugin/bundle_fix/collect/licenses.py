@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.files import node_at
-from bundle_fix.collect.packages import DEB, Package, query
+from bundle_fix.collect.libraries.packages import DEB, Package, query
 
 FOLDER = "licenses"
 COMMON = "common-licenses"

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
 
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 
 Where: TypeAlias = Callable[[str], str]
 """Tells where in the spec a key of the entry at hand stands, as ``path:line:column``."""

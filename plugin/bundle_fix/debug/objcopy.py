@@ -8,9 +8,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from bundle_fix.elf.image import Image
-from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.cpu import this_machine
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.hosts.cpu import this_machine
+from bundle_fix.model.errors import BundleFixError
 
 TRIPLETS = {
     ("x86_64", "little"): ("x86_64-linux-gnu",),

@@ -10,11 +10,17 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from bundle_fix.content import PathContent, Reader
-from bundle_fix.elf.debug import ALTLINK, BUILD_IDS, DEBUG_FOLDER, SUFFIX, sections_by_name
-from bundle_fix.elf.image import Image, read_image
-from bundle_fix.elf.notes import build_id_among, notes_in
-from bundle_fix.errors import BundleFixError
+from bundle_fix.elf.read.image import Image, read_image
+from bundle_fix.elf.read.notes import build_id_among, notes_in
+from bundle_fix.elf.scan.debug_info import (
+    ALTLINK,
+    BUILD_IDS,
+    DEBUG_FOLDER,
+    SUFFIX,
+    sections_by_name,
+)
+from bundle_fix.model.content import PathContent, Reader
+from bundle_fix.model.errors import BundleFixError
 
 MAX_LINK = 1 << 12
 """Bytes of a section that are read: a path, a build-id."""

@@ -17,24 +17,24 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.bundle import Bundle, make_bundle
-from bundle_fix.content import Content, PathContent, Reader, chunks
-from bundle_fix.counting import counted
 from bundle_fix.debug.objcopy import find_objcopy, run_objcopy
 from bundle_fix.debug.shared import Shared, by_build_id, find_shared, shared_by
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.debug import (
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image, read_image
+from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.scan.debug_info import (
     BESIDE,
     SUFFIX,
     has_debug_information,
     has_debuglink,
     sections_by_name,
 )
-from bundle_fix.elf.image import Image, read_image
-from bundle_fix.elf.notes import build_id
-from bundle_fix.errors import BundleFixError
-from bundle_fix.progress import Progress, Step, counted_parts, unheard
-from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree, relative
+from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.model.content import Content, PathContent, Reader, chunks
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.progress import Progress, Step, counted_parts, unheard
+from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree, relative
+from bundle_fix.model.wording import counted
 
 
 class Stripped(Struct, frozen=True):

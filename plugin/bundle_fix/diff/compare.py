@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from bundle_fix.check.abi import Newest
+from bundle_fix.check.checker import OF_DIFFERENCES, covers
 from bundle_fix.check.context import Ignore
+from bundle_fix.check.facts.abi import Newest
 from bundle_fix.check.findings import SEVERITIES, Finding, at_least, subject_of
-from bundle_fix.check.run import OF_DIFFERENCES, covers
-from bundle_fix.diff.lost import lost_findings
+from bundle_fix.check.rules.differences import GONE
+from bundle_fix.diff.matching import Pairs, pair_files, unnumbered
 from bundle_fix.diff.members import Members, compare_members
-from bundle_fix.diff.needs import Resolved, compare_needs, need_findings
-from bundle_fix.diff.pairs import Pairs, pair_files, unnumbered
-from bundle_fix.diff.rules import GONE
+from bundle_fix.diff.removed_symbols import lost_findings
+from bundle_fix.diff.resolution import Resolved, compare_needs, need_findings
 from bundle_fix.diff.runtime import runtime_findings
-from bundle_fix.diff.side import Side
+from bundle_fix.diff.snapshot import Side
 
 TOLD_BETTER = frozenset({"BF101", "BF102", "BF110"})
 """Rules of a check that say of one pack what a change of a need says of both."""

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from bundle_fix.diff.pairs import Pairs, unnumbered
-from bundle_fix.diff.side import Side
-from bundle_fix.elf.image import DamagedElfError
-from bundle_fix.elf.notes import build_id
-from bundle_fix.elf.symbols import Offered, offered_symbols
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Directory, File, Node, Special, Symlink, walk
+from bundle_fix.diff.matching import Pairs, unnumbered
+from bundle_fix.diff.snapshot import Side
+from bundle_fix.elf.read.image import DamagedElfError
+from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.symbols.symbols import Offered, offered_symbols
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Directory, File, Node, Special, Symlink, walk
 
 Value = str | int | tuple[str, ...] | None
 KINDS = {File: "file", Symlink: "link", Directory: "folder", Special: "special"}

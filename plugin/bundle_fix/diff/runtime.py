@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bundle_fix.check.abi import version_number
+from bundle_fix.check.facts.abi import version_number
 from bundle_fix.check.findings import ERROR, NOTE, Finding
-from bundle_fix.diff.rules import NEWER_RUNTIME
-from bundle_fix.diff.side import Side
+from bundle_fix.check.rules.differences import NEWER_RUNTIME
+from bundle_fix.diff.snapshot import Side
 
 LIBRARIES = {
     "GLIBC": "libc.so.6", "GLIBCXX": "libstdc++.so.6", "CXXABI": "libstdc++.so.6",

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bundle_fix.bundle import Bundle
-from bundle_fix.elf.image import Image
-from bundle_fix.elf.on_disk import image_at
-from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.cache import cached_libraries
-from bundle_fix.loader.libc import comes_with_libc
-from bundle_fix.loader.rtld import default_directories
-from bundle_fix.loader.tokens import Base, expand
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.hosts.cache import cached_libraries
+from bundle_fix.loader.hosts.libc import comes_with_libc
+from bundle_fix.loader.hosts.rtld import default_directories
+from bundle_fix.loader.search.tokens import Base, expand
+from bundle_fix.model.errors import BundleFixError
 
 HOSTS = {
     "the JDK's": ("libjvm.so", "libjava.so", "libverify.so", "libjli.so"),

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct
 
-from bundle_fix.bundle import Bundle
-from bundle_fix.tree import Directory, File, Symlink, walk
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.model.tree import Directory, File, Symlink, walk
 
 LIBRARY = "*.so*"
 NAMES_OF_LIBRARIES = ("*.so", "*.so.*")

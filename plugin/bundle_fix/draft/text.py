@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from bundle_fix.draft.needs import Needs
 from bundle_fix.draft.survey import Entry, Survey
-from bundle_fix.report.printable import printable
-from bundle_fix.report.text import WIDTH
+from bundle_fix.model.printable import printable
+from bundle_fix.report.render.text import WIDTH
 
 SHOWN = 8
 """Names that a comment lists; the others are counted."""

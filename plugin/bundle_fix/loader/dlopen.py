@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from bundle_fix.content import CHUNK, Reader, read_exactly
-from bundle_fix.elf.image import Image, string_table
-from bundle_fix.elf.notes import notes
-from bundle_fix.elf.segments import constants
+from bundle_fix.elf.read.image import Image, string_table
+from bundle_fix.elf.read.notes import notes
+from bundle_fix.elf.read.segments import constants
+from bundle_fix.model.content import CHUNK, Reader, read_exactly
 
 NOTE = (b"FDO\0", 0x407C0C0A)
 REQUIRED, RECOMMENDED, SUGGESTED = "required", "recommended", "suggested"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Mapping
 
-from bundle_fix.bundle import Bundle
-from bundle_fix.errors import BundleFixError
+from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import Process, World
-from bundle_fix.tree import walk
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import walk
 
 
 def programs(world: World, only: str | None = None) -> dict[str, Process]:

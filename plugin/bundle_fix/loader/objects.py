@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct, field
 
-from bundle_fix.elf.image import Image
-from bundle_fix.loader.files import View
-from bundle_fix.loader.host import Environment, Host
-from bundle_fix.loader.rtld import Loader
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.hosts.files import View
+from bundle_fix.loader.hosts.host import Environment, Host
+from bundle_fix.loader.hosts.rtld import Loader
 
 BUNDLE, HOST, MISSING = "bundle", "host", "missing"
 

@@ -15,17 +15,17 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.bundle import Bundle
-from bundle_fix.elf.image import Image
-from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.candidates import NOBODY_HAS_IT
-from bundle_fix.loader.files import View
-from bundle_fix.loader.host import CLEAN, Environment, Host
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.hosts.files import View
+from bundle_fix.loader.hosts.host import CLEAN, Environment, Host
+from bundle_fix.loader.hosts.rtld import MUSL
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
-from bundle_fix.loader.rtld import MUSL
-from bundle_fix.loader.search import search
-from bundle_fix.loader.wanted import Kind, audited, wanted_by
-from bundle_fix.tree import File, Lost
+from bundle_fix.loader.search.dependencies import Kind, audited, wanted_by
+from bundle_fix.loader.search.order import search
+from bundle_fix.loader.search.probe import NOBODY_HAS_IT
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Lost
 
 MAX_STEPS = 500_000
 """Steps of all searches of one process; a large office suite has fewer than 20,000."""

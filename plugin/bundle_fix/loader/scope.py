@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from bundle_fix.elf.hashes import definitions
-from bundle_fix.elf.image import DamagedElfError
-from bundle_fix.elf.versions import version_of
-from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.libc import belongs_to_libc
+from bundle_fix.elf.read.image import DamagedElfError
+from bundle_fix.elf.symbols.hashes import definitions
+from bundle_fix.elf.symbols.versions import version_of
+from bundle_fix.loader.hosts.libc import belongs_to_libc
 from bundle_fix.loader.objects import Mapped
 from bundle_fix.loader.process import Process, World
+from bundle_fix.model.errors import BundleFixError
 
 SPOKEN: Mapping[str, tuple[str, ...]] = {
     "operator new": ("_Znwm", "_Znwj"),

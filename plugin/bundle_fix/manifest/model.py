@@ -12,9 +12,9 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from bundle_fix import __version__
-from bundle_fix.content import read_exactly
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import File, Tree
+from bundle_fix.model.content import read_exactly
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Tree
 
 NAME = "bundle-manifest.json"
 SCHEMA = 1

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bundle_fix.collect.collection import Collected, Origin
-from bundle_fix.collect.packages import Package, distribution
-from bundle_fix.manifest.make import Source
+from bundle_fix.collect.libraries.packages import Package, distribution
+from bundle_fix.manifest.builder import Source
 from bundle_fix.manifest.model import PackageRecord
-from bundle_fix.tree import File
+from bundle_fix.model.tree import File
 
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/opt")
 """Folders whose files belong to the machine and not to the build."""

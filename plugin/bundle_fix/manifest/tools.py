@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from bundle_fix.collect.packages import query
+from bundle_fix.collect.libraries.packages import query
 from bundle_fix.debug.objcopy import find_objcopy
-from bundle_fix.elf.editors.patchelf import patchelf_program
-from bundle_fix.elf.image import Image
-from bundle_fix.errors import BundleFixError
+from bundle_fix.elf.edit.patchelf import patchelf_program
+from bundle_fix.elf.read.image import Image
+from bundle_fix.model.errors import BundleFixError
 
 PACKAGES = ("lief", "isal", "zlib-ng", "deflate", "backports.zstd")
 """Python packages that rewrite ELF files or compress."""

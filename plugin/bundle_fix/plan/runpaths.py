@@ -8,17 +8,17 @@ from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
 
-from bundle_fix.bundle import Bundle
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.image import Image
-from bundle_fix.elf.versions import needed_versions
-from bundle_fix.loader.libc import belongs_to_libc
-from bundle_fix.loader.tokens import Base, expand
-from bundle_fix.plan.choice import Choice, choose, original_choices, places
-from bundle_fix.plan.effect import harmless
-from bundle_fix.plan.opened import openers
-from bundle_fix.runpath import can_be_entry, entries, kept, working
-from bundle_fix.tree import relative, walk
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.symbols.versions import needed_versions
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.hosts.libc import belongs_to_libc
+from bundle_fix.loader.openers import openers
+from bundle_fix.loader.runpath import can_be_entry, entries, kept, working
+from bundle_fix.loader.search.tokens import Base, expand
+from bundle_fix.model.tree import relative, walk
+from bundle_fix.plan.provider import Choice, choose, original_choices, places
+from bundle_fix.plan.verify import harmless
 
 
 def plan_runpaths(

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bundle_fix.artifacts.wheel import signatures
-from bundle_fix.bundle import Bundle, make_bundle
-from bundle_fix.content import CHUNK, Content, PathContent, chunks
-from bundle_fix.links import missing_soname_links
-from bundle_fix.modes import wrong_modes
-from bundle_fix.plan.make import Plan, same_files, with_modes
+from bundle_fix.archive.wheel import signatures
+from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.model.content import CHUNK, Content, PathContent, chunks
+from bundle_fix.model.tree import File, Node, Tree, walk
+from bundle_fix.plan.links import missing_soname_links
+from bundle_fix.plan.modes import wrong_modes
+from bundle_fix.plan.planner import Plan, same_files, with_modes
 from bundle_fix.plan.runpaths import plan_runpaths
-from bundle_fix.tree import File, Node, Tree, walk
 
 NAMING = (".py", ".pyi", ".json", ".toml", ".cmake")
 """Suffixes of files in which a library is named that is opened by that name."""

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from bundle_fix.artifacts.formats import split_name
+from bundle_fix.archive.formats import split_name
 from bundle_fix.check.findings import SEVERITIES
-from bundle_fix.errors import BundleFixError
-from bundle_fix.report.model import SCHEMA, CheckReport, FindingRecord
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.report.check_report import SCHEMA, CheckReport, FindingRecord
 
 LARGEST = 256 << 20
 """Bytes of a baseline that are read."""

@@ -10,7 +10,7 @@ from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.diff.compare import Difference
 from bundle_fix.diff.members import Altered, Member
 from bundle_fix.loader.objects import Mapped
-from bundle_fix.report.model import CheckReport, FindingRecord, Tool, finding_record
+from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, finding_record
 
 SCHEMA = 1
 """Version of the report's layout; it grows when a reader of the old one would stumble."""

@@ -13,7 +13,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 def check_schema() -> dict[str, Any]:
     """The schema of ``check --format json``: a report, or a list of them; jsonl has one a line."""
-    from bundle_fix.report.model import SCHEMA, CheckReport
+    from bundle_fix.report.check_report import SCHEMA, CheckReport
 
     schema = _schema(CheckReport, f"bundle-fix check, schema {SCHEMA}")
     definition = {"$ref": schema.pop("$ref")}
@@ -29,21 +29,21 @@ def diff_schema() -> dict[str, Any]:
 
 def tree_schema() -> dict[str, Any]:
     """The schema of ``tree --format json``."""
-    from bundle_fix.report.process import ProcessRecord
+    from bundle_fix.report.render.process import ProcessRecord
 
     return _schema(tuple[ProcessRecord, ...], "bundle-fix tree")
 
 
 def why_schema() -> dict[str, Any]:
     """The schema of ``why --format json``, without ``--symbol``."""
-    from bundle_fix.report.why import ExplanationRecord
+    from bundle_fix.report.render.why import ExplanationRecord
 
     return _schema(tuple[ExplanationRecord, ...], "bundle-fix why")
 
 
 def elf_schema() -> dict[str, Any]:
     """The schema of ``elf --format json``: of files that were read, or that were edited."""
-    from bundle_fix.report.elf import EditedRecord, ElfRecord
+    from bundle_fix.report.render.elf import EditedRecord, ElfRecord
 
     schema = _schema(tuple[ElfRecord, ...], "bundle-fix elf")
     edited = _schema(tuple[EditedRecord, ...], "")
@@ -53,7 +53,7 @@ def elf_schema() -> dict[str, Any]:
 
 def rules_schema() -> dict[str, Any]:
     """The schema of ``rules --format json``."""
-    from bundle_fix.report.model import RuleText
+    from bundle_fix.report.check_report import RuleText
 
     return _schema(tuple[RuleText, ...], "bundle-fix rules")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bundle_fix.loader.candidates import HOST_HAS_IT, NOBODY_HAS_IT
 from bundle_fix.loader.objects import HOST, MISSING, Mapped, Step
+from bundle_fix.loader.search.probe import HOST_HAS_IT, NOBODY_HAS_IT
 
 RULES = {
     "runpath": "RUNPATH",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.problems import printable
+from bundle_fix.spec.parsing.problems import printable
 from bundle_fix.spec.sources import EPOCH, from_machine
 from bundle_fix.spec.variables import Values, substitute
 

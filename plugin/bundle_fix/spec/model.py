@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from bundle_fix.spec.locate import locate
+from bundle_fix.spec.parsing.positions import locate
 
 Text = Annotated[str, Meta(min_length=1, extra={"form": "a text that is not empty"})]
 Template = Annotated[Text, Meta(extra={"template": True})]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.problems import printable
+from bundle_fix.spec.parsing.problems import printable
 from bundle_fix.spec.variables import substitute
 
 LONGEST_NAME = 200

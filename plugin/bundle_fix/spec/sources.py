@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.expressions import TooLongError, first_match
-from bundle_fix.spec.problems import one_line, printable
+from bundle_fix.spec.parsing.problems import one_line, printable
 
 CACHE = "CMakeCache.txt"
 EPOCH = "SOURCE_DATE_EPOCH"

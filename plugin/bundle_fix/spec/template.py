@@ -6,8 +6,8 @@ import re
 from string import Formatter
 from typing import NamedTuple
 
-from bundle_fix.errors import BundleFixError
-from bundle_fix.spec.problems import printable
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.spec.parsing.problems import printable
 
 _FORMAT = re.compile(r"(?:.?[<>^])?(?:[1-9]\d{0,2})?(?:\.\d{1,3})?")
 _OF_THE_BUILD = r"(?:target|cmake)\.[A-Za-z0-9_.+-]+"

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from bundle_fix.errors import BundleFixError
-from bundle_fix.spec.convert import texts
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec, Table, Tables, Variable
-from bundle_fix.spec.problems import did_you_mean, listed, printable, raise_all
+from bundle_fix.spec.parsing.convert import texts
+from bundle_fix.spec.parsing.problems import did_you_mean, listed, printable, raise_all
 from bundle_fix.spec.sources import (
     CACHE,
     Found,

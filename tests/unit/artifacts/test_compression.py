@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.artifacts.compression import (
+from bundle_fix.archive.compression.codecs import (
     COMPRESSIONS,
     Compression,
     compression_for,

@@ -14,12 +14,12 @@ from artifacts.views import data, snapshot
 from builders.elf import elf
 from builders.packages import docker_save, layer, manifest, oci
 from builders.run import bundle_fix
-from bundle_fix.artifacts.container import ARCHITECTURES
-from bundle_fix.artifacts.formats import CONTAINER
-from bundle_fix.artifacts.limits import Limits
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import File, Place, Symlink
+from bundle_fix.archive.formats import CONTAINER
+from bundle_fix.archive.limits import Limits
+from bundle_fix.archive.packages.oci import ARCHITECTURES
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Place, Symlink
 
 BASE = layer(
     [("usr", None), ("usr/lib", None), ("lib", Path("usr/lib")), ("usr/lib/old", b"1"),

@@ -8,11 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from artifacts.views import names, snapshot, view
-from bundle_fix.artifacts.directory import read_directory, write_directory
-from bundle_fix.artifacts.writing import write_artifact
-from bundle_fix.content import BytesContent
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
+from bundle_fix.archive.directory import read_directory, write_directory
+from bundle_fix.archive.writing import write_artifact
+from bundle_fix.model.content import BytesContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 

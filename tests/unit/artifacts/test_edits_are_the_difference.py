@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from builders.elf import elf
 from builders.pack import incident
-from bundle_fix.artifacts.limits import DEFAULT_LIMITS
-from bundle_fix.artifacts.tar_headers import members_of
-from bundle_fix.artifacts.zip_directory import read_listing
-from bundle_fix.content import FileReader
-from bundle_fix.fix import Options, fix
+from bundle_fix.archive.limits import DEFAULT_LIMITS
+from bundle_fix.archive.tar.headers import members_of
+from bundle_fix.archive.zip.central_directory import read_listing
+from bundle_fix.model.content import FileReader
+from bundle_fix.pipelines.fix import Options, fix
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 SPARSE = 200_000

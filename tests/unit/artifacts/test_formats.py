@@ -10,10 +10,10 @@ import pytest
 from artifacts.views import names, view
 from builders.elf import elf
 from builders.pack import tarball
-from bundle_fix.artifacts.formats import format_of, split_name
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.artifacts.writing import copy_artifact, write_artifact
-from bundle_fix.errors import BundleFixError
+from bundle_fix.archive.formats import format_of, split_name
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.archive.writing import copy_artifact, write_artifact
+from bundle_fix.model.errors import BundleFixError
 
 
 @pytest.fixture

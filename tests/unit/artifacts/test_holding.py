@@ -10,9 +10,9 @@ from typing import IO
 
 import pytest
 
-from bundle_fix import forks
-from bundle_fix.artifacts import holding
-from bundle_fix.artifacts.holding import SCRATCH, remove_abandoned, scratch_folder
+from bundle_fix.storage import staging as holding
+from bundle_fix.storage.staging import SCRATCH, remove_abandoned, scratch_folder
+from bundle_fix.subprocesses import forks
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from artifacts.test_tar_bad_input import archive, member, pax, with_checksum, wi
 from artifacts.views import snapshot
 from builders.elf import elf
 from builders.packages import deb, docker_save, layer
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.errors import BundleFixError
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.model.errors import BundleFixError
 from fuzz.commands import OBEYED, run
 
 ADDRESS_SPACE = 2 << 30

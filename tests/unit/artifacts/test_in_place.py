@@ -8,11 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from artifacts.views import snapshot, view
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.in_place import complete_update, update_directory
-from bundle_fix.content import BytesContent, Patch, PatchedContent
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import File, Node, Stamp, Symlink, Tree
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.inplace_directory import complete_update, update_directory
+from bundle_fix.model.content import BytesContent, Patch, PatchedContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Node, Stamp, Symlink, Tree
 
 
 def pack(folder: Path) -> Path:

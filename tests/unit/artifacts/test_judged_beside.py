@@ -11,12 +11,12 @@ import pytest
 
 from artifacts.views import names
 from artifacts.writers import NAMES, Stopping, marked
-from bundle_fix import forks
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.artifacts.writing import write_artifact
-from bundle_fix.errors import BundleFixError
-from bundle_fix.progress import Step
-from bundle_fix.tree import File, Stamp, Tree
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.archive.writing import write_artifact
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.progress import Step
+from bundle_fix.model.tree import File, Stamp, Tree
+from bundle_fix.subprocesses import forks
 
 every = pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz", "tar.zst"])
 

@@ -13,11 +13,11 @@ import pytest
 
 from artifacts.views import names
 from artifacts.writers import AGAIN, ONCE, Stopping, mark_of, marked, writers
-from bundle_fix.artifacts.output import pending_directory, pending_file
-from bundle_fix.artifacts.writing import write_artifact
-from bundle_fix.content import BytesContent
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree
+from bundle_fix.archive.writing import write_artifact
+from bundle_fix.model.content import BytesContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree
+from bundle_fix.storage.atomic import pending_directory, pending_file
 
 KINDS = ("tar", "tar.gz", "tar.xz", "tar.zst", "tar.bz2", "dir")
 

@@ -14,11 +14,11 @@ from artifacts.views import snapshot, view
 from builders.elf import elf
 from builders.packages import deb, rpm
 from builders.run import bundle_fix
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.limits import Limits
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Place
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.limits import Limits
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Place
 
 PRIVATE = "usr/lib/sample"
 MULTIARCH = "usr/lib/x86_64-linux-gnu"

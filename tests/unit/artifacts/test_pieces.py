@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bundle_fix.artifacts import deflating, pieces
-from bundle_fix.artifacts.deflating import deflated
-from bundle_fix.artifacts.framings import GZIP, XZ
-from bundle_fix.artifacts.pieces import Framing, PieceStream
-from bundle_fix.errors import BundleFixError
+from bundle_fix.archive.compression import deflate_blocks as deflating
+from bundle_fix.archive.compression import parallel as pieces
+from bundle_fix.archive.compression.deflate_blocks import deflated
+from bundle_fix.archive.compression.framing import GZIP, XZ
+from bundle_fix.archive.compression.parallel import Framing, PieceStream
+from bundle_fix.model.errors import BundleFixError
 
 TEXT = b"".join(b"%d: the same again and again\n" % n for n in range(300_000))
 NOISE = random.Random(7).randbytes(3 << 20)  # noqa: S311 (it is only to be dense)

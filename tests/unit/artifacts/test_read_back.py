@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import isal_zlib
 
-from bundle_fix.artifacts import read_back
-from bundle_fix.artifacts.compression import COMPRESSIONS, Compression
-from bundle_fix.artifacts.concatenation import Concatenation
-from bundle_fix.artifacts.read_back import ReadBack
-from bundle_fix.artifacts.writing import write_artifact
-from bundle_fix.content import BytesContent, PartContent, PathContent
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import File, Stamp, Tree
+from bundle_fix.archive import read_back
+from bundle_fix.archive.compression.codecs import COMPRESSIONS, Compression
+from bundle_fix.archive.read_back import ReadBack
+from bundle_fix.archive.tar.concatenation import Concatenation
+from bundle_fix.archive.writing import write_artifact
+from bundle_fix.model.content import BytesContent, PartContent, PathContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Stamp, Tree
 
 NOISE = os.urandom(3_000_000)
 every = pytest.mark.parametrize("compression", COMPRESSIONS, ids=lambda c: c.suffix)

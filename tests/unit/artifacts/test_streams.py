@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.artifacts import streams
-from bundle_fix.artifacts.compression import compression_for, unpacked
-from bundle_fix.errors import BundleFixError
+from bundle_fix.archive.compression import multistream as streams
+from bundle_fix.archive.compression.codecs import compression_for, unpacked
+from bundle_fix.model.errors import BundleFixError
 
 
 def tarball() -> bytes:

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from artifacts.views import data, view
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.artifacts.tar import read_tar
-from bundle_fix.artifacts.writing import write_artifact
-from bundle_fix.content import BytesContent, Patch, PatchedContent
-from bundle_fix.tree import Directory, File, Node, Special, Symlink, Tree
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.archive.tar.reader import read_tar
+from bundle_fix.archive.writing import write_artifact
+from bundle_fix.model.content import BytesContent, Patch, PatchedContent
+from bundle_fix.model.tree import Directory, File, Node, Special, Symlink, Tree
 
 LONG = "a-folder-with-quite-a-long-name-of-its-own/" * 3 + "and-a-file-in-it.so"
 NOT_UTF8 = os.fsdecode(b"caf\xe9-\xff.txt")

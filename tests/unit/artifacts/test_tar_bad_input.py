@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from artifacts.views import names
-from bundle_fix.artifacts import limits as limits_module
-from bundle_fix.artifacts.limits import DEFAULT_LIMITS, Limits
-from bundle_fix.artifacts.tar import read_tar
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Tree
+from bundle_fix.archive import limits as limits_module
+from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.archive.tar.reader import read_tar
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Tree
 
 DIR, REG, LNK, SYM = tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {

@@ -10,11 +10,11 @@ import pytest
 
 from artifacts.test_tar_bad_input import archive, member, pax, with_checksum
 from artifacts.views import data
-from bundle_fix.artifacts.tar import read_tar
-from bundle_fix.artifacts.writing import write_artifact
-from bundle_fix.content import BytesContent
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import REPEATED, Directory, File, Special, Stamp, Tree
+from bundle_fix.archive.tar.reader import read_tar
+from bundle_fix.archive.writing import write_artifact
+from bundle_fix.model.content import BytesContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import REPEATED, Directory, File, Special, Stamp, Tree
 
 
 def written_back(path: Path) -> tuple[Tree, bytes]:

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from artifacts.views import data
-from bundle_fix.artifacts.limits import Limits
-from bundle_fix.artifacts.tar import read_tar
-from bundle_fix.artifacts.tar_sparse import Extent, SparseReader
-from bundle_fix.artifacts.writing import write_artifact
-from bundle_fix.content import FileReader, Patch, PatchedContent
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import File, Tree
+from bundle_fix.archive.limits import Limits
+from bundle_fix.archive.tar.reader import read_tar
+from bundle_fix.archive.tar.sparse import Extent, SparseReader
+from bundle_fix.archive.writing import write_artifact
+from bundle_fix.model.content import FileReader, Patch, PatchedContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Tree
 
 SIZE = 3 << 20
 WRITERS = {

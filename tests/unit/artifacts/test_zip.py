@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from artifacts.views import data, view
-from bundle_fix.artifacts import zip_directory
-from bundle_fix.artifacts.compression import zstd
-from bundle_fix.artifacts.zip import read_zip
-from bundle_fix.artifacts.zip_writing import write_zip
-from bundle_fix.content import BytesContent, Patch, PatchedContent
-from bundle_fix.errors import BundleFixError
-from bundle_fix.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
+from bundle_fix.archive.compression.codecs import zstd
+from bundle_fix.archive.zip import central_directory as zip_directory
+from bundle_fix.archive.zip.reader import read_zip
+from bundle_fix.archive.zip.writer import write_zip
+from bundle_fix.model.content import BytesContent, Patch, PatchedContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
 
 WHEN = 1_600_000_000
 

@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from bundle_fix.content import Content, chunks
-from bundle_fix.tree import Directory, File, Symlink, Tree
+from bundle_fix.model.content import Content, chunks
+from bundle_fix.model.tree import Directory, File, Symlink, Tree
 
 
 def names(folder: Path) -> list[str]:

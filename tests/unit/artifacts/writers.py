@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bundle_fix import artifacts
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.artifacts.writing import write_artifact
-from bundle_fix.content import BytesContent
-from bundle_fix.tree import Directory, File, Node, Stamp, Tree
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.archive.writing import write_artifact
+from bundle_fix.model.content import BytesContent
+from bundle_fix.model.tree import Directory, File, Node, Stamp, Tree
 
 SIZE = 60_000
 NAMES = [f"lib/{number}" for number in range(5)]

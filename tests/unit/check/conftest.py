@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import read_bundle
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import Finding
-from bundle_fix.check.run import check_bundle
+from bundle_fix.loader.bundle import read_bundle
 
 Check = Callable[..., list[Finding]]
 

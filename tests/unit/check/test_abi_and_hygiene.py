@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from bundle_fix.check.abi import glibc_number
+from bundle_fix.check.facts.abi import glibc_number
 
 from .conftest import Check
 

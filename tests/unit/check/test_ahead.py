@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from bundle_fix import forks
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import read_bundle
-from bundle_fix.check import ahead
-from bundle_fix.check.ahead import read_ahead
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.check.checker import check_context
 from bundle_fix.check.context import Context, Expectations
-from bundle_fix.check.run import check_context
-from bundle_fix.check.symbols import Symbols
-from bundle_fix.elf.build_paths import build_paths
-from bundle_fix.errors import BundleFixError
+from bundle_fix.check.facts import prefetch as ahead
+from bundle_fix.check.facts.prefetch import read_ahead
+from bundle_fix.check.facts.symbols import Symbols
+from bundle_fix.elf.scan.build_paths import build_paths
+from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.dlopen import carried, imports_dlopen
-from bundle_fix.loader.host import AdversarialHost
+from bundle_fix.loader.hosts.host import AdversarialHost
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.subprocesses import forks
 
 OPENER = """
 #include <dlfcn.h>

@@ -12,11 +12,11 @@ import pytest
 
 from builders.elf import elf
 from builders.pack import healthy
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.bundle import read_bundle
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import Finding
-from bundle_fix.check.run import check_bundle
+from bundle_fix.loader.bundle import read_bundle
 
 
 def findings(path: Path, rule: str) -> list[Finding]:

@@ -9,13 +9,13 @@ import pytest
 
 from builders.elf import elf
 from builders.wheel import METADATA, NAME, wheel
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.bundle import read_bundle
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Expectations
-from bundle_fix.check.dependencies import dependencies, leads_to
+from bundle_fix.check.facts.package_dependencies import dependencies, leads_to
 from bundle_fix.check.findings import Finding
-from bundle_fix.check.run import check_bundle
+from bundle_fix.loader.bundle import read_bundle
 
 from .conftest import Check
 

@@ -10,17 +10,17 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bundle_fix.artifacts.opening import open_artifact
-from bundle_fix.bundle import read_bundle
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.check.checker import RULES, check_bundle
 from bundle_fix.check.context import Expectations
-from bundle_fix.check.run import RULES, check_bundle
-from bundle_fix.loader.files import FolderFiles
-from bundle_fix.loader.host import CLEAN, Environment
-from bundle_fix.loader.real_host import RealHost
-from bundle_fix.report.json import render_json
-from bundle_fix.report.model import CheckReport, check_report, rule_texts
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.loader.hosts.files import FolderFiles
+from bundle_fix.loader.hosts.host import CLEAN, Environment
+from bundle_fix.loader.hosts.real_host import RealHost
+from bundle_fix.report.check_report import CheckReport, check_report, rule_texts
+from bundle_fix.report.render.json import render_json
+from bundle_fix.report.render.text import render_text
 from bundle_fix.report.schemas import check_schema
-from bundle_fix.report.text import render_text
 
 from .cases import CASES, Build, Case
 

@@ -10,12 +10,12 @@ import pytest
 from builders.dlopen import noted, opens
 from builders.elf import elf
 from builders.run import bundle_fix
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import read_bundle
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import Finding
-from bundle_fix.check.run import check_bundle
-from bundle_fix.loader.host import Environment, adversarial_host
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.loader.hosts.host import Environment, adversarial_host
 
 LIB = "$ORIGIN/../lib"
 

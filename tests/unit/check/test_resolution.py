@@ -5,12 +5,12 @@ from pathlib import Path
 from builders.elf import CROSS, elf
 from builders.loaders import X86_64_LOADER, copy_into, real_list
 from builders.pack import healthy, incident
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import read_bundle
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Expectations
-from bundle_fix.check.run import check_bundle
-from bundle_fix.loader.files import FolderFiles
-from bundle_fix.loader.real_host import RealHost
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.loader.hosts.files import FolderFiles
+from bundle_fix.loader.hosts.real_host import RealHost
 
 from .conftest import Check
 

@@ -9,17 +9,17 @@ import pytest
 
 from builders.elf import elf, object_with_versions
 from builders.loaders import X86_64_LOADER, copy_into, real_list
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import read_bundle
-from bundle_fix.check.abi import abi_of
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Context, Expectations
-from bundle_fix.check.run import check_bundle
-from bundle_fix.content import BytesReader
-from bundle_fix.elf.on_disk import image_at
-from bundle_fix.elf.versions import VER_FLG_WEAK, needed_versions, version_needs
-from bundle_fix.loader.files import FolderFiles
-from bundle_fix.loader.host import adversarial_host
-from bundle_fix.loader.real_host import RealHost
+from bundle_fix.check.facts.abi import abi_of
+from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.elf.symbols.versions import VER_FLG_WEAK, needed_versions, version_needs
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.loader.hosts.files import FolderFiles
+from bundle_fix.loader.hosts.host import adversarial_host
+from bundle_fix.loader.hosts.real_host import RealHost
+from bundle_fix.model.content import BytesReader
 
 from .conftest import Check
 

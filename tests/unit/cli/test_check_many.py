@@ -13,9 +13,9 @@ import pytest
 from builders.elf import elf
 from builders.pack import healthy, incident, tarball
 from builders.run import bundle_fix
-from bundle_fix.cli.many import check_many
-from bundle_fix.progress import untold
-from bundle_fix.report.model import CheckReport, error_report
+from bundle_fix.cli.parallel import check_many
+from bundle_fix.model.progress import untold
+from bundle_fix.report.check_report import CheckReport, error_report
 
 
 def three(folder: Path) -> tuple[Path, Path, Path]:

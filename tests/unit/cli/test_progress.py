@@ -24,7 +24,7 @@ from builders.packages import deb, docker_save, layer, rpm
 from bundle_fix.cli import progress as shown
 from bundle_fix.cli.main import main
 from bundle_fix.cli.progress import Bar, Lines
-from bundle_fix.progress import Step
+from bundle_fix.model.progress import Step
 
 READING = Step("reading pack.tar.gz", 312_000_000)
 CHECKING = Step("checking", 500_000_000, "12 programs, 240 libraries", 90)

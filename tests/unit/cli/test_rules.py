@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from builders.run import bundle_fix
-from bundle_fix.check.known import ALL_RULES as RULES
+from bundle_fix.check.registry import ALL_RULES as RULES
 
 PAGE = Path(__file__).parents[3] / "docs/rules.md"
 

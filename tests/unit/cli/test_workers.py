@@ -21,10 +21,11 @@ import pytest
 
 from builders.pack import healthy, tarball
 from builders.run import bundle_fix
-from bundle_fix.cli import many, workers
-from bundle_fix.cli.many import check_many
-from bundle_fix.progress import untold
-from bundle_fix.report.model import CheckReport, error_report
+from bundle_fix.cli import parallel as many
+from bundle_fix.cli import workers
+from bundle_fix.cli.parallel import check_many
+from bundle_fix.model.progress import untold
+from bundle_fix.report.check_report import CheckReport, error_report
 
 ZEROS = bz2.compress(bytes(10 << 20))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, Toolchain, elf
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 
 from .test_collect import collected, library, listing
 

@@ -7,11 +7,11 @@ import pytest
 
 from builders.elf import CROSS, elf
 from bundle_fix.collect.collection import Collected
-from bundle_fix.collect.run import collect
-from bundle_fix.errors import BundleFixError
-from bundle_fix.spec.load import load_spec
+from bundle_fix.collect.collector import collect
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Symlink
+from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
-from bundle_fix.tree import File, Symlink
 
 
 def collected(root: Path, text: str, **defines: str) -> Collected:

@@ -8,8 +8,8 @@ import pytest
 
 from builders.elf import elf
 from bundle_fix.collect.collection import Collection
+from bundle_fix.collect.libraries.packages import Package
 from bundle_fix.collect.licenses import add_licenses
-from bundle_fix.collect.packages import Package
 
 from .test_collect import collected, listing
 

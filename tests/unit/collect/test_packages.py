@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.collect.packages import Package, distribution, owners
+from bundle_fix.collect.libraries.packages import Package, distribution, owners
 
 STATUS = """Package: {name}
 Status: install ok installed

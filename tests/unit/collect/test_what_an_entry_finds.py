@@ -10,9 +10,9 @@ import pytest
 
 from builders.elf import CROSS, elf
 from bundle_fix.collect.collection import Collected
-from bundle_fix.collect.run import collect
-from bundle_fix.errors import BundleFixError
-from bundle_fix.spec.load import load_spec
+from bundle_fix.collect.collector import collect
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
 
 BUNDLE = '[bundle]\nname = "p"\n'

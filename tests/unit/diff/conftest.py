@@ -7,7 +7,7 @@ import pytest
 
 from bundle_fix.check.context import Expectations
 from bundle_fix.cli.diff import compare_artifacts
-from bundle_fix.cli.subject import Target
+from bundle_fix.cli.target import Target
 from bundle_fix.diff.compare import Difference
 
 Compare = Callable[..., Difference]

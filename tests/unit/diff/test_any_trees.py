@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle_fix.bundle import make_bundle
 from bundle_fix.check.context import Context, Expectations
-from bundle_fix.content import BytesContent
 from bundle_fix.diff.compare import Difference, compare
-from bundle_fix.diff.side import Side
-from bundle_fix.loader.host import adversarial_host
-from bundle_fix.tree import Directory, File, Node, Stamp, Symlink, Tree
+from bundle_fix.diff.snapshot import Side
+from bundle_fix.loader.bundle import make_bundle
+from bundle_fix.loader.hosts.host import adversarial_host
+from bundle_fix.model.content import BytesContent
+from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree
 
 NAMES = st.sampled_from(["a", "b", "lib", "x.so.1", "x.so.2", "x-1.2", "x-1.3"])
 FILES = st.builds(

@@ -12,7 +12,7 @@ from builders.pack import healthy, tarball
 from builders.wheel import wheel
 from bundle_fix.diff.compare import Difference
 from bundle_fix.diff.members import Change
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 
 from .conftest import Compare
 

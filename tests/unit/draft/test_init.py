@@ -15,7 +15,7 @@ from builders.elf import CROSS, elf
 from builders.pack import healthy, tarball
 from builders.run import bundle_fix
 from builders.wheel import wheel
-from bundle_fix.draft.make import first_spec
+from bundle_fix.draft.spec import first_spec
 from bundle_fix.report.schemas import spec_schema
 
 

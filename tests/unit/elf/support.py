@@ -16,10 +16,10 @@ from elftools.elf.dynamic import DynamicSection, DynamicSegment
 from elftools.elf.elffile import ELFFile
 
 from builders.elf import compile_cached
-from bundle_fix.content import BytesContent, BytesReader, Content, PathContent, chunks
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.image import Image, is_elf, read_image, read_sections
-from bundle_fix.elf.structs import Format, Header, Section, elf_format
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image, is_elf, read_image, read_sections
+from bundle_fix.elf.read.structs import Format, Header, Section, elf_format
+from bundle_fix.model.content import BytesContent, BytesReader, Content, PathContent, chunks
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 SYSTEM_FOLDERS = ("/usr/bin", "/usr/lib/x86_64-linux-gnu")

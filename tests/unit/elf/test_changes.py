@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.changes import Changes, NewString, Wanted, needed_after, wanted_entries
-from bundle_fix.elf.image import Entry
-from bundle_fix.errors import BundleFixError
+from bundle_fix.elf.edit.changes import Changes, NewString, Wanted, needed_after, wanted_entries
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Entry
+from bundle_fix.model.errors import BundleFixError
 from elf.support import bytes_of, image_in, tiny_elf
 
 TABLE = b"\0liba.so\0libb.so\0libx.so.1\0/run\0/r\0"

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesContent, SliceContent, chunks
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit import Edited, EditRefusedError, edit
-from bundle_fix.elf.image import DamagedElfError, string_table
-from bundle_fix.elf.invariants import broken_invariants
-from bundle_fix.errors import BundleFixError
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import DamagedElfError, string_table
+from bundle_fix.elf.verify.invariants import broken_invariants
+from bundle_fix.model.content import BytesContent, SliceContent, chunks
+from bundle_fix.model.errors import BundleFixError
 from elf.support import (
     LOADER,
     Strings,
@@ -575,7 +575,7 @@ def test_a_damaged_file_is_not_edited(tmp_path: Path) -> None:
 def test_a_refusal_names_every_editor_that_was_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bundle_fix.elf.editors.patchelf.patchelf_program", lambda: None)
+    monkeypatch.setattr("bundle_fix.elf.edit.patchelf.patchelf_program", lambda: None)
     path = pack(tmp_path, LINKERS["bfd"], ("-Wl,--spare-dynamic-tags=0",), runpath=None).program
     with pytest.raises(EditRefusedError) as error:
         edit(content_of(path), Changes(runpath="$ORIGIN"), tmp_path)
@@ -654,9 +654,9 @@ def test_an_edit_of_a_damaged_file_is_refused_or_keeps_the_damage(
 PEAK = """
 import resource, sys, tempfile
 from pathlib import Path
-from bundle_fix.content import PathContent
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit import edit
+from bundle_fix.model.content import PathContent
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.edit import edit
 path = Path(sys.argv[1])
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -12,16 +12,16 @@ import lief
 import pytest
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesContent, BytesReader, Patch
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.changes import Changes, wanted_entries
-from bundle_fix.elf.edit import EditRefusedError, edit
-from bundle_fix.elf.editors.lief import rewrite_with_lief
-from bundle_fix.elf.editors.patchelf import patchelf_program, rewrite_with_patchelf
-from bundle_fix.elf.editors.slot import dynamic_patch, edit_in_slots
-from bundle_fix.elf.editors.table import edit_table
-from bundle_fix.elf.image import Entry
-from bundle_fix.elf.strings import CannotEditError
+from bundle_fix.elf.edit.changes import Changes, wanted_entries
+from bundle_fix.elf.edit.edit import EditRefusedError, edit
+from bundle_fix.elf.edit.lief import rewrite_with_lief
+from bundle_fix.elf.edit.patchelf import patchelf_program, rewrite_with_patchelf
+from bundle_fix.elf.edit.slot import dynamic_patch, edit_in_slots
+from bundle_fix.elf.edit.table import edit_table
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Entry
+from bundle_fix.elf.read.string_table import CannotEditError
+from bundle_fix.model.content import BytesContent, BytesReader, Patch
 from elf.support import (
     by_readelf,
     bytes_of,
@@ -336,7 +336,7 @@ def test_a_refusal_of_patchelf_is_passed_on(tmp_path: Path) -> None:
 
 
 def test_a_crash_of_patchelf_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bundle_fix.elf.editors.patchelf.patchelf_program", lambda: "/bin/false")
+    monkeypatch.setattr("bundle_fix.elf.edit.patchelf.patchelf_program", lambda: "/bin/false")
     (tmp_path / "x").write_bytes(program(tmp_path, HOST))
     with pytest.raises(CannotEditError, match="patchelf refuses it: exit status 1"):
         rewrite_with_patchelf(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))

@@ -9,9 +9,9 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesReader
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.hashes import (
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import DamagedElfError, read_image
+from bundle_fix.elf.symbols.hashes import (
     defined_among,
     defines,
     gnu_hash,
@@ -21,7 +21,7 @@ from bundle_fix.elf.hashes import (
     sysv_hash_size,
     sysv_width,
 )
-from bundle_fix.elf.image import DamagedElfError, read_image
+from bundle_fix.model.content import BytesReader
 from elf.support import (
     content_of,
     image_in,

@@ -13,13 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesReader, FileReader, Reader
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.hashes import defines, symbol_count
-from bundle_fix.elf.image import DamagedElfError, is_elf, read_image, read_sections
-from bundle_fix.elf.notes import build_id
-from bundle_fix.elf.tables import movable_tables
-from bundle_fix.elf.versions import needed_versions, version_definitions
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import DamagedElfError, is_elf, read_image, read_sections
+from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.read.tables import movable_tables
+from bundle_fix.elf.symbols.hashes import defines, symbol_count
+from bundle_fix.elf.symbols.versions import needed_versions, version_definitions
+from bundle_fix.model.content import BytesReader, FileReader, Reader
 from elf.support import (
     Strings,
     by_pyelftools,

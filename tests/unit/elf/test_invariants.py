@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, LINKERS, elf
-from bundle_fix.content import BytesContent, BytesReader
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit import edit
-from bundle_fix.elf.invariants import broken_invariants
-from bundle_fix.elf.spans import Span, cut, equal, without
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.ranges import Span, cut, equal, without
+from bundle_fix.elf.verify.invariants import broken_invariants
+from bundle_fix.model.content import BytesContent, BytesReader
 from elf.support import (
     bytes_of,
     format_of,

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from bundle_fix.elf.isolated import DiedError, isolated
+from bundle_fix.elf.verify.isolated import DiedError, isolated
 
 
 @pytest.mark.parametrize("result", [None, "", "why not", "caf\udce9", "x" * 200_000])

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS
-from bundle_fix.content import PathContent, chunks
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit import EditRefusedError, edit
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.edit import EditRefusedError, edit
+from bundle_fix.model.content import PathContent, chunks
 from elf.matrix import CELLS, EXPECTED, Built, build, needs
 from elf.support import by_pyelftools, by_readelf, image_of
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesReader
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.image import read_image
-from bundle_fix.elf.notes import Note, build_id, notes
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import read_image
+from bundle_fix.elf.read.notes import Note, build_id, notes
+from bundle_fix.model.content import BytesReader
 from elf.support import content_of, run, splice, system_files, with_segment
 
 TOOLCHAINS = {**LINKERS, **CROSS}

@@ -8,13 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesContent, Content
-from bundle_fix.elf import constants as c
-from bundle_fix.elf import second_reader
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit import EditRefusedError, edit
-from bundle_fix.elf.image import Image
-from bundle_fix.elf.second_reader import disagreement
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.edit import EditRefusedError, edit
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.verify import lief_crosscheck as second_reader
+from bundle_fix.elf.verify.lief_crosscheck import disagreement
+from bundle_fix.model.content import BytesContent, Content
 from elf.support import bytes_of, content_of, image_in, image_of, tiny_elf, with_dynamic
 
 
@@ -89,5 +89,5 @@ def test_a_file_too_large_for_lief_is_not_given_to_it(
     path = file(tmp_path)
     with path.open("r+b") as grown:
         grown.truncate(second_reader.SIZE_LIMIT + 1)
-    monkeypatch.setattr("bundle_fix.elf.edit.disagreement", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("bundle_fix.elf.edit.edit.disagreement", lambda *_: pytest.fail("asked"))
     assert edit(content_of(path), Changes(runpath="/o"), tmp_path, "inplace").editor == "slot"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesReader
-from bundle_fix.elf.image import read_image
-from bundle_fix.elf.static_heap import heap_message, static_heap
+from bundle_fix.elf.read.image import read_image
+from bundle_fix.elf.scan.static_allocator import heap_message, static_heap
+from bundle_fix.model.content import BytesReader
 
 TOOLCHAINS = {"host": HOST, **LINKERS, **CROSS}
 
@@ -64,5 +64,5 @@ def test_names_are_found_across_the_pieces_that_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     data = library(tmp_path / "liba.so", "malloc", "free", "tc_malloc")
-    monkeypatch.setattr("bundle_fix.elf.static_heap.CHUNK", size)
+    monkeypatch.setattr("bundle_fix.elf.scan.static_allocator.CHUNK", size)
     assert found(data) == {b"malloc", b"free", b"tc_malloc"}

@@ -11,12 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesReader
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit import edit
-from bundle_fix.elf.image import read_image, string_at, string_table
-from bundle_fix.elf.strings import CannotEditError, Placement, place, string_users, symbol_names
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import read_image, string_at, string_table
+from bundle_fix.elf.read.string_table import (
+    CannotEditError,
+    Placement,
+    place,
+    string_users,
+    symbol_names,
+)
+from bundle_fix.model.content import BytesReader
 from elf.support import (
     bytes_of,
     content_of,

@@ -9,10 +9,9 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from builders.elf import CROSS, HOST, LINKERS, elf, object_with_versions
-from bundle_fix.content import BytesReader
-from bundle_fix.elf import symbols
-from bundle_fix.elf.image import DamagedElfError, read_image
-from bundle_fix.elf.symbols import SymbolTable, Wanted, read_symbols
+from bundle_fix.elf.read.image import DamagedElfError, read_image
+from bundle_fix.elf.symbols.symbols import SymbolTable, Wanted, read_symbols, symbols
+from bundle_fix.model.content import BytesReader
 
 SOURCE = """
 #include <stdlib.h>

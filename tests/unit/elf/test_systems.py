@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from bundle_fix.content import path_content
-from bundle_fix.elf.image import read_image
-from bundle_fix.elf.systems import foreign_system
+from bundle_fix.elf.read.image import read_image
+from bundle_fix.elf.read.systems import foreign_system
+from bundle_fix.model.content import path_content
 
 NOTE = """
 __asm__(".pushsection .note.ident,\\"a\\",@note\\n"

@@ -11,15 +11,15 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerDefSection, GNUVerNeedSection
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.content import BytesReader, PatchedReader
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.image import DamagedElfError, read_image, string_at, string_table
-from bundle_fix.elf.versions import (
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import DamagedElfError, read_image, string_at, string_table
+from bundle_fix.elf.symbols.versions import (
     needed_versions,
     renamed_libraries,
     version_definitions,
     version_needs,
 )
+from bundle_fix.model.content import BytesReader, PatchedReader
 from elf.support import (
     bytes_of,
     content_of,

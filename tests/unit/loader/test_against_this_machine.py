@@ -17,18 +17,18 @@ from pathlib import Path
 import pytest
 
 from builders.loaders import Loaded, parsed
-from bundle_fix.bundle import make_bundle
-from bundle_fix.content import PathContent
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.image import Image
-from bundle_fix.elf.on_disk import image_at
-from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.cpu import this_machine
-from bundle_fix.loader.files import FolderFiles, View
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.loader.bundle import make_bundle
+from bundle_fix.loader.hosts.cpu import this_machine
+from bundle_fix.loader.hosts.files import FolderFiles, View
+from bundle_fix.loader.hosts.real_host import RealHost
+from bundle_fix.loader.hosts.rtld import MUSL
 from bundle_fix.loader.process import World
-from bundle_fix.loader.real_host import RealHost
-from bundle_fix.loader.rtld import MUSL
-from bundle_fix.tree import File, Stamp, Tree
+from bundle_fix.model.content import PathContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Stamp, Tree
 
 ROOTS = ("/usr/bin", "/usr/sbin", "/usr/lib")
 CHUNKS = 16

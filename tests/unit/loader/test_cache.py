@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.elf import elf
-from bundle_fix.elf.on_disk import image_at
-from bundle_fix.loader.cache import CACHE, cached_libraries, read_cache
+from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.loader.hosts.cache import CACHE, cached_libraries, read_cache
 
 
 def test_the_cache_reads_as_ldconfig_reads_it() -> None:

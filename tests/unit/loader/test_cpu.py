@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.errors import BundleFixError
-from bundle_fix.loader.cpu import LEVELS, cpu_here, cpu_in, cpu_of, levels_of, levels_up_to
+from bundle_fix.loader.hosts.cpu import LEVELS, cpu_here, cpu_in, cpu_of, levels_of, levels_up_to
+from bundle_fix.model.errors import BundleFixError
 
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
 V2 = "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.loader.libc import belongs_to_libc, comes_with_libc
+from bundle_fix.loader.hosts.libc import belongs_to_libc, comes_with_libc
 
 
 @pytest.mark.parametrize(

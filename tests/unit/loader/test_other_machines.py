@@ -10,10 +10,10 @@ import pytest
 
 from builders.elf import CROSS, elf, require
 from builders.loaders import alone, parsed
-from bundle_fix.elf.on_disk import image_at
-from bundle_fix.loader.files import FolderFiles
+from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.loader.hosts.files import FolderFiles
+from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.process import World
-from bundle_fix.loader.real_host import RealHost
 
 TRIPLETS = {
     "aarch64": "aarch64-linux-gnu",

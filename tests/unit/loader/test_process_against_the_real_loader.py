@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, elf
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import read_bundle
-from bundle_fix.loader.host import adversarial_host
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.loader.hosts.host import adversarial_host
 from bundle_fix.loader.process import Process, map_process
 
 

@@ -11,13 +11,13 @@ import pytest
 from builders.elf import Toolchain, elf
 from builders.loaders import alone, ldconfig, list_in_root, parsed, small_root
 from builders.pack import tarball
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.artifacts.tar import read_tar
-from bundle_fix.bundle import read_bundle
-from bundle_fix.loader.cpu import cpu_here
-from bundle_fix.loader.files import Files, FolderFiles, TreeFiles
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.tar.reader import read_tar
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.loader.hosts.cpu import cpu_here
+from bundle_fix.loader.hosts.files import Files, FolderFiles, TreeFiles
+from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.process import Process, World
-from bundle_fix.loader.real_host import RealHost
 
 
 def process_in(root: Path, program: str, files: Files | None = None) -> Process:

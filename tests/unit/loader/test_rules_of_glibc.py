@@ -20,9 +20,9 @@ from builders.loaders import (
     real_list,
     world_here,
 )
-from bundle_fix.loader.candidates import CIRCLE
-from bundle_fix.loader.cpu import cpu_here
-from bundle_fix.loader.host import CLEAN, Environment
+from bundle_fix.loader.hosts.cpu import cpu_here
+from bundle_fix.loader.hosts.host import CLEAN, Environment
+from bundle_fix.loader.search.probe import CIRCLE
 
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="this machine's C library is not glibc"

@@ -9,7 +9,7 @@ import pytest
 
 from builders.elf import CROSS, Toolchain, elf
 from builders.loaders import model_list, parsed, process_here, resolved
-from bundle_fix.loader.host import CLEAN, Environment
+from bundle_fix.loader.hosts.host import CLEAN, Environment
 
 MUSL = Toolchain("musl-gcc")
 LOADER = Path("/lib/ld-musl-x86_64.so.1")

@@ -14,7 +14,7 @@ import pytest
 
 from builders.elf import elf
 from builders.loaders import process_here
-from bundle_fix.loader.host import CLEAN, Environment
+from bundle_fix.loader.hosts.host import CLEAN, Environment
 from bundle_fix.loader.process import Process
 
 NOBODY = 65534

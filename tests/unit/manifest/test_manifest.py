@@ -13,14 +13,14 @@ import pytest
 
 from builders.elf import elf
 from builders.run import bundle_fix
-from bundle_fix.bundle import read_bundle
+from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Expectations
-from bundle_fix.check.run import check_bundle
-from bundle_fix.content import BytesContent
-from bundle_fix.manifest.make import make_manifest
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.manifest.builder import make_manifest
 from bundle_fix.manifest.model import MAX_SIZE, NAME, encode, path_of, written
+from bundle_fix.model.content import BytesContent
+from bundle_fix.model.tree import File, Stamp, Tree
 from bundle_fix.report.schemas import manifest_schema
-from bundle_fix.tree import File, Stamp, Tree
 
 from .conftest import Pack
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from builders.elf import elf
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import read_bundle
-from bundle_fix.plan.make import Plan, make_plan
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.plan.planner import Plan, make_plan
 
 
 def plan_for(folder: Path) -> Plan:

@@ -5,10 +5,10 @@ from pathlib import Path
 from builders.dlopen import opens
 from builders.elf import elf
 from builders.pack import healthy, incident
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import Bundle, read_bundle
-from bundle_fix.elf.changes import Changes
-from bundle_fix.plan.make import Plan, make_plan
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.loader.bundle import Bundle, read_bundle
+from bundle_fix.plan.planner import Plan, make_plan
 
 
 def bundle_of(folder: Path) -> Bundle:

@@ -8,11 +8,11 @@ import pytest
 from builders.elf import elf
 from builders.pack import incident, tarball
 from builders.run import bundle_fix
-from bundle_fix.artifacts.directory import read_directory
-from bundle_fix.bundle import read_bundle
-from bundle_fix.errors import BundleFixError
-from bundle_fix.plan.moves import Moved, move_libraries
-from bundle_fix.tree import File, Symlink
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Symlink
+from bundle_fix.plan.relocate import Moved, move_libraries
 
 
 def moved(folder: Path, to: str = "lib") -> Moved:

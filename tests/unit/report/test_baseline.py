@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.report.baseline import read_baseline, without_known
-from bundle_fix.report.json import render_json, render_jsonl
-from bundle_fix.report.model import CheckReport, FindingRecord, Tool, error_report
+from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, error_report
+from bundle_fix.report.render.json import render_json, render_jsonl
 
 
 def finding(path: str = "bin/x", subject: str = "libz.so.1", rule: str = "BF102") -> FindingRecord:

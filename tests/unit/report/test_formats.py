@@ -16,21 +16,21 @@ import xmlschema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundle_fix.check.run import RULES
-from bundle_fix.report.github import render_github, render_summary
-from bundle_fix.report.gitlab import render_gitlab
-from bundle_fix.report.json import render_json, render_jsonl
-from bundle_fix.report.junit import render_junit
-from bundle_fix.report.model import (
+from bundle_fix.check.checker import RULES
+from bundle_fix.report.check_report import (
     CheckReport,
     FindingRecord,
     Tool,
     error_report,
     rule_texts,
 )
-from bundle_fix.report.sarif import SCHEMA_ADDRESS, render_sarif
+from bundle_fix.report.render.github import render_github, render_summary
+from bundle_fix.report.render.gitlab import render_gitlab
+from bundle_fix.report.render.json import render_json, render_jsonl
+from bundle_fix.report.render.junit import render_junit
+from bundle_fix.report.render.sarif import SCHEMA_ADDRESS, render_sarif
+from bundle_fix.report.render.text import render_text
 from bundle_fix.report.schemas import check_schema
-from bundle_fix.report.text import render_text
 
 ODD = 'bin/a b\n::error::x%2C|`\x1b[31m\udcff"<é>,:\\'
 TEXTS = rule_texts(RULES)

@@ -19,7 +19,7 @@ from bundle_fix.manifest.model import (
     PackageRecord,
     ToolRecord,
 )
-from bundle_fix.report.sbom import render_sbom
+from bundle_fix.report.render.sbom import render_sbom
 
 DEB = PackageRecord("deb", "libssl3", "3.0.17-1~deb12u2", "amd64", "debian-12")
 RPM = PackageRecord("rpm", "openssl-libs", "1:3.2.2-6.el9", "x86_64", "rocky-9.4")

@@ -12,9 +12,9 @@ import tomli
 from builders.elf import elf
 from builders.pack import healthy
 from builders.run import bundle_fix
+from bundle_fix.report.render.spec_page import EXAMPLE, render_spec_page
 from bundle_fix.report.schemas import SCHEMAS, spec_schema
-from bundle_fix.report.spec_page import EXAMPLE, render_spec_page
-from bundle_fix.spec.load import load_spec
+from bundle_fix.spec.parsing.load import load_spec
 
 ROOT = Path(__file__).parents[3]
 SPECS = [

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.errors import BundleFixError
-from bundle_fix.spec.load import load_spec
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
+from bundle_fix.spec.parsing.load import load_spec
 
 SPEC = Path("bundle.toml")
 

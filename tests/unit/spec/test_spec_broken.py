@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bundle_fix.cli.main import main
-from bundle_fix.errors import BundleFixError
-from bundle_fix.spec.load import load_spec
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import pack_name, pack_path
+from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import evaluate_when, require_values, resolve_variables, substitute
 
 INTACT = (Path(__file__).parent / "example.toml").read_text()

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.errors import BundleFixError
-from bundle_fix.spec.load import load_spec
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import (
     Bundle,
     Check,
@@ -20,7 +19,8 @@ from bundle_fix.spec.model import (
     Spec,
     Variable,
 )
-from bundle_fix.spec.problems import SpecErrors
+from bundle_fix.spec.parsing.load import load_spec
+from bundle_fix.spec.parsing.problems import SpecErrors
 
 Load = Callable[[str], Spec]
 Refusal = Callable[[str], str]

@@ -7,7 +7,7 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle_fix.spec.locate import KeyPath, Place, locate, places, position, repeated
+from bundle_fix.spec.parsing.positions import KeyPath, Place, locate, places, position, repeated
 
 DOCUMENT = '''\
 top = 1  # [not] = "a table"

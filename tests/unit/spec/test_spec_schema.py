@@ -6,10 +6,10 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from bundle_fix.spec.convert import fields_of, is_struct, origin_of, unwrap
 from bundle_fix.spec.model import (
     Tables,
 )
+from bundle_fix.spec.parsing.convert import fields_of, is_struct, origin_of, unwrap
 
 Refusal = Callable[[str], str]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import pack_name, pack_path
 from bundle_fix.spec.template import parse_template

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec import expressions
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values, evaluate_when, require_values, resolve_variables

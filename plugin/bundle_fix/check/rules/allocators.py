@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from bundle_fix.check.context import Context
+from bundle_fix.check.facts.allocators import Heaps, heaps_of, is_libc
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
-from bundle_fix.check.heaps import Heaps, heaps_of, is_libc
 from bundle_fix.check.wording import some
 from bundle_fix.loader.objects import HOST, Mapped
 

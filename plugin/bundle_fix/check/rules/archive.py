@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
-from bundle_fix.content import same_bytes
-from bundle_fix.tree import REPEATED, File, Special, Tree
+from bundle_fix.model.content import same_bytes
+from bundle_fix.model.tree import REPEATED, File, Special, Tree
 
 SHOWN = 5
 """Names of one kind that a finding lists."""

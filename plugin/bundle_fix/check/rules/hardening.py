@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
-from bundle_fix.content import Reader
-from bundle_fix.elf import constants as c
-from bundle_fix.elf.flags import flag_names
-from bundle_fix.elf.image import Image
-from bundle_fix.elf.notes import build_id, notes
-from bundle_fix.loader.libc import LOADER
-from bundle_fix.loader.rtld import is_default_directory
-from bundle_fix.tree import File
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.flags import flag_names
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.notes import build_id, notes
+from bundle_fix.loader.hosts.libc import LOADER
+from bundle_fix.loader.hosts.rtld import is_default_directory
+from bundle_fix.model.content import Reader
+from bundle_fix.model.tree import File
 
 
 def _loaded(context: Context) -> Iterator[tuple[str, Image]]:

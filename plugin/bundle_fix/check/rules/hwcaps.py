@@ -16,11 +16,11 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.check.rules.resolution import trace_evidence
 from bundle_fix.check.wording import some, text
-from bundle_fix.loader.cpu import LEVELS
-from bundle_fix.loader.host import AdversarialHost
+from bundle_fix.loader.hosts.cpu import LEVELS
+from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import World
-from bundle_fix.tree import walk
+from bundle_fix.model.tree import walk
 
 FOLDER = "glibc-hwcaps"
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
-from bundle_fix.elf.build_paths import build_paths
-from bundle_fix.elf.debug import is_debug_only
-from bundle_fix.modes import WORLD_WRITE, wrong_modes
+from bundle_fix.elf.scan.build_paths import build_paths
+from bundle_fix.elf.scan.debug_info import is_debug_only
+from bundle_fix.plan.modes import WORLD_WRITE, wrong_modes
 
 
 def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:

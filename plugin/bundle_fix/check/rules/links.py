@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
-from bundle_fix.links import lost_links, missing_soname_links
-from bundle_fix.tree import Lost
+from bundle_fix.model.tree import Lost
+from bundle_fix.plan.links import lost_links, missing_soname_links
 
 
 def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:

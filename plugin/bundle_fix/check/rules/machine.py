@@ -6,10 +6,10 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from bundle_fix.check.abi import isa_levels
 from bundle_fix.check.context import Context
+from bundle_fix.check.facts.abi import isa_levels
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
-from bundle_fix.loader.libc import MUSL
+from bundle_fix.loader.hosts.libc import MUSL
 from bundle_fix.loader.objects import BUNDLE, Mapped
 
 

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, WARNING, Finding, Rule
-from bundle_fix.digests import digests
-from bundle_fix.elf.debug import BESIDE, BUILD_IDS, is_debug_only
-from bundle_fix.errors import BundleFixError
+from bundle_fix.elf.scan.debug_info import BESIDE, BUILD_IDS, is_debug_only
 from bundle_fix.manifest.model import (
     NAME,
     FileRecord,
@@ -18,7 +16,9 @@ from bundle_fix.manifest.model import (
     NoManifestError,
     path_of,
 )
-from bundle_fix.tree import Directory, File, Symlink, Tree, walk
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Directory, File, Symlink, Tree, walk
+from bundle_fix.storage.digests import digests
 
 MAX_MISSING = 200
 """Members that are told to be missing: a manifest may list a million."""

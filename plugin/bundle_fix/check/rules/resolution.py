@@ -8,13 +8,13 @@ from itertools import chain
 from typing import Any
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.dependencies import holders
+from bundle_fix.check.facts.package_dependencies import holders
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
-from bundle_fix.loader.candidates import NOT_THERE
-from bundle_fix.loader.libc import LOADER, belongs_to_libc
+from bundle_fix.loader.hosts.libc import LOADER, belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Step
 from bundle_fix.loader.process import Need, Process
-from bundle_fix.tree import walk
+from bundle_fix.loader.search.probe import NOT_THERE
+from bundle_fix.model.tree import walk
 
 
 def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.dependencies import leads_to
+from bundle_fix.check.facts.package_dependencies import leads_to
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.check.wording import some
-from bundle_fix.loader.libc import belongs_to_libc
+from bundle_fix.loader.hosts.libc import belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.runpath import Kind, entries, kind_of
+from bundle_fix.loader.runpath import Kind, entries, kind_of
 
 
 def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:

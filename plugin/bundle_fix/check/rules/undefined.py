@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from bundle_fix.check.context import Context
+from bundle_fix.check.facts.symbols import Symbols
 from bundle_fix.check.findings import ERROR, Finding, Rule
-from bundle_fix.check.symbols import Symbols
 from bundle_fix.check.wording import some, text
-from bundle_fix.elf.symbols import Wanted
-from bundle_fix.loader.libc import MUSL, belongs_to_libc, glibc_exports
+from bundle_fix.elf.symbols.symbols import Wanted
+from bundle_fix.loader.hosts.libc import MUSL, belongs_to_libc, glibc_exports
 from bundle_fix.loader.objects import MISSING, Mapped
 from bundle_fix.loader.process import Process
 

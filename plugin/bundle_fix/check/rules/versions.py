@@ -5,11 +5,11 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from bundle_fix.check.abi import PRIVATE, glibc_number
 from bundle_fix.check.context import Context
+from bundle_fix.check.facts.abi import PRIVATE, glibc_number
 from bundle_fix.check.findings import ERROR, NOTE, Finding, Rule
 from bundle_fix.check.wording import some, text
-from bundle_fix.loader.libc import LOADER, belongs_to_libc
+from bundle_fix.loader.hosts.libc import LOADER, belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST
 from bundle_fix.loader.process import Need, Process
 

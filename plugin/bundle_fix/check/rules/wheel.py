@@ -5,12 +5,12 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from bundle_fix.artifacts.wheel import is_wheel, read_record, record_line, record_path
+from bundle_fix.archive.wheel import is_wheel, read_record, record_line, record_path
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, WARNING, Finding, Rule
-from bundle_fix.errors import BundleFixError
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.tree import File
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File
 
 
 def find_record(rule: Rule, context: Context) -> Iterator[Finding]:

@@ -1,0 +1,1 @@
+"""Artifacts on disk: format detection, reading into trees, writing trees."""

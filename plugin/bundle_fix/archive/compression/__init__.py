@@ -1,0 +1,1 @@
+"""Compression formats: codecs, framing, bounded readers of concatenated streams."""

@@ -1,0 +1,1 @@
+"""Formats that are only read: deb, rpm, OCI and Docker images, archives inside archives."""

@@ -1,0 +1,117 @@
+"""One door to read artifacts; what reads a format is imported when one of that format comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.formats import (
+    CONTAINER,
+    DEB,
+    DIRECTORY,
+    ELF,
+    READ_ONLY,
+    RPM,
+    WHEEL,
+    ZIP,
+    format_of,
+)
+from bundle_fix.archive.install_location import IMAGE_MARKS, place_of
+from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.archive.wheel import is_wheel
+from bundle_fix.model.content import PathContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.tree import File, Stamp, Tree
+
+
+class Artifact(Struct, frozen=True):
+    """An artifact that is open: its tree can be read until the context ends.
+
+    ``format`` is ``dir``, ``elf``, ``whl``, ``zip``, one of `READ_ONLY`, or ``tar`` with its
+    compression's suffix (``tar.gz``).
+    """
+
+    path: Path
+    format: str
+    tree: Tree
+
+
+@contextmanager
+def open_artifact(
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+) -> Iterator[Artifact]:
+    """Open the artifact at ``path``: a folder, an archive, a package, an image or an ELF file.
+
+    Args:
+        path: where it is.
+        limits: how much it may hold.
+        progress: is told how much of it is unpacked; what is not compressed is not told of.
+
+    Raises:
+        BundleFixError: there is none, it cannot be read, or holds more than ``limits`` allow.
+    """
+    kind = format_of(path)
+    if kind == ELF:
+        status = path.stat()
+        stamp = Stamp(status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime)
+        file = File(PathContent(path.resolve(), status.st_size), stamp)
+        yield Artifact(path, kind, Tree({path.name: file}))
+        return
+    with ExitStack() as stack:
+        tree = _entered(stack, _reading(kind, path, limits, progress), path)
+        if kind == ZIP:
+            yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
+        elif kind in READ_ONLY:
+            yield Artifact(path, kind, tree)
+        elif (layers := _layers(tree, path, limits, progress)) is not None:
+            yield Artifact(path, CONTAINER, _entered(stack, layers, path))
+        else:
+            yield Artifact(path, kind, replace(tree, place=place_of(tree)))
+
+
+def _reading(
+    kind: str, path: Path, limits: Limits, progress: Progress
+) -> AbstractContextManager[Tree]:
+    if kind == DIRECTORY:
+        return nullcontext(read_directory(path, limits))
+    if kind == ZIP:
+        from bundle_fix.archive.zip.reader import read_zip
+
+        return read_zip(path, limits, progress)
+    if kind == DEB:
+        from bundle_fix.archive.packages.deb import read_deb
+
+        return read_deb(path, limits, progress)
+    if kind == RPM:
+        from bundle_fix.archive.packages.rpm import read_rpm
+
+        return read_rpm(path, limits, progress)
+    from bundle_fix.archive.tar.reader import read_tar
+
+    return read_tar(path, limits, progress)
+
+
+def _layers(
+    tree: Tree, path: Path, limits: Limits, progress: Progress
+) -> AbstractContextManager[Tree] | None:
+    """What reads a container image; None where ``tree`` is none."""
+    if not any(mark in tree.nodes for mark in IMAGE_MARKS):
+        return None
+    from bundle_fix.archive.packages.oci import is_container, merged_layers
+
+    return merged_layers(tree, path, limits, progress) if is_container(tree) else None
+
+
+def _entered(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path) -> Tree:
+    """The tree that is being read; errors that do not say where get the artifact's name."""
+    try:
+        return stack.enter_context(reading)
+    except BundleFixError as error:
+        error.where = error.where or str(path)
+        raise

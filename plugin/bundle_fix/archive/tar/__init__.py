@@ -1,0 +1,1 @@
+"""Tar archives: headers, sparse members, reading and writing."""

@@ -1,0 +1,1 @@
+"""Zip archives and wheels: central directory, member data, reading and writing."""

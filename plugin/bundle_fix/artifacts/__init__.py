@@ -1,1 +1,0 @@
-"""Artifacts: tarballs and folders, read into trees and written from them."""

@@ -1,0 +1,153 @@
+"""Runs all rules over a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+
+from msgspec import Struct
+
+from bundle_fix.check.context import Context, Expectations, Ignore
+from bundle_fix.check.facts.abi import Abi, abi_of
+from bundle_fix.check.facts.prefetch import read_ahead
+from bundle_fix.check.findings import SEVERITIES, WARNING, Finding, Rule, at_least
+from bundle_fix.check.installed import counts
+from bundle_fix.check.rules import allocator_mismatch as heaps
+from bundle_fix.check.rules import (
+    allocators,
+    archive,
+    hardening,
+    hwcaps,
+    hygiene,
+    links,
+    machine,
+    manifest,
+    resolution,
+    runpath,
+    undefined,
+    versions,
+    wheel,
+)
+from bundle_fix.check.rules import dlopen as opened
+from bundle_fix.check.rules import dlopened_allocators as late
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.hosts.host import CLEAN, Environment, Host, adversarial_host
+from bundle_fix.model.progress import Progress, Step, counted_parts, unheard
+from bundle_fix.model.wording import counted
+
+
+def _found_by_the_run(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Nothing: only `check_bundle` knows which ignores matched."""
+    return iter(())
+
+
+UNUSED_IGNORE = Rule(
+    "BF001", "unused-ignore", WARNING,
+    "An ignore matches no finding.",
+    "What it was for is mended, or was never found: left there, it will hide the next finding that"
+    " happens to match.",
+    "Remove it, or correct its rule or path.",
+    "[check] ignore still names BF202 in bin/legacy_*, which went with 2.6.",
+    _found_by_the_run,
+)  # fmt: skip
+
+OF_DIFFERENCES = "BF7"
+"""How the codes begin that only a comparison of two artifacts finds."""
+
+FAMILIES = (
+    resolution, links, hwcaps, runpath, allocators, heaps, machine, hardening, archive, wheel,
+    manifest, undefined, versions, opened, late, hygiene,
+)  # fmt: skip
+"""The modules that have rules: last those that ask for what is read ahead."""
+RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))
+
+
+class Verdict(Struct, frozen=True):
+    """What a check found. ``ignored`` counts the findings that the user accepts.
+
+    ``abi`` is what the pack wants of its target.
+    """
+
+    findings: tuple[Finding, ...]
+    ignored: int
+    programs: int
+    libraries: int
+    failed: bool
+    abi: Abi
+
+    @property
+    def summary(self) -> Mapping[str, int]:
+        """How many findings there are of each severity."""
+        return {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
+
+
+def check_bundle(
+    bundle: Bundle,
+    expectations: Expectations,
+    host: Host | None = None,
+    environment: Environment = CLEAN,
+    only: str | None = None,
+    progress: Progress = unheard,
+) -> Verdict:
+    """Every finding of every rule, the worst first, then by path and code.
+
+    Args:
+        bundle: its contents must be open.
+        expectations: what the user says of the pack and its target.
+        host: the target; the adversarial one where none is given.
+        environment: what processes are started with there.
+        only: the one file that is asked about; all where none is given.
+        progress: is told how many rules are done.
+    """
+    target = host or adversarial_host(expectations.host)
+    return check_context(Context(bundle, expectations, target, environment, only), progress)
+
+
+def check_context(context: Context, progress: Progress = unheard) -> Verdict:
+    """`check_bundle` of a bundle on a host whose processes others may ask about as well."""
+    expectations, only = context.expectations, context.only
+    rules = [rule for rule in RULES if counts(rule.code, context.bundle)]
+    with read_ahead(context.symbols, context.dynamic()):
+        parts = counted_parts(rules, partial(progress, _checking(context, len(rules))))
+        findings = [finding for rule in parts for finding in rule.find(rule, context)]
+        abi = abi_of(context)
+    findings = [f for f in findings if only in (None, f.path)]
+    kept = [f for f in findings if not any(covers(i, f) for i in expectations.ignore)]
+    ignored = len(findings) - len(kept)
+    if only is None:
+        kept += _unused(expectations.ignore, findings)
+    kept.sort(key=lambda f: (SEVERITIES.index(f.severity), f.path, f.rule, f.message))
+    return Verdict(
+        findings=tuple(kept),
+        ignored=ignored,
+        programs=len(context.programs),
+        libraries=len(context.libraries),
+        failed=bool(at_least(kept, expectations.fail_on)),
+        abi=abi,
+    )
+
+
+def _checking(context: Context, rules: int) -> Step:
+    bundle = context.bundle
+    size = sum(bundle.content(path).size for path in bundle.images)
+    amount = counted(len(context.programs), "program")
+    amount += f", {counted(len(context.libraries), 'library', 'libraries')}"
+    return Step("checking", size, amount, rules)
+
+
+def covers(ignore: Ignore, finding: Finding) -> bool:
+    """Whether the user accepts a finding."""
+    return finding.rule == ignore.rule and fnmatchcase(finding.path, ignore.path)
+
+
+def _unused(ignores: Sequence[Ignore], findings: Sequence[Finding]) -> Iterator[Finding]:
+    """A finding for every ignore that matches none; those of differences are not for a check."""
+    for ignore in ignores:
+        if not ignore.rule.startswith(OF_DIFFERENCES) and not any(
+            covers(ignore, finding) for finding in findings
+        ):
+            yield UNUSED_IGNORE.finding(
+                "", f"{ignore.rule} at {ignore.path} is ignored ({ignore.reason}), but not found",
+                target=f"{ignore.rule}:{ignore.path}",
+            )  # fmt: skip

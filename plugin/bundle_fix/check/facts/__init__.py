@@ -1,0 +1,1 @@
+"""Facts about a bundle that several rules use, computed once."""

@@ -1,0 +1,31 @@
+"""All rules there are: those of a check, and those of a comparison."""
+
+from __future__ import annotations
+
+from bundle_fix.check.checker import RULES
+from bundle_fix.check.findings import Rule
+from bundle_fix.check.rules.differences import DIFF_RULES
+from bundle_fix.model.errors import BundleFixError
+
+ALL_RULES = (*RULES, *DIFF_RULES)
+
+
+def rule_named(text: str, where: str) -> Rule:
+    """The rule with this code or name, in capitals or not.
+
+    Args:
+        text: what the user wrote.
+        where: where that stands, for messages.
+
+    Raises:
+        BundleFixError: there is none.
+    """
+    wanted = text.casefold()
+    for rule in ALL_RULES:
+        if wanted in (rule.code.casefold(), rule.name):
+            return rule
+    from bundle_fix.spec.parsing.problems import did_you_mean, one_line, printable
+
+    words = [word for rule in ALL_RULES for word in (rule.code, rule.name)]
+    hint = did_you_mean(text, words) or "'bundle-fix rules' lists them"
+    raise BundleFixError(f"there is no rule {printable(text)}", where=one_line(where), hint=hint)

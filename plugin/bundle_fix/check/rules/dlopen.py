@@ -1,0 +1,233 @@
+"""BF1xx, of what is opened at run time and of LD_LIBRARY_PATH."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+
+from bundle_fix.check.context import Context
+from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.rules.resolution import trace_evidence, worst_needs
+from bundle_fix.check.wording import some
+from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, Feature
+from bundle_fix.loader.hosts.libc import belongs_to_libc
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
+from bundle_fix.loader.openers import callers
+from bundle_fix.loader.process import Need, Process
+
+
+def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Names of the pack that LD_LIBRARY_PATH leads elsewhere."""
+    for (path, name), (severity, need, processes) in worst_needs(context, HOST).items():
+        image = need.requester.image
+        if need.result.via != "ld_library_path" or image is None:
+            continue
+        provided = context.bundle.providers(posixpath.basename(name), image)
+        if provided and not belongs_to_libc(posixpath.basename(name)):
+            yield rule.finding(
+                path,
+                f"needs {name}, which the pack has as {provided[0]}; LD_LIBRARY_PATH can lead"
+                " elsewhere",
+                severity=severity,
+                needed=name,
+                programs=sorted({process.entry for process in processes}),
+                trace=trace_evidence(need.result.trace),
+            )
+
+
+def openers(context: Context, path: str) -> Iterator[tuple[Process, Mapped]]:
+    """The processes that have the object at ``path``, and the object in each."""
+    for process in (*context.programs.values(), *context.plugins.values()):
+        for mapped in process.objects:
+            if mapped.path == path and mapped.origin == BUNDLE:
+                yield process, mapped
+
+
+def _opened(context: Context, path: str, feature: Feature) -> Need | None:
+    """The best that opening ``feature`` comes to in any process that has the object at ``path``."""
+    ranks = {BUNDLE: 0, HOST: 1}
+    found: list[Need] = [
+        context.world.opening(process, name, opener)
+        for process, opener in openers(context, path)
+        for name in feature.sonames
+    ]
+    return min(found, key=lambda n: ranks.get(n.result.origin, 2), default=None)
+
+
+def find_not_opened(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Names that are opened at run time, are in the pack, and lead elsewhere."""
+    for name in context.expectations.dlopen:
+        yield from _declared(rule, context, name)
+    yield from _noted(rule, context)
+
+
+def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
+    """What comes of a name that the spec says is opened, in the objects that may open it.
+
+    Where none has the name in it, any may be the one that opens it: the best of them counts.
+    """
+    bundle = context.bundle
+    strings = {path: context.carried.get(path, set()) for path in context.openers}
+    could = [p for p in callers(strings, name) if bundle.providers(name, bundle.images[p])]
+    feature = Feature((name,), REQUIRED)
+    found = {path: need for path in could if (need := _opened(context, path, feature)) is not None}
+    lost = {path: need for path, need in found.items() if need.result.origin != BUNDLE}
+    if len(lost) < len(found) and not any(name in strings[path] for path in lost):
+        return
+    for path, need in lost.items():
+        provided = bundle.providers(name, bundle.images[path])[0]
+        yield rule.finding(
+            path,
+            f"opens {name}, as [closure] dlopen says; the pack has {provided}, but"
+            f" {need.result.path or 'nothing'} is opened",
+            severity=ERROR,
+            opened=[name],
+            trace=trace_evidence(need.trace),
+        )
+
+
+def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Names in ELF dlopen metadata notes that are in the pack and lead to the host."""
+    for path, features in context.noted.items():
+        for feature in features:
+            need = _opened(context, path, feature)
+            image = context.bundle.images[path]
+            provided = [p for n in feature.sonames for p in context.bundle.providers(n, image)]
+            if need is not None and need.result.origin != BUNDLE and provided:
+                yield rule.finding(
+                    path,
+                    f"opens {_names(feature)}; the pack has {provided[0]}, but"
+                    f" {need.result.path or 'nothing'} is opened",
+                    severity=_severity(context, path, feature),
+                    opened=list(feature.sonames),
+                    priority=feature.priority,
+                    trace=trace_evidence(need.trace),
+                )
+
+
+def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Names opened at run time that neither the pack nor the host's list has."""
+    for name in context.expectations.dlopen:
+        if name not in context.bundle.named and not context.on_host(name):
+            yield rule.finding(
+                "", f"{name} is opened at run time, but is neither in the pack nor expected on"
+                " the host", needed=name,
+            )  # fmt: skip
+    yield from _noted_missing(rule, context)
+
+
+def _noted_missing(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Names in ELF dlopen metadata notes that neither the pack nor the host has."""
+    for path, features in context.noted.items():
+        image = context.bundle.images[path]
+        for feature in features:
+            if feature.priority not in (REQUIRED, RECOMMENDED):
+                continue
+            need = _opened(context, path, feature)
+            provided = any(context.bundle.providers(name, image) for name in feature.sonames)
+            if provided or (need is not None and need.result.origin == HOST):
+                continue
+            purpose = f", for {feature.description}" if feature.description else ""
+            yield rule.finding(
+                path,
+                f"opens {_names(feature)} at run time{purpose}, but it is neither in the pack nor"
+                " expected on the host",
+                severity=_severity(context, path, feature),
+                opened=list(feature.sonames),
+                priority=feature.priority,
+            )
+
+
+def _severity(context: Context, path: str, feature: Feature) -> str:
+    """How bad it is that a feature is not there: what is not required does without it."""
+    if feature.priority != REQUIRED:
+        return NOTE
+    return ERROR if path in context.mapped else context.consequence
+
+
+def _names(feature: Feature) -> str:
+    return " or ".join(feature.sonames[:4])
+
+
+def find_carried(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Objects that import dlopen and carry names that the pack could satisfy."""
+    for path, names in context.carried.items():
+        image = context.bundle.images[path]
+        noted = {n for feature in context.noted.get(path, ()) for n in feature.sonames}
+        own = context.names.get(path, set()) | set(image.needed) | noted
+        could = sorted(n for n in names - own if _could_be(context, n, path))
+        if could:
+            outcomes = _outcomes(context, path, could)
+            yield rule.finding(
+                path,
+                f"imports dlopen and carries {_told(could, outcomes)}",
+                opened=could,
+                found=outcomes,
+            )
+
+
+def _could_be(context: Context, name: str, path: str) -> bool:
+    """Whether the pack has the name; what the spec says of it is judged by other rules."""
+    provided = context.bundle.providers(name, context.bundle.images[path])
+    return bool(provided) and name not in context.expectations.dlopen
+
+
+def _outcomes(context: Context, path: str, names: list[str]) -> Mapping[str, str]:
+    """What opening each name comes to: in the first process that has the object."""
+    first = next(openers(context, path), None)
+    if first is None:
+        return {}
+    process, opener = first
+    needs = {name: context.world.opening(process, name, opener).result for name in names}
+    return {
+        name: o.path if o.origin == BUNDLE and o.path else o.origin for name, o in needs.items()
+    }
+
+
+def _told(names: list[str], outcomes: Mapping[str, str]) -> str:
+    words = {HOST: "the host's would be opened", MISSING: "not found"}
+    told = [f"{n} ({words.get(outcomes[n], outcomes[n])})" if n in outcomes else n for n in names]
+    return some(told)
+
+
+RULES = (
+    Rule(
+        "BF107", "library-path-wins", ERROR,
+        "LD_LIBRARY_PATH can take the place of a library of the pack.",
+        "The loader asks LD_LIBRARY_PATH before RUNPATH, and start scripts and users set it:"
+        " another copy of the library is loaded than the pack was tested with.",
+        "Pin the library: `pin = true` in the spec makes it needed by its path.",
+        "start.sh exports LD_LIBRARY_PATH=/opt/old/lib; with --env hostile that is assumed, "
+        "and libtcmalloc.so.4 is not pinned.",
+        find_library_path,
+    ),
+    Rule(
+        "BF108", "opened-by-name", NOTE,
+        "An object imports dlopen and carries the name of a library that the pack has.",
+        "What is opened at run time is searched like what is needed, but no linker lists it:"
+        " whether the pack's copy is found shows only when it is opened.",
+        "If it is opened, say so in [closure] dlopen; 'bundle-fix why' shows where it leads.",
+        "lib/libhdfs.so imports dlopen and carries the string libjvm.so, which the pack has "
+        "in jre/lib/server.",
+        find_carried,
+    ),
+    Rule(
+        "BF109", "dlopen-missing", ERROR,
+        "A library that is opened at run time is neither in the pack nor expected on the host.",
+        "dlopen() fails when the program first wants it, long after the start.",
+        "Put the library into the pack, or declare that the host provides it.",
+        "[closure] dlopen names libsasl2.so.3, and the pack does not have it.",
+        find_missing,
+    ),
+    Rule(
+        "BF111", "opens-host-copy", WARNING,
+        "A library that is said to be opened at run time is in the pack, but is not the one that"
+        " is opened.",
+        "dlopen() searches as for a needed name, by the RPATH or RUNPATH of the object that calls"
+        " it.",
+        "Give the object a RUNPATH that leads to the library.",
+        "lib/libsystemd.so says in its .note.dlopen that it opens libzstd.so.1; lib/ has "
+        "it, but no RUNPATH leads there.",
+        find_not_opened,
+    ),
+)  # fmt: skip

@@ -1,0 +1,55 @@
+"""What the command line says of the target, with what a spec says of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from msgspec.structs import replace
+
+from bundle_fix.check.context import Expectations
+
+
+def read_expectations(
+    spec: Path | None, host_provides: tuple[str, ...], defines: Mapping[str, str] = {}
+) -> tuple[Expectations, tuple[str, ...]]:
+    """The expectations of a spec, if one is given, with the names of ``--host-provides``.
+
+    Args:
+        spec: the spec's path.
+        host_provides: patterns of names that the target has.
+        defines: what ``-D`` says of the spec's variables and options.
+
+    Returns:
+        The expectations, and patterns of the sonames that the spec pins.
+
+    Raises:
+        BundleFixError: the spec is wrong.
+    """
+    if spec is None:
+        return Expectations(host=host_provides), ()
+    from bundle_fix.check.registry import rule_named
+    from bundle_fix.policy.from_spec import expectations_of, pinned_by
+    from bundle_fix.spec.parsing.load import load_spec
+    from bundle_fix.spec.variables import resolve_variables
+
+    loaded = load_spec(spec)
+    for number, ignore in enumerate(loaded.check.ignore):
+        rule_named(ignore.rule, loaded.where("check", "ignore", number, "rule"))
+    values = resolve_variables(loaded, spec.parent.resolve(), defines, os.environ)
+    found = expectations_of(loaded, values)
+    return replace(found, host=(*found.host, *host_provides)), pinned_by(loaded, values)
+
+
+def glibc_baseline(text: str | None) -> str | None:
+    """The version of ``--glibc``, which is checked.
+
+    Raises:
+        click.UsageError: it is no version.
+    """
+    if text is not None and not re.fullmatch(r"\d+(\.\d+){1,2}", text):
+        raise click.UsageError(f"--glibc {text}: it takes a version, such as 2.17")
+    return text

@@ -1,0 +1,167 @@
+"""What a command looks at: an artifact's bundle, and the host and environment it is to run in."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from msgspec import Struct
+
+from bundle_fix.archive.formats import DIRECTORY, ELF, split_name
+from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.archive.reading import Artifact, open_artifact
+from bundle_fix.loader.bundle import Bundle, read_bundle
+from bundle_fix.loader.hosts.cpu import levels_up_to
+from bundle_fix.loader.hosts.host import CLEAN, AdversarialHost, Environment, Host
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.tree import Place
+
+F = TypeVar("F", bound=Callable[..., object])
+HOSTILE = "hostile"
+VARIABLES = {"LD_LIBRARY_PATH": "library_path", "LD_PRELOAD": "preload"}
+
+
+class Target(Struct, frozen=True):
+    """What the command line says of the target.
+
+    Attributes:
+        host: a root file system (a folder or a tarball); None for the adversarial host.
+        environment: what processes are started with there.
+        level: its processor's level.
+        provides: patterns of names that it has.
+        limits: how much it, and the artifact, may hold.
+    """
+
+    host: Path | None = None
+    environment: Environment = CLEAN
+    level: str | None = None
+    provides: tuple[str, ...] = ()
+    limits: Limits = DEFAULT_LIMITS
+
+
+class Subject(Struct, frozen=True):
+    """An artifact on a target; ``entry`` is the one file that was asked for, where it is one."""
+
+    bundle: Bundle
+    host: Host
+    environment: Environment
+    entry: str | None
+
+
+def target_options(function: F) -> F:
+    """``--host``, ``--env`` and ``--cpu``."""
+    function = click.option(
+        "--cpu", "level", metavar="LEVEL",
+        help="The target's processor, such as x86-64-v3, for glibc-hwcaps (default: baseline;"
+        " with --host, this machine's).",
+    )(function)  # fmt: skip
+    function = click.option(
+        "--env", "variables", multiple=True, metavar="hostile|NAME=VALUE",
+        help="'hostile': LD_LIBRARY_PATH has every library; or LD_LIBRARY_PATH=..., LD_PRELOAD=...",
+    )(function)  # fmt: skip
+    return click.option(
+        "--host", "host_root", type=click.Path(path_type=Path), metavar="ROOT",
+        help="A root file system (a folder or a tarball), or / for this machine (default: a host"
+        " that has an older copy of everything).",
+    )(function)  # fmt: skip
+
+
+def read_target(
+    host: Path | None,
+    variables: tuple[str, ...],
+    level: str | None,
+    provides: tuple[str, ...],
+    limits: Limits,
+) -> Target:
+    """The target that the options describe.
+
+    Raises:
+        click.UsageError: a variable is none that the loader heeds.
+        BundleFixError: there is no such processor level.
+    """
+    fields: dict[str, str] = {}
+    for text in variables:
+        name, _, value = text.partition("=")
+        if text != HOSTILE and (name not in VARIABLES or "=" not in text):
+            raise click.UsageError(
+                f"--env {text}: it takes 'hostile', or {' or '.join(VARIABLES)} with a value"
+            )
+        if text != HOSTILE:
+            fields[VARIABLES[name]] = value
+    levels_up_to(level, "")
+    return Target(
+        host, Environment(hostile=HOSTILE in variables, **fields), level, provides, limits
+    )
+
+
+@contextmanager
+def open_subject(path: Path, target: Target, progress: Progress = unheard) -> Iterator[Subject]:
+    """Open an artifact and its target; both can be read until the context ends.
+
+    Raises:
+        BundleFixError: one of them cannot be read.
+    """
+    with ExitStack() as stack:
+        artifact = stack.enter_context(open_artifact(path, target.limits, progress))
+        host = stack.enter_context(_open_host(artifact, target, progress))
+        tree, entry = artifact.tree, None
+        if artifact.format == ELF:
+            entry = next(iter(tree.nodes))
+            if host.files is None or not _is_within(path, target.host):
+                from bundle_fix.collect.libraries.partial_tree import tree_around
+
+                tree, entry = tree_around(path)
+        yield Subject(read_bundle(tree, str(path)), host, target.environment, entry)
+
+
+@contextmanager
+def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterator[Host]:
+    root, place = target.host, artifact.tree.place
+    if root is None and place is Place.ANYWHERE:
+        yield AdversarialHost(target.provides, target.level)
+        return
+    from bundle_fix.loader.hosts.files import FolderFiles, TreeFiles
+
+    if root is None and place is Place.BESIDE_OTHERS:
+        from bundle_fix.loader.hosts.package_host import PackageHost
+
+        yield PackageHost(artifact.tree, target.provides, target.level)
+        return
+    from bundle_fix.loader.hosts.real_host import RealHost
+
+    if root is None:
+        yield RealHost(TreeFiles(artifact.tree), "/", target.provides, target.level)
+        return
+    at = _place(artifact, root)
+    if root.is_dir():
+        running = root.resolve() == Path("/")
+        files = FolderFiles(root.resolve())
+        yield RealHost(files, at, target.provides, target.level, running)
+        return
+    with open_artifact(root, target.limits, progress) as opened:
+        if opened.format in (DIRECTORY, ELF):
+            raise BundleFixError(
+                "it is no root file system", where=str(root), hint="give a folder or a tarball"
+            )
+        yield RealHost(TreeFiles(opened.tree), at, target.provides, target.level)
+
+
+def _place(artifact: Artifact, root: Path) -> str:
+    """Where an artifact is on a host: where it lies in it, or is installed, or else in /opt."""
+    if artifact.tree.place is not Place.ANYWHERE:
+        return "/"
+    if artifact.format in (DIRECTORY, ELF) and _is_within(artifact.path, root):
+        real = artifact.path.resolve()
+        folder = real.parent if artifact.format == ELF else real
+        return posixpath.normpath(posixpath.join("/", str(folder.relative_to(root.resolve()))))
+    name = artifact.tree.top or split_name(artifact.path.resolve().name)[0]
+    return posixpath.normpath(posixpath.join("/opt", name))
+
+
+def _is_within(path: Path, root: Path | None) -> bool:
+    return root is not None and root.is_dir() and path.resolve().is_relative_to(root.resolve())

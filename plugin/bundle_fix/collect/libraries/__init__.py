@@ -1,0 +1,1 @@
+"""Libraries of the build machine: resolving needed names and completing the closure."""

@@ -1,0 +1,175 @@
+"""Needed names that lead elsewhere than they did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from bundle_fix.check.findings import NOTE, SEVERITIES, WARNING, Finding, Rule
+from bundle_fix.check.rules.differences import (
+    NEW_FROM_HOST,
+    NOW_FROM_HOST,
+    NOW_NOT_FOUND,
+    OTHER_FILE,
+)
+from bundle_fix.check.rules.resolution import trace_evidence
+from bundle_fix.diff.matching import Pairs, unnumbered
+from bundle_fix.diff.snapshot import Side, Use
+from bundle_fix.loader.hosts.libc import belongs_to_libc, comes_with_libc
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
+from bundle_fix.model.content import same_bytes
+
+RANK = {BUNDLE: 0, HOST: 1, MISSING: 2}
+WORSE = {HOST: NOW_FROM_HOST, MISSING: NOW_NOT_FOUND}
+
+
+class Resolved(Struct, frozen=True):
+    """One needed name of one object that leads elsewhere than it did.
+
+    ``was_needed`` is the name that the object needed before, which differs where a library has a
+    new soname; ``programs`` are the entry points in whose processes it does, by their new paths.
+    """
+
+    needed: str
+    was_needed: str
+    needed_by: str
+    programs: tuple[str, ...]
+    old: Mapped
+    new: Mapped
+    severity: str
+    rule: Rule | None
+    """What that is called where it is for the worse; None where it is for the better."""
+
+
+def compare_needs(old: Side, new: Side, pairs: Pairs) -> tuple[Resolved, ...]:
+    """The needs of objects that both packs have which lead elsewhere, those that fail first."""
+    found: dict[tuple[object, ...], tuple[Use, Use, list[str], str]] = {}
+    for requester, name, was, befores in _common_needs(old, new, pairs):
+        for use in new.uses[requester, name]:
+            before = _counterpart(use, befores, pairs)
+            if before is None or not _differs(old, before.need.result, new, use.need.result, pairs):
+                continue
+            ends = before.need.result, use.need.result
+            key = (requester, name, *((end.origin, end.path) for end in ends))
+            _, worst, entries, _ = found.setdefault(key, (before, use, [], was))
+            entries.append(use.entry)
+            if SEVERITIES.index(use.severity) < SEVERITIES.index(worst.severity):
+                found[key] = (before, use, entries, was)
+    told = [_resolved(new, pairs, *fields) for fields in found.values()]
+    told.sort(key=lambda r: (r.rule is None, SEVERITIES.index(r.severity), r.needed_by, r.needed))
+    return tuple(told)
+
+
+def _common_needs(
+    old: Side, new: Side, pairs: Pairs
+) -> Iterator[tuple[str, str, str, tuple[Use, ...]]]:
+    """Requester and name of the new pack's needs, with the name and the uses in the old one."""
+    before: dict[str, dict[str, tuple[Use, ...]]] = {}
+    for (requester, name), uses in old.uses.items():
+        before.setdefault(pairs.new_of.get(requester, requester), {})[name] = uses
+    for requester, name in new.uses:
+        known = before.get(requester, {})
+        was = name if name in known else _renamed(requester, name, known, new)
+        if was in known:
+            yield requester, name, was, known[was]
+
+
+def _renamed(requester: str, name: str, known: Iterable[str], new: Side) -> str:
+    """The name that an object needed before in the place of ``name``, such as another version."""
+    like = [n for n in known if unnumbered(n) == unnumbered(name)]
+    free = [n for n in like if (requester, n) not in new.uses]
+    return free[0] if len(free) == 1 else ""
+
+
+def _counterpart(use: Use, befores: tuple[Use, ...], pairs: Pairs) -> Use | None:
+    """The same need in the same process of the old pack, or in any where all led to one file."""
+    for before in befores:
+        if pairs.new_of.get(before.entry) == use.entry:
+            return before
+    ends = {(b.need.result.origin, b.need.result.path) for b in befores}
+    return befores[0] if len(ends) == 1 else None
+
+
+def _differs(old: Side, before: Mapped, new: Side, after: Mapped, pairs: Pairs) -> bool:
+    if before.origin != after.origin:
+        return True
+    if before.origin == MISSING or before.path is None or after.path is None:
+        return False
+    if before.origin == HOST:
+        # Of an unknown host's files only the names are known.
+        return new.context.host.files is not None and before.path != after.path
+    if pairs.new_of.get(before.path) == after.path:
+        return False
+    return not _same_bytes(old, before.path, new, after.path)
+
+
+def _same_bytes(old: Side, path: str, new: Side, other: str) -> bool:
+    return same_bytes(old.bundle.content(path), new.bundle.content(other))
+
+
+def _resolved(
+    new: Side, pairs: Pairs, before: Use, after: Use, entries: list[str], was: str
+) -> Resolved:
+    was_end, end, name = before.need.result, after.need.result, after.need.name
+    severity, rule = after.severity, WORSE.get(end.origin, OTHER_FILE)
+    better = RANK[end.origin] < RANK[was_end.origin]
+    # The C library must be the target's own.
+    better |= end.origin == HOST and was_end.origin == BUNDLE and belongs_to_libc(name)
+    if end.origin == HOST and new.context.host.expected(name):
+        severity = NOTE
+    elif rule is OTHER_FILE and end.origin == BUNDLE and was_end.path not in pairs.new_of:
+        # Whoever takes a copy away means another one to be loaded.
+        severity = WARNING
+    requester = after.need.requester.label
+    programs = tuple(dict.fromkeys(entries))
+    return Resolved(
+        name, was, requester, programs, was_end, end, severity, None if better else rule
+    )
+
+
+def need_findings(old: Side, new: Side, resolved: Iterable[Resolved]) -> Iterator[Finding]:
+    """A finding for every name that leads to something worse, and for what is newly left out."""
+    for one in resolved:
+        if one.rule is None:
+            continue
+        was = f" ({one.was_needed} before)" if one.was_needed != one.needed else ""
+        yield one.rule.finding(
+            one.needed_by,
+            f"needs {one.needed}{was}, which was {_told(one.old)} and is now {_told(one.new)}",
+            severity=one.severity,
+            needed=one.needed,
+            programs=list(one.programs),
+            before=one.old.path,
+            loaded=one.new.path,
+            trace=trace_evidence(one.new.trace),
+        )
+    yield from _newly_from_host(old, new)
+
+
+def _told(end: Mapped) -> str:
+    if end.origin == MISSING:
+        return "found nowhere" if end.path is None else f"missing: {end.path}"
+    return f"the host's {end.path}" if end.origin == HOST else f"the pack's {end.path}"
+
+
+def _newly_from_host(old: Side, new: Side) -> Iterator[Finding]:
+    known: Mapping[str, Mapped] = old.from_host
+    provided = {name for name, paths in old.bundle.named.items() if paths}
+    for (requester, name), uses in new.uses.items():
+        use = uses[0]
+        if name in known or name in provided or name not in new.from_host:
+            continue
+        if use.need.requester.origin == HOST or use.need.result.origin != HOST:
+            continue
+        if comes_with_libc(name) or new.context.host.expected(name):
+            continue
+        yield NEW_FROM_HOST.finding(
+            requester,
+            f"needs {name} of the host, which the old pack did not need",
+            hint=f"bundle {name}, or say --host-provides {name}",
+            needed=name,
+            loaded=use.need.result.path,
+            programs=[u.entry for u in uses],
+            trace=trace_evidence(use.need.result.trace),
+        )

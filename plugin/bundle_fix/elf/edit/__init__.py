@@ -1,0 +1,1 @@
+"""Editing ELF files: requested changes, the editors, and a pool of editing processes."""

@@ -1,0 +1,163 @@
+"""What to change in a dynamic section, and the entries that result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Entry, Image
+from bundle_fix.model.errors import BundleFixError
+
+
+class Changes(Struct, frozen=True):
+    """The changes to one file. A path that is None stays; an empty one is removed.
+
+    Setting ``runpath`` removes DT_RPATH, which the loader would ignore beside it, and setting
+    ``rpath`` removes DT_RUNPATH, which would silence it (glibc's dl-load.c, decompose_rpath).
+
+    Raises:
+        BundleFixError: the changes contradict each other, or a name cannot be one.
+    """
+
+    runpath: str | None = None
+    rpath: str | None = None
+    soname: str | None = None
+    replace_needed: tuple[tuple[str, str], ...] = ()
+    insert_needed: tuple[tuple[str, str], ...] = ()
+    """Needed names, each with a name to be needed directly before it, unless it already is."""
+    add_needed: tuple[str, ...] = ()
+    """Names to be needed before all others, in this order, unless they already are needed."""
+    remove_needed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.runpath is not None and self.rpath is not None:
+            raise BundleFixError("one file cannot be given both an RPATH and a RUNPATH")
+        _no_contradiction(self)
+        for text in (*_new_names(self), self.runpath, self.rpath, self.soname):
+            if text is not None and CONTROL.search(text):
+                raise BundleFixError(
+                    f"a name in an ELF file holds no NUL or other control character: {text!r}"
+                )
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _new_names(changes: Changes) -> tuple[str, ...]:
+    pairs = (*changes.replace_needed, *changes.insert_needed)
+    return (*(new for _, new in pairs), *changes.add_needed)
+
+
+def _no_contradiction(changes: Changes) -> None:
+    """Every needed name has one fate.
+
+    Raises:
+        BundleFixError: one has two.
+    """
+    new = _new_names(changes)
+    if "" in new:
+        raise BundleFixError("a needed name cannot be empty")
+    old = [name for name, _ in (*changes.replace_needed, *changes.insert_needed)]
+    for name in old:
+        if old.count(name) > 1:
+            raise BundleFixError(f"one needed name cannot be replaced by two others: {name}")
+        if name in changes.remove_needed:
+            raise BundleFixError(f"a needed name cannot be both replaced and removed: {name}")
+        if name in new and (name, name) not in changes.replace_needed:
+            raise BundleFixError(f"a needed name cannot both go and come: {name}")
+    for name in changes.remove_needed:
+        if name in new:
+            raise BundleFixError(f"a needed name cannot be both added and removed: {name}")
+
+
+class NewString(NamedTuple):
+    """A dynamic entry whose string has yet to find its place in the string table.
+
+    ``replaces`` is the needed name in whose place it comes, if it does.
+    """
+
+    tag: int
+    text: str
+    replaces: str = ""
+
+
+Wanted = Entry | NewString
+
+
+def wanted_entries(image: Image, changes: Changes) -> tuple[Wanted, ...]:
+    """The dynamic entries after ``changes``, in the file's order; new ones come last.
+
+    Args:
+        image: a file with a dynamic section.
+        changes: what to change.
+    """
+    entries: Sequence[Wanted] = image.dynamic or ()
+    if changes.runpath is not None or changes.rpath is not None:
+        tag = c.DT_RPATH if changes.rpath else c.DT_RUNPATH
+        entries = _with_path(entries, image, tag, changes.rpath or changes.runpath or "")
+    if changes.soname is not None and changes.soname != image.soname:
+        entries = _with_string(entries, c.DT_SONAME, (c.DT_SONAME,), changes.soname)
+    if needed_after(image.needed, changes) != image.needed:
+        entries = _with_needed(entries, image, changes)
+    return tuple(entries)
+
+
+def _with_path(entries: Sequence[Wanted], image: Image, tag: int, text: str) -> list[Wanted]:
+    present = {c.DT_RPATH: image.rpath, c.DT_RUNPATH: image.runpath}
+    other = c.DT_RPATH if tag == c.DT_RUNPATH else c.DT_RUNPATH
+    if present[tag] == text and present[other] is None:
+        return list(entries)
+    return _with_string(entries, tag, (tag, other), text)
+
+
+def _with_string(
+    entries: Sequence[Wanted], tag: int, replaced: tuple[int, ...], text: str
+) -> list[Wanted]:
+    """``entries`` with one of ``tag`` in the place of the first of those ``replaced``."""
+    result: list[Wanted] = []
+    pending = [NewString(tag, text)] if text else []
+    for entry in entries:
+        if entry.tag not in replaced:
+            result.append(entry)
+        elif pending:
+            result.append(pending.pop())
+    return result + pending
+
+
+def _with_needed(entries: Sequence[Wanted], image: Image, changes: Changes) -> list[Wanted]:
+    names = iter(image.needed)
+    replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
+    result: list[Wanted] = []
+    before = ""
+    for entry in entries:
+        name = next(names) if entry.tag == c.DT_NEEDED else ""
+        if insertions.get(name, before) != before:
+            result.append(NewString(c.DT_NEEDED, insertions[name]))
+        before = name or before
+        new = replacements.get(name, name)
+        if not name or name not in changes.remove_needed:
+            result.append(entry if new == name else NewString(c.DT_NEEDED, new, name))
+    first = next((n for n, entry in enumerate(result) if entry.tag == c.DT_NEEDED), 0)
+    added = _added(image.needed, changes)
+    return [*result[:first], *(NewString(c.DT_NEEDED, name) for name in added), *result[first:]]
+
+
+def _added(needed: Sequence[str], changes: Changes) -> list[str]:
+    """What of ``add_needed`` is not needed in any case."""
+    there = {*needed, *(new for old, new in changes.replace_needed if old in needed)}
+    return [name for name in dict.fromkeys(changes.add_needed) if name not in there]
+
+
+def needed_after(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
+    """The needed names that ``changes`` make of ``needed``."""
+    replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
+    result = _added(needed, changes)
+    for before, name in zip(("", *needed), needed, strict=False):
+        result += [insertions[name]] if insertions.get(name, before) != before else []
+        if name not in changes.remove_needed:
+            result.append(replacements.get(name, name))
+    return tuple(result)

@@ -1,0 +1,28 @@
+"""What differs between two images of one ELF file, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bundle_fix.elf.read.image import Image
+
+
+def described(before: Image, after: Image) -> Iterator[str]:
+    """The differences between two images of one file, each in a few words."""
+    if (before.rpath, before.runpath) != (after.rpath, after.runpath):
+        yield f"{_search_path(before)} became {_search_path(after)}"
+    if before.soname != after.soname:
+        yield f"soname {before.soname or '(none)'} became {after.soname or '(none)'}"
+    for name in after.needed:
+        if name not in before.needed:
+            yield f"needs {name}"
+    for name in before.needed:
+        if name not in after.needed:
+            yield f"needs {name} no more"
+
+
+def _search_path(image: Image) -> str:
+    """RPATH or RUNPATH of an object as a reader of readelf would write it."""
+    if image.runpath is not None:
+        return f"RUNPATH {image.runpath or '(empty)'}"
+    return f"RPATH {image.rpath or '(empty)'}" if image.rpath is not None else "no RUNPATH"

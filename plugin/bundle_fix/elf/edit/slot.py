@@ -1,0 +1,114 @@
+"""The slot editor: new strings where old ones stood, nothing moved.
+
+It is the first half of every edit in place; what finds no room is left to `table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from bundle_fix.elf.edit.changes import NewString, Wanted
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Entry, Image, string_table
+from bundle_fix.elf.read.string_table import (
+    CannotEditError,
+    Placement,
+    patched,
+    place,
+    string_users,
+)
+from bundle_fix.elf.symbols.versions import renamed_libraries
+from bundle_fix.model.content import Patch, Reader, read_exactly
+
+
+class Strings(Struct, frozen=True):
+    """The string table of a file with the new strings that found room in it."""
+
+    offset: int
+    data: bytes
+    placement: Placement
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """The patches to the file that put the placed strings into the table."""
+        return tuple(Patch(self.offset + p.offset, p.data) for p in self.placement.patches)
+
+    @property
+    def patched(self) -> bytes:
+        """The table's bytes with the placed strings."""
+        return patched(self.data, self.placement.patches)
+
+
+def place_strings(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> Strings:
+    """Find room for the new strings of ``wanted`` in the table as it is.
+
+    Raises:
+        CannotEditError: there is no string table, or its users cannot be known.
+    """
+    table = string_table(image)
+    data = None if table is None else read_exactly(reader, *table)
+    if table is None or data is None:
+        raise CannotEditError("it has no dynamic string table")
+    kept = [entry for entry in wanted if isinstance(entry, Entry)]
+    new = [entry for entry in wanted if isinstance(entry, NewString)]
+    dropped = set(image.dynamic or ()) - set(kept)
+    freed = [entry.value for entry in dropped if entry.tag in c.STRING_TAGS]
+    renamed = {entry.replaces for entry in new}
+    users = string_users(reader, image, data, kept, renamed) if new else ()
+    return Strings(table[0], data, place(data, users, freed, [entry.text for entry in new]))
+
+
+def version_patches(
+    reader: Reader, image: Image, wanted: Sequence[Wanted], offsets: dict[str, int]
+) -> tuple[Patch, ...]:
+    """The patches by which wanted versions follow the library that is needed for them."""
+    new = [entry for entry in wanted if isinstance(entry, NewString) and entry.replaces]
+    return renamed_libraries(reader, image, {entry.replaces: offsets[entry.text] for entry in new})
+
+
+def dynamic_patch(image: Image, wanted: Sequence[Entry]) -> Patch:
+    """The patch that writes ``wanted`` over the dynamic section, ended by DT_NULL.
+
+    Raises:
+        CannotEditError: there is no room for so many entries.
+    """
+    segment = next(s for s in image.segments if s.type == c.PT_DYNAMIC)
+    layout = image.format.dynamic
+    room = segment.filesz // layout.size
+    before = image.dynamic or ()
+    # What has no DT_NULL (GNU ld's --spare-dynamic-tags=0) need not get one for as many entries.
+    if len(wanted) > len(before) and len(wanted) + 1 > room:
+        raise CannotEditError("its dynamic section has no spare entry")
+    if any(
+        entry.tag == c.DT_MIPS_RLD_MAP_REL and list(wanted).index(entry) != before.index(entry)
+        for entry in before
+    ):
+        raise CannotEditError("DT_MIPS_RLD_MAP_REL counts from its own place, which would move")
+    length = max(len(wanted), len(before))
+    filled = [*wanted, *[Entry(c.DT_NULL, 0)] * (length - len(wanted))]
+    return Patch(segment.offset, b"".join(layout.pack(*entry) for entry in filled))
+
+
+def settle(wanted: Sequence[Wanted], offsets: dict[str, int]) -> tuple[Entry, ...]:
+    """``wanted`` with every new string replaced by its offset in the table."""
+    return tuple(
+        entry if isinstance(entry, Entry) else Entry(entry.tag, offsets[entry.text])
+        for entry in wanted
+    )
+
+
+def edit_in_slots(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tuple[Patch, ...]:
+    """The patches of an edit whose new strings all fit where others stood.
+
+    Raises:
+        CannotEditError: a string or an entry finds no room.
+    """
+    strings = place_strings(reader, image, wanted)
+    if strings.placement.homeless:
+        raise CannotEditError("no string that goes leaves room enough in the string table")
+    offsets = strings.placement.offsets
+    versions = version_patches(reader, image, wanted, offsets)
+    dynamic = dynamic_patch(image, settle(wanted, offsets))
+    return tuple(sorted((*strings.patches, *versions, dynamic)))

@@ -1,1 +1,0 @@
-"""The editors of ELF files, one module each."""

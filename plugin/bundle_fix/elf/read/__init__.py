@@ -1,0 +1,1 @@
+"""Reading ELF files: headers, segments, dynamic section, notes."""

@@ -1,0 +1,63 @@
+"""The notes of an ELF file: build-id, ABI tag, GNU properties.
+
+Source: the gABI, "Note Section"; a segment aligned to 8 bytes pads its notes to 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from typing import NamedTuple
+
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.structs import Format
+from bundle_fix.model.content import Reader
+
+MAX_NOTES = 1 << 20
+"""Bytes of note segments that are read."""
+BUILD_ID = (b"GNU\0", 3)
+
+
+class Note(NamedTuple):
+    """One note: its owner's name with its NUL, its type, its content."""
+
+    name: bytes
+    type: int
+    content: bytes
+
+
+def notes(reader: Reader, image: Image) -> Iterator[Note]:
+    """All notes of all PT_NOTE segments; a damaged one ends its segment."""
+    left = MAX_NOTES
+    for segment in image.segments:
+        if segment.type != c.PT_NOTE:
+            continue
+        data = reader.pread(segment.offset, min(segment.filesz, left))
+        left -= len(data)
+        yield from notes_in(data, image.format, 8 if segment.align == 8 else 4)
+
+
+def notes_in(data: bytes, form: Format, pad: int) -> Iterator[Note]:
+    """The notes of one segment or section, each padded to ``pad`` bytes; a damaged one ends it."""
+    header = Struct(("<" if form.order == "little" else ">") + "III")
+    at = 0
+    while at + header.size <= len(data):
+        name_size, size, kind = header.unpack_from(data, at)
+        start = at + header.size
+        content = start + name_size + -name_size % 4
+        content += -(content - at) % pad
+        if content + size > len(data):
+            break
+        yield Note(data[start : start + name_size], kind, data[content : content + size])
+        at = content + size + -size % pad
+
+
+def build_id(reader: Reader, image: Image) -> str | None:
+    """The build-id in lower-case hexadecimal, or None."""
+    return build_id_among(notes(reader, image))
+
+
+def build_id_among(found: Iterable[Note]) -> str | None:
+    """The build-id among some notes, in lower-case hexadecimal, or None."""
+    return next((n.content.hex() for n in found if (n.name, n.type) == BUILD_ID), None)

@@ -1,0 +1,1 @@
+"""Searches through the contents of ELF files: build paths, allocators, debug information."""

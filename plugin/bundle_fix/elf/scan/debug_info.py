@@ -1,0 +1,61 @@
+"""Whether an ELF file has debug information in it, told by the names of its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image, read_sections, string_at
+from bundle_fix.elf.read.structs import Section
+from bundle_fix.model.content import Reader, read_exactly
+
+DEBUG = (b".debug", b".zdebug", b".stab", b".gdb_index", b".gnu.debuglto_")
+"""How the names of sections begin that only debuggers read (binutils' bfd/elf.c)."""
+BUILD_IDS, BESIDE = ".build-id", ".debug"
+"""The folders in which gdb looks for debug information: by build-id, and beside each object."""
+DEBUG_FOLDER = Path("/usr/lib/debug")
+"""Where a machine has the debug information of what is installed."""
+SUFFIX = ".debug"
+DEBUGLINK, ALTLINK = b".gnu_debuglink", b".gnu_debugaltlink"
+MAX_NAMES = 1 << 20
+"""Bytes of section names that are read."""
+
+
+def sections_by_name(reader: Reader, image: Image) -> Iterator[tuple[bytes, Section]]:
+    """All sections with their names; none where there are no section headers to be read."""
+    sections = read_sections(reader, image.format, image.header)
+    if image.header.shstrndx >= len(sections):
+        return
+    table = sections[image.header.shstrndx]
+    names = read_exactly(reader, table.offset, min(table.size, MAX_NAMES)) or b""
+    for section in sections:
+        yield string_at(names, section.name) if section.name < len(names) else b"", section
+
+
+def has_debug_information(reader: Reader, image: Image) -> bool:
+    """Whether a program or a library has what `strip --strip-debug` removes.
+
+    A file that holds nothing but debug information, as one that was split off, has none to give.
+    """
+    if image.header.type not in (c.ET_EXEC, c.ET_DYN):
+        return False
+    if is_debug_only(reader, image):
+        return False
+    found = sections_by_name(reader, image)
+    return any(n.startswith(DEBUG) and not s.flags & c.SHF_ALLOC for n, s in found)
+
+
+def is_debug_only(reader: Reader, image: Image) -> bool:
+    """Whether what the file would have to run is there in name only, as in one that was split off.
+
+    Such a file cannot be run or loaded.
+    """
+    found = sections_by_name(reader, image)
+    code = [s.type for _, s in found if s.flags & c.SHF_ALLOC and s.flags & c.SHF_EXECINSTR]
+    return bool(code) and all(kind == c.SHT_NOBITS for kind in code)
+
+
+def has_debuglink(reader: Reader, image: Image) -> bool:
+    """Whether the file names another one that has its debug information."""
+    return any(name == DEBUGLINK for name, _ in sections_by_name(reader, image))

@@ -1,0 +1,136 @@
+"""Whether a file has an allocator linked in: by the names of its functions, or by its messages.
+
+What a file defines for itself alone is not in its dynamic symbols, only in ``.symtab``, where that
+was not stripped. Both tables of it are read in pieces: with debug information they have hundreds of
+megabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image, read_sections, string_table
+from bundle_fix.elf.read.segments import constants
+from bundle_fix.elf.read.structs import Section
+from bundle_fix.elf.symbols.hashes import defined_among
+from bundle_fix.model.content import CHUNK, Reader
+
+PLAIN = (b"malloc", b"free")
+OWN = (
+    b"tc_malloc",
+    b"je_malloc",
+    b"mi_malloc",
+    b"_rjem_malloc",
+    b"_ZN15MallocExtension8instanceEv",
+)
+"""What only the allocators themselves define: tcmalloc, jemalloc, mimalloc, jemalloc in Rust."""
+MESSAGES = (b"<jemalloc>: ", b"src/tcmalloc.cc", b"tcmalloc: large alloc ", b"mimalloc: error: ")
+"""What stands in an allocator's code alone; a program that asks tcmalloc about itself has other
+strings of it."""
+SYMBOLS = {64: ("<IBBH16x", ">IBBH16x"), 32: ("<I8xBBH", ">I8xBBH")}
+"""An Elf_Sym: its st_name, st_info, st_other and st_shndx."""
+MAX_PLACES = 10_000
+"""Strings that end in a name that is looked for; in the largest programs a few hundred do."""
+MAX_SYMBOLS = 1 << 30
+"""Bytes of ``.symtab``, and of its names, that are looked through."""
+
+
+def static_heap(reader: Reader, image: Image) -> frozenset[bytes]:
+    """Those of `PLAIN` and `OWN` that the file defines; of `PLAIN`, only what it hides."""
+    exported = defined_among(reader, image, (*PLAIN, *OWN))
+    hidden = frozenset(_hidden(reader, image, (*PLAIN, *OWN)))
+    return (exported & frozenset(OWN)) | (hidden - exported)
+
+
+def heap_message(reader: Reader, image: Image) -> bytes | None:
+    """One of `MESSAGES` in the file's read-only data, if it has any."""
+    overlap = max(map(len, MESSAGES))
+    for segment in constants(image):
+        for piece in _pieces(reader, segment.offset, segment.filesz, overlap):
+            for message in MESSAGES:
+                if message in piece:
+                    return message
+    return None
+
+
+def names_heap(reader: Reader, image: Image) -> bool:
+    """Whether the file has the names of `PLAIN` as strings, for dlsym(3).
+
+    What passes on what it is asked has; an allocator has no use for them.
+    """
+    table = string_table(image) or (0, 0)
+    return all(
+        any(not table[0] <= place < sum(table) for place in _whole_strings(reader, image, name))
+        for name in PLAIN
+    )
+
+
+def _whole_strings(reader: Reader, image: Image, text: bytes) -> Iterator[int]:
+    """Where ``text`` is a string of its own in the read-only data."""
+    whole = b"\0" + text + b"\0"
+    for segment in constants(image):
+        at = segment.offset - 1
+        for piece in _pieces(reader, segment.offset, segment.filesz, len(whole) - 1, b"\0"):
+            place = piece.find(whole)
+            while place >= 0:
+                yield at + place
+                place = piece.find(whole, place + 1)
+            at += len(piece) - (len(whole) - 1)
+
+
+def _hidden(reader: Reader, image: Image, names: Iterable[bytes]) -> Iterator[bytes]:
+    """Those of ``names`` that are defined in ``.symtab``."""
+    sections = read_sections(reader, image.format, image.header)
+    for section in sections:
+        if section.type == c.SHT_SYMTAB and section.link < len(sections):
+            places = _places(reader, sections[section.link], names)
+            if places:
+                yield from _defined(reader, image, section, places)
+
+
+def _places(reader: Reader, strings: Section, names: Iterable[bytes]) -> dict[int, bytes]:
+    """Where in a string table each of ``names`` ends a string, as linkers may share the ends."""
+    found: dict[int, bytes] = {}
+    at = 0
+    ends = {name + b"\0": name for name in names}
+    overlap = max(map(len, ends)) - 1
+    for piece in _pieces(reader, strings.offset, strings.size, overlap):
+        start = max(0, at - overlap)
+        for end, name in ends.items():
+            place = piece.find(end)
+            while place >= 0 and len(found) < MAX_PLACES:
+                found[start + place] = name
+                place = piece.find(end, place + 1)
+        at = start + len(piece)
+    return found
+
+
+def _defined(
+    reader: Reader, image: Image, table: Section, places: dict[int, bytes]
+) -> Iterator[bytes]:
+    little = image.format.order == "little"
+    layout = Struct(SYMBOLS[image.format.bits][0 if little else 1])
+    step = CHUNK - CHUNK % layout.size
+    end = table.offset + min(table.size, MAX_SYMBOLS)
+    for offset in range(table.offset, end, step):
+        piece = reader.pread(offset, min(step, end - offset))
+        whole = len(piece) - len(piece) % layout.size
+        for name, _, _, section in layout.iter_unpack(piece[:whole]):
+            if name in places and section != c.SHN_UNDEF:
+                yield places[name]
+
+
+def _pieces(
+    reader: Reader, offset: int, size: int, overlap: int, before: bytes = b""
+) -> Iterator[bytes]:
+    """``size`` bytes from ``offset``, in pieces that begin with the end of the one before."""
+    end = offset + min(size, MAX_SYMBOLS)
+    while offset < end:
+        piece = reader.pread(offset, min(CHUNK, end - offset))
+        if not piece:
+            return
+        yield before + piece
+        offset += len(piece)
+        before = (before + piece)[-overlap:]

@@ -1,0 +1,1 @@
+"""Dynamic symbols, their versions and hash tables."""

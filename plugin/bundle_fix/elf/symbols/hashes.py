@@ -1,0 +1,259 @@
+"""The dynamic symbol table through its hash tables: is a name defined, how many symbols are there.
+
+Sources: the gABI (DT_HASH), and glibc's dl-lookup.c for DT_GNU_HASH. A look-up reads a few words,
+so that asking 400 libraries for ``malloc`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import DamagedElfError, Image, read_sections, string_table
+from bundle_fix.model.content import Reader, read_exactly
+
+MAX_SYMBOLS = 1 << 22
+MAX_CHAIN = 1 << 16
+MANY = 1 << 14
+TABLE_TAGS = frozenset(
+    {
+        c.DT_HASH, c.DT_GNU_HASH, c.DT_STRTAB, c.DT_VERSYM, c.DT_VERNEED, c.DT_VERDEF,
+        c.DT_RELA, c.DT_REL, c.DT_JMPREL, c.DT_INIT,
+    }
+)  # fmt: skip
+"""Dynamic tags whose values are addresses of what may stand behind the symbol table."""
+
+
+@lru_cache(maxsize=1024)
+def gnu_hash(name: bytes) -> int:
+    """The hash of ``name`` in DT_GNU_HASH tables (Bernstein's, 32 bits)."""
+    value = 5381
+    for byte in name:
+        value = (value * 33 + byte) & 0xFFFFFFFF
+    return value
+
+
+def sysv_hash(name: bytes) -> int:
+    """The hash of ``name`` in DT_HASH tables, as the gABI defines it."""
+    value = 0
+    for byte in name:
+        value = (value << 4) + byte
+        high = value & 0xF0000000
+        value = (value ^ (high >> 24)) & ~high & 0xFFFFFFFF
+    return value
+
+
+class _Words:
+    """32-bit (or, for DT_HASH on Alpha and 64-bit S/390, 64-bit) words at a table's address."""
+
+    def __init__(self, reader: Reader, image: Image, address: int, width: int = 4) -> None:
+        offset = image.file_offset(address)
+        if offset is None:
+            raise DamagedElfError("a hash table of its symbols lies outside its loaded segments")
+        self.reader = reader
+        self.offset = offset
+        self.mark = "<" if image.format.order == "little" else ">"
+        self.kind = "I" if width == 4 else "Q"
+        self.struct = struct.Struct(self.mark + self.kind)
+
+    def at(self, byte: int) -> int:
+        data = read_exactly(self.reader, self.offset + byte, self.struct.size)
+        if data is None:
+            raise DamagedElfError("a hash table of its symbols is cut short")
+        value: int = self.struct.unpack(data)[0]
+        return value
+
+    def many(self, table: bytes) -> Iterator[tuple[int, ...]]:
+        """The words of ``table``, thousands at a time: one by one they take ten times as long."""
+        step = MANY * self.struct.size
+        for at in range(0, len(table), step):
+            piece = table[at : at + step]
+            yield struct.unpack(f"{self.mark}{len(piece) // self.struct.size}{self.kind}", piece)
+
+
+def sysv_width(image: Image) -> int:
+    """Bytes of one DT_HASH word: 4, but 8 on Alpha and 64-bit S/390 (their psABIs)."""
+    wide = image.format.bits == 64 and image.header.machine in (c.EM_ALPHA, c.EM_S390)
+    return 8 if wide else 4
+
+
+def symbol_count(reader: Reader, image: Image) -> int:
+    """How many dynamic symbols there are, the null symbol included; 0 where nothing tells.
+
+    Raises:
+        DamagedElfError: the tables that tell it cannot be read, or tell nonsense.
+    """
+    address = image.first(c.DT_HASH)
+    if address is not None:
+        width = sysv_width(image)
+        return _sane(_Words(reader, image, address, width).at(width))
+    address = image.first(c.DT_GNU_HASH)
+    counted = 0 if address is None else _gnu_count(reader, image, address)
+    # A table of no symbols may say that its first would be the second of all (GNU ld), and an
+    # object that only needs symbols has such a table.
+    if counted > 1:
+        return _sane(counted)
+    symbols, size = image.first(c.DT_SYMTAB), image.format.symbol_size
+    for section in read_sections(reader, image.format, image.header):
+        if section.type == c.SHT_DYNSYM and section.addr == symbols:
+            return _sane(section.size // size)
+    return _sane(_before_strings(image, symbols or 0))
+
+
+def _before_strings(image: Image, symbols: int) -> int:
+    """How many symbols fill the space up to the string table, where that is what comes next."""
+    tables = [e.value for e in image.dynamic or () if e.tag in TABLE_TAGS and e.value > symbols]
+    space = min(tables, default=symbols) - symbols
+    fits = space % image.format.symbol_size == 0 and symbols + space == image.first(c.DT_STRTAB)
+    return space // image.format.symbol_size if fits else 0
+
+
+def _sane(count: int) -> int:
+    if count > MAX_SYMBOLS:
+        raise DamagedElfError(f"it claims {count} dynamic symbols")
+    return count
+
+
+def _gnu_count(reader: Reader, image: Image, address: int) -> int:
+    words = _Words(reader, image, address)
+    buckets, first, bloom = words.at(0), words.at(4), words.at(8)
+    start = 16 + bloom * image.format.bits // 8
+    table = read_exactly(reader, words.offset + start, _sane(buckets) * 4)
+    if table is None:
+        raise DamagedElfError("the GNU hash table of its symbols is cut short")
+    last = max((max(some) for some in words.many(table)), default=0)
+    if last < first:
+        return first
+    chains = start + buckets * 4
+    for index in range(_sane(last), last + MAX_CHAIN):
+        if words.at(chains + (index - first) * 4) & 1:
+            return index + 1
+    raise DamagedElfError("the GNU hash table of its symbols has no end")
+
+
+def gnu_hash_size(reader: Reader, image: Image, address: int) -> int:
+    """Bytes that the DT_GNU_HASH table at ``address`` takes."""
+    words = _Words(reader, image, address)
+    buckets, first, bloom = words.at(0), words.at(4), words.at(8)
+    total = _gnu_count(reader, image, address)
+    return 16 + bloom * image.format.bits // 8 + buckets * 4 + (total - first) * 4
+
+
+def sysv_hash_size(reader: Reader, image: Image, address: int) -> int:
+    """Bytes that the DT_HASH table at ``address`` takes."""
+    width = sysv_width(image)
+    words = _Words(reader, image, address, width)
+    return (2 + _sane(words.at(0)) + _sane(words.at(width))) * width
+
+
+def defines(reader: Reader, image: Image, name: bytes) -> bool:
+    """Whether the file defines the dynamic symbol ``name`` for others to find.
+
+    Raises:
+        DamagedElfError: the tables that tell it cannot be read.
+    """
+    return next(definitions(reader, image, name), None) is not None
+
+
+def defined_among(reader: Reader, image: Image, names: Iterable[bytes]) -> frozenset[bytes]:
+    """Those of ``names`` that the file defines for others; asks for many at little cost.
+
+    Raises:
+        DamagedElfError: the tables that tell it cannot be read.
+    """
+    address = image.first(c.DT_GNU_HASH)
+    likely = names if address is None else _in_bloom(reader, image, address, names)
+    return frozenset(name for name in likely if defines(reader, image, name))
+
+
+def _in_bloom(
+    reader: Reader, image: Image, address: int, names: Iterable[bytes]
+) -> Iterator[bytes]:
+    """The names that the table's Bloom filter lets through."""
+    words, bits = _Words(reader, image, address), image.format.bits
+    bloom, shift = words.at(8), words.at(12)
+    order = "<" if image.format.order == "little" else ">"
+    step = bits // 8
+    raw = read_exactly(reader, words.offset + 16, _sane(bloom) * step)
+    if raw is None:
+        raise DamagedElfError("a hash table of its symbols is cut short")
+    masks = struct.Struct(f"{order}{bloom}{'Q' if bits == 64 else 'I'}").unpack(raw)
+    for name in names if bloom else ():
+        value = gnu_hash(name)
+        mask = masks[(value // bits) % bloom]
+        if mask >> (value % bits) & mask >> ((value >> shift) % bits) & 1:
+            yield name
+
+
+def definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
+    """The index of every dynamic symbol by which the file defines ``name``, one a version.
+
+    Raises:
+        DamagedElfError: the tables that tell it cannot be read.
+    """
+    table = string_table(image)
+    symbols = image.first(c.DT_SYMTAB)
+    start = None if symbols is None else image.file_offset(symbols)
+    if table is None or start is None:
+        return
+    for index in _candidates(reader, image, name):
+        size = image.format.symbol_size
+        raw = read_exactly(reader, start + index * size, size)
+        if raw is None:
+            raise DamagedElfError("its dynamic symbol table is cut short")
+        order = image.format.order
+        at = int.from_bytes(raw[:4], order)
+        section = int.from_bytes(raw[6:8] if image.format.bits == 64 else raw[14:16], order)
+        text = reader.pread(table[0] + at, len(name) + 1)
+        if text == name + b"\0" and section != c.SHN_UNDEF:
+            yield index
+
+
+def _candidates(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
+    address = image.first(c.DT_GNU_HASH)
+    if address is not None:
+        yield from _gnu_candidates(reader, image, address, gnu_hash(name))
+        return
+    address = image.first(c.DT_HASH)
+    if address is not None:
+        yield from _sysv_candidates(reader, image, address, sysv_hash(name))
+
+
+def _gnu_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
+    words = _Words(reader, image, address)
+    buckets, first, bloom, shift = (words.at(i) for i in (0, 4, 8, 12))
+    bits = image.format.bits
+    if not buckets or not bloom:
+        return
+    step = bits // 8
+    place = _Words(reader, image, address, step)
+    mask = place.at(16 + (wanted // bits) % bloom * step)
+    if not mask >> (wanted % bits) & mask >> ((wanted >> shift) % bits) & 1:
+        return
+    start = 16 + bloom * step
+    index = words.at(start + wanted % buckets * 4)
+    if index < first:
+        return
+    for _ in range(MAX_CHAIN):
+        value = words.at(start + buckets * 4 + (index - first) * 4)
+        if value | 1 == wanted | 1:
+            yield index
+        if value & 1:
+            return
+        index += 1
+
+
+def _sysv_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
+    width = sysv_width(image)
+    words = _Words(reader, image, address, width)
+    buckets = words.at(0)
+    if not buckets:
+        return
+    index = words.at((2 + wanted % buckets) * width)
+    for _ in range(MAX_CHAIN):
+        if index == 0:
+            return
+        yield index
+        index = words.at((2 + buckets + index) * width)

@@ -1,0 +1,1 @@
+"""Verification of edited ELF files, independent of the editors."""

@@ -1,0 +1,1 @@
+"""Target hosts: what the loader finds outside of the pack."""

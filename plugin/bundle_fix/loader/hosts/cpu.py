@@ -1,0 +1,147 @@
+"""Which ``glibc-hwcaps`` folders a processor makes the loader look into.
+
+Sources: glibc's sysdeps/x86_64/dl-hwcaps_subdirs.c and its siblings for powerpc64le and s390x; the
+x86-64 psABI, "Micro-Architecture Levels".
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from msgspec import Struct
+
+from bundle_fix.model.errors import BundleFixError
+
+LEVELS: Mapping[str, tuple[str, ...]] = {
+    "x86_64": ("x86-64-v4", "x86-64-v3", "x86-64-v2"),
+    "powerpc64": ("power10", "power9"),
+    "s390": ("z17", "z16", "z15", "z14", "z13"),
+}
+"""The levels of each machine that has any, the best first, which is the order of the search."""
+
+_V2 = frozenset({"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"})
+_V3 = _V2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
+_V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+_X86 = {"x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4}
+"""What /proc/cpuinfo must list for each level, in the kernel's words (``pni`` is SSE3)."""
+_S390 = {"z13": "vx", "z14": "vxe", "z15": "vxe2", "z16": "nnpa", "z17": "vxp2"}
+"""The feature of /proc/cpuinfo that came with each machine."""
+
+_HASWELL = frozenset({"avx2", "bmi1", "bmi2", "abm", "movbe", "popcnt", "fma"})
+_AVX512_1 = frozenset({"avx512cd", "avx512bw", "avx512dq", "avx512vl"})
+PLATFORMS = {"x86_64": "x86_64", "i386": "i686", "aarch64": "aarch64"}
+"""What AT_PLATFORM says of every processor of a machine."""
+HWCAP_X86_64, HWCAP_AVX512_1, PLATFORM_HASWELL = 1 << 1, 1 << 2, 1 << 50
+
+BASELINE = "baseline"
+"""The name of a processor of no level."""
+
+
+class Cpu(Struct, frozen=True):
+    """What the loader asks of a processor.
+
+    Attributes:
+        levels: its levels, the best first.
+        platform: what AT_PLATFORM says, ``$PLATFORM``; None where that is not known.
+        legacy: the names of its folders up to glibc 2.36, the first part of a path first.
+        hwcap: its bits in the cache's entries of the old kind.
+    """
+
+    levels: tuple[str, ...] = ()
+    platform: str | None = None
+    legacy: tuple[str, ...] = ("tls",)
+    hwcap: int = 0
+
+
+def cpu_of(level: str | None, machine: str) -> Cpu:
+    """A processor of ``level`` and of nothing else that is known.
+
+    Raises:
+        BundleFixError: no machine has such a level.
+    """
+    return _cpu(levels_up_to(level, machine), machine, haswell=False, avx512=False)
+
+
+@cache
+def cpu_here() -> Cpu:
+    """This machine's processor."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        return cpu_of(None, this_machine())
+    return cpu_in(text, this_machine())
+
+
+def cpu_in(cpuinfo: str, machine: str) -> Cpu:
+    """The processor that a /proc/cpuinfo tells of."""
+    # Only of Intel's does glibc say so (sysdeps/x86/cpu-features.c).
+    intel = "GenuineIntel" in cpuinfo
+    features = set(_line(cpuinfo, "flags").split()) if intel else set()
+    return _cpu(
+        levels_of(cpuinfo, machine), machine,
+        haswell=features >= _HASWELL, avx512=features >= _AVX512_1,
+    )  # fmt: skip
+
+
+def _cpu(levels: tuple[str, ...], machine: str, *, haswell: bool, avx512: bool) -> Cpu:
+    if machine != "x86_64":
+        platform = PLATFORMS.get(machine)
+        return Cpu(levels, platform, ("tls", *([platform] if platform else [])))
+    platform = "haswell" if haswell else "x86_64"
+    legacy = ("tls", platform, *(["avx512_1"] if avx512 else []), "x86_64")
+    hwcap = HWCAP_X86_64 | (HWCAP_AVX512_1 if avx512 else 0)
+    return Cpu(levels, platform, legacy, hwcap | (PLATFORM_HASWELL if haswell else 0))
+
+
+def levels_up_to(level: str | None, machine: str) -> tuple[str, ...]:
+    """The levels that a processor of ``level`` has, the best first.
+
+    Raises:
+        BundleFixError: no machine has such a level.
+    """
+    every = LEVELS.get(machine, ())
+    if level in (None, BASELINE) or level not in every:
+        known = [name for names in LEVELS.values() for name in names]
+        if level not in (None, BASELINE, *known):
+            raise BundleFixError(
+                f"there is no processor level {level!r}",
+                hint=f"levels are {', '.join([BASELINE, *known])}",
+            )
+        return ()
+    return every[every.index(level) :]
+
+
+@cache
+def this_machine() -> str:
+    """This machine's name, as `bundle_fix.elf.read.machines` spells it."""
+    name = os.uname().machine
+    if re.fullmatch(r"i[3-6]86", name):
+        return "i386"
+    known = {
+        "ppc64le": "powerpc64",
+        "s390x": "s390",
+        "riscv64": "riscv",
+        "loongarch64": "loongarch",
+    }
+    return known.get(name, "arm" if name.startswith("arm") else name)
+
+
+def levels_of(cpuinfo: str, machine: str) -> tuple[str, ...]:
+    """The levels that a /proc/cpuinfo tells of, the best first."""
+    every: Sequence[str] = LEVELS.get(machine, ())
+    features = set(_line(cpuinfo, "flags" if machine == "x86_64" else "features").split())
+    if machine == "x86_64":
+        return tuple(level for level in every if _X86[level] <= features)
+    if machine == "s390":
+        return tuple(level for level in every if _S390[level] in features)
+    power = re.search(r"power(\d+)", _line(cpuinfo, "cpu").lower())
+    return tuple(level for level in every if power and int(level[5:]) <= int(power[1]))
+
+
+def _line(cpuinfo: str, key: str) -> str:
+    found = re.search(rf"^{key}\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return found[1] if found else ""

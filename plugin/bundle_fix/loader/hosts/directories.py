@@ -1,0 +1,100 @@
+"""The directories that RPATH, RUNPATH and LD_LIBRARY_PATH name, as paths in a process's view."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
+from bundle_fix.loader.objects import Setting, Step
+from bundle_fix.loader.search.tokens import Refusal, substitute, substitute_as_musl
+
+WORKING = "depends on the working directory of the process"
+
+
+class Directory(NamedTuple):
+    """A directory to search: its text, the rule that names it, and its path in the view.
+
+    Where the text names no directory, ``path`` is empty and ``verdict`` says why. ``owner`` is the
+    object that it was inherited from.
+    """
+
+    entry: str
+    via: str
+    path: str
+    verdict: str = ""
+    owner: str = ""
+
+    def step(self, place: str, verdict: str) -> Step:
+        """The step of looking at ``place`` for this directory's sake."""
+        return Step(place, self.via, verdict, self.entry, self.owner)
+
+
+SEPARATORS = {
+    (GLIBC, "ld_library_path"): "[:;]",
+    (MUSL, "ld_library_path"): "[:\n]",
+    (MUSL, "rpath"): "[:\n]",
+    (MUSL, "runpath"): "[:\n]",
+}
+"""What divides the entries of a list; a colon where nothing is said."""
+
+
+def directories(
+    setting: Setting, text: str, via: str, home: str, owner: str = ""
+) -> Iterator[Directory]:
+    """The directories that a list names, each once.
+
+    Args:
+        setting: where the process runs.
+        text: the list, as it stands in a file or in the environment.
+        via: the rule that it belongs to.
+        home: what ``$ORIGIN`` means in it.
+        owner: the object that it was inherited from.
+    """
+    if not text:
+        return
+    flavour = setting.loader.flavour
+    seen = set()
+    if flavour == MUSL and via != "ld_library_path":
+        whole = substitute_as_musl(text, home)
+        if isinstance(whole, Refusal):
+            yield Directory(text, via, "", whole.value, owner)
+            return
+    for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
+        # For musl an empty entry is none; for glibc it is the working directory.
+        if flavour == MUSL and not entry:
+            continue
+        directory = _directory(setting, entry, via, home)._replace(owner=owner)
+        if directory.verdict or directory.path not in seen:
+            seen.add(directory.path)
+            yield directory
+
+
+def _directory(setting: Setting, entry: str, via: str, home: str) -> Directory:
+    path = entry if is_plain(setting, via) else expanded(setting, entry, home)
+    if isinstance(path, Refusal):
+        return Directory(entry, via, "", path.value)
+    if path.startswith("/"):
+        return Directory(entry, via, path)
+    start = setting.environment.directory
+    if start is None:
+        return Directory(entry, via, "", WORKING)
+    return Directory(entry, via, posixpath.join(start, path) if path else start)
+
+
+def is_plain(setting: Setting, via: str) -> bool:
+    """Whether a text is taken as it stands: musl replaces tokens in search paths alone."""
+    return setting.loader.flavour == MUSL and via not in ("rpath", "runpath")
+
+
+def expanded(setting: Setting, text: str, home: str) -> str | Refusal:
+    """``text`` with its tokens replaced for one process."""
+    loader = setting.loader
+    if "$" not in text:
+        return text
+    if loader.flavour == MUSL:
+        return substitute_as_musl(text, home)
+    trusted = loader.trusted if setting.secure else None
+    return substitute(text, home, loader.lib, loader.platform, trusted=trusted)

@@ -1,0 +1,315 @@
+"""What a process sees of file systems: a pack laid over a host, links followed as chroot would.
+
+Everything is read when it is asked for, and remembered: a host has a hundred thousand files, and a
+process touches a hundred.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from msgspec import Struct, field
+
+from bundle_fix.elf.read.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.elf.read.systems import foreign_abi
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.model.content import Content, PathContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import MAX_LINKS, File, Lost, Symlink, Tree
+
+NOWHERE = "/\0"
+"""Where a pack is when nobody knows where it is unpacked: at a place that no path can name."""
+UNREADABLE = "it cannot be read"
+"""What is said of a file that may be there, but not for the user who looks."""
+MAX_PATH = 4096
+"""Bytes of the longest path that the kernel walks (PATH_MAX)."""
+MAX_REMEMBERED = 64
+"""Parts of a path up to which every folder on the way is remembered."""
+MAX_NAMES = 200_000
+"""Names of one folder that are listed."""
+
+
+class Kind(Enum):
+    """What is at a path, a link not followed."""
+
+    FOLDER = "a folder"
+    FILE = "a file"
+    SPECIAL = "a device, fifo or socket"
+    MISSING = "nothing"
+    UNKNOWN = "what nobody knows"
+
+
+class Found(NamedTuple):
+    """What is at one path: its kind, the text of a link, and who it is whatever its name."""
+
+    kind: Kind
+    link: str | None = None
+    identity: object = None
+
+
+class Files(Protocol):
+    """A host's files, by absolute paths from its own root."""
+
+    def look(self, path: str) -> Found:
+        """What is at ``path``, of which no folder is a link; a link is not followed."""
+
+    def content(self, path: str) -> Content | None:
+        """The bytes of the regular file at ``path``, or None where they cannot be read."""
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder, sorted; none where there is no such folder."""
+
+
+class FolderFiles(Struct, frozen=True):
+    """A root file system in a folder; ``/`` is this machine's own."""
+
+    root: Path
+
+    def _on_disk(self, path: str) -> str:
+        return os.path.join(self.root, path.lstrip("/"))  # noqa: PTH118 (hot, and any bytes)
+
+    def look(self, path: str) -> Found:
+        """See `Files`."""
+        place = self._on_disk(path)
+        try:
+            status = os.lstat(place)
+            if stat.S_ISLNK(status.st_mode):
+                return Found(Kind.FILE, os.readlink(place))  # noqa: PTH115
+        except (OSError, ValueError):
+            return Found(Kind.MISSING)
+        identity = (status.st_dev, status.st_ino)
+        if stat.S_ISDIR(status.st_mode):
+            return Found(Kind.FOLDER, identity=identity)
+        return Found(Kind.FILE if stat.S_ISREG(status.st_mode) else Kind.SPECIAL, identity=identity)
+
+    def content(self, path: str) -> Content | None:
+        """See `Files`."""
+        place = Path(self._on_disk(path))
+        try:
+            return PathContent(place, place.lstat().st_size)
+        except OSError:
+            return None
+
+    def names(self, folder: str) -> list[str]:
+        """See `Files`."""
+        try:
+            return sorted(os.listdir(self._on_disk(folder)))[:MAX_NAMES]  # noqa: PTH208
+        except OSError:
+            return []
+
+
+class Without(Struct, frozen=True):
+    """A host's files without some, by absolute paths, as though they were not there."""
+
+    files: Files
+    gone: frozenset[str]
+
+    def look(self, path: str) -> Found:
+        """See `Files`."""
+        return Found(Kind.MISSING) if path in self.gone else self.files.look(path)
+
+    def content(self, path: str) -> Content | None:
+        """See `Files`."""
+        return None if path in self.gone else self.files.content(path)
+
+    def names(self, folder: str) -> list[str]:
+        """See `Files`."""
+        names = self.files.names(folder)
+        return [name for name in names if posixpath.join(folder, name) not in self.gone]
+
+
+class TreeFiles(Struct, frozen=True):
+    """A root file system in an archive; its contents must be open."""
+
+    tree: Tree
+
+    def look(self, path: str) -> Found:
+        """See `Files`."""
+        return look_in_tree(self.tree, path.strip("/"))
+
+    def content(self, path: str) -> Content | None:
+        """See `Files`."""
+        node = self.tree.nodes.get(path.strip("/"))
+        return node.content if isinstance(node, File) else None
+
+    def names(self, folder: str) -> list[str]:
+        """See `Files`."""
+        inside = folder.strip("/")
+        known = [*self.tree.nodes, *self.tree.folders]
+        return sorted(
+            {posixpath.basename(p) for p in known if p and posixpath.dirname(p) == inside}
+        )
+
+
+def look_in_tree(tree: Tree, path: str) -> Found:
+    """What is at ``path`` of a tree, a link not followed."""
+    node = tree.nodes.get(path)
+    if isinstance(node, Symlink):
+        return Found(Kind.FILE, node.target)
+    if isinstance(node, File):
+        # Hard links are one file: they are known by the member that they share their bytes with.
+        return Found(Kind.FILE, identity=(id(tree), node.twin or path))
+    if path in tree.folders:
+        return Found(Kind.FOLDER, identity=(id(tree), path))
+    return Found(Kind.MISSING if node is None else Kind.SPECIAL)
+
+
+class View(Struct, frozen=True, eq=False):
+    """A pack at its place on a host, as a process there sees both.
+
+    ``at`` is the absolute path of the pack, `NOWHERE` when it is not known; ``host`` are the
+    host's files, None where nothing is known of them. A path of the pack hides the host's.
+    """
+
+    bundle: Bundle
+    at: str = NOWHERE
+    host: Files | None = None
+    _known: dict[str, str | Lost] = field(default_factory=dict)
+    _images: dict[str, Image | str] = field(default_factory=dict)
+
+    def inside(self, path: str) -> str | None:
+        """``path`` relative to the pack, or None where it is not below the pack's place."""
+        if path == self.at:
+            return ""
+        start = "/" if self.at == "/" else self.at + "/"
+        return path[len(start) :] if path.startswith(start) else None
+
+    def absolute(self, path: str) -> str:
+        """The absolute path of a path of the pack."""
+        return posixpath.join(self.at, path) if path else self.at
+
+    def shown(self, path: str) -> str:
+        """A path as a reader knows it: of the pack where it is in its folder, else absolute."""
+        inside = self.inside(path)
+        return path.replace("\0", "") if inside is None else inside
+
+    def member(self, path: str) -> str | None:
+        """The path in the pack of the real file at ``path``; None where it is the host's."""
+        inside = self.inside(path)
+        known = self.bundle.tree
+        return inside if inside in known.nodes or inside in known.folders else None
+
+    def look(self, path: str) -> Found:
+        """What is at ``path``, of which no folder is a link; a link is not followed."""
+        inside = self.inside(path)
+        if inside is not None:
+            found = look_in_tree(self.bundle.tree, inside)
+            if found.kind is not Kind.MISSING or self.host is None:
+                return found
+        if self.host is None:
+            return Found(Kind.UNKNOWN)
+        found = self.host.look(path)
+        if found.kind is Kind.MISSING and self.at.startswith(path.rstrip("/") + "/"):
+            return Found(Kind.FOLDER)
+        return found
+
+    def real(self, path: str) -> str | Lost:
+        """Where an absolute path ends: links followed, ``..`` taken from the target.
+
+        Returns:
+            A path without links, or why there is none; ``Lost.OUTSIDE`` is where nothing is known.
+        """
+        known = self._known.get(path)
+        if known is None:
+            known = self._known[path] = self._walk(path)
+        return known
+
+    def _walk(self, path: str) -> str | Lost:
+        if len(path) > MAX_PATH:
+            return Lost.MISSING
+        folder, _, last = path.rpartition("/")
+        if not folder or last in ("", ".", "..") or path.count("/") > MAX_REMEMBERED:
+            return self._follow([], path.split("/")[::-1])
+        parent = self.real(folder)
+        if isinstance(parent, Lost):
+            return parent
+        return self._follow(parent.strip("/").split("/") if parent != "/" else [], [last])
+
+    def _follow(self, here: list[str], todo: list[str]) -> str | Lost:
+        """Walk the parts in ``todo``, the next one last, from the folder ``here``."""
+        followed = 0
+        while todo:
+            part = todo.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                if here == ["\0"]:
+                    return Lost.OUTSIDE
+                del here[-1:]
+                continue
+            here.append(part)
+            found = self.look("/" + "/".join(here))
+            if found.link is not None:
+                followed += 1
+                if followed > MAX_LINKS:
+                    return Lost.LOOP
+                here = [] if found.link.startswith("/") else here[:-1]
+                # An empty link leads nowhere, not to its own folder (path_resolution(7)).
+                todo.extend(reversed(found.link.split("/")) if found.link else ["\0"])
+            elif found.kind is Kind.UNKNOWN:
+                return Lost.OUTSIDE
+            elif found.kind is Kind.MISSING or (todo and found.kind is not Kind.FOLDER):
+                return Lost.MISSING
+        return "/" + "/".join(here)
+
+    def folder(self, path: str) -> str | Lost:
+        """Where the folder at ``path`` really is, or why there is none."""
+        real = self.real(path)
+        if isinstance(real, str) and self.look(real).kind is not Kind.FOLDER:
+            return Lost.MISSING
+        return real
+
+    def image(self, real: str) -> Image | str:
+        """The image of the file at a path without links, or why there is none."""
+        inside = self.member(real)
+        image = None if inside is None else self.bundle.images.get(inside)
+        if image is not None:
+            return image
+        known: Image | str | None = self._images.get(real)
+        if known is None:
+            known = self._images[real] = self._read(real)
+        return known
+
+    def _read(self, real: str) -> Image | str:
+        kind = self.look(real).kind
+        if kind is not Kind.FILE:
+            return str(kind.value)
+        content = self.content(real)
+        if content is None:
+            return UNREADABLE
+        try:
+            with content.open() as reader:
+                if not is_elf(reader):
+                    return "not an ELF file"
+                image = read_image(reader)
+                system = foreign_abi(image)
+                return image if system is None else f"for {system}"
+        except DamagedElfError as error:
+            return f"the ELF file is damaged: {error.message}"
+        except BundleFixError:
+            return UNREADABLE
+
+    def content(self, real: str) -> Content | None:
+        """The bytes of the file at a path without links."""
+        inside = self.member(real)
+        if inside is not None:
+            node = self.bundle.tree.nodes.get(inside)
+            return node.content if isinstance(node, File) else None
+        return self.host.content(real) if self.host is not None else None
+
+    def text(self, path: str, limit: int = 1 << 20) -> bytes | None:
+        """The first ``limit`` bytes of the file at ``path``, links followed, or None."""
+        real = self.real(path)
+        content = None if isinstance(real, Lost) else self.content(real)
+        if isinstance(real, Lost) or content is None or self.look(real).kind is not Kind.FILE:
+            return None
+        try:
+            with content.open() as reader:
+                return reader.pread(0, limit)
+        except BundleFixError:
+            return None

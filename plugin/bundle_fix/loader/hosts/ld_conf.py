@@ -1,0 +1,91 @@
+"""``/etc/ld.so.conf``: which directories ldconfig lists, and what it would write of them.
+
+Source: glibc's elf/ldconfig.c, parse_conf and search_dir.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.hosts.files import View
+from bundle_fix.model.tree import Lost
+
+CONF = "/etc/ld.so.conf"
+MAX_FILES = 200
+"""Files that includes may lead to."""
+MAX_PLACES = 10_000
+"""Places that one pattern may name."""
+LIBRARY = re.compile(r"(lib|ld-).*\.so.*")
+
+
+def conf_directories(view: View, files: Sequence[str] = (CONF,)) -> tuple[str, ...]:
+    """The directories that a host's ld.so.conf lists, in its order, with its includes.
+
+    Args:
+        view: the host.
+        files: what is read; packages bring files that the host's own includes.
+    """
+    seen: set[str] = set()
+    return tuple(dict.fromkeys(line for path in files for line in _lines(view, path, seen)))
+
+
+def _lines(view: View, path: str, seen: set[str]) -> Iterator[str]:
+    if path in seen or len(seen) >= MAX_FILES:
+        return
+    seen.add(path)
+    for raw in (view.text(path) or b"").splitlines():
+        line = os.fsdecode(raw).partition("#")[0].strip()
+        words = line.split()
+        if not words or words[0] == "hwcap":
+            continue
+        if words[0] == "include":
+            for pattern in words[1:]:
+                full = posixpath.join(posixpath.dirname(path), pattern)
+                for name in _matching(view, full):
+                    yield from _lines(view, name, seen)
+        elif line.startswith("/"):
+            # A directory may have =TYPE behind it, as old files do (libc5, libc6).
+            yield posixpath.normpath(line.partition("=")[0].strip())
+
+
+def _matching(view: View, pattern: str) -> list[str]:
+    """The files that a pattern of ``include`` names, sorted as glob(3) sorts them."""
+    places = ["/"]
+    for part in pattern.strip("/").split("/"):
+        if any(c in part for c in "*?["):
+            places = [
+                posixpath.join(place, name)
+                for place in places
+                for name in _names(view, place)
+                if fnmatch.fnmatchcase(name, part) and not name.startswith(".")
+            ][:MAX_PLACES]
+        else:
+            places = [posixpath.join(place, part) for place in places]
+    return places
+
+
+def _names(view: View, folder: str) -> list[str]:
+    real = view.folder(folder)
+    return [] if isinstance(real, Lost) or view.host is None else view.host.names(real)
+
+
+def listed_libraries(view: View, directories: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+    """What ldconfig would write for a host that has no cache: for every soname its files."""
+    found: dict[str, dict[str, None]] = {}
+    for directory in directories:
+        for name in _names(view, directory):
+            path = posixpath.join(directory, name)
+            real = view.real(path) if LIBRARY.fullmatch(name) else Lost.MISSING
+            image = None if isinstance(real, Lost) else view.image(real)
+            if isinstance(image, Image) and image.is_library:
+                soname = image.soname or name
+                # ldconfig makes a link of the soname where there is none.
+                link = posixpath.join(directory, soname)
+                there = isinstance(view.real(link), str)
+                found.setdefault(soname, {})[link if there else path] = None
+    return {name: tuple(paths) for name, paths in found.items()}

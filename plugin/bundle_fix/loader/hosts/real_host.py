@@ -1,0 +1,132 @@
+"""A root file system as host: everything is read from its own files, when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from msgspec import Struct, field
+
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.hosts.cache import MAX_SIZE, Cache, read_cache
+from bundle_fix.loader.hosts.cpu import Cpu, cpu_here, cpu_of, this_machine
+from bundle_fix.loader.hosts.files import Files, View
+from bundle_fix.loader.hosts.host import Listed
+from bundle_fix.loader.hosts.ld_conf import conf_directories, listed_libraries
+from bundle_fix.loader.hosts.rtld import (
+    MAX_LOADER,
+    MUSL,
+    USUAL,
+    Loader,
+    glibc_loader,
+    musl_architecture,
+    path_file_entries,
+    unknown_loader,
+    wants_musl,
+)
+
+CACHE_FILE, PRELOAD_FILE = "/etc/ld.so.cache", "/etc/ld.so.preload"
+
+
+class _Memory(Struct):
+    """What was read of a host already."""
+
+    loaders: dict[object, Loader] = field(default_factory=dict)
+    cache: Cache | None = None
+    listed: dict[str, tuple[str, ...]] | None = None
+    is_read: bool = False
+
+
+class RealHost(Struct, frozen=True, eq=False):
+    """A root file system.
+
+    Attributes:
+        files: its files.
+        at: where the pack is on it.
+        provides: patterns of names that it will have, though they are not among its files.
+        level: its processor's level; without one, this machine's processor where the program is
+            for it, and else the oldest.
+        running: whether this is a system that has been started: then what ldconfig was never run
+            for is not listed.
+    """
+
+    files: Files
+    at: str
+    provides: tuple[str, ...] = ()
+    level: str | None = None
+    running: bool = False
+    _memory: _Memory = field(default_factory=_Memory)
+
+    def expected(self, name: str) -> bool:
+        """See `Host`."""
+        return any(fnmatchcase(name, p) for p in self.provides)
+
+    def usual(self, name: str) -> bool:
+        """See `Host`: its files tell."""
+        return False
+
+    def loader(self, view: View, image: Image) -> Loader:
+        """See `Host`: what is built into the interpreter that the program names."""
+        key = (image.interpreter, image.architecture, wants_musl(image))
+        known = self._memory.loaders.get(key)
+        if known is None:
+            known = self._memory.loaders[key] = self._read_loader(view, image)
+        return known
+
+    def _read_loader(self, view: View, image: Image) -> Loader:
+        path = next((p for p in _interpreters(view, image) if view.text(p, 4)), None)
+        cpu = self._cpu(image)
+        if path is None:
+            return unknown_loader(image, cpu.levels)
+        if wants_musl(image):
+            # The path file is in the etc/ beside the folder that the loader is in.
+            prefix = posixpath.dirname(posixpath.dirname(path)).rstrip("/")
+            text = view.text(f"{prefix}/etc/ld-musl-{musl_architecture(path)}.path")
+            return Loader(MUSL, path, path_file_entries(text))
+        return glibc_loader(path, view.text(path, MAX_LOADER) or b"", image, cpu)
+
+    def _cpu(self, image: Image) -> Cpu:
+        here = this_machine() == image.machine and self.level is None
+        return cpu_here() if here else cpu_of(self.level, image.machine)
+
+    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[Listed]:
+        """See `Host`."""
+        self._read_cache(view)
+        memory = self._memory
+        if memory.cache is not None:
+            path = memory.cache.lookup(name, image, loader.hwcaps, loader.hwcap)
+            if path is not None:
+                yield Listed(path, "ld.so.cache")
+        for path in (memory.listed or {}).get(name, ()):
+            yield Listed(path, "ld.so.conf")
+
+    def _read_cache(self, view: View) -> None:
+        memory = self._memory
+        if memory.is_read:
+            return
+        memory.is_read = True
+        data = view.text(CACHE_FILE, MAX_SIZE)
+        memory.cache = read_cache(data) if data is not None else None
+        if data is None and not self.running:
+            memory.listed = dict(listed_libraries(view, conf_directories(view)))
+
+    def preloaded(self, view: View) -> tuple[str, ...]:
+        """See `Host`: names divided by blanks or colons; ``#`` starts a comment."""
+        text = os.fsdecode(view.text(PRELOAD_FILE) or b"")
+        lines = [line.partition("#")[0] for line in text.splitlines()]
+        return tuple(" ".join(lines).replace(":", " ").split())
+
+
+def _interpreters(view: View, image: Image) -> Iterator[str]:
+    """Where the loader of a program may be; for a library, where its machine has it usually."""
+    if image.interpreter is not None:
+        yield image.interpreter
+        return
+    if wants_musl(image):
+        real = view.folder("/lib")
+        names = view.host.names(real) if isinstance(real, str) and view.host else []
+        yield from (f"/lib/{name}" for name in names if name.startswith("ld-musl-"))
+        return
+    yield from USUAL.get((image.machine, image.format.bits), ())

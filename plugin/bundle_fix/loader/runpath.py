@@ -1,0 +1,88 @@
+"""Entries of RPATH and RUNPATH: what each means in a pack, and which may stay."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.search.tokens import Base, expand
+from bundle_fix.model.tree import Lost, Tree, walk
+
+
+class Kind(Enum):
+    """What an entry is, seen from the object that has it."""
+
+    INSIDE = "a folder of the pack"
+    ABSENT = "a folder that the pack does not have"
+    VARIES = "a folder whose name differs from host to host"
+    OUTSIDE = "a folder outside the pack"
+    ABSOLUTE = "absolute"
+    RELATIVE = "relative to the working directory"
+
+
+def kind_of(tree: Tree, entry: str, home: str, image: Image) -> Kind:
+    """What ``entry`` is for an object whose ``$ORIGIN`` is ``home``."""
+    base, place = expand(entry, home)
+    if base is Base.HOST and entry.startswith(("$ORIGIN", "${ORIGIN}")):
+        return Kind.VARIES
+    if base is not Base.ORIGIN:
+        return Kind.ABSOLUTE if entry.startswith("/") else Kind.RELATIVE
+    end = walk(tree, place)
+    if end is Lost.OUTSIDE or posixpath.normpath(place).startswith(".."):
+        return Kind.OUTSIDE
+    if isinstance(end, Lost) or end not in tree.folders:
+        return Kind.ABSENT
+    return Kind.INSIDE
+
+
+def entries(image: Image) -> list[str]:
+    """The entries that count: those of RUNPATH, or of RPATH where there is no RUNPATH."""
+    text = image.runpath if image.runpath is not None else image.rpath
+    return text.split(":") if text else []
+
+
+def kept(tree: Tree, image: Image, homes: Iterable[str]) -> list[str]:
+    """The entries that may stay: those that stay inside the pack from every home, each once."""
+    allowed = (Kind.INSIDE, Kind.ABSENT, Kind.VARIES)
+    places = tuple(homes)
+    return [
+        entry
+        for entry in dict.fromkeys(entries(image))
+        if all(kind_of(tree, entry, home, image) in allowed for home in places)
+    ]
+
+
+def working(tree: Tree, stay: Sequence[str], homes: Sequence[str]) -> list[str]:
+    """Those of ``stay`` that lead to a folder of the pack, or may on some host: each folder once.
+
+    Args:
+        tree: the pack.
+        stay: the result of `kept`.
+        homes: what ``$ORIGIN`` may mean.
+    """
+    found: dict[tuple[object, ...], str] = {}
+    for entry in stay:
+        ends = tuple(_end(tree, entry, home) for home in homes)
+        if not all(end is Lost.MISSING for end in ends):
+            found.setdefault(ends, entry)
+    return list(found.values())
+
+
+def _end(tree: Tree, entry: str, home: str) -> str | Lost:
+    base, place = expand(entry, home)
+    return entry if base is Base.HOST else walk(tree, place)
+
+
+def can_be_entry(entry: str) -> bool:
+    """Whether the loader reads ``entry``, which begins with ``$ORIGIN``, as what it says.
+
+    ``:`` separates entries, and a ``$`` before a token's name is no part of a folder's name
+    (glibc's dl-load.c, _dl_dst_count).
+    """
+    return ":" not in entry and not TOKEN.search(entry, len("$ORIGIN"))
+
+
+TOKEN = re.compile(r"\$(\{(ORIGIN|LIB|PLATFORM)\}|(ORIGIN|LIB|PLATFORM))")

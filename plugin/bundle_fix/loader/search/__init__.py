@@ -1,0 +1,1 @@
+"""The library search of one needed name: order of directories, candidates, path tokens."""

@@ -1,0 +1,201 @@
+"""One needed name, searched as the loader searches it, with the trace of every step.
+
+Sources: glibc's elf/dl-load.c, _dl_map_object and open_path; musl's ldso/dynlink.c, load_library.
+docs/loader.md has the orders in words.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterable
+
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.hosts.directories import WORKING, Directory, expanded, is_plain
+from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
+from bundle_fix.loader.objects import Mapped, Setting, Step
+from bundle_fix.loader.search.probe import (
+    HOST_HAS_IT,
+    NOT_LISTED,
+    NOT_SEARCHED,
+    Search,
+    in_list,
+    shown_place,
+    taken,
+)
+from bundle_fix.loader.search.tokens import Refusal
+from bundle_fix.model.tree import Lost
+
+
+def search(setting: Setting, name: str, requester: Mapped) -> Mapped:
+    """What the loader maps for ``name``, which ``requester`` needs and which is not loaded yet.
+
+    Args:
+        setting: where the process runs.
+        name: the needed name, as it stands in the file.
+        requester: the object that needs it; its image is known.
+    """
+    this = Search(setting, name, requester, [])
+    if "/" in name:
+        return _direct(this)
+    found = _first(this, (*PATHS[setting.loader.flavour], *SYSTEM[setting.loader.flavour]))
+    if found is not None:
+        return found
+    if setting.host.expected(name) and setting.view.host is not None:
+        place = posixpath.join(setting.loader.defaults[0], name)
+        this.trace.append(Step(place, "default", "expected there"))
+        return this.from_host(place, "default")
+    return this.missing("default")
+
+
+def search_paths(setting: Setting, name: str, requester: Mapped) -> Mapped:
+    """What the paths of the requester and of what loaded it lead to, or the name where it is one.
+
+    Args:
+        setting: where the process runs.
+        name: the needed name, as it stands in the file.
+        requester: the object that needs it; its image is known.
+    """
+    this = Search(setting, name, requester, [])
+    if "/" in name:
+        return _direct(this)
+    return _first(this, PATHS[setting.loader.flavour]) or this.missing("runpath")
+
+
+def search_system(setting: Setting, name: str, requester: Mapped) -> Mapped:
+    """What the host has of ``name``, whatever any object's paths lead to; see `search_paths`."""
+    this = Search(setting, name, requester, [])
+    return _first(this, SYSTEM[setting.loader.flavour]) or this.missing("default")
+
+
+def _first(this: Search, stages: Iterable[Callable[[Search], Mapped | None]]) -> Mapped | None:
+    return next((found for stage in stages if (found := stage(this)) is not None), None)
+
+
+def _rpaths(this: Search) -> Mapped | None:
+    """RPATH: the requester's, then of what caused it to load; silent where it has a RUNPATH."""
+    if this.image.runpath is not None:
+        return None
+    seen: set[Directory] = set()
+    for link in this.setting.rpath_chain(this.requester):
+        rpath = (link.image.rpath if link.image else None) or ""
+        # A directory that several objects of one folder name alike is told once.
+        listed = this.listed(rpath, "rpath", link)
+        new = [d for d in listed if d._replace(owner="") not in seen]
+        seen.update(d._replace(owner="") for d in new)
+        found = in_list(this, new)
+        if found is not None:
+            return found
+    return None
+
+
+def _library_path(this: Search) -> Mapped | None:
+    """LD_LIBRARY_PATH, which set-uid programs do not heed."""
+    environment, via = this.setting.environment, "ld_library_path"
+    if not environment.hostile and not environment.library_path:
+        return None
+    if this.setting.secure:
+        this.trace.append(Step("LD_LIBRARY_PATH", via, Refusal.INSECURE.value))
+        return None
+    if environment.hostile:
+        this.trace.append(Step("LD_LIBRARY_PATH", via, "whoever sets it may have any copy there"))
+        return this.from_host(f"$LD_LIBRARY_PATH/{this.name}", via)
+    return in_list(
+        this,
+        this.listed(environment.library_path, via, this.setting.main),
+    )
+
+
+def _runpath(this: Search) -> Mapped | None:
+    """The requester's own RUNPATH, which serves nobody else."""
+    return in_list(
+        this,
+        this.listed(this.image.runpath or "", "runpath", this.requester),
+    )
+
+
+def _inherited(this: Search) -> Mapped | None:
+    """musl: RUNPATH or else RPATH of the requester, then of what caused it to load."""
+    for link in this.requester.loaders():
+        image = link.image
+        if image is not None:
+            via, text = (
+                ("rpath", image.rpath) if image.runpath is None else ("runpath", image.runpath)
+            )
+            found = in_list(this, this.listed(text or "", via, link))
+            if found is not None:
+                return found
+    return None
+
+
+def _cache(this: Search) -> Mapped | None:
+    """ld.so.cache; nothing is known of an adversarial host's."""
+    setting = this.setting
+    if setting.view.host is None:
+        return None
+    listed = list(setting.host.listed(setting.view, this.name, this.image, setting.loader))
+    if not listed:
+        this.trace.append(Step("ld.so.cache", "cache", NOT_LISTED))
+    for path, source in listed:
+        if _no_defaults(this.image) and path.startswith(setting.loader.trusted):
+            this.trace.append(Step(path, "cache", NOT_SEARCHED, source))
+            continue
+        found = taken(this, path, path, Directory(source, "cache", path))
+        if found is not None:
+            return found
+    return None
+
+
+def _default(this: Search) -> Mapped | None:
+    """The default directories; the adversarial host has everything in them."""
+    loader = this.setting.loader
+    if loader.flavour == GLIBC and _no_defaults(this.image):
+        this.trace.append(Step("default directories", "default", NOT_SEARCHED))
+        return this.missing("default")
+    if this.setting.view.host is None:
+        place = posixpath.join(loader.defaults[0], this.name)
+        this.trace.append(Step(place, "default", HOST_HAS_IT))
+        return this.from_host(place, "default")
+    return in_list(this, [Directory("", "default", path) for path in loader.defaults])
+
+
+def _no_defaults(image: Image) -> bool:
+    return bool((image.first(c.DT_FLAGS_1) or 0) & c.DF_1_NODEFLIB)
+
+
+PATHS: dict[str, tuple[Callable[[Search], Mapped | None], ...]] = {
+    GLIBC: (_rpaths, _library_path, _runpath),
+    MUSL: (_library_path, _inherited),
+}
+"""What each loader asks first for a name without a slash, in this order, until one has it."""
+SYSTEM: dict[str, tuple[Callable[[Search], Mapped | None], ...]] = {
+    GLIBC: (_cache, _default),
+    MUSL: (_default,),
+}
+"""What it asks then: the host's own."""
+
+
+def _direct(this: Search) -> Mapped:
+    """A needed name with a slash is a path: nothing is searched."""
+    setting, via = this.setting, "direct"
+    path: str | Refusal = this.name
+    if not is_plain(setting, via):
+        path = expanded(setting, this.name, this.requester.home)
+    if "$" in this.name and setting.secure:
+        path = Refusal.INSECURE
+    if isinstance(path, Refusal):
+        this.trace.append(Step(this.name, via, path.value))
+        return this.missing(via)
+    if setting.view.host is not None:
+        # What the loader knows the object by; where the pack is unknown, its tokens say more.
+        this = this._replace(name=path)
+    if not path.startswith("/"):
+        if setting.environment.directory is None:
+            this.trace.append(Step(this.name, via, WORKING))
+            return this.missing(via)
+        path = posixpath.join(setting.environment.directory, path)
+    view = setting.view
+    if view.real(path) is Lost.OUTSIDE and view.inside(path) is None:
+        this.trace.append(Step(path, via, "on the host"))
+        return this.from_host(path, via)
+    return taken(this, path, shown_place(this, path), Directory("", via, path)) or this.missing(via)

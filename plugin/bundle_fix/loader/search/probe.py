@@ -1,0 +1,180 @@
+"""The places that one search looks at: directories and files, and what is made of each.
+
+Sources: glibc's elf/dl-load.c, open_path and open_verify.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.hosts.directories import Directory, directories
+from bundle_fix.loader.hosts.files import UNREADABLE
+from bundle_fix.loader.hosts.rtld import MUSL, is_default_directory
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
+from bundle_fix.model.tree import Lost
+
+HOST_HAS_IT = "the host's copy is found"
+NOBODY_HAS_IT = "no host is expected to have it"
+NOT_THERE = "not there"
+NOT_LISTED = "not listed"
+NO_FOLDER = "no such folder"
+NOT_SEARCHED = "not searched: -z nodefaultlib"
+CIRCLE = f"a link that {Lost.LOOP.value}"
+UNKNOWN_PLACE = "outside the pack: the target may have anything there"
+GIVES_UP = "the loader gives up here"
+
+
+class _Miss(NamedTuple):
+    """Why a candidate is not taken, and whether the loader gives up over it."""
+
+    verdict: str
+    is_fatal: bool = False
+
+
+class Search(NamedTuple):
+    """One search under way; `trace` grows with every step."""
+
+    setting: Setting
+    name: str
+    requester: Mapped
+    trace: list[Step]
+
+    @property
+    def image(self) -> Image:
+        """The image of what needs the name."""
+        image = self.requester.image
+        assert image is not None  # noqa: S101 (only what was read needs anything)
+        return image
+
+    def listed(self, text: str, via: str, link: Mapped) -> Iterator[Directory]:
+        """The directories of a list; ``link`` is the object that has it, or inherits it on."""
+        owner = "" if via == "ld_library_path" or link is self.requester else link.label
+        return directories(self.setting, text, via, link.home, owner)
+
+    def found(self, path: str, real: str, via: str) -> Mapped:
+        """The object at ``path``, which is really at ``real``."""
+        view = self.setting.view
+        image = view.image(real)
+        member = view.member(real)
+        home = posixpath.dirname(path)
+        if view.host is None:
+            # glibc keeps the path as it was put together; where nobody sees it, it need not grow.
+            folder = view.folder(home)
+            home = home if isinstance(folder, Lost) else folder
+        return Mapped(
+            self.name, path if member is None else member, HOST if member is None else BUNDLE,
+            via, self.requester.label, tuple(self.trace), home,
+            image if isinstance(image, Image) else None, self.requester, real,
+        )  # fmt: skip
+
+    def from_host(self, path: str, via: str) -> Mapped:
+        """The host's copy, of which nothing is known."""
+        return Mapped(
+            self.name, path, HOST, via, self.requester.label, tuple(self.trace),
+            loader=self.requester,
+        )  # fmt: skip
+
+    def missing(self, via: str) -> Mapped:
+        """Nothing."""
+        return Mapped(
+            self.name, None, MISSING, via, self.requester.label, tuple(self.trace),
+            loader=self.requester,
+        )  # fmt: skip
+
+
+def in_list(this: Search, listed: Iterable[Directory]) -> Mapped | None:
+    """The first directory's that has the name; None also where the list ends early."""
+    for directory in listed:
+        if directory.verdict:
+            place = directory.entry or "(empty)"
+            this.trace.append(directory.step(place, directory.verdict))
+            continue
+        before = len(this.trace)
+        found = _in_directory(this, directory)
+        if found is not None:
+            return found
+        if any(step.verdict == CIRCLE for step in this.trace[before:]):
+            # open_path: an error other than "no such file" ends the list, not the search.
+            break
+    return None
+
+
+def _in_directory(this: Search, directory: Directory) -> Mapped | None:
+    view, path = this.setting.view, directory.path
+    for subfolder in this.setting.loader.subfolders:
+        place = posixpath.join(path, subfolder + this.name)
+        if isinstance(view.folder(posixpath.dirname(place)), Lost):
+            continue
+        if view.real(place) is not Lost.MISSING:
+            found = taken(this, place, shown_place(this, place), directory)
+            if found is not None:
+                return found
+    folder = view.folder(path)
+    if isinstance(folder, Lost):
+        return _lost_directory(this, folder, directory)
+    full = posixpath.join(path.rstrip("/") or "/", this.name)
+    return taken(this, full, shown_place(this, full), directory)
+
+
+def _lost_directory(this: Search, lost: Lost, directory: Directory) -> Mapped | None:
+    """A directory that is not there, or of which nothing is known."""
+    view, path = this.setting.view, directory.path
+    if view.host is not None:
+        path = posixpath.normpath(path)
+    inside = view.inside(path) is not None
+    if lost is Lost.OUTSIDE and not inside:
+        full = posixpath.join(path, this.name)
+        if is_default_directory(posixpath.normpath(path)):
+            this.trace.append(directory.step(full, HOST_HAS_IT))
+            return this.from_host(full, directory.via)
+        this.trace.append(directory.step(full, UNKNOWN_PLACE))
+        return None
+    missing = f"{NO_FOLDER} in the pack" if inside else NO_FOLDER
+    verdict = missing if lost is Lost.MISSING else lost.value
+    this.trace.append(directory.step(posixpath.normpath(view.shown(path)), verdict))
+    return None
+
+
+def shown_place(this: Search, path: str) -> str:
+    """A candidate as a reader would write it: below the folder where it really is, in the pack."""
+    view = this.setting.view
+    folder = view.folder(posixpath.dirname(path))
+    if isinstance(folder, str) and view.member(folder) is not None:
+        return posixpath.join(view.shown(folder), posixpath.basename(path))
+    return posixpath.normpath(view.shown(path if view.host is None else posixpath.normpath(path)))
+
+
+def taken(this: Search, path: str, place: str, directory: Directory) -> Mapped | None:
+    """The object at ``path`` if the loader takes it, with the step that says so."""
+    miss = _refused(this, path)
+    if isinstance(miss, str):
+        this.trace.append(directory.step(place, "found"))
+        return this.found(path, miss, directory.via)
+    this.trace.append(directory.step(place, miss.verdict))
+    return this.missing(directory.via) if miss.is_fatal else None
+
+
+def _refused(this: Search, path: str) -> str | _Miss:
+    """Where the candidate at ``path`` really is, or why it is not taken (open_verify)."""
+    view = this.setting.view
+    real = view.real(path)
+    if isinstance(real, Lost):
+        if real is Lost.MISSING:
+            return _Miss(NOT_THERE)
+        return _Miss(f"a link that {real.value}")
+    image = view.image(real)
+    if image == UNREADABLE:
+        return _Miss(image)
+    if isinstance(image, str):
+        return _Miss(f"{image}: {GIVES_UP}", is_fatal=True)
+    if image.architecture != this.image.architecture:
+        what = f"{image.format.bits}-bit {image.machine}"
+        if this.setting.loader.flavour == MUSL:
+            return _Miss(f"{what}: {GIVES_UP}", is_fatal=True)
+        return _Miss(f"passed over: {what}")
+    if not image.is_dynamic:
+        return _Miss(f"it has no dynamic section: {GIVES_UP}", is_fatal=True)
+    return real

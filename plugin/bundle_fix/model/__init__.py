@@ -1,0 +1,1 @@
+"""Data that all packages share: trees, file contents, errors, progress."""

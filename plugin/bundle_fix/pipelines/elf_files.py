@@ -1,0 +1,198 @@
+"""Edits single ELF files on the disk: in place, or into another file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from bundle_fix.elf.edit.changes import Changes, needed_after
+from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
+from bundle_fix.elf.read.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.symbols.versions import needed_versions
+from bundle_fix.model.content import Content, FileReader, PatchedContent, PathContent, path_content
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.storage.atomic import (
+    PendingFile,
+    hidden_name,
+    pending_file,
+    take_attributes,
+)
+from bundle_fix.storage.copy import copy_bytes
+from bundle_fix.storage.inplace_file import BusyError, patch_file, record_of, undo
+from bundle_fix.storage.staging import remove_folder
+
+RENAMED = 32 << 20
+"""Bytes up to which a file with one name is replaced by a changed copy."""
+
+
+class ElfFile(Struct, frozen=True):
+    """An ELF file on the disk, as it was read; ``path`` is as the user gave it."""
+
+    path: Path
+    image: Image
+    build_id: str | None
+
+
+class EditedFile(Struct, frozen=True):
+    """A file after its edit: where it is, who made the edit, and what its user should know."""
+
+    path: Path
+    before: Image
+    edited: Edited
+    remarks: tuple[str, ...]
+
+
+def read_elf_file(path: Path) -> ElfFile:
+    """Read the ELF file at ``path``; links are followed.
+
+    Raises:
+        EditRefusedError: it is no ELF file.
+        BundleFixError: there is none, it is damaged, or it cannot be read.
+    """
+    with _content_of(path).open() as reader:
+        if not is_elf(reader):
+            raise EditRefusedError("it is not an ELF file", where=str(path))
+        try:
+            image = read_image(reader)
+            return ElfFile(path, image, build_id(reader, image))
+        except DamagedElfError as error:
+            raise _damaged(error, path) from error
+
+
+def edit_file(
+    path: Path, changes: Changes, output: Path | None, editor: str = "auto"
+) -> EditedFile:
+    """Change the ELF file at ``path``, or write the changed file to ``output``.
+
+    Links are followed: what they lead to is changed, and they stay links.
+
+    Args:
+        path: the file.
+        changes: what to change.
+        output: where the result goes; None changes the file itself.
+        editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
+
+    Raises:
+        EditRefusedError: the file is of a kind that is never edited, or no editor could do it.
+        BundleFixError: it cannot be read, or the result cannot be written.
+    """
+    real = Path(os.path.realpath(path))
+    undone = undo(real) if record_of(real).exists() else False
+    before = read_elf_file(path).image
+    content = _content_of(path)
+    status = real.stat()
+    scratch = hidden_name(output or real)
+    try:
+        edited = edit(content, changes, scratch, editor)
+        remarks = [*_remarks(content, before, changes)]
+        if undone:
+            remarks.append("an earlier edit of it, which was killed, has been taken back")
+        if output is not None:
+            lost = _write(edited.content, edited.image, output, real)
+            remarks += [f"{name} could not be copied to {output}" for name in lost]
+        elif edited.editor:
+            _write_in_place(real, status, edited)
+    except DamagedElfError as error:
+        raise _damaged(error, path) from error
+    except EditRefusedError as error:
+        raise EditRefusedError(error.message, where=str(path)) from error
+    finally:
+        if scratch.exists():
+            remove_folder(scratch)
+    return EditedFile(output or path, before, edited, tuple(remarks))
+
+
+def _content_of(path: Path) -> PathContent:
+    real = Path(os.path.realpath(path))
+    if not real.is_file():
+        what = "it is not a file" if real.exists() else "there is no such file"
+        raise BundleFixError(what, where=str(path))
+    return path_content(real)
+
+
+def _damaged(error: DamagedElfError, path: Path) -> BundleFixError:
+    return BundleFixError(
+        f"the ELF file is damaged: {error.message}",
+        where=str(path),
+        hint="replace it by a sound copy",
+    )
+
+
+def _remarks(content: Content, image: Image, changes: Changes) -> Iterator[str]:
+    """What was asked for and has no effect, or another one than may be thought."""
+    for name in (*(old for old, _ in changes.replace_needed), *changes.remove_needed):
+        if name not in image.needed:
+            yield f"{name} is not needed"
+    for text in (changes.runpath, changes.rpath):
+        if text and "" in text.split(":"):
+            yield f"an empty entry of {text} is the working directory of the process"
+    gone = {*image.needed, *changes.remove_needed} - {*needed_after(image.needed, changes)}
+    if gone & {*changes.remove_needed}:
+        with content.open() as reader:
+            wanted = needed_versions(reader, image)
+        for name in sorted(gone & {*changes.remove_needed} & {*wanted}):
+            yield f"it still wants versions of {name}: the loader stops where nothing else loads it"
+
+
+def _write_in_place(path: Path, before: os.stat_result, edited: Edited) -> None:
+    """Change the file at ``path``, which is no link, and nothing else about it.
+
+    A small file gives its name to a changed copy. A large one, or one with several names, is
+    written to where it lies, if nobody uses it.
+
+    Raises:
+        BundleFixError: it cannot be written, or something of it would be lost.
+    """
+    single, reason = before.st_nlink == 1, "the edit moves its content"
+    content = edited.content
+    if isinstance(content, PatchedContent) and not (single and before.st_size <= RENAMED):
+        try:
+            patch_file(path, content.patches, before)
+        except BusyError as error:
+            reason = str(error)
+        else:
+            return
+    if not single:
+        raise BundleFixError(
+            f"it has {before.st_nlink} names (hard links), and as {reason}, a changed copy would"
+            " have only this one",
+            where=str(path), hint="-o writes a copy",
+        )  # fmt: skip
+    with pending_file(path) as pending:
+        _fill(pending, content, edited.image)
+        lost = take_attributes(pending.file.fileno(), path)
+        if lost:
+            raise BundleFixError(
+                f"a changed copy of it would lose its {', '.join(lost)}",
+                where=str(path), hint="run as its owner or as root, or -o writes a copy",
+            )  # fmt: skip
+        now = path.stat()
+        if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+            raise BundleFixError(
+                "the file changed while it was read", where=str(path), hint="run again"
+            )
+        pending.commit()
+
+
+def _write(content: Content, image: Image, output: Path, like: Path) -> tuple[str, ...]:
+    with pending_file(output) as pending:
+        _fill(pending, content, image)
+        lost = take_attributes(pending.file.fileno(), like)
+        pending.commit(like)
+    return lost
+
+
+def _fill(pending: PendingFile, content: Content, image: Image) -> None:
+    """Write the content, and read it back with the loader's eyes."""
+    fd = pending.file.fileno()
+    with content.open() as reader:
+        copy_bytes(reader, fd, str(pending.target))
+        if read_image(FileReader(fd, 0, reader.size)) != image:
+            raise BundleFixError(
+                "what was written is not what is read back", where=str(pending.target),
+                hint="the disk may be failing",
+            )  # fmt: skip

@@ -1,0 +1,219 @@
+"""Mends what a build system installs into a folder: there, and nothing else that is there."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.inplace_directory import update_directory
+from bundle_fix.check.checker import Verdict, check_bundle
+from bundle_fix.check.context import Expectations
+from bundle_fix.check.findings import Finding, at_least
+from bundle_fix.check.rules.wheel import SCHEME
+from bundle_fix.collect.collection import Collection, Origin
+from bundle_fix.collect.libraries.closure import close
+from bundle_fix.collect.libraries.partial_tree import path_below, tree_of_members
+from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
+from bundle_fix.loader.hosts.this_machine import on_this_machine
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import Directory, Node, Tree
+from bundle_fix.pipelines.fix import Action, Mended, Options, carry_out, write_checked
+from bundle_fix.plan.planner import make_plan
+from bundle_fix.plan.wheel import make_wheel_plan
+from bundle_fix.spec.model import Spec
+from bundle_fix.spec.variables import Values
+
+NO_PACKAGES = frozenset({"build", "venv", "node_modules", "__pycache__"})
+"""Folders of a source tree that have no code of the project in them."""
+
+
+class Closure(Struct, frozen=True):
+    """What a spec says is to be bundled with what objects need; ``libdir`` is where it goes."""
+
+    spec: Spec
+    values: Values
+    libdir: str
+
+
+class Installation(Struct, frozen=True):
+    """What a build system says of what it installs.
+
+    Attributes:
+        root: the folder.
+        members: what it put there; None where all that is there is its own.
+        added: the paths of what an earlier mending added; that goes, or is added anew.
+        built: the libraries that the build makes, by where in the folder they belong, and the
+            files. None of them may come from the host.
+        partial: whether this is one component of several, so that what is built may come later.
+        for_wheel: whether the folder becomes a wheel, which cannot hold links.
+        host_like_this: whether the target has what this machine has in its default directories.
+        closure: what the spec bundles, if there is one.
+        sources: folders whose Python code may name libraries of a wheel.
+        elsewhere: folders of a wheel that pip puts elsewhere than the rest, such as its scripts.
+    """
+
+    root: Path
+    members: tuple[Path, ...] | None = None
+    added: tuple[str, ...] = ()
+    built: Mapping[str, Path] = field(default_factory=dict)
+    partial: bool = False
+    for_wheel: bool = False
+    host_like_this: bool = False
+    closure: Closure | None = None
+    sources: tuple[Path, ...] = ()
+    elsewhere: tuple[Path, ...] = ()
+
+
+class Installed(Struct, frozen=True):
+    """What became of an installation: the paths of all that is its own, and what was added."""
+
+    mended: Mended
+    own: tuple[str, ...]
+    added: tuple[str, ...]
+
+
+def fix_installation(what: Installation, options: Options) -> Installed:
+    """Mend what was installed, in place; where that cannot be done nothing changes.
+
+    Raises:
+        BundleFixError: something in it cannot be read or written.
+    """
+    if not what.root.is_dir():
+        raise BundleFixError("there is no such folder", where=str(what.root))
+    before, own = _read(what)
+    former = _former(what, before)
+    tree = Tree({path: node for path, node in before.nodes.items() if path not in former})
+    own -= former
+    bundle, added, remarks = _closed(
+        read_bundle(tree, str(what.root)), what, options.expectations.host, former
+    )
+    expectations = _expectations(what, bundle, options.expectations)
+
+    def check(written: Bundle) -> Verdict:
+        verdict = _of_its_own(check_bundle(written, expectations), tree, own)
+        findings = (*_lost(what.elsewhere, written), *verdict.findings)
+        failed = bool(at_least(findings, expectations.fail_on))
+        return replace(verdict, findings=findings, failed=failed)
+
+    if what.for_wheel:
+        plan = make_wheel_plan(bundle, options.pinned, list(_python_code(what.sources)))
+    else:
+        mine = own | bundle.tree.nodes.keys() - tree.nodes
+        plan = make_plan(bundle, options.pinned, own=mine, opened=expectations.dlopen)
+    with tempfile.TemporaryDirectory() as scratch:
+        done = carry_out(plan, options.editor, Path(scratch))
+        done = replace(done, actions=(*added, *done.actions), remarks=(*remarks, *done.remarks))
+        if plan.is_empty and not added and not former:
+            verdict = check(bundle)
+            mended = Mended(done, verdict, None if verdict.failed else what.root)
+            return Installed(mended, tuple(sorted(own)), ())
+        _see_that_places_are_free(done.tree, before, what.root)
+        write = partial(update_directory, before, done.tree, what.root)
+        mended = write_checked(write, done, what.root, check, force=options.force)
+    if mended.written is None:
+        return Installed(mended, tuple(sorted(own | former)), tuple(sorted(former)))
+    new = done.tree.nodes.keys() - tree.nodes.keys()
+    kept = own & done.tree.nodes.keys()
+    return Installed(mended, tuple(sorted(kept | new)), tuple(sorted(new)))
+
+
+def _see_that_places_are_free(after: Tree, before: Tree, root: Path) -> None:
+    """See that nothing that others put into the folder would be replaced.
+
+    Raises:
+        BundleFixError: something would.
+    """
+    for path in after.nodes.keys() - before.nodes.keys():
+        if os.path.lexists(root / path):
+            raise BundleFixError(
+                "something else is there already, and would have to be replaced",
+                where=str(root / path), hint="remove it, or install its new version in its place",
+            )  # fmt: skip
+
+
+def _read(what: Installation) -> tuple[Tree, frozenset[str]]:
+    if what.members is None:
+        tree = read_directory(what.root)
+        files = (p for p, node in tree.nodes.items() if not isinstance(node, Directory))
+        return tree, frozenset(files)
+    members = (*what.members, *(what.root / path for path in what.added))
+    return tree_of_members(what.root, members, what.built, partial=what.partial)
+
+
+def _former(what: Installation, tree: Tree) -> frozenset[str]:
+    """What an earlier mending added and this installation did not put there itself."""
+    installed = {path_below(what.root, member) for member in what.members or ()}
+    return frozenset(path for path in what.added if path in tree.nodes and path not in installed)
+
+
+def _closed(
+    bundle: Bundle, what: Installation, host: Sequence[str], former: Iterable[str]
+) -> tuple[Bundle, list[Action], list[str]]:
+    """The bundle with what the spec bundles, what was added, and remarks on the spec."""
+    if what.closure is None:
+        return bundle, [], []
+    layout = msgspec.structs.replace(what.closure.spec.layout, lib=f"{what.closure.libdir}/")
+    spec = msgspec.structs.replace(what.closure.spec, layout=layout)
+    files = ((p, node) for p, node in bundle.tree.nodes.items() if not isinstance(node, Directory))
+    nodes: dict[str, Node] = dict(files)
+    origins = {path: Origin(what.root / path, path) for path in nodes}
+    collection = Collection(what.closure.values.root, nodes, dict(bundle.images), origins)
+    top = os.path.realpath(what.root)
+    gone = frozenset(posixpath.join(top, path) for path in former)
+    remarks = close(collection, spec, what.closure.values, host, gone)
+    if what.partial:
+        # Another component may need what this one does not.
+        remarks = []
+    new = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
+    added = [Action(p, f"added: from {o.source}, needed by {o.asked}") for p, o in new.items()]
+    tree = Tree({**bundle.tree.nodes, **nodes})
+    return make_bundle(tree, collection.images), added, remarks
+
+
+def _python_code(folders: Iterable[Path]) -> Iterator[Path]:
+    """The Python code below ``folders``, which a build backend adds when it packs the wheel."""
+    for top in folders:
+        for folder, names, files in os.walk(top):
+            names[:] = (n for n in names if n not in NO_PACKAGES and not n.startswith("."))
+            yield from (Path(folder, name) for name in files if name.endswith((".py", ".pyi")))
+
+
+def _expectations(what: Installation, bundle: Bundle, asked: Expectations) -> Expectations:
+    if not what.host_like_this:
+        return asked
+    made = {posixpath.basename(path) for path in what.built}
+    here = [name for name in on_this_machine(bundle) if name not in made]
+    return replace(asked, host=(*asked.host, *here))
+
+
+def _of_its_own(verdict: Verdict, tree: Tree, own: Container[str]) -> Verdict:
+    """The findings of what was installed; of what it runs with, only how names resolve."""
+    kept = tuple(
+        f for f in verdict.findings
+        if f.rule.startswith("BF1") or f.path in own or f.path not in tree.nodes
+    )  # fmt: skip
+    return replace(verdict, findings=kept)
+
+
+def _lost(folders: Iterable[Path], bundle: Bundle) -> Iterator[Finding]:
+    """Objects of a wheel that pip puts where their libraries, which are in ``bundle``, are not."""
+    for folder in folders:
+        objects = read_bundle(read_directory(folder), str(folder)).images
+        for path, image in objects.items():
+            for name in image.needed:
+                for found in bundle.providers(name, image)[:1]:
+                    yield SCHEME.finding(
+                        f"{folder.name}/{path}",
+                        f"needs {name}, which is {found} in the wheel, but pip puts"
+                        f" {folder.name}/ elsewhere",
+                        needed=name, found=found,
+                    )  # fmt: skip

@@ -1,0 +1,89 @@
+"""Whether a pack that exists is the one that would be made: its inputs, and what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from bundle_fix import __version__
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.check.context import Context, Expectations
+from bundle_fix.check.rules.manifest import RULES
+from bundle_fix.collect.collection import Collected
+from bundle_fix.loader.bundle import make_bundle
+from bundle_fix.loader.hosts.host import adversarial_host
+from bundle_fix.manifest.model import Manifest, read_manifest, written
+from bundle_fix.model.content import Content
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.tree import File, Symlink, Tree
+from bundle_fix.storage.digests import digests
+
+
+def inputs_of(
+    collected: Collected, settings: tuple[object, ...], known: Mapping[Content, str]
+) -> str:
+    """The digest of all that a pack is made from, in hexadecimal.
+
+    Args:
+        collected: the pack as collected, before anything in it is edited.
+        settings: what else it depends on: the spec's text, options, its format, tools. Their
+            representations must tell all of them.
+        known: the digests of all its files.
+    """
+    tree = collected.bundle.tree
+    digest = hashlib.sha256(repr((__version__, tree.top, *settings)).encode("utf-8", "replace"))
+    for path, node in tree.nodes.items():
+        told: tuple[object, ...] = (
+            written(path),
+            type(node).__name__,
+            node.stamp.mode,
+            node.stamp.mtime,
+        )
+        if isinstance(node, File):
+            told = (*told, known[node.content])
+        elif isinstance(node, Symlink):
+            told = (*told, written(node.target))
+        digest.update(repr(told).encode("utf-8", "surrogateescape"))
+    for source, package in sorted(collected.packages.items()):
+        digest.update(repr((written(str(source)), package)).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def unchanged(output: Path, inputs: str, debug: Path) -> Manifest | None:
+    """The manifest of the pack at ``output``, if it was made from ``inputs`` and is as it was.
+
+    Args:
+        output: the pack.
+        inputs: the result of `inputs_of`.
+        debug: where its debug pack is, which must be as it was too if there was one.
+    """
+    try:
+        with open_artifact(output) as artifact:
+            manifest = read_manifest(artifact.tree)
+            if manifest is None or manifest.inputs != inputs:
+                return None
+            if any(_findings(artifact.tree, manifest)):
+                return None
+        if manifest.debug:
+            with open_artifact(debug) as artifact:
+                return manifest if digest_of(artifact.tree) == manifest.debug else None
+        return manifest
+    except BundleFixError:
+        return None
+
+
+def digest_of(tree: Tree) -> str:
+    """The digest of a tree's files and links, in hexadecimal; its contents must be open."""
+    known = digests(file.content for _, file in tree.files())
+    files = [(written(path), f.stamp.mode, known[f.content]) for path, f in tree.files()]
+    links = [(written(path), written(link.target)) for path, link in tree.links()]
+    told = repr((sorted(files), sorted(links)))
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _findings(tree: Tree, manifest: Manifest) -> Iterator[object]:
+    """What `check` would say of the pack against its manifest."""
+    context = Context(make_bundle(tree, {}), Expectations(), adversarial_host())
+    for rule in RULES:
+        yield from rule.find(rule, context)

@@ -1,0 +1,155 @@
+"""Which file of the pack an object should find for a needed name, and in which folder."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.hosts.host import adversarial_host
+from bundle_fix.loader.objects import BUNDLE
+from bundle_fix.loader.process import map_process
+from bundle_fix.loader.runpath import entries
+from bundle_fix.model.tree import relative, walk
+
+HWCAPS = "glibc-hwcaps"
+"""The folder of copies for better processors, which the loader prefers by itself."""
+
+
+class Choice(Struct, frozen=True):
+    """The folder in which an object is to find a name.
+
+    ``folder`` is None where the pack does not have it, or has different files with nothing to tell
+    them apart. ``remark`` says so, or which different files lost and why; it is empty where there
+    was nothing to choose.
+    """
+
+    folder: str | None
+    remark: str = ""
+
+
+class Candidate(Struct, frozen=True):
+    """A file that could satisfy a name, and a folder in which that name leads to it."""
+
+    folder: str
+    path: str
+
+
+Places = Mapping[tuple[str, str], list[str]]
+"""For every file and name, the folders in which that name leads to that file."""
+
+
+def original_choices(bundle: Bundle) -> dict[tuple[str, str], str]:
+    """The file that each need leads to today, by requester and name, where it is in the pack."""
+    host = adversarial_host()
+    mapped: set[str] = set()
+    chosen: dict[tuple[str, str], str] = {}
+    # Programs come first: their RPATHs reach into what they load.
+    for path in (*bundle.programs(), *bundle.libraries()):
+        if path in mapped:
+            continue
+        for need in map_process(bundle, host, path).needs:
+            mapped.add(need.requester.path or "")
+            if need.result.origin == BUNDLE and need.requester.path and need.result.path:
+                chosen.setdefault((need.requester.path, need.name), need.result.path)
+    return chosen
+
+
+def places(bundle: Bundle) -> Places:
+    """For every file and name, the folders in which that name leads to that file."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path in bundle.tree.nodes:
+        end = walk(bundle.tree, path)
+        folder = walk(bundle.tree, posixpath.dirname(path))
+        if isinstance(end, str) and isinstance(folder, str) and end in bundle.images:
+            found.setdefault((end, posixpath.basename(path)), []).append(folder)
+    return found
+
+
+def choose(bundle: Bundle, known: Places, path: str, name: str, original: str | None) -> Choice:
+    """Where ``path`` should find ``name``.
+
+    What it finds today stays. Among different files, one in a folder that an entry of its RPATH or
+    RUNPATH named on the build machine comes first, then the nearest.
+
+    Args:
+        bundle: the pack with all links in place; images as they were read.
+        known: the result of `places`.
+        path: an ELF file of the pack.
+        name: what it needs, without a slash.
+        original: the file that this leads to today, where it is in the pack.
+    """
+    providers = bundle.providers(name, bundle.images[path])
+    if original in providers:
+        providers = (str(original),)
+    ordinary = tuple(provider for provider in providers if HWCAPS not in provider)
+    home = posixpath.dirname(path)
+    found = [
+        Candidate(folder, provider)
+        for provider in ordinary or providers
+        for folder in _own_folder_first(provider, known.get((provider, name), ()))
+    ]
+    if not found:
+        return Choice(None)
+    near = sorted(found, key=lambda c: (_distance(c.folder, home), c.folder))
+    first = near[0]
+    others = _different(bundle, first, near)
+    if not others:
+        return Choice(first.folder)
+    meant, entry = _meant(bundle, path, near)
+    if meant is not None:
+        lost = ", ".join(_different(bundle, meant, near))
+        return Choice(meant.folder, f"{name} is {meant.path}, as {entry} says, not {lost}")
+    level = [c for c in near if _distance(c.folder, home) == _distance(first.folder, home)]
+    rivals = _different(bundle, first, level)
+    if rivals:
+        listed = ", ".join((first.path, *rivals))
+        return Choice(None, f"{name} could be any of {listed}, and nothing tells which: left alone")
+    return Choice(
+        first.folder,
+        f"{name} is {first.path}, the nearest; the different {', '.join(others)} is not",
+    )
+
+
+def _own_folder_first(path: str, folders: Sequence[str]) -> Sequence[str]:
+    """The folder that ``path`` lies in, where it is among ``folders``: links may get lost."""
+    own = posixpath.dirname(path)
+    return (own,) if own in folders else folders
+
+
+def _different(bundle: Bundle, chosen: Candidate, found: list[Candidate]) -> list[str]:
+    """The paths among ``found`` whose bytes are not those of ``chosen``, each once."""
+    rest = dict.fromkeys(c.path for c in found if c.path != chosen.path)
+    return [path for path in rest if not bundle.same_file(chosen.path, path)]
+
+
+def _meant(bundle: Bundle, path: str, found: list[Candidate]) -> tuple[Candidate | None, str]:
+    """The candidate whose folder ends as an entry of ``path`` does, and that entry.
+
+    ``/build/thirdparty/lib/v2`` named, on the build machine, what lies in ``lib/v2`` here.
+    """
+    for entry in entries(bundle.images[path]):
+        parts = list(_parts(entry))
+        best = max(found, key=lambda c: _shared_tail(list(_parts(c.folder)), parts))
+        if _shared_tail(list(_parts(best.folder)), parts):
+            return best, entry
+    return None, ""
+
+
+def _parts(path: str) -> Iterator[str]:
+    return (part for part in path.split("/") if part not in ("", "."))
+
+
+def _shared_tail(one: list[str], other: list[str]) -> int:
+    count = 0
+    for left, right in zip(reversed(one), reversed(other), strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
+
+
+def _distance(folder: str, home: str) -> int:
+    return 0 if folder == home else len(relative(folder, home).split("/"))

@@ -1,0 +1,1 @@
+"""What a check expects and forbids, and where that is configured."""

@@ -1,0 +1,1 @@
+"""Renderers of reports, one module per format."""

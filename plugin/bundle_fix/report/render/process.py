@@ -1,0 +1,181 @@
+"""Processes as trees: text for people, JSON for programs, dot and mermaid for drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
+from bundle_fix.loader.process import Need, Process
+from bundle_fix.model.printable import printable
+from bundle_fix.report.render.text import Paint
+from bundle_fix.report.steps import ORIGIN_COLOURS, how_found
+
+MAX_INDENT = 200
+MERMAID_STYLES = {HOST: "fill:#fff3c4,stroke:#b58900", MISSING: "fill:#ffd9d9,stroke:#c00"}
+DOT_STYLES = {
+    HOST: 'style="filled,dashed" fillcolor="#fff3c4"',
+    MISSING: 'style="filled,dotted" fillcolor="#ffd9d9"',
+}
+
+
+class ObjectRecord(msgspec.Struct, frozen=True):
+    """One object of a process.
+
+    ``path`` is relative to the pack for origin ``bundle``, absolute for ``host``, null for
+    ``missing``; ``via`` is the step that chose it.
+    """
+
+    name: str
+    path: str | None
+    origin: str
+    via: str
+    needed_by: str
+
+
+class ProcessRecord(msgspec.Struct, frozen=True):
+    """What ``--format json`` prints of an entry: its objects in load order, without itself."""
+
+    entry: str
+    objects: tuple[ObjectRecord, ...]
+
+
+def process_records(processes: Sequence[Process]) -> list[ProcessRecord]:
+    """What ``--format json`` prints."""
+    return [
+        ProcessRecord(
+            process.entry,
+            tuple(
+                ObjectRecord(o.name, o.path, o.origin, o.via, o.needed_by) for o in _others(process)
+            ),
+        )
+        for process in processes
+    ]
+
+
+def _others(process: Process) -> list[Mapped]:
+    return [o for o in process.objects if not (o.path == process.entry and not o.needed_by)]
+
+
+def render_tree(processes: Sequence[Process], paint: Paint) -> str:
+    """The processes as trees; what is loaded already is told and not unfolded again."""
+    return "\n".join("\n".join(_tree(process, paint)) + "\n" for process in processes)
+
+
+def _tree(process: Process, paint: Paint) -> Iterator[str]:
+    needs = _needs_by_requester(process)
+    entry = next((o for o in process.objects if o.path == process.entry), process.objects[0])
+    yield paint(printable(process.entry), "green")
+    preloaded = [o for o in process.objects if o.via == "preload"]
+    # Needs that are still to be told, the next one last: the depth of the tree has no bound.
+    waiting = _branches(needs.get(id(entry), []), "", preloaded)
+    while waiting:
+        prefix, is_last, need, mapped = waiting.pop()
+        yield f"{prefix}{'└── ' if is_last else '├── '}{_line(need, mapped, paint)}"
+        if need is None or not need.already:
+            # Deeper than any reader follows, more indentation would only cost.
+            deeper = "    " if is_last else "│   "
+            below = prefix + deeper if len(prefix) < MAX_INDENT else prefix
+            waiting += _branches(needs.get(id(mapped), []), below, [])
+    for remark in process.remarks:
+        yield printable(f"note: {remark}")
+    yield _summary(process, paint)
+
+
+_Branch = tuple[str, bool, Need | None, Mapped]
+
+
+def _branches(needs: Sequence[Need], prefix: str, preloaded: Sequence[Mapped]) -> list[_Branch]:
+    lines: list[tuple[Need | None, Mapped]] = [(None, mapped) for mapped in preloaded]
+    lines += [(need, need.result) for need in needs]
+    last = len(lines) - 1
+    return [(prefix, n == last, need, mapped) for n, (need, mapped) in enumerate(lines)][::-1]
+
+
+def _needs_by_requester(process: Process) -> Mapping[int, list[Need]]:
+    found: dict[int, list[Need]] = {}
+    for need in process.needs:
+        found.setdefault(id(need.requester), []).append(need)
+    return found
+
+
+def _line(need: Need | None, mapped: Mapped, paint: Paint) -> str:
+    name = printable(need.name if need else mapped.name)
+    colour = ORIGIN_COLOURS.get(mapped.origin)
+    if mapped.origin == MISSING:
+        return f"{name} => {paint('not found', 'red')}"
+    path = printable(mapped.path or "")
+    where = f"host {path}" if mapped.origin == HOST else path
+    where = paint(where, colour) if colour else where
+    if need is not None and need.already and mapped.via != "loaded":
+        return f"{name} => {where} (loaded already)"
+    return f"{name} => {where} [{printable(how_found(mapped))}]"
+
+
+def _summary(process: Process, paint: Paint) -> str:
+    others = _others(process)
+    counts = {origin: sum(o.origin == origin for o in others) for origin in (BUNDLE, HOST, MISSING)}
+    parts = [f"{counts[BUNDLE]} from the pack"]
+    if counts[HOST]:
+        parts.append(paint(f"{counts[HOST]} from the host", "yellow"))
+    if counts[MISSING]:
+        parts.append(paint(f"{counts[MISSING]} not found", "red"))
+    total = f"{len(others)} object{'' if len(others) == 1 else 's'}"
+    return f"({total}: {', '.join(parts)})" if others else "(nothing besides itself)"
+
+
+def _graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+    """Nodes, label to origin, and edges, requester and object to rule."""
+    nodes: dict[str, str] = {}
+    edges: dict[tuple[str, str], str] = {}
+    for process in processes:
+        nodes.setdefault(process.entry, BUNDLE)
+        for o in process.objects:
+            nodes.setdefault(o.label, o.origin)
+        for o in process.objects:
+            if o.via == "preload":
+                edges.setdefault((o.needed_by, o.label), how_found(o))
+        for need in process.needs:
+            rule = "" if need.already else how_found(need.result)
+            key = (need.requester.label, need.result.label)
+            edges[key] = edges.get(key) or rule
+    return nodes, edges
+
+
+def render_dot(processes: Sequence[Process]) -> str:
+    """The processes as one graph for Graphviz."""
+    nodes, edges = _graph(processes)
+    lines = ["digraph process {", "  rankdir=LR;", '  node [shape=box fontname="monospace"];']
+    for label, origin in nodes.items():
+        style = f" [{DOT_STYLES[origin]}]" if origin in DOT_STYLES else ""
+        lines.append(f"  {_quoted(label)}{style};")
+    for (start, end), rule in edges.items():
+        label = f" [label={_quoted(rule)}]" if rule else ""
+        lines.append(f"  {_quoted(start)} -> {_quoted(end)}{label};")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = printable(text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def render_mermaid(processes: Sequence[Process]) -> str:
+    """The processes as one flowchart for Mermaid, which READMEs on GitHub and GitLab draw."""
+    nodes, edges = _graph(processes)
+    numbers = {label: f"n{number}" for number, label in enumerate(nodes)}
+    lines = ["flowchart LR"]
+    for label, origin in nodes.items():
+        mark = f":::{origin}" if origin in MERMAID_STYLES else ""
+        lines.append(f'  {numbers[label]}["{_entities(label)}"]{mark}')
+    for (start, end), rule in edges.items():
+        arrow = f'-->|"{_entities(rule)}"|' if rule else "-->"
+        lines.append(f"  {numbers[start]} {arrow} {numbers[end]}")
+    lines += [f"  classDef {origin} {style}" for origin, style in MERMAID_STYLES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _entities(text: str) -> str:
+    """``text`` with what Mermaid or HTML would obey written as an entity."""
+    return "".join(f"#{ord(c)};" if c in '"#<>&`|' else c for c in printable(text))

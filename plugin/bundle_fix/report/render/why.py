@@ -1,0 +1,137 @@
+"""Searches told step by step, and the providers of a symbol: as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from bundle_fix.loader.explain import Explanation
+from bundle_fix.loader.objects import HOST
+from bundle_fix.loader.process import Process
+from bundle_fix.loader.scope import Provider
+from bundle_fix.model.printable import printable
+from bundle_fix.report.render.text import Paint
+from bundle_fix.report.steps import ORIGIN_COLOURS, step_text
+
+SHOWN = 6
+"""Entries that are named; the others are counted."""
+
+
+def render_explanations(explanations: Sequence[Explanation], paint: Paint) -> str:
+    """Every search with its steps and its conclusion."""
+    return "\n".join("\n".join(_explanation(e, paint)) + "\n" for e in explanations)
+
+
+def _explanation(explanation: Explanation, paint: Paint) -> Iterator[str]:
+    verb = "needs" if explanation.needed else "does not need, but may dlopen(),"
+    yield printable(f"{explanation.requester} {verb} {explanation.name}")
+    others = [entry for entry in explanation.entries if entry != explanation.requester]
+    if others:
+        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
+        yield printable(f"  in the process of {', '.join(others[:SHOWN])}{more}")
+    for number, step in enumerate(explanation.trace, 1):
+        yield f"  {number}. {printable(step_text(step))}"
+    colour = "green" if explanation.good else ORIGIN_COLOURS.get(explanation.result.origin, "red")
+    yield paint(printable(explanation.conclusion), colour)
+
+
+class StepRecord(msgspec.Struct, frozen=True):
+    """A place that was looked at: by which step, for whose entry of a path, what came of it."""
+
+    place: str
+    via: str
+    entry: str
+    owner: str
+    verdict: str
+
+
+class ExplanationRecord(msgspec.Struct, frozen=True):
+    """What ``--format json`` prints of a search, and what it concludes."""
+
+    name: str
+    needed_by: str
+    entries: tuple[str, ...]
+    needed: bool
+    path: str | None
+    origin: str
+    via: str
+    already_loaded: bool
+    steps: tuple[StepRecord, ...]
+    conclusion: str
+    good: bool
+
+
+def explanation_records(explanations: Sequence[Explanation]) -> list[ExplanationRecord]:
+    """What ``--format json`` prints of searches."""
+    return [
+        ExplanationRecord(
+            name=e.name,
+            needed_by=e.requester,
+            entries=tuple(e.entries),
+            needed=e.needed,
+            path=e.result.path,
+            origin=e.result.origin,
+            via=e.result.via,
+            already_loaded=e.already,
+            steps=tuple(
+                StepRecord(s.place, s.via, s.entry, s.owner or e.requester, s.verdict)
+                for s in e.trace
+            ),
+            conclusion=e.conclusion,
+            good=e.good,
+        )
+        for e in explanations
+    ]
+
+
+def render_providers(
+    symbol: str, found: Sequence[tuple[Process, Sequence[Provider]]], paint: Paint
+) -> str:
+    """Which objects define ``symbol`` in each process, the one that wins first."""
+    return "\n".join("\n".join(_providers(symbol, p, list(o), paint)) + "\n" for p, o in found)
+
+
+def _providers(symbol: str, process: Process, found: list[Provider], paint: Paint) -> Iterator[str]:
+    yield printable(f"{symbol} in the process of {process.entry}")
+    for number, provider in enumerate(found, 1):
+        mapped = provider.mapped
+        path = printable(mapped.label)
+        where = paint(f"host {path}", "yellow") if mapped.origin == HOST else path
+        versions = f" ({', '.join(provider.versions)})" if provider.versions else ""
+        name = f" {provider.symbol}" if provider.symbol != symbol else ""
+        doubt = "" if provider.is_certain else ", which cannot be looked into but must have it"
+        yield f"  {number}. {where}{name}{printable(versions)}{doubt}"
+    if not found:
+        unread = sum(o.image is None for o in process.objects)
+        more = f" (of the host's, {unread} cannot be looked into)" if unread else ""
+        yield paint(f"No object of the process is known to define it{more}.", "red")
+    elif len(found) == 1:
+        yield paint(printable(f"{found[0].mapped.label} defines it, and nothing else."), "green")
+    else:
+        yield printable(f"{found[0].mapped.label} answers: it comes first in load order.")
+
+
+def provider_records(
+    symbol: str, found: Sequence[tuple[Process, Sequence[Provider]]]
+) -> list[dict[str, Any]]:
+    """What ``--format json`` prints of a symbol's providers, in lookup order."""
+    return [
+        {
+            "entry": process.entry,
+            "symbol": symbol,
+            "providers": [
+                {
+                    "name": p.mapped.name,
+                    "path": p.mapped.path,
+                    "origin": p.mapped.origin,
+                    "symbol": p.symbol,
+                    "versions": list(p.versions),
+                    "certain": p.is_certain,
+                }
+                for p in providers
+            ],
+        }
+        for process, providers in found
+    ]

@@ -1,0 +1,1 @@
+"""Parsing of bundle.toml: loading, conversion, source positions, problems."""

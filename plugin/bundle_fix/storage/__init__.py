@@ -1,0 +1,1 @@
+"""Files on disk: atomic outputs, scratch directories, in-place changes, digests."""

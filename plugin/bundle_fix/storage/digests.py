@@ -1,0 +1,59 @@
+"""SHA-256 of contents, several at a time: hashing leaves Python's lock to others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
+
+from bundle_fix.model.content import Content, chunks
+from bundle_fix.model.progress import Progress, Step, counted_parts, unheard
+from bundle_fix.model.wording import counted
+
+MAX_THREADS = 8
+"""More threads than this wait for memory, not for processors."""
+
+
+def sha256(content: Content) -> str:
+    """The SHA-256 of all bytes of ``content``, in hexadecimal.
+
+    Raises:
+        BundleFixError: it cannot be read.
+    """
+    import hashlib
+
+    digest = hashlib.sha256()
+    with content.open() as reader:
+        for piece in chunks(reader):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def hashing(contents: Collection[Content]) -> Step:
+    """The step of the work in which they are hashed."""
+    size, number = sum(content.size for content in contents), len(contents)
+    return Step("hashing", size, counted(number, "file"), number)
+
+
+def digests(
+    contents: Iterable[Content],
+    known: Mapping[Content, str] | None = None,
+    progress: Progress = unheard,
+) -> Mapping[Content, str]:
+    """The SHA-256 of each content, each read once; see `sha256`.
+
+    Args:
+        contents: what to read.
+        known: digests of some of them, which are not read again.
+        progress: is told how many are read.
+    """
+    found = dict(known or {})
+    # The largest first, so that no thread is left with it at the end.
+    wanted = sorted({c for c in contents if c not in found}, key=lambda c: -c.size)
+    if not wanted:
+        return found
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
+        hashed = counted_parts(pool.map(sha256, wanted), partial(progress, hashing(wanted)))
+        return {**found, **dict(zip(wanted, hashed, strict=True))}
