@@ -10,7 +10,8 @@ from elftools.elf.sections import SymbolTableSection
 
 from builders.elf import CROSS, HOST, LINKERS, elf, object_with_versions
 from bundle_fix.elf.read.image import DamagedElfError, read_image
-from bundle_fix.elf.symbols.symbols import SymbolTable, Wanted, read_symbols, symbols
+from bundle_fix.elf.symbols import symbols
+from bundle_fix.elf.symbols.symbols import SymbolTable, Wanted, read_symbols
 from bundle_fix.model.content import BytesReader
 
 SOURCE = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from artifacts.views import names, snapshot, view
+from archive.views import names, snapshot, view
 from bundle_fix.archive.directory import read_directory, write_directory
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bundle_fix import artifacts
+from bundle_fix import archive
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
@@ -64,9 +64,9 @@ def mark_of(target: Path) -> bytes:
 @contextmanager
 def writers(kind: str, target: Path) -> Iterator[Callable[[str, float], None]]:
     """What starts a writer of ``target``, `ONCE` or `AGAIN`, and kills it after some seconds."""
-    path = [str(Path(artifacts.__file__).parents[2]), str(Path(__file__).parents[1])]
+    path = [str(Path(archive.__file__).parents[2]), str(Path(__file__).parents[1])]
     with subprocess.Popen(
-        [sys.executable, "-m", "artifacts.writers", kind, str(target)],
+        [sys.executable, "-m", "archive.writers", kind, str(target)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*path, *sys.path])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 import pytest
 
-from artifacts.views import names
-from artifacts.writers import NAMES, Stopping, marked
+from archive.views import names
+from archive.writers import NAMES, Stopping, marked
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.errors import BundleFixError

@@ -9,7 +9,7 @@ import pytest
 from builders.elf import CROSS, Toolchain, elf
 from bundle_fix.model.errors import BundleFixError
 
-from .test_collect import collected, library, listing
+from collect.test_collect import collected, library, listing
 
 PROGRAM = '[[files]]\nfrom = "bin/*"\nto = "bin/"\n'
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from archive.views import names
+from archive.writers import AGAIN, ONCE, Stopping, mark_of, marked, writers
 
-from artifacts.views import names
-from artifacts.writers import AGAIN, ONCE, Stopping, mark_of, marked, writers
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError

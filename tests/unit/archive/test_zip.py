@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from artifacts.views import data, view
+from archive.views import data, view
 from bundle_fix.archive.compression.codecs import zstd
 from bundle_fix.archive.zip import central_directory as zip_directory
 from bundle_fix.archive.zip.reader import read_zip

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.views import data, snapshot
+from archive.views import data, snapshot
 from builders.elf import elf
 from builders.packages import docker_save, layer, manifest, oci
 from builders.run import bundle_fix

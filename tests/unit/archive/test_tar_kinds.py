@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.test_tar_bad_input import archive, member, pax, with_checksum
-from artifacts.views import data
+from archive.test_tar_bad_input import archive, member, pax, with_checksum
+from archive.views import data
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent

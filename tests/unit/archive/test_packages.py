@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.views import snapshot, view
+from archive.views import snapshot, view
 from builders.elf import elf
 from builders.packages import deb, rpm
 from builders.run import bundle_fix

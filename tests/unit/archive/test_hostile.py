@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.test_tar_bad_input import archive, member, pax, with_checksum, with_size
-from artifacts.views import snapshot
+from archive.test_tar_bad_input import archive, member, pax, with_checksum, with_size
+from archive.views import snapshot
 from builders.elf import elf
 from builders.packages import deb, docker_save, layer
 from bundle_fix.archive.reading import open_artifact

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from artifacts.views import data, view
+from archive.views import data, view
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.tar.reader import read_tar

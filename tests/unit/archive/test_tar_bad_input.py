@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from artifacts.views import names
+from archive.views import names
 from bundle_fix.archive import limits as limits_module
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.tar.reader import read_tar

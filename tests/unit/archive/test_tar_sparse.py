@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from artifacts.views import data
+from archive.views import data
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.archive.tar.sparse import Extent, SparseReader

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from artifacts.views import snapshot, view
+from archive.views import snapshot, view
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.inplace_directory import complete_update, update_directory
 from bundle_fix.model.content import BytesContent, Patch, PatchedContent

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.views import names, view
+from archive.views import names, view
 from builders.elf import elf
 from builders.pack import tarball
 from bundle_fix.archive.formats import format_of, split_name
