@@ -22,7 +22,7 @@ from bundle_fix.archive.directory import UPDATE, put_stamp, write_content
 from bundle_fix.archive.names import clean_name
 from bundle_fix.model.content import path_content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, Step, counted_parts, unheard
+from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
 from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree, settled
 from bundle_fix.storage.atomic import sync_folder
 from bundle_fix.storage.staging import HeldError, held, remove_folder
@@ -40,7 +40,7 @@ def update_directory(
     root: Path,
     judge: Callable[[Tree], T],
     approve: Callable[[T], bool] = bool,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> bool:
     """Make the folder ``root``, whose tree is ``before``, into ``after``.
 

@@ -26,7 +26,7 @@ from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import File, Stamp, Tree
 
 
@@ -44,7 +44,7 @@ class Artifact(Struct, frozen=True):
 
 @contextmanager
 def open_artifact(
-    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Artifact]:
     """Open the artifact at ``path``: a folder, an archive, a package, an image or an ELF file.
 

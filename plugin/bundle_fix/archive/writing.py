@@ -17,7 +17,7 @@ from bundle_fix.archive.tar.writer import write_tarball
 from bundle_fix.archive.wheel import renew_record
 from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
-from bundle_fix.model.progress import Progress, Step, unheard
+from bundle_fix.model.progress import Progress, Step, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.storage.atomic import commit_directory, pending_directory, pending_file
 
@@ -30,7 +30,7 @@ def write_artifact(
     target: Path,
     judge: Callable[[Tree], T],
     approve: Callable[[T], bool] = bool,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> bool:
     """Write ``tree`` to ``target``, which appears only when what was written is approved.
 

@@ -33,7 +33,7 @@ from bundle_fix.check.rules import dlopen as opened
 from bundle_fix.check.rules import dlopened_allocators as late
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.host import CLEAN, Environment, Host, adversarial_host
-from bundle_fix.model.progress import Progress, Step, counted_parts, unheard
+from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
 from bundle_fix.model.wording import counted
 
 
@@ -88,7 +88,7 @@ def check_bundle(
     host: Host | None = None,
     environment: Environment = CLEAN,
     only: str | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> Verdict:
     """Every finding of every rule, the worst first, then by path and code.
 
@@ -104,7 +104,7 @@ def check_bundle(
     return check_context(Context(bundle, expectations, target, environment, only), progress)
 
 
-def check_context(context: Context, progress: Progress = unheard) -> Verdict:
+def check_context(context: Context, progress: Progress = no_progress) -> Verdict:
     """`check_bundle` of a bundle on a host whose processes others may ask about as well."""
     expectations, only = context.expectations, context.only
     rules = [rule for rule in RULES if counts(rule.code, context.bundle)]

@@ -42,7 +42,7 @@ class Rule(Struct, frozen=True):
     severity: str
     summary: str
     why: str
-    mend: str
+    fix: str
     example: str
     find: Callable[[Rule, Context], Iterator[Finding]]
 
@@ -58,7 +58,7 @@ class Rule(Struct, frozen=True):
         """A finding of this rule, of its own severity and with its own mend unless told."""
         return Finding(
             self.code, self.name, severity or self.severity, path, message,
-            self.mend if hint is None else hint, evidence,
+            self.fix if hint is None else hint, evidence,
         )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from bundle_fix.cli.target import Target, open_subject, read_target, target_opti
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import printable
-from bundle_fix.model.progress import Progress, Step, unheard
+from bundle_fix.model.progress import Progress, Step, no_progress
 from bundle_fix.model.wording import counted
 from bundle_fix.report.check_report import (
     CheckReport,
@@ -123,7 +123,7 @@ def check(
         "check", kind, rule_texts(RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
     )
 
-    def report(path: Path, progress: Progress = unheard) -> CheckReport:
+    def report(path: Path, progress: Progress = no_progress) -> CheckReport:
         made = partial(check_artifact, path, expectations, target, progress)
         return report_on(path, lambda: settled(made(host_like_this=host_like_this)))
 
@@ -160,7 +160,7 @@ def check_artifact(
     path: Path,
     expectations: Expectations,
     target: Target,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     *,
     host_like_this: bool = False,
 ) -> CheckReport:

@@ -28,7 +28,7 @@ from bundle_fix.cli.status import exit_status
 from bundle_fix.cli.target import Subject, Target, open_subject, read_target, target_options
 from bundle_fix.diff.compare import Difference, compare
 from bundle_fix.diff.snapshot import Side, counterpart
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.report.check_report import rule_texts
 from bundle_fix.report.diff import as_check, diff_report
 
@@ -93,7 +93,7 @@ def diff(
 
 
 def compare_artifacts(
-    old: Path, new: Path, expectations: Expectations, target: Target, progress: Progress = unheard
+    old: Path, new: Path, expectations: Expectations, target: Target, progress: Progress = no_progress
 ) -> Difference:
     """Compare two artifacts on a target; ``progress`` is told how much of them is read.
 

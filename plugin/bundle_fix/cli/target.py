@@ -18,7 +18,7 @@ from bundle_fix.loader.bundle import Bundle, read_bundle
 from bundle_fix.loader.hosts.cpu import levels_up_to
 from bundle_fix.loader.hosts.host import CLEAN, AdversarialHost, Environment, Host
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Place
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -100,7 +100,7 @@ def read_target(
 
 
 @contextmanager
-def open_subject(path: Path, target: Target, progress: Progress = unheard) -> Iterator[Subject]:
+def open_subject(path: Path, target: Target, progress: Progress = no_progress) -> Iterator[Subject]:
     """Open an artifact and its target; both can be read until the context ends.
 
     Raises:

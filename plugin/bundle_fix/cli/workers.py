@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from bundle_fix.archive.limits import in_units
 from bundle_fix.report.check_report import CheckReport, error_report
-from bundle_fix.subprocesses.forks import ENDING, end_with
+from bundle_fix.subprocesses.forks import ENDING, die_with_parent
 from bundle_fix.subprocesses.processors import share
 
 Report = Callable[[Path], CheckReport]
@@ -76,7 +76,7 @@ def signals_held() -> Iterator[None]:
 
 
 def _work(pipe: Connection, path: Path, report: Report, parent: int, jobs: int) -> None:
-    end_with(parent)
+    die_with_parent(parent)
     share(jobs)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     try:

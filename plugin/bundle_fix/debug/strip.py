@@ -32,7 +32,7 @@ from bundle_fix.elf.scan.debug_info import (
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.model.content import Content, PathContent, Reader, chunks
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, Step, counted_parts, unheard
+from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
 from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree, relative
 from bundle_fix.model.wording import counted
 
@@ -68,7 +68,7 @@ class _Parts(Struct, frozen=True):
     others: PathContent | None
 
 
-def strip_bundle(bundle: Bundle, how: str, scratch: Path, progress: Progress = unheard) -> Stripped:
+def strip_bundle(bundle: Bundle, how: str, scratch: Path, progress: Progress = no_progress) -> Stripped:
     """``bundle`` without debug information; files that have none keep their bytes.
 
     Args:

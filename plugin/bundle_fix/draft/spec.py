@@ -14,7 +14,7 @@ from bundle_fix.draft.survey import survey
 from bundle_fix.draft.text import Draft, draft_text
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.spec.sources import from_machine
 
 FORMATS = ("tar.gz", "tar.zst", "tar.xz", "tar")
@@ -30,7 +30,7 @@ MADE_ANEW = "bundle-manifest.json"
 
 def first_spec(
     artifact: Path, spec: Path, title: str, limits: Limits = DEFAULT_LIMITS,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> str:  # fmt: skip
     """The text of a first spec that packs ``artifact`` again.
 

@@ -35,7 +35,7 @@ Progress = Callable[[Step, int], None]
 """Is told a step, and how much of it is done; called often, so it must be quick."""
 
 
-def unheard(_step: Step, _done: int) -> None:
+def no_progress(_step: Step, _done: int) -> None:
     """Progress that nobody asks for."""
 
 

@@ -34,13 +34,13 @@ from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.manifest.builder import renewed
 from bundle_fix.manifest.model import NAME
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, Step, counted_parts, unheard
+from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
 from bundle_fix.model.tree import File, Node, Place, Tree
 from bundle_fix.model.wording import counted
 from bundle_fix.plan.planner import Plan, make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.storage.staging import scratch_folder
-from bundle_fix.subprocesses.forks import worth
+from bundle_fix.subprocesses.forks import is_worth_forking
 
 Judge = Callable[[Tree], Verdict]
 """Checks the tree of a written artifact."""
@@ -115,7 +115,7 @@ def default_output(path: Path) -> Path:
     return resolved.with_name(f"{stem}.fixed{suffix}")
 
 
-def fix(path: Path, output: Path, options: Options, progress: Progress = unheard) -> Mended:
+def fix(path: Path, output: Path, options: Options, progress: Progress = no_progress) -> Mended:
     """Mend the artifact at ``path`` into ``output``; the input is not touched unless it is both.
 
     Raises:
@@ -182,7 +182,7 @@ def same_place(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def rehearse(path: Path, options: Options, progress: Progress = unheard) -> Mended:
+def rehearse(path: Path, options: Options, progress: Progress = no_progress) -> Mended:
     """What `fix` would do to the artifact at ``path``; nothing is written."""
     with _mended(path, options, progress) as (_, _, _, done):
         bundle = read_bundle(done.tree, str(path))
@@ -206,7 +206,7 @@ def _mended(
         refuse_to_write(artifact)
         contents = [file.content for _, file in artifact.tree.files()]
         size = sum(content.size for content in contents)
-        with editors(contents) if worth(size) else nullcontext(edit_all) as edit:
+        with editors(contents) if is_worth_forking(size) else nullcontext(edit_all) as edit:
             bundle = read_bundle(artifact.tree, str(path))
             if artifact.format == WHEEL:
                 plan = make_wheel_plan(bundle, options.pinned)
@@ -242,7 +242,7 @@ def carry_out(
     plan: Plan,
     editor: str,
     scratch: Path,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
     edit: EditAll = edit_all,
 ) -> Done:
     """The tree that a plan makes of a bundle; a file that cannot be edited stays as it was.

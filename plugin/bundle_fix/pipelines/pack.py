@@ -25,7 +25,7 @@ from bundle_fix.manifest.sources import sources_of
 from bundle_fix.manifest.tools import tool_versions
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.pipelines.fix import (
     Action,
@@ -46,7 +46,7 @@ from bundle_fix.spec.variables import Values
 from bundle_fix.storage.atomic import set_aside
 from bundle_fix.storage.digests import digests, hashing
 from bundle_fix.storage.staging import scratch_folder
-from bundle_fix.subprocesses.forks import beside, worth
+from bundle_fix.subprocesses.forks import run_in_subprocess, is_worth_forking
 
 DONE = {"debug": "dropped", "split": "split off"}
 """What is said of debug information that was taken out."""
@@ -87,7 +87,7 @@ def pack(
     output: Path,
     options: Options,
     if_changed: bool = False,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> Packed:
     """Make the pack that ``spec`` describes and write it to ``output``.
 
@@ -154,9 +154,9 @@ def _hashed(
     """What gives the digests of all that was collected; they are made while it is planned."""
     contents = {file.content for _, file in collected.bundle.tree.files()}
     step = hashing(contents)
-    if worth(step.size):
+    if is_worth_forking(step.size):
         progress(step, 0)
-        return beside(partial(digests, contents))
+        return run_in_subprocess(partial(digests, contents))
     return nullcontext(cache(partial(digests, contents, progress=progress)))
 
 

@@ -39,7 +39,7 @@ class RuleText(msgspec.Struct, frozen=True):
 def rule_texts(rules: Iterable[Rule]) -> dict[str, RuleText]:
     """What there is to say of rules, by code."""
     return {
-        r.code: RuleText(r.code, r.name, r.severity, r.summary, r.why, r.mend, r.example)
+        r.code: RuleText(r.code, r.name, r.severity, r.summary, r.why, r.fix, r.example)
         for r in sorted(rules, key=lambda rule: rule.code)
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 
 from bundle_fix.model.content import Content, chunks
-from bundle_fix.model.progress import Progress, Step, counted_parts, unheard
+from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
 from bundle_fix.model.wording import counted
 
 MAX_THREADS = 8
@@ -38,7 +38,7 @@ def hashing(contents: Collection[Content]) -> Step:
 def digests(
     contents: Iterable[Content],
     known: Mapping[Content, str] | None = None,
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> Mapping[Content, str]:
     """The SHA-256 of each content, each read once; see `sha256`.
 

@@ -59,13 +59,13 @@ def fork(work: Callable[[IO[bytes]], None]) -> Fork:
     return Fork(child, os.fdopen(reading, "rb"))
 
 
-def worth(size: int) -> bool:
+def is_worth_forking(size: int) -> bool:
     """Whether a second process helps with what goes through ``size`` bytes."""
     return cores() > 1 and size >= WORTH
 
 
 @contextmanager
-def beside(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+def run_in_subprocess(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
     """Begin ``work`` in a process of its own, which lasts no longer than the context.
 
     Args:
@@ -109,7 +109,7 @@ def _work(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent:
         for lock in (reading, *locks):
             os.close(lock)
         locks.clear()
-        end_with(parent)
+        die_with_parent(parent)
         # A C++ library that ends the process over headers that lie says so on stderr: nothing for
         # a user.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
@@ -120,7 +120,7 @@ def _work(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent:
         os._exit(status)
 
 
-def end_with(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """End this process by the signals that end ``parent``, and when the kernel says it is gone.
 
     However it ends, it leaves no core file.

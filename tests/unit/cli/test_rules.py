@@ -37,7 +37,7 @@ def test_a_rule_that_does_not_exist_is_told_with_a_suggestion() -> None:
 def test_codes_and_names_are_used_once_and_all_is_said() -> None:
     assert len({rule.code for rule in RULES}) == len({rule.name for rule in RULES}) == len(RULES)
     for rule in RULES:
-        for text in (rule.summary, rule.why, rule.mend, rule.example):
+        for text in (rule.summary, rule.why, rule.fix, rule.example):
             assert text.endswith(".")
 
 

@@ -11,19 +11,19 @@ from typing import IO, NoReturn
 import pytest
 
 from bundle_fix.subprocesses import forks
-from bundle_fix.subprocesses.forks import beside, fork, kill, worth
+from bundle_fix.subprocesses.forks import run_in_subprocess, fork, kill, is_worth_forking
 from bundle_fix.subprocesses.processors import cores
 
 HERE = os.getpid()
 
 
 def test_work_is_done_in_another_process() -> None:
-    with beside(os.getpid) as told:
+    with run_in_subprocess(os.getpid) as told:
         assert told() != os.getpid()
 
 
 def test_what_it_makes_may_be_larger_than_a_pipe() -> None:
-    with beside(lambda: bytes(10_000_000)) as told:
+    with run_in_subprocess(lambda: bytes(10_000_000)) as told:
         assert told() == bytes(10_000_000)
 
 
@@ -31,7 +31,7 @@ def test_what_it_raises_is_raised_by_who_asks() -> None:
     def fail() -> NoReturn:
         raise ValueError("of no use")
 
-    with beside(fail) as told, pytest.raises(ValueError, match="of no use"):
+    with run_in_subprocess(fail) as told, pytest.raises(ValueError, match="of no use"):
         told()
 
 
@@ -41,7 +41,7 @@ def test_a_process_that_dies_costs_nothing() -> None:
             os._exit(9)
         return 7
 
-    with beside(die_elsewhere) as told:
+    with run_in_subprocess(die_elsewhere) as told:
         assert told() == 7
 
 
@@ -50,7 +50,7 @@ def test_where_no_process_may_be_started_it_is_done_here(monkeypatch: pytest.Mon
         raise BlockingIOError("Resource temporarily unavailable")
 
     monkeypatch.setattr(forks, "fork", no_more)
-    with beside(os.getpid) as told:
+    with run_in_subprocess(os.getpid) as told:
         assert told() == os.getpid()
 
 
@@ -58,7 +58,7 @@ def test_what_nobody_asks_for_ends_with_the_context(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     # Nobody ever writes into it.
-    with beside(fifo.read_bytes):
+    with run_in_subprocess(fifo.read_bytes):
         pass
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
@@ -90,13 +90,13 @@ def test_what_a_process_forked_ends_before_it_is_taken_for_ended() -> None:
 
 
 def test_it_takes_one_processor() -> None:
-    with beside(cores) as told:
+    with run_in_subprocess(cores) as told:
         assert told() == 1
 
 
 def test_only_much_work_is_worth_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "cores", lambda: 2)
-    assert worth(100 << 20)
-    assert not worth(1 << 20)
+    assert is_worth_forking(100 << 20)
+    assert not is_worth_forking(1 << 20)
     monkeypatch.setattr(forks, "cores", lambda: 1)
-    assert not worth(100 << 20)
+    assert not is_worth_forking(100 << 20)

@@ -20,7 +20,7 @@ from bundle_fix.archive.compression.multistream import Decompressor, Form, Strea
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import AGAIN, BundleFixError
-from bundle_fix.model.progress import Progress, Step, Tell, unheard
+from bundle_fix.model.progress import Progress, Step, Tell, no_progress
 from bundle_fix.subprocesses.processors import cores
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def compression_for(suffix: str) -> Compression | None:
 
 @contextmanager
 def unpacked(
-    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard, name: str = ""
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress, name: str = ""
 ) -> Iterator[IO[bytes]]:
     """The file at ``path``, decompressed into an unnamed temporary file where it is compressed.
 

@@ -15,7 +15,7 @@ from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.packages.nested import nested_tar
 from bundle_fix.model.content import SliceContent
 from bundle_fix.model.errors import AGAIN, BundleFixError
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Place, Tree
 
 HEADER = 60
@@ -28,7 +28,7 @@ MAX_MEMBERS = 100
 
 @contextmanager
 def read_deb(
-    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Tree]:
     """The tree in the Debian package at ``path``, as it is installed.
 

@@ -14,7 +14,7 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.tar.reader import tree_of_tar
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.storage.copy import copy_bytes
 
@@ -24,7 +24,7 @@ SHOWN = 12
 
 @contextmanager
 def unpacked_content(
-    content: Content, name: str, path: Path, limits: Limits, progress: Progress = unheard
+    content: Content, name: str, path: Path, limits: Limits, progress: Progress = no_progress
 ) -> Iterator[IO[bytes]]:
     """What is in a compressed member of an artifact, as an open file.
 
@@ -67,7 +67,7 @@ def _renamed(place: Path, name: str, path: Path) -> Iterator[None]:
 
 @contextmanager
 def nested_tar(
-    content: Content, name: str, path: Path, limits: Limits, progress: Progress = unheard
+    content: Content, name: str, path: Path, limits: Limits, progress: Progress = no_progress
 ) -> Iterator[Tree]:
     """The tree in a tarball that is a member of an artifact, to be unpacked at a root.
 

@@ -20,7 +20,7 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.packages.nested import nested_tar
 from bundle_fix.model.content import Content, read_exactly
 from bundle_fix.model.errors import AGAIN, BundleFixError
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Directory, File, Lost, Node, Place, Symlink, Tree, walk
 
 LAYOUT, INDEX, SAVED = "oci-layout", "index.json", "manifest.json"
@@ -49,7 +49,7 @@ def _is_saved(tree: Tree) -> bool:
 
 @contextmanager
 def merged_layers(
-    layout: Tree, path: Path, limits: Limits, progress: Progress = unheard
+    layout: Tree, path: Path, limits: Limits, progress: Progress = no_progress
 ) -> Iterator[Tree]:
     """The root file system that the layers of an image make, the later over the earlier.
 

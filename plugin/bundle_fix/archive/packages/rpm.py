@@ -18,7 +18,7 @@ from bundle_fix.archive.names import check_folders, clean_name
 from bundle_fix.archive.packages.nested import unpacked_content
 from bundle_fix.model.content import SliceContent
 from bundle_fix.model.errors import AGAIN, BundleFixError
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Directory, File, Node, Place, Special, Stamp, Symlink, Tree
 
 LEAD = 96
@@ -36,7 +36,7 @@ TRAILER = "TRAILER!!!"
 
 @contextmanager
 def read_rpm(
-    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Tree]:
     """The tree in the RPM package at ``path``, as it is installed.
 

@@ -40,7 +40,7 @@ from bundle_fix.model.content import (
     chunks,
 )
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, unheard
+from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import (
     REPEATED,
     Directory,
@@ -66,7 +66,7 @@ EXTENTS_PER_MEMBER = 8
 
 @contextmanager
 def read_tar(
-    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Tree]:
     """The tree in the tarball at ``path``; its contents can be read while the context is open.
 

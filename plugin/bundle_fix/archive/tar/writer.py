@@ -15,9 +15,9 @@ from bundle_fix.archive.read_back import ReadBack
 from bundle_fix.archive.tar.concatenation import Concatenation
 from bundle_fix.archive.tar.reader import tar_parts, tree_in_tar
 from bundle_fix.model.content import chunks
-from bundle_fix.model.progress import Progress, Step, unheard
+from bundle_fix.model.progress import Progress, Step, no_progress
 from bundle_fix.model.tree import Tree
-from bundle_fix.subprocesses.forks import beside, worth
+from bundle_fix.subprocesses.forks import run_in_subprocess, is_worth_forking
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def write_tarball(
     compression: Compression | None,
     where: Path,
     judge: Callable[[Tree], T],
-    progress: Progress = unheard,
+    progress: Progress = no_progress,
 ) -> T:
     """Write ``tree`` as a tarball into an empty file, read the tarball, and have it judged.
 
@@ -41,7 +41,7 @@ def write_tarball(
         fd: the file, open for both.
         compression: how; None for a plain tarball.
         where: the artifact's name, for messages.
-        judge: is given the tree in the tarball, maybe in another process; see `beside`.
+        judge: is given the tree in the tarball, maybe in another process; see `run_in_subprocess`.
         progress: is told how many bytes are written.
 
     Returns:
@@ -58,10 +58,10 @@ def write_tarball(
         return judge(tree_in_tar(archive, where, archive.size, UNLIMITED))
 
     step, size, crc = Step(f"writing {where.name}", archive.size), 0, 0
-    apart = worth(archive.size)
+    apart = is_worth_forking(archive.size)
     reader_of = compression.reader if compression and not compression.proven else None
     with (
-        beside(judged) if apart else nullcontext(judged) as verdict,
+        run_in_subprocess(judged) if apart else nullcontext(judged) as verdict,
         ReadBack(fd, reader_of, str(where)) as written,
     ):
         with _compressed(written, compression) as stream:

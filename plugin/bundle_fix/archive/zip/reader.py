@@ -23,7 +23,7 @@ from bundle_fix.archive.zip.data import STORED, unpack
 from bundle_fix.archive.zip.writer import UNIX, ZipArchive, ZipHeader
 from bundle_fix.model.content import SliceContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, Step, Tell, unheard
+from bundle_fix.model.progress import Progress, Step, Tell, no_progress
 from bundle_fix.model.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
 
 MAX_TARGET = 4096
@@ -33,7 +33,7 @@ MS_FOLDER = 0x10
 
 @contextmanager
 def read_zip(
-    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = unheard
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Tree]:
     """The tree in the zip archive at ``path``; its contents can be read while the context is open.
 

@@ -16,7 +16,7 @@ from bundle_fix.elf.scan.deepbind import opens_deepbound
 from bundle_fix.elf.symbols.versions import needed_versions
 from bundle_fix.loader.dlopen import carried, imports_dlopen
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.subprocesses.forks import beside, worth
+from bundle_fix.subprocesses.forks import run_in_subprocess, is_worth_forking
 
 OF_OPENERS: tuple[Read, ...] = (carried, opens_deepbound)
 OF_ALL: tuple[Read, ...] = (imports_dlopen, build_paths, needed_versions)
@@ -31,10 +31,10 @@ def read_ahead(symbols: Symbols, paths: Iterable[str]) -> Iterator[None]:
         paths: ELF files of the pack.
     """
     files = list(paths)
-    if not worth(sum(symbols.view.bundle.content(path).size for path in files)):
+    if not is_worth_forking(sum(symbols.view.bundle.content(path).size for path in files)):
         yield
         return
-    with beside(partial(_read, symbols, files)) as told:
+    with run_in_subprocess(partial(_read, symbols, files)) as told:
         symbols.expect((*OF_ALL, *OF_OPENERS), told)
         try:
             yield
