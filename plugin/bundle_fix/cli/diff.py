@@ -93,7 +93,11 @@ def diff(
 
 
 def compare_artifacts(
-    old: Path, new: Path, expectations: Expectations, target: Target, progress: Progress = no_progress
+    old: Path,
+    new: Path,
+    expectations: Expectations,
+    target: Target,
+    progress: Progress = no_progress,
 ) -> Difference:
     """Compare two artifacts on a target; ``progress`` is told how much of them is read.
 

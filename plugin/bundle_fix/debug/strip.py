@@ -68,7 +68,9 @@ class _Parts(Struct, frozen=True):
     others: PathContent | None
 
 
-def strip_bundle(bundle: Bundle, how: str, scratch: Path, progress: Progress = no_progress) -> Stripped:
+def strip_bundle(
+    bundle: Bundle, how: str, scratch: Path, progress: Progress = no_progress
+) -> Stripped:
     """``bundle`` without debug information; files that have none keep their bytes.
 
     Args:

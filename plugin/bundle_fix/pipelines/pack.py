@@ -46,7 +46,7 @@ from bundle_fix.spec.variables import Values
 from bundle_fix.storage.atomic import set_aside
 from bundle_fix.storage.digests import digests, hashing
 from bundle_fix.storage.staging import scratch_folder
-from bundle_fix.subprocesses.forks import run_in_subprocess, is_worth_forking
+from bundle_fix.subprocesses.forks import is_worth_forking, run_in_subprocess
 
 DONE = {"debug": "dropped", "split": "split off"}
 """What is said of debug information that was taken out."""

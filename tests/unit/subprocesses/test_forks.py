@@ -11,7 +11,7 @@ from typing import IO, NoReturn
 import pytest
 
 from bundle_fix.subprocesses import forks
-from bundle_fix.subprocesses.forks import run_in_subprocess, fork, kill, is_worth_forking
+from bundle_fix.subprocesses.forks import fork, is_worth_forking, kill, run_in_subprocess
 from bundle_fix.subprocesses.processors import cores
 
 HERE = os.getpid()

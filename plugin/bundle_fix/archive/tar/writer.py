@@ -17,7 +17,7 @@ from bundle_fix.archive.tar.reader import tar_parts, tree_in_tar
 from bundle_fix.model.content import chunks
 from bundle_fix.model.progress import Progress, Step, no_progress
 from bundle_fix.model.tree import Tree
-from bundle_fix.subprocesses.forks import run_in_subprocess, is_worth_forking
+from bundle_fix.subprocesses.forks import is_worth_forking, run_in_subprocess
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ import pytest
 
 from builders.elf import CROSS, Toolchain, elf
 from bundle_fix.model.errors import BundleFixError
-
 from collect.test_collect import collected, library, listing
 
 PROGRAM = '[[files]]\nfrom = "bin/*"\nto = "bin/"\n'
