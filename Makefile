@@ -4,14 +4,16 @@ VENV   ?= .venv
 BIN    := $(abspath $(VENV))/bin
 BUILD  := $(abspath sample_project/build/latest)
 DEMO   := $(abspath sample_project/demo)
-SOURCES := pyproject.toml README.md $(shell find plugin -type f -not -name '*.pyc')
-# One test process per core; more would only wait for compilers.
-WORKERS ?= auto
+# -qq: pip warns about this machine's own configuration, which is not the reader's concern.
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# One test process per core, as more would only wait for compilers. For chosen TESTS, starting
+# workers takes longer than it saves.
+WORKERS ?= $(if $(TESTS),0,auto)
 
 # Seconds that `make fuzz` takes.
 FUZZ ?= 600
 
-.PHONY: sample test fuzz bench docs lint types clean
+.PHONY: sample test fuzz bench docs check lint types names clean
 
 sample: $(VENV)/installed $(VENV)/cmake
 	@PATH="$(BIN):$$PATH" cmake -S sample_project -B $(BUILD) -DCMAKE_BUILD_TYPE=Release \
@@ -42,6 +44,11 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
+names: $(VENV)/bin/python
+	cd tests && $(BIN)/python -m style.names
+
+check: lint types names
+
 clean:
 	rm -rf $(VENV) .cache sample_project/build sample_project/demo sample_project/thirdparty/output
 
@@ -49,20 +56,21 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("bundle-fix needs Python 3.10 or newer" if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+# Editable: a changed source file needs no new installation.
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml
+	$(INSTALL) --editable .
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[test]'
+	$(INSTALL) --editable '.[test]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
 # CMake 3.20 or newer with a generator: the machine's own, or else wheels from PyPI.
 $(VENV)/cmake: $(VENV)/bin/python
 	@if cmake -E capabilities 2>/dev/null | grep -qE '"major":([4-9]|3,"minor":([2-9][0-9]))'; then :; \
-	  else $(BIN)/python -m pip install --quiet --disable-pip-version-check 'cmake>=3.20' ninja; fi
+	  else $(INSTALL) 'cmake>=3.20' ninja; fi
 	@touch $@
