@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.measure import Run, best
 from benchmarks.symbols import make_pack
 from benchmarks.trees import MIB, PACKS, elf_files, make_many, make_packs, make_tree
-from bundle_fix.subprocesses.processors import cores
+from bundle_fix.subprocesses.processors import count_cores
 
 TREE_SIZE = 320 * MIB
 PACKED_SIZE = 500 * MIB
@@ -52,7 +52,7 @@ def packs_row(work: Path, many: Path) -> Row:
     alone = best([OURS, "check", "-j", "1", *packs])
     together = best([OURS, "check", *packs])
     # What is left of the ideal is the start, and the processes that share the cores' memory.
-    bar = min(1.1, 1.4 / cores())
+    bar = min(1.1, 1.4 / count_cores())
     return Row(f"check, {PACKS} packs : with -j 1", together.seconds, alone.seconds, bar,
         together.mebibytes)  # fmt: skip
 

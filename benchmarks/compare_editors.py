@@ -25,7 +25,7 @@ from bundle_fix.elf.edit.lief import rewrite_with_lief
 from bundle_fix.elf.edit.patchelf import patchelf_program
 from bundle_fix.elf.read.image import read_image
 from bundle_fix.elf.verify.invariants import broken_invariants
-from bundle_fix.model.content import PathContent, chunks
+from bundle_fix.model.content import PathContent, read_chunks
 from bundle_fix.model.errors import BundleFixError
 
 RUNPATH = "$ORIGIN/../lib:/opt/" + "x" * 100
@@ -50,7 +50,7 @@ def in_place(source: Path, target: Path) -> None:
     content = PathContent(source, source.stat().st_size)
     edited = edit(content, CHANGES, target.parent, "inplace")
     with edited.content.open() as reader, target.open("wb") as file:
-        file.writelines(chunks(reader))
+        file.writelines(read_chunks(reader))
 
 
 def lief_alone(source: Path, target: Path) -> None:

@@ -20,7 +20,7 @@ from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import Loader
 from bundle_fix.loader.process import Process, World
 from bundle_fix.model.content import PathContent
-from bundle_fix.model.tree import File, Stamp, Tree
+from bundle_fix.model.tree import File, Metadata, Tree
 
 Loaded = list[tuple[str, str | None]]
 LINE = re.compile(r"\s+(\S.*?)(?: => (.*?))?(?: \(0x[0-9a-f]+\))?$")
@@ -121,7 +121,7 @@ def alone(path: Path) -> Bundle:
     """A bundle of one file."""
     image = image_at(path)
     assert image is not None
-    file = File(PathContent(path.resolve(), path.stat().st_size), Stamp(0o755))
+    file = File(PathContent(path.resolve(), path.stat().st_size), Metadata(0o755))
     return make_bundle(Tree({path.name: file}), {path.name: image})
 
 

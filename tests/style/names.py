@@ -16,43 +16,7 @@ from typing import NamedTuple
 
 PACKAGE = Path(__file__).parents[2] / "plugin" / "bundle_fix"
 
-VERBS = frozenset(
-    """
-    abort accept access acquire add adjust align allocate allow analyze annotate answer append apply
-    arrange ask assemble assert assign associate attach await be begin bind block break bridge
-    build bump bundle cache calculate call can cancel cast catch change chase check choose chown
-    claim classify clean clear clone close collapse collect combine commit compact compare compile
-    complete compress compute concatenate configure confirm connect consume contain contains
-    convert copy correct count cover covers create crosscheck cut deal decide declare decode
-    decompress deduce deduplicate default defer define deflate delete demangle demand derive
-    describe deserialize detach detect determine die diff differ differs digest discard disconnect
-    display dlopen download draft draw drop dump edit emit enable encode end ends enforce ensure
-    enter enumerate escape estimate evaluate examine exceed exclude execute exist exit expand
-    expect explain export expose extend extract fail fall feed fetch fill filter finalize find
-    finish fit fix flatten flush fold follow forbid forget fork format forward free gather generate
-    get give go grant group grow guard guess handle has hash hide highlight hint hold identify
-    ignore import include index indent infer inflate inherit init initialize inject insert inspect
-    install intersect invalidate invoke is isolate issue iterate join keep kill know label launch
-    lay lead lift limit line link list load locate lock log look loop lower mark map match may
-    measure merge migrate mix monitor move name need needs negotiate normalize note notify number
-    obtain omit open order overlap overlay override overwrite pack pad parse partition pass patch
-    peek pick place plan point pop populate prefer prefetch prepare prepend preserve press
-    print probe process produce prohibit promise promote prove provide provides prune publish
-    pull push put query queue quote raise rank read rearrange rebuild receive recognize recompute
-    record recover redirect reduce refer refresh refuse register reject relate release relocate
-    remap remember remove rename render renew reopen repair repeat repeats replace reply report
-    represent request require requires reserve reset resolve resolves respect restore restrict
-    retain retry return reuse reverse revert rewind rewrite rise roll rotate round run sanitize
-    satisfy save say scan schedule search see seek select send separate serialize serve serves set
-    settle share shares shift shorten should show shrink shut simplify simulate skip sleep slice
-    solve sort spawn split spell spool stage stamp start state stay stop store stream strip submit
-    substitute subtract suggest sum summarize supply support supports suppress survey swap switch
-    sync synchronize tag take tally terminate test throw tie toggle touch trace track transform
-    translate transpose traverse treat trim truncate try turn undo unescape unify unlink unlock
-    unpack unquote unregister unset unwrap update upgrade use uses validate verify visit wait walk
-    want warn wrap write yield
-    """.split()
-)
+VERBS = frozenset(Path(__file__).with_name("verbs.txt").read_text(encoding="utf-8").split())
 """First words that count as a verb; the third person only where it reads as a question."""
 
 QUESTION = re.compile(r"(What|Whether|Where|How|Who|Whose|Why|When)\b")

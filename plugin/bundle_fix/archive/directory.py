@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
-from bundle_fix.model.content import path_content
+from bundle_fix.model.content import make_path_content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Tell, counted_parts, untold
-from bundle_fix.model.tree import Directory, File, Node, Special, Stamp, Symlink, Tree, settled
+from bundle_fix.model.progress import StepProgress, track_parts, no_step_progress
+from bundle_fix.model.tree import Directory, File, Node, Special, Metadata, Symlink, Tree, break_missing_hardlink
 from bundle_fix.storage.copy import copy_bytes
 
 ATTRIBUTE = "SCHILY.xattr."
@@ -45,7 +45,7 @@ class _Found(NamedTuple):
     path: str
     status: os.stat_result
     target: str
-    stamp: Stamp
+    stamp: Metadata
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -103,11 +103,11 @@ def _node(root: Path, found: _Found, first_by_inode: dict[tuple[int, int], str])
     if not stat.S_ISREG(status.st_mode):
         return Special("device, fifo or socket", stamp)
     twin = first_by_inode.setdefault(found.identity, path) if status.st_nlink > 1 else path
-    content = path_content(root / path, status)
+    content = make_path_content(root / path, status)
     return File(content, stamp, twin=None if twin == path else twin)
 
 
-def stamp_of(path: str, status: os.stat_result) -> Stamp:
+def stamp_of(path: str, status: os.stat_result) -> Metadata:
     """The stamp of what is at ``path``, with its extended attributes; links are not followed."""
     extra = {"mtime": _decimal(status.st_mtime_ns)}
     for name in _attributes(path):
@@ -115,7 +115,7 @@ def stamp_of(path: str, status: os.stat_result) -> Stamp:
             value = os.getxattr(path, name, follow_symlinks=False)
             extra[ATTRIBUTE + name] = os.fsdecode(value)
     mode, mtime = stat.S_IMODE(status.st_mode), float(extra["mtime"])
-    return Stamp(mode, status.st_uid, status.st_gid, mtime=mtime, extra=extra)
+    return Metadata(mode, status.st_uid, status.st_gid, mtime=mtime, extra=extra)
 
 
 def _attributes(path: str) -> list[str]:
@@ -131,16 +131,16 @@ def _decimal(nanoseconds: int) -> str:
     return f"{sign}{seconds}.{rest:09}"
 
 
-def write_directory(tree: Tree, root: Path, tell: Tell = untold) -> None:
+def write_directory(tree: Tree, root: Path, tell: StepProgress = no_step_progress) -> None:
     """Write ``tree`` into the existing, empty folder ``root``; ``tell`` counts its nodes.
 
     Owners are kept where the user may set them; modes and times always.
     """
     for path in sorted(tree.folders):
         (root / path).mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path, node in counted_parts(tree.nodes.items(), tell):
+    for path, node in track_parts(tree.nodes.items(), tell):
         if isinstance(node, File):
-            _write_file(root, path, settled(tree, node))
+            _write_file(root, path, break_missing_hardlink(tree, node))
         elif isinstance(node, Symlink):
             (root / path).symlink_to(node.target)
             put_stamp(root / path, node.stamp, follow=False)
@@ -174,7 +174,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
-def put_stamp(path: Path, stamp: Stamp, *, follow: bool = True) -> None:
+def put_stamp(path: Path, stamp: Metadata, *, follow: bool = True) -> None:
     """Give what is at ``path`` its owner, where the user may set it, its mode and its time."""
     if os.geteuid() == 0:
         # In a user namespace root may not give files to everybody.

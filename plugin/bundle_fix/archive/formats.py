@@ -7,7 +7,7 @@ from pathlib import Path
 from bundle_fix.archive.compression.codecs import compression_of
 from bundle_fix.elf.read.image import MAGIC
 from bundle_fix.model.errors import AGAIN, BundleFixError
-from bundle_fix.model.tree import Tree, detached
+from bundle_fix.model.tree import Tree, drop_headers
 
 DIRECTORY = "dir"
 ELF = "elf"
@@ -77,7 +77,7 @@ def converted(tree: Tree, source: str, target: str) -> Tree:
             "only a wheel can be written as a wheel", hint="'pip wheel' makes wheels of projects"
         )
     families = {kind: kind.partition(".")[0] for kind in (source, target)}
-    return tree if families[source] == families[target] else detached(tree)
+    return tree if families[source] == families[target] else drop_headers(tree)
 
 
 def format_for(target: Path, otherwise: str) -> str:

@@ -20,10 +20,10 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.directory import UPDATE, put_stamp, write_content
 from bundle_fix.archive.names import clean_name
-from bundle_fix.model.content import path_content
+from bundle_fix.model.content import make_path_content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
-from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree, settled
+from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
+from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree, break_missing_hardlink
 from bundle_fix.storage.atomic import sync_folder
 from bundle_fix.storage.staging import HeldError, held, remove_folder
 
@@ -56,13 +56,13 @@ def update_directory(
     """
     changed = {p: n for p, n in after.nodes.items() if before.nodes.get(p) != n}
     size = sum(node.content.size for node in changed.values() if isinstance(node, File))
-    tell = partial(progress, Step(f"writing {root.resolve().name}", size, parts=len(changed)))
+    tell = partial(progress, ProgressStep(f"writing {root.resolve().name}", size, parts=len(changed)))
     path = ""
     try:
         with _staged(root) as staging:
             waiting: dict[str, Path] = {}
             nodes: dict[str, Node] = dict(after.nodes)
-            for path, node in counted_parts(changed.items(), tell):
+            for path, node in track_parts(changed.items(), tell):
                 if isinstance(node, File | Symlink) and not _same_bytes(before, path, node):
                     place = staging / str(len(waiting))
                     nodes[path] = _written(node, place, after, root, waiting)
@@ -238,9 +238,9 @@ def _written(
         place.symlink_to(node.target)
         put_stamp(place, node.stamp, follow=False)
         return node
-    node = settled(after, node)
+    node = break_missing_hardlink(after, node)
     if node.twin is not None:
         place.hardlink_to(waiting.get(node.twin, root / node.twin))
     else:
         write_content(node, place)
-    return replace(node, content=path_content(place))
+    return replace(node, content=make_path_content(place))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bundle_fix.model.tree import File, Place, Symlink, Tree
+from bundle_fix.model.tree import File, InstallLocation, Symlink, Tree
 
 RELEASES = ("etc/os-release", "usr/lib/os-release", "etc/alpine-release", "etc/debian_version")
 """Files that say which distribution a root file system is of (os-release(5))."""
@@ -17,13 +17,13 @@ PACKAGE_MARKS = (".PKGINFO", ".BUILDINFO", "install/slack-desc")
 """What packages have that are nothing but tarballs: of Arch Linux, Alpine Linux, Slackware."""
 
 
-def place_of(tree: Tree) -> Place:
+def place_of(tree: Tree) -> InstallLocation:
     """Where the content of a tarball or folder goes: it may be a root file system, or a package."""
     if any(mark in tree.nodes for mark in PACKAGE_MARKS):
-        return Place.BESIDE_OTHERS
+        return InstallLocation.BESIDE_OTHERS
     # An image of a distribution has both; a pack that brings a loader has no os-release.
     if any(isinstance(tree.nodes.get(path), File | Symlink) for path in RELEASES) and any(
         map(LOADER.fullmatch, tree.nodes)
     ):
-        return Place.ROOT
-    return Place.ANYWHERE
+        return InstallLocation.ROOT
+    return InstallLocation.ANYWHERE

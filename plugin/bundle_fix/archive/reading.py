@@ -27,7 +27,7 @@ from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import File, Stamp, Tree
+from bundle_fix.model.tree import File, Metadata, Tree
 
 
 class Artifact(Struct, frozen=True):
@@ -59,7 +59,7 @@ def open_artifact(
     kind = format_of(path)
     if kind == ELF:
         status = path.stat()
-        stamp = Stamp(status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime)
+        stamp = Metadata(status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime)
         file = File(PathContent(path.resolve(), status.st_size), stamp)
         yield Artifact(path, kind, Tree({path.name: file}))
         return

@@ -17,7 +17,7 @@ from bundle_fix.archive.tar.writer import write_tarball
 from bundle_fix.archive.wheel import renew_record
 from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
-from bundle_fix.model.progress import Progress, Step, no_progress
+from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.storage.atomic import commit_directory, pending_directory, pending_file
 
@@ -50,7 +50,7 @@ def write_artifact(
         BundleFixError: it cannot be written.
     """
     size = sum(file.content.size for _, file in tree.files())
-    step = Step(f"writing {target.name}", size, parts=len(tree.nodes))
+    step = ProgressStep(f"writing {target.name}", size, parts=len(tree.nodes))
     tell = partial(progress, step)
     if kind == DIRECTORY:
         with pending_directory(target) as folder:

@@ -33,8 +33,8 @@ from bundle_fix.check.rules import dlopen as opened
 from bundle_fix.check.rules import dlopened_allocators as late
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.host import CLEAN, Environment, Host, adversarial_host
-from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
-from bundle_fix.model.wording import counted
+from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
+from bundle_fix.model.wording import format_count
 
 
 def _found_by_the_run(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -109,7 +109,7 @@ def check_context(context: Context, progress: Progress = no_progress) -> Verdict
     expectations, only = context.expectations, context.only
     rules = [rule for rule in RULES if counts(rule.code, context.bundle)]
     with read_ahead(context.symbols, context.dynamic()):
-        parts = counted_parts(rules, partial(progress, _checking(context, len(rules))))
+        parts = track_parts(rules, partial(progress, _checking(context, len(rules))))
         findings = [finding for rule in parts for finding in rule.find(rule, context)]
         abi = abi_of(context)
     findings = [f for f in findings if only in (None, f.path)]
@@ -128,12 +128,12 @@ def check_context(context: Context, progress: Progress = no_progress) -> Verdict
     )
 
 
-def _checking(context: Context, rules: int) -> Step:
+def _checking(context: Context, rules: int) -> ProgressStep:
     bundle = context.bundle
     size = sum(bundle.content(path).size for path in bundle.images)
-    amount = counted(len(context.programs), "program")
-    amount += f", {counted(len(context.libraries), 'library', 'libraries')}"
-    return Step("checking", size, amount, rules)
+    amount = format_count(len(context.programs), "program")
+    amount += f", {format_count(len(context.libraries), 'library', 'libraries')}"
+    return ProgressStep("checking", size, amount, rules)
 
 
 def covers(ignore: Ignore, finding: Finding) -> bool:

@@ -22,7 +22,7 @@ from bundle_fix.loader.process import Need, Process, World
 from bundle_fix.manifest.model import Manifest, read_manifest
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Place
+from bundle_fix.model.tree import InstallLocation
 
 T = TypeVar("T")
 
@@ -208,7 +208,7 @@ class Context(Struct, frozen=True, dict=True):
 
         The programs that open a package's libraries may be in another package.
         """
-        alone = not self.programs and self.bundle.tree.place is not Place.BESIDE_OTHERS
+        alone = not self.programs and self.bundle.tree.place is not InstallLocation.BESIDE_OTHERS
         return ERROR if alone else WARNING
 
     @cached_property

@@ -7,7 +7,7 @@ not in a package is in another one.
 from __future__ import annotations
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.model.tree import Place
+from bundle_fix.model.tree import InstallLocation
 
 FOR_PACKS = frozenset(
     {
@@ -22,7 +22,7 @@ LIBC = "libc.so.6"
 
 def counts(rule: str, bundle: Bundle) -> bool:
     """Whether the rule of that code has anything to say about where ``bundle`` goes."""
-    if bundle.tree.place is Place.ANYWHERE:
+    if bundle.tree.place is InstallLocation.ANYWHERE:
         return True
     # What is private to glibc is at home beside the libc of the same build.
     return rule not in FOR_PACKS and not (rule == OF_LIBC and LIBC in bundle.named)

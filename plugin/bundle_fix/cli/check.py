@@ -36,17 +36,17 @@ from bundle_fix.cli.status import exit_status
 from bundle_fix.cli.target import Target, open_subject, read_target, target_options
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.printable import printable
-from bundle_fix.model.progress import Progress, Step, no_progress
-from bundle_fix.model.wording import counted
+from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.model.progress import Progress, ProgressStep, no_progress
+from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import (
     CheckReport,
-    check_report,
-    error_report,
-    outline,
-    rule_texts,
+    make_check_report,
+    make_error_report,
+    strip_findings,
+    describe_rules,
 )
-from bundle_fix.subprocesses.processors import cores
+from bundle_fix.subprocesses.processors import count_cores
 
 STDIN = Path("-")
 
@@ -120,7 +120,7 @@ def check(
     settled = _settling(baseline, expectations.fail_on)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
-        "check", kind, rule_texts(RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
+        "check", kind, describe_rules(RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
     )
 
     def report(path: Path, progress: Progress = no_progress) -> CheckReport:
@@ -139,7 +139,7 @@ def check(
         if len(paths) == 1 and timeout is None:
             reports = (report(path, display) for path in paths)
         else:
-            reports = _many(paths, report, jobs or cores(), timeout, display)
+            reports = _many(paths, report, jobs or count_cores(), timeout, display)
         on_terminal = output is None and _may_be_on_a_terminal(sys.stdout)
         make_way = display.hide if on_terminal else lambda: None
         shown = _kept(reports, make_way, found, whole=whole)
@@ -152,7 +152,7 @@ def check(
         append_summary(lambda: summary_of(found, style))
     for broken in found:
         if broken.error:
-            sys.stderr.write(f"bundle-fix: error: {printable(broken.error)}\n")
+            sys.stderr.write(f"bundle-fix: error: {escape_unprintable(broken.error)}\n")
     return exit_status(found, exit_zero=exit_zero)
 
 
@@ -186,7 +186,7 @@ def check_artifact(
         verdict = check_bundle(
             subject.bundle, expectations, host, subject.environment, subject.entry, progress
         )
-    return check_report(str(path), verdict, time.monotonic() - start)
+    return make_check_report(str(path), verdict, time.monotonic() - start)
 
 
 def _settling(path: Path | None, fail_on: str) -> Callable[[CheckReport], CheckReport]:
@@ -197,10 +197,10 @@ def _settling(path: Path | None, fail_on: str) -> Callable[[CheckReport], CheckR
     """
     if path is None:
         return lambda report: report
-    from bundle_fix.report.baseline import read_baseline, without_known
+    from bundle_fix.report.baseline import read_baseline, drop_known_findings
 
     baseline = read_baseline(path)
-    return lambda report: without_known(report, baseline.known(report.artifact), fail_on)
+    return lambda report: drop_known_findings(report, baseline.known(report.artifact), fail_on)
 
 
 def _listed(artifacts: tuple[Path, ...]) -> Iterator[Path]:
@@ -219,11 +219,11 @@ def report_on(path: Path, check: Callable[[], CheckReport]) -> CheckReport:
     try:
         return check()
     except BundleFixError as error:
-        return error_report(str(path), str(error))
+        return make_error_report(str(path), str(error))
     except MemoryError:
-        return error_report(str(path), f"{path}: there is not enough memory")
+        return make_error_report(str(path), f"{path}: there is not enough memory")
     except OSError as error:
-        return error_report(str(path), f"{path}: {error.strerror or error}")
+        return make_error_report(str(path), f"{path}: {error.strerror or error}")
 
 
 def _may_be_on_a_terminal(stream: IO[str]) -> bool:
@@ -251,7 +251,7 @@ def _many(
     for path in paths:
         with suppress(OSError, ValueError):
             size += path.stat().st_size
-    step = Step("checking", size, counted(len(paths), "artifact"), len(paths))
+    step = ProgressStep("checking", size, format_count(len(paths), "artifact"), len(paths))
     tell = partial(progress, step)
     tell(0)
     return check_many(paths, report, jobs, timeout, tell)
@@ -269,6 +269,6 @@ def _kept(
     Each is kept in ``found`` as well: as it is where ``whole`` says so, else its outline.
     """
     for report in reports:
-        found.append(report if whole else outline(report))
+        found.append(report if whole else strip_findings(report))
         make_way()
         yield report

@@ -16,7 +16,7 @@ from bundle_fix.check.registry import rule_named
 from bundle_fix.cli.options import output_value, read_defines
 from bundle_fix.cli.policy_options import glibc_baseline, read_expectations
 from bundle_fix.cli.renderers import FORMATS
-from bundle_fix.model.printable import printable
+from bundle_fix.model.printable import escape_unprintable
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -44,7 +44,7 @@ def _parse_also(
         kind, _, file = text.partition("=")
         if kind not in FORMATS or not file:
             raise click.UsageError(
-                f"--also {printable(text)}: it takes FORMAT=FILE, such as sarif=report.sarif,"
+                f"--also {escape_unprintable(text)}: it takes FORMAT=FILE, such as sarif=report.sarif,"
                 f" with one of the formats {', '.join(FORMATS)}"
             )
         found.append((kind, Path(file)))
@@ -131,7 +131,7 @@ def parse_ignore(text: str) -> Ignore:
     for lack, there in lacks.items():
         if not there:
             raise click.UsageError(
-                f"--ignore {printable(text)}: it lacks {lack}; it takes RULE[:PATH]=REASON, such as"
+                f"--ignore {escape_unprintable(text)}: it lacks {lack}; it takes RULE[:PATH]=REASON, such as"
                 " 'BF202:bin/old_*=until 2.6'"
             )
     return Ignore(rule_named(rule, f"--ignore {text}").code, path or "*", reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from importlib import import_module
 
 import click
@@ -52,19 +53,51 @@ class CommandGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """``bundle-fix [-q …] pack.tar.gz`` means ``bundle-fix fix [-q …] pack.tar.gz``."""
         if args and args[0].startswith(REQUIRE):
-            _require(args[0].removeprefix(REQUIRE))
+            _require_version(args[0].removeprefix(REQUIRE))
             args = args[1:]
-        words = [arg for arg in args if not arg.startswith("-")]
-        if words and args[0] not in COMMANDS and any(map(_looks_like_a_path, words)):
+        if args and args[0] not in COMMANDS and any(map(_looks_like_a_path, _find_words(args))):
             args = ["fix", *args]
         return super().parse_args(ctx, args)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names.
 
-def _require(version: str) -> None:
-    """See that this is the version that a build was configured with.
+        Raises:
+            click.UsageError: The command does not exist; the message suggests the closest name.
+        """
+        name = args[0]
+        # The names are given here because click suggests only commands that are already imported.
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(suggest_closest(f"No such command '{name}'.", name, COMMANDS))
+        return super().resolve_command(ctx, args)
+
+
+def suggest_closest(message: str, word: str, known: Iterable[str]) -> str:
+    """Return ``message`` with the known word that is closest to ``word``, if one is close."""
+    from bundle_fix.spec.parsing.problems import find_closest
+
+    closest = find_closest(word, known)
+    return message if closest is None else f"{message} Did you mean '{closest}'?"
+
+
+def _find_words(args: list[str]) -> list[str]:
+    """Return the arguments that may be the artifact of a command line without a command.
+
+    If an option comes first, each later word may be its value or the artifact. Otherwise only
+    the first word counts, so that a misspelled command with a path after it is reported.
+    """
+    if not args[0].startswith("-"):
+        return args[:1]
+    return [arg for arg in args if not arg.startswith("-")]
+
+
+def _require_version(version: str) -> None:
+    """Ensure that this is the version with which a build was configured.
 
     Raises:
-        BundleFixError: it is another.
+        BundleFixError: This is another version.
     """
     if version != __version__:
         raise BundleFixError(

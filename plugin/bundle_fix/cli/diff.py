@@ -26,11 +26,11 @@ from bundle_fix.cli.renderers import Style, in_file, render_difference, summary_
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import exit_status
 from bundle_fix.cli.target import Subject, Target, open_subject, read_target, target_options
-from bundle_fix.diff.compare import Difference, compare
-from bundle_fix.diff.snapshot import Side, counterpart
+from bundle_fix.diff.compare import Difference, compare_snapshots
+from bundle_fix.diff.snapshot import Snapshot, find_counterpart
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.report.check_report import rule_texts
-from bundle_fix.report.diff import as_check, diff_report
+from bundle_fix.report.check_report import describe_rules
+from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 
 
 @click.command(short_help="show what changed between two packs, and what got worse")
@@ -77,19 +77,19 @@ def diff(
     target = read_target(host_root, variables, level, expectations.host, limits)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
-        "diff", kind, rule_texts(ALL_RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
+        "diff", kind, describe_rules(ALL_RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
     )
     start = time.monotonic()
     with progress_shown(quiet=quiet, color=color) as progress:
         difference = compare_artifacts(old, new, expectations, target, progress)
-    report = diff_report(str(old), str(new), difference, time.monotonic() - start)
+    report = make_diff_report(str(old), str(new), difference, time.monotonic() - start)
     if output is not None or kind != "text" or report.failed or not quiet:
         write_report([render_difference(report, style)], output, kind)
     for other, file in also:
         write_report([render_difference(report, in_file(style, other))], file, other)
     if kind == "github":
-        append_summary(lambda: summary_of([as_check(report)], style))
-    return exit_status([as_check(report)], exit_zero=exit_zero)
+        append_summary(lambda: summary_of([convert_to_check_report(report)], style))
+    return exit_status([convert_to_check_report(report)], exit_zero=exit_zero)
 
 
 def compare_artifacts(
@@ -115,12 +115,12 @@ def compare_artifacts(
             entries = _like(after, entries[1], before, old), entries[1]
         asked = replace(expectations, ignore=())
         first, second = (
-            Side(str(path), Context(s.bundle, asked, s.host, s.environment, entry))
+            Snapshot(str(path), Context(s.bundle, asked, s.host, s.environment, entry))
             for path, s, entry in zip((old, new), (before, after), entries, strict=True)
         )
-        return compare(first, second, expectations.ignore)
+        return compare_snapshots(first, second, expectations.ignore)
 
 
 def _like(alone: Subject, entry: str, pack: Subject, where: Path) -> str:
     image = alone.bundle.images[entry]
-    return counterpart(pack.bundle, image, Path(entry).name, str(where))
+    return find_counterpart(pack.bundle, image, Path(entry).name, str(where))

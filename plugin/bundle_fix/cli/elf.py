@@ -19,8 +19,8 @@ from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.edit.differences import described
 from bundle_fix.elf.edit.edit import EditRefusedError
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.printable import printable
-from bundle_fix.pipelines.elf_files import EditedFile, edit_file, read_elf_file
+from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.pipelines.elf_files import EditedFile, edit_elf_file, read_elf_file
 
 if TYPE_CHECKING:
     from bundle_fix.report.render.elf import ElfRecord
@@ -108,7 +108,7 @@ def elf(
     status = 0
     for file, target in zip(files, outputs, strict=True):
         try:
-            done = edit_file(file, changes, target, editor or "auto")
+            done = edit_elf_file(file, changes, target, editor or "auto")
         except BundleFixError as error:
             status = max(status, _complain(error))
             continue
@@ -199,7 +199,7 @@ def _print(files: Iterable[Path], field: str | None, kind: str) -> int:
         sys.stdout.write(to_json(records))
     elif field is not None:
         lines = [value for record in records for value in FIELDS[field](record)]
-        sys.stdout.writelines(f"{printable(line)}\n" for line in lines)
+        sys.stdout.writelines(f"{escape_unprintable(line)}\n" for line in lines)
     else:
         sys.stdout.write("\n".join(map(render_elf, records)))
     return status
@@ -208,19 +208,19 @@ def _print(files: Iterable[Path], field: str | None, kind: str) -> int:
 def _complain(error: BundleFixError) -> int:
     refused = isinstance(error, EditRefusedError)
     word = "left alone" if refused else "error"
-    sys.stderr.write(f"bundle-fix: {word}: {printable(str(error))}\n")
+    sys.stderr.write(f"bundle-fix: {word}: {escape_unprintable(str(error))}\n")
     return LEFT_ALONE if refused else BAD_REQUEST
 
 
 def _tell(file: Path, done: EditedFile, *, quiet: bool, verbose: bool) -> None:
     """Say on stderr what was done, and with ``--verbose`` by whom and why not by others."""
     editor = f" [{done.edited.editor}]" if verbose else ""
-    name = printable(str(file))
+    name = escape_unprintable(str(file))
     if not done.edited.editor:
         say(f"{name}: nothing to change", quiet=quiet)
     for what in described(done.before, done.edited.image):
-        say(f"{name}: {printable(what)}{editor}", quiet=quiet)
+        say(f"{name}: {escape_unprintable(what)}{editor}", quiet=quiet)
     for reason in done.edited.refusals if verbose else ():
-        say(f"{name}: passed over {printable(reason)}", quiet=quiet)
+        say(f"{name}: passed over {escape_unprintable(reason)}", quiet=quiet)
     for remark in done.remarks:
-        say(f"{name}: note: {printable(remark)}", quiet=quiet)
+        say(f"{name}: note: {escape_unprintable(remark)}", quiet=quiet)

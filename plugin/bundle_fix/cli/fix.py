@@ -25,10 +25,10 @@ from bundle_fix.cli.options import (
 from bundle_fix.cli.policy_options import read_expectations
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.printable import printable
-from bundle_fix.pipelines.fix import Mended, Options, default_output, rehearse, same_place
-from bundle_fix.pipelines.fix import fix as fix_artifact
-from bundle_fix.report.check_report import check_report, rule_texts
+from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.pipelines.fix import FixResult, Options, get_default_output, dry_run_fix, is_same_path
+from bundle_fix.pipelines.fix import fix_artifact as fix_artifact
+from bundle_fix.report.check_report import make_check_report, describe_rules
 from bundle_fix.report.render.text import render_text
 
 
@@ -82,12 +82,12 @@ def fix(
     options = Options(expectations, pinned, editor or "auto", force, move_libraries, limits)
     if dry_run:
         with progress_shown(quiet=quiet, color=color) as progress:
-            mended = rehearse(artifact, options, progress)
+            mended = dry_run_fix(artifact, options, progress)
     else:
         if output is not None and output.is_dir():
             output /= Path(os.path.realpath(artifact)).name
-        target = artifact if in_place else output or default_output(artifact)
-        if not in_place and same_place(target, artifact):
+        target = artifact if in_place else output or get_default_output(artifact)
+        if not in_place and is_same_path(target, artifact):
             raise BundleFixError(
                 "the output is the input", where=str(target), hint="--in-place replaces it"
             )
@@ -100,24 +100,24 @@ def fix(
 
 
 def tell(
-    artifact: Path, mended: Mended, *, dry_run: bool, quiet: bool, verbose: bool, color: str
+    artifact: Path, mended: FixResult, *, dry_run: bool, quiet: bool, verbose: bool, color: str
 ) -> None:
     """Say on stderr what was done, and what the check of the result found."""
     for action in mended.done.actions:
         editor = f" [{action.editor}]" if verbose and action.editor else ""
-        say(printable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
+        say(escape_unprintable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
         for reason in action.passed if verbose else ():
-            say(printable(f"{action.path}: passed over {reason}"), quiet=quiet)
+            say(escape_unprintable(f"{action.path}: passed over {reason}"), quiet=quiet)
     for remark in mended.done.remarks:
-        say(printable(remark), quiet=quiet)
+        say(escape_unprintable(remark), quiet=quiet)
     for refusal in mended.done.refusals:
-        sys.stderr.write(f"bundle-fix: error: {printable(refusal)}\n")
+        sys.stderr.write(f"bundle-fix: error: {escape_unprintable(refusal)}\n")
     if not mended.done.actions and not mended.done.refusals:
-        say(f"{printable(str(artifact))}: nothing to mend", quiet=quiet)
+        say(f"{escape_unprintable(str(artifact))}: nothing to mend", quiet=quiet)
     if mended.verdict.failed or (verbose and not quiet):
         paint = painter(color, is_terminal=sys.stderr.isatty())
-        report = check_report(str(artifact), mended.verdict)
-        text = render_text(report, rule_texts(RULES), paint, verbose=verbose)
+        report = make_check_report(str(artifact), mended.verdict)
+        text = render_text(report, describe_rules(RULES), paint, verbose=verbose)
         sys.stderr.write(f"\n{text}")
     if mended.failed and mended.written is None and not dry_run:
         say("nothing was written (--force writes it all the same)", quiet=quiet)

@@ -109,8 +109,8 @@ def _ended(how: str, status: int) -> int:
 
 
 def _refused(message: str) -> int:
-    from bundle_fix.model.printable import printable
+    from bundle_fix.model.printable import escape_unprintable
 
     for line in message.splitlines():
-        sys.stderr.write(f"bundle-fix: error: {printable(line)}\n")
+        sys.stderr.write(f"bundle-fix: error: {escape_unprintable(line)}\n")
     return BAD_REQUEST

@@ -25,16 +25,16 @@ from bundle_fix.cli.options import (
 )
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.printable import printable
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.tree import Symlink
-from bundle_fix.pipelines.depfile import inputs_of, rule
+from bundle_fix.pipelines.depfile import find_inputs, format_make_rule
 from bundle_fix.pipelines.fix import Options
-from bundle_fix.pipelines.pack import Packed, output_path
-from bundle_fix.pipelines.pack import pack as make_pack
+from bundle_fix.pipelines.pack import PackResult, get_output_path
+from bundle_fix.pipelines.pack import make_pack as make_pack
 from bundle_fix.policy.from_spec import expectations_of
 from bundle_fix.report.render.sbom import render_sbom, require_cyclonedx
-from bundle_fix.spec.epoch import told_epoch
-from bundle_fix.spec.names import pack_name
+from bundle_fix.spec.epoch import find_explicit_epoch
+from bundle_fix.spec.names import resolve_pack_name
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import require_values, resolve_variables
 from bundle_fix.storage.atomic import set_aside, write_text
@@ -130,7 +130,7 @@ def pack(
     expectations = expectations_of(loaded, values)
     expectations = replace(expectations, host=(*expectations.host, *host_provides))
     options = Options(expectations, editor=editor or loaded.runpath.editor, force=force)
-    target = output_path(loaded, values, output)
+    target = get_output_path(loaded, values, output)
     aside = not if_changed and _made_before(target, stamp)
     with (
         set_aside(target) if aside else nullcontext(),
@@ -138,7 +138,7 @@ def pack(
     ):
         packed = make_pack(loaded, values, folder, target, options, if_changed, progress)
     for line in told(packed, target):
-        say(printable(line), quiet=quiet)
+        say(escape_unprintable(line), quiet=quiet)
     mended = packed.mended
     if mended is not None:
         tell(target, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
@@ -148,12 +148,12 @@ def pack(
             write_text(stamp, f"{target.resolve()}\n")
         if depfile is not None:
             made = (target, stamp or target, depfile)
-            inputs = inputs_of(loaded, values, folder, packed.collected.origins, made)
-            write_text(depfile, rule(stamp or target, inputs))
+            inputs = find_inputs(loaded, values, folder, packed.collected.origins, made)
+            write_text(depfile, format_make_rule(stamp or target, inputs))
         if name_file is not None:
-            write_text(name_file, f"{pack_name(loaded, values)}\n")
+            write_text(name_file, f"{resolve_pack_name(loaded, values)}\n")
         if sbom is not None:
-            write_text(sbom, render_sbom(packed.manifest, told_epoch(loaded, values)))
+            write_text(sbom, render_sbom(packed.manifest, find_explicit_epoch(loaded, values)))
         sys.stdout.write(f"{written}\n")
     return 1 if mended is not None and mended.failed else 0
 
@@ -165,7 +165,7 @@ def _made_before(target: Path, stamp: Path | None) -> bool:
     return os.fsencode(f"{target.resolve()}\n") == stamp.read_bytes()
 
 
-def told(packed: Packed, target: Path) -> Iterator[str]:
+def told(packed: PackResult, target: Path) -> Iterator[str]:
     """What the closure put into the pack, and from where; remarks on the spec; the debug pack."""
     collected = packed.collected
     if packed.mended is None:

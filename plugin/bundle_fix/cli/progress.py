@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
-from bundle_fix.model.printable import printable
-from bundle_fix.model.progress import Step
+from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.model.progress import ProgressStep
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -37,7 +37,7 @@ BAR, UNTOLD = 16, 80
 class Display(Protocol):
     """Shows progress."""
 
-    def __call__(self, step: Step, done: int) -> None:
+    def __call__(self, step: ProgressStep, done: int) -> None:
         """See `Progress`."""
 
     def hide(self) -> None:
@@ -71,7 +71,7 @@ def _display(stream: IO[str], *, quiet: bool, color: str) -> Display:
 class Silence:
     """Shows nothing."""
 
-    def __call__(self, step: Step, done: int) -> None:
+    def __call__(self, step: ProgressStep, done: int) -> None:
         """See `Display`."""
 
     def hide(self) -> None:
@@ -82,9 +82,9 @@ class Lines(Struct):
     """A line when a large step begins: what a log needs, and no more."""
 
     stream: IO[str]
-    step: Step | None = None
+    step: ProgressStep | None = None
 
-    def __call__(self, step: Step, done: int) -> None:
+    def __call__(self, step: ProgressStep, done: int) -> None:
         """See `Display`."""
         if step == self.step:
             return
@@ -100,8 +100,8 @@ class Lines(Struct):
         """See `Display`."""
 
 
-def _described(step: Step) -> str:
-    return printable(f"{step.title}: {step.amount}" if step.amount else step.title)
+def _described(step: ProgressStep) -> str:
+    return escape_unprintable(f"{step.title}: {step.amount}" if step.amount else step.title)
 
 
 class Bar:
@@ -115,11 +115,11 @@ class Bar:
     ) -> None:
         self._stream, self._color, self._clock = stream, color, clock
         self._due = clock() + PATIENCE
-        self._step: Step | None = None
+        self._step: ProgressStep | None = None
         self._width = 0
         self._shown: tuple[RichProgress, TaskID] | None = None
 
-    def __call__(self, step: Step, done: int) -> None:
+    def __call__(self, step: ProgressStep, done: int) -> None:
         """See `Display`."""
         now = self._clock()
         if now < self._due:
@@ -149,7 +149,7 @@ class Bar:
             with suppress(OSError):
                 self._shown[0].stop()
 
-    def _begun(self, step: Step, done: int) -> tuple[RichProgress, TaskID]:
+    def _begun(self, step: ProgressStep, done: int) -> tuple[RichProgress, TaskID]:
         from rich.console import Console
         from rich.progress import Progress
 
@@ -165,7 +165,7 @@ class Bar:
         return progress, task
 
 
-def _columns(step: Step, width: int) -> list[ProgressColumn]:
+def _columns(step: ProgressStep, width: int) -> list[ProgressColumn]:
     """The columns of a bar that fits into ``width``: its title is cut rather than wrapped."""
     from rich.progress import (
         BarColumn,

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.cli.status import exit_status
-from bundle_fix.report.check_report import CheckReport, RuleText, outline
+from bundle_fix.report.check_report import CheckReport, RuleText, strip_findings
 from bundle_fix.report.render.text import Paint, render_text, render_total
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _text(reports: Iterable[CheckReport], style: Style, *, errors: bool) -> Iter
         if not (style.quiet and not report.failed) and (errors or not report.error):
             between = "\n" if told else ""
             yield between + render_text(report, style.rules, style.paint, verbose=style.verbose)
-        told.append(outline(report))
+        told.append(strip_findings(report))
     if len(told) > 1 and not style.quiet:
         yield "\n" + render_total(told)
 
@@ -131,9 +131,9 @@ def render_difference(report: DiffReport, style: Style) -> str:
 
         return render_diff(report, style.rules, style.paint, verbose=style.verbose)
     if style.kind in ("json", "jsonl"):
-        from bundle_fix.report.render.json import to_json, to_line
+        from bundle_fix.report.render.json import to_json, to_json_line
 
-        return (to_json if style.kind == "json" else to_line)(report)
-    from bundle_fix.report.diff import as_check
+        return (to_json if style.kind == "json" else to_json_line)(report)
+    from bundle_fix.report.diff import convert_to_check_report
 
-    return WHOLE[style.kind]([as_check(report)], style)
+    return WHOLE[style.kind]([convert_to_check_report(report)], style)

@@ -7,8 +7,8 @@ import sys
 import click
 
 from bundle_fix.check.registry import ALL_RULES, rule_named
-from bundle_fix.report.check_report import rule_texts
-from bundle_fix.report.render.rules import render_list, render_markdown, render_one
+from bundle_fix.report.check_report import describe_rules
+from bundle_fix.report.render.rules import render_rule_list, render_rules_page, render_rule
 
 
 @click.command(short_help="list the rules of check, or explain one")
@@ -19,7 +19,7 @@ def rules(codes: tuple[str, ...], kind: str) -> int:
 
     Codes never change their meaning and are never used again.
     """
-    known = rule_texts(ALL_RULES)
+    known = describe_rules(ALL_RULES)
     named = [known[rule_named(code, "rules").code] for code in codes]
     chosen = named or list(known.values())
     if kind == "json":
@@ -27,9 +27,9 @@ def rules(codes: tuple[str, ...], kind: str) -> int:
 
         sys.stdout.write(to_json(chosen))
     elif kind == "markdown":
-        sys.stdout.write(render_markdown(chosen))
+        sys.stdout.write(render_rules_page(chosen))
     elif codes:
-        sys.stdout.write("\n".join(map(render_one, chosen)))
+        sys.stdout.write("\n".join(map(render_rule, chosen)))
     else:
-        sys.stdout.write(render_list(chosen))
+        sys.stdout.write(render_rule_list(chosen))
     return 0

@@ -21,9 +21,9 @@ def schema(name: str, kind: str) -> int:
     with the line "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
     """
     if name not in SCHEMAS:
-        from bundle_fix.spec.parsing.problems import did_you_mean, listed
+        from bundle_fix.spec.parsing.problems import suggest_word, format_words
 
-        hint = did_you_mean(name, SCHEMAS) or f"one of {listed(SCHEMAS)}"
+        hint = suggest_word(name, SCHEMAS) or f"one of {format_words(SCHEMAS)}"
         raise BundleFixError(f"there is no schema {name}", hint=hint, where="schema")
     if kind == "markdown":
         if name != "spec":

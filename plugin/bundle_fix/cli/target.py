@@ -19,7 +19,7 @@ from bundle_fix.loader.hosts.cpu import levels_up_to
 from bundle_fix.loader.hosts.host import CLEAN, AdversarialHost, Environment, Host
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import Place
+from bundle_fix.model.tree import InstallLocation
 
 F = TypeVar("F", bound=Callable[..., object])
 HOSTILE = "hostile"
@@ -122,12 +122,12 @@ def open_subject(path: Path, target: Target, progress: Progress = no_progress) -
 @contextmanager
 def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterator[Host]:
     root, place = target.host, artifact.tree.place
-    if root is None and place is Place.ANYWHERE:
+    if root is None and place is InstallLocation.ANYWHERE:
         yield AdversarialHost(target.provides, target.level)
         return
     from bundle_fix.loader.hosts.files import FolderFiles, TreeFiles
 
-    if root is None and place is Place.BESIDE_OTHERS:
+    if root is None and place is InstallLocation.BESIDE_OTHERS:
         from bundle_fix.loader.hosts.package_host import PackageHost
 
         yield PackageHost(artifact.tree, target.provides, target.level)
@@ -153,7 +153,7 @@ def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterat
 
 def _place(artifact: Artifact, root: Path) -> str:
     """Where an artifact is on a host: where it lies in it, or is installed, or else in /opt."""
-    if artifact.tree.place is not Place.ANYWHERE:
+    if artifact.tree.place is not InstallLocation.ANYWHERE:
         return "/"
     if artifact.format in (DIRECTORY, ELF) and _is_within(artifact.path, root):
         real = artifact.path.resolve()

@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Struct
 
 from bundle_fix.archive.limits import in_units
-from bundle_fix.report.check_report import CheckReport, error_report
+from bundle_fix.report.check_report import CheckReport, make_error_report
 from bundle_fix.subprocesses.forks import ENDING, die_with_parent
-from bundle_fix.subprocesses.processors import share
+from bundle_fix.subprocesses.processors import limit_cores
 
 Report = Callable[[Path], CheckReport]
 """Makes the report on one artifact."""
@@ -77,16 +77,16 @@ def signals_held() -> Iterator[None]:
 
 def _work(pipe: Connection, path: Path, report: Report, parent: int, jobs: int) -> None:
     die_with_parent(parent)
-    share(jobs)
+    limit_cores(jobs)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     try:
         made = _sealed(report(path))
         if len(made) > LARGEST_REPORT:
             reason = f"{path}: its report has {in_units(len(made))} (check it by itself)"
-            made = _sealed(error_report(str(path), reason))
+            made = _sealed(make_error_report(str(path), reason))
     except Exception as error:
         reason = f"{path}: the check of it failed: {type(error).__name__}: {error}"
-        made = _sealed(error_report(str(path), reason))
+        made = _sealed(make_error_report(str(path), reason))
     pipe.send_bytes(made)
     pipe.close()
 
@@ -118,7 +118,7 @@ def end(worker: Worker, timeout: float | None) -> bytes:
         reason = f"the check of it ended by {ended}"
     finally:
         kill(worker)
-    return _sealed(error_report(str(worker.path), f"{worker.path}: {reason}"))
+    return _sealed(make_error_report(str(worker.path), f"{worker.path}: {reason}"))
 
 
 def kill(worker: Worker) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.parsing.problems import listed
+from bundle_fix.spec.parsing.problems import format_words
 from bundle_fix.spec.variables import Values
 
 
@@ -56,7 +56,7 @@ def _chosen(checksum: str | Mapping[str, str], values: Values, where: str) -> tu
         raise BundleFixError(
             f"there is no checksum for the machine {machine}",
             where=where,
-            hint=f"add it to {listed(checksum)}",
+            hint=f"add it to {format_words(checksum)}",
         )
     return checksum[machine], f" as for {machine}"
 

@@ -13,9 +13,9 @@ from bundle_fix.collect.libraries.packages import Package
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.on_disk import image_of
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.model.content import same_bytes
+from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree
 
 FOLDER_MODE = 0o755
 
@@ -94,7 +94,7 @@ class Collection(Struct):
                 where=self.origins[path].asked,
                 hint="give one of them another name with `to`",
             )
-        nodes: dict[str, Node] = {path: Directory(Stamp(FOLDER_MODE)) for path in folders}
+        nodes: dict[str, Node] = {path: Directory(Metadata(FOLDER_MODE)) for path in folders}
         nodes |= self.nodes
         ordered = {path: _dated(nodes[path], epoch) for path in sorted(nodes)}
         return make_bundle(Tree(ordered, top), self.images)
@@ -102,7 +102,7 @@ class Collection(Struct):
 
 def _agree(one: Node, other: Node) -> bool:
     if isinstance(one, File) and isinstance(other, File):
-        return same_bytes(one.content, other.content)
+        return has_same_bytes(one.content, other.content)
     if isinstance(one, Symlink) and isinstance(other, Symlink):
         return one.target == other.target
     return False

@@ -17,10 +17,10 @@ from bundle_fix.collect.libraries.stale import leftovers
 from bundle_fix.collect.licenses import add_licenses
 from bundle_fix.collect.patterns import Where
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.epoch import pack_epoch
+from bundle_fix.spec.epoch import resolve_epoch
 from bundle_fix.spec.model import Libraries, Spec
-from bundle_fix.spec.names import pack_name, pack_path
-from bundle_fix.spec.parsing.positions import locate
+from bundle_fix.spec.names import resolve_pack_name, resolve_pack_path
+from bundle_fix.spec.parsing.positions import find_position
 from bundle_fix.spec.parsing.problems import raise_all
 from bundle_fix.spec.variables import Values, evaluate_when
 
@@ -55,7 +55,7 @@ def collect(spec: Spec, values: Values, root: Path, host: Sequence[str] = ()) ->
         at = spec.where("bundle", "licenses")
         remarks += add_licenses(collection, packages.values(), at)
     return Collected(
-        collection.bundle(pack_name(spec, values), pack_epoch(spec, values)),
+        collection.bundle(resolve_pack_name(spec, values), resolve_epoch(spec, values)),
         collection.origins,
         tuple(dict.fromkeys(pinned)),
         tuple(remarks),
@@ -68,7 +68,7 @@ def _add_libraries(
 ) -> list[str]:
     """Add the libraries of an entry; returns the sonames of those that it pins."""
     place = where("to") if entry.to else spec.where("layout", "lib")
-    folder = pack_path(entry.to or spec.layout.lib, values, place)
+    folder = resolve_pack_path(entry.to or spec.layout.lib, values, place)
     at = where("name" if entry.source is None else "from")
     sources = library_sources(collection, entry, values, where)
     sonames = [
@@ -95,7 +95,7 @@ def _kept(
             key = "name" if entry.source is None else "from"
             message = f"{error.where}: {error.message}" if error.where else error.message
             told = BundleFixError(message, where=spec.where(table, number, key), hint=error.hint)
-        problems.append((locate(spec.toml, (table, number)), told))
+        problems.append((find_position(spec.toml, (table, number)), told))
 
 
 def _from_outside(collection: Collection) -> Iterator[Path]:

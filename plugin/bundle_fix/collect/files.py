@@ -11,11 +11,11 @@ from pathlib import Path
 from bundle_fix.collect.checksums import verify
 from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.patterns import Where, is_excluded, matches, nothing_matches
-from bundle_fix.model.content import BytesContent, path_content
+from bundle_fix.model.content import BytesContent, make_path_content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Node, Stamp, Symlink
+from bundle_fix.model.tree import File, Node, Metadata, Symlink
 from bundle_fix.spec.model import Files
-from bundle_fix.spec.names import pack_path
+from bundle_fix.spec.names import resolve_pack_path
 from bundle_fix.spec.variables import Values, substitute
 
 TEXT_MODE = 0o644
@@ -27,11 +27,11 @@ def add_files(collection: Collection, entry: Files, values: Values, where: Where
     Raises:
         BundleFixError: nothing matches it, or what does cannot be put there.
     """
-    to = pack_path(entry.to, values, where("to"))
+    to = resolve_pack_path(entry.to, values, where("to"))
     is_folder = to == "" or to.endswith("/")
     if entry.text is not None:
         text = substitute(entry.text, values)
-        literal = File(BytesContent(os.fsencode(text)), Stamp(_mode(entry.mode, TEXT_MODE)))
+        literal = File(BytesContent(os.fsencode(text)), Metadata(_mode(entry.mode, TEXT_MODE)))
         collection.add(to, literal, Origin(None, where("to")))
         return
     pattern = substitute(entry.source or "", values)
@@ -79,15 +79,15 @@ def node_at(path: Path, source: Path, mode: str | None, where: str) -> Node:
             target = path.readlink()
             inside = (path.parent / target).resolve().is_relative_to(source.resolve())
             if inside and path != source and not target.is_absolute():
-                return Symlink(str(target), Stamp(0o777))
+                return Symlink(str(target), Metadata(0o777))
             real = path.resolve(strict=True)
             status = real.lstat()
     except (OSError, RuntimeError) as error:
         raise BundleFixError(f"{path} is a link that leads to nothing", where=where) from error
     if not stat.S_ISREG(status.st_mode):
         raise BundleFixError(f"{path} is no regular file", where=where)
-    stamp = Stamp(_mode(mode, _own_mode(status.st_mode)))
-    return File(path_content(real, status), stamp)
+    stamp = Metadata(_mode(mode, _own_mode(status.st_mode)))
+    return File(make_path_content(real, status), stamp)
 
 
 def _own_mode(mode: int) -> int:

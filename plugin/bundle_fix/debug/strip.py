@@ -30,11 +30,11 @@ from bundle_fix.elf.scan.debug_info import (
     sections_by_name,
 )
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.model.content import Content, PathContent, Reader, chunks
+from bundle_fix.model.content import Content, PathContent, Reader, read_chunks
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
-from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree, relative
-from bundle_fix.model.wording import counted
+from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
+from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree, get_relative_path
+from bundle_fix.model.wording import format_count
 
 
 class Stripped(Struct, frozen=True):
@@ -85,13 +85,13 @@ def strip_bundle(
     paths = [] if how == "none" else [p for p in bundle.images if has_debug(bundle, p)]
     first = {bundle.content(path): path for path in reversed(paths)}
     size = sum(content.size for content in first)
-    step = Step("stripping", size, counted(len(first), "file"), len(first))
+    step = ProgressStep("stripping", size, format_count(len(first), "file"), len(first))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         made = pool.map(
             lambda pair: _part(bundle, pair[1], how, scratch / f"debug-{pair[0]}"),
             enumerate(first.values()),
         )
-        done = counted_parts(made, partial(progress, step))
+        done = track_parts(made, partial(progress, step))
         parts = dict(zip(first, done, strict=True))
     nodes, images = dict(bundle.tree.nodes), dict(bundle.images)
     saved = {}
@@ -178,7 +178,7 @@ def _relinked(tool: str, debug: Path, shared: Shared, place: str) -> Path:
         place: where the file lies in the debug pack.
     """
     link = debug.with_name("altlink")
-    link.write_bytes(shared.linked(relative(shared.place, posixpath.dirname(place))))
+    link.write_bytes(shared.linked(get_relative_path(shared.place, posixpath.dirname(place))))
     folder = debug.with_name("relinked")
     folder.mkdir()
     run_objcopy(tool, debug, folder / debug.name, f"--update-section=.gnu_debugaltlink={link}")
@@ -197,7 +197,7 @@ def _loads_the_same(before: Reader, old: Image, after: Reader, new: Image) -> bo
         return False
     return all(
         one.size == right[key].size
-        and all(a == b for a, b in zip(chunks(one), chunks(right[key]), strict=True))
+        and all(a == b for a, b in zip(read_chunks(one), read_chunks(right[key]), strict=True))
         for key, one in left.items()
     )
 
@@ -230,13 +230,13 @@ def _debug_tree(parts: Mapping[str, _Parts], like: Tree) -> Tree:
     for path, part in parts.items():
         if part.debug is None:
             continue
-        beside, stamp = _beside(path), Stamp(0o644, mtime=mtime)
+        beside, stamp = _beside(path), Metadata(0o644, mtime=mtime)
         nodes.setdefault(part.place, File(part.debug, stamp))
         if part.place != beside:
-            target = relative(part.place, posixpath.dirname(beside))
-            nodes[beside] = Symlink(target, Stamp(0o777, mtime=mtime))
+            target = get_relative_path(part.place, posixpath.dirname(beside))
+            nodes[beside] = Symlink(target, Metadata(0o777, mtime=mtime))
         if part.shared and part.others:
             nodes.setdefault(part.shared.place, File(part.others, stamp))
     for folder in Tree(nodes).folders:
-        nodes[folder] = Directory(Stamp(0o755, mtime=mtime))
+        nodes[folder] = Directory(Metadata(0o755, mtime=mtime))
     return Tree({path: nodes[path] for path in sorted(nodes)}, like.top)

@@ -12,12 +12,12 @@ from bundle_fix.check.context import Ignore
 from bundle_fix.check.facts.abi import Newest
 from bundle_fix.check.findings import SEVERITIES, Finding, at_least, subject_of
 from bundle_fix.check.rules.differences import GONE
-from bundle_fix.diff.matching import Pairs, pair_files, unnumbered
-from bundle_fix.diff.members import Members, compare_members
-from bundle_fix.diff.removed_symbols import lost_findings
-from bundle_fix.diff.resolution import Resolved, compare_needs, need_findings
-from bundle_fix.diff.runtime import runtime_findings
-from bundle_fix.diff.snapshot import Side
+from bundle_fix.diff.matching import FileMatches, match_files, strip_version_numbers
+from bundle_fix.diff.members import MemberComparison, compare_members
+from bundle_fix.diff.removed_symbols import find_removed_symbols
+from bundle_fix.diff.resolution import ResolutionChange, compare_resolutions, find_worse_resolutions
+from bundle_fix.diff.runtime import find_newer_runtime
+from bundle_fix.diff.snapshot import Snapshot
 
 TOLD_BETTER = frozenset({"BF101", "BF102", "BF110"})
 """Rules of a check that say of one pack what a change of a need says of both."""
@@ -42,14 +42,14 @@ class Difference(Struct, frozen=True):
 
     findings: tuple[Finding, ...]
     mended: tuple[Finding, ...]
-    needs: tuple[Resolved, ...]
-    members: Members
+    needs: tuple[ResolutionChange, ...]
+    members: MemberComparison
     wanted: Mapping[str, tuple[Newest | None, Newest | None]]
     ignored: int
     failed: bool
 
 
-def compare(old: Side, new: Side, ignores: Sequence[Ignore]) -> Difference:
+def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -> Difference:
     """What is different between two artifacts.
 
     Args:
@@ -60,15 +60,15 @@ def compare(old: Side, new: Side, ignores: Sequence[Ignore]) -> Difference:
     Raises:
         BundleFixError: a file in one of them is damaged.
     """
-    pairs = pair_files(old, new)
-    needs = compare_needs(old, new, pairs)
+    pairs = match_files(old, new)
+    needs = compare_resolutions(old, new, pairs)
     members = compare_members(old, new, pairs)
     wanted = old.verdict.abi.versions, new.verdict.abi.versions
     expectations = new.context.expectations
     worse = [
-        *need_findings(old, new, needs),
-        *lost_findings(old, new, members.altered),
-        *runtime_findings(old, new),
+        *find_worse_resolutions(old, new, needs),
+        *find_removed_symbols(old, new, members.altered),
+        *find_newer_runtime(old, new),
         *_gone(old, new, members),
     ]
     known = {(f.path, f.evidence.get("needed")) for f in worse if "needed" in f.evidence}
@@ -103,7 +103,7 @@ def _is_ignored(finding: Finding, ignores: Sequence[Ignore]) -> bool:
     return any(covers(ignore, finding) for ignore in ignores)
 
 
-def _found_by_checks(old: Side, new: Side, pairs: Pairs) -> tuple[list[Finding], list[Finding]]:
+def _found_by_checks(old: Snapshot, new: Snapshot, pairs: FileMatches) -> tuple[list[Finding], list[Finding]]:
     """What a check finds in the new pack alone, or finds worse there, and in the old one alone."""
     before = {_identity(f, pairs.new_of.get(f.path, pairs.at(f.path))): f for f in old.findings()}
     after = {_identity(f, f.path): f for f in new.findings()}
@@ -120,10 +120,10 @@ def _identity(finding: Finding, path: str) -> tuple[str, str, str]:
     # What it is about may be a name with a version or a hash in it; a change of that is told by
     # what the name leads to.
     place = "" if finding.rule in OF_THE_WHOLE else path
-    return finding.rule, place, unnumbered(subject_of(finding))
+    return finding.rule, place, strip_version_numbers(subject_of(finding))
 
 
-def _gone(old: Side, new: Side, members: Members) -> Iterator[Finding]:
+def _gone(old: Snapshot, new: Snapshot, members: MemberComparison) -> Iterator[Finding]:
     for member in members.removed:
         image = old.bundle.images.get(member.path)
         if image is None or not (image.is_program or image.is_library):

@@ -13,9 +13,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from msgspec import Struct
 
-from bundle_fix.diff.snapshot import Side, common_place
+from bundle_fix.diff.snapshot import Snapshot, find_common_root
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.model.content import Content, same_bytes
+from bundle_fix.model.content import Content, has_same_bytes
 from bundle_fix.model.tree import File
 
 Key = Callable[[Bundle, str], Hashable | None]
@@ -23,7 +23,7 @@ NUMBERS = re.compile(r"-[0-9a-f]{8}(?=\.)|\d+(\.\d+)*")
 """Version numbers, and the hashes that auditwheel puts into the names of libraries."""
 
 
-class Pairs(Struct, frozen=True):
+class FileMatches(Struct, frozen=True):
     """The files of an old pack and those that took their places.
 
     ``new_of`` and ``old_of`` lead from path to path; ``same`` has the new paths of those whose
@@ -38,9 +38,9 @@ class Pairs(Struct, frozen=True):
     around: tuple[str, str]
 
 
-def pair_files(old: Side, new: Side) -> Pairs:
+def match_files(old: Snapshot, new: Snapshot) -> FileMatches:
     """Pair the files of two packs, and compare the bytes of those that can be the same."""
-    around = common_place(old.bundle.tree, new.bundle.tree)
+    around = find_common_root(old.bundle.tree, new.bundle.tree)
     take_off, put_on = (f"{folder}/" if folder else "" for folder in around)
 
     def at(path: str) -> str:
@@ -49,10 +49,10 @@ def pair_files(old: Side, new: Side) -> Pairs:
     found = _paired(old, new, at)
     compared = ((old.contents.get(p), new.contents.get(q), q) for p, q in found.items())
     same = {q for one, other, q in compared if one and other and _is_same(one, other)}
-    return Pairs(found, {q: p for p, q in found.items()}, frozenset(same), at, around)
+    return FileMatches(found, {q: p for p, q in found.items()}, frozenset(same), at, around)
 
 
-def _paired(old: Side, new: Side, at: Callable[[str], str]) -> dict[str, str]:
+def _paired(old: Snapshot, new: Snapshot, at: Callable[[str], str]) -> dict[str, str]:
     left, right = ([p for p, _ in side.bundle.tree.files()] for side in (old, new))
     found: dict[str, str] = {}
     if old.context.only is not None and new.context.only is not None:
@@ -95,10 +95,10 @@ def _soname(bundle: Bundle, path: str) -> Hashable | None:
 
 
 def _unnumbered(bundle: Bundle, path: str) -> Hashable | None:
-    return path in bundle.images, unnumbered(path)
+    return path in bundle.images, strip_version_numbers(path)
 
 
-def unnumbered(path: str) -> str:
+def strip_version_numbers(path: str) -> str:
     """A path without the version numbers in it."""
     return NUMBERS.sub("#", path)
 
@@ -118,11 +118,11 @@ def _named(bundle: Bundle, path: str) -> Hashable | None:
 
 def _stem(bundle: Bundle, path: str) -> Hashable | None:
     image = bundle.images.get(path)
-    name = unnumbered(posixpath.basename(path).partition(".so")[0])
+    name = strip_version_numbers(posixpath.basename(path).partition(".so")[0])
     return (image.architecture, name) if image is not None and image.is_library else None
 
 
-def _content(side: Side, path: str) -> Content:
+def _content(side: Snapshot, path: str) -> Content:
     node = side.bundle.tree.nodes[path]
     assert isinstance(node, File)  # noqa: S101 (only files are paired)
     return node.content
@@ -130,4 +130,4 @@ def _content(side: Side, path: str) -> Content:
 
 def _is_same(one: Content, other: Content) -> bool:
     # Two names for the same slice of the same file need not be read.
-    return one == other or same_bytes(one, other)
+    return one == other or has_same_bytes(one, other)

@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from bundle_fix.diff.matching import Pairs, unnumbered
-from bundle_fix.diff.snapshot import Side
+from bundle_fix.diff.matching import FileMatches, strip_version_numbers
+from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.notes import build_id
 from bundle_fix.elf.symbols.symbols import Offered, offered_symbols
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Special, Symlink, walk
+from bundle_fix.model.tree import Directory, File, Node, Special, Symlink, resolve_path
 
 Value = str | int | tuple[str, ...] | None
 KINDS = {File: "file", Symlink: "link", Directory: "folder", Special: "special"}
 
 
-class Change(Struct, frozen=True):
+class AttributeChange(Struct, frozen=True):
     """One thing about a member that is not what it was.
 
     ``what`` names it; for ``symbols`` the values are those that were lost and those that are new,
@@ -30,7 +30,7 @@ class Change(Struct, frozen=True):
     new: Value = None
 
 
-class Member(Struct, frozen=True):
+class UnmatchedMember(Struct, frozen=True):
     """A member that only one of two packs has; ``size`` is 0 for all but files."""
 
     path: str
@@ -39,30 +39,30 @@ class Member(Struct, frozen=True):
     target: str = ""
 
 
-class Altered(Struct, frozen=True):
+class ChangedMember(Struct, frozen=True):
     """A member that changed; ``was`` is its old path."""
 
     path: str
     was: str
     kind: str
-    changes: tuple[Change, ...]
+    changes: tuple[AttributeChange, ...]
     soname: str = ""
 
-    def value(self, what: str) -> Change | None:
+    def value(self, what: str) -> AttributeChange | None:
         """The change of one thing, if that changed."""
         return next((change for change in self.changes if change.what == what), None)
 
 
-class Members(Struct, frozen=True):
+class MemberComparison(Struct, frozen=True):
     """All members of two packs: how many are the same, and the others, ELF files first."""
 
     same: int
-    added: tuple[Member, ...]
-    removed: tuple[Member, ...]
-    altered: tuple[Altered, ...]
+    added: tuple[UnmatchedMember, ...]
+    removed: tuple[UnmatchedMember, ...]
+    altered: tuple[ChangedMember, ...]
 
 
-def compare_members(old: Side, new: Side, pairs: Pairs) -> Members:
+def compare_members(old: Snapshot, new: Snapshot, pairs: FileMatches) -> MemberComparison:
     """What changed in the members of two packs.
 
     Raises:
@@ -88,7 +88,7 @@ def compare_members(old: Side, new: Side, pairs: Pairs) -> Members:
     for p, q in list(_renumbered(old, gone, new, come, pairs)):
         del gone[pairs.at(p)], come[q]
     changed = [a for a in altered if a.changes]
-    return Members(
+    return MemberComparison(
         len(altered) - len(changed),
         tuple(_member(new, q) for q in _ordered(new, come)),
         tuple(_member(old, p) for p in _ordered(old, gone.values())),
@@ -96,102 +96,102 @@ def compare_members(old: Side, new: Side, pairs: Pairs) -> Members:
     )
 
 
-def _ordered(side: Side, paths: Iterable[str]) -> list[str]:
+def _ordered(side: Snapshot, paths: Iterable[str]) -> list[str]:
     """ELF files first, then by path."""
     return sorted(paths, key=lambda path: (path not in side.bundle.images, path))
 
 
-def old_folders(old: Side, pairs: Pairs) -> set[str]:
+def old_folders(old: Snapshot, pairs: FileMatches) -> set[str]:
     """Where the old pack's folders, members or not, are to be seen in the new one."""
     return {pairs.at(path) for path in old.bundle.tree.folders}
 
 
-def _taken_over(old: Side, new: Side, pairs: Pairs) -> set[str]:
+def _taken_over(old: Snapshot, new: Snapshot, pairs: FileMatches) -> set[str]:
     """New links that have the name which the file they lead to had itself."""
     places = {pairs.at(p): q for p, q in pairs.new_of.items()}
     return {q for q, end in _ends(new).items() if places.get(q) == end}
 
 
-def _given_up(old: Side, new: Side, pairs: Pairs) -> set[str]:
+def _given_up(old: Snapshot, new: Snapshot, pairs: FileMatches) -> set[str]:
     """Where old links were whose names are those of the files they led to themselves now."""
     places = {pairs.at(p): pairs.new_of.get(end) for p, end in _ends(old).items()}
     return {place for place, end in places.items() if place == end}
 
 
 def _renumbered(
-    old: Side, gone: Mapping[str, str], new: Side, come: Mapping[str, str], pairs: Pairs
+    old: Snapshot, gone: Mapping[str, str], new: Snapshot, come: Mapping[str, str], pairs: FileMatches
 ) -> Iterator[tuple[str, str]]:
     """Links that differ from new ones in their version number alone, and lead to the same file."""
     before, after = _ends(old), _ends(new)
     waiting: dict[tuple[str, str], list[str]] = {}
     for q in come:
         if q in after:
-            waiting.setdefault((unnumbered(q), after[q]), []).append(q)
+            waiting.setdefault((strip_version_numbers(q), after[q]), []).append(q)
     for place, p in gone.items():
-        counterparts = waiting.get((unnumbered(place), pairs.new_of.get(before.get(p, ""), "")))
+        counterparts = waiting.get((strip_version_numbers(place), pairs.new_of.get(before.get(p, ""), "")))
         if counterparts:
             yield p, counterparts.pop(0)
 
 
-def _ends(side: Side) -> dict[str, str]:
+def _ends(side: Snapshot) -> dict[str, str]:
     """The links that lead to something in the pack, and to what."""
     tree = side.bundle.tree
     links = (path for path, node in side.nodes.items() if isinstance(node, Symlink))
-    ends = ((path, walk(tree, path)) for path in links)
+    ends = ((path, resolve_path(tree, path)) for path in links)
     return {path: end for path, end in ends if isinstance(end, str)}
 
 
-def _member(side: Side, path: str) -> Member:
+def _member(side: Snapshot, path: str) -> UnmatchedMember:
     node = side.nodes[path]
     size = node.content.size if isinstance(node, File) else 0
     target = node.target if isinstance(node, Symlink) else ""
-    return Member(path, KINDS[type(node)], size, target)
+    return UnmatchedMember(path, KINDS[type(node)], size, target)
 
 
-def _altered(old: Side, p: str, new: Side, q: str, pairs: Pairs) -> Altered:
+def _altered(old: Snapshot, p: str, new: Snapshot, q: str, pairs: FileMatches) -> ChangedMember:
     """What changed in a member that is no file, or has become or has been one."""
     before, after = old.nodes[p], new.nodes[q]
     kinds = KINDS[type(before)], KINDS[type(after)]
     if kinds[0] != kinds[1]:
-        return Altered(q, p, kinds[1], (Change("kind", *kinds),))
+        return ChangedMember(q, p, kinds[1], (AttributeChange("kind", *kinds),))
     if isinstance(before, Symlink) and isinstance(after, Symlink):
         ends = _end(old, p), _end(new, q)
         follows = ends[1] is not None and pairs.new_of.get(ends[0] or "") == ends[1]
         same = before.target == after.target or follows
-        targets = (Change("target", before.target, after.target),)
-        return Altered(q, p, kinds[1], () if same else targets)
-    return Altered(q, p, kinds[1], tuple(_mode(before, after)))
+        targets = (AttributeChange("target", before.target, after.target),)
+        return ChangedMember(q, p, kinds[1], () if same else targets)
+    return ChangedMember(q, p, kinds[1], tuple(_mode(before, after)))
 
 
-def _end(side: Side, path: str) -> str | None:
-    end = walk(side.bundle.tree, path)
+def _end(side: Snapshot, path: str) -> str | None:
+    end = resolve_path(side.bundle.tree, path)
     return end if isinstance(end, str) else None
 
 
-def _mode(before: Node, after: Node) -> Iterator[Change]:
+def _mode(before: Node, after: Node) -> Iterator[AttributeChange]:
     if before.stamp.mode != after.stamp.mode:
-        yield Change("mode", f"{before.stamp.mode:04o}", f"{after.stamp.mode:04o}")
+        yield AttributeChange("mode", f"{before.stamp.mode:04o}", f"{after.stamp.mode:04o}")
 
 
-def _altered_file(old: Side, p: str, new: Side, q: str, pairs: Pairs) -> Altered:
+def _altered_file(old: Snapshot, p: str, new: Snapshot, q: str, pairs: FileMatches) -> ChangedMember:
     image = new.bundle.images.get(q)
     changes = list(_mode(old.nodes[p], new.nodes[q]))
     if q not in pairs.same:
         before, after = _facts(old, p), _facts(new, q)
         told = [
-            Change(what, before.get(what), after.get(what))
+            AttributeChange(what, before.get(what), after.get(what))
             for what in dict.fromkeys((*before, *after))
             if before.get(what) != after.get(what)
         ]
-        changes += told or [Change("content")]
+        changes += told or [AttributeChange("content")]
         changes += _symbols(old, p, new, q)
     moved = pairs.at(p) != q
     if moved:
-        changes.insert(0, Change("path", p, q))
-    return Altered(q, p, "file", tuple(changes), (image.soname or "") if image else "")
+        changes.insert(0, AttributeChange("path", p, q))
+    return ChangedMember(q, p, "file", tuple(changes), (image.soname or "") if image else "")
 
 
-def _facts(side: Side, path: str) -> dict[str, Value]:
+def _facts(side: Snapshot, path: str) -> dict[str, Value]:
     """What there is to compare in one file besides its bytes."""
     image, content = side.bundle.images.get(path), side.contents[path]
     facts: dict[str, Value] = {"size": content.size}
@@ -211,14 +211,14 @@ def _facts(side: Side, path: str) -> dict[str, Value]:
     return facts
 
 
-def _symbols(old: Side, p: str, new: Side, q: str) -> Iterator[Change]:
+def _symbols(old: Snapshot, p: str, new: Snapshot, q: str) -> Iterator[AttributeChange]:
     before, after = exported(old, p), exported(new, q)
     lost, more = lost_symbols(before, after), lost_symbols(after, before)
     if lost or more:
-        yield Change("symbols", tuple(s.label for s in lost), tuple(s.label for s in more))
+        yield AttributeChange("symbols", tuple(s.label for s in lost), tuple(s.label for s in more))
 
 
-def exported(side: Side, path: str) -> Sequence[Offered]:
+def exported(side: Snapshot, path: str) -> Sequence[Offered]:
     """The symbols that a shared object offers; none where the file is none.
 
     Raises:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.check.findings import ERROR, NOTE, Finding
 from bundle_fix.check.rules.differences import LOST_SYMBOLS
-from bundle_fix.diff.members import Altered, exported, lost_symbols
-from bundle_fix.diff.snapshot import Side
+from bundle_fix.diff.members import ChangedMember, exported, lost_symbols
+from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.symbols.symbols import Offered
 
 BY_LINKERS = frozenset({b"_init", b"_fini", b"_edata", b"_end", b"__bss_start"})
@@ -16,7 +16,7 @@ SHOWN = 5
 """Symbols that a message names; the evidence has all."""
 
 
-def lost_findings(old: Side, new: Side, altered: Sequence[Altered]) -> Iterator[Finding]:
+def find_removed_symbols(old: Snapshot, new: Snapshot, altered: Sequence[ChangedMember]) -> Iterator[Finding]:
     """The symbols that libraries lost, which something may still want."""
     for change in altered:
         before, after = (s.bundle.images.get(p) for s, p in ((old, change.was), (new, change.path)))
@@ -69,7 +69,7 @@ def _is_own_affair(symbol: Offered) -> bool:
     return symbol.weak or "PRIVATE" in (symbol.version or "")
 
 
-def _users(new: Side, path: str, lost: Sequence[Offered]) -> dict[Offered, str]:
+def _users(new: Snapshot, path: str, lost: Sequence[Offered]) -> dict[Offered, str]:
     """Objects of the new pack that still want symbols of the library at ``path``, which lost them.
 
     One that any other object of the process defines, without a version, is found there.

@@ -14,17 +14,17 @@ from bundle_fix.check.rules.differences import (
     OTHER_FILE,
 )
 from bundle_fix.check.rules.resolution import trace_evidence
-from bundle_fix.diff.matching import Pairs, unnumbered
-from bundle_fix.diff.snapshot import Side, Use
+from bundle_fix.diff.matching import FileMatches, strip_version_numbers
+from bundle_fix.diff.snapshot import Snapshot, Use
 from bundle_fix.loader.hosts.libc import belongs_to_libc, comes_with_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
-from bundle_fix.model.content import same_bytes
+from bundle_fix.model.content import has_same_bytes
 
 RANK = {BUNDLE: 0, HOST: 1, MISSING: 2}
 WORSE = {HOST: NOW_FROM_HOST, MISSING: NOW_NOT_FOUND}
 
 
-class Resolved(Struct, frozen=True):
+class ResolutionChange(Struct, frozen=True):
     """One needed name of one object that leads elsewhere than it did.
 
     ``was_needed`` is the name that the object needed before, which differs where a library has a
@@ -42,7 +42,7 @@ class Resolved(Struct, frozen=True):
     """What that is called where it is for the worse; None where it is for the better."""
 
 
-def compare_needs(old: Side, new: Side, pairs: Pairs) -> tuple[Resolved, ...]:
+def compare_resolutions(old: Snapshot, new: Snapshot, pairs: FileMatches) -> tuple[ResolutionChange, ...]:
     """The needs of objects that both packs have which lead elsewhere, those that fail first."""
     found: dict[tuple[object, ...], tuple[Use, Use, list[str], str]] = {}
     for requester, name, was, befores in _common_needs(old, new, pairs):
@@ -62,7 +62,7 @@ def compare_needs(old: Side, new: Side, pairs: Pairs) -> tuple[Resolved, ...]:
 
 
 def _common_needs(
-    old: Side, new: Side, pairs: Pairs
+    old: Snapshot, new: Snapshot, pairs: FileMatches
 ) -> Iterator[tuple[str, str, str, tuple[Use, ...]]]:
     """Requester and name of the new pack's needs, with the name and the uses in the old one."""
     before: dict[str, dict[str, tuple[Use, ...]]] = {}
@@ -75,14 +75,14 @@ def _common_needs(
             yield requester, name, was, known[was]
 
 
-def _renamed(requester: str, name: str, known: Iterable[str], new: Side) -> str:
+def _renamed(requester: str, name: str, known: Iterable[str], new: Snapshot) -> str:
     """The name that an object needed before in the place of ``name``, such as another version."""
-    like = [n for n in known if unnumbered(n) == unnumbered(name)]
+    like = [n for n in known if strip_version_numbers(n) == strip_version_numbers(name)]
     free = [n for n in like if (requester, n) not in new.uses]
     return free[0] if len(free) == 1 else ""
 
 
-def _counterpart(use: Use, befores: tuple[Use, ...], pairs: Pairs) -> Use | None:
+def _counterpart(use: Use, befores: tuple[Use, ...], pairs: FileMatches) -> Use | None:
     """The same need in the same process of the old pack, or in any where all led to one file."""
     for before in befores:
         if pairs.new_of.get(before.entry) == use.entry:
@@ -91,7 +91,7 @@ def _counterpart(use: Use, befores: tuple[Use, ...], pairs: Pairs) -> Use | None
     return befores[0] if len(ends) == 1 else None
 
 
-def _differs(old: Side, before: Mapped, new: Side, after: Mapped, pairs: Pairs) -> bool:
+def _differs(old: Snapshot, before: Mapped, new: Snapshot, after: Mapped, pairs: FileMatches) -> bool:
     if before.origin != after.origin:
         return True
     if before.origin == MISSING or before.path is None or after.path is None:
@@ -104,13 +104,13 @@ def _differs(old: Side, before: Mapped, new: Side, after: Mapped, pairs: Pairs) 
     return not _same_bytes(old, before.path, new, after.path)
 
 
-def _same_bytes(old: Side, path: str, new: Side, other: str) -> bool:
-    return same_bytes(old.bundle.content(path), new.bundle.content(other))
+def _same_bytes(old: Snapshot, path: str, new: Snapshot, other: str) -> bool:
+    return has_same_bytes(old.bundle.content(path), new.bundle.content(other))
 
 
 def _resolved(
-    new: Side, pairs: Pairs, before: Use, after: Use, entries: list[str], was: str
-) -> Resolved:
+    new: Snapshot, pairs: FileMatches, before: Use, after: Use, entries: list[str], was: str
+) -> ResolutionChange:
     was_end, end, name = before.need.result, after.need.result, after.need.name
     severity, rule = after.severity, WORSE.get(end.origin, OTHER_FILE)
     better = RANK[end.origin] < RANK[was_end.origin]
@@ -123,12 +123,12 @@ def _resolved(
         severity = WARNING
     requester = after.need.requester.label
     programs = tuple(dict.fromkeys(entries))
-    return Resolved(
+    return ResolutionChange(
         name, was, requester, programs, was_end, end, severity, None if better else rule
     )
 
 
-def need_findings(old: Side, new: Side, resolved: Iterable[Resolved]) -> Iterator[Finding]:
+def find_worse_resolutions(old: Snapshot, new: Snapshot, resolved: Iterable[ResolutionChange]) -> Iterator[Finding]:
     """A finding for every name that leads to something worse, and for what is newly left out."""
     for one in resolved:
         if one.rule is None:
@@ -153,7 +153,7 @@ def _told(end: Mapped) -> str:
     return f"the host's {end.path}" if end.origin == HOST else f"the pack's {end.path}"
 
 
-def _newly_from_host(old: Side, new: Side) -> Iterator[Finding]:
+def _newly_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
     known: Mapping[str, Mapped] = old.from_host
     provided = {name for name, paths in old.bundle.named.items() if paths}
     for (requester, name), uses in new.uses.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bundle_fix.check.facts.abi import version_number
 from bundle_fix.check.findings import ERROR, NOTE, Finding
 from bundle_fix.check.rules.differences import NEWER_RUNTIME
-from bundle_fix.diff.snapshot import Side
+from bundle_fix.diff.snapshot import Snapshot
 
 LIBRARIES = {
     "GLIBC": "libc.so.6", "GLIBCXX": "libstdc++.so.6", "CXXABI": "libstdc++.so.6",
@@ -16,7 +16,7 @@ LIBRARIES = {
 """The library that each family of versions is of; the C library is always the host's."""
 
 
-def runtime_findings(old: Side, new: Side) -> Iterator[Finding]:
+def find_newer_runtime(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
     """A finding for every family of which the new pack wants a newer version of the host.
 
     Where a baseline was given, a glibc up to that is a note.

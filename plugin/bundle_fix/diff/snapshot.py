@@ -29,7 +29,7 @@ class Use(Struct, frozen=True):
     need: Need
 
 
-class Side(Struct, frozen=True, dict=True):
+class Snapshot(Struct, frozen=True, dict=True):
     """An artifact on its target; its contents must be open while it is asked.
 
     ``name`` is what the user calls it.
@@ -79,7 +79,7 @@ class Side(Struct, frozen=True, dict=True):
         return (f for f in self.verdict.findings if f.rule != "BF001")
 
 
-def common_place(old: Tree, new: Tree) -> tuple[str, str]:
+def find_common_root(old: Tree, new: Tree) -> tuple[str, str]:
     """The folder to leave off an old path and to put before it to have it in the new tree's words.
 
     The paths of an archive are without the folder around all of it, if there is one; those of a
@@ -114,7 +114,7 @@ def _around(tree: Tree) -> str:
     return top_folder((path, isinstance(node, Directory)) for path, node in tree.nodes.items())
 
 
-def counterpart(bundle: Bundle, image: Image, name: str, where: str) -> str:
+def find_counterpart(bundle: Bundle, image: Image, name: str, where: str) -> str:
     """The file of a pack that a lone ELF file is to be compared with.
 
     Args:

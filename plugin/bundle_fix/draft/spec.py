@@ -15,7 +15,7 @@ from bundle_fix.draft.text import Draft, draft_text
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.spec.sources import from_machine
+from bundle_fix.spec.sources import read_builtin
 
 FORMATS = ("tar.gz", "tar.zst", "tar.xz", "tar")
 NOT_TELLING = re.compile(
@@ -64,7 +64,7 @@ def first_spec(
                 tree=_tree(root, spec.resolve().parent),
                 survey=found,
                 needs=needs_of(bundle, root),
-                glibc=from_machine("glibc", {}).value,
+                glibc=read_builtin("glibc", {}).value,
             )
         )
 

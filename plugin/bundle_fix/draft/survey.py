@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from msgspec import Struct
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.model.tree import Directory, File, Symlink, walk
+from bundle_fix.model.tree import Directory, File, Symlink, resolve_path
 
 LIBRARY = "*.so*"
 NAMES_OF_LIBRARIES = ("*.so", "*.so.*")
@@ -120,7 +120,7 @@ def _seconds(bundle: Bundle, libraries: Mapping[str, str]) -> tuple[str, ...]:
         groups.setdefault(key, []).append(path)
     found = []
     for (folder, soname, _), paths in groups.items():
-        meant = walk(bundle.tree, posixpath.join(folder, soname))
+        meant = resolve_path(bundle.tree, posixpath.join(folder, soname))
         kept = str(meant) if meant in paths else max(paths, key=_version)
         found += [path for path in paths if not bundle.same_file(path, kept)]
     return tuple(sorted(found))
@@ -143,7 +143,7 @@ def _links_to(bundle: Bundle, libraries: set[str]) -> set[str]:
         path
         for path, _ in bundle.tree.links()
         if fnmatchcase(posixpath.basename(path), LIBRARY)
-        and (target := walk(bundle.tree, path)) in libraries
+        and (target := resolve_path(bundle.tree, path)) in libraries
         and posixpath.dirname(str(target)) == posixpath.dirname(path)
     }
 
@@ -152,7 +152,7 @@ def _can_be_packed(bundle: Bundle, path: str) -> bool:
     """Whether an entry can take a member: a file, or a link to one in the tree."""
     node = bundle.tree.nodes[path]
     if isinstance(node, Symlink):
-        target = walk(bundle.tree, path)
+        target = resolve_path(bundle.tree, path)
         return isinstance(target, str) and isinstance(bundle.tree.nodes.get(target), File)
     return isinstance(node, File)
 

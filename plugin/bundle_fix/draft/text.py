@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from bundle_fix.draft.needs import Needs
 from bundle_fix.draft.survey import Entry, Survey
-from bundle_fix.model.printable import printable
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.render.text import WIDTH
 
 SHOWN = 8
@@ -59,7 +59,7 @@ def draft_text(draft: Draft) -> str:
 
 def _head(draft: Draft) -> Iterator[str]:
     name, version = _versioned(draft.name, draft.glibc)
-    yield f"# A first spec, made by `bundle-fix init` of {printable(draft.title)}."
+    yield f"# A first spec, made by `bundle-fix init` of {escape_unprintable(draft.title)}."
     yield "# It packs and checks as it stands; the comments say what to look at. docs/spec.md tells"
     yield "# every key; `bundle-fix schema` prints what an editor needs to check and complete it."
     yield ""
@@ -139,7 +139,7 @@ def _listed(before: str, names: str) -> Iterator[str]:
     some = names.split(", ")
     more = f" and {len(some) - SHOWN} more" if len(some) > SHOWN else ""
     if names:
-        text = f"{before}{printable(', '.join(some[:SHOWN]))}{more}"
+        text = f"{before}{escape_unprintable(', '.join(some[:SHOWN]))}{more}"
         yield from textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
@@ -160,7 +160,7 @@ def _commented(key: str, names: Mapping[str, str]) -> Iterator[str]:
         return
     yield f"{key} = ["
     for name, comment in names.items():
-        yield f"  {_quoted(_plain(name))},  # {printable(comment)}"
+        yield f"  {_quoted(_plain(name))},  # {escape_unprintable(comment)}"
     yield "]"
 
 

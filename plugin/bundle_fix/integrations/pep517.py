@@ -73,15 +73,15 @@ def findings_of(wheel: Path, expectations: Expectations) -> str:
     from bundle_fix.archive.reading import open_artifact
     from bundle_fix.check.checker import RULES, check_bundle
     from bundle_fix.loader.bundle import read_bundle
-    from bundle_fix.report.check_report import check_report, rule_texts
+    from bundle_fix.report.check_report import make_check_report, describe_rules
     from bundle_fix.report.render.text import render_text
 
     with open_artifact(wheel) as artifact:
         verdict = check_bundle(read_bundle(artifact.tree, wheel.name), expectations)
     if not verdict.failed:
         return ""
-    report = check_report(wheel.name, verdict)
-    return render_text(report, rule_texts(RULES), lambda text, _: text, verbose=False)
+    report = make_check_report(wheel.name, verdict)
+    return render_text(report, describe_rules(RULES), lambda text, _: text, verbose=False)
 
 
 def _stopped(text: str) -> SystemExit:

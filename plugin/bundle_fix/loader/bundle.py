@@ -10,9 +10,9 @@ from msgspec import Struct, field
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.on_disk import image_in
 from bundle_fix.elf.read.systems import foreign_system
-from bundle_fix.model.content import Content, same_bytes
+from bundle_fix.model.content import Content, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Tree, walk
+from bundle_fix.model.tree import File, Tree, resolve_path
 
 MAX_ENTRIES = 4_000_000
 """Program headers and dynamic entries of all ELF files together; a large file has a hundred."""
@@ -57,7 +57,7 @@ class Bundle(Struct, frozen=True):
 
     def same_file(self, one: str, other: str) -> bool:
         """Whether two ELF files hold the same bytes."""
-        return same_bytes(self.content(one), self.content(other))
+        return has_same_bytes(self.content(one), self.content(other))
 
 
 def read_bundle(tree: Tree, where: str) -> Bundle:
@@ -107,7 +107,7 @@ def make_bundle(
             if image.soname:
                 named.setdefault(posixpath.basename(image.soname), {})[path] = None
     for path, _ in tree.links():
-        target = walk(tree, path)
+        target = resolve_path(tree, path)
         if isinstance(target, str) and target in images and images[target].is_library:
             named.setdefault(posixpath.basename(path), {})[target] = None
     paths = {name: tuple(found) for name, found in named.items()}

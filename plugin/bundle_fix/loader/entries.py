@@ -9,7 +9,7 @@ from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import Process, World
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import walk
+from bundle_fix.model.tree import resolve_path
 
 
 def programs(world: World, only: str | None = None) -> dict[str, Process]:
@@ -111,7 +111,7 @@ def find_object(bundle: Bundle, text: str, where: str) -> str:
     wanted = text.strip("/").removeprefix("./")
     top = bundle.tree.top.removeprefix("./")
     for path in (wanted, wanted.removeprefix(f"{top}/") if top else wanted):
-        real = walk(bundle.tree, path)
+        real = resolve_path(bundle.tree, path)
         if isinstance(real, str) and real in bundle.images:
             return real
     named = {path for path in bundle.images if posixpath.basename(path) == wanted}

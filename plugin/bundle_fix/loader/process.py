@@ -25,7 +25,7 @@ from bundle_fix.loader.search.dependencies import Kind, audited, wanted_by
 from bundle_fix.loader.search.order import search
 from bundle_fix.loader.search.probe import NOBODY_HAS_IT
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Lost
+from bundle_fix.model.tree import File, Unresolved
 
 MAX_STEPS = 500_000
 """Steps of all searches of one process; a large office suite has fewer than 20,000."""
@@ -112,7 +112,7 @@ class World(Struct, frozen=True, eq=False, dict=True):
     def _entry(self, path: str) -> Mapped:
         # The kernel tells the loader where the program really is; dlopen() gets a path.
         real = self.view.real(self.view.absolute(path))
-        real = self.view.absolute(path) if isinstance(real, Lost) else real
+        real = self.view.absolute(path) if isinstance(real, Unresolved) else real
         inside = self.view.member(real) or path
         image = self.bundle.images[inside]
         return Mapped(

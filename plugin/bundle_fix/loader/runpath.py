@@ -9,7 +9,7 @@ from enum import Enum
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.search.tokens import Base, expand
-from bundle_fix.model.tree import Lost, Tree, walk
+from bundle_fix.model.tree import Unresolved, Tree, resolve_path
 
 
 class Kind(Enum):
@@ -30,10 +30,10 @@ def kind_of(tree: Tree, entry: str, home: str, image: Image) -> Kind:
         return Kind.VARIES
     if base is not Base.ORIGIN:
         return Kind.ABSOLUTE if entry.startswith("/") else Kind.RELATIVE
-    end = walk(tree, place)
-    if end is Lost.OUTSIDE or posixpath.normpath(place).startswith(".."):
+    end = resolve_path(tree, place)
+    if end is Unresolved.OUTSIDE or posixpath.normpath(place).startswith(".."):
         return Kind.OUTSIDE
-    if isinstance(end, Lost) or end not in tree.folders:
+    if isinstance(end, Unresolved) or end not in tree.folders:
         return Kind.ABSENT
     return Kind.INSIDE
 
@@ -66,14 +66,14 @@ def working(tree: Tree, stay: Sequence[str], homes: Sequence[str]) -> list[str]:
     found: dict[tuple[object, ...], str] = {}
     for entry in stay:
         ends = tuple(_end(tree, entry, home) for home in homes)
-        if not all(end is Lost.MISSING for end in ends):
+        if not all(end is Unresolved.MISSING for end in ends):
             found.setdefault(ends, entry)
     return list(found.values())
 
 
-def _end(tree: Tree, entry: str, home: str) -> str | Lost:
+def _end(tree: Tree, entry: str, home: str) -> str | Unresolved:
     base, place = expand(entry, home)
-    return entry if base is Base.HOST else walk(tree, place)
+    return entry if base is Base.HOST else resolve_path(tree, place)
 
 
 def can_be_entry(entry: str) -> bool:

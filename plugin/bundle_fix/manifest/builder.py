@@ -26,7 +26,7 @@ from bundle_fix.manifest.model import (
 )
 from bundle_fix.model.content import BytesContent, Content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Node, Stamp, Symlink, Tree
+from bundle_fix.model.tree import File, Node, Metadata, Symlink, Tree
 from bundle_fix.storage.digests import digests
 
 MODE = 0o644
@@ -101,7 +101,7 @@ def with_manifest(tree: Tree, manifest: Manifest, mtime: float) -> Tree:
     if isinstance(old, File):
         file = replace(old, content=content, header=None)
     else:
-        file = File(content, Stamp(MODE, mtime=mtime))
+        file = File(content, Metadata(MODE, mtime=mtime))
     nodes: dict[str, Node] = {**tree.nodes, NAME: file}
     if old is None:
         nodes = {path: nodes[path] for path in sorted(nodes)}

@@ -44,7 +44,7 @@ class Reader(Protocol):
         """Up to ``length`` bytes from ``offset``: fewer only where the content ends."""
 
 
-class Whole(Reader, Protocol):
+class SeekableReader(Reader, Protocol):
     """A reader that can be read in parts, as an archive is: each member by itself."""
 
     def part(self, start: int, size: int) -> AbstractContextManager[Reader]:
@@ -78,7 +78,7 @@ class FileReader(Struct, frozen=True):
 
     @contextmanager
     def part(self, start: int, size: int) -> Iterator[Reader]:
-        """See `Whole`."""
+        """See `SeekableReader`."""
         yield FileReader(self.fd, self.start + start, size)
 
 
@@ -124,7 +124,7 @@ class PathContent(Struct, frozen=True):
         )
 
 
-def path_content(path: Path, status: os.stat_result | None = None) -> PathContent:
+def make_path_content(path: Path, status: os.stat_result | None = None) -> PathContent:
     """The file at ``path`` as it is now, or was when ``status`` was taken.
 
     Raises:
@@ -151,10 +151,10 @@ class SliceContent(Struct, frozen=True):
         yield FileReader(self.fd, self.start, self.size)
 
 
-class PartContent(Struct, frozen=True):
+class ArchiveSlice(Struct, frozen=True):
     """``size`` bytes from ``start`` on of an archive that its owner keeps open."""
 
-    whole: Whole
+    whole: SeekableReader
     start: int
     size: int
 
@@ -252,7 +252,7 @@ class PatchedContent(Struct, frozen=True):
             yield PatchedReader(base, self.patches)
 
 
-def chunks(reader: Reader, where: str = "") -> Iterator[bytes]:
+def read_chunks(reader: Reader, where: str = "") -> Iterator[bytes]:
     """All bytes of ``reader``, in pieces of at most `CHUNK` bytes.
 
     Args:
@@ -281,9 +281,9 @@ def read_exactly(reader: Reader, offset: int, length: int) -> bytes | None:
     return data if len(data) == length else None
 
 
-def same_bytes(one: Content, other: Content) -> bool:
+def has_same_bytes(one: Content, other: Content) -> bool:
     """Whether two contents hold the same bytes."""
     if one.size != other.size:
         return False
     with one.open() as left, other.open() as right:
-        return all(a == b for a, b in zip(chunks(left), chunks(right), strict=True))
+        return all(a == b for a, b in zip(read_chunks(left), read_chunks(right), strict=True))

@@ -10,7 +10,7 @@ from msgspec import Struct
 T = TypeVar("T")
 
 
-class Step(Struct, frozen=True):
+class ProgressStep(Struct, frozen=True):
     """A part of the work.
 
     Attributes:
@@ -31,23 +31,23 @@ class Step(Struct, frozen=True):
         return self.size if self.parts is None else self.parts
 
 
-Progress = Callable[[Step, int], None]
+Progress = Callable[[ProgressStep, int], None]
 """Is told a step, and how much of it is done; called often, so it must be quick."""
 
 
-def no_progress(_step: Step, _done: int) -> None:
+def no_progress(_step: ProgressStep, _done: int) -> None:
     """Progress that nobody asks for."""
 
 
-Tell = Callable[[int], None]
+StepProgress = Callable[[int], None]
 """Is told how much of the one step is done that it knows of."""
 
 
-def untold(_done: int) -> None:
+def no_step_progress(_done: int) -> None:
     """Nobody asks."""
 
 
-def counted_parts(parts: Iterable[T], tell: Tell) -> Iterator[T]:
+def track_parts(parts: Iterable[T], tell: StepProgress) -> Iterator[T]:
     """``parts`` one by one; before each, and at the end, ``tell`` is told how many are done."""
     done = 0
     for part in parts:

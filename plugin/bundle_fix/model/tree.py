@@ -15,18 +15,18 @@ from enum import Enum
 from msgspec import Struct, field
 from msgspec.structs import force_setattr, replace
 
-from bundle_fix.model.content import Content, PartContent
+from bundle_fix.model.content import Content, ArchiveSlice
 from bundle_fix.model.errors import BundleFixError
 
 MAX_LINKS = 40
 """Links followed before a path counts as a loop: the kernel's own limit (path_resolution(7))."""
-MAX_FOLDER_TEXT = 128 << 20
+MAX_DIRECTORY_TEXT = 128 << 20
 """Characters of the paths of all folders that are no members: a name of a few kilobytes may have a
 thousand of them."""
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
-class Stamp(Struct, frozen=True):
+class Metadata(Struct, frozen=True):
     """Who owns a member, what may be done with it, and when it was changed."""
 
     mode: int
@@ -52,7 +52,7 @@ class File(Struct, frozen=True):
     """A regular file. ``twin`` is the path of the member whose bytes it shares by hard link."""
 
     content: Content
-    stamp: Stamp
+    stamp: Metadata
     header: Content | None = None
     """The member's header as it stands in the archive it was read from; valid while the member's
     name, size and stamp are what they were."""
@@ -66,7 +66,7 @@ class Symlink(Struct, frozen=True):
     """A symbolic link and the text it holds."""
 
     target: str
-    stamp: Stamp
+    stamp: Metadata
     header: Content | None = None
     before: Content | None = None
 
@@ -74,7 +74,7 @@ class Symlink(Struct, frozen=True):
 class Directory(Struct, frozen=True):
     """A folder."""
 
-    stamp: Stamp
+    stamp: Metadata
     header: Content | None = None
     before: Content | None = None
 
@@ -83,7 +83,7 @@ class Special(Struct, frozen=True):
     """A device, a fifo or a socket: kept as it is, never opened."""
 
     kind: str
-    stamp: Stamp
+    stamp: Metadata
     header: Content | None = None
     before: Content | None = None
 
@@ -94,7 +94,7 @@ Node = File | Symlink | Directory | Special
 REPEATED = "repeated"
 
 
-class Place(Enum):
+class InstallLocation(Enum):
     """Where what is in an artifact lies on a target."""
 
     ANYWHERE = "in a folder of its own"
@@ -102,7 +102,7 @@ class Place(Enum):
     ROOT = "at the root: it is the whole file system"
 
 
-class Oddity(Struct, frozen=True):
+class ArchiveAnomaly(Struct, frozen=True):
     """What is amiss with an archive itself rather than with what it holds.
 
     Attributes:
@@ -115,7 +115,7 @@ class Oddity(Struct, frozen=True):
     path: str
     node: Node
 
-    def inside(self, top: str) -> Oddity:
+    def inside(self, top: str) -> ArchiveAnomaly:
         """The same, its path as seen from the folder ``top`` of the archive."""
         return replace(self, path=self.path[len(top) + 1 :]) if top else self
 
@@ -132,14 +132,14 @@ class Tree(Struct, frozen=True):
 
     nodes: Mapping[str, Node]
     top: str = ""
-    end: PartContent | None = None
-    oddities: tuple[Oddity, ...] = ()
-    place: Place = Place.ANYWHERE
+    end: ArchiveSlice | None = None
+    oddities: tuple[ArchiveAnomaly, ...] = ()
+    place: InstallLocation = InstallLocation.ANYWHERE
     folders: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         found = {path for path, node in self.nodes.items() if isinstance(node, Directory)} | {""}
-        room = MAX_FOLDER_TEXT
+        room = MAX_DIRECTORY_TEXT
         for path in self.nodes:
             parent = posixpath.dirname(path)
             while parent not in found:
@@ -162,14 +162,14 @@ class Tree(Struct, frozen=True):
         return ((path, node) for path, node in self.nodes.items() if isinstance(node, Symlink))
 
 
-def settled(tree: Tree, node: File) -> File:
+def break_missing_hardlink(tree: Tree, node: File) -> File:
     """``node``, a file of its own where the member whose bytes it shares is no file any more."""
     if node.twin is None or isinstance(tree.nodes.get(node.twin), File):
         return node
     return replace(node, twin=None, header=None)
 
 
-class Lost(Enum):
+class Unresolved(Enum):
     """Why a path leads to nothing."""
 
     MISSING = "leads to nothing in the pack"
@@ -177,7 +177,7 @@ class Lost(Enum):
     LOOP = "is a loop of links"
 
 
-def walk(tree: Tree, path: str) -> str | Lost:
+def resolve_path(tree: Tree, path: str) -> str | Unresolved:
     """Where ``path`` ends when the kernel walks it: links followed, ``..`` taken from the target.
 
     Args:
@@ -191,14 +191,14 @@ def walk(tree: Tree, path: str) -> str | Lost:
     here: list[str] = []
     todo = path.split("/")[::-1]
     followed = 0
-    at_root = tree.place is not Place.ANYWHERE
+    at_root = tree.place is not InstallLocation.ANYWHERE
     while todo:
         part = todo.pop()
         if part in ("", "."):
             continue
         if part == "..":
             if not here and not at_root:
-                return Lost.OUTSIDE
+                return Unresolved.OUTSIDE
             del here[-1:]
             continue
         place = f"{here[-1]}/{part}" if here else part
@@ -206,26 +206,26 @@ def walk(tree: Tree, path: str) -> str | Lost:
         if isinstance(node, Symlink):
             followed += 1
             if followed > MAX_LINKS:
-                return Lost.LOOP
+                return Unresolved.LOOP
             if node.target.startswith("/") and not at_root:
-                return Lost.OUTSIDE
+                return Unresolved.OUTSIDE
             if not node.target:
-                return Lost.MISSING
+                return Unresolved.MISSING
             here = [] if node.target.startswith("/") else here
             todo.extend(reversed(node.target.split("/")))
             continue
         if place not in tree.folders and (todo or node is None):
-            return Lost.MISSING
+            return Unresolved.MISSING
         here.append(place)
     return here[-1] if here else ""
 
 
-def relative(path: str, start: str) -> str:
+def get_relative_path(path: str, start: str) -> str:
     """``path`` as seen from the folder ``start``, both relative to the pack's root."""
     return posixpath.relpath("/" + path, "/" + start)
 
 
-def detached(tree: Tree) -> Tree:
+def drop_headers(tree: Tree) -> Tree:
     """``tree`` without the headers that only archives of the format it was read from can hold."""
     nodes = {path: replace(node, header=None, before=None) for path, node in tree.nodes.items()}
     return replace(tree, nodes=nodes, end=None)

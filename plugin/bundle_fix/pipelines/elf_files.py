@@ -13,7 +13,7 @@ from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
 from bundle_fix.elf.read.image import DamagedElfError, Image, is_elf, read_image
 from bundle_fix.elf.read.notes import build_id
 from bundle_fix.elf.symbols.versions import needed_versions
-from bundle_fix.model.content import Content, FileReader, PatchedContent, PathContent, path_content
+from bundle_fix.model.content import Content, FileReader, PatchedContent, PathContent, make_path_content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.atomic import (
     PendingFile,
@@ -53,17 +53,17 @@ def read_elf_file(path: Path) -> ElfFile:
         EditRefusedError: it is no ELF file.
         BundleFixError: there is none, it is damaged, or it cannot be read.
     """
-    with _content_of(path).open() as reader:
+    with _open_content(path).open() as reader:
         if not is_elf(reader):
             raise EditRefusedError("it is not an ELF file", where=str(path))
         try:
             image = read_image(reader)
             return ElfFile(path, image, build_id(reader, image))
         except DamagedElfError as error:
-            raise _damaged(error, path) from error
+            raise _make_damaged_error(error, path) from error
 
 
-def edit_file(
+def edit_elf_file(
     path: Path, changes: Changes, output: Path | None, editor: str = "auto"
 ) -> EditedFile:
     """Change the ELF file at ``path``, or write the changed file to ``output``.
@@ -83,21 +83,21 @@ def edit_file(
     real = Path(os.path.realpath(path))
     undone = undo(real) if record_of(real).exists() else False
     before = read_elf_file(path).image
-    content = _content_of(path)
+    content = _open_content(path)
     status = real.stat()
     scratch = hidden_name(output or real)
     try:
         edited = edit(content, changes, scratch, editor)
-        remarks = [*_remarks(content, before, changes)]
+        remarks = [*_find_remarks(content, before, changes)]
         if undone:
             remarks.append("an earlier edit of it, which was killed, has been taken back")
         if output is not None:
-            lost = _write(edited.content, edited.image, output, real)
+            lost = _write_copy(edited.content, edited.image, output, real)
             remarks += [f"{name} could not be copied to {output}" for name in lost]
         elif edited.editor:
             _write_in_place(real, status, edited)
     except DamagedElfError as error:
-        raise _damaged(error, path) from error
+        raise _make_damaged_error(error, path) from error
     except EditRefusedError as error:
         raise EditRefusedError(error.message, where=str(path)) from error
     finally:
@@ -106,15 +106,15 @@ def edit_file(
     return EditedFile(output or path, before, edited, tuple(remarks))
 
 
-def _content_of(path: Path) -> PathContent:
+def _open_content(path: Path) -> PathContent:
     real = Path(os.path.realpath(path))
     if not real.is_file():
         what = "it is not a file" if real.exists() else "there is no such file"
         raise BundleFixError(what, where=str(path))
-    return path_content(real)
+    return make_path_content(real)
 
 
-def _damaged(error: DamagedElfError, path: Path) -> BundleFixError:
+def _make_damaged_error(error: DamagedElfError, path: Path) -> BundleFixError:
     return BundleFixError(
         f"the ELF file is damaged: {error.message}",
         where=str(path),
@@ -122,7 +122,7 @@ def _damaged(error: DamagedElfError, path: Path) -> BundleFixError:
     )
 
 
-def _remarks(content: Content, image: Image, changes: Changes) -> Iterator[str]:
+def _find_remarks(content: Content, image: Image, changes: Changes) -> Iterator[str]:
     """What was asked for and has no effect, or another one than may be thought."""
     for name in (*(old for old, _ in changes.replace_needed), *changes.remove_needed):
         if name not in image.needed:
@@ -163,7 +163,7 @@ def _write_in_place(path: Path, before: os.stat_result, edited: Edited) -> None:
             where=str(path), hint="-o writes a copy",
         )  # fmt: skip
     with pending_file(path) as pending:
-        _fill(pending, content, edited.image)
+        _fill_and_verify(pending, content, edited.image)
         lost = take_attributes(pending.file.fileno(), path)
         if lost:
             raise BundleFixError(
@@ -178,15 +178,15 @@ def _write_in_place(path: Path, before: os.stat_result, edited: Edited) -> None:
         pending.commit()
 
 
-def _write(content: Content, image: Image, output: Path, like: Path) -> tuple[str, ...]:
+def _write_copy(content: Content, image: Image, output: Path, like: Path) -> tuple[str, ...]:
     with pending_file(output) as pending:
-        _fill(pending, content, image)
+        _fill_and_verify(pending, content, image)
         lost = take_attributes(pending.file.fileno(), like)
         pending.commit(like)
     return lost
 
 
-def _fill(pending: PendingFile, content: Content, image: Image) -> None:
+def _fill_and_verify(pending: PendingFile, content: Content, image: Image) -> None:
     """Write the content, and read it back with the loader's eyes."""
     fd = pending.file.fileno()
     with content.open() as reader:

@@ -34,9 +34,9 @@ from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.manifest.builder import renewed
 from bundle_fix.manifest.model import NAME
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
-from bundle_fix.model.tree import File, Node, Place, Tree
-from bundle_fix.model.wording import counted
+from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
+from bundle_fix.model.tree import File, Node, InstallLocation, Tree
+from bundle_fix.model.wording import format_count
 from bundle_fix.plan.planner import Plan, make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.storage.staging import scratch_folder
@@ -60,7 +60,7 @@ class Action(Struct, frozen=True):
     passed: tuple[str, ...] = ()
 
 
-class Done(Struct, frozen=True):
+class AppliedPlan(Struct, frozen=True):
     """A plan carried out: the tree to write, what was done, and which files could not be edited.
 
     ``images`` are those of its ELF files; ``refusals`` are lines that name the file and the reason;
@@ -95,10 +95,10 @@ class Options(Struct, frozen=True):
     limits: Limits = DEFAULT_LIMITS
 
 
-class Mended(Struct, frozen=True):
+class FixResult(Struct, frozen=True):
     """What became of a pack. ``written`` is None where something failed, or nothing was asked."""
 
-    done: Done
+    done: AppliedPlan
     verdict: Verdict
     written: Path | None
 
@@ -108,35 +108,35 @@ class Mended(Struct, frozen=True):
         return self.verdict.failed or bool(self.done.refusals)
 
 
-def default_output(path: Path) -> Path:
+def get_default_output(path: Path) -> Path:
     """``NAME.fixed.EXT`` beside the artifact."""
     resolved = Path(os.path.realpath(path))
     stem, suffix = (resolved.name, "") if resolved.is_dir() else split_name(resolved.name)
     return resolved.with_name(f"{stem}.fixed{suffix}")
 
 
-def fix(path: Path, output: Path, options: Options, progress: Progress = no_progress) -> Mended:
+def fix_artifact(path: Path, output: Path, options: Options, progress: Progress = no_progress) -> FixResult:
     """Mend the artifact at ``path`` into ``output``; the input is not touched unless it is both.
 
     Raises:
         BundleFixError: the input cannot be read, or the output cannot be written.
     """
-    note = complete_update(path) if same_place(output, path) else ""
-    with _mended(path, options, progress) as (artifact, bundle, plan, mended):
+    note = complete_update(path) if is_same_path(output, path) else ""
+    with _read_and_plan(path, options, progress) as (artifact, bundle, plan, mended):
         remarks = (f"{path}: {note}", *mended.remarks) if note else mended.remarks
         done = replace(mended, remarks=remarks)
         kind = artifact.format
-        if not same_place(output, path):
+        if not is_same_path(output, path):
             kind = format_for(output, kind)
         if plan.is_empty and kind == artifact.format:
             verdict = check_bundle(bundle, options.expectations, progress=progress)
             keep = options.force or not verdict.failed
-            if keep and not same_place(output, path):
+            if keep and not is_same_path(output, path):
                 copy_artifact(artifact, output)
-            return Mended(done, verdict, output if keep else None)
+            return FixResult(done, verdict, output if keep else None)
 
         def write(judge: Judge, approve: Approve) -> bool:
-            if artifact.format == DIRECTORY and same_place(output, path):
+            if artifact.format == DIRECTORY and is_same_path(output, path):
                 return update_directory(artifact.tree, done.tree, path, judge, approve, progress)
             tree = converted(done.tree, artifact.format, kind)
             return write_artifact(tree, kind, output, judge, approve, progress)
@@ -147,12 +147,12 @@ def fix(path: Path, output: Path, options: Options, progress: Progress = no_prog
 
 def write_checked(
     write: Callable[[Judge, Approve], bool],
-    done: Done,
+    done: AppliedPlan,
     output: Path,
     check: Callable[[Bundle], Verdict],
     *,
     force: bool,
-) -> Mended:
+) -> FixResult:
     """Write an artifact and check it as written, before it gets its name.
 
     Args:
@@ -173,27 +173,27 @@ def write_checked(
         return force or not (verdict.failed or done.refusals)
 
     named = write(judge, approve)
-    return Mended(done, verdicts[-1], output if named else None)
+    return FixResult(done, verdicts[-1], output if named else None)
 
 
-def same_place(one: Path, other: Path) -> bool:
+def is_same_path(one: Path, other: Path) -> bool:
     """Whether two paths lead to one place, whether or not anything is there."""
     # Path.resolve raises on a loop of links; realpath leaves it as it is.
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def rehearse(path: Path, options: Options, progress: Progress = no_progress) -> Mended:
-    """What `fix` would do to the artifact at ``path``; nothing is written."""
-    with _mended(path, options, progress) as (_, _, _, done):
+def dry_run_fix(path: Path, options: Options, progress: Progress = no_progress) -> FixResult:
+    """What `fix_artifact` would do to the artifact at ``path``; nothing is written."""
+    with _read_and_plan(path, options, progress) as (_, _, _, done):
         bundle = read_bundle(done.tree, str(path))
         verdict = check_bundle(bundle, options.expectations, progress=progress)
-        return Mended(done, verdict, None)
+        return FixResult(done, verdict, None)
 
 
 @contextmanager
-def _mended(
+def _read_and_plan(
     path: Path, options: Options, progress: Progress
-) -> Iterator[tuple[Artifact, Bundle, Plan, Done]]:
+) -> Iterator[tuple[Artifact, Bundle, Plan, AppliedPlan]]:
     """The artifact, and its tree as it is to be written; both open until the context ends."""
     with (
         open_artifact(path, options.limits, progress) as artifact,
@@ -203,7 +203,7 @@ def _mended(
             raise BundleFixError(
                 "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
             )
-        refuse_to_write(artifact)
+        ensure_writable(artifact)
         contents = [file.content for _, file in artifact.tree.files()]
         size = sum(content.size for content in contents)
         with editors(contents) if is_worth_forking(size) else nullcontext(edit_all) as edit:
@@ -213,14 +213,14 @@ def _mended(
             else:
                 opened = options.expectations.dlopen
                 plan = make_plan(bundle, options.pinned, options.move_to, opened=opened)
-            done = carry_out(plan, options.editor, scratch, progress, edit)
+            done = apply_plan(plan, options.editor, scratch, progress, edit)
         if NAME in done.tree.nodes:
             tree = renewed(artifact.tree, make_bundle(done.tree, done.images))
             done = replace(done, tree=tree)
         yield artifact, bundle, plan, done
 
 
-def refuse_to_write(artifact: Artifact) -> None:
+def ensure_writable(artifact: Artifact) -> None:
     """See that an artifact is of a kind that is mended.
 
     Raises:
@@ -231,20 +231,20 @@ def refuse_to_write(artifact: Artifact) -> None:
             READ_ONLY[artifact.format], where=str(artifact.path),
             hint="mend what it is built from, and build it again",
         )  # fmt: skip
-    if artifact.tree.place is not Place.ANYWHERE:
+    if artifact.tree.place is not InstallLocation.ANYWHERE:
         raise BundleFixError(
             f"what is in it lies {artifact.tree.place.value}: there is nothing to mend",
             where=str(artifact.path), hint="'bundle-fix check' checks it as it is installed",
         )  # fmt: skip
 
 
-def carry_out(
+def apply_plan(
     plan: Plan,
     editor: str,
     scratch: Path,
     progress: Progress = no_progress,
     edit: EditAll = edit_all,
-) -> Done:
+) -> AppliedPlan:
     """The tree that a plan makes of a bundle; a file that cannot be edited stays as it was.
 
     Args:
@@ -265,14 +265,14 @@ def carry_out(
     ]
     actions += [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
     refusals: list[str] = []
-    tell = partial(progress, _editing(plan))
+    tell = partial(progress, _describe_editing(plan))
     nodes: dict[str, Node] = dict(plan.tree.nodes)
     images = dict(plan.images)
     edits = ((path, nodes[path]) for path in plan.edits)
     files = {p: n for p, n in edits if isinstance(n, File) and n.twin is None}
     jobs = [Job(file.content, plan.edits[path]) for path, file in files.items()]
     outcomes = zip(files.items(), edit(jobs, scratch, editor), strict=True)
-    for (path, node), edited in counted_parts(outcomes, tell):
+    for (path, node), edited in track_parts(outcomes, tell):
         if isinstance(edited, EditRefusedError):
             refusals.append(f"{path}: {edited.message}")
             continue
@@ -284,19 +284,19 @@ def carry_out(
         for what in described(plan.images[path], edited.image):
             actions.append(Action(path, what, edited.editor, passed))
             passed = ()
-    _share_with_twins(nodes, images, plan.edits)
+    _update_hard_links(nodes, images, plan.edits)
     tree = replace(plan.tree, nodes=nodes)
     remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
-    return Done(tree, images, tuple(actions), tuple(refusals), remarks)
+    return AppliedPlan(tree, images, tuple(actions), tuple(refusals), remarks)
 
 
-def _editing(plan: Plan) -> Step:
+def _describe_editing(plan: Plan) -> ProgressStep:
     nodes = (plan.tree.nodes[path] for path in plan.edits)
     size = sum(node.content.size for node in nodes if isinstance(node, File))
-    return Step("editing", size, counted(len(plan.edits), "file"), len(plan.edits))
+    return ProgressStep("editing", size, format_count(len(plan.edits), "file"), len(plan.edits))
 
 
-def _share_with_twins(
+def _update_hard_links(
     nodes: dict[str, Node], images: dict[str, Image], edits: Mapping[str, object]
 ) -> None:
     """Give hard links to an edited file its new bytes, and so its image."""

@@ -26,7 +26,7 @@ from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.loader.hosts.this_machine import on_this_machine
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, Node, Tree
-from bundle_fix.pipelines.fix import Action, Mended, Options, carry_out, write_checked
+from bundle_fix.pipelines.fix import Action, FixResult, Options, apply_plan, write_checked
 from bundle_fix.plan.planner import make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.spec.model import Spec
@@ -73,15 +73,15 @@ class Installation(Struct, frozen=True):
     elsewhere: tuple[Path, ...] = ()
 
 
-class Installed(Struct, frozen=True):
+class InstallResult(Struct, frozen=True):
     """What became of an installation: the paths of all that is its own, and what was added."""
 
-    mended: Mended
+    mended: FixResult
     own: tuple[str, ...]
     added: tuple[str, ...]
 
 
-def fix_installation(what: Installation, options: Options) -> Installed:
+def fix_installation(what: Installation, options: Options) -> InstallResult:
     """Mend what was installed, in place; where that cannot be done nothing changes.
 
     Raises:
@@ -89,44 +89,44 @@ def fix_installation(what: Installation, options: Options) -> Installed:
     """
     if not what.root.is_dir():
         raise BundleFixError("there is no such folder", where=str(what.root))
-    before, own = _read(what)
-    former = _former(what, before)
+    before, own = _read_installation(what)
+    former = _find_earlier_additions(what, before)
     tree = Tree({path: node for path, node in before.nodes.items() if path not in former})
     own -= former
-    bundle, added, remarks = _closed(
+    bundle, added, remarks = _complete_closure(
         read_bundle(tree, str(what.root)), what, options.expectations.host, former
     )
-    expectations = _expectations(what, bundle, options.expectations)
+    expectations = _make_policy(what, bundle, options.expectations)
 
     def check(written: Bundle) -> Verdict:
-        verdict = _of_its_own(check_bundle(written, expectations), tree, own)
-        findings = (*_lost(what.elsewhere, written), *verdict.findings)
+        verdict = _keep_own_findings(check_bundle(written, expectations), tree, own)
+        findings = (*_find_separated_libraries(what.elsewhere, written), *verdict.findings)
         failed = bool(at_least(findings, expectations.fail_on))
         return replace(verdict, findings=findings, failed=failed)
 
     if what.for_wheel:
-        plan = make_wheel_plan(bundle, options.pinned, list(_python_code(what.sources)))
+        plan = make_wheel_plan(bundle, options.pinned, list(_find_python_files(what.sources)))
     else:
         mine = own | bundle.tree.nodes.keys() - tree.nodes
         plan = make_plan(bundle, options.pinned, own=mine, opened=expectations.dlopen)
     with tempfile.TemporaryDirectory() as scratch:
-        done = carry_out(plan, options.editor, Path(scratch))
+        done = apply_plan(plan, options.editor, Path(scratch))
         done = replace(done, actions=(*added, *done.actions), remarks=(*remarks, *done.remarks))
         if plan.is_empty and not added and not former:
             verdict = check(bundle)
-            mended = Mended(done, verdict, None if verdict.failed else what.root)
-            return Installed(mended, tuple(sorted(own)), ())
-        _see_that_places_are_free(done.tree, before, what.root)
+            mended = FixResult(done, verdict, None if verdict.failed else what.root)
+            return InstallResult(mended, tuple(sorted(own)), ())
+        _ensure_free(done.tree, before, what.root)
         write = partial(update_directory, before, done.tree, what.root)
         mended = write_checked(write, done, what.root, check, force=options.force)
     if mended.written is None:
-        return Installed(mended, tuple(sorted(own | former)), tuple(sorted(former)))
+        return InstallResult(mended, tuple(sorted(own | former)), tuple(sorted(former)))
     new = done.tree.nodes.keys() - tree.nodes.keys()
     kept = own & done.tree.nodes.keys()
-    return Installed(mended, tuple(sorted(kept | new)), tuple(sorted(new)))
+    return InstallResult(mended, tuple(sorted(kept | new)), tuple(sorted(new)))
 
 
-def _see_that_places_are_free(after: Tree, before: Tree, root: Path) -> None:
+def _ensure_free(after: Tree, before: Tree, root: Path) -> None:
     """See that nothing that others put into the folder would be replaced.
 
     Raises:
@@ -140,7 +140,7 @@ def _see_that_places_are_free(after: Tree, before: Tree, root: Path) -> None:
             )  # fmt: skip
 
 
-def _read(what: Installation) -> tuple[Tree, frozenset[str]]:
+def _read_installation(what: Installation) -> tuple[Tree, frozenset[str]]:
     if what.members is None:
         tree = read_directory(what.root)
         files = (p for p, node in tree.nodes.items() if not isinstance(node, Directory))
@@ -149,13 +149,13 @@ def _read(what: Installation) -> tuple[Tree, frozenset[str]]:
     return tree_of_members(what.root, members, what.built, partial=what.partial)
 
 
-def _former(what: Installation, tree: Tree) -> frozenset[str]:
+def _find_earlier_additions(what: Installation, tree: Tree) -> frozenset[str]:
     """What an earlier mending added and this installation did not put there itself."""
     installed = {path_below(what.root, member) for member in what.members or ()}
     return frozenset(path for path in what.added if path in tree.nodes and path not in installed)
 
 
-def _closed(
+def _complete_closure(
     bundle: Bundle, what: Installation, host: Sequence[str], former: Iterable[str]
 ) -> tuple[Bundle, list[Action], list[str]]:
     """The bundle with what the spec bundles, what was added, and remarks on the spec."""
@@ -179,7 +179,7 @@ def _closed(
     return make_bundle(tree, collection.images), added, remarks
 
 
-def _python_code(folders: Iterable[Path]) -> Iterator[Path]:
+def _find_python_files(folders: Iterable[Path]) -> Iterator[Path]:
     """The Python code below ``folders``, which a build backend adds when it packs the wheel."""
     for top in folders:
         for folder, names, files in os.walk(top):
@@ -187,7 +187,7 @@ def _python_code(folders: Iterable[Path]) -> Iterator[Path]:
             yield from (Path(folder, name) for name in files if name.endswith((".py", ".pyi")))
 
 
-def _expectations(what: Installation, bundle: Bundle, asked: Expectations) -> Expectations:
+def _make_policy(what: Installation, bundle: Bundle, asked: Expectations) -> Expectations:
     if not what.host_like_this:
         return asked
     made = {posixpath.basename(path) for path in what.built}
@@ -195,7 +195,7 @@ def _expectations(what: Installation, bundle: Bundle, asked: Expectations) -> Ex
     return replace(asked, host=(*asked.host, *here))
 
 
-def _of_its_own(verdict: Verdict, tree: Tree, own: Container[str]) -> Verdict:
+def _keep_own_findings(verdict: Verdict, tree: Tree, own: Container[str]) -> Verdict:
     """The findings of what was installed; of what it runs with, only how names resolve."""
     kept = tuple(
         f for f in verdict.findings
@@ -204,7 +204,7 @@ def _of_its_own(verdict: Verdict, tree: Tree, own: Container[str]) -> Verdict:
     return replace(verdict, findings=kept)
 
 
-def _lost(folders: Iterable[Path], bundle: Bundle) -> Iterator[Finding]:
+def _find_separated_libraries(folders: Iterable[Path], bundle: Bundle) -> Iterator[Finding]:
     """Objects of a wheel that pip puts where their libraries, which are in ``bundle``, are not."""
     for folder in folders:
         objects = read_bundle(read_directory(folder), str(folder)).images

@@ -30,18 +30,18 @@ from bundle_fix.model.tree import Tree
 from bundle_fix.pipelines.fix import (
     Action,
     Approve,
-    Done,
+    AppliedPlan,
     Judge,
-    Mended,
+    FixResult,
     Options,
-    carry_out,
+    apply_plan,
     write_checked,
 )
-from bundle_fix.pipelines.unchanged import digest_of, inputs_of, unchanged
+from bundle_fix.pipelines.unchanged import compute_tree_digest, compute_inputs_digest, find_unchanged_pack
 from bundle_fix.plan.planner import make_plan
-from bundle_fix.spec.epoch import pack_epoch
+from bundle_fix.spec.epoch import resolve_epoch
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.names import pack_name
+from bundle_fix.spec.names import resolve_pack_name
 from bundle_fix.spec.variables import Values
 from bundle_fix.storage.atomic import set_aside
 from bundle_fix.storage.digests import digests, hashing
@@ -52,7 +52,7 @@ DONE = {"debug": "dropped", "split": "split off"}
 """What is said of debug information that was taken out."""
 
 
-class Packed(Struct, frozen=True):
+class PackResult(Struct, frozen=True):
     """A pack, what it was collected from, and what was mended in it on the way.
 
     ``mended`` is None where the pack that is there already is the one that would be made;
@@ -61,26 +61,26 @@ class Packed(Struct, frozen=True):
 
     collected: Collected
     manifest: Manifest
-    mended: Mended | None
+    mended: FixResult | None
     debug: Path | None = None
 
 
-def output_path(spec: Spec, values: Values, output: Path | None) -> Path:
+def get_output_path(spec: Spec, values: Values, output: Path | None) -> Path:
     """Where the pack goes: ``output``, in it when it is a folder, else the working directory."""
     suffix = "" if spec.bundle.format == DIRECTORY else f".{spec.bundle.format}"
-    name = pack_name(spec, values) + suffix
+    name = resolve_pack_name(spec, values) + suffix
     if output is None:
         return Path.cwd() / name
     return output / name if output.is_dir() else output
 
 
-def debug_path(output: Path) -> Path:
+def get_debug_path(output: Path) -> Path:
     """Where the debug information of the pack ``output`` goes: ``NAME.debug.EXT`` beside it."""
     stem, suffix = split_name(output.name)
     return output.with_name(f"{stem}.debug{suffix}")
 
 
-def pack(
+def make_pack(
     spec: Spec,
     values: Values,
     root: Path,
@@ -88,7 +88,7 @@ def pack(
     options: Options,
     if_changed: bool = False,
     progress: Progress = no_progress,
-) -> Packed:
+) -> PackResult:
     """Make the pack that ``spec`` describes and write it to ``output``.
 
     Args:
@@ -109,36 +109,36 @@ def pack(
     with ExitStack() as stack:
         scratch = stack.enter_context(scratch_folder())
         edit = stack.enter_context(nullcontext(edit_all) if may_stay else editors())
-        collected = _collect(spec, values, root, options)
-        known = stack.enter_context(_hashed(collected, progress))
+        collected = _collect_files(spec, values, root, options)
+        known = stack.enter_context(_start_hashing(collected, progress))
         options = replace(options, pinned=(*options.pinned, *collected.pinned))
         tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
         settings = (spec.toml, options, kind, tools)
-        inputs = cache(lambda: inputs_of(collected, settings, known()))
+        inputs = cache(lambda: compute_inputs_digest(collected, settings, known()))
         if may_stay:
-            there = unchanged(output, inputs(), debug_path(output))
+            there = find_unchanged_pack(output, inputs(), get_debug_path(output))
             if there is not None:
-                return Packed(collected, there, None)
+                return PackResult(collected, there, None)
         stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
-        done = _mended(stripped, spec, options, scratch, edit, progress)
+        done = _plan_and_apply(stripped, spec, options, scratch, edit, progress)
         manifest = make_manifest(
-            make_bundle(done.tree, done.images), pack_name(spec, values),
+            make_bundle(done.tree, done.images), resolve_pack_name(spec, values),
             sources_of(collected, root), inputs(), known(),
         )  # fmt: skip
         if stripped.debug is not None:
-            manifest = replace(manifest, debug=digest_of(stripped.debug))
-        tree = with_manifest(done.tree, manifest, pack_epoch(spec, values))
-        write = _writer(tree, stripped.debug, kind, output, progress)
+            manifest = replace(manifest, debug=compute_tree_digest(stripped.debug))
+        tree = with_manifest(done.tree, manifest, resolve_epoch(spec, values))
+        write = _make_writer(tree, stripped.debug, kind, output, progress)
         check = partial(check_bundle, expectations=options.expectations, progress=progress)
-        if if_changed and kind == DIRECTORY and _is_own(output, path_of(manifest.name)):
-            for folder in filter(Path.is_dir, (output, debug_path(output))):
+        if if_changed and kind == DIRECTORY and _is_earlier_pack(output, path_of(manifest.name)):
+            for folder in filter(Path.is_dir, (output, get_debug_path(output))):
                 stack.enter_context(set_aside(folder))
         mended = write_checked(write, done, output, check, force=options.force)
-    debug = debug_path(output) if stripped.debug is not None and mended.written else None
-    return Packed(collected, manifest, mended, debug)
+    debug = get_debug_path(output) if stripped.debug is not None and mended.written else None
+    return PackResult(collected, manifest, mended, debug)
 
 
-def _collect(spec: Spec, values: Values, root: Path, options: Options) -> Collected:
+def _collect_files(spec: Spec, values: Values, root: Path, options: Options) -> Collected:
     collected = collect(spec, values, root, options.expectations.host)
     if NAME in collected.origins:
         raise BundleFixError(
@@ -148,7 +148,7 @@ def _collect(spec: Spec, values: Values, root: Path, options: Options) -> Collec
     return collected
 
 
-def _hashed(
+def _start_hashing(
     collected: Collected, progress: Progress
 ) -> AbstractContextManager[Callable[[], Mapping[Content, str]]]:
     """What gives the digests of all that was collected; they are made while it is planned."""
@@ -160,18 +160,18 @@ def _hashed(
     return nullcontext(cache(partial(digests, contents, progress=progress)))
 
 
-def _mended(
+def _plan_and_apply(
     stripped: Stripped,
     spec: Spec,
     options: Options,
     scratch: Path,
     edit: EditAll,
     progress: Progress,
-) -> Done:
+) -> AppliedPlan:
     """What becomes of the files, with what was taken out of them before they are edited."""
     opened = options.expectations.dlopen
     plan = make_plan(stripped.bundle, options.pinned, opened=opened)
-    done = carry_out(plan, options.editor, scratch, progress, edit)
+    done = apply_plan(plan, options.editor, scratch, progress, edit)
     lost = [
         Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")
         for path, size in stripped.saved.items()
@@ -179,7 +179,7 @@ def _mended(
     return replace(done, actions=(*lost, *done.actions), remarks=(*stripped.remarks, *done.remarks))
 
 
-def _writer(
+def _make_writer(
     tree: Tree, debug: Tree | None, kind: str, output: Path, progress: Progress
 ) -> Callable[[Judge, Approve], bool]:
     """What writes a pack, and the debug pack with it, once the pack is approved."""
@@ -188,7 +188,7 @@ def _writer(
     def write_both(judge: Judge, approve: Approve) -> bool:
         # The pack takes its name first: a debug pack alone would be of no use.
         assert debug is not None  # noqa: S101 (chosen below)
-        place = debug_path(output)
+        place = get_debug_path(output)
         return write_artifact(
             debug, kind, place, lambda _: None, lambda _: write(judge, approve), progress
         )
@@ -196,7 +196,7 @@ def _writer(
     return write if debug is None else write_both
 
 
-def _is_own(output: Path, name: str) -> bool:
+def _is_earlier_pack(output: Path, name: str) -> bool:
     """Whether the folder at ``output`` is an earlier pack of that name."""
     if not output.is_dir():
         return False

@@ -20,7 +20,7 @@ from bundle_fix.model.tree import File, Symlink, Tree
 from bundle_fix.storage.digests import digests
 
 
-def inputs_of(
+def compute_inputs_digest(
     collected: Collected, settings: tuple[object, ...], known: Mapping[Content, str]
 ) -> str:
     """The digest of all that a pack is made from, in hexadecimal.
@@ -50,12 +50,12 @@ def inputs_of(
     return digest.hexdigest()
 
 
-def unchanged(output: Path, inputs: str, debug: Path) -> Manifest | None:
+def find_unchanged_pack(output: Path, inputs: str, debug: Path) -> Manifest | None:
     """The manifest of the pack at ``output``, if it was made from ``inputs`` and is as it was.
 
     Args:
         output: the pack.
-        inputs: the result of `inputs_of`.
+        inputs: the result of `compute_inputs_digest`.
         debug: where its debug pack is, which must be as it was too if there was one.
     """
     try:
@@ -63,17 +63,17 @@ def unchanged(output: Path, inputs: str, debug: Path) -> Manifest | None:
             manifest = read_manifest(artifact.tree)
             if manifest is None or manifest.inputs != inputs:
                 return None
-            if any(_findings(artifact.tree, manifest)):
+            if any(_check_manifest(artifact.tree, manifest)):
                 return None
         if manifest.debug:
             with open_artifact(debug) as artifact:
-                return manifest if digest_of(artifact.tree) == manifest.debug else None
+                return manifest if compute_tree_digest(artifact.tree) == manifest.debug else None
         return manifest
     except BundleFixError:
         return None
 
 
-def digest_of(tree: Tree) -> str:
+def compute_tree_digest(tree: Tree) -> str:
     """The digest of a tree's files and links, in hexadecimal; its contents must be open."""
     known = digests(file.content for _, file in tree.files())
     files = [(written(path), f.stamp.mode, known[f.content]) for path, f in tree.files()]
@@ -82,7 +82,7 @@ def digest_of(tree: Tree) -> str:
     return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _findings(tree: Tree, manifest: Manifest) -> Iterator[object]:
+def _check_manifest(tree: Tree, manifest: Manifest) -> Iterator[object]:
     """What `check` would say of the pack against its manifest."""
     context = Context(make_bundle(tree, {}), Expectations(), adversarial_host())
     for rule in RULES:

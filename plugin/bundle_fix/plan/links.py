@@ -6,20 +6,20 @@ import posixpath
 from collections.abc import Mapping
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.model.tree import File, Lost, Symlink, Tree, walk
+from bundle_fix.model.tree import File, Unresolved, Symlink, Tree, resolve_path
 
 
-def lost_links(tree: Tree) -> Mapping[str, tuple[str, Lost]]:
+def find_broken_symlinks(tree: Tree) -> Mapping[str, tuple[str, Unresolved]]:
     """Links that lead to nothing in the pack: path to target and reason."""
     found = {}
     for path, link in tree.links():
-        end = walk(tree, path)
-        if isinstance(end, Lost):
+        end = resolve_path(tree, path)
+        if isinstance(end, Unresolved):
             found[path] = (link.target, end)
     return found
 
 
-def missing_soname_links(bundle: Bundle) -> Mapping[str, str]:
+def find_missing_soname_symlinks(bundle: Bundle) -> Mapping[str, str]:
     """Links that libraries lack: the path where a link of the soname belongs, and the library.
 
     A library that nobody needs lacks one only where its name shows that it is a version of its
@@ -30,7 +30,7 @@ def missing_soname_links(bundle: Bundle) -> Mapping[str, str]:
     needed = {name for image in bundle.images.values() for name in image.needed}
     leads_to: dict[str, set[str]] = {}
     for path in bundle.tree.nodes:
-        end = walk(bundle.tree, path)
+        end = resolve_path(bundle.tree, path)
         if isinstance(end, str) and end in bundle.images:
             leads_to.setdefault(_one_of_twins(bundle.tree, end), set()).add(
                 posixpath.basename(path)
@@ -63,7 +63,7 @@ def _is_free(tree: Tree, path: str) -> bool:
     """Whether a link may be put at ``path``: nothing is there, or a link that leads nowhere."""
     node = tree.nodes.get(path)
     if isinstance(node, Symlink):
-        return isinstance(walk(tree, path), Lost)
+        return isinstance(resolve_path(tree, path), Unresolved)
     return node is None and path not in tree.folders
 
 

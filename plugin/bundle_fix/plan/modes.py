@@ -28,7 +28,7 @@ class WrongMode(NamedTuple):
     is_for_owner: bool
 
 
-def wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
+def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
     """Members with a wrong mode, by path."""
     found: dict[str, WrongMode] = {}
     for path, node in bundle.tree.nodes.items():

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.model.tree import File, Node, Symlink, Tree, relative, walk
-from bundle_fix.plan.links import lost_links, missing_soname_links
-from bundle_fix.plan.modes import wrong_modes
-from bundle_fix.plan.relocate import Moved, move_libraries
+from bundle_fix.model.tree import File, Node, Symlink, Tree, get_relative_path, resolve_path
+from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
+from bundle_fix.plan.modes import find_wrong_modes
+from bundle_fix.plan.relocate import RelocatedBundle, move_libraries
 from bundle_fix.plan.runpaths import plan_runpaths
 
 T = TypeVar("T")
@@ -80,13 +80,13 @@ def make_plan(
     Raises:
         BundleFixError: nothing can be moved to ``move_to``.
     """
-    start = move_libraries(bundle, move_to) if move_to else Moved(bundle, {}, {})
-    copies = identical_copies(start.bundle, own)
+    start = move_libraries(bundle, move_to) if move_to else RelocatedBundle(bundle, {}, {})
+    copies = find_identical_copies(start.bundle, own)
     merged = _with_links(start.bundle, copies)
     missing = _soname_links(merged, own)
     linked = _with_links(merged, missing)
-    modes = {path: wrong.better for path, wrong in _of(own, wrong_modes(linked)).items()}
-    tree = with_modes(linked.tree, modes)
+    modes = {path: wrong.better for path, wrong in _of(own, find_wrong_modes(linked)).items()}
+    tree = set_modes(linked.tree, modes)
     edits, remarks = plan_runpaths(linked, pinned, opened)
     return Plan(
         moved=start.paths,
@@ -105,7 +105,7 @@ def _of(own: Collection[str] | None, found: Mapping[str, T]) -> dict[str, T]:
     return {path: what for path, what in found.items() if own is None or path in own}
 
 
-def identical_copies(bundle: Bundle, own: Collection[str] | None = None) -> dict[str, str]:
+def find_identical_copies(bundle: Bundle, own: Collection[str] | None = None) -> dict[str, str]:
     """Libraries of which there are several copies: the path of each copy to a link's target.
 
     The copy that stays is the one with the longest name, which is the real file's
@@ -125,13 +125,13 @@ def identical_copies(bundle: Bundle, own: Collection[str] | None = None) -> dict
     links: dict[str, str] = {}
     for paths in groups.values():
         ordered = sorted(paths, key=lambda p: (-len(posixpath.basename(p)), p.count("/"), p))
-        for kept, *others in same_files(bundle, ordered):
+        for kept, *others in group_identical_files(bundle, ordered):
             for copy in others:
-                links[copy] = relative(kept, posixpath.dirname(copy))
+                links[copy] = get_relative_path(kept, posixpath.dirname(copy))
     return links
 
 
-def same_files(bundle: Bundle, paths: Sequence[str]) -> Iterator[list[str]]:
+def group_identical_files(bundle: Bundle, paths: Sequence[str]) -> Iterator[list[str]]:
     """``paths``, ELF files of one size, in groups that hold the same bytes, in their order."""
     left = list(paths)
     while left:
@@ -154,13 +154,13 @@ def _installation(tree: Tree, path: str) -> str:
 def _soname_links(bundle: Bundle, own: Collection[str] | None) -> dict[str, str]:
     """Soname links that are missing, and dangling links that have a library beside them."""
     links = {
-        link: relative(path, posixpath.dirname(link))
-        for link, path in missing_soname_links(bundle).items()
+        link: get_relative_path(path, posixpath.dirname(link))
+        for link, path in find_missing_soname_symlinks(bundle).items()
         if own is None or path in own
     }
-    for path, (target, _) in _of(own, lost_links(bundle.tree)).items():
+    for path, (target, _) in _of(own, find_broken_symlinks(bundle.tree)).items():
         beside = posixpath.join(posixpath.dirname(path), posixpath.basename(target))
-        end = walk(bundle.tree, beside)
+        end = resolve_path(bundle.tree, beside)
         if path not in links and isinstance(end, str) and end in bundle.images:
             links[path] = posixpath.basename(target)
     return links
@@ -190,7 +190,7 @@ def _link(target: str, member: Node) -> Symlink:
     return Symlink(target, replace(member.stamp, mode=0o777, extra={}), before=member.before)
 
 
-def with_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
+def set_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
     """``tree`` with other permission bits at some paths."""
     if not modes:
         return tree

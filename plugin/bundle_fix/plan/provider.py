@@ -12,13 +12,13 @@ from bundle_fix.loader.hosts.host import adversarial_host
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import map_process
 from bundle_fix.loader.runpath import entries
-from bundle_fix.model.tree import relative, walk
+from bundle_fix.model.tree import get_relative_path, resolve_path
 
 HWCAPS = "glibc-hwcaps"
 """The folder of copies for better processors, which the loader prefers by itself."""
 
 
-class Choice(Struct, frozen=True):
+class ProviderChoice(Struct, frozen=True):
     """The folder in which an object is to find a name.
 
     ``folder`` is None where the pack does not have it, or has different files with nothing to tell
@@ -30,18 +30,18 @@ class Choice(Struct, frozen=True):
     remark: str = ""
 
 
-class Candidate(Struct, frozen=True):
+class ProviderCandidate(Struct, frozen=True):
     """A file that could satisfy a name, and a folder in which that name leads to it."""
 
     folder: str
     path: str
 
 
-Places = Mapping[tuple[str, str], list[str]]
+ProviderDirectories = Mapping[tuple[str, str], list[str]]
 """For every file and name, the folders in which that name leads to that file."""
 
 
-def original_choices(bundle: Bundle) -> dict[tuple[str, str], str]:
+def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
     """The file that each need leads to today, by requester and name, where it is in the pack."""
     host = adversarial_host()
     mapped: set[str] = set()
@@ -57,18 +57,18 @@ def original_choices(bundle: Bundle) -> dict[tuple[str, str], str]:
     return chosen
 
 
-def places(bundle: Bundle) -> Places:
+def map_provider_directories(bundle: Bundle) -> ProviderDirectories:
     """For every file and name, the folders in which that name leads to that file."""
     found: dict[tuple[str, str], list[str]] = {}
     for path in bundle.tree.nodes:
-        end = walk(bundle.tree, path)
-        folder = walk(bundle.tree, posixpath.dirname(path))
+        end = resolve_path(bundle.tree, path)
+        folder = resolve_path(bundle.tree, posixpath.dirname(path))
         if isinstance(end, str) and isinstance(folder, str) and end in bundle.images:
             found.setdefault((end, posixpath.basename(path)), []).append(folder)
     return found
 
 
-def choose(bundle: Bundle, known: Places, path: str, name: str, original: str | None) -> Choice:
+def choose(bundle: Bundle, known: ProviderDirectories, path: str, name: str, original: str | None) -> ProviderChoice:
     """Where ``path`` should find ``name``.
 
     What it finds today stays. Among different files, one in a folder that an entry of its RPATH or
@@ -76,7 +76,7 @@ def choose(bundle: Bundle, known: Places, path: str, name: str, original: str | 
 
     Args:
         bundle: the pack with all links in place; images as they were read.
-        known: the result of `places`.
+        known: the result of `map_provider_directories`.
         path: an ELF file of the pack.
         name: what it needs, without a slash.
         original: the file that this leads to today, where it is in the pack.
@@ -87,27 +87,27 @@ def choose(bundle: Bundle, known: Places, path: str, name: str, original: str | 
     ordinary = tuple(provider for provider in providers if HWCAPS not in provider)
     home = posixpath.dirname(path)
     found = [
-        Candidate(folder, provider)
+        ProviderCandidate(folder, provider)
         for provider in ordinary or providers
         for folder in _own_folder_first(provider, known.get((provider, name), ()))
     ]
     if not found:
-        return Choice(None)
+        return ProviderChoice(None)
     near = sorted(found, key=lambda c: (_distance(c.folder, home), c.folder))
     first = near[0]
     others = _different(bundle, first, near)
     if not others:
-        return Choice(first.folder)
+        return ProviderChoice(first.folder)
     meant, entry = _meant(bundle, path, near)
     if meant is not None:
         lost = ", ".join(_different(bundle, meant, near))
-        return Choice(meant.folder, f"{name} is {meant.path}, as {entry} says, not {lost}")
+        return ProviderChoice(meant.folder, f"{name} is {meant.path}, as {entry} says, not {lost}")
     level = [c for c in near if _distance(c.folder, home) == _distance(first.folder, home)]
     rivals = _different(bundle, first, level)
     if rivals:
         listed = ", ".join((first.path, *rivals))
-        return Choice(None, f"{name} could be any of {listed}, and nothing tells which: left alone")
-    return Choice(
+        return ProviderChoice(None, f"{name} could be any of {listed}, and nothing tells which: left alone")
+    return ProviderChoice(
         first.folder,
         f"{name} is {first.path}, the nearest; the different {', '.join(others)} is not",
     )
@@ -119,13 +119,13 @@ def _own_folder_first(path: str, folders: Sequence[str]) -> Sequence[str]:
     return (own,) if own in folders else folders
 
 
-def _different(bundle: Bundle, chosen: Candidate, found: list[Candidate]) -> list[str]:
+def _different(bundle: Bundle, chosen: ProviderCandidate, found: list[ProviderCandidate]) -> list[str]:
     """The paths among ``found`` whose bytes are not those of ``chosen``, each once."""
     rest = dict.fromkeys(c.path for c in found if c.path != chosen.path)
     return [path for path in rest if not bundle.same_file(chosen.path, path)]
 
 
-def _meant(bundle: Bundle, path: str, found: list[Candidate]) -> tuple[Candidate | None, str]:
+def _meant(bundle: Bundle, path: str, found: list[ProviderCandidate]) -> tuple[ProviderCandidate | None, str]:
     """The candidate whose folder ends as an entry of ``path`` does, and that entry.
 
     ``/build/thirdparty/lib/v2`` named, on the build machine, what lies in ``lib/v2`` here.
@@ -152,4 +152,4 @@ def _shared_tail(one: list[str], other: list[str]) -> int:
 
 
 def _distance(folder: str, home: str) -> int:
-    return 0 if folder == home else len(relative(folder, home).split("/"))
+    return 0 if folder == home else len(get_relative_path(folder, home).split("/"))

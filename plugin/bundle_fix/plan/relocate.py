@@ -9,12 +9,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.model.content import same_bytes
+from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree, relative, walk
+from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree, get_relative_path, resolve_path
 
 
-class Moved(Struct, frozen=True):
+class RelocatedBundle(Struct, frozen=True):
     """A bundle after its libraries were moved.
 
     ``paths`` maps old paths, of files and of the links beside them, to new ones; ``remarks`` maps
@@ -26,7 +26,7 @@ class Moved(Struct, frozen=True):
     remarks: Mapping[str, tuple[str, ...]]
 
 
-def move_libraries(bundle: Bundle, folder: str) -> Moved:
+def move_libraries(bundle: Bundle, folder: str) -> RelocatedBundle:
     """Move every library that lies in a folder with programs to ``folder``.
 
     Args:
@@ -39,7 +39,7 @@ def move_libraries(bundle: Bundle, folder: str) -> Moved:
     target = _inside(bundle.tree, folder)
     paths, remarks = _planned(bundle, target)
     if not paths:
-        return Moved(bundle, {}, remarks)
+        return RelocatedBundle(bundle, {}, remarks)
     nodes: dict[str, Node] = {}
     for path, node in bundle.tree.nodes.items():
         new = paths.get(path)
@@ -49,19 +49,19 @@ def move_libraries(bundle: Bundle, folder: str) -> Moved:
         if target not in bundle.tree.folders and target not in nodes:
             beside = bundle.tree.nodes.get(posixpath.dirname(path))
             nodes[target] = Directory(
-                beside.stamp if beside else Stamp(0o755, mtime=node.stamp.mtime)
+                beside.stamp if beside else Metadata(0o755, mtime=node.stamp.mtime)
             )
         if new not in bundle.tree.nodes:
             # The header of an archive's member holds its name.
             nodes[new] = replace(_with_twin(node, paths), header=None)
         stamp = replace(node.stamp, mode=0o777, extra={})
-        nodes[path] = Symlink(relative(new, posixpath.dirname(path)), stamp)
+        nodes[path] = Symlink(get_relative_path(new, posixpath.dirname(path)), stamp)
     images = {
         paths.get(path, path): image
         for path, image in bundle.images.items()
         if paths.get(path) not in bundle.images
     }
-    return Moved(make_bundle(replace(bundle.tree, nodes=nodes), images), paths, remarks)
+    return RelocatedBundle(make_bundle(replace(bundle.tree, nodes=nodes), images), paths, remarks)
 
 
 def _inside(tree: Tree, folder: str) -> str:
@@ -106,7 +106,7 @@ def _links_beside(bundle: Bundle, libraries: set[str]) -> dict[str, list[str]]:
     """The links that lead, inside one folder, to each library."""
     found: dict[str, list[str]] = {}
     for path, link in bundle.tree.links():
-        end = walk(bundle.tree, path)
+        end = resolve_path(bundle.tree, path)
         if end in libraries and "/" not in link.target:
             found.setdefault(str(end), []).append(path)
     return found
@@ -124,7 +124,7 @@ def _is_free(bundle: Bundle, path: str, new: str, paths: Mapping[str, str]) -> b
     return (
         isinstance(here, File)
         and isinstance(there, File)
-        and same_bytes(here.content, there.content)
+        and has_same_bytes(here.content, there.content)
     )
 
 

@@ -16,9 +16,9 @@ from bundle_fix.loader.hosts.libc import belongs_to_libc
 from bundle_fix.loader.openers import openers
 from bundle_fix.loader.runpath import can_be_entry, entries, kept, working
 from bundle_fix.loader.search.tokens import Base, expand
-from bundle_fix.model.tree import relative, walk
-from bundle_fix.plan.provider import Choice, choose, original_choices, places
-from bundle_fix.plan.verify import harmless
+from bundle_fix.model.tree import get_relative_path, resolve_path
+from bundle_fix.plan.provider import ProviderChoice, choose, find_current_providers, map_provider_directories
+from bundle_fix.plan.verify import drop_harmful_edits
 
 
 def plan_runpaths(
@@ -35,9 +35,9 @@ def plan_runpaths(
         Path to changes, and path to remarks: which of several files was chosen, or what could not
         be planned.
     """
-    original = original_choices(bundle)
+    original = find_current_providers(bundle)
     homes = _homes(bundle)
-    known = places(bundle)
+    known = map_provider_directories(bundle)
     opening = openers(bundle, opened)
     edits = {}
     remarks = {}
@@ -66,11 +66,11 @@ def plan_runpaths(
             changes = _pinned(bundle, path, pins, changes)
         if changes != Changes():
             edits[path] = changes
-    return harmless(bundle, edits), remarks
+    return drop_harmful_edits(bundle, edits), remarks
 
 
 def _writable(
-    chosen: Mapping[str, Choice], homes: Iterable[str]
+    chosen: Mapping[str, ProviderChoice], homes: Iterable[str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """The folders that a RUNPATH can name, by needed name; remarks on the choice, and on others."""
     folders, remarks = {}, []
@@ -99,7 +99,7 @@ def _paths_that_lead_nowhere(bundle: Bundle, path: str, image: Image) -> dict[st
     for name in image.needed:
         base, place = expand(name, home)
         if "/" in name and (
-            base is not Base.ORIGIN or walk(bundle.tree, place) not in bundle.images
+            base is not Base.ORIGIN or resolve_path(bundle.tree, place) not in bundle.images
         ):
             found[name] = posixpath.basename(name)
     return found
@@ -123,8 +123,8 @@ def _homes(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     """
     homes = {path: {posixpath.dirname(path): None} for path in bundle.images}
     for path, _ in bundle.tree.links():
-        end = walk(bundle.tree, path)
-        folder = walk(bundle.tree, posixpath.dirname(path))
+        end = resolve_path(bundle.tree, path)
+        folder = resolve_path(bundle.tree, posixpath.dirname(path))
         library = isinstance(end, str) and end in homes and bundle.images[end].is_library
         if library and isinstance(folder, str):
             homes[str(end)][folder] = None
@@ -144,7 +144,7 @@ def _runpath(
     new: list[str] = []
     for home in homes:
         for name, folder in folders.items():
-            meant = walk(bundle.tree, posixpath.join(folder, name))
+            meant = resolve_path(bundle.tree, posixpath.join(folder, name))
             if _reached(bundle, stay, home, image, name) or meant == _reached(
                 bundle, new, home, image, name
             ):
@@ -179,7 +179,7 @@ def _reached(
 ) -> str | None:
     """The file of the pack that the first of the entries ``search`` that leads to one leads to."""
     for entry in search:
-        end = walk(bundle.tree, posixpath.join(expand(entry, home).path, name))
+        end = resolve_path(bundle.tree, posixpath.join(expand(entry, home).path, name))
         found = bundle.images.get(end) if isinstance(end, str) else None
         if found is not None and found.architecture == image.architecture:
             return str(end)
@@ -188,4 +188,4 @@ def _reached(
 
 def entry_for(folder: str, home: str) -> str:
     """The RUNPATH entry that leads an object in ``home`` to ``folder``."""
-    return "$ORIGIN" if folder == home else f"$ORIGIN/{relative(folder, home)}"
+    return "$ORIGIN" if folder == home else f"$ORIGIN/{get_relative_path(folder, home)}"

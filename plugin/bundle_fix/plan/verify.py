@@ -18,7 +18,7 @@ from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import Need, map_process
 
 
-def harmless(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str, Changes]:
+def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str, Changes]:
     """The edits after which every program still loads each file of the pack that it loads today.
 
     Args:

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.wheel import signatures
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.model.content import CHUNK, Content, PathContent, chunks
-from bundle_fix.model.tree import File, Node, Tree, walk
-from bundle_fix.plan.links import missing_soname_links
-from bundle_fix.plan.modes import wrong_modes
-from bundle_fix.plan.planner import Plan, same_files, with_modes
+from bundle_fix.model.content import CHUNK, Content, PathContent, read_chunks
+from bundle_fix.model.tree import File, Node, Tree, resolve_path
+from bundle_fix.plan.links import find_missing_soname_symlinks
+from bundle_fix.plan.modes import find_wrong_modes
+from bundle_fix.plan.planner import Plan, group_identical_files, set_modes
 from bundle_fix.plan.runpaths import plan_runpaths
 
 NAMING = (".py", ".pyi", ".json", ".toml", ".cmake")
@@ -32,10 +32,10 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[P
     bundle = _without_links(bundle)
     dropped, remarks = _copies(bundle, code)
     once = _without(bundle, dropped)
-    renamed = {old: new for new, old in missing_soname_links(once).items()}
+    renamed = {old: new for new, old in find_missing_soname_symlinks(once).items()}
     renamed = {old: new for old, new in renamed.items() if not _is_wanted(once, old, remarks, code)}
     landed = _renamed(once, renamed)
-    modes = {path: wrong.better for path, wrong in wrong_modes(landed).items()}
+    modes = {path: wrong.better for path, wrong in find_wrong_modes(landed).items()}
     edits, choices = plan_runpaths(landed, pinned)
     if dropped or renamed or modes or edits:
         remarks |= dict.fromkeys(signatures(bundle.tree), "dropped: it signs the RECORD that was")
@@ -46,7 +46,7 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[P
         modes=modes,
         edits=edits,
         remarks={**choices, **{path: (text,) for path, text in remarks.items()}},
-        tree=with_modes(landed.tree, modes),
+        tree=set_modes(landed.tree, modes),
         images=landed.images,
         renamed=renamed,
         dropped=dropped,
@@ -58,7 +58,7 @@ def _without_links(bundle: Bundle) -> Bundle:
     nodes: dict[str, Node] = dict(bundle.tree.nodes)
     images = dict(bundle.images)
     for path, _ in bundle.tree.links():
-        end = walk(bundle.tree, path)
+        end = resolve_path(bundle.tree, path)
         target = bundle.tree.nodes.get(end) if isinstance(end, str) else None
         if isinstance(target, File):
             nodes[path] = replace(target, header=None, before=None, twin=None)
@@ -78,7 +78,7 @@ def _copies(bundle: Bundle, code: Sequence[Path]) -> tuple[dict[str, str], dict[
     dropped: dict[str, str] = {}
     remarks: dict[str, str] = {}
     for (_, soname, _), paths in groups.items():
-        for same in same_files(bundle, sorted(paths, key=_length)):
+        for same in group_identical_files(bundle, sorted(paths, key=_length)):
             named = [path for path in same if posixpath.basename(path) == soname]
             kept = (named or same)[0]
             for copy in same:
@@ -107,7 +107,7 @@ def _holds(content: Content, name: str) -> bool:
     wanted = name.encode("utf-8", "surrogateescape")
     end = b""
     with content.open() as reader:
-        for piece in chunks(reader):
+        for piece in read_chunks(reader):
             if _as_a_word(end + piece, wanted):
                 return True
             end = (end + piece)[-min(CHUNK, len(wanted) + 1) :]

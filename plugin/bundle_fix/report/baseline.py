@@ -21,7 +21,7 @@ LARGEST = 256 << 20
 NUMBERS = re.compile(r"\d+(\.\d+)*")
 HOW = "make one with 'bundle-fix check --format json -o FILE'"
 
-Key = tuple[str, str, str]
+FindingKey = tuple[str, str, str]
 """What tells one finding from another: its rule, its path, what of that it is about."""
 
 
@@ -30,7 +30,7 @@ class Baseline(Struct, frozen=True):
 
     reports: tuple[CheckReport, ...]
 
-    def known(self, artifact: str) -> frozenset[Key]:
+    def known(self, artifact: str) -> frozenset[FindingKey]:
         """The findings that an artifact had.
 
         They are those of the artifact of the same name, else of those whose names differ in their
@@ -43,7 +43,7 @@ class Baseline(Struct, frozen=True):
         return _keys(self.reports)
 
 
-def _keys(reports: list[CheckReport] | tuple[CheckReport, ...]) -> frozenset[Key]:
+def _keys(reports: list[CheckReport] | tuple[CheckReport, ...]) -> frozenset[FindingKey]:
     return frozenset(_key(f) for report in reports for f in report.findings)
 
 
@@ -51,7 +51,7 @@ def _unversioned(artifact: str) -> str:
     return NUMBERS.sub("#", split_name(posixpath.basename(artifact.rstrip("/")))[0])
 
 
-def _key(finding: FindingRecord) -> Key:
+def _key(finding: FindingRecord) -> FindingKey:
     """A folder is often named after a version, which changes; a library seldom is another one."""
     folder, name = posixpath.split(finding.path)
     return finding.rule, posixpath.join(NUMBERS.sub("#", folder), name), finding.subject
@@ -99,7 +99,7 @@ def _report(value: Any, path: Path) -> CheckReport:
     return msgspec.convert(value, CheckReport)
 
 
-def without_known(report: CheckReport, known: frozenset[Key], fail_on: str) -> CheckReport:
+def drop_known_findings(report: CheckReport, known: frozenset[FindingKey], fail_on: str) -> CheckReport:
     """``report`` without the findings that a baseline has; they count as ignored."""
     findings = tuple(f for f in report.findings if _key(f) not in known)
     failing = SEVERITIES[: SEVERITIES.index(fail_on) + 1]

@@ -36,7 +36,7 @@ class RuleText(msgspec.Struct, frozen=True):
     example: str
 
 
-def rule_texts(rules: Iterable[Rule]) -> dict[str, RuleText]:
+def describe_rules(rules: Iterable[Rule]) -> dict[str, RuleText]:
     """What there is to say of rules, by code."""
     return {
         r.code: RuleText(r.code, r.name, r.severity, r.summary, r.why, r.fix, r.example)
@@ -111,28 +111,28 @@ def _fingerprint(*parts: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def check_report(artifact: str, verdict: Verdict, seconds: float = 0.0) -> CheckReport:
+def make_check_report(artifact: str, verdict: Verdict, seconds: float = 0.0) -> CheckReport:
     """The report of ``verdict`` on ``artifact``, named as the user named it."""
-    records = tuple(map(finding_record, verdict.findings))
+    records = tuple(map(make_finding_record, verdict.findings))
     return CheckReport(
         SCHEMA, artifact, Tool(), verdict.summary, records, verdict.failed, verdict.ignored,
         verdict.programs, verdict.libraries, abi=verdict.abi, seconds=round(seconds, 3),
     )  # fmt: skip
 
 
-def finding_record(f: Finding) -> FindingRecord:
+def make_finding_record(f: Finding) -> FindingRecord:
     """A finding as reports have it."""
     return FindingRecord(
         f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, subject_of(f)
     )
 
 
-def error_report(artifact: str, error: str) -> CheckReport:
+def make_error_report(artifact: str, error: str) -> CheckReport:
     """The report on an artifact that could not be checked."""
     nothing = dict.fromkeys(SEVERITIES, 0)
     return CheckReport(SCHEMA, artifact, Tool(), nothing, (), failed=True, error=error)
 
 
-def outline(report: CheckReport) -> CheckReport:
+def strip_findings(report: CheckReport) -> CheckReport:
     """A report without its findings: what a total and an exit status are made of."""
     return msgspec.structs.replace(report, findings=(), abi=None)

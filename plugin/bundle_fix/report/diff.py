@@ -8,15 +8,15 @@ import msgspec
 
 from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.diff.compare import Difference
-from bundle_fix.diff.members import Altered, Member
+from bundle_fix.diff.members import ChangedMember, UnmatchedMember
 from bundle_fix.loader.objects import Mapped
-from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, finding_record
+from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, make_finding_record
 
 SCHEMA = 1
 """Version of the report's layout; it grows when a reader of the old one would stumble."""
 
 
-class End(msgspec.Struct, frozen=True):
+class ResolvedFileRecord(msgspec.Struct, frozen=True):
     """Where a needed name leads: ``path`` is relative to the pack for origin ``bundle``."""
 
     origin: str
@@ -24,7 +24,7 @@ class End(msgspec.Struct, frozen=True):
     via: str
 
 
-class Resolution(msgspec.Struct, frozen=True):
+class ResolutionRecord(msgspec.Struct, frozen=True):
     """One needed name of one object that leads elsewhere than it did.
 
     ``worse`` tells that a finding is about it. ``was_needed`` is the name that was needed before.
@@ -34,12 +34,12 @@ class Resolution(msgspec.Struct, frozen=True):
     was_needed: str
     needed_by: str
     programs: tuple[str, ...]
-    old: End
-    new: End
+    old: ResolvedFileRecord
+    new: ResolvedFileRecord
     worse: bool
 
 
-class Change(msgspec.Struct, frozen=True):
+class ChangeRecord(msgspec.Struct, frozen=True):
     """One thing about a member that is not what it was.
 
     ``what`` is ``path``, ``kind``, ``target``, ``mode`` (octal), ``size`` (bytes), ``content``
@@ -53,17 +53,17 @@ class Change(msgspec.Struct, frozen=True):
     new: str | int | tuple[str, ...] | None
 
 
-class ChangedMember(msgspec.Struct, frozen=True):
+class ChangedMemberRecord(msgspec.Struct, frozen=True):
     """A member that changed; ``was`` is its path in the old artifact."""
 
     path: str
     was: str
     kind: str
     soname: str
-    changes: tuple[Change, ...]
+    changes: tuple[ChangeRecord, ...]
 
 
-class LoneMember(msgspec.Struct, frozen=True):
+class MemberRecord(msgspec.Struct, frozen=True):
     """A member that one artifact alone has; ``size`` is in bytes, ``target`` a link's text."""
 
     path: str
@@ -72,16 +72,16 @@ class LoneMember(msgspec.Struct, frozen=True):
     target: str
 
 
-class MemberChanges(msgspec.Struct, frozen=True):
+class MemberChangesRecord(msgspec.Struct, frozen=True):
     """All members; ``same`` counts those that did not change."""
 
     same: int
-    added: tuple[LoneMember, ...]
-    removed: tuple[LoneMember, ...]
-    changed: tuple[ChangedMember, ...]
+    added: tuple[MemberRecord, ...]
+    removed: tuple[MemberRecord, ...]
+    changed: tuple[ChangedMemberRecord, ...]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class RequiredVersionRecord(msgspec.Struct, frozen=True):
     """The newest version of a family, such as ``2.34``, that each artifact wants; null for none.
 
     ``path`` is a file of the new artifact that wants ``new``.
@@ -118,35 +118,35 @@ class DiffReport(msgspec.Struct, frozen=True):
     summary: Mapping[str, int]
     findings: tuple[FindingRecord, ...]
     mended: tuple[FindingRecord, ...]
-    resolutions: tuple[Resolution, ...]
-    members: MemberChanges
-    wanted: Mapping[str, Wanted]
+    resolutions: tuple[ResolutionRecord, ...]
+    members: MemberChangesRecord
+    wanted: Mapping[str, RequiredVersionRecord]
     failed: bool
     ignored: int
     seconds: float
 
 
-def diff_report(old: str, new: str, difference: Difference, seconds: float) -> DiffReport:
+def make_diff_report(old: str, new: str, difference: Difference, seconds: float) -> DiffReport:
     """The report on two artifacts, named as the user named them."""
     members = difference.members
     return DiffReport(
         SCHEMA, old, new, Tool(),
         summary={s: sum(f.severity == s for f in difference.findings) for s in SEVERITIES},
-        findings=tuple(map(finding_record, difference.findings)),
-        mended=tuple(map(finding_record, difference.mended)),
+        findings=tuple(map(make_finding_record, difference.findings)),
+        mended=tuple(map(make_finding_record, difference.mended)),
         resolutions=tuple(
-            Resolution(
+            ResolutionRecord(
                 r.needed, r.was_needed, r.needed_by, r.programs, _end(r.old), _end(r.new),
                 worse=r.rule is not None,
             )
             for r in difference.needs
         ),
-        members=MemberChanges(
+        members=MemberChangesRecord(
             members.same, tuple(map(_lone, members.added)), tuple(map(_lone, members.removed)),
             tuple(map(_changed, members.altered)),
         ),
         wanted={
-            family: Wanted(
+            family: RequiredVersionRecord(
                 before.version if before else None, after.version if after else None,
                 after.path if after else None,
             )
@@ -156,20 +156,20 @@ def diff_report(old: str, new: str, difference: Difference, seconds: float) -> D
     )  # fmt: skip
 
 
-def _end(mapped: Mapped) -> End:
-    return End(mapped.origin, mapped.path, mapped.via)
+def _end(mapped: Mapped) -> ResolvedFileRecord:
+    return ResolvedFileRecord(mapped.origin, mapped.path, mapped.via)
 
 
-def _lone(member: Member) -> LoneMember:
-    return LoneMember(member.path, member.kind, member.size, member.target)
+def _lone(member: UnmatchedMember) -> MemberRecord:
+    return MemberRecord(member.path, member.kind, member.size, member.target)
 
 
-def _changed(altered: Altered) -> ChangedMember:
-    changes = tuple(Change(c.what, c.old, c.new) for c in altered.changes)
-    return ChangedMember(altered.path, altered.was, altered.kind, altered.soname, changes)
+def _changed(altered: ChangedMember) -> ChangedMemberRecord:
+    changes = tuple(ChangeRecord(c.what, c.old, c.new) for c in altered.changes)
+    return ChangedMemberRecord(altered.path, altered.was, altered.kind, altered.soname, changes)
 
 
-def as_check(report: DiffReport) -> CheckReport:
+def convert_to_check_report(report: DiffReport) -> CheckReport:
     """What got worse as a report of a check of the new artifact, for formats that know no more."""
     return CheckReport(
         report.schema, report.new, report.tool, report.summary, report.findings, report.failed,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 
-def place(artifact: str, path: str) -> str:
+def locate_member(artifact: str, path: str) -> str:
     """The path of a member as if its artifact were a folder, from the working directory if below.
 
     Args:
@@ -24,13 +24,13 @@ def place(artifact: str, path: str) -> str:
     return posixpath.join(whole, path) if path else whole
 
 
-def uri(path: str) -> str:
+def encode_uri(path: str) -> str:
     """A path as a URI reference (RFC 3986): relative, or with ``file:`` where it is absolute."""
     text = quote(path.encode("utf-8", "surrogateescape"), safe="/@!$&'()*+,;=~")
     return f"file://{text}" if text.startswith("/") else text
 
 
-def each_once(fingerprints: Iterable[str]) -> Iterator[str]:
+def deduplicate_fingerprints(fingerprints: Iterable[str]) -> Iterator[str]:
     """Fingerprints with those that came before replaced by others, the same in every run."""
     seen: dict[str, int] = {}
     for fingerprint in fingerprints:

@@ -11,7 +11,7 @@ import msgspec
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def check_schema() -> dict[str, Any]:
+def build_check_schema() -> dict[str, Any]:
     """The schema of ``check --format json``: a report, or a list of them; jsonl has one a line."""
     from bundle_fix.report.check_report import SCHEMA, CheckReport
 
@@ -20,28 +20,28 @@ def check_schema() -> dict[str, Any]:
     return {**schema, "oneOf": [definition, {"type": "array", "items": definition}]}
 
 
-def diff_schema() -> dict[str, Any]:
+def build_diff_schema() -> dict[str, Any]:
     """The schema of ``diff --format json`` and ``jsonl``."""
     from bundle_fix.report.diff import SCHEMA, DiffReport
 
     return _schema(DiffReport, f"bundle-fix diff, schema {SCHEMA}")
 
 
-def tree_schema() -> dict[str, Any]:
+def build_tree_schema() -> dict[str, Any]:
     """The schema of ``tree --format json``."""
     from bundle_fix.report.render.process import ProcessRecord
 
     return _schema(tuple[ProcessRecord, ...], "bundle-fix tree")
 
 
-def why_schema() -> dict[str, Any]:
+def build_why_schema() -> dict[str, Any]:
     """The schema of ``why --format json``, without ``--symbol``."""
     from bundle_fix.report.render.why import ExplanationRecord
 
     return _schema(tuple[ExplanationRecord, ...], "bundle-fix why")
 
 
-def elf_schema() -> dict[str, Any]:
+def build_elf_schema() -> dict[str, Any]:
     """The schema of ``elf --format json``: of files that were read, or that were edited."""
     from bundle_fix.report.render.elf import EditedRecord, ElfRecord
 
@@ -51,21 +51,21 @@ def elf_schema() -> dict[str, Any]:
     return {**schema, "items": either, "$defs": schema["$defs"] | edited["$defs"]}
 
 
-def rules_schema() -> dict[str, Any]:
+def build_rules_schema() -> dict[str, Any]:
     """The schema of ``rules --format json``."""
     from bundle_fix.report.check_report import RuleText
 
     return _schema(tuple[RuleText, ...], "bundle-fix rules")
 
 
-def manifest_schema() -> dict[str, Any]:
+def build_manifest_schema() -> dict[str, Any]:
     """The schema of a pack's ``bundle-manifest.json``."""
     from bundle_fix.manifest.model import SCHEMA, Manifest
 
     return _schema(Manifest, f"bundle-fix manifest, schema {SCHEMA}")
 
 
-def spec_schema() -> dict[str, Any]:
+def build_spec_schema() -> dict[str, Any]:
     """The schema of a ``bundle.toml``, for editors: what `bundle_fix.spec` checks itself."""
     from bundle_fix.spec.model import Tables
 
@@ -91,14 +91,14 @@ _CONDITIONS: Mapping[str, dict[str, Any]] = {
 """How the keys of a table go together, which the model's types do not say."""
 
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
-    "spec": spec_schema,
-    "check": check_schema,
-    "diff": diff_schema,
-    "tree": tree_schema,
-    "why": why_schema,
-    "elf": elf_schema,
-    "rules": rules_schema,
-    "manifest": manifest_schema,
+    "spec": build_spec_schema,
+    "check": build_check_schema,
+    "diff": build_diff_schema,
+    "tree": build_tree_schema,
+    "why": build_why_schema,
+    "elf": build_elf_schema,
+    "rules": build_rules_schema,
+    "manifest": build_manifest_schema,
 }
 """The schemas by name."""
 

@@ -6,23 +6,23 @@ import re
 
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.parsing.problems import printable
-from bundle_fix.spec.sources import EPOCH, from_machine
+from bundle_fix.spec.parsing.problems import make_printable
+from bundle_fix.spec.sources import EPOCH_VARIABLE, read_builtin
 from bundle_fix.spec.variables import Values, substitute
 
-DEFAULT = 315_532_800
+DEFAULT_EPOCH = 315_532_800
 """1980-01-01: the oldest moment that every format can hold."""
-LAST = 253_402_300_799
+MAX_EPOCH = 253_402_300_799
 """The end of the year 9999."""
 
 
-def pack_epoch(spec: Spec, values: Values) -> int:
-    """What `told_epoch` says, or 1980-01-01 where nothing is told."""
-    told = told_epoch(spec, values)
-    return DEFAULT if told is None else told
+def resolve_epoch(spec: Spec, values: Values) -> int:
+    """What `find_explicit_epoch` says, or 1980-01-01 where nothing is told."""
+    told = find_explicit_epoch(spec, values)
+    return DEFAULT_EPOCH if told is None else told
 
 
-def told_epoch(spec: Spec, values: Values) -> int | None:
+def find_explicit_epoch(spec: Spec, values: Values) -> int | None:
     """Seconds since 1970: SOURCE_DATE_EPOCH, else the spec's ``epoch``, else None.
 
     The time of no file counts, so that a tree which was copied or checked out anew makes the same
@@ -31,15 +31,15 @@ def told_epoch(spec: Spec, values: Values) -> int | None:
     Raises:
         BundleFixError: it is no number of seconds.
     """
-    told, where = from_machine("epoch", values.environ).value, EPOCH
+    told, where = read_builtin("epoch", values.environ).value, EPOCH_VARIABLE
     if not told and spec.bundle.epoch is not None:
         where = spec.where("bundle", "epoch")
         told = substitute(spec.bundle.epoch, values)
     if not told:
         return None
-    if not re.fullmatch("[0-9]{1,12}", told) or int(told) > LAST:
+    if not re.fullmatch("[0-9]{1,12}", told) or int(told) > MAX_EPOCH:
         raise BundleFixError(
-            f'"{printable(told)}" is no time', where=where,
+            f'"{make_printable(told)}" is no time', where=where,
             hint="it must be a number of seconds since 1970",
         )  # fmt: skip
     return int(told)

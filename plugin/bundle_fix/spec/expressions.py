@@ -10,26 +10,26 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-MOST_SECONDS = 2.0
+MAX_SEARCH_SECONDS = 2.0
 """Time of the processor that one search may take; what is honest takes a thousandth of it."""
 
 
-class TooLongError(Exception):
+class RegexTimeoutError(Exception):
     """A search has taken all the time that it may."""
 
 
-def first_match(pattern: str, text: str) -> re.Match[str] | None:
+def search_bounded(pattern: str, text: str) -> re.Match[str] | None:
     """The first match in ``text``, where ``^`` and ``$`` stand for the ends of lines.
 
     Raises:
-        TooLongError: that takes more than `MOST_SECONDS`.
+        TooLongError: that takes more than `MAX_SEARCH_SECONDS`.
     """
-    with _limited():
+    with _limit_cpu_time():
         return re.search(pattern, text, re.MULTILINE)
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
+def _limit_cpu_time() -> Iterator[None]:
     """Interrupt what takes too long; elsewhere than in the main thread there is no limit.
 
     `re` looks for signals now and then, and Python answers them in the main thread alone.
@@ -37,16 +37,16 @@ def _limited() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGVTALRM, _stop)
+    before = signal.signal(signal.SIGVTALRM, _raise_timeout)
     try:
-        signal.setitimer(signal.ITIMER_VIRTUAL, MOST_SECONDS)
+        signal.setitimer(signal.ITIMER_VIRTUAL, MAX_SEARCH_SECONDS)
         yield
     finally:
         # One that comes in between is too late to matter.
-        with suppress(TooLongError):
+        with suppress(RegexTimeoutError):
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
 
 
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise TooLongError
+def _raise_timeout(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise RegexTimeoutError

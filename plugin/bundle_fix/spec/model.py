@@ -12,12 +12,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from bundle_fix.spec.parsing.positions import locate
+from bundle_fix.spec.parsing.positions import find_position
 
 Text = Annotated[str, Meta(min_length=1, extra={"form": "a text that is not empty"})]
 Template = Annotated[Text, Meta(extra={"template": True})]
 AnyTemplate = Annotated[str, Meta(extra={"template": True})]
-Place = Annotated[Template, Meta(extra={"place": True})]
+PackPath = Annotated[Template, Meta(extra={"place": True})]
 Name = Annotated[
     str,
     Meta(
@@ -166,7 +166,7 @@ class Files(Table, kw_only=True, frozen=True):
     ] = field(name="from", default=None)
     text: Annotated[AnyTemplate | None, Meta(description="The content of one text file.")] = None
     to: Annotated[
-        Place,
+        PackPath,
         Meta(description="Where in the pack: a folder when it ends in `/`, else the file's name."),
     ]
     mode: Annotated[
@@ -203,7 +203,7 @@ class Libraries(Table, kw_only=True, frozen=True):
         Meta(description="With `name`: the folders to look in, relative to the root, in order."),
     ] = ()
     to: Annotated[
-        Place | None, Meta(description="The folder in the pack; without it, `lib` of [layout].")
+        PackPath | None, Meta(description="The folder in the pack; without it, `lib` of [layout].")
     ] = None
     pin: Annotated[
         bool, Meta(description="Whether it must be the one loaded, even against LD_LIBRARY_PATH.")
@@ -236,7 +236,7 @@ class Closure(Table, kw_only=True, frozen=True):
 class Layout(Table, kw_only=True, frozen=True):
     """Where things lie in the pack."""
 
-    lib: Annotated[Place, Meta(description="The folder of libraries whose entry has no `to`.")] = (
+    lib: Annotated[PackPath, Meta(description="The folder of libraries whose entry has no `to`.")] = (
         "lib"
     )
 
@@ -328,5 +328,5 @@ class Spec(Tables, kw_only=True, frozen=True):
             key: the way to the value in the TOML: ``"files", 2, "from"``. Where there is no such
                 key the place is that of the innermost table there is.
         """
-        line, column = locate(self.toml, key)
+        line, column = find_position(self.toml, key)
         return f"{self.path}:{line}:{column}"

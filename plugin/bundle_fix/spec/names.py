@@ -7,30 +7,30 @@ from collections.abc import Mapping
 
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.parsing.problems import printable
+from bundle_fix.spec.parsing.problems import make_printable
 from bundle_fix.spec.variables import substitute
 
-LONGEST_NAME = 200
+MAX_NAME_BYTES = 200
 """Bytes of a file's name, with room for what is added to it (NAME_MAX is 255)."""
 
 
-def pack_name(spec: Spec, values: Mapping[str, str]) -> str:
+def resolve_pack_name(spec: Spec, values: Mapping[str, str]) -> str:
     """The name of the pack: its file's stem and its top folder.
 
     Raises:
         BundleFixError: a variable in it cannot be had, or it is no name for a file.
     """
     name = substitute(spec.bundle.name, values)
-    if fault := fault_of_name(name):
+    if fault := find_name_error(name):
         raise BundleFixError(
-            f'the pack cannot be called "{printable(name)}": {fault}',
+            f'the pack cannot be called "{make_printable(name)}": {fault}',
             where=spec.where("bundle", "name"),
             hint="look at the variables in `name`",
         )
     return name
 
 
-def pack_path(template: str, values: Mapping[str, str], where: str) -> str:
+def resolve_pack_path(template: str, values: Mapping[str, str], where: str) -> str:
     """Where in the pack a ``to`` leads: relative to its root, without ``.`` and doubled slashes.
 
     Args:
@@ -45,24 +45,24 @@ def pack_path(template: str, values: Mapping[str, str], where: str) -> str:
         BundleFixError: a variable in it cannot be had, or the path leaves the pack.
     """
     path = substitute(template, values)
-    if fault := fault_of_path(path):
+    if fault := find_path_error(path):
         raise BundleFixError(
-            f'"{printable(path)}" is no place in the pack: {fault}',
+            f'"{make_printable(path)}" is no place in the pack: {fault}',
             where=where,
             hint="write a path relative to the pack's root",
         )
     normal = posixpath.normpath(path)
     if normal == ".":
         return ""
-    return normal + "/" if is_folder(path) else normal
+    return normal + "/" if is_directory_path(path) else normal
 
 
-def is_folder(path: str) -> bool:
+def is_directory_path(path: str) -> bool:
     """Whether a ``to`` names a folder to put things into."""
     return path.rpartition("/")[2] in ("", ".")
 
 
-def fault_of_path(path: str) -> str:
+def find_path_error(path: str) -> str:
     """Why a path is no place in the pack; empty where it is one."""
     if not path:
         return "it is empty"
@@ -70,17 +70,17 @@ def fault_of_path(path: str) -> str:
         return "it is absolute"
     if ".." in path.split("/"):
         return "it has `..` in it"
-    if any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in path.split("/")):
-        return f"it has a name in it that is longer than {LONGEST_NAME} bytes"
+    if any(len(part.encode("utf-8", "replace")) > MAX_NAME_BYTES for part in path.split("/")):
+        return f"it has a name in it that is longer than {MAX_NAME_BYTES} bytes"
     return "" if path.isprintable() else "it has a character in it that cannot be printed"
 
 
-def fault_of_name(name: str) -> str:
+def find_name_error(name: str) -> str:
     """Why a text is no name for a file and a folder; empty where it is one."""
     if name in ("", ".", ".."):
         return "that is no name"
     if "/" in name:
         return "it has a `/` in it"
-    if len(name.encode("utf-8", "replace")) > LONGEST_NAME:
-        return f"it is longer than {LONGEST_NAME} bytes"
+    if len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+        return f"it is longer than {MAX_NAME_BYTES} bytes"
     return "" if name.isprintable() else "it has a character in it that cannot be printed"

@@ -13,39 +13,39 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.expressions import TooLongError, first_match
-from bundle_fix.spec.parsing.problems import one_line, printable
+from bundle_fix.spec.expressions import RegexTimeoutError, search_bounded
+from bundle_fix.spec.parsing.problems import escape_unprintable, make_printable
 
-CACHE = "CMakeCache.txt"
-EPOCH = "SOURCE_DATE_EPOCH"
-MOST_BYTES = 64 << 20
+CMAKE_CACHE = "CMakeCache.txt"
+EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
+MAX_SOURCE_BYTES = 64 << 20
 """The size of the largest file that a value is looked for in."""
 
 
-class Found(NamedTuple):
+class SourceValue(NamedTuple):
     """What a source gave; where that is nothing, ``lack`` says what was looked for in vain."""
 
     value: str
     lack: str = ""
 
 
-def from_environment(name: str, environ: Mapping[str, str]) -> Found:
+def read_environment(name: str, environ: Mapping[str, str]) -> SourceValue:
     """The environment variable ``name``."""
     state = "empty" if name in environ else "not set"
-    return _found(environ.get(name), f"the environment variable {printable(name)} is {state}")
+    return _reject_empty(environ.get(name), f"the environment variable {make_printable(name)} is {state}")
 
 
-def from_file(path: Path, pattern: str) -> Found:
+def search_file(path: Path, pattern: str) -> SourceValue:
     """What the group of the regular expression ``pattern`` matches first in a file.
 
     Raises:
         BundleFixError: the expression takes too long.
     """
-    text, lack = _read(path)
-    return Found("", lack) if lack else _taken(pattern, text, one_line(str(path)))
+    text, lack = _read_text(path)
+    return SourceValue("", lack) if lack else _search_text(pattern, text, escape_unprintable(str(path)))
 
 
-def picked(found: Found, pattern: str | None) -> Found:
+def apply_pattern(found: SourceValue, pattern: str | None) -> SourceValue:
     """What the group of the regular expression ``pattern``, if there is one, takes of a value.
 
     Raises:
@@ -53,81 +53,81 @@ def picked(found: Found, pattern: str | None) -> Found:
     """
     if pattern is None or found.lack:
         return found
-    return _taken(pattern, found.value, f'"{printable(found.value)}"')
+    return _search_text(pattern, found.value, f'"{make_printable(found.value)}"')
 
 
-def _taken(pattern: str, text: str, shown: str) -> Found:
-    told = f"the pattern '{printable(pattern)}'"
+def _search_text(pattern: str, text: str, shown: str) -> SourceValue:
+    told = f"the pattern '{make_printable(pattern)}'"
     try:
-        match = first_match(pattern, text)
-    except TooLongError as error:
+        match = search_bounded(pattern, text)
+    except RegexTimeoutError as error:
         raise BundleFixError(
             f"{told} takes too long on {shown}",
             hint="let no repeated part hold another that can match the same characters",
         ) from error
     taken = "an empty text" if match else "nothing"
-    return _found(match and match[1], f"{told} finds {taken} in {shown}")
+    return _reject_empty(match and match[1], f"{told} finds {taken} in {shown}")
 
 
-def from_cmake_cache(folder: Path, entry: str) -> Found:
+def read_cmake_cache(folder: Path, entry: str) -> SourceValue:
     """The entry ``NAME:TYPE=VALUE`` of the ``CMakeCache.txt`` in a folder, if it is not empty."""
-    found = cmake_cache_entry(folder, entry)
-    shown = f"{one_line(str(folder / CACHE))} has an empty entry {printable(entry)}"
-    return found if found.lack else _found(found.value, shown)
+    found = find_cache_entry(folder, entry)
+    shown = f"{escape_unprintable(str(folder / CMAKE_CACHE))} has an empty entry {make_printable(entry)}"
+    return found if found.lack else _reject_empty(found.value, shown)
 
 
-def cmake_cache_entry(folder: Path, entry: str) -> Found:
+def find_cache_entry(folder: Path, entry: str) -> SourceValue:
     """The same, also where the entry is empty."""
-    path = folder / CACHE
-    text, lack = _read(path)
+    path = folder / CMAKE_CACHE
+    text, lack = _read_text(path)
     if lack:
-        return Found("", lack)
+        return SourceValue("", lack)
     name = re.escape(entry)
     match = re.search(rf'^(?:{name}|"{name}"):[^=\n]*=(.*?)[ \t]*$', text, re.MULTILINE)
     if match is None:
-        return Found("", f"{one_line(str(path))} has no entry {printable(entry)}")
-    return Found(match[1])
+        return SourceValue("", f"{escape_unprintable(str(path))} has no entry {make_printable(entry)}")
+    return SourceValue(match[1])
 
 
-def from_machine(builtin: str, environ: Mapping[str, str]) -> Found:
+def read_builtin(builtin: str, environ: Mapping[str, str]) -> SourceValue:
     """What this machine is (``glibc``, ``arch``), or the moment that the pack is said to be made.
 
     Raises:
         BundleFixError: SOURCE_DATE_EPOCH is not a number.
     """
     if builtin == "arch":
-        return Found(os.uname().machine)
+        return SourceValue(os.uname().machine)
     if builtin == "glibc":
-        return _found(_glibc(), "this machine has no glibc")
-    epoch = environ.get(EPOCH)
+        return _reject_empty(_read_glibc_version(), "this machine has no glibc")
+    epoch = environ.get(EPOCH_VARIABLE)
     if epoch and not re.fullmatch("[0-9]+", epoch):
         raise BundleFixError(
-            f'the environment variable {EPOCH} is "{printable(epoch)}"',
+            f'the environment variable {EPOCH_VARIABLE} is "{make_printable(epoch)}"',
             hint="it must be a number of seconds since 1970",
         )
-    return _found(epoch, f"the environment variable {EPOCH} is not set")
+    return _reject_empty(epoch, f"the environment variable {EPOCH_VARIABLE} is not set")
 
 
-def _found(value: str | None, lack: str) -> Found:
-    return Found(value) if value else Found("", lack)
+def _reject_empty(value: str | None, lack: str) -> SourceValue:
+    return SourceValue(value) if value else SourceValue("", lack)
 
 
-def _glibc() -> str:
+def _read_glibc_version() -> str:
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
     except (ValueError, OSError):
         return ""
 
 
-def _read(path: Path) -> tuple[str, str]:
+def _read_text(path: Path) -> tuple[str, str]:
     """The text of a regular file, or why there is none."""
-    shown = one_line(str(path))
+    shown = escape_unprintable(str(path))
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             return "", f"{shown} is not a file"
-        if status.st_size > MOST_BYTES:
-            return "", f"{shown} is larger than {MOST_BYTES >> 20} MiB"
+        if status.st_size > MAX_SOURCE_BYTES:
+            return "", f"{shown} is larger than {MAX_SOURCE_BYTES >> 20} MiB"
         text = path.read_text("utf-8", "surrogateescape")
     except OSError as error:
         return "", f"cannot read {shown}: {error.strerror}"

@@ -14,19 +14,19 @@ import msgspec
 
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec, Table, Tables, Variable
-from bundle_fix.spec.parsing.convert import texts
-from bundle_fix.spec.parsing.problems import did_you_mean, listed, printable, raise_all
+from bundle_fix.spec.parsing.convert import iterate_texts
+from bundle_fix.spec.parsing.problems import suggest_word, format_words, make_printable, raise_all
 from bundle_fix.spec.sources import (
-    CACHE,
-    Found,
-    cmake_cache_entry,
-    from_cmake_cache,
-    from_environment,
-    from_file,
-    from_machine,
-    picked,
+    CMAKE_CACHE,
+    SourceValue,
+    find_cache_entry,
+    read_cmake_cache,
+    read_environment,
+    search_file,
+    read_builtin,
+    apply_pattern,
 )
-from bundle_fix.spec.template import is_given, parse_template, references
+from bundle_fix.spec.template import is_build_variable, parse_template, list_references
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Values(Mapping[str, str]):
             return self.spec.options[name].default
         if name not in self._known:
             variable = self.spec.variables.get(name)
-            self._known[name] = _evaluate(name, variable, self) if variable else _given(name, self)
+            self._known[name] = _evaluate_variable(name, variable, self) if variable else _resolve_build_variable(name, self)
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -64,7 +64,7 @@ class Values(Mapping[str, str]):
 
     def __contains__(self, name: object) -> bool:
         known = name in self.spec.variables or name in self.spec.options
-        return known or (isinstance(name, str) and is_given(name))
+        return known or (isinstance(name, str) and is_build_variable(name))
 
 
 def resolve_variables(
@@ -84,15 +84,15 @@ def resolve_variables(
     values = Values(spec, root, defines, environ)
     errors = []
     for name, value in defines.items():
-        given = f"-D {printable(name)}={printable(value)}"
+        given = f"-D {make_printable(name)}={make_printable(value)}"
         if name not in values:
-            hint = did_you_mean(name, values) or (f"one of {listed(values)}" if values else "")
+            hint = suggest_word(name, values) or (f"one of {format_words(values)}" if values else "")
             message = f"{spec.path} has no variable or option of this name"
             errors.append(BundleFixError(message, where=given, hint=hint))
         elif name in spec.options and value not in spec.options[name].choices:
             choices = spec.options[name].choices
-            message = f"the option `{name}` must be one of {listed(choices)}"
-            errors.append(BundleFixError(message, where=given, hint=did_you_mean(value, choices)))
+            message = f"the option `{name}` must be one of {format_words(choices)}"
+            errors.append(BundleFixError(message, where=given, hint=suggest_word(value, choices)))
     raise_all(errors)
     return values
 
@@ -116,8 +116,8 @@ def require_values(spec: Spec, values: Values) -> None:
         except BundleFixError as error:
             errors[str(error)] = error
             continue
-        for _, text, marks in texts(type(table), msgspec.to_builtins(table)):
-            for name in references(text) if marks.get("template") else ():
+        for _, text, marks in iterate_texts(type(table), msgspec.to_builtins(table)):
+            for name in list_references(text) if marks.get("template") else ():
                 try:
                     values[name]
                 except BundleFixError as error:
@@ -139,7 +139,7 @@ def substitute(template: str, values: Mapping[str, str]) -> str:
     for part in parse_template(template):
         text.append(part.literal)
         if part.name and part.name not in values:
-            hint = did_you_mean(part.name, values)
+            hint = suggest_word(part.name, values)
             raise BundleFixError(f"undefined variable `{part.name}`", hint=hint)
         if part.name:
             text.append(format(values[part.name], part.format))
@@ -156,18 +156,18 @@ def evaluate_when(
             several of which it must be one.
         values: the value of each name.
     """
-    return all(_holds(values[name], wanted) for name, wanted in when.items())
+    return all(_is_met(values[name], wanted) for name, wanted in when.items())
 
 
-def _holds(value: str, wanted: bool | str | tuple[str, ...]) -> bool:
+def _is_met(value: str, wanted: bool | str | tuple[str, ...]) -> bool:
     if isinstance(wanted, bool):
         return bool(value) == wanted
     return value == wanted if isinstance(wanted, str) else value in wanted
 
 
-def _evaluate(name: str, variable: Variable, values: Values) -> str:
+def _evaluate_variable(name: str, variable: Variable, values: Values) -> str:
     try:
-        value, lack = _look_up(variable, values)
+        value, lack = _read_source(variable, values)
     except BundleFixError as error:
         if error.where:
             raise
@@ -187,49 +187,49 @@ def _evaluate(name: str, variable: Variable, values: Values) -> str:
     return value
 
 
-def _given(name: str, values: Values) -> str:
+def _resolve_build_variable(name: str, values: Values) -> str:
     """What only the build knows: without ``-D`` no more than CMake's cache, in ``{build}``."""
     kind, _, entry = name.partition(".")
     lack = "only the build knows it"
     if kind == "cmake":
         folder = values.root / values["build"]
-        values.consulted[folder / CACHE] = None
-        value, lack = cmake_cache_entry(folder, entry)
+        values.consulted[folder / CMAKE_CACHE] = None
+        value, lack = find_cache_entry(folder, entry)
         if not lack:
             return value
     raise BundleFixError(
-        f"`{printable(name)}` has no value: {lack}",
-        where=_first_use(name, values.spec),
-        hint=f"make the pack with bundle_fix_pack() in CMake, or say -D {printable(name)}=…",
+        f"`{make_printable(name)}` has no value: {lack}",
+        where=_find_first_use(name, values.spec),
+        hint=f"make the pack with bundle_fix_pack() in CMake, or say -D {make_printable(name)}=…",
     )
 
 
-def _first_use(name: str, spec: Spec) -> str:
+def _find_first_use(name: str, spec: Spec) -> str:
     """Where the spec first asks for a variable, as ``path:line:column``."""
     import tomli
 
-    for path, text, marks in texts(Tables, tomli.loads(spec.toml)):
-        if marks.get("template") and name in references(text):
+    for path, text, marks in iterate_texts(Tables, tomli.loads(spec.toml)):
+        if marks.get("template") and name in list_references(text):
             return spec.where(*path)
     return spec.where("bundle")
 
 
-def _look_up(variable: Variable, values: Values) -> Found:
+def _read_source(variable: Variable, values: Values) -> SourceValue:
     if variable.value is not None:
-        return Found(substitute(variable.value, values))
+        return SourceValue(substitute(variable.value, values))
     if variable.env is not None:
-        return picked(from_environment(variable.env, values.environ), variable.pattern)
+        return apply_pattern(read_environment(variable.env, values.environ), variable.pattern)
     if variable.file is not None and variable.pattern is not None:
         path = values.root / substitute(variable.file, values)
         values.consulted[path] = None
-        return from_file(path, variable.pattern)
+        return search_file(path, variable.pattern)
     if variable.cmake_cache is not None:
         folder = values.root / substitute(variable.cache_folder or "", values)
-        values.consulted[folder / CACHE] = None
-        return picked(from_cmake_cache(folder, variable.cmake_cache), variable.pattern)
+        values.consulted[folder / CMAKE_CACHE] = None
+        return apply_pattern(read_cmake_cache(folder, variable.cmake_cache), variable.pattern)
     if variable.builtin == "here":
-        return Found(str(values.spec.path.parent.resolve()))
-    found = from_machine(variable.builtin or "", values.environ)
+        return SourceValue(str(values.spec.path.parent.resolve()))
+    found = read_builtin(variable.builtin or "", values.environ)
     if found.lack and variable.builtin == "epoch" and variable.default is None:
-        return Found("0")
+        return SourceValue("0")
     return found

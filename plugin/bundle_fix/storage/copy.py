@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from bundle_fix.model.content import CHUNK, FileReader, PatchedReader, Reader, chunks
+from bundle_fix.model.content import CHUNK, FileReader, PatchedReader, Reader, read_chunks
 from bundle_fix.model.errors import BundleFixError
 
 STEP = 1 << 30
@@ -37,7 +37,7 @@ def copy_bytes(reader: Reader, fd: int, where: str = "") -> None:
     else:
         os.ftruncate(fd, reader.size)
         at = 0
-        for piece in chunks(reader, where):
+        for piece in read_chunks(reader, where):
             if piece.strip(b"\0"):
                 write_at(fd, piece, at)
             at += len(piece)

@@ -6,9 +6,9 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 
-from bundle_fix.model.content import Content, chunks
-from bundle_fix.model.progress import Progress, Step, counted_parts, no_progress
-from bundle_fix.model.wording import counted
+from bundle_fix.model.content import Content, read_chunks
+from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
+from bundle_fix.model.wording import format_count
 
 MAX_THREADS = 8
 """More threads than this wait for memory, not for processors."""
@@ -24,15 +24,15 @@ def sha256(content: Content) -> str:
 
     digest = hashlib.sha256()
     with content.open() as reader:
-        for piece in chunks(reader):
+        for piece in read_chunks(reader):
             digest.update(piece)
     return digest.hexdigest()
 
 
-def hashing(contents: Collection[Content]) -> Step:
+def hashing(contents: Collection[Content]) -> ProgressStep:
     """The step of the work in which they are hashed."""
     size, number = sum(content.size for content in contents), len(contents)
-    return Step("hashing", size, counted(number, "file"), number)
+    return ProgressStep("hashing", size, format_count(number, "file"), number)
 
 
 def digests(
@@ -55,5 +55,5 @@ def digests(
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
-        hashed = counted_parts(pool.map(sha256, wanted), partial(progress, hashing(wanted)))
+        hashed = track_parts(pool.map(sha256, wanted), partial(progress, hashing(wanted)))
         return {**found, **dict(zip(wanted, hashed, strict=True))}

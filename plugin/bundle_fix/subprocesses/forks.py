@@ -14,7 +14,7 @@ from typing import IO, TypeVar
 from msgspec import Struct
 
 from bundle_fix.model.content import CHUNK
-from bundle_fix.subprocesses.processors import cores, share
+from bundle_fix.subprocesses.processors import count_cores, limit_cores
 
 T = TypeVar("T")
 
@@ -28,15 +28,15 @@ locks: set[int] = set()
 """Descriptors with locks that are to go when this process does: what it forks closes them first."""
 
 
-class Fork(Struct, frozen=True):
+class ForkedProcess(Struct, frozen=True):
     """A process at work, and the pipe on which it tells what it finds."""
 
     pid: int
     pipe: IO[bytes]
 
 
-def fork(work: Callable[[IO[bytes]], None]) -> Fork:
-    """Start a process that does ``work`` and ends; it must be asked for with `end` or `kill`.
+def start_fork(work: Callable[[IO[bytes]], None]) -> ForkedProcess:
+    """Start a process that does ``work`` and ends; it must be asked for with `wait_for_exit` or `kill_fork`.
 
     Args:
         work: is given the pipe that it writes to. What it prints to stderr is lost, and what it
@@ -54,14 +54,14 @@ def fork(work: Callable[[IO[bytes]], None]) -> Fork:
         os.close(writing)
         raise
     if child == 0:
-        _work(work, reading, writing, parent)
+        _run_child(work, reading, writing, parent)
     os.close(writing)
-    return Fork(child, os.fdopen(reading, "rb"))
+    return ForkedProcess(child, os.fdopen(reading, "rb"))
 
 
 def is_worth_forking(size: int) -> bool:
     """Whether a second process helps with what goes through ``size`` bytes."""
-    return cores() > 1 and size >= WORTH
+    return count_cores() > 1 and size >= WORTH
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def run_in_subprocess(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
         the work is done here, and raises here what it raises.
     """
     try:
-        running = fork(lambda pipe: _tell(work, pipe))
+        running = start_fork(lambda pipe: _send_result(work, pipe))
     except OSError:
         # At the limit of processes or of memory.
         yield work
@@ -93,16 +93,16 @@ def run_in_subprocess(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
     try:
         yield told
     finally:
-        kill(running)
+        kill_fork(running)
 
 
-def _tell(work: Callable[[], T], pipe: IO[bytes]) -> None:
+def _send_result(work: Callable[[], T], pipe: IO[bytes]) -> None:
     # The processor that this one has is the other's.
-    share(cores())
+    limit_cores(count_cores())
     pickle.dump(work(), pipe)
 
 
-def _work(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent: int) -> None:
+def _run_child(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent: int) -> None:
     """Do the work and end, whatever comes of it: nothing of the parent is tidied up here."""
     status = 1
     try:
@@ -139,16 +139,16 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def end(done: Fork) -> int:
+def wait_for_exit(done: ForkedProcess) -> int:
     """The exit code of a process that has told everything; the negative signal that ended it."""
     done.pipe.close()
     return os.waitstatus_to_exitcode(os.waitpid(done.pid, 0)[1])
 
 
-def kill(running: Fork) -> None:
+def kill_fork(running: ForkedProcess) -> None:
     """End a process whatever it is at, with those that it forked, and leave no zombie."""
     os.kill(running.pid, signal.SIGKILL)
     # Those end a moment later, and may write files until then: the pipe is open as long as one is.
     while running.pipe.read(CHUNK):
         pass
-    end(running)
+    wait_for_exit(running)

@@ -7,12 +7,12 @@ import os
 _sharers = 1
 
 
-def cores() -> int:
+def count_cores() -> int:
     """How many processors this process may use, at least one."""
     return max(1, len(os.sched_getaffinity(0)) // _sharers)
 
 
-def share(processes: int) -> None:
+def limit_cores(processes: int) -> None:
     """Let this process have its part of the processors only, which so many processes share."""
     global _sharers  # noqa: PLW0603 (a fact of the process, as its affinity is)
     _sharers = processes

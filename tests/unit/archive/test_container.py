@@ -19,7 +19,7 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.packages.oci import ARCHITECTURES
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Place, Symlink
+from bundle_fix.model.tree import File, InstallLocation, Symlink
 
 BASE = layer(
     [("usr", None), ("usr/lib", None), ("lib", Path("usr/lib")), ("usr/lib/old", b"1"),
@@ -34,7 +34,7 @@ TOP = layer(
 
 def merged(path: Path) -> dict[str, object]:
     with open_artifact(path) as artifact:
-        assert (artifact.format, artifact.tree.place) == (CONTAINER, Place.ROOT)
+        assert (artifact.format, artifact.tree.place) == (CONTAINER, InstallLocation.ROOT)
         return {
             name: data(node.content) if isinstance(node, File)
             else node.target if isinstance(node, Symlink) else None

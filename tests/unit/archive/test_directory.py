@@ -12,7 +12,7 @@ from bundle_fix.archive.directory import read_directory, write_directory
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Node, Special, Metadata, Symlink, Tree
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 
@@ -162,7 +162,7 @@ def test_a_file_that_grew_since_it_was_read_stops_the_copy(tmp_path: Path) -> No
 
 def test_a_hard_link_keeps_its_bytes_when_the_other_name_becomes_a_link(tmp_path: Path) -> None:
     tree = read_directory(sample(tmp_path / "original"))
-    nodes: dict[str, Node] = {**tree.nodes, "bin/again": Symlink("server", Stamp(0o777))}
+    nodes: dict[str, Node] = {**tree.nodes, "bin/again": Symlink("server", Metadata(0o777))}
     assert isinstance(tree.nodes["bin/server"], File)
     assert tree.nodes["bin/server"].twin == "bin/again"
     write_artifact(Tree(nodes), "dir", tmp_path / "copy", lambda _: True)
@@ -190,7 +190,7 @@ def test_extended_attributes_are_kept(tmp_path: Path) -> None:
 
 
 def test_folders_that_are_no_members_are_made_for_everybody_to_read(tmp_path: Path) -> None:
-    tree = Tree({"a/b/c": File(BytesContent(b"c"), Stamp(0o600))})
+    tree = Tree({"a/b/c": File(BytesContent(b"c"), Metadata(0o600))})
     write_artifact(tree, "dir", tmp_path / "copy", lambda _: True)
     for path in ("copy", "copy/a", "copy/a/b"):
         assert (tmp_path / path).stat().st_mode & 0o7777 == 0o755
@@ -198,15 +198,15 @@ def test_folders_that_are_no_members_are_made_for_everybody_to_read(tmp_path: Pa
 
 def test_the_root_gets_its_mode_where_it_is_a_member(tmp_path: Path) -> None:
     nodes: dict[str, Node] = {
-        "": Directory(Stamp(0o750)),
-        "a": File(BytesContent(b""), Stamp(0o640)),
+        "": Directory(Metadata(0o750)),
+        "a": File(BytesContent(b""), Metadata(0o640)),
     }
     write_artifact(Tree(nodes, "pack"), "dir", tmp_path / "copy", lambda _: True)
     assert (tmp_path / "copy").stat().st_mode & 0o7777 == 0o750
 
 
 def test_a_file_without_its_digits_gets_its_time_all_the_same(tmp_path: Path) -> None:
-    stamp = Stamp(0o644, os.geteuid(), os.getegid(), mtime=1_700_000_000.5)
+    stamp = Metadata(0o644, os.geteuid(), os.getegid(), mtime=1_700_000_000.5)
     write_directory(Tree({"a": File(BytesContent(b"a"), stamp)}), tmp_path)
     assert (tmp_path / "a").stat().st_mtime_ns == 1_700_000_000_500_000_000
 

@@ -1,4 +1,4 @@
-"""What differs between an artifact and what `fix` makes of it is what `fix` says that it did."""
+"""What differs between an artifact and what `fix_artifact` makes of it is what `fix_artifact` says that it did."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bundle_fix.archive.limits import DEFAULT_LIMITS
 from bundle_fix.archive.tar.headers import members_of
 from bundle_fix.archive.zip.central_directory import read_listing
 from bundle_fix.model.content import FileReader
-from bundle_fix.pipelines.fix import Options, fix
+from bundle_fix.pipelines.fix import Options, fix_artifact
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 SPARSE = 200_000
@@ -49,7 +49,7 @@ def zip_pieces(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
 
 def assert_only_edits_differ(before: Path, after: Path, top: str) -> set[str]:
     """Mend an artifact, and compare member by member; returns the paths that differ."""
-    mended = fix(before, after, Options(force=True))
+    mended = fix_artifact(before, after, Options(force=True))
     told = {f"{top}{action.path}" for action in mended.done.actions}
     pieces = zip_pieces if before.suffix in (".zip", ".whl") else tar_pieces
     (was_names, was, was_end), (now_names, now, now_end) = pieces(before), pieces(after)

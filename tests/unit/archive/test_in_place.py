@@ -12,7 +12,7 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.inplace_directory import complete_update, update_directory
 from bundle_fix.model.content import BytesContent, Patch, PatchedContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Node, Stamp, Symlink, Tree
+from bundle_fix.model.tree import File, Node, Metadata, Symlink, Tree
 
 
 def pack(folder: Path) -> Path:
@@ -100,7 +100,7 @@ def test_a_new_mode_alone_rewrites_nothing(tmp_path: Path) -> None:
 def test_a_hard_link_whose_other_name_becomes_a_link_stays_a_file(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
     was = (tmp_path / "bin/server").read_bytes()
-    nodes: dict[str, Node] = {**before.nodes, "bin/again": Symlink("tool", Stamp(0o777))}
+    nodes: dict[str, Node] = {**before.nodes, "bin/again": Symlink("tool", Metadata(0o777))}
     assert update_directory(before, Tree(nodes), tmp_path, lambda _: True)
     assert (tmp_path / "bin/server").read_bytes() == was
     assert not (tmp_path / "bin/server").is_symlink()
@@ -119,7 +119,7 @@ def test_extended_attributes_of_an_edited_file_are_kept(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_new_is_made(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
-    nodes: dict[str, Node] = {**before.nodes, "no/such/link": Symlink("x", Stamp(0o777))}
+    nodes: dict[str, Node] = {**before.nodes, "no/such/link": Symlink("x", Metadata(0o777))}
     assert update_directory(before, Tree(nodes), tmp_path, lambda _: True)
     assert (tmp_path / "no/such/link").readlink() == Path("x")
 

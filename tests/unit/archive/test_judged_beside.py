@@ -14,8 +14,8 @@ from archive.writers import NAMES, Stopping, marked
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Step
-from bundle_fix.model.tree import File, Stamp, Tree
+from bundle_fix.model.progress import ProgressStep
+from bundle_fix.model.tree import File, Metadata, Tree
 from bundle_fix.subprocesses import forks
 
 every = pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz", "tar.zst"])
@@ -70,7 +70,7 @@ def test_what_goes_wrong_over_there_is_raised_here(tmp_path: Path, kind: str) ->
 
 @every
 def test_an_interrupt_ends_it(tmp_path: Path, kind: str) -> None:
-    tree = Tree({"lib/a": File(Stopping(), Stamp(0o644))})
+    tree = Tree({"lib/a": File(Stopping(), Metadata(0o644))})
     with pytest.raises(KeyboardInterrupt):
         write_artifact(tree, kind, tmp_path / "out", lambda _: time.sleep(600) is None)
     assert names(tmp_path) == []
@@ -81,7 +81,7 @@ def test_an_interrupt_ends_it(tmp_path: Path, kind: str) -> None:
 def test_that_it_is_waited_for_is_told(tmp_path: Path) -> None:
     steps: dict[str, None] = {}
 
-    def tell(step: Step, _done: int) -> None:
+    def tell(step: ProgressStep, _done: int) -> None:
         steps[step.title] = None
 
     write_artifact(marked(b"x"), "tar", tmp_path / "out", seen, bool, tell)

@@ -18,7 +18,7 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Place
+from bundle_fix.model.tree import InstallLocation
 
 PRIVATE = "usr/lib/sample"
 MULTIARCH = "usr/lib/x86_64-linux-gnu"
@@ -54,7 +54,7 @@ def test_a_package_holds_what_is_installed(tmp_path: Path, kind: str, how: str) 
     path = packed(tmp_path, kind, how)
     with open_artifact(path) as artifact:
         assert artifact.format == kind
-        assert artifact.tree.place is Place.BESIDE_OTHERS
+        assert artifact.tree.place is InstallLocation.BESIDE_OTHERS
         found = view(artifact.tree)
     expected = view(read_directory(tmp_path / "root"))
     for name, value in expected.items():

@@ -16,9 +16,9 @@ from bundle_fix.archive.compression.codecs import COMPRESSIONS, Compression
 from bundle_fix.archive.read_back import ReadBack
 from bundle_fix.archive.tar.concatenation import Concatenation
 from bundle_fix.archive.writing import write_artifact
-from bundle_fix.model.content import BytesContent, PartContent, PathContent
+from bundle_fix.model.content import BytesContent, ArchiveSlice, PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Stamp, Tree
+from bundle_fix.model.tree import File, Metadata, Tree
 
 NOISE = os.urandom(3_000_000)
 every = pytest.mark.parametrize("compression", COMPRESSIONS, ids=lambda c: c.suffix)
@@ -141,7 +141,7 @@ def test_a_file_that_changes_while_it_is_packed_leaves_nothing(tmp_path: Path) -
             return super().open()
 
     content = Changing(tmp_path / "source", status.st_size, status.st_mtime_ns)
-    tree = Tree({"f": File(content, Stamp(0o644))})
+    tree = Tree({"f": File(content, Metadata(0o644))})
     with pytest.raises(BundleFixError, match=r"source: the file changed while it was read"):
         write_artifact(tree, "tar.gz", tmp_path / "out.tar.gz", lambda _: True)
     assert not (tmp_path / "out.tar.gz").exists()
@@ -160,7 +160,7 @@ def test_a_concatenation_reads_as_one(parts: list[bytes], offset: int, length: i
     assert reader.pread(offset, length) == wanted
     start, size = max(offset, 0) % (len(whole) + 1), max(length, 0)
     size = min(size, len(whole) - start)
-    with PartContent(reader, start, size).open() as part:
+    with ArchiveSlice(reader, start, size).open() as part:
         assert part.size == size
         assert part.pread(0, size + 9) == whole[start : start + size]
         assert part.pread(size // 2, 5) == whole[start : start + size][size // 2 :][:5]

@@ -14,7 +14,7 @@ from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import REPEATED, Directory, File, Special, Stamp, Tree
+from bundle_fix.model.tree import REPEATED, Directory, File, Special, Metadata, Tree
 
 
 def written_back(path: Path) -> tuple[Tree, bytes]:
@@ -77,7 +77,7 @@ def test_the_end_of_an_archive_stays_as_it_was(tmp_path: Path) -> None:
 def test_a_new_member_goes_before_the_end_of_the_archive(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(member("bin/x", content=b"x") + bytes(9216))
     with read_tar(tmp_path / "a.tar") as tree:
-        nodes = {**tree.nodes, "bin/new": File(BytesContent(b"new"), Stamp(0o644))}
+        nodes = {**tree.nodes, "bin/new": File(BytesContent(b"new"), Metadata(0o644))}
         new = Tree(nodes, tree.top, tree.end)
         assert write_artifact(new, "tar", tmp_path / "b.tar", lambda _: True)
     assert (tmp_path / "b.tar").stat().st_size == 10240

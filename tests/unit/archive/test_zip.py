@@ -24,7 +24,7 @@ from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
 from bundle_fix.model.content import BytesContent, Patch, PatchedContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Node, Special, Metadata, Symlink, Tree
 
 WHEN = 1_600_000_000
 
@@ -46,10 +46,10 @@ def refused(path: Path) -> str:
 
 def test_a_tree_comes_back_as_it_was_written(tmp_path: Path) -> None:
     nodes: dict[str, Node] = {
-        "bin": Directory(Stamp(0o755, mtime=WHEN)),
-        "bin/x": File(BytesContent(b"x" * 100_000), Stamp(0o4755, mtime=WHEN)),
-        "lib/ü.so": File(BytesContent(b""), Stamp(0o644, mtime=WHEN)),
-        "lib/l.so": Symlink("ü.so", Stamp(0o777, mtime=WHEN)),
+        "bin": Directory(Metadata(0o755, mtime=WHEN)),
+        "bin/x": File(BytesContent(b"x" * 100_000), Metadata(0o4755, mtime=WHEN)),
+        "lib/ü.so": File(BytesContent(b""), Metadata(0o644, mtime=WHEN)),
+        "lib/l.so": Symlink("ü.so", Metadata(0o777, mtime=WHEN)),
     }
     with (tmp_path / "x.zip").open("w+b") as file:
         write_zip(Tree(nodes, "top"), file)
@@ -61,7 +61,7 @@ def test_a_large_member_is_one_stream_for_others(tmp_path: Path) -> None:
     # More than two pieces, which are compressed at the same time: text, code, what is dense.
     content = b"of 1.2.3\n" * 300_000 + Path("/proc/self/exe").read_bytes()[: 1 << 20]
     content += os.urandom(2 << 20)
-    nodes: dict[str, Node] = {"x": File(BytesContent(content), Stamp(0o644, mtime=WHEN))}
+    nodes: dict[str, Node] = {"x": File(BytesContent(content), Metadata(0o644, mtime=WHEN))}
     with (tmp_path / "x.zip").open("w+b") as file:
         write_zip(Tree(nodes), file)
     with zipfile.ZipFile(tmp_path / "x.zip") as written:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from bundle_fix.model.content import Content, chunks
+from bundle_fix.model.content import Content, read_chunks
 from bundle_fix.model.tree import Directory, File, Symlink, Tree
 
 
@@ -17,7 +17,7 @@ def names(folder: Path) -> list[str]:
 
 def data(content: Content) -> bytes:
     with content.open() as reader:
-        return b"".join(chunks(reader))
+        return b"".join(read_chunks(reader))
 
 
 def view(tree: Tree) -> dict[str, tuple[Any, ...]]:

@@ -19,7 +19,7 @@ from bundle_fix import archive
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
-from bundle_fix.model.tree import Directory, File, Node, Stamp, Tree
+from bundle_fix.model.tree import Directory, File, Node, Metadata, Tree
 
 SIZE = 60_000
 NAMES = [f"lib/{number}" for number in range(5)]
@@ -29,8 +29,8 @@ AGAIN = "again and again\n"
 
 def marked(mark: bytes) -> Tree:
     """A tree whose files consist of one byte."""
-    nodes: dict[str, Node] = {"lib": Directory(Stamp(0o755))}
-    nodes |= {name: File(BytesContent(mark * SIZE), Stamp(0o644)) for name in NAMES}
+    nodes: dict[str, Node] = {"lib": Directory(Metadata(0o755))}
+    nodes |= {name: File(BytesContent(mark * SIZE), Metadata(0o644)) for name in NAMES}
     return Tree(nodes)
 
 

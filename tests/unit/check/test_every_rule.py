@@ -17,10 +17,10 @@ from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import FolderFiles
 from bundle_fix.loader.hosts.host import CLEAN, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.report.check_report import CheckReport, check_report, rule_texts
+from bundle_fix.report.check_report import CheckReport, make_check_report, describe_rules
 from bundle_fix.report.render.json import render_json
 from bundle_fix.report.render.text import render_text
-from bundle_fix.report.schemas import check_schema
+from bundle_fix.report.schemas import build_check_schema
 
 from .cases import CASES, Build, Case
 
@@ -37,7 +37,7 @@ def found_in(folder: Path, case: Case, build: Build, expected: Mapping[str, Any]
     with open_artifact(root) as artifact:
         bundle = read_bundle(artifact.tree, "pack")
         verdict = check_bundle(bundle, Expectations(**expected), host, environment)
-    return check_report("pack", verdict)
+    return make_check_report("pack", verdict)
 
 
 def test_every_rule_has_a_case() -> None:
@@ -53,11 +53,11 @@ def test_a_pack_trips_the_rule_and_every_reader_is_told(tmp_path: Path, code: st
     assert finding.message
     assert finding.hint.endswith(".")
     assert finding.hint[0].isupper() or finding.hint.startswith("'bundle-fix")
-    texts = rule_texts(RULES)
+    texts = describe_rules(RULES)
     told = render_text(report, texts, lambda text, _: text, verbose=True)
     assert f" {code} {finding.name}: " in told
     assert all(len(line) <= 80 or "/" in line for line in told.splitlines())
-    jsonschema.validate(json.loads(render_json([report])), check_schema())
+    jsonschema.validate(json.loads(render_json([report])), build_check_schema())
 
 
 @pytest.mark.parametrize("code", sorted(CASES))

@@ -11,7 +11,7 @@ from builders.dlopen import noted
 from builders.elf import elf
 from builders.pack import healthy, incident, tarball
 from builders.run import bundle_fix
-from bundle_fix.report.schemas import check_schema
+from bundle_fix.report.schemas import build_check_schema
 
 
 def test_a_healthy_pack_passes_with_one_line(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_what_the_pack_wants_of_its_target_is_in_the_report(tmp_path: Path) -> N
     pack = healthy(tmp_path / "p")
     elf(pack / "bin/fast", program=True, flags=["-Wl,-z,x86-64-v3"])
     report = json.loads(bundle_fix("check", pack, "--format", "json").stdout)
-    jsonschema.validate(report, check_schema())
+    jsonschema.validate(report, build_check_schema())
     abi = report["abi"]
     assert abi["levels"] == {"bin/fast": "x86-64-v3"}
     newest = abi["versions"]["GLIBC"]

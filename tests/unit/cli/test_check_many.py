@@ -14,8 +14,8 @@ from builders.elf import elf
 from builders.pack import healthy, incident, tarball
 from builders.run import bundle_fix
 from bundle_fix.cli.parallel import check_many
-from bundle_fix.model.progress import untold
-from bundle_fix.report.check_report import CheckReport, error_report
+from bundle_fix.model.progress import no_step_progress
+from bundle_fix.report.check_report import CheckReport, make_error_report
 
 
 def three(folder: Path) -> tuple[Path, Path, Path]:
@@ -68,12 +68,12 @@ def report(path: Path) -> CheckReport:
         signal.pause()
     if path.name == "dies":
         signal.raise_signal(signal.SIGKILL)
-    return error_report(str(path), "")
+    return make_error_report(str(path), "")
 
 
 def test_one_that_hangs_or_dies_costs_only_itself() -> None:
     names = ["a", "hangs", "b", "dies", "c"]
-    reports = list(check_many(list(map(Path, names)), report, jobs=2, timeout=1.0, tell=untold))
+    reports = list(check_many(list(map(Path, names)), report, jobs=2, timeout=1.0, tell=no_step_progress))
     assert [r.artifact for r in reports] == names
     assert [r.error for r in reports] == [
         "",

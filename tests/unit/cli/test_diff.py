@@ -13,7 +13,7 @@ import pytest
 from builders.elf import elf
 from builders.pack import healthy, tarball
 from builders.run import bundle_fix
-from bundle_fix.report.schemas import diff_schema
+from bundle_fix.report.schemas import build_diff_schema
 
 R = "$ORIGIN/../lib"
 
@@ -57,7 +57,7 @@ def test_equal_packs_are_one_line(packs: tuple[Path, Path], tmp_path: Path) -> N
 
 
 def test_json_and_jsonl_hold_to_the_shipped_schema(packs: tuple[Path, Path]) -> None:
-    schema = diff_schema()
+    schema = build_diff_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     report = json.loads(bundle_fix("diff", *packs, "--format", "json").stdout)
     jsonschema.validate(report, schema)

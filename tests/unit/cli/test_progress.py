@@ -24,10 +24,10 @@ from builders.packages import deb, docker_save, layer, rpm
 from bundle_fix.cli import progress as shown
 from bundle_fix.cli.main import main
 from bundle_fix.cli.progress import Bar, Lines
-from bundle_fix.model.progress import Step
+from bundle_fix.model.progress import ProgressStep
 
-READING = Step("reading pack.tar.gz", 312_000_000)
-CHECKING = Step("checking", 500_000_000, "12 programs, 240 libraries", 90)
+READING = ProgressStep("reading pack.tar.gz", 312_000_000)
+CHECKING = ProgressStep("checking", 500_000_000, "12 programs, 240 libraries", 90)
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 SPEC = """
@@ -78,7 +78,7 @@ def _an_ordinary_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def drawn(columns: int, steps: list[Step], color: str = "auto") -> str:
+def drawn(columns: int, steps: list[ProgressStep], color: str = "auto") -> str:
     """What a bar writes that is drawn in the midst of each step, and then hidden."""
     clock = Clock()
     with terminal(columns) as (stream, read):
@@ -126,7 +126,7 @@ def test_the_bar_is_gone_in_the_end_and_the_cursor_is_back() -> None:
 
 @pytest.mark.parametrize("columns", [20, 40, 56, 60, 79, 80, 81, 200])
 def test_no_width_makes_a_bar_wrap(columns: int) -> None:
-    steps = [READING, CHECKING, Step("writing " + "long-name" * 30, 7_000_000_000)]
+    steps = [READING, CHECKING, ProgressStep("writing " + "long-name" * 30, 7_000_000_000)]
     for line in re.split(r"[\r\n]", CODES.sub("", drawn(columns, steps))):
         assert len(line) <= columns
 
@@ -177,7 +177,7 @@ def test_colours_are_left_out_where_they_are_not_wanted(
 
 
 def test_names_do_not_reach_the_terminal_raw() -> None:
-    hostile = Step("reading \x1b[31m[red]evil\n.tar.gz", 312_000_000)
+    hostile = ProgressStep("reading \x1b[31m[red]evil\n.tar.gz", 312_000_000)
     assert r"reading \x1b[31m[red]evil\n.tar.gz" in drawn(120, [hostile])
 
 
@@ -196,7 +196,7 @@ def test_a_terminal_that_is_gone_stops_nothing() -> None:
 def test_a_log_gets_a_line_for_each_large_step() -> None:
     log = io.StringIO()
     lines = Lines(log)
-    for step in (READING, Step("editing", 1000, "3 files", 3), CHECKING):
+    for step in (READING, ProgressStep("editing", 1000, "3 files", 3), CHECKING):
         for done in range(3):
             lines(step, done)
     assert log.getvalue() == ("reading pack.tar.gz: 312 MB\nchecking: 12 programs, 240 libraries\n")

@@ -24,8 +24,8 @@ from builders.run import bundle_fix
 from bundle_fix.cli import parallel as many
 from bundle_fix.cli import workers
 from bundle_fix.cli.parallel import check_many
-from bundle_fix.model.progress import untold
-from bundle_fix.report.check_report import CheckReport, error_report
+from bundle_fix.model.progress import no_step_progress
+from bundle_fix.report.check_report import CheckReport, make_error_report
 
 ZEROS = bz2.compress(bytes(10 << 20))
 
@@ -189,11 +189,11 @@ def report(path: Path) -> CheckReport:
         time.sleep(1)
     if path.parent.is_dir():
         path.touch()
-    return error_report(str(path), "x" * 300_000 if path.name == "large" else "")
+    return make_error_report(str(path), "x" * 300_000 if path.name == "large" else "")
 
 
 def reports(*names: str, jobs: int = 2) -> list[CheckReport]:
-    return list(check_many(list(map(Path, names)), report, jobs, None, untold))
+    return list(check_many(list(map(Path, names)), report, jobs, None, no_step_progress))
 
 
 def test_a_fault_in_a_worker_is_told_in_its_report() -> None:
@@ -242,7 +242,7 @@ def test_reports_behind_a_slow_one_do_not_pile_up(
 ) -> None:
     monkeypatch.setattr(many, "MOST_WAITING", 2000)
     names = ["slow", *map(str, range(60))]
-    found = check_many([tmp_path / name for name in names], report, 2, None, untold)
+    found = check_many([tmp_path / name for name in names], report, 2, None, no_step_progress)
     first = next(found)
     begun = len(list(tmp_path.iterdir()))
     assert first.artifact.endswith("slow")

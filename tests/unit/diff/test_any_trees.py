@@ -6,26 +6,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle_fix.check.context import Context, Expectations
-from bundle_fix.diff.compare import Difference, compare
-from bundle_fix.diff.snapshot import Side
+from bundle_fix.diff.compare import Difference, compare_snapshots
+from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.loader.bundle import make_bundle
 from bundle_fix.loader.hosts.host import adversarial_host
 from bundle_fix.model.content import BytesContent
-from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree
 
 NAMES = st.sampled_from(["a", "b", "lib", "x.so.1", "x.so.2", "x-1.2", "x-1.3"])
 FILES = st.builds(
-    lambda data, mode: File(BytesContent(data), Stamp(mode)),
+    lambda data, mode: File(BytesContent(data), Metadata(mode)),
     st.sampled_from([b"", b"one", b"two", b"longer"]), st.sampled_from([0o644, 0o755]),
 )  # fmt: skip
-LINKS = st.builds(lambda target: Symlink(target, Stamp(0o777)), NAMES)
+LINKS = st.builds(lambda target: Symlink(target, Metadata(0o777)), NAMES)
 
 
 @st.composite
 def trees(draw: st.DrawFn) -> Tree:
     nodes: dict[str, Node] = {}
     for folder in draw(st.lists(NAMES, max_size=3, unique=True)):
-        nodes[folder] = Directory(Stamp(0o755))
+        nodes[folder] = Directory(Metadata(0o755))
         for name in draw(st.lists(NAMES, max_size=4, unique=True)):
             nodes[f"{folder}/{name}"] = draw(FILES | LINKS)
     top = draw(st.sampled_from(["", "pack-1", "./pack-2"]))
@@ -34,10 +34,10 @@ def trees(draw: st.DrawFn) -> Tree:
 
 def compared(old: Tree, new: Tree) -> Difference:
     before, after = (
-        Side("x", Context(make_bundle(tree, {}), Expectations(), adversarial_host()))
+        Snapshot("x", Context(make_bundle(tree, {}), Expectations(), adversarial_host()))
         for tree in (old, new)
     )
-    return compare(before, after, ())
+    return compare_snapshots(before, after, ())
 
 
 @given(tree=trees())

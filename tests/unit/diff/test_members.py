@@ -11,7 +11,7 @@ from builders.elf import elf
 from builders.pack import healthy, tarball
 from builders.wheel import wheel
 from bundle_fix.diff.compare import Difference
-from bundle_fix.diff.members import Change
+from bundle_fix.diff.members import AttributeChange
 from bundle_fix.model.errors import BundleFixError
 
 from .conftest import Compare
@@ -56,7 +56,7 @@ def test_a_new_soname_with_its_links_is_one_change(tmp_path: Path, compare: Comp
     linked(tmp_path / "new", "libx.so.5.0.0", "libx.so.5", "libx.so", tag="b")
     found = compare()
     assert listed(found) == ([], [], [("lib/libx.so.4.6.1", "lib/libx.so.5.0.0")])
-    assert found.members.altered[0].value("soname") == Change("soname", "libx.so.4", "libx.so.5")
+    assert found.members.altered[0].value("soname") == AttributeChange("soname", "libx.so.4", "libx.so.5")
 
 
 def test_a_link_that_went_or_leads_elsewhere_is_told(tmp_path: Path, compare: Compare) -> None:
@@ -68,7 +68,7 @@ def test_a_link_that_went_or_leads_elsewhere_is_told(tmp_path: Path, compare: Co
     (tmp_path / "new/lib/libx.so").symlink_to("liby.so.1")
     found = compare()
     assert listed(found) == (["lib/libx.so.4"], [], [("lib/libx.so", "lib/libx.so")])
-    assert found.members.altered[0].changes == (Change("target", "libx.so.4.6.1", "liby.so.1"),)
+    assert found.members.altered[0].changes == (AttributeChange("target", "libx.so.4.6.1", "liby.so.1"),)
 
 
 def test_a_link_that_leads_nowhere_now_is_told(tmp_path: Path, compare: Compare) -> None:
@@ -76,7 +76,7 @@ def test_a_link_that_leads_nowhere_now_is_told(tmp_path: Path, compare: Compare)
     (tmp_path / "new/lib").mkdir(parents=True)
     (tmp_path / "new/lib/libx.so.4").symlink_to("libx.so.4.7")
     found = compare()
-    assert found.members.altered[0].changes == (Change("target", "libx.so.4.6.1", "libx.so.4.7"),)
+    assert found.members.altered[0].changes == (AttributeChange("target", "libx.so.4.6.1", "libx.so.4.7"),)
 
 
 def test_headers_modes_and_sizes_are_told_with_both_values(
@@ -102,7 +102,7 @@ def test_other_bytes_of_the_same_size_are_a_change(tmp_path: Path, compare: Comp
     for name, text in (("old", "one"), ("new", "two")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "VERSION").write_text(text)
-    assert compare().members.altered[0].changes == (Change("content"),)
+    assert compare().members.altered[0].changes == (AttributeChange("content"),)
 
 
 def test_a_file_that_became_a_link_is_one_change(tmp_path: Path, compare: Compare) -> None:
@@ -113,7 +113,7 @@ def test_a_file_that_became_a_link_is_one_change(tmp_path: Path, compare: Compar
     shutil.copy(tmp_path / "old/lib/libx.so.4.6", copy)
     found = compare()
     assert listed(found) == ([], [], [("lib/libx.so.4", "lib/libx.so.4")])
-    assert found.members.altered[0].changes == (Change("kind", "file", "link"),)
+    assert found.members.altered[0].changes == (AttributeChange("kind", "file", "link"),)
 
 
 def test_the_folder_around_a_pack_does_not_matter_in_any_format(

@@ -16,7 +16,7 @@ from builders.pack import healthy, tarball
 from builders.run import bundle_fix
 from builders.wheel import wheel
 from bundle_fix.draft.spec import first_spec
-from bundle_fix.report.schemas import spec_schema
+from bundle_fix.report.schemas import build_spec_schema
 
 
 def install_tree(root: Path) -> Path:
@@ -53,7 +53,7 @@ def drafted(root: Path, spec: Path | None = None) -> tuple[Path, dict[str, objec
     spec = spec or root.parent / "bundle.toml"
     spec.write_text(first_spec(root, spec, root.name))
     data = tomli.loads(spec.read_text())
-    jsonschema.validate(data, spec_schema(), cls=jsonschema.Draft202012Validator)
+    jsonschema.validate(data, build_spec_schema(), cls=jsonschema.Draft202012Validator)
     return spec, data
 
 

@@ -19,7 +19,7 @@ from builders.elf import compile_cached
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image, is_elf, read_image, read_sections
 from bundle_fix.elf.read.structs import Format, Header, Section, elf_format
-from bundle_fix.model.content import BytesContent, BytesReader, Content, PathContent, chunks
+from bundle_fix.model.content import BytesContent, BytesReader, Content, PathContent, read_chunks
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 SYSTEM_FOLDERS = ("/usr/bin", "/usr/lib/x86_64-linux-gnu")
@@ -40,7 +40,7 @@ def content_of(path: Path) -> PathContent:
 
 def bytes_of(content: Content) -> bytes:
     with content.open() as reader:
-        return b"".join(chunks(reader))
+        return b"".join(read_chunks(reader))
 
 
 def image_of(path: Path) -> Image:

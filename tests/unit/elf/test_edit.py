@@ -20,7 +20,7 @@ from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError, string_table
 from bundle_fix.elf.verify.invariants import broken_invariants
-from bundle_fix.model.content import BytesContent, SliceContent, chunks
+from bundle_fix.model.content import BytesContent, SliceContent, read_chunks
 from bundle_fix.model.errors import BundleFixError
 from elf.support import (
     LOADER,
@@ -121,7 +121,7 @@ def expected(before: Strings, changes: Changes) -> Strings:
 def save(edited: Edited, path: Path) -> Path:
     """Write the edited bytes over the file, as `fix` would."""
     with edited.content.open() as reader, path.with_suffix(".new").open("wb") as file:
-        file.writelines(chunks(reader))
+        file.writelines(read_chunks(reader))
     path.with_suffix(".new").chmod(0o755)
     path.with_suffix(".new").rename(path)
     return path

@@ -12,7 +12,7 @@ import pytest
 from builders.elf import CROSS
 from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.edit.edit import EditRefusedError, edit
-from bundle_fix.model.content import PathContent, chunks
+from bundle_fix.model.content import PathContent, read_chunks
 from elf.matrix import CELLS, EXPECTED, Built, build, needs
 from elf.support import by_pyelftools, by_readelf, image_of
 
@@ -84,7 +84,7 @@ def edited(path: Path, changes: Changes, editor: str, scratch: Path) -> str:
     content = PathContent(path, path.stat().st_size)
     result = edit(content, changes, scratch, editor)
     with result.content.open() as reader, (scratch / "new").open("wb") as file:
-        file.writelines(chunks(reader))
+        file.writelines(read_chunks(reader))
     shutil.copymode(path, scratch / "new")
     (scratch / "new").replace(path)
     return result.editor

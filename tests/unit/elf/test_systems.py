@@ -9,7 +9,7 @@ import pytest
 from builders.elf import elf
 from bundle_fix.elf.read.image import read_image
 from bundle_fix.elf.read.systems import foreign_system
-from bundle_fix.model.content import path_content
+from bundle_fix.model.content import make_path_content
 
 NOTE = """
 __asm__(".pushsection .note.ident,\\"a\\",@note\\n"
@@ -19,7 +19,7 @@ int work(void) { return 1; }
 
 
 def system(path: Path) -> str | None:
-    with path_content(path).open() as reader:
+    with make_path_content(path).open() as reader:
         return foreign_system(reader, read_image(reader))
 
 

@@ -28,7 +28,7 @@ from bundle_fix.loader.hosts.rtld import MUSL
 from bundle_fix.loader.process import World
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Stamp, Tree
+from bundle_fix.model.tree import File, Metadata, Tree
 
 ROOTS = ("/usr/bin", "/usr/sbin", "/usr/lib")
 CHUNKS = 16
@@ -75,7 +75,7 @@ def dynamic(paths: list[str]) -> Iterator[tuple[str, Image]]:
 
 def modelled(path: str, image: Image) -> tuple[Loaded, str | None]:
     folder, name = os.path.split(path)
-    file = File(PathContent(Path(path), image.size), Stamp(0o755))
+    file = File(PathContent(Path(path), image.size), Metadata(0o755))
     bundle = make_bundle(Tree({name: file}), {name: image})
     host = RealHost(FolderFiles(Path("/")), folder, running=True)
     process = World(bundle, host).process(name)

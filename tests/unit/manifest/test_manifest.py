@@ -19,8 +19,8 @@ from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.manifest.builder import make_manifest
 from bundle_fix.manifest.model import MAX_SIZE, NAME, encode, path_of, written
 from bundle_fix.model.content import BytesContent
-from bundle_fix.model.tree import File, Stamp, Tree
-from bundle_fix.report.schemas import manifest_schema
+from bundle_fix.model.tree import File, Metadata, Tree
+from bundle_fix.report.schemas import build_manifest_schema
 
 from .conftest import Pack
 
@@ -55,13 +55,13 @@ def folder(pack: Pack, tmp_path: Path) -> Path:
 
 def test_what_needs_nothing_says_nothing_of_it_with_any_python(tmp_path: Path) -> None:
     content = elf(tmp_path / "libx.so", flags=["-nostdlib"]).read_bytes()
-    bundle = read_bundle(Tree({"libx.so": File(BytesContent(content), Stamp(0o644))}), "x")
+    bundle = read_bundle(Tree({"libx.so": File(BytesContent(content), Metadata(0o644))}), "x")
     assert b'"needed"' not in encode(make_manifest(bundle, "x", {}))
 
 
 def test_every_file_and_link_is_listed_as_it_is_in_the_pack(folder: Path) -> None:
     manifest = manifest_of(folder)
-    jsonschema.validate(manifest, manifest_schema())
+    jsonschema.validate(manifest, build_manifest_schema())
     listed = {record["path"]: record for record in manifest["files"]}
     there = {
         str(path.relative_to(folder)): path
@@ -128,7 +128,7 @@ def test_a_link_that_became_a_file_and_a_file_that_became_a_link_are_found(folde
 
 def rules_of(data: bytes) -> list[tuple[str, str]]:
     """Rule and severity of what is found of a manifest."""
-    tree = Tree({NAME: File(BytesContent(data), Stamp(0o644))})
+    tree = Tree({NAME: File(BytesContent(data), Metadata(0o644))})
     verdict = check_bundle(read_bundle(tree, "x"), Expectations())
     return [(f.rule, f.severity) for f in verdict.findings]
 

@@ -15,10 +15,10 @@ from bundle_fix.model.content import (
     PatchedContent,
     PathContent,
     SliceContent,
-    chunks,
-    path_content,
+    read_chunks,
+    make_path_content,
     read_exactly,
-    same_bytes,
+    has_same_bytes,
 )
 from bundle_fix.model.errors import BundleFixError
 
@@ -45,7 +45,7 @@ def assert_reads_like(content: Content, data: bytes, window: tuple[int, int]) ->
     expected = data[offset : offset + length] if honest else b""
     with content.open() as reader:
         assert content.size == reader.size == len(data)
-        assert b"".join(chunks(reader)) == data
+        assert b"".join(read_chunks(reader)) == data
         assert reader.pread(offset, length) == expected
         whole = honest and offset + length <= len(data)
         assert read_exactly(reader, offset, length) == (expected if whole else None)
@@ -81,8 +81,8 @@ def test_contents_are_the_same_when_their_bytes_are(
     one: tuple[bytes, tuple[Patch, ...], bytes], other: tuple[bytes, tuple[Patch, ...], bytes]
 ) -> None:
     content = PatchedContent(BytesContent(one[0]), one[1])
-    assert same_bytes(content, BytesContent(one[2]))
-    assert same_bytes(content, BytesContent(other[2])) == (one[2] == other[2])
+    assert has_same_bytes(content, BytesContent(one[2]))
+    assert has_same_bytes(content, BytesContent(other[2])) == (one[2] == other[2])
 
 
 def test_a_file_on_disk_reads_like_its_bytes(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_file_cut_short_while_it_is_read_is_noticed(tmp_path: Path) -> None:
     ):
         os.truncate(path, 4)
         with pytest.raises(BundleFixError, match=r"lib/x\.so: the file became shorter"):
-            list(chunks(reader, "lib/x.so"))
+            list(read_chunks(reader, "lib/x.so"))
 
 
 def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_file_that_is_not_the_one_that_was_seen_is_refused(tmp_path: Path, how
     path = tmp_path / "file"
     path.write_bytes(bytes(10))
     os.utime(path, ns=(0, 0))
-    content = path_content(path)
+    content = make_path_content(path)
     if how == "replaced":
         (tmp_path / "other").write_bytes(bytes(10))
         os.utime(tmp_path / "other", ns=(0, 0))

@@ -19,23 +19,23 @@ from bundle_fix.model.tree import (
     MAX_LINKS,
     Directory,
     File,
-    Lost,
-    Stamp,
+    Unresolved,
+    Metadata,
     Symlink,
     Tree,
-    relative,
-    walk,
+    get_relative_path,
+    resolve_path,
 )
 
 OPENAT2 = 437
 RESOLVE_BENEATH = 8
 LOST = {
-    errno.ENOENT: Lost.MISSING,
-    errno.ENOTDIR: Lost.MISSING,
-    errno.EXDEV: Lost.OUTSIDE,
-    errno.ELOOP: Lost.LOOP,
+    errno.ENOENT: Unresolved.MISSING,
+    errno.ENOTDIR: Unresolved.MISSING,
+    errno.EXDEV: Unresolved.OUTSIDE,
+    errno.ELOOP: Unresolved.LOOP,
 }
-STAMP = Stamp(0o755)
+STAMP = Metadata(0o755)
 
 names = st.sampled_from(["a", "b", "c"])
 places = st.lists(names, min_size=1, max_size=3).map("/".join)
@@ -63,7 +63,7 @@ def build(root: Path, wanted: Sequence[tuple[str, str, str]]) -> None:
                 place.symlink_to(target)
 
 
-def kernel_walk(root: Path, path: str) -> str | Lost:
+def kernel_walk(root: Path, path: str) -> str | Unresolved:
     """Where the kernel ends when it may not leave ``root`` (openat2(2), RESOLVE_BENEATH)."""
     libc = ctypes.CDLL(None, use_errno=True)
     how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_BENEATH)
@@ -98,7 +98,7 @@ def test_a_path_ends_where_the_kernel_ends(
         build(root, wanted)
         tree = read_directory(root)
         for path in [*paths, *tree.nodes]:
-            end = walk(tree, path)
+            end = resolve_path(tree, path)
             assert end == kernel_walk(root, path)
             if isinstance(end, str):
                 assert os.path.realpath(root / path, strict=True) == str(root / end)
@@ -109,25 +109,25 @@ def test_as_many_links_are_followed_as_the_kernel_follows(tmp_path: Path, links:
     (tmp_path / "0").touch()
     for number in range(links):
         (tmp_path / f"{number + 1}").symlink_to(f"{number}")
-    assert kernel_walk(tmp_path, f"{links}") == ("0" if links == MAX_LINKS else Lost.LOOP)
-    assert walk(read_directory(tmp_path), f"{links}") == kernel_walk(tmp_path, f"{links}")
+    assert kernel_walk(tmp_path, f"{links}") == ("0" if links == MAX_LINKS else Unresolved.LOOP)
+    assert resolve_path(read_directory(tmp_path), f"{links}") == kernel_walk(tmp_path, f"{links}")
 
 
 def test_a_link_without_a_target_leads_to_nothing() -> None:
     tree = Tree({"lib/x.so": Symlink("", STAMP)})
-    assert walk(tree, "lib/x.so") is Lost.MISSING
+    assert resolve_path(tree, "lib/x.so") is Unresolved.MISSING
 
 
 def test_folders_are_also_those_that_only_their_files_tell() -> None:
     tree = Tree({"a/b/file": File(BytesContent(b""), STAMP), "c": Directory(STAMP)})
     assert tree.folders == {"", "a", "a/b", "c"}
-    assert walk(tree, "a/b/../../c/.") == "c"
-    assert walk(tree, "a/b/file/..") is Lost.MISSING
+    assert resolve_path(tree, "a/b/../../c/.") == "c"
+    assert resolve_path(tree, "a/b/file/..") is Unresolved.MISSING
 
 
 @given(places, places)
 def test_a_relative_path_leads_back(path: str, start: str) -> None:
-    assert os.path.normpath(f"/{start}/{relative(path, start)}") == f"/{path}"
+    assert os.path.normpath(f"/{start}/{get_relative_path(path, start)}") == f"/{path}"
 
 
 @pytest.mark.parametrize(
@@ -143,4 +143,4 @@ def test_a_relative_path_leads_back(path: str, start: str) -> None:
 def test_all_digits_of_a_time_count_while_it_is_the_same_time(
     told: str, mtime: float, text: str | None
 ) -> None:
-    assert Stamp(0o644, mtime=mtime, extra={"mtime": told}).mtime_text == text
+    assert Metadata(0o644, mtime=mtime, extra={"mtime": told}).mtime_text == text

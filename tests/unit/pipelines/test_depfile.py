@@ -7,7 +7,7 @@ from pathlib import Path
 
 from builders.elf import elf
 from builders.run import bundle_fix
-from bundle_fix.pipelines.depfile import rule
+from bundle_fix.pipelines.depfile import format_make_rule
 
 SPEC = """\
 [bundle]
@@ -91,7 +91,7 @@ def test_make_reads_names_with_anything_in_them(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in names]
     for path in paths[1:]:
         path.touch()
-    text = rule(tmp_path / "target of all", paths)
+    text = format_make_rule(tmp_path / "target of all", paths)
     (tmp_path / "Makefile").write_text(f"{text}\techo made\n")
     run = subprocess.run(
         ["make", "-C", tmp_path, "-n"], capture_output=True, text=True, check=False

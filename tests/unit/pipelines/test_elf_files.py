@@ -21,7 +21,7 @@ from bundle_fix.elf.edit.edit import EditRefusedError
 from bundle_fix.model.content import Patch
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.pipelines import elf_files
-from bundle_fix.pipelines.elf_files import edit_file, read_elf_file
+from bundle_fix.pipelines.elf_files import edit_elf_file, read_elf_file
 from bundle_fix.storage import inplace_file as patching
 from bundle_fix.storage.inplace_file import BusyError, patch_file, record_of, undo
 
@@ -41,7 +41,7 @@ def runpath(path: Path) -> str | None:
 
 def in_place(path: Path, changes: Changes = NEW) -> str:
     """Edit the file itself, and give the editor's name."""
-    return edit_file(path, changes, None).edited.editor
+    return edit_elf_file(path, changes, None).edited.editor
 
 
 @pytest.fixture(params=["a rename", "a write"])
@@ -83,7 +83,7 @@ def test_a_rename_makes_a_new_file_and_a_write_keeps_the_old(tmp_path: Path, way
 @pytest.mark.parametrize("changes", [NEW, LONG])
 def test_both_ways_write_the_same_bytes(tmp_path: Path, changes: Changes, way: str) -> None:
     path, copy = library(tmp_path), tmp_path / "copy"
-    edit_file(path, changes, copy)
+    edit_elf_file(path, changes, copy)
     in_place(path, changes)
     assert path.read_bytes() == copy.read_bytes()
 
@@ -140,7 +140,7 @@ def test_extended_attributes_survive(tmp_path: Path, way: str, name: str, value:
     set_attribute(path, name, value)
     in_place(path)
     assert (os.getxattr(path, name), runpath(path)) == (value, "$ORIGIN")
-    edit_file(path, LONG, tmp_path / "copy")
+    edit_elf_file(path, LONG, tmp_path / "copy")
     assert os.getxattr(tmp_path / "copy", name) == value
 
 
@@ -187,7 +187,7 @@ def test_hard_links_are_not_parted_by_an_edit_that_moves_the_content(tmp_path: P
     before = path.read_bytes()
     os.link(path, tmp_path / "other")
     with pytest.raises(BundleFixError, match=r"it has 2 names \(hard links\), and as the edit"):
-        edit_file(path, LONG, None, "patchelf")
+        edit_elf_file(path, LONG, None, "patchelf")
     assert (path.read_bytes(), path.stat().st_nlink) == (before, 2)
     assert names(tmp_path) == ["libx.so.1", "other"]
 
@@ -252,7 +252,7 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
         file.write(b"payload")
     if path.stat().st_blocks * 512 > 32 << 20:
         pytest.skip("this file system has no holes")
-    edit_file(path, NEW, tmp_path / "copy")
+    edit_elf_file(path, NEW, tmp_path / "copy")
     copy = tmp_path / "copy"
     assert copy.stat().st_size == path.stat().st_size
     assert copy.stat().st_blocks * 512 < 32 << 20
@@ -353,7 +353,7 @@ def test_the_next_edit_takes_back_one_that_was_killed_and_says_so(tmp_path: Path
     ]
     record_of(path).write_bytes(patching._packed(path.stat(), done_and_not))
     path.write_bytes(data[:at] + b"/tmp" + data[at + 4 :])
-    done = edit_file(path, LONG, None)
+    done = edit_elf_file(path, LONG, None)
     assert done.before.runpath == OLD
     assert done.remarks == ("an earlier edit of it, which was killed, has been taken back",)
     assert (runpath(path), names(tmp_path)) == (LONG.runpath, ["libx.so.1"])

@@ -12,14 +12,14 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Symlink
-from bundle_fix.plan.relocate import Moved, move_libraries
+from bundle_fix.plan.relocate import RelocatedBundle, move_libraries
 
 
-def moved(folder: Path, to: str = "lib") -> Moved:
+def moved(folder: Path, to: str = "lib") -> RelocatedBundle:
     return move_libraries(read_bundle(read_directory(folder), str(folder)), to)
 
 
-def links(result: Moved) -> dict[str, str]:
+def links(result: RelocatedBundle) -> dict[str, str]:
     return {path: link.target for path, link in result.bundle.tree.links()}
 
 

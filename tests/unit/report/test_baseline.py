@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.report.baseline import read_baseline, without_known
-from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, error_report
+from bundle_fix.report.baseline import read_baseline, drop_known_findings
+from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, make_error_report
 from bundle_fix.report.render.json import render_json, render_jsonl
 
 
@@ -27,7 +27,7 @@ def left(folder: Path, now: CheckReport, *before: CheckReport) -> list[str]:
     for text in (render_json(before), "".join(map(render_jsonl, before))):
         (folder / "old.json").write_text(text)
         baseline = read_baseline(folder / "old.json")
-        settled = without_known(now, baseline.known(now.artifact), "error")
+        settled = drop_known_findings(now, baseline.known(now.artifact), "error")
         assert settled.summary["error"] == len(settled.findings)
         assert settled.failed == bool(settled.findings)
         assert settled.ignored == len(now.findings) - len(settled.findings)
@@ -67,9 +67,9 @@ def test_a_folder_named_after_a_version_may_be_renamed_but_no_library(tmp_path: 
 
 
 def test_an_artifact_that_could_not_be_checked_has_no_findings(tmp_path: Path) -> None:
-    before = [error_report("p.tar", "broken"), report("q.tar")]
+    before = [make_error_report("p.tar", "broken"), report("q.tar")]
     assert left(tmp_path, report("p.tar", finding()), *before) == ["bin/x"]
-    settled = without_known(error_report("p.tar", "broken"), frozenset(), "error")
+    settled = drop_known_findings(make_error_report("p.tar", "broken"), frozenset(), "error")
     assert settled.failed
 
 

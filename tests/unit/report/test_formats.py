@@ -21,8 +21,8 @@ from bundle_fix.report.check_report import (
     CheckReport,
     FindingRecord,
     Tool,
-    error_report,
-    rule_texts,
+    make_error_report,
+    describe_rules,
 )
 from bundle_fix.report.render.github import render_github, render_summary
 from bundle_fix.report.render.gitlab import render_gitlab
@@ -30,10 +30,10 @@ from bundle_fix.report.render.json import render_json, render_jsonl
 from bundle_fix.report.render.junit import render_junit
 from bundle_fix.report.render.sarif import SCHEMA_ADDRESS, render_sarif
 from bundle_fix.report.render.text import render_text
-from bundle_fix.report.schemas import check_schema
+from bundle_fix.report.schemas import build_check_schema
 
 ODD = 'bin/a b\n::error::x%2C|`\x1b[31m\udcff"<é>,:\\'
-TEXTS = rule_texts(RULES)
+TEXTS = describe_rules(RULES)
 DATA = Path(__file__).parents[2] / "data"
 
 
@@ -54,11 +54,11 @@ def reports() -> list[CheckReport]:
     summary = {"error": 2, "warning": 1, "note": 1}
     bad = CheckReport(1, ODD, Tool(), summary, findings, failed=True, programs=1)
     good = CheckReport(1, "good.tar.gz", Tool(), dict.fromkeys(summary, 0), ())
-    return [bad, good, error_report("cut.tar.gz", "cut.tar.gz: it is cut short")]
+    return [bad, good, make_error_report("cut.tar.gz", "cut.tar.gz: it is cut short")]
 
 
 def test_json_and_jsonl_hold_to_their_schema() -> None:
-    schema = check_schema()
+    schema = build_check_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     several = json.loads(render_json(reports()))
     jsonschema.validate(several, schema)
@@ -110,7 +110,7 @@ ARTIFACTS = [
 @pytest.mark.parametrize("artifact", ARTIFACTS)
 def test_every_name_of_an_artifact_is_a_uri_in_sarif(artifact: str, sarif_validator: Any) -> None:
     bad = msgspec.structs.replace(reports()[0], artifact=artifact)
-    document = sarif([bad, bad, error_report(artifact, "broken")])
+    document = sarif([bad, bad, make_error_report(artifact, "broken")])
     assert [error.message for error in sarif_validator.iter_errors(document)] == []
 
 
@@ -140,7 +140,7 @@ def test_whatever_is_found_every_format_holds_to_its_schema(
     summary = {s: sum(f.severity == s for f in found) for s in ("error", "warning", "note")}
     one = CheckReport(1, artifact, Tool(), summary, tuple(found), failed=bool(found), error=error)
     both = [one, one]
-    jsonschema.validate(json.loads(render_json(both)), check_schema())
+    jsonschema.validate(json.loads(render_json(both)), build_check_schema())
     assert not list(sarif_validator.iter_errors(sarif(both)))
     document = render_junit(both, TEXTS, "warning")
     junit_schema.validate(ET.fromstring(document.encode()))  # noqa: S314 (our own)

@@ -13,7 +13,7 @@ from builders.elf import elf
 from builders.pack import healthy
 from builders.run import bundle_fix
 from bundle_fix.report.render.spec_page import EXAMPLE, render_spec_page
-from bundle_fix.report.schemas import SCHEMAS, spec_schema
+from bundle_fix.report.schemas import SCHEMAS, build_spec_schema
 from bundle_fix.spec.parsing.load import load_spec
 
 ROOT = Path(__file__).parents[3]
@@ -45,7 +45,7 @@ def test_the_shipped_schema_is_the_one_that_the_models_make(command: str) -> Non
 
 
 def test_without_a_name_the_schema_is_the_specs() -> None:
-    assert json.loads(bundle_fix("schema").stdout) == json.loads(json.dumps(spec_schema()))
+    assert json.loads(bundle_fix("schema").stdout) == json.loads(json.dumps(build_spec_schema()))
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
@@ -73,7 +73,7 @@ def test_a_wrong_spec_is_not_valid(text: str) -> None:
 
 
 def test_no_key_of_a_spec_may_be_null() -> None:
-    assert "null" not in json.dumps(spec_schema())
+    assert "null" not in json.dumps(build_spec_schema())
 
 
 def test_what_the_commands_print_is_valid(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bundle_fix.cli.main import main
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.names import pack_name, pack_path
+from bundle_fix.spec.names import resolve_pack_name, resolve_pack_path
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import evaluate_when, require_values, resolve_variables, substitute
 
@@ -232,11 +232,11 @@ def use(spec: Spec) -> str:
     try:
         values = resolve_variables(spec, Path(), {}, {"HADOOP_HOME": "/opt/hadoop"})
         require_values(spec, values)
-        pack_name(spec, values)
+        resolve_pack_name(spec, values)
         for index, entry in enumerate(spec.files):
             if evaluate_when(entry.when, values):
                 substitute(entry.source or entry.text or "", values)
-                pack_path(entry.to, values, spec.where("files", index, "to"))
+                resolve_pack_path(entry.to, values, spec.where("files", index, "to"))
     except BundleFixError as error:
         return str(error)
     return ""

@@ -7,7 +7,7 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle_fix.spec.parsing.positions import KeyPath, Place, locate, places, position, repeated
+from bundle_fix.spec.parsing.positions import KeyPath, KeyPosition, find_position, iterate_positions, compute_position, find_repeated_key
 
 DOCUMENT = '''\
 top = 1  # [not] = "a table"
@@ -59,30 +59,30 @@ def test_a_key_and_its_value_are_found(
     path: KeyPath, key: tuple[int, int], value: tuple[int, int]
 ) -> None:
     assert tomli.loads(DOCUMENT)
-    assert locate(DOCUMENT, path, key=True) == key
-    assert locate(DOCUMENT, path) == value
+    assert find_position(DOCUMENT, path, key=True) == key
+    assert find_position(DOCUMENT, path) == value
 
 
 def test_what_is_not_there_is_placed_in_the_innermost_table_there_is() -> None:
-    assert locate(DOCUMENT, ("table", "inline", "z", 3)) == (8, 1)
-    assert locate(DOCUMENT, ("entries", 1, "z")) == (13, 3)
-    assert locate(DOCUMENT, ("entries", 7)) == (11, 3)
-    assert locate(DOCUMENT, ("z",)) == (1, 1)
-    assert locate("", ("z",)) == (1, 1)
+    assert find_position(DOCUMENT, ("table", "inline", "z", 3)) == (8, 1)
+    assert find_position(DOCUMENT, ("entries", 1, "z")) == (13, 3)
+    assert find_position(DOCUMENT, ("entries", 7)) == (11, 3)
+    assert find_position(DOCUMENT, ("z",)) == (1, 1)
+    assert find_position("", ("z",)) == (1, 1)
 
 
 def test_a_table_is_where_its_own_header_is() -> None:
-    assert locate("[a.b]\nc = 1\n[a]\nd = 2", ("a",)) == (3, 2)
+    assert find_position("[a.b]\nc = 1\n[a]\nd = 2", ("a",)) == (3, 2)
 
 
 def test_columns_count_characters() -> None:
-    assert locate('"ä€𝄞" = { "é" = 1 }', ("ä€𝄞", "é"), key=True) == (1, 11)
+    assert find_position('"ä€𝄞" = { "é" = 1 }', ("ä€𝄞", "é"), key=True) == (1, 11)
 
 
 def test_the_first_key_set_twice_is_found() -> None:
     def lines(text: str) -> tuple[int, int] | None:
-        found = repeated(text)
-        return found and (position(text, found[0].key)[0], position(text, found[1].key)[0])
+        found = find_repeated_key(text)
+        return found and (compute_position(text, found[0].key)[0], compute_position(text, found[1].key)[0])
 
     assert lines(DOCUMENT) is None
     assert lines("a = 1\nb = [1,\n1]\nb = [2]\na = 2") == (4, 2)
@@ -94,7 +94,7 @@ def test_the_first_key_set_twice_is_found() -> None:
 def test_four_hundred_levels_are_no_trouble() -> None:
     text = "a = " + "[{b = " * 199 + "1" + "}]" * 199
 
-    assert len(list(places(text))) == 1 + 2 * 199
+    assert len(list(iterate_positions(text))) == 1 + 2 * 199
 
 
 WORDS = st.text("ab_-19", min_size=1, max_size=3)
@@ -220,13 +220,13 @@ def test_every_place_in_a_random_document_is_where_it_was_written(data: st.DataO
         if name not in taken:
             writer.header(name, count)
 
-    found = {place.path: place for place in reversed(list(places(writer.text)))}
+    found = {place.path: place for place in reversed(list(iterate_positions(writer.text)))}
 
     assert set(walk(tomli.loads(writer.text))) == set(writer.places)
     assert {path: place[1:3] for path, place in found.items()} == writer.places
-    assert all(locate(writer.text, path) == position(writer.text, writer.places[path][1])
+    assert all(find_position(writer.text, path) == compute_position(writer.text, writer.places[path][1])
                for path in writer.places)  # fmt: skip
-    assert repeated(writer.text) is None
+    assert find_repeated_key(writer.text) is None
 
 
 def walk(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -243,4 +243,4 @@ def test_a_text_that_is_no_toml_ends_the_search_and_does_no_harm(text: str) -> N
         tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         prefix = text.replace("\r\n", "\n")[: error.pos]
-        assert all(isinstance(place, Place) for place in places(prefix))
+        assert all(isinstance(place, KeyPosition) for place in iterate_positions(prefix))

@@ -9,7 +9,7 @@ import pytest
 from bundle_fix.spec.model import (
     Tables,
 )
-from bundle_fix.spec.parsing.convert import fields_of, is_struct, origin_of, unwrap
+from bundle_fix.spec.parsing.convert import list_fields, is_struct, get_type_origin, unwrap_type
 
 Refusal = Callable[[str], str]
 
@@ -234,12 +234,12 @@ def test_each_key_of_the_model_is_described() -> None:
     json.dumps(msgspec.json.schema(Tables))
     tables = [Tables]
     while tables:
-        for spot in fields_of(tables.pop()):
+        for spot in list_fields(tables.pop()):
             metas = getattr(spot.type, "__metadata__", ())
             assert any(meta.description for meta in metas), spot.name
-            base, _ = unwrap(spot.type)
+            base, _ = unwrap_type(spot.type)
             inner = (
-                base.__args__[-2 if origin_of(base) is tuple else -1] if origin_of(base) else base
+                base.__args__[-2 if get_type_origin(base) is tuple else -1] if get_type_origin(base) else base
             )
             if is_struct(inner):
                 tables.append(inner)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.names import pack_name, pack_path
+from bundle_fix.spec.names import resolve_pack_name, resolve_pack_path
 from bundle_fix.spec.template import parse_template
 from bundle_fix.spec.variables import resolve_variables, substitute
 
@@ -77,7 +77,7 @@ def test_the_name_of_a_pack_is_one_part_of_a_path(load: Load) -> None:
     spec = load('[bundle]\nname = "x{v}"\n[variables]\nv = { env = "V" }')
 
     def name(value: str) -> str:
-        return pack_name(spec, resolve_variables(spec, Path(), {"v": value}, {}))
+        return resolve_pack_name(spec, resolve_variables(spec, Path(), {"v": value}, {}))
 
     assert name("-2.5.0") == "x-2.5.0"
     assert refusal(lambda: name("feature/a")) == (
@@ -94,7 +94,7 @@ def test_a_place_in_the_pack_is_a_path_below_its_root() -> None:
     values = {"dir": "share", "up": "..", "root": "/", "empty": ""}
 
     def place(template: str) -> str:
-        return pack_path(template, values, "bundle.toml:9:6")
+        return resolve_pack_path(template, values, "bundle.toml:9:6")
 
     assert place("bin/") == "bin/"
     assert place("./{dir}//x") == "share/x"

@@ -174,7 +174,7 @@ def test_a_machine_without_glibc_needs_a_default(
 def test_a_pattern_that_would_never_come_to_an_end_is_refused(
     resolve: Callable[..., Values], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expressions, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(expressions, "MAX_SEARCH_SECONDS", 0.2)
     text = "a" * 60 + "b"
     Path("long.txt").write_text(text)
     values = resolve(

@@ -16,7 +16,7 @@ from archive.writers import AGAIN, ONCE, Stopping, mark_of, marked, writers
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Stamp, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree
 from bundle_fix.storage.atomic import pending_directory, pending_file
 
 KINDS = ("tar", "tar.gz", "tar.xz", "tar.zst", "tar.bz2", "dir")
@@ -197,7 +197,7 @@ def test_who_is_not_root_replaces_what_is_others(common: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_is_told_and_nothing_is_left(small_disk: Path, kind: str) -> None:
     (small_disk / "other").write_bytes(b"old")
-    tree = Tree({f"f{n}": File(BytesContent(os.urandom(200_000)), Stamp(0o644)) for n in range(8)})
+    tree = Tree({f"f{n}": File(BytesContent(os.urandom(200_000)), Metadata(0o644)) for n in range(8)})
     with pytest.raises(BundleFixError, match="out: cannot write it: No space left on device"):
         write_artifact(tree, kind, small_disk / "out", lambda _: True)
     assert names(small_disk) == ["other"]
@@ -213,7 +213,7 @@ def test_what_is_not_approved_leaves_nothing(tmp_path: Path, kind: str) -> None:
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupt_in_the_middle_of_a_file_leaves_nothing(tmp_path: Path, kind: str) -> None:
-    tree = Tree({"lib/a": File(Stopping(), Stamp(0o644))})
+    tree = Tree({"lib/a": File(Stopping(), Metadata(0o644))})
     threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         write_artifact(tree, kind, tmp_path / "out", lambda _: True)
@@ -225,11 +225,11 @@ def test_an_interrupt_in_the_middle_of_a_file_leaves_nothing(tmp_path: Path, kin
 def test_a_folder_with_folders_that_may_not_be_written_to_vanishes_all_the_same(
     common: Path,
 ) -> None:
-    nodes: dict[str, Node] = {"": Directory(Stamp(0o500))}
+    nodes: dict[str, Node] = {"": Directory(Metadata(0o500))}
     for path in ("a", "a/b", "closed"):
-        nodes[path] = Directory(Stamp(0 if path == "closed" else 0o500))
-    nodes["a/b/file"] = File(BytesContent(b"data"), Stamp(0o400))
-    nodes["a/link"] = Symlink("/", Stamp(0o777))
+        nodes[path] = Directory(Metadata(0 if path == "closed" else 0o500))
+    nodes["a/b/file"] = File(BytesContent(b"data"), Metadata(0o400))
+    nodes["a/link"] = Symlink("/", Metadata(0o777))
     with pytest.raises(BundleFixError, match="closed: cannot read the folder"):
         write_artifact(Tree(nodes), "dir", common / "out", lambda _: True)
     assert names(common) == []

@@ -76,9 +76,9 @@ def test_what_is_forked_has_no_lock_that_outlasts_this_process(temporary: Path) 
                 pipe.write(bytes(place.readlink()) + b"\n")
 
     with scratch_folder() as folder:
-        process = forks.fork(tell)
+        process = forks.start_fork(tell)
         open_there = process.pipe.read().decode().splitlines()
-        assert forks.end(process) == 0
+        assert forks.wait_for_exit(process) == 0
         assert open_there
         assert str(folder) not in open_there
     assert not forks.locks

@@ -11,8 +11,8 @@ from typing import IO, NoReturn
 import pytest
 
 from bundle_fix.subprocesses import forks
-from bundle_fix.subprocesses.forks import fork, is_worth_forking, kill, run_in_subprocess
-from bundle_fix.subprocesses.processors import cores
+from bundle_fix.subprocesses.forks import start_fork, is_worth_forking, kill_fork, run_in_subprocess
+from bundle_fix.subprocesses.processors import count_cores
 
 HERE = os.getpid()
 
@@ -49,7 +49,7 @@ def test_where_no_process_may_be_started_it_is_done_here(monkeypatch: pytest.Mon
     def no_more(_work: object) -> NoReturn:
         raise BlockingIOError("Resource temporarily unavailable")
 
-    monkeypatch.setattr(forks, "fork", no_more)
+    monkeypatch.setattr(forks, "start_fork", no_more)
     with run_in_subprocess(os.getpid) as told:
         assert told() == os.getpid()
 
@@ -75,22 +75,22 @@ def test_what_a_process_forked_ends_before_it_is_taken_for_ended() -> None:
         time.sleep(60)
 
     def lead(pipe: IO[bytes]) -> None:
-        forked = fork(wait)
+        forked = start_fork(wait)
         forked.pipe.readline()
         pipe.write(b"%d\n" % forked.pid)
         pipe.flush()
         time.sleep(60)
 
-    leader = fork(lead)
+    leader = start_fork(lead)
     pid = int(leader.pipe.readline())
-    kill(leader)
+    kill_fork(leader)
     # A process that has given up its files can do nothing any more, if it is there at all.
     with suppress(FileNotFoundError):
         assert not list(Path(f"/proc/{pid}/fd").iterdir())
 
 
 def test_it_takes_one_processor() -> None:
-    with run_in_subprocess(cores) as told:
+    with run_in_subprocess(count_cores) as told:
         assert told() == 1
 
 

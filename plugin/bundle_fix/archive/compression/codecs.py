@@ -20,8 +20,8 @@ from bundle_fix.archive.compression.multistream import Decompressor, Form, Strea
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import AGAIN, BundleFixError
-from bundle_fix.model.progress import Progress, Step, Tell, no_progress
-from bundle_fix.subprocesses.processors import cores
+from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
+from bundle_fix.subprocesses.processors import count_cores
 
 if TYPE_CHECKING:
     from bundle_fix.archive.compression.parallel import PieceStream
@@ -95,7 +95,7 @@ def _write_zstd(file: IO[bytes]) -> IO[bytes]:
     parameters = zstd().CompressionParameter
     options = {
         parameters.compression_level: ZSTD_LEVEL,
-        parameters.nb_workers: cores(),
+        parameters.nb_workers: count_cores(),
         parameters.checksum_flag: 1,
     }
     return cast(IO[bytes], zstd().open(file, "wb", options=options))
@@ -195,13 +195,13 @@ def unpacked(
     if compression is None:
         opened = path.open("rb")
     else:
-        step = Step(f"reading {name or path.name}", path.stat().st_size)
+        step = ProgressStep(f"reading {name or path.name}", path.stat().st_size)
         opened = _spooled(path, compression, limits, partial(progress, step))
     with opened as file:
         yield file
 
 
-def _spooled(path: Path, compression: Compression, limits: Limits, tell: Tell) -> IO[bytes]:
+def _spooled(path: Path, compression: Compression, limits: Limits, tell: StepProgress) -> IO[bytes]:
     import tempfile
 
     spool: IO[bytes] | None = None
@@ -234,7 +234,7 @@ def _temporary_folder() -> str:
 
 
 def _decompress(
-    path: Path, compression: Compression, spool: IO[bytes], limits: Limits, tell: Tell
+    path: Path, compression: Compression, spool: IO[bytes], limits: Limits, tell: StepProgress
 ) -> None:
     total, full, packed = 0, 0, path.stat().st_size
     with path.open("rb") as file, closing(_pieces(file, path, compression)) as pieces:

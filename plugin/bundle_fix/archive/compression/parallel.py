@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 from isal import isal_zlib
 from msgspec import Struct
 
-from bundle_fix.subprocesses.processors import cores
+from bundle_fix.subprocesses.processors import count_cores
 
 
 class Encoded(NamedTuple):
@@ -108,7 +108,7 @@ class PieceStream:
 
     @property
     def _at_once(self) -> int:
-        return min(cores(), self.framing.threads)
+        return min(count_cores(), self.framing.threads)
 
     def _write_first(self) -> None:
         size, encoded = self.running.popleft()

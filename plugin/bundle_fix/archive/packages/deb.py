@@ -16,7 +16,7 @@ from bundle_fix.archive.packages.nested import nested_tar
 from bundle_fix.model.content import SliceContent
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import Place, Tree
+from bundle_fix.model.tree import InstallLocation, Tree
 
 HEADER = 60
 END = b"`\n"
@@ -46,7 +46,7 @@ def read_deb(
         if name is None:
             raise BundleFixError("the package has no data.tar", where=str(path), hint=AGAIN)
         with nested_tar(members[name], name, path, limits, progress) as tree:
-            yield replace(tree, place=Place.BESIDE_OTHERS)
+            yield replace(tree, place=InstallLocation.BESIDE_OTHERS)
 
 
 def _members(fd: int, path: Path) -> dict[str, SliceContent]:

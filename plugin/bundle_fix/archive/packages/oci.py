@@ -21,7 +21,7 @@ from bundle_fix.archive.packages.nested import nested_tar
 from bundle_fix.model.content import Content, read_exactly
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import Directory, File, Lost, Node, Place, Symlink, Tree, walk
+from bundle_fix.model.tree import Directory, File, Unresolved, Node, InstallLocation, Symlink, Tree, resolve_path
 
 LAYOUT, INDEX, SAVED = "oci-layout", "index.json", "manifest.json"
 MAX_JSON = 16 << 20
@@ -72,7 +72,7 @@ def merged_layers(
             size += sum(file.content.size for _, file in tree.files() if file.twin is None)
             count += len(tree.nodes)
             _lay_over(nodes, tree)
-        yield Tree(nodes, place=Place.ROOT)
+        yield Tree(nodes, place=InstallLocation.ROOT)
 
 
 def _layers(layout: Tree, path: Path) -> Sequence[str]:
@@ -139,8 +139,8 @@ def _list(document: Any, key: str, path: Path) -> list[Any]:
 
 def _blob(layout: Tree, name: str, path: Path) -> Content:
     # Docker links a layer that it saved already, within the tarball.
-    end = walk(layout, name)
-    node = None if isinstance(end, Lost) else layout.nodes.get(end)
+    end = resolve_path(layout, name)
+    node = None if isinstance(end, Unresolved) else layout.nodes.get(end)
     if not isinstance(node, File):
         raise BundleFixError(
             f"the image has no {name}, of which it consists", where=str(path),
@@ -164,7 +164,7 @@ def _json(layout: Tree, name: str, path: Path) -> Any:
 
 def _lay_over(nodes: dict[str, Node], layer: Tree) -> None:
     """Lay a layer over those below it: whiteouts hide what is there, members take its place."""
-    lower = Tree(nodes, place=Place.ROOT)
+    lower = Tree(nodes, place=InstallLocation.ROOT)
     homes = _homes(lower, layer)
     _hide(nodes, *_hidden(lower, layer, homes))
     for name, node in layer.nodes.items():
@@ -217,7 +217,7 @@ def _homes(lower: Tree, layer: Tree) -> dict[str, str]:
             parent = homes[posixpath.dirname(folder)]
             place = posixpath.join(parent, posixpath.basename(folder))
             if folder not in layer.nodes and isinstance(lower.nodes.get(place), Symlink):
-                end = walk(lower, place)
-                place = place if isinstance(end, Lost) else end
+                end = resolve_path(lower, place)
+                place = place if isinstance(end, Unresolved) else end
             homes[folder] = place
     return homes

@@ -19,7 +19,7 @@ from bundle_fix.archive.packages.nested import unpacked_content
 from bundle_fix.model.content import SliceContent
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import Directory, File, Node, Place, Special, Stamp, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Node, InstallLocation, Special, Metadata, Symlink, Tree
 
 LEAD = 96
 HEADER_MAGIC = b"\x8e\xad\xe8\x01"
@@ -104,7 +104,7 @@ def _tree(file: IO[bytes], path: Path, limits: Limits) -> Tree:
             if isinstance(node, File) and isinstance(last, File):
                 twin = first if name != first else None
                 nodes[name] = File(last.content, node.stamp, twin=twin)
-    tree = Tree(nodes, place=Place.BESIDE_OTHERS)
+    tree = Tree(nodes, place=InstallLocation.BESIDE_OTHERS)
     check_folders(tree, path)
     return tree
 
@@ -145,7 +145,7 @@ def _numbers(header: bytes) -> list[int]:
 
 
 def _node(member: _Member, fd: int, path: Path) -> Node:
-    stamp = Stamp(stat.S_IMODE(member.mode), member.uid, member.gid, mtime=member.mtime)
+    stamp = Metadata(stat.S_IMODE(member.mode), member.uid, member.gid, mtime=member.mtime)
     content = SliceContent(fd, member.start, member.size)
     if stat.S_ISDIR(member.mode):
         return Directory(stamp)

@@ -34,10 +34,10 @@ from bundle_fix.model.content import (
     BytesContent,
     Content,
     FileReader,
-    PartContent,
+    ArchiveSlice,
     PatchedContent,
-    Whole,
-    chunks,
+    SeekableReader,
+    read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
@@ -46,12 +46,12 @@ from bundle_fix.model.tree import (
     Directory,
     File,
     Node,
-    Oddity,
+    ArchiveAnomaly,
     Special,
-    Stamp,
+    Metadata,
     Symlink,
     Tree,
-    settled,
+    break_missing_hardlink,
 )
 
 RECORD = 20 * BLOCK
@@ -96,7 +96,7 @@ def tree_of_tar(
 
 
 def tree_in_tar(
-    archive: Whole, path: Path, packed: int, limits: Limits = DEFAULT_LIMITS,
+    archive: SeekableReader, path: Path, packed: int, limits: Limits = DEFAULT_LIMITS,
     *, at_root: bool = False,
 ) -> Tree:  # fmt: skip
     """The tree in an unpacked tarball.
@@ -112,7 +112,7 @@ def tree_in_tar(
     entries: list[_Entry] = []
     last: dict[str, int] = {}
     linked: set[str] = set()
-    oddities: list[Oddity] = []
+    oddities: list[ArchiveAnomaly] = []
     dotted, holes, count, end = True, 0, 0, 0
     for member in members_of(archive, path):
         count += 1 + len(member.extents or ()) // EXTENTS_PER_MEMBER
@@ -136,14 +136,14 @@ def tree_in_tar(
     top = "" if at_root else top_folder(kinds)
     nodes = _nodes(entries, last, top, archive)
     shown = f"./{top}".rstrip("/") if dotted and entries else top
-    rest = PartContent(archive, end, archive.size - end)
+    rest = ArchiveSlice(archive, end, archive.size - end)
     tree = Tree(nodes, shown, rest, tuple(o.inside(top) for o in oddities))
     check_folders(tree, path)
     return tree
 
 
 def _nodes(
-    entries: list[_Entry], last: Mapping[str, int], top: str, archive: Whole
+    entries: list[_Entry], last: Mapping[str, int], top: str, archive: SeekableReader
 ) -> dict[str, Node]:
     """The members by path, the last of each name, with what stands before them in the archive."""
     nodes: dict[str, Node] = {}
@@ -152,7 +152,7 @@ def _nodes(
         if last[name] != number or (top and not name):
             # The later entry of a name wins, as in tar; this one stays before what follows it.
             continue
-        before = PartContent(archive, start, offset - start) if start < offset else None
+        before = ArchiveSlice(archive, start, offset - start) if start < offset else None
         twin = inside_top(node.twin, top) if isinstance(node, File) and node.twin else None
         key = inside_top(name, top)
         if isinstance(node, File) and twin != node.twin:
@@ -163,7 +163,7 @@ def _nodes(
     return nodes
 
 
-def _repeated(known: Node, node: Node, name: str, linked: set[str], path: Path) -> Iterator[Oddity]:
+def _repeated(known: Node, node: Node, name: str, linked: set[str], path: Path) -> Iterator[ArchiveAnomaly]:
     """What a name that comes twice says of its archive.
 
     Raises:
@@ -176,7 +176,7 @@ def _repeated(known: Node, node: Node, name: str, linked: set[str], path: Path) 
             f"two members have the name {name!r}, and one of them is no file, or a hard link",
             where=str(path), hint="an archive like this one must not be trusted",
         )  # fmt: skip
-    yield Oddity(REPEATED, name, known)
+    yield ArchiveAnomaly(REPEATED, name, known)
 
 
 def _is_plain(node: Node) -> bool:
@@ -184,10 +184,10 @@ def _is_plain(node: Node) -> bool:
 
 
 def _node(
-    member: Member, archive: Whole, last: Mapping[str, int], entries: list[_Entry], path: Path
+    member: Member, archive: SeekableReader, last: Mapping[str, int], entries: list[_Entry], path: Path
 ) -> Node:
     stamp = _stamp(member)
-    header = PartContent(archive, member.offset, member.data - member.offset)
+    header = ArchiveSlice(archive, member.offset, member.data - member.offset)
     if member.is_folder:
         # The names that an incremental backup keeps of a folder belong to its header.
         return Directory(stamp, replace(header, size=member.end - member.offset))
@@ -197,7 +197,7 @@ def _node(
         return _hard_link(member, stamp, header, last, entries, path)
     if member.kind in SPECIAL_KINDS:
         return Special(SPECIAL_KINDS[member.kind], stamp, header)
-    stored = PartContent(archive, member.data, member.size)
+    stored = ArchiveSlice(archive, member.data, member.size)
     if member.extents is None:
         return File(stored, stamp, header)
     sparse = SparseContent(stored, member.real_size, member.extents)
@@ -205,7 +205,7 @@ def _node(
 
 
 def _hard_link(
-    member: Member, stamp: Stamp, header: Content, last: Mapping[str, int],
+    member: Member, stamp: Metadata, header: Content, last: Mapping[str, int],
     entries: list[_Entry], path: Path,
 ) -> File:  # fmt: skip
     name = clean_name(member.link, path)
@@ -219,11 +219,11 @@ def _hard_link(
     return File(target.content, stamp, header, target.twin or name)
 
 
-def _stamp(member: Member) -> Stamp:
+def _stamp(member: Member) -> Metadata:
     extra: Mapping[str, str] = NOTHING
     if member.records:
         extra = {name: value for name, value in member.records.items() if name not in OF_STAMP}
-    return Stamp(
+    return Metadata(
         member.mode, member.uid, member.gid, member.owner, member.group, member.mtime, extra
     )
 
@@ -256,17 +256,17 @@ def _end(tree: Tree, total: int) -> Content:
     return end
 
 
-def _fills_up(end: PartContent) -> bool:
+def _fills_up(end: ArchiveSlice) -> bool:
     """Whether the end of an archive is zeros up to a whole record."""
     if (end.start + end.size) % RECORD:
         return False
     with end.open() as reader:
-        return not any(piece.strip(b"\0") for piece in chunks(reader))
+        return not any(piece.strip(b"\0") for piece in read_chunks(reader))
 
 
 def _member_parts(tree: Tree, path: str, node: Node) -> Iterator[Content]:
     if isinstance(node, File):
-        node = settled(tree, node)
+        node = break_missing_hardlink(tree, node)
     if node.before is not None:
         yield node.before
     header, content = node.header, None

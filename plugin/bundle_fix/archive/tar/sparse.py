@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from bundle_fix.model.content import PartContent, Patch, Reader
+from bundle_fix.model.content import ArchiveSlice, Patch, Reader
 
 BLOCK = 512
 ENTRY = struct.Struct("12s12s")
@@ -78,7 +78,7 @@ class SparseReader(Struct, frozen=True):
 class SparseContent(Struct, frozen=True):
     """A sparse file of a tarball; ``stored`` are its bytes as they stand in the archive."""
 
-    stored: PartContent
+    stored: ArchiveSlice
     size: int
     extents: tuple[Extent, ...]
 
@@ -103,7 +103,7 @@ class SparseContent(Struct, frozen=True):
 class SparseHeader(Struct, frozen=True):
     """A header with a map, as it stands in the archive; it is valid for one content alone."""
 
-    header: PartContent
+    header: ArchiveSlice
     of: SparseContent
 
     @property

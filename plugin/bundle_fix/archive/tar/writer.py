@@ -14,8 +14,8 @@ from bundle_fix.archive.limits import UNLIMITED
 from bundle_fix.archive.read_back import ReadBack
 from bundle_fix.archive.tar.concatenation import Concatenation
 from bundle_fix.archive.tar.reader import tar_parts, tree_in_tar
-from bundle_fix.model.content import chunks
-from bundle_fix.model.progress import Progress, Step, no_progress
+from bundle_fix.model.content import read_chunks
+from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.subprocesses.forks import is_worth_forking, run_in_subprocess
 
@@ -57,7 +57,7 @@ def write_tarball(
     def judged() -> T:
         return judge(tree_in_tar(archive, where, archive.size, UNLIMITED))
 
-    step, size, crc = Step(f"writing {where.name}", archive.size), 0, 0
+    step, size, crc = ProgressStep(f"writing {where.name}", archive.size), 0, 0
     apart = is_worth_forking(archive.size)
     reader_of = compression.reader if compression and not compression.proven else None
     with (
@@ -67,7 +67,7 @@ def write_tarball(
         with _compressed(written, compression) as stream:
             for path, part in parts:
                 with part.open() as reader:
-                    for piece in chunks(reader, path):
+                    for piece in read_chunks(reader, path):
                         if reader_of:
                             crc = isal_zlib.crc32(piece, crc)
                         size += len(piece)
@@ -76,7 +76,7 @@ def write_tarball(
         written.compare(*((size, crc) if reader_of else written.sent))
         if apart:
             # How far it is over there is not known here.
-            progress(Step("checking", archive.size), 0)
+            progress(ProgressStep("checking", archive.size), 0)
         return verdict()
 
 

@@ -23,8 +23,8 @@ from bundle_fix.archive.zip.data import STORED, unpack
 from bundle_fix.archive.zip.writer import UNIX, ZipArchive, ZipHeader
 from bundle_fix.model.content import SliceContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, Step, Tell, no_progress
-from bundle_fix.model.tree import Directory, File, Node, Special, Stamp, Symlink, Tree
+from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
+from bundle_fix.model.tree import Directory, File, Node, Special, Metadata, Symlink, Tree
 
 MAX_TARGET = 4096
 """Bytes of the longest text of a link (PATH_MAX)."""
@@ -46,7 +46,7 @@ def read_zip(
             archive = stack.enter_context(path.open("rb"))
             listing = read_listing(archive.fileno(), path, limits)
             spool = stack.enter_context(tempfile.TemporaryFile(prefix="bundle-fix-"))
-            step = Step(f"reading {path.name}", sum(entry.size for entry in listing.entries))
+            step = ProgressStep(f"reading {path.name}", sum(entry.size for entry in listing.entries))
             tree = _tree(archive.fileno(), listing, spool, path, partial(progress, step))
             spool.truncate()
         except OSError as error:
@@ -57,7 +57,7 @@ def read_zip(
         yield tree
 
 
-def _tree(fd: int, listing: Listing, spool: IO[bytes], path: Path, tell: Tell) -> Tree:
+def _tree(fd: int, listing: Listing, spool: IO[bytes], path: Path, tell: StepProgress) -> Tree:
     entries = listing.entries
     names = [clean_name(decoded(entry), path) for entry in entries]
     top = top_folder((name, _is_folder(e)) for name, e in zip(names, entries, strict=True))
@@ -118,10 +118,10 @@ def _target(content: SliceContent, entry: Entry, path: Path) -> str:
         return os.fsdecode(reader.pread(0, content.size))
 
 
-def _stamp(entry: Entry) -> Stamp:
+def _stamp(entry: Entry) -> Metadata:
     mode = stat.S_IMODE(entry.external >> 16) if entry.system == UNIX else 0
     year, month, day = 1980 + (entry.date >> 9), entry.date >> 5 & 15, entry.date & 31
     hour, minute, second = entry.time >> 11, entry.time >> 5 & 63, 2 * (entry.time & 31)
     # Tools that know no time write zeros, of which there is no date.
     date = (year, min(max(month, 1), 12), max(day, 1), hour, minute, second, 0, 0, 0)
-    return Stamp(mode or (0o755 if _is_folder(entry) else 0o644), mtime=calendar.timegm(date))
+    return Metadata(mode or (0o755 if _is_folder(entry) else 0o644), mtime=calendar.timegm(date))

@@ -42,10 +42,10 @@ from bundle_fix.model.content import (
     Content,
     Reader,
     SliceContent,
-    chunks,
+    read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Tell, counted_parts, untold
+from bundle_fix.model.progress import StepProgress, track_parts, no_step_progress
 from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree
 
 UNIX = 3
@@ -105,7 +105,7 @@ class _Fields(NamedTuple):
     comment: bytes
 
 
-def write_zip(tree: Tree, file: IO[bytes], tell: Tell = untold) -> None:
+def write_zip(tree: Tree, file: IO[bytes], tell: StepProgress = no_step_progress) -> None:
     """Write ``tree`` as a zip archive; hard links become copies.
 
     Args:
@@ -121,7 +121,7 @@ def write_zip(tree: Tree, file: IO[bytes], tell: Tell = untold) -> None:
     old = next((header.archive for header in headers if isinstance(header, ZipHeader)), None)
     if old is not None:
         _copy(old.front, file)
-    for path, node in counted_parts(tree.nodes.items(), tell):
+    for path, node in track_parts(tree.nodes.items(), tell):
         start = file.tell()
         header = node.header
         if isinstance(header, ZipHeader) and _stays(node, header):
@@ -138,7 +138,7 @@ def _stays(node: Node, header: ZipHeader) -> bool:
 
 def _copy(content: Content, file: IO[bytes]) -> None:
     with content.open() as reader:
-        for piece in chunks(reader):
+        for piece in read_chunks(reader):
             file.write(piece)
 
 
@@ -206,7 +206,7 @@ def _write_data(content: Content, method: int, file: IO[bytes], path: str) -> tu
     packed: AbstractContextManager[Writable]
     packed = nullcontext(file) if method == STORED else PieceStream(file, DEFLATE)
     with content.open() as reader, packed as stream:
-        for piece in chunks(reader, path):
+        for piece in read_chunks(reader, path):
             crc = zlib.crc32(piece, crc)
             stream.write(piece)
     return crc, file.tell() - start

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
-from bundle_fix.model.content import same_bytes
+from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.tree import REPEATED, File, Special, Tree
 
 SHOWN = 5
@@ -28,7 +28,7 @@ def find_repeated(rule: Rule, context: Context) -> Iterator[Finding]:
         last = tree.nodes.get(oddity.path)
         if oddity.kind != REPEATED or not isinstance(oddity.node, File):
             continue
-        same = isinstance(last, File) and same_bytes(oddity.node.content, last.content)
+        same = isinstance(last, File) and has_same_bytes(oddity.node.content, last.content)
         worst = ERROR if oddity.path in context.bundle.images else rule.severity
         yield rule.finding(
             oddity.path,

@@ -20,7 +20,7 @@ from bundle_fix.loader.hosts.cpu import LEVELS
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import World
-from bundle_fix.model.tree import walk
+from bundle_fix.model.tree import resolve_path
 
 FOLDER = "glibc-hwcaps"
 
@@ -39,9 +39,9 @@ def _copies(context: Context) -> Iterator[_Copy]:
     for path in bundle.tree.nodes:
         folder, _, inside = path.rpartition(f"{FOLDER}/")
         level, _, name = inside.partition("/")
-        file = walk(bundle.tree, path) if FOLDER in path and name else None
+        file = resolve_path(bundle.tree, path) if FOLDER in path and name else None
         if "/" not in name and isinstance(file, str) and file in bundle.images:
-            plain = walk(bundle.tree, posixpath.join(folder, name))
+            plain = resolve_path(bundle.tree, posixpath.join(folder, name))
             known = isinstance(plain, str) and plain in bundle.images
             yield _Copy(path, level, file, str(plain) if known else None)
 

@@ -8,12 +8,12 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
 from bundle_fix.elf.scan.build_paths import build_paths
 from bundle_fix.elf.scan.debug_info import is_debug_only
-from bundle_fix.plan.modes import WORLD_WRITE, wrong_modes
+from bundle_fix.plan.modes import WORLD_WRITE, find_wrong_modes
 
 
 def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:
     """Members whose mode keeps the pack from working, or lets anybody change it."""
-    for path, wrong in wrong_modes(context.bundle).items():
+    for path, wrong in find_wrong_modes(context.bundle).items():
         mode = wrong.node.stamp.mode
         severity = WARNING if wrong.is_for_owner else rule.severity
         yield rule.finding(

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
-from bundle_fix.model.tree import Lost
-from bundle_fix.plan.links import lost_links, missing_soname_links
+from bundle_fix.model.tree import Unresolved
+from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
 
 
 def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
     """Libraries that nothing can find under their soname."""
     mapped = {n.name for p in context.programs.values() for n in p.needs}
     needed = {name for image in context.bundle.images.values() for name in image.needed}
-    for link, path in missing_soname_links(context.bundle).items():
+    for link, path in find_missing_soname_symlinks(context.bundle).items():
         name = posixpath.basename(link)
         severity = ERROR if name in mapped else WARNING if name in needed else NOTE
         yield rule.finding(
@@ -28,9 +28,9 @@ def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
-def _find_lost(rule: Rule, context: Context, kinds: tuple[Lost, ...]) -> Iterator[Finding]:
+def _find_lost(rule: Rule, context: Context, kinds: tuple[Unresolved, ...]) -> Iterator[Finding]:
     needed = {name for image in context.bundle.images.values() for name in image.needed}
-    for path, (target, lost) in lost_links(context.bundle.tree).items():
+    for path, (target, lost) in find_broken_symlinks(context.bundle.tree).items():
         if lost not in kinds or target == "/dev/null" or _is_on_host(context, path):
             continue
         severity = ERROR if posixpath.basename(path) in needed else rule.severity
@@ -53,12 +53,12 @@ def _is_on_host(context: Context, path: str) -> bool:
 
 def find_dangling(rule: Rule, context: Context) -> Iterator[Finding]:
     """Links that lead to nothing, or in a circle."""
-    return _find_lost(rule, context, (Lost.MISSING, Lost.LOOP))
+    return _find_lost(rule, context, (Unresolved.MISSING, Unresolved.LOOP))
 
 
 def find_escaping(rule: Rule, context: Context) -> Iterator[Finding]:
     """Links that leave the pack."""
-    return _find_lost(rule, context, (Lost.OUTSIDE,))
+    return _find_lost(rule, context, (Unresolved.OUTSIDE,))
 
 
 RULES = (

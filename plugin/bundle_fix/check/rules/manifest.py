@@ -17,7 +17,7 @@ from bundle_fix.manifest.model import (
     path_of,
 )
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Symlink, Tree, walk
+from bundle_fix.model.tree import Directory, File, Symlink, Tree, resolve_path
 from bundle_fix.storage.digests import digests
 
 MAX_MISSING = 200
@@ -128,7 +128,7 @@ def _is_debug(context: Context, path: str) -> bool:
     if BESIDE not in path.split("/") and not path.startswith(f"{BUILD_IDS}/"):
         return False
     tree = context.bundle.tree
-    end = walk(tree, path)
+    end = resolve_path(tree, path)
     image = context.bundle.images.get(end) if isinstance(end, str) else None
     if image is None or image.is_dynamic:
         return False

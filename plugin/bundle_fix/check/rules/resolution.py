@@ -14,7 +14,7 @@ from bundle_fix.loader.hosts.libc import LOADER, belongs_to_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Step
 from bundle_fix.loader.process import Need, Process
 from bundle_fix.loader.search.probe import NOT_THERE
-from bundle_fix.model.tree import walk
+from bundle_fix.model.tree import resolve_path
 
 
 def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
@@ -142,7 +142,7 @@ def _where(context: Context, provided: tuple[str, ...], name: str) -> str:
     links = (
         path
         for path, _ in tree.links()
-        if posixpath.basename(path) == wanted and walk(tree, path) in provided
+        if posixpath.basename(path) == wanted and resolve_path(tree, path) in provided
     )
     there = next(chain(files, links), None)
     return there or f"it under another name ({provided[0]})"

@@ -20,7 +20,7 @@ from bundle_fix.loader.search.order import search_paths, search_system
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Tree
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.names import pack_path
+from bundle_fix.spec.names import resolve_pack_path
 from bundle_fix.spec.parsing.problems import raise_all
 from bundle_fix.spec.variables import Values, substitute
 
@@ -117,7 +117,7 @@ def _read(spec: Spec, values: Values, root: Path, host: Sequence[str]) -> _Closu
         search=tuple(root / substitute(text, values) for text in told.search),
         host=(*(substitute(text, values) for text in told.host), *host),
         dlopen=tuple(n for text in told.dlopen if "/" not in (n := substitute(text, values))),
-        folder=pack_path(spec.layout.lib, values, where),
+        folder=resolve_pack_path(spec.layout.lib, values, where),
         where=where,
         glibc=spec.check.glibc,
     )

@@ -12,11 +12,11 @@ from bundle_fix.collect.files import node_at
 from bundle_fix.collect.patterns import Where, matches, nothing_matches
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.on_disk import image_at
-from bundle_fix.model.content import PathContent, same_bytes
+from bundle_fix.model.content import PathContent, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Stamp, Symlink
+from bundle_fix.model.tree import Metadata, Symlink
 from bundle_fix.spec.model import Libraries
-from bundle_fix.spec.parsing.problems import did_you_mean
+from bundle_fix.spec.parsing.problems import suggest_word
 from bundle_fix.spec.variables import Values, substitute
 
 
@@ -61,7 +61,7 @@ def library_sources(
     raise BundleFixError(
         f"no library with the soname {name} in {looked}{''.join(passed.values())}",
         where=where("name"),
-        hint=did_you_mean(name, [o for o in others if o.partition(".so")[0] == stem and o != name])
+        hint=suggest_word(name, [o for o in others if o.partition(".so")[0] == stem and o != name])
         or "build it, or add the folder that holds it to `search`",
     )
 
@@ -123,7 +123,7 @@ def _only(found: Sequence[Path], name: str, where: str) -> Path:
 
 
 def _same(one: Path, other: Path) -> bool:
-    return one == other or same_bytes(
+    return one == other or has_same_bytes(
         PathContent(one, one.stat().st_size), PathContent(other, other.stat().st_size)
     )
 
@@ -175,6 +175,6 @@ def add_library(
     node = node_at(real, real, None, where)
     collection.add(posixpath.join(folder, real.name), node, origin)
     for name in sorted(names - {real.name}):
-        link = Symlink(real.name, Stamp(0o777))
+        link = Symlink(real.name, Metadata(0o777))
         collection.add(posixpath.join(folder, name), link, origin)
     return soname

@@ -21,7 +21,7 @@ from bundle_fix.loader.runpath import entries
 from bundle_fix.loader.search.tokens import Base, expand
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import MAX_LINKS, File, Node, Stamp, Symlink, Tree
+from bundle_fix.model.tree import MAX_LINKS, File, Node, Metadata, Symlink, Tree
 
 MAX_FILES = 2000
 """Files that are taken in; what one program loads is seldom a tenth of it."""
@@ -82,7 +82,7 @@ def tree_of_members(
         own[place] = None
         real = _take(place, taken)
         if real is None and member.is_symlink():
-            taken[place] = Symlink(os.readlink(place), Stamp(0o777))  # noqa: PTH115
+            taken[place] = Symlink(os.readlink(place), Metadata(0o777))  # noqa: PTH115
         image = image_at(Path(real)) if real == place else None
         if image is not None:
             waiting.append((place, image))
@@ -207,7 +207,7 @@ def _walk(path: str, taken: dict[str, Node]) -> str | None:
             if followed > MAX_LINKS:
                 return None
             target = os.readlink(here)  # noqa: PTH115 (Path would tidy the text)
-            taken[here] = Symlink(target, Stamp(0o777))
+            taken[here] = Symlink(target, Metadata(0o777))
             todo.extend(reversed(target.split("/")))
             here = "/" if target.startswith("/") else posixpath.dirname(here)
         elif not Path(here).exists():

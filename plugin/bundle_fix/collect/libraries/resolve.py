@@ -15,7 +15,7 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.objects import Mapped
 from bundle_fix.loader.search.order import search_paths, search_system
 from bundle_fix.loader.search.probe import NO_FOLDER, NOT_LISTED, NOT_THERE
-from bundle_fix.model.content import PathContent, same_bytes
+from bundle_fix.model.content import PathContent, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 
 SILENT = (NOT_THERE, NOT_LISTED, NO_FOLDER)
@@ -107,7 +107,7 @@ def _same(one: Path, other: Path) -> bool:
     if os.path.samefile(one, other):  # noqa: PTH121
         return True
     left, right = one.resolve(), other.resolve()
-    return same_bytes(
+    return has_same_bytes(
         PathContent(left, left.stat().st_size), PathContent(right, right.stat().st_size)
     )
 

@@ -22,7 +22,7 @@ from bundle_fix.elf.symbols.hashes import defines
 from bundle_fix.elf.symbols.versions import needed_versions
 from bundle_fix.elf.verify.invariants import broken_invariants
 from bundle_fix.elf.verify.lief_crosscheck import SIZE_LIMIT, disagreement
-from bundle_fix.model.content import Content, PatchedContent, PathContent, Reader, chunks
+from bundle_fix.model.content import Content, PatchedContent, PathContent, Reader, read_chunks
 from bundle_fix.model.errors import BundleFixError
 
 LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so|libc\.musl-")
@@ -145,7 +145,7 @@ def _attempt(
     folder.mkdir(0o700, parents=True)
     source, target = folder / "before", folder / "after"
     with content.open() as reader, source.open("wb") as copy:
-        for piece in chunks(reader):
+        for piece in read_chunks(reader):
             copy.write(piece)
     try:
         REWRITE[name](source, target, changes)

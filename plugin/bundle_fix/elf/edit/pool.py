@@ -20,8 +20,8 @@ from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
 from bundle_fix.elf.read.image import read_image
 from bundle_fix.elf.verify.lief_crosscheck import disagreement_here
 from bundle_fix.model.content import Content, Patch, PatchedContent, PathContent
-from bundle_fix.subprocesses.forks import Fork, fork, kill
-from bundle_fix.subprocesses.processors import cores
+from bundle_fix.subprocesses.forks import ForkedProcess, start_fork, kill_fork
+from bundle_fix.subprocesses.processors import count_cores
 
 if TYPE_CHECKING:
     from socket import socket
@@ -89,7 +89,7 @@ def editors(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
         contents: what may come to be edited, besides files that have a path.
     """
     known = list(contents)
-    if cores() < 2:
+    if count_cores() < 2:
         yield edit_all
         return
     import socket
@@ -98,7 +98,7 @@ def editors(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
     with ours:
         try:
             with theirs:
-                leader = fork(partial(_lead, known, ours, theirs))
+                leader = start_fork(partial(_lead, known, ours, theirs))
         except OSError:
             yield edit_all
             return
@@ -107,7 +107,7 @@ def editors(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
             numbers = {id(content): number for number, content in enumerate(known)}
             yield partial(_led, leader, ours, numbers)
         finally:
-            kill(leader)
+            kill_fork(leader)
 
 
 def _lead(known: Sequence[Content], other: socket, orders: socket, pipe: IO[bytes]) -> None:
@@ -124,7 +124,7 @@ def _lead(known: Sequence[Content], other: socket, orders: socket, pipe: IO[byte
 
 
 def _led(
-    leader: Fork,
+    leader: ForkedProcess,
     orders: socket,
     numbers: Mapping[int, int],
     jobs: Sequence[Job],
@@ -149,12 +149,12 @@ def _outcomes(jobs: Sequence[Job], scratch: Path, editor: str) -> Iterator[_Outc
     """The outcome of each job, told by a process per core; None where it was not told."""
     shares = _shares(jobs)
     owners = {number: share for share, numbers in enumerate(shares) for number in numbers}
-    running: dict[int, Fork] = {}
+    running: dict[int, ForkedProcess] = {}
     try:
         for share, numbers in enumerate(shares):
             work = partial(_work, [jobs[number] for number in numbers], scratch, editor)
             try:
-                running[share] = fork(work)
+                running[share] = start_fork(work)
             except OSError:
                 # At the limit of processes: fewer do as well, even none.
                 break
@@ -164,10 +164,10 @@ def _outcomes(jobs: Sequence[Job], scratch: Path, editor: str) -> Iterator[_Outc
             yield _told(process) if process else None
     finally:
         for process in running.values():
-            kill(process)
+            kill_fork(process)
 
 
-def _widen(process: Fork) -> None:
+def _widen(process: ForkedProcess) -> None:
     """Let outcomes wait in the pipe, unless the user has too much in pipes already."""
     with suppress(PermissionError):
         fcntl.fcntl(process.pipe, fcntl.F_SETPIPE_SZ, PIPE)
@@ -175,7 +175,7 @@ def _widen(process: Fork) -> None:
 
 def _shares(jobs: Sequence[Job]) -> list[list[int]]:
     """The numbers of the jobs of each process, as even as may be, each in their order."""
-    shares: list[list[int]] = [[] for _ in range(min(cores(), len(jobs)))]
+    shares: list[list[int]] = [[] for _ in range(min(count_cores(), len(jobs)))]
     loads = [0] * len(shares)
     for number in sorted(range(len(jobs)), key=lambda n: -jobs[n].content.size):
         lightest = loads.index(min(loads))
@@ -197,7 +197,7 @@ def _work(jobs: Sequence[Job], scratch: Path, editor: str, pipe: IO[bytes]) -> N
         pipe.flush()
 
 
-def _told(process: Fork) -> _Outcome | None:
+def _told(process: ForkedProcess) -> _Outcome | None:
     """The next outcome that a process tells; None where it has ended before."""
     try:
         outcome: _Outcome | None = pickle.load(process.pipe)  # noqa: S301 (our own fork)

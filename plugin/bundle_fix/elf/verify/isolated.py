@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import IO
 
-from bundle_fix.subprocesses.forks import end, fork, kill
+from bundle_fix.subprocesses.forks import wait_for_exit, start_fork, kill_fork
 
 NOTHING, TEXT, RAISED = b"0", b"1", b"2"
 
@@ -22,13 +22,13 @@ def isolated(work: Callable[[], str | None]) -> str | None:
     Raises:
         DiedError: it did, or ``work`` raised something.
     """
-    process = fork(lambda pipe: _tell(work, pipe))
+    process = start_fork(lambda pipe: _tell(work, pipe))
     try:
         told = process.pipe.read()
     except BaseException:
-        kill(process)
+        kill_fork(process)
         raise
-    code = end(process)
+    code = wait_for_exit(process)
     if code or not told or told[:1] == RAISED:
         raise DiedError(signal.Signals(-code).name if code < 0 else os.fsdecode(told[1:]))
     return None if told == NOTHING else told[1:].decode("utf-8", "surrogateescape")

@@ -20,7 +20,7 @@ from bundle_fix.elf.read.systems import foreign_abi
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import MAX_LINKS, File, Lost, Symlink, Tree
+from bundle_fix.model.tree import MAX_LINKS, File, Unresolved, Symlink, Tree
 
 NOWHERE = "/\0"
 """Where a pack is when nobody knows where it is unpacked: at a place that no path can name."""
@@ -169,7 +169,7 @@ class View(Struct, frozen=True, eq=False):
     bundle: Bundle
     at: str = NOWHERE
     host: Files | None = None
-    _known: dict[str, str | Lost] = field(default_factory=dict)
+    _known: dict[str, str | Unresolved] = field(default_factory=dict)
     _images: dict[str, Image | str] = field(default_factory=dict)
 
     def inside(self, path: str) -> str | None:
@@ -208,7 +208,7 @@ class View(Struct, frozen=True, eq=False):
             return Found(Kind.FOLDER)
         return found
 
-    def real(self, path: str) -> str | Lost:
+    def real(self, path: str) -> str | Unresolved:
         """Where an absolute path ends: links followed, ``..`` taken from the target.
 
         Returns:
@@ -219,18 +219,18 @@ class View(Struct, frozen=True, eq=False):
             known = self._known[path] = self._walk(path)
         return known
 
-    def _walk(self, path: str) -> str | Lost:
+    def _walk(self, path: str) -> str | Unresolved:
         if len(path) > MAX_PATH:
-            return Lost.MISSING
+            return Unresolved.MISSING
         folder, _, last = path.rpartition("/")
         if not folder or last in ("", ".", "..") or path.count("/") > MAX_REMEMBERED:
             return self._follow([], path.split("/")[::-1])
         parent = self.real(folder)
-        if isinstance(parent, Lost):
+        if isinstance(parent, Unresolved):
             return parent
         return self._follow(parent.strip("/").split("/") if parent != "/" else [], [last])
 
-    def _follow(self, here: list[str], todo: list[str]) -> str | Lost:
+    def _follow(self, here: list[str], todo: list[str]) -> str | Unresolved:
         """Walk the parts in ``todo``, the next one last, from the folder ``here``."""
         followed = 0
         while todo:
@@ -239,7 +239,7 @@ class View(Struct, frozen=True, eq=False):
                 continue
             if part == "..":
                 if here == ["\0"]:
-                    return Lost.OUTSIDE
+                    return Unresolved.OUTSIDE
                 del here[-1:]
                 continue
             here.append(part)
@@ -247,21 +247,21 @@ class View(Struct, frozen=True, eq=False):
             if found.link is not None:
                 followed += 1
                 if followed > MAX_LINKS:
-                    return Lost.LOOP
+                    return Unresolved.LOOP
                 here = [] if found.link.startswith("/") else here[:-1]
                 # An empty link leads nowhere, not to its own folder (path_resolution(7)).
                 todo.extend(reversed(found.link.split("/")) if found.link else ["\0"])
             elif found.kind is Kind.UNKNOWN:
-                return Lost.OUTSIDE
+                return Unresolved.OUTSIDE
             elif found.kind is Kind.MISSING or (todo and found.kind is not Kind.FOLDER):
-                return Lost.MISSING
+                return Unresolved.MISSING
         return "/" + "/".join(here)
 
-    def folder(self, path: str) -> str | Lost:
+    def folder(self, path: str) -> str | Unresolved:
         """Where the folder at ``path`` really is, or why there is none."""
         real = self.real(path)
         if isinstance(real, str) and self.look(real).kind is not Kind.FOLDER:
-            return Lost.MISSING
+            return Unresolved.MISSING
         return real
 
     def image(self, real: str) -> Image | str:
@@ -305,8 +305,8 @@ class View(Struct, frozen=True, eq=False):
     def text(self, path: str, limit: int = 1 << 20) -> bytes | None:
         """The first ``limit`` bytes of the file at ``path``, links followed, or None."""
         real = self.real(path)
-        content = None if isinstance(real, Lost) else self.content(real)
-        if isinstance(real, Lost) or content is None or self.look(real).kind is not Kind.FILE:
+        content = None if isinstance(real, Unresolved) else self.content(real)
+        if isinstance(real, Unresolved) or content is None or self.look(real).kind is not Kind.FILE:
             return None
         try:
             with content.open() as reader:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.files import View
-from bundle_fix.model.tree import Lost
+from bundle_fix.model.tree import Unresolved
 
 CONF = "/etc/ld.so.conf"
 MAX_FILES = 200
@@ -71,7 +71,7 @@ def _matching(view: View, pattern: str) -> list[str]:
 
 def _names(view: View, folder: str) -> list[str]:
     real = view.folder(folder)
-    return [] if isinstance(real, Lost) or view.host is None else view.host.names(real)
+    return [] if isinstance(real, Unresolved) or view.host is None else view.host.names(real)
 
 
 def listed_libraries(view: View, directories: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
@@ -80,8 +80,8 @@ def listed_libraries(view: View, directories: tuple[str, ...]) -> Mapping[str, t
     for directory in directories:
         for name in _names(view, directory):
             path = posixpath.join(directory, name)
-            real = view.real(path) if LIBRARY.fullmatch(name) else Lost.MISSING
-            image = None if isinstance(real, Lost) else view.image(real)
+            real = view.real(path) if LIBRARY.fullmatch(name) else Unresolved.MISSING
+            image = None if isinstance(real, Unresolved) else view.image(real)
             if isinstance(image, Image) and image.is_library:
                 soname = image.soname or name
                 # ldconfig makes a link of the soname where there is none.

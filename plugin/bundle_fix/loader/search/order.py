@@ -24,7 +24,7 @@ from bundle_fix.loader.search.probe import (
     taken,
 )
 from bundle_fix.loader.search.tokens import Refusal
-from bundle_fix.model.tree import Lost
+from bundle_fix.model.tree import Unresolved
 
 
 def search(setting: Setting, name: str, requester: Mapped) -> Mapped:
@@ -195,7 +195,7 @@ def _direct(this: Search) -> Mapped:
             return this.missing(via)
         path = posixpath.join(setting.environment.directory, path)
     view = setting.view
-    if view.real(path) is Lost.OUTSIDE and view.inside(path) is None:
+    if view.real(path) is Unresolved.OUTSIDE and view.inside(path) is None:
         this.trace.append(Step(path, via, "on the host"))
         return this.from_host(path, via)
     return taken(this, path, shown_place(this, path), Directory("", via, path)) or this.missing(via)

@@ -14,7 +14,7 @@ from bundle_fix.loader.hosts.directories import Directory, directories
 from bundle_fix.loader.hosts.files import UNREADABLE
 from bundle_fix.loader.hosts.rtld import MUSL, is_default_directory
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
-from bundle_fix.model.tree import Lost
+from bundle_fix.model.tree import Unresolved
 
 HOST_HAS_IT = "the host's copy is found"
 NOBODY_HAS_IT = "no host is expected to have it"
@@ -22,7 +22,7 @@ NOT_THERE = "not there"
 NOT_LISTED = "not listed"
 NO_FOLDER = "no such folder"
 NOT_SEARCHED = "not searched: -z nodefaultlib"
-CIRCLE = f"a link that {Lost.LOOP.value}"
+CIRCLE = f"a link that {Unresolved.LOOP.value}"
 UNKNOWN_PLACE = "outside the pack: the target may have anything there"
 GIVES_UP = "the loader gives up here"
 
@@ -63,7 +63,7 @@ class Search(NamedTuple):
         if view.host is None:
             # glibc keeps the path as it was put together; where nobody sees it, it need not grow.
             folder = view.folder(home)
-            home = home if isinstance(folder, Lost) else folder
+            home = home if isinstance(folder, Unresolved) else folder
         return Mapped(
             self.name, path if member is None else member, HOST if member is None else BUNDLE,
             via, self.requester.label, tuple(self.trace), home,
@@ -106,26 +106,26 @@ def _in_directory(this: Search, directory: Directory) -> Mapped | None:
     view, path = this.setting.view, directory.path
     for subfolder in this.setting.loader.subfolders:
         place = posixpath.join(path, subfolder + this.name)
-        if isinstance(view.folder(posixpath.dirname(place)), Lost):
+        if isinstance(view.folder(posixpath.dirname(place)), Unresolved):
             continue
-        if view.real(place) is not Lost.MISSING:
+        if view.real(place) is not Unresolved.MISSING:
             found = taken(this, place, shown_place(this, place), directory)
             if found is not None:
                 return found
     folder = view.folder(path)
-    if isinstance(folder, Lost):
+    if isinstance(folder, Unresolved):
         return _lost_directory(this, folder, directory)
     full = posixpath.join(path.rstrip("/") or "/", this.name)
     return taken(this, full, shown_place(this, full), directory)
 
 
-def _lost_directory(this: Search, lost: Lost, directory: Directory) -> Mapped | None:
+def _lost_directory(this: Search, lost: Unresolved, directory: Directory) -> Mapped | None:
     """A directory that is not there, or of which nothing is known."""
     view, path = this.setting.view, directory.path
     if view.host is not None:
         path = posixpath.normpath(path)
     inside = view.inside(path) is not None
-    if lost is Lost.OUTSIDE and not inside:
+    if lost is Unresolved.OUTSIDE and not inside:
         full = posixpath.join(path, this.name)
         if is_default_directory(posixpath.normpath(path)):
             this.trace.append(directory.step(full, HOST_HAS_IT))
@@ -133,7 +133,7 @@ def _lost_directory(this: Search, lost: Lost, directory: Directory) -> Mapped | 
         this.trace.append(directory.step(full, UNKNOWN_PLACE))
         return None
     missing = f"{NO_FOLDER} in the pack" if inside else NO_FOLDER
-    verdict = missing if lost is Lost.MISSING else lost.value
+    verdict = missing if lost is Unresolved.MISSING else lost.value
     this.trace.append(directory.step(posixpath.normpath(view.shown(path)), verdict))
     return None
 
@@ -161,8 +161,8 @@ def _refused(this: Search, path: str) -> str | _Miss:
     """Where the candidate at ``path`` really is, or why it is not taken (open_verify)."""
     view = this.setting.view
     real = view.real(path)
-    if isinstance(real, Lost):
-        if real is Lost.MISSING:
+    if isinstance(real, Unresolved):
+        if real is Unresolved.MISSING:
             return _Miss(NOT_THERE)
         return _Miss(f"a link that {real.value}")
     image = view.image(real)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bundle_fix.model.printable import printable
-from bundle_fix.model.wording import counted
+from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import RuleText
-from bundle_fix.report.diff import Change, ChangedMember, DiffReport, End, LoneMember, Resolution
-from bundle_fix.report.render.text import Paint, counts_of, duration, render_findings, wrapped
+from bundle_fix.report.diff import ChangeRecord, ChangedMemberRecord, DiffReport, ResolvedFileRecord, MemberRecord, ResolutionRecord
+from bundle_fix.report.render.text import Paint, format_counts, format_duration, render_findings, wrap_text
 
 SHOWN = 20
 """Members of one kind of change that are listed; ``--verbose`` lists all."""
@@ -46,17 +46,17 @@ def _better(report: DiffReport, paint: Paint) -> Iterator[str]:
     if better:
         yield paint("better", "green") + ": needed names that lead to something better now"
         for one in better:
-            yield from wrapped(_resolution(one), "  ", "      ")
+            yield from wrap_text(_resolution(one), "  ", "      ")
     if report.mended:
-        told = sorted({f"{f.rule} {f.name} ({printable(f.path)})" for f in report.mended})
-        yield from wrapped(f"mended: {_some(told)}", "", "  ")
+        told = sorted({f"{f.rule} {f.name} ({escape_unprintable(f.path)})" for f in report.mended})
+        yield from wrap_text(f"mended: {_some(told)}", "", "  ")
 
 
-def _resolution(one: Resolution) -> str:
+def _resolution(one: ResolutionRecord) -> str:
     return f"{one.needed_by} needs {one.needed}: {_told(one.old)} -> {_told(one.new)}"
 
 
-def _told(end: End) -> str:
+def _told(end: ResolvedFileRecord) -> str:
     if end.path is None:
         return "found nowhere"
     return f"{'the host' if end.origin == 'host' else 'the pack'}'s {end.path}"
@@ -68,7 +68,7 @@ def _wanted(report: DiffReport) -> Iterator[str]:
         if wanted.old != wanted.new:
             who = f" ({wanted.path})" if wanted.path else ""
             text = f"newest {family} wanted: {wanted.old or 'none'} -> {wanted.new or 'none'}{who}"
-            yield from wrapped(text, "", "  ")
+            yield from wrap_text(text, "", "  ")
 
 
 def _members(report: DiffReport, paint: Paint, most: int | None) -> Iterator[str]:
@@ -80,11 +80,11 @@ def _members(report: DiffReport, paint: Paint, most: int | None) -> Iterator[str
     yield f"members: {', '.join(told)}, {members.same} the same"
     for mark, colour, lone in (("-", "red", members.removed), ("+", "green", members.added)):
         for one in lone[:most]:
-            text = wrapped(_lone(one), "  ", "    ")
+            text = wrap_text(_lone(one), "  ", "    ")
             yield from (_marked(text, mark, colour, paint))
         yield from _left(lone, most, mark)
     for changed in members.changed[:most]:
-        yield from _marked(wrapped(_changed(changed), "  ", "    "), "~", "yellow", paint)
+        yield from _marked(wrap_text(_changed(changed), "  ", "    "), "~", "yellow", paint)
     yield from _left(members.changed, most, "~")
 
 
@@ -97,29 +97,29 @@ def _left(all_: Sequence[object], most: int | None, mark: str) -> Iterator[str]:
         yield f"{mark} … and {len(all_) - most} more (--verbose lists all)"
 
 
-def _lone(one: LoneMember) -> str:
+def _lone(one: MemberRecord) -> str:
     if one.kind == "link":
         return f"{one.path} (a link to {one.target})"
-    return f"{one.path} ({size(one.size) if one.kind == 'file' else one.kind})"
+    return f"{one.path} ({format_size(one.size) if one.kind == 'file' else one.kind})"
 
 
-def _changed(one: ChangedMember) -> str:
+def _changed(one: ChangedMemberRecord) -> str:
     name = f"{one.was} -> {one.path}" if one.was != one.path else one.path
     library = f" ({one.soname})" if one.soname and not one.path.endswith(one.soname) else ""
     told = [_change(change) for change in one.changes if change.what != "path"]
     return f"{name}{library}: {'; '.join(told) or 'only moved'}"
 
 
-def _change(change: Change) -> str:
+def _change(change: ChangeRecord) -> str:
     old, new, what = change.old, change.new, WORDS.get(change.what, change.what)
     if change.what == "content":
         return "other bytes of the same size"
     if change.what == "size" and isinstance(old, int) and isinstance(new, int):
-        sizes = size(old), size(new)
+        sizes = format_size(old), format_size(new)
         return " -> ".join(sizes if sizes[0] != sizes[1] else (f"{old} B", f"{new} B"))
     if change.what == "symbols" and isinstance(old, tuple) and isinstance(new, tuple):
-        lost = f"lost {counted(len(old), 'symbol')}" if old else ""
-        more = f"{counted(len(new), 'new symbol')}" if new else ""
+        lost = f"lost {format_count(len(old), 'symbol')}" if old else ""
+        more = f"{format_count(len(new), 'new symbol')}" if new else ""
         return ", ".join(part for part in (lost, more) if part)
     if isinstance(old, tuple) or isinstance(new, tuple):
         return f"{what} {_names(old, new)}"
@@ -145,7 +145,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMES]) + more
 
 
-def size(number: int) -> str:
+def format_size(number: int) -> str:
     """Bytes as people read them, in powers of a thousand."""
     value, unit = float(number), 0
     while value >= 999.95 and unit < len(UNITS) - 1:
@@ -157,8 +157,8 @@ def _total(report: DiffReport, paint: Paint) -> str:
     members = report.members
     different = (*members.added, *members.removed, *members.changed, *report.resolutions)
     nothing = "nothing got worse" if different or report.mended else "nothing is different"
-    counts = counts_of(report.summary) or nothing
+    counts = format_counts(report.summary) or nothing
     ignored = f", {report.ignored} ignored" if report.ignored else ""
     verdict = paint("WORSE", "red") if report.failed else paint("no worse", "green")
-    names = printable(f"{report.old} -> {report.new}")
-    return f"{names}: {verdict}: {counts}{ignored} ({duration(report.seconds)})"
+    names = escape_unprintable(f"{report.old} -> {report.new}")
+    return f"{names}: {verdict}: {counts}{ignored} ({format_duration(report.seconds)})"

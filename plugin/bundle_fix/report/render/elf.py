@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from bundle_fix.elf.read.flags import flag_names
-from bundle_fix.model.printable import printable
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.elf_files import EditedFile, ElfFile
 
 KINDS = {"exec": "program", "dyn": "shared object", "rel": "object file", "core": "core file"}
@@ -74,8 +74,8 @@ def edited_record(file: ElfFile, done: EditedFile) -> EditedRecord:
 
 def render_elf(record: ElfRecord) -> str:
     """One file as text: a name and a value a line, as many lines as there are values."""
-    lines = [f"{printable(record.path)}:"]
-    lines += [f"  {name:<12} {printable(value)}" for name, value in _rows(record)]
+    lines = [f"{escape_unprintable(record.path)}:"]
+    lines += [f"  {name:<12} {escape_unprintable(value)}" for name, value in _rows(record)]
     return "\n".join(lines) + "\n"
 
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
-from bundle_fix.model.printable import printable
-from bundle_fix.model.wording import counted
+from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
-from bundle_fix.report.locations import place
-from bundle_fix.report.render.text import duration, render_total
+from bundle_fix.report.locations import locate_member
+from bundle_fix.report.render.text import format_duration, render_total
 
 COMMANDS = {ERROR: "error", WARNING: "warning", NOTE: "notice"}
 """Workflow commands: docs.github.com, "Workflow commands for GitHub Actions"."""
@@ -37,7 +37,7 @@ def render_github(reports: Sequence[CheckReport]) -> str:
     for severity in SEVERITIES:
         for report in reports:
             for f in (f for f in report.findings if f.severity == severity):
-                where = place(report.artifact, f.path)
+                where = locate_member(report.artifact, f.path)
                 text = f"{f.path} {f.message}".strip()
                 lines.append((severity, where, f"{f.rule} {f.name}", [text, f"mend: {f.hint}"]))
     told: Counter[str] = Counter()
@@ -56,12 +56,12 @@ def _command(severity: str, where: str, title: str, lines: Sequence[str]) -> str
 
 def _line(severity: str, where: str, title: str, lines: Sequence[str]) -> str:
     # It begins with a word of ours, so that the runner never takes it for a command.
-    return f"{severity} {title}: {printable(where)}: {printable('; '.join(lines))}"
+    return f"{severity} {title}: {escape_unprintable(where)}: {escape_unprintable('; '.join(lines))}"
 
 
 def _data(text: str) -> str:
     """A text of one line; of its own line breaks, if any, escapes are seen."""
-    return printable(text).replace("%", "%25")
+    return escape_unprintable(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:
@@ -78,7 +78,7 @@ def render_summary(reports: Sequence[CheckReport], rules: Mapping[str, RuleText]
         part = "\n".join(_summary(report, rules)) + "\n"
         room -= len(part.encode("utf-8", "backslashreplace"))
         if room < 0:
-            left = counted(len(reports) - number, "more artifact")
+            left = format_count(len(reports) - number, "more artifact")
             parts.append(f"… and {left}: see the log\n")
             break
         parts.append(part)
@@ -94,9 +94,9 @@ def _summary(report: CheckReport, rules: Mapping[str, RuleText]) -> Iterator[str
         yield f"Could not be checked: {_escaped(report.error)}"
         yield ""
         return
-    counts = ", ".join(counted(report.summary[s], s) for s in SEVERITIES)
+    counts = ", ".join(format_count(report.summary[s], s) for s in SEVERITIES)
     ignored = f", {report.ignored} ignored" if report.ignored else ""
-    taken = duration(report.seconds)
+    taken = format_duration(report.seconds)
     yield f"**{'FAILED' if report.failed else 'passed'}**: {counts}{ignored} ({taken})"
     yield ""
     if not report.findings:
@@ -159,5 +159,5 @@ def _escaped(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    plain = printable(text)
+    plain = escape_unprintable(text)
     return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bundle_fix.check.findings import ERROR, NOTE, WARNING
-from bundle_fix.model.printable import printable
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.check_report import CheckReport
-from bundle_fix.report.locations import each_once, place
+from bundle_fix.report.locations import deduplicate_fingerprints, locate_member
 from bundle_fix.report.render.json import to_json
 
 SEVERITY = {ERROR: "critical", WARNING: "minor", NOTE: "info"}
@@ -21,7 +21,7 @@ def render_gitlab(reports: Sequence[CheckReport]) -> str:
     """All findings of all artifacts; one that could not be checked is a blocker."""
     records = [record for report in reports for record in _records(report)]
     # GitLab shows of several with one fingerprint only the first.
-    fingerprints = each_once(str(record["fingerprint"]) for record in records)
+    fingerprints = deduplicate_fingerprints(str(record["fingerprint"]) for record in records)
     return to_json(
         [record | {"fingerprint": f} for record, f in zip(records, fingerprints, strict=True)]
     )
@@ -34,7 +34,7 @@ def _records(report: CheckReport) -> Iterator[dict[str, object]]:
         text = f"{f.path} {f.message}".strip()
         check = f"{f.rule} {f.name}"
         record = _record(report, check, text, SEVERITY[f.severity], f.path, f.fingerprint)
-        yield record | {"content": {"body": printable(f.hint)}}
+        yield record | {"content": {"body": escape_unprintable(f.hint)}}
 
 
 def _record(
@@ -43,13 +43,13 @@ def _record(
     return {
         "type": "issue",
         "check_name": check,
-        "description": printable(text),
+        "description": escape_unprintable(text),
         "categories": ["Bug Risk"],
         "severity": severity,
         "fingerprint": fingerprint,
         "location": {
             # It must be relative to the repository.
-            "path": printable(place(report.artifact, path).lstrip("/")),
+            "path": escape_unprintable(locate_member(report.artifact, path).lstrip("/")),
             "lines": {"begin": 1},
         },
     }

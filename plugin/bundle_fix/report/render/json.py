@@ -16,10 +16,10 @@ def render_json(reports: Sequence[CheckReport]) -> str:
 
 def render_jsonl(report: CheckReport) -> str:
     """One report as one line."""
-    return to_line(report)
+    return to_json_line(report)
 
 
-def to_line(value: object) -> str:
+def to_json_line(value: object) -> str:
     """``value``, of records, strings, numbers, lists and mappings, as one line of JSON."""
     return _encoded(value).decode() + "\n"
 

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from xml.etree import ElementTree as ET
 
 from bundle_fix.check.findings import SEVERITIES
-from bundle_fix.model.printable import printable
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
 
 MOST = 100
@@ -40,21 +40,21 @@ def render_junit(
 def _suite(
     report: CheckReport, number: int, rules: Mapping[str, RuleText], fail_on: str
 ) -> ET.Element:
-    name = printable(report.artifact) or "."
+    name = escape_unprintable(report.artifact) or "."
     suite = ET.Element("testsuite", name=name, package="bundle-fix", id=str(number))
     ET.SubElement(suite, "properties")
     failures, told = 0, []
     if report.error:
         case = ET.SubElement(suite, "testcase", name="read", classname=name, time="0")
-        error = ET.SubElement(case, "error", message=printable(report.error), type="unreadable")
-        error.text = printable(report.error)
+        error = ET.SubElement(case, "error", message=escape_unprintable(report.error), type="unreadable")
+        error.text = escape_unprintable(report.error)
     for code in () if report.error else sorted(rules):
         bad, mild = _of_rule(report, code, fail_on)
         failures += bool(bad)
         told += mild
         _case(suite, name, rules[code], bad)
     ET.SubElement(suite, "system-out").text = _listed(told)
-    ET.SubElement(suite, "system-err").text = printable(report.error)
+    ET.SubElement(suite, "system-err").text = escape_unprintable(report.error)
     suite.attrib |= {
         "tests": str(len(list(suite.iter("testcase")))),
         "failures": str(failures),
@@ -83,14 +83,14 @@ def _case(suite: ET.Element, name: str, rule: RuleText, bad: Sequence[FindingRec
     if bad:
         message = f"{rule.summary} ({len(bad)} found)"
         failure = ET.SubElement(case, "failure", message=message, type=bad[0].severity)
-        hints = dict.fromkeys(printable(f.hint) for f in bad)
+        hints = dict.fromkeys(escape_unprintable(f.hint) for f in bad)
         mend = "\n".join(f"mend: {hint}" for hint in (hints if len(hints) <= 3 else [rule.mend]))
         failure.text = f"{_listed(bad)}\nwhy: {rule.why}\n{mend}"
 
 
 def _listed(findings: Sequence[FindingRecord]) -> str:
     lines = [
-        printable(f"{f.severity} {f.rule}: {' '.join(filter(None, (f.path, f.message)))}")
+        escape_unprintable(f"{f.severity} {f.rule}: {' '.join(filter(None, (f.path, f.message)))}")
         for f in findings[:MOST]
     ]
     if len(findings) > MOST:

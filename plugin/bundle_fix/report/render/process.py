@@ -8,7 +8,7 @@ import msgspec
 
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
 from bundle_fix.loader.process import Need, Process
-from bundle_fix.model.printable import printable
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.render.text import Paint
 from bundle_fix.report.steps import ORIGIN_COLOURS, how_found
 
@@ -66,7 +66,7 @@ def render_tree(processes: Sequence[Process], paint: Paint) -> str:
 def _tree(process: Process, paint: Paint) -> Iterator[str]:
     needs = _needs_by_requester(process)
     entry = next((o for o in process.objects if o.path == process.entry), process.objects[0])
-    yield paint(printable(process.entry), "green")
+    yield paint(escape_unprintable(process.entry), "green")
     preloaded = [o for o in process.objects if o.via == "preload"]
     # Needs that are still to be told, the next one last: the depth of the tree has no bound.
     waiting = _branches(needs.get(id(entry), []), "", preloaded)
@@ -79,7 +79,7 @@ def _tree(process: Process, paint: Paint) -> Iterator[str]:
             below = prefix + deeper if len(prefix) < MAX_INDENT else prefix
             waiting += _branches(needs.get(id(mapped), []), below, [])
     for remark in process.remarks:
-        yield printable(f"note: {remark}")
+        yield escape_unprintable(f"note: {remark}")
     yield _summary(process, paint)
 
 
@@ -101,16 +101,16 @@ def _needs_by_requester(process: Process) -> Mapping[int, list[Need]]:
 
 
 def _line(need: Need | None, mapped: Mapped, paint: Paint) -> str:
-    name = printable(need.name if need else mapped.name)
+    name = escape_unprintable(need.name if need else mapped.name)
     colour = ORIGIN_COLOURS.get(mapped.origin)
     if mapped.origin == MISSING:
         return f"{name} => {paint('not found', 'red')}"
-    path = printable(mapped.path or "")
+    path = escape_unprintable(mapped.path or "")
     where = f"host {path}" if mapped.origin == HOST else path
     where = paint(where, colour) if colour else where
     if need is not None and need.already and mapped.via != "loaded":
         return f"{name} => {where} (loaded already)"
-    return f"{name} => {where} [{printable(how_found(mapped))}]"
+    return f"{name} => {where} [{escape_unprintable(how_found(mapped))}]"
 
 
 def _summary(process: Process, paint: Paint) -> str:
@@ -157,7 +157,7 @@ def render_dot(processes: Sequence[Process]) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = printable(text).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = escape_unprintable(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
@@ -178,4 +178,4 @@ def render_mermaid(processes: Sequence[Process]) -> str:
 
 def _entities(text: str) -> str:
     """``text`` with what Mermaid or HTML would obey written as an entity."""
-    return "".join(f"#{ord(c)};" if c in '"#<>&`|' else c for c in printable(text))
+    return "".join(f"#{ord(c)};" if c in '"#<>&`|' else c for c in escape_unprintable(text))

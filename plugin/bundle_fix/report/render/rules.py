@@ -21,7 +21,7 @@ FAMILIES = {
 """What the first digit of a code says."""
 
 
-def render_list(rules: Iterable[RuleText]) -> str:
+def render_rule_list(rules: Iterable[RuleText]) -> str:
     """A line or two for each rule."""
     lines: list[str] = []
     for rule in rules:
@@ -33,7 +33,7 @@ def render_list(rules: Iterable[RuleText]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_one(rule: RuleText) -> str:
+def render_rule(rule: RuleText) -> str:
     """All that there is to say of one rule."""
     lines = [f"{rule.code} {rule.name} ({rule.severity})"]
     told = (("what", rule.summary), ("why", rule.why), ("mend", rule.mend), ("e.g.", rule.example))
@@ -45,7 +45,7 @@ def render_one(rule: RuleText) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_markdown(rules: Sequence[RuleText]) -> str:
+def render_rules_page(rules: Sequence[RuleText]) -> str:
     """The page of the manual, by family."""
     return "\n".join(_page(rules)) + "\n"
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bundle_fix.check.findings import ERROR, NOTE, WARNING
-from bundle_fix.model.printable import printable
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText, Tool
-from bundle_fix.report.locations import each_once, place, uri
+from bundle_fix.report.locations import deduplicate_fingerprints, locate_member, encode_uri
 from bundle_fix.report.render.json import to_json
 
 SCHEMA_ADDRESS = (
@@ -37,8 +37,8 @@ def render_sarif(
     """
     codes = sorted(rules)
     found = [(report, finding) for report in reports for finding in report.findings]
-    fingerprints = each_once(finding.fingerprint for _, finding in found)
-    artifacts = dict.fromkeys(uri(place(report.artifact, "")) for report in reports)
+    fingerprints = deduplicate_fingerprints(finding.fingerprint for _, finding in found)
+    artifacts = dict.fromkeys(encode_uri(locate_member(report.artifact, "")) for report in reports)
     run = {
         "tool": {"driver": _driver(rules, codes)},
         # What is uploaded of two commands does not take the place of each other.
@@ -94,7 +94,7 @@ def _invocation(reports: Sequence[CheckReport], status: int) -> dict[str, Any]:
         {
             "level": "error",
             "descriptor": {"id": UNREADABLE},
-            "message": {"text": printable(report.error)},
+            "message": {"text": escape_unprintable(report.error)},
             "locations": [_location(report, "")],
         }
         for report in reports
@@ -112,7 +112,7 @@ def _result(
         "ruleId": finding.rule,
         "ruleIndex": rule,
         "level": LEVELS[finding.severity],
-        "message": {"text": printable(text)},
+        "message": {"text": escape_unprintable(text)},
         "locations": [_location(report, finding.path)],
         "partialFingerprints": {FINGERPRINT: fingerprint, OF_A_LINE: f"{fingerprint}:1"},
         "properties": {"artifact": report.artifact, "evidence": finding.evidence},
@@ -121,10 +121,10 @@ def _result(
 
 def _location(report: CheckReport, path: str) -> dict[str, Any]:
     """The file in the artifact, as if that were a folder; services want a line of everything."""
-    name = printable(path or report.artifact)
+    name = escape_unprintable(path or report.artifact)
     return {
         "physicalLocation": {
-            "artifactLocation": {"uri": uri(place(report.artifact, path))},
+            "artifactLocation": {"uri": encode_uri(locate_member(report.artifact, path))},
             "region": {"startLine": 1},
         },
         "logicalLocations": [{"fullyQualifiedName": name, "kind": "module"}],

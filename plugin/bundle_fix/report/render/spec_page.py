@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from bundle_fix.spec.model import Tables
-from bundle_fix.spec.parsing.convert import fields_of, is_struct, origin_of, unwrap
+from bundle_fix.spec.parsing.convert import list_fields, is_struct, get_type_origin, unwrap_type
 
 EXAMPLE = """\
 [bundle]
@@ -67,17 +67,17 @@ another are errors, each told in one line with file, line and column. No command
 
 def render_spec_page() -> str:
     """The page, in Markdown."""
-    sections = (line for spot in fields_of(Tables) for line in _table(spot))
+    sections = (line for spot in list_fields(Tables) for line in _table(spot))
     return "\n".join((INTRODUCTION, *sections, ""))
 
 
 def _table(spot: FieldInfo) -> Iterator[str]:
     """The section of a top-level table."""
-    base, _ = unwrap(spot.type)
+    base, _ = unwrap_type(spot.type)
     name = spot.encode_name
     if is_struct(base):
         yield from _section(f"[{name}]", base, "" if spot.required else " It may be left out.")
-    elif origin_of(base) is tuple:
+    elif get_type_origin(base) is tuple:
         yield from _section(f"[[{name}]]", get_args(base)[0], " There may be many.")
     else:
         yield from _section(f"[{name}]", get_args(base)[1], " The key is the name.")
@@ -88,9 +88,9 @@ def _section(header: str, table: Any, more: str) -> Iterator[str]:
     yield f"\n## `{header}`\n"
     yield f"{_sentences(table)}{more}\n"
     yield from _keys(table)
-    for spot in fields_of(table):
-        base, _ = unwrap(spot.type)
-        if origin_of(base) is tuple and is_struct(get_args(base)[0]):
+    for spot in list_fields(table):
+        base, _ = unwrap_type(spot.type)
+        if get_type_origin(base) is tuple and is_struct(get_args(base)[0]):
             yield f"\nEach table of `{spot.encode_name}`: {_sentences(get_args(base)[0])}\n"
             yield from _keys(get_args(base)[0])
 
@@ -102,22 +102,22 @@ def _sentences(table: Any) -> str:
 def _keys(table: Any) -> Iterator[str]:
     yield "| key | value | default | |"
     yield "|---|---|---|---|"
-    for spot in fields_of(table):
-        base, _ = unwrap(spot.type)
+    for spot in list_fields(table):
+        base, _ = unwrap_type(spot.type)
         cells = (f"`{spot.encode_name}`", _value(base), _default(spot), _described(spot))
         yield f"| {' | '.join(cells)} |"
 
 
 def _value(base: Any) -> str:
     """The words for what a key takes."""
-    if origin_of(base) is Literal:
+    if get_type_origin(base) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(base))
-    if origin_of(base) in (Union, types.UnionType):
-        return " or ".join(_value(unwrap(o)[0]) for o in get_args(base) if o is not type(None))
-    if origin_of(base) is tuple:
-        item, _ = unwrap(get_args(base)[0])
+    if get_type_origin(base) in (Union, types.UnionType):
+        return " or ".join(_value(unwrap_type(o)[0]) for o in get_args(base) if o is not type(None))
+    if get_type_origin(base) is tuple:
+        item, _ = unwrap_type(get_args(base)[0])
         return "tables" if is_struct(item) else "texts"
-    if origin_of(base) is dict:
+    if get_type_origin(base) is dict:
         return "a table"
     return {str: "text", bool: "true, false"}[base]
 

@@ -14,8 +14,8 @@ from bundle_fix.check.checker import OF_DIFFERENCES
 from bundle_fix.check.facts.abi import Abi
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
 from bundle_fix.loader.objects import Step
-from bundle_fix.model.printable import printable
-from bundle_fix.model.wording import counted
+from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
 from bundle_fix.report.steps import step_text
 
@@ -71,26 +71,26 @@ def render_total(reports: Sequence[CheckReport]) -> str:
     failed = sum(report.failed for report in reports) - broken
     counts = f"{len(reports) - failed - broken} passed, {failed} failed"
     unread = f", {broken} could not be checked" if broken else ""
-    return f"{counted(len(reports), 'artifact')}: {counts}{unread}\n"
+    return f"{format_count(len(reports), 'artifact')}: {counts}{unread}\n"
 
 
 def _section(
     severity: str, rule: RuleText, findings: list[FindingRecord], paint: Paint, verbose: bool
 ) -> Iterator[str]:
-    title = wrapped(f"{severity} {rule.code} {rule.name}: {rule.summary}", "", "  ")
+    title = wrap_text(f"{severity} {rule.code} {rule.name}: {rule.summary}", "", "  ")
     yield title[0].replace(severity, paint(severity, COLOURS[severity]), 1)
     yield from title[1:]
     alike = _grouped(findings)
     shown = alike if verbose else alike[:SHOWN]
     for first, *others in shown:
-        yield from wrapped(f"{first.path} {first.message}".strip(), "  ", "      ")
+        yield from wrap_text(f"{first.path} {first.message}".strip(), "  ", "      ")
         yield from _trace(first.evidence.get("trace", ()))
         yield from _likewise(first, others, None if verbose else NAMED)
     left = sum(map(len, alike[len(shown) :]))
     if left:
         yield f"  … and {left} more (--verbose lists all)"
     if severity != NOTE:
-        yield from wrapped(f"why:  {rule.why}", "  ", "        ")
+        yield from wrap_text(f"why:  {rule.why}", "  ", "        ")
     yield from _hints(rule, [finding for group in shown for finding in group])
     yield ""
 
@@ -123,11 +123,11 @@ def _likewise(
         return
     if all(other.path == first.path for other in others) and "trace" in first.evidence:
         names = [other.subject for other in others]
-        yield from wrapped(f"and in the same way: {_listed(names, most)}", "      ", "        ")
+        yield from wrap_text(f"and in the same way: {_listed(names, most)}", "      ", "        ")
     else:
         paths = list(dict.fromkeys(other.path for other in others))
         verb = "so do" if "needed" in first.evidence else "the same of"
-        yield from wrapped(f"and {verb}: {_listed(paths, most)}", "      ", "        ")
+        yield from wrap_text(f"and {verb}: {_listed(paths, most)}", "      ", "        ")
 
 
 def _listed(names: Sequence[str], most: int | None) -> str:
@@ -145,53 +145,53 @@ def _is_renamed(finding: FindingRecord) -> bool:
 def _hints(rule: RuleText, findings: Sequence[FindingRecord]) -> Iterator[str]:
     hints = dict.fromkeys(finding.hint for finding in findings)
     for hint in hints if len(hints) <= 3 else (rule.mend,):
-        yield from wrapped(f"mend: {hint}", "  ", "        ")
+        yield from wrap_text(f"mend: {hint}", "  ", "        ")
 
 
 def _trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for number, step in enumerate(steps, 1):
-        yield from wrapped(f"{number}. {step_text(Step(**step))}", "      ", "         ")
+        yield from wrap_text(f"{number}. {step_text(Step(**step))}", "      ", "         ")
 
 
 def _abi(abi: Abi) -> Iterator[str]:
     """What the pack wants of its target, and then what each file does."""
     newest = [f"{family} {one.version} ({one.path})" for family, one in abi.versions.items()]
-    yield from wrapped(f"wants of the target: {', '.join(newest) or 'no versions'}", "", "  ")
+    yield from wrap_text(f"wants of the target: {', '.join(newest) or 'no versions'}", "", "  ")
     for path in dict.fromkeys((*abi.files, *abi.levels)):
         wanted = [f"{family} {version}" for family, version in abi.files.get(path, {}).items()]
         wanted += [abi.levels[path]] if path in abi.levels else []
-        yield from wrapped(f"{path}: {', '.join(wanted)}", "  ", "      ")
+        yield from wrap_text(f"{path}: {', '.join(wanted)}", "  ", "      ")
     yield ""
 
 
 def _total(report: CheckReport, paint: Paint) -> str:
-    name = printable(report.artifact)
+    name = escape_unprintable(report.artifact)
     if report.error:
-        reason = printable(report.error.removeprefix(f"{report.artifact}: "))
+        reason = escape_unprintable(report.error.removeprefix(f"{report.artifact}: "))
         return f"{name}: {paint('could not be checked', 'red')}: {reason}"
-    counts = counts_of(report.summary)
+    counts = format_counts(report.summary)
     ignored = f", {report.ignored} ignored" if report.ignored else ""
     passed = paint("FAILED", "red") if report.failed else paint("passed", "green")
-    size = f"{counted(report.programs, 'program')}, "
-    size += counted(report.libraries, "library", "libraries")
+    size = f"{format_count(report.programs, 'program')}, "
+    size += format_count(report.libraries, "library", "libraries")
     if report.seconds:
-        size += f", {duration(report.seconds)}"
+        size += f", {format_duration(report.seconds)}"
     return f"{name}: {passed}: {counts or 'nothing found'}{ignored} ({size})"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time as people read it."""
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
-def counts_of(summary: Mapping[str, int]) -> str:
+def format_counts(summary: Mapping[str, int]) -> str:
     """How many findings there are of each severity of which there are any."""
-    return ", ".join(counted(summary[s], s) for s in SEVERITIES if summary[s])
+    return ", ".join(format_count(summary[s], s) for s in SEVERITIES if summary[s])
 
 
-def wrapped(text: str, first: str, rest: str) -> list[str]:
+def wrap_text(text: str, first: str, rest: str) -> list[str]:
     """A text as lines of at most `WIDTH` columns; a long name is not cut."""
     return textwrap.wrap(
-        printable(text), WIDTH, initial_indent=first, subsequent_indent=rest,
+        escape_unprintable(text), WIDTH, initial_indent=first, subsequent_indent=rest,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from bundle_fix.loader.explain import Explanation
 from bundle_fix.loader.objects import HOST
 from bundle_fix.loader.process import Process
 from bundle_fix.loader.scope import Provider
-from bundle_fix.model.printable import printable
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.render.text import Paint
 from bundle_fix.report.steps import ORIGIN_COLOURS, step_text
 
@@ -26,15 +26,15 @@ def render_explanations(explanations: Sequence[Explanation], paint: Paint) -> st
 
 def _explanation(explanation: Explanation, paint: Paint) -> Iterator[str]:
     verb = "needs" if explanation.needed else "does not need, but may dlopen(),"
-    yield printable(f"{explanation.requester} {verb} {explanation.name}")
+    yield escape_unprintable(f"{explanation.requester} {verb} {explanation.name}")
     others = [entry for entry in explanation.entries if entry != explanation.requester]
     if others:
         more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-        yield printable(f"  in the process of {', '.join(others[:SHOWN])}{more}")
+        yield escape_unprintable(f"  in the process of {', '.join(others[:SHOWN])}{more}")
     for number, step in enumerate(explanation.trace, 1):
-        yield f"  {number}. {printable(step_text(step))}"
+        yield f"  {number}. {escape_unprintable(step_text(step))}"
     colour = "green" if explanation.good else ORIGIN_COLOURS.get(explanation.result.origin, "red")
-    yield paint(printable(explanation.conclusion), colour)
+    yield paint(escape_unprintable(explanation.conclusion), colour)
 
 
 class StepRecord(msgspec.Struct, frozen=True):
@@ -94,23 +94,23 @@ def render_providers(
 
 
 def _providers(symbol: str, process: Process, found: list[Provider], paint: Paint) -> Iterator[str]:
-    yield printable(f"{symbol} in the process of {process.entry}")
+    yield escape_unprintable(f"{symbol} in the process of {process.entry}")
     for number, provider in enumerate(found, 1):
         mapped = provider.mapped
-        path = printable(mapped.label)
+        path = escape_unprintable(mapped.label)
         where = paint(f"host {path}", "yellow") if mapped.origin == HOST else path
         versions = f" ({', '.join(provider.versions)})" if provider.versions else ""
         name = f" {provider.symbol}" if provider.symbol != symbol else ""
         doubt = "" if provider.is_certain else ", which cannot be looked into but must have it"
-        yield f"  {number}. {where}{name}{printable(versions)}{doubt}"
+        yield f"  {number}. {where}{name}{escape_unprintable(versions)}{doubt}"
     if not found:
         unread = sum(o.image is None for o in process.objects)
         more = f" (of the host's, {unread} cannot be looked into)" if unread else ""
         yield paint(f"No object of the process is known to define it{more}.", "red")
     elif len(found) == 1:
-        yield paint(printable(f"{found[0].mapped.label} defines it, and nothing else."), "green")
+        yield paint(escape_unprintable(f"{found[0].mapped.label} defines it, and nothing else."), "green")
     else:
-        yield printable(f"{found[0].mapped.label} answers: it comes first in load order.")
+        yield escape_unprintable(f"{found[0].mapped.label} answers: it comes first in load order.")
 
 
 def provider_records(

@@ -12,70 +12,70 @@ from msgspec import Struct
 
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import CHECKSUM, ENTRIES, Files, Libraries, Option, Tables, Variable
-from bundle_fix.spec.names import fault_of_name, fault_of_path, is_folder
-from bundle_fix.spec.parsing.convert import SpecText, children, fields_of, label, texts
+from bundle_fix.spec.names import find_name_error, find_path_error, is_directory_path
+from bundle_fix.spec.parsing.convert import SpecText, iterate_children, list_fields, format_label, iterate_texts
 from bundle_fix.spec.parsing.positions import KeyPath
-from bundle_fix.spec.parsing.problems import Problem, closest, did_you_mean, listed, printable
-from bundle_fix.spec.template import is_given, parse_template, references
+from bundle_fix.spec.parsing.problems import Problem, find_closest, suggest_word, format_words, make_printable
+from bundle_fix.spec.template import is_build_variable, parse_template, list_references
 
 _CONDITION = str | tuple[str, ...]
-_KINDS = {spot.encode_name: spot.type for spot in fields_of(Tables)}
+_TABLE_TYPES = {spot.encode_name: spot.type for spot in list_fields(Tables)}
 
 
-def check(data: Mapping[str, Any], structs: Mapping[KeyPath, Struct]) -> Iterator[Problem]:
+def find_problems(data: Mapping[str, Any], structs: Mapping[KeyPath, Struct]) -> Iterator[Problem]:
     """All that is wrong in the entries that could be converted, and in how they go together.
 
     Args:
         data: the whole spec as tomli read it.
         structs: the entries that could be converted, by path.
     """
-    found = list(texts(Tables, data))
+    found = list(iterate_texts(Tables, data))
     for path, text, marks in found:
         if marks.get("pack_name"):
-            yield from _pack_name(path, text)
+            yield from _check_pack_name(path, text)
         if marks.get("pattern"):
-            yield from _pattern(path, text)
+            yield from _check_pattern(path, text)
         if marks.get("checksum"):
-            yield from _checksum(path, text)
+            yield from _check_checksum(path, text)
         if marks.get("place"):
-            yield from _place(path, text)
+            yield from _check_pack_path(path, text)
     for path, item in structs.items():
         if isinstance(item, Variable):
-            yield from _variable(path, item)
+            yield from _check_variable(path, item)
         elif isinstance(item, Option):
-            yield from _option(path, item)
+            yield from _check_option(path, item)
         elif isinstance(item, Files):
-            yield from _files(path, item)
+            yield from _check_files(path, item)
         elif isinstance(item, Libraries):
-            yield from _libraries(path, item)
-    names = _defined(data)
-    yield from _clashes(data)
+            yield from _check_libraries(path, item)
+    names = _collect_names(data)
+    yield from _check_duplicates(data)
     templates = [item for item in found if item.marks.get("template")]
-    yield from _circles(templates)
-    yield from _templates(templates, names)
+    yield from _check_cycles(templates)
+    yield from _check_templates(templates, names)
     if names is not None:
         options = {path[1]: item for path, item in structs.items() if isinstance(item, Option)}
-        yield from _conditions(data, names, options)
+        yield from _check_conditions(data, names, options)
 
 
-def _defined(data: Mapping[str, Any]) -> set[str] | None:
+def _collect_names(data: Mapping[str, Any]) -> set[str] | None:
     """The names of all variables and options, whatever they are; None where that is not known."""
-    misspelt = {closest(key, ("variables", "options")) for key in data if key not in _KINDS}
+    misspelt = {find_closest(key, ("variables", "options")) for key in data if key not in _TABLE_TYPES}
     sections = [data.get("variables", {}), data.get("options", {})]
     if misspelt - {None} or not all(isinstance(section, dict) for section in sections):
         return None
     return {name for section in sections for name in section}
 
 
-def _pack_name(path: KeyPath, template: str) -> Iterator[Problem]:
-    name = _stand_in(template)
-    if name and (fault := fault_of_name(name)):
-        message = f'the pack cannot be called "{printable(template)}": {fault}'
+def _check_pack_name(path: KeyPath, template: str) -> Iterator[Problem]:
+    name = _fill_placeholders(template)
+    if name and (fault := find_name_error(name)):
+        message = f'the pack cannot be called "{make_printable(template)}": {fault}'
         yield Problem(path, message, "it is the name of a file and of a folder")
 
 
-def _variable(path: KeyPath, variable: Variable) -> Iterator[Problem]:
-    name = printable(str(path[-1]))
+def _check_variable(path: KeyPath, variable: Variable) -> Iterator[Problem]:
+    name = make_printable(str(path[-1]))
     has = {
         "env": variable.env,
         "file": variable.file,
@@ -85,7 +85,7 @@ def _variable(path: KeyPath, variable: Variable) -> Iterator[Problem]:
     }
     sources = [source for source, text in has.items() if text is not None]
     if len(sources) > 1:
-        message = f"the variable `{name}` has more than one source: {listed(sources)}"
+        message = f"the variable `{name}` has more than one source: {format_words(sources)}"
         yield Problem(path, message, "keep one of them")
     if variable.file is not None and variable.pattern is None:
         yield Problem((*path, "file"), "`file` needs a `pattern`", "add `pattern = '…(…)…'`")
@@ -96,16 +96,16 @@ def _variable(path: KeyPath, variable: Variable) -> Iterator[Problem]:
         yield Problem((*path, "in"), "`in` needs a `cmake-cache`", 'add `cmake-cache = "…"`')
     elif not sources:
         message = f"the variable `{name}` has no source"
-        yield Problem(path, message, f"give it one of {listed(has)}")
+        yield Problem(path, message, f"give it one of {format_words(has)}")
 
 
-def _pattern(path: KeyPath, pattern: str) -> Iterator[Problem]:
+def _check_pattern(path: KeyPath, pattern: str) -> Iterator[Problem]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they would name a line of this file
             groups = re.compile(pattern, re.MULTILINE).groups
     except (re.error, OverflowError, RecursionError) as error:
-        message = f"`pattern` is not a regular expression: {printable(str(error))}"
+        message = f"`pattern` is not a regular expression: {make_printable(str(error))}"
         yield Problem(path, message, "put a \\ before a character that stands for itself")
         return
     if groups != 1:
@@ -114,25 +114,25 @@ def _pattern(path: KeyPath, pattern: str) -> Iterator[Problem]:
         yield Problem(path, message, hint)
 
 
-def _checksum(path: KeyPath, text: str) -> Iterator[Problem]:
+def _check_checksum(path: KeyPath, text: str) -> Iterator[Problem]:
     if not re.search(CHECKSUM, text):
         form = 'a checksum such as "sha256:…", in lower-case hexadecimal digits'
-        yield Problem(path, f'{label(path)} must be {form}, not "{printable(text)}"')
+        yield Problem(path, f'{format_label(path)} must be {form}, not "{make_printable(text)}"')
 
 
-def _option(path: KeyPath, option: Option) -> Iterator[Problem]:
+def _check_option(path: KeyPath, option: Option) -> Iterator[Problem]:
     choices = option.choices
     if len(set(choices)) < len(choices):
         twice = sorted({choice for choice in choices if choices.count(choice) > 1})
-        message = f"`choices` has {listed(twice)} more than once"
+        message = f"`choices` has {format_words(twice)} more than once"
         yield Problem((*path, "choices"), message, "remove the repetition")
     if option.default not in choices:
-        message = f'`default` is "{printable(option.default)}", which is not one of the choices'
-        hint = did_you_mean(option.default, choices) or f"one of {listed(choices)}"
+        message = f'`default` is "{make_printable(option.default)}", which is not one of the choices'
+        hint = suggest_word(option.default, choices) or f"one of {format_words(choices)}"
         yield Problem((*path, "default"), message, hint)
 
 
-def _files(path: KeyPath, files: Files) -> Iterator[Problem]:
+def _check_files(path: KeyPath, files: Files) -> Iterator[Problem]:
     if files.source is None and files.text is None:
         yield Problem(path, "neither `from` nor `text` says what to put there", "add one of them")
     elif files.source is not None and files.text is not None:
@@ -140,12 +140,12 @@ def _files(path: KeyPath, files: Files) -> Iterator[Problem]:
     for key, given in (("exclude", files.exclude), ("checksum", files.checksum)):
         if files.source is None and given:
             yield Problem((*path, key), f"`{key}` goes with `from`, not with `text`", "remove it")
-    if files.text is not None and is_folder(_stand_in(files.to) or "unknown"):
-        message = f'"{printable(files.to)}" is a folder, but `text` makes one file'
+    if files.text is not None and is_directory_path(_fill_placeholders(files.to) or "unknown"):
+        message = f'"{make_printable(files.to)}" is a folder, but `text` makes one file'
         yield Problem((*path, "to"), message, "add the file's name")
 
 
-def _libraries(path: KeyPath, libraries: Libraries) -> Iterator[Problem]:
+def _check_libraries(path: KeyPath, libraries: Libraries) -> Iterator[Problem]:
     if libraries.source is None and libraries.name is None:
         yield Problem(path, "neither `from` nor `name` says which libraries", "add one of them")
     elif libraries.source is not None and libraries.name is not None:
@@ -160,14 +160,14 @@ def _libraries(path: KeyPath, libraries: Libraries) -> Iterator[Problem]:
         yield Problem((*path, "search"), "`search` goes with `name`, not with `from`", "remove it")
 
 
-def _place(path: KeyPath, template: str) -> Iterator[Problem]:
-    place = _stand_in(template)
-    if place and (fault := fault_of_path(place)):
-        message = f'"{printable(template)}" is no place in the pack: {fault}'
+def _check_pack_path(path: KeyPath, template: str) -> Iterator[Problem]:
+    place = _fill_placeholders(template)
+    if place and (fault := find_path_error(place)):
+        message = f'"{make_printable(template)}" is no place in the pack: {fault}'
         yield Problem(path, message, "write a path relative to the pack's root")
 
 
-def _stand_in(template: str) -> str:
+def _fill_placeholders(template: str) -> str:
     """The text with a letter for each variable; empty where it cannot be parsed."""
     try:
         return "".join(part.literal + part.name[:1] for part in parse_template(template))
@@ -175,57 +175,57 @@ def _stand_in(template: str) -> str:
         return ""
 
 
-def _clashes(data: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_duplicates(data: Mapping[str, Any]) -> Iterator[Problem]:
     variables, options = data.get("variables"), data.get("options")
     if isinstance(variables, dict) and isinstance(options, dict):
         for name in options:
             if name in variables:
-                message = f"`{printable(name)}` is a variable and an option at once"
+                message = f"`{make_printable(name)}` is a variable and an option at once"
                 yield Problem(("options", name), message, "rename one of them", at_key=True)
 
 
-def _templates(templates: Iterable[SpecText], names: set[str] | None) -> Iterator[Problem]:
+def _check_templates(templates: Iterable[SpecText], names: set[str] | None) -> Iterator[Problem]:
     for path, template, _ in templates:
         try:
-            used = references(template)
+            used = list_references(template)
         except BundleFixError as error:
             yield Problem(path, error.message, error.hint)
             continue
         for name in used:
-            if names is None or name in names or is_given(name):
+            if names is None or name in names or is_build_variable(name):
                 continue
-            hint = did_you_mean(name, names)
+            hint = suggest_word(name, names)
             hint = hint or f"define it in [variables], or write {{{{{name}}}}} for the text itself"
             yield Problem(path, f"undefined variable `{name}`", hint)
 
 
-def _conditions(
+def _check_conditions(
     data: Mapping[str, Any], names: set[str], options: Mapping[str | int, Option]
 ) -> Iterator[Problem]:
-    for path, name, wanted in _whens(data):
+    for path, name, wanted in _iterate_conditions(data):
         option = options.get(name)
-        if name not in names and not is_given(name):
-            message = f"`when` names the unknown variable `{printable(name)}`"
-            hint = did_you_mean(name, names) or "define it in [variables] or [options]"
+        if name not in names and not is_build_variable(name):
+            message = f"`when` names the unknown variable `{make_printable(name)}`"
+            hint = suggest_word(name, names) or "define it in [variables] or [options]"
             yield Problem(path, message, hint, at_key=True)
         elif option:
-            for place, value, _ in texts(_CONDITION, wanted, path):
+            for place, value, _ in iterate_texts(_CONDITION, wanted, path):
                 if value not in option.choices:
-                    message = f'the option `{name}` is never "{printable(value)}"'
-                    hint = did_you_mean(value, option.choices)
-                    yield Problem(place, message, hint or f"one of {listed(option.choices)}")
+                    message = f'the option `{name}` is never "{make_printable(value)}"'
+                    hint = suggest_word(value, option.choices)
+                    yield Problem(place, message, hint or f"one of {format_words(option.choices)}")
 
 
-def _whens(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, object]]:
+def _iterate_conditions(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, object]]:
     """Each condition of each entry that has any."""
     for section in ENTRIES:
-        for _, entry, index in children(_KINDS[section], data.get(section)):
+        for _, entry, index in iterate_children(_TABLE_TYPES[section], data.get(section)):
             when = entry.get("when") if isinstance(entry, dict) else None
             for name, wanted in when.items() if isinstance(when, dict) else ():
                 yield (section, index, "when", name), name, wanted
 
 
-def _circles(templates: Iterable[SpecText]) -> Iterator[Problem]:
+def _check_cycles(templates: Iterable[SpecText]) -> Iterator[Problem]:
     """Variables whose texts need each other."""
     from graphlib import CycleError, TopologicalSorter
 
@@ -233,7 +233,7 @@ def _circles(templates: Iterable[SpecText]) -> Iterator[Problem]:
     for path, template, _ in templates:
         if path[0] == "variables":
             with suppress(BundleFixError):
-                needs.setdefault(str(path[1]), set()).update(references(template))
+                needs.setdefault(str(path[1]), set()).update(list_references(template))
     while True:
         try:
             TopologicalSorter(needs).prepare()
@@ -241,7 +241,7 @@ def _circles(templates: Iterable[SpecText]) -> Iterator[Problem]:
             circle = error.args[1][::-1]
             first = min(circle, key=list(needs).index)
             turned = circle[circle.index(first) :] + circle[1 : circle.index(first) + 1]
-            turned = [printable(name) for name in turned]
+            turned = [make_printable(name) for name in turned]
             message = f"the variable `{turned[0]}` needs itself: {' → '.join(turned)}"
             yield Problem(("variables", first), message, "break the circle", at_key=True)
             for name in circle:

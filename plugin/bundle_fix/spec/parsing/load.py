@@ -15,18 +15,18 @@ import tomli
 
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import ENTRIES, Spec, Tables
-from bundle_fix.spec.parsing.checks import check
-from bundle_fix.spec.parsing.convert import Conversion, convert
-from bundle_fix.spec.parsing.positions import Place, locate, position, repeated
+from bundle_fix.spec.parsing.checks import find_problems
+from bundle_fix.spec.parsing.convert import Conversion, convert_value
+from bundle_fix.spec.parsing.positions import KeyPosition, find_position, compute_position, find_repeated_key
 from bundle_fix.spec.parsing.problems import (
-    MOST_PROBLEMS,
+    MAX_PROBLEMS,
     Problem,
-    did_you_mean,
-    printable,
+    suggest_word,
+    make_printable,
     raise_all,
 )
 
-MOST_BYTES = 256 << 10
+MAX_SPEC_BYTES = 256 << 10
 """The size of the largest file that is taken for a spec."""
 _HINTS = {
     "Invalid value": "a text needs quotes around it",
@@ -56,22 +56,22 @@ def load_spec(path: Path) -> Spec:
         BundleFixError: it cannot be read, is no TOML, or is no spec; where several things are
             wrong it is a `SpecErrors`, with a line for each, in their order in the file.
     """
-    text = _text(path, _read(path))
-    data = _parse(path, text)
+    text = _decode_text(path, _read_bytes(path))
+    data = _parse_toml(path, text)
     result = Conversion()
-    spec = convert(Tables, data, (), result)
-    result.problems.extend(islice(check(data, result.structs), MOST_PROBLEMS + 1))
-    raise_all([_error(path, text, problem) for problem in _in_order(text, result.problems)])
+    spec = convert_value(Tables, data, (), result)
+    result.problems.extend(islice(find_problems(data, result.structs), MAX_PROBLEMS + 1))
+    raise_all([_build_error(path, text, problem) for problem in _sort_problems(text, result.problems)])
     return Spec(path=path, toml=text, **msgspec.structs.asdict(spec))
 
 
-def _read(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     """The bytes of the file: of a regular one, that nobody has to wait for, and a small one."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode):
-                raw = file.read(MOST_BYTES + 1)
+                raw = file.read(MAX_SPEC_BYTES + 1)
             elif stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError
             else:
@@ -82,26 +82,26 @@ def _read(path: Path) -> bytes:
         hint = f"did you mean `{inside}`?" if inside.is_file() else "name the file of the spec"
         raise BundleFixError("is a folder, not a spec", where=str(path), hint=hint) from error
     except FileNotFoundError as error:
-        hint = did_you_mean(path.name, [other.name for other in path.parent.glob("*.toml")])
+        hint = suggest_word(path.name, [other.name for other in path.parent.glob("*.toml")])
         raise BundleFixError("there is no such file", where=str(path), hint=hint) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BundleFixError(f"cannot read the spec: {reason}", where=str(path)) from error
-    if len(raw) > MOST_BYTES:
+    if len(raw) > MAX_SPEC_BYTES:
         raise BundleFixError(
-            f"is larger than {MOST_BYTES >> 10} KiB, which no spec is",
+            f"is larger than {MAX_SPEC_BYTES >> 10} KiB, which no spec is",
             where=str(path),
             hint="is it the spec? globs spare long lists of files",
         )
     return raw
 
 
-def _text(path: Path, raw: bytes) -> str:
+def _decode_text(path: Path, raw: bytes) -> str:
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode()
-        line, column = position(before, len(before))
+        line, column = compute_position(before, len(before))
         raise BundleFixError(
             f"the byte 0x{raw[error.start]:02x} is not UTF-8",
             where=f"{path}:{line}:{column}",
@@ -109,25 +109,25 @@ def _text(path: Path, raw: bytes) -> str:
         ) from error
 
 
-def _parse(path: Path, text: str) -> dict[str, Any]:
+def _parse_toml(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        if twice := repeated(text[: error.pos]):
-            raise _set_twice(path, text, *twice) from error
+        if twice := find_repeated_key(text[: error.pos]):
+            raise _describe_repetition(path, text, *twice) from error
         message, hint, offset = f"not TOML: {error.msg}", _HINTS.get(error.msg, ""), error.pos
     except RecursionError:
         message, hint = "it is nested too deeply", "a spec needs four levels"
-        offset = _deep(text)
+        offset = _find_deep_nesting(text)
     except ValueError:  # Python's limit on the digits of an integer
         message, hint = "a number has too many digits", "a text needs quotes around it"
         found = re.search(r"[0-9_]{4300}", text)
         offset = found.start() if found else 0
-    line, column = position(text, min(offset, len(text)))
+    line, column = compute_position(text, min(offset, len(text)))
     raise BundleFixError(message, where=f"{path}:{line}:{column}", hint=hint)
 
 
-def _deep(text: str) -> int:
+def _find_deep_nesting(text: str) -> int:
     """Where a text that is nested too deeply begins to be, more or less: strings are not told."""
     depth = 0
     for match in re.finditer(r"[\[{]|[\]}]|(?:[\w-]+[ \t]*\.[ \t]*){99}", text):
@@ -137,31 +137,31 @@ def _deep(text: str) -> int:
     return 0
 
 
-def _set_twice(path: Path, text: str, key: Place, first: Place) -> BundleFixError:
+def _describe_repetition(path: Path, text: str, key: KeyPosition, first: KeyPosition) -> BundleFixError:
     *tables, name = [part for part in key.path if isinstance(part, str)]
-    line, column = position(text, key.key)
+    line, column = compute_position(text, key.key)
     if not tables and name in ENTRIES:
         hint = f"write [[{name}]] for each entry"
     elif text[: key.key].rstrip().endswith("["):
-        hint = f"it stands in line {position(text, first.key)[0]} too: join them"
+        hint = f"it stands in line {compute_position(text, first.key)[0]} too: join them"
     else:
         hint = (
-            f"it is set in line {position(text, first.key)[0]}: remove one of them, or add the "
+            f"it is set in line {compute_position(text, first.key)[0]}: remove one of them, or add the "
             "[table] that is missing between them"
         )
-    message = f"`{printable(name)}` is set a second time"
+    message = f"`{make_printable(name)}` is set a second time"
     return BundleFixError(message, where=f"{path}:{line}:{column}", hint=hint)
 
 
-def _in_order(text: str, problems: Sequence[Problem]) -> list[Problem]:
-    ordered = sorted(problems, key=lambda problem: locate(text, problem.path, key=problem.at_key))
-    if len(ordered) <= MOST_PROBLEMS:
+def _sort_problems(text: str, problems: Sequence[Problem]) -> list[Problem]:
+    ordered = sorted(problems, key=lambda problem: find_position(text, problem.path, key=problem.at_key))
+    if len(ordered) <= MAX_PROBLEMS:
         return ordered
-    last = ordered[MOST_PROBLEMS]._replace(message="and more is wrong", hint="mend these first")
-    return [*ordered[:MOST_PROBLEMS], last]
+    last = ordered[MAX_PROBLEMS]._replace(message="and more is wrong", hint="mend these first")
+    return [*ordered[:MAX_PROBLEMS], last]
 
 
-def _error(path: Path, text: str, problem: Problem) -> BundleFixError:
-    line, column = locate(text, problem.path, key=problem.at_key)
+def _build_error(path: Path, text: str, problem: Problem) -> BundleFixError:
+    line, column = find_position(text, problem.path, key=problem.at_key)
     where = f"{path}:{line}:{column}"
     return BundleFixError(problem.message, where=where, hint=problem.hint)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.parsing.positions import KeyPath
 
-LONGEST = 60
+MAX_SHOWN_LENGTH = 60
 """Characters of a text from the spec that an error repeats."""
 
-MOST_PROBLEMS = 100
+MAX_PROBLEMS = 100
 """Problems that are looked for: who made so many made one of them many times."""
 
-MOST_WORDS = 30
+MAX_LISTED_WORDS = 30
 """Words that a message lists."""
 
 
@@ -44,13 +44,13 @@ def raise_all(errors: Sequence[BundleFixError]) -> None:
         raise SpecErrors(errors)
 
 
-def did_you_mean(word: str, legal: Iterable[str]) -> str:
+def suggest_word(word: str, legal: Iterable[str]) -> str:
     """The hint that names the legal word closest to ``word``, or nothing."""
-    close = closest(word, legal)
-    return f"did you mean `{printable(close)}`?" if close is not None else ""
+    close = find_closest(word, legal)
+    return f"did you mean `{make_printable(close)}`?" if close is not None else ""
 
 
-def closest(word: str, legal: Iterable[str]) -> str | None:
+def find_closest(word: str, legal: Iterable[str]) -> str | None:
     """The legal word that ``word`` is most likely meant to be."""
     from difflib import SequenceMatcher, get_close_matches
 
@@ -65,17 +65,17 @@ def closest(word: str, legal: Iterable[str]) -> str | None:
     return by_case[max(matches, key=likeness)] if matches else None
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """A text as a message can hold it: on one line, and not endless."""
-    return one_line(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
+    return escape_unprintable(text if len(text) <= MAX_SHOWN_LENGTH else text[: MAX_SHOWN_LENGTH - 1] + "…")
 
 
-def one_line(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """A text, such as a path, without the characters that would spoil a line."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def listed(words: Iterable[str]) -> str:
+def format_words(words: Iterable[str]) -> str:
     """Words for a message, with commas between them: the first of them, where they are many."""
-    shown = [f"`{printable(word)}`" for word in islice(words, MOST_WORDS + 1)]
-    return ", ".join([*shown[:MOST_WORDS], "…"] if len(shown) > MOST_WORDS else shown)
+    shown = [f"`{make_printable(word)}`" for word in islice(words, MAX_LISTED_WORDS + 1)]
+    return ", ".join([*shown[:MAX_LISTED_WORDS], "…"] if len(shown) > MAX_LISTED_WORDS else shown)
