@@ -77,7 +77,7 @@ def test_what_is_installed_runs_and_a_second_time_is_the_same(
 
 
 def test_destdir_and_components_one_by_one(project: Project, tmp_path: Path) -> None:
-    for component, log in (("run", MENDED), ("libs", "nothing to mend")):
+    for component, log in (("run", MENDED), ("libs", "nothing to fix")):
         options = ("--prefix", "/opt/demo", "--component", component)
         done = project.install(*options, DESTDIR=str(tmp_path))
         assert (done.returncode, log in done.stdout) == (0, True), done.stdout
@@ -327,7 +327,7 @@ def test_targets_with_a_runpath_of_their_own_are_left_bit_for_bit(tmp_path: Path
     more = "bundle_fix_runpath(app core)\nbundle_fix_install()\n"
     project = built(cmake("newest"), demo(tmp_path / "s", more), tmp_path / "b")
     done = project.install("--prefix", tmp_path / "i")
-    assert "nothing to mend" in done.stdout
+    assert "nothing to fix" in done.stdout
     image = image_at(tmp_path / "i/bin/app")
     assert image is not None
     assert (image.runpath, image.rpath) == ("$ORIGIN/../lib", None)

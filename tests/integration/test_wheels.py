@@ -107,7 +107,7 @@ def test_signatures_over_the_old_record_are_dropped_and_told(tmp_path: Path) -> 
 def test_mending_a_mended_wheel_changes_nothing(tmp_path: Path) -> None:
     path = mended(broken(tmp_path))
     done = bundle_fix("fix", path, "-o", tmp_path / "again.whl")
-    assert "nothing to mend" in done.stderr
+    assert "nothing to fix" in done.stderr
     assert (tmp_path / "again.whl").read_bytes() == path.read_bytes()
 
 

@@ -51,7 +51,7 @@ from bundle_fix.subprocesses.processors import count_cores
 STDIN = Path("-")
 
 
-@click.command(short_help="prove which file every library comes from")
+@click.command(short_help="check which file each needed library resolves to")
 @click.argument("artifacts", nargs=-1, required=True, type=ArtifactPath, metavar="ARTIFACT...")
 @spec_option
 @define_option
@@ -64,22 +64,21 @@ STDIN = Path("-")
     "--baseline",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Accept what this earlier report (json, jsonl; of one artifact or many) has: only new"
-    " findings count.",
+    help="Ignore the findings of an earlier report FILE (json or jsonl).",
 )
 @click.option(
     "-j",
     "--jobs",
     type=click.IntRange(min=1),
     default=None,
-    help="Artifacts to check at once (default: the number of cores).",
+    help="Check this number of artifacts in parallel (default: the number of cores).",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=None,
     metavar="SECONDS",
-    help="Give an artifact up after this time.",
+    help="Stop the check of an artifact after SECONDS.",
 )
 @talk_options
 def check(
@@ -106,14 +105,14 @@ def check(
     verbose: bool,
     color: str,
 ) -> int:
-    """Check packs with the loader's eyes, against a host that has an older copy of everything.
+    """Check which file each needed library of a pack resolves to.
 
-    An ARTIFACT is a tarball, a wheel, a zip archive, a folder or an ELF file, which is looked at
-    with what its search paths lead to; '-' reads a list of them from stdin, one a line, or each
-    ended by a NUL ('find -print0'). Each gets a report, and the text ends with a total.
+    The check simulates the dynamic loader on a host with an older copy of each library, or on
+    --host. An ARTIFACT is a tarball, a wheel, a zip archive, a directory or an ELF file; '-' reads a
+    list from stdin, one path per line or NUL-terminated ('find -print0').
 
-    Exit status: 0 all well, 1 findings, 2 an artifact or a spec cannot be read (the other artifacts
-    are reported all the same).
+    Exit code: 0 success, 1 findings, 2 an artifact or a spec cannot be read (other artifacts are
+    still checked).
     """
     expectations = gate_expectations(spec, host_provides, fail_on, glibc, ignores, defines)
     target = read_target(host_root, variables, level, expectations.host, limits)
@@ -130,7 +129,7 @@ def check(
     paths = list(_listed(artifacts))
     if not paths:
         raise BundleFixError(
-            "it lists no artifact", where="stdin", hint="a gate that checks nothing passes nothing"
+            "the list of artifacts is empty", where="stdin", hint="give at least one path"
         )
     found: list[CheckReport] = []
     whole = bool(also) or kind == "github"
@@ -200,7 +199,7 @@ def _settling(path: Path | None, fail_on: str) -> Callable[[CheckReport], CheckR
     from bundle_fix.report.baseline import read_baseline, drop_known_findings
 
     baseline = read_baseline(path)
-    return lambda report: drop_known_findings(report, baseline.known(report.artifact), fail_on)
+    return lambda report: drop_known_findings(report, baseline.known_findings(report.artifact), fail_on)
 
 
 def _listed(artifacts: tuple[Path, ...]) -> Iterator[Path]:
@@ -221,7 +220,7 @@ def report_on(path: Path, check: Callable[[], CheckReport]) -> CheckReport:
     except BundleFixError as error:
         return make_error_report(str(path), str(error))
     except MemoryError:
-        return make_error_report(str(path), f"{path}: there is not enough memory")
+        return make_error_report(str(path), f"{path}: not enough memory")
     except OSError as error:
         return make_error_report(str(path), f"{path}: {error.strerror or error}")
 

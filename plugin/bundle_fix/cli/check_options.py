@@ -1,4 +1,4 @@
-"""What makes gates of ``check`` and ``diff``: which findings fail, and how they are reported."""
+"""Options of ``check`` and ``diff``: which findings fail, and the format of the report."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def _print_schema(ctx: click.Context, _option: click.Parameter, wanted: bool) ->
 def _parse_also(
     _ctx: click.Context, _option: click.Parameter, texts: tuple[str, ...]
 ) -> tuple[tuple[str, Path], ...]:
-    """Each ``FORMAT=FILE`` as a format and a file.
+    """Parse each ``FORMAT=FILE``.
 
     Raises:
-        click.UsageError: it is not of that form, or there is no such format.
+        click.UsageError: The text is not of that form, or the format does not exist.
     """
     found = []
     for text in texts:
         kind, _, file = text.partition("=")
         if kind not in FORMATS or not file:
             raise click.UsageError(
-                f"--also {escape_unprintable(text)}: it takes FORMAT=FILE, such as sarif=report.sarif,"
+                f"--also {escape_unprintable(text)}: expected FORMAT=FILE, such as sarif=report.sarif,"
                 f" with one of the formats {', '.join(FORMATS)}"
             )
         found.append((kind, Path(file)))
@@ -52,31 +52,31 @@ def _parse_also(
 
 
 def gate_options(function: F) -> F:
-    """``--fail-on`` and what else says which findings fail, with the format of the report."""
+    """Add ``--fail-on``, ``--ignore`` and the options for the format of the report."""
     options = (
         click.option(
             "--fail-on", type=click.Choice(SEVERITIES), default=None,
-            help="The mildest severity that fails (default: error).",
+            help="Fail on findings of this severity and above (default: error).",
         ),
         click.option(
             "--exit-zero", is_flag=True,
-            help="Exit with 0 whatever is found; what cannot be read still exits with 2.",
+            help="Exit with 0 despite findings; an artifact that cannot be read still exits with 2.",
         ),
         click.option(
             "--ignore", "ignores", multiple=True, metavar="RULE[:PATH]=REASON",
-            help="Accept findings of RULE (its code or name) at paths like PATH, and say why;"
+            help="Ignore findings of RULE (a code or name) at paths that match PATH, for REASON;"
             " repeatable.",
         ),
         click.option(
-            "--glibc", metavar="VERSION", help="The oldest glibc of the targets, such as 2.17."
+            "--glibc", metavar="VERSION", help="Set the oldest glibc version of the targets, such as 2.17."
         ),
         click.option(
             "--format", "kind", type=click.Choice(FORMATS), default="text",
-            help="How to report (default: text).",
+            help="Set the format of the report (default: text).",
         ),
         click.option(
             "--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
-            help="Print the JSON Schema of the report, and exit.",
+            help="Print the JSON Schema of the report and exit.",
         ),
         click.option(
             "-o", "--output", type=output_value, metavar="FILE",
@@ -84,7 +84,7 @@ def gate_options(function: F) -> F:
         ),
         click.option(
             "--also", multiple=True, metavar="FORMAT=FILE", callback=_parse_also,
-            help="Write the report to FILE in another FORMAT as well, of the same run; repeatable.",
+            help="Also write the report to FILE in FORMAT; repeatable.",
         ),
     )  # fmt: skip
     for option in reversed(options):
@@ -100,14 +100,14 @@ def gate_expectations(
     ignores: tuple[str, ...],
     defines: tuple[str, ...] = (),
 ) -> Expectations:
-    """What a spec says, with what the options say besides or in its place.
+    """Return the policy of a spec, extended or overridden by the options.
 
     Raises:
-        click.UsageError: an option is wrong.
-        BundleFixError: the spec is wrong.
+        click.UsageError: An option is invalid.
+        BundleFixError: The spec is invalid.
     """
     if defines and spec is None:
-        raise click.UsageError("-D sets a variable of a spec: say --spec as well")
+        raise click.UsageError("-D sets a variable of a spec; add --spec")
     expectations, _ = read_expectations(spec, host_provides, read_defines(defines))
     return replace(
         expectations,
@@ -118,20 +118,20 @@ def gate_expectations(
 
 
 def parse_ignore(text: str) -> Ignore:
-    """``RULE[:PATH]=REASON`` of the command line; RULE is a rule's code or its name.
+    """Parse ``RULE[:PATH]=REASON``; RULE is the code or the name of a rule.
 
     Raises:
-        click.UsageError: it is not of that form, or gives no reason.
-        BundleFixError: there is no such rule.
+        click.UsageError: The rule, the path after the colon or the reason is missing.
+        BundleFixError: The rule does not exist.
     """
-    what, _, reason = text.partition("=")
-    rule, colon, path = what.partition(":")
+    pattern, _, reason = text.partition("=")
+    rule, colon, path = pattern.partition(":")
     rule, path, reason = rule.strip(), path.strip(), reason.strip()
-    lacks = {"a rule": rule, "a path behind the colon": path or not colon, "a reason": reason}
-    for lack, there in lacks.items():
-        if not there:
+    required = {"rule": rule, "path after the colon": path or not colon, "reason": reason}
+    for part, value in required.items():
+        if not value:
             raise click.UsageError(
-                f"--ignore {escape_unprintable(text)}: it lacks {lack}; it takes RULE[:PATH]=REASON, such as"
+                f"--ignore {escape_unprintable(text)}: missing {part}; expected RULE[:PATH]=REASON, such as"
                 " 'BF202:bin/old_*=until 2.6'"
             )
     return Ignore(rule_named(rule, f"--ignore {text}").code, path or "*", reason)

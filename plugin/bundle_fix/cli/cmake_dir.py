@@ -11,9 +11,9 @@ import click
 import bundle_fix.cmake
 
 
-@click.command(short_help="print where BundleFixConfig.cmake lies")
+@click.command(short_help="print the directory of BundleFixConfig.cmake")
 def cmake_dir() -> int:
-    """Print the folder of BundleFixConfig.cmake.
+    """Print the directory of BundleFixConfig.cmake.
 
     cmake -S . -B build -DBundleFix_ROOT="$(bundle-fix cmake-dir)"
     """

@@ -1,4 +1,4 @@
-"""The commands by name; each is imported when it is asked for."""
+"""The table of commands; each command is imported when it runs."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from bundle_fix import __version__
 from bundle_fix.model.errors import BundleFixError
 
 COMMANDS = {
-    "pack": "make a pack from a spec, verify it, print its path",
-    "init": "write a first spec for a build's install tree or a pack",
-    "fix": "mend a tarball or a folder that exists",
-    "check": "prove which file every library comes from",
-    "tree": "show the process as the loader builds it",
-    "why": "show every directory tried for a name, and why the winner won",
-    "diff": "show what changed between two packs, and what got worse",
+    "pack": "make a pack from a spec and check it",
+    "init": "write a first spec for an install tree or a pack",
+    "fix": "repair a tarball or a directory",
+    "check": "check which file each needed library resolves to",
+    "tree": "show the libraries that the loader maps, as a tree",
+    "why": "show each step of the search for a library",
+    "diff": "compare two packs and report regressions",
     "rules": "list the rules of check and diff, or explain one",
-    "elf": "print or change what ELF files ask of the loader",
+    "elf": "print or change the dynamic section of ELF files",
     "schema": "print the JSON Schema of a spec or of a report",
-    "fix-tree": "mend what a build system installs into a folder",
-    "cmake-dir": "print where BundleFixConfig.cmake lies",
+    "fix-tree": "repair the files that a build system installed",
+    "cmake-dir": "print the directory of BundleFixConfig.cmake",
 }
-"""Every command and what it does; its module has a function of the same name, `-` being `_`."""
+"""Command names and summaries. The module and its function have the same name, with `_` for `-`."""
 REQUIRE = "--require="
 
 
 class CommandGroup(click.Group):
-    """A group that imports commands late, and takes a lone artifact to mean ``fix``."""
+    """A command group that imports commands lazily; a path without a command means ``fix``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of the manual."""
+        """Return all names, in the order of the manual."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -51,7 +51,7 @@ class CommandGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """``bundle-fix [-q …] pack.tar.gz`` means ``bundle-fix fix [-q …] pack.tar.gz``."""
+        """Insert ``fix`` if the command line is ``bundle-fix [-q …] pack.tar.gz``."""
         if args and args[0].startswith(REQUIRE):
             _require_version(args[0].removeprefix(REQUIRE))
             args = args[1:]
@@ -116,8 +116,8 @@ def _looks_like_a_path(text: str) -> bool:
 )
 @click.version_option(__version__, prog_name="bundle-fix", message="%(prog)s %(version)s")
 def group() -> None:
-    """Make, mend and check packs of native Linux software.
+    """Make, repair and check packs of native Linux software.
 
-    A pack is a tarball or a folder with programs and the libraries that they need.
+    A pack is a tarball or a directory with programs and the libraries that they need.
     "bundle-fix PACK.tar.gz" alone means "bundle-fix fix PACK.tar.gz".
     """

@@ -33,7 +33,7 @@ from bundle_fix.report.check_report import describe_rules
 from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 
 
-@click.command(short_help="show what changed between two packs, and what got worse")
+@click.command(short_help="compare two packs and report regressions")
 @click.argument("old", type=ArtifactPath)
 @click.argument("new", type=ArtifactPath)
 @spec_option
@@ -62,16 +62,14 @@ def diff(
     verbose: bool,
     color: str,
 ) -> int:
-    """Show what is different in NEW, and what of it is for the worse.
+    """Compare two packs and report regressions of NEW.
 
-    OLD and NEW are tarballs, wheels, zip archives, folders or ELF files, each of its own kind if
-    need be; the folder around all of a pack does not matter. First come the needed names that lead
-    to another file, to the host or nowhere; then symbols that libraries lost, newer versions that
-    are wanted of the host, what 'check' finds in NEW and not in OLD; then every file, link and
-    header that changed.
+    OLD and NEW are tarballs, wheels, zip archives, directories or ELF files. The top directory of a
+    pack does not matter. The report lists needed libraries that resolve to another file, removed
+    symbols, newer versions required of the host, new findings of 'check', and changed files.
 
-    Exit status: 0 nothing got worse, 1 something did ('bundle-fix rules' says what BF7xx mean),
-    2 an artifact or a spec cannot be read.
+    Exit code: 0 no regression, 1 regressions ('bundle-fix rules' explains BF7xx), 2 an artifact or
+    a spec cannot be read.
     """
     expectations = gate_expectations(spec, host_provides, fail_on, glibc, ignores)
     target = read_target(host_root, variables, level, expectations.host, limits)

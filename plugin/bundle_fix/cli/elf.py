@@ -30,39 +30,39 @@ BAD_REQUEST = 2
 PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
 
 
-@click.command(short_help="print or change what ELF files ask of the loader")
+@click.command(short_help="print or change the dynamic section of ELF files")
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
 )
 @click.option(
-    "--set-runpath", metavar="P", help="Set DT_RUNPATH; a DT_RPATH goes. '' removes both."
+    "--set-runpath", metavar="P", help="Set DT_RUNPATH and remove DT_RPATH; '' removes both."
 )
-@click.option("--set-rpath", metavar="P", help="Set DT_RPATH; a DT_RUNPATH goes. '' removes both.")
+@click.option("--set-rpath", metavar="P", help="Set DT_RPATH and remove DT_RUNPATH; '' removes both.")
 @click.option(
     "--remove-runpath", "--remove-rpath", "remove_path", is_flag=True,
-    help="Remove the search path, whichever of the two tags has it.",
+    help="Remove DT_RUNPATH and DT_RPATH.",
 )  # fmt: skip
 @click.option("--set-soname", metavar="S", help="Set DT_SONAME.")
 @click.option(
     "--replace-needed", nargs=2, multiple=True, metavar="A B",
-    help="Need B in the place of A, also for the versions wanted of A; repeatable.",
+    help="Replace DT_NEEDED A by B, also in the version requirements; repeatable.",
 )  # fmt: skip
 @click.option(
     "--add-needed", multiple=True, metavar="S",
-    help="Need S before all others, unless it is needed already; repeatable.",
+    help="Add DT_NEEDED S before all others, unless it is present; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--remove-needed", multiple=True, metavar="S", help="Do not need S any more; repeatable."
+    "--remove-needed", multiple=True, metavar="S", help="Remove DT_NEEDED S; repeatable."
 )
 @click.option(
     "-o", "--output", type=output_value, metavar="OUT",
-    help="Write the changed file to OUT, or into OUT if it is a folder.",
+    help="Write the changed file to OUT, a file or a directory.",
 )  # fmt: skip
-@click.option("--in-place", is_flag=True, help="Change the files themselves.")
+@click.option("--in-place", is_flag=True, help="Change each FILE itself.")
 @click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
 @click.option(
     "--print", "field", type=click.Choice(PRINTED), metavar="FIELD",
-    help=f"Print only the values of one field, one a line: {', '.join(PRINTED)}.",
+    help=f"Print only the values of FIELD, one per line: {', '.join(PRINTED)}.",
 )  # fmt: skip
 @editor_option
 @talk_options
@@ -84,15 +84,14 @@ def elf(
     verbose: bool,
     color: str,
 ) -> int:
-    """Print what ELF files ask of the loader, or change it.
+    """Print or change the dynamic section of ELF files.
 
-    All changes to a file are made at once, and only if the loader sees nothing else changed.
-    Static programs, object files, core and debug-only files and the loader itself are printed, but
+    All changes to a file are made at once, and only if everything else stays the same for the
+    loader. Static programs, object files, core files, debug files and the loader are printed, but
     never changed.
 
-    Exit status: 0 all well; 1 a file was left alone (it is no ELF file, never changed, or no editor
-    can do it without harm); 2 a file cannot be read or written, or the options contradict
-    each other.
+    Exit code: 0 success; 1 a file was not changed (it is not an ELF file, or no editor can change
+    it safely); 2 a file cannot be read or written, or the options are invalid.
     """
     changes = _changes(
         set_runpath, set_rpath, remove_path, set_soname, replace_needed, add_needed, remove_needed
@@ -101,7 +100,7 @@ def elf(
         raise click.UsageError("--print and --format json exclude each other")
     if changes == Changes():
         if in_place or output is not None or editor is not None:
-            raise click.UsageError("nothing to change was asked for")
+            raise click.UsageError("missing change; add an option such as --set-runpath")
         return _print(files, field, kind)
     outputs = _outputs(files, output, in_place=in_place)
     records: list[ElfRecord] = []
@@ -162,25 +161,25 @@ def _outputs(
     """
     if in_place == (output is not None):
         raise BundleFixError(
-            "--in-place and -o exclude each other" if in_place else "where does the result go?",
-            hint="--in-place changes the files themselves, -o OUT writes another",
+            "--in-place and -o exclude each other" if in_place else "missing output",
+            hint="use --in-place or -o OUT",
         )
     if output is None:
         return [None] * len(files)
     if not output.is_dir():
         if len(files) > 1:
             raise BundleFixError(
-                "several files need a folder that is there", where=str(output), hint="make it first"
+                "several files require an existing output directory", where=str(output), hint="create it"
             )
         outputs = [output]
     else:
         outputs = [output / file.name for file in files]
     for number, target in enumerate(outputs):
         if target in outputs[:number]:
-            raise BundleFixError("two of the files would be written to it", where=str(target))
+            raise BundleFixError("two input files have this output", where=str(target))
         if any(target.exists() and file.exists() and target.samefile(file) for file in files):
             raise BundleFixError(
-                "the output is the input", where=str(target), hint="--in-place changes it"
+                "the output is the input", where=str(target), hint="use --in-place to change it"
             )
     return outputs
 
@@ -221,6 +220,6 @@ def _tell(file: Path, done: EditedFile, *, quiet: bool, verbose: bool) -> None:
     for what in described(done.before, done.edited.image):
         say(f"{name}: {escape_unprintable(what)}{editor}", quiet=quiet)
     for reason in done.edited.refusals if verbose else ():
-        say(f"{name}: passed over {escape_unprintable(reason)}", quiet=quiet)
+        say(f"{name}: skipped {escape_unprintable(reason)}", quiet=quiet)
     for remark in done.remarks:
         say(f"{name}: note: {escape_unprintable(remark)}", quiet=quiet)

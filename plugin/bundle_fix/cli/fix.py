@@ -32,22 +32,22 @@ from bundle_fix.report.check_report import make_check_report, describe_rules
 from bundle_fix.report.render.text import render_text
 
 
-@click.command(short_help="mend a tarball or a folder that exists")
+@click.command(short_help="repair a tarball or a directory")
 @click.argument("artifact", type=ArtifactPath)
 @click.option(
     "-o",
     "--output",
     type=output_value,
     metavar="OUT",
-    help="The mended artifact, or the folder to write it in (default: NAME.fixed.EXT beside it).",
+    help="Write the result to OUT, a file or a directory (default: NAME.fixed.EXT beside ARTIFACT).",
 )
-@click.option("--in-place", is_flag=True, help="Replace the artifact itself, by a rename.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing.")
+@click.option("--in-place", is_flag=True, help="Replace ARTIFACT with the result.")
+@click.option("--dry-run", is_flag=True, help="Print the changes without writing anything.")
 @click.option(
     "--move-libraries",
-    metavar="FOLDER",
+    metavar="DIR",
     default="",
-    help="Move libraries that lie beside programs to FOLDER of the pack, and leave links.",
+    help="Move libraries that are beside programs to DIR of the pack and leave symlinks.",
 )
 @force_option
 @spec_option
@@ -70,11 +70,13 @@ def fix(
     verbose: bool,
     color: str,
 ) -> int:
-    """Mend a tarball or a folder so that it runs the libraries it ships.
+    """Repair a tarball or a directory so that its programs load the bundled libraries.
 
-    Missing soname links are added, every object gets the RUNPATH that its own needed names call
-    for, identical copies of a library become links, modes are repaired. The result is written,
-    read back and checked; it takes its name only if the check passes.
+    The repair adds missing soname symlinks, sets the RUNPATH that each object requires, replaces
+    identical copies of a library by symlinks and repairs file modes. The output is written only if
+    the check of the result passes.
+
+    Exit code: 0 success, 1 the check failed, 2 invalid request.
     """
     if in_place and output is not None:
         raise click.UsageError("--in-place and -o exclude each other")
@@ -89,7 +91,7 @@ def fix(
         target = artifact if in_place else output or get_default_output(artifact)
         if not in_place and is_same_path(target, artifact):
             raise BundleFixError(
-                "the output is the input", where=str(target), hint="--in-place replaces it"
+                "the output is the input", where=str(target), hint="use --in-place to replace it"
             )
         with progress_shown(quiet=quiet, color=color) as progress:
             mended = fix_artifact(artifact, target, options, progress)
@@ -102,22 +104,22 @@ def fix(
 def tell(
     artifact: Path, mended: FixResult, *, dry_run: bool, quiet: bool, verbose: bool, color: str
 ) -> None:
-    """Say on stderr what was done, and what the check of the result found."""
+    """Print the changes, and the findings of the check of the result, to stderr."""
     for action in mended.done.actions:
         editor = f" [{action.editor}]" if verbose and action.editor else ""
         say(escape_unprintable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
         for reason in action.passed if verbose else ():
-            say(escape_unprintable(f"{action.path}: passed over {reason}"), quiet=quiet)
+            say(escape_unprintable(f"{action.path}: skipped {reason}"), quiet=quiet)
     for remark in mended.done.remarks:
         say(escape_unprintable(remark), quiet=quiet)
     for refusal in mended.done.refusals:
         sys.stderr.write(f"bundle-fix: error: {escape_unprintable(refusal)}\n")
     if not mended.done.actions and not mended.done.refusals:
-        say(f"{escape_unprintable(str(artifact))}: nothing to mend", quiet=quiet)
+        say(f"{escape_unprintable(str(artifact))}: nothing to fix", quiet=quiet)
     if mended.verdict.failed or (verbose and not quiet):
         paint = painter(color, is_terminal=sys.stderr.isatty())
         report = make_check_report(str(artifact), mended.verdict)
         text = render_text(report, describe_rules(RULES), paint, verbose=verbose)
         sys.stderr.write(f"\n{text}")
     if mended.failed and mended.written is None and not dry_run:
-        say("nothing was written (--force writes it all the same)", quiet=quiet)
+        say("nothing was written (use --force to write it despite the findings)", quiet=quiet)

@@ -29,40 +29,40 @@ from bundle_fix.storage.atomic import pending_file
 FilePath = click.Path(path_type=Path)
 
 
-@click.command(short_help="mend what a build system installs into a folder")
+@click.command(short_help="repair the files that a build system installed")
 @click.argument("root", type=FilePath)
 @click.option(
     "--members", type=FilePath, metavar="LIST",
-    help="A file with a path a line: what was installed. Nothing else in ROOT is changed; what is"
-    " added or removed is added to or removed from LIST. Without it, all that is there.",
+    help="Change only the files that LIST names, one path per line, and update LIST (default: all"
+    " files of ROOT).",
 )  # fmt: skip
 @click.option(
     "--added", type=FilePath, metavar="LIST",
-    help="A file that tells the next run what this one added to ROOT: what an earlier one added is"
-    " added anew, or taken away.",
+    help="State file listing the paths added to ROOT. Paths from the previous run are re-created or"
+    " removed.",
 )  # fmt: skip
 @click.option(
     "--built", type=FilePath, metavar="LIST",
-    help="A file with PATH=FILE a line: libraries that the build makes, where they belong in ROOT,"
-    " and where they are. They never count as the host's.",
+    help="Read libraries of the build from LIST, one PATH=FILE per line: the path in ROOT and the"
+    " built file. They are never resolved on the host.",
 )  # fmt: skip
-@click.option("--partial", is_flag=True, help="What is built and not in ROOT yet will come later.")
+@click.option("--partial", is_flag=True, help="Allow libraries of --built that are not yet in ROOT.")
 @click.option(
     "--for-wheel", is_flag=True,
-    help="ROOT becomes a wheel, which cannot hold links: each library is kept once, as its soname.",
+    help="Keep one copy of each library, named by its soname, because wheels cannot hold symlinks.",
 )  # fmt: skip
 @click.option(
-    "--sources", type=FilePath, multiple=True, metavar="FOLDER",
-    help="A wheel keeps copies of libraries that Python code below FOLDER names; repeatable.",
+    "--sources", type=FilePath, multiple=True, metavar="DIR",
+    help="Keep copies of libraries that Python code below DIR names; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--elsewhere", type=FilePath, multiple=True, metavar="FOLDER",
-    help="A part of the wheel that pip puts elsewhere, such as its scripts: nothing there finds"
-    " libraries in ROOT; repeatable.",
+    "--elsewhere", type=FilePath, multiple=True, metavar="DIR",
+    help="Treat DIR as a part of the wheel that pip installs outside ROOT, such as its scripts;"
+    " repeatable.",
 )  # fmt: skip
 @click.option(
-    "--libdir", metavar="FOLDER", default="",
-    help="Put what the spec's [closure] bundles into FOLDER of ROOT; without it, nothing is added.",
+    "--libdir", metavar="DIR", default="",
+    help="Add the libraries that the spec's [closure] bundles to DIR of ROOT (default: add nothing).",
 )  # fmt: skip
 @here_option
 @define_option
@@ -91,10 +91,11 @@ def fix_tree(
     verbose: bool,
     color: str,
 ) -> int:
-    """Mend what was installed into ROOT, in place, and check it.
+    """Repair the files that were installed into ROOT, in place, and check them.
 
-    This is what bundle_fix_install() runs at the end of an installation. Exit status: 0 all well;
-    1 it cannot be mended, and nothing was changed; 2 something cannot be read or written.
+    The CMake function bundle_fix_install() runs this command at the end of an installation.
+
+    Exit code: 0 success, 1 the check failed and nothing was changed, 2 invalid request.
     """
     values = read_defines(defines)
     expectations, pinned = read_expectations(spec, host_provides, values)

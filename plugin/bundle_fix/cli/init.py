@@ -20,29 +20,29 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.atomic import pending_file
 
 
-@click.command(short_help="write a first spec for a build's install tree or a pack")
+@click.command(short_help="write a first spec for an install tree or a pack")
 @click.argument("artifact", type=ArtifactPath, metavar="DIR_OR_ARTIFACT")
 @click.option(
     "-o", "--output", type=output_value, default="bundle.toml", metavar="SPEC",
-    help="The spec to write (default: bundle.toml); '-' prints it.",
+    help="Write the spec to SPEC (default: bundle.toml); '-' is stdout.",
 )  # fmt: skip
-@click.option("--force", is_flag=True, help="Write over a spec that exists.")
+@click.option("--force", is_flag=True, help="Overwrite an existing spec.")
 @limit_options
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool) -> int:
     """Write a first spec that packs DIR_OR_ARTIFACT again.
 
-    DIR_OR_ARTIFACT is the folder that a build installs to, or a pack: a tarball, a wheel, a folder.
-    The spec names its programs, its libraries and its other files by folder, and for what they need
-    besides says what is bundled from this machine and what is left to the host. An archive has to
-    be unpacked before its spec is used.
+    DIR_OR_ARTIFACT is an install tree or a pack: a tarball, a wheel or a directory. The spec lists
+    its programs, libraries and other files by directory. For other needed libraries it lists which
+    ones are bundled from this machine and which ones the host provides. Unpack an archive before
+    you use its spec.
     """
     to_stdout = str(output) == "-"
     if not to_stdout and output.is_dir():
         output /= "bundle.toml"
     if not to_stdout and output.exists() and not force:
         raise BundleFixError(
-            "there is a spec already", where=str(output), hint="--force writes over it"
+            "the spec already exists", where=str(output), hint="use --force to overwrite it"
         )
     spec = Path("bundle.toml") if to_stdout else output
     with progress_shown(quiet=quiet, color="auto") as progress:
@@ -51,11 +51,11 @@ def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool)
         sys.stdout.write(text)
         return 0
     if not output.absolute().parent.is_dir():
-        raise BundleFixError("there is no such folder", where=str(output.parent))
+        raise BundleFixError("no such directory", where=str(output.parent))
     with pending_file(output) as pending:
         pending.file.write(text.encode())
         pending.commit()
     sys.stdout.write(f"{output}\n")
-    root = "" if artifact.is_dir() else " -C FOLDER   # the folder that it is unpacked to"
+    root = "" if artifact.is_dir() else " -C DIR   # the directory with the unpacked archive"
     say(f"read its comments; then: bundle-fix pack {output}{root}", quiet=quiet)
     return 0

@@ -1,4 +1,4 @@
-"""The entry point: finds the command, and turns what goes wrong into one line and a status."""
+"""The entry point of the command line: runs a command and reports each error in one line."""
 
 from __future__ import annotations
 
@@ -15,55 +15,56 @@ INTERRUPTED = 130
 def run() -> None:
     """Run the command line of this process and exit.
 
-    Until signals are answered, as little as can be is imported.
+    Imports are kept few until the signal handlers are installed: a signal that arrives earlier
+    would end the process with a traceback or without a message.
     """
-    # --version must cost next to nothing: build systems ask it at every configure.
+    # --version must cost next to nothing: build systems run it at every configure.
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"bundle-fix {__version__}\n")
         sys.exit(0)
     if sys.getfilesystemencoding() != "utf-8" and sys.executable:
-        # Archives have names in UTF-8, whatever this machine's locale has (PEP 540).
+        # Names in archives are UTF-8, whatever the locale of this machine is (PEP 540).
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
-    from bundle_fix.cli.signals import answer_signals, open_standard_streams
+    from bundle_fix.cli.signals import install_signal_handlers, open_standard_streams
 
     open_standard_streams()
-    answer_signals()
-    # A command makes many small objects, hardly a circle of them, and is soon over: to look for
-    # circles every 700 objects costs a tenth of a check.
+    install_signal_handlers()
+    # A command makes many small objects, hardly any reference cycles, and ends soon. Python's
+    # default, a collection every 700 objects, costs a tenth of the time of a check.
     gc.set_threshold(100_000)
     status = main(sys.argv[1:])
-    # Nor are there any to be found at the end. LIEF says on stderr what is left of it there.
+    # Skip the final GC pass, unless LIEF is loaded: it reports leaked objects on stderr at exit.
     if "lief" not in sys.modules:
         gc.freeze()
     sys.exit(status)
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out a command line.
+    """Run a command line.
 
     Args:
-        arguments: what follows the program's name.
+        arguments: The arguments after the program's name.
 
     Returns:
-        The exit status: 0 all well, 1 findings, 2 a request that cannot be carried out, 130
-        interrupted, or 128 and the number of the signal that ended it.
+        The exit code: 0 success, 1 findings, 2 invalid request, 130 interrupted, or 128 plus the
+        number of the signal that ended the command.
     """
     from bundle_fix.cli.signals import StoppedError
 
     try:
-        # With what it imports: that takes longer than some commands, and may be interrupted too.
-        return _carried_out(arguments)
+        # Imports are included: they take longer than some commands, and may be interrupted too.
+        return _run_command(arguments)
     except KeyboardInterrupt:
-        return _ended("interrupted", INTERRUPTED)
+        return _report_end("interrupted", INTERRUPTED)
     except StoppedError as error:
-        return _ended(f"ended by signal {error.number}", 128 + error.number)
+        return _report_end(f"ended by signal {error.number}", 128 + error.number)
 
 
-def _carried_out(arguments: list[str]) -> int:
+def _run_command(arguments: list[str]) -> int:
     import click
 
-    from bundle_fix.cli.commands import group
-    from bundle_fix.cli.signals import flushed
+    from bundle_fix.cli.commands import group, suggest_closest
+    from bundle_fix.cli.signals import flush_output
     from bundle_fix.model.errors import BundleFixError
 
     try:
@@ -71,44 +72,48 @@ def _carried_out(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return BAD_REQUEST
+    except click.NoSuchOption as error:
+        # One suggestion in the same words for all versions of click, and for all kinds of names.
+        name, known = error.option_name, error.possibilities or ()
+        return _report_error(suggest_closest(f"No such option '{name}'.", name, known))
     except click.ClickException as error:
-        return _refused(error.format_message())
+        return _report_error(error.format_message())
     except BundleFixError as error:
-        return _refused(str(error))
+        return _report_error(str(error))
     except click.Abort:
-        return _ended("interrupted", INTERRUPTED)
+        return _report_end("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read the output has seen enough.
-        flushed()
+        # The reader closed the pipe, such as `head`: that is no error.
+        flush_output()
         return 0
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _refused(f"{place}{error.strerror or error}")
+        prefix = f"{error.filename}: " if error.filename else ""
+        return _report_error(f"{prefix}{error.strerror or error}")
     except RuntimeError as error:
-        # What Python makes of the limit of processes.
+        # Python's message when the limit of processes (EAGAIN) is reached.
         if str(error) != "can't start new thread":
             raise
-        return _refused("no more threads can be started (ulimit -u)")
+        return _report_error("cannot start a thread: the limit of processes is reached; raise it with ulimit -u")
     except MemoryError:
-        return _refused("there is not enough memory")
-    if reason := flushed():
-        return _refused(f"cannot print the result: {reason}")
+        return _report_error("not enough memory")
+    if reason := flush_output():
+        return _report_error(f"cannot print the result: {reason}")
     return status if isinstance(status, int) else 0
 
 
-def _ended(how: str, status: int) -> int:
+def _report_end(message: str, status: int) -> int:
     from contextlib import suppress
 
-    from bundle_fix.cli.signals import flushed
+    from bundle_fix.cli.signals import flush_output
 
-    # The terminal may be what is gone.
+    # The terminal may be gone, for example after SIGHUP.
     with suppress(OSError):
-        sys.stderr.write(f"bundle-fix: {how}\n")
-    flushed()
+        sys.stderr.write(f"bundle-fix: {message}\n")
+    flush_output()
     return status
 
 
-def _refused(message: str) -> int:
+def _report_error(message: str) -> int:
     from bundle_fix.model.printable import escape_unprintable
 
     for line in message.splitlines():

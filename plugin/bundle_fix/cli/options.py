@@ -24,10 +24,10 @@ ArtifactPath = click.Path(path_type=Path)
 
 
 def output_value(text: str) -> Path:
-    """The value of ``-o``.
+    """Return the value of ``-o``.
 
     Raises:
-        BundleFixError: it says that it is a folder, and there is none of that name.
+        BundleFixError: The value ends with a slash, but the directory does not exist.
     """
     if text.endswith("/") and not Path(text).is_dir():
         raise BundleFixError(
@@ -38,26 +38,26 @@ def output_value(text: str) -> Path:
 
 spec_option = click.option(
     "--spec", type=click.Path(path_type=Path), metavar="SPEC",
-    help="A bundle.toml that says what to expect of the pack and its target.",
+    help="Read the requirements of the pack and its target from SPEC, a bundle.toml file.",
 )  # fmt: skip
 host_option = click.option(
     "--host-provides", multiple=True, metavar="NAME",
-    help="A library that the target has (a pattern such as 'libjvm.so'); repeatable.",
+    help="Assume that the target provides libraries that match NAME, such as 'libjvm.so'; repeatable.",
 )  # fmt: skip
 define_option = click.option(
     "-D", "defines", multiple=True, metavar="NAME=VALUE",
-    help="Set a variable or an option of the spec; repeatable. @FILE has a NAME=VALUE a line.",
+    help="Set a variable or an option of the spec; @FILE reads one NAME=VALUE per line; repeatable.",
 )  # fmt: skip
 here_option = click.option(
     "--host-like-this", is_flag=True,
-    help="The target has the libraries that this machine has in its default directories.",
+    help="Assume that the target provides the libraries in this machine's default directories.",
 )  # fmt: skip
 force_option = click.option(
-    "--force", is_flag=True, help="Write the output even if the check of it fails."
+    "--force", is_flag=True, help="Write the output even if its check fails."
 )
 editor_option = click.option(
     "--editor", type=click.Choice(["auto", "inplace", "lief", "patchelf"]), default=None,
-    help="The ELF editor; 'auto' takes the one that does least.",
+    help="Select the ELF editor; 'auto' selects the one with the smallest change.",
 )  # fmt: skip
 
 
@@ -65,16 +65,16 @@ def talk_options(function: F) -> F:
     """``--quiet``, ``--verbose`` and ``--color``, which every command has."""
     function = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")(function)
     function = click.option(
-        "-v", "--verbose", is_flag=True, help="Say what was done and list everything."
+        "-v", "--verbose", is_flag=True, help="Print details and complete lists."
     )(function)
     return click.option(
         "--color", type=click.Choice(["auto", "always", "never"]), default="auto",
-        help="Colour the report; 'auto' does on a terminal, unless NO_COLOR is set.",
+        help="Colour the report; 'auto' colours it on a terminal unless NO_COLOR is set.",
     )(function)  # fmt: skip
 
 
 def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    """The bytes that the text of an option stands for."""
+    """Return the size in bytes that an option gives."""
     try:
         return None if text is None else bytes_of(text)
     except ValueError:
@@ -95,18 +95,18 @@ def limit_options(function: Callable[..., int]) -> Callable[..., int]:
 
     limited = click.option(
         "--max-members", type=click.IntRange(min=1), metavar="NUMBER",
-        default=DEFAULT_LIMITS.max_members, help="Refuse an artifact with more files, links and"
-        f" folders (default: {DEFAULT_LIMITS.max_members}).",
+        default=DEFAULT_LIMITS.max_members, help="Reject an artifact with more files, symlinks"
+        f" and directories (default: {DEFAULT_LIMITS.max_members}).",
     )(limited)  # fmt: skip
     return click.option(
         "--max-size", callback=_size, metavar="SIZE", default=None,
-        help="Refuse an artifact that unpacks to more, such as 500M or 100G (default: "
+        help="Reject an artifact that is larger when unpacked, such as 500M or 100G (default: "
         f"{in_units(DEFAULT_LIMITS.max_size)}, and {DEFAULT_LIMITS.max_ratio} times its own size).",
     )(limited)  # fmt: skip
 
 
 def painter(color: str, *, is_terminal: bool) -> Paint:
-    """What colours words: ANSI codes where they are wanted, nothing elsewhere."""
+    """Return the function that colours words with ANSI codes, or leaves them plain."""
     wanted = color == "always" or (
         color == "auto" and is_terminal and not os.environ.get("NO_COLOR")
     )
@@ -118,16 +118,16 @@ def _plain(text: str, _colour: str) -> str:
 
 
 def say(text: str, *, quiet: bool) -> None:
-    """Print talk, as opposed to results, to stderr."""
+    """Print a message to stderr, unless ``quiet``; results go to stdout."""
     if not quiet:
         sys.stderr.write(f"{text}\n")
 
 
 def read_defines(texts: tuple[str, ...]) -> dict[str, str]:
-    """The values that ``-D`` gives, by name.
+    """Return the values of ``-D`` by name.
 
     Raises:
-        click.UsageError: one is no definition.
+        click.UsageError: A definition is not of the form NAME=VALUE.
     """
     defines = {}
     for text in _with_files(texts):

@@ -40,14 +40,14 @@ from bundle_fix.spec.variables import require_values, resolve_variables
 from bundle_fix.storage.atomic import set_aside, write_text
 
 
-@click.command(short_help="make a pack from a spec, verify it, print its path")
+@click.command(short_help="make a pack from a spec and check it")
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option(
     "-C",
     "--root",
     type=click.Path(path_type=Path),
     metavar="ROOT",
-    help="The folder that the spec's paths are relative to (default: the spec's own).",
+    help="Resolve paths of the spec relative to ROOT (default: the directory of SPEC).",
 )
 @define_option
 @click.option(
@@ -55,40 +55,40 @@ from bundle_fix.storage.atomic import set_aside, write_text
     "--output",
     type=output_value,
     metavar="OUT",
-    help="The pack to write, or the folder to write it in (default: the working directory).",
+    help="Write the pack to OUT, a file or a directory (default: the working directory).",
 )
 @click.option(
     "--depfile",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write to FILE, as a rule for make, all that the pack was made from.",
+    help="Write the inputs of the pack to FILE as a make rule.",
 )
 @click.option(
     "--stamp",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the pack's path to FILE, which --depfile then speaks of; a folder that the last"
-    " run made is replaced.",
+    help="Write the pack's path to FILE and use FILE as the --depfile target. A directory pack from"
+    " the previous run is overwritten.",
 )
 @click.option(
     "--if-changed",
     is_flag=True,
-    help="Leave a pack alone that was made from the very same and is as it was made.",
+    help="Do nothing if the inputs are unchanged and the pack matches its manifest.",
 )
 @click.option(
     "--name-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the pack's name, its file name without suffix, to FILE for the next script.",
+    help="Write the pack's name without suffix to FILE.",
 )
 @click.option(
     "--sbom",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the pack's bill of materials to FILE: CycloneDX 1.6, JSON.",
+    help="Write a bill of materials (CycloneDX 1.6, JSON) to FILE.",
 )
 @click.option(
-    "--licenses", is_flag=True, help="Put the licence files of packaged libraries into licenses/."
+    "--licenses", is_flag=True, help="Copy the licence files of bundled system packages to licenses/."
 )
 @force_option
 @host_option
@@ -114,8 +114,10 @@ def pack(
 ) -> int:
     """Make the pack that SPEC (a bundle.toml) describes.
 
-    Everything it names is collected, every object gets its RUNPATH, the pack is written, read back
-    and checked against a hostile host; only if that passes does it take its name.
+    The command collects all files of the spec, sets the RUNPATH of each object, writes the pack and
+    checks it against a hostile host. The output is written only if the check passes.
+
+    Exit code: 0 success, 1 the check failed, 2 invalid request.
     """
     if sbom is not None:
         require_cyclonedx()
@@ -124,7 +126,7 @@ def pack(
         loaded = structs.replace(loaded, bundle=structs.replace(loaded.bundle, licenses=True))
     folder = (root or spec.parent).resolve()
     if not folder.is_dir():
-        raise BundleFixError("there is no such folder", where=str(root), hint="-C names the root")
+        raise BundleFixError("no such directory", where=str(root), hint="set the root with -C")
     values = resolve_variables(loaded, folder, read_defines(defines), os.environ)
     require_values(loaded, values)
     expectations = expectations_of(loaded, values)
@@ -176,7 +178,7 @@ def told(packed: PackResult, target: Path) -> Iterator[str]:
         if not origin.from_closure or origin.source is None:
             continue
         if isinstance(node, Symlink):
-            yield f"{path}: a link to {node.target}"
+            yield f"{path}: a symlink to {node.target}"
             continue
         package = collected.packages.get(origin.source)
         owner = f", package {package.name} {package.version}" if package else ""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bundle_fix.cli.signals import flushed
+from bundle_fix.cli.signals import flush_output
 from bundle_fix.model.errors import BundleFixError
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -30,7 +30,7 @@ def write_report(pieces: Iterable[str], output: Path | None, kind: str) -> None:
     if output is None:
         encoding = (sys.stdout.encoding if kind == "text" else None) or "utf-8"
         for piece in pieces:
-            if reason := flushed(piece.encode(encoding, "backslashreplace")):
+            if reason := flush_output(piece.encode(encoding, "backslashreplace")):
                 raise BundleFixError(f"cannot print the report: {reason}")
     elif output.exists() and not output.is_file() and not output.is_dir():
         # A pipe or a device, such as /dev/stderr, cannot be replaced.

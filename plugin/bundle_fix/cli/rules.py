@@ -11,13 +11,13 @@ from bundle_fix.report.check_report import describe_rules
 from bundle_fix.report.render.rules import render_rule_list, render_rules_page, render_rule
 
 
-@click.command(short_help="list the rules of check, or explain one")
+@click.command(short_help="list the rules of check and diff, or explain one")
 @click.argument("codes", nargs=-1, metavar="[CODE...]")
 @click.option("--format", "kind", type=click.Choice(["text", "json", "markdown"]), default="text")
 def rules(codes: tuple[str, ...], kind: str) -> int:
-    """List the rules that 'check' and 'diff' know, or explain those with CODE (or name).
+    """List the rules of 'check' and 'diff', or explain the rules with CODE (or name).
 
-    Codes never change their meaning and are never used again.
+    A code never changes its meaning and is never reused.
     """
     known = describe_rules(ALL_RULES)
     named = [known[rule_named(code, "rules").code] for code in codes]

@@ -14,20 +14,20 @@ from bundle_fix.report.schemas import SCHEMAS
 @click.argument("name", default="spec", metavar="[NAME]")
 @click.option("--format", "kind", type=click.Choice(["json", "markdown"]), default="json")
 def schema(name: str, kind: str) -> int:
-    """Print a JSON Schema (draft 2020-12): of a spec, or of what a command prints as JSON.
+    """Print the JSON Schema (draft 2020-12) of a spec or of the JSON output of a command.
 
     NAME is spec (the default), check, diff, tree, why, elf, rules or manifest. Editors with Taplo
-    complete and check a spec by it: write the schema to a file beside the spec, and begin the spec
-    with the line "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
+    can check a spec: write the schema to a file beside the spec, and begin the spec with the line
+    "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
     """
     if name not in SCHEMAS:
         from bundle_fix.spec.parsing.problems import suggest_word, format_words
 
         hint = suggest_word(name, SCHEMAS) or f"one of {format_words(SCHEMAS)}"
-        raise BundleFixError(f"there is no schema {name}", hint=hint, where="schema")
+        raise BundleFixError(f"no such schema: {name}", hint=hint, where="schema")
     if kind == "markdown":
         if name != "spec":
-            raise click.UsageError("--format markdown is of the spec only")
+            raise click.UsageError("--format markdown requires the schema spec")
         from bundle_fix.report.render.spec_page import render_spec_page
 
         sys.stdout.write(render_spec_page())

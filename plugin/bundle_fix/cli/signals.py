@@ -1,6 +1,6 @@
-"""How a command ends that is told to: nothing of what it was about stays, and its status tells why.
+"""Signal handling: on SIGTERM/SIGHUP clean up temporary files and exit with 128 + signal.
 
-A shell adds 128 to the number of the signal that ended a program; who asked gets that number.
+POSIX shells report a command that a signal ended as 128 plus the number of the signal.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-STOPPING = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that a program may answer, and that end it where it does not; Ctrl-C Python answers."""
+TERMINATION_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a process by default. Python itself turns SIGINT into KeyboardInterrupt."""
 
 
 class StoppedError(BaseException):
-    """The command was told to end; as with Ctrl-C, whatever is open is closed and removed."""
+    """A signal ended the command; as with KeyboardInterrupt, temporary files are removed."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
 
-def answer_signals() -> None:
-    """Have signals that end the program raise `StoppedError`; what is ignored stays ignored."""
-    for number in STOPPING:
+def install_signal_handlers() -> None:
+    """Make termination signals raise `StoppedError`; a signal that is ignored (nohup) stays ignored."""
+    for number in TERMINATION_SIGNALS:
         if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _stop)
+            signal.signal(number, _raise_stopped)
 
 
-def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    # A second one must not come in the middle of the tidying up.
-    for known in STOPPING:
-        signal.signal(known, signal.SIG_IGN)
+def _raise_stopped(number: int, _frame: FrameType | None) -> NoReturn:
+    # A second signal must not interrupt the clean-up.
+    for other in TERMINATION_SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     raise StoppedError(number)
 
 
 def open_standard_streams() -> None:
-    """Have all three standard streams lead somewhere.
+    """Open /dev/null for each standard stream that is closed (``>&-``).
 
-    Where one is closed (``>&-``), the next file that is opened would take its place, and what is
-    printed would be written into a pack.
+    Otherwise the next file that is opened would get its number, because open(2) returns the lowest
+    free one, and messages would be written into a pack.
     """
     for fd in range(3):
         try:
@@ -52,17 +52,19 @@ def open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
-def flushed(data: bytes = b"") -> str:
-    """Print ``data`` behind what waits to be printed; why it could not be, or empty.
+def flush_output(data: bytes = b"") -> str:
+    """Write buffered output and then ``data`` to stdout.
 
-    Where nobody reads any more, it is not missed.
+    Returns:
+        The reason if the output cannot be written, else an empty text. A pipe whose reader has
+        ended is not reported.
     """
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except OSError as error:
-        # Python would try again at exit, and complain.
+        # Python would flush stdout again at exit, and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return "" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
     return ""

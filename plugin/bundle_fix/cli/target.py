@@ -57,17 +57,18 @@ def target_options(function: F) -> F:
     """``--host``, ``--env`` and ``--cpu``."""
     function = click.option(
         "--cpu", "level", metavar="LEVEL",
-        help="The target's processor, such as x86-64-v3, for glibc-hwcaps (default: baseline;"
-        " with --host, this machine's).",
+        help="Set the target's processor level for glibc-hwcaps, such as x86-64-v3 (default: baseline;"
+        " with --host, the level of this machine).",
     )(function)  # fmt: skip
     function = click.option(
         "--env", "variables", multiple=True, metavar="hostile|NAME=VALUE",
-        help="'hostile': LD_LIBRARY_PATH has every library; or LD_LIBRARY_PATH=..., LD_PRELOAD=...",
+        help="Set LD_LIBRARY_PATH or LD_PRELOAD of the target; 'hostile' is an LD_LIBRARY_PATH with"
+        " another copy of each library; repeatable.",
     )(function)  # fmt: skip
     return click.option(
         "--host", "host_root", type=click.Path(path_type=Path), metavar="ROOT",
-        help="A root file system (a folder or a tarball), or / for this machine (default: a host"
-        " that has an older copy of everything).",
+        help="Use a root file system (a directory or a tarball) as the target, or / for this machine"
+        " (default: a host with an older copy of each library).",
     )(function)  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterat
     with open_artifact(root, target.limits, progress) as opened:
         if opened.format in (DIRECTORY, ELF):
             raise BundleFixError(
-                "it is no root file system", where=str(root), hint="give a folder or a tarball"
+                "this is not a root file system", where=str(root), hint="give a directory or a tarball"
             )
         yield RealHost(TreeFiles(opened.tree), at, target.provides, target.level)
 

@@ -33,12 +33,12 @@ from bundle_fix.report.render.process import (
 )
 
 
-@click.command(short_help="show the process as the loader builds it")
+@click.command(short_help="show the libraries that the loader maps, as a tree")
 @click.argument("artifact", type=ArtifactPath)
 @click.argument("entries", nargs=-1, metavar="[ENTRY...]")
 @click.option(
     "--in", "program", metavar="PROGRAM",
-    help="Show what dlopen() of ENTRY adds to PROGRAM, of the same artifact.",
+    help="Show the objects that dlopen() of ENTRY adds to PROGRAM.",
 )  # fmt: skip
 @click.option(
     "--format", "kind", type=click.Choice(["text", "json", "dot", "mermaid"]), default="text"
@@ -61,10 +61,11 @@ def tree(
     verbose: bool,
     color: str,
 ) -> int:
-    """Show what the loader maps for each ENTRY, and by which rule it finds it.
+    """Show the objects that the loader maps for each ENTRY, and the search rule of each.
 
-    Without an ENTRY: for every program, and every library that has to be opened at run time. Exit
-    status: 0 all is found, 1 something is not, 2 the request cannot be carried out.
+    The default is each program, and each library that only dlopen() loads.
+
+    Exit code: 0 success, 1 a needed library is missing, 2 invalid request.
     """
     target = read_target(host_root, variables, level, host_provides, limits)
     with (
@@ -73,7 +74,7 @@ def tree(
     ):
         processes = list(_processes(subject, entries, program, str(artifact)))
     if not processes:
-        say(f"{artifact}: no program and no library", quiet=quiet)
+        say(f"{artifact}: no programs or libraries", quiet=quiet)
     if kind == "json":
         sys.stdout.write(to_json(process_records(processes)))
     elif kind == "text":
@@ -90,7 +91,7 @@ def _processes(
     wanted = [find_object(subject.bundle, entry, where) for entry in entries]
     if program is not None:
         if not wanted:
-            raise click.UsageError("--in PROGRAM wants an ENTRY, a library that it opens")
+            raise click.UsageError("--in PROGRAM requires an ENTRY, the library that it opens")
         started = world.process(_dynamic(world, find_object(subject.bundle, program, where), where))
         return [world.opened(started, _dynamic(world, path, where)) for path in wanted]
     if subject.entry is not None and not wanted:
@@ -122,7 +123,7 @@ def _dynamic(world: World, path: str, where: str) -> str:
     """
     if not world.bundle.images[path].is_dynamic:
         raise BundleFixError(
-            "it has no dynamic section, so the loader maps nothing for it",
+            "missing dynamic section: the loader maps no libraries for this file",
             where=where if len(world.bundle.images) == 1 else f"{where}: {path}",
             hint="static programs and object files need no libraries",
         )

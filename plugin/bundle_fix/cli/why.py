@@ -25,16 +25,16 @@ from bundle_fix.report.render.why import (
 )
 
 
-@click.command(short_help="show every directory tried for a name, and why the winner won")
+@click.command(short_help="show each step of the search for a library")
 @click.argument("artifact", type=ArtifactPath)
 @click.argument("name", required=False)
 @click.option(
     "--from", "requester", metavar="OBJECT",
-    help="Only the search of this object of the artifact; with --symbol, only its process.",
+    help="Show only the search for OBJECT; with --symbol, only its process.",
 )  # fmt: skip
 @click.option(
     "--symbol", metavar="SYMBOL",
-    help="Show which objects define SYMBOL (such as malloc or 'operator new'), in load order.",
+    help="Show the objects that define SYMBOL, such as malloc, in load order.",
 )  # fmt: skip
 @click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
 @host_option
@@ -56,13 +56,13 @@ def why(
     verbose: bool,
     color: str,
 ) -> int:
-    """Show every directory that the loader tries for NAME, what is there, and what comes of it.
+    """Show each directory that the loader tries for NAME, and the result.
 
-    Exit status: 0 every search ends well, 1 one finds nothing, or the host's copy of what the
-    artifact has, 2 the request cannot be carried out.
+    Exit code: 0 success, 1 NAME is unresolved or resolves to the host's copy of a bundled library,
+    2 invalid request.
     """
     if (name is None) == (symbol is None):
-        raise click.UsageError("why wants a NAME, or --symbol SYMBOL")
+        raise click.UsageError("missing NAME or --symbol SYMBOL (exactly one)")
     target = read_target(host_root, variables, level, host_provides, limits)
     paint = painter(color, is_terminal=sys.stdout.isatty())
     with (

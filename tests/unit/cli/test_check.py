@@ -96,7 +96,7 @@ def test_definitions_are_for_what_a_spec_says(tmp_path: Path) -> None:
     assert bundle_fix(*asked, "-D", "version=7").returncode == 0
     assert bundle_fix(*asked, "-D", "version=8").returncode == 1
     assert "say -D version=" in bundle_fix(*asked).stderr
-    assert "say --spec as well" in bundle_fix("check", pack, "-D", "version=7").stderr
+    assert "add --spec" in bundle_fix("check", pack, "-D", "version=7").stderr
 
 
 @pytest.mark.parametrize(

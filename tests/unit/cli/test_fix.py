@@ -111,7 +111,7 @@ def test_in_place_mends_a_folder(tmp_path: Path) -> None:
         "server",
     ]
     assert ran(folder / "bin/server") == "shipped\nmain\n"
-    assert bundle_fix("fix", "--in-place", folder).stderr == f"{folder}: nothing to mend\n"
+    assert bundle_fix("fix", "--in-place", folder).stderr == f"{folder}: nothing to fix\n"
 
 
 def test_what_cannot_be_mended_is_told_and_nothing_is_written(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_what_cannot_be_mended_is_told_and_nothing_is_written(tmp_path: Path) ->
     done = bundle_fix("fix", pack)
     assert (done.returncode, done.stdout) == (1, "")
     assert "needs libgone.so.1, which is neither in the pack nor expected" in done.stderr
-    assert done.stderr.endswith("nothing was written (--force writes it all the same)\n")
+    assert done.stderr.endswith("nothing was written (use --force to write it despite the findings)\n")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
 
 
@@ -144,7 +144,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
 def test_the_output_may_not_be_the_input(tmp_path: Path) -> None:
     pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
     done = bundle_fix("fix", pack, "-o", pack)
-    assert (done.returncode, "--in-place replaces it" in done.stderr) == (2, True)
+    assert (done.returncode, "use --in-place to replace it" in done.stderr) == (2, True)
 
 
 def test_copies_of_one_library_become_links(tmp_path: Path) -> None:

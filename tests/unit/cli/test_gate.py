@@ -64,12 +64,12 @@ def test_an_ignore_of_what_only_diff_finds_is_no_finding_of_check(pack: Path) ->
 @pytest.mark.parametrize(
     ("ignore", "words"),
     [
-        ("BF203", "it lacks a reason"),
-        ("BF203=", "it lacks a reason"),
-        ("BF203= ", "it lacks a reason"),
-        ("=why", "it lacks a rule"),
-        (":bin/x=why", "it lacks a rule"),
-        ("BF203:=why", "it lacks a path behind the colon"),
+        ("BF203", "missing reason"),
+        ("BF203=", "missing reason"),
+        ("BF203= ", "missing reason"),
+        ("=why", "missing rule"),
+        (":bin/x=why", "missing rule"),
+        ("BF203:=why", "missing path after the colon"),
         ("BF2O3=why", "there is no rule BF2O3 (did you mean `BF203`?)"),
         ("host-win=why", "there is no rule host-win (did you mean `host-wins`?)"),
         ("zzzzzz=why", "there is no rule zzzzzz ('bundle-fix rules' lists them)"),
@@ -135,7 +135,7 @@ def test_an_empty_list_passes_nothing(tmp_path: Path) -> None:
     for data in (b"", b"\n\n", b"\0"):
         ran = listed(data)
         assert (ran.returncode, ran.stdout, ran.stderr.count(b"\n")) == (2, b"", 1)
-        assert b"stdin: it lists no artifact" in ran.stderr
+        assert b"stdin: the list of artifacts is empty" in ran.stderr
 
 
 def test_a_file_of_text_says_what_could_not_be_checked_and_a_terminal_is_told_once(

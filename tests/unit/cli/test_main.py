@@ -19,7 +19,7 @@ BUNDLE_FIX = f"{shlex.quote(sys.executable)} -m bundle_fix"
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--color", "--version"][1:]])
-def test_the_version_is_told(arguments: list[str]) -> None:
+def test_the_version_is_printed(arguments: list[str]) -> None:
     assert bundle_fix(*arguments).stdout == f"bundle-fix {__version__}\n"
 
 
@@ -40,9 +40,17 @@ def test_every_command_explains_itself(command: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chek"], "No such command 'chek'"),
+        (["chekc"], "No such command 'chekc'. Did you mean 'check'?"),
+        (["chekc", "x.tar.gz"], "No such command 'chekc'. Did you mean 'check'?"),
+        (["fix_tree", "./x", "-q"], "No such command 'fix_tree'. Did you mean 'fix-tree'?"),
+        (["zzz", "x.toml"], "No such command 'zzz'."),
         (["check"], "Missing argument 'ARTIFACT...'"),
-        (["check", "--formt", "json", "x"], "No such option '--formt'"),
+        (["check", "--formt", "json", "x"], "No such option '--formt'. Did you mean '--format'?"),
+        (["--versoin"], "No such option '--versoin'. Did you mean '--version'?"),
+        (["check", "--ignore", "BF2O3=why", "x"], "did you mean `BF203`?"),
+        (["check", "--ignore", "host-win=why", "x"], "did you mean `host-wins`?"),
+        (["rules", "BF2O3"], "did you mean `BF203`?"),
+        (["pack", "misspelled.toml"], "did you mean `name`?"),
         (["fix", "x.tar", "--in-place", "-o", "y"], "--in-place and -o exclude each other"),
         (["pack", "x.toml", "-D", "version"], "a definition is NAME=VALUE"),
     ],
@@ -50,13 +58,14 @@ def test_every_command_explains_itself(command: str) -> None:
 def test_a_wrong_command_line_is_one_line_and_status_2(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
+    (tmp_path / "misspelled.toml").write_text('[bundle]\nnmae = "p"\n')
     (tmp_path / "x.toml").write_text('[bundle]\nname = "p"\n')
     ran = bundle_fix(*arguments, cwd=tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert message in ran.stderr
 
 
-def test_no_thread_more_is_one_line(
+def test_reaching_the_limit_of_processes_is_reported_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def at_the_limit(*_: object, **__: object) -> NoReturn:
@@ -64,12 +73,14 @@ def test_no_thread_more_is_one_line(
 
     monkeypatch.setattr(group, "main", at_the_limit)
     assert main([]) == 2
-    told = "bundle-fix: error: no more threads can be started (ulimit -u)\n"
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == (
+        "bundle-fix: error: cannot start a thread: the limit of processes is reached;"
+        " raise it with ulimit -u\n"
+    )
 
 
 @pytest.mark.parametrize("options", [[], ["-q"], ["--dry-run", "--color", "never"]])
-def test_a_lone_artifact_means_fix(tmp_path: Path, options: list[str]) -> None:
+def test_a_path_without_a_command_means_fix(tmp_path: Path, options: list[str]) -> None:
     ran = bundle_fix(*options, tmp_path / "gone.tar.gz")
     assert ran.stderr == (
         f"bundle-fix: error: {tmp_path}/gone.tar.gz: there is no such file or folder\n"
@@ -78,7 +89,7 @@ def test_a_lone_artifact_means_fix(tmp_path: Path, options: list[str]) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_what_is_printed_is_never_written_into_a_pack(tmp_path: Path, closed: str) -> None:
-    """Where stdout is closed, the next file that is opened has its number."""
+    """If stdout is closed, the next file that is opened gets its number."""
     tarball(incident(tmp_path / "p"), tmp_path / "p.tar.gz")
     command = f"{BUNDLE_FIX} fix p.tar.gz {closed}"
     ran = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
@@ -88,7 +99,7 @@ def test_what_is_printed_is_never_written_into_a_pack(tmp_path: Path, closed: st
 
 
 @pytest.mark.parametrize("arguments", ["fix p.tar.gz", "check p.tar.gz", "rules", "tree p.tar.gz"])
-def test_a_result_that_cannot_be_printed_is_told_in_one_line(
+def test_a_result_that_cannot_be_printed_is_reported_in_one_line(
     tmp_path: Path, arguments: str
 ) -> None:
     tarball(incident(tmp_path / "p"), tmp_path / "p.tar.gz")
@@ -101,7 +112,7 @@ def test_a_result_that_cannot_be_printed_is_told_in_one_line(
     assert ran.stderr.endswith(b"No space left on device\n")
 
 
-def test_a_reader_that_has_seen_enough_does_not_hide_what_was_found(tmp_path: Path) -> None:
+def test_a_closed_pipe_does_not_change_the_exit_code(tmp_path: Path) -> None:
     incident(tmp_path / "p")
     command = f"{BUNDLE_FIX} check p p p p p p | true; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False)
@@ -126,7 +137,7 @@ run()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_who_is_told_to_end_while_it_imports_ends_in_one_line(number: int) -> None:
+def test_a_signal_during_the_imports_is_reported_in_one_line(number: int) -> None:
     command = [sys.executable, "-c", WHILE_IMPORTING.format(number=int(number))]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 128 + number

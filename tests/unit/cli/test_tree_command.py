@@ -156,7 +156,7 @@ def test_the_environment_of_the_process(tmp_path: Path) -> None:
         (["--cpu", "z80"], "there is no processor level 'z80'"),
         (["--host", "/nowhere"], "/nowhere: there is no such file or folder"),
         (["--host", "/dev/null"], "/dev/null: it is neither a file nor a folder"),
-        (["--in", "bin/server"], "--in PROGRAM wants an ENTRY"),
+        (["--in", "bin/server"], "--in PROGRAM requires an ENTRY"),
         (["--format", "xml"], "Invalid value for '--format'"),
     ],
 )

@@ -177,8 +177,8 @@ def test_this_machines_libc_is_looked_into(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "why wants a NAME, or --symbol SYMBOL"),
-        (["x", "--symbol", "y"], "why wants a NAME, or --symbol SYMBOL"),
+        ([], "missing NAME or --symbol SYMBOL"),
+        (["x", "--symbol", "y"], "missing NAME or --symbol SYMBOL"),
         (["libc.so.6", "--from", "nix"], "it has no ELF file nix"),
     ],
 )

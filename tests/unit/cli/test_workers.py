@@ -153,7 +153,7 @@ def test_an_artifact_that_wants_more_memory_than_there_is_fails_alone(tmp_path: 
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert ran.returncode == 2
-    assert ran.stderr == f"bundle-fix: error: {bad}: there is not enough memory\n"
+    assert ran.stderr == f"bundle-fix: error: {bad}: not enough memory\n"
     assert ran.stdout.count("good.tar: passed") == 2
 
 

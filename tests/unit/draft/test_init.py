@@ -114,7 +114,7 @@ def test_a_spec_that_is_there_is_written_over_by_force_only(tmp_path: Path) -> N
     done = bundle_fix("init", root, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
         2,
-        "bundle-fix: error: bundle.toml: there is a spec already (--force writes over it)\n",
+        "bundle-fix: error: bundle.toml: the spec already exists (use --force to overwrite it)\n",
     )
     assert (tmp_path / "bundle.toml").read_text() == "mine"
     assert bundle_fix("init", root, "--force", cwd=tmp_path).returncode == 0

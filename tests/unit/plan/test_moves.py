@@ -105,4 +105,4 @@ def test_a_pack_with_its_libraries_moved_runs_them(tmp_path: Path) -> None:
     ran = subprocess.run([program], capture_output=True, text=True, check=True)
     assert ran.stdout == "shipped\nmain\n"
     again = bundle_fix("fix", tmp_path / "pack.fixed.tar.gz", "--move-libraries", "lib")
-    assert "nothing to mend" in again.stderr
+    assert "nothing to fix" in again.stderr

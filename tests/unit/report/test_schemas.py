@@ -104,7 +104,7 @@ def test_an_unknown_schema_is_refused_with_a_suggestion() -> None:
     done = bundle_fix("schema", "spce")
     assert (done.returncode, done.stderr) == (
         2,
-        "bundle-fix: error: schema: there is no schema spce (did you mean `spec`?)\n",
+        "bundle-fix: error: schema: no such schema: spce (did you mean `spec`?)\n",
     )
 
 
