@@ -41,10 +41,10 @@ from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import (
     CheckReport,
+    describe_rules,
     make_check_report,
     make_error_report,
     strip_findings,
-    describe_rules,
 )
 from bundle_fix.subprocesses.processors import count_cores
 
@@ -108,15 +108,15 @@ def check(
     """Check which file each needed library of a pack resolves to.
 
     The check simulates the dynamic loader on a host with an older copy of each library, or on
-    --host. An ARTIFACT is a tarball, a wheel, a zip archive, a directory or an ELF file; '-' reads a
-    list from stdin, one path per line or NUL-terminated ('find -print0').
+    --host. An ARTIFACT is a tarball, a wheel, a zip archive, a directory or an ELF file; '-' reads
+    a list from stdin, one path per line or NUL-terminated ('find -print0').
 
     Exit code: 0 success, 1 findings, 2 an artifact or a spec cannot be read (other artifacts are
     still checked).
     """
     expectations = gate_expectations(spec, host_provides, fail_on, glibc, ignores, defines)
     target = read_target(host_root, variables, level, expectations.host, limits)
-    settled = _settling(baseline, expectations.fail_on)
+    settled = _make_baseline_filter(baseline, expectations.fail_on)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "check", kind, describe_rules(RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
@@ -126,7 +126,7 @@ def check(
         made = partial(check_artifact, path, expectations, target, progress)
         return report_on(path, lambda: settled(made(host_like_this=host_like_this)))
 
-    paths = list(_listed(artifacts))
+    paths = list(_list_artifacts(artifacts))
     if not paths:
         raise BundleFixError(
             "the list of artifacts is empty", where="stdin", hint="give at least one path"
@@ -141,7 +141,7 @@ def check(
             reports = _many(paths, report, jobs or count_cores(), timeout, display)
         on_terminal = output is None and _may_be_on_a_terminal(sys.stdout)
         make_way = display.hide if on_terminal else lambda: None
-        shown = _kept(reports, make_way, found, whole=whole)
+        shown = _record_reports(reports, make_way, found, whole=whole)
         # On a terminal the line on stderr says it all where there is but one artifact.
         errors = output is not None or len(paths) > 1
         write_report(render(shown, style, errors=errors), output, kind)
@@ -188,7 +188,7 @@ def check_artifact(
     return make_check_report(str(path), verdict, time.monotonic() - start)
 
 
-def _settling(path: Path | None, fail_on: str) -> Callable[[CheckReport], CheckReport]:
+def _make_baseline_filter(path: Path | None, fail_on: str) -> Callable[[CheckReport], CheckReport]:
     """What takes out of a report the findings that the baseline at ``path`` has.
 
     Raises:
@@ -196,13 +196,15 @@ def _settling(path: Path | None, fail_on: str) -> Callable[[CheckReport], CheckR
     """
     if path is None:
         return lambda report: report
-    from bundle_fix.report.baseline import read_baseline, drop_known_findings
+    from bundle_fix.report.baseline import drop_known_findings, read_baseline
 
     baseline = read_baseline(path)
-    return lambda report: drop_known_findings(report, baseline.known_findings(report.artifact), fail_on)
+    return lambda report: drop_known_findings(
+        report, baseline.known_findings(report.artifact), fail_on
+    )
 
 
-def _listed(artifacts: tuple[Path, ...]) -> Iterator[Path]:
+def _list_artifacts(artifacts: tuple[Path, ...]) -> Iterator[Path]:
     """The artifacts, those that stdin lists in the place of ``-``: one a line, or ended by NULs."""
     for artifact in artifacts:
         if artifact == STDIN:
@@ -256,7 +258,7 @@ def _many(
     return check_many(paths, report, jobs, timeout, tell)
 
 
-def _kept(
+def _record_reports(
     reports: Iterable[CheckReport],
     make_way: Callable[[], None],
     found: list[CheckReport],

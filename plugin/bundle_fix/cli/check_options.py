@@ -44,7 +44,8 @@ def _parse_also(
         kind, _, file = text.partition("=")
         if kind not in FORMATS or not file:
             raise click.UsageError(
-                f"--also {escape_unprintable(text)}: expected FORMAT=FILE, such as sarif=report.sarif,"
+                f"--also {escape_unprintable(text)}: expected FORMAT=FILE, such as"
+                " sarif=report.sarif,"
                 f" with one of the formats {', '.join(FORMATS)}"
             )
         found.append((kind, Path(file)))
@@ -60,7 +61,8 @@ def gate_options(function: F) -> F:
         ),
         click.option(
             "--exit-zero", is_flag=True,
-            help="Exit with 0 despite findings; an artifact that cannot be read still exits with 2.",
+            help="Exit with 0 despite findings; an artifact that cannot be read still"
+            " exits with 2.",
         ),
         click.option(
             "--ignore", "ignores", multiple=True, metavar="RULE[:PATH]=REASON",
@@ -68,7 +70,8 @@ def gate_options(function: F) -> F:
             " repeatable.",
         ),
         click.option(
-            "--glibc", metavar="VERSION", help="Set the oldest glibc version of the targets, such as 2.17."
+            "--glibc", metavar="VERSION", help="Set the oldest glibc version of the"
+            " targets, such as 2.17."
         ),
         click.option(
             "--format", "kind", type=click.Choice(FORMATS), default="text",
@@ -131,7 +134,8 @@ def parse_ignore(text: str) -> Ignore:
     for part, value in required.items():
         if not value:
             raise click.UsageError(
-                f"--ignore {escape_unprintable(text)}: missing {part}; expected RULE[:PATH]=REASON, such as"
+                f"--ignore {escape_unprintable(text)}: missing {part}; expected"
+                " RULE[:PATH]=REASON, such as"
                 " 'BF202:bin/old_*=until 2.6'"
             )
     return Ignore(rule_named(rule, f"--ignore {text}").code, path or "*", reason)

@@ -75,7 +75,14 @@ def diff(
     target = read_target(host_root, variables, level, expectations.host, limits)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
-        "diff", kind, describe_rules(ALL_RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
+        "diff",
+        kind,
+        describe_rules(ALL_RULES),
+        expectations.fail_on,
+        paint,
+        verbose,
+        quiet,
+        exit_zero,
     )
     start = time.monotonic()
     with progress_shown(quiet=quiet, color=color) as progress:

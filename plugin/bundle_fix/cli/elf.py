@@ -37,7 +37,9 @@ PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
 @click.option(
     "--set-runpath", metavar="P", help="Set DT_RUNPATH and remove DT_RPATH; '' removes both."
 )
-@click.option("--set-rpath", metavar="P", help="Set DT_RPATH and remove DT_RUNPATH; '' removes both.")
+@click.option(
+    "--set-rpath", metavar="P", help="Set DT_RPATH and remove DT_RUNPATH; '' removes both."
+)
 @click.option(
     "--remove-runpath", "--remove-rpath", "remove_path", is_flag=True,
     help="Remove DT_RUNPATH and DT_RPATH.",
@@ -51,9 +53,7 @@ PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
     "--add-needed", multiple=True, metavar="S",
     help="Add DT_NEEDED S before all others, unless it is present; repeatable.",
 )  # fmt: skip
-@click.option(
-    "--remove-needed", multiple=True, metavar="S", help="Remove DT_NEEDED S; repeatable."
-)
+@click.option("--remove-needed", multiple=True, metavar="S", help="Remove DT_NEEDED S; repeatable.")
 @click.option(
     "-o", "--output", type=output_value, metavar="OUT",
     help="Write the changed file to OUT, a file or a directory.",
@@ -109,9 +109,9 @@ def elf(
         try:
             done = edit_elf_file(file, changes, target, editor or "auto")
         except BundleFixError as error:
-            status = max(status, _complain(error))
+            status = max(status, _print_error(error))
             continue
-        _tell(file, done, quiet=quiet, verbose=verbose)
+        _print_changes(file, done, quiet=quiet, verbose=verbose)
         if kind == "json":
             from bundle_fix.report.render.elf import edited_record
 
@@ -169,7 +169,9 @@ def _outputs(
     if not output.is_dir():
         if len(files) > 1:
             raise BundleFixError(
-                "several files require an existing output directory", where=str(output), hint="create it"
+                "several files require an existing output directory",
+                where=str(output),
+                hint="create it",
             )
         outputs = [output]
     else:
@@ -193,7 +195,7 @@ def _print(files: Iterable[Path], field: str | None, kind: str) -> int:
         try:
             records.append(elf_record(read_elf_file(path)))
         except BundleFixError as error:
-            status = max(status, _complain(error))
+            status = max(status, _print_error(error))
     if kind == "json":
         sys.stdout.write(to_json(records))
     elif field is not None:
@@ -204,14 +206,14 @@ def _print(files: Iterable[Path], field: str | None, kind: str) -> int:
     return status
 
 
-def _complain(error: BundleFixError) -> int:
+def _print_error(error: BundleFixError) -> int:
     refused = isinstance(error, EditRefusedError)
     word = "left alone" if refused else "error"
     sys.stderr.write(f"bundle-fix: {word}: {escape_unprintable(str(error))}\n")
     return LEFT_ALONE if refused else BAD_REQUEST
 
 
-def _tell(file: Path, done: EditedFile, *, quiet: bool, verbose: bool) -> None:
+def _print_changes(file: Path, done: EditedFile, *, quiet: bool, verbose: bool) -> None:
     """Say on stderr what was done, and with ``--verbose`` by whom and why not by others."""
     editor = f" [{done.edited.editor}]" if verbose else ""
     name = escape_unprintable(str(file))

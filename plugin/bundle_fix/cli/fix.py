@@ -26,9 +26,15 @@ from bundle_fix.cli.policy_options import read_expectations
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.pipelines.fix import FixResult, Options, get_default_output, dry_run_fix, is_same_path
+from bundle_fix.pipelines.fix import (
+    FixResult,
+    Options,
+    dry_run_fix,
+    get_default_output,
+    is_same_path,
+)
 from bundle_fix.pipelines.fix import fix_artifact as fix_artifact
-from bundle_fix.report.check_report import make_check_report, describe_rules
+from bundle_fix.report.check_report import describe_rules, make_check_report
 from bundle_fix.report.render.text import render_text
 
 
@@ -39,7 +45,8 @@ from bundle_fix.report.render.text import render_text
     "--output",
     type=output_value,
     metavar="OUT",
-    help="Write the result to OUT, a file or a directory (default: NAME.fixed.EXT beside ARTIFACT).",
+    help="Write the result to OUT, a file or a directory (default: NAME.fixed.EXT beside"
+    " ARTIFACT).",
 )
 @click.option("--in-place", is_flag=True, help="Replace ARTIFACT with the result.")
 @click.option("--dry-run", is_flag=True, help="Print the changes without writing anything.")
@@ -84,7 +91,7 @@ def fix(
     options = Options(expectations, pinned, editor or "auto", force, move_libraries, limits)
     if dry_run:
         with progress_shown(quiet=quiet, color=color) as progress:
-            mended = dry_run_fix(artifact, options, progress)
+            result = dry_run_fix(artifact, options, progress)
     else:
         if output is not None and output.is_dir():
             output /= Path(os.path.realpath(artifact)).name
@@ -94,32 +101,32 @@ def fix(
                 "the output is the input", where=str(target), hint="use --in-place to replace it"
             )
         with progress_shown(quiet=quiet, color=color) as progress:
-            mended = fix_artifact(artifact, target, options, progress)
-    tell(artifact, mended, dry_run=dry_run, quiet=quiet, verbose=verbose, color=color)
-    if mended.written is not None:
-        sys.stdout.write(f"{mended.written}\n")
-    return 1 if mended.failed else 0
+            result = fix_artifact(artifact, target, options, progress)
+    print_result(artifact, result, dry_run=dry_run, quiet=quiet, verbose=verbose, color=color)
+    if result.written is not None:
+        sys.stdout.write(f"{result.written}\n")
+    return 1 if result.failed else 0
 
 
-def tell(
-    artifact: Path, mended: FixResult, *, dry_run: bool, quiet: bool, verbose: bool, color: str
+def print_result(
+    artifact: Path, result: FixResult, *, dry_run: bool, quiet: bool, verbose: bool, color: str
 ) -> None:
     """Print the changes, and the findings of the check of the result, to stderr."""
-    for action in mended.done.actions:
+    for action in result.done.actions:
         editor = f" [{action.editor}]" if verbose and action.editor else ""
         say(escape_unprintable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
         for reason in action.passed if verbose else ():
             say(escape_unprintable(f"{action.path}: skipped {reason}"), quiet=quiet)
-    for remark in mended.done.remarks:
+    for remark in result.done.remarks:
         say(escape_unprintable(remark), quiet=quiet)
-    for refusal in mended.done.refusals:
+    for refusal in result.done.refusals:
         sys.stderr.write(f"bundle-fix: error: {escape_unprintable(refusal)}\n")
-    if not mended.done.actions and not mended.done.refusals:
+    if not result.done.actions and not result.done.refusals:
         say(f"{escape_unprintable(str(artifact))}: nothing to fix", quiet=quiet)
-    if mended.verdict.failed or (verbose and not quiet):
+    if result.verdict.failed or (verbose and not quiet):
         paint = painter(color, is_terminal=sys.stderr.isatty())
-        report = make_check_report(str(artifact), mended.verdict)
+        report = make_check_report(str(artifact), result.verdict)
         text = render_text(report, describe_rules(RULES), paint, verbose=verbose)
         sys.stderr.write(f"\n{text}")
-    if mended.failed and mended.written is None and not dry_run:
+    if result.failed and result.written is None and not dry_run:
         say("nothing was written (use --force to write it despite the findings)", quiet=quiet)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from bundle_fix.cli.fix import tell
+from bundle_fix.cli.fix import print_result
 from bundle_fix.cli.options import (
     define_option,
     editor_option,
@@ -46,7 +46,9 @@ FilePath = click.Path(path_type=Path)
     help="Read libraries of the build from LIST, one PATH=FILE per line: the path in ROOT and the"
     " built file. They are never resolved on the host.",
 )  # fmt: skip
-@click.option("--partial", is_flag=True, help="Allow libraries of --built that are not yet in ROOT.")
+@click.option(
+    "--partial", is_flag=True, help="Allow libraries of --built that are not yet in ROOT."
+)
 @click.option(
     "--for-wheel", is_flag=True,
     help="Keep one copy of each library, named by its soname, because wheels cannot hold symlinks.",
@@ -62,7 +64,8 @@ FilePath = click.Path(path_type=Path)
 )  # fmt: skip
 @click.option(
     "--libdir", metavar="DIR", default="",
-    help="Add the libraries that the spec's [closure] bundles to DIR of ROOT (default: add nothing).",
+    help="Add the libraries that the spec's [closure] bundles to DIR of ROOT (default:"
+    " add nothing).",
 )  # fmt: skip
 @here_option
 @define_option
@@ -112,7 +115,7 @@ def fix_tree(
     options = Options(expectations, pinned, editor or "auto", force)
     installed = fix_installation(installation, options)
     mended = installed.mended
-    tell(root, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
+    print_result(root, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
     if members is not None and mended.written is not None:
         _write_lines(members, (str(root / path) for path in installed.own))
     if added is not None and mended.written is not None:

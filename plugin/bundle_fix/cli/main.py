@@ -93,7 +93,9 @@ def _run_command(arguments: list[str]) -> int:
         # Python's message when the limit of processes (EAGAIN) is reached.
         if str(error) != "can't start new thread":
             raise
-        return _report_error("cannot start a thread: the limit of processes is reached; raise it with ulimit -u")
+        return _report_error(
+            "cannot start a thread: the limit of processes is reached; raise it with ulimit -u"
+        )
     except MemoryError:
         return _report_error("not enough memory")
     if reason := flush_output():

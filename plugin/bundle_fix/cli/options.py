@@ -42,11 +42,13 @@ spec_option = click.option(
 )  # fmt: skip
 host_option = click.option(
     "--host-provides", multiple=True, metavar="NAME",
-    help="Assume that the target provides libraries that match NAME, such as 'libjvm.so'; repeatable.",
+    help="Assume that the target provides libraries that match NAME, such as 'libjvm.so';"
+    " repeatable.",
 )  # fmt: skip
 define_option = click.option(
     "-D", "defines", multiple=True, metavar="NAME=VALUE",
-    help="Set a variable or an option of the spec; @FILE reads one NAME=VALUE per line; repeatable.",
+    help="Set a variable or an option of the spec; @FILE reads one NAME=VALUE per line;"
+    " repeatable.",
 )  # fmt: skip
 here_option = click.option(
     "--host-like-this", is_flag=True,

@@ -12,7 +12,7 @@ import click
 from msgspec import structs
 from msgspec.structs import replace
 
-from bundle_fix.cli.fix import tell
+from bundle_fix.cli.fix import print_result
 from bundle_fix.cli.options import (
     define_option,
     editor_option,
@@ -88,7 +88,9 @@ from bundle_fix.storage.atomic import set_aside, write_text
     help="Write a bill of materials (CycloneDX 1.6, JSON) to FILE.",
 )
 @click.option(
-    "--licenses", is_flag=True, help="Copy the licence files of bundled system packages to licenses/."
+    "--licenses",
+    is_flag=True,
+    help="Copy the licence files of bundled system packages to licenses/.",
 )
 @force_option
 @host_option
@@ -139,11 +141,11 @@ def pack(
         progress_shown(quiet=quiet, color=color) as progress,
     ):
         packed = make_pack(loaded, values, folder, target, options, if_changed, progress)
-    for line in told(packed, target):
+    for line in describe_result(packed, target):
         say(escape_unprintable(line), quiet=quiet)
     mended = packed.mended
     if mended is not None:
-        tell(target, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
+        print_result(target, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
     written = target if mended is None else mended.written
     if written is not None:
         if stamp is not None:
@@ -167,7 +169,7 @@ def _made_before(target: Path, stamp: Path | None) -> bool:
     return os.fsencode(f"{target.resolve()}\n") == stamp.read_bytes()
 
 
-def told(packed: PackResult, target: Path) -> Iterator[str]:
+def describe_result(packed: PackResult, target: Path) -> Iterator[str]:
     """What the closure put into the pack, and from where; remarks on the spec; the debug pack."""
     collected = packed.collected
     if packed.mended is None:

@@ -1,4 +1,4 @@
-"""Many artifacts at once: a process each, as many as there are cores; one that dies is alone."""
+"""Check many artifacts in parallel worker processes; a crash affects only its own artifact."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from bundle_fix.cli.workers import Report, Worker, end, kill, opened, signals_held, start
+from bundle_fix.cli.workers import (
+    Report,
+    Worker,
+    block_signals,
+    collect_report,
+    decode_report,
+    kill_worker,
+    start_worker,
+)
 from bundle_fix.report.check_report import CheckReport
 
 MOST_WAITING = 64 << 20
-"""Bytes of reports that wait for one before them, from which on no further check is begun."""
+"""Bytes of finished reports that wait for an earlier one; at this limit no check is started."""
 TICK = 0.5
-"""Seconds after which it is told again how many are done."""
+"""Seconds between two progress reports."""
 
 
 def check_many(
@@ -23,53 +31,53 @@ def check_many(
     timeout: float | None,
     tell: Callable[[int], None],
 ) -> Iterator[CheckReport]:
-    """The report on each artifact, in their order, each as soon as those before it are there.
+    """Yield the report on each artifact, in order, as soon as all earlier ones are finished.
 
     Args:
-        paths: the artifacts.
-        report: makes one report, in a process of its own.
-        jobs: how many are checked at once.
-        timeout: the seconds that one may take, if there is a limit.
-        tell: is told now and then how many are done.
+        paths: The artifacts.
+        report: Makes one report, in a worker process.
+        jobs: The number of workers.
+        timeout: The limit of one check in seconds, or None.
+        tell: Callback that gets the number of finished checks.
 
     Raises:
-        OSError: there may be no process besides this one.
+        OSError: No worker process can be started.
     """
     done: dict[int, bytes] = {}
     running: list[Worker] = []
-    started = told = 0
+    started = reported = 0
     try:
-        while told < len(paths):
-            # The next to be told is running or done, so that this never waits for nothing.
-            while started < len(paths) and len(running) < jobs and _room(done):
+        while reported < len(paths):
+            # The next report is always running or finished, so that this loop cannot wait forever.
+            while started < len(paths) and len(running) < jobs and _has_room(done):
                 try:
-                    with signals_held():
-                        running.append(start(started, paths[started], report, timeout, jobs))
+                    with block_signals():
+                        running.append(start_worker(started, paths[started], report, timeout, jobs))
                 except OSError:
-                    # At the limit of processes or open files: fewer at once do as well.
+                    # At the limit of processes or open files, continue with fewer workers.
                     if not running:
                         raise
                     break
                 started += 1
-            tell(told + len(done))
-            ended = _ended(running)
+            tell(reported + len(done))
+            ended = _wait_for_workers(running)
             for worker in ended:
-                done[worker.number] = end(worker, timeout)
+                done[worker.number] = collect_report(worker, timeout)
                 running.remove(worker)
-            while told in done:
-                yield opened(done.pop(told))
-                told += 1
+            while reported in done:
+                yield decode_report(done.pop(reported))
+                reported += 1
     finally:
         for worker in running:
-            kill(worker)
+            kill_worker(worker)
 
 
-def _room(done: dict[int, bytes]) -> bool:
+def _has_room(done: dict[int, bytes]) -> bool:
     return sum(map(len, done.values())) < MOST_WAITING
 
 
-def _ended(running: Sequence[Worker]) -> list[Worker]:
-    """The workers that have a result, have died, or have had their time."""
+def _wait_for_workers(running: Sequence[Worker]) -> list[Worker]:
+    """Return the workers that have finished, died or exceeded their deadline."""
     if not running:
         return []
     soonest = min(worker.deadline for worker in running) - time.monotonic()

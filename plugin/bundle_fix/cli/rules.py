@@ -8,7 +8,7 @@ import click
 
 from bundle_fix.check.registry import ALL_RULES, rule_named
 from bundle_fix.report.check_report import describe_rules
-from bundle_fix.report.render.rules import render_rule_list, render_rules_page, render_rule
+from bundle_fix.report.render.rules import render_rule, render_rule_list, render_rules_page
 
 
 @click.command(short_help="list the rules of check and diff, or explain one")

@@ -21,7 +21,7 @@ def schema(name: str, kind: str) -> int:
     "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
     """
     if name not in SCHEMAS:
-        from bundle_fix.spec.parsing.problems import suggest_word, format_words
+        from bundle_fix.spec.parsing.problems import format_words, suggest_word
 
         hint = suggest_word(name, SCHEMAS) or f"one of {format_words(SCHEMAS)}"
         raise BundleFixError(f"no such schema: {name}", hint=hint, where="schema")

@@ -24,7 +24,7 @@ class StoppedError(BaseException):
 
 
 def install_signal_handlers() -> None:
-    """Make termination signals raise `StoppedError`; a signal that is ignored (nohup) stays ignored."""
+    """Make termination signals raise `StoppedError`; an ignored signal (nohup) stays ignored."""
     for number in TERMINATION_SIGNALS:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _raise_stopped)

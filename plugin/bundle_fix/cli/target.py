@@ -57,7 +57,8 @@ def target_options(function: F) -> F:
     """``--host``, ``--env`` and ``--cpu``."""
     function = click.option(
         "--cpu", "level", metavar="LEVEL",
-        help="Set the target's processor level for glibc-hwcaps, such as x86-64-v3 (default: baseline;"
+        help="Set the target's processor level for glibc-hwcaps, such as x86-64-v3"
+        " (default: baseline;"
         " with --host, the level of this machine).",
     )(function)  # fmt: skip
     function = click.option(
@@ -67,7 +68,8 @@ def target_options(function: F) -> F:
     )(function)  # fmt: skip
     return click.option(
         "--host", "host_root", type=click.Path(path_type=Path), metavar="ROOT",
-        help="Use a root file system (a directory or a tarball) as the target, or / for this machine"
+        help="Use a root file system (a directory or a tarball) as the target, or / for"
+        " this machine"
         " (default: a host with an older copy of each library).",
     )(function)  # fmt: skip
 
@@ -147,7 +149,9 @@ def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterat
     with open_artifact(root, target.limits, progress) as opened:
         if opened.format in (DIRECTORY, ELF):
             raise BundleFixError(
-                "this is not a root file system", where=str(root), hint="give a directory or a tarball"
+                "this is not a root file system",
+                where=str(root),
+                hint="give a directory or a tarball",
             )
         yield RealHost(TreeFiles(opened.tree), at, target.provides, target.level)
 

@@ -1,4 +1,4 @@
-"""Processes that check one artifact each; none outlives the one that started it."""
+"""Worker processes that check one artifact each and end with the process that started them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from bundle_fix.subprocesses.forks import ENDING, die_with_parent
 from bundle_fix.subprocesses.processors import limit_cores
 
 Report = Callable[[Path], CheckReport]
-"""Makes the report on one artifact."""
+"""Function that returns the report on one artifact."""
 LARGEST_REPORT = 64 << 20
-"""Bytes of a report that are taken from a worker: no honest pack has so much to find."""
+"""Largest report of a worker in bytes; the limit keeps hostile input from filling the memory."""
 GRACE = 5.0
-"""Seconds that a worker whose pipe has ended may take to end itself."""
+"""Seconds to wait for the exit of a worker that has closed its pipe."""
 
 
 class Worker(Struct, frozen=True):
@@ -42,13 +42,15 @@ class Worker(Struct, frozen=True):
     deadline: float
 
 
-def start(number: int, path: Path, report: Report, timeout: float | None, jobs: int = 1) -> Worker:
+def start_worker(
+    number: int, path: Path, report: Report, timeout: float | None, jobs: int = 1
+) -> Worker:
     """Start a worker, one of ``jobs`` that share the processors.
 
     Raises:
-        OSError: there may be no more processes or open files.
+        OSError: The limit of processes or open files is reached.
     """
-    # The children share what was imported; this process has no threads that a fork could break.
+    # fork() shares the imported modules. It is safe because this process has no threads.
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     try:
@@ -66,8 +68,8 @@ def start(number: int, path: Path, report: Report, timeout: float | None, jobs: 
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
-    """Hold back what would end this process: no worker is started that nobody knows of."""
+def block_signals() -> Iterator[None]:
+    """Block termination signals, so that each started worker is registered and can be killed."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
         yield
@@ -80,32 +82,33 @@ def _work(pipe: Connection, path: Path, report: Report, parent: int, jobs: int) 
     limit_cores(jobs)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     try:
-        made = _sealed(report(path))
+        made = _encode_report(report(path))
         if len(made) > LARGEST_REPORT:
-            reason = f"{path}: its report has {in_units(len(made))} (check it by itself)"
-            made = _sealed(make_error_report(str(path), reason))
+            reason = f"{path}: the report is {in_units(len(made))}, more than"
+            f" {in_units(LARGEST_REPORT)}; check this artifact alone"
+            made = _encode_report(make_error_report(str(path), reason))
     except Exception as error:
-        reason = f"{path}: the check of it failed: {type(error).__name__}: {error}"
-        made = _sealed(make_error_report(str(path), reason))
+        reason = f"{path}: the check failed: {type(error).__name__}: {error}"
+        made = _encode_report(make_error_report(str(path), reason))
     pipe.send_bytes(made)
     pipe.close()
 
 
-def _sealed(report: CheckReport) -> bytes:
+def _encode_report(report: CheckReport) -> bytes:
     # Unlike msgspec's, this JSON can hold names that are not UTF-8.
     return json.dumps(msgspec.to_builtins(report)).encode()
 
 
-def opened(data: bytes) -> CheckReport:
-    """The report that `end` gave."""
+def decode_report(data: bytes) -> CheckReport:
+    """Return the report that `collect_report` returned."""
     return msgspec.convert(json.loads(data), CheckReport)
 
 
-def end(worker: Worker, timeout: float | None) -> bytes:
-    """The report of a worker that has one, has died or has had its time; it is gone then.
+def collect_report(worker: Worker, timeout: float | None) -> bytes:
+    """Return the report of a worker that has finished, died or exceeded its deadline; remove it.
 
     Returns:
-        The report for `opened`, as small as it was sent.
+        The encoded report for `decode_report`.
     """
     try:
         if worker.pipe.poll():
@@ -115,14 +118,14 @@ def end(worker: Worker, timeout: float | None) -> bytes:
         worker.process.join(GRACE)
         code = worker.process.exitcode or 0
         ended = signal.Signals(-code).name if code < 0 else f"status {code}"
-        reason = f"the check of it ended by {ended}"
+        reason = f"the check ended by {ended}"
     finally:
-        kill(worker)
-    return _sealed(make_error_report(str(worker.path), f"{worker.path}: {reason}"))
+        kill_worker(worker)
+    return _encode_report(make_error_report(str(worker.path), f"{worker.path}: {reason}"))
 
 
-def kill(worker: Worker) -> None:
-    """End a worker whatever it is at, and leave no zombie."""
+def kill_worker(worker: Worker) -> None:
+    """Kill a worker and reap it."""
     worker.process.kill()
     worker.process.join()
     worker.process.close()

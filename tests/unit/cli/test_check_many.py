@@ -73,13 +73,15 @@ def report(path: Path) -> CheckReport:
 
 def test_one_that_hangs_or_dies_costs_only_itself() -> None:
     names = ["a", "hangs", "b", "dies", "c"]
-    reports = list(check_many(list(map(Path, names)), report, jobs=2, timeout=1.0, tell=no_step_progress))
+    reports = list(
+        check_many(list(map(Path, names)), report, jobs=2, timeout=1.0, tell=no_step_progress)
+    )
     assert [r.artifact for r in reports] == names
     assert [r.error for r in reports] == [
         "",
         "hangs: the check took longer than 1 s (--timeout)",
         "",
-        "dies: the check of it ended by SIGKILL",
+        "dies: the check ended by SIGKILL",
         "",
     ]
 
@@ -113,7 +115,7 @@ def test_what_is_ignored_for_a_reason_does_not_fail(tmp_path: Path) -> None:
 def test_an_ignore_without_rule_or_reason_is_refused(tmp_path: Path, text: str) -> None:
     ran = bundle_fix("check", tmp_path, "--ignore", text)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert "it takes RULE[:PATH]=REASON" in ran.stderr
+    assert "expected RULE[:PATH]=REASON" in ran.stderr
 
 
 def test_only_what_a_baseline_does_not_have_counts(tmp_path: Path) -> None:

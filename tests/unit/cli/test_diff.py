@@ -65,7 +65,7 @@ def test_json_and_jsonl_hold_to_the_shipped_schema(packs: tuple[Path, Path]) -> 
     jsonschema.validate(json.loads(line), schema)
     assert report["resolutions"] == [
         {
-            "needed": "libtcmalloc.so.4", "was_needed": "libtcmalloc.so.4",
+            "needed": "libtcmalloc.so.4", "old_needed": "libtcmalloc.so.4",
             "needed_by": "bin/server", "programs": ["bin/server"],
             "old": {"origin": "bundle", "path": "lib/libtcmalloc.so.4.6", "via": "runpath"},
             "new": {"origin": "host", "path": "/lib64/libtcmalloc.so.4", "via": "default"},

@@ -121,7 +121,9 @@ def test_what_cannot_be_mended_is_told_and_nothing_is_written(tmp_path: Path) ->
     done = bundle_fix("fix", pack)
     assert (done.returncode, done.stdout) == (1, "")
     assert "needs libgone.so.1, which is neither in the pack nor expected" in done.stderr
-    assert done.stderr.endswith("nothing was written (use --force to write it despite the findings)\n")
+    assert done.stderr.endswith(
+        "nothing was written (use --force to write it despite the findings)\n"
+    )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
 
 

@@ -16,7 +16,7 @@ def test_every_rule_is_listed_and_explained() -> None:
         assert f"{rule.code} {rule.severity}" in listed.stdout
     told = bundle_fix("rules", "bf102").stdout
     assert told.startswith("BF102 host-wins (error)\n")
-    assert all(f"  {word}:" in told for word in ("what", "why", "mend", "e.g."))
+    assert all(f"  {word}:" in told for word in ("what", "why", "fix", "e.g."))
     assert told == bundle_fix("rules", "host-wins").stdout
 
 

@@ -1,4 +1,4 @@
-"""Workers of `check`: what becomes of them when something ends them, or the command."""
+"""Workers of `check`: signals, crashes, limits and the order of reports."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def hanging(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
         (signal.SIGHUP, True, 129),
     ],
 )
-def test_what_ends_the_command_ends_its_workers_at_once(
+def test_a_signal_that_ends_the_command_ends_its_workers(
     tmp_path: Path, number: signal.Signals, group: bool, status: int
 ) -> None:
     with hanging(tmp_path) as (process, working):
@@ -132,7 +132,7 @@ def test_a_worker_that_is_killed_costs_only_its_artifact(tmp_path: Path) -> None
     os.kill(children(process.pid)[0], signal.SIGSEGV)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert err.endswith("b.tar.bz2: the check of it ended by SIGSEGV\n")
+    assert err.endswith("b.tar.bz2: the check ended by SIGSEGV\n")
     assert "good.tar.gz: passed" in out
 
 
@@ -144,7 +144,7 @@ def test_an_artifact_that_never_ends_is_given_up(tmp_path: Path) -> None:
     assert "good.tar.gz: passed" in ran.stdout
 
 
-def test_an_artifact_that_wants_more_memory_than_there_is_fails_alone(tmp_path: Path) -> None:
+def test_an_artifact_that_exceeds_the_memory_fails_alone(tmp_path: Path) -> None:
     good = tarball(healthy(tmp_path / "p"), tmp_path / "good.tar")
     bad = greedy(good, tmp_path / "bad.tar.xz")
     ran = subprocess.run(
@@ -196,15 +196,15 @@ def reports(*names: str, jobs: int = 2) -> list[CheckReport]:
     return list(check_many(list(map(Path, names)), report, jobs, None, no_step_progress))
 
 
-def test_a_fault_in_a_worker_is_told_in_its_report() -> None:
+def test_a_crash_of_a_worker_is_in_its_report() -> None:
     found = reports("nowhere/segfault", "nowhere/bug", "nowhere/large")
-    assert found[0].error == "nowhere/segfault: the check of it ended by SIGSEGV"
-    assert found[1].error == ("nowhere/bug: the check of it failed: ValueError: not\nthought of")
+    assert found[0].error == "nowhere/segfault: the check ended by SIGSEGV"
+    assert found[1].error == ("nowhere/bug: the check failed: ValueError: not\nthought of")
     assert len(found[2].error) == 300_000
 
 
-def test_workers_ignore_what_the_command_ignores() -> None:
-    assert reports("nowhere/hung up on")[0].error.endswith("the check of it ended by SIGHUP")
+def test_workers_ignore_the_signals_that_the_command_ignores() -> None:
+    assert reports("nowhere/hung up on")[0].error.endswith("the check ended by SIGHUP")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert reports("nowhere/hung up on")[0].error == ""
@@ -215,7 +215,10 @@ def test_workers_ignore_what_the_command_ignores() -> None:
 def test_a_report_that_would_fill_the_memory_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "LARGEST_REPORT", 1000)
     large, other = reports("nowhere/large", "nowhere/b")
-    assert large.error == "nowhere/large: its report has 293.2K (check it by itself)"
+    assert (
+        large.error
+        == "nowhere/large: the report is 293.2K, more than 1000; check this artifact alone"
+    )
     assert other.error == ""
 
 
@@ -229,7 +232,7 @@ def test_no_zombie_is_left() -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_it_is_told_how_many_are_done() -> None:
+def test_the_number_of_finished_checks_is_reported() -> None:
     told: list[int] = []
     list(check_many([Path(f"nowhere/{n}") for n in range(5)], report, 2, None, told.append))
     assert told == sorted(told)
@@ -237,7 +240,7 @@ def test_it_is_told_how_many_are_done() -> None:
     assert told[-1] in (3, 4)
 
 
-def test_reports_behind_a_slow_one_do_not_pile_up(
+def test_reports_after_a_slow_one_do_not_accumulate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(many, "MOST_WAITING", 2000)
@@ -250,16 +253,18 @@ def test_reports_behind_a_slow_one_do_not_pile_up(
     assert [Path(r.artifact).name for r in found] == names[1:]
 
 
-def test_where_no_more_processes_may_be_started_fewer_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = many.start
+def test_fewer_workers_run_if_no_more_processes_can_be_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = workers.start_worker
 
-    def start(number: int, *arguments: object) -> object:
+    def start_or_refuse(number: int, *arguments: object) -> object:
         if number % 2 and number not in refused:
             refused.add(number)
             raise BlockingIOError(11, "Resource temporarily unavailable")
         return real(number, *arguments)  # type: ignore[arg-type]
 
     refused: set[int] = set()
-    monkeypatch.setattr(many, "start", start)
+    monkeypatch.setattr(many, "start_worker", start_or_refuse)
     assert len(reports(*(f"nowhere/{n}" for n in range(6)), jobs=4)) == 6
     assert refused == {1, 3, 5}
