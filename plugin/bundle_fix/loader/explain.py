@@ -11,9 +11,8 @@ from msgspec.structs import replace
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.entries import openings, plugins, programs
 from bundle_fix.loader.hosts.libc import belongs_to_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, Mapped, Step
+from bundle_fix.loader.objects import BUNDLE, HOST, Mapped, Outcome, Step
 from bundle_fix.loader.process import Need, Process, World
-from bundle_fix.loader.search.probe import GIVES_UP
 from bundle_fix.model.errors import BundleFixError
 
 
@@ -138,7 +137,7 @@ def _conclusion(bundle: Bundle, need: Need) -> tuple[str, bool]:
     where = f"{result.path} of the host" if result.path else "nothing"
     if result.origin == HOST and (belongs_to_libc(name) or result.via == "loaded"):
         return f"It belongs to the C library, which every target has: {where} is used.", True
-    if result.trace and result.trace[-1].verdict.endswith(GIVES_UP):
+    if result.trace and result.trace[-1].outcome is Outcome.LOADER_FAILS:
         step = result.trace[-1]
         return f"Nothing is loaded: {step.place} comes first ({step.verdict}).", False
     if not provided:

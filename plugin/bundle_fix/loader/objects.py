@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import Enum
 
 from msgspec import Struct, field
 
@@ -14,19 +15,83 @@ from bundle_fix.loader.hosts.rtld import Loader
 BUNDLE, HOST, MISSING = "bundle", "host", "missing"
 
 
+class Outcome(Enum):
+    """The result of one step of a search; the values are codes for JSON."""
+
+    FOUND = "found"
+    EXPECTED = "expected"
+    ON_HOST = "on_host"
+    HOST_COPY = "host_copy"
+    NOT_EXPECTED = "not_expected"
+    MISSING_INTERPRETER = "missing_interpreter"
+    MAIN_INTERPRETER = "interpreter"
+    ANY_COPY = "any_copy"
+    NOT_THERE = "not_there"
+    NOT_LISTED = "not_listed"
+    NOT_SEARCHED = "not_searched"
+    NO_DIRECTORY = "no_directory"
+    NO_DIRECTORY_IN_PACK = "no_directory_in_pack"
+    UNRESOLVED_DIRECTORY = "unresolved_directory"
+    UNRESOLVED_SYMLINK = "unresolved_symlink"
+    SYMLINK_LOOP = "symlink_loop"
+    OUTSIDE_PACK = "outside_pack"
+    UNREADABLE = "unreadable"
+    OTHER_MACHINE = "other_machine"
+    LOADER_FAILS = "loader_fails"
+    WORKING_DIRECTORY = "working_directory"
+    VARIES_BY_HOST = "varies_by_host"
+    SECURE_EXECUTION = "secure_execution"
+    OTHER_TOKEN = "other_token"  # noqa: S105 (no password)
+
+
+OUTCOME_TEXTS: Mapping[Outcome, str] = {
+    Outcome.FOUND: "found",
+    Outcome.EXPECTED: "expected there",
+    Outcome.ON_HOST: "on the host",
+    Outcome.HOST_COPY: "the host's copy is found",
+    Outcome.NOT_EXPECTED: "no host is expected to have it",
+    Outcome.MISSING_INTERPRETER: "the host has no such interpreter: nothing starts",
+    Outcome.MAIN_INTERPRETER: "the program's interpreter",
+    Outcome.ANY_COPY: "whoever sets it may have any copy there",
+    Outcome.NOT_THERE: "not there",
+    Outcome.NOT_LISTED: "not listed",
+    Outcome.NOT_SEARCHED: "not searched: -z nodefaultlib",
+    Outcome.NO_DIRECTORY: "no such folder",
+    Outcome.NO_DIRECTORY_IN_PACK: "no such folder in the pack",
+    Outcome.UNRESOLVED_DIRECTORY: "{detail}",
+    Outcome.UNRESOLVED_SYMLINK: "a link that {detail}",
+    Outcome.SYMLINK_LOOP: "a link that {detail}",
+    Outcome.OUTSIDE_PACK: "outside the pack: the target may have anything there",
+    Outcome.UNREADABLE: "{detail}",
+    Outcome.OTHER_MACHINE: "passed over: {detail}",
+    Outcome.LOADER_FAILS: "{detail}: the loader gives up here",
+    Outcome.WORKING_DIRECTORY: "depends on the working directory of the process",
+    Outcome.VARIES_BY_HOST: "differs from host to host",
+    Outcome.SECURE_EXECUTION: "ignored: the program is set-uid or set-gid",
+    Outcome.OTHER_TOKEN: "ignored: musl knows no token but $ORIGIN",
+}
+"""The sentence of each outcome; ``{detail}`` is the step's own detail."""
+
+
 class Step(Struct, frozen=True):
     """One place that the loader looks at.
 
     ``place`` is the directory as a reader would write it, ``via`` the rule that named it,
-    ``entry`` the RPATH or RUNPATH entry as it stands in the file, ``verdict`` what was found,
-    ``owner`` the object whose entry it is where that is not the one that needs the name.
+    ``entry`` the RPATH or RUNPATH entry as it stands in the file, ``owner`` the object that has the
+    entry if that is not the one that needs the name, ``detail`` completes the outcome's sentence.
     """
 
     place: str
     via: str
-    verdict: str
+    outcome: Outcome
     entry: str = ""
     owner: str = ""
+    detail: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The outcome as a sentence."""
+        return OUTCOME_TEXTS[self.outcome].format(detail=self.detail)
 
 
 class Mapped(Struct, frozen=True):

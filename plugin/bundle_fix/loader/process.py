@@ -20,10 +20,9 @@ from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.files import View
 from bundle_fix.loader.hosts.host import CLEAN, Environment, Host
 from bundle_fix.loader.hosts.rtld import MUSL
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Outcome, Setting, Step
 from bundle_fix.loader.search.dependencies import Kind, audited, wanted_by
 from bundle_fix.loader.search.order import search
-from bundle_fix.loader.search.probe import NOBODY_HAS_IT
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Unresolved
 
@@ -171,12 +170,12 @@ class _Loading:
             path = setting.loader.path
         if path is None or not path.startswith("/"):
             return
-        step = Step(path, "loaded", "the program's interpreter")
+        step = Step(path, "loaded", Outcome.MAIN_INTERPRETER)
         real = setting.view.real(path)
         found = setting.view.image(real) if isinstance(real, str) else None
         known = setting.view.host is not None and not setting.host.expected(path)
         if known and not isinstance(found, Image):
-            step = replace(step, verdict="the host has no such interpreter: nothing starts")
+            step = replace(step, outcome=Outcome.MISSING_INTERPRETER)
             lost = Mapped(path, None, MISSING, "direct", setting.main.label, (step,))
             lost = replace(lost, loader=setting.main)
             self.objects.append(lost)
@@ -311,5 +310,5 @@ def _judged(setting: Setting, found: Mapped) -> Mapped:
     if found.via == "direct":
         return found
     *before, last = found.trace
-    trace = (*before, replace(last, verdict=NOBODY_HAS_IT))
+    trace = (*before, replace(last, outcome=Outcome.NOT_EXPECTED))
     return replace(found, path=None, origin=MISSING, trace=trace)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bundle_fix.loader.objects import HOST, MISSING, Mapped, Step
-from bundle_fix.loader.search.probe import HOST_HAS_IT, NOBODY_HAS_IT
+from bundle_fix.loader.objects import HOST, MISSING, Mapped, Outcome, Step
 
 RULES = {
     "runpath": "RUNPATH",
@@ -28,7 +27,7 @@ UNKNOWN_HOST = {"default": "ld.so.cache, default directories"}
 def rule_of(step: Step) -> str:
     """The rule of a step with the entry that it took, and whose that is where it is inherited."""
     rule = RULES.get(step.via, step.via)
-    if step.verdict in (HOST_HAS_IT, NOBODY_HAS_IT):
+    if step.outcome in (Outcome.HOST_COPY, Outcome.NOT_EXPECTED):
         rule = UNKNOWN_HOST.get(step.via, rule)
     if step.via == "cache" and step.entry == "ld.so.conf":
         # The root file system has no cache yet: what ldconfig would write counts.
@@ -36,6 +35,12 @@ def rule_of(step: Step) -> str:
     if step.via in ("runpath", "rpath", "ld_library_path") and step.place != step.via.upper():
         rule += f" {step.entry or '(empty)'}"
     return f"{rule} of {step.owner}" if step.owner else rule
+
+
+def decode_step(record: Mapping[str, str]) -> Step:
+    """Return the step that a search trace in a finding's evidence describes."""
+    rest = {key: text for key, text in record.items() if key not in ("outcome", "verdict")}
+    return Step(**rest, outcome=Outcome(record["outcome"]))
 
 
 def step_text(step: Step) -> str:

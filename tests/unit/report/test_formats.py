@@ -39,10 +39,10 @@ DATA = Path(__file__).parents[2] / "data"
 
 def finding(rule: str, severity: str, path: str = "bin/x") -> FindingRecord:
     text = TEXTS[rule]
-    trace = [{"place": "lib/libz.so", "via": "runpath", "entry": ODD, "verdict": "not there"}]
+    trace = [{"place": "lib/libz.so", "via": "runpath", "entry": ODD, "outcome": "not_there"}]
     evidence = {"needed": "libz.so", "loaded": "/lib64/libz.so", "trace": trace}
     message = f"needs libz.so, said {path}"
-    return FindingRecord(rule, text.name, severity, path, message, text.mend, evidence, "libz.so")
+    return FindingRecord(rule, text.name, severity, path, message, text.fix, evidence, "libz.so")
 
 
 def reports() -> list[CheckReport]:

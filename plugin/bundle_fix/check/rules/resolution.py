@@ -11,17 +11,20 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.package_dependencies import holders
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
 from bundle_fix.loader.hosts.libc import LOADER, belongs_to_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Step
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Outcome, Step
 from bundle_fix.loader.process import Need, Process
-from bundle_fix.loader.search.probe import NOT_THERE
 from bundle_fix.model.tree import resolve_path
 
 
 def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
     """A search trace as JSON holds it."""
     return [
-        {"place": s.place, "via": s.via, "entry": s.entry, "verdict": s.verdict}
+        {
+            "place": s.place, "via": s.via, "entry": s.entry, "verdict": s.verdict,
+            "outcome": s.outcome.value,
+        }
         | ({"owner": s.owner} if s.owner else {})
+        | ({"detail": s.detail} if s.detail else {})
         for s in trace
     ]
 
@@ -81,7 +84,7 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
 def _holders(context: Context, need: Need) -> list[str]:
     """Packages installed beside this one that may have a name, as a search path leads there."""
     listed = [step for step in need.result.trace if step.via in ("rpath", "runpath")]
-    entries = [step.entry for step in listed if step.verdict != NOT_THERE]
+    entries = [step.entry for step in listed if step.outcome is not Outcome.NOT_THERE]
     return holders(need.name, entries, context.dependencies) if entries else []
 
 
@@ -121,7 +124,7 @@ def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _lead(need: Need) -> str | None:
     """How to mend it, where that is neither a link nor a RUNPATH."""
-    if any(INSECURE in step.verdict for step in need.result.trace):
+    if any(step.outcome is Outcome.SECURE_EXECUTION for step in need.result.trace):
         return PRIVILEGED
     return BY_PATH if "/" in need.name else None
 
@@ -214,8 +217,6 @@ BY_PATH = (
     "A name with a slash is a path and is never searched for: let it be needed by its soname"
     " ('bundle-fix elf --replace-needed'); 'bundle-fix fix' does so where it can."
 )
-INSECURE = "set-uid or set-gid"
-"""What the steps of a search say that a privileged program ignores."""
 PRIVILEGED = (
     "Clear the set-uid or set-gid bit: with it the loader ignores $ORIGIN. Or install the program"
     " in a fixed place, with an absolute RUNPATH that only root can write to."

@@ -12,13 +12,12 @@ from msgspec import Struct
 from bundle_fix.collect.libraries.link_names import with_soname
 from bundle_fix.collect.libraries.unresolved import Want, chains
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.objects import Mapped
+from bundle_fix.loader.objects import Mapped, Outcome
 from bundle_fix.loader.search.order import search_paths, search_system
-from bundle_fix.loader.search.probe import NO_FOLDER, NOT_LISTED, NOT_THERE
 from bundle_fix.model.content import PathContent, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 
-SILENT = (NOT_THERE, NOT_LISTED, NO_FOLDER)
+SILENT = (Outcome.NOT_THERE, Outcome.NOT_LISTED, Outcome.NO_DIRECTORY)
 """Verdicts of a search that say nothing more than that a name is not in a folder."""
 
 
@@ -131,14 +130,14 @@ def _nowhere(
     first = wants[0]
     systems = search_system(first.setting, first.name, first.requester)
     steps = [step for mapped in (*own.values(), systems) for step in mapped.trace]
-    passed = [f"{step.place}: {step.verdict}" for step in steps if step.verdict not in SILENT]
+    passed = [f"{step.place}: {step.verdict}" for step in steps if step.outcome not in SILENT]
     passed += [
         f"{path}: passed over: {image.format.bits}-bit {image.machine}"
         for folder in search
         for path, image in with_soname(folder, first.name)
     ]
     folders = [
-        s.place if s.verdict == NO_FOLDER else posixpath.dirname(s.place)
+        s.place if s.outcome is Outcome.NO_DIRECTORY else posixpath.dirname(s.place)
         for s in steps
         if s.place.startswith("/")
     ]

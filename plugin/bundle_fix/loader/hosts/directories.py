@@ -8,28 +8,26 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
-from bundle_fix.loader.objects import Setting, Step
+from bundle_fix.loader.objects import Outcome, Setting, Step
 from bundle_fix.loader.search.tokens import Refusal, substitute, substitute_as_musl
-
-WORKING = "depends on the working directory of the process"
 
 
 class Directory(NamedTuple):
     """A directory to search: its text, the rule that names it, and its path in the view.
 
-    Where the text names no directory, ``path`` is empty and ``verdict`` says why. ``owner`` is the
+    Where the text names no directory, ``path`` is empty and ``refusal`` says why. ``owner`` is the
     object that it was inherited from.
     """
 
     entry: str
     via: str
     path: str
-    verdict: str = ""
+    refusal: Outcome | None = None
     owner: str = ""
 
-    def step(self, place: str, verdict: str) -> Step:
+    def step(self, place: str, outcome: Outcome, detail: str = "") -> Step:
         """The step of looking at ``place`` for this directory's sake."""
-        return Step(place, self.via, verdict, self.entry, self.owner)
+        return Step(place, self.via, outcome, self.entry, self.owner, detail)
 
 
 SEPARATORS = {
@@ -60,14 +58,14 @@ def directories(
     if flavour == MUSL and via != "ld_library_path":
         whole = substitute_as_musl(text, home)
         if isinstance(whole, Refusal):
-            yield Directory(text, via, "", whole.value, owner)
+            yield Directory(text, via, "", Outcome(whole.value), owner)
             return
     for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
         # For musl an empty entry is none; for glibc it is the working directory.
         if flavour == MUSL and not entry:
             continue
         directory = _directory(setting, entry, via, home)._replace(owner=owner)
-        if directory.verdict or directory.path not in seen:
+        if directory.refusal is not None or directory.path not in seen:
             seen.add(directory.path)
             yield directory
 
@@ -75,12 +73,12 @@ def directories(
 def _directory(setting: Setting, entry: str, via: str, home: str) -> Directory:
     path = entry if is_plain(setting, via) else expanded(setting, entry, home)
     if isinstance(path, Refusal):
-        return Directory(entry, via, "", path.value)
+        return Directory(entry, via, "", Outcome(path.value))
     if path.startswith("/"):
         return Directory(entry, via, path)
     start = setting.environment.directory
     if start is None:
-        return Directory(entry, via, "", WORKING)
+        return Directory(entry, via, "", Outcome.WORKING_DIRECTORY)
     return Directory(entry, via, posixpath.join(start, path) if path else start)
 
 

@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterable
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.directories import WORKING, Directory, expanded, is_plain
+from bundle_fix.loader.hosts.directories import Directory, expanded, is_plain
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
-from bundle_fix.loader.objects import Mapped, Setting, Step
+from bundle_fix.loader.objects import Mapped, Outcome, Setting, Step
 from bundle_fix.loader.search.probe import (
-    HOST_HAS_IT,
-    NOT_LISTED,
-    NOT_SEARCHED,
     Search,
     in_list,
     shown_place,
@@ -43,7 +40,7 @@ def search(setting: Setting, name: str, requester: Mapped) -> Mapped:
         return found
     if setting.host.expected(name) and setting.view.host is not None:
         place = posixpath.join(setting.loader.defaults[0], name)
-        this.trace.append(Step(place, "default", "expected there"))
+        this.trace.append(Step(place, "default", Outcome.EXPECTED))
         return this.from_host(place, "default")
     return this.missing("default")
 
@@ -95,10 +92,10 @@ def _library_path(this: Search) -> Mapped | None:
     if not environment.hostile and not environment.library_path:
         return None
     if this.setting.secure:
-        this.trace.append(Step("LD_LIBRARY_PATH", via, Refusal.INSECURE.value))
+        this.trace.append(Step("LD_LIBRARY_PATH", via, Outcome.SECURE_EXECUTION))
         return None
     if environment.hostile:
-        this.trace.append(Step("LD_LIBRARY_PATH", via, "whoever sets it may have any copy there"))
+        this.trace.append(Step("LD_LIBRARY_PATH", via, Outcome.ANY_COPY))
         return this.from_host(f"$LD_LIBRARY_PATH/{this.name}", via)
     return in_list(
         this,
@@ -135,10 +132,10 @@ def _cache(this: Search) -> Mapped | None:
         return None
     listed = list(setting.host.listed(setting.view, this.name, this.image, setting.loader))
     if not listed:
-        this.trace.append(Step("ld.so.cache", "cache", NOT_LISTED))
+        this.trace.append(Step("ld.so.cache", "cache", Outcome.NOT_LISTED))
     for path, source in listed:
         if _no_defaults(this.image) and path.startswith(setting.loader.trusted):
-            this.trace.append(Step(path, "cache", NOT_SEARCHED, source))
+            this.trace.append(Step(path, "cache", Outcome.NOT_SEARCHED, source))
             continue
         found = taken(this, path, path, Directory(source, "cache", path))
         if found is not None:
@@ -150,11 +147,11 @@ def _default(this: Search) -> Mapped | None:
     """The default directories; the adversarial host has everything in them."""
     loader = this.setting.loader
     if loader.flavour == GLIBC and _no_defaults(this.image):
-        this.trace.append(Step("default directories", "default", NOT_SEARCHED))
+        this.trace.append(Step("default directories", "default", Outcome.NOT_SEARCHED))
         return this.missing("default")
     if this.setting.view.host is None:
         place = posixpath.join(loader.defaults[0], this.name)
-        this.trace.append(Step(place, "default", HOST_HAS_IT))
+        this.trace.append(Step(place, "default", Outcome.HOST_COPY))
         return this.from_host(place, "default")
     return in_list(this, [Directory("", "default", path) for path in loader.defaults])
 
@@ -184,18 +181,18 @@ def _direct(this: Search) -> Mapped:
     if "$" in this.name and setting.secure:
         path = Refusal.INSECURE
     if isinstance(path, Refusal):
-        this.trace.append(Step(this.name, via, path.value))
+        this.trace.append(Step(this.name, via, Outcome(path.value)))
         return this.missing(via)
     if setting.view.host is not None:
         # What the loader knows the object by; where the pack is unknown, its tokens say more.
         this = this._replace(name=path)
     if not path.startswith("/"):
         if setting.environment.directory is None:
-            this.trace.append(Step(this.name, via, WORKING))
+            this.trace.append(Step(this.name, via, Outcome.WORKING_DIRECTORY))
             return this.missing(via)
         path = posixpath.join(setting.environment.directory, path)
     view = setting.view
     if view.real(path) is Unresolved.OUTSIDE and view.inside(path) is None:
-        this.trace.append(Step(path, via, "on the host"))
+        this.trace.append(Step(path, via, Outcome.ON_HOST))
         return this.from_host(path, via)
     return taken(this, path, shown_place(this, path), Directory("", via, path)) or this.missing(via)

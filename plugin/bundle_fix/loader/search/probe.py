@@ -13,24 +13,15 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.directories import Directory, directories
 from bundle_fix.loader.hosts.files import UNREADABLE
 from bundle_fix.loader.hosts.rtld import MUSL, is_default_directory
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Setting, Step
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Outcome, Setting, Step
 from bundle_fix.model.tree import Unresolved
-
-HOST_HAS_IT = "the host's copy is found"
-NOBODY_HAS_IT = "no host is expected to have it"
-NOT_THERE = "not there"
-NOT_LISTED = "not listed"
-NO_FOLDER = "no such folder"
-NOT_SEARCHED = "not searched: -z nodefaultlib"
-CIRCLE = f"a link that {Unresolved.LOOP.value}"
-UNKNOWN_PLACE = "outside the pack: the target may have anything there"
-GIVES_UP = "the loader gives up here"
 
 
 class _Miss(NamedTuple):
     """Why a candidate is not taken, and whether the loader gives up over it."""
 
-    verdict: str
+    outcome: Outcome
+    detail: str = ""
     is_fatal: bool = False
 
 
@@ -88,15 +79,15 @@ class Search(NamedTuple):
 def in_list(this: Search, listed: Iterable[Directory]) -> Mapped | None:
     """The first directory's that has the name; None also where the list ends early."""
     for directory in listed:
-        if directory.verdict:
+        if directory.refusal is not None:
             place = directory.entry or "(empty)"
-            this.trace.append(directory.step(place, directory.verdict))
+            this.trace.append(directory.step(place, directory.refusal))
             continue
         before = len(this.trace)
         found = _in_directory(this, directory)
         if found is not None:
             return found
-        if any(step.verdict == CIRCLE for step in this.trace[before:]):
+        if any(step.outcome is Outcome.SYMLINK_LOOP for step in this.trace[before:]):
             # open_path: an error other than "no such file" ends the list, not the search.
             break
     return None
@@ -128,13 +119,14 @@ def _lost_directory(this: Search, lost: Unresolved, directory: Directory) -> Map
     if lost is Unresolved.OUTSIDE and not inside:
         full = posixpath.join(path, this.name)
         if is_default_directory(posixpath.normpath(path)):
-            this.trace.append(directory.step(full, HOST_HAS_IT))
+            this.trace.append(directory.step(full, Outcome.HOST_COPY))
             return this.from_host(full, directory.via)
-        this.trace.append(directory.step(full, UNKNOWN_PLACE))
+        this.trace.append(directory.step(full, Outcome.OUTSIDE_PACK))
         return None
-    missing = f"{NO_FOLDER} in the pack" if inside else NO_FOLDER
-    verdict = missing if lost is Unresolved.MISSING else lost.value
-    this.trace.append(directory.step(posixpath.normpath(view.shown(path)), verdict))
+    outcome, detail = Outcome.UNRESOLVED_DIRECTORY, lost.value
+    if lost is Unresolved.MISSING:
+        outcome, detail = Outcome.NO_DIRECTORY_IN_PACK if inside else Outcome.NO_DIRECTORY, ""
+    this.trace.append(directory.step(posixpath.normpath(view.shown(path)), outcome, detail))
     return None
 
 
@@ -151,9 +143,9 @@ def taken(this: Search, path: str, place: str, directory: Directory) -> Mapped |
     """The object at ``path`` if the loader takes it, with the step that says so."""
     miss = _refused(this, path)
     if isinstance(miss, str):
-        this.trace.append(directory.step(place, "found"))
+        this.trace.append(directory.step(place, Outcome.FOUND))
         return this.found(path, miss, directory.via)
-    this.trace.append(directory.step(place, miss.verdict))
+    this.trace.append(directory.step(place, miss.outcome, miss.detail))
     return this.missing(directory.via) if miss.is_fatal else None
 
 
@@ -163,18 +155,19 @@ def _refused(this: Search, path: str) -> str | _Miss:
     real = view.real(path)
     if isinstance(real, Unresolved):
         if real is Unresolved.MISSING:
-            return _Miss(NOT_THERE)
-        return _Miss(f"a link that {real.value}")
+            return _Miss(Outcome.NOT_THERE)
+        is_loop = real is Unresolved.LOOP
+        return _Miss(Outcome.SYMLINK_LOOP if is_loop else Outcome.UNRESOLVED_SYMLINK, real.value)
     image = view.image(real)
     if image == UNREADABLE:
-        return _Miss(image)
+        return _Miss(Outcome.UNREADABLE, image)
     if isinstance(image, str):
-        return _Miss(f"{image}: {GIVES_UP}", is_fatal=True)
+        return _Miss(Outcome.LOADER_FAILS, image, is_fatal=True)
     if image.architecture != this.image.architecture:
         what = f"{image.format.bits}-bit {image.machine}"
         if this.setting.loader.flavour == MUSL:
-            return _Miss(f"{what}: {GIVES_UP}", is_fatal=True)
-        return _Miss(f"passed over: {what}")
+            return _Miss(Outcome.LOADER_FAILS, what, is_fatal=True)
+        return _Miss(Outcome.OTHER_MACHINE, what)
     if not image.is_dynamic:
-        return _Miss(f"it has no dynamic section: {GIVES_UP}", is_fatal=True)
+        return _Miss(Outcome.LOADER_FAILS, "it has no dynamic section", is_fatal=True)
     return real

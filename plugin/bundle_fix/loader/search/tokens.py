@@ -37,11 +37,11 @@ class Expanded(NamedTuple):
 
 
 class Refusal(Enum):
-    """Why an entry names no directory."""
+    """Reason why an entry names no directory; the values are those of `Outcome`."""
 
-    UNKNOWN = "differs from host to host"
-    INSECURE = "ignored: the program is set-uid or set-gid"
-    OTHER_TOKEN = "ignored: musl knows no token but $ORIGIN"  # noqa: S105 (no password)
+    UNKNOWN = "varies_by_host"
+    INSECURE = "secure_execution"
+    OTHER_TOKEN = "other_token"  # noqa: S105 (no password)
 
 
 def tokens_in(text: str) -> list[str]:

@@ -13,11 +13,10 @@ from typing import Any
 from bundle_fix.check.checker import OF_DIFFERENCES
 from bundle_fix.check.facts.abi import Abi
 from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
-from bundle_fix.loader.objects import Step
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
-from bundle_fix.report.steps import step_text
+from bundle_fix.report.steps import decode_step, step_text
 
 WIDTH = 80
 SHOWN = 8
@@ -105,7 +104,7 @@ def _grouped(findings: Sequence[FindingRecord]) -> list[list[FindingRecord]]:
     groups: dict[object, list[FindingRecord]] = {}
     for finding in findings:
         trace = finding.evidence.get("trace")
-        way = [(s["via"], s["entry"], s["verdict"]) for s in trace] if trace else None
+        way = [(s["via"], s["entry"], s["outcome"]) for s in trace] if trace else None
         said = (finding.path, str(way)) if way else ("", finding.message)
         groups.setdefault(said, []).append(finding)
     merged: dict[object, list[FindingRecord]] = {}
@@ -144,13 +143,13 @@ def _is_renamed(finding: FindingRecord) -> bool:
 
 def _hints(rule: RuleText, findings: Sequence[FindingRecord]) -> Iterator[str]:
     hints = dict.fromkeys(finding.hint for finding in findings)
-    for hint in hints if len(hints) <= 3 else (rule.mend,):
-        yield from wrap_text(f"mend: {hint}", "  ", "        ")
+    for hint in hints if len(hints) <= 3 else (rule.fix,):
+        yield from wrap_text(f"fix:  {hint}", "  ", "        ")
 
 
 def _trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for number, step in enumerate(steps, 1):
-        yield from wrap_text(f"{number}. {step_text(Step(**step))}", "      ", "         ")
+        yield from wrap_text(f"{number}. {step_text(decode_step(step))}", "      ", "         ")
 
 
 def _abi(abi: Abi) -> Iterator[str]:

@@ -45,6 +45,7 @@ class StepRecord(msgspec.Struct, frozen=True):
     entry: str
     owner: str
     verdict: str
+    outcome: str
 
 
 class ExplanationRecord(msgspec.Struct, frozen=True):
@@ -76,7 +77,9 @@ def explanation_records(explanations: Sequence[Explanation]) -> list[Explanation
             via=e.result.via,
             already_loaded=e.already,
             steps=tuple(
-                StepRecord(s.place, s.via, s.entry, s.owner or e.requester, s.verdict)
+                StepRecord(
+                    s.place, s.via, s.entry, s.owner or e.requester, s.verdict, s.outcome.value
+                )
                 for s in e.trace
             ),
             conclusion=e.conclusion,
@@ -108,7 +111,8 @@ def _providers(symbol: str, process: Process, found: list[Provider], paint: Pain
         more = f" (of the host's, {unread} cannot be looked into)" if unread else ""
         yield paint(f"No object of the process is known to define it{more}.", "red")
     elif len(found) == 1:
-        yield paint(escape_unprintable(f"{found[0].mapped.label} defines it, and nothing else."), "green")
+        text = f"Only {found[0].mapped.label} defines it."
+        yield paint(escape_unprintable(text), "green")
     else:
         yield escape_unprintable(f"{found[0].mapped.label} answers: it comes first in load order.")
 
