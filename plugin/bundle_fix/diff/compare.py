@@ -32,19 +32,19 @@ class Difference(Struct, frozen=True):
     Attributes:
         findings: what got worse: the changes that BF7xx tell, and what a check finds in the new
             artifact alone; the worst first.
-        mended: what a check finds in the old artifact alone.
-        needs: the needed names that lead elsewhere.
+        fixed: what a check finds in the old artifact alone.
+        resolutions: the needed names that lead elsewhere.
         members: the files, links and folders.
-        wanted: the newest version of each family that each artifact wants of the host.
+        required_versions: the newest version of each family that each artifact wants of the host.
         ignored: how many findings the user accepts.
         failed: whether anything got worse, as far as the user minds.
     """
 
     findings: tuple[Finding, ...]
-    mended: tuple[Finding, ...]
-    needs: tuple[ResolutionChange, ...]
+    fixed: tuple[Finding, ...]
+    resolutions: tuple[ResolutionChange, ...]
     members: MemberComparison
-    wanted: Mapping[str, tuple[Newest | None, Newest | None]]
+    required_versions: Mapping[str, tuple[Newest | None, Newest | None]]
     ignored: int
     failed: bool
 
@@ -67,12 +67,12 @@ def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -
     expectations = new.context.expectations
     worse = [
         *find_worse_resolutions(old, new, needs),
-        *find_removed_symbols(old, new, members.altered),
+        *find_removed_symbols(old, new, members.changed),
         *find_newer_runtime(old, new),
         *_gone(old, new, members),
     ]
     known = {(f.path, f.evidence.get("needed")) for f in worse if "needed" in f.evidence}
-    found, mended = _found_by_checks(old, new, pairs)
+    found, fixed = _found_by_checks(old, new, pairs)
     worse += [
         f
         for f in found
@@ -83,10 +83,12 @@ def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -
     families = dict.fromkeys((*wanted[0], *wanted[1]))
     return Difference(
         findings=tuple(kept),
-        mended=tuple(f for f in mended if not _is_ignored(f, ignores)),
-        needs=needs,
+        fixed=tuple(f for f in fixed if not _is_ignored(f, ignores)),
+        resolutions=needs,
         members=members,
-        wanted={family: (wanted[0].get(family), wanted[1].get(family)) for family in families},
+        required_versions={
+            family: (wanted[0].get(family), wanted[1].get(family)) for family in families
+        },
         ignored=len(worse) - len(kept),
         failed=bool(at_least(kept, expectations.fail_on)),
     )
@@ -103,9 +105,14 @@ def _is_ignored(finding: Finding, ignores: Sequence[Ignore]) -> bool:
     return any(covers(ignore, finding) for ignore in ignores)
 
 
-def _found_by_checks(old: Snapshot, new: Snapshot, pairs: FileMatches) -> tuple[list[Finding], list[Finding]]:
+def _found_by_checks(
+    old: Snapshot, new: Snapshot, pairs: FileMatches
+) -> tuple[list[Finding], list[Finding]]:
     """What a check finds in the new pack alone, or finds worse there, and in the old one alone."""
-    before = {_identity(f, pairs.new_of.get(f.path, pairs.at(f.path))): f for f in old.findings()}
+    before = {
+        _identity(f, pairs.new_of.get(f.path, pairs.translate_path(f.path))): f
+        for f in old.findings()
+    }
     after = {_identity(f, f.path): f for f in new.findings()}
     found = [
         f

@@ -27,15 +27,15 @@ class FileMatches(Struct, frozen=True):
     """The files of an old pack and those that took their places.
 
     ``new_of`` and ``old_of`` lead from path to path; ``same`` has the new paths of those whose
-    bytes are what they were. ``at`` is where an old path is to be seen in the new pack; ``around``
+    bytes are what they were. ``translate_path`` is where an old path is to be seen in the new pack; ``root_directories``
     are the folders, if any, that are the one around all in one pack and no member in the other.
     """
 
     new_of: Mapping[str, str]
     old_of: Mapping[str, str]
     same: frozenset[str]
-    at: Callable[[str], str]
-    around: tuple[str, str]
+    translate_path: Callable[[str], str]
+    root_directories: tuple[str, str]
 
 
 def match_files(old: Snapshot, new: Snapshot) -> FileMatches:

@@ -21,11 +21,11 @@ KINDS = {File: "file", Symlink: "link", Directory: "folder", Special: "special"}
 class AttributeChange(Struct, frozen=True):
     """One thing about a member that is not what it was.
 
-    ``what`` names it; for ``symbols`` the values are those that were lost and those that are new,
+    ``attribute`` names it; for ``symbols`` the values are those that were lost and those that are new,
     for ``content`` there are none.
     """
 
-    what: str
+    attribute: str
     old: Value = None
     new: Value = None
 
@@ -40,17 +40,17 @@ class UnmatchedMember(Struct, frozen=True):
 
 
 class ChangedMember(Struct, frozen=True):
-    """A member that changed; ``was`` is its old path."""
+    """A member that changed; ``old_path`` is its old path."""
 
     path: str
-    was: str
+    old_path: str
     kind: str
     changes: tuple[AttributeChange, ...]
     soname: str = ""
 
-    def value(self, what: str) -> AttributeChange | None:
+    def find_change(self, attribute: str) -> AttributeChange | None:
         """The change of one thing, if that changed."""
-        return next((change for change in self.changes if change.what == what), None)
+        return next((change for change in self.changes if change.attribute == attribute), None)
 
 
 class MemberComparison(Struct, frozen=True):
@@ -59,7 +59,7 @@ class MemberComparison(Struct, frozen=True):
     same: int
     added: tuple[UnmatchedMember, ...]
     removed: tuple[UnmatchedMember, ...]
-    altered: tuple[ChangedMember, ...]
+    changed: tuple[ChangedMember, ...]
 
 
 def compare_members(old: Snapshot, new: Snapshot, pairs: FileMatches) -> MemberComparison:
@@ -71,22 +71,26 @@ def compare_members(old: Snapshot, new: Snapshot, pairs: FileMatches) -> MemberC
     both = ((p, q) for p, q in pairs.new_of.items() if p in old.nodes and q in new.nodes)
     altered = [_altered_file(old, p, new, q, pairs) for p, q in both]
     gone = {
-        pairs.at(path): path
+        pairs.translate_path(path): path
         for path in old.nodes
-        if path not in pairs.new_of and path not in ("", pairs.around[0])
+        if path not in pairs.new_of and path not in ("", pairs.root_directories[0])
     }
     come = {
         path: path
         for path in new.nodes
-        if path not in pairs.old_of and path not in ("", pairs.around[1])
+        if path not in pairs.old_of and path not in ("", pairs.root_directories[1])
     }
     altered += [_altered(old, gone[q], new, q, pairs) for q in come if q in gone]
-    told_new = set(gone) | _taken_over(old, new, pairs) | (old_folders(old, pairs) & set(come))
+    told_new = (
+        set(gone)
+        | _taken_over(old, new, pairs)
+        | (translate_old_directories(old, pairs) & set(come))
+    )
     told_old = set(come) | _given_up(old, new, pairs) | (new.bundle.tree.folders & set(gone))
     gone = {q: p for q, p in gone.items() if q not in told_old}
     come = {q: q for q in come if q not in told_new}
     for p, q in list(_renumbered(old, gone, new, come, pairs)):
-        del gone[pairs.at(p)], come[q]
+        del gone[pairs.translate_path(p)], come[q]
     changed = [a for a in altered if a.changes]
     return MemberComparison(
         len(altered) - len(changed),
@@ -101,25 +105,29 @@ def _ordered(side: Snapshot, paths: Iterable[str]) -> list[str]:
     return sorted(paths, key=lambda path: (path not in side.bundle.images, path))
 
 
-def old_folders(old: Snapshot, pairs: FileMatches) -> set[str]:
+def translate_old_directories(old: Snapshot, pairs: FileMatches) -> set[str]:
     """Where the old pack's folders, members or not, are to be seen in the new one."""
-    return {pairs.at(path) for path in old.bundle.tree.folders}
+    return {pairs.translate_path(path) for path in old.bundle.tree.folders}
 
 
 def _taken_over(old: Snapshot, new: Snapshot, pairs: FileMatches) -> set[str]:
     """New links that have the name which the file they lead to had itself."""
-    places = {pairs.at(p): q for p, q in pairs.new_of.items()}
+    places = {pairs.translate_path(p): q for p, q in pairs.new_of.items()}
     return {q for q, end in _ends(new).items() if places.get(q) == end}
 
 
 def _given_up(old: Snapshot, new: Snapshot, pairs: FileMatches) -> set[str]:
     """Where old links were whose names are those of the files they led to themselves now."""
-    places = {pairs.at(p): pairs.new_of.get(end) for p, end in _ends(old).items()}
+    places = {pairs.translate_path(p): pairs.new_of.get(end) for p, end in _ends(old).items()}
     return {place for place, end in places.items() if place == end}
 
 
 def _renumbered(
-    old: Snapshot, gone: Mapping[str, str], new: Snapshot, come: Mapping[str, str], pairs: FileMatches
+    old: Snapshot,
+    gone: Mapping[str, str],
+    new: Snapshot,
+    come: Mapping[str, str],
+    pairs: FileMatches,
 ) -> Iterator[tuple[str, str]]:
     """Links that differ from new ones in their version number alone, and lead to the same file."""
     before, after = _ends(old), _ends(new)
@@ -128,7 +136,9 @@ def _renumbered(
         if q in after:
             waiting.setdefault((strip_version_numbers(q), after[q]), []).append(q)
     for place, p in gone.items():
-        counterparts = waiting.get((strip_version_numbers(place), pairs.new_of.get(before.get(p, ""), "")))
+        counterparts = waiting.get(
+            (strip_version_numbers(place), pairs.new_of.get(before.get(p, ""), ""))
+        )
         if counterparts:
             yield p, counterparts.pop(0)
 
@@ -173,7 +183,9 @@ def _mode(before: Node, after: Node) -> Iterator[AttributeChange]:
         yield AttributeChange("mode", f"{before.stamp.mode:04o}", f"{after.stamp.mode:04o}")
 
 
-def _altered_file(old: Snapshot, p: str, new: Snapshot, q: str, pairs: FileMatches) -> ChangedMember:
+def _altered_file(
+    old: Snapshot, p: str, new: Snapshot, q: str, pairs: FileMatches
+) -> ChangedMember:
     image = new.bundle.images.get(q)
     changes = list(_mode(old.nodes[p], new.nodes[q]))
     if q not in pairs.same:
@@ -185,7 +197,7 @@ def _altered_file(old: Snapshot, p: str, new: Snapshot, q: str, pairs: FileMatch
         ]
         changes += told or [AttributeChange("content")]
         changes += _symbols(old, p, new, q)
-    moved = pairs.at(p) != q
+    moved = pairs.translate_path(p) != q
     if moved:
         changes.insert(0, AttributeChange("path", p, q))
     return ChangedMember(q, p, "file", tuple(changes), (image.soname or "") if image else "")
@@ -212,13 +224,13 @@ def _facts(side: Snapshot, path: str) -> dict[str, Value]:
 
 
 def _symbols(old: Snapshot, p: str, new: Snapshot, q: str) -> Iterator[AttributeChange]:
-    before, after = exported(old, p), exported(new, q)
-    lost, more = lost_symbols(before, after), lost_symbols(after, before)
+    before, after = read_exported_symbols(old, p), read_exported_symbols(new, q)
+    lost, more = compute_removed_symbols(before, after), compute_removed_symbols(after, before)
     if lost or more:
         yield AttributeChange("symbols", tuple(s.label for s in lost), tuple(s.label for s in more))
 
 
-def exported(side: Snapshot, path: str) -> Sequence[Offered]:
+def read_exported_symbols(side: Snapshot, path: str) -> Sequence[Offered]:
     """The symbols that a shared object offers; none where the file is none.
 
     Raises:
@@ -234,7 +246,7 @@ def exported(side: Snapshot, path: str) -> Sequence[Offered]:
         raise BundleFixError(error.message, where=f"{side.name}: {path}") from error
 
 
-def lost_symbols(before: Sequence[Offered], after: Sequence[Offered]) -> list[Offered]:
+def compute_removed_symbols(before: Sequence[Offered], after: Sequence[Offered]) -> list[Offered]:
     """The symbols that are not found any more by those who found them.
 
     A symbol that had no version is found under any that is its name's default; one that had a

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.check.findings import ERROR, NOTE, Finding
 from bundle_fix.check.rules.differences import LOST_SYMBOLS
-from bundle_fix.diff.members import ChangedMember, exported, lost_symbols
+from bundle_fix.diff.members import ChangedMember, read_exported_symbols, compute_removed_symbols
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.symbols.symbols import Offered
 
@@ -16,18 +16,24 @@ SHOWN = 5
 """Symbols that a message names; the evidence has all."""
 
 
-def find_removed_symbols(old: Snapshot, new: Snapshot, altered: Sequence[ChangedMember]) -> Iterator[Finding]:
+def find_removed_symbols(
+    old: Snapshot, new: Snapshot, altered: Sequence[ChangedMember]
+) -> Iterator[Finding]:
     """The symbols that libraries lost, which something may still want."""
     for change in altered:
-        before, after = (s.bundle.images.get(p) for s, p in ((old, change.was), (new, change.path)))
-        symbols = change.value("symbols")
+        before, after = (
+            s.bundle.images.get(p) for s, p in ((old, change.old_path), (new, change.path))
+        )
+        symbols = change.find_change("symbols")
         if before is None or after is None or symbols is None or not symbols.old:
             continue
         if before.soname != after.soname or before.architecture != after.architecture:
             continue
         lost = [
             symbol
-            for symbol in lost_symbols(exported(old, change.was), exported(new, change.path))
+            for symbol in compute_removed_symbols(
+                read_exported_symbols(old, change.old_path), read_exported_symbols(new, change.path)
+            )
             if symbol.name not in BY_LINKERS
             and symbol.label != f"{symbol.version}@@{symbol.version}"
         ]

@@ -15,7 +15,7 @@ from bundle_fix.check.rules.differences import (
 )
 from bundle_fix.check.rules.resolution import trace_evidence
 from bundle_fix.diff.matching import FileMatches, strip_version_numbers
-from bundle_fix.diff.snapshot import Snapshot, Use
+from bundle_fix.diff.snapshot import Snapshot, ProcessNeed
 from bundle_fix.loader.hosts.libc import belongs_to_libc, comes_with_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
 from bundle_fix.model.content import has_same_bytes
@@ -27,12 +27,12 @@ WORSE = {HOST: NOW_FROM_HOST, MISSING: NOW_NOT_FOUND}
 class ResolutionChange(Struct, frozen=True):
     """One needed name of one object that leads elsewhere than it did.
 
-    ``was_needed`` is the name that the object needed before, which differs where a library has a
+    ``old_needed`` is the name that the object needed before, which differs where a library has a
     new soname; ``programs`` are the entry points in whose processes it does, by their new paths.
     """
 
     needed: str
-    was_needed: str
+    old_needed: str
     needed_by: str
     programs: tuple[str, ...]
     old: Mapped
@@ -42,9 +42,11 @@ class ResolutionChange(Struct, frozen=True):
     """What that is called where it is for the worse; None where it is for the better."""
 
 
-def compare_resolutions(old: Snapshot, new: Snapshot, pairs: FileMatches) -> tuple[ResolutionChange, ...]:
+def compare_resolutions(
+    old: Snapshot, new: Snapshot, pairs: FileMatches
+) -> tuple[ResolutionChange, ...]:
     """The needs of objects that both packs have which lead elsewhere, those that fail first."""
-    found: dict[tuple[object, ...], tuple[Use, Use, list[str], str]] = {}
+    found: dict[tuple[object, ...], tuple[ProcessNeed, ProcessNeed, list[str], str]] = {}
     for requester, name, was, befores in _common_needs(old, new, pairs):
         for use in new.uses[requester, name]:
             before = _counterpart(use, befores, pairs)
@@ -63,9 +65,9 @@ def compare_resolutions(old: Snapshot, new: Snapshot, pairs: FileMatches) -> tup
 
 def _common_needs(
     old: Snapshot, new: Snapshot, pairs: FileMatches
-) -> Iterator[tuple[str, str, str, tuple[Use, ...]]]:
+) -> Iterator[tuple[str, str, str, tuple[ProcessNeed, ...]]]:
     """Requester and name of the new pack's needs, with the name and the uses in the old one."""
-    before: dict[str, dict[str, tuple[Use, ...]]] = {}
+    before: dict[str, dict[str, tuple[ProcessNeed, ...]]] = {}
     for (requester, name), uses in old.uses.items():
         before.setdefault(pairs.new_of.get(requester, requester), {})[name] = uses
     for requester, name in new.uses:
@@ -82,7 +84,9 @@ def _renamed(requester: str, name: str, known: Iterable[str], new: Snapshot) -> 
     return free[0] if len(free) == 1 else ""
 
 
-def _counterpart(use: Use, befores: tuple[Use, ...], pairs: FileMatches) -> Use | None:
+def _counterpart(
+    use: ProcessNeed, befores: tuple[ProcessNeed, ...], pairs: FileMatches
+) -> ProcessNeed | None:
     """The same need in the same process of the old pack, or in any where all led to one file."""
     for before in befores:
         if pairs.new_of.get(before.entry) == use.entry:
@@ -91,7 +95,9 @@ def _counterpart(use: Use, befores: tuple[Use, ...], pairs: FileMatches) -> Use 
     return befores[0] if len(ends) == 1 else None
 
 
-def _differs(old: Snapshot, before: Mapped, new: Snapshot, after: Mapped, pairs: FileMatches) -> bool:
+def _differs(
+    old: Snapshot, before: Mapped, new: Snapshot, after: Mapped, pairs: FileMatches
+) -> bool:
     if before.origin != after.origin:
         return True
     if before.origin == MISSING or before.path is None or after.path is None:
@@ -109,7 +115,12 @@ def _same_bytes(old: Snapshot, path: str, new: Snapshot, other: str) -> bool:
 
 
 def _resolved(
-    new: Snapshot, pairs: FileMatches, before: Use, after: Use, entries: list[str], was: str
+    new: Snapshot,
+    pairs: FileMatches,
+    before: ProcessNeed,
+    after: ProcessNeed,
+    entries: list[str],
+    was: str,
 ) -> ResolutionChange:
     was_end, end, name = before.need.result, after.need.result, after.need.name
     severity, rule = after.severity, WORSE.get(end.origin, OTHER_FILE)
@@ -128,12 +139,14 @@ def _resolved(
     )
 
 
-def find_worse_resolutions(old: Snapshot, new: Snapshot, resolved: Iterable[ResolutionChange]) -> Iterator[Finding]:
+def find_worse_resolutions(
+    old: Snapshot, new: Snapshot, resolved: Iterable[ResolutionChange]
+) -> Iterator[Finding]:
     """A finding for every name that leads to something worse, and for what is newly left out."""
     for one in resolved:
         if one.rule is None:
             continue
-        was = f" ({one.was_needed} before)" if one.was_needed != one.needed else ""
+        was = f" ({one.old_needed} before)" if one.old_needed != one.needed else ""
         yield one.rule.finding(
             one.needed_by,
             f"needs {one.needed}{was}, which was {_told(one.old)} and is now {_told(one.new)}",
@@ -154,11 +167,11 @@ def _told(end: Mapped) -> str:
 
 
 def _newly_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
-    known: Mapping[str, Mapped] = old.from_host
+    known: Mapping[str, Mapped] = old.host_libraries
     provided = {name for name, paths in old.bundle.named.items() if paths}
     for (requester, name), uses in new.uses.items():
         use = uses[0]
-        if name in known or name in provided or name not in new.from_host:
+        if name in known or name in provided or name not in new.host_libraries:
             continue
         if use.need.requester.origin == HOST or use.need.result.origin != HOST:
             continue

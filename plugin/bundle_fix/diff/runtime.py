@@ -24,7 +24,7 @@ def find_newer_runtime(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
     before, baseline = old.verdict.abi.versions, new.context.expectations.glibc
     for family, newest in new.verdict.abi.versions.items():
         library = LIBRARIES[family]
-        if family not in before or (family != "GLIBC" and library not in new.from_host):
+        if family not in before or (family != "GLIBC" and library not in new.host_libraries):
             continue
         number = version_number(newest.version)
         if number <= version_number(before[family].version):

@@ -21,7 +21,7 @@ from bundle_fix.model.content import Content
 from bundle_fix.model.tree import Directory, File, Node, Tree
 
 
-class Use(Struct, frozen=True):
+class ProcessNeed(Struct, frozen=True):
     """One entry point's need: how bad it is if it fails, and what it led to."""
 
     severity: str
@@ -60,16 +60,16 @@ class Snapshot(Struct, frozen=True, dict=True):
         return {path: node.content for path, node in self.nodes.items() if isinstance(node, File)}
 
     @cached_property
-    def uses(self) -> Mapping[tuple[str, str], tuple[Use, ...]]:
+    def uses(self) -> Mapping[tuple[str, str], tuple[ProcessNeed, ...]]:
         """By an object's path and a name that it needs: all processes in which it needs it."""
-        found: dict[tuple[str, str], list[Use]] = {}
+        found: dict[tuple[str, str], list[ProcessNeed]] = {}
         for severity, process, need in self.context.needs:
             key = (need.requester.label, need.name)
-            found.setdefault(key, []).append(Use(severity, process.entry, need))
+            found.setdefault(key, []).append(ProcessNeed(severity, process.entry, need))
         return {key: tuple(uses) for key, uses in found.items()}
 
     @cached_property
-    def from_host(self) -> Mapping[str, Mapped]:
+    def host_libraries(self) -> Mapping[str, Mapped]:
         """What the host gives, by needed name."""
         uses = (use for many in self.uses.values() for use in many)
         return {u.need.name: u.need.result for u in uses if u.need.result.origin == HOST}

@@ -261,7 +261,7 @@ def apply_plan(
         Action(path, f"turned into a link to {target}, an identical copy")
         if path in plan.merged
         else Action(path, f"linked to {target}")
-        for path, target in plan.links.items()
+        for path, target in plan.symlinks.items()
     ]
     actions += [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
     refusals: list[str] = []

@@ -19,13 +19,13 @@ STICKY = 0o1000
 class WrongMode(NamedTuple):
     """A member, a better mode for it, and what is wrong in a few words.
 
-    ``is_for_owner`` tells that nothing else is wrong than that others cannot read a library.
+    ``is_readable_by_owner_only`` tells that nothing else is wrong than that others cannot read a library.
     """
 
     node: File | Directory
     better: int
     reason: str
-    is_for_owner: bool
+    is_readable_by_owner_only: bool
 
 
 def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:

@@ -30,8 +30,8 @@ class Plan(Struct, frozen=True):
 
     Attributes:
         moved: libraries, and links beside them, that move: old path to new path.
-        links: links to add, or to put in the place of a member: path to target.
-        merged: the paths among ``links`` that were identical copies of a library.
+        symlinks: links to add, or to put in the place of a member: path to target.
+        merged: the paths among ``symlinks`` that were identical copies of a library.
         modes: path to new permission bits.
         edits: path of an ELF file to what changes in it.
         remarks: path of an ELF file to what its user should know: a choice that was made, or could
@@ -43,7 +43,7 @@ class Plan(Struct, frozen=True):
     """
 
     moved: Mapping[str, str]
-    links: Mapping[str, str]
+    symlinks: Mapping[str, str]
     merged: frozenset[str]
     modes: Mapping[str, int]
     edits: Mapping[str, Changes]
@@ -57,7 +57,7 @@ class Plan(Struct, frozen=True):
     def is_empty(self) -> bool:
         """Whether nothing has to change."""
         return not (
-            self.moved or self.links or self.modes or self.edits or self.renamed or self.dropped
+            self.moved or self.symlinks or self.modes or self.edits or self.renamed or self.dropped
         )
 
 
@@ -90,7 +90,7 @@ def make_plan(
     edits, remarks = plan_runpaths(linked, pinned, opened)
     return Plan(
         moved=start.paths,
-        links={**copies, **missing},
+        symlinks={**copies, **missing},
         merged=frozenset(copies),
         modes=modes,
         edits=_of(own, edits),

@@ -21,19 +21,19 @@ HWCAPS = "glibc-hwcaps"
 class ProviderChoice(Struct, frozen=True):
     """The folder in which an object is to find a name.
 
-    ``folder`` is None where the pack does not have it, or has different files with nothing to tell
+    ``directory`` is None where the pack does not have it, or has different files with nothing to tell
     them apart. ``remark`` says so, or which different files lost and why; it is empty where there
     was nothing to choose.
     """
 
-    folder: str | None
+    directory: str | None
     remark: str = ""
 
 
 class ProviderCandidate(Struct, frozen=True):
     """A file that could satisfy a name, and a folder in which that name leads to it."""
 
-    folder: str
+    directory: str
     path: str
 
 
@@ -68,7 +68,9 @@ def map_provider_directories(bundle: Bundle) -> ProviderDirectories:
     return found
 
 
-def choose(bundle: Bundle, known: ProviderDirectories, path: str, name: str, original: str | None) -> ProviderChoice:
+def choose_provider(
+    bundle: Bundle, known: ProviderDirectories, path: str, name: str, original: str | None
+) -> ProviderChoice:
     """Where ``path`` should find ``name``.
 
     What it finds today stays. Among different files, one in a folder that an entry of its RPATH or
@@ -93,22 +95,26 @@ def choose(bundle: Bundle, known: ProviderDirectories, path: str, name: str, ori
     ]
     if not found:
         return ProviderChoice(None)
-    near = sorted(found, key=lambda c: (_distance(c.folder, home), c.folder))
+    near = sorted(found, key=lambda c: (_distance(c.directory, home), c.directory))
     first = near[0]
     others = _different(bundle, first, near)
     if not others:
-        return ProviderChoice(first.folder)
+        return ProviderChoice(first.directory)
     meant, entry = _meant(bundle, path, near)
     if meant is not None:
         lost = ", ".join(_different(bundle, meant, near))
-        return ProviderChoice(meant.folder, f"{name} is {meant.path}, as {entry} says, not {lost}")
-    level = [c for c in near if _distance(c.folder, home) == _distance(first.folder, home)]
+        return ProviderChoice(
+            meant.directory, f"{name} is {meant.path}, as {entry} says, not {lost}"
+        )
+    level = [c for c in near if _distance(c.directory, home) == _distance(first.directory, home)]
     rivals = _different(bundle, first, level)
     if rivals:
         listed = ", ".join((first.path, *rivals))
-        return ProviderChoice(None, f"{name} could be any of {listed}, and nothing tells which: left alone")
+        return ProviderChoice(
+            None, f"{name} could be any of {listed}, and nothing tells which: left alone"
+        )
     return ProviderChoice(
-        first.folder,
+        first.directory,
         f"{name} is {first.path}, the nearest; the different {', '.join(others)} is not",
     )
 
@@ -119,21 +125,25 @@ def _own_folder_first(path: str, folders: Sequence[str]) -> Sequence[str]:
     return (own,) if own in folders else folders
 
 
-def _different(bundle: Bundle, chosen: ProviderCandidate, found: list[ProviderCandidate]) -> list[str]:
+def _different(
+    bundle: Bundle, chosen: ProviderCandidate, found: list[ProviderCandidate]
+) -> list[str]:
     """The paths among ``found`` whose bytes are not those of ``chosen``, each once."""
     rest = dict.fromkeys(c.path for c in found if c.path != chosen.path)
     return [path for path in rest if not bundle.same_file(chosen.path, path)]
 
 
-def _meant(bundle: Bundle, path: str, found: list[ProviderCandidate]) -> tuple[ProviderCandidate | None, str]:
+def _meant(
+    bundle: Bundle, path: str, found: list[ProviderCandidate]
+) -> tuple[ProviderCandidate | None, str]:
     """The candidate whose folder ends as an entry of ``path`` does, and that entry.
 
     ``/build/thirdparty/lib/v2`` named, on the build machine, what lies in ``lib/v2`` here.
     """
     for entry in entries(bundle.images[path]):
         parts = list(_parts(entry))
-        best = max(found, key=lambda c: _shared_tail(list(_parts(c.folder)), parts))
-        if _shared_tail(list(_parts(best.folder)), parts):
+        best = max(found, key=lambda c: _shared_tail(list(_parts(c.directory)), parts))
+        if _shared_tail(list(_parts(best.directory)), parts):
             return best, entry
     return None, ""
 

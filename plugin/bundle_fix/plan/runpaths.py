@@ -17,7 +17,12 @@ from bundle_fix.loader.openers import openers
 from bundle_fix.loader.runpath import can_be_entry, entries, kept, working
 from bundle_fix.loader.search.tokens import Base, expand
 from bundle_fix.model.tree import get_relative_path, resolve_path
-from bundle_fix.plan.provider import ProviderChoice, choose, find_current_providers, map_provider_directories
+from bundle_fix.plan.provider import (
+    ProviderChoice,
+    choose_provider,
+    find_current_providers,
+    map_provider_directories,
+)
 from bundle_fix.plan.verify import drop_harmful_edits
 
 
@@ -47,7 +52,7 @@ def plan_runpaths(
         paths = _paths_that_lead_nowhere(bundle, path, image)
         names = [*(name for name in image.needed if "/" not in name), *paths.values()]
         chosen = {
-            name: choose(bundle, known, path, name, original.get((path, name)))
+            name: choose_provider(bundle, known, path, name, original.get((path, name)))
             for name in (*names, *opening.get(path, ()))
             if not belongs_to_libc(name)
         }
@@ -76,14 +81,14 @@ def _writable(
     folders, remarks = {}, []
     for name, choice in chosen.items():
         remarks += [choice.remark] if choice.remark else []
-        if choice.folder is None:
+        if choice.directory is None:
             continue
-        entries = [entry_for(choice.folder, home) for home in homes]
+        entries = [format_runpath_entry(choice.directory, home) for home in homes]
         if all(can_be_entry(entry) for entry in entries):
-            folders[name] = choice.folder
+            folders[name] = choice.directory
         else:
             remarks.append(
-                f"{name} is in {choice.folder}, a name that cannot be written in a RUNPATH"
+                f"{name} is in {choice.directory}, a name that cannot be written in a RUNPATH"
                 " (':' separates entries, '$' begins a token): rename the folder"
             )
     return folders, tuple(remarks)
@@ -149,7 +154,7 @@ def _runpath(
                 bundle, new, home, image, name
             ):
                 continue
-            new.append(entry_for(folder, home))
+            new.append(format_runpath_entry(folder, home))
     if not new and stay == entries(image) and None in (image.rpath, image.runpath):
         return None
     return ":".join(dict.fromkeys([*working(bundle.tree, stay, homes), *new]))
@@ -163,7 +168,10 @@ def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes
     (glibc's dl-version.c, find_needed; dl-load.c, l_soname_added).
     """
     home = posixpath.dirname(path)
-    places = {name: posixpath.join(entry_for(folder, home), name) for name, folder in pins.items()}
+    places = {
+        name: posixpath.join(format_runpath_entry(folder, home), name)
+        for name, folder in pins.items()
+    }
     with bundle.content(path).open() as reader:
         versioned = needed_versions(reader, bundle.images[path])
     return replace(
@@ -186,6 +194,6 @@ def _reached(
     return None
 
 
-def entry_for(folder: str, home: str) -> str:
+def format_runpath_entry(folder: str, home: str) -> str:
     """The RUNPATH entry that leads an object in ``home`` to ``folder``."""
     return "$ORIGIN" if folder == home else f"$ORIGIN/{get_relative_path(folder, home)}"

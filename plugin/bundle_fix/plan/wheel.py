@@ -41,7 +41,7 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[P
         remarks |= dict.fromkeys(signatures(bundle.tree), "dropped: it signs the RECORD that was")
     return Plan(
         moved={},
-        links={},
+        symlinks={},
         merged=frozenset(),
         modes=modes,
         edits=edits,

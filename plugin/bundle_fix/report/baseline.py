@@ -30,7 +30,7 @@ class Baseline(Struct, frozen=True):
 
     reports: tuple[CheckReport, ...]
 
-    def known(self, artifact: str) -> frozenset[FindingKey]:
+    def known_findings(self, artifact: str) -> frozenset[FindingKey]:
         """The findings that an artifact had.
 
         They are those of the artifact of the same name, else of those whose names differ in their
@@ -99,7 +99,9 @@ def _report(value: Any, path: Path) -> CheckReport:
     return msgspec.convert(value, CheckReport)
 
 
-def drop_known_findings(report: CheckReport, known: frozenset[FindingKey], fail_on: str) -> CheckReport:
+def drop_known_findings(
+    report: CheckReport, known: frozenset[FindingKey], fail_on: str
+) -> CheckReport:
     """``report`` without the findings that a baseline has; they count as ignored."""
     findings = tuple(f for f in report.findings if _key(f) not in known)
     failing = SEVERITIES[: SEVERITIES.index(fail_on) + 1]

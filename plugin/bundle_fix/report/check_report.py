@@ -32,7 +32,7 @@ class RuleText(msgspec.Struct, frozen=True):
     severity: str
     summary: str
     why: str
-    mend: str
+    fix: str
     example: str
 
 

@@ -27,11 +27,11 @@ class ResolvedFileRecord(msgspec.Struct, frozen=True):
 class ResolutionRecord(msgspec.Struct, frozen=True):
     """One needed name of one object that leads elsewhere than it did.
 
-    ``worse`` tells that a finding is about it. ``was_needed`` is the name that was needed before.
+    ``worse`` tells that a finding is about it. ``old_needed`` is the name that was needed before.
     """
 
     needed: str
-    was_needed: str
+    old_needed: str
     needed_by: str
     programs: tuple[str, ...]
     old: ResolvedFileRecord
@@ -42,22 +42,22 @@ class ResolutionRecord(msgspec.Struct, frozen=True):
 class ChangeRecord(msgspec.Struct, frozen=True):
     """One thing about a member that is not what it was.
 
-    ``what`` is ``path``, ``kind``, ``target``, ``mode`` (octal), ``size`` (bytes), ``content``
+    ``attribute`` is ``path``, ``kind``, ``target``, ``mode`` (octal), ``size`` (bytes), ``content``
     (neither value is given), ``machine``, ``type``, ``interpreter``, ``soname``, ``needed``,
     ``rpath``, ``runpath``, ``build-id``, ``wants`` (versions with their libraries), ``offers``
     (versions), or ``symbols`` (those that were lost and those that are new).
     """
 
-    what: str
+    attribute: str
     old: str | int | tuple[str, ...] | None
     new: str | int | tuple[str, ...] | None
 
 
 class ChangedMemberRecord(msgspec.Struct, frozen=True):
-    """A member that changed; ``was`` is its path in the old artifact."""
+    """A member that changed; ``old_path`` is its path in the old artifact."""
 
     path: str
-    was: str
+    old_path: str
     kind: str
     soname: str
     changes: tuple[ChangeRecord, ...]
@@ -102,10 +102,10 @@ class DiffReport(msgspec.Struct, frozen=True):
         tool: what made the report.
         summary: how many findings there are of each severity.
         findings: what got worse, the worst first.
-        mended: what a check finds in the old artifact and not in the new one.
+        fixed: what a check finds in the old artifact and not in the new one.
         resolutions: the needed names that lead elsewhere.
         members: the files, links and folders.
-        wanted: by family (``GLIBC``), the newest versions wanted.
+        required_versions: by family (``GLIBC``), the newest versions wanted.
         failed: whether anything got worse, as far as the user minds.
         ignored: how many findings the user accepts.
         seconds: how long the comparison took.
@@ -117,10 +117,10 @@ class DiffReport(msgspec.Struct, frozen=True):
     tool: Tool
     summary: Mapping[str, int]
     findings: tuple[FindingRecord, ...]
-    mended: tuple[FindingRecord, ...]
+    fixed: tuple[FindingRecord, ...]
     resolutions: tuple[ResolutionRecord, ...]
     members: MemberChangesRecord
-    wanted: Mapping[str, RequiredVersionRecord]
+    required_versions: Mapping[str, RequiredVersionRecord]
     failed: bool
     ignored: int
     seconds: float
@@ -133,24 +133,24 @@ def make_diff_report(old: str, new: str, difference: Difference, seconds: float)
         SCHEMA, old, new, Tool(),
         summary={s: sum(f.severity == s for f in difference.findings) for s in SEVERITIES},
         findings=tuple(map(make_finding_record, difference.findings)),
-        mended=tuple(map(make_finding_record, difference.mended)),
+        fixed=tuple(map(make_finding_record, difference.fixed)),
         resolutions=tuple(
             ResolutionRecord(
-                r.needed, r.was_needed, r.needed_by, r.programs, _end(r.old), _end(r.new),
+                r.needed, r.old_needed, r.needed_by, r.programs, _end(r.old), _end(r.new),
                 worse=r.rule is not None,
             )
-            for r in difference.needs
+            for r in difference.resolutions
         ),
         members=MemberChangesRecord(
             members.same, tuple(map(_lone, members.added)), tuple(map(_lone, members.removed)),
-            tuple(map(_changed, members.altered)),
+            tuple(map(_changed, members.changed)),
         ),
-        wanted={
+        required_versions={
             family: RequiredVersionRecord(
                 before.version if before else None, after.version if after else None,
                 after.path if after else None,
             )
-            for family, (before, after) in difference.wanted.items()
+            for family, (before, after) in difference.required_versions.items()
         },
         failed=difference.failed, ignored=difference.ignored, seconds=round(seconds, 3),
     )  # fmt: skip
@@ -165,8 +165,10 @@ def _lone(member: UnmatchedMember) -> MemberRecord:
 
 
 def _changed(altered: ChangedMember) -> ChangedMemberRecord:
-    changes = tuple(ChangeRecord(c.what, c.old, c.new) for c in altered.changes)
-    return ChangedMemberRecord(altered.path, altered.was, altered.kind, altered.soname, changes)
+    changes = tuple(ChangeRecord(c.attribute, c.old, c.new) for c in altered.changes)
+    return ChangedMemberRecord(
+        altered.path, altered.old_path, altered.kind, altered.soname, changes
+    )
 
 
 def convert_to_check_report(report: DiffReport) -> CheckReport:

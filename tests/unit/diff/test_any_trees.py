@@ -45,7 +45,7 @@ def compared(old: Tree, new: Tree) -> Difference:
 def test_nothing_is_different_from_itself(tree: Tree) -> None:
     found = compared(tree, tree)
     members = found.members
-    assert (members.added, members.removed, members.altered) == ((), (), ())
+    assert (members.added, members.removed, members.changed) == ((), (), ())
     assert not found.failed
 
 
@@ -55,13 +55,13 @@ def test_every_file_is_told_once_at_most_and_bytes_never_change_in_silence(
     old: Tree, new: Tree
 ) -> None:
     members = compared(old, new).members
-    told = [m.path for m in members.added] + [a.path for a in members.altered]
+    told = [m.path for m in members.added] + [a.path for a in members.changed]
     assert len(told) == len(set(told))
-    gone = [m.path for m in members.removed] + [a.was for a in members.altered]
+    gone = [m.path for m in members.removed] + [a.old_path for a in members.changed]
     assert len(gone) == len(set(gone))
     before = sorted(node.content.data for _, node in old.files())  # type: ignore[attr-defined]
     after = sorted(node.content.data for _, node in new.files())  # type: ignore[attr-defined]
-    changed = [a for a in members.altered if {c.what for c in a.changes} - {"path", "mode"}]
+    changed = [a for a in members.changed if {c.attribute for c in a.changes} - {"path", "mode"}]
     lone = [m for m in (*members.added, *members.removed) if m.kind == "file"]
     if before != after:
         assert changed or lone

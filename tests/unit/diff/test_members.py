@@ -32,12 +32,12 @@ def listed(found: Difference) -> tuple[list[str], list[str], list[tuple[str, str
     return (
         [m.path for m in members.removed],
         [m.path for m in members.added],
-        [(a.was, a.path) for a in members.altered],
+        [(a.old_path, a.path) for a in members.changed],
     )
 
 
 def whats(found: Difference) -> set[str]:
-    return {change.what for altered in found.members.altered for change in altered.changes}
+    return {change.attribute for altered in found.members.changed for change in altered.changes}
 
 
 def test_a_library_of_a_newer_version_with_its_links_is_one_change(
@@ -47,7 +47,7 @@ def test_a_library_of_a_newer_version_with_its_links_is_one_change(
     linked(tmp_path / "new", "libssl.so.3.0.15", "libssl.so.3", "libssl.so", tag="3.0.15")
     found = compare()
     assert listed(found) == ([], [], [("lib/libssl.so.3.0.11", "lib/libssl.so.3.0.15")])
-    assert found.members.altered[0].soname == "libssl.so.3"
+    assert found.members.changed[0].soname == "libssl.so.3"
     assert (found.findings, found.failed) == ((), False)
 
 
@@ -56,7 +56,9 @@ def test_a_new_soname_with_its_links_is_one_change(tmp_path: Path, compare: Comp
     linked(tmp_path / "new", "libx.so.5.0.0", "libx.so.5", "libx.so", tag="b")
     found = compare()
     assert listed(found) == ([], [], [("lib/libx.so.4.6.1", "lib/libx.so.5.0.0")])
-    assert found.members.altered[0].value("soname") == AttributeChange("soname", "libx.so.4", "libx.so.5")
+    assert found.members.changed[0].find_change("soname") == AttributeChange(
+        "soname", "libx.so.4", "libx.so.5"
+    )
 
 
 def test_a_link_that_went_or_leads_elsewhere_is_told(tmp_path: Path, compare: Compare) -> None:
@@ -68,7 +70,9 @@ def test_a_link_that_went_or_leads_elsewhere_is_told(tmp_path: Path, compare: Co
     (tmp_path / "new/lib/libx.so").symlink_to("liby.so.1")
     found = compare()
     assert listed(found) == (["lib/libx.so.4"], [], [("lib/libx.so", "lib/libx.so")])
-    assert found.members.altered[0].changes == (AttributeChange("target", "libx.so.4.6.1", "liby.so.1"),)
+    assert found.members.changed[0].changes == (
+        AttributeChange("target", "libx.so.4.6.1", "liby.so.1"),
+    )
 
 
 def test_a_link_that_leads_nowhere_now_is_told(tmp_path: Path, compare: Compare) -> None:
@@ -76,7 +80,9 @@ def test_a_link_that_leads_nowhere_now_is_told(tmp_path: Path, compare: Compare)
     (tmp_path / "new/lib").mkdir(parents=True)
     (tmp_path / "new/lib/libx.so.4").symlink_to("libx.so.4.7")
     found = compare()
-    assert found.members.altered[0].changes == (AttributeChange("target", "libx.so.4.6.1", "libx.so.4.7"),)
+    assert found.members.changed[0].changes == (
+        AttributeChange("target", "libx.so.4.6.1", "libx.so.4.7"),
+    )
 
 
 def test_headers_modes_and_sizes_are_told_with_both_values(
@@ -88,8 +94,8 @@ def test_headers_modes_and_sizes_are_told_with_both_values(
     elf(tmp_path / "new/bin/x", program=True, needed=["libx.so.1", "libm.so.6"], rpath=R)
     (tmp_path / "new/bin/x").chmod(0o750)
     (tmp_path / "new/bin/x").write_bytes((tmp_path / "new/bin/x").read_bytes() + b"more")
-    (altered,) = compare().members.altered
-    told = {c.what: (c.old, c.new) for c in altered.changes}
+    (altered,) = compare().members.changed
+    told = {c.attribute: (c.old, c.new) for c in altered.changes}
     assert told["mode"] == ("0755", "0750")
     assert told["needed"] == (("libx.so.1", "libc.so.6"), ("libx.so.1", "libm.so.6", "libc.so.6"))
     assert (told["runpath"], told["rpath"]) == ((R, None), (None, R))
@@ -102,7 +108,7 @@ def test_other_bytes_of_the_same_size_are_a_change(tmp_path: Path, compare: Comp
     for name, text in (("old", "one"), ("new", "two")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "VERSION").write_text(text)
-    assert compare().members.altered[0].changes == (AttributeChange("content"),)
+    assert compare().members.changed[0].changes == (AttributeChange("content"),)
 
 
 def test_a_file_that_became_a_link_is_one_change(tmp_path: Path, compare: Compare) -> None:
@@ -113,7 +119,7 @@ def test_a_file_that_became_a_link_is_one_change(tmp_path: Path, compare: Compar
     shutil.copy(tmp_path / "old/lib/libx.so.4.6", copy)
     found = compare()
     assert listed(found) == ([], [], [("lib/libx.so.4", "lib/libx.so.4")])
-    assert found.members.altered[0].changes == (AttributeChange("kind", "file", "link"),)
+    assert found.members.changed[0].changes == (AttributeChange("kind", "file", "link"),)
 
 
 def test_the_folder_around_a_pack_does_not_matter_in_any_format(
@@ -158,7 +164,7 @@ def test_a_wheel_without_links_holds_the_same_libraries(tmp_path: Path, compare:
     assert removed == []
     assert {path.partition("/")[0] for path in added} == {"demo-1.0.dist-info"}
     assert ("lib/libx.so.4.6.1", "lib/libx.so.4") in altered
-    assert not compare(pack, whl).needs
+    assert not compare(pack, whl).resolutions
 
 
 def test_folders_with_version_numbers_are_followed(tmp_path: Path, compare: Compare) -> None:
@@ -201,7 +207,7 @@ def test_a_lone_program_keeps_what_stands_beside_it(tmp_path: Path, compare: Com
         elf(tmp_path / name / "bin/x", program=True, needed=["libx.so.1"], runpath=R)
         elf(tmp_path / name / "lib/libx.so.1", soname="libx.so.1", tag=name)
     found = compare(tmp_path / "old/bin/x", tmp_path / "new/bin/x")
-    assert (found.needs, found.findings, listed(found)) == ((), (), ([], [], []))
+    assert (found.resolutions, found.findings, listed(found)) == ((), (), ([], [], []))
     (tmp_path / "new/lib/libx.so.1").unlink()
     gone = compare(tmp_path / "old/bin/x", tmp_path / "new/bin/x")
     assert [f.rule for f in gone.findings if f.severity == "error"] == ["BF702"]

@@ -34,8 +34,8 @@ def codes(found: Difference) -> list[tuple[str, str]]:
 def test_two_packs_that_are_equal_have_no_difference(tmp_path: Path, compare: Compare) -> None:
     pack = tarball(healthy(tmp_path / "old"), tmp_path / "new.tar.gz", "pack-2.0")
     found = compare(tmp_path / "old", pack)
-    assert (found.findings, found.mended, found.needs, found.failed) == ((), (), (), False)
-    assert (found.members.added, found.members.removed, found.members.altered) == ((), (), ())
+    assert (found.findings, found.fixed, found.resolutions, found.failed) == ((), (), (), False)
+    assert (found.members.added, found.members.removed, found.members.changed) == ((), (), ())
     assert found.members.same == 5
 
 
@@ -67,10 +67,10 @@ def test_the_other_way_round_it_is_mended(tmp_path: Path, compare: Compare) -> N
     (old / "lib/libtcmalloc.so.4").unlink()
     found = compare()
     assert (found.findings, found.failed) == ((), False)
-    assert [(n.needed, n.old.origin, n.new.origin) for n in found.needs] == [
+    assert [(n.needed, n.old.origin, n.new.origin) for n in found.resolutions] == [
         ("libtcmalloc.so.4", "host", "bundle")
     ]
-    assert {"BF102", "BF103"} <= {f.rule for f in found.mended}
+    assert {"BF102", "BF103"} <= {f.rule for f in found.fixed}
 
 
 def test_a_library_that_was_left_out_is_found_nowhere(tmp_path: Path, compare: Compare) -> None:
@@ -100,7 +100,7 @@ def test_the_c_library_is_better_left_to_the_host(tmp_path: Path, compare: Compa
     server(tmp_path / "new", "libm.so.6")
     found = compare()
     assert not found.failed
-    assert [n.rule for n in found.needs] == [None]
+    assert [n.rule for n in found.resolutions] == [None]
 
 
 def test_another_copy_that_is_found_first_is_worse(tmp_path: Path, compare: Compare) -> None:
@@ -122,7 +122,7 @@ def test_the_same_bytes_at_another_place_are_no_other_file(
         shutil.copytree(tmp_path / name / "lib", tmp_path / name / "lib2")
     server(tmp_path / "old", "libz.so.1")
     server(tmp_path / "new", "libz.so.1", runpath="$ORIGIN/../lib2")
-    assert compare().needs == ()
+    assert compare().resolutions == ()
 
 
 def test_a_copy_that_was_taken_away_lets_another_one_in_which_is_a_warning(
@@ -147,8 +147,8 @@ def test_libraries_and_programs_that_moved_together_are_no_change_of_needs(
     shutil.copytree(tmp_path / "old/lib", tmp_path / "new/opt/lib")
     shutil.copytree(tmp_path / "old/bin", tmp_path / "new/opt/bin")
     found = compare()
-    assert (found.findings, found.needs) == ((), ())
-    assert [(a.was, a.path) for a in found.members.altered] == [
+    assert (found.findings, found.resolutions) == ((), ())
+    assert [(a.old_path, a.path) for a in found.members.changed] == [
         ("bin/server", "opt/bin/server"), ("lib/libx.so.1", "opt/lib/libx.so.1"),
     ]  # fmt: skip
 

@@ -28,8 +28,8 @@ def test_a_symbol_that_an_outsider_may_use_is_worse(tmp_path: Path, compare: Com
     library(tmp_path / "new", ONE)
     found = compare()
     assert (lost(found), found.failed) == ([("error", ["dropped"])], True)
-    (altered,) = found.members.altered
-    change = altered.value("symbols")
+    (altered,) = found.members.changed
+    change = altered.find_change("symbols")
     assert change is not None
     assert (change.old, change.new) == (("dropped",), ())
     assert lost(compare(tmp_path / "new", tmp_path / "old")) == []
@@ -112,7 +112,7 @@ def test_a_newer_glibc_that_is_wanted_is_worse(tmp_path: Path, compare: Compare)
     (finding,) = [f for f in found.findings if f.rule == "BF705"]
     assert (finding.severity, finding.path, found.failed) == ("error", "bin/x", True)
     assert finding.message.startswith("wants GLIBC_2.99 of the host; the newest that the old pack")
-    after = found.wanted["GLIBC"][1]
+    after = found.required_versions["GLIBC"][1]
     assert after is not None
     assert after.version == "2.99"
     allowed = compare(glibc="2.99")

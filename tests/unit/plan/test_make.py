@@ -29,7 +29,7 @@ def test_a_healthy_pack_needs_no_change(tmp_path: Path) -> None:
 
 def test_the_incident_gets_a_soname_link_and_a_runpath(tmp_path: Path) -> None:
     plan = plan_for(incident(tmp_path))
-    assert plan.links == {"bin/libtcmalloc.so.4": "libtcmalloc.so"}
+    assert plan.symlinks == {"bin/libtcmalloc.so.4": "libtcmalloc.so"}
     assert runpaths(plan) == {"bin/server": "$ORIGIN"}
 
 
@@ -38,7 +38,7 @@ def test_of_two_different_files_with_one_soname_neither_gets_the_link(tmp_path: 
     elf(tmp_path / "bin/liba.so.1.6", soname="liba.so.1")
     elf(tmp_path / "bin/libb.so", soname="libb.so.1")
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN")
-    assert plan_for(tmp_path).links == {"bin/libb.so.1": "libb.so"}
+    assert plan_for(tmp_path).symlinks == {"bin/libb.so.1": "libb.so"}
 
 
 def test_a_runpath_is_relative_to_the_objects_own_folder(tmp_path: Path) -> None:
@@ -83,14 +83,14 @@ def test_identical_copies_of_a_library_become_links_to_the_longest_name(tmp_path
     for name in ("libx.so", "libx.so.4", "libx.so.4.6.11"):
         elf(tmp_path / "lib" / name, soname="libx.so.4", tag="x")
     plan = plan_for(tmp_path)
-    assert plan.links == {"lib/libx.so": "libx.so.4.6.11", "lib/libx.so.4": "libx.so.4.6.11"}
+    assert plan.symlinks == {"lib/libx.so": "libx.so.4.6.11", "lib/libx.so.4": "libx.so.4.6.11"}
     assert plan.merged == {"lib/libx.so", "lib/libx.so.4"}
 
 
 def test_different_files_of_one_soname_stay_two_files(tmp_path: Path) -> None:
     elf(tmp_path / "lib/libx.so.4", soname="libx.so.4", tag="one")
     elf(tmp_path / "lib/compat/libx.so.4", soname="libx.so.4", tag="two")
-    assert not plan_for(tmp_path).links
+    assert not plan_for(tmp_path).symlinks
 
 
 def test_the_c_library_is_left_to_the_host(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_dangling_link_with_its_target_beside_it_is_mended(tmp_path: Path) -> 
     elf(tmp_path / "lib/libx.so.4.6", soname="libx.so.4")
     (tmp_path / "lib/libx.so").symlink_to("/opt/build/lib/libx.so.4.6")
     (tmp_path / "lib/libx.so.4").symlink_to("libx.so.4.5")
-    assert plan_for(tmp_path).links == {
+    assert plan_for(tmp_path).symlinks == {
         "lib/libx.so": "libx.so.4.6",
         "lib/libx.so.4": "libx.so.4.6",
     }

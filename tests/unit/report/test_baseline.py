@@ -27,7 +27,7 @@ def left(folder: Path, now: CheckReport, *before: CheckReport) -> list[str]:
     for text in (render_json(before), "".join(map(render_jsonl, before))):
         (folder / "old.json").write_text(text)
         baseline = read_baseline(folder / "old.json")
-        settled = drop_known_findings(now, baseline.known(now.artifact), "error")
+        settled = drop_known_findings(now, baseline.known_findings(now.artifact), "error")
         assert settled.summary["error"] == len(settled.findings)
         assert settled.failed == bool(settled.findings)
         assert settled.ignored == len(now.findings) - len(settled.findings)

@@ -15,7 +15,7 @@ def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:
     """Members whose mode keeps the pack from working, or lets anybody change it."""
     for path, wrong in find_wrong_modes(context.bundle).items():
         mode = wrong.node.stamp.mode
-        severity = WARNING if wrong.is_for_owner else rule.severity
+        severity = WARNING if wrong.is_readable_by_owner_only else rule.severity
         yield rule.finding(
             path,
             f"has the mode {mode:04o}: {wrong.reason}",

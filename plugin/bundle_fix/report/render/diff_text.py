@@ -7,8 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import RuleText
-from bundle_fix.report.diff import ChangeRecord, ChangedMemberRecord, DiffReport, ResolvedFileRecord, MemberRecord, ResolutionRecord
-from bundle_fix.report.render.text import Paint, format_counts, format_duration, render_findings, wrap_text
+from bundle_fix.report.diff import (
+    ChangeRecord,
+    ChangedMemberRecord,
+    DiffReport,
+    ResolvedFileRecord,
+    MemberRecord,
+    ResolutionRecord,
+)
+from bundle_fix.report.render.text import (
+    Paint,
+    format_counts,
+    format_duration,
+    render_findings,
+    wrap_text,
+)
 
 SHOWN = 20
 """Members of one kind of change that are listed; ``--verbose`` lists all."""
@@ -47,9 +60,9 @@ def _better(report: DiffReport, paint: Paint) -> Iterator[str]:
         yield paint("better", "green") + ": needed names that lead to something better now"
         for one in better:
             yield from wrap_text(_resolution(one), "  ", "      ")
-    if report.mended:
-        told = sorted({f"{f.rule} {f.name} ({escape_unprintable(f.path)})" for f in report.mended})
-        yield from wrap_text(f"mended: {_some(told)}", "", "  ")
+    if report.fixed:
+        told = sorted({f"{f.rule} {f.name} ({escape_unprintable(f.path)})" for f in report.fixed})
+        yield from wrap_text(f"fixed: {_some(told)}", "", "  ")
 
 
 def _resolution(one: ResolutionRecord) -> str:
@@ -64,7 +77,7 @@ def _told(end: ResolvedFileRecord) -> str:
 
 def _wanted(report: DiffReport) -> Iterator[str]:
     """The newest versions wanted of the host, where they changed."""
-    for family, wanted in report.wanted.items():
+    for family, wanted in report.required_versions.items():
         if wanted.old != wanted.new:
             who = f" ({wanted.path})" if wanted.path else ""
             text = f"newest {family} wanted: {wanted.old or 'none'} -> {wanted.new or 'none'}{who}"
@@ -104,26 +117,26 @@ def _lone(one: MemberRecord) -> str:
 
 
 def _changed(one: ChangedMemberRecord) -> str:
-    name = f"{one.was} -> {one.path}" if one.was != one.path else one.path
+    name = f"{one.old_path} -> {one.path}" if one.old_path != one.path else one.path
     library = f" ({one.soname})" if one.soname and not one.path.endswith(one.soname) else ""
-    told = [_change(change) for change in one.changes if change.what != "path"]
+    told = [_change(change) for change in one.changes if change.attribute != "path"]
     return f"{name}{library}: {'; '.join(told) or 'only moved'}"
 
 
 def _change(change: ChangeRecord) -> str:
-    old, new, what = change.old, change.new, WORDS.get(change.what, change.what)
-    if change.what == "content":
+    old, new, what = change.old, change.new, WORDS.get(change.attribute, change.attribute)
+    if change.attribute == "content":
         return "other bytes of the same size"
-    if change.what == "size" and isinstance(old, int) and isinstance(new, int):
+    if change.attribute == "size" and isinstance(old, int) and isinstance(new, int):
         sizes = format_size(old), format_size(new)
         return " -> ".join(sizes if sizes[0] != sizes[1] else (f"{old} B", f"{new} B"))
-    if change.what == "symbols" and isinstance(old, tuple) and isinstance(new, tuple):
+    if change.attribute == "symbols" and isinstance(old, tuple) and isinstance(new, tuple):
         lost = f"lost {format_count(len(old), 'symbol')}" if old else ""
         more = f"{format_count(len(new), 'new symbol')}" if new else ""
         return ", ".join(part for part in (lost, more) if part)
     if isinstance(old, tuple) or isinstance(new, tuple):
         return f"{what} {_names(old, new)}"
-    if change.what == "build-id":
+    if change.attribute == "build-id":
         return f"{what} {_value(old)[:8]} -> {_value(new)[:8]}"
     return f"{what} {_value(old)} -> {_value(new)}"
 
@@ -156,7 +169,7 @@ def format_size(number: int) -> str:
 def _total(report: DiffReport, paint: Paint) -> str:
     members = report.members
     different = (*members.added, *members.removed, *members.changed, *report.resolutions)
-    nothing = "nothing got worse" if different or report.mended else "nothing is different"
+    nothing = "nothing got worse" if different or report.fixed else "nothing is different"
     counts = format_counts(report.summary) or nothing
     ignored = f", {report.ignored} ignored" if report.ignored else ""
     verdict = paint("WORSE", "red") if report.failed else paint("no worse", "green")

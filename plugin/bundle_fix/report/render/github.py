@@ -39,7 +39,7 @@ def render_github(reports: Sequence[CheckReport]) -> str:
             for f in (f for f in report.findings if f.severity == severity):
                 where = locate_member(report.artifact, f.path)
                 text = f"{f.path} {f.message}".strip()
-                lines.append((severity, where, f"{f.rule} {f.name}", [text, f"mend: {f.hint}"]))
+                lines.append((severity, where, f"{f.rule} {f.name}", [text, f"fix: {f.hint}"]))
     told: Counter[str] = Counter()
     rendered = []
     for severity, where, title, texts in lines:
@@ -56,7 +56,9 @@ def _command(severity: str, where: str, title: str, lines: Sequence[str]) -> str
 
 def _line(severity: str, where: str, title: str, lines: Sequence[str]) -> str:
     # It begins with a word of ours, so that the runner never takes it for a command.
-    return f"{severity} {title}: {escape_unprintable(where)}: {escape_unprintable('; '.join(lines))}"
+    return (
+        f"{severity} {title}: {escape_unprintable(where)}: {escape_unprintable('; '.join(lines))}"
+    )
 
 
 def _data(text: str) -> str:
@@ -110,7 +112,7 @@ def _summary(report: CheckReport, rules: Mapping[str, RuleText]) -> Iterator[str
     yield ""
     yield from _graph(report.findings)
     for code in sorted({f.rule for f in report.findings if f.severity != NOTE}):
-        yield f"- **{code}** {_escaped(rules[code].why)} *{_escaped(rules[code].mend)}*"
+        yield f"- **{code}** {_escaped(rules[code].why)} *{_escaped(rules[code].fix)}*"
     yield ""
 
 

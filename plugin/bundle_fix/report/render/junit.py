@@ -46,7 +46,9 @@ def _suite(
     failures, told = 0, []
     if report.error:
         case = ET.SubElement(suite, "testcase", name="read", classname=name, time="0")
-        error = ET.SubElement(case, "error", message=escape_unprintable(report.error), type="unreadable")
+        error = ET.SubElement(
+            case, "error", message=escape_unprintable(report.error), type="unreadable"
+        )
         error.text = escape_unprintable(report.error)
     for code in () if report.error else sorted(rules):
         bad, mild = _of_rule(report, code, fail_on)
@@ -84,8 +86,8 @@ def _case(suite: ET.Element, name: str, rule: RuleText, bad: Sequence[FindingRec
         message = f"{rule.summary} ({len(bad)} found)"
         failure = ET.SubElement(case, "failure", message=message, type=bad[0].severity)
         hints = dict.fromkeys(escape_unprintable(f.hint) for f in bad)
-        mend = "\n".join(f"mend: {hint}" for hint in (hints if len(hints) <= 3 else [rule.mend]))
-        failure.text = f"{_listed(bad)}\nwhy: {rule.why}\n{mend}"
+        fix = "\n".join(f"fix: {hint}" for hint in (hints if len(hints) <= 3 else [rule.fix]))
+        failure.text = f"{_listed(bad)}\nwhy: {rule.why}\n{fix}"
 
 
 def _listed(findings: Sequence[FindingRecord]) -> str:

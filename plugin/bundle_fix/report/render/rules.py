@@ -36,7 +36,7 @@ def render_rule_list(rules: Iterable[RuleText]) -> str:
 def render_rule(rule: RuleText) -> str:
     """All that there is to say of one rule."""
     lines = [f"{rule.code} {rule.name} ({rule.severity})"]
-    told = (("what", rule.summary), ("why", rule.why), ("mend", rule.mend), ("e.g.", rule.example))
+    told = (("what", rule.summary), ("why", rule.why), ("fix", rule.fix), ("e.g.", rule.example))
     for word, text in told:
         lines += textwrap.wrap(
             text, WIDTH, initial_indent=f"  {word + ':':6}", subsequent_indent=" " * 8,
@@ -63,5 +63,5 @@ def _page(rules: Sequence[RuleText]) -> Iterator[str]:
             yield f"\n### {rule.code} {rule.name}"
             yield f"\n*{rule.severity}.* {rule.summary}"
             yield f"\n**Why it bites.** {rule.why}"
-            yield f"\n**Mend.** {rule.mend}"
+            yield f"\n**Fix.** {rule.fix}"
             yield f"\n**For example.** {rule.example}"

@@ -71,8 +71,8 @@ def _driver(rules: Mapping[str, RuleText], codes: Sequence[str]) -> dict[str, An
 
 
 def _rule(rule: RuleText) -> dict[str, Any]:
-    text = f"{rule.why}\n\nFor example: {rule.example}\n\nMend: {rule.mend}"
-    markdown = f"{rule.why}\n\n**For example:** {rule.example}\n\n**Mend:** {rule.mend}"
+    text = f"{rule.why}\n\nFor example: {rule.example}\n\nFix: {rule.fix}"
+    markdown = f"{rule.why}\n\n**For example:** {rule.example}\n\n**Fix:** {rule.fix}"
     return {
         "id": rule.code,
         "name": "".join(part.capitalize() for part in rule.name.split("-")),
