@@ -51,7 +51,7 @@ def interposed(name: str, order: dict[str, Any], count: list[int]) -> Callable[.
 def run(order: dict[str, Any], log: int, counts: int) -> None:
     """Carry out an order in this process, which ends."""
     from bundle_fix.cli.main import main
-    from bundle_fix.cli.signals import answer_signals
+    from bundle_fix.cli.signals import install_signal_handlers
 
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)
@@ -59,7 +59,7 @@ def run(order: dict[str, Any], log: int, counts: int) -> None:
     os.chdir(order["cwd"])
     tempfile.tempdir = order["cwd"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    answer_signals()
+    install_signal_handlers()
     count = [0]
     for name in CALLS:
         setattr(os, name, interposed(name, order, count))

@@ -11,8 +11,17 @@ from typing import NamedTuple
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.model.content import make_path_content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import StepProgress, track_parts, no_step_progress
-from bundle_fix.model.tree import Directory, File, Node, Special, Metadata, Symlink, Tree, break_missing_hardlink
+from bundle_fix.model.progress import StepProgress, no_step_progress, track_parts
+from bundle_fix.model.tree import (
+    Directory,
+    File,
+    Metadata,
+    Node,
+    Special,
+    Symlink,
+    Tree,
+    break_missing_hardlink,
+)
 from bundle_fix.storage.copy import copy_bytes
 
 ATTRIBUTE = "SCHILY.xattr."

@@ -22,7 +22,7 @@ from bundle_fix.archive.directory import UPDATE, put_stamp, write_content
 from bundle_fix.archive.names import clean_name
 from bundle_fix.model.content import make_path_content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
+from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree, break_missing_hardlink
 from bundle_fix.storage.atomic import sync_folder
 from bundle_fix.storage.staging import HeldError, held, remove_folder
@@ -56,7 +56,9 @@ def update_directory(
     """
     changed = {p: n for p, n in after.nodes.items() if before.nodes.get(p) != n}
     size = sum(node.content.size for node in changed.values() if isinstance(node, File))
-    tell = partial(progress, ProgressStep(f"writing {root.resolve().name}", size, parts=len(changed)))
+    tell = partial(
+        progress, ProgressStep(f"writing {root.resolve().name}", size, parts=len(changed))
+    )
     path = ""
     try:
         with _staged(root) as staging:

@@ -59,7 +59,9 @@ def open_artifact(
     kind = format_of(path)
     if kind == ELF:
         status = path.stat()
-        stamp = Metadata(status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime)
+        stamp = Metadata(
+            status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime
+        )
         file = File(PathContent(path.resolve(), status.st_size), stamp)
         yield Artifact(path, kind, Tree({path.name: file}))
         return

@@ -33,7 +33,7 @@ from bundle_fix.check.rules import dlopen as opened
 from bundle_fix.check.rules import dlopened_allocators as late
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.host import CLEAN, Environment, Host, adversarial_host
-from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
+from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.wording import format_count
 
 

@@ -30,10 +30,10 @@ from bundle_fix.pipelines.fix import (
     FixResult,
     Options,
     dry_run_fix,
+    fix_artifact,
     get_default_output,
     is_same_path,
 )
-from bundle_fix.pipelines.fix import fix_artifact as fix_artifact
 from bundle_fix.report.check_report import describe_rules, make_check_report
 from bundle_fix.report.render.text import render_text
 

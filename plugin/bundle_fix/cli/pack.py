@@ -29,8 +29,7 @@ from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.tree import Symlink
 from bundle_fix.pipelines.depfile import find_inputs, format_make_rule
 from bundle_fix.pipelines.fix import Options
-from bundle_fix.pipelines.pack import PackResult, get_output_path
-from bundle_fix.pipelines.pack import make_pack as make_pack
+from bundle_fix.pipelines.pack import PackResult, get_output_path, make_pack
 from bundle_fix.policy.from_spec import expectations_of
 from bundle_fix.report.render.sbom import render_sbom, require_cyclonedx
 from bundle_fix.spec.epoch import find_explicit_epoch

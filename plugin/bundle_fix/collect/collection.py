@@ -15,7 +15,7 @@ from bundle_fix.elf.read.on_disk import image_of
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree
 
 FOLDER_MODE = 0o755
 

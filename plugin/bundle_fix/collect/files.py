@@ -13,7 +13,7 @@ from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.patterns import Where, is_excluded, matches, nothing_matches
 from bundle_fix.model.content import BytesContent, make_path_content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Node, Metadata, Symlink
+from bundle_fix.model.tree import File, Metadata, Node, Symlink
 from bundle_fix.spec.model import Files
 from bundle_fix.spec.names import resolve_pack_path
 from bundle_fix.spec.variables import Values, substitute

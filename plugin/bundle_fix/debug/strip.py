@@ -32,8 +32,8 @@ from bundle_fix.elf.scan.debug_info import (
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.model.content import Content, PathContent, Reader, read_chunks
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
-from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree, get_relative_path
+from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
+from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree, get_relative_path
 from bundle_fix.model.wording import format_count
 
 

@@ -27,7 +27,8 @@ class FileMatches(Struct, frozen=True):
     """The files of an old pack and those that took their places.
 
     ``new_of`` and ``old_of`` lead from path to path; ``same`` has the new paths of those whose
-    bytes are what they were. ``translate_path`` is where an old path is to be seen in the new pack; ``root_directories``
+    bytes are what they were. ``translate_path`` is the path in the new pack of an old path;
+    ``root_directories``
     are the folders, if any, that are the one around all in one pack and no member in the other.
     """
 

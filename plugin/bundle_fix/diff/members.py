@@ -21,7 +21,7 @@ KINDS = {File: "file", Symlink: "link", Directory: "folder", Special: "special"}
 class AttributeChange(Struct, frozen=True):
     """One thing about a member that is not what it was.
 
-    ``attribute`` names it; for ``symbols`` the values are those that were lost and those that are new,
+    ``attribute`` names it; for ``symbols`` the values are the removed ones and the added ones,
     for ``content`` there are none.
     """
 

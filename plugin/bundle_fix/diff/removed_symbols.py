@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.check.findings import ERROR, NOTE, Finding
 from bundle_fix.check.rules.differences import LOST_SYMBOLS
-from bundle_fix.diff.members import ChangedMember, read_exported_symbols, compute_removed_symbols
+from bundle_fix.diff.members import ChangedMember, compute_removed_symbols, read_exported_symbols
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.symbols.symbols import Offered
 

@@ -15,7 +15,7 @@ from bundle_fix.check.rules.differences import (
 )
 from bundle_fix.check.rules.resolution import trace_evidence
 from bundle_fix.diff.matching import FileMatches, strip_version_numbers
-from bundle_fix.diff.snapshot import Snapshot, ProcessNeed
+from bundle_fix.diff.snapshot import ProcessNeed, Snapshot
 from bundle_fix.loader.hosts.libc import belongs_to_libc, comes_with_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
 from bundle_fix.model.content import has_same_bytes

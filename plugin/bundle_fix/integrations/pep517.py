@@ -73,7 +73,7 @@ def findings_of(wheel: Path, expectations: Expectations) -> str:
     from bundle_fix.archive.reading import open_artifact
     from bundle_fix.check.checker import RULES, check_bundle
     from bundle_fix.loader.bundle import read_bundle
-    from bundle_fix.report.check_report import make_check_report, describe_rules
+    from bundle_fix.report.check_report import describe_rules, make_check_report
     from bundle_fix.report.render.text import render_text
 
     with open_artifact(wheel) as artifact:

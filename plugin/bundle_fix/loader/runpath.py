@@ -9,7 +9,7 @@ from enum import Enum
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.search.tokens import Base, expand
-from bundle_fix.model.tree import Unresolved, Tree, resolve_path
+from bundle_fix.model.tree import Tree, Unresolved, resolve_path
 
 
 class Kind(Enum):

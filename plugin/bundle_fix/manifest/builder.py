@@ -26,7 +26,7 @@ from bundle_fix.manifest.model import (
 )
 from bundle_fix.model.content import BytesContent, Content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Node, Metadata, Symlink, Tree
+from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
 from bundle_fix.storage.digests import digests
 
 MODE = 0o644

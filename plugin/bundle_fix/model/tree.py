@@ -15,7 +15,7 @@ from enum import Enum
 from msgspec import Struct, field
 from msgspec.structs import force_setattr, replace
 
-from bundle_fix.model.content import Content, ArchiveSlice
+from bundle_fix.model.content import ArchiveSlice, Content
 from bundle_fix.model.errors import BundleFixError
 
 MAX_LINKS = 40

@@ -13,7 +13,7 @@ from pathlib import Path
 from bundle_fix.collect.collection import Origin
 from bundle_fix.loader.hosts.cache import CACHE
 from bundle_fix.spec.model import Files, Libraries, Spec
-from bundle_fix.spec.sources import CMAKE_CACHE as CMAKE_CACHE
+from bundle_fix.spec.sources import CMAKE_CACHE
 from bundle_fix.spec.variables import Values, evaluate_when, substitute
 
 

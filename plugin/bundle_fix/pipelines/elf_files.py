@@ -13,7 +13,13 @@ from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
 from bundle_fix.elf.read.image import DamagedElfError, Image, is_elf, read_image
 from bundle_fix.elf.read.notes import build_id
 from bundle_fix.elf.symbols.versions import needed_versions
-from bundle_fix.model.content import Content, FileReader, PatchedContent, PathContent, make_path_content
+from bundle_fix.model.content import (
+    Content,
+    FileReader,
+    PatchedContent,
+    PathContent,
+    make_path_content,
+)
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.atomic import (
     PendingFile,

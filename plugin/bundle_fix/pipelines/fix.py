@@ -34,8 +34,8 @@ from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.manifest.builder import renewed
 from bundle_fix.manifest.model import NAME
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
-from bundle_fix.model.tree import File, Node, InstallLocation, Tree
+from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
+from bundle_fix.model.tree import File, InstallLocation, Node, Tree
 from bundle_fix.model.wording import format_count
 from bundle_fix.plan.planner import Plan, make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
@@ -115,7 +115,9 @@ def get_default_output(path: Path) -> Path:
     return resolved.with_name(f"{stem}.fixed{suffix}")
 
 
-def fix_artifact(path: Path, output: Path, options: Options, progress: Progress = no_progress) -> FixResult:
+def fix_artifact(
+    path: Path, output: Path, options: Options, progress: Progress = no_progress
+) -> FixResult:
     """Mend the artifact at ``path`` into ``output``; the input is not touched unless it is both.
 
     Raises:

@@ -29,15 +29,19 @@ from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.pipelines.fix import (
     Action,
-    Approve,
     AppliedPlan,
-    Judge,
+    Approve,
     FixResult,
+    Judge,
     Options,
     apply_plan,
     write_checked,
 )
-from bundle_fix.pipelines.unchanged import compute_tree_digest, compute_inputs_digest, find_unchanged_pack
+from bundle_fix.pipelines.unchanged import (
+    compute_inputs_digest,
+    compute_tree_digest,
+    find_unchanged_pack,
+)
 from bundle_fix.plan.planner import make_plan
 from bundle_fix.spec.epoch import resolve_epoch
 from bundle_fix.spec.model import Spec

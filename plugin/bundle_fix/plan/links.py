@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Mapping
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.model.tree import File, Unresolved, Symlink, Tree, resolve_path
+from bundle_fix.model.tree import File, Symlink, Tree, Unresolved, resolve_path
 
 
 def find_broken_symlinks(tree: Tree) -> Mapping[str, tuple[str, Unresolved]]:

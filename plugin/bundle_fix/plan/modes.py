@@ -19,7 +19,7 @@ STICKY = 0o1000
 class WrongMode(NamedTuple):
     """A member, a better mode for it, and what is wrong in a few words.
 
-    ``is_readable_by_owner_only`` tells that nothing else is wrong than that others cannot read a library.
+    ``is_readable_by_owner_only``: nothing else is wrong than that others cannot read a library.
     """
 
     node: File | Directory

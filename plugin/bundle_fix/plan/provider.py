@@ -21,7 +21,7 @@ HWCAPS = "glibc-hwcaps"
 class ProviderChoice(Struct, frozen=True):
     """The folder in which an object is to find a name.
 
-    ``directory`` is None where the pack does not have it, or has different files with nothing to tell
+    ``directory`` is None if the pack does not have it, or has different files with nothing to tell
     them apart. ``remark`` says so, or which different files lost and why; it is empty where there
     was nothing to choose.
     """

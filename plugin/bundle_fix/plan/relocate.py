@@ -11,7 +11,16 @@ from msgspec.structs import replace
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree, get_relative_path, resolve_path
+from bundle_fix.model.tree import (
+    Directory,
+    File,
+    Metadata,
+    Node,
+    Symlink,
+    Tree,
+    get_relative_path,
+    resolve_path,
+)
 
 
 class RelocatedBundle(Struct, frozen=True):

@@ -236,9 +236,9 @@ class Closure(Table, kw_only=True, frozen=True):
 class Layout(Table, kw_only=True, frozen=True):
     """Where things lie in the pack."""
 
-    lib: Annotated[PackPath, Meta(description="The folder of libraries whose entry has no `to`.")] = (
-        "lib"
-    )
+    lib: Annotated[
+        PackPath, Meta(description="The folder of libraries whose entry has no `to`.")
+    ] = "lib"
 
 
 class Runpath(Table, kw_only=True, frozen=True):

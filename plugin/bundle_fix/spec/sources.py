@@ -32,7 +32,9 @@ class SourceValue(NamedTuple):
 def read_environment(name: str, environ: Mapping[str, str]) -> SourceValue:
     """The environment variable ``name``."""
     state = "empty" if name in environ else "not set"
-    return _reject_empty(environ.get(name), f"the environment variable {make_printable(name)} is {state}")
+    return _reject_empty(
+        environ.get(name), f"the environment variable {make_printable(name)} is {state}"
+    )
 
 
 def search_file(path: Path, pattern: str) -> SourceValue:
@@ -42,7 +44,11 @@ def search_file(path: Path, pattern: str) -> SourceValue:
         BundleFixError: the expression takes too long.
     """
     text, lack = _read_text(path)
-    return SourceValue("", lack) if lack else _search_text(pattern, text, escape_unprintable(str(path)))
+    return (
+        SourceValue("", lack)
+        if lack
+        else _search_text(pattern, text, escape_unprintable(str(path)))
+    )
 
 
 def apply_pattern(found: SourceValue, pattern: str | None) -> SourceValue:
@@ -72,7 +78,8 @@ def _search_text(pattern: str, text: str, shown: str) -> SourceValue:
 def read_cmake_cache(folder: Path, entry: str) -> SourceValue:
     """The entry ``NAME:TYPE=VALUE`` of the ``CMakeCache.txt`` in a folder, if it is not empty."""
     found = find_cache_entry(folder, entry)
-    shown = f"{escape_unprintable(str(folder / CMAKE_CACHE))} has an empty entry {make_printable(entry)}"
+    shown = escape_unprintable(str(folder / CMAKE_CACHE))
+    shown = f"{shown} has an empty entry {make_printable(entry)}"
     return found if found.lack else _reject_empty(found.value, shown)
 
 
@@ -85,7 +92,9 @@ def find_cache_entry(folder: Path, entry: str) -> SourceValue:
     name = re.escape(entry)
     match = re.search(rf'^(?:{name}|"{name}"):[^=\n]*=(.*?)[ \t]*$', text, re.MULTILINE)
     if match is None:
-        return SourceValue("", f"{escape_unprintable(str(path))} has no entry {make_printable(entry)}")
+        return SourceValue(
+            "", f"{escape_unprintable(str(path))} has no entry {make_printable(entry)}"
+        )
     return SourceValue(match[1])
 
 

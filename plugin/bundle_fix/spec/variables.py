@@ -15,18 +15,18 @@ import msgspec
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec, Table, Tables, Variable
 from bundle_fix.spec.parsing.convert import iterate_texts
-from bundle_fix.spec.parsing.problems import suggest_word, format_words, make_printable, raise_all
+from bundle_fix.spec.parsing.problems import format_words, make_printable, raise_all, suggest_word
 from bundle_fix.spec.sources import (
     CMAKE_CACHE,
     SourceValue,
+    apply_pattern,
     find_cache_entry,
+    read_builtin,
     read_cmake_cache,
     read_environment,
     search_file,
-    read_builtin,
-    apply_pattern,
 )
-from bundle_fix.spec.template import is_build_variable, parse_template, list_references
+from bundle_fix.spec.template import is_build_variable, list_references, parse_template
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,11 @@ class Values(Mapping[str, str]):
             return self.spec.options[name].default
         if name not in self._known:
             variable = self.spec.variables.get(name)
-            self._known[name] = _evaluate_variable(name, variable, self) if variable else _resolve_build_variable(name, self)
+            self._known[name] = (
+                _evaluate_variable(name, variable, self)
+                if variable
+                else _resolve_build_variable(name, self)
+            )
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -86,7 +90,9 @@ def resolve_variables(
     for name, value in defines.items():
         given = f"-D {make_printable(name)}={make_printable(value)}"
         if name not in values:
-            hint = suggest_word(name, values) or (f"one of {format_words(values)}" if values else "")
+            hint = suggest_word(name, values) or (
+                f"one of {format_words(values)}" if values else ""
+            )
             message = f"{spec.path} has no variable or option of this name"
             errors.append(BundleFixError(message, where=given, hint=hint))
         elif name in spec.options and value not in spec.options[name].choices:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 
 from bundle_fix.model.content import Content, read_chunks
-from bundle_fix.model.progress import Progress, ProgressStep, track_parts, no_progress
+from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.wording import format_count
 
 MAX_THREADS = 8

@@ -36,7 +36,7 @@ class ForkedProcess(Struct, frozen=True):
 
 
 def start_fork(work: Callable[[IO[bytes]], None]) -> ForkedProcess:
-    """Start a process that does ``work`` and ends; it must be asked for with `wait_for_exit` or `kill_fork`.
+    """Start a process that does ``work`` and ends; end it with `wait_for_exit` or `kill_fork`.
 
     Args:
         work: is given the pipe that it writes to. What it prints to stderr is lost, and what it

@@ -12,7 +12,7 @@ from bundle_fix.archive.directory import read_directory, write_directory
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Special, Metadata, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
 

@@ -1,4 +1,4 @@
-"""What differs between an artifact and what `fix_artifact` makes of it is what `fix_artifact` says that it did."""
+"""The differences that `fix_artifact` makes are the actions that it reports."""
 
 from __future__ import annotations
 

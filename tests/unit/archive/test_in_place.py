@@ -12,7 +12,7 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.inplace_directory import complete_update, update_directory
 from bundle_fix.model.content import BytesContent, Patch, PatchedContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Node, Metadata, Symlink, Tree
+from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
 
 
 def pack(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from bundle_fix.archive.compression.codecs import COMPRESSIONS, Compression
 from bundle_fix.archive.read_back import ReadBack
 from bundle_fix.archive.tar.concatenation import Concatenation
 from bundle_fix.archive.writing import write_artifact
-from bundle_fix.model.content import BytesContent, ArchiveSlice, PathContent
+from bundle_fix.model.content import ArchiveSlice, BytesContent, PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Tree
 

@@ -14,7 +14,7 @@ from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import REPEATED, Directory, File, Special, Metadata, Tree
+from bundle_fix.model.tree import REPEATED, Directory, File, Metadata, Special, Tree
 
 
 def written_back(path: Path) -> tuple[Tree, bytes]:

@@ -24,7 +24,7 @@ from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
 from bundle_fix.model.content import BytesContent, Patch, PatchedContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Special, Metadata, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
 
 WHEN = 1_600_000_000
 

@@ -19,7 +19,7 @@ from bundle_fix import archive
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
-from bundle_fix.model.tree import Directory, File, Node, Metadata, Tree
+from bundle_fix.model.tree import Directory, File, Metadata, Node, Tree
 
 SIZE = 60_000
 NAMES = [f"lib/{number}" for number in range(5)]

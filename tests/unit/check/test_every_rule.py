@@ -17,7 +17,7 @@ from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import FolderFiles
 from bundle_fix.loader.hosts.host import CLEAN, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.report.check_report import CheckReport, make_check_report, describe_rules
+from bundle_fix.report.check_report import CheckReport, describe_rules, make_check_report
 from bundle_fix.report.render.json import render_json
 from bundle_fix.report.render.text import render_text
 from bundle_fix.report.schemas import build_check_schema

@@ -11,7 +11,7 @@ from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.loader.bundle import make_bundle
 from bundle_fix.loader.hosts.host import adversarial_host
 from bundle_fix.model.content import BytesContent
-from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree
 
 NAMES = st.sampled_from(["a", "b", "lib", "x.so.1", "x.so.2", "x-1.2", "x-1.3"])
 FILES = st.builds(

@@ -15,10 +15,10 @@ from bundle_fix.model.content import (
     PatchedContent,
     PathContent,
     SliceContent,
-    read_chunks,
-    make_path_content,
-    read_exactly,
     has_same_bytes,
+    make_path_content,
+    read_chunks,
+    read_exactly,
 )
 from bundle_fix.model.errors import BundleFixError
 

@@ -19,10 +19,10 @@ from bundle_fix.model.tree import (
     MAX_LINKS,
     Directory,
     File,
-    Unresolved,
     Metadata,
     Symlink,
     Tree,
+    Unresolved,
     get_relative_path,
     resolve_path,
 )

@@ -21,8 +21,8 @@ from bundle_fix.report.check_report import (
     CheckReport,
     FindingRecord,
     Tool,
-    make_error_report,
     describe_rules,
+    make_error_report,
 )
 from bundle_fix.report.render.github import render_github, render_summary
 from bundle_fix.report.render.gitlab import render_gitlab

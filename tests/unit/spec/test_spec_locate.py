@@ -7,7 +7,14 @@ import tomli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle_fix.spec.parsing.positions import KeyPath, KeyPosition, find_position, iterate_positions, compute_position, find_repeated_key
+from bundle_fix.spec.parsing.positions import (
+    KeyPath,
+    KeyPosition,
+    compute_position,
+    find_position,
+    find_repeated_key,
+    iterate_positions,
+)
 
 DOCUMENT = '''\
 top = 1  # [not] = "a table"
@@ -82,7 +89,10 @@ def test_columns_count_characters() -> None:
 def test_the_first_key_set_twice_is_found() -> None:
     def lines(text: str) -> tuple[int, int] | None:
         found = find_repeated_key(text)
-        return found and (compute_position(text, found[0].key)[0], compute_position(text, found[1].key)[0])
+        return found and (
+            compute_position(text, found[0].key)[0],
+            compute_position(text, found[1].key)[0],
+        )
 
     assert lines(DOCUMENT) is None
     assert lines("a = 1\nb = [1,\n1]\nb = [2]\na = 2") == (4, 2)
@@ -224,8 +234,10 @@ def test_every_place_in_a_random_document_is_where_it_was_written(data: st.DataO
 
     assert set(walk(tomli.loads(writer.text))) == set(writer.places)
     assert {path: place[1:3] for path, place in found.items()} == writer.places
-    assert all(find_position(writer.text, path) == compute_position(writer.text, writer.places[path][1])
-               for path in writer.places)  # fmt: skip
+    assert all(
+        find_position(writer.text, path) == compute_position(writer.text, writer.places[path][1])
+        for path in writer.places
+    )
     assert find_repeated_key(writer.text) is None
 
 

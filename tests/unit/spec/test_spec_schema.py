@@ -9,7 +9,7 @@ import pytest
 from bundle_fix.spec.model import (
     Tables,
 )
-from bundle_fix.spec.parsing.convert import list_fields, is_struct, get_type_origin, unwrap_type
+from bundle_fix.spec.parsing.convert import get_type_origin, is_struct, list_fields, unwrap_type
 
 Refusal = Callable[[str], str]
 
@@ -239,7 +239,9 @@ def test_each_key_of_the_model_is_described() -> None:
             assert any(meta.description for meta in metas), spot.name
             base, _ = unwrap_type(spot.type)
             inner = (
-                base.__args__[-2 if get_type_origin(base) is tuple else -1] if get_type_origin(base) else base
+                base.__args__[-2 if get_type_origin(base) is tuple else -1]
+                if get_type_origin(base)
+                else base
             )
             if is_struct(inner):
                 tables.append(inner)

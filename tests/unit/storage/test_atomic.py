@@ -16,7 +16,7 @@ from archive.writers import AGAIN, ONCE, Stopping, mark_of, marked, writers
 from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import Directory, File, Node, Metadata, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree
 from bundle_fix.storage.atomic import pending_directory, pending_file
 
 KINDS = ("tar", "tar.gz", "tar.xz", "tar.zst", "tar.bz2", "dir")
@@ -197,7 +197,9 @@ def test_who_is_not_root_replaces_what_is_others(common: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_full_disk_is_told_and_nothing_is_left(small_disk: Path, kind: str) -> None:
     (small_disk / "other").write_bytes(b"old")
-    tree = Tree({f"f{n}": File(BytesContent(os.urandom(200_000)), Metadata(0o644)) for n in range(8)})
+    tree = Tree(
+        {f"f{n}": File(BytesContent(os.urandom(200_000)), Metadata(0o644)) for n in range(8)}
+    )
     with pytest.raises(BundleFixError, match="out: cannot write it: No space left on device"):
         write_artifact(tree, kind, small_disk / "out", lambda _: True)
     assert names(small_disk) == ["other"]

@@ -11,7 +11,7 @@ from typing import IO, NoReturn
 import pytest
 
 from bundle_fix.subprocesses import forks
-from bundle_fix.subprocesses.forks import start_fork, is_worth_forking, kill_fork, run_in_subprocess
+from bundle_fix.subprocesses.forks import is_worth_forking, kill_fork, run_in_subprocess, start_fork
 from bundle_fix.subprocesses.processors import count_cores
 
 HERE = os.getpid()

@@ -21,7 +21,16 @@ from bundle_fix.archive.packages.nested import nested_tar
 from bundle_fix.model.content import Content, read_exactly
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import Directory, File, Unresolved, Node, InstallLocation, Symlink, Tree, resolve_path
+from bundle_fix.model.tree import (
+    Directory,
+    File,
+    InstallLocation,
+    Node,
+    Symlink,
+    Tree,
+    Unresolved,
+    resolve_path,
+)
 
 LAYOUT, INDEX, SAVED = "oci-layout", "index.json", "manifest.json"
 MAX_JSON = 16 << 20

@@ -19,7 +19,16 @@ from bundle_fix.archive.packages.nested import unpacked_content
 from bundle_fix.model.content import SliceContent
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import Directory, File, Node, InstallLocation, Special, Metadata, Symlink, Tree
+from bundle_fix.model.tree import (
+    Directory,
+    File,
+    InstallLocation,
+    Metadata,
+    Node,
+    Special,
+    Symlink,
+    Tree,
+)
 
 LEAD = 96
 HEADER_MAGIC = b"\x8e\xad\xe8\x01"

@@ -31,10 +31,10 @@ from bundle_fix.archive.tar.headers import (
 )
 from bundle_fix.archive.tar.sparse import SparseContent, SparseHeader, without_map
 from bundle_fix.model.content import (
+    ArchiveSlice,
     BytesContent,
     Content,
     FileReader,
-    ArchiveSlice,
     PatchedContent,
     SeekableReader,
     read_chunks,
@@ -43,12 +43,12 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import (
     REPEATED,
+    ArchiveAnomaly,
     Directory,
     File,
-    Node,
-    ArchiveAnomaly,
-    Special,
     Metadata,
+    Node,
+    Special,
     Symlink,
     Tree,
     break_missing_hardlink,
@@ -163,7 +163,9 @@ def _nodes(
     return nodes
 
 
-def _repeated(known: Node, node: Node, name: str, linked: set[str], path: Path) -> Iterator[ArchiveAnomaly]:
+def _repeated(
+    known: Node, node: Node, name: str, linked: set[str], path: Path
+) -> Iterator[ArchiveAnomaly]:
     """What a name that comes twice says of its archive.
 
     Raises:
@@ -184,7 +186,11 @@ def _is_plain(node: Node) -> bool:
 
 
 def _node(
-    member: Member, archive: SeekableReader, last: Mapping[str, int], entries: list[_Entry], path: Path
+    member: Member,
+    archive: SeekableReader,
+    last: Mapping[str, int],
+    entries: list[_Entry],
+    path: Path,
 ) -> Node:
     stamp = _stamp(member)
     header = ArchiveSlice(archive, member.offset, member.data - member.offset)

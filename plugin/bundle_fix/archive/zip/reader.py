@@ -24,7 +24,7 @@ from bundle_fix.archive.zip.writer import UNIX, ZipArchive, ZipHeader
 from bundle_fix.model.content import SliceContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
-from bundle_fix.model.tree import Directory, File, Node, Special, Metadata, Symlink, Tree
+from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
 
 MAX_TARGET = 4096
 """Bytes of the longest text of a link (PATH_MAX)."""
@@ -46,7 +46,9 @@ def read_zip(
             archive = stack.enter_context(path.open("rb"))
             listing = read_listing(archive.fileno(), path, limits)
             spool = stack.enter_context(tempfile.TemporaryFile(prefix="bundle-fix-"))
-            step = ProgressStep(f"reading {path.name}", sum(entry.size for entry in listing.entries))
+            step = ProgressStep(
+                f"reading {path.name}", sum(entry.size for entry in listing.entries)
+            )
             tree = _tree(archive.fileno(), listing, spool, path, partial(progress, step))
             spool.truncate()
         except OSError as error:

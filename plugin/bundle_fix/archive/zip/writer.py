@@ -45,7 +45,7 @@ from bundle_fix.model.content import (
     read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import StepProgress, track_parts, no_step_progress
+from bundle_fix.model.progress import StepProgress, no_step_progress, track_parts
 from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree
 
 UNIX = 3

@@ -20,7 +20,10 @@ def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
     """A search trace as JSON holds it."""
     return [
         {
-            "place": s.place, "via": s.via, "entry": s.entry, "verdict": s.verdict,
+            "place": s.place,
+            "via": s.via,
+            "entry": s.entry,
+            "verdict": s.verdict,
             "outcome": s.outcome.value,
         }
         | ({"owner": s.owner} if s.owner else {})

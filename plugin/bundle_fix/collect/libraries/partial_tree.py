@@ -21,7 +21,7 @@ from bundle_fix.loader.runpath import entries
 from bundle_fix.loader.search.tokens import Base, expand
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import MAX_LINKS, File, Node, Metadata, Symlink, Tree
+from bundle_fix.model.tree import MAX_LINKS, File, Metadata, Node, Symlink, Tree
 
 MAX_FILES = 2000
 """Files that are taken in; what one program loads is seldom a tenth of it."""

@@ -20,7 +20,7 @@ from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
 from bundle_fix.elf.read.image import read_image
 from bundle_fix.elf.verify.lief_crosscheck import disagreement_here
 from bundle_fix.model.content import Content, Patch, PatchedContent, PathContent
-from bundle_fix.subprocesses.forks import ForkedProcess, start_fork, kill_fork
+from bundle_fix.subprocesses.forks import ForkedProcess, kill_fork, start_fork
 from bundle_fix.subprocesses.processors import count_cores
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import IO
 
-from bundle_fix.subprocesses.forks import wait_for_exit, start_fork, kill_fork
+from bundle_fix.subprocesses.forks import kill_fork, start_fork, wait_for_exit
 
 NOTHING, TEXT, RAISED = b"0", b"1", b"2"
 

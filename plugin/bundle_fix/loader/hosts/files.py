@@ -20,7 +20,7 @@ from bundle_fix.elf.read.systems import foreign_abi
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import MAX_LINKS, File, Unresolved, Symlink, Tree
+from bundle_fix.model.tree import MAX_LINKS, File, Symlink, Tree, Unresolved
 
 NOWHERE = "/\0"
 """Where a pack is when nobody knows where it is unpacked: at a place that no path can name."""

@@ -8,12 +8,12 @@ from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import RuleText
 from bundle_fix.report.diff import (
-    ChangeRecord,
     ChangedMemberRecord,
+    ChangeRecord,
     DiffReport,
-    ResolvedFileRecord,
     MemberRecord,
     ResolutionRecord,
+    ResolvedFileRecord,
 )
 from bundle_fix.report.render.text import (
     Paint,

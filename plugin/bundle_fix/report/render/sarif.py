@@ -8,7 +8,7 @@ from typing import Any
 from bundle_fix.check.findings import ERROR, NOTE, WARNING
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText, Tool
-from bundle_fix.report.locations import deduplicate_fingerprints, locate_member, encode_uri
+from bundle_fix.report.locations import deduplicate_fingerprints, encode_uri, locate_member
 from bundle_fix.report.render.json import to_json
 
 SCHEMA_ADDRESS = (

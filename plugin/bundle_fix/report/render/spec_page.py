@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import FieldInfo
 
 from bundle_fix.spec.model import Tables
-from bundle_fix.spec.parsing.convert import list_fields, is_struct, get_type_origin, unwrap_type
+from bundle_fix.spec.parsing.convert import get_type_origin, is_struct, list_fields, unwrap_type
 
 EXAMPLE = """\
 [bundle]

@@ -13,10 +13,22 @@ from msgspec import Struct
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import CHECKSUM, ENTRIES, Files, Libraries, Option, Tables, Variable
 from bundle_fix.spec.names import find_name_error, find_path_error, is_directory_path
-from bundle_fix.spec.parsing.convert import SpecText, iterate_children, list_fields, format_label, iterate_texts
+from bundle_fix.spec.parsing.convert import (
+    SpecText,
+    format_label,
+    iterate_children,
+    iterate_texts,
+    list_fields,
+)
 from bundle_fix.spec.parsing.positions import KeyPath
-from bundle_fix.spec.parsing.problems import Problem, find_closest, suggest_word, format_words, make_printable
-from bundle_fix.spec.template import is_build_variable, parse_template, list_references
+from bundle_fix.spec.parsing.problems import (
+    Problem,
+    find_closest,
+    format_words,
+    make_printable,
+    suggest_word,
+)
+from bundle_fix.spec.template import is_build_variable, list_references, parse_template
 
 _CONDITION = str | tuple[str, ...]
 _TABLE_TYPES = {spot.encode_name: spot.type for spot in list_fields(Tables)}
@@ -60,7 +72,9 @@ def find_problems(data: Mapping[str, Any], structs: Mapping[KeyPath, Struct]) ->
 
 def _collect_names(data: Mapping[str, Any]) -> set[str] | None:
     """The names of all variables and options, whatever they are; None where that is not known."""
-    misspelt = {find_closest(key, ("variables", "options")) for key in data if key not in _TABLE_TYPES}
+    misspelt = {
+        find_closest(key, ("variables", "options")) for key in data if key not in _TABLE_TYPES
+    }
     sections = [data.get("variables", {}), data.get("options", {})]
     if misspelt - {None} or not all(isinstance(section, dict) for section in sections):
         return None
@@ -127,7 +141,9 @@ def _check_option(path: KeyPath, option: Option) -> Iterator[Problem]:
         message = f"`choices` has {format_words(twice)} more than once"
         yield Problem((*path, "choices"), message, "remove the repetition")
     if option.default not in choices:
-        message = f'`default` is "{make_printable(option.default)}", which is not one of the choices'
+        message = (
+            f'`default` is "{make_printable(option.default)}", which is not one of the choices'
+        )
         hint = suggest_word(option.default, choices) or f"one of {format_words(choices)}"
         yield Problem((*path, "default"), message, hint)
 

@@ -22,9 +22,9 @@ from bundle_fix.spec.parsing.problems import (
     MAX_PROBLEMS,
     Problem,
     find_closest,
-    suggest_word,
     format_words,
     make_printable,
+    suggest_word,
 )
 
 ValueType: TypeAlias = Any
@@ -75,7 +75,9 @@ def convert_value(kind: ValueType, value: object, path: KeyPath, result: Convers
         for name in value:
             _convert_one(get_args(base)[0], name, (*path, name), result, at_key=True)
     elif isinstance(value, str) and "\0" in value:
-        result.problems.append(Problem(path, f"{format_label(path)} holds a NUL character", "remove it"))
+        result.problems.append(
+            Problem(path, f"{format_label(path)} holds a NUL character", "remove it")
+        )
     for inner, item, step in iterate_children(kind, value):
         convert_value(inner, item, (*path, step), result)
     if len(result.problems) > before:
@@ -106,7 +108,9 @@ def iterate_texts(kind: ValueType, value: object, path: KeyPath = ()) -> Iterato
         yield from iterate_texts(inner, item, (*path, step))
 
 
-def iterate_children(kind: ValueType, value: object) -> Iterator[tuple[ValueType, object, str | int]]:
+def iterate_children(
+    kind: ValueType, value: object
+) -> Iterator[tuple[ValueType, object, str | int]]:
     """What a table or an array holds: the kind it should have, the value, and the key or index."""
     base, _ = unwrap_type(select_type(kind, value))
     if is_struct(base) and isinstance(value, dict):
@@ -189,7 +193,9 @@ def _find_key_problems(
         yield Problem(
             (*path, key),
             f"unknown {what} {format_label((key,))}{inside}",
-            suggest_word(key, free) or _suggest_table(key, value[key]) or f"known here: {format_words(fields)}",
+            suggest_word(key, free)
+            or _suggest_table(key, value[key])
+            or f"known here: {format_words(fields)}",
             at_key=True,
         )
     for name, spot in fields.items():
@@ -214,7 +220,9 @@ def _suggest_table(key: str, value: object) -> str:
             header = f"[{header}]"
         else:  # names that the author makes up: only what stands behind them can be known
             fits = (
-                isinstance(value, dict) and bool(value) and value.keys() <= _list_keys(get_args(base)[1])
+                isinstance(value, dict)
+                and bool(value)
+                and value.keys() <= _list_keys(get_args(base)[1])
             )
         if fits:
             return f"it belongs in {header}"
@@ -237,7 +245,9 @@ def _describe_mismatch(kind: ValueType, value: object, path: KeyPath) -> tuple[s
     if get_type_origin(base) is tuple and isinstance(value, list):
         return f"{format_label(path)} must be {extra['form']}", ""
     found = _TOML_TYPES.get(type(value), "a date or a time")
-    return f"{format_label(path)} must be {_describe_type(base)}, not {found}", _suggest_correction(base, value, path)
+    return f"{format_label(path)} must be {_describe_type(base)}, not {found}", _suggest_correction(
+        base, value, path
+    )
 
 
 def _describe_type(base: ValueType) -> str:

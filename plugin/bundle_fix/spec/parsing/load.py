@@ -17,13 +17,18 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import ENTRIES, Spec, Tables
 from bundle_fix.spec.parsing.checks import find_problems
 from bundle_fix.spec.parsing.convert import Conversion, convert_value
-from bundle_fix.spec.parsing.positions import KeyPosition, find_position, compute_position, find_repeated_key
+from bundle_fix.spec.parsing.positions import (
+    KeyPosition,
+    compute_position,
+    find_position,
+    find_repeated_key,
+)
 from bundle_fix.spec.parsing.problems import (
     MAX_PROBLEMS,
     Problem,
-    suggest_word,
     make_printable,
     raise_all,
+    suggest_word,
 )
 
 MAX_SPEC_BYTES = 256 << 10
@@ -61,7 +66,9 @@ def load_spec(path: Path) -> Spec:
     result = Conversion()
     spec = convert_value(Tables, data, (), result)
     result.problems.extend(islice(find_problems(data, result.structs), MAX_PROBLEMS + 1))
-    raise_all([_build_error(path, text, problem) for problem in _sort_problems(text, result.problems)])
+    raise_all(
+        [_build_error(path, text, problem) for problem in _sort_problems(text, result.problems)]
+    )
     return Spec(path=path, toml=text, **msgspec.structs.asdict(spec))
 
 
@@ -137,7 +144,9 @@ def _find_deep_nesting(text: str) -> int:
     return 0
 
 
-def _describe_repetition(path: Path, text: str, key: KeyPosition, first: KeyPosition) -> BundleFixError:
+def _describe_repetition(
+    path: Path, text: str, key: KeyPosition, first: KeyPosition
+) -> BundleFixError:
     *tables, name = [part for part in key.path if isinstance(part, str)]
     line, column = compute_position(text, key.key)
     if not tables and name in ENTRIES:
@@ -146,7 +155,8 @@ def _describe_repetition(path: Path, text: str, key: KeyPosition, first: KeyPosi
         hint = f"it stands in line {compute_position(text, first.key)[0]} too: join them"
     else:
         hint = (
-            f"it is set in line {compute_position(text, first.key)[0]}: remove one of them, or add the "
+            f"it is set in line {compute_position(text, first.key)[0]}:"
+            " remove one of them, or add the "
             "[table] that is missing between them"
         )
     message = f"`{make_printable(name)}` is set a second time"
@@ -154,7 +164,9 @@ def _describe_repetition(path: Path, text: str, key: KeyPosition, first: KeyPosi
 
 
 def _sort_problems(text: str, problems: Sequence[Problem]) -> list[Problem]:
-    ordered = sorted(problems, key=lambda problem: find_position(text, problem.path, key=problem.at_key))
+    ordered = sorted(
+        problems, key=lambda problem: find_position(text, problem.path, key=problem.at_key)
+    )
     if len(ordered) <= MAX_PROBLEMS:
         return ordered
     last = ordered[MAX_PROBLEMS]._replace(message="and more is wrong", hint="mend these first")

@@ -67,7 +67,9 @@ def find_closest(word: str, legal: Iterable[str]) -> str | None:
 
 def make_printable(text: str) -> str:
     """A text as a message can hold it: on one line, and not endless."""
-    return escape_unprintable(text if len(text) <= MAX_SHOWN_LENGTH else text[: MAX_SHOWN_LENGTH - 1] + "…")
+    return escape_unprintable(
+        text if len(text) <= MAX_SHOWN_LENGTH else text[: MAX_SHOWN_LENGTH - 1] + "…"
+    )
 
 
 def escape_unprintable(text: str) -> str:
