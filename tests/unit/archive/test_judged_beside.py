@@ -24,7 +24,7 @@ every = pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz", "tar.zst"])
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "WORTH", 0)
-    monkeypatch.setattr(forks, "cores", lambda: 2)
+    monkeypatch.setattr(forks, "count_cores", lambda: 2)
 
 
 def seen(tree: Tree) -> tuple[int, list[str], bytes]:

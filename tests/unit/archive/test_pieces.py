@@ -110,7 +110,7 @@ def test_neither_processors_nor_the_size_of_writes_show_in_the_bytes(
 ) -> None:
     found = set()
     for processors, step in ((1, 1 << 20), (2, 777_777), (5, 1 << 25)):
-        monkeypatch.setattr(pieces, "cores", lambda n=processors: n)
+        monkeypatch.setattr(pieces, "count_cores", lambda n=processors: n)
         found.add(
             framed(framing, DATA["a library"][: 1 << 20] + TEXT[: 1 << 20] + DATA["zeros"], step)
         )

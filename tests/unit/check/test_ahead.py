@@ -38,7 +38,7 @@ def pack(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "WORTH", 0)
-    monkeypatch.setattr(forks, "cores", lambda: 2)
+    monkeypatch.setattr(forks, "count_cores", lambda: 2)
 
 
 def context_of(pack: Path) -> Context:
@@ -57,7 +57,7 @@ def test_what_was_told_is_not_read_again(pack: Path) -> None:
 
 def test_the_findings_are_the_same(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = check_context(context_of(pack))
-    monkeypatch.setattr(forks, "cores", lambda: 1)
+    monkeypatch.setattr(forks, "count_cores", lambda: 1)
     assert told == check_context(context_of(pack))
     assert {"BF308", "BF509"} <= {finding.rule for finding in told.findings}
 

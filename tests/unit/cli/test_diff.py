@@ -75,7 +75,7 @@ def test_json_and_jsonl_hold_to_the_shipped_schema(packs: tuple[Path, Path]) -> 
     assert report["summary"]["error"] == 2
     assert [m["path"] for m in report["members"]["added"]] == ["VERSION"]
     assert report["members"]["changed"][0]["changes"] == [
-        {"what": "path", "old": "lib/libtcmalloc.so.4.6", "new": "lib/libtcmalloc.so"}
+        {"attribute": "path", "old": "lib/libtcmalloc.so.4.6", "new": "lib/libtcmalloc.so"}
     ]
     del report["members"]
     with pytest.raises(jsonschema.ValidationError):

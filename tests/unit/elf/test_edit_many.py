@@ -30,7 +30,7 @@ def jobs(tmp_path: Path) -> list[Job]:
 
 @pytest.fixture
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edit_many, "cores", lambda: 2)
+    monkeypatch.setattr(edit_many, "count_cores", lambda: 2)
 
 
 def forbidden(*_: object) -> Edited:
@@ -110,7 +110,7 @@ def test_where_no_process_may_be_started_it_is_done_here(
     def no_more(_work: object) -> None:
         raise BlockingIOError("Resource temporarily unavailable")
 
-    monkeypatch.setattr(edit_many, "fork", no_more)
+    monkeypatch.setattr(edit_many, "start_fork", no_more)
     assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
 
 

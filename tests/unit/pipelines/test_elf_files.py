@@ -223,9 +223,9 @@ def test_a_file_whose_owner_cannot_be_kept_is_left_as_it_is(tmp_path: Path) -> N
     code = (
         "import os, sys; sys.path[:0] = eval(sys.argv[2]); from pathlib import Path;"
         "from bundle_fix.elf.edit.changes import Changes;"
-        "from bundle_fix.pipelines.elf_files import edit_file;"
+        "from bundle_fix.pipelines.elf_files import edit_elf_file;"
         "import ctypes, lief; os.chdir('/'); os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-        "edit_file(Path(sys.argv[1]), Changes(runpath='/n'), None)"
+        "edit_elf_file(Path(sys.argv[1]), Changes(runpath='/n'), None)"
     )
     # Whoever is not root must be able to reach the file.
     reachable = Path("/tmp", f"bundle-fix-test-{os.getpid()}")  # noqa: S108

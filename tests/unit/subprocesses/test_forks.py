@@ -95,8 +95,8 @@ def test_it_takes_one_processor() -> None:
 
 
 def test_only_much_work_is_worth_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forks, "cores", lambda: 2)
+    monkeypatch.setattr(forks, "count_cores", lambda: 2)
     assert is_worth_forking(100 << 20)
     assert not is_worth_forking(1 << 20)
-    monkeypatch.setattr(forks, "cores", lambda: 1)
+    monkeypatch.setattr(forks, "count_cores", lambda: 1)
     assert not is_worth_forking(100 << 20)
