@@ -84,8 +84,9 @@ def _work(pipe: Connection, path: Path, report: Report, parent: int, jobs: int) 
     try:
         made = _encode_report(report(path))
         if len(made) > LARGEST_REPORT:
-            reason = f"{path}: the report is {in_units(len(made))}, more than"
-            f" {in_units(LARGEST_REPORT)}; check this artifact alone"
+            limit = in_units(LARGEST_REPORT)
+            size = in_units(len(made))
+            reason = f"{path}: the report is {size}, more than {limit}; check this artifact alone"
             made = _encode_report(make_error_report(str(path), reason))
     except Exception as error:
         reason = f"{path}: the check failed: {type(error).__name__}: {error}"

@@ -230,7 +230,8 @@ def test_every_command_draws_on_a_terminal_and_erases_it_before_it_prints(
             monkeypatch.setattr(sys, "stderr", stream)
             monkeypatch.setattr(sys, "stdout", stream)
             monkeypatch.setattr(
-                "bundle_fix.cli.report_file.flush_output", lambda data: stream.write(data.decode()) * 0
+                "bundle_fix.cli.report_file.flush_output",
+                lambda data: stream.write(data.decode()) * 0,
             )
             assert main(arguments) in (0, 1)
             stream.flush()
