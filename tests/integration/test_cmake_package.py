@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 
@@ -122,6 +123,11 @@ def test_a_program_that_does_not_run_is_told_with_the_reason(
 
 def test_an_installation_below_a_prefix_of_its_own_is_used(newest: CMake, tmp_path: Path) -> None:
     prefix = tmp_path / "prä fix"
+    # An environment without the editable installation, which would come before any other.
+    python = tmp_path / "env/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    (site,) = tmp_path.glob("env/lib/python*/site-packages")
+    (site / "zz_here.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     wheel = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
          "-w", tmp_path, Path(__file__).parents[2]],
@@ -129,7 +135,7 @@ def test_an_installation_below_a_prefix_of_its_own_is_used(newest: CMake, tmp_pa
     )  # fmt: skip
     assert wheel.returncode == 0, wheel.stderr
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed",
+        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed",
          "--prefix", prefix, *tmp_path.glob("*.whl")],
         check=True,
     )  # fmt: skip

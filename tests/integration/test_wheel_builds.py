@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import bundle_fix as bundle_fix_package
 from builders.cmake import demo, environment, locked
 from builders.run import bundle_fix
 from builders.wheel import contents
@@ -90,7 +91,8 @@ def installed(links: Path, folder: Path, *what: str | Path) -> subprocess.Comple
     """Install ``what`` into a new environment, which sees what this one has."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    (site / "zz_here.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    here = (sysconfig.get_path("purelib"), Path(bundle_fix_package.__file__).parents[1])
+    (site / "zz_here.pth").write_text("".join(f"{path}\n" for path in here))
     return pip(links, "--python", str(folder), "install", "-v", *HERE, *what)
 
 

@@ -84,7 +84,7 @@ def test_an_archive_is_packed_from_where_it_is_unpacked(tmp_path: Path) -> None:
     root = install_tree(tmp_path / "tree")
     archive = tarball(root, tmp_path / "server-2.5.0-glibc2.17.tar.gz", "server-2.5.0")
     done = bundle_fix("init", archive, cwd=tmp_path)
-    assert "-C FOLDER   # the folder that it is unpacked to" in done.stderr
+    assert "-C DIR   # the directory with the unpacked archive" in done.stderr
     (tmp_path / "unpacked").mkdir()
     subprocess.run(["tar", "xf", archive, "-C", tmp_path / "unpacked"], check=True)
     found = packed(tmp_path / "bundle.toml", "-C", tmp_path / "unpacked/server-2.5.0")
