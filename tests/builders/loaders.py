@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from bundle_fix.archive.directory import read_directory
-from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.elf.read.parser import image_at
 from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
-from bundle_fix.loader.hosts.files import FolderFiles
-from bundle_fix.loader.hosts.host import CLEAN, Environment
+from bundle_fix.loader.hosts.files import DirectoryFiles
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import Loader
-from bundle_fix.loader.process import Process, World
+from bundle_fix.loader.process import Process, Deployment
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.tree import File, Metadata, Tree
 
@@ -64,15 +64,15 @@ def real_error(program: Path) -> str:
     return done.stderr
 
 
-def process_here(root: Path, entry: str, environment: Environment = CLEAN) -> Process:
+def process_here(root: Path, entry: str, environment: Environment = EMPTY_ENVIRONMENT) -> Process:
     """The model's process of a program in the folder ``root`` of this machine."""
     return world_here(root, environment).process(entry)
 
 
-def world_here(root: Path, environment: Environment = CLEAN) -> World:
+def world_here(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> Deployment:
     """A folder of this machine as a pack that is unpacked on this machine."""
-    host = RealHost(FolderFiles(Path("/")), str(root.resolve()), running=True)
-    return World(read_bundle(read_directory(root), str(root)), host, environment)
+    host = RealHost(DirectoryFiles(Path("/")), str(root.resolve()), running=True)
+    return Deployment(read_bundle(read_directory(root), str(root)), host, environment)
 
 
 def loader_here(program: Path) -> Loader:
@@ -96,7 +96,7 @@ def resolved(loaded: Loaded, cwd: Path | None = None) -> Loaded:
     return [(n, p and os.path.realpath(os.path.join(start, p))) for n, p in loaded]  # noqa: PTH118
 
 
-def assert_same(root: Path, entry: str = "bin/x", environment: Environment = CLEAN) -> list[str]:
+def assert_same(root: Path, entry: str = "bin/x", environment: Environment = EMPTY_ENVIRONMENT) -> list[str]:
     """The real loader and the model load the same files in the same order.
 
     Returns:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image, read_image
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.symbols.versions import version_definitions, version_needs
 from bundle_fix.model.content import BytesReader
 

@@ -13,7 +13,7 @@ import pytest
 from builders.cmake import Project, built, cmake, demo
 from builders.elf import elf
 from builders.run import bundle_fix
-from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.elf.read.parser import image_at
 
 pytestmark = pytest.mark.xdist_group("cmake")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bundle_fix.archive.compression.codecs import compression_of
-from bundle_fix.elf.read.image import MAGIC
+from bundle_fix.elf.read.parser import MAGIC
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.tree import Tree, drop_headers
 

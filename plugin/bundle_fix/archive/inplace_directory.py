@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from msgspec.structs import replace
 
 from bundle_fix.archive.directory import UPDATE, put_stamp, write_content
 from bundle_fix.archive.names import clean_name
+from bundle_fix.archive.writing import StagedArtifact
 from bundle_fix.model.content import make_path_content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
@@ -27,64 +27,61 @@ from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree, break_mi
 from bundle_fix.storage.atomic import sync_folder
 from bundle_fix.storage.staging import HeldError, held, remove_folder
 
-T = TypeVar("T")
-
 JOURNAL = "journal"
 OLD = "old-"
 """What precedes the number of a file that was replaced."""
 
 
-def update_directory(
-    before: Tree,
-    after: Tree,
-    root: Path,
-    judge: Callable[[Tree], T],
-    approve: Callable[[T], bool] = bool,
-    progress: Progress = no_progress,
-) -> bool:
-    """Make the folder ``root``, whose tree is ``before``, into ``after``.
+@contextmanager
+def stage_update(
+    before: Tree, after: Tree, root: Path, progress: Progress = no_progress
+) -> Iterator[StagedArtifact]:
+    """Prepare to make the directory ``root``, whose tree is ``before``, into ``after``.
 
-    Each changed member is written into a hidden folder; only when ``approve`` likes what ``judge``
-    made of the whole, read back from the disk, does each take its name by a rename. Files that
-    ``after`` does not have go last.
-
-    Returns:
-        What ``approve`` said; where it said no, the folder is as it was.
+    Each changed member is written into a hidden directory. When it is committed, each takes its
+    name by a rename, and files that ``after`` lacks are removed last. Without a commit, or if a
+    rename fails, the directory is as it was.
 
     Raises:
-        BundleFixError: a member cannot be written, or another process changes the folder.
+        BundleFixError: a member cannot be written, or another process changes the directory.
     """
     changed = {p: n for p, n in after.nodes.items() if before.nodes.get(p) != n}
     size = sum(node.content.size for node in changed.values() if isinstance(node, File))
-    tell = partial(
-        progress, ProgressStep(f"writing {root.resolve().name}", size, parts=len(changed))
-    )
+    step = ProgressStep(f"writing {root.resolve().name}", size, parts=len(changed))
     path = ""
     try:
         with _staged(root) as staging:
             waiting: dict[str, Path] = {}
             nodes: dict[str, Node] = dict(after.nodes)
-            for path, node in track_parts(changed.items(), tell):
+            for path, node in track_parts(changed.items(), partial(progress, step)):
                 if isinstance(node, File | Symlink) and not _same_bytes(before, path, node):
                     place = staging / str(len(waiting))
                     nodes[path] = _written(node, place, after, root, waiting)
                     waiting[path] = place
             path = ""
-            if not approve(judge(replace(after, nodes=nodes))):
-                return False
-            _rename_all(root, staging, list(waiting))
-            for path, node in changed.items():
-                if path not in waiting and isinstance(node, Directory | File):
-                    (root / path).chmod(node.stamp.mode)
-            for path in before.nodes:
-                if path not in after.nodes:
-                    (root / path).unlink(missing_ok=True)
-            return True
+            modes = {
+                path: node.stamp.mode
+                for path, node in changed.items()
+                if path not in waiting and isinstance(node, Directory | File)
+            }
+            removed = [path for path in before.nodes if path not in after.nodes]
+            commit = partial(_commit_update, root, staging, list(waiting), modes, removed)
+            yield StagedArtifact(replace(after, nodes=nodes), commit)
     except OSError as error:
         place = error.filename2 or root / path
         raise BundleFixError(
             f"cannot write it: {error.strerror or error}", where=str(place)
         ) from error
+
+
+def _commit_update(
+    root: Path, staging: Path, renamed: list[str], modes: Mapping[str, int], removed: list[str]
+) -> None:
+    _rename_all(root, staging, renamed)
+    for path, mode in modes.items():
+        (root / path).chmod(mode)
+    for path in removed:
+        (root / path).unlink(missing_ok=True)
 
 
 def complete_update(root: Path) -> str:

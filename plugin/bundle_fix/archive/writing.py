@@ -1,12 +1,14 @@
-"""One door to write artifacts, each checked as it was written before it gets its name."""
+"""Artifacts written beside their final name, read back from the disk, and renamed if committed."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+
+from msgspec import Struct
 
 from bundle_fix.archive.compression.codecs import compression_for
 from bundle_fix.archive.directory import read_directory, write_directory
@@ -21,65 +23,73 @@ from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.storage.atomic import commit_directory, pending_directory, pending_file
 
-T = TypeVar("T")
+
+class StagedArtifact(Struct, frozen=True):
+    """A complete artifact that does not have its final name yet.
+
+    Attributes:
+        tree: the tree as read back from the disk; valid until the context of the artifact ends.
+        commit: give the artifact its final name; without it the artifact vanishes.
+    """
+
+    tree: Tree
+    commit: Callable[[], None]
 
 
-def write_artifact(
-    tree: Tree,
-    kind: str,
-    target: Path,
-    judge: Callable[[Tree], T],
-    approve: Callable[[T], bool] = bool,
-    progress: Progress = no_progress,
-) -> bool:
-    """Write ``tree`` to ``target``, which appears only when what was written is approved.
+@contextmanager
+def stage_artifact(
+    tree: Tree, kind: str, target: Path, progress: Progress = no_progress
+) -> Iterator[StagedArtifact]:
+    """Write ``tree`` beside ``target``, read it back, and remove it unless it is committed.
 
     Args:
-        tree: what to write.
+        tree: the members to write; their contents must stay open.
         kind: the format, as in `Artifact`.
         target: the final name.
-        judge: is given the tree of the written artifact, read back from the disk; for large ones
-            in a process of its own, that it changes nothing in.
-        approve: is given what ``judge`` made of it, and says whether it may appear.
-        progress: is told how much is written.
-
-    Returns:
-        What ``approve`` said; where it said no, nothing is left.
+        progress: receives the number of written bytes or members.
 
     Raises:
-        BundleFixError: it cannot be written.
+        BundleFixError: it cannot be written, or the disk does not return the written bytes.
     """
-    size = sum(file.content.size for _, file in tree.files())
-    step = ProgressStep(f"writing {target.name}", size, parts=len(tree.nodes))
-    tell = partial(progress, step)
     if kind == DIRECTORY:
-        with pending_directory(target) as folder:
-            write_directory(tree, folder, tell)
-            approved = approve(judge(read_directory(folder, UNLIMITED)))
-            if approved:
-                commit_directory(folder, target)
-        return approved
-    if kind == WHEEL:
-        tree = renew_record(tree)
+        with pending_directory(target) as directory:
+            write_directory(tree, directory, partial(progress, _make_step(tree, target)))
+            commit = partial(commit_directory, directory, target)
+            yield StagedArtifact(read_directory(directory, UNLIMITED), commit)
+        return
     with pending_file(target) as pending:
         if kind in (WHEEL, ZIP):
-            write_zip(tree, pending.file, tell)
+            tree = renew_record(tree) if kind == WHEEL else tree
+            write_zip(tree, pending.file, partial(progress, _make_step(tree, target)))
             pending.file.flush()
             with read_zip(pending.path, UNLIMITED) as written:
-                approved = approve(judge(written))
+                yield StagedArtifact(written, pending.commit)
         else:
             compression = compression_for(kind.removeprefix(TAR))
-            fd = pending.file.fileno()
-            approved = approve(write_tarball(tree, fd, compression, target, judge, progress))
-        if approved:
-            pending.commit()
-    return approved
+            written = write_tarball(tree, pending.file.fileno(), compression, target, progress)
+            yield StagedArtifact(written, pending.commit)
+
+
+def _make_step(tree: Tree, target: Path) -> ProgressStep:
+    size = sum(file.content.size for _, file in tree.files())
+    return ProgressStep(f"writing {target.name}", size, parts=len(tree.nodes))
+
+
+@contextmanager
+def stage_copy(artifact: Artifact, target: Path | None) -> Iterator[StagedArtifact]:
+    """Offer an artifact as it is; committed, it is copied to ``target``, a file byte for byte.
+
+    With None as target nothing is copied: the artifact is already in its place.
+    """
+    commit = partial(copy_artifact, artifact, target) if target else lambda: None
+    yield StagedArtifact(artifact.tree, commit)
 
 
 def copy_artifact(artifact: Artifact, target: Path) -> None:
-    """Make ``target`` a copy of an artifact; a file's is the same byte for byte."""
+    """Copy an artifact to ``target``; a file is copied byte for byte."""
     if artifact.format == DIRECTORY:
-        write_artifact(artifact.tree, DIRECTORY, target, lambda _: True)
+        with stage_artifact(artifact.tree, DIRECTORY, target) as staged:
+            staged.commit()
         return
     with artifact.path.open("rb") as original, pending_file(target) as pending:
         shutil.copyfileobj(original, pending.file, 1 << 20)

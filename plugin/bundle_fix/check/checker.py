@@ -8,10 +8,10 @@ from functools import partial
 
 from msgspec import Struct
 
-from bundle_fix.check.context import Context, Expectations, Ignore
+from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import Abi, abi_of
 from bundle_fix.check.facts.prefetch import read_ahead
-from bundle_fix.check.findings import SEVERITIES, WARNING, Finding, Rule, at_least
+from bundle_fix.check.findings import Finding, Rule, at_least
 from bundle_fix.check.installed import counts
 from bundle_fix.check.rules import allocator_mismatch as heaps
 from bundle_fix.check.rules import (
@@ -32,9 +32,11 @@ from bundle_fix.check.rules import (
 from bundle_fix.check.rules import dlopen as opened
 from bundle_fix.check.rules import dlopened_allocators as late
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.hosts.host import CLEAN, Environment, Host, adversarial_host
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host, make_adversarial_host
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.wording import format_count
+from bundle_fix.policy.policy import CheckPolicy, Ignore
+from bundle_fix.policy.severity import Severity
 
 
 def _found_by_the_run(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -43,7 +45,7 @@ def _found_by_the_run(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 UNUSED_IGNORE = Rule(
-    "BF001", "unused-ignore", WARNING,
+    "BF001", "unused-ignore", Severity.WARNING,
     "An ignore matches no finding.",
     "What it was for is mended, or was never found: left there, it will hide the next finding that"
     " happens to match.",
@@ -79,14 +81,14 @@ class Verdict(Struct, frozen=True):
     @property
     def summary(self) -> Mapping[str, int]:
         """How many findings there are of each severity."""
-        return {s: sum(f.severity == s for f in self.findings) for s in SEVERITIES}
+        return {s.value: sum(f.severity == s for f in self.findings) for s in Severity}
 
 
 def check_bundle(
     bundle: Bundle,
-    expectations: Expectations,
+    expectations: CheckPolicy,
     host: Host | None = None,
-    environment: Environment = CLEAN,
+    environment: Environment = EMPTY_ENVIRONMENT,
     only: str | None = None,
     progress: Progress = no_progress,
 ) -> Verdict:
@@ -100,7 +102,7 @@ def check_bundle(
         only: the one file that is asked about; all where none is given.
         progress: is told how many rules are done.
     """
-    target = host or adversarial_host(expectations.host)
+    target = host or make_adversarial_host(expectations.host)
     return check_context(Context(bundle, expectations, target, environment, only), progress)
 
 
@@ -117,7 +119,7 @@ def check_context(context: Context, progress: Progress = no_progress) -> Verdict
     ignored = len(findings) - len(kept)
     if only is None:
         kept += _unused(expectations.ignore, findings)
-    kept.sort(key=lambda f: (SEVERITIES.index(f.severity), f.path, f.rule, f.message))
+    kept.sort(key=lambda f: (f.severity.rank, f.path, f.rule, f.message))
     return Verdict(
         findings=tuple(kept),
         ignored=ignored,

@@ -11,64 +11,42 @@ from msgspec import Struct
 from bundle_fix.check.facts.allocators import Heaps, heaps_of
 from bundle_fix.check.facts.package_dependencies import dependencies
 from bundle_fix.check.facts.symbols import Symbols
-from bundle_fix.check.findings import ERROR, WARNING
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.dlopen import Feature, carried, imports_dlopen, noted
-from bundle_fix.loader.entries import names_of, plugins, programs
-from bundle_fix.loader.hosts.host import CLEAN, Environment, Host
+from bundle_fix.loader.dlopen import (
+    DlopenFeature,
+    find_library_name_strings,
+    imports_dlopen,
+    read_dlopen_notes,
+)
+from bundle_fix.loader.entries import group_names_by_path, map_plugins, map_programs
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST
-from bundle_fix.loader.process import Need, Process, World
+from bundle_fix.loader.process import Deployment, Process, Resolution
 from bundle_fix.manifest.model import Manifest, read_manifest
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import InstallLocation
+from bundle_fix.policy.policy import CheckPolicy
+from bundle_fix.policy.severity import Severity
 
 T = TypeVar("T")
-
-
-class Ignore(Struct, frozen=True):
-    """Findings of ``rule`` at paths like ``path`` that the user accepts, and why."""
-
-    rule: str
-    path: str
-    reason: str
-
-
-class Expectations(Struct, frozen=True):
-    """What the user says of the pack and its target.
-
-    Attributes:
-        host: patterns of names that the target provides besides the C library's.
-        dlopen: names that the pack's programs open at run time.
-        glibc: the newest glibc version that may be wanted, such as ``2.17``.
-        allocators: the sonames that may provide ``malloc``; empty when any may.
-        fail_on: the mildest severity that fails a check.
-        ignore: what is accepted.
-    """
-
-    host: tuple[str, ...] = ()
-    dlopen: tuple[str, ...] = ()
-    glibc: str | None = None
-    allocators: tuple[str, ...] = ()
-    fail_on: str = ERROR
-    ignore: tuple[Ignore, ...] = ()
 
 
 class Context(Struct, frozen=True, dict=True):
     """A bundle on a host, with all processes that can come of it."""
 
     bundle: Bundle
-    expectations: Expectations
+    expectations: CheckPolicy
     host: Host
-    environment: Environment = CLEAN
+    environment: Environment = EMPTY_ENVIRONMENT
     only: str | None = None
     """The one file that is asked about; None for all."""
 
     @cached_property
-    def world(self) -> World:
+    def world(self) -> Deployment:
         """The pack on that host."""
-        return World(self.bundle, self.host, self.environment)
+        return Deployment(self.bundle, self.host, self.environment)
 
     @cached_property
     def symbols(self) -> Symbols:
@@ -99,7 +77,7 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def programs(self) -> Mapping[str, Process]:
         """The process of every program."""
-        return programs(self.world, self.only)
+        return map_programs(self.world, self.only)
 
     @cached_property
     def mapped(self) -> frozenset[str]:
@@ -109,12 +87,12 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def plugins(self) -> Mapping[str, Process]:
         """What every library maps, by itself, that has to be opened at run time to be mapped."""
-        return plugins(self.world, self.programs, self.only)
+        return map_plugins(self.world, self.programs, self.only)
 
     @cached_property
-    def needs_of(self) -> Mapping[str, tuple[Need, ...]]:
+    def needs_of(self) -> Mapping[str, tuple[Resolution, ...]]:
         """The needs of every object of the pack, in all processes that map it."""
-        found: dict[str, list[Need]] = {}
+        found: dict[str, list[Resolution]] = {}
         for process in (*self.programs.values(), *self.plugins.values()):
             for need in process.needs:
                 found.setdefault(need.requester.path or "", []).append(need)
@@ -128,7 +106,7 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def names(self) -> Mapping[str, set[str]]:
         """Every name that leads to each library."""
-        return names_of(self.bundle)
+        return group_names_by_path(self.bundle)
 
     @cached_property
     def versions(self) -> Mapping[str, set[str]]:
@@ -139,9 +117,9 @@ class Context(Struct, frozen=True, dict=True):
         return found
 
     @cached_property
-    def noted(self) -> Mapping[str, tuple[Feature, ...]]:
+    def noted(self) -> Mapping[str, tuple[DlopenFeature, ...]]:
         """What the ELF dlopen metadata notes of the pack's objects say."""
-        found = {path: self._read(path, noted) for path in self.dynamic()}
+        found = {path: self._read(path, read_dlopen_notes) for path in self.dynamic()}
         return {path: tuple(features) for path, features in found.items() if features}
 
     @cached_property
@@ -152,7 +130,7 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def carried(self) -> Mapping[str, set[str]]:
         """The names of libraries in the read-only data of objects that import dlopen."""
-        found = {path: self.symbols.read(path, carried) for path in self.openers}
+        found = {path: self.symbols.read(path, find_library_name_strings) for path in self.openers}
         return {path: names for path, names in found.items() if names}
 
     def dynamic(self) -> Iterator[str]:
@@ -203,28 +181,28 @@ class Context(Struct, frozen=True, dict=True):
         return self._by_rpath[key]
 
     @property
-    def consequence(self) -> str:
+    def consequence(self) -> Severity:
         """How bad it is when a plugin fails: worst where there is nothing but libraries.
 
         The programs that open a package's libraries may be in another package.
         """
         alone = not self.programs and self.bundle.tree.place is not InstallLocation.BESIDE_OTHERS
-        return ERROR if alone else WARNING
+        return Severity.ERROR if alone else Severity.WARNING
 
     @cached_property
-    def needs(self) -> tuple[tuple[str, Process, Need], ...]:
+    def needs(self) -> tuple[tuple[Severity, Process, Resolution], ...]:
         """Every need of every process with its severity: programs first, then plugins.
 
         A plugin's need that fails counts only where it fails in every program that could open it.
         """
-        found = [(ERROR, p, need) for p in self.programs.values() for need in p.needs]
+        found = [(Severity.ERROR, p, need) for p in self.programs.values() for need in p.needs]
         for plugin, process in self.plugins.items():
             for need in process.needs:
                 if _is_met(need) or not self._met_in_a_program(plugin, need):
                     found.append((self.consequence, process, need))
         return tuple(found)
 
-    def _met_in_a_program(self, plugin: str, need: Need) -> bool:
+    def _met_in_a_program(self, plugin: str, need: Resolution) -> bool:
         """Whether a program that opens ``plugin`` gives it the pack's copy of what it needs."""
         like = need.requester.image
         if like is None or not self.bundle.providers(need.name, like):
@@ -241,5 +219,5 @@ class Context(Struct, frozen=True, dict=True):
         return False
 
 
-def _is_met(need: Need) -> bool:
+def _is_met(need: Resolution) -> bool:
     return need.result.origin == BUNDLE

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from bundle_fix.policy.severity import Severity
+
 if TYPE_CHECKING:
     from bundle_fix.check.context import Context
-
-ERROR, WARNING, NOTE = "error", "warning", "note"
-SEVERITIES = (ERROR, WARNING, NOTE)
-"""From the worst to the mildest."""
-
 
 class Finding(Struct, frozen=True):
     """One way in which a pack may betray its user, and what shows it.
@@ -24,7 +21,7 @@ class Finding(Struct, frozen=True):
 
     rule: str
     name: str
-    severity: str
+    severity: Severity
     path: str
     message: str
     hint: str
@@ -39,7 +36,7 @@ class Rule(Struct, frozen=True):
 
     code: str
     name: str
-    severity: str
+    severity: Severity
     summary: str
     why: str
     fix: str
@@ -51,7 +48,7 @@ class Rule(Struct, frozen=True):
         path: str,
         message: str,
         *,
-        severity: str | None = None,
+        severity: Severity | None = None,
         hint: str | None = None,
         **evidence: Any,
     ) -> Finding:
@@ -74,7 +71,6 @@ def subject_of(finding: Finding) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple, dict)) else str(value)
 
 
-def at_least(findings: Sequence[Finding], severity: str) -> list[Finding]:
+def at_least(findings: Sequence[Finding], severity: Severity) -> list[Finding]:
     """The findings that are as bad as ``severity`` or worse."""
-    worst = SEVERITIES[: SEVERITIES.index(severity) + 1]
-    return [finding for finding in findings if finding.severity in worst]
+    return [finding for finding in findings if finding.severity.is_at_least(severity)]

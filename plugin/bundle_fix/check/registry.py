@@ -24,10 +24,11 @@ def rule_named(text: str, where: str) -> Rule:
     for rule in ALL_RULES:
         if wanted in (rule.code.casefold(), rule.name):
             return rule
-    from bundle_fix.spec.parsing.problems import escape_unprintable, make_printable, suggest_word
+    from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
+    from bundle_fix.model.suggestions import suggest_word
 
     words = [word for rule in ALL_RULES for word in (rule.code, rule.name)]
     hint = suggest_word(text, words) or "'bundle-fix rules' lists them"
     raise BundleFixError(
-        f"there is no rule {make_printable(text)}", where=escape_unprintable(where), hint=hint
+        f"there is no rule {escape_and_shorten(text)}", where=escape_unprintable(where), hint=hint
     )

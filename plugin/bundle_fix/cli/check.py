@@ -17,7 +17,6 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.checker import RULES, check_bundle
-from bundle_fix.check.context import Expectations
 from bundle_fix.cli.check_options import gate_expectations, gate_options
 from bundle_fix.cli.options import (
     ArtifactPath,
@@ -39,6 +38,8 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.wording import format_count
+from bundle_fix.policy.policy import CheckPolicy
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import (
     CheckReport,
     describe_rules,
@@ -157,7 +158,7 @@ def check(
 
 def check_artifact(
     path: Path,
-    expectations: Expectations,
+    expectations: CheckPolicy,
     target: Target,
     progress: Progress = no_progress,
     *,
@@ -179,16 +180,16 @@ def check_artifact(
     with open_subject(path, target, progress) as subject:
         host = subject.host
         if host_like_this and isinstance(host, AdversarialHost):
-            from bundle_fix.loader.hosts.this_machine import on_this_machine
+            from bundle_fix.loader.hosts.this_machine import find_names_on_this_machine
 
-            host = replace(host, provides=(*host.provides, *on_this_machine(subject.bundle)))
+            host = replace(host, provides=(*host.provides, *find_names_on_this_machine(subject.bundle)))
         verdict = check_bundle(
             subject.bundle, expectations, host, subject.environment, subject.entry, progress
         )
     return make_check_report(str(path), verdict, time.monotonic() - start)
 
 
-def _make_baseline_filter(path: Path | None, fail_on: str) -> Callable[[CheckReport], CheckReport]:
+def _make_baseline_filter(path: Path | None, fail_on: Severity) -> Callable[[CheckReport], CheckReport]:
     """What takes out of a report the findings that the baseline at ``path`` has.
 
     Raises:
@@ -200,7 +201,7 @@ def _make_baseline_filter(path: Path | None, fail_on: str) -> Callable[[CheckRep
 
     baseline = read_baseline(path)
     return lambda report: drop_known_findings(
-        report, baseline.known_findings(report.artifact), fail_on
+        report, baseline.find_known_findings(report.artifact), fail_on
     )
 
 

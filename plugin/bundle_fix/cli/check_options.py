@@ -10,13 +10,13 @@ from typing import TypeVar
 import click
 from msgspec.structs import replace
 
-from bundle_fix.check.context import Expectations, Ignore
-from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.check.registry import rule_named
 from bundle_fix.cli.options import output_value, read_defines
 from bundle_fix.cli.policy_options import glibc_baseline, read_expectations
 from bundle_fix.cli.renderers import FORMATS
 from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.policy.policy import CheckPolicy, Ignore
+from bundle_fix.policy.severity import Severity
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -24,10 +24,10 @@ F = TypeVar("F", bound=Callable[..., object])
 def _print_schema(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if not wanted:
         return
-    from bundle_fix.report.render.json import to_json
+    from bundle_fix.report.render.json import format_json
     from bundle_fix.report.schemas import SCHEMAS
 
-    sys.stdout.write(to_json(SCHEMAS[ctx.command.name or ""]()))
+    sys.stdout.write(format_json(SCHEMAS[ctx.command.name or ""]()))
     ctx.exit()
 
 
@@ -56,7 +56,7 @@ def gate_options(function: F) -> F:
     """Add ``--fail-on``, ``--ignore`` and the options for the format of the report."""
     options = (
         click.option(
-            "--fail-on", type=click.Choice(SEVERITIES), default=None,
+            "--fail-on", type=click.Choice([s.value for s in Severity]), default=None,
             help="Fail on findings of this severity and above (default: error).",
         ),
         click.option(
@@ -102,7 +102,7 @@ def gate_expectations(
     glibc: str | None,
     ignores: tuple[str, ...],
     defines: tuple[str, ...] = (),
-) -> Expectations:
+) -> CheckPolicy:
     """Return the policy of a spec, extended or overridden by the options.
 
     Raises:
@@ -114,7 +114,7 @@ def gate_expectations(
     expectations, _ = read_expectations(spec, host_provides, read_defines(defines))
     return replace(
         expectations,
-        fail_on=fail_on or expectations.fail_on,
+        fail_on=Severity(fail_on or expectations.fail_on),
         glibc=glibc_baseline(glibc) or expectations.glibc,
         ignore=(*expectations.ignore, *map(parse_ignore, ignores)),
     )

@@ -76,7 +76,7 @@ class CommandGroup(click.Group):
 
 def suggest_closest(message: str, word: str, known: Iterable[str]) -> str:
     """Return ``message`` with the known word that is closest to ``word``, if one is close."""
-    from bundle_fix.spec.parsing.problems import find_closest
+    from bundle_fix.model.suggestions import find_closest
 
     closest = find_closest(word, known)
     return message if closest is None else f"{message} Did you mean '{closest}'?"

@@ -10,7 +10,7 @@ import click
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.check.context import Context, Expectations
+from bundle_fix.check.context import Context
 from bundle_fix.check.registry import ALL_RULES
 from bundle_fix.cli.check_options import gate_expectations, gate_options
 from bundle_fix.cli.options import (
@@ -29,6 +29,7 @@ from bundle_fix.cli.target import Subject, Target, open_subject, read_target, ta
 from bundle_fix.diff.compare import Difference, compare_snapshots
 from bundle_fix.diff.snapshot import Snapshot, find_counterpart
 from bundle_fix.model.progress import Progress, no_progress
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.report.check_report import describe_rules
 from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 
@@ -100,7 +101,7 @@ def diff(
 def compare_artifacts(
     old: Path,
     new: Path,
-    expectations: Expectations,
+    expectations: CheckPolicy,
     target: Target,
     progress: Progress = no_progress,
 ) -> Difference:

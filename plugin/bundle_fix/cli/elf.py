@@ -119,9 +119,9 @@ def elf(
         else:
             sys.stdout.write(f"{done.path}\n")
     if kind == "json":
-        from bundle_fix.report.render.json import to_json
+        from bundle_fix.report.render.json import format_json
 
-        sys.stdout.write(to_json(records))
+        sys.stdout.write(format_json(records))
     return status
 
 
@@ -188,7 +188,7 @@ def _outputs(
 
 def _print(files: Iterable[Path], field: str | None, kind: str) -> int:
     from bundle_fix.report.render.elf import FIELDS, elf_record, render_elf
-    from bundle_fix.report.render.json import to_json
+    from bundle_fix.report.render.json import format_json
 
     records, status = [], 0
     for path in files:
@@ -197,7 +197,7 @@ def _print(files: Iterable[Path], field: str | None, kind: str) -> int:
         except BundleFixError as error:
             status = max(status, _print_error(error))
     if kind == "json":
-        sys.stdout.write(to_json(records))
+        sys.stdout.write(format_json(records))
     elif field is not None:
         lines = [value for record in records for value in FIELDS[field](record)]
         sys.stdout.writelines(f"{escape_unprintable(line)}\n" for line in lines)

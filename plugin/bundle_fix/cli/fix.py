@@ -112,16 +112,16 @@ def print_result(
     artifact: Path, result: FixResult, *, dry_run: bool, quiet: bool, verbose: bool, color: str
 ) -> None:
     """Print the changes, and the findings of the check of the result, to stderr."""
-    for action in result.done.actions:
+    for action in result.applied.actions:
         editor = f" [{action.editor}]" if verbose and action.editor else ""
         say(escape_unprintable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
         for reason in action.passed if verbose else ():
             say(escape_unprintable(f"{action.path}: skipped {reason}"), quiet=quiet)
-    for remark in result.done.remarks:
+    for remark in result.applied.remarks:
         say(escape_unprintable(remark), quiet=quiet)
-    for refusal in result.done.refusals:
+    for refusal in result.applied.refusals:
         sys.stderr.write(f"bundle-fix: error: {escape_unprintable(refusal)}\n")
-    if not result.done.actions and not result.done.refusals:
+    if not result.applied.actions and not result.applied.refusals:
         say(f"{escape_unprintable(str(artifact))}: nothing to fix", quiet=quiet)
     if result.verdict.failed or (verbose and not quiet):
         paint = painter(color, is_terminal=sys.stderr.isatty())

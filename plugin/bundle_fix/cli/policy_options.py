@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 
 
 def read_expectations(
     spec: Path | None, host_provides: tuple[str, ...], defines: Mapping[str, str] = {}
-) -> tuple[Expectations, tuple[str, ...]]:
+) -> tuple[CheckPolicy, tuple[str, ...]]:
     """The expectations of a spec, if one is given, with the names of ``--host-provides``.
 
     Args:
@@ -30,7 +30,7 @@ def read_expectations(
         BundleFixError: the spec is wrong.
     """
     if spec is None:
-        return Expectations(host=host_provides), ()
+        return CheckPolicy(host=host_provides), ()
     from bundle_fix.check.registry import rule_named
     from bundle_fix.policy.from_spec import expectations_of, pinned_by
     from bundle_fix.spec.parsing.load import load_spec
@@ -38,7 +38,7 @@ def read_expectations(
 
     loaded = load_spec(spec)
     for number, ignore in enumerate(loaded.check.ignore):
-        rule_named(ignore.rule, loaded.where("check", "ignore", number, "rule"))
+        rule_named(ignore.rule, loaded.locate_key("check", "ignore", number, "rule"))
     values = resolve_variables(loaded, spec.parent.resolve(), defines, os.environ)
     found = expectations_of(loaded, values)
     return replace(found, host=(*found.host, *host_provides)), pinned_by(loaded, values)

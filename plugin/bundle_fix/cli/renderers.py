@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.cli.status import exit_status
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import CheckReport, RuleText, strip_findings
 from bundle_fix.report.render.text import Paint, render_text, render_total
 
@@ -33,7 +34,7 @@ class Style(Struct, frozen=True):
     command: str
     kind: str
     rules: Mapping[str, RuleText]
-    fail_on: str
+    fail_on: Severity
     paint: Paint
     verbose: bool
     quiet: bool
@@ -131,9 +132,9 @@ def render_difference(report: DiffReport, style: Style) -> str:
 
         return render_diff(report, style.rules, style.paint, verbose=style.verbose)
     if style.kind in ("json", "jsonl"):
-        from bundle_fix.report.render.json import to_json, to_json_line
+        from bundle_fix.report.render.json import format_json, format_json_line
 
-        return (to_json if style.kind == "json" else to_json_line)(report)
+        return (format_json if style.kind == "json" else format_json_line)(report)
     from bundle_fix.report.diff import convert_to_check_report
 
     return WHOLE[style.kind]([convert_to_check_report(report)], style)

@@ -23,9 +23,9 @@ def rules(codes: tuple[str, ...], kind: str) -> int:
     named = [known[rule_named(code, "rules").code] for code in codes]
     chosen = named or list(known.values())
     if kind == "json":
-        from bundle_fix.report.render.json import to_json
+        from bundle_fix.report.render.json import format_json
 
-        sys.stdout.write(to_json(chosen))
+        sys.stdout.write(format_json(chosen))
     elif kind == "markdown":
         sys.stdout.write(render_rules_page(chosen))
     elif codes:

@@ -21,7 +21,7 @@ def schema(name: str, kind: str) -> int:
     "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
     """
     if name not in SCHEMAS:
-        from bundle_fix.spec.parsing.problems import format_words, suggest_word
+        from bundle_fix.model.suggestions import format_words, suggest_word
 
         hint = suggest_word(name, SCHEMAS) or f"one of {format_words(SCHEMAS)}"
         raise BundleFixError(f"no such schema: {name}", hint=hint, where="schema")
@@ -32,7 +32,7 @@ def schema(name: str, kind: str) -> int:
 
         sys.stdout.write(render_spec_page())
     else:
-        from bundle_fix.report.render.json import to_json
+        from bundle_fix.report.render.json import format_json
 
-        sys.stdout.write(to_json(SCHEMAS[name]()))
+        sys.stdout.write(format_json(SCHEMAS[name]()))
     return 0

@@ -15,8 +15,8 @@ from bundle_fix.archive.formats import DIRECTORY, ELF, split_name
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import Artifact, open_artifact
 from bundle_fix.loader.bundle import Bundle, read_bundle
-from bundle_fix.loader.hosts.cpu import levels_up_to
-from bundle_fix.loader.hosts.host import CLEAN, AdversarialHost, Environment, Host
+from bundle_fix.loader.hosts.cpu import list_levels_up_to
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, AdversarialHost, Environment, Host
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import InstallLocation
@@ -38,7 +38,7 @@ class Target(Struct, frozen=True):
     """
 
     host: Path | None = None
-    environment: Environment = CLEAN
+    environment: Environment = EMPTY_ENVIRONMENT
     level: str | None = None
     provides: tuple[str, ...] = ()
     limits: Limits = DEFAULT_LIMITS
@@ -96,7 +96,7 @@ def read_target(
             )
         if text != HOSTILE:
             fields[VARIABLES[name]] = value
-    levels_up_to(level, "")
+    list_levels_up_to(level, "")
     return Target(
         host, Environment(hostile=HOSTILE in variables, **fields), level, provides, limits
     )
@@ -128,7 +128,7 @@ def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterat
     if root is None and place is InstallLocation.ANYWHERE:
         yield AdversarialHost(target.provides, target.level)
         return
-    from bundle_fix.loader.hosts.files import FolderFiles, TreeFiles
+    from bundle_fix.loader.hosts.files import DirectoryFiles, TreeFiles
 
     if root is None and place is InstallLocation.BESIDE_OTHERS:
         from bundle_fix.loader.hosts.package_host import PackageHost
@@ -143,7 +143,7 @@ def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterat
     at = _place(artifact, root)
     if root.is_dir():
         running = root.resolve() == Path("/")
-        files = FolderFiles(root.resolve())
+        files = DirectoryFiles(root.resolve())
         yield RealHost(files, at, target.provides, target.level, running)
         return
     with open_artifact(root, target.limits, progress) as opened:

@@ -20,13 +20,13 @@ from bundle_fix.cli.options import (
 )
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.target import Subject, open_subject, read_target, target_options
-from bundle_fix.loader.entries import find_object, openings, plugins, programs
+from bundle_fix.loader.entries import find_object, map_plugin_in_programs, map_plugins, map_programs
 from bundle_fix.loader.objects import BUNDLE, MISSING
-from bundle_fix.loader.process import Process, World
+from bundle_fix.loader.process import Deployment, Process
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.report.render.json import to_json
+from bundle_fix.report.render.json import format_json
 from bundle_fix.report.render.process import (
-    process_records,
+    make_process_records,
     render_dot,
     render_mermaid,
     render_tree,
@@ -76,7 +76,7 @@ def tree(
     if not processes:
         say(f"{artifact}: no programs or libraries", quiet=quiet)
     if kind == "json":
-        sys.stdout.write(to_json(process_records(processes)))
+        sys.stdout.write(format_json(make_process_records(processes)))
     elif kind == "text":
         sys.stdout.write(render_tree(processes, painter(color, is_terminal=sys.stdout.isatty())))
     else:
@@ -87,7 +87,7 @@ def tree(
 def _processes(
     subject: Subject, entries: tuple[str, ...], program: str | None, where: str
 ) -> list[Process]:
-    world = World(subject.bundle, subject.host, subject.environment)
+    world = Deployment(subject.bundle, subject.host, subject.environment)
     wanted = [find_object(subject.bundle, entry, where) for entry in entries]
     if program is not None:
         if not wanted:
@@ -98,16 +98,16 @@ def _processes(
         wanted = [subject.entry]
     if wanted:
         return [world.process(_dynamic(world, path, where)) for path in wanted]
-    started_all = programs(world)
-    opened = plugins(world, started_all).values()
+    started_all = map_programs(world)
+    opened = map_plugins(world, started_all).values()
     return [*started_all.values(), *(_with_openings(world, started_all, p) for p in opened)]
 
 
-def _with_openings(world: World, started: Mapping[str, Process], plugin: Process) -> Process:
+def _with_openings(world: Deployment, started: Mapping[str, Process], plugin: Process) -> Process:
     """A plugin's process with remarks on the programs in which it finds more of the pack."""
     alone = {(n.requester.label, n.name): n.result.path for n in plugin.needs}
     remarks = dict.fromkeys(plugin.remarks)
-    for program, opened in openings(world, started, plugin):
+    for program, opened in map_plugin_in_programs(world, started, plugin):
         for need in opened.needs:
             known = alone.get((need.requester.label, need.name))
             if need.result.origin == BUNDLE and need.result.path != known:
@@ -115,7 +115,7 @@ def _with_openings(world: World, started: Mapping[str, Process], plugin: Process
     return replace(plugin, remarks=tuple(remarks))
 
 
-def _dynamic(world: World, path: str, where: str) -> str:
+def _dynamic(world: Deployment, path: str, where: str) -> str:
     """``path``, if the loader has anything to do with it.
 
     Raises:

@@ -11,15 +11,15 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import ArtifactPath, host_option, limit_options, painter, talk_options
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.target import Subject, open_subject, read_target, target_options
-from bundle_fix.loader.entries import find_object, plugins, programs
-from bundle_fix.loader.explain import explain
-from bundle_fix.loader.process import World
-from bundle_fix.loader.scope import providers
-from bundle_fix.report.render.json import to_json
+from bundle_fix.loader.entries import find_object, map_plugins, map_programs
+from bundle_fix.loader.explain import explain_name
+from bundle_fix.loader.process import Deployment
+from bundle_fix.loader.scope import find_symbol_providers
+from bundle_fix.report.render.json import format_json
 from bundle_fix.report.render.text import Paint
 from bundle_fix.report.render.why import (
-    explanation_records,
-    provider_records,
+    make_explanation_records,
+    make_provider_records,
     render_explanations,
     render_providers,
 )
@@ -73,23 +73,23 @@ def why(
         start = find_object(subject.bundle, requester, str(artifact)) if requester else None
         if symbol is not None:
             return _symbol(subject, symbol, start, kind, paint)
-        world = World(subject.bundle, subject.host, subject.environment)
-        found = explain(world, name or "", start, subject.entry)
+        world = Deployment(subject.bundle, subject.host, subject.environment)
+        found = explain_name(world, name or "", start, subject.entry)
     if kind == "json":
-        sys.stdout.write(to_json(explanation_records(found)))
+        sys.stdout.write(format_json(make_explanation_records(found)))
     else:
         sys.stdout.write(render_explanations(found, paint))
     return int(not all(explanation.good for explanation in found))
 
 
 def _symbol(subject: Subject, symbol: str, start: str | None, kind: str, paint: Paint) -> int:
-    world = World(subject.bundle, subject.host, subject.environment)
+    world = Deployment(subject.bundle, subject.host, subject.environment)
     only = start or subject.entry
-    started = {only: world.process(only)} if only else programs(world)
-    processes = started or plugins(world, started)
-    found = [(process, providers(world, process, symbol)) for process in processes.values()]
+    started = {only: world.process(only)} if only else map_programs(world)
+    processes = started or map_plugins(world, started)
+    found = [(process, find_symbol_providers(world, process, symbol)) for process in processes.values()]
     if kind == "json":
-        sys.stdout.write(to_json(provider_records(symbol, found)))
+        sys.stdout.write(format_json(make_provider_records(symbol, found)))
     else:
         sys.stdout.write(render_providers(symbol, found, paint))
     return int(not all(objects for _, objects in found))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.parsing.problems import format_words
+from bundle_fix.model.suggestions import format_words
 from bundle_fix.spec.variables import Values
 
 

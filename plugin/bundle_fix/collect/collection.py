@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bundle_fix.collect.libraries.packages import Package
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.on_disk import image_of
+from bundle_fix.elf.read.parser import image_of
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.errors import BundleFixError

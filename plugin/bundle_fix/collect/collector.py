@@ -18,7 +18,7 @@ from bundle_fix.collect.licenses import add_licenses
 from bundle_fix.collect.patterns import Where
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.epoch import resolve_epoch
-from bundle_fix.spec.model import Libraries, Spec
+from bundle_fix.spec.model import LibrariesEntry, Spec
 from bundle_fix.spec.names import resolve_pack_name, resolve_pack_path
 from bundle_fix.spec.parsing.positions import find_position
 from bundle_fix.spec.parsing.problems import raise_all
@@ -52,7 +52,7 @@ def collect(spec: Spec, values: Values, root: Path, host: Sequence[str] = ()) ->
     remarks = [*close(collection, spec, values, host), *leftovers(collection, spec, values)]
     packages = owners(_from_outside(collection))
     if spec.bundle.licenses:
-        at = spec.where("bundle", "licenses")
+        at = spec.locate_key("bundle", "licenses")
         remarks += add_licenses(collection, packages.values(), at)
     return Collected(
         collection.bundle(resolve_pack_name(spec, values), resolve_epoch(spec, values)),
@@ -64,10 +64,10 @@ def collect(spec: Spec, values: Values, root: Path, host: Sequence[str] = ()) ->
 
 
 def _add_libraries(
-    collection: Collection, spec: Spec, entry: Libraries, values: Values, where: Where
+    collection: Collection, spec: Spec, entry: LibrariesEntry, values: Values, where: Where
 ) -> list[str]:
     """Add the libraries of an entry; returns the sonames of those that it pins."""
-    place = where("to") if entry.to else spec.where("layout", "lib")
+    place = where("to") if entry.to else spec.locate_key("layout", "lib")
     folder = resolve_pack_path(entry.to or spec.layout.lib, values, place)
     at = where("name" if entry.source is None else "from")
     sources = library_sources(collection, entry, values, where)
@@ -87,14 +87,14 @@ def _kept(
     is told at the entry's source.
     """
     try:
-        yield partial(spec.where, table, number)
+        yield partial(spec.locate_key, table, number)
     except BundleFixError as error:
         told = error
         if not error.where.startswith(f"{spec.path}:"):
             entry = (spec.files if table == "files" else spec.libraries)[number]
             key = "name" if entry.source is None else "from"
             message = f"{error.where}: {error.message}" if error.where else error.message
-            told = BundleFixError(message, where=spec.where(table, number, key), hint=error.hint)
+            told = BundleFixError(message, where=spec.locate_key(table, number, key), hint=error.hint)
         problems.append((find_position(spec.toml, (table, number)), told))
 
 

@@ -14,14 +14,14 @@ from bundle_fix.collect.patterns import Where, is_excluded, matches, nothing_mat
 from bundle_fix.model.content import BytesContent, make_path_content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Node, Symlink
-from bundle_fix.spec.model import Files
+from bundle_fix.spec.model import FilesEntry
 from bundle_fix.spec.names import resolve_pack_path
 from bundle_fix.spec.variables import Values, substitute
 
 TEXT_MODE = 0o644
 
 
-def add_files(collection: Collection, entry: Files, values: Values, where: Where) -> None:
+def add_files(collection: Collection, entry: FilesEntry, values: Values, where: Where) -> None:
     """Add what an entry of ``[[files]]``, whose keys stand at ``where`` in the spec, asks for.
 
     Raises:

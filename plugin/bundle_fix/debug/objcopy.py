@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.cpu import this_machine
+from bundle_fix.loader.hosts.cpu import get_machine_name
 from bundle_fix.model.errors import BundleFixError
 
 TRIPLETS = {
@@ -46,7 +46,7 @@ def find_objcopy(image: Image, where: str) -> str:
 
 
 def _is_native(image: Image) -> bool:
-    here = this_machine()
+    here = get_machine_name()
     return image.machine == here or (image.machine, here) == ("i386", "x86_64")
 
 

@@ -10,21 +10,17 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from bundle_fix.elf.read.image import Image, read_image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import build_id_among, notes_in
-from bundle_fix.elf.scan.debug_info import (
-    ALTLINK,
-    BUILD_IDS,
-    DEBUG_FOLDER,
-    SUFFIX,
-    sections_by_name,
-)
+from bundle_fix.elf.read.parser import read_image
+from bundle_fix.elf.read.sections import read_named_sections
+from bundle_fix.elf.scan.debug_info import ALTLINK, BUILD_IDS, DEBUG_FOLDER, SUFFIX
 from bundle_fix.model.content import PathContent, Reader
 from bundle_fix.model.errors import BundleFixError
 
 MAX_LINK = 1 << 12
 """Bytes of a section that are read: a path, a build-id."""
-BUILD_ID_SECTION = b".note.gnu.build-id"
+BUILD_ID_SECTION = ".note.gnu.build-id"
 
 
 class Shared(NamedTuple):
@@ -81,7 +77,7 @@ def _build_id(content: PathContent) -> str | None:
         return None
 
 
-def _section(reader: Reader, image: Image, name: bytes) -> bytes:
+def _section(reader: Reader, image: Image, name: str) -> bytes:
     """The bytes of a section; none where there is none of that name."""
-    section = dict(sections_by_name(reader, image)).get(name)
+    section = dict(read_named_sections(reader, image)).get(name)
     return reader.pread(section.offset, min(section.size, MAX_LINK)) if section else b""

@@ -20,14 +20,15 @@ from msgspec.structs import replace
 from bundle_fix.debug.objcopy import find_objcopy, run_objcopy
 from bundle_fix.debug.shared import Shared, by_build_id, find_shared, shared_by
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image, read_image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.read.parser import read_image
+from bundle_fix.elf.read.sections import read_named_sections
 from bundle_fix.elf.scan.debug_info import (
     BESIDE,
     SUFFIX,
     has_debug_information,
     has_debuglink,
-    sections_by_name,
 )
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.model.content import Content, PathContent, Reader, read_chunks
@@ -202,11 +203,11 @@ def _loads_the_same(before: Reader, old: Image, after: Reader, new: Image) -> bo
     )
 
 
-def _loaded(reader: Reader, image: Image) -> dict[tuple[bytes, int], _Window]:
+def _loaded(reader: Reader, image: Image) -> dict[tuple[str, int], _Window]:
     """The bytes of every section that is loaded, by name and address."""
     return {
         (name, s.addr): _Window(reader, s.offset, 0 if s.type == c.SHT_NOBITS else s.size)
-        for name, s in sections_by_name(reader, image)
+        for name, s in read_named_sections(reader, image)
         if s.flags & c.SHF_ALLOC
     }
 

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from bundle_fix.check.checker import OF_DIFFERENCES, covers
-from bundle_fix.check.context import Ignore
 from bundle_fix.check.facts.abi import Newest
-from bundle_fix.check.findings import SEVERITIES, Finding, at_least, subject_of
+from bundle_fix.check.findings import Finding, at_least, subject_of
 from bundle_fix.check.rules.differences import GONE
 from bundle_fix.diff.matching import FileMatches, match_files, strip_version_numbers
 from bundle_fix.diff.members import MemberComparison, compare_members
@@ -18,6 +17,8 @@ from bundle_fix.diff.removed_symbols import find_removed_symbols
 from bundle_fix.diff.resolution import ResolutionChange, compare_resolutions, find_worse_resolutions
 from bundle_fix.diff.runtime import find_newer_runtime
 from bundle_fix.diff.snapshot import Snapshot
+from bundle_fix.policy.policy import Ignore
+from bundle_fix.policy.severity import Severity
 
 TOLD_BETTER = frozenset({"BF101", "BF102", "BF110"})
 """Rules of a check that say of one pack what a change of a need says of both."""
@@ -97,7 +98,7 @@ def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -
 def _order(finding: Finding) -> tuple[int, bool, str, str, str]:
     """The worst first; of the same severity what a comparison tells before what checks find."""
     is_check = not finding.rule.startswith(OF_DIFFERENCES)
-    worst = SEVERITIES.index(finding.severity)
+    worst = finding.severity.rank
     return worst, is_check, finding.rule, finding.path, finding.message
 
 
@@ -118,7 +119,7 @@ def _found_by_checks(
         f
         for key, f in after.items()
         if key not in before
-        or SEVERITIES.index(f.severity) < SEVERITIES.index(before[key].severity)
+        or f.severity.rank < before[key].severity.rank
     ]
     return found, [f for key, f in before.items() if key not in after]
 

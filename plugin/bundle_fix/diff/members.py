@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 from msgspec import Struct
 
@@ -14,8 +15,15 @@ from bundle_fix.elf.symbols.symbols import Offered, offered_symbols
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Node, Special, Symlink, resolve_path
 
+MemberKind = Literal["file", "symlink", "directory", "special"]
+Attribute = Literal[
+    "path", "kind", "target", "mode", "size", "content", "machine", "type", "interpreter", "soname",
+    "needed", "rpath", "runpath", "build-id", "requires", "provides", "symbols",
+]  # fmt: skip
 Value = str | int | tuple[str, ...] | None
-KINDS = {File: "file", Symlink: "link", Directory: "folder", Special: "special"}
+KINDS: Mapping[type[Node], MemberKind] = {
+    File: "file", Symlink: "symlink", Directory: "directory", Special: "special",
+}  # fmt: skip
 
 
 class AttributeChange(Struct, frozen=True):
@@ -25,7 +33,7 @@ class AttributeChange(Struct, frozen=True):
     for ``content`` there are none.
     """
 
-    attribute: str
+    attribute: Attribute
     old: Value = None
     new: Value = None
 
@@ -34,7 +42,7 @@ class UnmatchedMember(Struct, frozen=True):
     """A member that only one of two packs has; ``size`` is 0 for all but files."""
 
     path: str
-    kind: str
+    kind: MemberKind
     size: int = 0
     target: str = ""
 
@@ -44,11 +52,11 @@ class ChangedMember(Struct, frozen=True):
 
     path: str
     old_path: str
-    kind: str
+    kind: MemberKind
     changes: tuple[AttributeChange, ...]
     soname: str = ""
 
-    def find_change(self, attribute: str) -> AttributeChange | None:
+    def find_change(self, attribute: Attribute) -> AttributeChange | None:
         """The change of one thing, if that changed."""
         return next((change for change in self.changes if change.attribute == attribute), None)
 
@@ -203,10 +211,10 @@ def _altered_file(
     return ChangedMember(q, p, "file", tuple(changes), (image.soname or "") if image else "")
 
 
-def _facts(side: Snapshot, path: str) -> dict[str, Value]:
+def _facts(side: Snapshot, path: str) -> dict[Attribute, Value]:
     """What there is to compare in one file besides its bytes."""
     image, content = side.bundle.images.get(path), side.contents[path]
-    facts: dict[str, Value] = {"size": content.size}
+    facts: dict[Attribute, Value] = {"size": content.size}
     if image is None:
         return facts
     facts |= {
@@ -218,8 +226,8 @@ def _facts(side: Snapshot, path: str) -> dict[str, Value]:
     facts["build-id"] = symbols.read(path, build_id)
     if image.is_dynamic:
         wanted = symbols.wanted_versions(path)
-        facts["wants"] = tuple(sorted(f"{n} {v}" for n, vs in wanted.items() for v in vs))
-        facts["offers"] = tuple(sorted(symbols.offered_versions(path) or ()))
+        facts["requires"] = tuple(sorted(f"{n} {v}" for n, vs in wanted.items() for v in vs))
+        facts["provides"] = tuple(sorted(symbols.offered_versions(path) or ()))
     return facts
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bundle_fix.check.findings import ERROR, NOTE, Finding
+from bundle_fix.check.findings import Finding
 from bundle_fix.check.rules.differences import LOST_SYMBOLS
 from bundle_fix.diff.members import ChangedMember, compute_removed_symbols, read_exported_symbols
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.symbols.symbols import Offered
+from bundle_fix.policy.severity import Severity
 
 BY_LINKERS = frozenset({b"_init", b"_fini", b"_edata", b"_end", b"__bss_start"})
 """Symbols that linkers make and that nobody means to offer."""
@@ -44,7 +45,7 @@ def find_removed_symbols(
             yield _lost_finding(change.path, before.soname, counted, users)
         elif lost and is_promised:
             hint = "nobody outside is known to count on such symbols"
-            yield _lost_finding(change.path, before.soname, lost, users, severity=NOTE, hint=hint)
+            yield _lost_finding(change.path, before.soname, lost, users, severity=Severity.NOTE, hint=hint)
 
 
 def _lost_finding(
@@ -53,7 +54,7 @@ def _lost_finding(
     lost: Sequence[Offered],
     users: Mapping[Offered, str],
     *,
-    severity: str = ERROR,
+    severity: Severity = Severity.ERROR,
     hint: str | None = None,
 ) -> Finding:
     lost = sorted(lost, key=lambda symbol: (symbol not in users, symbol.label))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from bundle_fix.check.findings import NOTE, SEVERITIES, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.rules.differences import (
     NEW_FROM_HOST,
     NOW_FROM_HOST,
@@ -16,9 +16,10 @@ from bundle_fix.check.rules.differences import (
 from bundle_fix.check.rules.resolution import trace_evidence
 from bundle_fix.diff.matching import FileMatches, strip_version_numbers
 from bundle_fix.diff.snapshot import ProcessNeed, Snapshot
-from bundle_fix.loader.hosts.libc import belongs_to_libc, comes_with_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
+from bundle_fix.loader.hosts.libc import is_installed_with_libc, is_part_of_libc
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
 from bundle_fix.model.content import has_same_bytes
+from bundle_fix.policy.severity import Severity
 
 RANK = {BUNDLE: 0, HOST: 1, MISSING: 2}
 WORSE = {HOST: NOW_FROM_HOST, MISSING: NOW_NOT_FOUND}
@@ -35,9 +36,9 @@ class ResolutionChange(Struct, frozen=True):
     old_needed: str
     needed_by: str
     programs: tuple[str, ...]
-    old: Mapped
-    new: Mapped
-    severity: str
+    old: LoadedObject
+    new: LoadedObject
+    severity: Severity
     rule: Rule | None
     """What that is called where it is for the worse; None where it is for the better."""
 
@@ -56,10 +57,10 @@ def compare_resolutions(
             key = (requester, name, *((end.origin, end.path) for end in ends))
             _, worst, entries, _ = found.setdefault(key, (before, use, [], was))
             entries.append(use.entry)
-            if SEVERITIES.index(use.severity) < SEVERITIES.index(worst.severity):
+            if use.severity.rank < worst.severity.rank:
                 found[key] = (before, use, entries, was)
     told = [_resolved(new, pairs, *fields) for fields in found.values()]
-    told.sort(key=lambda r: (r.rule is None, SEVERITIES.index(r.severity), r.needed_by, r.needed))
+    told.sort(key=lambda r: (r.rule is None, r.severity.rank, r.needed_by, r.needed))
     return tuple(told)
 
 
@@ -96,7 +97,7 @@ def _counterpart(
 
 
 def _differs(
-    old: Snapshot, before: Mapped, new: Snapshot, after: Mapped, pairs: FileMatches
+    old: Snapshot, before: LoadedObject, new: Snapshot, after: LoadedObject, pairs: FileMatches
 ) -> bool:
     if before.origin != after.origin:
         return True
@@ -126,12 +127,12 @@ def _resolved(
     severity, rule = after.severity, WORSE.get(end.origin, OTHER_FILE)
     better = RANK[end.origin] < RANK[was_end.origin]
     # The C library must be the target's own.
-    better |= end.origin == HOST and was_end.origin == BUNDLE and belongs_to_libc(name)
+    better |= end.origin == HOST and was_end.origin == BUNDLE and is_part_of_libc(name)
     if end.origin == HOST and new.context.host.expected(name):
-        severity = NOTE
+        severity = Severity.NOTE
     elif rule is OTHER_FILE and end.origin == BUNDLE and was_end.path not in pairs.new_of:
         # Whoever takes a copy away means another one to be loaded.
-        severity = WARNING
+        severity = Severity.WARNING
     requester = after.need.requester.label
     programs = tuple(dict.fromkeys(entries))
     return ResolutionChange(
@@ -160,14 +161,14 @@ def find_worse_resolutions(
     yield from _newly_from_host(old, new)
 
 
-def _told(end: Mapped) -> str:
+def _told(end: LoadedObject) -> str:
     if end.origin == MISSING:
         return "found nowhere" if end.path is None else f"missing: {end.path}"
     return f"the host's {end.path}" if end.origin == HOST else f"the pack's {end.path}"
 
 
 def _newly_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
-    known: Mapping[str, Mapped] = old.host_libraries
+    known: Mapping[str, LoadedObject] = old.host_libraries
     provided = {name for name, paths in old.bundle.named.items() if paths}
     for (requester, name), uses in new.uses.items():
         use = uses[0]
@@ -175,7 +176,7 @@ def _newly_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
             continue
         if use.need.requester.origin == HOST or use.need.result.origin != HOST:
             continue
-        if comes_with_libc(name) or new.context.host.expected(name):
+        if is_installed_with_libc(name) or new.context.host.expected(name):
             continue
         yield NEW_FROM_HOST.finding(
             requester,

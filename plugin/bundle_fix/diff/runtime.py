@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle_fix.check.facts.abi import version_number
-from bundle_fix.check.findings import ERROR, NOTE, Finding
+from bundle_fix.check.findings import Finding
 from bundle_fix.check.rules.differences import NEWER_RUNTIME
 from bundle_fix.diff.snapshot import Snapshot
+from bundle_fix.policy.severity import Severity
 
 LIBRARIES = {
     "GLIBC": "libc.so.6", "GLIBCXX": "libstdc++.so.6", "CXXABI": "libstdc++.so.6",
@@ -34,6 +35,6 @@ def find_newer_runtime(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
             newest.path,
             f"wants {family}_{newest.version} of the host; the newest that the old pack wanted was"
             f" {family}_{before[family].version}",
-            severity=NOTE if allowed else ERROR,
+            severity=Severity.NOTE if allowed else Severity.ERROR,
             versions=[f"{family}_{before[family].version}", f"{family}_{newest.version}"],
         )

@@ -15,18 +15,19 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.entries import find_object
-from bundle_fix.loader.objects import HOST, Mapped
-from bundle_fix.loader.process import Need
+from bundle_fix.loader.objects import HOST, LoadedObject
+from bundle_fix.loader.process import Resolution
 from bundle_fix.model.content import Content
 from bundle_fix.model.tree import Directory, File, Node, Tree
+from bundle_fix.policy.severity import Severity
 
 
 class ProcessNeed(Struct, frozen=True):
     """One entry point's need: how bad it is if it fails, and what it led to."""
 
-    severity: str
+    severity: Severity
     entry: str
-    need: Need
+    need: Resolution
 
 
 class Snapshot(Struct, frozen=True, dict=True):
@@ -69,7 +70,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         return {key: tuple(uses) for key, uses in found.items()}
 
     @cached_property
-    def host_libraries(self) -> Mapping[str, Mapped]:
+    def host_libraries(self) -> Mapping[str, LoadedObject]:
         """What the host gives, by needed name."""
         uses = (use for many in self.uses.values() for use in many)
         return {u.need.name: u.need.result for u in uses if u.need.result.origin == HOST}

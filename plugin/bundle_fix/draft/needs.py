@@ -9,12 +9,12 @@ from pathlib import Path
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.elf.read.parser import image_at
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.hosts.cache import cached_libraries
-from bundle_fix.loader.hosts.libc import comes_with_libc
-from bundle_fix.loader.hosts.rtld import default_directories
-from bundle_fix.loader.search.tokens import Base, expand
+from bundle_fix.loader.hosts.cache import list_cached_libraries
+from bundle_fix.loader.hosts.libc import is_installed_with_libc
+from bundle_fix.loader.hosts.rtld import list_default_directories
+from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.errors import BundleFixError
 
 HOSTS = {
@@ -54,7 +54,7 @@ def needs_of(bundle: Bundle, root: Path | None) -> Needs:
     queue = list(_unmet(bundle, root))
     while queue:
         name, image, folder = queue.pop(0)
-        if name in found or name in host or comes_with_libc(name) or "/" in name:
+        if name in found or name in host or is_installed_with_libc(name) or "/" in name:
             continue
         path = None if bundle.providers(name, image) else _here(name, image, folder)
         whose = next((w for w, globs in HOSTS.items() if _matches(name, globs)), "")
@@ -81,11 +81,11 @@ def _here(name: str, image: Image, folder: Path | None) -> Path | None:
     text = image.runpath if image.runpath is not None else image.rpath
     places = []
     for entry in text.split(":") if text else ():
-        base, place = expand(entry, "")
-        if base is Base.ROOT or (base is Base.ORIGIN and folder is not None):
+        base, place = expand_entry(entry, "")
+        if base is PathBase.ROOT or (base is PathBase.ORIGIN and folder is not None):
             places.append(Path("/", place) if folder is None else folder / place)
-    places += [Path(path).parent for soname, path in cached_libraries() if soname == name]
-    places += [Path(place) for place in default_directories(image)]
+    places += [Path(path).parent for soname, path in list_cached_libraries() if soname == name]
+    places += [Path(place) for place in list_default_directories(image)]
     for candidate in (place / name for place in places):
         try:
             other = image_at(candidate)

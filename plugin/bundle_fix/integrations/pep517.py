@@ -23,7 +23,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.policy.from_pyproject import read_settings, wheel_expectations
 
 if TYPE_CHECKING:
-    from bundle_fix.check.context import Expectations
+    from bundle_fix.policy.policy import CheckPolicy
 
 PYPROJECT = Path("pyproject.toml")
 """Frontends run a backend in the project's folder (PEP 517)."""
@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
     return hook
 
 
-def findings_of(wheel: Path, expectations: Expectations) -> str:
+def findings_of(wheel: Path, expectations: CheckPolicy) -> str:
     """The report on a wheel that does not pass; empty where it passes.
 
     Raises:

@@ -11,23 +11,24 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from bundle_fix.elf.read.image import Image, string_table
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import notes
 from bundle_fix.elf.read.segments import constants
+from bundle_fix.elf.read.strings import string_table
 from bundle_fix.model.content import CHUNK, Reader, read_exactly
 
-NOTE = (b"FDO\0", 0x407C0C0A)
+DLOPEN_NOTE = (b"FDO\0", 0x407C0C0A)
 REQUIRED, RECOMMENDED, SUGGESTED = "required", "recommended", "suggested"
 MAX_FEATURES = 1000
 MAX_STRINGS = 16 << 20
 """Bytes of read-only data in which names are looked for."""
 MAX_STRING_TABLE = 16 << 20
-NAME = re.compile(rb"(?:[!-~]*/)?(lib[\w.+-]{1,100}\.so(?:\.[0-9]+)*)")
-LONGEST = 256
+LIBRARY_STRING = re.compile(rb"(?:[!-~]*/)?(lib[\w.+-]{1,100}\.so(?:\.[0-9]+)*)")
+MAX_STRING = 256
 """Bytes of the longest string that is looked at."""
 
 
-class Feature(Struct, frozen=True):
+class DlopenFeature(Struct, frozen=True):
     """What one entry of the note says: any of ``sonames`` will do, the first is liked best."""
 
     sonames: tuple[str, ...]
@@ -36,10 +37,10 @@ class Feature(Struct, frozen=True):
     description: str = ""
 
 
-def noted(reader: Reader, image: Image) -> Iterator[Feature]:
+def read_dlopen_notes(reader: Reader, image: Image) -> Iterator[DlopenFeature]:
     """The features of the ELF dlopen metadata note; a note that is no such JSON says nothing."""
     for note in notes(reader, image):
-        if (note.name, note.type) != NOTE:
+        if (note.name, note.type) != DLOPEN_NOTE:
             continue
         import json
 
@@ -52,10 +53,10 @@ def noted(reader: Reader, image: Image) -> Iterator[Feature]:
             if isinstance(sonames, list) and sonames and all(isinstance(n, str) for n in sonames):
                 rest = (entry.get(key, "") for key in ("feature", "description"))
                 priority = entry.get("priority", RECOMMENDED)
-                yield Feature(tuple(sonames), str(priority), *map(str, rest))
+                yield DlopenFeature(tuple(sonames), str(priority), *map(str, rest))
 
 
-def carried(reader: Reader, image: Image) -> set[str]:
+def find_library_name_strings(reader: Reader, image: Image) -> set[str]:
     """The file names of libraries that stand as strings in an object."""
     found: set[str] = set()
     left = MAX_STRINGS
@@ -68,19 +69,19 @@ def carried(reader: Reader, image: Image) -> set[str]:
             if not piece:
                 break
             at += len(piece)
-            found.update(_names(before + piece))
-            before = piece[-LONGEST:]
+            found.update(_find_names(before + piece))
+            before = piece[-MAX_STRING:]
     return found
 
 
-def _names(data: bytes) -> Iterator[str]:
+def _find_names(data: bytes) -> Iterator[str]:
     """The file names in ``data`` that are whole strings."""
     # `.so` is rarer than all else in a name, and nothing finds it quicker than this.
     at = data.find(b".so")
     while at >= 0:
-        start = data.rfind(b"\0", max(0, at - LONGEST), at)
-        end = data.find(b"\0", at, at + LONGEST)
-        match = NAME.fullmatch(data, start + 1, end) if start >= 0 and end >= 0 else None
+        start = data.rfind(b"\0", max(0, at - MAX_STRING), at)
+        end = data.find(b"\0", at, at + MAX_STRING)
+        match = LIBRARY_STRING.fullmatch(data, start + 1, end) if start >= 0 and end >= 0 else None
         if match:
             yield match[1].decode()
         at = data.find(b".so", at + 3)

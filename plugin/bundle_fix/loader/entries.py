@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping
 
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.process import Process, World
+from bundle_fix.loader.process import Deployment, Process
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import resolve_path
 
 
-def programs(world: World, only: str | None = None) -> dict[str, Process]:
+def map_programs(world: Deployment, only: str | None = None) -> dict[str, Process]:
     """The process of every program, or of the one at the path ``only``."""
     paths = world.bundle.programs()
     return {path: world.process(path) for path in paths if only in (None, path)}
 
 
-def plugins(
-    world: World, started: Mapping[str, Process], only: str | None = None
+def map_plugins(
+    world: Deployment, started: Mapping[str, Process], only: str | None = None
 ) -> dict[str, Process]:
     """What every library maps, by itself, that has to be opened at run time to be mapped.
 
@@ -33,16 +33,16 @@ def plugins(
     """
     bundle = world.bundle
     needed = {name for image in bundle.images.values() for name in image.needed}
-    names = names_of(bundle)
+    names = group_names_by_path(bundle)
     found: dict[str, Process] = {}
     reached = {o.path for p in started.values() for o in p.bundled()}
-    lost = _lost(started.values())
+    lost = _list_unbundled_names(started.values())
     libraries = [path for path in bundle.libraries() if only in (None, path)]
     for path in sorted(libraries, key=lambda p: bool(names.get(p, set()) & needed)):
         if path not in reached and not names.get(path, set()) & lost:
             found[path] = world.process(path)
             reached |= {o.path for o in found[path].bundled()}
-            lost |= _lost([found[path]])
+            lost |= _list_unbundled_names([found[path]])
     return found
 
 
@@ -50,8 +50,8 @@ MAX_PROGRAMS = 50
 """Programs in which a plugin is opened to see what it finds there."""
 
 
-def openings(
-    world: World, started: Mapping[str, Process], plugin: Process
+def map_plugin_in_programs(
+    world: Deployment, started: Mapping[str, Process], plugin: Process
 ) -> list[tuple[Process, Process]]:
     """What opening ``plugin`` maps, in each program that finds it more of the pack than it alone.
 
@@ -64,31 +64,31 @@ def openings(
         Programs, each with what the library adds to it.
     """
     image = world.bundle.images[plugin.entry]
-    alone = _found(plugin)
+    alone = _list_bundled_needs(plugin)
     result = []
-    like = [p for p in started.values() if _architecture(p) == image.architecture]
+    like = [p for p in started.values() if _get_architecture(p) == image.architecture]
     for program in like[:MAX_PROGRAMS]:
         opened = world.opened(program, plugin.entry)
-        if _found(opened) - alone:
+        if _list_bundled_needs(opened) - alone:
             result.append((program, opened))
     return result
 
 
-def _architecture(process: Process) -> object:
+def _get_architecture(process: Process) -> object:
     image = process.objects[0].image
     return image.architecture if image else None
 
 
-def _found(process: Process) -> set[tuple[str, str]]:
+def _list_bundled_needs(process: Process) -> set[tuple[str, str]]:
     """The needs that the pack meets: who needs, and what."""
     return {(n.requester.label, n.name) for n in process.needs if n.result.origin == BUNDLE}
 
 
-def _lost(processes: Iterable[Process]) -> set[str]:
+def _list_unbundled_names(processes: Iterable[Process]) -> set[str]:
     return {n.name for p in processes for n in p.needs if n.result.origin != BUNDLE}
 
 
-def names_of(bundle: Bundle) -> dict[str, set[str]]:
+def group_names_by_path(bundle: Bundle) -> dict[str, set[str]]:
     """Every name that leads to each library of a pack."""
     names: dict[str, set[str]] = {}
     for name, paths in bundle.named.items():

@@ -9,10 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.entries import openings, plugins, programs
-from bundle_fix.loader.hosts.libc import belongs_to_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, Mapped, Outcome, Step
-from bundle_fix.loader.process import Need, Process, World
+from bundle_fix.loader.entries import map_plugin_in_programs, map_plugins, map_programs
+from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.objects import BUNDLE, HOST, LoadedObject, Outcome, SearchStep
+from bundle_fix.loader.process import Deployment, Process, Resolution
 from bundle_fix.model.errors import BundleFixError
 
 
@@ -35,15 +35,15 @@ class Explanation(Struct, frozen=True):
     requester: str
     entries: tuple[str, ...]
     needed: bool
-    result: Mapped
+    result: LoadedObject
     already: bool
-    trace: tuple[Step, ...]
+    trace: tuple[SearchStep, ...]
     conclusion: str
     good: bool
 
 
-def explain(
-    world: World, name: str, requester: str | None = None, only: str | None = None
+def explain_name(
+    world: Deployment, name: str, requester: str | None = None, only: str | None = None
 ) -> list[Explanation]:
     """Every search for ``name``; where nothing needs it, what dlopen() would find.
 
@@ -56,30 +56,30 @@ def explain(
     Raises:
         BundleFixError: the pack has neither programs nor libraries.
     """
-    started = programs(world, only)
-    processes = [*started.values(), *_plugins(world, started, only)]
-    if requester is not None and not any(_object(p, requester) for p in processes):
+    started = map_programs(world, only)
+    processes = [*started.values(), *_map_plugins(world, started, only)]
+    if requester is not None and not any(_find_bundled_object(p, requester) for p in processes):
         processes.append(world.process(requester))
     if not processes:
         raise BundleFixError("it has no program and no library, so nothing is searched")
-    names = _names(world.bundle, name)
-    found: dict[tuple[object, ...], tuple[Need, list[str], bool]] = {}
+    names = _find_names_of(world.bundle, name)
+    found: dict[tuple[object, ...], tuple[Resolution, list[str], bool]] = {}
     for process in processes:
-        for need, is_needed in _needs(world, process, names, requester):
+        for need, is_needed in _find_resolutions(world, process, names, requester):
             key = (need.requester.label, need.name, need.result.label, need.already, need.trace)
             found.setdefault(key, (need, [], is_needed))[1].append(process.entry)
     if any(is_needed for _, _, is_needed in found.values()):
         found = {key: value for key, value in found.items() if value[2]}
     return [
-        _explained(world.bundle, need, tuple(entries), needed)
+        _explain_resolution(world.bundle, need, tuple(entries), needed)
         for need, entries, needed in found.values()
     ]
 
 
-def _plugins(world: World, started: Mapping[str, Process], only: str | None) -> Iterator[Process]:
+def _map_plugins(world: Deployment, started: Mapping[str, Process], only: str | None) -> Iterator[Process]:
     """What plugins map: where programs give them more of the pack, in these; else by themselves."""
-    for plugin in plugins(world, started, only).values():
-        better = openings(world, started, plugin)
+    for plugin in map_plugins(world, started, only).values():
+        better = map_plugin_in_programs(world, started, plugin)
         for program, opened in better:
             objects = (opened.objects[0], *program.objects, *opened.objects[1:])
             entry = f"{program.entry} that opens {plugin.entry}"
@@ -88,7 +88,7 @@ def _plugins(world: World, started: Mapping[str, Process], only: str | None) -> 
             yield plugin
 
 
-def _names(bundle: Bundle, name: str) -> set[str]:
+def _find_names_of(bundle: Bundle, name: str) -> set[str]:
     """The names that a user may mean: one that stands in a file, or all that lead to a file."""
     if name.strip("/") in bundle.images and "/" in name:
         path = name.strip("/")
@@ -96,35 +96,35 @@ def _names(bundle: Bundle, name: str) -> set[str]:
     return {name}
 
 
-def _needs(
-    world: World, process: Process, names: set[str], requester: str | None
-) -> Iterator[tuple[Need, bool]]:
+def _find_resolutions(
+    world: Deployment, process: Process, names: set[str], requester: str | None
+) -> Iterator[tuple[Resolution, bool]]:
     met = False
     for need in process.needs:
         meant = need.name in names or posixpath.basename(need.name) in names
         if meant and requester in (None, need.requester.path):
             met = True
             yield need, True
-    opener = process.objects[0] if requester is None else _object(process, requester)
+    opener = process.objects[0] if requester is None else _find_bundled_object(process, requester)
     if not met and opener is not None:
         for name in sorted(names):
             yield world.opening(process, name, opener), False
 
 
-def _object(process: Process, path: str) -> Mapped | None:
+def _find_bundled_object(process: Process, path: str) -> LoadedObject | None:
     return next((o for o in process.objects if o.path == path and o.origin == BUNDLE), None)
 
 
-def _explained(bundle: Bundle, need: Need, entries: tuple[str, ...], needed: bool) -> Explanation:
+def _explain_resolution(bundle: Bundle, need: Resolution, entries: tuple[str, ...], needed: bool) -> Explanation:
     trace = need.trace or (() if need.already else need.result.trace)
-    conclusion, good = _conclusion(bundle, need)
+    conclusion, good = _conclude(bundle, need)
     return Explanation(
         need.name, need.requester.label, entries, needed, need.result, need.already, trace,
         conclusion, good,
     )  # fmt: skip
 
 
-def _conclusion(bundle: Bundle, need: Need) -> tuple[str, bool]:
+def _conclude(bundle: Bundle, need: Resolution) -> tuple[str, bool]:
     name, result = posixpath.basename(need.name), need.result
     image = need.requester.image
     provided = bundle.providers(name, image) if image is not None else ()
@@ -135,13 +135,13 @@ def _conclusion(bundle: Bundle, need: Need) -> tuple[str, bool]:
             return f"The file found is {result.path}, which is loaded already.", True
         return f"The pack's {result.path} is loaded.", True
     where = f"{result.path} of the host" if result.path else "nothing"
-    if result.origin == HOST and (belongs_to_libc(name) or result.via == "loaded"):
+    if result.origin == HOST and (is_part_of_libc(name) or result.via == "loaded"):
         return f"It belongs to the C library, which every target has: {where} is used.", True
     if result.trace and result.trace[-1].outcome is Outcome.LOADER_FAILS:
         step = result.trace[-1]
         return f"Nothing is loaded: {step.place} comes first ({step.verdict}).", False
     if not provided:
-        return _not_in_the_pack(bundle, need, where)
+        return _conclude_not_in_pack(bundle, need, where)
     first = provided[0]
     if result.via == "ld_library_path":
         return (
@@ -149,10 +149,10 @@ def _conclusion(bundle: Bundle, need: Need) -> tuple[str, bool]:
             " that is needed by its path, or found by RPATH, is safe from it.",
             False,
         )
-    if posixpath.basename(first) != name and not _is_there(bundle, name):
+    if posixpath.basename(first) != name and not _has_file_named(bundle, name):
         has = f"The pack has the library under another file name, {first}, and nothing in it is"
         has += f" called {name}"
-    elif bundle.images[first].soname == name and not _leads(bundle, name, first):
+    elif bundle.images[first].soname == name and not _names_lead_to(bundle, name, first):
         has = f"The pack has the library as {first}, but under that name in no folder searched"
     else:
         has = f"The pack has it as {first}, but no folder that is searched in time leads there"
@@ -161,24 +161,24 @@ def _conclusion(bundle: Bundle, need: Need) -> tuple[str, bool]:
     return f"{has}; so it is not found at all.", False
 
 
-def _is_there(bundle: Bundle, name: str) -> bool:
+def _has_file_named(bundle: Bundle, name: str) -> bool:
     return any(posixpath.basename(path) == name for path in bundle.tree.nodes)
 
 
-def _leads(bundle: Bundle, name: str, target: str) -> bool:
+def _names_lead_to(bundle: Bundle, name: str, target: str) -> bool:
     return target in bundle.named.get(name, ())
 
 
-def _not_in_the_pack(bundle: Bundle, need: Need, where: str) -> tuple[str, bool]:
+def _conclude_not_in_pack(bundle: Bundle, need: Resolution, where: str) -> tuple[str, bool]:
     name = posixpath.basename(need.name)
-    others = _others(bundle, name)
+    others = _find_similar_libraries(bundle, name)
     also = f" (it has {', '.join(others)})" if others else ""
     if need.result.origin == HOST:
         return f"The pack does not have it{also}; {where} is used.", not others
     return f"It is not found: the pack does not have it{also}, and neither has the host.", False
 
 
-def _others(bundle: Bundle, name: str) -> list[str]:
+def _find_similar_libraries(bundle: Bundle, name: str) -> list[str]:
     """What the pack has that is nearly it: for another machine, or another version."""
     stem = name.partition(".so")[0] + ".so"
     named: Mapping[str, tuple[str, ...]] = bundle.named

@@ -73,7 +73,7 @@ OUTCOME_TEXTS: Mapping[Outcome, str] = {
 """The sentence of each outcome; ``{detail}`` is the step's own detail."""
 
 
-class Step(Struct, frozen=True):
+class SearchStep(Struct, frozen=True):
     """One place that the loader looks at.
 
     ``place`` is the directory as a reader would write it, ``via`` the rule that named it,
@@ -94,7 +94,7 @@ class Step(Struct, frozen=True):
         return OUTCOME_TEXTS[self.outcome].format(detail=self.detail)
 
 
-class Mapped(Struct, frozen=True):
+class LoadedObject(Struct, frozen=True):
     """An object that the loader maps, or fails to find.
 
     ``path`` is relative to the pack for origin ``bundle``, absolute for ``host``, None for
@@ -108,15 +108,15 @@ class Mapped(Struct, frozen=True):
     origin: str
     via: str
     needed_by: str = ""
-    trace: tuple[Step, ...] = ()
+    trace: tuple[SearchStep, ...] = ()
     home: str = ""
     image: Image | None = None
-    loader: Mapped | None = None
+    loader: LoadedObject | None = None
     real: str | None = None
 
-    def loaders(self) -> Iterator[Mapped]:
+    def loaders(self) -> Iterator[LoadedObject]:
         """The object, what caused it to load, and so on up to the program."""
-        link: Mapped | None = self
+        link: LoadedObject | None = self
         while link is not None:
             yield link
             link = link.loader
@@ -127,7 +127,7 @@ class Mapped(Struct, frozen=True):
         return self.path or self.name
 
 
-class Setting(Struct, frozen=True):
+class ProcessContext(Struct, frozen=True):
     """Where a process runs: what it sees, its loader, its environment.
 
     ``secure`` is secure-execution mode, in which set-uid and set-gid programs run.
@@ -137,17 +137,17 @@ class Setting(Struct, frozen=True):
     host: Host
     loader: Loader
     environment: Environment
-    main: Mapped
+    main: LoadedObject
     secure: bool
-    inherited: dict[int, tuple[Mapped, ...]] = field(default_factory=dict)
+    inherited: dict[int, tuple[LoadedObject, ...]] = field(default_factory=dict)
     """By object (its id), those whose RPATH serves its needs: worked out once for each."""
 
-    def rpath_chain(self, mapped: Mapped) -> tuple[Mapped, ...]:
+    def rpath_chain(self, mapped: LoadedObject) -> tuple[LoadedObject, ...]:
         """The objects with an RPATH among ``mapped``, what loaded it, and so on, and the program.
 
         An object whose list says the same in the same folder as a nearer one's is left out.
         """
-        todo: list[Mapped] = []
+        todo: list[LoadedObject] = []
         for link in mapped.loaders():
             if id(link) in self.inherited:
                 break
@@ -160,11 +160,11 @@ class Setting(Struct, frozen=True):
             above = self.inherited.get(id(link.loader), ()) if link.loader else ()
             if link.loader is None and link is not self.main:
                 above = self.inherited.get(id(self.main), ())
-            self.inherited[id(link)] = _with_own(link, above)
+            self.inherited[id(link)] = _prepend_own_rpath(link, above)
         return self.inherited[id(mapped)]
 
 
-def _with_own(link: Mapped, above: tuple[Mapped, ...]) -> tuple[Mapped, ...]:
+def _prepend_own_rpath(link: LoadedObject, above: tuple[LoadedObject, ...]) -> tuple[LoadedObject, ...]:
     image = link.image
     if image is None or image.runpath is not None or not image.rpath:
         return above

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.dlopen import carried, imports_dlopen
+from bundle_fix.loader.dlopen import find_library_name_strings, imports_dlopen
 
 
-def openers(bundle: Bundle, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+def find_dlopened_names(bundle: Bundle, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     """For each object the names, among those that the pack's programs open, that it may open.
 
     Those that import dlopen and have the name as a string do; where none has, all that import it
@@ -26,14 +26,14 @@ def openers(bundle: Bundle, names: Sequence[str]) -> Mapping[str, tuple[str, ...
         if image.is_dynamic:
             with bundle.content(path).open() as reader:
                 if imports_dlopen(reader, image):
-                    strings[path] = carried(reader, image)
+                    strings[path] = find_library_name_strings(reader, image)
     by_path: dict[str, tuple[str, ...]] = {}
     for name in searched:
-        for path in callers(strings, name):
+        for path in find_dlopen_callers(strings, name):
             by_path[path] = (*by_path.get(path, ()), name)
     return by_path
 
 
-def callers(strings: Mapping[str, set[str]], name: str) -> list[str]:
+def find_dlopen_callers(strings: Mapping[str, set[str]], name: str) -> list[str]:
     """The objects that open ``name``, of those that import dlopen, each with the names in it."""
     return [path for path, carried in strings.items() if name in carried] or list(strings)

@@ -18,32 +18,40 @@ from msgspec.structs import replace
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.files import View
-from bundle_fix.loader.hosts.host import CLEAN, Environment, Host
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
 from bundle_fix.loader.hosts.rtld import MUSL
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Outcome, Setting, Step
-from bundle_fix.loader.search.dependencies import Kind, audited, wanted_by
-from bundle_fix.loader.search.order import search
+from bundle_fix.loader.objects import (
+    BUNDLE,
+    HOST,
+    MISSING,
+    LoadedObject,
+    Outcome,
+    ProcessContext,
+    SearchStep,
+)
+from bundle_fix.loader.search.dependencies import DependencyKind, list_audit_tags, read_dependencies
+from bundle_fix.loader.search.order import search_library
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Unresolved
 
 MAX_STEPS = 500_000
 """Steps of all searches of one process; a large office suite has fewer than 20,000."""
-MUSL_OWN = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
+MUSL_BUILTIN_PREFIXES = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
 """How the names begin that musl answers with itself (ldso/dynlink.c, load_library)."""
 
 
-class Need(Struct, frozen=True):
+class Resolution(Struct, frozen=True):
     """One needed name of one object and what the loader made of it.
 
     ``already`` tells that the object was loaded already, for another's sake; ``trace`` are the
     steps taken for this need, none where the name was known.
     """
 
-    requester: Mapped
+    requester: LoadedObject
     name: str
-    result: Mapped
+    result: LoadedObject
     already: bool
-    trace: tuple[Step, ...] = ()
+    trace: tuple[SearchStep, ...] = ()
 
 
 class Process(Struct, frozen=True):
@@ -54,21 +62,21 @@ class Process(Struct, frozen=True):
     """
 
     entry: str
-    objects: tuple[Mapped, ...]
-    needs: tuple[Need, ...]
+    objects: tuple[LoadedObject, ...]
+    needs: tuple[Resolution, ...]
     remarks: tuple[str, ...] = ()
 
-    def bundled(self) -> tuple[Mapped, ...]:
+    def bundled(self) -> tuple[LoadedObject, ...]:
         """The objects that come from the pack."""
         return tuple(o for o in self.objects if o.origin == BUNDLE)
 
 
-class World(Struct, frozen=True, eq=False, dict=True):
+class Deployment(Struct, frozen=True, eq=False, dict=True):
     """A pack on a host under an environment: what all its processes have in common."""
 
     bundle: Bundle
     host: Host
-    environment: Environment = CLEAN
+    environment: Environment = EMPTY_ENVIRONMENT
 
     @cached_property
     def view(self) -> View:
@@ -78,7 +86,7 @@ class World(Struct, frozen=True, eq=False, dict=True):
     def process(self, entry: str) -> Process:
         """What the loader maps for the program or library at the path ``entry`` of the pack."""
         main = self._entry(entry)
-        loading = _Loading(self._setting(main))
+        loading = _ProcessBuilder(self._setting(main))
         loading.begin([main])
         loading.preload()
         loading.run()
@@ -91,40 +99,40 @@ class World(Struct, frozen=True, eq=False, dict=True):
         inherited).
         """
         main = program.objects[0]
-        loading = _Loading(self._setting(main))
+        loading = _ProcessBuilder(self._setting(main))
         loading.begin([*program.objects, replace(self._entry(plugin), loader=main)])
         loading.run()
         whole = loading.result(plugin)
         return replace(whole, objects=whole.objects[len(program.objects) :])
 
-    def opening(self, program: Process, name: str, requester: Mapped) -> Need:
+    def opening(self, program: Process, name: str, requester: LoadedObject) -> Resolution:
         """What dlopen(3) of ``name`` by ``requester`` finds in a running ``program``."""
-        loading = _Loading(self._setting(program.objects[0]))
+        loading = _ProcessBuilder(self._setting(program.objects[0]))
         loading.begin(program.objects)
         return loading.need(name, requester)
 
-    def searching(self, need: Need) -> Mapped:
+    def searching(self, need: Resolution) -> LoadedObject:
         """What the search for ``need`` finds, whatever is loaded already."""
         *_, main = need.requester.loaders()
-        return search(self._setting(main), need.name, need.requester)
+        return search_library(self._setting(main), need.name, need.requester)
 
-    def _entry(self, path: str) -> Mapped:
+    def _entry(self, path: str) -> LoadedObject:
         # The kernel tells the loader where the program really is; dlopen() gets a path.
         real = self.view.real(self.view.absolute(path))
         real = self.view.absolute(path) if isinstance(real, Unresolved) else real
         inside = self.view.member(real) or path
         image = self.bundle.images[inside]
-        return Mapped(
+        return LoadedObject(
             inside, inside, BUNDLE, "direct", home=posixpath.dirname(real), image=image, real=real
         )
 
-    def _setting(self, main: Mapped) -> Setting:
+    def _setting(self, main: LoadedObject) -> ProcessContext:
         assert main.image is not None  # noqa: S101 (an entry is an ELF file of the pack)
         node = self.bundle.tree.nodes.get(main.path or "")
         secure = isinstance(node, File) and bool(node.stamp.mode & (stat.S_ISUID | stat.S_ISGID))
         secure = secure and main.image.is_program
         loader = self.host.loader(self.view, main.image)
-        return Setting(self.view, self.host, loader, self.environment, main, secure)
+        return ProcessContext(self.view, self.host, loader, self.environment, main, secure)
 
 
 def map_process(bundle: Bundle, host: Host, entry: str) -> Process:
@@ -135,25 +143,25 @@ def map_process(bundle: Bundle, host: Host, entry: str) -> Process:
         host: what the target offers.
         entry: the path of an ELF file of the pack.
     """
-    return World(bundle, host).process(entry)
+    return Deployment(bundle, host).process(entry)
 
 
-class _Loading:
+class _ProcessBuilder:
     """A process while its objects are being mapped."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: ProcessContext) -> None:
         self.setting = setting
         self.steps = 0
-        self.objects: list[Mapped] = []
-        self.needs: list[Need] = []
+        self.objects: list[LoadedObject] = []
+        self.needs: list[Resolution] = []
         self.remarks: dict[str, None] = {}
-        self.queue: deque[Mapped] = deque()
-        self.by_name: dict[str, Mapped] = {}
-        self.by_file: dict[object, Mapped] = {}
-        self.lost: dict[str, Mapped] = {}
-        self.interpreter: Mapped | None = None
+        self.queue: deque[LoadedObject] = deque()
+        self.by_name: dict[str, LoadedObject] = {}
+        self.by_file: dict[object, LoadedObject] = {}
+        self.lost: dict[str, LoadedObject] = {}
+        self.interpreter: LoadedObject | None = None
 
-    def begin(self, objects: Sequence[Mapped]) -> None:
+    def begin(self, objects: Sequence[LoadedObject]) -> None:
         """Start with objects that are mapped; the needs of the last are to be met."""
         for mapped in objects:
             self.objects.append(mapped)
@@ -170,19 +178,19 @@ class _Loading:
             path = setting.loader.path
         if path is None or not path.startswith("/"):
             return
-        step = Step(path, "loaded", Outcome.MAIN_INTERPRETER)
+        step = SearchStep(path, "loaded", Outcome.MAIN_INTERPRETER)
         real = setting.view.real(path)
         found = setting.view.image(real) if isinstance(real, str) else None
         known = setting.view.host is not None and not setting.host.expected(path)
         if known and not isinstance(found, Image):
             step = replace(step, outcome=Outcome.MISSING_INTERPRETER)
-            lost = Mapped(path, None, MISSING, "direct", setting.main.label, (step,))
+            lost = LoadedObject(path, None, MISSING, "direct", setting.main.label, (step,))
             lost = replace(lost, loader=setting.main)
             self.objects.append(lost)
-            self.needs.append(Need(setting.main, path, lost, already=False, trace=(step,)))
+            self.needs.append(Resolution(setting.main, path, lost, already=False, trace=(step,)))
             return
         member = setting.view.member(real) if isinstance(real, str) else None
-        self.interpreter = Mapped(
+        self.interpreter = LoadedObject(
             path, path if member is None else member, HOST if member is None else BUNDLE, "loaded",
             setting.main.label, (step,), posixpath.dirname(path),
             found if isinstance(found, Image) else None, setting.main,
@@ -213,11 +221,11 @@ class _Loading:
         setting = self.setting
         while self.queue:
             requester = self.queue.popleft()
-            for tag in audited(requester):
+            for tag in list_audit_tags(requester):
                 self._remark(f"{requester.label} has {tag}: what auditors do is not modelled")
-            for wanted in wanted_by(setting.view, requester, flavour=setting.loader.flavour):
+            for wanted in read_dependencies(setting.view, requester, flavour=setting.loader.flavour):
                 need = self.need(wanted.name, requester)
-                if wanted.kind is Kind.AUXILIARY and need.result.origin == MISSING:
+                if wanted.kind is DependencyKind.AUXILIARY and need.result.origin == MISSING:
                     self._remark(
                         f"{requester.label}: no {wanted.name}, which it would stand behind"
                     )
@@ -225,7 +233,7 @@ class _Loading:
                 self.needs.append(need)
                 at = (
                     self._place_of(requester)
-                    if wanted.kind is not Kind.NEEDED
+                    if wanted.kind is not DependencyKind.NEEDED
                     else len(self.objects)
                 )
                 if not need.already:
@@ -237,18 +245,18 @@ class _Loading:
     def _remark(self, text: str) -> None:
         self.remarks[text] = None
 
-    def _place_of(self, requester: Mapped) -> int:
+    def _place_of(self, requester: LoadedObject) -> int:
         """What a filter stands for is looked up before the filter itself (dl-deps.c)."""
         return next((n for n, o in enumerate(self.objects) if o is requester), len(self.objects))
 
-    def need(self, name: str, requester: Mapped) -> Need:
+    def need(self, name: str, requester: LoadedObject) -> Resolution:
         """What ``name`` leads to, without mapping it."""
         known = self.by_name.get(name)
         if known is None and self._is_musl_itself(name):
             known = self.interpreter
         if known is not None:
-            return Need(requester, name, known, already=True)
-        found = _judged(self.setting, search(self.setting, name, requester))
+            return Resolution(requester, name, known, already=True)
+        found = _drop_unexpected_host_copy(self.setting, search_library(self.setting, name, requester))
         self.steps += len(found.trace)
         if self.steps > MAX_STEPS:
             raise BundleFixError(
@@ -256,23 +264,23 @@ class _Loading:
                 where=self.setting.main.label, hint="no sound program comes near",
             )  # fmt: skip
         if found.origin == MISSING and name in self.lost:
-            return Need(requester, name, self.lost[name], already=True, trace=found.trace)
+            return Resolution(requester, name, self.lost[name], already=True, trace=found.trace)
         same = self.by_file.get(self._identity(found))
         if same is not None and found.real is not None:
             # The same file under another name is one object: the loader compares inodes.
             self.by_name[name] = same
-            return Need(requester, name, same, already=True, trace=found.trace)
-        return Need(requester, name, found, already=False, trace=found.trace)
+            return Resolution(requester, name, same, already=True, trace=found.trace)
+        return Resolution(requester, name, found, already=False, trace=found.trace)
 
     def _is_musl_itself(self, name: str) -> bool:
-        return self.setting.loader.flavour == MUSL and name.startswith(MUSL_OWN)
+        return self.setting.loader.flavour == MUSL and name.startswith(MUSL_BUILTIN_PREFIXES)
 
-    def _map(self, mapped: Mapped, at: int) -> None:
+    def _map(self, mapped: LoadedObject, at: int) -> None:
         self.objects.insert(at, mapped)
         self.queue.append(mapped)
         self._remember(mapped)
 
-    def _remember(self, mapped: Mapped) -> None:
+    def _remember(self, mapped: LoadedObject) -> None:
         if mapped.origin == MISSING:
             # Another object's search may find it: nothing is known of it but that it was told.
             self.lost.setdefault(mapped.name, mapped)
@@ -287,7 +295,7 @@ class _Loading:
         if mapped.image is not None and mapped.image.soname and not is_musl:
             self.by_name.setdefault(mapped.image.soname, mapped)
 
-    def _identity(self, mapped: Mapped) -> object:
+    def _identity(self, mapped: LoadedObject) -> object:
         """What is the same for two names of one file."""
         if mapped.real is None:
             return None
@@ -298,7 +306,7 @@ class _Loading:
         return Process(entry, tuple(self.objects), tuple(self.needs), tuple(self.remarks))
 
 
-def _judged(setting: Setting, found: Mapped) -> Mapped:
+def _drop_unexpected_host_copy(setting: ProcessContext, found: LoadedObject) -> LoadedObject:
     """A name that only the host could have: missing, where nobody may count on it there."""
     if setting.view.host is not None or found.origin != HOST:
         return found

@@ -13,12 +13,12 @@ from msgspec import Struct
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.symbols.hashes import definitions
 from bundle_fix.elf.symbols.versions import version_of
-from bundle_fix.loader.hosts.libc import belongs_to_libc
-from bundle_fix.loader.objects import Mapped
-from bundle_fix.loader.process import Process, World
+from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.objects import LoadedObject
+from bundle_fix.loader.process import Deployment, Process
 from bundle_fix.model.errors import BundleFixError
 
-SPOKEN: Mapping[str, tuple[str, ...]] = {
+CXX_SYMBOLS: Mapping[str, tuple[str, ...]] = {
     "operator new": ("_Znwm", "_Znwj"),
     "operator new[]": ("_Znam", "_Znaj"),
     "operator delete": ("_ZdlPv",),
@@ -27,42 +27,42 @@ SPOKEN: Mapping[str, tuple[str, ...]] = {
 """Symbols that have a name in C++, by the Itanium ABI's names of them on 64 and on 32 bits."""
 
 
-class Provider(Struct, frozen=True):
+class SymbolProvider(Struct, frozen=True):
     """An object that defines a symbol; ``versions`` are empty where it does so without one.
 
     ``is_certain`` is false for the C library of a host that cannot be looked into.
     """
 
-    mapped: Mapped
+    mapped: LoadedObject
     symbol: str
     versions: tuple[str, ...]
     is_certain: bool = True
 
 
-LIBC_DEFINES = frozenset({"malloc", "free", "calloc", "realloc", "memalign", "posix_memalign"})
+LIBC_SYMBOLS = frozenset({"malloc", "free", "calloc", "realloc", "memalign", "posix_memalign"})
 """What every C library defines, for hosts that cannot be looked into."""
 
 
-def providers(world: World, process: Process, symbol: str) -> list[Provider]:
+def find_symbol_providers(world: Deployment, process: Process, symbol: str) -> list[SymbolProvider]:
     """The objects of ``process`` that define ``symbol``, the one that wins first.
 
     Args:
         world: the process's pack and host.
         process: its objects are looked into, where they can be.
-        symbol: as it stands in the symbol table, or one of `SPOKEN`.
+        symbol: as it stands in the symbol table, or one of `CXX_SYMBOLS`.
     """
-    found: list[Provider] = []
-    for name in SPOKEN.get(symbol, (symbol,)):
+    found: list[SymbolProvider] = []
+    for name in CXX_SYMBOLS.get(symbol, (symbol,)):
         for mapped in process.objects:
-            found += _defined(world, mapped, name)
+            found += _find_definition(world, mapped, name)
     return found
 
 
-def _defined(world: World, mapped: Mapped, name: str) -> Iterator[Provider]:
+def _find_definition(world: Deployment, mapped: LoadedObject, name: str) -> Iterator[SymbolProvider]:
     if mapped.image is None:
-        is_libc = mapped.name.startswith("libc.") and belongs_to_libc(mapped.name)
-        if is_libc and name in LIBC_DEFINES:
-            yield Provider(mapped, name, (), is_certain=False)
+        is_libc = mapped.name.startswith("libc.") and is_part_of_libc(mapped.name)
+        if is_libc and name in LIBC_SYMBOLS:
+            yield SymbolProvider(mapped, name, (), is_certain=False)
         return
     content = world.view.content(mapped.real or "")
     if content is None or not mapped.image.is_dynamic:
@@ -74,4 +74,4 @@ def _defined(world: World, mapped: Mapped, name: str) -> Iterator[Provider]:
     except DamagedElfError as error:
         raise BundleFixError(error.message, where=mapped.label) from error
     if indices:
-        yield Provider(mapped, name, tuple(v for v in versions if v is not None))
+        yield SymbolProvider(mapped, name, tuple(v for v in versions if v is not None))

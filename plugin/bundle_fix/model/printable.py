@@ -1,11 +1,23 @@
-"""Text that a terminal neither obeys nor garbles."""
+"""Text without characters that would garble a terminal or a message."""
 
 from __future__ import annotations
 
+MAX_SHOWN_LENGTH = 60
+"""Characters of a user's text that a message repeats."""
+
 
 def escape_unprintable(text: str) -> str:
-    """``text`` with everything that a terminal might obey or garble written as an escape."""
+    """Return ``text`` with every unprintable character as a Python escape, such as ``\\x1b``.
+
+    Surrogates, which stand for bytes of a path that are not UTF-8, are escaped as well.
+    """
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
         for c in text
     )
+
+
+def escape_and_shorten(text: str) -> str:
+    """Return at most `MAX_SHOWN_LENGTH` characters of ``text``, on one line, for a message."""
+    shown = text if len(text) <= MAX_SHOWN_LENGTH else text[: MAX_SHOWN_LENGTH - 1] + "…"
+    return escape_unprintable(shown)

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bundle_fix.collect.collection import Origin
-from bundle_fix.loader.hosts.cache import CACHE
-from bundle_fix.spec.model import Files, Libraries, Spec
+from bundle_fix.loader.hosts.cache import CACHE_PATH
+from bundle_fix.spec.model import FilesEntry, LibrariesEntry, Spec
 from bundle_fix.spec.sources import CMAKE_CACHE
 from bundle_fix.spec.variables import Values, evaluate_when, substitute
 
@@ -35,8 +35,8 @@ def find_inputs(
     found: dict[Path, None] = {spec.path.resolve(): None}
     found |= {path.resolve(): None for path in values.consulted if path.is_file()}
     found |= {o.source: None for o in origins.values() if o.source is not None}
-    if any(origin.from_closure for origin in origins.values()) and CACHE.exists():
-        found[CACHE] = None
+    if any(origin.from_closure for origin in origins.values()) and CACHE_PATH.exists():
+        found[CACHE_PATH] = None
     for path in _find_searched_directories(spec, values, root):
         if path.resolve() not in changing and not (path / CMAKE_CACHE).exists():
             found[path] = None
@@ -56,7 +56,7 @@ def _escape_name(path: Path) -> str:
 
 def _find_searched_directories(spec: Spec, values: Values, root: Path) -> Iterator[Path]:
     """The folders that were looked through for what is packed, and the links found there."""
-    entries: tuple[Files | Libraries, ...] = (*spec.files, *spec.libraries)
+    entries: tuple[FilesEntry | LibrariesEntry, ...] = (*spec.files, *spec.libraries)
     for entry in entries:
         if entry.source is not None and evaluate_when(entry.when, values):
             yield from _find_matched(root, substitute(entry.source, values))

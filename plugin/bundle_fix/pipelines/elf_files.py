@@ -10,8 +10,9 @@ from msgspec import Struct
 
 from bundle_fix.elf.edit.changes import Changes, needed_after
 from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
-from bundle_fix.elf.read.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.symbols.versions import needed_versions
 from bundle_fix.model.content import (
     Content,

@@ -1,11 +1,10 @@
-"""Mends an artifact: reads it, plans, edits, writes, reads back what was written, checks it."""
+"""The fix pipeline: read an artifact, plan, edit, write, read back, check, commit."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -20,59 +19,22 @@ from bundle_fix.archive.formats import (
     format_for,
     split_name,
 )
-from bundle_fix.archive.inplace_directory import complete_update, update_directory
+from bundle_fix.archive.inplace_directory import complete_update, stage_update
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import Artifact, open_artifact
-from bundle_fix.archive.writing import copy_artifact, write_artifact
+from bundle_fix.archive.writing import StagedArtifact, stage_artifact, stage_copy
 from bundle_fix.check.checker import Verdict, check_bundle
-from bundle_fix.check.context import Expectations
-from bundle_fix.elf.edit.differences import described
-from bundle_fix.elf.edit.edit import EditRefusedError
-from bundle_fix.elf.edit.pool import EditAll, Job, edit_all, editors
-from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.manifest.builder import renewed
 from bundle_fix.manifest.model import NAME
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
-from bundle_fix.model.tree import File, InstallLocation, Node, Tree
-from bundle_fix.model.wording import format_count
+from bundle_fix.model.progress import Progress, no_progress
+from bundle_fix.model.tree import InstallLocation
+from bundle_fix.pipelines.apply import AppliedPlan, apply_plan, start_edit_pool
 from bundle_fix.plan.planner import Plan, make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.storage.staging import scratch_folder
-from bundle_fix.subprocesses.forks import is_worth_forking
-
-Judge = Callable[[Tree], Verdict]
-"""Checks the tree of a written artifact."""
-Approve = Callable[[Verdict], bool]
-"""Says of what was found in a written artifact whether the artifact may take its name."""
-
-
-class Action(Struct, frozen=True):
-    """One change that was made: to what, what it is, and who made it (an ELF editor) if told.
-
-    ``passed`` says of each editor that was tried before why it was not the one.
-    """
-
-    path: str
-    what: str
-    editor: str = ""
-    passed: tuple[str, ...] = ()
-
-
-class AppliedPlan(Struct, frozen=True):
-    """A plan carried out: the tree to write, what was done, and which files could not be edited.
-
-    ``images`` are those of its ELF files; ``refusals`` are lines that name the file and the reason;
-    ``remarks`` name the file and what its user should know, such as a choice between different
-    files.
-    """
-
-    tree: Tree
-    images: Mapping[str, Image]
-    actions: tuple[Action, ...]
-    refusals: tuple[str, ...]
-    remarks: tuple[str, ...] = ()
 
 
 class Options(Struct, frozen=True):
@@ -87,7 +49,7 @@ class Options(Struct, frozen=True):
         limits: how much the artifact may hold.
     """
 
-    expectations: Expectations = field(default_factory=Expectations)
+    expectations: CheckPolicy = field(default_factory=CheckPolicy)
     pinned: tuple[str, ...] = ()
     editor: str = "auto"
     force: bool = False
@@ -98,14 +60,22 @@ class Options(Struct, frozen=True):
 class FixResult(Struct, frozen=True):
     """What became of a pack. ``written`` is None where something failed, or nothing was asked."""
 
-    done: AppliedPlan
+    applied: AppliedPlan
     verdict: Verdict
     written: Path | None
 
     @property
     def failed(self) -> bool:
         """Whether the pack is not what it should be."""
-        return self.verdict.failed or bool(self.done.refusals)
+        return self.verdict.failed or bool(self.applied.refusals)
+
+
+class Repair(Struct, frozen=True):
+    """An artifact and the tree that a plan made of it, before anything is written."""
+
+    artifact: Artifact
+    plan: Plan
+    applied: AppliedPlan
 
 
 def get_default_output(path: Path) -> Path:
@@ -118,64 +88,90 @@ def get_default_output(path: Path) -> Path:
 def fix_artifact(
     path: Path, output: Path, options: Options, progress: Progress = no_progress
 ) -> FixResult:
-    """Mend the artifact at ``path`` into ``output``; the input is not touched unless it is both.
+    """Repair the artifact at ``path`` and write the result to ``output``.
+
+    The input is changed only if ``output`` is the same path. The output is written only if the
+    check of what was written passes, or if ``options.force`` is set.
 
     Raises:
         BundleFixError: the input cannot be read, or the output cannot be written.
     """
     note = complete_update(path) if is_same_path(output, path) else ""
-    with _read_and_plan(path, options, progress) as (artifact, bundle, plan, mended):
-        remarks = (f"{path}: {note}", *mended.remarks) if note else mended.remarks
-        done = replace(mended, remarks=remarks)
-        kind = artifact.format
-        if not is_same_path(output, path):
-            kind = format_for(output, kind)
-        if plan.is_empty and kind == artifact.format:
-            verdict = check_bundle(bundle, options.expectations, progress=progress)
-            keep = options.force or not verdict.failed
-            if keep and not is_same_path(output, path):
-                copy_artifact(artifact, output)
-            return FixResult(done, verdict, output if keep else None)
-
-        def write(judge: Judge, approve: Approve) -> bool:
-            if artifact.format == DIRECTORY and is_same_path(output, path):
-                return update_directory(artifact.tree, done.tree, path, judge, approve, progress)
-            tree = converted(done.tree, artifact.format, kind)
-            return write_artifact(tree, kind, output, judge, approve, progress)
-
-        check = partial(check_bundle, expectations=options.expectations, progress=progress)
-        return write_checked(write, done, output, check, force=options.force)
+    with (
+        open_repair(path, options, progress) as repair,
+        stage_repair(repair, output, progress) as staged,
+    ):
+        applied = add_remark(repair.applied, f"{path}: {note}") if note else repair.applied
+        written = read_bundle(staged.tree, str(output))
+        verdict = check_bundle(written, options.expectations, progress=progress)
+        result = FixResult(applied, verdict, output)
+        if result.failed and not options.force:
+            return replace(result, written=None)
+        staged.commit()
+        return result
 
 
-def write_checked(
-    write: Callable[[Judge, Approve], bool],
-    done: AppliedPlan,
-    output: Path,
-    check: Callable[[Bundle], Verdict],
-    *,
-    force: bool,
-) -> FixResult:
-    """Write an artifact and check it as written, before it gets its name.
+def dry_run_fix(path: Path, options: Options, progress: Progress = no_progress) -> FixResult:
+    """Return what `fix_artifact` would do to the artifact at ``path``, without writing it."""
+    with open_repair(path, options, progress) as repair:
+        bundle = read_bundle(repair.applied.tree, str(path))
+        verdict = check_bundle(bundle, options.expectations, progress=progress)
+        return FixResult(repair.applied, verdict, None)
 
-    Args:
-        write: writes it, has the tree that it reads back judged, and gives the artifact its name
-            only if the verdict is approved.
-        done: what is written.
-        output: the artifact's name.
-        check: checks it.
-        force: whether it is written all the same.
+
+@contextmanager
+def open_repair(path: Path, options: Options, progress: Progress) -> Iterator[Repair]:
+    """Read the artifact at ``path``, plan its repair, and edit its files in a scratch directory.
+
+    Raises:
+        BundleFixError: the artifact cannot be read, or is of a kind that `fix` does not change.
     """
-    verdicts: list[Verdict] = []
+    with (
+        open_artifact(path, options.limits, progress) as artifact,
+        scratch_folder() as scratch,
+    ):
+        ensure_writable(artifact)
+        contents = [file.content for _, file in artifact.tree.files()]
+        with start_edit_pool(contents) as edit:
+            bundle = read_bundle(artifact.tree, str(path))
+            plan = plan_repair(bundle, artifact.format, options)
+            applied = apply_plan(plan, options.editor, scratch, progress, edit)
+        yield Repair(artifact, plan, renew_manifest(applied, artifact))
 
-    def judge(written: Tree) -> Verdict:
-        return check(read_bundle(written, str(output)))
 
-    def approve(verdict: Verdict) -> bool:
-        verdicts.append(verdict)
-        return force or not (verdict.failed or done.refusals)
+def plan_repair(bundle: Bundle, kind: str, options: Options) -> Plan:
+    """Plan the repair of an artifact of format ``kind``; a wheel has rules of its own."""
+    if kind == WHEEL:
+        return make_wheel_plan(bundle, options.pinned)
+    opened = options.expectations.dlopen
+    return make_plan(bundle, options.pinned, options.move_to, opened=opened)
 
-    named = write(judge, approve)
-    return FixResult(done, verdicts[-1], output if named else None)
+
+def renew_manifest(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:
+    """Update the manifest of a repaired pack, if it contains one."""
+    if NAME not in applied.tree.nodes:
+        return applied
+    tree = renewed(artifact.tree, make_bundle(applied.tree, applied.images))
+    return replace(applied, tree=tree)
+
+
+def stage_repair(
+    repair: Repair, output: Path, progress: Progress
+) -> AbstractContextManager[StagedArtifact]:
+    """Write a repaired artifact beside ``output``; an unchanged one is copied byte for byte."""
+    artifact, tree = repair.artifact, repair.applied.tree
+    in_place = is_same_path(output, artifact.path)
+    kind = artifact.format if in_place else format_for(output, artifact.format)
+    if repair.plan.is_empty and kind == artifact.format:
+        return stage_copy(artifact, None if in_place else output)
+    if in_place and kind == DIRECTORY:
+        return stage_update(artifact.tree, tree, artifact.path, progress)
+    return stage_artifact(converted(tree, artifact.format, kind), kind, output, progress)
+
+
+def add_remark(applied: AppliedPlan, remark: str) -> AppliedPlan:
+    """Return ``applied`` with a remark before the others."""
+    return replace(applied, remarks=(remark, *applied.remarks))
 
 
 def is_same_path(one: Path, other: Path) -> bool:
@@ -184,50 +180,13 @@ def is_same_path(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def dry_run_fix(path: Path, options: Options, progress: Progress = no_progress) -> FixResult:
-    """What `fix_artifact` would do to the artifact at ``path``; nothing is written."""
-    with _read_and_plan(path, options, progress) as (_, _, _, done):
-        bundle = read_bundle(done.tree, str(path))
-        verdict = check_bundle(bundle, options.expectations, progress=progress)
-        return FixResult(done, verdict, None)
-
-
-@contextmanager
-def _read_and_plan(
-    path: Path, options: Options, progress: Progress
-) -> Iterator[tuple[Artifact, Bundle, Plan, AppliedPlan]]:
-    """The artifact, and its tree as it is to be written; both open until the context ends."""
-    with (
-        open_artifact(path, options.limits, progress) as artifact,
-        scratch_folder() as scratch,
-    ):
-        if artifact.format == ELF:
-            raise BundleFixError(
-                "it is a single ELF file", where=str(path), hint="fix mends tarballs and folders"
-            )
-        ensure_writable(artifact)
-        contents = [file.content for _, file in artifact.tree.files()]
-        size = sum(content.size for content in contents)
-        with editors(contents) if is_worth_forking(size) else nullcontext(edit_all) as edit:
-            bundle = read_bundle(artifact.tree, str(path))
-            if artifact.format == WHEEL:
-                plan = make_wheel_plan(bundle, options.pinned)
-            else:
-                opened = options.expectations.dlopen
-                plan = make_plan(bundle, options.pinned, options.move_to, opened=opened)
-            done = apply_plan(plan, options.editor, scratch, progress, edit)
-        if NAME in done.tree.nodes:
-            tree = renewed(artifact.tree, make_bundle(done.tree, done.images))
-            done = replace(done, tree=tree)
-        yield artifact, bundle, plan, done
-
-
 def ensure_writable(artifact: Artifact) -> None:
-    """See that an artifact is of a kind that is mended.
-
-    Raises:
-        BundleFixError: it is none.
-    """
+    """Raise `BundleFixError` if an artifact is of a kind that `fix` does not change."""
+    if artifact.format == ELF:
+        raise BundleFixError(
+            "single ELF file", where=str(artifact.path),
+            hint="use 'bundle-fix elf' for files; fix repairs tarballs, wheels and directories",
+        )  # fmt: skip
     if artifact.format in READ_ONLY:
         raise BundleFixError(
             READ_ONLY[artifact.format], where=str(artifact.path),
@@ -238,73 +197,3 @@ def ensure_writable(artifact: Artifact) -> None:
             f"what is in it lies {artifact.tree.place.value}: there is nothing to mend",
             where=str(artifact.path), hint="'bundle-fix check' checks it as it is installed",
         )  # fmt: skip
-
-
-def apply_plan(
-    plan: Plan,
-    editor: str,
-    scratch: Path,
-    progress: Progress = no_progress,
-    edit: EditAll = edit_all,
-) -> AppliedPlan:
-    """The tree that a plan makes of a bundle; a file that cannot be edited stays as it was.
-
-    Args:
-        plan: what to change.
-        editor: the ELF editor, or ``auto``.
-        scratch: a folder for rewritten files, which must outlive the tree.
-        progress: is told how many files are edited.
-        edit: edits them.
-    """
-    actions = [Action(old, f"moved to {new}; a link stays") for old, new in plan.moved.items()]
-    actions += [Action(old, f"renamed to {new}, its soname") for old, new in plan.renamed.items()]
-    actions += [Action(path, f"dropped: a copy of {kept}") for path, kept in plan.dropped.items()]
-    actions += [
-        Action(path, f"turned into a link to {target}, an identical copy")
-        if path in plan.merged
-        else Action(path, f"linked to {target}")
-        for path, target in plan.symlinks.items()
-    ]
-    actions += [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
-    refusals: list[str] = []
-    tell = partial(progress, _describe_editing(plan))
-    nodes: dict[str, Node] = dict(plan.tree.nodes)
-    images = dict(plan.images)
-    edits = ((path, nodes[path]) for path in plan.edits)
-    files = {p: n for p, n in edits if isinstance(n, File) and n.twin is None}
-    jobs = [Job(file.content, plan.edits[path]) for path, file in files.items()]
-    outcomes = zip(files.items(), edit(jobs, scratch, editor), strict=True)
-    for (path, node), edited in track_parts(outcomes, tell):
-        if isinstance(edited, EditRefusedError):
-            refusals.append(f"{path}: {edited.message}")
-            continue
-        same_size = edited.content.size == node.content.size
-        header = node.header if same_size else None
-        nodes[path] = replace(node, content=edited.content, header=header)
-        images[path] = edited.image
-        passed = edited.refusals
-        for what in described(plan.images[path], edited.image):
-            actions.append(Action(path, what, edited.editor, passed))
-            passed = ()
-    _update_hard_links(nodes, images, plan.edits)
-    tree = replace(plan.tree, nodes=nodes)
-    remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
-    return AppliedPlan(tree, images, tuple(actions), tuple(refusals), remarks)
-
-
-def _describe_editing(plan: Plan) -> ProgressStep:
-    nodes = (plan.tree.nodes[path] for path in plan.edits)
-    size = sum(node.content.size for node in nodes if isinstance(node, File))
-    return ProgressStep("editing", size, format_count(len(plan.edits), "file"), len(plan.edits))
-
-
-def _update_hard_links(
-    nodes: dict[str, Node], images: dict[str, Image], edits: Mapping[str, object]
-) -> None:
-    """Give hard links to an edited file its new bytes, and so its image."""
-    for path, node in nodes.items():
-        if isinstance(node, File) and node.twin in edits:
-            original = nodes[str(node.twin)]
-            if isinstance(original, File):
-                nodes[path] = replace(node, content=original.content)
-                images[path] = images[str(node.twin)]

@@ -6,7 +6,6 @@ import os
 import posixpath
 import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,21 +13,22 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from bundle_fix.archive.directory import read_directory
-from bundle_fix.archive.inplace_directory import update_directory
+from bundle_fix.archive.inplace_directory import stage_update
 from bundle_fix.check.checker import Verdict, check_bundle
-from bundle_fix.check.context import Expectations
 from bundle_fix.check.findings import Finding, at_least
 from bundle_fix.check.rules.wheel import SCHEME
 from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.libraries.closure import close
 from bundle_fix.collect.libraries.partial_tree import path_below, tree_of_members
 from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
-from bundle_fix.loader.hosts.this_machine import on_this_machine
+from bundle_fix.loader.hosts.this_machine import find_names_on_this_machine
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, Node, Tree
-from bundle_fix.pipelines.fix import Action, FixResult, Options, apply_plan, write_checked
-from bundle_fix.plan.planner import make_plan
+from bundle_fix.pipelines.apply import Action, apply_plan
+from bundle_fix.pipelines.fix import FixResult, Options
+from bundle_fix.plan.planner import Plan, make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values
 
@@ -81,49 +81,93 @@ class InstallResult(Struct, frozen=True):
     added: tuple[str, ...]
 
 
+class Contents(Struct, frozen=True):
+    """The contents of an installation root before the repair.
+
+    Attributes:
+        before: everything that was read, with what an earlier repair added.
+        tree: the same without the paths of ``former``.
+        own: the paths that this installation put there.
+        former: the paths that an earlier repair added.
+    """
+
+    before: Tree
+    tree: Tree
+    own: frozenset[str]
+    former: frozenset[str]
+
+
 def fix_installation(what: Installation, options: Options) -> InstallResult:
-    """Mend what was installed, in place; where that cannot be done nothing changes.
+    """Repair an installation in place; if that is not possible, nothing changes.
 
     Raises:
-        BundleFixError: something in it cannot be read or written.
+        BundleFixError: a file of it cannot be read or written.
+    """
+    contents = _read_contents(what)
+    bundle, added, remarks = _complete_closure(
+        read_bundle(contents.tree, str(what.root)), what, options.expectations.host, contents.former
+    )
+    policy = _make_policy(what, bundle, options.expectations)
+    plan = _plan_installation(what, bundle, contents, options, policy)
+    with tempfile.TemporaryDirectory() as scratch:
+        applied = apply_plan(plan, options.editor, Path(scratch))
+        applied = replace(
+            applied, actions=(*added, *applied.actions), remarks=(*remarks, *applied.remarks)
+        )
+        if plan.is_empty and not added and not contents.former:
+            verdict = _check_installation(bundle, what, contents, policy)
+            result = FixResult(applied, verdict, None if verdict.failed else what.root)
+            return InstallResult(result, tuple(sorted(contents.own)), ())
+        _ensure_free(applied.tree, contents.before, what.root)
+        with stage_update(contents.before, applied.tree, what.root) as staged:
+            written = read_bundle(staged.tree, str(what.root))
+            verdict = _check_installation(written, what, contents, policy)
+            result = FixResult(applied, verdict, what.root)
+            if result.failed and not options.force:
+                return _keep_former(replace(result, written=None), contents)
+            staged.commit()
+    new = applied.tree.nodes.keys() - contents.tree.nodes.keys()
+    kept = contents.own & applied.tree.nodes.keys()
+    return InstallResult(result, tuple(sorted(kept | new)), tuple(sorted(new)))
+
+
+def _read_contents(what: Installation) -> Contents:
+    """Read the installation root, or the given members of it.
+
+    Raises:
+        BundleFixError: the root is missing, or a file cannot be read.
     """
     if not what.root.is_dir():
         raise BundleFixError("there is no such folder", where=str(what.root))
     before, own = _read_installation(what)
     former = _find_earlier_additions(what, before)
     tree = Tree({path: node for path, node in before.nodes.items() if path not in former})
-    own -= former
-    bundle, added, remarks = _complete_closure(
-        read_bundle(tree, str(what.root)), what, options.expectations.host, former
-    )
-    expectations = _make_policy(what, bundle, options.expectations)
+    return Contents(before, tree, own - former, former)
 
-    def check(written: Bundle) -> Verdict:
-        verdict = _keep_own_findings(check_bundle(written, expectations), tree, own)
-        findings = (*_find_separated_libraries(what.elsewhere, written), *verdict.findings)
-        failed = bool(at_least(findings, expectations.fail_on))
-        return replace(verdict, findings=findings, failed=failed)
 
+def _plan_installation(
+    what: Installation, bundle: Bundle, contents: Contents, options: Options, policy: CheckPolicy
+) -> Plan:
     if what.for_wheel:
-        plan = make_wheel_plan(bundle, options.pinned, list(_find_python_files(what.sources)))
-    else:
-        mine = own | bundle.tree.nodes.keys() - tree.nodes
-        plan = make_plan(bundle, options.pinned, own=mine, opened=expectations.dlopen)
-    with tempfile.TemporaryDirectory() as scratch:
-        done = apply_plan(plan, options.editor, Path(scratch))
-        done = replace(done, actions=(*added, *done.actions), remarks=(*remarks, *done.remarks))
-        if plan.is_empty and not added and not former:
-            verdict = check(bundle)
-            mended = FixResult(done, verdict, None if verdict.failed else what.root)
-            return InstallResult(mended, tuple(sorted(own)), ())
-        _ensure_free(done.tree, before, what.root)
-        write = partial(update_directory, before, done.tree, what.root)
-        mended = write_checked(write, done, what.root, check, force=options.force)
-    if mended.written is None:
-        return InstallResult(mended, tuple(sorted(own | former)), tuple(sorted(former)))
-    new = done.tree.nodes.keys() - tree.nodes.keys()
-    kept = own & done.tree.nodes.keys()
-    return InstallResult(mended, tuple(sorted(kept | new)), tuple(sorted(new)))
+        return make_wheel_plan(bundle, options.pinned, list(_find_python_files(what.sources)))
+    own = contents.own | (bundle.tree.nodes.keys() - contents.tree.nodes)
+    return make_plan(bundle, options.pinned, own=own, opened=policy.dlopen)
+
+
+def _check_installation(
+    bundle: Bundle, what: Installation, contents: Contents, policy: CheckPolicy
+) -> Verdict:
+    """Check what was installed, and the files that pip would separate from their libraries."""
+    verdict = _keep_own_findings(check_bundle(bundle, policy), contents.tree, contents.own)
+    findings = (*_find_separated_libraries(what.elsewhere, bundle), *verdict.findings)
+    failed = bool(at_least(findings, policy.fail_on))
+    return replace(verdict, findings=findings, failed=failed)
+
+
+def _keep_former(result: FixResult, contents: Contents) -> InstallResult:
+    """Return the result of a repair that changed nothing: earlier additions stay."""
+    own, former = contents.own | contents.former, contents.former
+    return InstallResult(result, tuple(sorted(own)), tuple(sorted(former)))
 
 
 def _ensure_free(after: Tree, before: Tree, root: Path) -> None:
@@ -187,11 +231,11 @@ def _find_python_files(folders: Iterable[Path]) -> Iterator[Path]:
             yield from (Path(folder, name) for name in files if name.endswith((".py", ".pyi")))
 
 
-def _make_policy(what: Installation, bundle: Bundle, asked: Expectations) -> Expectations:
+def _make_policy(what: Installation, bundle: Bundle, asked: CheckPolicy) -> CheckPolicy:
     if not what.host_like_this:
         return asked
     made = {posixpath.basename(path) for path in what.built}
-    here = [name for name in on_this_machine(bundle) if name not in made]
+    here = [name for name in find_names_on_this_machine(bundle) if name not in made]
     return replace(asked, host=(*asked.host, *here))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.formats import DIRECTORY, format_for, split_name
-from bundle_fix.archive.writing import write_artifact
+from bundle_fix.archive.writing import StagedArtifact, stage_artifact
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.collect.collection import Collected
 from bundle_fix.collect.collector import collect
 from bundle_fix.debug.strip import Stripped, strip_bundle
 from bundle_fix.elf.edit.pool import EditAll, edit_all, editors
-from bundle_fix.loader.bundle import make_bundle
+from bundle_fix.loader.bundle import make_bundle, read_bundle
 from bundle_fix.manifest.builder import make_manifest, with_manifest
 from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
 from bundle_fix.manifest.sources import sources_of
@@ -27,16 +27,8 @@ from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Tree
-from bundle_fix.pipelines.fix import (
-    Action,
-    AppliedPlan,
-    Approve,
-    FixResult,
-    Judge,
-    Options,
-    apply_plan,
-    write_checked,
-)
+from bundle_fix.pipelines.apply import Action, AppliedPlan, apply_plan
+from bundle_fix.pipelines.fix import FixResult, Options
 from bundle_fix.pipelines.unchanged import (
     compute_inputs_digest,
     compute_tree_digest,
@@ -98,48 +90,58 @@ def make_pack(
     Args:
         spec: the spec.
         values: its variables and options.
-        root: the folder that its paths are relative to.
+        root: the directory that its paths are relative to.
         output: the artifact to write.
-        options: how to mend; what the spec pins is added.
-        if_changed: whether to leave a pack alone that was made from the same; then a folder that is
-            an earlier pack of that name is replaced.
-        progress: is told how far it is.
+        options: how to repair; the sonames that the spec pins are added.
+        if_changed: whether to keep an existing pack that was made from the same inputs; otherwise
+            a directory that is an earlier pack of that name is replaced.
+        progress: receives the progress of each step.
 
     Raises:
-        BundleFixError: something named is not there, or the pack cannot be written.
+        BundleFixError: a file of the spec is missing, or the pack cannot be written.
     """
     kind = format_for(output, spec.bundle.format)
     may_stay = if_changed and not options.force and output.exists()
-    with ExitStack() as stack:
-        scratch = stack.enter_context(scratch_folder())
-        edit = stack.enter_context(nullcontext(edit_all) if may_stay else editors())
+    with scratch_folder() as scratch, nullcontext(edit_all) if may_stay else editors() as edit:
         collected = _collect_files(spec, values, root, options)
-        known = stack.enter_context(_start_hashing(collected, progress))
         options = replace(options, pinned=(*options.pinned, *collected.pinned))
-        tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
-        settings = (spec.toml, options, kind, tools)
-        inputs = cache(lambda: compute_inputs_digest(collected, settings, known()))
-        if may_stay:
-            there = find_unchanged_pack(output, inputs(), get_debug_path(output))
-            if there is not None:
-                return PackResult(collected, there, None)
-        stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
-        done = _plan_and_apply(stripped, spec, options, scratch, edit, progress)
-        manifest = make_manifest(
-            make_bundle(done.tree, done.images), resolve_pack_name(spec, values),
-            sources_of(collected, root), inputs(), known(),
-        )  # fmt: skip
-        if stripped.debug is not None:
-            manifest = replace(manifest, debug=compute_tree_digest(stripped.debug))
-        tree = with_manifest(done.tree, manifest, resolve_epoch(spec, values))
-        write = _make_writer(tree, stripped.debug, kind, output, progress)
-        check = partial(check_bundle, expectations=options.expectations, progress=progress)
-        if if_changed and kind == DIRECTORY and _is_earlier_pack(output, path_of(manifest.name)):
-            for folder in filter(Path.is_dir, (output, get_debug_path(output))):
-                stack.enter_context(set_aside(folder))
-        mended = write_checked(write, done, output, check, force=options.force)
-    debug = get_debug_path(output) if stripped.debug is not None and mended.written else None
-    return PackResult(collected, manifest, mended, debug)
+        with _start_hashing(collected, progress) as get_digests:
+            inputs = partial(_compute_inputs, spec, collected, options, kind, get_digests)
+            if may_stay and (
+                manifest := find_unchanged_pack(output, inputs(), get_debug_path(output))
+            ):
+                return PackResult(collected, manifest, None)
+            stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
+            applied = _plan_and_apply(stripped, spec, options, scratch, edit, progress)
+            name = resolve_pack_name(spec, values)
+            manifest = _describe_pack(
+                applied, stripped, collected, name, root, inputs(), get_digests()
+            )
+        tree = with_manifest(applied.tree, manifest, resolve_epoch(spec, values))
+        replaced = (
+            if_changed and kind == DIRECTORY and _is_earlier_pack(output, path_of(manifest.name))
+        )
+        with stage_pack(tree, stripped.debug, kind, output, replaced, progress) as staged:
+            written = read_bundle(staged.tree, str(output))
+            verdict = check_bundle(written, options.expectations, progress=progress)
+            result = FixResult(applied, verdict, output)
+            if result.failed and not options.force:
+                return PackResult(collected, manifest, replace(result, written=None))
+            staged.commit()
+    debug = get_debug_path(output) if stripped.debug is not None else None
+    return PackResult(collected, manifest, result, debug)
+
+
+def _compute_inputs(
+    spec: Spec,
+    collected: Collected,
+    options: Options,
+    kind: str,
+    get_digests: Callable[[], Mapping[Content, str]],
+) -> str:
+    """Return the digest of everything that the pack is made from."""
+    tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
+    return compute_inputs_digest(collected, (spec.toml, options, kind, tools), get_digests())
 
 
 def _collect_files(spec: Spec, values: Values, root: Path, options: Options) -> Collected:
@@ -183,21 +185,56 @@ def _plan_and_apply(
     return replace(done, actions=(*lost, *done.actions), remarks=(*stripped.remarks, *done.remarks))
 
 
-def _make_writer(
-    tree: Tree, debug: Tree | None, kind: str, output: Path, progress: Progress
-) -> Callable[[Judge, Approve], bool]:
-    """What writes a pack, and the debug pack with it, once the pack is approved."""
-    write = partial(write_artifact, tree, kind, output, progress=progress)
+def _describe_pack(
+    applied: AppliedPlan,
+    stripped: Stripped,
+    collected: Collected,
+    name: str,
+    root: Path,
+    inputs: str,
+    digests_by_content: Mapping[Content, str],
+) -> Manifest:
+    """Return the manifest of a pack; it names the debug pack by its digest, if there is one."""
+    manifest = make_manifest(
+        make_bundle(applied.tree, applied.images), name, sources_of(collected, root), inputs,
+        digests_by_content,
+    )  # fmt: skip
+    if stripped.debug is None:
+        return manifest
+    return replace(manifest, debug=compute_tree_digest(stripped.debug))
 
-    def write_both(judge: Judge, approve: Approve) -> bool:
-        # The pack takes its name first: a debug pack alone would be of no use.
-        assert debug is not None  # noqa: S101 (chosen below)
-        place = get_debug_path(output)
-        return write_artifact(
-            debug, kind, place, lambda _: None, lambda _: write(judge, approve), progress
-        )
 
-    return write if debug is None else write_both
+@contextmanager
+def stage_pack(
+    tree: Tree, debug: Tree | None, kind: str, output: Path, replaced: bool, progress: Progress
+) -> Iterator[StagedArtifact]:
+    """Write a pack, and its debug pack if there is one, beside their final names.
+
+    Args:
+        tree: the pack.
+        debug: its debug pack.
+        kind: the format of both.
+        output: the pack's final name.
+        replaced: whether the directories of an earlier pack make way for it.
+        progress: receives the progress of writing.
+    """
+    debug_output = get_debug_path(output)
+    with ExitStack() as stack:
+        for directory in (output, debug_output) if replaced else ():
+            if directory.is_dir():
+                stack.enter_context(set_aside(directory))
+        pack = stack.enter_context(stage_artifact(tree, kind, output, progress))
+        if debug is None:
+            yield pack
+            return
+        debug_pack = stack.enter_context(stage_artifact(debug, kind, debug_output, progress))
+
+        def commit_both() -> None:
+            # The pack first: a debug pack alone would be of no use.
+            pack.commit()
+            debug_pack.commit()
+
+        yield StagedArtifact(pack.tree, commit_both)
 
 
 def _is_earlier_pack(output: Path, name: str) -> bool:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from bundle_fix import __version__
 from bundle_fix.archive.reading import open_artifact
-from bundle_fix.check.context import Context, Expectations
+from bundle_fix.check.context import Context
 from bundle_fix.check.rules.manifest import RULES
 from bundle_fix.collect.collection import Collected
 from bundle_fix.loader.bundle import make_bundle
-from bundle_fix.loader.hosts.host import adversarial_host
+from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.manifest.model import Manifest, read_manifest, written
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Symlink, Tree
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.storage.digests import digests
 
 
@@ -84,6 +85,6 @@ def compute_tree_digest(tree: Tree) -> str:
 
 def _check_manifest(tree: Tree, manifest: Manifest) -> Iterator[object]:
     """What `check` would say of the pack against its manifest."""
-    context = Context(make_bundle(tree, {}), Expectations(), adversarial_host())
+    context = Context(make_bundle(tree, {}), CheckPolicy(), make_adversarial_host())
     for rule in RULES:
         yield from rule.find(rule, context)

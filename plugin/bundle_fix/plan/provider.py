@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.hosts.host import adversarial_host
+from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.process import map_process
-from bundle_fix.loader.runpath import entries
+from bundle_fix.loader.runpath import list_entries
 from bundle_fix.model.tree import get_relative_path, resolve_path
 
 HWCAPS = "glibc-hwcaps"
@@ -43,7 +43,7 @@ ProviderDirectories = Mapping[tuple[str, str], list[str]]
 
 def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
     """The file that each need leads to today, by requester and name, where it is in the pack."""
-    host = adversarial_host()
+    host = make_adversarial_host()
     mapped: set[str] = set()
     chosen: dict[tuple[str, str], str] = {}
     # Programs come first: their RPATHs reach into what they load.
@@ -140,7 +140,7 @@ def _meant(
 
     ``/build/thirdparty/lib/v2`` named, on the build machine, what lies in ``lib/v2`` here.
     """
-    for entry in entries(bundle.images[path]):
+    for entry in list_entries(bundle.images[path]):
         parts = list(_parts(entry))
         best = max(found, key=lambda c: _shared_tail(list(_parts(c.directory)), parts))
         if _shared_tail(list(_parts(best.directory)), parts):

@@ -12,10 +12,15 @@ from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.symbols.versions import needed_versions
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.hosts.libc import belongs_to_libc
-from bundle_fix.loader.openers import openers
-from bundle_fix.loader.runpath import can_be_entry, entries, kept, working
-from bundle_fix.loader.search.tokens import Base, expand
+from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.openers import find_dlopened_names
+from bundle_fix.loader.runpath import (
+    find_entries_to_keep,
+    find_reachable_entries,
+    is_valid_entry,
+    list_entries,
+)
+from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.tree import get_relative_path, resolve_path
 from bundle_fix.plan.provider import (
     ProviderChoice,
@@ -43,7 +48,7 @@ def plan_runpaths(
     original = find_current_providers(bundle)
     homes = _homes(bundle)
     known = map_provider_directories(bundle)
-    opening = openers(bundle, opened)
+    opening = find_dlopened_names(bundle, opened)
     edits = {}
     remarks = {}
     for path, image in bundle.images.items():
@@ -54,7 +59,7 @@ def plan_runpaths(
         chosen = {
             name: choose_provider(bundle, known, path, name, original.get((path, name)))
             for name in (*names, *opening.get(path, ()))
-            if not belongs_to_libc(name)
+            if not is_part_of_libc(name)
         }
         folders, said = _writable(chosen, homes[path])
         if said:
@@ -84,7 +89,7 @@ def _writable(
         if choice.directory is None:
             continue
         entries = [format_runpath_entry(choice.directory, home) for home in homes]
-        if all(can_be_entry(entry) for entry in entries):
+        if all(is_valid_entry(entry) for entry in entries):
             folders[name] = choice.directory
         else:
             remarks.append(
@@ -102,9 +107,9 @@ def _paths_that_lead_nowhere(bundle: Bundle, path: str, image: Image) -> dict[st
     home = posixpath.dirname(path)
     found = {}
     for name in image.needed:
-        base, place = expand(name, home)
+        base, place = expand_entry(name, home)
         if "/" in name and (
-            base is not Base.ORIGIN or resolve_path(bundle.tree, place) not in bundle.images
+            base is not PathBase.ORIGIN or resolve_path(bundle.tree, place) not in bundle.images
         ):
             found[name] = posixpath.basename(name)
     return found
@@ -145,7 +150,7 @@ def _runpath(
     bundle: Bundle, image: Image, homes: Sequence[str], folders: Mapping[str, str]
 ) -> str | None:
     """The new RUNPATH: empty where none is needed any more, None where nothing has to change."""
-    stay = kept(bundle.tree, image, homes)
+    stay = find_entries_to_keep(bundle.tree, image, homes)
     new: list[str] = []
     for home in homes:
         for name, folder in folders.items():
@@ -155,9 +160,9 @@ def _runpath(
             ):
                 continue
             new.append(format_runpath_entry(folder, home))
-    if not new and stay == entries(image) and None in (image.rpath, image.runpath):
+    if not new and stay == list_entries(image) and None in (image.rpath, image.runpath):
         return None
-    return ":".join(dict.fromkeys([*working(bundle.tree, stay, homes), *new]))
+    return ":".join(dict.fromkeys([*find_reachable_entries(bundle.tree, stay, homes), *new]))
 
 
 def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes) -> Changes:
@@ -187,7 +192,7 @@ def _reached(
 ) -> str | None:
     """The file of the pack that the first of the entries ``search`` that leads to one leads to."""
     for entry in search:
-        end = resolve_path(bundle.tree, posixpath.join(expand(entry, home).path, name))
+        end = resolve_path(bundle.tree, posixpath.join(expand_entry(entry, home).path, name))
         found = bundle.images.get(end) if isinstance(end, str) else None
         if found is not None and found.architecture == image.architecture:
             return str(end)

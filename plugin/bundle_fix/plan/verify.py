@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from bundle_fix.elf.edit.changes import Changes, needed_after
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.loader.hosts.host import adversarial_host
+from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.process import Need, map_process
+from bundle_fix.loader.process import Resolution, map_process
 
 
 def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str, Changes]:
@@ -50,9 +50,9 @@ def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str
     return kept
 
 
-def _needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Need]]:
+def _needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Resolution]]:
     """Every need of every program, by program, requester and the last part of the name."""
-    host = adversarial_host()
+    host = make_adversarial_host()
     for program in bundle.programs():
         for need in map_process(bundle, host, program).needs:
             name = need.name.rpartition("/")[2]

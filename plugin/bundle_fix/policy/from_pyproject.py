@@ -18,22 +18,24 @@ import msgspec
 import tomli
 from msgspec.structs import replace
 
-from bundle_fix.check.context import Expectations
-from bundle_fix.check.context import Ignore as Accepted
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.model import Ignore, Severity, Table
+from bundle_fix.policy.policy import CheckPolicy
+from bundle_fix.policy.policy import Ignore as Accepted
+from bundle_fix.policy.severity import Severity
+from bundle_fix.spec.model import IgnoreEntry, SpecTable
+from bundle_fix.spec.value_types import SeverityName
 
 TABLE = "[tool.bundle-fix]"
 
 
-class Settings(Table, kw_only=True, frozen=True):
+class Settings(SpecTable, kw_only=True, frozen=True):
     """The table; ``spec`` is relative to the folder of pyproject.toml."""
 
     spec: str | None = None
     host: tuple[str, ...] = ()
     glibc: str | None = None
-    fail_on: Severity | None = None
-    ignore: tuple[Ignore, ...] = ()
+    fail_on: SeverityName | None = None
+    ignore: tuple[IgnoreEntry, ...] = ()
 
 
 def read_settings(path: Path) -> Settings:
@@ -57,7 +59,7 @@ def read_settings(path: Path) -> Settings:
         ) from error  # fmt: skip
 
 
-def wheel_expectations(settings: Settings, path: Path) -> Expectations:
+def wheel_expectations(settings: Settings, path: Path) -> CheckPolicy:
     """What wheels are checked for: what the spec says, if there is one, with what is said here.
 
     Args:
@@ -67,7 +69,7 @@ def wheel_expectations(settings: Settings, path: Path) -> Expectations:
     Raises:
         BundleFixError: the spec is wrong.
     """
-    found = Expectations()
+    found = CheckPolicy()
     if settings.spec is not None:
         from bundle_fix.policy.from_spec import expectations_of
         from bundle_fix.spec.parsing.load import load_spec
@@ -81,6 +83,6 @@ def wheel_expectations(settings: Settings, path: Path) -> Expectations:
         found,
         host=(*found.host, *settings.host),
         glibc=settings.glibc or found.glibc,
-        fail_on=settings.fail_on or found.fail_on,
+        fail_on=Severity(settings.fail_on or found.fail_on),
         ignore=(*found.ignore, *accepted),
     )

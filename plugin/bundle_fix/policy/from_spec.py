@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import posixpath
 
-from bundle_fix.check.context import Expectations, Ignore
+from bundle_fix.policy.policy import CheckPolicy, Ignore
+from bundle_fix.policy.severity import Severity
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values, evaluate_when, substitute
 
 
-def expectations_of(spec: Spec, values: Values) -> Expectations:
+def expectations_of(spec: Spec, values: Values) -> CheckPolicy:
     """What ``[closure]`` and ``[check]`` say of the pack and its target."""
-    return Expectations(
+    return CheckPolicy(
         host=tuple(substitute(text, values) for text in spec.closure.host),
         dlopen=tuple(substitute(text, values) for text in spec.closure.dlopen),
         glibc=spec.check.glibc,
         allocators=tuple(substitute(text, values) for text in spec.check.allocators),
-        fail_on=spec.check.fail_on,
+        fail_on=Severity(spec.check.fail_on),
         ignore=tuple(
             Ignore(i.rule, substitute(i.path, values), i.reason) for i in spec.check.ignore
         ),

@@ -1,4 +1,4 @@
-"""A baseline: the findings of an earlier report, which do not fail a check again."""
+"""Baselines: earlier reports, whose findings do not fail a check again."""
 
 from __future__ import annotations
 
@@ -12,71 +12,83 @@ import msgspec
 from msgspec import Struct
 
 from bundle_fix.archive.formats import split_name
-from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import SCHEMA, CheckReport, FindingRecord
 
-LARGEST = 256 << 20
-"""Bytes of a baseline that are read."""
-NUMBERS = re.compile(r"\d+(\.\d+)*")
-HOW = "make one with 'bundle-fix check --format json -o FILE'"
+MAX_SIZE = 256 << 20
+"""Size limit of a baseline, in bytes."""
+VERSION_NUMBERS = re.compile(r"\d+(\.\d+)*")
+HINT = "make one with 'bundle-fix check --format json -o FILE'"
 
 FindingKey = tuple[str, str, str]
-"""What tells one finding from another: its rule, its path, what of that it is about."""
+"""The identity of a finding: its rule, its path, its subject."""
 
 
 class Baseline(Struct, frozen=True):
-    """Earlier reports, on one artifact or several."""
+    """The earlier reports in one file, on one artifact or several."""
 
     reports: tuple[CheckReport, ...]
 
-    def known_findings(self, artifact: str) -> frozenset[FindingKey]:
-        """The findings that an artifact had.
+    def find_known_findings(self, artifact: str) -> frozenset[FindingKey]:
+        """Return the keys of the earlier findings on an artifact.
 
-        They are those of the artifact of the same name, else of those whose names differ in their
-        numbers and suffixes alone, else all.
+        They come from the reports on an artifact of the same name; else from those whose names
+        differ only in version numbers and suffix; else from all reports.
         """
-        for name in (posixpath.basename, _unversioned):
-            reports = [r for r in self.reports if name(r.artifact) == name(artifact)]
+        for normalize in (posixpath.basename, _normalize_name):
+            name = normalize(artifact)
+            reports = [r for r in self.reports if normalize(r.artifact) == name]
             if reports:
-                return _keys(reports)
-        return _keys(self.reports)
+                return _collect_keys(reports)
+        return _collect_keys(self.reports)
 
 
-def _keys(reports: list[CheckReport] | tuple[CheckReport, ...]) -> frozenset[FindingKey]:
-    return frozenset(_key(f) for report in reports for f in report.findings)
+def _collect_keys(reports: list[CheckReport] | tuple[CheckReport, ...]) -> frozenset[FindingKey]:
+    return frozenset(_make_key(f) for report in reports for f in report.findings)
 
 
-def _unversioned(artifact: str) -> str:
-    return NUMBERS.sub("#", split_name(posixpath.basename(artifact.rstrip("/")))[0])
+def _normalize_name(artifact: str) -> str:
+    return VERSION_NUMBERS.sub("#", split_name(posixpath.basename(artifact.rstrip("/")))[0])
 
 
-def _key(finding: FindingRecord) -> FindingKey:
-    """A folder is often named after a version, which changes; a library seldom is another one."""
-    folder, name = posixpath.split(finding.path)
-    return finding.rule, posixpath.join(NUMBERS.sub("#", folder), name), finding.subject
+def _make_key(finding: FindingRecord) -> FindingKey:
+    # The version in a directory's name changes with every release. The one in a library's file
+    # name is kept: libx.so.1 and libx.so.2 are different libraries.
+    directory, name = posixpath.split(finding.path)
+    path = posixpath.join(VERSION_NUMBERS.sub("#", directory), name)
+    return finding.rule, path, finding.subject
 
 
 def read_baseline(path: Path) -> Baseline:
-    """The reports in a file of ``--format json`` or ``jsonl``.
+    """Read the reports in a file written by ``--format json`` or ``jsonl``.
 
     Raises:
-        BundleFixError: the file cannot be read, or holds no such report.
+        BundleFixError: the file cannot be read, is too large, or is not such a report.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise BundleFixError("it is too large for a report", where=str(path))
-        return Baseline(tuple(_report(value, path) for value in _values(path.read_bytes())))
+        size = path.stat().st_size
+        if size > MAX_SIZE:
+            raise BundleFixError(
+                f"the baseline has {size} bytes, the limit is {MAX_SIZE}",
+                where=str(path),
+                hint=HINT,
+            )
+        return Baseline(
+            tuple(_convert_report(value, path) for value in _decode_values(path.read_bytes()))
+        )
     except OSError as error:
-        raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error
+        raise BundleFixError(
+            f"cannot read the baseline: {error.strerror}", where=str(path)
+        ) from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleFixError(
-            f"it is no report of bundle-fix: {error}", where=str(path), hint=HOW
+            f"not a report of bundle-fix check: {error}", where=str(path), hint=HINT
         ) from error
 
 
-def _values(data: bytes) -> Iterator[Any]:
-    """The reports of a document: one, a list of them, or one a line."""
+def _decode_values(data: bytes) -> Iterator[Any]:
+    """Yield the reports in a document: a single one, a list, or one per line."""
     try:
         decoded: list[Any] = [msgspec.json.decode(data)]
     except msgspec.DecodeError:
@@ -88,27 +100,26 @@ def _values(data: bytes) -> Iterator[Any]:
         yield from value if isinstance(value, list) else [value]
 
 
-def _report(value: Any, path: Path) -> CheckReport:
+def _convert_report(value: Any, path: Path) -> CheckReport:
     schema = value.get("schema") if isinstance(value, dict) else None
     if isinstance(schema, int) and schema != SCHEMA:
         raise BundleFixError(
-            f"it is a report of schema {schema}, and this version reads schema {SCHEMA}",
+            f"unknown report schema {schema}; this version reads schema {SCHEMA}",
             where=str(path),
-            hint=HOW,
+            hint=HINT,
         )
     return msgspec.convert(value, CheckReport)
 
 
 def drop_known_findings(
-    report: CheckReport, known: frozenset[FindingKey], fail_on: str
+    report: CheckReport, known: frozenset[FindingKey], fail_on: Severity
 ) -> CheckReport:
-    """``report`` without the findings that a baseline has; they count as ignored."""
-    findings = tuple(f for f in report.findings if _key(f) not in known)
-    failing = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
+    """Return ``report`` without the findings in ``known``, which are counted as ignored."""
+    findings = tuple(f for f in report.findings if _make_key(f) not in known)
     return msgspec.structs.replace(
         report,
         findings=findings,
-        summary={s: sum(f.severity == s for f in findings) for s in SEVERITIES},
+        summary={s.value: sum(f.severity == s for f in findings) for s in Severity},
         ignored=report.ignored + len(report.findings) - len(findings),
-        failed=bool(report.error) or any(f.severity in failing for f in findings),
+        failed=bool(report.error) or any(f.severity.is_at_least(fail_on) for f in findings),
     )

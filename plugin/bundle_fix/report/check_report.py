@@ -1,4 +1,4 @@
-"""What a report of a check says: the model behind every format."""
+"""Model of the report on a check, from which every format is rendered."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import msgspec
 from bundle_fix import __version__
 from bundle_fix.check.checker import Verdict
 from bundle_fix.check.facts.abi import Abi
-from bundle_fix.check.findings import SEVERITIES, Finding, Rule, subject_of
+from bundle_fix.check.findings import Finding, Rule, subject_of
+from bundle_fix.policy.severity import Severity
 
 SCHEMA = 1
-"""Version of the reports' layout; it grows when a reader of the old one would stumble."""
+"""Version of the layout; it is raised when an existing reader would misread the new one."""
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -25,11 +26,11 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class RuleText(msgspec.Struct, frozen=True):
-    """What there is to say of a rule, whatever it found."""
+    """The explanation of a rule, independent of its findings."""
 
     code: str
     name: str
-    severity: str
+    severity: Severity
     summary: str
     why: str
     fix: str
@@ -37,7 +38,7 @@ class RuleText(msgspec.Struct, frozen=True):
 
 
 def describe_rules(rules: Iterable[Rule]) -> dict[str, RuleText]:
-    """What there is to say of rules, by code."""
+    """Return the explanations of rules, by code."""
     return {
         r.code: RuleText(r.code, r.name, r.severity, r.summary, r.why, r.fix, r.example)
         for r in sorted(rules, key=lambda rule: rule.code)
@@ -47,13 +48,13 @@ def describe_rules(rules: Iterable[Rule]) -> dict[str, RuleText]:
 class FindingRecord(msgspec.Struct, frozen=True):
     """One finding; ``path`` is relative to the pack.
 
-    ``subject`` is what of the file it is about, such as a needed name: with the rule and the path
-    it tells one finding from another, in this version of a pack and in the next.
+    ``subject`` is the detail of the file that the finding is about, such as a needed name.
+    Rule, path and subject identify a finding, also in the next version of a pack.
     """
 
     rule: str
     name: str
-    severity: str
+    severity: Severity
     path: str
     message: str
     hint: str
@@ -62,8 +63,8 @@ class FindingRecord(msgspec.Struct, frozen=True):
 
     @property
     def fingerprint(self) -> str:
-        """The same 32 hexadecimal digits for the same finding in two versions of a pack."""
-        return _fingerprint(self.rule, self.path, self.subject)
+        """32 hexadecimal digits, the same for the same finding in two versions of a pack."""
+        return _compute_fingerprint(self.rule, self.path, self.subject)
 
 
 class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,17 +72,17 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         schema: the version of this layout.
-        artifact: its name, as the user named it.
-        tool: what made the report.
-        summary: how many findings there are of each severity.
-        findings: the worst first.
-        failed: whether there are findings as bad as the user said, or the check could not be made.
-        ignored: how many findings the user accepts: by an ignore, or by a baseline.
-        programs: how many programs the artifact has.
-        libraries: how many shared libraries it has.
-        error: why the artifact could not be checked, in one line.
-        abi: what the artifact wants of its target: versions of symbols, and processors.
-        seconds: how long the check took.
+        artifact: its path, as given by the user.
+        tool: the tool that made the report.
+        summary: number of findings of each severity.
+        findings: the findings, most severe first.
+        failed: whether a finding is at or above ``--fail-on``, or the artifact is unreadable.
+        ignored: number of findings accepted by the user, with an ignore or a baseline.
+        programs: number of programs in the artifact.
+        libraries: number of shared libraries in the artifact.
+        error: the reason why the artifact could not be checked, in one line.
+        abi: the symbol versions and processor levels required of the target.
+        seconds: duration of the check.
     """
 
     schema: int
@@ -99,12 +100,12 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def fingerprint(self) -> str:
-        """What tells that the artifact could not be checked, the same in every run."""
-        return _fingerprint("unreadable", os.path.basename(self.artifact))  # noqa: PTH119
+        """32 hexadecimal digits that identify an artifact that could not be checked."""
+        return _compute_fingerprint("unreadable", os.path.basename(self.artifact))  # noqa: PTH119
 
 
-def _fingerprint(*parts: str) -> str:
-    # A pack without findings needs no OpenSSL.
+def _compute_fingerprint(*parts: str) -> str:
+    # Imported here because hashlib loads OpenSSL, which a report without findings does not need.
     import hashlib
 
     text = "\0".join(parts)
@@ -112,7 +113,7 @@ def _fingerprint(*parts: str) -> str:
 
 
 def make_check_report(artifact: str, verdict: Verdict, seconds: float = 0.0) -> CheckReport:
-    """The report of ``verdict`` on ``artifact``, named as the user named it."""
+    """Return the report of ``verdict`` on ``artifact``, the path as given by the user."""
     records = tuple(map(make_finding_record, verdict.findings))
     return CheckReport(
         SCHEMA, artifact, Tool(), verdict.summary, records, verdict.failed, verdict.ignored,
@@ -121,18 +122,18 @@ def make_check_report(artifact: str, verdict: Verdict, seconds: float = 0.0) -> 
 
 
 def make_finding_record(f: Finding) -> FindingRecord:
-    """A finding as reports have it."""
+    """Return the record of a finding."""
     return FindingRecord(
         f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, subject_of(f)
     )
 
 
 def make_error_report(artifact: str, error: str) -> CheckReport:
-    """The report on an artifact that could not be checked."""
-    nothing = dict.fromkeys(SEVERITIES, 0)
-    return CheckReport(SCHEMA, artifact, Tool(), nothing, (), failed=True, error=error)
+    """Return the report on an artifact that could not be checked."""
+    summary = dict.fromkeys((s.value for s in Severity), 0)
+    return CheckReport(SCHEMA, artifact, Tool(), summary, (), failed=True, error=error)
 
 
 def strip_findings(report: CheckReport) -> CheckReport:
-    """A report without its findings: what a total and an exit status are made of."""
+    """Return a report without its findings, enough for a total and an exit code."""
     return msgspec.structs.replace(report, findings=(), abi=None)

@@ -1,4 +1,4 @@
-"""What a report of a comparison says: the model behind every format of ``diff``."""
+"""Model of the report on a comparison, from which every format of ``diff`` is rendered."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from collections.abc import Mapping
 
 import msgspec
 
-from bundle_fix.check.findings import SEVERITIES
 from bundle_fix.diff.compare import Difference
-from bundle_fix.diff.members import ChangedMember, UnmatchedMember
-from bundle_fix.loader.objects import Mapped
+from bundle_fix.diff.members import Attribute, ChangedMember, MemberKind, UnmatchedMember
+from bundle_fix.loader.objects import LoadedObject
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, make_finding_record
 
 SCHEMA = 1
-"""Version of the report's layout; it grows when a reader of the old one would stumble."""
+"""Version of the layout; it is raised when an existing reader would misread the new one."""
 
 
 class ResolvedFileRecord(msgspec.Struct, frozen=True):
-    """Where a needed name leads: ``path`` is relative to the pack for origin ``bundle``."""
+    """The file that a needed name resolves to.
+
+    ``path`` is relative to the pack if ``origin`` is ``bundle``; ``via`` is the search rule.
+    """
 
     origin: str
     path: str | None
@@ -25,9 +28,9 @@ class ResolvedFileRecord(msgspec.Struct, frozen=True):
 
 
 class ResolutionRecord(msgspec.Struct, frozen=True):
-    """One needed name of one object that leads elsewhere than it did.
+    """One needed name of one object that resolves to another file than before.
 
-    ``worse`` tells that a finding is about it. ``old_needed`` is the name that was needed before.
+    ``old_needed`` is the name in the old artifact. ``worse`` is true if there is a finding for it.
     """
 
     needed: str
@@ -40,15 +43,14 @@ class ResolutionRecord(msgspec.Struct, frozen=True):
 
 
 class ChangeRecord(msgspec.Struct, frozen=True):
-    """One thing about a member that is not what it was.
+    """One changed attribute of a member, with its old and new value.
 
-    ``attribute`` is ``path``, ``kind``, ``target``, ``mode`` (octal), ``size`` (bytes), ``content``
-    (neither value is given), ``machine``, ``type``, ``interpreter``, ``soname``, ``needed``,
-    ``rpath``, ``runpath``, ``build-id``, ``wants`` (versions with their libraries), ``offers``
-    (versions), or ``symbols`` (those that were lost and those that are new).
+    ``mode`` is octal, ``size`` is in bytes, ``content`` has no values. ``requires`` lists symbol
+    versions with their libraries, ``provides`` symbol versions. ``symbols`` has the removed symbols
+    as the old value and the added symbols as the new one.
     """
 
-    attribute: str
+    attribute: Attribute
     old: str | int | tuple[str, ...] | None
     new: str | int | tuple[str, ...] | None
 
@@ -58,22 +60,22 @@ class ChangedMemberRecord(msgspec.Struct, frozen=True):
 
     path: str
     old_path: str
-    kind: str
+    kind: MemberKind
     soname: str
     changes: tuple[ChangeRecord, ...]
 
 
 class MemberRecord(msgspec.Struct, frozen=True):
-    """A member that one artifact alone has; ``size`` is in bytes, ``target`` a link's text."""
+    """A member that is in one artifact only; ``size`` is in bytes, ``target`` is a symlink's."""
 
     path: str
-    kind: str
+    kind: MemberKind
     size: int
     target: str
 
 
 class MemberChangesRecord(msgspec.Struct, frozen=True):
-    """All members; ``same`` counts those that did not change."""
+    """All members; ``same`` is the number of unchanged ones."""
 
     same: int
     added: tuple[MemberRecord, ...]
@@ -82,9 +84,9 @@ class MemberChangesRecord(msgspec.Struct, frozen=True):
 
 
 class RequiredVersionRecord(msgspec.Struct, frozen=True):
-    """The newest version of a family, such as ``2.34``, that each artifact wants; null for none.
+    """The newest version of a family, such as ``2.34``, required by each artifact; null for none.
 
-    ``path`` is a file of the new artifact that wants ``new``.
+    ``path`` is a file of the new artifact that requires ``new``.
     """
 
     old: str | None
@@ -97,18 +99,18 @@ class DiffReport(msgspec.Struct, frozen=True):
 
     Attributes:
         schema: the version of this layout.
-        old: the old artifact, as the user named it.
-        new: the new one.
-        tool: what made the report.
-        summary: how many findings there are of each severity.
-        findings: what got worse, the worst first.
-        fixed: what a check finds in the old artifact and not in the new one.
-        resolutions: the needed names that lead elsewhere.
-        members: the files, links and folders.
-        required_versions: by family (``GLIBC``), the newest versions wanted.
-        failed: whether anything got worse, as far as the user minds.
-        ignored: how many findings the user accepts.
-        seconds: how long the comparison took.
+        old: path of the old artifact, as given by the user.
+        new: path of the new artifact, as given by the user.
+        tool: the tool that made the report.
+        summary: number of findings of each severity.
+        findings: regressions, most severe first.
+        fixed: findings of a check in the old artifact that are not in the new one.
+        resolutions: needed names that resolve to another file than before.
+        members: changes in the files, symlinks and directories.
+        required_versions: by family (``GLIBC``), the newest versions required.
+        failed: whether a finding is at or above ``--fail-on``.
+        ignored: number of findings accepted by the user.
+        seconds: duration of the comparison.
     """
 
     schema: int
@@ -127,23 +129,24 @@ class DiffReport(msgspec.Struct, frozen=True):
 
 
 def make_diff_report(old: str, new: str, difference: Difference, seconds: float) -> DiffReport:
-    """The report on two artifacts, named as the user named them."""
+    """Return the report on two artifacts; ``old`` and ``new`` are paths as given by the user."""
     members = difference.members
     return DiffReport(
         SCHEMA, old, new, Tool(),
-        summary={s: sum(f.severity == s for f in difference.findings) for s in SEVERITIES},
+        summary={s.value: sum(f.severity == s for f in difference.findings) for s in Severity},
         findings=tuple(map(make_finding_record, difference.findings)),
         fixed=tuple(map(make_finding_record, difference.fixed)),
         resolutions=tuple(
             ResolutionRecord(
-                r.needed, r.old_needed, r.needed_by, r.programs, _end(r.old), _end(r.new),
-                worse=r.rule is not None,
+                r.needed, r.old_needed, r.needed_by, r.programs, _make_resolved_record(r.old),
+                _make_resolved_record(r.new), worse=r.rule is not None,
             )
             for r in difference.resolutions
         ),
         members=MemberChangesRecord(
-            members.same, tuple(map(_lone, members.added)), tuple(map(_lone, members.removed)),
-            tuple(map(_changed, members.changed)),
+            members.same, tuple(map(_make_member_record, members.added)),
+            tuple(map(_make_member_record, members.removed)),
+            tuple(map(_make_changed_record, members.changed)),
         ),
         required_versions={
             family: RequiredVersionRecord(
@@ -156,23 +159,23 @@ def make_diff_report(old: str, new: str, difference: Difference, seconds: float)
     )  # fmt: skip
 
 
-def _end(mapped: Mapped) -> ResolvedFileRecord:
+def _make_resolved_record(mapped: LoadedObject) -> ResolvedFileRecord:
     return ResolvedFileRecord(mapped.origin, mapped.path, mapped.via)
 
 
-def _lone(member: UnmatchedMember) -> MemberRecord:
+def _make_member_record(member: UnmatchedMember) -> MemberRecord:
     return MemberRecord(member.path, member.kind, member.size, member.target)
 
 
-def _changed(altered: ChangedMember) -> ChangedMemberRecord:
-    changes = tuple(ChangeRecord(c.attribute, c.old, c.new) for c in altered.changes)
+def _make_changed_record(changed: ChangedMember) -> ChangedMemberRecord:
+    changes = tuple(ChangeRecord(c.attribute, c.old, c.new) for c in changed.changes)
     return ChangedMemberRecord(
-        altered.path, altered.old_path, altered.kind, altered.soname, changes
+        changed.path, changed.old_path, changed.kind, changed.soname, changes
     )
 
 
 def convert_to_check_report(report: DiffReport) -> CheckReport:
-    """What got worse as a report of a check of the new artifact, for formats that know no more."""
+    """Return the regressions as a check report on the new artifact, for formats without diffs."""
     return CheckReport(
         report.schema, report.new, report.tool, report.summary, report.findings, report.failed,
         report.ignored, seconds=report.seconds,

@@ -1,4 +1,4 @@
-"""Where a finding is, in the words of services that only know files of a repository."""
+"""Locations and fingerprints for CI services, which only know the files of a repository."""
 
 from __future__ import annotations
 
@@ -10,31 +10,35 @@ from urllib.parse import quote
 
 
 def locate_member(artifact: str, path: str) -> str:
-    """The path of a member as if its artifact were a folder, from the working directory if below.
+    """Return the path of a member as if its artifact were a directory.
+
+    The path is relative to the working directory if the artifact is below it.
 
     Args:
-        artifact: as the user named it.
-        path: the member's path in it; empty for the artifact itself.
+        artifact: its path, as given by the user.
+        path: the member's path in the artifact; empty for the artifact itself.
     """
-    whole = os.path.normpath(artifact)
-    here = os.getcwd()  # noqa: PTH109 (these are texts, and may not be UTF-8)
-    if whole.startswith(here.rstrip("/") + "/"):
-        whole = os.path.relpath(whole, here)
-    whole = "/" + whole.lstrip("/") if whole.startswith("/") else whole
-    return posixpath.join(whole, path) if path else whole
+    location = os.path.normpath(artifact)
+    working_directory = os.getcwd()  # noqa: PTH109 (paths are strings here, maybe not UTF-8)
+    if location.startswith(working_directory.rstrip("/") + "/"):
+        location = os.path.relpath(location, working_directory)
+    if location.startswith("/"):
+        # POSIX lets a path begin with two slashes, but a URI would read a host name there.
+        location = "/" + location.lstrip("/")
+    return posixpath.join(location, path) if path else location
 
 
 def encode_uri(path: str) -> str:
-    """A path as a URI reference (RFC 3986): relative, or with ``file:`` where it is absolute."""
+    """Return a path as a URI reference (RFC 3986): relative, or ``file:`` if it is absolute."""
     text = quote(path.encode("utf-8", "surrogateescape"), safe="/@!$&'()*+,;=~")
     return f"file://{text}" if text.startswith("/") else text
 
 
 def deduplicate_fingerprints(fingerprints: Iterable[str]) -> Iterator[str]:
-    """Fingerprints with those that came before replaced by others, the same in every run."""
-    seen: dict[str, int] = {}
+    """Yield the fingerprints, each repeated one replaced; the result is the same in every run."""
+    counts: dict[str, int] = {}
     for fingerprint in fingerprints:
-        seen[fingerprint] = number = seen.get(fingerprint, 0) + 1
+        counts[fingerprint] = number = counts.get(fingerprint, 0) + 1
         if number == 1:
             yield fingerprint
         else:

@@ -1,4 +1,4 @@
-"""JSON Schemas (draft 2020-12) of the spec and of what is printed as JSON, from their models."""
+"""JSON Schemas (draft 2020-12) of the spec and of all JSON output, made from the models."""
 
 from __future__ import annotations
 
@@ -12,70 +12,70 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def build_check_schema() -> dict[str, Any]:
-    """The schema of ``check --format json``: a report, or a list of them; jsonl has one a line."""
+    """Return the schema of ``check --format json``: a report or a list; jsonl has one per line."""
     from bundle_fix.report.check_report import SCHEMA, CheckReport
 
-    schema = _schema(CheckReport, f"bundle-fix check, schema {SCHEMA}")
+    schema = _build_schema(CheckReport, f"bundle-fix check, schema {SCHEMA}")
     definition = {"$ref": schema.pop("$ref")}
     return {**schema, "oneOf": [definition, {"type": "array", "items": definition}]}
 
 
 def build_diff_schema() -> dict[str, Any]:
-    """The schema of ``diff --format json`` and ``jsonl``."""
+    """Return the schema of ``diff --format json`` and ``jsonl``."""
     from bundle_fix.report.diff import SCHEMA, DiffReport
 
-    return _schema(DiffReport, f"bundle-fix diff, schema {SCHEMA}")
+    return _build_schema(DiffReport, f"bundle-fix diff, schema {SCHEMA}")
 
 
 def build_tree_schema() -> dict[str, Any]:
-    """The schema of ``tree --format json``."""
+    """Return the schema of ``tree --format json``."""
     from bundle_fix.report.render.process import ProcessRecord
 
-    return _schema(tuple[ProcessRecord, ...], "bundle-fix tree")
+    return _build_schema(tuple[ProcessRecord, ...], "bundle-fix tree")
 
 
 def build_why_schema() -> dict[str, Any]:
-    """The schema of ``why --format json``, without ``--symbol``."""
+    """Return the schema of ``why --format json``, without ``--symbol``."""
     from bundle_fix.report.render.why import ExplanationRecord
 
-    return _schema(tuple[ExplanationRecord, ...], "bundle-fix why")
+    return _build_schema(tuple[ExplanationRecord, ...], "bundle-fix why")
 
 
 def build_elf_schema() -> dict[str, Any]:
-    """The schema of ``elf --format json``: of files that were read, or that were edited."""
+    """Return the schema of ``elf --format json``, for files that were read or edited."""
     from bundle_fix.report.render.elf import EditedRecord, ElfRecord
 
-    schema = _schema(tuple[ElfRecord, ...], "bundle-fix elf")
-    edited = _schema(tuple[EditedRecord, ...], "")
-    either = {"anyOf": [schema.pop("items"), edited["items"]]}
-    return {**schema, "items": either, "$defs": schema["$defs"] | edited["$defs"]}
+    schema = _build_schema(tuple[ElfRecord, ...], "bundle-fix elf")
+    edited = _build_schema(tuple[EditedRecord, ...], "")
+    items = {"anyOf": [schema.pop("items"), edited["items"]]}
+    return {**schema, "items": items, "$defs": schema["$defs"] | edited["$defs"]}
 
 
 def build_rules_schema() -> dict[str, Any]:
-    """The schema of ``rules --format json``."""
+    """Return the schema of ``rules --format json``."""
     from bundle_fix.report.check_report import RuleText
 
-    return _schema(tuple[RuleText, ...], "bundle-fix rules")
+    return _build_schema(tuple[RuleText, ...], "bundle-fix rules")
 
 
 def build_manifest_schema() -> dict[str, Any]:
-    """The schema of a pack's ``bundle-manifest.json``."""
+    """Return the schema of a pack's ``bundle-manifest.json``."""
     from bundle_fix.manifest.model import SCHEMA, Manifest
 
-    return _schema(Manifest, f"bundle-fix manifest, schema {SCHEMA}")
+    return _build_schema(Manifest, f"bundle-fix manifest, schema {SCHEMA}")
 
 
 def build_spec_schema() -> dict[str, Any]:
-    """The schema of a ``bundle.toml``, for editors: what `bundle_fix.spec` checks itself."""
+    """Return the schema of ``bundle.toml`` for editors; `bundle_fix.spec` does its own checks."""
     from bundle_fix.spec.model import Tables
 
-    schema: dict[str, Any] = _without_null(_schema(Tables, "bundle.toml, a spec of bundle-fix"))
-    for name, conditions in _CONDITIONS.items():
+    schema: dict[str, Any] = _drop_null(_build_schema(Tables, "bundle.toml, a spec of bundle-fix"))
+    for name, conditions in CONDITIONS.items():
         schema["$defs"][name].update(conditions)
     return schema
 
 
-_CONDITIONS: Mapping[str, dict[str, Any]] = {
+CONDITIONS: Mapping[str, dict[str, Any]] = {
     "Variable": {
         "oneOf": [
             {"required": [source]} for source in ("env", "file", "cmake-cache", "builtin", "value")
@@ -88,7 +88,7 @@ _CONDITIONS: Mapping[str, dict[str, Any]] = {
         "dependentRequired": {"name": ["search"], "search": ["name"], "exclude": ["from"]},
     },
 }
-"""How the keys of a table go together, which the model's types do not say."""
+"""Conditions between the keys of one table, which the types of the model do not express."""
 
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "spec": build_spec_schema,
@@ -103,27 +103,27 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
 """The schemas by name."""
 
 
-def _schema(kind: object, title: str) -> dict[str, Any]:
+def _build_schema(model: object, title: str) -> dict[str, Any]:
     (definition,), components = msgspec.json.schema_components(
-        (kind,), ref_template="#/$defs/{name}"
+        (model,), ref_template="#/$defs/{name}"
     )
     for component in components.values():
         component["description"] = cleandoc(component.get("description", ""))
     return {"$schema": DRAFT, "title": title, **definition, "$defs": components}
 
 
-def _without_null(value: Any) -> Any:
-    """A schema without the nulls that the model has and TOML has not, its texts on one line."""
+def _drop_null(value: Any) -> Any:
+    """Return a schema without null, which TOML does not have, and each description on one line."""
     if isinstance(value, list):
-        return [_without_null(item) for item in value]
+        return [_drop_null(item) for item in value]
     if not isinstance(value, dict):
         return value
-    clean = {key: _without_null(item) for key, item in value.items() if item is not None}
+    clean = {key: _drop_null(item) for key, item in value.items() if item is not None}
     if isinstance(clean.get("description"), str):
         clean["description"] = " ".join(clean["description"].split())
     choices = clean.get("anyOf")
     if isinstance(choices, list) and {"type": "null"} in choices:
-        kept = [choice for choice in choices if choice != {"type": "null"}]
+        choices = [choice for choice in choices if choice != {"type": "null"}]
         del clean["anyOf"]
-        clean.update(kept[0] if len(kept) == 1 else {"anyOf": kept})
+        clean.update(choices[0] if len(choices) == 1 else {"anyOf": choices})
     return clean

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bundle_fix.loader.objects import HOST, MISSING, Mapped, Outcome, Step
+from bundle_fix.loader.objects import HOST, MISSING, LoadedObject, Outcome, SearchStep
 
-RULES = {
+SEARCH_RULE_TEXTS = {
     "runpath": "RUNPATH",
     "rpath": "RPATH",
     "ld_library_path": "LD_LIBRARY_PATH",
@@ -20,15 +20,15 @@ RULES = {
 ORIGIN_COLOURS: Mapping[str, str] = {HOST: "yellow", MISSING: "red"}
 
 
-UNKNOWN_HOST = {"default": "ld.so.cache, default directories"}
+UNKNOWN_HOST_TEXTS = {"default": "ld.so.cache, default directories"}
 """What stands for all that comes behind RUNPATH, on a host of which nothing is known."""
 
 
-def rule_of(step: Step) -> str:
+def format_rule(step: SearchStep) -> str:
     """The rule of a step with the entry that it took, and whose that is where it is inherited."""
-    rule = RULES.get(step.via, step.via)
+    rule = SEARCH_RULE_TEXTS.get(step.via, step.via)
     if step.outcome in (Outcome.HOST_COPY, Outcome.NOT_EXPECTED):
-        rule = UNKNOWN_HOST.get(step.via, rule)
+        rule = UNKNOWN_HOST_TEXTS.get(step.via, rule)
     if step.via == "cache" and step.entry == "ld.so.conf":
         # The root file system has no cache yet: what ldconfig would write counts.
         rule = step.entry
@@ -37,23 +37,23 @@ def rule_of(step: Step) -> str:
     return f"{rule} of {step.owner}" if step.owner else rule
 
 
-def decode_step(record: Mapping[str, str]) -> Step:
+def decode_step(record: Mapping[str, str]) -> SearchStep:
     """Return the step that a search trace in a finding's evidence describes."""
     rest = {key: text for key, text in record.items() if key not in ("outcome", "verdict")}
-    return Step(**rest, outcome=Outcome(record["outcome"]))
+    return SearchStep(**rest, outcome=Outcome(record["outcome"]))
 
 
-def step_text(step: Step) -> str:
+def format_step(step: SearchStep) -> str:
     """One step as a sentence of a search."""
-    is_told = step.place in ("(empty)", step.via.upper(), RULES["default"])
+    is_told = step.place in ("(empty)", step.via.upper(), SEARCH_RULE_TEXTS["default"])
     if is_told or (step.entry and step.place == step.entry):
-        return f"{rule_of(step)}: {step.verdict}"
+        return f"{format_rule(step)}: {step.verdict}"
     via = "" if step.place == "ld.so.cache" else f" {step.place}:"
-    return f"{rule_of(step)}:{via} {step.verdict}"
+    return f"{format_rule(step)}:{via} {step.verdict}"
 
 
-def how_found(mapped: Mapped) -> str:
+def format_found_by(mapped: LoadedObject) -> str:
     """The rule that chose an object."""
     if mapped.via == "preload" or not mapped.trace:
-        return RULES.get(mapped.via, mapped.via)
-    return rule_of(mapped.trace[-1])
+        return SEARCH_RULE_TEXTS.get(mapped.via, mapped.via)
+    return format_rule(mapped.trace[-1])

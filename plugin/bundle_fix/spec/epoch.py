@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import escape_and_shorten
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.parsing.problems import make_printable
 from bundle_fix.spec.sources import EPOCH_VARIABLE, read_builtin
 from bundle_fix.spec.variables import Values, substitute
 
@@ -33,13 +33,13 @@ def find_explicit_epoch(spec: Spec, values: Values) -> int | None:
     """
     told, where = read_builtin("epoch", values.environ).value, EPOCH_VARIABLE
     if not told and spec.bundle.epoch is not None:
-        where = spec.where("bundle", "epoch")
+        where = spec.locate_key("bundle", "epoch")
         told = substitute(spec.bundle.epoch, values)
     if not told:
         return None
     if not re.fullmatch("[0-9]{1,12}", told) or int(told) > MAX_EPOCH:
         raise BundleFixError(
-            f'"{make_printable(told)}" is no time', where=where,
+            f'"{escape_and_shorten(told)}" is no time', where=where,
             hint="it must be a number of seconds since 1970",
         )  # fmt: skip
     return int(told)

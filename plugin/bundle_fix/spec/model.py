@@ -1,283 +1,269 @@
-"""The schema of a spec (`bundle.toml`): a frozen struct for each table, a field for each key.
-
-`Meta.extra` says more of a text: ``form`` is how an error names what is expected; the marks are
-``template`` (it may hold ``{variables}``), ``place`` (it is one in the pack), ``pack_name`` and
-``pattern`` (a regular expression).
-"""
+"""The schema of a spec (`bundle.toml`): a frozen struct for each table, a field for each key."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 from bundle_fix.spec.parsing.positions import find_position
-
-Text = Annotated[str, Meta(min_length=1, extra={"form": "a text that is not empty"})]
-Template = Annotated[Text, Meta(extra={"template": True})]
-AnyTemplate = Annotated[str, Meta(extra={"template": True})]
-PackPath = Annotated[Template, Meta(extra={"place": True})]
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$",
-        extra={"form": "a name made of letters, digits, `_` and `-`"},
-    ),
-]
-Format = Literal["tar.gz", "tar.zst", "tar.xz", "tar", "dir"]
-ENTRIES = ("files", "libraries")
-"""The arrays of tables, whose headers stand in double brackets."""
-Builtin = Literal["glibc", "arch", "epoch", "here"]
-Editor = Literal["auto", "inplace", "lief", "patchelf"]
-Strip = Literal["none", "debug", "split"]
-Severity = Literal["error", "warning", "note"]
-When = Annotated[
-    dict[str, bool | str | tuple[str, ...]],
-    Meta(
-        description="Conditions that must all hold, each on a variable or an option: true (it is "
-        "set and not empty), false (it is empty), the text that it must be, or an array of texts "
-        "of which it must be one."
-    ),
-]
-Exclude = Annotated[
-    tuple[Template, ...],
-    Meta(
-        description="Globs of what `from` finds and the pack does not want. One without `/` is of "
-        "names, at any depth; any other is of paths relative to the root."
-    ),
-]
-CHECKSUM = r"^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"
-# No `pattern`: msgspec 0.22 frees the expression of a string in a union twice.
-Checksum = Annotated[str, Meta(extra={"checksum": True}, extra_json_schema={"pattern": CHECKSUM})]
-IsOptional = Annotated[
-    bool, Meta(description="Whether nothing need be found; otherwise that is an error.")
-]
+from bundle_fix.spec.value_types import (
+    AnyTemplate,
+    Builtin,
+    Checksum,
+    Editor,
+    Exclude,
+    Format,
+    IsOptional,
+    Name,
+    PackPath,
+    SeverityName,
+    Strip,
+    Template,
+    Text,
+    When,
+)
 
 
-class Table(Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """What the tables of a spec have in common."""
+class SpecTable(Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Base class of the tables of a spec: unknown keys are errors, `_` in a name becomes `-`."""
 
 
-class Bundle(Table, kw_only=True, frozen=True):
-    """What the pack is called and how it is packed."""
+class BundleTable(SpecTable, kw_only=True, frozen=True):
+    """Name and format of the pack."""
 
     name: Annotated[
         Template,
         Meta(
-            description="The pack's file name without its suffix, and its top folder.",
+            description="The pack's file name without suffix, and the name of its top directory.",
             extra={"pack_name": True},
         ),
     ]
     format: Annotated[
-        Format, Meta(description="A tarball with its compression, or a plain folder.")
+        Format, Meta(description="A tarball with its compression, or a directory (`dir`).")
     ] = "tar.gz"
     epoch: Annotated[
         Template | None,
         Meta(
-            description="When everything in the pack is said to have been changed, in seconds since"
-            " 1970; SOURCE_DATE_EPOCH goes before it, and without both it is 1980-01-01."
+            description="The modification time of every file in the pack, in seconds since 1970. "
+            "The environment variable SOURCE_DATE_EPOCH overrides it. The default is 1980-01-01."
         ),
     ] = None
     licenses: Annotated[
         bool,
         Meta(
-            description="Whether the licence files of packaged libraries are put into `licenses/`."
+            description="If true, the licence files of the distribution packages that libraries "
+            "were copied from are put into `licenses/`."
         ),
     ] = False
 
 
-class Variable(Table, kw_only=True, frozen=True):
-    """A name for a text that comes from outside; it has exactly one source.
+class Variable(SpecTable, kw_only=True, frozen=True):
+    """A named value with exactly one source.
 
-    The sources are `env`, `file` with `pattern`, `cmake-cache`, `builtin` and `value`. A source
-    that gives an empty text gives nothing.
+    The sources are `env`, `file` with `pattern`, `cmake-cache`, `builtin` and `value`. An empty
+    text from any source but `value` counts as a missing value.
     """
 
-    env: Annotated[Text | None, Meta(description="Source: this environment variable.")] = None
+    env: Annotated[
+        Text | None, Meta(description="Source: the environment variable of this name.")
+    ] = None
     file: Annotated[
         Template | None,
         Meta(
-            description="Source: the text in this file, relative to the root, that `pattern` finds."
+            description="Source: the text that `pattern` captures in this file. The path is "
+            "relative to the root."
         ),
     ] = None
     pattern: Annotated[
         Text | None,
         Meta(
             description="With `file`, `env` or `cmake-cache`: a Python regular expression with "
-            "exactly one group, which is the value. `^` and `$` stand for the ends of lines; the "
-            "first match counts.",
+            "exactly one group. The value is what the group captures in the first match. `^` and "
+            "`$` match at the start and end of each line.",
             extra={"pattern": True},
         ),
     ] = None
     cmake_cache: Annotated[
-        Text | None, Meta(description="Source: this entry of a `CMakeCache.txt`.")
+        Text | None, Meta(description="Source: the entry of this name in a `CMakeCache.txt`.")
     ] = None
-    cache_folder: Annotated[
+    cache_directory: Annotated[
         Template | None,
         Meta(
-            description="With `cmake-cache`: the folder of `CMakeCache.txt`, relative to the root, "
-            "which it is when this key is left out."
+            description="With `cmake-cache`: the directory of `CMakeCache.txt`, relative to the "
+            "root. The default is the root itself."
         ),
     ] = field(name="in", default=None)
     builtin: Annotated[
         Builtin | None,
         Meta(
-            description="Source: `glibc` (this machine's version, such as 2.36), `arch` (this "
-            "machine's name, such as x86_64), `epoch` (SOURCE_DATE_EPOCH, seconds since 1970; "
-            "where that is not set, the default, or else 0, so that packs stay reproducible) or "
-            "`here` (the folder of the spec, whatever the root is)."
+            description="Source: `glibc` (the glibc version of this machine, such as 2.36), `arch` "
+            "(its architecture, such as x86_64), `epoch` (SOURCE_DATE_EPOCH in seconds since 1970; "
+            "if unset, `default` or 0, so that packs stay reproducible) or `here` (the directory "
+            "of the spec, whatever the root is)."
         ),
     ] = None
-    value: Annotated[AnyTemplate | None, Meta(description="Source: this very text.")] = None
+    value: Annotated[AnyTemplate | None, Meta(description="Source: this text.")] = None
     default: Annotated[
         AnyTemplate | None,
-        Meta(description="The value where the source gives nothing, or nothing that `map` lists."),
+        Meta(description="The value if the source has none, or if `map` does not list its value."),
     ] = None
     map: Annotated[
         dict[str, AnyTemplate],
         Meta(
-            description="What the source gives, to the value to use instead. What is not listed "
-            "becomes the default, or stays as it is where there is none."
+            description="Replacements: a value of the source, and the value to use instead. A "
+            "value that is not listed becomes `default`; without `default` it stays unchanged."
         ),
     ] = {}
 
 
-class Option(Table, kw_only=True, frozen=True):
-    """A closed choice that the user makes with `-D name=value`; used like a variable."""
+class Option(SpecTable, kw_only=True, frozen=True):
+    """A choice among fixed values, made with `-D name=value` and used like a variable."""
 
     choices: Annotated[
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="The values that it may have.",
+            description="The allowed values.",
             extra={"form": "an array with at least one string"},
         ),
     ]
-    default: Annotated[str, Meta(description="The value without `-D`: one of the choices.")]
+    default: Annotated[str, Meta(description="The value without `-D`; must be one of the choices.")]
 
 
-class Files(Table, kw_only=True, frozen=True):
-    """Files of any kind that the pack holds: either `from` or `text` says what is in them."""
+class FilesEntry(SpecTable, kw_only=True, frozen=True):
+    """Files of any kind, copied (`from`) or written (`text`)."""
 
     source: Annotated[
         Template | None,
-        Meta(description="A file, a folder or a glob of them, relative to the root."),
+        Meta(description="A file, a directory, or a glob that matches them; relative to the root."),
     ] = field(name="from", default=None)
-    text: Annotated[AnyTemplate | None, Meta(description="The content of one text file.")] = None
+    text: Annotated[
+        AnyTemplate | None, Meta(description="The content of one text file to write.")
+    ] = None
     to: Annotated[
         PackPath,
-        Meta(description="Where in the pack: a folder when it ends in `/`, else the file's name."),
+        Meta(description="Path in the pack: a directory if it ends in `/`, otherwise of the file."),
     ]
     mode: Annotated[
         Annotated[str, Meta(pattern="^0?[0-7]{3,4}$", extra={"form": 'a mode such as "755"'})]
         | None,
-        Meta(description="Octal permissions; without it a file keeps its own."),
+        Meta(
+            description="Permissions in octal. The default is 755 for a file that its owner may "
+            "execute, otherwise 644."
+        ),
     ] = None
     exclude: Exclude = ()
     checksum: Annotated[
         Checksum | dict[str, Checksum] | None,
         Meta(
-            description="What the one file that `from` finds must have: `md5:…`, `sha256:…` or "
-            "`sha512:…`; or a table of them by machine, such as `x86_64`."
+            description="Expected checksum of the one file that `from` finds: `md5:…`, `sha256:…` "
+            "or `sha512:…`. A table gives one for each machine, such as `x86_64`."
         ),
     ] = None
     when: When = {}
     optional: IsOptional = False
 
 
-class Libraries(Table, kw_only=True, frozen=True):
-    """Shared libraries: each lands as its real file with the links that its soname calls for."""
+class LibrariesEntry(SpecTable, kw_only=True, frozen=True):
+    """Shared libraries: each is copied with its real name and gets a symlink for its soname."""
 
     source: Annotated[
         Template | None,
-        Meta(description="A shared library or a glob of them, relative to the root."),
+        Meta(description="A shared library, or a glob that matches them; relative to the root."),
     ] = field(name="from", default=None)
     exclude: Exclude = ()
     name: Annotated[
         Template | None,
-        Meta(description="A soname to look for in `search`, in place of `from`."),
+        Meta(description="A soname to look for in the directories of `search`, instead of `from`."),
     ] = None
     search: Annotated[
         tuple[Template, ...],
-        Meta(description="With `name`: the folders to look in, relative to the root, in order."),
+        Meta(description="With `name`: directories to search in order, relative to the root."),
     ] = ()
     to: Annotated[
-        PackPath | None, Meta(description="The folder in the pack; without it, `lib` of [layout].")
+        PackPath | None,
+        Meta(description="Directory in the pack. The default is `lib` of [layout]."),
     ] = None
     pin: Annotated[
-        bool, Meta(description="Whether it must be the one loaded, even against LD_LIBRARY_PATH.")
+        bool,
+        Meta(description="If true, this copy must be loaded, whatever LD_LIBRARY_PATH contains."),
     ] = False
     when: When = {}
     optional: IsOptional = False
 
 
-class Closure(Table, kw_only=True, frozen=True):
-    """What the collected objects still need, by soname or by a glob of sonames."""
+class ClosureTable(SpecTable, kw_only=True, frozen=True):
+    """Libraries that the collected objects need and no entry provides, as sonames or globs."""
 
     bundle: Annotated[
         tuple[Template, ...],
-        Meta(description="Put into the pack, found as this machine's loader finds them."),
+        Meta(
+            description="Libraries to copy from this machine; the loader's search order finds them."
+        ),
     ] = ()
     search: Annotated[
         tuple[Template, ...],
-        Meta(description="Folders to look in before the default ones, relative to the root."),
+        Meta(description="Directories to search before the default ones, relative to the root."),
     ] = ()
     host: Annotated[
         tuple[Template, ...],
-        Meta(description="Expected on the target machine, besides glibc itself."),
+        Meta(description="Libraries that the target machine provides, in addition to glibc."),
     ] = ()
     dlopen: Annotated[
         tuple[Template, ...],
-        Meta(description="Opened by name at run time: checked like a needed name."),
+        Meta(description="Libraries that dlopen(3) opens by name; checked like needed libraries."),
     ] = ()
 
 
-class Layout(Table, kw_only=True, frozen=True):
-    """Where things lie in the pack."""
+class LayoutTable(SpecTable, kw_only=True, frozen=True):
+    """Directories of the pack."""
 
     lib: Annotated[
-        PackPath, Meta(description="The folder of libraries whose entry has no `to`.")
+        PackPath, Meta(description="Directory for libraries whose entry has no `to`.")
     ] = "lib"
 
 
-class Runpath(Table, kw_only=True, frozen=True):
-    """How the RUNPATH of an object is written."""
+class RunpathTable(SpecTable, kw_only=True, frozen=True):
+    """How RUNPATHs are written."""
 
     editor: Annotated[
         Editor,
-        Meta(description="The only editor to use; `auto` takes the first that does no harm."),
+        Meta(
+            description="The only editor to use; `auto` tries several and keeps a verified result."
+        ),
     ] = "auto"
 
 
-class Debug(Table, kw_only=True, frozen=True):
-    """What becomes of debug information."""
+class DebugTable(SpecTable, kw_only=True, frozen=True):
+    """Treatment of debug information."""
 
     strip: Annotated[
         Strip,
         Meta(
-            description="`none` keeps it, `debug` drops it, `split` puts it into a pack of its own,"
-            " NAME.debug, where gdb finds it."
+            description="`none` keeps debug information, `debug` removes it, `split` moves it to a "
+            "separate pack, NAME.debug, laid out for gdb."
         ),
     ] = "none"
 
 
-class Ignore(Table, kw_only=True, frozen=True):
-    """Findings that are known and accepted."""
+class IgnoreEntry(SpecTable, kw_only=True, frozen=True):
+    """Findings that are accepted."""
 
     rule: Annotated[
         Annotated[str, Meta(pattern=r"^BF\d{3}$", extra={"form": 'a rule such as "BF403"'})],
-        Meta(description="The rule's code."),
+        Meta(description="Code of the rule."),
     ]
     path: Annotated[Template, Meta(description="A path in the pack, or a glob of paths.")]
     reason: Annotated[
-        Annotated[str, Meta(pattern=r"\S", extra={"form": "a text that is not empty"})],
-        Meta(description="Why they are accepted."),
+        Annotated[str, Meta(pattern=r"\S", extra={"form": "a string that is not empty"})],
+        Meta(description="Why the findings are accepted."),
     ]
 
 
-class Check(Table, kw_only=True, frozen=True):
-    """What the finished pack must stand up to."""
+class CheckTable(SpecTable, kw_only=True, frozen=True):
+    """Requirements that the finished pack is checked against."""
 
     glibc: Annotated[
         Annotated[
@@ -285,48 +271,50 @@ class Check(Table, kw_only=True, frozen=True):
             Meta(pattern=r"^\d+\.\d+(\.\d+)?$", extra={"form": 'a version such as "2.17"'}),
         ]
         | None,
-        Meta(description="The newest glibc symbol version allowed."),
+        Meta(description="The newest allowed version of glibc symbols."),
     ] = None
     allocators: Annotated[
         tuple[Template, ...], Meta(description="Sonames of the libraries that provide malloc.")
     ] = ()
     fail_on: Annotated[
-        Severity, Meta(description="The mildest finding that makes the check fail.")
+        SeverityName, Meta(description="The lowest severity that makes the check fail.")
     ] = "error"
-    ignore: Annotated[tuple[Ignore, ...], Meta(description="Findings to pass over.")] = ()
+    ignore: Annotated[tuple[IgnoreEntry, ...], Meta(description="Findings to ignore.")] = ()
 
 
-class Tables(Table, kw_only=True, frozen=True):
-    """All that may stand in a spec."""
+class Tables(SpecTable, kw_only=True, frozen=True):
+    """The tables of a spec."""
 
-    bundle: Annotated[Bundle, Meta(description="What the pack is called and how it is packed.")]
-    variables: Annotated[
-        dict[Name, Variable], Meta(description="Texts from outside, used as `{name}`.")
-    ] = {}
+    bundle: Annotated[BundleTable, Meta(description="Name and format of the pack.")]
+    variables: Annotated[dict[Name, Variable], Meta(description="Values, used as `{name}`.")] = {}
     options: Annotated[
-        dict[Name, Option], Meta(description="Choices that `-D name=value` makes.")
+        dict[Name, Option], Meta(description="Choices, made with `-D name=value`.")
     ] = {}
-    files: Annotated[tuple[Files, ...], Meta(description="Files of any kind.")] = ()
-    libraries: Annotated[tuple[Libraries, ...], Meta(description="Shared libraries.")] = ()
-    closure: Annotated[Closure, Meta(description="What the objects still need.")] = Closure()
-    layout: Annotated[Layout, Meta(description="Where things lie in the pack.")] = Layout()
-    runpath: Annotated[Runpath, Meta(description="How RUNPATHs are written.")] = Runpath()
-    debug: Annotated[Debug, Meta(description="What becomes of debug information.")] = Debug()
-    check: Annotated[Check, Meta(description="What the pack must stand up to.")] = Check()
+    files: Annotated[tuple[FilesEntry, ...], Meta(description="Files of any kind.")] = ()
+    libraries: Annotated[tuple[LibrariesEntry, ...], Meta(description="Shared libraries.")] = ()
+    closure: Annotated[
+        ClosureTable, Meta(description="Libraries from this machine or the target.")
+    ] = ClosureTable()
+    layout: Annotated[LayoutTable, Meta(description="Directories of the pack.")] = LayoutTable()
+    runpath: Annotated[RunpathTable, Meta(description="How RUNPATHs are written.")] = RunpathTable()
+    debug: Annotated[DebugTable, Meta(description="Treatment of debug information.")] = DebugTable()
+    check: Annotated[CheckTable, Meta(description="Requirements on the finished pack.")] = (
+        CheckTable()
+    )
 
 
 class Spec(Tables, kw_only=True, frozen=True):
-    """The tables of a spec, and where they are written: for errors that are found later."""
+    """The tables of a spec, with its path and text, so that later errors can name a position."""
 
     path: Path
     toml: str
 
-    def where(self, *key: str | int) -> str:
-        """Where a value is written, as ``path:line:column``.
+    def locate_key(self, *key: str | int) -> str:
+        """Return the position of a value, as ``path:line:column``.
 
         Args:
-            key: the way to the value in the TOML: ``"files", 2, "from"``. Where there is no such
-                key the place is that of the innermost table there is.
+            key: the path to the value in the TOML: ``"files", 2, "from"``. If there is no such
+                key, the position is that of the innermost table on the way to it.
         """
         line, column = find_position(self.toml, key)
         return f"{self.path}:{line}:{column}"

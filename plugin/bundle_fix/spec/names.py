@@ -6,8 +6,8 @@ import posixpath
 from collections.abc import Mapping
 
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import escape_and_shorten
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.parsing.problems import make_printable
 from bundle_fix.spec.variables import substitute
 
 MAX_NAME_BYTES = 200
@@ -23,8 +23,8 @@ def resolve_pack_name(spec: Spec, values: Mapping[str, str]) -> str:
     name = substitute(spec.bundle.name, values)
     if fault := find_name_error(name):
         raise BundleFixError(
-            f'the pack cannot be called "{make_printable(name)}": {fault}',
-            where=spec.where("bundle", "name"),
+            f'the pack cannot be called "{escape_and_shorten(name)}": {fault}',
+            where=spec.locate_key("bundle", "name"),
             hint="look at the variables in `name`",
         )
     return name
@@ -47,7 +47,7 @@ def resolve_pack_path(template: str, values: Mapping[str, str], where: str) -> s
     path = substitute(template, values)
     if fault := find_path_error(path):
         raise BundleFixError(
-            f'"{make_printable(path)}" is no place in the pack: {fault}',
+            f'"{escape_and_shorten(path)}" is no place in the pack: {fault}',
             where=where,
             hint="write a path relative to the pack's root",
         )

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
 from bundle_fix.spec.expressions import RegexTimeoutError, search_bounded
-from bundle_fix.spec.parsing.problems import escape_unprintable, make_printable
 
 CMAKE_CACHE = "CMakeCache.txt"
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
@@ -33,7 +33,7 @@ def read_environment(name: str, environ: Mapping[str, str]) -> SourceValue:
     """The environment variable ``name``."""
     state = "empty" if name in environ else "not set"
     return _reject_empty(
-        environ.get(name), f"the environment variable {make_printable(name)} is {state}"
+        environ.get(name), f"the environment variable {escape_and_shorten(name)} is {state}"
     )
 
 
@@ -59,11 +59,11 @@ def apply_pattern(found: SourceValue, pattern: str | None) -> SourceValue:
     """
     if pattern is None or found.lack:
         return found
-    return _search_text(pattern, found.value, f'"{make_printable(found.value)}"')
+    return _search_text(pattern, found.value, f'"{escape_and_shorten(found.value)}"')
 
 
 def _search_text(pattern: str, text: str, shown: str) -> SourceValue:
-    told = f"the pattern '{make_printable(pattern)}'"
+    told = f"the pattern '{escape_and_shorten(pattern)}'"
     try:
         match = search_bounded(pattern, text)
     except RegexTimeoutError as error:
@@ -79,7 +79,7 @@ def read_cmake_cache(folder: Path, entry: str) -> SourceValue:
     """The entry ``NAME:TYPE=VALUE`` of the ``CMakeCache.txt`` in a folder, if it is not empty."""
     found = find_cache_entry(folder, entry)
     shown = escape_unprintable(str(folder / CMAKE_CACHE))
-    shown = f"{shown} has an empty entry {make_printable(entry)}"
+    shown = f"{shown} has an empty entry {escape_and_shorten(entry)}"
     return found if found.lack else _reject_empty(found.value, shown)
 
 
@@ -93,7 +93,7 @@ def find_cache_entry(folder: Path, entry: str) -> SourceValue:
     match = re.search(rf'^(?:{name}|"{name}"):[^=\n]*=(.*?)[ \t]*$', text, re.MULTILINE)
     if match is None:
         return SourceValue(
-            "", f"{escape_unprintable(str(path))} has no entry {make_printable(entry)}"
+            "", f"{escape_unprintable(str(path))} has no entry {escape_and_shorten(entry)}"
         )
     return SourceValue(match[1])
 
@@ -111,7 +111,7 @@ def read_builtin(builtin: str, environ: Mapping[str, str]) -> SourceValue:
     epoch = environ.get(EPOCH_VARIABLE)
     if epoch and not re.fullmatch("[0-9]+", epoch):
         raise BundleFixError(
-            f'the environment variable {EPOCH_VARIABLE} is "{make_printable(epoch)}"',
+            f'the environment variable {EPOCH_VARIABLE} is "{escape_and_shorten(epoch)}"',
             hint="it must be a number of seconds since 1970",
         )
     return _reject_empty(epoch, f"the environment variable {EPOCH_VARIABLE} is not set")

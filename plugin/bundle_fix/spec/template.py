@@ -7,7 +7,7 @@ from string import Formatter
 from typing import NamedTuple
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.parsing.problems import make_printable
+from bundle_fix.model.printable import escape_and_shorten
 
 _FORMAT = re.compile(r"(?:.?[<>^])?(?:[1-9]\d{0,2})?(?:\.\d{1,3})?")
 _BUILD_ENTRY = r"(?:target|cmake)\.[A-Za-z0-9_.+-]+"
@@ -33,7 +33,7 @@ def parse_template(template: str) -> list[TemplatePart]:
         fields = list(Formatter().parse(template))
     except ValueError as error:
         raise BundleFixError(
-            f'unmatched brace in "{make_printable(template)}"',
+            f'unmatched brace in "{escape_and_shorten(template)}"',
             hint="write {{ or }} for a brace itself",
         ) from error
     parts = []
@@ -42,14 +42,14 @@ def parse_template(template: str) -> list[TemplatePart]:
             parts.append(TemplatePart(literal, "", ""))
             continue
         if not _NAME.fullmatch(name) or conversion is not None:
-            shown = make_printable(name + (f"!{conversion}" if conversion else ""))
+            shown = escape_and_shorten(name + (f"!{conversion}" if conversion else ""))
             raise BundleFixError(
                 f"`{{{shown}}}` is not a variable in braces",
                 hint="write {name}, or {{ and }} for the braces themselves",
             )
         if not _FORMAT.fullmatch(width or ""):
             raise BundleFixError(
-                f"`{make_printable(width or '')}` is not a width for the variable `{name}`",
+                f"`{escape_and_shorten(width or '')}` is not a width for the variable `{name}`",
                 hint="write {name:.7} to cut it to 7 characters, {name:>7} to fill it up to 7",
             )
         parts.append(TemplatePart(literal, name, width or ""))

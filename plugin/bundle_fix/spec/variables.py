@@ -13,9 +13,11 @@ from pathlib import Path
 import msgspec
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.model import Spec, Table, Tables, Variable
+from bundle_fix.model.printable import escape_and_shorten
+from bundle_fix.model.suggestions import format_words, suggest_word
+from bundle_fix.spec.model import Spec, SpecTable, Tables, Variable
 from bundle_fix.spec.parsing.convert import iterate_texts
-from bundle_fix.spec.parsing.problems import format_words, make_printable, raise_all, suggest_word
+from bundle_fix.spec.parsing.problems import raise_all
 from bundle_fix.spec.sources import (
     CMAKE_CACHE,
     SourceValue,
@@ -88,7 +90,7 @@ def resolve_variables(
     values = Values(spec, root, defines, environ)
     errors = []
     for name, value in defines.items():
-        given = f"-D {make_printable(name)}={make_printable(value)}"
+        given = f"-D {escape_and_shorten(name)}={escape_and_shorten(value)}"
         if name not in values:
             hint = suggest_word(name, values) or (
                 f"one of {format_words(values)}" if values else ""
@@ -112,7 +114,7 @@ def require_values(spec: Spec, values: Values) -> None:
         BundleFixError: a value cannot be had.
     """
     errors: dict[str, BundleFixError] = {}
-    tables: tuple[Table, ...] = (
+    tables: tuple[SpecTable, ...] = (
         spec.bundle, *spec.files, *spec.libraries, spec.closure, spec.layout, spec.check
     )  # fmt: skip
     for table in tables:
@@ -178,12 +180,12 @@ def _evaluate_variable(name: str, variable: Variable, values: Values) -> str:
         if error.where:
             raise
         key = () if variable.pattern is None else ("pattern",)
-        where = values.spec.where("variables", name, *key)
+        where = values.spec.locate_key("variables", name, *key)
         raise BundleFixError(error.message, where=where, hint=error.hint) from error
     if lack and variable.default is None:
         raise BundleFixError(
             f"the variable `{name}` has no value: {lack}",
-            where=values.spec.where("variables", name),
+            where=values.spec.locate_key("variables", name),
             hint=f"give it a `default`, or say -D {name}=…",
         )
     if value in variable.map and not lack:
@@ -204,9 +206,9 @@ def _resolve_build_variable(name: str, values: Values) -> str:
         if not lack:
             return value
     raise BundleFixError(
-        f"`{make_printable(name)}` has no value: {lack}",
+        f"`{escape_and_shorten(name)}` has no value: {lack}",
         where=_find_first_use(name, values.spec),
-        hint=f"make the pack with bundle_fix_pack() in CMake, or say -D {make_printable(name)}=…",
+        hint=f"make the pack with bundle_fix_pack() in CMake, or say -D {escape_and_shorten(name)}=…",
     )
 
 
@@ -216,8 +218,8 @@ def _find_first_use(name: str, spec: Spec) -> str:
 
     for path, text, marks in iterate_texts(Tables, tomli.loads(spec.toml)):
         if marks.get("template") and name in list_references(text):
-            return spec.where(*path)
-    return spec.where("bundle")
+            return spec.locate_key(*path)
+    return spec.locate_key("bundle")
 
 
 def _read_source(variable: Variable, values: Values) -> SourceValue:
@@ -230,7 +232,7 @@ def _read_source(variable: Variable, values: Values) -> SourceValue:
         values.consulted[path] = None
         return search_file(path, variable.pattern)
     if variable.cmake_cache is not None:
-        folder = values.root / substitute(variable.cache_folder or "", values)
+        folder = values.root / substitute(variable.cache_directory or "", values)
         values.consulted[folder / CMAKE_CACHE] = None
         return apply_pattern(read_cmake_cache(folder, variable.cmake_cache), variable.pattern)
     if variable.builtin == "here":

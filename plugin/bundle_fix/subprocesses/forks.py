@@ -1,117 +1,143 @@
-"""Processes forked for one piece of work, which tell what they find through a pipe."""
+"""Forked child processes: each does one piece of work and writes its result into a pipe.
+
+All work in other processes goes through `start_fork`: edits of ELF files, calls of a library that
+may abort, and the check of many artifacts.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import resource
+import select
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from io import BufferedReader
 from typing import IO, TypeVar
 
 from msgspec import Struct
 
 from bundle_fix.model.content import CHUNK
-from bundle_fix.subprocesses.processors import count_cores, limit_cores
+from bundle_fix.subprocesses.processors import count_cores, share_cores
 
 T = TypeVar("T")
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a forked process at once; who started it answers for all."""
+FATAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a child at once; only the parent removes temporary files and reports the end."""
 PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that a process gets when the one that started it ends."""
-WORTH = 16 << 20
-"""Bytes to go through from which on a second process is done before this one would be."""
+"""Option of prctl(2), from linux/prctl.h: the signal that a process gets when its parent ends."""
+WORTH_FORKING = 16 << 20
+"""Bytes to read from which a second process saves time; below that, fork(2) costs more."""
 locks: set[int] = set()
-"""Descriptors with locks that are to go when this process does: what it forks closes them first."""
+"""Descriptors of locks that end with this process; a child closes them, or it would extend them."""
 
 
 class ForkedProcess(Struct, frozen=True):
-    """A process at work, and the pipe on which it tells what it finds."""
+    """A running child process, and the pipe that it writes to."""
 
     pid: int
-    pipe: IO[bytes]
+    pipe: BufferedReader
 
 
 def start_fork(work: Callable[[IO[bytes]], None]) -> ForkedProcess:
-    """Start a process that does ``work`` and ends; end it with `wait_for_exit` or `kill_fork`.
+    """Start a child that runs ``work`` and exits; end it with `wait_for_exit` or `kill_fork`.
+
+    The child ends with this process, however that ends.
 
     Args:
-        work: is given the pipe that it writes to. What it prints to stderr is lost, and what it
-            raises is its exit status 1.
+        work: Gets the pipe to write to. Its output to stderr is discarded; an exception becomes
+            exit code 1.
 
     Raises:
-        OSError: there may be no more processes or open files.
+        OSError: The limit of processes or open files is reached.
     """
     reading, writing = os.pipe()
     parent = os.getpid()
+    child = -1
     try:
-        child = os.fork()
-    except OSError:
+        # Without this, a signal that arrives in the child before `die_with_parent` would run the
+        # parent's handler, and unwind the parent's stack with all its clean-up.
+        with block_signals():
+            child = os.fork()
+            if child == 0:
+                _run_child(work, reading, writing, parent)
+    except BaseException:
         os.close(reading)
         os.close(writing)
+        if child > 0:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
         raise
-    if child == 0:
-        _run_child(work, reading, writing, parent)
     os.close(writing)
     return ForkedProcess(child, os.fdopen(reading, "rb"))
 
 
+@contextmanager
+def block_signals() -> Iterator[None]:
+    """Block termination signals, so that a started child is registered before one arrives."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def is_worth_forking(size: int) -> bool:
-    """Whether a second process helps with what goes through ``size`` bytes."""
-    return count_cores() > 1 and size >= WORTH
+    """Return whether a second process saves time on work that reads ``size`` bytes."""
+    return count_cores() > 1 and size >= WORTH_FORKING
 
 
 @contextmanager
 def run_in_subprocess(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
-    """Begin ``work`` in a process of its own, which lasts no longer than the context.
+    """Start ``work`` in a child, which is killed at the end of the context.
 
     Args:
-        work: makes what can be pickled, and changes nothing.
+        work: Returns something that can be pickled, and has no side effects.
 
     Returns:
-        What waits for what ``work`` made. Where that process could not be had, or did not tell,
-        the work is done here, and raises here what it raises.
+        A callable returning the result of ``work``. If the child cannot be started or dies,
+        ``work`` runs in this process, and raises here.
     """
     try:
         running = start_fork(lambda pipe: _send_result(work, pipe))
     except OSError:
-        # At the limit of processes or of memory.
+        # The limit of processes or of memory is reached.
         yield work
         return
 
     @cache
-    def told() -> T:
+    def receive_result() -> T:
         try:
-            found: T = pickle.load(running.pipe)  # noqa: S301 (a fork of this process)
+            result: T = pickle.load(running.pipe)  # noqa: S301 (written by a fork of this process)
         except (EOFError, pickle.UnpicklingError):
-            found = work()
-        return found
+            result = work()
+        return result
 
     try:
-        yield told
+        yield receive_result
     finally:
         kill_fork(running)
 
 
 def _send_result(work: Callable[[], T], pipe: IO[bytes]) -> None:
-    # The processor that this one has is the other's.
-    limit_cores(count_cores())
+    # The other cores are busy: the parent goes on with its own work.
+    share_cores(count_cores())
     pickle.dump(work(), pipe)
 
 
 def _run_child(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent: int) -> None:
-    """Do the work and end, whatever comes of it: nothing of the parent is tidied up here."""
+    """Run the work and exit, without any clean-up of the parent's."""
     status = 1
     try:
-        for lock in (reading, *locks):
-            os.close(lock)
+        for fd in (reading, *locks):
+            os.close(fd)
         locks.clear()
         die_with_parent(parent)
-        # A C++ library that ends the process over headers that lie says so on stderr: nothing for
-        # a user.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FATAL_SIGNALS)
+        # libstdc++ prints "terminate called ..." if LIEF aborts; the parent reports it instead.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         with os.fdopen(writing, "wb") as pipe:
             work(pipe)
@@ -121,34 +147,42 @@ def _run_child(work: Callable[[IO[bytes]], None], reading: int, writing: int, pa
 
 
 def die_with_parent(parent: int) -> None:
-    """End this process by the signals that end ``parent``, and when the kernel says it is gone.
-
-    However it ends, it leaves no core file.
-    """
+    """End this process when ``parent`` ends, or at a termination signal; write no core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for number in ENDING:
-        # What nohup or a shell's `&` has the command ignore, its workers ignore as well.
+    for number in FATAL_SIGNALS:
+        # nohup(1) and a shell's `&` ignore signals; children of the command ignore them as well.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-    # A Python that was built without libffi has no ctypes: then it ends with its work.
+    # A Python that was built without libffi has no ctypes; there, a child ends with its work.
     with suppress(ImportError):
         import ctypes
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    # The parent may have ended before prctl().
     if os.getppid() != parent:
         os._exit(1)
 
 
-def wait_for_exit(done: ForkedProcess) -> int:
-    """The exit code of a process that has told everything; the negative signal that ended it."""
-    done.pipe.close()
-    return os.waitstatus_to_exitcode(os.waitpid(done.pid, 0)[1])
+def wait_for_output(processes: Sequence[ForkedProcess], seconds: float) -> list[ForkedProcess]:
+    """Return the children that have written something or closed their pipe, after ``seconds``."""
+    poll = select.poll()
+    for process in processes:
+        poll.register(process.pipe, select.POLLIN)
+    ready = {fd for fd, _ in poll.poll(math.ceil(max(0.0, seconds) * 1000))}
+    return [process for process in processes if process.pipe.fileno() in ready]
 
 
-def kill_fork(running: ForkedProcess) -> None:
-    """End a process whatever it is at, with those that it forked, and leave no zombie."""
-    os.kill(running.pid, signal.SIGKILL)
-    # Those end a moment later, and may write files until then: the pipe is open as long as one is.
-    while running.pipe.read(CHUNK):
+def wait_for_exit(process: ForkedProcess) -> int:
+    """Return the exit code of a child that has closed its pipe, or minus the signal's number."""
+    process.pipe.close()
+    return os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
+
+
+def kill_fork(process: ForkedProcess) -> None:
+    """Kill a child with the children that it forked, and reap it."""
+    os.kill(process.pid, signal.SIGKILL)
+    # The kernel kills grandchildren a moment later, and they may write files until then. The pipe
+    # is open as long as one of them lives.
+    while process.pipe.read(CHUNK):
         pass
-    wait_for_exit(running)
+    wait_for_exit(process)

@@ -1,4 +1,4 @@
-"""The processors that this process may use."""
+"""The number of processor cores that this process may use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _sharers = 1
 
 
 def count_cores() -> int:
-    """How many processors this process may use, at least one."""
+    """Return the number of cores that this process may use, at least 1."""
     return max(1, len(os.sched_getaffinity(0)) // _sharers)
 
 
-def limit_cores(processes: int) -> None:
-    """Let this process have its part of the processors only, which so many processes share."""
-    global _sharers  # noqa: PLW0603 (a fact of the process, as its affinity is)
-    _sharers = processes
+def share_cores(processes: int) -> None:
+    """Divide the cores that this process may use among ``processes`` processes."""
+    global _sharers  # noqa: PLW0603 (state of the process, like its affinity)
+    _sharers *= processes

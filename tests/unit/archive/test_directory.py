@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from archive.views import names, snapshot, view
+from archive.writers import write_tree
 from bundle_fix.archive.directory import read_directory, write_directory
-from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
@@ -48,7 +48,7 @@ def without_inodes(root: Path) -> dict[str, object]:
 
 
 def assert_copied(original: Path, copy: Path) -> None:
-    assert write_artifact(read_directory(original), "dir", copy, lambda tree: bool(tree.nodes))
+    assert write_tree(read_directory(original), "dir", copy)
     assert without_inodes(copy) == without_inodes(original)
     assert (copy / "bin/again").samefile(copy / "bin/server")
     assert view(read_directory(copy)) == view(read_directory(original))
@@ -102,7 +102,7 @@ def test_what_cannot_be_copied_is_read_and_then_refused_by_name(tmp_path: Path) 
     tree = read_directory(tmp_path / "pack")
     assert {type(node) for node in tree.nodes.values()} == {Special}
     with pytest.raises(BundleFixError, match="fifo: a device, fifo or socket cannot be copied"):
-        write_artifact(tree, "dir", tmp_path / "copy", lambda _: True)
+        write_tree(tree, "dir", tmp_path / "copy")
     assert names(tmp_path) == ["pack"]
 
 
@@ -115,7 +115,7 @@ def test_a_folder_may_be_deeper_than_python_recurses(tmp_path: Path) -> None:
     try:
         tree = read_directory(folders[0])
         assert len(tree.nodes) == 1010
-        assert not write_artifact(tree, "dir", tmp_path / "copy", lambda _: False)
+        assert not write_tree(tree, "dir", tmp_path / "copy", commit=False)
     finally:
         for folder in reversed(folders):
             folder.rmdir()
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_read_stops_the_copy_and_leaves_nothing(common: Pa
     original = sample(common / "original")
     (original / "bin/server").chmod(0)
     with pytest.raises(BundleFixError, match="bin/again: cannot read the file: Permission"):
-        write_artifact(read_directory(original), "dir", common / "copy", lambda _: True)
+        write_tree(read_directory(original), "dir", common / "copy")
     assert names(common) == ["original"]
     (original / "conf").chmod(0o700)
 
@@ -156,7 +156,7 @@ def test_a_file_that_grew_since_it_was_read_stops_the_copy(tmp_path: Path) -> No
     with (original / "bin/server").open("ab") as file:
         file.write(b"more")
     with pytest.raises(BundleFixError, match="bin/again: the file changed while it was read"):
-        write_artifact(tree, "dir", tmp_path / "copy", lambda _: True)
+        write_tree(tree, "dir", tmp_path / "copy")
     assert names(tmp_path) == ["original"]
 
 
@@ -165,7 +165,7 @@ def test_a_hard_link_keeps_its_bytes_when_the_other_name_becomes_a_link(tmp_path
     nodes: dict[str, Node] = {**tree.nodes, "bin/again": Symlink("server", Metadata(0o777))}
     assert isinstance(tree.nodes["bin/server"], File)
     assert tree.nodes["bin/server"].twin == "bin/again"
-    write_artifact(Tree(nodes), "dir", tmp_path / "copy", lambda _: True)
+    write_tree(Tree(nodes), "dir", tmp_path / "copy")
     assert not (tmp_path / "copy/bin/server").is_symlink()
     original = tmp_path / "original/bin/server"
     assert (tmp_path / "copy/bin/server").read_bytes() == original.read_bytes()
@@ -191,7 +191,7 @@ def test_extended_attributes_are_kept(tmp_path: Path) -> None:
 
 def test_folders_that_are_no_members_are_made_for_everybody_to_read(tmp_path: Path) -> None:
     tree = Tree({"a/b/c": File(BytesContent(b"c"), Metadata(0o600))})
-    write_artifact(tree, "dir", tmp_path / "copy", lambda _: True)
+    write_tree(tree, "dir", tmp_path / "copy")
     for path in ("copy", "copy/a", "copy/a/b"):
         assert (tmp_path / path).stat().st_mode & 0o7777 == 0o755
 
@@ -201,7 +201,7 @@ def test_the_root_gets_its_mode_where_it_is_a_member(tmp_path: Path) -> None:
         "": Directory(Metadata(0o750)),
         "a": File(BytesContent(b""), Metadata(0o640)),
     }
-    write_artifact(Tree(nodes, "pack"), "dir", tmp_path / "copy", lambda _: True)
+    write_tree(Tree(nodes, "pack"), "dir", tmp_path / "copy")
     assert (tmp_path / "copy").stat().st_mode & 0o7777 == 0o750
 
 
@@ -217,7 +217,7 @@ def test_any_time_is_kept_to_the_nanosecond(tmp_path: Path, nanoseconds: int) ->
     (tmp_path / "pack/a").touch()
     os.utime(tmp_path / "pack/a", ns=(0, nanoseconds))
     kept = (tmp_path / "pack/a").stat().st_mtime_ns
-    write_artifact(read_directory(tmp_path / "pack"), "dir", tmp_path / "copy", lambda _: True)
+    write_tree(read_directory(tmp_path / "pack"), "dir", tmp_path / "copy")
     assert (tmp_path / "copy/a").stat().st_mtime_ns == kept
 
 

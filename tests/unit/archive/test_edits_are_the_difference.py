@@ -50,7 +50,7 @@ def zip_pieces(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
 def assert_only_edits_differ(before: Path, after: Path, top: str) -> set[str]:
     """Mend an artifact, and compare member by member; returns the paths that differ."""
     mended = fix_artifact(before, after, Options(force=True))
-    told = {f"{top}{action.path}" for action in mended.done.actions}
+    told = {f"{top}{action.path}" for action in mended.applied.actions}
     pieces = zip_pieces if before.suffix in (".zip", ".whl") else tar_pieces
     (was_names, was, was_end), (now_names, now, now_end) = pieces(before), pieces(after)
     differing = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from archive.views import snapshot, view
 from bundle_fix.archive.directory import read_directory
-from bundle_fix.archive.inplace_directory import complete_update, update_directory
+from bundle_fix.archive.inplace_directory import complete_update, stage_update
 from bundle_fix.model.content import BytesContent, Patch, PatchedContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
@@ -43,35 +43,39 @@ def mended(before: Tree) -> Tree:
     return Tree(nodes)
 
 
+def update(before: Tree, after: Tree, root: Path, *, commit: bool = True) -> bool:
+    """Change a directory in place and commit it, if asked; return ``commit``."""
+    with stage_update(before, after, root) as staged:
+        if commit:
+            staged.commit()
+    return commit
+
+
 def test_what_is_not_approved_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
     seen = snapshot(tmp_path)
-    assert not update_directory(before, mended(before), tmp_path, lambda _: False)
+    assert not update(before, mended(before), tmp_path, commit=False)
     assert snapshot(tmp_path) == seen
 
 
 def test_what_is_approved_is_what_stands_there_afterwards(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
     was = (tmp_path / "bin/server").read_bytes()
-    approved: list[bytes] = []
-
-    def approve(written: Tree) -> bool:
-        node = written.nodes["bin/server"]
+    with stage_update(before, mended(before), tmp_path) as staged:
+        node = staged.tree.nodes["bin/server"]
         assert isinstance(node, File)
         with node.content.open() as reader:
-            approved.append(reader.pread(0, reader.size))
-        return True
-
-    assert update_directory(before, mended(before), tmp_path, approve)
-    assert approved == [was[:100] + b"edited" + was[106:]]
-    assert (tmp_path / "bin/server").read_bytes() == approved[0]
+            approved = reader.pread(0, reader.size)
+        staged.commit()
+    assert approved == was[:100] + b"edited" + was[106:]
+    assert (tmp_path / "bin/server").read_bytes() == approved
     assert (tmp_path / "lib/libx.so.1").readlink() == Path("libx.so.1.2")
 
 
 def test_only_what_changed_is_touched(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
     was = snapshot(tmp_path)
-    assert update_directory(before, mended(before), tmp_path, lambda _: True)
+    assert update(before, mended(before), tmp_path)
     now = snapshot(tmp_path)
     assert now.keys() - was.keys() == {"lib/libx.so.1"}
     assert {path for path in was if was[path] != now[path]} == {
@@ -81,7 +85,7 @@ def test_only_what_changed_is_touched(tmp_path: Path) -> None:
 
 def test_an_edited_file_keeps_mode_time_and_hard_links(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
-    assert update_directory(before, mended(before), tmp_path, lambda _: True)
+    assert update(before, mended(before), tmp_path)
     status = (tmp_path / "bin/server").stat()
     assert (status.st_mode & 0o7777, status.st_nlink) == (0o750, 2)
     assert status.st_mtime_ns == 1_600_000_000_123_456_789
@@ -91,7 +95,7 @@ def test_an_edited_file_keeps_mode_time_and_hard_links(tmp_path: Path) -> None:
 def test_a_new_mode_alone_rewrites_nothing(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
     was = (tmp_path / "bin/tool").stat()
-    assert update_directory(before, mended(before), tmp_path, lambda _: True)
+    assert update(before, mended(before), tmp_path)
     now = (tmp_path / "bin/tool").stat()
     assert now.st_mode & 0o7777 == 0o711
     assert (now.st_ino, now.st_mtime_ns) == (was.st_ino, was.st_mtime_ns)
@@ -101,7 +105,7 @@ def test_a_hard_link_whose_other_name_becomes_a_link_stays_a_file(tmp_path: Path
     before = read_directory(pack(tmp_path))
     was = (tmp_path / "bin/server").read_bytes()
     nodes: dict[str, Node] = {**before.nodes, "bin/again": Symlink("tool", Metadata(0o777))}
-    assert update_directory(before, Tree(nodes), tmp_path, lambda _: True)
+    assert update(before, Tree(nodes), tmp_path)
     assert (tmp_path / "bin/server").read_bytes() == was
     assert not (tmp_path / "bin/server").is_symlink()
 
@@ -113,26 +117,22 @@ def test_extended_attributes_of_an_edited_file_are_kept(tmp_path: Path) -> None:
     except OSError as error:
         pytest.skip(f"this file system keeps no extended attributes: {error.strerror}")
     before = read_directory(tmp_path)
-    assert update_directory(before, mended(before), tmp_path, lambda _: True)
+    assert update(before, mended(before), tmp_path)
     assert os.getxattr(tmp_path / "bin/server", "user.origin") == b"here"
 
 
 def test_a_folder_that_is_new_is_made(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
     nodes: dict[str, Node] = {**before.nodes, "no/such/link": Symlink("x", Metadata(0o777))}
-    assert update_directory(before, Tree(nodes), tmp_path, lambda _: True)
+    assert update(before, Tree(nodes), tmp_path)
     assert (tmp_path / "no/such/link").readlink() == Path("x")
 
 
 def test_a_check_that_fails_leaves_no_hidden_files(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
     was = snapshot(tmp_path)
-
-    def interrupted(_: Tree) -> bool:
+    with pytest.raises(KeyboardInterrupt), stage_update(before, mended(before), tmp_path):
         raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        update_directory(before, mended(before), tmp_path, interrupted)
     assert snapshot(tmp_path) == was
 
 
@@ -153,10 +153,10 @@ def test_a_rename_that_fails_leaves_the_folder_as_it_was(
 
     monkeypatch.setattr(Path, "replace", failing)
     if number > len(mended(before).nodes) - 3:
-        assert update_directory(before, mended(before), tmp_path, lambda _: True)
+        assert update(before, mended(before), tmp_path)
         return
     with pytest.raises(BundleFixError, match="Input/output error"):
-        update_directory(before, mended(before), tmp_path, lambda _: True)
+        update(before, mended(before), tmp_path)
     assert snapshot(tmp_path) == was
 
 
@@ -178,7 +178,7 @@ def test_a_disk_without_room_for_a_name_leaves_the_folder_as_it_was(
     monkeypatch.setattr(os, "link", link)
     tree = read_directory(root)
     with pytest.raises(BundleFixError, match="No space left"):
-        update_directory(tree, mended(tree), root, lambda _: True)
+        update(tree, mended(tree), root)
     assert snapshot(root) == before
 
 
@@ -240,17 +240,13 @@ def test_a_link_in_the_place_of_the_hidden_folder_is_not_followed(tmp_path: Path
 def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
     before = read_directory(pack(tmp_path))
     was = snapshot(tmp_path)
-
-    def meanwhile(_: Tree) -> bool:
+    with stage_update(before, mended(before), tmp_path):
         for second in (
-            lambda: update_directory(before, mended(before), tmp_path, lambda _: True),
+            lambda: update(before, mended(before), tmp_path),
             lambda: complete_update(tmp_path),
         ):
             with pytest.raises(BundleFixError, match="another process is changing it"):
                 second()
-        return False
-
-    assert not update_directory(before, mended(before), tmp_path, meanwhile)
     assert snapshot(tmp_path) == was
 
 
@@ -265,7 +261,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(small_disk: Path) -> None:
         for path, node in before.nodes.items()
     }
     with pytest.raises(BundleFixError, match="No space left on device"):
-        update_directory(before, Tree(nodes), small_disk / "pack", lambda _: True)
+        update(before, Tree(nodes), small_disk / "pack")
     assert snapshot(small_disk) == was
 
 
@@ -275,6 +271,6 @@ def test_a_folder_that_may_not_be_written_to_is_told_and_stays_as_it_was(common:
     was = snapshot(common)
     (common / "pack/lib").chmod(0o500)
     with pytest.raises(BundleFixError, match=r"pack/lib/[^:]*: cannot write it: Permission"):
-        update_directory(before, mended(before), common / "pack", lambda _: True)
+        update(before, mended(before), common / "pack")
     (common / "pack/lib").chmod(0o755)
     assert snapshot(common) == was

@@ -10,8 +10,8 @@ import pytest
 
 from archive.test_tar_bad_input import archive, member, pax, with_checksum
 from archive.views import data
+from archive.writers import write_tree
 from bundle_fix.archive.tar.reader import read_tar
-from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import REPEATED, Directory, File, Metadata, Special, Tree
@@ -20,7 +20,7 @@ from bundle_fix.model.tree import REPEATED, Directory, File, Metadata, Special, 
 def written_back(path: Path) -> tuple[Tree, bytes]:
     with read_tar(path) as tree:
         ours = path.with_name("ours.tar")
-        assert write_artifact(tree, "tar", ours, lambda _: True)
+        assert write_tree(tree, "tar", ours)
         return tree, ours.read_bytes()
 
 
@@ -79,7 +79,7 @@ def test_a_new_member_goes_before_the_end_of_the_archive(tmp_path: Path) -> None
     with read_tar(tmp_path / "a.tar") as tree:
         nodes = {**tree.nodes, "bin/new": File(BytesContent(b"new"), Metadata(0o644))}
         new = Tree(nodes, tree.top, tree.end)
-        assert write_artifact(new, "tar", tmp_path / "b.tar", lambda _: True)
+        assert write_tree(new, "tar", tmp_path / "b.tar")
     assert (tmp_path / "b.tar").stat().st_size == 10240
     listed = subprocess.run(
         ["tar", "-tf", tmp_path / "b.tar"], capture_output=True, text=True, check=True
@@ -97,7 +97,7 @@ def test_the_later_of_two_files_of_one_name_wins_and_both_stay(tmp_path: Path) -
         assert isinstance(node, File)
         assert data(node.content) == b"2"
         assert [(o.kind, o.path) for o in tree.oddities] == [(REPEATED, "a")]
-        assert write_artifact(tree, "tar", tmp_path / "b.tar", lambda _: True)
+        assert write_tree(tree, "tar", tmp_path / "b.tar")
     assert (tmp_path / "b.tar").read_bytes() == raw
 
 

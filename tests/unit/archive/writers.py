@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bundle_fix import archive
 from bundle_fix.archive.reading import open_artifact
-from bundle_fix.archive.writing import write_artifact
+from bundle_fix.archive.writing import stage_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Tree
 
@@ -47,6 +47,14 @@ class Stopping:
         if offset:
             raise KeyboardInterrupt
         return os.urandom(length)
+
+
+def write_tree(tree: Tree, kind: str, target: Path, *, commit: bool = True) -> bool:
+    """Write an artifact and commit it, if asked; return ``commit``."""
+    with stage_artifact(tree, kind, target) as staged:
+        if commit:
+            staged.commit()
+    return commit
 
 
 def mark_of(target: Path) -> bytes:
@@ -90,7 +98,7 @@ def writers(kind: str, target: Path) -> Iterator[Callable[[str, float], None]]:
 
 def start_writers(kind: str, target: Path) -> None:
     # Libraries are loaded once, here, and not by each writer.
-    write_artifact(marked(b"x"), kind, target.with_name("first"), lambda _: False)
+    write_tree(marked(b"x"), kind, target.with_name("first"), commit=False)
     for order in sys.stdin:
         writer = os.fork()
         if writer == 0:
@@ -106,7 +114,7 @@ def write_for_ever(kind: str, target: Path, *, once: bool) -> None:
     number = 0
     while True:
         number = number % 250 + 1
-        write_artifact(marked(bytes([number])), kind, target, lambda _: True)
+        write_tree(marked(bytes([number])), kind, target)
         if once:
             signal.pause()
 

@@ -7,7 +7,7 @@ import pytest
 
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
 
@@ -20,7 +20,7 @@ def check(tmp_path: Path) -> Check:
 
     def run(rule: str, **expected: object) -> list[Finding]:
         bundle = read_bundle(read_directory(tmp_path), str(tmp_path))
-        verdict = check_bundle(bundle, Expectations(**expected))  # type: ignore[arg-type]
+        verdict = check_bundle(bundle, CheckPolicy(**expected))  # type: ignore[arg-type]
         return [finding for finding in verdict.findings if finding.rule == rule]
 
     return run

@@ -10,13 +10,14 @@ import pytest
 from builders.elf import elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_context
-from bundle_fix.check.context import Context, Expectations
+from bundle_fix.check.context import Context
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.facts import prefetch as ahead
 from bundle_fix.check.facts.prefetch import read_ahead
 from bundle_fix.check.facts.symbols import Symbols
 from bundle_fix.elf.scan.build_paths import build_paths
 from bundle_fix.loader.bundle import read_bundle
-from bundle_fix.loader.dlopen import carried, imports_dlopen
+from bundle_fix.loader.dlopen import find_library_name_strings, imports_dlopen
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.subprocesses import forks
@@ -37,13 +38,13 @@ def pack(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forks, "WORTH", 0)
+    monkeypatch.setattr(forks, "WORTH_FORKING", 0)
     monkeypatch.setattr(forks, "count_cores", lambda: 2)
 
 
 def context_of(pack: Path) -> Context:
     bundle = read_bundle(read_directory(pack), str(pack))
-    return Context(bundle, Expectations(), AdversarialHost())
+    return Context(bundle, CheckPolicy(), AdversarialHost())
 
 
 def test_what_was_told_is_not_read_again(pack: Path) -> None:
@@ -51,7 +52,7 @@ def test_what_was_told_is_not_read_again(pack: Path) -> None:
     with read_ahead(symbols, ["bin/opener"]):
         assert symbols.read("bin/opener", imports_dlopen)
         (pack / "bin/opener").unlink()
-        assert symbols.read("bin/opener", carried) == {"liblate.so.1"}
+        assert symbols.read("bin/opener", find_library_name_strings) == {"liblate.so.1"}
         assert symbols.read("bin/opener", build_paths) == ("/home/ci/build/etc/server.conf",)
 
 

@@ -14,14 +14,14 @@ from builders.elf import elf
 from builders.pack import healthy
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
 
 
 def findings(path: Path, rule: str) -> list[Finding]:
     with open_artifact(path) as artifact:
-        verdict = check_bundle(read_bundle(artifact.tree, str(path)), Expectations())
+        verdict = check_bundle(read_bundle(artifact.tree, str(path)), CheckPolicy())
     return [finding for finding in verdict.findings if finding.rule == rule]
 
 

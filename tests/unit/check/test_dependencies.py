@@ -12,7 +12,7 @@ from builders.wheel import METADATA, NAME, wheel
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.facts.package_dependencies import dependencies, leads_to
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
@@ -28,7 +28,7 @@ def in_wheel(folder: Path, *requires: str) -> list[Finding]:
     text = f"{METADATA['METADATA']}{headers}\nRequires-Dist: demo-libs (this is prose)\n"
     path = wheel(folder, folder.parent / NAME, METADATA=text)
     with open_artifact(path) as artifact:
-        found = check_bundle(read_bundle(artifact.tree, NAME), Expectations()).findings
+        found = check_bundle(read_bundle(artifact.tree, NAME), CheckPolicy()).findings
     return [finding for finding in found if finding.rule == "BF101"]
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import RULES, check_bundle
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.loader.bundle import read_bundle
-from bundle_fix.loader.hosts.files import FolderFiles
-from bundle_fix.loader.hosts.host import CLEAN, Environment
+from bundle_fix.loader.hosts.files import DirectoryFiles
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.report.check_report import CheckReport, describe_rules, make_check_report
 from bundle_fix.report.render.json import render_json
@@ -32,11 +32,11 @@ def found_in(folder: Path, case: Case, build: Build, expected: Mapping[str, Any]
     host = None
     if case.host is not None:
         case.host(folder / "host")
-        host = RealHost(FolderFiles(folder / "host"), "/opt/pack")
-    environment = Environment(hostile=True) if case.hostile else CLEAN
+        host = RealHost(DirectoryFiles(folder / "host"), "/opt/pack")
+    environment = Environment(hostile=True) if case.hostile else EMPTY_ENVIRONMENT
     with open_artifact(root) as artifact:
         bundle = read_bundle(artifact.tree, "pack")
-        verdict = check_bundle(bundle, Expectations(**expected), host, environment)
+        verdict = check_bundle(bundle, CheckPolicy(**expected), host, environment)
     return make_check_report("pack", verdict)
 
 

@@ -9,7 +9,7 @@ import pytest
 from builders.elf import CROSS, elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.host import AdversarialHost
 
@@ -44,7 +44,7 @@ def test_bf408_counts_from_the_targets_processor(
 ) -> None:
     elf(tmp_path / "x", program=True, flags=["-Wl,-z,x86-64-v3"])
     bundle = read_bundle(read_directory(tmp_path), "pack")
-    found = check_bundle(bundle, Expectations(), AdversarialHost(level=target)).findings
+    found = check_bundle(bundle, CheckPolicy(), AdversarialHost(level=target)).findings
     assert [f.severity for f in found if f.rule == "BF408"] == ([severity] if severity else [])
 
 
@@ -77,7 +77,7 @@ def test_bf410_speaks_for_all_that_would_be_said_of_a_file_for_another_system(
     data[7] = 9
     (tmp_path / "lib/liba.so.1").write_bytes(data)
     bundle = read_bundle(read_directory(tmp_path), "pack")
-    found = check_bundle(bundle, Expectations()).findings
+    found = check_bundle(bundle, CheckPolicy()).findings
     assert [(f.rule, f.path, f.severity) for f in found] == [("BF410", "lib/liba.so.1", "note")]
 
 

@@ -12,22 +12,22 @@ from builders.elf import elf
 from builders.run import bundle_fix
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
-from bundle_fix.loader.hosts.host import Environment, adversarial_host
+from bundle_fix.loader.hosts.host import Environment, make_adversarial_host
 
 LIB = "$ORIGIN/../lib"
 
 
 def findings(root: Path, rule: str, **expected: tuple[str, ...]) -> list[Finding]:
-    verdict = check_bundle(read_bundle(read_directory(root), str(root)), Expectations(**expected))  # type: ignore[arg-type]
+    verdict = check_bundle(read_bundle(read_directory(root), str(root)), CheckPolicy(**expected))  # type: ignore[arg-type]
     return [finding for finding in verdict.findings if finding.rule == rule]
 
 
 def hostile(root: Path) -> list[str]:
     bundle = read_bundle(read_directory(root), str(root))
-    verdict = check_bundle(bundle, Expectations(), adversarial_host(), Environment(hostile=True))
+    verdict = check_bundle(bundle, CheckPolicy(), make_adversarial_host(), Environment(hostile=True))
     return [f"{f.rule} {f.path} {f.severity}" for f in verdict.findings]
 
 

@@ -7,9 +7,9 @@ from builders.loaders import X86_64_LOADER, copy_into, real_list
 from builders.pack import healthy, incident
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.loader.bundle import read_bundle
-from bundle_fix.loader.hosts.files import FolderFiles
+from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.real_host import RealHost
 
 from .conftest import Check
@@ -72,9 +72,9 @@ def test_bf101_says_that_the_pack_has_it_where_nothing_leads(tmp_path: Path) -> 
     elf(tmp_path / "pack/bin/x", program=True, needed=["liba.so.1"])
     for path in (X86_64_LOADER, *(path for _, path in real_list(Path("/bin/true")) if path)):
         copy_into(tmp_path / "host", path)
-    host = RealHost(FolderFiles(tmp_path / "host"), "/opt/pack")
+    host = RealHost(DirectoryFiles(tmp_path / "host"), "/opt/pack")
     bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
-    found = check_bundle(bundle, Expectations(), host).findings
+    found = check_bundle(bundle, CheckPolicy(), host).findings
     assert [f.message for f in found if f.rule == "BF101"] == [
         "needs liba.so.1; the pack has lib/liba.so.1, but no folder that is searched leads there"
     ]

@@ -11,13 +11,14 @@ from builders.elf import elf, object_with_versions
 from builders.loaders import X86_64_LOADER, copy_into, real_list
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.context import Context, Expectations
+from bundle_fix.check.context import Context
+from bundle_fix.elf.read.parser import image_at
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.facts.abi import abi_of
-from bundle_fix.elf.read.on_disk import image_at
 from bundle_fix.elf.symbols.versions import VER_FLG_WEAK, needed_versions, version_needs
 from bundle_fix.loader.bundle import read_bundle
-from bundle_fix.loader.hosts.files import FolderFiles
-from bundle_fix.loader.hosts.host import adversarial_host
+from bundle_fix.loader.hosts.files import DirectoryFiles
+from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.model.content import BytesReader
 
@@ -92,9 +93,9 @@ def test_bf404_looks_at_a_known_hosts_copy(tmp_path: Path, newest: str, found: i
         object_with_versions(path, "libv.so.1", "greet", versions)
     for path in (X86_64_LOADER, *(path for _, path in real_list(Path("/bin/true")) if path)):
         copy_into(tmp_path / "host", path)
-    host = RealHost(FolderFiles(tmp_path / "host"), "/opt/pack")
+    host = RealHost(DirectoryFiles(tmp_path / "host"), "/opt/pack")
     bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
-    findings = check_bundle(bundle, Expectations(), host).findings
+    findings = check_bundle(bundle, CheckPolicy(), host).findings
     assert [(f.path, f.message.partition(", which")[0]) for f in findings if f.rule == "BF404"] == [
         ("bin/x", "wants V_2 of libv.so.1")
     ][:found]
@@ -151,7 +152,7 @@ def test_the_newest_versions_of_a_pack_are_told_with_a_file_that_wants_them(
 ) -> None:
     elf(tmp_path / "bin/x", program=True)
     bundle = read_bundle(read_directory(tmp_path), "pack")
-    found = abi_of(Context(bundle, Expectations(), adversarial_host(())))
+    found = abi_of(Context(bundle, CheckPolicy(), make_adversarial_host(())))
     newest = found.versions["GLIBC"]
     assert newest.path == "bin/x"
     assert tuple(map(int, newest.version.split("."))) >= (2, 2, 5)

@@ -74,7 +74,7 @@ def report(path: Path) -> CheckReport:
 def test_one_that_hangs_or_dies_costs_only_itself() -> None:
     names = ["a", "hangs", "b", "dies", "c"]
     reports = list(
-        check_many(list(map(Path, names)), report, jobs=2, timeout=1.0, tell=no_step_progress)
+        check_many(list(map(Path, names)), report, jobs=2, timeout=1.0, report_progress=no_step_progress)
     )
     assert [r.artifact for r in reports] == names
     assert [r.error for r in reports] == [
@@ -139,7 +139,7 @@ def test_a_baseline_that_is_no_report_is_refused(tmp_path: Path, text: str) -> N
     baseline.write_text(text)
     ran = bundle_fix("check", healthy(tmp_path / "p"), "--baseline", baseline)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert f"{baseline}: it is no report of bundle-fix" in ran.stderr
+    assert f"{baseline}: not a report of bundle-fix check" in ran.stderr
 
 
 def test_the_baseline_of_glibc_can_be_given_on_the_command_line(tmp_path: Path) -> None:

@@ -21,8 +21,7 @@ import pytest
 
 from builders.pack import healthy, tarball
 from builders.run import bundle_fix
-from bundle_fix.cli import parallel as many
-from bundle_fix.cli import workers
+from bundle_fix.cli import parallel
 from bundle_fix.cli.parallel import check_many
 from bundle_fix.model.progress import no_step_progress
 from bundle_fix.report.check_report import CheckReport, make_error_report
@@ -213,7 +212,7 @@ def test_workers_ignore_the_signals_that_the_command_ignores() -> None:
 
 
 def test_a_report_that_would_fill_the_memory_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "LARGEST_REPORT", 1000)
+    monkeypatch.setattr(parallel, "LARGEST_REPORT", 1000)
     large, other = reports("nowhere/large", "nowhere/b")
     assert (
         large.error
@@ -243,7 +242,7 @@ def test_the_number_of_finished_checks_is_reported() -> None:
 def test_reports_after_a_slow_one_do_not_accumulate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(many, "MOST_WAITING", 2000)
+    monkeypatch.setattr(parallel, "MOST_WAITING", 2000)
     names = ["slow", *map(str, range(60))]
     found = check_many([tmp_path / name for name in names], report, 2, None, no_step_progress)
     first = next(found)
@@ -256,7 +255,7 @@ def test_reports_after_a_slow_one_do_not_accumulate(
 def test_fewer_workers_run_if_no_more_processes_can_be_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = workers.start_worker
+    real = parallel.start_worker
 
     def start_or_refuse(number: int, *arguments: object) -> object:
         if number % 2 and number not in refused:
@@ -265,6 +264,6 @@ def test_fewer_workers_run_if_no_more_processes_can_be_started(
         return real(number, *arguments)  # type: ignore[arg-type]
 
     refused: set[int] = set()
-    monkeypatch.setattr(many, "start_worker", start_or_refuse)
+    monkeypatch.setattr(parallel, "start_worker", start_or_refuse)
     assert len(reports(*(f"nowhere/{n}" for n in range(6)), jobs=4)) == 6
     assert refused == {1, 3, 5}

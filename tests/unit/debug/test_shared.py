@@ -13,7 +13,7 @@ from elf.support import content_of
 from builders.elf import elf
 from builders.run import bundle_fix
 from bundle_fix.debug.shared import find_shared, shared_by
-from bundle_fix.elf.read.image import read_image
+from bundle_fix.elf.read.parser import read_image
 from debug.test_split import SPEC, build_id, gdb, packed, run, sections
 
 TYPES = "".join(

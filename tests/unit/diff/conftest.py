@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.cli.diff import compare_artifacts
 from bundle_fix.cli.target import Target
 from bundle_fix.diff.compare import Difference
@@ -21,7 +21,7 @@ def compare(tmp_path: Path) -> Compare:
         old: Path | None = None, new: Path | None = None, target: Target | None = None,
         **expected: object,
     ) -> Difference:  # fmt: skip
-        expectations = Expectations(**expected)  # type: ignore[arg-type]
+        expectations = CheckPolicy(**expected)  # type: ignore[arg-type]
         return compare_artifacts(
             old or tmp_path / "old", new or tmp_path / "new", expectations, target or Target()
         )

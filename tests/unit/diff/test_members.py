@@ -119,7 +119,7 @@ def test_a_file_that_became_a_link_is_one_change(tmp_path: Path, compare: Compar
     shutil.copy(tmp_path / "old/lib/libx.so.4.6", copy)
     found = compare()
     assert listed(found) == ([], [], [("lib/libx.so.4", "lib/libx.so.4")])
-    assert found.members.changed[0].changes == (AttributeChange("kind", "file", "link"),)
+    assert found.members.changed[0].changes == (AttributeChange("kind", "file", "symlink"),)
 
 
 def test_the_folder_around_a_pack_does_not_matter_in_any_format(

@@ -9,7 +9,7 @@ import pytest
 
 from builders.elf import elf
 from builders.pack import healthy, tarball
-from bundle_fix.check.context import Ignore
+from bundle_fix.policy.policy import Ignore
 from bundle_fix.cli.target import Target
 from bundle_fix.diff.compare import Difference
 

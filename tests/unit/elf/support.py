@@ -17,7 +17,9 @@ from elftools.elf.elffile import ELFFile
 
 from builders.elf import compile_cached
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image, is_elf, read_image, read_sections
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.parser import is_elf, read_image
+from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.structs import Format, Header, Section, elf_format
 from bundle_fix.model.content import BytesContent, BytesReader, Content, PathContent, read_chunks
 

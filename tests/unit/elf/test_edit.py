@@ -18,7 +18,8 @@ from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, string_table
+from bundle_fix.elf.read.image import DamagedElfError
+from bundle_fix.elf.read.strings import string_table
 from bundle_fix.elf.verify.invariants import broken_invariants
 from bundle_fix.model.content import BytesContent, SliceContent, read_chunks
 from bundle_fix.model.errors import BundleFixError

@@ -10,7 +10,8 @@ from elftools.elf.sections import SymbolTableSection
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, read_image
+from bundle_fix.elf.read.image import DamagedElfError
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.symbols.hashes import (
     defined_among,
     defines,

@@ -10,8 +10,8 @@ import pytest
 
 from builders.elf import CROSS, LINKERS, Toolchain, elf
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import read_image
 from bundle_fix.elf.read.notes import Note, build_id, notes
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.model.content import BytesReader
 from elf.support import content_of, run, splice, system_files, with_segment
 

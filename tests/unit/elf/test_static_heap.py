@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.elf.read.image import read_image
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.scan.static_allocator import heap_message, static_heap
 from bundle_fix.model.content import BytesReader
 

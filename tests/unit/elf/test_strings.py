@@ -14,7 +14,7 @@ from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.edit.edit import edit
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import read_image, string_at, string_table
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.string_table import (
     CannotEditError,
     Placement,
@@ -22,6 +22,7 @@ from bundle_fix.elf.read.string_table import (
     string_users,
     symbol_names,
 )
+from bundle_fix.elf.read.strings import string_at, string_table
 from bundle_fix.model.content import BytesReader
 from elf.support import (
     bytes_of,

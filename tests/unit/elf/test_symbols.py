@@ -9,7 +9,8 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from builders.elf import CROSS, HOST, LINKERS, elf, object_with_versions
-from bundle_fix.elf.read.image import DamagedElfError, read_image
+from bundle_fix.elf.read.image import DamagedElfError
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.symbols import symbols
 from bundle_fix.elf.symbols.symbols import SymbolTable, Wanted, read_symbols
 from bundle_fix.model.content import BytesReader

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from bundle_fix.elf.read.image import read_image
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.systems import foreign_system
 from bundle_fix.model.content import make_path_content
 

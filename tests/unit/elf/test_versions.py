@@ -12,7 +12,9 @@ from elftools.elf.gnuversions import GNUVerDefSection, GNUVerNeedSection
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, read_image, string_at, string_table
+from bundle_fix.elf.read.image import DamagedElfError
+from bundle_fix.elf.read.parser import read_image
+from bundle_fix.elf.read.strings import string_at, string_table
 from bundle_fix.elf.symbols.versions import (
     needed_versions,
     renamed_libraries,

@@ -19,13 +19,13 @@ import pytest
 from builders.loaders import Loaded, parsed
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.elf.read.parser import image_at
 from bundle_fix.loader.bundle import make_bundle
-from bundle_fix.loader.hosts.cpu import this_machine
-from bundle_fix.loader.hosts.files import FolderFiles, View
+from bundle_fix.loader.hosts.cpu import get_machine_name
+from bundle_fix.loader.hosts.files import DirectoryFiles, View
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import MUSL
-from bundle_fix.loader.process import World
+from bundle_fix.loader.process import Deployment
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Tree
@@ -69,7 +69,7 @@ def dynamic(paths: list[str]) -> Iterator[tuple[str, Image]]:
             continue
         if image is None or not image.is_dynamic or image.header.type == c.ET_REL:
             continue
-        if image.machine == this_machine() and image.format.bits == BITS:
+        if image.machine == get_machine_name() and image.format.bits == BITS:
             yield path, image
 
 
@@ -77,8 +77,8 @@ def modelled(path: str, image: Image) -> tuple[Loaded, str | None]:
     folder, name = os.path.split(path)
     file = File(PathContent(Path(path), image.size), Metadata(0o755))
     bundle = make_bundle(Tree({name: file}), {name: image})
-    host = RealHost(FolderFiles(Path("/")), folder, running=True)
-    process = World(bundle, host).process(name)
+    host = RealHost(DirectoryFiles(Path("/")), folder, running=True)
+    process = Deployment(bundle, host).process(name)
     loader = host.loader(View(bundle, folder, host.files), image)
     return [(o.name, o.path) for o in process.objects[1:]], loader.path and (
         f"musl:{loader.path}" if loader.flavour == MUSL else loader.path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.loader.hosts.cpu import LEVELS, cpu_here, cpu_in, cpu_of, levels_of, levels_up_to
+from bundle_fix.loader.hosts.cpu import LEVELS, detect_cpu, parse_cpuinfo, make_cpu_of_level, find_levels, list_levels_up_to
 from bundle_fix.model.errors import BundleFixError
 
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
@@ -31,13 +31,13 @@ def test_this_processors_levels_are_those_that_the_loader_finds() -> None:
     active = int(told["dl_hwcaps_subdirs_active"], 16)
     # The lowest bit is of the first, the best.
     found = tuple(level for n, level in enumerate(every) if active >> n & 1)
-    assert cpu_here().levels == found
+    assert detect_cpu().levels == found
 
 
 def test_this_processors_platform_is_the_loaders() -> None:
     told = diagnostics()
-    assert cpu_here().platform == told["dl_platform"]
-    assert cpu_here().hwcap & 0xFFFF == int(told["dl_hwcap"], 16)
+    assert detect_cpu().platform == told["dl_platform"]
+    assert detect_cpu().hwcap & 0xFFFF == int(told["dl_hwcap"], 16)
 
 
 @pytest.mark.parametrize(
@@ -51,26 +51,26 @@ def test_this_processors_platform_is_the_loaders() -> None:
     ],
 )
 def test_levels_of_x86_64(flags: str, levels: tuple[str, ...]) -> None:
-    assert levels_of(f"flags\t\t: {flags}\n", "x86_64") == levels
+    assert find_levels(f"flags\t\t: {flags}\n", "x86_64") == levels
 
 
 def test_levels_of_other_machines() -> None:
-    assert levels_of("features\t: esan3 vx vxd vxe\n", "s390") == ("z14", "z13")
-    assert levels_of("cpu\t\t: POWER9 (raw), altivec\n", "powerpc64") == ("power9",)
-    assert levels_of("cpu\t\t: POWER8\n", "powerpc64") == ()
-    assert levels_of("Features\t: fp asimd\n", "aarch64") == ()
+    assert find_levels("features\t: esan3 vx vxd vxe\n", "s390") == ("z14", "z13")
+    assert find_levels("cpu\t\t: POWER9 (raw), altivec\n", "powerpc64") == ("power9",)
+    assert find_levels("cpu\t\t: POWER8\n", "powerpc64") == ()
+    assert find_levels("Features\t: fp asimd\n", "aarch64") == ()
 
 
 def test_intels_processors_have_a_platform_of_their_own() -> None:
-    intel = cpu_in(f"vendor_id\t: GenuineIntel\nflags\t\t: {V3}\n", "x86_64")
+    intel = parse_cpuinfo(f"vendor_id\t: GenuineIntel\nflags\t\t: {V3}\n", "x86_64")
     assert (intel.platform, intel.legacy) == ("haswell", ("tls", "haswell", "x86_64"))
-    other = cpu_in(f"vendor_id\t: AuthenticAMD\nflags\t\t: {V3}\n", "x86_64")
+    other = parse_cpuinfo(f"vendor_id\t: AuthenticAMD\nflags\t\t: {V3}\n", "x86_64")
     assert (other.platform, other.legacy) == ("x86_64", ("tls", "x86_64", "x86_64"))
 
 
 def test_a_level_has_all_below_it() -> None:
-    assert levels_up_to("x86-64-v3", "x86_64") == ("x86-64-v3", "x86-64-v2")
-    assert levels_up_to("x86-64-v3", "aarch64") == ()
-    assert cpu_of("baseline", "x86_64").levels == ()
+    assert list_levels_up_to("x86-64-v3", "x86_64") == ("x86-64-v3", "x86-64-v2")
+    assert list_levels_up_to("x86-64-v3", "aarch64") == ()
+    assert make_cpu_of_level("baseline", "x86_64").levels == ()
     with pytest.raises(BundleFixError, match="there is no processor level 'x86-64-v7'"):
-        levels_up_to("x86-64-v7", "x86_64")
+        list_levels_up_to("x86-64-v7", "x86_64")

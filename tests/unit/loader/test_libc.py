@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.loader.hosts.libc import belongs_to_libc, comes_with_libc
+from bundle_fix.loader.hosts.libc import is_part_of_libc, is_installed_with_libc
 
 
 @pytest.mark.parametrize(
@@ -14,17 +14,17 @@ from bundle_fix.loader.hosts.libc import belongs_to_libc, comes_with_libc
      "ld-linux.so.2", "ld-musl-x86_64.so.1", "libc.musl-x86_64.so.1", "linux-vdso.so.1"],
 )  # fmt: skip
 def test_the_c_library_and_its_loader_are_the_targets_own(name: str) -> None:
-    assert belongs_to_libc(name)
+    assert is_part_of_libc(name)
 
 
 @pytest.mark.parametrize("name", ["libc.so.7", "libcrypto.so.3", "libmd.so.0", "libgcc_s.so.1"])
 def test_other_libraries_are_not(name: str) -> None:
-    assert not comes_with_libc(name)
+    assert not is_installed_with_libc(name)
 
 
 def test_libcrypt_is_there_but_a_pack_may_bring_its_own() -> None:
-    assert comes_with_libc("libcrypt.so.1")
-    assert not belongs_to_libc("libcrypt.so.1")
+    assert is_installed_with_libc("libcrypt.so.1")
+    assert not is_part_of_libc("libcrypt.so.1")
 
 
 def test_the_shared_objects_of_this_machines_glibc_are_known() -> None:
@@ -33,7 +33,7 @@ def test_the_shared_objects_of_this_machines_glibc_are_known() -> None:
         pytest.skip("this machine's C library comes from no Debian package")
     paths = [Path(line) for line in listed.stdout.splitlines() if "/gconv/" not in line]
     names = {p.name for p in paths if ".so." in p.name and not p.name.endswith(".conf")}
-    unknown = {n for n in names if not belongs_to_libc(n)} - {"ld.so.8.gz", "ld.so.conf.d"}
+    unknown = {n for n in names if not is_part_of_libc(n)} - {"ld.so.8.gz", "ld.so.conf.d"}
     # libc_malloc_debug, libmemusage and libpcprofile are for LD_PRELOAD, never needed.
     assert {
         n for n in unknown if not n.startswith(("libc_malloc", "libmemusage", "libpcp"))

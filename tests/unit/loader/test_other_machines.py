@@ -10,10 +10,10 @@ import pytest
 
 from builders.elf import CROSS, elf, require
 from builders.loaders import alone, parsed
-from bundle_fix.elf.read.on_disk import image_at
-from bundle_fix.loader.hosts.files import FolderFiles
+from bundle_fix.elf.read.parser import image_at
+from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.loader.process import World
+from bundle_fix.loader.process import Deployment
 
 TRIPLETS = {
     "aarch64": "aarch64-linux-gnu",
@@ -56,7 +56,7 @@ def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> 
         interpreter.parent.mkdir(exist_ok=True)
         interpreter.symlink_to(f"../lib/{interpreter.name}")
     elf(root / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS[machine])
-    process = World(alone(path), RealHost(FolderFiles(root), "/usr/bin"))
+    process = Deployment(alone(path), RealHost(DirectoryFiles(root), "/usr/bin"))
     lib = process.host.loader(process.view, image).lib
     elf(root / f"usr/opt/{lib}/libb.so.1", soname="libb.so.1", toolchain=CROSS[machine])
     done = subprocess.run(

@@ -14,16 +14,16 @@ from builders.pack import tarball
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.loader.bundle import read_bundle
-from bundle_fix.loader.hosts.cpu import cpu_here
-from bundle_fix.loader.hosts.files import Files, FolderFiles, TreeFiles
+from bundle_fix.loader.hosts.cpu import detect_cpu
+from bundle_fix.loader.hosts.files import HostFiles, DirectoryFiles, TreeFiles
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.loader.process import Process, World
+from bundle_fix.loader.process import Process, Deployment
 
 
-def process_in(root: Path, program: str, files: Files | None = None) -> Process:
+def process_in(root: Path, program: str, files: HostFiles | None = None) -> Process:
     path = root / program.lstrip("/")
     at = str(Path(program).parent)
-    return World(alone(path), RealHost(files or FolderFiles(root), at)).process(path.name)
+    return Deployment(alone(path), RealHost(files or DirectoryFiles(root), at)).process(path.name)
 
 
 def assert_same(root: Path, program: str = "/usr/bin/x") -> list[str]:
@@ -94,7 +94,7 @@ def test_a_link_never_leads_to_this_machines_own_file(tmp_path: Path) -> None:
 
 
 def test_levels_of_hwcaps_in_the_cache(tmp_path: Path) -> None:
-    levels = cpu_here().levels
+    levels = detect_cpu().levels
     if not levels:
         pytest.skip("this machine's processor has no level of glibc-hwcaps")
     root = small_root(tmp_path)
@@ -104,8 +104,8 @@ def test_levels_of_hwcaps_in_the_cache(tmp_path: Path) -> None:
     program(root, "liba.so.1")
     ldconfig(root)
     assert assert_same(root)[0] == f"/opt/lib/glibc-hwcaps/{levels[0]}/liba.so.1"
-    oldest = RealHost(FolderFiles(root), "/usr/bin", level="baseline")
-    process = World(alone(root / "usr/bin/x"), oldest).process("x")
+    oldest = RealHost(DirectoryFiles(root), "/usr/bin", level="baseline")
+    process = Deployment(alone(root / "usr/bin/x"), oldest).process("x")
     assert process.objects[1].path == "/opt/lib/liba.so.1"
 
 
@@ -163,15 +163,15 @@ def test_a_pack_inside_the_root_is_found_by_its_absolute_path(tmp_path: Path) ->
     elf(root / "opt/pack/bin/x", program=True, needed=["liba.so.1"], runpath="/opt/pack/lib")
     pack = root / "opt/pack"
     bundle = read_bundle(read_directory(pack), str(pack))
-    process = World(bundle, RealHost(FolderFiles(root), "/opt/pack")).process("bin/x")
+    process = Deployment(bundle, RealHost(DirectoryFiles(root), "/opt/pack")).process("bin/x")
     assert (process.objects[1].origin, process.objects[1].path) == ("bundle", "lib/liba.so.1")
 
 
 def test_a_host_that_lacks_the_interpreter_starts_nothing(tmp_path: Path) -> None:
     path = elf(tmp_path / "pack/x", program=True)
     (tmp_path / "root").mkdir()
-    host = RealHost(FolderFiles(tmp_path / "root"), "/opt/pack")
-    process = World(alone(path), host).process("x")
+    host = RealHost(DirectoryFiles(tmp_path / "root"), "/opt/pack")
+    process = Deployment(alone(path), host).process("x")
     lost = process.objects[1]
     assert lost.origin == "missing"
     assert lost.trace[0].verdict == "the host has no such interpreter: nothing starts"

@@ -20,8 +20,8 @@ from builders.loaders import (
     real_list,
     world_here,
 )
-from bundle_fix.loader.hosts.cpu import cpu_here
-from bundle_fix.loader.hosts.host import CLEAN, Environment
+from bundle_fix.loader.hosts.cpu import detect_cpu
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="this machine's C library is not glibc"
@@ -37,7 +37,7 @@ def program(root: Path, *needed: str, **options: str) -> Path:
     return elf(root / "bin/x", program=True, needed=needed, **options)  # type: ignore[arg-type]
 
 
-def verdicts(root: Path, name: str, environment: Environment = CLEAN) -> list[str]:
+def verdicts(root: Path, name: str, environment: Environment = EMPTY_ENVIRONMENT) -> list[str]:
     process = process_here(root, "bin/x", environment)
     return [s.verdict for o in process.objects if o.name == name for s in o.trace]
 
@@ -332,7 +332,7 @@ def test_thousands_of_objects_take_bounded_time(tmp_path: Path) -> None:
 def levels_here(root: Path) -> tuple[str, ...]:
     levels = loader_here(program(root)).hwcaps
     if not levels:
-        pytest.skip(f"no glibc-hwcaps for this processor ({cpu_here()}) or this glibc")
+        pytest.skip(f"no glibc-hwcaps for this processor ({detect_cpu()}) or this glibc")
     return levels
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from builders.elf import CROSS, Toolchain, elf
 from builders.loaders import model_list, parsed, process_here, resolved
-from bundle_fix.loader.hosts.host import CLEAN, Environment
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 
 MUSL = Toolchain("musl-gcc")
 LOADER = Path("/lib/ld-musl-x86_64.so.1")
@@ -26,7 +26,7 @@ def program(root: Path, *needed: str, **options: str) -> Path:
     return elf(root / "bin/x", program=True, needed=needed, toolchain=MUSL, **options)  # type: ignore[arg-type]
 
 
-def assert_same(root: Path, environment: Environment = CLEAN) -> list[str]:
+def assert_same(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> list[str]:
     """Musl's ldd and the model agree; gives the files below ``root``, in order."""
     variables = {"LD_LIBRARY_PATH": environment.library_path, "LD_PRELOAD": environment.preload}
     done = subprocess.run(

@@ -14,7 +14,7 @@ import pytest
 
 from builders.elf import elf
 from builders.loaders import process_here
-from bundle_fix.loader.hosts.host import CLEAN, Environment
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.process import Process
 
 NOBODY = 65534
@@ -49,7 +49,7 @@ def started(root: Path, **environ: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def model(root: Path, environment: Environment = CLEAN) -> Process:
+def model(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> Process:
     return process_here(root, "bin/x", environment)
 
 

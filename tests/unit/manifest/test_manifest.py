@@ -14,7 +14,7 @@ import pytest
 from builders.elf import elf
 from builders.run import bundle_fix
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.context import Expectations
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.manifest.builder import make_manifest
 from bundle_fix.manifest.model import MAX_SIZE, NAME, encode, path_of, written
@@ -129,7 +129,7 @@ def test_a_link_that_became_a_file_and_a_file_that_became_a_link_are_found(folde
 def rules_of(data: bytes) -> list[tuple[str, str]]:
     """Rule and severity of what is found of a manifest."""
     tree = Tree({NAME: File(BytesContent(data), Metadata(0o644))})
-    verdict = check_bundle(read_bundle(tree, "x"), Expectations())
+    verdict = check_bundle(read_bundle(tree, "x"), CheckPolicy())
     return [(f.rule, f.severity) for f in verdict.findings]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from builders.elf import elf
 from builders.run import bundle_fix
 from bundle_fix.collect.libraries.partial_tree import tree_of_members
-from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.elf.read.parser import image_at
 
 
 def members(root: Path, *paths: Path) -> tuple[str, Path]:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bundle_fix.check.checker import RULES
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import (
     CheckReport,
     FindingRecord,
@@ -42,7 +43,7 @@ def finding(rule: str, severity: str, path: str = "bin/x") -> FindingRecord:
     trace = [{"place": "lib/libz.so", "via": "runpath", "entry": ODD, "outcome": "not_there"}]
     evidence = {"needed": "libz.so", "loaded": "/lib64/libz.so", "trace": trace}
     message = f"needs libz.so, said {path}"
-    return FindingRecord(rule, text.name, severity, path, message, text.fix, evidence, "libz.so")
+    return FindingRecord(rule, text.name, Severity(severity), path, message, text.fix, evidence, "libz.so")
 
 
 def reports() -> list[CheckReport]:
@@ -126,7 +127,7 @@ records = st.builds(
     lambda rule, severity, path, message, evidence, subject: FindingRecord(
         rule, TEXTS[rule].name, severity, path, message, message, evidence, subject
     ),
-    st.sampled_from(sorted(TEXTS)), st.sampled_from(["error", "warning", "note"]), names, names,
+    st.sampled_from(sorted(TEXTS)), st.sampled_from(Severity), names, names,
     st.dictionaries(st.text(), shapes, max_size=3), names,
 )  # fmt: skip
 
@@ -142,7 +143,7 @@ def test_whatever_is_found_every_format_holds_to_its_schema(
     both = [one, one]
     jsonschema.validate(json.loads(render_json(both)), build_check_schema())
     assert not list(sarif_validator.iter_errors(sarif(both)))
-    document = render_junit(both, TEXTS, "warning")
+    document = render_junit(both, TEXTS, Severity.WARNING)
     junit_schema.validate(ET.fromstring(document.encode()))  # noqa: S314 (our own)
     records_of_gitlab = json.loads(render_gitlab(both))
     assert len({r["fingerprint"] for r in records_of_gitlab}) == len(records_of_gitlab)
@@ -192,7 +193,7 @@ def test_two_findings_of_one_fingerprint_are_told_apart() -> None:
 
 
 def test_junit_has_a_case_for_every_rule_and_fails_those_that_found_something() -> None:
-    root = ET.fromstring(render_junit(reports(), TEXTS, "error"))  # noqa: S314 (our own)
+    root = ET.fromstring(render_junit(reports(), TEXTS, Severity.ERROR))  # noqa: S314 (our own)
     bad, good, cut = root
     assert {case.get("name", "")[:5] for case in bad.iter("testcase")} == set(TEXTS)
     assert [case.get("name") for case in bad if case.find("failure") is not None] == [
@@ -201,7 +202,7 @@ def test_junit_has_a_case_for_every_rule_and_fails_those_that_found_something() 
     assert (good.get("failures"), cut.get("errors")) == ("0", "1")
     assert (bad.get("failures"), bad.get("errors"), cut.get("tests")) == ("1", "0", "1")
     assert "note BF110: needs libz.so" in bad.findtext("system-out", "")
-    stricter = ET.fromstring(render_junit(reports(), TEXTS, "note"))  # noqa: S314 (our own)
+    stricter = ET.fromstring(render_junit(reports(), TEXTS, Severity.NOTE))  # noqa: S314 (our own)
     assert stricter[0].get("failures") == "3"
 
 
@@ -211,8 +212,8 @@ def junit_schema() -> Any:
     return xmlschema.XMLSchema(DATA / "junit-10.xsd")
 
 
-@pytest.mark.parametrize("fail_on", ["error", "warning", "note"])
-def test_junit_holds_to_the_schema_of_jenkins(fail_on: str, junit_schema: Any) -> None:
+@pytest.mark.parametrize("fail_on", Severity)
+def test_junit_holds_to_the_schema_of_jenkins(fail_on: Severity, junit_schema: Any) -> None:
     root = ET.fromstring(render_junit(reports(), TEXTS, fail_on))  # noqa: S314 (our own)
     junit_schema.validate(root)
     del root[0].attrib["name"]
@@ -225,7 +226,7 @@ def test_junit_has_what_the_schema_of_ants_reports_wants_besides() -> None:
 
     Source: windyroad's JUnit.xsd.
     """
-    root = ET.fromstring(render_junit(reports(), TEXTS, "error"))  # noqa: S314 (our own)
+    root = ET.fromstring(render_junit(reports(), TEXTS, Severity.ERROR))  # noqa: S314 (our own)
     assert root.attrib == {}
     for number, suite in enumerate(root):
         assert suite.attrib["id"] == str(number)
@@ -351,7 +352,7 @@ def test_no_format_fails_over_an_odd_name(kind: str) -> None:
         "json": lambda: render_json(reports()),
         "jsonl": lambda: render_jsonl(reports()[0]),
         "sarif": lambda: render_sarif(reports(), TEXTS, "check", 1),
-        "junit": lambda: render_junit(reports(), TEXTS, "error"),
+        "junit": lambda: render_junit(reports(), TEXTS, Severity.ERROR),
         "gitlab": lambda: render_gitlab(reports()),
         "github": lambda: render_github(reports()),
         "text": lambda: render_text(reports()[0], TEXTS, lambda text, _: text, verbose=True),

@@ -236,7 +236,7 @@ def use(spec: Spec) -> str:
         for index, entry in enumerate(spec.files):
             if evaluate_when(entry.when, values):
                 substitute(entry.source or entry.text or "", values)
-                resolve_pack_path(entry.to, values, spec.where("files", index, "to"))
+                resolve_pack_path(entry.to, values, spec.locate_key("files", index, "to"))
     except BundleFixError as error:
         return str(error)
     return ""

@@ -7,15 +7,15 @@ import pytest
 
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import (
-    Bundle,
-    Check,
-    Closure,
-    Files,
-    Ignore,
-    Layout,
-    Libraries,
+    BundleTable,
+    CheckTable,
+    ClosureTable,
+    FilesEntry,
+    IgnoreEntry,
+    LayoutTable,
+    LibrariesEntry,
     Option,
-    Runpath,
+    RunpathTable,
     Spec,
     Variable,
 )
@@ -31,7 +31,7 @@ BUNDLE = '[bundle]\nname = "x"\n'
 def test_the_example_of_the_design_is_read_as_it_is_meant(load: Load, example: str) -> None:
     spec = load(example)
 
-    assert spec.bundle == Bundle(
+    assert spec.bundle == BundleTable(
         name="pegasus-server-{version}-{commit:.7}-glibc{glibc}-{build_type}", format="tar.gz"
     )
     assert list(spec.variables) == [
@@ -42,64 +42,64 @@ def test_the_example_of_the_design_is_read_as_it_is_meant(load: Load, example: s
     )
     assert spec.variables["build_type"] == Variable(
         cmake_cache="CMAKE_BUILD_TYPE",
-        cache_folder="{build}",
+        cache_directory="{build}",
         map={"Debug": "debug"},
         default="release",
     )
     assert spec.options == {
         "allocator": Option(choices=("tcmalloc", "jemalloc"), default="tcmalloc")
     }
-    assert spec.files[0] == Files(
+    assert spec.files[0] == FilesEntry(
         source="{build}/output/bin/pegasus_server/pegasus_server", to="bin/", mode="755"
     )
     assert spec.files[2].when == {"hadoop": True}
     assert spec.libraries == (
-        Libraries(source="{build}/output/lib/libdsn_*.so"),
-        Libraries(
+        LibrariesEntry(source="{build}/output/lib/libdsn_*.so"),
+        LibrariesEntry(
             name="libtcmalloc_and_profiler.so.4",
             search=("{thirdparty}/output/lib",),
             pin=True,
             when={"allocator": "tcmalloc"},
         ),
     )
-    assert spec.closure == Closure(
+    assert spec.closure == ClosureTable(
         bundle=("libstdc++.so.6", "libgcc_s.so.1", "libssl.so.*", "libcrypto.so.*"),
         host=("libjvm.so",),
         dlopen=("libjvm.so",),
     )
-    assert spec.layout == Layout(lib="lib")
-    assert spec.check == Check(
+    assert spec.layout == LayoutTable(lib="lib")
+    assert spec.check == CheckTable(
         glibc="2.17",
         allocators=("libtcmalloc_and_profiler.so.4",),
         fail_on="error",
-        ignore=(Ignore(rule="BF403", path="bin/legacy_*", reason="non-PIE until 2.6"),),
+        ignore=(IgnoreEntry(rule="BF403", path="bin/legacy_*", reason="non-PIE until 2.6"),),
     )
 
 
 def test_what_is_left_out_has_its_default(load: Load) -> None:
     spec = load(BUNDLE)
 
-    assert spec == Spec(path=spec.path, toml=spec.toml, bundle=Bundle(name="x"))
+    assert spec == Spec(path=spec.path, toml=spec.toml, bundle=BundleTable(name="x"))
     assert spec.bundle.format == "tar.gz"
     assert spec.layout.lib == "lib"
-    assert spec.runpath == Runpath(editor="auto")
+    assert spec.runpath == RunpathTable(editor="auto")
     assert spec.check.fail_on == "error"
 
 
 def test_a_value_can_be_found_again_in_the_file(load: Load, example: str) -> None:
     spec = load(example)
 
-    assert spec.where("files", 2, "from") == "bundle.toml:27:8"
-    assert spec.where("libraries", 1, "search", 0) == "bundle.toml:36:11"
-    assert spec.where("variables", "build_type", "in") == "bundle.toml:10:55"
-    assert spec.where("libraries", 0, "mode") == "bundle.toml:31:3"
+    assert spec.locate_key("files", 2, "from") == "bundle.toml:27:8"
+    assert spec.locate_key("libraries", 1, "search", 0) == "bundle.toml:36:11"
+    assert spec.locate_key("variables", "build_type", "in") == "bundle.toml:10:55"
+    assert spec.locate_key("libraries", 0, "mode") == "bundle.toml:31:3"
 
 
 def test_a_byte_order_mark_and_the_line_ends_of_windows_are_taken(load: Load, example: str) -> None:
     spec = load("\ufeff" + example.replace("\n", "\r\n"))
 
     assert spec.files[1].text == "Pegasus Server {version} ({commit}) {build_type}\n"
-    assert spec.where("files", 2, "from") == "bundle.toml:27:8"
+    assert spec.locate_key("files", 2, "from") == "bundle.toml:27:8"
 
 
 def test_all_errors_are_told_in_the_order_of_the_file(load: Load, example: str) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 from archive.views import names
-from archive.writers import AGAIN, ONCE, Stopping, mark_of, marked, writers
+from archive.writers import AGAIN, ONCE, Stopping, mark_of, marked, write_tree, writers
 
-from bundle_fix.archive.writing import write_artifact
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree
@@ -182,7 +181,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_folder_that_may_not_be_written_to_is_told(common: Path, kind: str) -> None:
     (common / "closed").mkdir(0o555)
     with pytest.raises(BundleFixError, match="closed/out: cannot write it: Permission denied"):
-        write_artifact(marked(b"x"), kind, common / "closed/out", lambda _: True)
+        write_tree(marked(b"x"), kind, common / "closed/out")
     assert names(common / "closed") == []
 
 
@@ -201,14 +200,14 @@ def test_a_full_disk_is_told_and_nothing_is_left(small_disk: Path, kind: str) ->
         {f"f{n}": File(BytesContent(os.urandom(200_000)), Metadata(0o644)) for n in range(8)}
     )
     with pytest.raises(BundleFixError, match="out: cannot write it: No space left on device"):
-        write_artifact(tree, kind, small_disk / "out", lambda _: True)
+        write_tree(tree, kind, small_disk / "out")
     assert names(small_disk) == ["other"]
-    assert write_artifact(marked(b"x"), kind, small_disk / "out", lambda _: True)
+    assert write_tree(marked(b"x"), kind, small_disk / "out")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_not_approved_leaves_nothing(tmp_path: Path, kind: str) -> None:
-    assert not write_artifact(marked(b"x"), kind, tmp_path / "out", lambda _: False)
+    assert not write_tree(marked(b"x"), kind, tmp_path / "out", commit=False)
     assert names(tmp_path) == []
 
 
@@ -218,7 +217,7 @@ def test_an_interrupt_in_the_middle_of_a_file_leaves_nothing(tmp_path: Path, kin
     tree = Tree({"lib/a": File(Stopping(), Metadata(0o644))})
     threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        write_artifact(tree, kind, tmp_path / "out", lambda _: True)
+        write_tree(tree, kind, tmp_path / "out")
     assert names(tmp_path) == []
     assert threading.active_count() == threads
 
@@ -233,7 +232,7 @@ def test_a_folder_with_folders_that_may_not_be_written_to_vanishes_all_the_same(
     nodes["a/b/file"] = File(BytesContent(b"data"), Metadata(0o400))
     nodes["a/link"] = Symlink("/", Metadata(0o777))
     with pytest.raises(BundleFixError, match="closed: cannot read the folder"):
-        write_artifact(Tree(nodes), "dir", common / "out", lambda _: True)
+        write_tree(Tree(nodes), "dir", common / "out")
     assert names(common) == []
 
 
@@ -241,11 +240,11 @@ def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
-    assert write_artifact(marked(b"x"), "dir", tmp_path / "empty", lambda _: True)
+    assert write_tree(marked(b"x"), "dir", tmp_path / "empty")
     with pytest.raises(BundleFixError, match="is there already and is not empty"):
-        write_artifact(marked(b"x"), "dir", tmp_path / "full", lambda _: True)
+        write_tree(marked(b"x"), "dir", tmp_path / "full")
     with pytest.raises(BundleFixError, match="a file is there already"):
-        write_artifact(marked(b"x"), "dir", tmp_path / "full/file", lambda _: True)
+        write_tree(marked(b"x"), "dir", tmp_path / "full/file")
     assert names(tmp_path) == ["empty", "full"]
     assert names(tmp_path / "full") == ["file"]
 
@@ -270,7 +269,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_or_nothing(
             replacing = kind != "dir" and number % 2 == 0
             remove(target)
             if replacing:
-                write_artifact(marked(b"\xff"), kind, target, lambda _: True)
+                write_tree(marked(b"\xff"), kind, target)
             kill_after(AGAIN if replacing else ONCE, chance.uniform(0, span))
             end = end_of(target)
             assert end == "whole" or replacing == (end == "old")
@@ -282,7 +281,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_or_nothing(
                 ends["hidden"] += 1
                 remove(left)
     remove(target)
-    assert write_artifact(marked(b"y"), kind, target, lambda _: True)
+    assert write_tree(marked(b"y"), kind, target)
     assert ends["whole"] > kills // 10
     assert ends["old"] + ends["nothing"] > kills // 10
     with capsys.disabled():

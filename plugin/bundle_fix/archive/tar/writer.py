@@ -1,11 +1,10 @@
-"""Tarballs written and read back in one go, with nothing of them in memory or in another place."""
+"""Writer of tarballs, which reads back what it wrote while it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, cast
 
 from isal import isal_zlib
 
@@ -17,9 +16,6 @@ from bundle_fix.archive.tar.reader import tar_parts, tree_in_tar
 from bundle_fix.model.content import read_chunks
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.tree import Tree
-from bundle_fix.subprocesses.forks import is_worth_forking, run_in_subprocess
-
-T = TypeVar("T")
 
 
 def write_tarball(
@@ -27,43 +23,33 @@ def write_tarball(
     fd: int,
     compression: Compression | None,
     where: Path,
-    judge: Callable[[Tree], T],
     progress: Progress = no_progress,
-) -> T:
-    """Write ``tree`` as a tarball into an empty file, read the tarball, and have it judged.
+) -> Tree:
+    """Write ``tree`` as a tarball into an empty file, and read the tarball.
 
-    What is on the disk is compared, by its CRC-32, with what was to be written: decompressed, where
-    the compressor does not prove what it makes. Being the same, the latter is what the tree is read
-    from; of a large one that is done, and judged, while it is written.
+    The bytes on the disk are compared with the intended ones by size and CRC-32: decompressed, if
+    the compressor does not verify its own output. As they are the same, the tree is read from the
+    latter, and nothing is decompressed twice.
 
     Args:
         tree: what to write; its contents must stay open.
-        fd: the file, open for both.
-        compression: how; None for a plain tarball.
+        fd: the file, open for reading and writing.
+        compression: the codec; None for a plain tarball.
         where: the artifact's name, for messages.
-        judge: is given the tree in the tarball, maybe in another process; see `run_in_subprocess`.
-        progress: is told how many bytes are written.
+        progress: receives the number of written bytes.
 
     Returns:
-        What ``judge`` made of it.
+        The tree of the tarball.
 
     Raises:
-        BundleFixError: the disk does not give back what was written, or a file changed meanwhile.
+        BundleFixError: the disk does not return what was written, or a file changed meanwhile.
         OSError: it cannot be written.
     """
     parts = list(tar_parts(tree))
     archive = Concatenation([part for _, part in parts])
-
-    def judged() -> T:
-        return judge(tree_in_tar(archive, where, archive.size, UNLIMITED))
-
     step, size, crc = ProgressStep(f"writing {where.name}", archive.size), 0, 0
-    apart = is_worth_forking(archive.size)
     reader_of = compression.reader if compression and not compression.proven else None
-    with (
-        run_in_subprocess(judged) if apart else nullcontext(judged) as verdict,
-        ReadBack(fd, reader_of, str(where)) as written,
-    ):
+    with ReadBack(fd, reader_of, str(where)) as written:
         with _compressed(written, compression) as stream:
             for path, part in parts:
                 with part.open() as reader:
@@ -74,10 +60,7 @@ def write_tarball(
                         stream.write(piece)
                         progress(step, size)
         written.compare(*((size, crc) if reader_of else written.sent))
-        if apart:
-            # How far it is over there is not known here.
-            progress(ProgressStep("checking", archive.size), 0)
-        return verdict()
+    return tree_in_tar(archive, where, archive.size, UNLIMITED)
 
 
 def _compressed(

@@ -20,8 +20,8 @@ from bundle_fix.check.facts.symbols import Symbols
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.scan.static_allocator import names_heap
 from bundle_fix.elf.symbols.hashes import defined_among
-from bundle_fix.loader.hosts.libc import MUSL, belongs_to_libc
-from bundle_fix.loader.objects import Mapped
+from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME, is_part_of_libc
+from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.process import Process
 from bundle_fix.model.content import Reader
 
@@ -68,9 +68,9 @@ class Heaps(Struct, frozen=True):
 
     process: Process
     symbols: Symbols
-    providers: Mapping[bytes, Sequence[Mapped]]
+    providers: Mapping[bytes, Sequence[LoadedObject]]
 
-    def allocators(self) -> list[Mapped]:
+    def allocators(self) -> list[LoadedObject]:
         """The objects that provide both ``malloc`` and ``free``, in lookup order.
 
         The C library, the last resort of every process, does not count; neither does a wrapper.
@@ -83,7 +83,7 @@ class Heaps(Struct, frozen=True):
         found = (mapped for mapped_by in self.providers.values() for mapped in mapped_by)
         return any(not is_libc(mapped) and not _is_cpp_runtime(mapped) for mapped in found)
 
-    def heap(self, name: bytes) -> Mapped | None:
+    def heap(self, name: bytes) -> LoadedObject | None:
         """Whose blocks ``name`` gives or takes; None where that cannot be told."""
         for mapped in self.providers.get(name, ()):
             if is_libc(mapped) or mapped in self.allocators():
@@ -127,19 +127,19 @@ def _passed_on(operator: bytes) -> bytes:
 
 def heaps_of(symbols: Symbols, process: Process) -> Heaps:
     """The objects of ``process`` that provide memory."""
-    found: dict[bytes, list[Mapped]] = {}
+    found: dict[bytes, list[LoadedObject]] = {}
     for mapped in process.objects:
         for name in sorted(provided(symbols, mapped), key=NAMES.index):
             found.setdefault(name, []).append(mapped)
     return Heaps(process, symbols, found)
 
 
-def provided(symbols: Symbols, mapped: Mapped) -> frozenset[bytes]:
+def provided(symbols: Symbols, mapped: LoadedObject) -> frozenset[bytes]:
     """Those of `NAMES` that an object provides; by its name, where it cannot be looked into."""
     if mapped.image is not None and mapped.image.is_dynamic:
         return symbols.read(mapped, _defined_names)
     name = posixpath.basename(mapped.name)
-    if name.startswith(("libc.so", "ld-musl-")) or MUSL.fullmatch(name):
+    if name.startswith(("libc.so", "ld-musl-")) or MUSL_LIBC_NAME.fullmatch(name):
         return frozenset(MALLOC_FAMILY)
     if mapped.path is not None and name.startswith(KNOWN):
         return frozenset(NAMES)
@@ -152,30 +152,30 @@ def _defined_names(reader: Reader, image: Image) -> frozenset[bytes]:
     return defined_among(reader, image, NAMES if defined_among(reader, image, CORE) else ())
 
 
-def is_allocator(symbols: Symbols, mapped: Mapped) -> bool:
+def is_allocator(symbols: Symbols, mapped: LoadedObject) -> bool:
     """Whether an object provides ``malloc`` and ``free`` of its own, and is not the C library."""
     both = provided(symbols, mapped) >= {b"malloc", b"free"}
     return both and not is_libc(mapped) and not is_wrapper(symbols, mapped)
 
 
-def is_libc(mapped: Mapped) -> bool:
+def is_libc(mapped: LoadedObject) -> bool:
     """Whether an object is of the C library, whose ``malloc`` everybody falls back on."""
     soname = mapped.image.soname if mapped.image else None
-    return belongs_to_libc(posixpath.basename(mapped.name)) or belongs_to_libc(soname or "")
+    return is_part_of_libc(posixpath.basename(mapped.name)) or is_part_of_libc(soname or "")
 
 
-def _is_cpp_runtime(mapped: Mapped) -> bool:
+def _is_cpp_runtime(mapped: LoadedObject) -> bool:
     return CPP_RUNTIME.fullmatch(posixpath.basename(mapped.name)) is not None
 
 
-def wants(symbols: Symbols, mapped: Mapped) -> frozenset[bytes]:
+def wants(symbols: Symbols, mapped: LoadedObject) -> frozenset[bytes]:
     """The names that an object uses and does not define."""
     if mapped.image is None:
         return frozenset()
     return frozenset(symbol.name for symbol in symbols.table(mapped).wanted)
 
 
-def is_wrapper(symbols: Symbols, mapped: Mapped) -> bool:
+def is_wrapper(symbols: Symbols, mapped: LoadedObject) -> bool:
     """Whether an object passes on what it is asked (``dlsym`` with RTLD_NEXT), as profilers do."""
     if mapped.image is None:
         return False

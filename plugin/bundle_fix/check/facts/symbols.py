@@ -11,7 +11,7 @@ from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.symbols.symbols import SymbolTable, read_symbols
 from bundle_fix.elf.symbols.versions import needed_versions, offered_versions, weakly_wanted
 from bundle_fix.loader.hosts.files import View
-from bundle_fix.loader.objects import Mapped
+from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import BundleFixError
 
@@ -33,19 +33,19 @@ class Symbols(Struct, frozen=True, eq=False):
     _known: dict[tuple[str, object], Any] = field(default_factory=dict)
     _expected: dict[Read, Told] = field(default_factory=dict)
 
-    def table(self, of: Mapped | str) -> SymbolTable:
+    def table(self, of: LoadedObject | str) -> SymbolTable:
         """The dynamic symbols of a file."""
         return self.read(of, read_symbols)
 
-    def wanted_versions(self, of: Mapped | str) -> Mapping[str, tuple[str, ...]]:
+    def wanted_versions(self, of: LoadedObject | str) -> Mapping[str, tuple[str, ...]]:
         """The versions that a file wants of each library."""
         return self.read(of, needed_versions)
 
-    def weakly_wanted(self, of: Mapped | str) -> frozenset[tuple[str, str]]:
+    def weakly_wanted(self, of: LoadedObject | str) -> frozenset[tuple[str, str]]:
         """The libraries and versions that a file can do without."""
         return self.read(of, weakly_wanted)
 
-    def offered_versions(self, of: Mapped | str) -> frozenset[str] | None:
+    def offered_versions(self, of: LoadedObject | str) -> frozenset[str] | None:
         """The versions that a file defines, or None where it has no versions."""
         return self.read(of, offered_versions)
 
@@ -59,7 +59,7 @@ class Symbols(Struct, frozen=True, eq=False):
         self._expected.clear()
         self._expected.update(dict.fromkeys(reads, told))
 
-    def read(self, of: Mapped | str, read: Callable[[Reader, Image], T]) -> T:
+    def read(self, of: LoadedObject | str, read: Callable[[Reader, Image], T]) -> T:
         """What ``read`` makes of a file, made once."""
         if isinstance(of, str):
             real, label = self.view.absolute(of), of

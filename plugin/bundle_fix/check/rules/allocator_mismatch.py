@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import ALLOCATE, NEW_AND_DELETE, Heaps, wants
-from bundle_fix.check.findings import ERROR, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.wording import text
 from bundle_fix.elf.scan.static_allocator import PLAIN, heap_message, static_heap
-from bundle_fix.loader.objects import Mapped
+from bundle_fix.loader.objects import LoadedObject
+from bundle_fix.policy.severity import Severity
 
 SPOKEN = {
     b"_Znw": "operator new", b"_Zna": "operator new[]",
@@ -78,7 +79,7 @@ def find_static(rule: Rule, context: Context) -> Iterator[Finding]:
             )
 
 
-def _linked_in(context: Context, mapped: Mapped, *, is_alone: bool) -> tuple[str, list[str]] | None:
+def _linked_in(context: Context, mapped: LoadedObject, *, is_alone: bool) -> tuple[Severity, list[str]] | None:
     """How bad the allocator is that a file hides, and what shows it.
 
     One under names of its own (``je_malloc``), and alone, is nobody's trouble: its user never
@@ -87,19 +88,19 @@ def _linked_in(context: Context, mapped: Mapped, *, is_alone: bool) -> tuple[str
     names = context.symbols.read(mapped, static_heap)
     listed = sorted(map(text, names))
     if names >= set(PLAIN):
-        return WARNING if is_alone else ERROR, listed
+        return Severity.WARNING if is_alone else Severity.ERROR, listed
     own = names - set(PLAIN)
     if is_alone:
         return None
     if own:
-        return WARNING, sorted(map(text, own))
+        return Severity.WARNING, sorted(map(text, own))
     message = context.symbols.read(mapped, heap_message)
-    return (WARNING, [f'its message "{text(message).strip()}"']) if message else None
+    return (Severity.WARNING, [f'its message "{text(message).strip()}"']) if message else None
 
 
 RULES = (
     Rule(
-        "BF304", "mismatched-heaps", ERROR,
+        "BF304", "mismatched-heaps", Severity.ERROR,
         "A process takes blocks from one allocator and gives them back to another.",
         "The one that is handed a foreign block ends the program: 'free(): invalid pointer',"
         " 'Attempt to free invalid pointer'.",
@@ -110,7 +111,7 @@ RULES = (
         find_mismatched,
     ),
     Rule(
-        "BF305", "hidden-allocator", WARNING,
+        "BF305", "hidden-allocator", Severity.WARNING,
         "A file has an allocator linked in that others of its process do not see.",
         "What crosses from the file to others, or back (strdup, getline, std::string), is freed by"
         " another allocator than made it.",

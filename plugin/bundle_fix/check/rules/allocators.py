@@ -9,12 +9,13 @@ from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import Heaps, heaps_of, is_libc
-from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.wording import some
-from bundle_fix.loader.objects import HOST, Mapped
+from bundle_fix.loader.objects import HOST, LoadedObject
+from bundle_fix.policy.severity import Severity
 
 
-def names_of_allocator(mapped: Mapped) -> set[str]:
+def names_of_allocator(mapped: LoadedObject) -> set[str]:
     """The names by which a spec may mean an allocator: as needed, as a file, by soname."""
     soname = mapped.image.soname if mapped.image else None
     names = {posixpath.basename(mapped.name), posixpath.basename(mapped.label), soname or ""}
@@ -32,7 +33,7 @@ def find_two(rule: Rule, context: Context) -> Iterator[Finding]:
             yield from _two(rule, entry, heaps, context.consequence)
 
 
-def _two(rule: Rule, entry: str, heaps: Heaps, severity: str) -> Iterator[Finding]:
+def _two(rule: Rule, entry: str, heaps: Heaps, severity: Severity) -> Iterator[Finding]:
     found = heaps.allocators()
     if len(found) > 1:
         names = [_told(mapped, entry) for mapped in found]
@@ -45,22 +46,22 @@ def _two(rule: Rule, entry: str, heaps: Heaps, severity: str) -> Iterator[Findin
         )
 
 
-def _paths(found: Sequence[Mapped]) -> list[str]:
+def _paths(found: Sequence[LoadedObject]) -> list[str]:
     return [mapped.label for mapped in found]
 
 
-def _told(mapped: Mapped, entry: str) -> str:
+def _told(mapped: LoadedObject, entry: str) -> str:
     if mapped.label == entry:
         return f"{entry} itself (linked in)"
     return mapped.label + _by(mapped, entry)
 
 
-def _by(mapped: Mapped, entry: str) -> str:
+def _by(mapped: LoadedObject, entry: str) -> str:
     """Who needs an object, where that is not the program itself."""
     return f" (needed by {mapped.needed_by})" if mapped.needed_by not in ("", entry) else ""
 
 
-def _described(found: Sequence[Mapped]) -> list[dict[str, Any]]:
+def _described(found: Sequence[LoadedObject]) -> list[dict[str, Any]]:
     return [{"path": m.label, "origin": m.origin, "needed_by": m.needed_by} for m in found]
 
 
@@ -103,7 +104,7 @@ def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.finding(
             entry,
             f"takes malloc from the C library{also}; [check] allocators wants {some(expected)}",
-            severity=WARNING,
+            severity=Severity.WARNING,
             expected=list(expected),
         )
 
@@ -122,7 +123,7 @@ def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
                 entry,
                 f"takes malloc from the host's {mapped.label}{_by(mapped, entry)}"
                 + (f", not from the pack's {provided[0]}" if provided else ""),
-                severity=NOTE if declared and not provided else WARNING,
+                severity=Severity.NOTE if declared and not provided else Severity.WARNING,
                 hint="Add the link or the RUNPATH that leads to the pack's own copy: see BF102."
                 if provided
                 else None,
@@ -134,7 +135,7 @@ def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
 
 RULES = (
     Rule(
-        "BF301", "two-allocators", ERROR,
+        "BF301", "two-allocators", Severity.ERROR,
         "Two objects of one process provide malloc and free.",
         "A block that one made and the other is asked to free ends the program, often much later:"
         " in free(), at a checkpoint or at exit.",
@@ -143,7 +144,7 @@ RULES = (
         find_two,
     ),
     Rule(
-        "BF302", "allocator-behind-libc", ERROR,
+        "BF302", "allocator-behind-libc", Severity.ERROR,
         "The C library comes before the allocator in lookup order.",
         "The allocator is loaded but never asked: libc's malloc answers.",
         "Link the program itself with the allocator, before everything else that needs libc.so.6.",
@@ -151,7 +152,7 @@ RULES = (
         find_behind_libc,
     ),
     Rule(
-        "BF303", "unexpected-allocator", ERROR,
+        "BF303", "unexpected-allocator", Severity.ERROR,
         "A process takes malloc from an object that [check] allocators does not name.",
         "The pack was tested with another allocator.",
         "Link the expected one, or correct [check] allocators.",
@@ -160,7 +161,7 @@ RULES = (
         find_unexpected,
     ),
     Rule(
-        "BF306", "allocator-from-host", WARNING,
+        "BF306", "allocator-from-host", Severity.WARNING,
         "A process takes its allocator from the host.",
         "Every host has another version of it, or none: the one that the pack was tested with"
         " is not the one that runs.",

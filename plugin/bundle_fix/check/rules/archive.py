@@ -10,9 +10,10 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.tree import REPEATED, File, Special, Tree
+from bundle_fix.policy.severity import Severity
 
 SHOWN = 5
 """Names of one kind that a finding lists."""
@@ -29,11 +30,11 @@ def find_repeated(rule: Rule, context: Context) -> Iterator[Finding]:
         if oddity.kind != REPEATED or not isinstance(oddity.node, File):
             continue
         same = isinstance(last, File) and has_same_bytes(oddity.node.content, last.content)
-        worst = ERROR if oddity.path in context.bundle.images else rule.severity
+        worst = Severity.ERROR if oddity.path in context.bundle.images else rule.severity
         yield rule.finding(
             oddity.path,
             "comes twice in the archive" + (", the same both times" if same else ""),
-            severity=NOTE if same else worst,
+            severity=Severity.NOTE if same else worst,
             same=same,
         )
 
@@ -101,7 +102,7 @@ def _times(tree: Tree) -> str:
 
 RULES = (
     Rule(
-        "BF601", "repeated-name", WARNING,
+        "BF601", "repeated-name", Severity.WARNING,
         "A file comes twice in the archive, and the last one counts.",
         "tar unpacks the later over the earlier, and 'tar --keep-old-files' does not: which one a"
         " target runs depends on how it is unpacked.",
@@ -110,7 +111,7 @@ RULES = (
         find_repeated,
     ),
     Rule(
-        "BF602", "case-collision", NOTE,
+        "BF602", "case-collision", Severity.NOTE,
         "Two names differ in upper and lower case alone, or in how an accent is encoded.",
         "Where the file system makes no difference between them (macOS, Windows, some network"
         " shares), one overwrites the other.",
@@ -119,7 +120,7 @@ RULES = (
         find_colliding,
     ),
     Rule(
-        "BF603", "special-file", WARNING,
+        "BF603", "special-file", Severity.WARNING,
         "The pack has a device, a fifo or a socket.",
         "Only root can unpack a device, a program that opens a fifo waits, and no pack needs either"
         " of them to run.",
@@ -128,7 +129,7 @@ RULES = (
         find_special,
     ),
     Rule(
-        "BF604", "unprintable-name", WARNING,
+        "BF604", "unprintable-name", Severity.WARNING,
         "A name holds control characters, or is not UTF-8.",
         "Terminals obey what is in it, scripts break at its newlines, and tools that expect UTF-8"
         " stop.",
@@ -137,7 +138,7 @@ RULES = (
         find_unprintable,
     ),
     Rule(
-        "BF605", "not-reproducible", NOTE,
+        "BF605", "not-reproducible", Severity.NOTE,
         "The tarball tells of the machine it was made on, so that no second build is like it.",
         "Two builds of one source cannot be compared, and a cache or a signature is of one only.",
         "'bundle-fix pack' writes packs that are always the same; with GNU tar: --sort=name"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.policy.severity import Severity
 
 
 def _found_by_comparing(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -14,7 +15,7 @@ def _found_by_comparing(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 NOW_FROM_HOST = Rule(
-    "BF701", "now-from-host", ERROR,
+    "BF701", "now-from-host", Severity.ERROR,
     "A needed name that the old pack answered itself is now answered by the host.",
     "The program runs with whatever version the target has, where it used to run with the one it"
     " was built and tested with.",
@@ -24,7 +25,7 @@ NOW_FROM_HOST = Rule(
     _found_by_comparing,
 )  # fmt: skip
 NOW_NOT_FOUND = Rule(
-    "BF702", "now-not-found", ERROR,
+    "BF702", "now-not-found", Severity.ERROR,
     "A needed name that was found is now found nowhere.",
     "The program that started with the old pack ends before main with the new one.",
     "Put the library back into the pack.",
@@ -32,7 +33,7 @@ NOW_NOT_FOUND = Rule(
     _found_by_comparing,
 )  # fmt: skip
 OTHER_FILE = Rule(
-    "BF703", "other-file", ERROR,
+    "BF703", "other-file", Severity.ERROR,
     "A needed name now leads to another file than the one that took the old one's place.",
     "Of several copies of a library another one is loaded than before, perhaps an older one.",
     "Look at 'bundle-fix why' for both packs; take the copy away that is not meant, or order the"
@@ -41,7 +42,7 @@ OTHER_FILE = Rule(
     _found_by_comparing,
 )  # fmt: skip
 LOST_SYMBOLS = Rule(
-    "BF704", "lost-symbols", ERROR,
+    "BF704", "lost-symbols", Severity.ERROR,
     "A library keeps its soname, but lacks symbols that it had.",
     "A soname is a promise: programs that were linked against the old library load the new one, and"
     " fail at the first use of what is gone.",
@@ -51,7 +52,7 @@ LOST_SYMBOLS = Rule(
     _found_by_comparing,
 )  # fmt: skip
 NEWER_RUNTIME = Rule(
-    "BF705", "newer-runtime", ERROR,
+    "BF705", "newer-runtime", Severity.ERROR,
     "The pack wants newer versions of the target's C or C++ runtime than before.",
     "Targets that ran the old pack may not start the new one: 'version GLIBC_2.34 not found'.",
     "Build on the oldest system that is to run it, or say with --glibc how new it may be.",
@@ -59,7 +60,7 @@ NEWER_RUNTIME = Rule(
     _found_by_comparing,
 )  # fmt: skip
 GONE = Rule(
-    "BF706", "gone", WARNING,
+    "BF706", "gone", Severity.WARNING,
     "A program, or a library that can be found by its soname, is not in the pack any more.",
     "Who starts it by its path, links against it or opens it at run time is let down.",
     "Put it back, or tell those who use it.",
@@ -67,7 +68,7 @@ GONE = Rule(
     _found_by_comparing,
 )  # fmt: skip
 NEW_FROM_HOST = Rule(
-    "BF707", "new-from-host", WARNING,
+    "BF707", "new-from-host", Severity.WARNING,
     "The pack needs a library of the host that it did not need before.",
     "A target that ran the old pack need not have it.",
     "Bundle it, or declare that the host provides it.",

@@ -6,14 +6,15 @@ import posixpath
 from collections.abc import Iterator, Mapping
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.rules.resolution import trace_evidence, worst_needs
 from bundle_fix.check.wording import some
-from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, Feature
-from bundle_fix.loader.hosts.libc import belongs_to_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
-from bundle_fix.loader.openers import callers
-from bundle_fix.loader.process import Need, Process
+from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, DlopenFeature
+from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
+from bundle_fix.loader.openers import find_dlopen_callers
+from bundle_fix.loader.process import Process, Resolution
+from bundle_fix.policy.severity import Severity
 
 
 def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -23,7 +24,7 @@ def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
         if need.result.via != "ld_library_path" or image is None:
             continue
         provided = context.bundle.providers(posixpath.basename(name), image)
-        if provided and not belongs_to_libc(posixpath.basename(name)):
+        if provided and not is_part_of_libc(posixpath.basename(name)):
             yield rule.finding(
                 path,
                 f"needs {name}, which the pack has as {provided[0]}; LD_LIBRARY_PATH can lead"
@@ -35,7 +36,7 @@ def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
             )
 
 
-def openers(context: Context, path: str) -> Iterator[tuple[Process, Mapped]]:
+def openers(context: Context, path: str) -> Iterator[tuple[Process, LoadedObject]]:
     """The processes that have the object at ``path``, and the object in each."""
     for process in (*context.programs.values(), *context.plugins.values()):
         for mapped in process.objects:
@@ -43,10 +44,10 @@ def openers(context: Context, path: str) -> Iterator[tuple[Process, Mapped]]:
                 yield process, mapped
 
 
-def _opened(context: Context, path: str, feature: Feature) -> Need | None:
+def _opened(context: Context, path: str, feature: DlopenFeature) -> Resolution | None:
     """The best that opening ``feature`` comes to in any process that has the object at ``path``."""
     ranks = {BUNDLE: 0, HOST: 1}
-    found: list[Need] = [
+    found: list[Resolution] = [
         context.world.opening(process, name, opener)
         for process, opener in openers(context, path)
         for name in feature.sonames
@@ -68,8 +69,8 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
     """
     bundle = context.bundle
     strings = {path: context.carried.get(path, set()) for path in context.openers}
-    could = [p for p in callers(strings, name) if bundle.providers(name, bundle.images[p])]
-    feature = Feature((name,), REQUIRED)
+    could = [p for p in find_dlopen_callers(strings, name) if bundle.providers(name, bundle.images[p])]
+    feature = DlopenFeature((name,), REQUIRED)
     found = {path: need for path in could if (need := _opened(context, path, feature)) is not None}
     lost = {path: need for path, need in found.items() if need.result.origin != BUNDLE}
     if len(lost) < len(found) and not any(name in strings[path] for path in lost):
@@ -80,7 +81,7 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
             path,
             f"opens {name}, as [closure] dlopen says; the pack has {provided}, but"
             f" {need.result.path or 'nothing'} is opened",
-            severity=ERROR,
+            severity=Severity.ERROR,
             opened=[name],
             trace=trace_evidence(need.trace),
         )
@@ -138,14 +139,14 @@ def _noted_missing(rule: Rule, context: Context) -> Iterator[Finding]:
             )
 
 
-def _severity(context: Context, path: str, feature: Feature) -> str:
+def _severity(context: Context, path: str, feature: DlopenFeature) -> Severity:
     """How bad it is that a feature is not there: what is not required does without it."""
     if feature.priority != REQUIRED:
-        return NOTE
-    return ERROR if path in context.mapped else context.consequence
+        return Severity.NOTE
+    return Severity.ERROR if path in context.mapped else context.consequence
 
 
-def _names(feature: Feature) -> str:
+def _names(feature: DlopenFeature) -> str:
     return " or ".join(feature.sonames[:4])
 
 
@@ -192,7 +193,7 @@ def _told(names: list[str], outcomes: Mapping[str, str]) -> str:
 
 RULES = (
     Rule(
-        "BF107", "library-path-wins", ERROR,
+        "BF107", "library-path-wins", Severity.ERROR,
         "LD_LIBRARY_PATH can take the place of a library of the pack.",
         "The loader asks LD_LIBRARY_PATH before RUNPATH, and start scripts and users set it:"
         " another copy of the library is loaded than the pack was tested with.",
@@ -202,7 +203,7 @@ RULES = (
         find_library_path,
     ),
     Rule(
-        "BF108", "opened-by-name", NOTE,
+        "BF108", "opened-by-name", Severity.NOTE,
         "An object imports dlopen and carries the name of a library that the pack has.",
         "What is opened at run time is searched like what is needed, but no linker lists it:"
         " whether the pack's copy is found shows only when it is opened.",
@@ -212,7 +213,7 @@ RULES = (
         find_carried,
     ),
     Rule(
-        "BF109", "dlopen-missing", ERROR,
+        "BF109", "dlopen-missing", Severity.ERROR,
         "A library that is opened at run time is neither in the pack nor expected on the host.",
         "dlopen() fails when the program first wants it, long after the start.",
         "Put the library into the pack, or declare that the host provides it.",
@@ -220,7 +221,7 @@ RULES = (
         find_missing,
     ),
     Rule(
-        "BF111", "opens-host-copy", WARNING,
+        "BF111", "opens-host-copy", Severity.WARNING,
         "A library that is said to be opened at run time is in the pack, but is not the one that"
         " is opened.",
         "dlopen() searches as for a needed name, by the RPATH or RUNPATH of the object that calls"

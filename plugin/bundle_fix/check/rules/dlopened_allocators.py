@@ -7,19 +7,20 @@ from typing import NamedTuple
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import heaps_of, is_allocator
-from bundle_fix.check.findings import NOTE, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.elf.scan.deepbind import opens_deepbound
-from bundle_fix.loader.objects import BUNDLE, Mapped
+from bundle_fix.loader.objects import BUNDLE, LoadedObject
 from bundle_fix.loader.process import Process
+from bundle_fix.policy.severity import Severity
 
 
 class _Opening(NamedTuple):
     """A name that a program opens at run time: by which object, and how that is known."""
 
     name: str
-    opener: Mapped
+    opener: LoadedObject
     known_from: str
-    severity: str
+    severity: Severity
 
 
 def find_opened(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -46,15 +47,15 @@ def find_opened(rule: Rule, context: Context) -> Iterator[Finding]:
 def _openings(context: Context, process: Process) -> Iterator[_Opening]:
     program = process.objects[0]
     for name in context.expectations.dlopen:
-        yield _Opening(name, program, "[closure] dlopen", WARNING)
+        yield _Opening(name, program, "[closure] dlopen", Severity.WARNING)
     for mapped in process.bundled():
         for feature in context.noted.get(mapped.label, ()):
             for name in feature.sonames:
-                yield _Opening(name, mapped, "its dlopen note", WARNING)
+                yield _Opening(name, mapped, "its dlopen note", Severity.WARNING)
         for name in sorted(context.carried.get(mapped.label, ())):
             # That a name stands in a file does not say that it is opened.
             if name in context.bundle.named:
-                yield _Opening(name, mapped, "a string in it", NOTE)
+                yield _Opening(name, mapped, "a string in it", Severity.NOTE)
 
 
 def _first(context: Context, entry: str) -> str:
@@ -97,7 +98,7 @@ def find_deepbound(rule: Rule, context: Context) -> Iterator[Finding]:
 
 RULES = (
     Rule(
-        "BF307", "late-allocator", WARNING,
+        "BF307", "late-allocator", Severity.WARNING,
         "An allocator is loaded only when a library is opened at run time.",
         "malloc is found once, when the program starts: the allocator is in memory and is not"
         " asked, or is asked by a part of the process while the rest keeps another.",
@@ -107,7 +108,7 @@ RULES = (
         find_late,
     ),
     Rule(
-        "BF308", "deepbind", NOTE,
+        "BF308", "deepbind", Severity.NOTE,
         "An object opens libraries with RTLD_DEEPBIND.",
         "What it opens prefers its own libraries to what the process has: it takes malloc from"
         " libc though the program has tcmalloc, and a block that crosses ends in free().",

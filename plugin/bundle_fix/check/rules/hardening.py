@@ -6,15 +6,16 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.flags import flag_names
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import build_id, notes
-from bundle_fix.loader.hosts.libc import LOADER
+from bundle_fix.loader.hosts.libc import LOADER_NAME
 from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.model.content import Reader
 from bundle_fix.model.tree import File
+from bundle_fix.policy.severity import Severity
 
 
 def _loaded(context: Context) -> Iterator[tuple[str, Image]]:
@@ -90,17 +91,17 @@ def find_interpreter(rule: Rule, context: Context) -> Iterator[Finding]:
     for path in context.programs:
         interpreter = context.bundle.images[path].interpreter or ""
         folder, name = posixpath.split(interpreter)
-        usual = LOADER.fullmatch(name) and is_default_directory(folder)
+        usual = LOADER_NAME.fullmatch(name) and is_default_directory(folder)
         if not (usual and interpreter.startswith("/")):
             yield rule.finding(
                 path, f"asks for the loader {interpreter}", target=interpreter,
-                severity=rule.severity if context.host.files is None else WARNING,
+                severity=rule.severity if context.host.files is None else Severity.WARNING,
             )  # fmt: skip
 
 
 RULES = (
     Rule(
-        "BF502", "executable-stack", WARNING,
+        "BF502", "executable-stack", Severity.WARNING,
         "A file asks for a stack that can be executed.",
         "An overflow on the stack becomes code; hardened kernels refuse it, and glibc 2.41 refuses"
         " to dlopen() such a library.",
@@ -109,7 +110,7 @@ RULES = (
         find_executable_stack,
     ),
     Rule(
-        "BF503", "text-relocations", WARNING,
+        "BF503", "text-relocations", Severity.WARNING,
         "A file's code is patched when it is loaded.",
         "The pages cannot be shared or kept read-only, and SELinux may refuse them.",
         "Compile everything in it with -fPIC.",
@@ -117,7 +118,7 @@ RULES = (
         find_text_relocations,
     ),
     Rule(
-        "BF504", "no-relro", NOTE,
+        "BF504", "no-relro", Severity.NOTE,
         "A file has no RELRO.",
         "Its tables of pointers stay writable, where an overflow can reach them.",
         "Link with -z relro, and -z now where start-up time allows.",
@@ -125,7 +126,7 @@ RULES = (
         find_no_relro,
     ),
     Rule(
-        "BF505", "no-pie", NOTE,
+        "BF505", "no-pie", Severity.NOTE,
         "A program is not position independent.",
         "Its code is at one address on every machine, which an attacker then knows.",
         "Compile with -fPIE and link with -pie.",
@@ -133,7 +134,7 @@ RULES = (
         find_no_pie,
     ),
     Rule(
-        "BF506", "set-id", WARNING,
+        "BF506", "set-id", Severity.WARNING,
         "A file has a set-uid or set-gid bit.",
         "Who unpacks the archive as root gives it to all users; who does not loses the bit.",
         "Set the bit where the pack is installed, not in the pack.",
@@ -141,7 +142,7 @@ RULES = (
         find_set_id,
     ),
     Rule(
-        "BF507", "no-build-id", NOTE,
+        "BF507", "no-build-id", Severity.NOTE,
         "A program or library has no build-id.",
         "A debugger finds its debug file only by name, and takes another build's for it.",
         "Link with --build-id.",
@@ -149,7 +150,7 @@ RULES = (
         find_no_build_id,
     ),
     Rule(
-        "BF508", "interpreter-elsewhere", ERROR,
+        "BF508", "interpreter-elsewhere", Severity.ERROR,
         "A program asks for a loader that other machines do not have.",
         "The kernel starts the loader by its absolute path: without it, 'No such file or"
         " directory', though the program is there.",

@@ -13,14 +13,15 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.rules.resolution import trace_evidence
 from bundle_fix.check.wording import some, text
 from bundle_fix.loader.hosts.cpu import LEVELS
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.process import World
+from bundle_fix.loader.process import Deployment
 from bundle_fix.model.tree import resolve_path
+from bundle_fix.policy.severity import Severity
 
 FOLDER = "glibc-hwcaps"
 
@@ -61,13 +62,13 @@ def _differing(rule: Rule, context: Context, copy: _Copy) -> Iterator[Finding]:
     bundle, plain = context.bundle, copy.plain or ""
     image, other = bundle.images[copy.file], bundle.images[plain]
     if image.architecture != other.architecture:
-        message, severity = f"is for {image.machine}: it is passed over", NOTE
+        message, severity = f"is for {image.machine}: it is passed over", Severity.NOTE
     elif image.soname != other.soname:
-        message, severity = f"has {_soname(image.soname)} in the place of {other.soname}", ERROR
+        message, severity = f"has {_soname(image.soname)} in the place of {other.soname}", Severity.ERROR
     elif lost := sorted(map(text, _defined(context, plain) - _defined(context, copy.file))):
-        message, severity = f"lacks {some(lost)}", ERROR
+        message, severity = f"lacks {some(lost)}", Severity.ERROR
     elif _version(copy.file) != _version(plain):
-        message, severity = "is another version", WARNING
+        message, severity = "is another version", Severity.WARNING
     else:
         return
     yield rule.finding(
@@ -99,7 +100,7 @@ def _led_elsewhere(rule: Rule, context: Context, levels: set[str]) -> Iterator[F
     if not isinstance(host, AdversarialHost):
         return  # A real host has one processor, and every need was followed for it.
     for level in sorted(levels & {name for names in LEVELS.values() for name in names}):
-        world = World(context.bundle, replace(host, level=level), context.environment)
+        world = Deployment(context.bundle, replace(host, level=level), context.environment)
         for entry in context.programs:
             for need in world.process(entry).needs:
                 requester, image = need.requester.path or "", need.requester.image
@@ -120,7 +121,7 @@ def _led_elsewhere(rule: Rule, context: Context, levels: set[str]) -> Iterator[F
 
 RULES = (
     Rule(
-        "BF113", "hwcaps-shadow", ERROR,
+        "BF113", "hwcaps-shadow", Severity.ERROR,
         "A copy in glibc-hwcaps takes the place of another library than it stands for.",
         "The loader prefers it on better processors: the pack works where it was tested, and loads"
         " something else on the next machine.",

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.elf.scan.build_paths import build_paths
 from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.plan.modes import WORLD_WRITE, find_wrong_modes
+from bundle_fix.policy.severity import Severity
 
 
 def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:
     """Members whose mode keeps the pack from working, or lets anybody change it."""
     for path, wrong in find_wrong_modes(context.bundle).items():
         mode = wrong.node.stamp.mode
-        severity = WARNING if wrong.is_readable_by_owner_only else rule.severity
+        severity = Severity.WARNING if wrong.is_readable_by_owner_only else rule.severity
         yield rule.finding(
             path,
             f"has the mode {mode:04o}: {wrong.reason}",
-            severity=NOTE if _is_test_data(path) and not mode & WORLD_WRITE else severity,
+            severity=Severity.NOTE if _is_test_data(path) and not mode & WORLD_WRITE else severity,
             hint=f"Make it {wrong.better:04o} (chmod); 'bundle-fix fix' does so.",
             mode=f"{mode:04o}",
             better=f"{wrong.better:04o}",
@@ -63,7 +64,7 @@ TESTS = frozenset({"test", "tests", "testdata", "testsuite", "fixtures"})
 
 RULES = (
     Rule(
-        "BF501", "mode", ERROR,
+        "BF501", "mode", Severity.ERROR,
         "A program cannot be executed, a library not read, a folder not entered, or anybody may"
         " change a file.",
         "The pack does not start, or anybody on the target can replace what it runs.",
@@ -72,7 +73,7 @@ RULES = (
         find_modes,
     ),
     Rule(
-        "BF509", "build-path", NOTE,
+        "BF509", "build-path", Severity.NOTE,
         "A file carries paths of the machine that built it.",
         "They tell others who built it and where; and if it opens them, it fails on the target or"
         " opens what somebody else put there.",
@@ -82,7 +83,7 @@ RULES = (
         find_build_paths,
     ),
     Rule(
-        "BF510", "cut-short", ERROR,
+        "BF510", "cut-short", Severity.ERROR,
         "A program or library ends before what is to be loaded of it.",
         "The loader maps what is not there, and whoever touches it ends with SIGBUS.",
         "Copy or build the file again: the disk was full, or the copy was interrupted.",

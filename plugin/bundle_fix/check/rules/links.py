@@ -6,9 +6,10 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.model.tree import Unresolved
 from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
+from bundle_fix.policy.severity import Severity
 
 
 def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -17,7 +18,7 @@ def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
     needed = {name for image in context.bundle.images.values() for name in image.needed}
     for link, path in find_missing_soname_symlinks(context.bundle).items():
         name = posixpath.basename(link)
-        severity = ERROR if name in mapped else WARNING if name in needed else NOTE
+        severity = Severity.ERROR if name in mapped else Severity.WARNING if name in needed else Severity.NOTE
         yield rule.finding(
             path,
             f"has the soname {name}, but no file or link of that name leads to it",
@@ -33,9 +34,9 @@ def _find_lost(rule: Rule, context: Context, kinds: tuple[Unresolved, ...]) -> I
     for path, (target, lost) in find_broken_symlinks(context.bundle.tree).items():
         if lost not in kinds or target == "/dev/null" or _is_on_host(context, path):
             continue
-        severity = ERROR if posixpath.basename(path) in needed else rule.severity
-        if DOCUMENTS & set(path.split("/")) and severity != ERROR:
-            severity = NOTE
+        severity = Severity.ERROR if posixpath.basename(path) in needed else rule.severity
+        if DOCUMENTS & set(path.split("/")) and severity != Severity.ERROR:
+            severity = Severity.NOTE
         yield rule.finding(
             path, f"is a link to {target}, which {lost.value}", severity=severity, target=target
         )
@@ -63,7 +64,7 @@ def find_escaping(rule: Rule, context: Context) -> Iterator[Finding]:
 
 RULES = (
     Rule(
-        "BF103", "no-soname-link", ERROR,
+        "BF103", "no-soname-link", Severity.ERROR,
         "No file or link in the pack has a library's soname.",
         "Programs need libraries by soname; under any other file name the library is not found.",
         "Add a link of that name; 'bundle-fix fix' does so where it can.",
@@ -72,7 +73,7 @@ RULES = (
         find_soname_link,
     ),
     Rule(
-        "BF104", "dangling-link", WARNING,
+        "BF104", "dangling-link", Severity.WARNING,
         "A link leads to nothing in the pack.",
         "Whatever opens it fails, or the loader goes on to the host.",
         "Put its target into the pack, or leave the link out; 'bundle-fix fix' mends a link"
@@ -81,7 +82,7 @@ RULES = (
         find_dangling,
     ),
     Rule(
-        "BF105", "escaping-link", WARNING,
+        "BF105", "escaping-link", Severity.WARNING,
         "A link leads out of the pack.",
         "On the target it leads to another file than on the build machine, or to none.",
         "Make it a relative link to a file of the pack.",

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import isa_levels
-from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
-from bundle_fix.loader.hosts.libc import MUSL
-from bundle_fix.loader.objects import BUNDLE, Mapped
+from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME
+from bundle_fix.loader.objects import BUNDLE, LoadedObject
+from bundle_fix.policy.severity import Severity
 
 
 def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -33,7 +34,7 @@ def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
             path,
             f"is for {image.format.bits}-bit {image.machine}; the programs are for {names}"
             + (f" and need another {min(wanted)}" if wanted else ""),
-            severity=ERROR if wanted else NOTE,
+            severity=Severity.ERROR if wanted else Severity.NOTE,
             machine=image.machine,
             byte_order=image.format.order,
         )
@@ -54,12 +55,12 @@ def find_level(rule: Rule, context: Context) -> Iterator[Finding]:
         if level <= least:
             continue
         is_told = context.host.level is not None
-        worst = ERROR if is_told else WARNING
+        worst = Severity.ERROR if is_told else Severity.WARNING
         target = context.host.level if is_told else "the oldest x86-64, the baseline"
         yield rule.finding(
             path,
             f"is marked as needing x86-64-v{level}; the target is {target}",
-            severity=worst if path in context.mapped else NOTE,
+            severity=worst if path in context.mapped else Severity.NOTE,
             level=f"x86-64-v{level}",
         )
 
@@ -80,10 +81,10 @@ def find_two_libcs(rule: Rule, context: Context) -> Iterator[Finding]:
                 )
 
 
-def _linked_with(mapped: Mapped) -> tuple[str | None, str]:
+def _linked_with(mapped: LoadedObject) -> tuple[str | None, str]:
     """The C library that an object was linked with, where its needed names tell, and that name."""
     for name in mapped.image.needed if mapped.image else ():
-        if MUSL.fullmatch(posixpath.basename(name)):
+        if MUSL_LIBC_NAME.fullmatch(posixpath.basename(name)):
             return "musl", name
         if posixpath.basename(name).startswith("libc.so.6"):
             return "glibc", name
@@ -94,7 +95,7 @@ LEVEL = re.compile(r"x86-64-v([2-4])")
 
 RULES = (
     Rule(
-        "BF407", "other-machine", NOTE,
+        "BF407", "other-machine", Severity.NOTE,
         "A library is for a machine that no program of the pack is for.",
         "The loader passes it over, and goes on to the host.",
         "Put the copy for the programs' machine into the pack, or leave it out.",
@@ -102,7 +103,7 @@ RULES = (
         find_other_machine,
     ),
     Rule(
-        "BF408", "processor-level", WARNING,
+        "BF408", "processor-level", Severity.WARNING,
         "A file is marked as needing a newer processor than the target's.",
         "On an older one the loader refuses it: 'CPU ISA level is lower than required'.",
         "Build it without -march, or say on which processors the pack runs: --cpu x86-64-v3.",
@@ -110,7 +111,7 @@ RULES = (
         find_level,
     ),
     Rule(
-        "BF409", "two-c-libraries", ERROR,
+        "BF409", "two-c-libraries", Severity.ERROR,
         "A library was linked with another C library than the program that loads it.",
         "The loader of the one does not have the other: the program ends before main, or two C"
         " libraries share one process and each spoils what the other keeps.",
@@ -120,7 +121,7 @@ RULES = (
         find_two_libcs,
     ),
     Rule(
-        "BF410", "other-system", NOTE,
+        "BF410", "other-system", Severity.NOTE,
         "An ELF file is for another system than Linux.",
         "No program of Linux loads it, and nothing else is checked of it.",
         "Leave it out of a pack for Linux, unless the pack is for several systems.",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.elf.scan.debug_info import BESIDE, BUILD_IDS, is_debug_only
 from bundle_fix.manifest.model import (
     NAME,
@@ -18,6 +18,7 @@ from bundle_fix.manifest.model import (
 )
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Symlink, Tree, resolve_path
+from bundle_fix.policy.severity import Severity
 from bundle_fix.storage.digests import digests
 
 MAX_MISSING = 200
@@ -30,7 +31,7 @@ def find_unreadable(rule: Rule, context: Context) -> Iterator[Finding]:
     if isinstance(manifest, NewerManifestError) or manifest is None:
         return
     if isinstance(manifest, BundleFixError):
-        severity = WARNING if isinstance(manifest, NoManifestError) else ERROR
+        severity = Severity.WARNING if isinstance(manifest, NoManifestError) else Severity.ERROR
         yield rule.finding(NAME, manifest.message.removeprefix("it "), severity=severity)
         return
     names = [*(r.path for r in manifest.files), *(link.path for link in manifest.links)]
@@ -151,7 +152,7 @@ def find_mode(rule: Rule, context: Context) -> Iterator[Finding]:
 _MEND = "Make or download the pack again; if the change was meant, make the pack from its spec."
 RULES = (
     Rule(
-        "BF620", "manifest-unreadable", ERROR,
+        "BF620", "manifest-unreadable", Severity.ERROR,
         "The pack's manifest cannot be read, or contradicts itself.",
         "Nothing says what should be in the pack, so that no change to it is noticed.",
         _MEND,
@@ -159,7 +160,7 @@ RULES = (
         find_unreadable,
     ),
     Rule(
-        "BF621", "manifest-newer", WARNING,
+        "BF621", "manifest-newer", Severity.WARNING,
         "The pack's manifest was made by a later version of bundle-fix.",
         "This version cannot tell whether the pack is what its manifest says.",
         "Check the pack with the version that made it, or a later one.",
@@ -167,7 +168,7 @@ RULES = (
         find_newer,
     ),
     Rule(
-        "BF622", "manifest-changed", ERROR,
+        "BF622", "manifest-changed", Severity.ERROR,
         "A file or a link is not what the pack's manifest says.",
         "Somebody or something changed the pack after it was made and checked.",
         _MEND,
@@ -175,7 +176,7 @@ RULES = (
         find_changed,
     ),
     Rule(
-        "BF623", "manifest-missing", ERROR,
+        "BF623", "manifest-missing", Severity.ERROR,
         "A file or a link that the pack's manifest lists is not in the pack.",
         "It was lost after the pack was made: by a failed copy, or by somebody's hand.",
         _MEND,
@@ -183,7 +184,7 @@ RULES = (
         find_missing,
     ),
     Rule(
-        "BF624", "manifest-extra", ERROR,
+        "BF624", "manifest-extra", Severity.ERROR,
         "A file or a link of the pack is not listed in its manifest.",
         "It came into the pack after that was made and checked, and may be loaded in the place of"
         " another.",
@@ -192,7 +193,7 @@ RULES = (
         find_extra,
     ),
     Rule(
-        "BF625", "manifest-mode", WARNING,
+        "BF625", "manifest-mode", Severity.WARNING,
         "A file has another mode than the pack's manifest says.",
         "It was changed after the pack was made, or unpacked under a strict umask.",
         _MEND,

@@ -9,14 +9,15 @@ from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.package_dependencies import holders
-from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding, Rule
-from bundle_fix.loader.hosts.libc import LOADER, belongs_to_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Outcome, Step
-from bundle_fix.loader.process import Need, Process
+from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Outcome, SearchStep
+from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.model.tree import resolve_path
+from bundle_fix.policy.severity import Severity
 
 
-def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
+def trace_evidence(trace: tuple[SearchStep, ...]) -> list[dict[str, str]]:
     """A search trace as JSON holds it."""
     return [
         {
@@ -34,21 +35,21 @@ def trace_evidence(trace: tuple[Step, ...]) -> list[dict[str, str]]:
 
 def worst_needs(
     context: Context, origin: str
-) -> dict[tuple[str, str], tuple[str, Need, list[Process]]]:
+) -> dict[tuple[str, str], tuple[Severity, Resolution, list[Process]]]:
     """Needs with ``origin``: by requester and name, the worst severity and the processes."""
-    found: dict[tuple[str, str], tuple[str, Need, list[Process]]] = {}
+    found: dict[tuple[str, str], tuple[Severity, Resolution, list[Process]]] = {}
     for severity, process, need in context.needs:
         if need.result.origin != origin or need.requester.path is None:
             continue
         key = (need.requester.path, need.name)
         known = found.setdefault(key, (severity, need, []))
         known[2].append(process)
-        if SEVERITIES.index(severity) < SEVERITIES.index(known[0]):
+        if severity.rank < known[0].rank:
             found[key] = (severity, need, known[2])
     return found
 
 
-def _evidence(need: Need, processes: list[Process]) -> dict[str, Any]:
+def _evidence(need: Resolution, processes: list[Process]) -> dict[str, Any]:
     return {
         "needed": need.name,
         "needed_by": need.requester.path,
@@ -71,7 +72,7 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
             message = f"needs {name}; the pack has {_where(context, provided, name)}, but no folder"
             message += " that is searched leads there"
             hint = BY_PATH if "/" in name else LEAD_THERE
-            is_mild = severity == WARNING and _opened_before(context, provided, name)
+            is_mild = severity == Severity.WARNING and _opened_before(context, provided, name)
         elif packages := " or ".join(_holders(context, need)[:3]):
             message = f"needs {name}, which is left to {packages}: its search path leads there"
             hint = f"See that {packages} has {name}, or put it into the pack."
@@ -80,18 +81,18 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
             message = f"needs {name}, which is neither in the pack nor expected on the host"
             message += _nearest(context, need)
             hint = f"Put {name} into the pack, or say --host-provides {name}."
-        worst = NOTE if is_mild else severity
+        worst = Severity.NOTE if is_mild else severity
         yield rule.finding(path, message, severity=worst, hint=hint, **_evidence(need, processes))
 
 
-def _holders(context: Context, need: Need) -> list[str]:
+def _holders(context: Context, need: Resolution) -> list[str]:
     """Packages installed beside this one that may have a name, as a search path leads there."""
     listed = [step for step in need.result.trace if step.via in ("rpath", "runpath")]
     entries = [step.entry for step in listed if step.outcome is not Outcome.NOT_THERE]
     return holders(need.name, entries, context.dependencies) if entries else []
 
 
-def _nearest(context: Context, need: Need) -> str:
+def _nearest(context: Context, need: Resolution) -> str:
     """What the pack has that may have been meant: of another machine, or of another version."""
     named = context.bundle.named
     for path in named.get(need.name, ()):
@@ -104,7 +105,7 @@ def _nearest(context: Context, need: Need) -> str:
 def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names that the pack provides and the host's loader finds elsewhere."""
     for (path, name), (severity, need, processes) in worst_needs(context, HOST).items():
-        if need.requester.image is None or belongs_to_libc(posixpath.basename(name)):
+        if need.requester.image is None or is_part_of_libc(posixpath.basename(name)):
             continue
         # What the host's own libraries need is the host's; LD_LIBRARY_PATH has a rule of its own.
         if need.requester.origin == HOST or need.result.via == "ld_library_path":
@@ -112,12 +113,12 @@ def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
         provided = context.bundle.providers(posixpath.basename(name), need.requester.image)
         if not provided:
             continue
-        lenient = severity == WARNING and _opened_before(context, provided, name)
+        lenient = severity == Severity.WARNING and _opened_before(context, provided, name)
         yield rule.finding(
             path,
             f"needs {name}; the pack has {_where(context, provided, name)}, but the host's"
             f" {need.result.path} is loaded",
-            severity=NOTE if lenient else severity,
+            severity=Severity.NOTE if lenient else severity,
             hint=_lead(need),
             provided=list(provided),
             loaded=need.result.path,
@@ -125,7 +126,7 @@ def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
-def _lead(need: Need) -> str | None:
+def _lead(need: Resolution) -> str | None:
     """How to mend it, where that is neither a link nor a RUNPATH."""
     if any(step.outcome is Outcome.SECURE_EXECUTION for step in need.result.trace):
         return PRIVILEGED
@@ -196,18 +197,18 @@ def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Parts of the C library that are mapped from the pack, beneath the host's own loader."""
-    users: dict[str, list[tuple[str, Need, Process]]] = {}
+    users: dict[str, list[tuple[Severity, Resolution, Process]]] = {}
     for severity, process, need in context.needs:
-        if need.result.origin == BUNDLE and belongs_to_libc(posixpath.basename(need.name)):
+        if need.result.origin == BUNDLE and is_part_of_libc(posixpath.basename(need.name)):
             users.setdefault(need.result.path or "", []).append((severity, need, process))
-    brings_loader = any(LOADER.fullmatch(name) for name in context.bundle.named)
+    brings_loader = any(LOADER_NAME.fullmatch(name) for name in context.bundle.named)
     for path, uses in users.items():
-        severity = min((severity for severity, _, _ in uses), key=SEVERITIES.index)
+        severity = min((severity for severity, _, _ in uses), key=lambda severity: severity.rank)
         _, need, _ = uses[0]
         yield rule.finding(
             path,
             f"is loaded in the place of the host's {need.name}, by {need.requester.path}",
-            severity=WARNING if brings_loader else severity,
+            severity=Severity.WARNING if brings_loader else severity,
             **_evidence(need, [process for _, _, process in uses]),
         )
 
@@ -227,7 +228,7 @@ PRIVILEGED = (
 
 RULES = (
     Rule(
-        "BF101", "not-found", ERROR,
+        "BF101", "not-found", Severity.ERROR,
         "A needed name is neither in the pack nor expected on the host.",
         "The loader ends the program before main, or dlopen() fails: 'cannot open shared object"
         " file'.",
@@ -237,7 +238,7 @@ RULES = (
         find_missing,
     ),
     Rule(
-        "BF102", "host-wins", ERROR,
+        "BF102", "host-wins", Severity.ERROR,
         "The pack provides a needed name, but the host's copy is loaded.",
         "The program runs with a library that it was not built for; two copies of one allocator"
         " end in free().",
@@ -247,7 +248,7 @@ RULES = (
         find_host_wins,
     ),
     Rule(
-        "BF106", "two-files-one-soname", NOTE,
+        "BF106", "two-files-one-soname", Severity.NOTE,
         "Two different files have one soname, and something needs it.",
         "Which of them a process gets depends on search order and on what was loaded before.",
         "Keep one of them.",
@@ -256,7 +257,7 @@ RULES = (
         find_two_files,
     ),
     Rule(
-        "BF110", "left-to-host", NOTE,
+        "BF110", "left-to-host", Severity.NOTE,
         "A library that most hosts have, but not all, is left to the host.",
         "A host without it, or with an older one, does not run the program.",
         "Bundle it, or declare that the host provides it.",
@@ -264,7 +265,7 @@ RULES = (
         find_left_to_host,
     ),
     Rule(
-        "BF112", "own-libc", ERROR,
+        "BF112", "own-libc", Severity.ERROR,
         "A part of the C library is loaded from the pack.",
         "The loader that starts the program is the host's (an absolute path), and it works only"
         " with the C library that it was built with: on another version the program crashes before"

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.package_dependencies import leads_to
-from bundle_fix.check.findings import ERROR, NOTE, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.wording import some
-from bundle_fix.loader.hosts.libc import belongs_to_libc
+from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.runpath import Kind, entries, kind_of
+from bundle_fix.loader.runpath import RunpathKind, classify_entry, list_entries
+from bundle_fix.policy.severity import Severity
 
 
 def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -26,7 +27,7 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
             name
             for name in image.needed
             if "/" not in name
-            and not belongs_to_libc(name)
+            and not is_part_of_libc(name)
             and context.bundle.providers(name, image)
         ]
         # What an inherited RPATH finds, or a default directory, needs no RUNPATH.
@@ -35,7 +36,7 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.finding(
             path,
             f"has no RUNPATH, though the pack provides {some(names, 3)}",
-            severity=_severity(context, path, used, ERROR if image.is_program else WARNING),
+            severity=_severity(context, path, used, Severity.ERROR if image.is_program else Severity.WARNING),
             needed=names,
         )
 
@@ -51,26 +52,26 @@ def _all_found(context: Context, path: str, names: list[str]) -> bool:
     )
 
 
-def _severity(context: Context, path: str, used: frozenset[str], worst: str) -> str:
+def _severity(context: Context, path: str, used: frozenset[str], worst: Severity) -> Severity:
     if path in used:
         return worst
-    return context.consequence if worst == ERROR else worst
+    return context.consequence if worst == Severity.ERROR else worst
 
 
-def _find_kind(rule: Rule, context: Context, kind: Kind, message: str) -> Iterator[Finding]:
+def _find_kind(rule: Rule, context: Context, kind: RunpathKind, message: str) -> Iterator[Finding]:
     used = context.mapped
     for path, image in context.bundle.images.items():
         if not image.is_dynamic:
             continue
         home = posixpath.dirname(path)
-        for entry in entries(image):
-            if kind_of(context.bundle.tree, entry, home, image) is not kind:
+        for entry in list_entries(image):
+            if classify_entry(context.bundle.tree, entry, home, image) is not kind:
                 continue
             tag = "RUNPATH" if image.runpath is not None else "RPATH"
             yield rule.finding(
                 path,
                 f"has the {tag} entry {entry or '(empty)'}, {message}",
-                severity=NOTE
+                severity=Severity.NOTE
                 if _is_meant(context, kind, entry)
                 else _severity(context, path, used, rule.severity),
                 hint=EATEN if LOST_ORIGIN.match(entry) else None,
@@ -80,11 +81,11 @@ def _find_kind(rule: Rule, context: Context, kind: Kind, message: str) -> Iterat
             )
 
 
-def _is_meant(context: Context, kind: Kind, entry: str) -> bool:
+def _is_meant(context: Context, kind: RunpathKind, entry: str) -> bool:
     """Whether an entry names a folder of the host, or of a package that is installed beside."""
-    if kind is Kind.ABSOLUTE:
+    if kind is RunpathKind.ABSOLUTE:
         return _is_on_host(context, entry)
-    return kind is Kind.OUTSIDE and leads_to(entry, context.dependencies) is not None
+    return kind is RunpathKind.OUTSIDE and leads_to(entry, context.dependencies) is not None
 
 
 def _is_on_host(context: Context, folder: str) -> bool:
@@ -96,20 +97,20 @@ def _is_on_host(context: Context, folder: str) -> bool:
 def find_absolute(rule: Rule, context: Context) -> Iterator[Finding]:
     """Entries that name a place on the build machine."""
     return _find_kind(
-        rule, context, Kind.ABSOLUTE, "an absolute path: what is there depends on the target"
+        rule, context, RunpathKind.ABSOLUTE, "an absolute path: what is there depends on the target"
     )
 
 
 def find_relative(rule: Rule, context: Context) -> Iterator[Finding]:
     """Entries that depend on where the program is started."""
     return _find_kind(
-        rule, context, Kind.RELATIVE, "which means the folder that the program is started in"
+        rule, context, RunpathKind.RELATIVE, "which means the folder that the program is started in"
     )
 
 
 def find_leaving(rule: Rule, context: Context) -> Iterator[Finding]:
     """Entries that lead out of the pack."""
-    return _find_kind(rule, context, Kind.OUTSIDE, "which leads out of the pack")
+    return _find_kind(rule, context, RunpathKind.OUTSIDE, "which leads out of the pack")
 
 
 def find_both(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -126,11 +127,11 @@ def find_both(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_useless(rule: Rule, context: Context) -> Iterator[Finding]:
     """Entries that name no folder of the pack, or one that another names already."""
-    yield from _find_kind(rule, context, Kind.ABSENT, "a folder that the pack does not have")
+    yield from _find_kind(rule, context, RunpathKind.ABSENT, "a folder that the pack does not have")
     for path in context.dynamic():
         image, home = context.bundle.images[path], posixpath.dirname(path)
-        for entry, count in Counter(entries(image)).items():
-            if count > 1 and kind_of(context.bundle.tree, entry, home, image) is Kind.INSIDE:
+        for entry, count in Counter(list_entries(image)).items():
+            if count > 1 and classify_entry(context.bundle.tree, entry, home, image) is RunpathKind.INSIDE:
                 yield rule.finding(path, f"has the entry {entry} {count} times", entry=entry)
 
 
@@ -139,7 +140,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
     for path, process in context.programs.items():
         image, node = context.bundle.images[path], context.bundle.tree.nodes[path]
         bits = node.stamp.mode & SET_ID
-        followed = [entry for entry in entries(image) if entry.startswith(("$ORIGIN", "${ORIGIN}"))]
+        followed = [entry for entry in list_entries(image) if entry.startswith(("$ORIGIN", "${ORIGIN}"))]
         if not bits or not followed:
             continue
         lost = [
@@ -151,7 +152,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
             path,
             f"is {SET_ID_NAMES[bits]}, so the loader does not follow its entry {followed[0]}"
             + (f" to {some(lost, 3)}" if lost else ""),
-            severity=ERROR if lost else WARNING,
+            severity=Severity.ERROR if lost else Severity.WARNING,
             mode=f"{node.stamp.mode:04o}",
             entries=followed,
             needed=lost,
@@ -173,7 +174,7 @@ _MEND = (
 
 RULES = (
     Rule(
-        "BF201", "no-runpath", ERROR,
+        "BF201", "no-runpath", Severity.ERROR,
         "An object needs libraries of the pack and has neither RUNPATH nor RPATH.",
         "The loader looks for them only on the host, or finds them by the luck of another object"
         " having loaded them before.",
@@ -184,7 +185,7 @@ RULES = (
         find_absent,
     ),
     Rule(
-        "BF202", "absolute-runpath", WARNING,
+        "BF202", "absolute-runpath", Severity.WARNING,
         "A RUNPATH or RPATH entry is an absolute path.",
         "It named a folder of the build machine; on the target anybody may own that folder.",
         _MEND,
@@ -192,7 +193,7 @@ RULES = (
         find_absolute,
     ),
     Rule(
-        "BF203", "relative-runpath", ERROR,
+        "BF203", "relative-runpath", Severity.ERROR,
         "A RUNPATH or RPATH entry is empty or relative to the working directory.",
         "What is loaded depends on where the program is started, and so does who can replace it.",
         _MEND,
@@ -200,7 +201,7 @@ RULES = (
         find_relative,
     ),
     Rule(
-        "BF204", "runpath-leaves-pack", WARNING,
+        "BF204", "runpath-leaves-pack", Severity.WARNING,
         "A RUNPATH or RPATH entry leads out of the pack.",
         "What is there depends on where the pack is unpacked.",
         _MEND,
@@ -209,7 +210,7 @@ RULES = (
         find_leaving,
     ),
     Rule(
-        "BF205", "rpath-and-runpath", NOTE,
+        "BF205", "rpath-and-runpath", Severity.NOTE,
         "An object has both RPATH and RUNPATH.",
         "The loader ignores RPATH where there is RUNPATH, so one of them misleads its reader.",
         "Remove the RPATH; 'bundle-fix fix' does so when it edits the file.",
@@ -217,7 +218,7 @@ RULES = (
         find_both,
     ),
     Rule(
-        "BF206", "useless-entry", NOTE,
+        "BF206", "useless-entry", Severity.NOTE,
         "A RUNPATH or RPATH entry names a folder that the pack does not have, or names it again.",
         "The loader looks there in vain at every start; whoever makes the folder decides what is"
         " loaded.",
@@ -226,7 +227,7 @@ RULES = (
         find_useless,
     ),
     Rule(
-        "BF207", "origin-in-privileged-program", ERROR,
+        "BF207", "origin-in-privileged-program", Severity.ERROR,
         "A set-uid or set-gid program has a search path that begins with $ORIGIN.",
         "For such programs the loader follows $ORIGIN only into the system's own directories"
         " (ld.so(8), secure-execution mode): the pack's libraries are not found, or the host's"

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.symbols import Symbols
-from bundle_fix.check.findings import ERROR, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.wording import some, text
 from bundle_fix.elf.symbols.symbols import Wanted
-from bundle_fix.loader.hosts.libc import MUSL, belongs_to_libc, glibc_exports
-from bundle_fix.loader.objects import MISSING, Mapped
+from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME, is_part_of_libc, read_glibc_exports
+from bundle_fix.loader.objects import MISSING, LoadedObject
 from bundle_fix.loader.process import Process
+from bundle_fix.policy.severity import Severity
 
 COMPILERS = re.compile(r"lib(stdc\+\+|gcc_s|atomic)\.so\.\d+")
 """Libraries of the compiler, all of whose symbols have versions, as all of glibc's have."""
@@ -54,9 +55,9 @@ def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
                 yield _finding(rule, process, mapped, fresh, severity)
 
 
-def _processes(context: Context) -> Iterator[tuple[str, Process]]:
+def _processes(context: Context) -> Iterator[tuple[Severity, Process]]:
     """Programs, then plugins, each with how bad it is when it fails."""
-    yield from ((ERROR, process) for process in context.programs.values())
+    yield from ((Severity.ERROR, process) for process in context.programs.values())
     yield from ((context.consequence, process) for process in context.plugins.values())
 
 
@@ -69,16 +70,16 @@ def _readable(process: Process) -> frozenset[str]:
 
 def _has_versions(name: str) -> bool:
     """Whether all that a library of the host defines has versions, whoever built it."""
-    is_glibc = belongs_to_libc(name) and not MUSL.fullmatch(name)
+    is_glibc = is_part_of_libc(name) and not MUSL_LIBC_NAME.fullmatch(name)
     return is_glibc or COMPILERS.fullmatch(name) is not None
 
 
 def _undefined(
     symbols: Symbols,
     process: Process,
-    mapped: Mapped,
+    mapped: LoadedObject,
     wanted: Sequence[Wanted],
-    unknown: Sequence[Mapped],
+    unknown: Sequence[LoadedObject],
 ) -> tuple[list[Wanted], frozenset[str]]:
     """Those of the symbols of one object that nothing defines, and what defines the others."""
     names = {one.name for one in unknown}
@@ -112,7 +113,7 @@ def _is_told_already(symbols: Symbols, process: Process, symbol: Wanted) -> bool
     return offered is not None and symbol.version not in offered
 
 
-def _named(process: Process, name: str | None) -> Mapped | None:
+def _named(process: Process, name: str | None) -> LoadedObject | None:
     """The object of a process that is called ``name``."""
     for mapped in process.objects if name else ():
         if name == mapped.name or (mapped.image is not None and name == mapped.image.soname):
@@ -121,7 +122,7 @@ def _named(process: Process, name: str | None) -> Mapped | None:
 
 
 def _may_define(
-    symbols: Symbols, user: Mapped, unknown: Sequence[Mapped]
+    symbols: Symbols, user: LoadedObject, unknown: Sequence[LoadedObject]
 ) -> Callable[[Wanted], bool]:
     """Whether one of the libraries that cannot be looked into may define what ``user`` wants.
 
@@ -130,8 +131,8 @@ def _may_define(
     """
     versions = symbols.wanted_versions(user)
     unasked = [one for one in unknown if one.name not in versions]
-    is_libc_there = any(belongs_to_libc(one.name) for one in unasked)
-    exports = glibc_exports() if is_libc_there else frozenset[bytes]()
+    is_libc_there = any(is_part_of_libc(one.name) for one in unasked)
+    exports = read_glibc_exports() if is_libc_there else frozenset[bytes]()
 
     def may_define(symbol: Wanted) -> bool:
         if not unasked or symbol.library is not None or OWN_NAME.match(symbol.name):
@@ -142,7 +143,7 @@ def _may_define(
 
 
 def _finding(
-    rule: Rule, process: Process, mapped: Mapped, lost: Sequence[Wanted], severity: str
+    rule: Rule, process: Process, mapped: LoadedObject, lost: Sequence[Wanted], severity: Severity
 ) -> Finding:
     names = sorted(map(_spelled, lost))
     place = "" if mapped.label == process.entry else f" in the process of {process.entry}"
@@ -163,7 +164,7 @@ def _spelled(symbol: Wanted) -> str:
 
 RULES = (
     Rule(
-        "BF405", "undefined-symbol", ERROR,
+        "BF405", "undefined-symbol", Severity.ERROR,
         "An object uses a symbol that nothing in the process defines.",
         "The loader ends the program when it starts, or at the first call: 'undefined symbol'.",
         "Link the library that defines it, or put the copy into the pack that does.",

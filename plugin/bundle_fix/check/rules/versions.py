@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import PRIVATE, glibc_number
-from bundle_fix.check.findings import ERROR, NOTE, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.wording import some, text
-from bundle_fix.loader.hosts.libc import LOADER, belongs_to_libc
+from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
 from bundle_fix.loader.objects import BUNDLE, HOST
-from bundle_fix.loader.process import Need, Process
+from bundle_fix.loader.process import Process, Resolution
+from bundle_fix.policy.severity import Severity
 
 
 def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -49,12 +50,12 @@ def _is_newer(version: str, limit: tuple[int, ...] | None) -> bool:
 
 def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that use what glibc keeps for itself, where the pack does not bring glibc as well."""
-    if any(LOADER.fullmatch(name) for name in context.bundle.named):
+    if any(LOADER_NAME.fullmatch(name) for name in context.bundle.named):
         return
     for path in context.dynamic():
         image = context.bundle.images[path]
-        own = belongs_to_libc(image.soname or posixpath.basename(path))
-        if own or not any(map(belongs_to_libc, image.needed)):
+        own = is_part_of_libc(image.soname or posixpath.basename(path))
+        if own or not any(map(is_part_of_libc, image.needed)):
             continue
         if not any(PRIVATE in v for v in context.symbols.wanted_versions(path).values()):
             continue
@@ -68,11 +69,11 @@ def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
-def _severity_of_private(context: Context, path: str) -> str:
+def _severity_of_private(context: Context, path: str) -> Severity:
     """On a host whose C library is known it works or BF404 and BF405 say so: a note is enough."""
     if context.host.files is not None:
-        return NOTE
-    return ERROR if path in context.mapped else context.consequence
+        return Severity.NOTE
+    return Severity.ERROR if path in context.mapped else context.consequence
 
 
 def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -101,7 +102,7 @@ def find_older_runtime(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 def _version_finding(
-    rule: Rule, path: str, message: str, severity: str, process: Process, need: Need,
+    rule: Rule, path: str, message: str, severity: Severity, process: Process, need: Resolution,
     lacking: list[str],
 ) -> Finding:  # fmt: skip
     return rule.finding(
@@ -110,7 +111,7 @@ def _version_finding(
     )  # fmt: skip
 
 
-def _lacking(context: Context) -> Iterator[tuple[str, Process, Need, list[str]]]:
+def _lacking(context: Context) -> Iterator[tuple[Severity, Process, Resolution, list[str]]]:
     """The needs met by a library that has versions, but not all that are wanted.
 
     The loader ends the process over one (glibc's dl-version.c, match_symbol); where the library
@@ -135,7 +136,7 @@ def _lacking(context: Context) -> Iterator[tuple[str, Process, Need, list[str]]]
 
 RULES = (
     Rule(
-        "BF401", "glibc-too-new", ERROR,
+        "BF401", "glibc-too-new", Severity.ERROR,
         "A file wants symbol versions of a glibc newer than the baseline.",
         "On a target with the baseline's glibc the program ends before main: 'version GLIBC_…"
         " not found'.",
@@ -144,7 +145,7 @@ RULES = (
         find_newer_glibc,
     ),
     Rule(
-        "BF402", "private-glibc", ERROR,
+        "BF402", "private-glibc", Severity.ERROR,
         "A file uses symbols that glibc keeps for itself (GLIBC_PRIVATE).",
         "They change with every release of glibc: on a target with another one the program ends"
         " before main, or crashes.",
@@ -153,7 +154,7 @@ RULES = (
         find_private,
     ),
     Rule(
-        "BF404", "missing-version", ERROR,
+        "BF404", "missing-version", Severity.ERROR,
         "A library lacks a symbol version that an object of the pack wants of it.",
         "The loader ends the program before main: 'version ... not found (required by ...)'.",
         "Put the copy into the pack that the object was linked with; where the host's lacks it,"
@@ -162,7 +163,7 @@ RULES = (
         find_missing_versions,
     ),
     Rule(
-        "BF406", "runtime-too-old", ERROR,
+        "BF406", "runtime-too-old", Severity.ERROR,
         "A library of the host wants a symbol version that the pack's copy of a library lacks.",
         "The pack's copy is loaded for all: the host's library cannot be, and what needs it ends.",
         "Bundle a newer copy, or leave the library to the host.",

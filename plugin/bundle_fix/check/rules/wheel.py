@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from bundle_fix.archive.wheel import is_wheel, read_record, record_line, record_path
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import ERROR, WARNING, Finding, Rule
+from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File
+from bundle_fix.policy.severity import Severity
 
 
 def find_record(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -73,7 +74,7 @@ def _place(path: str) -> str:
 
 
 SCHEME = Rule(
-    "BF641", "wheel-scheme", ERROR,
+    "BF641", "wheel-scheme", Severity.ERROR,
     "An object of a wheel finds a library only as long as the wheel is not installed.",
     "pip puts what is in NAME.data/scripts and NAME.data/data elsewhere than the rest, so that"
     " $ORIGIN no longer leads from the one to the other.",
@@ -84,7 +85,7 @@ SCHEME = Rule(
 )  # fmt: skip
 RULES = (
     Rule(
-        "BF640", "wheel-record", WARNING,
+        "BF640", "wheel-record", Severity.WARNING,
         "A wheel's RECORD does not tell what is in it.",
         "Tools that verify installations report the files as changed, and uninstalling leaves"
         " those behind that are not listed.",

@@ -14,8 +14,13 @@ from bundle_fix.collect.libraries.link_names import add_library
 from bundle_fix.collect.libraries.resolve import find
 from bundle_fix.collect.libraries.unresolved import BuildMachine, Want, build_machine, chains, unmet
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.loader.hosts.libc import GLIBC, belongs_to_libc, comes_with_libc, is_in_glibc
-from bundle_fix.loader.objects import Mapped
+from bundle_fix.loader.hosts.libc import (
+    GLIBC_LIBRARIES,
+    is_in_glibc,
+    is_installed_with_libc,
+    is_part_of_libc,
+)
+from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.search.order import search_paths, search_system
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Tree
@@ -40,12 +45,12 @@ class _Closure(Struct, frozen=True):
         """Whether the target has the name: its C library's, or what the spec leaves to it."""
         if self.glibc is not None and not is_in_glibc(want.name, self.glibc):
             return matching(want.name, self.host)
-        own = belongs_to_libc(want.name) or want.is_musls or matching(want.name, self.host)
-        return own or (comes_with_libc(want.name) and not matching(want.name, self.bundle))
+        own = is_part_of_libc(want.name) or want.is_musls or matching(want.name, self.host)
+        return own or (is_installed_with_libc(want.name) and not matching(want.name, self.bundle))
 
     def asks_for(self, name: str) -> bool:
         """Whether the name is to be put into the pack; the C library's own never are."""
-        return matching(name, self.bundle) and not belongs_to_libc(name)
+        return matching(name, self.bundle) and not is_part_of_libc(name)
 
 
 def matching(name: str, patterns: Iterable[str]) -> bool:
@@ -102,11 +107,11 @@ def close(
 
 
 def _read(spec: Spec, values: Values, root: Path, host: Sequence[str]) -> _Closure:
-    where = spec.where("closure", "bundle")
+    where = spec.locate_key("closure", "bundle")
     told = spec.closure
     patterns = tuple(substitute(text, values) for text in told.bundle)
     for pattern in patterns:
-        if belongs_to_libc(pattern):
+        if is_part_of_libc(pattern):
             raise BundleFixError(
                 f"{pattern} belongs to the target's own dynamic loader and cannot be bundled",
                 where=where,
@@ -139,8 +144,8 @@ def _unasked(wants: Sequence[Want], where: str) -> BundleFixError:
     """The error that a name is needed, and nobody said where it is to come from."""
     first = wants[0]
     found = _here(first)
-    if first.name in GLIBC:
-        hint = f"it came with glibc {GLIBC[first.name]}, and `glibc` of [check] is older"
+    if first.name in GLIBC_LIBRARIES:
+        hint = f"it came with glibc {GLIBC_LIBRARIES[first.name]}, and `glibc` of [check] is older"
     elif found.path:
         hint = f"this machine has it at {found.path}: name it in `bundle` to ship it, or in `host`"
     else:
@@ -153,7 +158,7 @@ def _unasked(wants: Sequence[Want], where: str) -> BundleFixError:
     )
 
 
-def _here(want: Want) -> Mapped:
+def _here(want: Want) -> LoadedObject:
     found = search_paths(want.setting, want.asked, want.requester)
     return found if found.path else search_system(want.setting, want.name, want.requester)
 

@@ -11,17 +11,17 @@ from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.files import node_at
 from bundle_fix.collect.patterns import Where, matches, nothing_matches
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.elf.read.parser import image_at
 from bundle_fix.model.content import PathContent, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.suggestions import suggest_word
 from bundle_fix.model.tree import Metadata, Symlink
-from bundle_fix.spec.model import Libraries
-from bundle_fix.spec.parsing.problems import suggest_word
+from bundle_fix.spec.model import LibrariesEntry
 from bundle_fix.spec.variables import Values, substitute
 
 
 def library_sources(
-    collection: Collection, entry: Libraries, values: Values, where: Where
+    collection: Collection, entry: LibrariesEntry, values: Values, where: Where
 ) -> list[tuple[Path, frozenset[str]]]:
     """The files that an entry of ``[[libraries]]``, whose keys stand at ``where``, names.
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from bundle_fix.archive.directory import stamp_of
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.on_disk import image_at
+from bundle_fix.elf.read.parser import image_at
 from bundle_fix.loader.hosts.rtld import is_default_directory
-from bundle_fix.loader.runpath import entries
-from bundle_fix.loader.search.tokens import Base, expand
+from bundle_fix.loader.runpath import list_entries
+from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import MAX_LINKS, File, Metadata, Node, Symlink, Tree
@@ -133,13 +133,13 @@ def _take_needed(
 
 def _folders(path: str, image: Image, taken: dict[str, Node]) -> Iterator[str]:
     """The folders that the entries of an object name, whether they exist or not."""
-    for entry in entries(image):
-        base, place = expand(entry, posixpath.dirname(path))
-        if base is Base.ORIGIN:
+    for entry in list_entries(image):
+        base, place = expand_entry(entry, posixpath.dirname(path))
+        if base is PathBase.ORIGIN:
             yield _walk(place, taken) or posixpath.normpath(place)
     for name in image.needed:
-        base, place = expand(name, posixpath.dirname(path))
-        if base is Base.ORIGIN:
+        base, place = expand_entry(name, posixpath.dirname(path))
+        if base is PathBase.ORIGIN:
             yield posixpath.dirname(posixpath.normpath(place))
 
 

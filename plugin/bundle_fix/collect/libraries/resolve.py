@@ -12,7 +12,7 @@ from msgspec import Struct
 from bundle_fix.collect.libraries.link_names import with_soname
 from bundle_fix.collect.libraries.unresolved import Want, chains
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.objects import Mapped, Outcome
+from bundle_fix.loader.objects import LoadedObject, Outcome
 from bundle_fix.loader.search.order import search_paths, search_system
 from bundle_fix.model.content import PathContent, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
@@ -124,7 +124,7 @@ def _ambiguous(name: str, found: Sequence[Candidate], where: str) -> BundleFixEr
 
 
 def _nowhere(
-    wants: Sequence[Want], search: Sequence[Path], own: Mapping[Want, Mapped], where: str
+    wants: Sequence[Want], search: Sequence[Path], own: Mapping[Want, LoadedObject], where: str
 ) -> BundleFixError:
     """The error that a name is nowhere, with where it was looked for and what was passed over."""
     first = wants[0]

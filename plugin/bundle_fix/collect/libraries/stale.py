@@ -22,7 +22,7 @@ def leftovers(collection: Collection, spec: Spec, values: Values) -> Iterator[st
     for number, entry in enumerate(spec.libraries):
         if entry.source is None or not glob.has_magic(entry.source):
             continue
-        at = spec.where("libraries", number, "from")
+        at = spec.locate_key("libraries", number, "from")
         names = {
             path: collection.images[path].soname or path.rpartition("/")[2]
             for path, origin in collection.origins.items()

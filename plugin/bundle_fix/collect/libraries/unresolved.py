@@ -16,13 +16,13 @@ from msgspec.structs import replace
 
 from bundle_fix.collect.collection import Origin
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.loader.hosts.files import NOWHERE, FolderFiles, View, Without
-from bundle_fix.loader.hosts.host import CLEAN
+from bundle_fix.loader.hosts.files import UNKNOWN_PLACE, DirectoryFiles, HidingFiles, View
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import MUSL
-from bundle_fix.loader.objects import HOST, Mapped, Setting
-from bundle_fix.loader.process import MUSL_OWN
-from bundle_fix.loader.search.dependencies import Kind, wanted_by
+from bundle_fix.loader.objects import HOST, LoadedObject, ProcessContext
+from bundle_fix.loader.process import MUSL_BUILTIN_PREFIXES
+from bundle_fix.loader.search.dependencies import DependencyKind, read_dependencies
 from bundle_fix.model.tree import Tree
 
 MAX_CHAINS = 3
@@ -43,8 +43,8 @@ class Want(Struct, frozen=True, eq=False):
 
     name: str
     asked: str
-    requester: Mapped
-    setting: Setting
+    requester: LoadedObject
+    setting: ProcessContext
     chain: tuple[str, ...]
     program: str
 
@@ -56,7 +56,7 @@ class Want(Struct, frozen=True, eq=False):
     @property
     def is_musls(self) -> bool:
         """Whether musl answers the name with itself."""
-        return self.setting.loader.flavour == MUSL and self.name.startswith(MUSL_OWN)
+        return self.setting.loader.flavour == MUSL and self.name.startswith(MUSL_BUILTIN_PREFIXES)
 
 
 class BuildMachine(Struct, frozen=True):
@@ -77,11 +77,11 @@ class BuildMachine(Struct, frozen=True):
         is_relative = "/" in name and not name.startswith(("/", "$"))
         return str(self.root / name) if is_relative else name
 
-    def setting(self, main: Mapped) -> Setting:
+    def setting(self, main: LoadedObject) -> ProcessContext:
         """The process of ``main``, whose image is known."""
         assert main.image is not None  # noqa: S101 (mains are ELF files)
         loader = replace(self.host.loader(self.view, main.image), subfolders=(), hwcaps=())
-        return Setting(self.view, self.host, loader, CLEAN, main, secure=False)
+        return ProcessContext(self.view, self.host, loader, EMPTY_ENVIRONMENT, main, secure=False)
 
 
 def build_machine(root: Path, gone: frozenset[str] = frozenset()) -> BuildMachine:
@@ -89,9 +89,9 @@ def build_machine(root: Path, gone: frozenset[str] = frozenset()) -> BuildMachin
 
     What a process's working directory would be nobody knows, so RUNPATHs like ``.`` lead nowhere.
     """
-    files = Without(FolderFiles(Path("/")), gone)
-    view = View(make_bundle(Tree({}), {}), NOWHERE, files)
-    host = RealHost(files, NOWHERE, level="baseline", running=True)
+    files = HidingFiles(DirectoryFiles(Path("/")), gone)
+    view = View(make_bundle(Tree({}), {}), UNKNOWN_PLACE, files)
+    host = RealHost(files, UNKNOWN_PLACE, level="baseline", running=True)
     return BuildMachine(view, host, root)
 
 
@@ -121,9 +121,9 @@ def unmet(
             yield from _walk(bundle, origins, machine, path, reached, heir, names)
 
 
-def _with_rpath(mains: Iterable[Mapped | None]) -> list[Mapped]:
+def _with_rpath(mains: Iterable[LoadedObject | None]) -> list[LoadedObject]:
     """The programs whose RPATH serves what they open; one of those with the same in one folder."""
-    found: dict[object, Mapped] = {}
+    found: dict[object, LoadedObject] = {}
     for main in mains:
         image = main.image if main is not None else None
         if main is not None and image is not None and image.rpath and image.runpath is None:
@@ -144,7 +144,7 @@ def _walk(
     machine: BuildMachine,
     entry: str,
     reached: set[str],
-    heir: Mapped | None,
+    heir: LoadedObject | None,
     opened: Sequence[str],
 ) -> Iterator[Want]:
     """The wants of ``entry`` and of what it leads to; ``heir`` is the program that opens it."""
@@ -153,15 +153,15 @@ def _walk(
         return
     setting = machine.setting(heir or main)
     program = entry if bundle.images[entry].is_program else ""
-    queue: deque[tuple[Mapped, tuple[str, ...]]] = deque([(main, (entry,))])
+    queue: deque[tuple[LoadedObject, tuple[str, ...]]] = deque([(main, (entry,))])
     seen = {entry}
     while queue:
         mapped, chain = queue.popleft()
         reached.add(chain[-1])
         asked = [
             wanted.name
-            for wanted in wanted_by(machine.view, mapped, setting.loader.flavour)
-            if wanted.kind is not Kind.AUXILIARY
+            for wanted in read_dependencies(machine.view, mapped, setting.loader.flavour)
+            if wanted.kind is not DependencyKind.AUXILIARY
         ]
         for name in (*asked, *(opened if mapped is main else ())):
             base = posixpath.basename(name)
@@ -176,15 +176,15 @@ def _walk(
 
 
 def _mapped(
-    path: str, bundle: Bundle, origins: Mapping[str, Origin], loader: Mapped | None = None
-) -> Mapped | None:
+    path: str, bundle: Bundle, origins: Mapping[str, Origin], loader: LoadedObject | None = None
+) -> LoadedObject | None:
     """The file that an object of the pack was copied from, as the build machine maps it."""
     origin, image = origins[path], bundle.images[path]
     if origin.source is None or not image.is_dynamic:
         return None
     real = str(origin.source)
     home = posixpath.dirname(real if image.is_program else str(origin.found or real))
-    return Mapped(
+    return LoadedObject(
         image.soname or posixpath.basename(real), real, HOST, "loaded", home=home, image=image,
         loader=loader, real=real,
     )  # fmt: skip

@@ -15,7 +15,8 @@ from bundle_fix.elf.edit.patchelf import rewrite_with_patchelf
 from bundle_fix.elf.edit.slot import edit_in_slots
 from bundle_fix.elf.edit.table import edit_table
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image, read_image
+from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.ranges import Span
 from bundle_fix.elf.read.string_table import CannotEditError
 from bundle_fix.elf.symbols.hashes import defines

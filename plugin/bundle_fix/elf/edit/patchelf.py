@@ -8,10 +8,11 @@ from pathlib import Path
 
 from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image, read_image
+from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.parser import read_image
+from bundle_fix.elf.read.sections import index_sections
 from bundle_fix.elf.read.string_table import CannotEditError
 from bundle_fix.elf.read.structs import Section
-from bundle_fix.elf.verify.section_invariants import sections_by_name
 from bundle_fix.model.content import FileReader, PathContent
 
 SECONDS = 600
@@ -77,7 +78,7 @@ def _align_notes(source: Path, target: Path) -> None:
     """
     content = PathContent(source, source.stat().st_size)
     with content.open() as reader:
-        were = sections_by_name(reader, read_image(reader))
+        were = index_sections(reader, read_image(reader))
 
     def aligned(name: str, _image: Image, section: Section) -> Section:
         if section.type != c.SHT_NOTE or name not in were:
@@ -92,7 +93,7 @@ def _change_headers(path: Path, better: Callable[[str, Image, Section], Section]
         reader = FileReader(file.fileno(), 0, path.stat().st_size)
         try:
             image = read_image(reader)
-            sections = sections_by_name(reader, image)
+            sections = index_sections(reader, image)
         except DamagedElfError as error:
             raise CannotEditError(f"patchelf cannot have it: {error.message}") from error
         layout = image.format.section

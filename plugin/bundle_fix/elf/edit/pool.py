@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
-from bundle_fix.elf.read.image import read_image
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.verify.lief_crosscheck import disagreement_here
 from bundle_fix.model.content import Content, Patch, PatchedContent, PathContent
 from bundle_fix.subprocesses.forks import ForkedProcess, kill_fork, start_fork

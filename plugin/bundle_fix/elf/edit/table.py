@@ -25,8 +25,9 @@ from bundle_fix.elf.edit.slot import (
     version_patches,
 )
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Entry, Image, read_sections
+from bundle_fix.elf.read.image import Entry, Image
 from bundle_fix.elf.read.section_headers import Move, section_patches
+from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.string_table import CannotEditError
 from bundle_fix.elf.read.structs import Section, Segment
 from bundle_fix.elf.read.tables import Table, movable_tables

@@ -14,7 +14,9 @@ from collections.abc import Container, Iterable, Sequence
 from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Entry, Image, read_sections, string_at
+from bundle_fix.elf.read.image import DamagedElfError, Entry, Image
+from bundle_fix.elf.read.sections import read_sections
+from bundle_fix.elf.read.strings import string_at
 from bundle_fix.elf.symbols.hashes import symbol_count
 from bundle_fix.elf.symbols.versions import version_definitions, version_needs
 from bundle_fix.model.content import Patch, Reader, read_exactly

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bundle_fix.elf.read.image import Image, string_table
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.segments import constants
+from bundle_fix.elf.read.strings import string_table
 from bundle_fix.model.content import CHUNK, Reader
 
 START = b"\0/"

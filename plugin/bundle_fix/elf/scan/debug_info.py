@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image, read_sections, string_at
-from bundle_fix.elf.read.structs import Section
-from bundle_fix.model.content import Reader, read_exactly
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.sections import read_named_sections
+from bundle_fix.model.content import Reader
 
-DEBUG = (b".debug", b".zdebug", b".stab", b".gdb_index", b".gnu.debuglto_")
+DEBUG = (".debug", ".zdebug", ".stab", ".gdb_index", ".gnu.debuglto_")
 """How the names of sections begin that only debuggers read (binutils' bfd/elf.c)."""
 BUILD_IDS, BESIDE = ".build-id", ".debug"
 """The folders in which gdb looks for debug information: by build-id, and beside each object."""
 DEBUG_FOLDER = Path("/usr/lib/debug")
 """Where a machine has the debug information of what is installed."""
 SUFFIX = ".debug"
-DEBUGLINK, ALTLINK = b".gnu_debuglink", b".gnu_debugaltlink"
-MAX_NAMES = 1 << 20
-"""Bytes of section names that are read."""
-
-
-def sections_by_name(reader: Reader, image: Image) -> Iterator[tuple[bytes, Section]]:
-    """All sections with their names; none where there are no section headers to be read."""
-    sections = read_sections(reader, image.format, image.header)
-    if image.header.shstrndx >= len(sections):
-        return
-    table = sections[image.header.shstrndx]
-    names = read_exactly(reader, table.offset, min(table.size, MAX_NAMES)) or b""
-    for section in sections:
-        yield string_at(names, section.name) if section.name < len(names) else b"", section
+DEBUGLINK, ALTLINK = ".gnu_debuglink", ".gnu_debugaltlink"
 
 
 def has_debug_information(reader: Reader, image: Image) -> bool:
@@ -42,7 +28,7 @@ def has_debug_information(reader: Reader, image: Image) -> bool:
         return False
     if is_debug_only(reader, image):
         return False
-    found = sections_by_name(reader, image)
+    found = read_named_sections(reader, image)
     return any(n.startswith(DEBUG) and not s.flags & c.SHF_ALLOC for n, s in found)
 
 
@@ -51,11 +37,11 @@ def is_debug_only(reader: Reader, image: Image) -> bool:
 
     Such a file cannot be run or loaded.
     """
-    found = sections_by_name(reader, image)
+    found = read_named_sections(reader, image)
     code = [s.type for _, s in found if s.flags & c.SHF_ALLOC and s.flags & c.SHF_EXECINSTR]
     return bool(code) and all(kind == c.SHT_NOBITS for kind in code)
 
 
 def has_debuglink(reader: Reader, image: Image) -> bool:
     """Whether the file names another one that has its debug information."""
-    return any(name == DEBUGLINK for name, _ in sections_by_name(reader, image))
+    return any(name == DEBUGLINK for name, _ in read_named_sections(reader, image))

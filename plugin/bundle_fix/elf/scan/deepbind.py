@@ -13,8 +13,9 @@ from itertools import islice
 from struct import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image, string_table
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.segments import code
+from bundle_fix.elf.read.strings import string_table
 from bundle_fix.elf.read.structs import Segment
 from bundle_fix.elf.symbols.hashes import symbol_count
 from bundle_fix.model.content import CHUNK, Reader, read_exactly

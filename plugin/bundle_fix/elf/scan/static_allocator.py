@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image, read_sections, string_table
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.segments import constants
+from bundle_fix.elf.read.strings import string_table
 from bundle_fix.elf.read.structs import Section
 from bundle_fix.elf.symbols.hashes import defined_among
 from bundle_fix.model.content import CHUNK, Reader

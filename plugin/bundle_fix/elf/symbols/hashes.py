@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image, read_sections, string_table
+from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.sections import read_sections
+from bundle_fix.elf.read.strings import string_table
 from bundle_fix.model.content import Reader, read_exactly
 
 MAX_SYMBOLS = 1 << 22

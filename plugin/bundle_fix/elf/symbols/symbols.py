@@ -19,7 +19,8 @@ from typing import NamedTuple, cast
 from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image, string_at, string_table
+from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.strings import string_at, string_table
 from bundle_fix.elf.symbols.hashes import symbol_count
 from bundle_fix.elf.symbols.versions import defined_by_index, wanted_by_index
 from bundle_fix.model.content import Reader, read_exactly

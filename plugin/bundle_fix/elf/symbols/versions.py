@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image, string_table, text_at
+from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.strings import string_table, text_at
 from bundle_fix.model.content import Patch, Reader, read_exactly
 
 MAX_RECORDS = 1 << 15

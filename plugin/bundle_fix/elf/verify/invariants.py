@@ -12,17 +12,13 @@ from itertools import pairwise
 
 from bundle_fix.elf.edit.changes import Changes, needed_after
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import (
-    IDENT_SIZE,
-    Image,
-    read_image,
-    read_sections,
-    string_table,
-    text_at,
-)
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import MAX_NOTES, notes
+from bundle_fix.elf.read.parser import IDENT_SIZE, read_image
 from bundle_fix.elf.read.ranges import Span, cut, equal, without
+from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.string_table import symbol_names
+from bundle_fix.elf.read.strings import string_table, text_at
 from bundle_fix.elf.read.structs import Segment
 from bundle_fix.elf.read.tables import movable_tables
 from bundle_fix.elf.verify.section_invariants import broken_appendix, broken_sections

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image, read_sections, string_at
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.ranges import Span, cut, equal
+from bundle_fix.elf.read.sections import index_sections, read_sections
 from bundle_fix.elf.read.structs import Section
 from bundle_fix.elf.verify.symbol_invariants import same_static_symbols
 from bundle_fix.model.content import CHUNK, Reader
-
-MAX_NAMES = 1 << 24
-"""Bytes of section names that are read."""
 
 
 def broken_sections(
     before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
 ) -> Iterator[str]:
     """Sections keep their addresses and bytes; loaded ones agree with the segment they lie in."""
-    were = sections_by_name(before, old)
-    now = sections_by_name(after, new)
+    were = index_sections(before, old)
+    now = index_sections(after, new)
     # By sh_link a section says where its strings or symbols are.
     old_names, new_names = ["", *were], ["", *now]
     for name, s in were.items():
@@ -99,19 +96,3 @@ def _is_zero(reader: Reader, start: int, end: int) -> bool:
     return not any(
         reader.pread(at, min(CHUNK, end - at)).strip(b"\0") for at in range(start, end, CHUNK)
     )
-
-
-def sections_by_name(reader: Reader, image: Image) -> dict[str, Section]:
-    """The sections but the null one, in order; of several of one name the later have a number."""
-    sections = read_sections(reader, image.format, image.header)
-    index = image.header.shstrndx
-    if index == c.SHN_XINDEX and sections:
-        index = sections[0].link
-    if index >= len(sections):
-        return {}
-    names = reader.pread(sections[index].offset, min(sections[index].size, MAX_NAMES))
-    found: dict[str, Section] = {}
-    for number, s in enumerate(sections[1:]):
-        name = os.fsdecode(string_at(names, s.name))
-        found[name if name not in found else f"{name}#{number}"] = s
-    return found

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bundle_fix.elf.read.image import Image, string_at
+from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.strings import string_at
 
 MAGIC = b"glibc-ld.so.cache1.1"
 MAX_SIZE = 64 << 20
 MAX_STRING = 4096
 """Bytes of one name or path (PATH_MAX)."""
-CACHE = Path("/etc/ld.so.cache")
+CACHE_PATH = Path("/etc/ld.so.cache")
 EXTENSION_MAGIC = 0xEAA42174
 TAG_HWCAPS = 1
 MAX_NAMES = 1 << 12
@@ -37,7 +38,7 @@ ABI_FLAGS = {
 float ABI are left out, and their entries told apart by the files themselves."""
 
 
-class Entry(Struct, frozen=True):
+class CacheEntry(Struct, frozen=True):
     """One library: its name, its file, the flags of its ABI and what it asks of the processor.
 
     ``level`` is the folder of glibc-hwcaps that it is from, None for the others.
@@ -50,14 +51,14 @@ class Entry(Struct, frozen=True):
     level: str | None
 
 
-class Cache(Struct, frozen=True, dict=True):
+class LoaderCache(Struct, frozen=True, dict=True):
     """The entries of a cache, in its order."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[CacheEntry, ...]
 
     @cached_property
-    def _by_name(self) -> dict[str, list[Entry]]:
-        found: dict[str, list[Entry]] = {}
+    def _by_name(self) -> dict[str, list[CacheEntry]]:
+        found: dict[str, list[CacheEntry]] = {}
         for entry in self.entries:
             found.setdefault(entry.name, []).append(entry)
         return found
@@ -87,7 +88,7 @@ class Cache(Struct, frozen=True, dict=True):
         return best[1] if best else None
 
 
-def read_cache(data: bytes) -> Cache | None:
+def read_cache(data: bytes) -> LoaderCache | None:
     """The cache in ``data``, or None where it is none that glibc 2.2 or later reads."""
     # An old-format cache may come first; the offsets of the new one count from its own start.
     start = data.find(MAGIC)
@@ -97,13 +98,13 @@ def read_cache(data: bytes) -> Cache | None:
     # Flags at 28 say the byte order since 2.33; before, only one of them makes sense.
     marks = {2: "<", 3: ">"}.get(view[28] & 3 if len(view) > 28 else 0)
     for mark in (marks,) if marks else ("<", ">"):
-        entries = _entries(view, mark)
+        entries = _read_entries(view, mark)
         if entries is not None:
-            return Cache(entries)
+            return LoaderCache(entries)
     return None
 
 
-def _entries(view: bytes, mark: str) -> tuple[Entry, ...] | None:
+def _read_entries(view: bytes, mark: str) -> tuple[CacheEntry, ...] | None:
     header, layout = struct.Struct(mark + "20sIIB3xI12x"), struct.Struct(mark + "iIIIQ")
     if len(view) < header.size:
         return None
@@ -111,7 +112,7 @@ def _entries(view: bytes, mark: str) -> tuple[Entry, ...] | None:
     count_here = (len(view) - header.size) // layout.size
     if count > max(count_here, 0) and mark == "<" and count >> 24:
         return None
-    names = _hwcaps(view, extension, mark)
+    names = _read_hwcap_names(view, extension, mark)
     found = []
     for number in range(min(count, count_here)):
         flags, key, value, _, hwcap = layout.unpack_from(view, header.size + number * layout.size)
@@ -119,11 +120,11 @@ def _entries(view: bytes, mark: str) -> tuple[Entry, ...] | None:
         if hwcap & IS_EXTENSION and not (hwcap >> 32) & ~((IS_EXTENSION | ISA_LEVELS) >> 32):
             index = hwcap & 0xFFFFFFFF
             level = names[index] if index < len(names) else ""
-        found.append(Entry(_text(view, key), _text(view, value), flags, hwcap, level))
+        found.append(CacheEntry(_read_string(view, key), _read_string(view, value), flags, hwcap, level))
     return tuple(found)
 
 
-def _hwcaps(view: bytes, offset: int, mark: str) -> list[str]:
+def _read_hwcap_names(view: bytes, offset: int, mark: str) -> list[str]:
     """The names of the folders of glibc-hwcaps that entries refer to by number."""
     head, section = struct.Struct(mark + "II"), struct.Struct(mark + "IIII")
     if not offset or offset + head.size > len(view):
@@ -140,16 +141,16 @@ def _hwcaps(view: bytes, offset: int, mark: str) -> list[str]:
             words = struct.Struct(mark + "I").iter_unpack(
                 view[start : start + min(size // 4, MAX_NAMES) * 4]
             )
-            return [_text(view, at) for (at,) in words]
+            return [_read_string(view, at) for (at,) in words]
     return []
 
 
-def _text(view: bytes, offset: int) -> str:
+def _read_string(view: bytes, offset: int) -> str:
     # Strings may overlap, so the size of the cache does not bound them all together.
     return os.fsdecode(string_at(view[offset : offset + MAX_STRING], 0))
 
 
-def cached_libraries(path: Path = CACHE) -> Iterator[tuple[str, str]]:
+def list_cached_libraries(path: Path = CACHE_PATH) -> Iterator[tuple[str, str]]:
     """The cache's entries, soname and path, in its order; none where there is no cache."""
     try:
         with path.open("rb") as file:

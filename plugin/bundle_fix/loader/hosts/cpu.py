@@ -57,37 +57,37 @@ class Cpu(Struct, frozen=True):
     hwcap: int = 0
 
 
-def cpu_of(level: str | None, machine: str) -> Cpu:
+def make_cpu_of_level(level: str | None, machine: str) -> Cpu:
     """A processor of ``level`` and of nothing else that is known.
 
     Raises:
         BundleFixError: no machine has such a level.
     """
-    return _cpu(levels_up_to(level, machine), machine, haswell=False, avx512=False)
+    return _build_cpu(list_levels_up_to(level, machine), machine, haswell=False, avx512=False)
 
 
 @cache
-def cpu_here() -> Cpu:
+def detect_cpu() -> Cpu:
     """This machine's processor."""
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
     except OSError:
-        return cpu_of(None, this_machine())
-    return cpu_in(text, this_machine())
+        return make_cpu_of_level(None, get_machine_name())
+    return parse_cpuinfo(text, get_machine_name())
 
 
-def cpu_in(cpuinfo: str, machine: str) -> Cpu:
+def parse_cpuinfo(cpuinfo: str, machine: str) -> Cpu:
     """The processor that a /proc/cpuinfo tells of."""
     # Only of Intel's does glibc say so (sysdeps/x86/cpu-features.c).
     intel = "GenuineIntel" in cpuinfo
-    features = set(_line(cpuinfo, "flags").split()) if intel else set()
-    return _cpu(
-        levels_of(cpuinfo, machine), machine,
+    features = set(_find_line(cpuinfo, "flags").split()) if intel else set()
+    return _build_cpu(
+        find_levels(cpuinfo, machine), machine,
         haswell=features >= _HASWELL, avx512=features >= _AVX512_1,
     )  # fmt: skip
 
 
-def _cpu(levels: tuple[str, ...], machine: str, *, haswell: bool, avx512: bool) -> Cpu:
+def _build_cpu(levels: tuple[str, ...], machine: str, *, haswell: bool, avx512: bool) -> Cpu:
     if machine != "x86_64":
         platform = PLATFORMS.get(machine)
         return Cpu(levels, platform, ("tls", *([platform] if platform else [])))
@@ -97,7 +97,7 @@ def _cpu(levels: tuple[str, ...], machine: str, *, haswell: bool, avx512: bool) 
     return Cpu(levels, platform, legacy, hwcap | (PLATFORM_HASWELL if haswell else 0))
 
 
-def levels_up_to(level: str | None, machine: str) -> tuple[str, ...]:
+def list_levels_up_to(level: str | None, machine: str) -> tuple[str, ...]:
     """The levels that a processor of ``level`` has, the best first.
 
     Raises:
@@ -116,7 +116,7 @@ def levels_up_to(level: str | None, machine: str) -> tuple[str, ...]:
 
 
 @cache
-def this_machine() -> str:
+def get_machine_name() -> str:
     """This machine's name, as `bundle_fix.elf.read.machines` spells it."""
     name = os.uname().machine
     if re.fullmatch(r"i[3-6]86", name):
@@ -130,18 +130,18 @@ def this_machine() -> str:
     return known.get(name, "arm" if name.startswith("arm") else name)
 
 
-def levels_of(cpuinfo: str, machine: str) -> tuple[str, ...]:
+def find_levels(cpuinfo: str, machine: str) -> tuple[str, ...]:
     """The levels that a /proc/cpuinfo tells of, the best first."""
     every: Sequence[str] = LEVELS.get(machine, ())
-    features = set(_line(cpuinfo, "flags" if machine == "x86_64" else "features").split())
+    features = set(_find_line(cpuinfo, "flags" if machine == "x86_64" else "features").split())
     if machine == "x86_64":
         return tuple(level for level in every if _X86[level] <= features)
     if machine == "s390":
         return tuple(level for level in every if _S390[level] in features)
-    power = re.search(r"power(\d+)", _line(cpuinfo, "cpu").lower())
+    power = re.search(r"power(\d+)", _find_line(cpuinfo, "cpu").lower())
     return tuple(level for level in every if power and int(level[5:]) <= int(power[1]))
 
 
-def _line(cpuinfo: str, key: str) -> str:
+def _find_line(cpuinfo: str, key: str) -> str:
     found = re.search(rf"^{key}\s*:(.*)$", cpuinfo, re.MULTILINE)
     return found[1] if found else ""

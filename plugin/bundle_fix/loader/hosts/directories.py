@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
-from bundle_fix.loader.objects import Outcome, Setting, Step
-from bundle_fix.loader.search.tokens import Refusal, substitute, substitute_as_musl
+from bundle_fix.loader.objects import Outcome, ProcessContext, SearchStep
+from bundle_fix.loader.search.tokens import Refusal, substitute_as_musl, substitute_tokens
 
 
-class Directory(NamedTuple):
+class SearchDirectory(NamedTuple):
     """A directory to search: its text, the rule that names it, and its path in the view.
 
     Where the text names no directory, ``path`` is empty and ``refusal`` says why. ``owner`` is the
@@ -25,9 +25,9 @@ class Directory(NamedTuple):
     refusal: Outcome | None = None
     owner: str = ""
 
-    def step(self, place: str, outcome: Outcome, detail: str = "") -> Step:
+    def step(self, place: str, outcome: Outcome, detail: str = "") -> SearchStep:
         """The step of looking at ``place`` for this directory's sake."""
-        return Step(place, self.via, outcome, self.entry, self.owner, detail)
+        return SearchStep(place, self.via, outcome, self.entry, self.owner, detail)
 
 
 SEPARATORS = {
@@ -39,9 +39,9 @@ SEPARATORS = {
 """What divides the entries of a list; a colon where nothing is said."""
 
 
-def directories(
-    setting: Setting, text: str, via: str, home: str, owner: str = ""
-) -> Iterator[Directory]:
+def expand_search_path(
+    setting: ProcessContext, text: str, via: str, home: str, owner: str = ""
+) -> Iterator[SearchDirectory]:
     """The directories that a list names, each once.
 
     Args:
@@ -58,36 +58,36 @@ def directories(
     if flavour == MUSL and via != "ld_library_path":
         whole = substitute_as_musl(text, home)
         if isinstance(whole, Refusal):
-            yield Directory(text, via, "", Outcome(whole.value), owner)
+            yield SearchDirectory(text, via, "", Outcome(whole.value), owner)
             return
     for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
         # For musl an empty entry is none; for glibc it is the working directory.
         if flavour == MUSL and not entry:
             continue
-        directory = _directory(setting, entry, via, home)._replace(owner=owner)
+        directory = _expand_entry(setting, entry, via, home)._replace(owner=owner)
         if directory.refusal is not None or directory.path not in seen:
             seen.add(directory.path)
             yield directory
 
 
-def _directory(setting: Setting, entry: str, via: str, home: str) -> Directory:
-    path = entry if is_plain(setting, via) else expanded(setting, entry, home)
+def _expand_entry(setting: ProcessContext, entry: str, via: str, home: str) -> SearchDirectory:
+    path = entry if keeps_tokens(setting, via) else expand_tokens(setting, entry, home)
     if isinstance(path, Refusal):
-        return Directory(entry, via, "", Outcome(path.value))
+        return SearchDirectory(entry, via, "", Outcome(path.value))
     if path.startswith("/"):
-        return Directory(entry, via, path)
+        return SearchDirectory(entry, via, path)
     start = setting.environment.directory
     if start is None:
-        return Directory(entry, via, "", Outcome.WORKING_DIRECTORY)
-    return Directory(entry, via, posixpath.join(start, path) if path else start)
+        return SearchDirectory(entry, via, "", Outcome.WORKING_DIRECTORY)
+    return SearchDirectory(entry, via, posixpath.join(start, path) if path else start)
 
 
-def is_plain(setting: Setting, via: str) -> bool:
+def keeps_tokens(setting: ProcessContext, via: str) -> bool:
     """Whether a text is taken as it stands: musl replaces tokens in search paths alone."""
     return setting.loader.flavour == MUSL and via not in ("rpath", "runpath")
 
 
-def expanded(setting: Setting, text: str, home: str) -> str | Refusal:
+def expand_tokens(setting: ProcessContext, text: str, home: str) -> str | Refusal:
     """``text`` with its tokens replaced for one process."""
     loader = setting.loader
     if "$" not in text:
@@ -95,4 +95,4 @@ def expanded(setting: Setting, text: str, home: str) -> str | Refusal:
     if loader.flavour == MUSL:
         return substitute_as_musl(text, home)
     trusted = loader.trusted if setting.secure else None
-    return substitute(text, home, loader.lib, loader.platform, trusted=trusted)
+    return substitute_tokens(text, home, loader.lib, loader.platform, trusted=trusted)

@@ -15,14 +15,15 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct, field
 
-from bundle_fix.elf.read.image import DamagedElfError, Image, is_elf, read_image
+from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.read.systems import foreign_abi
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import MAX_LINKS, File, Symlink, Tree, Unresolved
 
-NOWHERE = "/\0"
+UNKNOWN_PLACE = "/\0"
 """Where a pack is when nobody knows where it is unpacked: at a place that no path can name."""
 UNREADABLE = "it cannot be read"
 """What is said of a file that may be there, but not for the user who looks."""
@@ -34,7 +35,7 @@ MAX_NAMES = 200_000
 """Names of one folder that are listed."""
 
 
-class Kind(Enum):
+class FileKind(Enum):
     """What is at a path, a link not followed."""
 
     FOLDER = "a folder"
@@ -44,18 +45,18 @@ class Kind(Enum):
     UNKNOWN = "what nobody knows"
 
 
-class Found(NamedTuple):
+class FileStatus(NamedTuple):
     """What is at one path: its kind, the text of a link, and who it is whatever its name."""
 
-    kind: Kind
+    kind: FileKind
     link: str | None = None
     identity: object = None
 
 
-class Files(Protocol):
+class HostFiles(Protocol):
     """A host's files, by absolute paths from its own root."""
 
-    def look(self, path: str) -> Found:
+    def look(self, path: str) -> FileStatus:
         """What is at ``path``, of which no folder is a link; a link is not followed."""
 
     def content(self, path: str) -> Content | None:
@@ -65,7 +66,7 @@ class Files(Protocol):
         """The names in a folder, sorted; none where there is no such folder."""
 
 
-class FolderFiles(Struct, frozen=True):
+class DirectoryFiles(Struct, frozen=True):
     """A root file system in a folder; ``/`` is this machine's own."""
 
     root: Path
@@ -73,22 +74,22 @@ class FolderFiles(Struct, frozen=True):
     def _on_disk(self, path: str) -> str:
         return os.path.join(self.root, path.lstrip("/"))  # noqa: PTH118 (hot, and any bytes)
 
-    def look(self, path: str) -> Found:
-        """See `Files`."""
+    def look(self, path: str) -> FileStatus:
+        """See `HostFiles`."""
         place = self._on_disk(path)
         try:
             status = os.lstat(place)
             if stat.S_ISLNK(status.st_mode):
-                return Found(Kind.FILE, os.readlink(place))  # noqa: PTH115
+                return FileStatus(FileKind.FILE, os.readlink(place))  # noqa: PTH115
         except (OSError, ValueError):
-            return Found(Kind.MISSING)
+            return FileStatus(FileKind.MISSING)
         identity = (status.st_dev, status.st_ino)
         if stat.S_ISDIR(status.st_mode):
-            return Found(Kind.FOLDER, identity=identity)
-        return Found(Kind.FILE if stat.S_ISREG(status.st_mode) else Kind.SPECIAL, identity=identity)
+            return FileStatus(FileKind.FOLDER, identity=identity)
+        return FileStatus(FileKind.FILE if stat.S_ISREG(status.st_mode) else FileKind.SPECIAL, identity=identity)
 
     def content(self, path: str) -> Content | None:
-        """See `Files`."""
+        """See `HostFiles`."""
         place = Path(self._on_disk(path))
         try:
             return PathContent(place, place.lstat().st_size)
@@ -96,29 +97,29 @@ class FolderFiles(Struct, frozen=True):
             return None
 
     def names(self, folder: str) -> list[str]:
-        """See `Files`."""
+        """See `HostFiles`."""
         try:
             return sorted(os.listdir(self._on_disk(folder)))[:MAX_NAMES]  # noqa: PTH208
         except OSError:
             return []
 
 
-class Without(Struct, frozen=True):
+class HidingFiles(Struct, frozen=True):
     """A host's files without some, by absolute paths, as though they were not there."""
 
-    files: Files
+    files: HostFiles
     gone: frozenset[str]
 
-    def look(self, path: str) -> Found:
-        """See `Files`."""
-        return Found(Kind.MISSING) if path in self.gone else self.files.look(path)
+    def look(self, path: str) -> FileStatus:
+        """See `HostFiles`."""
+        return FileStatus(FileKind.MISSING) if path in self.gone else self.files.look(path)
 
     def content(self, path: str) -> Content | None:
-        """See `Files`."""
+        """See `HostFiles`."""
         return None if path in self.gone else self.files.content(path)
 
     def names(self, folder: str) -> list[str]:
-        """See `Files`."""
+        """See `HostFiles`."""
         names = self.files.names(folder)
         return [name for name in names if posixpath.join(folder, name) not in self.gone]
 
@@ -128,17 +129,17 @@ class TreeFiles(Struct, frozen=True):
 
     tree: Tree
 
-    def look(self, path: str) -> Found:
-        """See `Files`."""
-        return look_in_tree(self.tree, path.strip("/"))
+    def look(self, path: str) -> FileStatus:
+        """See `HostFiles`."""
+        return get_tree_status(self.tree, path.strip("/"))
 
     def content(self, path: str) -> Content | None:
-        """See `Files`."""
+        """See `HostFiles`."""
         node = self.tree.nodes.get(path.strip("/"))
         return node.content if isinstance(node, File) else None
 
     def names(self, folder: str) -> list[str]:
-        """See `Files`."""
+        """See `HostFiles`."""
         inside = folder.strip("/")
         known = [*self.tree.nodes, *self.tree.folders]
         return sorted(
@@ -146,29 +147,29 @@ class TreeFiles(Struct, frozen=True):
         )
 
 
-def look_in_tree(tree: Tree, path: str) -> Found:
+def get_tree_status(tree: Tree, path: str) -> FileStatus:
     """What is at ``path`` of a tree, a link not followed."""
     node = tree.nodes.get(path)
     if isinstance(node, Symlink):
-        return Found(Kind.FILE, node.target)
+        return FileStatus(FileKind.FILE, node.target)
     if isinstance(node, File):
         # Hard links are one file: they are known by the member that they share their bytes with.
-        return Found(Kind.FILE, identity=(id(tree), node.twin or path))
+        return FileStatus(FileKind.FILE, identity=(id(tree), node.twin or path))
     if path in tree.folders:
-        return Found(Kind.FOLDER, identity=(id(tree), path))
-    return Found(Kind.MISSING if node is None else Kind.SPECIAL)
+        return FileStatus(FileKind.FOLDER, identity=(id(tree), path))
+    return FileStatus(FileKind.MISSING if node is None else FileKind.SPECIAL)
 
 
 class View(Struct, frozen=True, eq=False):
     """A pack at its place on a host, as a process there sees both.
 
-    ``at`` is the absolute path of the pack, `NOWHERE` when it is not known; ``host`` are the
+    ``at`` is the absolute path of the pack, `UNKNOWN_PLACE` when it is not known; ``host`` are the
     host's files, None where nothing is known of them. A path of the pack hides the host's.
     """
 
     bundle: Bundle
-    at: str = NOWHERE
-    host: Files | None = None
+    at: str = UNKNOWN_PLACE
+    host: HostFiles | None = None
     _known: dict[str, str | Unresolved] = field(default_factory=dict)
     _images: dict[str, Image | str] = field(default_factory=dict)
 
@@ -194,18 +195,18 @@ class View(Struct, frozen=True, eq=False):
         known = self.bundle.tree
         return inside if inside in known.nodes or inside in known.folders else None
 
-    def look(self, path: str) -> Found:
+    def look(self, path: str) -> FileStatus:
         """What is at ``path``, of which no folder is a link; a link is not followed."""
         inside = self.inside(path)
         if inside is not None:
-            found = look_in_tree(self.bundle.tree, inside)
-            if found.kind is not Kind.MISSING or self.host is None:
+            found = get_tree_status(self.bundle.tree, inside)
+            if found.kind is not FileKind.MISSING or self.host is None:
                 return found
         if self.host is None:
-            return Found(Kind.UNKNOWN)
+            return FileStatus(FileKind.UNKNOWN)
         found = self.host.look(path)
-        if found.kind is Kind.MISSING and self.at.startswith(path.rstrip("/") + "/"):
-            return Found(Kind.FOLDER)
+        if found.kind is FileKind.MISSING and self.at.startswith(path.rstrip("/") + "/"):
+            return FileStatus(FileKind.FOLDER)
         return found
 
     def real(self, path: str) -> str | Unresolved:
@@ -251,16 +252,16 @@ class View(Struct, frozen=True, eq=False):
                 here = [] if found.link.startswith("/") else here[:-1]
                 # An empty link leads nowhere, not to its own folder (path_resolution(7)).
                 todo.extend(reversed(found.link.split("/")) if found.link else ["\0"])
-            elif found.kind is Kind.UNKNOWN:
+            elif found.kind is FileKind.UNKNOWN:
                 return Unresolved.OUTSIDE
-            elif found.kind is Kind.MISSING or (todo and found.kind is not Kind.FOLDER):
+            elif found.kind is FileKind.MISSING or (todo and found.kind is not FileKind.FOLDER):
                 return Unresolved.MISSING
         return "/" + "/".join(here)
 
     def folder(self, path: str) -> str | Unresolved:
         """Where the folder at ``path`` really is, or why there is none."""
         real = self.real(path)
-        if isinstance(real, str) and self.look(real).kind is not Kind.FOLDER:
+        if isinstance(real, str) and self.look(real).kind is not FileKind.FOLDER:
             return Unresolved.MISSING
         return real
 
@@ -277,7 +278,7 @@ class View(Struct, frozen=True, eq=False):
 
     def _read(self, real: str) -> Image | str:
         kind = self.look(real).kind
-        if kind is not Kind.FILE:
+        if kind is not FileKind.FILE:
             return str(kind.value)
         content = self.content(real)
         if content is None:
@@ -306,7 +307,7 @@ class View(Struct, frozen=True, eq=False):
         """The first ``limit`` bytes of the file at ``path``, links followed, or None."""
         real = self.real(path)
         content = None if isinstance(real, Unresolved) else self.content(real)
-        if isinstance(real, Unresolved) or content is None or self.look(real).kind is not Kind.FILE:
+        if isinstance(real, Unresolved) or content is None or self.look(real).kind is not FileKind.FILE:
             return None
         try:
             with content.open() as reader:

@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.cpu import cpu_of
-from bundle_fix.loader.hosts.files import NOWHERE, Files, View
-from bundle_fix.loader.hosts.libc import COMMON, comes_with_libc
+from bundle_fix.loader.hosts.cpu import make_cpu_of_level
+from bundle_fix.loader.hosts.files import UNKNOWN_PLACE, HostFiles, View
+from bundle_fix.loader.hosts.libc import COMMON_LIBRARIES, is_installed_with_libc
 from bundle_fix.loader.hosts.rtld import (
     Loader,
-    unknown_loader,
+    make_unknown_loader,
 )
 
 
@@ -34,11 +34,11 @@ class Environment(Struct, frozen=True):
     hostile: bool = False
 
 
-CLEAN = Environment()
+EMPTY_ENVIRONMENT = Environment()
 """An environment that says nothing to the loader."""
 
 
-class Listed(NamedTuple):
+class CachedLibrary(NamedTuple):
     """A library that the cache lists, and what listed it: the cache, or ld.so.conf."""
 
     path: str
@@ -49,7 +49,7 @@ class Host(Protocol):
     """The target, as the loader sees it."""
 
     @property
-    def files(self) -> Files | None:
+    def files(self) -> HostFiles | None:
         """Its files; None where nothing is known of them, and every library must be feared."""
 
     @property
@@ -69,7 +69,7 @@ class Host(Protocol):
     def loader(self, view: View, image: Image) -> Loader:
         """The loader of the program ``image``."""
 
-    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[Listed]:
+    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[CachedLibrary]:
         """What its ld.so.cache has of ``name``."""
 
     def preloaded(self, view: View) -> tuple[str, ...]:
@@ -85,22 +85,22 @@ class AdversarialHost(Struct, frozen=True):
 
     provides: tuple[str, ...] = ()
     level: str | None = None
-    files: Files | None = None
-    at: str = NOWHERE
+    files: HostFiles | None = None
+    at: str = UNKNOWN_PLACE
 
     def expected(self, name: str) -> bool:
         """See `Host`."""
-        return comes_with_libc(name) or any(fnmatchcase(name, p) for p in self.provides)
+        return is_installed_with_libc(name) or any(fnmatchcase(name, p) for p in self.provides)
 
     def usual(self, name: str) -> bool:
         """See `Host`."""
-        return name in COMMON
+        return name in COMMON_LIBRARIES
 
     def loader(self, view: View, image: Image) -> Loader:
         """See `Host`; nobody knows what is built into it."""
-        return unknown_loader(image, cpu_of(self.level, image.machine).levels)
+        return make_unknown_loader(image, make_cpu_of_level(self.level, image.machine).levels)
 
-    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[Listed]:
+    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[CachedLibrary]:
         """See `Host`."""
         return iter(())
 
@@ -109,6 +109,6 @@ class AdversarialHost(Struct, frozen=True):
         return ()
 
 
-def adversarial_host(provides: Iterable[str] = ()) -> AdversarialHost:
+def make_adversarial_host(provides: Iterable[str] = ()) -> AdversarialHost:
     """The default host of every check."""
     return AdversarialHost(tuple(provides))

@@ -23,7 +23,7 @@ MAX_PLACES = 10_000
 LIBRARY = re.compile(r"(lib|ld-).*\.so.*")
 
 
-def conf_directories(view: View, files: Sequence[str] = (CONF,)) -> tuple[str, ...]:
+def read_ld_conf(view: View, files: Sequence[str] = (CONF,)) -> tuple[str, ...]:
     """The directories that a host's ld.so.conf lists, in its order, with its includes.
 
     Args:
@@ -31,10 +31,10 @@ def conf_directories(view: View, files: Sequence[str] = (CONF,)) -> tuple[str, .
         files: what is read; packages bring files that the host's own includes.
     """
     seen: set[str] = set()
-    return tuple(dict.fromkeys(line for path in files for line in _lines(view, path, seen)))
+    return tuple(dict.fromkeys(line for path in files for line in _read_directories(view, path, seen)))
 
 
-def _lines(view: View, path: str, seen: set[str]) -> Iterator[str]:
+def _read_directories(view: View, path: str, seen: set[str]) -> Iterator[str]:
     if path in seen or len(seen) >= MAX_FILES:
         return
     seen.add(path)
@@ -46,14 +46,14 @@ def _lines(view: View, path: str, seen: set[str]) -> Iterator[str]:
         if words[0] == "include":
             for pattern in words[1:]:
                 full = posixpath.join(posixpath.dirname(path), pattern)
-                for name in _matching(view, full):
-                    yield from _lines(view, name, seen)
+                for name in _expand_pattern(view, full):
+                    yield from _read_directories(view, name, seen)
         elif line.startswith("/"):
             # A directory may have =TYPE behind it, as old files do (libc5, libc6).
             yield posixpath.normpath(line.partition("=")[0].strip())
 
 
-def _matching(view: View, pattern: str) -> list[str]:
+def _expand_pattern(view: View, pattern: str) -> list[str]:
     """The files that a pattern of ``include`` names, sorted as glob(3) sorts them."""
     places = ["/"]
     for part in pattern.strip("/").split("/"):
@@ -61,7 +61,7 @@ def _matching(view: View, pattern: str) -> list[str]:
             places = [
                 posixpath.join(place, name)
                 for place in places
-                for name in _names(view, place)
+                for name in _list_names(view, place)
                 if fnmatch.fnmatchcase(name, part) and not name.startswith(".")
             ][:MAX_PLACES]
         else:
@@ -69,16 +69,16 @@ def _matching(view: View, pattern: str) -> list[str]:
     return places
 
 
-def _names(view: View, folder: str) -> list[str]:
+def _list_names(view: View, folder: str) -> list[str]:
     real = view.folder(folder)
     return [] if isinstance(real, Unresolved) or view.host is None else view.host.names(real)
 
 
-def listed_libraries(view: View, directories: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+def simulate_ldconfig(view: View, directories: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
     """What ldconfig would write for a host that has no cache: for every soname its files."""
     found: dict[str, dict[str, None]] = {}
     for directory in directories:
-        for name in _names(view, directory):
+        for name in _list_names(view, directory):
             path = posixpath.join(directory, name)
             real = view.real(path) if LIBRARY.fullmatch(name) else Unresolved.MISSING
             image = None if isinstance(real, Unresolved) else view.image(real)

@@ -14,14 +14,14 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.cpu import cpu_of
+from bundle_fix.loader.hosts.cpu import make_cpu_of_level
 from bundle_fix.loader.hosts.files import TreeFiles, View
-from bundle_fix.loader.hosts.host import Listed
-from bundle_fix.loader.hosts.ld_conf import conf_directories, listed_libraries
-from bundle_fix.loader.hosts.rtld import Loader, is_default_directory, unknown_loader
+from bundle_fix.loader.hosts.host import CachedLibrary
+from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
+from bundle_fix.loader.hosts.rtld import Loader, is_default_directory, make_unknown_loader
 from bundle_fix.model.tree import Tree
 
-CONF_FOLDER = "etc/ld.so.conf.d/"
+CONF_DIRECTORY = "etc/ld.so.conf.d/"
 
 
 class PackageHost(Struct, frozen=True, eq=False, dict=True):
@@ -58,17 +58,17 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
 
     def loader(self, view: View, image: Image) -> Loader:
         """See `Host`: with the multiarch directories that the package knows of."""
-        loader = unknown_loader(image, cpu_of(self.level, image.machine).levels)
+        loader = make_unknown_loader(image, make_cpu_of_level(self.level, image.machine).levels)
         folders = sorted(f"/{f}" for f in self.tree.folders if is_default_directory(f))
         return replace(loader, defaults=tuple(dict.fromkeys([*loader.defaults, *folders])))
 
-    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[Listed]:
+    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[CachedLibrary]:
         """See `Host`: what ldconfig lists for the package's own files in ld.so.conf.d."""
         if not self._listed:
-            files = [f"/{path}" for path in self.tree.nodes if path.startswith(CONF_FOLDER)]
-            self._listed.append(listed_libraries(view, conf_directories(view, files)))
+            files = [f"/{path}" for path in self.tree.nodes if path.startswith(CONF_DIRECTORY)]
+            self._listed.append(simulate_ldconfig(view, read_ld_conf(view, files)))
         for path in self._listed[0].get(name, ()):
-            yield Listed(path, "ld.so.conf")
+            yield CachedLibrary(path, "ld.so.conf")
 
     def preloaded(self, view: View) -> tuple[str, ...]:
         """See `Host`."""

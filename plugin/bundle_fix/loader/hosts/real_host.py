@@ -10,21 +10,21 @@ from fnmatch import fnmatchcase
 from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.cache import MAX_SIZE, Cache, read_cache
-from bundle_fix.loader.hosts.cpu import Cpu, cpu_here, cpu_of, this_machine
-from bundle_fix.loader.hosts.files import Files, View
-from bundle_fix.loader.hosts.host import Listed
-from bundle_fix.loader.hosts.ld_conf import conf_directories, listed_libraries
+from bundle_fix.loader.hosts.cache import MAX_SIZE, LoaderCache, read_cache
+from bundle_fix.loader.hosts.cpu import Cpu, detect_cpu, get_machine_name, make_cpu_of_level
+from bundle_fix.loader.hosts.files import HostFiles, View
+from bundle_fix.loader.hosts.host import CachedLibrary
+from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
 from bundle_fix.loader.hosts.rtld import (
     MAX_LOADER,
     MUSL,
-    USUAL,
+    USUAL_LOADER_PATHS,
     Loader,
-    glibc_loader,
-    musl_architecture,
-    path_file_entries,
-    unknown_loader,
-    wants_musl,
+    is_linked_for_musl,
+    make_unknown_loader,
+    parse_musl_architecture,
+    parse_musl_path_file,
+    read_glibc_loader,
 )
 
 CACHE_FILE, PRELOAD_FILE = "/etc/ld.so.cache", "/etc/ld.so.preload"
@@ -34,7 +34,7 @@ class _Memory(Struct):
     """What was read of a host already."""
 
     loaders: dict[object, Loader] = field(default_factory=dict)
-    cache: Cache | None = None
+    cache: LoaderCache | None = None
     listed: dict[str, tuple[str, ...]] | None = None
     is_read: bool = False
 
@@ -52,7 +52,7 @@ class RealHost(Struct, frozen=True, eq=False):
             for is not listed.
     """
 
-    files: Files
+    files: HostFiles
     at: str
     provides: tuple[str, ...] = ()
     level: str | None = None
@@ -69,38 +69,38 @@ class RealHost(Struct, frozen=True, eq=False):
 
     def loader(self, view: View, image: Image) -> Loader:
         """See `Host`: what is built into the interpreter that the program names."""
-        key = (image.interpreter, image.architecture, wants_musl(image))
+        key = (image.interpreter, image.architecture, is_linked_for_musl(image))
         known = self._memory.loaders.get(key)
         if known is None:
             known = self._memory.loaders[key] = self._read_loader(view, image)
         return known
 
     def _read_loader(self, view: View, image: Image) -> Loader:
-        path = next((p for p in _interpreters(view, image) if view.text(p, 4)), None)
+        path = next((p for p in _list_interpreter_paths(view, image) if view.text(p, 4)), None)
         cpu = self._cpu(image)
         if path is None:
-            return unknown_loader(image, cpu.levels)
-        if wants_musl(image):
+            return make_unknown_loader(image, cpu.levels)
+        if is_linked_for_musl(image):
             # The path file is in the etc/ beside the folder that the loader is in.
             prefix = posixpath.dirname(posixpath.dirname(path)).rstrip("/")
-            text = view.text(f"{prefix}/etc/ld-musl-{musl_architecture(path)}.path")
-            return Loader(MUSL, path, path_file_entries(text))
-        return glibc_loader(path, view.text(path, MAX_LOADER) or b"", image, cpu)
+            text = view.text(f"{prefix}/etc/ld-musl-{parse_musl_architecture(path)}.path")
+            return Loader(MUSL, path, parse_musl_path_file(text))
+        return read_glibc_loader(path, view.text(path, MAX_LOADER) or b"", image, cpu)
 
     def _cpu(self, image: Image) -> Cpu:
-        here = this_machine() == image.machine and self.level is None
-        return cpu_here() if here else cpu_of(self.level, image.machine)
+        here = get_machine_name() == image.machine and self.level is None
+        return detect_cpu() if here else make_cpu_of_level(self.level, image.machine)
 
-    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[Listed]:
+    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[CachedLibrary]:
         """See `Host`."""
         self._read_cache(view)
         memory = self._memory
         if memory.cache is not None:
             path = memory.cache.lookup(name, image, loader.hwcaps, loader.hwcap)
             if path is not None:
-                yield Listed(path, "ld.so.cache")
+                yield CachedLibrary(path, "ld.so.cache")
         for path in (memory.listed or {}).get(name, ()):
-            yield Listed(path, "ld.so.conf")
+            yield CachedLibrary(path, "ld.so.conf")
 
     def _read_cache(self, view: View) -> None:
         memory = self._memory
@@ -110,7 +110,7 @@ class RealHost(Struct, frozen=True, eq=False):
         data = view.text(CACHE_FILE, MAX_SIZE)
         memory.cache = read_cache(data) if data is not None else None
         if data is None and not self.running:
-            memory.listed = dict(listed_libraries(view, conf_directories(view)))
+            memory.listed = dict(simulate_ldconfig(view, read_ld_conf(view)))
 
     def preloaded(self, view: View) -> tuple[str, ...]:
         """See `Host`: names divided by blanks or colons; ``#`` starts a comment."""
@@ -119,14 +119,14 @@ class RealHost(Struct, frozen=True, eq=False):
         return tuple(" ".join(lines).replace(":", " ").split())
 
 
-def _interpreters(view: View, image: Image) -> Iterator[str]:
+def _list_interpreter_paths(view: View, image: Image) -> Iterator[str]:
     """Where the loader of a program may be; for a library, where its machine has it usually."""
     if image.interpreter is not None:
         yield image.interpreter
         return
-    if wants_musl(image):
+    if is_linked_for_musl(image):
         real = view.folder("/lib")
         names = view.host.names(real) if isinstance(real, str) and view.host else []
         yield from (f"/lib/{name}" for name in names if name.startswith("ld-musl-"))
         return
-    yield from USUAL.get((image.machine, image.format.bits), ())
+    yield from USUAL_LOADER_PATHS.get((image.machine, image.format.bits), ())

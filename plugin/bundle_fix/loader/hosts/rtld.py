@@ -22,7 +22,7 @@ MUSL_PATHS = ("/lib", "/usr/local/lib", "/usr/lib")
 """What musl searches where there is no path file (ldso/dynlink.c, load_library)."""
 MAX_LOADER = 16 << 20
 """Bytes of a loader that are read; glibc's has 250,000, musl's, all of libc, a million."""
-USUAL = {
+USUAL_LOADER_PATHS = {
     ("x86_64", 64): ("/lib64/ld-linux-x86-64.so.2",),
     ("x86_64", 32): ("/libx32/ld-linux-x32.so.2",),
     ("i386", 32): ("/lib/ld-linux.so.2",),
@@ -63,7 +63,7 @@ class Loader(Struct, frozen=True):
     hwcap: int = 0
 
 
-def default_directories(image: Image) -> tuple[str, ...]:
+def list_default_directories(image: Image) -> tuple[str, ...]:
     """The directories that glibc searches last (ld.so(8), DEFAULT): 64-bit ABIs have lib64."""
     if image.format.bits == 64:
         return ("/lib64", "/usr/lib64", "/lib", "/usr/lib")
@@ -84,20 +84,20 @@ def is_default_directory(directory: str) -> bool:
     )
 
 
-def wants_musl(image: Image) -> bool:
+def is_linked_for_musl(image: Image) -> bool:
     """Whether a program or library was linked for musl."""
     if image.interpreter is not None:
         return MUSL_NAME.fullmatch(posixpath.basename(image.interpreter)) is not None
     return any(name == "libc.so" or name.startswith("libc.musl-") for name in image.needed)
 
 
-def musl_architecture(path: str) -> str:
+def parse_musl_architecture(path: str) -> str:
     """The architecture in the name of musl's loader, by which its path file is named."""
     found = MUSL_NAME.fullmatch(posixpath.basename(path))
     return found[1] if found else "unknown"
 
 
-def path_file_entries(text: bytes | None) -> tuple[str, ...]:
+def parse_musl_path_file(text: bytes | None) -> tuple[str, ...]:
     """The directories of musl's path file: colons and newlines divide them."""
     if text is None:
         return MUSL_PATHS
@@ -105,17 +105,17 @@ def path_file_entries(text: bytes | None) -> tuple[str, ...]:
     return tuple(entry for entry in entries if entry)
 
 
-def unknown_loader(image: Image, levels: tuple[str, ...] = ()) -> Loader:
+def make_unknown_loader(image: Image, levels: tuple[str, ...] = ()) -> Loader:
     """The loader of a host of which nothing is known."""
-    if wants_musl(image):
+    if is_linked_for_musl(image):
         return Loader(MUSL, image.interpreter, MUSL_PATHS)
-    defaults = default_directories(image)
+    defaults = list_default_directories(image)
     trusted = tuple(f"{directory}/" for directory in defaults)
     folders = tuple(f"glibc-hwcaps/{level}/" for level in levels)
     return Loader(GLIBC, image.interpreter, defaults, trusted, None, None, folders, levels)
 
 
-def glibc_loader(path: str, data: bytes, image: Image, cpu: Cpu) -> Loader:
+def read_glibc_loader(path: str, data: bytes, image: Image, cpu: Cpu) -> Loader:
     """What is built into glibc's loader.
 
     Args:
@@ -124,28 +124,28 @@ def glibc_loader(path: str, data: bytes, image: Image, cpu: Cpu) -> Loader:
         image: the program that it loads.
         cpu: the processor.
     """
-    built_in = _system_dirs(data) or tuple(f"{d}/" for d in default_directories(image))
+    built_in = _find_system_dirs(data) or tuple(f"{d}/" for d in list_default_directories(image))
     # glibc has glibc-hwcaps since 2.33, and lost the folders named after AT_HWCAP in 2.37.
     named = b"glibc-hwcaps" in data
     known = LEVELS.get(image.machine, ()) if named else ()
     hwcaps = tuple(level for level in cpu.levels if level in known)
     folders = [f"glibc-hwcaps/{level}/" for level in hwcaps]
     if not named or b"Legacy HWCAP" in data:
-        folders += _legacy_folders(cpu.legacy)
+        folders += _list_legacy_subdirectories(cpu.legacy)
     return Loader(
-        GLIBC, path, tuple(d.rstrip("/") or "/" for d in built_in), built_in, _lib(built_in[0]),
+        GLIBC, path, tuple(d.rstrip("/") or "/" for d in built_in), built_in, _derive_lib(built_in[0]),
         cpu.platform, tuple(folders), hwcaps, cpu.hwcap,
     )  # fmt: skip
 
 
-def _system_dirs(data: bytes) -> tuple[str, ...]:
+def _find_system_dirs(data: bytes) -> tuple[str, ...]:
     runs = [match[0].decode("ascii").split("\0")[:-1] for match in SYSTEM_DIRS.finditer(data)]
     # Nothing else in a loader is a row of such strings; the longest is the array itself.
     longest: list[str] = max(runs, key=len, default=[])
     return tuple(dict.fromkeys(longest))
 
 
-def _lib(first: str) -> str:
+def _derive_lib(first: str) -> str:
     """What ``$LIB`` means where ``first`` is the first default directory.
 
     It is the last part of the directory that glibc was configured with (elf/Makefile, DL_DST_LIB);
@@ -155,7 +155,7 @@ def _lib(first: str) -> str:
     return f"{before}/{last}" if "-linux-" in last else last
 
 
-def _legacy_folders(names: tuple[str, ...]) -> list[str]:
+def _list_legacy_subdirectories(names: tuple[str, ...]) -> list[str]:
     """The folders of elf/dl-hwcaps.c up to glibc 2.36, in its order: every choice of the names."""
     found = []
     for bits in range((1 << len(names)) - 1, 0, -1):

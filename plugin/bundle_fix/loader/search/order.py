@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterable
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.directories import Directory, expanded, is_plain
+from bundle_fix.loader.hosts.directories import SearchDirectory, expand_tokens, keeps_tokens
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
-from bundle_fix.loader.objects import Mapped, Outcome, Setting, Step
+from bundle_fix.loader.objects import LoadedObject, Outcome, ProcessContext, SearchStep
 from bundle_fix.loader.search.probe import (
     Search,
-    in_list,
-    shown_place,
-    taken,
+    format_place,
+    search_directories,
+    try_candidate,
 )
 from bundle_fix.loader.search.tokens import Refusal
 from bundle_fix.model.tree import Unresolved
 
 
-def search(setting: Setting, name: str, requester: Mapped) -> Mapped:
+def search_library(setting: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
     """What the loader maps for ``name``, which ``requester`` needs and which is not loaded yet.
 
     Args:
@@ -34,18 +34,18 @@ def search(setting: Setting, name: str, requester: Mapped) -> Mapped:
     """
     this = Search(setting, name, requester, [])
     if "/" in name:
-        return _direct(this)
-    found = _first(this, (*PATHS[setting.loader.flavour], *SYSTEM[setting.loader.flavour]))
+        return _resolve_direct_path(this)
+    found = _run_stages(this, (*PATH_STAGES[setting.loader.flavour], *SYSTEM_STAGES[setting.loader.flavour]))
     if found is not None:
         return found
     if setting.host.expected(name) and setting.view.host is not None:
         place = posixpath.join(setting.loader.defaults[0], name)
-        this.trace.append(Step(place, "default", Outcome.EXPECTED))
+        this.trace.append(SearchStep(place, "default", Outcome.EXPECTED))
         return this.from_host(place, "default")
     return this.missing("default")
 
 
-def search_paths(setting: Setting, name: str, requester: Mapped) -> Mapped:
+def search_paths(setting: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
     """What the paths of the requester and of what loaded it lead to, or the name where it is one.
 
     Args:
@@ -55,63 +55,63 @@ def search_paths(setting: Setting, name: str, requester: Mapped) -> Mapped:
     """
     this = Search(setting, name, requester, [])
     if "/" in name:
-        return _direct(this)
-    return _first(this, PATHS[setting.loader.flavour]) or this.missing("runpath")
+        return _resolve_direct_path(this)
+    return _run_stages(this, PATH_STAGES[setting.loader.flavour]) or this.missing("runpath")
 
 
-def search_system(setting: Setting, name: str, requester: Mapped) -> Mapped:
+def search_system(setting: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
     """What the host has of ``name``, whatever any object's paths lead to; see `search_paths`."""
     this = Search(setting, name, requester, [])
-    return _first(this, SYSTEM[setting.loader.flavour]) or this.missing("default")
+    return _run_stages(this, SYSTEM_STAGES[setting.loader.flavour]) or this.missing("default")
 
 
-def _first(this: Search, stages: Iterable[Callable[[Search], Mapped | None]]) -> Mapped | None:
+def _run_stages(this: Search, stages: Iterable[Callable[[Search], LoadedObject | None]]) -> LoadedObject | None:
     return next((found for stage in stages if (found := stage(this)) is not None), None)
 
 
-def _rpaths(this: Search) -> Mapped | None:
+def _search_rpaths(this: Search) -> LoadedObject | None:
     """RPATH: the requester's, then of what caused it to load; silent where it has a RUNPATH."""
     if this.image.runpath is not None:
         return None
-    seen: set[Directory] = set()
+    seen: set[SearchDirectory] = set()
     for link in this.setting.rpath_chain(this.requester):
         rpath = (link.image.rpath if link.image else None) or ""
         # A directory that several objects of one folder name alike is told once.
         listed = this.listed(rpath, "rpath", link)
         new = [d for d in listed if d._replace(owner="") not in seen]
         seen.update(d._replace(owner="") for d in new)
-        found = in_list(this, new)
+        found = search_directories(this, new)
         if found is not None:
             return found
     return None
 
 
-def _library_path(this: Search) -> Mapped | None:
+def _search_library_path(this: Search) -> LoadedObject | None:
     """LD_LIBRARY_PATH, which set-uid programs do not heed."""
     environment, via = this.setting.environment, "ld_library_path"
     if not environment.hostile and not environment.library_path:
         return None
     if this.setting.secure:
-        this.trace.append(Step("LD_LIBRARY_PATH", via, Outcome.SECURE_EXECUTION))
+        this.trace.append(SearchStep("LD_LIBRARY_PATH", via, Outcome.SECURE_EXECUTION))
         return None
     if environment.hostile:
-        this.trace.append(Step("LD_LIBRARY_PATH", via, Outcome.ANY_COPY))
+        this.trace.append(SearchStep("LD_LIBRARY_PATH", via, Outcome.ANY_COPY))
         return this.from_host(f"$LD_LIBRARY_PATH/{this.name}", via)
-    return in_list(
+    return search_directories(
         this,
         this.listed(environment.library_path, via, this.setting.main),
     )
 
 
-def _runpath(this: Search) -> Mapped | None:
+def _search_runpath(this: Search) -> LoadedObject | None:
     """The requester's own RUNPATH, which serves nobody else."""
-    return in_list(
+    return search_directories(
         this,
         this.listed(this.image.runpath or "", "runpath", this.requester),
     )
 
 
-def _inherited(this: Search) -> Mapped | None:
+def _search_inherited_paths(this: Search) -> LoadedObject | None:
     """musl: RUNPATH or else RPATH of the requester, then of what caused it to load."""
     for link in this.requester.loaders():
         image = link.image
@@ -119,80 +119,80 @@ def _inherited(this: Search) -> Mapped | None:
             via, text = (
                 ("rpath", image.rpath) if image.runpath is None else ("runpath", image.runpath)
             )
-            found = in_list(this, this.listed(text or "", via, link))
+            found = search_directories(this, this.listed(text or "", via, link))
             if found is not None:
                 return found
     return None
 
 
-def _cache(this: Search) -> Mapped | None:
+def _search_cache(this: Search) -> LoadedObject | None:
     """ld.so.cache; nothing is known of an adversarial host's."""
     setting = this.setting
     if setting.view.host is None:
         return None
     listed = list(setting.host.listed(setting.view, this.name, this.image, setting.loader))
     if not listed:
-        this.trace.append(Step("ld.so.cache", "cache", Outcome.NOT_LISTED))
+        this.trace.append(SearchStep("ld.so.cache", "cache", Outcome.NOT_LISTED))
     for path, source in listed:
-        if _no_defaults(this.image) and path.startswith(setting.loader.trusted):
-            this.trace.append(Step(path, "cache", Outcome.NOT_SEARCHED, source))
+        if _has_nodeflib_flag(this.image) and path.startswith(setting.loader.trusted):
+            this.trace.append(SearchStep(path, "cache", Outcome.NOT_SEARCHED, source))
             continue
-        found = taken(this, path, path, Directory(source, "cache", path))
+        found = try_candidate(this, path, path, SearchDirectory(source, "cache", path))
         if found is not None:
             return found
     return None
 
 
-def _default(this: Search) -> Mapped | None:
+def _search_default_directories(this: Search) -> LoadedObject | None:
     """The default directories; the adversarial host has everything in them."""
     loader = this.setting.loader
-    if loader.flavour == GLIBC and _no_defaults(this.image):
-        this.trace.append(Step("default directories", "default", Outcome.NOT_SEARCHED))
+    if loader.flavour == GLIBC and _has_nodeflib_flag(this.image):
+        this.trace.append(SearchStep("default directories", "default", Outcome.NOT_SEARCHED))
         return this.missing("default")
     if this.setting.view.host is None:
         place = posixpath.join(loader.defaults[0], this.name)
-        this.trace.append(Step(place, "default", Outcome.HOST_COPY))
+        this.trace.append(SearchStep(place, "default", Outcome.HOST_COPY))
         return this.from_host(place, "default")
-    return in_list(this, [Directory("", "default", path) for path in loader.defaults])
+    return search_directories(this, [SearchDirectory("", "default", path) for path in loader.defaults])
 
 
-def _no_defaults(image: Image) -> bool:
+def _has_nodeflib_flag(image: Image) -> bool:
     return bool((image.first(c.DT_FLAGS_1) or 0) & c.DF_1_NODEFLIB)
 
 
-PATHS: dict[str, tuple[Callable[[Search], Mapped | None], ...]] = {
-    GLIBC: (_rpaths, _library_path, _runpath),
-    MUSL: (_library_path, _inherited),
+PATH_STAGES: dict[str, tuple[Callable[[Search], LoadedObject | None], ...]] = {
+    GLIBC: (_search_rpaths, _search_library_path, _search_runpath),
+    MUSL: (_search_library_path, _search_inherited_paths),
 }
 """What each loader asks first for a name without a slash, in this order, until one has it."""
-SYSTEM: dict[str, tuple[Callable[[Search], Mapped | None], ...]] = {
-    GLIBC: (_cache, _default),
-    MUSL: (_default,),
+SYSTEM_STAGES: dict[str, tuple[Callable[[Search], LoadedObject | None], ...]] = {
+    GLIBC: (_search_cache, _search_default_directories),
+    MUSL: (_search_default_directories,),
 }
 """What it asks then: the host's own."""
 
 
-def _direct(this: Search) -> Mapped:
+def _resolve_direct_path(this: Search) -> LoadedObject:
     """A needed name with a slash is a path: nothing is searched."""
     setting, via = this.setting, "direct"
     path: str | Refusal = this.name
-    if not is_plain(setting, via):
-        path = expanded(setting, this.name, this.requester.home)
+    if not keeps_tokens(setting, via):
+        path = expand_tokens(setting, this.name, this.requester.home)
     if "$" in this.name and setting.secure:
         path = Refusal.INSECURE
     if isinstance(path, Refusal):
-        this.trace.append(Step(this.name, via, Outcome(path.value)))
+        this.trace.append(SearchStep(this.name, via, Outcome(path.value)))
         return this.missing(via)
     if setting.view.host is not None:
         # What the loader knows the object by; where the pack is unknown, its tokens say more.
         this = this._replace(name=path)
     if not path.startswith("/"):
         if setting.environment.directory is None:
-            this.trace.append(Step(this.name, via, Outcome.WORKING_DIRECTORY))
+            this.trace.append(SearchStep(this.name, via, Outcome.WORKING_DIRECTORY))
             return this.missing(via)
         path = posixpath.join(setting.environment.directory, path)
     view = setting.view
     if view.real(path) is Unresolved.OUTSIDE and view.inside(path) is None:
-        this.trace.append(Step(path, via, Outcome.ON_HOST))
+        this.trace.append(SearchStep(path, via, Outcome.ON_HOST))
         return this.from_host(path, via)
-    return taken(this, path, shown_place(this, path), Directory("", via, path)) or this.missing(via)
+    return try_candidate(this, path, format_place(this, path), SearchDirectory("", via, path)) or this.missing(via)

@@ -10,14 +10,22 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.directories import Directory, directories
+from bundle_fix.loader.hosts.directories import SearchDirectory, expand_search_path
 from bundle_fix.loader.hosts.files import UNREADABLE
 from bundle_fix.loader.hosts.rtld import MUSL, is_default_directory
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped, Outcome, Setting, Step
+from bundle_fix.loader.objects import (
+    BUNDLE,
+    HOST,
+    MISSING,
+    LoadedObject,
+    Outcome,
+    ProcessContext,
+    SearchStep,
+)
 from bundle_fix.model.tree import Unresolved
 
 
-class _Miss(NamedTuple):
+class _Rejection(NamedTuple):
     """Why a candidate is not taken, and whether the loader gives up over it."""
 
     outcome: Outcome
@@ -28,10 +36,10 @@ class _Miss(NamedTuple):
 class Search(NamedTuple):
     """One search under way; `trace` grows with every step."""
 
-    setting: Setting
+    setting: ProcessContext
     name: str
-    requester: Mapped
-    trace: list[Step]
+    requester: LoadedObject
+    trace: list[SearchStep]
 
     @property
     def image(self) -> Image:
@@ -40,12 +48,12 @@ class Search(NamedTuple):
         assert image is not None  # noqa: S101 (only what was read needs anything)
         return image
 
-    def listed(self, text: str, via: str, link: Mapped) -> Iterator[Directory]:
+    def listed(self, text: str, via: str, link: LoadedObject) -> Iterator[SearchDirectory]:
         """The directories of a list; ``link`` is the object that has it, or inherits it on."""
         owner = "" if via == "ld_library_path" or link is self.requester else link.label
-        return directories(self.setting, text, via, link.home, owner)
+        return expand_search_path(self.setting, text, via, link.home, owner)
 
-    def found(self, path: str, real: str, via: str) -> Mapped:
+    def found(self, path: str, real: str, via: str) -> LoadedObject:
         """The object at ``path``, which is really at ``real``."""
         view = self.setting.view
         image = view.image(real)
@@ -55,28 +63,28 @@ class Search(NamedTuple):
             # glibc keeps the path as it was put together; where nobody sees it, it need not grow.
             folder = view.folder(home)
             home = home if isinstance(folder, Unresolved) else folder
-        return Mapped(
+        return LoadedObject(
             self.name, path if member is None else member, HOST if member is None else BUNDLE,
             via, self.requester.label, tuple(self.trace), home,
             image if isinstance(image, Image) else None, self.requester, real,
         )  # fmt: skip
 
-    def from_host(self, path: str, via: str) -> Mapped:
+    def from_host(self, path: str, via: str) -> LoadedObject:
         """The host's copy, of which nothing is known."""
-        return Mapped(
+        return LoadedObject(
             self.name, path, HOST, via, self.requester.label, tuple(self.trace),
             loader=self.requester,
         )  # fmt: skip
 
-    def missing(self, via: str) -> Mapped:
+    def missing(self, via: str) -> LoadedObject:
         """Nothing."""
-        return Mapped(
+        return LoadedObject(
             self.name, None, MISSING, via, self.requester.label, tuple(self.trace),
             loader=self.requester,
         )  # fmt: skip
 
 
-def in_list(this: Search, listed: Iterable[Directory]) -> Mapped | None:
+def search_directories(this: Search, listed: Iterable[SearchDirectory]) -> LoadedObject | None:
     """The first directory's that has the name; None also where the list ends early."""
     for directory in listed:
         if directory.refusal is not None:
@@ -84,7 +92,7 @@ def in_list(this: Search, listed: Iterable[Directory]) -> Mapped | None:
             this.trace.append(directory.step(place, directory.refusal))
             continue
         before = len(this.trace)
-        found = _in_directory(this, directory)
+        found = _search_directory(this, directory)
         if found is not None:
             return found
         if any(step.outcome is Outcome.SYMLINK_LOOP for step in this.trace[before:]):
@@ -93,24 +101,24 @@ def in_list(this: Search, listed: Iterable[Directory]) -> Mapped | None:
     return None
 
 
-def _in_directory(this: Search, directory: Directory) -> Mapped | None:
+def _search_directory(this: Search, directory: SearchDirectory) -> LoadedObject | None:
     view, path = this.setting.view, directory.path
     for subfolder in this.setting.loader.subfolders:
         place = posixpath.join(path, subfolder + this.name)
         if isinstance(view.folder(posixpath.dirname(place)), Unresolved):
             continue
         if view.real(place) is not Unresolved.MISSING:
-            found = taken(this, place, shown_place(this, place), directory)
+            found = try_candidate(this, place, format_place(this, place), directory)
             if found is not None:
                 return found
     folder = view.folder(path)
     if isinstance(folder, Unresolved):
-        return _lost_directory(this, folder, directory)
+        return _report_missing_directory(this, folder, directory)
     full = posixpath.join(path.rstrip("/") or "/", this.name)
-    return taken(this, full, shown_place(this, full), directory)
+    return try_candidate(this, full, format_place(this, full), directory)
 
 
-def _lost_directory(this: Search, lost: Unresolved, directory: Directory) -> Mapped | None:
+def _report_missing_directory(this: Search, lost: Unresolved, directory: SearchDirectory) -> LoadedObject | None:
     """A directory that is not there, or of which nothing is known."""
     view, path = this.setting.view, directory.path
     if view.host is not None:
@@ -130,7 +138,7 @@ def _lost_directory(this: Search, lost: Unresolved, directory: Directory) -> Map
     return None
 
 
-def shown_place(this: Search, path: str) -> str:
+def format_place(this: Search, path: str) -> str:
     """A candidate as a reader would write it: below the folder where it really is, in the pack."""
     view = this.setting.view
     folder = view.folder(posixpath.dirname(path))
@@ -139,9 +147,9 @@ def shown_place(this: Search, path: str) -> str:
     return posixpath.normpath(view.shown(path if view.host is None else posixpath.normpath(path)))
 
 
-def taken(this: Search, path: str, place: str, directory: Directory) -> Mapped | None:
+def try_candidate(this: Search, path: str, place: str, directory: SearchDirectory) -> LoadedObject | None:
     """The object at ``path`` if the loader takes it, with the step that says so."""
-    miss = _refused(this, path)
+    miss = _verify_candidate(this, path)
     if isinstance(miss, str):
         this.trace.append(directory.step(place, Outcome.FOUND))
         return this.found(path, miss, directory.via)
@@ -149,25 +157,25 @@ def taken(this: Search, path: str, place: str, directory: Directory) -> Mapped |
     return this.missing(directory.via) if miss.is_fatal else None
 
 
-def _refused(this: Search, path: str) -> str | _Miss:
+def _verify_candidate(this: Search, path: str) -> str | _Rejection:
     """Where the candidate at ``path`` really is, or why it is not taken (open_verify)."""
     view = this.setting.view
     real = view.real(path)
     if isinstance(real, Unresolved):
         if real is Unresolved.MISSING:
-            return _Miss(Outcome.NOT_THERE)
+            return _Rejection(Outcome.NOT_THERE)
         is_loop = real is Unresolved.LOOP
-        return _Miss(Outcome.SYMLINK_LOOP if is_loop else Outcome.UNRESOLVED_SYMLINK, real.value)
+        return _Rejection(Outcome.SYMLINK_LOOP if is_loop else Outcome.UNRESOLVED_SYMLINK, real.value)
     image = view.image(real)
     if image == UNREADABLE:
-        return _Miss(Outcome.UNREADABLE, image)
+        return _Rejection(Outcome.UNREADABLE, image)
     if isinstance(image, str):
-        return _Miss(Outcome.LOADER_FAILS, image, is_fatal=True)
+        return _Rejection(Outcome.LOADER_FAILS, image, is_fatal=True)
     if image.architecture != this.image.architecture:
         what = f"{image.format.bits}-bit {image.machine}"
         if this.setting.loader.flavour == MUSL:
-            return _Miss(Outcome.LOADER_FAILS, what, is_fatal=True)
-        return _Miss(Outcome.OTHER_MACHINE, what)
+            return _Rejection(Outcome.LOADER_FAILS, what, is_fatal=True)
+        return _Rejection(Outcome.OTHER_MACHINE, what)
     if not image.is_dynamic:
-        return _Miss(Outcome.LOADER_FAILS, "it has no dynamic section", is_fatal=True)
+        return _Rejection(Outcome.LOADER_FAILS, "it has no dynamic section", is_fatal=True)
     return real

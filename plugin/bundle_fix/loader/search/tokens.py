@@ -17,7 +17,7 @@ TOKEN_OF_MUSL = re.compile(r"\$(?:(ORIGIN)|\{(ORIGIN)\})")
 """musl knows ``$ORIGIN`` alone, and looks at nothing behind it (ldso/dynlink.c, fixup_rpath)."""
 
 
-class Base(Enum):
+class PathBase(Enum):
     """What a path counts from: a folder of the pack, the host's root, the working directory.
 
     Behind ``HOST`` it holds a token that each host replaces in its own way.
@@ -29,10 +29,10 @@ class Base(Enum):
     HOST = "host"
 
 
-class Expanded(NamedTuple):
+class ExpandedEntry(NamedTuple):
     """A path whose tokens are replaced, and what it counts from (with ``ORIGIN``, the pack)."""
 
-    base: Base
+    base: PathBase
     path: str
 
 
@@ -44,12 +44,12 @@ class Refusal(Enum):
     OTHER_TOKEN = "other_token"  # noqa: S105 (no password)
 
 
-def tokens_in(text: str) -> list[str]:
+def find_tokens(text: str) -> list[str]:
     """The names of the tokens in ``text``, in order."""
     return [match[1] or match[2] for match in TOKEN.finditer(text)]
 
 
-def expand(entry: str, home: str) -> Expanded:
+def expand_entry(entry: str, home: str) -> ExpandedEntry:
     """A search path's entry as a path, for any host.
 
     What ``$LIB`` and ``$PLATFORM`` mean differs from one host to the next (Debian's ``$LIB`` is
@@ -59,16 +59,16 @@ def expand(entry: str, home: str) -> Expanded:
         entry: as it stands in RPATH or RUNPATH.
         home: what ``$ORIGIN`` means.
     """
-    if {"LIB", "PLATFORM"} & set(tokens_in(entry)):
-        return Expanded(Base.HOST, entry)
+    if {"LIB", "PLATFORM"} & set(find_tokens(entry)):
+        return ExpandedEntry(PathBase.HOST, entry)
     first = TOKEN.match(entry)
     if first:
         rest = entry[first.end() :].lstrip("/")
-        return Expanded(Base.ORIGIN, posixpath.join(home, rest))
-    return Expanded(Base.ROOT if entry.startswith("/") else Base.WORKING, entry)
+        return ExpandedEntry(PathBase.ORIGIN, posixpath.join(home, rest))
+    return ExpandedEntry(PathBase.ROOT if entry.startswith("/") else PathBase.WORKING, entry)
 
 
-def substitute(
+def substitute_tokens(
     text: str, origin: str, lib: str | None, platform: str | None, *, trusted: Iterable[str] | None
 ) -> str | Refusal:
     """``text`` with its tokens replaced, as glibc replaces them for one process.
@@ -83,10 +83,10 @@ def substitute(
             None in other programs.
     """
     values = {"ORIGIN": origin, "LIB": lib, "PLATFORM": platform}
-    names = tokens_in(text)
+    names = find_tokens(text)
     if any(values[name] is None for name in names):
         return Refusal.UNKNOWN
-    if trusted is not None and "ORIGIN" in names and not _leads(text):
+    if trusted is not None and "ORIGIN" in names and not _begins_with_origin(text):
         return Refusal.INSECURE
     result = TOKEN.sub(lambda match: values[match[1] or match[2]] or "", text)
     if trusted is not None and "ORIGIN" in names:
@@ -96,13 +96,13 @@ def substitute(
     return result
 
 
-def _leads(text: str) -> bool:
+def _begins_with_origin(text: str) -> bool:
     """Whether ``$ORIGIN`` stands at the start, alone or before a slash, and nowhere else."""
     first = TOKEN.match(text)
     return (
         first is not None
         and text[first.end() : first.end() + 1] in ("", "/")
-        and tokens_in(text).count("ORIGIN") == 1
+        and find_tokens(text).count("ORIGIN") == 1
     )
 
 

@@ -27,7 +27,7 @@ SHOWN = 20
 """Members of one kind of change that are listed; ``--verbose`` lists all."""
 NAMES = 6
 """Names in one list that are told."""
-WORDS = {"runpath": "RUNPATH", "rpath": "RPATH", "wants": "wanted versions"}
+WORDS = {"runpath": "RUNPATH", "rpath": "RPATH", "requires": "required versions"}
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -111,7 +111,7 @@ def _left(all_: Sequence[object], most: int | None, mark: str) -> Iterator[str]:
 
 
 def _lone(one: MemberRecord) -> str:
-    if one.kind == "link":
+    if one.kind == "symlink":
         return f"{one.path} (a link to {one.target})"
     return f"{one.path} ({format_size(one.size) if one.kind == 'file' else one.kind})"
 

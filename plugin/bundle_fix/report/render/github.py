@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
 from bundle_fix.report.locations import locate_member
 from bundle_fix.report.render.text import format_duration, render_total
 
-COMMANDS = {ERROR: "error", WARNING: "warning", NOTE: "notice"}
+COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 """Workflow commands: docs.github.com, "Workflow commands for GitHub Actions"."""
 MOST_ANNOTATIONS = 10
 """Annotations of one kind that GitHub shows of a step."""
@@ -30,11 +30,11 @@ def render_github(reports: Sequence[CheckReport]) -> str:
     GitHub shows the first ten of each kind: the worst of all artifacts come first, and what comes
     behind is a plain line of the log.
     """
-    lines: list[tuple[str, str, str, list[str]]] = []
+    lines: list[tuple[Severity, str, str, list[str]]] = []
     for report in reports:
         if report.error:
-            lines.append((ERROR, report.artifact, "could not be checked", [report.error]))
-    for severity in SEVERITIES:
+            lines.append((Severity.ERROR, report.artifact, "could not be checked", [report.error]))
+    for severity in Severity:
         for report in reports:
             for f in (f for f in report.findings if f.severity == severity):
                 where = locate_member(report.artifact, f.path)
@@ -49,12 +49,12 @@ def render_github(reports: Sequence[CheckReport]) -> str:
     return "".join(f"{line}\n" for line in rendered) + render_total(reports)
 
 
-def _command(severity: str, where: str, title: str, lines: Sequence[str]) -> str:
+def _command(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
     properties = f"file={_property(where)},title={_property(title)}"
     return f"::{COMMANDS[severity]} {properties}::{'%0A'.join(map(_data, lines))}"
 
 
-def _line(severity: str, where: str, title: str, lines: Sequence[str]) -> str:
+def _line(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
     # It begins with a word of ours, so that the runner never takes it for a command.
     return (
         f"{severity} {title}: {escape_unprintable(where)}: {escape_unprintable('; '.join(lines))}"
@@ -96,7 +96,7 @@ def _summary(report: CheckReport, rules: Mapping[str, RuleText]) -> Iterator[str
         yield f"Could not be checked: {_escaped(report.error)}"
         yield ""
         return
-    counts = ", ".join(format_count(report.summary[s], s) for s in SEVERITIES)
+    counts = ", ".join(format_count(report.summary[s], s) for s in Severity)
     ignored = f", {report.ignored} ignored" if report.ignored else ""
     taken = format_duration(report.seconds)
     yield f"**{'FAILED' if report.failed else 'passed'}**: {counts}{ignored} ({taken})"
@@ -111,7 +111,7 @@ def _summary(report: CheckReport, rules: Mapping[str, RuleText]) -> Iterator[str
         yield f"| | | | … and {len(report.findings) - MOST_ROWS} more |"
     yield ""
     yield from _graph(report.findings)
-    for code in sorted({f.rule for f in report.findings if f.severity != NOTE}):
+    for code in sorted({f.rule for f in report.findings if f.severity != Severity.NOTE}):
         yield f"- **{code}** {_escaped(rules[code].why)} *{_escaped(rules[code].fix)}*"
     yield ""
 

@@ -1,4 +1,4 @@
-"""GitLab's code quality report: a JSON list in the layout of Code Climate.
+"""GitLab code quality report: a JSON list in the format of Code Climate.
 
 Source: docs.gitlab.com, "Code Quality", "Code Quality report format".
 """
@@ -7,37 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bundle_fix.check.findings import ERROR, NOTE, WARNING
+from bundle_fix.policy.severity import Severity
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.check_report import CheckReport
 from bundle_fix.report.locations import deduplicate_fingerprints, locate_member
-from bundle_fix.report.render.json import to_json
+from bundle_fix.report.render.json import format_json
 
-SEVERITY = {ERROR: "critical", WARNING: "minor", NOTE: "info"}
+SEVERITIES = {Severity.ERROR: "critical", Severity.WARNING: "minor", Severity.NOTE: "info"}
 UNREADABLE = "unreadable"
 
 
 def render_gitlab(reports: Sequence[CheckReport]) -> str:
-    """All findings of all artifacts; one that could not be checked is a blocker."""
-    records = [record for report in reports for record in _records(report)]
-    # GitLab shows of several with one fingerprint only the first.
+    """Render the findings on all artifacts; one that could not be checked is a blocker."""
+    records = [record for report in reports for record in _make_records(report)]
+    # GitLab shows only the first of several records with the same fingerprint.
     fingerprints = deduplicate_fingerprints(str(record["fingerprint"]) for record in records)
-    return to_json(
+    return format_json(
         [record | {"fingerprint": f} for record, f in zip(records, fingerprints, strict=True)]
     )
 
 
-def _records(report: CheckReport) -> Iterator[dict[str, object]]:
+def _make_records(report: CheckReport) -> Iterator[dict[str, object]]:
     if report.error:
-        yield _record(report, UNREADABLE, report.error, "blocker", "", report.fingerprint)
+        yield _make_record(report, UNREADABLE, report.error, "blocker", "", report.fingerprint)
     for f in report.findings:
         text = f"{f.path} {f.message}".strip()
         check = f"{f.rule} {f.name}"
-        record = _record(report, check, text, SEVERITY[f.severity], f.path, f.fingerprint)
+        record = _make_record(report, check, text, SEVERITIES[f.severity], f.path, f.fingerprint)
         yield record | {"content": {"body": escape_unprintable(f.hint)}}
 
 
-def _record(
+def _make_record(
     report: CheckReport, check: str, text: str, severity: str, path: str, fingerprint: str
 ) -> dict[str, object]:
     return {
@@ -48,7 +48,7 @@ def _record(
         "severity": severity,
         "fingerprint": fingerprint,
         "location": {
-            # It must be relative to the repository.
+            # GitLab requires a path relative to the repository.
             "path": escape_unprintable(locate_member(report.artifact, path).lstrip("/")),
             "lines": {"begin": 1},
         },

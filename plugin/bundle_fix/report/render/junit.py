@@ -1,7 +1,7 @@
-"""JUnit's XML, which Jenkins and GitLab read: a suite an artifact, a case a rule.
+"""JUnit XML, which Jenkins and GitLab read: one suite per artifact, one case per rule.
 
-It holds to the schema of Jenkins (xunit's junit-10.xsd) and to the stricter one of Ant's reports,
-which wants more attributes of a suite and takes no output of a case.
+The report is valid for the schema of Jenkins (xunit's junit-10.xsd) and for the stricter one of
+Ant, which requires more attributes of a suite and allows no output in a case.
 """
 
 from __future__ import annotations
@@ -10,40 +10,43 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from xml.etree import ElementTree as ET
 
-from bundle_fix.check.findings import SEVERITIES
+from bundle_fix.policy.severity import Severity
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
 
-MOST = 100
-"""Findings of one rule that are listed."""
+MAX_FINDINGS = 100
+"""Limit on the listed findings of one rule."""
 
 
 def render_junit(
-    reports: Sequence[CheckReport], rules: Mapping[str, RuleText], fail_on: str
+    reports: Sequence[CheckReport], rules: Mapping[str, RuleText], fail_on: Severity
 ) -> str:
-    """Every rule is a case that passes or fails; what is milder than ``fail_on`` is its output.
+    """Render the reports; each rule is a test case that passes or fails.
+
+    Findings milder than ``fail_on`` become output of the suite.
 
     Args:
-        reports: what the checks found.
-        rules: every rule, by code.
+        reports: the reports.
+        rules: the explanation of each rule, by code.
         fail_on: the mildest severity that fails a case.
     """
-    # Nothing that an XML document cannot hold, such as most control characters, is printable.
+    # Characters that XML 1.0 forbids, such as most control characters, are not printable, so
+    # escape_unprintable() removes them all.
     root = ET.Element("testsuites")
     for number, report in enumerate(reports):
-        root.append(_suite(report, number, rules, fail_on))
+        root.append(_build_suite(report, number, rules, fail_on))
     ET.indent(root)
     body = ET.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
 
 
-def _suite(
-    report: CheckReport, number: int, rules: Mapping[str, RuleText], fail_on: str
+def _build_suite(
+    report: CheckReport, number: int, rules: Mapping[str, RuleText], fail_on: Severity
 ) -> ET.Element:
     name = escape_unprintable(report.artifact) or "."
     suite = ET.Element("testsuite", name=name, package="bundle-fix", id=str(number))
     ET.SubElement(suite, "properties")
-    failures, told = 0, []
+    failures, output = 0, []
     if report.error:
         case = ET.SubElement(suite, "testcase", name="read", classname=name, time="0")
         error = ET.SubElement(
@@ -51,11 +54,11 @@ def _suite(
         )
         error.text = escape_unprintable(report.error)
     for code in () if report.error else sorted(rules):
-        bad, mild = _of_rule(report, code, fail_on)
+        bad, mild = _split_findings(report, code, fail_on)
         failures += bool(bad)
-        told += mild
-        _case(suite, name, rules[code], bad)
-    ET.SubElement(suite, "system-out").text = _listed(told)
+        output += mild
+        _add_case(suite, name, rules[code], bad)
+    ET.SubElement(suite, "system-out").text = _format_findings(output)
     ET.SubElement(suite, "system-err").text = escape_unprintable(report.error)
     suite.attrib |= {
         "tests": str(len(list(suite.iter("testcase")))),
@@ -69,17 +72,16 @@ def _suite(
     return suite
 
 
-def _of_rule(
-    report: CheckReport, code: str, fail_on: str
+def _split_findings(
+    report: CheckReport, code: str, fail_on: Severity
 ) -> tuple[list[FindingRecord], list[FindingRecord]]:
-    """The findings of a rule that fail, and those that do not."""
-    failing = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
+    """Return the findings of a rule that fail its case, and the others."""
     findings = [f for f in report.findings if f.rule == code]
-    bad = [f for f in findings if f.severity in failing]
-    return bad, [f for f in findings if f.severity not in failing]
+    bad = [f for f in findings if f.severity.is_at_least(fail_on)]
+    return bad, [f for f in findings if not f.severity.is_at_least(fail_on)]
 
 
-def _case(suite: ET.Element, name: str, rule: RuleText, bad: Sequence[FindingRecord]) -> None:
+def _add_case(suite: ET.Element, name: str, rule: RuleText, bad: Sequence[FindingRecord]) -> None:
     title = f"{rule.code} {rule.name}"
     case = ET.SubElement(suite, "testcase", name=title, classname=name, time="0")
     if bad:
@@ -87,14 +89,14 @@ def _case(suite: ET.Element, name: str, rule: RuleText, bad: Sequence[FindingRec
         failure = ET.SubElement(case, "failure", message=message, type=bad[0].severity)
         hints = dict.fromkeys(escape_unprintable(f.hint) for f in bad)
         fix = "\n".join(f"fix: {hint}" for hint in (hints if len(hints) <= 3 else [rule.fix]))
-        failure.text = f"{_listed(bad)}\nwhy: {rule.why}\n{fix}"
+        failure.text = f"{_format_findings(bad)}\nwhy: {rule.why}\n{fix}"
 
 
-def _listed(findings: Sequence[FindingRecord]) -> str:
+def _format_findings(findings: Sequence[FindingRecord]) -> str:
     lines = [
         escape_unprintable(f"{f.severity} {f.rule}: {' '.join(filter(None, (f.path, f.message)))}")
-        for f in findings[:MOST]
+        for f in findings[:MAX_FINDINGS]
     ]
-    if len(findings) > MOST:
-        lines.append(f"… and {len(findings) - MOST} more")
+    if len(findings) > MAX_FINDINGS:
+        lines.append(f"… and {len(findings) - MAX_FINDINGS} more")
     return "\n".join(lines)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Mapped
-from bundle_fix.loader.process import Need, Process
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
+from bundle_fix.loader.process import Resolution, Process
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.render.text import Paint
-from bundle_fix.report.steps import ORIGIN_COLOURS, how_found
+from bundle_fix.report.steps import ORIGIN_COLOURS, format_found_by
 
 MAX_INDENT = 200
 MERMAID_STYLES = {HOST: "fill:#fff3c4,stroke:#b58900", MISSING: "fill:#ffd9d9,stroke:#c00"}
@@ -41,66 +41,66 @@ class ProcessRecord(msgspec.Struct, frozen=True):
     objects: tuple[ObjectRecord, ...]
 
 
-def process_records(processes: Sequence[Process]) -> list[ProcessRecord]:
+def make_process_records(processes: Sequence[Process]) -> list[ProcessRecord]:
     """What ``--format json`` prints."""
     return [
         ProcessRecord(
             process.entry,
             tuple(
-                ObjectRecord(o.name, o.path, o.origin, o.via, o.needed_by) for o in _others(process)
+                ObjectRecord(o.name, o.path, o.origin, o.via, o.needed_by) for o in _list_other_objects(process)
             ),
         )
         for process in processes
     ]
 
 
-def _others(process: Process) -> list[Mapped]:
+def _list_other_objects(process: Process) -> list[LoadedObject]:
     return [o for o in process.objects if not (o.path == process.entry and not o.needed_by)]
 
 
 def render_tree(processes: Sequence[Process], paint: Paint) -> str:
     """The processes as trees; what is loaded already is told and not unfolded again."""
-    return "\n".join("\n".join(_tree(process, paint)) + "\n" for process in processes)
+    return "\n".join("\n".join(_render_process(process, paint)) + "\n" for process in processes)
 
 
-def _tree(process: Process, paint: Paint) -> Iterator[str]:
-    needs = _needs_by_requester(process)
+def _render_process(process: Process, paint: Paint) -> Iterator[str]:
+    needs = _group_by_requester(process)
     entry = next((o for o in process.objects if o.path == process.entry), process.objects[0])
     yield paint(escape_unprintable(process.entry), "green")
     preloaded = [o for o in process.objects if o.via == "preload"]
     # Needs that are still to be told, the next one last: the depth of the tree has no bound.
-    waiting = _branches(needs.get(id(entry), []), "", preloaded)
+    waiting = _list_branches(needs.get(id(entry), []), "", preloaded)
     while waiting:
         prefix, is_last, need, mapped = waiting.pop()
-        yield f"{prefix}{'└── ' if is_last else '├── '}{_line(need, mapped, paint)}"
+        yield f"{prefix}{'└── ' if is_last else '├── '}{_format_branch(need, mapped, paint)}"
         if need is None or not need.already:
             # Deeper than any reader follows, more indentation would only cost.
             deeper = "    " if is_last else "│   "
             below = prefix + deeper if len(prefix) < MAX_INDENT else prefix
-            waiting += _branches(needs.get(id(mapped), []), below, [])
+            waiting += _list_branches(needs.get(id(mapped), []), below, [])
     for remark in process.remarks:
         yield escape_unprintable(f"note: {remark}")
-    yield _summary(process, paint)
+    yield _format_summary(process, paint)
 
 
-_Branch = tuple[str, bool, Need | None, Mapped]
+_Branch = tuple[str, bool, Resolution | None, LoadedObject]
 
 
-def _branches(needs: Sequence[Need], prefix: str, preloaded: Sequence[Mapped]) -> list[_Branch]:
-    lines: list[tuple[Need | None, Mapped]] = [(None, mapped) for mapped in preloaded]
+def _list_branches(needs: Sequence[Resolution], prefix: str, preloaded: Sequence[LoadedObject]) -> list[_Branch]:
+    lines: list[tuple[Resolution | None, LoadedObject]] = [(None, mapped) for mapped in preloaded]
     lines += [(need, need.result) for need in needs]
     last = len(lines) - 1
     return [(prefix, n == last, need, mapped) for n, (need, mapped) in enumerate(lines)][::-1]
 
 
-def _needs_by_requester(process: Process) -> Mapping[int, list[Need]]:
-    found: dict[int, list[Need]] = {}
+def _group_by_requester(process: Process) -> Mapping[int, list[Resolution]]:
+    found: dict[int, list[Resolution]] = {}
     for need in process.needs:
         found.setdefault(id(need.requester), []).append(need)
     return found
 
 
-def _line(need: Need | None, mapped: Mapped, paint: Paint) -> str:
+def _format_branch(need: Resolution | None, mapped: LoadedObject, paint: Paint) -> str:
     name = escape_unprintable(need.name if need else mapped.name)
     colour = ORIGIN_COLOURS.get(mapped.origin)
     if mapped.origin == MISSING:
@@ -110,11 +110,11 @@ def _line(need: Need | None, mapped: Mapped, paint: Paint) -> str:
     where = paint(where, colour) if colour else where
     if need is not None and need.already and mapped.via != "loaded":
         return f"{name} => {where} (loaded already)"
-    return f"{name} => {where} [{escape_unprintable(how_found(mapped))}]"
+    return f"{name} => {where} [{escape_unprintable(format_found_by(mapped))}]"
 
 
-def _summary(process: Process, paint: Paint) -> str:
-    others = _others(process)
+def _format_summary(process: Process, paint: Paint) -> str:
+    others = _list_other_objects(process)
     counts = {origin: sum(o.origin == origin for o in others) for origin in (BUNDLE, HOST, MISSING)}
     parts = [f"{counts[BUNDLE]} from the pack"]
     if counts[HOST]:
@@ -125,7 +125,7 @@ def _summary(process: Process, paint: Paint) -> str:
     return f"({total}: {', '.join(parts)})" if others else "(nothing besides itself)"
 
 
-def _graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+def _build_graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
     """Nodes, label to origin, and edges, requester and object to rule."""
     nodes: dict[str, str] = {}
     edges: dict[tuple[str, str], str] = {}
@@ -135,9 +135,9 @@ def _graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tuple[str
             nodes.setdefault(o.label, o.origin)
         for o in process.objects:
             if o.via == "preload":
-                edges.setdefault((o.needed_by, o.label), how_found(o))
+                edges.setdefault((o.needed_by, o.label), format_found_by(o))
         for need in process.needs:
-            rule = "" if need.already else how_found(need.result)
+            rule = "" if need.already else format_found_by(need.result)
             key = (need.requester.label, need.result.label)
             edges[key] = edges.get(key) or rule
     return nodes, edges
@@ -145,37 +145,37 @@ def _graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tuple[str
 
 def render_dot(processes: Sequence[Process]) -> str:
     """The processes as one graph for Graphviz."""
-    nodes, edges = _graph(processes)
+    nodes, edges = _build_graph(processes)
     lines = ["digraph process {", "  rankdir=LR;", '  node [shape=box fontname="monospace"];']
     for label, origin in nodes.items():
         style = f" [{DOT_STYLES[origin]}]" if origin in DOT_STYLES else ""
-        lines.append(f"  {_quoted(label)}{style};")
+        lines.append(f"  {_quote_for_dot(label)}{style};")
     for (start, end), rule in edges.items():
-        label = f" [label={_quoted(rule)}]" if rule else ""
-        lines.append(f"  {_quoted(start)} -> {_quoted(end)}{label};")
+        label = f" [label={_quote_for_dot(rule)}]" if rule else ""
+        lines.append(f"  {_quote_for_dot(start)} -> {_quote_for_dot(end)}{label};")
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _quoted(text: str) -> str:
+def _quote_for_dot(text: str) -> str:
     escaped = escape_unprintable(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def render_mermaid(processes: Sequence[Process]) -> str:
     """The processes as one flowchart for Mermaid, which READMEs on GitHub and GitLab draw."""
-    nodes, edges = _graph(processes)
+    nodes, edges = _build_graph(processes)
     numbers = {label: f"n{number}" for number, label in enumerate(nodes)}
     lines = ["flowchart LR"]
     for label, origin in nodes.items():
         mark = f":::{origin}" if origin in MERMAID_STYLES else ""
-        lines.append(f'  {numbers[label]}["{_entities(label)}"]{mark}')
+        lines.append(f'  {numbers[label]}["{_escape_for_mermaid(label)}"]{mark}')
     for (start, end), rule in edges.items():
-        arrow = f'-->|"{_entities(rule)}"|' if rule else "-->"
+        arrow = f'-->|"{_escape_for_mermaid(rule)}"|' if rule else "-->"
         lines.append(f"  {numbers[start]} {arrow} {numbers[end]}")
     lines += [f"  classDef {origin} {style}" for origin, style in MERMAID_STYLES.items()]
     return "\n".join(lines) + "\n"
 
 
-def _entities(text: str) -> str:
+def _escape_for_mermaid(text: str) -> str:
     """``text`` with what Mermaid or HTML would obey written as an entity."""
     return "".join(f"#{ord(c)};" if c in '"#<>&`|' else c for c in escape_unprintable(text))

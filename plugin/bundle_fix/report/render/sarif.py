@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bundle_fix.check.findings import ERROR, NOTE, WARNING
+from bundle_fix.policy.severity import Severity
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText, Tool
 from bundle_fix.report.locations import deduplicate_fingerprints, encode_uri, locate_member
-from bundle_fix.report.render.json import to_json
+from bundle_fix.report.render.json import format_json
 
 SCHEMA_ADDRESS = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 HOME = "https://pypi.org/project/bundle-fix/"
-LEVELS = {ERROR: "error", WARNING: "warning", NOTE: "note"}
-PROBLEMS = {ERROR: "error", WARNING: "warning", NOTE: "recommendation"}
+LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "note"}
+PROBLEMS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "recommendation"}
 """Severities as GitHub's code scanning has them."""
 FINGERPRINT = "bundleFix/v1"
 OF_A_LINE = "primaryLocationLineHash"
@@ -53,7 +53,7 @@ def render_sarif(
             for (report, finding), fingerprint in zip(found, fingerprints, strict=True)
         ],
     }
-    return to_json({"$schema": SCHEMA_ADDRESS, "version": "2.1.0", "runs": [run]})
+    return format_json({"$schema": SCHEMA_ADDRESS, "version": "2.1.0", "runs": [run]})
 
 
 def _driver(rules: Mapping[str, RuleText], codes: Sequence[str]) -> dict[str, Any]:

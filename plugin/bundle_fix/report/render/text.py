@@ -1,6 +1,6 @@
-"""The text report: findings grouped by rule, the worst first, each with what shows it.
+"""The text report: findings grouped by rule, most severe first, each with its evidence.
 
-It is made for 80 columns and for a CI log without colour.
+The text fits into 80 columns and needs no colour, as in a CI log.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from typing import Any
 
 from bundle_fix.check.checker import OF_DIFFERENCES
 from bundle_fix.check.facts.abi import Abi
-from bundle_fix.check.findings import ERROR, NOTE, SEVERITIES, WARNING
+from bundle_fix.policy.severity import Severity
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
-from bundle_fix.report.steps import decode_step, step_text
+from bundle_fix.report.steps import decode_step, format_step
 
 WIDTH = 80
-SHOWN = 8
-"""Findings of one rule that are listed; ``--verbose`` lists all."""
-NAMED = 12
-"""Names or paths that are listed in one sentence, likewise."""
-COLOURS = {ERROR: "red", WARNING: "yellow", NOTE: "blue"}
+MAX_FINDINGS = 8
+"""Limit on the listed findings of one rule, without ``--verbose``."""
+MAX_NAMES = 12
+"""Limit on the names or paths in one list, without ``--verbose``."""
+COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "blue"}
 Paint = Callable[[str, str], str]
-"""Colours a text: the text and the colour's name."""
+"""A function that colours a text, given the text and the name of the colour."""
 
 
 def render_text(
     report: CheckReport, rules: Mapping[str, RuleText], paint: Paint, *, verbose: bool
 ) -> str:
-    """The report on one artifact.
+    """Render the report on one artifact.
 
     Args:
-        report: what the check found.
-        rules: what there is to say of each rule, by code.
-        paint: colours words, or leaves them as they are.
-        verbose: list all findings of every rule, and what each file wants of the target.
+        report: the report.
+        rules: the explanation of each rule, by code.
+        paint: the function that colours a text, or returns it unchanged.
+        verbose: list all findings of each rule, and the requirements of each file.
     """
     lines = list(render_findings(report.findings, rules, paint, verbose=verbose))
-    lines += _abi(report.abi) if verbose and report.abi else ()
-    lines.append(_total(report, paint))
+    lines += _render_abi(report.abi) if verbose and report.abi else ()
+    lines.append(_render_result(report, paint))
     return "\n".join(lines) + "\n"
 
 
@@ -52,144 +52,142 @@ def render_findings(
     *,
     verbose: bool,
 ) -> Iterator[str]:
-    """The lines on findings: those of one rule together, the worst first.
+    """Yield the lines for findings, grouped by rule, most severe first.
 
-    Among equals, what got worse between two artifacts comes before what is wrong with one.
+    At the same severity, the rules of a comparison (BF7xx) come before those of a check.
     """
     findings = sorted(
         findings,
-        key=lambda f: (SEVERITIES.index(f.severity), not f.rule.startswith(OF_DIFFERENCES), f.rule),
+        key=lambda f: (f.severity.rank, not f.rule.startswith(OF_DIFFERENCES), f.rule),
     )
     for (severity, code), group in groupby(findings, key=lambda f: (f.severity, f.rule)):
-        yield from _section(severity, rules[code], list(group), paint, verbose)
+        yield from _render_section(severity, rules[code], list(group), paint, verbose)
 
 
 def render_total(reports: Sequence[CheckReport]) -> str:
-    """One line on several artifacts."""
-    broken = sum(bool(report.error) for report in reports)
-    failed = sum(report.failed for report in reports) - broken
-    counts = f"{len(reports) - failed - broken} passed, {failed} failed"
-    unread = f", {broken} could not be checked" if broken else ""
-    return f"{format_count(len(reports), 'artifact')}: {counts}{unread}\n"
+    """Render the one-line total of several artifacts."""
+    unreadable = sum(bool(report.error) for report in reports)
+    failed = sum(report.failed for report in reports) - unreadable
+    counts = f"{len(reports) - failed - unreadable} passed, {failed} failed"
+    counts += f", {unreadable} could not be checked" if unreadable else ""
+    return f"{format_count(len(reports), 'artifact')}: {counts}\n"
 
 
-def _section(
-    severity: str, rule: RuleText, findings: list[FindingRecord], paint: Paint, verbose: bool
+def _render_section(
+    severity: Severity, rule: RuleText, findings: list[FindingRecord], paint: Paint, verbose: bool
 ) -> Iterator[str]:
     title = wrap_text(f"{severity} {rule.code} {rule.name}: {rule.summary}", "", "  ")
     yield title[0].replace(severity, paint(severity, COLOURS[severity]), 1)
     yield from title[1:]
-    alike = _grouped(findings)
-    shown = alike if verbose else alike[:SHOWN]
+    groups = _group_findings(findings)
+    shown = groups if verbose else groups[:MAX_FINDINGS]
     for first, *others in shown:
         yield from wrap_text(f"{first.path} {first.message}".strip(), "  ", "      ")
-        yield from _trace(first.evidence.get("trace", ()))
-        yield from _likewise(first, others, None if verbose else NAMED)
-    left = sum(map(len, alike[len(shown) :]))
-    if left:
-        yield f"  … and {left} more (--verbose lists all)"
-    if severity != NOTE:
+        yield from _render_trace(first.evidence.get("trace", ()))
+        yield from _render_group(first, others, None if verbose else MAX_NAMES)
+    omitted = sum(map(len, groups[len(shown) :]))
+    if omitted:
+        yield f"  … and {omitted} more (--verbose lists all)"
+    if severity != Severity.NOTE:
         yield from wrap_text(f"why:  {rule.why}", "  ", "        ")
-    yield from _hints(rule, [finding for group in shown for finding in group])
+    yield from _render_fixes(rule, [finding for group in shown for finding in group])
     yield ""
 
 
-def _grouped(findings: Sequence[FindingRecord]) -> list[list[FindingRecord]]:
-    """Findings that say the same of several names, or of several objects, together.
+def _group_findings(findings: Sequence[FindingRecord]) -> list[list[FindingRecord]]:
+    """Group the findings that one message can represent.
 
-    First the needs of one object whose searches went the same way, then those that are left and
-    are about one name, and those that say the same in the same words; the most telling finding of
-    each group comes first.
+    First group the needed names of one object whose searches took the same steps, and the findings
+    with the same message. Then merge the remaining single searches for the same name. A finding
+    about a renamed library comes first in its group, because it explains the most.
     """
     groups: dict[object, list[FindingRecord]] = {}
     for finding in findings:
         trace = finding.evidence.get("trace")
-        way = [(s["via"], s["entry"], s["outcome"]) for s in trace] if trace else None
-        said = (finding.path, str(way)) if way else ("", finding.message)
-        groups.setdefault(said, []).append(finding)
+        steps = [(s["via"], s["entry"], s["outcome"]) for s in trace] if trace else None
+        key = (finding.path, str(steps)) if steps else ("", finding.message)
+        groups.setdefault(key, []).append(finding)
     merged: dict[object, list[FindingRecord]] = {}
-    for key, group in groups.items():
-        alone = len(group) == 1 and "trace" in group[0].evidence
-        about = group[0].subject if alone else key
-        merged.setdefault(about, []).extend(sorted(group, key=lambda f: not _is_renamed(f)))
+    for group_key, group in groups.items():
+        is_single_search = len(group) == 1 and "trace" in group[0].evidence
+        merged_key = group[0].subject if is_single_search else group_key
+        merged.setdefault(merged_key, []).extend(sorted(group, key=lambda f: not _is_renamed(f)))
     return list(merged.values())
 
 
-def _likewise(
-    first: FindingRecord, others: Sequence[FindingRecord], most: int | None
+def _render_group(
+    first: FindingRecord, others: Sequence[FindingRecord], limit: int | None
 ) -> Iterator[str]:
     if not others:
         return
     if all(other.path == first.path for other in others) and "trace" in first.evidence:
         names = [other.subject for other in others]
-        yield from wrap_text(f"and in the same way: {_listed(names, most)}", "      ", "        ")
     else:
-        paths = list(dict.fromkeys(other.path for other in others))
-        verb = "so do" if "needed" in first.evidence else "the same of"
-        yield from wrap_text(f"and {verb}: {_listed(paths, most)}", "      ", "        ")
+        names = list(dict.fromkeys(other.path for other in others))
+    yield from wrap_text(f"same for: {_join_names(names, limit)}", "      ", "        ")
 
 
-def _listed(names: Sequence[str], most: int | None) -> str:
-    more = f" and {len(names) - most} more" if most is not None and len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _join_names(names: Sequence[str], limit: int | None) -> str:
+    more = f" and {len(names) - limit} more" if limit is not None and len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def _is_renamed(finding: FindingRecord) -> bool:
-    """Whether the pack has what is needed under another file name: what startles most."""
+    """Return whether the pack provides the needed name, but under another file name."""
     needed = str(finding.evidence.get("needed", ""))
     provided = finding.evidence.get("provided", ())
     return bool(provided) and not any(str(path).endswith(needed) for path in provided)
 
 
-def _hints(rule: RuleText, findings: Sequence[FindingRecord]) -> Iterator[str]:
+def _render_fixes(rule: RuleText, findings: Sequence[FindingRecord]) -> Iterator[str]:
     hints = dict.fromkeys(finding.hint for finding in findings)
     for hint in hints if len(hints) <= 3 else (rule.fix,):
         yield from wrap_text(f"fix:  {hint}", "  ", "        ")
 
 
-def _trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _render_trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for number, step in enumerate(steps, 1):
-        yield from wrap_text(f"{number}. {step_text(decode_step(step))}", "      ", "         ")
+        yield from wrap_text(f"{number}. {format_step(decode_step(step))}", "      ", "         ")
 
 
-def _abi(abi: Abi) -> Iterator[str]:
-    """What the pack wants of its target, and then what each file does."""
+def _render_abi(abi: Abi) -> Iterator[str]:
+    """Yield the symbol versions that the pack requires of its target, then those of each file."""
     newest = [f"{family} {one.version} ({one.path})" for family, one in abi.versions.items()]
-    yield from wrap_text(f"wants of the target: {', '.join(newest) or 'no versions'}", "", "  ")
+    yield from wrap_text(f"required of the target: {', '.join(newest) or 'no versions'}", "", "  ")
     for path in dict.fromkeys((*abi.files, *abi.levels)):
-        wanted = [f"{family} {version}" for family, version in abi.files.get(path, {}).items()]
-        wanted += [abi.levels[path]] if path in abi.levels else []
-        yield from wrap_text(f"{path}: {', '.join(wanted)}", "  ", "      ")
+        required = [f"{family} {version}" for family, version in abi.files.get(path, {}).items()]
+        required += [abi.levels[path]] if path in abi.levels else []
+        yield from wrap_text(f"{path}: {', '.join(required)}", "  ", "      ")
     yield ""
 
 
-def _total(report: CheckReport, paint: Paint) -> str:
+def _render_result(report: CheckReport, paint: Paint) -> str:
     name = escape_unprintable(report.artifact)
     if report.error:
         reason = escape_unprintable(report.error.removeprefix(f"{report.artifact}: "))
         return f"{name}: {paint('could not be checked', 'red')}: {reason}"
     counts = format_counts(report.summary)
     ignored = f", {report.ignored} ignored" if report.ignored else ""
-    passed = paint("FAILED", "red") if report.failed else paint("passed", "green")
+    verdict = paint("FAILED", "red") if report.failed else paint("passed", "green")
     size = f"{format_count(report.programs, 'program')}, "
     size += format_count(report.libraries, "library", "libraries")
     if report.seconds:
         size += f", {format_duration(report.seconds)}"
-    return f"{name}: {passed}: {counts or 'nothing found'}{ignored} ({size})"
+    return f"{name}: {verdict}: {counts or 'no findings'}{ignored} ({size})"
 
 
 def format_duration(seconds: float) -> str:
-    """A time as people read it."""
+    """Return a duration in seconds as text, with two decimals below 10 s."""
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def format_counts(summary: Mapping[str, int]) -> str:
-    """How many findings there are of each severity of which there are any."""
-    return ", ".join(format_count(summary[s], s) for s in SEVERITIES if summary[s])
+    """Return the number of findings of each severity as text, without zeros."""
+    return ", ".join(format_count(summary[s], s) for s in Severity if summary[s])
 
 
 def wrap_text(text: str, first: str, rest: str) -> list[str]:
-    """A text as lines of at most `WIDTH` columns; a long name is not cut."""
+    """Return a text as lines of at most `WIDTH` columns; a word longer than that is not broken."""
     return textwrap.wrap(
         escape_unprintable(text), WIDTH, initial_indent=first, subsequent_indent=rest,
         break_long_words=False, break_on_hyphens=False,

@@ -10,29 +10,29 @@ import msgspec
 from bundle_fix.loader.explain import Explanation
 from bundle_fix.loader.objects import HOST
 from bundle_fix.loader.process import Process
-from bundle_fix.loader.scope import Provider
+from bundle_fix.loader.scope import SymbolProvider
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.render.text import Paint
-from bundle_fix.report.steps import ORIGIN_COLOURS, step_text
+from bundle_fix.report.steps import ORIGIN_COLOURS, format_step
 
-SHOWN = 6
+MAX_SHOWN = 6
 """Entries that are named; the others are counted."""
 
 
 def render_explanations(explanations: Sequence[Explanation], paint: Paint) -> str:
     """Every search with its steps and its conclusion."""
-    return "\n".join("\n".join(_explanation(e, paint)) + "\n" for e in explanations)
+    return "\n".join("\n".join(_render_explanation(e, paint)) + "\n" for e in explanations)
 
 
-def _explanation(explanation: Explanation, paint: Paint) -> Iterator[str]:
+def _render_explanation(explanation: Explanation, paint: Paint) -> Iterator[str]:
     verb = "needs" if explanation.needed else "does not need, but may dlopen(),"
     yield escape_unprintable(f"{explanation.requester} {verb} {explanation.name}")
     others = [entry for entry in explanation.entries if entry != explanation.requester]
     if others:
-        more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-        yield escape_unprintable(f"  in the process of {', '.join(others[:SHOWN])}{more}")
+        more = f" and {len(others) - MAX_SHOWN} more" if len(others) > MAX_SHOWN else ""
+        yield escape_unprintable(f"  in the process of {', '.join(others[:MAX_SHOWN])}{more}")
     for number, step in enumerate(explanation.trace, 1):
-        yield f"  {number}. {escape_unprintable(step_text(step))}"
+        yield f"  {number}. {escape_unprintable(format_step(step))}"
     colour = "green" if explanation.good else ORIGIN_COLOURS.get(explanation.result.origin, "red")
     yield paint(escape_unprintable(explanation.conclusion), colour)
 
@@ -64,7 +64,7 @@ class ExplanationRecord(msgspec.Struct, frozen=True):
     good: bool
 
 
-def explanation_records(explanations: Sequence[Explanation]) -> list[ExplanationRecord]:
+def make_explanation_records(explanations: Sequence[Explanation]) -> list[ExplanationRecord]:
     """What ``--format json`` prints of searches."""
     return [
         ExplanationRecord(
@@ -90,13 +90,13 @@ def explanation_records(explanations: Sequence[Explanation]) -> list[Explanation
 
 
 def render_providers(
-    symbol: str, found: Sequence[tuple[Process, Sequence[Provider]]], paint: Paint
+    symbol: str, found: Sequence[tuple[Process, Sequence[SymbolProvider]]], paint: Paint
 ) -> str:
     """Which objects define ``symbol`` in each process, the one that wins first."""
-    return "\n".join("\n".join(_providers(symbol, p, list(o), paint)) + "\n" for p, o in found)
+    return "\n".join("\n".join(_render_symbol_providers(symbol, p, list(o), paint)) + "\n" for p, o in found)
 
 
-def _providers(symbol: str, process: Process, found: list[Provider], paint: Paint) -> Iterator[str]:
+def _render_symbol_providers(symbol: str, process: Process, found: list[SymbolProvider], paint: Paint) -> Iterator[str]:
     yield escape_unprintable(f"{symbol} in the process of {process.entry}")
     for number, provider in enumerate(found, 1):
         mapped = provider.mapped
@@ -117,8 +117,8 @@ def _providers(symbol: str, process: Process, found: list[Provider], paint: Pain
         yield escape_unprintable(f"{found[0].mapped.label} answers: it comes first in load order.")
 
 
-def provider_records(
-    symbol: str, found: Sequence[tuple[Process, Sequence[Provider]]]
+def make_provider_records(
+    symbol: str, found: Sequence[tuple[Process, Sequence[SymbolProvider]]]
 ) -> list[dict[str, Any]]:
     """What ``--format json`` prints of a symbol's providers, in lookup order."""
     return [

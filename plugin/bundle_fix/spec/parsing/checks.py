@@ -11,7 +11,9 @@ from typing import Any
 from msgspec import Struct
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.model import CHECKSUM, ENTRIES, Files, Libraries, Option, Tables, Variable
+from bundle_fix.model.printable import escape_and_shorten
+from bundle_fix.model.suggestions import find_closest, format_words, suggest_word
+from bundle_fix.spec.model import FilesEntry, LibrariesEntry, Option, Tables, Variable
 from bundle_fix.spec.names import find_name_error, find_path_error, is_directory_path
 from bundle_fix.spec.parsing.convert import (
     SpecText,
@@ -21,14 +23,9 @@ from bundle_fix.spec.parsing.convert import (
     list_fields,
 )
 from bundle_fix.spec.parsing.positions import KeyPath
-from bundle_fix.spec.parsing.problems import (
-    Problem,
-    find_closest,
-    format_words,
-    make_printable,
-    suggest_word,
-)
+from bundle_fix.spec.parsing.problems import Problem
 from bundle_fix.spec.template import is_build_variable, list_references, parse_template
+from bundle_fix.spec.value_types import CHECKSUM, ENTRIES
 
 _CONDITION = str | tuple[str, ...]
 _TABLE_TYPES = {spot.encode_name: spot.type for spot in list_fields(Tables)}
@@ -56,9 +53,9 @@ def find_problems(data: Mapping[str, Any], structs: Mapping[KeyPath, Struct]) ->
             yield from _check_variable(path, item)
         elif isinstance(item, Option):
             yield from _check_option(path, item)
-        elif isinstance(item, Files):
+        elif isinstance(item, FilesEntry):
             yield from _check_files(path, item)
-        elif isinstance(item, Libraries):
+        elif isinstance(item, LibrariesEntry):
             yield from _check_libraries(path, item)
     names = _collect_names(data)
     yield from _check_duplicates(data)
@@ -84,12 +81,12 @@ def _collect_names(data: Mapping[str, Any]) -> set[str] | None:
 def _check_pack_name(path: KeyPath, template: str) -> Iterator[Problem]:
     name = _fill_placeholders(template)
     if name and (fault := find_name_error(name)):
-        message = f'the pack cannot be called "{make_printable(template)}": {fault}'
+        message = f'the pack cannot be called "{escape_and_shorten(template)}": {fault}'
         yield Problem(path, message, "it is the name of a file and of a folder")
 
 
 def _check_variable(path: KeyPath, variable: Variable) -> Iterator[Problem]:
-    name = make_printable(str(path[-1]))
+    name = escape_and_shorten(str(path[-1]))
     has = {
         "env": variable.env,
         "file": variable.file,
@@ -106,7 +103,7 @@ def _check_variable(path: KeyPath, variable: Variable) -> Iterator[Problem]:
     elif variable.pattern is not None and not set(sources) & {"file", "env", "cmake-cache"}:
         message = "`pattern` needs a `file`, an `env` or a `cmake-cache` to look into"
         yield Problem((*path, "pattern"), message, 'add `file = "…"`')
-    elif variable.cache_folder is not None and variable.cmake_cache is None:
+    elif variable.cache_directory is not None and variable.cmake_cache is None:
         yield Problem((*path, "in"), "`in` needs a `cmake-cache`", 'add `cmake-cache = "…"`')
     elif not sources:
         message = f"the variable `{name}` has no source"
@@ -119,7 +116,7 @@ def _check_pattern(path: KeyPath, pattern: str) -> Iterator[Problem]:
             warnings.simplefilter("ignore")  # they would name a line of this file
             groups = re.compile(pattern, re.MULTILINE).groups
     except (re.error, OverflowError, RecursionError) as error:
-        message = f"`pattern` is not a regular expression: {make_printable(str(error))}"
+        message = f"`pattern` is not a regular expression: {escape_and_shorten(str(error))}"
         yield Problem(path, message, "put a \\ before a character that stands for itself")
         return
     if groups != 1:
@@ -131,7 +128,7 @@ def _check_pattern(path: KeyPath, pattern: str) -> Iterator[Problem]:
 def _check_checksum(path: KeyPath, text: str) -> Iterator[Problem]:
     if not re.search(CHECKSUM, text):
         form = 'a checksum such as "sha256:…", in lower-case hexadecimal digits'
-        yield Problem(path, f'{format_label(path)} must be {form}, not "{make_printable(text)}"')
+        yield Problem(path, f'{format_label(path)} must be {form}, not "{escape_and_shorten(text)}"')
 
 
 def _check_option(path: KeyPath, option: Option) -> Iterator[Problem]:
@@ -142,13 +139,13 @@ def _check_option(path: KeyPath, option: Option) -> Iterator[Problem]:
         yield Problem((*path, "choices"), message, "remove the repetition")
     if option.default not in choices:
         message = (
-            f'`default` is "{make_printable(option.default)}", which is not one of the choices'
+            f'`default` is "{escape_and_shorten(option.default)}", which is not one of the choices'
         )
         hint = suggest_word(option.default, choices) or f"one of {format_words(choices)}"
         yield Problem((*path, "default"), message, hint)
 
 
-def _check_files(path: KeyPath, files: Files) -> Iterator[Problem]:
+def _check_files(path: KeyPath, files: FilesEntry) -> Iterator[Problem]:
     if files.source is None and files.text is None:
         yield Problem(path, "neither `from` nor `text` says what to put there", "add one of them")
     elif files.source is not None and files.text is not None:
@@ -157,11 +154,11 @@ def _check_files(path: KeyPath, files: Files) -> Iterator[Problem]:
         if files.source is None and given:
             yield Problem((*path, key), f"`{key}` goes with `from`, not with `text`", "remove it")
     if files.text is not None and is_directory_path(_fill_placeholders(files.to) or "unknown"):
-        message = f'"{make_printable(files.to)}" is a folder, but `text` makes one file'
+        message = f'"{escape_and_shorten(files.to)}" is a folder, but `text` makes one file'
         yield Problem((*path, "to"), message, "add the file's name")
 
 
-def _check_libraries(path: KeyPath, libraries: Libraries) -> Iterator[Problem]:
+def _check_libraries(path: KeyPath, libraries: LibrariesEntry) -> Iterator[Problem]:
     if libraries.source is None and libraries.name is None:
         yield Problem(path, "neither `from` nor `name` says which libraries", "add one of them")
     elif libraries.source is not None and libraries.name is not None:
@@ -179,7 +176,7 @@ def _check_libraries(path: KeyPath, libraries: Libraries) -> Iterator[Problem]:
 def _check_pack_path(path: KeyPath, template: str) -> Iterator[Problem]:
     place = _fill_placeholders(template)
     if place and (fault := find_path_error(place)):
-        message = f'"{make_printable(template)}" is no place in the pack: {fault}'
+        message = f'"{escape_and_shorten(template)}" is no place in the pack: {fault}'
         yield Problem(path, message, "write a path relative to the pack's root")
 
 
@@ -196,7 +193,7 @@ def _check_duplicates(data: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(variables, dict) and isinstance(options, dict):
         for name in options:
             if name in variables:
-                message = f"`{make_printable(name)}` is a variable and an option at once"
+                message = f"`{escape_and_shorten(name)}` is a variable and an option at once"
                 yield Problem(("options", name), message, "rename one of them", at_key=True)
 
 
@@ -221,13 +218,13 @@ def _check_conditions(
     for path, name, wanted in _iterate_conditions(data):
         option = options.get(name)
         if name not in names and not is_build_variable(name):
-            message = f"`when` names the unknown variable `{make_printable(name)}`"
+            message = f"`when` names the unknown variable `{escape_and_shorten(name)}`"
             hint = suggest_word(name, names) or "define it in [variables] or [options]"
             yield Problem(path, message, hint, at_key=True)
         elif option:
             for place, value, _ in iterate_texts(_CONDITION, wanted, path):
                 if value not in option.choices:
-                    message = f'the option `{name}` is never "{make_printable(value)}"'
+                    message = f'the option `{name}` is never "{escape_and_shorten(value)}"'
                     hint = suggest_word(value, option.choices)
                     yield Problem(place, message, hint or f"one of {format_words(option.choices)}")
 
@@ -257,7 +254,7 @@ def _check_cycles(templates: Iterable[SpecText]) -> Iterator[Problem]:
             circle = error.args[1][::-1]
             first = min(circle, key=list(needs).index)
             turned = circle[circle.index(first) :] + circle[1 : circle.index(first) + 1]
-            turned = [make_printable(name) for name in turned]
+            turned = [escape_and_shorten(name) for name in turned]
             message = f"the variable `{turned[0]}` needs itself: {' → '.join(turned)}"
             yield Problem(("variables", first), message, "break the circle", at_key=True)
             for name in circle:

@@ -16,16 +16,11 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import FieldInfo, fields
 
+from bundle_fix.model.printable import escape_and_shorten
+from bundle_fix.model.suggestions import find_closest, format_words, suggest_word
 from bundle_fix.spec.model import Tables, Variable
 from bundle_fix.spec.parsing.positions import KeyPath
-from bundle_fix.spec.parsing.problems import (
-    MAX_PROBLEMS,
-    Problem,
-    find_closest,
-    format_words,
-    make_printable,
-    suggest_word,
-)
+from bundle_fix.spec.parsing.problems import MAX_PROBLEMS, Problem
 
 ValueType: TypeAlias = Any
 """A type as the model writes it: a struct, `str`, ``tuple[str, ...]``, ``Annotated[…]``."""
@@ -172,7 +167,7 @@ def format_label(path: KeyPath) -> str:
     """How an error names a value: by its key, and by its index in an array."""
     if len(path) > 1 and isinstance(path[-1], int):
         return f"`{path[-2]}[{path[-1]}]`"
-    return f"`{make_printable(str(path[-1]))}`" if path else "the spec"
+    return f"`{escape_and_shorten(str(path[-1]))}`" if path else "the spec"
 
 
 def _find_key_problems(
@@ -188,7 +183,7 @@ def _find_key_problems(
         close = find_closest(key, free)
         meant.add(close)
         what = "table" if not path and isinstance(value[key], (dict, list)) else "key"
-        tables = ".".join(make_printable(part) for part in path if isinstance(part, str))
+        tables = ".".join(escape_and_shorten(part) for part in path if isinstance(part, str))
         inside = f" in `{tables}`" if path else ""
         yield Problem(
             (*path, key),
@@ -239,9 +234,9 @@ def _describe_mismatch(kind: ValueType, value: object, path: KeyPath) -> tuple[s
     if get_type_origin(base) is Literal and isinstance(value, str):
         choices = get_args(base)
         hint = suggest_word(value, choices) or f"one of {format_words(choices)}"
-        return f'{format_label(path)} cannot be "{make_printable(value)}"', hint
+        return f'{format_label(path)} cannot be "{escape_and_shorten(value)}"', hint
     if base is str and isinstance(value, str):
-        return f'{format_label(path)} must be {extra["form"]}, not "{make_printable(value)}"', ""
+        return f'{format_label(path)} must be {extra["form"]}, not "{escape_and_shorten(value)}"', ""
     if get_type_origin(base) is tuple and isinstance(value, list):
         return f"{format_label(path)} must be {extra['form']}", ""
     found = _TOML_TYPES.get(type(value), "a date or a time")

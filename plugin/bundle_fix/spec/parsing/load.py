@@ -14,7 +14,9 @@ import msgspec
 import tomli
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.spec.model import ENTRIES, Spec, Tables
+from bundle_fix.model.printable import escape_and_shorten
+from bundle_fix.model.suggestions import suggest_word
+from bundle_fix.spec.model import Spec, Tables
 from bundle_fix.spec.parsing.checks import find_problems
 from bundle_fix.spec.parsing.convert import Conversion, convert_value
 from bundle_fix.spec.parsing.positions import (
@@ -23,13 +25,8 @@ from bundle_fix.spec.parsing.positions import (
     find_position,
     find_repeated_key,
 )
-from bundle_fix.spec.parsing.problems import (
-    MAX_PROBLEMS,
-    Problem,
-    make_printable,
-    raise_all,
-    suggest_word,
-)
+from bundle_fix.spec.parsing.problems import MAX_PROBLEMS, Problem, raise_all
+from bundle_fix.spec.value_types import ENTRIES
 
 MAX_SPEC_BYTES = 256 << 10
 """The size of the largest file that is taken for a spec."""
@@ -159,7 +156,7 @@ def _describe_repetition(
             " remove one of them, or add the "
             "[table] that is missing between them"
         )
-    message = f"`{make_printable(name)}` is set a second time"
+    message = f"`{escape_and_shorten(name)}` is set a second time"
     return BundleFixError(message, where=f"{path}:{line}:{column}", hint=hint)
 
 

@@ -1,0 +1,218 @@
+"""The parser of ELF files: header, program headers, dynamic section and its strings.
+
+It runs on every file of every check, so it reads with a few `pread` calls, needs no section
+headers, and trusts no number of the file: everything is bounded by the file's size.
+Source: the System V gABI, chapters 4 and 5.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
+
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import DamagedElfError, Entry, Image
+from bundle_fix.elf.read.sections import read_sections
+from bundle_fix.elf.read.strings import MAX_STRING, string_at, string_table, text_at
+from bundle_fix.elf.read.structs import Format, Header, Segment, elf_format
+from bundle_fix.model.content import Content, PathContent, Reader, read_exactly
+from bundle_fix.model.errors import BundleFixError
+
+MAGIC = b"\x7fELF"
+IDENT_SIZE = 16
+MAX_DYNAMIC = 1 << 20
+"""Bytes of a dynamic section that are read; the largest known have a few thousand."""
+MAX_NEEDED = 1 << 20
+"""Bytes of all needed names together."""
+MAX_SEGMENTS = 1 << 12
+"""Program headers of a program or library; Linux starts none with more than 1,170 of them."""
+
+ORDERS: dict[int, Literal["little", "big"]] = {1: "little", 2: "big"}
+"""Byte orders by e_ident[EI_DATA]."""
+CLASSES = {1: 32, 2: 64}
+"""Bits of an address by e_ident[EI_CLASS]."""
+
+
+def is_elf(reader: Reader) -> bool:
+    """Whether the content begins as an ELF file does."""
+    return reader.pread(0, 4) == MAGIC
+
+
+def image_at(path: Path) -> Image | None:
+    """The image of the ELF file at ``path``, links followed; None where there is none.
+
+    Raises:
+        BundleFixError: the file is damaged or cannot be read.
+    """
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
+    if not real.is_file():
+        return None
+    return image_of(PathContent(real, real.stat().st_size), str(real))
+
+
+def image_of(content: Content, where: str) -> Image | None:
+    """The image of an ELF file; None where it is of another kind.
+
+    Args:
+        content: the file.
+        where: its name, for messages.
+
+    Raises:
+        BundleFixError: the file is damaged or cannot be read.
+    """
+    with content.open() as reader:
+        return image_in(reader, where)
+
+
+def image_in(reader: Reader, where: str) -> Image | None:
+    """`image_of` a file that is open."""
+    if not is_elf(reader):
+        return None
+    try:
+        return read_image(reader)
+    except DamagedElfError as error:
+        raise BundleFixError(
+            f"the ELF file is damaged: {error.message}",
+            where=where,
+            hint="replace it by a sound copy",
+        ) from error
+
+
+def read_image(reader: Reader) -> Image:
+    """Read what the loader reads.
+
+    Raises:
+        DamagedElfError: a header lies, or the dynamic section cannot be read.
+    """
+    ident = reader.pread(0, IDENT_SIZE + 48)
+    if len(ident) < IDENT_SIZE or ident[:4] != MAGIC:
+        raise DamagedElfError("the ELF header is cut short")
+    if ident[4] not in CLASSES or ident[5] not in ORDERS:
+        raise DamagedElfError(f"ELF class {ident[4]} with byte order {ident[5]} does not exist")
+    fmt = elf_format(CLASSES[ident[4]], ORDERS[ident[5]])
+    raw = ident[IDENT_SIZE : IDENT_SIZE + fmt.header.size]
+    if len(raw) < fmt.header.size:
+        raise DamagedElfError("the ELF header is cut short")
+    header = Header(*fmt.header.unpack(raw))
+    if header.type not in (c.ET_EXEC, c.ET_DYN):
+        return Image(fmt, header, (), reader.size)
+    segments = _segments(reader, fmt, header)
+    return _with_dynamic(reader, Image(fmt, header, segments, reader.size, abi=ident[7]))
+
+
+def _segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment, ...]:
+    if header.phoff == 0 or header.phnum == 0:
+        return ()
+    count = header.phnum
+    if count > MAX_SEGMENTS:
+        raise DamagedElfError(f"it claims {count} program headers")
+    if header.phentsize != fmt.segment.size:
+        raise DamagedElfError(f"program headers of {header.phentsize} bytes each do not exist")
+    table = read_exactly(reader, header.phoff, count * fmt.segment.size)
+    if table is None:
+        raise DamagedElfError(
+            f"its {count} program headers at offset {header.phoff} lie beyond the file's"
+            f" {reader.size} bytes"
+        )
+    step = fmt.segment.size
+    return tuple(fmt.unpack_segment(table[i : i + step]) for i in range(0, len(table), step))
+
+
+def _with_dynamic(reader: Reader, image: Image) -> Image:
+    segment = next((s for s in image.segments if s.type == c.PT_DYNAMIC), None)
+    if segment is None or segment.filesz == 0:
+        return image
+    # Split debug files keep the program headers of the program they were taken from, and where
+    # its dynamic section was there is now anything. A real one always has a string table.
+    try:
+        entries = _entries(reader, image.format, segment)
+        complete = _with_strings(reader, image, entries)
+    except DamagedElfError:
+        if _is_debug_only(reader, image, segment):
+            return image
+        raise
+    if complete.first(c.DT_STRTAB) is None and _is_debug_only(reader, image, segment):
+        return image
+    return complete
+
+
+def _is_debug_only(reader: Reader, image: Image, dynamic: Segment) -> bool:
+    sections = read_sections(reader, image.format, image.header)
+    return any(s.type == c.SHT_NOBITS and s.addr == dynamic.vaddr for s in sections)
+
+
+def _entries(reader: Reader, fmt: Format, segment: Segment) -> tuple[Entry, ...]:
+    data = read_exactly(reader, segment.offset, min(segment.filesz, MAX_DYNAMIC))
+    if data is None:
+        raise DamagedElfError(
+            f"its dynamic section ({segment.filesz} bytes at offset {segment.offset}) lies beyond"
+            f" the file's {reader.size} bytes"
+        )
+    entries = []
+    whole = len(data) - len(data) % fmt.dynamic.size
+    for tag, value in fmt.dynamic.iter_unpack(data[:whole]):
+        if tag == c.DT_NULL:
+            break
+        entries.append(Entry(tag, value))
+    return tuple(entries)
+
+
+def _with_strings(reader: Reader, image: Image, entries: tuple[Entry, ...]) -> Image:
+    with_entries = replace(image, dynamic=entries)
+    table = string_table(with_entries)
+    if table is None:
+        if any(e.tag in c.STRING_TAGS for e in entries):
+            raise DamagedElfError("its dynamic section has no string table inside a loaded segment")
+        return replace(with_entries, interpreter=_interpreter(reader, image))
+    start, size = table
+    if start + size > reader.size:
+        raise DamagedElfError(
+            f"its dynamic string table ({size} bytes at offset {start}) lies beyond the file's"
+            f" {reader.size} bytes"
+        )
+
+    def text(offset: int) -> str:
+        return os.fsdecode(text_at(reader, table, offset))
+
+    def single(tag: int) -> str | None:
+        value = with_entries.first(tag)
+        return None if value is None else text(value)
+
+    return replace(
+        with_entries,
+        interpreter=_interpreter(reader, image),
+        soname=single(c.DT_SONAME),
+        needed=_needed(text, entries),
+        rpath=single(c.DT_RPATH),
+        runpath=single(c.DT_RUNPATH),
+    )
+
+
+def _needed(text: Callable[[int], str], entries: tuple[Entry, ...]) -> tuple[str, ...]:
+    names, total = [], 0
+    for entry in entries:
+        if entry.tag == c.DT_NEEDED:
+            names.append(text(entry.value))
+            total += len(names[-1])
+            # Names may overlap, so the size of their table does not bound them.
+            if total > MAX_NEEDED:
+                raise DamagedElfError(f"its needed names take more than {MAX_NEEDED} bytes")
+    return tuple(names)
+
+
+def _interpreter(reader: Reader, image: Image) -> str | None:
+    segment = next((s for s in image.segments if s.type == c.PT_INTERP), None)
+    if segment is None:
+        return None
+    size = min(segment.filesz, MAX_STRING + 1)
+    data = read_exactly(reader, segment.offset, size)
+    if data is None or size > MAX_STRING:
+        raise DamagedElfError("the name of its interpreter lies beyond the file, or has no end")
+    return os.fsdecode(string_at(data, 0))

@@ -1,0 +1,44 @@
+"""Strings of an ELF file: the dynamic string table, and single strings of any table.
+
+Source: the System V gABI, chapter 4, "String Table".
+"""
+
+from __future__ import annotations
+
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.model.content import Reader
+
+MAX_STRING = 1 << 16
+"""Bytes of one string; the longest RUNPATHs known (Nix) have a few thousand."""
+
+
+def string_table(image: Image) -> tuple[int, int] | None:
+    """File offset and size of the dynamic string table, or None where there is none."""
+    address, size = image.first(c.DT_STRTAB), image.first(c.DT_STRSZ)
+    offset = None if address is None else image.file_offset(address)
+    return None if offset is None or size is None else (offset, size)
+
+
+def string_at(table: bytes, offset: int) -> bytes:
+    """The string that starts at ``offset``: the bytes before the next NUL."""
+    end = table.find(b"\0", offset)
+    return table[offset:] if end < 0 else table[offset:end]
+
+
+def text_at(reader: Reader, table: tuple[int, int], at: int) -> bytes:
+    """The string at offset ``at`` of a string table, of which offset and size are given.
+
+    Raises:
+        DamagedElfError: it lies outside the table, or has no end.
+    """
+    start, size = table
+    if at >= size:
+        raise DamagedElfError(f"a dynamic string at {at} lies outside its table of {size} bytes")
+    limit = min(size - at, MAX_STRING)
+    data = reader.pread(start + at, min(limit, 256))
+    if b"\0" not in data and limit > 256:
+        data = reader.pread(start + at, limit)
+    if b"\0" not in data:
+        raise DamagedElfError("a dynamic string has no end")
+    return string_at(data, 0)
