@@ -1,8 +1,11 @@
 #!/bin/sh
-# Replays Pegasus's incident with the sample's server, and prevents it: once by packing with
-# bundle-fix, once by mending the old pack. Called by `make sample`, after the build.
+# Replays Pegasus's incident with the sample server and prevents it twice: with a new pack from
+# bundle-fix, and by repairing the old pack. `make sample` runs this script after the build.
 #
-#   demo.sh BIN BUILD OUT     BIN: the folder of bundle-fix and python; BUILD: CMake's; OUT: packs
+#   demo.sh BIN BUILD OUT
+#
+# BIN is the directory of bundle-fix and python, BUILD the CMake build tree, OUT the output
+# directory for packs and reports.
 set -eu
 
 bin=$1 build=$2 out=$3
@@ -14,8 +17,8 @@ title() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || title() { printf '\n%s\n' "$*"; }
 indent() { sed 's/^/    /'; }
 
-# Runs the server of a pack on a host whose default directories hold tcmalloc 4.4.5 and a decoy of
-# every other library; where no chroot is allowed, on this machine.
+# Run the server of a pack on a host whose default directories contain tcmalloc 4.4.5 and a decoy of
+# every other library. If chroot(2) is not permitted, run it on this machine.
 serve() {
     pack=$1
     shift
@@ -24,7 +27,7 @@ serve() {
         --decoy-tcmalloc "$build/host/libtcmalloc_and_profiler.so.4" "$@" \
         -- bin/pegasus_server --demo /tmp/db >"$out/log" 2>&1 || status=$?
     if [ "$status" = 3 ]; then
-        echo "$(tail -n 1 "$out/log"); so it runs on this machine:"
+        echo "$(tail -n 1 "$out/log"); running on this machine instead:"
         rm -rf "$out/unpacked"
         mkdir "$out/unpacked"
         tar xzf "$pack" -C "$out/unpacked" --strip-components=1
@@ -33,37 +36,42 @@ serve() {
             >"$out/log" 2>&1 || status=$?
     fi
     grep -E '^allocator:|free invalid|died by|cannot open|^done' "$out/log" || tail -n 2 "$out/log"
-    echo "exit status $status"
+    echo "exit code $status"
     echo "$status" >"$out/status"
 }
-ended() { [ "$(cat "$out/status")" "$@" ] || { echo "demo: that was not to happen" >&2; exit 1; }; }
+require_success() {
+    [ "$(cat "$out/status")" = 0 ] && return
+    echo "demo.sh: the server did not exit with 0" >&2
+    exit 1
+}
 
-title "1. The pack as the old script makes it: tcmalloc under its development name, RUNPATH ."
+title "1. The pack of the old script: tcmalloc under its development name, RUNPATH ."
 old=$("$sample/old_pack.sh" "$sample" "$build" "$out/old" | tail -n 1)
 echo "\$ bundle-fix check old/$(basename "$old")"
 status=0
 (cd "$out" && "$bin/bundle-fix" check "old/$(basename "$old")") >"$out/check" || status=$?
-sed -n '1,/^  why/{/^  why/d;p;}' "$out/check"
-echo "  … $(grep -c '^error BF' "$out/check") rules in all; in full: $out/check"
+# The first finding without its explanation, which begins with a label and two blanks.
+sed -n '/^$/q; /^  [a-z]*:  /q; p' "$out/check"
+echo "  … $(grep -c '^error BF' "$out/check") rules with errors; full report: $out/check"
 tail -n 1 "$out/check" | sed 's/^.*: FAILED/FAILED/'
 [ "$status" = 1 ]
 echo "\$ pegasus_server --demo        # on a host with an older tcmalloc in /lib64"
 serve "$old" --env LD_LIBRARY_PATH=/opt/pack/bin | indent
 
-title "2. The same pack made from a spec"
+title "2. The same pack, made from a spec"
 echo "\$ bundle-fix pack sample_project/bundle.toml"
-"$bin/bundle-fix" pack "$sample/bundle.toml" -o "$out/new" -D build="$build" 2>"$out/talk" |
+"$bin/bundle-fix" pack "$sample/bundle.toml" -o "$out/new" -D build="$build" 2>"$out/progress" |
     sed "s,.*/,new/,"
-grep RUNPATH "$out/talk" | head -n 3 | indent
+grep RUNPATH "$out/progress" | head -n 3 | indent
 new=$(ls "$out"/new/*.tar.gz)
 serve "$new" | indent
-ended = 0
+require_success
 
-title "3. The old pack, mended"
+title "3. The old pack, repaired"
 echo "\$ bundle-fix fix old/$(basename "$old")"
-"$bin/bundle-fix" fix "$old" 2>"$out/talk" | sed "s,.*/,old/,"
-head -n 3 "$out/talk" | indent
+"$bin/bundle-fix" fix "$old" 2>"$out/progress" | sed "s,.*/,old/,"
+head -n 3 "$out/progress" | indent
 fixed=$(ls "$out"/old/*.fixed.tar.gz)
 "$bin/bundle-fix" check "$fixed" | sed "s,.*/,old/," | tail -n 1
 serve "$fixed" | indent
-ended = 0
+require_success

@@ -1,8 +1,11 @@
 #!/bin/sh
-# Packs the server as Pegasus's script did when the incident happened: everything flat in bin/, and
-# the allocator under its development name, which no program asks for. It is kept to show that.
+# Pack the server like Pegasus's script at the time of the incident: all files are in bin/, and the
+# allocator has its development name, which is not the needed name. The demo and the tests use this
+# pack as the broken example.
 #
-# usage: old_pack.sh ROOT BUILD OUTDIR     the last line it prints is the tarball's path
+# usage: old_pack.sh ROOT BUILD OUTDIR
+#
+# The last line of stdout is the path of the tarball.
 set -eu
 
 if [ $# -ne 3 ]; then
@@ -15,11 +18,11 @@ outdir=$3
 thirdparty=${THIRDPARTY_ROOT:-$root/thirdparty}
 server=$build/output/bin/pegasus_server/pegasus_server
 
-quoted() { # the first string constant of the line that names $1
+read_macro() { # read_macro NAME FILE: the string in the #define of NAME
     sed -n "s/^#define .*$1 \"\([^\"]*\)\".*/\1/p" "$2"
 }
-version=$(quoted VERSION "$root/src/include/pegasus/version.h")
-commit=$(quoted GIT_COMMIT "$root/src/include/pegasus/git_commit.h")
+version=$(read_macro VERSION "$root/src/include/pegasus/version.h")
+commit=$(read_macro GIT_COMMIT "$root/src/include/pegasus/git_commit.h")
 glibc=$(getconf GNU_LIBC_VERSION)
 if grep -qi '^CMAKE_BUILD_TYPE:[A-Z]*=debug' "$build/CMakeCache.txt"; then
     build_type=debug
@@ -35,11 +38,11 @@ mkdir -p "$bin"
 cp -L "$server" "$bin"
 cp -L "$build"/output/lib/libdsn_*.so "$bin"
 cp -L "$thirdparty/output/lib/librocksdb.so.8" "$bin"
-cp -L "$thirdparty/output/lib/libtcmalloc_and_profiler.so" "$bin" # the incident
+cp -L "$thirdparty/output/lib/libtcmalloc_and_profiler.so" "$bin" # needed: ….so.4
 cp -L "$root/admin_tools/config_hdfs.sh" "$root/admin_tools/sendmail.sh" "$bin"
 cp -L "$root/src/server/config.ini" "$root/src/server/config.min.ini" "$bin"
 
-# From the system, as this machine's loader finds them. Some builds of OpenSSL need libz, libzstd.
+# System libraries, found by this machine's loader. Some builds of OpenSSL need libz and libzstd.
 loaded=$(LD_LIBRARY_PATH=$build/output/lib:$thirdparty/output/lib ldd "$server")
 echo "$loaded" | while read -r needed _ path _; do
     case $needed in

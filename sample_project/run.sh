@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts a program of the tools' pack: run.sh shell|bench|kill_test|pressureclient|rproxy [WORD...]
+# Start a program of the tools pack.
 if [ $# -eq 0 ]; then
-    echo "usage: run.sh shell|bench|kill_test|pressureclient|rproxy [WORD...]" >&2
+    echo "usage: run.sh shell|bench|kill_test|pressureclient|rproxy [ARGUMENT...]" >&2
     exit 2
 fi
 tool=pegasus_$1

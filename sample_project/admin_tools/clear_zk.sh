@@ -1,3 +1,3 @@
 #!/bin/sh
-# Would remove what the meta servers keep in ZooKeeper. The sample has none.
+# A stand-in: Pegasus's script removes the meta servers' data from ZooKeeper.
 echo "clear_zk.sh: nothing to clear"

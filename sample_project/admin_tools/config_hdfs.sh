@@ -1,5 +1,5 @@
 #!/bin/sh
-# Meant to be sourced before the server starts: tells libhdfs where Hadoop's jars are.
+# Source this file before the server is started: it sets CLASSPATH for libhdfs.
 if [ -d "${HADOOP_HOME:-}/etc/hadoop" ]; then
     export CLASSPATH="$HADOOP_HOME/etc/hadoop:${CLASSPATH:-}"
 else

@@ -1,4 +1,4 @@
 #!/bin/sh
-# Would download the Hadoop that HADOOP_HOME is to name. The sample has no network.
+# A stand-in: Pegasus's script downloads Hadoop to HADOOP_HOME.
 echo "download_hadoop.sh: the sample downloads nothing" >&2
 exit 1

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The collector calls this when a cluster is not well: sendmail.sh TO SUBJECT. The sample only
-# says what would be sent.
+# Send a mail: sendmail.sh TO SUBJECT. Pegasus's collector calls this script if a cluster is
+# unhealthy; this stand-in only prints the message.
 if [ $# -ne 2 ]; then
     echo "usage: sendmail.sh TO SUBJECT" >&2
     exit 2

@@ -1,4 +1,4 @@
-"""The sample's server as a Python package: the program and its libraries lie beside this file."""
+"""The sample server as a Python package; its program and libraries are beside this file."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import NoReturn
 PROGRAM = Path("bin", "pegasus_server")
 
 
-def program() -> Path:
-    """Where the server is: in an editable installation the package has several folders."""
-    for folder in __path__:
-        if Path(folder, PROGRAM).is_file():
-            return Path(folder, PROGRAM)
-    sys.exit(f"{PROGRAM} is in none of {', '.join(__path__)}: install the package again")
+def find_program() -> Path:
+    """Return the path of the server, or exit with a message if it is missing."""
+    for directory in __path__:  # an editable installation has several directories
+        if Path(directory, PROGRAM).is_file():
+            return Path(directory, PROGRAM)
+    sys.exit(f"{PROGRAM}: missing in {', '.join(__path__)}; install the package again")
 
 
 def main() -> NoReturn:
-    """Become the server."""
-    path = program()
-    os.execv(path, [path, *sys.argv[1:]])  # noqa: S606 (the program of this very package)
+    """Replace this process by the server."""
+    path = find_program()
+    os.execv(path, [path, *sys.argv[1:]])  # noqa: S606 (a program of this package)

@@ -4,7 +4,7 @@
 
 namespace dsn::meta {
 
-// What the meta server knows of a table: its id, and which partition a key belongs to.
+// The meta server's record of a table: its id and the mapping of keys to partitions.
 class table
 {
 public:

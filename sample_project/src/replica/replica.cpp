@@ -19,7 +19,7 @@ fs::path replica::checkpoint()
     const fs::path target = _dir / ("checkpoint." + std::to_string(number));
     fs::create_directories(target);
 
-    // librocksdb makes the list, this library lets it go: both must mean the same allocator.
+    // librocksdb allocates the list and this library frees it, so both must use one allocator.
     const rocksdb::LiveFiles live = _db.FlushAndListFiles();
     for (std::size_t i = 0; i < live.count; ++i) {
         fs::copy_file(_dir / "rdb" / live.files[i].name, target / live.files[i].name);

@@ -17,7 +17,7 @@ public:
     void put(const std::string &key, const std::string &value);
     std::optional<std::string> get(const std::string &key) const;
 
-    // Copies the database as it is now to a new directory and returns that.
+    // Copies the current database to a new directory and returns its path.
     std::filesystem::path checkpoint();
 
 private:

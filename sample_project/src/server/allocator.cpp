@@ -10,8 +10,8 @@ namespace pegasus {
 
 std::string describe_allocator()
 {
-    // Asked of the loader, not of /proc, which a container need not have; and by name, because
-    // the address of malloc may be a stub inside the program.
+    // From the loader, because a container may lack /proc. By name, because &malloc may be the
+    // address of a PLT stub in the program.
     std::string file = "unknown file";
     Dl_info info{};
     if (dladdr(dlsym(RTLD_DEFAULT, "malloc"), &info) != 0) {

@@ -4,7 +4,7 @@
 
 namespace pegasus {
 
-// Which allocator answers in this process, and from which file: "NAME VERSION (/path)".
+// The allocator of this process and its file: "NAME VERSION (/path)".
 std::string describe_allocator();
 
 } // namespace pegasus

@@ -4,7 +4,7 @@
 
 namespace pegasus {
 
-// SHA-256 in hexadecimal, or a word that says that the server was built without OpenSSL.
+// SHA-256 in hexadecimal, or a placeholder if the server was built without OpenSSL.
 std::string sha256(const std::string &bytes);
 
 } // namespace pegasus

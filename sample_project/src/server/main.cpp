@@ -21,7 +21,7 @@ void print_version()
 
 void demo(int argc, char **argv)
 {
-    std::cout << std::unitbuf; // if the server dies, what it said before must not die with it
+    std::cout << std::unitbuf; // an abort must not lose the output before it
     print_version();
     std::cout << "allocator: " << pegasus::describe_allocator() << '\n';
     if (argc == 3) {

@@ -5,7 +5,7 @@
 
 namespace dsn::utils {
 
-// FNV-1a. Which partition a key belongs to must not depend on the machine.
+// FNV-1a: the partition of a key must not depend on the machine.
 std::uint64_t hash64(std::string_view bytes);
 
 } // namespace dsn::utils

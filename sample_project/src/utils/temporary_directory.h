@@ -4,7 +4,7 @@
 
 namespace dsn::utils {
 
-// A new directory below $TMPDIR (or /tmp), gone again with the object.
+// A new directory in $TMPDIR (or /tmp); the destructor removes it.
 class temporary_directory
 {
 public:

@@ -7,7 +7,7 @@
 
 namespace pegasus {
 
-// A client of one table. The sample has no network: the table lies in a directory of this machine.
+// A client of one table. The sample has no network: the table is a local directory.
 class client
 {
 public:

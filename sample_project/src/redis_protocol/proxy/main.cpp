@@ -1,4 +1,4 @@
-// Answers a few of Redis's commands, one a line on stdin: SET KEY VALUE, GET KEY, PING.
+// Answers three Redis commands, one per line of stdin: SET KEY VALUE, GET KEY, PING.
 #include "pegasus/client.h"
 #include "utils/temporary_directory.h"
 

@@ -1,4 +1,4 @@
-// The meta server alone: says which replica a key belongs to.
+// The separate meta server: prints the replica of each key.
 #include "meta/table.h"
 #include "server/allocator.h"
 

@@ -1,4 +1,4 @@
-// The replica server alone: writes a replica and takes a checkpoint, as the combined one does.
+// The separate replica server: writes a replica and takes a checkpoint, like the combined server.
 #include "replica/replica.h"
 #include "server/allocator.h"
 #include "utils/temporary_directory.h"

@@ -1,4 +1,4 @@
-// Measures how fast keys are written and read back.
+// Measures the time to write and read keys.
 #include "pegasus/client.h"
 #include "utils/temporary_directory.h"
 

@@ -1,4 +1,4 @@
-// Kills a process that writes, and looks whether the next one finds what was written.
+// Kills a writing process and verifies that the next process can read the written value.
 #include "pegasus/client.h"
 #include "utils/temporary_directory.h"
 

@@ -1,4 +1,4 @@
-// Overwrites a few keys again and again, and looks that the last value of each stays.
+// Overwrites a few keys repeatedly and verifies the last value of each.
 #include "pegasus/client.h"
 #include "utils/temporary_directory.h"
 

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kSmallest = 64; // classes of 64, 128, ... 65536 bytes
 constexpr std::size_t kClasses = 11;
 constexpr std::size_t kLargest = kSmallest << (kClasses - 1);
-constexpr std::size_t kChunk = 1 << 20; // small blocks are cut from chunks of this size
+constexpr std::size_t kChunk = 1 << 20; // small blocks are split from chunks of this size
 
 struct FreeBlock {
     FreeBlock *next;
@@ -64,7 +64,7 @@ void *TakeBlock(std::size_t *size) {
         free_blocks[size_class] = block->next;
         return block;
     }
-    if (chunk_left < *size) { // the rest of the old chunk is given up
+    if (chunk_left < *size) { // the rest of the old chunk is not used
         chunk = static_cast<char *>(Map(kChunk));
         chunk_left = chunk == nullptr ? 0 : kChunk;
         if (chunk == nullptr) {

@@ -1,4 +1,4 @@
-// A stand-in for gperftools' allocator: it really is the process's malloc, but a simple one.
+// A stand-in for gperftools' allocator: a simple malloc that replaces the process's own.
 #include "gperftools/tcmalloc.h"
 #include "gperftools/profiler.h"
 #include "heap.h"
@@ -17,21 +17,21 @@
 namespace tcmalloc {
 namespace {
 
-// Its address is unique to this copy of the library, so it marks the blocks that this copy made.
+// The address is unique to this copy of the library and marks the blocks of this copy.
 const char kVersion[] =
     "libtcmalloc_and_profiler 4." TEXT(TCMALLOC_MINOR) "." TEXT(TCMALLOC_PATCH);
 
-struct alignas(kMinAlignment) Header { // right before the bytes that the caller gets
-    void *block;                       // what TakeBlock gave, and how much
+struct alignas(kMinAlignment) Header { // directly before the caller's bytes
+    void *block;                       // address and size from TakeBlock
     std::size_t block_size;
-    std::size_t usable; // how much of it the caller may use
-    const char *owner;  // kVersion of the copy that made the block. Last, because the word before
-                        // a block of any other allocator can be read without a fault.
+    std::size_t usable; // number of bytes for the caller
+    const char *owner;  // kVersion of the copy that allocated the block. The last member, because
+                        // the word before a block of another allocator is always readable.
 };
 
 bool IsPowerOfTwo(std::size_t n) { return n != 0 && (n & (n - 1)) == 0; }
 
-// Says what tcmalloc says. write(2), because nothing that allocates may be called from here.
+// Print tcmalloc's message and abort. write(2), because functions that allocate cannot be used.
 [[noreturn]] void Invalid(const char *action, void *pointer, const char *line) {
     char text[128] = "src/tcmalloc.cc:";
     strcat(text, line);
@@ -49,7 +49,7 @@ bool IsPowerOfTwo(std::size_t n) { return n != 0 && (n & (n - 1)) == 0; }
     }
     *end++ = '\n';
     if (write(STDERR_FILENO, text, static_cast<std::size_t>(end - text)) < 0) {
-        // Nobody listens; the abort below says enough.
+        // stderr is closed; abort without the message.
     }
     abort();
 }
@@ -167,8 +167,8 @@ void *pvalloc(size_t size) noexcept {
     return AllocateAligned(page, (size + page - 1) / page * page);
 }
 
-// gperftools has this function, and C++17's aligned new, since 2.6.2, which is 4.5.0 here. Beside
-// an older copy a program gets libc's aligned_alloc, and then hands libc's block to tcmalloc's free.
+// gperftools has this function and C++17's aligned new since 2.6.2 (library version 4.5.0). With an
+// older copy the program calls libc's aligned_alloc and returns the block to tcmalloc's free.
 #if TCMALLOC_MINOR >= 5
 void *aligned_alloc(size_t alignment, size_t size) noexcept {
     return AllocateAligned(alignment, size);

@@ -1,4 +1,4 @@
-// A stand-in for Hadoop's client. There is no cluster behind it: connecting says so.
+// A stand-in for Hadoop's client: connecting always fails.
 extern "C" {
 
 int JNI_GetCreatedJavaVMs(void **machines, int length, int *count);

@@ -47,7 +47,7 @@ void DB::Load(const std::filesystem::path &file) {
     std::ifstream in(file, std::ios::binary);
     std::string key;
     std::string value;
-    while (ReadText(in, key) && ReadText(in, value)) { // a torn last record is left out
+    while (ReadText(in, key) && ReadText(in, value)) { // skip an incomplete last record
         table_[key] = value;
     }
 }

@@ -1,4 +1,4 @@
-// A stand-in for gperftools' header. There is no profiler behind it: starting one says so.
+// A stand-in for gperftools' header: starting the profiler always fails.
 #pragma once
 
 extern "C" {

@@ -1,9 +1,9 @@
-// A stand-in for gperftools' header: only what the sample calls.
+// A stand-in for gperftools' header, with the functions that the sample calls.
 #pragma once
 
 extern "C" {
 
-// The version of the copy that answers; each of the pointers may be null.
+// The version of the loaded copy; each pointer may be null.
 const char *tc_version(int *major, int *minor, const char **patch) noexcept;
 
 } // extern "C"

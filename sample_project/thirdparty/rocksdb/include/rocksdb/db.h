@@ -1,5 +1,5 @@
-// A stand-in for RocksDB: a sorted table in memory, a log of what was put since the last flush,
-// and one file with all the rest. It shares with RocksDB its name, its soname and one habit.
+// A stand-in for RocksDB: a sorted table in memory, a log of the writes since the last flush and
+// one file with the older data. It has RocksDB's name, its soname and its use of aligned_alloc.
 #pragma once
 
 #include <cstddef>
@@ -14,14 +14,14 @@
 
 namespace rocksdb {
 
-// One cache line each, so that no two threads fight over one.
+// One cache line per entry, so that threads do not share cache lines.
 struct alignas(64) LiveFile {
     char name[48];
     std::uint64_t size;
 };
 
-// The habit: RocksDB takes cache-aligned memory from aligned_alloc and gives it back to free. In
-// one allocator that is right; if free belongs to a tcmalloc that has no aligned_alloc, it aborts.
+// Like RocksDB, get cache-aligned memory from aligned_alloc and return it to free. This aborts if
+// free belongs to a tcmalloc without aligned_alloc, because libc then provides aligned_alloc.
 struct Freed {
     void operator()(void *memory) const { std::free(memory); }
 };
@@ -33,13 +33,13 @@ struct LiveFiles {
 
 class DB {
 public:
-    // Opens the database in a directory, which is made if need be; throws std::runtime_error.
+    // Opens or creates the database in a directory; throws std::runtime_error.
     explicit DB(const std::filesystem::path &directory);
 
     void Put(const std::string &key, const std::string &value);
     std::optional<std::string> Get(const std::string &key) const;
 
-    // Writes everything out and lists the files that a copy of the database consists of.
+    // Flushes the database and lists its files, which together are a complete copy.
     LiveFiles FlushAndListFiles();
 
 private:
