@@ -23,7 +23,7 @@ from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.edit.edit import edit
 from bundle_fix.elf.edit.lief import rewrite_with_lief
 from bundle_fix.elf.edit.patchelf import patchelf_program
-from bundle_fix.elf.read.image import read_image
+from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.verify.invariants import broken_invariants
 from bundle_fix.model.content import PathContent, read_chunks
 from bundle_fix.model.errors import BundleFixError

@@ -20,7 +20,8 @@ from benchmarks.measure import Run, run
 from bundle_fix.elf.edit.changes import Changes
 from bundle_fix.elf.edit.edit import EditRefusedError, edit, refusal
 from bundle_fix.elf.edit.patchelf import patchelf_program
-from bundle_fix.elf.read.image import DamagedElfError, is_elf, read_image
+from bundle_fix.elf.read.image import DamagedElfError
+from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.model.content import PathContent
 
 OURS = str(Path(sysconfig.get_path("scripts"), "bundle-fix"))

@@ -1,4 +1,4 @@
-"""The names that a spec gives to things in the pack: none may lead out of it."""
+"""The pack's name and the paths in the pack that a spec gives; no path may leave the pack."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import substitute
 
 MAX_NAME_BYTES = 200
-"""Bytes of a file's name, with room for what is added to it (NAME_MAX is 255)."""
+"""Bytes of a file name; NAME_MAX is 255, and suffixes such as ``.debug.tar.zst`` are added."""
 
 
 def resolve_pack_name(spec: Spec, values: Mapping[str, str]) -> str:
-    """The name of the pack: its file's stem and its top folder.
+    """Return the pack's name: its file name without suffix, and the name of its top directory.
 
     Raises:
-        BundleFixError: a variable in it cannot be had, or it is no name for a file.
+        BundleFixError: a variable in it has no value, or the result is not a valid file name.
     """
     name = substitute(spec.bundle.name, values)
     if fault := find_name_error(name):
         raise BundleFixError(
-            f'the pack cannot be called "{escape_and_shorten(name)}": {fault}',
+            f'invalid pack name "{escape_and_shorten(name)}": {fault}',
             where=spec.locate_key("bundle", "name"),
-            hint="look at the variables in `name`",
+            hint="check the variables in `name`",
         )
     return name
 
 
 def resolve_pack_path(template: str, values: Mapping[str, str], where: str) -> str:
-    """Where in the pack a ``to`` leads: relative to its root, without ``.`` and doubled slashes.
+    """Return the path in the pack of a ``to``: relative to its root, normalized.
 
     Args:
         template: the ``to``, or ``lib`` of ``[layout]``.
         values: the value of each name.
-        where: the place of the template in the spec.
+        where: the position of the template in the spec.
 
     Returns:
-        A path; that of a folder ends in ``/``, that of the pack's root is empty.
+        A path. That of a directory ends in ``/``; that of the pack's root is empty.
 
     Raises:
-        BundleFixError: a variable in it cannot be had, or the path leaves the pack.
+        BundleFixError: a variable in it has no value, or the path leaves the pack.
     """
     path = substitute(template, values)
     if fault := find_path_error(path):
         raise BundleFixError(
-            f'"{escape_and_shorten(path)}" is no place in the pack: {fault}',
+            f'invalid path in the pack "{escape_and_shorten(path)}": {fault}',
             where=where,
             hint="write a path relative to the pack's root",
         )
@@ -58,29 +58,31 @@ def resolve_pack_path(template: str, values: Mapping[str, str], where: str) -> s
 
 
 def is_directory_path(path: str) -> bool:
-    """Whether a ``to`` names a folder to put things into."""
+    """Return whether a ``to`` is the path of a directory that files are put into."""
     return path.rpartition("/")[2] in ("", ".")
 
 
 def find_path_error(path: str) -> str:
-    """Why a path is no place in the pack; empty where it is one."""
+    """Return why ``path`` is invalid as a path in the pack; empty if it is valid."""
     if not path:
         return "it is empty"
     if path.startswith("/"):
         return "it is absolute"
     if ".." in path.split("/"):
-        return "it has `..` in it"
+        return "it contains `..`"
     if any(len(part.encode("utf-8", "replace")) > MAX_NAME_BYTES for part in path.split("/")):
-        return f"it has a name in it that is longer than {MAX_NAME_BYTES} bytes"
-    return "" if path.isprintable() else "it has a character in it that cannot be printed"
+        return f"a component is longer than {MAX_NAME_BYTES} bytes"
+    return "" if path.isprintable() else "it contains an unprintable character"
 
 
 def find_name_error(name: str) -> str:
-    """Why a text is no name for a file and a folder; empty where it is one."""
-    if name in ("", ".", ".."):
-        return "that is no name"
+    """Return why ``name`` is invalid as the name of a file and directory; empty if it is valid."""
+    if not name:
+        return "it is empty"
+    if name in (".", ".."):
+        return "it is a reserved name"
     if "/" in name:
-        return "it has a `/` in it"
+        return "it contains `/`"
     if len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
         return f"it is longer than {MAX_NAME_BYTES} bytes"
-    return "" if name.isprintable() else "it has a character in it that cannot be printed"
+    return "" if name.isprintable() else "it contains an unprintable character"

@@ -1,6 +1,6 @@
-"""Where the value of a variable comes from: the environment, a file, CMake's cache, this machine.
+"""Sources of a variable's value: the environment, a file, CMake's cache, this machine.
 
-Bytes that are not UTF-8 become surrogate escapes, as `os.fsdecode` makes them.
+Bytes that are not UTF-8 become surrogate escapes, as with `os.fsdecode`.
 """
 
 from __future__ import annotations
@@ -14,23 +14,20 @@ from typing import NamedTuple
 
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
-from bundle_fix.spec.expressions import RegexTimeoutError, search_bounded
 
 CMAKE_CACHE = "CMakeCache.txt"
 EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
-MAX_SOURCE_BYTES = 64 << 20
-"""The size of the largest file that a value is looked for in."""
 
 
 class SourceValue(NamedTuple):
-    """What a source gave; where that is nothing, ``lack`` says what was looked for in vain."""
+    """The value from a source; if there is none, ``lack`` says why."""
 
     value: str
     lack: str = ""
 
 
 def read_environment(name: str, environ: Mapping[str, str]) -> SourceValue:
-    """The environment variable ``name``."""
+    """Return the value of the environment variable ``name``."""
     state = "empty" if name in environ else "not set"
     return _reject_empty(
         environ.get(name), f"the environment variable {escape_and_shorten(name)} is {state}"
@@ -38,68 +35,55 @@ def read_environment(name: str, environ: Mapping[str, str]) -> SourceValue:
 
 
 def search_file(path: Path, pattern: str) -> SourceValue:
-    """What the group of the regular expression ``pattern`` matches first in a file.
-
-    Raises:
-        BundleFixError: the expression takes too long.
-    """
+    """Return what the group of the regular expression ``pattern`` captures first in a file."""
     text, lack = _read_text(path)
-    return (
-        SourceValue("", lack)
-        if lack
-        else _search_text(pattern, text, escape_unprintable(str(path)))
-    )
+    if lack:
+        return SourceValue("", lack)
+    return _search_text(pattern, text, escape_unprintable(str(path)))
 
 
 def apply_pattern(found: SourceValue, pattern: str | None) -> SourceValue:
-    """What the group of the regular expression ``pattern``, if there is one, takes of a value.
-
-    Raises:
-        BundleFixError: the expression takes too long.
-    """
+    """Return what the group of ``pattern`` captures in a value; without a pattern, the value."""
     if pattern is None or found.lack:
         return found
     return _search_text(pattern, found.value, f'"{escape_and_shorten(found.value)}"')
 
 
 def _search_text(pattern: str, text: str, shown: str) -> SourceValue:
-    told = f"the pattern '{escape_and_shorten(pattern)}'"
-    try:
-        match = search_bounded(pattern, text)
-    except RegexTimeoutError as error:
-        raise BundleFixError(
-            f"{told} takes too long on {shown}",
-            hint="let no repeated part hold another that can match the same characters",
-        ) from error
-    taken = "an empty text" if match else "nothing"
-    return _reject_empty(match and match[1], f"{told} finds {taken} in {shown}")
+    # MULTILINE: `^` and `$` match at every line, as docs/spec.md promises.
+    match = re.search(pattern, text, re.MULTILINE)
+    problem = "captures an empty text in" if match else "does not match"
+    return _reject_empty(
+        match and match[1], f"the pattern '{escape_and_shorten(pattern)}' {problem} {shown}"
+    )
 
 
-def read_cmake_cache(folder: Path, entry: str) -> SourceValue:
-    """The entry ``NAME:TYPE=VALUE`` of the ``CMakeCache.txt`` in a folder, if it is not empty."""
-    found = find_cache_entry(folder, entry)
-    shown = escape_unprintable(str(folder / CMAKE_CACHE))
-    shown = f"{shown} has an empty entry {escape_and_shorten(entry)}"
-    return found if found.lack else _reject_empty(found.value, shown)
+def read_cmake_cache(directory: Path, entry: str) -> SourceValue:
+    """Return the value of an entry of the ``CMakeCache.txt`` in ``directory``; not an empty one."""
+    found = find_cache_entry(directory, entry)
+    if found.lack:
+        return found
+    shown = escape_unprintable(str(directory / CMAKE_CACHE))
+    return _reject_empty(found.value, f"{shown}: the entry {escape_and_shorten(entry)} is empty")
 
 
-def find_cache_entry(folder: Path, entry: str) -> SourceValue:
-    """The same, also where the entry is empty."""
-    path = folder / CMAKE_CACHE
+def find_cache_entry(directory: Path, entry: str) -> SourceValue:
+    """Return the value of an entry ``NAME:TYPE=VALUE`` of a ``CMakeCache.txt``; it may be empty."""
+    path = directory / CMAKE_CACHE
     text, lack = _read_text(path)
     if lack:
         return SourceValue("", lack)
     name = re.escape(entry)
+    # CMake quotes a name that contains `:` or begins with `//`, and appends no blanks to a value.
     match = re.search(rf'^(?:{name}|"{name}"):[^=\n]*=(.*?)[ \t]*$', text, re.MULTILINE)
     if match is None:
-        return SourceValue(
-            "", f"{escape_unprintable(str(path))} has no entry {escape_and_shorten(entry)}"
-        )
+        shown = escape_unprintable(str(path))
+        return SourceValue("", f"{shown} has no entry {escape_and_shorten(entry)}")
     return SourceValue(match[1])
 
 
 def read_builtin(builtin: str, environ: Mapping[str, str]) -> SourceValue:
-    """What this machine is (``glibc``, ``arch``), or the moment that the pack is said to be made.
+    """Return the value of ``glibc``, ``arch`` or ``epoch``.
 
     Raises:
         BundleFixError: SOURCE_DATE_EPOCH is not a number.
@@ -111,8 +95,8 @@ def read_builtin(builtin: str, environ: Mapping[str, str]) -> SourceValue:
     epoch = environ.get(EPOCH_VARIABLE)
     if epoch and not re.fullmatch("[0-9]+", epoch):
         raise BundleFixError(
-            f'the environment variable {EPOCH_VARIABLE} is "{escape_and_shorten(epoch)}"',
-            hint="it must be a number of seconds since 1970",
+            f'invalid environment variable {EPOCH_VARIABLE}: "{escape_and_shorten(epoch)}"',
+            hint="use a number of seconds since 1970",
         )
     return _reject_empty(epoch, f"the environment variable {EPOCH_VARIABLE} is not set")
 
@@ -124,19 +108,17 @@ def _reject_empty(value: str | None, lack: str) -> SourceValue:
 def _read_glibc_version() -> str:
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
-    except (ValueError, OSError):
+    except (ValueError, OSError):  # musl does not know the name
         return ""
 
 
 def _read_text(path: Path) -> tuple[str, str]:
-    """The text of a regular file, or why there is none."""
+    """Return the text of a regular file, and why it cannot be read (empty if it can)."""
     shown = escape_unprintable(str(path))
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return "", f"{shown} is not a file"
-        if status.st_size > MAX_SOURCE_BYTES:
-            return "", f"{shown} is larger than {MAX_SOURCE_BYTES >> 20} MiB"
+        # Opening a FIFO would wait for a writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            return "", f"{shown} is not a regular file"
         text = path.read_text("utf-8", "surrogateescape")
     except OSError as error:
         return "", f"cannot read {shown}: {error.strerror}"

@@ -1,4 +1,4 @@
-"""Texts with ``{variables}`` in them, taken apart."""
+"""Parsing of texts that contain ``{variables}``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME = re.compile(f"[A-Za-z_][A-Za-z0-9_-]*|{_BUILD_ENTRY}")
 
 
 class TemplatePart(NamedTuple):
-    """Literal text and the variable that comes after it; ``name`` is empty where none does."""
+    """Literal text and the variable after it; ``name`` is empty if no variable follows."""
 
     literal: str
     name: str
@@ -24,47 +24,52 @@ class TemplatePart(NamedTuple):
 
 
 def parse_template(template: str) -> list[TemplatePart]:
-    """The parts of a text with ``{name}`` and ``{name:.7}`` in it; ``{{`` and ``}}`` are braces.
+    """Split a text that contains ``{name}`` and ``{name:.7}``; ``{{`` and ``}}`` are braces.
 
     Raises:
-        BundleFixError: a brace stands alone, or holds something else than a name and a width.
+        BundleFixError: a brace is unmatched, or the braces contain more than a name and a width.
     """
     try:
         fields = list(Formatter().parse(template))
     except ValueError as error:
         raise BundleFixError(
             f'unmatched brace in "{escape_and_shorten(template)}"',
-            hint="write {{ or }} for a brace itself",
+            hint="write {{ or }} for a literal brace",
         ) from error
     parts = []
     for literal, name, width, conversion in fields:
         if name is None:
             parts.append(TemplatePart(literal, "", ""))
             continue
+        # Attributes, indexes and conversions would let a text reach into Python objects.
         if not _NAME.fullmatch(name) or conversion is not None:
             shown = escape_and_shorten(name + (f"!{conversion}" if conversion else ""))
             raise BundleFixError(
-                f"`{{{shown}}}` is not a variable in braces",
-                hint="write {name}, or {{ and }} for the braces themselves",
+                f"invalid variable name `{{{shown}}}`",
+                hint="write {name}, or {{ and }} for literal braces",
             )
         if not _FORMAT.fullmatch(width or ""):
             raise BundleFixError(
-                f"`{escape_and_shorten(width or '')}` is not a width for the variable `{name}`",
-                hint="write {name:.7} to cut it to 7 characters, {name:>7} to fill it up to 7",
+                f"invalid width `{escape_and_shorten(width or '')}` of the variable `{name}`",
+                hint="write {name:.7} to cut it to 7 characters, {name:>7} to pad it to 7",
             )
         parts.append(TemplatePart(literal, name, width or ""))
     return parts
 
 
 def is_build_variable(name: str) -> bool:
-    """Whether the build gives the value of ``name``, so that a spec need not define it.
+    """Return whether the CMake build defines ``name``, so that a spec need not define it.
 
-    These are ``build`` and ``source``, the folders; ``target.NAME``, the file that a target makes;
-    ``cmake.ENTRY``, what CMake's cache says.
+    These are the directories ``build`` and ``source``; ``target.NAME``, the file that a target
+    builds; and ``cmake.ENTRY``, an entry of CMake's cache.
     """
     return _BUILD_NAME.fullmatch(name) is not None
 
 
 def list_references(template: str) -> list[str]:
-    """The names of the variables in a text that `parse_template` takes, each once."""
+    """Return the names of the variables in a text, each once.
+
+    Raises:
+        BundleFixError: see `parse_template`.
+    """
     return list(dict.fromkeys(part.name for part in parse_template(template) if part.name))

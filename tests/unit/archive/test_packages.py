@@ -70,7 +70,7 @@ def test_a_package_is_checked_as_it_is_installed(tmp_path: Path, kind: str) -> N
     path = packed(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
     ran = bundle_fix("check", path)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith(f"{path}: passed: nothing found (2 programs, 2 libraries, ")
+    assert ran.stdout.startswith(f"{path}: passed: no findings (2 programs, 2 libraries, ")
     tree = bundle_fix("tree", path, "usr/bin/tool").stdout
     assert f"{MULTIARCH}/libeach.so.1" in tree
     assert f"{PRIVATE}/libown.so" in tree

@@ -22,9 +22,9 @@ from builders.elf import CROSS, elf, object_with_versions
 from builders.loaders import X86_64_LOADER, copy_into, real_list
 from builders.pack import healthy, incident
 from builders.wheel import INFO, METADATA, record_line
+from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.parser import image_at
 from bundle_fix.policy.policy import Ignore
-from bundle_fix.elf.read import constants as c
 
 LIB = "$ORIGIN/../lib"
 ALLOCATOR = """

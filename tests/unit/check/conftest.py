@@ -7,9 +7,9 @@ import pytest
 
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.policy.policy import CheckPolicy
 
 Check = Callable[..., list[Finding]]
 

@@ -11,7 +11,6 @@ from builders.elf import elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_context
 from bundle_fix.check.context import Context
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.facts import prefetch as ahead
 from bundle_fix.check.facts.prefetch import read_ahead
 from bundle_fix.check.facts.symbols import Symbols
@@ -20,6 +19,7 @@ from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.dlopen import find_library_name_strings, imports_dlopen
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.subprocesses import forks
 
 OPENER = """

@@ -14,9 +14,9 @@ from builders.elf import elf
 from builders.pack import healthy
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.policy.policy import CheckPolicy
 
 
 def findings(path: Path, rule: str) -> list[Finding]:

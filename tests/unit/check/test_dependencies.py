@@ -12,10 +12,10 @@ from builders.wheel import METADATA, NAME, wheel
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.facts.package_dependencies import dependencies, leads_to
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.policy.policy import CheckPolicy
 
 from .conftest import Check
 

@@ -12,11 +12,11 @@ import pytest
 
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import RULES, check_bundle
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.report.check_report import CheckReport, describe_rules, make_check_report
 from bundle_fix.report.render.json import render_json
 from bundle_fix.report.render.text import render_text

@@ -9,9 +9,9 @@ import pytest
 from builders.elf import CROSS, elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.host import AdversarialHost
+from bundle_fix.policy.policy import CheckPolicy
 
 from .conftest import Check
 

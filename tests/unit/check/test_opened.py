@@ -12,10 +12,10 @@ from builders.elf import elf
 from builders.run import bundle_fix
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.host import Environment, make_adversarial_host
+from bundle_fix.policy.policy import CheckPolicy
 
 LIB = "$ORIGIN/../lib"
 

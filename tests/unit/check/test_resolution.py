@@ -7,10 +7,10 @@ from builders.loaders import X86_64_LOADER, copy_into, real_list
 from builders.pack import healthy, incident
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.real_host import RealHost
+from bundle_fix.policy.policy import CheckPolicy
 
 from .conftest import Check
 

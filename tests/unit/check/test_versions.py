@@ -12,15 +12,15 @@ from builders.loaders import X86_64_LOADER, copy_into, real_list
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Context
-from bundle_fix.elf.read.parser import image_at
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.check.facts.abi import abi_of
+from bundle_fix.elf.read.parser import image_at
 from bundle_fix.elf.symbols.versions import VER_FLG_WEAK, needed_versions, version_needs
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.model.content import BytesReader
+from bundle_fix.policy.policy import CheckPolicy
 
 from .conftest import Check
 

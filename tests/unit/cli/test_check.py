@@ -19,7 +19,7 @@ def test_a_healthy_pack_passes_with_one_line(tmp_path: Path) -> None:
     ran = bundle_fix("check", pack.name, cwd=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert re.fullmatch(
-        r"pack\.tar\.gz: passed: nothing found \(1 program, 1 library, \d+\.\d\d s\)\n", ran.stdout
+        r"pack\.tar\.gz: passed: no findings \(1 program, 1 library, \d+\.\d\d s\)\n", ran.stdout
     )
 
 
@@ -66,7 +66,7 @@ def test_host_provides_adds_to_the_hosts_list(tmp_path: Path) -> None:
 
 def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
     program = elf(tmp_path / "x", program=True)
-    assert "passed: nothing found (1 program, 0 libraries, " in bundle_fix("check", program).stdout
+    assert "passed: no findings (1 program, 0 libraries, " in bundle_fix("check", program).stdout
 
 
 def test_fail_on_moves_the_bar(tmp_path: Path) -> None:
@@ -168,9 +168,9 @@ def test_what_the_pack_wants_of_its_target_is_in_the_report(tmp_path: Path) -> N
     assert abi["files"][newest["path"]]["GLIBC"] == newest["version"]
     assert "lib/libtcmalloc.so.4.6" in abi["files"]
     told = bundle_fix("check", "-v", pack).stdout
-    assert f"wants of the target: GLIBC {newest['version']} ({newest['path']})\n" in told
+    assert f"required of the target: GLIBC {newest['version']} ({newest['path']})\n" in told
     assert f"  bin/fast: GLIBC {abi['files']['bin/fast']['GLIBC']}, x86-64-v3\n" in told
-    assert "wants of the target" not in bundle_fix("check", pack).stdout
+    assert "required of the target" not in bundle_fix("check", pack).stdout
 
 
 @pytest.mark.parametrize("text", ["2", "2.17.1.1", "GLIBC_2.17", "new"])

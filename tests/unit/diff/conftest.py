@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.cli.diff import compare_artifacts
 from bundle_fix.cli.target import Target
 from bundle_fix.diff.compare import Difference
+from bundle_fix.policy.policy import CheckPolicy
 
 Compare = Callable[..., Difference]
 

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle_fix.check.context import Context
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.diff.compare import Difference, compare_snapshots
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.loader.bundle import make_bundle
 from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree
+from bundle_fix.policy.policy import CheckPolicy
 
 NAMES = st.sampled_from(["a", "b", "lib", "x.so.1", "x.so.2", "x-1.2", "x-1.3"])
 FILES = st.builds(

@@ -9,9 +9,9 @@ import pytest
 
 from builders.elf import elf
 from builders.pack import healthy, tarball
-from bundle_fix.policy.policy import Ignore
 from bundle_fix.cli.target import Target
 from bundle_fix.diff.compare import Difference
+from bundle_fix.policy.policy import Ignore
 
 from .conftest import Compare
 

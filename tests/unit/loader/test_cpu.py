@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.loader.hosts.cpu import LEVELS, detect_cpu, parse_cpuinfo, make_cpu_of_level, find_levels, list_levels_up_to
+from bundle_fix.loader.hosts.cpu import (
+    LEVELS,
+    detect_cpu,
+    find_levels,
+    list_levels_up_to,
+    make_cpu_of_level,
+    parse_cpuinfo,
+)
 from bundle_fix.model.errors import BundleFixError
 
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")

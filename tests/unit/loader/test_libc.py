@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.loader.hosts.libc import is_part_of_libc, is_installed_with_libc
+from bundle_fix.loader.hosts.libc import is_installed_with_libc, is_part_of_libc
 
 
 @pytest.mark.parametrize(

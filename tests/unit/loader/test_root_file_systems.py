@@ -15,9 +15,9 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.cpu import detect_cpu
-from bundle_fix.loader.hosts.files import HostFiles, DirectoryFiles, TreeFiles
+from bundle_fix.loader.hosts.files import DirectoryFiles, HostFiles, TreeFiles
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.loader.process import Process, Deployment
+from bundle_fix.loader.process import Deployment, Process
 
 
 def process_in(root: Path, program: str, files: HostFiles | None = None) -> Process:

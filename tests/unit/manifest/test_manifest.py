@@ -14,12 +14,12 @@ import pytest
 from builders.elf import elf
 from builders.run import bundle_fix
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.manifest.builder import make_manifest
 from bundle_fix.manifest.model import MAX_SIZE, NAME, encode, path_of, written
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.tree import File, Metadata, Tree
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.report.schemas import build_manifest_schema
 
 from .conftest import Pack

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.report.baseline import drop_known_findings, read_baseline
 from bundle_fix.policy.severity import Severity
+from bundle_fix.report.baseline import drop_known_findings, read_baseline
 from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, make_error_report
 from bundle_fix.report.render.json import render_json, render_jsonl
 

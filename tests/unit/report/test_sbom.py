@@ -108,6 +108,6 @@ def test_without_its_library_one_line_says_how_to_get_it(tmp_path: Path) -> None
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == (
-        "bundle-fix: error: a bill of materials needs cyclonedx-python-lib, which is not installed"
+        "bundle-fix: error: an SBOM needs cyclonedx-python-lib, which is not installed"
         " (pip install 'bundle-fix[sbom]')\n"
     )

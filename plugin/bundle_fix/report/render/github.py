@@ -1,4 +1,4 @@
-"""GitHub Actions: annotations on stdout, and a summary in Markdown with a graph."""
+"""GitHub Actions: annotations on stdout, and a job summary in Markdown with a graph."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from bundle_fix.report.render.text import format_duration, render_total
 
 COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 """Workflow commands: docs.github.com, "Workflow commands for GitHub Actions"."""
-MOST_ANNOTATIONS = 10
-"""Annotations of one kind that GitHub shows of a step."""
-MOST_ROWS = 50
-MOST_EDGES = 40
-LARGEST = 900_000
-"""Bytes of a summary, of which a step may write 1 MiB."""
-LONGEST = 500
-"""Characters of one text in a summary."""
+MAX_ANNOTATIONS = 10
+"""Limit on the annotations of one kind per step: docs.github.com, "Workflow commands"."""
+MAX_ROWS = 50
+MAX_EDGES = 40
+MAX_SUMMARY = 900_000
+"""Limit on the summary, in bytes. GitHub refuses more than 1 MiB per step."""
+MAX_TEXT = 500
+"""Limit on one text in a summary, in characters."""
 
 
 def render_github(reports: Sequence[CheckReport]) -> str:
-    """One workflow command for each finding, and for each artifact that could not be checked.
+    """Render a workflow command for each finding and each artifact that could not be checked.
 
-    GitHub shows the first ten of each kind: the worst of all artifacts come first, and what comes
-    behind is a plain line of the log.
+    GitHub shows the first ten of each kind, so the most severe findings of all artifacts come
+    first. The findings after the tenth of a kind become plain lines of the log.
     """
     lines: list[tuple[Severity, str, str, list[str]]] = []
     for report in reports:
@@ -40,84 +40,87 @@ def render_github(reports: Sequence[CheckReport]) -> str:
                 where = locate_member(report.artifact, f.path)
                 text = f"{f.path} {f.message}".strip()
                 lines.append((severity, where, f"{f.rule} {f.name}", [text, f"fix: {f.hint}"]))
-    told: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     rendered = []
     for severity, where, title, texts in lines:
-        told[severity] += 1
-        annotate = told[severity] <= MOST_ANNOTATIONS
-        rendered.append((_command if annotate else _line)(severity, where, title, texts))
+        counts[severity] += 1
+        is_annotation = counts[severity] <= MAX_ANNOTATIONS
+        format_line = _format_command if is_annotation else _format_log_line
+        rendered.append(format_line(severity, where, title, texts))
     return "".join(f"{line}\n" for line in rendered) + render_total(reports)
 
 
-def _command(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
-    properties = f"file={_property(where)},title={_property(title)}"
-    return f"::{COMMANDS[severity]} {properties}::{'%0A'.join(map(_data, lines))}"
+def _format_command(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
+    properties = f"file={_escape_property(where)},title={_escape_property(title)}"
+    return f"::{COMMANDS[severity]} {properties}::{'%0A'.join(map(_escape_message, lines))}"
 
 
-def _line(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
-    # It begins with a word of ours, so that the runner never takes it for a command.
+def _format_log_line(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
+    # The line begins with the severity, so the runner never reads a name as a command ("::...").
     return (
         f"{severity} {title}: {escape_unprintable(where)}: {escape_unprintable('; '.join(lines))}"
     )
 
 
-def _data(text: str) -> str:
-    """A text of one line; of its own line breaks, if any, escapes are seen."""
+def _escape_message(text: str) -> str:
+    """Escape a text for the message of a workflow command; a line break becomes visible."""
     return escape_unprintable(text).replace("%", "%25")
 
 
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+def _escape_property(text: str) -> str:
+    return _escape_message(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def render_summary(reports: Sequence[CheckReport], rules: Mapping[str, RuleText]) -> str:
-    """What goes to the file that ``GITHUB_STEP_SUMMARY`` names: Markdown with a Mermaid graph.
+    """Render the Markdown, with a Mermaid graph, for the file in ``GITHUB_STEP_SUMMARY``.
 
-    GitHub refuses a step's summary above 1 MiB, so what does not fit is told in one line.
+    Artifacts beyond the size limit are replaced by one line with their number.
     """
-    parts, room = [], LARGEST
+    parts, remaining = [], MAX_SUMMARY
     for number, report in enumerate(reports):
-        part = "\n".join(_summary(report, rules)) + "\n"
-        room -= len(part.encode("utf-8", "backslashreplace"))
-        if room < 0:
-            left = format_count(len(reports) - number, "more artifact")
-            parts.append(f"… and {left}: see the log\n")
+        part = "\n".join(_render_artifact(report, rules)) + "\n"
+        remaining -= len(part.encode("utf-8", "backslashreplace"))
+        if remaining < 0:
+            omitted = format_count(len(reports) - number, "more artifact")
+            parts.append(f"… and {omitted}: see the log\n")
             break
         parts.append(part)
     if len(reports) > 1:
-        parts.append(f"\n{_escaped(render_total(reports).strip())}\n")
+        parts.append(f"\n{_escape_markdown(render_total(reports).strip())}\n")
     return "".join(parts)
 
 
-def _summary(report: CheckReport, rules: Mapping[str, RuleText]) -> Iterator[str]:
-    yield f"### bundle-fix: {_code(report.artifact)}"
+def _render_artifact(report: CheckReport, rules: Mapping[str, RuleText]) -> Iterator[str]:
+    yield f"### bundle-fix: {_format_code(report.artifact)}"
     yield ""
     if report.error:
-        yield f"Could not be checked: {_escaped(report.error)}"
+        yield f"Could not be checked: {_escape_markdown(report.error)}"
         yield ""
         return
     counts = ", ".join(format_count(report.summary[s], s) for s in Severity)
     ignored = f", {report.ignored} ignored" if report.ignored else ""
-    taken = format_duration(report.seconds)
-    yield f"**{'FAILED' if report.failed else 'passed'}**: {counts}{ignored} ({taken})"
+    duration = format_duration(report.seconds)
+    yield f"**{'FAILED' if report.failed else 'passed'}**: {counts}{ignored} ({duration})"
     yield ""
     if not report.findings:
         return
-    yield "| | rule | where | what |"
+    yield "| | rule | file | problem |"
     yield "|---|---|---|---|"
-    for f in report.findings[:MOST_ROWS]:
-        yield f"| {f.severity} | {f.rule} {f.name} | {_code(f.path)} | {_escaped(f.message)} |"
-    if len(report.findings) > MOST_ROWS:
-        yield f"| | | | … and {len(report.findings) - MOST_ROWS} more |"
+    for f in report.findings[:MAX_ROWS]:
+        path, problem = _format_code(f.path), _escape_markdown(f.message)
+        yield f"| {f.severity} | {f.rule} {f.name} | {path} | {problem} |"
+    if len(report.findings) > MAX_ROWS:
+        yield f"| | | | … and {len(report.findings) - MAX_ROWS} more |"
     yield ""
-    yield from _graph(report.findings)
+    yield from _render_graph(report.findings)
     for code in sorted({f.rule for f in report.findings if f.severity != Severity.NOTE}):
-        yield f"- **{code}** {_escaped(rules[code].why)} *{_escaped(rules[code].fix)}*"
+        why, fix = _escape_markdown(rules[code].why), _escape_markdown(rules[code].fix)
+        yield f"- **{code}** {why} *{fix}*"
     yield ""
 
 
-def _graph(findings: Sequence[FindingRecord]) -> Iterator[str]:
-    """The needs that lead out of the pack or nowhere, as a flow chart."""
+def _render_graph(findings: Sequence[FindingRecord]) -> Iterator[str]:
+    """Render the needed names that are not resolved inside the pack as a Mermaid flow chart."""
     edges = [f for f in findings if "needed" in f.evidence and "trace" in f.evidence]
     if not edges:
         return
@@ -125,41 +128,41 @@ def _graph(findings: Sequence[FindingRecord]) -> Iterator[str]:
 
     def node(text: str) -> str:
         number = numbers.setdefault(text, len(numbers))
-        return f'n{number}["{_mermaid(text)}"]'
+        return f'n{number}["{_escape_mermaid(text)}"]'
 
     yield "```mermaid"
     yield "flowchart LR"
-    for f in edges[:MOST_EDGES]:
+    for f in edges[:MAX_EDGES]:
         loaded = f.evidence.get("loaded")
-        inside = loaded and not str(loaded).startswith("/")
-        end = f"{'' if inside else 'host: '}{loaded}" if loaded else "not found"
-        yield f'  {node(f.path)} -->|"{_mermaid(str(f.evidence["needed"]))}"| {node(end)}'
+        is_in_pack = loaded and not str(loaded).startswith("/")
+        target = f"{'' if is_in_pack else 'host: '}{loaded}" if loaded else "not found"
+        yield f'  {node(f.path)} -->|"{_escape_mermaid(str(f.evidence["needed"]))}"| {node(target)}'
     yield "```"
-    if len(edges) > MOST_EDGES:
+    if len(edges) > MAX_EDGES:
         yield ""
-        yield f"The graph has the first {MOST_EDGES} of {len(edges)} needs."
+        yield f"The graph shows the first {MAX_EDGES} of {len(edges)} needed names."
     yield ""
 
 
-def _mermaid(text: str) -> str:
-    """Text for a label in quotes: what means something to Mermaid or HTML by its number."""
-    plain = _cut(text) or "(empty)"
+def _escape_mermaid(text: str) -> str:
+    """Escape a text for a quoted Mermaid label: special characters become numeric entities."""
+    plain = _shorten_text(text) or "(empty)"
     return "".join(c if c.isalnum() or c in " ./_-+:,=@()" else f"#{ord(c)};" for c in plain)
 
 
-def _code(text: str) -> str:
-    """Text as code in a cell of a table, in which neither bar nor backtick can stand."""
-    plain = _cut(text).replace("`", "'").replace("|", "\\|")
+def _format_code(text: str) -> str:
+    """Format a text as code in a table cell, without backticks and with escaped bars."""
+    plain = _shorten_text(text).replace("`", "'").replace("|", "\\|")
     return f"`{plain}`" if plain else ""
 
 
-def _escaped(text: str) -> str:
-    text = _cut(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _escape_markdown(text: str) -> str:
+    text = _shorten_text(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for character in "\\`*_[]|$~":
         text = text.replace(character, "\\" + character)
     return text
 
 
-def _cut(text: str) -> str:
+def _shorten_text(text: str) -> str:
     plain = escape_unprintable(text)
-    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"
+    return plain if len(plain) <= MAX_TEXT else f"{plain[: MAX_TEXT - 1]}…"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bundle_fix.policy.severity import Severity
 from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import CheckReport
 from bundle_fix.report.locations import deduplicate_fingerprints, locate_member
 from bundle_fix.report.render.json import format_json

@@ -38,7 +38,9 @@ def _escape_surrogates(value: object) -> object:
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     if isinstance(value, dict):
-        return {str(_escape_surrogates(key)): _escape_surrogates(item) for key, item in value.items()}
+        return {
+            str(_escape_surrogates(key)): _escape_surrogates(item) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_escape_surrogates(item) for item in value]
     return value

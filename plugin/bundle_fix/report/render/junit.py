@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from xml.etree import ElementTree as ET
 
-from bundle_fix.policy.severity import Severity
 from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
 
 MAX_FINDINGS = 100

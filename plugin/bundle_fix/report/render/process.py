@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
-from bundle_fix.loader.process import Resolution, Process
+from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.render.text import Paint
 from bundle_fix.report.steps import ORIGIN_COLOURS, format_found_by

@@ -1,7 +1,8 @@
-"""A pack's software bill of materials: CycloneDX 1.6 as JSON, made from its manifest.
+"""Software bill of materials of a pack: CycloneDX 1.6 as JSON, made from the manifest.
 
-Programs and libraries are components; those from installed packages have their purl. The text is
-the same for the same manifest: the serial number is made of it, and the only time is the one given.
+Programs and libraries are components; files of installed packages have a package URL (purl). The
+result is reproducible: the serial number is derived from the manifest, and the only time is the
+given one.
 """
 
 from __future__ import annotations
@@ -23,64 +24,64 @@ if TYPE_CHECKING:
     from packageurl import PackageURL
 
 NAMESPACE = uuid.UUID("5a6a0f4e-4e0c-5d6f-9a52-6c9f5b1f4c11")
-"""Of the serial numbers of this tool's bills."""
-PACK = "/"
-"""What the pack itself is referred to by: no path in it begins with a slash."""
-PREFIX = "bundle-fix:"
-"""What precedes the names of properties that are this tool's own."""
+"""UUID namespace of the serial numbers (RFC 9562, UUIDv5)."""
+PACK_REF = "/"
+"""Reference (``bom-ref``) of the pack itself; no path in the pack begins with a slash."""
+PROPERTY_PREFIX = "bundle-fix:"
+"""Prefix of the property names of this tool."""
 
 
 def require_cyclonedx() -> None:
-    """See that the library is there before anything is done.
+    """Raise an error if cyclonedx-python-lib is not installed.
 
     Raises:
-        BundleFixError: it is not installed.
+        BundleFixError: the library is not installed.
     """
     try:
-        import cyclonedx.model.bom  # noqa: F401 (whether it can be)
+        import cyclonedx.model.bom  # noqa: F401 (only tested for)
     except ImportError as error:
         raise BundleFixError(
-            "a bill of materials needs cyclonedx-python-lib, which is not installed",
+            "an SBOM needs cyclonedx-python-lib, which is not installed",
             hint="pip install 'bundle-fix[sbom]'",
         ) from error
 
 
 def render_sbom(manifest: Manifest, moment: int | None) -> str:
-    """The bill of materials of a pack.
+    """Render the bill of materials of a pack.
 
     Args:
-        manifest: what is in the pack.
-        moment: when it is said to be made, in seconds since 1970; None leaves it out.
+        manifest: the manifest of the pack.
+        moment: the timestamp, in seconds since 1970; None for no timestamp.
 
     Raises:
-        BundleFixError: the library that writes it is not installed.
+        BundleFixError: cyclonedx-python-lib is not installed.
     """
     require_cyclonedx()
     from cyclonedx.output.json import JsonV1Dot6
 
-    loaded = json.loads(JsonV1Dot6(_bom(manifest)).output_as_string())
+    loaded = json.loads(JsonV1Dot6(_make_bom(manifest)).output_as_string())
     loaded["metadata"].pop("timestamp", None)
     if moment is not None:
-        made = datetime.fromtimestamp(moment, tz=timezone.utc)
-        loaded["metadata"]["timestamp"] = made.isoformat()
+        timestamp = datetime.fromtimestamp(moment, tz=timezone.utc)
+        loaded["metadata"]["timestamp"] = timestamp.isoformat()
     return json.dumps(loaded, indent=2, sort_keys=True) + "\n"
 
 
-def _bom(manifest: Manifest) -> Bom:
+def _make_bom(manifest: Manifest) -> Bom:
     from cyclonedx.model.bom import Bom, BomMetaData
     from cyclonedx.model.component import Component, ComponentType
 
     tool = Component(
         name=manifest.tool.name, version=manifest.tool.version, type=ComponentType.APPLICATION
     )
-    pack = Component(name=manifest.name, type=ComponentType.APPLICATION, bom_ref=PACK)
+    pack = Component(name=manifest.name, type=ComponentType.APPLICATION, bom_ref=PACK_REF)
     metadata = BomMetaData(component=pack)
     metadata.tools.components.add(tool)
-    components = {r.path: _component(r) for r in manifest.files if r.elf is not None}
+    components = {r.path: _make_component(r) for r in manifest.files if r.elf is not None}
     serial = uuid.uuid5(NAMESPACE, sha256(encode(manifest)).hexdigest())
     bom = Bom(components=components.values(), metadata=metadata, serial_number=serial)
     bom.register_dependency(pack, components.values())
-    providers = _providers(manifest)
+    providers = _index_providers(manifest)
     for record in manifest.files:
         if record.elf is not None:
             names = map(posixpath.basename, record.elf.needed)
@@ -89,15 +90,16 @@ def _bom(manifest: Manifest) -> Bom:
     return bom
 
 
-def _component(record: FileRecord) -> Component:
+def _make_component(record: FileRecord) -> Component:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
 
     assert record.elf is not None  # noqa: S101 (only ELF files are components)
+    # Position-independent programs have the ELF type of libraries (ET_DYN), so the name decides.
     is_library = record.elf.soname is not None or record.elf.type != "exec"
     is_library = is_library and ".so" in posixpath.basename(record.path)
     package = record.package
-    told = {
+    properties = {
         "path": record.path,
         "origin": record.origin,
         "build-id": record.elf.build_id or "",
@@ -108,14 +110,16 @@ def _component(record: FileRecord) -> Component:
         version=package.version if package else None,
         type=ComponentType.LIBRARY if is_library else ComponentType.APPLICATION,
         bom_ref=record.path,
-        purl=_purl(package) if package else None,
+        purl=_make_purl(package) if package else None,
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=record.sha256)],
-        properties=[Property(name=PREFIX + n, value=value) for n, value in told.items() if value],
+        properties=[
+            Property(name=PROPERTY_PREFIX + n, value=v) for n, v in properties.items() if v
+        ],
     )
 
 
-def _purl(package: PackageRecord) -> PackageURL:
-    """The package's URL (purl-spec, types deb and rpm): an epoch of rpm's is a qualifier."""
+def _make_purl(package: PackageRecord) -> PackageURL:
+    """Return the package URL (purl-spec, types deb and rpm); the epoch of rpm is a qualifier."""
     from packageurl import PackageURL
 
     distribution = package.distribution
@@ -124,12 +128,12 @@ def _purl(package: PackageRecord) -> PackageURL:
     if package.type == "rpm" and ":" in version:
         qualifiers["epoch"], _, version = version.partition(":")
     namespace = distribution.rpartition("-")[0] or distribution or None
-    known = {name: value for name, value in qualifiers.items() if value}
-    return PackageURL(package.type, namespace, package.name, version, known)
+    non_empty = {name: value for name, value in qualifiers.items() if value}
+    return PackageURL(package.type, namespace, package.name, version, non_empty)
 
 
-def _providers(manifest: Manifest) -> Mapping[str, str]:
-    """The file that each needed name leads to, by the names of files, their sonames, and links."""
+def _index_providers(manifest: Manifest) -> Mapping[str, str]:
+    """Return the path of the file for each needed name: a file name, a soname or a symlink."""
     found: dict[str, str] = {}
     for record in manifest.files:
         if record.elf is not None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from bundle_fix.check.checker import OF_DIFFERENCES
 from bundle_fix.check.facts.abi import Abi
-from bundle_fix.policy.severity import Severity
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
 from bundle_fix.report.steps import decode_step, format_step
 
@@ -84,7 +84,7 @@ def _render_section(
     for first, *others in shown:
         yield from wrap_text(f"{first.path} {first.message}".strip(), "  ", "      ")
         yield from _render_trace(first.evidence.get("trace", ()))
-        yield from _render_group(first, others, None if verbose else MAX_NAMES)
+        yield from _render_similar_findings(first, others, None if verbose else MAX_NAMES)
     omitted = sum(map(len, groups[len(shown) :]))
     if omitted:
         yield f"  … and {omitted} more (--verbose lists all)"
@@ -115,7 +115,7 @@ def _group_findings(findings: Sequence[FindingRecord]) -> list[list[FindingRecor
     return list(merged.values())
 
 
-def _render_group(
+def _render_similar_findings(
     first: FindingRecord, others: Sequence[FindingRecord], limit: int | None
 ) -> Iterator[str]:
     if not others:
