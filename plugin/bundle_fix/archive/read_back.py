@@ -64,7 +64,7 @@ class ReadBack:
     ) -> None:
         self._fd, self._decompress, self._where = fd, decompress, where
         self._there = threading.Condition()
-        self._written = self._written_crc = 0
+        self._written = 0
         self._complete = False
         self._size = self._crc = 0
         self._error: Exception | None = None
@@ -79,7 +79,6 @@ class ReadBack:
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]
-        self._written_crc = isal_zlib.crc32(data, self._written_crc)
         with self._there:
             self._written += len(data)
             self._there.notify()
@@ -87,11 +86,6 @@ class ReadBack:
 
     def flush(self) -> None:
         """Nothing waits here: compressors ask."""
-
-    @property
-    def sent(self) -> tuple[int, int]:
-        """The size and the CRC-32 of all that was given to `write`."""
-        return self._written, self._written_crc
 
     def compare(self, size: int, crc: int) -> None:
         """See that ``size`` bytes with this CRC-32 were read, once the file is complete.

@@ -12,7 +12,7 @@ from bundle_fix.elf.edit.patchelf import patchelf_program
 from bundle_fix.elf.read.image import Image
 from bundle_fix.model.errors import BundleFixError
 
-PACKAGES = ("lief", "isal", "zlib-ng", "deflate", "backports.zstd")
+PACKAGES = ("lief", "isal", "zlib-ng", "backports.zstd")
 """Python packages that rewrite ELF files or compress."""
 
 

@@ -7,11 +7,13 @@ import lzma
 import os
 import subprocess
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bundle_fix.archive.compression import codecs
 from bundle_fix.archive.compression.codecs import (
     COMPRESSIONS,
     Compression,
@@ -89,7 +91,22 @@ def test_gzip_has_neither_time_nor_name() -> None:
 def test_gzip_compresses_about_as_well_as_gzip_does() -> None:
     data = b"".join(path.read_bytes() for path in sorted(Path(os.__file__).parent.glob("*.py")))
     theirs = subprocess.run(["gzip", "-6"], input=data, capture_output=True, check=True).stdout
-    assert len(compressed(COMPRESSIONS[0], data)) <= 1.02 * len(theirs)
+    assert len(compressed(COMPRESSIONS[0], data)) <= 1.03 * len(theirs)
+
+
+def test_the_number_of_processors_does_not_change_a_gzip(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    for processors in (1, 2, 5):
+        monkeypatch.setattr(codecs, "count_cores", lambda n=processors: n)
+        found.add(compressed(COMPRESSIONS[0], DATA["text"] * 6 + DATA["noise"]))
+    assert len(found) == 1
+
+
+def test_gzip_has_one_member() -> None:
+    one = zlib.decompressobj(31)
+    assert one.decompress(compressed(COMPRESSIONS[0], DATA["text"] * 6)) == DATA["text"] * 6
+    assert one.eof
+    assert one.unused_data == b""
 
 
 @every

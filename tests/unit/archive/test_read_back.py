@@ -58,7 +58,7 @@ def test_bytes_that_are_not_to_be_decompressed_are_compared_themselves(fd: int) 
     with ReadBack(fd, None, "x") as back:
         back.write(NOISE)
         back.write(NOISE)
-        back.compare(*back.sent)
+        back.compare(2 * len(NOISE), isal_zlib.crc32(NOISE + NOISE))
 
 
 @pytest.mark.parametrize("wrong", ["a byte", "the end"])
@@ -80,7 +80,7 @@ def test_a_disk_that_gives_back_other_bytes_is_told(
     ):
         for start in range(0, len(NOISE), 500_000):
             back.write(NOISE[start : start + 500_000])
-        back.compare(*back.sent)
+        back.compare(len(NOISE), isal_zlib.crc32(NOISE))
 
 
 def test_a_file_system_that_has_no_space_after_all_is_told_of(
@@ -95,7 +95,7 @@ def test_a_file_system_that_has_no_space_after_all_is_told_of(
     monkeypatch.setattr(read_back, "FLUSHED", 1 << 20)
     with pytest.raises(OSError, match="No space left"), ReadBack(fd, None, "x") as back:  # noqa: PT012
         back.write(NOISE)
-        back.compare(*back.sent)
+        back.compare(len(NOISE), isal_zlib.crc32(NOISE))
 
 
 class Spoiling:

@@ -1,1 +1,1 @@
-"""Compression formats: codecs, framing, bounded readers of concatenated streams."""
+"""Compression formats: codecs, parallel xz blocks, bounded readers of concatenated streams."""

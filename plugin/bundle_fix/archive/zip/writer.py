@@ -8,14 +8,13 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import IO, NamedTuple
 
 from msgspec import Struct
+from zlib_ng import zlib_ng
 
-from bundle_fix.archive.compression.codecs import Writable
-from bundle_fix.archive.compression.framing import DEFLATE
-from bundle_fix.archive.compression.parallel import PieceStream
+from bundle_fix.archive.compression.codecs import DEFLATE_LEVEL
 from bundle_fix.archive.zip.central_directory import (
     END,
     END64,
@@ -201,14 +200,19 @@ def _local(fields: _Fields, crc: int, packed: int, size: int, *, large: bool) ->
 
 
 def _write_data(content: Content, method: int, file: IO[bytes], path: str) -> tuple[int, int]:
-    """Write a member's bytes; returns their CRC and the number of compressed ones."""
+    """Write a member's bytes; return their CRC-32 and the number of written bytes."""
     start, crc = file.tell(), 0
-    packed: AbstractContextManager[Writable]
-    packed = nullcontext(file) if method == STORED else PieceStream(file, DEFLATE)
-    with content.open() as reader, packed as stream:
+    with content.open() as reader:
+        if method == STORED:
+            for piece in read_chunks(reader, path):
+                crc = zlib.crc32(piece, crc)
+                file.write(piece)
+            return crc, file.tell() - start
+        compressor = zlib_ng.compressobj(DEFLATE_LEVEL, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
         for piece in read_chunks(reader, path):
             crc = zlib.crc32(piece, crc)
-            stream.write(piece)
+            file.write(compressor.compress(piece))
+        file.write(compressor.flush())
     return crc, file.tell() - start
 
 
