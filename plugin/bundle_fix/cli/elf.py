@@ -15,9 +15,9 @@ from bundle_fix.cli.options import (
     say,
     talk_options,
 )
-from bundle_fix.elf.edit.changes import Changes
-from bundle_fix.elf.edit.differences import described
-from bundle_fix.elf.edit.edit import EditRefusedError
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.differences import described
+from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.elf_files import EditedFile, edit_elf_file, read_elf_file

@@ -1,100 +1,214 @@
-"""Work that is done beside other work is done once, ends with it, and is never missed."""
+"""Children do one piece of work, end with their parent, and a crash of one loses nothing."""
 
 from __future__ import annotations
 
 import os
+import signal
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO, NoReturn
 
 import pytest
 
 from bundle_fix.subprocesses import forks
-from bundle_fix.subprocesses.forks import is_worth_forking, kill_fork, run_in_subprocess, start_fork
-from bundle_fix.subprocesses.processors import count_cores
+from bundle_fix.subprocesses.forks import (
+    block_signals,
+    is_worth_forking,
+    kill_fork,
+    run_in_subprocess,
+    start_fork,
+    wait_for_exit,
+    wait_for_output,
+)
+from bundle_fix.subprocesses.processors import count_cores, share_cores
 
-HERE = os.getpid()
-
-
-def test_work_is_done_in_another_process() -> None:
-    with run_in_subprocess(os.getpid) as told:
-        assert told() != os.getpid()
-
-
-def test_what_it_makes_may_be_larger_than_a_pipe() -> None:
-    with run_in_subprocess(lambda: bytes(10_000_000)) as told:
-        assert told() == bytes(10_000_000)
+PARENT = os.getpid()
 
 
-def test_what_it_raises_is_raised_by_who_asks() -> None:
+def test_work_runs_in_another_process() -> None:
+    with run_in_subprocess(os.getpid) as receive_result:
+        assert receive_result() != os.getpid()
+
+
+def test_a_result_may_be_larger_than_a_pipe() -> None:
+    with run_in_subprocess(lambda: bytes(10_000_000)) as receive_result:
+        assert receive_result() == bytes(10_000_000)
+
+
+def test_an_exception_of_the_work_is_raised_in_the_parent() -> None:
     def fail() -> NoReturn:
         raise ValueError("of no use")
 
-    with run_in_subprocess(fail) as told, pytest.raises(ValueError, match="of no use"):
-        told()
+    with run_in_subprocess(fail) as receive_result, pytest.raises(ValueError, match="of no use"):
+        receive_result()
 
 
-def test_a_process_that_dies_costs_nothing() -> None:
-    def die_elsewhere() -> int:
-        if os.getpid() != HERE:
+def test_the_parent_does_the_work_of_a_child_that_dies() -> None:
+    def die_in_child() -> int:
+        if os.getpid() != PARENT:
             os._exit(9)
         return 7
 
-    with run_in_subprocess(die_elsewhere) as told:
-        assert told() == 7
+    with run_in_subprocess(die_in_child) as receive_result:
+        assert receive_result() == 7
 
 
-def test_where_no_process_may_be_started_it_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_more(_work: object) -> NoReturn:
+def test_the_parent_does_the_work_at_the_limit_of_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_work: Callable[[IO[bytes]], None]) -> NoReturn:
         raise BlockingIOError("Resource temporarily unavailable")
 
-    monkeypatch.setattr(forks, "start_fork", no_more)
-    with run_in_subprocess(os.getpid) as told:
-        assert told() == os.getpid()
+    monkeypatch.setattr(forks, "start_fork", refuse)
+    with run_in_subprocess(os.getpid) as receive_result:
+        assert receive_result() == os.getpid()
 
 
-def test_what_nobody_asks_for_ends_with_the_context(tmp_path: Path) -> None:
+def has_children() -> bool:
+    """Return whether this process has a child, running or not yet reaped."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def test_a_child_whose_result_is_not_used_ends_with_the_context(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    # Nobody ever writes into it.
+    # No process ever writes into the fifo, so the child waits for ever.
     with run_in_subprocess(fifo.read_bytes):
         pass
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert not has_children()
 
 
-def test_what_a_process_forked_ends_before_it_is_taken_for_ended() -> None:
-    """Else it could still write into a folder that is being removed."""
+def test_killing_a_child_waits_for_the_end_of_its_own_children() -> None:
+    """Otherwise a grandchild could still write into a directory that is being removed."""
 
     def wait(pipe: IO[bytes]) -> None:
-        # To be rid of memory takes time.
+        # The kernel needs time to free the memory.
         _memory = b"x" * (100 << 20)
-        pipe.write(b"there\n")
+        pipe.write(b"ready\n")
         pipe.flush()
         time.sleep(60)
 
-    def lead(pipe: IO[bytes]) -> None:
-        forked = start_fork(wait)
-        forked.pipe.readline()
-        pipe.write(b"%d\n" % forked.pid)
+    def fork_and_wait(pipe: IO[bytes]) -> None:
+        grandchild = start_fork(wait)
+        grandchild.pipe.readline()
+        pipe.write(b"%d\n" % grandchild.pid)
         pipe.flush()
         time.sleep(60)
 
-    leader = start_fork(lead)
-    pid = int(leader.pipe.readline())
-    kill_fork(leader)
-    # A process that has given up its files can do nothing any more, if it is there at all.
+    child = start_fork(fork_and_wait)
+    pid = int(child.pipe.readline())
+    kill_fork(child)
+    # A process without open files can write nothing any more, even if it still exists.
     with suppress(FileNotFoundError):
         assert not list(Path(f"/proc/{pid}/fd").iterdir())
 
 
-def test_it_takes_one_processor() -> None:
-    with run_in_subprocess(count_cores) as told:
-        assert told() == 1
+def test_output_is_awaited_from_many_children_at_once() -> None:
+    def write_early(pipe: IO[bytes]) -> None:
+        pipe.write(b"early")
+        pipe.flush()
+        signal.pause()
+
+    def crash(_pipe: IO[bytes]) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    quiet, early, crashed = map(start_fork, (lambda _pipe: signal.pause(), write_early, crash))
+    try:
+        ready: set[int] = set()
+        while len(ready) < 2:
+            ready |= {child.pid for child in wait_for_output([quiet, early, crashed], 10)}
+        assert ready == {early.pid, crashed.pid}
+        assert early.pipe.read1(100) == b"early"
+        assert crashed.pipe.read1(100) == b""
+        assert wait_for_exit(crashed) == -signal.SIGKILL
+        assert wait_for_output([quiet, early], 0.01) == []
+    finally:
+        kill_fork(quiet)
+        kill_fork(early)
 
 
-def test_only_much_work_is_worth_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_prints_nothing_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    def abort(_pipe: IO[bytes]) -> None:
+        os.write(2, b"terminate called after throwing an instance of 'lief::error'\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert wait_for_exit(start_fork(abort)) == -signal.SIGKILL
+    assert capfd.readouterr().err == ""
+
+
+class StopError(Exception):
+    """Raised by the signal handler of these tests."""
+
+
+@pytest.fixture
+def raising_handler() -> Iterator[None]:
+    """Let SIGHUP raise `StopError`."""
+
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise StopError
+
+    before = signal.signal(signal.SIGHUP, stop)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("raising_handler")
+def test_a_signal_during_the_start_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = os.fork
+
+    def fork_then_signal() -> int:
+        child = fork()
+        if child:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return child
+
+    monkeypatch.setattr(os, "fork", fork_then_signal)
+    with pytest.raises(StopError):
+        start_fork(lambda _pipe: signal.pause())
+    assert not has_children()
+
+
+@pytest.mark.usefixtures("raising_handler")
+def test_blocked_signals_arrive_after_the_block() -> None:
+    reached = []
+
+    def signal_in_block() -> None:
+        with block_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            reached.append("the end of the block")
+
+    with pytest.raises(StopError):
+        signal_in_block()
+    assert reached
+
+
+def test_a_child_uses_one_core() -> None:
+    with run_in_subprocess(count_cores) as receive_result:
+        assert receive_result() == 1
+
+
+def test_shares_of_the_cores_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
+
+    def count_in_worker(pipe: IO[bytes]) -> None:
+        share_cores(4)
+        with run_in_subprocess(count_cores) as receive_result:
+            pipe.write(b"%d %d" % (count_cores(), receive_result()))
+
+    worker = start_fork(count_in_worker)
+    assert worker.pipe.read() == b"2 1"
+    assert wait_for_exit(worker) == 0
+    assert count_cores() == 8
+
+
+def test_only_large_work_is_worth_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forks, "count_cores", lambda: 2)
     assert is_worth_forking(100 << 20)
     assert not is_worth_forking(1 << 20)
