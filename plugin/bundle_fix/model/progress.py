@@ -1,4 +1,4 @@
-"""How far long work is: told where bytes are moved, shown by whoever likes to."""
+"""Protocol for progress reports: steps, and how much of each is done."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class ProgressStep(Struct, frozen=True):
-    """A part of the work.
+    """One step of the work.
 
     Attributes:
-        title: what is done, and to what, such as ``reading pack.tar.gz``.
-        size: the bytes that it is done to.
-        amount: how much that is where bytes do not say it, such as ``12 programs``.
-        parts: how many parts are counted; None where bytes are.
+        title: the step and its object, such as ``reading pack.tar.gz``.
+        size: the number of bytes that it processes.
+        amount: its extent in other units, such as ``12 programs``; may be empty.
+        parts: the number of counted parts; None if bytes are counted.
     """
 
     title: str
@@ -27,31 +27,31 @@ class ProgressStep(Struct, frozen=True):
 
     @property
     def total(self) -> int:
-        """What is counted up to."""
+        """The number that the count reaches at the end."""
         return self.size if self.parts is None else self.parts
 
 
 Progress = Callable[[ProgressStep, int], None]
-"""Is told a step, and how much of it is done; called often, so it must be quick."""
+"""Receives a step and how much of it is done; called often, so it must be quick."""
 
 
 def no_progress(_step: ProgressStep, _done: int) -> None:
-    """Progress that nobody asks for."""
+    """Ignore progress."""
 
 
 StepProgress = Callable[[int], None]
-"""Is told how much of the one step is done that it knows of."""
+"""Receives how much of one step is done."""
 
 
 def no_step_progress(_done: int) -> None:
-    """Nobody asks."""
+    """Ignore the progress of one step."""
 
 
-def track_parts(parts: Iterable[T], tell: StepProgress) -> Iterator[T]:
-    """``parts`` one by one; before each, and at the end, ``tell`` is told how many are done."""
+def track_parts(parts: Iterable[T], report: StepProgress) -> Iterator[T]:
+    """Yield ``parts``; report how many are done before each of them and at the end."""
     done = 0
     for part in parts:
-        tell(done)
+        report(done)
         yield part
         done += 1
-    tell(done)
+    report(done)

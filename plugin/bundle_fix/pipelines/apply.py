@@ -10,8 +10,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.elf.edit.differences import described
-from bundle_fix.elf.edit.edit import EditRefusedError
+from bundle_fix.elf.differences import described
+from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.pool import EditAll, Job, edit_all, editors
 from bundle_fix.elf.read.image import Image
 from bundle_fix.model.content import Content
@@ -23,9 +23,13 @@ from bundle_fix.subprocesses.forks import is_worth_forking
 
 
 class Action(Struct, frozen=True):
-    """One change that was made: to what, what it is, and who made it (an ELF editor) if told.
+    """One change that was made.
 
-    ``passed`` says of each editor that was tried before why it was not the one.
+    Attributes:
+        path: the changed member.
+        what: the change, as a phrase for people.
+        editor: the ELF editor that made it; empty for other changes.
+        passed: for each editor that was tried before, why it could not make the edit.
     """
 
     path: str
@@ -35,11 +39,14 @@ class Action(Struct, frozen=True):
 
 
 class AppliedPlan(Struct, frozen=True):
-    """A plan carried out: the tree to write, what was done, and which files could not be edited.
+    """The tree that a plan made, before it is written.
 
-    ``images`` are those of its ELF files; ``refusals`` are lines that name the file and the reason;
-    ``remarks`` name the file and what its user should know, such as a choice between different
-    files.
+    Attributes:
+        tree: the tree to write.
+        images: the images of its ELF files, by path.
+        actions: the changes that were made.
+        refusals: a line for each file that could not be edited, with the reason.
+        remarks: lines for the user, such as a choice between different files.
     """
 
     tree: Tree
@@ -62,22 +69,22 @@ def apply_plan(
     progress: Progress = no_progress,
     edit: EditAll = edit_all,
 ) -> AppliedPlan:
-    """The tree that a plan makes of a bundle; a file that cannot be edited stays as it was.
+    """Return the tree that a plan makes of a bundle; a file that cannot be edited is unchanged.
 
     Args:
-        plan: what to change.
+        plan: the changes.
         editor: the ELF editor, or ``auto``.
-        scratch: a folder for rewritten files, which must outlive the tree.
-        progress: is told how many files are edited.
-        edit: edits them.
+        scratch: a directory for rewritten files, which must outlive the tree.
+        progress: receives the number of edited files.
+        edit: edits the files, maybe in other processes.
     """
-    actions = [Action(old, f"moved to {new}; a link stays") for old, new in plan.moved.items()]
+    actions = [Action(old, f"moved to {new}; a symlink remains") for old, new in plan.moved.items()]
     actions += [Action(old, f"renamed to {new}, its soname") for old, new in plan.renamed.items()]
     actions += [Action(path, f"dropped: a copy of {kept}") for path, kept in plan.dropped.items()]
     actions += [
-        Action(path, f"turned into a link to {target}, an identical copy")
+        Action(path, f"replaced by a symlink to {target}, an identical copy")
         if path in plan.merged
-        else Action(path, f"linked to {target}")
+        else Action(path, f"symlink to {target} added")
         for path, target in plan.symlinks.items()
     ]
     actions += [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]

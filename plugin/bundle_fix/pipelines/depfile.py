@@ -1,4 +1,4 @@
-"""What a pack was made from: every file and folder whose change would make another pack."""
+"""Inputs of a pack for a depfile: every file and directory whose change would change the pack."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from bundle_fix.spec.variables import Values, evaluate_when, substitute
 def find_inputs(
     spec: Spec, values: Values, root: Path, origins: Mapping[str, Origin], made: Sequence[Path]
 ) -> list[Path]:
-    """The files and folders that a pack was made from, and this tool's own files.
+    """Return the files and directories that a pack was made from, and this tool's own files.
 
     Args:
         spec: the spec.
         values: its variables, as they were looked up.
-        root: the folder that its paths are relative to.
+        root: the directory that its paths are relative to.
         origins: where each member of the pack comes from.
-        made: what the run wrote, the pack first. The folders that hold it change with every run, as
-            does the one of CMake's cache, so they are left out. The pack itself is among what is
-            returned: where it was removed, it must be made again.
+        made: the files that the run wrote, the pack first. Their directories change with every
+            run, as does that of CMake's cache, so they are left out. The pack itself is one of
+            the inputs: if it was removed, it must be made again.
     """
     changing = {path.resolve().parent for path in made}
     found: dict[Path, None] = {spec.path.resolve(): None}
@@ -44,26 +44,26 @@ def find_inputs(
 
 
 def format_make_rule(target: Path, inputs: Iterable[Path]) -> str:
-    """A rule for make: ``target`` is as old as ``inputs``, whose names may hold anything."""
+    """Return a make rule by which ``target`` depends on ``inputs``; names may hold anything."""
     names = " \\\n  ".join(_escape_name(path) for path in inputs)
     return f"{_escape_name(target)}: {names}\n"
 
 
 def _escape_name(path: Path) -> str:
-    """A name as compilers write it into such rules: what make, Ninja and CMake read alike."""
+    """Escape a name as compilers do in depfiles, so that make, Ninja and CMake read the same."""
     return re.sub(r"([ #\\])", r"\\\1", str(path)).replace("$", "$$")
 
 
 def _find_searched_directories(spec: Spec, values: Values, root: Path) -> Iterator[Path]:
-    """The folders that were looked through for what is packed, and the links found there."""
+    """Yield the directories that were searched for members, and the symlinks found there."""
     entries: tuple[FilesEntry | LibrariesEntry, ...] = (*spec.files, *spec.libraries)
     for entry in entries:
         if entry.source is not None and evaluate_when(entry.when, values):
             yield from _find_matched(root, substitute(entry.source, values))
     for library in spec.libraries:
         if library.name is not None and evaluate_when(library.when, values):
-            folders = [root / substitute(text, values) for text in library.search]
-            yield from _find_library_search(substitute(library.name, values), folders)
+            directories = [root / substitute(text, values) for text in library.search]
+            yield from _find_library_search(substitute(library.name, values), directories)
 
 
 def _find_matched(root: Path, pattern: str) -> Iterator[Path]:
@@ -74,7 +74,7 @@ def _find_matched(root: Path, pattern: str) -> Iterator[Path]:
             yield from _glob_directories(root, f"{above}/**/" if part == "**" else above)
     found = _glob_sorted(root, pattern)
     for path in found:
-        yield from (Path(folder) for folder, _, _ in os.walk(path))
+        yield from (Path(directory) for directory, _, _ in os.walk(path))
         if path.is_symlink():
             yield path
     if not found and not glob.has_magic(pattern):
@@ -90,14 +90,14 @@ def _glob_sorted(root: Path, pattern: str) -> list[Path]:
     return [Path(os.path.normpath(root / name)) for name in found]
 
 
-def _find_library_search(name: str, folders: Iterable[Path]) -> Iterator[Path]:
-    """Where a library was found under its name, and the folders before, where it may appear."""
-    for folder in folders:
-        if (folder / name).exists():
-            yield Path(os.path.normpath(folder / name))
+def _find_library_search(name: str, directories: Iterable[Path]) -> Iterator[Path]:
+    """Yield the library that was found, and the earlier directories, where it may appear."""
+    for directory in directories:
+        if (directory / name).exists():
+            yield Path(os.path.normpath(directory / name))
             return
-        if folder.is_dir():
-            yield folder
+        if directory.is_dir():
+            yield directory
 
 
 def _find_own_files() -> Iterator[Path]:

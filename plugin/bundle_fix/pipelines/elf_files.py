@@ -1,4 +1,4 @@
-"""Edits single ELF files on the disk: in place, or into another file."""
+"""The elf pipeline: read or edit single ELF files, in place or into another file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bundle_fix.elf.edit.changes import Changes, needed_after
-from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.entries import needed_after
+from bundle_fix.elf.edit.edit import Edited, edit
+from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.read.notes import build_id
 from bundle_fix.elf.read.parser import is_elf, read_image
@@ -37,7 +39,7 @@ RENAMED = 32 << 20
 
 
 class ElfFile(Struct, frozen=True):
-    """An ELF file on the disk, as it was read; ``path`` is as the user gave it."""
+    """An ELF file on the disk; ``path`` is as the user gave it."""
 
     path: Path
     image: Image
@@ -45,7 +47,7 @@ class ElfFile(Struct, frozen=True):
 
 
 class EditedFile(Struct, frozen=True):
-    """A file after its edit: where it is, who made the edit, and what its user should know."""
+    """An edited file: its path, the image before the edit, the edit, and remarks for the user."""
 
     path: Path
     before: Image
@@ -54,15 +56,15 @@ class EditedFile(Struct, frozen=True):
 
 
 def read_elf_file(path: Path) -> ElfFile:
-    """Read the ELF file at ``path``; links are followed.
+    """Read the ELF file at ``path``; symlinks are followed.
 
     Raises:
-        EditRefusedError: it is no ELF file.
-        BundleFixError: there is none, it is damaged, or it cannot be read.
+        EditRefusedError: it is not an ELF file.
+        BundleFixError: it is missing, damaged, or not readable.
     """
     with _open_content(path).open() as reader:
         if not is_elf(reader):
-            raise EditRefusedError("it is not an ELF file", where=str(path))
+            raise EditRefusedError("not an ELF file", where=str(path))
         try:
             image = read_image(reader)
             return ElfFile(path, image, build_id(reader, image))
@@ -75,12 +77,12 @@ def edit_elf_file(
 ) -> EditedFile:
     """Change the ELF file at ``path``, or write the changed file to ``output``.
 
-    Links are followed: what they lead to is changed, and they stay links.
+    Symlinks are followed and stay symlinks: their target is changed.
 
     Args:
         path: the file.
         changes: what to change.
-        output: where the result goes; None changes the file itself.
+        output: the path of the result; None changes the file itself.
         editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
 
     Raises:
@@ -116,8 +118,8 @@ def edit_elf_file(
 def _open_content(path: Path) -> PathContent:
     real = Path(os.path.realpath(path))
     if not real.is_file():
-        what = "it is not a file" if real.exists() else "there is no such file"
-        raise BundleFixError(what, where=str(path))
+        problem = "not a file" if real.exists() else "no such file"
+        raise BundleFixError(problem, where=str(path))
     return make_path_content(real)
 
 
@@ -125,34 +127,34 @@ def _make_damaged_error(error: DamagedElfError, path: Path) -> BundleFixError:
     return BundleFixError(
         f"the ELF file is damaged: {error.message}",
         where=str(path),
-        hint="replace it by a sound copy",
+        hint="replace it with an intact copy",
     )
 
 
 def _find_remarks(content: Content, image: Image, changes: Changes) -> Iterator[str]:
-    """What was asked for and has no effect, or another one than may be thought."""
+    """Yield a remark for each requested change without effect, or with a surprising one."""
     for name in (*(old for old, _ in changes.replace_needed), *changes.remove_needed):
         if name not in image.needed:
             yield f"{name} is not needed"
     for text in (changes.runpath, changes.rpath):
         if text and "" in text.split(":"):
-            yield f"an empty entry of {text} is the working directory of the process"
+            yield f"an empty entry in {text} means the working directory of the process"
     gone = {*image.needed, *changes.remove_needed} - {*needed_after(image.needed, changes)}
     if gone & {*changes.remove_needed}:
         with content.open() as reader:
-            wanted = needed_versions(reader, image)
-        for name in sorted(gone & {*changes.remove_needed} & {*wanted}):
-            yield f"it still wants versions of {name}: the loader stops where nothing else loads it"
+            versions = needed_versions(reader, image)
+        for name in sorted(gone & {*changes.remove_needed} & {*versions}):
+            yield f"it still requires versions of {name}: the loader fails if nothing else loads it"
 
 
 def _write_in_place(path: Path, before: os.stat_result, edited: Edited) -> None:
-    """Change the file at ``path``, which is no link, and nothing else about it.
+    """Change the bytes of the file at ``path``, which is not a symlink, and nothing else of it.
 
-    A small file gives its name to a changed copy. A large one, or one with several names, is
-    written to where it lies, if nobody uses it.
+    A small file is replaced by a changed copy. A large one, or one with several hard links, is
+    patched where it lies if no process uses it.
 
     Raises:
-        BundleFixError: it cannot be written, or something of it would be lost.
+        BundleFixError: it cannot be written, or an attribute of it would be lost.
     """
     single, reason = before.st_nlink == 1, "the edit moves its content"
     content = edited.content
@@ -165,9 +167,8 @@ def _write_in_place(path: Path, before: os.stat_result, edited: Edited) -> None:
             return
     if not single:
         raise BundleFixError(
-            f"it has {before.st_nlink} names (hard links), and as {reason}, a changed copy would"
-            " have only this one",
-            where=str(path), hint="-o writes a copy",
+            f"it has {before.st_nlink} hard links and {reason}: a changed copy would keep only one",
+            where=str(path), hint="use -o to write a copy",
         )  # fmt: skip
     with pending_file(path) as pending:
         _fill_and_verify(pending, content, edited.image)
@@ -175,7 +176,7 @@ def _write_in_place(path: Path, before: os.stat_result, edited: Edited) -> None:
         if lost:
             raise BundleFixError(
                 f"a changed copy of it would lose its {', '.join(lost)}",
-                where=str(path), hint="run as its owner or as root, or -o writes a copy",
+                where=str(path), hint="run as its owner or as root, or use -o to write a copy",
             )  # fmt: skip
         now = path.stat()
         if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
@@ -194,12 +195,12 @@ def _write_copy(content: Content, image: Image, output: Path, like: Path) -> tup
 
 
 def _fill_and_verify(pending: PendingFile, content: Content, image: Image) -> None:
-    """Write the content, and read it back with the loader's eyes."""
+    """Write the content, read the ELF image back from the disk, and compare it."""
     fd = pending.file.fileno()
     with content.open() as reader:
         copy_bytes(reader, fd, str(pending.target))
         if read_image(FileReader(fd, 0, reader.size)) != image:
             raise BundleFixError(
-                "what was written is not what is read back", where=str(pending.target),
+                "the disk returns other bytes than were written", where=str(pending.target),
                 hint="the disk may be failing",
             )  # fmt: skip

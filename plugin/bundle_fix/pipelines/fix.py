@@ -38,15 +38,15 @@ from bundle_fix.storage.staging import scratch_folder
 
 
 class Options(Struct, frozen=True):
-    """How to mend.
+    """Options of a repair.
 
     Attributes:
-        expectations: what the mended pack is checked for.
-        pinned: patterns of sonames that are to be needed by path.
+        expectations: the policy that the repaired artifact is checked against.
+        pinned: patterns of sonames that become needed by path.
         editor: the ELF editor, or ``auto``.
-        force: write the output whatever the check says.
-        move_to: the folder of the pack that libraries beside programs move to; none when empty.
-        limits: how much the artifact may hold.
+        force: write the output even if the check fails.
+        move_to: the directory that libraries beside programs move to; empty: they stay.
+        limits: the limits for reading the artifact.
     """
 
     expectations: CheckPolicy = field(default_factory=CheckPolicy)
@@ -58,7 +58,7 @@ class Options(Struct, frozen=True):
 
 
 class FixResult(Struct, frozen=True):
-    """What became of a pack. ``written`` is None where something failed, or nothing was asked."""
+    """The result of a repair. ``written`` is the output, or None if nothing was written."""
 
     applied: AppliedPlan
     verdict: Verdict
@@ -66,7 +66,7 @@ class FixResult(Struct, frozen=True):
 
     @property
     def failed(self) -> bool:
-        """Whether the pack is not what it should be."""
+        """Return whether the check failed or a file could not be edited."""
         return self.verdict.failed or bool(self.applied.refusals)
 
 
@@ -79,7 +79,7 @@ class Repair(Struct, frozen=True):
 
 
 def get_default_output(path: Path) -> Path:
-    """``NAME.fixed.EXT`` beside the artifact."""
+    """Return ``NAME.fixed.EXT`` beside the artifact."""
     resolved = Path(os.path.realpath(path))
     stem, suffix = (resolved.name, "") if resolved.is_dir() else split_name(resolved.name)
     return resolved.with_name(f"{stem}.fixed{suffix}")
@@ -175,8 +175,8 @@ def add_remark(applied: AppliedPlan, remark: str) -> AppliedPlan:
 
 
 def is_same_path(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one place, whether or not anything is there."""
-    # Path.resolve raises on a loop of links; realpath leaves it as it is.
+    """Return whether two paths, existing or not, lead to the same place."""
+    # Path.resolve raises on a loop of symlinks; realpath returns the path.
     return os.path.realpath(one) == os.path.realpath(other)
 
 
@@ -190,7 +190,7 @@ def ensure_writable(artifact: Artifact) -> None:
     if artifact.format in READ_ONLY:
         raise BundleFixError(
             READ_ONLY[artifact.format], where=str(artifact.path),
-            hint="mend what it is built from, and build it again",
+            hint="fix the sources that it is built from, and build it again",
         )  # fmt: skip
     if artifact.tree.place is not InstallLocation.ANYWHERE:
         raise BundleFixError(

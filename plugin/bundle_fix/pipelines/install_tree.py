@@ -1,4 +1,7 @@
-"""Mends what a build system installs into a folder: there, and nothing else that is there."""
+"""The install pipeline: repair what a build system installed into a directory, in place.
+
+Files of other packages in that directory are never changed.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +36,11 @@ from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values
 
 NO_PACKAGES = frozenset({"build", "venv", "node_modules", "__pycache__"})
-"""Folders of a source tree that have no code of the project in them."""
+"""Directories of a source tree that hold no code of the project."""
 
 
 class Closure(Struct, frozen=True):
-    """What a spec says is to be bundled with what objects need; ``libdir`` is where it goes."""
+    """The closure that a spec asks for; the libraries go into the directory ``libdir``."""
 
     spec: Spec
     values: Values
@@ -45,20 +48,20 @@ class Closure(Struct, frozen=True):
 
 
 class Installation(Struct, frozen=True):
-    """What a build system says of what it installs.
+    """An installation, as the build system describes it.
 
     Attributes:
-        root: the folder.
-        members: what it put there; None where all that is there is its own.
-        added: the paths of what an earlier mending added; that goes, or is added anew.
-        built: the libraries that the build makes, by where in the folder they belong, and the
-            files. None of them may come from the host.
-        partial: whether this is one component of several, so that what is built may come later.
-        for_wheel: whether the folder becomes a wheel, which cannot hold links.
-        host_like_this: whether the target has what this machine has in its default directories.
-        closure: what the spec bundles, if there is one.
-        sources: folders whose Python code may name libraries of a wheel.
-        elsewhere: folders of a wheel that pip puts elsewhere than the rest, such as its scripts.
+        root: the installation root.
+        members: the installed files; None if all files below the root belong to it.
+        added: the paths that an earlier repair added; they are removed, or added again.
+        built: the files of the libraries that the build makes, by their path below the root. None
+            of them may come from the host.
+        partial: whether this is one component of several, so that libraries may follow later.
+        for_wheel: whether the root becomes a wheel, which cannot contain symlinks.
+        host_like_this: whether the target has this machine's libraries in its default directories.
+        closure: the closure of the spec, if there is one.
+        sources: directories whose Python code may name libraries of a wheel.
+        elsewhere: directories of a wheel that pip installs elsewhere, such as its scripts.
     """
 
     root: Path
@@ -74,7 +77,7 @@ class Installation(Struct, frozen=True):
 
 
 class InstallResult(Struct, frozen=True):
-    """What became of an installation: the paths of all that is its own, and what was added."""
+    """The result of a repair in place: the paths of the installation, and those it added."""
 
     mended: FixResult
     own: tuple[str, ...]
@@ -138,7 +141,7 @@ def _read_contents(what: Installation) -> Contents:
         BundleFixError: the root is missing, or a file cannot be read.
     """
     if not what.root.is_dir():
-        raise BundleFixError("there is no such folder", where=str(what.root))
+        raise BundleFixError("no such directory", where=str(what.root))
     before, own = _read_installation(what)
     former = _find_earlier_additions(what, before)
     tree = Tree({path: node for path, node in before.nodes.items() if path not in former})
@@ -171,16 +174,12 @@ def _keep_former(result: FixResult, contents: Contents) -> InstallResult:
 
 
 def _ensure_free(after: Tree, before: Tree, root: Path) -> None:
-    """See that nothing that others put into the folder would be replaced.
-
-    Raises:
-        BundleFixError: something would.
-    """
+    """Raise `BundleFixError` if a file of another package would be replaced."""
     for path in after.nodes.keys() - before.nodes.keys():
         if os.path.lexists(root / path):
             raise BundleFixError(
-                "something else is there already, and would have to be replaced",
-                where=str(root / path), hint="remove it, or install its new version in its place",
+                "the file exists already and belongs to another installation",
+                where=str(root / path), hint="remove it, or install its new version first",
             )  # fmt: skip
 
 
@@ -194,7 +193,7 @@ def _read_installation(what: Installation) -> tuple[Tree, frozenset[str]]:
 
 
 def _find_earlier_additions(what: Installation, tree: Tree) -> frozenset[str]:
-    """What an earlier mending added and this installation did not put there itself."""
+    """Return the paths that an earlier repair added and this installation did not install."""
     installed = {path_below(what.root, member) for member in what.members or ()}
     return frozenset(path for path in what.added if path in tree.nodes and path not in installed)
 
@@ -202,7 +201,7 @@ def _find_earlier_additions(what: Installation, tree: Tree) -> frozenset[str]:
 def _complete_closure(
     bundle: Bundle, what: Installation, host: Sequence[str], former: Iterable[str]
 ) -> tuple[Bundle, list[Action], list[str]]:
-    """The bundle with what the spec bundles, what was added, and remarks on the spec."""
+    """Return the bundle with the closure of the spec, the additions, and remarks on the spec."""
     if what.closure is None:
         return bundle, [], []
     layout = msgspec.structs.replace(what.closure.spec.layout, lib=f"{what.closure.libdir}/")
@@ -224,7 +223,7 @@ def _complete_closure(
 
 
 def _find_python_files(folders: Iterable[Path]) -> Iterator[Path]:
-    """The Python code below ``folders``, which a build backend adds when it packs the wheel."""
+    """Yield the Python files below ``directories``, which the build backend adds to the wheel."""
     for top in folders:
         for folder, names, files in os.walk(top):
             names[:] = (n for n in names if n not in NO_PACKAGES and not n.startswith("."))
@@ -240,7 +239,7 @@ def _make_policy(what: Installation, bundle: Bundle, asked: CheckPolicy) -> Chec
 
 
 def _keep_own_findings(verdict: Verdict, tree: Tree, own: Container[str]) -> Verdict:
-    """The findings of what was installed; of what it runs with, only how names resolve."""
+    """Keep the findings about the installation; about other files only those on resolution."""
     kept = tuple(
         f for f in verdict.findings
         if f.rule.startswith("BF1") or f.path in own or f.path not in tree.nodes
@@ -249,7 +248,7 @@ def _keep_own_findings(verdict: Verdict, tree: Tree, own: Container[str]) -> Ver
 
 
 def _find_separated_libraries(folders: Iterable[Path], bundle: Bundle) -> Iterator[Finding]:
-    """Objects of a wheel that pip puts where their libraries, which are in ``bundle``, are not."""
+    """Yield a finding for each object that pip installs away from its libraries in ``bundle``."""
     for folder in folders:
         objects = read_bundle(read_directory(folder), str(folder)).images
         for path, image in objects.items():
@@ -257,7 +256,7 @@ def _find_separated_libraries(folders: Iterable[Path], bundle: Bundle) -> Iterat
                 for found in bundle.providers(name, image)[:1]:
                     yield SCHEME.finding(
                         f"{folder.name}/{path}",
-                        f"needs {name}, which is {found} in the wheel, but pip puts"
-                        f" {folder.name}/ elsewhere",
+                        f"needs {name}, which is {found} in the wheel, but pip installs"
+                        f" {folder.name}/ into another directory",
                         needed=name, found=found,
                     )  # fmt: skip

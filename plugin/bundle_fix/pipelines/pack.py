@@ -1,4 +1,4 @@
-"""Makes a pack from a spec: collects, mends what was collected, writes it, checks it as written."""
+"""The pack pipeline: collect, strip, plan, edit, write, read back, check, commit."""
 
 from __future__ import annotations
 
@@ -45,14 +45,17 @@ from bundle_fix.storage.staging import scratch_folder
 from bundle_fix.subprocesses.forks import is_worth_forking, run_in_subprocess
 
 DONE = {"debug": "dropped", "split": "split off"}
-"""What is said of debug information that was taken out."""
+"""The word for what happened to debug information, by the spec's ``debug.strip``."""
 
 
 class PackResult(Struct, frozen=True):
-    """A pack, what it was collected from, and what was mended in it on the way.
+    """The result of `make_pack`.
 
-    ``mended`` is None where the pack that is there already is the one that would be made;
-    ``debug`` is the debug pack beside it, where debug information was split off.
+    Attributes:
+        collected: the files that the pack was made from.
+        manifest: the manifest of the pack.
+        mended: the result of repair and check; None if the existing pack is kept.
+        debug: the debug pack, if debug information was split off.
     """
 
     collected: Collected
@@ -62,7 +65,10 @@ class PackResult(Struct, frozen=True):
 
 
 def get_output_path(spec: Spec, values: Values, output: Path | None) -> Path:
-    """Where the pack goes: ``output``, in it when it is a folder, else the working directory."""
+    """Return the path of the pack: ``output``, or a file in it if it is a directory.
+
+    Without ``output`` the pack goes into the working directory.
+    """
     suffix = "" if spec.bundle.format == DIRECTORY else f".{spec.bundle.format}"
     name = resolve_pack_name(spec, values) + suffix
     if output is None:
@@ -71,7 +77,7 @@ def get_output_path(spec: Spec, values: Values, output: Path | None) -> Path:
 
 
 def get_debug_path(output: Path) -> Path:
-    """Where the debug information of the pack ``output`` goes: ``NAME.debug.EXT`` beside it."""
+    """Return the path of the debug pack of ``output``: ``NAME.debug.EXT`` beside it."""
     stem, suffix = split_name(output.name)
     return output.with_name(f"{stem}.debug{suffix}")
 
@@ -148,7 +154,7 @@ def _collect_files(spec: Spec, values: Values, root: Path, options: Options) -> 
     collected = collect(spec, values, root, options.expectations.host)
     if NAME in collected.origins:
         raise BundleFixError(
-            f"{NAME} is the name of the pack's own manifest",
+            f"{NAME} is reserved for the manifest of the pack",
             where=collected.origins[NAME].asked, hint="give the file another name with `to`",
         )  # fmt: skip
     return collected
@@ -157,7 +163,10 @@ def _collect_files(spec: Spec, values: Values, root: Path, options: Options) -> 
 def _start_hashing(
     collected: Collected, progress: Progress
 ) -> AbstractContextManager[Callable[[], Mapping[Content, str]]]:
-    """What gives the digests of all that was collected; they are made while it is planned."""
+    """Start hashing the collected files and return a function that waits for the digests.
+
+    Many bytes are hashed in another process while the pack is planned.
+    """
     contents = {file.content for _, file in collected.bundle.tree.files()}
     step = hashing(contents)
     if is_worth_forking(step.size):
@@ -174,7 +183,7 @@ def _plan_and_apply(
     edit: EditAll,
     progress: Progress,
 ) -> AppliedPlan:
-    """What becomes of the files, with what was taken out of them before they are edited."""
+    """Plan the edits of a stripped bundle and apply them; report the stripping as actions."""
     opened = options.expectations.dlopen
     plan = make_plan(stripped.bundle, options.pinned, opened=opened)
     done = apply_plan(plan, options.editor, scratch, progress, edit)
@@ -238,7 +247,7 @@ def stage_pack(
 
 
 def _is_earlier_pack(output: Path, name: str) -> bool:
-    """Whether the folder at ``output`` is an earlier pack of that name."""
+    """Return whether the directory at ``output`` is an earlier pack of that name."""
     if not output.is_dir():
         return False
     try:

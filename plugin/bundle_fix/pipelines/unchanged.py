@@ -1,4 +1,4 @@
-"""Whether a pack that exists is the one that would be made: its inputs, and what is in it."""
+"""Comparison of an existing pack with the one that would be made (``pack --if-changed``)."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ from bundle_fix.storage.digests import digests
 def compute_inputs_digest(
     collected: Collected, settings: tuple[object, ...], known: Mapping[Content, str]
 ) -> str:
-    """The digest of all that a pack is made from, in hexadecimal.
+    """Return the SHA-256 of everything that a pack is made from, in hexadecimal.
 
     Args:
         collected: the pack as collected, before anything in it is edited.
-        settings: what else it depends on: the spec's text, options, its format, tools. Their
-            representations must tell all of them.
+        settings: the spec's text, the options, the format, the versions of tools. Their ``repr``
+            must contain all of their state.
         known: the digests of all its files.
     """
     tree = collected.bundle.tree
     digest = hashlib.sha256(repr((__version__, tree.top, *settings)).encode("utf-8", "replace"))
     for path, node in tree.nodes.items():
-        told: tuple[object, ...] = (
+        fields: tuple[object, ...] = (
             written(path),
             type(node).__name__,
             node.stamp.mode,
             node.stamp.mtime,
         )
         if isinstance(node, File):
-            told = (*told, known[node.content])
+            fields = (*fields, known[node.content])
         elif isinstance(node, Symlink):
-            told = (*told, written(node.target))
-        digest.update(repr(told).encode("utf-8", "surrogateescape"))
+            fields = (*fields, written(node.target))
+        digest.update(repr(fields).encode("utf-8", "surrogateescape"))
     for source, package in sorted(collected.packages.items()):
         digest.update(repr((written(str(source)), package)).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def find_unchanged_pack(output: Path, inputs: str, debug: Path) -> Manifest | None:
-    """The manifest of the pack at ``output``, if it was made from ``inputs`` and is as it was.
+    """Return the manifest of the pack at ``output`` if it is unchanged and made from ``inputs``.
 
     Args:
         output: the pack.
         inputs: the result of `compute_inputs_digest`.
-        debug: where its debug pack is, which must be as it was too if there was one.
+        debug: the path of its debug pack, which must be unchanged as well if there was one.
     """
     try:
         with open_artifact(output) as artifact:
@@ -75,16 +75,16 @@ def find_unchanged_pack(output: Path, inputs: str, debug: Path) -> Manifest | No
 
 
 def compute_tree_digest(tree: Tree) -> str:
-    """The digest of a tree's files and links, in hexadecimal; its contents must be open."""
+    """Return the SHA-256 of a tree's files and symlinks; its contents must be open."""
     known = digests(file.content for _, file in tree.files())
     files = [(written(path), f.stamp.mode, known[f.content]) for path, f in tree.files()]
     links = [(written(path), written(link.target)) for path, link in tree.links()]
-    told = repr((sorted(files), sorted(links)))
-    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
+    fields = repr((sorted(files), sorted(links)))
+    return hashlib.sha256(fields.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _check_manifest(tree: Tree, manifest: Manifest) -> Iterator[object]:
-    """What `check` would say of the pack against its manifest."""
+    """Yield the findings of `check` that compare the pack with its manifest."""
     context = Context(make_bundle(tree, {}), CheckPolicy(), make_adversarial_host())
     for rule in RULES:
         yield from rule.find(rule, context)

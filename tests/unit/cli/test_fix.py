@@ -62,7 +62,7 @@ def test_a_broken_tarball_of_every_kind_is_mended_beside_itself(
 def test_what_was_done_is_told(tmp_path: Path) -> None:
     done = bundle_fix("fix", "p", "-v", "-o", "out", cwd=incident(tmp_path / "p").parent)
     assert done.stderr.splitlines()[:2] == [
-        "bin/libtcmalloc.so.4: linked to libtcmalloc.so",
+        "bin/libtcmalloc.so.4: symlink to libtcmalloc.so added",
         "bin/server: RUNPATH . became RUNPATH $ORIGIN [table]",
     ]
 
@@ -139,7 +139,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
     done = bundle_fix("fix", "--dry-run", pack)
     assert (done.returncode, done.stdout) == (0, "")
-    assert "bin/libtcmalloc.so.4: linked to libtcmalloc.so" in done.stderr
+    assert "bin/libtcmalloc.so.4: symlink to libtcmalloc.so added" in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
 
 

@@ -254,4 +254,4 @@ def test_a_file_of_the_manifests_name_is_refused(tree: Path) -> None:
     (tree / "bundle.toml").write_text(f'{text}[[files]]\ntext = "x"\nto = "{NAME}"\n')
     done = bundle_fix("pack", "bundle.toml", cwd=tree)
     assert done.returncode == 2
-    assert "bundle-manifest.json is the name of the pack's own manifest" in done.stderr
+    assert "bundle-manifest.json is reserved for the manifest of the pack" in done.stderr

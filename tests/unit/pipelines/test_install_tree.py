@@ -105,7 +105,7 @@ def test_a_file_of_others_is_never_replaced(tmp_path: Path) -> None:
     theirs = elf(root / "lib/libx.so.4", soname="libx.so.4", tag="theirs")
     before = theirs.read_bytes()
     done = bundle_fix("fix-tree", root, *members(root, library))
-    assert (done.returncode, "something else is there already" in done.stderr) == (2, True)
+    assert (done.returncode, "the file exists already and belongs to another installation" in done.stderr) == (2, True)
     assert theirs.read_bytes() == before
 
 
@@ -203,5 +203,5 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     done = bundle_fix("fix-tree", tmp_path / "gone")
     assert (done.returncode, done.stderr) == (
         2,
-        f"bundle-fix: error: {tmp_path}/gone: there is no such folder\n",
+        f"bundle-fix: error: {tmp_path}/gone: no such directory\n",
     )

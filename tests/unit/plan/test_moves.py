@@ -98,7 +98,7 @@ def test_a_pack_with_its_libraries_moved_runs_them(tmp_path: Path) -> None:
     pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
     done = bundle_fix("fix", pack, "--move-libraries", "lib")
     assert done.returncode == 0, done.stderr
-    assert "bin/libtcmalloc.so: moved to lib/libtcmalloc.so; a link stays\n" in done.stderr
+    assert "bin/libtcmalloc.so: moved to lib/libtcmalloc.so; a symlink remains\n" in done.stderr
     subprocess.run(["tar", "xf", tmp_path / "pack.fixed.tar.gz", "-C", tmp_path], check=True)
     (tmp_path / "pack/bin/libtcmalloc.so").unlink()  # what is loaded is in lib
     program = tmp_path / "pack/bin/server"
