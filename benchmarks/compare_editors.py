@@ -19,7 +19,7 @@ from pathlib import Path
 
 import lief
 
-from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit
 from bundle_fix.elf.edit.lief import rewrite_with_lief
 from bundle_fix.elf.edit.patchelf import patchelf_program

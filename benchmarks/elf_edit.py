@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import Run, run
-from bundle_fix.elf.edit.changes import Changes
-from bundle_fix.elf.edit.edit import EditRefusedError, edit, refusal
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.edit import edit, refusal
+from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.patchelf import patchelf_program
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import is_elf, read_image

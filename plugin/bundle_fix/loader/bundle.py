@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import image_in
-from bundle_fix.elf.read.systems import foreign_system
+from bundle_fix.elf.read.target import foreign_system
 from bundle_fix.model.content import Content, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Tree, resolve_path

@@ -7,7 +7,7 @@ MAX_SHOWN_LENGTH = 60
 
 
 def escape_unprintable(text: str) -> str:
-    """Return ``text`` with every unprintable character as a Python escape, such as ``\\x1b``.
+    """Return ``text`` with every unprintable character as a Python escape sequence.
 
     Surrogates, which stand for bytes of a path that are not UTF-8, are escaped as well.
     """

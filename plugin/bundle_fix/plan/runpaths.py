@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
 
-from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.symbols.versions import needed_versions
 from bundle_fix.loader.bundle import Bundle

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
-from bundle_fix.elf.edit.changes import Changes, needed_after
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.entries import needed_after
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.loader.hosts.host import make_adversarial_host

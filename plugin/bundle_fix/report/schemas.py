@@ -67,28 +67,24 @@ def build_manifest_schema() -> dict[str, Any]:
 
 def build_spec_schema() -> dict[str, Any]:
     """Return the schema of ``bundle.toml`` for editors; `bundle_fix.spec` does its own checks."""
-    from bundle_fix.spec.model import Tables
+    from bundle_fix.spec.model import FilesEntry, LibrariesEntry, Tables, Variable
 
     schema: dict[str, Any] = _drop_null(_build_schema(Tables, "bundle.toml, a spec of bundle-fix"))
-    for name, conditions in CONDITIONS.items():
-        schema["$defs"][name].update(conditions)
-    return schema
-
-
-CONDITIONS: Mapping[str, dict[str, Any]] = {
-    "Variable": {
+    # Conditions between the keys of one table, which the types of the model do not express.
+    definitions = schema["$defs"]
+    definitions[Variable.__name__] |= {
         "oneOf": [
             {"required": [source]} for source in ("env", "file", "cmake-cache", "builtin", "value")
         ],
         "dependentRequired": {"file": ["pattern"], "in": ["cmake-cache"]},
-    },
-    "Files": {"oneOf": [{"required": ["from"]}, {"required": ["text"]}]},
-    "Libraries": {
+    }
+    definitions[FilesEntry.__name__]["oneOf"] = [{"required": ["from"]}, {"required": ["text"]}]
+    definitions[LibrariesEntry.__name__] |= {
         "oneOf": [{"required": ["from"]}, {"required": ["name"]}],
         "dependentRequired": {"name": ["search"], "search": ["name"], "exclude": ["from"]},
-    },
-}
-"""Conditions between the keys of one table, which the types of the model do not express."""
+    }
+    return schema
+
 
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "spec": build_spec_schema,

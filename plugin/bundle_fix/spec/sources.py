@@ -74,7 +74,7 @@ def find_cache_entry(directory: Path, entry: str) -> SourceValue:
     if lack:
         return SourceValue("", lack)
     name = re.escape(entry)
-    # CMake quotes a name that contains `:` or begins with `//`, and appends no blanks to a value.
+    # CMake quotes a name that contains `:` or begins with `//` (cmCacheManager::OutputKey).
     match = re.search(rf'^(?:{name}|"{name}"):[^=\n]*=(.*?)[ \t]*$', text, re.MULTILINE)
     if match is None:
         shown = escape_unprintable(str(path))

@@ -1,8 +1,9 @@
 """Types of the values in a spec: strings with a given form, choices, conditions.
 
 `Meta.extra` adds to a string what msgspec cannot express. ``form`` describes the expected value in
-an error message. The marks are ``template`` (may contain ``{variables}``), ``place`` (a path in the
-pack), ``pack_name``, ``pattern`` (a regular expression) and ``checksum``. `checks` reads the marks.
+an error message. The marks are ``template`` (may contain ``{variables}``), ``pack_path`` (a path in
+the pack), ``pack_name``, ``pattern`` (a regular expression) and ``checksum``; `parsing.checks`
+reads them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from msgspec import Meta
 Text = Annotated[str, Meta(min_length=1, extra={"form": "a string that is not empty"})]
 Template = Annotated[Text, Meta(extra={"template": True})]
 AnyTemplate = Annotated[str, Meta(extra={"template": True})]
-PackPath = Annotated[Template, Meta(extra={"place": True})]
+PackPath = Annotated[Template, Meta(extra={"pack_path": True})]
 Name = Annotated[
     str,
     Meta(

@@ -1,7 +1,7 @@
-"""The values of a spec's variables and options, and the texts that are made with them.
+"""Values of a spec's variables and options, and their substitution into texts.
 
-No command is ever run: a value comes from the environment, a file, CMake's cache, this machine, or
-the spec itself. Bytes that are not UTF-8 are surrogate escapes, as `os.fsdecode` makes them.
+No command is ever run: a value comes from the environment, a file, CMake's cache, this machine or
+the spec itself. Bytes that are not UTF-8 become surrogate escapes, as with `os.fsdecode`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from bundle_fix.spec.template import is_build_variable, list_references, parse_t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Values(Mapping[str, str]):
-    """The value of each variable and option by name, looked up when it is first asked for.
+    """The value of each variable and option by name, resolved on first access.
 
-    So a check needs no source tree, and a library that is not chosen needs no path. Asking for a
-    value that cannot be had raises `BundleFixError`. ``consulted`` are the files that values were
-    looked for in so far.
+    Resolution is lazy so that a check needs no source tree and an unused entry needs no values.
+    Access raises `BundleFixError` if a variable has no value. ``consulted`` lists the files that
+    have been searched so far.
     """
 
     spec: Spec
@@ -76,16 +76,16 @@ class Values(Mapping[str, str]):
 def resolve_variables(
     spec: Spec, root: Path, defines: Mapping[str, str], environ: Mapping[str, str]
 ) -> Values:
-    """The values that a spec has on this machine.
+    """Return the values of a spec's variables on this machine.
 
     Args:
         spec: the spec.
-        root: the folder that relative paths start from.
-        defines: what ``-D name=value`` says; each value is taken as it stands.
+        root: the directory that relative paths start from.
+        defines: the names and values of ``-D name=value``; values are used literally.
         environ: the environment variables.
 
     Raises:
-        BundleFixError: ``defines`` names something unknown, or a value that is no choice.
+        BundleFixError: ``defines`` contains an unknown name, or a value that is not a choice.
     """
     values = Values(spec, root, defines, environ)
     errors = []
@@ -95,7 +95,7 @@ def resolve_variables(
             hint = suggest_word(name, values) or (
                 f"one of {format_words(values)}" if values else ""
             )
-            message = f"{spec.path} has no variable or option of this name"
+            message = f"{spec.path} defines no variable or option of this name"
             errors.append(BundleFixError(message, where=given, hint=hint))
         elif name in spec.options and value not in spec.options[name].choices:
             choices = spec.options[name].choices
@@ -106,12 +106,12 @@ def resolve_variables(
 
 
 def require_values(spec: Spec, values: Values) -> None:
-    """Look up all values that a pack made from the spec needs, to tell all that is lacking at once.
+    """Resolve all values that a pack needs, so that all missing ones are reported together.
 
-    Entries whose ``when`` does not hold need nothing.
+    Entries whose ``when`` does not hold are skipped.
 
     Raises:
-        BundleFixError: a value cannot be had.
+        BundleFixError: a variable has no value.
     """
     errors: dict[str, BundleFixError] = {}
     tables: tuple[SpecTable, ...] = (
@@ -134,11 +134,11 @@ def require_values(spec: Spec, values: Values) -> None:
 
 
 def substitute(template: str, values: Mapping[str, str]) -> str:
-    """A text with each ``{name}`` replaced by its value.
+    """Return a text with each ``{name}`` replaced by its value.
 
     Args:
-        template: as `parse_template` takes it.
-        values: the value of each name; braces in it mean nothing.
+        template: a text that `parse_template` accepts.
+        values: the value of each name; braces in a value are literal.
 
     Raises:
         BundleFixError: a name has no value, or the text cannot be parsed.
@@ -157,20 +157,20 @@ def substitute(template: str, values: Mapping[str, str]) -> str:
 def evaluate_when(
     when: Mapping[str, bool | str | tuple[str, ...]], values: Mapping[str, str]
 ) -> bool:
-    """Whether all conditions hold; those after the first that does not are not looked at.
+    """Return whether all conditions hold; evaluation stops at the first that does not.
 
     Args:
-        when: for each name true (its value is not empty), false (it is empty), the value, or
-            several of which it must be one.
+        when: for each name true (its value is not empty), false (it is empty), the expected
+            value, or several of which one is expected.
         values: the value of each name.
     """
-    return all(_is_met(values[name], wanted) for name, wanted in when.items())
+    return all(_is_met(values[name], expected) for name, expected in when.items())
 
 
-def _is_met(value: str, wanted: bool | str | tuple[str, ...]) -> bool:
-    if isinstance(wanted, bool):
-        return bool(value) == wanted
-    return value == wanted if isinstance(wanted, str) else value in wanted
+def _is_met(value: str, expected: bool | str | tuple[str, ...]) -> bool:
+    if isinstance(expected, bool):
+        return bool(value) == expected
+    return value == expected if isinstance(expected, str) else value in expected
 
 
 def _evaluate_variable(name: str, variable: Variable, values: Values) -> str:
@@ -186,7 +186,7 @@ def _evaluate_variable(name: str, variable: Variable, values: Values) -> str:
         raise BundleFixError(
             f"the variable `{name}` has no value: {lack}",
             where=values.spec.locate_key("variables", name),
-            hint=f"give it a `default`, or say -D {name}=…",
+            hint=f"add a `default`, or pass -D {name}=…",
         )
     if value in variable.map and not lack:
         return substitute(variable.map[value], values)
@@ -196,24 +196,28 @@ def _evaluate_variable(name: str, variable: Variable, values: Values) -> str:
 
 
 def _resolve_build_variable(name: str, values: Values) -> str:
-    """What only the build knows: without ``-D`` no more than CMake's cache, in ``{build}``."""
+    """Return the value of a build variable: without ``-D``, only ``cmake.ENTRY`` has one.
+
+    The cache is that of the directory ``{build}``.
+    """
     kind, _, entry = name.partition(".")
-    lack = "only the build knows it"
+    lack = "only the CMake build defines it"
     if kind == "cmake":
-        folder = values.root / values["build"]
-        values.consulted[folder / CMAKE_CACHE] = None
-        value, lack = find_cache_entry(folder, entry)
+        directory = values.root / values["build"]
+        values.consulted[directory / CMAKE_CACHE] = None
+        value, lack = find_cache_entry(directory, entry)
         if not lack:
             return value
+    shown = escape_and_shorten(name)
     raise BundleFixError(
-        f"`{escape_and_shorten(name)}` has no value: {lack}",
+        f"the variable `{shown}` has no value: {lack}",
         where=_find_first_use(name, values.spec),
-        hint=f"make the pack with bundle_fix_pack() in CMake, or say -D {escape_and_shorten(name)}=…",
+        hint=f"make the pack with bundle_fix_pack() in CMake, or pass -D {shown}=…",
     )
 
 
 def _find_first_use(name: str, spec: Spec) -> str:
-    """Where the spec first asks for a variable, as ``path:line:column``."""
+    """Return the position of the first use of a variable, as ``path:line:column``."""
     import tomli
 
     for path, text, marks in iterate_texts(Tables, tomli.loads(spec.toml)):
@@ -232,9 +236,9 @@ def _read_source(variable: Variable, values: Values) -> SourceValue:
         values.consulted[path] = None
         return search_file(path, variable.pattern)
     if variable.cmake_cache is not None:
-        folder = values.root / substitute(variable.cache_directory or "", values)
-        values.consulted[folder / CMAKE_CACHE] = None
-        return apply_pattern(read_cmake_cache(folder, variable.cmake_cache), variable.pattern)
+        directory = values.root / substitute(variable.cache_directory or "", values)
+        values.consulted[directory / CMAKE_CACHE] = None
+        return apply_pattern(read_cmake_cache(directory, variable.cmake_cache), variable.pattern)
     if variable.builtin == "here":
         return SourceValue(str(values.spec.path.parent.resolve()))
     found = read_builtin(variable.builtin or "", values.environ)

@@ -12,6 +12,7 @@ from builders.pack import healthy, tarball
 from bundle_fix.cli.target import Target
 from bundle_fix.diff.compare import Difference
 from bundle_fix.policy.policy import Ignore
+from bundle_fix.policy.severity import Severity
 
 from .conftest import Compare
 
@@ -135,7 +136,7 @@ def test_a_copy_that_was_taken_away_lets_another_one_in_which_is_a_warning(
     found = compare()
     assert codes(found) == [("BF703", "warning")]
     assert not found.failed
-    assert compare(fail_on="warning").failed
+    assert compare(fail_on=Severity.WARNING).failed
 
 
 def test_libraries_and_programs_that_moved_together_are_no_change_of_needs(

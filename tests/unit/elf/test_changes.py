@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bundle_fix.elf.edit.changes import Changes, NewString, Wanted, needed_after, wanted_entries
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.entries import NewString, Wanted, needed_after, wanted_entries
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Entry
 from bundle_fix.model.errors import BundleFixError

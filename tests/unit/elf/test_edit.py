@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.elf.edit.changes import Changes
-from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.edit import Edited, edit
+from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.strings import string_table
@@ -656,7 +657,7 @@ PEAK = """
 import resource, sys, tempfile
 from pathlib import Path
 from bundle_fix.model.content import PathContent
-from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit
 path = Path(sys.argv[1])
 def peak():

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
+from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit import pool as edit_many
-from bundle_fix.elf.edit.changes import Changes
-from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
+from bundle_fix.elf.edit.edit import Edited, edit
+from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.pool import Job, edit_all, editors
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.model.content import BytesContent, SliceContent

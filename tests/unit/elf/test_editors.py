@@ -12,15 +12,16 @@ import lief
 import pytest
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.elf.edit.changes import Changes, wanted_entries
-from bundle_fix.elf.edit.edit import EditRefusedError, edit
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.edit.entries import wanted_entries
+from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
 from bundle_fix.elf.edit.lief import rewrite_with_lief
 from bundle_fix.elf.edit.patchelf import patchelf_program, rewrite_with_patchelf
 from bundle_fix.elf.edit.slot import dynamic_patch, edit_in_slots
 from bundle_fix.elf.edit.table import edit_table
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Entry
-from bundle_fix.elf.read.string_table import CannotEditError
 from bundle_fix.model.content import BytesContent, BytesReader, Patch
 from elf.support import (
     by_readelf,

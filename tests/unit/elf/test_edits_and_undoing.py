@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundle_fix.elf.edit.changes import Changes
-from bundle_fix.elf.edit.edit import EditRefusedError
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.errors import EditRefusedError
 from elf.matrix import CELLS, EXPECTED, Built, build
 from elf.support import Strings, by_readelf
 from elf.test_matrix import edited

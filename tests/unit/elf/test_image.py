@@ -18,8 +18,8 @@ from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.notes import build_id
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.tables import movable_tables
 from bundle_fix.elf.symbols.hashes import defines, symbol_count
+from bundle_fix.elf.symbols.tables import movable_tables
 from bundle_fix.elf.symbols.versions import needed_versions, version_definitions
 from bundle_fix.model.content import BytesReader, FileReader, Reader
 from elf.support import (

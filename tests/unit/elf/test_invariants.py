@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, LINKERS, elf
-from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.ranges import Span, cut, equal, without

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS
-from bundle_fix.elf.edit.changes import Changes
-from bundle_fix.elf.edit.edit import EditRefusedError, edit
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.model.content import PathContent, read_chunks
 from elf.matrix import CELLS, EXPECTED, Built, build, needs
 from elf.support import by_pyelftools, by_readelf, image_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.changes import Changes
 from elf.matrix import needs
 from elf.support import by_readelf
 from elf.test_matrix import edited

@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from bundle_fix.elf.edit.changes import Changes
-from bundle_fix.elf.edit.edit import EditRefusedError, edit
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.verify import lief_crosscheck as second_reader

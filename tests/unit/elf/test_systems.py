@@ -8,7 +8,7 @@ import pytest
 
 from builders.elf import elf
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.read.systems import foreign_system
+from bundle_fix.elf.read.target import foreign_system
 from bundle_fix.model.content import make_path_content
 
 NOTE = """

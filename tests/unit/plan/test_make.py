@@ -6,7 +6,7 @@ from builders.dlopen import opens
 from builders.elf import elf
 from builders.pack import healthy, incident
 from bundle_fix.archive.directory import read_directory
-from bundle_fix.elf.edit.changes import Changes
+from bundle_fix.elf.changes import Changes
 from bundle_fix.loader.bundle import Bundle, read_bundle
 from bundle_fix.plan.planner import Plan, make_plan
 

@@ -30,7 +30,9 @@ def list_new_paths(directory: Path, now: CheckReport, *before: CheckReport) -> l
     for text in (render_json(before), "".join(map(render_jsonl, before))):
         (directory / "old.json").write_text(text)
         baseline = read_baseline(directory / "old.json")
-        remaining = drop_known_findings(now, baseline.find_known_findings(now.artifact), Severity.ERROR)
+        remaining = drop_known_findings(
+            now, baseline.find_known_findings(now.artifact), Severity.ERROR
+        )
         assert remaining.summary["error"] == len(remaining.findings)
         assert remaining.failed == bool(remaining.findings)
         assert remaining.ignored == len(now.findings) - len(remaining.findings)
@@ -85,7 +87,9 @@ def test_a_directory_may_change_its_version_number_but_a_library_may_not(tmp_pat
 def test_an_artifact_that_could_not_be_checked_has_no_findings(tmp_path: Path) -> None:
     before = [make_error_report("p.tar", "broken"), make_report("q.tar")]
     assert list_new_paths(tmp_path, make_report("p.tar", make_finding()), *before) == ["bin/x"]
-    remaining = drop_known_findings(make_error_report("p.tar", "broken"), frozenset(), Severity.ERROR)
+    remaining = drop_known_findings(
+        make_error_report("p.tar", "broken"), frozenset(), Severity.ERROR
+    )
     assert remaining.failed
 
 

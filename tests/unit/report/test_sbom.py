@@ -26,7 +26,7 @@ RPM = PackageRecord("rpm", "openssl-libs", "1:3.2.2-6.el9", "x86_64", "rocky-9.4
 ELF = "x86_64", "dyn"
 
 
-def manifest(package: PackageRecord = DEB) -> Manifest:
+def make_manifest(package: PackageRecord = DEB) -> Manifest:
     needs = ElfRecord(*ELF, needed=["libssl.so.3", "libc.so.6"])
     library = ElfRecord(*ELF, soname="libssl.so.3", build_id="ab12")
     files = [
@@ -38,30 +38,30 @@ def manifest(package: PackageRecord = DEB) -> Manifest:
     return Manifest(1, ToolRecord(), "pack-1.0", files, links)
 
 
-def rendered(package: PackageRecord = DEB, moment: int | None = None) -> dict[str, Any]:
-    text = render_sbom(manifest(package), moment)
-    problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
-    assert problem is None, problem
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+def load_sbom(package: PackageRecord = DEB, moment: int | None = None) -> dict[str, Any]:
+    text = render_sbom(make_manifest(package), moment)
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    assert error is None, error
+    sbom: dict[str, Any] = json.loads(text)
+    return sbom
 
 
 def test_programs_and_libraries_are_components_with_their_hashes() -> None:
-    found = {c["bom-ref"]: c for c in rendered()["components"]}
-    assert {ref: c["type"] for ref, c in found.items()} == {
+    components = {c["bom-ref"]: c for c in load_sbom()["components"]}
+    assert {ref: c["type"] for ref, c in components.items()} == {
         "bin/server": "application",
         "lib/libssl.so.3.1": "library",
     }
-    library = found["lib/libssl.so.3.1"]
+    library = components["lib/libssl.so.3.1"]
     assert (library["name"], library["version"]) == ("libssl.so.3", DEB.version)
     assert library["hashes"] == [{"alg": "SHA-256", "content": "2" * 64}]
 
 
-def test_a_package_is_told_by_its_purl() -> None:
+def test_a_file_of_a_package_has_its_purl() -> None:
     purls = [
         component["purl"]
         for package in (DEB, RPM)
-        for component in rendered(package)["components"]
+        for component in load_sbom(package)["components"]
         if "purl" in component
     ]
     assert purls == [
@@ -70,44 +70,44 @@ def test_a_package_is_told_by_its_purl() -> None:
     ]
 
 
-def test_what_needs_what_is_told() -> None:
-    depends = {d["ref"]: d.get("dependsOn", []) for d in rendered()["dependencies"]}
+def test_dependencies_are_the_resolved_needed_names() -> None:
+    depends = {d["ref"]: d.get("dependsOn", []) for d in load_sbom()["dependencies"]}
     assert depends["bin/server"] == ["lib/libssl.so.3.1"]
     assert depends["lib/libssl.so.3.1"] == []
     assert depends["/"] == ["bin/server", "lib/libssl.so.3.1"]
 
 
-def test_the_bill_is_the_same_for_the_same_pack_and_has_no_time_of_its_own() -> None:
-    one, other = render_sbom(manifest(), None), render_sbom(manifest(), None)
+def test_the_sbom_is_reproducible_and_has_only_the_given_time() -> None:
+    one, other = render_sbom(make_manifest(), None), render_sbom(make_manifest(), None)
     assert one == other
     assert "timestamp" not in json.loads(one)["metadata"]
-    assert rendered(moment=1_700_000_000)["metadata"]["timestamp"] == "2023-11-14T22:13:20+00:00"
-    assert rendered(RPM)["serialNumber"] != rendered(DEB)["serialNumber"]
+    assert load_sbom(moment=1_700_000_000)["metadata"]["timestamp"] == "2023-11-14T22:13:20+00:00"
+    assert load_sbom(RPM)["serialNumber"] != load_sbom(DEB)["serialNumber"]
 
 
-def test_pack_writes_it_also_for_a_pack_that_is_unchanged(tmp_path: Path) -> None:
+def test_pack_writes_the_sbom_also_for_an_unchanged_pack(tmp_path: Path) -> None:
     elf(tmp_path / "server", program=True)
     (tmp_path / "bundle.toml").write_text(
         '[bundle]\nname = "p"\n[[files]]\nfrom = "server"\nto = "bin/"\n'
     )
     for name in ("one.json", "two.json"):
-        done = bundle_fix("pack", "bundle.toml", "--if-changed", "--sbom", name, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    assert "unchanged" in done.stderr
+        result = bundle_fix("pack", "bundle.toml", "--if-changed", "--sbom", name, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    assert "unchanged" in result.stderr
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
 
 
-def test_without_its_library_one_line_says_how_to_get_it(tmp_path: Path) -> None:
+def test_without_the_library_one_line_says_how_to_install_it(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['cyclonedx'] = None; sys.argv[0] = 'bundle-fix';"
         "from bundle_fix.cli.main import run; run()"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, "pack", "gone.toml", "--sbom", "x.json"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr == (
+    assert result.returncode == 2
+    assert result.stderr == (
         "bundle-fix: error: an SBOM needs cyclonedx-python-lib, which is not installed"
         " (pip install 'bundle-fix[sbom]')\n"
     )

@@ -1,4 +1,4 @@
-"""The shipped schemas take what is printed and what is written, and nothing else."""
+"""The shipped schemas accept the output of the commands and valid specs, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ SPECS = [
 ]
 
 
-def valid(name: str, value: object) -> bool:
-    return jsonschema.Draft202012Validator(SCHEMAS[name]()).is_valid(value)
+def is_valid(name: str, value: object) -> bool:
+    return bool(jsonschema.Draft202012Validator(SCHEMAS[name]()).is_valid(value))
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_a_schema_is_one_of_draft_2020_12(name: str) -> None:
+def test_every_schema_is_valid_for_draft_2020_12(name: str) -> None:
     printed = json.loads(bundle_fix("schema", name).stdout)
     assert printed["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(printed)
 
 
 @pytest.mark.parametrize("command", ["check", "diff"])
-def test_the_shipped_schema_is_the_one_that_the_models_make(command: str) -> None:
-    made = json.loads(bundle_fix(command, "--schema").stdout)
-    assert made == SCHEMAS[command]()
+def test_the_shipped_schema_matches_the_models(command: str) -> None:
+    printed = json.loads(bundle_fix(command, "--schema").stdout)
+    assert printed == SCHEMAS[command]()
     shipped = json.loads((ROOT / f"docs/schemas/{command}-1.json").read_text())
-    assert shipped == made, "make it anew: `make docs`"
-    assert made["title"] == f"bundle-fix {command}, schema 1"
+    assert shipped == printed, "regenerate it with `make docs`"
+    assert printed["title"] == f"bundle-fix {command}, schema 1"
 
 
-def test_without_a_name_the_schema_is_the_specs() -> None:
+def test_without_a_name_the_schema_of_the_spec_is_printed() -> None:
     assert json.loads(bundle_fix("schema").stdout) == json.loads(json.dumps(build_spec_schema()))
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
-def test_the_samples_specs_are_valid(spec: Path) -> None:
-    assert valid("spec", tomli.loads(spec.read_text()))
+def test_the_specs_of_the_sample_are_valid(spec: Path) -> None:
+    assert is_valid("spec", tomli.loads(spec.read_text()))
 
 
 @pytest.mark.parametrize(
@@ -68,15 +68,15 @@ def test_the_samples_specs_are_valid(spec: Path) -> None:
         '[bundle]\nname = "x"\n[[files]]\nfrom = "x"\nto = "x"\nmode = 755\n',
     ],
 )
-def test_a_wrong_spec_is_not_valid(text: str) -> None:
-    assert not valid("spec", tomli.loads(text))
+def test_an_invalid_spec_does_not_match_the_schema(text: str) -> None:
+    assert not is_valid("spec", tomli.loads(text))
 
 
-def test_no_key_of_a_spec_may_be_null() -> None:
+def test_no_key_of_a_spec_can_be_null() -> None:
     assert "null" not in json.dumps(build_spec_schema())
 
 
-def test_what_the_commands_print_is_valid(tmp_path: Path) -> None:
+def test_the_output_of_the_commands_matches_the_schemas(tmp_path: Path) -> None:
     pack = healthy(tmp_path / "pack")
     server = pack / "bin/server"
     for name, command in {
@@ -88,30 +88,32 @@ def test_what_the_commands_print_is_valid(tmp_path: Path) -> None:
     }.items():
         printed = json.loads(bundle_fix(*command).stdout)
         assert printed
-        assert valid(name, printed), name
-        assert not valid(name, {"x": printed}), name
+        assert is_valid(name, printed), name
+        assert not is_valid(name, {"x": printed}), name
 
 
-def test_what_elf_prints_of_an_edit_is_valid(tmp_path: Path) -> None:
+def test_the_output_of_an_elf_edit_matches_the_schema(tmp_path: Path) -> None:
     server = elf(tmp_path / "server", program=True)
     edit = ("--set-runpath", "/opt/lib", "--in-place", "--format", "json")
     printed = json.loads(bundle_fix("elf", server, *edit).stdout)
     assert printed[0]["editor"]
-    assert valid("elf", printed)
+    assert is_valid("elf", printed)
 
 
 def test_an_unknown_schema_is_refused_with_a_suggestion() -> None:
-    done = bundle_fix("schema", "spce")
-    assert (done.returncode, done.stderr) == (
+    result = bundle_fix("schema", "spce")
+    assert (result.returncode, result.stderr) == (
         2,
         "bundle-fix: error: schema: no such schema: spce (did you mean `spec`?)\n",
     )
 
 
-def test_the_page_of_the_spec_is_current() -> None:
-    assert render_spec_page() == (ROOT / "docs/spec.md").read_text(), "make it anew: `make docs`"
+def test_the_page_on_the_spec_is_up_to_date() -> None:
+    assert render_spec_page() == (ROOT / "docs/spec.md").read_text(), (
+        "regenerate it with `make docs`"
+    )
 
 
-def test_the_example_of_the_page_is_a_spec(tmp_path: Path) -> None:
+def test_the_example_on_the_page_is_a_valid_spec(tmp_path: Path) -> None:
     (tmp_path / "bundle.toml").write_text(EXAMPLE)
     assert len(load_spec(tmp_path / "bundle.toml").libraries) == 2

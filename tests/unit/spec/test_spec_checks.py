@@ -22,13 +22,13 @@ def test_a_variable_has_exactly_one_source(refusal: Refusal) -> None:
 
     assert refusal(text) == (
         "bundle.toml:4:5: the variable `a` has no source "
-        "(give it one of `env`, `file`, `cmake-cache`, `builtin`, `value`)\n"
-        "bundle.toml:5:5: the variable `b` has more than one source: `env`, `value` "
+        "(add one of `env`, `file`, `cmake-cache`, `builtin`, `value`)\n"
+        "bundle.toml:5:5: the variable `b` has 2 sources: `env`, `value` "
         "(keep one of them)\n"
-        "bundle.toml:6:14: `file` needs a `pattern` (add `pattern = '…(…)…'`)\n"
-        "bundle.toml:7:17: `pattern` needs a `file`, an `env` or a `cmake-cache` to look into "
+        "bundle.toml:6:14: `file` requires `pattern` (add `pattern = '…(…)…'`)\n"
+        "bundle.toml:7:17: `pattern` requires `file`, `env` or `cmake-cache` "
         '(add `file = "…"`)\n'
-        'bundle.toml:8:12: `in` needs a `cmake-cache` (add `cmake-cache = "…"`)'
+        'bundle.toml:8:12: `in` requires `cmake-cache` (add `cmake-cache = "…"`)'
     )
 
 
@@ -37,21 +37,21 @@ def test_a_variable_has_exactly_one_source(refusal: Refusal) -> None:
     [
         (
             "VERSION (",
-            "`pattern` is not a regular expression: missing ), unterminated subpattern at "
-            "position 8 (put a \\ before a character that stands for itself)",
+            "invalid regular expression in `pattern`: missing ), unterminated subpattern at "
+            "position 8 (put a \\ before a literal special character)",
         ),
         (
             "VERSION",
-            "`pattern` has no groups; it must have exactly one (put ( ) around the part to take)",
+            "`pattern` has 0 groups instead of one (put ( ) around the part to capture)",
         ),
         (
             "(VERSION) (.*)",
-            "`pattern` has 2 groups; it must have exactly one (write the others as (?:…))",
+            "`pattern` has 2 groups instead of one (write the others as (?:…))",
         ),
         (
             "(a{99999999999999999999})",
-            "`pattern` is not a regular expression: the repetition number is too large "
-            "(put a \\ before a character that stands for itself)",
+            "invalid regular expression in `pattern`: the repetition number is too large "
+            "(put a \\ before a literal special character)",
         ),
     ],
 )
@@ -70,11 +70,11 @@ def test_an_option_has_its_default_among_its_choices(refusal: Refusal) -> None:
     )
 
     assert refusal(text) == (
-        'bundle.toml:4:53: `default` is "tcmaloc", which is not one of the choices '
+        'bundle.toml:4:53: `default` "tcmaloc" is not one of the choices '
         "(did you mean `tcmalloc`?)\n"
-        "bundle.toml:5:17: `choices` has `x` more than once (remove the repetition)\n"
-        'bundle.toml:5:44: `default` is "z", which is not one of the choices '
-        "(one of `x`, `y`, `x`)"
+        "bundle.toml:5:17: `choices` contains `x` more than once (remove the repetition)\n"
+        'bundle.toml:5:44: `default` "z" is not one of the choices '
+        "(use one of `x`, `y`, `x`)"
     )
 
 
@@ -84,7 +84,7 @@ def test_a_name_is_a_variable_or_an_option_and_not_both(refusal: Refusal) -> Non
     )
 
     assert refusal(text) == (
-        "bundle.toml:6:1: `x` is a variable and an option at once (rename one of them)"
+        "bundle.toml:6:1: `x` is defined as a variable and as an option (rename one of them)"
     )
 
 
@@ -95,9 +95,9 @@ def test_an_entry_of_files_has_from_or_text(refusal: Refusal) -> None:
     )
 
     assert refusal(text) == (
-        "bundle.toml:3:3: neither `from` nor `text` says what to put there (add one of them)\n"
+        "bundle.toml:3:3: missing key `from` or `text` (add one of them)\n"
         "bundle.toml:7:8: `from` and `text` exclude each other (keep one of them)\n"
-        'bundle.toml:11:6: "c/" is a folder, but `text` makes one file (add the file\'s name)'
+        'bundle.toml:11:6: "c/" is a directory, but `text` writes one file (add the file name)'
     )
 
 
@@ -108,10 +108,10 @@ def test_an_entry_of_libraries_has_from_or_name_with_search(refusal: Refusal) ->
     )
 
     assert refusal(text) == (
-        "bundle.toml:3:3: neither `from` nor `name` says which libraries (add one of them)\n"
+        "bundle.toml:3:3: missing key `from` or `name` (add one of them)\n"
         "bundle.toml:7:8: `from` and `name` exclude each other (keep one of them)\n"
-        'bundle.toml:8:3: `name` needs `search` (add `search = ["…"]`: the folders to look in)\n'
-        "bundle.toml:12:10: `search` goes with `name`, not with `from` (remove it)"
+        'bundle.toml:8:3: `name` requires `search` (add `search = ["…"]`: the directories to search)\n'
+        "bundle.toml:12:10: `search` requires `name`, not `from` (remove it)"
     )
 
 
@@ -123,11 +123,11 @@ def test_nothing_may_be_placed_outside_the_pack(refusal: Refusal) -> None:
     hint = "(write a path relative to the pack's root)"
 
     assert refusal(text) == (
-        'bundle.toml:2:8: the pack cannot be called "a/b": it has a `/` in it '
-        "(it is the name of a file and of a folder)\n"
-        f'bundle.toml:4:7: "/usr/lib" is no place in the pack: it is absolute {hint}\n'
-        f'bundle.toml:7:6: "bin/../../x" is no place in the pack: it has `..` in it {hint}\n'
-        f'bundle.toml:10:6: ".." is no place in the pack: it has `..` in it {hint}'
+        'bundle.toml:2:8: invalid pack name "a/b": it contains `/` '
+        "(it names a file and a directory)\n"
+        f'bundle.toml:4:7: invalid path in the pack "/usr/lib": it is absolute {hint}\n'
+        f'bundle.toml:7:6: invalid path in the pack "bin/../../x": it contains `..` {hint}\n'
+        f'bundle.toml:10:6: invalid path in the pack "..": it contains `..` {hint}'
     )
 
 
@@ -147,11 +147,11 @@ def test_every_text_may_hold_only_variables_that_are_defined(refusal: Refusal) -
         f"bundle.toml:2:8: undefined variable `version` ({define} {{{{version}}}} for the text "
         "itself)\n"
         "bundle.toml:6:31: undefined variable `bulid` (did you mean `build`?)\n"
-        f"bundle.toml:6:54: undefined variable `x` ({define} {{{{x}}}} for the text itself)\n"
-        f"bundle.toml:7:19: undefined variable `y` ({define} {{{{y}}}} for the text itself)\n"
-        f"bundle.toml:9:14: undefined variable `z` ({define} {{{{z}}}} for the text itself)\n"
-        f"bundle.toml:11:15: undefined variable `q` ({define} {{{{q}}}} for the text itself)\n"
-        f"bundle.toml:12:36: undefined variable `r` ({define} {{{{r}}}} for the text itself)"
+        f"bundle.toml:6:54: undefined variable `x` ({define} {{{{x}}}} for literal braces)\n"
+        f"bundle.toml:7:19: undefined variable `y` ({define} {{{{y}}}} for literal braces)\n"
+        f"bundle.toml:9:14: undefined variable `z` ({define} {{{{z}}}} for literal braces)\n"
+        f"bundle.toml:11:15: undefined variable `q` ({define} {{{{q}}}} for literal braces)\n"
+        f"bundle.toml:12:36: undefined variable `r` ({define} {{{{r}}}} for literal braces)"
     )
 
 
@@ -177,12 +177,12 @@ def test_braces_hold_a_name_and_a_width_and_nothing_else(refusal: Refusal) -> No
         "{ a }",
     ]
     lines = [f'[[files]]\ntext = "{text}"\nto = "x"\n' for text in texts]
-    braces = "is not a variable in braces (write {name}, or {{ and }} for the braces themselves)"
+    braces = "is not a variable in braces (write {name}, or {{ and }} for literal braces)"
     width = (
         "is not a width for the variable `a` (write {name:.7} to cut it to 7 characters, "
-        "{name:>7} to fill it up to 7)"
+        "{name:>7} to pad it to 7)"
     )
-    stray = "(write {{ or }} for a brace itself)"
+    stray = "(write {{ or }} for a literal brace)"
 
     assert refusal(BUNDLE + '[variables]\na = { value = "a" }\n' + "".join(lines)) == (
         f"bundle.toml:6:8: `{{}}` {braces}\n"
@@ -212,11 +212,11 @@ def test_a_condition_names_what_there_is(refusal: Refusal) -> None:
     )
 
     assert refusal(text) == (
-        "bundle.toml:8:10: `when` names the unknown variable `alocator` "
+        "bundle.toml:8:10: unknown variable `alocator` in `when` "
         "(did you mean `allocator`?)\n"
-        "bundle.toml:8:33: `when` names the unknown variable `zzz` "
+        "bundle.toml:8:33: unknown variable `zzz` in `when` "
         "(define it in [variables] or [options])\n"
-        'bundle.toml:12:13: the option `allocator` is never "jemaloc" (did you mean `jemalloc`?)'
+        'bundle.toml:12:13: "jemaloc" is not one of the choices of the option `allocator` (did you mean `jemalloc`?)'
     )
 
 
@@ -228,8 +228,8 @@ def test_variables_that_need_each_other_are_told_as_circles(refusal: Refusal) ->
     )
 
     assert refusal(text) == (
-        "bundle.toml:5:1: the variable `a` needs itself: a → b → c → a (break the circle)\n"
-        "bundle.toml:8:1: the variable `d` needs itself: d → d (break the circle)"
+        "bundle.toml:5:1: circular reference between variables: a → b → c → a (remove one of the references)\n"
+        "bundle.toml:8:1: circular reference between variables: d → d (remove one of the references)"
     )
 
 
@@ -239,7 +239,7 @@ def test_several_values_of_a_condition_are_each_one_of_the_choices(refusal: Refu
         '[[files]]\ntext = ""\nto = "x"\nwhen = { allocator = ["jemalloc", "tcmaloc"] }\n'
     )
     assert refusal(text) == (
-        'bundle.toml:8:35: the option `allocator` is never "tcmaloc" (did you mean `tcmalloc`?)'
+        'bundle.toml:8:35: "tcmaloc" is not one of the choices of the option `allocator` (did you mean `tcmalloc`?)'
     )
 
 
@@ -258,6 +258,6 @@ def test_what_narrows_from_goes_with_it(refusal: Refusal) -> None:
         '[[libraries]]\nname = "x"\nsearch = ["y"]\nexclude = ["z"]\n'
     )
     assert refusal(text) == (
-        "bundle.toml:6:11: `exclude` goes with `from`, not with `text` (remove it)\n"
-        "bundle.toml:10:11: `exclude` goes with `from`, not with `name` (remove it)"
+        "bundle.toml:6:11: `exclude` requires `from`, not `text` (remove it)\n"
+        "bundle.toml:10:11: `exclude` requires `from`, not `name` (remove it)"
     )

@@ -48,8 +48,8 @@ def test_without_a_build_the_error_says_who_knows_them(tmp_path: Path) -> None:
     with pytest.raises(BundleFixError) as refused:
         values["target.ns__app"]
     assert str(refused.value) == (
-        f"{tmp_path}/bundle.toml:5:8: `target.ns__app` has no value: only the build knows it"
-        " (make the pack with bundle_fix_pack() in CMake, or say -D target.ns__app=…)"
+        f"{tmp_path}/bundle.toml:5:8: `target.ns__app` has no value: only the CMake build defines it"
+        " (make the pack with bundle_fix_pack() in CMake, or pass -D target.ns__app=…)"
     )
 
 

@@ -117,13 +117,13 @@ def test_all_errors_are_told_in_the_order_of_the_file(load: Load, example: str) 
 
     assert [str(error) for error in caught.value.errors] == str(caught.value).splitlines()
     assert str(caught.value).splitlines() == [
-        'bundle.toml:3:10: `format` cannot be "tar.gx" (did you mean `tar.gz`?)',
+        'bundle.toml:3:10: invalid `format`: "tar.gx" (did you mean `tar.gz`?)',
         "bundle.toml:12:16: unknown key `evn` in `variables.hadoop` (did you mean `env`?)",
         "bundle.toml:20:8: `mode` must be a string, not an integer (put it in quotes)",
         "bundle.toml:23:8: undefined variable `verion` (did you mean `version`?)",
-        'bundle.toml:28:8: "../hadoop/" is no place in the pack: it has `..` in it '
+        'bundle.toml:28:8: invalid path in the pack "../hadoop/": it contains `..` '
         "(write a path relative to the pack's root)",
-        "bundle.toml:29:10: `when` names the unknown variable `hadop` (did you mean `hadoop`?)",
+        "bundle.toml:29:10: unknown variable `hadop` in `when` (did you mean `hadoop`?)",
     ]
 
 
@@ -133,42 +133,42 @@ def test_one_error_keeps_its_place_and_its_hint_apart(load: Load) -> None:
 
     assert caught.value.where == "bundle.toml:3:1"
     assert caught.value.message == "unknown key `nmae` in `bundle`"
-    assert caught.value.hint == "known here: `name`, `format`, `epoch`, `licenses`"
+    assert caught.value.hint == "use one of `name`, `format`, `epoch`, `licenses`"
 
 
 def test_what_is_no_toml_is_told_with_line_and_column(refusal: Refusal) -> None:
     assert refusal(BUNDLE + "mode = 755a") == (
-        "bundle.toml:3:11: not TOML: Expected newline or end of document after a statement "
-        "(begin a new line for each key)"
+        "bundle.toml:3:11: invalid TOML: Expected newline or end of document after a statement "
+        "(start a new line for each key)"
     )
     assert refusal('[bundle]\nname = "x\n') == (
-        "bundle.toml:2:10: not TOML: Illegal character '\\n' "
-        "(close the string in its line, or use three quotes)"
+        "bundle.toml:2:10: invalid TOML: Illegal character '\\n' "
+        "(close the string on the same line, or use three quotes)"
     )
     assert refusal(f"{BUNDLE}x = {'9' * 5000}") == (
-        "bundle.toml:3:5: a number has too many digits (a text needs quotes around it)"
+        "bundle.toml:3:5: a number has more than 4300 digits (put quotes around a text)"
     )
     assert refusal(f"{BUNDLE}x = {'[' * 1000}") == (
-        "bundle.toml:3:103: it is nested too deeply (a spec needs four levels)"
+        "bundle.toml:3:103: too many nested levels (a spec has at most four)"
     )
 
 
 def test_a_key_set_twice_is_named_with_both_lines(refusal: Refusal) -> None:
     assert refusal('[bundle]\nname = "x"\nformat = "tar"\nname = ["y",\n"z"]\n') == (
-        "bundle.toml:4:1: `name` is set a second time (it is set in line 2: remove one of them, "
+        "bundle.toml:4:1: `name` is duplicate"
         "or add the [table] that is missing between them)"
     )
     assert refusal(BUNDLE + "[layout]\n[bundle]\n") == (
-        "bundle.toml:4:2: `bundle` is set a second time (it stands in line 1 too: join them)"
+        "bundle.toml:4:2: duplicate key `bundle` (it is first defined in line 1: merge the two tables)"
     )
     assert refusal(BUNDLE + "[files]\n[files]\n") == (
-        "bundle.toml:4:2: `files` is set a second time (write [[files]] for each entry)"
+        "bundle.toml:4:2: duplicate key `files` (write [[files]] for each entry)"
     )
     assert refusal(BUNDLE + "[[files]]\n[files]\n") == (
-        "bundle.toml:4:2: `files` is set a second time (write [[files]] for each entry)"
+        "bundle.toml:4:2: duplicate key `files` (write [[files]] for each entry)"
     )
     assert refusal(BUNDLE + "[files]\n[[files]]\n") == (
-        "bundle.toml:4:8: not TOML: Cannot overwrite a value "
+        "bundle.toml:4:8: invalid TOML: Cannot overwrite a value "
         "(a key has one value, a [table] or [[entries]], not two of them)"
     )
 
@@ -182,7 +182,7 @@ def test_a_spec_that_is_not_there_is_told_with_the_one_that_is(
     with pytest.raises(BundleFixError) as caught:
         load_spec(Path("bundel.toml"))
 
-    assert str(caught.value) == ("bundel.toml: there is no such file (did you mean `bundle.toml`?)")
+    assert str(caught.value) == ("bundel.toml: no such file (did you mean `bundle.toml`?)")
 
 
 def test_a_folder_is_no_spec_but_may_hold_one(
@@ -198,8 +198,8 @@ def test_a_folder_is_no_spec_but_may_hold_one(
     with pytest.raises(BundleFixError) as full:
         load_spec(Path("full"))
 
-    assert str(empty.value) == "empty: is a folder, not a spec (name the file of the spec)"
-    assert str(full.value) == ("full: is a folder, not a spec (did you mean `full/bundle.toml`?)")
+    assert str(empty.value) == "empty: is a directory, not a spec (pass the path of the spec file)"
+    assert str(full.value) == ("full: is a directory, not a spec (did you mean `full/bundle.toml`?)")
 
 
 @pytest.mark.parametrize(

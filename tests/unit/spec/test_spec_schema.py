@@ -48,22 +48,22 @@ def test_a_key_with_an_underscore_is_pointed_to_the_one_with_a_dash(refusal: Ref
 
 def test_a_key_like_no_other_gets_the_list_of_those_there_are(refusal: Refusal) -> None:
     assert refusal(BUNDLE + "zzz = 1") == (
-        "bundle.toml:3:1: unknown key `zzz` in `bundle` (known here: `name`, `format`, `epoch`,"
+        "bundle.toml:3:1: unknown key `zzz` in `bundle` (use one of `name`, `format`, `epoch`,"
         " `licenses`)"
     )
 
 
 def test_a_key_below_the_wrong_header_is_sent_to_its_own(refusal: Refusal) -> None:
     assert refusal(BUNDLE + 'editor = "lief"\nglibc = { builtin = "glibc" }\npin = true') == (
-        "bundle.toml:3:1: unknown key `editor` in `bundle` (it belongs in [runpath])\n"
-        "bundle.toml:4:1: unknown key `glibc` in `bundle` (it belongs in [variables])\n"
-        "bundle.toml:5:1: unknown key `pin` in `bundle` (it belongs in [[libraries]])"
+        "bundle.toml:3:1: unknown key `editor` in `bundle` (move it to [runpath])\n"
+        "bundle.toml:4:1: unknown key `glibc` in `bundle` (move it to [variables])\n"
+        "bundle.toml:5:1: unknown key `pin` in `bundle` (move it to [[libraries]])"
     )
 
 
 def test_a_key_of_the_author_may_span_lines_but_its_error_does_not(refusal: Refusal) -> None:
     assert refusal(BUNDLE + '"a\\nb\\t" = 1\n[variables."c\\nd"]\nevn = "x"') == (
-        "bundle.toml:3:1: unknown key `a\\nb\\t` in `bundle` (known here: `name`, `format`,"
+        "bundle.toml:3:1: unknown key `a\\nb\\t` in `bundle` (use one of `name`, `format`,"
         " `epoch`, `licenses`)\n"
         "bundle.toml:4:12: `c\\nd` must be a name made of letters, digits, `_` and `-`, "
         'not "c\\nd"\n'
@@ -81,7 +81,7 @@ def test_a_misspelt_header_is_one_error_and_not_one_for_each_use(
 
 def test_keys_without_a_header_are_sent_to_it(refusal: Refusal) -> None:
     assert refusal('name = "x"') == (
-        "bundle.toml:1:1: unknown key `name` (it belongs in [bundle])\n"
+        "bundle.toml:1:1: unknown key `name` (move it to [bundle])\n"
         "bundle.toml:1:1: the table [bundle] is missing (add it)"
     )
 
@@ -101,17 +101,17 @@ def test_a_missing_key_is_named_at_the_header_of_its_entry(refusal: Refusal) -> 
 
 def test_a_way_to_strip_that_there_is_not_is_named_with_those_there_are(refusal: Refusal) -> None:
     assert refusal(BUNDLE + '[debug]\nstrip = "all"') == (
-        'bundle.toml:4:9: `strip` cannot be "all" (one of `none`, `debug`, `split`)'
+        'bundle.toml:4:9: `strip` cannot be "all" (use one of `none`, `debug`, `split`)'
     )
 
 
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ('format = "tar.gx"', '3:10: `format` cannot be "tar.gx" (did you mean `tar.gz`?)'),
+        ('format = "tar.gx"', '3:10: invalid `format`: "tar.gx" (did you mean `tar.gz`?)'),
         (
             'format = "rpm"',
-            '3:10: `format` cannot be "rpm" (one of `tar.gz`, `tar.zst`, `tar.xz`, `tar`, `dir`)',
+            '3:10: `format` cannot be "rpm" (use one of `tar.gz`, `tar.zst`, `tar.xz`, `tar`, `dir`)',
         ),
         ("format = 1", "3:10: `format` must be a string, not an integer (put it in quotes)"),
         ('[runpath]\neditor = "leif"', '4:10: `editor` cannot be "leif" (did you mean `lief`?)'),
@@ -140,10 +140,10 @@ def test_a_value_that_is_no_choice_is_answered_with_the_choices(
             "2:8: `name` must be a string, not a date or a time (put it in quotes)",
         ),
         ('[bundle]\nname = ["x"]', "2:8: `name` must be a string, not an array"),
-        ('[bundle]\nname = ""', '2:8: `name` must be a text that is not empty, not ""'),
+        ('[bundle]\nname = ""', '2:8: `name` must be a string that is not empty, not ""'),
         (
             BUNDLE + '[closure]\nhost = ["\\u0000"]',
-            "4:9: `host[0]` holds a NUL character (remove it)",
+            "4:9: `host[0]` contains a NUL character (remove it)",
         ),
         ('bundle = "x"', "1:10: `bundle` must be a table, not a string (write [bundle])"),
         (
@@ -168,7 +168,7 @@ def test_a_value_that_is_no_choice_is_answered_with_the_choices(
         ),
         (
             BUNDLE + '[[libraries]]\nfrom = "x"\npin = "true"',
-            "5:7: `pin` must be true or false, not a string (leave the quotes out)",
+            "5:7: `pin` must be true or false, not a string (remove the quotes)",
         ),
         (
             BUNDLE + "[variables]\nversion = 1.0",
@@ -214,7 +214,7 @@ def test_a_value_that_is_no_choice_is_answered_with_the_choices(
         ),
         (
             BUNDLE + '[check]\nignore = [{ rule = "BF403", path = "x", reason = " " }]',
-            '4:50: `reason` must be a text that is not empty, not " "',
+            '4:50: `reason` must be a string that is not empty, not " "',
         ),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_value_of_the_wrong_kind_is_answered_with_the_right_one(
 
 def test_an_ignored_finding_needs_a_reason(refusal: Refusal) -> None:
     assert refusal(BUNDLE + '[check]\nignore = [{ rule = "BF403", path = "x" }]') == (
-        'bundle.toml:4:11: `reason` is missing (add `reason = "…"`)'
+        'bundle.toml:4:11: missing key `reason` (add `reason = "…"`)'
     )
 
 

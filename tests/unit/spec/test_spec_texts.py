@@ -81,12 +81,12 @@ def test_the_name_of_a_pack_is_one_part_of_a_path(load: Load) -> None:
 
     assert name("-2.5.0") == "x-2.5.0"
     assert refusal(lambda: name("feature/a")) == (
-        'bundle.toml:2:8: the pack cannot be called "xfeature/a": it has a `/` in it '
-        "(look at the variables in `name`)"
+        'bundle.toml:2:8: invalid pack name "xfeature/a": it contains `/` '
+        "(check the variables in `name`)"
     )
     assert refusal(lambda: name("\n")) == (
-        'bundle.toml:2:8: the pack cannot be called "x\\n": it has a character in it that cannot '
-        "be printed (look at the variables in `name`)"
+        'bundle.toml:2:8: invalid pack name "x\\n": it has a character in it that cannot '
+        "be printed (check the variables in `name`)"
     )
 
 
@@ -102,11 +102,11 @@ def test_a_place_in_the_pack_is_a_path_below_its_root() -> None:
     assert place(".") == place("./") == ""
     hint = "(write a path relative to the pack's root)"
     assert refusal(lambda: place("{dir}/{up}/x")) == (
-        f'bundle.toml:9:6: "share/../x" is no place in the pack: it has `..` in it {hint}'
+        f'bundle.toml:9:6: invalid path in the pack "share/../x": it contains `..` {hint}'
     )
     assert refusal(lambda: place("{root}etc")) == (
-        f'bundle.toml:9:6: "/etc" is no place in the pack: it is absolute {hint}'
+        f'bundle.toml:9:6: invalid path in the pack "/etc": it is absolute {hint}'
     )
     assert refusal(lambda: place("{empty}")) == (
-        f'bundle.toml:9:6: "" is no place in the pack: it is empty {hint}'
+        f'bundle.toml:9:6: invalid path in the pack "": it is empty {hint}'
     )

@@ -49,7 +49,7 @@ def test_an_empty_environment_variable_counts_as_none(resolve: Callable[..., Val
     assert values["v"] == "d"
     assert refusal(lambda: values["w"]) == (
         "bundle.toml:5:5: the variable `w` has no value: the environment variable V is empty "
-        "(give it a `default`, or say -D w=…)"
+        "(add a `default`, or pass -D w=…)"
     )
 
 
@@ -79,15 +79,15 @@ def test_a_file_without_the_value_is_named_with_what_was_looked_for(
     def message() -> str:
         return (
             refusal(lambda: values["v"])
-            .removesuffix(" (give it a `default`, or say -D v=…)")
+            .removesuffix(" (add a `default`, or pass -D v=…)")
             .removeprefix("bundle.toml:4:5: the variable `v` has no value: ")
         )
 
     assert message() == "cannot read v.h: No such file or directory"
     Path("v.h").touch()
-    assert message() == "the pattern 'V(ERSION)?' finds nothing in v.h"
+    assert message() == "the pattern 'V(ERSION)?' does not match v.h"
     Path("v.h").write_text("V")
-    assert message() == "the pattern 'V(ERSION)?' finds an empty text in v.h"
+    assert message() == "the pattern 'V(ERSION)?' captures an empty text in v.h"
     Path("v.h").write_bytes(b"V\0")
     assert message() == "v.h is not a text file"
     Path("v.h").unlink()
@@ -115,7 +115,7 @@ def test_a_variable_is_read_from_the_cache_of_cmake(resolve: Callable[..., Value
     assert values["c"] == "none"
     assert refusal(lambda: values["d"]) == (
         "bundle.toml:7:5: the variable `d` has no value: build/CMakeCache.txt has no entry TYPE "
-        "(give it a `default`, or say -D d=…)"
+        "(add a `default`, or pass -D d=…)"
     )
 
 
@@ -124,7 +124,7 @@ def test_a_missing_cache_of_cmake_is_named(resolve: Callable[..., Values]) -> No
 
     assert refusal(lambda: values["a"]) == (
         "bundle.toml:4:5: the variable `a` has no value: cannot read build/CMakeCache.txt: "
-        "No such file or directory (give it a `default`, or say -D a=…)"
+        "No such file or directory (add a `default`, or pass -D a=…)"
     )
 
 
@@ -167,7 +167,7 @@ def test_a_machine_without_glibc_needs_a_default(
 
     assert refusal(lambda: resolve('g = { builtin = "glibc" }')["g"]) == (
         "bundle.toml:4:5: the variable `g` has no value: this machine has no glibc "
-        "(give it a `default`, or say -D g=…)"
+        "(add a `default`, or pass -D g=…)"
     )
 
 
@@ -231,15 +231,15 @@ def test_what_the_command_line_gets_wrong_is_told_at_once(load: Load) -> None:
     defines = {"verion": "1\n2", "zzz": "", "allocator": "tcmaloc"}
 
     assert refusal(lambda: resolve_variables(spec, Path(), defines, {})) == (
-        "-D verion=1\\n2: bundle.toml has no variable or option of this name "
+        "-D verion=1\\n2: bundle.toml defines no variable or option of this name "
         "(did you mean `version`?)\n"
-        "-D zzz=: bundle.toml has no variable or option of this name "
-        "(one of `version`, `allocator`)\n"
+        "-D zzz=: bundle.toml defines no variable or option of this name "
+        "(use one of `version`, `allocator`)\n"
         "-D allocator=tcmaloc: the option `allocator` must be one of `tcmalloc`, `jemalloc` "
         "(did you mean `tcmalloc`?)"
     )
     assert refusal(lambda: resolve_variables(load(BUNDLE), Path(), {"a": "b"}, {})) == (
-        "-D a=b: bundle.toml has no variable or option of this name"
+        "-D a=b: bundle.toml defines no variable or option of this name"
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from bundle_fix.check.context import Context
-from bundle_fix.elf.read.properties import isa_needed
+from bundle_fix.elf.read.notes import isa_needed
 
 FAMILY = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_(\d+(?:\.\d+)*)")
 PRIVATE = "GLIBC_PRIVATE"

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bundle_fix.elf.edit.changes import Changes, Wanted, wanted_entries
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.entries import Wanted, wanted_entries
+from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
 from bundle_fix.elf.edit.lief import rewrite_with_lief
 from bundle_fix.elf.edit.patchelf import rewrite_with_patchelf
 from bundle_fix.elf.edit.slot import edit_in_slots
@@ -18,22 +20,16 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.ranges import Span
-from bundle_fix.elf.read.string_table import CannotEditError
 from bundle_fix.elf.symbols.hashes import defines
 from bundle_fix.elf.symbols.versions import needed_versions
 from bundle_fix.elf.verify.invariants import broken_invariants
 from bundle_fix.elf.verify.lief_crosscheck import SIZE_LIMIT, disagreement
 from bundle_fix.model.content import Content, PatchedContent, PathContent, Reader, read_chunks
-from bundle_fix.model.errors import BundleFixError
 
 LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so|libc\.musl-")
 """Sonames of dynamic loaders, which find themselves by their own layout: never edited."""
 MUSL_LOADER = b"__dls3"
 """A symbol of musl's libc, which is its loader, and has a soname only in some distributions."""
-
-
-class EditRefusedError(BundleFixError):
-    """No editor can make the change; the file is as it was."""
 
 
 class Edited(Struct, frozen=True):

@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bundle_fix.elf.edit.changes import Changes
-from bundle_fix.elf.read.string_table import CannotEditError
-from bundle_fix.elf.verify.isolated import DiedError, isolated
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.errors import CannotEditError
+from bundle_fix.subprocesses.isolation import DiedError, run_isolated
 
 if TYPE_CHECKING:
     import lief
@@ -33,7 +33,7 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
         raise CannotEditError("LIEF takes no names that are not UTF-8")
     lief.logging.disable()
     try:
-        refusal = isolated(lambda: _rewrite(source, target, changes))
+        refusal = run_isolated(lambda: _rewrite(source, target, changes))
     except DiedError as error:
         raise CannotEditError(f"LIEF cannot write it: {error}") from error
     if refusal is not None:

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from bundle_fix.elf.edit.changes import Changes
-from bundle_fix.elf.edit.edit import Edited, EditRefusedError, edit
+from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.edit import Edited, edit
+from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.verify.lief_crosscheck import disagreement_here
 from bundle_fix.model.content import Content, Patch, PatchedContent, PathContent

@@ -9,16 +9,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from bundle_fix.elf.edit.changes import NewString, Wanted
+from bundle_fix.elf.edit.entries import NewString, Wanted
+from bundle_fix.elf.edit.errors import CannotEditError
+from bundle_fix.elf.edit.string_table import Placement, patched, place, string_users
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Entry, Image
-from bundle_fix.elf.read.string_table import (
-    CannotEditError,
-    Placement,
-    patched,
-    place,
-    string_users,
-)
 from bundle_fix.elf.read.strings import string_table
 from bundle_fix.elf.symbols.versions import renamed_libraries
 from bundle_fix.model.content import Patch, Reader, read_exactly

@@ -16,7 +16,9 @@ from itertools import combinations
 
 from msgspec import Struct
 
-from bundle_fix.elf.edit.changes import Wanted
+from bundle_fix.elf.edit.entries import Wanted
+from bundle_fix.elf.edit.errors import CannotEditError
+from bundle_fix.elf.edit.section_headers import Move, section_patches
 from bundle_fix.elf.edit.slot import (
     Strings,
     dynamic_patch,
@@ -26,11 +28,9 @@ from bundle_fix.elf.edit.slot import (
 )
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Entry, Image
-from bundle_fix.elf.read.section_headers import Move, section_patches
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.string_table import CannotEditError
 from bundle_fix.elf.read.structs import Section, Segment
-from bundle_fix.elf.read.tables import Table, movable_tables
+from bundle_fix.elf.symbols.tables import Table, movable_tables
 from bundle_fix.model.content import Patch, PatchedReader, Reader, read_exactly
 
 

@@ -93,3 +93,10 @@ SHN_UNDEF: Final = 0
 EM_386: Final = 3
 EM_S390: Final = 22
 EM_ALPHA: Final = 0x9026
+
+MACHINE_NAMES: Final = {
+    2: "sparc", 3: "i386", 4: "m68k", 8: "mips", 18: "sparc32plus", 20: "powerpc",
+    21: "powerpc64", 22: "s390", 40: "arm", 42: "sh", 43: "sparcv9", 50: "ia64", 62: "x86_64",
+    183: "aarch64", 243: "riscv", 258: "loongarch", 0x9026: "alpha",
+}  # fmt: skip
+"""Values of e_machine, by the names that uname(1) and distributions use for them."""

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.machines import machine_name
 from bundle_fix.elf.read.structs import Format, Header, Segment
 from bundle_fix.model.errors import BundleFixError
 
@@ -47,8 +46,8 @@ class Image(Struct, frozen=True):
 
     @property
     def machine(self) -> str:
-        """The machine's name, such as ``x86_64``."""
-        return machine_name(self.header.machine)
+        """The machine's name, such as ``x86_64``; ``machine-N`` if the number has none here."""
+        return c.MACHINE_NAMES.get(self.header.machine, f"machine-{self.header.machine}")
 
     @property
     def type(self) -> str:

@@ -17,6 +17,8 @@ from bundle_fix.model.content import Reader
 MAX_NOTES = 1 << 20
 """Bytes of note segments that are read."""
 BUILD_ID = (b"GNU\0", 3)
+PROPERTY_NOTE = (b"GNU\0", 5)
+ISA_1_NEEDED = 0xC0008002
 
 
 class Note(NamedTuple):
@@ -61,3 +63,22 @@ def build_id(reader: Reader, image: Image) -> str | None:
 def build_id_among(found: Iterable[Note]) -> str | None:
     """The build-id among some notes, in lower-case hexadecimal, or None."""
     return next((n.content.hex() for n in found if (n.name, n.type) == BUILD_ID), None)
+
+
+def isa_needed(reader: Reader, image: Image) -> int:
+    """The x86-64 level that the file is marked as needing: 1 to 4, or 0 where it says nothing."""
+    header = Struct("<II" if image.format.order == "little" else ">II")
+    step = 8 if image.format.bits == 64 else 4
+    for note in notes(reader, image):
+        if (note.name, note.type) != PROPERTY_NOTE:
+            continue
+        at = 0
+        while at + header.size <= len(note.content):
+            kind, size = header.unpack_from(note.content, at)
+            at += header.size
+            if kind == ISA_1_NEEDED:
+                # One bit a level: baseline, v2, v3, v4.
+                value = int.from_bytes(note.content[at : at + size], image.format.order)
+                return min(value.bit_length(), 4)
+            at += size + -size % step
+    return 0

@@ -163,6 +163,29 @@ def offered_symbols(reader: Reader, image: Image) -> tuple[Offered, ...]:
     )
 
 
+def symbol_names(reader: Reader, image: Image) -> array[int]:
+    """Return st_name of every dynamic symbol: offsets into the string table, in bytes.
+
+    Raises:
+        DamagedElfError: the table cannot be read, or its length is unknown.
+    """
+    address = image.first(c.DT_SYMTAB)
+    start = None if address is None else image.file_offset(address)
+    if start is None:
+        return array("I")
+    count = symbol_count(reader, image)
+    if count == 0:
+        raise DamagedElfError("the number of its dynamic symbols is unknown")
+    size = image.format.symbol_size
+    data = read_exactly(reader, start, count * size)
+    if data is None:
+        raise DamagedElfError("its dynamic symbol table is cut short")
+    words = array("I", data)
+    if image.format.order != sys.byteorder:
+        words.byteswap()
+    return words[:: size // words.itemsize]
+
+
 class _Columns(NamedTuple):
     """The symbols' st_name, st_info, whether each is undefined, its version's index; their names.
 

@@ -10,17 +10,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from bundle_fix.elf.edit.changes import Changes, needed_after
+from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import MAX_NOTES, notes
 from bundle_fix.elf.read.parser import IDENT_SIZE, read_image
 from bundle_fix.elf.read.ranges import Span, cut, equal, without
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.string_table import symbol_names
 from bundle_fix.elf.read.strings import string_table, text_at
 from bundle_fix.elf.read.structs import Segment
-from bundle_fix.elf.read.tables import movable_tables
+from bundle_fix.elf.symbols.symbols import symbol_names
+from bundle_fix.elf.symbols.tables import movable_tables
 from bundle_fix.elf.verify.section_invariants import broken_appendix, broken_sections
 from bundle_fix.elf.verify.symbol_invariants import broken_symbols
 from bundle_fix.model.content import Reader
@@ -171,7 +171,7 @@ def _dynamic(old: Image, new: Image, changes: Changes) -> Iterator[str]:
     if sorted(kept[0]) != sorted(kept[1]):
         yield "dynamic tags changed that were not to change"
     wanted = {
-        "needed": needed_after(old.needed, changes),
+        "needed": _expect_needed(old.needed, changes),
         "soname": old.soname if changes.soname is None else changes.soname or None,
         "runpath": old.runpath,
         "rpath": old.rpath,
@@ -181,6 +181,20 @@ def _dynamic(old: Image, new: Image, changes: Changes) -> Iterator[str]:
     for field, value in wanted.items():
         if getattr(new, field) != value:
             yield f"the {field} is {getattr(new, field)!r} where {value!r} was asked for"
+
+
+def _expect_needed(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
+    """Return the needed names that ``changes`` must lead to, computed without the editors' code."""
+    names = list(needed)
+    for anchor, new in changes.insert_needed:
+        for at in range(len(names) - 1, -1, -1):
+            if names[at] == anchor and (at == 0 or names[at - 1] != new):
+                names.insert(at, new)
+    replaced = dict(changes.replace_needed)
+    present = {*needed, *(replaced[name] for name in needed if name in replaced)}
+    added = [name for name in dict.fromkeys(changes.add_needed) if name not in present]
+    kept = [replaced.get(name, name) for name in names if name not in changes.remove_needed]
+    return (*added, *kept)
 
 
 def _other_strings(reader: Reader, image: Image) -> list[tuple[int, bytes]]:

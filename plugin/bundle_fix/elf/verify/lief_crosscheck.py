@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.verify.isolated import DiedError, isolated
 from bundle_fix.model.content import Content
+from bundle_fix.subprocesses.isolation import DiedError, run_isolated
 
 SIZE_LIMIT = 64 << 20
 """Bytes up to which a file is given to LIEF, which reads it whole into memory."""
@@ -23,7 +23,7 @@ def disagreement(content: Content, image: Image) -> str | None:
     import lief  # noqa: F401
 
     try:
-        return isolated(lambda: disagreement_here(content, image))
+        return run_isolated(lambda: disagreement_here(content, image))
     except DiedError as error:
         return f"LIEF cannot read the edited file: {error}"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.string_table import symbol_names
 from bundle_fix.elf.read.strings import MAX_STRING, string_table, text_at
 from bundle_fix.elf.read.structs import Section
-from bundle_fix.elf.read.tables import movable_tables
+from bundle_fix.elf.symbols.symbols import symbol_names
+from bundle_fix.elf.symbols.tables import movable_tables
 from bundle_fix.elf.symbols.versions import version_definitions, version_needs
 from bundle_fix.model.content import CHUNK, Reader
 

@@ -117,7 +117,7 @@ def list_levels_up_to(level: str | None, machine: str) -> tuple[str, ...]:
 
 @cache
 def get_machine_name() -> str:
-    """This machine's name, as `bundle_fix.elf.read.machines` spells it."""
+    """This machine's name, as `bundle_fix.elf.read.constants` spells it."""
     name = os.uname().machine
     if re.fullmatch(r"i[3-6]86", name):
         return "i386"

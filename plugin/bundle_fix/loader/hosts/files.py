@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.read.parser import is_elf, read_image
-from bundle_fix.elf.read.systems import foreign_abi
+from bundle_fix.elf.read.target import foreign_abi
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, PathContent
 from bundle_fix.model.errors import BundleFixError

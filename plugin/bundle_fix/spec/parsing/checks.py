@@ -1,4 +1,4 @@
-"""What must hold in a spec besides the types of its values: within an entry, and among them."""
+"""Checks of a spec beyond the types of its values: within an entry, and between entries."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from bundle_fix.spec.template import is_build_variable, list_references, parse_t
 from bundle_fix.spec.value_types import CHECKSUM, ENTRIES
 
 _CONDITION = str | tuple[str, ...]
-_TABLE_TYPES = {spot.encode_name: spot.type for spot in list_fields(Tables)}
+_TABLE_TYPES = {info.encode_name: info.type for info in list_fields(Tables)}
 
 
 def find_problems(data: Mapping[str, Any], structs: Mapping[KeyPath, Struct]) -> Iterator[Problem]:
-    """All that is wrong in the entries that could be converted, and in how they go together.
+    """Yield the problems within the entries that could be converted, and between entries.
 
     Args:
-        data: the whole spec as tomli read it.
+        data: the whole spec as tomli parsed it.
         structs: the entries that could be converted, by path.
     """
-    found = list(iterate_texts(Tables, data))
-    for path, text, marks in found:
+    texts = list(iterate_texts(Tables, data))
+    for path, text, marks in texts:
         if marks.get("pack_name"):
             yield from _check_pack_name(path, text)
         if marks.get("pattern"):
             yield from _check_pattern(path, text)
         if marks.get("checksum"):
             yield from _check_checksum(path, text)
-        if marks.get("place"):
+        if marks.get("pack_path"):
             yield from _check_pack_path(path, text)
     for path, item in structs.items():
         if isinstance(item, Variable):
@@ -59,7 +59,7 @@ def find_problems(data: Mapping[str, Any], structs: Mapping[KeyPath, Struct]) ->
             yield from _check_libraries(path, item)
     names = _collect_names(data)
     yield from _check_duplicates(data)
-    templates = [item for item in found if item.marks.get("template")]
+    templates = [item for item in texts if item.marks.get("template")]
     yield from _check_cycles(templates)
     yield from _check_templates(templates, names)
     if names is not None:
@@ -68,7 +68,7 @@ def find_problems(data: Mapping[str, Any], structs: Mapping[KeyPath, Struct]) ->
 
 
 def _collect_names(data: Mapping[str, Any]) -> set[str] | None:
-    """The names of all variables and options, whatever they are; None where that is not known."""
+    """Return the names of all variables and options; None if a header may be misspelt."""
     misspelt = {
         find_closest(key, ("variables", "options")) for key in data if key not in _TABLE_TYPES
     }
@@ -81,107 +81,107 @@ def _collect_names(data: Mapping[str, Any]) -> set[str] | None:
 def _check_pack_name(path: KeyPath, template: str) -> Iterator[Problem]:
     name = _fill_placeholders(template)
     if name and (fault := find_name_error(name)):
-        message = f'the pack cannot be called "{escape_and_shorten(template)}": {fault}'
-        yield Problem(path, message, "it is the name of a file and of a folder")
+        message = f'invalid pack name "{escape_and_shorten(template)}": {fault}'
+        yield Problem(path, message, "it names a file and a directory")
 
 
 def _check_variable(path: KeyPath, variable: Variable) -> Iterator[Problem]:
     name = escape_and_shorten(str(path[-1]))
-    has = {
+    texts = {
         "env": variable.env,
         "file": variable.file,
         "cmake-cache": variable.cmake_cache,
         "builtin": variable.builtin,
         "value": variable.value,
     }
-    sources = [source for source, text in has.items() if text is not None]
+    sources = [source for source, text in texts.items() if text is not None]
     if len(sources) > 1:
-        message = f"the variable `{name}` has more than one source: {format_words(sources)}"
+        message = f"the variable `{name}` has {len(sources)} sources: {format_words(sources)}"
         yield Problem(path, message, "keep one of them")
     if variable.file is not None and variable.pattern is None:
-        yield Problem((*path, "file"), "`file` needs a `pattern`", "add `pattern = '…(…)…'`")
+        yield Problem((*path, "file"), "`file` requires `pattern`", "add `pattern = '…(…)…'`")
     elif variable.pattern is not None and not set(sources) & {"file", "env", "cmake-cache"}:
-        message = "`pattern` needs a `file`, an `env` or a `cmake-cache` to look into"
+        message = "`pattern` requires `file`, `env` or `cmake-cache`"
         yield Problem((*path, "pattern"), message, 'add `file = "…"`')
     elif variable.cache_directory is not None and variable.cmake_cache is None:
-        yield Problem((*path, "in"), "`in` needs a `cmake-cache`", 'add `cmake-cache = "…"`')
+        yield Problem((*path, "in"), "`in` requires `cmake-cache`", 'add `cmake-cache = "…"`')
     elif not sources:
         message = f"the variable `{name}` has no source"
-        yield Problem(path, message, f"give it one of {format_words(has)}")
+        yield Problem(path, message, f"add one of {format_words(texts)}")
 
 
 def _check_pattern(path: KeyPath, pattern: str) -> Iterator[Problem]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they would name a line of this file
+            warnings.simplefilter("ignore")  # a warning would name a line of this module
             groups = re.compile(pattern, re.MULTILINE).groups
     except (re.error, OverflowError, RecursionError) as error:
-        message = f"`pattern` is not a regular expression: {escape_and_shorten(str(error))}"
-        yield Problem(path, message, "put a \\ before a character that stands for itself")
+        message = f"invalid regular expression in `pattern`: {escape_and_shorten(str(error))}"
+        yield Problem(path, message, "put a \\ before a literal special character")
         return
     if groups != 1:
-        message = f"`pattern` has {groups or 'no'} groups; it must have exactly one"
-        hint = "write the others as (?:…)" if groups else "put ( ) around the part to take"
+        message = f"`pattern` has {groups} groups instead of one"
+        hint = "write the others as (?:…)" if groups else "put ( ) around the part to capture"
         yield Problem(path, message, hint)
 
 
 def _check_checksum(path: KeyPath, text: str) -> Iterator[Problem]:
     if not re.search(CHECKSUM, text):
-        form = 'a checksum such as "sha256:…", in lower-case hexadecimal digits'
-        yield Problem(path, f'{format_label(path)} must be {form}, not "{escape_and_shorten(text)}"')
+        form = 'a checksum such as "sha256:…" in lower-case hexadecimal digits'
+        yield Problem(
+            path, f'{format_label(path)} must be {form}, not "{escape_and_shorten(text)}"'
+        )
 
 
 def _check_option(path: KeyPath, option: Option) -> Iterator[Problem]:
     choices = option.choices
     if len(set(choices)) < len(choices):
-        twice = sorted({choice for choice in choices if choices.count(choice) > 1})
-        message = f"`choices` has {format_words(twice)} more than once"
+        repeated = sorted({choice for choice in choices if choices.count(choice) > 1})
+        message = f"`choices` contains {format_words(repeated)} more than once"
         yield Problem((*path, "choices"), message, "remove the repetition")
     if option.default not in choices:
-        message = (
-            f'`default` is "{escape_and_shorten(option.default)}", which is not one of the choices'
-        )
-        hint = suggest_word(option.default, choices) or f"one of {format_words(choices)}"
+        message = f'`default` "{escape_and_shorten(option.default)}" is not one of the choices'
+        hint = suggest_word(option.default, choices) or f"use one of {format_words(choices)}"
         yield Problem((*path, "default"), message, hint)
 
 
 def _check_files(path: KeyPath, files: FilesEntry) -> Iterator[Problem]:
     if files.source is None and files.text is None:
-        yield Problem(path, "neither `from` nor `text` says what to put there", "add one of them")
+        yield Problem(path, "missing key `from` or `text`", "add one of them")
     elif files.source is not None and files.text is not None:
         yield Problem((*path, "text"), "`from` and `text` exclude each other", "keep one of them")
-    for key, given in (("exclude", files.exclude), ("checksum", files.checksum)):
-        if files.source is None and given:
-            yield Problem((*path, key), f"`{key}` goes with `from`, not with `text`", "remove it")
+    for key, value in (("exclude", files.exclude), ("checksum", files.checksum)):
+        if files.source is None and value:
+            yield Problem((*path, key), f"`{key}` requires `from`, not `text`", "remove it")
     if files.text is not None and is_directory_path(_fill_placeholders(files.to) or "unknown"):
-        message = f'"{escape_and_shorten(files.to)}" is a folder, but `text` makes one file'
-        yield Problem((*path, "to"), message, "add the file's name")
+        message = f'"{escape_and_shorten(files.to)}" is a directory, but `text` writes one file'
+        yield Problem((*path, "to"), message, "add the file name")
 
 
 def _check_libraries(path: KeyPath, libraries: LibrariesEntry) -> Iterator[Problem]:
     if libraries.source is None and libraries.name is None:
-        yield Problem(path, "neither `from` nor `name` says which libraries", "add one of them")
+        yield Problem(path, "missing key `from` or `name`", "add one of them")
     elif libraries.source is not None and libraries.name is not None:
         yield Problem((*path, "name"), "`from` and `name` exclude each other", "keep one of them")
     elif libraries.name is not None and not libraries.search:
-        yield Problem(path, "`name` needs `search`", 'add `search = ["…"]`: the folders to look in')
-    elif libraries.name is not None and libraries.exclude:
         yield Problem(
-            (*path, "exclude"), "`exclude` goes with `from`, not with `name`", "remove it"
+            path, "`name` requires `search`", 'add `search = ["…"]`: the directories to search'
         )
+    elif libraries.name is not None and libraries.exclude:
+        yield Problem((*path, "exclude"), "`exclude` requires `from`, not `name`", "remove it")
     elif libraries.source is not None and libraries.search:
-        yield Problem((*path, "search"), "`search` goes with `name`, not with `from`", "remove it")
+        yield Problem((*path, "search"), "`search` requires `name`, not `from`", "remove it")
 
 
 def _check_pack_path(path: KeyPath, template: str) -> Iterator[Problem]:
-    place = _fill_placeholders(template)
-    if place and (fault := find_path_error(place)):
-        message = f'"{escape_and_shorten(template)}" is no place in the pack: {fault}'
+    pack_path = _fill_placeholders(template)
+    if pack_path and (fault := find_path_error(pack_path)):
+        message = f'invalid path in the pack "{escape_and_shorten(template)}": {fault}'
         yield Problem(path, message, "write a path relative to the pack's root")
 
 
 def _fill_placeholders(template: str) -> str:
-    """The text with a letter for each variable; empty where it cannot be parsed."""
+    """Return the text with a letter for each variable; empty if it cannot be parsed."""
     try:
         return "".join(part.literal + part.name[:1] for part in parse_template(template))
     except BundleFixError:
@@ -193,71 +193,75 @@ def _check_duplicates(data: Mapping[str, Any]) -> Iterator[Problem]:
     if isinstance(variables, dict) and isinstance(options, dict):
         for name in options:
             if name in variables:
-                message = f"`{escape_and_shorten(name)}` is a variable and an option at once"
+                message = f"`{escape_and_shorten(name)}` is defined as a variable and as an option"
                 yield Problem(("options", name), message, "rename one of them", at_key=True)
 
 
 def _check_templates(templates: Iterable[SpecText], names: set[str] | None) -> Iterator[Problem]:
     for path, template, _ in templates:
         try:
-            used = list_references(template)
+            references = list_references(template)
         except BundleFixError as error:
             yield Problem(path, error.message, error.hint)
             continue
-        for name in used:
+        for name in references:
             if names is None or name in names or is_build_variable(name):
                 continue
             hint = suggest_word(name, names)
-            hint = hint or f"define it in [variables], or write {{{{{name}}}}} for the text itself"
+            hint = hint or f"define it in [variables], or write {{{{{name}}}}} for literal braces"
             yield Problem(path, f"undefined variable `{name}`", hint)
 
 
 def _check_conditions(
     data: Mapping[str, Any], names: set[str], options: Mapping[str | int, Option]
 ) -> Iterator[Problem]:
-    for path, name, wanted in _iterate_conditions(data):
+    for path, name, expected in _iterate_conditions(data):
         option = options.get(name)
         if name not in names and not is_build_variable(name):
-            message = f"`when` names the unknown variable `{escape_and_shorten(name)}`"
+            message = f"unknown variable `{escape_and_shorten(name)}` in `when`"
             hint = suggest_word(name, names) or "define it in [variables] or [options]"
             yield Problem(path, message, hint, at_key=True)
         elif option:
-            for place, value, _ in iterate_texts(_CONDITION, wanted, path):
-                if value not in option.choices:
-                    message = f'the option `{name}` is never "{escape_and_shorten(value)}"'
-                    hint = suggest_word(value, option.choices)
-                    yield Problem(place, message, hint or f"one of {format_words(option.choices)}")
+            choices = option.choices
+            for value_path, value, _ in iterate_texts(_CONDITION, expected, path):
+                if value not in choices:
+                    shown = escape_and_shorten(value)
+                    message = f'"{shown}" is not one of the choices of the option `{name}`'
+                    hint = suggest_word(value, choices) or f"use one of {format_words(choices)}"
+                    yield Problem(value_path, message, hint)
 
 
 def _iterate_conditions(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, str, object]]:
-    """Each condition of each entry that has any."""
+    """Yield path, name and expected value of every condition of every entry."""
     for section in ENTRIES:
         for _, entry, index in iterate_children(_TABLE_TYPES[section], data.get(section)):
             when = entry.get("when") if isinstance(entry, dict) else None
-            for name, wanted in when.items() if isinstance(when, dict) else ():
-                yield (section, index, "when", name), name, wanted
+            for name, expected in when.items() if isinstance(when, dict) else ():
+                yield (section, index, "when", name), name, expected
 
 
 def _check_cycles(templates: Iterable[SpecText]) -> Iterator[Problem]:
-    """Variables whose texts need each other."""
+    """Yield a problem for each circle of variables that refer to each other."""
     from graphlib import CycleError, TopologicalSorter
 
-    needs: dict[str, set[str]] = {}
+    references: dict[str, set[str]] = {}
     for path, template, _ in templates:
         if path[0] == "variables":
             with suppress(BundleFixError):
-                needs.setdefault(str(path[1]), set()).update(list_references(template))
+                references.setdefault(str(path[1]), set()).update(list_references(template))
     while True:
         try:
-            TopologicalSorter(needs).prepare()
+            TopologicalSorter(references).prepare()
         except CycleError as error:
             circle = error.args[1][::-1]
-            first = min(circle, key=list(needs).index)
-            turned = circle[circle.index(first) :] + circle[1 : circle.index(first) + 1]
-            turned = [escape_and_shorten(name) for name in turned]
-            message = f"the variable `{turned[0]}` needs itself: {' → '.join(turned)}"
-            yield Problem(("variables", first), message, "break the circle", at_key=True)
+            first = min(circle, key=list(references).index)
+            start = circle.index(first)
+            rotated = circle[start:] + circle[1 : start + 1]
+            shown = " → ".join(escape_and_shorten(name) for name in rotated)
+            message = f"circular reference between variables: {shown}"
+            hint = "remove one of the references"
+            yield Problem(("variables", first), message, hint, at_key=True)
             for name in circle:
-                needs.pop(name, None)
+                references.pop(name, None)
         else:
             return

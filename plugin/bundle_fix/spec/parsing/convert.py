@@ -1,7 +1,7 @@
-"""Turns the data of a TOML text into the structs of the model, with all that is wrong in it.
+"""Conversion of TOML data to the structs of the model, with all problems found on the way.
 
-`msgspec.convert` stops at the first thing that it does not like; so each item is converted by
-itself, from the innermost outwards, and unknown and missing keys are looked for here.
+`msgspec.convert` stops at the first error. So each item is converted separately, from the innermost
+outwards, and unknown and missing keys are found here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bundle_fix.spec.parsing.positions import KeyPath
 from bundle_fix.spec.parsing.problems import MAX_PROBLEMS, Problem
 
 ValueType: TypeAlias = Any
-"""A type as the model writes it: a struct, `str`, ``tuple[str, ...]``, ``Annotated[…]``."""
+"""A type annotation of the model: a struct, `str`, ``tuple[str, ...]``, ``Annotated[…]``."""
 
 _TOML_TYPES = {
     str: "a string",
@@ -36,7 +36,7 @@ _TOML_TYPES = {
 
 
 class SpecText(NamedTuple):
-    """A text of the spec, where it stands, and the marks that the model puts on it."""
+    """A text of the spec, its path, and its marks (see `value_types`)."""
 
     path: KeyPath
     text: str
@@ -44,20 +44,20 @@ class SpecText(NamedTuple):
 
 
 class Conversion(Struct, frozen=True):
-    """What came of a conversion: each struct that is as it should be, and the problems."""
+    """Result of a conversion: each valid struct by its path, and the problems."""
 
     structs: dict[KeyPath, Struct] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
 def convert_value(kind: ValueType, value: object, path: KeyPath, result: Conversion) -> Any:
-    """The value as its kind, or None where that cannot be.
+    """Convert a value to a type; return None if it is invalid.
 
     Args:
         kind: the type to convert to.
-        value: what tomli made of the text.
-        path: where the value stands.
-        result: is given every struct made and every problem met on the way.
+        value: the value as tomli parsed it.
+        path: the path of the value.
+        result: receives every valid struct and every problem.
     """
     before = len(result.problems)
     if before > MAX_PROBLEMS:
@@ -71,16 +71,16 @@ def convert_value(kind: ValueType, value: object, path: KeyPath, result: Convers
             _convert_one(get_args(base)[0], name, (*path, name), result, at_key=True)
     elif isinstance(value, str) and "\0" in value:
         result.problems.append(
-            Problem(path, f"{format_label(path)} holds a NUL character", "remove it")
+            Problem(path, f"{format_label(path)} contains a NUL character", "remove it")
         )
     for inner, item, step in iterate_children(kind, value):
         convert_value(inner, item, (*path, step), result)
     if len(result.problems) > before:
         return None
-    made = _convert_one(kind, value, path, result)
-    if isinstance(made, Struct):
-        result.structs[path] = made
-    return made
+    converted = _convert_one(kind, value, path, result)
+    if isinstance(converted, Struct):
+        result.structs[path] = converted
+    return converted
 
 
 def _convert_one(
@@ -95,7 +95,7 @@ def _convert_one(
 
 
 def iterate_texts(kind: ValueType, value: object, path: KeyPath = ()) -> Iterator[SpecText]:
-    """All texts in a value, as tomli reads it or `msgspec.to_builtins` makes it of a struct."""
+    """Yield all texts in a value that is from tomli or from `msgspec.to_builtins`."""
     base, extra = unwrap_type(select_type(kind, value))
     if base is str and isinstance(value, str):
         yield SpecText(path, value, extra)
@@ -106,12 +106,12 @@ def iterate_texts(kind: ValueType, value: object, path: KeyPath = ()) -> Iterato
 def iterate_children(
     kind: ValueType, value: object
 ) -> Iterator[tuple[ValueType, object, str | int]]:
-    """What a table or an array holds: the kind it should have, the value, and the key or index."""
+    """Yield the items of a table or array: expected type, value, and key or index."""
     base, _ = unwrap_type(select_type(kind, value))
     if is_struct(base) and isinstance(value, dict):
-        for spot in list_fields(base):
-            if spot.encode_name in value:
-                yield spot.type, value[spot.encode_name], spot.encode_name
+        for info in list_fields(base):
+            if info.encode_name in value:
+                yield info.type, value[info.encode_name], info.encode_name
     elif get_type_origin(base) is tuple and isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield get_args(base)[0], item, index
@@ -121,7 +121,7 @@ def iterate_children(
 
 
 def unwrap_type(kind: ValueType) -> tuple[ValueType, Mapping[str, Any]]:
-    """A type without its annotations and without None, and all that their `Meta.extra` say."""
+    """Return a type without annotations and without None, and their merged `Meta.extra`."""
     extra: dict[str, Any] = {}
     while True:
         options = [arg for arg in get_args(kind) if arg is not type(None)]
@@ -136,35 +136,35 @@ def unwrap_type(kind: ValueType) -> tuple[ValueType, Mapping[str, Any]]:
 
 
 def select_type(kind: ValueType, value: object) -> ValueType:
-    """Of a choice of types the one that a value of TOML can only be meant for, or else all."""
+    """Return the member of a union that fits a TOML value; the union itself if none fits."""
     base, _ = unwrap_type(kind)
     if get_type_origin(base) not in (Union, types.UnionType):
         return kind
-    written = {str: str, bool: bool, list: tuple, tuple: tuple, dict: dict}.get(type(value))
+    meant = {str: str, bool: bool, list: tuple, tuple: tuple, dict: dict}.get(type(value))
     options = get_args(base)
     bases = [unwrap_type(option)[0] for option in options]
-    fit = [o for o, b in zip(options, bases, strict=True) if (get_type_origin(b) or b) is written]
-    return fit[0] if fit else kind
+    fitting = [o for o, b in zip(options, bases, strict=True) if (get_type_origin(b) or b) is meant]
+    return fitting[0] if fitting else kind
 
 
 def get_type_origin(kind: ValueType) -> Any:
-    """What a generic type is made of: `tuple` for ``tuple[str, ...]``, None for a plain one."""
+    """Return the origin of a generic type: `tuple` for ``tuple[str, ...]``; None for others."""
     return get_origin(kind)
 
 
 @cache
 def list_fields(table: type[Struct]) -> tuple[FieldInfo, ...]:
-    """The fields of a struct: finding their types out takes a while."""
+    """Return the fields of a struct; cached because msgspec evaluates the annotations each time."""
     return fields(table)
 
 
 def is_struct(kind: ValueType) -> bool:
-    """Whether a type without annotations is one of the model's structs."""
+    """Return whether a type without annotations is one of the model's structs."""
     return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def format_label(path: KeyPath) -> str:
-    """How an error names a value: by its key, and by its index in an array."""
+    """Return the name of a value for a message: its key, or key and index of an array item."""
     if len(path) > 1 and isinstance(path[-1], int):
         return f"`{path[-2]}[{path[-1]}]`"
     return f"`{escape_and_shorten(str(path[-1]))}`" if path else "the spec"
@@ -173,70 +173,71 @@ def format_label(path: KeyPath) -> str:
 def _find_key_problems(
     table: type[Struct], value: Mapping[str, object], path: KeyPath
 ) -> Iterator[Problem]:
-    """The keys that a table does not know, and those that it cannot do without."""
-    fields = {spot.encode_name: spot for spot in list_fields(table)}
-    meant = set()
+    """Yield the unknown keys of a table, and its missing required keys."""
+    fields = {info.encode_name: info for info in list_fields(table)}
+    misspelt = set()
     for key in value:
         if key in fields:
             continue
-        free = [name for name in fields if name not in value]
-        close = find_closest(key, free)
-        meant.add(close)
-        what = "table" if not path and isinstance(value[key], (dict, list)) else "key"
+        unused = [name for name in fields if name not in value]
+        # A misspelt required key must not be reported as missing as well.
+        misspelt.add(find_closest(key, unused))
+        noun = "table" if not path and isinstance(value[key], (dict, list)) else "key"
         tables = ".".join(escape_and_shorten(part) for part in path if isinstance(part, str))
         inside = f" in `{tables}`" if path else ""
         yield Problem(
             (*path, key),
-            f"unknown {what} {format_label((key,))}{inside}",
-            suggest_word(key, free)
+            f"unknown {noun} {format_label((key,))}{inside}",
+            suggest_word(key, unused)
             or _suggest_table(key, value[key])
-            or f"known here: {format_words(fields)}",
+            or f"use one of {format_words(fields)}",
             at_key=True,
         )
-    for name, spot in fields.items():
-        if spot.required and name not in value and name not in meant:
-            base, _ = unwrap_type(spot.type)
+    for name, info in fields.items():
+        if info.required and name not in value and name not in misspelt:
+            base, _ = unwrap_type(info.type)
             if is_struct(base):
-                yield Problem(path, f"the table [{name}] is missing", "add it")
+                yield Problem(path, f"missing table [{name}]", "add it")
             else:
                 sample = "[…]" if get_type_origin(base) is tuple else '"…"'
-                yield Problem(path, f"`{name}` is missing", f"add `{name} = {sample}`")
+                yield Problem(path, f"missing key `{name}`", f"add `{name} = {sample}`")
 
 
 def _suggest_table(key: str, value: object) -> str:
-    """The hint that names the table in which such a key is known."""
-    for spot in list_fields(Tables):
-        base, _ = unwrap_type(spot.type)
-        header = f"[{spot.encode_name}]"
+    """Return a hint that names the table which has such a key; empty if there is none."""
+    for info in list_fields(Tables):
+        base, _ = unwrap_type(info.type)
+        header = f"[{info.encode_name}]"
         if is_struct(base):
             fits = key in _list_keys(base)
         elif get_type_origin(base) is tuple:
             fits = key in _list_keys(get_args(base)[0])
             header = f"[{header}]"
-        else:  # names that the author makes up: only what stands behind them can be known
+        else:  # [variables] and [options]: the key is free, so the keys of its value must fit
             fits = (
                 isinstance(value, dict)
                 and bool(value)
                 and value.keys() <= _list_keys(get_args(base)[1])
             )
         if fits:
-            return f"it belongs in {header}"
+            return f"move it to {header}"
     return ""
 
 
 def _list_keys(table: type[Struct]) -> set[str]:
-    return {spot.encode_name for spot in list_fields(table)}
+    return {info.encode_name for info in list_fields(table)}
 
 
 def _describe_mismatch(kind: ValueType, value: object, path: KeyPath) -> tuple[str, str]:
-    """What is wrong with a value that is not of its kind, and what to do about it."""
+    """Return message and hint for a value that does not match its type."""
     base, extra = unwrap_type(kind)
     if get_type_origin(base) is Literal and isinstance(value, str):
         choices = get_args(base)
-        hint = suggest_word(value, choices) or f"one of {format_words(choices)}"
-        return f'{format_label(path)} cannot be "{escape_and_shorten(value)}"', hint
+        hint = suggest_word(value, choices) or f"use one of {format_words(choices)}"
+        return f'invalid {format_label(path)}: "{escape_and_shorten(value)}"', hint
     if base is str and isinstance(value, str):
-        return f'{format_label(path)} must be {extra["form"]}, not "{escape_and_shorten(value)}"', ""
+        shown = escape_and_shorten(value)
+        return f'{format_label(path)} must be {extra["form"]}, not "{shown}"', ""
     if get_type_origin(base) is tuple and isinstance(value, list):
         return f"{format_label(path)} must be {extra['form']}", ""
     found = _TOML_TYPES.get(type(value), "a date or a time")
@@ -258,14 +259,14 @@ def _describe_type(base: ValueType) -> str:
 
 
 def _suggest_correction(base: ValueType, value: object, path: KeyPath) -> str:
-    """How to turn a value of a wrong type into the right one."""
+    """Return a hint that turns a value of a wrong type into the right one."""
     noun = _describe_type(base)
     is_single = not isinstance(value, (list, dict))
     if is_single and base is Variable:
         return 'write { value = "…" }'
     if isinstance(value, str):
         if base is bool:
-            return "leave the quotes out"
+            return "remove the quotes"
         if noun == "an array of strings":
             return "put it in [ ]"
     if is_single and noun == "a table":

@@ -1,4 +1,4 @@
-"""Reads a spec, and tells all that is wrong with it at once, each with its line and column."""
+"""Reading of a spec; all its problems are reported together, each with line and column."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ from bundle_fix.spec.parsing.problems import MAX_PROBLEMS, Problem, raise_all
 from bundle_fix.spec.value_types import ENTRIES
 
 MAX_SPEC_BYTES = 256 << 10
-"""The size of the largest file that is taken for a spec."""
+"""Size limit of a spec: the file is probably an artifact that was passed by mistake."""
 _HINTS = {
-    "Invalid value": "a text needs quotes around it",
-    "Illegal character '\\n'": "close the string in its line, or use three quotes",
+    "Invalid value": "put quotes around a text",
+    "Illegal character '\\n'": "close the string on the same line, or use three quotes",
     "Unterminated string": "close the string",
     "Unclosed array": "put a comma after each item and ] at the end",
     "Unclosed inline table": "put a comma after each key's value and } at the end",
     "Invalid statement": "write `key = value` or [table]",
-    "Expected newline or end of document after a statement": "begin a new line for each key",
-    "Cannot overwrite a value": "a key has one value, a [table] or [[entries]], not two of them",
-    "Unescaped '\\' in a string": "write it twice, or use single quotes around the text",
+    "Expected newline or end of document after a statement": "start a new line for each key",
+    "Cannot overwrite a value": "give a key only one of a value, a [table] and [[entries]]",
+    "Unescaped '\\' in a string": "write \\\\, or put single quotes around the text",
     "Expected '=' after a key in a key/value pair": "write `key = value` or [table]",
-    "Invalid initial character for a key part": "put quotes around a key of other characters than"
-    " letters, digits, `_` and `-`",
+    "Invalid initial character for a key part": "put quotes around a key that contains other"
+    " characters than letters, digits, `_` and `-`",
     "Expected ']' at the end of a table declaration": "write [table] on a line of its own",
     "Expected ']]' at the end of an array declaration": "write [[entries]] on a line of its own",
-    "Found invalid character '\\r'": "end lines as Unix or Windows does",
-    "Illegal character '\\r'": "end lines as Unix or Windows does",
+    "Found invalid character '\\r'": "end lines with LF or CR LF",
+    "Illegal character '\\r'": "end lines with LF or CR LF",
 }
-"""What to do about the commonest of tomli's messages."""
+"""Hints for the most common messages of tomli."""
 
 
 def load_spec(path: Path) -> Spec:
     """Read and check the spec at ``path``.
 
     Raises:
-        BundleFixError: it cannot be read, is no TOML, or is no spec; where several things are
-            wrong it is a `SpecErrors`, with a line for each, in their order in the file.
+        BundleFixError: it cannot be read or is invalid. Several problems raise a `SpecErrors`
+            with a line for each, in their order in the file.
     """
     text = _decode_text(path, _read_bytes(path))
     data = _parse_toml(path, text)
@@ -70,8 +70,9 @@ def load_spec(path: Path) -> Spec:
 
 
 def _read_bytes(path: Path) -> bytes:
-    """The bytes of the file: of a regular one, that nobody has to wait for, and a small one."""
+    """Return the bytes of a regular file of at most `MAX_SPEC_BYTES`."""
     try:
+        # O_NONBLOCK: opening a FIFO would wait for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode):
@@ -79,23 +80,23 @@ def _read_bytes(path: Path) -> bytes:
             elif stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError
             else:
-                message = "is not a file that can be read again"
+                message = "is not a regular file"
                 raise BundleFixError(message, where=str(path), hint="save the spec to a file")
     except IsADirectoryError as error:
         inside = path / "bundle.toml"
-        hint = f"did you mean `{inside}`?" if inside.is_file() else "name the file of the spec"
-        raise BundleFixError("is a folder, not a spec", where=str(path), hint=hint) from error
+        hint = f"did you mean `{inside}`?" if inside.is_file() else "pass the path of the spec file"
+        raise BundleFixError("is a directory, not a spec", where=str(path), hint=hint) from error
     except FileNotFoundError as error:
         hint = suggest_word(path.name, [other.name for other in path.parent.glob("*.toml")])
-        raise BundleFixError("there is no such file", where=str(path), hint=hint) from error
+        raise BundleFixError("no such file", where=str(path), hint=hint) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BundleFixError(f"cannot read the spec: {reason}", where=str(path)) from error
     if len(raw) > MAX_SPEC_BYTES:
         raise BundleFixError(
-            f"is larger than {MAX_SPEC_BYTES >> 10} KiB, which no spec is",
+            f"is larger than {MAX_SPEC_BYTES >> 10} KiB, the limit for a spec",
             where=str(path),
-            hint="is it the spec? globs spare long lists of files",
+            hint="pass the path of the spec; use globs instead of long lists of files",
         )
     return raw
 
@@ -117,14 +118,14 @@ def _parse_toml(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomli.loads(text)
     except tomli.TOMLDecodeError as error:
-        if twice := find_repeated_key(text[: error.pos]):
-            raise _describe_repetition(path, text, *twice) from error
-        message, hint, offset = f"not TOML: {error.msg}", _HINTS.get(error.msg, ""), error.pos
+        if repeated := find_repeated_key(text[: error.pos]):
+            raise _describe_repetition(path, text, *repeated) from error
+        message, hint, offset = f"invalid TOML: {error.msg}", _HINTS.get(error.msg, ""), error.pos
     except RecursionError:
-        message, hint = "it is nested too deeply", "a spec needs four levels"
+        message, hint = "too many nested levels", "a spec has at most four"
         offset = _find_deep_nesting(text)
-    except ValueError:  # Python's limit on the digits of an integer
-        message, hint = "a number has too many digits", "a text needs quotes around it"
+    except ValueError:  # sys.get_int_max_str_digits()
+        message, hint = "a number has more than 4300 digits", "put quotes around a text"
         found = re.search(r"[0-9_]{4300}", text)
         offset = found.start() if found else 0
     line, column = compute_position(text, min(offset, len(text)))
@@ -132,7 +133,7 @@ def _parse_toml(path: Path, text: str) -> dict[str, Any]:
 
 
 def _find_deep_nesting(text: str) -> int:
-    """Where a text that is nested too deeply begins to be, more or less: strings are not told."""
+    """Return about where the nesting gets too deep; brackets in strings are counted as well."""
     depth = 0
     for match in re.finditer(r"[\[{]|[\]}]|(?:[\w-]+[ \t]*\.[ \t]*){99}", text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 99)
@@ -146,17 +147,17 @@ def _describe_repetition(
 ) -> BundleFixError:
     *tables, name = [part for part in key.path if isinstance(part, str)]
     line, column = compute_position(text, key.key)
+    line_of_first, _ = compute_position(text, first.key)
     if not tables and name in ENTRIES:
         hint = f"write [[{name}]] for each entry"
     elif text[: key.key].rstrip().endswith("["):
-        hint = f"it stands in line {compute_position(text, first.key)[0]} too: join them"
+        hint = f"it is first defined in line {line_of_first}: merge the two tables"
     else:
         hint = (
-            f"it is set in line {compute_position(text, first.key)[0]}:"
-            " remove one of them, or add the "
-            "[table] that is missing between them"
+            f"it is first set in line {line_of_first}: remove one of them, or add the missing"
+            " [table] header between them"
         )
-    message = f"`{escape_and_shorten(name)}` is set a second time"
+    message = f"duplicate key `{escape_and_shorten(name)}`"
     return BundleFixError(message, where=f"{path}:{line}:{column}", hint=hint)
 
 
@@ -166,7 +167,8 @@ def _sort_problems(text: str, problems: Sequence[Problem]) -> list[Problem]:
     )
     if len(ordered) <= MAX_PROBLEMS:
         return ordered
-    last = ordered[MAX_PROBLEMS]._replace(message="and more is wrong", hint="mend these first")
+    message = f"more problems; only the first {MAX_PROBLEMS} are printed"
+    last = ordered[MAX_PROBLEMS]._replace(message=message, hint="fix these first")
     return [*ordered[:MAX_PROBLEMS], last]
 
 

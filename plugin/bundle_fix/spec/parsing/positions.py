@@ -1,7 +1,7 @@
-"""Where in a TOML text each key and each value stands: tomli tells that of errors only.
+"""Positions of the keys and values in a TOML text; tomli reports them for syntax errors only.
 
-The text is taken to be TOML that tomli accepts, or the beginning of one; of anything else the
-places up to the first oddity are found.
+The text must be TOML that tomli accepts, or the beginning of such a text. In any other text the
+positions before the first syntax error are found. Source: the grammar of TOML 1.1.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import NamedTuple, TypeAlias
 import tomli
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-"""The way to a value: ``("files", 2, "from")``."""
+"""The path to a value: ``("files", 2, "from")``."""
 
+# A key, blanks, blanks with comments and line ends, and a value that is not an array or table.
+# Strings come first in `_ATOM`, because they may contain the brackets and commas that end a value.
 _KEY = re.compile(r""""(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[A-Za-z0-9_-]+""")
 _BLANKS = re.compile(r"[ \t]*")
 _FILLER = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
@@ -31,9 +33,9 @@ _ATOM = re.compile(
 
 
 class KeyPosition(NamedTuple):
-    """Where a key and its value begin, as offsets into the text.
+    """Offsets in the text at which a key and its value begin.
 
-    ``whole`` is false for the tables that a dotted key or a header only goes through.
+    ``whole`` is false for a table that a dotted key or a header only passes through.
     """
 
     path: KeyPath
@@ -43,9 +45,9 @@ class KeyPosition(NamedTuple):
 
 
 def find_position(text: str, path: KeyPath, *, key: bool = False) -> tuple[int, int]:
-    """The line and the column, both from 1, of the value at ``path``, or of its key.
+    """Return line and column, both from 1, of the value at ``path``, or of its key.
 
-    Where there is nothing at ``path``, the innermost table or array that there is; its key, then.
+    If there is no such path, it is the key of the innermost table or array on the way to it.
     """
     known = _index_positions(text)
     length = len(path)
@@ -53,12 +55,13 @@ def find_position(text: str, path: KeyPath, *, key: bool = False) -> tuple[int, 
         length -= 1
     if not length:
         return 1, 1
-    place = known[path[:length]]
-    return compute_position(text, place.key if key or length < len(path) else place.value)
+    position = known[path[:length]]
+    at_key = key or length < len(path)
+    return compute_position(text, position.key if at_key else position.value)
 
 
 def compute_position(text: str, offset: int) -> tuple[int, int]:
-    """The line and the column, both from 1, of an offset."""
+    """Return line and column, both from 1, of an offset."""
     breaks = _find_line_breaks(text)
     line = bisect_left(breaks, offset)
     return line + 1, offset - (breaks[line - 1] if line else -1)
@@ -70,27 +73,28 @@ def _find_line_breaks(text: str) -> tuple[int, ...]:
 
 
 def find_repeated_key(text: str) -> tuple[KeyPosition, KeyPosition] | None:
-    """The first key that is there before, and where it was; TOML forbids that."""
+    """Return the first duplicate key and the key that it repeats; None if there is none."""
     seen: dict[KeyPath, KeyPosition] = {}
-    for place in iterate_positions(text):
-        if place.whole:
-            if place.path in seen:
-                return place, seen[place.path]
-            seen[place.path] = place
+    for position in iterate_positions(text):
+        if position.whole:
+            if position.path in seen:
+                return position, seen[position.path]
+            seen[position.path] = position
     return None
 
 
 @lru_cache(maxsize=2)
 def _index_positions(text: str) -> Mapping[KeyPath, KeyPosition]:
     known: dict[KeyPath, KeyPosition] = {}
-    for place in iterate_positions(text):
-        if place.path not in known or (place.whole and not known[place.path].whole):
-            known[place.path] = place
+    for position in iterate_positions(text):
+        path = position.path
+        if path not in known or (position.whole and not known[path].whole):
+            known[path] = position
     return known
 
 
 def iterate_positions(text: str) -> Iterator[KeyPosition]:
-    """All keys and array items of a TOML text, in its order."""
+    """Yield all keys and array items of a TOML text, in its order."""
     offset = 0
     table: KeyPath = ()
     lengths: dict[KeyPath, int] = {}
@@ -108,7 +112,7 @@ def iterate_positions(text: str) -> Iterator[KeyPosition]:
 def _read_header(
     text: str, offset: int, lengths: dict[KeyPath, int]
 ) -> Generator[KeyPosition, None, tuple[KeyPath, int]]:
-    """Read ``[a.b]`` or ``[[a.b]]``; returns the table's path and where its line ends."""
+    """Read ``[a.b]`` or ``[[a.b]]``; return the table's path and the offset of its line end."""
     is_array = text.startswith("[[", offset)
     keys, offset = _read_keys(text, offset + 1 + is_array)
     path: KeyPath = ()
@@ -126,7 +130,7 @@ def _read_header(
 
 
 def _read_keys(text: str, offset: int) -> tuple[list[tuple[str, int]], int]:
-    """Read a dotted key: its parts, each with its offset, and the offset after it."""
+    """Read a dotted key; return its parts, each with its offset, and the offset after it."""
     keys: list[tuple[str, int]] = []
     while match := _KEY.match(text, _match_end(_BLANKS, text, offset)):
         keys.append((_decode_key(match[0]), match.start()))
@@ -146,7 +150,7 @@ def _decode_key(key: str) -> str:
 def _read_assignment(
     text: str, offset: int, table: KeyPath, keys: list[tuple[str, int]]
 ) -> Generator[KeyPosition, None, tuple[KeyPath, int]]:
-    """Step over the ``=`` after a dotted key; returns the path it sets and the value's offset."""
+    """Skip the ``=`` after a dotted key; return the path that it sets and the value's offset."""
     value = _match_end(_BLANKS, text, offset)
     value = _match_end(_BLANKS, text, value + text.startswith("=", value))
     for index, (name, start) in enumerate(keys):
@@ -157,11 +161,12 @@ def _read_assignment(
 
 
 def _read_value(text: str, offset: int, path: KeyPath) -> Generator[KeyPosition, None, int]:
-    """Read a value, with all that is nested in it; returns the offset after it.
+    """Read a value with everything nested in it; return the offset after it.
 
-    A stack in place of recursion: tomli takes 400 levels, Python's own stack might not.
+    It uses a stack instead of recursion: tomli accepts hundreds of levels, and `yield from` through
+    as many generators would exceed Python's recursion limit.
     """
-    inside: list[tuple[KeyPath, int | None]] = []  # the next index in an array, None in a table
+    inside: list[tuple[KeyPath, int | None]] = []  # the next index of an array, None for a table
     while True:
         opening = text[offset : offset + 1]
         if opening in ("[", "{"):
@@ -185,7 +190,7 @@ def _read_value(text: str, offset: int, path: KeyPath) -> Generator[KeyPosition,
 
 
 def _skip_closing(text: str, offset: int, inside: list[tuple[KeyPath, int | None]]) -> int:
-    """Step over commas and closing brackets, to the next item or out of the value."""
+    """Skip commas and closing brackets; return the offset of the next item or after the value."""
     while inside:
         offset = _match_end(_FILLER, text, offset)
         if text.startswith(",", offset):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.string_table import CannotEditError
 from bundle_fix.elf.read.structs import Section
 from bundle_fix.model.content import CHUNK, Patch, Reader
 

@@ -7,23 +7,19 @@ only when nothing else refers to any of its bytes.
 from __future__ import annotations
 
 import os
-import sys
 from array import array
 from collections.abc import Container, Iterable, Sequence
 
 from msgspec import Struct
 
+from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Entry, Image
+from bundle_fix.elf.read.image import Entry, Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.strings import string_at
-from bundle_fix.elf.symbols.hashes import symbol_count
+from bundle_fix.elf.symbols.symbols import symbol_names
 from bundle_fix.elf.symbols.versions import version_definitions, version_needs
-from bundle_fix.model.content import Patch, Reader, read_exactly
-
-
-class CannotEditError(Exception):
-    """An editor cannot make this change to this file; the text says why."""
+from bundle_fix.model.content import Patch, Reader
 
 
 class Placement(Struct, frozen=True):
@@ -35,29 +31,6 @@ class Placement(Struct, frozen=True):
     offsets: dict[str, int]
     patches: tuple[Patch, ...]
     homeless: tuple[str, ...]
-
-
-def symbol_names(reader: Reader, image: Image) -> array[int]:
-    """The string offsets of all dynamic symbols.
-
-    Raises:
-        CannotEditError: the number of symbols cannot be known.
-    """
-    address = image.first(c.DT_SYMTAB)
-    start = None if address is None else image.file_offset(address)
-    if start is None:
-        return array("I")
-    count = symbol_count(reader, image)
-    if count == 0:
-        raise CannotEditError("nothing in it tells how many dynamic symbols it has")
-    size = image.format.symbol_size
-    data = read_exactly(reader, start, count * size)
-    if data is None:
-        raise DamagedElfError("its dynamic symbol table is cut short")
-    words = array("I", data)
-    if image.format.order != sys.byteorder:
-        words.byteswap()
-    return words[:: size // words.itemsize]
 
 
 def string_users(

@@ -2,76 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from msgspec import Struct
-
+from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Entry, Image
-from bundle_fix.model.errors import BundleFixError
-
-
-class Changes(Struct, frozen=True):
-    """The changes to one file. A path that is None stays; an empty one is removed.
-
-    Setting ``runpath`` removes DT_RPATH, which the loader would ignore beside it, and setting
-    ``rpath`` removes DT_RUNPATH, which would silence it (glibc's dl-load.c, decompose_rpath).
-
-    Raises:
-        BundleFixError: the changes contradict each other, or a name cannot be one.
-    """
-
-    runpath: str | None = None
-    rpath: str | None = None
-    soname: str | None = None
-    replace_needed: tuple[tuple[str, str], ...] = ()
-    insert_needed: tuple[tuple[str, str], ...] = ()
-    """Needed names, each with a name to be needed directly before it, unless it already is."""
-    add_needed: tuple[str, ...] = ()
-    """Names to be needed before all others, in this order, unless they already are needed."""
-    remove_needed: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.runpath is not None and self.rpath is not None:
-            raise BundleFixError("one file cannot be given both an RPATH and a RUNPATH")
-        _no_contradiction(self)
-        for text in (*_new_names(self), self.runpath, self.rpath, self.soname):
-            if text is not None and CONTROL.search(text):
-                raise BundleFixError(
-                    f"a name in an ELF file holds no NUL or other control character: {text!r}"
-                )
-
-
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def _new_names(changes: Changes) -> tuple[str, ...]:
-    pairs = (*changes.replace_needed, *changes.insert_needed)
-    return (*(new for _, new in pairs), *changes.add_needed)
-
-
-def _no_contradiction(changes: Changes) -> None:
-    """Every needed name has one fate.
-
-    Raises:
-        BundleFixError: one has two.
-    """
-    new = _new_names(changes)
-    if "" in new:
-        raise BundleFixError("a needed name cannot be empty")
-    old = [name for name, _ in (*changes.replace_needed, *changes.insert_needed)]
-    for name in old:
-        if old.count(name) > 1:
-            raise BundleFixError(f"one needed name cannot be replaced by two others: {name}")
-        if name in changes.remove_needed:
-            raise BundleFixError(f"a needed name cannot be both replaced and removed: {name}")
-        if name in new and (name, name) not in changes.replace_needed:
-            raise BundleFixError(f"a needed name cannot both go and come: {name}")
-    for name in changes.remove_needed:
-        if name in new:
-            raise BundleFixError(f"a needed name cannot be both added and removed: {name}")
 
 
 class NewString(NamedTuple):
