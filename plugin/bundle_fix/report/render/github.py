@@ -126,7 +126,7 @@ def _render_graph(findings: Sequence[FindingRecord]) -> Iterator[str]:
         return
     numbers: dict[str, int] = {}
 
-    def node(text: str) -> str:
+    def format_node(text: str) -> str:
         number = numbers.setdefault(text, len(numbers))
         return f'n{number}["{_escape_mermaid(text)}"]'
 
@@ -136,7 +136,7 @@ def _render_graph(findings: Sequence[FindingRecord]) -> Iterator[str]:
         loaded = f.evidence.get("loaded")
         is_in_pack = loaded and not str(loaded).startswith("/")
         target = f"{'' if is_in_pack else 'host: '}{loaded}" if loaded else "not found"
-        yield f'  {node(f.path)} -->|"{_escape_mermaid(str(f.evidence["needed"]))}"| {node(target)}'
+        yield f'  {format_node(f.path)} -->|"{_escape_mermaid(str(f.evidence["needed"]))}"| {format_node(target)}'
     yield "```"
     if len(edges) > MAX_EDGES:
         yield ""

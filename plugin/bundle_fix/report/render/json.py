@@ -21,15 +21,15 @@ def render_jsonl(report: CheckReport) -> str:
 
 def format_json_line(value: object) -> str:
     """Return records, strings, numbers, lists and mappings as one line of JSON."""
-    return _encode(value).decode() + "\n"
+    return _encode_json(value).decode() + "\n"
 
 
 def format_json(value: object) -> str:
     """Return records, strings, numbers, lists and mappings as indented JSON."""
-    return msgspec.json.format(_encode(value), indent=2).decode() + "\n"
+    return msgspec.json.format(_encode_json(value), indent=2).decode() + "\n"
 
 
-def _encode(value: object) -> bytes:
+def _encode_json(value: object) -> bytes:
     return msgspec.json.encode(_escape_surrogates(msgspec.to_builtins(value)))
 
 
