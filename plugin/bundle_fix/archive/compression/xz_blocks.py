@@ -2,7 +2,7 @@
 
 Many readers take the end of the first xz stream for the end of the file (Java's commons-compress,
 Python's tarfile on a pipe), so the file has one stream. Python's lzma compresses on one processor
-only: 340 MB take 190 s with it and 95 s with this writer on two processors.
+only.
 
 Source: the .xz file format 1.2.1.
 """
