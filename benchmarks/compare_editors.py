@@ -20,11 +20,11 @@ from pathlib import Path
 import lief
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.lief import rewrite_with_lief
-from bundle_fix.elf.edit.patchelf import patchelf_program
+from bundle_fix.elf.edit.patchelf import find_patchelf
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.verify.invariants import broken_invariants
+from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.model.content import PathContent, read_chunks
 from bundle_fix.model.errors import BundleFixError
 
@@ -48,7 +48,7 @@ class Score:
 def in_place(source: Path, target: Path) -> None:
     """Slot and table."""
     content = PathContent(source, source.stat().st_size)
-    edited = edit(content, CHANGES, target.parent, "inplace")
+    edited = edit_file(content, CHANGES, target.parent, "inplace")
     with edited.content.open() as reader, target.open("wb") as file:
         file.writelines(read_chunks(reader))
 
@@ -74,7 +74,7 @@ def lief_in_a_gap(source: Path, target: Path) -> None:
 def patchelf(source: Path, target: Path) -> None:
     """The program."""
     shutil.copyfile(source, target)
-    command = [patchelf_program() or "patchelf", "--set-rpath", RUNPATH, str(target)]
+    command = [find_patchelf() or "patchelf", "--set-rpath", RUNPATH, str(target)]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -123,7 +123,7 @@ def facts(source: Path, target: Path, search: Path) -> Iterator[str]:
     with one.open() as before, two.open() as after:
         try:
             read_image(after)
-            if next(iter(broken_invariants(before, after, CHANGES)), None) is None:
+            if next(iter(find_broken_invariants(before, after, CHANGES)), None) is None:
                 yield "keeps invariants"
         except BundleFixError:
             pass

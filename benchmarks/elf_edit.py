@@ -18,9 +18,9 @@ from pathlib import Path
 
 from benchmarks.measure import Run, run
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit, refusal
+from bundle_fix.elf.edit.edit import edit_file, find_refusal
 from bundle_fix.elf.edit.errors import EditRefusedError
-from bundle_fix.elf.edit.patchelf import patchelf_program
+from bundle_fix.elf.edit.patchelf import find_patchelf
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.model.content import PathContent
@@ -70,7 +70,7 @@ def print_costs(folder: Path) -> bool:
         place.mkdir()
         path = library(place, size)
         ours = best_on_copies(path, [OURS, "elf", "-q", "--in-place", "--set-runpath", RUNPATH])
-        theirs = best_on_copies(path, [patchelf_program() or "patchelf", "--set-rpath", RUNPATH])
+        theirs = best_on_copies(path, [find_patchelf() or "patchelf", "--set-rpath", RUNPATH])
         ratio = ours.seconds / theirs.seconds
         bar = BARS.get(name)
         verdict = ""
@@ -93,7 +93,7 @@ def machine_files() -> Iterator[Path]:
                 continue
             with PathContent(path, path.stat().st_size).open() as reader:
                 try:
-                    if is_elf(reader) and not refusal(reader, read_image(reader)):
+                    if is_elf(reader) and not find_refusal(reader, read_image(reader)):
                         yield path
                 except DamagedElfError:
                     continue
@@ -105,7 +105,7 @@ def print_editors(folder: Path) -> bool:
     for path in machine_files():
         content = PathContent(path, path.stat().st_size)
         try:
-            taken[edit(content, Changes(runpath=RUNPATH), folder, "inplace").editor] += 1
+            taken[edit_file(content, Changes(runpath=RUNPATH), folder, "inplace").editor] += 1
         except EditRefusedError:
             taken["lief, patchelf or none"] += 1
     total = sum(taken.values())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bundle_fix.archive.directory import read_directory
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
@@ -77,7 +77,7 @@ def world_here(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> Depl
 
 def loader_here(program: Path) -> Loader:
     """What the model knows of the loader of a program in a folder of this machine."""
-    world, image = world_here(program.parent), image_at(program)
+    world, image = world_here(program.parent), read_image_at(program)
     assert image is not None
     return world.host.loader(world.view, image)
 
@@ -119,7 +119,7 @@ def assert_same(root: Path, entry: str = "bin/x", environment: Environment = EMP
 
 def alone(path: Path) -> Bundle:
     """A bundle of one file."""
-    image = image_at(path)
+    image = read_image_at(path)
     assert image is not None
     file = File(PathContent(path.resolve(), path.stat().st_size), Metadata(0o755))
     return make_bundle(Tree({path.name: file}), {path.name: image})

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.symbols.versions import version_definitions, version_needs
+from bundle_fix.elf.symbols.versions import read_verdef, read_verneed
 from bundle_fix.model.content import BytesReader
 
 VERNEED, VERNAUX = (2, 2, 4, 4, 4), (4, 2, 2, 4, 4)
@@ -62,7 +62,7 @@ def _hashes(image: Image) -> Iterator[Field]:
 
 
 def _versions(image: Image, reader: BytesReader) -> Iterator[Field]:
-    needs, definitions = version_needs(reader, image), version_definitions(reader, image)
+    needs, definitions = read_verneed(reader, image), read_verdef(reader, image)
     for tag, there, shapes in (
         (c.DT_VERNEED, needs, (VERNEED, VERNAUX)), (c.DT_VERDEF, definitions, (VERDEF, VERDAUX)),
     ):  # fmt: skip

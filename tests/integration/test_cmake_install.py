@@ -13,7 +13,7 @@ import pytest
 from builders.cmake import Project, built, cmake, demo
 from builders.elf import elf
 from builders.run import bundle_fix
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 
 pytestmark = pytest.mark.xdist_group("cmake")
 
@@ -328,13 +328,13 @@ def test_targets_with_a_runpath_of_their_own_are_left_bit_for_bit(tmp_path: Path
     project = built(cmake("newest"), demo(tmp_path / "s", more), tmp_path / "b")
     done = project.install("--prefix", tmp_path / "i")
     assert "nothing to fix" in done.stdout
-    image = image_at(tmp_path / "i/bin/app")
+    image = read_image_at(tmp_path / "i/bin/app")
     assert image is not None
     assert (image.runpath, image.rpath) == ("$ORIGIN/../lib", None)
     before = (tmp_path / "i/bin/app").read_bytes()
     assert bundle_fix("fix", "--in-place", tmp_path / "i").returncode == 0
     assert (tmp_path / "i/bin/app").read_bytes() == before
-    in_build = image_at(tmp_path / "b/app")
+    in_build = read_image_at(tmp_path / "b/app")
     assert in_build is not None
     assert str(tmp_path) not in (in_build.runpath or "")
     assert answer(tmp_path / "b/app") == "answer 42\n"

@@ -222,14 +222,14 @@ def test_a_sabotaged_editable_installation_is_not_stopped(links: Path, tmp_path:
 
 def test_what_pyproject_says_of_wheels_is_read_or_refused(tmp_path: Path) -> None:
     from bundle_fix.model.errors import BundleFixError
-    from bundle_fix.policy.from_pyproject import read_settings
+    from bundle_fix.policy.from_pyproject import read_wheel_settings
 
     path = tmp_path / "pyproject.toml"
     path.write_text('[tool.bundle-fix]\nfail-on = "warning"\nhost = ["libjvm.so"]\n')
-    assert read_settings(path).fail_on == "warning"
+    assert read_wheel_settings(path).fail_on == "warning"
     path.write_text("[tool.bundle-fix]\nfailon = 1\n")
     with pytest.raises(BundleFixError, match=r"pyproject\.toml: \[tool\.bundle-fix\]: .*failon"):
-        read_settings(path)
+        read_wheel_settings(path)
 
 
 @pytest.fixture(scope="session")

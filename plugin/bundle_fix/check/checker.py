@@ -11,8 +11,9 @@ from msgspec import Struct
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import Abi, abi_of
 from bundle_fix.check.facts.prefetch import read_ahead
-from bundle_fix.check.findings import Finding, Rule, at_least
+from bundle_fix.check.findings import Finding, Rule, filter_by_severity
 from bundle_fix.check.installed import counts
+from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rules import allocator_mismatch as heaps
 from bundle_fix.check.rules import (
     allocators,
@@ -62,70 +63,51 @@ FAMILIES = (
     manifest, undefined, versions, opened, late, hygiene,
 )  # fmt: skip
 """The modules that have rules: last those that ask for what is read ahead."""
-RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))
-
-
-class Verdict(Struct, frozen=True):
-    """What a check found. ``ignored`` counts the findings that the user accepts.
-
-    ``abi`` is what the pack wants of its target.
-    """
-
-    findings: tuple[Finding, ...]
-    ignored: int
-    programs: int
-    libraries: int
-    failed: bool
-    abi: Abi
-
-    @property
-    def summary(self) -> Mapping[str, int]:
-        """How many findings there are of each severity."""
-        return {s.value: sum(f.severity == s for f in self.findings) for s in Severity}
+CHECK_RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))
 
 
 def check_bundle(
     bundle: Bundle,
-    expectations: CheckPolicy,
+    policy: CheckPolicy,
     host: Host | None = None,
     environment: Environment = EMPTY_ENVIRONMENT,
     only: str | None = None,
     progress: Progress = no_progress,
-) -> Verdict:
+) -> CheckResult:
     """Every finding of every rule, the worst first, then by path and code.
 
     Args:
         bundle: its contents must be open.
-        expectations: what the user says of the pack and its target.
+        policy: what the user says of the pack and its target.
         host: the target; the adversarial one where none is given.
         environment: what processes are started with there.
         only: the one file that is asked about; all where none is given.
         progress: is told how many rules are done.
     """
-    target = host or make_adversarial_host(expectations.host)
-    return check_context(Context(bundle, expectations, target, environment, only), progress)
+    target = host or make_adversarial_host(policy.host)
+    return check_context(Context(bundle, policy, target, environment, only), progress)
 
 
-def check_context(context: Context, progress: Progress = no_progress) -> Verdict:
+def check_context(context: Context, progress: Progress = no_progress) -> CheckResult:
     """`check_bundle` of a bundle on a host whose processes others may ask about as well."""
-    expectations, only = context.expectations, context.only
-    rules = [rule for rule in RULES if counts(rule.code, context.bundle)]
+    policy, only = context.policy, context.only
+    rules = [rule for rule in CHECK_RULES if counts(rule.code, context.bundle)]
     with read_ahead(context.symbols, context.dynamic()):
         parts = track_parts(rules, partial(progress, _checking(context, len(rules))))
         findings = [finding for rule in parts for finding in rule.find(rule, context)]
         abi = abi_of(context)
     findings = [f for f in findings if only in (None, f.path)]
-    kept = [f for f in findings if not any(covers(i, f) for i in expectations.ignore)]
+    kept = [f for f in findings if not any(covers(i, f) for i in policy.ignore)]
     ignored = len(findings) - len(kept)
     if only is None:
-        kept += _unused(expectations.ignore, findings)
+        kept += _unused(policy.ignore, findings)
     kept.sort(key=lambda f: (f.severity.rank, f.path, f.rule, f.message))
-    return Verdict(
+    return CheckResult(
         findings=tuple(kept),
         ignored=ignored,
         programs=len(context.programs),
         libraries=len(context.libraries),
-        failed=bool(at_least(kept, expectations.fail_on)),
+        failed=bool(filter_by_severity(kept, policy.fail_on)),
         abi=abi,
     )
 
@@ -149,7 +131,7 @@ def _unused(ignores: Sequence[Ignore], findings: Sequence[Finding]) -> Iterator[
         if not ignore.rule.startswith(OF_DIFFERENCES) and not any(
             covers(ignore, finding) for finding in findings
         ):
-            yield UNUSED_IGNORE.finding(
+            yield UNUSED_IGNORE.make_finding(
                 "", f"{ignore.rule} at {ignore.path} is ignored ({ignore.reason}), but not found",
                 target=f"{ignore.rule}:{ignore.path}",
             )  # fmt: skip

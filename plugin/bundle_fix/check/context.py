@@ -37,7 +37,7 @@ class Context(Struct, frozen=True, dict=True):
     """A bundle on a host, with all processes that can come of it."""
 
     bundle: Bundle
-    expectations: CheckPolicy
+    policy: CheckPolicy
     host: Host
     environment: Environment = EMPTY_ENVIRONMENT
     only: str | None = None

@@ -43,7 +43,7 @@ class Rule(Struct, frozen=True):
     example: str
     find: Callable[[Rule, Context], Iterator[Finding]]
 
-    def finding(
+    def make_finding(
         self,
         path: str,
         message: str,
@@ -63,7 +63,7 @@ SUBJECTS = ("needed", "opened", "soname", "entry", "target", "symbol", "versions
 """What a finding is about besides its file, in the words of its evidence: the first there is."""
 
 
-def subject_of(finding: Finding) -> str:
+def get_subject(finding: Finding) -> str:
     """What of its file a finding is about, in words that stay from one version to the next."""
     value = next((finding.evidence[key] for key in SUBJECTS if key in finding.evidence), None)
     if value is None:
@@ -71,6 +71,6 @@ def subject_of(finding: Finding) -> str:
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple, dict)) else str(value)
 
 
-def at_least(findings: Sequence[Finding], severity: Severity) -> list[Finding]:
+def filter_by_severity(findings: Sequence[Finding], severity: Severity) -> list[Finding]:
     """The findings that are as bad as ``severity`` or worse."""
     return [finding for finding in findings if finding.severity.is_at_least(severity)]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from bundle_fix.check.checker import RULES
+from bundle_fix.check.checker import CHECK_RULES
 from bundle_fix.check.findings import Rule
 from bundle_fix.check.rules.differences import DIFF_RULES
 from bundle_fix.model.errors import BundleFixError
 
-ALL_RULES = (*RULES, *DIFF_RULES)
+ALL_RULES = (*CHECK_RULES, *DIFF_RULES)
 
 
-def rule_named(text: str, where: str) -> Rule:
+def find_rule(text: str, where: str) -> Rule:
     """The rule with this code or name, in capitals or not.
 
     Args:

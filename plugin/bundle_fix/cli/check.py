@@ -16,8 +16,8 @@ import click
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.check.checker import RULES, check_bundle
-from bundle_fix.cli.check_options import gate_expectations, gate_options
+from bundle_fix.check.checker import CHECK_RULES, check_bundle
+from bundle_fix.cli.check_options import gate_options, make_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,
     define_option,
@@ -115,16 +115,16 @@ def check(
     Exit code: 0 success, 1 findings, 2 an artifact or a spec cannot be read (other artifacts are
     still checked).
     """
-    expectations = gate_expectations(spec, host_provides, fail_on, glibc, ignores, defines)
-    target = read_target(host_root, variables, level, expectations.host, limits)
-    settled = _make_baseline_filter(baseline, expectations.fail_on)
+    policy = make_gate_policy(spec, host_provides, fail_on, glibc, ignores, defines)
+    target = read_target(host_root, variables, level, policy.host, limits)
+    settled = _make_baseline_filter(baseline, policy.fail_on)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
-        "check", kind, describe_rules(RULES), expectations.fail_on, paint, verbose, quiet, exit_zero
+        "check", kind, describe_rules(CHECK_RULES), policy.fail_on, paint, verbose, quiet, exit_zero
     )
 
     def report(path: Path, progress: Progress = no_progress) -> CheckReport:
-        made = partial(check_artifact, path, expectations, target, progress)
+        made = partial(check_artifact, path, policy, target, progress)
         return report_on(path, lambda: settled(made(host_like_this=host_like_this)))
 
     paths = list(_list_artifacts(artifacts))
@@ -158,7 +158,7 @@ def check(
 
 def check_artifact(
     path: Path,
-    expectations: CheckPolicy,
+    policy: CheckPolicy,
     target: Target,
     progress: Progress = no_progress,
     *,
@@ -168,7 +168,7 @@ def check_artifact(
 
     Args:
         path: where it is.
-        expectations: what the user says of it.
+        policy: what the user says of it.
         target: where it is to run.
         progress: is told how far the check is.
         host_like_this: whether the target has what this machine has in its default directories.
@@ -184,7 +184,7 @@ def check_artifact(
 
             host = replace(host, provides=(*host.provides, *find_names_on_this_machine(subject.bundle)))
         verdict = check_bundle(
-            subject.bundle, expectations, host, subject.environment, subject.entry, progress
+            subject.bundle, policy, host, subject.environment, subject.entry, progress
         )
     return make_check_report(str(path), verdict, time.monotonic() - start)
 

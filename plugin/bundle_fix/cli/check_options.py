@@ -10,9 +10,9 @@ from typing import TypeVar
 import click
 from msgspec.structs import replace
 
-from bundle_fix.check.registry import rule_named
+from bundle_fix.check.registry import find_rule
 from bundle_fix.cli.options import output_value, read_defines
-from bundle_fix.cli.policy_options import glibc_baseline, read_expectations
+from bundle_fix.cli.policy_options import glibc_baseline, read_policy
 from bundle_fix.cli.renderers import FORMATS
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.policy.policy import CheckPolicy, Ignore
@@ -95,7 +95,7 @@ def gate_options(function: F) -> F:
     return function
 
 
-def gate_expectations(
+def make_gate_policy(
     spec: Path | None,
     host_provides: tuple[str, ...],
     fail_on: str | None,
@@ -111,12 +111,12 @@ def gate_expectations(
     """
     if defines and spec is None:
         raise click.UsageError("-D sets a variable of a spec; add --spec")
-    expectations, _ = read_expectations(spec, host_provides, read_defines(defines))
+    policy, _ = read_policy(spec, host_provides, read_defines(defines))
     return replace(
-        expectations,
-        fail_on=Severity(fail_on or expectations.fail_on),
-        glibc=glibc_baseline(glibc) or expectations.glibc,
-        ignore=(*expectations.ignore, *map(parse_ignore, ignores)),
+        policy,
+        fail_on=Severity(fail_on or policy.fail_on),
+        glibc=glibc_baseline(glibc) or policy.glibc,
+        ignore=(*policy.ignore, *map(parse_ignore, ignores)),
     )
 
 
@@ -138,4 +138,4 @@ def parse_ignore(text: str) -> Ignore:
                 " RULE[:PATH]=REASON, such as"
                 " 'BF202:bin/old_*=until 2.6'"
             )
-    return Ignore(rule_named(rule, f"--ignore {text}").code, path or "*", reason)
+    return Ignore(find_rule(rule, f"--ignore {text}").code, path or "*", reason)

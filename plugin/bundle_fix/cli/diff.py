@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.context import Context
 from bundle_fix.check.registry import ALL_RULES
-from bundle_fix.cli.check_options import gate_expectations, gate_options
+from bundle_fix.cli.check_options import gate_options, make_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,
     host_option,
@@ -72,14 +72,14 @@ def diff(
     Exit code: 0 no regression, 1 regressions ('bundle-fix rules' explains BF7xx), 2 an artifact or
     a spec cannot be read.
     """
-    expectations = gate_expectations(spec, host_provides, fail_on, glibc, ignores)
-    target = read_target(host_root, variables, level, expectations.host, limits)
+    policy = make_gate_policy(spec, host_provides, fail_on, glibc, ignores)
+    target = read_target(host_root, variables, level, policy.host, limits)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "diff",
         kind,
         describe_rules(ALL_RULES),
-        expectations.fail_on,
+        policy.fail_on,
         paint,
         verbose,
         quiet,
@@ -87,7 +87,7 @@ def diff(
     )
     start = time.monotonic()
     with progress_shown(quiet=quiet, color=color) as progress:
-        difference = compare_artifacts(old, new, expectations, target, progress)
+        difference = compare_artifacts(old, new, policy, target, progress)
     report = make_diff_report(str(old), str(new), difference, time.monotonic() - start)
     if output is not None or kind != "text" or report.failed or not quiet:
         write_report([render_difference(report, style)], output, kind)
@@ -101,7 +101,7 @@ def diff(
 def compare_artifacts(
     old: Path,
     new: Path,
-    expectations: CheckPolicy,
+    policy: CheckPolicy,
     target: Target,
     progress: Progress = no_progress,
 ) -> Difference:
@@ -119,12 +119,12 @@ def compare_artifacts(
             entries = entries[0], _like(before, entries[0], after, new)
         elif entries[1] is not None and entries[0] is None:
             entries = _like(after, entries[1], before, old), entries[1]
-        asked = replace(expectations, ignore=())
+        asked = replace(policy, ignore=())
         first, second = (
             Snapshot(str(path), Context(s.bundle, asked, s.host, s.environment, entry))
             for path, s, entry in zip((old, new), (before, after), entries, strict=True)
         )
-        return compare_snapshots(first, second, expectations.ignore)
+        return compare_snapshots(first, second, policy.ignore)
 
 
 def _like(alone: Subject, entry: str, pack: Subject, where: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.check.checker import RULES
+from bundle_fix.check.checker import CHECK_RULES
 from bundle_fix.cli.options import (
     ArtifactPath,
     editor_option,
@@ -22,7 +22,7 @@ from bundle_fix.cli.options import (
     spec_option,
     talk_options,
 )
-from bundle_fix.cli.policy_options import read_expectations
+from bundle_fix.cli.policy_options import read_policy
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
@@ -87,8 +87,8 @@ def fix(
     """
     if in_place and output is not None:
         raise click.UsageError("--in-place and -o exclude each other")
-    expectations, pinned = read_expectations(spec, host_provides)
-    options = Options(expectations, pinned, editor or "auto", force, move_libraries, limits)
+    policy, pinned = read_policy(spec, host_provides)
+    options = Options(policy, pinned, editor or "auto", force, move_libraries, limits)
     if dry_run:
         with progress_shown(quiet=quiet, color=color) as progress:
             result = dry_run_fix(artifact, options, progress)
@@ -126,7 +126,7 @@ def print_result(
     if result.verdict.failed or (verbose and not quiet):
         paint = painter(color, is_terminal=sys.stderr.isatty())
         report = make_check_report(str(artifact), result.verdict)
-        text = render_text(report, describe_rules(RULES), paint, verbose=verbose)
+        text = render_text(report, describe_rules(CHECK_RULES), paint, verbose=verbose)
         sys.stderr.write(f"\n{text}")
     if result.failed and result.written is None and not dry_run:
         say("nothing was written (use --force to write it despite the findings)", quiet=quiet)

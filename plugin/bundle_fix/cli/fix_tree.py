@@ -19,7 +19,7 @@ from bundle_fix.cli.options import (
     spec_option,
     talk_options,
 )
-from bundle_fix.cli.policy_options import read_expectations
+from bundle_fix.cli.policy_options import read_policy
 from bundle_fix.pipelines.fix import Options
 from bundle_fix.pipelines.install_tree import Closure, Installation, fix_installation
 from bundle_fix.spec.parsing.load import load_spec
@@ -101,7 +101,7 @@ def fix_tree(
     Exit code: 0 success, 1 the check failed and nothing was changed, 2 invalid request.
     """
     values = read_defines(defines)
-    expectations, pinned = read_expectations(spec, host_provides, values)
+    policy, pinned = read_policy(spec, host_provides, values)
     installation = Installation(
         root,
         None if members is None else tuple(Path(line) for line in _lines(members)),
@@ -112,7 +112,7 @@ def fix_tree(
         sources,
         elsewhere,
     )  # fmt: skip
-    options = Options(expectations, pinned, editor or "auto", force)
+    options = Options(policy, pinned, editor or "auto", force)
     installed = fix_installation(installation, options)
     mended = installed.mended
     print_result(root, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)

@@ -30,7 +30,7 @@ from bundle_fix.model.tree import Symlink
 from bundle_fix.pipelines.depfile import find_inputs, format_make_rule
 from bundle_fix.pipelines.fix import Options
 from bundle_fix.pipelines.pack import PackResult, get_output_path, make_pack
-from bundle_fix.policy.from_spec import expectations_of
+from bundle_fix.policy.from_spec import make_policy
 from bundle_fix.report.render.sbom import render_sbom, require_cyclonedx
 from bundle_fix.spec.epoch import find_explicit_epoch
 from bundle_fix.spec.names import resolve_pack_name
@@ -130,9 +130,9 @@ def pack(
         raise BundleFixError("no such directory", where=str(root), hint="set the root with -C")
     values = resolve_variables(loaded, folder, read_defines(defines), os.environ)
     require_values(loaded, values)
-    expectations = expectations_of(loaded, values)
-    expectations = replace(expectations, host=(*expectations.host, *host_provides))
-    options = Options(expectations, editor=editor or loaded.runpath.editor, force=force)
+    policy = make_policy(loaded, values)
+    policy = replace(policy, host=(*policy.host, *host_provides))
+    options = Options(policy, editor=editor or loaded.runpath.editor, force=force)
     target = get_output_path(loaded, values, output)
     aside = not if_changed and _made_before(target, stamp)
     with (

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from bundle_fix.policy.policy import CheckPolicy
 
 
-def read_expectations(
+def read_policy(
     spec: Path | None, host_provides: tuple[str, ...], defines: Mapping[str, str] = {}
 ) -> tuple[CheckPolicy, tuple[str, ...]]:
-    """The expectations of a spec, if one is given, with the names of ``--host-provides``.
+    """The policy of a spec, if one is given, with the names of ``--host-provides``.
 
     Args:
         spec: the spec's path.
@@ -24,24 +24,24 @@ def read_expectations(
         defines: what ``-D`` says of the spec's variables and options.
 
     Returns:
-        The expectations, and patterns of the sonames that the spec pins.
+        The policy, and patterns of the sonames that the spec pins.
 
     Raises:
         BundleFixError: the spec is wrong.
     """
     if spec is None:
         return CheckPolicy(host=host_provides), ()
-    from bundle_fix.check.registry import rule_named
-    from bundle_fix.policy.from_spec import expectations_of, pinned_by
+    from bundle_fix.check.registry import find_rule
+    from bundle_fix.policy.from_spec import find_pinned_names, make_policy
     from bundle_fix.spec.parsing.load import load_spec
     from bundle_fix.spec.variables import resolve_variables
 
     loaded = load_spec(spec)
     for number, ignore in enumerate(loaded.check.ignore):
-        rule_named(ignore.rule, loaded.locate_key("check", "ignore", number, "rule"))
+        find_rule(ignore.rule, loaded.locate_key("check", "ignore", number, "rule"))
     values = resolve_variables(loaded, spec.parent.resolve(), defines, os.environ)
-    found = expectations_of(loaded, values)
-    return replace(found, host=(*found.host, *host_provides)), pinned_by(loaded, values)
+    found = make_policy(loaded, values)
+    return replace(found, host=(*found.host, *host_provides)), find_pinned_names(loaded, values)
 
 
 def glibc_baseline(text: str | None) -> str | None:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from bundle_fix.check.registry import ALL_RULES, rule_named
+from bundle_fix.check.registry import ALL_RULES, find_rule
 from bundle_fix.report.check_report import describe_rules
 from bundle_fix.report.render.rules import render_rule, render_rule_list, render_rules_page
 
@@ -20,7 +20,7 @@ def rules(codes: tuple[str, ...], kind: str) -> int:
     A code never changes its meaning and is never reused.
     """
     known = describe_rules(ALL_RULES)
-    named = [known[rule_named(code, "rules").code] for code in codes]
+    named = [known[find_rule(code, "rules").code] for code in codes]
     chosen = named or list(known.values())
     if kind == "json":
         from bundle_fix.report.render.json import format_json

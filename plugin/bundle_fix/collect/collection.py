@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from bundle_fix.collect.libraries.packages import Package
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.parser import image_of
+from bundle_fix.elf.read.parser import read_image_of
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.errors import BundleFixError
@@ -75,7 +75,7 @@ class Collection(Struct):
         self.origins.setdefault(path, origin)
         if isinstance(node, File) and path not in self.images:
             source = origin.source
-            image = None if source is None else image_of(node.content, str(source))
+            image = None if source is None else read_image_of(node.content, str(source))
             if image is not None:
                 self.images[path] = image
 

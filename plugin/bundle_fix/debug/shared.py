@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.notes import build_id_among, notes_in
+from bundle_fix.elf.read.notes import find_build_id, parse_notes
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.sections import read_named_sections
-from bundle_fix.elf.scan.debug_info import ALTLINK, BUILD_IDS, DEBUG_FOLDER, SUFFIX
+from bundle_fix.elf.scan.debug_info import (
+    ALTLINK,
+    BUILD_ID_DIRECTORY,
+    DEBUG_SUFFIX,
+    SYSTEM_DEBUG_DIRECTORY,
+)
 from bundle_fix.model.content import PathContent, Reader
 from bundle_fix.model.errors import BundleFixError
 
@@ -41,7 +46,7 @@ class Shared(NamedTuple):
 
 def by_build_id(identity: str) -> str:
     """Where gdb looks for debug information by a build-id, given in hexadecimal."""
-    return f"{BUILD_IDS}/{identity[:2]}/{identity[2:]}{SUFFIX}"
+    return f"{BUILD_ID_DIRECTORY}/{identity[:2]}/{identity[2:]}{DEBUG_SUFFIX}"
 
 
 def shared_by(reader: Reader, image: Image) -> Shared | None:
@@ -57,7 +62,7 @@ def find_shared(shared: Shared, folder: Path) -> PathContent | None:
         shared: what a file says of it.
         folder: where that file is.
     """
-    for path in (folder / shared.name, DEBUG_FOLDER / shared.place):
+    for path in (folder / shared.name, SYSTEM_DEBUG_DIRECTORY / shared.place):
         real = Path(os.path.realpath(path))
         if real.is_file():
             content = PathContent(real, real.stat().st_size)
@@ -72,7 +77,7 @@ def _build_id(content: PathContent) -> str | None:
         with content.open() as reader:
             image = read_image(reader)
             data = _section(reader, image, BUILD_ID_SECTION)
-            return build_id_among(notes_in(data, image.format, 4))
+            return find_build_id(parse_notes(data, image.format, 4))
     except BundleFixError:
         return None
 

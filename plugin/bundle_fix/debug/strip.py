@@ -21,12 +21,12 @@ from bundle_fix.debug.objcopy import find_objcopy, run_objcopy
 from bundle_fix.debug.shared import Shared, by_build_id, find_shared, shared_by
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.sections import read_named_sections
 from bundle_fix.elf.scan.debug_info import (
-    BESIDE,
-    SUFFIX,
+    DEBUG_DIRECTORY,
+    DEBUG_SUFFIX,
     has_debug_information,
     has_debuglink,
 )
@@ -130,13 +130,13 @@ def _part(bundle: Bundle, path: str, how: str, folder: Path) -> _Parts:
     target = folder / posixpath.basename(path)
     options = ["--strip-debug", "--remove-section=.gnu_debugaltlink"]
     with content.open() as reader:
-        place = _place(path, build_id(reader, image))
+        place = _place(path, read_build_id(reader, image))
         linked = has_debuglink(reader, image)
         shared = shared_by(reader, image)
     debug = others = None
     if how == "split":
         others = find_shared(shared, content.path.parent) if shared else None
-        kept = folder / f"{target.name}{SUFFIX}"
+        kept = folder / f"{target.name}{DEBUG_SUFFIX}"
         run_objcopy(tool, content.path, kept, "--only-keep-debug")
         if shared and others:
             kept = _relinked(tool, kept, shared, place)
@@ -165,8 +165,8 @@ def _place(path: str, identity: str | None) -> str:
 
 
 def _beside(path: str) -> str:
-    name = f"{posixpath.basename(path)}{SUFFIX}"
-    return posixpath.join(posixpath.dirname(path), BESIDE, name)
+    name = f"{posixpath.basename(path)}{DEBUG_SUFFIX}"
+    return posixpath.join(posixpath.dirname(path), DEBUG_DIRECTORY, name)
 
 
 def _relinked(tool: str, debug: Path, shared: Shared, place: str) -> Path:

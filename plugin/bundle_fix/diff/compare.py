@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from bundle_fix.check.checker import OF_DIFFERENCES, covers
 from bundle_fix.check.facts.abi import Newest
-from bundle_fix.check.findings import Finding, at_least, subject_of
+from bundle_fix.check.findings import Finding, filter_by_severity, get_subject
 from bundle_fix.check.rules.differences import GONE
 from bundle_fix.diff.matching import FileMatches, match_files, strip_version_numbers
 from bundle_fix.diff.members import MemberComparison, compare_members
@@ -56,7 +56,7 @@ def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -
     Args:
         old: the old one; its contents must be open.
         new: the new one, likewise.
-        ignores: what the user accepts; the expectations of the two have none.
+        ignores: what the user accepts; the policy of the two have none.
 
     Raises:
         BundleFixError: a file in one of them is damaged.
@@ -65,7 +65,7 @@ def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -
     needs = compare_resolutions(old, new, pairs)
     members = compare_members(old, new, pairs)
     wanted = old.verdict.abi.versions, new.verdict.abi.versions
-    expectations = new.context.expectations
+    policy = new.context.policy
     worse = [
         *find_worse_resolutions(old, new, needs),
         *find_removed_symbols(old, new, members.changed),
@@ -91,7 +91,7 @@ def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -
             family: (wanted[0].get(family), wanted[1].get(family)) for family in families
         },
         ignored=len(worse) - len(kept),
-        failed=bool(at_least(kept, expectations.fail_on)),
+        failed=bool(filter_by_severity(kept, policy.fail_on)),
     )
 
 
@@ -128,7 +128,7 @@ def _identity(finding: Finding, path: str) -> tuple[str, str, str]:
     # What it is about may be a name with a version or a hash in it; a change of that is told by
     # what the name leads to.
     place = "" if finding.rule in OF_THE_WHOLE else path
-    return finding.rule, place, strip_version_numbers(subject_of(finding))
+    return finding.rule, place, strip_version_numbers(get_subject(finding))
 
 
 def _gone(old: Snapshot, new: Snapshot, members: MemberComparison) -> Iterator[Finding]:
@@ -140,4 +140,4 @@ def _gone(old: Snapshot, new: Snapshot, members: MemberComparison) -> Iterator[F
         if image.is_library and name in new.bundle.named:
             continue
         what = "program" if image.is_program else f"library {name}"
-        yield GONE.finding(member.path, f"is gone: the new pack has no such {what}", soname=name)
+        yield GONE.make_finding(member.path, f"is gone: the new pack has no such {what}", soname=name)

@@ -10,8 +10,8 @@ from msgspec import Struct
 from bundle_fix.diff.matching import FileMatches, strip_version_numbers
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.read.image import DamagedElfError
-from bundle_fix.elf.read.notes import build_id
-from bundle_fix.elf.symbols.symbols import Offered, offered_symbols
+from bundle_fix.elf.read.notes import read_build_id
+from bundle_fix.elf.symbols.symbols import DefinedSymbol, read_defined_symbols
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Node, Special, Symlink, resolve_path
 
@@ -223,7 +223,7 @@ def _facts(side: Snapshot, path: str) -> dict[Attribute, Value]:
         "rpath": image.rpath, "runpath": image.runpath,
     }  # fmt: skip
     symbols = side.context.symbols
-    facts["build-id"] = symbols.read(path, build_id)
+    facts["build-id"] = symbols.read(path, read_build_id)
     if image.is_dynamic:
         wanted = symbols.wanted_versions(path)
         facts["requires"] = tuple(sorted(f"{n} {v}" for n, vs in wanted.items() for v in vs))
@@ -238,7 +238,7 @@ def _symbols(old: Snapshot, p: str, new: Snapshot, q: str) -> Iterator[Attribute
         yield AttributeChange("symbols", tuple(s.label for s in lost), tuple(s.label for s in more))
 
 
-def read_exported_symbols(side: Snapshot, path: str) -> Sequence[Offered]:
+def read_exported_symbols(side: Snapshot, path: str) -> Sequence[DefinedSymbol]:
     """The symbols that a shared object offers; none where the file is none.
 
     Raises:
@@ -249,12 +249,12 @@ def read_exported_symbols(side: Snapshot, path: str) -> Sequence[Offered]:
         return ()
     try:
         with side.contents[path].open() as reader:
-            return offered_symbols(reader, image)
+            return read_defined_symbols(reader, image)
     except DamagedElfError as error:
         raise BundleFixError(error.message, where=f"{side.name}: {path}") from error
 
 
-def compute_removed_symbols(before: Sequence[Offered], after: Sequence[Offered]) -> list[Offered]:
+def compute_removed_symbols(before: Sequence[DefinedSymbol], after: Sequence[DefinedSymbol]) -> list[DefinedSymbol]:
     """The symbols that are not found any more by those who found them.
 
     A symbol that had no version is found under any that is its name's default; one that had a

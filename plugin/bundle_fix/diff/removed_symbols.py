@@ -8,7 +8,7 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rules.differences import LOST_SYMBOLS
 from bundle_fix.diff.members import ChangedMember, compute_removed_symbols, read_exported_symbols
 from bundle_fix.diff.snapshot import Snapshot
-from bundle_fix.elf.symbols.symbols import Offered
+from bundle_fix.elf.symbols.symbols import DefinedSymbol
 from bundle_fix.policy.severity import Severity
 
 BY_LINKERS = frozenset({b"_init", b"_fini", b"_edata", b"_end", b"__bss_start"})
@@ -51,8 +51,8 @@ def find_removed_symbols(
 def _lost_finding(
     path: str,
     soname: str | None,
-    lost: Sequence[Offered],
-    users: Mapping[Offered, str],
+    lost: Sequence[DefinedSymbol],
+    users: Mapping[DefinedSymbol, str],
     *,
     severity: Severity = Severity.ERROR,
     hint: str | None = None,
@@ -60,7 +60,7 @@ def _lost_finding(
     lost = sorted(lost, key=lambda symbol: (symbol not in users, symbol.label))
     told = [s.label + (f" (used by {users[s]})" if s in users else "") for s in lost[:SHOWN]]
     more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
-    return LOST_SYMBOLS.finding(
+    return LOST_SYMBOLS.make_finding(
         path,
         f"has lost {len(lost)} symbol{'s' if len(lost) > 1 else ''}: {', '.join(told)}{more}",
         severity=severity,
@@ -71,21 +71,21 @@ def _lost_finding(
     )
 
 
-def _is_own_affair(symbol: Offered) -> bool:
+def _is_own_affair(symbol: DefinedSymbol) -> bool:
     """Whether a library's users have a definition of their own, or were told to keep away."""
     return symbol.weak or "PRIVATE" in (symbol.version or "")
 
 
-def _users(new: Snapshot, path: str, lost: Sequence[Offered]) -> dict[Offered, str]:
+def _users(new: Snapshot, path: str, lost: Sequence[DefinedSymbol]) -> dict[DefinedSymbol, str]:
     """Objects of the new pack that still want symbols of the library at ``path``, which lost them.
 
     One that any other object of the process defines, without a version, is found there.
     """
-    wanted: dict[tuple[bytes, str | None], Offered] = {
+    wanted: dict[tuple[bytes, str | None], DefinedSymbol] = {
         (s.name, None): s for s in lost if not s.hidden
     }
     wanted |= {(s.name, s.version): s for s in lost}
-    found: dict[Offered, str] = {}
+    found: dict[DefinedSymbol, str] = {}
     context = new.context
     for process in (*context.programs.values(), *context.plugins.values()) if lost else ():
         objects = process.bundled()

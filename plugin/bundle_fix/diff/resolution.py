@@ -148,7 +148,7 @@ def find_worse_resolutions(
         if one.rule is None:
             continue
         was = f" ({one.old_needed} before)" if one.old_needed != one.needed else ""
-        yield one.rule.finding(
+        yield one.rule.make_finding(
             one.needed_by,
             f"needs {one.needed}{was}, which was {_told(one.old)} and is now {_told(one.new)}",
             severity=one.severity,
@@ -178,7 +178,7 @@ def _newly_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
             continue
         if is_installed_with_libc(name) or new.context.host.expected(name):
             continue
-        yield NEW_FROM_HOST.finding(
+        yield NEW_FROM_HOST.make_finding(
             requester,
             f"needs {name} of the host, which the old pack did not need",
             hint=f"bundle {name}, or say --host-provides {name}",

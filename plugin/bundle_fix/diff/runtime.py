@@ -22,7 +22,7 @@ def find_newer_runtime(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
 
     Where a baseline was given, a glibc up to that is a note.
     """
-    before, baseline = old.verdict.abi.versions, new.context.expectations.glibc
+    before, baseline = old.verdict.abi.versions, new.context.policy.glibc
     for family, newest in new.verdict.abi.versions.items():
         library = LIBRARIES[family]
         if family not in before or (family != "GLIBC" and library not in new.host_libraries):
@@ -31,7 +31,7 @@ def find_newer_runtime(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
         if number <= version_number(before[family].version):
             continue
         allowed = family == "GLIBC" and baseline and number <= version_number(baseline)
-        yield NEWER_RUNTIME.finding(
+        yield NEWER_RUNTIME.make_finding(
             newest.path,
             f"wants {family}_{newest.version} of the host; the newest that the old pack wanted was"
             f" {family}_{before[family].version}",

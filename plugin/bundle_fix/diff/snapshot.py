@@ -9,9 +9,10 @@ from functools import cached_property
 from msgspec import Struct
 
 from bundle_fix.archive.names import top_folder
-from bundle_fix.check.checker import Verdict, check_context
+from bundle_fix.check.checker import check_context
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
+from bundle_fix.check.result import CheckResult
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.entries import find_object
@@ -45,7 +46,7 @@ class Snapshot(Struct, frozen=True, dict=True):
         return self.context.bundle
 
     @cached_property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> CheckResult:
         """What a check finds."""
         return check_context(self.context)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.cache import list_cached_libraries
 from bundle_fix.loader.hosts.libc import is_installed_with_libc
@@ -64,7 +64,7 @@ def needs_of(bundle: Bundle, root: Path | None) -> Needs:
             host[name] = whose or "not on this machine"
             continue
         found[name] = path
-        more = image_at(path)
+        more = read_image_at(path)
         if more is not None:
             queue += [(needed, more, path.resolve().parent) for needed in more.needed]
     return Needs(found, host)
@@ -88,7 +88,7 @@ def _here(name: str, image: Image, folder: Path | None) -> Path | None:
     places += [Path(place) for place in list_default_directories(image)]
     for candidate in (place / name for place in places):
         try:
-            other = image_at(candidate)
+            other = read_image_at(candidate)
         except BundleFixError:
             continue
         if other is not None and other.architecture == image.architecture:

@@ -58,7 +58,7 @@ def _reject_contradictions(changes: Changes) -> None:
     """
     new = _list_new_names(changes)
     if "" in new:
-        raise BundleFixError("invalid needed name: it is empty")
+        raise BundleFixError("a needed name cannot be empty")
     old = [name for name, _ in (*changes.replace_needed, *changes.insert_needed)]
     for name in old:
         if old.count(name) > 1:

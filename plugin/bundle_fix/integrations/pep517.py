@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from scikit_build_core import build as backend
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.policy.from_pyproject import read_settings, wheel_expectations
+from bundle_fix.policy.from_pyproject import make_wheel_policy, read_wheel_settings
 
 if TYPE_CHECKING:
     from bundle_fix.policy.policy import CheckPolicy
@@ -43,13 +43,13 @@ def build_wheel(
         SystemExit: it cannot be built, or does not pass.
     """
     try:
-        expectations = wheel_expectations(read_settings(PYPROJECT), PYPROJECT)
+        policy = make_wheel_policy(read_wheel_settings(PYPROJECT), PYPROJECT)
     except BundleFixError as error:
         raise _stopped(f"bundle-fix: error: {error}\n") from None
     name = backend.build_wheel(wheel_directory, config_settings, metadata_directory)
     wheel = Path(wheel_directory, name)
     try:
-        report = findings_of(wheel, expectations)
+        report = findings_of(wheel, policy)
     except BundleFixError as error:
         report = f"bundle-fix: error: {error}\n"
     if report:
@@ -64,24 +64,24 @@ def __getattr__(name: str) -> Callable[..., Any]:
     return hook
 
 
-def findings_of(wheel: Path, expectations: CheckPolicy) -> str:
+def findings_of(wheel: Path, policy: CheckPolicy) -> str:
     """The report on a wheel that does not pass; empty where it passes.
 
     Raises:
         BundleFixError: it cannot be read.
     """
     from bundle_fix.archive.reading import open_artifact
-    from bundle_fix.check.checker import RULES, check_bundle
+    from bundle_fix.check.checker import CHECK_RULES, check_bundle
     from bundle_fix.loader.bundle import read_bundle
     from bundle_fix.report.check_report import describe_rules, make_check_report
     from bundle_fix.report.render.text import render_text
 
     with open_artifact(wheel) as artifact:
-        verdict = check_bundle(read_bundle(artifact.tree, wheel.name), expectations)
+        verdict = check_bundle(read_bundle(artifact.tree, wheel.name), policy)
     if not verdict.failed:
         return ""
     report = make_check_report(wheel.name, verdict)
-    return render_text(report, describe_rules(RULES), lambda text, _: text, verbose=False)
+    return render_text(report, describe_rules(CHECK_RULES), lambda text, _: text, verbose=False)
 
 
 def _stopped(text: str) -> SystemExit:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.parser import image_in
-from bundle_fix.elf.read.target import foreign_system
+from bundle_fix.elf.read.parser import read_image_from
+from bundle_fix.elf.read.target import find_foreign_system
 from bundle_fix.model.content import Content, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Tree, resolve_path
@@ -78,10 +78,10 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
             continue
         place = f"{where}: {path}" if path != posixpath.basename(where) else where
         with file.content.open() as reader:
-            image = image_in(reader, place)
+            image = read_image_from(reader, place)
             if image is None:
                 continue
-            system = foreign_system(reader, image)
+            system = find_foreign_system(reader, image)
         if system is None:
             images[path] = image
         else:

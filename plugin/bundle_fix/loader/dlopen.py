@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.notes import notes
-from bundle_fix.elf.read.segments import constants
-from bundle_fix.elf.read.strings import string_table
+from bundle_fix.elf.read.notes import read_notes
+from bundle_fix.elf.read.segments import read_only_data_segments
+from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.model.content import CHUNK, Reader, read_exactly
 
 DLOPEN_NOTE = (b"FDO\0", 0x407C0C0A)
@@ -39,7 +39,7 @@ class DlopenFeature(Struct, frozen=True):
 
 def read_dlopen_notes(reader: Reader, image: Image) -> Iterator[DlopenFeature]:
     """The features of the ELF dlopen metadata note; a note that is no such JSON says nothing."""
-    for note in notes(reader, image):
+    for note in read_notes(reader, image):
         if (note.name, note.type) != DLOPEN_NOTE:
             continue
         import json
@@ -60,7 +60,7 @@ def find_library_name_strings(reader: Reader, image: Image) -> set[str]:
     """The file names of libraries that stand as strings in an object."""
     found: set[str] = set()
     left = MAX_STRINGS
-    for segment in constants(image):
+    for segment in read_only_data_segments(image):
         at, end = segment.offset, min(segment.file_end, segment.offset + left)
         left -= max(0, end - at)
         before = b"\0"
@@ -89,7 +89,7 @@ def _find_names(data: bytes) -> Iterator[str]:
 
 def imports_dlopen(reader: Reader, image: Image) -> bool:
     """Whether its dynamic strings have the name; what defines dlopen itself is the C library."""
-    table = string_table(image)
+    table = find_string_table(image)
     if table is None:
         return False
     data = read_exactly(reader, table[0], min(table[1], MAX_STRING_TABLE)) or b""

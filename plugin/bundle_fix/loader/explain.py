@@ -76,7 +76,9 @@ def explain_name(
     ]
 
 
-def _map_plugins(world: Deployment, started: Mapping[str, Process], only: str | None) -> Iterator[Process]:
+def _map_plugins(
+    world: Deployment, started: Mapping[str, Process], only: str | None
+) -> Iterator[Process]:
     """What plugins map: where programs give them more of the pack, in these; else by themselves."""
     for plugin in map_plugins(world, started, only).values():
         better = map_plugin_in_programs(world, started, plugin)
@@ -115,7 +117,9 @@ def _find_bundled_object(process: Process, path: str) -> LoadedObject | None:
     return next((o for o in process.objects if o.path == path and o.origin == BUNDLE), None)
 
 
-def _explain_resolution(bundle: Bundle, need: Resolution, entries: tuple[str, ...], needed: bool) -> Explanation:
+def _explain_resolution(
+    bundle: Bundle, need: Resolution, entries: tuple[str, ...], needed: bool
+) -> Explanation:
     trace = need.trace or (() if need.already else need.result.trace)
     conclusion, good = _conclude(bundle, need)
     return Explanation(

@@ -164,7 +164,9 @@ class ProcessContext(Struct, frozen=True):
         return self.inherited[id(mapped)]
 
 
-def _prepend_own_rpath(link: LoadedObject, above: tuple[LoadedObject, ...]) -> tuple[LoadedObject, ...]:
+def _prepend_own_rpath(
+    link: LoadedObject, above: tuple[LoadedObject, ...]
+) -> tuple[LoadedObject, ...]:
     image = link.image
     if image is None or image.runpath is not None or not image.rpath:
         return above

@@ -36,7 +36,9 @@ from bundle_fix.model.tree import File, Unresolved
 
 MAX_STEPS = 500_000
 """Steps of all searches of one process; a large office suite has fewer than 20,000."""
-MUSL_BUILTIN_PREFIXES = tuple(f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet"))
+MUSL_BUILTIN_PREFIXES = tuple(
+    f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet")
+)
 """How the names begin that musl answers with itself (ldso/dynlink.c, load_library)."""
 
 
@@ -223,7 +225,9 @@ class _ProcessBuilder:
             requester = self.queue.popleft()
             for tag in list_audit_tags(requester):
                 self._remark(f"{requester.label} has {tag}: what auditors do is not modelled")
-            for wanted in read_dependencies(setting.view, requester, flavour=setting.loader.flavour):
+            for wanted in read_dependencies(
+                setting.view, requester, flavour=setting.loader.flavour
+            ):
                 need = self.need(wanted.name, requester)
                 if wanted.kind is DependencyKind.AUXILIARY and need.result.origin == MISSING:
                     self._remark(
@@ -256,7 +260,9 @@ class _ProcessBuilder:
             known = self.interpreter
         if known is not None:
             return Resolution(requester, name, known, already=True)
-        found = _drop_unexpected_host_copy(self.setting, search_library(self.setting, name, requester))
+        found = _drop_unexpected_host_copy(
+            self.setting, search_library(self.setting, name, requester)
+        )
         self.steps += len(found.trace)
         if self.steps > MAX_STEPS:
             raise BundleFixError(

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import DamagedElfError
-from bundle_fix.elf.symbols.hashes import definitions
-from bundle_fix.elf.symbols.versions import version_of
+from bundle_fix.elf.symbols.hashes import find_definitions
+from bundle_fix.elf.symbols.versions import read_symbol_version
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.process import Deployment, Process
@@ -58,7 +58,9 @@ def find_symbol_providers(world: Deployment, process: Process, symbol: str) -> l
     return found
 
 
-def _find_definition(world: Deployment, mapped: LoadedObject, name: str) -> Iterator[SymbolProvider]:
+def _find_definition(
+    world: Deployment, mapped: LoadedObject, name: str
+) -> Iterator[SymbolProvider]:
     if mapped.image is None:
         is_libc = mapped.name.startswith("libc.") and is_part_of_libc(mapped.name)
         if is_libc and name in LIBC_SYMBOLS:
@@ -69,8 +71,8 @@ def _find_definition(world: Deployment, mapped: LoadedObject, name: str) -> Iter
         return
     try:
         with content.open() as reader:
-            indices = list(definitions(reader, mapped.image, name.encode()))
-            versions = [version_of(reader, mapped.image, index) for index in indices]
+            indices = list(find_definitions(reader, mapped.image, name.encode()))
+            versions = [read_symbol_version(reader, mapped.image, index) for index in indices]
     except DamagedElfError as error:
         raise BundleFixError(error.message, where=mapped.label) from error
     if indices:

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.manifest.model import (
     NAME,
@@ -80,7 +80,7 @@ def _elf_record(file: File, image: Image) -> ElfRecord:
     with file.content.open() as reader:
         return ElfRecord(
             image.machine, image.type, _written(image.soname), needed,
-            _written(image.rpath), _written(image.runpath), build_id(reader, image),
+            _written(image.rpath), _written(image.runpath), read_build_id(reader, image),
         )  # fmt: skip
 
 

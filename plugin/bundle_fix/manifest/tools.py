@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from bundle_fix.collect.libraries.packages import query
 from bundle_fix.debug.objcopy import find_objcopy
-from bundle_fix.elf.edit.patchelf import patchelf_program
+from bundle_fix.elf.edit.patchelf import find_patchelf
 from bundle_fix.elf.read.image import Image
 from bundle_fix.model.errors import BundleFixError
 
@@ -27,7 +27,7 @@ def tool_versions(images: Iterable[Image], strip: str) -> tuple[str, ...]:
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
-    programs = {program for program in (patchelf_program(),) if program}
+    programs = {program for program in (find_patchelf(),) if program}
     programs.update(_objcopies(images) if strip != "none" else ())
     told = sorted(query(program, "--version").partition("\n")[0] for program in programs)
     return (*found, *told)

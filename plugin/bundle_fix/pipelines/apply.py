@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.differences import described
 from bundle_fix.elf.edit.errors import EditRefusedError
-from bundle_fix.elf.edit.pool import EditAll, Job, edit_all, editors
+from bundle_fix.elf.edit.pool import EditAll, EditJob, edit_all, edit_pool
 from bundle_fix.elf.read.image import Image
 from bundle_fix.model.content import Content
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
@@ -59,7 +59,7 @@ class AppliedPlan(Struct, frozen=True):
 def start_edit_pool(contents: Sequence[Content]) -> AbstractContextManager[EditAll]:
     """Start processes that edit these contents, if they are large enough to be worth it."""
     size = sum(content.size for content in contents)
-    return editors(contents) if is_worth_forking(size) else nullcontext(edit_all)
+    return edit_pool(contents) if is_worth_forking(size) else nullcontext(edit_all)
 
 
 def apply_plan(
@@ -94,7 +94,7 @@ def apply_plan(
     images = dict(plan.images)
     edits = ((path, nodes[path]) for path in plan.edits)
     files = {p: n for p, n in edits if isinstance(n, File) and n.twin is None}
-    jobs = [Job(file.content, plan.edits[path]) for path, file in files.items()]
+    jobs = [EditJob(file.content, plan.edits[path]) for path, file in files.items()]
     outcomes = zip(files.items(), edit(jobs, scratch, editor), strict=True)
     for (path, node), edited in track_parts(outcomes, tell):
         if isinstance(edited, EditRefusedError):

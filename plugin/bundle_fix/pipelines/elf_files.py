@@ -9,13 +9,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.entries import needed_after
-from bundle_fix.elf.edit.edit import Edited, edit
+from bundle_fix.elf.edit.edit import EditResult, edit_file
+from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read.image import DamagedElfError, Image
-from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.read.parser import is_elf, read_image
-from bundle_fix.elf.symbols.versions import needed_versions
+from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.model.content import (
     Content,
     FileReader,
@@ -51,7 +51,7 @@ class EditedFile(Struct, frozen=True):
 
     path: Path
     before: Image
-    edited: Edited
+    edited: EditResult
     remarks: tuple[str, ...]
 
 
@@ -67,7 +67,7 @@ def read_elf_file(path: Path) -> ElfFile:
             raise EditRefusedError("not an ELF file", where=str(path))
         try:
             image = read_image(reader)
-            return ElfFile(path, image, build_id(reader, image))
+            return ElfFile(path, image, read_build_id(reader, image))
         except DamagedElfError as error:
             raise _make_damaged_error(error, path) from error
 
@@ -96,7 +96,7 @@ def edit_elf_file(
     status = real.stat()
     scratch = hidden_name(output or real)
     try:
-        edited = edit(content, changes, scratch, editor)
+        edited = edit_file(content, changes, scratch, editor)
         remarks = [*_find_remarks(content, before, changes)]
         if undone:
             remarks.append("an earlier edit of it, which was killed, has been taken back")
@@ -139,15 +139,15 @@ def _find_remarks(content: Content, image: Image, changes: Changes) -> Iterator[
     for text in (changes.runpath, changes.rpath):
         if text and "" in text.split(":"):
             yield f"an empty entry in {text} means the working directory of the process"
-    gone = {*image.needed, *changes.remove_needed} - {*needed_after(image.needed, changes)}
+    gone = {*image.needed, *changes.remove_needed} - {*compute_needed(image.needed, changes)}
     if gone & {*changes.remove_needed}:
         with content.open() as reader:
-            versions = needed_versions(reader, image)
+            versions = read_needed_versions(reader, image)
         for name in sorted(gone & {*changes.remove_needed} & {*versions}):
             yield f"it still requires versions of {name}: the loader fails if nothing else loads it"
 
 
-def _write_in_place(path: Path, before: os.stat_result, edited: Edited) -> None:
+def _write_in_place(path: Path, before: os.stat_result, edited: EditResult) -> None:
     """Change the bytes of the file at ``path``, which is not a symlink, and nothing else of it.
 
     A small file is replaced by a changed copy. A large one, or one with several hard links, is

@@ -23,7 +23,8 @@ from bundle_fix.archive.inplace_directory import complete_update, stage_update
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import Artifact, open_artifact
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact, stage_copy
-from bundle_fix.check.checker import Verdict, check_bundle
+from bundle_fix.check.checker import check_bundle
+from bundle_fix.check.result import CheckResult
 from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.manifest.builder import renewed
 from bundle_fix.manifest.model import NAME
@@ -41,7 +42,7 @@ class Options(Struct, frozen=True):
     """Options of a repair.
 
     Attributes:
-        expectations: the policy that the repaired artifact is checked against.
+        policy: the policy that the repaired artifact is checked against.
         pinned: patterns of sonames that become needed by path.
         editor: the ELF editor, or ``auto``.
         force: write the output even if the check fails.
@@ -49,7 +50,7 @@ class Options(Struct, frozen=True):
         limits: the limits for reading the artifact.
     """
 
-    expectations: CheckPolicy = field(default_factory=CheckPolicy)
+    policy: CheckPolicy = field(default_factory=CheckPolicy)
     pinned: tuple[str, ...] = ()
     editor: str = "auto"
     force: bool = False
@@ -61,7 +62,7 @@ class FixResult(Struct, frozen=True):
     """The result of a repair. ``written`` is the output, or None if nothing was written."""
 
     applied: AppliedPlan
-    verdict: Verdict
+    verdict: CheckResult
     written: Path | None
 
     @property
@@ -103,7 +104,7 @@ def fix_artifact(
     ):
         applied = add_remark(repair.applied, f"{path}: {note}") if note else repair.applied
         written = read_bundle(staged.tree, str(output))
-        verdict = check_bundle(written, options.expectations, progress=progress)
+        verdict = check_bundle(written, options.policy, progress=progress)
         result = FixResult(applied, verdict, output)
         if result.failed and not options.force:
             return replace(result, written=None)
@@ -115,7 +116,7 @@ def dry_run_fix(path: Path, options: Options, progress: Progress = no_progress) 
     """Return what `fix_artifact` would do to the artifact at ``path``, without writing it."""
     with open_repair(path, options, progress) as repair:
         bundle = read_bundle(repair.applied.tree, str(path))
-        verdict = check_bundle(bundle, options.expectations, progress=progress)
+        verdict = check_bundle(bundle, options.policy, progress=progress)
         return FixResult(repair.applied, verdict, None)
 
 
@@ -143,7 +144,7 @@ def plan_repair(bundle: Bundle, kind: str, options: Options) -> Plan:
     """Plan the repair of an artifact of format ``kind``; a wheel has rules of its own."""
     if kind == WHEEL:
         return make_wheel_plan(bundle, options.pinned)
-    opened = options.expectations.dlopen
+    opened = options.policy.dlopen
     return make_plan(bundle, options.pinned, options.move_to, opened=opened)
 
 

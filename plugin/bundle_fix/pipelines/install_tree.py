@@ -17,8 +17,9 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.inplace_directory import stage_update
-from bundle_fix.check.checker import Verdict, check_bundle
-from bundle_fix.check.findings import Finding, at_least
+from bundle_fix.check.checker import check_bundle
+from bundle_fix.check.findings import Finding, filter_by_severity
+from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rules.wheel import SCHEME
 from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.libraries.closure import close
@@ -108,9 +109,9 @@ def fix_installation(what: Installation, options: Options) -> InstallResult:
     """
     contents = _read_contents(what)
     bundle, added, remarks = _complete_closure(
-        read_bundle(contents.tree, str(what.root)), what, options.expectations.host, contents.former
+        read_bundle(contents.tree, str(what.root)), what, options.policy.host, contents.former
     )
-    policy = _make_policy(what, bundle, options.expectations)
+    policy = _make_policy(what, bundle, options.policy)
     plan = _plan_installation(what, bundle, contents, options, policy)
     with tempfile.TemporaryDirectory() as scratch:
         applied = apply_plan(plan, options.editor, Path(scratch))
@@ -159,11 +160,11 @@ def _plan_installation(
 
 def _check_installation(
     bundle: Bundle, what: Installation, contents: Contents, policy: CheckPolicy
-) -> Verdict:
+) -> CheckResult:
     """Check what was installed, and the files that pip would separate from their libraries."""
     verdict = _keep_own_findings(check_bundle(bundle, policy), contents.tree, contents.own)
     findings = (*_find_separated_libraries(what.elsewhere, bundle), *verdict.findings)
-    failed = bool(at_least(findings, policy.fail_on))
+    failed = bool(filter_by_severity(findings, policy.fail_on))
     return replace(verdict, findings=findings, failed=failed)
 
 
@@ -238,7 +239,7 @@ def _make_policy(what: Installation, bundle: Bundle, asked: CheckPolicy) -> Chec
     return replace(asked, host=(*asked.host, *here))
 
 
-def _keep_own_findings(verdict: Verdict, tree: Tree, own: Container[str]) -> Verdict:
+def _keep_own_findings(verdict: CheckResult, tree: Tree, own: Container[str]) -> CheckResult:
     """Keep the findings about the installation; about other files only those on resolution."""
     kept = tuple(
         f for f in verdict.findings
@@ -254,7 +255,7 @@ def _find_separated_libraries(folders: Iterable[Path], bundle: Bundle) -> Iterat
         for path, image in objects.items():
             for name in image.needed:
                 for found in bundle.providers(name, image)[:1]:
-                    yield SCHEME.finding(
+                    yield SCHEME.make_finding(
                         f"{folder.name}/{path}",
                         f"needs {name}, which is {found} in the wheel, but pip installs"
                         f" {folder.name}/ into another directory",

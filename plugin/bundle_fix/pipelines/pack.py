@@ -17,7 +17,7 @@ from bundle_fix.check.checker import check_bundle
 from bundle_fix.collect.collection import Collected
 from bundle_fix.collect.collector import collect
 from bundle_fix.debug.strip import Stripped, strip_bundle
-from bundle_fix.elf.edit.pool import EditAll, edit_all, editors
+from bundle_fix.elf.edit.pool import EditAll, edit_all, edit_pool
 from bundle_fix.loader.bundle import make_bundle, read_bundle
 from bundle_fix.manifest.builder import make_manifest, with_manifest
 from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
@@ -108,7 +108,7 @@ def make_pack(
     """
     kind = format_for(output, spec.bundle.format)
     may_stay = if_changed and not options.force and output.exists()
-    with scratch_folder() as scratch, nullcontext(edit_all) if may_stay else editors() as edit:
+    with scratch_folder() as scratch, nullcontext(edit_all) if may_stay else edit_pool() as edit:
         collected = _collect_files(spec, values, root, options)
         options = replace(options, pinned=(*options.pinned, *collected.pinned))
         with _start_hashing(collected, progress) as get_digests:
@@ -129,7 +129,7 @@ def make_pack(
         )
         with stage_pack(tree, stripped.debug, kind, output, replaced, progress) as staged:
             written = read_bundle(staged.tree, str(output))
-            verdict = check_bundle(written, options.expectations, progress=progress)
+            verdict = check_bundle(written, options.policy, progress=progress)
             result = FixResult(applied, verdict, output)
             if result.failed and not options.force:
                 return PackResult(collected, manifest, replace(result, written=None))
@@ -151,7 +151,7 @@ def _compute_inputs(
 
 
 def _collect_files(spec: Spec, values: Values, root: Path, options: Options) -> Collected:
-    collected = collect(spec, values, root, options.expectations.host)
+    collected = collect(spec, values, root, options.policy.host)
     if NAME in collected.origins:
         raise BundleFixError(
             f"{NAME} is reserved for the manifest of the pack",
@@ -184,7 +184,7 @@ def _plan_and_apply(
     progress: Progress,
 ) -> AppliedPlan:
     """Plan the edits of a stripped bundle and apply them; report the stripping as actions."""
-    opened = options.expectations.dlopen
+    opened = options.policy.dlopen
     plan = make_plan(stripped.bundle, options.pinned, opened=opened)
     done = apply_plan(plan, options.editor, scratch, progress, edit)
     lost = [

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.symbols.versions import needed_versions
+from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.openers import find_dlopened_names
@@ -178,7 +178,7 @@ def _pinned(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes
         for name, folder in pins.items()
     }
     with bundle.content(path).open() as reader:
-        versioned = needed_versions(reader, bundle.images[path])
+        versioned = read_needed_versions(reader, bundle.images[path])
     return replace(
         changes,
         replace_needed=changes.replace_needed

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.entries import needed_after
+from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.loader.hosts.host import make_adversarial_host
@@ -70,7 +70,7 @@ def _edited(bundle: Bundle, edits: Mapping[str, Changes]) -> Bundle:
 
 def _changed(image: Image, changes: Changes) -> Image:
     """What would be read of a file after ``changes``."""
-    needed = needed_after(image.needed, changes)
+    needed = compute_needed(image.needed, changes)
     if changes.runpath is None and changes.rpath is None:
         return replace(image, needed=needed)
     return replace(

@@ -28,7 +28,7 @@ from bundle_fix.spec.value_types import SeverityName
 TABLE = "[tool.bundle-fix]"
 
 
-class Settings(SpecTable, kw_only=True, frozen=True):
+class WheelSettings(SpecTable, kw_only=True, frozen=True):
     """The table; ``spec`` is relative to the folder of pyproject.toml."""
 
     spec: str | None = None
@@ -38,7 +38,7 @@ class Settings(SpecTable, kw_only=True, frozen=True):
     ignore: tuple[IgnoreEntry, ...] = ()
 
 
-def read_settings(path: Path) -> Settings:
+def read_wheel_settings(path: Path) -> WheelSettings:
     """The settings in a pyproject.toml; the defaults where it has none.
 
     Raises:
@@ -51,7 +51,7 @@ def read_settings(path: Path) -> Settings:
     tool = data.get("tool", {})
     table = tool.get("bundle-fix", {}) if isinstance(tool, dict) else {}
     try:
-        return msgspec.convert(table, Settings)
+        return msgspec.convert(table, WheelSettings)
     except msgspec.ValidationError as error:
         raise BundleFixError(
             f"{TABLE}: {error}", where=str(path),
@@ -59,7 +59,7 @@ def read_settings(path: Path) -> Settings:
         ) from error  # fmt: skip
 
 
-def wheel_expectations(settings: Settings, path: Path) -> CheckPolicy:
+def make_wheel_policy(settings: WheelSettings, path: Path) -> CheckPolicy:
     """What wheels are checked for: what the spec says, if there is one, with what is said here.
 
     Args:
@@ -71,13 +71,13 @@ def wheel_expectations(settings: Settings, path: Path) -> CheckPolicy:
     """
     found = CheckPolicy()
     if settings.spec is not None:
-        from bundle_fix.policy.from_spec import expectations_of
+        from bundle_fix.policy.from_spec import make_policy
         from bundle_fix.spec.parsing.load import load_spec
         from bundle_fix.spec.variables import resolve_variables
 
         spec = load_spec(path.parent / settings.spec)
         root = spec.path.parent.resolve()
-        found = expectations_of(spec, resolve_variables(spec, root, {}, os.environ))
+        found = make_policy(spec, resolve_variables(spec, root, {}, os.environ))
     accepted = (Accepted(i.rule, i.path, i.reason) for i in settings.ignore)
     return replace(
         found,

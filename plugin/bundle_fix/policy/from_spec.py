@@ -10,7 +10,7 @@ from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values, evaluate_when, substitute
 
 
-def expectations_of(spec: Spec, values: Values) -> CheckPolicy:
+def make_policy(spec: Spec, values: Values) -> CheckPolicy:
     """What ``[closure]`` and ``[check]`` say of the pack and its target."""
     return CheckPolicy(
         host=tuple(substitute(text, values) for text in spec.closure.host),
@@ -24,7 +24,7 @@ def expectations_of(spec: Spec, values: Values) -> CheckPolicy:
     )
 
 
-def pinned_by(spec: Spec, values: Values) -> tuple[str, ...]:
+def find_pinned_names(spec: Spec, values: Values) -> tuple[str, ...]:
     """Patterns of the names that a spec pins: sonames, or the last part of what ``from`` names."""
     return tuple(
         substitute(entry.name, values)

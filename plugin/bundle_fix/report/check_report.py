@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from bundle_fix import __version__
-from bundle_fix.check.checker import Verdict
 from bundle_fix.check.facts.abi import Abi
-from bundle_fix.check.findings import Finding, Rule, subject_of
+from bundle_fix.check.findings import Finding, Rule, get_subject
+from bundle_fix.check.result import CheckResult
 from bundle_fix.policy.severity import Severity
 
 SCHEMA = 1
@@ -112,7 +112,7 @@ def _compute_fingerprint(*parts: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def make_check_report(artifact: str, verdict: Verdict, seconds: float = 0.0) -> CheckReport:
+def make_check_report(artifact: str, verdict: CheckResult, seconds: float = 0.0) -> CheckReport:
     """Return the report of ``verdict`` on ``artifact``, the path as given by the user."""
     records = tuple(map(make_finding_record, verdict.findings))
     return CheckReport(
@@ -124,7 +124,7 @@ def make_check_report(artifact: str, verdict: Verdict, seconds: float = 0.0) -> 
 def make_finding_record(f: Finding) -> FindingRecord:
     """Return the record of a finding."""
     return FindingRecord(
-        f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, subject_of(f)
+        f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, get_subject(f)
     )
 
 

@@ -93,7 +93,7 @@ def resolve_variables(
         given = f"-D {escape_and_shorten(name)}={escape_and_shorten(value)}"
         if name not in values:
             hint = suggest_word(name, values) or (
-                f"one of {format_words(values)}" if values else ""
+                f"use one of {format_words(values)}" if values else ""
             )
             message = f"{spec.path} defines no variable or option of this name"
             errors.append(BundleFixError(message, where=given, hint=hint))

@@ -23,7 +23,7 @@ from builders.loaders import X86_64_LOADER, copy_into, real_list
 from builders.pack import healthy, incident
 from builders.wheel import INFO, METADATA, record_line
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.policy.policy import Ignore
 
 LIB = "$ORIGIN/../lib"
@@ -90,7 +90,7 @@ def cut(root: Path, keep: int) -> None:
     """A library that ends where what is loaded of it ends, or before that."""
     with_library(root)
     path = root / "lib/liba.so.1"
-    image = image_at(path)
+    image = read_image_at(path)
     assert image is not None
     os.truncate(path, max(s.file_end for s in image.loads()) + keep)
 
@@ -99,7 +99,7 @@ def with_both(root: Path) -> None:
     """A program whose DT_DEBUG, which only debuggers write to, became a DT_RUNPATH."""
     server(root, runpath=None, rpath=LIB)
     path = root / "bin/server"
-    image = image_at(path)
+    image = read_image_at(path)
     assert image is not None
     segment = next(s for s in image.segments if s.type == c.PT_DYNAMIC)
     place = [entry.tag for entry in image.dynamic or ()].index(c.DT_DEBUG)

@@ -14,7 +14,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts import prefetch as ahead
 from bundle_fix.check.facts.prefetch import read_ahead
 from bundle_fix.check.facts.symbols import Symbols
-from bundle_fix.elf.scan.build_paths import build_paths
+from bundle_fix.elf.scan.build_paths import list_build_paths
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.dlopen import find_library_name_strings, imports_dlopen
 from bundle_fix.loader.hosts.host import AdversarialHost
@@ -53,7 +53,7 @@ def test_what_was_told_is_not_read_again(pack: Path) -> None:
         assert symbols.read("bin/opener", imports_dlopen)
         (pack / "bin/opener").unlink()
         assert symbols.read("bin/opener", find_library_name_strings) == {"liblate.so.1"}
-        assert symbols.read("bin/opener", build_paths) == ("/home/ci/build/etc/server.conf",)
+        assert symbols.read("bin/opener", list_build_paths) == ("/home/ci/build/etc/server.conf",)
 
 
 def test_the_findings_are_the_same(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from bundle_fix.archive.reading import open_artifact
-from bundle_fix.check.checker import RULES, check_bundle
+from bundle_fix.check.checker import CHECK_RULES, check_bundle
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
@@ -41,8 +41,8 @@ def found_in(folder: Path, case: Case, build: Build, expected: Mapping[str, Any]
 
 
 def test_every_rule_has_a_case() -> None:
-    assert [rule.code for rule in RULES if rule.code not in CASES] == [], "add it to cases.py"
-    assert [code for code in CASES if code not in {rule.code for rule in RULES}] == []
+    assert [rule.code for rule in CHECK_RULES if rule.code not in CASES] == [], "add it to cases.py"
+    assert [code for code in CASES if code not in {rule.code for rule in CHECK_RULES}] == []
 
 
 @pytest.mark.parametrize("code", sorted(CASES))
@@ -53,7 +53,7 @@ def test_a_pack_trips_the_rule_and_every_reader_is_told(tmp_path: Path, code: st
     assert finding.message
     assert finding.hint.endswith(".")
     assert finding.hint[0].isupper() or finding.hint.startswith("'bundle-fix")
-    texts = describe_rules(RULES)
+    texts = describe_rules(CHECK_RULES)
     told = render_text(report, texts, lambda text, _: text, verbose=True)
     assert f" {code} {finding.name}: " in told
     assert all(len(line) <= 80 or "/" in line for line in told.splitlines())

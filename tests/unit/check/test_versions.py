@@ -13,8 +13,8 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import abi_of
-from bundle_fix.elf.read.parser import image_at
-from bundle_fix.elf.symbols.versions import VER_FLG_WEAK, needed_versions, version_needs
+from bundle_fix.elf.read.parser import read_image_at
+from bundle_fix.elf.symbols.versions import VER_FLG_WEAK, read_needed_versions, read_verneed
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import make_adversarial_host
@@ -110,11 +110,11 @@ def test_bf401_is_silent_about_versions_that_are_wanted_weakly(
     use = "extern int greet(void); int again(void) { return greet(); }"
     path = elf(tmp_path / "liba.so", source=use, flags=[str(linked)])
     linked.unlink()
-    reader, image = BytesReader(path.read_bytes()), image_at(path)
+    reader, image = BytesReader(path.read_bytes()), read_image_at(path)
     assert image is not None
-    needs = version_needs(reader, image)
+    needs = read_verneed(reader, image)
     assert needs is not None
-    place = needs.places[list(needed_versions(reader, image)).index("libv.so.1")]
+    place = needs.places[list(read_needed_versions(reader, image)).index("libv.so.1")]
     data = bytearray(reader.data)
     # vna_flags of the first Elf_Vernaux, which stands behind its Elf_Verneed of 16 bytes.
     data[place + 16 + 4] = flags

@@ -21,9 +21,9 @@ def compare(tmp_path: Path) -> Compare:
         old: Path | None = None, new: Path | None = None, target: Target | None = None,
         **expected: object,
     ) -> Difference:  # fmt: skip
-        expectations = CheckPolicy(**expected)  # type: ignore[arg-type]
+        policy = CheckPolicy(**expected)  # type: ignore[arg-type]
         return compare_artifacts(
-            old or tmp_path / "old", new or tmp_path / "new", expectations, target or Target()
+            old or tmp_path / "old", new or tmp_path / "new", policy, target or Target()
         )
 
     return run

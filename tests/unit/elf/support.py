@@ -20,7 +20,7 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.structs import Format, Header, Section, elf_format
+from bundle_fix.elf.read.structs import Format, Header, Section, get_elf_format
 from bundle_fix.model.content import BytesContent, BytesReader, Content, PathContent, read_chunks
 
 LOADER = "/lib64/ld-linux-x86-64.so.2"
@@ -200,7 +200,7 @@ def section_of(data: bytes, name: str) -> tuple[int, Section]:
 
 
 def format_of(data: bytes) -> Format:
-    return elf_format(32 * data[4], "little" if data[5] == 1 else "big")
+    return get_elf_format(32 * data[4], "little" if data[5] == 1 else "big")
 
 
 def with_dynamic(data: bytes, tag: int, value: int, new_tag: int | None = None) -> bytes:

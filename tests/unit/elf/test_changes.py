@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.entries import NewString, Wanted, needed_after, wanted_entries
+from bundle_fix.elf.edit.entries import NewString, PlannedEntry, compute_needed, plan_entries
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Entry
+from bundle_fix.elf.read.image import DynamicEntry
 from bundle_fix.model.errors import BundleFixError
 from elf.support import bytes_of, image_in, tiny_elf
 
@@ -17,14 +17,14 @@ BOTH = [(c.DT_NEEDED, A), (c.DT_NEEDED, B), (c.DT_SONAME, X), (c.DT_RPATH, R), (
 TAIL = (c.DT_STRTAB, c.DT_STRSZ)
 
 
-def after(changes: Changes, entries: list[tuple[int, int]] | None = None) -> list[Wanted]:
+def after(changes: Changes, entries: list[tuple[int, int]] | None = None) -> list[PlannedEntry]:
     """The entries that ``changes`` make, without the two that every file here ends with."""
     image = image_in(bytes_of(tiny_elf(BOTH if entries is None else entries, TABLE)))
-    return [e for e in wanted_entries(image, changes) if e.tag not in TAIL]
+    return [e for e in plan_entries(image, changes) if e.tag not in TAIL]
 
 
-def old(*entries: tuple[int, int]) -> list[Wanted]:
-    return [Entry(*entry) for entry in entries]
+def old(*entries: tuple[int, int]) -> list[PlannedEntry]:
+    return [DynamicEntry(*entry) for entry in entries]
 
 
 def test_no_changes_leave_every_entry() -> None:
@@ -39,13 +39,13 @@ def test_an_rpath_takes_the_place_of_a_runpath() -> None:
     entries = [(c.DT_RUNPATH, RUN), (c.DT_NEEDED, A)]
     assert after(Changes(rpath="/new"), entries) == [
         NewString(c.DT_RPATH, "/new"),
-        Entry(c.DT_NEEDED, A),
+        DynamicEntry(c.DT_NEEDED, A),
     ]
 
 
 def test_a_first_runpath_comes_last() -> None:
     image = image_in(bytes_of(tiny_elf([(c.DT_NEEDED, A)], TABLE)))
-    entries = wanted_entries(image, Changes(runpath="/new"))
+    entries = plan_entries(image, Changes(runpath="/new"))
     assert entries[-1] == NewString(c.DT_RUNPATH, "/new")
     assert len(entries) == len(image.dynamic or ()) + 1
 
@@ -80,7 +80,7 @@ def test_a_soname_is_set_replaced_and_removed() -> None:
 def test_a_needed_name_is_replaced_where_it_stands() -> None:
     assert after(Changes(replace_needed=(("liba.so", "libn.so"),)), BOTH[:2]) == [
         NewString(c.DT_NEEDED, "libn.so", "liba.so"),
-        Entry(c.DT_NEEDED, B),
+        DynamicEntry(c.DT_NEEDED, B),
     ]
 
 
@@ -92,9 +92,9 @@ def test_a_name_that_is_not_needed_is_not_replaced() -> None:
 def test_a_name_comes_directly_before_another() -> None:
     changes = Changes(insert_needed=(("libb.so", "libn.so"),))
     assert after(changes, BOTH[:2]) == [
-        Entry(c.DT_NEEDED, A),
+        DynamicEntry(c.DT_NEEDED, A),
         NewString(c.DT_NEEDED, "libn.so"),
-        Entry(c.DT_NEEDED, B),
+        DynamicEntry(c.DT_NEEDED, B),
     ]
 
 
@@ -119,9 +119,9 @@ def test_the_needed_names_that_are_foretold_are_those_of_the_entries(changes: Ch
     texts = {A: "liba.so", B: "libb.so"}
     entries = after(changes, BOTH[:2])
     names = [e.text if isinstance(e, NewString) else texts[e.value] for e in entries]
-    assert needed_after(("liba.so", "libb.so"), changes) == tuple(names)
+    assert compute_needed(("liba.so", "libb.so"), changes) == tuple(names)
     # Asked a second time, the same changes find nothing to do.
-    assert needed_after(names, changes) == tuple(names)
+    assert compute_needed(names, changes) == tuple(names)
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,12 @@ from msgspec.structs import replace
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import Edited, edit
+from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
-from bundle_fix.elf.read.strings import string_table
-from bundle_fix.elf.verify.invariants import broken_invariants
+from bundle_fix.elf.read.strings import find_string_table
+from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.model.content import BytesContent, SliceContent, read_chunks
 from bundle_fix.model.errors import BundleFixError
 from elf.support import (
@@ -120,7 +120,7 @@ def expected(before: Strings, changes: Changes) -> Strings:
     return before._replace(needed=tuple(needed))
 
 
-def save(edited: Edited, path: Path) -> Path:
+def save(edited: EditResult, path: Path) -> Path:
     """Write the edited bytes over the file, as `fix` would."""
     with edited.content.open() as reader, path.with_suffix(".new").open("wb") as file:
         file.writelines(read_chunks(reader))
@@ -154,20 +154,20 @@ def needed_names(changes: Changes) -> tuple[str, ...]:
     return expected(Strings(("libdep.so.1",), None, None, None), changes).needed
 
 
-def assert_harmless(path: Path, kind: str, changes: Changes, editor: str) -> Edited:
+def assert_harmless(path: Path, kind: str, changes: Changes, editor: str) -> EditResult:
     """Edit the file and hold it to everything an edited file must be."""
     scratch = path.parents[1] / "scratch"
     scratch.mkdir(exist_ok=True)
     before, was = BytesContent(path.read_bytes()), by_readelf(path)
-    edited = edit(content_of(path), changes, scratch, editor)
+    edited = edit_file(content_of(path), changes, scratch, editor)
     assert path.read_bytes() == before.data
     save(edited, path)
     wanted = expected(was, changes)
     assert by_readelf(path) == wanted
     assert by_pyelftools(path) == wanted
     with before.open() as old, content_of(path).open() as new:
-        assert list(broken_invariants(old, new, changes)) == []
-    again = edit(content_of(path), changes, scratch, editor)
+        assert list(find_broken_invariants(old, new, changes)) == []
+    again = edit_file(content_of(path), changes, scratch, editor)
     assert (again.editor, bytes_of(again.content)) == ("", path.read_bytes())
     if kind:
         assert output(path, kind) == tags(changes, kind)
@@ -191,7 +191,7 @@ def test_what_an_editor_accepts_is_right(
     changes = CHANGES[change]
     if editor == "lief" and changes.insert_needed:
         with pytest.raises(EditRefusedError, match="LIEF cannot put a needed name before"):
-            edit(content_of(path), changes, tmp_path, editor)
+            edit_file(content_of(path), changes, tmp_path, editor)
         return
     before = path.read_bytes()
     try:
@@ -241,7 +241,7 @@ def test_a_change_that_changes_nothing_needs_no_editor(tmp_path: Path, editor: s
         Changes(soname=""),
         Changes(replace_needed=(("libnone.so", "libdep.so.1"),)),
     ):
-        edited = edit(content_of(path), changes, tmp_path, editor)
+        edited = edit_file(content_of(path), changes, tmp_path, editor)
         assert edited.editor == ""
         assert edited.content == content_of(path)
 
@@ -319,7 +319,7 @@ def test_a_file_that_never_had_a_runpath_gets_one(tmp_path: Path, linker: str) -
 def test_without_a_spare_entry_nothing_is_added_in_place(tmp_path: Path) -> None:
     path = pack(tmp_path, LINKERS["bfd"], ("-Wl,--spare-dynamic-tags=0",), runpath=None).program
     with pytest.raises(EditRefusedError, match="no spare entry"):
-        edit(content_of(path), CHANGES["a shorter runpath"], tmp_path, "inplace")
+        edit_file(content_of(path), CHANGES["a shorter runpath"], tmp_path, "inplace")
 
 
 @pytest.mark.parametrize("style", ["sysv", "gnu"])
@@ -328,7 +328,7 @@ def test_a_file_without_section_headers_is_edited_in_place(tmp_path: Path, style
     path = made.library
     path.write_bytes(without_section_headers(path.read_bytes()))
     changes = CHANGES["a longer runpath"]
-    edited = edit(content_of(path), changes, tmp_path, "inplace")
+    edited = edit_file(content_of(path), changes, tmp_path, "inplace")
     assert edited.editor == "table"
     save(edited, path)
     assert image_of(path).runpath == changes.runpath
@@ -345,8 +345,8 @@ def test_a_second_different_edit_finds_room_as_well(tmp_path: Path) -> None:
     assert edit_and_save(path, Changes(runpath=OLD_RUNPATH)).editor == "slot"
 
 
-def edit_and_save(path: Path, changes: Changes, editor: str = "inplace") -> Edited:
-    edited = edit(content_of(path), changes, path.parent, editor)
+def edit_and_save(path: Path, changes: Changes, editor: str = "inplace") -> EditResult:
+    edited = edit_file(content_of(path), changes, path.parent, editor)
     save(edited, path)
     return edited
 
@@ -392,8 +392,8 @@ def test_a_member_of_an_archive_is_edited_where_it_lies(tmp_path: Path) -> None:
     archive.write_bytes(b"before" * 100 + data + b"behind" * 100)
     with archive.open("rb") as file:
         member = SliceContent(file.fileno(), 600, len(data))
-        edited = edit(member, CHANGES["a longer runpath"], tmp_path)
-        alone = edit(BytesContent(data), CHANGES["a longer runpath"], tmp_path)
+        edited = edit_file(member, CHANGES["a longer runpath"], tmp_path)
+        alone = edit_file(BytesContent(data), CHANGES["a longer runpath"], tmp_path)
         assert bytes_of(edited.content) == bytes_of(alone.content)
 
 
@@ -444,7 +444,7 @@ def test_a_versioned_library_is_not_replaced_by_a_path_the_loader_expands(tmp_pa
     path = versioned(tmp_path)
     changes = Changes(replace_needed=(("libv.so.1", "$ORIGIN/../lib/libv.so.1"),))
     with pytest.raises(EditRefusedError, match=r"it wants versions of libv\.so\.1"):
-        edit(content_of(path), changes, tmp_path)
+        edit_file(content_of(path), changes, tmp_path)
 
 
 def test_a_path_before_a_versioned_name_is_loaded_and_satisfies_it(tmp_path: Path) -> None:
@@ -476,7 +476,7 @@ def test_an_edit_in_place_writes_nothing_to_disk(tmp_path: Path) -> None:
     path = pack(tmp_path).program
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    edit(content_of(path), CHANGES["a longer runpath"], scratch)
+    edit_file(content_of(path), CHANGES["a longer runpath"], scratch)
     assert not any(scratch.iterdir())
 
 
@@ -505,7 +505,7 @@ def complaints(path: Path) -> set[str]:
 
 def refused(folder: Path, path: Path, editor: str = "auto") -> str:
     with pytest.raises(EditRefusedError) as error:
-        edit(content_of(path), Changes(runpath="$ORIGIN"), folder, editor)
+        edit_file(content_of(path), Changes(runpath="$ORIGIN"), folder, editor)
     assert error.value.message.startswith("it cannot be edited: ")
     return error.value.message.partition(": ")[2]
 
@@ -565,22 +565,22 @@ def test_a_library_with_a_name_like_a_loaders_is_not_taken_for_one(
     tmp_path: Path, soname: str
 ) -> None:
     path = elf(tmp_path / "x.so", soname=soname, flags=["-nostdlib"], source="int x;")
-    assert edit(content_of(path), Changes(runpath="$ORIGIN"), tmp_path).editor
+    assert edit_file(content_of(path), Changes(runpath="$ORIGIN"), tmp_path).editor
 
 
 def test_a_damaged_file_is_not_edited(tmp_path: Path) -> None:
     data = pack(tmp_path).program.read_bytes()
     with pytest.raises(DamagedElfError):
-        edit(BytesContent(data[:0x1000]), Changes(runpath="$ORIGIN"), tmp_path)
+        edit_file(BytesContent(data[:0x1000]), Changes(runpath="$ORIGIN"), tmp_path)
 
 
 def test_a_refusal_names_every_editor_that_was_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bundle_fix.elf.edit.patchelf.patchelf_program", lambda: None)
+    monkeypatch.setattr("bundle_fix.elf.edit.patchelf.find_patchelf", lambda: None)
     path = pack(tmp_path, LINKERS["bfd"], ("-Wl,--spare-dynamic-tags=0",), runpath=None).program
     with pytest.raises(EditRefusedError) as error:
-        edit(content_of(path), Changes(runpath="$ORIGIN"), tmp_path)
+        edit_file(content_of(path), Changes(runpath="$ORIGIN"), tmp_path)
     message = error.value.message
     assert [message.find(f"{name}: ") > 0 for name in ("slot", "table", "lief")] == [True] * 3
     assert "patchelf: patchelf is not installed" in message
@@ -593,7 +593,7 @@ def test_names_in_any_encoding_are_written_or_refused(
 ) -> None:
     path = pack(tmp_path).program
     try:
-        edited = edit(content_of(path), Changes(runpath=text), tmp_path, editor)
+        edited = edit_file(content_of(path), Changes(runpath=text), tmp_path, editor)
     except EditRefusedError:
         assert editor == "lief"
         return
@@ -604,7 +604,7 @@ def test_a_dynamic_string_beyond_all_tables_is_refused(tmp_path: Path) -> None:
     data = pack(tmp_path).program.read_bytes()
     lying = with_dynamic(data, c.DT_DEBUG, 1 << 40, new_tag=c.DT_AUDIT)
     with pytest.raises(EditRefusedError, match="lies outside its table"):
-        edit(BytesContent(lying), CHANGES["a shorter runpath"], tmp_path, "inplace")
+        edit_file(BytesContent(lying), CHANGES["a shorter runpath"], tmp_path, "inplace")
 
 
 # --- damaged files ----------------------------------------------------------------------------
@@ -643,7 +643,7 @@ def test_an_edit_of_a_damaged_file_is_refused_or_keeps_the_damage(
     before = BytesContent(bytes(damaged))
     changes = replace(CHANGES[change])
     try:
-        edited = edit(before, changes, tmp_path, "inplace")
+        edited = edit_file(before, changes, tmp_path, "inplace")
     except BundleFixError:
         return
     assert edited.content.size == len(damaged)
@@ -705,7 +705,7 @@ def test_a_library_of_120_000_symbols_takes_little_more_memory_than_its_tables(
         tmp_path / "x.so", source=source, flags=["-nostdlib", "-g0"], runpath=OLD_RUNPATH,
         toolchain=LINKERS["bfd"],
     )  # fmt: skip
-    table = string_table(image_of(path))
+    table = find_string_table(image_of(path))
     assert table is not None
     assert table[1] > 6 << 20
     # Larger than what LIEF is asked about, which reads it whole.

@@ -11,22 +11,22 @@ import pytest
 from builders.elf import elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit import pool as edit_many
-from bundle_fix.elf.edit.edit import Edited, edit
+from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
-from bundle_fix.elf.edit.pool import Job, edit_all, editors
+from bundle_fix.elf.edit.pool import EditJob, edit_all, edit_pool
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.model.content import BytesContent, SliceContent
 from elf.support import content_of
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> list[Job]:
+def jobs(tmp_path: Path) -> list[EditJob]:
     """Files that each editor has to do with, one that needs no edit and one that is refused."""
     paths = [elf(tmp_path / f"lib{n}.so", soname=f"lib{n}.so", runpath="/opt/a") for n in range(5)]
     changes = [Changes(runpath=text) for text in ("/o", "$ORIGIN/../" + "x" * 40, "/opt/a")]
-    made = [Job(content_of(path), changes[n % 3]) for n, path in enumerate(paths)]
+    made = [EditJob(content_of(path), changes[n % 3]) for n, path in enumerate(paths)]
     static = elf(tmp_path / "static", program=True, flags=["-static"])
-    return [*made, Job(content_of(static), changes[0])]
+    return [*made, EditJob(content_of(static), changes[0])]
 
 
 @pytest.fixture
@@ -34,19 +34,19 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edit_many, "count_cores", lambda: 2)
 
 
-def forbidden(*_: object) -> Edited:
+def forbidden(*_: object) -> EditResult:
     raise AssertionError("it was edited in this process")
 
 
-def told(outcome: Edited | EditRefusedError) -> object:
-    return outcome if isinstance(outcome, Edited) else outcome.message
+def told(outcome: EditResult | EditRefusedError) -> object:
+    return outcome if isinstance(outcome, EditResult) else outcome.message
 
 
-def one_by_one(jobs: list[Job], scratch: Path) -> list[object]:
+def one_by_one(jobs: list[EditJob], scratch: Path) -> list[object]:
     found: list[object] = []
     for job in jobs:
         try:
-            found.append(edit(job.content, job.changes, scratch))
+            found.append(edit_file(job.content, job.changes, scratch))
         except EditRefusedError as error:
             found.append(error.message)
     return found
@@ -54,19 +54,19 @@ def one_by_one(jobs: list[Job], scratch: Path) -> list[object]:
 
 @pytest.mark.usefixtures("two_cores")
 def test_other_processes_make_the_same_edits(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: list[EditJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = one_by_one(jobs, tmp_path)
-    monkeypatch.setattr(edit_many, "_edited_here", forbidden)
+    monkeypatch.setattr(edit_many, "_edit_here", forbidden)
     assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
-    assert {o.editor for o in alone if isinstance(o, Edited)} == {"slot", "table", ""}
+    assert {o.editor for o in alone if isinstance(o, EditResult)} == {"slot", "table", ""}
     assert isinstance(alone[-1], str)
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_files_that_are_written_anew_are_found(jobs: list[Job], tmp_path: Path) -> None:
+def test_files_that_are_written_anew_are_found(jobs: list[EditJob], tmp_path: Path) -> None:
     for outcome in edit_all(jobs[1:2], tmp_path / "scratch", "patchelf"):
-        assert isinstance(outcome, Edited)
+        assert isinstance(outcome, EditResult)
         assert outcome.image.runpath == jobs[1].changes.runpath
         with outcome.content.open() as reader:
             assert reader.pread(0, 4) == b"\x7fELF"
@@ -74,7 +74,7 @@ def test_files_that_are_written_anew_are_found(jobs: list[Job], tmp_path: Path) 
 
 @pytest.mark.usefixtures("two_cores")
 def test_a_process_that_dies_costs_no_edit(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: list[EditJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = one_by_one(jobs, tmp_path)
 
@@ -88,7 +88,7 @@ def test_a_process_that_dies_costs_no_edit(
 
 @pytest.mark.usefixtures("two_cores")
 def test_where_pipes_may_not_be_larger_the_edits_are_the_same(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: list[EditJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A user has 64 MB of them: little, where there are many processors or many packs."""
     alone = one_by_one(jobs, tmp_path)
@@ -97,14 +97,14 @@ def test_where_pipes_may_not_be_larger_the_edits_are_the_same(
         raise PermissionError("Operation not permitted")
 
     monkeypatch.setattr(edit_many.fcntl, "fcntl", too_much)
-    monkeypatch.setattr(edit_many, "_edited_here", forbidden)
+    monkeypatch.setattr(edit_many, "_edit_here", forbidden)
     assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
-    with editors() as edit_ready:
+    with edit_pool() as edit_ready:
         assert [told(outcome) for outcome in edit_ready(jobs, tmp_path, "auto")] == alone
 
 
 def test_where_no_process_may_be_started_it_is_done_here(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: list[EditJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = one_by_one(jobs, tmp_path)
 
@@ -117,15 +117,15 @@ def test_where_no_process_may_be_started_it_is_done_here(
 
 @pytest.mark.usefixtures("two_cores")
 def test_processes_that_are_ready_make_the_same_edits(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: list[EditJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of what has no path, if it was known before."""
     held = os.open(jobs[0].content.path, os.O_RDONLY)  # type: ignore[attr-defined]
-    jobs.append(Job(SliceContent(held, 0, jobs[0].content.size), jobs[1].changes))
+    jobs.append(EditJob(SliceContent(held, 0, jobs[0].content.size), jobs[1].changes))
     alone = one_by_one(jobs, tmp_path)
-    with editors([jobs[-1].content]) as edit_ready:
+    with edit_pool([jobs[-1].content]) as edit_ready:
         # What was opened before they were is there as well; what is done here would be seen.
-        monkeypatch.setattr(edit_many, "_edited_here", forbidden)
+        monkeypatch.setattr(edit_many, "_edit_here", forbidden)
         assert [told(outcome) for outcome in edit_ready(jobs, tmp_path, "auto")] == alone
     os.close(held)
     with pytest.raises(ChildProcessError):
@@ -134,12 +134,12 @@ def test_processes_that_are_ready_make_the_same_edits(
 
 @pytest.mark.usefixtures("two_cores")
 def test_what_was_opened_later_is_not_asked_of_processes_that_were_ready_before(
-    jobs: list[Job], tmp_path: Path
+    jobs: list[EditJob], tmp_path: Path
 ) -> None:
     """Over there its descriptor is that of nothing, or of another file."""
-    with editors() as edit_ready:
+    with edit_pool() as edit_ready:
         held = os.open(jobs[0].content.path, os.O_RDONLY)  # type: ignore[attr-defined]
-        jobs.append(Job(SliceContent(held, 0, jobs[0].content.size), jobs[1].changes))
+        jobs.append(EditJob(SliceContent(held, 0, jobs[0].content.size), jobs[1].changes))
         alone = one_by_one(jobs, tmp_path)
         assert [told(outcome) for outcome in edit_ready(jobs, tmp_path, "auto")] == alone
         os.close(held)
@@ -147,24 +147,26 @@ def test_what_was_opened_later_is_not_asked_of_processes_that_were_ready_before(
 
 @pytest.mark.usefixtures("two_cores")
 def test_a_leader_that_dies_costs_no_edit(
-    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: list[EditJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = one_by_one(jobs, tmp_path)
-    monkeypatch.setattr(edit_many, "_lead", lambda *_: os._exit(1))
-    with editors() as edit_ready:
+    monkeypatch.setattr(edit_many, "_run_coordinator", lambda *_: os._exit(1))
+    with edit_pool() as edit_ready:
         assert [told(outcome) for outcome in edit_ready(jobs, tmp_path, "auto")] == alone
 
 
 @pytest.mark.usefixtures("two_cores")
 def test_processes_that_are_not_needed_end_with_the_context() -> None:
-    with editors():
+    with edit_pool():
         pass
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_a_damaged_file_is_an_error_and_leaves_no_process(jobs: list[Job], tmp_path: Path) -> None:
-    jobs.insert(1, Job(BytesContent(b"\x7fELF"), Changes(runpath="/o")))
+def test_a_damaged_file_is_an_error_and_leaves_no_process(
+    jobs: list[EditJob], tmp_path: Path
+) -> None:
+    jobs.insert(1, EditJob(BytesContent(b"\x7fELF"), Changes(runpath="/o")))
     with pytest.raises(DamagedElfError):
         list(edit_all(jobs, tmp_path))
     with pytest.raises(ChildProcessError):

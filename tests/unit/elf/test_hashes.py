@@ -13,14 +13,14 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.symbols.hashes import (
-    defined_among,
-    defines,
-    gnu_hash,
-    gnu_hash_size,
-    symbol_count,
-    sysv_hash,
-    sysv_hash_size,
-    sysv_width,
+    compute_gnu_hash,
+    compute_sysv_hash,
+    count_symbols,
+    find_provided_symbols,
+    get_sysv_word_size,
+    measure_gnu_hash,
+    measure_sysv_hash,
+    provides_symbol,
 )
 from bundle_fix.model.content import BytesReader
 from elf.support import (
@@ -71,15 +71,15 @@ def symbols(path: Path) -> list[tuple[str, bool]]:
 
 def counted(data: bytes) -> int:
     reader = BytesReader(data)
-    return symbol_count(reader, read_image(reader))
+    return count_symbols(reader, read_image(reader))
 
 
 def defined(data: bytes, *names: str) -> list[bool]:
     reader = BytesReader(data)
     image = read_image(reader)
-    each = [defines(reader, image, name.encode()) for name in names]
+    each = [provides_symbol(reader, image, name.encode()) for name in names]
     # Asking for many at once is asking for each.
-    assert defined_among(reader, image, [name.encode() for name in names]) == {
+    assert find_provided_symbols(reader, image, [name.encode() for name in names]) == {
         name.encode() for name, is_defined in zip(names, each, strict=True) if is_defined
     }
     return each
@@ -144,8 +144,8 @@ def test_the_count_is_unknown_where_nothing_tells_it(tmp_path: Path) -> None:
 
 def test_the_words_of_64_bit_s390_are_64_bits_wide(tmp_path: Path) -> None:
     image = image_in(many(tmp_path, "sysv", CROSS["s390x"]).read_bytes())
-    assert sysv_width(image) == 8
-    assert sysv_width(image_in(many(tmp_path, "sysv", CROSS["ppc64le"]).read_bytes())) == 4
+    assert get_sysv_word_size(image) == 8
+    assert get_sysv_word_size(image_in(many(tmp_path, "sysv", CROSS["ppc64le"]).read_bytes())) == 4
 
 
 @pytest.mark.parametrize("name", TOOLCHAINS)
@@ -154,8 +154,8 @@ def test_the_tables_are_as_large_as_their_sections(tmp_path: Path, name: str) ->
     reader = BytesReader(path.read_bytes())
     image = read_image(reader)
     for section, tag, size_of in (
-        (".hash", c.DT_HASH, sysv_hash_size),
-        (".gnu.hash", c.DT_GNU_HASH, gnu_hash_size),
+        (".hash", c.DT_HASH, measure_sysv_hash),
+        (".gnu.hash", c.DT_GNU_HASH, measure_gnu_hash),
     ):
         address = image.first(tag)
         assert address is not None
@@ -171,7 +171,7 @@ def test_the_machines_own_libraries_are_counted_as_their_section_headers_say() -
                 continue
             data = reader.pread(0, reader.size)
             _, section = section_of(data, ".dynsym")
-            if symbol_count(reader, image) * image.format.symbol_size != section.size:
+            if count_symbols(reader, image) * image.format.symbol_size != section.size:
                 wrong.append(path)
     assert not wrong
 
@@ -189,7 +189,7 @@ def test_libc_defines_malloc_and_its_users_do_not() -> None:
 )
 def test_the_hashes_are_those_of_the_specification(name: bytes, gnu: int, sysv: int) -> None:
     # The values are those of the DT_GNU_HASH examples at flapenguin.me and of glibc's dl-hash.h.
-    assert (gnu_hash(name), sysv_hash(name)) == (gnu, sysv)
+    assert (compute_gnu_hash(name), compute_sysv_hash(name)) == (gnu, sysv)
 
 
 # --- tables that lie --------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_a_chain_without_end_is_damage(tmp_path: Path) -> None:
     start = section.offset + 16 + bloom
     endless = splice(endless, start, data[start : start + 4 * buckets])
     with pytest.raises(DamagedElfError, match="no end"):
-        symbol_count(BytesReader(endless), image)
+        count_symbols(BytesReader(endless), image)
 
 
 def test_a_sysv_chain_that_runs_in_a_circle_ends(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
-from bundle_fix.elf.read.notes import build_id
+from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.symbols.hashes import defines, symbol_count
-from bundle_fix.elf.symbols.tables import movable_tables
-from bundle_fix.elf.symbols.versions import needed_versions, version_definitions
+from bundle_fix.elf.symbols.hashes import count_symbols, provides_symbol
+from bundle_fix.elf.symbols.tables import find_movable_tables
+from bundle_fix.elf.symbols.versions import read_needed_versions, read_verdef
 from bundle_fix.model.content import BytesReader, FileReader, Reader
 from elf.support import (
     Strings,
@@ -352,11 +352,11 @@ def read_everything(data: bytes) -> None:
     reader = BytesReader(data)
     image = read_image(reader)
     read_sections(reader, image.format, image.header)
-    build_id(reader, image)
-    for read in (symbol_count, needed_versions, version_definitions, movable_tables):
+    read_build_id(reader, image)
+    for read in (count_symbols, read_needed_versions, read_verdef, find_movable_tables):
         read(reader, image)
     for name in (b"malloc", b"write", b"from_libx"):
-        defines(reader, image, name)
+        provides_symbol(reader, image, name)
 
 
 def interesting_places(data: bytes) -> list[int]:
@@ -364,7 +364,7 @@ def interesting_places(data: bytes) -> list[int]:
     image = image_in(data)
     ends = [64, 64 + 56 * len(image.segments)]
     spans = [(s.offset, s.file_end) for s in image.segments if s.type == c.PT_DYNAMIC]
-    spans += [(t.offset, t.end) for t in movable_tables(BytesReader(data), image)]
+    spans += [(t.offset, t.end) for t in find_movable_tables(BytesReader(data), image)]
     return sorted({at for start, end in [(4, max(ends)), *spans] for at in range(start, end)})
 
 

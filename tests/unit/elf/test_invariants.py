@@ -10,10 +10,10 @@ import pytest
 
 from builders.elf import CROSS, LINKERS, elf
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.ranges import Span, cut, equal, without
-from bundle_fix.elf.verify.invariants import broken_invariants
+from bundle_fix.elf.read.ranges import Span, has_same_range, intersect, subtract
+from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.model.content import BytesContent, BytesReader
 from elf.support import (
     bytes_of,
@@ -68,7 +68,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def broken(
     before: bytes, after: bytes, changes: Changes | None = None, touched: list[Span] | None = None
 ) -> list[str]:
-    found = broken_invariants(
+    found = find_broken_invariants(
         BytesReader(before), BytesReader(after), changes or Changes(), touched
     )
     return list(found)
@@ -361,7 +361,7 @@ def test_a_change_that_was_not_made_is_noticed(library: bytes, changes: Changes)
     ],
 )
 def test_an_honest_edit_keeps_them_all(library: bytes, tmp_path: Path, changes: Changes) -> None:
-    edited = edit(BytesContent(library), changes, tmp_path, "inplace")
+    edited = edit_file(BytesContent(library), changes, tmp_path, "inplace")
     after = bytes_of(edited.content)
     assert broken(library, after, changes) == []
     assert broken(library, after, changes, differences(library, after)) == []
@@ -372,7 +372,7 @@ def test_section_symbols_may_follow_a_section_and_no_other_symbol_may(
 ) -> None:
     # binutils of today leaves no section symbols in a linked file; older ones did.
     changes = Changes(runpath="/" + "x" * 200)
-    after = bytes_of(edit(BytesContent(library), changes, tmp_path, "inplace").content)
+    after = bytes_of(edit_file(BytesContent(library), changes, tmp_path, "inplace").content)
     symbols = section_of(library, ".symtab")[1]
     places = range(symbols.offset, symbols.offset + symbols.size, 24)
     section = next((at for at in places if library[at + 4] & 15 == c.STT_SECTION), None)
@@ -401,17 +401,17 @@ def test_the_helpers_know_the_format_of_the_file(library: bytes) -> None:
 
 
 def test_spans_are_cut_to_a_range() -> None:
-    assert cut([Span(0, 4), Span(6, 20), Span(30, 40)], 3, 10) == [Span(3, 4), Span(6, 10)]
+    assert intersect([Span(0, 4), Span(6, 20), Span(30, 40)], 3, 10) == [Span(3, 4), Span(6, 10)]
 
 
 def test_holes_are_taken_out_of_spans() -> None:
-    assert without([Span(0, 10)], [Span(2, 3), Span(8, 20)]) == [Span(0, 2), Span(3, 8)]
-    assert without([Span(0, 10)], []) == [Span(0, 10)]
-    assert without([Span(3, 5)], [Span(0, 9)]) == []
+    assert subtract([Span(0, 10)], [Span(2, 3), Span(8, 20)]) == [Span(0, 2), Span(3, 8)]
+    assert subtract([Span(0, 10)], []) == [Span(0, 10)]
+    assert subtract([Span(3, 5)], [Span(0, 9)]) == []
 
 
 def test_bytes_are_compared_across_chunks() -> None:
     one = bytes(3 << 20)
     for at in (0, (1 << 20) - 1, 1 << 20, (3 << 20) - 1):
-        assert not equal(BytesReader(one), 0, BytesReader(flip(one, at)), 0, len(one))
-    assert equal(BytesReader(one), 5, BytesReader(one), 9, len(one) - 9)
+        assert not has_same_range(BytesReader(one), 0, BytesReader(flip(one, at)), 0, len(one))
+    assert has_same_range(BytesReader(one), 5, BytesReader(one), 9, len(one) - 9)

@@ -11,7 +11,7 @@ import pytest
 
 from builders.elf import CROSS
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.model.content import PathContent, read_chunks
 from elf.matrix import CELLS, EXPECTED, Built, build, needs
@@ -83,7 +83,7 @@ def source_line(path: Path, symbol: str) -> str:
 def edited(path: Path, changes: Changes, editor: str, scratch: Path) -> str:
     """Edit a file; returns the editor that did it."""
     content = PathContent(path, path.stat().st_size)
-    result = edit(content, changes, scratch, editor)
+    result = edit_file(content, changes, scratch, editor)
     with result.content.open() as reader, (scratch / "new").open("wb") as file:
         file.writelines(read_chunks(reader))
     shutil.copymode(path, scratch / "new")
@@ -152,7 +152,7 @@ def test_a_static_pie_is_left_alone(tmp_path: Path) -> None:
 
     path = compile_cached("int main(void) { return 0; }", ["-static-pie"], LINKERS["bfd"])
     with pytest.raises(EditRefusedError, match="static"):
-        edit(PathContent(path, path.stat().st_size), CHANGES, tmp_path)
+        edit_file(PathContent(path, path.stat().st_size), CHANGES, tmp_path)
 
 
 NATIVE = [name for name, cell in CELLS.items() if not (cell.machine or cell.headerless)]

@@ -10,7 +10,7 @@ import pytest
 
 from builders.elf import CROSS, LINKERS, Toolchain, elf
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.notes import Note, build_id, notes
+from bundle_fix.elf.read.notes import Note, read_build_id, read_notes
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.model.content import BytesReader
 from elf.support import content_of, run, splice, system_files, with_segment
@@ -25,7 +25,7 @@ def identified(folder: Path, style: str, toolchain: Toolchain) -> Path:
 
 def read_id(path: Path) -> str | None:
     with content_of(path).open() as reader:
-        return build_id(reader, read_image(reader))
+        return read_build_id(reader, read_image(reader))
 
 
 def by_readelf(path: Path) -> str | None:
@@ -35,7 +35,7 @@ def by_readelf(path: Path) -> str | None:
 
 def all_notes(data: bytes) -> list[Note]:
     reader = BytesReader(data)
-    return list(notes(reader, read_image(reader)))
+    return list(read_notes(reader, read_image(reader)))
 
 
 @pytest.mark.parametrize("name", TOOLCHAINS)
@@ -81,7 +81,7 @@ def test_several_properties_in_one_note_segment_keep_their_places(tmp_path: Path
     reader = BytesReader(changed)
     found = all_notes(changed)
     assert found[:2] == [Note(b"GNU\0", 7, b"abcd"), Note(b"GNU\0", 3, b"xyz")]
-    assert build_id(reader, read_image(reader)) == b"xyz".hex()
+    assert read_build_id(reader, read_image(reader)) == b"xyz".hex()
 
 
 def test_the_machines_own_build_ids_are_those_that_readelf_prints() -> None:

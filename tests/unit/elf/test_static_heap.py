@@ -9,7 +9,7 @@ import pytest
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.scan.static_allocator import heap_message, static_heap
+from bundle_fix.elf.scan.static_allocator import find_allocator_message, find_static_allocator
 from bundle_fix.model.content import BytesReader
 
 TOOLCHAINS = {"host": HOST, **LINKERS, **CROSS}
@@ -26,7 +26,7 @@ def library(path: Path, *names: str, toolchain: Toolchain = HOST, hide: bool = T
 
 def found(data: bytes) -> set[bytes]:
     reader = BytesReader(data)
-    return set(static_heap(reader, read_image(reader)))
+    return set(find_static_allocator(reader, read_image(reader)))
 
 
 @pytest.mark.parametrize("name", TOOLCHAINS)
@@ -56,7 +56,7 @@ def test_a_stripped_file_shows_its_messages_alone(tmp_path: Path) -> None:
     path = elf(tmp_path / "liba.so", source=source)
     subprocess.run(["strip", path], check=True)
     reader = BytesReader(path.read_bytes())
-    assert heap_message(reader, read_image(reader)) == b"<jemalloc>: "
+    assert find_allocator_message(reader, read_image(reader)) == b"<jemalloc>: "
 
 
 @pytest.mark.parametrize("size", [24, 31, 64, 100])

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.errors import CannotEditError
-from bundle_fix.elf.edit.string_table import Placement, place, string_users
+from bundle_fix.elf.edit.string_table import Placement, allocate_strings, find_used_offsets
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.read.strings import string_at, string_table
-from bundle_fix.elf.symbols.symbols import symbol_names
+from bundle_fix.elf.read.strings import find_string_table, get_string
+from bundle_fix.elf.symbols.symbols import read_name_offsets
 from bundle_fix.model.content import BytesReader
 from elf.support import (
     bytes_of,
@@ -36,7 +36,7 @@ FOO = "int foo(void) { return 1; }\nint bar(void) { return 2; }\n"
 
 
 def placed(table: bytes, kept: list[int], freed: list[int], *texts: str) -> Placement:
-    return place(table, [array("I", kept)], freed, texts)
+    return allocate_strings(table, [array("I", kept)], freed, texts)
 
 
 def applied(table: bytes, placement: Placement) -> bytes:
@@ -90,7 +90,7 @@ def test_a_string_that_is_the_tail_of_a_used_one_is_never_overwritten() -> None:
 def test_the_empty_string_behind_a_freed_one_may_have_users() -> None:
     table = b"\0/opt\0"
     placement = placed(table, [5], [1], "/a")
-    assert string_at(applied(table, placement), 5) == b""
+    assert get_string(applied(table, placement), 5) == b""
 
 
 def test_a_freed_string_without_end_is_no_room() -> None:
@@ -102,7 +102,7 @@ def test_two_strings_never_share_a_slot() -> None:
     table = b"\0/opt/some/where\0/r\0"
     placement = placed(table, [], [1, 17], "/a", "/b")
     after = applied(table, placement)
-    assert {t: string_at(after, at).decode() for t, at in placement.offsets.items()} == {
+    assert {t: get_string(after, at).decode() for t, at in placement.offsets.items()} == {
         "/a": "/a",
         "/b": "/b",
     }
@@ -129,9 +129,9 @@ def test_every_kept_string_still_reads_the_same_and_every_new_one_as_asked(
     placement = placed(table, kept, freed, *texts)
     after = applied(table, placement)
     assert len(after) == len(table)
-    assert [string_at(after, at) for at in kept] == [string_at(table, at) for at in kept]
+    assert [get_string(after, at) for at in kept] == [get_string(table, at) for at in kept]
     for text, at in placement.offsets.items():
-        assert string_at(after, at) == text.encode()
+        assert get_string(after, at) == text.encode()
     assert {*placement.offsets, *placement.homeless} == set(texts)
 
 
@@ -149,13 +149,13 @@ def shares(data: bytes) -> bool:
     """Whether the symbol ``foo`` is the tail of the RUNPATH in the string table."""
     image = image_in(data)
     reader = BytesReader(data)
-    table = string_table(image)
+    table = find_string_table(image)
     assert table is not None
     strings = reader.pread(*table)
     start = image.first(c.DT_RUNPATH)
     assert start is not None
-    return any(start < at < start + 10 and string_at(strings, at) == b"foo"
-               for at in symbol_names(reader, image))  # fmt: skip
+    return any(start < at < start + 10 and get_string(strings, at) == b"foo"
+               for at in read_name_offsets(reader, image))  # fmt: skip
 
 
 @pytest.mark.parametrize("toolchain", [LINKERS["bfd"], CROSS["s390x"], CROSS["i386"]])
@@ -165,7 +165,7 @@ def test_a_runpath_whose_tail_is_a_symbols_name_keeps_the_symbol(
 ) -> None:
     data = sharing(tmp_path, toolchain).read_bytes()
     assert shares(data)
-    edited = edit(content_of(tmp_path / "x.so"), Changes(runpath=runpath), tmp_path, "inplace")
+    edited = edit_file(content_of(tmp_path / "x.so"), Changes(runpath=runpath), tmp_path, "inplace")
     after = bytes_of(edited.content)
     assert b"foo" in names_of(after)
     assert names_of(after) == names_of(data)
@@ -176,16 +176,16 @@ def test_a_runpath_whose_tail_is_a_symbols_name_keeps_the_symbol(
 def names_of(data: bytes) -> list[bytes]:
     reader = BytesReader(data)
     image = read_image(reader)
-    table = string_table(image)
+    table = find_string_table(image)
     assert table is not None
     strings = reader.pread(*table)
-    return [string_at(strings, at) for at in symbol_names(reader, image)]
+    return [get_string(strings, at) for at in read_name_offsets(reader, image)]
 
 
 @pytest.mark.parametrize("name", ["bfd", "gold", "lld", "mold"])
 def test_a_runpath_of_its_own_is_overwritten(tmp_path: Path, name: str) -> None:
     elf(tmp_path / "x.so", source=FOO, runpath="/opt/x/own", toolchain=LINKERS[name])
-    edited = edit(content_of(tmp_path / "x.so"), Changes(runpath="$ORIGIN"), tmp_path)
+    edited = edit_file(content_of(tmp_path / "x.so"), Changes(runpath="$ORIGIN"), tmp_path)
     assert edited.editor == "slot"
     assert names_of(bytes_of(edited.content)) == names_of((tmp_path / "x.so").read_bytes())
 
@@ -197,7 +197,7 @@ def test_a_runpath_that_is_also_a_needed_name_and_a_version_is_not_overwritten(
     data = elf(tmp_path / "x", program=True, flags=flags).read_bytes()
     image = image_in(data)
     assert image.first(c.DT_RUNPATH) == image.first(c.DT_NEEDED)
-    edited = edit(content_of(tmp_path / "x"), Changes(runpath="/a"), tmp_path)
+    edited = edit_file(content_of(tmp_path / "x"), Changes(runpath="/a"), tmp_path)
     assert edited.image.needed == ("libc.so.6",)
     assert edited.editor == "table"
 
@@ -205,18 +205,18 @@ def test_a_runpath_that_is_also_a_needed_name_and_a_version_is_not_overwritten(
 def test_a_needed_name_that_goes_leaves_room_only_where_no_version_names_it(tmp_path: Path) -> None:
     elf(tmp_path / "x", program=True, needed=["libunversioned.so.1"])
     path = content_of(tmp_path / "x")
-    gone = edit(path, Changes(replace_needed=(("libunversioned.so.1", "libu.so"),)), tmp_path)
+    gone = edit_file(path, Changes(replace_needed=(("libunversioned.so.1", "libu.so"),)), tmp_path)
     assert gone.editor == "slot"
 
 
 def test_users_are_symbols_versions_and_the_entries_that_stay(tmp_path: Path) -> None:
     reader = BytesReader(elf(tmp_path / "x", program=True, runpath="/opt/own").read_bytes())
     image = read_image(reader)
-    table = string_table(image)
+    table = find_string_table(image)
     assert table is not None
     strings = reader.pread(*table)
     kept = [e for e in image.dynamic or () if e.tag != c.DT_RUNPATH]
-    used = {string_at(strings, at) for users in string_users(reader, image, strings, kept, ())
+    used = {get_string(strings, at) for users in find_used_offsets(reader, image, strings, kept, ())
             for at in users}  # fmt: skip
     assert {b"libc.so.6", b"write", b"GLIBC_2.2.5"} <= used
     assert b"/opt/own" not in used
@@ -235,7 +235,7 @@ def test_a_file_whose_symbols_cannot_be_counted_is_not_edited(tmp_path: Path) ->
     bare = without_section_headers(with_dynamic(data, c.DT_STRTAB, strings.addr + 1))
     reader = BytesReader(bare)
     with pytest.raises(DamagedElfError, match="number of its dynamic symbols is unknown"):
-        symbol_names(reader, read_image(reader))
+        read_name_offsets(reader, read_image(reader))
 
 
 def test_a_string_table_that_section_headers_use_is_not_edited(tmp_path: Path) -> None:
@@ -246,11 +246,11 @@ def test_a_string_table_that_section_headers_use_is_not_edited(tmp_path: Path) -
     reader = BytesReader(with_header(data, shstrndx=number))
     table = reader.pread(strings.offset, strings.size)
     with pytest.raises(CannotEditError, match="section headers use"):
-        string_users(reader, image_in(reader.data), table, (), ())
+        find_used_offsets(reader, image_in(reader.data), table, (), ())
 
 
 def test_new_strings_are_written_as_the_file_system_names_things(tmp_path: Path) -> None:
     text = os.fsdecode(b"/caf\xe9")
     elf(tmp_path / "x", program=True, runpath="/opt/long/enough")
-    edited = edit(content_of(tmp_path / "x"), Changes(runpath=text), tmp_path, "inplace")
+    edited = edit_file(content_of(tmp_path / "x"), Changes(runpath=text), tmp_path, "inplace")
     assert b"/caf\xe9\0" in bytes_of(edited.content)

@@ -12,7 +12,7 @@ from builders.elf import CROSS, HOST, LINKERS, elf, object_with_versions
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.symbols import symbols
-from bundle_fix.elf.symbols.symbols import SymbolTable, Wanted, read_symbols
+from bundle_fix.elf.symbols.symbols import SymbolTable, UndefinedSymbol, read_symbols
 from bundle_fix.model.content import BytesReader
 
 SOURCE = """
@@ -92,4 +92,6 @@ def test_names_that_overlap_take_no_more_than_their_share(
 def test_a_file_without_symbols_wants_none(tmp_path: Path) -> None:
     path = elf(tmp_path / "x", source="int main(void) { return 0; }", flags=["-static", "-no-pie"])
     assert table(path) == SymbolTable()
-    assert Wanted(b"a", None, None, weak=False) != Wanted(b"a", None, None, weak=True)
+    assert UndefinedSymbol(b"a", None, None, weak=False) != UndefinedSymbol(
+        b"a", None, None, weak=True
+    )

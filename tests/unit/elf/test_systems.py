@@ -8,7 +8,7 @@ import pytest
 
 from builders.elf import elf
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.read.target import foreign_system
+from bundle_fix.elf.read.target import find_foreign_system
 from bundle_fix.model.content import make_path_content
 
 NOTE = """
@@ -20,7 +20,7 @@ int work(void) { return 1; }
 
 def system(path: Path) -> str | None:
     with make_path_content(path).open() as reader:
-        return foreign_system(reader, read_image(reader))
+        return find_foreign_system(reader, read_image(reader))
 
 
 def noted(path: Path, owner: str, libc: str) -> Path:

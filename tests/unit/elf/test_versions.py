@@ -14,12 +14,12 @@ from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.read.strings import string_at, string_table
+from bundle_fix.elf.read.strings import find_string_table, get_string
 from bundle_fix.elf.symbols.versions import (
-    needed_versions,
-    renamed_libraries,
-    version_definitions,
-    version_needs,
+    read_needed_versions,
+    read_verdef,
+    read_verneed,
+    rename_libraries,
 )
 from bundle_fix.model.content import BytesReader, PatchedReader
 from elf.support import (
@@ -58,17 +58,17 @@ def offering(folder: Path, toolchain: Toolchain = HOST) -> Path:
 
 def wanted(data: bytes) -> dict[str, tuple[str, ...]]:
     reader = BytesReader(data)
-    return needed_versions(reader, read_image(reader))
+    return read_needed_versions(reader, read_image(reader))
 
 
 def offered(data: bytes) -> list[list[str]]:
     reader = BytesReader(data)
     image = read_image(reader)
-    lists, table = version_definitions(reader, image), string_table(image)
+    lists, table = read_verdef(reader, image), find_string_table(image)
     assert lists is not None
     assert table is not None
     strings = reader.pread(*table)
-    return [[string_at(strings, at).decode() for at in group] for group in lists.groups]
+    return [[get_string(strings, at).decode() for at in group] for group in lists.groups]
 
 
 def by_pyelftools(path: Path) -> tuple[dict[str, tuple[str, ...]], list[list[str]]]:
@@ -116,7 +116,7 @@ def test_the_machines_own_files_are_read_as_pyelftools_reads_them() -> None:
     for path in system_files(every=9):
         with content_of(path).open() as reader:
             image = read_image(reader)
-            if image.is_dynamic and needed_versions(reader, image) != by_pyelftools(path)[0]:
+            if image.is_dynamic and read_needed_versions(reader, image) != by_pyelftools(path)[0]:
                 wrong.append(path)
     assert not wrong
 
@@ -124,11 +124,11 @@ def test_the_machines_own_files_are_read_as_pyelftools_reads_them() -> None:
 @pytest.mark.parametrize("name", ["bfd", "lld", "s390x", "i386"])
 def test_the_lists_are_as_large_as_their_sections(tmp_path: Path, name: str) -> None:
     reader = BytesReader(offering(tmp_path, TOOLCHAINS[name]).read_bytes())
-    lists = version_definitions(reader, read_image(reader))
+    lists = read_verdef(reader, read_image(reader))
     assert lists is not None
     assert lists.size == section_of(reader.data, ".gnu.version_d")[1].size
     reader = BytesReader(elf(tmp_path / "x", program=True, toolchain=TOOLCHAINS[name]).read_bytes())
-    lists = version_needs(reader, read_image(reader))
+    lists = read_verneed(reader, read_image(reader))
     assert lists is not None
     assert lists.size == section_of(reader.data, ".gnu.version_r")[1].size
 
@@ -144,12 +144,12 @@ def test_the_versions_of_a_library_can_be_made_those_of_another(
     ).read_bytes()
     reader = BytesReader(data)
     image = read_image(reader)
-    table = string_table(image)
+    table = find_string_table(image)
     assert table is not None
     at = data.index(b"libother.so.1\0") - table[0]
-    patches = renamed_libraries(reader, image, {"libv.so.1": at, "libnone.so": 0})
-    renamed = needed_versions(PatchedReader(reader, patches), image)
-    before = needed_versions(reader, image)
+    patches = rename_libraries(reader, image, {"libv.so.1": at, "libnone.so": 0})
+    renamed = read_needed_versions(PatchedReader(reader, patches), image)
+    before = read_needed_versions(reader, image)
     assert {**renamed, "libv.so.1": renamed["libother.so.1"]} == {
         **before,
         "libother.so.1": before["libv.so.1"],

@@ -19,7 +19,7 @@ import pytest
 from builders.loaders import Loaded, parsed
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.bundle import make_bundle
 from bundle_fix.loader.hosts.cpu import get_machine_name
 from bundle_fix.loader.hosts.files import DirectoryFiles, View
@@ -64,7 +64,7 @@ def dynamic(paths: list[str]) -> Iterator[tuple[str, Image]]:
     """Those that a loader of this machine can be asked about."""
     for path in paths:
         try:
-            image = image_at(Path(path))
+            image = read_image_at(Path(path))
         except BundleFixError:
             continue
         if image is None or not image.is_dynamic or image.header.type == c.ET_REL:

@@ -10,7 +10,7 @@ import pytest
 
 from builders.elf import CROSS, elf, require
 from builders.loaders import alone, parsed
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.process import Deployment
@@ -48,7 +48,7 @@ def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> 
     path = elf(
         root / "usr/bin/x", program=True, needed=needed, runpath=runpath, toolchain=CROSS[machine]
     )
-    image = image_at(path)
+    image = read_image_at(path)
     assert image is not None
     assert image.interpreter is not None
     interpreter = root / image.interpreter.lstrip("/")

@@ -7,7 +7,7 @@ from pathlib import Path
 from builders.elf import elf
 from builders.run import bundle_fix
 from bundle_fix.collect.libraries.partial_tree import tree_of_members
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 
 
 def members(root: Path, *paths: Path) -> tuple[str, Path]:
@@ -17,7 +17,7 @@ def members(root: Path, *paths: Path) -> tuple[str, Path]:
 
 
 def runpath(path: Path) -> str | None:
-    image = image_at(path)
+    image = read_image_at(path)
     assert image is not None
     return image.runpath
 
@@ -92,7 +92,7 @@ def test_what_was_added_stays_where_the_next_run_fails(tmp_path: Path) -> None:
 def test_libraries_of_the_system_that_is_installed_into_are_the_hosts(tmp_path: Path) -> None:
     program = elf(tmp_path / "bin/server", program=True, needed=["libx.so.4"])
     library = elf(tmp_path / "lib/libx.so.4", soname="libx.so.4")
-    image = image_at(program)
+    image = read_image_at(program)
     assert image is not None
     assert "libc.so.6" in image.needed
     tree, _ = tree_of_members(Path("/"), [program, library], {}, partial=False)

@@ -16,7 +16,7 @@ import xmlschema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundle_fix.check.checker import RULES
+from bundle_fix.check.checker import CHECK_RULES
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import (
     CheckReport,
@@ -34,7 +34,7 @@ from bundle_fix.report.render.text import render_text
 from bundle_fix.report.schemas import build_check_schema
 
 UNUSUAL_NAME = 'bin/a b\n::error::x%2C|`\x1b[31m\udcff"<é>,:\\'
-TEXTS = describe_rules(RULES)
+TEXTS = describe_rules(CHECK_RULES)
 DATA = Path(__file__).parents[2] / "data"
 
 

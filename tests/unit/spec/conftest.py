@@ -14,13 +14,13 @@ SPEC = Path("bundle.toml")
 
 @pytest.fixture
 def example() -> str:
-    """The spec of the design."""
+    """Return a spec that uses every table."""
     return (Path(__file__).parent / "example.toml").read_text()
 
 
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Spec]:
-    """Loads a spec with this text."""
+    """Return a function that loads a spec from a text."""
     monkeypatch.chdir(tmp_path)
 
     def load_text(text: str) -> Spec:
@@ -31,12 +31,12 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Spe
 
 
 @pytest.fixture
-def refusal(load: Callable[[str], Spec]) -> Callable[[str], str]:
-    """What is said of a spec with this text; it must not load."""
+def get_error(load: Callable[[str], Spec]) -> Callable[[str], str]:
+    """What is expected of a spec with this text; it must not load."""
 
-    def refuse(text: str) -> str:
+    def get_message(text: str) -> str:
         with pytest.raises(BundleFixError) as caught:
             load(text)
         return str(caught.value)
 
-    return refuse
+    return get_message

@@ -23,12 +23,12 @@ from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.parsing.problems import SpecErrors
 
 Load = Callable[[str], Spec]
-Refusal = Callable[[str], str]
+GetError = Callable[[str], str]
 
 BUNDLE = '[bundle]\nname = "x"\n'
 
 
-def test_the_example_of_the_design_is_read_as_it_is_meant(load: Load, example: str) -> None:
+def test_the_example_spec_loads(load: Load, example: str) -> None:
     spec = load(example)
 
     assert spec.bundle == BundleTable(
@@ -76,7 +76,7 @@ def test_the_example_of_the_design_is_read_as_it_is_meant(load: Load, example: s
     )
 
 
-def test_what_is_left_out_has_its_default(load: Load) -> None:
+def test_a_missing_key_has_its_default(load: Load) -> None:
     spec = load(BUNDLE)
 
     assert spec == Spec(path=spec.path, toml=spec.toml, bundle=BundleTable(name="x"))
@@ -86,7 +86,7 @@ def test_what_is_left_out_has_its_default(load: Load) -> None:
     assert spec.check.fail_on == "error"
 
 
-def test_a_value_can_be_found_again_in_the_file(load: Load, example: str) -> None:
+def test_a_loaded_spec_locates_its_values(load: Load, example: str) -> None:
     spec = load(example)
 
     assert spec.locate_key("files", 2, "from") == "bundle.toml:27:8"
@@ -95,14 +95,14 @@ def test_a_value_can_be_found_again_in_the_file(load: Load, example: str) -> Non
     assert spec.locate_key("libraries", 0, "mode") == "bundle.toml:31:3"
 
 
-def test_a_byte_order_mark_and_the_line_ends_of_windows_are_taken(load: Load, example: str) -> None:
+def test_a_byte_order_mark_and_crlf_line_ends_are_accepted(load: Load, example: str) -> None:
     spec = load("\ufeff" + example.replace("\n", "\r\n"))
 
     assert spec.files[1].text == "Pegasus Server {version} ({commit}) {build_type}\n"
     assert spec.locate_key("files", 2, "from") == "bundle.toml:27:8"
 
 
-def test_all_errors_are_told_in_the_order_of_the_file(load: Load, example: str) -> None:
+def test_all_errors_are_reported_in_file_order(load: Load, example: str) -> None:
     text = (
         example.replace('"tar.gz" ', '"tar.gx" ')
         .replace('env = "HADOOP_HOME"', 'evn = "HADOOP_HOME"')
@@ -127,7 +127,7 @@ def test_all_errors_are_told_in_the_order_of_the_file(load: Load, example: str) 
     ]
 
 
-def test_one_error_keeps_its_place_and_its_hint_apart(load: Load) -> None:
+def test_a_single_error_has_position_and_hint_as_fields(load: Load) -> None:
     with pytest.raises(BundleFixError) as caught:
         load(BUNDLE + 'nmae = "y"')
 
@@ -136,44 +136,45 @@ def test_one_error_keeps_its_place_and_its_hint_apart(load: Load) -> None:
     assert caught.value.hint == "use one of `name`, `format`, `epoch`, `licenses`"
 
 
-def test_what_is_no_toml_is_told_with_line_and_column(refusal: Refusal) -> None:
-    assert refusal(BUNDLE + "mode = 755a") == (
+def test_invalid_toml_is_reported_with_line_and_column(get_error: GetError) -> None:
+    assert get_error(BUNDLE + "mode = 755a") == (
         "bundle.toml:3:11: invalid TOML: Expected newline or end of document after a statement "
         "(start a new line for each key)"
     )
-    assert refusal('[bundle]\nname = "x\n') == (
+    assert get_error('[bundle]\nname = "x\n') == (
         "bundle.toml:2:10: invalid TOML: Illegal character '\\n' "
         "(close the string on the same line, or use three quotes)"
     )
-    assert refusal(f"{BUNDLE}x = {'9' * 5000}") == (
+    assert get_error(f"{BUNDLE}x = {'9' * 5000}") == (
         "bundle.toml:3:5: a number has more than 4300 digits (put quotes around a text)"
     )
-    assert refusal(f"{BUNDLE}x = {'[' * 1000}") == (
+    assert get_error(f"{BUNDLE}x = {'[' * 1000}") == (
         "bundle.toml:3:103: too many nested levels (a spec has at most four)"
     )
 
 
-def test_a_key_set_twice_is_named_with_both_lines(refusal: Refusal) -> None:
-    assert refusal('[bundle]\nname = "x"\nformat = "tar"\nname = ["y",\n"z"]\n') == (
-        "bundle.toml:4:1: `name` is duplicate"
-        "or add the [table] that is missing between them)"
+def test_a_duplicate_key_is_reported_with_both_lines(get_error: GetError) -> None:
+    assert get_error('[bundle]\nname = "x"\nformat = "tar"\nname = ["y",\n"z"]\n') == (
+        "bundle.toml:4:1: duplicate key `name` (it is first set in line 2: remove one of "
+        "them, or add the missing [table] header between them)"
     )
-    assert refusal(BUNDLE + "[layout]\n[bundle]\n") == (
-        "bundle.toml:4:2: duplicate key `bundle` (it is first defined in line 1: merge the two tables)"
+    assert get_error(BUNDLE + "[layout]\n[bundle]\n") == (
+        "bundle.toml:4:2: duplicate key `bundle`"
+        " (it is first defined in line 1: merge the two tables)"
     )
-    assert refusal(BUNDLE + "[files]\n[files]\n") == (
+    assert get_error(BUNDLE + "[files]\n[files]\n") == (
         "bundle.toml:4:2: duplicate key `files` (write [[files]] for each entry)"
     )
-    assert refusal(BUNDLE + "[[files]]\n[files]\n") == (
+    assert get_error(BUNDLE + "[[files]]\n[files]\n") == (
         "bundle.toml:4:2: duplicate key `files` (write [[files]] for each entry)"
     )
-    assert refusal(BUNDLE + "[files]\n[[files]]\n") == (
+    assert get_error(BUNDLE + "[files]\n[[files]]\n") == (
         "bundle.toml:4:8: invalid TOML: Cannot overwrite a value "
         "(a key has one value, a [table] or [[entries]], not two of them)"
     )
 
 
-def test_a_spec_that_is_not_there_is_told_with_the_one_that_is(
+def test_a_missing_spec_suggests_a_similar_file_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -185,7 +186,7 @@ def test_a_spec_that_is_not_there_is_told_with_the_one_that_is(
     assert str(caught.value) == ("bundel.toml: no such file (did you mean `bundle.toml`?)")
 
 
-def test_a_folder_is_no_spec_but_may_hold_one(
+def test_a_directory_is_rejected_with_the_spec_in_it_as_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -199,14 +200,16 @@ def test_a_folder_is_no_spec_but_may_hold_one(
         load_spec(Path("full"))
 
     assert str(empty.value) == "empty: is a directory, not a spec (pass the path of the spec file)"
-    assert str(full.value) == ("full: is a directory, not a spec (did you mean `full/bundle.toml`?)")
+    assert str(full.value) == (
+        "full: is a directory, not a spec (did you mean `full/bundle.toml`?)"
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("x" * 300, "File name too long"), ("x\0y", "embedded null byte"), ("f/x", "Not a directory")],
 )
-def test_a_spec_that_cannot_be_read_is_told_with_the_reason(
+def test_an_unreadable_spec_is_reported_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -218,7 +221,7 @@ def test_a_spec_that_cannot_be_read_is_told_with_the_reason(
     assert str(caught.value) == f"{name}: cannot read the spec: {reason}"
 
 
-def test_a_byte_that_is_not_utf_8_is_told_with_its_column(
+def test_a_byte_that_is_not_utf_8_is_reported_with_its_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from bundle_fix.check.context import Context
-from bundle_fix.elf.read.notes import isa_needed
+from bundle_fix.elf.read.notes import read_isa_level
 
 FAMILY = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_(\d+(?:\.\d+)*)")
 PRIVATE = "GLIBC_PRIVATE"
@@ -82,5 +82,5 @@ def isa_levels(context: Context) -> Mapping[str, int]:
     """The files that are marked as needing more than every x86-64, and the level: 2 to 4."""
     images = context.bundle.images
     machine = (path for path in context.dynamic() if images[path].machine == "x86_64")
-    levels = {path: context.symbols.read(path, isa_needed) for path in machine}
+    levels = {path: context.symbols.read(path, read_isa_level) for path in machine}
     return {path: level for path, level in levels.items() if level > 1}

@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from bundle_fix.check.facts.symbols import Symbols
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.scan.static_allocator import names_heap
-from bundle_fix.elf.symbols.hashes import defined_among
+from bundle_fix.elf.scan.static_allocator import contains_malloc_names
+from bundle_fix.elf.symbols.hashes import find_provided_symbols
 from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME, is_part_of_libc
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.process import Process
@@ -149,7 +149,7 @@ def provided(symbols: Symbols, mapped: LoadedObject) -> frozenset[bytes]:
 
 def _defined_names(reader: Reader, image: Image) -> frozenset[bytes]:
     # What provides memory has one of these: most objects have none, and are asked no more.
-    return defined_among(reader, image, NAMES if defined_among(reader, image, CORE) else ())
+    return find_provided_symbols(reader, image, NAMES if find_provided_symbols(reader, image, CORE) else ())
 
 
 def is_allocator(symbols: Symbols, mapped: LoadedObject) -> bool:
@@ -182,4 +182,4 @@ def is_wrapper(symbols: Symbols, mapped: LoadedObject) -> bool:
     wanted = wants(symbols, mapped)
     if b"dlsym" not in wanted or SANITIZER in symbols.table(mapped).defined:
         return False
-    return not wanted & set(MEMORY) or symbols.read(mapped, names_heap)
+    return not wanted & set(MEMORY) or symbols.read(mapped, contains_malloc_names)

@@ -11,15 +11,15 @@ from functools import partial
 from typing import Any
 
 from bundle_fix.check.facts.symbols import Read, Symbols
-from bundle_fix.elf.scan.build_paths import build_paths
+from bundle_fix.elf.scan.build_paths import list_build_paths
 from bundle_fix.elf.scan.deepbind import opens_deepbound
-from bundle_fix.elf.symbols.versions import needed_versions
+from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.loader.dlopen import find_library_name_strings, imports_dlopen
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.subprocesses.forks import is_worth_forking, run_in_subprocess
 
 OF_OPENERS: tuple[Read, ...] = (find_library_name_strings, opens_deepbound)
-OF_ALL: tuple[Read, ...] = (imports_dlopen, build_paths, needed_versions)
+OF_ALL: tuple[Read, ...] = (imports_dlopen, list_build_paths, read_needed_versions)
 
 
 @contextmanager

@@ -9,7 +9,11 @@ from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.symbols.symbols import SymbolTable, read_symbols
-from bundle_fix.elf.symbols.versions import needed_versions, offered_versions, weakly_wanted
+from bundle_fix.elf.symbols.versions import (
+    read_defined_versions,
+    read_needed_versions,
+    read_weak_versions,
+)
 from bundle_fix.loader.hosts.files import View
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.model.content import Reader
@@ -39,15 +43,15 @@ class Symbols(Struct, frozen=True, eq=False):
 
     def wanted_versions(self, of: LoadedObject | str) -> Mapping[str, tuple[str, ...]]:
         """The versions that a file wants of each library."""
-        return self.read(of, needed_versions)
+        return self.read(of, read_needed_versions)
 
     def weakly_wanted(self, of: LoadedObject | str) -> frozenset[tuple[str, str]]:
         """The libraries and versions that a file can do without."""
-        return self.read(of, weakly_wanted)
+        return self.read(of, read_weak_versions)
 
     def offered_versions(self, of: LoadedObject | str) -> frozenset[str] | None:
         """The versions that a file defines, or None where it has no versions."""
-        return self.read(of, offered_versions)
+        return self.read(of, read_defined_versions)
 
     def expect(self, reads: Sequence[Read], told: Told) -> None:
         """Take what ``told`` gives, once one of ``reads`` is asked for, instead of reading it.

@@ -8,7 +8,11 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import ALLOCATE, NEW_AND_DELETE, Heaps, wants
 from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.wording import text
-from bundle_fix.elf.scan.static_allocator import PLAIN, heap_message, static_heap
+from bundle_fix.elf.scan.static_allocator import (
+    MALLOC_NAMES,
+    find_allocator_message,
+    find_static_allocator,
+)
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.policy.severity import Severity
 
@@ -31,7 +35,7 @@ def find_mismatched(rule: Rule, context: Context) -> Iterator[Finding]:
         if pairs:
             give, giver, take, taker = pairs[0]
             more = len(pairs) - 1
-            yield rule.finding(
+            yield rule.make_finding(
                 entry,
                 f"takes {_spoken(give)} from {giver.label}, and {_spoken(take)} from {taker.label}"
                 + (f" (and {more} more such {'pair' if more == 1 else 'pairs'})" if more else ""),
@@ -69,7 +73,7 @@ def find_static(rule: Rule, context: Context) -> Iterator[Finding]:
             severity, names = found
             told.add(mapped.label)
             beside = f", beside {shared[0].label} in the process of {entry}" if shared else ""
-            yield rule.finding(
+            yield rule.make_finding(
                 mapped.label,
                 f"has an allocator of its own linked in ({', '.join(names)}){beside}",
                 severity=severity,
@@ -85,16 +89,16 @@ def _linked_in(context: Context, mapped: LoadedObject, *, is_alone: bool) -> tup
     One under names of its own (``je_malloc``), and alone, is nobody's trouble: its user never
     mixes it up with the C library's.
     """
-    names = context.symbols.read(mapped, static_heap)
+    names = context.symbols.read(mapped, find_static_allocator)
     listed = sorted(map(text, names))
-    if names >= set(PLAIN):
+    if names >= set(MALLOC_NAMES):
         return Severity.WARNING if is_alone else Severity.ERROR, listed
-    own = names - set(PLAIN)
+    own = names - set(MALLOC_NAMES)
     if is_alone:
         return None
     if own:
         return Severity.WARNING, sorted(map(text, own))
-    message = context.symbols.read(mapped, heap_message)
+    message = context.symbols.read(mapped, find_allocator_message)
     return (Severity.WARNING, [f'its message "{text(message).strip()}"']) if message else None
 
 

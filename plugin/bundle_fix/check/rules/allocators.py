@@ -37,7 +37,7 @@ def _two(rule: Rule, entry: str, heaps: Heaps, severity: Severity) -> Iterator[F
     found = heaps.allocators()
     if len(found) > 1:
         names = [_told(mapped, entry) for mapped in found]
-        yield rule.finding(
+        yield rule.make_finding(
             entry,
             f"has {len(found)} allocators in its process: {', '.join(names)}",
             severity=severity,
@@ -71,7 +71,7 @@ def find_behind_libc(rule: Rule, context: Context) -> Iterator[Finding]:
         found, order = heaps.allocators(), list(heaps.process.objects)
         first = next(iter(heaps.providers.get(b"malloc", ())), None)
         if found and first is not None and is_libc(first):
-            yield rule.finding(
+            yield rule.make_finding(
                 entry,
                 f"finds malloc in {posixpath.basename(first.name)} before it gets to"
                 f" {found[0].label}{_by(found[0], entry)}",
@@ -82,7 +82,7 @@ def find_behind_libc(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
     """Allocators that the spec does not name, or none of those that it does in any program."""
-    expected = context.expectations.allocators
+    expected = context.policy.allocators
     if not expected:
         return
     seen = False
@@ -90,7 +90,7 @@ def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
         for mapped in heaps.allocators():
             seen = True
             if not names_of_allocator(mapped) & set(expected):
-                yield rule.finding(
+                yield rule.make_finding(
                     entry,
                     f"takes malloc from {mapped.label}, which [check] allocators does not name",
                     allocator=mapped.label,
@@ -101,7 +101,7 @@ def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
         entry = next(iter(context.programs))
         others = len(context.programs) - 1
         also = f", and so {'do' if others > 1 else 'does'} {others} more" if others else ""
-        yield rule.finding(
+        yield rule.make_finding(
             entry,
             f"takes malloc from the C library{also}; [check] allocators wants {some(expected)}",
             severity=Severity.WARNING,
@@ -118,8 +118,8 @@ def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
             image = heaps.process.objects[0].image
             named = posixpath.basename(mapped.name)
             provided = context.bundle.providers(named, image) if image else ()
-            declared = any(fnmatchcase(named, p) for p in context.expectations.host)
-            yield rule.finding(
+            declared = any(fnmatchcase(named, p) for p in context.policy.host)
+            yield rule.make_finding(
                 entry,
                 f"takes malloc from the host's {mapped.label}{_by(mapped, entry)}"
                 + (f", not from the pack's {provided[0]}" if provided else ""),

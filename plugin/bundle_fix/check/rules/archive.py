@@ -31,7 +31,7 @@ def find_repeated(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         same = isinstance(last, File) and has_same_bytes(oddity.node.content, last.content)
         worst = Severity.ERROR if oddity.path in context.bundle.images else rule.severity
-        yield rule.finding(
+        yield rule.make_finding(
             oddity.path,
             "comes twice in the archive" + (", the same both times" if same else ""),
             severity=Severity.NOTE if same else worst,
@@ -49,7 +49,7 @@ def find_colliding(rule: Rule, context: Context) -> Iterator[Finding]:
         if first != path and posixpath.dirname(first) == posixpath.dirname(path):
             same_case = first.casefold() != path.casefold()
             how = "how its accents are encoded" if same_case else "upper and lower case"
-            yield rule.finding(path, f"differs from {first} in {how}", other=first)
+            yield rule.make_finding(path, f"differs from {first} in {how}", other=first)
 
 
 def _folded(path: str) -> str:
@@ -65,7 +65,7 @@ def find_special(rule: Rule, context: Context) -> Iterator[Finding]:
     """Devices, fifos and sockets."""
     for path, node in context.bundle.tree.nodes.items():
         if isinstance(node, Special):
-            yield rule.finding(path, f"is a {node.kind}", kind=node.kind)
+            yield rule.make_finding(path, f"is a {node.kind}", kind=node.kind)
 
 
 def find_unprintable(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -73,7 +73,7 @@ def find_unprintable(rule: Rule, context: Context) -> Iterator[Finding]:
     for path in context.bundle.tree.nodes:
         name = posixpath.basename(path)
         if not name.isprintable():
-            yield rule.finding(path, "has a name with control characters, or that is not UTF-8")
+            yield rule.make_finding(path, "has a name with control characters, or that is not UTF-8")
 
 
 def find_unreproducible(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -83,7 +83,7 @@ def find_unreproducible(rule: Rule, context: Context) -> Iterator[Finding]:
         return
     reasons = [reason for reason in (_owners(tree), _times(tree)) if reason]
     if reasons:
-        yield rule.finding("", f"a tarball whose {', and '.join(reasons)}", reasons=reasons)
+        yield rule.make_finding("", f"a tarball whose {', and '.join(reasons)}", reasons=reasons)
 
 
 def _owners(tree: Tree) -> str:

@@ -25,7 +25,7 @@ def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         provided = context.bundle.providers(posixpath.basename(name), image)
         if provided and not is_part_of_libc(posixpath.basename(name)):
-            yield rule.finding(
+            yield rule.make_finding(
                 path,
                 f"needs {name}, which the pack has as {provided[0]}; LD_LIBRARY_PATH can lead"
                 " elsewhere",
@@ -57,7 +57,7 @@ def _opened(context: Context, path: str, feature: DlopenFeature) -> Resolution |
 
 def find_not_opened(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names that are opened at run time, are in the pack, and lead elsewhere."""
-    for name in context.expectations.dlopen:
+    for name in context.policy.dlopen:
         yield from _declared(rule, context, name)
     yield from _noted(rule, context)
 
@@ -77,7 +77,7 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
         return
     for path, need in lost.items():
         provided = bundle.providers(name, bundle.images[path])[0]
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"opens {name}, as [closure] dlopen says; the pack has {provided}, but"
             f" {need.result.path or 'nothing'} is opened",
@@ -95,7 +95,7 @@ def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
             image = context.bundle.images[path]
             provided = [p for n in feature.sonames for p in context.bundle.providers(n, image)]
             if need is not None and need.result.origin != BUNDLE and provided:
-                yield rule.finding(
+                yield rule.make_finding(
                     path,
                     f"opens {_names(feature)}; the pack has {provided[0]}, but"
                     f" {need.result.path or 'nothing'} is opened",
@@ -108,9 +108,9 @@ def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names opened at run time that neither the pack nor the host's list has."""
-    for name in context.expectations.dlopen:
+    for name in context.policy.dlopen:
         if name not in context.bundle.named and not context.on_host(name):
-            yield rule.finding(
+            yield rule.make_finding(
                 "", f"{name} is opened at run time, but is neither in the pack nor expected on"
                 " the host", needed=name,
             )  # fmt: skip
@@ -129,7 +129,7 @@ def _noted_missing(rule: Rule, context: Context) -> Iterator[Finding]:
             if provided or (need is not None and need.result.origin == HOST):
                 continue
             purpose = f", for {feature.description}" if feature.description else ""
-            yield rule.finding(
+            yield rule.make_finding(
                 path,
                 f"opens {_names(feature)} at run time{purpose}, but it is neither in the pack nor"
                 " expected on the host",
@@ -159,7 +159,7 @@ def find_carried(rule: Rule, context: Context) -> Iterator[Finding]:
         could = sorted(n for n in names - own if _could_be(context, n, path))
         if could:
             outcomes = _outcomes(context, path, could)
-            yield rule.finding(
+            yield rule.make_finding(
                 path,
                 f"imports dlopen and carries {_told(could, outcomes)}",
                 opened=could,
@@ -170,7 +170,7 @@ def find_carried(rule: Rule, context: Context) -> Iterator[Finding]:
 def _could_be(context: Context, name: str, path: str) -> bool:
     """Whether the pack has the name; what the spec says of it is judged by other rules."""
     provided = context.bundle.providers(name, context.bundle.images[path])
-    return bool(provided) and name not in context.expectations.dlopen
+    return bool(provided) and name not in context.policy.dlopen
 
 
 def _outcomes(context: Context, path: str, names: list[str]) -> Mapping[str, str]:

@@ -33,7 +33,7 @@ def find_opened(rule: Rule, context: Context) -> Iterator[Finding]:
                 continue
             told.add(found.label)
             by = "" if opening.opener.label == entry else f" (by {opening.opener.label})"
-            yield rule.finding(
+            yield rule.make_finding(
                 entry,
                 f"opens the allocator {found.label} at run time{by}, after {_first(context, entry)}"
                 " has answered for malloc",
@@ -46,7 +46,7 @@ def find_opened(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _openings(context: Context, process: Process) -> Iterator[_Opening]:
     program = process.objects[0]
-    for name in context.expectations.dlopen:
+    for name in context.policy.dlopen:
         yield _Opening(name, program, "[closure] dlopen", Severity.WARNING)
     for mapped in process.bundled():
         for feature in context.noted.get(mapped.label, ()):
@@ -74,7 +74,7 @@ def find_plugins(rule: Rule, context: Context) -> Iterator[Finding]:
             if allocator.label not in mapped and allocator.label != entry
         ]
         for allocator in late:
-            yield rule.finding(
+            yield rule.make_finding(
                 entry,
                 f"brings the allocator {allocator.label} into the process that opens it, after"
                 " another has answered for malloc",
@@ -93,7 +93,7 @@ def find_deepbound(rule: Rule, context: Context) -> Iterator[Finding]:
     """Objects that open libraries with RTLD_DEEPBIND."""
     for path in context.openers:
         if context.symbols.read(path, opens_deepbound):
-            yield rule.finding(path, "opens libraries with RTLD_DEEPBIND")
+            yield rule.make_finding(path, "opens libraries with RTLD_DEEPBIND")
 
 
 RULES = (

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.flags import flag_names
+from bundle_fix.elf.read.flags import list_flag_names
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.notes import build_id, notes
+from bundle_fix.elf.read.notes import read_build_id, read_notes
 from bundle_fix.loader.hosts.libc import LOADER_NAME
 from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.model.content import Reader
@@ -32,17 +32,17 @@ def find_executable_stack(rule: Rule, context: Context) -> Iterator[Finding]:
         if stack is not None and stack.flags & c.PF_X:
             letters = zip("RWE", (c.PF_R, c.PF_W, c.PF_X), strict=True)
             flags = "".join(letter for letter, bit in letters if stack.flags & bit)
-            yield rule.finding(path, "asks for an executable stack", GNU_STACK=flags)
+            yield rule.make_finding(path, "asks for an executable stack", GNU_STACK=flags)
 
 
 def find_text_relocations(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files whose code is written to when they are loaded."""
     for path, image in _loaded(context):
-        if "TEXTREL" in flag_names(image):
-            yield rule.finding(
+        if "TEXTREL" in list_flag_names(image):
+            yield rule.make_finding(
                 path,
                 "has text relocations: its code is patched when it is loaded",
-                flags=list(flag_names(image)),
+                flags=list(list_flag_names(image)),
             )
 
 
@@ -50,21 +50,21 @@ def find_no_relro(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files whose relocated data stays writable."""
     for path, image in _loaded(context):
         if not any(s.type == c.PT_GNU_RELRO for s in image.segments):
-            yield rule.finding(path, "has no RELRO: its pointers stay writable", GNU_RELRO=None)
+            yield rule.make_finding(path, "has no RELRO: its pointers stay writable", GNU_RELRO=None)
 
 
 def find_no_pie(rule: Rule, context: Context) -> Iterator[Finding]:
     """Programs that are always loaded at one address."""
     for path, image in _loaded(context):
         if image.is_program and image.header.type == c.ET_EXEC:
-            yield rule.finding(path, "is not position independent", type=image.type)
+            yield rule.make_finding(path, "is not position independent", type=image.type)
 
 
 def find_set_id(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that run with their owner's or group's rights."""
     for path, node in context.bundle.tree.files():
         if node.stamp.mode & 0o6000 and isinstance(node, File) and context.only in (None, path):
-            yield rule.finding(
+            yield rule.make_finding(
                 path, f"has the mode {node.stamp.mode:04o}", mode=f"{node.stamp.mode:04o}"
             )
 
@@ -73,15 +73,15 @@ def find_no_build_id(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that a debugger cannot tell from another build."""
     for path, image in _loaded(context):
         with context.bundle.content(path).open() as reader:
-            if build_id(reader, image) is None:
-                yield rule.finding(path, "has no build-id", notes=_owners(reader, image))
+            if read_build_id(reader, image) is None:
+                yield rule.make_finding(path, "has no build-id", notes=_owners(reader, image))
 
 
 def _owners(reader: Reader, image: Image) -> list[str]:
     """The owners of the notes that a file has, with the types, as readelf prints them."""
     found = {
         (note.name.rstrip(b"\0").decode("utf-8", "replace"), note.type)
-        for note in notes(reader, image)
+        for note in read_notes(reader, image)
     }
     return [f"{name} {kind:#x}" for name, kind in sorted(found)]
 
@@ -93,7 +93,7 @@ def find_interpreter(rule: Rule, context: Context) -> Iterator[Finding]:
         folder, name = posixpath.split(interpreter)
         usual = LOADER_NAME.fullmatch(name) and is_default_directory(folder)
         if not (usual and interpreter.startswith("/")):
-            yield rule.finding(
+            yield rule.make_finding(
                 path, f"asks for the loader {interpreter}", target=interpreter,
                 severity=rule.severity if context.host.files is None else Severity.WARNING,
             )  # fmt: skip

@@ -71,7 +71,7 @@ def _differing(rule: Rule, context: Context, copy: _Copy) -> Iterator[Finding]:
         message, severity = "is another version", Severity.WARNING
     else:
         return
-    yield rule.finding(
+    yield rule.make_finding(
         copy.path,
         f"takes the place of {plain} on {copy.level} processors, but {message}",
         severity=severity,
@@ -109,7 +109,7 @@ def _led_elsewhere(rule: Rule, context: Context, levels: set[str]) -> Iterator[F
                 provided = context.bundle.providers(posixpath.basename(need.name), image)
                 if provided and (requester, need.name) not in told:
                     told.add((requester, need.name))
-                    yield rule.finding(
+                    yield rule.make_finding(
                         requester,
                         f"is loaded on {level} processors and needs {need.name}; the pack has"
                         f" {provided[0]}, but {need.result.path or 'nothing'} is loaded",

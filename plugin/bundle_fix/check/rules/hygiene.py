@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding, Rule
-from bundle_fix.elf.scan.build_paths import build_paths
+from bundle_fix.elf.scan.build_paths import list_build_paths
 from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.plan.modes import WORLD_WRITE, find_wrong_modes
 from bundle_fix.policy.severity import Severity
@@ -17,7 +17,7 @@ def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:
     for path, wrong in find_wrong_modes(context.bundle).items():
         mode = wrong.node.stamp.mode
         severity = Severity.WARNING if wrong.is_readable_by_owner_only else rule.severity
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"has the mode {mode:04o}: {wrong.reason}",
             severity=Severity.NOTE if _is_test_data(path) and not mode & WORLD_WRITE else severity,
@@ -41,7 +41,7 @@ def find_cut_short(rule: Rule, context: Context) -> Iterator[Finding]:
         if not image.is_dynamic and context.symbols.read(path, is_debug_only):
             continue
         is_needed = not image.is_library or path in context.mapped
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"has {image.size} bytes, but {end} bytes of it are to be loaded",
             severity=rule.severity if is_needed else context.consequence,
@@ -53,10 +53,10 @@ def find_cut_short(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_build_paths(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that carry paths of the machine that built them."""
     for path in context.dynamic():
-        found = context.symbols.read(path, build_paths)
+        found = context.symbols.read(path, list_build_paths)
         if found:
             more = f" and {len(found) - 1} more like it" if len(found) > 1 else ""
-            yield rule.finding(path, f"carries the path {found[0]}{more}", paths=list(found))
+            yield rule.make_finding(path, f"carries the path {found[0]}{more}", paths=list(found))
 
 
 TESTS = frozenset({"test", "tests", "testdata", "testsuite", "fixtures"})

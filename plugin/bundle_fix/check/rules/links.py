@@ -19,7 +19,7 @@ def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
     for link, path in find_missing_soname_symlinks(context.bundle).items():
         name = posixpath.basename(link)
         severity = Severity.ERROR if name in mapped else Severity.WARNING if name in needed else Severity.NOTE
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"has the soname {name}, but no file or link of that name leads to it",
             severity=severity,
@@ -37,7 +37,7 @@ def _find_lost(rule: Rule, context: Context, kinds: tuple[Unresolved, ...]) -> I
         severity = Severity.ERROR if posixpath.basename(path) in needed else rule.severity
         if DOCUMENTS & set(path.split("/")) and severity != Severity.ERROR:
             severity = Severity.NOTE
-        yield rule.finding(
+        yield rule.make_finding(
             path, f"is a link to {target}, which {lost.value}", severity=severity, target=target
         )
 

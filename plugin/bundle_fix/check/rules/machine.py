@@ -30,7 +30,7 @@ def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
         if image.architecture in programs:
             continue
         wanted = context.names.get(path, set()) & elsewhere
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"is for {image.format.bits}-bit {image.machine}; the programs are for {names}"
             + (f" and need another {min(wanted)}" if wanted else ""),
@@ -43,7 +43,7 @@ def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_other_system(rule: Rule, context: Context) -> Iterator[Finding]:
     """ELF files that are not for Linux."""
     for path, system in context.bundle.foreign.items():
-        yield rule.finding(path, f"is for {system}, and is not looked into", system=system)
+        yield rule.make_finding(path, f"is for {system}, and is not looked into", system=system)
 
 
 def find_level(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -57,7 +57,7 @@ def find_level(rule: Rule, context: Context) -> Iterator[Finding]:
         is_told = context.host.level is not None
         worst = Severity.ERROR if is_told else Severity.WARNING
         target = context.host.level if is_told else "the oldest x86-64, the baseline"
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"is marked as needing x86-64-v{level}; the target is {target}",
             severity=worst if path in context.mapped else Severity.NOTE,
@@ -72,7 +72,7 @@ def find_two_libcs(rule: Rule, context: Context) -> Iterator[Finding]:
         for mapped in process.bundled()[1:]:
             other, needed = _linked_with(mapped)
             if flavour and other and other != flavour:
-                yield rule.finding(
+                yield rule.make_finding(
                     mapped.label,
                     f"was linked with {other} (it needs {needed}), but {entry}, which loads it,"
                     f" with {flavour}",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding, Rule
-from bundle_fix.elf.scan.debug_info import BESIDE, BUILD_IDS, is_debug_only
+from bundle_fix.elf.scan.debug_info import BUILD_ID_DIRECTORY, DEBUG_DIRECTORY, is_debug_only
 from bundle_fix.manifest.model import (
     NAME,
     FileRecord,
@@ -32,19 +32,19 @@ def find_unreadable(rule: Rule, context: Context) -> Iterator[Finding]:
         return
     if isinstance(manifest, BundleFixError):
         severity = Severity.WARNING if isinstance(manifest, NoManifestError) else Severity.ERROR
-        yield rule.finding(NAME, manifest.message.removeprefix("it "), severity=severity)
+        yield rule.make_finding(NAME, manifest.message.removeprefix("it "), severity=severity)
         return
     names = [*(r.path for r in manifest.files), *(link.path for link in manifest.links)]
     paths = Counter(names)
     twice = [path for path, count in paths.items() if count > 1]
     if twice:
-        yield rule.finding(NAME, f"lists {twice[0]} more than once", files=twice[:20])
+        yield rule.make_finding(NAME, f"lists {twice[0]} more than once", files=twice[:20])
 
 
 def find_newer(rule: Rule, context: Context) -> Iterator[Finding]:
     """A manifest that this version cannot read."""
     if isinstance(context.manifest, NewerManifestError):
-        yield rule.finding(NAME, context.manifest.message.removeprefix("it "))
+        yield rule.make_finding(NAME, context.manifest.message.removeprefix("it "))
 
 
 def _listed(context: Context) -> tuple[dict[str, FileRecord], dict[str, str]]:
@@ -69,16 +69,16 @@ def find_changed(rule: Rule, context: Context) -> Iterator[Finding]:
             if digest != record.sha256.lower():
                 yield _changed(rule, path, record, node.content.size, digest)
         elif node is not None:
-            yield rule.finding(path, f"is {_kind(tree, path)}, not the file of the manifest")
+            yield rule.make_finding(path, f"is {_kind(tree, path)}, not the file of the manifest")
     for path, target in links.items():
         found = tree.nodes.get(path)
         if isinstance(found, Symlink) and found.target != target:
-            yield rule.finding(
+            yield rule.make_finding(
                 path, f"leads to {found.target}, and in the manifest to {target}",
                 target=found.target, listed=target,
             )  # fmt: skip
         elif found is not None and not isinstance(found, Symlink):
-            yield rule.finding(path, f"is {_kind(tree, path)}, not the link of the manifest")
+            yield rule.make_finding(path, f"is {_kind(tree, path)}, not the link of the manifest")
 
 
 def _changed(rule: Rule, path: str, record: FileRecord, size: int, digest: str | None) -> Finding:
@@ -86,7 +86,7 @@ def _changed(rule: Rule, path: str, record: FileRecord, size: int, digest: str |
         what = f"has {size} bytes, and in the manifest {record.size}"
     else:
         what = "has other bytes than in the manifest"
-    return rule.finding(
+    return rule.make_finding(
         path, what, size=size, listed_size=record.size, sha256=digest or "",
         listed_sha256=record.sha256,
     )  # fmt: skip
@@ -102,9 +102,9 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     files, links = _listed(context)
     missing = [path for path in (*files, *links) if path not in context.bundle.tree.nodes]
     for path in missing[:MAX_MISSING]:
-        yield rule.finding(path, "is listed in the manifest, but not in the pack")
+        yield rule.make_finding(path, "is listed in the manifest, but not in the pack")
     if len(missing) > MAX_MISSING:
-        yield rule.finding(
+        yield rule.make_finding(
             NAME,
             f"lists {len(missing) - MAX_MISSING} more members that are not in the pack",
         )
@@ -118,7 +118,7 @@ def find_extra(rule: Rule, context: Context) -> Iterator[Finding]:
     for path, node in context.bundle.tree.nodes.items():
         listed = path in files or path in links or path == NAME or _is_debug(context, path)
         if not (listed or isinstance(node, Directory)):
-            yield rule.finding(path, "is in the pack, but not listed in the manifest")
+            yield rule.make_finding(path, "is in the pack, but not listed in the manifest")
 
 
 def _is_debug(context: Context, path: str) -> bool:
@@ -126,7 +126,7 @@ def _is_debug(context: Context, path: str) -> bool:
 
     Nothing in it can be loaded: a link in ``.debug/`` leads to a file of debug information.
     """
-    if BESIDE not in path.split("/") and not path.startswith(f"{BUILD_IDS}/"):
+    if DEBUG_DIRECTORY not in path.split("/") and not path.startswith(f"{BUILD_ID_DIRECTORY}/"):
         return False
     tree = context.bundle.tree
     end = resolve_path(tree, path)
@@ -143,7 +143,7 @@ def find_mode(rule: Rule, context: Context) -> Iterator[Finding]:
         node = context.bundle.tree.nodes.get(path)
         mode = f"{node.stamp.mode:04o}" if isinstance(node, File) else record.mode
         if mode != record.mode:
-            yield rule.finding(
+            yield rule.make_finding(
                 path, f"has the mode {mode}, and in the manifest {record.mode}",
                 mode=mode, listed=record.mode,
             )  # fmt: skip

@@ -82,7 +82,7 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
             message += _nearest(context, need)
             hint = f"Put {name} into the pack, or say --host-provides {name}."
         worst = Severity.NOTE if is_mild else severity
-        yield rule.finding(path, message, severity=worst, hint=hint, **_evidence(need, processes))
+        yield rule.make_finding(path, message, severity=worst, hint=hint, **_evidence(need, processes))
 
 
 def _holders(context: Context, need: Resolution) -> list[str]:
@@ -114,7 +114,7 @@ def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
         if not provided:
             continue
         lenient = severity == Severity.WARNING and _opened_before(context, provided, name)
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"needs {name}; the pack has {_where(context, provided, name)}, but the host's"
             f" {need.result.path} is loaded",
@@ -168,7 +168,7 @@ def find_two_files(rule: Rule, context: Context) -> Iterator[Finding]:
         first, *others = paths
         differing = [other for other in others if not bundle.same_file(first, other)]
         if differing:
-            yield rule.finding(
+            yield rule.make_finding(
                 first,
                 f"has the soname {soname}, and so has the different file {', '.join(differing)}",
                 soname=soname,
@@ -186,7 +186,7 @@ def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
         if not context.bundle.providers(name, image):
             users.setdefault(name, []).append(path)
     for name, paths in users.items():
-        yield rule.finding(
+        yield rule.make_finding(
             paths[0],
             f"needs {name}, which is left to the host",
             hint=f"Bundle {name}, or say --host-provides {name}.",
@@ -205,7 +205,7 @@ def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
     for path, uses in users.items():
         severity = min((severity for severity, _, _ in uses), key=lambda severity: severity.rank)
         _, need, _ = uses[0]
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"is loaded in the place of the host's {need.name}, by {need.requester.path}",
             severity=Severity.WARNING if brings_loader else severity,

@@ -33,7 +33,7 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
         # What an inherited RPATH finds, or a default directory, needs no RUNPATH.
         if not names or _all_found(context, path, names):
             continue
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"has no RUNPATH, though the pack provides {some(names, 3)}",
             severity=_severity(context, path, used, Severity.ERROR if image.is_program else Severity.WARNING),
@@ -68,7 +68,7 @@ def _find_kind(rule: Rule, context: Context, kind: RunpathKind, message: str) ->
             if classify_entry(context.bundle.tree, entry, home, image) is not kind:
                 continue
             tag = "RUNPATH" if image.runpath is not None else "RPATH"
-            yield rule.finding(
+            yield rule.make_finding(
                 path,
                 f"has the {tag} entry {entry or '(empty)'}, {message}",
                 severity=Severity.NOTE
@@ -117,7 +117,7 @@ def find_both(rule: Rule, context: Context) -> Iterator[Finding]:
     """Objects with an RPATH that their RUNPATH silences."""
     for path, image in context.bundle.images.items():
         if image.rpath is not None and image.runpath is not None:
-            yield rule.finding(
+            yield rule.make_finding(
                 path,
                 "has both RPATH and RUNPATH; the loader ignores the RPATH",
                 rpath=image.rpath,
@@ -132,7 +132,7 @@ def find_useless(rule: Rule, context: Context) -> Iterator[Finding]:
         image, home = context.bundle.images[path], posixpath.dirname(path)
         for entry, count in Counter(list_entries(image)).items():
             if count > 1 and classify_entry(context.bundle.tree, entry, home, image) is RunpathKind.INSIDE:
-                yield rule.finding(path, f"has the entry {entry} {count} times", entry=entry)
+                yield rule.make_finding(path, f"has the entry {entry} {count} times", entry=entry)
 
 
 def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -148,7 +148,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
             for need in process.needs
             if need.result.origin != BUNDLE and context.bundle.providers(need.name, image)
         ]
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"is {SET_ID_NAMES[bits]}, so the loader does not follow its entry {followed[0]}"
             + (f" to {some(lost, 3)}" if lost else ""),

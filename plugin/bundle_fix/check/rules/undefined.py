@@ -9,7 +9,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.symbols import Symbols
 from bundle_fix.check.findings import Finding, Rule
 from bundle_fix.check.wording import some, text
-from bundle_fix.elf.symbols.symbols import Wanted
+from bundle_fix.elf.symbols.symbols import UndefinedSymbol
 from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME, is_part_of_libc, read_glibc_exports
 from bundle_fix.loader.objects import MISSING, LoadedObject
 from bundle_fix.loader.process import Process
@@ -78,9 +78,9 @@ def _undefined(
     symbols: Symbols,
     process: Process,
     mapped: LoadedObject,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[UndefinedSymbol],
     unknown: Sequence[LoadedObject],
-) -> tuple[list[Wanted], frozenset[str]]:
+) -> tuple[list[UndefinedSymbol], frozenset[str]]:
     """Those of the symbols of one object that nothing defines, and what defines the others."""
     names = {one.name for one in unknown}
     left = [symbol for symbol in wanted if symbol.library not in names]
@@ -104,7 +104,7 @@ def _undefined(
     return left, frozenset(used)
 
 
-def _is_told_already(symbols: Symbols, process: Process, symbol: Wanted) -> bool:
+def _is_told_already(symbols: Symbols, process: Process, symbol: UndefinedSymbol) -> bool:
     """Whether the library that should have the symbol lacks its whole version (BF404)."""
     library = _named(process, symbol.library)
     if library is None or library.image is None:
@@ -123,7 +123,7 @@ def _named(process: Process, name: str | None) -> LoadedObject | None:
 
 def _may_define(
     symbols: Symbols, user: LoadedObject, unknown: Sequence[LoadedObject]
-) -> Callable[[Wanted], bool]:
+) -> Callable[[UndefinedSymbol], bool]:
     """Whether one of the libraries that cannot be looked into may define what ``user`` wants.
 
     Whoever was linked with a library whose symbols all have versions wants them in versions: what
@@ -134,7 +134,7 @@ def _may_define(
     is_libc_there = any(is_part_of_libc(one.name) for one in unasked)
     exports = read_glibc_exports() if is_libc_there else frozenset[bytes]()
 
-    def may_define(symbol: Wanted) -> bool:
+    def may_define(symbol: UndefinedSymbol) -> bool:
         if not unasked or symbol.library is not None or OWN_NAME.match(symbol.name):
             return False
         return symbol.name.startswith(b"_") or symbol.name in exports
@@ -143,11 +143,11 @@ def _may_define(
 
 
 def _finding(
-    rule: Rule, process: Process, mapped: LoadedObject, lost: Sequence[Wanted], severity: Severity
+    rule: Rule, process: Process, mapped: LoadedObject, lost: Sequence[UndefinedSymbol], severity: Severity
 ) -> Finding:
     names = sorted(map(_spelled, lost))
     place = "" if mapped.label == process.entry else f" in the process of {process.entry}"
-    return rule.finding(
+    return rule.make_finding(
         mapped.label,
         f"uses {some(names)}, but nothing{place} defines {'it' if len(names) == 1 else 'them'}",
         severity=severity,
@@ -157,7 +157,7 @@ def _finding(
     )
 
 
-def _spelled(symbol: Wanted) -> str:
+def _spelled(symbol: UndefinedSymbol) -> str:
     name = text(symbol.name)
     return f"{name}@{symbol.version}" if symbol.version else name
 

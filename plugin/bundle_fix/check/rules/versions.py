@@ -17,7 +17,7 @@ from bundle_fix.policy.severity import Severity
 
 def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that want symbols of a glibc newer than the baseline."""
-    baseline = context.expectations.glibc
+    baseline = context.policy.glibc
     limit = glibc_number(f"GLIBC_{baseline}")
     for path in context.dynamic() if limit else ():
         # The loader only complains about a version that is wanted weakly.
@@ -35,7 +35,7 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
         breaking.sort(key=lambda s: glibc_number(s.version or "") or (), reverse=True)
         symbols = [f"{text(s.name)}@{s.version}" for s in breaking]
         newest = max((v for vs in newer.values() for v in vs), key=lambda v: glibc_number(v) or ())
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"wants {newest}; the baseline is glibc {baseline} ({some(symbols) or 'no symbol'})",
             baseline=baseline,
@@ -61,7 +61,7 @@ def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         wanted = context.symbols.table(path).wanted
         symbols = sorted(text(s.name) for s in wanted if s.version == PRIVATE)
-        yield rule.finding(
+        yield rule.make_finding(
             path,
             f"uses what glibc keeps for itself: {some(symbols) or PRIVATE}",
             severity=_severity_of_private(context, path),
@@ -105,7 +105,7 @@ def _version_finding(
     rule: Rule, path: str, message: str, severity: Severity, process: Process, need: Resolution,
     lacking: list[str],
 ) -> Finding:  # fmt: skip
-    return rule.finding(
+    return rule.make_finding(
         path, message, severity=severity, versions=lacking, library=need.name,
         needed_by=need.requester.label, program=process.entry,
     )  # fmt: skip

@@ -23,23 +23,23 @@ def find_record(rule: Rule, context: Context) -> Iterator[Finding]:
     try:
         lines = read_record(tree, path)
     except BundleFixError as error:
-        yield rule.finding(path, f"cannot be read: {error.message}")
+        yield rule.make_finding(path, f"cannot be read: {error.message}")
         return
     for name, (digest, size) in lines.items():
         node = tree.nodes.get(name)
         if not isinstance(node, File):
-            yield rule.finding(path, f"lists {name}, which is not in the wheel", file=name)
+            yield rule.make_finding(path, f"lists {name}, which is not in the wheel", file=name)
         elif digest.startswith("sha256=") and (digest, size or str(node.content.size)) != (
             found := record_line(node)
         ):
-            yield rule.finding(
+            yield rule.make_finding(
                 path,
                 f"has another hash or size for {name} than the file in the wheel",
                 file=name, listed=[digest, size], found=list(found),
             )  # fmt: skip
     for name, _ in tree.files():
         if name not in lines and posixpath.basename(name) not in ("RECORD.jws", "RECORD.p7s"):
-            yield rule.finding(path, f"does not list {name}, which is in the wheel", file=name)
+            yield rule.make_finding(path, f"does not list {name}, which is in the wheel", file=name)
 
 
 def find_scheme(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ def find_scheme(rule: Rule, context: Context) -> Iterator[Finding]:
             if not found or _scheme(found) == _scheme(path) or (path, found) in told:
                 continue
             told.add((path, found))
-            yield rule.finding(
+            yield rule.make_finding(
                 path,
                 f"needs {need.name} and finds {found} beside itself in the wheel, but pip puts"
                 f" {_place(path)} and {_place(found)}",

@@ -11,7 +11,7 @@ from bundle_fix.collect.collection import Collection, Origin
 from bundle_fix.collect.files import node_at
 from bundle_fix.collect.patterns import Where, matches, nothing_matches
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.model.content import PathContent, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.suggestions import suggest_word
@@ -82,7 +82,7 @@ def _distinct(
     """
     copies: dict[str, list[Path]] = {}
     for path in found:
-        image = image_at(path)
+        image = read_image_at(path)
         if image is None or not image.is_library:
             raise BundleFixError(
                 f"{path} is not a shared library", where=where,
@@ -130,7 +130,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def with_soname(folder: Path, name: str) -> Iterator[tuple[Path, Image]]:
     """The library of that name, and those of that DT_SONAME, whatever they are called."""
-    image = image_at(folder / name)
+    image = read_image_at(folder / name)
     if image is not None:
         yield folder / name, image
     for path, other in _libraries_in(folder, "*.so*"):
@@ -142,7 +142,7 @@ def _libraries_in(folder: Path, pattern: str) -> Iterator[tuple[Path, Image]]:
     for path in sorted(folder.glob(pattern)) if folder.is_dir() else ():
         with suppress(BundleFixError):
             # What is damaged has no name that can be told, and may be none of ours.
-            image = image_at(path)
+            image = read_image_at(path)
             if image is not None:
                 yield path, image
 
@@ -163,7 +163,7 @@ def add_library(
         Its soname, or its file name where it has none.
     """
     real = source.resolve()
-    image = image_at(real)
+    image = read_image_at(real)
     if image is None or not image.is_library:
         raise BundleFixError(f"{source} is not a shared library", where=where)
     soname = image.soname or source.name

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bundle_fix.archive.directory import stamp_of
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.loader.runpath import list_entries
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
@@ -41,7 +41,7 @@ def tree_around(path: Path) -> tuple[Tree, str]:
     real = str(path.resolve())
     taken: dict[str, Node] = {}
     folders = {posixpath.dirname(real): None}
-    image = image_at(path)
+    image = read_image_at(path)
     _take(real, taken)
     _take_needed([(real, image)] if image is not None else [], folders, taken, lambda _: True)
     root = os.path.commonpath([*folders, *map(posixpath.dirname, taken)])
@@ -83,7 +83,7 @@ def tree_of_members(
         real = _take(place, taken)
         if real is None and member.is_symlink():
             taken[place] = Symlink(os.readlink(place), Metadata(0o777))  # noqa: PTH115
-        image = image_at(Path(real)) if real == place else None
+        image = read_image_at(Path(real)) if real == place else None
         if image is not None:
             waiting.append((place, image))
             if image.is_library:
@@ -161,7 +161,7 @@ def _named_like(
                 continue
             real = _take(place, taken)
             try:
-                image = image_at(Path(real)) if real else None
+                image = read_image_at(Path(real)) if real else None
             except BundleFixError:
                 # A damaged file beside the one that is asked for is another check's finding.
                 taken.pop(real or "", None)

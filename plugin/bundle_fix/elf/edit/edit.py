@@ -10,20 +10,20 @@ from pathlib import Path
 from msgspec import Struct
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.entries import Wanted, wanted_entries
+from bundle_fix.elf.edit.entries import PlannedEntry, plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
 from bundle_fix.elf.edit.lief import rewrite_with_lief
 from bundle_fix.elf.edit.patchelf import rewrite_with_patchelf
 from bundle_fix.elf.edit.slot import edit_in_slots
-from bundle_fix.elf.edit.table import edit_table
+from bundle_fix.elf.edit.table import grow_string_table
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.ranges import Span
-from bundle_fix.elf.symbols.hashes import defines
-from bundle_fix.elf.symbols.versions import needed_versions
-from bundle_fix.elf.verify.invariants import broken_invariants
-from bundle_fix.elf.verify.lief_crosscheck import SIZE_LIMIT, disagreement
+from bundle_fix.elf.symbols.hashes import provides_symbol
+from bundle_fix.elf.symbols.versions import read_needed_versions
+from bundle_fix.elf.verify.invariants import find_broken_invariants
+from bundle_fix.elf.verify.lief_crosscheck import SIZE_LIMIT, crosscheck
 from bundle_fix.model.content import Content, PatchedContent, PathContent, Reader, read_chunks
 
 LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so|libc\.musl-")
@@ -32,7 +32,7 @@ MUSL_LOADER = b"__dls3"
 """A symbol of musl's libc, which is its loader, and has a soname only in some distributions."""
 
 
-class Edited(Struct, frozen=True):
+class EditResult(Struct, frozen=True):
     """A file after its changes. ``editor`` is who made them: empty when nothing had to change.
 
     ``refusals`` says why each editor that was tried before did not.
@@ -44,9 +44,9 @@ class Edited(Struct, frozen=True):
     refusals: tuple[str, ...] = ()
 
 
-SecondReader = Callable[[Content, Image], str | None]
+CrossCheck = Callable[[Content, Image], str | None]
 """Says what another reader reads otherwise than we do, or None."""
-IN_PLACE = {"slot": edit_in_slots, "table": edit_table}
+IN_PLACE = {"slot": edit_in_slots, "table": grow_string_table}
 REWRITE = {"lief": rewrite_with_lief, "patchelf": rewrite_with_patchelf}
 ORDERS = {
     "auto": ("slot", "table", "lief", "patchelf"),
@@ -57,13 +57,13 @@ ORDERS = {
 """The editors to try, in order, for each value of ``--editor``."""
 
 
-def edit(
+def edit_file(
     content: Content,
     changes: Changes,
     scratch: Path,
     editor: str = "auto",
-    second_reader: SecondReader = disagreement,
-) -> Edited:
+    second_reader: CrossCheck = crosscheck,
+) -> EditResult:
     """``content`` with ``changes``; the original is never written to.
 
     Args:
@@ -80,24 +80,24 @@ def edit(
     """
     with content.open() as reader:
         image = read_image(reader)
-        reason = refusal(reader, image) or _misled(reader, image, changes)
+        reason = find_refusal(reader, image) or _find_lost_versions(reader, image, changes)
     if reason:
         raise EditRefusedError(f"it cannot be edited: {reason}")
-    wanted = wanted_entries(image, changes)
+    wanted = plan_entries(image, changes)
     if wanted == image.dynamic:
-        return Edited(content, image, "")
+        return EditResult(content, image, "")
     refusals: list[str] = []
     for name in ORDERS[editor]:
         try:
-            changed, touched = _attempt(name, content, image, wanted, changes, scratch)
-            image = _approved(content, changed, changes, touched, second_reader)
-            return Edited(changed, image, name, tuple(refusals))
+            changed, touched = _try_editor(name, content, image, wanted, changes, scratch)
+            image = _verify_result(content, changed, changes, touched, second_reader)
+            return EditResult(changed, image, name, tuple(refusals))
         except (CannotEditError, DamagedElfError) as error:
             refusals.append(f"{name}: {error}")
     raise EditRefusedError(f"no editor can change it without harm: {'; '.join(refusals)}")
 
 
-def refusal(reader: Reader, image: Image) -> str:
+def find_refusal(reader: Reader, image: Image) -> str:
     """Why a file of this kind is never edited; empty where it may be."""
     if not image.is_dynamic:
         kinds = {"rel": "an object file", "core": "a core file"}
@@ -107,28 +107,28 @@ def refusal(reader: Reader, image: Image) -> str:
     pie = (image.first(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
     if pie or image.type == "exec":
         return "it is a static program"
-    if LOADERS.match(image.soname or "") or defines(reader, image, MUSL_LOADER):
+    if LOADERS.match(image.soname or "") or provides_symbol(reader, image, MUSL_LOADER):
         return "it is the dynamic loader"
     return ""
 
 
-def _misled(reader: Reader, image: Image, changes: Changes) -> str:
+def _find_lost_versions(reader: Reader, image: Image, changes: Changes) -> str:
     """Why the loader would not find the versions wanted of a replaced library; empty if it does.
 
     It looks for the one that was loaded under the name that stands beside the versions, and that
     is never the name before ``$ORIGIN`` was expanded (glibc's dl-version.c, find_needed).
     """
     for old, new in changes.replace_needed:
-        if "$" in new and old in needed_versions(reader, image):
+        if "$" in new and old in read_needed_versions(reader, image):
             return f"it wants versions of {old}, which the loader would not look for in {new}"
     return ""
 
 
-def _attempt(
+def _try_editor(
     name: str,
     content: Content,
     image: Image,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[PlannedEntry],
     changes: Changes,
     scratch: Path,
 ) -> tuple[Content, tuple[Span, ...] | None]:
@@ -151,12 +151,12 @@ def _attempt(
     return PathContent(target, target.stat().st_size), None
 
 
-def _approved(
+def _verify_result(
     before: Content,
     after: Content,
     changes: Changes,
     touched: tuple[Span, ...] | None,
-    second_reader: SecondReader,
+    second_reader: CrossCheck,
 ) -> Image:
     """The image of an edited file that keeps every invariant and that both readers agree on.
 
@@ -164,7 +164,7 @@ def _approved(
         CannotEditError: it does not.
     """
     with before.open() as old, after.open() as new:
-        broken = next(broken_invariants(old, new, changes, touched), None)
+        broken = next(find_broken_invariants(old, new, changes, touched), None)
         image = read_image(new)
     if broken is None and after.size <= SIZE_LIMIT:
         broken = second_reader(after, image)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Entry, Image
+from bundle_fix.elf.read.image import DynamicEntry, Image
 
 
 class NewString(NamedTuple):
@@ -21,40 +21,42 @@ class NewString(NamedTuple):
     replaces: str = ""
 
 
-Wanted = Entry | NewString
+PlannedEntry = DynamicEntry | NewString
 
 
-def wanted_entries(image: Image, changes: Changes) -> tuple[Wanted, ...]:
+def plan_entries(image: Image, changes: Changes) -> tuple[PlannedEntry, ...]:
     """The dynamic entries after ``changes``, in the file's order; new ones come last.
 
     Args:
         image: a file with a dynamic section.
         changes: what to change.
     """
-    entries: Sequence[Wanted] = image.dynamic or ()
+    entries: Sequence[PlannedEntry] = image.dynamic or ()
     if changes.runpath is not None or changes.rpath is not None:
         tag = c.DT_RPATH if changes.rpath else c.DT_RUNPATH
-        entries = _with_path(entries, image, tag, changes.rpath or changes.runpath or "")
+        entries = _set_search_path(entries, image, tag, changes.rpath or changes.runpath or "")
     if changes.soname is not None and changes.soname != image.soname:
-        entries = _with_string(entries, c.DT_SONAME, (c.DT_SONAME,), changes.soname)
-    if needed_after(image.needed, changes) != image.needed:
-        entries = _with_needed(entries, image, changes)
+        entries = _set_string(entries, c.DT_SONAME, (c.DT_SONAME,), changes.soname)
+    if compute_needed(image.needed, changes) != image.needed:
+        entries = _set_needed(entries, image, changes)
     return tuple(entries)
 
 
-def _with_path(entries: Sequence[Wanted], image: Image, tag: int, text: str) -> list[Wanted]:
+def _set_search_path(
+    entries: Sequence[PlannedEntry], image: Image, tag: int, text: str
+) -> list[PlannedEntry]:
     present = {c.DT_RPATH: image.rpath, c.DT_RUNPATH: image.runpath}
     other = c.DT_RPATH if tag == c.DT_RUNPATH else c.DT_RUNPATH
     if present[tag] == text and present[other] is None:
         return list(entries)
-    return _with_string(entries, tag, (tag, other), text)
+    return _set_string(entries, tag, (tag, other), text)
 
 
-def _with_string(
-    entries: Sequence[Wanted], tag: int, replaced: tuple[int, ...], text: str
-) -> list[Wanted]:
+def _set_string(
+    entries: Sequence[PlannedEntry], tag: int, replaced: tuple[int, ...], text: str
+) -> list[PlannedEntry]:
     """``entries`` with one of ``tag`` in the place of the first of those ``replaced``."""
-    result: list[Wanted] = []
+    result: list[PlannedEntry] = []
     pending = [NewString(tag, text)] if text else []
     for entry in entries:
         if entry.tag not in replaced:
@@ -64,10 +66,12 @@ def _with_string(
     return result + pending
 
 
-def _with_needed(entries: Sequence[Wanted], image: Image, changes: Changes) -> list[Wanted]:
+def _set_needed(
+    entries: Sequence[PlannedEntry], image: Image, changes: Changes
+) -> list[PlannedEntry]:
     names = iter(image.needed)
     replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
-    result: list[Wanted] = []
+    result: list[PlannedEntry] = []
     before = ""
     for entry in entries:
         name = next(names) if entry.tag == c.DT_NEEDED else ""
@@ -78,20 +82,20 @@ def _with_needed(entries: Sequence[Wanted], image: Image, changes: Changes) -> l
         if not name or name not in changes.remove_needed:
             result.append(entry if new == name else NewString(c.DT_NEEDED, new, name))
     first = next((n for n, entry in enumerate(result) if entry.tag == c.DT_NEEDED), 0)
-    added = _added(image.needed, changes)
+    added = _list_added(image.needed, changes)
     return [*result[:first], *(NewString(c.DT_NEEDED, name) for name in added), *result[first:]]
 
 
-def _added(needed: Sequence[str], changes: Changes) -> list[str]:
+def _list_added(needed: Sequence[str], changes: Changes) -> list[str]:
     """What of ``add_needed`` is not needed in any case."""
     there = {*needed, *(new for old, new in changes.replace_needed if old in needed)}
     return [name for name in dict.fromkeys(changes.add_needed) if name not in there]
 
 
-def needed_after(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
+def compute_needed(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
     """The needed names that ``changes`` make of ``needed``."""
     replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
-    result = _added(needed, changes)
+    result = _list_added(needed, changes)
     for before, name in zip(("", *needed), needed, strict=False):
         result += [insertions[name]] if insertions.get(name, before) != before else []
         if name not in changes.remove_needed:

@@ -29,7 +29,7 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
 
     if changes.insert_needed or changes.add_needed:
         raise CannotEditError("LIEF cannot put a needed name before others")
-    if not _is_text(changes):
+    if not _is_encodable(changes):
         raise CannotEditError("LIEF takes no names that are not UTF-8")
     lief.logging.disable()
     try:
@@ -52,12 +52,12 @@ def _rewrite(source: Path, target: Path, changes: Changes) -> str | None:
         return "LIEF cannot parse it"
     if binary.relocate_phdr_table(lief.ELF.Binary.PHDR_RELOC.SEGMENT_GAP) == 0:
         return "LIEF finds no gap between its segments for the program headers"
-    _apply(binary, changes)
+    _apply_changes(binary, changes)
     binary.write(str(target))
     return None
 
 
-def _is_text(changes: Changes) -> bool:
+def _is_encodable(changes: Changes) -> bool:
     """Whether every new name can be given to LIEF."""
     texts = (changes.runpath, changes.rpath, changes.soname, *dict(changes.replace_needed).values())
     try:
@@ -67,18 +67,18 @@ def _is_text(changes: Changes) -> bool:
     return True
 
 
-def _apply(binary: lief.ELF.Binary, changes: Changes) -> None:
+def _apply_changes(binary: lief.ELF.Binary, changes: Changes) -> None:
     import lief
 
     tags = lief.ELF.DynamicEntry.TAG
     if changes.runpath is not None or changes.rpath is not None:
-        _remove(binary, {tags.RPATH, tags.RUNPATH})
+        _remove_tags(binary, {tags.RPATH, tags.RUNPATH})
         if changes.runpath:
             binary.add(lief.ELF.DynamicEntryRunPath(changes.runpath))
         if changes.rpath:
             binary.add(lief.ELF.DynamicEntryRpath(changes.rpath))
     if changes.soname is not None:
-        _remove(binary, {tags.SONAME})
+        _remove_tags(binary, {tags.SONAME})
         if changes.soname:
             binary.add(lief.ELF.DynamicSharedObject(changes.soname))
     replacements = dict(changes.replace_needed)
@@ -95,6 +95,6 @@ def _apply(binary: lief.ELF.Binary, changes: Changes) -> None:
             versions.name = replacements[name]
 
 
-def _remove(binary: lief.ELF.Binary, tags: set[lief.ELF.DynamicEntry.TAG]) -> None:
+def _remove_tags(binary: lief.ELF.Binary, tags: set[lief.ELF.DynamicEntry.TAG]) -> None:
     for entry in [e for e in binary.dynamic_entries if e.tag in tags]:
         binary.remove(entry)

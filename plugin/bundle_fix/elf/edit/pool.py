@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import Edited, edit
+from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.verify.lief_crosscheck import disagreement_here
+from bundle_fix.elf.verify.lief_crosscheck import crosscheck_here
 from bundle_fix.model.content import Content, Patch, PatchedContent, PathContent
 from bundle_fix.subprocesses.forks import ForkedProcess, kill_fork, start_fork
 from bundle_fix.subprocesses.processors import count_cores
@@ -33,19 +33,19 @@ OVERHEAD = 1 << 20
 """What an edit costs besides going through the file, in bytes that are gone through meanwhile."""
 
 
-class Job(NamedTuple):
+class EditJob(NamedTuple):
     """A file and what to change in it."""
 
     content: Content
     changes: Changes
 
 
-EditAll = Callable[[Sequence[Job], Path, str], Iterator[Edited | EditRefusedError]]
-"""`edit_all`, or what `editors` gives to be called in its place."""
+EditAll = Callable[[Sequence[EditJob], Path, str], Iterator[EditResult | EditRefusedError]]
+"""`edit_all`, or what `edit_pool` gives to be called in its place."""
 
 
 class _Outcome(NamedTuple):
-    """What became of a job: why it was refused, or what `Edited` has that the other side lacks.
+    """What became of a job: why it was refused, or what `EditResult` has that the other side lacks.
 
     ``patches`` lie over the file; where it was written anew, it is at ``rewritten``.
     """
@@ -57,7 +57,7 @@ class _Outcome(NamedTuple):
     refusals: tuple[str, ...] = ()
 
 
-class _Orders(NamedTuple):
+class _Request(NamedTuple):
     """The jobs for a leading process, each content by its number or path; see `edit_all`."""
 
     jobs: tuple[tuple[int | PathContent, Changes], ...]
@@ -66,24 +66,24 @@ class _Orders(NamedTuple):
 
 
 def edit_all(
-    jobs: Sequence[Job], scratch: Path, editor: str = "auto"
-) -> Iterator[Edited | EditRefusedError]:
-    """What `edit` makes of each job, in their order.
+    jobs: Sequence[EditJob], scratch: Path, editor: str = "auto"
+) -> Iterator[EditResult | EditRefusedError]:
+    """What `edit_file` makes of each job, in their order.
 
     Args:
         jobs: the files; each is edited once.
-        scratch: a folder for rewritten files; see `edit`.
-        editor: see `edit`.
+        scratch: a folder for rewritten files; see `edit_file`.
+        editor: see `edit_file`.
 
     Raises:
         DamagedElfError: a file cannot be read.
         BundleFixError: the same.
     """
-    return _heard_of(jobs, _outcomes(jobs, scratch, editor), scratch, editor)
+    return _collect_results(jobs, _run_workers(jobs, scratch, editor), scratch, editor)
 
 
 @contextmanager
-def editors(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
+def edit_pool(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
     """`edit_all` by processes that get ready from now on, as long as the context lasts.
 
     Args:
@@ -99,39 +99,41 @@ def editors(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
     with ours:
         try:
             with theirs:
-                leader = start_fork(partial(_lead, known, ours, theirs))
+                leader = start_fork(partial(_run_coordinator, known, ours, theirs))
         except OSError:
             yield edit_all
             return
         try:
-            _widen(leader)
+            _enlarge_pipe(leader)
             numbers = {id(content): number for number, content in enumerate(known)}
-            yield partial(_led, leader, ours, numbers)
+            yield partial(_edit_by_coordinator, leader, ours, numbers)
         finally:
             kill_fork(leader)
 
 
-def _lead(known: Sequence[Content], other: socket, orders: socket, pipe: IO[bytes]) -> None:
+def _run_coordinator(
+    known: Sequence[Content], other: socket, orders: socket, pipe: IO[bytes]
+) -> None:
     """Load LIEF, take orders, and tell the outcome of each job."""
     import lief  # noqa: F401
 
     # Or else the other side's end would not be the end.
     other.close()
-    told: _Orders = pickle.load(orders.makefile("rb"))  # noqa: S301 (from what this is a fork of)
-    jobs = [Job(known[c] if isinstance(c, int) else c, changes) for c, changes in told.jobs]
-    for outcome in _outcomes(jobs, told.scratch, told.editor):
+    told: _Request = pickle.load(orders.makefile("rb"))  # noqa: S301 (from what this is a fork of)
+    jobs = [EditJob(known[c] if isinstance(c, int) else c, changes) for c, changes in told.jobs]
+    for outcome in _run_workers(jobs, told.scratch, told.editor):
         pickle.dump(outcome, pipe)
         pipe.flush()
 
 
-def _led(
+def _edit_by_coordinator(
     leader: ForkedProcess,
     orders: socket,
     numbers: Mapping[int, int],
-    jobs: Sequence[Job],
+    jobs: Sequence[EditJob],
     scratch: Path,
     editor: str,
-) -> Iterator[Edited | EditRefusedError]:
+) -> Iterator[EditResult | EditRefusedError]:
     """`edit_all` by a leading process, which knows the contents that have ``numbers``."""
     sent = []
     for job in jobs:
@@ -142,39 +144,39 @@ def _led(
         sent.append((content, job.changes))
     # Should it have died, its outcomes are missing, and that is seen to.
     with suppress(OSError):
-        orders.sendall(pickle.dumps(_Orders(tuple(sent), scratch, editor)))
-    return _heard_of(jobs, (_told(leader) for _ in jobs), scratch, editor)
+        orders.sendall(pickle.dumps(_Request(tuple(sent), scratch, editor)))
+    return _collect_results(jobs, (_receive_outcome(leader) for _ in jobs), scratch, editor)
 
 
-def _outcomes(jobs: Sequence[Job], scratch: Path, editor: str) -> Iterator[_Outcome | None]:
+def _run_workers(jobs: Sequence[EditJob], scratch: Path, editor: str) -> Iterator[_Outcome | None]:
     """The outcome of each job, told by a process per core; None where it was not told."""
-    shares = _shares(jobs)
+    shares = _share_jobs(jobs)
     owners = {number: share for share, numbers in enumerate(shares) for number in numbers}
     running: dict[int, ForkedProcess] = {}
     try:
         for share, numbers in enumerate(shares):
-            work = partial(_work, [jobs[number] for number in numbers], scratch, editor)
+            work = partial(_run_worker, [jobs[number] for number in numbers], scratch, editor)
             try:
                 running[share] = start_fork(work)
             except OSError:
                 # At the limit of processes: fewer do as well, even none.
                 break
-            _widen(running[share])
+            _enlarge_pipe(running[share])
         for number in range(len(jobs)):
             process = running.get(owners[number])
-            yield _told(process) if process else None
+            yield _receive_outcome(process) if process else None
     finally:
         for process in running.values():
             kill_fork(process)
 
 
-def _widen(process: ForkedProcess) -> None:
+def _enlarge_pipe(process: ForkedProcess) -> None:
     """Let outcomes wait in the pipe, unless the user has too much in pipes already."""
     with suppress(PermissionError):
         fcntl.fcntl(process.pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
-def _shares(jobs: Sequence[Job]) -> list[list[int]]:
+def _share_jobs(jobs: Sequence[EditJob]) -> list[list[int]]:
     """The numbers of the jobs of each process, as even as may be, each in their order."""
     shares: list[list[int]] = [[] for _ in range(min(count_cores(), len(jobs)))]
     loads = [0] * len(shares)
@@ -185,20 +187,20 @@ def _shares(jobs: Sequence[Job]) -> list[list[int]]:
     return [sorted(share) for share in shares]
 
 
-def _work(jobs: Sequence[Job], scratch: Path, editor: str, pipe: IO[bytes]) -> None:
+def _run_worker(jobs: Sequence[EditJob], scratch: Path, editor: str, pipe: IO[bytes]) -> None:
     """Tell the outcome of each job; one that raises ends the work, and is raised again here."""
     for job in jobs:
         try:
-            edited = edit(job.content, job.changes, scratch, editor, disagreement_here)
+            edited = edit_file(job.content, job.changes, scratch, editor, crosscheck_here)
         except EditRefusedError as error:
             outcome = _Outcome(refused=error.message)
         else:
-            outcome = _outcome(edited)
+            outcome = _make_outcome(edited)
         pickle.dump(outcome, pipe)
         pipe.flush()
 
 
-def _told(process: ForkedProcess) -> _Outcome | None:
+def _receive_outcome(process: ForkedProcess) -> _Outcome | None:
     """The next outcome that a process tells; None where it has ended before."""
     try:
         outcome: _Outcome | None = pickle.load(process.pipe)  # noqa: S301 (our own fork)
@@ -207,7 +209,7 @@ def _told(process: ForkedProcess) -> _Outcome | None:
     return outcome
 
 
-def _outcome(edited: Edited) -> _Outcome:
+def _make_outcome(edited: EditResult) -> _Outcome:
     content = edited.content
     if not edited.editor:
         return _Outcome()
@@ -216,15 +218,15 @@ def _outcome(edited: Edited) -> _Outcome:
     return _Outcome("", edited.editor, patches, rewritten, edited.refusals)
 
 
-def _heard_of(
-    jobs: Sequence[Job], outcomes: Iterable[_Outcome | None], scratch: Path, editor: str
-) -> Iterator[Edited | EditRefusedError]:
+def _collect_results(
+    jobs: Sequence[EditJob], outcomes: Iterable[_Outcome | None], scratch: Path, editor: str
+) -> Iterator[EditResult | EditRefusedError]:
     """What was told of each job; what was not is done here."""
     for job, told in zip(jobs, outcomes, strict=True):
-        yield _heard(job, told) if told else _edited_here(job, scratch, editor)
+        yield _restore_result(job, told) if told else _edit_here(job, scratch, editor)
 
 
-def _heard(job: Job, told: _Outcome) -> Edited | EditRefusedError:
+def _restore_result(job: EditJob, told: _Outcome) -> EditResult | EditRefusedError:
     """What was told, with the content that was edited."""
     if told.refused:
         return EditRefusedError(told.refused)
@@ -232,11 +234,11 @@ def _heard(job: Job, told: _Outcome) -> Edited | EditRefusedError:
     if told.editor:
         content = told.rewritten or PatchedContent(content, told.patches)
     with content.open() as reader:
-        return Edited(content, read_image(reader), told.editor, told.refusals)
+        return EditResult(content, read_image(reader), told.editor, told.refusals)
 
 
-def _edited_here(job: Job, scratch: Path, editor: str) -> Edited | EditRefusedError:
+def _edit_here(job: EditJob, scratch: Path, editor: str) -> EditResult | EditRefusedError:
     try:
-        return edit(job.content, job.changes, scratch, editor)
+        return edit_file(job.content, job.changes, scratch, editor)
     except EditRefusedError as error:
         return error

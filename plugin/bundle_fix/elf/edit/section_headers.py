@@ -15,7 +15,7 @@ from bundle_fix.elf.read.structs import Section
 from bundle_fix.model.content import CHUNK, Patch, Reader
 
 
-class Move(NamedTuple):
+class TableMove(NamedTuple):
     """A table's old and new place, addresses and file offsets in bytes, and its old and new size.
 
     A table whose place is unchanged may still have grown.
@@ -41,15 +41,15 @@ SECTION_TYPES = {
 """The section type of the table that a dynamic tag points to."""
 
 
-def section_patches(
-    reader: Reader, image: Image, sections: Sequence[Section], moves: Sequence[Move]
+def compute_section_patches(
+    reader: Reader, image: Image, sections: Sequence[Section], moves: Sequence[TableMove]
 ) -> Iterator[Patch]:
     """The patches to section headers and section symbols; none where there are no sections.
 
     Raises:
         CannotEditError: the section headers and the dynamic section disagree about a moved table.
     """
-    moved: dict[int, Move] = {}
+    moved: dict[int, TableMove] = {}
     for move in moves if sections else ():
         kind = SECTION_TYPES[move.tag]
         numbers = [n for n, s in enumerate(sections) if s.type == kind and s.addr == move.address]
@@ -64,11 +64,11 @@ def section_patches(
         yield Patch(image.header.shoff + number * layout.size, layout.pack(*header))
     for section in sections:
         if section.type == c.SHT_SYMTAB:
-            yield from _symbol_patches(reader, image, section, moved)
+            yield from _compute_symbol_patches(reader, image, section, moved)
 
 
-def _symbol_patches(
-    reader: Reader, image: Image, symbols: Section, moved: dict[int, Move]
+def _compute_symbol_patches(
+    reader: Reader, image: Image, symbols: Section, moved: dict[int, TableMove]
 ) -> Iterator[Patch]:
     """New values for the STT_SECTION symbols of moved sections."""
     size = image.format.symbol_size

@@ -9,17 +9,22 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from bundle_fix.elf.edit.entries import NewString, Wanted
+from bundle_fix.elf.edit.entries import NewString, PlannedEntry
 from bundle_fix.elf.edit.errors import CannotEditError
-from bundle_fix.elf.edit.string_table import Placement, patched, place, string_users
+from bundle_fix.elf.edit.string_table import (
+    Placement,
+    allocate_strings,
+    apply_patches,
+    find_used_offsets,
+)
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Entry, Image
-from bundle_fix.elf.read.strings import string_table
-from bundle_fix.elf.symbols.versions import renamed_libraries
+from bundle_fix.elf.read.image import DynamicEntry, Image
+from bundle_fix.elf.read.strings import find_string_table
+from bundle_fix.elf.symbols.versions import rename_libraries
 from bundle_fix.model.content import Patch, Reader, read_exactly
 
 
-class Strings(Struct, frozen=True):
+class StringTable(Struct, frozen=True):
     """The string table of a file with the new strings that found room in it."""
 
     offset: int
@@ -34,37 +39,39 @@ class Strings(Struct, frozen=True):
     @property
     def patched(self) -> bytes:
         """The table's bytes with the placed strings."""
-        return patched(self.data, self.placement.patches)
+        return apply_patches(self.data, self.placement.patches)
 
 
-def place_strings(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> Strings:
+def place_strings(reader: Reader, image: Image, wanted: Sequence[PlannedEntry]) -> StringTable:
     """Find room for the new strings of ``wanted`` in the table as it is.
 
     Raises:
         CannotEditError: there is no string table, or its users cannot be known.
     """
-    table = string_table(image)
+    table = find_string_table(image)
     data = None if table is None else read_exactly(reader, *table)
     if table is None or data is None:
         raise CannotEditError("it has no dynamic string table")
-    kept = [entry for entry in wanted if isinstance(entry, Entry)]
+    kept = [entry for entry in wanted if isinstance(entry, DynamicEntry)]
     new = [entry for entry in wanted if isinstance(entry, NewString)]
     dropped = set(image.dynamic or ()) - set(kept)
     freed = [entry.value for entry in dropped if entry.tag in c.STRING_TAGS]
     renamed = {entry.replaces for entry in new}
-    users = string_users(reader, image, data, kept, renamed) if new else ()
-    return Strings(table[0], data, place(data, users, freed, [entry.text for entry in new]))
+    users = find_used_offsets(reader, image, data, kept, renamed) if new else ()
+    return StringTable(
+        table[0], data, allocate_strings(data, users, freed, [entry.text for entry in new])
+    )
 
 
-def version_patches(
-    reader: Reader, image: Image, wanted: Sequence[Wanted], offsets: dict[str, int]
+def compute_version_patches(
+    reader: Reader, image: Image, wanted: Sequence[PlannedEntry], offsets: dict[str, int]
 ) -> tuple[Patch, ...]:
     """The patches by which wanted versions follow the library that is needed for them."""
     new = [entry for entry in wanted if isinstance(entry, NewString) and entry.replaces]
-    return renamed_libraries(reader, image, {entry.replaces: offsets[entry.text] for entry in new})
+    return rename_libraries(reader, image, {entry.replaces: offsets[entry.text] for entry in new})
 
 
-def dynamic_patch(image: Image, wanted: Sequence[Entry]) -> Patch:
+def compute_dynamic_patch(image: Image, wanted: Sequence[DynamicEntry]) -> Patch:
     """The patch that writes ``wanted`` over the dynamic section, ended by DT_NULL.
 
     Raises:
@@ -83,19 +90,23 @@ def dynamic_patch(image: Image, wanted: Sequence[Entry]) -> Patch:
     ):
         raise CannotEditError("DT_MIPS_RLD_MAP_REL counts from its own place, which would move")
     length = max(len(wanted), len(before))
-    filled = [*wanted, *[Entry(c.DT_NULL, 0)] * (length - len(wanted))]
+    filled = [*wanted, *[DynamicEntry(c.DT_NULL, 0)] * (length - len(wanted))]
     return Patch(segment.offset, b"".join(layout.pack(*entry) for entry in filled))
 
 
-def settle(wanted: Sequence[Wanted], offsets: dict[str, int]) -> tuple[Entry, ...]:
+def resolve_string_offsets(
+    wanted: Sequence[PlannedEntry], offsets: dict[str, int]
+) -> tuple[DynamicEntry, ...]:
     """``wanted`` with every new string replaced by its offset in the table."""
     return tuple(
-        entry if isinstance(entry, Entry) else Entry(entry.tag, offsets[entry.text])
+        entry if isinstance(entry, DynamicEntry) else DynamicEntry(entry.tag, offsets[entry.text])
         for entry in wanted
     )
 
 
-def edit_in_slots(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tuple[Patch, ...]:
+def edit_in_slots(
+    reader: Reader, image: Image, wanted: Sequence[PlannedEntry]
+) -> tuple[Patch, ...]:
     """The patches of an edit whose new strings all fit where others stood.
 
     Raises:
@@ -105,6 +116,6 @@ def edit_in_slots(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tup
     if strings.placement.homeless:
         raise CannotEditError("no string that goes leaves room enough in the string table")
     offsets = strings.placement.offsets
-    versions = version_patches(reader, image, wanted, offsets)
-    dynamic = dynamic_patch(image, settle(wanted, offsets))
+    versions = compute_version_patches(reader, image, wanted, offsets)
+    dynamic = compute_dynamic_patch(image, resolve_string_offsets(wanted, offsets))
     return tuple(sorted((*strings.patches, *versions, dynamic)))

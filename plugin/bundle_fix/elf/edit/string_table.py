@@ -14,11 +14,11 @@ from msgspec import Struct
 
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Entry, Image
+from bundle_fix.elf.read.image import DynamicEntry, Image
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.strings import string_at
-from bundle_fix.elf.symbols.symbols import symbol_names
-from bundle_fix.elf.symbols.versions import version_definitions, version_needs
+from bundle_fix.elf.read.strings import get_string
+from bundle_fix.elf.symbols.symbols import read_name_offsets
+from bundle_fix.elf.symbols.versions import read_verdef, read_verneed
 from bundle_fix.model.content import Patch, Reader
 
 
@@ -33,8 +33,12 @@ class Placement(Struct, frozen=True):
     homeless: tuple[str, ...]
 
 
-def string_users(
-    reader: Reader, image: Image, table: bytes, kept: Iterable[Entry], renamed: Container[str]
+def find_used_offsets(
+    reader: Reader,
+    image: Image,
+    table: bytes,
+    kept: Iterable[DynamicEntry],
+    renamed: Container[str],
 ) -> tuple[array[int], ...]:
     """All offsets into the string table that stay in use: by ``kept`` entries, symbols, versions.
 
@@ -48,20 +52,20 @@ def string_users(
     Raises:
         CannotEditError: section headers use the table as well, or the symbols cannot be counted.
     """
-    if _shared_with_sections(reader, image):
+    if _is_shared_with_sections(reader, image):
         raise CannotEditError("its section headers use the dynamic string table as well")
     versions: list[int] = []
-    needs, definitions = version_needs(reader, image), version_definitions(reader, image)
+    needs, definitions = read_verneed(reader, image), read_verdef(reader, image)
     for group in definitions.groups if definitions else ():
         versions.extend(group)
     for group in needs.groups if needs else ():
-        gone = os.fsdecode(string_at(table, group[0])) in renamed
+        gone = os.fsdecode(get_string(table, group[0])) in renamed
         versions.extend(group[1:] if gone else group)
     own = array("Q", (e.value for e in kept if e.tag in c.STRING_TAGS))
-    return own, array("I", versions), symbol_names(reader, image)
+    return own, array("I", versions), read_name_offsets(reader, image)
 
 
-def _shared_with_sections(reader: Reader, image: Image) -> bool:
+def _is_shared_with_sections(reader: Reader, image: Image) -> bool:
     sections = read_sections(reader, image.format, image.header)
     address = image.first(c.DT_STRTAB)
     tables = {i for i, s in enumerate(sections) if s.type == c.SHT_STRTAB and s.addr == address}
@@ -69,7 +73,7 @@ def _shared_with_sections(reader: Reader, image: Image) -> bool:
     return bool(tables) and (static or image.header.shstrndx in tables)
 
 
-def place(
+def allocate_strings(
     table: bytes, users: Sequence[array[int]], freed: Iterable[int], texts: Iterable[str]
 ) -> Placement:
     """Find room for ``texts``: where they already stand, or in the strings ``freed``.
@@ -86,11 +90,11 @@ def place(
     homeless: list[str] = []
     slots = sorted(set(freed))
     for text in sorted(set(texts), key=lambda t: (-len(t), t)):
-        current = patched(table, patches)
+        current = apply_patches(table, patches)
         data = os.fsencode(text) + b"\0"
         found = current.find(data)
         if found < 0:
-            slot = _free_slot(current, (*users, taken), slots, len(data))
+            slot = _find_slot(current, (*users, taken), slots, len(data))
             if slot is None:
                 homeless.append(text)
                 continue
@@ -101,7 +105,7 @@ def place(
     return Placement(offsets, tuple(patches), tuple(homeless))
 
 
-def patched(table: bytes, patches: Sequence[Patch]) -> bytes:
+def apply_patches(table: bytes, patches: Sequence[Patch]) -> bytes:
     """``table`` with patches; the table itself, which may be large, where there are none."""
     if not patches:
         return table
@@ -111,7 +115,7 @@ def patched(table: bytes, patches: Sequence[Patch]) -> bytes:
     return bytes(changed)
 
 
-def _free_slot(
+def _find_slot(
     table: bytes, users: Sequence[array[int]], slots: Iterable[int], size: int
 ) -> tuple[int, int] | None:
     """Start and end of a freed string with room for ``size`` bytes, its final NUL counted."""

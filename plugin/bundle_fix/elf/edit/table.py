@@ -16,25 +16,25 @@ from itertools import combinations
 
 from msgspec import Struct
 
-from bundle_fix.elf.edit.entries import Wanted
+from bundle_fix.elf.edit.entries import PlannedEntry
 from bundle_fix.elf.edit.errors import CannotEditError
-from bundle_fix.elf.edit.section_headers import Move, section_patches
+from bundle_fix.elf.edit.section_headers import TableMove, compute_section_patches
 from bundle_fix.elf.edit.slot import (
-    Strings,
-    dynamic_patch,
+    StringTable,
+    compute_dynamic_patch,
+    compute_version_patches,
     place_strings,
-    settle,
-    version_patches,
+    resolve_string_offsets,
 )
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Entry, Image
+from bundle_fix.elf.read.image import DynamicEntry, Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.structs import Section, Segment
-from bundle_fix.elf.symbols.tables import Table, movable_tables
+from bundle_fix.elf.symbols.tables import DynamicTable, find_movable_tables
 from bundle_fix.model.content import Patch, PatchedReader, Reader, read_exactly
 
 
-class Tail(Struct, frozen=True):
+class PageTail(Struct, frozen=True):
     """The unused end of a segment's last page: file offsets, and their distance to addresses.
 
     ``number`` is the segment's place among the program headers.
@@ -51,31 +51,33 @@ class Tail(Struct, frozen=True):
         return self.segment.vaddr - self.segment.offset
 
 
-class Layout(Struct, frozen=True):
+class TableLayout(Struct, frozen=True):
     """Where the string table and its neighbours go.
 
     ``moves`` has every table at its new place; the string table is first and may stay. ``end`` is
     how far ``tail`` is filled, a file offset.
     """
 
-    moves: tuple[Move, ...]
-    tail: Tail
+    moves: tuple[TableMove, ...]
+    tail: PageTail
     end: int
 
 
-def edit_table(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tuple[Patch, ...]:
+def grow_string_table(
+    reader: Reader, image: Image, wanted: Sequence[PlannedEntry]
+) -> tuple[Patch, ...]:
     """The patches of an edit that lets the string table grow.
 
     Raises:
         CannotEditError: there is no page slack, or not enough, or no spare dynamic entry.
     """
     strings = place_strings(reader, image, wanted)
-    added, offsets = _append(strings)
+    added, offsets = _append_strings(strings)
     offsets |= strings.placement.offsets
-    entries = settle(wanted, offsets)
-    versions = version_patches(reader, image, wanted, offsets)
+    entries = resolve_string_offsets(wanted, offsets)
+    versions = compute_version_patches(reader, image, wanted, offsets)
     sections = read_sections(reader, image.format, image.header)
-    layout = _first_layout(reader, image, strings, len(added), sections)
+    layout = _find_layout(reader, image, strings, len(added), sections)
     contents: dict[int, bytes] = {}
     for move in layout.moves[1:]:
         data = read_exactly(PatchedReader(reader, versions), move.offset, move.size)
@@ -83,17 +85,17 @@ def edit_table(reader: Reader, image: Image, wanted: Sequence[Wanted]) -> tuple[
             raise CannotEditError("a table beside the string table is cut short")
         contents[move.tag] = data
     patches = [
-        dynamic_patch(image, _repoint(entries, layout, layout.moves[0].new_size)),
-        _segment_patch(image, layout),
+        compute_dynamic_patch(image, _update_entries(entries, layout, layout.moves[0].new_size)),
+        _compute_segment_patch(image, layout),
         *(versions if c.DT_VERNEED not in contents else ()),
-        *_string_patches(strings, added, layout.moves[0]),
+        *_compute_string_patches(strings, added, layout.moves[0]),
         *(Patch(move.new_offset, contents[move.tag]) for move in layout.moves[1:]),
-        *section_patches(reader, image, sections, layout.moves),
+        *compute_section_patches(reader, image, sections, layout.moves),
     ]
     return tuple(sorted(patches))
 
 
-def _string_patches(strings: Strings, added: bytes, move: Move) -> Iterator[Patch]:
+def _compute_string_patches(strings: StringTable, added: bytes, move: TableMove) -> Iterator[Patch]:
     """The string table where it moves; what is new in it where it stays."""
     if move.new_offset == move.offset:
         yield from strings.patches
@@ -102,7 +104,7 @@ def _string_patches(strings: Strings, added: bytes, move: Move) -> Iterator[Patc
         yield Patch(move.new_offset, strings.patched + added)
 
 
-def _append(strings: Strings) -> tuple[bytes, dict[str, int]]:
+def _append_strings(strings: StringTable) -> tuple[bytes, dict[str, int]]:
     """The bytes to add to the table and where in it the homeless strings then are."""
     base, added = len(strings.data), b""
     if not strings.data.endswith(b"\0"):
@@ -117,34 +119,36 @@ def _append(strings: Strings) -> tuple[bytes, dict[str, int]]:
     return added, offsets
 
 
-def _first_layout(
-    reader: Reader, image: Image, strings: Strings, growth: int, sections: Sequence[Section]
-) -> Layout:
+def _find_layout(
+    reader: Reader, image: Image, strings: StringTable, growth: int, sections: Sequence[Section]
+) -> TableLayout:
     """The layout in the first tail that has room: its own segment's, then others'."""
     loads = [(n, s) for n, s in enumerate(image.segments) if s.type == c.PT_LOAD]
     # Data that is never written to or run first; the table's own segment before all.
-    loads.sort(key=lambda pair: (not _holds(pair[1], strings.offset), pair[1].flags & c.PF_X))
-    if not any(_holds(s, strings.offset) for _, s in loads):
+    loads.sort(
+        key=lambda pair: (not _contains_offset(pair[1], strings.offset), pair[1].flags & c.PF_X)
+    )
+    if not any(_contains_offset(s, strings.offset) for _, s in loads):
         raise CannotEditError("its string table lies in no loaded segment")
     size = len(strings.data)
     address = image.first(c.DT_STRTAB) or 0
-    table = Table(c.DT_STRTAB, address, strings.offset, size, 1)
-    neighbours = _neighbours(reader, image, table, sections)
+    table = DynamicTable(c.DT_STRTAB, address, strings.offset, size, 1)
+    neighbours = _find_neighbours(reader, image, table, sections)
     for number, segment in loads:
-        tail = _tail(reader, image, number, segment, sections)
-        layout = None if tail is None else _lay_out(table, neighbours, growth, tail)
+        tail = _find_tail(reader, image, number, segment, sections)
+        layout = None if tail is None else _fill_tail(table, neighbours, growth, tail)
         if layout is not None:
             return layout
     raise CannotEditError("no segment has enough unused space at the end of its last page")
 
 
-def _holds(segment: Segment, offset: int) -> bool:
+def _contains_offset(segment: Segment, offset: int) -> bool:
     return segment.offset <= offset < segment.file_end
 
 
-def _tail(
+def _find_tail(
     reader: Reader, image: Image, number: int, segment: Segment, sections: Sequence[Section]
-) -> Tail | None:
+) -> PageTail | None:
     if segment.filesz != segment.memsz or segment.flags & (c.PF_R | c.PF_W) != c.PF_R:
         return None
     align = max(segment.align, 1)
@@ -155,16 +159,16 @@ def _tail(
         if s is not segment and s.vaddr >= segment.vaddr:
             start = s.vaddr - s.vaddr % align
             end = min(end, segment.file_end + max(0, start - segment.memory_end))
-    end = min(end, *_later_starts(image, segment, sections))
+    end = min(end, *_find_later_starts(image, segment, sections))
     # Behind the last address there is none.
     end = min(end, segment.offset + (1 << image.format.bits) - segment.vaddr)
     slack = reader.pread(segment.file_end, max(0, end - segment.file_end))
     if not slack or slack.strip(b"\0"):
         return None
-    return Tail(number, segment, segment.file_end, end)
+    return PageTail(number, segment, segment.file_end, end)
 
 
-def _later_starts(image: Image, home: Segment, sections: Sequence[Section]) -> Iterator[int]:
+def _find_later_starts(image: Image, home: Segment, sections: Sequence[Section]) -> Iterator[int]:
     """The file offsets of whatever stands behind the segment ``home``."""
     yield image.size
     starts = [s.offset for s in image.segments if s.filesz]
@@ -174,33 +178,35 @@ def _later_starts(image: Image, home: Segment, sections: Sequence[Section]) -> I
     yield from (start for start in starts if start >= home.file_end)
 
 
-def _lay_out(table: Table, neighbours: Sequence[Table], growth: int, tail: Tail) -> Layout | None:
+def _fill_tail(
+    table: DynamicTable, neighbours: Sequence[DynamicTable], growth: int, tail: PageTail
+) -> TableLayout | None:
     """The string table whole in the tail, or else the fewest bytes of its neighbours."""
     size = table.size + growth
     if size <= tail.end - tail.start:
-        move = Move(
+        move = TableMove(
             table.tag, table.address, table.offset, table.size,
             tail.start + tail.to_address, tail.start, size,
         )  # fmt: skip
-        return Layout((move,), tail, tail.start + size)
-    stays = Move(
+        return TableLayout((move,), tail, tail.start + size)
+    stays = TableMove(
         table.tag, table.address, table.offset, table.size, table.address, table.offset, size
     )
     for count in range(1, len(neighbours) + 1):
         near = neighbours[:count]
-        for moved in _by_size(near):
-            layout = _squeeze(stays, near, moved, tail)
+        for moved in _list_subsets(near):
+            layout = _push_neighbours(stays, near, moved, tail)
             if layout is not None:
                 return layout
     return None
 
 
-def _neighbours(
-    reader: Reader, image: Image, strings: Table, sections: Sequence[Section]
-) -> list[Table]:
+def _find_neighbours(
+    reader: Reader, image: Image, strings: DynamicTable, sections: Sequence[Section]
+) -> list[DynamicTable]:
     """The movable tables that follow the string table with nothing but padding between them."""
     end, run = strings.end, []
-    for table in movable_tables(reader, image):
+    for table in find_movable_tables(reader, image):
         gap = table.offset - end
         if table.offset < strings.end:
             continue
@@ -213,15 +219,15 @@ def _neighbours(
     return run
 
 
-def _by_size(tables: Sequence[Table]) -> list[tuple[Table, ...]]:
+def _list_subsets(tables: Sequence[DynamicTable]) -> list[tuple[DynamicTable, ...]]:
     """All ways to choose tables that move away, the fewest bytes first."""
     subsets = [s for n in range(1, len(tables) + 1) for s in combinations(tables, n)]
     return sorted(subsets, key=lambda chosen: sum(t.size for t in chosen))
 
 
-def _squeeze(
-    stays: Move, near: Sequence[Table], moved: tuple[Table, ...], tail: Tail
-) -> Layout | None:
+def _push_neighbours(
+    stays: TableMove, near: Sequence[DynamicTable], moved: tuple[DynamicTable, ...], tail: PageTail
+) -> TableLayout | None:
     """``moved`` in the tail and the rest of ``near`` pushed up behind the grown string table."""
     moves = [stays]
     end = near[-1].end
@@ -230,31 +236,33 @@ def _squeeze(
         place = (end - table.size) // table.align * table.align
         to_address = table.address - table.offset
         place -= (place + to_address) % table.align
-        moves.append(_moved(table, place, to_address))
+        moves.append(_make_move(table, place, to_address))
         end = place
     if end < floor:
         return None
     at = tail.start
     for table in moved:
         at += -(at + tail.to_address) % table.align
-        moves.append(_moved(table, at, tail.to_address))
+        moves.append(_make_move(table, at, tail.to_address))
         at += table.size
-    return Layout(tuple(moves), tail, at) if at <= tail.end else None
+    return TableLayout(tuple(moves), tail, at) if at <= tail.end else None
 
 
-def _moved(table: Table, offset: int, to_address: int) -> Move:
-    return Move(
+def _make_move(table: DynamicTable, offset: int, to_address: int) -> TableMove:
+    return TableMove(
         table.tag, table.address, table.offset, table.size, offset + to_address, offset, table.size
     )
 
 
-def _repoint(entries: Sequence[Entry], layout: Layout, size: int) -> list[Entry]:
+def _update_entries(
+    entries: Sequence[DynamicEntry], layout: TableLayout, size: int
+) -> list[DynamicEntry]:
     addresses = {move.tag: move.new_address for move in layout.moves}
     values = {**addresses, c.DT_STRSZ: size}
-    return [Entry(e.tag, values.get(e.tag, e.value)) for e in entries]
+    return [DynamicEntry(e.tag, values.get(e.tag, e.value)) for e in entries]
 
 
-def _segment_patch(image: Image, layout: Layout) -> Patch:
+def _compute_segment_patch(image: Image, layout: TableLayout) -> Patch:
     segment = layout.tail.segment
     size = layout.end - segment.offset
     place = image.header.phoff + layout.tail.number * image.format.segment.size

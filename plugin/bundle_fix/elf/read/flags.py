@@ -8,7 +8,7 @@ from __future__ import annotations
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 
-NAMES = {
+FLAG_NAMES = {
     c.DT_FLAGS: {
         0x1: "ORIGIN", 0x2: "SYMBOLIC", 0x4: "TEXTREL", 0x8: "BIND_NOW", 0x10: "STATIC_TLS",
     },
@@ -23,14 +23,14 @@ NAMES = {
     },
 }  # fmt: skip
 """For each tag of flags: its bits and their names. A bit without a name is told by its number."""
-ALONE = {c.DT_SYMBOLIC: "SYMBOLIC", c.DT_TEXTREL: "TEXTREL", c.DT_BIND_NOW: "BIND_NOW"}
+FLAG_TAGS = {c.DT_SYMBOLIC: "SYMBOLIC", c.DT_TEXTREL: "TEXTREL", c.DT_BIND_NOW: "BIND_NOW"}
 """Tags that say by being there what a flag says today."""
 
 
-def flag_names(image: Image) -> tuple[str, ...]:
+def list_flag_names(image: Image) -> tuple[str, ...]:
     """The names of all flags that are set, each once, DT_FLAGS before DT_FLAGS_1."""
-    found = [ALONE[entry.tag] for entry in image.dynamic or () if entry.tag in ALONE]
-    for tag, names in NAMES.items():
+    found = [FLAG_TAGS[entry.tag] for entry in image.dynamic or () if entry.tag in FLAG_TAGS]
+    for tag, names in FLAG_NAMES.items():
         value = image.first(tag) or 0
         bits = (1 << n for n in range(value.bit_length()) if value & 1 << n)
         found += [names.get(bit, f"{bit:#x}") for bit in bits]

@@ -17,7 +17,7 @@ class DamagedElfError(BundleFixError):
     """The file begins as ELF but its headers contradict its size or each other."""
 
 
-class Entry(NamedTuple):
+class DynamicEntry(NamedTuple):
     """One entry of the dynamic section."""
 
     tag: int
@@ -35,7 +35,7 @@ class Image(Struct, frozen=True):
     header: Header
     segments: tuple[Segment, ...]
     size: int
-    dynamic: tuple[Entry, ...] | None = None
+    dynamic: tuple[DynamicEntry, ...] | None = None
     interpreter: str | None = None
     soname: str | None = None
     needed: tuple[str, ...] = ()

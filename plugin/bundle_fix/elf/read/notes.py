@@ -29,7 +29,7 @@ class Note(NamedTuple):
     content: bytes
 
 
-def notes(reader: Reader, image: Image) -> Iterator[Note]:
+def read_notes(reader: Reader, image: Image) -> Iterator[Note]:
     """All notes of all PT_NOTE segments; a damaged one ends its segment."""
     left = MAX_NOTES
     for segment in image.segments:
@@ -37,10 +37,10 @@ def notes(reader: Reader, image: Image) -> Iterator[Note]:
             continue
         data = reader.pread(segment.offset, min(segment.filesz, left))
         left -= len(data)
-        yield from notes_in(data, image.format, 8 if segment.align == 8 else 4)
+        yield from parse_notes(data, image.format, 8 if segment.align == 8 else 4)
 
 
-def notes_in(data: bytes, form: Format, pad: int) -> Iterator[Note]:
+def parse_notes(data: bytes, form: Format, pad: int) -> Iterator[Note]:
     """The notes of one segment or section, each padded to ``pad`` bytes; a damaged one ends it."""
     header = Struct(("<" if form.order == "little" else ">") + "III")
     at = 0
@@ -55,21 +55,21 @@ def notes_in(data: bytes, form: Format, pad: int) -> Iterator[Note]:
         at = content + size + -size % pad
 
 
-def build_id(reader: Reader, image: Image) -> str | None:
+def read_build_id(reader: Reader, image: Image) -> str | None:
     """The build-id in lower-case hexadecimal, or None."""
-    return build_id_among(notes(reader, image))
+    return find_build_id(read_notes(reader, image))
 
 
-def build_id_among(found: Iterable[Note]) -> str | None:
+def find_build_id(found: Iterable[Note]) -> str | None:
     """The build-id among some notes, in lower-case hexadecimal, or None."""
     return next((n.content.hex() for n in found if (n.name, n.type) == BUILD_ID), None)
 
 
-def isa_needed(reader: Reader, image: Image) -> int:
+def read_isa_level(reader: Reader, image: Image) -> int:
     """The x86-64 level that the file is marked as needing: 1 to 4, or 0 where it says nothing."""
     header = Struct("<II" if image.format.order == "little" else ">II")
     step = 8 if image.format.bits == 64 else 4
-    for note in notes(reader, image):
+    for note in read_notes(reader, image):
         if (note.name, note.type) != PROPERTY_NOTE:
             continue
         at = 0

@@ -15,10 +15,10 @@ from typing import Literal
 from msgspec.structs import replace
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Entry, Image
+from bundle_fix.elf.read.image import DamagedElfError, DynamicEntry, Image
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.strings import MAX_STRING, string_at, string_table, text_at
-from bundle_fix.elf.read.structs import Format, Header, Segment, elf_format
+from bundle_fix.elf.read.strings import MAX_STRING, find_string_table, get_string, read_string
+from bundle_fix.elf.read.structs import Format, Header, Segment, get_elf_format
 from bundle_fix.model.content import Content, PathContent, Reader, read_exactly
 from bundle_fix.model.errors import BundleFixError
 
@@ -42,7 +42,7 @@ def is_elf(reader: Reader) -> bool:
     return reader.pread(0, 4) == MAGIC
 
 
-def image_at(path: Path) -> Image | None:
+def read_image_at(path: Path) -> Image | None:
     """The image of the ELF file at ``path``, links followed; None where there is none.
 
     Raises:
@@ -54,10 +54,10 @@ def image_at(path: Path) -> Image | None:
         return None
     if not real.is_file():
         return None
-    return image_of(PathContent(real, real.stat().st_size), str(real))
+    return read_image_of(PathContent(real, real.stat().st_size), str(real))
 
 
-def image_of(content: Content, where: str) -> Image | None:
+def read_image_of(content: Content, where: str) -> Image | None:
     """The image of an ELF file; None where it is of another kind.
 
     Args:
@@ -68,11 +68,11 @@ def image_of(content: Content, where: str) -> Image | None:
         BundleFixError: the file is damaged or cannot be read.
     """
     with content.open() as reader:
-        return image_in(reader, where)
+        return read_image_from(reader, where)
 
 
-def image_in(reader: Reader, where: str) -> Image | None:
-    """`image_of` a file that is open."""
+def read_image_from(reader: Reader, where: str) -> Image | None:
+    """`read_image_of` a file that is open."""
     if not is_elf(reader):
         return None
     try:
@@ -96,18 +96,18 @@ def read_image(reader: Reader) -> Image:
         raise DamagedElfError("the ELF header is cut short")
     if ident[4] not in CLASSES or ident[5] not in ORDERS:
         raise DamagedElfError(f"ELF class {ident[4]} with byte order {ident[5]} does not exist")
-    fmt = elf_format(CLASSES[ident[4]], ORDERS[ident[5]])
+    fmt = get_elf_format(CLASSES[ident[4]], ORDERS[ident[5]])
     raw = ident[IDENT_SIZE : IDENT_SIZE + fmt.header.size]
     if len(raw) < fmt.header.size:
         raise DamagedElfError("the ELF header is cut short")
     header = Header(*fmt.header.unpack(raw))
     if header.type not in (c.ET_EXEC, c.ET_DYN):
         return Image(fmt, header, (), reader.size)
-    segments = _segments(reader, fmt, header)
-    return _with_dynamic(reader, Image(fmt, header, segments, reader.size, abi=ident[7]))
+    segments = _read_segments(reader, fmt, header)
+    return _add_dynamic(reader, Image(fmt, header, segments, reader.size, abi=ident[7]))
 
 
-def _segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment, ...]:
+def _read_segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment, ...]:
     if header.phoff == 0 or header.phnum == 0:
         return ()
     count = header.phnum
@@ -125,15 +125,15 @@ def _segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment, ...
     return tuple(fmt.unpack_segment(table[i : i + step]) for i in range(0, len(table), step))
 
 
-def _with_dynamic(reader: Reader, image: Image) -> Image:
+def _add_dynamic(reader: Reader, image: Image) -> Image:
     segment = next((s for s in image.segments if s.type == c.PT_DYNAMIC), None)
     if segment is None or segment.filesz == 0:
         return image
     # Split debug files keep the program headers of the program they were taken from, and where
     # its dynamic section was there is now anything. A real one always has a string table.
     try:
-        entries = _entries(reader, image.format, segment)
-        complete = _with_strings(reader, image, entries)
+        entries = _read_dynamic_entries(reader, image.format, segment)
+        complete = _add_strings(reader, image, entries)
     except DamagedElfError:
         if _is_debug_only(reader, image, segment):
             return image
@@ -148,7 +148,9 @@ def _is_debug_only(reader: Reader, image: Image, dynamic: Segment) -> bool:
     return any(s.type == c.SHT_NOBITS and s.addr == dynamic.vaddr for s in sections)
 
 
-def _entries(reader: Reader, fmt: Format, segment: Segment) -> tuple[Entry, ...]:
+def _read_dynamic_entries(
+    reader: Reader, fmt: Format, segment: Segment
+) -> tuple[DynamicEntry, ...]:
     data = read_exactly(reader, segment.offset, min(segment.filesz, MAX_DYNAMIC))
     if data is None:
         raise DamagedElfError(
@@ -160,17 +162,17 @@ def _entries(reader: Reader, fmt: Format, segment: Segment) -> tuple[Entry, ...]
     for tag, value in fmt.dynamic.iter_unpack(data[:whole]):
         if tag == c.DT_NULL:
             break
-        entries.append(Entry(tag, value))
+        entries.append(DynamicEntry(tag, value))
     return tuple(entries)
 
 
-def _with_strings(reader: Reader, image: Image, entries: tuple[Entry, ...]) -> Image:
+def _add_strings(reader: Reader, image: Image, entries: tuple[DynamicEntry, ...]) -> Image:
     with_entries = replace(image, dynamic=entries)
-    table = string_table(with_entries)
+    table = find_string_table(with_entries)
     if table is None:
         if any(e.tag in c.STRING_TAGS for e in entries):
             raise DamagedElfError("its dynamic section has no string table inside a loaded segment")
-        return replace(with_entries, interpreter=_interpreter(reader, image))
+        return replace(with_entries, interpreter=_read_interpreter(reader, image))
     start, size = table
     if start + size > reader.size:
         raise DamagedElfError(
@@ -179,7 +181,7 @@ def _with_strings(reader: Reader, image: Image, entries: tuple[Entry, ...]) -> I
         )
 
     def text(offset: int) -> str:
-        return os.fsdecode(text_at(reader, table, offset))
+        return os.fsdecode(read_string(reader, table, offset))
 
     def single(tag: int) -> str | None:
         value = with_entries.first(tag)
@@ -187,15 +189,15 @@ def _with_strings(reader: Reader, image: Image, entries: tuple[Entry, ...]) -> I
 
     return replace(
         with_entries,
-        interpreter=_interpreter(reader, image),
+        interpreter=_read_interpreter(reader, image),
         soname=single(c.DT_SONAME),
-        needed=_needed(text, entries),
+        needed=_read_needed(text, entries),
         rpath=single(c.DT_RPATH),
         runpath=single(c.DT_RUNPATH),
     )
 
 
-def _needed(text: Callable[[int], str], entries: tuple[Entry, ...]) -> tuple[str, ...]:
+def _read_needed(text: Callable[[int], str], entries: tuple[DynamicEntry, ...]) -> tuple[str, ...]:
     names, total = [], 0
     for entry in entries:
         if entry.tag == c.DT_NEEDED:
@@ -207,7 +209,7 @@ def _needed(text: Callable[[int], str], entries: tuple[Entry, ...]) -> tuple[str
     return tuple(names)
 
 
-def _interpreter(reader: Reader, image: Image) -> str | None:
+def _read_interpreter(reader: Reader, image: Image) -> str | None:
     segment = next((s for s in image.segments if s.type == c.PT_INTERP), None)
     if segment is None:
         return None
@@ -215,4 +217,4 @@ def _interpreter(reader: Reader, image: Image) -> str | None:
     data = read_exactly(reader, segment.offset, size)
     if data is None or size > MAX_STRING:
         raise DamagedElfError("the name of its interpreter lies beyond the file, or has no end")
-    return os.fsdecode(string_at(data, 0))
+    return os.fsdecode(get_string(data, 0))

@@ -15,13 +15,13 @@ class Span(NamedTuple):
     end: int
 
 
-def cut(spans: Sequence[Span], start: int, end: int) -> list[Span]:
+def intersect(spans: Sequence[Span], start: int, end: int) -> list[Span]:
     """What of ``spans`` lies between ``start`` and ``end``."""
     cut = [Span(max(a, start), min(b, end)) for a, b in spans]
     return [span for span in cut if span.start < span.end]
 
 
-def without(spans: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
+def subtract(spans: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
     """What of ``spans`` lies in none of ``holes``, which are sorted."""
     left = []
     for start, end in spans:
@@ -36,7 +36,7 @@ def without(spans: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
     return left
 
 
-def equal(one: Reader, at: int, two: Reader, there: int, length: int) -> bool:
+def has_same_range(one: Reader, at: int, two: Reader, there: int, length: int) -> bool:
     """Whether ``length`` bytes of ``one`` from ``at`` on stand in ``two`` from ``there`` on."""
     for start in range(0, length, CHUNK):
         size = min(CHUNK, length - start)

@@ -9,7 +9,7 @@ import os
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.strings import string_at
+from bundle_fix.elf.read.strings import get_string
 from bundle_fix.elf.read.structs import Format, Header, Section
 from bundle_fix.model.content import Reader, read_exactly
 
@@ -46,7 +46,7 @@ def read_named_sections(reader: Reader, image: Image) -> list[tuple[str, Section
     if index >= len(sections):
         return []
     names = reader.pread(sections[index].offset, min(sections[index].size, MAX_NAMES))
-    return [(os.fsdecode(string_at(names, s.name)), s) for s in sections[1:]]
+    return [(os.fsdecode(get_string(names, s.name)), s) for s in sections[1:]]
 
 
 def index_sections(reader: Reader, image: Image) -> dict[str, Section]:

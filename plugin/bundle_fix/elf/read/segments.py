@@ -7,7 +7,7 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.structs import Segment
 
 
-def constants(image: Image) -> list[Segment]:
+def read_only_data_segments(image: Image) -> list[Segment]:
     """The segments that hold read-only data: where code has one of its own, it holds none.
 
     Neither has the one with the tables for the loader, where the data is apart from these.

@@ -13,20 +13,20 @@ MAX_STRING = 1 << 16
 """Bytes of one string; the longest RUNPATHs known (Nix) have a few thousand."""
 
 
-def string_table(image: Image) -> tuple[int, int] | None:
+def find_string_table(image: Image) -> tuple[int, int] | None:
     """File offset and size of the dynamic string table, or None where there is none."""
     address, size = image.first(c.DT_STRTAB), image.first(c.DT_STRSZ)
     offset = None if address is None else image.file_offset(address)
     return None if offset is None or size is None else (offset, size)
 
 
-def string_at(table: bytes, offset: int) -> bytes:
+def get_string(table: bytes, offset: int) -> bytes:
     """The string that starts at ``offset``: the bytes before the next NUL."""
     end = table.find(b"\0", offset)
     return table[offset:] if end < 0 else table[offset:end]
 
 
-def text_at(reader: Reader, table: tuple[int, int], at: int) -> bytes:
+def read_string(reader: Reader, table: tuple[int, int], at: int) -> bytes:
     """The string at offset ``at`` of a string table, of which offset and size are given.
 
     Raises:
@@ -41,4 +41,4 @@ def text_at(reader: Reader, table: tuple[int, int], at: int) -> bytes:
         data = reader.pread(start + at, limit)
     if b"\0" not in data:
         raise DamagedElfError("a dynamic string has no end")
-    return string_at(data, 0)
+    return get_string(data, 0)

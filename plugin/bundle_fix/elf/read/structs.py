@@ -99,7 +99,7 @@ class Format(Struct, frozen=True):
 
 
 @lru_cache(maxsize=4)
-def elf_format(bits: int, order: Literal["little", "big"]) -> Format:
+def get_elf_format(bits: int, order: Literal["little", "big"]) -> Format:
     """The layouts for ``bits`` (32 or 64) and ``order`` (``little`` or ``big``)."""
     mark = "<" if order == "little" else ">"
     if bits == 64:

@@ -9,13 +9,13 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.sections import read_named_sections
 from bundle_fix.model.content import Reader
 
-DEBUG = (".debug", ".zdebug", ".stab", ".gdb_index", ".gnu.debuglto_")
+DEBUG_SECTIONS = (".debug", ".zdebug", ".stab", ".gdb_index", ".gnu.debuglto_")
 """How the names of sections begin that only debuggers read (binutils' bfd/elf.c)."""
-BUILD_IDS, BESIDE = ".build-id", ".debug"
+BUILD_ID_DIRECTORY, DEBUG_DIRECTORY = ".build-id", ".debug"
 """The folders in which gdb looks for debug information: by build-id, and beside each object."""
-DEBUG_FOLDER = Path("/usr/lib/debug")
+SYSTEM_DEBUG_DIRECTORY = Path("/usr/lib/debug")
 """Where a machine has the debug information of what is installed."""
-SUFFIX = ".debug"
+DEBUG_SUFFIX = ".debug"
 DEBUGLINK, ALTLINK = ".gnu_debuglink", ".gnu_debugaltlink"
 
 
@@ -29,7 +29,7 @@ def has_debug_information(reader: Reader, image: Image) -> bool:
     if is_debug_only(reader, image):
         return False
     found = read_named_sections(reader, image)
-    return any(n.startswith(DEBUG) and not s.flags & c.SHF_ALLOC for n, s in found)
+    return any(n.startswith(DEBUG_SECTIONS) and not s.flags & c.SHF_ALLOC for n, s in found)
 
 
 def is_debug_only(reader: Reader, image: Image) -> bool:

@@ -15,9 +15,9 @@ from struct import Struct
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.segments import code
-from bundle_fix.elf.read.strings import string_table
+from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.elf.read.structs import Segment
-from bundle_fix.elf.symbols.hashes import symbol_count
+from bundle_fix.elf.symbols.hashes import count_symbols
 from bundle_fix.model.content import CHUNK, Reader, read_exactly
 
 DT_PLTRELSZ, DT_RELASZ = 2, 8
@@ -64,14 +64,14 @@ def _slots(reader: Reader, image: Image) -> Iterator[int]:
 
 def _dlopen_number(reader: Reader, image: Image) -> int | None:
     """The number of the dynamic symbol dlopen, where the file uses it."""
-    table, symbols = string_table(image), image.first(c.DT_SYMTAB)
+    table, symbols = find_string_table(image), image.first(c.DT_SYMTAB)
     start = None if symbols is None else image.file_offset(symbols)
     if table is None or start is None or image.format.bits != 64:
         return None
     place = reader.pread(table[0], min(table[1], MAX_STRINGS)).find(b"\0dlopen\0") + 1
     if not place:
         return None
-    raw = reader.pread(start, symbol_count(reader, image) * SYMBOL.size)
+    raw = reader.pread(start, count_symbols(reader, image) * SYMBOL.size)
     names = SYMBOL.iter_unpack(raw[: len(raw) - len(raw) % SYMBOL.size])
     found = (n for n, (name, section) in enumerate(names) if (name, section) == (place, 0))
     return next(found, None)

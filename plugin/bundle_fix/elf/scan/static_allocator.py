@@ -13,14 +13,14 @@ from struct import Struct
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.segments import constants
-from bundle_fix.elf.read.strings import string_table
+from bundle_fix.elf.read.segments import read_only_data_segments
+from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.elf.read.structs import Section
-from bundle_fix.elf.symbols.hashes import defined_among
+from bundle_fix.elf.symbols.hashes import find_provided_symbols
 from bundle_fix.model.content import CHUNK, Reader
 
-PLAIN = (b"malloc", b"free")
-OWN = (
+MALLOC_NAMES = (b"malloc", b"free")
+ALLOCATOR_NAMES = (
     b"tc_malloc",
     b"je_malloc",
     b"mi_malloc",
@@ -39,42 +39,44 @@ MAX_SYMBOLS = 1 << 30
 """Bytes of ``.symtab``, and of its names, that are looked through."""
 
 
-def static_heap(reader: Reader, image: Image) -> frozenset[bytes]:
-    """Those of `PLAIN` and `OWN` that the file defines; of `PLAIN`, only what it hides."""
-    exported = defined_among(reader, image, (*PLAIN, *OWN))
-    hidden = frozenset(_hidden(reader, image, (*PLAIN, *OWN)))
-    return (exported & frozenset(OWN)) | (hidden - exported)
+def find_static_allocator(reader: Reader, image: Image) -> frozenset[bytes]:
+    """Those of `MALLOC_NAMES` and `ALLOCATOR_NAMES` that the file defines; of `MALLOC_NAMES`, only what it hides."""
+    exported = find_provided_symbols(reader, image, (*MALLOC_NAMES, *ALLOCATOR_NAMES))
+    hidden = frozenset(_find_hidden(reader, image, (*MALLOC_NAMES, *ALLOCATOR_NAMES)))
+    return (exported & frozenset(ALLOCATOR_NAMES)) | (hidden - exported)
 
 
-def heap_message(reader: Reader, image: Image) -> bytes | None:
+def find_allocator_message(reader: Reader, image: Image) -> bytes | None:
     """One of `MESSAGES` in the file's read-only data, if it has any."""
     overlap = max(map(len, MESSAGES))
-    for segment in constants(image):
-        for piece in _pieces(reader, segment.offset, segment.filesz, overlap):
+    for segment in read_only_data_segments(image):
+        for piece in _read_pieces(reader, segment.offset, segment.filesz, overlap):
             for message in MESSAGES:
                 if message in piece:
                     return message
     return None
 
 
-def names_heap(reader: Reader, image: Image) -> bool:
-    """Whether the file has the names of `PLAIN` as strings, for dlsym(3).
+def contains_malloc_names(reader: Reader, image: Image) -> bool:
+    """Whether the file has the names of `MALLOC_NAMES` as strings, for dlsym(3).
 
     What passes on what it is asked has; an allocator has no use for them.
     """
-    table = string_table(image) or (0, 0)
+    table = find_string_table(image) or (0, 0)
     return all(
-        any(not table[0] <= place < sum(table) for place in _whole_strings(reader, image, name))
-        for name in PLAIN
+        any(
+            not table[0] <= place < sum(table) for place in _find_whole_strings(reader, image, name)
+        )
+        for name in MALLOC_NAMES
     )
 
 
-def _whole_strings(reader: Reader, image: Image, text: bytes) -> Iterator[int]:
+def _find_whole_strings(reader: Reader, image: Image, text: bytes) -> Iterator[int]:
     """Where ``text`` is a string of its own in the read-only data."""
     whole = b"\0" + text + b"\0"
-    for segment in constants(image):
+    for segment in read_only_data_segments(image):
         at = segment.offset - 1
-        for piece in _pieces(reader, segment.offset, segment.filesz, len(whole) - 1, b"\0"):
+        for piece in _read_pieces(reader, segment.offset, segment.filesz, len(whole) - 1, b"\0"):
             place = piece.find(whole)
             while place >= 0:
                 yield at + place
@@ -82,23 +84,25 @@ def _whole_strings(reader: Reader, image: Image, text: bytes) -> Iterator[int]:
             at += len(piece) - (len(whole) - 1)
 
 
-def _hidden(reader: Reader, image: Image, names: Iterable[bytes]) -> Iterator[bytes]:
+def _find_hidden(reader: Reader, image: Image, names: Iterable[bytes]) -> Iterator[bytes]:
     """Those of ``names`` that are defined in ``.symtab``."""
     sections = read_sections(reader, image.format, image.header)
     for section in sections:
         if section.type == c.SHT_SYMTAB and section.link < len(sections):
-            places = _places(reader, sections[section.link], names)
+            places = _find_name_offsets(reader, sections[section.link], names)
             if places:
-                yield from _defined(reader, image, section, places)
+                yield from _find_defined(reader, image, section, places)
 
 
-def _places(reader: Reader, strings: Section, names: Iterable[bytes]) -> dict[int, bytes]:
+def _find_name_offsets(
+    reader: Reader, strings: Section, names: Iterable[bytes]
+) -> dict[int, bytes]:
     """Where in a string table each of ``names`` ends a string, as linkers may share the ends."""
     found: dict[int, bytes] = {}
     at = 0
     ends = {name + b"\0": name for name in names}
     overlap = max(map(len, ends)) - 1
-    for piece in _pieces(reader, strings.offset, strings.size, overlap):
+    for piece in _read_pieces(reader, strings.offset, strings.size, overlap):
         start = max(0, at - overlap)
         for end, name in ends.items():
             place = piece.find(end)
@@ -109,7 +113,7 @@ def _places(reader: Reader, strings: Section, names: Iterable[bytes]) -> dict[in
     return found
 
 
-def _defined(
+def _find_defined(
     reader: Reader, image: Image, table: Section, places: dict[int, bytes]
 ) -> Iterator[bytes]:
     little = image.format.order == "little"
@@ -124,7 +128,7 @@ def _defined(
                 yield places[name]
 
 
-def _pieces(
+def _read_pieces(
     reader: Reader, offset: int, size: int, overlap: int, before: bytes = b""
 ) -> Iterator[bytes]:
     """``size`` bytes from ``offset``, in pieces that begin with the end of the one before."""

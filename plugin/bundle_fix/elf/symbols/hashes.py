@@ -13,7 +13,7 @@ from functools import lru_cache
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.strings import string_table
+from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.model.content import Reader, read_exactly
 
 MAX_SYMBOLS = 1 << 22
@@ -29,7 +29,7 @@ TABLE_TAGS = frozenset(
 
 
 @lru_cache(maxsize=1024)
-def gnu_hash(name: bytes) -> int:
+def compute_gnu_hash(name: bytes) -> int:
     """The hash of ``name`` in DT_GNU_HASH tables (Bernstein's, 32 bits)."""
     value = 5381
     for byte in name:
@@ -37,7 +37,7 @@ def gnu_hash(name: bytes) -> int:
     return value
 
 
-def sysv_hash(name: bytes) -> int:
+def compute_sysv_hash(name: bytes) -> int:
     """The hash of ``name`` in DT_HASH tables, as the gABI defines it."""
     value = 0
     for byte in name:
@@ -75,13 +75,13 @@ class _Words:
             yield struct.unpack(f"{self.mark}{len(piece) // self.struct.size}{self.kind}", piece)
 
 
-def sysv_width(image: Image) -> int:
+def get_sysv_word_size(image: Image) -> int:
     """Bytes of one DT_HASH word: 4, but 8 on Alpha and 64-bit S/390 (their psABIs)."""
     wide = image.format.bits == 64 and image.header.machine in (c.EM_ALPHA, c.EM_S390)
     return 8 if wide else 4
 
 
-def symbol_count(reader: Reader, image: Image) -> int:
+def count_symbols(reader: Reader, image: Image) -> int:
     """How many dynamic symbols there are, the null symbol included; 0 where nothing tells.
 
     Raises:
@@ -89,22 +89,22 @@ def symbol_count(reader: Reader, image: Image) -> int:
     """
     address = image.first(c.DT_HASH)
     if address is not None:
-        width = sysv_width(image)
-        return _sane(_Words(reader, image, address, width).at(width))
+        width = get_sysv_word_size(image)
+        return _check_count(_Words(reader, image, address, width).at(width))
     address = image.first(c.DT_GNU_HASH)
-    counted = 0 if address is None else _gnu_count(reader, image, address)
+    counted = 0 if address is None else _count_gnu_symbols(reader, image, address)
     # A table of no symbols may say that its first would be the second of all (GNU ld), and an
     # object that only needs symbols has such a table.
     if counted > 1:
-        return _sane(counted)
+        return _check_count(counted)
     symbols, size = image.first(c.DT_SYMTAB), image.format.symbol_size
     for section in read_sections(reader, image.format, image.header):
         if section.type == c.SHT_DYNSYM and section.addr == symbols:
-            return _sane(section.size // size)
-    return _sane(_before_strings(image, symbols or 0))
+            return _check_count(section.size // size)
+    return _check_count(_count_before_strings(image, symbols or 0))
 
 
-def _before_strings(image: Image, symbols: int) -> int:
+def _count_before_strings(image: Image, symbols: int) -> int:
     """How many symbols fill the space up to the string table, where that is what comes next."""
     tables = [e.value for e in image.dynamic or () if e.tag in TABLE_TAGS and e.value > symbols]
     space = min(tables, default=symbols) - symbols
@@ -112,65 +112,65 @@ def _before_strings(image: Image, symbols: int) -> int:
     return space // image.format.symbol_size if fits else 0
 
 
-def _sane(count: int) -> int:
+def _check_count(count: int) -> int:
     if count > MAX_SYMBOLS:
         raise DamagedElfError(f"it claims {count} dynamic symbols")
     return count
 
 
-def _gnu_count(reader: Reader, image: Image, address: int) -> int:
+def _count_gnu_symbols(reader: Reader, image: Image, address: int) -> int:
     words = _Words(reader, image, address)
     buckets, first, bloom = words.at(0), words.at(4), words.at(8)
     start = 16 + bloom * image.format.bits // 8
-    table = read_exactly(reader, words.offset + start, _sane(buckets) * 4)
+    table = read_exactly(reader, words.offset + start, _check_count(buckets) * 4)
     if table is None:
         raise DamagedElfError("the GNU hash table of its symbols is cut short")
     last = max((max(some) for some in words.many(table)), default=0)
     if last < first:
         return first
     chains = start + buckets * 4
-    for index in range(_sane(last), last + MAX_CHAIN):
+    for index in range(_check_count(last), last + MAX_CHAIN):
         if words.at(chains + (index - first) * 4) & 1:
             return index + 1
     raise DamagedElfError("the GNU hash table of its symbols has no end")
 
 
-def gnu_hash_size(reader: Reader, image: Image, address: int) -> int:
+def measure_gnu_hash(reader: Reader, image: Image, address: int) -> int:
     """Bytes that the DT_GNU_HASH table at ``address`` takes."""
     words = _Words(reader, image, address)
     buckets, first, bloom = words.at(0), words.at(4), words.at(8)
-    total = _gnu_count(reader, image, address)
+    total = _count_gnu_symbols(reader, image, address)
     return 16 + bloom * image.format.bits // 8 + buckets * 4 + (total - first) * 4
 
 
-def sysv_hash_size(reader: Reader, image: Image, address: int) -> int:
+def measure_sysv_hash(reader: Reader, image: Image, address: int) -> int:
     """Bytes that the DT_HASH table at ``address`` takes."""
-    width = sysv_width(image)
+    width = get_sysv_word_size(image)
     words = _Words(reader, image, address, width)
-    return (2 + _sane(words.at(0)) + _sane(words.at(width))) * width
+    return (2 + _check_count(words.at(0)) + _check_count(words.at(width))) * width
 
 
-def defines(reader: Reader, image: Image, name: bytes) -> bool:
+def provides_symbol(reader: Reader, image: Image, name: bytes) -> bool:
     """Whether the file defines the dynamic symbol ``name`` for others to find.
 
     Raises:
         DamagedElfError: the tables that tell it cannot be read.
     """
-    return next(definitions(reader, image, name), None) is not None
+    return next(find_definitions(reader, image, name), None) is not None
 
 
-def defined_among(reader: Reader, image: Image, names: Iterable[bytes]) -> frozenset[bytes]:
+def find_provided_symbols(reader: Reader, image: Image, names: Iterable[bytes]) -> frozenset[bytes]:
     """Those of ``names`` that the file defines for others; asks for many at little cost.
 
     Raises:
         DamagedElfError: the tables that tell it cannot be read.
     """
     address = image.first(c.DT_GNU_HASH)
-    likely = names if address is None else _in_bloom(reader, image, address, names)
-    return frozenset(name for name in likely if defines(reader, image, name))
+    likely = names if address is None else _filter_by_bloom(reader, image, address, names)
+    return frozenset(name for name in likely if provides_symbol(reader, image, name))
 
 
-def _in_bloom(
+def _filter_by_bloom(
     reader: Reader, image: Image, address: int, names: Iterable[bytes]
 ) -> Iterator[bytes]:
     """The names that the table's Bloom filter lets through."""
@@ -178,29 +178,29 @@ def _in_bloom(
     bloom, shift = words.at(8), words.at(12)
     order = "<" if image.format.order == "little" else ">"
     step = bits // 8
-    raw = read_exactly(reader, words.offset + 16, _sane(bloom) * step)
+    raw = read_exactly(reader, words.offset + 16, _check_count(bloom) * step)
     if raw is None:
         raise DamagedElfError("a hash table of its symbols is cut short")
     masks = struct.Struct(f"{order}{bloom}{'Q' if bits == 64 else 'I'}").unpack(raw)
     for name in names if bloom else ():
-        value = gnu_hash(name)
+        value = compute_gnu_hash(name)
         mask = masks[(value // bits) % bloom]
         if mask >> (value % bits) & mask >> ((value >> shift) % bits) & 1:
             yield name
 
 
-def definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
+def find_definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
     """The index of every dynamic symbol by which the file defines ``name``, one a version.
 
     Raises:
         DamagedElfError: the tables that tell it cannot be read.
     """
-    table = string_table(image)
+    table = find_string_table(image)
     symbols = image.first(c.DT_SYMTAB)
     start = None if symbols is None else image.file_offset(symbols)
     if table is None or start is None:
         return
-    for index in _candidates(reader, image, name):
+    for index in _find_candidates(reader, image, name):
         size = image.format.symbol_size
         raw = read_exactly(reader, start + index * size, size)
         if raw is None:
@@ -213,17 +213,17 @@ def definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
             yield index
 
 
-def _candidates(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
+def _find_candidates(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
     address = image.first(c.DT_GNU_HASH)
     if address is not None:
-        yield from _gnu_candidates(reader, image, address, gnu_hash(name))
+        yield from _find_gnu_candidates(reader, image, address, compute_gnu_hash(name))
         return
     address = image.first(c.DT_HASH)
     if address is not None:
-        yield from _sysv_candidates(reader, image, address, sysv_hash(name))
+        yield from _find_sysv_candidates(reader, image, address, compute_sysv_hash(name))
 
 
-def _gnu_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
+def _find_gnu_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
     words = _Words(reader, image, address)
     buckets, first, bloom, shift = (words.at(i) for i in (0, 4, 8, 12))
     bits = image.format.bits
@@ -247,8 +247,8 @@ def _gnu_candidates(reader: Reader, image: Image, address: int, wanted: int) -> 
         index += 1
 
 
-def _sysv_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
-    width = sysv_width(image)
+def _find_sysv_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
+    width = get_sysv_word_size(image)
     words = _Words(reader, image, address, width)
     buckets = words.at(0)
     if not buckets:

@@ -20,9 +20,9 @@ from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError, Image
-from bundle_fix.elf.read.strings import string_at, string_table
-from bundle_fix.elf.symbols.hashes import symbol_count
-from bundle_fix.elf.symbols.versions import defined_by_index, wanted_by_index
+from bundle_fix.elf.read.strings import find_string_table, get_string
+from bundle_fix.elf.symbols.hashes import count_symbols
+from bundle_fix.elf.symbols.versions import read_defined_by_index, read_needed_by_index
 from bundle_fix.model.content import Reader, read_exactly
 
 PLACES = {64: (4, 6), 32: (12, 14)}
@@ -43,7 +43,7 @@ HIDDEN = 0x8000
 """The bit of a version's index that says that it is not the default version."""
 
 
-class Wanted(NamedTuple):
+class UndefinedSymbol(NamedTuple):
     """A symbol that a file uses and does not define.
 
     ``version`` and ``library`` (a soname) are None where it takes any definition.
@@ -55,7 +55,7 @@ class Wanted(NamedTuple):
     weak: bool
 
 
-class Offered(NamedTuple):
+class DefinedSymbol(NamedTuple):
     """A symbol that a file defines for others.
 
     ``version`` is None where it has none; ``hidden`` tells that only those find it who ask for its
@@ -88,7 +88,7 @@ class SymbolTable(Struct, frozen=True):
         closed: the names that only those find who ask for a version.
     """
 
-    wanted: tuple[Wanted, ...] = ()
+    wanted: tuple[UndefinedSymbol, ...] = ()
     defined: frozenset[bytes] = frozenset()
     versions: Mapping[bytes, Sequence[str]] | None = None
     closed: frozenset[bytes] = frozenset()
@@ -108,18 +108,18 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
     Raises:
         DamagedElfError: the tables cannot be read.
     """
-    columns = _columns(reader, image)
+    columns = _read_columns(reader, image)
     if columns is None:
         return SymbolTable()
     at, infos, undefined, indices, names_at = columns
-    theirs, own = wanted_by_index(reader, image), defined_by_index(reader, image)
+    theirs, own = read_needed_by_index(reader, image), read_defined_by_index(reader, image)
     here = list(compress(range(len(at)), undefined))
     wanted = []
     for index, name in zip(here, names_at([at[index] for index in here]), strict=True):
         if name and infos[index] >> 4 != STB_LOCAL:
             library, version = theirs.get(indices[index] & ~HIDDEN, (None, None))
-            wanted.append(Wanted(name, version, library, infos[index] >> 4 == STB_WEAK))
-    offered = _both(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
+            wanted.append(UndefinedSymbol(name, version, library, infos[index] >> 4 == STB_WEAK))
+    offered = _and_flags(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
     names = names_at(list(compress(at, offered)))
     versions: dict[bytes, list[str]] = {}
     rows = list(zip(names, compress(indices, offered), strict=True)) if own else []
@@ -127,10 +127,10 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
         if index > 1 and (version := own.get(index & ~HIDDEN)) is not None:
             versions.setdefault(name, []).append(version)
     defined = frozenset(names) - {b""}
-    return SymbolTable(tuple(wanted), defined, versions if own else None, _closed(rows))
+    return SymbolTable(tuple(wanted), defined, versions if own else None, _find_version_only(rows))
 
 
-def _closed(rows: Sequence[tuple[bytes, int]]) -> frozenset[bytes]:
+def _find_version_only(rows: Sequence[tuple[bytes, int]]) -> frozenset[bytes]:
     """The names all of whose definitions are hidden from those who ask for no version.
 
     Who does was linked before there were versions, and gets the oldest (glibc's dl-lookup.c,
@@ -141,29 +141,29 @@ def _closed(rows: Sequence[tuple[bytes, int]]) -> frozenset[bytes]:
     return frozenset(names)
 
 
-def offered_symbols(reader: Reader, image: Image) -> tuple[Offered, ...]:
+def read_defined_symbols(reader: Reader, image: Image) -> tuple[DefinedSymbol, ...]:
     """The symbols that a file defines for others, in the table's order, one for each version.
 
     Raises:
         DamagedElfError: the tables cannot be read.
     """
-    columns = _columns(reader, image)
+    columns = _read_columns(reader, image)
     if columns is None:
         return ()
     at, infos, undefined, indices, names_at = columns
-    own = defined_by_index(reader, image)
-    offered = _both(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
+    own = read_defined_by_index(reader, image)
+    offered = _and_flags(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
     names = names_at(list(compress(at, offered)))
     rows = zip(names, compress(indices, offered), compress(infos, offered), strict=True)
     return tuple(
-        Offered(name, own.get(index & ~HIDDEN), bool(index & HIDDEN), info >> 4 in SPARE)
+        DefinedSymbol(name, own.get(index & ~HIDDEN), bool(index & HIDDEN), info >> 4 in SPARE)
         for name, index, info in rows
         # Index 0 is that of symbols that are nobody else's.
         if name and index & ~HIDDEN
     )
 
 
-def symbol_names(reader: Reader, image: Image) -> array[int]:
+def read_name_offsets(reader: Reader, image: Image) -> array[int]:
     """Return st_name of every dynamic symbol: offsets into the string table, in bytes.
 
     Raises:
@@ -173,7 +173,7 @@ def symbol_names(reader: Reader, image: Image) -> array[int]:
     start = None if address is None else image.file_offset(address)
     if start is None:
         return array("I")
-    count = symbol_count(reader, image)
+    count = count_symbols(reader, image)
     if count == 0:
         raise DamagedElfError("the number of its dynamic symbols is unknown")
     size = image.format.symbol_size
@@ -199,13 +199,13 @@ class _Columns(NamedTuple):
     names: Callable[[Sequence[int]], list[bytes]]
 
 
-def _columns(reader: Reader, image: Image) -> _Columns | None:
-    address, table = image.first(c.DT_SYMTAB), string_table(image)
+def _read_columns(reader: Reader, image: Image) -> _Columns | None:
+    address, table = image.first(c.DT_SYMTAB), find_string_table(image)
     start = None if address is None else image.file_offset(address)
     if start is None or table is None:
         return None
     size = image.format.symbol_size
-    count = symbol_count(reader, image)
+    count = count_symbols(reader, image)
     raw = read_exactly(reader, start, count * size)
     if raw is None:
         raise DamagedElfError("its dynamic symbol table is cut short")
@@ -217,20 +217,20 @@ def _columns(reader: Reader, image: Image) -> _Columns | None:
     info_at, section_at = PLACES[image.format.bits]
     # Both bytes of SHN_UNDEF are zeros.
     low, high = raw[section_at::size], raw[section_at + 1 :: size]
-    undefined = _both(low.translate(IS_ZERO), high.translate(IS_ZERO))
-    names = _names(reader.pread(*table), count)
+    undefined = _and_flags(low.translate(IS_ZERO), high.translate(IS_ZERO))
+    names = _make_name_reader(reader.pread(*table), count)
     return _Columns(
-        at, raw[info_at::size], undefined, _version_indices(reader, image, count), names
+        at, raw[info_at::size], undefined, _read_version_indices(reader, image, count), names
     )
 
 
-def _both(one: bytes, other: bytes) -> bytes:
+def _and_flags(one: bytes, other: bytes) -> bytes:
     """Of each pair of bytes, all of them 0 or 1, whether both are 1."""
     both = int.from_bytes(one, "little") & int.from_bytes(other, "little")
     return both.to_bytes(len(one), "little")
 
 
-def _names(strings: bytes, count: int) -> Callable[[Sequence[int]], list[bytes]]:
+def _make_name_reader(strings: bytes, count: int) -> Callable[[Sequence[int]], list[bytes]]:
     """What gives the strings at some offsets; linkers may let one string end in another."""
     known: dict[int, bytes] = {}
     if len(strings) <= LIKELY * count:
@@ -244,7 +244,7 @@ def _names(strings: bytes, count: int) -> Callable[[Sequence[int]], list[bytes]]
         names = list(map(known.get, offsets))
         for number, name in enumerate(names) if None in names else ():
             if name is None:
-                names[number] = found = string_at(strings, offsets[number])
+                names[number] = found = get_string(strings, offsets[number])
                 left -= len(found)
                 if left < 0:
                     raise DamagedElfError("the names of its dynamic symbols take too many bytes")
@@ -253,7 +253,7 @@ def _names(strings: bytes, count: int) -> Callable[[Sequence[int]], list[bytes]]
     return names_at
 
 
-def _version_indices(reader: Reader, image: Image, count: int) -> tuple[int, ...]:
+def _read_version_indices(reader: Reader, image: Image, count: int) -> tuple[int, ...]:
     """The version's index of each symbol, 1 where there are no versions."""
     address = image.first(c.DT_VERSYM)
     start = None if address is None else image.file_offset(address)

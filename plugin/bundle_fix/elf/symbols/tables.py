@@ -12,12 +12,12 @@ from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError, Image
-from bundle_fix.elf.symbols.hashes import gnu_hash_size, symbol_count, sysv_hash_size
-from bundle_fix.elf.symbols.versions import version_definitions, version_needs
+from bundle_fix.elf.symbols.hashes import count_symbols, measure_gnu_hash, measure_sysv_hash
+from bundle_fix.elf.symbols.versions import read_verdef, read_verneed
 from bundle_fix.model.content import Reader
 
 
-class Table(Struct, frozen=True):
+class DynamicTable(Struct, frozen=True):
     """One table that the dynamic section points to: its tag, place and size in bytes."""
 
     tag: int
@@ -32,31 +32,31 @@ class Table(Struct, frozen=True):
         return self.offset + self.size
 
 
-def _versym(reader: Reader, image: Image, _address: int) -> int:
-    return 2 * symbol_count(reader, image)
+def _measure_versym(reader: Reader, image: Image, _address: int) -> int:
+    return 2 * count_symbols(reader, image)
 
 
-def _verneed(reader: Reader, image: Image, _address: int) -> int:
-    lists = version_needs(reader, image)
+def _measure_verneed(reader: Reader, image: Image, _address: int) -> int:
+    lists = read_verneed(reader, image)
     return lists.size if lists else 0
 
 
-def _verdef(reader: Reader, image: Image, _address: int) -> int:
-    lists = version_definitions(reader, image)
+def _measure_verdef(reader: Reader, image: Image, _address: int) -> int:
+    lists = read_verdef(reader, image)
     return lists.size if lists else 0
 
 
 SIZES: dict[int, tuple[Callable[[Reader, Image, int], int], int]] = {
-    c.DT_HASH: (sysv_hash_size, 8),
-    c.DT_GNU_HASH: (gnu_hash_size, 8),
-    c.DT_VERSYM: (_versym, 2),
-    c.DT_VERNEED: (_verneed, 8),
-    c.DT_VERDEF: (_verdef, 8),
+    c.DT_HASH: (measure_sysv_hash, 8),
+    c.DT_GNU_HASH: (measure_gnu_hash, 8),
+    c.DT_VERSYM: (_measure_versym, 2),
+    c.DT_VERNEED: (_measure_verneed, 8),
+    c.DT_VERDEF: (_measure_verdef, 8),
 }
 """For each tag of a table that can move: how to find its size, and its alignment in bytes."""
 
 
-def movable_tables(reader: Reader, image: Image) -> tuple[Table, ...]:
+def find_movable_tables(reader: Reader, image: Image) -> tuple[DynamicTable, ...]:
     """The tables that nothing but one dynamic entry points to, by their place in the file.
 
     Raises:
@@ -70,5 +70,5 @@ def movable_tables(reader: Reader, image: Image) -> tuple[Table, ...]:
         offset = image.file_offset(address)
         if offset is None:
             raise DamagedElfError("a table of its dynamic section lies outside its loaded segments")
-        found.append(Table(tag, address, offset, size_of(reader, image, address), align))
+        found.append(DynamicTable(tag, address, offset, size_of(reader, image, address), align))
     return tuple(sorted(found, key=lambda t: t.offset))

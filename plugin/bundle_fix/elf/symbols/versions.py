@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError, Image
-from bundle_fix.elf.read.strings import string_table, text_at
+from bundle_fix.elf.read.strings import find_string_table, read_string
 from bundle_fix.model.content import Patch, Reader, read_exactly
 
 MAX_RECORDS = 1 << 15
@@ -33,7 +33,7 @@ NEED_FILE_AT = 4
 """Where in an Elf_Verneed the library's name is (vn_file)."""
 
 
-class VersionStrings(Struct, frozen=True):
+class VersionList(Struct, frozen=True):
     """One version list: how many bytes it takes, and the strings that it refers to.
 
     ``groups`` has, for each record, the string offsets in the order of the file: for verneed the
@@ -48,7 +48,7 @@ class VersionStrings(Struct, frozen=True):
     facts: tuple[tuple[int, ...], ...]
 
 
-class _Shape(Struct, frozen=True):
+class _RecordLayout(Struct, frozen=True):
     """Where a version record and its auxiliary records keep what a walk needs."""
 
     tag: int
@@ -60,31 +60,31 @@ class _Shape(Struct, frozen=True):
     auxiliary_string: int
 
 
-_NEED = _Shape(
+_NEED = _RecordLayout(
     c.DT_VERNEED, c.DT_VERNEEDNUM, "HHIII", count=1, own_string=2, auxiliary="IHHII",
     auxiliary_string=3,
 )  # fmt: skip
-_DEFINITION = _Shape(
+_DEFINITION = _RecordLayout(
     c.DT_VERDEF, c.DT_VERDEFNUM, "HHHHIII", count=3, own_string=None, auxiliary="II",
     auxiliary_string=0,
 )  # fmt: skip
 
 
-def needed_versions(reader: Reader, image: Image) -> dict[str, tuple[str, ...]]:
+def read_needed_versions(reader: Reader, image: Image) -> dict[str, tuple[str, ...]]:
     """The versions wanted of each library: soname to version names, in the file's order.
 
     Raises:
         DamagedElfError: the list lies.
     """
     wanted: dict[str, tuple[str, ...]] = {}
-    lists, table = version_needs(reader, image), string_table(image)
+    lists, table = read_verneed(reader, image), find_string_table(image)
     if lists is None or table is None:
         return wanted
     left = MAX_NAMES
     for group in lists.groups:
         names = []
         for at in group:
-            names.append(_text(reader, table, at))
+            names.append(_read_name(reader, table, at))
             left -= len(names[-1])
             if left < 0:
                 raise DamagedElfError("the names of its symbol versions take too many bytes")
@@ -92,49 +92,49 @@ def needed_versions(reader: Reader, image: Image) -> dict[str, tuple[str, ...]]:
     return wanted
 
 
-def wanted_by_index(reader: Reader, image: Image) -> dict[int, tuple[str, str]]:
+def read_needed_by_index(reader: Reader, image: Image) -> dict[int, tuple[str, str]]:
     """Library and version that each version index of the file stands for (vna_other).
 
     Raises:
         DamagedElfError: the list lies.
     """
-    lists, table = version_needs(reader, image), string_table(image)
+    lists, table = read_verneed(reader, image), find_string_table(image)
     if lists is None or table is None:
         return {}
     found: dict[int, tuple[str, str]] = {}
     for group, facts in zip(lists.groups, lists.facts, strict=True):
-        library = _text(reader, table, group[0])
+        library = _read_name(reader, table, group[0])
         for at, index in zip(group[1:], facts[NEED_FACTS + 2 :: 3], strict=True):
-            found[index] = (library, _text(reader, table, at))
+            found[index] = (library, _read_name(reader, table, at))
     return found
 
 
-def weakly_wanted(reader: Reader, image: Image) -> frozenset[tuple[str, str]]:
+def read_weak_versions(reader: Reader, image: Image) -> frozenset[tuple[str, str]]:
     """The libraries and versions that the loader does not insist on (VER_FLG_WEAK)."""
-    lists, table = version_needs(reader, image), string_table(image)
+    lists, table = read_verneed(reader, image), find_string_table(image)
     if lists is None or table is None:
         return frozenset()
     return frozenset(
-        (_text(reader, table, group[0]), _text(reader, table, at))
+        (_read_name(reader, table, group[0]), _read_name(reader, table, at))
         for group, facts in zip(lists.groups, lists.facts, strict=True)
         for at, flags in zip(group[1:], facts[NEED_FACTS + 1 :: 3], strict=True)
         if flags & VER_FLG_WEAK
     )
 
 
-def offered_versions(reader: Reader, image: Image) -> frozenset[str] | None:
+def read_defined_versions(reader: Reader, image: Image) -> frozenset[str] | None:
     """The names of the versions that the file defines; None where it has none at all.
 
     Raises:
         DamagedElfError: the list lies.
     """
-    lists, table = version_definitions(reader, image), string_table(image)
+    lists, table = read_verdef(reader, image), find_string_table(image)
     if lists is None or table is None:
         return None
-    return frozenset(_text(reader, table, group[0]) for group in lists.groups if group)
+    return frozenset(_read_name(reader, table, group[0]) for group in lists.groups if group)
 
 
-def defined_by_index(reader: Reader, image: Image) -> dict[int, str]:
+def read_defined_by_index(reader: Reader, image: Image) -> dict[int, str]:
     """The version that each version index of the file stands for, of those that it defines.
 
     The one that names the file itself is left out: symbols that have it have none.
@@ -142,17 +142,17 @@ def defined_by_index(reader: Reader, image: Image) -> dict[int, str]:
     Raises:
         DamagedElfError: the list lies.
     """
-    lists, table = version_definitions(reader, image), string_table(image)
+    lists, table = read_verdef(reader, image), find_string_table(image)
     if lists is None or table is None:
         return {}
     return {
-        facts[DEFINITION_INDEX]: _text(reader, table, group[0])
+        facts[DEFINITION_INDEX]: _read_name(reader, table, group[0])
         for group, facts in zip(lists.groups, lists.facts, strict=True)
         if group and not facts[DEFINITION_FLAGS] & VER_FLG_BASE
     }
 
 
-def version_of(reader: Reader, image: Image, index: int) -> str | None:
+def read_symbol_version(reader: Reader, image: Image, index: int) -> str | None:
     """The version of the dynamic symbol at ``index``, if the file defines it with one.
 
     Raises:
@@ -165,10 +165,10 @@ def version_of(reader: Reader, image: Image, index: int) -> str | None:
         return None
     # The highest bit hides a version that is not the default one.
     number = int.from_bytes(raw, image.format.order) & 0x7FFF
-    return defined_by_index(reader, image).get(number)
+    return read_defined_by_index(reader, image).get(number)
 
 
-def renamed_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> tuple[Patch, ...]:
+def rename_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> tuple[Patch, ...]:
     """The patches that make the wanted versions of some libraries those of others.
 
     The loader looks a library up by the name that stands beside its versions (glibc's dl-version.c,
@@ -179,29 +179,29 @@ def renamed_libraries(reader: Reader, image: Image, names: Mapping[str, int]) ->
         image: what was read from it.
         names: the sonames to replace, each with the offset of the new one in the string table.
     """
-    lists, table = version_needs(reader, image), string_table(image)
+    lists, table = read_verneed(reader, image), find_string_table(image)
     if lists is None or table is None:
         return ()
     patches = []
     for place, group in zip(lists.places, lists.groups, strict=True):
-        name = _text(reader, table, group[0])
+        name = _read_name(reader, table, group[0])
         if name in names:
             data = names[name].to_bytes(4, image.format.order)
             patches.append(Patch(place + NEED_FILE_AT, data))
     return tuple(patches)
 
 
-def version_needs(reader: Reader, image: Image) -> VersionStrings | None:
+def read_verneed(reader: Reader, image: Image) -> VersionList | None:
     """The DT_VERNEED list, or None where there is none."""
-    return _walk(reader, image, _NEED)
+    return _read_list(reader, image, _NEED)
 
 
-def version_definitions(reader: Reader, image: Image) -> VersionStrings | None:
+def read_verdef(reader: Reader, image: Image) -> VersionList | None:
     """The DT_VERDEF list, or None where there is none."""
-    return _walk(reader, image, _DEFINITION)
+    return _read_list(reader, image, _DEFINITION)
 
 
-def _walk(reader: Reader, image: Image, shape: _Shape) -> VersionStrings | None:
+def _read_list(reader: Reader, image: Image, shape: _RecordLayout) -> VersionList | None:
     address = image.first(shape.tag)
     if address is None:
         return None
@@ -215,12 +215,12 @@ def _walk(reader: Reader, image: Image, shape: _Shape) -> VersionStrings | None:
     numbers = -2 if shape.own_string is None else shape.own_string
     size, left, at = 0, MAX_RECORDS, 0
     for _ in range(number):
-        fields = _fields(reader, record, start + at)
+        fields = _read_fields(reader, record, start + at)
         strings = [] if shape.own_string is None else [fields[shape.own_string]]
         known = list(fields[:numbers])
         size = max(size, at + record.size)
         count = min(fields[shape.count], left)
-        for place, aux in _chain(reader, auxiliary, start, at + fields[-2], count):
+        for place, aux in _follow_chain(reader, auxiliary, start, at + fields[-2], count):
             strings.append(aux[shape.auxiliary_string])
             known.extend(aux[: shape.auxiliary_string])
             size = max(size, place + auxiliary.size)
@@ -234,21 +234,21 @@ def _walk(reader: Reader, image: Image, shape: _Shape) -> VersionStrings | None:
         if fields[-1] == 0:
             break
         at += fields[-1]
-    return VersionStrings(size, tuple(groups), tuple(places), tuple(facts))
+    return VersionList(size, tuple(groups), tuple(places), tuple(facts))
 
 
-def _chain(
+def _follow_chain(
     reader: Reader, auxiliary: struct.Struct, start: int, at: int, count: int
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
     for _ in range(count):
-        fields = _fields(reader, auxiliary, start + at)
+        fields = _read_fields(reader, auxiliary, start + at)
         yield at, fields
         if fields[-1] == 0:
             return
         at += fields[-1]
 
 
-def _fields(reader: Reader, layout: struct.Struct, offset: int) -> tuple[int, ...]:
+def _read_fields(reader: Reader, layout: struct.Struct, offset: int) -> tuple[int, ...]:
     data = read_exactly(reader, offset, layout.size)
     if data is None:
         raise DamagedElfError("its list of symbol versions is cut short")
@@ -256,5 +256,5 @@ def _fields(reader: Reader, layout: struct.Struct, offset: int) -> tuple[int, ..
     return fields
 
 
-def _text(reader: Reader, table: tuple[int, int], at: int) -> str:
-    return os.fsdecode(text_at(reader, table, at))
+def _read_name(reader: Reader, table: tuple[int, int], at: int) -> str:
+    return os.fsdecode(read_string(reader, table, at))

@@ -13,16 +13,16 @@ from itertools import pairwise
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.notes import MAX_NOTES, notes
+from bundle_fix.elf.read.notes import MAX_NOTES, read_notes
 from bundle_fix.elf.read.parser import IDENT_SIZE, read_image
-from bundle_fix.elf.read.ranges import Span, cut, equal, without
+from bundle_fix.elf.read.ranges import Span, has_same_range, intersect, subtract
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.strings import string_table, text_at
+from bundle_fix.elf.read.strings import find_string_table, read_string
 from bundle_fix.elf.read.structs import Segment
-from bundle_fix.elf.symbols.symbols import symbol_names
-from bundle_fix.elf.symbols.tables import movable_tables
-from bundle_fix.elf.verify.section_invariants import broken_appendix, broken_sections
-from bundle_fix.elf.verify.symbol_invariants import broken_symbols
+from bundle_fix.elf.symbols.symbols import read_name_offsets
+from bundle_fix.elf.symbols.tables import find_movable_tables
+from bundle_fix.elf.verify.section_invariants import compare_appendix, compare_sections
+from bundle_fix.elf.verify.symbol_invariants import compare_symbols
 from bundle_fix.model.content import Reader
 
 SEGMENTS = {
@@ -49,7 +49,7 @@ FREE_TAGS = c.STRING_TAGS | {
 """Dynamic tags whose values an edit may change: strings, and the tables that are compared apart."""
 
 
-def broken_invariants(
+def find_broken_invariants(
     before: Reader, after: Reader, changes: Changes, touched: Sequence[Span] | None = None
 ) -> Iterator[str]:
     """What an edit broke, each in a few words; nothing when all is well.
@@ -66,53 +66,53 @@ def broken_invariants(
     old, new = read_image(before), read_image(after)
     if before.pread(0, IDENT_SIZE) != after.pread(0, IDENT_SIZE):
         yield "the header's identification changed"
-    yield from _headers(old, new)
-    yield from _carried(before, old, after, new)
-    yield from _layout(new)
-    for tag in _outside(after, new) - _outside(before, old):
+    yield from _compare_headers(old, new)
+    yield from _compare_carried(before, old, after, new)
+    yield from _check_layout(new)
+    for tag in _find_unloaded_tables(after, new) - _find_unloaded_tables(before, old):
         yield f"the table of dynamic tag {tag:#x} reaches beyond the segment that loads it"
-    if _shared_pages(new) > _shared_pages(old):
+    if _count_shared_pages(new) > _count_shared_pages(old):
         yield "two segments of different permissions share a page"
-    yield from _dynamic(old, new, changes)
-    if _other_strings(before, old) != _other_strings(after, new):
+    yield from _compare_dynamic(old, new, changes)
+    if _read_other_strings(before, old) != _read_other_strings(after, new):
         yield "an audit, filter or auxiliary library changed"
-    yield from broken_symbols(before, old, after, new, dict(changes.replace_needed))
-    yield from _memory(before, old, after, new, touched)
-    yield from broken_sections(before, old, after, new, touched)
-    yield from broken_appendix(before, old, after, new, touched)
+    yield from compare_symbols(before, old, after, new, dict(changes.replace_needed))
+    yield from _compare_memory(before, old, after, new, touched)
+    yield from compare_sections(before, old, after, new, touched)
+    yield from compare_appendix(before, old, after, new, touched)
 
 
-def _headers(old: Image, new: Image) -> Iterator[str]:
+def _compare_headers(old: Image, new: Image) -> Iterator[str]:
     same = ("type", "machine", "version", "entry", "flags")
     for field in same:
         if getattr(old.header, field) != getattr(new.header, field):
             yield f"the header's {field} changed"
     for kind in sorted({s.type for s in (*old.segments, *new.segments)} - FREE_SEGMENTS):
-        if _of(old, kind) != _of(new, kind):
+        if _list_segments(old, kind) != _list_segments(new, kind):
             yield f"{SEGMENTS.get(kind, f'the segment of type {kind:#x}')} changed"
 
 
-def _carried(before: Reader, old: Image, after: Reader, new: Image) -> Iterator[str]:
+def _compare_carried(before: Reader, old: Image, after: Reader, new: Image) -> Iterator[str]:
     if old.interpreter != new.interpreter:
         yield "the interpreter changed"
     # Where a linker put notes of two alignments into one segment (mold 1), an editor that parts
     # them makes the later ones readable.
-    if Counter(notes(before, old)) - Counter(notes(after, new)):
+    if Counter(read_notes(before, old)) - Counter(read_notes(after, new)):
         yield "a note is gone or changed"
-    if _properties(before, old) != _properties(after, new):
+    if _read_properties(before, old) != _read_properties(after, new):
         yield "the GNU properties changed"
 
 
-def _properties(reader: Reader, image: Image) -> list[bytes]:
+def _read_properties(reader: Reader, image: Image) -> list[bytes]:
     found = [s for s in image.segments if s.type == c.PT_GNU_PROPERTY]
     return [reader.pread(s.offset, min(s.filesz, MAX_NOTES)) for s in found]
 
 
-def _of(image: Image, kind: int) -> list[tuple[int, ...]]:
+def _list_segments(image: Image, kind: int) -> list[tuple[int, ...]]:
     return sorted((s.vaddr, s.flags, s.memsz, s.filesz) for s in image.segments if s.type == kind)
 
 
-def _layout(new: Image) -> Iterator[str]:
+def _check_layout(new: Image) -> Iterator[str]:
     loads = new.loads()
     for s in loads:
         if s.align > 1 and (s.vaddr - s.offset) % s.align:
@@ -131,13 +131,15 @@ def _layout(new: Image) -> Iterator[str]:
             yield "PT_DYNAMIC lies in no loaded segment"
 
 
-def _outside(reader: Reader, image: Image) -> set[int]:
+def _find_unloaded_tables(reader: Reader, image: Image) -> set[int]:
     """The tags of the tables that the loader would not find whole in memory."""
-    spans = {table.tag: Span(table.offset, table.end) for table in movable_tables(reader, image)}
-    strings = string_table(image)
+    spans = {
+        table.tag: Span(table.offset, table.end) for table in find_movable_tables(reader, image)
+    }
+    strings = find_string_table(image)
     if strings is not None:
         spans[c.DT_STRTAB] = Span(strings[0], sum(strings))
-    symbols = _symbol_span(reader, image)
+    symbols = _find_symbol_table(reader, image)
     if symbols is not None:
         spans[c.DT_SYMTAB] = symbols
     loads = image.loads()
@@ -148,15 +150,15 @@ def _outside(reader: Reader, image: Image) -> set[int]:
     }
 
 
-def _symbol_span(reader: Reader, image: Image) -> Span | None:
+def _find_symbol_table(reader: Reader, image: Image) -> Span | None:
     address = image.first(c.DT_SYMTAB)
     start = None if address is None else image.file_offset(address)
     if start is None:
         return None
-    return Span(start, start + len(symbol_names(reader, image)) * image.format.symbol_size)
+    return Span(start, start + len(read_name_offsets(reader, image)) * image.format.symbol_size)
 
 
-def _shared_pages(image: Image) -> int:
+def _count_shared_pages(image: Image) -> int:
     """How many neighbouring segments of different permissions share a page of the largest size."""
     loads = image.loads()
     return sum(
@@ -166,7 +168,7 @@ def _shared_pages(image: Image) -> int:
     )
 
 
-def _dynamic(old: Image, new: Image, changes: Changes) -> Iterator[str]:
+def _compare_dynamic(old: Image, new: Image, changes: Changes) -> Iterator[str]:
     kept = [[e for e in image.dynamic or () if e.tag not in FREE_TAGS] for image in (old, new)]
     if sorted(kept[0]) != sorted(kept[1]):
         yield "dynamic tags changed that were not to change"
@@ -197,39 +199,39 @@ def _expect_needed(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
     return (*added, *kept)
 
 
-def _other_strings(reader: Reader, image: Image) -> list[tuple[int, bytes]]:
+def _read_other_strings(reader: Reader, image: Image) -> list[tuple[int, bytes]]:
     """The strings of dynamic tags that no edit is ever asked to change."""
-    table = string_table(image) or (0, 0)
+    table = find_string_table(image) or (0, 0)
     entries = [e for e in image.dynamic or () if e.tag in c.STRING_TAGS - EDITED_TAGS]
-    return [(entry.tag, text_at(reader, table, entry.value)) for entry in entries]
+    return [(entry.tag, read_string(reader, table, entry.value)) for entry in entries]
 
 
-def _memory(
+def _compare_memory(
     before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
 ) -> Iterator[str]:
     """Every loaded byte is the same at the same address, save what an edit is there to change."""
-    excused = _with_padding(before, sorted(_excused(before, old)))
+    excused = _join_padding(before, sorted(_list_excused(before, old)))
     for s in old.loads():
-        if s.memsz > s.filesz and not any(_zeroes_the_same(s, n) for n in new.loads()):
+        if s.memsz > s.filesz and not any(_has_same_zeros(s, n) for n in new.loads()):
             yield f"the zeroed memory of the segment at {s.vaddr:#x} changed its size"
-        for whole in without([Span(s.offset, s.file_end)], excused):
-            piece = _without_padding(before, whole)
-            shift = _shift(s, piece, new)
+        for whole in subtract([Span(s.offset, s.file_end)], excused):
+            piece = _skip_padding(before, whole)
+            shift = _find_shift(s, piece, new)
             if shift is None:
                 yield f"the segment at {s.vaddr:#x} is gone, smaller, or has other permissions"
                 break
-            ranges = [piece] if touched is None else cut(touched, *piece)
-            if not all(equal(before, a, after, a + shift, b - a) for a, b in ranges):
+            ranges = [piece] if touched is None else intersect(touched, *piece)
+            if not all(has_same_range(before, a, after, a + shift, b - a) for a, b in ranges):
                 yield f"loaded bytes changed near address {s.vaddr + piece.start - s.offset:#x}"
                 break
 
 
-def _zeroes_the_same(one: Segment, other: Segment) -> bool:
+def _has_same_zeros(one: Segment, other: Segment) -> bool:
     ends = (one.vaddr + one.filesz, one.memory_end, one.flags)
     return ends == (other.vaddr + other.filesz, other.memory_end, other.flags)
 
 
-def _shift(s: Segment, piece: Span, new: Image) -> int | None:
+def _find_shift(s: Segment, piece: Span, new: Image) -> int | None:
     """What to add to an old file offset in ``piece`` of ``s`` to get its place in the new file.
 
     An editor may load headers and tables by a segment of their own: each piece of what must stay
@@ -242,26 +244,26 @@ def _shift(s: Segment, piece: Span, new: Image) -> int | None:
     return None
 
 
-def _excused(reader: Reader, image: Image) -> Iterator[Span]:
+def _list_excused(reader: Reader, image: Image) -> Iterator[Span]:
     """What is compared elsewhere: headers, dynamic section, string table, notes and tables."""
     header = image.header
     yield Span(0, header.ehsize)
     yield Span(header.phoff, header.phoff + header.phnum * header.phentsize)
     # patchelf puts the section headers into the page that it adds, which is loaded.
     yield Span(header.shoff, header.shoff + header.shnum * header.shentsize)
-    yield from _filler(reader, image)
-    table = string_table(image)
+    yield from _find_filler(reader, image)
+    table = find_string_table(image)
     if table is not None:
         yield Span(table[0], table[0] + table[1])
     yield from (Span(s.offset, s.file_end) for s in image.segments if s.type == c.PT_DYNAMIC)
     yield from (Span(s.offset, s.file_end) for s in image.segments if s.type in CARRIED)
-    yield from (Span(t.offset, t.end) for t in movable_tables(reader, image))
-    symbols = _symbol_span(reader, image)
+    yield from (Span(t.offset, t.end) for t in find_movable_tables(reader, image))
+    symbols = _find_symbol_table(reader, image)
     if symbols is not None:
         yield symbols
 
 
-def _filler(reader: Reader, image: Image) -> Iterator[Span]:
+def _find_filler(reader: Reader, image: Image) -> Iterator[Span]:
     """What patchelf wrote over tables that it moved: Z or X, in no section; it uses it again."""
     sections = read_sections(reader, image.format, image.header)
     header = image.header
@@ -269,7 +271,7 @@ def _filler(reader: Reader, image: Image) -> Iterator[Span]:
     used += [Span(0, header.ehsize)]
     used += [Span(header.phoff, header.phoff + header.phnum * header.phentsize)]
     for s in image.loads() if sections else ():
-        for gap in without([Span(s.offset, s.file_end)], sorted(used)):
+        for gap in subtract([Span(s.offset, s.file_end)], sorted(used)):
             data = reader.pread(gap.start, min(gap.end - gap.start, MAX_FILLER))
             if len(data) == gap.end - gap.start and data.strip(b"\0") and not data.strip(b"ZX\0"):
                 yield gap
@@ -279,7 +281,7 @@ MAX_FILLER = 1 << 20
 """Bytes of one gap between sections that are looked at."""
 
 
-def _without_padding(reader: Reader, span: Span) -> Span:
+def _skip_padding(reader: Reader, span: Span) -> Span:
     """``span`` without the zeros that align what comes first in it: they go with what was before.
 
     An alignment is 16 bytes at most between the tables that an editor moves.
@@ -289,7 +291,7 @@ def _without_padding(reader: Reader, span: Span) -> Span:
     return Span(min(span.start + zeros, span.end), span.end)
 
 
-def _with_padding(reader: Reader, spans: Sequence[Span]) -> list[Span]:
+def _join_padding(reader: Reader, spans: Sequence[Span]) -> list[Span]:
     """``spans`` with the zeros that align one to the next, at most 15 bytes, joined to them."""
     joined: list[Span] = []
     for span in spans:

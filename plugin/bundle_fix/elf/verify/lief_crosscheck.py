@@ -12,7 +12,7 @@ SIZE_LIMIT = 64 << 20
 """Bytes up to which a file is given to LIEF, which reads it whole into memory."""
 
 
-def disagreement(content: Content, image: Image) -> str | None:
+def crosscheck(content: Content, image: Image) -> str | None:
     """What LIEF reads otherwise than we do, or None where both readers agree.
 
     Args:
@@ -23,13 +23,13 @@ def disagreement(content: Content, image: Image) -> str | None:
     import lief  # noqa: F401
 
     try:
-        return run_isolated(lambda: disagreement_here(content, image))
+        return run_isolated(lambda: crosscheck_here(content, image))
     except DiedError as error:
         return f"LIEF cannot read the edited file: {error}"
 
 
-def disagreement_here(content: Content, image: Image) -> str | None:
-    """`disagreement`, asked in this process, which LIEF may end over headers that lie."""
+def crosscheck_here(content: Content, image: Image) -> str | None:
+    """`crosscheck`, asked in this process, which LIEF may end over headers that lie."""
     import lief
 
     lief.logging.disable()

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.ranges import Span, cut, equal
+from bundle_fix.elf.read.ranges import Span, has_same_range, intersect
 from bundle_fix.elf.read.sections import index_sections, read_sections
 from bundle_fix.elf.read.structs import Section
-from bundle_fix.elf.verify.symbol_invariants import same_static_symbols
+from bundle_fix.elf.verify.symbol_invariants import has_same_static_symbols
 from bundle_fix.model.content import CHUNK, Reader
 
 
-def broken_sections(
+def compare_sections(
     before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
 ) -> Iterator[str]:
     """Sections keep their addresses and bytes; loaded ones agree with the segment they lie in."""
@@ -26,12 +26,12 @@ def broken_sections(
         if there is None:
             yield f"the section {name} is gone"
         elif s.flags & c.SHF_ALLOC == 0:
-            if not _same_section(before, old, s, after, there, touched):
+            if not _has_same_section(before, old, s, after, there, touched):
                 yield f"the section {name} changed"
         elif s.type != there.type or s.flags != there.flags:
             yield f"the section {name} changed its type or flags"
         elif s.type == c.SHT_NOTE and not (
-            s.size == there.size and equal(before, s.offset, after, there.offset, s.size)
+            s.size == there.size and has_same_range(before, s.offset, after, there.offset, s.size)
         ):
             yield f"the notes of the section {name} changed"
         elif name in (".text", ".data", ".bss", ".rodata") and s.addr != there.addr:
@@ -47,7 +47,7 @@ def broken_sections(
             yield f"the section {name} does not agree with the segment that loads it"
 
 
-def _same_section(
+def _has_same_section(
     before: Reader,
     old: Image,
     s: Section,
@@ -61,18 +61,18 @@ def _same_section(
     if s.type == c.SHT_NOBITS:
         return True
     whole = Span(s.offset, s.offset + s.size)
-    spans = [whole] if touched is None or there.offset != s.offset else cut(touched, *whole)
+    spans = [whole] if touched is None or there.offset != s.offset else intersect(touched, *whole)
     for start, end in spans:
         near, far = start - s.offset, end - s.offset
         if s.type == c.SHT_SYMTAB:
-            if not same_static_symbols(before, old, s, after, there, near, far):
+            if not has_same_static_symbols(before, old, s, after, there, near, far):
                 return False
-        elif not equal(before, start, after, there.offset + near, far - near):
+        elif not has_same_range(before, start, after, there.offset + near, far - near):
             return False
     return True
 
 
-def broken_appendix(
+def compare_appendix(
     before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
 ) -> Iterator[str]:
     """What stands behind the ELF file (an installer's archive, say) still ends the file."""
@@ -83,10 +83,12 @@ def broken_appendix(
     ends += [s.offset + s.size for s in sections if s.type != c.SHT_NOBITS]
     whole = Span(max(ends), old.size)
     shift = new.size - old.size
-    spans = cut(touched, *whole) if touched is not None and not shift else [whole]
+    spans = intersect(touched, *whole) if touched is not None and not shift else [whole]
     # Zeros that fill up a page (patchelf leaves such) are nobody's data.
     if any(
-        a < b and not equal(before, a, after, a + shift, b - a) and not _is_zero(before, a, b)
+        a < b
+        and not has_same_range(before, a, after, a + shift, b - a)
+        and not _is_zero(before, a, b)
         for a, b in spans
     ):
         yield "data appended to the file changed"

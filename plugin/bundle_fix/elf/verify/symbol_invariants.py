@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.strings import MAX_STRING, string_table, text_at
+from bundle_fix.elf.read.strings import MAX_STRING, find_string_table, read_string
 from bundle_fix.elf.read.structs import Section
-from bundle_fix.elf.symbols.symbols import symbol_names
-from bundle_fix.elf.symbols.tables import movable_tables
-from bundle_fix.elf.symbols.versions import version_definitions, version_needs
+from bundle_fix.elf.symbols.symbols import read_name_offsets
+from bundle_fix.elf.symbols.tables import find_movable_tables
+from bundle_fix.elf.symbols.versions import read_verdef, read_verneed
 from bundle_fix.model.content import CHUNK, Reader
 
 ORDINARY = bytes(b != 0 for b in range(256))
@@ -22,7 +22,7 @@ RESERVED = bytes(255) + b"\xff"
 """Translates the upper byte of a section's index to whether the index is a reserved one."""
 
 
-def broken_symbols(
+def compare_symbols(
     before: Reader, old: Image, after: Reader, new: Image, renamed: Mapping[str, str]
 ) -> Iterator[str]:
     """What an edit broke among the dynamic symbols.
@@ -34,29 +34,29 @@ def broken_symbols(
         new: what was read from that.
         renamed: needed names that were replaced, each with the new one.
     """
-    if _dynamic_symbols(before, old) != _dynamic_symbols(after, new):
+    if _read_dynamic_symbols(before, old) != _read_dynamic_symbols(after, new):
         yield "the dynamic symbols changed"
-    if _texts_differ(before, old, after, new):
+    if _differ_in_names(before, old, after, new):
         yield "the names of dynamic symbols changed"
-    if _tables(before, old, renamed) != _tables(after, new, {}):
+    if _read_tables(before, old, renamed) != _read_tables(after, new, {}):
         yield "the symbol versions or hash tables changed"
 
 
-def _dynamic_symbols(reader: Reader, image: Image) -> bytes:
+def _read_dynamic_symbols(reader: Reader, image: Image) -> bytes:
     """The symbol table without what an editor may renumber: name offsets and section indices."""
     address = image.first(c.DT_SYMTAB)
     start = None if address is None else image.file_offset(address)
     if start is None:
         return b""
     size = image.format.symbol_size
-    count = len(symbol_names(reader, image))
+    count = len(read_name_offsets(reader, image))
     data = bytearray(reader.pread(start, size * count))
     for byte in range(4):
         data[byte::size] = bytes(count)
-    return _without_indices(data, image)
+    return _drop_indices(data, image)
 
 
-def _without_indices(data: bytearray, image: Image) -> bytes:
+def _drop_indices(data: bytearray, image: Image) -> bytes:
     """Symbols whose section's index says only what the loader asks: undefined, or reserved."""
     size = image.format.symbol_size
     low = 6 if image.format.bits == 64 else 14
@@ -69,7 +69,7 @@ def _without_indices(data: bytearray, image: Image) -> bytes:
     return bytes(data)
 
 
-def same_static_symbols(
+def has_same_static_symbols(
     before: Reader, old: Image, s: Section, after: Reader, there: Section, start: int, end: int
 ) -> bool:
     """Whether two .symtab agree from ``start`` to ``end``, offsets in bytes.
@@ -83,12 +83,14 @@ def same_static_symbols(
         if end - at < step:
             length = min(length, (end - at + size - 1) // size * size)
         one, other = before.pread(s.offset + at, length), after.pread(there.offset + at, length)
-        if one != other and _static_symbols(one, old) != _static_symbols(other, old):
+        if one != other and _normalize_static_symbols(one, old) != _normalize_static_symbols(
+            other, old
+        ):
             return False
     return True
 
 
-def _static_symbols(raw: bytes, image: Image) -> bytes:
+def _normalize_static_symbols(raw: bytes, image: Image) -> bytes:
     size = image.format.symbol_size
     data = bytearray(raw[: len(raw) // size * size])
     info_at, value_at = (4, 8) if image.format.bits == 64 else (12, 4)
@@ -97,23 +99,23 @@ def _static_symbols(raw: bytes, image: Image) -> bytes:
         if info & 0xF == c.STT_SECTION:
             value = number * size + value_at
             data[value : value + width] = bytes(width)
-    return _without_indices(data, image)
+    return _drop_indices(data, image)
 
 
-def _texts_differ(before: Reader, old: Image, after: Reader, new: Image) -> bool:
+def _differ_in_names(before: Reader, old: Image, after: Reader, new: Image) -> bool:
     """Whether a dynamic symbol has another name; only names near changed bytes are looked at."""
-    was, now = string_table(old), string_table(new)
+    was, now = find_string_table(old), find_string_table(new)
     if was is None or now is None:
         return was != now
-    names, others = symbol_names(before, old), symbol_names(after, new)
+    names, others = read_name_offsets(before, old), read_name_offsets(after, new)
     pairs: Iterable[tuple[int, int]] = zip(names, others, strict=False)
     if names == others:
-        first, last = _changed(before, was, after, now)
+        first, last = _find_changed_blocks(before, was, after, now)
         pairs = ((at, at) for at in names if first - MAX_STRING < at < last)
-    return any(text_at(before, was, a) != text_at(after, now, b) for a, b in pairs)
+    return any(read_string(before, was, a) != read_string(after, now, b) for a, b in pairs)
 
 
-def _changed(
+def _find_changed_blocks(
     before: Reader, was: tuple[int, int], after: Reader, now: tuple[int, int]
 ) -> tuple[int, int]:
     """Offsets in a string table between which all its changes are; equal where there are none."""
@@ -128,17 +130,19 @@ def _changed(
     return (changed[0], changed[-1] + BLOCK) if changed else (0, 0)
 
 
-def _tables(reader: Reader, image: Image, renamed: Mapping[str, str]) -> dict[int, object]:
+def _read_tables(reader: Reader, image: Image, renamed: Mapping[str, str]) -> dict[int, object]:
     """The hash and version tables, with names in the place of string offsets."""
-    strings = string_table(image) or (0, 0)
+    strings = find_string_table(image) or (0, 0)
     libraries = {os.fsencode(name): os.fsencode(new) for name, new in renamed.items()}
     found: dict[int, object] = {}
-    for table in movable_tables(reader, image):
+    for table in find_movable_tables(reader, image):
         if table.tag in (c.DT_VERNEED, c.DT_VERDEF):
-            walk = version_needs if table.tag == c.DT_VERNEED else version_definitions
+            walk = read_verneed if table.tag == c.DT_VERNEED else read_verdef
             lists = walk(reader, image)
             if lists is not None:
-                names = [[text_at(reader, strings, at) for at in group] for group in lists.groups]
+                names = [
+                    [read_string(reader, strings, at) for at in group] for group in lists.groups
+                ]
                 for group in names if table.tag == c.DT_VERNEED else ():
                     group[0] = libraries.get(group[0], group[0])
                 found[table.tag] = names, lists.facts

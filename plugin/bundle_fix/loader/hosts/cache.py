@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.strings import string_at
+from bundle_fix.elf.read.strings import get_string
 
 MAGIC = b"glibc-ld.so.cache1.1"
 MAX_SIZE = 64 << 20
@@ -120,7 +120,9 @@ def _read_entries(view: bytes, mark: str) -> tuple[CacheEntry, ...] | None:
         if hwcap & IS_EXTENSION and not (hwcap >> 32) & ~((IS_EXTENSION | ISA_LEVELS) >> 32):
             index = hwcap & 0xFFFFFFFF
             level = names[index] if index < len(names) else ""
-        found.append(CacheEntry(_read_string(view, key), _read_string(view, value), flags, hwcap, level))
+        found.append(
+            CacheEntry(_read_string(view, key), _read_string(view, value), flags, hwcap, level)
+        )
     return tuple(found)
 
 
@@ -147,7 +149,7 @@ def _read_hwcap_names(view: bytes, offset: int, mark: str) -> list[str]:
 
 def _read_string(view: bytes, offset: int) -> str:
     # Strings may overlap, so the size of the cache does not bound them all together.
-    return os.fsdecode(string_at(view[offset : offset + MAX_STRING], 0))
+    return os.fsdecode(get_string(view[offset : offset + MAX_STRING], 0))
 
 
 def list_cached_libraries(path: Path = CACHE_PATH) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.read.parser import is_elf, read_image
-from bundle_fix.elf.read.target import foreign_abi
+from bundle_fix.elf.read.target import find_foreign_abi
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, PathContent
 from bundle_fix.model.errors import BundleFixError
@@ -86,7 +86,9 @@ class DirectoryFiles(Struct, frozen=True):
         identity = (status.st_dev, status.st_ino)
         if stat.S_ISDIR(status.st_mode):
             return FileStatus(FileKind.FOLDER, identity=identity)
-        return FileStatus(FileKind.FILE if stat.S_ISREG(status.st_mode) else FileKind.SPECIAL, identity=identity)
+        return FileStatus(
+            FileKind.FILE if stat.S_ISREG(status.st_mode) else FileKind.SPECIAL, identity=identity
+        )
 
     def content(self, path: str) -> Content | None:
         """See `HostFiles`."""
@@ -288,7 +290,7 @@ class View(Struct, frozen=True, eq=False):
                 if not is_elf(reader):
                     return "not an ELF file"
                 image = read_image(reader)
-                system = foreign_abi(image)
+                system = find_foreign_abi(image)
                 return image if system is None else f"for {system}"
         except DamagedElfError as error:
             return f"the ELF file is damaged: {error.message}"
@@ -307,7 +309,11 @@ class View(Struct, frozen=True, eq=False):
         """The first ``limit`` bytes of the file at ``path``, links followed, or None."""
         real = self.real(path)
         content = None if isinstance(real, Unresolved) else self.content(real)
-        if isinstance(real, Unresolved) or content is None or self.look(real).kind is not FileKind.FILE:
+        if (
+            isinstance(real, Unresolved)
+            or content is None
+            or self.look(real).kind is not FileKind.FILE
+        ):
             return None
         try:
             with content.open() as reader:

@@ -69,7 +69,9 @@ class Host(Protocol):
     def loader(self, view: View, image: Image) -> Loader:
         """The loader of the program ``image``."""
 
-    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[CachedLibrary]:
+    def listed(
+        self, view: View, name: str, image: Image, loader: Loader
+    ) -> Iterator[CachedLibrary]:
         """What its ld.so.cache has of ``name``."""
 
     def preloaded(self, view: View) -> tuple[str, ...]:
@@ -100,7 +102,9 @@ class AdversarialHost(Struct, frozen=True):
         """See `Host`; nobody knows what is built into it."""
         return make_unknown_loader(image, make_cpu_of_level(self.level, image.machine).levels)
 
-    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[CachedLibrary]:
+    def listed(
+        self, view: View, name: str, image: Image, loader: Loader
+    ) -> Iterator[CachedLibrary]:
         """See `Host`."""
         return iter(())
 

@@ -31,7 +31,9 @@ def read_ld_conf(view: View, files: Sequence[str] = (CONF,)) -> tuple[str, ...]:
         files: what is read; packages bring files that the host's own includes.
     """
     seen: set[str] = set()
-    return tuple(dict.fromkeys(line for path in files for line in _read_directories(view, path, seen)))
+    return tuple(
+        dict.fromkeys(line for path in files for line in _read_directories(view, path, seen))
+    )
 
 
 def _read_directories(view: View, path: str, seen: set[str]) -> Iterator[str]:

@@ -22,7 +22,7 @@ GLIBC_LIBRARIES = {
     "libmvec.so.1": "2.22",
     "libc_malloc_debug.so.0": "2.34",
 }  # fmt: skip
-"""glibc's own libraries, each with the version that it came with, `OLDEST_GLIBC` for those before."""
+"""glibc's own libraries with the version that added each; `OLDEST_GLIBC` for older ones."""
 
 COMPANIONS = frozenset({"libcrypt.so.1"})
 """Libraries that every glibc had until they became projects of their own (libxcrypt, in 2018): a
@@ -55,7 +55,9 @@ def is_installed_with_libc(name: str) -> bool:
 
 def is_part_of_libc(name: str) -> bool:
     """Whether ``name`` must be the target's own: of the C library, or the loader itself."""
-    return name in GLIBC_LIBRARIES or any(p.fullmatch(name) for p in (LOADER_NAME, MUSL_LIBC_NAME, VDSO_NAME))
+    return name in GLIBC_LIBRARIES or any(
+        p.fullmatch(name) for p in (LOADER_NAME, MUSL_LIBC_NAME, VDSO_NAME)
+    )
 
 
 @cache

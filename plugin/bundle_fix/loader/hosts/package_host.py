@@ -62,7 +62,9 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
         folders = sorted(f"/{f}" for f in self.tree.folders if is_default_directory(f))
         return replace(loader, defaults=tuple(dict.fromkeys([*loader.defaults, *folders])))
 
-    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[CachedLibrary]:
+    def listed(
+        self, view: View, name: str, image: Image, loader: Loader
+    ) -> Iterator[CachedLibrary]:
         """See `Host`: what ldconfig lists for the package's own files in ld.so.conf.d."""
         if not self._listed:
             files = [f"/{path}" for path in self.tree.nodes if path.startswith(CONF_DIRECTORY)]

@@ -91,7 +91,9 @@ class RealHost(Struct, frozen=True, eq=False):
         here = get_machine_name() == image.machine and self.level is None
         return detect_cpu() if here else make_cpu_of_level(self.level, image.machine)
 
-    def listed(self, view: View, name: str, image: Image, loader: Loader) -> Iterator[CachedLibrary]:
+    def listed(
+        self, view: View, name: str, image: Image, loader: Loader
+    ) -> Iterator[CachedLibrary]:
         """See `Host`."""
         self._read_cache(view)
         memory = self._memory

@@ -133,8 +133,8 @@ def read_glibc_loader(path: str, data: bytes, image: Image, cpu: Cpu) -> Loader:
     if not named or b"Legacy HWCAP" in data:
         folders += _list_legacy_subdirectories(cpu.legacy)
     return Loader(
-        GLIBC, path, tuple(d.rstrip("/") or "/" for d in built_in), built_in, _derive_lib(built_in[0]),
-        cpu.platform, tuple(folders), hwcaps, cpu.hwcap,
+        GLIBC, path, tuple(d.rstrip("/") or "/" for d in built_in), built_in,
+        _derive_lib(built_in[0]), cpu.platform, tuple(folders), hwcaps, cpu.hwcap,
     )  # fmt: skip
 
 

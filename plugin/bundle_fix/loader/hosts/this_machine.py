@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.parser import image_at
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.cache import list_cached_libraries
 from bundle_fix.loader.hosts.libc import is_part_of_libc
@@ -21,7 +21,9 @@ def find_names_on_this_machine(bundle: Bundle) -> list[str]:
         for name in image.needed:
             if name in found or is_part_of_libc(name) or bundle.providers(name, image):
                 continue
-            if "/" not in name and any(_has_architecture_of(path, image) for path in _list_candidates(name, image)):
+            if "/" not in name and any(
+                _has_architecture_of(path, image) for path in _list_candidates(name, image)
+            ):
                 found[name] = None
     return list(found)
 
@@ -34,7 +36,7 @@ def _list_candidates(name: str, image: Image) -> Iterator[Path]:
 
 def _has_architecture_of(path: Path, like: Image) -> bool:
     try:
-        image = image_at(path)
+        image = read_image_at(path)
     except BundleFixError:
         return False
     return image is not None and image.architecture == like.architecture

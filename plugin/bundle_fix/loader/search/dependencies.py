@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
-from bundle_fix.elf.read.strings import string_table, text_at
+from bundle_fix.elf.read.strings import find_string_table, read_string
 from bundle_fix.loader.hosts.files import View
 from bundle_fix.loader.hosts.rtld import MUSL
 from bundle_fix.loader.objects import LoadedObject
@@ -47,7 +47,7 @@ def read_dependencies(view: View, mapped: LoadedObject, flavour: str) -> Iterato
     filters = {DependencyKind.FILTER.value, DependencyKind.AUXILIARY.value}
     has_filters = flavour != MUSL and any(e.tag in filters for e in image.dynamic or ())
     content = view.content(mapped.real or "") if has_filters else None
-    table = string_table(image) if has_filters else None
+    table = find_string_table(image) if has_filters else None
     if content is None or table is None:
         yield from map(Dependency, image.needed)
         return
@@ -56,7 +56,7 @@ def read_dependencies(view: View, mapped: LoadedObject, flavour: str) -> Iterato
         for entry in image.dynamic or ():
             if entry.tag in kinds:
                 try:
-                    name = os.fsdecode(text_at(reader, table, entry.value))
+                    name = os.fsdecode(read_string(reader, table, entry.value))
                 except DamagedElfError:
                     continue
                 yield Dependency(name, kinds[entry.tag])

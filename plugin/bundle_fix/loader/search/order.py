@@ -35,7 +35,9 @@ def search_library(setting: ProcessContext, name: str, requester: LoadedObject) 
     this = Search(setting, name, requester, [])
     if "/" in name:
         return _resolve_direct_path(this)
-    found = _run_stages(this, (*PATH_STAGES[setting.loader.flavour], *SYSTEM_STAGES[setting.loader.flavour]))
+    found = _run_stages(
+        this, (*PATH_STAGES[setting.loader.flavour], *SYSTEM_STAGES[setting.loader.flavour])
+    )
     if found is not None:
         return found
     if setting.host.expected(name) and setting.view.host is not None:
@@ -65,7 +67,9 @@ def search_system(setting: ProcessContext, name: str, requester: LoadedObject) -
     return _run_stages(this, SYSTEM_STAGES[setting.loader.flavour]) or this.missing("default")
 
 
-def _run_stages(this: Search, stages: Iterable[Callable[[Search], LoadedObject | None]]) -> LoadedObject | None:
+def _run_stages(
+    this: Search, stages: Iterable[Callable[[Search], LoadedObject | None]]
+) -> LoadedObject | None:
     return next((found for stage in stages if (found := stage(this)) is not None), None)
 
 
@@ -153,7 +157,9 @@ def _search_default_directories(this: Search) -> LoadedObject | None:
         place = posixpath.join(loader.defaults[0], this.name)
         this.trace.append(SearchStep(place, "default", Outcome.HOST_COPY))
         return this.from_host(place, "default")
-    return search_directories(this, [SearchDirectory("", "default", path) for path in loader.defaults])
+    return search_directories(
+        this, [SearchDirectory("", "default", path) for path in loader.defaults]
+    )
 
 
 def _has_nodeflib_flag(image: Image) -> bool:
@@ -195,4 +201,6 @@ def _resolve_direct_path(this: Search) -> LoadedObject:
     if view.real(path) is Unresolved.OUTSIDE and view.inside(path) is None:
         this.trace.append(SearchStep(path, via, Outcome.ON_HOST))
         return this.from_host(path, via)
-    return try_candidate(this, path, format_place(this, path), SearchDirectory("", via, path)) or this.missing(via)
+    return try_candidate(
+        this, path, format_place(this, path), SearchDirectory("", via, path)
+    ) or this.missing(via)

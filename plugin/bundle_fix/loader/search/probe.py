@@ -118,7 +118,9 @@ def _search_directory(this: Search, directory: SearchDirectory) -> LoadedObject 
     return try_candidate(this, full, format_place(this, full), directory)
 
 
-def _report_missing_directory(this: Search, lost: Unresolved, directory: SearchDirectory) -> LoadedObject | None:
+def _report_missing_directory(
+    this: Search, lost: Unresolved, directory: SearchDirectory
+) -> LoadedObject | None:
     """A directory that is not there, or of which nothing is known."""
     view, path = this.setting.view, directory.path
     if view.host is not None:
@@ -147,7 +149,9 @@ def format_place(this: Search, path: str) -> str:
     return posixpath.normpath(view.shown(path if view.host is None else posixpath.normpath(path)))
 
 
-def try_candidate(this: Search, path: str, place: str, directory: SearchDirectory) -> LoadedObject | None:
+def try_candidate(
+    this: Search, path: str, place: str, directory: SearchDirectory
+) -> LoadedObject | None:
     """The object at ``path`` if the loader takes it, with the step that says so."""
     miss = _verify_candidate(this, path)
     if isinstance(miss, str):
@@ -165,7 +169,9 @@ def _verify_candidate(this: Search, path: str) -> str | _Rejection:
         if real is Unresolved.MISSING:
             return _Rejection(Outcome.NOT_THERE)
         is_loop = real is Unresolved.LOOP
-        return _Rejection(Outcome.SYMLINK_LOOP if is_loop else Outcome.UNRESOLVED_SYMLINK, real.value)
+        return _Rejection(
+            Outcome.SYMLINK_LOOP if is_loop else Outcome.UNRESOLVED_SYMLINK, real.value
+        )
     image = view.image(real)
     if image == UNREADABLE:
         return _Rejection(Outcome.UNREADABLE, image)

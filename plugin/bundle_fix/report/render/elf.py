@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from bundle_fix.elf.read.flags import flag_names
+from bundle_fix.elf.read.flags import list_flag_names
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.elf_files import EditedFile, ElfFile
 
@@ -57,7 +57,7 @@ def elf_record(file: ElfFile) -> ElfRecord:
         rpath=image.rpath,
         runpath=image.runpath,
         build_id=file.build_id,
-        flags=flag_names(image),
+        flags=list_flag_names(image),
     )
 
 

@@ -47,7 +47,8 @@ def make_process_records(processes: Sequence[Process]) -> list[ProcessRecord]:
         ProcessRecord(
             process.entry,
             tuple(
-                ObjectRecord(o.name, o.path, o.origin, o.via, o.needed_by) for o in _list_other_objects(process)
+                ObjectRecord(o.name, o.path, o.origin, o.via, o.needed_by)
+                for o in _list_other_objects(process)
             ),
         )
         for process in processes
@@ -86,7 +87,9 @@ def _render_process(process: Process, paint: Paint) -> Iterator[str]:
 _Branch = tuple[str, bool, Resolution | None, LoadedObject]
 
 
-def _list_branches(needs: Sequence[Resolution], prefix: str, preloaded: Sequence[LoadedObject]) -> list[_Branch]:
+def _list_branches(
+    needs: Sequence[Resolution], prefix: str, preloaded: Sequence[LoadedObject]
+) -> list[_Branch]:
     lines: list[tuple[Resolution | None, LoadedObject]] = [(None, mapped) for mapped in preloaded]
     lines += [(need, need.result) for need in needs]
     last = len(lines) - 1

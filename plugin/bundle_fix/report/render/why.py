@@ -93,10 +93,14 @@ def render_providers(
     symbol: str, found: Sequence[tuple[Process, Sequence[SymbolProvider]]], paint: Paint
 ) -> str:
     """Which objects define ``symbol`` in each process, the one that wins first."""
-    return "\n".join("\n".join(_render_symbol_providers(symbol, p, list(o), paint)) + "\n" for p, o in found)
+    return "\n".join(
+        "\n".join(_render_symbol_providers(symbol, p, list(o), paint)) + "\n" for p, o in found
+    )
 
 
-def _render_symbol_providers(symbol: str, process: Process, found: list[SymbolProvider], paint: Paint) -> Iterator[str]:
+def _render_symbol_providers(
+    symbol: str, process: Process, found: list[SymbolProvider], paint: Paint
+) -> Iterator[str]:
     yield escape_unprintable(f"{symbol} in the process of {process.entry}")
     for number, provider in enumerate(found, 1):
         mapped = provider.mapped

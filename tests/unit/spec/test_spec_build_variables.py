@@ -1,4 +1,4 @@
-"""Names whose values only a build knows: they need no definition, and no more than that."""
+"""Build variables: names that the CMake build defines."""
 
 from __future__ import annotations
 
@@ -21,46 +21,47 @@ to   = "bin/"
 """
 
 
-def spec(folder: Path, text: str = TEXT) -> Spec:
-    path = folder / "bundle.toml"
+def write_spec(directory: Path, text: str = TEXT) -> Spec:
+    path = directory / "bundle.toml"
     path.write_text(text)
     return load_spec(path)
 
 
-def test_the_build_gives_their_values(tmp_path: Path) -> None:
+def test_the_build_defines_the_values_of_build_variables(tmp_path: Path) -> None:
     defines = {"target.ns__app": "/b/app", "build": "/b", "source": "/s"}
-    values = resolve_variables(spec(tmp_path), tmp_path, defines, {})
+    values = resolve_variables(write_spec(tmp_path), tmp_path, defines, {})
     assert substitute("{target.ns__app} {build} {source}", values) == "/b/app /b /s"
 
 
-def test_cmakes_cache_is_read_from_the_build_also_where_an_entry_is_empty(tmp_path: Path) -> None:
+def test_an_entry_of_cmakes_cache_may_be_empty(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     cache = "CMAKE_BUILD_TYPE:STRING=\nCMAKE_PROJECT_VERSION:STATIC=1.2\n"
     (tmp_path / "b/CMakeCache.txt").write_text(cache)
-    values = resolve_variables(spec(tmp_path), tmp_path, {"build": "b"}, {})
+    values = resolve_variables(write_spec(tmp_path), tmp_path, {"build": "b"}, {})
     text = "<{cmake.CMAKE_BUILD_TYPE}> {cmake.CMAKE_PROJECT_VERSION}"
     assert substitute(text, values) == "<> 1.2"
     assert list(values.consulted) == [tmp_path / "b/CMakeCache.txt"]
 
 
-def test_without_a_build_the_error_says_who_knows_them(tmp_path: Path) -> None:
-    values = resolve_variables(spec(tmp_path), tmp_path, {}, {})
+def test_a_build_variable_without_a_build_is_an_error(tmp_path: Path) -> None:
+    values = resolve_variables(write_spec(tmp_path), tmp_path, {}, {})
     with pytest.raises(BundleFixError) as refused:
         values["target.ns__app"]
     assert str(refused.value) == (
-        f"{tmp_path}/bundle.toml:5:8: `target.ns__app` has no value: only the CMake build defines it"
+        f"{tmp_path}/bundle.toml:5:8: the variable `target.ns__app` has no value: only the CMake"
+        " build defines it"
         " (make the pack with bundle_fix_pack() in CMake, or pass -D target.ns__app=…)"
     )
 
 
-def test_a_definition_of_the_spec_goes_before(tmp_path: Path) -> None:
+def test_a_definition_in_the_spec_overrides_a_build_variable(tmp_path: Path) -> None:
     text = f'{TEXT}[variables]\nbuild = {{ value = "mine" }}\n'
-    assert resolve_variables(spec(tmp_path, text), tmp_path, {}, {})["build"] == "mine"
+    assert resolve_variables(write_spec(tmp_path, text), tmp_path, {}, {})["build"] == "mine"
 
 
 @pytest.mark.parametrize("name", ["targets.app", "target.", "Build", "cmake"])
-def test_other_names_need_a_definition(tmp_path: Path, name: str) -> None:
+def test_other_names_must_be_defined_in_the_spec(tmp_path: Path, name: str) -> None:
     with pytest.raises(BundleFixError):
-        resolve_variables(spec(tmp_path), tmp_path, {name: "x"}, {})
+        resolve_variables(write_spec(tmp_path), tmp_path, {name: "x"}, {})
     with pytest.raises(BundleFixError):
-        spec(tmp_path, TEXT.replace("{target.ns__app}", f"{{{name}}}"))
+        write_spec(tmp_path, TEXT.replace("{target.ns__app}", f"{{{name}}}"))

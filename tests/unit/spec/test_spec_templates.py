@@ -16,13 +16,13 @@ from bundle_fix.spec.variables import resolve_variables, substitute
 Load = Callable[[str], Spec]
 
 
-def refusal(action: Callable[[], object]) -> str:
+def get_error(action: Callable[[], object]) -> str:
     with pytest.raises(BundleFixError) as caught:
         action()
     return str(caught.value)
 
 
-def test_a_text_is_filled_in_cut_and_padded() -> None:
+def test_a_variable_is_substituted_cut_and_padded() -> None:
     values = {"a": "0123456789", "b-c": "x"}
 
     assert substitute("{a:.7}|{b-c:>3}|{b-c:*^5}|{b-c:3}|{{a}}", values) == (
@@ -30,28 +30,28 @@ def test_a_text_is_filled_in_cut_and_padded() -> None:
     )
 
 
-def test_braces_in_a_value_mean_nothing() -> None:
+def test_braces_in_a_value_are_literal() -> None:
     assert substitute("{a}{b}", {"a": "{b}", "b": "{{"}) == "{b}{{"
 
 
-def test_an_undefined_name_is_told_with_a_suggestion() -> None:
-    assert refusal(lambda: substitute("{verion}", {"version": "1"})) == (
+def test_an_undefined_variable_is_reported_with_a_suggestion() -> None:
+    assert get_error(lambda: substitute("{verion}", {"version": "1"})) == (
         "undefined variable `verion` (did you mean `version`?)"
     )
 
 
 @pytest.mark.parametrize("template", ["{a.__class__}", "{a[0]}", "{a!r}", "{0}", "{}", "{", "}"])
-def test_nothing_but_a_name_can_be_reached_through_braces(template: str) -> None:
-    assert refusal(lambda: substitute(template, {"a": "x", "0": "y"}))
+def test_attributes_indexes_and_conversions_are_rejected(template: str) -> None:
+    assert get_error(lambda: substitute(template, {"a": "x", "0": "y"}))
 
 
 @given(st.text())
-def test_a_text_with_doubled_braces_comes_out_as_it_went_in(text: str) -> None:
+def test_doubled_braces_become_single_ones(text: str) -> None:
     assert substitute(text.replace("{", "{{").replace("}", "}}"), {}) == text
 
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.integers(1, 99))))
-def test_values_stand_between_the_literal_texts(parts: list[tuple[str, str, int]]) -> None:
+def test_values_are_inserted_between_the_literal_texts(parts: list[tuple[str, str, int]]) -> None:
     template = "".join(
         literal.replace("{", "{{").replace("}", "}}") + f"{{v{index}:.{width}}}"
         for index, (literal, _, width) in enumerate(parts)
@@ -63,7 +63,7 @@ def test_values_stand_between_the_literal_texts(parts: list[tuple[str, str, int]
 
 
 @given(st.text(alphabet="{}ab_.:!<9[]\n"))
-def test_any_text_is_a_template_or_is_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     try:
         parts = parse_template(text)
     except BundleFixError:
@@ -73,24 +73,24 @@ def test_any_text_is_a_template_or_is_refused(text: str) -> None:
         assert substitute(text, {part.name: "" for part in parts}) is not None
 
 
-def test_the_name_of_a_pack_is_one_part_of_a_path(load: Load) -> None:
+def test_the_name_of_a_pack_must_be_a_single_path_component(load: Load) -> None:
     spec = load('[bundle]\nname = "x{v}"\n[variables]\nv = { env = "V" }')
 
     def name(value: str) -> str:
         return resolve_pack_name(spec, resolve_variables(spec, Path(), {"v": value}, {}))
 
     assert name("-2.5.0") == "x-2.5.0"
-    assert refusal(lambda: name("feature/a")) == (
+    assert get_error(lambda: name("feature/a")) == (
         'bundle.toml:2:8: invalid pack name "xfeature/a": it contains `/` '
         "(check the variables in `name`)"
     )
-    assert refusal(lambda: name("\n")) == (
+    assert get_error(lambda: name("\n")) == (
         'bundle.toml:2:8: invalid pack name "x\\n": it has a character in it that cannot '
         "be printed (check the variables in `name`)"
     )
 
 
-def test_a_place_in_the_pack_is_a_path_below_its_root() -> None:
+def test_a_path_in_the_pack_stays_below_its_root() -> None:
     values = {"dir": "share", "up": "..", "root": "/", "empty": ""}
 
     def place(template: str) -> str:
@@ -101,12 +101,12 @@ def test_a_place_in_the_pack_is_a_path_below_its_root() -> None:
     assert place("{dir}/.") == "share/"
     assert place(".") == place("./") == ""
     hint = "(write a path relative to the pack's root)"
-    assert refusal(lambda: place("{dir}/{up}/x")) == (
+    assert get_error(lambda: place("{dir}/{up}/x")) == (
         f'bundle.toml:9:6: invalid path in the pack "share/../x": it contains `..` {hint}'
     )
-    assert refusal(lambda: place("{root}etc")) == (
+    assert get_error(lambda: place("{root}etc")) == (
         f'bundle.toml:9:6: invalid path in the pack "/etc": it is absolute {hint}'
     )
-    assert refusal(lambda: place("{empty}")) == (
+    assert get_error(lambda: place("{empty}")) == (
         f'bundle.toml:9:6: invalid path in the pack "": it is empty {hint}'
     )

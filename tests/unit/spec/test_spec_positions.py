@@ -62,7 +62,7 @@ y = ""
         (("entries", 1, "deep", 1, "y"), (18, 1), (18, 5)),
     ],
 )
-def test_a_key_and_its_value_are_found(
+def test_a_key_and_its_value_have_their_positions(
     path: KeyPath, key: tuple[int, int], value: tuple[int, int]
 ) -> None:
     assert tomli.loads(DOCUMENT)
@@ -70,7 +70,7 @@ def test_a_key_and_its_value_are_found(
     assert find_position(DOCUMENT, path) == value
 
 
-def test_what_is_not_there_is_placed_in_the_innermost_table_there_is() -> None:
+def test_a_missing_path_has_the_position_of_its_innermost_existing_table() -> None:
     assert find_position(DOCUMENT, ("table", "inline", "z", 3)) == (8, 1)
     assert find_position(DOCUMENT, ("entries", 1, "z")) == (13, 3)
     assert find_position(DOCUMENT, ("entries", 7)) == (11, 3)
@@ -78,7 +78,7 @@ def test_what_is_not_there_is_placed_in_the_innermost_table_there_is() -> None:
     assert find_position("", ("z",)) == (1, 1)
 
 
-def test_a_table_is_where_its_own_header_is() -> None:
+def test_a_table_has_the_position_of_its_own_header() -> None:
     assert find_position("[a.b]\nc = 1\n[a]\nd = 2", ("a",)) == (3, 2)
 
 
@@ -86,22 +86,22 @@ def test_columns_count_characters() -> None:
     assert find_position('"ä€𝄞" = { "é" = 1 }', ("ä€𝄞", "é"), key=True) == (1, 11)
 
 
-def test_the_first_key_set_twice_is_found() -> None:
-    def lines(text: str) -> tuple[int, int] | None:
+def test_the_first_duplicate_key_is_found() -> None:
+    def find_lines(text: str) -> tuple[int, int] | None:
         found = find_repeated_key(text)
         return found and (
             compute_position(text, found[0].key)[0],
             compute_position(text, found[1].key)[0],
         )
 
-    assert lines(DOCUMENT) is None
-    assert lines("a = 1\nb = [1,\n1]\nb = [2]\na = 2") == (4, 2)
-    assert lines("[a]\nx = 1\n[b]\n[a]\nx = 2") == (4, 1)
-    assert lines("a = { b = 1,\nb = 2 }") == (2, 1)
-    assert lines("a.b = 1\na.c = 2\n[d.e]\n[d]\n[[f]]\nx = 1\n[[f]]\nx = 1") is None
+    assert find_lines(DOCUMENT) is None
+    assert find_lines("a = 1\nb = [1,\n1]\nb = [2]\na = 2") == (4, 2)
+    assert find_lines("[a]\nx = 1\n[b]\n[a]\nx = 2") == (4, 1)
+    assert find_lines("a = { b = 1,\nb = 2 }") == (2, 1)
+    assert find_lines("a.b = 1\na.c = 2\n[d.e]\n[d]\n[[f]]\nx = 1\n[[f]]\nx = 1") is None
 
 
-def test_four_hundred_levels_are_no_trouble() -> None:
+def test_four_hundred_nested_levels_do_not_exceed_the_recursion_limit() -> None:
     text = "a = " + "[{b = " * 199 + "1" + "}]" * 199
 
     assert len(list(iterate_positions(text))) == 1 + 2 * 199
@@ -127,132 +127,132 @@ SHAPES: st.SearchStrategy[object] = st.recursive(
 )
 
 
-class Writer:
-    """Writes a TOML document at random, and notes where it puts each key and each value."""
+class DocumentWriter:
+    """Writer of a random TOML document that records the position of each key and value."""
 
     def __init__(self, data: st.DataObject) -> None:
         self.data = data
         self.text = ""
-        self.places: dict[KeyPath, tuple[int, int]] = {}
+        self.positions: dict[KeyPath, tuple[int, int]] = {}
 
-    def put(self, choice: st.SearchStrategy[str] | str) -> int:
-        """Add a text; returns where it begins."""
+    def append(self, choice: st.SearchStrategy[str] | str) -> int:
+        """Append a text and return its offset."""
         start = len(self.text)
         self.text += choice if isinstance(choice, str) else self.data.draw(choice)
         return start
 
-    def key(self, name: str) -> int:
+    def write_key(self, name: str) -> int:
         is_bare = name != "" and set(name) <= set("ab_-19")
         styles = [name] if is_bare else []
         styles.append('"' + "".join(f"\\u{ord(c):04x}" if c in '"\\' else c for c in name) + '"')
         if "'" not in name:
             styles.append(f"'{name}'")
-        return self.put(st.sampled_from(styles))
+        return self.append(st.sampled_from(styles))
 
-    def value(self, shape: object, path: KeyPath) -> int:
+    def write_value(self, shape: object, path: KeyPath) -> int:
         if isinstance(shape, dict):
-            return self.inline_table(shape, path)
+            return self.write_inline_table(shape, path)
         if not isinstance(shape, list):
-            return self.put(ATOMS.filter(lambda atom: " # " not in atom))
-        start = self.put("[")
+            return self.append(ATOMS.filter(lambda atom: " # " not in atom))
+        start = self.append("[")
         for index, item in enumerate(shape):
-            self.put(BREAKS)
+            self.append(BREAKS)
             item_path = (*path, index)
-            at = self.value(item, item_path)
-            self.places[item_path] = at, at
-            self.put(BREAKS)
+            at = self.write_value(item, item_path)
+            self.positions[item_path] = at, at
+            self.append(BREAKS)
             if index < len(shape) - 1 or self.data.draw(st.booleans()):
-                self.put(",")
-        self.put(BREAKS)
-        self.put("]")
+                self.append(",")
+        self.append(BREAKS)
+        self.append("]")
         return start
 
-    def inline_table(self, shape: dict[str, object], path: KeyPath) -> int:
-        start = self.put("{")
+    def write_inline_table(self, shape: dict[str, object], path: KeyPath) -> int:
+        start = self.append("{")
         for index, (name, item) in enumerate(shape.items()):
-            self.put(BREAKS)
-            self.assignment((name,), item, path)
-            self.put(BREAKS)
+            self.append(BREAKS)
+            self.write_assignment((name,), item, path)
+            self.append(BREAKS)
             if index < len(shape) - 1 or self.data.draw(st.booleans()):
-                self.put(",")
-        self.put(BREAKS)
-        self.put("}")
+                self.append(",")
+        self.append(BREAKS)
+        self.append("}")
         return start
 
-    def assignment(self, names: tuple[str, ...], shape: object, path: KeyPath) -> None:
+    def write_assignment(self, names: tuple[str, ...], shape: object, path: KeyPath) -> None:
         starts = []
         for index, name in enumerate(names):
             if index:
-                self.put(GAPS)
-                self.put(".")
-                self.put(GAPS)
-            starts.append(self.key(name))
-        self.put(GAPS)
-        self.put("=")
-        self.put(GAPS)
+                self.append(GAPS)
+                self.append(".")
+                self.append(GAPS)
+            starts.append(self.write_key(name))
+        self.append(GAPS)
+        self.append("=")
+        self.append(GAPS)
         full = path + names
-        value = self.value(shape, full)
+        value = self.write_value(shape, full)
         for index, start in enumerate(starts[:-1]):
-            self.places.setdefault(full[: len(path) + index + 1], (start, start))
-        self.places[full] = starts[-1], value
+            self.positions.setdefault(full[: len(path) + index + 1], (start, start))
+        self.positions[full] = starts[-1], value
 
-    def statements(self, path: KeyPath) -> None:
+    def write_statements(self, path: KeyPath) -> None:
         shapes = self.data.draw(st.dictionaries(NAMES, SHAPES, max_size=4))
         for name, shape in shapes.items():
-            self.put(BREAKS.filter(lambda gap: "\r" not in gap))
+            self.append(BREAKS.filter(lambda gap: "\r" not in gap))
             dotted = self.data.draw(st.lists(NAMES, max_size=2))
-            self.assignment((name, *dotted), shape, path)
-            self.put(GAPS)
-            self.put(ENDS)
+            self.write_assignment((name, *dotted), shape, path)
+            self.append(GAPS)
+            self.append(ENDS)
 
-    def header(self, name: str, count: int) -> None:
-        """A table, or as many entries of an array of tables."""
+    def write_header(self, name: str, count: int) -> None:
+        """Write a table (count 0), or ``count`` entries of an array of tables."""
         for index in range(max(count, 1)):
-            self.put("[[" if count else "[")
-            self.put(GAPS)
-            start = self.key(name)
-            self.put(GAPS)
-            self.put("]]" if count else "]")
-            self.put(ENDS)
+            self.append("[[" if count else "[")
+            self.append(GAPS)
+            start = self.write_key(name)
+            self.append(GAPS)
+            self.append("]]" if count else "]")
+            self.append(ENDS)
             path: KeyPath = (name, index) if count else (name,)
-            self.places.setdefault((name,), (start, start))
-            self.places[path] = start, start
-            self.statements(path)
+            self.positions.setdefault((name,), (start, start))
+            self.positions[path] = start, start
+            self.write_statements(path)
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_every_place_in_a_random_document_is_where_it_was_written(data: st.DataObject) -> None:
-    writer = Writer(data)
-    writer.statements(())
-    taken = {path[0] for path in writer.places}
+def test_every_position_in_a_random_document_is_correct(data: st.DataObject) -> None:
+    writer = DocumentWriter(data)
+    writer.write_statements(())
+    used = {path[0] for path in writer.positions}
     for name, count in data.draw(st.dictionaries(NAMES, st.integers(0, 3), max_size=3)).items():
-        if name not in taken:
-            writer.header(name, count)
+        if name not in used:
+            writer.write_header(name, count)
 
-    found = {place.path: place for place in reversed(list(iterate_positions(writer.text)))}
+    found = {p.path: p for p in reversed(list(iterate_positions(writer.text)))}
 
-    assert set(walk(tomli.loads(writer.text))) == set(writer.places)
-    assert {path: place[1:3] for path, place in found.items()} == writer.places
+    assert set(iterate_paths(tomli.loads(writer.text))) == set(writer.positions)
+    assert {path: p[1:3] for path, p in found.items()} == writer.positions
     assert all(
-        find_position(writer.text, path) == compute_position(writer.text, writer.places[path][1])
-        for path in writer.places
+        find_position(writer.text, path) == compute_position(writer.text, writer.positions[path][1])
+        for path in writer.positions
     )
     assert find_repeated_key(writer.text) is None
 
 
-def walk(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
+def iterate_paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
     if path:
         yield path
     items = value.items() if isinstance(value, dict) else ()
     for step, inner in enumerate(value) if isinstance(value, list) else items:
-        yield from walk(inner, (*path, step))
+        yield from iterate_paths(inner, (*path, step))
 
 
 @given(st.text("a.=[]{}\"'#,\n\\ 1\r"))
-def test_a_text_that_is_no_toml_ends_the_search_and_does_no_harm(text: str) -> None:
+def test_invalid_toml_ends_the_iteration_without_an_exception(text: str) -> None:
     try:
         tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         prefix = text.replace("\r\n", "\n")[: error.pos]
-        assert all(isinstance(place, KeyPosition) for place in iterate_positions(prefix))
+        assert all(isinstance(p, KeyPosition) for p in iterate_positions(prefix))

@@ -1,4 +1,4 @@
-"""Specs broken at random: each is read, or refused with lines that say where."""
+"""Randomly broken specs: each loads, or is rejected with lines that contain a position."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SPECS = [INTACT, *(path.read_text() for path in sorted((SAMPLE / "specs").glob("
 VALUES = [
     "1", "-0", "9" * 5000, "1e400", "nan", "true", "1979-05-27T07:32:00Z", "07:32:00", "[]", "{}",
     "[[1], {a = [2]}]", '[{ x = 1, y = "" }]', '{ x = { y = { z = [] } } }', '""', "'''\n'''",
-    '"\\u0000"', '"\\e[31m"', '"{"', '"{nobody}"', '"../x"', '"/"', '"' + "x" * 300 + '"',
+    '"\\u0000"', '"\\e[31m"', '"{"', '"{undefined}"', '"../x"', '"/"', '"' + "x" * 300 + '"',
     "[" * 300 + "]" * 300, "{ a.b = 1, a.c = 2 }", "[\n  1, # one\n  2,\n]", "0x_1", "",
 ]  # fmt: skip
-"""What may be written in the place of a value: wrong in its type, in its form, or TOML 1.1."""
+"""Replacements of a value: of a wrong type, of an invalid form, or new in TOML 1.1."""
 WORDS = re.findall(r"\S+", INTACT)
-SPLINTERS = st.one_of(
+FRAGMENTS = st.one_of(
     st.sampled_from([*WORDS, *"{}[]\"'=.,#\\\n\t\0\ufeffé:!/", "..", "[[x]]\n", '"""', "{x}"]),
     st.text(max_size=4),
 )
@@ -39,31 +39,31 @@ BREAKS = st.lists(
         st.sampled_from(["delete", "duplicate", "move", "cut", "insert", "replace"]),
         st.floats(0, 1, exclude_max=True),
         st.floats(0, 1, exclude_max=True),
-        SPLINTERS,
+        FRAGMENTS,
     ),
     min_size=1,
     max_size=5,
 )
 
 
-def broken(text: str, how: Break) -> str:
-    """The text with one line or a few characters changed; the numbers say how far into it."""
-    deed, where, other, splinter = how
+def break_text(text: str, how: Break) -> str:
+    """Change a line or a few characters; the numbers are fractions of the text's length."""
+    action, where, other, fragment = how
     lines = text.splitlines(keepends=True)
     line = int(where * len(lines))
     spot = int(where * len(text))
-    if deed == "delete":
+    if action == "delete":
         del lines[line : line + 1]
-    elif deed == "duplicate":
+    elif action == "duplicate":
         lines[line:line] = lines[line : line + 1]
-    elif deed == "move":
+    elif action == "move":
         moved = lines[line : line + 1]
         del lines[line : line + 1]
         target = int(other * len(lines))
         lines[target:target] = moved
     else:
-        length = 0 if deed == "insert" else int(other * 12)
-        return text[:spot] + (splinter if deed != "cut" else "") + text[spot + length :]
+        length = 0 if action == "insert" else int(other * 12)
+        return text[:spot] + (fragment if action != "cut" else "") + text[spot + length :]
     return "".join(lines)
 
 
@@ -71,18 +71,18 @@ def broken(text: str, how: Break) -> str:
     max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(BREAKS)
-def test_a_broken_spec_is_read_or_refused_in_whole_lines(
+def test_a_randomly_broken_spec_loads_or_is_rejected_line_by_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: list[Break]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = INTACT
     for how in breaks:
-        text = broken(text, how)
-    check(text)
+        text = break_text(text, how)
+    check_spec(text)
 
 
-def revalued(text: str, where: float, value: str, key: str) -> str:
-    """The text with another value, or another key, at one of its ``key = value``."""
+def replace_value(text: str, where: float, value: str, key: str) -> str:
+    """Replace the value or the key of one ``key = value``."""
     spots = list(re.finditer(r"(?m)([\w-]+)([ \t]*=[ \t]*)([^\n]*?)(?=,? *[\w-]* *=|$)", text))
     spot = spots[int(where * len(spots))]
     return (
@@ -111,18 +111,18 @@ KEYS = [
     st.sampled_from(["\n", "\r\n", "\n\t"]),
     st.booleans(),
 )
-def test_a_spec_with_other_values_is_read_or_refused_in_whole_lines(
+def test_a_spec_with_random_values_loads_or_is_rejected_line_by_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
     changes: list[tuple[float, str, str]],
     ends: str,
-    marked: bool,
+    has_mark: bool,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for where, value, key in changes:
-        text = revalued(text, where, value, key)
-    check(text.replace("\n", ends), b"\xef\xbb\xbf" if marked else b"")
+        text = replace_value(text, where, value, key)
+    check_spec(text.replace("\n", ends), b"\xef\xbb\xbf" if has_mark else b"")
 
 
 @settings(
@@ -135,7 +135,7 @@ def test_a_spec_with_other_values_is_read_or_refused_in_whole_lines(
     st.binary(max_size=2),
     st.booleans(),
 )
-def test_a_broken_spec_ends_pack_with_status_2_and_places(
+def test_pack_exits_with_2_and_prints_positions_for_a_broken_spec(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -148,10 +148,14 @@ def test_a_broken_spec_ends_pack_with_status_2_and_places(
     monkeypatch.chdir(tmp_path)
     raw = text.encode()
     spot = int(where * len(raw))
-    raw = raw[:spot] + junk + raw[spot:] if is_junk else revalued(text, where, value, "").encode()
+    raw = (
+        raw[:spot] + junk + raw[spot:]
+        if is_junk
+        else replace_value(text, where, value, "").encode()
+    )
     Path("bundle.toml").write_bytes(raw)
     capsys.readouterr()
-    assert main(["pack", "bundle.toml"]) == 2  # there is nothing to pack here
+    assert main(["pack", "bundle.toml"]) == 2  # none of the files exists here
     lines = capsys.readouterr().err.splitlines()
     assert lines
     for line in lines:
@@ -159,7 +163,7 @@ def test_a_broken_spec_ends_pack_with_status_2_and_places(
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "expected"),
     [
         (b"[bundle]\rname = 1", "bundle.toml:1:9: invalid TOML: "),
         ("[bundle]\nname = 1".encode("utf-16"), "bundle.toml:1:1: the byte 0xff is not UTF-8"),
@@ -171,22 +175,22 @@ def test_a_broken_spec_ends_pack_with_status_2_and_places(
         (b"#" * 300_000, "bundle.toml: is larger than 256 KiB, the limit for a spec"),
     ],
 )
-def test_what_is_no_text_of_a_spec_is_told_with_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, said: str
+def test_an_unreadable_spec_is_reported_with_its_position(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bundle.toml").write_bytes(raw)
-    with pytest.raises(BundleFixError, match=re.escape(said)):
+    with pytest.raises(BundleFixError, match=re.escape(expected)):
         load_spec(Path("bundle.toml"))
 
 
-def test_nobody_waits_for_a_spec_that_is_a_pipe(tmp_path: Path) -> None:
+def test_a_fifo_is_rejected_without_waiting_for_a_writer(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "bundle.toml")
     with pytest.raises(BundleFixError, match="is not a regular file"):
         load_spec(tmp_path / "bundle.toml")
 
 
-def test_of_very_many_problems_a_hundred_are_told(
+def test_at_most_a_hundred_problems_are_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -199,7 +203,7 @@ def test_of_very_many_problems_a_hundred_are_told(
     assert lines[-1].endswith(": more problems; only the first 100 are printed (fix these first)")
 
 
-def test_circles_without_end_are_told_in_time(
+def test_thousands_of_circular_references_are_reported_quickly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -209,8 +213,8 @@ def test_circles_without_end_are_told_in_time(
         load_spec(Path("bundle.toml"))
 
 
-def check(text: str, mark: bytes = b"") -> None:
-    """Read this spec and use it where it can be read: only `BundleFixError` may come out."""
+def check_spec(text: str, mark: bytes = b"") -> None:
+    """Load a spec and use it if it is valid: only `BundleFixError` may be raised."""
     path = Path("bundle.toml")
     path.write_bytes(mark + text.encode("utf-8"))
     try:
@@ -218,7 +222,7 @@ def check(text: str, mark: bytes = b"") -> None:
     except BundleFixError as error:
         complaints = str(error)
     else:
-        complaints = use(spec)
+        complaints = use_spec(spec)
     lines = text.replace("\r\n", "\n").split("\n")
     for complaint in complaints.split("\n") if complaints else ():
         match = re.match(r"bundle\.toml:(\d+):(\d+): \S", complaint)
@@ -227,8 +231,8 @@ def check(text: str, mark: bytes = b"") -> None:
         assert int(match[2]) <= len(lines[int(match[1]) - 1]) + 1
 
 
-def use(spec: Spec) -> str:
-    """Do with a spec what a pack needs; returns what is said against it."""
+def use_spec(spec: Spec) -> str:
+    """Resolve what a pack needs of a spec; return the error message, or an empty text."""
     try:
         values = resolve_variables(spec, Path(), {}, {"HADOOP_HOME": "/opt/hadoop"})
         require_values(spec, values)
@@ -243,17 +247,17 @@ def use(spec: Spec) -> str:
 
 
 @pytest.mark.parametrize("line", range(len(INTACT.splitlines())))
-@pytest.mark.parametrize("deed", ["delete", "duplicate"])
-def test_a_spec_with_one_line_broken_is_read_or_refused_in_whole_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: int, deed: str
+@pytest.mark.parametrize("action", ["delete", "duplicate"])
+def test_a_spec_with_one_broken_line_loads_or_is_rejected_line_by_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: int, action: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    check(broken(INTACT, (deed, (line + 0.5) / len(INTACT.splitlines()), 0, "")))
+    check_spec(break_text(INTACT, (action, (line + 0.5) / len(INTACT.splitlines()), 0, "")))
 
 
-def test_a_spec_cut_short_anywhere_is_read_or_refused_in_whole_lines(
+def test_a_truncated_spec_loads_or_is_rejected_line_by_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for length in range(len(INTACT)):
-        check(INTACT[:length])
+        check_spec(INTACT[:length])
