@@ -45,7 +45,7 @@ def fields(data: bytes) -> list[Field]:
         found += _table(f"Dyn {number} (tag {entry.tag:#x})", start + 16 * number, (8, 8))
     found += _hashes(image)
     found += _versions(image, reader)
-    symbols = image.file_offset(image.first(c.DT_SYMTAB) or 0) or 0
+    symbols = image.find_offset(image.find_value(c.DT_SYMTAB) or 0) or 0
     for number in range(4):
         found += _table(f"Sym {number}", symbols + 24 * number, SYMBOL)
     for number in range(min(image.header.shnum, 8)):
@@ -56,7 +56,7 @@ def fields(data: bytes) -> list[Field]:
 
 def _hashes(image: Image) -> Iterator[Field]:
     for tag, count in ((c.DT_GNU_HASH, 12), (c.DT_HASH, 8)):
-        at = image.file_offset(image.first(tag) or 0)
+        at = image.find_offset(image.find_value(tag) or 0)
         if at is not None:
             yield from _table(f"hash {tag:#x}", at, (4,) * count)
 
@@ -66,11 +66,11 @@ def _versions(image: Image, reader: BytesReader) -> Iterator[Field]:
     for tag, there, shapes in (
         (c.DT_VERNEED, needs, (VERNEED, VERNAUX)), (c.DT_VERDEF, definitions, (VERDEF, VERDAUX)),
     ):  # fmt: skip
-        at = image.file_offset(image.first(tag) or 0)
+        at = image.find_offset(image.find_value(tag) or 0)
         if there and at is not None:
             yield from _table(f"version {tag:#x}", at, shapes[0])
             yield from _table(f"version {tag:#x} aux", at + sum(shapes[0]), shapes[1])
-    at = image.file_offset(image.first(c.DT_VERSYM) or 0)
+    at = image.find_offset(image.find_value(c.DT_VERSYM) or 0)
     if at is not None:
         yield from _table("versym", at, (2,) * 4)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 
-from msgspec import Struct
-
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.abi import Abi, abi_of
+from bundle_fix.check.facts.abi import abi_of
 from bundle_fix.check.facts.prefetch import read_ahead
 from bundle_fix.check.findings import Finding, Rule, filter_by_severity
 from bundle_fix.check.installed import counts
@@ -63,7 +61,10 @@ FAMILIES = (
     manifest, undefined, versions, opened, late, hygiene,
 )  # fmt: skip
 """The modules that have rules: last those that ask for what is read ahead."""
-CHECK_RULES: tuple[Rule, ...] = (UNUSED_IGNORE, *(rule for family in FAMILIES for rule in family.RULES))
+CHECK_RULES: tuple[Rule, ...] = (
+    UNUSED_IGNORE,
+    *(rule for family in FAMILIES for rule in family.RULES),
+)
 
 
 def check_bundle(

@@ -12,6 +12,7 @@ from bundle_fix.policy.severity import Severity
 if TYPE_CHECKING:
     from bundle_fix.check.context import Context
 
+
 class Finding(Struct, frozen=True):
     """One way in which a pack may betray its user, and what shows it.
 

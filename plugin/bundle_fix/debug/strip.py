@@ -192,7 +192,7 @@ def _loads_the_same(before: Reader, old: Image, after: Reader, new: Image) -> bo
     What is in no section does not count: linkers leave headers and zeros there that may move.
     """
     told = [(i.needed, i.soname, i.rpath, i.runpath, i.interpreter) for i in (old, new)]
-    loads = [[(s.vaddr, s.memsz, s.flags) for s in i.loads()] for i in (old, new)]
+    loads = [[(s.vaddr, s.memsz, s.flags) for s in i.find_loads()] for i in (old, new)]
     left, right = _loaded(before, old), _loaded(after, new)
     if told[0] != told[1] or loads[0] != loads[1] or left.keys() != right.keys():
         return False

@@ -254,7 +254,9 @@ def read_exported_symbols(side: Snapshot, path: str) -> Sequence[DefinedSymbol]:
         raise BundleFixError(error.message, where=f"{side.name}: {path}") from error
 
 
-def compute_removed_symbols(before: Sequence[DefinedSymbol], after: Sequence[DefinedSymbol]) -> list[DefinedSymbol]:
+def compute_removed_symbols(
+    before: Sequence[DefinedSymbol], after: Sequence[DefinedSymbol]
+) -> list[DefinedSymbol]:
     """The symbols that are not found any more by those who found them.
 
     A symbol that had no version is found under any that is its name's default; one that had a

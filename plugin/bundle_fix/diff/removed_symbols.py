@@ -91,7 +91,7 @@ def _users(new: Snapshot, path: str, lost: Sequence[DefinedSymbol]) -> dict[Defi
         objects = process.bundled()
         users = {n.requester.label for n in process.needs if n.result.path == path}
         for user in (o for o in objects if o.label in users):
-            for symbol in context.symbols.table(user).wanted:
+            for symbol in context.symbols.table(user).undefined:
                 gone = wanted.get((symbol.name, symbol.version))
                 if gone is None or gone in found or symbol.weak:
                     continue

@@ -1,9 +1,9 @@
-"""The one exception a user ever meets: a request that cannot be carried out."""
+"""The exception for requests that cannot be carried out."""
 
 from __future__ import annotations
 
 AGAIN = "copy or download it again"
-"""What to do about an archive that is damaged."""
+"""The hint for a damaged archive."""
 
 
 class BundleFixError(Exception):

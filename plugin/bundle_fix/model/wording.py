@@ -1,8 +1,8 @@
-"""Numbers with the words for what they count."""
+"""Numbers and lists in sentences."""
 
 from __future__ import annotations
 
 
 def format_count(number: int, one: str, many: str = "") -> str:
-    """A number with the word for what it counts."""
+    """Return a number with its noun: ``1 file``, ``2 files``."""
     return f"{number} {one if number == 1 else many or one + 's'}"

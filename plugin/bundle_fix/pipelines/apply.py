@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.elf.differences import described
+from bundle_fix.elf.edit.edit import Edited
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.pool import EditAll, EditJob, edit_all, edit_pool
 from bundle_fix.elf.read.image import Image
@@ -78,6 +79,25 @@ def apply_plan(
         progress: receives the number of edited files.
         edit: edits the files, maybe in other processes.
     """
+    actions = _list_tree_actions(plan)
+    refusals: list[str] = []
+    nodes: dict[str, Node] = dict(plan.tree.nodes)
+    images = dict(plan.images)
+    for path, edited in _edit_files(plan, editor, scratch, progress, edit):
+        if isinstance(edited, EditRefusedError):
+            refusals.append(f"{path}: {edited.message}")
+            continue
+        nodes[path] = _replace_content(nodes[path], edited.content)
+        images[path] = edited.image
+        actions += _list_edit_actions(path, plan.images[path], edited)
+    _update_hard_links(nodes, images, plan.edits)
+    tree = replace(plan.tree, nodes=nodes)
+    remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
+    return AppliedPlan(tree, images, tuple(actions), tuple(refusals), remarks)
+
+
+def _list_tree_actions(plan: Plan) -> list[Action]:
+    """Return the actions of a plan that change the tree and not the bytes of a file."""
     actions = [Action(old, f"moved to {new}; a symlink remains") for old, new in plan.moved.items()]
     actions += [Action(old, f"renamed to {new}, its soname") for old, new in plan.renamed.items()]
     actions += [Action(path, f"dropped: a copy of {kept}") for path, kept in plan.dropped.items()]
@@ -87,31 +107,36 @@ def apply_plan(
         else Action(path, f"symlink to {target} added")
         for path, target in plan.symlinks.items()
     ]
-    actions += [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
-    refusals: list[str] = []
-    tell = partial(progress, _describe_editing(plan))
-    nodes: dict[str, Node] = dict(plan.tree.nodes)
-    images = dict(plan.images)
-    edits = ((path, nodes[path]) for path in plan.edits)
-    files = {p: n for p, n in edits if isinstance(n, File) and n.twin is None}
+    return actions + [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
+
+
+def _edit_files(
+    plan: Plan, editor: str, scratch: Path, progress: Progress, edit: EditAll
+) -> Iterator[tuple[str, Edited | EditRefusedError]]:
+    """Edit the files of a plan, each inode once, and yield the outcome for each path."""
+    nodes = ((path, plan.tree.nodes[path]) for path in plan.edits)
+    files = {p: n for p, n in nodes if isinstance(n, File) and n.twin is None}
     jobs = [EditJob(file.content, plan.edits[path]) for path, file in files.items()]
-    outcomes = zip(files.items(), edit(jobs, scratch, editor), strict=True)
-    for (path, node), edited in track_parts(outcomes, tell):
-        if isinstance(edited, EditRefusedError):
-            refusals.append(f"{path}: {edited.message}")
-            continue
-        same_size = edited.content.size == node.content.size
-        header = node.header if same_size else None
-        nodes[path] = replace(node, content=edited.content, header=header)
-        images[path] = edited.image
-        passed = edited.refusals
-        for what in described(plan.images[path], edited.image):
-            actions.append(Action(path, what, edited.editor, passed))
-            passed = ()
-    _update_hard_links(nodes, images, plan.edits)
-    tree = replace(plan.tree, nodes=nodes)
-    remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
-    return AppliedPlan(tree, images, tuple(actions), tuple(refusals), remarks)
+    outcomes = zip(files, edit(jobs, scratch, editor), strict=True)
+    return track_parts(outcomes, partial(progress, _describe_editing(plan)))
+
+
+def _replace_content(node: Node, content: Content) -> File:
+    """Return a file with other bytes; its archive header stays valid if the size is the same."""
+    if not isinstance(node, File):
+        raise TypeError(node)
+    header = node.header if content.size == node.content.size else None
+    return replace(node, content=content, header=header)
+
+
+def _list_edit_actions(path: str, before: Image, edited: Edited) -> list[Action]:
+    """Return an action for each difference; the first names the editors that failed before."""
+    texts = list(described(before, edited.image))
+    passed = [edited.refusals, *[()] * len(texts)]
+    return [
+        Action(path, text, edited.editor, reasons)
+        for text, reasons in zip(texts, passed, strict=False)
+    ]
 
 
 def _describe_editing(plan: Plan) -> ProgressStep:

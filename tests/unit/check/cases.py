@@ -92,7 +92,7 @@ def cut(root: Path, keep: int) -> None:
     path = root / "lib/liba.so.1"
     image = read_image_at(path)
     assert image is not None
-    os.truncate(path, max(s.file_end for s in image.loads()) + keep)
+    os.truncate(path, max(s.file_end for s in image.find_loads()) + keep)
 
 
 def with_both(root: Path) -> None:
@@ -105,7 +105,7 @@ def with_both(root: Path) -> None:
     place = [entry.tag for entry in image.dynamic or ()].index(c.DT_DEBUG)
     data, size = bytearray(path.read_bytes()), image.format.dynamic.size
     at = segment.offset + place * size
-    data[at : at + size] = image.format.dynamic.pack(c.DT_RUNPATH, image.first(c.DT_RPATH))
+    data[at : at + size] = image.format.dynamic.pack(c.DT_RUNPATH, image.find_value(c.DT_RPATH))
     path.write_bytes(data)
 
 

@@ -178,7 +178,7 @@ def test_a_value_may_be_cut_out_of_a_variable_of_the_environment(tmp_path: Path)
     values = resolve_variables(spec, tmp_path, {}, {"WHO": "me@here"})
     assert (values["gcc"], values["user"]) == ("/opt/gcc-12", "me")
     assert values["folder"] == str(tmp_path)
-    with pytest.raises(BundleFixError, match=r"the pattern '\^\(\[a-z\]\+\)@' finds nothing in"):
+    with pytest.raises(BundleFixError, match=r"the pattern '\^\(\[a-z\]\+\)@' does not match"):
         resolve_variables(spec, tmp_path, {}, {"WHO": "42"})["user"]
 
 

@@ -720,6 +720,6 @@ def test_an_empty_segment_is_no_obstacle(tmp_path: Path) -> None:
         tmp_path / "x.so", source="int f(void) { return 1; }", runpath=OLD_RUNPATH,
         flags=["-nostdlib", "-fno-asynchronous-unwind-tables"], toolchain=LINKERS["bfd"],
     )  # fmt: skip
-    assert any(s.memsz == 0 for s in image_of(path).loads())
+    assert any(s.memsz == 0 for s in image_of(path).find_loads())
     edit_and_save(path, Changes(runpath="$ORIGIN"))
     assert by_readelf(path).runpath == "$ORIGIN"

@@ -68,7 +68,7 @@ def output(data: bytes, folder: Path) -> str:
 
 
 def address(data: bytes, tag: int) -> int:
-    value = image_in(data).first(tag)
+    value = image_in(data).find_value(tag)
     assert value is not None
     return value
 
@@ -78,7 +78,7 @@ def with_small_tails(data: bytes, *rooms: int) -> bytes:
 
     What ends the room is a section that is not loaded: nothing here looks at its content.
     """
-    segments = [s for s in image_in(data).loads() if not s.flags & c.PF_W]
+    segments = [s for s in image_in(data).find_loads() if not s.flags & c.PF_W]
     for segment, room, name in zip(segments, rooms, NOT_LOADED, strict=True):
         data = with_section(data, name, offset=segment.file_end + room, size=4)
     return data
@@ -93,9 +93,9 @@ def test_the_whole_string_table_moves_where_there_is_room(
 ) -> None:
     data = program(tmp_path, toolchain)
     after = edited(data, Changes(runpath=LONGER), tmp_path)
-    first = image_in(data).loads()[0]
+    first = image_in(data).find_loads()[0]
     assert address(after, c.DT_STRTAB) == first.memory_end
-    assert image_in(after).loads()[0].file_end == section_end(after, ".dynstr")
+    assert image_in(after).find_loads()[0].file_end == section_end(after, ".dynstr")
     assert address(after, c.DT_VERSYM) == address(data, c.DT_VERSYM)
 
 
@@ -135,7 +135,7 @@ def test_hash_tables_move_and_still_find_symbols(tmp_path: Path, flags: list[str
 def test_another_segments_tail_is_taken_where_its_own_has_no_room(tmp_path: Path) -> None:
     data = with_small_tails(program(tmp_path), 0, 0, 500)
     after = edited(data, Changes(runpath=LONGER), tmp_path)
-    third = image_in(data).loads()[2]
+    third = image_in(data).find_loads()[2]
     assert address(after, c.DT_STRTAB) == third.memory_end
     assert not third.flags & c.PF_X
     assert output(after, tmp_path) == "main\n"
@@ -144,7 +144,7 @@ def test_another_segments_tail_is_taken_where_its_own_has_no_room(tmp_path: Path
 def test_code_is_the_last_choice(tmp_path: Path) -> None:
     data = with_small_tails(program(tmp_path), 0, 500, 0)
     after = edited(data, Changes(runpath=LONGER), tmp_path)
-    assert address(after, c.DT_STRTAB) == image_in(data).loads()[1].memory_end
+    assert address(after, c.DT_STRTAB) == image_in(data).find_loads()[1].memory_end
     assert output(after, tmp_path) == "main\n"
 
 
@@ -157,7 +157,7 @@ def test_code_that_cannot_be_read_is_no_choice(tmp_path: Path) -> None:
 
 def test_bytes_that_are_not_zero_are_in_use(tmp_path: Path) -> None:
     data = program(tmp_path)
-    for segment in image_in(data).loads()[:3]:
+    for segment in image_in(data).find_loads()[:3]:
         data = splice(data, segment.file_end + 5, b"x")
     with pytest.raises(CannotEditError, match="no segment has enough unused space"):
         patches_of(data, Changes(runpath=LONGER))

@@ -92,8 +92,8 @@ def test_symbols_are_counted_and_found_as_pyelftools_does(
 ) -> None:
     path = many(tmp_path, style, TOOLCHAINS[name])
     image = image_in(path.read_bytes())
-    assert (image.first(c.DT_HASH) is not None) == (style != "gnu")
-    assert (image.first(c.DT_GNU_HASH) is not None) == (style != "sysv")
+    assert (image.find_value(c.DT_HASH) is not None) == (style != "gnu")
+    assert (image.find_value(c.DT_GNU_HASH) is not None) == (style != "sysv")
     expected = symbols(path)
     assert counted(path.read_bytes()) == len(expected)
     named = {text: here for text, here in expected if text}
@@ -157,7 +157,7 @@ def test_the_tables_are_as_large_as_their_sections(tmp_path: Path, name: str) ->
         (".hash", c.DT_HASH, measure_sysv_hash),
         (".gnu.hash", c.DT_GNU_HASH, measure_gnu_hash),
     ):
-        address = image.first(tag)
+        address = image.find_value(tag)
         assert address is not None
         assert size_of(reader, image, address) == section_of(reader.data, section)[1].size
 

@@ -136,7 +136,7 @@ def in_section_header(name: str, **deltas: int) -> Damage:
 
 def in_tag(tag: int, delta: int = 0, new_tag: int | None = None) -> Damage:
     def damage(data: bytes) -> bytes:
-        value = image_in(data).first(tag)
+        value = image_in(data).find_value(tag)
         assert value is not None
         return with_dynamic(data, tag, value + delta, new_tag)
 

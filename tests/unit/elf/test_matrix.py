@@ -222,11 +222,11 @@ def test_split_debug_files_are_still_found(tmp_path: Path, name: str, found_by: 
 def test_the_matrix_has_what_it_claims(tmp_path: Path) -> None:
     """The flags do what the cells' names say, in the files that are edited."""
     high = build(CELLS["high base"], tmp_path / "high")
-    assert image_of(high.library).loads()[0].vaddr >= 0x36000000
+    assert image_of(high.library).find_loads()[0].vaddr >= 0x36000000
     relr = build(CELLS["lld, relr"], tmp_path / "relr")
-    assert image_of(relr.program).first(36) is not None
+    assert image_of(relr.program).find_value(36) is not None
     bss = build(CELLS["200 MB of bss"], tmp_path / "bss")
-    assert any(s.memsz - s.filesz >= 200 << 20 for s in image_of(bss.program).loads())
+    assert any(s.memsz - s.filesz >= 200 << 20 for s in image_of(bss.program).find_loads())
     notes = image_of(build(CELLS["two note alignments"], tmp_path / "notes").program)
     assert {s.align for s in notes.segments if s.type == 4} == {4, 8}
     read_only = build(CELLS["read-only dynamic section"], tmp_path / "rodynamic")

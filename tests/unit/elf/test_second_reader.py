@@ -72,7 +72,7 @@ def test_names_that_are_not_utf8_are_no_disagreement() -> None:
 
 def test_a_second_runpath_that_only_one_reader_heeds_is_noticed(tmp_path: Path) -> None:
     data = file(tmp_path).read_bytes()
-    two = with_dynamic(data, c.DT_SONAME, image_in(data).first(c.DT_SONAME) or 0, c.DT_RUNPATH)
+    two = with_dynamic(data, c.DT_SONAME, image_in(data).find_value(c.DT_SONAME) or 0, c.DT_RUNPATH)
     assert crosscheck(BytesContent(two), image_in(two)) is not None
 
 

@@ -152,7 +152,7 @@ def shares(data: bytes) -> bool:
     table = find_string_table(image)
     assert table is not None
     strings = reader.pread(*table)
-    start = image.first(c.DT_RUNPATH)
+    start = image.find_value(c.DT_RUNPATH)
     assert start is not None
     return any(start < at < start + 10 and get_string(strings, at) == b"foo"
                for at in read_name_offsets(reader, image))  # fmt: skip
@@ -196,7 +196,7 @@ def test_a_runpath_that_is_also_a_needed_name_and_a_version_is_not_overwritten(
     flags = ["-Wl,-rpath,libc.so.6"]
     data = elf(tmp_path / "x", program=True, flags=flags).read_bytes()
     image = image_in(data)
-    assert image.first(c.DT_RUNPATH) == image.first(c.DT_NEEDED)
+    assert image.find_value(c.DT_RUNPATH) == image.find_value(c.DT_NEEDED)
     edited = edit_file(content_of(tmp_path / "x"), Changes(runpath="/a"), tmp_path)
     assert edited.image.needed == ("libc.so.6",)
     assert edited.editor == "table"

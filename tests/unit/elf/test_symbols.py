@@ -48,9 +48,9 @@ def test_symbols_are_what_pyelftools_lists(
     weak = {s.name.encode() for s in listed if s["st_info"]["bind"] == "STB_WEAK"} - here
     assert found.defined == here >= {b"one", b"two", b"three"}
     wanted = [s.name.encode() for s in listed if s["st_shndx"] == "SHN_UNDEF"]
-    assert [w.name for w in found.wanted] == wanted
-    assert {w.name for w in found.wanted if w.weak} == weak >= {b"maybe"}
-    (abort,) = (w for w in found.wanted if w.name == b"abort")
+    assert [w.name for w in found.undefined] == wanted
+    assert {w.name for w in found.undefined if w.weak} == weak >= {b"maybe"}
+    (abort,) = (w for w in found.undefined if w.name == b"abort")
     assert (abort.library or "").startswith("libc.so.6")
     assert (abort.version or "").startswith("GLIBC_2.")
 

@@ -170,7 +170,7 @@ def test_a_duplicate_key_is_reported_with_both_lines(get_error: GetError) -> Non
     )
     assert get_error(BUNDLE + "[files]\n[[files]]\n") == (
         "bundle.toml:4:8: invalid TOML: Cannot overwrite a value "
-        "(a key has one value, a [table] or [[entries]], not two of them)"
+        "(give a key only one of a value, a [table] and [[entries]])"
     )
 
 

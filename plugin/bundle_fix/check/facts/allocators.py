@@ -149,7 +149,8 @@ def provided(symbols: Symbols, mapped: LoadedObject) -> frozenset[bytes]:
 
 def _defined_names(reader: Reader, image: Image) -> frozenset[bytes]:
     # What provides memory has one of these: most objects have none, and are asked no more.
-    return find_provided_symbols(reader, image, NAMES if find_provided_symbols(reader, image, CORE) else ())
+    names = NAMES if find_provided_symbols(reader, image, CORE) else ()
+    return find_provided_symbols(reader, image, names)
 
 
 def is_allocator(symbols: Symbols, mapped: LoadedObject) -> bool:
@@ -172,7 +173,7 @@ def wants(symbols: Symbols, mapped: LoadedObject) -> frozenset[bytes]:
     """The names that an object uses and does not define."""
     if mapped.image is None:
         return frozenset()
-    return frozenset(symbol.name for symbol in symbols.table(mapped).wanted)
+    return frozenset(symbol.name for symbol in symbols.table(mapped).undefined)
 
 
 def is_wrapper(symbols: Symbols, mapped: LoadedObject) -> bool:

@@ -83,7 +83,9 @@ def find_static(rule: Rule, context: Context) -> Iterator[Finding]:
             )
 
 
-def _linked_in(context: Context, mapped: LoadedObject, *, is_alone: bool) -> tuple[Severity, list[str]] | None:
+def _linked_in(
+    context: Context, mapped: LoadedObject, *, is_alone: bool
+) -> tuple[Severity, list[str]] | None:
     """How bad the allocator is that a file hides, and what shows it.
 
     One under names of its own (``je_malloc``), and alone, is nobody's trouble: its user never

@@ -73,7 +73,9 @@ def find_unprintable(rule: Rule, context: Context) -> Iterator[Finding]:
     for path in context.bundle.tree.nodes:
         name = posixpath.basename(path)
         if not name.isprintable():
-            yield rule.make_finding(path, "has a name with control characters, or that is not UTF-8")
+            yield rule.make_finding(
+                path, "has a name with control characters, or that is not UTF-8"
+            )
 
 
 def find_unreproducible(rule: Rule, context: Context) -> Iterator[Finding]:

@@ -69,7 +69,9 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
     """
     bundle = context.bundle
     strings = {path: context.carried.get(path, set()) for path in context.openers}
-    could = [p for p in find_dlopen_callers(strings, name) if bundle.providers(name, bundle.images[p])]
+    could = [
+        p for p in find_dlopen_callers(strings, name) if bundle.providers(name, bundle.images[p])
+    ]
     feature = DlopenFeature((name,), REQUIRED)
     found = {path: need for path in could if (need := _opened(context, path, feature)) is not None}
     lost = {path: need for path, need in found.items() if need.result.origin != BUNDLE}

@@ -50,7 +50,9 @@ def find_no_relro(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files whose relocated data stays writable."""
     for path, image in _loaded(context):
         if not any(s.type == c.PT_GNU_RELRO for s in image.segments):
-            yield rule.make_finding(path, "has no RELRO: its pointers stay writable", GNU_RELRO=None)
+            yield rule.make_finding(
+                path, "has no RELRO: its pointers stay writable", GNU_RELRO=None
+            )
 
 
 def find_no_pie(rule: Rule, context: Context) -> Iterator[Finding]:

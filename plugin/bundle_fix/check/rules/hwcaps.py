@@ -64,7 +64,10 @@ def _differing(rule: Rule, context: Context, copy: _Copy) -> Iterator[Finding]:
     if image.architecture != other.architecture:
         message, severity = f"is for {image.machine}: it is passed over", Severity.NOTE
     elif image.soname != other.soname:
-        message, severity = f"has {_soname(image.soname)} in the place of {other.soname}", Severity.ERROR
+        message, severity = (
+            f"has {_soname(image.soname)} in the place of {other.soname}",
+            Severity.ERROR,
+        )
     elif lost := sorted(map(text, _defined(context, plain) - _defined(context, copy.file))):
         message, severity = f"lacks {some(lost)}", Severity.ERROR
     elif _version(copy.file) != _version(plain):

@@ -34,7 +34,7 @@ def _is_test_data(path: str) -> bool:
 def find_cut_short(rule: Rule, context: Context) -> Iterator[Finding]:
     """Programs and libraries that end before what is to be loaded of them does."""
     for path, image in context.bundle.images.items():
-        end = max((segment.file_end for segment in image.loads()), default=0)
+        end = max((segment.file_end for segment in image.find_loads()), default=0)
         if end <= image.size or context.only not in (None, path):
             continue
         # What holds nothing but debug information keeps the program headers of its program.

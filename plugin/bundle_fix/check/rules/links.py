@@ -18,7 +18,13 @@ def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
     needed = {name for image in context.bundle.images.values() for name in image.needed}
     for link, path in find_missing_soname_symlinks(context.bundle).items():
         name = posixpath.basename(link)
-        severity = Severity.ERROR if name in mapped else Severity.WARNING if name in needed else Severity.NOTE
+        severity = (
+            Severity.ERROR
+            if name in mapped
+            else Severity.WARNING
+            if name in needed
+            else Severity.NOTE
+        )
         yield rule.make_finding(
             path,
             f"has the soname {name}, but no file or link of that name leads to it",

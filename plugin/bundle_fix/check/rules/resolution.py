@@ -82,7 +82,9 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
             message += _nearest(context, need)
             hint = f"Put {name} into the pack, or say --host-provides {name}."
         worst = Severity.NOTE if is_mild else severity
-        yield rule.make_finding(path, message, severity=worst, hint=hint, **_evidence(need, processes))
+        yield rule.make_finding(
+            path, message, severity=worst, hint=hint, **_evidence(need, processes)
+        )
 
 
 def _holders(context: Context, need: Resolution) -> list[str]:

@@ -36,7 +36,9 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.make_finding(
             path,
             f"has no RUNPATH, though the pack provides {some(names, 3)}",
-            severity=_severity(context, path, used, Severity.ERROR if image.is_program else Severity.WARNING),
+            severity=_severity(
+                context, path, used, Severity.ERROR if image.is_program else Severity.WARNING
+            ),
             needed=names,
         )
 
@@ -131,7 +133,10 @@ def find_useless(rule: Rule, context: Context) -> Iterator[Finding]:
     for path in context.dynamic():
         image, home = context.bundle.images[path], posixpath.dirname(path)
         for entry, count in Counter(list_entries(image)).items():
-            if count > 1 and classify_entry(context.bundle.tree, entry, home, image) is RunpathKind.INSIDE:
+            if (
+                count > 1
+                and classify_entry(context.bundle.tree, entry, home, image) is RunpathKind.INSIDE
+            ):
                 yield rule.make_finding(path, f"has the entry {entry} {count} times", entry=entry)
 
 
@@ -140,7 +145,9 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
     for path, process in context.programs.items():
         image, node = context.bundle.images[path], context.bundle.tree.nodes[path]
         bits = node.stamp.mode & SET_ID
-        followed = [entry for entry in list_entries(image) if entry.startswith(("$ORIGIN", "${ORIGIN}"))]
+        followed = [
+            entry for entry in list_entries(image) if entry.startswith(("$ORIGIN", "${ORIGIN}"))
+        ]
         if not bits or not followed:
             continue
         lost = [

@@ -43,7 +43,7 @@ def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
                 continue
             if not is_closed and readable.isdisjoint(context.symbols.wanted_versions(mapped)):
                 continue
-            wanted = [s for s in context.symbols.table(mapped).wanted if not s.weak]
+            wanted = [s for s in context.symbols.table(mapped).undefined if not s.weak]
             if not is_closed:
                 wanted = [symbol for symbol in wanted if symbol.library in readable]
             lost, used = _undefined(context.symbols, process, mapped, wanted, unknown)
@@ -143,7 +143,11 @@ def _may_define(
 
 
 def _finding(
-    rule: Rule, process: Process, mapped: LoadedObject, lost: Sequence[UndefinedSymbol], severity: Severity
+    rule: Rule,
+    process: Process,
+    mapped: LoadedObject,
+    lost: Sequence[UndefinedSymbol],
+    severity: Severity,
 ) -> Finding:
     names = sorted(map(_spelled, lost))
     place = "" if mapped.label == process.entry else f" in the process of {process.entry}"

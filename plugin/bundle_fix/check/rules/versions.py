@@ -29,7 +29,7 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
         newer = {name: versions for name, versions in newer.items() if versions}
         if not newer:
             continue
-        wanted = context.symbols.table(path).wanted
+        wanted = context.symbols.table(path).undefined
         breaking = [s for s in wanted if s.version in newer.get(s.library or "", ())]
         breaking.sort(key=lambda s: s.name)
         breaking.sort(key=lambda s: glibc_number(s.version or "") or (), reverse=True)
@@ -59,7 +59,7 @@ def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         if not any(PRIVATE in v for v in context.symbols.wanted_versions(path).values()):
             continue
-        wanted = context.symbols.table(path).wanted
+        wanted = context.symbols.table(path).undefined
         symbols = sorted(text(s.name) for s in wanted if s.version == PRIVATE)
         yield rule.make_finding(
             path,

@@ -104,7 +104,7 @@ def find_refusal(reader: Reader, image: Image) -> str:
         return f"it is {kinds.get(image.type, 'static or holds debug information only')}"
     if image.interpreter is not None or image.needed:
         return ""
-    pie = (image.first(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
+    pie = (image.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
     if pie or image.type == "exec":
         return "it is a static program"
     if LOADERS.match(image.soname or "") or provides_symbol(reader, image, MUSL_LOADER):

@@ -63,7 +63,7 @@ def _place_empty_sections(path: Path) -> None:
     """
 
     def placed(_name: str, image: Image, section: Section) -> Section:
-        holders = [s for s in image.loads() if s.vaddr <= section.addr < s.memory_end]
+        holders = [s for s in image.find_loads() if s.vaddr <= section.addr < s.memory_end]
         if section.type != c.SHT_NOBITS or section.offset or not holders:
             return section
         return section._replace(offset=holders[0].file_end)

@@ -67,7 +67,7 @@ def find_used_offsets(
 
 def _is_shared_with_sections(reader: Reader, image: Image) -> bool:
     sections = read_sections(reader, image.format, image.header)
-    address = image.first(c.DT_STRTAB)
+    address = image.find_value(c.DT_STRTAB)
     tables = {i for i, s in enumerate(sections) if s.type == c.SHT_STRTAB and s.addr == address}
     static = any(s.type == c.SHT_SYMTAB and s.link in tables for s in sections)
     return bool(tables) and (static or image.header.shstrndx in tables)

@@ -131,7 +131,7 @@ def _find_layout(
     if not any(_contains_offset(s, strings.offset) for _, s in loads):
         raise CannotEditError("its string table lies in no loaded segment")
     size = len(strings.data)
-    address = image.first(c.DT_STRTAB) or 0
+    address = image.find_value(c.DT_STRTAB) or 0
     table = DynamicTable(c.DT_STRTAB, address, strings.offset, size, 1)
     neighbours = _find_neighbours(reader, image, table, sections)
     for number, segment in loads:
@@ -155,7 +155,7 @@ def _find_tail(
     # Up to the page boundary the loader maps the bytes in any case (dl-map-segments.h); of the
     # page's size only the smallest there is, 4 KiB, may be relied on.
     end = segment.file_end + -(segment.vaddr + segment.filesz) % 4096
-    for s in image.loads():
+    for s in image.find_loads():
         if s is not segment and s.vaddr >= segment.vaddr:
             start = s.vaddr - s.vaddr % align
             end = min(end, segment.file_end + max(0, start - segment.memory_end))

@@ -31,7 +31,7 @@ def list_flag_names(image: Image) -> tuple[str, ...]:
     """The names of all flags that are set, each once, DT_FLAGS before DT_FLAGS_1."""
     found = [FLAG_TAGS[entry.tag] for entry in image.dynamic or () if entry.tag in FLAG_TAGS]
     for tag, names in FLAG_NAMES.items():
-        value = image.first(tag) or 0
+        value = image.find_value(tag) or 0
         bits = (1 << n for n in range(value.bit_length()) if value & 1 << n)
         found += [names.get(bit, f"{bit:#x}") for bit in bits]
     return tuple(dict.fromkeys(found))

@@ -64,7 +64,7 @@ class Image(Struct, frozen=True):
         """Whether the loader has anything to do with it."""
         return self.dynamic is not None
 
-    def first(self, tag: int) -> int | None:
+    def find_value(self, tag: int) -> int | None:
         """The value of the first dynamic entry with ``tag``."""
         for entry in self.dynamic or ():
             if entry.tag == tag:
@@ -77,7 +77,7 @@ class Image(Struct, frozen=True):
 
         libc.so.6 and libpthread.so.0 have an interpreter as well, to print their version.
         """
-        pie = (self.first(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
+        pie = (self.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
         return self.interpreter is not None and self.is_dynamic and bool(pie or not self.soname)
 
     @property
@@ -85,13 +85,13 @@ class Image(Struct, frozen=True):
         """Whether it is a shared object that others may need or open."""
         return self.header.type == c.ET_DYN and self.is_dynamic and not self.is_program
 
-    def loads(self) -> tuple[Segment, ...]:
+    def find_loads(self) -> tuple[Segment, ...]:
         """The PT_LOAD segments."""
         return tuple(s for s in self.segments if s.type == c.PT_LOAD)
 
-    def file_offset(self, address: int) -> int | None:
+    def find_offset(self, address: int) -> int | None:
         """Where in the file the byte at ``address`` is, or None where no segment loads it."""
-        for s in self.loads():
+        for s in self.find_loads():
             if s.vaddr <= address < s.vaddr + s.filesz:
                 return s.offset + address - s.vaddr
         return None

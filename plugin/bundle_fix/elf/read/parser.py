@@ -138,7 +138,7 @@ def _add_dynamic(reader: Reader, image: Image) -> Image:
         if _is_debug_only(reader, image, segment):
             return image
         raise
-    if complete.first(c.DT_STRTAB) is None and _is_debug_only(reader, image, segment):
+    if complete.find_value(c.DT_STRTAB) is None and _is_debug_only(reader, image, segment):
         return image
     return complete
 
@@ -184,7 +184,7 @@ def _add_strings(reader: Reader, image: Image, entries: tuple[DynamicEntry, ...]
         return os.fsdecode(read_string(reader, table, offset))
 
     def single(tag: int) -> str | None:
-        value = with_entries.first(tag)
+        value = with_entries.find_value(tag)
         return None if value is None else text(value)
 
     return replace(

@@ -15,8 +15,8 @@ MAX_STRING = 1 << 16
 
 def find_string_table(image: Image) -> tuple[int, int] | None:
     """File offset and size of the dynamic string table, or None where there is none."""
-    address, size = image.first(c.DT_STRTAB), image.first(c.DT_STRSZ)
-    offset = None if address is None else image.file_offset(address)
+    address, size = image.find_value(c.DT_STRTAB), image.find_value(c.DT_STRSZ)
+    offset = None if address is None else image.find_offset(address)
     return None if offset is None or size is None else (offset, size)
 
 

@@ -55,17 +55,17 @@ def _slots(reader: Reader, image: Image) -> Iterator[int]:
     """The addresses of the pointers to dlopen that the loader fills in."""
     number = _dlopen_number(reader, image)
     for tag, size_tag in RELOCATIONS if number else ():
-        address = image.first(tag)
-        offset = None if address is None else image.file_offset(address)
-        size = min(image.first(size_tag) or 0, MAX_RELOCATIONS)
+        address = image.find_value(tag)
+        offset = None if address is None else image.find_offset(address)
+        size = min(image.find_value(size_tag) or 0, MAX_RELOCATIONS)
         raw = None if offset is None else read_exactly(reader, offset, size - size % RELA.size)
         yield from (at for at, symbol in RELA.iter_unpack(raw or b"") if symbol == number)
 
 
 def _dlopen_number(reader: Reader, image: Image) -> int | None:
     """The number of the dynamic symbol dlopen, where the file uses it."""
-    table, symbols = find_string_table(image), image.first(c.DT_SYMTAB)
-    start = None if symbols is None else image.file_offset(symbols)
+    table, symbols = find_string_table(image), image.find_value(c.DT_SYMTAB)
+    start = None if symbols is None else image.find_offset(symbols)
     if table is None or start is None or image.format.bits != 64:
         return None
     place = reader.pread(table[0], min(table[1], MAX_STRINGS)).find(b"\0dlopen\0") + 1

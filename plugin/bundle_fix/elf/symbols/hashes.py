@@ -51,7 +51,7 @@ class _Words:
     """32-bit (or, for DT_HASH on Alpha and 64-bit S/390, 64-bit) words at a table's address."""
 
     def __init__(self, reader: Reader, image: Image, address: int, width: int = 4) -> None:
-        offset = image.file_offset(address)
+        offset = image.find_offset(address)
         if offset is None:
             raise DamagedElfError("a hash table of its symbols lies outside its loaded segments")
         self.reader = reader
@@ -87,17 +87,17 @@ def count_symbols(reader: Reader, image: Image) -> int:
     Raises:
         DamagedElfError: the tables that tell it cannot be read, or tell nonsense.
     """
-    address = image.first(c.DT_HASH)
+    address = image.find_value(c.DT_HASH)
     if address is not None:
         width = get_sysv_word_size(image)
         return _check_count(_Words(reader, image, address, width).at(width))
-    address = image.first(c.DT_GNU_HASH)
+    address = image.find_value(c.DT_GNU_HASH)
     counted = 0 if address is None else _count_gnu_symbols(reader, image, address)
     # A table of no symbols may say that its first would be the second of all (GNU ld), and an
     # object that only needs symbols has such a table.
     if counted > 1:
         return _check_count(counted)
-    symbols, size = image.first(c.DT_SYMTAB), image.format.symbol_size
+    symbols, size = image.find_value(c.DT_SYMTAB), image.format.symbol_size
     for section in read_sections(reader, image.format, image.header):
         if section.type == c.SHT_DYNSYM and section.addr == symbols:
             return _check_count(section.size // size)
@@ -108,7 +108,7 @@ def _count_before_strings(image: Image, symbols: int) -> int:
     """How many symbols fill the space up to the string table, where that is what comes next."""
     tables = [e.value for e in image.dynamic or () if e.tag in TABLE_TAGS and e.value > symbols]
     space = min(tables, default=symbols) - symbols
-    fits = space % image.format.symbol_size == 0 and symbols + space == image.first(c.DT_STRTAB)
+    fits = space % image.format.symbol_size == 0 and symbols + space == image.find_value(c.DT_STRTAB)
     return space // image.format.symbol_size if fits else 0
 
 
@@ -165,7 +165,7 @@ def find_provided_symbols(reader: Reader, image: Image, names: Iterable[bytes]) 
     Raises:
         DamagedElfError: the tables that tell it cannot be read.
     """
-    address = image.first(c.DT_GNU_HASH)
+    address = image.find_value(c.DT_GNU_HASH)
     likely = names if address is None else _filter_by_bloom(reader, image, address, names)
     return frozenset(name for name in likely if provides_symbol(reader, image, name))
 
@@ -196,8 +196,8 @@ def find_definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]
         DamagedElfError: the tables that tell it cannot be read.
     """
     table = find_string_table(image)
-    symbols = image.first(c.DT_SYMTAB)
-    start = None if symbols is None else image.file_offset(symbols)
+    symbols = image.find_value(c.DT_SYMTAB)
+    start = None if symbols is None else image.find_offset(symbols)
     if table is None or start is None:
         return
     for index in _find_candidates(reader, image, name):
@@ -214,11 +214,11 @@ def find_definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]
 
 
 def _find_candidates(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
-    address = image.first(c.DT_GNU_HASH)
+    address = image.find_value(c.DT_GNU_HASH)
     if address is not None:
         yield from _find_gnu_candidates(reader, image, address, compute_gnu_hash(name))
         return
-    address = image.first(c.DT_HASH)
+    address = image.find_value(c.DT_HASH)
     if address is not None:
         yield from _find_sysv_candidates(reader, image, address, compute_sysv_hash(name))
 

@@ -81,14 +81,14 @@ class SymbolTable(Struct, frozen=True):
     """What a file wants of others and defines for others.
 
     Attributes:
-        wanted: the undefined symbols, in the table's order.
+        undefined: the undefined symbols, in the table's order.
         defined: the names that it defines, whatever their versions.
         versions: the versions in which it defines each name that has any; None where the file has
             no versions at all.
         closed: the names that only those find who ask for a version.
     """
 
-    wanted: tuple[UndefinedSymbol, ...] = ()
+    undefined: tuple[UndefinedSymbol, ...] = ()
     defined: frozenset[bytes] = frozenset()
     versions: Mapping[bytes, Sequence[str]] | None = None
     closed: frozenset[bytes] = frozenset()
@@ -169,8 +169,8 @@ def read_name_offsets(reader: Reader, image: Image) -> array[int]:
     Raises:
         DamagedElfError: the table cannot be read, or its length is unknown.
     """
-    address = image.first(c.DT_SYMTAB)
-    start = None if address is None else image.file_offset(address)
+    address = image.find_value(c.DT_SYMTAB)
+    start = None if address is None else image.find_offset(address)
     if start is None:
         return array("I")
     count = count_symbols(reader, image)
@@ -200,8 +200,8 @@ class _Columns(NamedTuple):
 
 
 def _read_columns(reader: Reader, image: Image) -> _Columns | None:
-    address, table = image.first(c.DT_SYMTAB), find_string_table(image)
-    start = None if address is None else image.file_offset(address)
+    address, table = image.find_value(c.DT_SYMTAB), find_string_table(image)
+    start = None if address is None else image.find_offset(address)
     if start is None or table is None:
         return None
     size = image.format.symbol_size
@@ -255,8 +255,8 @@ def _make_name_reader(strings: bytes, count: int) -> Callable[[Sequence[int]], l
 
 def _read_version_indices(reader: Reader, image: Image, count: int) -> tuple[int, ...]:
     """The version's index of each symbol, 1 where there are no versions."""
-    address = image.first(c.DT_VERSYM)
-    start = None if address is None else image.file_offset(address)
+    address = image.find_value(c.DT_VERSYM)
+    start = None if address is None else image.find_offset(address)
     raw = None if start is None else read_exactly(reader, start, 2 * count)
     if raw is None:
         return (1,) * count

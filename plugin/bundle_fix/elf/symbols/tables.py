@@ -64,10 +64,10 @@ def find_movable_tables(reader: Reader, image: Image) -> tuple[DynamicTable, ...
     """
     found = []
     for tag, (size_of, align) in SIZES.items():
-        address = image.first(tag)
+        address = image.find_value(tag)
         if address is None:
             continue
-        offset = image.file_offset(address)
+        offset = image.find_offset(address)
         if offset is None:
             raise DamagedElfError("a table of its dynamic section lies outside its loaded segments")
         found.append(DynamicTable(tag, address, offset, size_of(reader, image, address), align))

@@ -158,8 +158,8 @@ def read_symbol_version(reader: Reader, image: Image, index: int) -> str | None:
     Raises:
         DamagedElfError: the tables that tell it cannot be read.
     """
-    address = image.first(c.DT_VERSYM)
-    start = None if address is None else image.file_offset(address)
+    address = image.find_value(c.DT_VERSYM)
+    start = None if address is None else image.find_offset(address)
     raw = None if start is None else read_exactly(reader, start + 2 * index, 2)
     if raw is None:
         return None
@@ -202,11 +202,11 @@ def read_verdef(reader: Reader, image: Image) -> VersionList | None:
 
 
 def _read_list(reader: Reader, image: Image, shape: _RecordLayout) -> VersionList | None:
-    address = image.first(shape.tag)
+    address = image.find_value(shape.tag)
     if address is None:
         return None
-    start = image.file_offset(address)
-    number = image.first(shape.number_tag) or 0
+    start = image.find_offset(address)
+    number = image.find_value(shape.number_tag) or 0
     if start is None or number > MAX_RECORDS:
         raise DamagedElfError("its list of symbol versions lies outside its loaded segments")
     mark = "<" if image.format.order == "little" else ">"

@@ -113,7 +113,7 @@ def _list_segments(image: Image, kind: int) -> list[tuple[int, ...]]:
 
 
 def _check_layout(new: Image) -> Iterator[str]:
-    loads = new.loads()
+    loads = new.find_loads()
     for s in loads:
         if s.align > 1 and (s.vaddr - s.offset) % s.align:
             yield f"the segment at {s.vaddr:#x} is not aligned with its file offset"
@@ -124,10 +124,10 @@ def _check_layout(new: Image) -> Iterator[str]:
             yield f"the segments at {one.vaddr:#x} and {two.vaddr:#x} overlap or are out of order"
     for s in new.segments:
         if s.type == c.PT_PHDR and (
-            s.offset != new.header.phoff or new.file_offset(s.vaddr) != s.offset
+            s.offset != new.header.phoff or new.find_offset(s.vaddr) != s.offset
         ):
             yield "PT_PHDR is not where the program headers are"
-        if s.type == c.PT_DYNAMIC and new.file_offset(s.vaddr) != s.offset:
+        if s.type == c.PT_DYNAMIC and new.find_offset(s.vaddr) != s.offset:
             yield "PT_DYNAMIC lies in no loaded segment"
 
 
@@ -142,7 +142,7 @@ def _find_unloaded_tables(reader: Reader, image: Image) -> set[int]:
     symbols = _find_symbol_table(reader, image)
     if symbols is not None:
         spans[c.DT_SYMTAB] = symbols
-    loads = image.loads()
+    loads = image.find_loads()
     return {
         tag
         for tag, (start, end) in spans.items()
@@ -151,8 +151,8 @@ def _find_unloaded_tables(reader: Reader, image: Image) -> set[int]:
 
 
 def _find_symbol_table(reader: Reader, image: Image) -> Span | None:
-    address = image.first(c.DT_SYMTAB)
-    start = None if address is None else image.file_offset(address)
+    address = image.find_value(c.DT_SYMTAB)
+    start = None if address is None else image.find_offset(address)
     if start is None:
         return None
     return Span(start, start + len(read_name_offsets(reader, image)) * image.format.symbol_size)
@@ -160,7 +160,7 @@ def _find_symbol_table(reader: Reader, image: Image) -> Span | None:
 
 def _count_shared_pages(image: Image) -> int:
     """How many neighbouring segments of different permissions share a page of the largest size."""
-    loads = image.loads()
+    loads = image.find_loads()
     return sum(
         one.flags != two.flags
         and (one.memory_end - 1) // max(two.align, 1) == two.vaddr // max(two.align, 1)
@@ -211,8 +211,8 @@ def _compare_memory(
 ) -> Iterator[str]:
     """Every loaded byte is the same at the same address, save what an edit is there to change."""
     excused = _join_padding(before, sorted(_list_excused(before, old)))
-    for s in old.loads():
-        if s.memsz > s.filesz and not any(_has_same_zeros(s, n) for n in new.loads()):
+    for s in old.find_loads():
+        if s.memsz > s.filesz and not any(_has_same_zeros(s, n) for n in new.find_loads()):
             yield f"the zeroed memory of the segment at {s.vaddr:#x} changed its size"
         for whole in subtract([Span(s.offset, s.file_end)], excused):
             piece = _skip_padding(before, whole)
@@ -238,7 +238,7 @@ def _find_shift(s: Segment, piece: Span, new: Image) -> int | None:
     is looked for by itself, at the same address with the same permissions.
     """
     start, end = (s.vaddr + at - s.offset for at in piece)
-    for n in new.loads():
+    for n in new.find_loads():
         if n.vaddr <= start and end <= n.vaddr + n.filesz and n.flags == s.flags:
             return n.offset - n.vaddr + s.vaddr - s.offset
     return None
@@ -270,7 +270,7 @@ def _find_filler(reader: Reader, image: Image) -> Iterator[Span]:
     used = [Span(s.offset, s.offset + s.size) for s in sections if s.type != c.SHT_NOBITS]
     used += [Span(0, header.ehsize)]
     used += [Span(header.phoff, header.phoff + header.phnum * header.phentsize)]
-    for s in image.loads() if sections else ():
+    for s in image.find_loads() if sections else ():
         for gap in subtract([Span(s.offset, s.file_end)], sorted(used)):
             data = reader.pread(gap.start, min(gap.end - gap.start, MAX_FILLER))
             if len(data) == gap.end - gap.start and data.strip(b"\0") and not data.strip(b"ZX\0"):

@@ -43,7 +43,7 @@ def compare_sections(
             yield f"the section {name} is linked to another section"
     for name, s in now.items():
         loaded = s.flags & c.SHF_ALLOC and s.type != c.SHT_NOBITS and s.size
-        if loaded and new.file_offset(s.addr) != s.offset:
+        if loaded and new.find_offset(s.addr) != s.offset:
             yield f"the section {name} does not agree with the segment that loads it"
 
 

@@ -44,8 +44,8 @@ def compare_symbols(
 
 def _read_dynamic_symbols(reader: Reader, image: Image) -> bytes:
     """The symbol table without what an editor may renumber: name offsets and section indices."""
-    address = image.first(c.DT_SYMTAB)
-    start = None if address is None else image.file_offset(address)
+    address = image.find_value(c.DT_SYMTAB)
+    start = None if address is None else image.find_offset(address)
     if start is None:
         return b""
     size = image.format.symbol_size

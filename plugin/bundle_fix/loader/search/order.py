@@ -163,7 +163,7 @@ def _search_default_directories(this: Search) -> LoadedObject | None:
 
 
 def _has_nodeflib_flag(image: Image) -> bool:
-    return bool((image.first(c.DT_FLAGS_1) or 0) & c.DF_1_NODEFLIB)
+    return bool((image.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_NODEFLIB)
 
 
 PATH_STAGES: dict[str, tuple[Callable[[Search], LoadedObject | None], ...]] = {
