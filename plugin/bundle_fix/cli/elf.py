@@ -16,7 +16,7 @@ from bundle_fix.cli.options import (
     talk_options,
 )
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.differences import described
+from bundle_fix.elf.differences import describe_differences
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
@@ -219,7 +219,7 @@ def _print_changes(file: Path, done: EditedFile, *, quiet: bool, verbose: bool) 
     name = escape_unprintable(str(file))
     if not done.edited.editor:
         say(f"{name}: nothing to change", quiet=quiet)
-    for what in described(done.before, done.edited.image):
+    for what in describe_differences(done.before, done.edited.image):
         say(f"{name}: {escape_unprintable(what)}{editor}", quiet=quiet)
     for reason in done.edited.refusals if verbose else ():
         say(f"{name}: skipped {escape_unprintable(reason)}", quiet=quiet)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bundle_fix.elf.read.image import Image
 
 
-def described(before: Image, after: Image) -> Iterator[str]:
+def describe_differences(before: Image, after: Image) -> Iterator[str]:
     """The differences between two images of one file, each in a few words."""
     if (before.rpath, before.runpath) != (after.rpath, after.runpath):
         yield f"{_search_path(before)} became {_search_path(after)}"

@@ -10,8 +10,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.elf.differences import described
-from bundle_fix.elf.edit.edit import Edited
+from bundle_fix.elf.differences import describe_differences
+from bundle_fix.elf.edit.edit import EditResult
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.pool import EditAll, EditJob, edit_all, edit_pool
 from bundle_fix.elf.read.image import Image
@@ -112,7 +112,7 @@ def _list_tree_actions(plan: Plan) -> list[Action]:
 
 def _edit_files(
     plan: Plan, editor: str, scratch: Path, progress: Progress, edit: EditAll
-) -> Iterator[tuple[str, Edited | EditRefusedError]]:
+) -> Iterator[tuple[str, EditResult | EditRefusedError]]:
     """Edit the files of a plan, each inode once, and yield the outcome for each path."""
     nodes = ((path, plan.tree.nodes[path]) for path in plan.edits)
     files = {p: n for p, n in nodes if isinstance(n, File) and n.twin is None}
@@ -129,9 +129,9 @@ def _replace_content(node: Node, content: Content) -> File:
     return replace(node, content=content, header=header)
 
 
-def _list_edit_actions(path: str, before: Image, edited: Edited) -> list[Action]:
+def _list_edit_actions(path: str, before: Image, edited: EditResult) -> list[Action]:
     """Return an action for each difference; the first names the editors that failed before."""
-    texts = list(described(before, edited.image))
+    texts = list(describe_differences(before, edited.image))
     passed = [edited.refusals, *[()] * len(texts)]
     return [
         Action(path, text, edited.editor, reasons)

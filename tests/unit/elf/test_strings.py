@@ -58,7 +58,7 @@ def test_a_string_of_the_same_length_fits() -> None:
 
 def test_a_longer_string_finds_no_room() -> None:
     placement = placed(b"\0/abc\0y\0", [6], [1], "/wxyz")
-    assert placement.homeless == ("/wxyz",)
+    assert placement.unplaced == ("/wxyz",)
     assert not placement.patches
 
 
@@ -72,7 +72,7 @@ def test_a_tail_of_a_freed_string_that_serves_a_new_one_keeps_its_place() -> Non
     table = b"\0/opt/x/foo\0"
     placement = placed(table, [], [1], "x/foo", "/ab")
     assert placement.offsets == {"x/foo": 6}
-    assert placement.homeless == ("/ab",)
+    assert placement.unplaced == ("/ab",)
     assert not placement.patches
 
 
@@ -80,11 +80,11 @@ def test_a_tail_of_a_freed_string_that_serves_a_new_one_keeps_its_place() -> Non
 def test_a_string_whose_tail_has_a_user_is_never_overwritten(user: int) -> None:
     table = b"\0/opt/x/foo\0bar\0"
     placement = placed(table, [user], [1], "/a")
-    assert placement.homeless == ("/a",)
+    assert placement.unplaced == ("/a",)
 
 
 def test_a_string_that_is_the_tail_of_a_used_one_is_never_overwritten() -> None:
-    assert placed(b"\0/opt/x/foo\0", [1], [8], "y").homeless == ("y",)
+    assert placed(b"\0/opt/x/foo\0", [1], [8], "y").unplaced == ("y",)
 
 
 def test_the_empty_string_behind_a_freed_one_may_have_users() -> None:
@@ -94,8 +94,8 @@ def test_the_empty_string_behind_a_freed_one_may_have_users() -> None:
 
 
 def test_a_freed_string_without_end_is_no_room() -> None:
-    assert placed(b"\0/opt/x", [], [1], "/a").homeless == ("/a",)
-    assert placed(b"\0/opt\0", [], [99], "/a").homeless == ("/a",)
+    assert placed(b"\0/opt/x", [], [1], "/a").unplaced == ("/a",)
+    assert placed(b"\0/opt\0", [], [99], "/a").unplaced == ("/a",)
 
 
 def test_two_strings_never_share_a_slot() -> None:
@@ -132,7 +132,7 @@ def test_every_kept_string_still_reads_the_same_and_every_new_one_as_asked(
     assert [get_string(after, at) for at in kept] == [get_string(table, at) for at in kept]
     for text, at in placement.offsets.items():
         assert get_string(after, at) == text.encode()
-    assert {*placement.offsets, *placement.homeless} == set(texts)
+    assert {*placement.offsets, *placement.unplaced} == set(texts)
 
 
 # --- tables that linkers made -----------------------------------------------------------------

@@ -60,9 +60,9 @@ def test_a_wanted_version_is_met_by_it_and_by_what_has_none(tmp_path: Path) -> N
     versioned = table(object_with_versions(path, "liba.so.1", "greet", ["V_1", "V_2"]))
     plain = table(elf(tmp_path / "libb.so.1", source="int greet(void) { return 1; }"))
     wanted = [None, "V_1", "V_2", "V_3"]
-    assert [versioned.defines(b"greet", version) for version in wanted] == [True, True, True, False]
-    assert [plain.defines(b"greet", version) for version in wanted] == [True] * 4
-    assert not versioned.defines(b"other", None)
+    assert [versioned.provides_symbol(b"greet", version) for version in wanted] == [True, True, True, False]
+    assert [plain.provides_symbol(b"greet", version) for version in wanted] == [True] * 4
+    assert not versioned.provides_symbol(b"other", None)
 
 
 def test_only_the_first_of_hidden_versions_is_for_those_who_ask_for_none(tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ def test_only_the_first_of_hidden_versions_is_for_those_who_ask_for_none(tmp_pat
     )
     found = table(elf(tmp_path / "liba.so", source="\n".join(lines), flags=flags))
     names = (b"first", b"second", b"third")
-    assert [found.defines(name, None) for name in names] == [True, False, True]
-    assert found.defines(b"second", "V_2")
+    assert [found.provides_symbol(name, None) for name in names] == [True, False, True]
+    assert found.provides_symbol(b"second", "V_2")
 
 
 def test_names_that_overlap_take_no_more_than_their_share(

@@ -90,7 +90,7 @@ def _undefined(
             break
         if provider.image is not None and provider.image.is_dynamic:
             table = symbols.table(provider)
-            rest = [symbol for symbol in left if not table.defines(symbol.name, symbol.version)]
+            rest = [symbol for symbol in left if not table.provides_symbol(symbol.name, symbol.version)]
             if len(rest) < len(left):
                 used.add(provider.label)
             left = rest

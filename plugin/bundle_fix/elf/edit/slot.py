@@ -113,7 +113,7 @@ def edit_in_slots(
         CannotEditError: a string or an entry finds no room.
     """
     strings = place_strings(reader, image, wanted)
-    if strings.placement.homeless:
+    if strings.placement.unplaced:
         raise CannotEditError("no string that goes leaves room enough in the string table")
     offsets = strings.placement.offsets
     versions = compute_version_patches(reader, image, wanted, offsets)

@@ -30,7 +30,7 @@ class Placement(Struct, frozen=True):
 
     offsets: dict[str, int]
     patches: tuple[Patch, ...]
-    homeless: tuple[str, ...]
+    unplaced: tuple[str, ...]
 
 
 def find_used_offsets(

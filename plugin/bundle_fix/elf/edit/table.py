@@ -110,7 +110,7 @@ def _append_strings(strings: StringTable) -> tuple[bytes, dict[str, int]]:
     if not strings.data.endswith(b"\0"):
         raise CannotEditError("its dynamic string table does not end in NUL")
     offsets: dict[str, int] = {}
-    for text in strings.placement.homeless:
+    for text in strings.placement.unplaced:
         data = os.fsencode(text) + b"\0"
         found = added.find(data)
         if found < 0:

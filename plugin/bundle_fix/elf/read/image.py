@@ -41,7 +41,7 @@ class Image(Struct, frozen=True):
     needed: tuple[str, ...] = ()
     rpath: str | None = None
     runpath: str | None = None
-    abi: int = 0
+    os_abi: int = 0
     """The system that it is for (e_ident[EI_OSABI]); 0 and 3 are what Linux has."""
 
     @property

@@ -104,7 +104,7 @@ def read_image(reader: Reader) -> Image:
     if header.type not in (c.ET_EXEC, c.ET_DYN):
         return Image(fmt, header, (), reader.size)
     segments = _read_segments(reader, fmt, header)
-    return _add_dynamic(reader, Image(fmt, header, segments, reader.size, abi=ident[7]))
+    return _add_dynamic(reader, Image(fmt, header, segments, reader.size, os_abi=ident[7]))
 
 
 def _read_segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment, ...]:

@@ -31,9 +31,9 @@ OTHER_LIBC = re.compile(r"libc\.so(\.(?!6(\.1)?$)\d+)*")
 
 def find_foreign_abi(image: Image) -> str | None:
     """The system that a file's header says it is for; glibc's loader takes no such file."""
-    if image.abi in LINUX_ABIS:
+    if image.os_abi in LINUX_ABIS:
         return None
-    return SYSTEMS_BY_ABI.get(image.abi, f"system {image.abi}")
+    return SYSTEMS_BY_ABI.get(image.os_abi, f"system {image.os_abi}")
 
 
 def find_foreign_system(reader: Reader, image: Image) -> str | None:

@@ -60,14 +60,14 @@ class _Words:
         self.kind = "I" if width == 4 else "Q"
         self.struct = struct.Struct(self.mark + self.kind)
 
-    def at(self, byte: int) -> int:
+    def read_word(self, byte: int) -> int:
         data = read_exactly(self.reader, self.offset + byte, self.struct.size)
         if data is None:
             raise DamagedElfError("a hash table of its symbols is cut short")
         value: int = self.struct.unpack(data)[0]
         return value
 
-    def many(self, table: bytes) -> Iterator[tuple[int, ...]]:
+    def unpack_words(self, table: bytes) -> Iterator[tuple[int, ...]]:
         """The words of ``table``, thousands at a time: one by one they take ten times as long."""
         step = MANY * self.struct.size
         for at in range(0, len(table), step):
@@ -90,7 +90,7 @@ def count_symbols(reader: Reader, image: Image) -> int:
     address = image.find_value(c.DT_HASH)
     if address is not None:
         width = get_sysv_word_size(image)
-        return _check_count(_Words(reader, image, address, width).at(width))
+        return _check_count(_Words(reader, image, address, width).read_word(width))
     address = image.find_value(c.DT_GNU_HASH)
     counted = 0 if address is None else _count_gnu_symbols(reader, image, address)
     # A table of no symbols may say that its first would be the second of all (GNU ld), and an
@@ -120,17 +120,17 @@ def _check_count(count: int) -> int:
 
 def _count_gnu_symbols(reader: Reader, image: Image, address: int) -> int:
     words = _Words(reader, image, address)
-    buckets, first, bloom = words.at(0), words.at(4), words.at(8)
+    buckets, first, bloom = words.read_word(0), words.read_word(4), words.read_word(8)
     start = 16 + bloom * image.format.bits // 8
     table = read_exactly(reader, words.offset + start, _check_count(buckets) * 4)
     if table is None:
         raise DamagedElfError("the GNU hash table of its symbols is cut short")
-    last = max((max(some) for some in words.many(table)), default=0)
+    last = max((max(some) for some in words.unpack_words(table)), default=0)
     if last < first:
         return first
     chains = start + buckets * 4
     for index in range(_check_count(last), last + MAX_CHAIN):
-        if words.at(chains + (index - first) * 4) & 1:
+        if words.read_word(chains + (index - first) * 4) & 1:
             return index + 1
     raise DamagedElfError("the GNU hash table of its symbols has no end")
 
@@ -138,7 +138,7 @@ def _count_gnu_symbols(reader: Reader, image: Image, address: int) -> int:
 def measure_gnu_hash(reader: Reader, image: Image, address: int) -> int:
     """Bytes that the DT_GNU_HASH table at ``address`` takes."""
     words = _Words(reader, image, address)
-    buckets, first, bloom = words.at(0), words.at(4), words.at(8)
+    buckets, first, bloom = words.read_word(0), words.read_word(4), words.read_word(8)
     total = _count_gnu_symbols(reader, image, address)
     return 16 + bloom * image.format.bits // 8 + buckets * 4 + (total - first) * 4
 
@@ -147,7 +147,7 @@ def measure_sysv_hash(reader: Reader, image: Image, address: int) -> int:
     """Bytes that the DT_HASH table at ``address`` takes."""
     width = get_sysv_word_size(image)
     words = _Words(reader, image, address, width)
-    return (2 + _check_count(words.at(0)) + _check_count(words.at(width))) * width
+    return (2 + _check_count(words.read_word(0)) + _check_count(words.read_word(width))) * width
 
 
 def provides_symbol(reader: Reader, image: Image, name: bytes) -> bool:
@@ -175,7 +175,7 @@ def _filter_by_bloom(
 ) -> Iterator[bytes]:
     """The names that the table's Bloom filter lets through."""
     words, bits = _Words(reader, image, address), image.format.bits
-    bloom, shift = words.at(8), words.at(12)
+    bloom, shift = words.read_word(8), words.read_word(12)
     order = "<" if image.format.order == "little" else ">"
     step = bits // 8
     raw = read_exactly(reader, words.offset + 16, _check_count(bloom) * step)
@@ -225,21 +225,21 @@ def _find_candidates(reader: Reader, image: Image, name: bytes) -> Iterator[int]
 
 def _find_gnu_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
     words = _Words(reader, image, address)
-    buckets, first, bloom, shift = (words.at(i) for i in (0, 4, 8, 12))
+    buckets, first, bloom, shift = (words.read_word(i) for i in (0, 4, 8, 12))
     bits = image.format.bits
     if not buckets or not bloom:
         return
     step = bits // 8
     place = _Words(reader, image, address, step)
-    mask = place.at(16 + (wanted // bits) % bloom * step)
+    mask = place.read_word(16 + (wanted // bits) % bloom * step)
     if not mask >> (wanted % bits) & mask >> ((wanted >> shift) % bits) & 1:
         return
     start = 16 + bloom * step
-    index = words.at(start + wanted % buckets * 4)
+    index = words.read_word(start + wanted % buckets * 4)
     if index < first:
         return
     for _ in range(MAX_CHAIN):
-        value = words.at(start + buckets * 4 + (index - first) * 4)
+        value = words.read_word(start + buckets * 4 + (index - first) * 4)
         if value | 1 == wanted | 1:
             yield index
         if value & 1:
@@ -250,12 +250,12 @@ def _find_gnu_candidates(reader: Reader, image: Image, address: int, wanted: int
 def _find_sysv_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
     width = get_sysv_word_size(image)
     words = _Words(reader, image, address, width)
-    buckets = words.at(0)
+    buckets = words.read_word(0)
     if not buckets:
         return
-    index = words.at((2 + wanted % buckets) * width)
+    index = words.read_word((2 + wanted % buckets) * width)
     for _ in range(MAX_CHAIN):
         if index == 0:
             return
         yield index
-        index = words.at((2 + buckets + index) * width)
+        index = words.read_word((2 + buckets + index) * width)

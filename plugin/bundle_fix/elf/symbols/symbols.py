@@ -85,17 +85,17 @@ class SymbolTable(Struct, frozen=True):
         defined: the names that it defines, whatever their versions.
         versions: the versions in which it defines each name that has any; None where the file has
             no versions at all.
-        closed: the names that only those find who ask for a version.
+        version_only: the names that only those find who ask for a version.
     """
 
     undefined: tuple[UndefinedSymbol, ...] = ()
     defined: frozenset[bytes] = frozenset()
     versions: Mapping[bytes, Sequence[str]] | None = None
-    closed: frozenset[bytes] = frozenset()
+    version_only: frozenset[bytes] = frozenset()
 
-    def defines(self, name: bytes, version: str | None) -> bool:
+    def provides_symbol(self, name: bytes, version: str | None) -> bool:
         """Whether a file that wants ``name`` in ``version`` (None: in any) finds it here."""
-        if name not in self.defined or (version is None and name in self.closed):
+        if name not in self.defined or (version is None and name in self.version_only):
             return False
         # What has no version serves everybody who wants one (glibc's dl-lookup.c, check_match).
         known = None if self.versions is None else self.versions.get(name)
@@ -189,14 +189,14 @@ def read_name_offsets(reader: Reader, image: Image) -> array[int]:
 class _Columns(NamedTuple):
     """The symbols' st_name, st_info, whether each is undefined, its version's index; their names.
 
-    ``names`` makes names of values of st_name.
+    ``read_names`` makes names of values of st_name.
     """
 
-    at: Sequence[int]
+    name_offsets: Sequence[int]
     infos: bytes
     undefined: bytes
     indices: Sequence[int]
-    names: Callable[[Sequence[int]], list[bytes]]
+    read_names: Callable[[Sequence[int]], list[bytes]]
 
 
 def _read_columns(reader: Reader, image: Image) -> _Columns | None:
