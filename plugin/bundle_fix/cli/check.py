@@ -16,7 +16,8 @@ import click
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.check.checker import CHECK_RULES, check_bundle
+from bundle_fix.check.checker import check_bundle
+from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.check_options import gate_options, make_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,

@@ -13,6 +13,7 @@ from bundle_fix.check.checker import check_context
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.result import CheckResult
+from bundle_fix.check.rules.ignores import UNUSED_IGNORE
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.entries import find_object
@@ -78,7 +79,7 @@ class Snapshot(Struct, frozen=True, dict=True):
 
     def findings(self) -> Iterator[Finding]:
         """What a check finds in the pack itself, and not in what was said of it."""
-        return (f for f in self.verdict.findings if f.rule != "BF001")
+        return (f for f in self.verdict.findings if f.rule != UNUSED_IGNORE.code)
 
 
 def find_common_root(old: Tree, new: Tree) -> tuple[str, str]:

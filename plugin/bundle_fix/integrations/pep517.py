@@ -71,7 +71,8 @@ def findings_of(wheel: Path, policy: CheckPolicy) -> str:
         BundleFixError: it cannot be read.
     """
     from bundle_fix.archive.reading import open_artifact
-    from bundle_fix.check.checker import CHECK_RULES, check_bundle
+    from bundle_fix.check.checker import check_bundle
+    from bundle_fix.check.registry import CHECK_RULES
     from bundle_fix.loader.bundle import read_bundle
     from bundle_fix.report.check_report import describe_rules, make_check_report
     from bundle_fix.report.render.text import render_text

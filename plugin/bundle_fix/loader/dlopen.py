@@ -11,9 +11,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.image import Image, read_only_data_segments
 from bundle_fix.elf.read.notes import read_notes
-from bundle_fix.elf.read.segments import read_only_data_segments
 from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.model.content import CHUNK, Reader, read_exactly
 

@@ -145,7 +145,7 @@ def plan_repair(bundle: Bundle, kind: str, options: Options) -> Plan:
     if kind == WHEEL:
         return make_wheel_plan(bundle, options.pinned)
     opened = options.policy.dlopen
-    return make_plan(bundle, options.pinned, options.move_to, opened=opened)
+    return make_plan(bundle, options.pinned, options.move_to, dlopened=opened)
 
 
 def renew_manifest(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:

@@ -155,7 +155,7 @@ def _plan_installation(
     if what.for_wheel:
         return make_wheel_plan(bundle, options.pinned, list(_find_python_files(what.sources)))
     own = contents.own | (bundle.tree.nodes.keys() - contents.tree.nodes)
-    return make_plan(bundle, options.pinned, own=own, opened=policy.dlopen)
+    return make_plan(bundle, options.pinned, own=own, dlopened=policy.dlopen)
 
 
 def _check_installation(

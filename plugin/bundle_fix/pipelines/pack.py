@@ -185,7 +185,7 @@ def _plan_and_apply(
 ) -> AppliedPlan:
     """Plan the edits of a stripped bundle and apply them; report the stripping as actions."""
     opened = options.policy.dlopen
-    plan = make_plan(stripped.bundle, options.pinned, opened=opened)
+    plan = make_plan(stripped.bundle, options.pinned, dlopened=opened)
     done = apply_plan(plan, options.editor, scratch, progress, edit)
     lost = [
         Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")

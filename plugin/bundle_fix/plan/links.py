@@ -1,4 +1,4 @@
-"""The links of a pack: those that lead nowhere, and those that its libraries lack."""
+"""Symlinks of a pack: broken ones, and missing ones for the sonames of libraries."""
 
 from __future__ import annotations
 
@@ -10,41 +10,39 @@ from bundle_fix.model.tree import File, Symlink, Tree, Unresolved, resolve_path
 
 
 def find_broken_symlinks(tree: Tree) -> Mapping[str, tuple[str, Unresolved]]:
-    """Links that lead to nothing in the pack: path to target and reason."""
+    """Return the symlinks that do not resolve inside the pack: path to target and reason."""
     found = {}
     for path, link in tree.links():
-        end = resolve_path(tree, path)
-        if isinstance(end, Unresolved):
-            found[path] = (link.target, end)
+        target = resolve_path(tree, path)
+        if isinstance(target, Unresolved):
+            found[path] = (link.target, target)
     return found
 
 
 def find_missing_soname_symlinks(bundle: Bundle) -> Mapping[str, str]:
-    """Links that libraries lack: the path where a link of the soname belongs, and the library.
+    """Return the missing symlinks for sonames: path of the symlink to path of the library.
 
-    A library that nobody needs lacks one only where its name shows that it is a version of its
-    soname (``libx.so`` or ``libx.so.4.6.11`` for ``libx.so.4``): plugins are opened by file name.
-    Where two different files of one folder would get the same link, neither does: nothing tells
-    which of them is left from an earlier build.
+    A library that no object needs gets a symlink only if its name is a version of its soname
+    (``libx.so`` or ``libx.so.4.6.11`` for ``libx.so.4``), because plugins are opened by file name.
+    If two different files of one directory would get the same symlink, neither does: one of them
+    may be left over from an earlier build, and it is unknown which.
     """
     needed = {name for image in bundle.images.values() for name in image.needed}
-    leads_to: dict[str, set[str]] = {}
+    names_of: dict[str, set[str]] = {}
     for path in bundle.tree.nodes:
-        end = resolve_path(bundle.tree, path)
-        if isinstance(end, str) and end in bundle.images:
-            leads_to.setdefault(_one_of_twins(bundle.tree, end), set()).add(
-                posixpath.basename(path)
-            )
+        target = resolve_path(bundle.tree, path)
+        if isinstance(target, str) and target in bundle.images:
+            first_path = _get_first_hard_link(bundle.tree, target)
+            names_of.setdefault(first_path, set()).add(posixpath.basename(path))
     found: dict[str, list[str]] = {}
     for path in bundle.libraries():
         soname = bundle.images[path].soname
-        names = leads_to.get(_one_of_twins(bundle.tree, path), ())
+        names = names_of.get(_get_first_hard_link(bundle.tree, path), ())
         if not soname or "/" in soname or soname in names:
             continue
         link = posixpath.join(posixpath.dirname(path), soname)
-        free = _is_free(bundle.tree, link)
-        related = _stem(posixpath.basename(path)) == _stem(soname)
-        if free and (soname in needed or related):
+        is_version = get_library_stem(path) == get_library_stem(soname)
+        if _is_available(bundle.tree, link) and (soname in needed or is_version):
             found.setdefault(link, []).append(path)
     return {
         link: first
@@ -53,19 +51,20 @@ def find_missing_soname_symlinks(bundle: Bundle) -> Mapping[str, str]:
     }
 
 
-def _one_of_twins(tree: Tree, path: str) -> str:
-    """The path that stands for all hard links to the file at ``path``."""
+def _get_first_hard_link(tree: Tree, path: str) -> str:
+    """Return the first path of the file at ``path``, the same for all its hard links."""
     node = tree.nodes.get(path)
     return node.twin or path if isinstance(node, File) else path
 
 
-def _is_free(tree: Tree, path: str) -> bool:
-    """Whether a link may be put at ``path``: nothing is there, or a link that leads nowhere."""
+def _is_available(tree: Tree, path: str) -> bool:
+    """Return whether a symlink can be added at ``path``, which is unused or a broken symlink."""
     node = tree.nodes.get(path)
     if isinstance(node, Symlink):
         return isinstance(resolve_path(tree, path), Unresolved)
     return node is None and path not in tree.folders
 
 
-def _stem(name: str) -> str:
-    return name.partition(".so")[0]
+def get_library_stem(path: str) -> str:
+    """Return the file name of a library up to its ``.so``: ``libx`` for ``lib/libx.so.4``."""
+    return posixpath.basename(path).partition(".so")[0]

@@ -1,4 +1,4 @@
-"""Modes that keep a pack from working, or leave it open to everybody, and what they should be."""
+"""Wrong permission bits of members, which break a pack or make it world-writable."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STICKY = 0o1000
 
 
 class WrongMode(NamedTuple):
-    """A member, a better mode for it, and what is wrong in a few words.
+    """A member with a wrong mode, the corrected mode, and the reason in a few words.
 
-    ``is_readable_by_owner_only``: nothing else is wrong than that others cannot read a library.
+    ``is_readable_by_owner_only`` is true if this is a library and nothing else is wrong with it.
     """
 
     node: File | Directory
@@ -29,7 +29,7 @@ class WrongMode(NamedTuple):
 
 
 def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
-    """Members with a wrong mode, by path."""
+    """Return the members with a wrong mode, by path."""
     found: dict[str, WrongMode] = {}
     for path, node in bundle.tree.nodes.items():
         if not isinstance(node, File | Directory):
@@ -37,21 +37,19 @@ def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
         mode = node.stamp.mode
         image = bundle.images.get(path) if isinstance(node, File) else None
         better, reasons = mode, []
-        searched = isinstance(node, Directory)
-        if (searched or (image is not None and image.is_program)) and not mode & OWNER_EXECUTE:
-            # Whoever may read it may run it: x follows r, as in chmod's X.
+        is_directory = isinstance(node, Directory)
+        if (is_directory or (image is not None and image.is_program)) and not mode & OWNER_EXECUTE:
+            # Everyone who may read the member may also execute it: r implies x.
             better |= OWNER_EXECUTE | (mode & READ_BITS) >> 2
-            reasons.append(
-                "nobody can enter the folder" if searched else "the program cannot be executed"
-            )
-        if (searched or image is not None) and mode & WORLD_WRITE and not mode & STICKY:
+            reasons.append("cannot be entered" if is_directory else "not executable")
+        if (is_directory or image is not None) and mode & WORLD_WRITE and not mode & STICKY:
             better &= ~WORLD_WRITE
-            reasons.append("anybody may change it")
+            reasons.append("world-writable")
         is_hidden = image is not None and image.is_library and not mode & OTHERS_READ
-        is_for_owner = is_hidden and bool(mode & OWNER_READ) and not reasons
+        is_owner_only = is_hidden and bool(mode & OWNER_READ) and not reasons
         if is_hidden:
             better |= READ_BITS
-            reasons.append(f"{'only its owner' if mode & OWNER_READ else 'nobody'} can read it")
+            reasons.append("readable by its owner only" if mode & OWNER_READ else "not readable")
         if reasons:
-            found[path] = WrongMode(node, better, ", ".join(reasons), is_for_owner)
+            found[path] = WrongMode(node, better, ", ".join(reasons), is_owner_only)
     return found

@@ -1,7 +1,7 @@
-"""What must change in a pack so that every needed name leads to the pack's own file.
+"""Plans: the changes after which every needed name resolves to a file of the pack.
 
-A plan is made from the pack as it is, before anything is rewritten: what an object needs is found
-through its original RPATH and RUNPATH. Layout stays; members without a part in it stay as they are.
+A plan is made from the unchanged pack, so needed names are resolved with the original RPATH and
+RUNPATH. The layout of the pack and all other members remain the same.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ class Plan(Struct, frozen=True):
     """All changes to a pack.
 
     Attributes:
-        moved: libraries, and links beside them, that move: old path to new path.
-        symlinks: links to add, or to put in the place of a member: path to target.
-        merged: the paths among ``symlinks`` that were identical copies of a library.
+        moved: moved libraries and their symlinks: old path to new path.
+        symlinks: symlinks to add, or to replace a member with: path to target.
+        merged: the paths in ``symlinks`` that were identical copies of a library.
         modes: path to new permission bits.
-        edits: path of an ELF file to what changes in it.
-        remarks: path of an ELF file to what its user should know: a choice that was made, or could
-            not be made.
-        tree: the tree with moves, links and modes as planned, ELF files as they were.
-        images: the images of its ELF files, as they were read.
-        renamed: libraries of a wheel that take another name: old path to new path.
-        dropped: copies in a wheel that go: path to the path of the one that stays.
+        edits: path of an ELF file to its changes.
+        remarks: path of an ELF file to messages for the user, on ambiguous names for example.
+        tree: the tree with the planned moves, symlinks and modes, and with unchanged ELF files.
+        images: the images of the unchanged ELF files.
+        renamed: renamed libraries of a wheel: old path to new path.
+        dropped: removed copies in a wheel: path to the path of the remaining file.
     """
 
     moved: Mapping[str, str]
@@ -55,7 +54,7 @@ class Plan(Struct, frozen=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing has to change."""
+        """Return whether nothing has to change."""
         return not (
             self.moved or self.symlinks or self.modes or self.edits or self.renamed or self.dropped
         )
@@ -66,132 +65,134 @@ def make_plan(
     pinned: Sequence[str] = (),
     move_to: str = "",
     own: Collection[str] | None = None,
-    opened: Sequence[str] = (),
+    dlopened: Sequence[str] = (),
 ) -> Plan:
-    """The changes that `bundle-fix fix` makes; by default the layout stays.
+    """Plan the changes that ``bundle-fix fix`` makes.
 
     Args:
-        bundle: the pack as it is; its contents must be open.
-        pinned: patterns of sonames that are needed by path, before any search.
-        move_to: the folder of the pack that libraries beside programs move to; none when empty.
-        own: the paths of the members that may change; all when None.
-        opened: names that its objects open at run time.
+        bundle: the unchanged pack; its contents must be open.
+        pinned: patterns of the sonames to be needed by path, without a search.
+        move_to: the directory for the libraries beside programs; empty to move none.
+        own: the paths of the members that may change; None for all.
+        dlopened: library names that objects of the pack pass to dlopen().
 
     Raises:
-        BundleFixError: nothing can be moved to ``move_to``.
+        BundleFixError: ``move_to`` is not a usable directory.
     """
-    start = move_libraries(bundle, move_to) if move_to else RelocatedBundle(bundle, {}, {})
-    copies = find_identical_copies(start.bundle, own)
-    merged = _with_links(start.bundle, copies)
-    missing = _soname_links(merged, own)
-    linked = _with_links(merged, missing)
-    modes = {path: wrong.better for path, wrong in _of(own, find_wrong_modes(linked)).items()}
+    relocated = move_libraries(bundle, move_to) if move_to else RelocatedBundle(bundle, {}, {})
+    copies = find_identical_copies(relocated.bundle, own)
+    merged = _add_symlinks(relocated.bundle, copies)
+    missing = _plan_soname_symlinks(merged, own)
+    linked = _add_symlinks(merged, missing)
+    modes = {
+        path: wrong.better for path, wrong in _select_own(own, find_wrong_modes(linked)).items()
+    }
     tree = set_modes(linked.tree, modes)
-    edits, remarks = plan_runpaths(linked, pinned, opened)
+    edits, remarks = plan_runpaths(linked, pinned, dlopened)
     return Plan(
-        moved=start.paths,
+        moved=relocated.paths,
         symlinks={**copies, **missing},
         merged=frozenset(copies),
         modes=modes,
-        edits=_of(own, edits),
-        remarks={**start.remarks, **_of(own, remarks)},
+        edits=_select_own(own, edits),
+        remarks={**relocated.remarks, **_select_own(own, remarks)},
         tree=tree,
         images=linked.images,
     )
 
 
-def _of(own: Collection[str] | None, found: Mapping[str, T]) -> dict[str, T]:
-    """What was found of the paths that may change."""
-    return {path: what for path, what in found.items() if own is None or path in own}
+def _select_own(own: Collection[str] | None, by_path: Mapping[str, T]) -> dict[str, T]:
+    """Return the items whose paths may change."""
+    return {path: value for path, value in by_path.items() if own is None or path in own}
 
 
 def find_identical_copies(bundle: Bundle, own: Collection[str] | None = None) -> dict[str, str]:
-    """Libraries of which there are several copies: the path of each copy to a link's target.
+    """Return the identical copies of libraries: path to the target of the symlink replacing it.
 
-    The copy that stays is the one with the longest name, which is the real file's
-    (``libx.so.4.6.11``); among equals the one nearest to the root.
+    The original is the file with the longest name, usually the full version (``libx.so.4.6.11``);
+    among several the one nearest to the root.
     """
-    # Hard links to one file are one copy already.
-    shared = {file.twin or path for path, file in bundle.tree.files() if file.twin}
+    # Hard links already share one copy.
+    hard_linked = {file.twin or path for path, file in bundle.tree.files() if file.twin}
     groups: dict[tuple[str, str, int], list[str]] = {}
     for path in bundle.libraries():
         if own is not None and path not in own:
             continue
         image, node = bundle.images[path], bundle.tree.nodes[path]
-        alone = isinstance(node, File) and (node.twin or path) not in shared
-        if image.soname and alone and "glibc-hwcaps" not in path:
-            key = (_installation(bundle.tree, path), image.soname, image.size)
+        is_single = isinstance(node, File) and (node.twin or path) not in hard_linked
+        if image.soname and is_single and "glibc-hwcaps" not in path:
+            key = (_find_installation(bundle.tree, path), image.soname, image.size)
             groups.setdefault(key, []).append(path)
     links: dict[str, str] = {}
     for paths in groups.values():
         ordered = sorted(paths, key=lambda p: (-len(posixpath.basename(p)), p.count("/"), p))
-        for kept, *others in group_identical_files(bundle, ordered):
+        for original, *others in group_identical_files(bundle, ordered):
             for copy in others:
-                links[copy] = get_relative_path(kept, posixpath.dirname(copy))
+                links[copy] = get_relative_path(original, posixpath.dirname(copy))
     return links
 
 
 def group_identical_files(bundle: Bundle, paths: Sequence[str]) -> Iterator[list[str]]:
-    """``paths``, ELF files of one size, in groups that hold the same bytes, in their order."""
-    left = list(paths)
-    while left:
-        first, *others = left
+    """Yield groups of files with the same content; ``paths`` are ELF files of the same size."""
+    remaining = list(paths)
+    while remaining:
+        first, *others = remaining
         same = [first, *(other for other in others if bundle.same_file(first, other))]
         yield same
-        left = [other for other in others if other not in same]
+        remaining = [other for other in others if other not in same]
 
 
-def _installation(tree: Tree, path: str) -> str:
-    """The top folder that ``path`` lies in, where that is an installation of its own.
+def _find_installation(tree: Tree, path: str) -> str:
+    """Return the top directory of ``path`` if it is an installation with bin/ and lib/, else "".
 
-    Of several installations in one archive each may be moved away, so no link joins them.
+    No symlink may connect two installations of one archive, since each can be moved on its own.
     """
     top = path.partition("/")[0]
     has_libraries = any(f"{top}/{name}" in tree.folders for name in ("lib", "lib64"))
     return top if has_libraries and f"{top}/bin" in tree.folders else ""
 
 
-def _soname_links(bundle: Bundle, own: Collection[str] | None) -> dict[str, str]:
-    """Soname links that are missing, and dangling links that have a library beside them."""
+def _plan_soname_symlinks(bundle: Bundle, own: Collection[str] | None) -> dict[str, str]:
+    """Return the missing soname symlinks, and new targets for broken symlinks beside a library."""
     links = {
         link: get_relative_path(path, posixpath.dirname(link))
         for link, path in find_missing_soname_symlinks(bundle).items()
         if own is None or path in own
     }
-    for path, (target, _) in _of(own, find_broken_symlinks(bundle.tree)).items():
-        beside = posixpath.join(posixpath.dirname(path), posixpath.basename(target))
-        end = resolve_path(bundle.tree, beside)
-        if path not in links and isinstance(end, str) and end in bundle.images:
+    for path, (target, _) in _select_own(own, find_broken_symlinks(bundle.tree)).items():
+        sibling = posixpath.join(posixpath.dirname(path), posixpath.basename(target))
+        library = resolve_path(bundle.tree, sibling)
+        if path not in links and isinstance(library, str) and library in bundle.images:
             links[path] = posixpath.basename(target)
     return links
 
 
-def _with_links(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
-    """``bundle`` with links added, or in the place of members; new ones stand by their target."""
+def _add_symlinks(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
+    """Return ``bundle`` with symlinks added or replacing members; new ones follow their target."""
     if not links:
         return bundle
     added: dict[str, list[str]] = {}
     for path, target in links.items():
         if path not in bundle.tree.nodes:
-            beside = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-            added.setdefault(beside, []).append(path)
+            target_path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+            added.setdefault(target_path, []).append(path)
     nodes: dict[str, Node] = {}
     for path, node in bundle.tree.nodes.items():
-        nodes[path] = _link(links[path], node) if path in links else node
+        nodes[path] = _make_symlink(links[path], node) if path in links else node
         for new in added.get(path, ()):
-            nodes[new] = replace(_link(links[new], node), before=None)
+            nodes[new] = replace(_make_symlink(links[new], node), before=None)
     tree = replace(bundle.tree, nodes=nodes)
     images = {path: image for path, image in bundle.images.items() if path not in links}
     return make_bundle(tree, images)
 
 
-def _link(target: str, member: Node) -> Symlink:
-    """A link with the owner and the time of ``member``, in its place."""
+def _make_symlink(target: str, member: Node) -> Symlink:
+    """Return a symlink with the owner, time and position of ``member``."""
     return Symlink(target, replace(member.stamp, mode=0o777, extra={}), before=member.before)
 
 
 def set_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
-    """``tree`` with other permission bits at some paths."""
+    """Return ``tree`` with the permission bits in ``modes``, by path."""
     if not modes:
         return tree
     nodes = dict(tree.nodes)

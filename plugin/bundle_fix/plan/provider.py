@@ -1,4 +1,4 @@
-"""Which file of the pack an object should find for a needed name, and in which folder."""
+"""Choose the file of the pack that a needed name of an object should resolve to."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from bundle_fix.loader.process import map_process
 from bundle_fix.loader.runpath import list_entries
 from bundle_fix.model.tree import get_relative_path, resolve_path
 
-HWCAPS = "glibc-hwcaps"
-"""The folder of copies for better processors, which the loader prefers by itself."""
+HWCAPS_DIRECTORY = "glibc-hwcaps"
+"""Directory of variants for newer processors, which the loader prefers without a RUNPATH."""
 
 
 class ProviderChoice(Struct, frozen=True):
-    """The folder in which an object is to find a name.
+    """The directory in which an object should find a needed name.
 
-    ``directory`` is None if the pack does not have it, or has different files with nothing to tell
-    them apart. ``remark`` says so, or which different files lost and why; it is empty where there
-    was nothing to choose.
+    ``directory`` is None if the pack does not provide the name, or if the choice is ambiguous.
+    ``remark`` explains an ambiguity, or a choice among different files; otherwise it is empty.
     """
 
     directory: str | None
@@ -31,22 +30,22 @@ class ProviderChoice(Struct, frozen=True):
 
 
 class ProviderCandidate(Struct, frozen=True):
-    """A file that could satisfy a name, and a folder in which that name leads to it."""
+    """A file that provides a name, and a directory in which the name resolves to it."""
 
     directory: str
     path: str
 
 
 ProviderDirectories = Mapping[tuple[str, str], list[str]]
-"""For every file and name, the folders in which that name leads to that file."""
+"""For every file and name, the directories in which the name resolves to the file."""
 
 
 def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
-    """The file that each need leads to today, by requester and name, where it is in the pack."""
+    """Return the file of the pack that each need resolves to now, by requester and name."""
     host = make_adversarial_host()
     mapped: set[str] = set()
     chosen: dict[tuple[str, str], str] = {}
-    # Programs come first: their RPATHs reach into what they load.
+    # Programs first, because the libraries that they load inherit their RPATHs (ld.so(8)).
     for path in (*bundle.programs(), *bundle.libraries()):
         if path in mapped:
             continue
@@ -59,17 +58,17 @@ def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
 
 def map_provider_directories(bundle: Bundle) -> ProviderDirectories:
     """For every file and name, the folders in which that name leads to that file."""
-    found: dict[tuple[str, str], list[str]] = {}
+    candidates_: dict[tuple[str, str], list[str]] = {}
     for path in bundle.tree.nodes:
         end = resolve_path(bundle.tree, path)
         folder = resolve_path(bundle.tree, posixpath.dirname(path))
         if isinstance(end, str) and isinstance(folder, str) and end in bundle.images:
-            found.setdefault((end, posixpath.basename(path)), []).append(folder)
-    return found
+            candidates_.setdefault((end, posixpath.basename(path)), []).append(folder)
+    return candidates_
 
 
 def choose_provider(
-    bundle: Bundle, known: ProviderDirectories, path: str, name: str, original: str | None
+    bundle: Bundle, directories: ProviderDirectories, path: str, name: str, original: str | None
 ) -> ProviderChoice:
     """Where ``path`` should find ``name``.
 
@@ -86,73 +85,73 @@ def choose_provider(
     providers = bundle.providers(name, bundle.images[path])
     if original in providers:
         providers = (str(original),)
-    ordinary = tuple(provider for provider in providers if HWCAPS not in provider)
-    home = posixpath.dirname(path)
-    found = [
+    ordinary = tuple(provider for provider in providers if HWCAPS_DIRECTORY not in provider)
+    origin = posixpath.dirname(path)
+    candidates_ = [
         ProviderCandidate(folder, provider)
         for provider in ordinary or providers
-        for folder in _own_folder_first(provider, known.get((provider, name), ()))
+        for folder in _prefer_own_directory(provider, directories.get((provider, name), ()))
     ]
-    if not found:
+    if not candidates_:
         return ProviderChoice(None)
-    near = sorted(found, key=lambda c: (_distance(c.directory, home), c.directory))
-    first = near[0]
-    others = _different(bundle, first, near)
+    ranked = sorted(candidates_, key=lambda c: (_compute_distance(c.directory, origin), c.directory))
+    nearest = ranked[0]
+    others = _list_different_files(bundle, nearest, ranked)
     if not others:
-        return ProviderChoice(first.directory)
-    meant, entry = _meant(bundle, path, near)
-    if meant is not None:
-        lost = ", ".join(_different(bundle, meant, near))
+        return ProviderChoice(nearest.directory)
+    matching, entry = _match_search_entry(bundle, path, ranked)
+    if matching is not None:
+        lost = ", ".join(_list_different_files(bundle, matching, ranked))
         return ProviderChoice(
-            meant.directory, f"{name} is {meant.path}, as {entry} says, not {lost}"
+            matching.directory, f"{name} is {matching.path}, as {entry} says, not {lost}"
         )
-    level = [c for c in near if _distance(c.directory, home) == _distance(first.directory, home)]
-    rivals = _different(bundle, first, level)
-    if rivals:
-        listed = ", ".join((first.path, *rivals))
+    equally_near = [c for c in ranked if _compute_distance(c.directory, origin) == _compute_distance(nearest.directory, origin)]
+    ambiguous = _list_different_files(bundle, nearest, equally_near)
+    if ambiguous:
+        listed = ", ".join((nearest.path, *ambiguous))
         return ProviderChoice(
             None, f"{name} could be any of {listed}, and nothing tells which: left alone"
         )
     return ProviderChoice(
-        first.directory,
-        f"{name} is {first.path}, the nearest; the different {', '.join(others)} is not",
+        nearest.directory,
+        f"{name} is {nearest.path}, the nearest; the different {', '.join(others)} is not",
     )
 
 
-def _own_folder_first(path: str, folders: Sequence[str]) -> Sequence[str]:
+def _prefer_own_directory(path: str, folders: Sequence[str]) -> Sequence[str]:
     """The folder that ``path`` lies in, where it is among ``folders``: links may get lost."""
     own = posixpath.dirname(path)
     return (own,) if own in folders else folders
 
 
-def _different(
-    bundle: Bundle, chosen: ProviderCandidate, found: list[ProviderCandidate]
+def _list_different_files(
+    bundle: Bundle, chosen: ProviderCandidate, candidates_: list[ProviderCandidate]
 ) -> list[str]:
     """The paths among ``found`` whose bytes are not those of ``chosen``, each once."""
-    rest = dict.fromkeys(c.path for c in found if c.path != chosen.path)
+    rest = dict.fromkeys(c.path for c in candidates_ if c.path != chosen.path)
     return [path for path in rest if not bundle.same_file(chosen.path, path)]
 
 
-def _meant(
-    bundle: Bundle, path: str, found: list[ProviderCandidate]
+def _match_search_entry(
+    bundle: Bundle, path: str, candidates_: list[ProviderCandidate]
 ) -> tuple[ProviderCandidate | None, str]:
     """The candidate whose folder ends as an entry of ``path`` does, and that entry.
 
     ``/build/thirdparty/lib/v2`` named, on the build machine, what lies in ``lib/v2`` here.
     """
     for entry in list_entries(bundle.images[path]):
-        parts = list(_parts(entry))
-        best = max(found, key=lambda c: _shared_tail(list(_parts(c.directory)), parts))
-        if _shared_tail(list(_parts(best.directory)), parts):
+        parts = list(_split_parts(entry))
+        best = max(candidates_, key=lambda c: _count_common_tail(list(_split_parts(c.directory)), parts))
+        if _count_common_tail(list(_split_parts(best.directory)), parts):
             return best, entry
     return None, ""
 
 
-def _parts(path: str) -> Iterator[str]:
+def _split_parts(path: str) -> Iterator[str]:
     return (part for part in path.split("/") if part not in ("", "."))
 
 
-def _shared_tail(one: list[str], other: list[str]) -> int:
+def _count_common_tail(one: list[str], other: list[str]) -> int:
     count = 0
     for left, right in zip(reversed(one), reversed(other), strict=False):
         if left != right:
@@ -161,5 +160,5 @@ def _shared_tail(one: list[str], other: list[str]) -> int:
     return count
 
 
-def _distance(folder: str, home: str) -> int:
-    return 0 if folder == home else len(get_relative_path(folder, home).split("/"))
+def _compute_distance(folder: str, origin: str) -> int:
+    return 0 if folder == origin else len(get_relative_path(folder, origin).split("/"))

@@ -1,4 +1,4 @@
-"""Libraries that lie beside programs, moved to a folder of their own; links stay behind."""
+"""Move libraries out of the directories of programs, leaving symlinks at the old paths."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from bundle_fix.model.tree import (
 class RelocatedBundle(Struct, frozen=True):
     """A bundle after its libraries were moved.
 
-    ``paths`` maps old paths, of files and of the links beside them, to new ones; ``remarks`` maps
-    the paths of libraries that had to stay to the reason.
+    ``paths`` maps the old path of each moved file or symlink to the new one; ``remarks`` maps the
+    path of each library that could not be moved to the reason.
     """
 
     bundle: Bundle
@@ -35,34 +35,34 @@ class RelocatedBundle(Struct, frozen=True):
     remarks: Mapping[str, tuple[str, ...]]
 
 
-def move_libraries(bundle: Bundle, folder: str) -> RelocatedBundle:
-    """Move every library that lies in a folder with programs to ``folder``.
+def move_libraries(bundle: Bundle, directory: str) -> RelocatedBundle:
+    """Move the libraries from all directories with programs to ``directory``.
 
     Args:
         bundle: the pack.
-        folder: relative to the pack's root; made where it is not there.
+        directory: path relative to the root of the pack; it is added if it does not exist.
 
     Raises:
-        BundleFixError: ``folder`` leads out of the pack, or something else has its name.
+        BundleFixError: ``directory`` is outside the pack, or is not a directory.
     """
-    target = _inside(bundle.tree, folder)
-    paths, remarks = _planned(bundle, target)
+    target = _normalize_directory(bundle.tree, directory)
+    paths, remarks = _plan_moves(bundle, target)
     if not paths:
         return RelocatedBundle(bundle, {}, remarks)
     nodes: dict[str, Node] = {}
     for path, node in bundle.tree.nodes.items():
         new = paths.get(path)
         if new is None:
-            nodes[path] = _with_twin(node, paths)
+            nodes[path] = _update_twin(node, paths)
             continue
         if target not in bundle.tree.folders and target not in nodes:
-            beside = bundle.tree.nodes.get(posixpath.dirname(path))
+            old_directory = bundle.tree.nodes.get(posixpath.dirname(path))
             nodes[target] = Directory(
-                beside.stamp if beside else Metadata(0o755, mtime=node.stamp.mtime)
+                old_directory.stamp if old_directory else Metadata(0o755, mtime=node.stamp.mtime)
             )
         if new not in bundle.tree.nodes:
-            # The header of an archive's member holds its name.
-            nodes[new] = replace(_with_twin(node, paths), header=None)
+            # The header of an archive member contains its old path, so it cannot be reused.
+            nodes[new] = replace(_update_twin(node, paths), header=None)
         stamp = replace(node.stamp, mode=0o777, extra={})
         nodes[path] = Symlink(get_relative_path(new, posixpath.dirname(path)), stamp)
     images = {
@@ -73,72 +73,76 @@ def move_libraries(bundle: Bundle, folder: str) -> RelocatedBundle:
     return RelocatedBundle(make_bundle(replace(bundle.tree, nodes=nodes), images), paths, remarks)
 
 
-def _inside(tree: Tree, folder: str) -> str:
-    """``folder`` in the tree's own words."""
-    target = posixpath.normpath(folder)
+def _normalize_directory(tree: Tree, directory: str) -> str:
+    """Return ``directory`` as a path of the tree, or raise if libraries cannot be moved there."""
+    target = posixpath.normpath(directory)
     if target.startswith(("/", "..")):
-        raise BundleFixError("libraries can be moved only inside the pack", where=folder)
+        raise BundleFixError(
+            "not inside the pack",
+            where=directory,
+            hint="--move-libraries takes a directory relative to the root of the pack",
+        )
     above = target
     while above not in tree.folders:
         if above in tree.nodes:
             raise BundleFixError(
-                "libraries cannot be moved there: it is no folder", where=above,
-                hint="--move-libraries names a folder of the pack",
+                "not a directory", where=above,
+                hint="--move-libraries takes a directory of the pack",
             )  # fmt: skip
         above = posixpath.dirname(above)
     return target
 
 
-def _planned(bundle: Bundle, target: str) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """The new path of every member that moves, and why others stay."""
-    folders = {posixpath.dirname(path) for path in bundle.programs()} - {target}
+def _plan_moves(bundle: Bundle, target: str) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return the new path of every moved member, and the reasons why other libraries stay."""
+    directories = {posixpath.dirname(path) for path in bundle.programs()} - {target}
     libraries = [
         path
         for path in bundle.libraries()
-        if posixpath.dirname(path) in folders and ".so" in posixpath.basename(path)
+        if posixpath.dirname(path) in directories and ".so" in posixpath.basename(path)
     ]
-    leading = _links_beside(bundle, set(libraries))
+    symlinks_of = _group_symlinks(bundle, set(libraries))
     paths: dict[str, str] = {}
     remarks: dict[str, tuple[str, ...]] = {}
     for library in libraries:
-        members = (library, *leading.get(library, ()))
+        members = (library, *symlinks_of.get(library, ()))
         new = {path: posixpath.join(target, posixpath.basename(path)) for path in members}
-        taken = [to for path, to in new.items() if not _is_free(bundle, path, to, paths)]
-        if taken:
-            remarks[library] = (f"stays where it is: {taken[0]} is another file",)
+        blocked = [to for path, to in new.items() if not _can_move(bundle, path, to, paths)]
+        if blocked:
+            remarks[library] = (f"not moved: {blocked[0]} is a different file",)
         else:
             paths |= new
     return paths, remarks
 
 
-def _links_beside(bundle: Bundle, libraries: set[str]) -> dict[str, list[str]]:
-    """The links that lead, inside one folder, to each library."""
+def _group_symlinks(bundle: Bundle, libraries: set[str]) -> dict[str, list[str]]:
+    """Return the symlinks in the directory of each library that resolve to it."""
     found: dict[str, list[str]] = {}
     for path, link in bundle.tree.links():
-        end = resolve_path(bundle.tree, path)
-        if end in libraries and "/" not in link.target:
-            found.setdefault(str(end), []).append(path)
+        target = resolve_path(bundle.tree, path)
+        if target in libraries and "/" not in link.target:
+            found.setdefault(str(target), []).append(path)
     return found
 
 
-def _is_free(bundle: Bundle, path: str, new: str, paths: Mapping[str, str]) -> bool:
-    """Whether ``path`` may move to ``new``: nothing is there, or the same already."""
+def _can_move(bundle: Bundle, path: str, new: str, paths: Mapping[str, str]) -> bool:
+    """Return whether ``path`` can move to ``new``, which is unused or has the same content."""
     if new in paths.values():
         return False
-    here, there = bundle.tree.nodes[path], bundle.tree.nodes.get(new)
-    if there is None:
+    node, existing = bundle.tree.nodes[path], bundle.tree.nodes.get(new)
+    if existing is None:
         return new not in bundle.tree.folders
-    if isinstance(here, Symlink) and isinstance(there, Symlink):
-        return here.target == there.target
+    if isinstance(node, Symlink) and isinstance(existing, Symlink):
+        return node.target == existing.target
     return (
-        isinstance(here, File)
-        and isinstance(there, File)
-        and has_same_bytes(here.content, there.content)
+        isinstance(node, File)
+        and isinstance(existing, File)
+        and has_same_bytes(node.content, existing.content)
     )
 
 
-def _with_twin(node: Node, paths: Mapping[str, str]) -> Node:
-    """``node``, a hard link to the new path of what it shares its bytes with."""
+def _update_twin(node: Node, paths: Mapping[str, str]) -> Node:
+    """Return ``node`` with its hard link target, if that has moved, at the new path."""
     if not isinstance(node, File) or node.twin is None or node.twin not in paths:
         return node
     return replace(node, twin=paths[node.twin], header=None)

@@ -1,7 +1,7 @@
-"""What planned edits do to the processes of a pack: none may load another file than before.
+"""Verify planned edits: no process of the pack may load another file than before.
 
-A library that several programs load may find another file in each, by an inherited RPATH; a
-RUNPATH of its own would give all of them the same.
+A library that several programs load may find a different file in each, because it inherits the
+RPATH of the program (ld.so(8)). With a RUNPATH of its own it would find the same file in all.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from bundle_fix.loader.process import Resolution, map_process
 
 
 def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str, Changes]:
-    """The edits after which every program still loads each file of the pack that it loads today.
+    """Return the edits after which every program still loads the same files of the pack.
 
     Args:
-        bundle: the pack with all links in place; images as they were read.
-        edits: path to what is planned.
+        bundle: the pack with all planned symlinks; its images are unchanged.
+        edits: the planned changes by path.
 
     Returns:
-        ``edits`` without those of the objects whose needs would lead elsewhere, and of what
-        caused these objects to load.
+        ``edits`` without those of the objects whose needs would resolve to another file, and
+        without those of their loaders if the objects themselves are not edited.
     """
     if not edits:
         return {}
-    before = {key: need for key, need in _needs(bundle) if need.result.origin == BUNDLE}
-    kept = dict(edits)
-    while kept:
-        after = dict(_needs(_edited(bundle, kept)))
-        harmed = [
+    before = {key: need for key, need in _list_needs(bundle) if need.result.origin == BUNDLE}
+    remaining = dict(edits)
+    while remaining:
+        after = dict(_list_needs(_apply_edits(bundle, remaining)))
+        requesters = [
             need.requester
             for key, need in before.items()
             if key in after and after[key].result.path != need.result.path
         ]
-        # First what was planned for the objects themselves, then for what they inherit from.
-        guilty = {requester.path for requester in harmed} & set(kept) or {
-            link.path for requester in harmed for link in requester.loaders()
-        } & set(kept)
-        if not guilty:
+        # Drop the edits of the objects themselves first, then of those whose RPATH they inherit.
+        to_drop = {requester.path for requester in requesters} & set(remaining) or {
+            loader.path for requester in requesters for loader in requester.loaders()
+        } & set(remaining)
+        if not to_drop:
             break
-        kept = {path: changes for path, changes in kept.items() if path not in guilty}
-    return kept
+        remaining = {path: changes for path, changes in remaining.items() if path not in to_drop}
+    return remaining
 
 
-def _needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Resolution]]:
-    """Every need of every program, by program, requester and the last part of the name."""
+def _list_needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Resolution]]:
+    """Yield every need of every program, by program, requester and base name."""
     host = make_adversarial_host()
     for program in bundle.programs():
         for need in map_process(bundle, host, program).needs:
@@ -60,16 +60,16 @@ def _needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Resolution]]:
             yield (program, need.requester.path or "", name), need
 
 
-def _edited(bundle: Bundle, edits: Mapping[str, Changes]) -> Bundle:
+def _apply_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> Bundle:
     images = {
-        path: _changed(image, edits[path]) if path in edits else image
+        path: _apply_changes(image, edits[path]) if path in edits else image
         for path, image in bundle.images.items()
     }
     return make_bundle(bundle.tree, images)
 
 
-def _changed(image: Image, changes: Changes) -> Image:
-    """What would be read of a file after ``changes``."""
+def _apply_changes(image: Image, changes: Changes) -> Image:
+    """Return the image that would be read from a file after ``changes``."""
     needed = compute_needed(image.needed, changes)
     if changes.runpath is None and changes.rpath is None:
         return replace(image, needed=needed)

@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 from bundle_fix.archive.reading import open_artifact
-from bundle_fix.check.checker import CHECK_RULES, check_bundle
+from bundle_fix.check.checker import check_bundle
+from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment

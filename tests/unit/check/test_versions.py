@@ -12,7 +12,7 @@ from builders.loaders import X86_64_LOADER, copy_into, real_list
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.abi import abi_of
+from bundle_fix.check.facts.abi import read_abi
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.elf.symbols.versions import VER_FLG_WEAK, read_needed_versions, read_verneed
 from bundle_fix.loader.bundle import read_bundle
@@ -152,7 +152,7 @@ def test_the_newest_versions_of_a_pack_are_told_with_a_file_that_wants_them(
 ) -> None:
     elf(tmp_path / "bin/x", program=True)
     bundle = read_bundle(read_directory(tmp_path), "pack")
-    found = abi_of(Context(bundle, CheckPolicy(), make_adversarial_host(())))
+    found = read_abi(Context(bundle, CheckPolicy(), make_adversarial_host(())))
     newest = found.versions["GLIBC"]
     assert newest.path == "bin/x"
     assert tuple(map(int, newest.version.split("."))) >= (2, 2, 5)

@@ -246,7 +246,7 @@ def test_a_hard_link_with_a_soname_link_elsewhere_needs_no_other(tmp_path: Path)
 
 
 def opening(folder: Path, *names: str) -> dict[str, str | None]:
-    return runpaths(make_plan(bundle_of(folder), opened=names))
+    return runpaths(make_plan(bundle_of(folder), dlopened=names))
 
 
 def test_what_opens_a_library_at_run_time_gets_a_runpath_that_leads_there(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_what_opens_a_library_at_run_time_gets_a_runpath_that_leads_there(tmp_pa
     assert opening(tmp_path) == {}
     assert opening(tmp_path, "libplug.so.1") == {"bin/x": "$ORIGIN/../lib"}
     assert opening(tmp_path, "libgone.so.1", "/opt/libplug.so.1") == {}
-    plan = make_plan(bundle_of(tmp_path), pinned=["lib*"], opened=["libplug.so.1"])
+    plan = make_plan(bundle_of(tmp_path), pinned=["lib*"], dlopened=["libplug.so.1"])
     assert plan.edits["bin/x"].replace_needed == ()
 
 

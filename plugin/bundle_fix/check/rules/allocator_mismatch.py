@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import ALLOCATE, NEW_AND_DELETE, Heaps, wants
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import text
 from bundle_fix.elf.scan.static_allocator import (
     MALLOC_NAMES,

@@ -9,7 +9,8 @@ from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import Heaps, heaps_of, is_libc
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import some
 from bundle_fix.loader.objects import HOST, LoadedObject
 from bundle_fix.policy.severity import Severity

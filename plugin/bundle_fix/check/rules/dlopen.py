@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Mapping
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding, Rule
-from bundle_fix.check.rules.resolution import trace_evidence, worst_needs
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import RELOCATABLE, Rule
+from bundle_fix.check.rules.resolution import trace_evidence
 from bundle_fix.check.wording import some
 from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, DlopenFeature
-from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
 from bundle_fix.loader.openers import find_dlopen_callers
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
-
-
-def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names of the pack that LD_LIBRARY_PATH leads elsewhere."""
-    for (path, name), (severity, need, processes) in worst_needs(context, HOST).items():
-        image = need.requester.image
-        if need.result.via != "ld_library_path" or image is None:
-            continue
-        provided = context.bundle.providers(posixpath.basename(name), image)
-        if provided and not is_part_of_libc(posixpath.basename(name)):
-            yield rule.make_finding(
-                path,
-                f"needs {name}, which the pack has as {provided[0]}; LD_LIBRARY_PATH can lead"
-                " elsewhere",
-                severity=severity,
-                needed=name,
-                programs=sorted({process.entry for process in processes}),
-                trace=trace_evidence(need.result.trace),
-            )
 
 
 def openers(context: Context, path: str) -> Iterator[tuple[Process, LoadedObject]]:
@@ -195,16 +175,6 @@ def _told(names: list[str], outcomes: Mapping[str, str]) -> str:
 
 RULES = (
     Rule(
-        "BF107", "library-path-wins", Severity.ERROR,
-        "LD_LIBRARY_PATH can take the place of a library of the pack.",
-        "The loader asks LD_LIBRARY_PATH before RUNPATH, and start scripts and users set it:"
-        " another copy of the library is loaded than the pack was tested with.",
-        "Pin the library: `pin = true` in the spec makes it needed by its path.",
-        "start.sh exports LD_LIBRARY_PATH=/opt/old/lib; with --env hostile that is assumed, "
-        "and libtcmalloc.so.4 is not pinned.",
-        find_library_path,
-    ),
-    Rule(
         "BF108", "opened-by-name", Severity.NOTE,
         "An object imports dlopen and carries the name of a library that the pack has.",
         "What is opened at run time is searched like what is needed, but no linker lists it:"
@@ -213,6 +183,7 @@ RULES = (
         "lib/libhdfs.so imports dlopen and carries the string libjvm.so, which the pack has "
         "in jre/lib/server.",
         find_carried,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF109", "dlopen-missing", Severity.ERROR,
@@ -232,5 +203,6 @@ RULES = (
         "lib/libsystemd.so says in its .note.dlopen that it opens libzstd.so.1; lib/ has "
         "it, but no RUNPATH leads there.",
         find_not_opened,
+        applies_to=RELOCATABLE,
     ),
 )  # fmt: skip

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import heaps_of, is_allocator
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.elf.scan.deepbind import opens_deepbound
 from bundle_fix.loader.objects import BUNDLE, LoadedObject
 from bundle_fix.loader.process import Process

@@ -6,7 +6,8 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.flags import list_flag_names
 from bundle_fix.elf.read.image import Image
@@ -142,6 +143,7 @@ RULES = (
         "Set the bit where the pack is installed, not in the pack.",
         "bin/sandbox has mode 4755.",
         find_set_id,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF507", "no-build-id", Severity.NOTE,
@@ -159,5 +161,6 @@ RULES = (
         "Build with the usual loader, or set it where the pack is installed.",
         "bin/server asks for /nix/store/...-glibc-2.38/lib/ld-linux-x86-64.so.2.",
         find_interpreter,
+        applies_to=RELOCATABLE,
     ),
 )  # fmt: skip

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.check.rules.resolution import trace_evidence
 from bundle_fix.check.wording import some, text
 from bundle_fix.loader.hosts.cpu import LEVELS

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import isa_levels
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME
 from bundle_fix.loader.objects import BUNDLE, LoadedObject
 from bundle_fix.policy.severity import Severity

@@ -9,7 +9,8 @@ from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.package_dependencies import holders
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Outcome, SearchStep
 from bundle_fix.loader.process import Process, Resolution
@@ -238,6 +239,7 @@ RULES = (
         "bin/server needs libboost_regex.so.1.74.0; nobody copied it, and no distribution "
         "promises it.",
         find_missing,
+        has_diff_rule=True,
     ),
     Rule(
         "BF102", "host-wins", Severity.ERROR,
@@ -248,6 +250,7 @@ RULES = (
         "bin/server needs libtcmalloc.so.4; the pack has the file as libtcmalloc.so, and "
         "the older libtcmalloc.so.4 in /lib64 is loaded.",
         find_host_wins,
+        has_diff_rule=True,
     ),
     Rule(
         "BF106", "two-files-one-soname", Severity.NOTE,
@@ -257,6 +260,7 @@ RULES = (
         "lib/libssl.so.3 and lib/compat/libssl.so.3 differ, and bin/server needs "
         "libssl.so.3.",
         find_two_files,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF110", "left-to-host", Severity.NOTE,
@@ -265,6 +269,9 @@ RULES = (
         "Bundle it, or declare that the host provides it.",
         "bin/server needs libstdc++.so.6, and the pack does not have it.",
         find_left_to_host,
+        applies_to=RELOCATABLE,
+        has_diff_rule=True,
+        concerns_whole_pack=True,
     ),
     Rule(
         "BF112", "own-libc", Severity.ERROR,
@@ -276,5 +283,6 @@ RULES = (
         "A script copied all that ldd prints, libc.so.6 too, and bin/server has the RUNPATH "
         "$ORIGIN/../lib.",
         find_own_libc,
+        applies_to=RELOCATABLE,
     ),
 )  # fmt: skip

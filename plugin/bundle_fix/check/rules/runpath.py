@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.package_dependencies import leads_to
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import some
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import BUNDLE
@@ -190,6 +191,7 @@ RULES = (
         "bin/server needs lib/libdsn_utils.so and has no RUNPATH: LD_LIBRARY_PATH of the "
         "build machine hid it.",
         find_absent,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF202", "absolute-runpath", Severity.WARNING,
@@ -198,6 +200,7 @@ RULES = (
         _MEND,
         "bin/server still has the RUNPATH /home/ci/thirdparty/output/lib.",
         find_absolute,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF203", "relative-runpath", Severity.ERROR,
@@ -215,6 +218,7 @@ RULES = (
         "bin/server has the RUNPATH $ORIGIN/../../thirdparty/lib, which was right in the "
         "build tree.",
         find_leaving,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF205", "rpath-and-runpath", Severity.NOTE,
@@ -232,6 +236,7 @@ RULES = (
         "Leave it out, if nothing puts libraries there later.",
         "bin/server has the RUNPATH $ORIGIN/../lib:$ORIGIN/../lib64, and there is no lib64.",
         find_useless,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF207", "origin-in-privileged-program", Severity.ERROR,

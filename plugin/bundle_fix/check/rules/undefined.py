@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.symbols import Symbols
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import some, text
 from bundle_fix.elf.symbols.symbols import UndefinedSymbol
 from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME, is_part_of_libc, read_glibc_exports
@@ -90,7 +91,9 @@ def _undefined(
             break
         if provider.image is not None and provider.image.is_dynamic:
             table = symbols.table(provider)
-            rest = [symbol for symbol in left if not table.provides_symbol(symbol.name, symbol.version)]
+            rest = [
+                symbol for symbol in left if not table.provides_symbol(symbol.name, symbol.version)
+            ]
             if len(rest) < len(left):
                 used.add(provider.label)
             left = rest

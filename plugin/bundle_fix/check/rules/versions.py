@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import PRIVATE, glibc_number
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import some, text
 from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
 from bundle_fix.loader.objects import BUNDLE, HOST
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
+
+LIBC = "libc.so.6"
 
 
 def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from bundle_fix.archive.wheel import is_wheel, read_record, record_line, record_path
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File

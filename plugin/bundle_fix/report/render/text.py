@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from bundle_fix.check.checker import OF_DIFFERENCES
 from bundle_fix.check.facts.abi import Abi
+from bundle_fix.check.rule import RuleScope
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
@@ -58,7 +58,7 @@ def render_findings(
     """
     findings = sorted(
         findings,
-        key=lambda f: (f.severity.rank, not f.rule.startswith(OF_DIFFERENCES), f.rule),
+        key=lambda f: (f.severity.rank, rules[f.rule].scope is RuleScope.CHECK, f.rule),
     )
     for (severity, code), group in groupby(findings, key=lambda f: (f.severity, f.rule)):
         yield from _render_section(severity, rules[code], list(group), paint, verbose)
@@ -76,7 +76,7 @@ def render_total(reports: Sequence[CheckReport]) -> str:
 def _render_section(
     severity: Severity, rule: RuleText, findings: list[FindingRecord], paint: Paint, verbose: bool
 ) -> Iterator[str]:
-    title = wrap_text(f"{severity} {rule.code} {rule.name}: {rule.summary}", "", "  ")
+    title = wrap_text(f"{severity} {rule.code} {rule.name}: {rule.title}", "", "  ")
     yield title[0].replace(severity, paint(severity, COLOURS[severity]), 1)
     yield from title[1:]
     groups = _group_findings(findings)
