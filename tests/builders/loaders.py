@@ -66,7 +66,7 @@ def real_error(program: Path) -> str:
 
 def process_here(root: Path, entry: str, environment: Environment = EMPTY_ENVIRONMENT) -> Process:
     """The model's process of a program in the folder ``root`` of this machine."""
-    return world_here(root, environment).process(entry)
+    return world_here(root, environment).map_process(entry)
 
 
 def world_here(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> Deployment:

@@ -70,8 +70,7 @@ def _run_rules(context: Context, progress: Progress) -> Iterator[Finding]:
     location = context.bundle.tree.place
     rules = [rule for rule in CHECK_RULES if location in rule.applies_to]
     for rule in track_parts(rules, partial(progress, _make_progress_step(context, rules))):
-        if rule.find is not None:
-            yield from rule.find(rule, context)
+        yield from rule.find_all(context)
 
 
 def _make_progress_step(context: Context, rules: Sequence[Rule]) -> ProgressStep:

@@ -82,7 +82,7 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def mapped(self) -> frozenset[str]:
         """The files of the pack that some program maps when it starts."""
-        return frozenset(o.path or "" for p in self.programs.values() for o in p.bundled())
+        return frozenset(o.path or "" for p in self.programs.values() for o in p.list_bundled_objects())
 
     @cached_property
     def plugins(self) -> Mapping[str, Process]:
@@ -94,7 +94,7 @@ class Context(Struct, frozen=True, dict=True):
         """The needs of every object of the pack, in all processes that map it."""
         found: dict[str, list[Resolution]] = {}
         for process in (*self.programs.values(), *self.plugins.values()):
-            for need in process.needs:
+            for need in process.resolutions:
                 found.setdefault(need.requester.path or "", []).append(need)
         return {path: tuple(needs) for path, needs in found.items()}
 
@@ -147,7 +147,7 @@ class Context(Struct, frozen=True, dict=True):
         if self.host.expected(name) or self.host.files is None:
             return self.host.expected(name)
         started = [*self.programs.values(), *self.plugins.values()]
-        needs = (self.world.opening(p, name, p.objects[0]) for p in started[:1])
+        needs = (self.world.dlopen(p, name, p.objects[0]) for p in started[:1])
         return any(need.result.origin == HOST for need in needs)
 
     @cached_property
@@ -156,7 +156,7 @@ class Context(Struct, frozen=True, dict=True):
         return frozenset(
             (name, o.image.architecture)
             for process in self.programs.values()
-            for o in process.bundled()
+            for o in process.list_bundled_objects()
             if o.image is not None and o is not process.objects[0]
             for name in (o.name, o.image.soname or o.name)
         )
@@ -176,7 +176,7 @@ class Context(Struct, frozen=True, dict=True):
         """Whether the RPATH of ``program`` leads to the pack's copy of ``name``."""
         key = (program.entry, name)
         if key not in self._by_rpath:
-            found = self.world.opening(program, name, program.objects[0]).result
+            found = self.world.dlopen(program, name, program.objects[0]).result
             self._by_rpath[key] = (found.origin, found.via) == (BUNDLE, "rpath")
         return self._by_rpath[key]
 
@@ -195,9 +195,9 @@ class Context(Struct, frozen=True, dict=True):
 
         A plugin's need that fails counts only where it fails in every program that could open it.
         """
-        found = [(Severity.ERROR, p, need) for p in self.programs.values() for need in p.needs]
+        found = [(Severity.ERROR, p, need) for p in self.programs.values() for need in p.resolutions]
         for plugin, process in self.plugins.items():
-            for need in process.needs:
+            for need in process.resolutions:
                 if _is_met(need) or not self._met_in_a_program(plugin, need):
                     found.append((self.consequence, process, need))
         return tuple(found)
@@ -212,7 +212,7 @@ class Context(Struct, frozen=True, dict=True):
         for program in self._programs_with_rpath if like.runpath is None else ():
             same = self.bundle.images[program.entry].architecture == like.architecture
             if same and self._finds_by_rpath(program, need.name):
-                opened = self.world.opened(program, plugin).needs
+                opened = self.world.dlopen_process(program, plugin).resolutions
                 wanted = (need.requester.path, need.name)
                 if any(_is_met(n) and (n.requester.path, n.name) == wanted for n in opened):
                     return True

@@ -92,12 +92,12 @@ def _processes(
     if program is not None:
         if not wanted:
             raise click.UsageError("--in PROGRAM requires an ENTRY, the library that it opens")
-        started = world.process(_dynamic(world, find_object(subject.bundle, program, where), where))
-        return [world.opened(started, _dynamic(world, path, where)) for path in wanted]
+        started = world.map_process(_dynamic(world, find_object(subject.bundle, program, where), where))
+        return [world.dlopen_process(started, _dynamic(world, path, where)) for path in wanted]
     if subject.entry is not None and not wanted:
         wanted = [subject.entry]
     if wanted:
-        return [world.process(_dynamic(world, path, where)) for path in wanted]
+        return [world.map_process(_dynamic(world, path, where)) for path in wanted]
     started_all = map_programs(world)
     opened = map_plugins(world, started_all).values()
     return [*started_all.values(), *(_with_openings(world, started_all, p) for p in opened)]
@@ -105,10 +105,10 @@ def _processes(
 
 def _with_openings(world: Deployment, started: Mapping[str, Process], plugin: Process) -> Process:
     """A plugin's process with remarks on the programs in which it finds more of the pack."""
-    alone = {(n.requester.label, n.name): n.result.path for n in plugin.needs}
+    alone = {(n.requester.label, n.name): n.result.path for n in plugin.resolutions}
     remarks = dict.fromkeys(plugin.remarks)
     for program, opened in map_plugin_in_programs(world, started, plugin):
-        for need in opened.needs:
+        for need in opened.resolutions:
             known = alone.get((need.requester.label, need.name))
             if need.result.origin == BUNDLE and need.result.path != known:
                 remarks[f"opened by {program.entry}: {need.name} => {need.result.path}"] = None

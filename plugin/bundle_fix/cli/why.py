@@ -85,7 +85,7 @@ def why(
 def _symbol(subject: Subject, symbol: str, start: str | None, kind: str, paint: Paint) -> int:
     world = Deployment(subject.bundle, subject.host, subject.environment)
     only = start or subject.entry
-    started = {only: world.process(only)} if only else map_programs(world)
+    started = {only: world.map_process(only)} if only else map_programs(world)
     processes = started or map_plugins(world, started)
     found = [(process, find_symbol_providers(world, process, symbol)) for process in processes.values()]
     if kind == "json":

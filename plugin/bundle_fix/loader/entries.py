@@ -15,7 +15,7 @@ from bundle_fix.model.tree import resolve_path
 def map_programs(world: Deployment, only: str | None = None) -> dict[str, Process]:
     """The process of every program, or of the one at the path ``only``."""
     paths = world.bundle.programs()
-    return {path: world.process(path) for path in paths if only in (None, path)}
+    return {path: world.map_process(path) for path in paths if only in (None, path)}
 
 
 def map_plugins(
@@ -35,13 +35,13 @@ def map_plugins(
     needed = {name for image in bundle.images.values() for name in image.needed}
     names = group_names_by_path(bundle)
     found: dict[str, Process] = {}
-    reached = {o.path for p in started.values() for o in p.bundled()}
+    reached = {o.path for p in started.values() for o in p.list_bundled_objects()}
     lost = _list_unbundled_names(started.values())
     libraries = [path for path in bundle.libraries() if only in (None, path)]
     for path in sorted(libraries, key=lambda p: bool(names.get(p, set()) & needed)):
         if path not in reached and not names.get(path, set()) & lost:
-            found[path] = world.process(path)
-            reached |= {o.path for o in found[path].bundled()}
+            found[path] = world.map_process(path)
+            reached |= {o.path for o in found[path].list_bundled_objects()}
             lost |= _list_unbundled_names([found[path]])
     return found
 
@@ -68,7 +68,7 @@ def map_plugin_in_programs(
     result = []
     like = [p for p in started.values() if _get_architecture(p) == image.architecture]
     for program in like[:MAX_PROGRAMS]:
-        opened = world.opened(program, plugin.entry)
+        opened = world.dlopen_process(program, plugin.entry)
         if _list_bundled_needs(opened) - alone:
             result.append((program, opened))
     return result
@@ -81,11 +81,11 @@ def _get_architecture(process: Process) -> object:
 
 def _list_bundled_needs(process: Process) -> set[tuple[str, str]]:
     """The needs that the pack meets: who needs, and what."""
-    return {(n.requester.label, n.name) for n in process.needs if n.result.origin == BUNDLE}
+    return {(n.requester.label, n.name) for n in process.resolutions if n.result.origin == BUNDLE}
 
 
 def _list_unbundled_names(processes: Iterable[Process]) -> set[str]:
-    return {n.name for p in processes for n in p.needs if n.result.origin != BUNDLE}
+    return {n.name for p in processes for n in p.resolutions if n.result.origin != BUNDLE}
 
 
 def group_names_by_path(bundle: Bundle) -> dict[str, set[str]]:

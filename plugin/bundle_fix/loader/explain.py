@@ -59,14 +59,14 @@ def explain_name(
     started = map_programs(world, only)
     processes = [*started.values(), *_map_plugins(world, started, only)]
     if requester is not None and not any(_find_bundled_object(p, requester) for p in processes):
-        processes.append(world.process(requester))
+        processes.append(world.map_process(requester))
     if not processes:
         raise BundleFixError("it has no program and no library, so nothing is searched")
     names = _find_names_of(world.bundle, name)
     found: dict[tuple[object, ...], tuple[Resolution, list[str], bool]] = {}
     for process in processes:
         for need, is_needed in _find_resolutions(world, process, names, requester):
-            key = (need.requester.label, need.name, need.result.label, need.already, need.trace)
+            key = (need.requester.label, need.name, need.result.label, need.already_loaded, need.trace)
             found.setdefault(key, (need, [], is_needed))[1].append(process.entry)
     if any(is_needed for _, _, is_needed in found.values()):
         found = {key: value for key, value in found.items() if value[2]}
@@ -102,7 +102,7 @@ def _find_resolutions(
     world: Deployment, process: Process, names: set[str], requester: str | None
 ) -> Iterator[tuple[Resolution, bool]]:
     met = False
-    for need in process.needs:
+    for need in process.resolutions:
         meant = need.name in names or posixpath.basename(need.name) in names
         if meant and requester in (None, need.requester.path):
             met = True
@@ -110,7 +110,7 @@ def _find_resolutions(
     opener = process.objects[0] if requester is None else _find_bundled_object(process, requester)
     if not met and opener is not None:
         for name in sorted(names):
-            yield world.opening(process, name, opener), False
+            yield world.dlopen(process, name, opener), False
 
 
 def _find_bundled_object(process: Process, path: str) -> LoadedObject | None:
@@ -120,10 +120,10 @@ def _find_bundled_object(process: Process, path: str) -> LoadedObject | None:
 def _explain_resolution(
     bundle: Bundle, need: Resolution, entries: tuple[str, ...], needed: bool
 ) -> Explanation:
-    trace = need.trace or (() if need.already else need.result.trace)
+    trace = need.trace or (() if need.already_loaded else need.result.trace)
     conclusion, good = _conclude(bundle, need)
     return Explanation(
-        need.name, need.requester.label, entries, needed, need.result, need.already, trace,
+        need.name, need.requester.label, entries, needed, need.result, need.already_loaded, trace,
         conclusion, good,
     )  # fmt: skip
 
@@ -133,9 +133,9 @@ def _conclude(bundle: Bundle, need: Resolution) -> tuple[str, bool]:
     image = need.requester.image
     provided = bundle.providers(name, image) if image is not None else ()
     if result.origin == BUNDLE:
-        if need.already and not need.trace:
+        if need.already_loaded and not need.trace:
             return f"{result.path} is loaded already, so nothing is searched.", True
-        if need.already:
+        if need.already_loaded:
             return f"The file found is {result.path}, which is loaded already.", True
         return f"The pack's {result.path} is loaded.", True
     where = f"{result.path} of the host" if result.path else "nothing"

@@ -98,9 +98,9 @@ class LoadedObject(Struct, frozen=True):
     """An object that the loader maps, or fails to find.
 
     ``path`` is relative to the pack for origin ``bundle``, absolute for ``host``, None for
-    ``missing``. ``home`` is what ``$ORIGIN`` means in it, an absolute path in the process's view:
+    ``missing``. ``directory`` is what ``$ORIGIN`` means in it, an absolute path in the process's view:
     the folder in which it was found, which for a link is the link's (dl-object.c), but for the
-    program the file's own. ``real`` is the object's path in that view, without links.
+    program the file's own. ``real_path`` is the object's path in that view, without links.
     """
 
     name: str
@@ -109,17 +109,17 @@ class LoadedObject(Struct, frozen=True):
     via: str
     needed_by: str = ""
     trace: tuple[SearchStep, ...] = ()
-    home: str = ""
+    directory: str = ""
     image: Image | None = None
-    loader: LoadedObject | None = None
-    real: str | None = None
+    loaded_by: LoadedObject | None = None
+    real_path: str | None = None
 
-    def loaders(self) -> Iterator[LoadedObject]:
+    def walk_load_chain(self) -> Iterator[LoadedObject]:
         """The object, what caused it to load, and so on up to the program."""
         link: LoadedObject | None = self
         while link is not None:
             yield link
-            link = link.loader
+            link = link.loaded_by
 
     @property
     def label(self) -> str:
@@ -139,17 +139,17 @@ class ProcessContext(Struct, frozen=True):
     environment: Environment
     main: LoadedObject
     secure: bool
-    inherited: dict[int, tuple[LoadedObject, ...]] = field(default_factory=dict)
+    rpath_owners_by_id: dict[int, tuple[LoadedObject, ...]] = field(default_factory=dict)
     """By object (its id), those whose RPATH serves its needs: worked out once for each."""
 
-    def rpath_chain(self, mapped: LoadedObject) -> tuple[LoadedObject, ...]:
+    def find_rpath_owners(self, mapped: LoadedObject) -> tuple[LoadedObject, ...]:
         """The objects with an RPATH among ``mapped``, what loaded it, and so on, and the program.
 
         An object whose list says the same in the same folder as a nearer one's is left out.
         """
         todo: list[LoadedObject] = []
-        for link in mapped.loaders():
-            if id(link) in self.inherited:
+        for link in mapped.walk_load_chain():
+            if id(link) in self.rpath_owners_by_id:
                 break
             todo.append(link)
         else:
@@ -157,11 +157,11 @@ class ProcessContext(Struct, frozen=True):
             if not any(link is self.main for link in todo):
                 todo.append(self.main)
         for link in reversed(todo):
-            above = self.inherited.get(id(link.loader), ()) if link.loader else ()
-            if link.loader is None and link is not self.main:
-                above = self.inherited.get(id(self.main), ())
-            self.inherited[id(link)] = _prepend_own_rpath(link, above)
-        return self.inherited[id(mapped)]
+            above = self.rpath_owners_by_id.get(id(link.loaded_by), ()) if link.loaded_by else ()
+            if link.loaded_by is None and link is not self.main:
+                above = self.rpath_owners_by_id.get(id(self.main), ())
+            self.rpath_owners_by_id[id(link)] = _prepend_own_rpath(link, above)
+        return self.rpath_owners_by_id[id(mapped)]
 
 
 def _prepend_own_rpath(
@@ -170,6 +170,6 @@ def _prepend_own_rpath(
     image = link.image
     if image is None or image.runpath is not None or not image.rpath:
         return above
-    same = (image.rpath, link.home)
-    others = [o for o in above if o.image is None or (o.image.rpath, o.home) != same]
+    same = (image.rpath, link.directory)
+    others = [o for o in above if o.image is None or (o.image.rpath, o.directory) != same]
     return (link, *others)

@@ -45,14 +45,14 @@ MUSL_BUILTIN_PREFIXES = tuple(
 class Resolution(Struct, frozen=True):
     """One needed name of one object and what the loader made of it.
 
-    ``already`` tells that the object was loaded already, for another's sake; ``trace`` are the
+    ``already_loaded`` tells that the object was loaded already, for another's sake; ``trace`` are the
     steps taken for this need, none where the name was known.
     """
 
     requester: LoadedObject
     name: str
     result: LoadedObject
-    already: bool
+    already_loaded: bool
     trace: tuple[SearchStep, ...] = ()
 
 
@@ -65,10 +65,10 @@ class Process(Struct, frozen=True):
 
     entry: str
     objects: tuple[LoadedObject, ...]
-    needs: tuple[Resolution, ...]
+    resolutions: tuple[Resolution, ...]
     remarks: tuple[str, ...] = ()
 
-    def bundled(self) -> tuple[LoadedObject, ...]:
+    def list_bundled_objects(self) -> tuple[LoadedObject, ...]:
         """The objects that come from the pack."""
         return tuple(o for o in self.objects if o.origin == BUNDLE)
 
@@ -85,50 +85,50 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         """The files that its processes see."""
         return View(self.bundle, self.host.at, self.host.files)
 
-    def process(self, entry: str) -> Process:
+    def map_process(self, entry: str) -> Process:
         """What the loader maps for the program or library at the path ``entry`` of the pack."""
-        main = self._entry(entry)
-        loading = _ProcessBuilder(self._setting(main))
+        main = self._build_entry_object(entry)
+        loading = _ProcessBuilder(self._build_context(main))
         loading.begin([main])
         loading.preload()
         loading.run()
         return loading.result(entry)
 
-    def opened(self, program: Process, plugin: str) -> Process:
+    def dlopen_process(self, program: Process, plugin: str) -> Process:
         """What dlopen(3) of the library ``plugin`` maps into ``program``: only what it adds.
 
         Its objects come behind the program's own; the program is what loads it (RPATH is
         inherited).
         """
         main = program.objects[0]
-        loading = _ProcessBuilder(self._setting(main))
-        loading.begin([*program.objects, replace(self._entry(plugin), loader=main)])
+        loading = _ProcessBuilder(self._build_context(main))
+        loading.begin([*program.objects, replace(self._build_entry_object(plugin), loader=main)])
         loading.run()
         whole = loading.result(plugin)
         return replace(whole, objects=whole.objects[len(program.objects) :])
 
-    def opening(self, program: Process, name: str, requester: LoadedObject) -> Resolution:
+    def dlopen(self, program: Process, name: str, requester: LoadedObject) -> Resolution:
         """What dlopen(3) of ``name`` by ``requester`` finds in a running ``program``."""
-        loading = _ProcessBuilder(self._setting(program.objects[0]))
+        loading = _ProcessBuilder(self._build_context(program.objects[0]))
         loading.begin(program.objects)
         return loading.need(name, requester)
 
-    def searching(self, need: Resolution) -> LoadedObject:
+    def repeat_search(self, need: Resolution) -> LoadedObject:
         """What the search for ``need`` finds, whatever is loaded already."""
-        *_, main = need.requester.loaders()
-        return search_library(self._setting(main), need.name, need.requester)
+        *_, main = need.requester.walk_load_chain()
+        return search_library(self._build_context(main), need.name, need.requester)
 
-    def _entry(self, path: str) -> LoadedObject:
+    def _build_entry_object(self, path: str) -> LoadedObject:
         # The kernel tells the loader where the program really is; dlopen() gets a path.
         real = self.view.real(self.view.absolute(path))
         real = self.view.absolute(path) if isinstance(real, Unresolved) else real
         inside = self.view.member(real) or path
         image = self.bundle.images[inside]
         return LoadedObject(
-            inside, inside, BUNDLE, "direct", home=posixpath.dirname(real), image=image, real=real
+            inside, inside, BUNDLE, "direct", directory=posixpath.dirname(real), image=image, real_path=real
         )
 
-    def _setting(self, main: LoadedObject) -> ProcessContext:
+    def _build_context(self, main: LoadedObject) -> ProcessContext:
         assert main.image is not None  # noqa: S101 (an entry is an ELF file of the pack)
         node = self.bundle.tree.nodes.get(main.path or "")
         secure = isinstance(node, File) and bool(node.stamp.mode & (stat.S_ISUID | stat.S_ISGID))
@@ -145,7 +145,7 @@ def map_process(bundle: Bundle, host: Host, entry: str) -> Process:
         host: what the target offers.
         entry: the path of an ELF file of the pack.
     """
-    return Deployment(bundle, host).process(entry)
+    return Deployment(bundle, host).map_process(entry)
 
 
 class _ProcessBuilder:
@@ -189,7 +189,7 @@ class _ProcessBuilder:
             lost = LoadedObject(path, None, MISSING, "direct", setting.main.label, (step,))
             lost = replace(lost, loader=setting.main)
             self.objects.append(lost)
-            self.needs.append(Resolution(setting.main, path, lost, already=False, trace=(step,)))
+            self.needs.append(Resolution(setting.main, path, lost, already_loaded=False, trace=(step,)))
             return
         member = setting.view.member(real) if isinstance(real, str) else None
         self.interpreter = LoadedObject(
@@ -215,7 +215,7 @@ class _ProcessBuilder:
             need = self.need(name, main)
             if need.result.origin == MISSING:
                 self._remark(f"{name} cannot be preloaded, and is ignored")
-            elif not need.already:
+            elif not need.already_loaded:
                 self._map(replace(need.result, via="preload"), len(self.objects))
 
     def run(self) -> None:
@@ -240,7 +240,7 @@ class _ProcessBuilder:
                     if wanted.kind is not DependencyKind.NEEDED
                     else len(self.objects)
                 )
-                if not need.already:
+                if not need.already_loaded:
                     self._map(need.result, at)
                 elif need.result is self.interpreter and self.interpreter not in self.objects:
                     self.objects.append(self.interpreter)
@@ -259,7 +259,7 @@ class _ProcessBuilder:
         if known is None and self._is_musl_itself(name):
             known = self.interpreter
         if known is not None:
-            return Resolution(requester, name, known, already=True)
+            return Resolution(requester, name, known, already_loaded=True)
         found = _drop_unexpected_host_copy(
             self.setting, search_library(self.setting, name, requester)
         )
@@ -270,13 +270,13 @@ class _ProcessBuilder:
                 where=self.setting.main.label, hint="no sound program comes near",
             )  # fmt: skip
         if found.origin == MISSING and name in self.lost:
-            return Resolution(requester, name, self.lost[name], already=True, trace=found.trace)
+            return Resolution(requester, name, self.lost[name], already_loaded=True, trace=found.trace)
         same = self.by_file.get(self._identity(found))
-        if same is not None and found.real is not None:
+        if same is not None and found.real_path is not None:
             # The same file under another name is one object: the loader compares inodes.
             self.by_name[name] = same
-            return Resolution(requester, name, same, already=True, trace=found.trace)
-        return Resolution(requester, name, found, already=False, trace=found.trace)
+            return Resolution(requester, name, same, already_loaded=True, trace=found.trace)
+        return Resolution(requester, name, found, already_loaded=False, trace=found.trace)
 
     def _is_musl_itself(self, name: str) -> bool:
         return self.setting.loader.flavour == MUSL and name.startswith(MUSL_BUILTIN_PREFIXES)
@@ -296,16 +296,16 @@ class _ProcessBuilder:
         entered = mapped.via == "direct"
         if not entered or mapped.origin != BUNDLE or "/" in mapped.name:
             self.by_name.setdefault(mapped.name, mapped)
-        if mapped.real is not None:
+        if mapped.real_path is not None:
             self.by_file.setdefault(self._identity(mapped), mapped)
         if mapped.image is not None and mapped.image.soname and not is_musl:
             self.by_name.setdefault(mapped.image.soname, mapped)
 
     def _identity(self, mapped: LoadedObject) -> object:
         """What is the same for two names of one file."""
-        if mapped.real is None:
+        if mapped.real_path is None:
             return None
-        return self.setting.view.look(mapped.real).identity or mapped.real
+        return self.setting.view.look(mapped.real_path).identity or mapped.real_path
 
     def result(self, entry: str) -> Process:
         """The process as it is."""
@@ -317,7 +317,7 @@ def _drop_unexpected_host_copy(setting: ProcessContext, found: LoadedObject) -> 
     if setting.view.host is not None or found.origin != HOST:
         return found
     bundle, host = setting.view.bundle, setting.host
-    like = found.loader.image if found.loader else None
+    like = found.loaded_by.image if found.loaded_by else None
     provided = like is not None and bundle.providers(posixpath.basename(found.name), like)
     if provided or host.expected(found.name) or host.usual(found.name):
         return found

@@ -87,4 +87,4 @@ def _check_manifest(tree: Tree, manifest: Manifest) -> Iterator[object]:
     """Yield the findings of `check` that compare the pack with its manifest."""
     context = Context(make_bundle(tree, {}), CheckPolicy(), make_adversarial_host())
     for rule in RULES:
-        yield from rule.find(rule, context)
+        yield from rule.find_all(context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -49,7 +49,7 @@ def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
     for path in (*bundle.programs(), *bundle.libraries()):
         if path in mapped:
             continue
-        for need in map_process(bundle, host, path).needs:
+        for need in map_process(bundle, host, path).resolutions:
             mapped.add(need.requester.path or "")
             if need.result.origin == BUNDLE and need.requester.path and need.result.path:
                 chosen.setdefault((need.requester.path, need.name), need.result.path)
@@ -57,98 +57,100 @@ def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
 
 
 def map_provider_directories(bundle: Bundle) -> ProviderDirectories:
-    """For every file and name, the folders in which that name leads to that file."""
-    candidates_: dict[tuple[str, str], list[str]] = {}
+    """Return, for every file and name, the directories in which the name resolves to the file."""
+    found: dict[tuple[str, str], list[str]] = {}
     for path in bundle.tree.nodes:
-        end = resolve_path(bundle.tree, path)
-        folder = resolve_path(bundle.tree, posixpath.dirname(path))
-        if isinstance(end, str) and isinstance(folder, str) and end in bundle.images:
-            candidates_.setdefault((end, posixpath.basename(path)), []).append(folder)
-    return candidates_
+        file = resolve_path(bundle.tree, path)
+        directory = resolve_path(bundle.tree, posixpath.dirname(path))
+        if isinstance(file, str) and isinstance(directory, str) and file in bundle.images:
+            found.setdefault((file, posixpath.basename(path)), []).append(directory)
+    return found
 
 
 def choose_provider(
     bundle: Bundle, directories: ProviderDirectories, path: str, name: str, original: str | None
 ) -> ProviderChoice:
-    """Where ``path`` should find ``name``.
+    """Choose the directory in which ``path`` should find ``name``.
 
-    What it finds today stays. Among different files, one in a folder that an entry of its RPATH or
-    RUNPATH named on the build machine comes first, then the nearest.
+    A name that resolves to a file of the pack now keeps this file. Among different files the first
+    choice is the one in a directory that matches an RPATH or RUNPATH entry of the build machine,
+    the second choice is the nearest one.
 
     Args:
-        bundle: the pack with all links in place; images as they were read.
-        known: the result of `map_provider_directories`.
+        bundle: the pack with all planned symlinks; its images are unchanged.
+        directories: the result of `map_provider_directories`.
         path: an ELF file of the pack.
-        name: what it needs, without a slash.
-        original: the file that this leads to today, where it is in the pack.
+        name: a needed name of the file, without a slash.
+        original: the file of the pack that the name resolves to now, if any.
     """
     providers = bundle.providers(name, bundle.images[path])
     if original in providers:
         providers = (str(original),)
     ordinary = tuple(provider for provider in providers if HWCAPS_DIRECTORY not in provider)
-    origin = posixpath.dirname(path)
-    candidates_ = [
-        ProviderCandidate(folder, provider)
+    home = posixpath.dirname(path)
+    candidates = [
+        ProviderCandidate(directory, provider)
         for provider in ordinary or providers
-        for folder in _prefer_own_directory(provider, directories.get((provider, name), ()))
+        for directory in _prefer_own_directory(provider, directories.get((provider, name), ()))
     ]
-    if not candidates_:
+    if not candidates:
         return ProviderChoice(None)
-    ranked = sorted(candidates_, key=lambda c: (_compute_distance(c.directory, origin), c.directory))
-    nearest = ranked[0]
-    others = _list_different_files(bundle, nearest, ranked)
+    candidates.sort(key=lambda c: (_compute_distance(c.directory, home), c.directory))
+    nearest = candidates[0]
+    others = _list_different_files(bundle, nearest, candidates)
     if not others:
         return ProviderChoice(nearest.directory)
-    matching, entry = _match_search_entry(bundle, path, ranked)
+    matching, entry = _match_search_entry(bundle, path, candidates)
     if matching is not None:
-        lost = ", ".join(_list_different_files(bundle, matching, ranked))
-        return ProviderChoice(
-            matching.directory, f"{name} is {matching.path}, as {entry} says, not {lost}"
-        )
-    equally_near = [c for c in ranked if _compute_distance(c.directory, origin) == _compute_distance(nearest.directory, origin)]
-    ambiguous = _list_different_files(bundle, nearest, equally_near)
-    if ambiguous:
-        listed = ", ".join((nearest.path, *ambiguous))
-        return ProviderChoice(
-            None, f"{name} could be any of {listed}, and nothing tells which: left alone"
-        )
-    return ProviderChoice(
-        nearest.directory,
-        f"{name} is {nearest.path}, the nearest; the different {', '.join(others)} is not",
-    )
+        rejected = ", ".join(_list_different_files(bundle, matching, candidates))
+        remark = f"{name}: using {matching.path}, which matches the entry {entry}, not {rejected}"
+        return ProviderChoice(matching.directory, remark)
+    distance = _compute_distance(nearest.directory, home)
+    equally_near = [c for c in candidates if _compute_distance(c.directory, home) == distance]
+    rivals = _list_different_files(bundle, nearest, equally_near)
+    if rivals:
+        files = ", ".join((nearest.path, *rivals))
+        return ProviderChoice(None, f"{name}: not changed, because {files} are different files")
+    remark = f"{name}: using {nearest.path}, the nearest file, not {', '.join(others)}"
+    return ProviderChoice(nearest.directory, remark)
 
 
-def _prefer_own_directory(path: str, folders: Sequence[str]) -> Sequence[str]:
-    """The folder that ``path`` lies in, where it is among ``folders``: links may get lost."""
+def _prefer_own_directory(path: str, directories: Sequence[str]) -> Sequence[str]:
+    """Return only the directory of ``path`` if it is among ``directories``."""
+    # A symlink in another directory may get lost when the pack is copied.
     own = posixpath.dirname(path)
-    return (own,) if own in folders else folders
+    return (own,) if own in directories else directories
 
 
 def _list_different_files(
-    bundle: Bundle, chosen: ProviderCandidate, candidates_: list[ProviderCandidate]
+    bundle: Bundle, chosen: ProviderCandidate, candidates: list[ProviderCandidate]
 ) -> list[str]:
-    """The paths among ``found`` whose bytes are not those of ``chosen``, each once."""
-    rest = dict.fromkeys(c.path for c in candidates_ if c.path != chosen.path)
-    return [path for path in rest if not bundle.same_file(chosen.path, path)]
+    """Return the paths of the candidates whose content differs from ``chosen``, each once."""
+    others = dict.fromkeys(c.path for c in candidates if c.path != chosen.path)
+    return [path for path in others if not bundle.same_file(chosen.path, path)]
 
 
 def _match_search_entry(
-    bundle: Bundle, path: str, candidates_: list[ProviderCandidate]
+    bundle: Bundle, path: str, candidates: list[ProviderCandidate]
 ) -> tuple[ProviderCandidate | None, str]:
-    """The candidate whose folder ends as an entry of ``path`` does, and that entry.
+    """Return the candidate whose directory ends like an RPATH or RUNPATH entry, and the entry.
 
-    ``/build/thirdparty/lib/v2`` named, on the build machine, what lies in ``lib/v2`` here.
+    ``/build/thirdparty/lib/v2`` on the build machine corresponds to ``lib/v2`` in the pack.
     """
     for entry in list_entries(bundle.images[path]):
-        parts = list(_split_parts(entry))
-        best = max(candidates_, key=lambda c: _count_common_tail(list(_split_parts(c.directory)), parts))
-        if _count_common_tail(list(_split_parts(best.directory)), parts):
+        parts = _split_path(entry)
+
+        def count_common(candidate: ProviderCandidate, parts: list[str] = parts) -> int:
+            return _count_common_tail(_split_path(candidate.directory), parts)
+
+        best = max(candidates, key=count_common)
+        if count_common(best):
             return best, entry
     return None, ""
 
 
-def _split_parts(path: str) -> Iterator[str]:
-    return (part for part in path.split("/") if part not in ("", "."))
+def _split_path(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
 
 
 def _count_common_tail(one: list[str], other: list[str]) -> int:
@@ -160,5 +162,6 @@ def _count_common_tail(one: list[str], other: list[str]) -> int:
     return count
 
 
-def _compute_distance(folder: str, origin: str) -> int:
-    return 0 if folder == origin else len(get_relative_path(folder, origin).split("/"))
+def _compute_distance(directory: str, home: str) -> int:
+    """Return the number of path components between two directories."""
+    return 0 if directory == home else len(get_relative_path(directory, home).split("/"))

@@ -43,7 +43,7 @@ def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str
         ]
         # Drop the edits of the objects themselves first, then of those whose RPATH they inherit.
         to_drop = {requester.path for requester in requesters} & set(remaining) or {
-            loader.path for requester in requesters for loader in requester.loaders()
+            loader.path for requester in requesters for loader in requester.walk_load_chain()
         } & set(remaining)
         if not to_drop:
             break
@@ -55,7 +55,7 @@ def _list_needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Resoluti
     """Yield every need of every program, by program, requester and base name."""
     host = make_adversarial_host()
     for program in bundle.programs():
-        for need in map_process(bundle, host, program).needs:
+        for need in map_process(bundle, host, program).resolutions:
             name = need.name.rpartition("/")[2]
             yield (program, need.requester.path or "", name), need
 

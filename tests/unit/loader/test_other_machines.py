@@ -64,6 +64,6 @@ def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> 
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     expected = [(name, p and p.replace(str(root), "")) for name, p in parsed(done.stdout)]
-    found = [(o.name, o.path) for o in process.process("x").objects[1:]]
+    found = [(o.name, o.path) for o in process.map_process("x").objects[1:]]
     assert found == expected, f"model: {found}\nloader: {expected}"
     assert found[1][1] == f"/usr/bin/../opt/{lib}/libb.so.1"

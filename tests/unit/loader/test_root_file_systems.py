@@ -23,7 +23,7 @@ from bundle_fix.loader.process import Deployment, Process
 def process_in(root: Path, program: str, files: HostFiles | None = None) -> Process:
     path = root / program.lstrip("/")
     at = str(Path(program).parent)
-    return Deployment(alone(path), RealHost(files or DirectoryFiles(root), at)).process(path.name)
+    return Deployment(alone(path), RealHost(files or DirectoryFiles(root), at)).map_process(path.name)
 
 
 def assert_same(root: Path, program: str = "/usr/bin/x") -> list[str]:
@@ -77,7 +77,7 @@ def test_absolute_links_stay_in_the_root(tmp_path: Path) -> None:
     (root / "usr/lib/libb.so.1").symlink_to("../../../../../../../srv/real/liba.so.1")
     program(root, "liba.so.1", "libb.so.1")
     process = process_in(root, "/usr/bin/x")
-    assert process.objects[1].real == "/srv/real/liba.so.1"
+    assert process.objects[1].real_path == "/srv/real/liba.so.1"
     assert assert_same(root)[0] == "/lib/liba.so.1"
 
 
@@ -105,7 +105,7 @@ def test_levels_of_hwcaps_in_the_cache(tmp_path: Path) -> None:
     ldconfig(root)
     assert assert_same(root)[0] == f"/opt/lib/glibc-hwcaps/{levels[0]}/liba.so.1"
     oldest = RealHost(DirectoryFiles(root), "/usr/bin", level="baseline")
-    process = Deployment(alone(root / "usr/bin/x"), oldest).process("x")
+    process = Deployment(alone(root / "usr/bin/x"), oldest).map_process("x")
     assert process.objects[1].path == "/opt/lib/liba.so.1"
 
 
@@ -163,7 +163,7 @@ def test_a_pack_inside_the_root_is_found_by_its_absolute_path(tmp_path: Path) ->
     elf(root / "opt/pack/bin/x", program=True, needed=["liba.so.1"], runpath="/opt/pack/lib")
     pack = root / "opt/pack"
     bundle = read_bundle(read_directory(pack), str(pack))
-    process = Deployment(bundle, RealHost(DirectoryFiles(root), "/opt/pack")).process("bin/x")
+    process = Deployment(bundle, RealHost(DirectoryFiles(root), "/opt/pack")).map_process("bin/x")
     assert (process.objects[1].origin, process.objects[1].path) == ("bundle", "lib/liba.so.1")
 
 
@@ -171,7 +171,7 @@ def test_a_host_that_lacks_the_interpreter_starts_nothing(tmp_path: Path) -> Non
     path = elf(tmp_path / "pack/x", program=True)
     (tmp_path / "root").mkdir()
     host = RealHost(DirectoryFiles(tmp_path / "root"), "/opt/pack")
-    process = Deployment(alone(path), host).process("x")
+    process = Deployment(alone(path), host).map_process("x")
     lost = process.objects[1]
     assert lost.origin == "missing"
     assert lost.trace[0].verdict == "the host has no such interpreter: nothing starts"

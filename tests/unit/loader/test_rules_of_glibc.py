@@ -349,7 +349,7 @@ def test_a_plugin_finds_its_needs_by_the_rpath_of_the_program(tmp_path: Path) ->
         done = subprocess.run([opener, plugin], env={}, capture_output=True, check=False)
         assert done.returncode == status
         world = world_here(tmp_path)
-        opened = world.opened(world.process(f"bin/{tag}"), "plugins/libplugin.so")
+        opened = world.dlopen_process(world.map_process(f"bin/{tag}"), "plugins/libplugin.so")
         origins = [o.origin for o in opened.objects if o.name == "libb.so.1"]
         assert origins == (["bundle"] if status == 0 else ["missing"])
 

@@ -69,7 +69,7 @@ class Symbols(Struct, frozen=True, eq=False):
             real, label = self.view.absolute(of), of
             image: Image | None = self.view.bundle.images[of]
         else:
-            real, label, image = of.real or "", of.label, of.image
+            real, label, image = of.real_path or "", of.label, of.image
         key = (real, read)
         if key not in self._known and read in self._expected:
             told = self._expected[read]

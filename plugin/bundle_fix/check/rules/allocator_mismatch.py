@@ -65,7 +65,7 @@ def find_static(rule: Rule, context: Context) -> Iterator[Finding]:
     told = set()
     for entry, heaps in context.heaps.items():
         shared = heaps.allocators()
-        for mapped in heaps.process.bundled():
+        for mapped in heaps.process.list_bundled_objects():
             if mapped.image is None or mapped in shared or mapped.label in told:
                 continue
             found = _linked_in(context, mapped, is_alone=not shared)

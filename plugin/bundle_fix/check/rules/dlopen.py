@@ -28,7 +28,7 @@ def _opened(context: Context, path: str, feature: DlopenFeature) -> Resolution |
     """The best that opening ``feature`` comes to in any process that has the object at ``path``."""
     ranks = {BUNDLE: 0, HOST: 1}
     found: list[Resolution] = [
-        context.world.opening(process, name, opener)
+        context.world.dlopen(process, name, opener)
         for process, opener in openers(context, path)
         for name in feature.sonames
     ]
@@ -161,7 +161,7 @@ def _outcomes(context: Context, path: str, names: list[str]) -> Mapping[str, str
     if first is None:
         return {}
     process, opener = first
-    needs = {name: context.world.opening(process, name, opener).result for name in names}
+    needs = {name: context.world.dlopen(process, name, opener).result for name in names}
     return {
         name: o.path if o.origin == BUNDLE and o.path else o.origin for name, o in needs.items()
     }

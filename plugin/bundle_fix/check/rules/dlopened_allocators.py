@@ -29,7 +29,7 @@ def find_opened(rule: Rule, context: Context) -> Iterator[Finding]:
     for entry, heaps in context.heaps.items():
         told = {mapped.label for mapped in heaps.process.objects}
         for opening in _openings(context, heaps.process):
-            found = context.world.opening(heaps.process, opening.name, opening.opener).result
+            found = context.world.dlopen(heaps.process, opening.name, opening.opener).result
             if found.label in told or not is_allocator(context.symbols, found):
                 continue
             told.add(found.label)
@@ -49,7 +49,7 @@ def _openings(context: Context, process: Process) -> Iterator[_Opening]:
     program = process.objects[0]
     for name in context.policy.dlopen:
         yield _Opening(name, program, "[closure] dlopen", Severity.WARNING)
-    for mapped in process.bundled():
+    for mapped in process.list_bundled_objects():
         for feature in context.noted.get(mapped.label, ()):
             for name in feature.sonames:
                 yield _Opening(name, mapped, "its dlopen note", Severity.WARNING)

@@ -106,7 +106,7 @@ def _led_elsewhere(rule: Rule, context: Context, levels: set[str]) -> Iterator[F
     for level in sorted(levels & {name for names in LEVELS.values() for name in names}):
         world = Deployment(context.bundle, replace(host, level=level), context.environment)
         for entry in context.programs:
-            for need in world.process(entry).needs:
+            for need in world.map_process(entry).resolutions:
                 requester, image = need.requester.path or "", need.requester.image
                 if FOLDER not in requester or need.result.origin == BUNDLE or image is None:
                     continue

@@ -24,7 +24,7 @@ def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
     names = ", ".join(
         sorted({f"{images[p].format.bits}-bit {images[p].machine}" for p in programs.values()})
     )
-    needs = [need for process in context.programs.values() for need in process.needs]
+    needs = [need for process in context.programs.values() for need in process.resolutions]
     elsewhere = {posixpath.basename(n.name) for n in needs if n.result.origin != BUNDLE}
     for path in context.libraries:
         image = images[path]
@@ -70,7 +70,7 @@ def find_two_libcs(rule: Rule, context: Context) -> Iterator[Finding]:
     """Processes of one C library that map an object linked with the other."""
     for entry, process in context.programs.items():
         flavour, _ = _linked_with(process.objects[0])
-        for mapped in process.bundled()[1:]:
+        for mapped in process.list_bundled_objects()[1:]:
             other, needed = _linked_with(mapped)
             if flavour and other and other != flavour:
                 yield rule.make_finding(

@@ -55,7 +55,7 @@ def _evidence(need: Resolution, processes: list[Process]) -> dict[str, Any]:
         "needed": need.name,
         "needed_by": need.requester.path,
         "programs": sorted({process.entry for process in processes}),
-        "chain": [link.path or link.name for link in need.requester.loaders()][::-1],
+        "chain": [link.path or link.name for link in need.requester.walk_load_chain()][::-1],
         "trace": trace_evidence(need.result.trace),
     }
 

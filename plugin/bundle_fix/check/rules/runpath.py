@@ -50,7 +50,7 @@ def _all_found(context: Context, path: str, names: list[str]) -> bool:
     found = {need.name for need in needs}
     return found == set(names) and all(
         need.result.origin == BUNDLE
-        and (not need.already or context.world.searching(need).origin == BUNDLE)
+        and (not need.already_loaded or context.world.repeat_search(need).origin == BUNDLE)
         for need in needs
     )
 
@@ -153,7 +153,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         lost = [
             need.name
-            for need in process.needs
+            for need in process.resolutions
             if need.result.origin != BUNDLE and context.bundle.providers(need.name, image)
         ]
         yield rule.make_finding(

@@ -38,7 +38,7 @@ def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
         )
         there = {mapped.label for mapped in process.objects}
         readable = _readable(process)
-        for mapped in process.bundled():
+        for mapped in process.list_bundled_objects():
             # What sufficed in another process suffices here, if all of it is here.
             if complete.get((mapped.label, is_closed), frozenset({""})) <= there:
                 continue

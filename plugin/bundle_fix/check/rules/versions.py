@@ -122,7 +122,7 @@ def _lacking(context: Context) -> Iterator[tuple[Severity, Process, Resolution, 
     """
     told: set[tuple[str | None, str, str | None]] = set()
     for severity, process, need in context.needs:
-        key = (need.requester.real, need.name, need.result.real)
+        key = (need.requester.real_path, need.name, need.result.real_path)
         known = need.requester.image is not None and need.result.image is not None
         if not known or key in told:
             continue

@@ -127,7 +127,7 @@ def _with_rpath(mains: Iterable[LoadedObject | None]) -> list[LoadedObject]:
     for main in mains:
         image = main.image if main is not None else None
         if main is not None and image is not None and image.rpath and image.runpath is None:
-            found.setdefault((image.rpath, main.home, image.architecture), main)
+            found.setdefault((image.rpath, main.directory, image.architecture), main)
     return list(found.values())
 
 
@@ -185,8 +185,8 @@ def _mapped(
     real = str(origin.source)
     home = posixpath.dirname(real if image.is_program else str(origin.found or real))
     return LoadedObject(
-        image.soname or posixpath.basename(real), real, HOST, "loaded", home=home, image=image,
-        loader=loader, real=real,
+        image.soname or posixpath.basename(real), real, HOST, "loaded", directory=home, image=image,
+        loaded_by=loader, real_path=real,
     )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def _search_rpaths(this: Search) -> LoadedObject | None:
     if this.image.runpath is not None:
         return None
     seen: set[SearchDirectory] = set()
-    for link in this.setting.rpath_chain(this.requester):
+    for link in this.setting.find_rpath_owners(this.requester):
         rpath = (link.image.rpath if link.image else None) or ""
         # A directory that several objects of one folder name alike is told once.
         listed = this.listed(rpath, "rpath", link)
@@ -117,7 +117,7 @@ def _search_runpath(this: Search) -> LoadedObject | None:
 
 def _search_inherited_paths(this: Search) -> LoadedObject | None:
     """musl: RUNPATH or else RPATH of the requester, then of what caused it to load."""
-    for link in this.requester.loaders():
+    for link in this.requester.walk_load_chain():
         image = link.image
         if image is not None:
             via, text = (
@@ -183,7 +183,7 @@ def _resolve_direct_path(this: Search) -> LoadedObject:
     setting, via = this.setting, "direct"
     path: str | Refusal = this.name
     if not keeps_tokens(setting, via):
-        path = expand_tokens(setting, this.name, this.requester.home)
+        path = expand_tokens(setting, this.name, this.requester.directory)
     if "$" in this.name and setting.secure:
         path = Refusal.INSECURE
     if isinstance(path, Refusal):

@@ -51,7 +51,7 @@ class Search(NamedTuple):
     def listed(self, text: str, via: str, link: LoadedObject) -> Iterator[SearchDirectory]:
         """The directories of a list; ``link`` is the object that has it, or inherits it on."""
         owner = "" if via == "ld_library_path" or link is self.requester else link.label
-        return expand_search_path(self.setting, text, via, link.home, owner)
+        return expand_search_path(self.setting, text, via, link.directory, owner)
 
     def found(self, path: str, real: str, via: str) -> LoadedObject:
         """The object at ``path``, which is really at ``real``."""
@@ -73,14 +73,14 @@ class Search(NamedTuple):
         """The host's copy, of which nothing is known."""
         return LoadedObject(
             self.name, path, HOST, via, self.requester.label, tuple(self.trace),
-            loader=self.requester,
+            loaded_by=self.requester,
         )  # fmt: skip
 
     def missing(self, via: str) -> LoadedObject:
         """Nothing."""
         return LoadedObject(
             self.name, None, MISSING, via, self.requester.label, tuple(self.trace),
-            loader=self.requester,
+            loaded_by=self.requester,
         )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def _render_process(process: Process, paint: Paint) -> Iterator[str]:
     while waiting:
         prefix, is_last, need, mapped = waiting.pop()
         yield f"{prefix}{'└── ' if is_last else '├── '}{_format_branch(need, mapped, paint)}"
-        if need is None or not need.already:
+        if need is None or not need.already_loaded:
             # Deeper than any reader follows, more indentation would only cost.
             deeper = "    " if is_last else "│   "
             below = prefix + deeper if len(prefix) < MAX_INDENT else prefix
@@ -98,7 +98,7 @@ def _list_branches(
 
 def _group_by_requester(process: Process) -> Mapping[int, list[Resolution]]:
     found: dict[int, list[Resolution]] = {}
-    for need in process.needs:
+    for need in process.resolutions:
         found.setdefault(id(need.requester), []).append(need)
     return found
 
@@ -111,7 +111,7 @@ def _format_branch(need: Resolution | None, mapped: LoadedObject, paint: Paint) 
     path = escape_unprintable(mapped.path or "")
     where = f"host {path}" if mapped.origin == HOST else path
     where = paint(where, colour) if colour else where
-    if need is not None and need.already and mapped.via != "loaded":
+    if need is not None and need.already_loaded and mapped.via != "loaded":
         return f"{name} => {where} (loaded already)"
     return f"{name} => {where} [{escape_unprintable(format_found_by(mapped))}]"
 
@@ -139,8 +139,8 @@ def _build_graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tup
         for o in process.objects:
             if o.via == "preload":
                 edges.setdefault((o.needed_by, o.label), format_found_by(o))
-        for need in process.needs:
-            rule = "" if need.already else format_found_by(need.result)
+        for need in process.resolutions:
+            rule = "" if need.already_loaded else format_found_by(need.result)
             key = (need.requester.label, need.result.label)
             edges[key] = edges.get(key) or rule
     return nodes, edges
