@@ -67,7 +67,7 @@ def check_context(context: Context, progress: Progress = no_progress) -> CheckRe
 
 
 def _run_rules(context: Context, progress: Progress) -> Iterator[Finding]:
-    location = context.bundle.tree.place
+    location = context.bundle.tree.location
     rules = [rule for rule in CHECK_RULES if location in rule.applies_to]
     for rule in track_parts(rules, partial(progress, _make_progress_step(context, rules))):
         yield from rule.find_all(context)

@@ -186,7 +186,7 @@ class Context(Struct, frozen=True, dict=True):
 
         The programs that open a package's libraries may be in another package.
         """
-        alone = not self.programs and self.bundle.tree.place is not InstallLocation.BESIDE_OTHERS
+        alone = not self.programs and self.bundle.tree.location is not InstallLocation.BESIDE_OTHERS
         return Severity.ERROR if alone else Severity.WARNING
 
     @cached_property

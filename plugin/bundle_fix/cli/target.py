@@ -124,7 +124,7 @@ def open_subject(path: Path, target: Target, progress: Progress = no_progress) -
 
 @contextmanager
 def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterator[Host]:
-    root, place = target.host, artifact.tree.place
+    root, place = target.host, artifact.tree.location
     if root is None and place is InstallLocation.ANYWHERE:
         yield AdversarialHost(target.provides, target.level)
         return
@@ -158,7 +158,7 @@ def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterat
 
 def _place(artifact: Artifact, root: Path) -> str:
     """Where an artifact is on a host: where it lies in it, or is installed, or else in /opt."""
-    if artifact.tree.place is not InstallLocation.ANYWHERE:
+    if artifact.tree.location is not InstallLocation.ANYWHERE:
         return "/"
     if artifact.format in (DIRECTORY, ELF) and _is_within(artifact.path, root):
         real = artifact.path.resolve()

@@ -85,7 +85,7 @@ class Collection(Struct):
         Raises:
             BundleFixError: a member would land below one that is no folder.
         """
-        folders = Tree(self.nodes).folders
+        folders = Tree(self.nodes).directories
         for above in sorted(folders & set(self.nodes)):
             path = next(path for path in self.nodes if path.startswith(f"{above}/"))
             raise BundleFixError(
@@ -109,4 +109,4 @@ def _agree(one: Node, other: Node) -> bool:
 
 
 def _dated(node: Node, epoch: int) -> Node:
-    return replace(node, stamp=replace(node.stamp, mtime=epoch))
+    return replace(node, metadata=replace(node.metadata, mtime=epoch))

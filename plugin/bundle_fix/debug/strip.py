@@ -226,7 +226,7 @@ class _Window(Struct, frozen=True):
 
 def _debug_tree(parts: Mapping[str, _Parts], like: Tree) -> Tree:
     """The debug pack: each file once, under its build-id, and links to it beside each object."""
-    mtime = max(node.stamp.mtime for node in like.nodes.values())
+    mtime = max(node.metadata.mtime for node in like.nodes.values())
     nodes: dict[str, Node] = {}
     for path, part in parts.items():
         if part.debug is None:
@@ -238,6 +238,6 @@ def _debug_tree(parts: Mapping[str, _Parts], like: Tree) -> Tree:
             nodes[beside] = Symlink(target, Metadata(0o777, mtime=mtime))
         if part.shared and part.others:
             nodes.setdefault(part.shared.place, File(part.others, stamp))
-    for folder in Tree(nodes).folders:
+    for folder in Tree(nodes).directories:
         nodes[folder] = Directory(Metadata(0o755, mtime=mtime))
     return Tree({path: nodes[path] for path in sorted(nodes)}, like.top)

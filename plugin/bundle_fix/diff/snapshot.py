@@ -95,12 +95,12 @@ def find_common_root(old: Tree, new: Tree) -> tuple[str, str]:
     if before == after != "":
         return "", ""
     # A folder that stands among others in the other pack is not the one around all of it.
-    off = "" if before in new.folders else before
-    on = "" if after in old.folders else after
+    off = "" if before in new.directories else before
+    on = "" if after in old.directories else after
     tops = _top(old), _top(new)
-    if not (after or tops[1]) and tops[0] in new.folders:
+    if not (after or tops[1]) and tops[0] in new.directories:
         on = tops[0]
-    if not (before or tops[0]) and tops[1] in old.folders:
+    if not (before or tops[0]) and tops[1] in old.directories:
         off = tops[1]
     return off, on
 

@@ -141,7 +141,7 @@ def _links_to(bundle: Bundle, libraries: set[str]) -> set[str]:
     """The links beside libraries that lead to them: they come with them."""
     return {
         path
-        for path, _ in bundle.tree.links()
+        for path, _ in bundle.tree.iter_symlinks()
         if fnmatchcase(posixpath.basename(path), LIBRARY)
         and (target := resolve_path(bundle.tree, path)) in libraries
         and posixpath.dirname(str(target)) == posixpath.dirname(path)

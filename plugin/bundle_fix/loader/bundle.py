@@ -73,7 +73,7 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
     images: dict[str, Image] = {}
     foreign: dict[str, str] = {}
     entries, text = MAX_ENTRIES, MAX_TEXT
-    for path, file in tree.files():
+    for path, file in tree.iter_files():
         if file.content.size < 4:
             continue
         place = f"{where}: {path}" if path != posixpath.basename(where) else where
@@ -106,7 +106,7 @@ def make_bundle(
             named.setdefault(posixpath.basename(path), {})[path] = None
             if image.soname:
                 named.setdefault(posixpath.basename(image.soname), {})[path] = None
-    for path, _ in tree.links():
+    for path, _ in tree.iter_symlinks():
         target = resolve_path(tree, path)
         if isinstance(target, str) and target in images and images[target].is_library:
             named.setdefault(posixpath.basename(path), {})[target] = None

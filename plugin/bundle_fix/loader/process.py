@@ -102,7 +102,7 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         """
         main = program.objects[0]
         loading = _ProcessBuilder(self._build_context(main))
-        loading.begin([*program.objects, replace(self._build_entry_object(plugin), loader=main)])
+        loading.begin([*program.objects, replace(self._build_entry_object(plugin), loaded_by=main)])
         loading.run()
         whole = loading.result(plugin)
         return replace(whole, objects=whole.objects[len(program.objects) :])
@@ -131,7 +131,7 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
     def _build_context(self, main: LoadedObject) -> ProcessContext:
         assert main.image is not None  # noqa: S101 (an entry is an ELF file of the pack)
         node = self.bundle.tree.nodes.get(main.path or "")
-        secure = isinstance(node, File) and bool(node.stamp.mode & (stat.S_ISUID | stat.S_ISGID))
+        secure = isinstance(node, File) and bool(node.metadata.mode & (stat.S_ISUID | stat.S_ISGID))
         secure = secure and main.image.is_program
         loader = self.host.loader(self.view, main.image)
         return ProcessContext(self.view, self.host, loader, self.environment, main, secure)
@@ -187,7 +187,7 @@ class _ProcessBuilder:
         if known and not isinstance(found, Image):
             step = replace(step, outcome=Outcome.MISSING_INTERPRETER)
             lost = LoadedObject(path, None, MISSING, "direct", setting.main.label, (step,))
-            lost = replace(lost, loader=setting.main)
+            lost = replace(lost, loaded_by=setting.main)
             self.objects.append(lost)
             self.needs.append(Resolution(setting.main, path, lost, already_loaded=False, trace=(step,)))
             return

@@ -33,7 +33,7 @@ def classify_entry(tree: Tree, entry: str, home: str, image: Image) -> RunpathKi
     end = resolve_path(tree, place)
     if end is Unresolved.OUTSIDE or posixpath.normpath(place).startswith(".."):
         return RunpathKind.OUTSIDE
-    if isinstance(end, Unresolved) or end not in tree.folders:
+    if isinstance(end, Unresolved) or end not in tree.directories:
         return RunpathKind.ABSENT
     return RunpathKind.INSIDE
 

@@ -56,20 +56,20 @@ def make_manifest(
         known: digests of some of its files, as far as they are known already.
     """
     tree = bundle.tree
-    files = {path: file for path, file in tree.files() if path != NAME}
+    files = {path: file for path, file in tree.iter_files() if path != NAME}
     digest_of = digests((file.content for file in files.values()), known)
     records = [
         _file_record(bundle, path, file, digest_of[file.content], sources.get(path, Source()))
         for path, file in sorted(files.items())
     ]
-    links = [LinkRecord(written(path), written(link.target)) for path, link in sorted(tree.links())]
+    links = [LinkRecord(written(path), written(link.target)) for path, link in sorted(tree.iter_symlinks())]
     return Manifest(SCHEMA, ToolRecord(), written(name), records, links, inputs)
 
 
 def _file_record(bundle: Bundle, path: str, file: File, digest: str, source: Source) -> FileRecord:
     image = bundle.images.get(path)
     return FileRecord(
-        written(path), digest, file.content.size, f"{file.stamp.mode:04o}",
+        written(path), digest, file.content.size, f"{file.metadata.mode:04o}",
         _elf_record(file, image) if image else None, written(source.origin), source.package,
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ def renewed(before: Tree, bundle: Bundle) -> Tree:
     if old is None or not (changed or gone):
         return tree
     sources = {path_of(r.path): Source(path_of(r.origin), r.package) for r in old.files}
-    places = {node.content: path for path, node in before.files()}
+    places = {node.content: path for path, node in before.iter_files()}
     for path in changed - sources.keys():
         # What moved has another path, and the bytes that it had.
         node = tree.nodes[path]
@@ -151,7 +151,7 @@ def _is_same(before: Tree, path: str, node: Node) -> bool:
     """Whether a member has the bytes, or the target, and the mode that it had."""
     old = before.nodes.get(path)
     if isinstance(old, File) and isinstance(node, File):
-        return (old.content, old.stamp.mode) == (node.content, node.stamp.mode)
+        return (old.content, old.metadata.mode) == (node.content, node.metadata.mode)
     if isinstance(old, Symlink) and isinstance(node, Symlink):
         return old.target == node.target
     return not isinstance(node, File | Symlink)

@@ -132,7 +132,7 @@ def open_repair(path: Path, options: Options, progress: Progress) -> Iterator[Re
         scratch_folder() as scratch,
     ):
         ensure_writable(artifact)
-        contents = [file.content for _, file in artifact.tree.files()]
+        contents = [file.content for _, file in artifact.tree.iter_files()]
         with start_edit_pool(contents) as edit:
             bundle = read_bundle(artifact.tree, str(path))
             plan = plan_repair(bundle, artifact.format, options)
@@ -193,8 +193,8 @@ def ensure_writable(artifact: Artifact) -> None:
             READ_ONLY[artifact.format], where=str(artifact.path),
             hint="fix the sources that it is built from, and build it again",
         )  # fmt: skip
-    if artifact.tree.place is not InstallLocation.ANYWHERE:
+    if artifact.tree.location is not InstallLocation.ANYWHERE:
         raise BundleFixError(
-            f"what is in it lies {artifact.tree.place.value}: there is nothing to mend",
+            f"what is in it lies {artifact.tree.location.value}: there is nothing to mend",
             where=str(artifact.path), hint="'bundle-fix check' checks it as it is installed",
         )  # fmt: skip

@@ -167,7 +167,7 @@ def _start_hashing(
 
     Many bytes are hashed in another process while the pack is planned.
     """
-    contents = {file.content for _, file in collected.bundle.tree.files()}
+    contents = {file.content for _, file in collected.bundle.tree.iter_files()}
     step = hashing(contents)
     if is_worth_forking(step.size):
         progress(step, 0)

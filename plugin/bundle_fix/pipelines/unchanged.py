@@ -38,8 +38,8 @@ def compute_inputs_digest(
         fields: tuple[object, ...] = (
             written(path),
             type(node).__name__,
-            node.stamp.mode,
-            node.stamp.mtime,
+            node.metadata.mode,
+            node.metadata.mtime,
         )
         if isinstance(node, File):
             fields = (*fields, known[node.content])
@@ -76,9 +76,9 @@ def find_unchanged_pack(output: Path, inputs: str, debug: Path) -> Manifest | No
 
 def compute_tree_digest(tree: Tree) -> str:
     """Return the SHA-256 of a tree's files and symlinks; its contents must be open."""
-    known = digests(file.content for _, file in tree.files())
-    files = [(written(path), f.stamp.mode, known[f.content]) for path, f in tree.files()]
-    links = [(written(path), written(link.target)) for path, link in tree.links()]
+    known = digests(file.content for _, file in tree.iter_files())
+    files = [(written(path), f.metadata.mode, known[f.content]) for path, f in tree.iter_files()]
+    links = [(written(path), written(link.target)) for path, link in tree.iter_symlinks()]
     fields = repr((sorted(files), sorted(links)))
     return hashlib.sha256(fields.encode("utf-8", "surrogateescape")).hexdigest()
 

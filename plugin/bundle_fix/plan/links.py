@@ -12,7 +12,7 @@ from bundle_fix.model.tree import File, Symlink, Tree, Unresolved, resolve_path
 def find_broken_symlinks(tree: Tree) -> Mapping[str, tuple[str, Unresolved]]:
     """Return the symlinks that do not resolve inside the pack: path to target and reason."""
     found = {}
-    for path, link in tree.links():
+    for path, link in tree.iter_symlinks():
         target = resolve_path(tree, path)
         if isinstance(target, Unresolved):
             found[path] = (link.target, target)
@@ -54,7 +54,7 @@ def find_missing_soname_symlinks(bundle: Bundle) -> Mapping[str, str]:
 def _get_first_hard_link(tree: Tree, path: str) -> str:
     """Return the first path of the file at ``path``, the same for all its hard links."""
     node = tree.nodes.get(path)
-    return node.twin or path if isinstance(node, File) else path
+    return node.hardlink or path if isinstance(node, File) else path
 
 
 def _is_available(tree: Tree, path: str) -> bool:
@@ -62,7 +62,7 @@ def _is_available(tree: Tree, path: str) -> bool:
     node = tree.nodes.get(path)
     if isinstance(node, Symlink):
         return isinstance(resolve_path(tree, path), Unresolved)
-    return node is None and path not in tree.folders
+    return node is None and path not in tree.directories
 
 
 def get_library_stem(path: str) -> str:

@@ -34,7 +34,7 @@ def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
     for path, node in bundle.tree.nodes.items():
         if not isinstance(node, File | Directory):
             continue
-        mode = node.stamp.mode
+        mode = node.metadata.mode
         image = bundle.images.get(path) if isinstance(node, File) else None
         better, reasons = mode, []
         is_directory = isinstance(node, Directory)

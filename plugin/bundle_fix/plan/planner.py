@@ -113,13 +113,13 @@ def find_identical_copies(bundle: Bundle, own: Collection[str] | None = None) ->
     among several the one nearest to the root.
     """
     # Hard links already share one copy.
-    hard_linked = {file.twin or path for path, file in bundle.tree.files() if file.twin}
+    hard_linked = {file.hardlink or path for path, file in bundle.tree.iter_files() if file.hardlink}
     groups: dict[tuple[str, str, int], list[str]] = {}
     for path in bundle.libraries():
         if own is not None and path not in own:
             continue
         image, node = bundle.images[path], bundle.tree.nodes[path]
-        is_single = isinstance(node, File) and (node.twin or path) not in hard_linked
+        is_single = isinstance(node, File) and (node.hardlink or path) not in hard_linked
         if image.soname and is_single and "glibc-hwcaps" not in path:
             key = (_find_installation(bundle.tree, path), image.soname, image.size)
             groups.setdefault(key, []).append(path)
@@ -148,8 +148,8 @@ def _find_installation(tree: Tree, path: str) -> str:
     No symlink may connect two installations of one archive, since each can be moved on its own.
     """
     top = path.partition("/")[0]
-    has_libraries = any(f"{top}/{name}" in tree.folders for name in ("lib", "lib64"))
-    return top if has_libraries and f"{top}/bin" in tree.folders else ""
+    has_libraries = any(f"{top}/{name}" in tree.directories for name in ("lib", "lib64"))
+    return top if has_libraries and f"{top}/bin" in tree.directories else ""
 
 
 def _plan_soname_symlinks(bundle: Bundle, own: Collection[str] | None) -> dict[str, str]:
@@ -180,7 +180,7 @@ def _add_symlinks(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
     for path, node in bundle.tree.nodes.items():
         nodes[path] = _make_symlink(links[path], node) if path in links else node
         for new in added.get(path, ()):
-            nodes[new] = replace(_make_symlink(links[new], node), before=None)
+            nodes[new] = replace(_make_symlink(links[new], node), preceding=None)
     tree = replace(bundle.tree, nodes=nodes)
     images = {path: image for path, image in bundle.images.items() if path not in links}
     return make_bundle(tree, images)
@@ -188,7 +188,7 @@ def _add_symlinks(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
 
 def _make_symlink(target: str, member: Node) -> Symlink:
     """Return a symlink with the owner, time and position of ``member``."""
-    return Symlink(target, replace(member.stamp, mode=0o777, extra={}), before=member.before)
+    return Symlink(target, replace(member.metadata, mode=0o777, extra={}), preceding=member.preceding)
 
 
 def set_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
@@ -198,5 +198,5 @@ def set_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
     nodes = dict(tree.nodes)
     for path, mode in modes.items():
         node = nodes[path]
-        nodes[path] = replace(node, stamp=replace(node.stamp, mode=mode), header=None)
+        nodes[path] = replace(node, metadata=replace(node.metadata, mode=mode), header=None)
     return replace(tree, nodes=nodes)

@@ -110,7 +110,8 @@ def choose_provider(
     rivals = _list_different_files(bundle, nearest, equally_near)
     if rivals:
         files = ", ".join((nearest.path, *rivals))
-        return ProviderChoice(None, f"{name}: not changed, because {files} are different files")
+        remark = f"{name}: not changed, because the choice is ambiguous: {files} differ"
+        return ProviderChoice(None, remark)
     remark = f"{name}: using {nearest.path}, the nearest file, not {', '.join(others)}"
     return ProviderChoice(nearest.directory, remark)
 
@@ -139,13 +140,9 @@ def _match_search_entry(
     """
     for entry in list_entries(bundle.images[path]):
         parts = _split_path(entry)
-
-        def count_common(candidate: ProviderCandidate, parts: list[str] = parts) -> int:
-            return _count_common_tail(_split_path(candidate.directory), parts)
-
-        best = max(candidates, key=count_common)
-        if count_common(best):
-            return best, entry
+        counts = [_count_common_tail(_split_path(c.directory), parts) for c in candidates]
+        if max(counts):
+            return candidates[counts.index(max(counts))], entry
     return None, ""
 
 

@@ -55,15 +55,15 @@ def move_libraries(bundle: Bundle, directory: str) -> RelocatedBundle:
         if new is None:
             nodes[path] = _update_twin(node, paths)
             continue
-        if target not in bundle.tree.folders and target not in nodes:
+        if target not in bundle.tree.directories and target not in nodes:
             old_directory = bundle.tree.nodes.get(posixpath.dirname(path))
             nodes[target] = Directory(
-                old_directory.stamp if old_directory else Metadata(0o755, mtime=node.stamp.mtime)
+                old_directory.metadata if old_directory else Metadata(0o755, mtime=node.metadata.mtime)
             )
         if new not in bundle.tree.nodes:
             # The header of an archive member contains its old path, so it cannot be reused.
             nodes[new] = replace(_update_twin(node, paths), header=None)
-        stamp = replace(node.stamp, mode=0o777, extra={})
+        stamp = replace(node.metadata, mode=0o777, extra={})
         nodes[path] = Symlink(get_relative_path(new, posixpath.dirname(path)), stamp)
     images = {
         paths.get(path, path): image
@@ -83,7 +83,7 @@ def _normalize_directory(tree: Tree, directory: str) -> str:
             hint="--move-libraries takes a directory relative to the root of the pack",
         )
     above = target
-    while above not in tree.folders:
+    while above not in tree.directories:
         if above in tree.nodes:
             raise BundleFixError(
                 "not a directory", where=above,
@@ -118,7 +118,7 @@ def _plan_moves(bundle: Bundle, target: str) -> tuple[dict[str, str], dict[str, 
 def _group_symlinks(bundle: Bundle, libraries: set[str]) -> dict[str, list[str]]:
     """Return the symlinks in the directory of each library that resolve to it."""
     found: dict[str, list[str]] = {}
-    for path, link in bundle.tree.links():
+    for path, link in bundle.tree.iter_symlinks():
         target = resolve_path(bundle.tree, path)
         if target in libraries and "/" not in link.target:
             found.setdefault(str(target), []).append(path)
@@ -131,7 +131,7 @@ def _can_move(bundle: Bundle, path: str, new: str, paths: Mapping[str, str]) -> 
         return False
     node, existing = bundle.tree.nodes[path], bundle.tree.nodes.get(new)
     if existing is None:
-        return new not in bundle.tree.folders
+        return new not in bundle.tree.directories
     if isinstance(node, Symlink) and isinstance(existing, Symlink):
         return node.target == existing.target
     return (
@@ -143,6 +143,6 @@ def _can_move(bundle: Bundle, path: str, new: str, paths: Mapping[str, str]) -> 
 
 def _update_twin(node: Node, paths: Mapping[str, str]) -> Node:
     """Return ``node`` with its hard link target, if that has moved, at the new path."""
-    if not isinstance(node, File) or node.twin is None or node.twin not in paths:
+    if not isinstance(node, File) or node.hardlink is None or node.hardlink not in paths:
         return node
-    return replace(node, twin=paths[node.twin], header=None)
+    return replace(node, hardlink=paths[node.hardlink], header=None)

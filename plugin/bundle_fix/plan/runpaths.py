@@ -1,4 +1,4 @@
-"""The RUNPATH that each object's own needed names call for, relative to its own folder."""
+"""Plan the RUNPATH of each object for its own needed names, relative to its own directory."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from bundle_fix.plan.verify import drop_harmful_edits
 def plan_runpaths(
     bundle: Bundle, pinned: Sequence[str], dlopened: Sequence[str] = ()
 ) -> tuple[dict[str, Changes], dict[str, tuple[str, ...]]]:
-    """The changes to every object that has to change, and what the user should know of objects.
+    """Plan the changes of RUNPATH and needed names of each object.
 
     Args:
-        bundle: the pack with all links in place; images as they were read.
-        pinned: patterns of sonames that are to be needed by path.
-        opened: names that objects of the pack open at run time, found as needed names are.
+        bundle: the pack with all planned symlinks; its images are unchanged.
+        pinned: patterns of the sonames to be needed by path.
+        dlopened: names that objects of the pack pass to dlopen(), which searches the RUNPATH too.
 
     Returns:
-        Path to changes, and path to remarks: which of several files was chosen, or what could not
-        be planned.
+        The changes by path, and the remarks by path: a choice among different files, or a name
+        that could not be planned.
     """
     original = find_current_providers(bundle)
     origins = _list_origins(bundle)
-    provider_directories = map_provider_directories(bundle)
-    dlopened_names = find_dlopened_names(bundle, dlopened)
+    directories_of = map_provider_directories(bundle)
+    names_dlopened_by = find_dlopened_names(bundle, dlopened)
     edits = {}
     remarks = {}
     for path, image in bundle.images.items():
@@ -57,8 +57,8 @@ def plan_runpaths(
         unresolved = _find_unresolved_paths(bundle, path, image)
         names = [*(name for name in image.needed if "/" not in name), *unresolved.values()]
         choices = {
-            name: choose_provider(bundle, provider_directories, path, name, original.get((path, name)))
-            for name in (*names, *dlopened_names.get(path, ()))
+            name: choose_provider(bundle, directories_of, path, name, original.get((path, name)))
+            for name in (*names, *names_dlopened_by.get(path, ()))
             if not is_part_of_libc(name)
         }
         directories, choice_remarks = _select_directories(choices, origins[path])
@@ -82,7 +82,7 @@ def plan_runpaths(
 def _select_directories(
     choices: Mapping[str, ProviderChoice], origins: Iterable[str]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The folders that a RUNPATH can name, by needed name; remarks on the choice, and on others."""
+    """Return the chosen directories that a RUNPATH can contain, by needed name, and the remarks."""
     directories, remarks = {}, []
     for name, choice in choices.items():
         remarks += [choice.remark] if choice.remark else []
@@ -93,32 +93,33 @@ def _select_directories(
             directories[name] = choice.directory
         else:
             remarks.append(
-                f"{name} is in {choice.directory}, a name that cannot be written in a RUNPATH"
-                " (':' separates entries, '$' begins a token): rename the folder"
+                f"{name}: a RUNPATH cannot contain the path {choice.directory} (':' separates"
+                " entries, '$' begins a token); rename the directory"
             )
     return directories, tuple(remarks)
 
 
 def _find_unresolved_paths(bundle: Bundle, path: str, image: Image) -> dict[str, str]:
-    """Needed paths that name no file of the pack, each with the name at its end.
+    """Return the needed paths that are not files of the pack, with their base names.
 
-    A library without a soname is needed as it was named to the linker: by the path of the build.
+    The linker records the path given to it if a library has no soname, so an object can need a
+    library by its path on the build machine.
     """
     origin = posixpath.dirname(path)
-    replacements = {}
+    names = {}
     for name in image.needed:
         base, place = expand_entry(name, origin)
         if "/" in name and (
             base is not PathBase.ORIGIN or resolve_path(bundle.tree, place) not in bundle.images
         ):
-            replacements[name] = posixpath.basename(name)
-    return replacements
+            names[name] = posixpath.basename(name)
+    return names
 
 
 def _make_path_changes(image: Image, path: str | None) -> Changes:
-    """The change of the search path; an RPATH stays one.
+    """Return the change of the search path; an RPATH remains an RPATH.
 
-    What an object loads and opens inherits its RPATH, but not its RUNPATH (ld.so(8)).
+    Libraries loaded by an object inherit its RPATH, but not its RUNPATH (ld.so(8)).
     """
     if path and image.rpath is not None and image.runpath is None:
         return Changes(rpath=path)
@@ -126,38 +127,37 @@ def _make_path_changes(image: Image, path: str | None) -> Changes:
 
 
 def _list_origins(bundle: Bundle) -> dict[str, tuple[str, ...]]:
-    """The folders that ``$ORIGIN`` may mean in each object: its own, and those of its links.
+    """Return the possible values of ``$ORIGIN`` for each object: its directories.
 
-    glibc takes the folder in which a library was found, without following a link (dl-object.c); of
-    a program the kernel names the real file.
+    For a library, glibc uses the directory in which it was found, even if that path is a symlink
+    (dl-object.c). For a program, the kernel passes the path of the real file.
     """
     origins = {path: {posixpath.dirname(path): None} for path in bundle.images}
-    for path, _ in bundle.tree.links():
-        end = resolve_path(bundle.tree, path)
+    for path, _ in bundle.tree.iter_symlinks():
+        target = resolve_path(bundle.tree, path)
         directory = resolve_path(bundle.tree, posixpath.dirname(path))
-        library = isinstance(end, str) and end in origins and bundle.images[end].is_library
-        if library and isinstance(directory, str):
-            origins[str(end)][directory] = None
-    for path, file in bundle.tree.files():
-        if file.twin in origins:
-            # Hard links are one file, and any of them may be the one that is loaded.
-            origins[file.twin] |= origins[path]
-            origins[path] = origins[file.twin]
-    return {path: tuple(replacements) for path, replacements in origins.items()}
+        is_file = isinstance(target, str) and target in origins
+        if is_file and bundle.images[str(target)].is_library and isinstance(directory, str):
+            origins[str(target)][directory] = None
+    for path, file in bundle.tree.iter_files():
+        if file.hardlink in origins:
+            # Hard links are one file, which can be loaded by any of its paths.
+            origins[file.hardlink] |= origins[path]
+            origins[path] = origins[file.hardlink]
+    return {path: tuple(directories) for path, directories in origins.items()}
 
 
 def _compute_runpath(
     bundle: Bundle, image: Image, origins: Sequence[str], directories: Mapping[str, str]
 ) -> str | None:
-    """The new RUNPATH: empty where none is needed any more, None where nothing has to change."""
+    """Return the new RUNPATH: empty if none is needed, None if nothing has to change."""
     remaining = find_entries_to_keep(bundle.tree, image, origins)
     new: list[str] = []
     for origin in origins:
         for name, directory in directories.items():
             target = resolve_path(bundle.tree, posixpath.join(directory, name))
-            if _find_first_match(bundle, remaining, origin, image, name) or target == _find_first_match(
-                bundle, new, origin, image, name
-            ):
+            is_found = _find_first_match(bundle, remaining, origin, image, name) is not None
+            if is_found or target == _find_first_match(bundle, new, origin, image, name):
                 continue
             new.append(format_runpath_entry(directory, origin))
     if not new and remaining == list_entries(image) and None in (image.rpath, image.runpath):
@@ -165,15 +165,18 @@ def _compute_runpath(
     return ":".join(dict.fromkeys([*find_reachable_entries(bundle.tree, remaining, origins), *new]))
 
 
-def _pin_needed_names(bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes) -> Changes:
-    """``changes``, and ``path`` needs each of ``pins`` (name to folder) by its place.
+def _pin_needed_names(
+    bundle: Bundle, path: str, pins: Mapping[str, str], changes: Changes
+) -> Changes:
+    """Return ``changes`` with each of ``pins`` (name to directory) needed by its path.
 
-    Where the file wants versions of the library, its plain name stays behind the path: the loader
-    checks versions by the name in DT_VERNEED, and only a request by soname teaches it that name
-    (glibc's dl-version.c, find_needed; dl-load.c, l_soname_added).
+    If the file requires symbol versions of the library, the soname is still needed after the path:
+    the loader checks versions by the name in DT_VERNEED, and it only associates that name with the
+    library when it is requested by soname (glibc's dl-version.c, find_needed; dl-load.c,
+    l_soname_added).
     """
     origin = posixpath.dirname(path)
-    places = {
+    paths = {
         name: posixpath.join(format_runpath_entry(directory, origin), name)
         for name, directory in pins.items()
     }
@@ -182,23 +185,23 @@ def _pin_needed_names(bundle: Bundle, path: str, pins: Mapping[str, str], change
     return replace(
         changes,
         replace_needed=changes.replace_needed
-        + tuple((n, p) for n, p in places.items() if n not in versioned),
-        insert_needed=tuple((n, p) for n, p in places.items() if n in versioned),
+        + tuple((n, p) for n, p in paths.items() if n not in versioned),
+        insert_needed=tuple((n, p) for n, p in paths.items() if n in versioned),
     )
 
 
 def _find_first_match(
-    bundle: Bundle, search: Sequence[str], origin: str, image: Image, name: str
+    bundle: Bundle, entries: Sequence[str], origin: str, image: Image, name: str
 ) -> str | None:
-    """The file of the pack that the first of the entries ``search`` that leads to one leads to."""
-    for entry in search:
-        end = resolve_path(bundle.tree, posixpath.join(expand_entry(entry, origin).path, name))
-        replacements = bundle.images.get(end) if isinstance(end, str) else None
-        if replacements is not None and replacements.architecture == image.architecture:
-            return str(end)
+    """Return the file of the pack with this name that a search through ``entries`` finds first."""
+    for entry in entries:
+        path = resolve_path(bundle.tree, posixpath.join(expand_entry(entry, origin).path, name))
+        candidate = bundle.images.get(path) if isinstance(path, str) else None
+        if candidate is not None and candidate.architecture == image.architecture:
+            return str(path)
     return None
 
 
 def format_runpath_entry(directory: str, origin: str) -> str:
-    """The RUNPATH entry that leads an object in ``home`` to ``folder``."""
+    """Return the RUNPATH entry for ``directory`` in an object whose directory is ``origin``."""
     return "$ORIGIN" if directory == origin else f"$ORIGIN/{get_relative_path(directory, origin)}"

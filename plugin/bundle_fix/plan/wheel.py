@@ -64,11 +64,11 @@ def _replace_symlinks(bundle: Bundle) -> Bundle:
     """Return ``bundle`` with each symlink to a file replaced by a copy, as in a wheel."""
     nodes: dict[str, Node] = dict(bundle.tree.nodes)
     images = dict(bundle.images)
-    for path, _ in bundle.tree.links():
+    for path, _ in bundle.tree.iter_symlinks():
         end = resolve_path(bundle.tree, path)
         target = bundle.tree.nodes.get(end) if isinstance(end, str) else None
         if isinstance(target, File):
-            nodes[path] = replace(target, header=None, before=None, twin=None)
+            nodes[path] = replace(target, header=None, preceding=None, hardlink=None)
             if end in images:
                 images[path] = images[str(end)]
     return make_bundle(Tree(nodes, bundle.tree.top), images) if nodes else bundle
@@ -108,7 +108,7 @@ def _find_reference(bundle: Bundle, path: str, code: Sequence[Path]) -> str:
     for other, image in bundle.images.items():
         if name in image.needed:
             return f"name kept: {other} needs it"
-    texts = ((p, n.content) for p, n in bundle.tree.files() if p.endswith(TEXT_SUFFIXES))
+    texts = ((p, n.content) for p, n in bundle.tree.iter_files() if p.endswith(TEXT_SUFFIXES))
     outside = ((str(p), PathContent(p.resolve(), p.stat().st_size)) for p in code)
     for other, content in (*texts, *outside):
         if _contains_name(content, name):

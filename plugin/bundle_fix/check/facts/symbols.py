@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import DamagedElfError, Image
-from bundle_fix.elf.symbols.symbols import SymbolTable, read_symbols
+from bundle_fix.elf.symbols.symbol_table import SymbolTable, read_symbols
 from bundle_fix.elf.symbols.versions import (
     read_defined_versions,
     read_needed_versions,

@@ -65,10 +65,10 @@ def find_no_pie(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_set_id(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that run with their owner's or group's rights."""
-    for path, node in context.bundle.tree.files():
-        if node.stamp.mode & 0o6000 and isinstance(node, File) and context.only in (None, path):
+    for path, node in context.bundle.tree.iter_files():
+        if node.metadata.mode & 0o6000 and isinstance(node, File) and context.only in (None, path):
             yield rule.make_finding(
-                path, f"has the mode {node.stamp.mode:04o}", mode=f"{node.stamp.mode:04o}"
+                path, f"has the mode {node.metadata.mode:04o}", mode=f"{node.metadata.mode:04o}"
             )
 
 

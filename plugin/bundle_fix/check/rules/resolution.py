@@ -151,7 +151,7 @@ def _where(context: Context, provided: tuple[str, ...], name: str) -> str:
     files = (path for path in provided if posixpath.basename(path) == wanted)
     links = (
         path
-        for path, _ in tree.links()
+        for path, _ in tree.iter_symlinks()
         if posixpath.basename(path) == wanted and resolve_path(tree, path) in provided
     )
     there = next(chain(files, links), None)

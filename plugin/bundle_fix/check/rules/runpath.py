@@ -145,7 +145,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
     """Programs that run with more rights than their user's and count on ``$ORIGIN``."""
     for path, process in context.programs.items():
         image, node = context.bundle.images[path], context.bundle.tree.nodes[path]
-        bits = node.stamp.mode & SET_ID
+        bits = node.metadata.mode & SET_ID
         followed = [
             entry for entry in list_entries(image) if entry.startswith(("$ORIGIN", "${ORIGIN}"))
         ]
@@ -161,7 +161,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
             f"is {SET_ID_NAMES[bits]}, so the loader does not follow its entry {followed[0]}"
             + (f" to {some(lost, 3)}" if lost else ""),
             severity=Severity.ERROR if lost else Severity.WARNING,
-            mode=f"{node.stamp.mode:04o}",
+            mode=f"{node.metadata.mode:04o}",
             entries=followed,
             needed=lost,
         )

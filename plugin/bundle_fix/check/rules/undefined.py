@@ -10,7 +10,7 @@ from bundle_fix.check.facts.symbols import Symbols
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import some, text
-from bundle_fix.elf.symbols.symbols import UndefinedSymbol
+from bundle_fix.elf.symbols.symbol_table import UndefinedSymbol
 from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME, is_part_of_libc, read_glibc_exports
 from bundle_fix.loader.objects import MISSING, LoadedObject
 from bundle_fix.loader.process import Process

@@ -38,7 +38,7 @@ def find_record(rule: Rule, context: Context) -> Iterator[Finding]:
                 f"has another hash or size for {name} than the file in the wheel",
                 file=name, listed=[digest, size], found=list(found),
             )  # fmt: skip
-    for name, _ in tree.files():
+    for name, _ in tree.iter_files():
         if name not in lines and posixpath.basename(name) not in ("RECORD.jws", "RECORD.p7s"):
             yield rule.make_finding(path, f"does not list {name}, which is in the wheel", file=name)
 

@@ -143,7 +143,7 @@ class TreeFiles(Struct, frozen=True):
     def names(self, folder: str) -> list[str]:
         """See `HostFiles`."""
         inside = folder.strip("/")
-        known = [*self.tree.nodes, *self.tree.folders]
+        known = [*self.tree.nodes, *self.tree.directories]
         return sorted(
             {posixpath.basename(p) for p in known if p and posixpath.dirname(p) == inside}
         )
@@ -156,8 +156,8 @@ def get_tree_status(tree: Tree, path: str) -> FileStatus:
         return FileStatus(FileKind.FILE, node.target)
     if isinstance(node, File):
         # Hard links are one file: they are known by the member that they share their bytes with.
-        return FileStatus(FileKind.FILE, identity=(id(tree), node.twin or path))
-    if path in tree.folders:
+        return FileStatus(FileKind.FILE, identity=(id(tree), node.hardlink or path))
+    if path in tree.directories:
         return FileStatus(FileKind.FOLDER, identity=(id(tree), path))
     return FileStatus(FileKind.MISSING if node is None else FileKind.SPECIAL)
 
@@ -195,7 +195,7 @@ class View(Struct, frozen=True, eq=False):
         """The path in the pack of the real file at ``path``; None where it is the host's."""
         inside = self.inside(path)
         known = self.bundle.tree
-        return inside if inside in known.nodes or inside in known.folders else None
+        return inside if inside in known.nodes or inside in known.directories else None
 
     def look(self, path: str) -> FileStatus:
         """What is at ``path``, of which no folder is a link; a link is not followed."""

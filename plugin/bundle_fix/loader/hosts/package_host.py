@@ -59,7 +59,7 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
     def loader(self, view: View, image: Image) -> Loader:
         """See `Host`: with the multiarch directories that the package knows of."""
         loader = make_unknown_loader(image, make_cpu_of_level(self.level, image.machine).levels)
-        folders = sorted(f"/{f}" for f in self.tree.folders if is_default_directory(f))
+        folders = sorted(f"/{f}" for f in self.tree.directories if is_default_directory(f))
         return replace(loader, defaults=tuple(dict.fromkeys([*loader.defaults, *folders])))
 
     def listed(
