@@ -89,7 +89,7 @@ def test_a_copy_that_python_code_opens_by_its_name_stays(tmp_path: Path) -> None
     path = wheel(tmp_path / "tree", tmp_path / NAME)
     out = tmp_path / "out.whl"
     done = bundle_fix("fix", path, "-o", out)
-    assert "demo/lib/libx.so: stays: demo/code.py names it" in done.stderr
+    assert "demo/lib/libx.so: name kept: demo/code.py contains it" in done.stderr
     assert {"demo/lib/libx.so", "demo/lib/libx.so.4"} < set(contents(out))
     assert "demo/lib/libx.so.4.6" not in contents(out)
 
@@ -97,7 +97,7 @@ def test_a_copy_that_python_code_opens_by_its_name_stays(tmp_path: Path) -> None
 def test_signatures_over_the_old_record_are_dropped_and_told(tmp_path: Path) -> None:
     path = broken(tmp_path, **{"RECORD.jws": "{}"})
     done = bundle_fix("fix", path, "-o", tmp_path / "out.whl")
-    assert f"{INFO}/RECORD.jws: dropped: it signs the RECORD that was" in done.stderr
+    assert f"{INFO}/RECORD.jws: removed: it is a signature of the old RECORD" in done.stderr
     held = contents(tmp_path / "out.whl")
     assert f"{INFO}/RECORD.jws" not in held
     names = [row[0] for row in csv.reader(held[f"{INFO}/RECORD"].decode().splitlines())]

@@ -113,7 +113,7 @@ def _node(root: Path, found: _Found, first_by_inode: dict[tuple[int, int], str])
         return Special("device, fifo or socket", stamp)
     twin = first_by_inode.setdefault(found.identity, path) if status.st_nlink > 1 else path
     content = make_path_content(root / path, status)
-    return File(content, stamp, twin=None if twin == path else twin)
+    return File(content, stamp, hardlink=None if twin == path else twin)
 
 
 def stamp_of(path: str, status: os.stat_result) -> Metadata:
@@ -145,27 +145,27 @@ def write_directory(tree: Tree, root: Path, tell: StepProgress = no_step_progres
 
     Owners are kept where the user may set them; modes and times always.
     """
-    for path in sorted(tree.folders):
+    for path in sorted(tree.directories):
         (root / path).mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, node in track_parts(tree.nodes.items(), tell):
         if isinstance(node, File):
             _write_file(root, path, break_missing_hardlink(tree, node))
         elif isinstance(node, Symlink):
             (root / path).symlink_to(node.target)
-            put_stamp(root / path, node.stamp, follow=False)
+            put_stamp(root / path, node.metadata, follow=False)
         elif isinstance(node, Special):
             raise BundleFixError(f"a {node.kind} cannot be copied", where=path)
-    for path in sorted(tree.folders, reverse=True):
+    for path in sorted(tree.directories, reverse=True):
         folder = tree.nodes.get(path)
         if isinstance(folder, Directory):
-            put_stamp(root / path, folder.stamp)
+            put_stamp(root / path, folder.metadata)
         else:
             (root / path).chmod(0o755)
 
 
 def _write_file(root: Path, path: str, node: File) -> None:
-    if node.twin is not None:
-        (root / path).hardlink_to(root / node.twin)
+    if node.hardlink is not None:
+        (root / path).hardlink_to(root / node.hardlink)
         return
     write_content(node, root / path)
 
@@ -175,7 +175,7 @@ def write_content(node: File, target: Path) -> None:
     with node.content.open() as reader, open(target, "xb", opener=_private) as file:
         copy_bytes(reader, file.fileno(), str(target))
         os.fsync(file.fileno())
-    put_stamp(target, node.stamp)
+    put_stamp(target, node.metadata)
 
 
 def _private(path: str, flags: int) -> int:

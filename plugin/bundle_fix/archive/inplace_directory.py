@@ -60,7 +60,7 @@ def stage_update(
                     waiting[path] = place
             path = ""
             modes = {
-                path: node.stamp.mode
+                path: node.metadata.mode
                 for path, node in changed.items()
                 if path not in waiting and isinstance(node, Directory | File)
             }
@@ -226,7 +226,7 @@ def _same_bytes(before: Tree, path: str, node: Node) -> bool:
     return (
         isinstance(node, File)
         and isinstance(old, File)
-        and (node.content, node.twin) == (old.content, old.twin)
+        and (node.content, node.hardlink) == (old.content, old.hardlink)
     )
 
 
@@ -235,11 +235,11 @@ def _written(
 ) -> Node:
     if isinstance(node, Symlink):
         place.symlink_to(node.target)
-        put_stamp(place, node.stamp, follow=False)
+        put_stamp(place, node.metadata, follow=False)
         return node
     node = break_missing_hardlink(after, node)
-    if node.twin is not None:
-        place.hardlink_to(waiting.get(node.twin, root / node.twin))
+    if node.hardlink is not None:
+        place.hardlink_to(waiting.get(node.hardlink, root / node.hardlink))
     else:
         write_content(node, place)
     return replace(node, content=make_path_content(place))

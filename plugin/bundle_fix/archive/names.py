@@ -70,7 +70,7 @@ def check_folders(tree: Tree, path: Path) -> None:
     Raises:
         BundleFixError: something else is.
     """
-    for folder in tree.folders:
+    for folder in tree.directories:
         node = tree.nodes.get(folder)
         if not isinstance(node, Directory | None):
             raise BundleFixError(

@@ -74,7 +74,7 @@ def open_artifact(
         elif (layers := _layers(tree, path, limits, progress)) is not None:
             yield Artifact(path, CONTAINER, _entered(stack, layers, path))
         else:
-            yield Artifact(path, kind, replace(tree, place=place_of(tree)))
+            yield Artifact(path, kind, replace(tree, location=place_of(tree)))
 
 
 def _reading(

@@ -33,7 +33,7 @@ def is_wheel(tree: Tree) -> bool:
 def record_path(tree: Tree) -> str | None:
     """The path of the list of a wheel's files, or None where it has none."""
     return next(
-        (p for p, _ in tree.files() if p.count("/") == 1 and p.endswith(f"{INFO}/RECORD")), None
+        (p for p, _ in tree.iter_files() if p.count("/") == 1 and p.endswith(f"{INFO}/RECORD")), None
     )
 
 
@@ -91,7 +91,7 @@ def renew_record(tree: Tree) -> Tree:
     old = read_record(tree, path)
     own = old.pop(path, ("", ""))
     lines = {}
-    for name in [*(n for n in old if n in nodes), *(p for p, _ in tree.files() if p not in old)]:
+    for name in [*(n for n in old if n in nodes), *(p for p, _ in tree.iter_files() if p not in old)]:
         node = nodes.get(name)
         if isinstance(node, File) and name != path:
             lines[name] = record_line(node)

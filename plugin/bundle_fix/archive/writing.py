@@ -71,7 +71,7 @@ def stage_artifact(
 
 
 def _make_step(tree: Tree, target: Path) -> ProgressStep:
-    size = sum(file.content.size for _, file in tree.files())
+    size = sum(file.content.size for _, file in tree.iter_files())
     return ProgressStep(f"writing {target.name}", size, parts=len(tree.nodes))
 
 

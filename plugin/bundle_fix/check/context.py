@@ -72,7 +72,7 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def libraries(self) -> tuple[str, ...]:
         """The shared libraries that are asked about."""
-        return tuple(p for p in self.bundle.libraries() if self.only in (None, p))
+        return tuple(p for p in self.bundle.list_libraries() if self.only in (None, p))
 
     @cached_property
     def programs(self) -> Mapping[str, Process]:
@@ -205,7 +205,7 @@ class Context(Struct, frozen=True, dict=True):
     def _met_in_a_program(self, plugin: str, need: Resolution) -> bool:
         """Whether a program that opens ``plugin`` gives it the pack's copy of what it needs."""
         like = need.requester.image
-        if like is None or not self.bundle.providers(need.name, like):
+        if like is None or not self.bundle.find_providers(need.name, like):
             return False
         if (need.name, like.architecture) in self._loaded_names:
             return True

@@ -1,23 +1,28 @@
-"""Findings, the rules that make them, and how bad they are."""
+"""Findings: the problems that rules report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
 
 from msgspec import Struct, field
 
+from bundle_fix.policy.policy import Ignore
 from bundle_fix.policy.severity import Severity
-
-if TYPE_CHECKING:
-    from bundle_fix.check.context import Context
 
 
 class Finding(Struct, frozen=True):
-    """One way in which a pack may betray its user, and what shows it.
+    """One problem of an artifact.
 
-    ``path`` is relative to the pack; ``evidence`` holds only what JSON can: strings, numbers,
-    lists and mappings.
+    Attributes:
+        rule: the code of the rule.
+        name: the name of the rule.
+        severity: how bad it is.
+        path: the file, relative to the pack; empty for the artifact as a whole.
+        message: the problem; a predicate whose subject is the path.
+        hint: how to repair it.
+        evidence: the facts behind the message: strings, numbers, lists and mappings, as in JSON.
     """
 
     rule: str
@@ -29,49 +34,28 @@ class Finding(Struct, frozen=True):
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Rule(Struct, frozen=True):
-    """One rule: what it is about, why that bites, how to mend it, and how to find it.
-
-    ``example`` is a pack that trips it, in a sentence or two.
-    """
-
-    code: str
-    name: str
-    severity: Severity
-    summary: str
-    why: str
-    fix: str
-    example: str
-    find: Callable[[Rule, Context], Iterator[Finding]]
-
-    def make_finding(
-        self,
-        path: str,
-        message: str,
-        *,
-        severity: Severity | None = None,
-        hint: str | None = None,
-        **evidence: Any,
-    ) -> Finding:
-        """A finding of this rule, of its own severity and with its own mend unless told."""
-        return Finding(
-            self.code, self.name, severity or self.severity, path, message,
-            self.fix if hint is None else hint, evidence,
-        )  # fmt: skip
-
-
-SUBJECTS = ("needed", "opened", "soname", "entry", "target", "symbol", "versions", "files", "mode")
-"""What a finding is about besides its file, in the words of its evidence: the first there is."""
+SUBJECT_KEYS = (
+    "needed", "opened", "soname", "entry", "target", "symbol", "versions", "files", "mode",
+)  # fmt: skip
+"""Keys of the evidence that say what a finding is about, in order of preference."""
 
 
 def get_subject(finding: Finding) -> str:
-    """What of its file a finding is about, in words that stay from one version to the next."""
-    value = next((finding.evidence[key] for key in SUBJECTS if key in finding.evidence), None)
+    """Return the detail of the file that a finding is about, such as a needed name.
+
+    It stays the same from one version of a pack to the next, which a message need not.
+    """
+    value = next((finding.evidence[k] for k in SUBJECT_KEYS if k in finding.evidence), None)
     if value is None:
         return finding.message
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple, dict)) else str(value)
 
 
 def filter_by_severity(findings: Sequence[Finding], severity: Severity) -> list[Finding]:
-    """The findings that are as bad as ``severity`` or worse."""
+    """Return the findings that are as bad as ``severity`` or worse."""
     return [finding for finding in findings if finding.severity.is_at_least(severity)]
+
+
+def is_ignored(finding: Finding, ignores: Iterable[Ignore]) -> bool:
+    """Return whether one of ``ignores`` accepts the finding."""
+    return any(i.rule == finding.rule and fnmatchcase(finding.path, i.path) for i in ignores)

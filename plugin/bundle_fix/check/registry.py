@@ -1,34 +1,63 @@
-"""All rules there are: those of a check, and those of a comparison."""
+"""The registry of all rules, and the lookup of a rule by its code or name."""
 
 from __future__ import annotations
 
-from bundle_fix.check.checker import CHECK_RULES
-from bundle_fix.check.findings import Rule
-from bundle_fix.check.rules.differences import DIFF_RULES
-from bundle_fix.model.errors import BundleFixError
+from collections.abc import Mapping
 
-ALL_RULES = (*CHECK_RULES, *DIFF_RULES)
+from bundle_fix.check.rule import Rule, RuleScope
+from bundle_fix.check.rules import (
+    allocator_mismatch,
+    allocators,
+    archive,
+    differences,
+    dlopen,
+    dlopened_allocators,
+    hardening,
+    hwcaps,
+    hygiene,
+    ignores,
+    library_path,
+    machine,
+    manifest,
+    resolution,
+    runpath,
+    symlinks,
+    undefined,
+    versions,
+    wheel,
+)
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
+from bundle_fix.model.suggestions import suggest_word
+
+FAMILIES = (
+    ignores, resolution, symlinks, library_path, dlopen, hwcaps, runpath, allocators,
+    allocator_mismatch, dlopened_allocators, machine, undefined, versions, hardening, hygiene,
+    archive, wheel, manifest, differences,
+)  # fmt: skip
+"""The modules that define rules."""
+
+ALL_RULES: tuple[Rule, ...] = tuple(rule for family in FAMILIES for rule in family.RULES)
+CHECK_RULES = tuple(rule for rule in ALL_RULES if rule.scope is RuleScope.CHECK)
+RULES_BY_CODE: Mapping[str, Rule] = {rule.code: rule for rule in ALL_RULES}
 
 
 def find_rule(text: str, where: str) -> Rule:
-    """The rule with this code or name, in capitals or not.
+    """Return the rule with a code or name, in upper or lower case.
 
     Args:
-        text: what the user wrote.
-        where: where that stands, for messages.
+        text: the code or name, as written by the user.
+        where: the option, or the position in a file, for the error message.
 
     Raises:
-        BundleFixError: there is none.
+        BundleFixError: No rule has this code or name.
     """
     wanted = text.casefold()
     for rule in ALL_RULES:
         if wanted in (rule.code.casefold(), rule.name):
             return rule
-    from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
-    from bundle_fix.model.suggestions import suggest_word
-
     words = [word for rule in ALL_RULES for word in (rule.code, rule.name)]
-    hint = suggest_word(text, words) or "'bundle-fix rules' lists them"
+    hint = suggest_word(text, words) or "'bundle-fix rules' lists all rules"
     raise BundleFixError(
-        f"there is no rule {escape_and_shorten(text)}", where=escape_unprintable(where), hint=hint
+        f"unknown rule {escape_and_shorten(text)}", where=escape_unprintable(where), hint=hint
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.check.checker import CHECK_RULES
+from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.options import (
     ArtifactPath,
     editor_option,

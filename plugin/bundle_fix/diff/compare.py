@@ -1,4 +1,4 @@
-"""Compares two artifacts."""
+"""Compare two artifacts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from bundle_fix.check.checker import OF_DIFFERENCES, covers
 from bundle_fix.check.facts.abi import Newest
-from bundle_fix.check.findings import Finding, filter_by_severity, get_subject
+from bundle_fix.check.findings import Finding, filter_by_severity, get_subject, is_ignored
+from bundle_fix.check.registry import RULES_BY_CODE
+from bundle_fix.check.rule import RuleScope
 from bundle_fix.check.rules.differences import GONE
 from bundle_fix.diff.matching import FileMatches, match_files, strip_version_numbers
 from bundle_fix.diff.members import MemberComparison, compare_members
@@ -18,27 +19,20 @@ from bundle_fix.diff.resolution import ResolutionChange, compare_resolutions, fi
 from bundle_fix.diff.runtime import find_newer_runtime
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.policy.policy import Ignore
-from bundle_fix.policy.severity import Severity
-
-TOLD_BETTER = frozenset({"BF101", "BF102", "BF110"})
-"""Rules of a check that say of one pack what a change of a need says of both."""
-
-OF_THE_WHOLE = frozenset({"BF110"})
-"""Rules whose findings are about the pack, whichever file stands for it."""
 
 
 class Difference(Struct, frozen=True):
-    """What is different between two artifacts.
+    """The differences between two artifacts.
 
     Attributes:
-        findings: what got worse: the changes that BF7xx tell, and what a check finds in the new
-            artifact alone; the worst first.
-        fixed: what a check finds in the old artifact alone.
-        resolutions: the needed names that lead elsewhere.
-        members: the files, links and folders.
-        required_versions: the newest version of each family that each artifact wants of the host.
-        ignored: how many findings the user accepts.
-        failed: whether anything got worse, as far as the user minds.
+        findings: regressions, most severe first: the findings of BF7xx, and the findings of a check
+            that only the new artifact has.
+        fixed: the findings of a check that only the old artifact has.
+        resolutions: needed names that resolve to another file than before.
+        members: changes in the files, symlinks and directories.
+        required_versions: by family, the newest version that each artifact requires of the host.
+        ignored: number of findings accepted by the user.
+        failed: whether a finding is at or above ``--fail-on``.
     """
 
     findings: tuple[Finding, ...]
@@ -51,87 +45,84 @@ class Difference(Struct, frozen=True):
 
 
 def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -> Difference:
-    """What is different between two artifacts.
+    """Compare two artifacts.
 
     Args:
-        old: the old one; its contents must be open.
-        new: the new one, likewise.
-        ignores: what the user accepts; the policy of the two have none.
+        old: the old artifact; its contents must be open.
+        new: the new artifact; its contents must be open.
+        ignores: findings accepted by the user. The policies of the artifacts must have none, so
+            that a finding ignored in both is not reported as new or fixed.
 
     Raises:
-        BundleFixError: a file in one of them is damaged.
+        BundleFixError: a file of an artifact is damaged.
     """
-    pairs = match_files(old, new)
-    needs = compare_resolutions(old, new, pairs)
-    members = compare_members(old, new, pairs)
-    wanted = old.verdict.abi.versions, new.verdict.abi.versions
+    matches = match_files(old, new)
+    resolutions = compare_resolutions(old, new, matches)
+    members = compare_members(old, new, matches)
+    old_versions, new_versions = old.verdict.abi.versions, new.verdict.abi.versions
     policy = new.context.policy
-    worse = [
-        *find_worse_resolutions(old, new, needs),
+    findings = [
+        *find_worse_resolutions(old, new, resolutions),
         *find_removed_symbols(old, new, members.changed),
         *find_newer_runtime(old, new),
-        *_gone(old, new, members),
+        *_find_removed_objects(old, new, members),
     ]
-    known = {(f.path, f.evidence.get("needed")) for f in worse if "needed" in f.evidence}
-    found, fixed = _found_by_checks(old, new, pairs)
-    worse += [
+    # A BF7xx finding replaces the finding of a check about the same needed name.
+    reported = {(f.path, f.evidence.get("needed")) for f in findings if "needed" in f.evidence}
+    added, fixed = _compare_checks(old, new, matches)
+    findings += [
         f
-        for f in found
-        if f.rule not in TOLD_BETTER or (f.path, f.evidence.get("needed")) not in known
+        for f in added
+        if not RULES_BY_CODE[f.rule].has_diff_rule
+        or (f.path, f.evidence.get("needed")) not in reported
     ]
-    kept = [f for f in worse if not _is_ignored(f, ignores)]
-    kept.sort(key=_order)
-    families = dict.fromkeys((*wanted[0], *wanted[1]))
+    remaining = [f for f in findings if not is_ignored(f, ignores)]
+    remaining.sort(key=_make_sort_key)
+    families = dict.fromkeys((*old_versions, *new_versions))
     return Difference(
-        findings=tuple(kept),
-        fixed=tuple(f for f in fixed if not _is_ignored(f, ignores)),
-        resolutions=needs,
+        findings=tuple(remaining),
+        fixed=tuple(f for f in fixed if not is_ignored(f, ignores)),
+        resolutions=resolutions,
         members=members,
         required_versions={
-            family: (wanted[0].get(family), wanted[1].get(family)) for family in families
+            family: (old_versions.get(family), new_versions.get(family)) for family in families
         },
-        ignored=len(worse) - len(kept),
-        failed=bool(filter_by_severity(kept, policy.fail_on)),
+        ignored=len(findings) - len(remaining),
+        failed=bool(filter_by_severity(remaining, policy.fail_on)),
     )
 
 
-def _order(finding: Finding) -> tuple[int, bool, str, str, str]:
-    """The worst first; of the same severity what a comparison tells before what checks find."""
-    is_check = not finding.rule.startswith(OF_DIFFERENCES)
-    worst = finding.severity.rank
-    return worst, is_check, finding.rule, finding.path, finding.message
+def _make_sort_key(finding: Finding) -> tuple[int, bool, str, str, str]:
+    """Return the sort key: by severity, then findings of the comparison before those of checks."""
+    is_check = RULES_BY_CODE[finding.rule].scope is RuleScope.CHECK
+    return finding.severity.rank, is_check, finding.rule, finding.path, finding.message
 
 
-def _is_ignored(finding: Finding, ignores: Sequence[Ignore]) -> bool:
-    return any(covers(ignore, finding) for ignore in ignores)
-
-
-def _found_by_checks(
-    old: Snapshot, new: Snapshot, pairs: FileMatches
+def _compare_checks(
+    old: Snapshot, new: Snapshot, matches: FileMatches
 ) -> tuple[list[Finding], list[Finding]]:
-    """What a check finds in the new pack alone, or finds worse there, and in the old one alone."""
+    """Return the findings that are new or more severe in the new pack, and those that are gone."""
     before = {
-        _identity(f, pairs.new_of.get(f.path, pairs.translate_path(f.path))): f
+        _make_key(f, matches.new_of.get(f.path, matches.translate_path(f.path))): f
         for f in old.findings()
     }
-    after = {_identity(f, f.path): f for f in new.findings()}
-    found = [
+    after = {_make_key(f, f.path): f for f in new.findings()}
+    added = [
         f
         for key, f in after.items()
-        if key not in before
-        or f.severity.rank < before[key].severity.rank
+        if key not in before or f.severity.rank < before[key].severity.rank
     ]
-    return found, [f for key, f in before.items() if key not in after]
+    return added, [f for key, f in before.items() if key not in after]
 
 
-def _identity(finding: Finding, path: str) -> tuple[str, str, str]:
-    # What it is about may be a name with a version or a hash in it; a change of that is told by
-    # what the name leads to.
-    place = "" if finding.rule in OF_THE_WHOLE else path
-    return finding.rule, place, strip_version_numbers(get_subject(finding))
+def _make_key(finding: Finding, path: str) -> tuple[str, str, str]:
+    # The subject may be a name with a version or a hash. A change of these alone is not a new
+    # finding: compare_resolutions() reports it if the name resolves to another file.
+    location = "" if RULES_BY_CODE[finding.rule].concerns_whole_pack else path
+    return finding.rule, location, strip_version_numbers(get_subject(finding))
 
 
-def _gone(old: Snapshot, new: Snapshot, members: MemberComparison) -> Iterator[Finding]:
+def _find_removed_objects(old: Snapshot, new: Snapshot, members: MemberComparison) -> Iterator[Finding]:
     for member in members.removed:
         image = old.bundle.images.get(member.path)
         if image is None or not (image.is_program or image.is_library):
@@ -139,5 +130,6 @@ def _gone(old: Snapshot, new: Snapshot, members: MemberComparison) -> Iterator[F
         name = image.soname or posixpath.basename(member.path)
         if image.is_library and name in new.bundle.named:
             continue
-        what = "program" if image.is_program else f"library {name}"
-        yield GONE.make_finding(member.path, f"is gone: the new pack has no such {what}", soname=name)
+        missing = "program" if image.is_program else f"library {name}"
+        message = f"has been removed; the new pack has no {missing}"
+        yield GONE.make_finding(member.path, message, soname=name)

@@ -11,7 +11,7 @@ from bundle_fix.diff.matching import FileMatches, strip_version_numbers
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.notes import read_build_id
-from bundle_fix.elf.symbols.symbols import DefinedSymbol, read_defined_symbols
+from bundle_fix.elf.symbols.symbol_table import DefinedSymbol, read_defined_symbols
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Node, Special, Symlink, resolve_path
 
@@ -94,7 +94,7 @@ def compare_members(old: Snapshot, new: Snapshot, pairs: FileMatches) -> MemberC
         | _taken_over(old, new, pairs)
         | (translate_old_directories(old, pairs) & set(come))
     )
-    told_old = set(come) | _given_up(old, new, pairs) | (new.bundle.tree.folders & set(gone))
+    told_old = set(come) | _given_up(old, new, pairs) | (new.bundle.tree.directories & set(gone))
     gone = {q: p for q, p in gone.items() if q not in told_old}
     come = {q: q for q in come if q not in told_new}
     for p, q in list(_renumbered(old, gone, new, come, pairs)):
@@ -115,7 +115,7 @@ def _ordered(side: Snapshot, paths: Iterable[str]) -> list[str]:
 
 def translate_old_directories(old: Snapshot, pairs: FileMatches) -> set[str]:
     """Where the old pack's folders, members or not, are to be seen in the new one."""
-    return {pairs.translate_path(path) for path in old.bundle.tree.folders}
+    return {pairs.translate_path(path) for path in old.bundle.tree.directories}
 
 
 def _taken_over(old: Snapshot, new: Snapshot, pairs: FileMatches) -> set[str]:
@@ -187,8 +187,8 @@ def _end(side: Snapshot, path: str) -> str | None:
 
 
 def _mode(before: Node, after: Node) -> Iterator[AttributeChange]:
-    if before.stamp.mode != after.stamp.mode:
-        yield AttributeChange("mode", f"{before.stamp.mode:04o}", f"{after.stamp.mode:04o}")
+    if before.metadata.mode != after.metadata.mode:
+        yield AttributeChange("mode", f"{before.metadata.mode:04o}", f"{after.metadata.mode:04o}")
 
 
 def _altered_file(

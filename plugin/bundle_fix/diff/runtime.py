@@ -1,4 +1,4 @@
-"""Newer versions of the target's C and C++ runtime that a pack wants."""
+"""Find newer versions of the C and C++ runtime that a pack requires of its target."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from bundle_fix.check.rules.differences import NEWER_RUNTIME
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.policy.severity import Severity
 
-LIBRARIES = {
+FAMILY_LIBRARIES = {
     "GLIBC": "libc.so.6", "GLIBCXX": "libstdc++.so.6", "CXXABI": "libstdc++.so.6",
     "GCC": "libgcc_s.so.1",
 }  # fmt: skip
-"""The library that each family of versions is of; the C library is always the host's."""
+"""The library that defines each family of versions; the C library is always the host's."""
 
 
 def find_newer_runtime(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
-    """A finding for every family of which the new pack wants a newer version of the host.
+    """Yield a finding for each family of which the new pack requires a newer version of the host.
 
-    Where a baseline was given, a glibc up to that is a note.
+    With a glibc baseline in the policy, a glibc version up to the baseline is a note.
     """
-    before, baseline = old.verdict.abi.versions, new.context.policy.glibc
+    old_versions, baseline = old.verdict.abi.versions, new.context.policy.glibc
     for family, newest in new.verdict.abi.versions.items():
-        library = LIBRARIES[family]
-        if family not in before or (family != "GLIBC" and library not in new.host_libraries):
+        library = FAMILY_LIBRARIES[family]
+        if family not in old_versions or (family != "GLIBC" and library not in new.host_libraries):
             continue
-        number = version_number(newest.version)
-        if number <= version_number(before[family].version):
+        version = version_number(newest.version)
+        if version <= version_number(old_versions[family].version):
             continue
-        allowed = family == "GLIBC" and baseline and number <= version_number(baseline)
+        allowed = family == "GLIBC" and baseline and version <= version_number(baseline)
         yield NEWER_RUNTIME.make_finding(
             newest.path,
-            f"wants {family}_{newest.version} of the host; the newest that the old pack wanted was"
-            f" {family}_{before[family].version}",
+            f"requires {family}_{newest.version} from the host; the old pack required"
+            f" {family}_{old_versions[family].version}",
             severity=Severity.NOTE if allowed else Severity.ERROR,
-            versions=[f"{family}_{before[family].version}", f"{family}_{newest.version}"],
+            versions=[f"{family}_{old_versions[family].version}", f"{family}_{newest.version}"],
         )

@@ -131,7 +131,7 @@ def find_counterpart(bundle: Bundle, image: Image, name: str, where: str) -> str
     """
     alike = [
         path
-        for path in bundle.libraries()
+        for path in bundle.list_libraries()
         if image.soname
         and (bundle.images[path].soname, bundle.images[path].architecture)
         == (image.soname, image.architecture)

@@ -56,9 +56,9 @@ def needs_of(bundle: Bundle, root: Path | None) -> Needs:
         name, image, folder = queue.pop(0)
         if name in found or name in host or is_installed_with_libc(name) or "/" in name:
             continue
-        path = None if bundle.providers(name, image) else _here(name, image, folder)
+        path = None if bundle.find_providers(name, image) else _here(name, image, folder)
         whose = next((w for w, globs in HOSTS.items() if _matches(name, globs)), "")
-        if bundle.providers(name, image):
+        if bundle.find_providers(name, image):
             continue
         if whose or path is None:
             host[name] = whose or "not on this machine"

@@ -98,9 +98,9 @@ def survey(bundle: Bundle, ignore: Collection[str] = ()) -> Survey:
 
 def _libraries(bundle: Bundle, ignore: Collection[str]) -> dict[str, str]:
     """The shared libraries that entries of their own can take, each with its soname."""
-    machines = {bundle.images[path].architecture for path in bundle.programs()}
+    machines = {bundle.images[path].architecture for path in bundle.list_programs()}
     found = {}
-    for path in bundle.libraries():
+    for path in bundle.list_libraries():
         image, name = bundle.images[path], posixpath.basename(path)
         is_ours = not machines or image.architecture in machines
         is_swept = fnmatchcase(name, LIBRARY) and name[0] != "." and path.isprintable()

@@ -1,1 +1,1 @@
-"""ELF files: what the loader reads of them, and edits that do no harm."""
+"""ELF files: readers, editors of the dynamic section, and the verifier of their results."""

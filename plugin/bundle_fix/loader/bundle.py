@@ -33,15 +33,15 @@ class Bundle(Struct, frozen=True):
     named: Mapping[str, tuple[str, ...]]
     foreign: Mapping[str, str] = field(default_factory=dict)
 
-    def programs(self) -> list[str]:
+    def list_programs(self) -> list[str]:
         """The paths of all programs, in the tree's order."""
         return [path for path, image in self.images.items() if image.is_program]
 
-    def libraries(self) -> list[str]:
+    def list_libraries(self) -> list[str]:
         """The paths of all shared libraries, in the tree's order."""
         return [path for path, image in self.images.items() if image.is_library]
 
-    def providers(self, name: str, like: Image) -> tuple[str, ...]:
+    def find_providers(self, name: str, like: Image) -> tuple[str, ...]:
         """The files that could satisfy ``name`` for ``like``: named so, or with that soname."""
         return tuple(
             path
@@ -49,7 +49,7 @@ class Bundle(Struct, frozen=True):
             if self.images[path].architecture == like.architecture
         )
 
-    def content(self, path: str) -> Content:
+    def get_content(self, path: str) -> Content:
         """The bytes of the ELF file at ``path``, one of ``images``."""
         node = self.tree.nodes[path]
         assert isinstance(node, File)  # noqa: S101 (images are of files alone)

@@ -14,7 +14,7 @@ from bundle_fix.model.tree import resolve_path
 
 def map_programs(world: Deployment, only: str | None = None) -> dict[str, Process]:
     """The process of every program, or of the one at the path ``only``."""
-    paths = world.bundle.programs()
+    paths = world.bundle.list_programs()
     return {path: world.map_process(path) for path in paths if only in (None, path)}
 
 
@@ -37,7 +37,7 @@ def map_plugins(
     found: dict[str, Process] = {}
     reached = {o.path for p in started.values() for o in p.list_bundled_objects()}
     lost = _list_unbundled_names(started.values())
-    libraries = [path for path in bundle.libraries() if only in (None, path)]
+    libraries = [path for path in bundle.list_libraries() if only in (None, path)]
     for path in sorted(libraries, key=lambda p: bool(names.get(p, set()) & needed)):
         if path not in reached and not names.get(path, set()) & lost:
             found[path] = world.map_process(path)

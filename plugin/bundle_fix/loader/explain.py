@@ -131,7 +131,7 @@ def _explain_resolution(
 def _conclude(bundle: Bundle, need: Resolution) -> tuple[str, bool]:
     name, result = posixpath.basename(need.name), need.result
     image = need.requester.image
-    provided = bundle.providers(name, image) if image is not None else ()
+    provided = bundle.find_providers(name, image) if image is not None else ()
     if result.origin == BUNDLE:
         if need.already_loaded and not need.trace:
             return f"{result.path} is loaded already, so nothing is searched.", True

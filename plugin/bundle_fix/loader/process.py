@@ -318,7 +318,7 @@ def _drop_unexpected_host_copy(setting: ProcessContext, found: LoadedObject) -> 
         return found
     bundle, host = setting.view.bundle, setting.host
     like = found.loaded_by.image if found.loaded_by else None
-    provided = like is not None and bundle.providers(posixpath.basename(found.name), like)
+    provided = like is not None and bundle.find_providers(posixpath.basename(found.name), like)
     if provided or host.expected(found.name) or host.usual(found.name):
         return found
     if found.via == "direct":

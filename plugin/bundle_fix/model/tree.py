@@ -49,15 +49,15 @@ class Metadata(Struct, frozen=True):
 
 
 class File(Struct, frozen=True):
-    """A regular file. ``twin`` is the path of the member whose bytes it shares by hard link."""
+    """A regular file. ``hardlink`` is the path of the member whose bytes it shares by hard link."""
 
     content: Content
-    stamp: Metadata
+    metadata: Metadata
     header: Content | None = None
     """The member's header as it stands in the archive it was read from; valid while the member's
     name, size and stamp are what they were."""
-    twin: str | None = None
-    before: Content | None = None
+    hardlink: str | None = None
+    preceding: Content | None = None
     """What stands before the member in its archive and is of no member of the tree: a global pax
     header, a folder's entry that a later one takes the place of."""
 
@@ -66,26 +66,26 @@ class Symlink(Struct, frozen=True):
     """A symbolic link and the text it holds."""
 
     target: str
-    stamp: Metadata
+    metadata: Metadata
     header: Content | None = None
-    before: Content | None = None
+    preceding: Content | None = None
 
 
 class Directory(Struct, frozen=True):
     """A folder."""
 
-    stamp: Metadata
+    metadata: Metadata
     header: Content | None = None
-    before: Content | None = None
+    preceding: Content | None = None
 
 
 class Special(Struct, frozen=True):
     """A device, a fifo or a socket: kept as it is, never opened."""
 
     kind: str
-    stamp: Metadata
+    metadata: Metadata
     header: Content | None = None
-    before: Content | None = None
+    preceding: Content | None = None
 
 
 Node = File | Symlink | Directory | Special
@@ -115,7 +115,7 @@ class ArchiveAnomaly(Struct, frozen=True):
     path: str
     node: Node
 
-    def inside(self, top: str) -> ArchiveAnomaly:
+    def relative_to(self, top: str) -> ArchiveAnomaly:
         """The same, its path as seen from the folder ``top`` of the archive."""
         return replace(self, path=self.path[len(top) + 1 :]) if top else self
 
@@ -124,18 +124,18 @@ class Tree(Struct, frozen=True):
     """All members by path, in the artifact's order.
 
     ``top`` is the folder that holds everything in an archive (``pegasus-server-2.5.0``), left out
-    of the paths; it is empty where there is no such folder. ``folders`` are all folders, also those
-    that are no members of their own: archives often list the files alone. ``end`` is what follows
-    the last member in a tarball, ``oddities`` what its reader saw and no member tells, and
-    ``place`` where it goes on a target.
+    of the paths; it is empty where there is no such folder. ``directories`` are all folders, also those
+    that are no members of their own: archives often list the files alone. ``trailer`` is what follows
+    the last member in a tarball, ``anomalies`` what its reader saw and no member tells, and
+    ``location`` where it goes on a target.
     """
 
     nodes: Mapping[str, Node]
     top: str = ""
-    end: ArchiveSlice | None = None
-    oddities: tuple[ArchiveAnomaly, ...] = ()
-    place: InstallLocation = InstallLocation.ANYWHERE
-    folders: frozenset[str] = frozenset()
+    trailer: ArchiveSlice | None = None
+    anomalies: tuple[ArchiveAnomaly, ...] = ()
+    location: InstallLocation = InstallLocation.ANYWHERE
+    directories: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         found = {path for path, node in self.nodes.items() if isinstance(node, Directory)} | {""}
@@ -151,22 +151,22 @@ class Tree(Struct, frozen=True):
                     "its folders are nested deeper than any honest ones",
                     hint="an archive like this one must not be trusted",
                 )
-        force_setattr(self, "folders", frozenset(found))
+        force_setattr(self, "directories", frozenset(found))
 
-    def files(self) -> Iterator[tuple[str, File]]:
+    def iter_files(self) -> Iterator[tuple[str, File]]:
         """The regular files, in order."""
         return ((path, node) for path, node in self.nodes.items() if isinstance(node, File))
 
-    def links(self) -> Iterator[tuple[str, Symlink]]:
+    def iter_symlinks(self) -> Iterator[tuple[str, Symlink]]:
         """The symbolic links, in order."""
         return ((path, node) for path, node in self.nodes.items() if isinstance(node, Symlink))
 
 
 def break_missing_hardlink(tree: Tree, node: File) -> File:
     """``node``, a file of its own where the member whose bytes it shares is no file any more."""
-    if node.twin is None or isinstance(tree.nodes.get(node.twin), File):
+    if node.hardlink is None or isinstance(tree.nodes.get(node.hardlink), File):
         return node
-    return replace(node, twin=None, header=None)
+    return replace(node, hardlink=None, header=None)
 
 
 class Unresolved(Enum):
@@ -191,7 +191,7 @@ def resolve_path(tree: Tree, path: str) -> str | Unresolved:
     here: list[str] = []
     todo = path.split("/")[::-1]
     followed = 0
-    at_root = tree.place is not InstallLocation.ANYWHERE
+    at_root = tree.location is not InstallLocation.ANYWHERE
     while todo:
         part = todo.pop()
         if part in ("", "."):
@@ -214,7 +214,7 @@ def resolve_path(tree: Tree, path: str) -> str | Unresolved:
             here = [] if node.target.startswith("/") else here
             todo.extend(reversed(node.target.split("/")))
             continue
-        if place not in tree.folders and (todo or node is None):
+        if place not in tree.directories and (todo or node is None):
             return Unresolved.MISSING
         here.append(place)
     return here[-1] if here else ""
@@ -227,5 +227,5 @@ def get_relative_path(path: str, start: str) -> str:
 
 def drop_headers(tree: Tree) -> Tree:
     """``tree`` without the headers that only archives of the format it was read from can hold."""
-    nodes = {path: replace(node, header=None, before=None) for path, node in tree.nodes.items()}
-    return replace(tree, nodes=nodes, end=None)
+    nodes = {path: replace(node, header=None, preceding=None) for path, node in tree.nodes.items()}
+    return replace(tree, nodes=nodes, trailer=None)

@@ -115,7 +115,7 @@ def _edit_files(
 ) -> Iterator[tuple[str, EditResult | EditRefusedError]]:
     """Edit the files of a plan, each inode once, and yield the outcome for each path."""
     nodes = ((path, plan.tree.nodes[path]) for path in plan.edits)
-    files = {p: n for p, n in nodes if isinstance(n, File) and n.twin is None}
+    files = {p: n for p, n in nodes if isinstance(n, File) and n.hardlink is None}
     jobs = [EditJob(file.content, plan.edits[path]) for path, file in files.items()]
     outcomes = zip(files, edit(jobs, scratch, editor), strict=True)
     return track_parts(outcomes, partial(progress, _describe_editing(plan)))
@@ -150,8 +150,8 @@ def _update_hard_links(
 ) -> None:
     """Give hard links to an edited file its new bytes, and so its image."""
     for path, node in nodes.items():
-        if isinstance(node, File) and node.twin in edits:
-            original = nodes[str(node.twin)]
+        if isinstance(node, File) and node.hardlink in edits:
+            original = nodes[str(node.hardlink)]
             if isinstance(original, File):
                 nodes[path] = replace(node, content=original.content)
-                images[path] = images[str(node.twin)]
+                images[path] = images[str(node.hardlink)]

@@ -254,7 +254,7 @@ def _find_separated_libraries(folders: Iterable[Path], bundle: Bundle) -> Iterat
         objects = read_bundle(read_directory(folder), str(folder)).images
         for path, image in objects.items():
             for name in image.needed:
-                for found in bundle.providers(name, image)[:1]:
+                for found in bundle.find_providers(name, image)[:1]:
                     yield SCHEME.make_finding(
                         f"{folder.name}/{path}",
                         f"needs {name}, which is {found} in the wheel, but pip installs"

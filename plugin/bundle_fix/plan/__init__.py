@@ -1,1 +1,1 @@
-"""The plan: what must change in an artifact so that it runs the libraries it ships."""
+"""Plans: the changes that make an artifact load the libraries that it contains."""

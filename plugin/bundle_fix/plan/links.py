@@ -35,7 +35,7 @@ def find_missing_soname_symlinks(bundle: Bundle) -> Mapping[str, str]:
             first_path = _get_first_hard_link(bundle.tree, target)
             names_of.setdefault(first_path, set()).add(posixpath.basename(path))
     found: dict[str, list[str]] = {}
-    for path in bundle.libraries():
+    for path in bundle.list_libraries():
         soname = bundle.images[path].soname
         names = names_of.get(_get_first_hard_link(bundle.tree, path), ())
         if not soname or "/" in soname or soname in names:

@@ -115,7 +115,7 @@ def find_identical_copies(bundle: Bundle, own: Collection[str] | None = None) ->
     # Hard links already share one copy.
     hard_linked = {file.hardlink or path for path, file in bundle.tree.iter_files() if file.hardlink}
     groups: dict[tuple[str, str, int], list[str]] = {}
-    for path in bundle.libraries():
+    for path in bundle.list_libraries():
         if own is not None and path not in own:
             continue
         image, node = bundle.images[path], bundle.tree.nodes[path]

@@ -46,7 +46,7 @@ def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
     mapped: set[str] = set()
     chosen: dict[tuple[str, str], str] = {}
     # Programs first, because the libraries that they load inherit their RPATHs (ld.so(8)).
-    for path in (*bundle.programs(), *bundle.libraries()):
+    for path in (*bundle.list_programs(), *bundle.list_libraries()):
         if path in mapped:
             continue
         for need in map_process(bundle, host, path).resolutions:
@@ -83,7 +83,7 @@ def choose_provider(
         name: a needed name of the file, without a slash.
         original: the file of the pack that the name resolves to now, if any.
     """
-    providers = bundle.providers(name, bundle.images[path])
+    providers = bundle.find_providers(name, bundle.images[path])
     if original in providers:
         providers = (str(original),)
     ordinary = tuple(provider for provider in providers if HWCAPS_DIRECTORY not in provider)

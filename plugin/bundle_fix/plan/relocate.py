@@ -95,10 +95,10 @@ def _normalize_directory(tree: Tree, directory: str) -> str:
 
 def _plan_moves(bundle: Bundle, target: str) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
     """Return the new path of every moved member, and the reasons why other libraries stay."""
-    directories = {posixpath.dirname(path) for path in bundle.programs()} - {target}
+    directories = {posixpath.dirname(path) for path in bundle.list_programs()} - {target}
     libraries = [
         path
-        for path in bundle.libraries()
+        for path in bundle.list_libraries()
         if posixpath.dirname(path) in directories and ".so" in posixpath.basename(path)
     ]
     symlinks_of = _group_symlinks(bundle, set(libraries))

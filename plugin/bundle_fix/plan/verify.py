@@ -54,7 +54,7 @@ def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str
 def _list_needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Resolution]]:
     """Yield every need of every program, by program, requester and base name."""
     host = make_adversarial_host()
-    for program in bundle.programs():
+    for program in bundle.list_programs():
         for need in map_process(bundle, host, program).resolutions:
             name = need.name.rpartition("/")[2]
             yield (program, need.requester.path or "", name), need

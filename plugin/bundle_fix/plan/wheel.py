@@ -80,7 +80,7 @@ def _find_copies(bundle: Bundle, code: Sequence[Path]) -> tuple[dict[str, str], 
     The first mapping has the path of each copy and the path of the file that remains.
     """
     groups: dict[tuple[str, str, int], list[str]] = {}
-    for path in bundle.libraries():
+    for path in bundle.list_libraries():
         image = bundle.images[path]
         if image.soname and get_library_stem(path) == get_library_stem(image.soname):
             key = (posixpath.dirname(path), image.soname, image.size)

@@ -10,8 +10,9 @@ import msgspec
 
 from bundle_fix import __version__
 from bundle_fix.check.facts.abi import Abi
-from bundle_fix.check.findings import Finding, Rule, get_subject
+from bundle_fix.check.findings import Finding, get_subject
 from bundle_fix.check.result import CheckResult
+from bundle_fix.check.rule import Rule, RuleScope
 from bundle_fix.policy.severity import Severity
 
 SCHEMA = 1
@@ -31,16 +32,17 @@ class RuleText(msgspec.Struct, frozen=True):
     code: str
     name: str
     severity: Severity
-    summary: str
+    title: str
     why: str
     fix: str
     example: str
+    scope: RuleScope
 
 
 def describe_rules(rules: Iterable[Rule]) -> dict[str, RuleText]:
     """Return the explanations of rules, by code."""
     return {
-        r.code: RuleText(r.code, r.name, r.severity, r.summary, r.why, r.fix, r.example)
+        r.code: RuleText(r.code, r.name, r.severity, r.title, r.why, r.fix, r.example, r.scope)
         for r in sorted(rules, key=lambda rule: rule.code)
     }
 

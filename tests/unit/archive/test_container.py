@@ -34,7 +34,7 @@ TOP = layer(
 
 def merged(path: Path) -> dict[str, object]:
     with open_artifact(path) as artifact:
-        assert (artifact.format, artifact.tree.place) == (CONTAINER, InstallLocation.ROOT)
+        assert (artifact.format, artifact.tree.location) == (CONTAINER, InstallLocation.ROOT)
         return {
             name: data(node.content) if isinstance(node, File)
             else node.target if isinstance(node, Symlink) else None

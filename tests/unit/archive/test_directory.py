@@ -164,7 +164,7 @@ def test_a_hard_link_keeps_its_bytes_when_the_other_name_becomes_a_link(tmp_path
     tree = read_directory(sample(tmp_path / "original"))
     nodes: dict[str, Node] = {**tree.nodes, "bin/again": Symlink("server", Metadata(0o777))}
     assert isinstance(tree.nodes["bin/server"], File)
-    assert tree.nodes["bin/server"].twin == "bin/again"
+    assert tree.nodes["bin/server"].hardlink == "bin/again"
     write_tree(Tree(nodes), "dir", tmp_path / "copy")
     assert not (tmp_path / "copy/bin/server").is_symlink()
     original = tmp_path / "original/bin/server"
@@ -225,7 +225,7 @@ def test_a_tree_that_is_read_again_is_the_same(tmp_path: Path) -> None:
     original = sample(tmp_path / "original")
     assert read_directory(original) == read_directory(original)
     node = read_directory(original).nodes["bin/server"]
-    assert replace(node, stamp=replace(node.stamp, mode=0)) != node
+    assert replace(node, metadata=replace(node.metadata, mode=0)) != node
 
 
 def test_a_folder_that_becomes_a_link_is_not_followed_to_its_files(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
     for name in ("libx.so.1", "link.so"):
         with open_artifact(tmp_path / name) as artifact:
             assert artifact.format == "elf"
-            ((found, file),) = artifact.tree.files()
+            ((found, file),) = artifact.tree.iter_files()
             assert found == name
             with file.content.open() as reader:
                 assert reader.pread(0, reader.size) == path.read_bytes()

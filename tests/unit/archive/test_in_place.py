@@ -34,12 +34,12 @@ def mended(before: Tree) -> Tree:
     nodes: dict[str, Node] = dict(before.nodes)
     nodes["bin/again"] = replace(server, content=content)
     nodes["bin/server"] = replace(before.nodes["bin/server"], content=content)
-    stamp = before.nodes["lib/libx.so.1.2"].stamp
+    stamp = before.nodes["lib/libx.so.1.2"].metadata
     nodes["lib/libx.so.1"] = Symlink("libx.so.1.2", stamp)
     nodes["lib/libx.so"] = Symlink("libx.so.1.2", stamp)
     nodes["lib/liby.so.1"] = Symlink("libx.so.1.2", stamp)
     for path in ("lib", "bin/tool"):
-        nodes[path] = replace(nodes[path], stamp=replace(nodes[path].stamp, mode=0o711))
+        nodes[path] = replace(nodes[path], metadata=replace(nodes[path].metadata, mode=0o711))
     return Tree(nodes)
 
 
@@ -255,7 +255,7 @@ def test_a_full_disk_leaves_the_folder_as_it_was(small_disk: Path) -> None:
     before = read_directory(pack(small_disk / "pack"))
     was = snapshot(small_disk)
     nodes: dict[str, Node] = {
-        path: replace(node, content=BytesContent(os.urandom(400_000)), twin=None)
+        path: replace(node, content=BytesContent(os.urandom(400_000)), hardlink=None)
         if isinstance(node, File)
         else node
         for path, node in before.nodes.items()

@@ -54,7 +54,7 @@ def test_a_package_holds_what_is_installed(tmp_path: Path, kind: str, how: str) 
     path = packed(tmp_path, kind, how)
     with open_artifact(path) as artifact:
         assert artifact.format == kind
-        assert artifact.tree.place is InstallLocation.BESIDE_OTHERS
+        assert artifact.tree.location is InstallLocation.BESIDE_OTHERS
         found = view(artifact.tree)
     expected = view(read_directory(tmp_path / "root"))
     for name, value in expected.items():

@@ -194,7 +194,7 @@ def test_the_later_entry_of_a_folder_wins_as_it_does_in_tar(tmp_path: Path) -> N
     raw = b"".join(info.tobuf() for info in (first, file, again)) + bytes(10240)
     (tmp_path / "a.tar").write_bytes(raw)
     with read_tar(tmp_path / "a.tar") as tree:
-        assert tree.nodes["lib"].stamp.mode == 0o755
+        assert tree.nodes["lib"].metadata.mode == 0o755
         assert_same_stream(write(tree, tmp_path / "ours.tar"), raw)
 
 
@@ -210,7 +210,7 @@ def archive_of(members: Sequence[tuple[str, bytes, bytes]], target: str = "") ->
 
 
 def changed_mode(node: Node, mode: int = 0o700) -> Node:
-    return replace(node, stamp=replace(node.stamp, mode=mode), header=None)
+    return replace(node, metadata=replace(node.metadata, mode=mode), header=None)
 
 
 names = st.one_of(
@@ -283,7 +283,7 @@ def test_one_changed_member_leaves_the_others_as_they_were(
         ours = write(Tree(nodes, tree.top), folder / "ours.tar")
         before, after = view(tree), pieces(ours)
     with read_tar(folder / "ours.tar") as again:
-        seen, stamp = view(again), again.nodes[changed].stamp
+        seen, stamp = view(again), again.nodes[changed].metadata
         assert again.top == tree.top
     assert stamp.mode == 0o1751
     assert (stamp.mtime, stamp.uid, stamp.owner) == told(tree.nodes[changed])
@@ -296,7 +296,7 @@ def test_one_changed_member_leaves_the_others_as_they_were(
 
 
 def told(node: Node) -> tuple[float, int, str]:
-    return node.stamp.mtime, node.stamp.uid, node.stamp.owner
+    return node.metadata.mtime, node.metadata.uid, node.metadata.owner
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -307,7 +307,7 @@ def test_a_member_with_new_bytes_is_one_that_gnu_tar_unpacks(
     with read_tar(original) as tree:
         nodes: dict[str, Node] = dict(tree.nodes)
         for path, node in tree.nodes.items():
-            if isinstance(node, File) and node.twin is None:
+            if isinstance(node, File) and node.hardlink is None:
                 content = BytesContent(b"new " + os.fsencode(path))
                 nodes[path] = replace(node, content=content, header=None)
             elif isinstance(node, Symlink | Directory):
@@ -316,10 +316,10 @@ def test_a_member_with_new_bytes_is_one_that_gnu_tar_unpacks(
     subprocess.run(["tar", "-xpf", tmp_path / "ours.tar", "-C", tmp_path], check=True)
     for path, node in tree.nodes.items():
         unpacked = tmp_path / sample.name / path
-        assert int(unpacked.lstat().st_mtime) == int(node.stamp.mtime)
+        assert int(unpacked.lstat().st_mtime) == int(node.metadata.mtime)
         if isinstance(node, File):
-            assert unpacked.read_bytes() == b"new " + os.fsencode(node.twin or path)
-            assert unpacked.stat().st_mode & 0o7777 == node.stamp.mode
+            assert unpacked.read_bytes() == b"new " + os.fsencode(node.hardlink or path)
+            assert unpacked.stat().st_mode & 0o7777 == node.metadata.mode
     if form == "pax":
         status = (tmp_path / sample.name / "bin/server").stat()
         assert status.st_mtime_ns == (sample / "bin/server").stat().st_mtime_ns
@@ -335,7 +335,7 @@ def test_the_hard_link_to_an_edited_file_has_its_new_bytes(tmp_path: Path, sampl
     with read_tar(tmp_path / "ours.tar") as again:
         twin = again.nodes["bin/server-again"]
         assert isinstance(twin, File)
-        assert twin.twin == "bin/server"
+        assert twin.hardlink == "bin/server"
         assert data(twin.content)[7:13] == b"edited"
     was, now = pieces(original.read_bytes()), pieces(ours)
     name = f"{sample.name}/bin/server"
@@ -348,7 +348,7 @@ def test_a_hard_link_keeps_its_bytes_when_the_other_name_becomes_a_link(
 ) -> None:
     original = gnu_tar(tmp_path / "original.tar", sample, "top", "gnu")
     with read_tar(original) as tree:
-        stamp = tree.nodes["bin/server"].stamp
+        stamp = tree.nodes["bin/server"].metadata
         nodes = {**tree.nodes, "bin/server": Symlink("server-again", stamp)}
         write(Tree(nodes, tree.top), tmp_path / "ours.tar")
     subprocess.run(["tar", "-xf", tmp_path / "ours.tar", "-C", tmp_path], check=True)
@@ -362,7 +362,7 @@ def test_a_new_member_stands_in_the_top_folder_like_the_others(
 ) -> None:
     for layout in ("top", "dotted top", "dot", "bare"):
         with read_tar(gnu_tar(tmp_path / "original.tar", sample, layout, "gnu")) as tree:
-            new = Symlink("libx.so.4.6", tree.nodes["lib/libx.so.4.6"].stamp)
+            new = Symlink("libx.so.4.6", tree.nodes["lib/libx.so.4.6"].metadata)
             write(Tree({**tree.nodes, "lib/libx.so": new}, tree.top), tmp_path / "ours.tar")
         listed = subprocess.run(
             ["tar", "-tf", tmp_path / "ours.tar"], capture_output=True, text=True, check=True

@@ -131,7 +131,7 @@ def test_what_is_no_tarball_is_refused(tmp_path: Path, raw: bytes) -> None:
 
 def test_an_empty_tarball_is_an_empty_tree(tmp_path: Path) -> None:
     tree = read(tmp_path, archive())
-    assert (tree.nodes, tree.top, tree.oddities) == ({}, "", ())
+    assert (tree.nodes, tree.top, tree.anomalies) == ({}, "", ())
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "a/..", "//x", "./../x"])
@@ -233,7 +233,7 @@ def test_headers_that_lie_about_sizes_are_refused(tmp_path: Path, raw: bytes) ->
 @pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "-1e300", "9" * 400])
 def test_a_time_that_is_none_does_no_harm(tmp_path: Path, mtime: str) -> None:
     tree = read(tmp_path, archive(pax({"mtime": mtime}) + member("a", content=b"a")))
-    assert tree.nodes["a"].stamp.mtime == 0
+    assert tree.nodes["a"].metadata.mtime == 0
 
 
 @pytest.mark.parametrize("kind", list(COMPRESS))

@@ -62,7 +62,7 @@ def test_tarballs_by_bsdtar_are_written_back_as_they_were(tmp_path: Path, form: 
     tree, ours = written_back(path)
     assert ours == path.read_bytes()
     assert sorted(tree.nodes) == ["", "lib", "lib/x", "y"]
-    assert all(node.stamp.mtime > 10**9 for node in tree.nodes.values())
+    assert all(node.metadata.mtime > 10**9 for node in tree.nodes.values())
 
 
 def test_the_end_of_an_archive_stays_as_it_was(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_new_member_goes_before_the_end_of_the_archive(tmp_path: Path) -> None
     (tmp_path / "a.tar").write_bytes(member("bin/x", content=b"x") + bytes(9216))
     with read_tar(tmp_path / "a.tar") as tree:
         nodes = {**tree.nodes, "bin/new": File(BytesContent(b"new"), Metadata(0o644))}
-        new = Tree(nodes, tree.top, tree.end)
+        new = Tree(nodes, tree.top, tree.trailer)
         assert write_tree(new, "tar", tmp_path / "b.tar")
     assert (tmp_path / "b.tar").stat().st_size == 10240
     listed = subprocess.run(
@@ -96,7 +96,7 @@ def test_the_later_of_two_files_of_one_name_wins_and_both_stay(tmp_path: Path) -
         node = tree.nodes["a"]
         assert isinstance(node, File)
         assert data(node.content) == b"2"
-        assert [(o.kind, o.path) for o in tree.oddities] == [(REPEATED, "a")]
+        assert [(o.kind, o.path) for o in tree.anomalies] == [(REPEATED, "a")]
         assert write_tree(tree, "tar", tmp_path / "b.tar")
     assert (tmp_path / "b.tar").read_bytes() == raw
 
@@ -125,7 +125,7 @@ def test_a_global_header_counts_for_what_follows_it(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(raw)
     tree, ours = written_back(tmp_path / "a.tar")
     assert ours == raw
-    assert [node.stamp.uid for node in tree.nodes.values()] == [0, 1234567, 7]
+    assert [node.metadata.uid for node in tree.nodes.values()] == [0, 1234567, 7]
 
 
 @pytest.mark.parametrize("record", ["path", "linkpath", "size"])
@@ -152,7 +152,7 @@ def test_numbers_that_octal_digits_cannot_hold_are_read(tmp_path: Path, number: 
     info.mtime = number
     (tmp_path / "a.tar").write_bytes(archive(info.tobuf(tarfile.GNU_FORMAT)))
     tree, _ = written_back(tmp_path / "a.tar")
-    assert tree.nodes["a"].stamp.mtime == number
+    assert tree.nodes["a"].metadata.mtime == number
 
 
 def test_metadata_that_is_no_number_is_no_reason_to_refuse(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_metadata_that_is_no_number_is_no_reason_to_refuse(tmp_path: Path) -> No
     odd = with_checksum(raw[:108] + b"nobody\0\0" + raw[116:])
     (tmp_path / "a.tar").write_bytes(archive(odd))
     tree, ours = written_back(tmp_path / "a.tar")
-    assert tree.nodes["a"].stamp.uid == 0
+    assert tree.nodes["a"].metadata.uid == 0
     assert ours == (tmp_path / "a.tar").read_bytes()
 
 

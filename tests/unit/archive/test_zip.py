@@ -200,7 +200,7 @@ def test_archives_by_info_zip_are_written_back_as_they_were(
         assert isinstance(tree.nodes["l"], Symlink)
         node = tree.nodes["bin/x"]
         assert isinstance(node, File)
-        assert (data(node.content), node.stamp.mode) == (b"x" * 5000, 0o755)
+        assert (data(node.content), node.metadata.mode) == (b"x" * 5000, 0o755)
     assert written_back(path) == path.read_bytes()
 
 
@@ -219,7 +219,7 @@ def test_every_compression_is_read(tmp_path: Path, method: int, content: bytes) 
         file.writestr("a", content)
         file.writestr("b", b"behind")
     with read_zip(tmp_path / "x.zip") as tree:
-        found = [data(node.content) for _, node in tree.files()]
+        found = [data(node.content) for _, node in tree.iter_files()]
     assert found == [content, b"behind"]
     assert written_back(tmp_path / "x.zip") == (tmp_path / "x.zip").read_bytes()
 
@@ -378,5 +378,5 @@ def test_a_damaged_archive_is_read_or_refused(
         held[drawn.draw(st.integers(0, len(held) - 1))] = drawn.draw(st.integers(0, 255))
     path.write_bytes(held)
     with suppress(BundleFixError), read_zip(path) as tree:
-        for _, file in tree.files():
+        for _, file in tree.iter_files():
             assert len(data(file.content)) == file.content.size

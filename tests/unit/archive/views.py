@@ -24,9 +24,9 @@ def view(tree: Tree) -> dict[str, tuple[Any, ...]]:
     """Of each member its kind, what it holds, its mode and its time in whole seconds."""
     seen: dict[str, tuple[Any, ...]] = {}
     for path, node in tree.nodes.items():
-        stamp = node.stamp
+        stamp = node.metadata
         if isinstance(node, File):
-            seen[path] = ("file", data(node.content), node.twin, stamp.mode, int(stamp.mtime))
+            seen[path] = ("file", data(node.content), node.hardlink, stamp.mode, int(stamp.mtime))
         elif isinstance(node, Symlink):
             seen[path] = ("link", node.target)
         elif isinstance(node, Directory):

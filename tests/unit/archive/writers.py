@@ -61,8 +61,8 @@ def mark_of(target: Path) -> bytes:
     """The byte that all files in an artifact consist of; it must be whole."""
     held = []
     with open_artifact(target) as artifact:
-        assert [path for path, _ in artifact.tree.files()] == NAMES
-        for _, file in artifact.tree.files():
+        assert [path for path, _ in artifact.tree.iter_files()] == NAMES
+        for _, file in artifact.tree.iter_files():
             with file.content.open() as reader:
                 held.append(reader.pread(0, reader.size))
     assert held == [held[0][:1] * SIZE] * len(NAMES)

@@ -39,9 +39,9 @@ def test_glibc_versions_compare_as_numbers(version: str, number: object) -> None
 @pytest.mark.parametrize(
     ("mode", "better", "reason"),
     [
-        (0o644, "0755", "the program cannot be executed"),
-        (0o777, "0775", "anybody may change it"),
-        (0o600, "0700", "the program cannot be executed"),
+        (0o644, "0755", "not executable"),
+        (0o777, "0775", "world-writable"),
+        (0o600, "0700", "not executable"),
     ],
 )
 def test_bf501_names_wrong_modes(
@@ -55,9 +55,9 @@ def test_bf501_names_wrong_modes(
 @pytest.mark.parametrize(
     ("mode", "severity", "reason"),
     [
-        (0o200, "error", "nobody can read it"),
-        (0o640, "warning", "only its owner can read it"),
-        (0o602, "error", "anybody may change it, only its owner can read it"),
+        (0o200, "error", "not readable"),
+        (0o640, "warning", "readable by its owner only"),
+        (0o602, "error", "world-writable, readable by its owner only"),
     ],
 )
 def test_bf501_names_a_library_that_others_cannot_load(

@@ -30,14 +30,14 @@ def test_a_rule_that_does_not_exist_is_told_with_a_suggestion() -> None:
     ran = bundle_fix("rules", "host-win")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == (
-        "bundle-fix: error: rules: there is no rule host-win (did you mean `host-wins`?)\n"
+        "bundle-fix: error: rules: unknown rule host-win (did you mean `host-wins`?)\n"
     )
 
 
 def test_codes_and_names_are_used_once_and_all_is_said() -> None:
     assert len({rule.code for rule in RULES}) == len({rule.name for rule in RULES}) == len(RULES)
     for rule in RULES:
-        for text in (rule.summary, rule.why, rule.fix, rule.example):
+        for text in (rule.title, rule.why, rule.fix, rule.example):
             assert text.endswith(".")
 
 

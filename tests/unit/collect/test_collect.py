@@ -25,7 +25,7 @@ def listing(result: Collected) -> dict[str, str]:
     """Every member that is no folder: its path to its link's target, or to its mode."""
     nodes = result.bundle.tree.nodes
     return {
-        path: node.target if isinstance(node, Symlink) else f"{node.stamp.mode:o}"
+        path: node.target if isinstance(node, Symlink) else f"{node.metadata.mode:o}"
         for path, node in nodes.items()
         if isinstance(node, File | Symlink)
     }
@@ -258,7 +258,7 @@ def test_everything_below_a_folder_lands_once_and_keeps_its_folders(tmp_path: Pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     result = collected(tmp_path, '[[files]]\nfrom = "src/d/**"\nto = "out/"\n')
-    files = [path for path, _ in result.bundle.tree.files()]
+    files = [path for path, _ in result.bundle.tree.iter_files()]
     assert files == ["out/a.txt", "out/inner/b.txt", "out/inner/deep/c.txt"]
 
 
@@ -267,4 +267,4 @@ def test_what_lies_below_another_match_is_no_match_of_its_own(tmp_path: Path) ->
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     result = collected(tmp_path, '[[files]]\nfrom = "src/**/x*"\nto = "out/"\n')
-    assert [path for path, _ in result.bundle.tree.files()] == ["out/x1/x2/a.txt", "out/x3.txt"]
+    assert [path for path, _ in result.bundle.tree.iter_files()] == ["out/x1/x2/a.txt", "out/x3.txt"]

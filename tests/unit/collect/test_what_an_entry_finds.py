@@ -26,7 +26,7 @@ def collected(root: Path, text: str, **defines: str) -> Collected:
 
 
 def files(result: Collected) -> list[str]:
-    return [path for path, _ in result.bundle.tree.files()]
+    return [path for path, _ in result.bundle.tree.iter_files()]
 
 
 def refusal(root: Path, text: str, **defines: str) -> str:

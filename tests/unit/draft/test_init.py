@@ -124,7 +124,7 @@ def test_a_spec_that_is_there_is_written_over_by_force_only(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("gone", "gone: no such file"),
+        ("gone", "gone: there is no such file"),
         ("empty", "empty: there is nothing in it to pack (build first)"),
         ("tree/bin/server", "tree/bin/server: is a single file, not a tree (name the folder"),
         ("tree/README", "tree/README: "),

@@ -206,7 +206,7 @@ def test_a_table_outside_all_segments_is_damage(tmp_path: Path, style: str, tag:
 def test_a_claim_of_billions_of_symbols_is_damage(tmp_path: Path) -> None:
     data = many(tmp_path, "sysv", HOST).read_bytes()
     _, section = section_of(data, ".hash")
-    with pytest.raises(DamagedElfError, match="4294967295 dynamic symbols"):
+    with pytest.raises(DamagedElfError, match="4294967295 entries"):
         counted(splice(data, section.offset + 4, b"\xff" * 4))
 
 
@@ -235,7 +235,7 @@ def test_a_chain_without_end_is_damage(tmp_path: Path) -> None:
     bloom = int.from_bytes(data[section.offset + 8 : section.offset + 12], "little") * 8
     start = section.offset + 16 + bloom
     endless = splice(endless, start, data[start : start + 4 * buckets])
-    with pytest.raises(DamagedElfError, match="no end"):
+    with pytest.raises(DamagedElfError, match="longer than 65536 symbols"):
         count_symbols(BytesReader(endless), image)
 
 

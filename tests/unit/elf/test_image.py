@@ -259,7 +259,7 @@ def test_a_dynamic_entry_that_lies_is_refused(tmp_path: Path, tag: int, value: i
 
 def test_a_dynamic_section_without_string_table_is_refused(tmp_path: Path) -> None:
     data = library(tmp_path).read_bytes()
-    with pytest.raises(DamagedElfError, match="no string table"):
+    with pytest.raises(DamagedElfError, match="contains the string table"):
         image_in(with_dynamic(data, c.DT_STRTAB, 0, new_tag=c.DT_DEBUG))
 
 
@@ -275,7 +275,7 @@ def test_a_class_or_byte_order_that_does_not_exist_is_refused(
     tmp_path: Path, at: int, value: int
 ) -> None:
     data = splice(library(tmp_path).read_bytes(), at, bytes([value]))
-    with pytest.raises(DamagedElfError, match="does not exist"):
+    with pytest.raises(DamagedElfError, match="invalid ELF class"):
         image_in(data)
 
 

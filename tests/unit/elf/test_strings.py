@@ -19,7 +19,7 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.strings import find_string_table, get_string
-from bundle_fix.elf.symbols.symbols import read_name_offsets
+from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.model.content import BytesReader
 from elf.support import (
     bytes_of,

@@ -11,8 +11,8 @@ from elftools.elf.sections import SymbolTableSection
 from builders.elf import CROSS, HOST, LINKERS, elf, object_with_versions
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.symbols import symbols
-from bundle_fix.elf.symbols.symbols import SymbolTable, UndefinedSymbol, read_symbols
+from bundle_fix.elf.symbols import symbol_table as symbols
+from bundle_fix.elf.symbols.symbol_table import SymbolTable, UndefinedSymbol, read_symbols
 from bundle_fix.model.content import BytesReader
 
 SOURCE = """
@@ -35,7 +35,7 @@ def table(path: Path) -> SymbolTable:
 def test_symbols_are_what_pyelftools_lists(
     tmp_path: Path, name: str, likely: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(symbols, "LIKELY", likely)
+    monkeypatch.setattr(symbols, "MAX_STRING_SHARE", likely)
     path = elf(tmp_path / "liba.so", source=SOURCE, toolchain=TOOLCHAINS[name])
     found = table(path)
     with path.open("rb") as file:
@@ -60,7 +60,12 @@ def test_a_wanted_version_is_met_by_it_and_by_what_has_none(tmp_path: Path) -> N
     versioned = table(object_with_versions(path, "liba.so.1", "greet", ["V_1", "V_2"]))
     plain = table(elf(tmp_path / "libb.so.1", source="int greet(void) { return 1; }"))
     wanted = [None, "V_1", "V_2", "V_3"]
-    assert [versioned.provides_symbol(b"greet", version) for version in wanted] == [True, True, True, False]
+    assert [versioned.provides_symbol(b"greet", version) for version in wanted] == [
+        True,
+        True,
+        True,
+        False,
+    ]
     assert [plain.provides_symbol(b"greet", version) for version in wanted] == [True] * 4
     assert not versioned.provides_symbol(b"other", None)
 
@@ -83,9 +88,9 @@ def test_names_that_overlap_take_no_more_than_their_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = elf(tmp_path / "liba.so", source=SOURCE)
-    monkeypatch.setattr(symbols, "LIKELY", 0)
-    monkeypatch.setattr(symbols, "MAX_CUT", 8)
-    with pytest.raises(DamagedElfError, match="take too many bytes"):
+    monkeypatch.setattr(symbols, "MAX_STRING_SHARE", 0)
+    monkeypatch.setattr(symbols, "MAX_SINGLE_NAMES", 8)
+    with pytest.raises(DamagedElfError, match="exceed the limit of 8 bytes"):
         table(path)
 
 

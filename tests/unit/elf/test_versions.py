@@ -11,16 +11,12 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerDefSection, GNUVerNeedSection
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from bundle_fix.elf.edit.slot import rename_libraries
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.strings import find_string_table, get_string
-from bundle_fix.elf.symbols.versions import (
-    read_needed_versions,
-    read_verdef,
-    read_verneed,
-    rename_libraries,
-)
+from bundle_fix.elf.symbols.versions import read_needed_versions, read_verdef, read_verneed
 from bundle_fix.model.content import BytesReader, PatchedReader
 from elf.support import (
     bytes_of,
@@ -161,7 +157,7 @@ def test_the_versions_of_a_library_can_be_made_those_of_another(
 
 def test_a_list_outside_all_segments_is_damage(tmp_path: Path) -> None:
     data = elf(tmp_path / "x", program=True).read_bytes()
-    with pytest.raises(DamagedElfError, match="outside its loaded segments"):
+    with pytest.raises(DamagedElfError, match="no loaded segment contains its list"):
         wanted(with_dynamic(data, c.DT_VERNEED, 1 << 40))
 
 
@@ -196,7 +192,7 @@ def test_a_list_that_points_to_itself_ends(tmp_path: Path) -> None:
     start = len(bytes_of(content)) - len(records + aux)
     data = with_dynamic(bytes_of(content), c.DT_VERNEED, start)
     begun = time.monotonic()
-    with pytest.raises(DamagedElfError, match="no end"):
+    with pytest.raises(DamagedElfError, match="exceeds 32768 records"):
         wanted(data)
     assert time.monotonic() - begun < 5
 
@@ -208,7 +204,7 @@ def test_names_that_overlap_cannot_fill_the_memory() -> None:
     table = b"\0" + b"x" * 50_000 + b"\0"
     content = tiny_elf([(c.DT_VERNEED, 0), (c.DT_VERNEEDNUM, 1)], table, behind=record + aux)
     start = len(bytes_of(content)) - len(record + aux)
-    with pytest.raises(DamagedElfError, match="too many bytes"):
+    with pytest.raises(DamagedElfError, match="exceed the limit of 1048576 bytes"):
         wanted(with_dynamic(bytes_of(content), c.DT_VERNEED, start))
 
 

@@ -120,7 +120,7 @@ def test_a_link_without_a_target_leads_to_nothing() -> None:
 
 def test_folders_are_also_those_that_only_their_files_tell() -> None:
     tree = Tree({"a/b/file": File(BytesContent(b""), STAMP), "c": Directory(STAMP)})
-    assert tree.folders == {"", "a", "a/b", "c"}
+    assert tree.directories == {"", "a", "a/b", "c"}
     assert resolve_path(tree, "a/b/../../c/.") == "c"
     assert resolve_path(tree, "a/b/file/..") is Unresolved.MISSING
 

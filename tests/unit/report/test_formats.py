@@ -16,7 +16,7 @@ import xmlschema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundle_fix.check.checker import CHECK_RULES
+from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import (
     CheckReport,

@@ -85,8 +85,8 @@ def test_the_name_of_a_pack_must_be_a_single_path_component(load: Load) -> None:
         "(check the variables in `name`)"
     )
     assert get_error(lambda: name("\n")) == (
-        'bundle.toml:2:8: invalid pack name "x\\n": it has a character in it that cannot '
-        "be printed (check the variables in `name`)"
+        'bundle.toml:2:8: invalid pack name "x\\n": it contains an unprintable '
+        "character (check the variables in `name`)"
     )
 
 

@@ -46,7 +46,7 @@ def read_deb(
         if name is None:
             raise BundleFixError("the package has no data.tar", where=str(path), hint=AGAIN)
         with nested_tar(members[name], name, path, limits, progress) as tree:
-            yield replace(tree, place=InstallLocation.BESIDE_OTHERS)
+            yield replace(tree, location=InstallLocation.BESIDE_OTHERS)
 
 
 def _members(fd: int, path: Path) -> dict[str, SliceContent]:

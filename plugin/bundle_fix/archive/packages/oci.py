@@ -78,10 +78,10 @@ def merged_layers(
             left = replace(limits, used_size=size, used_members=count)
             blob = _blob(layout, name, path)
             tree = stack.enter_context(nested_tar(blob, name, path, left, progress))
-            size += sum(file.content.size for _, file in tree.files() if file.twin is None)
+            size += sum(file.content.size for _, file in tree.iter_files() if file.hardlink is None)
             count += len(tree.nodes)
             _lay_over(nodes, tree)
-        yield Tree(nodes, place=InstallLocation.ROOT)
+        yield Tree(nodes, location=InstallLocation.ROOT)
 
 
 def _layers(layout: Tree, path: Path) -> Sequence[str]:
@@ -173,18 +173,18 @@ def _json(layout: Tree, name: str, path: Path) -> Any:
 
 def _lay_over(nodes: dict[str, Node], layer: Tree) -> None:
     """Lay a layer over those below it: whiteouts hide what is there, members take its place."""
-    lower = Tree(nodes, place=InstallLocation.ROOT)
+    lower = Tree(nodes, location=InstallLocation.ROOT)
     homes = _homes(lower, layer)
     _hide(nodes, *_hidden(lower, layer, homes))
     for name, node in layer.nodes.items():
         if posixpath.basename(name).startswith(WHITEOUT):
             continue
         place = _at(homes, name)
-        twin = _at(homes, node.twin) if isinstance(node, File) and node.twin else None
+        twin = _at(homes, node.hardlink) if isinstance(node, File) and node.hardlink else None
         if isinstance(node, File):
-            nodes[place] = replace(node, header=None, before=None, twin=twin)
+            nodes[place] = replace(node, header=None, preceding=None, hardlink=twin)
         else:
-            nodes[place] = replace(node, header=None, before=None)
+            nodes[place] = replace(node, header=None, preceding=None)
 
 
 def _at(homes: Mapping[str, str], name: str) -> str:
@@ -201,7 +201,7 @@ def _hidden(lower: Tree, layer: Tree, homes: Mapping[str, str]) -> tuple[set[str
             content.add(homes[folder])
         elif base.startswith(WHITEOUT):
             whole.add(posixpath.join(homes[folder], base.removeprefix(WHITEOUT)))
-        elif _at(homes, name) in lower.folders and not isinstance(node, Directory):
+        elif _at(homes, name) in lower.directories and not isinstance(node, Directory):
             whole.add(_at(homes, name))
     return whole, content
 
@@ -221,7 +221,7 @@ def _hide(nodes: dict[str, Node], whole: set[str], content: set[str]) -> None:
 def _homes(lower: Tree, layer: Tree) -> dict[str, str]:
     """Where each folder of a layer is: a folder that is a link below may be one for its members."""
     homes: dict[str, str] = {"": ""}
-    for folder in sorted(layer.folders):
+    for folder in sorted(layer.directories):
         if folder:
             parent = homes[posixpath.dirname(folder)]
             place = posixpath.join(parent, posixpath.basename(folder))

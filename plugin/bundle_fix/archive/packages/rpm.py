@@ -112,8 +112,8 @@ def _tree(file: IO[bytes], path: Path, limits: Limits) -> Tree:
             node = nodes[name]
             if isinstance(node, File) and isinstance(last, File):
                 twin = first if name != first else None
-                nodes[name] = File(last.content, node.stamp, twin=twin)
-    tree = Tree(nodes, place=InstallLocation.BESIDE_OTHERS)
+                nodes[name] = File(last.content, node.metadata, hardlink=twin)
+    tree = Tree(nodes, location=InstallLocation.BESIDE_OTHERS)
     check_folders(tree, path)
     return tree
 

@@ -126,8 +126,8 @@ def tree_in_tar(
             oddities += _repeated(known, node, name, linked, path)
         elif not (name or member.is_folder):
             raise BundleFixError("a member has no name", where=str(path))
-        if isinstance(node, File) and node.twin is not None:
-            linked.add(node.twin)
+        if isinstance(node, File) and node.hardlink is not None:
+            linked.add(node.hardlink)
         dotted &= member.name == "." or member.name.startswith("./")
         last[name] = len(entries)
         entries.append(_Entry(name, node, member.offset, member.end))
@@ -137,7 +137,7 @@ def tree_in_tar(
     nodes = _nodes(entries, last, top, archive)
     shown = f"./{top}".rstrip("/") if dotted and entries else top
     rest = ArchiveSlice(archive, end, archive.size - end)
-    tree = Tree(nodes, shown, rest, tuple(o.inside(top) for o in oddities))
+    tree = Tree(nodes, shown, rest, tuple(o.relative_to(top) for o in oddities))
     check_folders(tree, path)
     return tree
 
@@ -153,12 +153,12 @@ def _nodes(
             # The later entry of a name wins, as in tar; this one stays before what follows it.
             continue
         before = ArchiveSlice(archive, start, offset - start) if start < offset else None
-        twin = inside_top(node.twin, top) if isinstance(node, File) and node.twin else None
+        twin = inside_top(node.hardlink, top) if isinstance(node, File) and node.hardlink else None
         key = inside_top(name, top)
-        if isinstance(node, File) and twin != node.twin:
-            nodes[key] = replace(node, twin=twin, before=before)
+        if isinstance(node, File) and twin != node.hardlink:
+            nodes[key] = replace(node, hardlink=twin, preceding=before)
         else:
-            nodes[key] = replace(node, before=before) if before else node
+            nodes[key] = replace(node, preceding=before) if before else node
         start = end
     return nodes
 
@@ -182,7 +182,7 @@ def _repeated(
 
 
 def _is_plain(node: Node) -> bool:
-    return isinstance(node, File) and node.twin is None
+    return isinstance(node, File) and node.hardlink is None
 
 
 def _node(
@@ -222,7 +222,7 @@ def _hard_link(
             " it in the archive",
             where=str(path),
         )
-    return File(target.content, stamp, header, target.twin or name)
+    return File(target.content, stamp, header, target.hardlink or name)
 
 
 def _stamp(member: Member) -> Metadata:
@@ -256,7 +256,7 @@ def _end(tree: Tree, total: int) -> Content:
 
     What stood there stays, but for the zeros that fill up a record where there are more members.
     """
-    end = tree.end
+    end = tree.trailer
     if end is None or (total != end.start and _fills_up(end)):
         return BytesContent(bytes(2 * BLOCK + -(total + 2 * BLOCK) % RECORD))
     return end
@@ -273,10 +273,10 @@ def _fills_up(end: ArchiveSlice) -> bool:
 def _member_parts(tree: Tree, path: str, node: Node) -> Iterator[Content]:
     if isinstance(node, File):
         node = break_missing_hardlink(tree, node)
-    if node.before is not None:
-        yield node.before
+    if node.preceding is not None:
+        yield node.preceding
     header, content = node.header, None
-    if isinstance(node, File) and node.twin is None:
+    if isinstance(node, File) and node.hardlink is None:
         header, content = _stored(node)
     yield header if header is not None else BytesContent(_header(tree, path, node))
     if content is not None:
@@ -298,7 +298,7 @@ def _stored(node: File) -> tuple[Content | None, Content]:
 
 
 def _header(tree: Tree, path: str, node: Node) -> bytes:
-    stamp = node.stamp
+    stamp = node.metadata
     info = tarfile.TarInfo(_name(tree, path))
     info.mode, info.uid, info.gid = stamp.mode, stamp.uid, stamp.gid
     info.uname, info.gname = stamp.owner, stamp.group
@@ -316,8 +316,8 @@ def _header(tree: Tree, path: str, node: Node) -> bytes:
         info.type, info.linkname = tarfile.SYMTYPE, node.target
     elif isinstance(node, Special):
         raise BundleFixError(f"a {node.kind} cannot be changed", where=path)
-    elif node.twin is not None:
-        info.type, info.linkname = tarfile.LNKTYPE, _name(tree, node.twin)
+    elif node.hardlink is not None:
+        info.type, info.linkname = tarfile.LNKTYPE, _name(tree, node.hardlink)
     else:
         info.size = node.content.size
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")

@@ -232,9 +232,9 @@ def _fields(tree: Tree, path: str, node: Node) -> _Fields:
         raise BundleFixError("a zip archive can hold no device, fifo or socket", where=path)
     text = "/".join(part for part in (tree.top, path) if part) + "/" * (kind == stat.S_IFDIR)
     flags = 0 if text.isascii() else UTF8
-    external = (kind | node.stamp.mode) << 16 | (MS_FOLDER if kind == stat.S_IFDIR else 0)
+    external = (kind | node.metadata.mode) << 16 | (MS_FOLDER if kind == stat.S_IFDIR else 0)
     method = DEFLATED if isinstance(node, File) else STORED
-    when, date = _dos_time(node.stamp.mtime)
+    when, date = _dos_time(node.metadata.mtime)
     name = text.encode("utf-8", "surrogateescape")
     return _Fields(name, UNIX, flags, method, when, date, 0, external, b"", b"")
 

@@ -50,7 +50,7 @@ def version_number(text: str) -> Number:
     return tuple(int(part) for part in text.split("."))
 
 
-def abi_of(context: Context) -> Abi:
+def read_abi(context: Context) -> Abi:
     """What the pack wants of its target, file by file."""
     files: dict[str, Mapping[str, str]] = {}
     newest: dict[str, Newest] = {}

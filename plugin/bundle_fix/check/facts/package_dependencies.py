@@ -25,7 +25,7 @@ MAX_METADATA = 1 << 20
 def dependencies(tree: Tree) -> tuple[str, ...]:
     """The packages that a wheel or an npm package wants beside itself; none for anything else."""
     found: list[str] = []
-    for path, file in tree.files():
+    for path, file in tree.iter_files():
         if path == "package.json":
             found += _of_npm(_text(file))
         elif path.count("/") == 1 and path.endswith(f"{INFO}/METADATA"):

@@ -118,7 +118,7 @@ def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
                 continue
             image = heaps.process.objects[0].image
             named = posixpath.basename(mapped.name)
-            provided = context.bundle.providers(named, image) if image else ()
+            provided = context.bundle.find_providers(named, image) if image else ()
             declared = any(fnmatchcase(named, p) for p in context.policy.host)
             yield rule.make_finding(
                 entry,

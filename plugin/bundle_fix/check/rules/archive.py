@@ -10,7 +10,8 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.tree import REPEATED, File, Special, Tree
 from bundle_fix.policy.severity import Severity
@@ -25,7 +26,7 @@ OF_THE_BUILD = frozenset({"atime", "ctime"})
 def find_repeated(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that come twice, of which the last one counts."""
     tree = context.bundle.tree
-    for oddity in tree.oddities:
+    for oddity in tree.anomalies:
         last = tree.nodes.get(oddity.path)
         if oddity.kind != REPEATED or not isinstance(oddity.node, File):
             continue
@@ -43,7 +44,7 @@ def find_colliding(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names that are one name where upper and lower case, or Unicode's forms, are the same."""
     seen: dict[str, str] = {}
     tree = context.bundle.tree
-    for path in [*tree.nodes, *sorted(tree.folders)]:
+    for path in [*tree.nodes, *sorted(tree.directories)]:
         first = seen.setdefault(_folded(path), path)
         # A folder's own collision tells of those in it.
         if first != path and posixpath.dirname(first) == posixpath.dirname(path):
@@ -81,7 +82,7 @@ def find_unprintable(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_unreproducible(rule: Rule, context: Context) -> Iterator[Finding]:
     """What a tarball tells of the machine and the moment that it was made in."""
     tree = context.bundle.tree
-    if tree.end is None:
+    if tree.trailer is None:
         return
     reasons = [reason for reason in (_owners(tree), _times(tree)) if reason]
     if reasons:
@@ -90,15 +91,15 @@ def find_unreproducible(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _owners(tree: Tree) -> str:
     owners = dict.fromkeys(
-        node.stamp.owner or str(node.stamp.uid)
+        node.metadata.owner or str(node.metadata.uid)
         for node in tree.nodes.values()
-        if node.stamp.uid or node.stamp.owner not in ROOT
+        if node.metadata.uid or node.metadata.owner not in ROOT
     )
     return f"members belong to {', '.join([*owners][:SHOWN])}" if owners else ""
 
 
 def _times(tree: Tree) -> str:
-    told = any(OF_THE_BUILD & node.stamp.extra.keys() for node in tree.nodes.values())
+    told = any(OF_THE_BUILD & node.metadata.extra.keys() for node in tree.nodes.values())
     return "headers tell when members were read" if told else ""
 
 
@@ -129,6 +130,7 @@ RULES = (
         "Leave it out; programs make their fifos and sockets when they start.",
         "run/server.sock, left from a test run in the install folder.",
         find_special,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF604", "unprintable-name", Severity.WARNING,
@@ -148,5 +150,6 @@ RULES = (
         " --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime.",
         "Members belong to jenkins, and headers tell when the files were last read.",
         find_unreproducible,
+        applies_to=RELOCATABLE,
     ),
 )  # fmt: skip

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.rule import Rule, RuleScope
 from bundle_fix.policy.severity import Severity
-
-
-def _found_by_comparing(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Nothing: there is nothing to compare in one artifact."""
-    return iter(())
-
 
 NOW_FROM_HOST = Rule(
     "BF701", "now-from-host", Severity.ERROR,
@@ -22,7 +13,7 @@ NOW_FROM_HOST = Rule(
     "Put the library back under the name that is needed, or its folder back into the RUNPATH;"
     " if the target has it for certain, say so with --host-provides or [closure] host.",
     "2.5 shipped lib/libtcmalloc.so.4; 2.6 ships the same file as libtcmalloc.so and no link.",
-    _found_by_comparing,
+    scope=RuleScope.DIFF,
 )  # fmt: skip
 NOW_NOT_FOUND = Rule(
     "BF702", "now-not-found", Severity.ERROR,
@@ -30,7 +21,7 @@ NOW_NOT_FOUND = Rule(
     "The program that started with the old pack ends before main with the new one.",
     "Put the library back into the pack.",
     "2.6 left out lib/libboost_regex.so.1.74.0, and bin/server still needs it.",
-    _found_by_comparing,
+    scope=RuleScope.DIFF,
 )  # fmt: skip
 OTHER_FILE = Rule(
     "BF703", "other-file", Severity.ERROR,
@@ -39,7 +30,7 @@ OTHER_FILE = Rule(
     "Look at 'bundle-fix why' for both packs; take the copy away that is not meant, or order the"
     " RUNPATH so that the right one is found first.",
     "lib/libssl.so.3 was loaded; now bin/ stands first in the RUNPATH, and bin/libssl.so.3 is.",
-    _found_by_comparing,
+    scope=RuleScope.DIFF,
 )  # fmt: skip
 LOST_SYMBOLS = Rule(
     "BF704", "lost-symbols", Severity.ERROR,
@@ -49,7 +40,7 @@ LOST_SYMBOLS = Rule(
     "Put the symbols back, or give the library a new soname; for a library that nobody outside the"
     " pack links against, ignore this rule at its path.",
     "libclient.so.1 of 2.6 has no client_open_v1 any more; a tool at the customer's calls it.",
-    _found_by_comparing,
+    scope=RuleScope.DIFF,
 )  # fmt: skip
 NEWER_RUNTIME = Rule(
     "BF705", "newer-runtime", Severity.ERROR,
@@ -57,7 +48,7 @@ NEWER_RUNTIME = Rule(
     "Targets that ran the old pack may not start the new one: 'version GLIBC_2.34 not found'.",
     "Build on the oldest system that is to run it, or say with --glibc how new it may be.",
     "2.6 was built on another machine: it wants GLIBC_2.34, where 2.5 wanted GLIBC_2.17.",
-    _found_by_comparing,
+    scope=RuleScope.DIFF,
 )  # fmt: skip
 GONE = Rule(
     "BF706", "gone", Severity.WARNING,
@@ -65,7 +56,7 @@ GONE = Rule(
     "Who starts it by its path, links against it or opens it at run time is let down.",
     "Put it back, or tell those who use it.",
     "bin/shell was in 2.5; 2.6 does not have it, nor another file of that name.",
-    _found_by_comparing,
+    scope=RuleScope.DIFF,
 )  # fmt: skip
 NEW_FROM_HOST = Rule(
     "BF707", "new-from-host", Severity.WARNING,
@@ -73,9 +64,9 @@ NEW_FROM_HOST = Rule(
     "A target that ran the old pack need not have it.",
     "Bundle it, or declare that the host provides it.",
     "bin/server of 2.6 needs libnuma.so.1, which 2.5 did not.",
-    _found_by_comparing,
+    scope=RuleScope.DIFF,
 )  # fmt: skip
 
-DIFF_RULES = (
+RULES = (
     NOW_FROM_HOST, NOW_NOT_FOUND, OTHER_FILE, LOST_SYMBOLS, NEWER_RUNTIME, GONE, NEW_FROM_HOST,
 )  # fmt: skip

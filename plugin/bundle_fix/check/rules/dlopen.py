@@ -50,7 +50,7 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
     bundle = context.bundle
     strings = {path: context.carried.get(path, set()) for path in context.openers}
     could = [
-        p for p in find_dlopen_callers(strings, name) if bundle.providers(name, bundle.images[p])
+        p for p in find_dlopen_callers(strings, name) if bundle.find_providers(name, bundle.images[p])
     ]
     feature = DlopenFeature((name,), REQUIRED)
     found = {path: need for path in could if (need := _opened(context, path, feature)) is not None}
@@ -58,7 +58,7 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
     if len(lost) < len(found) and not any(name in strings[path] for path in lost):
         return
     for path, need in lost.items():
-        provided = bundle.providers(name, bundle.images[path])[0]
+        provided = bundle.find_providers(name, bundle.images[path])[0]
         yield rule.make_finding(
             path,
             f"opens {name}, as [closure] dlopen says; the pack has {provided}, but"
@@ -75,7 +75,7 @@ def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
         for feature in features:
             need = _opened(context, path, feature)
             image = context.bundle.images[path]
-            provided = [p for n in feature.sonames for p in context.bundle.providers(n, image)]
+            provided = [p for n in feature.sonames for p in context.bundle.find_providers(n, image)]
             if need is not None and need.result.origin != BUNDLE and provided:
                 yield rule.make_finding(
                     path,
@@ -107,7 +107,7 @@ def _noted_missing(rule: Rule, context: Context) -> Iterator[Finding]:
             if feature.priority not in (REQUIRED, RECOMMENDED):
                 continue
             need = _opened(context, path, feature)
-            provided = any(context.bundle.providers(name, image) for name in feature.sonames)
+            provided = any(context.bundle.find_providers(name, image) for name in feature.sonames)
             if provided or (need is not None and need.result.origin == HOST):
                 continue
             purpose = f", for {feature.description}" if feature.description else ""
@@ -151,7 +151,7 @@ def find_carried(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _could_be(context: Context, name: str, path: str) -> bool:
     """Whether the pack has the name; what the spec says of it is judged by other rules."""
-    provided = context.bundle.providers(name, context.bundle.images[path])
+    provided = context.bundle.find_providers(name, context.bundle.images[path])
     return bool(provided) and name not in context.policy.dlopen
 
 

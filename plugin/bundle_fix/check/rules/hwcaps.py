@@ -110,7 +110,7 @@ def _led_elsewhere(rule: Rule, context: Context, levels: set[str]) -> Iterator[F
                 requester, image = need.requester.path or "", need.requester.image
                 if FOLDER not in requester or need.result.origin == BUNDLE or image is None:
                     continue
-                provided = context.bundle.providers(posixpath.basename(need.name), image)
+                provided = context.bundle.find_providers(posixpath.basename(need.name), image)
                 if provided and (requester, need.name) not in told:
                     told.add((requester, need.name))
                     yield rule.make_finding(

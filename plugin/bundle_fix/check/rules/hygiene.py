@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.elf.scan.build_paths import list_build_paths
 from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.plan.modes import WORLD_WRITE, find_wrong_modes
@@ -15,7 +16,7 @@ from bundle_fix.policy.severity import Severity
 def find_modes(rule: Rule, context: Context) -> Iterator[Finding]:
     """Members whose mode keeps the pack from working, or lets anybody change it."""
     for path, wrong in find_wrong_modes(context.bundle).items():
-        mode = wrong.node.stamp.mode
+        mode = wrong.node.metadata.mode
         severity = Severity.WARNING if wrong.is_readable_by_owner_only else rule.severity
         yield rule.make_finding(
             path,

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import Rule
 from bundle_fix.elf.scan.debug_info import BUILD_ID_DIRECTORY, DEBUG_DIRECTORY, is_debug_only
 from bundle_fix.manifest.model import (
     NAME,
@@ -60,7 +61,7 @@ def find_changed(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files and links that are not what the manifest says."""
     tree = context.bundle.tree
     files, links = _listed(context)
-    there = {path: node for path, node in tree.files() if path in files}
+    there = {path: node for path, node in tree.iter_files() if path in files}
     known = digests(n.content for path, n in there.items() if n.content.size == files[path].size)
     for path, record in files.items():
         node = tree.nodes.get(path)
@@ -141,7 +142,7 @@ def find_mode(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files with another mode than the manifest says."""
     for path, record in _listed(context)[0].items():
         node = context.bundle.tree.nodes.get(path)
-        mode = f"{node.stamp.mode:04o}" if isinstance(node, File) else record.mode
+        mode = f"{node.metadata.mode:04o}" if isinstance(node, File) else record.mode
         if mode != record.mode:
             yield rule.make_finding(
                 path, f"has the mode {mode}, and in the manifest {record.mode}",

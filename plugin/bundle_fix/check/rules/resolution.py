@@ -64,7 +64,7 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names that neither the pack nor the host's list has."""
     for (path, name), (severity, need, processes) in worst_needs(context, MISSING).items():
         image = need.requester.image
-        provided = context.bundle.providers(posixpath.basename(name), image) if image else ()
+        provided = context.bundle.find_providers(posixpath.basename(name), image) if image else ()
         is_mild = False
         if image is not None and name == image.interpreter:
             message = f"wants the interpreter {name}, which the host does not have"
@@ -113,7 +113,7 @@ def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
         # What the host's own libraries need is the host's; LD_LIBRARY_PATH has a rule of its own.
         if need.requester.origin == HOST or need.result.via == "ld_library_path":
             continue
-        provided = context.bundle.providers(posixpath.basename(name), need.requester.image)
+        provided = context.bundle.find_providers(posixpath.basename(name), need.requester.image)
         if not provided:
             continue
         lenient = severity == Severity.WARNING and _opened_before(context, provided, name)
@@ -163,7 +163,7 @@ def find_two_files(rule: Rule, context: Context) -> Iterator[Finding]:
     bundle = context.bundle
     needed = {name for image in bundle.images.values() for name in image.needed}
     by_soname: dict[tuple[object, str], list[str]] = {}
-    for path in bundle.libraries():
+    for path in bundle.list_libraries():
         image = bundle.images[path]
         if image.soname and image.soname in needed and "glibc-hwcaps" not in path:
             by_soname.setdefault((image.architecture, image.soname), []).append(path)
@@ -186,7 +186,7 @@ def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
         image = need.requester.image
         if image is None or need.result.via == "direct" or context.on_host(name):
             continue
-        if not context.bundle.providers(name, image):
+        if not context.bundle.find_providers(name, image):
             users.setdefault(name, []).append(path)
     for name, paths in users.items():
         yield rule.make_finding(

@@ -29,7 +29,7 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
             for name in image.needed
             if "/" not in name
             and not is_part_of_libc(name)
-            and context.bundle.providers(name, image)
+            and context.bundle.find_providers(name, image)
         ]
         # What an inherited RPATH finds, or a default directory, needs no RUNPATH.
         if not names or _all_found(context, path, names):
@@ -154,7 +154,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
         lost = [
             need.name
             for need in process.resolutions
-            if need.result.origin != BUNDLE and context.bundle.providers(need.name, image)
+            if need.result.origin != BUNDLE and context.bundle.find_providers(need.name, image)
         ]
         yield rule.make_finding(
             path,

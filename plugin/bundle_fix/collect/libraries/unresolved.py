@@ -107,7 +107,7 @@ def unmet(
         opened: names that its programs open at run time.
     """
     reached: set[str] = set()
-    programs = bundle.programs()
+    programs = bundle.list_programs()
     for path in programs:
         yield from _walk(bundle, origins, machine, path, reached, None, opened)
     inherited = _with_rpath(_mapped(path, bundle, origins) for path in programs)
@@ -165,7 +165,7 @@ def _walk(
         ]
         for name in (*asked, *(opened if mapped is main else ())):
             base = posixpath.basename(name)
-            provided = bundle.providers(base, bundle.images[chain[-1]])
+            provided = bundle.find_providers(base, bundle.images[chain[-1]])
             if not provided:
                 yield Want(base, machine.place(name), mapped, setting, chain, program)
             for path in provided:

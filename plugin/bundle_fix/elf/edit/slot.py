@@ -5,7 +5,8 @@ It is the first half of every edit in place; what finds no room is left to `tabl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -19,9 +20,12 @@ from bundle_fix.elf.edit.string_table import (
 )
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry, Image
-from bundle_fix.elf.read.strings import find_string_table
-from bundle_fix.elf.symbols.versions import rename_libraries
+from bundle_fix.elf.read.strings import find_string_table, read_string
+from bundle_fix.elf.symbols.versions import read_verneed
 from bundle_fix.model.content import Patch, Reader, read_exactly
+
+NEED_FILE_AT = 4
+"""The offset of the library's name in an Elf_Verneed (vn_file)."""
 
 
 class StringTable(Struct, frozen=True):
@@ -69,6 +73,29 @@ def compute_version_patches(
     """The patches by which wanted versions follow the library that is needed for them."""
     new = [entry for entry in wanted if isinstance(entry, NewString) and entry.replaces]
     return rename_libraries(reader, image, {entry.replaces: offsets[entry.text] for entry in new})
+
+
+def rename_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> tuple[Patch, ...]:
+    """Return the patches that rename libraries in the list of needed versions.
+
+    The loader looks for a library by the name in this list (glibc's dl-version.c, find_needed),
+    and ends the program if no library of that name was loaded.
+
+    Args:
+        reader: the file.
+        image: what was read from it.
+        names: the sonames to replace, each with the string table offset of the new one.
+    """
+    lists, table = read_verneed(reader, image), find_string_table(image)
+    if lists is None or table is None:
+        return ()
+    patches = []
+    for place, group in zip(lists.places, lists.groups, strict=True):
+        name = os.fsdecode(read_string(reader, table, group[0]))
+        if name in names:
+            data = names[name].to_bytes(4, image.format.order)
+            patches.append(Patch(place + NEED_FILE_AT, data))
+    return tuple(patches)
 
 
 def compute_dynamic_patch(image: Image, wanted: Sequence[DynamicEntry]) -> Patch:

@@ -17,7 +17,7 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry, Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.strings import get_string
-from bundle_fix.elf.symbols.symbols import read_name_offsets
+from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.elf.symbols.versions import read_verdef, read_verneed
 from bundle_fix.model.content import Patch, Reader
 

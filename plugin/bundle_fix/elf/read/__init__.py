@@ -1,1 +1,1 @@
-"""Reading ELF files: headers, segments, dynamic section, notes."""
+"""Readers of ELF files: headers, segments, sections, dynamic section, notes."""

@@ -1,4 +1,4 @@
-"""The flags of a dynamic section by the names that readelf prints.
+"""The flags of a dynamic section, by the names that readelf prints.
 
 Sources: the gABI (DT_FLAGS), and glibc's elf.h (DT_FLAGS_1).
 """
@@ -22,13 +22,13 @@ FLAG_NAMES = {
         0x8000000: "PIE", 0x10000000: "KMOD", 0x20000000: "WEAKFILTER", 0x40000000: "NOCOMMON",
     },
 }  # fmt: skip
-"""For each tag of flags: its bits and their names. A bit without a name is told by its number."""
+"""For each tag of flags: its bits and their names. A bit without a name is shown as a number."""
 FLAG_TAGS = {c.DT_SYMBOLIC: "SYMBOLIC", c.DT_TEXTREL: "TEXTREL", c.DT_BIND_NOW: "BIND_NOW"}
-"""Tags that say by being there what a flag says today."""
+"""Older tags without a value; each means the same as a bit of DT_FLAGS."""
 
 
 def list_flag_names(image: Image) -> tuple[str, ...]:
-    """The names of all flags that are set, each once, DT_FLAGS before DT_FLAGS_1."""
+    """Return the names of all flags that are set, each once, DT_FLAGS before DT_FLAGS_1."""
     found = [FLAG_TAGS[entry.tag] for entry in image.dynamic or () if entry.tag in FLAG_TAGS]
     for tag, names in FLAG_NAMES.items():
         value = image.find_value(tag) or 0

@@ -1,4 +1,7 @@
-"""The image of an ELF file: its headers, program headers and dynamic section as data."""
+"""The image of an ELF file: its header, program headers and dynamic section as data.
+
+Source: the System V gABI, chapters 4 and 5.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ TYPES = {c.ET_REL: "rel", c.ET_EXEC: "exec", c.ET_DYN: "dyn", c.ET_CORE: "core"}
 
 
 class DamagedElfError(BundleFixError):
-    """The file begins as ELF but its headers contradict its size or each other."""
+    """A file that begins as ELF, but whose headers contradict its size or each other."""
 
 
 class DynamicEntry(NamedTuple):
@@ -25,10 +28,13 @@ class DynamicEntry(NamedTuple):
 
 
 class Image(Struct, frozen=True):
-    """What was read from one ELF file.
+    """The facts about one ELF file that the loader uses.
 
-    ``dynamic`` holds the entries before the DT_NULL that ends them; it is None for a file without
-    a dynamic section: static programs, ``.o``, core and debug-only files.
+    Attributes:
+        size: the file's size in bytes.
+        dynamic: the entries before the DT_NULL that ends them; None for a file without a dynamic
+            section: static programs, ``.o``, core and debug-only files.
+        os_abi: the operating system of the file (e_ident[EI_OSABI]); Linux has 0 and 3.
     """
 
     format: Format
@@ -42,30 +48,29 @@ class Image(Struct, frozen=True):
     rpath: str | None = None
     runpath: str | None = None
     os_abi: int = 0
-    """The system that it is for (e_ident[EI_OSABI]); 0 and 3 are what Linux has."""
 
     @property
     def machine(self) -> str:
-        """The machine's name, such as ``x86_64``; ``machine-N`` if the number has none here."""
+        """The machine's name, such as ``x86_64``, or ``machine-N`` for an unknown number N."""
         return c.MACHINE_NAMES.get(self.header.machine, f"machine-{self.header.machine}")
 
     @property
     def type(self) -> str:
-        """``rel``, ``exec``, ``dyn``, ``core``, or the number where it is none of these."""
+        """``rel``, ``exec``, ``dyn``, ``core``, or the number of another type."""
         return TYPES.get(self.header.type, str(self.header.type))
 
     @property
     def architecture(self) -> tuple[int, str, int]:
-        """Class, byte order, machine: what must be equal for one object to load another."""
+        """Class, byte order, machine: all must be equal for one object to load another."""
         return self.format.bits, self.format.order, self.header.machine
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether the loader has anything to do with it."""
+        """Return whether the file has a dynamic section, which the loader needs."""
         return self.dynamic is not None
 
     def find_value(self, tag: int) -> int | None:
-        """The value of the first dynamic entry with ``tag``."""
+        """Return the value of the first dynamic entry with ``tag``."""
         for entry in self.dynamic or ():
             if entry.tag == tag:
                 return entry.value
@@ -73,25 +78,35 @@ class Image(Struct, frozen=True):
 
     @property
     def is_program(self) -> bool:
-        """Whether it is started by execve and needs the loader: an interpreter and no soname.
-
-        libc.so.6 and libpthread.so.0 have an interpreter as well, to print their version.
-        """
+        """Return whether execve(2) starts it with the loader: an interpreter and no soname."""
+        # libc.so.6 and libpthread.so.0 have an interpreter as well, to print their version.
         pie = (self.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
         return self.interpreter is not None and self.is_dynamic and bool(pie or not self.soname)
 
     @property
     def is_library(self) -> bool:
-        """Whether it is a shared object that others may need or open."""
+        """Return whether the file is a shared object that others may need or open."""
         return self.header.type == c.ET_DYN and self.is_dynamic and not self.is_program
 
     def find_loads(self) -> tuple[Segment, ...]:
-        """The PT_LOAD segments."""
+        """Return the PT_LOAD segments."""
         return tuple(s for s in self.segments if s.type == c.PT_LOAD)
 
     def find_offset(self, address: int) -> int | None:
-        """Where in the file the byte at ``address`` is, or None where no segment loads it."""
+        """Return the file offset of the byte at ``address``, or None if no segment loads it."""
         for s in self.find_loads():
             if s.vaddr <= address < s.vaddr + s.filesz:
                 return s.offset + address - s.vaddr
         return None
+
+
+def read_only_data_segments(image: Image) -> list[Segment]:
+    """Return the segments that may hold read-only data, such as string constants.
+
+    If data and code have segments of their own, the ones with code are left out. So is the segment
+    of the loader's tables, if the data is in another one.
+    """
+    read_only = [s for s in image.find_loads() if not s.flags & c.PF_W]
+    data = [s for s in read_only if not s.flags & c.PF_X] or read_only
+    strings = image.find_value(c.DT_STRTAB) or 0
+    return [s for s in data if not s.vaddr <= strings < s.memory_end] or data

@@ -25,11 +25,11 @@ from bundle_fix.model.errors import BundleFixError
 MAGIC = b"\x7fELF"
 IDENT_SIZE = 16
 MAX_DYNAMIC = 1 << 20
-"""Bytes of a dynamic section that are read; the largest known have a few thousand."""
+"""Limit of a dynamic section, in bytes; the largest known have a few thousand."""
 MAX_NEEDED = 1 << 20
-"""Bytes of all needed names together."""
+"""Limit of all needed names together, in bytes."""
 MAX_SEGMENTS = 1 << 12
-"""Program headers of a program or library; Linux starts none with more than 1,170 of them."""
+"""Limit of program headers; Linux starts no program with more than 1,170 of them."""
 
 ORDERS: dict[int, Literal["little", "big"]] = {1: "little", 2: "big"}
 """Byte orders by e_ident[EI_DATA]."""
@@ -38,12 +38,12 @@ CLASSES = {1: 32, 2: 64}
 
 
 def is_elf(reader: Reader) -> bool:
-    """Whether the content begins as an ELF file does."""
+    """Return whether the content begins as an ELF file does."""
     return reader.pread(0, 4) == MAGIC
 
 
 def read_image_at(path: Path) -> Image | None:
-    """The image of the ELF file at ``path``, links followed; None where there is none.
+    """Read the ELF file at ``path``, symlinks followed; return None if it is not one.
 
     Raises:
         BundleFixError: the file is damaged or cannot be read.
@@ -58,10 +58,10 @@ def read_image_at(path: Path) -> Image | None:
 
 
 def read_image_of(content: Content, where: str) -> Image | None:
-    """The image of an ELF file; None where it is of another kind.
+    """Read an ELF file; return None for a file of another kind.
 
     Args:
-        content: the file.
+        content: the file's bytes.
         where: its name, for messages.
 
     Raises:
@@ -72,7 +72,7 @@ def read_image_of(content: Content, where: str) -> Image | None:
 
 
 def read_image_from(reader: Reader, where: str) -> Image | None:
-    """`read_image_of` a file that is open."""
+    """Read an ELF file that is open; see `read_image_of`."""
     if not is_elf(reader):
         return None
     try:
@@ -81,26 +81,27 @@ def read_image_from(reader: Reader, where: str) -> Image | None:
         raise BundleFixError(
             f"the ELF file is damaged: {error.message}",
             where=where,
-            hint="replace it by a sound copy",
+            hint="replace it by an undamaged copy",
         ) from error
 
 
 def read_image(reader: Reader) -> Image:
-    """Read what the loader reads.
+    """Read the header, the program headers and the dynamic section.
 
     Raises:
-        DamagedElfError: a header lies, or the dynamic section cannot be read.
+        DamagedElfError: a header is invalid, or the dynamic section cannot be read.
     """
     ident = reader.pread(0, IDENT_SIZE + 48)
     if len(ident) < IDENT_SIZE or ident[:4] != MAGIC:
-        raise DamagedElfError("the ELF header is cut short")
+        raise DamagedElfError("the ELF header is truncated")
     if ident[4] not in CLASSES or ident[5] not in ORDERS:
-        raise DamagedElfError(f"ELF class {ident[4]} with byte order {ident[5]} does not exist")
+        raise DamagedElfError(f"invalid ELF class {ident[4]} or byte order {ident[5]}")
     fmt = get_elf_format(CLASSES[ident[4]], ORDERS[ident[5]])
     raw = ident[IDENT_SIZE : IDENT_SIZE + fmt.header.size]
     if len(raw) < fmt.header.size:
-        raise DamagedElfError("the ELF header is cut short")
+        raise DamagedElfError("the ELF header is truncated")
     header = Header(*fmt.header.unpack(raw))
+    # Object and core files may have thousands of program headers, and the loader loads neither.
     if header.type not in (c.ET_EXEC, c.ET_DYN):
         return Image(fmt, header, (), reader.size)
     segments = _read_segments(reader, fmt, header)
@@ -112,9 +113,12 @@ def _read_segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment
         return ()
     count = header.phnum
     if count > MAX_SEGMENTS:
-        raise DamagedElfError(f"it claims {count} program headers")
+        raise DamagedElfError(f"it has {count} program headers; the limit is {MAX_SEGMENTS}")
     if header.phentsize != fmt.segment.size:
-        raise DamagedElfError(f"program headers of {header.phentsize} bytes each do not exist")
+        raise DamagedElfError(
+            f"invalid size of a program header: {header.phentsize} bytes, expected"
+            f" {fmt.segment.size}"
+        )
     table = read_exactly(reader, header.phoff, count * fmt.segment.size)
     if table is None:
         raise DamagedElfError(
@@ -129,21 +133,22 @@ def _add_dynamic(reader: Reader, image: Image) -> Image:
     segment = next((s for s in image.segments if s.type == c.PT_DYNAMIC), None)
     if segment is None or segment.filesz == 0:
         return image
-    # Split debug files keep the program headers of the program they were taken from, and where
-    # its dynamic section was there is now anything. A real one always has a string table.
+    # Split debug files keep the program headers of their program, but hold other bytes at the
+    # offset of its dynamic section. A real dynamic section always has a string table.
     try:
         entries = _read_dynamic_entries(reader, image.format, segment)
         complete = _add_strings(reader, image, entries)
     except DamagedElfError:
-        if _is_debug_only(reader, image, segment):
+        if _has_no_dynamic_bytes(reader, image, segment):
             return image
         raise
-    if complete.find_value(c.DT_STRTAB) is None and _is_debug_only(reader, image, segment):
+    if complete.find_value(c.DT_STRTAB) is None and _has_no_dynamic_bytes(reader, image, segment):
         return image
     return complete
 
 
-def _is_debug_only(reader: Reader, image: Image, dynamic: Segment) -> bool:
+def _has_no_dynamic_bytes(reader: Reader, image: Image, dynamic: Segment) -> bool:
+    """Return whether the section at the dynamic segment's address is empty, as in debug files."""
     sections = read_sections(reader, image.format, image.header)
     return any(s.type == c.SHT_NOBITS and s.addr == dynamic.vaddr for s in sections)
 
@@ -171,7 +176,9 @@ def _add_strings(reader: Reader, image: Image, entries: tuple[DynamicEntry, ...]
     table = find_string_table(with_entries)
     if table is None:
         if any(e.tag in c.STRING_TAGS for e in entries):
-            raise DamagedElfError("its dynamic section has no string table inside a loaded segment")
+            raise DamagedElfError(
+                "no loaded segment contains the string table of its dynamic section"
+            )
         return replace(with_entries, interpreter=_read_interpreter(reader, image))
     start, size = table
     if start + size > reader.size:
@@ -180,32 +187,34 @@ def _add_strings(reader: Reader, image: Image, entries: tuple[DynamicEntry, ...]
             f" {reader.size} bytes"
         )
 
-    def text(offset: int) -> str:
+    def read_text(offset: int) -> str:
         return os.fsdecode(read_string(reader, table, offset))
 
-    def single(tag: int) -> str | None:
+    def read_single(tag: int) -> str | None:
         value = with_entries.find_value(tag)
-        return None if value is None else text(value)
+        return None if value is None else read_text(value)
 
     return replace(
         with_entries,
         interpreter=_read_interpreter(reader, image),
-        soname=single(c.DT_SONAME),
-        needed=_read_needed(text, entries),
-        rpath=single(c.DT_RPATH),
-        runpath=single(c.DT_RUNPATH),
+        soname=read_single(c.DT_SONAME),
+        needed=_read_needed(read_text, entries),
+        rpath=read_single(c.DT_RPATH),
+        runpath=read_single(c.DT_RUNPATH),
     )
 
 
-def _read_needed(text: Callable[[int], str], entries: tuple[DynamicEntry, ...]) -> tuple[str, ...]:
+def _read_needed(
+    read_text: Callable[[int], str], entries: tuple[DynamicEntry, ...]
+) -> tuple[str, ...]:
     names, total = [], 0
     for entry in entries:
         if entry.tag == c.DT_NEEDED:
-            names.append(text(entry.value))
+            names.append(read_text(entry.value))
             total += len(names[-1])
             # Names may overlap, so the size of their table does not bound them.
             if total > MAX_NEEDED:
-                raise DamagedElfError(f"its needed names take more than {MAX_NEEDED} bytes")
+                raise DamagedElfError(f"its needed names exceed the limit of {MAX_NEEDED} bytes")
     return tuple(names)
 
 
@@ -216,5 +225,7 @@ def _read_interpreter(reader: Reader, image: Image) -> str | None:
     size = min(segment.filesz, MAX_STRING + 1)
     data = read_exactly(reader, segment.offset, size)
     if data is None or size > MAX_STRING:
-        raise DamagedElfError("the name of its interpreter lies beyond the file, or has no end")
+        raise DamagedElfError(
+            f"the name of its interpreter lies beyond the file, or exceeds {MAX_STRING} bytes"
+        )
     return os.fsdecode(get_string(data, 0))

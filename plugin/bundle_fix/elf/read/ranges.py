@@ -1,4 +1,4 @@
-"""Stretches of a file, and what two files have in them."""
+"""Ranges of file offsets, and comparison of the bytes in them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from bundle_fix.model.content import CHUNK, Reader
 
 
 class Span(NamedTuple):
-    """File offsets from ``start`` to ``end``."""
+    """The file offsets from ``start`` up to, but not including, ``end``."""
 
     start: int
     end: int
 
 
 def intersect(spans: Sequence[Span], start: int, end: int) -> list[Span]:
-    """What of ``spans`` lies between ``start`` and ``end``."""
-    cut = [Span(max(a, start), min(b, end)) for a, b in spans]
-    return [span for span in cut if span.start < span.end]
+    """Return the parts of ``spans`` between ``start`` and ``end``."""
+    clipped = [Span(max(a, start), min(b, end)) for a, b in spans]
+    return [span for span in clipped if span.start < span.end]
 
 
 def subtract(spans: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
-    """What of ``spans`` lies in none of ``holes``, which are sorted."""
+    """Return the parts of ``spans`` outside all ``holes``, which are sorted."""
     left = []
     for start, end in spans:
         for hole in holes:
@@ -30,16 +30,16 @@ def subtract(spans: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
                 break
             if start < hole.start:
                 left.append(Span(start, hole.start))
-            start = max(start, hole.end)  # noqa: PLW2901 (what is left of the span)
+            start = max(start, hole.end)  # noqa: PLW2901 (the rest of the span)
         if start < end:
             left.append(Span(start, end))
     return left
 
 
-def has_same_range(one: Reader, at: int, two: Reader, there: int, length: int) -> bool:
-    """Whether ``length`` bytes of ``one`` from ``at`` on stand in ``two`` from ``there`` on."""
+def has_same_range(one: Reader, at: int, other: Reader, other_at: int, length: int) -> bool:
+    """Return whether ``length`` bytes at ``at`` of ``one`` equal those at ``other_at``."""
     for start in range(0, length, CHUNK):
         size = min(CHUNK, length - start)
-        if one.pread(at + start, size) != two.pread(there + start, size):
+        if one.pread(at + start, size) != other.pread(other_at + start, size):
             return False
     return True

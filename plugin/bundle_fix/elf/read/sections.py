@@ -14,19 +14,19 @@ from bundle_fix.elf.read.structs import Format, Header, Section
 from bundle_fix.model.content import Reader, read_exactly
 
 MAX_SECTIONS = 1 << 16
-"""Section headers that are read; only object files are known to have more."""
+"""Limit of section headers; only object files are known to have more."""
 MAX_NAMES = 1 << 24
-"""Bytes of section names that are read."""
+"""Limit of all section names together, in bytes."""
 
 
 def read_sections(reader: Reader, fmt: Format, header: Header) -> tuple[Section, ...]:
-    """The section headers; empty where there are none to be read."""
+    """Return the section headers; empty if the file has none or they cannot be read."""
     if header.shoff == 0 or header.shentsize != fmt.section.size:
         return ()
     first = read_exactly(reader, header.shoff, fmt.section.size)
     if first is None:
         return ()
-    # The gABI: with 0xff00 sections or more, the number stands in the first header's sh_size.
+    # The gABI: the number of 0xff00 sections or more is in the first header's sh_size.
     count = header.shnum or Section(*fmt.section.unpack(first)).size
     if count > MAX_SECTIONS:
         return ()
@@ -41,7 +41,7 @@ def read_named_sections(reader: Reader, image: Image) -> list[tuple[str, Section
     sections = read_sections(reader, image.format, image.header)
     index = image.header.shstrndx
     if index == c.SHN_XINDEX and sections:
-        # The gABI: an index of 0xff00 or more stands in the first header's sh_link.
+        # The gABI: an index of 0xff00 or more is in the first header's sh_link.
         index = sections[0].link
     if index >= len(sections):
         return []

@@ -1,4 +1,4 @@
-"""The ELF structures of both classes and both byte orders, as `struct` formats.
+"""The ELF structures of both classes and both byte orders, as formats of `struct`.
 
 Source: the System V gABI, chapters 4 (object files) and 5 (program loading).
 """
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 class Header(NamedTuple):
-    """Elf_Ehdr after e_ident."""
+    """The file header (Elf_Ehdr) without e_ident."""
 
     type: int
     machine: int
@@ -31,7 +31,7 @@ class Header(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Elf_Phdr, in the field order of the 64-bit class."""
+    """A program header (Elf_Phdr), in the field order of the 64-bit class."""
 
     type: int
     flags: int
@@ -54,7 +54,7 @@ class Segment(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Elf_Shdr."""
+    """A section header (Elf_Shdr)."""
 
     name: int
     type: int
@@ -81,15 +81,16 @@ class Format(Struct, frozen=True):
     word: struct.Struct
 
     def unpack_segment(self, data: bytes) -> Segment:
-        """One program header from its bytes."""
+        """Decode one program header."""
         fields = self.segment.unpack(data)
         if self.bits == 64:
             return Segment(*fields)
+        # Elf32_Phdr has p_flags near its end, Elf64_Phdr second.
         kind, offset, vaddr, paddr, filesz, memsz, flags, align = fields
         return Segment(kind, flags, offset, vaddr, paddr, filesz, memsz, align)
 
     def pack_segment(self, segment: Segment) -> bytes:
-        """The bytes of one program header."""
+        """Encode one program header."""
         if self.bits == 64:
             return self.segment.pack(*segment)
         s = segment
@@ -100,7 +101,7 @@ class Format(Struct, frozen=True):
 
 @lru_cache(maxsize=4)
 def get_elf_format(bits: int, order: Literal["little", "big"]) -> Format:
-    """The layouts for ``bits`` (32 or 64) and ``order`` (``little`` or ``big``)."""
+    """Return the layouts for ``bits`` (32 or 64) and ``order`` (``little`` or ``big``)."""
     mark = "<" if order == "little" else ">"
     if bits == 64:
         codes = ("HHIQQQIHHHHHH", "IIQQQQQQ", "IIQQQQIIQQ", "QQ", 24, "Q")

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.segments import read_only_data_segments
+from bundle_fix.elf.read.image import Image, read_only_data_segments
 from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.model.content import CHUNK, Reader
 

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from struct import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.image import Image, read_only_data_segments
 from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.segments import read_only_data_segments
 from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.elf.read.structs import Section
 from bundle_fix.elf.symbols.hashes import find_provided_symbols

@@ -1,1 +1,1 @@
-"""Dynamic symbols, their versions and hash tables."""
+"""Readers of dynamic symbols, their versions and their hash tables."""

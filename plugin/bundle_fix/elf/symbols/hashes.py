@@ -1,7 +1,7 @@
-"""The dynamic symbol table through its hash tables: is a name defined, how many symbols are there.
+"""Look-ups in the hash tables of dynamic symbols: a name's definitions, the number of symbols.
 
-Sources: the gABI (DT_HASH), and glibc's dl-lookup.c for DT_GNU_HASH. A look-up reads a few words,
-so that asking 400 libraries for ``malloc`` costs next to nothing.
+A look-up reads a few words, so that looking for ``malloc`` in 400 libraries takes milliseconds.
+Sources: the gABI (DT_HASH), and glibc's dl-lookup.c (DT_GNU_HASH).
 """
 
 from __future__ import annotations
@@ -17,20 +17,26 @@ from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.model.content import Reader, read_exactly
 
 MAX_SYMBOLS = 1 << 22
+"""Limit of dynamic symbols, and of the entries of one hash table."""
+GNU_HEADER = (0, 4, 8, 12)
+"""Offsets in a DT_GNU_HASH table: number of buckets, first symbol, Bloom words, Bloom shift."""
+GNU_HEADER_SIZE = 16
 MAX_CHAIN = 1 << 16
-MANY = 1 << 14
+"""Limit of the symbols in one chain of a hash table."""
+BATCH = 1 << 14
+"""Words that are decoded at a time."""
 TABLE_TAGS = frozenset(
     {
         c.DT_HASH, c.DT_GNU_HASH, c.DT_STRTAB, c.DT_VERSYM, c.DT_VERNEED, c.DT_VERDEF,
         c.DT_RELA, c.DT_REL, c.DT_JMPREL, c.DT_INIT,
     }
 )  # fmt: skip
-"""Dynamic tags whose values are addresses of what may stand behind the symbol table."""
+"""Dynamic tags whose values are addresses of tables that may follow the symbol table."""
 
 
 @lru_cache(maxsize=1024)
 def compute_gnu_hash(name: bytes) -> int:
-    """The hash of ``name`` in DT_GNU_HASH tables (Bernstein's, 32 bits)."""
+    """Return the hash of ``name`` in DT_GNU_HASH tables (Bernstein's, 32 bits)."""
     value = 5381
     for byte in name:
         value = (value * 33 + byte) & 0xFFFFFFFF
@@ -38,7 +44,7 @@ def compute_gnu_hash(name: bytes) -> int:
 
 
 def compute_sysv_hash(name: bytes) -> int:
-    """The hash of ``name`` in DT_HASH tables, as the gABI defines it."""
+    """Return the hash of ``name`` in DT_HASH tables, as the gABI defines it."""
     value = 0
     for byte in name:
         value = (value << 4) + byte
@@ -53,7 +59,7 @@ class _Words:
     def __init__(self, reader: Reader, image: Image, address: int, width: int = 4) -> None:
         offset = image.find_offset(address)
         if offset is None:
-            raise DamagedElfError("a hash table of its symbols lies outside its loaded segments")
+            raise DamagedElfError("no loaded segment contains the hash table of its symbols")
         self.reader = reader
         self.offset = offset
         self.mark = "<" if image.format.order == "little" else ">"
@@ -63,40 +69,43 @@ class _Words:
     def read_word(self, byte: int) -> int:
         data = read_exactly(self.reader, self.offset + byte, self.struct.size)
         if data is None:
-            raise DamagedElfError("a hash table of its symbols is cut short")
+            raise DamagedElfError("a hash table of its symbols is truncated")
         value: int = self.struct.unpack(data)[0]
         return value
 
     def unpack_words(self, table: bytes) -> Iterator[tuple[int, ...]]:
-        """The words of ``table``, thousands at a time: one by one they take ten times as long."""
-        step = MANY * self.struct.size
+        """Yield the words of ``table`` in batches; one by one they take ten times as long."""
+        step = BATCH * self.struct.size
         for at in range(0, len(table), step):
             piece = table[at : at + step]
             yield struct.unpack(f"{self.mark}{len(piece) // self.struct.size}{self.kind}", piece)
 
 
 def get_sysv_word_size(image: Image) -> int:
-    """Bytes of one DT_HASH word: 4, but 8 on Alpha and 64-bit S/390 (their psABIs)."""
+    """Return the size of a DT_HASH word: 4 bytes, but 8 on Alpha and 64-bit S/390 (psABIs)."""
     wide = image.format.bits == 64 and image.header.machine in (c.EM_ALPHA, c.EM_S390)
     return 8 if wide else 4
 
 
 def count_symbols(reader: Reader, image: Image) -> int:
-    """How many dynamic symbols there are, the null symbol included; 0 where nothing tells.
+    """Return the number of dynamic symbols, including the null symbol, or 0 if it is unknown.
+
+    The dynamic section has no size of the symbol table: the hash tables, the section headers, or
+    the distance to the string table give it.
 
     Raises:
-        DamagedElfError: the tables that tell it cannot be read, or tell nonsense.
+        DamagedElfError: a hash table cannot be read, or its number exceeds `MAX_SYMBOLS`.
     """
     address = image.find_value(c.DT_HASH)
     if address is not None:
         width = get_sysv_word_size(image)
         return _check_count(_Words(reader, image, address, width).read_word(width))
     address = image.find_value(c.DT_GNU_HASH)
-    counted = 0 if address is None else _count_gnu_symbols(reader, image, address)
-    # A table of no symbols may say that its first would be the second of all (GNU ld), and an
-    # object that only needs symbols has such a table.
-    if counted > 1:
-        return _check_count(counted)
+    count = 0 if address is None else _count_gnu_symbols(reader, image, address)
+    # GNU ld writes an empty table whose first symbol would be number 1 into objects that define
+    # none, however many they need: only a larger number can be relied on.
+    if count > 1:
+        return _check_count(count)
     symbols, size = image.find_value(c.DT_SYMTAB), image.format.symbol_size
     for section in read_sections(reader, image.format, image.header):
         if section.type == c.SHT_DYNSYM and section.addr == symbols:
@@ -105,26 +114,30 @@ def count_symbols(reader: Reader, image: Image) -> int:
 
 
 def _count_before_strings(image: Image, symbols: int) -> int:
-    """How many symbols fill the space up to the string table, where that is what comes next."""
+    """Return how many symbols fill the space up to the string table, if that comes next, or 0."""
     tables = [e.value for e in image.dynamic or () if e.tag in TABLE_TAGS and e.value > symbols]
     space = min(tables, default=symbols) - symbols
-    fits = space % image.format.symbol_size == 0 and symbols + space == image.find_value(c.DT_STRTAB)
-    return space // image.format.symbol_size if fits else 0
+    size = image.format.symbol_size
+    fits = space % size == 0 and symbols + space == image.find_value(c.DT_STRTAB)
+    return space // size if fits else 0
 
 
 def _check_count(count: int) -> int:
     if count > MAX_SYMBOLS:
-        raise DamagedElfError(f"it claims {count} dynamic symbols")
+        raise DamagedElfError(
+            f"its dynamic symbols or a hash table of them have {count} entries; the limit is"
+            f" {MAX_SYMBOLS}"
+        )
     return count
 
 
 def _count_gnu_symbols(reader: Reader, image: Image, address: int) -> int:
     words = _Words(reader, image, address)
-    buckets, first, bloom = words.read_word(0), words.read_word(4), words.read_word(8)
-    start = 16 + bloom * image.format.bits // 8
+    buckets, first, bloom = map(words.read_word, GNU_HEADER[:3])
+    start = GNU_HEADER_SIZE + bloom * image.format.bits // 8
     table = read_exactly(reader, words.offset + start, _check_count(buckets) * 4)
     if table is None:
-        raise DamagedElfError("the GNU hash table of its symbols is cut short")
+        raise DamagedElfError("the GNU hash table of its symbols is truncated")
     last = max((max(some) for some in words.unpack_words(table)), default=0)
     if last < first:
         return first
@@ -132,55 +145,57 @@ def _count_gnu_symbols(reader: Reader, image: Image, address: int) -> int:
     for index in range(_check_count(last), last + MAX_CHAIN):
         if words.read_word(chains + (index - first) * 4) & 1:
             return index + 1
-    raise DamagedElfError("the GNU hash table of its symbols has no end")
+    raise DamagedElfError(f"a chain of its GNU hash table is longer than {MAX_CHAIN} symbols")
 
 
 def measure_gnu_hash(reader: Reader, image: Image, address: int) -> int:
-    """Bytes that the DT_GNU_HASH table at ``address`` takes."""
+    """Return the size of the DT_GNU_HASH table at ``address``, in bytes."""
     words = _Words(reader, image, address)
-    buckets, first, bloom = words.read_word(0), words.read_word(4), words.read_word(8)
+    buckets, first, bloom = map(words.read_word, GNU_HEADER[:3])
     total = _count_gnu_symbols(reader, image, address)
-    return 16 + bloom * image.format.bits // 8 + buckets * 4 + (total - first) * 4
+    return GNU_HEADER_SIZE + bloom * image.format.bits // 8 + buckets * 4 + (total - first) * 4
 
 
 def measure_sysv_hash(reader: Reader, image: Image, address: int) -> int:
-    """Bytes that the DT_HASH table at ``address`` takes."""
+    """Return the size of the DT_HASH table at ``address``, in bytes."""
     width = get_sysv_word_size(image)
     words = _Words(reader, image, address, width)
     return (2 + _check_count(words.read_word(0)) + _check_count(words.read_word(width))) * width
 
 
 def provides_symbol(reader: Reader, image: Image, name: bytes) -> bool:
-    """Whether the file defines the dynamic symbol ``name`` for others to find.
+    """Return whether the file defines the dynamic symbol ``name`` for other objects.
 
     Raises:
-        DamagedElfError: the tables that tell it cannot be read.
+        DamagedElfError: the hash or symbol table cannot be read.
     """
     return next(find_definitions(reader, image, name), None) is not None
 
 
 def find_provided_symbols(reader: Reader, image: Image, names: Iterable[bytes]) -> frozenset[bytes]:
-    """Those of ``names`` that the file defines for others; asks for many at little cost.
+    """Return those of ``names`` that the file defines for other objects.
+
+    The Bloom filter of a DT_GNU_HASH table is read once for all names.
 
     Raises:
-        DamagedElfError: the tables that tell it cannot be read.
+        DamagedElfError: the hash or symbol table cannot be read.
     """
     address = image.find_value(c.DT_GNU_HASH)
-    likely = names if address is None else _filter_by_bloom(reader, image, address, names)
-    return frozenset(name for name in likely if provides_symbol(reader, image, name))
+    candidates = names if address is None else _filter_by_bloom(reader, image, address, names)
+    return frozenset(name for name in candidates if provides_symbol(reader, image, name))
 
 
 def _filter_by_bloom(
     reader: Reader, image: Image, address: int, names: Iterable[bytes]
 ) -> Iterator[bytes]:
-    """The names that the table's Bloom filter lets through."""
+    """Yield the names that the table's Bloom filter lets through."""
     words, bits = _Words(reader, image, address), image.format.bits
-    bloom, shift = words.read_word(8), words.read_word(12)
+    bloom, shift = map(words.read_word, GNU_HEADER[2:])
     order = "<" if image.format.order == "little" else ">"
     step = bits // 8
-    raw = read_exactly(reader, words.offset + 16, _check_count(bloom) * step)
+    raw = read_exactly(reader, words.offset + GNU_HEADER_SIZE, _check_count(bloom) * step)
     if raw is None:
-        raise DamagedElfError("a hash table of its symbols is cut short")
+        raise DamagedElfError("a hash table of its symbols is truncated")
     masks = struct.Struct(f"{order}{bloom}{'Q' if bits == 64 else 'I'}").unpack(raw)
     for name in names if bloom else ():
         value = compute_gnu_hash(name)
@@ -190,10 +205,10 @@ def _filter_by_bloom(
 
 
 def find_definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]:
-    """The index of every dynamic symbol by which the file defines ``name``, one a version.
+    """Yield the index of every dynamic symbol that defines ``name``: one for each version.
 
     Raises:
-        DamagedElfError: the tables that tell it cannot be read.
+        DamagedElfError: the hash or symbol table cannot be read.
     """
     table = find_string_table(image)
     symbols = image.find_value(c.DT_SYMTAB)
@@ -204,7 +219,7 @@ def find_definitions(reader: Reader, image: Image, name: bytes) -> Iterator[int]
         size = image.format.symbol_size
         raw = read_exactly(reader, start + index * size, size)
         if raw is None:
-            raise DamagedElfError("its dynamic symbol table is cut short")
+            raise DamagedElfError("its dynamic symbol table is truncated")
         order = image.format.order
         at = int.from_bytes(raw[:4], order)
         section = int.from_bytes(raw[6:8] if image.format.bits == 64 else raw[14:16], order)
@@ -223,37 +238,42 @@ def _find_candidates(reader: Reader, image: Image, name: bytes) -> Iterator[int]
         yield from _find_sysv_candidates(reader, image, address, compute_sysv_hash(name))
 
 
-def _find_gnu_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
+def _find_gnu_candidates(
+    reader: Reader, image: Image, address: int, name_hash: int
+) -> Iterator[int]:
     words = _Words(reader, image, address)
-    buckets, first, bloom, shift = (words.read_word(i) for i in (0, 4, 8, 12))
+    buckets, first, bloom, shift = map(words.read_word, GNU_HEADER)
     bits = image.format.bits
     if not buckets or not bloom:
         return
     step = bits // 8
-    place = _Words(reader, image, address, step)
-    mask = place.read_word(16 + (wanted // bits) % bloom * step)
-    if not mask >> (wanted % bits) & mask >> ((wanted >> shift) % bits) & 1:
+    filter_words = _Words(reader, image, address, step)
+    mask = filter_words.read_word(GNU_HEADER_SIZE + (name_hash // bits) % bloom * step)
+    if not mask >> (name_hash % bits) & mask >> ((name_hash >> shift) % bits) & 1:
         return
-    start = 16 + bloom * step
-    index = words.read_word(start + wanted % buckets * 4)
+    start = GNU_HEADER_SIZE + bloom * step
+    index = words.read_word(start + name_hash % buckets * 4)
     if index < first:
         return
     for _ in range(MAX_CHAIN):
         value = words.read_word(start + buckets * 4 + (index - first) * 4)
-        if value | 1 == wanted | 1:
+        # The lowest bit of a chain's word marks its end; the others are the hash.
+        if value | 1 == name_hash | 1:
             yield index
         if value & 1:
             return
         index += 1
 
 
-def _find_sysv_candidates(reader: Reader, image: Image, address: int, wanted: int) -> Iterator[int]:
+def _find_sysv_candidates(
+    reader: Reader, image: Image, address: int, name_hash: int
+) -> Iterator[int]:
     width = get_sysv_word_size(image)
     words = _Words(reader, image, address, width)
     buckets = words.read_word(0)
     if not buckets:
         return
-    index = words.read_word((2 + wanted % buckets) * width)
+    index = words.read_word((2 + name_hash % buckets) * width)
     for _ in range(MAX_CHAIN):
         if index == 0:
             return

@@ -1,7 +1,7 @@
-"""The tables that may stand beside the dynamic string table, and how far each reaches.
+"""The tables near the dynamic string table that an edit may move, with their sizes.
 
-Their sizes come from the dynamic section and the tables themselves, so that files without section
-headers can be edited; where there are section headers, they must not claim more.
+The sizes come from the dynamic section and the tables themselves, so that files without section
+headers can be edited; section headers, if there are any, must not have larger ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bundle_fix.model.content import Reader
 
 
 class DynamicTable(Struct, frozen=True):
-    """One table that the dynamic section points to: its tag, place and size in bytes."""
+    """A table that the dynamic section points to: its tag, place and size in bytes."""
 
     tag: int
     address: int
@@ -53,22 +53,22 @@ SIZES: dict[int, tuple[Callable[[Reader, Image, int], int], int]] = {
     c.DT_VERNEED: (_measure_verneed, 8),
     c.DT_VERDEF: (_measure_verdef, 8),
 }
-"""For each tag of a table that can move: how to find its size, and its alignment in bytes."""
+"""For each tag of a movable table: the function that measures it, and its alignment in bytes."""
 
 
 def find_movable_tables(reader: Reader, image: Image) -> tuple[DynamicTable, ...]:
-    """The tables that nothing but one dynamic entry points to, by their place in the file.
+    """Return the tables to which only a dynamic entry points, in the order of their file offsets.
 
     Raises:
-        DamagedElfError: one of them lies.
+        DamagedElfError: a table is invalid.
     """
     found = []
-    for tag, (size_of, align) in SIZES.items():
+    for tag, (measure, align) in SIZES.items():
         address = image.find_value(tag)
         if address is None:
             continue
         offset = image.find_offset(address)
         if offset is None:
-            raise DamagedElfError("a table of its dynamic section lies outside its loaded segments")
-        found.append(DynamicTable(tag, address, offset, size_of(reader, image, address), align))
+            raise DamagedElfError(f"no loaded segment contains the table of dynamic tag {tag:#x}")
+        found.append(DynamicTable(tag, address, offset, measure(reader, image, address), align))
     return tuple(sorted(found, key=lambda t: t.offset))

@@ -1,4 +1,4 @@
-"""Symbol versions: what a file wants of others (verneed) and what it offers itself (verdef).
+"""Symbol versions: those that a file needs of others (verneed), and its own (verdef).
 
 Source: the Linux Standard Base, "Symbol Versioning"; glibc's dl-version.c walks the same lists.
 """
@@ -7,39 +7,39 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.read.strings import find_string_table, read_string
-from bundle_fix.model.content import Patch, Reader, read_exactly
+from bundle_fix.model.content import Reader, read_exactly
 
 MAX_RECORDS = 1 << 15
-"""Records of one list, auxiliary ones counted: a version's index has 15 bits."""
+"""Limit of the records of one list, with auxiliary ones: a version index has 15 bits."""
 MAX_NAMES = 1 << 20
-"""Bytes of all names of one list."""
+"""Limit of all names of one list, in bytes."""
 DEFINITION_FLAGS, DEFINITION_INDEX = 1, 2
-"""Which facts of an Elf_Verdef are its flags and its index (vd_flags, vd_ndx)."""
+"""The positions of vd_flags and vd_ndx among the facts of an Elf_Verdef."""
 NEED_FACTS = 2
-"""How many facts of an Elf_Verneed stand before those of its versions: vn_version, vn_cnt. Each
+"""The number of facts of an Elf_Verneed before those of its versions: vn_version, vn_cnt. Each
 version has three: vna_hash, vna_flags, vna_other."""
 VER_FLG_WEAK = 2
-"""The flag of a wanted version that may be missing."""
+"""The flag of a needed version that may be missing."""
 VER_FLG_BASE = 1
-"""The flag of the version that names the file itself."""
-NEED_FILE_AT = 4
-"""Where in an Elf_Verneed the library's name is (vn_file)."""
+"""The flag of the version whose name is the file's own."""
 
 
 class VersionList(Struct, frozen=True):
-    """One version list: how many bytes it takes, and the strings that it refers to.
+    """One list of version records (verneed or verdef).
 
-    ``groups`` has, for each record, the string offsets in the order of the file: for verneed the
-    library's name and then the wanted versions; for verdef the version's name and its parents.
-    ``places`` are the records' file offsets, and ``facts`` all their other numbers: hashes, flags
-    and indices.
+    Attributes:
+        size: the bytes from the list's start to the end of its last record.
+        groups: for each record, the string offsets in the file's order: for verneed the library's
+            name and the needed versions; for verdef the version's name and its parents.
+        places: the file offset of each record.
+        facts: all other numbers of each record and its auxiliary records: hashes, flags, indices.
     """
 
     size: int
@@ -49,7 +49,18 @@ class VersionList(Struct, frozen=True):
 
 
 class _RecordLayout(Struct, frozen=True):
-    """Where a version record and its auxiliary records keep what a walk needs."""
+    """The layout of a record and its auxiliary records.
+
+    Attributes:
+        tag: the dynamic tag with the list's address.
+        number_tag: the dynamic tag with the number of records.
+        record: a record's fields, as a format of `struct`; the last two are the distances to its
+            first auxiliary record and to the next record.
+        count: the position of the number of auxiliary records.
+        own_string: the position of the record's string offset, if it has one.
+        auxiliary: an auxiliary record's fields; the last is the distance to the next one.
+        auxiliary_string: the position of the auxiliary record's string offset.
+    """
 
     tag: int
     number_tag: int
@@ -71,15 +82,15 @@ _DEFINITION = _RecordLayout(
 
 
 def read_needed_versions(reader: Reader, image: Image) -> dict[str, tuple[str, ...]]:
-    """The versions wanted of each library: soname to version names, in the file's order.
+    """Return the versions needed of each library: soname to version names, in the file's order.
 
     Raises:
-        DamagedElfError: the list lies.
+        DamagedElfError: the list is invalid.
     """
-    wanted: dict[str, tuple[str, ...]] = {}
+    versions: dict[str, tuple[str, ...]] = {}
     lists, table = read_verneed(reader, image), find_string_table(image)
     if lists is None or table is None:
-        return wanted
+        return versions
     left = MAX_NAMES
     for group in lists.groups:
         names = []
@@ -87,16 +98,18 @@ def read_needed_versions(reader: Reader, image: Image) -> dict[str, tuple[str, .
             names.append(_read_name(reader, table, at))
             left -= len(names[-1])
             if left < 0:
-                raise DamagedElfError("the names of its symbol versions take too many bytes")
-        wanted[names[0]] = wanted.get(names[0], ()) + tuple(names[1:])
-    return wanted
+                raise DamagedElfError(
+                    f"the names of its symbol versions exceed the limit of {MAX_NAMES} bytes"
+                )
+        versions[names[0]] = versions.get(names[0], ()) + tuple(names[1:])
+    return versions
 
 
 def read_needed_by_index(reader: Reader, image: Image) -> dict[int, tuple[str, str]]:
-    """Library and version that each version index of the file stands for (vna_other).
+    """Return library and version of each version index of the file (vna_other).
 
     Raises:
-        DamagedElfError: the list lies.
+        DamagedElfError: the list is invalid.
     """
     lists, table = read_verneed(reader, image), find_string_table(image)
     if lists is None or table is None:
@@ -110,7 +123,7 @@ def read_needed_by_index(reader: Reader, image: Image) -> dict[int, tuple[str, s
 
 
 def read_weak_versions(reader: Reader, image: Image) -> frozenset[tuple[str, str]]:
-    """The libraries and versions that the loader does not insist on (VER_FLG_WEAK)."""
+    """Return the pairs of library and version that may be missing (VER_FLG_WEAK)."""
     lists, table = read_verneed(reader, image), find_string_table(image)
     if lists is None or table is None:
         return frozenset()
@@ -123,10 +136,10 @@ def read_weak_versions(reader: Reader, image: Image) -> frozenset[tuple[str, str
 
 
 def read_defined_versions(reader: Reader, image: Image) -> frozenset[str] | None:
-    """The names of the versions that the file defines; None where it has none at all.
+    """Return the names of the versions that the file defines, or None if it has no list of them.
 
     Raises:
-        DamagedElfError: the list lies.
+        DamagedElfError: the list is invalid.
     """
     lists, table = read_verdef(reader, image), find_string_table(image)
     if lists is None or table is None:
@@ -135,12 +148,12 @@ def read_defined_versions(reader: Reader, image: Image) -> frozenset[str] | None
 
 
 def read_defined_by_index(reader: Reader, image: Image) -> dict[int, str]:
-    """The version that each version index of the file stands for, of those that it defines.
+    """Return the name of each version that the file defines, by version index.
 
-    The one that names the file itself is left out: symbols that have it have none.
+    The base version, named after the file, is left out: symbols with it have no version.
 
     Raises:
-        DamagedElfError: the list lies.
+        DamagedElfError: the list is invalid.
     """
     lists, table = read_verdef(reader, image), find_string_table(image)
     if lists is None or table is None:
@@ -153,51 +166,28 @@ def read_defined_by_index(reader: Reader, image: Image) -> dict[int, str]:
 
 
 def read_symbol_version(reader: Reader, image: Image, index: int) -> str | None:
-    """The version of the dynamic symbol at ``index``, if the file defines it with one.
+    """Return the version with which the file defines the dynamic symbol at ``index``, or None.
 
     Raises:
-        DamagedElfError: the tables that tell it cannot be read.
+        DamagedElfError: the version list cannot be read.
     """
     address = image.find_value(c.DT_VERSYM)
     start = None if address is None else image.find_offset(address)
     raw = None if start is None else read_exactly(reader, start + 2 * index, 2)
     if raw is None:
         return None
-    # The highest bit hides a version that is not the default one.
+    # The highest bit marks a version other than the default (VERSYM_HIDDEN).
     number = int.from_bytes(raw, image.format.order) & 0x7FFF
     return read_defined_by_index(reader, image).get(number)
 
 
-def rename_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> tuple[Patch, ...]:
-    """The patches that make the wanted versions of some libraries those of others.
-
-    The loader looks a library up by the name that stands beside its versions (glibc's dl-version.c,
-    find_needed), and stops the program where nothing of that name was loaded.
-
-    Args:
-        reader: the file.
-        image: what was read from it.
-        names: the sonames to replace, each with the offset of the new one in the string table.
-    """
-    lists, table = read_verneed(reader, image), find_string_table(image)
-    if lists is None or table is None:
-        return ()
-    patches = []
-    for place, group in zip(lists.places, lists.groups, strict=True):
-        name = _read_name(reader, table, group[0])
-        if name in names:
-            data = names[name].to_bytes(4, image.format.order)
-            patches.append(Patch(place + NEED_FILE_AT, data))
-    return tuple(patches)
-
-
 def read_verneed(reader: Reader, image: Image) -> VersionList | None:
-    """The DT_VERNEED list, or None where there is none."""
+    """Read the DT_VERNEED list; return None if there is none."""
     return _read_list(reader, image, _NEED)
 
 
 def read_verdef(reader: Reader, image: Image) -> VersionList | None:
-    """The DT_VERDEF list, or None where there is none."""
+    """Read the DT_VERDEF list; return None if there is none."""
     return _read_list(reader, image, _DEFINITION)
 
 
@@ -207,8 +197,12 @@ def _read_list(reader: Reader, image: Image, shape: _RecordLayout) -> VersionLis
         return None
     start = image.find_offset(address)
     number = image.find_value(shape.number_tag) or 0
-    if start is None or number > MAX_RECORDS:
-        raise DamagedElfError("its list of symbol versions lies outside its loaded segments")
+    if start is None:
+        raise DamagedElfError("no loaded segment contains its list of symbol versions")
+    if number > MAX_RECORDS:
+        raise DamagedElfError(
+            f"its list of symbol versions has {number} records; the limit is {MAX_RECORDS}"
+        )
     mark = "<" if image.format.order == "little" else ">"
     record, auxiliary = struct.Struct(mark + shape.record), struct.Struct(mark + shape.auxiliary)
     groups, places, facts = [], [], []
@@ -225,9 +219,9 @@ def _read_list(reader: Reader, image: Image, shape: _RecordLayout) -> VersionLis
             known.extend(aux[: shape.auxiliary_string])
             size = max(size, place + auxiliary.size)
             left -= 1
-        # Records may share what they chain to, so the size of the file does not bound the walk.
+        # Records may share auxiliary records, so the size of the file does not bound the walk.
         if not left:
-            raise DamagedElfError("its list of symbol versions has no end")
+            raise DamagedElfError(f"its list of symbol versions exceeds {MAX_RECORDS} records")
         groups.append(tuple(strings))
         places.append(start + at)
         facts.append(tuple(known))
@@ -251,7 +245,7 @@ def _follow_chain(
 def _read_fields(reader: Reader, layout: struct.Struct, offset: int) -> tuple[int, ...]:
     data = read_exactly(reader, offset, layout.size)
     if data is None:
-        raise DamagedElfError("its list of symbol versions is cut short")
+        raise DamagedElfError("its list of symbol versions is truncated")
     fields: tuple[int, ...] = layout.unpack(data)
     return fields
 

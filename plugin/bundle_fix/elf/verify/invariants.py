@@ -19,7 +19,7 @@ from bundle_fix.elf.read.ranges import Span, has_same_range, intersect, subtract
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.strings import find_string_table, read_string
 from bundle_fix.elf.read.structs import Segment
-from bundle_fix.elf.symbols.symbols import read_name_offsets
+from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.elf.symbols.tables import find_movable_tables
 from bundle_fix.elf.verify.section_invariants import compare_appendix, compare_sections
 from bundle_fix.elf.verify.symbol_invariants import compare_symbols

@@ -9,7 +9,7 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.strings import MAX_STRING, find_string_table, read_string
 from bundle_fix.elf.read.structs import Section
-from bundle_fix.elf.symbols.symbols import read_name_offsets
+from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.elf.symbols.tables import find_movable_tables
 from bundle_fix.elf.symbols.versions import read_verdef, read_verneed
 from bundle_fix.model.content import CHUNK, Reader

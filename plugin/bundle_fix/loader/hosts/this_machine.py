@@ -19,7 +19,7 @@ def find_names_on_this_machine(bundle: Bundle) -> list[str]:
     found: dict[str, None] = {}
     for image in bundle.images.values():
         for name in image.needed:
-            if name in found or is_part_of_libc(name) or bundle.providers(name, image):
+            if name in found or is_part_of_libc(name) or bundle.find_providers(name, image):
                 continue
             if "/" not in name and any(
                 _has_architecture_of(path, image) for path in _list_candidates(name, image)

@@ -85,7 +85,7 @@ def _add_case(suite: ET.Element, name: str, rule: RuleText, bad: Sequence[Findin
     title = f"{rule.code} {rule.name}"
     case = ET.SubElement(suite, "testcase", name=title, classname=name, time="0")
     if bad:
-        message = f"{rule.summary} ({len(bad)} found)"
+        message = f"{rule.title} ({len(bad)} found)"
         failure = ET.SubElement(case, "failure", message=message, type=bad[0].severity)
         hints = dict.fromkeys(escape_unprintable(f.hint) for f in bad)
         fix = "\n".join(f"fix: {hint}" for hint in (hints if len(hints) <= 3 else [rule.fix]))

@@ -76,7 +76,7 @@ def _make_rule(rule: RuleText) -> dict[str, Any]:
     return {
         "id": rule.code,
         "name": "".join(part.capitalize() for part in rule.name.split("-")),
-        "shortDescription": {"text": rule.summary},
+        "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.why},
         "help": {"text": text, "markdown": markdown},
         "helpUri": f"{HOME}#{rule.code.lower()}-{rule.name}",

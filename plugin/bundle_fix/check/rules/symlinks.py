@@ -6,7 +6,8 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding, Rule
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.model.tree import Unresolved
 from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
 from bundle_fix.policy.severity import Severity
@@ -14,7 +15,7 @@ from bundle_fix.policy.severity import Severity
 
 def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
     """Libraries that nothing can find under their soname."""
-    mapped = {n.name for p in context.programs.values() for n in p.needs}
+    mapped = {n.name for p in context.programs.values() for n in p.resolutions}
     needed = {name for image in context.bundle.images.values() for name in image.needed}
     for link, path in find_missing_soname_symlinks(context.bundle).items():
         name = posixpath.basename(link)
@@ -77,6 +78,7 @@ RULES = (
         "lib/ has librocksdb.so.8.5.3, whose soname is librocksdb.so.8, and no link "
         "librocksdb.so.8.",
         find_soname_link,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF104", "dangling-link", Severity.WARNING,
@@ -86,6 +88,7 @@ RULES = (
         " whose name is the soname of a library in the same folder.",
         "lib/libz.so is a link to libz.so.1.2.11, which stayed on the build machine.",
         find_dangling,
+        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF105", "escaping-link", Severity.WARNING,
@@ -94,5 +97,6 @@ RULES = (
         "Make it a relative link to a file of the pack.",
         "lib/libz.so.1 is a link to /usr/lib/x86_64-linux-gnu/libz.so.1.",
         find_escaping,
+        applies_to=RELOCATABLE,
     ),
 )  # fmt: skip
