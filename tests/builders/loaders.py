@@ -79,7 +79,7 @@ def loader_here(program: Path) -> Loader:
     """What the model knows of the loader of a program in a folder of this machine."""
     world, image = world_here(program.parent), read_image_at(program)
     assert image is not None
-    return world.host.loader(world.view, image)
+    return world.host.find_loader(world.view, image)
 
 
 def model_list(process: Process, root: Path) -> Loaded:
@@ -103,7 +103,7 @@ def assert_same(root: Path, entry: str = "bin/x", environment: Environment = EMP
         The real paths of those below ``root``, relative to it.
     """
     process = process_here(root, entry, environment)
-    cwd = Path(environment.directory) if environment.directory else None
+    cwd = Path(environment.working_directory) if environment.working_directory else None
     variables = {"LD_LIBRARY_PATH": environment.library_path, "LD_PRELOAD": environment.preload}
     known = {name: value for name, value in variables.items() if value}
     expected = resolved(real_list(root / entry, cwd, known), cwd)

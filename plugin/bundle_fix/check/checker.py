@@ -75,7 +75,7 @@ def _run_rules(context: Context, progress: Progress) -> Iterator[Finding]:
 
 def _make_progress_step(context: Context, rules: Sequence[Rule]) -> ProgressStep:
     bundle = context.bundle
-    size = sum(bundle.content(path).size for path in bundle.images)
+    size = sum(bundle.get_content(path).size for path in bundle.images)
     amount = format_count(len(context.programs), "program")
     amount += f", {format_count(len(context.libraries), 'library', 'libraries')}"
     return ProgressStep("checking", size, amount, len(rules))

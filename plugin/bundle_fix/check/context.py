@@ -112,7 +112,7 @@ class Context(Struct, frozen=True, dict=True):
     def versions(self) -> Mapping[str, set[str]]:
         """The names that lead to libraries of the pack, by what stands before their ``.so``."""
         found: dict[str, set[str]] = {}
-        for name in self.bundle.named:
+        for name in self.bundle.paths_by_name:
             found.setdefault(name.partition(".so")[0], set()).add(name)
         return found
 
@@ -139,13 +139,13 @@ class Context(Struct, frozen=True, dict=True):
         return (path for path, image in images if image.is_dynamic and self.only in (None, path))
 
     def _read(self, path: str, read: Callable[[Reader, Image], Iterable[T]]) -> list[T]:
-        with self.bundle.content(path).open() as reader:
+        with self.bundle.get_content(path).open() as reader:
             return list(read(reader, self.bundle.images[path]))
 
     def on_host(self, name: str) -> bool:
         """Whether the target has ``name``, as far as is known of it."""
-        if self.host.expected(name) or self.host.files is None:
-            return self.host.expected(name)
+        if self.host.is_expected(name) or self.host.files is None:
+            return self.host.is_expected(name)
         started = [*self.programs.values(), *self.plugins.values()]
         needs = (self.world.dlopen(p, name, p.objects[0]) for p in started[:1])
         return any(need.result.origin == HOST for need in needs)

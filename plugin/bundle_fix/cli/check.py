@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.registry import CHECK_RULES
-from bundle_fix.cli.check_options import gate_options, make_gate_policy
+from bundle_fix.cli.check_options import add_gate_options, make_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,
     define_option,
@@ -61,7 +61,7 @@ STDIN = Path("-")
 @target_options
 @limit_options
 @here_option
-@gate_options
+@add_gate_options
 @click.option(
     "--baseline",
     type=click.Path(path_type=Path),
@@ -118,7 +118,7 @@ def check(
     """
     policy = make_gate_policy(spec, host_provides, fail_on, glibc, ignores, defines)
     target = read_target(host_root, variables, level, policy.host, limits)
-    settled = _make_baseline_filter(baseline, policy.fail_on)
+    settled = _load_baseline_filter(baseline, policy.fail_on)
     paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "check", kind, describe_rules(CHECK_RULES), policy.fail_on, paint, verbose, quiet, exit_zero
@@ -126,7 +126,7 @@ def check(
 
     def report(path: Path, progress: Progress = no_progress) -> CheckReport:
         made = partial(check_artifact, path, policy, target, progress)
-        return report_on(path, lambda: settled(made(host_like_this=host_like_this)))
+        return report_errors(path, lambda: settled(made(host_like_this=host_like_this)))
 
     paths = list(_list_artifacts(artifacts))
     if not paths:
@@ -140,7 +140,7 @@ def check(
         if len(paths) == 1 and timeout is None:
             reports = (report(path, display) for path in paths)
         else:
-            reports = _many(paths, report, jobs or count_cores(), timeout, display)
+            reports = _check_in_parallel(paths, report, jobs or count_cores(), timeout, display)
         on_terminal = output is None and _may_be_on_a_terminal(sys.stdout)
         make_way = display.hide if on_terminal else lambda: None
         shown = _record_reports(reports, make_way, found, whole=whole)
@@ -190,7 +190,7 @@ def check_artifact(
     return make_check_report(str(path), verdict, time.monotonic() - start)
 
 
-def _make_baseline_filter(path: Path | None, fail_on: Severity) -> Callable[[CheckReport], CheckReport]:
+def _load_baseline_filter(path: Path | None, fail_on: Severity) -> Callable[[CheckReport], CheckReport]:
     """What takes out of a report the findings that the baseline at ``path`` has.
 
     Raises:
@@ -217,7 +217,7 @@ def _list_artifacts(artifacts: tuple[Path, ...]) -> Iterator[Path]:
             yield artifact
 
 
-def report_on(path: Path, check: Callable[[], CheckReport]) -> CheckReport:
+def report_errors(path: Path, check: Callable[[], CheckReport]) -> CheckReport:
     """The report on one artifact, in this process; what ``check`` raises becomes the report."""
     try:
         return check()
@@ -238,7 +238,7 @@ def _may_be_on_a_terminal(stream: IO[str]) -> bool:
     return stream.isatty() or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _many(
+def _check_in_parallel(
     paths: list[Path],
     report: Callable[[Path], CheckReport],
     jobs: int,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bundle_fix.check.registry import find_rule
 from bundle_fix.cli.options import output_value, read_defines
-from bundle_fix.cli.policy_options import glibc_baseline, read_policy
+from bundle_fix.cli.policy_options import parse_glibc_version, read_policy
 from bundle_fix.cli.renderers import FORMATS
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.policy.policy import CheckPolicy, Ignore
@@ -52,7 +52,7 @@ def _parse_also(
     return tuple(found)
 
 
-def gate_options(function: F) -> F:
+def add_gate_options(function: F) -> F:
     """Add ``--fail-on``, ``--ignore`` and the options for the format of the report."""
     options = (
         click.option(
@@ -115,7 +115,7 @@ def make_gate_policy(
     return replace(
         policy,
         fail_on=Severity(fail_on or policy.fail_on),
-        glibc=glibc_baseline(glibc) or policy.glibc,
+        glibc=parse_glibc_version(glibc) or policy.glibc,
         ignore=(*policy.ignore, *map(parse_ignore, ignores)),
     )
 

@@ -55,7 +55,7 @@ class CommandGroup(click.Group):
         if args and args[0].startswith(REQUIRE):
             _require_version(args[0].removeprefix(REQUIRE))
             args = args[1:]
-        if args and args[0] not in COMMANDS and any(map(_looks_like_a_path, _find_words(args))):
+        if args and args[0] not in COMMANDS and any(map(_may_be_path, _find_words(args))):
             args = ["fix", *args]
         return super().parse_args(ctx, args)
 
@@ -106,7 +106,7 @@ def _require_version(version: str) -> None:
         )
 
 
-def _looks_like_a_path(text: str) -> bool:
+def _may_be_path(text: str) -> bool:
     return "/" in text or "." in text or os.path.lexists(text)
 
 

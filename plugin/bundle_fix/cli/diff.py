@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.context import Context
 from bundle_fix.check.registry import ALL_RULES
-from bundle_fix.cli.check_options import gate_options, make_gate_policy
+from bundle_fix.cli.check_options import add_gate_options, make_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,
     host_option,
@@ -41,7 +41,7 @@ from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 @host_option
 @target_options
 @limit_options
-@gate_options
+@add_gate_options
 @talk_options
 def diff(
     old: Path,
@@ -116,9 +116,9 @@ def compare_artifacts(
     ):
         entries = before.entry, after.entry
         if entries[0] is not None and entries[1] is None:
-            entries = entries[0], _like(before, entries[0], after, new)
+            entries = entries[0], _find_entry_like(before, entries[0], after, new)
         elif entries[1] is not None and entries[0] is None:
-            entries = _like(after, entries[1], before, old), entries[1]
+            entries = _find_entry_like(after, entries[1], before, old), entries[1]
         asked = replace(policy, ignore=())
         first, second = (
             Snapshot(str(path), Context(s.bundle, asked, s.host, s.environment, entry))
@@ -127,6 +127,6 @@ def compare_artifacts(
         return compare_snapshots(first, second, policy.ignore)
 
 
-def _like(alone: Subject, entry: str, pack: Subject, where: Path) -> str:
+def _find_entry_like(alone: Subject, entry: str, pack: Subject, where: Path) -> str:
     image = alone.bundle.images[entry]
     return find_counterpart(pack.bundle, image, Path(entry).name, str(where))

@@ -93,7 +93,7 @@ def elf(
     Exit code: 0 success; 1 a file was not changed (it is not an ELF file, or no editor can change
     it safely); 2 a file cannot be read or written, or the options are invalid.
     """
-    changes = _changes(
+    changes = _combine_changes(
         set_runpath, set_rpath, remove_path, set_soname, replace_needed, add_needed, remove_needed
     )
     if field is not None and kind == "json":
@@ -101,8 +101,8 @@ def elf(
     if changes == Changes():
         if in_place or output is not None or editor is not None:
             raise click.UsageError("missing change; add an option such as --set-runpath")
-        return _print(files, field, kind)
-    outputs = _outputs(files, output, in_place=in_place)
+        return _print_records(files, field, kind)
+    outputs = _choose_outputs(files, output, in_place=in_place)
     records: list[ElfRecord] = []
     status = 0
     for file, target in zip(files, outputs, strict=True):
@@ -125,7 +125,7 @@ def elf(
     return status
 
 
-def _changes(
+def _combine_changes(
     runpath: str | None,
     rpath: str | None,
     remove_path: bool,
@@ -151,7 +151,7 @@ def _changes(
     return Changes(path, rpath, soname, replace_needed, (), add_needed, remove_needed)
 
 
-def _outputs(
+def _choose_outputs(
     files: Sequence[Path], output: Path | None, *, in_place: bool
 ) -> Sequence[Path | None]:
     """Where each file's result goes; None is the file itself.
@@ -186,7 +186,7 @@ def _outputs(
     return outputs
 
 
-def _print(files: Iterable[Path], field: str | None, kind: str) -> int:
+def _print_records(files: Iterable[Path], field: str | None, kind: str) -> int:
     from bundle_fix.report.render.elf import FIELDS, elf_record, render_elf
     from bundle_fix.report.render.json import format_json
 

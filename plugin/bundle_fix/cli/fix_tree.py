@@ -104,11 +104,11 @@ def fix_tree(
     policy, pinned = read_policy(spec, host_provides, values)
     installation = Installation(
         root,
-        None if members is None else tuple(Path(line) for line in _lines(members)),
-        tuple(_lines(added)) if added is not None and added.exists() else (),
-        {} if built is None else _built(built),
+        None if members is None else tuple(Path(line) for line in _read_lines(members)),
+        tuple(_read_lines(added)) if added is not None and added.exists() else (),
+        {} if built is None else _read_built_libraries(built),
         partial, for_wheel, host_like_this,
-        _closure(spec, values, libdir) if spec is not None and libdir else None,
+        _read_closure(spec, values, libdir) if spec is not None and libdir else None,
         sources,
         elsewhere,
     )  # fmt: skip
@@ -123,14 +123,14 @@ def fix_tree(
     return 1 if mended.failed else 0
 
 
-def _closure(path: Path, defines: Mapping[str, str], libdir: str) -> Closure:
+def _read_closure(path: Path, defines: Mapping[str, str], libdir: str) -> Closure:
     spec = load_spec(path)
     return Closure(
         spec, resolve_variables(spec, path.parent.resolve(), defines, os.environ), libdir
     )
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     return [os.fsdecode(line) for line in path.read_bytes().splitlines() if line]
 
 
@@ -140,6 +140,6 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
         pending.commit()
 
 
-def _built(path: Path) -> dict[str, Path]:
-    pairs = (line.partition("=") for line in _lines(path))
+def _read_built_libraries(path: Path) -> dict[str, Path]:
+    pairs = (line.partition("=") for line in _read_lines(path))
     return {place: Path(file) for place, _, file in pairs}

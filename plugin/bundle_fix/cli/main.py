@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
@@ -29,14 +28,7 @@ def run() -> None:
 
     open_standard_streams()
     install_signal_handlers()
-    # A command makes many small objects, hardly any reference cycles, and ends soon. Python's
-    # default, a collection every 700 objects, costs a tenth of the time of a check.
-    gc.set_threshold(100_000)
-    status = main(sys.argv[1:])
-    # Skip the final GC pass, unless LIEF is loaded: it reports leaked objects on stderr at exit.
-    if "lief" not in sys.modules:
-        gc.freeze()
-    sys.exit(status)
+    sys.exit(main(sys.argv[1:]))
 
 
 def main(arguments: list[str]) -> int:

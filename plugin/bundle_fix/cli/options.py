@@ -112,10 +112,10 @@ def painter(color: str, *, is_terminal: bool) -> Paint:
     wanted = color == "always" or (
         color == "auto" and is_terminal and not os.environ.get("NO_COLOR")
     )
-    return (lambda text, name: click.style(text, fg=name, bold=True)) if wanted else _plain
+    return (lambda text, name: click.style(text, fg=name, bold=True)) if wanted else _leave_plain
 
 
-def _plain(text: str, _colour: str) -> str:
+def _leave_plain(text: str, _colour: str) -> str:
     return text
 
 

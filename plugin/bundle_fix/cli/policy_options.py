@@ -44,7 +44,7 @@ def read_policy(
     return replace(found, host=(*found.host, *host_provides)), find_pinned_names(loaded, values)
 
 
-def glibc_baseline(text: str | None) -> str | None:
+def parse_glibc_version(text: str | None) -> str | None:
     """The version of ``--glibc``, which is checked.
 
     Raises:

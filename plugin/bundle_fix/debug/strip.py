@@ -84,7 +84,7 @@ def strip_bundle(
         BundleFixError: there is no objcopy, or it fails.
     """
     paths = [] if how == "none" else [p for p in bundle.images if has_debug(bundle, p)]
-    first = {bundle.content(path): path for path in reversed(paths)}
+    first = {bundle.get_content(path): path for path in reversed(paths)}
     size = sum(content.size for content in first)
     step = ProgressStep("stripping", size, format_count(len(first), "file"), len(first))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -102,7 +102,7 @@ def strip_bundle(
         part = parts[node.content]
         nodes[path], images[path] = replace(node, content=part.content), part.image
         saved[path] = node.content.size - part.content.size
-    found = {path: parts[bundle.content(path)] for path in paths}
+    found = {path: parts[bundle.get_content(path)] for path in paths}
     split = how == "split" and bool(found)
     debug = _debug_tree(found, bundle.tree) if split else None
     remarks = tuple(
@@ -117,13 +117,13 @@ def strip_bundle(
 
 def has_debug(bundle: Bundle, path: str) -> bool:
     """Whether the ELF file at ``path`` has debug information to lose."""
-    with bundle.content(path).open() as reader:
+    with bundle.get_content(path).open() as reader:
         return has_debug_information(reader, bundle.images[path])
 
 
 def _part(bundle: Bundle, path: str, how: str, folder: Path) -> _Parts:
     """Strip one file, and keep its debug information where that is asked for."""
-    image, content = bundle.images[path], bundle.content(path)
+    image, content = bundle.images[path], bundle.get_content(path)
     assert isinstance(content, PathContent)  # noqa: S101 (as collected)
     tool = find_objcopy(image, path)
     folder.mkdir(parents=True)

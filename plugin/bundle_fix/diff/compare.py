@@ -122,13 +122,15 @@ def _make_key(finding: Finding, path: str) -> tuple[str, str, str]:
     return finding.rule, location, strip_version_numbers(get_subject(finding))
 
 
-def _find_removed_objects(old: Snapshot, new: Snapshot, members: MemberComparison) -> Iterator[Finding]:
+def _find_removed_objects(
+    old: Snapshot, new: Snapshot, members: MemberComparison
+) -> Iterator[Finding]:
     for member in members.removed:
         image = old.bundle.images.get(member.path)
         if image is None or not (image.is_program or image.is_library):
             continue
         name = image.soname or posixpath.basename(member.path)
-        if image.is_library and name in new.bundle.named:
+        if image.is_library and name in new.bundle.paths_by_name:
             continue
         missing = "program" if image.is_program else f"library {name}"
         message = f"has been removed; the new pack has no {missing}"

@@ -1,4 +1,4 @@
-"""What changed in the members of a pack: files, links and folders, and what their headers say."""
+"""Compare the members of two packs: files, symlinks, directories and the headers of ELF files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ Attribute = Literal[
     "needed", "rpath", "runpath", "build-id", "requires", "provides", "symbols",
 ]  # fmt: skip
 Value = str | int | tuple[str, ...] | None
-KINDS: Mapping[type[Node], MemberKind] = {
+MEMBER_KINDS: Mapping[type[Node], MemberKind] = {
     File: "file", Symlink: "symlink", Directory: "directory", Special: "special",
 }  # fmt: skip
 
 
 class AttributeChange(Struct, frozen=True):
-    """One thing about a member that is not what it was.
+    """One changed attribute of a member.
 
-    ``attribute`` names it; for ``symbols`` the values are the removed ones and the added ones,
-    for ``content`` there are none.
+    For ``symbols`` the values are the removed and the added symbols; ``content`` has no values.
     """
 
     attribute: Attribute
@@ -39,7 +38,7 @@ class AttributeChange(Struct, frozen=True):
 
 
 class UnmatchedMember(Struct, frozen=True):
-    """A member that only one of two packs has; ``size`` is 0 for all but files."""
+    """A member that only one of two packs has; ``size`` is 0 if it is not a file."""
 
     path: str
     kind: MemberKind
@@ -48,7 +47,7 @@ class UnmatchedMember(Struct, frozen=True):
 
 
 class ChangedMember(Struct, frozen=True):
-    """A member that changed; ``old_path`` is its old path."""
+    """A changed member; ``old_path`` is its path in the old pack."""
 
     path: str
     old_path: str
@@ -57,12 +56,12 @@ class ChangedMember(Struct, frozen=True):
     soname: str = ""
 
     def find_change(self, attribute: Attribute) -> AttributeChange | None:
-        """The change of one thing, if that changed."""
+        """Return the change of an attribute, or None if it did not change."""
         return next((change for change in self.changes if change.attribute == attribute), None)
 
 
 class MemberComparison(Struct, frozen=True):
-    """All members of two packs: how many are the same, and the others, ELF files first."""
+    """The members of two packs: the number of unchanged ones and the others, ELF files first."""
 
     same: int
     added: tuple[UnmatchedMember, ...]
@@ -70,197 +69,211 @@ class MemberComparison(Struct, frozen=True):
     changed: tuple[ChangedMember, ...]
 
 
-def compare_members(old: Snapshot, new: Snapshot, pairs: FileMatches) -> MemberComparison:
-    """What changed in the members of two packs.
+def compare_members(old: Snapshot, new: Snapshot, matches: FileMatches) -> MemberComparison:
+    """Compare the members of two packs.
 
     Raises:
         BundleFixError: the tables of an ELF file cannot be read.
     """
-    both = ((p, q) for p, q in pairs.new_of.items() if p in old.nodes and q in new.nodes)
-    altered = [_altered_file(old, p, new, q, pairs) for p, q in both]
-    gone = {
-        pairs.translate_path(path): path
+    compared = [
+        _compare_files(old, old_path, new, new_path, matches)
+        for old_path, new_path in matches.new_of.items()
+        if old_path in old.nodes and new_path in new.nodes
+    ]
+    # Old paths without a counterpart, by the path that they would have in the new pack.
+    removed = {
+        matches.translate_path(path): path
         for path in old.nodes
-        if path not in pairs.new_of and path not in ("", pairs.root_directories[0])
+        if path not in matches.new_of and path not in ("", matches.root_directories[0])
     }
-    come = {
-        path: path
+    added = {
+        path
         for path in new.nodes
-        if path not in pairs.old_of and path not in ("", pairs.root_directories[1])
+        if path not in matches.old_of and path not in ("", matches.root_directories[1])
     }
-    altered += [_altered(old, gone[q], new, q, pairs) for q in come if q in gone]
-    told_new = (
-        set(gone)
-        | _taken_over(old, new, pairs)
-        | (translate_old_directories(old, pairs) & set(come))
+    compared += [
+        _compare_nodes(old, removed[path], new, path, matches)
+        for path in new.nodes
+        if path in added and path in removed
+    ]
+    expected_new = _find_new_symlinks_for_files(old, new, matches)
+    expected_new |= translate_old_directories(old, matches)
+    expected_old = _find_old_symlinks_for_files(old, new, matches)
+    expected_old |= new.bundle.tree.directories
+    only_old = {q: p for q, p in removed.items() if q not in added and q not in expected_old}
+    only_new = dict.fromkeys(
+        q for q in new.nodes if q in added and q not in removed and q not in expected_new
     )
-    told_old = set(come) | _given_up(old, new, pairs) | (new.bundle.tree.directories & set(gone))
-    gone = {q: p for q, p in gone.items() if q not in told_old}
-    come = {q: q for q in come if q not in told_new}
-    for p, q in list(_renumbered(old, gone, new, come, pairs)):
-        del gone[pairs.translate_path(p)], come[q]
-    changed = [a for a in altered if a.changes]
+    for old_location, new_path in list(
+        _pair_renumbered_symlinks(old, only_old, new, only_new, matches)
+    ):
+        del only_old[old_location], only_new[new_path]
+    changed = [member for member in compared if member.changes]
     return MemberComparison(
-        len(altered) - len(changed),
-        tuple(_member(new, q) for q in _ordered(new, come)),
-        tuple(_member(old, p) for p in _ordered(old, gone.values())),
-        tuple(sorted(changed, key=lambda a: (a.path not in new.bundle.images, a.path))),
+        len(compared) - len(changed),
+        tuple(_make_unmatched_member(new, path) for path in _sort_paths(new, only_new)),
+        tuple(_make_unmatched_member(old, path) for path in _sort_paths(old, only_old.values())),
+        tuple(sorted(changed, key=lambda m: (m.path not in new.bundle.images, m.path))),
     )
 
 
-def _ordered(side: Snapshot, paths: Iterable[str]) -> list[str]:
-    """ELF files first, then by path."""
-    return sorted(paths, key=lambda path: (path not in side.bundle.images, path))
+def _sort_paths(snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
+    """Sort paths, those of ELF files first."""
+    return sorted(paths, key=lambda path: (path not in snapshot.bundle.images, path))
 
 
-def translate_old_directories(old: Snapshot, pairs: FileMatches) -> set[str]:
-    """Where the old pack's folders, members or not, are to be seen in the new one."""
-    return {pairs.translate_path(path) for path in old.bundle.tree.directories}
+def translate_old_directories(old: Snapshot, matches: FileMatches) -> set[str]:
+    """Return the paths of all old directories, members or not, as paths in the new pack."""
+    return {matches.translate_path(path) for path in old.bundle.tree.directories}
 
 
-def _taken_over(old: Snapshot, new: Snapshot, pairs: FileMatches) -> set[str]:
-    """New links that have the name which the file they lead to had itself."""
-    places = {pairs.translate_path(p): q for p, q in pairs.new_of.items()}
-    return {q for q, end in _ends(new).items() if places.get(q) == end}
+def _find_new_symlinks_for_files(old: Snapshot, new: Snapshot, matches: FileMatches) -> set[str]:
+    """Return the new symlinks at the old paths of the files to which they resolve."""
+    files = {matches.translate_path(p): q for p, q in matches.new_of.items()}
+    return {path for path, file in _resolve_symlinks(new).items() if files.get(path) == file}
 
 
-def _given_up(old: Snapshot, new: Snapshot, pairs: FileMatches) -> set[str]:
-    """Where old links were whose names are those of the files they led to themselves now."""
-    places = {pairs.translate_path(p): pairs.new_of.get(end) for p, end in _ends(old).items()}
-    return {place for place, end in places.items() if place == end}
+def _find_old_symlinks_for_files(old: Snapshot, new: Snapshot, matches: FileMatches) -> set[str]:
+    """Return the old symlinks at the new paths of the files to which they resolved."""
+    files = {
+        matches.translate_path(path): matches.new_of.get(file)
+        for path, file in _resolve_symlinks(old).items()
+    }
+    return {path for path, file in files.items() if path == file}
 
 
-def _renumbered(
+def _pair_renumbered_symlinks(
     old: Snapshot,
-    gone: Mapping[str, str],
+    removed: Mapping[str, str],
     new: Snapshot,
-    come: Mapping[str, str],
-    pairs: FileMatches,
+    added: Iterable[str],
+    matches: FileMatches,
 ) -> Iterator[tuple[str, str]]:
-    """Links that differ from new ones in their version number alone, and lead to the same file."""
-    before, after = _ends(old), _ends(new)
-    waiting: dict[tuple[str, str], list[str]] = {}
-    for q in come:
-        if q in after:
-            waiting.setdefault((strip_version_numbers(q), after[q]), []).append(q)
-    for place, p in gone.items():
-        counterparts = waiting.get(
-            (strip_version_numbers(place), pairs.new_of.get(before.get(p, ""), ""))
-        )
+    """Yield pairs of symlinks to the same file whose names differ only in version numbers."""
+    old_files, new_files = _resolve_symlinks(old), _resolve_symlinks(new)
+    unpaired: dict[tuple[str, str], list[str]] = {}
+    for path in added:
+        if path in new_files:
+            unpaired.setdefault((strip_version_numbers(path), new_files[path]), []).append(path)
+    for location, old_path in removed.items():
+        file = matches.new_of.get(old_files.get(old_path, ""), "")
+        counterparts = unpaired.get((strip_version_numbers(location), file))
         if counterparts:
-            yield p, counterparts.pop(0)
+            yield location, counterparts.pop(0)
 
 
-def _ends(side: Snapshot) -> dict[str, str]:
-    """The links that lead to something in the pack, and to what."""
-    tree = side.bundle.tree
-    links = (path for path, node in side.nodes.items() if isinstance(node, Symlink))
-    ends = ((path, resolve_path(tree, path)) for path in links)
-    return {path: end for path, end in ends if isinstance(end, str)}
+def _resolve_symlinks(snapshot: Snapshot) -> dict[str, str]:
+    """Return the symlinks that resolve inside the pack, with the paths to which they resolve."""
+    tree = snapshot.bundle.tree
+    symlinks = (path for path, node in snapshot.nodes.items() if isinstance(node, Symlink))
+    targets = ((path, resolve_path(tree, path)) for path in symlinks)
+    return {path: target for path, target in targets if isinstance(target, str)}
 
 
-def _member(side: Snapshot, path: str) -> UnmatchedMember:
-    node = side.nodes[path]
+def _make_unmatched_member(snapshot: Snapshot, path: str) -> UnmatchedMember:
+    node = snapshot.nodes[path]
     size = node.content.size if isinstance(node, File) else 0
     target = node.target if isinstance(node, Symlink) else ""
-    return UnmatchedMember(path, KINDS[type(node)], size, target)
+    return UnmatchedMember(path, MEMBER_KINDS[type(node)], size, target)
 
 
-def _altered(old: Snapshot, p: str, new: Snapshot, q: str, pairs: FileMatches) -> ChangedMember:
-    """What changed in a member that is no file, or has become or has been one."""
+def _compare_nodes(
+    old: Snapshot, p: str, new: Snapshot, q: str, matches: FileMatches
+) -> ChangedMember:
+    """Compare two members of which at least one is not a file."""
     before, after = old.nodes[p], new.nodes[q]
-    kinds = KINDS[type(before)], KINDS[type(after)]
+    kinds = MEMBER_KINDS[type(before)], MEMBER_KINDS[type(after)]
     if kinds[0] != kinds[1]:
         return ChangedMember(q, p, kinds[1], (AttributeChange("kind", *kinds),))
     if isinstance(before, Symlink) and isinstance(after, Symlink):
-        ends = _end(old, p), _end(new, q)
-        follows = ends[1] is not None and pairs.new_of.get(ends[0] or "") == ends[1]
-        same = before.target == after.target or follows
+        old_file, new_file = _resolve_symlink(old, p), _resolve_symlink(new, q)
+        is_same_file = new_file is not None and matches.new_of.get(old_file or "") == new_file
+        is_same = before.target == after.target or is_same_file
         targets = (AttributeChange("target", before.target, after.target),)
-        return ChangedMember(q, p, kinds[1], () if same else targets)
-    return ChangedMember(q, p, kinds[1], tuple(_mode(before, after)))
+        return ChangedMember(q, p, kinds[1], () if is_same else targets)
+    return ChangedMember(q, p, kinds[1], tuple(_compare_modes(before, after)))
 
 
-def _end(side: Snapshot, path: str) -> str | None:
-    end = resolve_path(side.bundle.tree, path)
-    return end if isinstance(end, str) else None
+def _resolve_symlink(snapshot: Snapshot, path: str) -> str | None:
+    target = resolve_path(snapshot.bundle.tree, path)
+    return target if isinstance(target, str) else None
 
 
-def _mode(before: Node, after: Node) -> Iterator[AttributeChange]:
+def _compare_modes(before: Node, after: Node) -> Iterator[AttributeChange]:
     if before.metadata.mode != after.metadata.mode:
         yield AttributeChange("mode", f"{before.metadata.mode:04o}", f"{after.metadata.mode:04o}")
 
 
-def _altered_file(
-    old: Snapshot, p: str, new: Snapshot, q: str, pairs: FileMatches
+def _compare_files(
+    old: Snapshot, p: str, new: Snapshot, q: str, matches: FileMatches
 ) -> ChangedMember:
     image = new.bundle.images.get(q)
-    changes = list(_mode(old.nodes[p], new.nodes[q]))
-    if q not in pairs.same:
-        before, after = _facts(old, p), _facts(new, q)
-        told = [
-            AttributeChange(what, before.get(what), after.get(what))
-            for what in dict.fromkeys((*before, *after))
-            if before.get(what) != after.get(what)
+    changes = list(_compare_modes(old.nodes[p], new.nodes[q]))
+    if q not in matches.same:
+        before, after = _collect_attributes(old, p), _collect_attributes(new, q)
+        header_changes = [
+            AttributeChange(attribute, before.get(attribute), after.get(attribute))
+            for attribute in dict.fromkeys((*before, *after))
+            if before.get(attribute) != after.get(attribute)
         ]
-        changes += told or [AttributeChange("content")]
-        changes += _symbols(old, p, new, q)
-    moved = pairs.translate_path(p) != q
-    if moved:
+        changes += header_changes or [AttributeChange("content")]
+        changes += _compare_symbols(old, p, new, q)
+    if matches.translate_path(p) != q:
         changes.insert(0, AttributeChange("path", p, q))
     return ChangedMember(q, p, "file", tuple(changes), (image.soname or "") if image else "")
 
 
-def _facts(side: Snapshot, path: str) -> dict[Attribute, Value]:
-    """What there is to compare in one file besides its bytes."""
-    image, content = side.bundle.images.get(path), side.contents[path]
-    facts: dict[Attribute, Value] = {"size": content.size}
+def _collect_attributes(snapshot: Snapshot, path: str) -> dict[Attribute, Value]:
+    """Return the attributes of a file except its content."""
+    image, content = snapshot.bundle.images.get(path), snapshot.contents[path]
+    attributes: dict[Attribute, Value] = {"size": content.size}
     if image is None:
-        return facts
-    facts |= {
+        return attributes
+    attributes |= {
         "machine": f"{image.format.bits}-bit {image.machine}", "type": image.type,
         "interpreter": image.interpreter, "soname": image.soname, "needed": image.needed,
         "rpath": image.rpath, "runpath": image.runpath,
     }  # fmt: skip
-    symbols = side.context.symbols
-    facts["build-id"] = symbols.read(path, read_build_id)
+    symbols = snapshot.context.symbols
+    attributes["build-id"] = symbols.read(path, read_build_id)
     if image.is_dynamic:
-        wanted = symbols.wanted_versions(path)
-        facts["requires"] = tuple(sorted(f"{n} {v}" for n, vs in wanted.items() for v in vs))
-        facts["provides"] = tuple(sorted(symbols.offered_versions(path) or ()))
-    return facts
+        required = symbols.wanted_versions(path)
+        attributes["requires"] = tuple(sorted(f"{n} {v}" for n, vs in required.items() for v in vs))
+        attributes["provides"] = tuple(sorted(symbols.offered_versions(path) or ()))
+    return attributes
 
 
-def _symbols(old: Snapshot, p: str, new: Snapshot, q: str) -> Iterator[AttributeChange]:
+def _compare_symbols(old: Snapshot, p: str, new: Snapshot, q: str) -> Iterator[AttributeChange]:
     before, after = read_exported_symbols(old, p), read_exported_symbols(new, q)
-    lost, more = compute_removed_symbols(before, after), compute_removed_symbols(after, before)
-    if lost or more:
-        yield AttributeChange("symbols", tuple(s.label for s in lost), tuple(s.label for s in more))
+    removed = tuple(symbol.label for symbol in compute_removed_symbols(before, after))
+    added = tuple(symbol.label for symbol in compute_removed_symbols(after, before))
+    if removed or added:
+        yield AttributeChange("symbols", removed, added)
 
 
-def read_exported_symbols(side: Snapshot, path: str) -> Sequence[DefinedSymbol]:
-    """The symbols that a shared object offers; none where the file is none.
+def read_exported_symbols(snapshot: Snapshot, path: str) -> Sequence[DefinedSymbol]:
+    """Return the symbols that a shared object exports; none if the file is not one.
 
     Raises:
-        BundleFixError: its tables cannot be read.
+        BundleFixError: the symbol tables cannot be read.
     """
-    image = side.bundle.images.get(path)
+    image = snapshot.bundle.images.get(path)
     if image is None or not image.is_dynamic:
         return ()
     try:
-        with side.contents[path].open() as reader:
+        with snapshot.contents[path].open() as reader:
             return read_defined_symbols(reader, image)
     except DamagedElfError as error:
-        raise BundleFixError(error.message, where=f"{side.name}: {path}") from error
+        raise BundleFixError(error.message, where=f"{snapshot.name}: {path}") from error
 
 
 def compute_removed_symbols(
     before: Sequence[DefinedSymbol], after: Sequence[DefinedSymbol]
 ) -> list[DefinedSymbol]:
-    """The symbols that are not found any more by those who found them.
+    """Return the symbols in ``before`` that a lookup no longer finds in ``after``.
 
-    A symbol that had no version is found under any that is its name's default; one that had a
-    version is found in a library that has none at all (glibc's dl-lookup.c, check_match).
+    A reference without a version also binds to the default version of the name. A reference with a
+    version also binds to a library without any versions (glibc's dl-lookup.c, check_match).
     """
     versioned = any(s.version is not None for s in after)
     exact = {(s.name, s.version) for s in after}

@@ -1,4 +1,4 @@
-"""Symbols that a library had and has no more, and who may still want them."""
+"""Find symbols that a library no longer exports and that something may still use."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from bundle_fix.check.rules.differences import LOST_SYMBOLS
 from bundle_fix.diff.members import ChangedMember, compute_removed_symbols, read_exported_symbols
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.symbols.symbol_table import DefinedSymbol
+from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
 
 LINKER_SYMBOLS = frozenset({b"_init", b"_fini", b"_edata", b"_end", b"__bss_start"})
-"""Symbols that linkers make and that nobody means to offer."""
+"""Symbols that linkers define on their own; they are not part of a library's interface."""
 MAX_SYMBOLS = 5
-"""Symbols that a message names; the evidence has all."""
+"""Limit on the symbols in a message; the evidence has all."""
 
 
 def find_removed_symbols(
     old: Snapshot, new: Snapshot, changed_members: Sequence[ChangedMember]
 ) -> Iterator[Finding]:
-    """The symbols that libraries lost, which something may still want."""
+    """Yield a finding for each library that no longer exports some of its symbols."""
     for change in changed_members:
         before, after = (
             s.bundle.images.get(p) for s, p in ((old, change.old_path), (new, change.path))
@@ -30,13 +31,12 @@ def find_removed_symbols(
             continue
         if before.soname != after.soname or before.architecture != after.architecture:
             continue
+        exported_before = read_exported_symbols(old, change.old_path)
+        exported_after = read_exported_symbols(new, change.path)
         removed = [
             symbol
-            for symbol in compute_removed_symbols(
-                read_exported_symbols(old, change.old_path), read_exported_symbols(new, change.path)
-            )
-            if symbol.name not in LINKER_SYMBOLS
-            and symbol.label != f"{symbol.version}@@{symbol.version}"
+            for symbol in compute_removed_symbols(exported_before, exported_after)
+            if symbol.name not in LINKER_SYMBOLS and not _is_version_symbol(symbol)
         ]
         users = _find_users(new, change.path, removed)
         is_public = before.is_library and before.soname is not None
@@ -44,8 +44,10 @@ def find_removed_symbols(
         if relevant:
             yield _make_finding(change.path, before.soname, relevant, users)
         elif removed and is_public:
-            hint = "nobody outside is known to count on such symbols"
-            yield _make_finding(change.path, before.soname, removed, users, severity=Severity.NOTE, hint=hint)
+            hint = "users outside the pack do not normally depend on such symbols"
+            yield _make_finding(
+                change.path, before.soname, removed, users, severity=Severity.NOTE, hint=hint
+            )
 
 
 def _make_finding(
@@ -58,11 +60,13 @@ def _make_finding(
     hint: str | None = None,
 ) -> Finding:
     removed = sorted(removed, key=lambda symbol: (symbol not in users, symbol.label))
-    names = [s.label + (f" (used by {users[s]})" if s in users else "") for s in removed[:MAX_SYMBOLS]]
+    names = [
+        f"{s.label} (used by {users[s]})" if s in users else s.label for s in removed[:MAX_SYMBOLS]
+    ]
     more = f" and {len(removed) - MAX_SYMBOLS} more" if len(removed) > MAX_SYMBOLS else ""
     return LOST_SYMBOLS.make_finding(
         path,
-        f"has lost {len(removed)} symbol{'s' if len(removed) > 1 else ''}: {', '.join(names)}{more}",
+        f"no longer exports {format_count(len(removed), 'symbol')}: {', '.join(names)}{more}",
         severity=severity,
         hint=hint,
         soname=soname,
@@ -71,33 +75,47 @@ def _make_finding(
     )
 
 
+def _is_version_symbol(symbol: DefinedSymbol) -> bool:
+    """Return whether this is the symbol that linkers define for a version itself."""
+    return symbol.label == f"{symbol.version}@@{symbol.version}"
+
+
 def _is_private(symbol: DefinedSymbol) -> bool:
-    """Whether a library's users have a definition of their own, or were told to keep away."""
+    """Return whether users outside the pack should not depend on a symbol.
+
+    A weak symbol, such as a C++ inline function, is defined in the users as well. Versions with
+    PRIVATE in their name are only for libraries of the same package, as in glibc.
+    """
     return symbol.weak or "PRIVATE" in (symbol.version or "")
 
 
-def _find_users(new: Snapshot, path: str, removed: Sequence[DefinedSymbol]) -> dict[DefinedSymbol, str]:
-    """Objects of the new pack that still want symbols of the library at ``path``, which lost them.
+def _find_users(
+    new: Snapshot, path: str, removed: Sequence[DefinedSymbol]
+) -> dict[DefinedSymbol, str]:
+    """Return the removed symbols of the library at ``path`` that are still used, with one user.
 
-    One that any other object of the process defines, without a version, is found there.
+    A symbol without a version does not count if another object of the process defines it.
     """
-    symbols: dict[tuple[bytes, str | None], DefinedSymbol] = {
+    if not removed:
+        return {}
+    # A version-less reference also binds to a symbol with a default version.
+    by_name: dict[tuple[bytes, str | None], DefinedSymbol] = {
         (s.name, None): s for s in removed if not s.hidden
     }
-    symbols |= {(s.name, s.version): s for s in removed}
+    by_name |= {(s.name, s.version): s for s in removed}
     users: dict[DefinedSymbol, str] = {}
     context = new.context
-    for process in (*context.programs.values(), *context.plugins.values()) if removed else ():
+    for process in (*context.programs.values(), *context.plugins.values()):
         objects = process.list_bundled_objects()
-        users = {n.requester.label for n in process.resolutions if n.result.path == path}
-        for user in (o for o in objects if o.label in users):
-            for symbol in context.symbols.table(user).undefined:
-                symbol_ = symbols.get((symbol.name, symbol.version))
-                if symbol_ is None or symbol_ in users or symbol.weak:
+        requesters = {r.requester.label for r in process.resolutions if r.result.path == path}
+        for user in (o for o in objects if o.label in requesters):
+            for reference in context.symbols.table(user).undefined:
+                symbol = by_name.get((reference.name, reference.version))
+                if symbol is None or symbol in users or reference.weak:
                     continue
                 others = (o for o in objects if o.path != path)
-                if symbol.version is not None or not any(
-                    symbol.name in context.symbols.table(o).defined for o in others
+                if reference.version is not None or not any(
+                    reference.name in context.symbols.table(o).defined for o in others
                 ):
-                    users[symbol_] = user.label
+                    users[symbol] = user.label
     return users

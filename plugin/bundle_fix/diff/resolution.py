@@ -113,7 +113,7 @@ def _differs(
 
 
 def _same_bytes(old: Snapshot, path: str, new: Snapshot, other: str) -> bool:
-    return has_same_bytes(old.bundle.content(path), new.bundle.content(other))
+    return has_same_bytes(old.bundle.get_content(path), new.bundle.get_content(other))
 
 
 def _resolved(
@@ -129,7 +129,7 @@ def _resolved(
     better = RANK[end.origin] < RANK[was_end.origin]
     # The C library must be the target's own.
     better |= end.origin == HOST and was_end.origin == BUNDLE and is_part_of_libc(name)
-    if end.origin == HOST and new.context.host.expected(name):
+    if end.origin == HOST and new.context.host.is_expected(name):
         severity = Severity.NOTE
     elif rule is OTHER_FILE and end.origin == BUNDLE and was_end.path not in pairs.new_of:
         # Whoever takes a copy away means another one to be loaded.
@@ -170,14 +170,14 @@ def _told(end: LoadedObject) -> str:
 
 def _newly_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
     known: Mapping[str, LoadedObject] = old.host_libraries
-    provided = {name for name, paths in old.bundle.named.items() if paths}
+    provided = {name for name, paths in old.bundle.paths_by_name.items() if paths}
     for (requester, name), uses in new.uses.items():
         use = uses[0]
         if name in known or name in provided or name not in new.host_libraries:
             continue
         if use.need.requester.origin == HOST or use.need.result.origin != HOST:
             continue
-        if is_installed_with_libc(name) or new.context.host.expected(name):
+        if is_installed_with_libc(name) or new.context.host.is_expected(name):
             continue
         yield NEW_FROM_HOST.make_finding(
             requester,

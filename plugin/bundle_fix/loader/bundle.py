@@ -23,15 +23,15 @@ MAX_TEXT = 64 << 20
 class Bundle(Struct, frozen=True):
     """A tree, and what its ELF files say.
 
-    ``images`` has every ELF file by its path; ``named`` has, for every name in the last part of a
-    path that leads to a shared object (directly or by links), the files it leads to. ``foreign``
+    ``images`` has every ELF file by its path; ``paths_by_name`` has, for every name in the last part of a
+    path that leads to a shared object (directly or by links), the files it leads to. ``foreign_systems``
     has the ELF files of other systems, which are in neither, and the system of each.
     """
 
     tree: Tree
     images: Mapping[str, Image]
-    named: Mapping[str, tuple[str, ...]]
-    foreign: Mapping[str, str] = field(default_factory=dict)
+    paths_by_name: Mapping[str, tuple[str, ...]]
+    foreign_systems: Mapping[str, str] = field(default_factory=dict)
 
     def list_programs(self) -> list[str]:
         """The paths of all programs, in the tree's order."""
@@ -45,7 +45,7 @@ class Bundle(Struct, frozen=True):
         """The files that could satisfy ``name`` for ``like``: named so, or with that soname."""
         return tuple(
             path
-            for path in self.named.get(name, ())
+            for path in self.paths_by_name.get(name, ())
             if self.images[path].architecture == like.architecture
         )
 
@@ -55,9 +55,9 @@ class Bundle(Struct, frozen=True):
         assert isinstance(node, File)  # noqa: S101 (images are of files alone)
         return node.content
 
-    def same_file(self, one: str, other: str) -> bool:
+    def have_same_bytes(self, one: str, other: str) -> bool:
         """Whether two ELF files hold the same bytes."""
-        return has_same_bytes(self.content(one), self.content(other))
+        return has_same_bytes(self.get_content(one), self.get_content(other))
 
 
 def read_bundle(tree: Tree, where: str) -> Bundle:

@@ -91,7 +91,7 @@ def _list_unbundled_names(processes: Iterable[Process]) -> set[str]:
 def group_names_by_path(bundle: Bundle) -> dict[str, set[str]]:
     """Every name that leads to each library of a pack."""
     names: dict[str, set[str]] = {}
-    for name, paths in bundle.named.items():
+    for name, paths in bundle.paths_by_name.items():
         for path in paths:
             names.setdefault(path, set()).add(name)
     return names
@@ -115,7 +115,7 @@ def find_object(bundle: Bundle, text: str, where: str) -> str:
         if isinstance(real, str) and real in bundle.images:
             return real
     named = {path for path in bundle.images if posixpath.basename(path) == wanted}
-    named |= set(bundle.named.get(wanted, ()))
+    named |= set(bundle.paths_by_name.get(wanted, ()))
     if len(named) > 1:
         raise BundleFixError(
             f"{text} may be any of {', '.join(sorted(named)[:5])}", where=where,
@@ -124,7 +124,7 @@ def find_object(bundle: Bundle, text: str, where: str) -> str:
     if not named:
         from difflib import get_close_matches
 
-        close = get_close_matches(wanted, [*bundle.images, *bundle.named], 1)
+        close = get_close_matches(wanted, [*bundle.images, *bundle.paths_by_name], 1)
         hint = f"did you mean {close[0]}?" if close else "give a path in it"
         raise BundleFixError(f"it has no ELF file {text}", where=where, hint=hint)
     return named.pop()

@@ -94,7 +94,7 @@ def _find_names_of(bundle: Bundle, name: str) -> set[str]:
     """The names that a user may mean: one that stands in a file, or all that lead to a file."""
     if name.strip("/") in bundle.images and "/" in name:
         path = name.strip("/")
-        return {n for n, paths in bundle.named.items() if path in paths} or {name}
+        return {n for n, paths in bundle.paths_by_name.items() if path in paths} or {name}
     return {name}
 
 
@@ -170,7 +170,7 @@ def _has_file_named(bundle: Bundle, name: str) -> bool:
 
 
 def _names_lead_to(bundle: Bundle, name: str, target: str) -> bool:
-    return target in bundle.named.get(name, ())
+    return target in bundle.paths_by_name.get(name, ())
 
 
 def _conclude_not_in_pack(bundle: Bundle, need: Resolution, where: str) -> tuple[str, bool]:
@@ -185,7 +185,7 @@ def _conclude_not_in_pack(bundle: Bundle, need: Resolution, where: str) -> tuple
 def _find_similar_libraries(bundle: Bundle, name: str) -> list[str]:
     """What the pack has that is nearly it: for another machine, or another version."""
     stem = name.partition(".so")[0] + ".so"
-    named: Mapping[str, tuple[str, ...]] = bundle.named
+    named: Mapping[str, tuple[str, ...]] = bundle.paths_by_name
     found = [path for n, paths in sorted(named.items()) if n.startswith(stem) for path in paths]
     shown = []
     for path in dict.fromkeys(found):

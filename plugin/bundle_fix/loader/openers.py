@@ -24,7 +24,7 @@ def find_dlopened_names(bundle: Bundle, names: Sequence[str]) -> Mapping[str, tu
     strings = {}
     for path, image in bundle.images.items():
         if image.is_dynamic:
-            with bundle.content(path).open() as reader:
+            with bundle.get_content(path).open() as reader:
                 if imports_dlopen(reader, image):
                     strings[path] = find_library_name_strings(reader, image)
     by_path: dict[str, tuple[str, ...]] = {}

@@ -83,7 +83,7 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
     @cached_property
     def view(self) -> View:
         """The files that its processes see."""
-        return View(self.bundle, self.host.at, self.host.files)
+        return View(self.bundle, self.host.pack_path, self.host.files)
 
     def map_process(self, entry: str) -> Process:
         """What the loader maps for the program or library at the path ``entry`` of the pack."""
@@ -133,7 +133,7 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         node = self.bundle.tree.nodes.get(main.path or "")
         secure = isinstance(node, File) and bool(node.metadata.mode & (stat.S_ISUID | stat.S_ISGID))
         secure = secure and main.image.is_program
-        loader = self.host.loader(self.view, main.image)
+        loader = self.host.find_loader(self.view, main.image)
         return ProcessContext(self.view, self.host, loader, self.environment, main, secure)
 
 
@@ -183,7 +183,7 @@ class _ProcessBuilder:
         step = SearchStep(path, "loaded", Outcome.MAIN_INTERPRETER)
         real = setting.view.real(path)
         found = setting.view.image(real) if isinstance(real, str) else None
-        known = setting.view.host is not None and not setting.host.expected(path)
+        known = setting.view.host is not None and not setting.host.is_expected(path)
         if known and not isinstance(found, Image):
             step = replace(step, outcome=Outcome.MISSING_INTERPRETER)
             lost = LoadedObject(path, None, MISSING, "direct", setting.main.label, (step,))
@@ -206,7 +206,7 @@ class _ProcessBuilder:
         """Map what LD_PRELOAD and ld.so.preload name; what cannot be is only warned about."""
         setting, main = self.setting, self.setting.main
         text = setting.environment.preload
-        names = [] if setting.loader.flavour == MUSL else list(setting.host.preloaded(setting.view))
+        names = [] if setting.loader.flavour == MUSL else list(setting.host.list_preloads(setting.view))
         if text and setting.secure:
             self._remark("LD_PRELOAD is ignored: the program is set-uid or set-gid")
         elif text:
@@ -319,7 +319,7 @@ def _drop_unexpected_host_copy(setting: ProcessContext, found: LoadedObject) -> 
     bundle, host = setting.view.bundle, setting.host
     like = found.loaded_by.image if found.loaded_by else None
     provided = like is not None and bundle.find_providers(posixpath.basename(found.name), like)
-    if provided or host.expected(found.name) or host.usual(found.name):
+    if provided or host.is_expected(found.name) or host.is_common(found.name):
         return found
     if found.via == "direct":
         return found

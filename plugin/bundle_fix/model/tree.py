@@ -1,8 +1,8 @@
-"""An artifact's content in memory: paths to files, links and folders.
+"""Tree of an artifact's members in memory: paths to files, symlinks and directories.
 
 Paths are relative to the root of the pack, with ``/`` between their parts, without ``.`` or ``..``;
-the root itself is the empty path. Names that are not UTF-8 hold surrogate escapes, as
-`os.fsdecode` makes them.
+the root itself is the empty path. Names that are not UTF-8 contain surrogate escapes, as
+`os.fsdecode` creates them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from msgspec.structs import force_setattr, replace
 from bundle_fix.model.content import ArchiveSlice, Content
 from bundle_fix.model.errors import BundleFixError
 
-MAX_LINKS = 40
-"""Links followed before a path counts as a loop: the kernel's own limit (path_resolution(7))."""
+MAX_SYMLINKS = 40
+"""Symlinks followed before a path counts as a loop: the kernel's limit (path_resolution(7))."""
 MAX_DIRECTORY_TEXT = 128 << 20
-"""Characters of the paths of all folders that are no members: a name of a few kilobytes may have a
-thousand of them."""
+"""Characters in the paths of all directories that are not members themselves: a member's name of a
+few kilobytes may imply a thousand directories."""
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
 class Metadata(Struct, frozen=True):
-    """Who owns a member, what may be done with it, and when it was changed."""
+    """Permissions, owner, modification time and extended attributes of a member."""
 
     mode: int
     """Permission bits with set-uid, set-gid and sticky, as in chmod(2)."""
@@ -38,32 +38,38 @@ class Metadata(Struct, frozen=True):
     mtime: float = 0
     """Seconds since the epoch."""
     extra: Mapping[str, str] = field(default_factory=dict)
-    """What else is known of the member, name to value, as pax has it: extended attributes under
-    ``SCHILY.xattr.``, and under ``mtime`` the digits that a float cannot hold."""
+    """Other pax records, name to value: ``SCHILY.xattr.<name>`` for an extended attribute, and
+    ``mtime`` with the digits that a float cannot represent."""
 
     @property
     def mtime_text(self) -> str | None:
-        """`mtime` with all its digits, where ``extra`` has them."""
-        told = self.extra.get("mtime", "")
-        return told if _DECIMAL.fullmatch(told) and float(told) == self.mtime else None
+        """`mtime` with all its digits, or None if ``extra`` does not have them."""
+        text = self.extra.get("mtime", "")
+        return text if _DECIMAL.fullmatch(text) and float(text) == self.mtime else None
 
 
 class File(Struct, frozen=True):
-    """A regular file. ``hardlink`` is the path of the member whose bytes it shares by hard link."""
+    """A regular file.
+
+    Attributes:
+        content: its bytes.
+        metadata: its permissions, owner and times.
+        header: its header, byte for byte, in the archive it was read from; valid as long as its
+            name, size and metadata do not change.
+        hardlink: the path of the member that it shares its bytes with as a hard link, or None.
+        preceding: bytes before its header that belong to no member of the tree, such as a global
+            pax header or a directory entry that a later one replaces.
+    """
 
     content: Content
     metadata: Metadata
     header: Content | None = None
-    """The member's header as it stands in the archive it was read from; valid while the member's
-    name, size and stamp are what they were."""
     hardlink: str | None = None
     preceding: Content | None = None
-    """What stands before the member in its archive and is of no member of the tree: a global pax
-    header, a folder's entry that a later one takes the place of."""
 
 
 class Symlink(Struct, frozen=True):
-    """A symbolic link and the text it holds."""
+    """A symbolic link and its target text; see `File` for ``header`` and ``preceding``."""
 
     target: str
     metadata: Metadata
@@ -72,7 +78,7 @@ class Symlink(Struct, frozen=True):
 
 
 class Directory(Struct, frozen=True):
-    """A folder."""
+    """A directory with an entry of its own; see `File` for ``header`` and ``preceding``."""
 
     metadata: Metadata
     header: Content | None = None
@@ -80,7 +86,7 @@ class Directory(Struct, frozen=True):
 
 
 class Special(Struct, frozen=True):
-    """A device, a fifo or a socket: kept as it is, never opened."""
+    """A device, FIFO or socket: preserved, never opened; see `File` for the other fields."""
 
     kind: str
     metadata: Metadata
@@ -91,141 +97,140 @@ class Special(Struct, frozen=True):
 Node = File | Symlink | Directory | Special
 
 
-REPEATED = "repeated"
-
-
 class InstallLocation(Enum):
-    """Where what is in an artifact lies on a target."""
+    """The place on a target that an artifact is unpacked to."""
 
-    ANYWHERE = "in a folder of its own"
-    BESIDE_OTHERS = "at the root, beside other packages"
-    ROOT = "at the root: it is the whole file system"
+    ANYWHERE = "its own directory"
+    BESIDE_OTHERS = "the root, which it shares with other packages"
+    ROOT = "the root; it is the whole root file system"
 
 
-class ArchiveAnomaly(Struct, frozen=True):
-    """What is amiss with an archive itself rather than with what it holds.
+class DuplicateMember(Struct, frozen=True):
+    """An archive entry that a later entry of the same name replaces.
 
     Attributes:
-        kind: what; `REPEATED` is an entry that a later one of its name takes the place of.
-        path: the member that it is about.
-        node: the entry.
+        path: the name of both.
+        node: the earlier entry.
     """
 
-    kind: str
     path: str
     node: Node
 
-    def relative_to(self, top: str) -> ArchiveAnomaly:
-        """The same, its path as seen from the folder ``top`` of the archive."""
+    def relative_to(self, top: str) -> DuplicateMember:
+        """Return the entry with its path relative to the directory ``top`` of the archive."""
         return replace(self, path=self.path[len(top) + 1 :]) if top else self
 
 
 class Tree(Struct, frozen=True):
     """All members by path, in the artifact's order.
 
-    ``top`` is the folder that holds everything in an archive (``pegasus-server-2.5.0``), left out
-    of the paths; it is empty where there is no such folder. ``directories`` are all folders, also those
-    that are no members of their own: archives often list the files alone. ``trailer`` is what follows
-    the last member in a tarball, ``anomalies`` what its reader saw and no member tells, and
-    ``location`` where it goes on a target.
+    Attributes:
+        nodes: the members.
+        top: the one directory that contains everything in an archive (``pegasus-server-2.5.0``),
+            which the paths do not include; empty if there is none.
+        trailer: the bytes after the last member of a tarball.
+        duplicates: entries of the archive that later entries replace.
+        location: the place on a target that it is unpacked to.
+        directories: all directories, also those without an entry: archives often list only files.
     """
 
     nodes: Mapping[str, Node]
     top: str = ""
     trailer: ArchiveSlice | None = None
-    anomalies: tuple[ArchiveAnomaly, ...] = ()
+    duplicates: tuple[DuplicateMember, ...] = ()
     location: InstallLocation = InstallLocation.ANYWHERE
     directories: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         found = {path for path, node in self.nodes.items() if isinstance(node, Directory)} | {""}
-        room = MAX_DIRECTORY_TEXT
+        length = 0
         for path in self.nodes:
             parent = posixpath.dirname(path)
             while parent not in found:
                 found.add(parent)
-                room -= len(parent)
+                length += len(parent)
                 parent = posixpath.dirname(parent)
-            if room < 0:
+            if length > MAX_DIRECTORY_TEXT:
                 raise BundleFixError(
-                    "its folders are nested deeper than any honest ones",
-                    hint="an archive like this one must not be trusted",
+                    f"its directory names exceed the safety limit ({MAX_DIRECTORY_TEXT >> 20} MiB)",
+                    hint="do not trust this archive",
                 )
         force_setattr(self, "directories", frozenset(found))
 
     def iter_files(self) -> Iterator[tuple[str, File]]:
-        """The regular files, in order."""
+        """Return an iterator over the regular files, in order."""
         return ((path, node) for path, node in self.nodes.items() if isinstance(node, File))
 
     def iter_symlinks(self) -> Iterator[tuple[str, Symlink]]:
-        """The symbolic links, in order."""
+        """Return an iterator over the symlinks, in order."""
         return ((path, node) for path, node in self.nodes.items() if isinstance(node, Symlink))
 
 
 def break_missing_hardlink(tree: Tree, node: File) -> File:
-    """``node``, a file of its own where the member whose bytes it shares is no file any more."""
+    """Return ``node``, without its hard link if the linked member is no longer a file."""
     if node.hardlink is None or isinstance(tree.nodes.get(node.hardlink), File):
         return node
     return replace(node, hardlink=None, header=None)
 
 
 class Unresolved(Enum):
-    """Why a path leads to nothing."""
+    """The reason why a path does not resolve; the values end sentences."""
 
-    MISSING = "leads to nothing in the pack"
-    OUTSIDE = "leads out of the pack"
-    LOOP = "is a loop of links"
+    MISSING = "does not exist in the pack"
+    OUTSIDE = "points outside the pack"
+    LOOP = "is a symlink loop"
 
 
 def resolve_path(tree: Tree, path: str) -> str | Unresolved:
-    """Where ``path`` ends when the kernel walks it: links followed, ``..`` taken from the target.
+    """Resolve ``path`` as the kernel does: follow symlinks, apply ``..`` to their targets.
 
     Args:
         tree: the pack.
-        path: relative to the pack's root; may hold ``..``.
+        path: relative to the pack's root; may contain ``..``.
 
     Returns:
-        The path of a node that is not a link (or the empty path, the root), or why there is none.
+        The path of a node that is not a symlink (empty for the root), or why there is none.
     """
-    # The folders on the way, each by its whole path.
-    here: list[str] = []
-    todo = path.split("/")[::-1]
+    # The directories on the way, each with its whole path.
+    stack: list[str] = []
+    pending = path.split("/")[::-1]
     followed = 0
     at_root = tree.location is not InstallLocation.ANYWHERE
-    while todo:
-        part = todo.pop()
+    while pending:
+        part = pending.pop()
         if part in ("", "."):
             continue
         if part == "..":
-            if not here and not at_root:
+            if not stack and not at_root:
                 return Unresolved.OUTSIDE
-            del here[-1:]
+            # At the root of the file system `..` is the root itself.
+            del stack[-1:]
             continue
-        place = f"{here[-1]}/{part}" if here else part
-        node = tree.nodes.get(place)
+        current = f"{stack[-1]}/{part}" if stack else part
+        node = tree.nodes.get(current)
         if isinstance(node, Symlink):
             followed += 1
-            if followed > MAX_LINKS:
+            if followed > MAX_SYMLINKS:
                 return Unresolved.LOOP
             if node.target.startswith("/") and not at_root:
                 return Unresolved.OUTSIDE
             if not node.target:
                 return Unresolved.MISSING
-            here = [] if node.target.startswith("/") else here
-            todo.extend(reversed(node.target.split("/")))
+            stack = [] if node.target.startswith("/") else stack
+            pending.extend(reversed(node.target.split("/")))
             continue
-        if place not in tree.directories and (todo or node is None):
+        if current not in tree.directories and (pending or node is None):
             return Unresolved.MISSING
-        here.append(place)
-    return here[-1] if here else ""
+        stack.append(current)
+    return stack[-1] if stack else ""
 
 
 def get_relative_path(path: str, start: str) -> str:
-    """``path`` as seen from the folder ``start``, both relative to the pack's root."""
+    """Return ``path`` relative to the directory ``start``; both are relative to the root."""
     return posixpath.relpath("/" + path, "/" + start)
 
 
 def drop_headers(tree: Tree) -> Tree:
-    """``tree`` without the headers that only archives of the format it was read from can hold."""
+    """Return ``tree`` without raw headers, which only archives of one format can contain."""
     nodes = {path: replace(node, header=None, preceding=None) for path, node in tree.nodes.items()}
     return replace(tree, nodes=nodes, trailer=None)

@@ -137,7 +137,7 @@ def group_identical_files(bundle: Bundle, paths: Sequence[str]) -> Iterator[list
     remaining = list(paths)
     while remaining:
         first, *others = remaining
-        same = [first, *(other for other in others if bundle.same_file(first, other))]
+        same = [first, *(other for other in others if bundle.have_same_bytes(first, other))]
         yield same
         remaining = [other for other in others if other not in same]
 

@@ -128,7 +128,7 @@ def _list_different_files(
 ) -> list[str]:
     """Return the paths of the candidates whose content differs from ``chosen``, each once."""
     others = dict.fromkeys(c.path for c in candidates if c.path != chosen.path)
-    return [path for path in others if not bundle.same_file(chosen.path, path)]
+    return [path for path in others if not bundle.have_same_bytes(chosen.path, path)]
 
 
 def _match_search_entry(

@@ -180,7 +180,7 @@ def _pin_needed_names(
         name: posixpath.join(format_runpath_entry(directory, origin), name)
         for name, directory in pins.items()
     }
-    with bundle.content(path).open() as reader:
+    with bundle.get_content(path).open() as reader:
         versioned = read_needed_versions(reader, bundle.images[path])
     return replace(
         changes,

@@ -131,7 +131,7 @@ def test_what_is_no_tarball_is_refused(tmp_path: Path, raw: bytes) -> None:
 
 def test_an_empty_tarball_is_an_empty_tree(tmp_path: Path) -> None:
     tree = read(tmp_path, archive())
-    assert (tree.nodes, tree.top, tree.anomalies) == ({}, "", ())
+    assert (tree.nodes, tree.top, tree.duplicates) == ({}, "", ())
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "a/..", "//x", "./../x"])

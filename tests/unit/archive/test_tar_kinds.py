@@ -14,7 +14,7 @@ from archive.writers import write_tree
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import REPEATED, Directory, File, Metadata, Special, Tree
+from bundle_fix.model.tree import Directory, File, Metadata, Special, Tree
 
 
 def written_back(path: Path) -> tuple[Tree, bytes]:
@@ -96,7 +96,7 @@ def test_the_later_of_two_files_of_one_name_wins_and_both_stay(tmp_path: Path) -
         node = tree.nodes["a"]
         assert isinstance(node, File)
         assert data(node.content) == b"2"
-        assert [(o.kind, o.path) for o in tree.anomalies] == [(REPEATED, "a")]
+        assert [duplicate.path for duplicate in tree.duplicates] == ["a"]
         assert write_tree(tree, "tar", tmp_path / "b.tar")
     assert (tmp_path / "b.tar").read_bytes() == raw
 

@@ -106,7 +106,7 @@ def test_what_is_ignored_for_a_reason_does_not_fail(tmp_path: Path) -> None:
     assert "1 ignored" in accepted.stdout
     unused = bundle_fix("check", tmp_path / "p", "--ignore", "BF203:lib/*=nothing there")
     assert unused.returncode == 1
-    assert "BF203 at lib/* is ignored (nothing there), but not found" in " ".join(
+    assert "the ignore of BF203 at lib/* (nothing there) matches no finding" in " ".join(
         unused.stdout.split()
     )
 

@@ -60,8 +60,8 @@ def test_every_file_is_told_once_at_most_and_bytes_never_change_in_silence(
     assert len(told) == len(set(told))
     gone = [m.path for m in members.removed] + [a.old_path for a in members.changed]
     assert len(gone) == len(set(gone))
-    before = sorted(node.content.data for _, node in old.files())  # type: ignore[attr-defined]
-    after = sorted(node.content.data for _, node in new.files())  # type: ignore[attr-defined]
+    before = sorted(node.content.data for _, node in old.iter_files())  # type: ignore[attr-defined]
+    after = sorted(node.content.data for _, node in new.iter_files())  # type: ignore[attr-defined]
     changed = [a for a in members.changed if {c.attribute for c in a.changes} - {"path", "mode"}]
     lone = [m for m in (*members.added, *members.removed) if m.kind == "file"]
     if before != after:

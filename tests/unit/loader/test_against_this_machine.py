@@ -79,7 +79,7 @@ def modelled(path: str, image: Image) -> tuple[Loaded, str | None]:
     bundle = make_bundle(Tree({name: file}), {name: image})
     host = RealHost(DirectoryFiles(Path("/")), folder, running=True)
     process = Deployment(bundle, host).map_process(name)
-    loader = host.loader(View(bundle, folder, host.files), image)
+    loader = host.find_loader(View(bundle, folder, host.files), image)
     return [(o.name, o.path) for o in process.objects[1:]], loader.path and (
         f"musl:{loader.path}" if loader.flavour == MUSL else loader.path
     )

@@ -57,7 +57,7 @@ def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> 
         interpreter.symlink_to(f"../lib/{interpreter.name}")
     elf(root / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS[machine])
     process = Deployment(alone(path), RealHost(DirectoryFiles(root), "/usr/bin"))
-    lib = process.host.loader(process.view, image).lib
+    lib = process.host.find_loader(process.view, image).lib
     elf(root / f"usr/opt/{lib}/libb.so.1", soname="libb.so.1", toolchain=CROSS[machine])
     done = subprocess.run(
         [emulator, "-E", "LD_TRACE_LOADED_OBJECTS=1", "-L", str(root), interpreter, path],

@@ -211,4 +211,4 @@ def test_a_runpath_that_leaves_the_pack_finds_nothing_in_it(tmp_path: Path) -> N
         runpath="$ORIGIN/../../pack/lib:$ORIGIN/../lib",
     )
     found = modelled(root, "bin/x").objects[1]
-    assert [s.verdict for s in found.trace] == ["leads out of the pack", "found"]
+    assert [s.verdict for s in found.trace] == ["points outside the pack", "found"]

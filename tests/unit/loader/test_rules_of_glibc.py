@@ -71,7 +71,7 @@ def test_library_path_has_two_separators(tmp_path: Path, separator: str) -> None
 def test_an_empty_element_is_the_working_directory(tmp_path: Path, text: str) -> None:
     library(tmp_path / "cwd/liba.so.1")
     program(tmp_path, "liba.so.1")
-    environment = Environment(library_path=text, directory=str(tmp_path / "cwd"))
+    environment = Environment(library_path=text, working_directory=str(tmp_path / "cwd"))
     assert assert_same(tmp_path, environment=environment) == ["cwd/liba.so.1"]
 
 
@@ -82,7 +82,7 @@ def test_a_relative_entry_counts_from_the_working_directory(
     library(tmp_path / "lib/liba.so.1")
     program(tmp_path, "liba.so.1", **tags)
     folder = "lib" if ":" in tags.get("runpath", "") else "bin"
-    environment = Environment(directory=str(tmp_path / folder))
+    environment = Environment(working_directory=str(tmp_path / folder))
     assert assert_same(tmp_path, environment=environment) == ["lib/liba.so.1"]
 
 
@@ -145,7 +145,7 @@ def test_a_needed_path_counts_from_the_working_directory(tmp_path: Path, entry: 
     root = tmp_path / "p"
     library(root / "lib/liba.so.1")
     program(root, entry)
-    environment = Environment(directory=str(root))
+    environment = Environment(working_directory=str(root))
     assert assert_same(root, environment=environment) == ["lib/liba.so.1"]
 
 
@@ -241,7 +241,7 @@ def test_a_circle_of_links_ends_its_list_of_directories(tmp_path: Path) -> None:
     path = f"{tmp_path}/bad:{tmp_path}/late"
     environment = Environment(library_path=path)
     assert assert_same(tmp_path, environment=environment) == ["lib/liba.so.1"]
-    expected = ["a link that is a loop of links", "found"]
+    expected = ["a link that is a symlink loop", "found"]
     assert verdicts(tmp_path, "liba.so.1", environment) == expected
 
 

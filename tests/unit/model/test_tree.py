@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.tree import (
-    MAX_LINKS,
+    MAX_SYMLINKS,
     Directory,
     File,
     Metadata,
@@ -104,12 +104,12 @@ def test_a_path_ends_where_the_kernel_ends(
                 assert os.path.realpath(root / path, strict=True) == str(root / end)
 
 
-@pytest.mark.parametrize("links", [MAX_LINKS, MAX_LINKS + 1])
+@pytest.mark.parametrize("links", [MAX_SYMLINKS, MAX_SYMLINKS + 1])
 def test_as_many_links_are_followed_as_the_kernel_follows(tmp_path: Path, links: int) -> None:
     (tmp_path / "0").touch()
     for number in range(links):
         (tmp_path / f"{number + 1}").symlink_to(f"{number}")
-    assert kernel_walk(tmp_path, f"{links}") == ("0" if links == MAX_LINKS else Unresolved.LOOP)
+    assert kernel_walk(tmp_path, f"{links}") == ("0" if links == MAX_SYMLINKS else Unresolved.LOOP)
     assert resolve_path(read_directory(tmp_path), f"{links}") == kernel_walk(tmp_path, f"{links}")
 
 

@@ -42,9 +42,8 @@ from bundle_fix.model.content import (
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import (
-    REPEATED,
-    ArchiveAnomaly,
     Directory,
+    DuplicateMember,
     File,
     Metadata,
     Node,
@@ -112,7 +111,7 @@ def tree_in_tar(
     entries: list[_Entry] = []
     last: dict[str, int] = {}
     linked: set[str] = set()
-    oddities: list[ArchiveAnomaly] = []
+    duplicates: list[DuplicateMember] = []
     dotted, holes, count, end = True, 0, 0, 0
     for member in members_of(archive, path):
         count += 1 + len(member.extents or ()) // EXTENTS_PER_MEMBER
@@ -123,7 +122,7 @@ def tree_in_tar(
         known = entries[last[name]].node if name in last else None
         node = _node(member, archive, last, entries, path)
         if known is not None:
-            oddities += _repeated(known, node, name, linked, path)
+            duplicates += _repeated(known, node, name, linked, path)
         elif not (name or member.is_folder):
             raise BundleFixError("a member has no name", where=str(path))
         if isinstance(node, File) and node.hardlink is not None:
@@ -137,7 +136,7 @@ def tree_in_tar(
     nodes = _nodes(entries, last, top, archive)
     shown = f"./{top}".rstrip("/") if dotted and entries else top
     rest = ArchiveSlice(archive, end, archive.size - end)
-    tree = Tree(nodes, shown, rest, tuple(o.relative_to(top) for o in oddities))
+    tree = Tree(nodes, shown, rest, tuple(d.relative_to(top) for d in duplicates))
     check_folders(tree, path)
     return tree
 
@@ -165,7 +164,7 @@ def _nodes(
 
 def _repeated(
     known: Node, node: Node, name: str, linked: set[str], path: Path
-) -> Iterator[ArchiveAnomaly]:
+) -> Iterator[DuplicateMember]:
     """What a name that comes twice says of its archive.
 
     Raises:
@@ -178,7 +177,7 @@ def _repeated(
             f"two members have the name {name!r}, and one of them is no file, or a hard link",
             where=str(path), hint="an archive like this one must not be trusted",
         )  # fmt: skip
-    yield ArchiveAnomaly(REPEATED, name, known)
+    yield DuplicateMember(name, known)
 
 
 def _is_plain(node: Node) -> bool:

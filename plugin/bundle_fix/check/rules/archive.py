@@ -13,7 +13,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.model.content import has_same_bytes
-from bundle_fix.model.tree import REPEATED, File, Special, Tree
+from bundle_fix.model.tree import File, Special, Tree
 from bundle_fix.policy.severity import Severity
 
 SHOWN = 5
@@ -26,9 +26,9 @@ OF_THE_BUILD = frozenset({"atime", "ctime"})
 def find_repeated(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that come twice, of which the last one counts."""
     tree = context.bundle.tree
-    for oddity in tree.anomalies:
+    for oddity in tree.duplicates:
         last = tree.nodes.get(oddity.path)
-        if oddity.kind != REPEATED or not isinstance(oddity.node, File):
+        if not isinstance(oddity.node, File):
             continue
         same = isinstance(last, File) and has_same_bytes(oddity.node.content, last.content)
         worst = Severity.ERROR if oddity.path in context.bundle.images else rule.severity

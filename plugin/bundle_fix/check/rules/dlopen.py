@@ -91,7 +91,7 @@ def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names opened at run time that neither the pack nor the host's list has."""
     for name in context.policy.dlopen:
-        if name not in context.bundle.named and not context.on_host(name):
+        if name not in context.bundle.paths_by_name and not context.on_host(name):
             yield rule.make_finding(
                 "", f"{name} is opened at run time, but is neither in the pack nor expected on"
                 " the host", needed=name,

@@ -55,7 +55,7 @@ def _openings(context: Context, process: Process) -> Iterator[_Opening]:
                 yield _Opening(name, mapped, "its dlopen note", Severity.WARNING)
         for name in sorted(context.carried.get(mapped.label, ())):
             # That a name stands in a file does not say that it is opened.
-            if name in context.bundle.named:
+            if name in context.bundle.paths_by_name:
                 yield _Opening(name, mapped, "a string in it", Severity.NOTE)
 
 

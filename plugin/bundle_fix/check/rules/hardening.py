@@ -75,7 +75,7 @@ def find_set_id(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_no_build_id(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that a debugger cannot tell from another build."""
     for path, image in _loaded(context):
-        with context.bundle.content(path).open() as reader:
+        with context.bundle.get_content(path).open() as reader:
             if read_build_id(reader, image) is None:
                 yield rule.make_finding(path, "has no build-id", notes=_owners(reader, image))
 

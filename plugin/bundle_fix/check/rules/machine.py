@@ -43,14 +43,14 @@ def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_other_system(rule: Rule, context: Context) -> Iterator[Finding]:
     """ELF files that are not for Linux."""
-    for path, system in context.bundle.foreign.items():
+    for path, system in context.bundle.foreign_systems.items():
         yield rule.make_finding(path, f"is for {system}, and is not looked into", system=system)
 
 
 def find_level(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files marked for a processor newer than the target's."""
     for path, level in isa_levels(context).items():
-        loader = context.host.loader(context.world.view, context.bundle.images[path])
+        loader = context.host.find_loader(context.world.view, context.bundle.images[path])
         known = [LEVEL.fullmatch(name) for name in (*loader.hwcaps, *path.split("/"))]
         least = max((int(match[1]) for match in known if match), default=1)
         if level <= least:

@@ -134,7 +134,7 @@ def _is_debug(context: Context, path: str) -> bool:
     image = context.bundle.images.get(end) if isinstance(end, str) else None
     if image is None or image.is_dynamic:
         return False
-    with context.bundle.content(str(end)).open() as reader:
+    with context.bundle.get_content(str(end)).open() as reader:
         return is_debug_only(reader, image)
 
 

@@ -97,7 +97,7 @@ def _holders(context: Context, need: Resolution) -> list[str]:
 
 def _nearest(context: Context, need: Resolution) -> str:
     """What the pack has that may have been meant: of another machine, or of another version."""
-    named = context.bundle.named
+    named = context.bundle.paths_by_name
     for path in named.get(need.name, ()):
         image = context.bundle.images[path]
         return f" ({path} is {image.format.bits}-bit {image.machine})"
@@ -169,7 +169,7 @@ def find_two_files(rule: Rule, context: Context) -> Iterator[Finding]:
             by_soname.setdefault((image.architecture, image.soname), []).append(path)
     for (_, soname), paths in by_soname.items():
         first, *others = paths
-        differing = [other for other in others if not bundle.same_file(first, other)]
+        differing = [other for other in others if not bundle.have_same_bytes(first, other)]
         if differing:
             yield rule.make_finding(
                 first,
@@ -204,7 +204,7 @@ def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
     for severity, process, need in context.needs:
         if need.result.origin == BUNDLE and is_part_of_libc(posixpath.basename(need.name)):
             users.setdefault(need.result.path or "", []).append((severity, need, process))
-    brings_loader = any(LOADER_NAME.fullmatch(name) for name in context.bundle.named)
+    brings_loader = any(LOADER_NAME.fullmatch(name) for name in context.bundle.paths_by_name)
     for path, uses in users.items():
         severity = min((severity for severity, _, _ in uses), key=lambda severity: severity.rank)
         _, need, _ = uses[0]

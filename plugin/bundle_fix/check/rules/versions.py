@@ -53,7 +53,7 @@ def _is_newer(version: str, limit: tuple[int, ...] | None) -> bool:
 
 def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that use what glibc keeps for itself, where the pack does not bring glibc as well."""
-    if any(LOADER_NAME.fullmatch(name) for name in context.bundle.named):
+    if any(LOADER_NAME.fullmatch(name) for name in context.bundle.paths_by_name):
         return
     for path in context.dynamic():
         image = context.bundle.images[path]

@@ -21,7 +21,7 @@ from bundle_fix.loader.runpath import list_entries
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import MAX_LINKS, File, Metadata, Node, Symlink, Tree
+from bundle_fix.model.tree import MAX_SYMLINKS, File, Metadata, Node, Symlink, Tree
 
 MAX_FILES = 2000
 """Files that are taken in; what one program loads is seldom a tenth of it."""
@@ -204,7 +204,7 @@ def _walk(path: str, taken: dict[str, Node]) -> str | None:
         here = posixpath.join(here, part)
         if Path(here).is_symlink():
             followed += 1
-            if followed > MAX_LINKS:
+            if followed > MAX_SYMLINKS:
                 return None
             target = os.readlink(here)  # noqa: PTH115 (Path would tidy the text)
             taken[here] = Symlink(target, Metadata(0o777))

@@ -80,7 +80,7 @@ class BuildMachine(Struct, frozen=True):
     def setting(self, main: LoadedObject) -> ProcessContext:
         """The process of ``main``, whose image is known."""
         assert main.image is not None  # noqa: S101 (mains are ELF files)
-        loader = replace(self.host.loader(self.view, main.image), subfolders=(), hwcaps=())
+        loader = replace(self.host.find_loader(self.view, main.image), subfolders=(), hwcaps=())
         return ProcessContext(self.view, self.host, loader, EMPTY_ENVIRONMENT, main, secure=False)
 
 
@@ -134,7 +134,7 @@ def _with_rpath(mains: Iterable[LoadedObject | None]) -> list[LoadedObject]:
 def _outermost_first(bundle: Bundle) -> list[str]:
     """All objects, those that no other needs before those that are needed."""
     needed = {name for image in bundle.images.values() for name in image.needed}
-    inner = {path for name in needed for path in bundle.named.get(posixpath.basename(name), ())}
+    inner = {path for name in needed for path in bundle.paths_by_name.get(posixpath.basename(name), ())}
     return sorted((p for p, i in bundle.images.items() if i.is_dynamic), key=lambda p: p in inner)
 
 

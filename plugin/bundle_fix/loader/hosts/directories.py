@@ -76,7 +76,7 @@ def _expand_entry(setting: ProcessContext, entry: str, via: str, home: str) -> S
         return SearchDirectory(entry, via, "", Outcome(path.value))
     if path.startswith("/"):
         return SearchDirectory(entry, via, path)
-    start = setting.environment.directory
+    start = setting.environment.working_directory
     if start is None:
         return SearchDirectory(entry, via, "", Outcome.WORKING_DIRECTORY)
     return SearchDirectory(entry, via, posixpath.join(start, path) if path else start)

@@ -21,7 +21,7 @@ from bundle_fix.elf.read.target import find_foreign_abi
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, PathContent
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import MAX_LINKS, File, Symlink, Tree, Unresolved
+from bundle_fix.model.tree import MAX_SYMLINKS, File, Symlink, Tree, Unresolved
 
 UNKNOWN_PLACE = "/\0"
 """Where a pack is when nobody knows where it is unpacked: at a place that no path can name."""
@@ -56,7 +56,7 @@ class FileStatus(NamedTuple):
 class HostFiles(Protocol):
     """A host's files, by absolute paths from its own root."""
 
-    def look(self, path: str) -> FileStatus:
+    def get_status(self, path: str) -> FileStatus:
         """What is at ``path``, of which no folder is a link; a link is not followed."""
 
     def content(self, path: str) -> Content | None:
@@ -74,7 +74,7 @@ class DirectoryFiles(Struct, frozen=True):
     def _on_disk(self, path: str) -> str:
         return os.path.join(self.root, path.lstrip("/"))  # noqa: PTH118 (hot, and any bytes)
 
-    def look(self, path: str) -> FileStatus:
+    def get_status(self, path: str) -> FileStatus:
         """See `HostFiles`."""
         place = self._on_disk(path)
         try:
@@ -112,9 +112,9 @@ class HidingFiles(Struct, frozen=True):
     files: HostFiles
     gone: frozenset[str]
 
-    def look(self, path: str) -> FileStatus:
+    def get_status(self, path: str) -> FileStatus:
         """See `HostFiles`."""
-        return FileStatus(FileKind.MISSING) if path in self.gone else self.files.look(path)
+        return FileStatus(FileKind.MISSING) if path in self.gone else self.files.get_status(path)
 
     def content(self, path: str) -> Content | None:
         """See `HostFiles`."""
@@ -206,7 +206,7 @@ class View(Struct, frozen=True, eq=False):
                 return found
         if self.host is None:
             return FileStatus(FileKind.UNKNOWN)
-        found = self.host.look(path)
+        found = self.host.get_status(path)
         if found.kind is FileKind.MISSING and self.at.startswith(path.rstrip("/") + "/"):
             return FileStatus(FileKind.FOLDER)
         return found
@@ -249,7 +249,7 @@ class View(Struct, frozen=True, eq=False):
             found = self.look("/" + "/".join(here))
             if found.link is not None:
                 followed += 1
-                if followed > MAX_LINKS:
+                if followed > MAX_SYMLINKS:
                     return Unresolved.LOOP
                 here = [] if found.link.startswith("/") else here[:-1]
                 # An empty link leads nowhere, not to its own folder (path_resolution(7)).

@@ -24,13 +24,13 @@ class Environment(Struct, frozen=True):
     Attributes:
         library_path: ``LD_LIBRARY_PATH``.
         preload: ``LD_PRELOAD``.
-        directory: the working directory; None where that is not known.
+        working_directory: the working directory; None where that is not known.
         hostile: whether ``LD_LIBRARY_PATH`` has every library.
     """
 
     library_path: str = ""
     preload: str = ""
-    directory: str | None = None
+    working_directory: str | None = None
     hostile: bool = False
 
 
@@ -53,28 +53,28 @@ class Host(Protocol):
         """Its files; None where nothing is known of them, and every library must be feared."""
 
     @property
-    def at(self) -> str:
+    def pack_path(self) -> str:
         """Where the pack is unpacked on it."""
 
     @property
     def level(self) -> str | None:
         """Its processor's level, where somebody said it."""
 
-    def expected(self, name: str) -> bool:
+    def is_expected(self, name: str) -> bool:
         """Whether a pack may count on it for ``name``, whatever its files are."""
 
-    def usual(self, name: str) -> bool:
+    def is_common(self, name: str) -> bool:
         """Whether nearly every host has ``name``, though nobody said that this one must."""
 
-    def loader(self, view: View, image: Image) -> Loader:
+    def find_loader(self, view: View, image: Image) -> Loader:
         """The loader of the program ``image``."""
 
-    def listed(
+    def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader
     ) -> Iterator[CachedLibrary]:
         """What its ld.so.cache has of ``name``."""
 
-    def preloaded(self, view: View) -> tuple[str, ...]:
+    def list_preloads(self, view: View) -> tuple[str, ...]:
         """The names in its ld.so.preload."""
 
 
@@ -88,27 +88,27 @@ class AdversarialHost(Struct, frozen=True):
     provides: tuple[str, ...] = ()
     level: str | None = None
     files: HostFiles | None = None
-    at: str = UNKNOWN_PLACE
+    pack_path: str = UNKNOWN_PLACE
 
-    def expected(self, name: str) -> bool:
+    def is_expected(self, name: str) -> bool:
         """See `Host`."""
         return is_installed_with_libc(name) or any(fnmatchcase(name, p) for p in self.provides)
 
-    def usual(self, name: str) -> bool:
+    def is_common(self, name: str) -> bool:
         """See `Host`."""
         return name in COMMON_LIBRARIES
 
-    def loader(self, view: View, image: Image) -> Loader:
+    def find_loader(self, view: View, image: Image) -> Loader:
         """See `Host`; nobody knows what is built into it."""
         return make_unknown_loader(image, make_cpu_of_level(self.level, image.machine).levels)
 
-    def listed(
+    def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader
     ) -> Iterator[CachedLibrary]:
         """See `Host`."""
         return iter(())
 
-    def preloaded(self, view: View) -> tuple[str, ...]:
+    def list_preloads(self, view: View) -> tuple[str, ...]:
         """See `Host`."""
         return ()
 

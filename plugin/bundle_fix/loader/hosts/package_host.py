@@ -36,7 +36,7 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
     tree: Tree
     provides: tuple[str, ...] = ()
     level: str | None = None
-    at: str = "/"
+    pack_path: str = "/"
     _listed: list[Mapping[str, tuple[str, ...]]] = field(default_factory=list)
 
     @cached_property
@@ -48,21 +48,21 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
         """See `Host`: the package's own are all that is known."""
         return TreeFiles(self.tree)
 
-    def expected(self, name: str) -> bool:
+    def is_expected(self, name: str) -> bool:
         """See `Host`."""
         return posixpath.basename(name) not in self._names
 
-    def usual(self, name: str) -> bool:
+    def is_common(self, name: str) -> bool:
         """See `Host`."""
         return False
 
-    def loader(self, view: View, image: Image) -> Loader:
+    def find_loader(self, view: View, image: Image) -> Loader:
         """See `Host`: with the multiarch directories that the package knows of."""
         loader = make_unknown_loader(image, make_cpu_of_level(self.level, image.machine).levels)
         folders = sorted(f"/{f}" for f in self.tree.directories if is_default_directory(f))
         return replace(loader, defaults=tuple(dict.fromkeys([*loader.defaults, *folders])))
 
-    def listed(
+    def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader
     ) -> Iterator[CachedLibrary]:
         """See `Host`: what ldconfig lists for the package's own files in ld.so.conf.d."""
@@ -72,6 +72,6 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
         for path in self._listed[0].get(name, ()):
             yield CachedLibrary(path, "ld.so.conf")
 
-    def preloaded(self, view: View) -> tuple[str, ...]:
+    def list_preloads(self, view: View) -> tuple[str, ...]:
         """See `Host`."""
         return ()

@@ -44,7 +44,7 @@ class RealHost(Struct, frozen=True, eq=False):
 
     Attributes:
         files: its files.
-        at: where the pack is on it.
+        pack_path: where the pack is on it.
         provides: patterns of names that it will have, though they are not among its files.
         level: its processor's level; without one, this machine's processor where the program is
             for it, and else the oldest.
@@ -53,21 +53,21 @@ class RealHost(Struct, frozen=True, eq=False):
     """
 
     files: HostFiles
-    at: str
+    pack_path: str
     provides: tuple[str, ...] = ()
     level: str | None = None
     running: bool = False
     _memory: _Memory = field(default_factory=_Memory)
 
-    def expected(self, name: str) -> bool:
+    def is_expected(self, name: str) -> bool:
         """See `Host`."""
         return any(fnmatchcase(name, p) for p in self.provides)
 
-    def usual(self, name: str) -> bool:
+    def is_common(self, name: str) -> bool:
         """See `Host`: its files tell."""
         return False
 
-    def loader(self, view: View, image: Image) -> Loader:
+    def find_loader(self, view: View, image: Image) -> Loader:
         """See `Host`: what is built into the interpreter that the program names."""
         key = (image.interpreter, image.architecture, is_linked_for_musl(image))
         known = self._memory.loaders.get(key)
@@ -91,7 +91,7 @@ class RealHost(Struct, frozen=True, eq=False):
         here = get_machine_name() == image.machine and self.level is None
         return detect_cpu() if here else make_cpu_of_level(self.level, image.machine)
 
-    def listed(
+    def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader
     ) -> Iterator[CachedLibrary]:
         """See `Host`."""
@@ -114,7 +114,7 @@ class RealHost(Struct, frozen=True, eq=False):
         if data is None and not self.running:
             memory.listed = dict(simulate_ldconfig(view, read_ld_conf(view)))
 
-    def preloaded(self, view: View) -> tuple[str, ...]:
+    def list_preloads(self, view: View) -> tuple[str, ...]:
         """See `Host`: names divided by blanks or colons; ``#`` starts a comment."""
         text = os.fsdecode(view.text(PRELOAD_FILE) or b"")
         lines = [line.partition("#")[0] for line in text.splitlines()]

@@ -40,7 +40,7 @@ def search_library(setting: ProcessContext, name: str, requester: LoadedObject) 
     )
     if found is not None:
         return found
-    if setting.host.expected(name) and setting.view.host is not None:
+    if setting.host.is_expected(name) and setting.view.host is not None:
         place = posixpath.join(setting.loader.defaults[0], name)
         this.trace.append(SearchStep(place, "default", Outcome.EXPECTED))
         return this.from_host(place, "default")
@@ -134,7 +134,7 @@ def _search_cache(this: Search) -> LoadedObject | None:
     setting = this.setting
     if setting.view.host is None:
         return None
-    listed = list(setting.host.listed(setting.view, this.name, this.image, setting.loader))
+    listed = list(setting.host.find_cached_libraries(setting.view, this.name, this.image, setting.loader))
     if not listed:
         this.trace.append(SearchStep("ld.so.cache", "cache", Outcome.NOT_LISTED))
     for path, source in listed:
@@ -193,10 +193,10 @@ def _resolve_direct_path(this: Search) -> LoadedObject:
         # What the loader knows the object by; where the pack is unknown, its tokens say more.
         this = this._replace(name=path)
     if not path.startswith("/"):
-        if setting.environment.directory is None:
+        if setting.environment.working_directory is None:
             this.trace.append(SearchStep(this.name, via, Outcome.WORKING_DIRECTORY))
             return this.missing(via)
-        path = posixpath.join(setting.environment.directory, path)
+        path = posixpath.join(setting.environment.working_directory, path)
     view = setting.view
     if view.real(path) is Unresolved.OUTSIDE and view.inside(path) is None:
         this.trace.append(SearchStep(path, via, Outcome.ON_HOST))

@@ -1,0 +1,83 @@
+"""Rules: their texts, the artifacts and the command they belong to, and how they find problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any
+
+from msgspec import Struct
+
+from bundle_fix.check.context import Context
+from bundle_fix.check.findings import Finding
+from bundle_fix.model.tree import InstallLocation
+from bundle_fix.policy.severity import Severity
+
+ALL_LOCATIONS = frozenset(InstallLocation)
+RELOCATABLE = frozenset({InstallLocation.ANYWHERE})
+"""The location of packs, which are unpacked to any directory on any host.
+
+In a distribution package or a root file system an absolute path is reliable, libraries lie in the
+default directories, and a missing file may be in another package.
+"""
+
+
+class RuleScope(Enum):
+    """The command that reports the findings of a rule."""
+
+    CHECK = "check"
+    DIFF = "diff"
+
+
+class Rule(Struct, frozen=True):
+    """One rule.
+
+    Attributes:
+        code: such as ``BF102``; a code never changes its meaning and is never reused.
+        name: a readable name, such as ``host-wins``.
+        severity: the severity of its findings, unless the rule sets another one for a finding.
+        title: the problem, in one sentence.
+        why: the consequences of the problem.
+        fix: how to repair it.
+        example: a pack that has the problem.
+        find: yields the findings in one artifact; None if a rule needs more than one artifact to
+            look at (`bundle_fix.diff`), or the findings of the other rules.
+        scope: the command that reports the findings.
+        applies_to: the install locations of artifacts that the rule is about.
+        has_diff_rule: whether a rule of ``diff`` reports the same change of a needed name.
+        concerns_whole_pack: whether its findings are about the pack, not about the file at their
+            path, which is one of several.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    title: str
+    why: str
+    fix: str
+    example: str
+    find: Callable[[Rule, Context], Iterator[Finding]] | None = None
+    scope: RuleScope = RuleScope.CHECK
+    applies_to: frozenset[InstallLocation] = ALL_LOCATIONS
+    has_diff_rule: bool = False
+    concerns_whole_pack: bool = False
+
+    def find_all(self, context: Context) -> Iterator[Finding]:
+        """Yield the findings of this rule in one artifact."""
+        if self.find is not None:
+            yield from self.find(self, context)
+
+    def make_finding(
+        self,
+        path: str,
+        message: str,
+        *,
+        severity: Severity | None = None,
+        hint: str | None = None,
+        **evidence: Any,
+    ) -> Finding:
+        """Return a finding of this rule; ``severity`` and ``hint`` default to those of the rule."""
+        return Finding(
+            self.code, self.name, severity or self.severity, path, message,
+            self.fix if hint is None else hint, evidence,
+        )  # fmt: skip
