@@ -24,10 +24,10 @@ from bundle_fix.cli.options import (
     define_option,
     here_option,
     host_option,
-    limit_options,
-    painter,
+    add_limit_options,
+    choose_painter,
     spec_option,
-    talk_options,
+    add_message_options,
 )
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.renderers import Style, in_file, render, summary_of
@@ -59,7 +59,7 @@ STDIN = Path("-")
 @define_option
 @host_option
 @target_options
-@limit_options
+@add_limit_options
 @here_option
 @add_gate_options
 @click.option(
@@ -82,7 +82,7 @@ STDIN = Path("-")
     metavar="SECONDS",
     help="Stop the check of an artifact after SECONDS.",
 )
-@talk_options
+@add_message_options
 def check(
     artifacts: tuple[Path, ...],
     spec: Path | None,
@@ -119,7 +119,7 @@ def check(
     policy = make_gate_policy(spec, host_provides, fail_on, glibc, ignores, defines)
     target = read_target(host_root, variables, level, policy.host, limits)
     settled = _load_baseline_filter(baseline, policy.fail_on)
-    paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
+    paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "check", kind, describe_rules(CHECK_RULES), policy.fail_on, paint, verbose, quiet, exit_zero
     )

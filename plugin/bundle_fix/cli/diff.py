@@ -16,10 +16,10 @@ from bundle_fix.cli.check_options import add_gate_options, make_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,
     host_option,
-    limit_options,
-    painter,
+    add_limit_options,
+    choose_painter,
     spec_option,
-    talk_options,
+    add_message_options,
 )
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.renderers import Style, in_file, render_difference, summary_of
@@ -40,9 +40,9 @@ from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 @spec_option
 @host_option
 @target_options
-@limit_options
+@add_limit_options
 @add_gate_options
-@talk_options
+@add_message_options
 def diff(
     old: Path,
     new: Path,
@@ -74,7 +74,7 @@ def diff(
     """
     policy = make_gate_policy(spec, host_provides, fail_on, glibc, ignores)
     target = read_target(host_root, variables, level, policy.host, limits)
-    paint = painter(color, is_terminal=output is None and sys.stdout.isatty())
+    paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "diff",
         kind,

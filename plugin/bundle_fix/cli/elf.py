@@ -11,9 +11,9 @@ import click
 
 from bundle_fix.cli.options import (
     editor_option,
-    output_value,
-    say,
-    talk_options,
+    parse_output_path,
+    print_message,
+    add_message_options,
 )
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.differences import describe_differences
@@ -55,7 +55,7 @@ PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
 )  # fmt: skip
 @click.option("--remove-needed", multiple=True, metavar="S", help="Remove DT_NEEDED S; repeatable.")
 @click.option(
-    "-o", "--output", type=output_value, metavar="OUT",
+    "-o", "--output", type=parse_output_path, metavar="OUT",
     help="Write the changed file to OUT, a file or a directory.",
 )  # fmt: skip
 @click.option("--in-place", is_flag=True, help="Change each FILE itself.")
@@ -65,7 +65,7 @@ PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
     help=f"Print only the values of FIELD, one per line: {', '.join(PRINTED)}.",
 )  # fmt: skip
 @editor_option
-@talk_options
+@add_message_options
 def elf(
     files: tuple[Path, ...],
     set_runpath: str | None,
@@ -218,10 +218,10 @@ def _print_changes(file: Path, done: EditedFile, *, quiet: bool, verbose: bool) 
     editor = f" [{done.edited.editor}]" if verbose else ""
     name = escape_unprintable(str(file))
     if not done.edited.editor:
-        say(f"{name}: nothing to change", quiet=quiet)
+        print_message(f"{name}: nothing to change", quiet=quiet)
     for what in describe_differences(done.before, done.edited.image):
-        say(f"{name}: {escape_unprintable(what)}{editor}", quiet=quiet)
+        print_message(f"{name}: {escape_unprintable(what)}{editor}", quiet=quiet)
     for reason in done.edited.refusals if verbose else ():
-        say(f"{name}: skipped {escape_unprintable(reason)}", quiet=quiet)
+        print_message(f"{name}: skipped {escape_unprintable(reason)}", quiet=quiet)
     for remark in done.remarks:
-        say(f"{name}: note: {escape_unprintable(remark)}", quiet=quiet)
+        print_message(f"{name}: note: {escape_unprintable(remark)}", quiet=quiet)

@@ -15,12 +15,12 @@ from bundle_fix.cli.options import (
     editor_option,
     force_option,
     host_option,
-    limit_options,
-    output_value,
-    painter,
-    say,
+    add_limit_options,
+    parse_output_path,
+    choose_painter,
+    print_message,
     spec_option,
-    talk_options,
+    add_message_options,
 )
 from bundle_fix.cli.policy_options import read_policy
 from bundle_fix.cli.progress import progress_shown
@@ -43,7 +43,7 @@ from bundle_fix.report.render.text import render_text
 @click.option(
     "-o",
     "--output",
-    type=output_value,
+    type=parse_output_path,
     metavar="OUT",
     help="Write the result to OUT, a file or a directory (default: NAME.fixed.EXT beside"
     " ARTIFACT).",
@@ -60,8 +60,8 @@ from bundle_fix.report.render.text import render_text
 @spec_option
 @host_option
 @editor_option
-@limit_options
-@talk_options
+@add_limit_options
+@add_message_options
 def fix(
     artifact: Path,
     output: Path | None,
@@ -114,19 +114,19 @@ def print_result(
     """Print the changes, and the findings of the check of the result, to stderr."""
     for action in result.applied.actions:
         editor = f" [{action.editor}]" if verbose and action.editor else ""
-        say(escape_unprintable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
+        print_message(escape_unprintable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
         for reason in action.passed if verbose else ():
-            say(escape_unprintable(f"{action.path}: skipped {reason}"), quiet=quiet)
+            print_message(escape_unprintable(f"{action.path}: skipped {reason}"), quiet=quiet)
     for remark in result.applied.remarks:
-        say(escape_unprintable(remark), quiet=quiet)
+        print_message(escape_unprintable(remark), quiet=quiet)
     for refusal in result.applied.refusals:
         sys.stderr.write(f"bundle-fix: error: {escape_unprintable(refusal)}\n")
     if not result.applied.actions and not result.applied.refusals:
-        say(f"{escape_unprintable(str(artifact))}: nothing to fix", quiet=quiet)
+        print_message(f"{escape_unprintable(str(artifact))}: nothing to fix", quiet=quiet)
     if result.verdict.failed or (verbose and not quiet):
-        paint = painter(color, is_terminal=sys.stderr.isatty())
+        paint = choose_painter(color, is_terminal=sys.stderr.isatty())
         report = make_check_report(str(artifact), result.verdict)
         text = render_text(report, describe_rules(CHECK_RULES), paint, verbose=verbose)
         sys.stderr.write(f"\n{text}")
     if result.failed and result.written is None and not dry_run:
-        say("nothing was written (use --force to write it despite the findings)", quiet=quiet)
+        print_message("nothing was written (use --force to write it despite the findings)", quiet=quiet)

@@ -17,7 +17,7 @@ from bundle_fix.cli.options import (
     host_option,
     read_defines,
     spec_option,
-    talk_options,
+    add_message_options,
 )
 from bundle_fix.cli.policy_options import read_policy
 from bundle_fix.pipelines.fix import Options
@@ -73,7 +73,7 @@ FilePath = click.Path(path_type=Path)
 @spec_option
 @host_option
 @editor_option
-@talk_options
+@add_message_options
 def fix_tree(
     root: Path,
     members: Path | None,

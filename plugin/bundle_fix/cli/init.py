@@ -10,9 +10,9 @@ import click
 from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import (
     ArtifactPath,
-    limit_options,
-    output_value,
-    say,
+    add_limit_options,
+    parse_output_path,
+    print_message,
 )
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.draft.spec import first_spec
@@ -23,11 +23,11 @@ from bundle_fix.storage.atomic import pending_file
 @click.command(short_help="write a first spec for an install tree or a pack")
 @click.argument("artifact", type=ArtifactPath, metavar="DIR_OR_ARTIFACT")
 @click.option(
-    "-o", "--output", type=output_value, default="bundle.toml", metavar="SPEC",
+    "-o", "--output", type=parse_output_path, default="bundle.toml", metavar="SPEC",
     help="Write the spec to SPEC (default: bundle.toml); '-' is stdout.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing spec.")
-@limit_options
+@add_limit_options
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool) -> int:
     """Write a first spec that packs DIR_OR_ARTIFACT again.
@@ -57,5 +57,5 @@ def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool)
         pending.commit()
     sys.stdout.write(f"{output}\n")
     root = "" if artifact.is_dir() else " -C DIR   # the directory with the unpacked archive"
-    say(f"read its comments; then: bundle-fix pack {output}{root}", quiet=quiet)
+    print_message(f"read its comments; then: bundle-fix pack {output}{root}", quiet=quiet)
     return 0

@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., object])
 ArtifactPath = click.Path(path_type=Path)
 
 
-def output_value(text: str) -> Path:
+def parse_output_path(text: str) -> Path:
     """Return the value of ``-o``.
 
     Raises:
@@ -63,7 +63,7 @@ editor_option = click.option(
 )  # fmt: skip
 
 
-def talk_options(function: F) -> F:
+def add_message_options(function: F) -> F:
     """``--quiet``, ``--verbose`` and ``--color``, which every command has."""
     function = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")(function)
     function = click.option(
@@ -75,7 +75,7 @@ def talk_options(function: F) -> F:
     )(function)  # fmt: skip
 
 
-def _size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+def _parse_size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
     """Return the size in bytes that an option gives."""
     try:
         return None if text is None else bytes_of(text)
@@ -85,7 +85,7 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
         ) from None
 
 
-def limit_options(function: Callable[..., int]) -> Callable[..., int]:
+def add_limit_options(function: Callable[..., int]) -> Callable[..., int]:
     """``--max-size`` and ``--max-members``, which the command gets as one ``limits``."""
 
     @wraps(function)
@@ -101,13 +101,13 @@ def limit_options(function: Callable[..., int]) -> Callable[..., int]:
         f" and directories (default: {DEFAULT_LIMITS.max_members}).",
     )(limited)  # fmt: skip
     return click.option(
-        "--max-size", callback=_size, metavar="SIZE", default=None,
+        "--max-size", callback=_parse_size, metavar="SIZE", default=None,
         help="Reject an artifact that is larger when unpacked, such as 500M or 100G (default: "
         f"{in_units(DEFAULT_LIMITS.max_size)}, and {DEFAULT_LIMITS.max_ratio} times its own size).",
     )(limited)  # fmt: skip
 
 
-def painter(color: str, *, is_terminal: bool) -> Paint:
+def choose_painter(color: str, *, is_terminal: bool) -> Paint:
     """Return the function that colours words with ANSI codes, or leaves them plain."""
     wanted = color == "always" or (
         color == "auto" and is_terminal and not os.environ.get("NO_COLOR")
@@ -119,7 +119,7 @@ def _leave_plain(text: str, _colour: str) -> str:
     return text
 
 
-def say(text: str, *, quiet: bool) -> None:
+def print_message(text: str, *, quiet: bool) -> None:
     """Print a message to stderr, unless ``quiet``; results go to stdout."""
     if not quiet:
         sys.stderr.write(f"{text}\n")
@@ -132,7 +132,7 @@ def read_defines(texts: tuple[str, ...]) -> dict[str, str]:
         click.UsageError: A definition is not of the form NAME=VALUE.
     """
     defines = {}
-    for text in _with_files(texts):
+    for text in _expand_files(texts):
         name, equals, value = text.partition("=")
         if not equals:
             raise click.UsageError(f"-D {text}: a definition is NAME=VALUE")
@@ -140,7 +140,7 @@ def read_defines(texts: tuple[str, ...]) -> dict[str, str]:
     return defines
 
 
-def _with_files(texts: tuple[str, ...]) -> Iterator[str]:
+def _expand_files(texts: tuple[str, ...]) -> Iterator[str]:
     for text in texts:
         if text.startswith("@"):
             lines = os.fsdecode(Path(text[1:]).read_bytes()).splitlines()

@@ -18,10 +18,10 @@ from bundle_fix.cli.options import (
     editor_option,
     force_option,
     host_option,
-    output_value,
+    parse_output_path,
     read_defines,
-    say,
-    talk_options,
+    print_message,
+    add_message_options,
 )
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.model.errors import BundleFixError
@@ -52,7 +52,7 @@ from bundle_fix.storage.atomic import set_aside, write_text
 @click.option(
     "-o",
     "--output",
-    type=output_value,
+    type=parse_output_path,
     metavar="OUT",
     help="Write the pack to OUT, a file or a directory (default: the working directory).",
 )
@@ -94,7 +94,7 @@ from bundle_fix.storage.atomic import set_aside, write_text
 @force_option
 @host_option
 @editor_option
-@talk_options
+@add_message_options
 def pack(
     spec: Path,
     root: Path | None,
@@ -141,7 +141,7 @@ def pack(
     ):
         packed = make_pack(loaded, values, folder, target, options, if_changed, progress)
     for line in describe_result(packed, target):
-        say(escape_unprintable(line), quiet=quiet)
+        print_message(escape_unprintable(line), quiet=quiet)
     mended = packed.mended
     if mended is not None:
         print_result(target, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)

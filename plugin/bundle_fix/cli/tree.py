@@ -13,10 +13,10 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import (
     ArtifactPath,
     host_option,
-    limit_options,
-    painter,
-    say,
-    talk_options,
+    add_limit_options,
+    choose_painter,
+    print_message,
+    add_message_options,
 )
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.target import Subject, open_subject, read_target, target_options
@@ -45,8 +45,8 @@ from bundle_fix.report.render.process import (
 )
 @host_option
 @target_options
-@limit_options
-@talk_options
+@add_limit_options
+@add_message_options
 def tree(
     artifact: Path,
     entries: tuple[str, ...],
@@ -74,11 +74,11 @@ def tree(
     ):
         processes = list(_processes(subject, entries, program, str(artifact)))
     if not processes:
-        say(f"{artifact}: no programs or libraries", quiet=quiet)
+        print_message(f"{artifact}: no programs or libraries", quiet=quiet)
     if kind == "json":
         sys.stdout.write(format_json(make_process_records(processes)))
     elif kind == "text":
-        sys.stdout.write(render_tree(processes, painter(color, is_terminal=sys.stdout.isatty())))
+        sys.stdout.write(render_tree(processes, choose_painter(color, is_terminal=sys.stdout.isatty())))
     else:
         sys.stdout.write({"dot": render_dot, "mermaid": render_mermaid}[kind](processes))
     return int(any(o.origin == MISSING for p in processes for o in p.objects))

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.cli.options import ArtifactPath, host_option, limit_options, painter, talk_options
+from bundle_fix.cli.options import ArtifactPath, host_option, add_limit_options, choose_painter, add_message_options
 from bundle_fix.cli.progress import progress_shown
 from bundle_fix.cli.target import Subject, open_subject, read_target, target_options
 from bundle_fix.loader.entries import find_object, map_plugins, map_programs
@@ -39,8 +39,8 @@ from bundle_fix.report.render.why import (
 @click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
 @host_option
 @target_options
-@limit_options
-@talk_options
+@add_limit_options
+@add_message_options
 def why(
     artifact: Path,
     name: str | None,
@@ -64,7 +64,7 @@ def why(
     if (name is None) == (symbol is None):
         raise click.UsageError("missing NAME or --symbol SYMBOL (exactly one)")
     target = read_target(host_root, variables, level, host_provides, limits)
-    paint = painter(color, is_terminal=sys.stdout.isatty())
+    paint = choose_painter(color, is_terminal=sys.stdout.isatty())
     with (
         progress_shown(quiet=quiet, color=color) as display,
         open_subject(artifact, target, display) as subject,

@@ -22,8 +22,8 @@ from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.policy.severity import Severity
 
-RANK = {BUNDLE: 0, HOST: 1, MISSING: 2}
-WORSE = {HOST: NOW_FROM_HOST, MISSING: NOW_NOT_FOUND}
+ORIGIN_RANK = {BUNDLE: 0, HOST: 1, MISSING: 2}
+RULE_BY_ORIGIN = {HOST: NOW_FROM_HOST, MISSING: NOW_NOT_FOUND}
 
 
 class ResolutionChange(Struct, frozen=True):
@@ -45,60 +45,60 @@ class ResolutionChange(Struct, frozen=True):
 
 
 def compare_resolutions(
-    old: Snapshot, new: Snapshot, pairs: FileMatches
+    old: Snapshot, new: Snapshot, matches: FileMatches
 ) -> tuple[ResolutionChange, ...]:
     """The needs of objects that both packs have which lead elsewhere, those that fail first."""
     found: dict[tuple[object, ...], tuple[ProcessNeed, ProcessNeed, list[str], str]] = {}
-    for requester, name, was, befores in _common_needs(old, new, pairs):
+    for requester, name, old_name, old_uses in _list_common_needs(old, new, matches):
         for use in new.uses[requester, name]:
-            before = _counterpart(use, befores, pairs)
-            if before is None or not _differs(old, before.need.result, new, use.need.result, pairs):
+            before = _find_counterpart(use, old_uses, matches)
+            if before is None or not _is_different(old, before.need.result, new, use.need.result, matches):
                 continue
             ends = before.need.result, use.need.result
             key = (requester, name, *((end.origin, end.path) for end in ends))
-            _, worst, entries, _ = found.setdefault(key, (before, use, [], was))
+            _, worst, entries, _ = found.setdefault(key, (before, use, [], old_name))
             entries.append(use.entry)
             if use.severity.rank < worst.severity.rank:
-                found[key] = (before, use, entries, was)
-    told = [_resolved(new, pairs, *fields) for fields in found.values()]
-    told.sort(key=lambda r: (r.rule is None, r.severity.rank, r.needed_by, r.needed))
-    return tuple(told)
+                found[key] = (before, use, entries, old_name)
+    changes = [_make_change(new, matches, *fields) for fields in found.values()]
+    changes.sort(key=lambda r: (r.rule is None, r.severity.rank, r.needed_by, r.needed))
+    return tuple(changes)
 
 
-def _common_needs(
-    old: Snapshot, new: Snapshot, pairs: FileMatches
+def _list_common_needs(
+    old: Snapshot, new: Snapshot, matches: FileMatches
 ) -> Iterator[tuple[str, str, str, tuple[ProcessNeed, ...]]]:
     """Requester and name of the new pack's needs, with the name and the uses in the old one."""
     before: dict[str, dict[str, tuple[ProcessNeed, ...]]] = {}
     for (requester, name), uses in old.uses.items():
-        before.setdefault(pairs.new_of.get(requester, requester), {})[name] = uses
+        before.setdefault(matches.new_of.get(requester, requester), {})[name] = uses
     for requester, name in new.uses:
         known = before.get(requester, {})
-        was = name if name in known else _renamed(requester, name, known, new)
-        if was in known:
-            yield requester, name, was, known[was]
+        old_name = name if name in known else _find_old_name(requester, name, known, new)
+        if old_name in known:
+            yield requester, name, old_name, known[old_name]
 
 
-def _renamed(requester: str, name: str, known: Iterable[str], new: Snapshot) -> str:
+def _find_old_name(requester: str, name: str, known: Iterable[str], new: Snapshot) -> str:
     """The name that an object needed before in the place of ``name``, such as another version."""
     like = [n for n in known if strip_version_numbers(n) == strip_version_numbers(name)]
     free = [n for n in like if (requester, n) not in new.uses]
     return free[0] if len(free) == 1 else ""
 
 
-def _counterpart(
-    use: ProcessNeed, befores: tuple[ProcessNeed, ...], pairs: FileMatches
+def _find_counterpart(
+    use: ProcessNeed, old_uses: tuple[ProcessNeed, ...], matches: FileMatches
 ) -> ProcessNeed | None:
     """The same need in the same process of the old pack, or in any where all led to one file."""
-    for before in befores:
-        if pairs.new_of.get(before.entry) == use.entry:
+    for before in old_uses:
+        if matches.new_of.get(before.entry) == use.entry:
             return before
-    ends = {(b.need.result.origin, b.need.result.path) for b in befores}
-    return befores[0] if len(ends) == 1 else None
+    ends = {(b.need.result.origin, b.need.result.path) for b in old_uses}
+    return old_uses[0] if len(ends) == 1 else None
 
 
-def _differs(
-    old: Snapshot, before: LoadedObject, new: Snapshot, after: LoadedObject, pairs: FileMatches
+def _is_different(
+    old: Snapshot, before: LoadedObject, new: Snapshot, after: LoadedObject, matches: FileMatches
 ) -> bool:
     if before.origin != after.origin:
         return True
@@ -107,37 +107,37 @@ def _differs(
     if before.origin == HOST:
         # Of an unknown host's files only the names are known.
         return new.context.host.files is not None and before.path != after.path
-    if pairs.new_of.get(before.path) == after.path:
+    if matches.new_of.get(before.path) == after.path:
         return False
-    return not _same_bytes(old, before.path, new, after.path)
+    return not _has_same_content(old, before.path, new, after.path)
 
 
-def _same_bytes(old: Snapshot, path: str, new: Snapshot, other: str) -> bool:
+def _has_same_content(old: Snapshot, path: str, new: Snapshot, other: str) -> bool:
     return has_same_bytes(old.bundle.get_content(path), new.bundle.get_content(other))
 
 
-def _resolved(
+def _make_change(
     new: Snapshot,
-    pairs: FileMatches,
+    matches: FileMatches,
     before: ProcessNeed,
     after: ProcessNeed,
     entries: list[str],
-    was: str,
+    old_name: str,
 ) -> ResolutionChange:
     was_end, end, name = before.need.result, after.need.result, after.need.name
-    severity, rule = after.severity, WORSE.get(end.origin, OTHER_FILE)
-    better = RANK[end.origin] < RANK[was_end.origin]
+    severity, rule = after.severity, RULE_BY_ORIGIN.get(end.origin, OTHER_FILE)
+    better = ORIGIN_RANK[end.origin] < ORIGIN_RANK[was_end.origin]
     # The C library must be the target's own.
     better |= end.origin == HOST and was_end.origin == BUNDLE and is_part_of_libc(name)
     if end.origin == HOST and new.context.host.is_expected(name):
         severity = Severity.NOTE
-    elif rule is OTHER_FILE and end.origin == BUNDLE and was_end.path not in pairs.new_of:
+    elif rule is OTHER_FILE and end.origin == BUNDLE and was_end.path not in matches.new_of:
         # Whoever takes a copy away means another one to be loaded.
         severity = Severity.WARNING
     requester = after.need.requester.label
     programs = tuple(dict.fromkeys(entries))
     return ResolutionChange(
-        name, was, requester, programs, was_end, end, severity, None if better else rule
+        name, old_name, requester, programs, was_end, end, severity, None if better else rule
     )
 
 
@@ -145,30 +145,30 @@ def find_worse_resolutions(
     old: Snapshot, new: Snapshot, resolved: Iterable[ResolutionChange]
 ) -> Iterator[Finding]:
     """A finding for every name that leads to something worse, and for what is newly left out."""
-    for one in resolved:
-        if one.rule is None:
+    for change in resolved:
+        if change.rule is None:
             continue
-        was = f" ({one.old_needed} before)" if one.old_needed != one.needed else ""
-        yield one.rule.make_finding(
-            one.needed_by,
-            f"needs {one.needed}{was}, which was {_told(one.old)} and is now {_told(one.new)}",
-            severity=one.severity,
-            needed=one.needed,
-            programs=list(one.programs),
-            before=one.old.path,
-            loaded=one.new.path,
-            trace=trace_evidence(one.new.trace),
+        old_name = f" ({change.old_needed} before)" if change.old_needed != change.needed else ""
+        yield change.rule.make_finding(
+            change.needed_by,
+            f"needs {change.needed}{old_name}, which was {_format_result(change.old)} and is now {_format_result(change.new)}",
+            severity=change.severity,
+            needed=change.needed,
+            programs=list(change.programs),
+            before=change.old.path,
+            loaded=change.new.path,
+            trace=trace_evidence(change.new.trace),
         )
-    yield from _newly_from_host(old, new)
+    yield from _find_new_from_host(old, new)
 
 
-def _told(end: LoadedObject) -> str:
+def _format_result(end: LoadedObject) -> str:
     if end.origin == MISSING:
         return "found nowhere" if end.path is None else f"missing: {end.path}"
     return f"the host's {end.path}" if end.origin == HOST else f"the pack's {end.path}"
 
 
-def _newly_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
+def _find_new_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
     known: Mapping[str, LoadedObject] = old.host_libraries
     provided = {name for name, paths in old.bundle.paths_by_name.items() if paths}
     for (requester, name), uses in new.uses.items():

@@ -91,28 +91,28 @@ def find_common_root(old: Tree, new: Tree) -> tuple[str, str]:
     Returns:
         The folder to take off, and the one to put on; each may be empty.
     """
-    before, after = _around(old), _around(new)
+    before, after = _find_root_directory(old), _find_root_directory(new)
     if before == after != "":
         return "", ""
     # A folder that stands among others in the other pack is not the one around all of it.
-    off = "" if before in new.directories else before
-    on = "" if after in old.directories else after
-    tops = _top(old), _top(new)
+    old_root = "" if before in new.directories else before
+    new_root = "" if after in old.directories else after
+    tops = _get_top(old), _get_top(new)
     if not (after or tops[1]) and tops[0] in new.directories:
-        on = tops[0]
+        new_root = tops[0]
     if not (before or tops[0]) and tops[1] in old.directories:
-        off = tops[1]
-    return off, on
+        old_root = tops[1]
+    return old_root, new_root
 
 
-def _top(tree: Tree) -> str:
+def _get_top(tree: Tree) -> str:
     """The folder around all of an archive, without ``./``."""
     return posixpath.normpath(tree.top).removeprefix(".")
 
 
-def _around(tree: Tree) -> str:
+def _find_root_directory(tree: Tree) -> str:
     """The one folder in the paths of a tree that has none around it."""
-    if _top(tree):
+    if _get_top(tree):
         return ""
     return top_folder((path, isinstance(node, Directory)) for path, node in tree.nodes.items())
 
@@ -129,11 +129,11 @@ def find_counterpart(bundle: Bundle, image: Image, name: str, where: str) -> str
     Raises:
         BundleFixError: the pack has no such file, or several.
     """
-    alike = [
+    libraries = [
         path
         for path in bundle.list_libraries()
         if image.soname
         and (bundle.images[path].soname, bundle.images[path].architecture)
         == (image.soname, image.architecture)
     ]
-    return alike[0] if len(alike) == 1 else find_object(bundle, name, where)
+    return libraries[0] if len(libraries) == 1 else find_object(bundle, name, where)

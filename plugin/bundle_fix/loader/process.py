@@ -305,7 +305,7 @@ class _ProcessBuilder:
         """What is the same for two names of one file."""
         if mapped.real_path is None:
             return None
-        return self.setting.view.look(mapped.real_path).identity or mapped.real_path
+        return self.setting.view.get_status(mapped.real_path).identity or mapped.real_path
 
     def result(self, entry: str) -> Process:
         """The process as it is."""

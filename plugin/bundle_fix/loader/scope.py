@@ -66,7 +66,7 @@ def _find_definition(
         if is_libc and name in LIBC_SYMBOLS:
             yield SymbolProvider(mapped, name, (), is_certain=False)
         return
-    content = world.view.content(mapped.real_path or "")
+    content = world.view.find_content(mapped.real_path or "")
     if content is None or not mapped.image.is_dynamic:
         return
     try:

@@ -138,7 +138,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
-class SliceContent(Struct, frozen=True):
+class FileSlice(Struct, frozen=True):
     """``size`` bytes from ``start`` on of a file that its owner keeps open."""
 
     fd: int

@@ -22,7 +22,7 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.elf.verify.invariants import find_broken_invariants
-from bundle_fix.model.content import BytesContent, SliceContent, read_chunks
+from bundle_fix.model.content import BytesContent, FileSlice, read_chunks
 from bundle_fix.model.errors import BundleFixError
 from elf.support import (
     LOADER,
@@ -391,7 +391,7 @@ def test_a_member_of_an_archive_is_edited_where_it_lies(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.write_bytes(b"before" * 100 + data + b"behind" * 100)
     with archive.open("rb") as file:
-        member = SliceContent(file.fileno(), 600, len(data))
+        member = FileSlice(file.fileno(), 600, len(data))
         edited = edit_file(member, CHANGES["a longer runpath"], tmp_path)
         alone = edit_file(BytesContent(data), CHANGES["a longer runpath"], tmp_path)
         assert bytes_of(edited.content) == bytes_of(alone.content)

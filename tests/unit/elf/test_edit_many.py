@@ -15,7 +15,7 @@ from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.pool import EditJob, edit_all, edit_pool
 from bundle_fix.elf.read.image import DamagedElfError, Image
-from bundle_fix.model.content import BytesContent, SliceContent
+from bundle_fix.model.content import BytesContent, FileSlice
 from elf.support import content_of
 
 
@@ -121,7 +121,7 @@ def test_processes_that_are_ready_make_the_same_edits(
 ) -> None:
     """Also of what has no path, if it was known before."""
     held = os.open(jobs[0].content.path, os.O_RDONLY)  # type: ignore[attr-defined]
-    jobs.append(EditJob(SliceContent(held, 0, jobs[0].content.size), jobs[1].changes))
+    jobs.append(EditJob(FileSlice(held, 0, jobs[0].content.size), jobs[1].changes))
     alone = one_by_one(jobs, tmp_path)
     with edit_pool([jobs[-1].content]) as edit_ready:
         # What was opened before they were is there as well; what is done here would be seen.
@@ -139,7 +139,7 @@ def test_what_was_opened_later_is_not_asked_of_processes_that_were_ready_before(
     """Over there its descriptor is that of nothing, or of another file."""
     with edit_pool() as edit_ready:
         held = os.open(jobs[0].content.path, os.O_RDONLY)  # type: ignore[attr-defined]
-        jobs.append(EditJob(SliceContent(held, 0, jobs[0].content.size), jobs[1].changes))
+        jobs.append(EditJob(FileSlice(held, 0, jobs[0].content.size), jobs[1].changes))
         alone = one_by_one(jobs, tmp_path)
         assert [told(outcome) for outcome in edit_ready(jobs, tmp_path, "auto")] == alone
         os.close(held)

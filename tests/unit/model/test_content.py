@@ -14,7 +14,7 @@ from bundle_fix.model.content import (
     Patch,
     PatchedContent,
     PathContent,
-    SliceContent,
+    FileSlice,
     has_same_bytes,
     make_path_content,
     read_chunks,
@@ -63,7 +63,7 @@ def test_a_slice_of_a_file_ends_where_it_ends(
     fd = os.memfd_create("archive")
     try:
         os.write(fd, before + data + behind)
-        assert_reads_like(SliceContent(fd, len(before), len(data)), data, window)
+        assert_reads_like(FileSlice(fd, len(before), len(data)), data, window)
     finally:
         os.close(fd)
 

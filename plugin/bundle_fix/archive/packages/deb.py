@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from bundle_fix.archive.formats import AR_MAGIC
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.packages.nested import nested_tar
-from bundle_fix.model.content import SliceContent
+from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import InstallLocation, Tree
@@ -49,9 +49,9 @@ def read_deb(
             yield replace(tree, location=InstallLocation.BESIDE_OTHERS)
 
 
-def _members(fd: int, path: Path) -> dict[str, SliceContent]:
+def _members(fd: int, path: Path) -> dict[str, FileSlice]:
     """The members of an ar archive: headers of text, each byte a printable one (ar(5))."""
-    found: dict[str, SliceContent] = {}
+    found: dict[str, FileSlice] = {}
     at, end = len(AR_MAGIC), os.fstat(fd).st_size
     while at < end and len(found) < MAX_MEMBERS:
         header = os.pread(fd, HEADER, at)
@@ -63,6 +63,6 @@ def _members(fd: int, path: Path) -> dict[str, SliceContent]:
                 where=str(path), hint=AGAIN,
             )  # fmt: skip
         name = header[:16].decode("ascii", "replace").rstrip(" ").removesuffix("/")
-        found.setdefault(name, SliceContent(fd, at, int(size)))
+        found.setdefault(name, FileSlice(fd, at, int(size)))
         at += int(size) + int(size) % 2
     return found

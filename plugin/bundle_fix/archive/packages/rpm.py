@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.names import check_folders, clean_name
 from bundle_fix.archive.packages.nested import unpacked_content
-from bundle_fix.model.content import SliceContent
+from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import (
@@ -57,7 +57,7 @@ def read_rpm(
         # The signature's header is filled up to eight bytes, the package's own is not.
         start = _header_end(fd, LEAD, path)
         start = _header_end(fd, start + -start % 8, path)
-        payload = SliceContent(fd, start, os.fstat(fd).st_size - start)
+        payload = FileSlice(fd, start, os.fstat(fd).st_size - start)
         with unpacked_content(payload, "payload", path, limits, progress) as archive:
             yield _tree(archive, path, limits)
 
@@ -155,7 +155,7 @@ def _numbers(header: bytes) -> list[int]:
 
 def _node(member: _Member, fd: int, path: Path) -> Node:
     stamp = Metadata(stat.S_IMODE(member.mode), member.uid, member.gid, mtime=member.mtime)
-    content = SliceContent(fd, member.start, member.size)
+    content = FileSlice(fd, member.start, member.size)
     if stat.S_ISDIR(member.mode):
         return Directory(stamp)
     if stat.S_ISLNK(member.mode):

@@ -21,7 +21,7 @@ from bundle_fix.archive.wheel import INFO
 from bundle_fix.archive.zip.central_directory import Entry, Listing, decoded, read_listing, shown
 from bundle_fix.archive.zip.data import STORED, unpack
 from bundle_fix.archive.zip.writer import UNIX, ZipArchive, ZipHeader
-from bundle_fix.model.content import SliceContent
+from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
@@ -65,7 +65,7 @@ def _tree(fd: int, listing: Listing, spool: IO[bytes], path: Path, tell: StepPro
     top = top_folder((name, _is_folder(e)) for name, e in zip(names, entries, strict=True))
     if top.endswith(INFO):
         top = ""
-    front = SliceContent(fd, 0, min((entry.start for entry in entries), default=0))
+    front = FileSlice(fd, 0, min((entry.start for entry in entries), default=0))
     archive = ZipArchive(front, listing.comment, listing.is_large)
     nodes: dict[str, Node] = {}
     done = 0
@@ -90,7 +90,7 @@ def _is_folder(entry: Entry) -> bool:
 def _node(fd: int, entry: Entry, spool: IO[bytes], archive: ZipArchive, path: Path) -> Node:
     content = _content(fd, entry, spool, path)
     stamp = _stamp(entry)
-    whole = SliceContent(fd, entry.start, entry.end - entry.start)
+    whole = FileSlice(fd, entry.start, entry.end - entry.start)
     header = ZipHeader(entry, content, whole, archive)
     kind = stat.S_IFMT(entry.external >> 16) if entry.system == UNIX else 0
     if _is_folder(entry):
@@ -103,17 +103,17 @@ def _node(fd: int, entry: Entry, spool: IO[bytes], archive: ZipArchive, path: Pa
     return File(content, stamp, header)
 
 
-def _content(fd: int, entry: Entry, spool: IO[bytes], path: Path) -> SliceContent:
+def _content(fd: int, entry: Entry, spool: IO[bytes], path: Path) -> FileSlice:
     """The bytes of a member: in the archive where they are stored, else in the temporary file."""
     if entry.method == STORED:
         unpack(fd, entry, path, None)
-        return SliceContent(fd, entry.data, entry.size)
+        return FileSlice(fd, entry.data, entry.size)
     start = spool.tell()
     unpack(fd, entry, path, spool)
-    return SliceContent(spool.fileno(), start, entry.size)
+    return FileSlice(spool.fileno(), start, entry.size)
 
 
-def _target(content: SliceContent, entry: Entry, path: Path) -> str:
+def _target(content: FileSlice, entry: Entry, path: Path) -> str:
     if content.size > MAX_TARGET:
         raise BundleFixError(f"the link {shown(entry)} is too long", where=str(path))
     with content.open() as reader:

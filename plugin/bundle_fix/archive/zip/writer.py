@@ -40,7 +40,7 @@ from bundle_fix.model.content import (
     BytesReader,
     Content,
     Reader,
-    SliceContent,
+    FileSlice,
     read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError
@@ -61,7 +61,7 @@ SIZES, OFFSET = struct.Struct("<QQ"), struct.Struct("<Q")
 class ZipArchive(Struct, frozen=True):
     """What is of no member: what stands before the first one, and what the end says."""
 
-    front: SliceContent
+    front: FileSlice
     comment: bytes
     is_large: bool
 
@@ -74,7 +74,7 @@ class ZipHeader(Struct, frozen=True):
 
     entry: Entry
     content: Content
-    whole: SliceContent
+    whole: FileSlice
     archive: ZipArchive
 
     @property

@@ -79,7 +79,7 @@ class Symbols(Struct, frozen=True, eq=False):
                 for (path, of_file), fact in told().items()
             )
         if key not in self._known:
-            content = self.view.content(real)
+            content = self.view.find_content(real)
             assert content is not None  # noqa: S101 (what has an image has content)
             assert image is not None  # noqa: S101 (the caller asks of known files)
             try:

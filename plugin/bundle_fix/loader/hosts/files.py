@@ -59,7 +59,7 @@ class HostFiles(Protocol):
     def get_status(self, path: str) -> FileStatus:
         """What is at ``path``, of which no folder is a link; a link is not followed."""
 
-    def content(self, path: str) -> Content | None:
+    def find_content(self, path: str) -> Content | None:
         """The bytes of the regular file at ``path``, or None where they cannot be read."""
 
     def names(self, folder: str) -> list[str]:
@@ -90,7 +90,7 @@ class DirectoryFiles(Struct, frozen=True):
             FileKind.FILE if stat.S_ISREG(status.st_mode) else FileKind.SPECIAL, identity=identity
         )
 
-    def content(self, path: str) -> Content | None:
+    def find_content(self, path: str) -> Content | None:
         """See `HostFiles`."""
         place = Path(self._on_disk(path))
         try:
@@ -116,9 +116,9 @@ class HidingFiles(Struct, frozen=True):
         """See `HostFiles`."""
         return FileStatus(FileKind.MISSING) if path in self.gone else self.files.get_status(path)
 
-    def content(self, path: str) -> Content | None:
+    def find_content(self, path: str) -> Content | None:
         """See `HostFiles`."""
-        return None if path in self.gone else self.files.content(path)
+        return None if path in self.gone else self.files.find_content(path)
 
     def names(self, folder: str) -> list[str]:
         """See `HostFiles`."""
@@ -131,11 +131,11 @@ class TreeFiles(Struct, frozen=True):
 
     tree: Tree
 
-    def look(self, path: str) -> FileStatus:
+    def get_status(self, path: str) -> FileStatus:
         """See `HostFiles`."""
         return get_tree_status(self.tree, path.strip("/"))
 
-    def content(self, path: str) -> Content | None:
+    def find_content(self, path: str) -> Content | None:
         """See `HostFiles`."""
         node = self.tree.nodes.get(path.strip("/"))
         return node.content if isinstance(node, File) else None
@@ -197,7 +197,7 @@ class View(Struct, frozen=True, eq=False):
         known = self.bundle.tree
         return inside if inside in known.nodes or inside in known.directories else None
 
-    def look(self, path: str) -> FileStatus:
+    def get_status(self, path: str) -> FileStatus:
         """What is at ``path``, of which no folder is a link; a link is not followed."""
         inside = self.inside(path)
         if inside is not None:
@@ -246,7 +246,7 @@ class View(Struct, frozen=True, eq=False):
                 del here[-1:]
                 continue
             here.append(part)
-            found = self.look("/" + "/".join(here))
+            found = self.get_status("/" + "/".join(here))
             if found.link is not None:
                 followed += 1
                 if followed > MAX_SYMLINKS:
@@ -263,7 +263,7 @@ class View(Struct, frozen=True, eq=False):
     def folder(self, path: str) -> str | Unresolved:
         """Where the folder at ``path`` really is, or why there is none."""
         real = self.real(path)
-        if isinstance(real, str) and self.look(real).kind is not FileKind.FOLDER:
+        if isinstance(real, str) and self.get_status(real).kind is not FileKind.FOLDER:
             return Unresolved.MISSING
         return real
 
@@ -279,10 +279,10 @@ class View(Struct, frozen=True, eq=False):
         return known
 
     def _read(self, real: str) -> Image | str:
-        kind = self.look(real).kind
+        kind = self.get_status(real).kind
         if kind is not FileKind.FILE:
             return str(kind.value)
-        content = self.content(real)
+        content = self.find_content(real)
         if content is None:
             return UNREADABLE
         try:
@@ -297,22 +297,22 @@ class View(Struct, frozen=True, eq=False):
         except BundleFixError:
             return UNREADABLE
 
-    def content(self, real: str) -> Content | None:
+    def find_content(self, real: str) -> Content | None:
         """The bytes of the file at a path without links."""
         inside = self.member(real)
         if inside is not None:
             node = self.bundle.tree.nodes.get(inside)
             return node.content if isinstance(node, File) else None
-        return self.host.content(real) if self.host is not None else None
+        return self.host.find_content(real) if self.host is not None else None
 
     def text(self, path: str, limit: int = 1 << 20) -> bytes | None:
         """The first ``limit`` bytes of the file at ``path``, links followed, or None."""
         real = self.real(path)
-        content = None if isinstance(real, Unresolved) else self.content(real)
+        content = None if isinstance(real, Unresolved) else self.find_content(real)
         if (
             isinstance(real, Unresolved)
             or content is None
-            or self.look(real).kind is not FileKind.FILE
+            or self.get_status(real).kind is not FileKind.FILE
         ):
             return None
         try:

@@ -46,7 +46,7 @@ def read_dependencies(view: View, mapped: LoadedObject, flavour: str) -> Iterato
         return
     filters = {DependencyKind.FILTER.value, DependencyKind.AUXILIARY.value}
     has_filters = flavour != MUSL and any(e.tag in filters for e in image.dynamic or ())
-    content = view.content(mapped.real_path or "") if has_filters else None
+    content = view.find_content(mapped.real_path or "") if has_filters else None
     table = find_string_table(image) if has_filters else None
     if content is None or table is None:
         yield from map(Dependency, image.needed)
