@@ -1,7 +1,7 @@
-"""Where a file's bytes are: on disk, in a slice of an archive, in memory, and what lies over them.
+"""Contents of files: on disk, in a slice of an archive or in memory, with patches over them.
 
 Nothing is copied until it is written: a 400 MB library in an archive is an offset and a size here,
-and an edited one is that plus a few patches.
+and an edited library is the same plus a few patches.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Struct
 from bundle_fix.model.errors import BundleFixError
 
 CHUNK = 1 << 20
-"""Bytes moved at a time wherever content is streamed."""
+"""Bytes that are read at a time when content is streamed."""
 
 
 class Patch(NamedTuple):
@@ -29,7 +29,7 @@ class Patch(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset just past the patch."""
+        """The offset of the first byte after the patch."""
         return self.offset + len(self.data)
 
 
@@ -41,18 +41,18 @@ class Reader(Protocol):
         """Number of bytes that can be read."""
 
     def pread(self, offset: int, length: int) -> bytes:
-        """Up to ``length`` bytes from ``offset``: fewer only where the content ends."""
+        """Return ``length`` bytes from ``offset``, or fewer at the end of the content."""
 
 
-class SeekableReader(Reader, Protocol):
-    """A reader that can be read in parts, as an archive is: each member by itself."""
+class SliceableReader(Reader, Protocol):
+    """A reader that can be opened in slices, such as the members of an archive."""
 
-    def part(self, start: int, size: int) -> AbstractContextManager[Reader]:
-        """Open the ``size`` bytes from ``start`` on."""
+    def open_slice(self, start: int, size: int) -> AbstractContextManager[Reader]:
+        """Open the ``size`` bytes at ``start``."""
 
 
 class Content(Protocol):
-    """The bytes of one file, wherever they are."""
+    """The bytes of one file, wherever they are stored."""
 
     @property
     def size(self) -> int:
@@ -63,7 +63,7 @@ class Content(Protocol):
 
 
 class FileReader(Struct, frozen=True):
-    """A window of ``size`` bytes, from ``start`` on, of an open file."""
+    """Reader of the ``size`` bytes at ``start`` of an open file."""
 
     fd: int
     start: int
@@ -77,16 +77,19 @@ class FileReader(Struct, frozen=True):
         return os.pread(self.fd, length, self.start + offset)
 
     @contextmanager
-    def part(self, start: int, size: int) -> Iterator[Reader]:
-        """See `SeekableReader`."""
+    def open_slice(self, start: int, size: int) -> Iterator[Reader]:
+        """See `SliceableReader`."""
         yield FileReader(self.fd, self.start + start, size)
 
 
 class PathContent(Struct, frozen=True):
-    """A regular file on disk; opening it follows no link and waits for no fifo.
+    """A regular file on disk; opening it follows no symlink and does not block on a FIFO.
 
-    ``identity`` is what it was when it was first seen, where that is known: its inode and when it
-    was last changed, in nanoseconds since the epoch. What is another now is not read.
+    Attributes:
+        path: its path.
+        size: its size in bytes.
+        identity: its inode and modification time in nanoseconds when it was first seen, or None.
+            A file with another identity is not read.
     """
 
     path: Path
@@ -98,7 +101,7 @@ class PathContent(Struct, frozen=True):
         """Open the file.
 
         Raises:
-            BundleFixError: it cannot be read, is not a regular file, or changes.
+            BundleFixError: it cannot be read, is not a regular file, or has changed.
         """
         try:
             fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -108,38 +111,39 @@ class PathContent(Struct, frozen=True):
             ) from error
         try:
             before = os.fstat(fd)
-            same = before.st_size == self.size and self.identity in (None, _identity(before))
-            if not (same and stat.S_ISREG(before.st_mode)):
-                raise self._other()
+            identity = _get_inode_and_mtime(before)
+            is_same = before.st_size == self.size and self.identity in (None, identity)
+            if not (is_same and stat.S_ISREG(before.st_mode)):
+                raise self._make_changed_error()
             yield FileReader(fd, 0, self.size)
             after = os.fstat(fd)
             if (after.st_size, after.st_mtime_ns) != (self.size, before.st_mtime_ns):
-                raise self._other()
+                raise self._make_changed_error()
         finally:
             os.close(fd)
 
-    def _other(self) -> BundleFixError:
+    def _make_changed_error(self) -> BundleFixError:
         return BundleFixError(
             "the file changed while it was read", where=str(self.path), hint="run again"
         )
 
 
 def make_path_content(path: Path, status: os.stat_result | None = None) -> PathContent:
-    """The file at ``path`` as it is now, or was when ``status`` was taken.
+    """Return the content of the file at ``path``, as it is now or was at the time of ``status``.
 
     Raises:
-        OSError: there is none.
+        OSError: the file does not exist.
     """
     status = status or path.lstat()
-    return PathContent(path, status.st_size, _identity(status))
+    return PathContent(path, status.st_size, _get_inode_and_mtime(status))
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+def _get_inode_and_mtime(status: os.stat_result) -> tuple[int, int]:
     return status.st_ino, status.st_mtime_ns
 
 
 class FileSlice(Struct, frozen=True):
-    """``size`` bytes from ``start`` on of a file that its owner keeps open."""
+    """The ``size`` bytes at ``start`` of a file that its owner keeps open."""
 
     fd: int
     start: int
@@ -152,19 +156,19 @@ class FileSlice(Struct, frozen=True):
 
 
 class ArchiveSlice(Struct, frozen=True):
-    """``size`` bytes from ``start`` on of an archive that its owner keeps open."""
+    """The ``size`` bytes at ``start`` of an archive that its owner keeps open."""
 
-    whole: SeekableReader
+    archive: SliceableReader
     start: int
     size: int
 
     def open(self) -> AbstractContextManager[Reader]:
-        """Open the part; the archive's owner closes the archive."""
-        return self.whole.part(self.start, self.size)
+        """Open the slice; the archive's owner closes the archive."""
+        return self.archive.open_slice(self.start, self.size)
 
 
-class PartReader(Struct, frozen=True):
-    """``size`` bytes from ``start`` on of another reader."""
+class SliceReader(Struct, frozen=True):
+    """Reader of the ``size`` bytes at ``start`` of another reader."""
 
     base: Reader
     start: int
@@ -179,7 +183,7 @@ class PartReader(Struct, frozen=True):
 
 
 class BytesReader(Struct, frozen=True):
-    """Bytes in memory, read like a file."""
+    """Reader of bytes in memory."""
 
     data: bytes
 
@@ -194,7 +198,7 @@ class BytesReader(Struct, frozen=True):
 
 
 class BytesContent(Struct, frozen=True):
-    """Literal bytes."""
+    """Bytes in memory."""
 
     data: bytes
 
@@ -210,7 +214,7 @@ class BytesContent(Struct, frozen=True):
 
 
 class PatchedReader(Struct, frozen=True):
-    """Another reader's bytes with patches laid over them."""
+    """Reader of another reader's bytes with patches applied, which are sorted and disjoint."""
 
     base: Reader
     patches: tuple[Patch, ...]
@@ -235,7 +239,7 @@ class PatchedReader(Struct, frozen=True):
 
 
 class PatchedContent(Struct, frozen=True):
-    """Another content with patches, sorted and disjoint, laid over its bytes."""
+    """Another content with patches applied, which are sorted and disjoint."""
 
     base: Content
     patches: tuple[Patch, ...]
@@ -247,34 +251,34 @@ class PatchedContent(Struct, frozen=True):
 
     @contextmanager
     def open(self) -> Iterator[Reader]:
-        """Open the base with the patches over it."""
+        """Open the base and apply the patches while it is read."""
         with self.base.open() as base:
             yield PatchedReader(base, self.patches)
 
 
 def read_chunks(reader: Reader, where: str = "") -> Iterator[bytes]:
-    """All bytes of ``reader``, in pieces of at most `CHUNK` bytes.
+    """Yield all bytes of ``reader``, at most `CHUNK` at a time.
 
     Args:
-        reader: what to read.
-        where: its name, for the message.
+        reader: the bytes to read.
+        where: the file's name, for the error.
 
     Raises:
-        BundleFixError: the bytes end before the size that was promised.
+        BundleFixError: fewer bytes can be read than the size says.
     """
     offset = 0
     while offset < reader.size:
-        piece = reader.pread(offset, min(CHUNK, reader.size - offset))
-        if not piece:
+        chunk = reader.pread(offset, min(CHUNK, reader.size - offset))
+        if not chunk:
             raise BundleFixError(
                 "the file became shorter while it was read", where=where, hint="run again"
             )
-        offset += len(piece)
-        yield piece
+        offset += len(chunk)
+        yield chunk
 
 
 def read_exactly(reader: Reader, offset: int, length: int) -> bytes | None:
-    """``length`` bytes from ``offset``, or None where the content does not hold so many."""
+    """Return ``length`` bytes from ``offset``, or None if the content ends before that."""
     if offset < 0 or length < 0 or offset + length > reader.size:
         return None
     data = reader.pread(offset, length)
@@ -282,7 +286,7 @@ def read_exactly(reader: Reader, offset: int, length: int) -> bytes | None:
 
 
 def has_same_bytes(one: Content, other: Content) -> bool:
-    """Whether two contents hold the same bytes."""
+    """Return whether two contents are equal byte for byte."""
     if one.size != other.size:
         return False
     with one.open() as left, other.open() as right:

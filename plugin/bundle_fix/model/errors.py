@@ -4,6 +4,8 @@ from __future__ import annotations
 
 AGAIN = "copy or download it again"
 """The hint for a damaged archive."""
+UNTRUSTED = "do not trust this archive"
+"""The hint for an archive that only an attacker would make, or that tools read differently."""
 
 
 class BundleFixError(Exception):

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from msgspec.structs import force_setattr, replace
 
 from bundle_fix.model.content import ArchiveSlice, Content
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import UNTRUSTED, BundleFixError
 
 MAX_SYMLINKS = 40
 """Symlinks followed before a path counts as a loop: the kernel's limit (path_resolution(7))."""
@@ -153,7 +153,7 @@ class Tree(Struct, frozen=True):
             if length > MAX_DIRECTORY_TEXT:
                 raise BundleFixError(
                     f"its directory names exceed the safety limit ({MAX_DIRECTORY_TEXT >> 20} MiB)",
-                    hint="do not trust this archive",
+                    hint=UNTRUSTED,
                 )
         force_setattr(self, "directories", frozenset(found))
 

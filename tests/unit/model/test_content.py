@@ -11,10 +11,10 @@ from bundle_fix.model.content import (
     CHUNK,
     BytesContent,
     Content,
+    FileSlice,
     Patch,
     PatchedContent,
     PathContent,
-    FileSlice,
     has_same_bytes,
     make_path_content,
     read_chunks,
@@ -22,14 +22,14 @@ from bundle_fix.model.content import (
 )
 from bundle_fix.model.errors import BundleFixError
 
-some_bytes = st.binary(max_size=60)
+short_bytes = st.binary(max_size=60)
 windows = st.tuples(st.integers(-5, 70), st.integers(-5, 70))
 
 
 @st.composite
-def patched(draw: st.DrawFn) -> tuple[bytes, tuple[Patch, ...], bytes]:
-    """Bytes, patches over them, and the bytes with the patches made."""
-    data = draw(some_bytes)
+def patched_bytes(draw: st.DrawFn) -> tuple[bytes, tuple[Patch, ...], bytes]:
+    """Return bytes, patches to them, and the patched bytes."""
+    data = draw(short_bytes)
     edges = sorted(draw(st.sets(st.integers(0, len(data)), max_size=8)))
     pairs = list(zip(edges[::2], edges[1::2], strict=False))
     patches = tuple(Patch(a, draw(st.binary(min_size=b - a, max_size=b - a))) for a, b in pairs)
@@ -41,43 +41,43 @@ def patched(draw: st.DrawFn) -> tuple[bytes, tuple[Patch, ...], bytes]:
 
 def assert_reads_like(content: Content, data: bytes, window: tuple[int, int]) -> None:
     offset, length = window
-    honest = offset >= 0 and length >= 0
-    expected = data[offset : offset + length] if honest else b""
+    valid = offset >= 0 and length >= 0
+    expected = data[offset : offset + length] if valid else b""
     with content.open() as reader:
         assert content.size == reader.size == len(data)
         assert b"".join(read_chunks(reader)) == data
         assert reader.pread(offset, length) == expected
-        whole = honest and offset + length <= len(data)
-        assert read_exactly(reader, offset, length) == (expected if whole else None)
+        inside = valid and offset + length <= len(data)
+        assert read_exactly(reader, offset, length) == (expected if inside else None)
 
 
-@given(some_bytes, windows)
-def test_literal_bytes_read_like_a_slice(data: bytes, window: tuple[int, int]) -> None:
+@given(short_bytes, windows)
+def test_bytes_in_memory_can_be_read_in_slices(data: bytes, window: tuple[int, int]) -> None:
     assert_reads_like(BytesContent(data), data, window)
 
 
-@given(some_bytes, some_bytes, some_bytes, windows)
-def test_a_slice_of_a_file_ends_where_it_ends(
-    before: bytes, data: bytes, behind: bytes, window: tuple[int, int]
+@given(short_bytes, short_bytes, short_bytes, windows)
+def test_a_slice_of_a_file_reads_no_byte_outside_of_it(
+    before: bytes, data: bytes, after: bytes, window: tuple[int, int]
 ) -> None:
     fd = os.memfd_create("archive")
     try:
-        os.write(fd, before + data + behind)
+        os.write(fd, before + data + after)
         assert_reads_like(FileSlice(fd, len(before), len(data)), data, window)
     finally:
         os.close(fd)
 
 
-@given(patched(), windows)
-def test_patches_lie_over_the_bytes_they_replace(
+@given(patched_bytes(), windows)
+def test_patches_replace_the_bytes_at_their_offset(
     case: tuple[bytes, tuple[Patch, ...], bytes], window: tuple[int, int]
 ) -> None:
     data, patches, after = case
     assert_reads_like(PatchedContent(BytesContent(data), patches), after, window)
 
 
-@given(patched(), patched())
-def test_contents_are_the_same_when_their_bytes_are(
+@given(patched_bytes(), patched_bytes())
+def test_contents_with_the_same_bytes_are_equal(
     one: tuple[bytes, tuple[Patch, ...], bytes], other: tuple[bytes, tuple[Patch, ...], bytes]
 ) -> None:
     content = PatchedContent(BytesContent(one[0]), one[1])
@@ -92,7 +92,7 @@ def test_a_file_on_disk_reads_like_its_bytes(tmp_path: Path) -> None:
     assert_reads_like(PathContent(path, len(data)), data, (CHUNK - 3, 20))
 
 
-def refuses(path: Path, size: int) -> str:
+def open_refused(path: Path, size: int) -> str:
     with pytest.raises(BundleFixError) as refused, PathContent(path, size).open():
         pass
     assert refused.value.where == str(path)
@@ -102,29 +102,29 @@ def refuses(path: Path, size: int) -> str:
 def test_a_file_that_has_changed_its_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"12345")
-    assert "changed while it was read" in refuses(path, 4)
+    assert "changed while it was read" in open_refused(path, 4)
 
 
-def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+def test_a_symlink_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"12345")
     (tmp_path / "file").symlink_to("secret")
-    assert "cannot read" in refuses(tmp_path / "file", 5)
+    assert "cannot read" in open_refused(tmp_path / "file", 5)
 
 
-def test_a_fifo_in_the_place_of_the_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_fifo_in_place_of_the_file_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "file")
-    assert "changed" in refuses(tmp_path / "file", 0)
+    assert "changed" in open_refused(tmp_path / "file", 0)
 
 
-def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
-    assert "changed" in refuses(tmp_path, tmp_path.stat().st_size)
+def test_a_directory_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    assert "changed" in open_refused(tmp_path, tmp_path.stat().st_size)
 
 
-def test_a_file_that_is_gone_is_refused(tmp_path: Path) -> None:
-    assert "No such file" in refuses(tmp_path / "file", 0)
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert "No such file" in open_refused(tmp_path / "file", 0)
 
 
-def test_a_file_cut_short_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+def test_a_file_truncated_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(10))
     with (  # noqa: PT012
@@ -136,7 +136,7 @@ def test_a_file_cut_short_while_it_is_read_is_noticed(tmp_path: Path) -> None:
             list(read_chunks(reader, "lib/x.so"))
 
 
-def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(10))
     os.utime(path, ns=(0, 0))
@@ -147,17 +147,17 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None
         path.write_bytes(b"0123456789")
 
 
-@pytest.mark.parametrize("how", ["written to", "replaced", "stamped"])
-def test_a_file_that_is_not_the_one_that_was_seen_is_refused(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("change", ["written to", "replaced", "touched"])
+def test_a_file_with_another_inode_or_mtime_is_refused(tmp_path: Path, change: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(10))
     os.utime(path, ns=(0, 0))
     content = make_path_content(path)
-    if how == "replaced":
+    if change == "replaced":
         (tmp_path / "other").write_bytes(bytes(10))
         os.utime(tmp_path / "other", ns=(0, 0))
         (tmp_path / "other").replace(path)
-    elif how == "written to":
+    elif change == "written to":
         path.write_bytes(b"0123456789")
     else:
         os.utime(path, ns=(0, 1))

@@ -29,109 +29,110 @@ from bundle_fix.model.tree import (
 
 OPENAT2 = 437
 RESOLVE_BENEATH = 8
-LOST = {
+UNRESOLVED_BY_ERRNO = {
     errno.ENOENT: Unresolved.MISSING,
     errno.ENOTDIR: Unresolved.MISSING,
     errno.EXDEV: Unresolved.OUTSIDE,
     errno.ELOOP: Unresolved.LOOP,
 }
-STAMP = Metadata(0o755)
+METADATA = Metadata(0o755)
 
 names = st.sampled_from(["a", "b", "c"])
-places = st.lists(names, min_size=1, max_size=3).map("/".join)
+paths = st.lists(names, min_size=1, max_size=3).map("/".join)
 steps = st.sampled_from(["a", "b", "c", "..", ".", ""])
 walks = st.lists(steps, min_size=1, max_size=6).map("/".join).map(lambda p: p.lstrip("/") or ".")
-targets = walks | walks.map(lambda path: f"/{path}") | places
+targets = walks | walks.map(lambda path: f"/{path}") | paths
 members = st.lists(
-    st.tuples(places, st.sampled_from(["file", "folder", "link"]), targets), max_size=12
+    st.tuples(paths, st.sampled_from(["file", "directory", "symlink"]), targets), max_size=12
 )
 
 
-def build(root: Path, wanted: Sequence[tuple[str, str, str]]) -> None:
-    """Make what can be made of ``wanted``: what lies in a file or behind a link is left out."""
-    for path, kind, target in wanted:
-        place = root / path
-        if any(parent.is_symlink() for parent in place.parents):
+def create_members(root: Path, members: Sequence[tuple[str, str, str]]) -> None:
+    """Create ``members``, except for those below a file or a symlink."""
+    for path, kind, target in members:
+        member = root / path
+        if any(parent.is_symlink() for parent in member.parents):
             continue
         with suppress(FileExistsError, NotADirectoryError):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            member.parent.mkdir(parents=True, exist_ok=True)
             if kind == "file":
-                place.touch(exist_ok=False)
-            elif kind == "folder":
-                place.mkdir()
+                member.touch(exist_ok=False)
+            elif kind == "directory":
+                member.mkdir()
             else:
-                place.symlink_to(target)
+                member.symlink_to(target)
 
 
-def kernel_walk(root: Path, path: str) -> str | Unresolved:
-    """Where the kernel ends when it may not leave ``root`` (openat2(2), RESOLVE_BENEATH)."""
+def resolve_with_kernel(root: Path, path: str) -> str | Unresolved:
+    """Return the path that the kernel resolves ``path`` to below ``root`` (openat2(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
     how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_BENEATH)
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         while True:
-            fd = libc.syscall(OPENAT2, folder, os.fsencode(path), how, len(how))
+            fd = libc.syscall(OPENAT2, directory, os.fsencode(path), how, len(how))
             if fd >= 0 or ctypes.get_errno() != errno.EAGAIN:
                 break
         if fd < 0 and ctypes.get_errno() in (errno.ENOSYS, errno.EPERM):
             pytest.skip("this kernel has no openat2, or a sandbox forbids it")
         if fd < 0:
-            return LOST[ctypes.get_errno()]
+            return UNRESOLVED_BY_ERRNO[ctypes.get_errno()]
         end = Path(f"/proc/self/fd/{fd}").readlink()
         os.close(fd)
         return os.path.relpath(end, root).removeprefix(".")
     finally:
-        os.close(folder)
+        os.close(directory)
 
 
 @settings(max_examples=300, deadline=None)
 @given(members, st.lists(walks, min_size=1, max_size=12))
 @example([("a", "file", "")], ["a/", "a/.", "a/..", "a/../a"])
-@example([("a", "link", "b/."), ("b", "file", "")], ["a", "a/"])
-@example([("a", "link", "b"), ("b", "link", "a")], ["a", "b/c"])
-@example([("a/b", "link", "../c"), ("c/b", "file", "")], ["a/b/b", "a/b/../c"])
-def test_a_path_ends_where_the_kernel_ends(
-    wanted: list[tuple[str, str, str]], paths: list[str]
+@example([("a", "symlink", "b/."), ("b", "file", "")], ["a", "a/"])
+@example([("a", "symlink", "b"), ("b", "symlink", "a")], ["a", "b/c"])
+@example([("a/b", "symlink", "../c"), ("c/b", "file", "")], ["a/b/b", "a/b/../c"])
+def test_a_path_resolves_as_in_the_kernel(
+    contents: list[tuple[str, str, str]], queries: list[str]
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
-        build(root, wanted)
+        create_members(root, contents)
         tree = read_directory(root)
-        for path in [*paths, *tree.nodes]:
+        for path in [*queries, *tree.nodes]:
             end = resolve_path(tree, path)
-            assert end == kernel_walk(root, path)
+            assert end == resolve_with_kernel(root, path)
             if isinstance(end, str):
                 assert os.path.realpath(root / path, strict=True) == str(root / end)
 
 
-@pytest.mark.parametrize("links", [MAX_SYMLINKS, MAX_SYMLINKS + 1])
-def test_as_many_links_are_followed_as_the_kernel_follows(tmp_path: Path, links: int) -> None:
+@pytest.mark.parametrize("count", [MAX_SYMLINKS, MAX_SYMLINKS + 1])
+def test_the_limit_of_symlinks_is_that_of_the_kernel(tmp_path: Path, count: int) -> None:
     (tmp_path / "0").touch()
-    for number in range(links):
+    for number in range(count):
         (tmp_path / f"{number + 1}").symlink_to(f"{number}")
-    assert kernel_walk(tmp_path, f"{links}") == ("0" if links == MAX_SYMLINKS else Unresolved.LOOP)
-    assert resolve_path(read_directory(tmp_path), f"{links}") == kernel_walk(tmp_path, f"{links}")
+    end = resolve_with_kernel(tmp_path, f"{count}")
+    assert end == ("0" if count == MAX_SYMLINKS else Unresolved.LOOP)
+    assert resolve_path(read_directory(tmp_path), f"{count}") == end
 
 
-def test_a_link_without_a_target_leads_to_nothing() -> None:
-    tree = Tree({"lib/x.so": Symlink("", STAMP)})
+def test_a_symlink_without_a_target_does_not_resolve() -> None:
+    tree = Tree({"lib/x.so": Symlink("", METADATA)})
     assert resolve_path(tree, "lib/x.so") is Unresolved.MISSING
 
 
-def test_folders_are_also_those_that_only_their_files_tell() -> None:
-    tree = Tree({"a/b/file": File(BytesContent(b""), STAMP), "c": Directory(STAMP)})
+def test_directories_without_an_entry_are_derived_from_the_paths() -> None:
+    tree = Tree({"a/b/file": File(BytesContent(b""), METADATA), "c": Directory(METADATA)})
     assert tree.directories == {"", "a", "a/b", "c"}
     assert resolve_path(tree, "a/b/../../c/.") == "c"
     assert resolve_path(tree, "a/b/file/..") is Unresolved.MISSING
 
 
-@given(places, places)
-def test_a_relative_path_leads_back(path: str, start: str) -> None:
+@given(paths, paths)
+def test_a_relative_path_joined_to_its_start_is_the_path(path: str, start: str) -> None:
     assert os.path.normpath(f"/{start}/{get_relative_path(path, start)}") == f"/{path}"
 
 
 @pytest.mark.parametrize(
-    ("told", "mtime", "text"),
+    ("record", "mtime", "text"),
     [
         ("1700000000.123456789", 1700000000.123456789, "1700000000.123456789"),
         ("1700000000.5", 1700000000, None),
@@ -140,7 +141,7 @@ def test_a_relative_path_leads_back(path: str, start: str) -> None:
         ("", 5, None),
     ],
 )
-def test_all_digits_of_a_time_count_while_it_is_the_same_time(
-    told: str, mtime: float, text: str | None
+def test_the_digits_of_a_pax_time_are_used_if_they_match_the_time(
+    record: str, mtime: float, text: str | None
 ) -> None:
-    assert Metadata(0o644, mtime=mtime, extra={"mtime": told}).mtime_text == text
+    assert Metadata(0o644, mtime=mtime, extra={"mtime": record}).mtime_text == text

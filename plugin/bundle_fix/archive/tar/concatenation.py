@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 
-from bundle_fix.model.content import Content, PartReader, Reader
+from bundle_fix.model.content import Content, SliceReader, Reader
 
 
 class Concatenation:
@@ -33,15 +33,15 @@ class Concatenation:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     @contextmanager
-    def part(self, start: int, size: int) -> Iterator[Reader]:
+    def open_slice(self, start: int, size: int) -> Iterator[Reader]:
         """See `Whole`; what lies within one content is read with that one open."""
         number = self._number(start) if start < self.size else 0
         content, inside = self._contents[number], start - self._starts[number]
         if size and inside + size <= content.size:
             with content.open() as reader:
-                yield PartReader(reader, inside, size)
+                yield SliceReader(reader, inside, size)
         else:
-            yield PartReader(self, start, size)
+            yield SliceReader(self, start, size)
 
     def _number(self, offset: int) -> int:
         """Which content has the byte at ``offset``: never an empty one."""

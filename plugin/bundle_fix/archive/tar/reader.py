@@ -36,7 +36,7 @@ from bundle_fix.model.content import (
     Content,
     FileReader,
     PatchedContent,
-    SeekableReader,
+    SliceableReader,
     read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError
@@ -95,7 +95,7 @@ def tree_of_tar(
 
 
 def tree_in_tar(
-    archive: SeekableReader, path: Path, packed: int, limits: Limits = DEFAULT_LIMITS,
+    archive: SliceableReader, path: Path, packed: int, limits: Limits = DEFAULT_LIMITS,
     *, at_root: bool = False,
 ) -> Tree:  # fmt: skip
     """The tree in an unpacked tarball.
@@ -142,7 +142,7 @@ def tree_in_tar(
 
 
 def _nodes(
-    entries: list[_Entry], last: Mapping[str, int], top: str, archive: SeekableReader
+    entries: list[_Entry], last: Mapping[str, int], top: str, archive: SliceableReader
 ) -> dict[str, Node]:
     """The members by path, the last of each name, with what stands before them in the archive."""
     nodes: dict[str, Node] = {}
@@ -186,7 +186,7 @@ def _is_plain(node: Node) -> bool:
 
 def _node(
     member: Member,
-    archive: SeekableReader,
+    archive: SliceableReader,
     last: Mapping[str, int],
     entries: list[_Entry],
     path: Path,

@@ -85,7 +85,7 @@ class SparseContent(Struct, frozen=True):
     @contextmanager
     def open(self) -> Iterator[Reader]:
         """Open the file as it is once unpacked."""
-        yield SparseReader(self.stored.whole, self.size, self.extents)
+        yield SparseReader(self.stored.archive, self.size, self.extents)
 
     def in_store(self, patches: Sequence[Patch]) -> tuple[Patch, ...] | None:
         """``patches`` to the file as patches to ``stored``; None where one lies in a hole."""

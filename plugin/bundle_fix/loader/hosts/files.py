@@ -38,7 +38,7 @@ MAX_NAMES = 200_000
 class FileKind(Enum):
     """What is at a path, a link not followed."""
 
-    FOLDER = "a folder"
+    DIRECTORY = "a folder"
     FILE = "a file"
     SPECIAL = "a device, fifo or socket"
     MISSING = "nothing"
@@ -49,7 +49,7 @@ class FileStatus(NamedTuple):
     """What is at one path: its kind, the text of a link, and who it is whatever its name."""
 
     kind: FileKind
-    link: str | None = None
+    symlink_target: str | None = None
     identity: object = None
 
 
@@ -62,7 +62,7 @@ class HostFiles(Protocol):
     def find_content(self, path: str) -> Content | None:
         """The bytes of the regular file at ``path``, or None where they cannot be read."""
 
-    def names(self, folder: str) -> list[str]:
+    def list_names(self, folder: str) -> list[str]:
         """The names in a folder, sorted; none where there is no such folder."""
 
 
@@ -85,7 +85,7 @@ class DirectoryFiles(Struct, frozen=True):
             return FileStatus(FileKind.MISSING)
         identity = (status.st_dev, status.st_ino)
         if stat.S_ISDIR(status.st_mode):
-            return FileStatus(FileKind.FOLDER, identity=identity)
+            return FileStatus(FileKind.DIRECTORY, identity=identity)
         return FileStatus(
             FileKind.FILE if stat.S_ISREG(status.st_mode) else FileKind.SPECIAL, identity=identity
         )
@@ -98,7 +98,7 @@ class DirectoryFiles(Struct, frozen=True):
         except OSError:
             return None
 
-    def names(self, folder: str) -> list[str]:
+    def list_names(self, folder: str) -> list[str]:
         """See `HostFiles`."""
         try:
             return sorted(os.listdir(self._on_disk(folder)))[:MAX_NAMES]  # noqa: PTH208
@@ -110,20 +110,24 @@ class HidingFiles(Struct, frozen=True):
     """A host's files without some, by absolute paths, as though they were not there."""
 
     files: HostFiles
-    gone: frozenset[str]
+    hidden_paths: frozenset[str]
 
     def get_status(self, path: str) -> FileStatus:
         """See `HostFiles`."""
-        return FileStatus(FileKind.MISSING) if path in self.gone else self.files.get_status(path)
+        return (
+            FileStatus(FileKind.MISSING)
+            if path in self.hidden_paths
+            else self.files.get_status(path)
+        )
 
     def find_content(self, path: str) -> Content | None:
         """See `HostFiles`."""
-        return None if path in self.gone else self.files.find_content(path)
+        return None if path in self.hidden_paths else self.files.find_content(path)
 
-    def names(self, folder: str) -> list[str]:
+    def list_names(self, folder: str) -> list[str]:
         """See `HostFiles`."""
-        names = self.files.names(folder)
-        return [name for name in names if posixpath.join(folder, name) not in self.gone]
+        names = self.files.list_names(folder)
+        return [name for name in names if posixpath.join(folder, name) not in self.hidden_paths]
 
 
 class TreeFiles(Struct, frozen=True):
@@ -140,7 +144,7 @@ class TreeFiles(Struct, frozen=True):
         node = self.tree.nodes.get(path.strip("/"))
         return node.content if isinstance(node, File) else None
 
-    def names(self, folder: str) -> list[str]:
+    def list_names(self, folder: str) -> list[str]:
         """See `HostFiles`."""
         inside = folder.strip("/")
         known = [*self.tree.nodes, *self.tree.directories]
@@ -158,48 +162,48 @@ def get_tree_status(tree: Tree, path: str) -> FileStatus:
         # Hard links are one file: they are known by the member that they share their bytes with.
         return FileStatus(FileKind.FILE, identity=(id(tree), node.hardlink or path))
     if path in tree.directories:
-        return FileStatus(FileKind.FOLDER, identity=(id(tree), path))
+        return FileStatus(FileKind.DIRECTORY, identity=(id(tree), path))
     return FileStatus(FileKind.MISSING if node is None else FileKind.SPECIAL)
 
 
 class View(Struct, frozen=True, eq=False):
     """A pack at its place on a host, as a process there sees both.
 
-    ``at`` is the absolute path of the pack, `UNKNOWN_PLACE` when it is not known; ``host`` are the
+    ``pack_path`` is the absolute path of the pack, `UNKNOWN_PLACE` when it is not known; ``host`` are the
     host's files, None where nothing is known of them. A path of the pack hides the host's.
     """
 
     bundle: Bundle
-    at: str = UNKNOWN_PLACE
+    pack_path: str = UNKNOWN_PLACE
     host: HostFiles | None = None
     _known: dict[str, str | Unresolved] = field(default_factory=dict)
     _images: dict[str, Image | str] = field(default_factory=dict)
 
-    def inside(self, path: str) -> str | None:
+    def get_relative_path(self, path: str) -> str | None:
         """``path`` relative to the pack, or None where it is not below the pack's place."""
-        if path == self.at:
+        if path == self.pack_path:
             return ""
-        start = "/" if self.at == "/" else self.at + "/"
+        start = "/" if self.pack_path == "/" else self.pack_path + "/"
         return path[len(start) :] if path.startswith(start) else None
 
-    def absolute(self, path: str) -> str:
+    def get_absolute_path(self, path: str) -> str:
         """The absolute path of a path of the pack."""
-        return posixpath.join(self.at, path) if path else self.at
+        return posixpath.join(self.pack_path, path) if path else self.pack_path
 
-    def shown(self, path: str) -> str:
+    def format_path(self, path: str) -> str:
         """A path as a reader knows it: of the pack where it is in its folder, else absolute."""
-        inside = self.inside(path)
+        inside = self.get_relative_path(path)
         return path.replace("\0", "") if inside is None else inside
 
-    def member(self, path: str) -> str | None:
+    def find_member(self, path: str) -> str | None:
         """The path in the pack of the real file at ``path``; None where it is the host's."""
-        inside = self.inside(path)
+        inside = self.get_relative_path(path)
         known = self.bundle.tree
         return inside if inside in known.nodes or inside in known.directories else None
 
     def get_status(self, path: str) -> FileStatus:
         """What is at ``path``, of which no folder is a link; a link is not followed."""
-        inside = self.inside(path)
+        inside = self.get_relative_path(path)
         if inside is not None:
             found = get_tree_status(self.bundle.tree, inside)
             if found.kind is not FileKind.MISSING or self.host is None:
@@ -207,11 +211,11 @@ class View(Struct, frozen=True, eq=False):
         if self.host is None:
             return FileStatus(FileKind.UNKNOWN)
         found = self.host.get_status(path)
-        if found.kind is FileKind.MISSING and self.at.startswith(path.rstrip("/") + "/"):
-            return FileStatus(FileKind.FOLDER)
+        if found.kind is FileKind.MISSING and self.pack_path.startswith(path.rstrip("/") + "/"):
+            return FileStatus(FileKind.DIRECTORY)
         return found
 
-    def real(self, path: str) -> str | Unresolved:
+    def resolve_path(self, path: str) -> str | Unresolved:
         """Where an absolute path ends: links followed, ``..`` taken from the target.
 
         Returns:
@@ -219,16 +223,16 @@ class View(Struct, frozen=True, eq=False):
         """
         known = self._known.get(path)
         if known is None:
-            known = self._known[path] = self._walk(path)
+            known = self._known[path] = self._resolve_uncached(path)
         return known
 
-    def _walk(self, path: str) -> str | Unresolved:
+    def _resolve_uncached(self, path: str) -> str | Unresolved:
         if len(path) > MAX_PATH:
             return Unresolved.MISSING
         folder, _, last = path.rpartition("/")
         if not folder or last in ("", ".", "..") or path.count("/") > MAX_REMEMBERED:
             return self._follow([], path.split("/")[::-1])
-        parent = self.real(folder)
+        parent = self.resolve_path(folder)
         if isinstance(parent, Unresolved):
             return parent
         return self._follow(parent.strip("/").split("/") if parent != "/" else [], [last])
@@ -247,38 +251,40 @@ class View(Struct, frozen=True, eq=False):
                 continue
             here.append(part)
             found = self.get_status("/" + "/".join(here))
-            if found.link is not None:
+            if found.symlink_target is not None:
                 followed += 1
                 if followed > MAX_SYMLINKS:
                     return Unresolved.LOOP
-                here = [] if found.link.startswith("/") else here[:-1]
+                here = [] if found.symlink_target.startswith("/") else here[:-1]
                 # An empty link leads nowhere, not to its own folder (path_resolution(7)).
-                todo.extend(reversed(found.link.split("/")) if found.link else ["\0"])
+                todo.extend(
+                    reversed(found.symlink_target.split("/")) if found.symlink_target else ["\0"]
+                )
             elif found.kind is FileKind.UNKNOWN:
                 return Unresolved.OUTSIDE
-            elif found.kind is FileKind.MISSING or (todo and found.kind is not FileKind.FOLDER):
+            elif found.kind is FileKind.MISSING or (todo and found.kind is not FileKind.DIRECTORY):
                 return Unresolved.MISSING
         return "/" + "/".join(here)
 
-    def folder(self, path: str) -> str | Unresolved:
+    def resolve_directory(self, path: str) -> str | Unresolved:
         """Where the folder at ``path`` really is, or why there is none."""
-        real = self.real(path)
-        if isinstance(real, str) and self.get_status(real).kind is not FileKind.FOLDER:
+        real = self.resolve_path(path)
+        if isinstance(real, str) and self.get_status(real).kind is not FileKind.DIRECTORY:
             return Unresolved.MISSING
         return real
 
-    def image(self, real: str) -> Image | str:
+    def find_image(self, real: str) -> Image | str:
         """The image of the file at a path without links, or why there is none."""
-        inside = self.member(real)
+        inside = self.find_member(real)
         image = None if inside is None else self.bundle.images.get(inside)
         if image is not None:
             return image
         known: Image | str | None = self._images.get(real)
         if known is None:
-            known = self._images[real] = self._read(real)
+            known = self._images[real] = self._read_image(real)
         return known
 
-    def _read(self, real: str) -> Image | str:
+    def _read_image(self, real: str) -> Image | str:
         kind = self.get_status(real).kind
         if kind is not FileKind.FILE:
             return str(kind.value)
@@ -299,15 +305,15 @@ class View(Struct, frozen=True, eq=False):
 
     def find_content(self, real: str) -> Content | None:
         """The bytes of the file at a path without links."""
-        inside = self.member(real)
+        inside = self.find_member(real)
         if inside is not None:
             node = self.bundle.tree.nodes.get(inside)
             return node.content if isinstance(node, File) else None
         return self.host.find_content(real) if self.host is not None else None
 
-    def text(self, path: str, limit: int = 1 << 20) -> bytes | None:
+    def read_bytes(self, path: str, limit: int = 1 << 20) -> bytes | None:
         """The first ``limit`` bytes of the file at ``path``, links followed, or None."""
-        real = self.real(path)
+        real = self.resolve_path(path)
         content = None if isinstance(real, Unresolved) else self.find_content(real)
         if (
             isinstance(real, Unresolved)
