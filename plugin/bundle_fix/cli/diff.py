@@ -15,19 +15,25 @@ from bundle_fix.check.registry import ALL_RULES
 from bundle_fix.cli.check_options import add_gate_options, make_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,
-    host_option,
     add_limit_options,
-    choose_painter,
-    spec_option,
     add_message_options,
+    choose_painter,
+    host_option,
+    spec_option,
 )
-from bundle_fix.cli.progress import progress_shown
-from bundle_fix.cli.renderers import Style, in_file, render_difference, summary_of
+from bundle_fix.cli.progress import show_progress
+from bundle_fix.cli.renderers import Style, convert_for_file, render_difference, render_step_summary
 from bundle_fix.cli.report_file import append_summary, write_report
-from bundle_fix.cli.status import exit_status
-from bundle_fix.cli.target import Subject, Target, open_subject, read_target, target_options
+from bundle_fix.cli.status import compute_exit_code
+from bundle_fix.cli.target import (
+    ArtifactOnTarget,
+    Target,
+    add_target_options,
+    open_on_target,
+    read_target,
+)
 from bundle_fix.diff.compare import Difference, compare_snapshots
-from bundle_fix.diff.snapshot import Snapshot, find_counterpart
+from bundle_fix.diff.snapshot import Snapshot, find_matching_file
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.report.check_report import describe_rules
@@ -39,7 +45,7 @@ from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 @click.argument("new", type=ArtifactPath)
 @spec_option
 @host_option
-@target_options
+@add_target_options
 @add_limit_options
 @add_gate_options
 @add_message_options
@@ -86,16 +92,16 @@ def diff(
         exit_zero,
     )
     start = time.monotonic()
-    with progress_shown(quiet=quiet, color=color) as progress:
+    with show_progress(quiet=quiet, color=color) as progress:
         difference = compare_artifacts(old, new, policy, target, progress)
     report = make_diff_report(str(old), str(new), difference, time.monotonic() - start)
     if output is not None or kind != "text" or report.failed or not quiet:
         write_report([render_difference(report, style)], output, kind)
     for other, file in also:
-        write_report([render_difference(report, in_file(style, other))], file, other)
+        write_report([render_difference(report, convert_for_file(style, other))], file, other)
     if kind == "github":
-        append_summary(lambda: summary_of([convert_to_check_report(report)], style))
-    return exit_status([convert_to_check_report(report)], exit_zero=exit_zero)
+        append_summary(lambda: render_step_summary([convert_to_check_report(report)], style))
+    return compute_exit_code([convert_to_check_report(report)], exit_zero=exit_zero)
 
 
 def compare_artifacts(
@@ -111,8 +117,8 @@ def compare_artifacts(
         BundleFixError: one of them, or the target, cannot be read.
     """
     with (
-        open_subject(old, target, progress) as before,
-        open_subject(new, target, progress) as after,
+        open_on_target(old, target, progress) as before,
+        open_on_target(new, target, progress) as after,
     ):
         entries = before.entry, after.entry
         if entries[0] is not None and entries[1] is None:
@@ -127,6 +133,8 @@ def compare_artifacts(
         return compare_snapshots(first, second, policy.ignore)
 
 
-def _find_entry_like(alone: Subject, entry: str, pack: Subject, where: Path) -> str:
+def _find_entry_like(
+    alone: ArtifactOnTarget, entry: str, pack: ArtifactOnTarget, where: Path
+) -> str:
     image = alone.bundle.images[entry]
-    return find_counterpart(pack.bundle, image, Path(entry).name, str(where))
+    return find_matching_file(pack.bundle, image, Path(entry).name, str(where))

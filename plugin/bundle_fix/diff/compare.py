@@ -59,7 +59,7 @@ def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -
     matches = match_files(old, new)
     resolutions = compare_resolutions(old, new, matches)
     members = compare_members(old, new, matches)
-    old_versions, new_versions = old.verdict.abi.versions, new.verdict.abi.versions
+    old_versions, new_versions = old.check_result.abi.versions, new.check_result.abi.versions
     policy = new.context.policy
     findings = [
         *find_worse_resolutions(old, new, resolutions),
@@ -104,9 +104,9 @@ def _compare_checks(
     """Return the findings that are new or more severe in the new pack, and those that are gone."""
     before = {
         _make_key(f, matches.new_of.get(f.path, matches.translate_path(f.path))): f
-        for f in old.findings()
+        for f in old.list_findings()
     }
-    after = {_make_key(f, f.path): f for f in new.findings()}
+    after = {_make_key(f, f.path): f for f in new.list_findings()}
     added = [
         f
         for key, f in after.items()

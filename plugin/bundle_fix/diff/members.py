@@ -234,12 +234,12 @@ def _collect_attributes(snapshot: Snapshot, path: str) -> dict[Attribute, Value]
         "interpreter": image.interpreter, "soname": image.soname, "needed": image.needed,
         "rpath": image.rpath, "runpath": image.runpath,
     }  # fmt: skip
-    symbols = snapshot.context.symbols
-    attributes["build-id"] = symbols.read(path, read_build_id)
+    symbols = snapshot.context.facts
+    attributes["build-id"] = symbols.read_fact(path, read_build_id)
     if image.is_dynamic:
-        required = symbols.wanted_versions(path)
+        required = symbols.read_needed_versions(path)
         attributes["requires"] = tuple(sorted(f"{n} {v}" for n, vs in required.items() for v in vs))
-        attributes["provides"] = tuple(sorted(symbols.offered_versions(path) or ()))
+        attributes["provides"] = tuple(sorted(symbols.read_defined_versions(path) or ()))
     return attributes
 
 

@@ -109,13 +109,13 @@ def _find_users(
         objects = process.list_bundled_objects()
         requesters = {r.requester.label for r in process.resolutions if r.result.path == path}
         for user in (o for o in objects if o.label in requesters):
-            for reference in context.symbols.table(user).undefined:
+            for reference in context.facts.read_symbol_table(user).undefined:
                 symbol = by_name.get((reference.name, reference.version))
                 if symbol is None or symbol in users or reference.weak:
                     continue
                 others = (o for o in objects if o.path != path)
                 if reference.version is not None or not any(
-                    reference.name in context.symbols.table(o).defined for o in others
+                    reference.name in context.facts.read_symbol_table(o).defined for o in others
                 ):
                     users[symbol] = user.label
     return users

@@ -1,8 +1,8 @@
-"""Needed names that lead elsewhere than they did."""
+"""Compare what needed names resolve to in two packs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -23,14 +23,22 @@ from bundle_fix.model.content import has_same_bytes
 from bundle_fix.policy.severity import Severity
 
 ORIGIN_RANK = {BUNDLE: 0, HOST: 1, MISSING: 2}
+"""Order of origins, the best first: a pack should provide its own libraries."""
 RULE_BY_ORIGIN = {HOST: NOW_FROM_HOST, MISSING: NOW_NOT_FOUND}
 
 
 class ResolutionChange(Struct, frozen=True):
-    """One needed name of one object that leads elsewhere than it did.
+    """One needed name of one object that resolves to another file than before.
 
-    ``old_needed`` is the name that the object needed before, which differs where a library has a
-    new soname; ``programs`` are the entry points in whose processes it does, by their new paths.
+    Attributes:
+        needed: the needed name.
+        old_needed: the name in the old pack; another one if the library has a new soname.
+        needed_by: path of the object in the new pack.
+        programs: the entry points of the processes with this change, by their new paths.
+        old: the object found in the old pack.
+        new: the object found in the new pack.
+        severity: severity of the finding.
+        rule: rule of the finding; None if the change is an improvement.
     """
 
     needed: str
@@ -41,60 +49,63 @@ class ResolutionChange(Struct, frozen=True):
     new: LoadedObject
     severity: Severity
     rule: Rule | None
-    """What that is called where it is for the worse; None where it is for the better."""
 
 
 def compare_resolutions(
     old: Snapshot, new: Snapshot, matches: FileMatches
 ) -> tuple[ResolutionChange, ...]:
-    """The needs of objects that both packs have which lead elsewhere, those that fail first."""
+    """Return the changed resolutions of the needs that both packs have, regressions first."""
     found: dict[tuple[object, ...], tuple[ProcessNeed, ProcessNeed, list[str], str]] = {}
-    for requester, name, old_name, old_uses in _list_common_needs(old, new, matches):
-        for use in new.uses[requester, name]:
-            before = _find_counterpart(use, old_uses, matches)
-            if before is None or not _is_different(old, before.need.result, new, use.need.result, matches):
+    for requester, name, old_name, old_needs in _list_common_needs(old, new, matches):
+        for after in new.needs[requester, name]:
+            before = _find_counterpart(after, old_needs, matches)
+            if before is None:
                 continue
-            ends = before.need.result, use.need.result
-            key = (requester, name, *((end.origin, end.path) for end in ends))
-            _, worst, entries, _ = found.setdefault(key, (before, use, [], old_name))
-            entries.append(use.entry)
-            if use.severity.rank < worst.severity.rank:
-                found[key] = (before, use, entries, old_name)
+            results = before.resolution.result, after.resolution.result
+            if not _is_different(old, results[0], new, results[1], matches):
+                continue
+            # Processes with the same change share one record, with the worst severity.
+            key = (requester, name, *((result.origin, result.path) for result in results))
+            _, worst, entries, _ = found.setdefault(key, (before, after, [], old_name))
+            entries.append(after.entry)
+            if after.severity.rank < worst.severity.rank:
+                found[key] = (before, after, entries, old_name)
     changes = [_make_change(new, matches, *fields) for fields in found.values()]
-    changes.sort(key=lambda r: (r.rule is None, r.severity.rank, r.needed_by, r.needed))
+    changes.sort(key=lambda c: (c.rule is None, c.severity.rank, c.needed_by, c.needed))
     return tuple(changes)
 
 
 def _list_common_needs(
     old: Snapshot, new: Snapshot, matches: FileMatches
 ) -> Iterator[tuple[str, str, str, tuple[ProcessNeed, ...]]]:
-    """Requester and name of the new pack's needs, with the name and the uses in the old one."""
-    before: dict[str, dict[str, tuple[ProcessNeed, ...]]] = {}
-    for (requester, name), uses in old.uses.items():
-        before.setdefault(matches.new_of.get(requester, requester), {})[name] = uses
-    for requester, name in new.uses:
-        known = before.get(requester, {})
-        old_name = name if name in known else _find_old_name(requester, name, known, new)
-        if old_name in known:
-            yield requester, name, old_name, known[old_name]
+    """Yield requester and name of each need of the new pack, with its old name and old needs."""
+    by_requester: dict[str, dict[str, tuple[ProcessNeed, ...]]] = {}
+    for (requester, name), needs in old.needs.items():
+        by_requester.setdefault(matches.new_of.get(requester, requester), {})[name] = needs
+    for requester, name in new.needs:
+        old_needs = by_requester.get(requester, {})
+        old_name = name if name in old_needs else _find_old_name(requester, name, old_needs, new)
+        if old_name in old_needs:
+            yield requester, name, old_name, old_needs[old_name]
 
 
-def _find_old_name(requester: str, name: str, known: Iterable[str], new: Snapshot) -> str:
-    """The name that an object needed before in the place of ``name``, such as another version."""
-    like = [n for n in known if strip_version_numbers(n) == strip_version_numbers(name)]
-    free = [n for n in like if (requester, n) not in new.uses]
-    return free[0] if len(free) == 1 else ""
+def _find_old_name(requester: str, name: str, old_names: Iterable[str], new: Snapshot) -> str:
+    """Return the old name that ``name`` replaces, the same with other version numbers, or ""."""
+    pattern = strip_version_numbers(name)
+    similar = [n for n in old_names if strip_version_numbers(n) == pattern]
+    unused = [n for n in similar if (requester, n) not in new.needs]
+    return unused[0] if len(unused) == 1 else ""
 
 
 def _find_counterpart(
-    use: ProcessNeed, old_uses: tuple[ProcessNeed, ...], matches: FileMatches
+    need: ProcessNeed, old_needs: tuple[ProcessNeed, ...], matches: FileMatches
 ) -> ProcessNeed | None:
-    """The same need in the same process of the old pack, or in any where all led to one file."""
-    for before in old_uses:
-        if matches.new_of.get(before.entry) == use.entry:
-            return before
-    ends = {(b.need.result.origin, b.need.result.path) for b in old_uses}
-    return old_uses[0] if len(ends) == 1 else None
+    """Return the old need in the same process, or in any process if all found the same file."""
+    for old_need in old_needs:
+        if matches.new_of.get(old_need.entry) == need.entry:
+            return old_need
+    results = {(n.resolution.result.origin, n.resolution.result.path) for n in old_needs}
+    return old_needs[0] if len(results) == 1 else None
 
 
 def _is_different(
@@ -105,7 +116,7 @@ def _is_different(
     if before.origin == MISSING or before.path is None or after.path is None:
         return False
     if before.origin == HOST:
-        # Of an unknown host's files only the names are known.
+        # The paths on an unknown host are only guesses.
         return new.context.host.files is not None and before.path != after.path
     if matches.new_of.get(before.path) == after.path:
         return False
@@ -124,34 +135,40 @@ def _make_change(
     entries: list[str],
     old_name: str,
 ) -> ResolutionChange:
-    was_end, end, name = before.need.result, after.need.result, after.need.name
-    severity, rule = after.severity, RULE_BY_ORIGIN.get(end.origin, OTHER_FILE)
-    better = ORIGIN_RANK[end.origin] < ORIGIN_RANK[was_end.origin]
-    # The C library must be the target's own.
-    better |= end.origin == HOST and was_end.origin == BUNDLE and is_part_of_libc(name)
-    if end.origin == HOST and new.context.host.is_expected(name):
+    was, now, name = before.resolution.result, after.resolution.result, after.resolution.name
+    severity, rule = after.severity, RULE_BY_ORIGIN.get(now.origin, OTHER_FILE)
+    is_better = ORIGIN_RANK[now.origin] < ORIGIN_RANK[was.origin]
+    # The C library must match the dynamic loader, which is the host's (PT_INTERP).
+    is_better |= now.origin == HOST and was.origin == BUNDLE and is_part_of_libc(name)
+    if now.origin == HOST and new.context.host.is_expected(name):
         severity = Severity.NOTE
-    elif rule is OTHER_FILE and end.origin == BUNDLE and was_end.path not in matches.new_of:
-        # Whoever takes a copy away means another one to be loaded.
+    elif rule is OTHER_FILE and now.origin == BUNDLE and was.path not in matches.new_of:
+        # The old file has been removed, probably so that the other one is loaded.
         severity = Severity.WARNING
-    requester = after.need.requester.label
-    programs = tuple(dict.fromkeys(entries))
     return ResolutionChange(
-        name, old_name, requester, programs, was_end, end, severity, None if better else rule
+        needed=name,
+        old_needed=old_name,
+        needed_by=after.resolution.requester.label,
+        programs=tuple(dict.fromkeys(entries)),
+        old=was,
+        new=now,
+        severity=severity,
+        rule=None if is_better else rule,
     )
 
 
 def find_worse_resolutions(
-    old: Snapshot, new: Snapshot, resolved: Iterable[ResolutionChange]
+    old: Snapshot, new: Snapshot, changes: Iterable[ResolutionChange]
 ) -> Iterator[Finding]:
-    """A finding for every name that leads to something worse, and for what is newly left out."""
-    for change in resolved:
+    """Yield a finding for each regression, and for each library newly needed from the host."""
+    for change in changes:
         if change.rule is None:
             continue
         old_name = f" ({change.old_needed} before)" if change.old_needed != change.needed else ""
         yield change.rule.make_finding(
             change.needed_by,
-            f"needs {change.needed}{old_name}, which was {_format_result(change.old)} and is now {_format_result(change.new)}",
+            f"needs {change.needed}{old_name}, previously {_format_result(change.old)},"
+            f" now {_format_result(change.new)}",
             severity=change.severity,
             needed=change.needed,
             programs=list(change.programs),
@@ -162,29 +179,28 @@ def find_worse_resolutions(
     yield from _find_new_from_host(old, new)
 
 
-def _format_result(end: LoadedObject) -> str:
-    if end.origin == MISSING:
-        return "found nowhere" if end.path is None else f"missing: {end.path}"
-    return f"the host's {end.path}" if end.origin == HOST else f"the pack's {end.path}"
+def _format_result(result: LoadedObject) -> str:
+    if result.origin == MISSING:
+        return "not found" if result.path is None else f"missing: {result.path}"
+    return f"{'the host' if result.origin == HOST else 'the pack'}'s {result.path}"
 
 
 def _find_new_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
-    known: Mapping[str, LoadedObject] = old.host_libraries
     provided = {name for name, paths in old.bundle.paths_by_name.items() if paths}
-    for (requester, name), uses in new.uses.items():
-        use = uses[0]
-        if name in known or name in provided or name not in new.host_libraries:
+    for (requester, name), needs in new.needs.items():
+        resolution = needs[0].resolution
+        if name in old.host_libraries or name in provided or name not in new.host_libraries:
             continue
-        if use.need.requester.origin == HOST or use.need.result.origin != HOST:
+        if resolution.requester.origin == HOST or resolution.result.origin != HOST:
             continue
         if is_installed_with_libc(name) or new.context.host.is_expected(name):
             continue
         yield NEW_FROM_HOST.make_finding(
             requester,
-            f"needs {name} of the host, which the old pack did not need",
-            hint=f"bundle {name}, or say --host-provides {name}",
+            f"needs {name} from the host, unlike the old pack",
+            hint=f"bundle {name}, or pass --host-provides {name}",
             needed=name,
-            loaded=use.need.result.path,
-            programs=[u.entry for u in uses],
-            trace=trace_evidence(use.need.result.trace),
+            loaded=resolution.result.path,
+            programs=[need.entry for need in needs],
+            trace=trace_evidence(resolution.result.trace),
         )

@@ -22,8 +22,8 @@ def find_newer_runtime(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
 
     With a glibc baseline in the policy, a glibc version up to the baseline is a note.
     """
-    old_versions, baseline = old.verdict.abi.versions, new.context.policy.glibc
-    for family, newest in new.verdict.abi.versions.items():
+    old_versions, baseline = old.check_result.abi.versions, new.context.policy.glibc
+    for family, newest in new.check_result.abi.versions.items():
         library = FAMILY_LIBRARIES[family]
         if family not in old_versions or (family != "GLIBC" and library not in new.host_libraries):
             continue

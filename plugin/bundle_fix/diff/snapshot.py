@@ -1,4 +1,4 @@
-"""One of two artifacts that are compared, with all that is asked about it."""
+"""Snapshots: one of two compared artifacts, with the facts about it."""
 
 from __future__ import annotations
 
@@ -25,76 +25,74 @@ from bundle_fix.policy.severity import Severity
 
 
 class ProcessNeed(Struct, frozen=True):
-    """One entry point's need: how bad it is if it fails, and what it led to."""
+    """A resolved need in the process of one entry point, and its severity if it fails."""
 
     severity: Severity
     entry: str
-    need: Resolution
+    resolution: Resolution
 
 
 class Snapshot(Struct, frozen=True, dict=True):
-    """An artifact on its target; its contents must be open while it is asked.
-
-    ``name`` is what the user calls it.
-    """
+    """An artifact on its target, whose contents must stay open; ``name`` is for messages."""
 
     name: str
     context: Context
 
     @property
     def bundle(self) -> Bundle:
-        """The artifact's bundle."""
+        """The bundle of the artifact."""
         return self.context.bundle
 
     @cached_property
-    def verdict(self) -> CheckResult:
-        """What a check finds."""
+    def check_result(self) -> CheckResult:
+        """The result of a check."""
         return check_context(self.context)
 
     @cached_property
     def nodes(self) -> Mapping[str, Node]:
-        """The members that are compared: the one file that was asked about, or all."""
+        """The compared members: a single file given by the user, or all."""
         only, nodes = self.context.only, self.bundle.tree.nodes
         return nodes if only is None else {only: nodes[only]}
 
     @cached_property
     def contents(self) -> Mapping[str, Content]:
-        """The bytes of the files that are compared, in the artifact's order."""
+        """The contents of the compared files, in the order of the artifact."""
         return {path: node.content for path, node in self.nodes.items() if isinstance(node, File)}
 
     @cached_property
-    def uses(self) -> Mapping[tuple[str, str], tuple[ProcessNeed, ...]]:
-        """By an object's path and a name that it needs: all processes in which it needs it."""
+    def needs(self) -> Mapping[tuple[str, str], tuple[ProcessNeed, ...]]:
+        """The resolved needs of all processes, by the path of the object and the needed name."""
         found: dict[tuple[str, str], list[ProcessNeed]] = {}
         for severity, process, need in self.context.needs:
             key = (need.requester.label, need.name)
             found.setdefault(key, []).append(ProcessNeed(severity, process.entry, need))
-        return {key: tuple(uses) for key, uses in found.items()}
+        return {key: tuple(needs) for key, needs in found.items()}
 
     @cached_property
     def host_libraries(self) -> Mapping[str, LoadedObject]:
-        """What the host gives, by needed name."""
-        uses = (use for many in self.uses.values() for use in many)
-        return {u.need.name: u.need.result for u in uses if u.need.result.origin == HOST}
+        """The objects loaded from the host, by needed name."""
+        resolutions = (need.resolution for needs in self.needs.values() for need in needs)
+        return {r.name: r.result for r in resolutions if r.result.origin == HOST}
 
-    def findings(self) -> Iterator[Finding]:
-        """What a check finds in the pack itself, and not in what was said of it."""
-        return (f for f in self.verdict.findings if f.rule != UNUSED_IGNORE.code)
+    def list_findings(self) -> Iterator[Finding]:
+        """Return the findings about the pack itself, without those about the policy."""
+        return (f for f in self.check_result.findings if f.rule != UNUSED_IGNORE.code)
 
 
 def find_common_root(old: Tree, new: Tree) -> tuple[str, str]:
-    """The folder to leave off an old path and to put before it to have it in the new tree's words.
+    """Return the prefixes by which the paths of two trees differ.
 
-    The paths of an archive are without the folder around all of it, if there is one; those of a
-    folder into which such an archive was unpacked have it.
+    The paths of an archive do not contain the directory around all its members, but the paths of a
+    directory into which the archive was unpacked do.
 
     Returns:
-        The folder to take off, and the one to put on; each may be empty.
+        The directory to remove from an old path and the one to add to it, for a path in the new
+        tree; each may be empty.
     """
     before, after = _find_root_directory(old), _find_root_directory(new)
     if before == after != "":
         return "", ""
-    # A folder that stands among others in the other pack is not the one around all of it.
+    # A directory that has siblings in the other pack does not contain the whole pack.
     old_root = "" if before in new.directories else before
     new_root = "" if after in old.directories else after
     tops = _get_top(old), _get_top(new)
@@ -106,25 +104,25 @@ def find_common_root(old: Tree, new: Tree) -> tuple[str, str]:
 
 
 def _get_top(tree: Tree) -> str:
-    """The folder around all of an archive, without ``./``."""
+    """Return the directory around all members of an archive, without ``./``."""
     return posixpath.normpath(tree.top).removeprefix(".")
 
 
 def _find_root_directory(tree: Tree) -> str:
-    """The one folder in the paths of a tree that has none around it."""
+    """Return the single top-level directory of a tree without a directory around it, or ""."""
     if _get_top(tree):
         return ""
     return top_folder((path, isinstance(node, Directory)) for path, node in tree.nodes.items())
 
 
-def find_counterpart(bundle: Bundle, image: Image, name: str, where: str) -> str:
-    """The file of a pack that a lone ELF file is to be compared with.
+def find_matching_file(bundle: Bundle, image: Image, name: str, where: str) -> str:
+    """Return the file of a pack to compare with a single ELF file.
 
     Args:
         bundle: the pack.
-        image: what was read from the file.
-        name: its own name.
-        where: the pack's name, for messages.
+        image: the image of the single file.
+        name: the name of the single file.
+        where: the name of the pack, for messages.
 
     Raises:
         BundleFixError: the pack has no such file, or several.

@@ -37,7 +37,7 @@ def test_the_text_begins_with_the_name_that_now_comes_from_the_host(
     lines = ran.stdout.splitlines()
     assert (ran.returncode, ran.stderr) == (1, "")
     assert lines[0].startswith("error BF701 now-from-host: ")
-    assert "bin/server needs libtcmalloc.so.4, which was the pack's" in ran.stdout
+    assert "bin/server needs libtcmalloc.so.4, previously the pack's" in ran.stdout
     assert "members: 1 added, 2 removed, 1 changed, 3 unchanged" in lines
     assert "- lib/libtcmalloc.so.4 (symlink to libtcmalloc.so.4.6)" in lines
     assert "+ VERSION (4 B)" in lines

@@ -15,7 +15,7 @@ Compare = Callable[..., Difference]
 
 @pytest.fixture
 def compare(tmp_path: Path) -> Compare:
-    """Compares ``old`` and ``new`` in the folder of the test, or the artifacts that are given."""
+    """Return a function that compares ``old`` and ``new`` in tmp_path, or other artifacts."""
 
     def run(
         old: Path | None = None, new: Path | None = None, target: Target | None = None,

@@ -1,4 +1,4 @@
-"""What holds for the comparison of any two trees."""
+"""Properties of the comparison of any two trees."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ LINKS = st.builds(lambda target: Symlink(target, Metadata(0o777)), NAMES)
 @st.composite
 def trees(draw: st.DrawFn) -> Tree:
     nodes: dict[str, Node] = {}
-    for folder in draw(st.lists(NAMES, max_size=3, unique=True)):
-        nodes[folder] = Directory(Metadata(0o755))
+    for directory in draw(st.lists(NAMES, max_size=3, unique=True)):
+        nodes[directory] = Directory(Metadata(0o755))
         for name in draw(st.lists(NAMES, max_size=4, unique=True)):
-            nodes[f"{folder}/{name}"] = draw(FILES | LINKS)
+            nodes[f"{directory}/{name}"] = draw(FILES | LINKS)
     top = draw(st.sampled_from(["", "pack-1", "./pack-2"]))
     return Tree(nodes, top)
 
 
-def compared(old: Tree, new: Tree) -> Difference:
+def compare_trees(old: Tree, new: Tree) -> Difference:
     before, after = (
         Snapshot("x", Context(make_bundle(tree, {}), CheckPolicy(), make_adversarial_host()))
         for tree in (old, new)
@@ -43,8 +43,8 @@ def compared(old: Tree, new: Tree) -> Difference:
 
 @given(tree=trees())
 @settings(deadline=None)
-def test_nothing_is_different_from_itself(tree: Tree) -> None:
-    found = compared(tree, tree)
+def test_a_tree_does_not_differ_from_itself(tree: Tree) -> None:
+    found = compare_trees(tree, tree)
     members = found.members
     assert (members.added, members.removed, members.changed) == ((), (), ())
     assert not found.failed
@@ -52,14 +52,14 @@ def test_nothing_is_different_from_itself(tree: Tree) -> None:
 
 @given(old=trees(), new=trees())
 @settings(deadline=None, max_examples=200)
-def test_every_file_is_told_once_at_most_and_bytes_never_change_in_silence(
+def test_every_path_is_reported_at_most_once_and_every_change_of_content_at_all(
     old: Tree, new: Tree
 ) -> None:
-    members = compared(old, new).members
-    told = [m.path for m in members.added] + [a.path for a in members.changed]
-    assert len(told) == len(set(told))
-    gone = [m.path for m in members.removed] + [a.old_path for a in members.changed]
-    assert len(gone) == len(set(gone))
+    members = compare_trees(old, new).members
+    new_paths = [m.path for m in members.added] + [a.path for a in members.changed]
+    assert len(new_paths) == len(set(new_paths))
+    old_paths = [m.path for m in members.removed] + [a.old_path for a in members.changed]
+    assert len(old_paths) == len(set(old_paths))
     before = sorted(node.content.data for _, node in old.iter_files())  # type: ignore[attr-defined]
     after = sorted(node.content.data for _, node in new.iter_files())  # type: ignore[attr-defined]
     changed = [a for a in members.changed if {c.attribute for c in a.changes} - {"path", "mode"}]
@@ -70,7 +70,7 @@ def test_every_file_is_told_once_at_most_and_bytes_never_change_in_silence(
 
 @given(old=trees(), new=trees())
 @settings(deadline=None)
-def test_the_other_way_round_what_went_has_come(old: Tree, new: Tree) -> None:
-    forth, back = compared(old, new).members, compared(new, old).members
+def test_the_reverse_comparison_reports_as_many_members(old: Tree, new: Tree) -> None:
+    forth, back = compare_trees(old, new).members, compare_trees(new, old).members
     assert len(forth.added) + len(forth.removed) == len(back.added) + len(back.removed)
     assert forth.same == back.same

@@ -1,4 +1,4 @@
-"""Needed names that lead elsewhere in the new pack than in the old one."""
+"""Needed names that resolve to another file in the new pack."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .conftest import Compare
 R = "$ORIGIN/../lib"
 
 
-def server(folder: Path, *needed: str, runpath: str = R) -> None:
-    elf(folder / "bin/server", program=True, needed=list(needed), runpath=runpath)
+def build_server(directory: Path, *needed: str, runpath: str = R) -> None:
+    elf(directory / "bin/server", program=True, needed=list(needed), runpath=runpath)
 
 
-def library(folder: Path, name: str, **more: str) -> None:
-    elf(folder / "lib" / name, soname=name, **more)
+def build_library(directory: Path, name: str, tag: str = "") -> None:
+    elf(directory / "lib" / name, soname=name, tag=tag)
 
 
-def codes(found: Difference) -> list[tuple[str, str]]:
-    """What the comparison itself found."""
+def list_codes(found: Difference) -> list[tuple[str, str]]:
+    """Return the findings of the comparison itself."""
     return [(f.rule, f.severity) for f in found.findings if f.rule.startswith("BF7")]
 
 
-def test_two_packs_that_are_equal_have_no_difference(tmp_path: Path, compare: Compare) -> None:
+def test_equal_packs_have_no_differences(tmp_path: Path, compare: Compare) -> None:
     pack = tarball(healthy(tmp_path / "old"), tmp_path / "new.tar.gz", "pack-2.0")
     found = compare(tmp_path / "old", pack)
     assert (found.findings, found.fixed, found.resolutions, found.failed) == ((), (), (), False)
@@ -53,16 +53,16 @@ def test_the_incident_is_a_name_that_now_comes_from_the_host(
         "BF701", "bin/server", ["bin/server"],
     )  # fmt: skip
     assert first.message == (
-        "needs libtcmalloc.so.4, which was the pack's lib/libtcmalloc.so.4.6 and is now the"
-        " host's /lib64/libtcmalloc.so.4"
+        "needs libtcmalloc.so.4, previously the pack's lib/libtcmalloc.so.4.6,"
+        " now the host's /lib64/libtcmalloc.so.4"
     )
     assert first.evidence["trace"][-1]["verdict"] == "the host's copy is found"
     assert found.failed
-    # What a check says of the same name is not told again.
+    # The finding of the check about the same name is not repeated.
     assert "BF102" not in {f.rule for f in found.findings}
 
 
-def test_the_other_way_round_it_is_mended(tmp_path: Path, compare: Compare) -> None:
+def test_the_reverse_comparison_reports_a_fix(tmp_path: Path, compare: Compare) -> None:
     old = healthy(tmp_path / "old")
     healthy(tmp_path / "new")
     (old / "lib/libtcmalloc.so.4").unlink()
@@ -74,76 +74,74 @@ def test_the_other_way_round_it_is_mended(tmp_path: Path, compare: Compare) -> N
     assert {"BF102", "BF103"} <= {f.rule for f in found.fixed}
 
 
-def test_a_library_that_was_left_out_is_found_nowhere(tmp_path: Path, compare: Compare) -> None:
-    library(tmp_path / "old", "libx.so.1")
-    server(tmp_path / "old", "libx.so.1")
-    server(tmp_path / "new", "libx.so.1")
+def test_a_removed_library_is_not_found(tmp_path: Path, compare: Compare) -> None:
+    build_library(tmp_path / "old", "libx.so.1")
+    build_server(tmp_path / "old", "libx.so.1")
+    build_server(tmp_path / "new", "libx.so.1")
     found = compare()
-    assert codes(found) == [("BF702", "error"), ("BF706", "warning")]
-    assert "is now found nowhere" in found.findings[0].message
+    assert list_codes(found) == [("BF702", "error"), ("BF706", "warning")]
+    assert "now not found" in found.findings[0].message
 
 
-def test_a_library_that_is_left_to_the_host_is_worse_though_most_hosts_have_it(
+def test_a_library_left_to_the_host_is_a_regression_although_most_hosts_have_it(
     tmp_path: Path, compare: Compare
 ) -> None:
-    library(tmp_path / "old", "libz.so.1")
-    server(tmp_path / "old", "libz.so.1")
-    server(tmp_path / "new", "libz.so.1")
-    assert ("BF701", "error") in codes(compare())
+    build_library(tmp_path / "old", "libz.so.1")
+    build_server(tmp_path / "old", "libz.so.1")
+    build_server(tmp_path / "new", "libz.so.1")
+    assert ("BF701", "error") in list_codes(compare())
     declared = compare(host=("libz.so.1",), target=Target(provides=("libz.so.1",)))
-    assert codes(declared) == [("BF706", "warning"), ("BF701", "note")]
+    assert list_codes(declared) == [("BF706", "warning"), ("BF701", "note")]
     assert not declared.failed
 
 
-def test_the_c_library_is_better_left_to_the_host(tmp_path: Path, compare: Compare) -> None:
-    library(tmp_path / "old", "libm.so.6")
-    server(tmp_path / "old", "libm.so.6")
-    server(tmp_path / "new", "libm.so.6")
+def test_leaving_the_c_library_to_the_host_is_an_improvement(
+    tmp_path: Path, compare: Compare
+) -> None:
+    build_library(tmp_path / "old", "libm.so.6")
+    build_server(tmp_path / "old", "libm.so.6")
+    build_server(tmp_path / "new", "libm.so.6")
     found = compare()
     assert not found.failed
     assert [n.rule for n in found.resolutions] == [None]
 
 
-def test_another_copy_that_is_found_first_is_worse(tmp_path: Path, compare: Compare) -> None:
+def test_another_copy_that_is_found_first_is_a_regression(tmp_path: Path, compare: Compare) -> None:
     for name in ("old", "new"):
-        library(tmp_path / name, "libz.so.1", tag="right")
+        build_library(tmp_path / name, "libz.so.1", tag="right")
         elf(tmp_path / name / "compat/libz.so.1", soname="libz.so.1", tag="older")
-    server(tmp_path / "old", "libz.so.1", runpath=f"{R}:$ORIGIN/../compat")
-    server(tmp_path / "new", "libz.so.1", runpath=f"$ORIGIN/../compat:{R}")
+    build_server(tmp_path / "old", "libz.so.1", runpath=f"{R}:$ORIGIN/../compat")
+    build_server(tmp_path / "new", "libz.so.1", runpath=f"$ORIGIN/../compat:{R}")
     found = compare()
-    assert codes(found) == [("BF703", "error")]
-    assert "is now the pack's compat/libz.so.1" in found.findings[0].message
+    assert list_codes(found) == [("BF703", "error")]
+    assert "now the pack's compat/libz.so.1" in found.findings[0].message
 
 
-def test_the_same_bytes_at_another_place_are_no_other_file(
-    tmp_path: Path, compare: Compare
-) -> None:
+def test_a_copy_with_the_same_content_is_not_another_file(tmp_path: Path, compare: Compare) -> None:
     for name in ("old", "new"):
-        library(tmp_path / name, "libz.so.1")
+        build_library(tmp_path / name, "libz.so.1")
         shutil.copytree(tmp_path / name / "lib", tmp_path / name / "lib2")
-    server(tmp_path / "old", "libz.so.1")
-    server(tmp_path / "new", "libz.so.1", runpath="$ORIGIN/../lib2")
+    build_server(tmp_path / "old", "libz.so.1")
+    build_server(tmp_path / "new", "libz.so.1", runpath="$ORIGIN/../lib2")
     assert compare().resolutions == ()
 
 
-def test_a_copy_that_was_taken_away_lets_another_one_in_which_is_a_warning(
-    tmp_path: Path, compare: Compare
-) -> None:
+def test_another_copy_used_after_a_removal_is_a_warning(tmp_path: Path, compare: Compare) -> None:
     for name in ("old", "new"):
         elf(tmp_path / name / "compat/libz.so.1", soname="libz.so.1", tag="older")
-        server(tmp_path / name, "libz.so.1", runpath=f"{R}:$ORIGIN/../compat")
-    library(tmp_path / "old", "libz.so.1", tag="right")
+        build_server(tmp_path / name, "libz.so.1", runpath=f"{R}:$ORIGIN/../compat")
+    build_library(tmp_path / "old", "libz.so.1", tag="right")
     found = compare()
-    assert codes(found) == [("BF703", "warning")]
+    assert list_codes(found) == [("BF703", "warning")]
     assert not found.failed
     assert compare(fail_on=Severity.WARNING).failed
 
 
-def test_libraries_and_programs_that_moved_together_are_no_change_of_needs(
+def test_moving_libraries_with_their_programs_changes_no_needs(
     tmp_path: Path, compare: Compare
 ) -> None:
-    library(tmp_path / "old", "libx.so.1")
-    server(tmp_path / "old", "libx.so.1")
+    build_library(tmp_path / "old", "libx.so.1")
+    build_server(tmp_path / "old", "libx.so.1")
     (tmp_path / "new/opt").mkdir(parents=True)
     shutil.copytree(tmp_path / "old/lib", tmp_path / "new/opt/lib")
     shutil.copytree(tmp_path / "old/bin", tmp_path / "new/opt/bin")
@@ -154,34 +152,34 @@ def test_libraries_and_programs_that_moved_together_are_no_change_of_needs(
     ]  # fmt: skip
 
 
-def test_a_need_with_another_number_is_the_old_need_renamed(
+def test_a_needed_name_with_another_version_number_replaces_the_old_one(
     tmp_path: Path, compare: Compare
 ) -> None:
-    library(tmp_path / "old", "libtcmalloc.so.4")
-    server(tmp_path / "old", "libtcmalloc.so.4")
+    build_library(tmp_path / "old", "libtcmalloc.so.4")
+    build_server(tmp_path / "old", "libtcmalloc.so.4")
     elf(tmp_path / "new/lib/libtcmalloc.so", soname="libtcmalloc.so.5")
-    server(tmp_path / "new", "libtcmalloc.so.5")
+    build_server(tmp_path / "new", "libtcmalloc.so.5")
     (first, *_) = compare().findings
     assert first.rule == "BF701"
-    assert first.message.startswith("needs libtcmalloc.so.5 (libtcmalloc.so.4 before), which was")
+    assert first.message.startswith("needs libtcmalloc.so.5 (libtcmalloc.so.4 before), previously")
 
 
-def test_what_is_newly_needed_of_the_host_is_a_warning_unless_it_is_declared(
+def test_a_library_newly_needed_from_the_host_is_a_warning_unless_declared(
     tmp_path: Path, compare: Compare
 ) -> None:
-    server(tmp_path / "old")
-    server(tmp_path / "new", "libGL.so.1", "libm.so.6")
-    assert codes(compare()) == [("BF707", "warning")]
-    assert codes(compare(target=Target(provides=("libGL.*",)))) == []
+    build_server(tmp_path / "old")
+    build_server(tmp_path / "new", "libGL.so.1", "libm.so.6")
+    assert list_codes(compare()) == [("BF707", "warning")]
+    assert list_codes(compare(target=Target(provides=("libGL.*",)))) == []
 
 
-def test_a_need_of_a_library_of_the_pack_counts_too_and_names_its_programs(
+def test_a_need_of_a_library_is_compared_and_names_the_programs(
     tmp_path: Path, compare: Compare
 ) -> None:
     for name in ("old", "new"):
         elf(tmp_path / name / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"],
             runpath="$ORIGIN" if name == "old" else None)  # fmt: skip
-        library(tmp_path / name, "libb.so.1")
+        build_library(tmp_path / name, "libb.so.1")
         for program in ("one", "two"):
             elf(tmp_path / name / "bin" / program, program=True, needed=["liba.so.1"], runpath=R)
     (first, *_) = compare().findings
@@ -191,8 +189,12 @@ def test_a_need_of_a_library_of_the_pack_counts_too_and_names_its_programs(
 
 @pytest.mark.parametrize("path", ["bin/*", "*"])
 def test_a_difference_can_be_ignored(tmp_path: Path, compare: Compare, path: str) -> None:
-    library(tmp_path / "old", "libx.so.1")
-    server(tmp_path / "old", "libx.so.1")
-    server(tmp_path / "new", "libx.so.1")
+    build_library(tmp_path / "old", "libx.so.1")
+    build_server(tmp_path / "old", "libx.so.1")
+    build_server(tmp_path / "new", "libx.so.1")
     ignored = compare(ignore=(Ignore("BF702", path, "known"),))
-    assert (codes(ignored), ignored.ignored, ignored.failed) == ([("BF706", "warning")], 1, False)
+    assert (list_codes(ignored), ignored.ignored, ignored.failed) == (
+        [("BF706", "warning")],
+        1,
+        False,
+    )
