@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from bundle_fix.check.facts.allocators import Heaps, heaps_of
+from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers
 from bundle_fix.check.facts.package_dependencies import dependencies
-from bundle_fix.check.facts.symbols import Symbols
+from bundle_fix.check.facts.file_facts import FileFacts
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.dlopen import (
@@ -49,9 +49,9 @@ class Context(Struct, frozen=True, dict=True):
         return Deployment(self.bundle, self.host, self.environment)
 
     @cached_property
-    def symbols(self) -> Symbols:
+    def facts(self) -> FileFacts:
         """The symbols and versions of the objects of all processes, read when asked about."""
-        return Symbols(self.world.view)
+        return FileFacts(self.world.view)
 
     @cached_property
     def manifest(self) -> Manifest | BundleFixError | None:
@@ -99,9 +99,9 @@ class Context(Struct, frozen=True, dict=True):
         return {path: tuple(needs) for path, needs in found.items()}
 
     @cached_property
-    def heaps(self) -> Mapping[str, Heaps]:
+    def memory_providers(self) -> Mapping[str, MemoryProviders]:
         """Who provides memory in the process of every program."""
-        return {path: heaps_of(self.symbols, p) for path, p in self.programs.items()}
+        return {path: find_memory_providers(self.facts, p) for path, p in self.programs.items()}
 
     @cached_property
     def names(self) -> Mapping[str, set[str]]:
@@ -125,12 +125,12 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def openers(self) -> tuple[str, ...]:
         """The objects that import dlopen."""
-        return tuple(p for p in self.dynamic() if self.symbols.read(p, imports_dlopen))
+        return tuple(p for p in self.dynamic() if self.facts.read_fact(p, imports_dlopen))
 
     @cached_property
     def carried(self) -> Mapping[str, set[str]]:
         """The names of libraries in the read-only data of objects that import dlopen."""
-        found = {path: self.symbols.read(path, find_library_name_strings) for path in self.openers}
+        found = {path: self.facts.read_fact(path, find_library_name_strings) for path in self.openers}
         return {path: names for path, names in found.items() if names}
 
     def dynamic(self) -> Iterator[str]:

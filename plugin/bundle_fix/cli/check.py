@@ -21,19 +21,19 @@ from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.check_options import add_gate_options, make_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,
-    define_option,
-    here_option,
-    host_option,
     add_limit_options,
-    choose_painter,
-    spec_option,
     add_message_options,
+    choose_painter,
+    define_option,
+    host_like_this_option,
+    host_option,
+    spec_option,
 )
-from bundle_fix.cli.progress import progress_shown
-from bundle_fix.cli.renderers import Style, in_file, render, summary_of
+from bundle_fix.cli.progress import show_progress
+from bundle_fix.cli.renderers import Style, convert_for_file, render_reports, render_step_summary
 from bundle_fix.cli.report_file import append_summary, write_report
-from bundle_fix.cli.status import exit_status
-from bundle_fix.cli.target import Target, open_subject, read_target, target_options
+from bundle_fix.cli.status import compute_exit_code
+from bundle_fix.cli.target import Target, add_target_options, open_on_target, read_target
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
@@ -58,9 +58,9 @@ STDIN = Path("-")
 @spec_option
 @define_option
 @host_option
-@target_options
+@add_target_options
 @add_limit_options
-@here_option
+@host_like_this_option
 @add_gate_options
 @click.option(
     "--baseline",
@@ -118,15 +118,15 @@ def check(
     """
     policy = make_gate_policy(spec, host_provides, fail_on, glibc, ignores, defines)
     target = read_target(host_root, variables, level, policy.host, limits)
-    settled = _load_baseline_filter(baseline, policy.fail_on)
+    drop_known = _load_baseline_filter(baseline, policy.fail_on)
     paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "check", kind, describe_rules(CHECK_RULES), policy.fail_on, paint, verbose, quiet, exit_zero
     )
 
-    def report(path: Path, progress: Progress = no_progress) -> CheckReport:
-        made = partial(check_artifact, path, policy, target, progress)
-        return report_errors(path, lambda: settled(made(host_like_this=host_like_this)))
+    def check_one(path: Path, progress: Progress = no_progress) -> CheckReport:
+        run_check = partial(check_artifact, path, policy, target, progress)
+        return report_errors(path, lambda: drop_known(run_check(host_like_this=host_like_this)))
 
     paths = list(_list_artifacts(artifacts))
     if not paths:
@@ -135,26 +135,28 @@ def check(
         )
     found: list[CheckReport] = []
     whole = bool(also) or kind == "github"
-    with progress_shown(quiet=quiet, color=color) as display:
+    with show_progress(quiet=quiet, color=color) as display:
         reports: Iterator[CheckReport]
         if len(paths) == 1 and timeout is None:
-            reports = (report(path, display) for path in paths)
+            reports = (check_one(path, display) for path in paths)
         else:
-            reports = _check_in_parallel(paths, report, jobs or count_cores(), timeout, display)
+            reports = _check_in_parallel(paths, check_one, jobs or count_cores(), timeout, display)
         on_terminal = output is None and _may_be_on_a_terminal(sys.stdout)
-        make_way = display.hide if on_terminal else lambda: None
-        shown = _record_reports(reports, make_way, found, whole=whole)
-        # On a terminal the line on stderr says it all where there is but one artifact.
+        clear_line = display.hide if on_terminal else lambda: None
+        recorded = _record_reports(reports, clear_line, found, whole=whole)
+        # The error of a single artifact is printed to stderr; once is enough on a terminal.
         errors = output is not None or len(paths) > 1
-        write_report(render(shown, style, errors=errors), output, kind)
+        write_report(render_reports(recorded, style, errors=errors), output, kind)
     for other, file in also:
-        write_report(render(found, in_file(style, other), errors=True), file, other)
+        write_report(
+            render_reports(found, convert_for_file(style, other), errors=True), file, other
+        )
     if kind == "github":
-        append_summary(lambda: summary_of(found, style))
-    for broken in found:
-        if broken.error:
-            sys.stderr.write(f"bundle-fix: error: {escape_unprintable(broken.error)}\n")
-    return exit_status(found, exit_zero=exit_zero)
+        append_summary(lambda: render_step_summary(found, style))
+    for report in found:
+        if report.error:
+            sys.stderr.write(f"bundle-fix: error: {escape_unprintable(report.error)}\n")
+    return compute_exit_code(found, exit_zero=exit_zero)
 
 
 def check_artifact(
@@ -168,33 +170,39 @@ def check_artifact(
     """Check one artifact.
 
     Args:
-        path: where it is.
-        policy: what the user says of it.
-        target: where it is to run.
-        progress: is told how far the check is.
-        host_like_this: whether the target has what this machine has in its default directories.
+        path: The artifact.
+        policy: The policy of the spec and the options.
+        target: The options for the target.
+        progress: Callback for progress.
+        host_like_this: Assume that the target provides the libraries in this machine's default
+            directories.
 
     Raises:
-        BundleFixError: it or its target cannot be read.
+        BundleFixError: The artifact or the target cannot be read.
+
     """
     start = time.monotonic()
-    with open_subject(path, target, progress) as subject:
+    with open_on_target(path, target, progress) as subject:
         host = subject.host
         if host_like_this and isinstance(host, AdversarialHost):
             from bundle_fix.loader.hosts.this_machine import find_names_on_this_machine
 
-            host = replace(host, provides=(*host.provides, *find_names_on_this_machine(subject.bundle)))
+            host = replace(
+                host, provides=(*host.provides, *find_names_on_this_machine(subject.bundle))
+            )
         verdict = check_bundle(
             subject.bundle, policy, host, subject.environment, subject.entry, progress
         )
     return make_check_report(str(path), verdict, time.monotonic() - start)
 
 
-def _load_baseline_filter(path: Path | None, fail_on: Severity) -> Callable[[CheckReport], CheckReport]:
-    """What takes out of a report the findings that the baseline at ``path`` has.
+def _load_baseline_filter(
+    path: Path | None, fail_on: Severity
+) -> Callable[[CheckReport], CheckReport]:
+    """Return a function that removes the findings of the baseline at ``path`` from a report.
 
     Raises:
-        BundleFixError: it cannot be read.
+        BundleFixError: The baseline cannot be read.
     """
     if path is None:
         return lambda report: report
@@ -207,7 +215,7 @@ def _load_baseline_filter(path: Path | None, fail_on: Severity) -> Callable[[Che
 
 
 def _list_artifacts(artifacts: tuple[Path, ...]) -> Iterator[Path]:
-    """The artifacts, those that stdin lists in the place of ``-``: one a line, or ended by NULs."""
+    """Yield the artifacts; ``-`` stands for those on stdin, one per line or NUL-terminated."""
     for artifact in artifacts:
         if artifact == STDIN:
             data = sys.stdin.buffer.read()
@@ -218,7 +226,7 @@ def _list_artifacts(artifacts: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def report_errors(path: Path, check: Callable[[], CheckReport]) -> CheckReport:
-    """The report on one artifact, in this process; what ``check`` raises becomes the report."""
+    """Return the report of ``check``, or an error report if it raises."""
     try:
         return check()
     except BundleFixError as error:
@@ -230,7 +238,7 @@ def report_errors(path: Path, check: Callable[[], CheckReport]) -> CheckReport:
 
 
 def _may_be_on_a_terminal(stream: IO[str]) -> bool:
-    """Whether what is printed may come out on a terminal: at once, or by way of a pipe."""
+    """Return whether ``stream`` is a terminal, or a pipe that may end at one, such as `less`."""
     try:
         mode = os.fstat(stream.fileno()).st_mode
     except OSError:
@@ -240,12 +248,12 @@ def _may_be_on_a_terminal(stream: IO[str]) -> bool:
 
 def _check_in_parallel(
     paths: list[Path],
-    report: Callable[[Path], CheckReport],
+    check_one: Callable[[Path], CheckReport],
     jobs: int,
     timeout: float | None,
     progress: Progress,
 ) -> Iterator[CheckReport]:
-    # What reads the most common tarballs is imported once, not in every worker.
+    # Imported here once, and not in every worker: it reads .tar.gz, the most common format.
     import isal.igzip_threaded  # noqa: F401
 
     from bundle_fix.cli.parallel import check_many
@@ -255,23 +263,23 @@ def _check_in_parallel(
         with suppress(OSError, ValueError):
             size += path.stat().st_size
     step = ProgressStep("checking", size, format_count(len(paths), "artifact"), len(paths))
-    tell = partial(progress, step)
-    tell(0)
-    return check_many(paths, report, jobs, timeout, tell)
+    report_progress = partial(progress, step)
+    report_progress(0)
+    return check_many(paths, check_one, jobs, timeout, report_progress)
 
 
 def _record_reports(
     reports: Iterable[CheckReport],
-    make_way: Callable[[], None],
+    clear_line: Callable[[], None],
     found: list[CheckReport],
     *,
     whole: bool,
 ) -> Iterator[CheckReport]:
-    """The reports as they come, each when ``make_way`` has had nothing be in its way.
+    """Yield each report as it arrives, after a call of ``clear_line``, and append it to ``found``.
 
-    Each is kept in ``found`` as well: as it is where ``whole`` says so, else its outline.
+    Unless ``whole`` is set, ``found`` gets the reports without findings, to save memory.
     """
     for report in reports:
         found.append(report if whole else strip_findings(report))
-        make_way()
+        clear_line()
         yield report

@@ -44,7 +44,7 @@ class Target(Struct, frozen=True):
     limits: Limits = DEFAULT_LIMITS
 
 
-class Subject(Struct, frozen=True):
+class ArtifactOnTarget(Struct, frozen=True):
     """An artifact on a target; ``entry`` is the one file that was asked for, where it is one."""
 
     bundle: Bundle
@@ -53,7 +53,7 @@ class Subject(Struct, frozen=True):
     entry: str | None
 
 
-def target_options(function: F) -> F:
+def add_target_options(function: F) -> F:
     """``--host``, ``--env`` and ``--cpu``."""
     function = click.option(
         "--cpu", "level", metavar="LEVEL",
@@ -103,7 +103,9 @@ def read_target(
 
 
 @contextmanager
-def open_subject(path: Path, target: Target, progress: Progress = no_progress) -> Iterator[Subject]:
+def open_on_target(
+    path: Path, target: Target, progress: Progress = no_progress
+) -> Iterator[ArtifactOnTarget]:
     """Open an artifact and its target; both can be read until the context ends.
 
     Raises:
@@ -119,7 +121,7 @@ def open_subject(path: Path, target: Target, progress: Progress = no_progress) -
                 from bundle_fix.collect.libraries.partial_tree import tree_around
 
                 tree, entry = tree_around(path)
-        yield Subject(read_bundle(tree, str(path)), host, target.environment, entry)
+        yield ArtifactOnTarget(read_bundle(tree, str(path)), host, target.environment, entry)
 
 
 @contextmanager
@@ -140,7 +142,7 @@ def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterat
     if root is None:
         yield RealHost(TreeFiles(artifact.tree), "/", target.provides, target.level)
         return
-    at = _place(artifact, root)
+    at = _choose_install_directory(artifact, root)
     if root.is_dir():
         running = root.resolve() == Path("/")
         files = DirectoryFiles(root.resolve())
@@ -156,7 +158,7 @@ def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterat
         yield RealHost(TreeFiles(opened.tree), at, target.provides, target.level)
 
 
-def _place(artifact: Artifact, root: Path) -> str:
+def _choose_install_directory(artifact: Artifact, root: Path) -> str:
     """Where an artifact is on a host: where it lies in it, or is installed, or else in /opt."""
     if artifact.tree.location is not InstallLocation.ANYWHERE:
         return "/"

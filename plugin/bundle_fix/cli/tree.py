@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import (
     ArtifactPath,
-    host_option,
     add_limit_options,
-    choose_painter,
-    print_message,
     add_message_options,
+    choose_painter,
+    host_option,
+    print_message,
 )
-from bundle_fix.cli.progress import progress_shown
-from bundle_fix.cli.target import Subject, open_subject, read_target, target_options
+from bundle_fix.cli.progress import show_progress
+from bundle_fix.cli.target import ArtifactOnTarget, add_target_options, open_on_target, read_target
 from bundle_fix.loader.entries import find_object, map_plugin_in_programs, map_plugins, map_programs
 from bundle_fix.loader.objects import BUNDLE, MISSING
 from bundle_fix.loader.process import Deployment, Process
@@ -44,7 +44,7 @@ from bundle_fix.report.render.process import (
     "--format", "kind", type=click.Choice(["text", "json", "dot", "mermaid"]), default="text"
 )
 @host_option
-@target_options
+@add_target_options
 @add_limit_options
 @add_message_options
 def tree(
@@ -69,41 +69,49 @@ def tree(
     """
     target = read_target(host_root, variables, level, host_provides, limits)
     with (
-        progress_shown(quiet=quiet, color=color) as display,
-        open_subject(artifact, target, display) as subject,
+        show_progress(quiet=quiet, color=color) as display,
+        open_on_target(artifact, target, display) as subject,
     ):
-        processes = list(_processes(subject, entries, program, str(artifact)))
+        processes = list(_simulate_processes(subject, entries, program, str(artifact)))
     if not processes:
         print_message(f"{artifact}: no programs or libraries", quiet=quiet)
     if kind == "json":
         sys.stdout.write(format_json(make_process_records(processes)))
     elif kind == "text":
-        sys.stdout.write(render_tree(processes, choose_painter(color, is_terminal=sys.stdout.isatty())))
+        sys.stdout.write(
+            render_tree(processes, choose_painter(color, is_terminal=sys.stdout.isatty()))
+        )
     else:
         sys.stdout.write({"dot": render_dot, "mermaid": render_mermaid}[kind](processes))
     return int(any(o.origin == MISSING for p in processes for o in p.objects))
 
 
-def _processes(
-    subject: Subject, entries: tuple[str, ...], program: str | None, where: str
+def _simulate_processes(
+    subject: ArtifactOnTarget, entries: tuple[str, ...], program: str | None, where: str
 ) -> list[Process]:
     world = Deployment(subject.bundle, subject.host, subject.environment)
     wanted = [find_object(subject.bundle, entry, where) for entry in entries]
     if program is not None:
         if not wanted:
             raise click.UsageError("--in PROGRAM requires an ENTRY, the library that it opens")
-        started = world.map_process(_dynamic(world, find_object(subject.bundle, program, where), where))
-        return [world.dlopen_process(started, _dynamic(world, path, where)) for path in wanted]
+        started = world.map_process(
+            _require_dynamic(world, find_object(subject.bundle, program, where), where)
+        )
+        return [
+            world.dlopen_process(started, _require_dynamic(world, path, where)) for path in wanted
+        ]
     if subject.entry is not None and not wanted:
         wanted = [subject.entry]
     if wanted:
-        return [world.map_process(_dynamic(world, path, where)) for path in wanted]
+        return [world.map_process(_require_dynamic(world, path, where)) for path in wanted]
     started_all = map_programs(world)
     opened = map_plugins(world, started_all).values()
-    return [*started_all.values(), *(_with_openings(world, started_all, p) for p in opened)]
+    return [*started_all.values(), *(_add_dlopen_remarks(world, started_all, p) for p in opened)]
 
 
-def _with_openings(world: Deployment, started: Mapping[str, Process], plugin: Process) -> Process:
+def _add_dlopen_remarks(
+    world: Deployment, started: Mapping[str, Process], plugin: Process
+) -> Process:
     """A plugin's process with remarks on the programs in which it finds more of the pack."""
     alone = {(n.requester.label, n.name): n.result.path for n in plugin.resolutions}
     remarks = dict.fromkeys(plugin.remarks)
@@ -115,7 +123,7 @@ def _with_openings(world: Deployment, started: Mapping[str, Process], plugin: Pr
     return replace(plugin, remarks=tuple(remarks))
 
 
-def _dynamic(world: Deployment, path: str, where: str) -> str:
+def _require_dynamic(world: Deployment, path: str, where: str) -> str:
     """``path``, if the loader has anything to do with it.
 
     Raises:

@@ -8,9 +8,15 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.cli.options import ArtifactPath, host_option, add_limit_options, choose_painter, add_message_options
-from bundle_fix.cli.progress import progress_shown
-from bundle_fix.cli.target import Subject, open_subject, read_target, target_options
+from bundle_fix.cli.options import (
+    ArtifactPath,
+    add_limit_options,
+    add_message_options,
+    choose_painter,
+    host_option,
+)
+from bundle_fix.cli.progress import show_progress
+from bundle_fix.cli.target import ArtifactOnTarget, add_target_options, open_on_target, read_target
 from bundle_fix.loader.entries import find_object, map_plugins, map_programs
 from bundle_fix.loader.explain import explain_name
 from bundle_fix.loader.process import Deployment
@@ -38,7 +44,7 @@ from bundle_fix.report.render.why import (
 )  # fmt: skip
 @click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
 @host_option
-@target_options
+@add_target_options
 @add_limit_options
 @add_message_options
 def why(
@@ -66,13 +72,13 @@ def why(
     target = read_target(host_root, variables, level, host_provides, limits)
     paint = choose_painter(color, is_terminal=sys.stdout.isatty())
     with (
-        progress_shown(quiet=quiet, color=color) as display,
-        open_subject(artifact, target, display) as subject,
+        show_progress(quiet=quiet, color=color) as display,
+        open_on_target(artifact, target, display) as subject,
     ):
         display.hide()
         start = find_object(subject.bundle, requester, str(artifact)) if requester else None
         if symbol is not None:
-            return _symbol(subject, symbol, start, kind, paint)
+            return _print_providers(subject, symbol, start, kind, paint)
         world = Deployment(subject.bundle, subject.host, subject.environment)
         found = explain_name(world, name or "", start, subject.entry)
     if kind == "json":
@@ -82,12 +88,16 @@ def why(
     return int(not all(explanation.good for explanation in found))
 
 
-def _symbol(subject: Subject, symbol: str, start: str | None, kind: str, paint: Paint) -> int:
+def _print_providers(
+    subject: ArtifactOnTarget, symbol: str, start: str | None, kind: str, paint: Paint
+) -> int:
     world = Deployment(subject.bundle, subject.host, subject.environment)
     only = start or subject.entry
     started = {only: world.map_process(only)} if only else map_programs(world)
     processes = started or map_plugins(world, started)
-    found = [(process, find_symbol_providers(world, process, symbol)) for process in processes.values()]
+    found = [
+        (process, find_symbol_providers(world, process, symbol)) for process in processes.values()
+    ]
     if kind == "json":
         sys.stdout.write(format_json(make_provider_records(symbol, found)))
     else:

@@ -45,16 +45,18 @@ def build_wheel(
     try:
         policy = make_wheel_policy(read_wheel_settings(PYPROJECT), PYPROJECT)
     except BundleFixError as error:
-        raise _stopped(f"bundle-fix: error: {error}\n") from None
+        raise _report_failure(f"bundle-fix: error: {error}\n") from None
     name = backend.build_wheel(wheel_directory, config_settings, metadata_directory)
     wheel = Path(wheel_directory, name)
     try:
-        report = findings_of(wheel, policy)
+        report = check_wheel(wheel, policy)
     except BundleFixError as error:
         report = f"bundle-fix: error: {error}\n"
     if report:
         wheel.unlink()
-        raise _stopped(f"{report}bundle-fix: {name} would not run everywhere, and was removed\n")
+        raise _report_failure(
+            f"{report}bundle-fix: {name} would not run everywhere, and was removed\n"
+        )
     return name
 
 
@@ -64,7 +66,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
     return hook
 
 
-def findings_of(wheel: Path, policy: CheckPolicy) -> str:
+def check_wheel(wheel: Path, policy: CheckPolicy) -> str:
     """The report on a wheel that does not pass; empty where it passes.
 
     Raises:
@@ -85,7 +87,7 @@ def findings_of(wheel: Path, policy: CheckPolicy) -> str:
     return render_text(report, describe_rules(CHECK_RULES), lambda text, _: text, verbose=False)
 
 
-def _stopped(text: str) -> SystemExit:
+def _report_failure(text: str) -> SystemExit:
     sys.stdout.flush()
     sys.stderr.write(text)
     return SystemExit(1)

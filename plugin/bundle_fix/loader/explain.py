@@ -25,7 +25,7 @@ class Explanation(Struct, frozen=True):
         entries: the programs and plugins in whose processes it went this way.
         needed: whether the requester needs it; else it is what dlopen() there would do.
         result: what is mapped.
-        already: whether it was there before, for another's sake.
+        already_loaded: whether it was there before, for another's sake.
         trace: the steps, in order.
         conclusion: one sentence.
         good: whether it is as its maker would want it: the pack's own, or what only the host has.
@@ -36,7 +36,7 @@ class Explanation(Struct, frozen=True):
     entries: tuple[str, ...]
     needed: bool
     result: LoadedObject
-    already: bool
+    already_loaded: bool
     trace: tuple[SearchStep, ...]
     conclusion: str
     good: bool
@@ -66,7 +66,13 @@ def explain_name(
     found: dict[tuple[object, ...], tuple[Resolution, list[str], bool]] = {}
     for process in processes:
         for need, is_needed in _find_resolutions(world, process, names, requester):
-            key = (need.requester.label, need.name, need.result.label, need.already_loaded, need.trace)
+            key = (
+                need.requester.label,
+                need.name,
+                need.result.label,
+                need.already_loaded,
+                need.trace,
+            )
             found.setdefault(key, (need, [], is_needed))[1].append(process.entry)
     if any(is_needed for _, _, is_needed in found.values()):
         found = {key: value for key, value in found.items() if value[2]}

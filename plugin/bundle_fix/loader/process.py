@@ -120,12 +120,18 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
 
     def _build_entry_object(self, path: str) -> LoadedObject:
         # The kernel tells the loader where the program really is; dlopen() gets a path.
-        real = self.view.real(self.view.absolute(path))
-        real = self.view.absolute(path) if isinstance(real, Unresolved) else real
-        inside = self.view.member(real) or path
+        real = self.view.resolve_path(self.view.get_absolute_path(path))
+        real = self.view.get_absolute_path(path) if isinstance(real, Unresolved) else real
+        inside = self.view.find_member(real) or path
         image = self.bundle.images[inside]
         return LoadedObject(
-            inside, inside, BUNDLE, "direct", directory=posixpath.dirname(real), image=image, real_path=real
+            inside,
+            inside,
+            BUNDLE,
+            "direct",
+            directory=posixpath.dirname(real),
+            image=image,
+            real_path=real,
         )
 
     def _build_context(self, main: LoadedObject) -> ProcessContext:
@@ -181,17 +187,19 @@ class _ProcessBuilder:
         if path is None or not path.startswith("/"):
             return
         step = SearchStep(path, "loaded", Outcome.MAIN_INTERPRETER)
-        real = setting.view.real(path)
-        found = setting.view.image(real) if isinstance(real, str) else None
+        real = setting.view.resolve_path(path)
+        found = setting.view.find_image(real) if isinstance(real, str) else None
         known = setting.view.host is not None and not setting.host.is_expected(path)
         if known and not isinstance(found, Image):
             step = replace(step, outcome=Outcome.MISSING_INTERPRETER)
             lost = LoadedObject(path, None, MISSING, "direct", setting.main.label, (step,))
             lost = replace(lost, loaded_by=setting.main)
             self.objects.append(lost)
-            self.needs.append(Resolution(setting.main, path, lost, already_loaded=False, trace=(step,)))
+            self.needs.append(
+                Resolution(setting.main, path, lost, already_loaded=False, trace=(step,))
+            )
             return
-        member = setting.view.member(real) if isinstance(real, str) else None
+        member = setting.view.find_member(real) if isinstance(real, str) else None
         self.interpreter = LoadedObject(
             path, path if member is None else member, HOST if member is None else BUNDLE, "loaded",
             setting.main.label, (step,), posixpath.dirname(path),
@@ -206,7 +214,9 @@ class _ProcessBuilder:
         """Map what LD_PRELOAD and ld.so.preload name; what cannot be is only warned about."""
         setting, main = self.setting, self.setting.main
         text = setting.environment.preload
-        names = [] if setting.loader.flavour == MUSL else list(setting.host.list_preloads(setting.view))
+        names = (
+            [] if setting.loader.flavour == MUSL else list(setting.host.list_preloads(setting.view))
+        )
         if text and setting.secure:
             self._remark("LD_PRELOAD is ignored: the program is set-uid or set-gid")
         elif text:
@@ -270,7 +280,9 @@ class _ProcessBuilder:
                 where=self.setting.main.label, hint="no sound program comes near",
             )  # fmt: skip
         if found.origin == MISSING and name in self.lost:
-            return Resolution(requester, name, self.lost[name], already_loaded=True, trace=found.trace)
+            return Resolution(
+                requester, name, self.lost[name], already_loaded=True, trace=found.trace
+            )
         same = self.by_file.get(self._identity(found))
         if same is not None and found.real_path is not None:
             # The same file under another name is one object: the loader compares inodes.

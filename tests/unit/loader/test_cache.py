@@ -75,10 +75,10 @@ def test_the_best_level_wins_over_the_entry_without_one(
     assert image is not None
     if image.machine != "x86_64":
         pytest.skip("the entries are of x86-64")
-    assert cache.lookup("liba.so.1", image, ("x86-64-v3", "x86-64-v2")) == "/v3/liba.so.1"
-    assert cache.lookup("liba.so.1", image, ("x86-64-v2",)) == "/v2/liba.so.1"
-    assert cache.lookup("liba.so.1", image, ()) == "/plain/liba.so.1"
-    assert cache.lookup("libb.so.1", image, ()) is None
+    assert cache.find_library("liba.so.1", image, ("x86-64-v3", "x86-64-v2")) == "/v3/liba.so.1"
+    assert cache.find_library("liba.so.1", image, ("x86-64-v2",)) == "/v2/liba.so.1"
+    assert cache.find_library("liba.so.1", image, ()) == "/plain/liba.so.1"
+    assert cache.find_library("libb.so.1", image, ()) is None
 
 
 @settings(max_examples=300, deadline=None)

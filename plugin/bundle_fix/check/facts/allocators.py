@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from bundle_fix.check.facts.symbols import Symbols
+from bundle_fix.check.facts.file_facts import FileFacts
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.scan.static_allocator import contains_malloc_names
 from bundle_fix.elf.symbols.hashes import find_provided_symbols
@@ -58,7 +58,7 @@ SANITIZER = b"__sanitizer_get_heap_size"
 """Every sanitizer that brings an allocator defines it; their system calls are their own."""
 
 
-class Heaps(Struct, frozen=True):
+class MemoryProviders(Struct, frozen=True):
     """The objects of one process that provide memory.
 
     Attributes:
@@ -67,38 +67,38 @@ class Heaps(Struct, frozen=True):
     """
 
     process: Process
-    symbols: Symbols
+    facts: FileFacts
     providers: Mapping[bytes, Sequence[LoadedObject]]
 
-    def allocators(self) -> list[LoadedObject]:
+    def find_allocators(self) -> list[LoadedObject]:
         """The objects that provide both ``malloc`` and ``free``, in lookup order.
 
         The C library, the last resort of every process, does not count; neither does a wrapper.
         """
         asked = self.providers.get(b"malloc", ())
-        return [mapped for mapped in asked if is_allocator(self.symbols, mapped)]
+        return [mapped for mapped in asked if is_allocator(self.facts, mapped)]
 
-    def are_replaced(self) -> bool:
+    def has_replacement(self) -> bool:
         """Whether anything but the C and C++ libraries provides memory."""
         found = (mapped for mapped_by in self.providers.values() for mapped in mapped_by)
-        return any(not is_libc(mapped) and not _is_cpp_runtime(mapped) for mapped in found)
+        return any(not is_libc(mapped) and not is_cpp_runtime(mapped) for mapped in found)
 
-    def heap(self, name: bytes) -> LoadedObject | None:
+    def find_heap(self, name: bytes) -> LoadedObject | None:
         """Whose blocks ``name`` gives or takes; None where that cannot be told."""
         for mapped in self.providers.get(name, ()):
-            if is_libc(mapped) or mapped in self.allocators():
+            if is_libc(mapped) or mapped in self.find_allocators():
                 return mapped
-            wanted = wants(self.symbols, mapped)
+            wanted = read_undefined_names(self.facts, mapped)
             if name in MALLOC_FAMILY:
-                if is_wrapper(self.symbols, mapped):
+                if is_wrapper(self.facts, mapped):
                     continue
                 return mapped
-            if _is_cpp_runtime(mapped):
-                return self.heap(_passed_on(name))
-            return self.heap(_asks(name)) if _asks(name) in wanted else mapped
+            if is_cpp_runtime(mapped):
+                return self.find_heap(get_called_function(name))
+            return self.find_heap(get_backing_function(name)) if get_backing_function(name) in wanted else mapped
         return None
 
-    def evidence(self) -> dict[str, list[str]]:
+    def make_evidence(self) -> dict[str, list[str]]:
         """The providers by name, as JSON holds them; names that only libc has are left out."""
         return {
             name.decode(): [mapped.label for mapped in mapped_by]
@@ -107,14 +107,14 @@ class Heaps(Struct, frozen=True):
         }
 
 
-def _asks(operator: bytes) -> bytes:
+def get_backing_function(operator: bytes) -> bytes:
     """What an ``operator new`` or ``delete`` that has no heap of its own asks."""
     if operator not in NEW_AND_DELETE:
         return b"free"
     return b"aligned_alloc" if _ALIGN in operator else b"malloc"
 
 
-def _passed_on(operator: bytes) -> bytes:
+def get_called_function(operator: bytes) -> bytes:
     """What the C++ library's own ``operator new`` or ``delete`` calls.
 
     It has one of each that asks ``malloc`` and ``free``; those of arrays, sized ones and those that
@@ -122,22 +122,22 @@ def _passed_on(operator: bytes) -> bytes:
     """
     plain = operator.removesuffix(_QUIET).replace(b"_Zna", b"_Znw").replace(b"_Zda", b"_Zdl")
     plain = re.sub(rb"^_ZdlPv[mj]", b"_ZdlPv", plain)
-    return _asks(operator) if plain == operator else plain
+    return get_backing_function(operator) if plain == operator else plain
 
 
-def heaps_of(symbols: Symbols, process: Process) -> Heaps:
+def find_memory_providers(symbols: FileFacts, process: Process) -> MemoryProviders:
     """The objects of ``process`` that provide memory."""
     found: dict[bytes, list[LoadedObject]] = {}
     for mapped in process.objects:
-        for name in sorted(provided(symbols, mapped), key=NAMES.index):
+        for name in sorted(find_provided_names(symbols, mapped), key=NAMES.index):
             found.setdefault(name, []).append(mapped)
-    return Heaps(process, symbols, found)
+    return MemoryProviders(process, symbols, found)
 
 
-def provided(symbols: Symbols, mapped: LoadedObject) -> frozenset[bytes]:
+def find_provided_names(symbols: FileFacts, mapped: LoadedObject) -> frozenset[bytes]:
     """Those of `NAMES` that an object provides; by its name, where it cannot be looked into."""
     if mapped.image is not None and mapped.image.is_dynamic:
-        return symbols.read(mapped, _defined_names)
+        return symbols.read_fact(mapped, read_defined_names)
     name = posixpath.basename(mapped.name)
     if name.startswith(("libc.so", "ld-musl-")) or MUSL_LIBC_NAME.fullmatch(name):
         return frozenset(MALLOC_FAMILY)
@@ -147,15 +147,15 @@ def provided(symbols: Symbols, mapped: LoadedObject) -> frozenset[bytes]:
     return frozenset(OPERATORS) if runtime else frozenset()
 
 
-def _defined_names(reader: Reader, image: Image) -> frozenset[bytes]:
+def read_defined_names(reader: Reader, image: Image) -> frozenset[bytes]:
     # What provides memory has one of these: most objects have none, and are asked no more.
     names = NAMES if find_provided_symbols(reader, image, CORE) else ()
     return find_provided_symbols(reader, image, names)
 
 
-def is_allocator(symbols: Symbols, mapped: LoadedObject) -> bool:
+def is_allocator(symbols: FileFacts, mapped: LoadedObject) -> bool:
     """Whether an object provides ``malloc`` and ``free`` of its own, and is not the C library."""
-    both = provided(symbols, mapped) >= {b"malloc", b"free"}
+    both = find_provided_names(symbols, mapped) >= {b"malloc", b"free"}
     return both and not is_libc(mapped) and not is_wrapper(symbols, mapped)
 
 
@@ -165,22 +165,22 @@ def is_libc(mapped: LoadedObject) -> bool:
     return is_part_of_libc(posixpath.basename(mapped.name)) or is_part_of_libc(soname or "")
 
 
-def _is_cpp_runtime(mapped: LoadedObject) -> bool:
+def is_cpp_runtime(mapped: LoadedObject) -> bool:
     return CPP_RUNTIME.fullmatch(posixpath.basename(mapped.name)) is not None
 
 
-def wants(symbols: Symbols, mapped: LoadedObject) -> frozenset[bytes]:
+def read_undefined_names(symbols: FileFacts, mapped: LoadedObject) -> frozenset[bytes]:
     """The names that an object uses and does not define."""
     if mapped.image is None:
         return frozenset()
-    return frozenset(symbol.name for symbol in symbols.table(mapped).undefined)
+    return frozenset(symbol.name for symbol in symbols.read_symbol_table(mapped).undefined)
 
 
-def is_wrapper(symbols: Symbols, mapped: LoadedObject) -> bool:
+def is_wrapper(symbols: FileFacts, mapped: LoadedObject) -> bool:
     """Whether an object passes on what it is asked (``dlsym`` with RTLD_NEXT), as profilers do."""
     if mapped.image is None:
         return False
-    wanted = wants(symbols, mapped)
-    if b"dlsym" not in wanted or SANITIZER in symbols.table(mapped).defined:
+    wanted = read_undefined_names(symbols, mapped)
+    if b"dlsym" not in wanted or SANITIZER in symbols.read_symbol_table(mapped).defined:
         return False
-    return not wanted & set(MEMORY) or symbols.read(mapped, contains_malloc_names)
+    return not wanted & set(MEMORY) or symbols.read_fact(mapped, contains_malloc_names)

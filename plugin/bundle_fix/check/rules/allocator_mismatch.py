@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.allocators import ALLOCATE, NEW_AND_DELETE, Heaps, wants
+from bundle_fix.check.facts.allocators import ALLOCATE, NEW_AND_DELETE, MemoryProviders, read_undefined_names
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import text
@@ -25,13 +25,13 @@ SPOKEN = {
 
 def find_mismatched(rule: Rule, context: Context) -> Iterator[Finding]:
     """Processes in which a block comes from one heap and is given back to another."""
-    for entry, heaps in context.heaps.items():
-        if not heaps.are_replaced():
+    for entry, heaps in context.memory_providers.items():
+        if not heaps.has_replacement():
             continue
         pairs = [
             (give, giver, take, taker)
             for give, take in _pairs(context, heaps)
-            if (giver := heaps.heap(give)) and (taker := heaps.heap(take)) and giver is not taker
+            if (giver := heaps.find_heap(give)) and (taker := heaps.find_heap(take)) and giver is not taker
         ]
         if pairs:
             give, giver, take, taker = pairs[0]
@@ -41,14 +41,14 @@ def find_mismatched(rule: Rule, context: Context) -> Iterator[Finding]:
                 f"takes {_spoken(give)} from {giver.label}, and {_spoken(take)} from {taker.label}"
                 + (f" (and {more} more such {'pair' if more == 1 else 'pairs'})" if more else ""),
                 pairs=[[text(g), one.label, text(t), other.label] for g, one, t, other in pairs],
-                providers=heaps.evidence(),
+                providers=heaps.make_evidence(),
             )
 
 
-def _pairs(context: Context, heaps: Heaps) -> Iterator[tuple[bytes, bytes]]:
+def _pairs(context: Context, heaps: MemoryProviders) -> Iterator[tuple[bytes, bytes]]:
     """What gives blocks and what takes them back, as far as the process uses both."""
     known = [mapped for mapped in heaps.process.objects if mapped.image is not None]
-    used = {b"malloc", b"free"}.union(*(wants(context.symbols, mapped) for mapped in known))
+    used = {b"malloc", b"free"}.union(*(read_undefined_names(context.facts, mapped) for mapped in known))
     yield from ((give, b"free") for give in ALLOCATE if give in used)
     if b"malloc_usable_size" in used:
         yield b"malloc", b"malloc_usable_size"
@@ -63,8 +63,8 @@ def _spoken(name: bytes) -> str:
 def find_static(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files with an allocator linked in that they do not offer to others."""
     told = set()
-    for entry, heaps in context.heaps.items():
-        shared = heaps.allocators()
+    for entry, heaps in context.memory_providers.items():
+        shared = heaps.find_allocators()
         for mapped in heaps.process.list_bundled_objects():
             if mapped.image is None or mapped in shared or mapped.label in told:
                 continue
@@ -80,7 +80,7 @@ def find_static(rule: Rule, context: Context) -> Iterator[Finding]:
                 severity=severity,
                 symbols=names,
                 program=entry,
-                providers=heaps.evidence(),
+                providers=heaps.make_evidence(),
             )
 
 
@@ -92,7 +92,7 @@ def _linked_in(
     One under names of its own (``je_malloc``), and alone, is nobody's trouble: its user never
     mixes it up with the C library's.
     """
-    names = context.symbols.read(mapped, find_static_allocator)
+    names = context.facts.read_fact(mapped, find_static_allocator)
     listed = sorted(map(text, names))
     if names >= set(MALLOC_NAMES):
         return Severity.WARNING if is_alone else Severity.ERROR, listed
@@ -101,7 +101,7 @@ def _linked_in(
         return None
     if own:
         return Severity.WARNING, sorted(map(text, own))
-    message = context.symbols.read(mapped, find_allocator_message)
+    message = context.facts.read_fact(mapped, find_allocator_message)
     return (Severity.WARNING, [f'its message "{text(message).strip()}"']) if message else None
 
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.allocators import Heaps, heaps_of, is_libc
+from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers, is_libc
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import some
@@ -25,17 +25,17 @@ def names_of_allocator(mapped: LoadedObject) -> set[str]:
 
 def find_two(rule: Rule, context: Context) -> Iterator[Finding]:
     """Processes with more than one allocator: first programs, then what plugins bring along."""
-    for entry, heaps in context.heaps.items():
+    for entry, heaps in context.memory_providers.items():
         yield from _two(rule, entry, heaps, rule.severity)
-    told = {frozenset(_paths(heaps.allocators())) for heaps in context.heaps.values()}
+    told = {frozenset(_paths(heaps.find_allocators())) for heaps in context.memory_providers.values()}
     for entry, process in context.plugins.items():
-        heaps = heaps_of(context.symbols, process)
-        if frozenset(_paths(heaps.allocators())) not in told:
+        heaps = find_memory_providers(context.facts, process)
+        if frozenset(_paths(heaps.find_allocators())) not in told:
             yield from _two(rule, entry, heaps, context.consequence)
 
 
-def _two(rule: Rule, entry: str, heaps: Heaps, severity: Severity) -> Iterator[Finding]:
-    found = heaps.allocators()
+def _two(rule: Rule, entry: str, heaps: MemoryProviders, severity: Severity) -> Iterator[Finding]:
+    found = heaps.find_allocators()
     if len(found) > 1:
         names = [_told(mapped, entry) for mapped in found]
         yield rule.make_finding(
@@ -43,7 +43,7 @@ def _two(rule: Rule, entry: str, heaps: Heaps, severity: Severity) -> Iterator[F
             f"has {len(found)} allocators in its process: {', '.join(names)}",
             severity=severity,
             allocators=_described(found),
-            providers=heaps.evidence(),
+            providers=heaps.make_evidence(),
         )
 
 
@@ -68,8 +68,8 @@ def _described(found: Sequence[LoadedObject]) -> list[dict[str, Any]]:
 
 def find_behind_libc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Allocators that come behind the C library in lookup order, and so are never asked."""
-    for entry, heaps in context.heaps.items():
-        found, order = heaps.allocators(), list(heaps.process.objects)
+    for entry, heaps in context.memory_providers.items():
+        found, order = heaps.find_allocators(), list(heaps.process.objects)
         first = next(iter(heaps.providers.get(b"malloc", ())), None)
         if found and first is not None and is_libc(first):
             yield rule.make_finding(
@@ -77,7 +77,7 @@ def find_behind_libc(rule: Rule, context: Context) -> Iterator[Finding]:
                 f"finds malloc in {posixpath.basename(first.name)} before it gets to"
                 f" {found[0].label}{_by(found[0], entry)}",
                 order=_paths(order),
-                providers=heaps.evidence(),
+                providers=heaps.make_evidence(),
             )
 
 
@@ -87,8 +87,8 @@ def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
     if not expected:
         return
     seen = False
-    for entry, heaps in context.heaps.items():
-        for mapped in heaps.allocators():
+    for entry, heaps in context.memory_providers.items():
+        for mapped in heaps.find_allocators():
             seen = True
             if not names_of_allocator(mapped) & set(expected):
                 yield rule.make_finding(
@@ -96,7 +96,7 @@ def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
                     f"takes malloc from {mapped.label}, which [check] allocators does not name",
                     allocator=mapped.label,
                     expected=list(expected),
-                    providers=heaps.evidence(),
+                    providers=heaps.make_evidence(),
                 )
     if not seen and context.programs:
         entry = next(iter(context.programs))
@@ -112,8 +112,8 @@ def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
     """Allocators that are the host's; that the pack's own is not found is BF102's error."""
-    for entry, heaps in context.heaps.items():
-        for mapped in heaps.allocators():
+    for entry, heaps in context.memory_providers.items():
+        for mapped in heaps.find_allocators():
             if mapped.origin != HOST:
                 continue
             image = heaps.process.objects[0].image
@@ -130,7 +130,7 @@ def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
                 else None,
                 allocator=mapped.label,
                 needed=mapped.name,
-                providers=heaps.evidence(),
+                providers=heaps.make_evidence(),
             )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.allocators import heaps_of, is_allocator
+from bundle_fix.check.facts.allocators import find_memory_providers, is_allocator
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.elf.scan.deepbind import opens_deepbound
@@ -26,11 +26,11 @@ class _Opening(NamedTuple):
 
 def find_opened(rule: Rule, context: Context) -> Iterator[Finding]:
     """Allocators that a program opens by name."""
-    for entry, heaps in context.heaps.items():
+    for entry, heaps in context.memory_providers.items():
         told = {mapped.label for mapped in heaps.process.objects}
         for opening in _openings(context, heaps.process):
             found = context.world.dlopen(heaps.process, opening.name, opening.opener).result
-            if found.label in told or not is_allocator(context.symbols, found):
+            if found.label in told or not is_allocator(context.facts, found):
                 continue
             told.add(found.label)
             by = "" if opening.opener.label == entry else f" (by {opening.opener.label})"
@@ -61,17 +61,17 @@ def _openings(context: Context, process: Process) -> Iterator[_Opening]:
 
 def _first(context: Context, entry: str) -> str:
     """Who answers for malloc in a process."""
-    found = context.heaps[entry].heap(b"malloc")
+    found = context.memory_providers[entry].find_heap(b"malloc")
     return found.label if found and found.origin == BUNDLE else "the C library"
 
 
 def find_plugins(rule: Rule, context: Context) -> Iterator[Finding]:
     """Libraries that are opened at run time and need an allocator that no program has."""
-    mapped = {m.label for heaps in context.heaps.values() for m in heaps.process.objects}
+    mapped = {m.label for heaps in context.memory_providers.values() for m in heaps.process.objects}
     for entry, process in context.plugins.items():
         late = [
             allocator
-            for allocator in heaps_of(context.symbols, process).allocators()
+            for allocator in find_memory_providers(context.facts, process).find_allocators()
             if allocator.label not in mapped and allocator.label != entry
         ]
         for allocator in late:
@@ -93,7 +93,7 @@ def find_late(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_deepbound(rule: Rule, context: Context) -> Iterator[Finding]:
     """Objects that open libraries with RTLD_DEEPBIND."""
     for path in context.openers:
-        if context.symbols.read(path, opens_deepbound):
+        if context.facts.read_fact(path, opens_deepbound):
             yield rule.make_finding(path, "opens libraries with RTLD_DEEPBIND")
 
 

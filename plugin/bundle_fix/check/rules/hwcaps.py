@@ -90,7 +90,7 @@ def _soname(soname: str | None) -> str:
 
 
 def _defined(context: Context, path: str) -> frozenset[bytes]:
-    return context.symbols.table(path).defined
+    return context.facts.read_symbol_table(path).defined
 
 
 def _version(path: str) -> str:

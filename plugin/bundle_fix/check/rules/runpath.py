@@ -94,7 +94,7 @@ def _is_meant(context: Context, kind: RunpathKind, entry: str) -> bool:
 def _is_on_host(context: Context, folder: str) -> bool:
     """Whether a host whose files are known has the folder."""
     view = context.world.view
-    return view.host is not None and isinstance(view.folder(folder), str)
+    return view.host is not None and isinstance(view.resolve_directory(folder), str)
 
 
 def find_absolute(rule: Rule, context: Context) -> Iterator[Finding]:

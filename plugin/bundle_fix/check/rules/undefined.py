@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.symbols import Symbols
+from bundle_fix.check.facts.file_facts import FileFacts
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import some, text
@@ -42,12 +42,12 @@ def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
             # What sufficed in another process suffices here, if all of it is here.
             if complete.get((mapped.label, is_closed), frozenset({""})) <= there:
                 continue
-            if not is_closed and readable.isdisjoint(context.symbols.wanted_versions(mapped)):
+            if not is_closed and readable.isdisjoint(context.facts.read_needed_versions(mapped)):
                 continue
-            wanted = [s for s in context.symbols.table(mapped).undefined if not s.weak]
+            wanted = [s for s in context.facts.read_symbol_table(mapped).undefined if not s.weak]
             if not is_closed:
                 wanted = [symbol for symbol in wanted if symbol.library in readable]
-            lost, used = _undefined(context.symbols, process, mapped, wanted, unknown)
+            lost, used = _undefined(context.facts, process, mapped, wanted, unknown)
             if not lost:
                 complete[mapped.label, is_closed] = used
             fresh = [symbol for symbol in lost if (mapped.label, symbol.name) not in told]
@@ -76,7 +76,7 @@ def _has_versions(name: str) -> bool:
 
 
 def _undefined(
-    symbols: Symbols,
+    symbols: FileFacts,
     process: Process,
     mapped: LoadedObject,
     wanted: Sequence[UndefinedSymbol],
@@ -90,7 +90,7 @@ def _undefined(
         if not left:
             break
         if provider.image is not None and provider.image.is_dynamic:
-            table = symbols.table(provider)
+            table = symbols.read_symbol_table(provider)
             rest = [
                 symbol for symbol in left if not table.provides_symbol(symbol.name, symbol.version)
             ]
@@ -107,12 +107,12 @@ def _undefined(
     return left, frozenset(used)
 
 
-def _is_told_already(symbols: Symbols, process: Process, symbol: UndefinedSymbol) -> bool:
+def _is_told_already(symbols: FileFacts, process: Process, symbol: UndefinedSymbol) -> bool:
     """Whether the library that should have the symbol lacks its whole version (BF404)."""
     library = _named(process, symbol.library)
     if library is None or library.image is None:
         return False
-    offered = symbols.offered_versions(library)
+    offered = symbols.read_defined_versions(library)
     return offered is not None and symbol.version not in offered
 
 
@@ -125,14 +125,14 @@ def _named(process: Process, name: str | None) -> LoadedObject | None:
 
 
 def _may_define(
-    symbols: Symbols, user: LoadedObject, unknown: Sequence[LoadedObject]
+    symbols: FileFacts, user: LoadedObject, unknown: Sequence[LoadedObject]
 ) -> Callable[[UndefinedSymbol], bool]:
     """Whether one of the libraries that cannot be looked into may define what ``user`` wants.
 
     Whoever was linked with a library whose symbols all have versions wants them in versions: what
     it wants without one was not there.
     """
-    versions = symbols.wanted_versions(user)
+    versions = symbols.read_needed_versions(user)
     unasked = [one for one in unknown if one.name not in versions]
     is_libc_there = any(is_part_of_libc(one.name) for one in unasked)
     exports = read_glibc_exports() if is_libc_there else frozenset[bytes]()

@@ -24,15 +24,15 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
     limit = glibc_number(f"GLIBC_{baseline}")
     for path in context.dynamic() if limit else ():
         # The loader only complains about a version that is wanted weakly.
-        weak = context.symbols.weakly_wanted(path)
+        weak = context.facts.read_weak_versions(path)
         newer = {
             name: [v for v in versions if _is_newer(v, limit) and (name, v) not in weak]
-            for name, versions in context.symbols.wanted_versions(path).items()
+            for name, versions in context.facts.read_needed_versions(path).items()
         }
         newer = {name: versions for name, versions in newer.items() if versions}
         if not newer:
             continue
-        wanted = context.symbols.table(path).undefined
+        wanted = context.facts.read_symbol_table(path).undefined
         breaking = [s for s in wanted if s.version in newer.get(s.library or "", ())]
         breaking.sort(key=lambda s: s.name)
         breaking.sort(key=lambda s: glibc_number(s.version or "") or (), reverse=True)
@@ -60,9 +60,9 @@ def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
         own = is_part_of_libc(image.soname or posixpath.basename(path))
         if own or not any(map(is_part_of_libc, image.needed)):
             continue
-        if not any(PRIVATE in v for v in context.symbols.wanted_versions(path).values()):
+        if not any(PRIVATE in v for v in context.facts.read_needed_versions(path).values()):
             continue
-        wanted = context.symbols.table(path).undefined
+        wanted = context.facts.read_symbol_table(path).undefined
         symbols = sorted(text(s.name) for s in wanted if s.version == PRIVATE)
         yield rule.make_finding(
             path,
@@ -127,11 +127,11 @@ def _lacking(context: Context) -> Iterator[tuple[Severity, Process, Resolution, 
         if not known or key in told:
             continue
         told.add(key)
-        offered = context.symbols.offered_versions(need.result)
+        offered = context.facts.read_defined_versions(need.result)
         if offered is None:
             continue
-        wanted = context.symbols.wanted_versions(need.requester).get(need.name, ())
-        weak = context.symbols.weakly_wanted(need.requester)
+        wanted = context.facts.read_needed_versions(need.requester).get(need.name, ())
+        weak = context.facts.read_weak_versions(need.requester)
         lacking = [v for v in wanted if v not in offered and (need.name, v) not in weak]
         if lacking:
             yield severity, process, need, lacking

@@ -63,7 +63,9 @@ class LoaderCache(Struct, frozen=True, dict=True):
             found.setdefault(entry.name, []).append(entry)
         return found
 
-    def lookup(self, name: str, image: Image, levels: Sequence[str], hwcap: int = 0) -> str | None:
+    def find_library(
+        self, name: str, image: Image, levels: Sequence[str], hwcap: int = 0
+    ) -> str | None:
         """The file that the loader takes for ``name``, if the cache has any (search_cache).
 
         Args:

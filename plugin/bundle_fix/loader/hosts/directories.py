@@ -25,7 +25,7 @@ class SearchDirectory(NamedTuple):
     refusal: Outcome | None = None
     owner: str = ""
 
-    def step(self, place: str, outcome: Outcome, detail: str = "") -> SearchStep:
+    def make_step(self, place: str, outcome: Outcome, detail: str = "") -> SearchStep:
         """The step of looking at ``place`` for this directory's sake."""
         return SearchStep(place, self.via, outcome, self.entry, self.owner, detail)
 

@@ -40,7 +40,7 @@ def _read_directories(view: View, path: str, seen: set[str]) -> Iterator[str]:
     if path in seen or len(seen) >= MAX_FILES:
         return
     seen.add(path)
-    for raw in (view.text(path) or b"").splitlines():
+    for raw in (view.read_bytes(path) or b"").splitlines():
         line = os.fsdecode(raw).partition("#")[0].strip()
         words = line.split()
         if not words or words[0] == "hwcap":
@@ -72,8 +72,8 @@ def _expand_pattern(view: View, pattern: str) -> list[str]:
 
 
 def _list_names(view: View, folder: str) -> list[str]:
-    real = view.folder(folder)
-    return [] if isinstance(real, Unresolved) or view.host is None else view.host.names(real)
+    real = view.resolve_directory(folder)
+    return [] if isinstance(real, Unresolved) or view.host is None else view.host.list_names(real)
 
 
 def simulate_ldconfig(view: View, directories: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
@@ -82,12 +82,12 @@ def simulate_ldconfig(view: View, directories: tuple[str, ...]) -> Mapping[str, 
     for directory in directories:
         for name in _list_names(view, directory):
             path = posixpath.join(directory, name)
-            real = view.real(path) if LIBRARY.fullmatch(name) else Unresolved.MISSING
-            image = None if isinstance(real, Unresolved) else view.image(real)
+            real = view.resolve_path(path) if LIBRARY.fullmatch(name) else Unresolved.MISSING
+            image = None if isinstance(real, Unresolved) else view.find_image(real)
             if isinstance(image, Image) and image.is_library:
                 soname = image.soname or name
                 # ldconfig makes a link of the soname where there is none.
                 link = posixpath.join(directory, soname)
-                there = isinstance(view.real(link), str)
+                there = isinstance(view.resolve_path(link), str)
                 found.setdefault(soname, {})[link if there else path] = None
     return {name: tuple(paths) for name, paths in found.items()}

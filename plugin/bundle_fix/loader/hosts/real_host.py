@@ -76,16 +76,18 @@ class RealHost(Struct, frozen=True, eq=False):
         return known
 
     def _read_loader(self, view: View, image: Image) -> Loader:
-        path = next((p for p in _list_interpreter_paths(view, image) if view.text(p, 4)), None)
+        path = next(
+            (p for p in _list_interpreter_paths(view, image) if view.read_bytes(p, 4)), None
+        )
         cpu = self._cpu(image)
         if path is None:
             return make_unknown_loader(image, cpu.levels)
         if is_linked_for_musl(image):
             # The path file is in the etc/ beside the folder that the loader is in.
             prefix = posixpath.dirname(posixpath.dirname(path)).rstrip("/")
-            text = view.text(f"{prefix}/etc/ld-musl-{parse_musl_architecture(path)}.path")
+            text = view.read_bytes(f"{prefix}/etc/ld-musl-{parse_musl_architecture(path)}.path")
             return Loader(MUSL, path, parse_musl_path_file(text))
-        return read_glibc_loader(path, view.text(path, MAX_LOADER) or b"", image, cpu)
+        return read_glibc_loader(path, view.read_bytes(path, MAX_LOADER) or b"", image, cpu)
 
     def _cpu(self, image: Image) -> Cpu:
         here = get_machine_name() == image.machine and self.level is None
@@ -98,7 +100,7 @@ class RealHost(Struct, frozen=True, eq=False):
         self._read_cache(view)
         memory = self._memory
         if memory.cache is not None:
-            path = memory.cache.lookup(name, image, loader.hwcaps, loader.hwcap)
+            path = memory.cache.find_library(name, image, loader.hwcaps, loader.hwcap)
             if path is not None:
                 yield CachedLibrary(path, "ld.so.cache")
         for path in (memory.listed or {}).get(name, ()):
@@ -109,14 +111,14 @@ class RealHost(Struct, frozen=True, eq=False):
         if memory.is_read:
             return
         memory.is_read = True
-        data = view.text(CACHE_FILE, MAX_SIZE)
+        data = view.read_bytes(CACHE_FILE, MAX_SIZE)
         memory.cache = read_cache(data) if data is not None else None
         if data is None and not self.running:
             memory.listed = dict(simulate_ldconfig(view, read_ld_conf(view)))
 
     def list_preloads(self, view: View) -> tuple[str, ...]:
         """See `Host`: names divided by blanks or colons; ``#`` starts a comment."""
-        text = os.fsdecode(view.text(PRELOAD_FILE) or b"")
+        text = os.fsdecode(view.read_bytes(PRELOAD_FILE) or b"")
         lines = [line.partition("#")[0] for line in text.splitlines()]
         return tuple(" ".join(lines).replace(":", " ").split())
 
@@ -127,8 +129,8 @@ def _list_interpreter_paths(view: View, image: Image) -> Iterator[str]:
         yield image.interpreter
         return
     if is_linked_for_musl(image):
-        real = view.folder("/lib")
-        names = view.host.names(real) if isinstance(real, str) and view.host else []
+        real = view.resolve_directory("/lib")
+        names = view.host.list_names(real) if isinstance(real, str) and view.host else []
         yield from (f"/lib/{name}" for name in names if name.startswith("ld-musl-"))
         return
     yield from USUAL_LOADER_PATHS.get((image.machine, image.format.bits), ())

@@ -46,7 +46,7 @@ class Loader(Struct, frozen=True):
         trusted: below which directories a set-uid program may find what it names by ``$ORIGIN``.
         lib: what ``$LIB`` means; None where that is not known.
         platform: what ``$PLATFORM`` means; None where that is not known.
-        subfolders: what it looks for in every directory before the directory itself, each with a
+        subdirectories: what it looks for in every directory before the directory itself, each with a
             slash at its end.
         hwcaps: the levels of ``glibc-hwcaps``, the best first.
         hwcap: the processor's bits in the cache's entries of the old kind.
@@ -58,7 +58,7 @@ class Loader(Struct, frozen=True):
     trusted: tuple[str, ...] = ()
     lib: str | None = None
     platform: str | None = None
-    subfolders: tuple[str, ...] = ()
+    subdirectories: tuple[str, ...] = ()
     hwcaps: tuple[str, ...] = ()
     hwcap: int = 0
 

@@ -43,8 +43,8 @@ def search_library(setting: ProcessContext, name: str, requester: LoadedObject) 
     if setting.host.is_expected(name) and setting.view.host is not None:
         place = posixpath.join(setting.loader.defaults[0], name)
         this.trace.append(SearchStep(place, "default", Outcome.EXPECTED))
-        return this.from_host(place, "default")
-    return this.missing("default")
+        return this.build_host_copy(place, "default")
+    return this.build_missing("default")
 
 
 def search_paths(setting: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
@@ -58,13 +58,13 @@ def search_paths(setting: ProcessContext, name: str, requester: LoadedObject) ->
     this = Search(setting, name, requester, [])
     if "/" in name:
         return _resolve_direct_path(this)
-    return _run_stages(this, PATH_STAGES[setting.loader.flavour]) or this.missing("runpath")
+    return _run_stages(this, PATH_STAGES[setting.loader.flavour]) or this.build_missing("runpath")
 
 
 def search_system(setting: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
     """What the host has of ``name``, whatever any object's paths lead to; see `search_paths`."""
     this = Search(setting, name, requester, [])
-    return _run_stages(this, SYSTEM_STAGES[setting.loader.flavour]) or this.missing("default")
+    return _run_stages(this, SYSTEM_STAGES[setting.loader.flavour]) or this.build_missing("default")
 
 
 def _run_stages(
@@ -81,7 +81,7 @@ def _search_rpaths(this: Search) -> LoadedObject | None:
     for link in this.setting.find_rpath_owners(this.requester):
         rpath = (link.image.rpath if link.image else None) or ""
         # A directory that several objects of one folder name alike is told once.
-        listed = this.listed(rpath, "rpath", link)
+        listed = this.expand_search_path(rpath, "rpath", link)
         new = [d for d in listed if d._replace(owner="") not in seen]
         seen.update(d._replace(owner="") for d in new)
         found = search_directories(this, new)
@@ -100,10 +100,10 @@ def _search_library_path(this: Search) -> LoadedObject | None:
         return None
     if environment.hostile:
         this.trace.append(SearchStep("LD_LIBRARY_PATH", via, Outcome.ANY_COPY))
-        return this.from_host(f"$LD_LIBRARY_PATH/{this.name}", via)
+        return this.build_host_copy(f"$LD_LIBRARY_PATH/{this.name}", via)
     return search_directories(
         this,
-        this.listed(environment.library_path, via, this.setting.main),
+        this.expand_search_path(environment.library_path, via, this.setting.main),
     )
 
 
@@ -111,7 +111,7 @@ def _search_runpath(this: Search) -> LoadedObject | None:
     """The requester's own RUNPATH, which serves nobody else."""
     return search_directories(
         this,
-        this.listed(this.image.runpath or "", "runpath", this.requester),
+        this.expand_search_path(this.image.runpath or "", "runpath", this.requester),
     )
 
 
@@ -123,7 +123,7 @@ def _search_inherited_paths(this: Search) -> LoadedObject | None:
             via, text = (
                 ("rpath", image.rpath) if image.runpath is None else ("runpath", image.runpath)
             )
-            found = search_directories(this, this.listed(text or "", via, link))
+            found = search_directories(this, this.expand_search_path(text or "", via, link))
             if found is not None:
                 return found
     return None
@@ -134,7 +134,9 @@ def _search_cache(this: Search) -> LoadedObject | None:
     setting = this.setting
     if setting.view.host is None:
         return None
-    listed = list(setting.host.find_cached_libraries(setting.view, this.name, this.image, setting.loader))
+    listed = list(
+        setting.host.find_cached_libraries(setting.view, this.name, this.image, setting.loader)
+    )
     if not listed:
         this.trace.append(SearchStep("ld.so.cache", "cache", Outcome.NOT_LISTED))
     for path, source in listed:
@@ -152,11 +154,11 @@ def _search_default_directories(this: Search) -> LoadedObject | None:
     loader = this.setting.loader
     if loader.flavour == GLIBC and _has_nodeflib_flag(this.image):
         this.trace.append(SearchStep("default directories", "default", Outcome.NOT_SEARCHED))
-        return this.missing("default")
+        return this.build_missing("default")
     if this.setting.view.host is None:
         place = posixpath.join(loader.defaults[0], this.name)
         this.trace.append(SearchStep(place, "default", Outcome.HOST_COPY))
-        return this.from_host(place, "default")
+        return this.build_host_copy(place, "default")
     return search_directories(
         this, [SearchDirectory("", "default", path) for path in loader.defaults]
     )
@@ -188,19 +190,19 @@ def _resolve_direct_path(this: Search) -> LoadedObject:
         path = Refusal.INSECURE
     if isinstance(path, Refusal):
         this.trace.append(SearchStep(this.name, via, Outcome(path.value)))
-        return this.missing(via)
+        return this.build_missing(via)
     if setting.view.host is not None:
         # What the loader knows the object by; where the pack is unknown, its tokens say more.
         this = this._replace(name=path)
     if not path.startswith("/"):
         if setting.environment.working_directory is None:
             this.trace.append(SearchStep(this.name, via, Outcome.WORKING_DIRECTORY))
-            return this.missing(via)
+            return this.build_missing(via)
         path = posixpath.join(setting.environment.working_directory, path)
     view = setting.view
-    if view.real(path) is Unresolved.OUTSIDE and view.inside(path) is None:
+    if view.resolve_path(path) is Unresolved.OUTSIDE and view.get_relative_path(path) is None:
         this.trace.append(SearchStep(path, via, Outcome.ON_HOST))
-        return this.from_host(path, via)
+        return this.build_host_copy(path, via)
     return try_candidate(
         this, path, format_place(this, path), SearchDirectory("", via, path)
-    ) or this.missing(via)
+    ) or this.build_missing(via)

@@ -48,20 +48,22 @@ class Search(NamedTuple):
         assert image is not None  # noqa: S101 (only what was read needs anything)
         return image
 
-    def listed(self, text: str, via: str, link: LoadedObject) -> Iterator[SearchDirectory]:
+    def expand_search_path(
+        self, text: str, via: str, link: LoadedObject
+    ) -> Iterator[SearchDirectory]:
         """The directories of a list; ``link`` is the object that has it, or inherits it on."""
         owner = "" if via == "ld_library_path" or link is self.requester else link.label
         return expand_search_path(self.setting, text, via, link.directory, owner)
 
-    def found(self, path: str, real: str, via: str) -> LoadedObject:
+    def build_object(self, path: str, real: str, via: str) -> LoadedObject:
         """The object at ``path``, which is really at ``real``."""
         view = self.setting.view
-        image = view.image(real)
-        member = view.member(real)
+        image = view.find_image(real)
+        member = view.find_member(real)
         home = posixpath.dirname(path)
         if view.host is None:
             # glibc keeps the path as it was put together; where nobody sees it, it need not grow.
-            folder = view.folder(home)
+            folder = view.resolve_directory(home)
             home = home if isinstance(folder, Unresolved) else folder
         return LoadedObject(
             self.name, path if member is None else member, HOST if member is None else BUNDLE,
@@ -69,14 +71,14 @@ class Search(NamedTuple):
             image if isinstance(image, Image) else None, self.requester, real,
         )  # fmt: skip
 
-    def from_host(self, path: str, via: str) -> LoadedObject:
+    def build_host_copy(self, path: str, via: str) -> LoadedObject:
         """The host's copy, of which nothing is known."""
         return LoadedObject(
             self.name, path, HOST, via, self.requester.label, tuple(self.trace),
             loaded_by=self.requester,
         )  # fmt: skip
 
-    def missing(self, via: str) -> LoadedObject:
+    def build_missing(self, via: str) -> LoadedObject:
         """Nothing."""
         return LoadedObject(
             self.name, None, MISSING, via, self.requester.label, tuple(self.trace),
@@ -89,7 +91,7 @@ def search_directories(this: Search, listed: Iterable[SearchDirectory]) -> Loade
     for directory in listed:
         if directory.refusal is not None:
             place = directory.entry or "(empty)"
-            this.trace.append(directory.step(place, directory.refusal))
+            this.trace.append(directory.make_step(place, directory.refusal))
             continue
         before = len(this.trace)
         found = _search_directory(this, directory)
@@ -103,15 +105,15 @@ def search_directories(this: Search, listed: Iterable[SearchDirectory]) -> Loade
 
 def _search_directory(this: Search, directory: SearchDirectory) -> LoadedObject | None:
     view, path = this.setting.view, directory.path
-    for subfolder in this.setting.loader.subfolders:
+    for subfolder in this.setting.loader.subdirectories:
         place = posixpath.join(path, subfolder + this.name)
-        if isinstance(view.folder(posixpath.dirname(place)), Unresolved):
+        if isinstance(view.resolve_directory(posixpath.dirname(place)), Unresolved):
             continue
-        if view.real(place) is not Unresolved.MISSING:
+        if view.resolve_path(place) is not Unresolved.MISSING:
             found = try_candidate(this, place, format_place(this, place), directory)
             if found is not None:
                 return found
-    folder = view.folder(path)
+    folder = view.resolve_directory(path)
     if isinstance(folder, Unresolved):
         return _report_missing_directory(this, folder, directory)
     full = posixpath.join(path.rstrip("/") or "/", this.name)
@@ -125,28 +127,32 @@ def _report_missing_directory(
     view, path = this.setting.view, directory.path
     if view.host is not None:
         path = posixpath.normpath(path)
-    inside = view.inside(path) is not None
+    inside = view.get_relative_path(path) is not None
     if lost is Unresolved.OUTSIDE and not inside:
         full = posixpath.join(path, this.name)
         if is_default_directory(posixpath.normpath(path)):
-            this.trace.append(directory.step(full, Outcome.HOST_COPY))
-            return this.from_host(full, directory.via)
-        this.trace.append(directory.step(full, Outcome.OUTSIDE_PACK))
+            this.trace.append(directory.make_step(full, Outcome.HOST_COPY))
+            return this.build_host_copy(full, directory.via)
+        this.trace.append(directory.make_step(full, Outcome.OUTSIDE_PACK))
         return None
     outcome, detail = Outcome.UNRESOLVED_DIRECTORY, lost.value
     if lost is Unresolved.MISSING:
         outcome, detail = Outcome.NO_DIRECTORY_IN_PACK if inside else Outcome.NO_DIRECTORY, ""
-    this.trace.append(directory.step(posixpath.normpath(view.shown(path)), outcome, detail))
+    this.trace.append(
+        directory.make_step(posixpath.normpath(view.format_path(path)), outcome, detail)
+    )
     return None
 
 
 def format_place(this: Search, path: str) -> str:
     """A candidate as a reader would write it: below the folder where it really is, in the pack."""
     view = this.setting.view
-    folder = view.folder(posixpath.dirname(path))
-    if isinstance(folder, str) and view.member(folder) is not None:
-        return posixpath.join(view.shown(folder), posixpath.basename(path))
-    return posixpath.normpath(view.shown(path if view.host is None else posixpath.normpath(path)))
+    folder = view.resolve_directory(posixpath.dirname(path))
+    if isinstance(folder, str) and view.find_member(folder) is not None:
+        return posixpath.join(view.format_path(folder), posixpath.basename(path))
+    return posixpath.normpath(
+        view.format_path(path if view.host is None else posixpath.normpath(path))
+    )
 
 
 def try_candidate(
@@ -155,16 +161,16 @@ def try_candidate(
     """The object at ``path`` if the loader takes it, with the step that says so."""
     miss = _verify_candidate(this, path)
     if isinstance(miss, str):
-        this.trace.append(directory.step(place, Outcome.FOUND))
-        return this.found(path, miss, directory.via)
-    this.trace.append(directory.step(place, miss.outcome, miss.detail))
-    return this.missing(directory.via) if miss.is_fatal else None
+        this.trace.append(directory.make_step(place, Outcome.FOUND))
+        return this.build_object(path, miss, directory.via)
+    this.trace.append(directory.make_step(place, miss.outcome, miss.detail))
+    return this.build_missing(directory.via) if miss.is_fatal else None
 
 
 def _verify_candidate(this: Search, path: str) -> str | _Rejection:
     """Where the candidate at ``path`` really is, or why it is not taken (open_verify)."""
     view = this.setting.view
-    real = view.real(path)
+    real = view.resolve_path(path)
     if isinstance(real, Unresolved):
         if real is Unresolved.MISSING:
             return _Rejection(Outcome.NOT_THERE)
@@ -172,7 +178,7 @@ def _verify_candidate(this: Search, path: str) -> str | _Rejection:
         return _Rejection(
             Outcome.SYMLINK_LOOP if is_loop else Outcome.UNRESOLVED_SYMLINK, real.value
         )
-    image = view.image(real)
+    image = view.find_image(real)
     if image == UNREADABLE:
         return _Rejection(Outcome.UNREADABLE, image)
     if isinstance(image, str):

@@ -75,7 +75,7 @@ def make_explanation_records(explanations: Sequence[Explanation]) -> list[Explan
             path=e.result.path,
             origin=e.result.origin,
             via=e.result.via,
-            already_loaded=e.already,
+            already_loaded=e.already_loaded,
             steps=tuple(
                 StepRecord(
                     s.place, s.via, s.entry, s.owner or e.requester, s.verdict, s.outcome.value
