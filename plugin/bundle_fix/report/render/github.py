@@ -136,7 +136,8 @@ def _render_graph(findings: Sequence[FindingRecord]) -> Iterator[str]:
         loaded = f.evidence.get("loaded")
         is_in_pack = loaded and not str(loaded).startswith("/")
         target = f"{'' if is_in_pack else 'host: '}{loaded}" if loaded else "not found"
-        yield f'  {format_node(f.path)} -->|"{_escape_mermaid(str(f.evidence["needed"]))}"| {format_node(target)}'
+        needed = _escape_mermaid(str(f.evidence["needed"]))
+        yield f'  {format_node(f.path)} -->|"{needed}"| {format_node(target)}'
     yield "```"
     if len(edges) > MAX_EDGES:
         yield ""
