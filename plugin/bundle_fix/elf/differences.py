@@ -1,4 +1,4 @@
-"""What differs between two images of one ELF file, in words."""
+"""The differences between two images of one ELF file, as phrases for people."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from bundle_fix.elf.read.image import Image
 
 
 def describe_differences(before: Image, after: Image) -> Iterator[str]:
-    """The differences between two images of one file, each in a few words."""
+    """Yield the differences between two images of one file, each as a short phrase."""
     if (before.rpath, before.runpath) != (after.rpath, after.runpath):
-        yield f"{_search_path(before)} became {_search_path(after)}"
+        yield f"{_format_search_path(before)} became {_format_search_path(after)}"
     if before.soname != after.soname:
         yield f"soname {before.soname or '(none)'} became {after.soname or '(none)'}"
     for name in after.needed:
@@ -18,11 +18,11 @@ def describe_differences(before: Image, after: Image) -> Iterator[str]:
             yield f"needs {name}"
     for name in before.needed:
         if name not in after.needed:
-            yield f"needs {name} no more"
+            yield f"no longer needs {name}"
 
 
-def _search_path(image: Image) -> str:
-    """RPATH or RUNPATH of an object as a reader of readelf would write it."""
+def _format_search_path(image: Image) -> str:
+    """Return the RPATH or RUNPATH of a file with its name, as readelf names it."""
     if image.runpath is not None:
         return f"RUNPATH {image.runpath or '(empty)'}"
     return f"RPATH {image.rpath or '(empty)'}" if image.rpath is not None else "no RUNPATH"

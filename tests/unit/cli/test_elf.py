@@ -77,7 +77,7 @@ def test_all_changes_are_made_at_once(tmp_path: Path) -> None:
     assert (found.soname, found.rpath, found.runpath) == ("liby.so.2", "$ORIGIN", None)
     assert f"{path}: RUNPATH {OLD} became RPATH $ORIGIN [" in done.stderr
     assert f"{path}: soname libx.so.1 became liby.so.2 [" in done.stderr
-    assert f"{path}: needs libc.so.6 no more [" in done.stderr
+    assert f"{path}: no longer needs libc.so.6 [" in done.stderr
     assert f"{path}: note: it still requires versions of libc.so.6" in done.stderr
 
 
@@ -108,7 +108,9 @@ def test_json_after_an_edit_names_the_editor_and_why_not_the_others(tmp_path: Pa
     assert list(record) == [*SCHEMA, "editor", "passed", "remarks"]
     assert record["runpath"] == OLD + "/and/more"
     assert record["editor"] == "table"
-    assert record["passed"] == ["slot: no string that goes leaves room enough in the string table"]
+    assert record["passed"] == [
+        "slot: not enough space: no removed string in .dynstr is long enough"
+    ]
     assert record["remarks"] == ["libq.so is not needed"]
     (again,) = json.loads(bundle_fix("elf", "--format", "json", *options, path).stdout)
     assert again["editor"] is None
@@ -157,7 +159,7 @@ def test_an_empty_entry_is_told_to_be_the_working_directory(tmp_path: Path) -> N
     path = library(tmp_path)
     done = bundle_fix("elf", "--set-runpath", "$ORIGIN:", "--in-place", path)
     assert done.returncode == 0
-    assert "note: an empty entry of $ORIGIN: is the working directory" in done.stderr
+    assert "note: an empty entry in $ORIGIN: means the working directory" in done.stderr
 
 
 def test_an_edit_must_say_where_to(tmp_path: Path) -> None:

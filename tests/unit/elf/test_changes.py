@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.entries import NewString, PlannedEntry, compute_needed, plan_entries
+from bundle_fix.elf.edit.entries import NewEntry, PlannedEntry, compute_needed, plan_entries
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry
 from bundle_fix.model.errors import BundleFixError
@@ -32,13 +32,13 @@ def test_no_changes_leave_every_entry() -> None:
 
 
 def test_a_runpath_takes_the_first_place_of_either_path_and_the_other_goes() -> None:
-    assert after(Changes(runpath="/new")) == [*old(*BOTH[:3]), NewString(c.DT_RUNPATH, "/new")]
+    assert after(Changes(runpath="/new")) == [*old(*BOTH[:3]), NewEntry(c.DT_RUNPATH, "/new")]
 
 
 def test_an_rpath_takes_the_place_of_a_runpath() -> None:
     entries = [(c.DT_RUNPATH, RUN), (c.DT_NEEDED, A)]
     assert after(Changes(rpath="/new"), entries) == [
-        NewString(c.DT_RPATH, "/new"),
+        NewEntry(c.DT_RPATH, "/new"),
         DynamicEntry(c.DT_NEEDED, A),
     ]
 
@@ -46,7 +46,7 @@ def test_an_rpath_takes_the_place_of_a_runpath() -> None:
 def test_a_first_runpath_comes_last() -> None:
     image = image_in(bytes_of(tiny_elf([(c.DT_NEEDED, A)], TABLE)))
     entries = plan_entries(image, Changes(runpath="/new"))
-    assert entries[-1] == NewString(c.DT_RUNPATH, "/new")
+    assert entries[-1] == NewEntry(c.DT_RUNPATH, "/new")
     assert len(entries) == len(image.dynamic or ()) + 1
 
 
@@ -62,24 +62,24 @@ def test_a_path_that_is_there_already_changes_nothing() -> None:
 
 
 def test_a_path_that_is_there_already_beside_another_is_left_alone_in_the_end() -> None:
-    assert after(Changes(runpath="/run")) == [*old(*BOTH[:3]), NewString(c.DT_RUNPATH, "/run")]
+    assert after(Changes(runpath="/run")) == [*old(*BOTH[:3]), NewEntry(c.DT_RUNPATH, "/run")]
 
 
 def test_the_right_text_under_the_wrong_tag_changes_its_tag() -> None:
-    assert after(Changes(rpath="/run"), [(c.DT_RUNPATH, RUN)]) == [NewString(c.DT_RPATH, "/run")]
+    assert after(Changes(rpath="/run"), [(c.DT_RUNPATH, RUN)]) == [NewEntry(c.DT_RPATH, "/run")]
 
 
 def test_a_soname_is_set_replaced_and_removed() -> None:
-    assert after(Changes(soname="liby.so"), BOTH[:3])[2] == NewString(c.DT_SONAME, "liby.so")
+    assert after(Changes(soname="liby.so"), BOTH[:3])[2] == NewEntry(c.DT_SONAME, "liby.so")
     assert after(Changes(soname="libx.so.1"), BOTH[:3]) == old(*BOTH[:3])
     assert after(Changes(soname=""), BOTH[:3]) == old(*BOTH[:2])
     assert after(Changes(soname=""), BOTH[:2]) == old(*BOTH[:2])
-    assert NewString(c.DT_SONAME, "liby.so") in after(Changes(soname="liby.so"), BOTH[:2])
+    assert NewEntry(c.DT_SONAME, "liby.so") in after(Changes(soname="liby.so"), BOTH[:2])
 
 
 def test_a_needed_name_is_replaced_where_it_stands() -> None:
     assert after(Changes(replace_needed=(("liba.so", "libn.so"),)), BOTH[:2]) == [
-        NewString(c.DT_NEEDED, "libn.so", "liba.so"),
+        NewEntry(c.DT_NEEDED, "libn.so", "liba.so"),
         DynamicEntry(c.DT_NEEDED, B),
     ]
 
@@ -93,7 +93,7 @@ def test_a_name_comes_directly_before_another() -> None:
     changes = Changes(insert_needed=(("libb.so", "libn.so"),))
     assert after(changes, BOTH[:2]) == [
         DynamicEntry(c.DT_NEEDED, A),
-        NewString(c.DT_NEEDED, "libn.so"),
+        NewEntry(c.DT_NEEDED, "libn.so"),
         DynamicEntry(c.DT_NEEDED, B),
     ]
 
@@ -101,7 +101,7 @@ def test_a_name_comes_directly_before_another() -> None:
 def test_a_name_that_comes_directly_before_already_is_not_inserted_again() -> None:
     assert after(Changes(insert_needed=(("libb.so", "liba.so"),)), BOTH[:2]) == old(*BOTH[:2])
     changes = Changes(insert_needed=(("liba.so", "libb.so"),))
-    assert after(changes, BOTH[:2]) == [NewString(c.DT_NEEDED, "libb.so"), *old(*BOTH[:2])]
+    assert after(changes, BOTH[:2]) == [NewEntry(c.DT_NEEDED, "libb.so"), *old(*BOTH[:2])]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_name_that_comes_directly_before_already_is_not_inserted_again() -> No
 def test_the_needed_names_that_are_foretold_are_those_of_the_entries(changes: Changes) -> None:
     texts = {A: "liba.so", B: "libb.so"}
     entries = after(changes, BOTH[:2])
-    names = [e.text if isinstance(e, NewString) else texts[e.value] for e in entries]
+    names = [e.text if isinstance(e, NewEntry) else texts[e.value] for e in entries]
     assert compute_needed(("liba.so", "libb.so"), changes) == tuple(names)
     # Asked a second time, the same changes find nothing to do.
     assert compute_needed(names, changes) == tuple(names)

@@ -82,7 +82,7 @@ def test_a_process_that_dies_costs_no_edit(
         if image.soname == "lib3.so":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    monkeypatch.setattr(edit_many, "disagreement_here", die)
+    monkeypatch.setattr(edit_many, "crosscheck_here", die)
     assert [told(outcome) for outcome in edit_all(jobs, tmp_path)] == alone
 
 

@@ -193,16 +193,16 @@ def test_section_symbols_follow_their_sections(tmp_path: Path) -> None:
 def test_section_headers_that_disagree_are_not_made_worse(tmp_path: Path) -> None:
     data = program(tmp_path)
     at = section_of(data, ".dynstr")[1].offset
-    with pytest.raises(CannotEditError, match="disagree"):
+    with pytest.raises(CannotEditError, match="no single section header matches"):
         patches_of(with_section(data, ".dynstr", offset=at + 1), Changes(runpath=LONGER))
-    with pytest.raises(CannotEditError, match="disagree"):
+    with pytest.raises(CannotEditError, match="no single section header matches"):
         patches_of(with_section(data, ".dynstr", type=c.SHT_NOBITS), Changes(runpath=LONGER))
 
 
 def test_a_string_table_without_final_nul_is_not_appended_to(tmp_path: Path) -> None:
     data = program(tmp_path)
     shorter = with_dynamic(data, c.DT_STRSZ, address(data, c.DT_STRSZ) - 1)
-    with pytest.raises(CannotEditError, match="does not end in NUL"):
+    with pytest.raises(CannotEditError, match="does not end with a NUL"):
         patches_of(shorter, Changes(runpath=LONGER))
 
 
@@ -250,7 +250,7 @@ def test_a_dynamic_section_without_end_is_rewritten_but_never_longer() -> None:
     endless = image_in(with_segment(data, c.PT_DYNAMIC, filesz=segment.filesz - 16))
     entries = endless.dynamic or ()
     assert compute_dynamic_patch(endless, entries).end == segment.file_end - 16
-    with pytest.raises(CannotEditError, match="no spare entry"):
+    with pytest.raises(CannotEditError, match="has space for"):
         compute_dynamic_patch(endless, [*entries, DynamicEntry(c.DT_NEEDED, 1)])
 
 
@@ -288,7 +288,7 @@ def test_a_write_of_lief_that_silently_failed_is_noticed(
 
     monkeypatch.setattr(lief.ELF.Binary, "write", write)
     (tmp_path / "x").write_bytes(program(tmp_path))
-    with pytest.raises(CannotEditError, match="LIEF wrote no complete file"):
+    with pytest.raises(CannotEditError, match="LIEF wrote an incomplete file"):
         rewrite_with_lief(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
 
 
@@ -334,14 +334,14 @@ def test_a_refusal_of_patchelf_is_passed_on(tmp_path: Path) -> None:
     if find_patchelf() is None:
         pytest.skip("patchelf is not installed")
     shutil.copy(object_file(["-c"], "int x;", HOST), tmp_path / "x")
-    with pytest.raises(CannotEditError, match="patchelf refuses it: patchelf: wrong ELF type"):
+    with pytest.raises(CannotEditError, match="patchelf failed: patchelf: wrong ELF type"):
         rewrite_with_patchelf(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
 
 
 def test_a_crash_of_patchelf_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bundle_fix.elf.edit.patchelf.find_patchelf", lambda: "/bin/false")
     (tmp_path / "x").write_bytes(program(tmp_path, HOST))
-    with pytest.raises(CannotEditError, match="patchelf refuses it: exit status 1"):
+    with pytest.raises(CannotEditError, match="patchelf failed: exit code 1"):
         rewrite_with_patchelf(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
 
 

@@ -80,7 +80,7 @@ def test_an_edit_that_lief_reads_otherwise_is_thrown_away(tmp_path: Path) -> Non
     def disagree(content: Content, image: Image) -> str:
         return f"LIEF reads {content.size} bytes of {image.type}"
 
-    with pytest.raises(EditRefusedError, match="slot: its result was thrown away: LIEF reads"):
+    with pytest.raises(EditRefusedError, match="slot: its result is discarded: LIEF reads"):
         edit_file(content_of(file(tmp_path)), Changes(runpath="/o"), tmp_path, "inplace", disagree)
 
 
@@ -90,5 +90,5 @@ def test_a_file_too_large_for_lief_is_not_given_to_it(
     path = file(tmp_path)
     with path.open("r+b") as grown:
         grown.truncate(second_reader.SIZE_LIMIT + 1)
-    monkeypatch.setattr("bundle_fix.elf.edit.edit.disagreement", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("bundle_fix.elf.edit.edit.crosscheck", lambda *_: pytest.fail("asked"))
     assert edit_file(content_of(path), Changes(runpath="/o"), tmp_path, "inplace").editor == "slot"

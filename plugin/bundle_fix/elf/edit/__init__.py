@@ -1,1 +1,1 @@
-"""Editing ELF files: requested changes, the editors, and a pool of editing processes."""
+"""Editors of the dynamic section of ELF files, and a pool of processes that run them."""

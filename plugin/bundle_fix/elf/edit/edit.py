@@ -1,4 +1,4 @@
-"""Changes one ELF file: the first editor whose result keeps every invariant wins."""
+"""The edit of one ELF file: by the first editor whose result passes verification."""
 
 from __future__ import annotations
 
@@ -27,15 +27,19 @@ from bundle_fix.elf.verify.lief_crosscheck import SIZE_LIMIT, crosscheck
 from bundle_fix.model.content import Content, PatchedContent, PathContent, Reader, read_chunks
 
 LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so|libc\.musl-")
-"""Sonames of dynamic loaders, which find themselves by their own layout: never edited."""
+"""Sonames of dynamic loaders. They are never edited: they rely on their own layout at start."""
 MUSL_LOADER = b"__dls3"
-"""A symbol of musl's libc, which is its loader, and has a soname only in some distributions."""
+"""A symbol of musl's libc, which is also its loader; only some distributions give it a soname."""
 
 
 class EditResult(Struct, frozen=True):
-    """A file after its changes. ``editor`` is who made them: empty when nothing had to change.
+    """A file after its changes.
 
-    ``refusals`` says why each editor that was tried before did not.
+    Attributes:
+        content: its bytes.
+        image: its image.
+        editor: the editor that made the changes; empty if there was nothing to change.
+        refusals: the reason of each editor that was tried before and failed.
     """
 
     content: Content
@@ -45,7 +49,7 @@ class EditResult(Struct, frozen=True):
 
 
 CrossCheck = Callable[[Content, Image], str | None]
-"""Says what another reader reads otherwise than we do, or None."""
+"""A function that returns a difference between our reader and another one, or None."""
 IN_PLACE = {"slot": edit_in_slots, "table": grow_string_table}
 REWRITE = {"lief": rewrite_with_lief, "patchelf": rewrite_with_patchelf}
 ORDERS = {
@@ -54,7 +58,7 @@ ORDERS = {
     "lief": ("lief",),
     "patchelf": ("patchelf",),
 }
-"""The editors to try, in order, for each value of ``--editor``."""
+"""The editors to try, in this order, for each value of ``--editor``."""
 
 
 def edit_file(
@@ -62,20 +66,20 @@ def edit_file(
     changes: Changes,
     scratch: Path,
     editor: str = "auto",
-    second_reader: CrossCheck = crosscheck,
+    cross_check: CrossCheck = crosscheck,
 ) -> EditResult:
-    """``content`` with ``changes``; the original is never written to.
+    """Return ``content`` with ``changes``; the original is never written to.
 
     Args:
         content: the file as it is.
         changes: what to change.
-        scratch: a folder for rewritten files, made when there is one, and kept by the caller for as
+        scratch: a directory for rewritten files, created if needed; the caller must keep it for as
             long as the result is used.
         editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
-        second_reader: tells what another reader reads otherwise of the edited file.
+        cross_check: compares the edited file with the image of another reader.
 
     Raises:
-        EditRefusedError: the file is of a kind that is never edited, or every editor failed.
+        EditRefusedError: files of this kind are never edited, or every editor failed.
         DamagedElfError: the file cannot be read.
     """
     with content.open() as reader:
@@ -83,25 +87,25 @@ def edit_file(
         reason = find_refusal(reader, image) or _find_lost_versions(reader, image, changes)
     if reason:
         raise EditRefusedError(f"it cannot be edited: {reason}")
-    wanted = plan_entries(image, changes)
-    if wanted == image.dynamic:
+    planned = plan_entries(image, changes)
+    if planned == image.dynamic:
         return EditResult(content, image, "")
     refusals: list[str] = []
     for name in ORDERS[editor]:
         try:
-            changed, touched = _try_editor(name, content, image, wanted, changes, scratch)
-            image = _verify_result(content, changed, changes, touched, second_reader)
+            changed, touched = _try_editor(name, content, image, planned, changes, scratch)
+            image = _verify_result(content, changed, changes, touched, cross_check)
             return EditResult(changed, image, name, tuple(refusals))
         except (CannotEditError, DamagedElfError) as error:
             refusals.append(f"{name}: {error}")
-    raise EditRefusedError(f"no editor can change it without harm: {'; '.join(refusals)}")
+    raise EditRefusedError(f"every editor failed: {'; '.join(refusals)}")
 
 
 def find_refusal(reader: Reader, image: Image) -> str:
-    """Why a file of this kind is never edited; empty where it may be."""
+    """Return why files of this kind are never edited, or an empty text if they are."""
     if not image.is_dynamic:
-        kinds = {"rel": "an object file", "core": "a core file"}
-        return f"it is {kinds.get(image.type, 'static or holds debug information only')}"
+        kinds = {"rel": "is an object file", "core": "is a core file"}
+        return f"it {kinds.get(image.type, 'is static or contains only debug information')}"
     if image.interpreter is not None or image.needed:
         return ""
     pie = (image.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
@@ -113,14 +117,14 @@ def find_refusal(reader: Reader, image: Image) -> str:
 
 
 def _find_lost_versions(reader: Reader, image: Image, changes: Changes) -> str:
-    """Why the loader would not find the versions wanted of a replaced library; empty if it does.
+    """Return why the loader would not find needed versions after a replacement, or an empty text.
 
-    It looks for the one that was loaded under the name that stands beside the versions, and that
-    is never the name before ``$ORIGIN`` was expanded (glibc's dl-version.c, find_needed).
+    The loader compares the name in the list of needed versions with the names of loaded objects,
+    in which ``$ORIGIN`` is expanded (glibc's dl-version.c, find_needed).
     """
     for old, new in changes.replace_needed:
         if "$" in new and old in read_needed_versions(reader, image):
-            return f"it wants versions of {old}, which the loader would not look for in {new}"
+            return f"it needs symbol versions of {old}, which the loader would not find in {new}"
     return ""
 
 
@@ -128,19 +132,19 @@ def _try_editor(
     name: str,
     content: Content,
     image: Image,
-    wanted: Sequence[PlannedEntry],
+    planned: Sequence[PlannedEntry],
     changes: Changes,
     scratch: Path,
 ) -> tuple[Content, tuple[Span, ...] | None]:
-    """What editor ``name`` makes of the file, and the only bytes that can differ, if known."""
+    """Return the file edited by ``name``, and the only ranges that can differ, if known."""
     if name in IN_PLACE:
         with content.open() as reader:
-            patches = IN_PLACE[name](reader, image, wanted)
+            patches = IN_PLACE[name](reader, image, planned)
         touched = tuple(Span(patch.offset, patch.end) for patch in patches)
         return PatchedContent(content, patches), touched
-    folder = scratch / f"{name}-{os.urandom(6).hex()}"
-    folder.mkdir(0o700, parents=True)
-    source, target = folder / "before", folder / "after"
+    directory = scratch / f"{name}-{os.urandom(6).hex()}"
+    directory.mkdir(0o700, parents=True)
+    source, target = directory / "before", directory / "after"
     with content.open() as reader, source.open("wb") as copy:
         for piece in read_chunks(reader):
             copy.write(piece)
@@ -156,18 +160,18 @@ def _verify_result(
     after: Content,
     changes: Changes,
     touched: tuple[Span, ...] | None,
-    second_reader: CrossCheck,
+    cross_check: CrossCheck,
 ) -> Image:
-    """The image of an edited file that keeps every invariant and that both readers agree on.
+    """Return the image of an edited file that keeps every invariant.
 
     Raises:
-        CannotEditError: it does not.
+        CannotEditError: an invariant is broken, or the other reader disagrees.
     """
     with before.open() as old, after.open() as new:
         broken = next(find_broken_invariants(old, new, changes, touched), None)
         image = read_image(new)
     if broken is None and after.size <= SIZE_LIMIT:
-        broken = second_reader(after, image)
+        broken = cross_check(after, image)
     if broken is not None:
-        raise CannotEditError(f"its result was thrown away: {broken}")
+        raise CannotEditError(f"its result is discarded: {broken}")
     return image

@@ -1,4 +1,4 @@
-"""What to change in a dynamic section, and the entries that result."""
+"""The dynamic entries that result from changes, before their strings have offsets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry, Image
 
 
-class NewString(NamedTuple):
-    """A dynamic entry whose string has yet to find its place in the string table.
+class NewEntry(NamedTuple):
+    """A dynamic entry whose string has no offset in the string table yet.
 
-    ``replaces`` is the needed name in whose place it comes, if it does.
+    ``replaces`` is the needed name that it replaces, or empty.
     """
 
     tag: int
@@ -21,11 +21,11 @@ class NewString(NamedTuple):
     replaces: str = ""
 
 
-PlannedEntry = DynamicEntry | NewString
+PlannedEntry = DynamicEntry | NewEntry
 
 
 def plan_entries(image: Image, changes: Changes) -> tuple[PlannedEntry, ...]:
-    """The dynamic entries after ``changes``, in the file's order; new ones come last.
+    """Return the dynamic entries after ``changes``, in the file's order; new ones come last.
 
     Args:
         image: a file with a dynamic section.
@@ -55,9 +55,9 @@ def _set_search_path(
 def _set_string(
     entries: Sequence[PlannedEntry], tag: int, replaced: tuple[int, ...], text: str
 ) -> list[PlannedEntry]:
-    """``entries`` with one of ``tag`` in the place of the first of those ``replaced``."""
+    """Return ``entries`` with ``text`` in place of all entries whose tags are in ``replaced``."""
     result: list[PlannedEntry] = []
-    pending = [NewString(tag, text)] if text else []
+    pending = [NewEntry(tag, text)] if text else []
     for entry in entries:
         if entry.tag not in replaced:
             result.append(entry)
@@ -76,24 +76,25 @@ def _set_needed(
     for entry in entries:
         name = next(names) if entry.tag == c.DT_NEEDED else ""
         if insertions.get(name, before) != before:
-            result.append(NewString(c.DT_NEEDED, insertions[name]))
+            result.append(NewEntry(c.DT_NEEDED, insertions[name]))
         before = name or before
         new = replacements.get(name, name)
         if not name or name not in changes.remove_needed:
-            result.append(entry if new == name else NewString(c.DT_NEEDED, new, name))
+            result.append(entry if new == name else NewEntry(c.DT_NEEDED, new, name))
+    # The order of DT_NEEDED decides which definition of a symbol is found first (the gABI).
     first = next((n for n, entry in enumerate(result) if entry.tag == c.DT_NEEDED), 0)
     added = _list_added(image.needed, changes)
-    return [*result[:first], *(NewString(c.DT_NEEDED, name) for name in added), *result[first:]]
+    return [*result[:first], *(NewEntry(c.DT_NEEDED, name) for name in added), *result[first:]]
 
 
 def _list_added(needed: Sequence[str], changes: Changes) -> list[str]:
-    """What of ``add_needed`` is not needed in any case."""
-    there = {*needed, *(new for old, new in changes.replace_needed if old in needed)}
-    return [name for name in dict.fromkeys(changes.add_needed) if name not in there]
+    """Return the names of ``add_needed`` that are not needed yet, each once."""
+    present = {*needed, *(new for old, new in changes.replace_needed if old in needed)}
+    return [name for name in dict.fromkeys(changes.add_needed) if name not in present]
 
 
 def compute_needed(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
-    """The needed names that ``changes`` make of ``needed``."""
+    """Return the needed names after ``changes``."""
     replacements, insertions = dict(changes.replace_needed), dict(changes.insert_needed)
     result = _list_added(needed, changes)
     for before, name in zip(("", *needed), needed, strict=False):

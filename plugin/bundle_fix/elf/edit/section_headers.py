@@ -1,6 +1,6 @@
-"""Section headers and section symbols that follow the tables which an edit moved.
+"""Updates of section headers and section symbols after an edit that moves tables.
 
-The loader reads none of this; readelf, strip, objdump and gdb do.
+The loader reads neither, but readelf, strip, objdump and gdb do.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from bundle_fix.model.content import CHUNK, Patch, Reader
 
 
 class TableMove(NamedTuple):
-    """A table's old and new place, addresses and file offsets in bytes, and its old and new size.
+    """The old and new address, file offset and size of a table, all in bytes.
 
-    A table whose place is unchanged may still have grown.
+    A table that keeps its place may still grow.
     """
 
     tag: int
@@ -38,23 +38,25 @@ SECTION_TYPES = {
     c.DT_VERNEED: c.SHT_GNU_VERNEED,
     c.DT_VERDEF: c.SHT_GNU_VERDEF,
 }
-"""The section type of the table that a dynamic tag points to."""
+"""The section type of each table, by its dynamic tag."""
 
 
 def compute_section_patches(
     reader: Reader, image: Image, sections: Sequence[Section], moves: Sequence[TableMove]
 ) -> Iterator[Patch]:
-    """The patches to section headers and section symbols; none where there are no sections.
+    """Yield the patches to section headers and section symbols; none without sections.
 
     Raises:
-        CannotEditError: the section headers and the dynamic section disagree about a moved table.
+        CannotEditError: no single section header matches a moved table.
     """
     moved: dict[int, TableMove] = {}
     for move in moves if sections else ():
         kind = SECTION_TYPES[move.tag]
         numbers = [n for n, s in enumerate(sections) if s.type == kind and s.addr == move.address]
         if len(numbers) != 1 or sections[numbers[0]].offset != move.offset:
-            raise CannotEditError("its section headers and its dynamic section disagree")
+            raise CannotEditError(
+                f"no single section header matches the table of dynamic tag {move.tag:#x}"
+            )
         moved[numbers[0]] = move
     layout = image.format.section
     for number, move in moved.items():
@@ -70,7 +72,7 @@ def compute_section_patches(
 def _compute_symbol_patches(
     reader: Reader, image: Image, symbols: Section, moved: dict[int, TableMove]
 ) -> Iterator[Patch]:
-    """New values for the STT_SECTION symbols of moved sections."""
+    """Yield patches to the values of the STT_SECTION symbols of moved sections."""
     size = image.format.symbol_size
     word = image.format.word
     # Elf64_Sym: name, info, other, shndx, value, size. Elf32_Sym: name, value, size, info, …

@@ -1,6 +1,6 @@
-"""The slot editor: new strings where old ones stood, nothing moved.
+"""The slot editor: it writes new strings over removed ones and moves nothing.
 
-It is the first half of every edit in place; what finds no room is left to `table`.
+It is the first step of every edit in place; the table editor places the strings that do not fit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from bundle_fix.elf.edit.entries import NewString, PlannedEntry
+from bundle_fix.elf.edit.entries import NewEntry, PlannedEntry
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.edit.string_table import (
     Placement,
@@ -29,7 +29,7 @@ NEED_FILE_AT = 4
 
 
 class StringTable(Struct, frozen=True):
-    """The string table of a file with the new strings that found room in it."""
+    """The string table of a file at ``offset``, with the new strings that fit in it."""
 
     offset: int
     data: bytes
@@ -37,7 +37,7 @@ class StringTable(Struct, frozen=True):
 
     @property
     def patches(self) -> tuple[Patch, ...]:
-        """The patches to the file that put the placed strings into the table."""
+        """The patches to the file that write the placed strings into the table."""
         return tuple(Patch(self.offset + p.offset, p.data) for p in self.placement.patches)
 
     @property
@@ -46,32 +46,32 @@ class StringTable(Struct, frozen=True):
         return apply_patches(self.data, self.placement.patches)
 
 
-def place_strings(reader: Reader, image: Image, wanted: Sequence[PlannedEntry]) -> StringTable:
-    """Find room for the new strings of ``wanted`` in the table as it is.
+def place_strings(reader: Reader, image: Image, planned: Sequence[PlannedEntry]) -> StringTable:
+    """Find offsets for the new strings of ``planned`` in the table as it is.
 
     Raises:
-        CannotEditError: there is no string table, or its users cannot be known.
+        CannotEditError: there is no string table, or section headers use it as well.
     """
     table = find_string_table(image)
     data = None if table is None else read_exactly(reader, *table)
     if table is None or data is None:
         raise CannotEditError("it has no dynamic string table")
-    kept = [entry for entry in wanted if isinstance(entry, DynamicEntry)]
-    new = [entry for entry in wanted if isinstance(entry, NewString)]
-    dropped = set(image.dynamic or ()) - set(kept)
+    remaining = [entry for entry in planned if isinstance(entry, DynamicEntry)]
+    new = [entry for entry in planned if isinstance(entry, NewEntry)]
+    dropped = set(image.dynamic or ()) - set(remaining)
     freed = [entry.value for entry in dropped if entry.tag in c.STRING_TAGS]
     renamed = {entry.replaces for entry in new}
-    users = find_used_offsets(reader, image, data, kept, renamed) if new else ()
+    used = find_used_offsets(reader, image, data, remaining, renamed) if new else ()
     return StringTable(
-        table[0], data, allocate_strings(data, users, freed, [entry.text for entry in new])
+        table[0], data, allocate_strings(data, used, freed, [entry.text for entry in new])
     )
 
 
 def compute_version_patches(
-    reader: Reader, image: Image, wanted: Sequence[PlannedEntry], offsets: dict[str, int]
+    reader: Reader, image: Image, planned: Sequence[PlannedEntry], offsets: dict[str, int]
 ) -> tuple[Patch, ...]:
-    """The patches by which wanted versions follow the library that is needed for them."""
-    new = [entry for entry in wanted if isinstance(entry, NewString) and entry.replaces]
+    """Return the patches that rename replaced libraries in the list of needed versions."""
+    new = [entry for entry in planned if isinstance(entry, NewEntry) and entry.replaces]
     return rename_libraries(reader, image, {entry.replaces: offsets[entry.text] for entry in new})
 
 
@@ -98,51 +98,56 @@ def rename_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> 
     return tuple(patches)
 
 
-def compute_dynamic_patch(image: Image, wanted: Sequence[DynamicEntry]) -> Patch:
-    """The patch that writes ``wanted`` over the dynamic section, ended by DT_NULL.
+def compute_dynamic_patch(image: Image, planned: Sequence[DynamicEntry]) -> Patch:
+    """Return the patch that writes ``planned`` over the dynamic section, followed by DT_NULL.
 
     Raises:
-        CannotEditError: there is no room for so many entries.
+        CannotEditError: the section has no space for so many entries.
     """
     segment = next(s for s in image.segments if s.type == c.PT_DYNAMIC)
     layout = image.format.dynamic
     room = segment.filesz // layout.size
     before = image.dynamic or ()
-    # What has no DT_NULL (GNU ld's --spare-dynamic-tags=0) need not get one for as many entries.
-    if len(wanted) > len(before) and len(wanted) + 1 > room:
-        raise CannotEditError("its dynamic section has no spare entry")
+    # A section without DT_NULL (GNU ld's --spare-dynamic-tags=0) works as before with the same
+    # number of entries; only a larger number needs space for DT_NULL.
+    if len(planned) > len(before) and len(planned) + 1 > room:
+        raise CannotEditError(
+            f"its dynamic section has space for {room} entries; {len(planned) + 1} are needed"
+        )
     if any(
-        entry.tag == c.DT_MIPS_RLD_MAP_REL and list(wanted).index(entry) != before.index(entry)
+        entry.tag == c.DT_MIPS_RLD_MAP_REL and list(planned).index(entry) != before.index(entry)
         for entry in before
     ):
-        raise CannotEditError("DT_MIPS_RLD_MAP_REL counts from its own place, which would move")
-    length = max(len(wanted), len(before))
-    filled = [*wanted, *[DynamicEntry(c.DT_NULL, 0)] * (length - len(wanted))]
+        raise CannotEditError(
+            "DT_MIPS_RLD_MAP_REL would move; its value is relative to its own address"
+        )
+    length = max(len(planned), len(before))
+    filled = [*planned, *[DynamicEntry(c.DT_NULL, 0)] * (length - len(planned))]
     return Patch(segment.offset, b"".join(layout.pack(*entry) for entry in filled))
 
 
 def resolve_string_offsets(
-    wanted: Sequence[PlannedEntry], offsets: dict[str, int]
+    planned: Sequence[PlannedEntry], offsets: dict[str, int]
 ) -> tuple[DynamicEntry, ...]:
-    """``wanted`` with every new string replaced by its offset in the table."""
+    """Return ``planned`` with every new string replaced by its offset in the table."""
     return tuple(
         entry if isinstance(entry, DynamicEntry) else DynamicEntry(entry.tag, offsets[entry.text])
-        for entry in wanted
+        for entry in planned
     )
 
 
 def edit_in_slots(
-    reader: Reader, image: Image, wanted: Sequence[PlannedEntry]
+    reader: Reader, image: Image, planned: Sequence[PlannedEntry]
 ) -> tuple[Patch, ...]:
-    """The patches of an edit whose new strings all fit where others stood.
+    """Return the patches of an edit whose new strings all fit into removed ones.
 
     Raises:
-        CannotEditError: a string or an entry finds no room.
+        CannotEditError: there is no space for a string or an entry.
     """
-    strings = place_strings(reader, image, wanted)
+    strings = place_strings(reader, image, planned)
     if strings.placement.unplaced:
-        raise CannotEditError("no string that goes leaves room enough in the string table")
+        raise CannotEditError("not enough space: no removed string in .dynstr is long enough")
     offsets = strings.placement.offsets
-    versions = compute_version_patches(reader, image, wanted, offsets)
-    dynamic = compute_dynamic_patch(image, resolve_string_offsets(wanted, offsets))
+    versions = compute_version_patches(reader, image, planned, offsets)
+    dynamic = compute_dynamic_patch(image, resolve_string_offsets(planned, offsets))
     return tuple(sorted((*strings.patches, *versions, dynamic)))

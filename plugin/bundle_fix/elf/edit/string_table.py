@@ -1,7 +1,7 @@
-"""Who uses which bytes of the dynamic string table, and where new strings fit in it.
+"""The used bytes of the dynamic string table, and the space for new strings in it.
 
-Linkers share tails: ``/opt/x/foo`` may also be the symbol ``foo``. So a string may be overwritten
-only when nothing else refers to any of its bytes.
+Linkers share the ends of strings: ``/opt/x/foo`` may also be the symbol ``foo``. A string may be
+overwritten only if nothing else refers to any of its bytes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from bundle_fix.model.content import Patch, Reader
 
 
 class Placement(Struct, frozen=True):
-    """Where strings went: their offsets in the table, and those for which there was no room.
+    """The offsets of new strings in a string table.
 
-    ``patches`` are relative to the start of the table.
+    Attributes:
+        offsets: the offset of each string that fits, in bytes.
+        patches: the changes to the table; offsets count from its start.
+        unplaced: the strings for which there is no space.
     """
 
     offsets: dict[str, int]
@@ -37,20 +40,21 @@ def find_used_offsets(
     reader: Reader,
     image: Image,
     table: bytes,
-    kept: Iterable[DynamicEntry],
+    entries: Iterable[DynamicEntry],
     renamed: Container[str],
 ) -> tuple[array[int], ...]:
-    """All offsets into the string table that stay in use: by ``kept`` entries, symbols, versions.
+    """Return all offsets into the string table that stay in use, of entries, versions, symbols.
 
     Args:
         reader: the file.
         image: what was read from it.
         table: its dynamic string table.
-        kept: the dynamic entries that stay.
-        renamed: needed names that go, also from beside the versions wanted of them.
+        entries: the dynamic entries that stay.
+        renamed: needed names that are replaced, also in the list of needed versions.
 
     Raises:
-        CannotEditError: section headers use the table as well, or the symbols cannot be counted.
+        CannotEditError: section headers use the table as well.
+        DamagedElfError: a table cannot be read, or the number of symbols is unknown.
     """
     if _is_shared_with_sections(reader, image):
         raise CannotEditError("its section headers use the dynamic string table as well")
@@ -59,13 +63,14 @@ def find_used_offsets(
     for group in definitions.groups if definitions else ():
         versions.extend(group)
     for group in needs.groups if needs else ():
-        gone = os.fsdecode(get_string(table, group[0])) in renamed
-        versions.extend(group[1:] if gone else group)
-    own = array("Q", (e.value for e in kept if e.tag in c.STRING_TAGS))
+        is_renamed = os.fsdecode(get_string(table, group[0])) in renamed
+        versions.extend(group[1:] if is_renamed else group)
+    own = array("Q", (e.value for e in entries if e.tag in c.STRING_TAGS))
     return own, array("I", versions), read_name_offsets(reader, image)
 
 
 def _is_shared_with_sections(reader: Reader, image: Image) -> bool:
+    """Return whether the names of sections or of static symbols are in the same table."""
     sections = read_sections(reader, image.format, image.header)
     address = image.find_value(c.DT_STRTAB)
     tables = {i for i, s in enumerate(sections) if s.type == c.SHT_STRTAB and s.addr == address}
@@ -74,39 +79,40 @@ def _is_shared_with_sections(reader: Reader, image: Image) -> bool:
 
 
 def allocate_strings(
-    table: bytes, users: Sequence[array[int]], freed: Iterable[int], texts: Iterable[str]
+    table: bytes, used: Sequence[array[int]], freed: Iterable[int], texts: Iterable[str]
 ) -> Placement:
-    """Find room for ``texts``: where they already stand, or in the strings ``freed``.
+    """Find an offset for each of ``texts``: where the table has it already, or in a freed string.
 
     Args:
         table: the string table.
-        users: the offsets that stay in use.
-        freed: offsets of strings whose entries go.
+        used: the offsets that stay in use.
+        freed: the offsets of strings whose entries are removed.
         texts: the new strings.
     """
-    taken = array("I")
+    placed = array("I")
     offsets: dict[str, int] = {}
     patches: list[Patch] = []
-    homeless: list[str] = []
+    unplaced: list[str] = []
     slots = sorted(set(freed))
+    # The longest first: a shorter one may be the end of it.
     for text in sorted(set(texts), key=lambda t: (-len(t), t)):
         current = apply_patches(table, patches)
         data = os.fsencode(text) + b"\0"
         found = current.find(data)
         if found < 0:
-            slot = _find_slot(current, (*users, taken), slots, len(data))
+            slot = _find_slot(current, (*used, placed), slots, len(data))
             if slot is None:
-                homeless.append(text)
+                unplaced.append(text)
                 continue
             found, end = slot
             patches.append(Patch(found, data[:-1].ljust(end - found, b"\0")))
-        taken.append(found)
+        placed.append(found)
         offsets[text] = found
-    return Placement(offsets, tuple(patches), tuple(homeless))
+    return Placement(offsets, tuple(patches), tuple(unplaced))
 
 
 def apply_patches(table: bytes, patches: Sequence[Patch]) -> bytes:
-    """``table`` with patches; the table itself, which may be large, where there are none."""
+    """Return ``table`` with patches; without patches, the same object, which may be large."""
     if not patches:
         return table
     changed = bytearray(table)
@@ -116,13 +122,13 @@ def apply_patches(table: bytes, patches: Sequence[Patch]) -> bytes:
 
 
 def _find_slot(
-    table: bytes, users: Sequence[array[int]], slots: Iterable[int], size: int
+    table: bytes, used: Sequence[array[int]], slots: Iterable[int], size: int
 ) -> tuple[int, int] | None:
-    """Start and end of a freed string with room for ``size`` bytes, its final NUL counted."""
+    """Return start and end of a freed string of at least ``size`` bytes, with its final NUL."""
     for start in slots:
         end = table.find(b"\0", start)
         before = table.rfind(b"\0", 0, start) if start else -1
         fits = end >= 0 and end + 1 - start >= size
-        if fits and not any(before < at < end for offsets in users for at in offsets):
+        if fits and not any(before < at < end for offsets in used for at in offsets):
             return start, end
     return None

@@ -1,11 +1,14 @@
-"""The table editor: the dynamic string table grows with no new segment and no growth of the file.
+"""The table editor: it lets the dynamic string table grow without a new segment or a larger file.
 
-Every segment that is loaded ends somewhere in a page, and what follows in that page of the file is
-loaded too, unused. Into such a tail, of the table's own segment or else of another that is never
-written to, goes either a copy of the whole string table with the new
-strings at its end, or whichever of the table's neighbours (versions, hash tables) must make room
-for the strings where the table stands. The segment's size, the dynamic entries, the section
-headers and the section symbols follow, so that readelf, strip and gdb still see one file.
+A loaded segment ends within a page, and the loader maps the rest of that page of the file as well,
+unused. The editor uses such a page tail, of the table's own segment or of another read-only one:
+
+1. A copy of the whole string table, with the new strings at its end, goes into the tail.
+2. Otherwise the table stays, and tables that follow it (versions, hash tables) move into the tail
+   to make space for the new strings.
+
+The size of the segment, the dynamic entries, the section headers and the section symbols are
+updated, so that readelf, strip and gdb still find everything.
 """
 
 from __future__ import annotations
@@ -35,9 +38,9 @@ from bundle_fix.model.content import Patch, PatchedReader, Reader, read_exactly
 
 
 class PageTail(Struct, frozen=True):
-    """The unused end of a segment's last page: file offsets, and their distance to addresses.
+    """The unused end of a segment's last page, from file offset ``start`` to ``end``.
 
-    ``number`` is the segment's place among the program headers.
+    ``number`` is the position of the segment among the program headers.
     """
 
     number: int
@@ -47,15 +50,17 @@ class PageTail(Struct, frozen=True):
 
     @property
     def to_address(self) -> int:
-        """What to add to a file offset in the tail to get its address."""
+        """The difference between an address in the tail and its file offset."""
         return self.segment.vaddr - self.segment.offset
 
 
 class TableLayout(Struct, frozen=True):
-    """Where the string table and its neighbours go.
+    """The new places of the string table and its neighbours.
 
-    ``moves`` has every table at its new place; the string table is first and may stay. ``end`` is
-    how far ``tail`` is filled, a file offset.
+    Attributes:
+        moves: one for each table; the first is the string table's, which may keep its place.
+        tail: the page tail that takes tables.
+        end: the file offset up to which the tail is filled.
     """
 
     moves: tuple[TableMove, ...]
@@ -64,25 +69,25 @@ class TableLayout(Struct, frozen=True):
 
 
 def grow_string_table(
-    reader: Reader, image: Image, wanted: Sequence[PlannedEntry]
+    reader: Reader, image: Image, planned: Sequence[PlannedEntry]
 ) -> tuple[Patch, ...]:
-    """The patches of an edit that lets the string table grow.
+    """Return the patches of an edit that appends strings to the string table.
 
     Raises:
-        CannotEditError: there is no page slack, or not enough, or no spare dynamic entry.
+        CannotEditError: there is not enough space in any page tail or in the dynamic section.
     """
-    strings = place_strings(reader, image, wanted)
+    strings = place_strings(reader, image, planned)
     added, offsets = _append_strings(strings)
     offsets |= strings.placement.offsets
-    entries = resolve_string_offsets(wanted, offsets)
-    versions = compute_version_patches(reader, image, wanted, offsets)
+    entries = resolve_string_offsets(planned, offsets)
+    versions = compute_version_patches(reader, image, planned, offsets)
     sections = read_sections(reader, image.format, image.header)
     layout = _find_layout(reader, image, strings, len(added), sections)
     contents: dict[int, bytes] = {}
     for move in layout.moves[1:]:
         data = read_exactly(PatchedReader(reader, versions), move.offset, move.size)
         if data is None:
-            raise CannotEditError("a table beside the string table is cut short")
+            raise CannotEditError("a table after its string table is truncated")
         contents[move.tag] = data
     patches = [
         compute_dynamic_patch(image, _update_entries(entries, layout, layout.moves[0].new_size)),
@@ -96,7 +101,7 @@ def grow_string_table(
 
 
 def _compute_string_patches(strings: StringTable, added: bytes, move: TableMove) -> Iterator[Patch]:
-    """The string table where it moves; what is new in it where it stays."""
+    """Yield the patches to the string table: all of it if it moves, else only the new strings."""
     if move.new_offset == move.offset:
         yield from strings.patches
         yield Patch(move.offset + move.size, added)
@@ -105,10 +110,10 @@ def _compute_string_patches(strings: StringTable, added: bytes, move: TableMove)
 
 
 def _append_strings(strings: StringTable) -> tuple[bytes, dict[str, int]]:
-    """The bytes to add to the table and where in it the homeless strings then are."""
+    """Return the bytes to append to the table, and the offsets of the unplaced strings then."""
     base, added = len(strings.data), b""
     if not strings.data.endswith(b"\0"):
-        raise CannotEditError("its dynamic string table does not end in NUL")
+        raise CannotEditError("its dynamic string table does not end with a NUL")
     offsets: dict[str, int] = {}
     for text in strings.placement.unplaced:
         data = os.fsencode(text) + b"\0"
@@ -122,14 +127,18 @@ def _append_strings(strings: StringTable) -> tuple[bytes, dict[str, int]]:
 def _find_layout(
     reader: Reader, image: Image, strings: StringTable, growth: int, sections: Sequence[Section]
 ) -> TableLayout:
-    """The layout in the first tail that has room: its own segment's, then others'."""
+    """Return the layout for the first page tail with enough space.
+
+    Raises:
+        CannotEditError: no tail has enough space.
+    """
     loads = [(n, s) for n, s in enumerate(image.segments) if s.type == c.PT_LOAD]
-    # Data that is never written to or run first; the table's own segment before all.
+    # The table's own segment first, then segments of data, then segments of code.
     loads.sort(
         key=lambda pair: (not _contains_offset(pair[1], strings.offset), pair[1].flags & c.PF_X)
     )
     if not any(_contains_offset(s, strings.offset) for _, s in loads):
-        raise CannotEditError("its string table lies in no loaded segment")
+        raise CannotEditError("no loaded segment contains its string table")
     size = len(strings.data)
     address = image.find_value(c.DT_STRTAB) or 0
     table = DynamicTable(c.DT_STRTAB, address, strings.offset, size, 1)
@@ -139,7 +148,10 @@ def _find_layout(
         layout = None if tail is None else _fill_tail(table, neighbours, growth, tail)
         if layout is not None:
             return layout
-    raise CannotEditError("no segment has enough unused space at the end of its last page")
+    raise CannotEditError(
+        "no segment has enough unused space at the end of its last page;"
+        f" at least {growth} bytes are needed"
+    )
 
 
 def _contains_offset(segment: Segment, offset: int) -> bool:
@@ -149,18 +161,20 @@ def _contains_offset(segment: Segment, offset: int) -> bool:
 def _find_tail(
     reader: Reader, image: Image, number: int, segment: Segment, sections: Sequence[Section]
 ) -> PageTail | None:
+    """Return the tail of ``segment``, or None if it has none that only zeros fill."""
+    # A segment with memory beyond its bytes has zeros there, and a writable one may be written to.
     if segment.filesz != segment.memsz or segment.flags & (c.PF_R | c.PF_W) != c.PF_R:
         return None
     align = max(segment.align, 1)
-    # Up to the page boundary the loader maps the bytes in any case (dl-map-segments.h); of the
-    # page's size only the smallest there is, 4 KiB, may be relied on.
+    # The loader maps the bytes up to the page boundary anyway (glibc's dl-map-segments.h). The page
+    # size of the target is unknown: only the smallest, 4 KiB, can be relied on.
     end = segment.file_end + -(segment.vaddr + segment.filesz) % 4096
     for s in image.find_loads():
         if s is not segment and s.vaddr >= segment.vaddr:
             start = s.vaddr - s.vaddr % align
             end = min(end, segment.file_end + max(0, start - segment.memory_end))
     end = min(end, *_find_later_starts(image, segment, sections))
-    # Behind the last address there is none.
+    # Addresses end at 2**32 or 2**64.
     end = min(end, segment.offset + (1 << image.format.bits) - segment.vaddr)
     slack = reader.pread(segment.file_end, max(0, end - segment.file_end))
     if not slack or slack.strip(b"\0"):
@@ -169,7 +183,7 @@ def _find_tail(
 
 
 def _find_later_starts(image: Image, home: Segment, sections: Sequence[Section]) -> Iterator[int]:
-    """The file offsets of whatever stands behind the segment ``home``."""
+    """Yield the file offsets of everything that follows the segment ``home`` in the file."""
     yield image.size
     starts = [s.offset for s in image.segments if s.filesz]
     starts += [s.offset for s in sections if s.size and s.type not in (0, c.SHT_NOBITS)]
@@ -181,7 +195,7 @@ def _find_later_starts(image: Image, home: Segment, sections: Sequence[Section])
 def _fill_tail(
     table: DynamicTable, neighbours: Sequence[DynamicTable], growth: int, tail: PageTail
 ) -> TableLayout | None:
-    """The string table whole in the tail, or else the fewest bytes of its neighbours."""
+    """Return a layout that uses ``tail``: the whole string table, or as few bytes as possible."""
     size = table.size + growth
     if size <= tail.end - tail.start:
         move = TableMove(
@@ -204,7 +218,7 @@ def _fill_tail(
 def _find_neighbours(
     reader: Reader, image: Image, strings: DynamicTable, sections: Sequence[Section]
 ) -> list[DynamicTable]:
-    """The movable tables that follow the string table with nothing but padding between them."""
+    """Return the movable tables that follow the string table with only padding in between."""
     end, run = strings.end, []
     for table in find_movable_tables(reader, image):
         gap = table.offset - end
@@ -212,6 +226,7 @@ def _find_neighbours(
             continue
         if gap >= table.align or reader.pread(end, gap).strip(b"\0"):
             break
+        # A section that is larger than its table may have more data behind it.
         if any(s.addr == table.address and s.size > table.size for s in sections if s.addr):
             break
         run.append(table)
@@ -220,7 +235,7 @@ def _find_neighbours(
 
 
 def _list_subsets(tables: Sequence[DynamicTable]) -> list[tuple[DynamicTable, ...]]:
-    """All ways to choose tables that move away, the fewest bytes first."""
+    """Return all ways to choose tables to move, the fewest bytes first."""
     subsets = [s for n in range(1, len(tables) + 1) for s in combinations(tables, n)]
     return sorted(subsets, key=lambda chosen: sum(t.size for t in chosen))
 
@@ -228,10 +243,11 @@ def _list_subsets(tables: Sequence[DynamicTable]) -> list[tuple[DynamicTable, ..
 def _push_neighbours(
     stays: TableMove, near: Sequence[DynamicTable], moved: tuple[DynamicTable, ...], tail: PageTail
 ) -> TableLayout | None:
-    """``moved`` in the tail and the rest of ``near`` pushed up behind the grown string table."""
+    """Return the layout with ``moved`` in the tail and the others of ``near`` moved up, or None."""
     moves = [stays]
     end = near[-1].end
     floor = stays.offset + stays.new_size
+    # From the last table down, so that each one keeps its alignment and none overlap.
     for table in reversed([t for t in near if t not in moved]):
         place = (end - table.size) // table.align * table.align
         to_address = table.address - table.offset
@@ -257,6 +273,7 @@ def _make_move(table: DynamicTable, offset: int, to_address: int) -> TableMove:
 def _update_entries(
     entries: Sequence[DynamicEntry], layout: TableLayout, size: int
 ) -> list[DynamicEntry]:
+    """Return ``entries`` with the new addresses of moved tables and ``size`` as DT_STRSZ."""
     addresses = {move.tag: move.new_address for move in layout.moves}
     values = {**addresses, c.DT_STRSZ: size}
     return [DynamicEntry(e.tag, values.get(e.tag, e.value)) for e in entries]
