@@ -39,6 +39,10 @@ serve() {
     echo "exit code $status"
     echo "$status" >"$out/status"
 }
+# Run bundle-fix, which prints the path of its output; print its messages only if it fails.
+run_bundle_fix() {
+    "$bin/bundle-fix" "$@" 2>"$out/progress" || { cat "$out/progress" >&2; exit 1; }
+}
 require_success() {
     [ "$(cat "$out/status")" = 0 ] && return
     echo "demo.sh: the server did not exit with 0" >&2
@@ -46,7 +50,7 @@ require_success() {
 }
 
 title "1. The pack of the old script: tcmalloc under its development name, RUNPATH ."
-old=$("$sample/old_pack.sh" "$sample" "$build" "$out/old" | tail -n 1)
+old=$("$sample/old_pack.sh" "$sample" "$build" "$out/old")
 echo "\$ bundle-fix check old/$(basename "$old")"
 status=0
 (cd "$out" && "$bin/bundle-fix" check "old/$(basename "$old")") >"$out/check" || status=$?
@@ -60,18 +64,17 @@ serve "$old" --env LD_LIBRARY_PATH=/opt/pack/bin | indent
 
 title "2. The same pack, made from a spec"
 echo "\$ bundle-fix pack sample_project/bundle.toml"
-"$bin/bundle-fix" pack "$sample/bundle.toml" -o "$out/new" -D build="$build" 2>"$out/progress" |
-    sed "s,.*/,new/,"
+new=$(run_bundle_fix pack "$sample/bundle.toml" -o "$out/new" -D build="$build")
+echo "new/$(basename "$new")"
 grep RUNPATH "$out/progress" | head -n 3 | indent
-new=$(ls "$out"/new/*.tar.gz)
 serve "$new" | indent
 require_success
 
 title "3. The old pack, repaired"
 echo "\$ bundle-fix fix old/$(basename "$old")"
-"$bin/bundle-fix" fix "$old" 2>"$out/progress" | sed "s,.*/,old/,"
+fixed=$(run_bundle_fix fix "$old")
+echo "old/$(basename "$fixed")"
 head -n 3 "$out/progress" | indent
-fixed=$(ls "$out"/old/*.fixed.tar.gz)
 "$bin/bundle-fix" check "$fixed" | sed "s,.*/,old/," | tail -n 1
 serve "$fixed" | indent
 require_success

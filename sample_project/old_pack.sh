@@ -5,7 +5,7 @@
 #
 # usage: old_pack.sh ROOT BUILD OUTDIR
 #
-# The last line of stdout is the path of the tarball.
+# It prints the path of the tarball.
 set -eu
 
 if [ $# -ne 3 ]; then
