@@ -9,7 +9,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers
-from bundle_fix.check.facts.package_dependencies import dependencies
+from bundle_fix.check.facts.package_dependencies import read_dependencies
 from bundle_fix.check.facts.file_facts import FileFacts
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
@@ -67,7 +67,7 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def dependencies(self) -> tuple[str, ...]:
         """The packages that the artifact wants to be installed beside itself."""
-        return dependencies(self.bundle.tree)
+        return read_dependencies(self.bundle.tree)
 
     @cached_property
     def libraries(self) -> tuple[str, ...]:
@@ -82,7 +82,9 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def mapped(self) -> frozenset[str]:
         """The files of the pack that some program maps when it starts."""
-        return frozenset(o.path or "" for p in self.programs.values() for o in p.list_bundled_objects())
+        return frozenset(
+            o.path or "" for p in self.programs.values() for o in p.list_bundled_objects()
+        )
 
     @cached_property
     def plugins(self) -> Mapping[str, Process]:
@@ -130,7 +132,9 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def carried(self) -> Mapping[str, set[str]]:
         """The names of libraries in the read-only data of objects that import dlopen."""
-        found = {path: self.facts.read_fact(path, find_library_name_strings) for path in self.openers}
+        found = {
+            path: self.facts.read_fact(path, find_library_name_strings) for path in self.openers
+        }
         return {path: names for path, names in found.items() if names}
 
     def dynamic(self) -> Iterator[str]:
@@ -195,7 +199,9 @@ class Context(Struct, frozen=True, dict=True):
 
         A plugin's need that fails counts only where it fails in every program that could open it.
         """
-        found = [(Severity.ERROR, p, need) for p in self.programs.values() for need in p.resolutions]
+        found = [
+            (Severity.ERROR, p, need) for p in self.programs.values() for need in p.resolutions
+        ]
         for plugin, process in self.plugins.items():
             for need in process.resolutions:
                 if _is_met(need) or not self._met_in_a_program(plugin, need):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from bundle_fix.check.facts.abi import Newest
+from bundle_fix.check.facts.abi import NewestVersion
 from bundle_fix.check.findings import Finding, filter_by_severity, get_subject, is_ignored
 from bundle_fix.check.registry import RULES_BY_CODE
 from bundle_fix.check.rule import RuleScope
@@ -39,7 +39,7 @@ class Difference(Struct, frozen=True):
     fixed: tuple[Finding, ...]
     resolutions: tuple[ResolutionChange, ...]
     members: MemberComparison
-    required_versions: Mapping[str, tuple[Newest | None, Newest | None]]
+    required_versions: Mapping[str, tuple[NewestVersion | None, NewestVersion | None]]
     ignored: int
     failed: bool
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bundle_fix.check.facts.abi import version_number
+from bundle_fix.check.facts.abi import parse_version
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rules.differences import NEWER_RUNTIME
 from bundle_fix.diff.snapshot import Snapshot
@@ -27,10 +27,10 @@ def find_newer_runtime(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
         library = FAMILY_LIBRARIES[family]
         if family not in old_versions or (family != "GLIBC" and library not in new.host_libraries):
             continue
-        version = version_number(newest.version)
-        if version <= version_number(old_versions[family].version):
+        version = parse_version(newest.version)
+        if version <= parse_version(old_versions[family].version):
             continue
-        allowed = family == "GLIBC" and baseline and version <= version_number(baseline)
+        allowed = family == "GLIBC" and baseline and version <= parse_version(baseline)
         yield NEWER_RUNTIME.make_finding(
             newest.path,
             f"requires {family}_{newest.version} from the host; the old pack required"

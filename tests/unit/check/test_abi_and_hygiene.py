@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from bundle_fix.check.facts.abi import glibc_number
+from bundle_fix.check.facts.abi import parse_glibc_version
 
 from .conftest import Check
 
@@ -18,7 +18,7 @@ def test_bf401_names_versions_newer_than_the_baseline(tmp_path: Path, check: Che
     assert finding.path == "x"
     assert "; the baseline is glibc 2.2 (__libc_start_main@GLIBC_2." in finding.message
     assert all(
-        (glibc_number(v) or ()) > (2, 2) for vs in finding.evidence["versions"].values() for v in vs
+        (parse_glibc_version(v) or ()) > (2, 2) for vs in finding.evidence["versions"].values() for v in vs
     )
 
 
@@ -33,7 +33,7 @@ def test_bf401_is_silent_without_a_baseline_or_below_it(tmp_path: Path, check: C
     [("GLIBC_2.17", (2, 17)), ("GLIBC_2.2.5", (2, 2, 5)), ("GLIBC_PRIVATE", None), ("X_1", None)],
 )
 def test_glibc_versions_compare_as_numbers(version: str, number: object) -> None:
-    assert glibc_number(version) == number
+    assert parse_glibc_version(version) == number
 
 
 @pytest.mark.parametrize(

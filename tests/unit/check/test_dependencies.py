@@ -12,7 +12,7 @@ from builders.wheel import METADATA, NAME, wheel
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.facts.package_dependencies import dependencies, leads_to
+from bundle_fix.check.facts.package_dependencies import read_dependencies, find_package_of_entry
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.policy.policy import CheckPolicy
@@ -45,7 +45,7 @@ def in_wheel(folder: Path, *requires: str) -> list[Finding]:
     ],
 )
 def test_a_folder_called_like_a_package_leads_to_it(entry: str, package: str | None) -> None:
-    assert leads_to(entry, CUDA) == package
+    assert find_package_of_entry(entry, CUDA) == package
 
 
 def test_bf101_leaves_to_a_required_wheel_what_a_search_path_expects_there(tmp_path: Path) -> None:
@@ -95,4 +95,4 @@ def test_bf101_and_bf204_know_what_an_npm_package_wants_beside_itself(
 @pytest.mark.parametrize("text", ["[]", "{", '{"dependencies": 3}', "[" * 100_000, "\udcff"])
 def test_a_package_json_that_says_nothing_is_no_trouble(tmp_path: Path, text: str) -> None:
     (tmp_path / "package.json").write_text(text, errors="surrogateescape")
-    assert dependencies(read_directory(tmp_path)) == ()
+    assert read_dependencies(read_directory(tmp_path)) == ()

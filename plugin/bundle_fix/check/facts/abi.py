@@ -1,4 +1,4 @@
-"""What a pack wants of its target: the newest versions of symbols, and processors."""
+"""The requirements of a pack on its target: symbol versions and processor levels."""
 
 from __future__ import annotations
 
@@ -10,77 +10,88 @@ from msgspec import Struct
 from bundle_fix.check.context import Context
 from bundle_fix.elf.read.notes import read_isa_level
 
-FAMILY = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_(\d+(?:\.\d+)*)")
-PRIVATE = "GLIBC_PRIVATE"
-MARKS = {"GLIBC_ABI_DT_RELR": (2, 36), "GLIBC_ABI_GNU2_TLS": (2, 42), "GLIBC_ABI_GNU_TLS": (2, 42)}
-"""Versions without a number that say what the loader must know, and the glibc they came with."""
+VERSION_NAME = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_(\d+(?:\.\d+)*)")
+GLIBC_PRIVATE = "GLIBC_PRIVATE"
+ABI_VERSIONS = {
+    "GLIBC_ABI_DT_RELR": (2, 36), "GLIBC_ABI_GNU2_TLS": (2, 42), "GLIBC_ABI_GNU_TLS": (2, 42),
+}  # fmt: skip
+"""Versions without a number that require a feature of the loader, and the glibc that added it.
 
-Number = tuple[int, ...]
+Source: glibc's NEWS for 2.36 and 2.42.
+"""
+
+VersionNumber = tuple[int, ...]
 
 
-class Newest(Struct, frozen=True):
-    """The newest version of a family that a pack wants, such as ``2.34``, and who wants it."""
+class NewestVersion(Struct, frozen=True):
+    """The newest version of a family that a pack requires, and a file that requires it."""
 
     version: str
+    """Such as ``2.34``."""
     path: str
 
 
 class Abi(Struct, frozen=True):
-    """What a pack wants of its target.
+    """The requirements of a pack on its target.
 
     Attributes:
-        versions: for each family (``GLIBC``, ``GLIBCXX``, ``CXXABI``, ``GCC``) the newest.
-        files: for each file that wants any, the newest version by family.
-        levels: for each file that is marked as needing more than every x86-64, the level.
+        versions: the newest version of each family (``GLIBC``, ``GLIBCXX``, ``CXXABI``, ``GCC``).
+        files: for each file with such requirements, the newest version of each family.
+        levels: for each file that is marked as needing a newer processor than the first x86-64,
+            the level, such as ``x86-64-v3``.
     """
 
-    versions: Mapping[str, Newest]
+    versions: Mapping[str, NewestVersion]
     files: Mapping[str, Mapping[str, str]]
     levels: Mapping[str, str]
 
 
-def glibc_number(version: str) -> Number | None:
-    """``GLIBC_2.17`` as (2, 17); None for other versions, GLIBC_PRIVATE among them."""
-    match = FAMILY.fullmatch(version)
-    return version_number(match[2]) if match and match[1] == "GLIBC" else MARKS.get(version)
+def parse_glibc_version(version: str) -> VersionNumber | None:
+    """Parse a version of glibc: ``GLIBC_2.17`` gives (2, 17).
+
+    Other versions give None, also ``GLIBC_PRIVATE``.
+    """
+    match = VERSION_NAME.fullmatch(version)
+    if match and match[1] == "GLIBC":
+        return parse_version(match[2])
+    return ABI_VERSIONS.get(version)
 
 
-def version_number(text: str) -> Number:
-    """``2.17`` as (2, 17)."""
+def parse_version(text: str) -> VersionNumber:
+    """Parse the number of a version: ``2.17`` gives (2, 17)."""
     return tuple(int(part) for part in text.split("."))
 
 
 def read_abi(context: Context) -> Abi:
-    """What the pack wants of its target, file by file."""
+    """Return the requirements of all files of a pack."""
     files: dict[str, Mapping[str, str]] = {}
-    newest: dict[str, Newest] = {}
+    newest: dict[str, NewestVersion] = {}
     for path in context.dynamic():
-        wanted = context.symbols.wanted_versions(path).values()
-        found = _newest(version for versions in wanted for version in versions)
-        if found:
-            files[path] = found
-        for family, version in found.items():
+        needed = context.facts.read_needed_versions(path).values()
+        by_family = _find_newest(version for versions in needed for version in versions)
+        if by_family:
+            files[path] = by_family
+        for family, version in by_family.items():
             known = newest.get(family)
-            if known is None or version_number(version) > version_number(known.version):
-                newest[family] = Newest(version, path)
-    order = sorted(newest)
-    levels = {path: f"x86-64-v{level}" for path, level in isa_levels(context).items()}
-    return Abi({family: newest[family] for family in order}, files, levels)
+            if known is None or parse_version(version) > parse_version(known.version):
+                newest[family] = NewestVersion(version, path)
+    levels = {path: f"x86-64-v{level}" for path, level in find_isa_levels(context).items()}
+    return Abi({family: newest[family] for family in sorted(newest)}, files, levels)
 
 
-def _newest(versions: Iterable[str]) -> dict[str, str]:
-    """The newest version of each family."""
-    found: dict[str, str] = {}
+def _find_newest(versions: Iterable[str]) -> dict[str, str]:
+    """Return the newest version of each family."""
+    newest: dict[str, str] = {}
     for version in versions:
-        match = FAMILY.fullmatch(version)
-        if match and version_number(match[2]) > version_number(found.get(match[1], "0")):
-            found[match[1]] = match[2]
-    return dict(sorted(found.items()))
+        match = VERSION_NAME.fullmatch(version)
+        if match and parse_version(match[2]) > parse_version(newest.get(match[1], "0")):
+            newest[match[1]] = match[2]
+    return dict(sorted(newest.items()))
 
 
-def isa_levels(context: Context) -> Mapping[str, int]:
-    """The files that are marked as needing more than every x86-64, and the level: 2 to 4."""
+def find_isa_levels(context: Context) -> Mapping[str, int]:
+    """Return the x86-64 level (2 to 4) of each file that is marked as needing more than level 1."""
     images = context.bundle.images
-    machine = (path for path in context.dynamic() if images[path].machine == "x86_64")
-    levels = {path: context.symbols.read(path, read_isa_level) for path in machine}
+    paths = (path for path in context.dynamic() if images[path].machine == "x86_64")
+    levels = {path: context.facts.read_fact(path, read_isa_level) for path in paths}
     return {path: level for path, level in levels.items() if level > 1}

@@ -1,8 +1,8 @@
-"""Packages that an artifact says it is installed with: what it lacks may be in one of them.
+"""The packages that a wheel or npm package depends on; they may contain its missing libraries.
 
-Wheels and npm packages are taken apart by their makers: the RUNPATH of one leads to the folder that
-another brings.
-Sources: the core metadata specifications (Requires-Dist); npm's documentation, "package.json".
+Large wheels and npm packages are often split: the RUNPATH of one leads to a directory of another.
+
+Sources: the core metadata specifications (Requires-Dist); npm's documentation of package.json.
 """
 
 from __future__ import annotations
@@ -15,67 +15,84 @@ from bundle_fix.archive.wheel import INFO
 from bundle_fix.model.content import read_exactly
 from bundle_fix.model.tree import File, Tree
 
+# Dependencies with a marker on an extra are optional and left out.
 REQUIRED = re.compile(r"^Requires-Dist:\s*([A-Za-z0-9][\w.-]*)(?!.*\bextra\s*==)", re.MULTILINE)
-OF_NPM = ("dependencies", "optionalDependencies", "peerDependencies")
-GENERIC = frozenset({"bin", "lib", "lib32", "lib64", "libs", "node_modules", "site_packages"})
-"""Folders that belong to no package in particular."""
+NPM_KEYS = ("dependencies", "optionalDependencies", "peerDependencies")
+COMMON_DIRECTORIES = frozenset(
+    {"bin", "lib", "lib32", "lib64", "libs", "node_modules", "site_packages"}
+)
+"""Names of directories that do not identify a package."""
 MAX_METADATA = 1 << 20
+"""Bytes of a metadata file that are read."""
 
 
-def dependencies(tree: Tree) -> tuple[str, ...]:
-    """The packages that a wheel or an npm package wants beside itself; none for anything else."""
-    found: list[str] = []
+def read_dependencies(tree: Tree) -> tuple[str, ...]:
+    """Return the names of the packages that a wheel or npm package depends on."""
+    names: list[str] = []
     for path, file in tree.iter_files():
         if path == "package.json":
-            found += _of_npm(_text(file))
+            names += _parse_package_json(_read_text(file))
         elif path.count("/") == 1 and path.endswith(f"{INFO}/METADATA"):
-            headers, _, _ = _text(file).partition("\n\n")
-            found += REQUIRED.findall(headers)
-    return tuple(dict.fromkeys(found))
+            headers, _, _ = _read_text(file).partition("\n\n")
+            names += REQUIRED.findall(headers)
+    return tuple(dict.fromkeys(names))
 
 
-def _of_npm(text: str) -> Iterator[str]:
+def _parse_package_json(text: str) -> Iterator[str]:
     try:
         package = json.loads(text)
     except (ValueError, RecursionError):
         return
-    for key in OF_NPM:
-        wanted = package.get(key) if isinstance(package, dict) else None
-        yield from wanted if isinstance(wanted, dict) else ()
+    for key in NPM_KEYS:
+        dependencies = package.get(key) if isinstance(package, dict) else None
+        yield from dependencies if isinstance(dependencies, dict) else ()
 
 
-def _text(file: File) -> str:
+def _read_text(file: File) -> str:
     with file.content.open() as reader:
         data = read_exactly(reader, 0, min(file.content.size, MAX_METADATA)) or b""
     return data.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
-def leads_to(entry: str, packages: Sequence[str]) -> str | None:
-    """The package whose name stands in a search path entry, whole or as a part of its name.
+def find_package_of_entry(entry: str, packages: Sequence[str]) -> str | None:
+    """Return the package to which a search path entry leads, or None.
 
-    ``$ORIGIN/../../cublas/lib`` leads to ``nvidia-cublas-cu12``.
+    A directory in the entry must be the package's name or a part of it, as in
+    ``$ORIGIN/../../cublas/lib``, which leads to ``nvidia-cublas-cu12``.
     """
-    folders = _folders(entry) if packages else frozenset[str]()
+    directories = _split_entry(entry) if packages else frozenset[str]()
     for package in packages:
-        name = f"_{_normal(package.rpartition('/')[2])}_"
-        if any(f"_{folder}_" in name for folder in folders):
+        name = f"_{_normalize_name(package.rpartition('/')[2])}_"
+        if any(f"_{directory}_" in name for directory in directories):
             return package
     return None
 
 
-def holders(name: str, entries: Iterable[str], packages: Sequence[str]) -> list[str]:
-    """The packages that may have the library ``name``, by the search path entries of its user.
+def find_packages_of_library(
+    name: str, entries: Iterable[str], packages: Sequence[str]
+) -> list[str]:
+    """Return the packages that may contain a library.
 
-    Those whose folder is called like the library, or else all that an entry leads to.
+    Args:
+        name: the needed name of the library.
+        entries: the search path entries of the object that needs it.
+        packages: the candidates.
+
+    Returns:
+        The packages to which an entry leads by a directory that occurs in the library's name; if
+        there are none, all packages to which an entry leads.
     """
-    found = {package: entry for entry in entries if (package := leads_to(entry, packages))}
-    like = [p for p, entry in found.items() if any(f in _normal(name) for f in _folders(entry))]
-    return like or list(found)
+    found = {p: entry for entry in entries if (p := find_package_of_entry(entry, packages))}
+    library = _normalize_name(name)
+    alike = [p for p, entry in found.items() if any(d in library for d in _split_entry(entry))]
+    return alike or list(found)
 
 
-def _folders(entry: str) -> frozenset[str]:
-    return frozenset(map(_normal, entry.split("/")[1:])) - GENERIC - {""}
+def _split_entry(entry: str) -> frozenset[str]:
+    """Return the normalized directory names in an entry that may identify a package."""
+    return frozenset(map(_normalize_name, entry.split("/")[1:])) - COMMON_DIRECTORIES - {""}
 
 
-def _normal(name: str) -> str:
+def _normalize_name(name: str) -> str:
+    """Normalize the name of a package or directory, as wheels do in their file names."""
     return re.sub(r"[-_.]+", "_", name).strip("_").lower()

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.allocators import ALLOCATE, NEW_AND_DELETE, MemoryProviders, read_undefined_names
+from bundle_fix.check.facts.allocators import (
+    ALLOCATION_FUNCTIONS,
+    NEW_AND_DELETE,
+    MemoryProviders,
+    read_undefined_names,
+)
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import text
@@ -31,7 +36,9 @@ def find_mismatched(rule: Rule, context: Context) -> Iterator[Finding]:
         pairs = [
             (give, giver, take, taker)
             for give, take in _pairs(context, heaps)
-            if (giver := heaps.find_heap(give)) and (taker := heaps.find_heap(take)) and giver is not taker
+            if (giver := heaps.find_heap(give))
+            and (taker := heaps.find_heap(take))
+            and giver is not taker
         ]
         if pairs:
             give, giver, take, taker = pairs[0]
@@ -48,8 +55,10 @@ def find_mismatched(rule: Rule, context: Context) -> Iterator[Finding]:
 def _pairs(context: Context, heaps: MemoryProviders) -> Iterator[tuple[bytes, bytes]]:
     """What gives blocks and what takes them back, as far as the process uses both."""
     known = [mapped for mapped in heaps.process.objects if mapped.image is not None]
-    used = {b"malloc", b"free"}.union(*(read_undefined_names(context.facts, mapped) for mapped in known))
-    yield from ((give, b"free") for give in ALLOCATE if give in used)
+    used = {b"malloc", b"free"}.union(
+        *(read_undefined_names(context.facts, mapped) for mapped in known)
+    )
+    yield from ((give, b"free") for give in ALLOCATION_FUNCTIONS if give in used)
     if b"malloc_usable_size" in used:
         yield b"malloc", b"malloc_usable_size"
     for give, takes in NEW_AND_DELETE.items():

@@ -27,7 +27,9 @@ def find_two(rule: Rule, context: Context) -> Iterator[Finding]:
     """Processes with more than one allocator: first programs, then what plugins bring along."""
     for entry, heaps in context.memory_providers.items():
         yield from _two(rule, entry, heaps, rule.severity)
-    told = {frozenset(_paths(heaps.find_allocators())) for heaps in context.memory_providers.values()}
+    told = {
+        frozenset(_paths(heaps.find_allocators())) for heaps in context.memory_providers.values()
+    }
     for entry, process in context.plugins.items():
         heaps = find_memory_providers(context.facts, process)
         if frozenset(_paths(heaps.find_allocators())) not in told:

@@ -50,7 +50,9 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
     bundle = context.bundle
     strings = {path: context.carried.get(path, set()) for path in context.openers}
     could = [
-        p for p in find_dlopen_callers(strings, name) if bundle.find_providers(name, bundle.images[p])
+        p
+        for p in find_dlopen_callers(strings, name)
+        if bundle.find_providers(name, bundle.images[p])
     ]
     feature = DlopenFeature((name,), REQUIRED)
     found = {path: need for path in could if (need := _opened(context, path, feature)) is not None}

@@ -39,7 +39,7 @@ def find_cut_short(rule: Rule, context: Context) -> Iterator[Finding]:
         if end <= image.size or context.only not in (None, path):
             continue
         # What holds nothing but debug information keeps the program headers of its program.
-        if not image.is_dynamic and context.symbols.read(path, is_debug_only):
+        if not image.is_dynamic and context.facts.read_fact(path, is_debug_only):
             continue
         is_needed = not image.is_library or path in context.mapped
         yield rule.make_finding(
@@ -54,7 +54,7 @@ def find_cut_short(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_build_paths(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that carry paths of the machine that built them."""
     for path in context.dynamic():
-        found = context.symbols.read(path, list_build_paths)
+        found = context.facts.read_fact(path, list_build_paths)
         if found:
             more = f" and {len(found) - 1} more like it" if len(found) > 1 else ""
             yield rule.make_finding(path, f"carries the path {found[0]}{more}", paths=list(found))

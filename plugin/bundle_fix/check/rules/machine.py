@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.abi import isa_levels
+from bundle_fix.check.facts.abi import find_isa_levels
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME
@@ -49,7 +49,7 @@ def find_other_system(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_level(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files marked for a processor newer than the target's."""
-    for path, level in isa_levels(context).items():
+    for path, level in find_isa_levels(context).items():
         loader = context.host.find_loader(context.world.view, context.bundle.images[path])
         known = [LEVEL.fullmatch(name) for name in (*loader.hwcaps, *path.split("/"))]
         least = max((int(match[1]) for match in known if match), default=1)

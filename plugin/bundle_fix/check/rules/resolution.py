@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.package_dependencies import holders
+from bundle_fix.check.facts.package_dependencies import find_packages_of_library
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
@@ -92,7 +92,7 @@ def _holders(context: Context, need: Resolution) -> list[str]:
     """Packages installed beside this one that may have a name, as a search path leads there."""
     listed = [step for step in need.result.trace if step.via in ("rpath", "runpath")]
     entries = [step.entry for step in listed if step.outcome is not Outcome.NOT_THERE]
-    return holders(need.name, entries, context.dependencies) if entries else []
+    return find_packages_of_library(need.name, entries, context.dependencies) if entries else []
 
 
 def _nearest(context: Context, need: Resolution) -> str:

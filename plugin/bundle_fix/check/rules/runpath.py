@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.package_dependencies import leads_to
+from bundle_fix.check.facts.package_dependencies import find_package_of_entry
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import some
@@ -88,7 +88,10 @@ def _is_meant(context: Context, kind: RunpathKind, entry: str) -> bool:
     """Whether an entry names a folder of the host, or of a package that is installed beside."""
     if kind is RunpathKind.ABSOLUTE:
         return _is_on_host(context, entry)
-    return kind is RunpathKind.OUTSIDE and leads_to(entry, context.dependencies) is not None
+    return (
+        kind is RunpathKind.OUTSIDE
+        and find_package_of_entry(entry, context.dependencies) is not None
+    )
 
 
 def _is_on_host(context: Context, folder: str) -> bool:

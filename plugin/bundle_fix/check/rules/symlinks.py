@@ -56,7 +56,9 @@ DOCUMENTS = frozenset({"doc", "man", "info", "locale", "help"})
 def _is_on_host(context: Context, path: str) -> bool:
     """Whether a link leads to something on a host whose files are known."""
     view = context.world.view
-    return view.host is not None and isinstance(view.real(view.absolute(path)), str)
+    return view.host is not None and isinstance(
+        view.resolve_path(view.get_absolute_path(path)), str
+    )
 
 
 def find_dangling(rule: Rule, context: Context) -> Iterator[Finding]:

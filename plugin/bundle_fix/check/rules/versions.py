@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.abi import PRIVATE, glibc_number
+from bundle_fix.check.facts.abi import GLIBC_PRIVATE, parse_glibc_version
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import some, text
@@ -21,7 +21,7 @@ LIBC = "libc.so.6"
 def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that want symbols of a glibc newer than the baseline."""
     baseline = context.policy.glibc
-    limit = glibc_number(f"GLIBC_{baseline}")
+    limit = parse_glibc_version(f"GLIBC_{baseline}")
     for path in context.dynamic() if limit else ():
         # The loader only complains about a version that is wanted weakly.
         weak = context.facts.read_weak_versions(path)
@@ -35,9 +35,11 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
         wanted = context.facts.read_symbol_table(path).undefined
         breaking = [s for s in wanted if s.version in newer.get(s.library or "", ())]
         breaking.sort(key=lambda s: s.name)
-        breaking.sort(key=lambda s: glibc_number(s.version or "") or (), reverse=True)
+        breaking.sort(key=lambda s: parse_glibc_version(s.version or "") or (), reverse=True)
         symbols = [f"{text(s.name)}@{s.version}" for s in breaking]
-        newest = max((v for vs in newer.values() for v in vs), key=lambda v: glibc_number(v) or ())
+        newest = max(
+            (v for vs in newer.values() for v in vs), key=lambda v: parse_glibc_version(v) or ()
+        )
         yield rule.make_finding(
             path,
             f"wants {newest}; the baseline is glibc {baseline} ({some(symbols) or 'no symbol'})",
@@ -48,7 +50,7 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 def _is_newer(version: str, limit: tuple[int, ...] | None) -> bool:
-    return (glibc_number(version) or ()) > (limit or ())
+    return (parse_glibc_version(version) or ()) > (limit or ())
 
 
 def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -60,13 +62,13 @@ def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
         own = is_part_of_libc(image.soname or posixpath.basename(path))
         if own or not any(map(is_part_of_libc, image.needed)):
             continue
-        if not any(PRIVATE in v for v in context.facts.read_needed_versions(path).values()):
+        if not any(GLIBC_PRIVATE in v for v in context.facts.read_needed_versions(path).values()):
             continue
         wanted = context.facts.read_symbol_table(path).undefined
-        symbols = sorted(text(s.name) for s in wanted if s.version == PRIVATE)
+        symbols = sorted(text(s.name) for s in wanted if s.version == GLIBC_PRIVATE)
         yield rule.make_finding(
             path,
-            f"uses what glibc keeps for itself: {some(symbols) or PRIVATE}",
+            f"uses what glibc keeps for itself: {some(symbols) or GLIBC_PRIVATE}",
             severity=_severity_of_private(context, path),
             symbols=symbols,
         )
