@@ -1,4 +1,4 @@
-"""What the rules look at: a bundle, its processes on a host, and what the user expects of it."""
+"""The context of a check: a bundle, its processes on a target, and the user's policy."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TypeVar
 from msgspec import Struct
 
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers
-from bundle_fix.check.facts.package_dependencies import read_dependencies
 from bundle_fix.check.facts.file_facts import FileFacts
+from bundle_fix.check.facts.package_dependencies import read_dependencies
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.dlopen import (
     DlopenFeature,
     find_library_name_strings,
@@ -22,7 +23,7 @@ from bundle_fix.loader.dlopen import (
 from bundle_fix.loader.entries import group_names_by_path, map_plugins, map_programs
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
 from bundle_fix.loader.objects import BUNDLE, HOST
-from bundle_fix.loader.process import Deployment, Process, Resolution
+from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.manifest.model import Manifest, read_manifest
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import BundleFixError
@@ -34,30 +35,37 @@ T = TypeVar("T")
 
 
 class Context(Struct, frozen=True, dict=True):
-    """A bundle on a host, with all processes that can come of it."""
+    """A bundle on a target, and facts about it that several rules use, each computed once.
+
+    Attributes:
+        bundle: the bundle; its contents must be open.
+        policy: the user's statements about the pack and its target.
+        host: the target.
+        environment: the environment in which processes are started there.
+        only: the path of the file to check; None for all files.
+    """
 
     bundle: Bundle
     policy: CheckPolicy
     host: Host
     environment: Environment = EMPTY_ENVIRONMENT
     only: str | None = None
-    """The one file that is asked about; None for all."""
 
     @cached_property
-    def world(self) -> Deployment:
-        """The pack on that host."""
+    def deployment(self) -> Deployment:
+        """The bundle on the target."""
         return Deployment(self.bundle, self.host, self.environment)
 
     @cached_property
     def facts(self) -> FileFacts:
-        """The symbols and versions of the objects of all processes, read when asked about."""
-        return FileFacts(self.world.view)
+        """The facts about the files of the bundle and of the target."""
+        return FileFacts(self.deployment.view)
 
     @cached_property
     def manifest(self) -> Manifest | BundleFixError | None:
-        """The pack's own list of what is in it, or why it cannot be read; None where it has none.
+        """The manifest of the pack, or the error if it is invalid; None if there is none.
 
-        Of a lone file nobody asks whether others are there.
+        It is also None if a single file is checked, because the manifest lists all files.
         """
         try:
             return read_manifest(self.bundle.tree) if self.only is None else None
@@ -65,35 +73,35 @@ class Context(Struct, frozen=True, dict=True):
             return error
 
     @cached_property
-    def dependencies(self) -> tuple[str, ...]:
-        """The packages that the artifact wants to be installed beside itself."""
+    def package_dependencies(self) -> tuple[str, ...]:
+        """The packages that the artifact depends on, if it is a wheel or an npm package."""
         return read_dependencies(self.bundle.tree)
 
     @cached_property
     def libraries(self) -> tuple[str, ...]:
-        """The shared libraries that are asked about."""
+        """The paths of the shared libraries to check."""
         return tuple(p for p in self.bundle.list_libraries() if self.only in (None, p))
 
     @cached_property
     def programs(self) -> Mapping[str, Process]:
-        """The process of every program."""
-        return map_programs(self.world, self.only)
+        """The process of each program, by its path."""
+        return map_programs(self.deployment, self.only)
 
     @cached_property
-    def mapped(self) -> frozenset[str]:
-        """The files of the pack that some program maps when it starts."""
+    def loaded_at_start(self) -> frozenset[str]:
+        """The files of the pack that a program loads when it starts."""
         return frozenset(
             o.path or "" for p in self.programs.values() for o in p.list_bundled_objects()
         )
 
     @cached_property
     def plugins(self) -> Mapping[str, Process]:
-        """What every library maps, by itself, that has to be opened at run time to be mapped."""
-        return map_plugins(self.world, self.programs, self.only)
+        """The process of each library that only dlopen(3) loads, mapped alone, by its path."""
+        return map_plugins(self.deployment, self.programs, self.only)
 
     @cached_property
-    def needs_of(self) -> Mapping[str, tuple[Resolution, ...]]:
-        """The needs of every object of the pack, in all processes that map it."""
+    def resolutions_by_object(self) -> Mapping[str, tuple[Resolution, ...]]:
+        """The resolved needed names of each object, by its path, in all processes that load it."""
         found: dict[str, list[Resolution]] = {}
         for process in (*self.programs.values(), *self.plugins.values()):
             for need in process.resolutions:
@@ -102,61 +110,67 @@ class Context(Struct, frozen=True, dict=True):
 
     @cached_property
     def memory_providers(self) -> Mapping[str, MemoryProviders]:
-        """Who provides memory in the process of every program."""
+        """The objects that provide memory in the process of each program, by the program's path."""
         return {path: find_memory_providers(self.facts, p) for path, p in self.programs.items()}
 
     @cached_property
-    def names(self) -> Mapping[str, set[str]]:
-        """Every name that leads to each library."""
+    def names_by_library(self) -> Mapping[str, set[str]]:
+        """The file names and sonames that lead to each library, by its path."""
         return group_names_by_path(self.bundle)
 
     @cached_property
-    def versions(self) -> Mapping[str, set[str]]:
-        """The names that lead to libraries of the pack, by what stands before their ``.so``."""
+    def names_by_stem(self) -> Mapping[str, set[str]]:
+        """The names of the pack's libraries by their part before ``.so``."""
         found: dict[str, set[str]] = {}
         for name in self.bundle.paths_by_name:
             found.setdefault(name.partition(".so")[0], set()).add(name)
         return found
 
     @cached_property
-    def noted(self) -> Mapping[str, tuple[DlopenFeature, ...]]:
-        """What the ELF dlopen metadata notes of the pack's objects say."""
-        found = {path: self._read(path, read_dlopen_notes) for path in self.dynamic()}
+    def dlopen_notes(self) -> Mapping[str, tuple[DlopenFeature, ...]]:
+        """The entries of the ELF dlopen metadata notes (``.note.dlopen``), by the object's path."""
+        found = {
+            path: self._read_list(path, read_dlopen_notes) for path in self.iter_dynamic_files()
+        }
         return {path: tuple(features) for path, features in found.items() if features}
 
     @cached_property
-    def openers(self) -> tuple[str, ...]:
-        """The objects that import dlopen."""
-        return tuple(p for p in self.dynamic() if self.facts.read_fact(p, imports_dlopen))
+    def dlopen_importers(self) -> tuple[str, ...]:
+        """The paths of the objects that import dlopen."""
+        return tuple(
+            p for p in self.iter_dynamic_files() if self.facts.read_fact(p, imports_dlopen)
+        )
 
     @cached_property
-    def carried(self) -> Mapping[str, set[str]]:
-        """The names of libraries in the read-only data of objects that import dlopen."""
+    def library_strings(self) -> Mapping[str, set[str]]:
+        """The library names in the read-only data of objects that import dlopen, by path."""
         found = {
-            path: self.facts.read_fact(path, find_library_name_strings) for path in self.openers
+            path: self.facts.read_fact(path, find_library_name_strings)
+            for path in self.dlopen_importers
         }
         return {path: names for path, names in found.items() if names}
 
-    def dynamic(self) -> Iterator[str]:
-        """The files that are asked about and that the loader has to do with."""
+    def iter_dynamic_files(self) -> Iterator[str]:
+        """Yield the paths of the dynamic ELF files to check; the loader ignores all others."""
         images = self.bundle.images.items()
         return (path for path, image in images if image.is_dynamic and self.only in (None, path))
 
-    def _read(self, path: str, read: Callable[[Reader, Image], Iterable[T]]) -> list[T]:
+    def _read_list(self, path: str, read: Callable[[Reader, Image], Iterable[T]]) -> list[T]:
         with self.bundle.get_content(path).open() as reader:
             return list(read(reader, self.bundle.images[path]))
 
-    def on_host(self, name: str) -> bool:
-        """Whether the target has ``name``, as far as is known of it."""
+    def is_on_host(self, name: str) -> bool:
+        """Return whether the target provides ``name``, as far as the target is known."""
         if self.host.is_expected(name) or self.host.files is None:
             return self.host.is_expected(name)
+        # The first process stands for all: a host library is found in the default directories.
         started = [*self.programs.values(), *self.plugins.values()]
-        needs = (self.world.dlopen(p, name, p.objects[0]) for p in started[:1])
+        needs = (self.deployment.dlopen(p, name, p.objects[0]) for p in started[:1])
         return any(need.result.origin == HOST for need in needs)
 
     @cached_property
     def _loaded_names(self) -> frozenset[tuple[str, object]]:
-        """Every name under which some program has an object of the pack, with its architecture."""
+        """The names and architectures of the pack's objects that a program loads."""
         return frozenset(
             (name, o.image.architecture)
             for process in self.programs.values()
@@ -167,49 +181,57 @@ class Context(Struct, frozen=True, dict=True):
 
     @cached_property
     def _programs_with_rpath(self) -> tuple[Process, ...]:
-        """The programs whose RPATH serves what they open as well."""
+        """The programs with an RPATH, which also applies to the libraries that they open.
+
+        A DT_RUNPATH disables the DT_RPATH of its object (ld.so(8)).
+        """
         images = self.bundle.images
         paths = [p for p in self.programs if images[p].rpath and images[p].runpath is None]
         return tuple(self.programs[path] for path in paths)
 
     @cached_property
-    def _by_rpath(self) -> dict[tuple[str, str], bool]:
+    def _rpath_results(self) -> dict[tuple[str, str], bool]:
+        """The cached results of `_is_found_by_rpath`, by program and name."""
         return {}
 
-    def _finds_by_rpath(self, program: Process, name: str) -> bool:
-        """Whether the RPATH of ``program`` leads to the pack's copy of ``name``."""
+    def _is_found_by_rpath(self, program: Process, name: str) -> bool:
+        """Return whether the RPATH of ``program`` leads to the pack's copy of ``name``."""
         key = (program.entry, name)
-        if key not in self._by_rpath:
-            found = self.world.dlopen(program, name, program.objects[0]).result
-            self._by_rpath[key] = (found.origin, found.via) == (BUNDLE, "rpath")
-        return self._by_rpath[key]
+        if key not in self._rpath_results:
+            found = self.deployment.dlopen(program, name, program.objects[0]).result
+            self._rpath_results[key] = (found.origin, found.via) == (BUNDLE, "rpath")
+        return self._rpath_results[key]
 
     @property
-    def consequence(self) -> Severity:
-        """How bad it is when a plugin fails: worst where there is nothing but libraries.
+    def plugin_severity(self) -> Severity:
+        """The severity of a problem that only prevents a plugin from loading.
 
-        The programs that open a package's libraries may be in another package.
+        It is an error if the artifact consists of libraries only. The programs that use the
+        libraries of a distribution package may be in another package.
         """
-        alone = not self.programs and self.bundle.tree.location is not InstallLocation.BESIDE_OTHERS
-        return Severity.ERROR if alone else Severity.WARNING
+        is_library_pack = (
+            not self.programs and self.bundle.tree.location is not InstallLocation.BESIDE_OTHERS
+        )
+        return Severity.ERROR if is_library_pack else Severity.WARNING
 
     @cached_property
-    def needs(self) -> tuple[tuple[Severity, Process, Resolution], ...]:
-        """Every need of every process with its severity: programs first, then plugins.
+    def resolutions(self) -> tuple[tuple[Severity, Process, Resolution], ...]:
+        """The resolved needed names of all processes, programs first, each with its severity.
 
-        A plugin's need that fails counts only where it fails in every program that could open it.
+        The severity is that of a problem with the name. A name that a plugin alone does not find
+        in the pack is left out if a program that opens the plugin finds it there.
         """
         found = [
             (Severity.ERROR, p, need) for p in self.programs.values() for need in p.resolutions
         ]
         for plugin, process in self.plugins.items():
             for need in process.resolutions:
-                if _is_met(need) or not self._met_in_a_program(plugin, need):
-                    found.append((self.consequence, process, need))
+                if _is_bundled(need) or not self._is_met_in_program(plugin, need):
+                    found.append((self.plugin_severity, process, need))
         return tuple(found)
 
-    def _met_in_a_program(self, plugin: str, need: Resolution) -> bool:
-        """Whether a program that opens ``plugin`` gives it the pack's copy of what it needs."""
+    def _is_met_in_program(self, plugin: str, need: Resolution) -> bool:
+        """Return whether a program that opens ``plugin`` finds the needed name in the pack."""
         like = need.requester.image
         if like is None or not self.bundle.find_providers(need.name, like):
             return False
@@ -217,13 +239,14 @@ class Context(Struct, frozen=True, dict=True):
             return True
         for program in self._programs_with_rpath if like.runpath is None else ():
             same = self.bundle.images[program.entry].architecture == like.architecture
-            if same and self._finds_by_rpath(program, need.name):
-                opened = self.world.dlopen_process(program, plugin).resolutions
+            if same and self._is_found_by_rpath(program, need.name):
+                opened = self.deployment.dlopen_process(program, plugin).resolutions
                 wanted = (need.requester.path, need.name)
-                if any(_is_met(n) and (n.requester.path, n.name) == wanted for n in opened):
+                if any(_is_bundled(n) and (n.requester.path, n.name) == wanted for n in opened):
                     return True
         return False
 
 
-def _is_met(need: Resolution) -> bool:
+def _is_bundled(need: Resolution) -> bool:
+    """Return whether a needed name resolves to a file of the pack."""
     return need.result.origin == BUNDLE

@@ -1,19 +1,19 @@
-"""How findings spell names, and list many in one sentence."""
+"""Names and lists of names in the messages of findings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-SHOWN = 5
-"""Names that a message has; the evidence has all."""
+MAX_SHOWN_NAMES = 5
+"""Names that a message lists; the evidence of a finding lists all."""
 
 
-def some(names: Sequence[str], shown: int = SHOWN) -> str:
-    """The first of ``names``, and how many more there are."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+def join_names(names: Sequence[str], limit: int = MAX_SHOWN_NAMES) -> str:
+    """Join the first ``limit`` names with commas, followed by the number of the others."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
-def text(name: bytes) -> str:
-    """A symbol's name as text; bytes that are no UTF-8 are spelled out."""
+def decode_name(name: bytes) -> str:
+    """Decode the name of a symbol; bytes that are not UTF-8 become backslash escapes."""
     return name.decode("utf-8", "backslashreplace")

@@ -63,7 +63,7 @@ class Snapshot(Struct, frozen=True, dict=True):
     def needs(self) -> Mapping[tuple[str, str], tuple[ProcessNeed, ...]]:
         """The resolved needs of all processes, by the path of the object and the needed name."""
         found: dict[tuple[str, str], list[ProcessNeed]] = {}
-        for severity, process, need in self.context.needs:
+        for severity, process, need in self.context.resolutions:
             key = (need.requester.label, need.name)
             found.setdefault(key, []).append(ProcessNeed(severity, process.entry, need))
         return {key: tuple(needs) for key, needs in found.items()}

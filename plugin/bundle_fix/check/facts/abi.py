@@ -66,7 +66,7 @@ def read_abi(context: Context) -> Abi:
     """Return the requirements of all files of a pack."""
     files: dict[str, Mapping[str, str]] = {}
     newest: dict[str, NewestVersion] = {}
-    for path in context.dynamic():
+    for path in context.iter_dynamic_files():
         needed = context.facts.read_needed_versions(path).values()
         by_family = _find_newest(version for versions in needed for version in versions)
         if by_family:
@@ -92,6 +92,6 @@ def _find_newest(versions: Iterable[str]) -> dict[str, str]:
 def find_isa_levels(context: Context) -> Mapping[str, int]:
     """Return the x86-64 level (2 to 4) of each file that is marked as needing more than level 1."""
     images = context.bundle.images
-    paths = (path for path in context.dynamic() if images[path].machine == "x86_64")
+    paths = (path for path in context.iter_dynamic_files() if images[path].machine == "x86_64")
     levels = {path: context.facts.read_fact(path, read_isa_level) for path in paths}
     return {path: level for path, level in levels.items() if level > 1}

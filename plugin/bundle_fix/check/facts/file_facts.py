@@ -14,7 +14,7 @@ from bundle_fix.elf.symbols.versions import (
     read_needed_versions,
     read_weak_versions,
 )
-from bundle_fix.loader.hosts.files import View
+from bundle_fix.loader.hosts.view import View
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import BundleFixError

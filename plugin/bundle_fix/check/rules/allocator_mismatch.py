@@ -13,7 +13,7 @@ from bundle_fix.check.facts.allocators import (
 )
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
-from bundle_fix.check.wording import text
+from bundle_fix.check.wording import decode_name
 from bundle_fix.elf.scan.static_allocator import (
     MALLOC_NAMES,
     find_allocator_message,
@@ -47,7 +47,10 @@ def find_mismatched(rule: Rule, context: Context) -> Iterator[Finding]:
                 entry,
                 f"takes {_spoken(give)} from {giver.label}, and {_spoken(take)} from {taker.label}"
                 + (f" (and {more} more such {'pair' if more == 1 else 'pairs'})" if more else ""),
-                pairs=[[text(g), one.label, text(t), other.label] for g, one, t, other in pairs],
+                pairs=[
+                    [decode_name(g), one.label, decode_name(t), other.label]
+                    for g, one, t, other in pairs
+                ],
                 providers=heaps.make_evidence(),
             )
 
@@ -66,7 +69,7 @@ def _pairs(context: Context, heaps: MemoryProviders) -> Iterator[tuple[bytes, by
 
 
 def _spoken(name: bytes) -> str:
-    return SPOKEN.get(name[:4], text(name))
+    return SPOKEN.get(name[:4], decode_name(name))
 
 
 def find_static(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -102,16 +105,18 @@ def _linked_in(
     mixes it up with the C library's.
     """
     names = context.facts.read_fact(mapped, find_static_allocator)
-    listed = sorted(map(text, names))
+    listed = sorted(map(decode_name, names))
     if names >= set(MALLOC_NAMES):
         return Severity.WARNING if is_alone else Severity.ERROR, listed
     own = names - set(MALLOC_NAMES)
     if is_alone:
         return None
     if own:
-        return Severity.WARNING, sorted(map(text, own))
+        return Severity.WARNING, sorted(map(decode_name, own))
     message = context.facts.read_fact(mapped, find_allocator_message)
-    return (Severity.WARNING, [f'its message "{text(message).strip()}"']) if message else None
+    return (
+        (Severity.WARNING, [f'its message "{decode_name(message).strip()}"']) if message else None
+    )
 
 
 RULES = (

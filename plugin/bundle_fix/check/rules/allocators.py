@@ -11,7 +11,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers, is_libc
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
-from bundle_fix.check.wording import some
+from bundle_fix.check.wording import join_names
 from bundle_fix.loader.objects import HOST, LoadedObject
 from bundle_fix.policy.severity import Severity
 
@@ -33,7 +33,7 @@ def find_two(rule: Rule, context: Context) -> Iterator[Finding]:
     for entry, process in context.plugins.items():
         heaps = find_memory_providers(context.facts, process)
         if frozenset(_paths(heaps.find_allocators())) not in told:
-            yield from _two(rule, entry, heaps, context.consequence)
+            yield from _two(rule, entry, heaps, context.plugin_severity)
 
 
 def _two(rule: Rule, entry: str, heaps: MemoryProviders, severity: Severity) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
         also = f", and so {'do' if others > 1 else 'does'} {others} more" if others else ""
         yield rule.make_finding(
             entry,
-            f"takes malloc from the C library{also}; [check] allocators wants {some(expected)}",
+            f"takes malloc from the C library{also}; [check] allocators wants {join_names(expected)}",
             severity=Severity.WARNING,
             expected=list(expected),
         )

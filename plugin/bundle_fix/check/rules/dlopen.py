@@ -8,10 +8,9 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.rules.resolution import trace_evidence
-from bundle_fix.check.wording import some
-from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, DlopenFeature
+from bundle_fix.check.wording import join_names
+from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, DlopenFeature, find_dlopen_callers
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
-from bundle_fix.loader.openers import find_dlopen_callers
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
 
@@ -28,7 +27,7 @@ def _opened(context: Context, path: str, feature: DlopenFeature) -> Resolution |
     """The best that opening ``feature`` comes to in any process that has the object at ``path``."""
     ranks = {BUNDLE: 0, HOST: 1}
     found: list[Resolution] = [
-        context.world.dlopen(process, name, opener)
+        context.deployment.dlopen(process, name, opener)
         for process, opener in openers(context, path)
         for name in feature.sonames
     ]
@@ -48,7 +47,7 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
     Where none has the name in it, any may be the one that opens it: the best of them counts.
     """
     bundle = context.bundle
-    strings = {path: context.carried.get(path, set()) for path in context.openers}
+    strings = {path: context.library_strings.get(path, set()) for path in context.dlopen_importers}
     could = [
         p
         for p in find_dlopen_callers(strings, name)
@@ -73,7 +72,7 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
 
 def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names in ELF dlopen metadata notes that are in the pack and lead to the host."""
-    for path, features in context.noted.items():
+    for path, features in context.dlopen_notes.items():
         for feature in features:
             need = _opened(context, path, feature)
             image = context.bundle.images[path]
@@ -93,7 +92,7 @@ def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names opened at run time that neither the pack nor the host's list has."""
     for name in context.policy.dlopen:
-        if name not in context.bundle.paths_by_name and not context.on_host(name):
+        if name not in context.bundle.paths_by_name and not context.is_on_host(name):
             yield rule.make_finding(
                 "", f"{name} is opened at run time, but is neither in the pack nor expected on"
                 " the host", needed=name,
@@ -103,7 +102,7 @@ def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _noted_missing(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names in ELF dlopen metadata notes that neither the pack nor the host has."""
-    for path, features in context.noted.items():
+    for path, features in context.dlopen_notes.items():
         image = context.bundle.images[path]
         for feature in features:
             if feature.priority not in (REQUIRED, RECOMMENDED):
@@ -127,7 +126,7 @@ def _severity(context: Context, path: str, feature: DlopenFeature) -> Severity:
     """How bad it is that a feature is not there: what is not required does without it."""
     if feature.priority != REQUIRED:
         return Severity.NOTE
-    return Severity.ERROR if path in context.mapped else context.consequence
+    return Severity.ERROR if path in context.loaded_at_start else context.plugin_severity
 
 
 def _names(feature: DlopenFeature) -> str:
@@ -136,10 +135,10 @@ def _names(feature: DlopenFeature) -> str:
 
 def find_carried(rule: Rule, context: Context) -> Iterator[Finding]:
     """Objects that import dlopen and carry names that the pack could satisfy."""
-    for path, names in context.carried.items():
+    for path, names in context.library_strings.items():
         image = context.bundle.images[path]
-        noted = {n for feature in context.noted.get(path, ()) for n in feature.sonames}
-        own = context.names.get(path, set()) | set(image.needed) | noted
+        noted = {n for feature in context.dlopen_notes.get(path, ()) for n in feature.sonames}
+        own = context.names_by_library.get(path, set()) | set(image.needed) | noted
         could = sorted(n for n in names - own if _could_be(context, n, path))
         if could:
             outcomes = _outcomes(context, path, could)
@@ -163,7 +162,7 @@ def _outcomes(context: Context, path: str, names: list[str]) -> Mapping[str, str
     if first is None:
         return {}
     process, opener = first
-    needs = {name: context.world.dlopen(process, name, opener).result for name in names}
+    needs = {name: context.deployment.dlopen(process, name, opener).result for name in names}
     return {
         name: o.path if o.origin == BUNDLE and o.path else o.origin for name, o in needs.items()
     }
@@ -172,7 +171,7 @@ def _outcomes(context: Context, path: str, names: list[str]) -> Mapping[str, str
 def _told(names: list[str], outcomes: Mapping[str, str]) -> str:
     words = {HOST: "the host's would be opened", MISSING: "not found"}
     told = [f"{n} ({words.get(outcomes[n], outcomes[n])})" if n in outcomes else n for n in names]
-    return some(told)
+    return join_names(told)
 
 
 RULES = (

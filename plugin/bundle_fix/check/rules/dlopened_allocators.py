@@ -29,7 +29,7 @@ def find_opened(rule: Rule, context: Context) -> Iterator[Finding]:
     for entry, heaps in context.memory_providers.items():
         told = {mapped.label for mapped in heaps.process.objects}
         for opening in _openings(context, heaps.process):
-            found = context.world.dlopen(heaps.process, opening.name, opening.opener).result
+            found = context.deployment.dlopen(heaps.process, opening.name, opening.opener).result
             if found.label in told or not is_allocator(context.facts, found):
                 continue
             told.add(found.label)
@@ -50,10 +50,10 @@ def _openings(context: Context, process: Process) -> Iterator[_Opening]:
     for name in context.policy.dlopen:
         yield _Opening(name, program, "[closure] dlopen", Severity.WARNING)
     for mapped in process.list_bundled_objects():
-        for feature in context.noted.get(mapped.label, ()):
+        for feature in context.dlopen_notes.get(mapped.label, ()):
             for name in feature.sonames:
                 yield _Opening(name, mapped, "its dlopen note", Severity.WARNING)
-        for name in sorted(context.carried.get(mapped.label, ())):
+        for name in sorted(context.library_strings.get(mapped.label, ())):
             # That a name stands in a file does not say that it is opened.
             if name in context.bundle.paths_by_name:
                 yield _Opening(name, mapped, "a string in it", Severity.NOTE)
@@ -92,7 +92,7 @@ def find_late(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_deepbound(rule: Rule, context: Context) -> Iterator[Finding]:
     """Objects that open libraries with RTLD_DEEPBIND."""
-    for path in context.openers:
+    for path in context.dlopen_importers:
         if context.facts.read_fact(path, opens_deepbound):
             yield rule.make_finding(path, "opens libraries with RTLD_DEEPBIND")
 

@@ -16,11 +16,11 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.rules.resolution import trace_evidence
-from bundle_fix.check.wording import some, text
+from bundle_fix.check.wording import decode_name, join_names
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.cpu import LEVELS
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.process import Deployment
 from bundle_fix.model.tree import resolve_path
 from bundle_fix.policy.severity import Severity
 
@@ -69,8 +69,8 @@ def _differing(rule: Rule, context: Context, copy: _Copy) -> Iterator[Finding]:
             f"has {_soname(image.soname)} in the place of {other.soname}",
             Severity.ERROR,
         )
-    elif lost := sorted(map(text, _defined(context, plain) - _defined(context, copy.file))):
-        message, severity = f"lacks {some(lost)}", Severity.ERROR
+    elif lost := sorted(map(decode_name, _defined(context, plain) - _defined(context, copy.file))):
+        message, severity = f"lacks {join_names(lost)}", Severity.ERROR
     elif _version(copy.file) != _version(plain):
         message, severity = "is another version", Severity.WARNING
     else:

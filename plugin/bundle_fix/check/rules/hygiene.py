@@ -41,11 +41,11 @@ def find_cut_short(rule: Rule, context: Context) -> Iterator[Finding]:
         # What holds nothing but debug information keeps the program headers of its program.
         if not image.is_dynamic and context.facts.read_fact(path, is_debug_only):
             continue
-        is_needed = not image.is_library or path in context.mapped
+        is_needed = not image.is_library or path in context.loaded_at_start
         yield rule.make_finding(
             path,
             f"has {image.size} bytes, but {end} bytes of it are to be loaded",
-            severity=rule.severity if is_needed else context.consequence,
+            severity=rule.severity if is_needed else context.plugin_severity,
             size=image.size,
             loaded=end,
         )
@@ -53,7 +53,7 @@ def find_cut_short(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_build_paths(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that carry paths of the machine that built them."""
-    for path in context.dynamic():
+    for path in context.iter_dynamic_files():
         found = context.facts.read_fact(path, list_build_paths)
         if found:
             more = f" and {len(found) - 1} more like it" if len(found) > 1 else ""

@@ -30,7 +30,7 @@ def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
         image = images[path]
         if image.architecture in programs:
             continue
-        wanted = context.names.get(path, set()) & elsewhere
+        wanted = context.names_by_library.get(path, set()) & elsewhere
         yield rule.make_finding(
             path,
             f"is for {image.format.bits}-bit {image.machine}; the programs are for {names}"
@@ -50,7 +50,7 @@ def find_other_system(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_level(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files marked for a processor newer than the target's."""
     for path, level in find_isa_levels(context).items():
-        loader = context.host.find_loader(context.world.view, context.bundle.images[path])
+        loader = context.host.find_loader(context.deployment.view, context.bundle.images[path])
         known = [LEVEL.fullmatch(name) for name in (*loader.hwcaps, *path.split("/"))]
         least = max((int(match[1]) for match in known if match), default=1)
         if level <= least:
@@ -61,7 +61,7 @@ def find_level(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.make_finding(
             path,
             f"is marked as needing x86-64-v{level}; the target is {target}",
-            severity=worst if path in context.mapped else Severity.NOTE,
+            severity=worst if path in context.loaded_at_start else Severity.NOTE,
             level=f"x86-64-v{level}",
         )
 

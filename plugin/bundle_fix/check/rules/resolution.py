@@ -39,7 +39,7 @@ def worst_needs(
 ) -> dict[tuple[str, str], tuple[Severity, Resolution, list[Process]]]:
     """Needs with ``origin``: by requester and name, the worst severity and the processes."""
     found: dict[tuple[str, str], tuple[Severity, Resolution, list[Process]]] = {}
-    for severity, process, need in context.needs:
+    for severity, process, need in context.resolutions:
         if need.result.origin != origin or need.requester.path is None:
             continue
         key = (need.requester.path, need.name)
@@ -92,7 +92,11 @@ def _holders(context: Context, need: Resolution) -> list[str]:
     """Packages installed beside this one that may have a name, as a search path leads there."""
     listed = [step for step in need.result.trace if step.via in ("rpath", "runpath")]
     entries = [step.entry for step in listed if step.outcome is not Outcome.NOT_THERE]
-    return find_packages_of_library(need.name, entries, context.dependencies) if entries else []
+    return (
+        find_packages_of_library(need.name, entries, context.package_dependencies)
+        if entries
+        else []
+    )
 
 
 def _nearest(context: Context, need: Resolution) -> str:
@@ -101,7 +105,7 @@ def _nearest(context: Context, need: Resolution) -> str:
     for path in named.get(need.name, ()):
         image = context.bundle.images[path]
         return f" ({path} is {image.format.bits}-bit {image.machine})"
-    close = context.versions.get(need.name.partition(".so")[0], ())
+    close = context.names_by_stem.get(need.name.partition(".so")[0], ())
     return f" (the pack has {', '.join(sorted(close))})" if close else ""
 
 
@@ -142,7 +146,10 @@ def _opened_before(context: Context, provided: tuple[str, ...], name: str) -> bo
     A JDK's launcher opens libjvm.so by its path; the libraries that need it come later and find it
     loaded.
     """
-    return all(path not in context.mapped and posixpath.basename(path) == name for path in provided)
+    return all(
+        path not in context.loaded_at_start and posixpath.basename(path) == name
+        for path in provided
+    )
 
 
 def _where(context: Context, provided: tuple[str, ...], name: str) -> str:
@@ -184,7 +191,7 @@ def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
     users: dict[str, list[str]] = {}
     for (path, name), (_, need, _) in worst_needs(context, HOST).items():
         image = need.requester.image
-        if image is None or need.result.via == "direct" or context.on_host(name):
+        if image is None or need.result.via == "direct" or context.is_on_host(name):
             continue
         if not context.bundle.find_providers(name, image):
             users.setdefault(name, []).append(path)
@@ -201,7 +208,7 @@ def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Parts of the C library that are mapped from the pack, beneath the host's own loader."""
     users: dict[str, list[tuple[Severity, Resolution, Process]]] = {}
-    for severity, process, need in context.needs:
+    for severity, process, need in context.resolutions:
         if need.result.origin == BUNDLE and is_part_of_libc(posixpath.basename(need.name)):
             users.setdefault(need.result.path or "", []).append((severity, need, process))
     brings_loader = any(LOADER_NAME.fullmatch(name) for name in context.bundle.paths_by_name)

@@ -11,7 +11,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.package_dependencies import find_package_of_entry
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
-from bundle_fix.check.wording import some
+from bundle_fix.check.wording import join_names
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.runpath import RunpathKind, classify_entry, list_entries
@@ -20,7 +20,7 @@ from bundle_fix.policy.severity import Severity
 
 def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
     """Objects without a search path that need what the pack provides."""
-    used = context.mapped
+    used = context.loaded_at_start
     for path, image in context.bundle.images.items():
         if image.runpath is not None or image.rpath is not None:
             continue
@@ -36,7 +36,7 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         yield rule.make_finding(
             path,
-            f"has no RUNPATH, though the pack provides {some(names, 3)}",
+            f"has no RUNPATH, though the pack provides {join_names(names, 3)}",
             severity=_severity(
                 context, path, used, Severity.ERROR if image.is_program else Severity.WARNING
             ),
@@ -46,11 +46,11 @@ def find_absent(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _all_found(context: Context, path: str, names: list[str]) -> bool:
     """Whether a search of its own finds each name for ``path`` in the pack, in every process."""
-    needs = [need for need in context.needs_of.get(path, ()) if need.name in names]
+    needs = [need for need in context.resolutions_by_object.get(path, ()) if need.name in names]
     found = {need.name for need in needs}
     return found == set(names) and all(
         need.result.origin == BUNDLE
-        and (not need.already_loaded or context.world.repeat_search(need).origin == BUNDLE)
+        and (not need.already_loaded or context.deployment.repeat_search(need).origin == BUNDLE)
         for need in needs
     )
 
@@ -58,11 +58,11 @@ def _all_found(context: Context, path: str, names: list[str]) -> bool:
 def _severity(context: Context, path: str, used: frozenset[str], worst: Severity) -> Severity:
     if path in used:
         return worst
-    return context.consequence if worst == Severity.ERROR else worst
+    return context.plugin_severity if worst == Severity.ERROR else worst
 
 
 def _find_kind(rule: Rule, context: Context, kind: RunpathKind, message: str) -> Iterator[Finding]:
-    used = context.mapped
+    used = context.loaded_at_start
     for path, image in context.bundle.images.items():
         if not image.is_dynamic:
             continue
@@ -90,13 +90,13 @@ def _is_meant(context: Context, kind: RunpathKind, entry: str) -> bool:
         return _is_on_host(context, entry)
     return (
         kind is RunpathKind.OUTSIDE
-        and find_package_of_entry(entry, context.dependencies) is not None
+        and find_package_of_entry(entry, context.package_dependencies) is not None
     )
 
 
 def _is_on_host(context: Context, folder: str) -> bool:
     """Whether a host whose files are known has the folder."""
-    view = context.world.view
+    view = context.deployment.view
     return view.host is not None and isinstance(view.resolve_directory(folder), str)
 
 
@@ -134,7 +134,7 @@ def find_both(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_useless(rule: Rule, context: Context) -> Iterator[Finding]:
     """Entries that name no folder of the pack, or one that another names already."""
     yield from _find_kind(rule, context, RunpathKind.ABSENT, "a folder that the pack does not have")
-    for path in context.dynamic():
+    for path in context.iter_dynamic_files():
         image, home = context.bundle.images[path], posixpath.dirname(path)
         for entry, count in Counter(list_entries(image)).items():
             if (
@@ -162,7 +162,7 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.make_finding(
             path,
             f"is {SET_ID_NAMES[bits]}, so the loader does not follow its entry {followed[0]}"
-            + (f" to {some(lost, 3)}" if lost else ""),
+            + (f" to {join_names(lost, 3)}" if lost else ""),
             severity=Severity.ERROR if lost else Severity.WARNING,
             mode=f"{node.metadata.mode:04o}",
             entries=followed,

@@ -55,7 +55,7 @@ DOCUMENTS = frozenset({"doc", "man", "info", "locale", "help"})
 
 def _is_on_host(context: Context, path: str) -> bool:
     """Whether a link leads to something on a host whose files are known."""
-    view = context.world.view
+    view = context.deployment.view
     return view.host is not None and isinstance(
         view.resolve_path(view.get_absolute_path(path)), str
     )

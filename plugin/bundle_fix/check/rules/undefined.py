@@ -9,7 +9,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.file_facts import FileFacts
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
-from bundle_fix.check.wording import some, text
+from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.elf.symbols.symbol_table import UndefinedSymbol
 from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME, is_part_of_libc, read_glibc_exports
 from bundle_fix.loader.objects import MISSING, LoadedObject
@@ -59,7 +59,7 @@ def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
 def _processes(context: Context) -> Iterator[tuple[Severity, Process]]:
     """Programs, then plugins, each with how bad it is when it fails."""
     yield from ((Severity.ERROR, process) for process in context.programs.values())
-    yield from ((context.consequence, process) for process in context.plugins.values())
+    yield from ((context.plugin_severity, process) for process in context.plugins.values())
 
 
 def _readable(process: Process) -> frozenset[str]:
@@ -156,7 +156,7 @@ def _finding(
     place = "" if mapped.label == process.entry else f" in the process of {process.entry}"
     return rule.make_finding(
         mapped.label,
-        f"uses {some(names)}, but nothing{place} defines {'it' if len(names) == 1 else 'them'}",
+        f"uses {join_names(names)}, but nothing{place} defines {'it' if len(names) == 1 else 'them'}",
         severity=severity,
         symbols=names,
         program=process.entry,
@@ -165,7 +165,7 @@ def _finding(
 
 
 def _spelled(symbol: UndefinedSymbol) -> str:
-    name = text(symbol.name)
+    name = decode_name(symbol.name)
     return f"{name}@{symbol.version}" if symbol.version else name
 
 

@@ -9,7 +9,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import GLIBC_PRIVATE, parse_glibc_version
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
-from bundle_fix.check.wording import some, text
+from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
 from bundle_fix.loader.objects import BUNDLE, HOST
 from bundle_fix.loader.process import Process, Resolution
@@ -22,7 +22,7 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that want symbols of a glibc newer than the baseline."""
     baseline = context.policy.glibc
     limit = parse_glibc_version(f"GLIBC_{baseline}")
-    for path in context.dynamic() if limit else ():
+    for path in context.iter_dynamic_files() if limit else ():
         # The loader only complains about a version that is wanted weakly.
         weak = context.facts.read_weak_versions(path)
         newer = {
@@ -36,13 +36,13 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
         breaking = [s for s in wanted if s.version in newer.get(s.library or "", ())]
         breaking.sort(key=lambda s: s.name)
         breaking.sort(key=lambda s: parse_glibc_version(s.version or "") or (), reverse=True)
-        symbols = [f"{text(s.name)}@{s.version}" for s in breaking]
+        symbols = [f"{decode_name(s.name)}@{s.version}" for s in breaking]
         newest = max(
             (v for vs in newer.values() for v in vs), key=lambda v: parse_glibc_version(v) or ()
         )
         yield rule.make_finding(
             path,
-            f"wants {newest}; the baseline is glibc {baseline} ({some(symbols) or 'no symbol'})",
+            f"wants {newest}; the baseline is glibc {baseline} ({join_names(symbols) or 'no symbol'})",
             baseline=baseline,
             versions=newer,
             symbols=symbols,
@@ -57,7 +57,7 @@ def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
     """Files that use what glibc keeps for itself, where the pack does not bring glibc as well."""
     if any(LOADER_NAME.fullmatch(name) for name in context.bundle.paths_by_name):
         return
-    for path in context.dynamic():
+    for path in context.iter_dynamic_files():
         image = context.bundle.images[path]
         own = is_part_of_libc(image.soname or posixpath.basename(path))
         if own or not any(map(is_part_of_libc, image.needed)):
@@ -65,10 +65,10 @@ def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
         if not any(GLIBC_PRIVATE in v for v in context.facts.read_needed_versions(path).values()):
             continue
         wanted = context.facts.read_symbol_table(path).undefined
-        symbols = sorted(text(s.name) for s in wanted if s.version == GLIBC_PRIVATE)
+        symbols = sorted(decode_name(s.name) for s in wanted if s.version == GLIBC_PRIVATE)
         yield rule.make_finding(
             path,
-            f"uses what glibc keeps for itself: {some(symbols) or GLIBC_PRIVATE}",
+            f"uses what glibc keeps for itself: {join_names(symbols) or GLIBC_PRIVATE}",
             severity=_severity_of_private(context, path),
             symbols=symbols,
         )
@@ -78,7 +78,7 @@ def _severity_of_private(context: Context, path: str) -> Severity:
     """On a host whose C library is known it works or BF404 and BF405 say so: a note is enough."""
     if context.host.files is not None:
         return Severity.NOTE
-    return Severity.ERROR if path in context.mapped else context.consequence
+    return Severity.ERROR if path in context.loaded_at_start else context.plugin_severity
 
 
 def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -89,9 +89,9 @@ def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
         requester, result = need.requester, need.result
         if result.origin == BUNDLE:
             path, wanted_by = result.label, f"{requester.label} wants of {need.name}"
-            message = f"lacks {some(lacking)}, which {wanted_by}"
+            message = f"lacks {join_names(lacking)}, which {wanted_by}"
         else:
-            path, message = requester.label, f"wants {some(lacking)} of {need.name}"
+            path, message = requester.label, f"wants {join_names(lacking)} of {need.name}"
             message += f", which the host's {result.label} lacks"
         yield _version_finding(rule, path, message, severity, process, need, lacking)
 
@@ -100,7 +100,9 @@ def find_older_runtime(rule: Rule, context: Context) -> Iterator[Finding]:
     """Versions that a library of the host wants of a library of the pack, which lacks them."""
     for severity, process, need, lacking in _lacking(context):
         if need.requester.origin == HOST and need.result.origin == BUNDLE:
-            message = f"lacks {some(lacking)}, which the host's {need.requester.label} wants of"
+            message = (
+                f"lacks {join_names(lacking)}, which the host's {need.requester.label} wants of"
+            )
             message += f" {need.name}"
             path = need.result.label
             yield _version_finding(rule, path, message, severity, process, need, lacking)
@@ -123,7 +125,7 @@ def _lacking(context: Context) -> Iterator[tuple[Severity, Process, Resolution, 
     has no versions at all it only complains.
     """
     told: set[tuple[str | None, str, str | None]] = set()
-    for severity, process, need in context.needs:
+    for severity, process, need in context.resolutions:
         key = (need.requester.real_path, need.name, need.result.real_path)
         known = need.requester.image is not None and need.result.image is not None
         if not known or key in told:

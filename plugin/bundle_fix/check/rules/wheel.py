@@ -48,7 +48,7 @@ def find_scheme(rule: Rule, context: Context) -> Iterator[Finding]:
     if not is_wheel(context.bundle.tree):
         return
     told = set()
-    for path, needs in context.needs_of.items():
+    for path, needs in context.resolutions_by_object.items():
         for need in needs:
             found = need.result.path if need.result.origin == BUNDLE else None
             if not found or _scheme(found) == _scheme(path) or (path, found) in told:
