@@ -14,7 +14,7 @@ from bundle_fix.check.rules.differences import (
     NOW_NOT_FOUND,
     OTHER_FILE,
 )
-from bundle_fix.check.rules.resolution import trace_evidence
+from bundle_fix.check.facts.resolutions import describe_trace
 from bundle_fix.diff.matching import FileMatches, strip_version_numbers
 from bundle_fix.diff.snapshot import ProcessNeed, Snapshot
 from bundle_fix.loader.hosts.libc import is_installed_with_libc, is_part_of_libc
@@ -174,7 +174,7 @@ def find_worse_resolutions(
             programs=list(change.programs),
             before=change.old.path,
             loaded=change.new.path,
-            trace=trace_evidence(change.new.trace),
+            trace=describe_trace(change.new.trace),
         )
     yield from _find_new_from_host(old, new)
 
@@ -202,5 +202,5 @@ def _find_new_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
             needed=name,
             loaded=resolution.result.path,
             programs=[need.entry for need in needs],
-            trace=trace_evidence(resolution.result.trace),
+            trace=describe_trace(resolution.result.trace),
         )

@@ -56,12 +56,12 @@ def test_bf101_leaves_to_a_required_wheel_what_a_search_path_expects_there(tmp_p
     assert [(f.severity, f.message) for f in found] == [
         (
             "note",
-            "needs libcusparse.so.12, which is left to nvidia_cusparse.cu12: its search path leads"
+            "needs libcusparse.so.12, which nvidia_cusparse.cu12 may provide: the search path leads"
             " there",
         ),
         (
             "note",
-            "needs libother.so.1, which is left to nvidia-cublas-cu12 or nvidia_cusparse.cu12: its"
+            "needs libother.so.1, which nvidia-cublas-cu12 or nvidia_cusparse.cu12 may provide: the"
             " search path leads there",
         ),
     ]

@@ -28,7 +28,7 @@ def test_bf101_names_what_is_found_nowhere(tmp_path: Path, check: Check) -> None
     assert finding.message == (
         "needs libgone.so.1, which is neither in the pack nor expected on the host"
     )
-    assert finding.hint == "Put libgone.so.1 into the pack, or say --host-provides libgone.so.1."
+    assert finding.hint == "Add libgone.so.1 to the pack, or pass --host-provides libgone.so.1."
 
 
 def test_bf101_is_silent_about_what_the_host_provides(tmp_path: Path, check: Check) -> None:
@@ -76,7 +76,7 @@ def test_bf101_says_that_the_pack_has_it_where_nothing_leads(tmp_path: Path) -> 
     bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
     found = check_bundle(bundle, CheckPolicy(), host).findings
     assert [f.message for f in found if f.rule == "BF101"] == [
-        "needs liba.so.1; the pack has lib/liba.so.1, but no folder that is searched leads there"
+        "needs liba.so.1; the pack has lib/liba.so.1, but in none of the searched directories"
     ]
 
 
@@ -218,7 +218,7 @@ def test_bf112_names_a_part_of_the_c_library_that_the_pack_puts_before_the_hosts
     elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"], runpath="$ORIGIN/../lib")
     (finding,) = check("BF112")
     assert (finding.severity, finding.path) == ("error", "lib/libm.so.6")
-    assert finding.message == "is loaded in the place of the host's libm.so.6, by bin/x"
+    assert finding.message == "is loaded instead of the host's libm.so.6, which bin/x needs"
 
 
 def test_bf112_is_a_warning_where_the_pack_has_the_loader_too(tmp_path: Path, check: Check) -> None:

@@ -122,7 +122,7 @@ def test_what_cannot_be_mended_is_told_and_nothing_is_written(tmp_path: Path) ->
     assert (done.returncode, done.stdout) == (1, "")
     assert "needs libgone.so.1, which is neither in the pack nor expected" in done.stderr
     assert done.stderr.endswith(
-        "nothing was written (use --force to write it despite the findings)\n"
+        "no output was written; use --force to write it despite the findings\n"
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
 
@@ -254,7 +254,7 @@ def test_a_folder_that_is_not_there_does_not_become_a_file_of_its_name(tmp_path:
     pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
     refused = bundle_fix("fix", pack, "-o", f"{tmp_path}/out/")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert f"{tmp_path}/out/: there is no such folder" in refused.stderr
+    assert f"{tmp_path}/out/: no such directory" in refused.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -277,6 +277,6 @@ def test_a_part_of_the_c_library_in_the_way_is_told_and_nothing_is_written(tmp_p
     elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1", "libm.so.6"])
     done = bundle_fix("fix", tmp_path / "p")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "lib/libm.so.6 is loaded in the place of the host's libm.so.6" in done.stderr.replace(
+    assert "lib/libm.so.6 is loaded instead of the host's libm.so.6" in done.stderr.replace(
         "\n", " "
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bundle_fix.check.context import Context
+from bundle_fix.check.facts.resolutions import describe_trace
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
-from bundle_fix.check.rules.resolution import trace_evidence
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, DlopenFeature, find_dlopen_callers
 from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
@@ -66,7 +66,7 @@ def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
             f" {need.result.path or 'nothing'} is opened",
             severity=Severity.ERROR,
             opened=[name],
-            trace=trace_evidence(need.trace),
+            trace=describe_trace(need.trace),
         )
 
 
@@ -85,7 +85,7 @@ def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
                     severity=_severity(context, path, feature),
                     opened=list(feature.sonames),
                     priority=feature.priority,
-                    trace=trace_evidence(need.trace),
+                    trace=describe_trace(need.trace),
                 )
 
 

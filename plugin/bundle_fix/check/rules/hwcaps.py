@@ -13,9 +13,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from bundle_fix.check.context import Context
+from bundle_fix.check.facts.resolutions import describe_trace
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
-from bundle_fix.check.rules.resolution import trace_evidence
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.cpu import LEVELS
@@ -119,7 +119,7 @@ def _led_elsewhere(rule: Rule, context: Context, levels: set[str]) -> Iterator[F
                         f" {provided[0]}, but {need.result.path or 'nothing'} is loaded",
                         needed=need.name,
                         program=entry,
-                        trace=trace_evidence(need.result.trace),
+                        trace=describe_trace(need.result.trace),
                     )
 
 

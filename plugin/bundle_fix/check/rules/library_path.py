@@ -6,9 +6,9 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
+from bundle_fix.check.facts.resolutions import describe_trace, find_worst_resolutions
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
-from bundle_fix.check.rules.resolution import trace_evidence, worst_needs
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import HOST
 from bundle_fix.policy.severity import Severity
@@ -16,7 +16,7 @@ from bundle_fix.policy.severity import Severity
 
 def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
     """Names of the pack that LD_LIBRARY_PATH leads elsewhere."""
-    for (path, name), (severity, need, processes) in worst_needs(context, HOST).items():
+    for (path, name), (severity, need, processes) in find_worst_resolutions(context, HOST).items():
         image = need.requester.image
         if need.result.via != "ld_library_path" or image is None:
             continue
@@ -29,7 +29,7 @@ def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
                 severity=severity,
                 needed=name,
                 programs=sorted({process.entry for process in processes}),
-                trace=trace_evidence(need.result.trace),
+                trace=describe_trace(need.result.trace),
             )
 
 

@@ -1,4 +1,4 @@
-"""BF1xx: which file each needed name leads to."""
+"""BF1xx: the files to which needed names resolve."""
 
 from __future__ import annotations
 
@@ -9,142 +9,118 @@ from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.package_dependencies import find_packages_of_library
+from bundle_fix.check.facts.resolutions import describe_trace, find_worst_resolutions
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Outcome, SearchStep
+from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Outcome
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.model.tree import resolve_path
 from bundle_fix.policy.severity import Severity
 
-
-def trace_evidence(trace: tuple[SearchStep, ...]) -> list[dict[str, str]]:
-    """A search trace as JSON holds it."""
-    return [
-        {
-            "place": s.place,
-            "via": s.via,
-            "entry": s.entry,
-            "verdict": s.verdict,
-            "outcome": s.outcome.value,
-        }
-        | ({"owner": s.owner} if s.owner else {})
-        | ({"detail": s.detail} if s.detail else {})
-        for s in trace
-    ]
+FIX_SEARCH_PATH = (
+    "Add a symlink or a RUNPATH entry that leads to the pack's copy; 'bundle-fix fix' does so"
+    " where possible."
+)
+FIX_NAME_WITH_SLASH = (
+    "The loader never searches for a name with a slash. Replace it by the soname of the library"
+    " ('bundle-fix elf --replace-needed'); 'bundle-fix fix' does so where possible."
+)
+FIX_PRIVILEGED_PROGRAM = (
+    "Clear the set-uid or set-gid bit, because the loader ignores $ORIGIN in privileged programs;"
+    " or install the program at a fixed path, with an absolute RUNPATH that only root can write"
+    " to."
+)
 
 
-def worst_needs(
-    context: Context, origin: str
-) -> dict[tuple[str, str], tuple[Severity, Resolution, list[Process]]]:
-    """Needs with ``origin``: by requester and name, the worst severity and the processes."""
-    found: dict[tuple[str, str], tuple[Severity, Resolution, list[Process]]] = {}
-    for severity, process, need in context.resolutions:
-        if need.result.origin != origin or need.requester.path is None:
-            continue
-        key = (need.requester.path, need.name)
-        known = found.setdefault(key, (severity, need, []))
-        known[2].append(process)
-        if severity.rank < known[0].rank:
-            found[key] = (severity, need, known[2])
-    return found
-
-
-def _evidence(need: Resolution, processes: list[Process]) -> dict[str, Any]:
-    return {
-        "needed": need.name,
-        "needed_by": need.requester.path,
-        "programs": sorted({process.entry for process in processes}),
-        "chain": [link.path or link.name for link in need.requester.walk_load_chain()][::-1],
-        "trace": trace_evidence(need.result.trace),
-    }
-
-
-def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names that neither the pack nor the host's list has."""
-    for (path, name), (severity, need, processes) in worst_needs(context, MISSING).items():
+def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the needed names that neither the pack nor the host provides."""
+    for (path, name), (severity, need, processes) in find_worst_resolutions(
+        context, MISSING
+    ).items():
         image = need.requester.image
         provided = context.bundle.find_providers(posixpath.basename(name), image) if image else ()
         is_mild = False
         if image is not None and name == image.interpreter:
-            message = f"wants the interpreter {name}, which the host does not have"
-            hint = "Run it on a host of its own machine and C library."
+            message = f"requires the interpreter {name}, which does not exist on the host"
+            hint = "Run it on a host of the same machine and C library."
         elif provided:
-            message = f"needs {name}; the pack has {_where(context, provided, name)}, but no folder"
-            message += " that is searched leads there"
-            hint = BY_PATH if "/" in name else LEAD_THERE
-            is_mild = severity == Severity.WARNING and _opened_before(context, provided, name)
-        elif packages := " or ".join(_holders(context, need)[:3]):
-            message = f"needs {name}, which is left to {packages}: its search path leads there"
-            hint = f"See that {packages} has {name}, or put it into the pack."
+            message = f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but in"
+            message += " none of the searched directories"
+            hint = FIX_NAME_WITH_SLASH if "/" in name else FIX_SEARCH_PATH
+            is_mild = severity == Severity.WARNING and _is_opened_first(context, provided, name)
+        elif packages := " or ".join(_find_packages(context, need)[:3]):
+            message = f"needs {name}, which {packages} may provide: the search path leads there"
+            hint = f"Make sure that {packages} contains {name}, or add it to the pack."
             is_mild = True
         else:
             message = f"needs {name}, which is neither in the pack nor expected on the host"
-            message += _nearest(context, need)
-            hint = f"Put {name} into the pack, or say --host-provides {name}."
-        worst = Severity.NOTE if is_mild else severity
+            message += _describe_similar(context, need)
+            hint = f"Add {name} to the pack, or pass --host-provides {name}."
         yield rule.make_finding(
-            path, message, severity=worst, hint=hint, **_evidence(need, processes)
+            path,
+            message,
+            severity=Severity.NOTE if is_mild else severity,
+            hint=hint,
+            **_make_evidence(need, processes),
         )
 
 
-def _holders(context: Context, need: Resolution) -> list[str]:
-    """Packages installed beside this one that may have a name, as a search path leads there."""
+def _find_packages(context: Context, need: Resolution) -> list[str]:
+    """Return the packages that this one depends on and that may contain a needed name."""
     listed = [step for step in need.result.trace if step.via in ("rpath", "runpath")]
+    # If the directory exists in this package, the missing library is not expected elsewhere.
     entries = [step.entry for step in listed if step.outcome is not Outcome.NOT_THERE]
-    return (
-        find_packages_of_library(need.name, entries, context.package_dependencies)
-        if entries
-        else []
-    )
+    if not entries:
+        return []
+    return find_packages_of_library(need.name, entries, context.package_dependencies)
 
 
-def _nearest(context: Context, need: Resolution) -> str:
-    """What the pack has that may have been meant: of another machine, or of another version."""
-    named = context.bundle.paths_by_name
-    for path in named.get(need.name, ()):
+def _describe_similar(context: Context, need: Resolution) -> str:
+    """Return a remark on a library of the pack for another machine or of another version."""
+    for path in context.bundle.paths_by_name.get(need.name, ()):
         image = context.bundle.images[path]
         return f" ({path} is {image.format.bits}-bit {image.machine})"
-    close = context.names_by_stem.get(need.name.partition(".so")[0], ())
-    return f" (the pack has {', '.join(sorted(close))})" if close else ""
+    similar = context.names_by_stem.get(need.name.partition(".so")[0], ())
+    return f" (the pack has {', '.join(sorted(similar))})" if similar else ""
 
 
-def find_host_wins(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names that the pack provides and the host's loader finds elsewhere."""
-    for (path, name), (severity, need, processes) in worst_needs(context, HOST).items():
+def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the needed names that the pack provides but that resolve to the host's copy."""
+    for (path, name), (severity, need, processes) in find_worst_resolutions(context, HOST).items():
         if need.requester.image is None or is_part_of_libc(posixpath.basename(name)):
             continue
-        # What the host's own libraries need is the host's; LD_LIBRARY_PATH has a rule of its own.
+        # The host's own libraries need the host's copies; BF107 is about LD_LIBRARY_PATH.
         if need.requester.origin == HOST or need.result.via == "ld_library_path":
             continue
         provided = context.bundle.find_providers(posixpath.basename(name), need.requester.image)
         if not provided:
             continue
-        lenient = severity == Severity.WARNING and _opened_before(context, provided, name)
+        is_mild = severity == Severity.WARNING and _is_opened_first(context, provided, name)
         yield rule.make_finding(
             path,
-            f"needs {name}; the pack has {_where(context, provided, name)}, but the host's"
+            f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but the host's"
             f" {need.result.path} is loaded",
-            severity=Severity.NOTE if lenient else severity,
-            hint=_lead(need),
+            severity=Severity.NOTE if is_mild else severity,
+            hint=_get_hint(need),
             provided=list(provided),
             loaded=need.result.path,
-            **_evidence(need, processes),
+            **_make_evidence(need, processes),
         )
 
 
-def _lead(need: Resolution) -> str | None:
-    """How to mend it, where that is neither a link nor a RUNPATH."""
+def _get_hint(need: Resolution) -> str | None:
+    """Return how to fix a name that a symlink or a RUNPATH entry does not fix; else None."""
     if any(step.outcome is Outcome.SECURE_EXECUTION for step in need.result.trace):
-        return PRIVILEGED
-    return BY_PATH if "/" in need.name else None
+        return FIX_PRIVILEGED_PROGRAM
+    return FIX_NAME_WITH_SLASH if "/" in need.name else None
 
 
-def _opened_before(context: Context, provided: tuple[str, ...], name: str) -> bool:
-    """Whether the provider itself is there under its name and only ever opened at run time.
+def _is_opened_first(context: Context, provided: tuple[str, ...], name: str) -> bool:
+    """Return whether the pack's copies have the needed name and are only loaded by dlopen.
 
-    A JDK's launcher opens libjvm.so by its path; the libraries that need it come later and find it
-    loaded.
+    The launcher of a JDK opens libjvm.so by its path; the libraries that need it are loaded later
+    and find it in the process.
     """
     return all(
         path not in context.loaded_at_start and posixpath.basename(path) == name
@@ -152,44 +128,55 @@ def _opened_before(context: Context, provided: tuple[str, ...], name: str) -> bo
     )
 
 
-def _where(context: Context, provided: tuple[str, ...], name: str) -> str:
-    """Where the pack has a library under the name that is needed, or else under another."""
+def _locate_copy(context: Context, provided: tuple[str, ...], name: str) -> str:
+    """Return the path of the pack's copy under the needed name, or describe its other name."""
     tree, wanted = context.bundle.tree, posixpath.basename(name)
     files = (path for path in provided if posixpath.basename(path) == wanted)
-    links = (
+    symlinks = (
         path
         for path, _ in tree.iter_symlinks()
         if posixpath.basename(path) == wanted and resolve_path(tree, path) in provided
     )
-    there = next(chain(files, links), None)
-    return there or f"it under another name ({provided[0]})"
+    path = next(chain(files, symlinks), None)
+    return path or f"it under another name ({provided[0]})"
 
 
-def find_two_files(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Sonames that two different files of one architecture have, where something needs them."""
+def _make_evidence(need: Resolution, processes: list[Process]) -> dict[str, Any]:
+    return {
+        "needed": need.name,
+        "needed_by": need.requester.path,
+        "programs": sorted({process.entry for process in processes}),
+        "chain": [o.path or o.name for o in need.requester.walk_load_chain()][::-1],
+        "trace": describe_trace(need.result.trace),
+    }
+
+
+def find_duplicate_sonames(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the needed sonames of different files of one architecture."""
     bundle = context.bundle
     needed = {name for image in bundle.images.values() for name in image.needed}
     by_soname: dict[tuple[object, str], list[str]] = {}
     for path in bundle.list_libraries():
         image = bundle.images[path]
+        # Copies for other processor levels are meant to have the same soname (BF113).
         if image.soname and image.soname in needed and "glibc-hwcaps" not in path:
             by_soname.setdefault((image.architecture, image.soname), []).append(path)
     for (_, soname), paths in by_soname.items():
         first, *others = paths
-        differing = [other for other in others if not bundle.have_same_bytes(first, other)]
-        if differing:
+        different = [other for other in others if not bundle.have_same_bytes(first, other)]
+        if different:
             yield rule.make_finding(
                 first,
-                f"has the soname {soname}, and so has the different file {', '.join(differing)}",
+                f"has the soname {soname}, like the different file {', '.join(different)}",
                 soname=soname,
                 files=paths,
             )
 
 
-def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Libraries that are not the C library's, are not in the pack, and that most hosts have."""
+def find_names_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the libraries that the pack lacks and that most hosts, but not all, provide."""
     users: dict[str, list[str]] = {}
-    for (path, name), (_, need, _) in worst_needs(context, HOST).items():
+    for (path, name), (_, need, _) in find_worst_resolutions(context, HOST).items():
         image = need.requester.image
         if image is None or need.result.via == "direct" or context.is_on_host(name):
             continue
@@ -199,42 +186,30 @@ def find_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.make_finding(
             paths[0],
             f"needs {name}, which is left to the host",
-            hint=f"Bundle {name}, or say --host-provides {name}.",
+            hint=f"Add {name} to the pack, or pass --host-provides {name}.",
             needed=name,
             needed_by=paths,
         )
 
 
-def find_own_libc(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Parts of the C library that are mapped from the pack, beneath the host's own loader."""
+def find_bundled_libc(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the parts of the C library that are loaded from the pack by the host's loader."""
     users: dict[str, list[tuple[Severity, Resolution, Process]]] = {}
     for severity, process, need in context.resolutions:
         if need.result.origin == BUNDLE and is_part_of_libc(posixpath.basename(need.name)):
             users.setdefault(need.result.path or "", []).append((severity, need, process))
-    brings_loader = any(LOADER_NAME.fullmatch(name) for name in context.bundle.paths_by_name)
+    # A pack with its own loader may start its programs with it, which a script can do.
+    has_loader = any(LOADER_NAME.fullmatch(name) for name in context.bundle.paths_by_name)
     for path, uses in users.items():
         severity = min((severity for severity, _, _ in uses), key=lambda severity: severity.rank)
         _, need, _ = uses[0]
         yield rule.make_finding(
             path,
-            f"is loaded in the place of the host's {need.name}, by {need.requester.path}",
-            severity=Severity.WARNING if brings_loader else severity,
-            **_evidence(need, [process for _, _, process in uses]),
+            f"is loaded instead of the host's {need.name}, which {need.requester.path} needs",
+            severity=Severity.WARNING if has_loader else severity,
+            **_make_evidence(need, [process for _, _, process in uses]),
         )
 
-
-LEAD_THERE = (
-    "Add the link or the RUNPATH that leads to the pack's own copy; 'bundle-fix fix' does so where"
-    " it can."
-)
-BY_PATH = (
-    "A name with a slash is a path and is never searched for: let it be needed by its soname"
-    " ('bundle-fix elf --replace-needed'); 'bundle-fix fix' does so where it can."
-)
-PRIVILEGED = (
-    "Clear the set-uid or set-gid bit: with it the loader ignores $ORIGIN. Or install the program"
-    " in a fixed place, with an absolute RUNPATH that only root can write to."
-)
 
 RULES = (
     Rule(
@@ -242,54 +217,54 @@ RULES = (
         "A needed name is neither in the pack nor expected on the host.",
         "The loader ends the program before main, or dlopen() fails: 'cannot open shared object"
         " file'.",
-        "Put the library into the pack, or declare that the host provides it.",
-        "bin/server needs libboost_regex.so.1.74.0; nobody copied it, and no distribution "
-        "promises it.",
-        find_missing,
+        "Add the library to the pack, or declare that the host provides it.",
+        "bin/server needs libboost_regex.so.1.74.0. The pack does not contain it, and no"
+        " distribution is known to provide it.",
+        find_missing_names,
         has_diff_rule=True,
     ),
     Rule(
         "BF102", "host-wins", Severity.ERROR,
         "The pack provides a needed name, but the host's copy is loaded.",
-        "The program runs with a library that it was not built for; two copies of one allocator"
-        " end in free().",
-        LEAD_THERE,
-        "bin/server needs libtcmalloc.so.4; the pack has the file as libtcmalloc.so, and "
-        "the older libtcmalloc.so.4 in /lib64 is loaded.",
-        find_host_wins,
+        "The program runs with a library for which it was not built. Two copies of an allocator in"
+        " one process crash in free().",
+        FIX_SEARCH_PATH,
+        "bin/server needs libtcmalloc.so.4. The pack contains the file as libtcmalloc.so, so the"
+        " older libtcmalloc.so.4 in /lib64 is loaded.",
+        find_host_copies,
         has_diff_rule=True,
     ),
     Rule(
-        "BF106", "two-files-one-soname", Severity.NOTE,
-        "Two different files have one soname, and something needs it.",
-        "Which of them a process gets depends on search order and on what was loaded before.",
-        "Keep one of them.",
-        "lib/libssl.so.3 and lib/compat/libssl.so.3 differ, and bin/server needs "
-        "libssl.so.3.",
-        find_two_files,
+        "BF106", "duplicate-soname", Severity.NOTE,
+        "Two different files have the same soname, and an object needs it.",
+        "Which of them a process loads depends on the search order and on the objects that are"
+        " already loaded.",
+        "Keep one of the files.",
+        "lib/libssl.so.3 and lib/compat/libssl.so.3 differ, and bin/server needs libssl.so.3.",
+        find_duplicate_sonames,
         applies_to=RELOCATABLE,
     ),
     Rule(
         "BF110", "left-to-host", Severity.NOTE,
-        "A library that most hosts have, but not all, is left to the host.",
-        "A host without it, or with an older one, does not run the program.",
-        "Bundle it, or declare that the host provides it.",
-        "bin/server needs libstdc++.so.6, and the pack does not have it.",
-        find_left_to_host,
+        "The pack lacks a needed library that most hosts, but not all, provide.",
+        "The program does not start on a host without the library, or with an older version.",
+        "Add the library to the pack, or declare that the host provides it.",
+        "bin/server needs libstdc++.so.6, and the pack does not contain it.",
+        find_names_left_to_host,
         applies_to=RELOCATABLE,
         has_diff_rule=True,
         concerns_whole_pack=True,
     ),
     Rule(
-        "BF112", "own-libc", Severity.ERROR,
+        "BF112", "bundled-libc", Severity.ERROR,
         "A part of the C library is loaded from the pack.",
-        "The loader that starts the program is the host's (an absolute path), and it works only"
-        " with the C library that it was built with: on another version the program crashes before"
-        " main.",
-        "Leave the file out of the pack: every target has it.",
-        "A script copied all that ldd prints, libc.so.6 too, and bin/server has the RUNPATH "
-        "$ORIGIN/../lib.",
-        find_own_libc,
+        "The kernel starts programs with the host's loader, whose path is absolute. The loader"
+        " works only with the C library of its own build; with another version the program crashes"
+        " before main.",
+        "Remove the file from the pack; every target has its own C library.",
+        "A script copied every file that ldd lists, including libc.so.6, and bin/server has the"
+        " RUNPATH $ORIGIN/../lib.",
+        find_bundled_libc,
         applies_to=RELOCATABLE,
     ),
 )  # fmt: skip
