@@ -18,7 +18,8 @@ from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import Loader
-from bundle_fix.loader.process import Deployment, Process
+from bundle_fix.loader.process import Process
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.tree import File, Metadata, Tree
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.registry import CHECK_RULES
-from bundle_fix.cli.check_options import add_gate_options, make_gate_policy
+from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,
     add_limit_options,
@@ -116,7 +116,7 @@ def check(
     Exit code: 0 success, 1 findings, 2 an artifact or a spec cannot be read (other artifacts are
     still checked).
     """
-    policy = make_gate_policy(spec, host_provides, fail_on, glibc, ignores, defines)
+    policy = read_gate_policy(spec, host_provides, fail_on, glibc, ignores, defines)
     target = read_target(host_root, variables, level, policy.host, limits)
     drop_known = _load_baseline_filter(baseline, policy.fail_on)
     paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
@@ -185,7 +185,7 @@ def check_artifact(
     with open_on_target(path, target, progress) as subject:
         host = subject.host
         if host_like_this and isinstance(host, AdversarialHost):
-            from bundle_fix.loader.hosts.this_machine import find_names_on_this_machine
+            from bundle_fix.loader.hosts.real_host import find_names_on_this_machine
 
             host = replace(
                 host, provides=(*host.provides, *find_names_on_this_machine(subject.bundle))

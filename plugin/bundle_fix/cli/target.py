@@ -1,4 +1,4 @@
-"""What a command looks at: an artifact's bundle, and the host and environment it is to run in."""
+"""Options that describe the target, and the artifact together with its target."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from bundle_fix.model.tree import InstallLocation
 F = TypeVar("F", bound=Callable[..., object])
 HOSTILE = "hostile"
 VARIABLES = {"LD_LIBRARY_PATH": "library_path", "LD_PRELOAD": "preload"}
+"""Environment variables of ld.so(8) that the loader model follows, with the fields for them."""
 
 
 class Target(Struct, frozen=True):
-    """What the command line says of the target.
+    """Target that the options of a command describe.
 
     Attributes:
-        host: a root file system (a folder or a tarball); None for the adversarial host.
-        environment: what processes are started with there.
-        level: its processor's level.
-        provides: patterns of names that it has.
-        limits: how much it, and the artifact, may hold.
+        host: Root file system (a directory or a tarball); None for the adversarial host.
+        environment: Environment of its processes.
+        level: Level of its processor, such as ``x86-64-v3``.
+        provides: Patterns of library names that it provides.
+        limits: Limits for the artifact and the root file system.
     """
 
     host: Path | None = None
@@ -45,7 +46,15 @@ class Target(Struct, frozen=True):
 
 
 class ArtifactOnTarget(Struct, frozen=True):
-    """An artifact on a target; ``entry`` is the one file that was asked for, where it is one."""
+    """Artifact, and the host and the environment of its processes.
+
+    Attributes:
+        bundle: The artifact.
+        host: The host.
+        environment: The environment.
+        entry: Path of the ELF file, if the artifact is a single one. The bundle then also contains
+            the libraries that its RUNPATH leads to.
+    """
 
     bundle: Bundle
     host: Host
@@ -54,12 +63,11 @@ class ArtifactOnTarget(Struct, frozen=True):
 
 
 def add_target_options(function: F) -> F:
-    """``--host``, ``--env`` and ``--cpu``."""
+    """Add ``--host``, ``--env`` and ``--cpu``."""
     function = click.option(
         "--cpu", "level", metavar="LEVEL",
         help="Set the target's processor level for glibc-hwcaps, such as x86-64-v3"
-        " (default: baseline;"
-        " with --host, the level of this machine).",
+        " (default: baseline; with --host, the level of this machine).",
     )(function)  # fmt: skip
     function = click.option(
         "--env", "variables", multiple=True, metavar="hostile|NAME=VALUE",
@@ -68,9 +76,8 @@ def add_target_options(function: F) -> F:
     )(function)  # fmt: skip
     return click.option(
         "--host", "host_root", type=click.Path(path_type=Path), metavar="ROOT",
-        help="Use a root file system (a directory or a tarball) as the target, or / for"
-        " this machine"
-        " (default: a host with an older copy of each library).",
+        help="Use a root file system (a directory or a tarball) as the target, or / for this"
+        " machine (default: a host with an older copy of each library).",
     )(function)  # fmt: skip
 
 
@@ -81,21 +88,22 @@ def read_target(
     provides: tuple[str, ...],
     limits: Limits,
 ) -> Target:
-    """The target that the options describe.
+    """Return the target that the options describe.
 
     Raises:
-        click.UsageError: a variable is none that the loader heeds.
-        BundleFixError: there is no such processor level.
+        click.UsageError: The loader does not follow a variable of ``--env``.
+        BundleFixError: The processor level is unknown.
     """
     fields: dict[str, str] = {}
     for text in variables:
         name, _, value = text.partition("=")
         if text != HOSTILE and (name not in VARIABLES or "=" not in text):
             raise click.UsageError(
-                f"--env {text}: it takes 'hostile', or {' or '.join(VARIABLES)} with a value"
+                f"--env {text}: expected 'hostile', or {' or '.join(VARIABLES)} with a value"
             )
         if text != HOSTILE:
             fields[VARIABLES[name]] = value
+    # Raises for an unknown level, before an artifact is read.
     list_levels_up_to(level, "")
     return Target(
         host, Environment(hostile=HOSTILE in variables, **fields), level, provides, limits
@@ -109,7 +117,7 @@ def open_on_target(
     """Open an artifact and its target; both can be read until the context ends.
 
     Raises:
-        BundleFixError: one of them cannot be read.
+        BundleFixError: The artifact or the target cannot be read.
     """
     with ExitStack() as stack:
         artifact = stack.enter_context(open_artifact(path, target.limits, progress))
@@ -118,21 +126,21 @@ def open_on_target(
         if artifact.format == ELF:
             entry = next(iter(tree.nodes))
             if host.files is None or not _is_within(path, target.host):
-                from bundle_fix.collect.libraries.partial_tree import tree_around
+                from bundle_fix.collect.libraries.partial_tree import read_tree_with_dependencies
 
-                tree, entry = tree_around(path)
+                tree, entry = read_tree_with_dependencies(path)
         yield ArtifactOnTarget(read_bundle(tree, str(path)), host, target.environment, entry)
 
 
 @contextmanager
 def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterator[Host]:
-    root, place = target.host, artifact.tree.location
-    if root is None and place is InstallLocation.ANYWHERE:
+    root, location = target.host, artifact.tree.location
+    if root is None and location is InstallLocation.ANYWHERE:
         yield AdversarialHost(target.provides, target.level)
         return
     from bundle_fix.loader.hosts.files import DirectoryFiles, TreeFiles
 
-    if root is None and place is InstallLocation.BESIDE_OTHERS:
+    if root is None and location is InstallLocation.BESIDE_OTHERS:
         from bundle_fix.loader.hosts.package_host import PackageHost
 
         yield PackageHost(artifact.tree, target.provides, target.level)
@@ -142,30 +150,34 @@ def _open_host(artifact: Artifact, target: Target, progress: Progress) -> Iterat
     if root is None:
         yield RealHost(TreeFiles(artifact.tree), "/", target.provides, target.level)
         return
-    at = _choose_install_directory(artifact, root)
+    directory = _choose_install_directory(artifact, root)
     if root.is_dir():
         running = root.resolve() == Path("/")
         files = DirectoryFiles(root.resolve())
-        yield RealHost(files, at, target.provides, target.level, running)
+        yield RealHost(files, directory, target.provides, target.level, running)
         return
-    with open_artifact(root, target.limits, progress) as opened:
-        if opened.format in (DIRECTORY, ELF):
+    with open_artifact(root, target.limits, progress) as system:
+        if system.format in (DIRECTORY, ELF):
             raise BundleFixError(
                 "this is not a root file system",
                 where=str(root),
                 hint="give a directory or a tarball",
             )
-        yield RealHost(TreeFiles(opened.tree), at, target.provides, target.level)
+        yield RealHost(TreeFiles(system.tree), directory, target.provides, target.level)
 
 
 def _choose_install_directory(artifact: Artifact, root: Path) -> str:
-    """Where an artifact is on a host: where it lies in it, or is installed, or else in /opt."""
+    """Return the directory of an artifact on a host.
+
+    That is / for a package, its own path if it is within the host's directory, else /opt/NAME.
+    """
     if artifact.tree.location is not InstallLocation.ANYWHERE:
         return "/"
     if artifact.format in (DIRECTORY, ELF) and _is_within(artifact.path, root):
         real = artifact.path.resolve()
-        folder = real.parent if artifact.format == ELF else real
-        return posixpath.normpath(posixpath.join("/", str(folder.relative_to(root.resolve()))))
+        directory = real.parent if artifact.format == ELF else real
+        return posixpath.normpath(posixpath.join("/", str(directory.relative_to(root.resolve()))))
+
     name = artifact.tree.top or split_name(artifact.path.resolve().name)[0]
     return posixpath.normpath(posixpath.join("/opt", name))
 

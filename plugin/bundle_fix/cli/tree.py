@@ -22,7 +22,8 @@ from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.target import ArtifactOnTarget, add_target_options, open_on_target, read_target
 from bundle_fix.loader.entries import find_object, map_plugin_in_programs, map_plugins, map_programs
 from bundle_fix.loader.objects import BUNDLE, MISSING
-from bundle_fix.loader.process import Deployment, Process
+from bundle_fix.loader.process import Process
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.report.render.json import format_json
 from bundle_fix.report.render.process import (
@@ -89,50 +90,51 @@ def tree(
 def _simulate_processes(
     subject: ArtifactOnTarget, entries: tuple[str, ...], program: str | None, where: str
 ) -> list[Process]:
-    world = Deployment(subject.bundle, subject.host, subject.environment)
-    wanted = [find_object(subject.bundle, entry, where) for entry in entries]
+    """Return the process of each entry; the default is all programs and plugins."""
+    deployment = Deployment(subject.bundle, subject.host, subject.environment)
+    paths = [find_object(subject.bundle, entry, where) for entry in entries]
+    if subject.entry is not None and not paths and program is None:
+        paths = [subject.entry]
+    for path in paths:
+        _ensure_dynamic(deployment, path, where)
     if program is not None:
-        if not wanted:
+        if not paths:
             raise click.UsageError("--in PROGRAM requires an ENTRY, the library that it opens")
-        started = world.map_process(
-            _require_dynamic(world, find_object(subject.bundle, program, where), where)
-        )
-        return [
-            world.dlopen_process(started, _require_dynamic(world, path, where)) for path in wanted
-        ]
-    if subject.entry is not None and not wanted:
-        wanted = [subject.entry]
-    if wanted:
-        return [world.map_process(_require_dynamic(world, path, where)) for path in wanted]
-    started_all = map_programs(world)
-    opened = map_plugins(world, started_all).values()
-    return [*started_all.values(), *(_add_dlopen_remarks(world, started_all, p) for p in opened)]
+        program_path = find_object(subject.bundle, program, where)
+        _ensure_dynamic(deployment, program_path, where)
+        process = deployment.map_process(program_path)
+        return [deployment.dlopen_process(process, path) for path in paths]
+    if paths:
+        return [deployment.map_process(path) for path in paths]
+    programs = map_programs(deployment)
+    plugins = map_plugins(deployment, programs).values()
+    return [*programs.values(), *(_add_dlopen_remarks(deployment, programs, p) for p in plugins)]
 
 
 def _add_dlopen_remarks(
-    world: Deployment, started: Mapping[str, Process], plugin: Process
+    deployment: Deployment, programs: Mapping[str, Process], plugin: Process
 ) -> Process:
-    """A plugin's process with remarks on the programs in which it finds more of the pack."""
-    alone = {(n.requester.label, n.name): n.result.path for n in plugin.resolutions}
+    """Add a remark for each name that resolves to another bundled library in a program.
+
+    A library that a program has already loaded under its soname satisfies a plugin's need, and the
+    RPATH of the program is searched too (glibc's _dl_map_object).
+    """
+    by_itself = {(r.requester.label, r.name): r.result.path for r in plugin.resolutions}
     remarks = dict.fromkeys(plugin.remarks)
-    for program, opened in map_plugin_in_programs(world, started, plugin):
-        for need in opened.resolutions:
-            known = alone.get((need.requester.label, need.name))
-            if need.result.origin == BUNDLE and need.result.path != known:
-                remarks[f"opened by {program.entry}: {need.name} => {need.result.path}"] = None
+    for program, process in map_plugin_in_programs(deployment, programs, plugin):
+        for resolution in process.resolutions:
+            name, result = resolution.name, resolution.result
+            path = by_itself.get((resolution.requester.label, name))
+            if result.origin == BUNDLE and result.path != path:
+                remarks[f"opened by {program.entry}: {name} => {result.path}"] = None
     return replace(plugin, remarks=tuple(remarks))
 
 
-def _require_dynamic(world: Deployment, path: str, where: str) -> str:
-    """``path``, if the loader has anything to do with it.
-
-    Raises:
-        BundleFixError: it is a static program or an object file.
-    """
-    if not world.bundle.images[path].is_dynamic:
+def _ensure_dynamic(deployment: Deployment, path: str, where: str) -> None:
+    """Raise BundleFixError if the file is a static program or an object file."""
+    if not deployment.bundle.images[path].is_dynamic:
         raise BundleFixError(
             "missing dynamic section: the loader maps no libraries for this file",
-            where=where if len(world.bundle.images) == 1 else f"{where}: {path}",
+            where=where if len(deployment.bundle.images) == 1 else f"{where}: {path}",
             hint="static programs and object files need no libraries",
         )
-    return path

@@ -19,7 +19,7 @@ from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.target import ArtifactOnTarget, add_target_options, open_on_target, read_target
 from bundle_fix.loader.entries import find_object, map_plugins, map_programs
 from bundle_fix.loader.explain import explain_name
-from bundle_fix.loader.process import Deployment
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.scope import find_symbol_providers
 from bundle_fix.report.render.json import format_json
 from bundle_fix.report.render.text import Paint
@@ -79,8 +79,8 @@ def why(
         start = find_object(subject.bundle, requester, str(artifact)) if requester else None
         if symbol is not None:
             return _print_providers(subject, symbol, start, kind, paint)
-        world = Deployment(subject.bundle, subject.host, subject.environment)
-        found = explain_name(world, name or "", start, subject.entry)
+        deployment = Deployment(subject.bundle, subject.host, subject.environment)
+        found = explain_name(deployment, name or "", start, subject.entry)
     if kind == "json":
         sys.stdout.write(format_json(make_explanation_records(found)))
     else:
@@ -91,13 +91,17 @@ def why(
 def _print_providers(
     subject: ArtifactOnTarget, symbol: str, start: str | None, kind: str, paint: Paint
 ) -> int:
-    world = Deployment(subject.bundle, subject.host, subject.environment)
-    only = start or subject.entry
-    started = {only: world.map_process(only)} if only else map_programs(world)
-    processes = started or map_plugins(world, started)
+    """Print the objects that define ``symbol`` and return the exit code."""
+    deployment = Deployment(subject.bundle, subject.host, subject.environment)
+    entry = start or subject.entry
+    programs = {entry: deployment.map_process(entry)} if entry else map_programs(deployment)
+    # A pack of libraries has no programs.
+    processes = programs or map_plugins(deployment, programs)
     found = [
-        (process, find_symbol_providers(world, process, symbol)) for process in processes.values()
+        (process, find_symbol_providers(deployment, process, symbol))
+        for process in processes.values()
     ]
+
     if kind == "json":
         sys.stdout.write(format_json(make_provider_records(symbol, found)))
     else:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from bundle_fix.archive.names import top_folder
+from bundle_fix.archive.names import find_top_directory
 from bundle_fix.check.checker import check_context
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
@@ -112,7 +112,7 @@ def _find_root_directory(tree: Tree) -> str:
     """Return the single top-level directory of a tree without a directory around it, or ""."""
     if _get_top(tree):
         return ""
-    return top_folder((path, isinstance(node, Directory)) for path, node in tree.nodes.items())
+    return find_top_directory((path, isinstance(node, Directory)) for path, node in tree.nodes.items())
 
 
 def find_matching_file(bundle: Bundle, image: Image, name: str, where: str) -> str:

@@ -1,13 +1,12 @@
-"""A PEP 517 build backend: scikit-build-core's, whose wheels are checked before they are given.
+"""PEP 517 build backend: scikit-build-core's, with a check of each wheel.
 
     [build-system]
     requires = ["scikit-build-core", "bundle-fix"]
     build-backend = "bundle_fix.integrations.pep517"
 
-What a wheel is checked for is configured in ``[tool.bundle-fix]``: see
-`bundle_fix.policy.from_pyproject`.
-A wheel that does not pass is removed, and the build fails with the report. Editable wheels are not
-checked. All other hooks are scikit-build-core's own.
+The check is configured in ``[tool.bundle-fix]`` of pyproject.toml; see
+`bundle_fix.policy.from_pyproject`. A wheel that fails the check is removed, and the build fails
+with the report. Editable wheels are not checked. All other hooks are scikit-build-core's own.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from bundle_fix.policy.policy import CheckPolicy
 
 PYPROJECT = Path("pyproject.toml")
-"""Frontends run a backend in the project's folder (PEP 517)."""
+"""Relative, because frontends run a backend in the project's directory (PEP 517)."""
 
 
 def build_wheel(
@@ -34,13 +33,13 @@ def build_wheel(
     config_settings: dict[str, list[str] | str] | None = None,
     metadata_directory: str | None = None,
 ) -> str:
-    """Build a wheel and check it, as PEP 517 has it.
+    """Build a wheel and check it; the arguments are those of the hook in PEP 517.
 
     Returns:
-        The name of its file in ``wheel_directory``.
+        The name of the wheel in ``wheel_directory``.
 
     Raises:
-        SystemExit: it cannot be built, or does not pass.
+        SystemExit: The wheel cannot be built, or fails the check.
     """
     try:
         policy = make_wheel_policy(read_wheel_settings(PYPROJECT), PYPROJECT)
@@ -54,23 +53,22 @@ def build_wheel(
         report = f"bundle-fix: error: {error}\n"
     if report:
         wheel.unlink()
-        raise _report_failure(
-            f"{report}bundle-fix: {name} would not run everywhere, and was removed\n"
-        )
+        raise _report_failure(f"{report}bundle-fix: {name} failed the check and was removed\n")
+
     return name
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    """The hooks that are scikit-build-core's own, as far as it has them for this project."""
+    """Return a hook of scikit-build-core, if it has that hook for this project."""
     hook: Callable[..., Any] = getattr(backend, name)
     return hook
 
 
 def check_wheel(wheel: Path, policy: CheckPolicy) -> str:
-    """The report on a wheel that does not pass; empty where it passes.
+    """Return the report on a wheel that fails the check, or an empty text.
 
     Raises:
-        BundleFixError: it cannot be read.
+        BundleFixError: The wheel cannot be read.
     """
     from bundle_fix.archive.reading import open_artifact
     from bundle_fix.check.checker import check_bundle
@@ -88,6 +86,7 @@ def check_wheel(wheel: Path, policy: CheckPolicy) -> str:
 
 
 def _report_failure(text: str) -> SystemExit:
+    """Print ``text`` to stderr and return the exception that ends the build."""
     sys.stdout.flush()
     sys.stderr.write(text)
     return SystemExit(1)

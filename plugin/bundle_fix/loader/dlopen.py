@@ -1,34 +1,38 @@
-"""What an object opens at run time, as far as its file tells.
+"""The libraries that an object opens with dlopen(3), as far as its file shows.
 
-Sources: the UAPI group's "ELF dlopen metadata" (``.note.dlopen``: owner FDO, a JSON list); and the
-names in the read-only data of an object that imports dlopen(3).
+Sources: the UAPI group's "ELF dlopen metadata" (section ``.note.dlopen``: owner FDO, a JSON list);
+and the strings in the read-only data of an object that imports dlopen.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image, read_only_data_segments
 from bundle_fix.elf.read.notes import read_notes
 from bundle_fix.elf.read.strings import find_string_table
+from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import CHUNK, Reader, read_exactly
 
 DLOPEN_NOTE = (b"FDO\0", 0x407C0C0A)
 REQUIRED, RECOMMENDED, SUGGESTED = "required", "recommended", "suggested"
 MAX_FEATURES = 1000
+"""Entries of one note that are read."""
 MAX_STRINGS = 16 << 20
-"""Bytes of read-only data in which names are looked for."""
+"""Bytes of read-only data that are searched for names."""
 MAX_STRING_TABLE = 16 << 20
+"""Bytes of the dynamic string table that are searched."""
 LIBRARY_STRING = re.compile(rb"(?:[!-~]*/)?(lib[\w.+-]{1,100}\.so(?:\.[0-9]+)*)")
+"""A file name of a shared library, with or without a directory."""
 MAX_STRING = 256
-"""Bytes of the longest string that is looked at."""
+"""Bytes of the longest string that may be a name."""
 
 
 class DlopenFeature(Struct, frozen=True):
-    """What one entry of the note says: any of ``sonames`` will do, the first is liked best."""
+    """One entry of the note: any of ``sonames`` serves, in order of preference."""
 
     sonames: tuple[str, ...]
     priority: str
@@ -37,7 +41,7 @@ class DlopenFeature(Struct, frozen=True):
 
 
 def read_dlopen_notes(reader: Reader, image: Image) -> Iterator[DlopenFeature]:
-    """The features of the ELF dlopen metadata note; a note that is no such JSON says nothing."""
+    """Yield the entries of ``.note.dlopen``; notes that do not match its format are skipped."""
     for note in read_notes(reader, image):
         if (note.name, note.type) != DLOPEN_NOTE:
             continue
@@ -50,32 +54,33 @@ def read_dlopen_notes(reader: Reader, image: Image) -> Iterator[DlopenFeature]:
         for entry in entries[:MAX_FEATURES] if isinstance(entries, list) else ():
             sonames = entry.get("soname") if isinstance(entry, dict) else None
             if isinstance(sonames, list) and sonames and all(isinstance(n, str) for n in sonames):
-                rest = (entry.get(key, "") for key in ("feature", "description"))
+                texts = (entry.get(key, "") for key in ("feature", "description"))
                 priority = entry.get("priority", RECOMMENDED)
-                yield DlopenFeature(tuple(sonames), str(priority), *map(str, rest))
+                yield DlopenFeature(tuple(sonames), str(priority), *map(str, texts))
 
 
 def find_library_name_strings(reader: Reader, image: Image) -> set[str]:
-    """The file names of libraries that stand as strings in an object."""
+    """Return the file names of libraries that are strings in an object's read-only data."""
     found: set[str] = set()
     left = MAX_STRINGS
     for segment in read_only_data_segments(image):
         at, end = segment.offset, min(segment.file_end, segment.offset + left)
         left -= max(0, end - at)
-        before = b"\0"
+        # The end of each chunk is searched again with the next: a string may cross the border.
+        tail = b"\0"
         while at < end:
-            piece = reader.pread(at, min(CHUNK, end - at))
-            if not piece:
+            chunk = reader.pread(at, min(CHUNK, end - at))
+            if not chunk:
                 break
-            at += len(piece)
-            found.update(_find_names(before + piece))
-            before = piece[-MAX_STRING:]
+            at += len(chunk)
+            found.update(_find_names(tail + chunk))
+            tail = chunk[-MAX_STRING:]
     return found
 
 
 def _find_names(data: bytes) -> Iterator[str]:
-    """The file names in ``data`` that are whole strings."""
-    # `.so` is rarer than all else in a name, and nothing finds it quicker than this.
+    """Yield the file names in ``data`` that are whole NUL-terminated strings."""
+    # `.so` is the rarest part of a name, and bytes.find is faster than any regular expression.
     at = data.find(b".so")
     while at >= 0:
         start = data.rfind(b"\0", max(0, at - MAX_STRING), at)
@@ -87,9 +92,47 @@ def _find_names(data: bytes) -> Iterator[str]:
 
 
 def imports_dlopen(reader: Reader, image: Image) -> bool:
-    """Whether its dynamic strings have the name; what defines dlopen itself is the C library."""
+    """Return whether the dynamic string table contains ``dlopen`` or ``dlmopen``.
+
+    The C library defines them, so other objects that name them import them.
+    """
     table = find_string_table(image)
     if table is None:
         return False
     data = read_exactly(reader, table[0], min(table[1], MAX_STRING_TABLE)) or b""
     return b"\0dlopen\0" in data or b"\0dlmopen\0" in data
+
+
+def find_dlopened_names(bundle: Bundle, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+    """Return for each object those of ``names`` that it may open.
+
+    Args:
+        bundle: the pack; its contents must be open.
+        names: names that programs of the pack open. A name with a slash is a path, is not searched
+            and therefore left out.
+    """
+    searched = [name for name in names if "/" not in name]
+    if not searched:
+        return {}
+    strings = {}
+    for path, image in bundle.images.items():
+        if image.is_dynamic:
+            with bundle.get_content(path).open() as reader:
+                if imports_dlopen(reader, image):
+                    strings[path] = find_library_name_strings(reader, image)
+    by_path: dict[str, tuple[str, ...]] = {}
+    for name in searched:
+        for path in find_dlopen_callers(strings, name):
+            by_path[path] = (*by_path.get(path, ()), name)
+    return by_path
+
+
+def find_dlopen_callers(strings: Mapping[str, set[str]], name: str) -> list[str]:
+    """Return the paths of the objects that may open ``name``.
+
+    Args:
+        strings: for each object that imports dlopen, the names of libraries in its data.
+        name: the name of a library. If no object contains it, any of them may open it: the name
+            may come from a configuration file.
+    """
+    return [path for path, names in strings.items() if name in names] or list(strings)

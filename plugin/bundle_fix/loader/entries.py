@@ -6,8 +6,9 @@ import posixpath
 from collections.abc import Iterable, Mapping
 
 from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.process import Deployment, Process
+from bundle_fix.loader.process import Process
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import resolve_path
 

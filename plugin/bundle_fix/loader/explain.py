@@ -9,10 +9,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entries import map_plugin_in_programs, map_plugins, map_programs
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import BUNDLE, HOST, LoadedObject, Outcome, SearchStep
-from bundle_fix.loader.process import Deployment, Process, Resolution
+from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.model.errors import BundleFixError
 
 

@@ -8,9 +8,9 @@ from enum import Enum
 from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.files import View
 from bundle_fix.loader.hosts.host import Environment, Host
 from bundle_fix.loader.hosts.rtld import Loader
+from bundle_fix.loader.hosts.view import View
 
 BUNDLE, HOST, MISSING = "bundle", "host", "missing"
 

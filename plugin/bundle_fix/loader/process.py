@@ -1,24 +1,20 @@
-"""A process: what the loader maps for one program, in load order.
+"""A process: the objects that the loader maps for one program, in load order.
 
-Sources: glibc's elf/rtld.c (the program, what is preloaded) and elf/dl-deps.c: needed names are
-taken breadth first, each object once.
+Sources: glibc's elf/rtld.c, dl_main (the program, then the preloaded objects) and elf/dl-deps.c,
+_dl_map_object_deps (needed names breadth first, each object once); musl's ldso/dynlink.c,
+load_deps.
 """
 
 from __future__ import annotations
 
 import posixpath
-import stat
 from collections import deque
 from collections.abc import Sequence
-from functools import cached_property
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.hosts.files import View
-from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
 from bundle_fix.loader.hosts.rtld import MUSL
 from bundle_fix.loader.objects import (
     BUNDLE,
@@ -32,21 +28,20 @@ from bundle_fix.loader.objects import (
 from bundle_fix.loader.search.dependencies import DependencyKind, list_audit_tags, read_dependencies
 from bundle_fix.loader.search.order import search_library
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import File, Unresolved
 
 MAX_STEPS = 500_000
-"""Steps of all searches of one process; a large office suite has fewer than 20,000."""
+"""Search steps of one process; a large office suite needs fewer than 20,000."""
 MUSL_BUILTIN_PREFIXES = tuple(
     f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet")
 )
-"""How the names begin that musl answers with itself (ldso/dynlink.c, load_library)."""
+"""Beginnings of the names that resolve to musl itself (ldso/dynlink.c, load_library)."""
 
 
 class Resolution(Struct, frozen=True):
-    """One needed name of one object and what the loader made of it.
+    """One needed name of one object, and the object that it resolves to.
 
-    ``already_loaded`` tells that the object was loaded already, for another's sake; ``trace`` are the
-    steps taken for this need, none where the name was known.
+    ``already_loaded`` if another object had it loaded before. ``trace`` are the search steps, none
+    if the name was known.
     """
 
     requester: LoadedObject
@@ -57,10 +52,10 @@ class Resolution(Struct, frozen=True):
 
 
 class Process(Struct, frozen=True):
-    """The objects that the loader maps for ``entry``, in load order, and every need it met.
+    """The objects that the loader maps for ``entry``, and the resolution of each needed name.
 
-    The order is that of symbol lookup as well. ``remarks`` are what the loader does besides, and
-    what it only warns about.
+    ``objects`` is in load order, which is the order of symbol lookup as well. ``remarks`` are
+    warnings of the loader, and what the model leaves out.
     """
 
     entry: str
@@ -69,92 +64,11 @@ class Process(Struct, frozen=True):
     remarks: tuple[str, ...] = ()
 
     def list_bundled_objects(self) -> tuple[LoadedObject, ...]:
-        """The objects that come from the pack."""
+        """Return the objects that come from the pack."""
         return tuple(o for o in self.objects if o.origin == BUNDLE)
 
 
-class Deployment(Struct, frozen=True, eq=False, dict=True):
-    """A pack on a host under an environment: what all its processes have in common."""
-
-    bundle: Bundle
-    host: Host
-    environment: Environment = EMPTY_ENVIRONMENT
-
-    @cached_property
-    def view(self) -> View:
-        """The files that its processes see."""
-        return View(self.bundle, self.host.pack_path, self.host.files)
-
-    def map_process(self, entry: str) -> Process:
-        """What the loader maps for the program or library at the path ``entry`` of the pack."""
-        main = self._build_entry_object(entry)
-        loading = _ProcessBuilder(self._build_context(main))
-        loading.begin([main])
-        loading.preload()
-        loading.run()
-        return loading.result(entry)
-
-    def dlopen_process(self, program: Process, plugin: str) -> Process:
-        """What dlopen(3) of the library ``plugin`` maps into ``program``: only what it adds.
-
-        Its objects come behind the program's own; the program is what loads it (RPATH is
-        inherited).
-        """
-        main = program.objects[0]
-        loading = _ProcessBuilder(self._build_context(main))
-        loading.begin([*program.objects, replace(self._build_entry_object(plugin), loaded_by=main)])
-        loading.run()
-        whole = loading.result(plugin)
-        return replace(whole, objects=whole.objects[len(program.objects) :])
-
-    def dlopen(self, program: Process, name: str, requester: LoadedObject) -> Resolution:
-        """What dlopen(3) of ``name`` by ``requester`` finds in a running ``program``."""
-        loading = _ProcessBuilder(self._build_context(program.objects[0]))
-        loading.begin(program.objects)
-        return loading.need(name, requester)
-
-    def repeat_search(self, need: Resolution) -> LoadedObject:
-        """What the search for ``need`` finds, whatever is loaded already."""
-        *_, main = need.requester.walk_load_chain()
-        return search_library(self._build_context(main), need.name, need.requester)
-
-    def _build_entry_object(self, path: str) -> LoadedObject:
-        # The kernel tells the loader where the program really is; dlopen() gets a path.
-        real = self.view.resolve_path(self.view.get_absolute_path(path))
-        real = self.view.get_absolute_path(path) if isinstance(real, Unresolved) else real
-        inside = self.view.find_member(real) or path
-        image = self.bundle.images[inside]
-        return LoadedObject(
-            inside,
-            inside,
-            BUNDLE,
-            "direct",
-            directory=posixpath.dirname(real),
-            image=image,
-            real_path=real,
-        )
-
-    def _build_context(self, main: LoadedObject) -> ProcessContext:
-        assert main.image is not None  # noqa: S101 (an entry is an ELF file of the pack)
-        node = self.bundle.tree.nodes.get(main.path or "")
-        secure = isinstance(node, File) and bool(node.metadata.mode & (stat.S_ISUID | stat.S_ISGID))
-        secure = secure and main.image.is_program
-        loader = self.host.find_loader(self.view, main.image)
-        return ProcessContext(self.view, self.host, loader, self.environment, main, secure)
-
-
-def map_process(bundle: Bundle, host: Host, entry: str) -> Process:
-    """What the loader maps for the program or library at ``entry``, in an empty environment.
-
-    Args:
-        bundle: the pack.
-        host: what the target offers.
-        entry: the path of an ELF file of the pack.
-    """
-    return Deployment(bundle, host).map_process(entry)
-
-
-class _ProcessBuilder:
+class ProcessBuilder:
     """A process while its objects are being mapped."""
 
     def __init__(self, setting: ProcessContext) -> None:

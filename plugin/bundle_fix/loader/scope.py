@@ -13,9 +13,10 @@ from msgspec import Struct
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.symbols.hashes import find_definitions
 from bundle_fix.elf.symbols.versions import read_symbol_version
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import LoadedObject
-from bundle_fix.loader.process import Deployment, Process
+from bundle_fix.loader.process import Process
 from bundle_fix.model.errors import BundleFixError
 
 CXX_SYMBOLS: Mapping[str, tuple[str, ...]] = {

@@ -27,7 +27,7 @@ from bundle_fix.manifest.model import (
 from bundle_fix.model.content import BytesContent, Content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
-from bundle_fix.storage.digests import digests
+from bundle_fix.storage.digests import compute_digests
 
 MODE = 0o644
 
@@ -57,7 +57,7 @@ def make_manifest(
     """
     tree = bundle.tree
     files = {path: file for path, file in tree.iter_files() if path != NAME}
-    digest_of = digests((file.content for file in files.values()), known)
+    digest_of = compute_digests((file.content for file in files.values()), known)
     records = [
         _file_record(bundle, path, file, digest_of[file.content], sources.get(path, Source()))
         for path, file in sorted(files.items())

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bundle_fix.collect.collection import Origin
+from bundle_fix.collect.pack_builder import Origin
 from bundle_fix.loader.hosts.cache import CACHE_PATH
 from bundle_fix.spec.model import FilesEntry, LibrariesEntry, Spec
 from bundle_fix.spec.sources import CMAKE_CACHE

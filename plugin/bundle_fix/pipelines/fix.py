@@ -15,8 +15,8 @@ from bundle_fix.archive.formats import (
     ELF,
     READ_ONLY,
     WHEEL,
-    converted,
-    format_for,
+    convert_tree,
+    choose_format,
     split_name,
 )
 from bundle_fix.archive.inplace_directory import complete_update, stage_update
@@ -35,7 +35,7 @@ from bundle_fix.pipelines.apply import AppliedPlan, apply_plan, start_edit_pool
 from bundle_fix.plan.planner import Plan, make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.policy.policy import CheckPolicy
-from bundle_fix.storage.staging import scratch_folder
+from bundle_fix.storage.staging import scratch_directory
 
 
 class Options(Struct, frozen=True):
@@ -129,7 +129,7 @@ def open_repair(path: Path, options: Options, progress: Progress) -> Iterator[Re
     """
     with (
         open_artifact(path, options.limits, progress) as artifact,
-        scratch_folder() as scratch,
+        scratch_directory() as scratch,
     ):
         ensure_writable(artifact)
         contents = [file.content for _, file in artifact.tree.iter_files()]
@@ -162,12 +162,12 @@ def stage_repair(
     """Write a repaired artifact beside ``output``; an unchanged one is copied byte for byte."""
     artifact, tree = repair.artifact, repair.applied.tree
     in_place = is_same_path(output, artifact.path)
-    kind = artifact.format if in_place else format_for(output, artifact.format)
+    kind = artifact.format if in_place else choose_format(output, artifact.format)
     if repair.plan.is_empty and kind == artifact.format:
         return stage_copy(artifact, None if in_place else output)
     if in_place and kind == DIRECTORY:
         return stage_update(artifact.tree, tree, artifact.path, progress)
-    return stage_artifact(converted(tree, artifact.format, kind), kind, output, progress)
+    return stage_artifact(convert_tree(tree, artifact.format, kind), kind, output, progress)
 
 
 def add_remark(applied: AppliedPlan, remark: str) -> AppliedPlan:

@@ -21,11 +21,11 @@ from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.findings import Finding, filter_by_severity
 from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rules.wheel import SCHEME
-from bundle_fix.collect.collection import Collection, Origin
-from bundle_fix.collect.libraries.closure import close
-from bundle_fix.collect.libraries.partial_tree import path_below, tree_of_members
+from bundle_fix.collect.pack_builder import PackBuilder, Origin
+from bundle_fix.collect.libraries.closure import complete_closure
+from bundle_fix.collect.libraries.partial_tree import get_path_below, read_tree_of_members
 from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
-from bundle_fix.loader.hosts.this_machine import find_names_on_this_machine
+from bundle_fix.loader.hosts.real_host import find_names_on_this_machine
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, Node, Tree
 from bundle_fix.pipelines.apply import Action, apply_plan
@@ -190,12 +190,12 @@ def _read_installation(what: Installation) -> tuple[Tree, frozenset[str]]:
         files = (p for p, node in tree.nodes.items() if not isinstance(node, Directory))
         return tree, frozenset(files)
     members = (*what.members, *(what.root / path for path in what.added))
-    return tree_of_members(what.root, members, what.built, partial=what.partial)
+    return read_tree_of_members(what.root, members, what.built, partial=what.partial)
 
 
 def _find_earlier_additions(what: Installation, tree: Tree) -> frozenset[str]:
     """Return the paths that an earlier repair added and this installation did not install."""
-    installed = {path_below(what.root, member) for member in what.members or ()}
+    installed = {get_path_below(what.root, member) for member in what.members or ()}
     return frozenset(path for path in what.added if path in tree.nodes and path not in installed)
 
 
@@ -210,15 +210,15 @@ def _complete_closure(
     files = ((p, node) for p, node in bundle.tree.nodes.items() if not isinstance(node, Directory))
     nodes: dict[str, Node] = dict(files)
     origins = {path: Origin(what.root / path, path) for path in nodes}
-    collection = Collection(what.closure.values.root, nodes, dict(bundle.images), origins)
+    collection = PackBuilder(what.closure.values.root, nodes, dict(bundle.images), origins)
     top = os.path.realpath(what.root)
     gone = frozenset(posixpath.join(top, path) for path in former)
-    remarks = close(collection, spec, what.closure.values, host, gone)
+    remarks = complete_closure(collection, spec, what.closure.values, host, gone)
     if what.partial:
         # Another component may need what this one does not.
         remarks = []
     new = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
-    added = [Action(p, f"added: from {o.source}, needed by {o.asked}") for p, o in new.items()]
+    added = [Action(p, f"added: from {o.source}, needed by {o.requested_by}") for p, o in new.items()]
     tree = Tree({**bundle.tree.nodes, **nodes})
     return make_bundle(tree, collection.images), added, remarks
 

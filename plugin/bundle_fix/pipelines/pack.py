@@ -11,11 +11,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.archive.directory import read_directory
-from bundle_fix.archive.formats import DIRECTORY, format_for, split_name
+from bundle_fix.archive.formats import DIRECTORY, choose_format, split_name
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.collect.collection import Collected
-from bundle_fix.collect.collector import collect
+from bundle_fix.collect.pack_builder import CollectedPack
+from bundle_fix.collect.collector import collect_pack
 from bundle_fix.debug.strip import Stripped, strip_bundle
 from bundle_fix.elf.edit.pool import EditAll, edit_all, edit_pool
 from bundle_fix.loader.bundle import make_bundle, read_bundle
@@ -39,9 +39,9 @@ from bundle_fix.spec.epoch import resolve_epoch
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_name
 from bundle_fix.spec.variables import Values
-from bundle_fix.storage.atomic import set_aside
-from bundle_fix.storage.digests import digests, hashing
-from bundle_fix.storage.staging import scratch_folder
+from bundle_fix.storage.atomic import move_aside
+from bundle_fix.storage.digests import compute_digests, make_hashing_step
+from bundle_fix.storage.staging import scratch_directory
 from bundle_fix.subprocesses.forks import is_worth_forking, run_in_subprocess
 
 DONE = {"debug": "dropped", "split": "split off"}
@@ -58,7 +58,7 @@ class PackResult(Struct, frozen=True):
         debug: the debug pack, if debug information was split off.
     """
 
-    collected: Collected
+    collected: CollectedPack
     manifest: Manifest
     mended: FixResult | None
     debug: Path | None = None
@@ -106,9 +106,9 @@ def make_pack(
     Raises:
         BundleFixError: a file of the spec is missing, or the pack cannot be written.
     """
-    kind = format_for(output, spec.bundle.format)
+    kind = choose_format(output, spec.bundle.format)
     may_stay = if_changed and not options.force and output.exists()
-    with scratch_folder() as scratch, nullcontext(edit_all) if may_stay else edit_pool() as edit:
+    with scratch_directory() as scratch, nullcontext(edit_all) if may_stay else edit_pool() as edit:
         collected = _collect_files(spec, values, root, options)
         options = replace(options, pinned=(*options.pinned, *collected.pinned))
         with _start_hashing(collected, progress) as get_digests:
@@ -140,7 +140,7 @@ def make_pack(
 
 def _compute_inputs(
     spec: Spec,
-    collected: Collected,
+    collected: CollectedPack,
     options: Options,
     kind: str,
     get_digests: Callable[[], Mapping[Content, str]],
@@ -150,29 +150,29 @@ def _compute_inputs(
     return compute_inputs_digest(collected, (spec.toml, options, kind, tools), get_digests())
 
 
-def _collect_files(spec: Spec, values: Values, root: Path, options: Options) -> Collected:
-    collected = collect(spec, values, root, options.policy.host)
+def _collect_files(spec: Spec, values: Values, root: Path, options: Options) -> CollectedPack:
+    collected = collect_pack(spec, values, root, options.policy.host)
     if NAME in collected.origins:
         raise BundleFixError(
             f"{NAME} is reserved for the manifest of the pack",
-            where=collected.origins[NAME].asked, hint="give the file another name with `to`",
+            where=collected.origins[NAME].requested_by, hint="give the file another name with `to`",
         )  # fmt: skip
     return collected
 
 
 def _start_hashing(
-    collected: Collected, progress: Progress
+    collected: CollectedPack, progress: Progress
 ) -> AbstractContextManager[Callable[[], Mapping[Content, str]]]:
     """Start hashing the collected files and return a function that waits for the digests.
 
     Many bytes are hashed in another process while the pack is planned.
     """
     contents = {file.content for _, file in collected.bundle.tree.iter_files()}
-    step = hashing(contents)
+    step = make_hashing_step(contents)
     if is_worth_forking(step.size):
         progress(step, 0)
-        return run_in_subprocess(partial(digests, contents))
-    return nullcontext(cache(partial(digests, contents, progress=progress)))
+        return run_in_subprocess(partial(compute_digests, contents))
+    return nullcontext(cache(partial(compute_digests, contents, progress=progress)))
 
 
 def _plan_and_apply(
@@ -197,7 +197,7 @@ def _plan_and_apply(
 def _describe_pack(
     applied: AppliedPlan,
     stripped: Stripped,
-    collected: Collected,
+    collected: CollectedPack,
     name: str,
     root: Path,
     inputs: str,
@@ -231,7 +231,7 @@ def stage_pack(
     with ExitStack() as stack:
         for directory in (output, debug_output) if replaced else ():
             if directory.is_dir():
-                stack.enter_context(set_aside(directory))
+                stack.enter_context(move_aside(directory))
         pack = stack.enter_context(stage_artifact(tree, kind, output, progress))
         if debug is None:
             yield pack

@@ -10,7 +10,7 @@ from bundle_fix import __version__
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.context import Context
 from bundle_fix.check.rules.manifest import RULES
-from bundle_fix.collect.collection import Collected
+from bundle_fix.collect.pack_builder import CollectedPack
 from bundle_fix.loader.bundle import make_bundle
 from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.manifest.model import Manifest, read_manifest, written
@@ -18,11 +18,11 @@ from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Symlink, Tree
 from bundle_fix.policy.policy import CheckPolicy
-from bundle_fix.storage.digests import digests
+from bundle_fix.storage.digests import compute_digests
 
 
 def compute_inputs_digest(
-    collected: Collected, settings: tuple[object, ...], known: Mapping[Content, str]
+    collected: CollectedPack, settings: tuple[object, ...], known: Mapping[Content, str]
 ) -> str:
     """Return the SHA-256 of everything that a pack is made from, in hexadecimal.
 
@@ -76,7 +76,7 @@ def find_unchanged_pack(output: Path, inputs: str, debug: Path) -> Manifest | No
 
 def compute_tree_digest(tree: Tree) -> str:
     """Return the SHA-256 of a tree's files and symlinks; its contents must be open."""
-    known = digests(file.content for _, file in tree.iter_files())
+    known = compute_digests(file.content for _, file in tree.iter_files())
     files = [(written(path), f.metadata.mode, known[f.content]) for path, f in tree.iter_files()]
     links = [(written(path), written(link.target)) for path, link in tree.iter_symlinks()]
     fields = repr((sorted(files), sorted(links)))

@@ -10,7 +10,7 @@ from msgspec import Struct
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.process import map_process
+from bundle_fix.loader.deployment import map_process
 from bundle_fix.loader.runpath import list_entries
 from bundle_fix.model.tree import get_relative_path, resolve_path
 

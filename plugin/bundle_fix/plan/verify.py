@@ -16,7 +16,8 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.process import Resolution, map_process
+from bundle_fix.loader.process import Resolution
+from bundle_fix.loader.deployment import map_process
 
 
 def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str, Changes]:

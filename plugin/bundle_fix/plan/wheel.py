@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bundle_fix.archive.wheel import signatures
+from bundle_fix.archive.wheel import find_signatures
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.model.content import CHUNK, Content, PathContent, read_chunks
 from bundle_fix.model.tree import File, Node, Tree, resolve_path
@@ -44,7 +44,7 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[P
     edits, choices = plan_runpaths(result, pinned)
     if dropped or renamed or modes or edits:
         remarks |= dict.fromkeys(
-            signatures(bundle.tree), "removed: it is a signature of the old RECORD"
+            find_signatures(bundle.tree), "removed: it is a signature of the old RECORD"
         )
     return Plan(
         moved={},

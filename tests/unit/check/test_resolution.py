@@ -153,9 +153,9 @@ def test_bf104_names_dangling_links_and_loops(tmp_path: Path, check: Check) -> N
     (tmp_path / "c").symlink_to("b")
     found = {f.path: (f.severity, f.message) for f in check("BF104")}
     assert found == {
-        "a": ("warning", "is a link to nothing, which does not exist in the pack"),
-        "b": ("warning", "is a link to c, which is a symlink loop"),
-        "c": ("warning", "is a link to b, which is a symlink loop"),
+        "a": ("warning", "is a symlink to nothing, which does not exist in the pack"),
+        "b": ("warning", "is a symlink to c, which is a symlink loop"),
+        "c": ("warning", "is a symlink to b, which is a symlink loop"),
     }
 
 

@@ -13,7 +13,7 @@ from builders.loaders import alone, parsed
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.loader.process import Deployment
+from bundle_fix.loader.deployment import Deployment
 
 TRIPLETS = {
     "aarch64": "aarch64-linux-gnu",

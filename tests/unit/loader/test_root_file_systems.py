@@ -17,7 +17,8 @@ from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.cpu import detect_cpu
 from bundle_fix.loader.hosts.files import DirectoryFiles, HostFiles, TreeFiles
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.loader.process import Deployment, Process
+from bundle_fix.loader.process import Process
+from bundle_fix.loader.deployment import Deployment
 
 
 def process_in(root: Path, program: str, files: HostFiles | None = None) -> Process:

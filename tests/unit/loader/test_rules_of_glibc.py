@@ -229,7 +229,7 @@ def test_over_a_folder_of_the_name_the_loader_gives_up(tmp_path: Path) -> None:
     program(tmp_path, "liba.so.1", runpath=f"$ORIGIN/../bad:{LIB}")
     (tmp_path / "bad/liba.so.1").mkdir(parents=True)
     assert "cannot read file data" in real_error(tmp_path / "bin/x")
-    assert verdicts(tmp_path, "liba.so.1") == ["a folder: the loader gives up here"]
+    assert verdicts(tmp_path, "liba.so.1") == ["a directory: the loader gives up here"]
 
 
 def test_a_circle_of_links_ends_its_list_of_directories(tmp_path: Path) -> None:

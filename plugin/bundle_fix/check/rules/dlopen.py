@@ -1,4 +1,4 @@
-"""BF1xx, of what is opened at run time and of LD_LIBRARY_PATH."""
+"""BF108, BF109 and BF111: libraries that are loaded with dlopen(3)."""
 
 from __future__ import annotations
 
@@ -14,196 +14,208 @@ from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
 
-
-def openers(context: Context, path: str) -> Iterator[tuple[Process, LoadedObject]]:
-    """The processes that have the object at ``path``, and the object in each."""
-    for process in (*context.programs.values(), *context.plugins.values()):
-        for mapped in process.objects:
-            if mapped.path == path and mapped.origin == BUNDLE:
-                yield process, mapped
+ORIGIN_RANKS = {BUNDLE: 0, HOST: 1, MISSING: 2}
+"""Origins of a library, the best first."""
 
 
-def _opened(context: Context, path: str, feature: DlopenFeature) -> Resolution | None:
-    """The best that opening ``feature`` comes to in any process that has the object at ``path``."""
-    ranks = {BUNDLE: 0, HOST: 1}
-    found: list[Resolution] = [
-        context.deployment.dlopen(process, name, opener)
-        for process, opener in openers(context, path)
-        for name in feature.sonames
-    ]
-    return min(found, key=lambda n: ranks.get(n.result.origin, 2), default=None)
-
-
-def find_not_opened(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names that are opened at run time, are in the pack, and lead elsewhere."""
+def find_host_copies_of_dlopen(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the libraries that the pack provides, but that dlopen does not find in it."""
     for name in context.policy.dlopen:
-        yield from _declared(rule, context, name)
-    yield from _noted(rule, context)
+        yield from _check_declared_name(rule, context, name)
+    yield from _check_notes(rule, context)
 
 
-def _declared(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
-    """What comes of a name that the spec says is opened, in the objects that may open it.
+def _check_declared_name(rule: Rule, context: Context, name: str) -> Iterator[Finding]:
+    """Yield a finding for each object that may open a name of the policy and does not find it.
 
-    Where none has the name in it, any may be the one that opens it: the best of them counts.
+    If no object contains the name as a string, any of them may be the one that opens it; then
+    there is a finding only if none of them finds the pack's copy.
     """
     bundle = context.bundle
     strings = {path: context.library_strings.get(path, set()) for path in context.dlopen_importers}
-    could = [
-        p
-        for p in find_dlopen_callers(strings, name)
-        if bundle.find_providers(name, bundle.images[p])
+    callers = [
+        path
+        for path in find_dlopen_callers(strings, name)
+        if bundle.find_providers(name, bundle.images[path])
     ]
     feature = DlopenFeature((name,), REQUIRED)
-    found = {path: need for path in could if (need := _opened(context, path, feature)) is not None}
-    lost = {path: need for path, need in found.items() if need.result.origin != BUNDLE}
-    if len(lost) < len(found) and not any(name in strings[path] for path in lost):
+    needs = {path: need for path in callers if (need := _open_feature(context, path, feature))}
+    failed = {path: need for path, need in needs.items() if need.result.origin != BUNDLE}
+    if len(failed) < len(needs) and not any(name in strings[path] for path in failed):
         return
-    for path, need in lost.items():
+    for path, need in failed.items():
         provided = bundle.find_providers(name, bundle.images[path])[0]
         yield rule.make_finding(
             path,
-            f"opens {name}, as [closure] dlopen says; the pack has {provided}, but"
+            f"opens {name}, as declared in [closure] dlopen; the pack has {provided}, but"
             f" {need.result.path or 'nothing'} is opened",
             severity=Severity.ERROR,
-            opened=[name],
+            dlopen=[name],
             trace=describe_trace(need.trace),
         )
 
 
-def _noted(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names in ELF dlopen metadata notes that are in the pack and lead to the host."""
+def _check_notes(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the features of dlopen notes that the pack provides and dlopen finds elsewhere."""
     for path, features in context.dlopen_notes.items():
+        image = context.bundle.images[path]
         for feature in features:
-            need = _opened(context, path, feature)
-            image = context.bundle.images[path]
+            need = _open_feature(context, path, feature)
             provided = [p for n in feature.sonames for p in context.bundle.find_providers(n, image)]
             if need is not None and need.result.origin != BUNDLE and provided:
                 yield rule.make_finding(
                     path,
-                    f"opens {_names(feature)}; the pack has {provided[0]}, but"
+                    f"opens {_format_sonames(feature)}; the pack has {provided[0]}, but"
                     f" {need.result.path or 'nothing'} is opened",
-                    severity=_severity(context, path, feature),
-                    opened=list(feature.sonames),
+                    severity=_get_severity(context, path, feature),
+                    dlopen=list(feature.sonames),
                     priority=feature.priority,
                     trace=describe_trace(need.trace),
                 )
 
 
-def find_missing(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names opened at run time that neither the pack nor the host's list has."""
+def _open_feature(context: Context, path: str, feature: DlopenFeature) -> Resolution | None:
+    """Return the best result of opening a feature in any process that loads the object at ``path``.
+
+    Returns:
+        None if no process loads the object.
+    """
+    needs: list[Resolution] = [
+        context.deployment.dlopen(process, name, caller)
+        for process, caller in _find_callers(context, path)
+        for name in feature.sonames
+    ]
+    return min(needs, key=lambda need: ORIGIN_RANKS[need.result.origin], default=None)
+
+
+def _find_callers(context: Context, path: str) -> Iterator[tuple[Process, LoadedObject]]:
+    """Yield the processes that load the object at ``path``, and the object in each of them."""
+    for process in (*context.programs.values(), *context.plugins.values()):
+        for loaded in process.objects:
+            if loaded.path == path and loaded.origin == BUNDLE:
+                yield process, loaded
+
+
+def find_missing_dlopen_names(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the libraries opened at run time that neither the pack nor the host provides."""
     for name in context.policy.dlopen:
         if name not in context.bundle.paths_by_name and not context.is_on_host(name):
             yield rule.make_finding(
-                "", f"{name} is opened at run time, but is neither in the pack nor expected on"
-                " the host", needed=name,
-            )  # fmt: skip
-    yield from _noted_missing(rule, context)
-
-
-def _noted_missing(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names in ELF dlopen metadata notes that neither the pack nor the host has."""
-    for path, features in context.dlopen_notes.items():
-        image = context.bundle.images[path]
-        for feature in features:
-            if feature.priority not in (REQUIRED, RECOMMENDED):
-                continue
-            need = _opened(context, path, feature)
-            provided = any(context.bundle.find_providers(name, image) for name in feature.sonames)
-            if provided or (need is not None and need.result.origin == HOST):
-                continue
-            purpose = f", for {feature.description}" if feature.description else ""
-            yield rule.make_finding(
-                path,
-                f"opens {_names(feature)} at run time{purpose}, but it is neither in the pack nor"
-                " expected on the host",
-                severity=_severity(context, path, feature),
-                opened=list(feature.sonames),
-                priority=feature.priority,
+                "",
+                f"{name} is opened at run time, but is neither in the pack nor expected on the"
+                " host",
+                needed=name,
             )
+    for path, features in context.dlopen_notes.items():
+        for feature in features:
+            # A feature that is only suggested is normally absent.
+            if feature.priority in (REQUIRED, RECOMMENDED):
+                yield from _check_presence(rule, context, path, feature)
 
 
-def _severity(context: Context, path: str, feature: DlopenFeature) -> Severity:
-    """How bad it is that a feature is not there: what is not required does without it."""
+def _check_presence(
+    rule: Rule, context: Context, path: str, feature: DlopenFeature
+) -> Iterator[Finding]:
+    """Yield a finding if neither the pack nor the host provides a feature of a dlopen note."""
+    image = context.bundle.images[path]
+    if any(context.bundle.find_providers(name, image) for name in feature.sonames):
+        return
+    need = _open_feature(context, path, feature)
+    if need is None or need.result.origin != HOST:
+        purpose = f", for {feature.description}" if feature.description else ""
+        yield rule.make_finding(
+            path,
+            f"opens {_format_sonames(feature)} at run time{purpose}, but it is neither in the pack"
+            " nor expected on the host",
+            severity=_get_severity(context, path, feature),
+            dlopen=list(feature.sonames),
+            priority=feature.priority,
+        )
+
+
+def _get_severity(context: Context, path: str, feature: DlopenFeature) -> Severity:
+    """Return the severity of a feature that is not found; only a required one is a problem."""
     if feature.priority != REQUIRED:
         return Severity.NOTE
     return Severity.ERROR if path in context.loaded_at_start else context.plugin_severity
 
 
-def _names(feature: DlopenFeature) -> str:
+def _format_sonames(feature: DlopenFeature) -> str:
     return " or ".join(feature.sonames[:4])
 
 
-def find_carried(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Objects that import dlopen and carry names that the pack could satisfy."""
-    for path, names in context.library_strings.items():
+def find_library_names(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the objects that import dlopen and contain the names of libraries in the pack."""
+    for path, strings in context.library_strings.items():
         image = context.bundle.images[path]
         noted = {n for feature in context.dlopen_notes.get(path, ()) for n in feature.sonames}
         own = context.names_by_library.get(path, set()) | set(image.needed) | noted
-        could = sorted(n for n in names - own if _could_be(context, n, path))
-        if could:
-            outcomes = _outcomes(context, path, could)
+        # Rules BF109 and BF111 check the names that the policy declares.
+        names = sorted(
+            name
+            for name in strings - own - set(context.policy.dlopen)
+            if context.bundle.find_providers(name, image)
+        )
+        if names:
+            results = _open_names(context, path, names)
             yield rule.make_finding(
                 path,
-                f"imports dlopen and carries {_told(could, outcomes)}",
-                opened=could,
-                found=outcomes,
+                f"imports dlopen and contains the string {_format_results(names, results)}",
+                dlopen=names,
+                found=results,
             )
 
 
-def _could_be(context: Context, name: str, path: str) -> bool:
-    """Whether the pack has the name; what the spec says of it is judged by other rules."""
-    provided = context.bundle.find_providers(name, context.bundle.images[path])
-    return bool(provided) and name not in context.policy.dlopen
-
-
-def _outcomes(context: Context, path: str, names: list[str]) -> Mapping[str, str]:
-    """What opening each name comes to: in the first process that has the object."""
-    first = next(openers(context, path), None)
+def _open_names(context: Context, path: str, names: list[str]) -> Mapping[str, str]:
+    """Return the path or origin to which each name resolves in the first process with ``path``."""
+    first = next(_find_callers(context, path), None)
     if first is None:
         return {}
-    process, opener = first
-    needs = {name: context.deployment.dlopen(process, name, opener).result for name in names}
+    process, caller = first
+    results = {name: context.deployment.dlopen(process, name, caller).result for name in names}
     return {
-        name: o.path if o.origin == BUNDLE and o.path else o.origin for name, o in needs.items()
+        name: result.path if result.origin == BUNDLE and result.path else result.origin
+        for name, result in results.items()
     }
 
 
-def _told(names: list[str], outcomes: Mapping[str, str]) -> str:
-    words = {HOST: "the host's would be opened", MISSING: "not found"}
-    told = [f"{n} ({words.get(outcomes[n], outcomes[n])})" if n in outcomes else n for n in names]
-    return join_names(told)
+def _format_results(names: list[str], results: Mapping[str, str]) -> str:
+    words = {HOST: "the host's copy would be opened", MISSING: "not found"}
+    return join_names(
+        [f"{n} ({words.get(results[n], results[n])})" if n in results else n for n in names]
+    )
 
 
 RULES = (
     Rule(
-        "BF108", "opened-by-name", Severity.NOTE,
-        "An object imports dlopen and carries the name of a library that the pack has.",
-        "What is opened at run time is searched like what is needed, but no linker lists it:"
-        " whether the pack's copy is found shows only when it is opened.",
-        "If it is opened, say so in [closure] dlopen; 'bundle-fix why' shows where it leads.",
-        "lib/libhdfs.so imports dlopen and carries the string libjvm.so, which the pack has "
-        "in jre/lib/server.",
-        find_carried,
+        "BF108", "dlopen-by-name", Severity.NOTE,
+        "An object imports dlopen and contains the name of a library in the pack.",
+        "dlopen() searches for a library like the loader for a needed name, but no tool lists the"
+        " names. A wrong search path shows only when the library is opened.",
+        "If the object opens the library, add its name to [closure] dlopen. 'bundle-fix why' shows"
+        " which file is found.",
+        "lib/libhdfs.so imports dlopen and contains the string libjvm.so; the pack has"
+        " jre/lib/server/libjvm.so.",
+        find_library_names,
         applies_to=RELOCATABLE,
     ),
     Rule(
         "BF109", "dlopen-missing", Severity.ERROR,
         "A library that is opened at run time is neither in the pack nor expected on the host.",
-        "dlopen() fails when the program first wants it, long after the start.",
-        "Put the library into the pack, or declare that the host provides it.",
-        "[closure] dlopen names libsasl2.so.3, and the pack does not have it.",
-        find_missing,
+        "dlopen() fails when the program opens the library, which may be long after the start.",
+        "Add the library to the pack, or declare that the host provides it.",
+        "[closure] dlopen lists libsasl2.so.3, and the pack does not contain it.",
+        find_missing_dlopen_names,
     ),
     Rule(
-        "BF111", "opens-host-copy", Severity.WARNING,
-        "A library that is said to be opened at run time is in the pack, but is not the one that"
-        " is opened.",
-        "dlopen() searches as for a needed name, by the RPATH or RUNPATH of the object that calls"
-        " it.",
-        "Give the object a RUNPATH that leads to the library.",
-        "lib/libsystemd.so says in its .note.dlopen that it opens libzstd.so.1; lib/ has "
-        "it, but no RUNPATH leads there.",
-        find_not_opened,
+        "BF111", "dlopen-host-copy", Severity.WARNING,
+        "The pack provides a library that is opened at run time, but dlopen does not find this"
+        " copy.",
+        "dlopen() uses the RPATH or RUNPATH of the object that calls it, as for a needed name.",
+        "Add a RUNPATH that leads to the library to the object.",
+        "The .note.dlopen of lib/libsystemd.so lists libzstd.so.1. The pack contains it in lib/,"
+        " but the object has no RUNPATH to it.",
+        find_host_copies_of_dlopen,
         applies_to=RELOCATABLE,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""BF3xx: allocators that arrive by dlopen, when malloc has long been answered by another."""
+"""BF307 and BF308: allocators and libraries that dlopen(3) adds to a running process."""
 
 from __future__ import annotations
 
@@ -15,106 +15,108 @@ from bundle_fix.loader.process import Process
 from bundle_fix.policy.severity import Severity
 
 
-class _Opening(NamedTuple):
-    """A name that a program opens at run time: by which object, and how that is known."""
+class _DlopenName(NamedTuple):
+    """A name that an object of a process may open, and where the name was found."""
 
     name: str
-    opener: LoadedObject
-    known_from: str
+    caller: LoadedObject
+    source: str
     severity: Severity
 
 
-def find_opened(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Allocators that a program opens by name."""
-    for entry, heaps in context.memory_providers.items():
-        told = {mapped.label for mapped in heaps.process.objects}
-        for opening in _openings(context, heaps.process):
-            found = context.deployment.dlopen(heaps.process, opening.name, opening.opener).result
-            if found.label in told or not is_allocator(context.facts, found):
+def find_dlopened_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the allocators that dlopen loads, by their names or for the libraries it opens."""
+    yield from _find_by_name(rule, context)
+    yield from _find_by_plugin(rule, context)
+
+
+def _find_by_name(rule: Rule, context: Context) -> Iterator[Finding]:
+    for entry, providers in context.memory_providers.items():
+        process = providers.process
+        known = {loaded.label for loaded in process.objects}
+        for opened in _find_dlopen_names(context, process):
+            found = context.deployment.dlopen(process, opened.name, opened.caller).result
+            if found.label in known or not is_allocator(context.facts, found):
                 continue
-            told.add(found.label)
-            by = "" if opening.opener.label == entry else f" (by {opening.opener.label})"
+            known.add(found.label)
+            caller = opened.caller.label
+            by = "" if caller == entry else f" ({caller} calls dlopen)"
             yield rule.make_finding(
                 entry,
-                f"opens the allocator {found.label} at run time{by}, after {_first(context, entry)}"
-                " has answered for malloc",
-                severity=opening.severity,
-                opened=opening.name,
-                opener=opening.opener.label,
-                known_from=opening.known_from,
+                f"loads the allocator {found.label} at run time{by}, when malloc is already bound"
+                f" to {_describe_heap(context, entry)}",
+                severity=opened.severity,
+                dlopen=opened.name,
+                caller=caller,
+                source=opened.source,
             )
 
 
-def _openings(context: Context, process: Process) -> Iterator[_Opening]:
+def _find_dlopen_names(context: Context, process: Process) -> Iterator[_DlopenName]:
     program = process.objects[0]
     for name in context.policy.dlopen:
-        yield _Opening(name, program, "[closure] dlopen", Severity.WARNING)
-    for mapped in process.list_bundled_objects():
-        for feature in context.dlopen_notes.get(mapped.label, ()):
+        yield _DlopenName(name, program, "[closure] dlopen", Severity.WARNING)
+    for loaded in process.list_bundled_objects():
+        for feature in context.dlopen_notes.get(loaded.label, ()):
             for name in feature.sonames:
-                yield _Opening(name, mapped, "its dlopen note", Severity.WARNING)
-        for name in sorted(context.library_strings.get(mapped.label, ())):
-            # That a name stands in a file does not say that it is opened.
+                yield _DlopenName(name, loaded, ".note.dlopen", Severity.WARNING)
+        for name in sorted(context.library_strings.get(loaded.label, ())):
+            # A string alone is no proof that the object opens the library.
             if name in context.bundle.paths_by_name:
-                yield _Opening(name, mapped, "a string in it", Severity.NOTE)
+                yield _DlopenName(name, loaded, "string", Severity.NOTE)
 
 
-def _first(context: Context, entry: str) -> str:
-    """Who answers for malloc in a process."""
-    found = context.memory_providers[entry].find_heap(b"malloc")
-    return found.label if found and found.origin == BUNDLE else "the C library"
+def _describe_heap(context: Context, entry: str) -> str:
+    """Return the object that provides malloc when a program starts."""
+    heap = context.memory_providers[entry].find_heap(b"malloc")
+    return heap.label if heap and heap.origin == BUNDLE else "the C library"
 
 
-def find_plugins(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Libraries that are opened at run time and need an allocator that no program has."""
-    mapped = {m.label for heaps in context.memory_providers.values() for m in heaps.process.objects}
+def _find_by_plugin(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the plugins that need an allocator which no program loads."""
+    known = {
+        loaded.label
+        for providers in context.memory_providers.values()
+        for loaded in providers.process.objects
+    }
     for entry, process in context.plugins.items():
-        late = [
-            allocator
-            for allocator in find_memory_providers(context.facts, process).find_allocators()
-            if allocator.label not in mapped and allocator.label != entry
-        ]
-        for allocator in late:
-            yield rule.make_finding(
-                entry,
-                f"brings the allocator {allocator.label} into the process that opens it, after"
-                " another has answered for malloc",
-                needed=allocator.name,
-                needed_by=allocator.needed_by,
-            )
+        for allocator in find_memory_providers(context.facts, process).find_allocators():
+            if allocator.label not in known and allocator.label != entry:
+                yield rule.make_finding(
+                    entry,
+                    f"loads the allocator {allocator.label} into the process that opens it, when"
+                    " malloc is already bound to another one",
+                    needed=allocator.name,
+                    needed_by=allocator.needed_by,
+                )
 
 
-def find_late(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Allocators that arrive by dlopen: by name, or needed by what is opened."""
-    yield from find_opened(rule, context)
-    yield from find_plugins(rule, context)
-
-
-def find_deepbound(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Objects that open libraries with RTLD_DEEPBIND."""
+def find_deepbind_calls(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the objects that call dlopen with RTLD_DEEPBIND."""
     for path in context.dlopen_importers:
         if context.facts.read_fact(path, opens_deepbound):
-            yield rule.make_finding(path, "opens libraries with RTLD_DEEPBIND")
+            yield rule.make_finding(path, "calls dlopen with RTLD_DEEPBIND")
 
 
 RULES = (
     Rule(
-        "BF307", "late-allocator", Severity.WARNING,
+        "BF307", "dlopened-allocator", Severity.WARNING,
         "An allocator is loaded only when a library is opened at run time.",
-        "malloc is found once, when the program starts: the allocator is in memory and is not"
-        " asked, or is asked by a part of the process while the rest keeps another.",
-        "Link the program with it, or set LD_PRELOAD where the program is started; or build the"
-        " library without it.",
-        "plugins/codec.so needs libjemalloc.so.2, and bin/server, which opens it, does not.",
-        find_late,
+        "The loader binds malloc once, when the program starts. The new allocator is either not"
+        " used at all, or only by a part of the process.",
+        "Link the program with the allocator, or set LD_PRELOAD in its start script; or build the"
+        " library without the allocator.",
+        "plugins/codec.so needs libjemalloc.so.2, but bin/server, which opens it, does not.",
+        find_dlopened_allocators,
     ),
     Rule(
         "BF308", "deepbind", Severity.NOTE,
         "An object opens libraries with RTLD_DEEPBIND.",
-        "What it opens prefers its own libraries to what the process has: it takes malloc from"
-        " libc though the program has tcmalloc, and a block that crosses ends in free().",
-        "Open them without it, unless they share no memory with the program.",
+        "An opened library then prefers its own dependencies to the symbols of the process"
+        " (dlopen(3)). It uses malloc of libc even if the program uses tcmalloc, and a block that is"
+        " passed between them crashes in free().",
+        "Open the libraries without RTLD_DEEPBIND, unless they share no memory with the program.",
         "lib/libodbc.so calls dlopen(name, RTLD_NOW | RTLD_DEEPBIND).",
-        find_deepbound,
+        find_deepbind_calls,
     ),
 )  # fmt: skip

@@ -14,8 +14,8 @@ from bundle_fix.loader.objects import HOST
 from bundle_fix.policy.severity import Severity
 
 
-def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names of the pack that LD_LIBRARY_PATH leads elsewhere."""
+def find_replaceable_libraries(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the needed names of the pack that resolve through LD_LIBRARY_PATH."""
     for (path, name), (severity, need, processes) in find_worst_resolutions(context, HOST).items():
         image = need.requester.image
         if need.result.via != "ld_library_path" or image is None:
@@ -24,8 +24,8 @@ def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
         if provided and not is_part_of_libc(posixpath.basename(name)):
             yield rule.make_finding(
                 path,
-                f"needs {name}, which the pack has as {provided[0]}; LD_LIBRARY_PATH can lead"
-                " elsewhere",
+                f"needs {name}, which is {provided[0]} in the pack, but LD_LIBRARY_PATH is searched"
+                " first",
                 severity=severity,
                 needed=name,
                 programs=sorted({process.entry for process in processes}),
@@ -36,12 +36,12 @@ def find_library_path(rule: Rule, context: Context) -> Iterator[Finding]:
 RULES = (
     Rule(
         "BF107", "library-path-wins", Severity.ERROR,
-        "LD_LIBRARY_PATH can take the place of a library of the pack.",
-        "The loader asks LD_LIBRARY_PATH before RUNPATH, and start scripts and users set it:"
-        " another copy of the library is loaded than the pack was tested with.",
-        "Pin the library: `pin = true` in the spec makes it needed by its path.",
-        "start.sh exports LD_LIBRARY_PATH=/opt/old/lib; with --env hostile that is assumed, "
-        "and libtcmalloc.so.4 is not pinned.",
-        find_library_path,
+        "LD_LIBRARY_PATH can replace a library of the pack.",
+        "The loader searches LD_LIBRARY_PATH before RUNPATH (ld.so(8)). Start scripts and users set"
+        " it, and then a copy of the library is loaded with which the pack was never tested.",
+        "Pin the library: with `pin = true` in the spec, objects need it by its path.",
+        "start.sh exports LD_LIBRARY_PATH=/opt/old/lib, and libtcmalloc.so.4 is not pinned. 'check"
+        " --env hostile' assumes such a setting.",
+        find_replaceable_libraries,
     ),
 )  # fmt: skip

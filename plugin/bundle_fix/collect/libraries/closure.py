@@ -1,4 +1,4 @@
-"""Closes a pack: what its objects still need is put into it, left to the host, or an error."""
+"""Completion of a pack's closure: each needed library is bundled, left to the host or an error."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bundle_fix.collect.collection import Collection
 from bundle_fix.collect.libraries.link_names import add_library
-from bundle_fix.collect.libraries.resolve import find
-from bundle_fix.collect.libraries.unresolved import BuildMachine, Want, build_machine, chains, unmet
+from bundle_fix.collect.libraries.resolve import resolve_library
+from bundle_fix.collect.libraries.unresolved import (
+    BuildMachine,
+    UnresolvedNeed,
+    create_build_machine,
+    find_unresolved,
+    format_chains,
+)
+from bundle_fix.collect.pack_builder import PackBuilder
 from bundle_fix.loader.bundle import Bundle, make_bundle
 from bundle_fix.loader.hosts.libc import (
     GLIBC_LIBRARIES,
@@ -30,141 +36,157 @@ from bundle_fix.spec.parsing.problems import raise_all
 from bundle_fix.spec.variables import Values, substitute
 
 
-class _Closure(Struct, frozen=True):
-    """What ``[closure]`` says, its variables replaced, and where it stands."""
+class _ClosureRules(Struct, frozen=True):
+    """Values of ``[closure]`` with variables substituted, and its position in the spec."""
 
     bundle: tuple[str, ...]
     search: tuple[Path, ...]
     host: tuple[str, ...]
     dlopen: tuple[str, ...]
-    folder: str
+    directory: str
     where: str
     glibc: str | None
 
-    def is_hosts(self, want: Want) -> bool:
-        """Whether the target has the name: its C library's, or what the spec leaves to it."""
-        if self.glibc is not None and not is_in_glibc(want.name, self.glibc):
-            return matching(want.name, self.host)
-        own = is_part_of_libc(want.name) or want.is_musls or matching(want.name, self.host)
-        return own or (is_installed_with_libc(want.name) and not matching(want.name, self.bundle))
+    def is_provided_by_host(self, need: UnresolvedNeed) -> bool:
+        """Return whether the target provides the library: with its C library, or as ``host``."""
+        # The oldest target of [check] may not have a library that came with a later glibc.
+        if self.glibc is not None and not is_in_glibc(need.name, self.glibc):
+            return matches_any(need.name, self.host)
+        own = (
+            is_part_of_libc(need.name) or need.is_part_of_musl or matches_any(need.name, self.host)
+        )
+        return own or (
+            is_installed_with_libc(need.name) and not matches_any(need.name, self.bundle)
+        )
 
-    def asks_for(self, name: str) -> bool:
-        """Whether the name is to be put into the pack; the C library's own never are."""
-        return matching(name, self.bundle) and not is_part_of_libc(name)
+    def is_requested(self, name: str) -> bool:
+        """Return whether the spec bundles the library; the C library itself is never bundled."""
+        return matches_any(name, self.bundle) and not is_part_of_libc(name)
 
 
-def matching(name: str, patterns: Iterable[str]) -> bool:
-    """Whether ``name`` is one of ``patterns``."""
+def matches_any(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether one of the globs matches ``name``."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def close(
-    collection: Collection,
+def complete_closure(
+    builder: PackBuilder,
     spec: Spec,
     values: Values,
     host: Sequence[str] = (),
-    gone: frozenset[str] = frozenset(),
+    removed: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """Add what the objects still need and ``[closure] bundle`` asks for, until nothing is new.
+    """Add the needed libraries that ``[closure] bundle`` names, until no new need is found.
 
     Args:
-        collection: the pack so far.
+        builder: the pack so far.
         spec: the spec.
         values: its variables and options.
-        host: patterns of names that the target has besides those of the spec.
-        gone: files of this machine that do not count, by absolute paths.
+        host: patterns of libraries that the target provides, in addition to those of the spec.
+        removed: absolute paths of files on this machine to ignore.
 
     Returns:
-        Remarks: on names that nothing needs.
+        Remarks on libraries that ``bundle`` names and no object needs.
 
     Raises:
-        BundleFixError: a name is neither in the pack, nor asked for, nor the host's; or it is
-            nowhere on this machine, or leads to several files. Where there are several such names
-            each has a line.
+        BundleFixError: a library is not in the pack, not in ``bundle`` and not provided by the
+            host; or it is not found on this machine; or different files are found. Each such
+            library has a line.
     """
-    closure = _read(spec, values, collection.root, host)
-    machine = build_machine(collection.root, gone)
+    closure = _resolve_rules(spec, values, builder.root, host)
+    machine = create_build_machine(builder.root, removed)
     errors: dict[tuple[str, object], BundleFixError] = {}
     while True:
-        bundle = make_bundle(Tree(collection.nodes), collection.images)
-        groups = _by_name(bundle, collection, machine, closure)
+        bundle = make_bundle(Tree(builder.nodes), builder.images)
+        groups = _group_by_name(bundle, builder, machine, closure)
         new = {
-            key: wants
-            for key, wants in groups.items()
-            if key not in errors and closure.asks_for(wants[0].name)
+            key: needs
+            for key, needs in groups.items()
+            if key not in errors and closure.is_requested(needs[0].name)
         }
         if not new:
             break
-        for key, wants in new.items():
+        for key, needs in new.items():
             try:
-                source = find(wants, closure.search, closure.where)
-                add_library(collection, source, closure.folder, closure.where, wants[0].path)
+                source = resolve_library(needs, closure.search, closure.where)
+                add_library(
+                    builder, source, closure.directory, closure.where, needs[0].requester_path
+                )
             except BundleFixError as error:
                 errors[key] = error
-    errors |= {key: _unasked(w, closure.where) for key, w in groups.items() if key not in errors}
+    errors |= {
+        key: _build_unlisted_error(needs, closure.where)
+        for key, needs in groups.items()
+        if key not in errors
+    }
     raise_all(list(errors.values()))
-    return _unmatched(bundle, closure)
+    return _report_unused_names(bundle, closure)
 
 
-def _read(spec: Spec, values: Values, root: Path, host: Sequence[str]) -> _Closure:
+def _resolve_rules(spec: Spec, values: Values, root: Path, host: Sequence[str]) -> _ClosureRules:
     where = spec.locate_key("closure", "bundle")
-    told = spec.closure
-    patterns = tuple(substitute(text, values) for text in told.bundle)
+    table = spec.closure
+    patterns = tuple(substitute(text, values) for text in table.bundle)
     for pattern in patterns:
         if is_part_of_libc(pattern):
             raise BundleFixError(
-                f"{pattern} belongs to the target's own dynamic loader and cannot be bundled",
+                f"{pattern} is part of the target's C library and cannot be bundled",
                 where=where,
-                hint="leave it out: every target has it",
+                hint="remove it: every target has it",
             )
-    return _Closure(
+    return _ClosureRules(
         bundle=patterns,
-        search=tuple(root / substitute(text, values) for text in told.search),
-        host=(*(substitute(text, values) for text in told.host), *host),
-        dlopen=tuple(n for text in told.dlopen if "/" not in (n := substitute(text, values))),
-        folder=resolve_pack_path(spec.layout.lib, values, where),
+        search=tuple(root / substitute(text, values) for text in table.search),
+        host=(*(substitute(text, values) for text in table.host), *host),
+        dlopen=tuple(n for text in table.dlopen if "/" not in (n := substitute(text, values))),
+        directory=resolve_pack_path(spec.layout.lib, values, where),
         where=where,
         glibc=spec.check.glibc,
     )
 
 
-def _by_name(
-    bundle: Bundle, collection: Collection, machine: BuildMachine, closure: _Closure
-) -> dict[tuple[str, object], list[Want]]:
-    """The wants that the host does not meet, by name and machine."""
-    groups: dict[tuple[str, object], list[Want]] = {}
-    for want in unmet(bundle, collection.origins, machine, closure.dlopen):
-        if not closure.is_hosts(want):
-            like = want.requester.image
-            groups.setdefault((want.name, like and like.architecture), []).append(want)
+def _group_by_name(
+    bundle: Bundle, builder: PackBuilder, machine: BuildMachine, closure: _ClosureRules
+) -> dict[tuple[str, object], list[UnresolvedNeed]]:
+    """Return the needs that the host does not provide, grouped by name and machine."""
+    groups: dict[tuple[str, object], list[UnresolvedNeed]] = {}
+    for need in find_unresolved(bundle, builder.origins, machine, closure.dlopen):
+        if not closure.is_provided_by_host(need):
+            image = need.requester.image
+            groups.setdefault((need.name, image and image.architecture), []).append(need)
     return groups
 
 
-def _unasked(wants: Sequence[Want], where: str) -> BundleFixError:
-    """The error that a name is needed, and nobody said where it is to come from."""
-    first = wants[0]
-    found = _here(first)
+def _build_unlisted_error(needs: Sequence[UnresolvedNeed], where: str) -> BundleFixError:
+    """Return the error for a library that the spec neither bundles nor leaves to the host."""
+    first = needs[0]
+    found = _search_this_machine(first)
     if first.name in GLIBC_LIBRARIES:
-        hint = f"it came with glibc {GLIBC_LIBRARIES[first.name]}, and `glibc` of [check] is older"
+        hint = (
+            f"it is part of glibc since {GLIBC_LIBRARIES[first.name]}; `glibc` of [check] is older"
+        )
     elif found.path:
-        hint = f"this machine has it at {found.path}: name it in `bundle` to ship it, or in `host`"
+        hint = f"add it to `bundle` to ship {found.path}, or to `host`"
     else:
-        hint = "add it by an entry in [[libraries]], or leave it to the host with `host`"
+        hint = "add it with an entry in [[libraries]], or add it to `host`"
     return BundleFixError(
-        f"{first.name} is needed, but is neither in the pack nor on the host's list:"
-        f" {chains(wants)}",
+        f"{first.name} is needed, but not in the pack and not listed in `host`:"
+        f" {format_chains(needs)}",
         where=where,
         hint=hint,
     )
 
 
-def _here(want: Want) -> LoadedObject:
-    found = search_paths(want.setting, want.asked, want.requester)
-    return found if found.path else search_system(want.setting, want.name, want.requester)
+def _search_this_machine(need: UnresolvedNeed) -> LoadedObject:
+    found = search_paths(need.context, need.search_name, need.requester)
+    return found if found.path else search_system(need.context, need.name, need.requester)
 
 
-def _unmatched(bundle: Bundle, closure: _Closure) -> list[str]:
-    """What is to be said of names that nothing needs; a pattern takes what there is of it."""
+def _report_unused_names(bundle: Bundle, closure: _ClosureRules) -> list[str]:
+    """Return a remark on libraries in ``bundle`` that no object needs; globs may match nothing."""
     needed = {name.rpartition("/")[2] for i in bundle.images.values() for name in i.needed}
-    idle = [n for n in closure.bundle if not has_magic(n) and n not in needed | set(closure.dlopen)]
-    return [f"{closure.where}: nothing needs {', '.join(idle)}, which `bundle` names"] * bool(idle)
+    used = needed | set(closure.dlopen)
+    unused = [name for name in closure.bundle if not has_magic(name) and name not in used]
+    if not unused:
+        return []
+    return [f"{closure.where}: `bundle` lists {', '.join(unused)}, which no object needs"]

@@ -1,8 +1,8 @@
-"""A lone ELF file, or some files of a folder, with what stands around: what search paths lead to.
+"""Trees of a single ELF file, or of some files of a directory, with the libraries that they load.
 
-A program in a healthy pack loads what is beside it, so that it cannot be judged alone. What is read
-is bounded: files named like what is needed, in the folders that ``$ORIGIN`` entries name, and, for
-some files of a folder, in those that hold libraries.
+A program loads libraries from directories next to it, so it cannot be checked without them. Only
+files named like a needed library are read, from the directories of ``$ORIGIN`` entries and, for
+some files of a directory, from its directories of libraries.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from bundle_fix.archive.directory import stamp_of
+from bundle_fix.archive.directory import read_metadata
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.hosts.rtld import is_default_directory
@@ -24,44 +24,47 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import MAX_SYMLINKS, File, Metadata, Node, Symlink, Tree
 
 MAX_FILES = 2000
-"""Files that are taken in; what one program loads is seldom a tenth of it."""
+"""Limit of files added to a tree; a program rarely loads a tenth of it."""
 MAX_NAMES = 100_000
+"""Names of a directory that are considered."""
 
 
-def tree_around(path: Path) -> tuple[Tree, str]:
-    """A tree of the ELF file at ``path`` and what its search paths lead to.
+def read_tree_with_dependencies(path: Path) -> tuple[Tree, str]:
+    """Return a tree of the ELF file at ``path`` and of the libraries on its search paths.
 
     Returns:
-        The tree, whose root is the smallest folder that has all these folders, and the path of
-        the file in it.
+        The tree, whose root is the innermost common parent of all these directories, and the path
+        of the file in it.
 
     Raises:
         BundleFixError: the file is damaged or cannot be read.
     """
     real = str(path.resolve())
-    taken: dict[str, Node] = {}
-    folders = {posixpath.dirname(real): None}
+    nodes: dict[str, Node] = {}
+    directories = {posixpath.dirname(real): None}
     image = read_image_at(path)
-    _take(real, taken)
-    _take_needed([(real, image)] if image is not None else [], folders, taken, lambda _: True)
-    root = os.path.commonpath([*folders, *map(posixpath.dirname, taken)])
-    tree = Tree({posixpath.relpath(place, root): node for place, node in sorted(taken.items())})
+    _add_file(real, nodes)
+    _add_needed([(real, image)] if image is not None else [], directories, nodes, lambda _: True)
+    root = os.path.commonpath([*directories, *map(posixpath.dirname, nodes)])
+    tree = Tree(
+        {posixpath.relpath(location, root): node for location, node in sorted(nodes.items())}
+    )
     return tree, posixpath.relpath(real, root)
 
 
-def tree_of_members(
+def read_tree_of_members(
     root: Path, members: Iterable[Path], built: Mapping[str, Path], *, partial: bool
 ) -> tuple[Tree, frozenset[str]]:
-    """A tree of some files of a folder, and of what they need that lies elsewhere in it.
+    """Return a tree of some files of a directory, and of the libraries in it that they need.
 
-    What lies where the loader of this very machine looks by itself (``root`` may be ``/usr``) is
-    the host's, but for what the build makes.
+    Libraries in the default directories of this machine's loader (``root`` may be ``/usr``) belong
+    to the host, except those that the build makes.
 
     Args:
-        root: the folder; nothing outside of it is in the tree.
-        members: files and links in it; what is not there any more is left out.
-        built: libraries that belong into the folder, by their paths in it, and where they are now.
-        partial: whether those that are not there yet will be.
+        root: the directory; the tree contains no files from outside it.
+        members: files and symlinks in it; those that no longer exist are left out.
+        built: libraries that the build installs: path in the directory, and current path.
+        partial: whether libraries that are not installed yet are added from their current path.
 
     Returns:
         The tree, and the paths in it that are members.
@@ -70,130 +73,135 @@ def tree_of_members(
         BundleFixError: a member is damaged or cannot be read.
     """
     top = os.path.realpath(root)
-    taken: dict[str, Node] = {}
+    nodes: dict[str, Node] = {}
     own: dict[str, None] = {}
-    waiting = []
+    queue = []
     usual = ("lib", "lib64", *map(posixpath.dirname, built))
-    folders = dict.fromkeys(posixpath.join(top, name) for name in usual)
+    directories = dict.fromkeys(posixpath.join(top, name) for name in usual)
     for member in members:
-        place = _place(member)
-        if not os.path.lexists(place) or not place.startswith(f"{top}/".replace("//", "/")):
+        location = _resolve_parent(member)
+        if not os.path.lexists(location) or not location.startswith(f"{top}/".replace("//", "/")):
             continue
-        own[place] = None
-        real = _take(place, taken)
+        own[location] = None
+        real = _add_file(location, nodes)
         if real is None and member.is_symlink():
-            taken[place] = Symlink(os.readlink(place), Metadata(0o777))  # noqa: PTH115
-        image = read_image_at(Path(real)) if real == place else None
+            nodes[location] = Symlink(os.readlink(location), Metadata(0o777))  # noqa: PTH115
+        image = read_image_at(Path(real)) if real == location else None
         if image is not None:
-            waiting.append((place, image))
+            queue.append((location, image))
             if image.is_library:
-                folders[posixpath.dirname(place)] = None
+                directories[posixpath.dirname(location)] = None
     for path, file in built.items() if partial else ():
-        place = posixpath.normpath(posixpath.join(top, path))
-        if place not in taken and not os.path.lexists(place) and file.is_file():
-            taken[place] = _file(file)
+        location = posixpath.normpath(posixpath.join(top, path))
+        if location not in nodes and not os.path.lexists(location) and file.is_file():
+            nodes[location] = _create_file(file)
     ours = {posixpath.normpath(posixpath.join(top, path)) for path in built}
-    _take_needed(waiting, folders, taken, lambda place: place in ours or not _is_the_hosts(place))
-    nodes = {posixpath.relpath(place, top): node for place, node in sorted(taken.items())}
-    nodes = {path: node for path, node in nodes.items() if not path.startswith("../")}
-    return Tree(nodes), frozenset(posixpath.relpath(place, top) for place in own)
+    _add_needed(
+        queue, directories, nodes, lambda location: location in ours or not _is_host_file(location)
+    )
+    relative = {posixpath.relpath(location, top): node for location, node in sorted(nodes.items())}
+    inside = {path: node for path, node in relative.items() if not path.startswith("../")}
+    return Tree(inside), frozenset(posixpath.relpath(location, top) for location in own)
 
 
-def path_below(root: Path, member: Path) -> str:
-    """The path of a member in the tree of ``root``."""
-    return posixpath.relpath(_place(member), os.path.realpath(root))
+def get_path_below(root: Path, member: Path) -> str:
+    """Return the path of a member in the tree of ``root``."""
+    return posixpath.relpath(_resolve_parent(member), os.path.realpath(root))
 
 
-def _place(member: Path) -> str:
-    """Where a file or link really is."""
+def _resolve_parent(member: Path) -> str:
+    """Return the path of a file or symlink, with the symlinks of its directory resolved."""
     return posixpath.join(os.path.realpath(member.parent), member.name)
 
 
-def _is_the_hosts(place: str) -> bool:
-    """Whether a file is in a directory of this machine's system, which the loader looks through."""
-    folder = os.path.realpath(posixpath.dirname(place))
-    return is_default_directory(folder) and not folder.startswith("/usr/local/")
+def _is_host_file(location: str) -> bool:
+    """Return whether a file is in a default directory of this machine's loader."""
+    directory = os.path.realpath(posixpath.dirname(location))
+    return is_default_directory(directory) and not directory.startswith("/usr/local/")
 
 
-def _take_needed(
+def _add_needed(
     objects: Iterable[tuple[str, Image]],
-    folders: dict[str, None],
-    taken: dict[str, Node],
-    wanted: Callable[[str], bool],
+    directories: dict[str, None],
+    nodes: dict[str, Node],
+    is_included: Callable[[str], bool],
 ) -> None:
-    """Take what ``objects`` need, and what that needs, from ``folders`` and those they name."""
-    waiting = deque(objects)
-    limit = len(taken) + MAX_FILES
-    while waiting and len(taken) < limit:
-        found, image = waiting.popleft()
-        folders.update(dict.fromkeys(_folders(found, image, taken)))
+    """Add the libraries that ``objects`` need, and those that these need in turn.
+
+    They are searched for in ``directories``, to which the objects' search paths are added.
+    """
+    queue = deque(objects)
+    limit = len(nodes) + MAX_FILES
+    while queue and len(nodes) < limit:
+        found, image = queue.popleft()
+        directories.update(dict.fromkeys(_list_search_directories(found, image, nodes)))
         for name in image.needed:
-            waiting.extend(_named_like(name, folders, taken, wanted))
+            queue.extend(_add_named_like(name, directories, nodes, is_included))
 
 
-def _folders(path: str, image: Image, taken: dict[str, Node]) -> Iterator[str]:
-    """The folders that the entries of an object name, whether they exist or not."""
+def _list_search_directories(path: str, image: Image, nodes: dict[str, Node]) -> Iterator[str]:
+    """Yield the directories of an object's ``$ORIGIN`` entries, whether they exist or not."""
     for entry in list_entries(image):
-        base, place = expand_entry(entry, posixpath.dirname(path))
+        base, location = expand_entry(entry, posixpath.dirname(path))
         if base is PathBase.ORIGIN:
-            yield _walk(place, taken) or posixpath.normpath(place)
+            yield _follow_symlinks(location, nodes) or posixpath.normpath(location)
     for name in image.needed:
-        base, place = expand_entry(name, posixpath.dirname(path))
+        base, location = expand_entry(name, posixpath.dirname(path))
         if base is PathBase.ORIGIN:
-            yield posixpath.dirname(posixpath.normpath(place))
+            yield posixpath.dirname(posixpath.normpath(location))
 
 
-def _named_like(
+def _add_named_like(
     name: str,
-    folders: dict[str, None],
-    taken: dict[str, Node],
-    wanted: Callable[[str], bool],
+    directories: dict[str, None],
+    nodes: dict[str, Node],
+    is_included: Callable[[str], bool],
 ) -> Iterator[tuple[str, Image]]:
-    """The libraries in ``folders`` that have ``name`` or another version of it; each once.
+    """Add and yield the libraries in ``directories`` named ``name``, or like another version of it.
 
-    Those are left out that are not ``wanted``, by their paths.
+    Other versions are added because a check names them if the needed one is missing.
     """
     stem = posixpath.basename(name).partition(".so")[0] + ".so"
-    for folder in folders:
-        for found in _names(folder):
-            place = posixpath.join(folder, found)
-            if not found.startswith(stem) or place in taken or not wanted(place):
+    for directory in directories:
+        for found in _list_names(directory):
+            location = posixpath.join(directory, found)
+            if not found.startswith(stem) or location in nodes or not is_included(location):
                 continue
-            real = _take(place, taken)
+            real = _add_file(location, nodes)
             try:
                 image = read_image_at(Path(real)) if real else None
             except BundleFixError:
-                # A damaged file beside the one that is asked for is another check's finding.
-                taken.pop(real or "", None)
+                # A damaged file next to a needed one is reported when it is checked itself.
+                nodes.pop(real or "", None)
                 continue
             if real is not None and image is not None:
                 yield real, image
 
 
-def _names(folder: str) -> list[str]:
+def _list_names(directory: str) -> list[str]:
     try:
-        return sorted(os.listdir(folder))[:MAX_NAMES]  # noqa: PTH208 (names, not paths)
+        return sorted(os.listdir(directory))[:MAX_NAMES]  # noqa: PTH208 (names, not paths)
     except OSError:
         return []
 
 
-def _take(path: str, taken: dict[str, Node]) -> str | None:
-    """Take a file, and the links that lead to it; None where there is no regular file."""
-    real = _walk(path, taken)
+def _add_file(path: str, nodes: dict[str, Node]) -> str | None:
+    """Add a file and the symlinks that lead to it; return its path, None if it is not regular."""
+    real = _follow_symlinks(path, nodes)
     if real is None or not Path(real).is_file():
         return None
-    taken[real] = _file(Path(real))
+    nodes[real] = _create_file(Path(real))
     return real
 
 
-def _file(path: Path) -> File:
+def _create_file(path: Path) -> File:
     real = path.resolve()
     status = real.stat()
-    return File(PathContent(real, status.st_size), stamp_of(str(real), status))
+    return File(PathContent(real, status.st_size), read_metadata(str(real), status))
 
 
-def _walk(path: str, taken: dict[str, Node]) -> str | None:
-    """Where ``path`` really is; the links on the way are taken. None where there is nothing."""
+def _follow_symlinks(path: str, nodes: dict[str, Node]) -> str | None:
+    """Resolve ``path`` and add the symlinks on the way; return None if it does not exist."""
     here, todo, followed = "/", path.split("/")[::-1], 0
     while todo:
         part = todo.pop()
@@ -206,8 +214,8 @@ def _walk(path: str, taken: dict[str, Node]) -> str | None:
             followed += 1
             if followed > MAX_SYMLINKS:
                 return None
-            target = os.readlink(here)  # noqa: PTH115 (Path would tidy the text)
-            taken[here] = Symlink(target, Metadata(0o777))
+            target = os.readlink(here)  # noqa: PTH115 (Path would normalize the text)
+            nodes[here] = Symlink(target, Metadata(0o777))
             todo.extend(reversed(target.split("/")))
             here = "/" if target.startswith("/") else posixpath.dirname(here)
         elif not Path(here).exists():

@@ -1,151 +1,150 @@
-"""Where the libraries that a pack's objects still need are on the build machine."""
+"""Resolution of needed libraries on the build machine."""
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from bundle_fix.collect.libraries.link_names import with_soname
-from bundle_fix.collect.libraries.unresolved import Want, chains
+from bundle_fix.collect.libraries.link_names import find_by_soname, has_same_content
+from bundle_fix.collect.libraries.unresolved import UnresolvedNeed, format_chains
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.objects import LoadedObject, Outcome
+from bundle_fix.loader.objects import OUTCOME_TEXTS, LoadedObject, Outcome
 from bundle_fix.loader.search.order import search_paths, search_system
-from bundle_fix.model.content import PathContent, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 
-SILENT = (Outcome.NOT_THERE, Outcome.NOT_LISTED, Outcome.NO_DIRECTORY)
-"""Verdicts of a search that say nothing more than that a name is not in a folder."""
+ABSENT = (Outcome.NOT_THERE, Outcome.NOT_LISTED, Outcome.NO_DIRECTORY)
+"""Outcomes of a search step that mean no more than that a name is not in a directory."""
 
 
-class Candidate(Struct, frozen=True):
-    """A file that one name leads to, and for whom."""
+class FoundFile(Struct, frozen=True):
+    """A file that was found for a name, and the needs that lead to it."""
 
     path: Path
-    wants: tuple[Want, ...]
+    needs: tuple[UnresolvedNeed, ...]
 
 
-def find(wants: Sequence[Want], search: Sequence[Path], where: str) -> Path:
-    """The one file that the build machine has for a name.
+def resolve_library(needs: Sequence[UnresolvedNeed], search: Sequence[Path], where: str) -> Path:
+    """Return the one file on the build machine that provides a name.
 
-    The order: what the paths of the objects themselves lead to, ``search``, this machine's cache
-    and default directories. Within a process the first file that is found serves all, as a loaded
-    library does; what the paths of two objects lead to must be the same, and so must what two
-    programs would load.
+    The search order is: RPATH and RUNPATH of the objects, ``search``, this machine's ld.so.cache
+    and default directories. In a process the first file that is found serves all objects, as a
+    loaded library does. The files found for different objects and programs must be the same.
 
     Args:
-        wants: all that ask for the name, for one machine.
-        search: the folders of the spec.
-        where: the place of the spec's entry, for messages.
+        needs: all needs of the name by objects of one machine.
+        search: the directories of the spec.
+        where: the position of the spec's entry, for messages.
 
     Raises:
-        BundleFixError: there is none of the right class and machine, or there are several.
+        BundleFixError: no file of the right class and machine is found, or different ones are.
     """
-    own = {want: search_paths(want.setting, want.asked, want.requester) for want in wants}
-    found = [Candidate(Path(m.path), (w,)) for w, m in own.items() if m.path]
+    by_path = {need: search_paths(need.context, need.search_name, need.requester) for need in needs}
+    found = [FoundFile(Path(o.path), (need,)) for need, o in by_path.items() if o.path]
     if found:
-        served = {candidate.wants[0].program for candidate in found}
-        left = [w for w in wants if w.program and w.program not in served]
-        found += _elsewhere(left, search)
+        served = {file.needs[0].program for file in found}
+        unserved = [need for need in needs if need.program and need.program not in served]
+        found += _find_for_programs(unserved, search)
     else:
-        found = [Candidate(path, (wants[0],)) for path in _in_folders(wants[0], search)]
-        found = found or _in_system(wants)
-    found = _different(found)
+        found = [FoundFile(path, (needs[0],)) for path in _find_in_directories(needs[0], search)]
+        found = found or _find_in_system(needs)
+    found = _merge_same_files(found)
     if len(found) > 1:
-        raise _ambiguous(wants[0].name, found, where)
+        raise _build_ambiguity_error(needs[0].name, found, where)
     if not found:
-        raise _nowhere(wants, search, own, where)
+        raise _build_not_found_error(needs, search, by_path, where)
     return found[0].path
 
 
-def _elsewhere(wants: Sequence[Want], search: Sequence[Path]) -> Iterator[Candidate]:
-    """What programs load whose objects' own paths do not lead to the name."""
-    for want in wants:
-        listed = [Candidate(path, (want,)) for path in _in_folders(want, search)]
-        yield from listed or _in_system([want])
+def _find_for_programs(
+    needs: Sequence[UnresolvedNeed], search: Sequence[Path]
+) -> Iterator[FoundFile]:
+    """Yield the files that programs load if no RPATH or RUNPATH in them leads to the name."""
+    for need in needs:
+        files = [FoundFile(path, (need,)) for path in _find_in_directories(need, search)]
+        yield from files or _find_in_system([need])
 
 
-def _in_system(wants: Sequence[Want]) -> list[Candidate]:
-    found = [(w, search_system(w.setting, w.name, w.requester)) for w in wants]
-    return [Candidate(Path(mapped.path), (want,)) for want, mapped in found if mapped.path]
+def _find_in_system(needs: Sequence[UnresolvedNeed]) -> list[FoundFile]:
+    found = [(need, search_system(need.context, need.name, need.requester)) for need in needs]
+    return [FoundFile(Path(file.path), (need,)) for need, file in found if file.path]
 
 
-def _in_folders(want: Want, search: Iterable[Path]) -> Iterator[Path]:
-    """The files of ``search`` that serve: of the name, or else of that soname."""
-    for folder in search:
-        listed = (p for p, image in with_soname(folder, want.name) if _fits(image, want))
-        first = next(listed, None)
+def _find_in_directories(need: UnresolvedNeed, search: Iterable[Path]) -> Iterator[Path]:
+    """Yield from each directory the compatible file of that name, else those of that soname."""
+    for directory in search:
+        libraries = find_by_soname(directory, need.name)
+        files = (path for path, image in libraries if _is_compatible(image, need))
+        first = next(files, None)
         if first is not None:
-            # One of the very name goes before others of that soname, and comes first.
-            yield from [first] if first.name == want.name else [first, *listed]
+            # The file with the name itself comes first, and excludes others with that soname.
+            yield from [first] if first.name == need.name else [first, *files]
 
 
-def _fits(image: Image, want: Want) -> bool:
-    like = want.requester.image
-    return like is not None and image.architecture == like.architecture
+def _is_compatible(image: Image, need: UnresolvedNeed) -> bool:
+    requester = need.requester.image
+    return requester is not None and image.architecture == requester.architecture
 
 
-def _different(found: Iterable[Candidate]) -> list[Candidate]:
-    """The candidates that are different files, each with all that lead to it."""
-    kept: list[Candidate] = []
-    for candidate in found:
-        same = next((k for k in kept if _same(k.path, candidate.path)), None)
+def _merge_same_files(found: Iterable[FoundFile]) -> list[FoundFile]:
+    """Merge files with the same content, and with them the needs that lead to them."""
+    different: list[FoundFile] = []
+    for file in found:
+        same = next((d for d in different if has_same_content(d.path, file.path)), None)
         if same is None:
-            kept.append(candidate)
+            different.append(file)
         else:
-            merged = Candidate(same.path, (*same.wants, *candidate.wants))
-            kept[kept.index(same)] = merged
-    return kept
+            merged = FoundFile(same.path, (*same.needs, *file.needs))
+            different[different.index(same)] = merged
+    return different
 
 
-def _same(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one file, or to files with the same bytes."""
-    if os.path.samefile(one, other):  # noqa: PTH121
-        return True
-    left, right = one.resolve(), other.resolve()
-    return has_same_bytes(
-        PathContent(left, left.stat().st_size), PathContent(right, right.stat().st_size)
-    )
-
-
-def _ambiguous(name: str, found: Sequence[Candidate], where: str) -> BundleFixError:
-    """The error that a name leads to several files."""
-    told = [
-        f"{c.path} (for {', '.join(dict.fromkeys(want.path for want in c.wants))})" for c in found
+def _build_ambiguity_error(name: str, found: Sequence[FoundFile], where: str) -> BundleFixError:
+    """Return the error for a name that leads to different files."""
+    files = [
+        f"{file.path} (for {', '.join(dict.fromkeys(need.requester_path for need in file.needs))})"
+        for file in found
     ]
     return BundleFixError(
-        f"{name} leads to different files on this machine: {' and '.join(told)}",
+        f"{name} leads to different files on this machine: {' and '.join(files)}",
         where=where,
-        hint="say which by an entry in [[libraries]], or remove one of them",
+        hint="choose one with an entry in [[libraries]], or remove one of them",
     )
 
 
-def _nowhere(
-    wants: Sequence[Want], search: Sequence[Path], own: Mapping[Want, LoadedObject], where: str
+def _build_not_found_error(
+    needs: Sequence[UnresolvedNeed],
+    search: Sequence[Path],
+    by_path: Mapping[UnresolvedNeed, LoadedObject],
+    where: str,
 ) -> BundleFixError:
-    """The error that a name is nowhere, with where it was looked for and what was passed over."""
-    first = wants[0]
-    systems = search_system(first.setting, first.name, first.requester)
-    steps = [step for mapped in (*own.values(), systems) for step in mapped.trace]
-    passed = [f"{step.place}: {step.verdict}" for step in steps if step.outcome not in SILENT]
-    passed += [
-        f"{path}: passed over: {image.format.bits}-bit {image.machine}"
-        for folder in search
-        for path, image in with_soname(folder, first.name)
+    """Return the error for a name that is not found, with the search path and the skipped files."""
+    first = needs[0]
+    in_system = search_system(first.context, first.name, first.requester)
+    steps = [step for file in (*by_path.values(), in_system) for step in file.trace]
+    skipped = [f"{step.place}: {step.verdict}" for step in steps if step.outcome not in ABSENT]
+    # A file of another machine in `search`, reported like one that the loader itself skips.
+    skipped += [
+        f"{path}: {OUTCOME_TEXTS[Outcome.OTHER_MACHINE].format(detail=_describe_machine(image))}"
+        for directory in search
+        for path, image in find_by_soname(directory, first.name)
     ]
-    folders = [
+    directories = [
         s.place if s.outcome is Outcome.NO_DIRECTORY else posixpath.dirname(s.place)
         for s in steps
         if s.place.startswith("/")
     ]
-    looked = dict.fromkeys([*folders, *map(str, search)])
-    told = f"; {', '.join(dict.fromkeys(passed))}" if passed else ""
+    searched = ", ".join(dict.fromkeys([*directories, *map(str, search)])) or "no directory"
+    details = f"; {', '.join(dict.fromkeys(skipped))}" if skipped else ""
     return BundleFixError(
-        f"{first.name} is nowhere on this machine: {chains(wants)}"
-        f" (looked in {', '.join(looked) or 'no folder'}{told})",
+        f"{first.name} is not found on this machine: {format_chains(needs)}"
+        f" (searched {searched}{details})",
         where=where,
-        hint="install it, add its folder to `search`, or leave it to the host with `host`",
+        hint="install it, add its directory to `search`, or add it to `host`",
     )
+
+
+def _describe_machine(image: Image) -> str:
+    return f"{image.format.bits}-bit {image.machine}"

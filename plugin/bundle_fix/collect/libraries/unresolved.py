@@ -1,7 +1,7 @@
-"""What the objects of a pack need that nothing in it provides, and the way that leads there.
+"""Libraries that objects of a pack need and the pack does not provide, with the chain of needs.
 
-The pack is walked as a loader would, from each program on, but over the files that its objects were
-copied from: `$ORIGIN` and an inherited RPATH mean what they meant on the build machine.
+The walk starts at each program, as the loader does, but follows the files that the objects were
+copied from. So `$ORIGIN` and an inherited RPATH have the values of the build machine.
 """
 
 from __future__ import annotations
@@ -14,187 +14,198 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.collect.collection import Origin
+from bundle_fix.collect.pack_builder import Origin
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.loader.hosts.files import UNKNOWN_PLACE, DirectoryFiles, HidingFiles, View
+from bundle_fix.loader.hosts.files import DirectoryFiles, HidingFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import MUSL
+from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
 from bundle_fix.loader.objects import HOST, LoadedObject, ProcessContext
 from bundle_fix.loader.process import MUSL_BUILTIN_PREFIXES
 from bundle_fix.loader.search.dependencies import DependencyKind, read_dependencies
 from bundle_fix.model.tree import Tree
 
 MAX_CHAINS = 3
-"""Ways to one name that an error tells in full."""
+"""Chains to one name that an error prints."""
 
 
-class Want(Struct, frozen=True, eq=False):
-    """A name that an object of the pack asks for and nothing in the pack provides.
+class UnresolvedNeed(Struct, frozen=True, eq=False):
+    """A library that an object of the pack needs and the pack does not provide.
 
     Attributes:
-        name: the name, without the folders of the build where it was needed by its path.
-        asked: the name as it stands in the file, a path as an absolute one.
-        requester: the file that the object was copied from, with what loaded it.
-        setting: the process of the build machine that it is in.
-        chain: the paths in the pack from the entry to the object.
-        program: the program that it is in; empty for what only dlopen(3) maps.
+        name: the needed name; the base name if DT_NEEDED is a path.
+        search_name: DT_NEEDED as the build machine searches for it; a path is absolute.
+        requester: the file that the object was copied from, with the object that loaded it.
+        context: its process on the build machine.
+        chain: the paths in the pack from the entry point to the object.
+        program: the program of the process; empty for an object that only dlopen(3) loads.
     """
 
     name: str
-    asked: str
+    search_name: str
     requester: LoadedObject
-    setting: ProcessContext
+    context: ProcessContext
     chain: tuple[str, ...]
     program: str
 
     @property
-    def path(self) -> str:
-        """The object in the pack that needs it."""
+    def requester_path(self) -> str:
+        """The path in the pack of the object that needs the library."""
         return self.chain[-1]
 
     @property
-    def is_musls(self) -> bool:
-        """Whether musl answers the name with itself."""
-        return self.setting.loader.flavour == MUSL and self.name.startswith(MUSL_BUILTIN_PREFIXES)
+    def is_part_of_musl(self) -> bool:
+        """Whether musl's loader itself is the library (`load_library` in ldso/dynlink.c)."""
+        return self.context.loader.flavour == MUSL and self.name.startswith(MUSL_BUILTIN_PREFIXES)
 
 
 class BuildMachine(Struct, frozen=True):
-    """This machine as the loader of the build sees it, with a processor of no level.
+    """This machine as the loader sees it, without the directories for its processor.
 
-    What its own processor would take from ``glibc-hwcaps`` may not run on the target.
+    A library from ``glibc-hwcaps`` for this processor may not run on the target.
     """
 
     view: View
     host: RealHost
     root: Path
 
-    def place(self, name: str) -> str:
-        """A needed name as it is looked for: a relative path is one in the build's root.
+    def resolve_name(self, name: str) -> str:
+        """Return the needed name to search for; a relative path starts at the root of the build.
 
-        Linkers write the path of a library without a soname as they were given it.
+        If a library has no soname, ld(1) stores the path from its command line as DT_NEEDED.
         """
         is_relative = "/" in name and not name.startswith(("/", "$"))
         return str(self.root / name) if is_relative else name
 
-    def setting(self, main: LoadedObject) -> ProcessContext:
-        """The process of ``main``, whose image is known."""
-        assert main.image is not None  # noqa: S101 (mains are ELF files)
-        loader = replace(self.host.find_loader(self.view, main.image), subfolders=(), hwcaps=())
+    def create_context(self, main: LoadedObject) -> ProcessContext:
+        """Return the process of ``main``, which must have an image."""
+        assert main.image is not None  # noqa: S101 (main objects are ELF files)
+        loader = replace(self.host.find_loader(self.view, main.image), subdirectories=(), hwcaps=())
         return ProcessContext(self.view, self.host, loader, EMPTY_ENVIRONMENT, main, secure=False)
 
 
-def build_machine(root: Path, gone: frozenset[str] = frozenset()) -> BuildMachine:
-    """This machine, without the files ``gone``, where relative needed paths lead from ``root``.
+def create_build_machine(root: Path, removed: frozenset[str] = frozenset()) -> BuildMachine:
+    """Return this machine without the files ``removed``; relative needed paths start at ``root``.
 
-    What a process's working directory would be nobody knows, so RUNPATHs like ``.`` lead nowhere.
+    The working directory of a process is unknown, so RUNPATH entries like ``.`` match nothing.
     """
-    files = HidingFiles(DirectoryFiles(Path("/")), gone)
+    files = HidingFiles(DirectoryFiles(Path("/")), removed)
     view = View(make_bundle(Tree({}), {}), UNKNOWN_PLACE, files)
     host = RealHost(files, UNKNOWN_PLACE, level="baseline", running=True)
     return BuildMachine(view, host, root)
 
 
-def unmet(
-    bundle: Bundle, origins: Mapping[str, Origin], machine: BuildMachine, opened: Sequence[str]
-) -> Iterator[Want]:
-    """Every name that an object of the pack asks for in vain, in every program that maps it.
+def find_unresolved(
+    bundle: Bundle, origins: Mapping[str, Origin], machine: BuildMachine, dlopened: Sequence[str]
+) -> Iterator[UnresolvedNeed]:
+    """Yield every need that the pack does not provide, once for each program that has it.
 
     Args:
         bundle: the pack so far.
-        origins: for each path in it where it comes from.
+        origins: the origin of each path in it.
         machine: the machine that the pack is made on.
-        opened: names that its programs open at run time.
+        dlopened: names that its programs open at run time.
     """
     reached: set[str] = set()
     programs = bundle.list_programs()
     for path in programs:
-        yield from _walk(bundle, origins, machine, path, reached, None, opened)
-    inherited = _with_rpath(_mapped(path, bundle, origins) for path in programs)
-    for path in [p for p in _outermost_first(bundle) if p not in reached]:
+        yield from _walk_dependencies(bundle, origins, machine, path, reached, None, dlopened)
+    with_rpath = _select_rpath_programs(_map_object(path, bundle, origins) for path in programs)
+    for path in [p for p in _sort_outermost_first(bundle) if p not in reached]:
         if path in reached:
             continue
-        like = bundle.images[path].architecture
-        heirs = [m for m in inherited if m.image and m.image.architecture == like]
-        for heir in (*heirs, None)[: len(heirs) or 1]:
-            names = () if programs else opened
-            yield from _walk(bundle, origins, machine, path, reached, heir, names)
+        architecture = bundle.images[path].architecture
+        openers = [o for o in with_rpath if o.image and o.image.architecture == architecture]
+        # No program needs it, so any program may dlopen it, and then its RPATH applies.
+        for opener in openers or (None,):
+            names = () if programs else dlopened
+            yield from _walk_dependencies(bundle, origins, machine, path, reached, opener, names)
 
 
-def _with_rpath(mains: Iterable[LoadedObject | None]) -> list[LoadedObject]:
-    """The programs whose RPATH serves what they open; one of those with the same in one folder."""
+def _select_rpath_programs(mains: Iterable[LoadedObject | None]) -> list[LoadedObject]:
+    """Return the programs whose RPATH applies to what they open; of equal ones only one."""
     found: dict[object, LoadedObject] = {}
     for main in mains:
+        # With DT_RUNPATH the loader ignores DT_RPATH, and DT_RUNPATH is not inherited (ld.so(8)).
         image = main.image if main is not None else None
         if main is not None and image is not None and image.rpath and image.runpath is None:
             found.setdefault((image.rpath, main.directory, image.architecture), main)
     return list(found.values())
 
 
-def _outermost_first(bundle: Bundle) -> list[str]:
-    """All objects, those that no other needs before those that are needed."""
+def _sort_outermost_first(bundle: Bundle) -> list[str]:
+    """Return all objects, those that no other object needs first."""
     needed = {name for image in bundle.images.values() for name in image.needed}
-    inner = {path for name in needed for path in bundle.paths_by_name.get(posixpath.basename(name), ())}
+    inner = {
+        path for name in needed for path in bundle.paths_by_name.get(posixpath.basename(name), ())
+    }
     return sorted((p for p, i in bundle.images.items() if i.is_dynamic), key=lambda p: p in inner)
 
 
-def _walk(
+def _walk_dependencies(
     bundle: Bundle,
     origins: Mapping[str, Origin],
     machine: BuildMachine,
     entry: str,
     reached: set[str],
-    heir: LoadedObject | None,
-    opened: Sequence[str],
-) -> Iterator[Want]:
-    """The wants of ``entry`` and of what it leads to; ``heir`` is the program that opens it."""
-    main = _mapped(entry, bundle, origins, heir)
+    opener: LoadedObject | None,
+    dlopened: Sequence[str],
+) -> Iterator[UnresolvedNeed]:
+    """Yield the unresolved needs of ``entry`` and its dependencies; ``opener`` dlopens it."""
+    main = _map_object(entry, bundle, origins, opener)
     if main is None:
         return
-    setting = machine.setting(heir or main)
+    context = machine.create_context(opener or main)
     program = entry if bundle.images[entry].is_program else ""
     queue: deque[tuple[LoadedObject, tuple[str, ...]]] = deque([(main, (entry,))])
     seen = {entry}
     while queue:
-        mapped, chain = queue.popleft()
+        loaded, chain = queue.popleft()
         reached.add(chain[-1])
-        asked = [
-            wanted.name
-            for wanted in read_dependencies(machine.view, mapped, setting.loader.flavour)
-            if wanted.kind is not DependencyKind.AUXILIARY
+        # The loader ignores it if a DT_AUXILIARY object is missing (gABI).
+        needed = [
+            dependency.name
+            for dependency in read_dependencies(machine.view, loaded, context.loader.flavour)
+            if dependency.kind is not DependencyKind.AUXILIARY
         ]
-        for name in (*asked, *(opened if mapped is main else ())):
+        for name in (*needed, *(dlopened if loaded is main else ())):
             base = posixpath.basename(name)
-            provided = bundle.find_providers(base, bundle.images[chain[-1]])
-            if not provided:
-                yield Want(base, machine.place(name), mapped, setting, chain, program)
-            for path in provided:
-                child = None if path in seen else _mapped(path, bundle, origins, mapped)
+            providers = bundle.find_providers(base, bundle.images[chain[-1]])
+            if not providers:
+                yield UnresolvedNeed(
+                    base, machine.resolve_name(name), loaded, context, chain, program
+                )
+            for path in providers:
+                child = None if path in seen else _map_object(path, bundle, origins, loaded)
                 seen.add(path)
                 if child is not None:
                     queue.append((child, (*chain, path)))
 
 
-def _mapped(
-    path: str, bundle: Bundle, origins: Mapping[str, Origin], loader: LoadedObject | None = None
+def _map_object(
+    path: str, bundle: Bundle, origins: Mapping[str, Origin], loaded_by: LoadedObject | None = None
 ) -> LoadedObject | None:
-    """The file that an object of the pack was copied from, as the build machine maps it."""
+    """Return the file that an object of the pack was copied from, as the build machine loads it."""
     origin, image = origins[path], bundle.images[path]
     if origin.source is None or not image.is_dynamic:
         return None
     real = str(origin.source)
-    home = posixpath.dirname(real if image.is_program else str(origin.found or real))
+    # $ORIGIN of a library is the directory of the path that the search found; symlinks are not
+    # resolved. That of a program is its real directory, from /proc/self/exe (dl-origin.c).
+    directory = posixpath.dirname(real if image.is_program else str(origin.found or real))
+    name = image.soname or posixpath.basename(real)
     return LoadedObject(
-        image.soname or posixpath.basename(real), real, HOST, "loaded", directory=home, image=image,
-        loaded_by=loader, real_path=real,
+        name, real, HOST, "loaded", directory=directory, image=image, loaded_by=loaded_by,
+        real_path=real,
     )  # fmt: skip
 
 
-def chains(wants: Sequence[Want]) -> str:
-    """The ways to one name, one for each entry: ``bin/server → lib/libA.so.1 → libB.so.2``."""
-    by_entry: dict[str, Want] = {}
-    for want in wants:
-        by_entry.setdefault(want.chain[0], want)
-    told = [" → ".join((*want.chain, want.name)) for want in by_entry.values()]
-    more = len(told) - MAX_CHAINS
-    return "; ".join(told[:MAX_CHAINS]) + (f"; and {more} more ways" if more > 0 else "")
+def format_chains(needs: Sequence[UnresolvedNeed]) -> str:
+    """Return one chain for each entry point: ``bin/server → lib/libA.so.1 → libB.so.2``."""
+    by_entry: dict[str, UnresolvedNeed] = {}
+    for need in needs:
+        by_entry.setdefault(need.chain[0], need)
+    chains = [" → ".join((*need.chain, need.name)) for need in by_entry.values()]
+    more = len(chains) - MAX_CHAINS
+    return "; ".join(chains[:MAX_CHAINS]) + (f"; and {more} more" if more > 0 else "")

@@ -10,12 +10,13 @@ from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.cpu import make_cpu_of_level
-from bundle_fix.loader.hosts.files import UNKNOWN_PLACE, HostFiles, View
+from bundle_fix.loader.hosts.files import HostFiles
 from bundle_fix.loader.hosts.libc import COMMON_LIBRARIES, is_installed_with_libc
 from bundle_fix.loader.hosts.rtld import (
     Loader,
     make_unknown_loader,
 )
+from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
 
 
 class Environment(Struct, frozen=True):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.files import View
+from bundle_fix.loader.hosts.view import View
 from bundle_fix.model.tree import Unresolved
 
 CONF = "/etc/ld.so.conf"

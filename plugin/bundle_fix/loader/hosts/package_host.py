@@ -15,10 +15,11 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.cpu import make_cpu_of_level
-from bundle_fix.loader.hosts.files import TreeFiles, View
+from bundle_fix.loader.hosts.files import TreeFiles
 from bundle_fix.loader.hosts.host import CachedLibrary
 from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
 from bundle_fix.loader.hosts.rtld import Loader, is_default_directory, make_unknown_loader
+from bundle_fix.loader.hosts.view import View
 from bundle_fix.model.tree import Tree
 
 CONF_DIRECTORY = "etc/ld.so.conf.d/"

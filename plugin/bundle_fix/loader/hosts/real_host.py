@@ -6,28 +6,41 @@ import os
 import posixpath
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.cache import MAX_SIZE, LoaderCache, read_cache
+from bundle_fix.elf.read.parser import read_image_at
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.loader.hosts.cache import (
+    CACHE_PATH,
+    MAX_SIZE,
+    LoaderCache,
+    list_cached_libraries,
+    read_cache,
+)
 from bundle_fix.loader.hosts.cpu import Cpu, detect_cpu, get_machine_name, make_cpu_of_level
-from bundle_fix.loader.hosts.files import HostFiles, View
+from bundle_fix.loader.hosts.files import HostFiles
 from bundle_fix.loader.hosts.host import CachedLibrary
 from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
+from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.hosts.rtld import (
     MAX_LOADER,
     MUSL,
     USUAL_LOADER_PATHS,
     Loader,
     is_linked_for_musl,
+    list_default_directories,
     make_unknown_loader,
     parse_musl_architecture,
     parse_musl_path_file,
     read_glibc_loader,
 )
+from bundle_fix.loader.hosts.view import View
+from bundle_fix.model.errors import BundleFixError
 
-CACHE_FILE, PRELOAD_FILE = "/etc/ld.so.cache", "/etc/ld.so.preload"
+PRELOAD_FILE = "/etc/ld.so.preload"
 
 
 class _Memory(Struct):
@@ -111,7 +124,7 @@ class RealHost(Struct, frozen=True, eq=False):
         if memory.is_read:
             return
         memory.is_read = True
-        data = view.read_bytes(CACHE_FILE, MAX_SIZE)
+        data = view.read_bytes(str(CACHE_PATH), MAX_SIZE)
         memory.cache = read_cache(data) if data is not None else None
         if data is None and not self.running:
             memory.listed = dict(simulate_ldconfig(view, read_ld_conf(view)))
@@ -134,3 +147,31 @@ def _list_interpreter_paths(view: View, image: Image) -> Iterator[str]:
         yield from (f"/lib/{name}" for name in names if name.startswith("ld-musl-"))
         return
     yield from USUAL_LOADER_PATHS.get((image.machine, image.format.bits), ())
+
+
+def find_names_on_this_machine(bundle: Bundle) -> list[str]:
+    """The names that nothing in ``bundle`` provides and this machine's loader finds by itself."""
+    found: dict[str, None] = {}
+    for image in bundle.images.values():
+        for name in image.needed:
+            if name in found or is_part_of_libc(name) or bundle.find_providers(name, image):
+                continue
+            if "/" not in name and any(
+                _has_architecture_of(path, image) for path in _list_candidates(name, image)
+            ):
+                found[name] = None
+    return list(found)
+
+
+def _list_candidates(name: str, image: Image) -> Iterator[Path]:
+    """Where a name may be: what ld.so.cache lists, then the default directories (ld.so(8))."""
+    yield from (Path(path) for soname, path in list_cached_libraries() if soname == name)
+    yield from (Path(folder, name) for folder in list_default_directories(image))
+
+
+def _has_architecture_of(path: Path, like: Image) -> bool:
+    try:
+        image = read_image_at(path)
+    except BundleFixError:
+        return False
+    return image is not None and image.architecture == like.architecture

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.directories import SearchDirectory, expand_tokens, keeps_tokens
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
 from bundle_fix.loader.objects import LoadedObject, Outcome, ProcessContext, SearchStep
+from bundle_fix.loader.search.directories import SearchDirectory, expand_tokens, keeps_tokens
 from bundle_fix.loader.search.probe import (
     Search,
     format_place,

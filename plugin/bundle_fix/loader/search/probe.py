@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.directories import SearchDirectory, expand_search_path
-from bundle_fix.loader.hosts.files import UNREADABLE
 from bundle_fix.loader.hosts.rtld import MUSL, is_default_directory
+from bundle_fix.loader.hosts.view import NoImage
 from bundle_fix.loader.objects import (
     BUNDLE,
     HOST,
@@ -22,6 +21,7 @@ from bundle_fix.loader.objects import (
     ProcessContext,
     SearchStep,
 )
+from bundle_fix.loader.search.directories import SearchDirectory, expand_search_path
 from bundle_fix.model.tree import Unresolved
 
 
@@ -179,10 +179,9 @@ def _verify_candidate(this: Search, path: str) -> str | _Rejection:
             Outcome.SYMLINK_LOOP if is_loop else Outcome.UNRESOLVED_SYMLINK, real.value
         )
     image = view.find_image(real)
-    if image == UNREADABLE:
-        return _Rejection(Outcome.UNREADABLE, image)
-    if isinstance(image, str):
-        return _Rejection(Outcome.LOADER_FAILS, image, is_fatal=True)
+    if isinstance(image, NoImage):
+        outcome = Outcome.UNREADABLE if image.is_unreadable else Outcome.LOADER_FAILS
+        return _Rejection(outcome, image.reason, is_fatal=not image.is_unreadable)
     if image.architecture != this.image.architecture:
         what = f"{image.format.bits}-bit {image.machine}"
         if this.setting.loader.flavour == MUSL:
