@@ -127,7 +127,7 @@ def test_a_library_forgotten_in_the_spec_fails_the_pack(sample: Path, tmp_path: 
     done = bundle_fix("pack", spec, "-C", sample, "-o", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert (
-        "librocksdb.so.8 is needed, but is neither in the pack nor on the host's list:"
+        "librocksdb.so.8 is needed, but not in the pack and not listed in `host`:"
         " bin/pegasus_server → "
     ) in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle.toml"]

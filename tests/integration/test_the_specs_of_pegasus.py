@@ -120,8 +120,8 @@ def test_a_separate_pack_asked_of_a_combined_build_names_what_is_not_there(tmp_p
     assert done.returncode == 2
     lines = [line.split(": ", 3)[2:] for line in done.stderr.splitlines()]
     assert [re.sub(r" in /.*", "", rest) for (_, rest) in lines] == [
-        "nothing matches build/latest/output/bin/pegasus_meta_server/pegasus_meta_server",
-        "nothing matches build/latest/output/bin/pegasus_replica_server/pegasus_replica_server",
+        "no file matches build/latest/output/bin/pegasus_meta_server/pegasus_meta_server",
+        "no file matches build/latest/output/bin/pegasus_replica_server/pegasus_replica_server",
     ]
 
 

@@ -99,7 +99,7 @@ def _found(fd: int, entry: os.DirEntry[str], folder: Path, prefix: str) -> _Foun
     except OSError as error:
         place = str(folder / entry.name)
         raise BundleFixError(f"cannot read it: {error.strerror}", where=place) from error
-    stamp = stamp_of(f"/proc/self/fd/{fd}/{entry.name}", status)
+    stamp = read_metadata(f"/proc/self/fd/{fd}/{entry.name}", status)
     return _Found(f"{prefix}{entry.name}", status, target, stamp)
 
 
@@ -116,7 +116,7 @@ def _node(root: Path, found: _Found, first_by_inode: dict[tuple[int, int], str])
     return File(content, stamp, hardlink=None if twin == path else twin)
 
 
-def stamp_of(path: str, status: os.stat_result) -> Metadata:
+def read_metadata(path: str, status: os.stat_result) -> Metadata:
     """The stamp of what is at ``path``, with its extended attributes; links are not followed."""
     extra = {"mtime": _decimal(status.st_mtime_ns)}
     for name in _attributes(path):
@@ -152,13 +152,13 @@ def write_directory(tree: Tree, root: Path, tell: StepProgress = no_step_progres
             _write_file(root, path, break_missing_hardlink(tree, node))
         elif isinstance(node, Symlink):
             (root / path).symlink_to(node.target)
-            put_stamp(root / path, node.metadata, follow=False)
+            apply_metadata(root / path, node.metadata, follow=False)
         elif isinstance(node, Special):
             raise BundleFixError(f"a {node.kind} cannot be copied", where=path)
     for path in sorted(tree.directories, reverse=True):
         folder = tree.nodes.get(path)
         if isinstance(folder, Directory):
-            put_stamp(root / path, folder.metadata)
+            apply_metadata(root / path, folder.metadata)
         else:
             (root / path).chmod(0o755)
 
@@ -175,7 +175,7 @@ def write_content(node: File, target: Path) -> None:
     with node.content.open() as reader, open(target, "xb", opener=_private) as file:
         copy_bytes(reader, file.fileno(), str(target))
         os.fsync(file.fileno())
-    put_stamp(target, node.metadata)
+    apply_metadata(target, node.metadata)
 
 
 def _private(path: str, flags: int) -> int:
@@ -183,7 +183,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
-def put_stamp(path: Path, stamp: Metadata, *, follow: bool = True) -> None:
+def apply_metadata(path: Path, stamp: Metadata, *, follow: bool = True) -> None:
     """Give what is at ``path`` its owner, where the user may set it, its mode and its time."""
     if os.geteuid() == 0:
         # In a user namespace root may not give files to everybody.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bundle_fix.archive.compression.codecs import compression_of
+from bundle_fix.archive.compression.codecs import detect_compression
 from bundle_fix.elf.read.parser import MAGIC
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.tree import Tree, drop_headers
@@ -40,7 +40,7 @@ SUFFIXES = (
 )
 
 
-def format_of(path: Path) -> str:
+def detect_format(path: Path) -> str:
     """The format of the artifact at ``path``, by its first bytes.
 
     A wheel's is ``zip``; an image's that of the tarball or folder that it is in.
@@ -59,14 +59,14 @@ def format_of(path: Path) -> str:
             start = file.read(8)
         if not start:
             raise BundleFixError("the file is empty", where=str(path), hint=AGAIN)
-        compression = compression_of(path)
+        compression = detect_compression(path)
     except OSError as error:
         raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error
     kind = next((kind for mark, kind in STARTS.items() if start.startswith(mark)), None)
     return kind or TAR + (compression.suffix if compression else "")
 
 
-def converted(tree: Tree, source: str, target: str) -> Tree:
+def convert_tree(tree: Tree, source: str, target: str) -> Tree:
     """``tree``, read from an artifact of the format ``source``, for one of the format ``target``.
 
     Raises:
@@ -80,7 +80,7 @@ def converted(tree: Tree, source: str, target: str) -> Tree:
     return tree if families[source] == families[target] else drop_headers(tree)
 
 
-def format_for(target: Path, otherwise: str) -> str:
+def choose_format(target: Path, otherwise: str) -> str:
     """The format that the name of an output asks for, or ``otherwise`` where it asks for none.
 
     Raises:

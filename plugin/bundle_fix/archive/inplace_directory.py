@@ -17,15 +17,15 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bundle_fix.archive.directory import UPDATE, put_stamp, write_content
+from bundle_fix.archive.directory import UPDATE, apply_metadata, write_content
 from bundle_fix.archive.names import clean_name
 from bundle_fix.archive.writing import StagedArtifact
 from bundle_fix.model.content import make_path_content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree, break_missing_hardlink
-from bundle_fix.storage.atomic import sync_folder
-from bundle_fix.storage.staging import HeldError, held, remove_folder
+from bundle_fix.storage.atomic import sync_directory
+from bundle_fix.storage.staging import LockedError, locked, remove_directory
 
 JOURNAL = "journal"
 OLD = "old-"
@@ -97,15 +97,15 @@ def complete_update(root: Path) -> str:
     if not staging.is_dir() or staging.is_symlink():
         return ""
     try:
-        with held(staging):
+        with locked(staging):
             paths = _journal(staging, root)
             for number, path in enumerate(paths):
                 if os.path.lexists(staging / str(number)):
                     (root / path).parent.mkdir(exist_ok=True, parents=True)
                     (staging / str(number)).replace(root / path)
             _end(root, staging, paths)
-            remove_folder(staging)
-    except HeldError as error:
+            remove_directory(staging)
+    except LockedError as error:
         raise _busy(root) from error
     except OSError as error:
         raise BundleFixError(
@@ -124,15 +124,15 @@ def _staged(root: Path) -> Iterator[Path]:
     except FileExistsError as error:
         raise _busy(root) from error
     except BaseException:
-        remove_folder(staging)
+        remove_directory(staging)
         raise
     try:
-        with held(staging):
+        with locked(staging):
             yield staging
     finally:
         # With a journal it is what the next process needs.
         if not (staging / JOURNAL).exists():
-            remove_folder(staging)
+            remove_directory(staging)
 
 
 def _busy(root: Path) -> BundleFixError:
@@ -148,9 +148,9 @@ def _write_journal(staging: Path, paths: list[str]) -> None:
         file.write(os.fsencode(json.dumps(paths, ensure_ascii=False)))
         file.flush()
         os.fsync(file.fileno())
-    sync_folder(staging)
+    sync_directory(staging)
     draft.replace(staging / JOURNAL)
-    sync_folder(staging)
+    sync_directory(staging)
 
 
 def _journal(staging: Path, root: Path) -> list[str]:
@@ -216,7 +216,7 @@ def _take_back(root: Path, staging: Path, paths: list[str]) -> None:
 def _end(root: Path, staging: Path, paths: list[str]) -> None:
     """Once all files have their names, and these are on the disk, the journal is of no use."""
     for folder in sorted({(root / path).parent for path in paths}):
-        sync_folder(folder)
+        sync_directory(folder)
     (staging / JOURNAL).unlink(missing_ok=True)
 
 
@@ -235,7 +235,7 @@ def _written(
 ) -> Node:
     if isinstance(node, Symlink):
         place.symlink_to(node.target)
-        put_stamp(place, node.metadata, follow=False)
+        apply_metadata(place, node.metadata, follow=False)
         return node
     node = break_missing_hardlink(after, node)
     if node.hardlink is not None:

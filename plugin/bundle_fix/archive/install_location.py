@@ -17,7 +17,7 @@ PACKAGE_MARKS = (".PKGINFO", ".BUILDINFO", "install/slack-desc")
 """What packages have that are nothing but tarballs: of Arch Linux, Alpine Linux, Slackware."""
 
 
-def place_of(tree: Tree) -> InstallLocation:
+def find_install_location(tree: Tree) -> InstallLocation:
     """Where the content of a tarball or folder goes: it may be a root file system, or a package."""
     if any(mark in tree.nodes for mark in PACKAGE_MARKS):
         return InstallLocation.BESIDE_OTHERS

@@ -51,7 +51,7 @@ class Limits(Struct, frozen=True):
         """
         if size + self.used_size > self.max_size:
             raise BundleFixError(
-                f"it unpacks to more than {in_units(self.max_size)}",
+                f"it unpacks to more than {format_size(self.max_size)}",
                 where=str(path), hint=f"--max-size raises the limit, {ADVICE}",
             )  # fmt: skip
         most = self.max_ratio or 0
@@ -59,9 +59,9 @@ class Limits(Struct, frozen=True):
             if ratio and count > start and count > packed * ratio:
                 raise BundleFixError(
                     f"it unpacks to more than {ratio} times its size"
-                    f" ({in_units(size)} and more out of {in_units(packed)})",
+                    f" ({format_size(size)} and more out of {format_size(packed)})",
                     where=str(path),
-                    hint=f"--max-size {in_units(self.max_size)} allows it, {ADVICE}",
+                    hint=f"--max-size {format_size(self.max_size)} allows it, {ADVICE}",
                 )
 
     def check_members(self, count: int, path: Path) -> None:
@@ -82,15 +82,15 @@ UNLIMITED = Limits(max_size=1 << 62, max_members=1 << 62, max_ratio=None)
 """For what this process itself has written."""
 
 
-def in_units(size: int) -> str:
-    """``size`` bytes as a reader has it, and as `bytes_of` reads it: ``4G``, ``10.5M``."""
+def format_size(size: int) -> str:
+    """``size`` bytes as a reader has it, and as `parse_size` reads it: ``4G``, ``10.5M``."""
     for unit, factor in reversed(UNITS.items()):
         if size >= factor and unit:
             return f"{size / factor:.1f}".removesuffix(".0") + unit
     return str(size)
 
 
-def bytes_of(text: str) -> int:
+def parse_size(text: str) -> int:
     """The bytes that ``10G``, ``500M``, ``1.5GiB`` or a plain number stands for.
 
     Raises:

@@ -37,7 +37,7 @@ def clean_name(name: str, path: Path) -> str:
     return "/".join(parts)
 
 
-def top_folder(members: Iterable[tuple[str, bool]]) -> str:
+def find_top_directory(members: Iterable[tuple[str, bool]]) -> str:
     """The one folder that holds everything, or empty.
 
     Args:
@@ -52,19 +52,19 @@ def top_folder(members: Iterable[tuple[str, bool]]) -> str:
     return top if is_folder and top not in WELL_KNOWN else ""
 
 
-def tree_path(name: str, top: str) -> str:
+def make_tree_path(name: str, top: str) -> str:
     """A member's path in the tree; a name outside ``top`` makes one that no member has."""
     if not top or name in ("", top):
         return "" if name == top else name
     return name[len(top) + 1 :] if name.startswith(f"{top}/") else f"../{name}"
 
 
-def inside_top(name: str, top: str) -> str:
+def strip_top(name: str, top: str) -> str:
     """A clean name without the folder ``top`` that holds everything; ``top`` itself is empty."""
     return name[len(top) + 1 :] if top else name
 
 
-def check_folders(tree: Tree, path: Path) -> None:
+def check_parents(tree: Tree, path: Path) -> None:
     """See that what has members in it is a folder.
 
     Raises:

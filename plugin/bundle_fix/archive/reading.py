@@ -19,9 +19,9 @@ from bundle_fix.archive.formats import (
     RPM,
     WHEEL,
     ZIP,
-    format_of,
+    detect_format,
 )
-from bundle_fix.archive.install_location import IMAGE_MARKS, place_of
+from bundle_fix.archive.install_location import IMAGE_MARKS, find_install_location
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.model.content import PathContent
@@ -56,7 +56,7 @@ def open_artifact(
     Raises:
         BundleFixError: there is none, it cannot be read, or holds more than ``limits`` allow.
     """
-    kind = format_of(path)
+    kind = detect_format(path)
     if kind == ELF:
         status = path.stat()
         stamp = Metadata(
@@ -74,7 +74,7 @@ def open_artifact(
         elif (layers := _layers(tree, path, limits, progress)) is not None:
             yield Artifact(path, CONTAINER, _entered(stack, layers, path))
         else:
-            yield Artifact(path, kind, replace(tree, location=place_of(tree)))
+            yield Artifact(path, kind, replace(tree, location=find_install_location(tree)))
 
 
 def _reading(
@@ -105,9 +105,9 @@ def _layers(
     """What reads a container image; None where ``tree`` is none."""
     if not any(mark in tree.nodes for mark in IMAGE_MARKS):
         return None
-    from bundle_fix.archive.packages.oci import is_container, merged_layers
+    from bundle_fix.archive.packages.oci import is_container, merge_layers
 
-    return merged_layers(tree, path, limits, progress) if is_container(tree) else None
+    return merge_layers(tree, path, limits, progress) if is_container(tree) else None
 
 
 def _entered(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path) -> Tree:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bundle_fix.model.content import BytesContent, read_exactly
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Node, Tree
-from bundle_fix.storage.digests import sha256
+from bundle_fix.storage.digests import compute_sha256
 
 INFO = ".dist-info"
 """What the folder of a wheel's metadata ends in; never the one folder around a pack."""
@@ -30,10 +30,11 @@ def is_wheel(tree: Tree) -> bool:
     )
 
 
-def record_path(tree: Tree) -> str | None:
+def find_record_path(tree: Tree) -> str | None:
     """The path of the list of a wheel's files, or None where it has none."""
     return next(
-        (p for p, _ in tree.iter_files() if p.count("/") == 1 and p.endswith(f"{INFO}/RECORD")), None
+        (p for p, _ in tree.iter_files() if p.count("/") == 1 and p.endswith(f"{INFO}/RECORD")),
+        None,
     )
 
 
@@ -59,23 +60,23 @@ def read_record(tree: Tree, path: str) -> dict[str, tuple[str, str]]:
         ) from error  # fmt: skip
 
 
-def record_line(file: File) -> tuple[str, str]:
+def make_record_line(file: File) -> tuple[str, str]:
     """The hash and the size that RECORD has for a file."""
-    digest = bytes.fromhex(sha256(file.content))
+    digest = bytes.fromhex(compute_sha256(file.content))
     text = base64.urlsafe_b64encode(digest).decode().rstrip("=")
     return f"sha256={text}", str(file.content.size)
 
 
-def signatures(tree: Tree) -> Iterator[str]:
+def find_signatures(tree: Tree) -> Iterator[str]:
     """The paths of signatures that a wheel carries."""
-    record = record_path(tree)
+    record = find_record_path(tree)
     for name in SIGNATURES:
         path = (record or "").replace("RECORD", name)
         if path in tree.nodes:
             yield path
 
 
-def renew_record(tree: Tree) -> Tree:
+def update_record(tree: Tree) -> Tree:
     """``tree`` with a RECORD that tells what is in it, and without signatures over an older one.
 
     Lines keep their order; those of members that are new stand before RECORD's own.
@@ -83,18 +84,21 @@ def renew_record(tree: Tree) -> Tree:
     Raises:
         BundleFixError: its RECORD cannot be read.
     """
-    path = record_path(tree)
+    path = find_record_path(tree)
     if path is None:
         return tree
-    dropped = set(signatures(tree))
+    dropped = set(find_signatures(tree))
     nodes: dict[str, Node] = {p: n for p, n in tree.nodes.items() if p not in dropped}
     old = read_record(tree, path)
     own = old.pop(path, ("", ""))
     lines = {}
-    for name in [*(n for n in old if n in nodes), *(p for p, _ in tree.iter_files() if p not in old)]:
+    for name in [
+        *(n for n in old if n in nodes),
+        *(p for p, _ in tree.iter_files() if p not in old),
+    ]:
         node = nodes.get(name)
         if isinstance(node, File) and name != path:
-            lines[name] = record_line(node)
+            lines[name] = make_record_line(node)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([(name, *line) for name, line in lines.items()] + [(path, *own)])

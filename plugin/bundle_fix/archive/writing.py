@@ -10,13 +10,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bundle_fix.archive.compression.codecs import compression_for
+from bundle_fix.archive.compression.codecs import get_compression
 from bundle_fix.archive.directory import read_directory, write_directory
 from bundle_fix.archive.formats import DIRECTORY, TAR, WHEEL, ZIP
 from bundle_fix.archive.limits import UNLIMITED
 from bundle_fix.archive.reading import Artifact
 from bundle_fix.archive.tar.writer import write_tarball
-from bundle_fix.archive.wheel import renew_record
+from bundle_fix.archive.wheel import update_record
 from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
@@ -59,13 +59,13 @@ def stage_artifact(
         return
     with pending_file(target) as pending:
         if kind in (WHEEL, ZIP):
-            tree = renew_record(tree) if kind == WHEEL else tree
+            tree = update_record(tree) if kind == WHEEL else tree
             write_zip(tree, pending.file, partial(progress, _make_step(tree, target)))
             pending.file.flush()
             with read_zip(pending.path, UNLIMITED) as written:
                 yield StagedArtifact(written, pending.commit)
         else:
-            compression = compression_for(kind.removeprefix(TAR))
+            compression = get_compression(kind.removeprefix(TAR))
             written = write_tarball(tree, pending.file.fileno(), compression, target, progress)
             yield StagedArtifact(written, pending.commit)
 

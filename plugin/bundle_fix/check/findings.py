@@ -35,7 +35,7 @@ class Finding(Struct, frozen=True):
 
 
 SUBJECT_KEYS = (
-    "needed", "opened", "soname", "entry", "target", "symbol", "versions", "files", "mode",
+    "needed", "dlopen", "soname", "entry", "target", "symbol", "versions", "files", "mode",
 )  # fmt: skip
 """Keys of the evidence that say what a finding is about, in order of preference."""
 

@@ -21,8 +21,8 @@ from bundle_fix.policy.severity import Severity
 F = TypeVar("F", bound=Callable[..., object])
 
 
-def _print_schema(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
-    if not wanted:
+def _print_schema(ctx: click.Context, _option: click.Parameter, requested: bool) -> None:
+    if not requested:
         return
     from bundle_fix.report.render.json import format_json
     from bundle_fix.report.schemas import SCHEMAS
@@ -39,17 +39,16 @@ def _parse_also(
     Raises:
         click.UsageError: The text is not of that form, or the format does not exist.
     """
-    found = []
+    outputs = []
     for text in texts:
         kind, _, file = text.partition("=")
         if kind not in FORMATS or not file:
             raise click.UsageError(
                 f"--also {escape_unprintable(text)}: expected FORMAT=FILE, such as"
-                " sarif=report.sarif,"
-                f" with one of the formats {', '.join(FORMATS)}"
+                f" sarif=report.sarif, with one of the formats {', '.join(FORMATS)}"
             )
-        found.append((kind, Path(file)))
-    return tuple(found)
+        outputs.append((kind, Path(file)))
+    return tuple(outputs)
 
 
 def add_gate_options(function: F) -> F:
@@ -61,8 +60,9 @@ def add_gate_options(function: F) -> F:
         ),
         click.option(
             "--exit-zero", is_flag=True,
-            help="Exit with 0 despite findings; an artifact that cannot be read still"
-            " exits with 2.",
+            help="Exit with 0 despite findings; an artifact that cannot be read still exits with"
+            " 2.",
+
         ),
         click.option(
             "--ignore", "ignores", multiple=True, metavar="RULE[:PATH]=REASON",
@@ -70,8 +70,8 @@ def add_gate_options(function: F) -> F:
             " repeatable.",
         ),
         click.option(
-            "--glibc", metavar="VERSION", help="Set the oldest glibc version of the"
-            " targets, such as 2.17."
+            "--glibc", metavar="VERSION",
+            help="Set the oldest glibc version of the targets, such as 2.17.",
         ),
         click.option(
             "--format", "kind", type=click.Choice(FORMATS), default="text",
@@ -95,7 +95,7 @@ def add_gate_options(function: F) -> F:
     return function
 
 
-def make_gate_policy(
+def read_gate_policy(
     spec: Path | None,
     host_provides: tuple[str, ...],
     fail_on: str | None,
@@ -135,7 +135,6 @@ def parse_ignore(text: str) -> Ignore:
         if not value:
             raise click.UsageError(
                 f"--ignore {escape_unprintable(text)}: missing {part}; expected"
-                " RULE[:PATH]=REASON, such as"
-                " 'BF202:bin/old_*=until 2.6'"
+                " RULE[:PATH]=REASON, such as 'BF202:bin/old_*=until 2.6'"
             )
     return Ignore(find_rule(rule, f"--ignore {text}").code, path or "*", reason)

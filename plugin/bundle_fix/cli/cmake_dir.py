@@ -17,6 +17,6 @@ def cmake_dir() -> int:
 
     cmake -S . -B build -DBundleFix_ROOT="$(bundle-fix cmake-dir)"
     """
-    folder = Path(bundle_fix.cmake.__file__).resolve().parent
-    sys.stdout.buffer.write(os.fsencode(f"{folder}\n"))
+    directory = Path(bundle_fix.cmake.__file__).resolve().parent
+    sys.stdout.buffer.write(os.fsencode(f"{directory}\n"))
     return 0

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.context import Context
 from bundle_fix.check.registry import ALL_RULES
-from bundle_fix.cli.check_options import add_gate_options, make_gate_policy
+from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
 from bundle_fix.cli.options import (
     ArtifactPath,
     add_limit_options,
@@ -78,7 +78,7 @@ def diff(
     Exit code: 0 no regression, 1 regressions ('bundle-fix rules' explains BF7xx), 2 an artifact or
     a spec cannot be read.
     """
-    policy = make_gate_policy(spec, host_provides, fail_on, glibc, ignores)
+    policy = read_gate_policy(spec, host_provides, fail_on, glibc, ignores)
     target = read_target(host_root, variables, level, policy.host, limits)
     paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
@@ -111,10 +111,10 @@ def compare_artifacts(
     target: Target,
     progress: Progress = no_progress,
 ) -> Difference:
-    """Compare two artifacts on a target; ``progress`` is told how much of them is read.
+    """Compare two artifacts on a target.
 
     Raises:
-        BundleFixError: one of them, or the target, cannot be read.
+        BundleFixError: An artifact or the target cannot be read.
     """
     with (
         open_on_target(old, target, progress) as before,
@@ -125,16 +125,19 @@ def compare_artifacts(
             entries = entries[0], _find_entry_like(before, entries[0], after, new)
         elif entries[1] is not None and entries[0] is None:
             entries = _find_entry_like(after, entries[1], before, old), entries[1]
-        asked = replace(policy, ignore=())
+        # The comparison applies the ignores itself, to its own findings and those of both checks.
+        unfiltered = replace(policy, ignore=())
         first, second = (
-            Snapshot(str(path), Context(s.bundle, asked, s.host, s.environment, entry))
+            Snapshot(str(path), Context(s.bundle, unfiltered, s.host, s.environment, entry))
             for path, s, entry in zip((old, new), (before, after), entries, strict=True)
         )
         return compare_snapshots(first, second, policy.ignore)
 
 
 def _find_entry_like(
-    alone: ArtifactOnTarget, entry: str, pack: ArtifactOnTarget, where: Path
+    single: ArtifactOnTarget, entry: str, pack: ArtifactOnTarget, where: Path
 ) -> str:
-    image = alone.bundle.images[entry]
+    """Return the file of ``pack`` to compare with the ELF file ``single``."""
+    image = single.bundle.images[entry]
+
     return find_matching_file(pack.bundle, image, Path(entry).name, str(where))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from bundle_fix.cli.options import (
+    add_message_options,
     editor_option,
     parse_output_path,
     print_message,
-    add_message_options,
 )
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.differences import describe_differences
@@ -23,7 +23,7 @@ from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.elf_files import EditedFile, edit_elf_file, read_elf_file
 
 if TYPE_CHECKING:
-    from bundle_fix.report.render.elf import ElfRecord
+    from bundle_fix.report.render.elf import ElfFileRecord
 
 LEFT_ALONE = 1
 BAD_REQUEST = 2
@@ -103,21 +103,21 @@ def elf(
             raise click.UsageError("missing change; add an option such as --set-runpath")
         return _print_records(files, field, kind)
     outputs = _choose_outputs(files, output, in_place=in_place)
-    records: list[ElfRecord] = []
+    records: list[ElfFileRecord] = []
     status = 0
     for file, target in zip(files, outputs, strict=True):
         try:
-            done = edit_elf_file(file, changes, target, editor or "auto")
+            result = edit_elf_file(file, changes, target, editor or "auto")
         except BundleFixError as error:
             status = max(status, _print_error(error))
             continue
-        _print_changes(file, done, quiet=quiet, verbose=verbose)
+        _print_changes(file, result, quiet=quiet, verbose=verbose)
         if kind == "json":
-            from bundle_fix.report.render.elf import edited_record
+            from bundle_fix.report.render.elf import make_edited_record
 
-            records.append(edited_record(read_elf_file(done.path), done))
+            records.append(make_edited_record(read_elf_file(result.path), result))
         else:
-            sys.stdout.write(f"{done.path}\n")
+            sys.stdout.write(f"{result.path}\n")
     if kind == "json":
         from bundle_fix.report.render.json import format_json
 
@@ -134,10 +134,10 @@ def _combine_changes(
     add_needed: tuple[str, ...],
     remove_needed: tuple[str, ...],
 ) -> Changes:
-    """All that was asked for, as one edit.
+    """Return the changes of all options, as one edit.
 
     Raises:
-        BundleFixError: two options contradict each other.
+        BundleFixError: Two options contradict each other, or a name is empty.
     """
     if runpath is not None and rpath is not None:
         raise BundleFixError("--set-runpath and --set-rpath exclude each other")
@@ -154,10 +154,10 @@ def _combine_changes(
 def _choose_outputs(
     files: Sequence[Path], output: Path | None, *, in_place: bool
 ) -> Sequence[Path | None]:
-    """Where each file's result goes; None is the file itself.
+    """Return the output of each file; None stands for the file itself.
 
     Raises:
-        BundleFixError: it is not told, or one result would overwrite another.
+        BundleFixError: The output is missing, or would overwrite an input or another output.
     """
     if in_place == (output is not None):
         raise BundleFixError(
@@ -187,13 +187,13 @@ def _choose_outputs(
 
 
 def _print_records(files: Iterable[Path], field: str | None, kind: str) -> int:
-    from bundle_fix.report.render.elf import FIELDS, elf_record, render_elf
+    from bundle_fix.report.render.elf import FIELDS, make_elf_record, render_elf
     from bundle_fix.report.render.json import format_json
 
     records, status = [], 0
     for path in files:
         try:
-            records.append(elf_record(read_elf_file(path)))
+            records.append(make_elf_record(read_elf_file(path)))
         except BundleFixError as error:
             status = max(status, _print_error(error))
     if kind == "json":
@@ -207,21 +207,22 @@ def _print_records(files: Iterable[Path], field: str | None, kind: str) -> int:
 
 
 def _print_error(error: BundleFixError) -> int:
+    """Print an error of one file and return the exit code for it."""
     refused = isinstance(error, EditRefusedError)
     word = "left alone" if refused else "error"
     sys.stderr.write(f"bundle-fix: {word}: {escape_unprintable(str(error))}\n")
     return LEFT_ALONE if refused else BAD_REQUEST
 
 
-def _print_changes(file: Path, done: EditedFile, *, quiet: bool, verbose: bool) -> None:
-    """Say on stderr what was done, and with ``--verbose`` by whom and why not by others."""
-    editor = f" [{done.edited.editor}]" if verbose else ""
+def _print_changes(file: Path, result: EditedFile, *, quiet: bool, verbose: bool) -> None:
+    """Print the changes to stderr; with ``verbose`` also the editor, and why others failed."""
+    editor = f" [{result.edited.editor}]" if verbose else ""
     name = escape_unprintable(str(file))
-    if not done.edited.editor:
+    if not result.edited.editor:
         print_message(f"{name}: nothing to change", quiet=quiet)
-    for what in describe_differences(done.before, done.edited.image):
-        print_message(f"{name}: {escape_unprintable(what)}{editor}", quiet=quiet)
-    for reason in done.edited.refusals if verbose else ():
+    for change in describe_differences(result.before, result.edited.image):
+        print_message(f"{name}: {escape_unprintable(change)}{editor}", quiet=quiet)
+    for reason in result.edited.refusals if verbose else ():
         print_message(f"{name}: skipped {escape_unprintable(reason)}", quiet=quiet)
-    for remark in done.remarks:
+    for remark in result.remarks:
         print_message(f"{name}: note: {escape_unprintable(remark)}", quiet=quiet)

@@ -12,18 +12,18 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.options import (
     ArtifactPath,
+    add_limit_options,
+    add_message_options,
+    choose_painter,
     editor_option,
     force_option,
     host_option,
-    add_limit_options,
     parse_output_path,
-    choose_painter,
     print_message,
     spec_option,
-    add_message_options,
 )
 from bundle_fix.cli.policy_options import read_policy
-from bundle_fix.cli.progress import progress_shown
+from bundle_fix.cli.progress import show_progress
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.fix import (
@@ -90,7 +90,7 @@ def fix(
     policy, pinned = read_policy(spec, host_provides)
     options = Options(policy, pinned, editor or "auto", force, move_libraries, limits)
     if dry_run:
-        with progress_shown(quiet=quiet, color=color) as progress:
+        with show_progress(quiet=quiet, color=color) as progress:
             result = dry_run_fix(artifact, options, progress)
     else:
         if output is not None and output.is_dir():
@@ -100,7 +100,7 @@ def fix(
             raise BundleFixError(
                 "the output is the input", where=str(target), hint="use --in-place to replace it"
             )
-        with progress_shown(quiet=quiet, color=color) as progress:
+        with show_progress(quiet=quiet, color=color) as progress:
             result = fix_artifact(artifact, target, options, progress)
     print_result(artifact, result, dry_run=dry_run, quiet=quiet, verbose=verbose, color=color)
     if result.written is not None:
@@ -129,4 +129,6 @@ def print_result(
         text = render_text(report, describe_rules(CHECK_RULES), paint, verbose=verbose)
         sys.stderr.write(f"\n{text}")
     if result.failed and result.written is None and not dry_run:
-        print_message("nothing was written (use --force to write it despite the findings)", quiet=quiet)
+        print_message(
+            "no output was written; use --force to write it despite the findings", quiet=quiet
+        )

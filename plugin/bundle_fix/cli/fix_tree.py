@@ -10,14 +10,14 @@ import click
 
 from bundle_fix.cli.fix import print_result
 from bundle_fix.cli.options import (
+    add_message_options,
     define_option,
     editor_option,
     force_option,
-    here_option,
+    host_like_this_option,
     host_option,
     read_defines,
     spec_option,
-    add_message_options,
 )
 from bundle_fix.cli.policy_options import read_policy
 from bundle_fix.pipelines.fix import Options
@@ -67,7 +67,7 @@ FilePath = click.Path(path_type=Path)
     help="Add the libraries that the spec's [closure] bundles to DIR of ROOT (default:"
     " add nothing).",
 )  # fmt: skip
-@here_option
+@host_like_this_option
 @define_option
 @force_option
 @spec_option
@@ -114,13 +114,13 @@ def fix_tree(
     )  # fmt: skip
     options = Options(policy, pinned, editor or "auto", force)
     installed = fix_installation(installation, options)
-    mended = installed.mended
-    print_result(root, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
-    if members is not None and mended.written is not None:
+    result = installed.mended
+    print_result(root, result, dry_run=False, quiet=quiet, verbose=verbose, color=color)
+    if members is not None and result.written is not None:
         _write_lines(members, (str(root / path) for path in installed.own))
-    if added is not None and mended.written is not None:
+    if added is not None and result.written is not None:
         _write_lines(added, installed.added)
-    return 1 if mended.failed else 0
+    return 1 if result.failed else 0
 
 
 def _read_closure(path: Path, defines: Mapping[str, str], libdir: str) -> Closure:
@@ -131,6 +131,7 @@ def _read_closure(path: Path, defines: Mapping[str, str], libdir: str) -> Closur
 
 
 def _read_lines(path: Path) -> list[str]:
+    # Paths are bytes on Linux: they need not be UTF-8.
     return [os.fsdecode(line) for line in path.read_bytes().splitlines() if line]
 
 
@@ -142,4 +143,4 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def _read_built_libraries(path: Path) -> dict[str, Path]:
     pairs = (line.partition("=") for line in _read_lines(path))
-    return {place: Path(file) for place, _, file in pairs}
+    return {installed: Path(file) for installed, _, file in pairs}

@@ -14,7 +14,7 @@ from bundle_fix.cli.options import (
     parse_output_path,
     print_message,
 )
-from bundle_fix.cli.progress import progress_shown
+from bundle_fix.cli.progress import show_progress
 from bundle_fix.draft.spec import first_spec
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.atomic import pending_file
@@ -45,7 +45,7 @@ def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool)
             "the spec already exists", where=str(output), hint="use --force to overwrite it"
         )
     spec = Path("bundle.toml") if to_stdout else output
-    with progress_shown(quiet=quiet, color="auto") as progress:
+    with show_progress(quiet=quiet, color="auto") as progress:
         text = first_spec(artifact, spec, str(artifact), limits, progress)
     if to_stdout:
         sys.stdout.write(text)

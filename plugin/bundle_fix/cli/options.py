@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from msgspec.structs import replace
 
-from bundle_fix.archive.limits import DEFAULT_LIMITS, bytes_of, in_units
+from bundle_fix.archive.limits import DEFAULT_LIMITS, parse_size, format_size
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def parse_output_path(text: str) -> Path:
     """
     if text.endswith("/") and not Path(text).is_dir():
         raise BundleFixError(
-            "there is no such folder", where=text, hint="make it first, or leave out the '/'"
+            "no such directory", where=text, hint="create it, or omit the '/' to write a file"
         )
     return Path(text)
 
@@ -50,7 +50,7 @@ define_option = click.option(
     help="Set a variable or an option of the spec; @FILE reads one NAME=VALUE per line;"
     " repeatable.",
 )  # fmt: skip
-here_option = click.option(
+host_like_this_option = click.option(
     "--host-like-this", is_flag=True,
     help="Assume that the target provides the libraries in this machine's default directories.",
 )  # fmt: skip
@@ -64,7 +64,7 @@ editor_option = click.option(
 
 
 def add_message_options(function: F) -> F:
-    """``--quiet``, ``--verbose`` and ``--color``, which every command has."""
+    """Add ``--quiet``, ``--verbose`` and ``--color``."""
     function = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")(function)
     function = click.option(
         "-v", "--verbose", is_flag=True, help="Print details and complete lists."
@@ -76,43 +76,47 @@ def add_message_options(function: F) -> F:
 
 
 def _parse_size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    """Return the size in bytes that an option gives."""
+    """Return the value of an option in bytes."""
     try:
-        return None if text is None else bytes_of(text)
+        return None if text is None else parse_size(text)
     except ValueError:
         raise click.BadParameter(
-            f"{text!r} is no size: it takes bytes, or a number like 500M or 10G"
+            f"invalid size {text!r}; expected a number of bytes, or one such as 500M or 10G"
         ) from None
 
 
 def add_limit_options(function: Callable[..., int]) -> Callable[..., int]:
-    """``--max-size`` and ``--max-members``, which the command gets as one ``limits``."""
+    """Add ``--max-size`` and ``--max-members``; the command gets them as one ``limits``."""
 
     @wraps(function)
-    def limited(*args: object, max_size: int | None, max_members: int, **kwargs: object) -> int:
+    def call_with_limits(
+        *args: object, max_size: int | None, max_members: int, **kwargs: object
+    ) -> int:
         limits = replace(DEFAULT_LIMITS, max_members=max_members)
         if max_size is not None:
+            # Data that compresses well may exceed the default ratio within the size given here.
             limits = replace(limits, max_size=max_size, max_ratio=None)
         return function(*args, limits=limits, **kwargs)
 
-    limited = click.option(
+    command = click.option(
         "--max-members", type=click.IntRange(min=1), metavar="NUMBER",
         default=DEFAULT_LIMITS.max_members, help="Reject an artifact with more files, symlinks"
         f" and directories (default: {DEFAULT_LIMITS.max_members}).",
-    )(limited)  # fmt: skip
+    )(call_with_limits)  # fmt: skip
     return click.option(
         "--max-size", callback=_parse_size, metavar="SIZE", default=None,
         help="Reject an artifact that is larger when unpacked, such as 500M or 100G (default: "
-        f"{in_units(DEFAULT_LIMITS.max_size)}, and {DEFAULT_LIMITS.max_ratio} times its own size).",
-    )(limited)  # fmt: skip
+        f"{format_size(DEFAULT_LIMITS.max_size)}, and {DEFAULT_LIMITS.max_ratio} times its own size).",
+    )(command)  # fmt: skip
 
 
 def choose_painter(color: str, *, is_terminal: bool) -> Paint:
     """Return the function that colours words with ANSI codes, or leaves them plain."""
-    wanted = color == "always" or (
+    # https://no-color.org: an empty NO_COLOR has no effect.
+    in_color = color == "always" or (
         color == "auto" and is_terminal and not os.environ.get("NO_COLOR")
     )
-    return (lambda text, name: click.style(text, fg=name, bold=True)) if wanted else _leave_plain
+    return (lambda text, name: click.style(text, fg=name, bold=True)) if in_color else _leave_plain
 
 
 def _leave_plain(text: str, _colour: str) -> str:
@@ -120,7 +124,7 @@ def _leave_plain(text: str, _colour: str) -> str:
 
 
 def print_message(text: str, *, quiet: bool) -> None:
-    """Print a message to stderr, unless ``quiet``; results go to stdout."""
+    """Print a message to stderr, unless ``quiet`` is set; results go to stdout."""
     if not quiet:
         sys.stderr.write(f"{text}\n")
 
@@ -135,12 +139,13 @@ def read_defines(texts: tuple[str, ...]) -> dict[str, str]:
     for text in _expand_files(texts):
         name, equals, value = text.partition("=")
         if not equals:
-            raise click.UsageError(f"-D {text}: a definition is NAME=VALUE")
+            raise click.UsageError(f"-D {text}: missing '='; expected NAME=VALUE")
         defines[name] = value
     return defines
 
 
 def _expand_files(texts: tuple[str, ...]) -> Iterator[str]:
+    """Yield the definitions; ``@FILE`` stands for the lines of FILE."""
     for text in texts:
         if text.startswith("@"):
             lines = os.fsdecode(Path(text[1:]).read_bytes()).splitlines()

@@ -14,16 +14,16 @@ from msgspec.structs import replace
 
 from bundle_fix.cli.fix import print_result
 from bundle_fix.cli.options import (
+    add_message_options,
     define_option,
     editor_option,
     force_option,
     host_option,
     parse_output_path,
-    read_defines,
     print_message,
-    add_message_options,
+    read_defines,
 )
-from bundle_fix.cli.progress import progress_shown
+from bundle_fix.cli.progress import show_progress
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.tree import Symlink
@@ -36,7 +36,7 @@ from bundle_fix.spec.epoch import find_explicit_epoch
 from bundle_fix.spec.names import resolve_pack_name
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import require_values, resolve_variables
-from bundle_fix.storage.atomic import set_aside, write_text
+from bundle_fix.storage.atomic import move_aside, write_text
 
 
 @click.command(short_help="make a pack from a spec and check it")
@@ -125,51 +125,51 @@ def pack(
     loaded = load_spec(spec)
     if licenses:
         loaded = structs.replace(loaded, bundle=structs.replace(loaded.bundle, licenses=True))
-    folder = (root or spec.parent).resolve()
-    if not folder.is_dir():
+    directory = (root or spec.parent).resolve()
+    if not directory.is_dir():
         raise BundleFixError("no such directory", where=str(root), hint="set the root with -C")
-    values = resolve_variables(loaded, folder, read_defines(defines), os.environ)
+    values = resolve_variables(loaded, directory, read_defines(defines), os.environ)
     require_values(loaded, values)
     policy = make_policy(loaded, values)
     policy = replace(policy, host=(*policy.host, *host_provides))
     options = Options(policy, editor=editor or loaded.runpath.editor, force=force)
     target = get_output_path(loaded, values, output)
-    aside = not if_changed and _made_before(target, stamp)
+    replaces_pack = not if_changed and _is_previous_pack(target, stamp)
     with (
-        set_aside(target) if aside else nullcontext(),
-        progress_shown(quiet=quiet, color=color) as progress,
+        move_aside(target) if replaces_pack else nullcontext(),
+        show_progress(quiet=quiet, color=color) as progress,
     ):
-        packed = make_pack(loaded, values, folder, target, options, if_changed, progress)
+        packed = make_pack(loaded, values, directory, target, options, if_changed, progress)
     for line in describe_result(packed, target):
         print_message(escape_unprintable(line), quiet=quiet)
-    mended = packed.mended
-    if mended is not None:
-        print_result(target, mended, dry_run=False, quiet=quiet, verbose=verbose, color=color)
-    written = target if mended is None else mended.written
+    result = packed.mended
+    if result is not None:
+        print_result(target, result, dry_run=False, quiet=quiet, verbose=verbose, color=color)
+    written = target if result is None else result.written
     if written is not None:
         if stamp is not None:
             write_text(stamp, f"{target.resolve()}\n")
         if depfile is not None:
-            made = (target, stamp or target, depfile)
-            inputs = find_inputs(loaded, values, folder, packed.collected.origins, made)
+            outputs = (target, stamp or target, depfile)
+            inputs = find_inputs(loaded, values, directory, packed.collected.origins, outputs)
             write_text(depfile, format_make_rule(stamp or target, inputs))
         if name_file is not None:
             write_text(name_file, f"{resolve_pack_name(loaded, values)}\n")
         if sbom is not None:
             write_text(sbom, render_sbom(packed.manifest, find_explicit_epoch(loaded, values)))
         sys.stdout.write(f"{written}\n")
-    return 1 if mended is not None and mended.failed else 0
+    return 1 if result is not None and result.failed else 0
 
 
-def _made_before(target: Path, stamp: Path | None) -> bool:
-    """Whether a folder at ``target`` is the pack of an earlier run, as its stamp says."""
+def _is_previous_pack(target: Path, stamp: Path | None) -> bool:
+    """Return whether the directory ``target`` is the pack of the run that wrote ``stamp``."""
     if stamp is None or not stamp.is_file() or not target.is_dir():
         return False
     return os.fsencode(f"{target.resolve()}\n") == stamp.read_bytes()
 
 
 def describe_result(packed: PackResult, target: Path) -> Iterator[str]:
-    """What the closure put into the pack, and from where; remarks on the spec; the debug pack."""
+    """Yield the libraries that the closure added, with their sources, and other notes."""
     collected = packed.collected
     if packed.mended is None:
         yield f"{target}: unchanged"
@@ -179,11 +179,12 @@ def describe_result(packed: PackResult, target: Path) -> Iterator[str]:
         if not origin.from_closure or origin.source is None:
             continue
         if isinstance(node, Symlink):
-            yield f"{path}: a symlink to {node.target}"
+            yield f"{path}: symlink to {node.target}"
+
             continue
         package = collected.packages.get(origin.source)
         owner = f", package {package.name} {package.version}" if package else ""
-        yield f"{path}: from {origin.source}{owner}, needed by {origin.asked}"
+        yield f"{path}: from {origin.source}{owner}, needed by {origin.requested_by}"
     yield from (f"note: {remark}" for remark in collected.remarks)
     if packed.debug is not None:
         yield f"debug information: {packed.debug}"

@@ -13,7 +13,7 @@ from typing import IO
 import msgspec
 from msgspec import Struct
 
-from bundle_fix.archive.limits import in_units
+from bundle_fix.archive.limits import format_size
 from bundle_fix.model.content import CHUNK
 from bundle_fix.report.check_report import CheckReport, make_error_report
 from bundle_fix.subprocesses.forks import (
@@ -136,7 +136,7 @@ def _write_report(path: Path, make_report: ReportMaker, jobs: int, pipe: IO[byte
     try:
         data = _encode_report(make_report(path))
         if len(data) > LARGEST_REPORT:
-            size, limit = in_units(len(data)), in_units(LARGEST_REPORT)
+            size, limit = format_size(len(data)), format_size(LARGEST_REPORT)
             reason = f"the report is {size}, more than {limit}; check this artifact alone"
             data = _encode_error(path, reason)
     except Exception as error:

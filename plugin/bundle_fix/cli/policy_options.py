@@ -1,4 +1,4 @@
-"""What the command line says of the target, with what a spec says of it."""
+"""Read the policy of a spec, together with the options that describe the target."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from bundle_fix.policy.policy import CheckPolicy
 def read_policy(
     spec: Path | None, host_provides: tuple[str, ...], defines: Mapping[str, str] = {}
 ) -> tuple[CheckPolicy, tuple[str, ...]]:
-    """The policy of a spec, if one is given, with the names of ``--host-provides``.
+    """Return the policy of a spec, or the default policy, extended by ``--host-provides``.
 
     Args:
-        spec: the spec's path.
-        host_provides: patterns of names that the target has.
-        defines: what ``-D`` says of the spec's variables and options.
+        spec: The path of the spec, or None.
+        host_provides: Patterns of the library names that the target provides.
+        defines: Values of ``-D`` for variables and options of the spec.
 
     Returns:
         The policy, and patterns of the sonames that the spec pins.
 
     Raises:
-        BundleFixError: the spec is wrong.
+        BundleFixError: The spec is invalid.
     """
     if spec is None:
         return CheckPolicy(host=host_provides), ()
@@ -40,16 +40,17 @@ def read_policy(
     for number, ignore in enumerate(loaded.check.ignore):
         find_rule(ignore.rule, loaded.locate_key("check", "ignore", number, "rule"))
     values = resolve_variables(loaded, spec.parent.resolve(), defines, os.environ)
-    found = make_policy(loaded, values)
-    return replace(found, host=(*found.host, *host_provides)), find_pinned_names(loaded, values)
+    policy = make_policy(loaded, values)
+    return replace(policy, host=(*policy.host, *host_provides)), find_pinned_names(loaded, values)
 
 
 def parse_glibc_version(text: str | None) -> str | None:
-    """The version of ``--glibc``, which is checked.
+    """Return the value of ``--glibc``.
 
     Raises:
-        click.UsageError: it is no version.
+        click.UsageError: The value is not a version.
     """
     if text is not None and not re.fullmatch(r"\d+(\.\d+){1,2}", text):
-        raise click.UsageError(f"--glibc {text}: it takes a version, such as 2.17")
+        raise click.UsageError(f"--glibc {text}: invalid version; expected one such as 2.17")
+
     return text

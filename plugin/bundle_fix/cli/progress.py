@@ -1,4 +1,4 @@
-"""How far a command is, on stderr: a bar on a terminal, a line per step in a log."""
+"""Progress display on stderr: a bar on a terminal, a line per large step in a log."""
 
 from __future__ import annotations
 
@@ -19,57 +19,61 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
 LARGE = 64 << 20
-"""Bytes from which on a step is told in a log: it takes about a second."""
+"""Bytes from which on a step is written to a log; that takes about a second."""
 PATIENCE = 1.0
-"""Seconds that nothing is to be seen of a command before there is a bar."""
+"""Seconds of work before a bar appears."""
 PERIOD = 0.1
-"""Seconds from one drawing of the bar to the next."""
-DUMB = {"dumb", "unknown"}
-"""Terminals that cannot erase what was written."""
+"""Seconds between two updates of the bar."""
+DUMB_TERMINALS = {"dumb", "unknown"}
+"""Values of TERM for terminals that cannot erase text."""
 NOT_CI = {"", "0", "false"}
-"""What CI holds where there is none; CI systems set it, and keep what a terminal was sent."""
-WIDE, NARROW = 80, 56
-"""Columns from which on a bar has all figures, or at least has a bar."""
-BAR, UNTOLD = 16, 80
-"""Columns of the bar itself, and of a terminal that does not tell how many it has."""
+"""Values of CI outside a CI system; a CI system would keep every update of a bar in its log."""
+WIDTH_FOR_ALL = 80
+"""Columns of a terminal from which on a bar has all figures."""
+WIDTH_FOR_BAR = 56
+"""Columns of a terminal from which on there is a bar, and not only figures."""
+BAR_WIDTH = 16
+"""Columns of the bar itself."""
+DEFAULT_WIDTH = 80
+"""Columns of a terminal that reports a width of 0."""
 
 
 class Display(Protocol):
-    """Shows progress."""
+    """Progress display."""
 
     def __call__(self, step: ProgressStep, done: int) -> None:
-        """See `Progress`."""
+        """Show that ``done`` units of ``step`` are finished; see `Progress`."""
 
     def hide(self) -> None:
-        """Leave the terminal to what is printed now."""
+        """Clear the terminal line for other output."""
 
 
 @contextmanager
-def progress_shown(*, quiet: bool, color: str) -> Iterator[Display]:
+def show_progress(*, quiet: bool, color: str) -> Iterator[Display]:
     """Show progress on stderr until the context ends.
 
     Args:
-        quiet: show nothing.
-        color: ``auto``, ``always`` or ``never``, as of the option.
+        quiet: Show nothing.
+        color: ``auto``, ``always`` or ``never``, the value of ``--color``.
     """
-    display = _display(sys.stderr, quiet=quiet, color=color)
+    display = _choose_display(sys.stderr, quiet=quiet, color=color)
     try:
         yield display
     finally:
         display.hide()
 
 
-def _display(stream: IO[str], *, quiet: bool, color: str) -> Display:
+def _choose_display(stream: IO[str], *, quiet: bool, color: str) -> Display:
     if quiet:
-        return Silence()
+        return NoDisplay()
     in_ci = os.environ.get("CI", "").lower() not in NOT_CI
-    if stream.isatty() and os.environ.get("TERM") not in DUMB and not in_ci:
-        return Bar(stream, color)
-    return Lines(stream)
+    if stream.isatty() and os.environ.get("TERM") not in DUMB_TERMINALS and not in_ci:
+        return BarDisplay(stream, color)
+    return LogDisplay(stream)
 
 
-class Silence:
-    """Shows nothing."""
+class NoDisplay:
+    """Display that shows nothing."""
 
     def __call__(self, step: ProgressStep, done: int) -> None:
         """See `Display`."""
@@ -78,8 +82,8 @@ class Silence:
         """See `Display`."""
 
 
-class Lines(Struct):
-    """A line when a large step begins: what a log needs, and no more."""
+class LogDisplay(Struct):
+    """Display for a log: one line at the start of each large step."""
 
     stream: IO[str]
     step: ProgressStep | None = None
@@ -91,65 +95,65 @@ class Lines(Struct):
         self.step = step
         if step.size >= LARGE:
             size = "" if step.amount else f": {step.size / 1e6:,.0f} MB"
-            # Nobody may be reading, which is no reason to stop.
+            # The reader of a pipe may have ended; the command continues without it.
             with suppress(OSError):
-                self.stream.write(f"{_described(step)}{size}\n")
+                self.stream.write(f"{_format_step(step)}{size}\n")
                 self.stream.flush()
 
     def hide(self) -> None:
         """See `Display`."""
 
 
-def _described(step: ProgressStep) -> str:
+def _format_step(step: ProgressStep) -> str:
     return escape_unprintable(f"{step.title}: {step.amount}" if step.amount else step.title)
 
 
-class Bar:
-    """A bar, as soon as the command has taken a while; it is drawn by whoever reports progress.
+class BarDisplay:
+    """Display for a terminal: a bar, drawn by the calls that report progress.
 
-    No thread draws it, so that the process can be forked while it is there.
+    No thread draws it, because fork() is safe only in a process with a single thread.
     """
 
     def __init__(
         self, stream: IO[str], color: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream, self._color, self._clock = stream, color, clock
-        self._due = clock() + PATIENCE
+        self._next_update = clock() + PATIENCE
         self._step: ProgressStep | None = None
         self._width = 0
-        self._shown: tuple[RichProgress, TaskID] | None = None
+        self._bar: tuple[RichProgress, TaskID] | None = None
 
     def __call__(self, step: ProgressStep, done: int) -> None:
         """See `Display`."""
         now = self._clock()
-        if now < self._due:
+        if now < self._next_update:
             return
-        self._due = now + PERIOD
-        # A terminal that went away is no reason to stop.
+        self._next_update = now + PERIOD
+        # The terminal may be closed; the command continues without it.
         with suppress(OSError):
-            width = os.get_terminal_size(self._stream.fileno()).columns or UNTOLD
+            width = os.get_terminal_size(self._stream.fileno()).columns or DEFAULT_WIDTH
             if (step, width) != (self._step, self._width):
-                self._erase()
-                self._step, self._width, self._shown = step, width, None
-            if self._shown is None:
-                self._shown = self._begun(step, done)
-            progress, task = self._shown
+                self._clear_bar()
+                self._step, self._width, self._bar = step, width, None
+            if self._bar is None:
+                self._bar = self._start_bar(step, done)
+            progress, task = self._bar
             progress.update(task, completed=done)
-            # Where it was hidden it goes on, with the rate that it knows.
+            # After `hide`, the same object continues, because it knows the rate.
             progress.start()
             progress.refresh()
 
     def hide(self) -> None:
-        """See `Display`; between lines that come fast a bar would only flicker."""
-        self._erase()
-        self._due = self._clock() + PATIENCE
+        """See `Display`; the bar stays away for `PATIENCE`, so that it does not flicker."""
+        self._clear_bar()
+        self._next_update = self._clock() + PATIENCE
 
-    def _erase(self) -> None:
-        if self._shown is not None:
+    def _clear_bar(self) -> None:
+        if self._bar is not None:
             with suppress(OSError):
-                self._shown[0].stop()
+                self._bar[0].stop()
 
-    def _begun(self, step: ProgressStep, done: int) -> tuple[RichProgress, TaskID]:
+    def _start_bar(self, step: ProgressStep, done: int) -> tuple[RichProgress, TaskID]:
         from rich.console import Console
         from rich.progress import Progress
 
@@ -158,15 +162,20 @@ class Bar:
             file=self._stream, force_terminal=True, no_color=no_color, width=self._width
         )
         progress = Progress(
-            *_columns(step, self._width), console=console, auto_refresh=False, transient=True,
-            redirect_stdout=False, redirect_stderr=False, get_time=self._clock,
-        )  # fmt: skip
-        task = progress.add_task(_described(step), total=step.total, completed=done)
+            *_choose_columns(step, self._width),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            get_time=self._clock,
+        )
+        task = progress.add_task(_format_step(step), total=step.total, completed=done)
         return progress, task
 
 
-def _columns(step: ProgressStep, width: int) -> list[ProgressColumn]:
-    """The columns of a bar that fits into ``width``: its title is cut rather than wrapped."""
+def _choose_columns(step: ProgressStep, width: int) -> list[ProgressColumn]:
+    """Return the columns of a bar that fits into ``width``; a long title is shortened."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -180,14 +189,14 @@ def _columns(step: ProgressStep, width: int) -> list[ProgressColumn]:
 
     in_bytes = step.parts is None
     figures: list[tuple[ProgressColumn, int]] = [(TimeRemainingColumn(compact=True), 7)]
-    if width < WIDE:
+    if width < WIDTH_FOR_ALL:
         figures.insert(0, (TaskProgressColumn(), 4))
     elif in_bytes:
         figures[:0] = [(DownloadColumn(), 15), (TransferSpeedColumn(), 11)]
     else:
         figures.insert(0, (MofNCompleteColumn(), 11))
-    if width >= NARROW:
-        figures.insert(0, (BarColumn(bar_width=BAR), BAR))
+    if width >= WIDTH_FOR_BAR:
+        figures.insert(0, (BarColumn(bar_width=BAR_WIDTH), BAR_WIDTH))
     left = width - sum(size + 1 for _, size in figures)
     title = Column(no_wrap=True, overflow="ellipsis", max_width=max(left - 1, 1))
     text = TextColumn("{task.description}", markup=False, table_column=title)

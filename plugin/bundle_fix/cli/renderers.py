@@ -1,4 +1,4 @@
-"""The formats of ``check`` by name; each is imported when it is asked for."""
+"""Report formats of ``check`` and ``diff`` by name; each renderer is imported when it is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.cli.status import exit_status
+from bundle_fix.cli.status import compute_exit_code
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import CheckReport, RuleText, strip_findings
 from bundle_fix.report.render.text import Paint, render_text, render_total
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 class Style(Struct, frozen=True):
-    """How reports are to look.
+    """Format and options of reports.
 
     Attributes:
-        command: what makes the reports, such as ``check``.
-        kind: the format.
-        rules: what there is to say of each rule, by code.
-        fail_on: the mildest severity that fails a check.
-        paint: colours words, or leaves them as they are.
-        verbose: list everything.
-        quiet: say nothing of what is well.
-        exit_zero: findings do not fail the command.
+        command: Command that makes the reports, such as ``check``.
+        kind: Format, one of `FORMATS`.
+        rules: Texts of the rules by code.
+        fail_on: Lowest severity that fails a check.
+        paint: Function that colours words, or leaves them plain.
+        verbose: List everything.
+        quiet: Omit artifacts that pass.
+        exit_zero: Exit with 0 despite findings.
     """
 
     command: str
@@ -41,92 +41,93 @@ class Style(Struct, frozen=True):
     exit_zero: bool
 
 
-def in_file(style: Style, kind: str) -> Style:
-    """The same for a file of another format: all is said, and nothing is coloured."""
+def convert_for_file(style: Style, kind: str) -> Style:
+    """Return the style for a file of another format: complete and without colours."""
     return replace(style, kind=kind, paint=lambda text, _: text, quiet=False)
 
 
-def render(reports: Iterable[CheckReport], style: Style, *, errors: bool) -> Iterator[str]:
-    """The reports in pieces, each as soon as it can be written.
+def render_reports(reports: Iterable[CheckReport], style: Style, *, errors: bool) -> Iterator[str]:
+    """Yield the rendered reports in pieces, each as soon as it can be written.
 
     Args:
-        reports: one for each artifact, in order.
-        style: how they are to look.
-        errors: whether the text says what could not be checked; stderr has said it as well.
+        reports: One report per artifact, in order.
+        style: Format and options.
+        errors: Include the artifacts that could not be checked in the text format; stderr has
+            these errors too.
     """
     if style.kind == "text":
-        yield from _text(reports, style, errors=errors)
+        yield from _render_texts(reports, style, errors=errors)
     elif style.kind == "jsonl":
         from bundle_fix.report.render.json import render_jsonl
 
         yield from map(render_jsonl, reports)
     else:
-        yield WHOLE[style.kind](list(reports), style)
+        yield DOCUMENT_FORMATS[style.kind](list(reports), style)
 
 
-def _text(reports: Iterable[CheckReport], style: Style, *, errors: bool) -> Iterator[str]:
-    told: list[CheckReport] = []
+def _render_texts(reports: Iterable[CheckReport], style: Style, *, errors: bool) -> Iterator[str]:
+    rendered: list[CheckReport] = []
     for report in reports:
         if not (style.quiet and not report.failed) and (errors or not report.error):
-            between = "\n" if told else ""
-            yield between + render_text(report, style.rules, style.paint, verbose=style.verbose)
-        told.append(strip_findings(report))
-    if len(told) > 1 and not style.quiet:
-        yield "\n" + render_total(told)
+            separator = "\n" if rendered else ""
+            yield separator + render_text(report, style.rules, style.paint, verbose=style.verbose)
+        rendered.append(strip_findings(report))
+    if len(rendered) > 1 and not style.quiet:
+        yield "\n" + render_total(rendered)
 
 
-def _json(reports: list[CheckReport], style: Style) -> str:
+def _render_as_json(reports: list[CheckReport], style: Style) -> str:
     from bundle_fix.report.render.json import render_json
 
     return render_json(reports)
 
 
-def _sarif(reports: list[CheckReport], style: Style) -> str:
+def _render_as_sarif(reports: list[CheckReport], style: Style) -> str:
     from bundle_fix.report.render.sarif import render_sarif
 
-    status = exit_status(reports, exit_zero=style.exit_zero)
+    status = compute_exit_code(reports, exit_zero=style.exit_zero)
     return render_sarif(reports, style.rules, style.command, status)
 
 
-def _junit(reports: list[CheckReport], style: Style) -> str:
+def _render_as_junit(reports: list[CheckReport], style: Style) -> str:
     from bundle_fix.report.render.junit import render_junit
 
     return render_junit(reports, style.rules, style.fail_on)
 
 
-def _github(reports: list[CheckReport], style: Style) -> str:
+def _render_as_github(reports: list[CheckReport], style: Style) -> str:
     from bundle_fix.report.render.github import render_github
 
     return render_github(reports)
 
 
-def _gitlab(reports: list[CheckReport], style: Style) -> str:
+def _render_as_gitlab(reports: list[CheckReport], style: Style) -> str:
     from bundle_fix.report.render.gitlab import render_gitlab
 
     return render_gitlab(reports)
 
 
-WHOLE: dict[str, Callable[[list[CheckReport], Style], str]] = {
-    "json": _json,
-    "sarif": _sarif,
-    "junit": _junit,
-    "github": _github,
-    "gitlab": _gitlab,
+DOCUMENT_FORMATS: dict[str, Callable[[list[CheckReport], Style], str]] = {
+    "json": _render_as_json,
+    "sarif": _render_as_sarif,
+    "junit": _render_as_junit,
+    "github": _render_as_github,
+    "gitlab": _render_as_gitlab,
 }
-"""The formats that are one document on all artifacts."""
+"""Renderers of the formats that put all artifacts into one document."""
 
-FORMATS = ("text", "jsonl", *WHOLE)
+FORMATS = ("text", "jsonl", *DOCUMENT_FORMATS)
 
 
-def summary_of(reports: list[CheckReport], style: Style) -> str:
-    """The Markdown that GitHub Actions shows below a step."""
+def render_step_summary(reports: list[CheckReport], style: Style) -> str:
+    """Return the Markdown summary that GitHub Actions shows below a step."""
     from bundle_fix.report.render.github import render_summary
 
     return render_summary(reports, style.rules)
 
 
 def render_difference(report: DiffReport, style: Style) -> str:
-    """The report on two artifacts."""
+    """Return the rendered report of a comparison."""
     if style.kind == "text":
         from bundle_fix.report.render.diff_text import render_diff
 
@@ -137,4 +138,4 @@ def render_difference(report: DiffReport, style: Style) -> str:
         return (format_json if style.kind == "json" else format_json_line)(report)
     from bundle_fix.report.diff import convert_to_check_report
 
-    return WHOLE[style.kind]([convert_to_check_report(report)], style)
+    return DOCUMENT_FORMATS[style.kind]([convert_to_check_report(report)], style)

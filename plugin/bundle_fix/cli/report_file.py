@@ -1,4 +1,4 @@
-"""Where a report goes: to stdout as it comes, into a file whole, and into GitHub's summary."""
+"""Write reports to stdout, to a file, or to the step summary of GitHub Actions."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from bundle_fix.cli.signals import flush_output
 from bundle_fix.model.errors import BundleFixError
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
-"""The variable with the path of the file that GitHub Actions shows below a step."""
+"""Environment variable with the path of the file that GitHub Actions shows below a step."""
 LARGEST_SUMMARY = 1 << 20
-"""Bytes of one step's summary; GitHub refuses a larger one altogether."""
+"""Bytes of the summary of one step; GitHub rejects a larger summary as a whole."""
 
 
 def write_report(pieces: Iterable[str], output: Path | None, kind: str) -> None:
-    """Write a report to stdout as it comes, or to a file, which is whole or not touched.
+    """Write a report piece by piece to stdout, or to a file, which is replaced at the end.
 
     Args:
-        pieces: the report.
-        output: the file; None for stdout.
-        kind: its format; but for text it is UTF-8, whatever stdout's encoding is.
+        pieces: The report.
+        output: The file; None for stdout.
+        kind: The format. Text on stdout has the encoding of stdout, any other format UTF-8.
 
     Raises:
-        BundleFixError: it cannot be written.
+        BundleFixError: The report cannot be written.
     """
     if output is None:
         encoding = (sys.stdout.encoding if kind == "text" else None) or "utf-8"
@@ -33,7 +33,7 @@ def write_report(pieces: Iterable[str], output: Path | None, kind: str) -> None:
             if reason := flush_output(piece.encode(encoding, "backslashreplace")):
                 raise BundleFixError(f"cannot print the report: {reason}")
     elif output.exists() and not output.is_file() and not output.is_dir():
-        # A pipe or a device, such as /dev/stderr, cannot be replaced.
+        # rename(2) would replace a pipe or a device, such as /dev/stderr, by a file.
         with output.open("w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.writelines(pieces)
     else:
@@ -46,23 +46,23 @@ def write_report(pieces: Iterable[str], output: Path | None, kind: str) -> None:
 
 
 def append_summary(render: Callable[[], str]) -> None:
-    """Append to the summary of a step of GitHub Actions, where this is one and there is room.
+    """Append to the summary of a step of GitHub Actions, if this is one and the limit allows it.
 
     Args:
-        render: makes the Markdown.
+        render: Function that returns the Markdown.
 
     Raises:
-        BundleFixError: the file cannot be written.
+        BundleFixError: The file cannot be written.
     """
-    place = os.environ.get(SUMMARY)
-    if not place:
+    path = os.environ.get(SUMMARY)
+    if not path:
         return
     text = render().encode("utf-8", "backslashreplace")
     try:
-        with Path(place).open("ab") as summary:
+        with Path(path).open("ab") as summary:
             if summary.tell() + len(text) <= LARGEST_SUMMARY:
                 summary.write(text)
     except OSError as error:
         raise BundleFixError(
-            f"cannot write the summary: {error.strerror}", where=place, hint=f"unset {SUMMARY}"
+            f"cannot write the summary: {error.strerror}", where=path, hint=f"unset {SUMMARY}"
         ) from error

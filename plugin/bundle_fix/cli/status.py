@@ -1,4 +1,4 @@
-"""The exit status of a gate."""
+"""Exit codes of ``check`` and ``diff``."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterable
 
 from bundle_fix.report.check_report import CheckReport
 
-UNCHECKED = 2
-"""The exit status where an artifact could not be checked: that is no finding, and never well."""
+UNCHECKED_CODE = 2
+"""Exit code if an artifact could not be checked; --exit-zero does not change it."""
 
 
-def exit_status(reports: Iterable[CheckReport], *, exit_zero: bool) -> int:
-    """2 where an artifact could not be checked, 1 where a check failed, 0 where all is well.
+def compute_exit_code(reports: Iterable[CheckReport], *, exit_zero: bool) -> int:
+    """Return 2 if an artifact could not be checked, 1 if a check failed, else 0.
 
     Args:
-        reports: what the checks found.
-        exit_zero: let findings pass.
+        reports: The reports of all artifacts.
+        exit_zero: Return 0 for failed checks too.
     """
     reports = list(reports)
     if any(report.error for report in reports):
-        return UNCHECKED
+        return UNCHECKED_CODE
     return int(any(report.failed for report in reports) and not exit_zero)

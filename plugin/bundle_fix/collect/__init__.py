@@ -1,1 +1,1 @@
-"""Collects what a spec names on this machine into a tree."""
+"""Collection of the files that a spec names on this machine into a tree."""

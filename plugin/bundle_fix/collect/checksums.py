@@ -1,4 +1,4 @@
-"""The checksum that a spec demands of a file, by machine where it says so."""
+"""Verification of the checksum that a spec requires of a file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from bundle_fix.model.suggestions import format_words
 from bundle_fix.spec.variables import Values
 
 
-def verify(
+def verify_checksum(
     found: Sequence[Path], checksum: str | Mapping[str, str], values: Values, where: str
 ) -> None:
     """Compare the file that an entry finds with its checksum.
 
     Args:
-        found: what its ``from`` finds.
+        found: the paths that its ``from`` matches.
         checksum: ``md5:…``, ``sha256:…`` or ``sha512:…``; or one for each machine.
-        values: the spec's variables: one that is the machine's name may have been set by ``-D``.
-        where: where the checksum stands in the spec.
+        values: the spec's variables; ``-D`` may override the one that contains the machine.
+        where: the position of the checksum in the spec.
 
     Raises:
         BundleFixError: the file has another checksum, there are several files, or there is no
@@ -29,40 +29,44 @@ def verify(
     """
     if len(found) > 1 or any(path.is_dir() for path in found):
         raise BundleFixError(
-            f"a checksum is of one file, but `from` finds {len(found)} files or a folder",
+            f"`checksum` requires one file, but `from` matches {len(found)} files or a directory",
             where=where,
-            hint="give the file an entry of its own",
+            hint="write a separate entry for the file",
         )
-    expected, of_machine = _chosen(checksum, values, where)
+    expected, for_machine = _select_checksum(checksum, values, where)
     kind, _, digest = expected.partition(":")
     for path in found:
         with path.open("rb") as file:
-            actual = _digest(file.fileno(), kind)
+            actual = _compute_digest(file.fileno(), kind)
         if actual != digest:
             raise BundleFixError(
-                f"{path} has the checksum {kind}:{actual}, not {expected}{of_machine}",
+                f"{path}: checksum mismatch: {kind}:{actual} instead of {expected}{for_machine}",
                 where=where,
-                hint="get the right file, or correct the checksum",
+                hint="use the right file, or correct the checksum",
             )
 
 
-def _chosen(checksum: str | Mapping[str, str], values: Values, where: str) -> tuple[str, str]:
-    """The checksum for this machine, and the words that name the machine."""
+def _select_checksum(
+    checksum: str | Mapping[str, str], values: Values, where: str
+) -> tuple[str, str]:
+    """Return the checksum for this machine, and a phrase that names the machine in an error."""
     if isinstance(checksum, str):
         return checksum, ""
-    named = [name for name, v in values.spec.variables.items() if v.builtin == "arch"]
-    machine = values[named[0]] if named else os.uname().machine
+    # A cross build sets the variable of `builtin = "arch"` to the target with -D.
+    names = [name for name, v in values.spec.variables.items() if v.builtin == "arch"]
+    machine = values[names[0]] if names else os.uname().machine
     if machine not in checksum:
         raise BundleFixError(
-            f"there is no checksum for the machine {machine}",
+            f"missing checksum for the machine {machine}",
             where=where,
             hint=f"add it to {format_words(checksum)}",
         )
-    return checksum[machine], f" as for {machine}"
+    return checksum[machine], f" for {machine}"
 
 
-def _digest(descriptor: int, kind: str) -> str:
-    made = hashlib.new(kind, usedforsecurity=False)
-    while piece := os.read(descriptor, 1 << 20):
-        made.update(piece)
-    return made.hexdigest()
+def _compute_digest(descriptor: int, kind: str) -> str:
+    # usedforsecurity: Python in FIPS mode refuses md5 otherwise.
+    digest = hashlib.new(kind, usedforsecurity=False)
+    while chunk := os.read(descriptor, 1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()

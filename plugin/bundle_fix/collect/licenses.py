@@ -1,4 +1,4 @@
-"""The licence and copyright files of the packages that a pack's libraries come from."""
+"""Licence and copyright files of the packages that the pack's libraries come from."""
 
 from __future__ import annotations
 
@@ -7,51 +7,53 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bundle_fix.collect.collection import Collection, Origin
-from bundle_fix.collect.files import node_at
-from bundle_fix.collect.libraries.packages import DEB, Package, query
+from bundle_fix.collect.files import create_node
+from bundle_fix.collect.libraries.packages import DEB, Package, run_query
+from bundle_fix.collect.pack_builder import Origin, PackBuilder
 
-FOLDER = "licenses"
+DIRECTORY = "licenses"
 COMMON = "common-licenses"
 DOCUMENTS = Path("/usr/share/doc")
 SHARED = Path("/usr/share/common-licenses")
-"""Where Debian keeps the texts of licences that many copyright files refer to (policy 12.5)."""
+"""Licence texts that Debian's copyright files refer to (Debian Policy, 12.5)."""
 MAX_TEXT = 1 << 20
-"""Bytes of a copyright file in which references are looked for."""
+"""Bytes of a copyright file that are searched for references."""
 
 
-def add_licenses(collection: Collection, packages: Iterable[Package], where: str) -> list[str]:
-    """Put the licence files of ``packages`` into ``licenses/``, in a folder for each package.
+def add_licenses(builder: PackBuilder, packages: Iterable[Package], where: str) -> list[str]:
+    """Put the licence files of ``packages`` into ``licenses/``, in a directory for each package.
 
     Args:
-        collection: the pack so far.
-        packages: where its libraries come from.
-        where: the place in the spec that asks for them.
+        builder: the pack so far.
+        packages: the packages that its libraries come from.
+        where: the position in the spec of the key that requests them.
 
     Returns:
-        Remarks: packages of which this machine has no licence file.
+        Remarks on packages without a licence file on this machine.
     """
     remarks = []
     for package in sorted(set(packages), key=lambda p: (p.name, p.kind)):
-        found = [path for path in _files_of(package) if path.is_file()]
+        found = [path for path in _list_license_files(package) if path.is_file()]
         for path in found:
-            _add(collection, f"{FOLDER}/{package.name}/{path.name}", path, where)
-            for text in _referred(path) if package.kind == DEB else ():
-                _add(collection, f"{FOLDER}/{COMMON}/{text.name}", text, where)
+            _add_file(builder, f"{DIRECTORY}/{package.name}/{path.name}", path, where)
+            for text in _find_common_licenses(path) if package.kind == DEB else ():
+                _add_file(builder, f"{DIRECTORY}/{COMMON}/{text.name}", text, where)
         if not found:
-            remarks.append(f"{where}: this machine has no licence file of {package.name}")
+            remarks.append(
+                f"{where}: missing licence file of the package {package.name} on this machine"
+            )
     return remarks
 
 
-def _files_of(package: Package) -> list[Path]:
+def _list_license_files(package: Package) -> list[Path]:
     if package.kind == DEB:
         return [DOCUMENTS / package.name / "copyright"]
-    listed = query("rpm", "-q", "--licensefiles", "--", package.name)
+    listed = run_query("rpm", "-q", "--licensefiles", "--", package.name)
     return [Path(line) for line in listed.splitlines() if line.startswith("/")]
 
 
-def _referred(path: Path) -> Iterator[Path]:
-    """The common licences that a copyright file refers to."""
+def _find_common_licenses(path: Path) -> Iterator[Path]:
+    """Yield the common licences that a copyright file refers to."""
     with path.open("rb") as file:
         text = os.fsdecode(file.read(MAX_TEXT))
     for name in sorted(set(re.findall(rf"{SHARED}/([\w+-]+(?:\.\d+)*)", text))):
@@ -59,6 +61,6 @@ def _referred(path: Path) -> Iterator[Path]:
             yield SHARED / name
 
 
-def _add(collection: Collection, target: str, path: Path, where: str) -> None:
+def _add_file(builder: PackBuilder, target: str, path: Path, where: str) -> None:
     real = path.resolve()
-    collection.add(target, node_at(real, real, "644", where), Origin(real, where))
+    builder.add_member(target, create_node(real, real, "644", where), Origin(real, where))

@@ -1,4 +1,4 @@
-"""What a pattern of a spec names on the disk."""
+"""Matching of a spec's globs with the files on the disk."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from typing import TypeAlias
 
 from bundle_fix.model.errors import BundleFixError
 
-Where: TypeAlias = Callable[[str], str]
-"""Tells where in the spec a key of the entry at hand stands, as ``path:line:column``."""
+KeyLocator: TypeAlias = Callable[[str], str]
+"""Function that returns the position of a key of an entry, as ``path:line:column``."""
 
 
-def matches(root: Path, pattern: str, exclude: Sequence[str] = ()) -> list[Path]:
-    """What a pattern names, each with all that is below it: nothing below another match.
+def find_matches(root: Path, pattern: str, exclude: Sequence[str] = ()) -> list[Path]:
+    """Return the paths that a glob matches, without those below another match.
 
     Args:
-        root: the folder that relative patterns start from.
-        pattern: a glob; ``**`` stands for folders at any depth.
-        exclude: what not to find, as `is_excluded` takes it.
+        root: the directory that relative patterns start from.
+        pattern: a glob; ``**`` matches directories at any depth.
+        exclude: globs of paths to leave out; see `is_excluded`.
     """
     if pattern == "**" or pattern.endswith("/**"):
-        # All that is below a folder is what lies in it, whole.
+        # The items of the directory: each of them is taken with everything below it.
         pattern = pattern[:-1]
     # Path.glob takes neither absolute patterns nor root_dir.
     found = glob.glob(pattern, root_dir=root, recursive=True)  # noqa: PTH207
     paths = (root / name for name in sorted(found))
     matches = {str(path): path for path in paths if not is_excluded(path, root, exclude)}
-    return [path for name, path in matches.items() if not _lies_in_one(name, matches)]
+    return [path for name, path in matches.items() if not _is_below_any(name, matches)]
 
 
-def _lies_in_one(name: str, folders: Container[str]) -> bool:
-    """Whether one of ``folders`` holds ``name``, at any depth."""
+def _is_below_any(name: str, directories: Container[str]) -> bool:
+    """Return whether ``name`` is below one of ``directories``, at any depth."""
     above = name.rpartition("/")[0]
-    while above and above not in folders:
+    while above and above not in directories:
         above = above.rpartition("/")[0]
     return bool(above)
 
 
 def is_excluded(path: Path, root: Path, exclude: Iterable[str]) -> bool:
-    """Whether a path is one of those that ``exclude`` leaves out.
+    """Return whether a glob of ``exclude`` matches a path.
 
     Args:
-        path: the path, absolute or relative to where ``root`` is.
-        root: the folder that relative patterns start from.
-        exclude: globs; one without a slash is of names, in any other ``*`` spans folders too.
+        path: the path, absolute or relative to the same directory as ``root``.
+        root: the directory that relative patterns start from.
+        exclude: globs. One without a slash matches names; in any other ``*`` matches slashes too.
     """
     return any(
         fnmatchcase(str(path), str(root / glob))
@@ -56,9 +56,9 @@ def is_excluded(path: Path, root: Path, exclude: Iterable[str]) -> bool:
     )
 
 
-def nothing_matches(pattern: str, root: Path, where: str) -> BundleFixError:
-    """The error that an entry of the spec, which stands at ``where``, finds nothing."""
+def build_no_match_error(pattern: str, root: Path, where: str) -> BundleFixError:
+    """Return the error for an entry of the spec at ``where`` that matches no file."""
     return BundleFixError(
-        f"nothing matches {pattern} in {root}", where=where,
-        hint="build it first, correct the path, or say `optional = true`",
+        f"no file matches {pattern} in {root}", where=where,
+        hint="build it first, correct the path, or add `optional = true`",
     )  # fmt: skip

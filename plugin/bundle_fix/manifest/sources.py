@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bundle_fix.collect.collection import Collected, Origin
-from bundle_fix.collect.libraries.packages import Package, distribution
+from bundle_fix.collect.libraries.packages import Package, read_distribution
+from bundle_fix.collect.pack_builder import CollectedPack, Origin
 from bundle_fix.manifest.builder import Source
 from bundle_fix.manifest.model import PackageRecord
 from bundle_fix.model.tree import File
@@ -18,7 +18,7 @@ SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/opt"
 """Folders whose files belong to the machine and not to the build."""
 
 
-def sources_of(collected: Collected, root: Path) -> dict[str, Source]:
+def sources_of(collected: CollectedPack, root: Path) -> dict[str, Source]:
     """Where each file of the pack came from, by its path in it.
 
     Args:
@@ -26,14 +26,14 @@ def sources_of(collected: Collected, root: Path) -> dict[str, Source]:
         root: the folder that the spec's paths are relative to.
     """
     files = {p: o for p, o in collected.origins.items() if _is_file(collected, p)}
-    linux = distribution() if collected.packages else None
+    linux = read_distribution() if collected.packages else None
     told = f"{linux.name}-{linux.version}".strip("-") if linux else ""
     roots = (root, root.resolve())
     packages = collected.packages
     return {path: _source(origin, roots, packages, told) for path, origin in files.items()}
 
 
-def _is_file(collected: Collected, path: str) -> bool:
+def _is_file(collected: CollectedPack, path: str) -> bool:
     return isinstance(collected.bundle.tree.nodes.get(path), File)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
-from bundle_fix.collect.libraries.packages import query
+from bundle_fix.collect.libraries.packages import run_query
 from bundle_fix.debug.objcopy import find_objcopy
 from bundle_fix.elf.edit.patchelf import find_patchelf
 from bundle_fix.elf.read.image import Image
@@ -29,7 +29,7 @@ def tool_versions(images: Iterable[Image], strip: str) -> tuple[str, ...]:
             found.append(f"{name} {version(name)}")
     programs = {program for program in (find_patchelf(),) if program}
     programs.update(_objcopies(images) if strip != "none" else ())
-    told = sorted(query(program, "--version").partition("\n")[0] for program in programs)
+    told = sorted(run_query(program, "--version").partition("\n")[0] for program in programs)
     return (*found, *told)
 
 

@@ -26,13 +26,13 @@ from bundle_fix.model.content import (
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.atomic import (
     PendingFile,
-    hidden_name,
+    make_hidden_path,
     pending_file,
-    take_attributes,
+    copy_metadata,
 )
 from bundle_fix.storage.copy import copy_bytes
-from bundle_fix.storage.inplace_file import BusyError, patch_file, record_of, undo
-from bundle_fix.storage.staging import remove_folder
+from bundle_fix.storage.inplace_file import FileBusyError, patch_file, get_undo_path, undo_patches
+from bundle_fix.storage.staging import remove_directory
 
 RENAMED = 32 << 20
 """Bytes up to which a file with one name is replaced by a changed copy."""
@@ -90,11 +90,11 @@ def edit_elf_file(
         BundleFixError: it cannot be read, or the result cannot be written.
     """
     real = Path(os.path.realpath(path))
-    undone = undo(real) if record_of(real).exists() else False
+    undone = undo_patches(real) if get_undo_path(real).exists() else False
     before = read_elf_file(path).image
     content = _open_content(path)
     status = real.stat()
-    scratch = hidden_name(output or real)
+    scratch = make_hidden_path(output or real)
     try:
         edited = edit_file(content, changes, scratch, editor)
         remarks = [*_find_remarks(content, before, changes)]
@@ -111,7 +111,7 @@ def edit_elf_file(
         raise EditRefusedError(error.message, where=str(path)) from error
     finally:
         if scratch.exists():
-            remove_folder(scratch)
+            remove_directory(scratch)
     return EditedFile(output or path, before, edited, tuple(remarks))
 
 
@@ -161,7 +161,7 @@ def _write_in_place(path: Path, before: os.stat_result, edited: EditResult) -> N
     if isinstance(content, PatchedContent) and not (single and before.st_size <= RENAMED):
         try:
             patch_file(path, content.patches, before)
-        except BusyError as error:
+        except FileBusyError as error:
             reason = str(error)
         else:
             return
@@ -172,7 +172,7 @@ def _write_in_place(path: Path, before: os.stat_result, edited: EditResult) -> N
         )  # fmt: skip
     with pending_file(path) as pending:
         _fill_and_verify(pending, content, edited.image)
-        lost = take_attributes(pending.file.fileno(), path)
+        lost = copy_metadata(pending.file.fileno(), path)
         if lost:
             raise BundleFixError(
                 f"a changed copy of it would lose its {', '.join(lost)}",
@@ -189,7 +189,7 @@ def _write_in_place(path: Path, before: os.stat_result, edited: EditResult) -> N
 def _write_copy(content: Content, image: Image, output: Path, like: Path) -> tuple[str, ...]:
     with pending_file(output) as pending:
         _fill_and_verify(pending, content, image)
-        lost = take_attributes(pending.file.fileno(), like)
+        lost = copy_metadata(pending.file.fileno(), like)
         pending.commit(like)
     return lost
 

@@ -43,10 +43,10 @@ def build_why_schema() -> dict[str, Any]:
 
 def build_elf_schema() -> dict[str, Any]:
     """Return the schema of ``elf --format json``, for files that were read or edited."""
-    from bundle_fix.report.render.elf import EditedRecord, ElfRecord
+    from bundle_fix.report.render.elf import EditedFileRecord, ElfFileRecord
 
-    schema = _build_schema(tuple[ElfRecord, ...], "bundle-fix elf")
-    edited = _build_schema(tuple[EditedRecord, ...], "")
+    schema = _build_schema(tuple[ElfFileRecord, ...], "bundle-fix elf")
+    edited = _build_schema(tuple[EditedFileRecord, ...], "")
     items = {"anyOf": [schema.pop("items"), edited["items"]]}
     return {**schema, "items": items, "$defs": schema["$defs"] | edited["$defs"]}
 

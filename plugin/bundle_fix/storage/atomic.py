@@ -19,21 +19,21 @@ from msgspec import Struct
 
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.staging import (
-    HeldError,
-    held,
-    hold,
-    remove_abandoned,
-    remove_folder,
+    LockedError,
+    lock_file,
+    locked,
+    remove_directory,
+    remove_unlocked,
 )
 
 NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
 """What open(2) says where a file system or an old kernel knows no O_TMPFILE."""
 
 HIDDEN = r"\.{}\.[0-9a-f]{{12}}\.tmp"
-"""The names that `hidden_name` makes of one."""
+"""The names that `make_hidden_path` makes of one."""
 
 ASIDE = r"\.{}\.[0-9a-f]{{12}}\.old"
-"""The names under which `set_aside` keeps one."""
+"""The names under which `move_aside` keeps one."""
 
 
 class PendingFile(Struct, frozen=True):
@@ -52,13 +52,13 @@ class PendingFile(Struct, frozen=True):
                 unless told.
         """
         self.file.flush()
-        take_attributes(self.file.fileno(), like or self.target)
+        copy_metadata(self.file.fileno(), like or self.target)
         os.fsync(self.file.fileno())
         if self.named:
             self.path.replace(self.target)
         else:
             _name(self.file.fileno(), self.target)
-        sync_folder(self.target.parent)
+        sync_directory(self.target.parent)
 
 
 @contextmanager
@@ -88,8 +88,8 @@ def pending_file(target: Path) -> Iterator[PendingFile]:
             (fd, path), named = _named(target), True
         try:
             with os.fdopen(fd, "w+b") as file:
-                with suppress(HeldError):
-                    hold(fd)
+                with suppress(LockedError):
+                    lock_file(fd)
                 yield PendingFile(file, path, target, named)
         finally:
             if named:
@@ -120,13 +120,13 @@ def pending_directory(target: Path) -> Iterator[Path]:
                 hint="-o names another",
             )
         _remove_abandoned(target)
-        folder = hidden_name(target)
+        folder = make_hidden_path(target)
         try:
             folder.mkdir(0o700)
-            with held(folder):
+            with locked(folder):
                 yield folder
         finally:
-            remove_folder(folder)
+            remove_directory(folder)
 
 
 def commit_directory(folder: Path, target: Path) -> None:
@@ -135,22 +135,22 @@ def commit_directory(folder: Path, target: Path) -> None:
     What a killed process had set aside of that name, and nobody holds, has now been replaced.
     """
     folder.replace(target)
-    sync_folder(target.parent)
-    remove_abandoned(target.parent, re.compile(ASIDE.format(re.escape(target.name))))
+    sync_directory(target.parent)
+    remove_unlocked(target.parent, re.compile(ASIDE.format(re.escape(target.name))))
 
 
 @contextmanager
-def set_aside(folder: Path) -> Iterator[None]:
+def move_aside(folder: Path) -> Iterator[None]:
     """Keep ``folder`` under a hidden name: it goes where another took its name, else it is back."""
     # Not a name that the next writer takes for what a killed one left: it may be all there is.
-    hidden = hidden_name(folder).with_suffix(".old")
+    hidden = make_hidden_path(folder).with_suffix(".old")
     folder.replace(hidden)
     try:
-        with held(hidden):
+        with locked(hidden):
             yield
     finally:
         if folder.exists():
-            remove_folder(hidden)
+            remove_directory(hidden)
         else:
             hidden.replace(folder)
 
@@ -166,16 +166,16 @@ def _told(target: Path) -> Iterator[None]:
 
 
 def _named(target: Path) -> tuple[int, Path]:
-    path = hidden_name(target)
+    path = make_hidden_path(target)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), path
 
 
 def _remove_abandoned(target: Path) -> None:
     """Remove what an earlier writer of ``target`` left, that was killed."""
-    remove_abandoned(target.parent, re.compile(HIDDEN.format(re.escape(target.name))))
+    remove_unlocked(target.parent, re.compile(HIDDEN.format(re.escape(target.name))))
 
 
-def hidden_name(target: Path) -> Path:
+def make_hidden_path(target: Path) -> Path:
     """A name beside ``target`` that nothing has."""
     return target.with_name(f".{target.name}.{os.urandom(6).hex()}.tmp")
 
@@ -185,7 +185,7 @@ def _name(fd: int, target: Path) -> None:
     try:
         _link(fd, target)
     except FileExistsError:
-        hidden = hidden_name(target)
+        hidden = make_hidden_path(target)
         try:
             _link(fd, hidden)
             hidden.replace(target)
@@ -202,7 +202,7 @@ def _link(fd: int, path: Path) -> None:
         os.close(folder)
 
 
-def take_attributes(fd: int, path: Path) -> tuple[str, ...]:
+def copy_metadata(fd: int, path: Path) -> tuple[str, ...]:
     """Give an open file the mode, owner and extended attributes of the one at ``path``, if any.
 
     Returns:
@@ -234,7 +234,7 @@ def take_attributes(fd: int, path: Path) -> tuple[str, ...]:
     return tuple(lost)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_directory(folder: Path) -> None:
     """Have the names in ``folder`` on the disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

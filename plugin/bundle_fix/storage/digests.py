@@ -14,7 +14,7 @@ MAX_THREADS = 8
 """More threads than this wait for memory, not for processors."""
 
 
-def sha256(content: Content) -> str:
+def compute_sha256(content: Content) -> str:
     """The SHA-256 of all bytes of ``content``, in hexadecimal.
 
     Raises:
@@ -29,18 +29,18 @@ def sha256(content: Content) -> str:
     return digest.hexdigest()
 
 
-def hashing(contents: Collection[Content]) -> ProgressStep:
+def make_hashing_step(contents: Collection[Content]) -> ProgressStep:
     """The step of the work in which they are hashed."""
     size, number = sum(content.size for content in contents), len(contents)
     return ProgressStep("hashing", size, format_count(number, "file"), number)
 
 
-def digests(
+def compute_digests(
     contents: Iterable[Content],
     known: Mapping[Content, str] | None = None,
     progress: Progress = no_progress,
 ) -> Mapping[Content, str]:
-    """The SHA-256 of each content, each read once; see `sha256`.
+    """The SHA-256 of each content, each read once; see `compute_sha256`.
 
     Args:
         contents: what to read.
@@ -55,5 +55,7 @@ def digests(
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
-        hashed = track_parts(pool.map(sha256, wanted), partial(progress, hashing(wanted)))
+        hashed = track_parts(
+            pool.map(compute_sha256, wanted), partial(progress, make_hashing_step(wanted))
+        )
         return {**found, **dict(zip(wanted, hashed, strict=True))}

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from bundle_fix.model.content import Patch
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.storage.atomic import pending_file, sync_folder
+from bundle_fix.storage.atomic import pending_file, sync_directory
 from bundle_fix.storage.copy import write_at
 
 MAGIC = b"bundle-fix undo 1\n"
@@ -30,7 +30,7 @@ CAPABILITY = "security.capability"
 """The attribute that the kernel drops from a file with every write."""
 
 
-class BusyError(Exception):
+class FileBusyError(Exception):
     """The file cannot be written to where it lies; the text says why."""
 
 
@@ -43,7 +43,7 @@ class _Change(NamedTuple):
 
 
 def patch_file(path: Path, patches: Sequence[Patch], before: os.stat_result) -> None:
-    """Write ``patches`` into the file at ``path``, all or, after the next call of `undo`, none.
+    """Write ``patches`` into the file at ``path``, all or, after the next call of `undo_patches`, none.
 
     Args:
         path: a regular file, not a link.
@@ -56,11 +56,11 @@ def patch_file(path: Path, patches: Sequence[Patch], before: os.stat_result) -> 
     """
     try:
         _patch(path, patches, before)
-    except BusyError:
+    except FileBusyError:
         raise
     except BaseException:
         # Behind the lease, which would keep this waiting too.
-        undo(path)
+        undo_patches(path)
         raise
 
 
@@ -73,7 +73,7 @@ def _patch(path: Path, patches: Sequence[Patch], before: os.stat_result) -> None
             )
         capability = _capability(fd)
         changes = [_Change(p.offset, os.pread(fd, len(p.data), p.offset), p.data) for p in patches]
-        record = record_of(path)
+        record = get_undo_path(path)
         with pending_file(record) as pending:
             os.fchmod(pending.file.fileno(), 0o600)
             pending.file.write(_packed(now, changes))
@@ -82,16 +82,16 @@ def _patch(path: Path, patches: Sequence[Patch], before: os.stat_result) -> None
             write_at(fd, change.new, change.offset)
         _restore(fd, now, capability)
         os.fsync(fd)
-    # Should the power fail now and the record come back, `undo` sees that all was written.
+    # Should the power fail now and the record come back, `undo_patches` sees that all was written.
     record.unlink()
 
 
-def record_of(path: Path) -> Path:
+def get_undo_path(path: Path) -> Path:
     """Where the record of an edit of ``path`` is, while it lasts."""
     return path.with_name(f".{path.name}.bundle-fix-undo")
 
 
-def undo(path: Path) -> bool:
+def undo_patches(path: Path) -> bool:
     """Take back an edit of the file at ``path`` that was killed before it was complete.
 
     Returns:
@@ -100,7 +100,7 @@ def undo(path: Path) -> bool:
     Raises:
         OSError: the file cannot be written to.
     """
-    record = record_of(path)
+    record = get_undo_path(path)
     try:
         data = record.read_bytes()
     except OSError:
@@ -119,7 +119,7 @@ def undo(path: Path) -> bool:
             _restore(fd, status, capability)
             os.fsync(fd)
     record.unlink()
-    sync_folder(path.parent)
+    sync_directory(path.parent)
     return mine
 
 
@@ -128,14 +128,14 @@ def _leased(path: Path) -> Iterator[int]:
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise BusyError(error.strerror) from error
+        raise FileBusyError(error.strerror) from error
     try:
         try:
             # The default signal to the holder when another opens the file, SIGIO, would kill us.
             fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         except OSError as error:
-            raise BusyError("it is in use, or its file system gives no leases") from error
+            raise FileBusyError("it is in use, or its file system gives no leases") from error
         yield fd
     finally:
         os.close(fd)
@@ -158,7 +158,7 @@ def _capability(fd: int) -> bytes | None:
         value = os.getxattr(fd, CAPABILITY)
         os.setxattr(fd, CAPABILITY, value)
     except OSError as error:
-        raise BusyError("its capabilities could not be kept") from error
+        raise FileBusyError("its capabilities could not be kept") from error
     return value
 
 

@@ -24,12 +24,12 @@ SCRATCH = re.compile(re.escape(PREFIX) + "[0-9a-f]{12}")
 HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EACCES}
 
 
-class HeldError(Exception):
+class LockedError(Exception):
     """Another process holds the folder."""
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold ``folder``, so that others see that it is in use.
 
     Raises:
@@ -51,7 +51,7 @@ def _going_with_this_process(fd: int) -> Iterator[None]:
         os.close(fd)
 
 
-def hold(fd: int) -> None:
+def lock_file(fd: int) -> None:
     """Hold an open file or folder until it is closed.
 
     Raises:
@@ -62,11 +62,11 @@ def hold(fd: int) -> None:
     except OSError as error:
         # A file system without locks: all that helps there is that names are never the same.
         if error.errno in HELD_BY_ANOTHER:
-            raise HeldError from error
+            raise LockedError from error
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_directory() -> Iterator[Path]:
     """A folder for temporary files, hidden in the one that TMPDIR names.
 
     Raises:
@@ -78,20 +78,20 @@ def scratch_folder() -> Iterator[Path]:
         raise BundleFixError(
             f"there is no temporary folder: {error.strerror}", hint="TMPDIR names one"
         ) from error
-    remove_abandoned(parent, SCRATCH)
+    remove_unlocked(parent, SCRATCH)
     folder, fd = parent, None
     try:
         while fd is None:
             folder = parent / f"{PREFIX}{os.urandom(6).hex()}"
             _make(folder)
             # Until it is held, another process may take it for one that a kill left.
-            with suppress(HeldError, FileNotFoundError):
+            with suppress(LockedError, FileNotFoundError):
                 fd = _held_folder(folder)
         with _going_with_this_process(fd):
             yield folder
     finally:
         if folder != parent:
-            remove_folder(folder)
+            remove_directory(folder)
 
 
 def _make(folder: Path) -> None:
@@ -113,7 +113,7 @@ def _held_folder(folder: Path) -> int:
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        hold(fd)
+        lock_file(fd)
         folder.stat()
     except BaseException:
         os.close(fd)
@@ -121,7 +121,7 @@ def _held_folder(folder: Path) -> int:
     return fd
 
 
-def remove_abandoned(parent: Path, names: re.Pattern[str]) -> None:
+def remove_unlocked(parent: Path, names: re.Pattern[str]) -> None:
     """Remove what in ``parent`` has such a name, is this user's and is held by nobody."""
     with suppress(OSError), os.scandir(parent) as found:
         for entry in found:
@@ -138,14 +138,14 @@ def _remove_if_abandoned(path: Path) -> None:
             return
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if stat.S_ISDIR(status.st_mode):
-            remove_folder(path)
+            remove_directory(path)
         elif stat.S_ISREG(status.st_mode):
             path.unlink()
     finally:
         os.close(fd)
 
 
-def remove_folder(folder: Path) -> None:
+def remove_directory(folder: Path) -> None:
     """Remove ``folder`` with all that is in it, also where its folders may not be written to."""
     try:
         _remove(folder)

@@ -17,9 +17,9 @@ from bundle_fix.archive.compression import codecs
 from bundle_fix.archive.compression.codecs import (
     COMPRESSIONS,
     Compression,
-    compression_for,
-    compression_of,
-    unpacked,
+    decompress_file,
+    detect_compression,
+    get_compression,
 )
 
 DATA = {
@@ -47,10 +47,10 @@ def test_what_is_compressed_is_the_same_again(
 ) -> None:
     path = tmp_path / "packed"
     path.write_bytes(compressed(compression, DATA[kind]))
-    assert compression_of(path) is compression
+    assert detect_compression(path) is compression
     with compression.reader(str(path)) as stream:
         assert stream.read() == DATA[kind]
-    with unpacked(path) as file:
+    with decompress_file(path) as file:
         assert file.read() == DATA[kind]
 
 
@@ -69,8 +69,8 @@ def test_what_the_tools_write_is_read(tmp_path: Path, compression: Compression) 
     (tmp_path / "data").write_bytes(DATA["text"])
     subprocess.run([TOOLS[compression.suffix], tmp_path / "data"], check=True)
     (path,) = (path for path in tmp_path.iterdir() if path.name != "data")
-    assert compression_of(path) is compression
-    with unpacked(path) as file:
+    assert detect_compression(path) is compression
+    with decompress_file(path) as file:
         assert file.read() == DATA["text"]
 
 
@@ -121,8 +121,8 @@ def test_the_writer_leaves_the_file_open(compression: Compression) -> None:
 def test_a_file_that_is_not_compressed_is_read_where_it_is(tmp_path: Path) -> None:
     path = tmp_path / "plain"
     path.write_bytes(b"plain")
-    assert compression_of(path) is None
-    with unpacked(path) as file:
+    assert detect_compression(path) is None
+    with decompress_file(path) as file:
         assert Path(f"/proc/self/fd/{file.fileno()}").samefile(path)
 
 
@@ -131,15 +131,15 @@ def test_a_file_that_is_not_compressed_is_read_where_it_is(tmp_path: Path) -> No
 )
 def test_what_merely_starts_like_a_compressed_file_is_none(tmp_path: Path, start: bytes) -> None:
     (tmp_path / "plain").write_bytes(start)
-    assert compression_of(tmp_path / "plain") is None
+    assert detect_compression(tmp_path / "plain") is None
 
 
 def test_a_zstd_file_may_start_with_a_frame_to_be_skipped(tmp_path: Path) -> None:
     zstd = next(c for c in COMPRESSIONS if c.suffix == ".zst")
     skipped = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"size"
     (tmp_path / "packed").write_bytes(skipped + compressed(zstd, b"data"))
-    assert compression_of(tmp_path / "packed") is zstd
-    with unpacked(tmp_path / "packed") as file:
+    assert detect_compression(tmp_path / "packed") is zstd
+    with decompress_file(tmp_path / "packed") as file:
         assert file.read() == b"data"
 
 
@@ -149,12 +149,12 @@ def test_what_python_writes_is_known_by_its_start(
 ) -> None:
     for number, data in enumerate(DATA.values()):
         (tmp_path / str(number)).write_bytes(pack(data[:1000]))
-        found = compression_of(tmp_path / str(number))
+        found = detect_compression(tmp_path / str(number))
         assert found is not None
         assert found.suffix in str({gzip: ".gz", bz2: ".bz2", lzma: ".xz"})
 
 
 def test_a_compression_is_found_by_the_suffix_of_its_tarballs() -> None:
-    assert [compression_for(c.suffix) for c in COMPRESSIONS] == list(COMPRESSIONS)
-    assert compression_for("") is None
-    assert compression_for(".zip") is None
+    assert [get_compression(c.suffix) for c in COMPRESSIONS] == list(COMPRESSIONS)
+    assert get_compression("") is None
+    assert get_compression(".zip") is None

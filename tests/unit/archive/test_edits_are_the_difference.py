@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from builders.elf import elf
 from builders.pack import incident
 from bundle_fix.archive.limits import DEFAULT_LIMITS
-from bundle_fix.archive.tar.headers import members_of
-from bundle_fix.archive.zip.central_directory import read_listing
+from bundle_fix.archive.tar.headers import read_members
+from bundle_fix.archive.zip.central_directory import read_central_directory
 from bundle_fix.model.content import FileReader
 from bundle_fix.pipelines.fix import Options, fix_artifact
 
@@ -28,7 +28,7 @@ def tar_pieces(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
     """The names in order, all bytes of each member, and what stands behind the last."""
     raw = path.read_bytes()
     with path.open("rb") as file:
-        members = list(members_of(FileReader(file.fileno(), 0, len(raw)), path))
+        members = list(read_members(FileReader(file.fileno(), 0, len(raw)), path))
     names = [os.path.normpath(m.name) for m in members]
     pieces = {name: raw[m.offset : m.end] for name, m in zip(names, members, strict=True)}
     return names, pieces, raw[members[-1].end :]
@@ -38,7 +38,7 @@ def zip_pieces(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
     """The same of a zip archive; where a member starts is of no member."""
     raw = path.read_bytes()
     with path.open("rb") as file:
-        entries, comment, _ = read_listing(file.fileno(), path, DEFAULT_LIMITS)
+        entries, comment, _ = read_central_directory(file.fileno(), path, DEFAULT_LIMITS)
     names = [os.path.normpath(e.name.decode()) for e in entries]
     pieces = {
         name: raw[e.start : e.end] + e.raw[:42] + e.raw[46:]

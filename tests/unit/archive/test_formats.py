@@ -10,7 +10,7 @@ import pytest
 from archive.views import names, view
 from builders.elf import elf
 from builders.pack import tarball
-from bundle_fix.archive.formats import format_of, split_name
+from bundle_fix.archive.formats import detect_format, split_name
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.writing import copy_artifact, stage_artifact
 from bundle_fix.model.errors import BundleFixError
@@ -49,7 +49,7 @@ def test_a_tarball_is_known_by_its_content_whatever_its_name(
     plain = tarball(folder, tmp_path / "plain").read_bytes()
     packed = subprocess.run([tool], input=plain, capture_output=True, check=True).stdout
     (tmp_path / name).write_bytes(packed)
-    assert format_of(tmp_path / name) == kind
+    assert detect_format(tmp_path / name) == kind
     with open_artifact(tmp_path / name) as artifact:
         assert artifact.format == kind
         assert set(artifact.tree.nodes) == {"", "bin", "bin/server", "bin/tool"}

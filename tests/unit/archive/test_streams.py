@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bundle_fix.archive.compression import multistream as streams
-from bundle_fix.archive.compression.codecs import compression_for, unpacked
+from bundle_fix.archive.compression.codecs import decompress_file, get_compression
 from bundle_fix.model.errors import BundleFixError
 
 
@@ -89,7 +89,7 @@ GOOD = {
 @pytest.mark.parametrize("kind", GOOD)
 def test_what_the_tools_unpack_is_unpacked(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a").write_bytes(GOOD[kind])
-    with unpacked(tmp_path / "a") as file:
+    with decompress_file(tmp_path / "a") as file:
         assert file.read() == RAW
 
 
@@ -107,7 +107,7 @@ BAD = {
 @pytest.mark.parametrize("kind", BAD)
 def test_what_the_tools_refuse_is_refused(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a").write_bytes(BAD[kind])
-    with pytest.raises(BundleFixError, match=r"cut short|damaged"), unpacked(tmp_path / "a"):
+    with pytest.raises(BundleFixError, match=r"cut short|damaged"), decompress_file(tmp_path / "a"):
         pass
 
 
@@ -124,7 +124,7 @@ PACKED = {
 @pytest.mark.parametrize("size", [1, 7, 4096, 1 << 20])
 @pytest.mark.parametrize("suffix", PACKED)
 def test_streams_are_read_in_pieces_of_any_size(suffix: str, size: int) -> None:
-    compression = compression_for(suffix)
+    compression = get_compression(suffix)
     assert compression is not None
     with compression.reader(io.BytesIO(PACKED[suffix])) as stream:
         assert b"".join(iter(lambda: stream.read(size), b"")) == FEW
@@ -139,13 +139,13 @@ EMPTY = {
 @pytest.mark.parametrize("kind", EMPTY)
 def test_streams_without_end_that_hold_nothing_are_refused(tmp_path: Path, kind: str) -> None:
     (tmp_path / "a").write_bytes(EMPTY[kind] * 9_000)
-    with unpacked(tmp_path / "a") as file:
+    with decompress_file(tmp_path / "a") as file:
         assert len(file.read()) in (0, 9_000)
     (tmp_path / "a").write_bytes(EMPTY[kind] * 500_000)
     start = time.process_time()
     with (
         pytest.raises(BundleFixError, match="streams with next to nothing in them"),
-        unpacked(tmp_path / "a"),
+        decompress_file(tmp_path / "a"),
     ):
         pass
     assert time.process_time() - start < 5
@@ -153,7 +153,7 @@ def test_streams_without_end_that_hold_nothing_are_refused(tmp_path: Path, kind:
 
 def test_many_small_streams_are_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bz2.compress(bytes(64)) * 12_000)
-    with unpacked(tmp_path / "a") as file:
+    with decompress_file(tmp_path / "a") as file:
         assert len(file.read()) == 64 * 12_000
 
 
@@ -174,15 +174,15 @@ def test_a_window_of_more_memory_than_a_stream_may_take_is_refused_once_it_fills
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").write_bytes(WIDE[kind])
-    with unpacked(tmp_path / "a") as file:
+    with decompress_file(tmp_path / "a") as file:
         assert file.read().endswith(LARGE)
     monkeypatch.setattr(streams, "MEMORY", 1 << 18)
     with (
         pytest.raises(BundleFixError, match="takes more than 0 MiB of memory"),
-        unpacked(tmp_path / "a"),
+        decompress_file(tmp_path / "a"),
     ):
         pass
     narrow = zstd(bytes(200_000)) + zstd(bytes(200_000))
     (tmp_path / "a").write_bytes(narrow)
-    with unpacked(tmp_path / "a") as file:
+    with decompress_file(tmp_path / "a") as file:
         assert len(file.read()) == 400_000

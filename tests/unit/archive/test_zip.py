@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from archive.views import data, view
-from bundle_fix.archive.compression.codecs import zstd
+from bundle_fix.archive.compression.codecs import import_zstd
 from bundle_fix.archive.zip import central_directory as zip_directory
 from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
@@ -226,7 +226,7 @@ def test_every_compression_is_read(tmp_path: Path, method: int, content: bytes) 
 
 def test_a_member_compressed_by_zstd_is_read(tmp_path: Path) -> None:
     content = b"content" * 400_000
-    raw = patched_method(tmp_path / "x.zip", zstd().compress(content), content, 93)
+    raw = patched_method(tmp_path / "x.zip", import_zstd().compress(content), content, 93)
     with read_zip(raw) as tree:
         node = tree.nodes["a"]
         assert isinstance(node, File)

@@ -58,7 +58,7 @@ def test_bf108_names_libraries_of_the_pack_that_stand_as_strings(tmp_path: Path)
     (finding,) = findings(tmp_path, "BF108")
     assert (finding.path, finding.severity) == ("lib/libopener.so.1", "note")
     assert finding.evidence["found"] == {"libplug.so.1": "host"}
-    assert "libplug.so.1 (the host's would be opened)" in finding.message
+    assert "libplug.so.1 (the host's copy would be opened)" in finding.message
 
 
 def test_bf108_tells_where_opening_leads_in_the_pack(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_bf111_holds_objects_to_what_the_spec_says_is_opened(tmp_path: Path, car
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
     (finding,) = findings(tmp_path, "BF111", dlopen=("libplug.so.1",))
     assert (finding.path, finding.severity) == ("lib/liba.so.1", "error")
-    assert "opens libplug.so.1, as [closure] dlopen says" in finding.message
+    assert "opens libplug.so.1, as declared in [closure] dlopen" in finding.message
     assert findings(tmp_path, "BF108", dlopen=("libplug.so.1",)) == []
     assert findings(tmp_path, "BF111") == []
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source, runpath="$ORIGIN")

@@ -177,7 +177,7 @@ def test_what_the_pack_wants_of_its_target_is_in_the_report(tmp_path: Path) -> N
 def test_a_baseline_of_glibc_that_is_no_version_is_refused(tmp_path: Path, text: str) -> None:
     ran = bundle_fix("check", healthy(tmp_path / "p"), "--glibc", text)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert f"--glibc {text}: it takes a version, such as 2.17" in ran.stderr
+    assert f"--glibc {text}: invalid version; expected one such as 2.17" in ran.stderr
 
 
 def test_what_is_opened_from_the_host_is_told_with_its_trace(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_every_command_explains_itself(command: str) -> None:
         (["rules", "BF2O3"], "did you mean `BF203`?"),
         (["pack", "misspelled.toml"], "did you mean `name`?"),
         (["fix", "x.tar", "--in-place", "-o", "y"], "--in-place and -o exclude each other"),
-        (["pack", "x.toml", "-D", "version"], "a definition is NAME=VALUE"),
+        (["pack", "x.toml", "-D", "version"], "expected NAME=VALUE"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(

@@ -23,7 +23,7 @@ from builders.pack import healthy, incident, tarball
 from builders.packages import deb, docker_save, layer, rpm
 from bundle_fix.cli import progress as shown
 from bundle_fix.cli.main import main
-from bundle_fix.cli.progress import Bar, Lines
+from bundle_fix.cli.progress import BarDisplay, LogDisplay
 from bundle_fix.model.progress import ProgressStep
 
 READING = ProgressStep("reading pack.tar.gz", 312_000_000)
@@ -82,7 +82,7 @@ def drawn(columns: int, steps: list[ProgressStep], color: str = "auto") -> str:
     """What a bar writes that is drawn in the midst of each step, and then hidden."""
     clock = Clock()
     with terminal(columns) as (stream, read):
-        bar = Bar(stream, color, clock)  # type: ignore[arg-type]
+        bar = BarDisplay(stream, color, clock)  # type: ignore[arg-type]
         for step in steps:
             for tenth in range(1, 6):
                 clock.now += 1
@@ -95,7 +95,7 @@ def drawn(columns: int, steps: list[ProgressStep], color: str = "auto") -> str:
 def test_work_of_less_than_a_second_shows_nothing() -> None:
     clock = Clock()
     with terminal() as (stream, read):
-        bar = Bar(stream, "auto", clock)  # type: ignore[arg-type]
+        bar = BarDisplay(stream, "auto", clock)  # type: ignore[arg-type]
         for hundredth in range(100):
             clock.now = hundredth / 100
             bar(READING, hundredth)
@@ -140,7 +140,7 @@ def test_a_narrow_terminal_still_tells_how_much_is_done() -> None:
 def test_a_bar_that_made_way_for_a_report_goes_on_with_its_rate() -> None:
     clock = Clock()
     with terminal() as (stream, read):
-        bar = Bar(stream, "auto", clock)  # type: ignore[arg-type]
+        bar = BarDisplay(stream, "auto", clock)  # type: ignore[arg-type]
         for second in (1, 2, 3, 3.5, 3.9):
             clock.now = second
             bar(READING, int(second * 31_200_000))
@@ -158,7 +158,7 @@ def test_a_bar_that_made_way_for_a_report_goes_on_with_its_rate() -> None:
 def test_it_is_drawn_ten_times_a_second_at_most() -> None:
     clock = Clock()
     with terminal() as (stream, read):
-        bar = Bar(stream, "auto", clock)  # type: ignore[arg-type]
+        bar = BarDisplay(stream, "auto", clock)  # type: ignore[arg-type]
         for thousandth in range(3000):
             clock.now = thousandth / 1000
             bar(READING, thousandth)
@@ -185,7 +185,7 @@ def test_a_terminal_that_is_gone_stops_nothing() -> None:
     clock = Clock()
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w", encoding="utf-8") as stream:
-        bar = Bar(stream, "auto", clock)
+        bar = BarDisplay(stream, "auto", clock)
         os.close(ours)
         for second in range(5):
             clock.now = second
@@ -195,7 +195,7 @@ def test_a_terminal_that_is_gone_stops_nothing() -> None:
 
 def test_a_log_gets_a_line_for_each_large_step() -> None:
     log = io.StringIO()
-    lines = Lines(log)
+    lines = LogDisplay(log)
     for step in (READING, ProgressStep("editing", 1000, "3 files", 3), CHECKING):
         for done in range(3):
             lines(step, done)

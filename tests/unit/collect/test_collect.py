@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, elf
-from bundle_fix.collect.collection import Collected
-from bundle_fix.collect.collector import collect
+from bundle_fix.collect.pack_builder import CollectedPack
+from bundle_fix.collect.collector import collect_pack
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Symlink
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
 
 
-def collected(root: Path, text: str, **defines: str) -> Collected:
+def collected(root: Path, text: str, **defines: str) -> CollectedPack:
     spec_file = root / "bundle.toml"
     spec_file.write_text(f'[bundle]\nname = "p"\n{text}')
     spec = load_spec(spec_file)
-    return collect(spec, resolve_variables(spec, root, defines, {}), root)
+    return collect_pack(spec, resolve_variables(spec, root, defines, {}), root)
 
 
-def listing(result: Collected) -> dict[str, str]:
+def listing(result: CollectedPack) -> dict[str, str]:
     """Every member that is no folder: its path to its link's target, or to its mode."""
     nodes = result.bundle.tree.nodes
     return {
@@ -148,7 +148,7 @@ def test_the_closure_follows_what_is_needed_through_original_runpaths(tmp_path: 
         "lib/libmid.so.1",
     ]
     origin = result.origins["lib/libdeep.so.2.1"]
-    assert (origin.source, origin.asked) == (deep / "libdeep.so.2.1", "lib/libmid.so.1")
+    assert (origin.source, origin.requested_by) == (deep / "libdeep.so.2.1", "lib/libmid.so.1")
 
 
 def test_the_closure_searches_its_own_folders_before_this_machines(tmp_path: Path) -> None:
@@ -190,8 +190,8 @@ def test_the_closure_passes_over_another_machines_library(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[[files]]\nfrom = "gone/*"\nto = "bin/"\n', "nothing matches gone/* in "),
-        ('[[libraries]]\nfrom = "gone.so"\n', "nothing matches gone.so in "),
+        ('[[files]]\nfrom = "gone/*"\nto = "bin/"\n', "no file matches gone/* in "),
+        ('[[libraries]]\nfrom = "gone.so"\n', "no file matches gone.so in "),
         (
             '[[libraries]]\nname = "libx.so.1"\nsearch = ["a", "b"]\n',
             "no library with the soname libx.so.1 in ",
@@ -199,18 +199,18 @@ def test_the_closure_passes_over_another_machines_library(tmp_path: Path) -> Non
         ('[[libraries]]\nfrom = "bundle.toml"\n', "is not a shared library"),
         (
             '[[files]]\nfrom = "*.toml"\nto = "x"\n[[files]]\ntext = "y"\nto = "x"\n',
-            "two different files would land at x",
+            "two different files have the path x in the pack",
         ),
         (
             '[[files]]\ntext = "a"\nto = "bin"\n[[files]]\ntext = "b"\nto = "bin/x"\n',
-            "bin/x would land below bin, which is a file",
+            "bin/x would be below bin, which is a file",
         ),
         (
             '[[files]]\ntext = "a"\nto = "bin"\n[[files]]\ntext = "b"\nto = "bin/x/y"\n',
-            "bin/x/y would land below bin, which is a file",
+            "bin/x/y would be below bin, which is a file",
         ),
-        ('[[files]]\nfrom = "/dev/null"\nto = "x"\n', "/dev/null is no regular file"),
-        ('[closure]\nbundle = ["libc.so.6"]\n', "libc.so.6 belongs to the target's own dynamic"),
+        ('[[files]]\nfrom = "/dev/null"\nto = "x"\n', "/dev/null is not a regular file"),
+        ('[closure]\nbundle = ["libc.so.6"]\n', "libc.so.6 is part of the target's C library"),
     ],
 )
 def test_what_cannot_be_collected_is_told_with_its_place(
@@ -228,8 +228,8 @@ def test_what_the_closure_cannot_find_is_told_with_where_it_looked(tmp_path: Pat
     with pytest.raises(BundleFixError) as caught:
         collected(tmp_path, text)
     assert caught.value.message.startswith(
-        "libunheard.so.1 is nowhere on this machine: bin/server → libunheard.so.1"
-        " (looked in /nowhere, /lib"
+        "libunheard.so.1 is not found on this machine: bin/server → libunheard.so.1"
+        " (searched /nowhere, /lib"
     )
 
 

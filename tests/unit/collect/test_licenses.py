@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from bundle_fix.collect.collection import Collection
+from bundle_fix.collect.pack_builder import PackBuilder
 from bundle_fix.collect.libraries.packages import Package
 from bundle_fix.collect.licenses import add_licenses
 
@@ -28,8 +28,8 @@ def test_licence_files_of_packages_are_put_into_the_pack_on_request(tmp_path: Pa
 
 def test_a_package_without_a_licence_file_is_told(tmp_path: Path) -> None:
     package = Package("deb", "libnowhere1", "1", "amd64")
-    assert add_licenses(Collection(tmp_path), [package], "x.toml:1:1") == [
-        "x.toml:1:1: this machine has no licence file of libnowhere1"
+    assert add_licenses(PackBuilder(tmp_path), [package], "x.toml:1:1") == [
+        "x.toml:1:1: missing licence file of the package libnowhere1 on this machine"
     ]
 
 
@@ -52,6 +52,6 @@ def test_licence_files_of_an_rpm_package(tmp_path: Path, monkeypatch: pytest.Mon
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    collection = Collection(tmp_path)
+    collection = PackBuilder(tmp_path)
     assert add_licenses(collection, [Package("rpm", "libx", "1-1", "noarch")], "x") == []
     assert list(collection.nodes) == ["licenses/libx/COPYING"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, elf
-from bundle_fix.collect.collection import Collected
-from bundle_fix.collect.collector import collect
+from bundle_fix.collect.pack_builder import CollectedPack
+from bundle_fix.collect.collector import collect_pack
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
@@ -19,13 +19,13 @@ BUNDLE = '[bundle]\nname = "p"\n'
 SERVER = '[[files]]\nfrom = "server"\nto = "bin/"\n'
 
 
-def collected(root: Path, text: str, **defines: str) -> Collected:
+def collected(root: Path, text: str, **defines: str) -> CollectedPack:
     (root / "bundle.toml").write_text(BUNDLE + text)
     spec = load_spec(root / "bundle.toml")
-    return collect(spec, resolve_variables(spec, root, defines, {}), root)
+    return collect_pack(spec, resolve_variables(spec, root, defines, {}), root)
 
 
-def files(result: Collected) -> list[str]:
+def files(result: CollectedPack) -> list[str]:
     return [path for path, _ in result.bundle.tree.iter_files()]
 
 
@@ -71,7 +71,7 @@ def test_what_is_left_out_of_libraries_may_be_named_by_a_variable(tmp_path: Path
 def test_an_entry_of_which_all_is_left_out_is_empty(tmp_path: Path) -> None:
     write(tmp_path, "a.ini")
     text = '[[files]]\nfrom = "*.ini"\nto = "etc/"\nexclude = ["a.*"]\n'
-    assert refusal(tmp_path, text).startswith("bundle.toml:4:8: nothing matches *.ini in .")
+    assert refusal(tmp_path, text).startswith("bundle.toml:4:8: no file matches *.ini in .")
 
 
 def test_a_checksum_for_each_machine_is_compared_with_that_of_this_one(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_checksum_for_each_machine_is_compared_with_that_of_this_one(tmp_path:
     )
     arch = '[variables]\narch = { builtin = "arch" }\n'
     assert refusal(tmp_path, text % machine + arch, arch="m68k") == (
-        "bundle.toml:6:12: a.jar has the checksum md5:75e7ad4ba5b24f13d87b990eb77d22cc, not "
+        "bundle.toml:6:12: a.jar: checksum mismatch: md5:75e7ad4ba5b24f13d87b990eb77d22cc instead of "
         f"{wrong} as for m68k (get the right file, or correct the checksum)"
     )
 
@@ -154,8 +154,8 @@ def test_all_entries_that_find_nothing_are_told_at_their_keys_in_order(tmp_path:
     )
     assert [line.split(" in ")[0] for line in refusal(tmp_path, text).splitlines()] == [
         "bundle.toml:4:8: no library with the soname libx.so.1",
-        "bundle.toml:7:8: nothing matches gone/*",
-        "bundle.toml:13:8: nothing matches gone.so",
+        "bundle.toml:7:8: no file matches gone/*",
+        "bundle.toml:13:8: no file matches gone.so",
     ]
 
 

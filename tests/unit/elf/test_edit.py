@@ -518,7 +518,7 @@ def test_an_object_file_is_refused(tmp_path: Path, editor: str) -> None:
 @pytest.mark.parametrize("editor", EDITORS)
 def test_a_static_program_is_refused(tmp_path: Path, editor: str) -> None:
     path = elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
-    assert refused(tmp_path, path, editor) == "it is static or holds debug information only"
+    assert refused(tmp_path, path, editor) == "it is static or contains only debug information"
 
 
 @pytest.mark.parametrize("linker", ["bfd", "lld", "mold"])
@@ -538,7 +538,7 @@ def test_a_debug_file_is_refused(tmp_path: Path, command: str) -> None:
     path = pack(tmp_path).program
     run(*command.format(path, tmp_path / "x.debug").split())
     message = refused(tmp_path, tmp_path / "x.debug")
-    assert message == "it is static or holds debug information only"
+    assert message == "it is static or contains only debug information"
 
 
 @pytest.mark.parametrize(

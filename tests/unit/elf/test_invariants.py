@@ -190,7 +190,7 @@ class Case:
 
 
 ON_LIBRARY = {
-    "the OS ABI": Case(lambda d: splice(d, 7, b"\x09"), "identification changed"),
+    "the OS ABI": Case(lambda d: splice(d, 7, b"\x09"), "e_ident changed"),
     "the type": Case(in_header(type=c.ET_EXEC), "header's type changed"),
     "the machine": Case(in_header(machine=183), "header's machine changed"),
     "the version": Case(in_header(version=2), "header's version changed"),
@@ -201,24 +201,26 @@ ON_LIBRARY = {
     "RELRO": Case(in_segment(c.PT_GNU_RELRO, memsz=-8), "RELRO segment changed"),
     "an executable stack": Case(in_segment(c.PT_GNU_STACK, flags=1), "stack flags changed"),
     "the unwind table": Case(in_segment(c.PT_GNU_EH_FRAME, vaddr=8), "unwind table changed"),
-    "the build-id": Case(in_end_of(".note.gnu.build-id"), "a note is gone or changed"),
-    "a note gone": Case(in_segment(c.PT_NOTE, filesz=-16), "a note is gone or changed"),
+    "the build-id": Case(in_end_of(".note.gnu.build-id"), "a note is missing or changed"),
+    "a note gone": Case(in_segment(c.PT_NOTE, filesz=-16), "a note is missing or changed"),
     "a segment's offset": Case(in_segment(c.PT_LOAD, 1, offset=8), "not aligned with its file"),
     "a segment too long": Case(
         in_segment(c.PT_LOAD, 3, filesz=1 << 20, memsz=1 << 20), "beyond the file"
     ),
     "segments that overlap": Case(in_segment(c.PT_LOAD, 0, memsz=0x3000), "overlap or are out"),
     "a page shared": Case(in_segment(c.PT_LOAD, 0, memsz=0x1000), "different permissions share"),
-    "PT_DYNAMIC elsewhere": Case(in_segment(c.PT_DYNAMIC, vaddr=8), "PT_DYNAMIC lies in no"),
+    "PT_DYNAMIC elsewhere": Case(
+        in_segment(c.PT_DYNAMIC, vaddr=8), "no loaded segment contains PT_DYN"
+    ),
     "a string table too long": Case(in_tag(c.DT_STRSZ, 0x800), "tag 0x5 reaches beyond"),
     "DT_FLAGS": Case(in_tag(c.DT_FLAGS, -8), "dynamic tags changed"),
     "DT_FLAGS_1": Case(in_tag(c.DT_FLAGS_1, 0x800), "dynamic tags changed"),
     "a tag gone": Case(in_tag(c.DT_FLAGS, 0, 0x6FFFFEF9), "dynamic tags changed"),
     "DT_INIT": Case(in_tag(c.DT_INIT, 8), "dynamic tags changed"),
-    "a needed name": Case(in_string(b"liba.so.1", b"libz"), "the needed is ('libz.so.1'"),
-    "the soname": Case(in_string(b"librich.so.1", b"libp"), "the soname is 'libpich.so.1' where"),
-    "the runpath": Case(in_string(b"/opt/long/enough/lib", b"/srv"), "the runpath is '/srv/long"),
-    "an rpath": Case(in_tag(c.DT_RUNPATH, 0, c.DT_RPATH), "the rpath is '/opt/long"),
+    "a needed name": Case(in_string(b"liba.so.1", b"libz"), "needed is ('libz.so.1'"),
+    "the soname": Case(in_string(b"librich.so.1", b"libp"), "soname is 'libpich.so.1', expected"),
+    "the runpath": Case(in_string(b"/opt/long/enough/lib", b"/srv"), "runpath is '/srv/long"),
+    "an rpath": Case(in_tag(c.DT_RUNPATH, 0, c.DT_RPATH), "rpath is '/opt/long"),
     "a filter": Case(in_string(b"libaux.so.1", b"libu"), "audit, filter or auxiliary"),
     "a symbol's value": Case(in_symbol(".dynsym", b"exported", VALUE), "dynamic symbols changed"),
     "a symbol's size": Case(in_symbol(".dynsym", b"exported", 16), "dynamic symbols changed"),
@@ -240,13 +242,13 @@ ON_LIBRARY = {
     "relocations": Case(in_section(".rela.dyn"), "loaded bytes changed near address"),
     "the unwind table's bytes": Case(in_section(".eh_frame_hdr", 8), "loaded bytes changed"),
     "permissions": Case(in_segment(c.PT_LOAD, 1, flags=2), "has other permissions"),
-    "data cut off": Case(in_segment(c.PT_LOAD, 3, filesz=-8), "gone, smaller, or"),
+    "data cut off": Case(in_segment(c.PT_LOAD, 3, filesz=-8), "missing, smaller, or"),
     "memory cut off": Case(in_segment(c.PT_LOAD, 3, memsz=-8), "zeroed memory of the segment"),
     "the data segment moved": Case(
-        in_segment(c.PT_LOAD, 3, vaddr=0x1000), "gone, smaller, or has other permissions"
+        in_segment(c.PT_LOAD, 3, vaddr=0x1000), "missing, smaller, or has other permissions"
     ),
     "zeroed memory": Case(in_segment(c.PT_LOAD, 3, memsz=64), "zeroed memory of the segment"),
-    "a section's name": Case(in_bytes(b"\0.comment\0", b"\0.komment\0"), ".comment is gone"),
+    "a section's name": Case(in_bytes(b"\0.comment\0", b"\0.komment\0"), ".comment is missing"),
     "the compiler's comment": Case(in_section(".comment"), "section .comment changed"),
     "debug information": Case(in_end_of(".debug_info"), "section .debug_info changed"),
     "debug information elsewhere": Case(
@@ -261,12 +263,12 @@ ON_LIBRARY = {
     "a flag of debug information": Case(
         in_section_header(".debug_str", flags=-0x20), ".debug_str changed"
     ),
-    "a section's strings": Case(in_section_header(".symtab", link=-1), "linked to another"),
+    "a section's strings": Case(in_section_header(".symtab", link=-1), "another sh_link"),
     "a section that moved": Case(in_section_header(".bss", addr=32), ".bss moved"),
     "a section beside its segment": Case(
         in_section_header(".dynsym", addr=8), ".dynsym does not agree with the segment"
     ),
-    "no section headers": Case(in_header(shoff=0, shnum=0, shstrndx=0), ".text is gone"),
+    "no section headers": Case(in_header(shoff=0, shnum=0, shstrndx=0), ".text is missing"),
     "appended data": Case(lambda d: d[:-1] + b"!", "data appended to the file changed"),
 }
 ON_PROGRAM = {
@@ -348,7 +350,7 @@ def test_the_change_that_was_asked_for_breaks_nothing(library: bytes) -> None:
     ],
 )
 def test_a_change_that_was_not_made_is_noticed(library: bytes, changes: Changes) -> None:
-    assert any("was asked for" in text for text in broken(library, library, changes))
+    assert any(", expected" in text for text in broken(library, library, changes))
 
 
 @pytest.mark.parametrize(
@@ -389,7 +391,7 @@ def test_a_full_strip_is_noticed(tmp_path: Path, library: bytes) -> None:
     path.write_bytes(library)
     run("strip", "-g", "-o", tmp_path / "stripped", path)
     complaints = broken(library, (tmp_path / "stripped").read_bytes())
-    assert "the section .debug_info is gone" in complaints
+    assert "the section .debug_info is missing" in complaints
     assert "data appended to the file changed" in complaints
 
 

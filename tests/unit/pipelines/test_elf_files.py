@@ -23,7 +23,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.pipelines import elf_files
 from bundle_fix.pipelines.elf_files import edit_elf_file, read_elf_file
 from bundle_fix.storage import inplace_file as patching
-from bundle_fix.storage.inplace_file import BusyError, patch_file, record_of, undo
+from bundle_fix.storage.inplace_file import FileBusyError, patch_file, get_undo_path, undo_patches
 
 OLD = "/opt/build/thirdparty/output/lib"
 NEW = Changes(runpath="$ORIGIN")
@@ -301,7 +301,7 @@ patching.patch_file(path, eval(sys.argv[3]), path.stat())
         )
         assert done.returncode == -signal.SIGKILL
         assert path.read_bytes() != before
-        assert undo(path)
+        assert undo_patches(path)
         assert path.read_bytes() == before
         assert names(tmp_path) == ["file"]
 
@@ -313,7 +313,7 @@ def recorded(path: Path) -> None:
     """A file with the record of an edit that was killed before its first write."""
     path.write_bytes(b"x" * 100)
     change = patching._Change(3, b"xxx", b"abc")
-    record_of(path).write_bytes(patching._packed(path.stat(), [change]))
+    get_undo_path(path).write_bytes(patching._packed(path.stat(), [change]))
 
 
 def test_a_record_of_an_edit_that_was_completed_is_dropped(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_record_of_an_edit_that_was_completed_is_dropped(tmp_path: Path) -> No
     recorded(path)
     with path.open("r+b") as file:
         os.pwrite(file.fileno(), b"abc", 3)
-    assert not undo(path)
+    assert not undo_patches(path)
     assert (path.read_bytes()[:8], names(tmp_path)) == (b"xxxabcxx", ["file"])
 
 
@@ -329,7 +329,7 @@ def test_a_record_of_a_file_that_was_written_to_since_is_dropped(tmp_path: Path)
     path = tmp_path / "file"
     recorded(path)
     path.write_bytes(b"y" * 100)
-    assert not undo(path)
+    assert not undo_patches(path)
     assert (path.read_bytes(), names(tmp_path)) == (b"y" * 100, ["file"])
 
 
@@ -338,7 +338,7 @@ def test_a_record_of_a_file_that_was_replaced_since_is_dropped(tmp_path: Path) -
     recorded(path)
     (tmp_path / "new").write_bytes(b"z" * 100)
     (tmp_path / "new").replace(path)
-    assert not undo(path)
+    assert not undo_patches(path)
     assert (path.read_bytes(), names(tmp_path)) == (b"z" * 100, ["file"])
 
 
@@ -351,7 +351,7 @@ def test_the_next_edit_takes_back_one_that_was_killed_and_says_so(tmp_path: Path
         patching._Change(at, data[at : at + 4], b"/tmp"),
         patching._Change(at + 4, data[at + 4 : at + 8], b"/lib"),
     ]
-    record_of(path).write_bytes(patching._packed(path.stat(), done_and_not))
+    get_undo_path(path).write_bytes(patching._packed(path.stat(), done_and_not))
     path.write_bytes(data[:at] + b"/tmp" + data[at + 4 :])
     done = edit_elf_file(path, LONG, None)
     assert done.before.runpath == OLD
@@ -362,7 +362,7 @@ def test_the_next_edit_takes_back_one_that_was_killed_and_says_so(tmp_path: Path
 def test_a_file_in_use_is_not_written_to(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 100)
-    with path.open("rb"), pytest.raises(BusyError):
+    with path.open("rb"), pytest.raises(FileBusyError):
         patch_file(path, (Patch(3, b"abc"),), path.stat())
     assert path.read_bytes() == b"x" * 100
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from builders.elf import elf
 from builders.run import bundle_fix
-from bundle_fix.collect.libraries.partial_tree import tree_of_members
+from bundle_fix.collect.libraries.partial_tree import read_tree_of_members
 from bundle_fix.elf.read.parser import read_image_at
 
 
@@ -95,7 +95,7 @@ def test_libraries_of_the_system_that_is_installed_into_are_the_hosts(tmp_path: 
     image = read_image_at(program)
     assert image is not None
     assert "libc.so.6" in image.needed
-    tree, _ = tree_of_members(Path("/"), [program, library], {}, partial=False)
+    tree, _ = read_tree_of_members(Path("/"), [program, library], {}, partial=False)
     assert {Path(path).name for path in tree.nodes} == {"server", "libx.so.4"}
 
 

@@ -11,7 +11,7 @@ from typing import IO
 import pytest
 
 from bundle_fix.storage import staging as holding
-from bundle_fix.storage.staging import SCRATCH, remove_abandoned, scratch_folder
+from bundle_fix.storage.staging import SCRATCH, remove_unlocked, scratch_directory
 from bundle_fix.subprocesses import forks
 
 
@@ -22,8 +22,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_in_use_is_not_abandoned(temporary: Path) -> None:
-    with scratch_folder() as folder:
-        remove_abandoned(temporary, SCRATCH)
+    with scratch_directory() as folder:
+        remove_unlocked(temporary, SCRATCH)
         assert folder.is_dir()
     assert not list(temporary.iterdir())
 
@@ -34,7 +34,7 @@ def test_what_a_kill_left_is_removed_by_the_next(temporary: Path) -> None:
     (left / "lief/before").write_bytes(b"x")
     other = temporary / ".bundle-fix-of-mine"
     other.mkdir()
-    with scratch_folder():
+    with scratch_directory():
         assert not left.exists()
     assert list(temporary.iterdir()) == [other]
 
@@ -48,10 +48,10 @@ def test_a_folder_that_another_process_takes_before_it_is_held_is_made_again(
         folder.mkdir()
         made.append(folder)
         if len(made) == 1:
-            remove_abandoned(temporary, names)
+            remove_unlocked(temporary, names)
 
     monkeypatch.setattr(holding, "_make", make)
-    with scratch_folder() as folder:
+    with scratch_directory() as folder:
         assert [folder.is_dir(), made[0].is_dir()] == [True, False]
     assert len(made) == 2
     assert not list(temporary.iterdir())
@@ -64,7 +64,7 @@ def test_who_is_interrupted_before_the_folder_is_held_leaves_none(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(holding, "_held_folder", interrupt)
-    with pytest.raises(KeyboardInterrupt), scratch_folder():
+    with pytest.raises(KeyboardInterrupt), scratch_directory():
         pass
     assert not list(temporary.iterdir())
 
@@ -75,7 +75,7 @@ def test_what_is_forked_has_no_lock_that_outlasts_this_process(temporary: Path) 
             with suppress(OSError):
                 pipe.write(bytes(place.readlink()) + b"\n")
 
-    with scratch_folder() as folder:
+    with scratch_directory() as folder:
         process = forks.start_fork(tell)
         open_there = process.pipe.read().decode().splitlines()
         assert forks.wait_for_exit(process) == 0

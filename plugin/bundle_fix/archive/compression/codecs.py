@@ -16,7 +16,12 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from msgspec import Struct
 
-from bundle_fix.archive.compression.multistream import Decompressor, Form, StreamError, Streams
+from bundle_fix.archive.compression.multistream import (
+    Decompressor,
+    MultiStreamReader,
+    StreamError,
+    StreamFormat,
+)
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import AGAIN, BundleFixError
@@ -77,7 +82,7 @@ def _write_gzip(file: IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], opened)
 
 
-def zstd() -> Any:
+def import_zstd() -> Any:
     """The zstd module: of the standard library since Python 3.14, before it from backports."""
     return importlib.import_module(
         "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
@@ -85,39 +90,39 @@ def zstd() -> Any:
 
 
 def _read_zstd(path: str | IO[bytes]) -> IO[bytes]:
-    key, make = zstd().DecompressionParameter.window_log_max, zstd().ZstdDecompressor
+    key, make = import_zstd().DecompressionParameter.window_log_max, import_zstd().ZstdDecompressor
 
     def begin(memory: int | None) -> Decompressor:
         options = {key: memory.bit_length() - 1 if memory else WINDOW}
         return cast(Decompressor, make(options=options))
 
-    return cast(IO[bytes], Streams(path, Form(begin)))
+    return cast(IO[bytes], MultiStreamReader(path, StreamFormat(begin)))
 
 
 def _write_zstd(file: IO[bytes]) -> IO[bytes]:
-    parameters = zstd().CompressionParameter
+    parameters = import_zstd().CompressionParameter
     options = {
         parameters.compression_level: ZSTD_LEVEL,
         parameters.nb_workers: count_cores(),
         parameters.checksum_flag: 1,
     }
-    return cast(IO[bytes], zstd().open(file, "wb", options=options))
+    return cast(IO[bytes], import_zstd().open(file, "wb", options=options))
 
 
 def _read_xz(path: str | IO[bytes]) -> IO[bytes]:
     import lzma
 
-    form = Form(lambda memory: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), padded=True)
-    return cast(IO[bytes], Streams(path, form))
+    form = StreamFormat(lambda memory: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), padded=True)
+    return cast(IO[bytes], MultiStreamReader(path, form))
 
 
 def _read_lzma(path: str | IO[bytes]) -> IO[bytes]:
     import lzma
 
-    form = Form(
+    form = StreamFormat(
         lambda memory: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memory), ignored=(lzma.LZMAError,)
     )
-    return cast(IO[bytes], Streams(path, form))
+    return cast(IO[bytes], MultiStreamReader(path, form))
 
 
 def _write_xz(file: IO[bytes]) -> XzWriter:
@@ -135,8 +140,8 @@ def _write_lzma(file: IO[bytes]) -> IO[bytes]:
 def _read_bzip2(path: str | IO[bytes]) -> IO[bytes]:
     import bz2
 
-    form = Form(lambda _memory: bz2.BZ2Decompressor(), ignored=(OSError,))
-    return cast(IO[bytes], Streams(path, form))
+    form = StreamFormat(lambda _memory: bz2.BZ2Decompressor(), ignored=(OSError,))
+    return cast(IO[bytes], MultiStreamReader(path, form))
 
 
 def _write_bzip2(file: IO[bytes]) -> IO[bytes]:
@@ -164,20 +169,20 @@ COMPRESSIONS = (
 )
 
 
-def compression_of(path: Path) -> Compression | None:
+def detect_compression(path: Path) -> Compression | None:
     """How the file at ``path`` is compressed, told by its first bytes; None when it is not."""
     with path.open("rb") as file:
         start = file.read(16)
     return next((c for c in COMPRESSIONS if c.start.match(start)), None)
 
 
-def compression_for(suffix: str) -> Compression | None:
+def get_compression(suffix: str) -> Compression | None:
     """The compression of tarballs that end in ``suffix`` (``.gz``), or None."""
     return next((c for c in COMPRESSIONS if c.suffix == suffix), None)
 
 
 @contextmanager
-def unpacked(
+def decompress_file(
     path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress, name: str = ""
 ) -> Iterator[IO[bytes]]:
     """The file at ``path``, decompressed into an unnamed temporary file where it is compressed.
@@ -192,7 +197,7 @@ def unpacked(
         BundleFixError: it is damaged, unpacks to more than ``limits`` allow, or there is no space
             for what is in it.
     """
-    compression = compression_of(path)
+    compression = detect_compression(path)
     opened: IO[bytes]
     if compression is None:
         opened = path.open("rb")
@@ -242,14 +247,14 @@ def _decompress(
     with path.open("rb") as file, closing(_pieces(file, path, compression)) as pieces:
         for piece in pieces:
             total += len(piece)
-            full += spooled(spool, piece)
+            full += write_sparse(spool, piece)
             limits.check_size(total, packed, path, full)
             # The reader may be ahead in a thread of its own, whose place `file` must not be asked.
             tell(os.lseek(file.fileno(), 0, os.SEEK_CUR))
     spool.truncate()
 
 
-def spooled(spool: IO[bytes], piece: bytes) -> int:
+def write_sparse(spool: IO[bytes], piece: bytes) -> int:
     """Write ``piece`` to a temporary file that is cut where it ends; returns the bytes it took.
 
     A hole takes none: not even a bomb of zeros, up to where it is refused.
@@ -292,10 +297,10 @@ def _damaged(error: Exception, path: Path) -> BundleFixError:
 
 def _rest_of_gzip(path: Path, done: int) -> Iterator[bytes]:
     """What follows the first ``done`` bytes in the members of a gzip file with more behind them."""
-    from bundle_fix.archive.compression.gzip_members import members
+    from bundle_fix.archive.compression.gzip_members import read_gzip_members
 
     try:
-        for piece in members(path):
+        for piece in read_gzip_members(path):
             yield piece[done:]
             done = max(done - len(piece), 0)
     except (EOFError, zlib.error) as error:

@@ -15,7 +15,7 @@ STEP = 1 << 18
 GZIP = 16 + zlib.MAX_WBITS
 
 
-def members(path: Path) -> Iterator[bytes]:
+def read_gzip_members(path: Path) -> Iterator[bytes]:
     """The bytes of all members, in pieces.
 
     Raises:

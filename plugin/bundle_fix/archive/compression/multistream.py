@@ -49,7 +49,7 @@ class Decompressor(Protocol):
         """Up to ``max_length`` bytes."""
 
 
-class Form(NamedTuple):
+class StreamFormat(NamedTuple):
     """What the streams of a format are like.
 
     Attributes:
@@ -63,7 +63,7 @@ class Form(NamedTuple):
     ignored: tuple[type[Exception], ...] = ()
 
 
-class Streams(io.RawIOBase):
+class MultiStreamReader(io.RawIOBase):
     """The streams of a file, one behind the other, as one.
 
     Raises:
@@ -73,7 +73,7 @@ class Streams(io.RawIOBase):
         Exception: of the decompressor's own kind: what is there is no stream, or is damaged.
     """
 
-    def __init__(self, path: str | IO[bytes], form: Form) -> None:
+    def __init__(self, path: str | IO[bytes], form: StreamFormat) -> None:
         self._file = open(path, "rb") if isinstance(path, str) else path  # noqa: SIM115, PTH123
         self._owned = isinstance(path, str)
         self._form = form

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.formats import AR_MAGIC
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
-from bundle_fix.archive.packages.nested import nested_tar
+from bundle_fix.archive.packages.nested import open_nested_tar
 from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
@@ -45,7 +45,7 @@ def read_deb(
         name = next((name for name in members if DATA.fullmatch(name)), None)
         if name is None:
             raise BundleFixError("the package has no data.tar", where=str(path), hint=AGAIN)
-        with nested_tar(members[name], name, path, limits, progress) as tree:
+        with open_nested_tar(members[name], name, path, limits, progress) as tree:
             yield replace(tree, location=InstallLocation.BESIDE_OTHERS)
 
 

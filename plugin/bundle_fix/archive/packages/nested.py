@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bundle_fix.archive.compression.codecs import unpacked
+from bundle_fix.archive.compression.codecs import decompress_file
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.tar.reader import tree_of_tar
 from bundle_fix.model.content import Content
@@ -23,7 +23,7 @@ SHOWN = 12
 
 
 @contextmanager
-def unpacked_content(
+def open_nested_file(
     content: Content, name: str, path: Path, limits: Limits, progress: Progress = no_progress
 ) -> Iterator[IO[bytes]]:
     """What is in a compressed member of an artifact, as an open file.
@@ -45,7 +45,10 @@ def unpacked_content(
                 copy_bytes(reader, copy.fileno(), name)
             place = Path(f"/proc/self/fd/{copy.fileno()}")
             shown = f"{path.name}: {posixpath.basename(name)[:SHOWN]}"
-            with _renamed(place, name, path), unpacked(place, limits, progress, shown) as file:
+            with (
+                _renamed(place, name, path),
+                decompress_file(place, limits, progress, shown) as file,
+            ):
                 yield file
     except OSError as error:
         raise BundleFixError(
@@ -66,13 +69,13 @@ def _renamed(place: Path, name: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def nested_tar(
+def open_nested_tar(
     content: Content, name: str, path: Path, limits: Limits, progress: Progress = no_progress
 ) -> Iterator[Tree]:
     """The tree in a tarball that is a member of an artifact, to be unpacked at a root.
 
     Raises:
-        BundleFixError: as `unpacked_content`, or it is no tarball.
+        BundleFixError: as `open_nested_file`, or it is no tarball.
     """
-    with unpacked_content(content, name, path, limits, progress) as file:
+    with open_nested_file(content, name, path, limits, progress) as file:
         yield tree_of_tar(file, path, limits, at_root=True)

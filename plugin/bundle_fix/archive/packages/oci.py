@@ -17,7 +17,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.archive.packages.nested import nested_tar
+from bundle_fix.archive.packages.nested import open_nested_tar
 from bundle_fix.model.content import Content, read_exactly
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
@@ -57,7 +57,7 @@ def _is_saved(tree: Tree) -> bool:
 
 
 @contextmanager
-def merged_layers(
+def merge_layers(
     layout: Tree, path: Path, limits: Limits, progress: Progress = no_progress
 ) -> Iterator[Tree]:
     """The root file system that the layers of an image make, the later over the earlier.
@@ -77,7 +77,7 @@ def merged_layers(
         for name in _layers(layout, path):
             left = replace(limits, used_size=size, used_members=count)
             blob = _blob(layout, name, path)
-            tree = stack.enter_context(nested_tar(blob, name, path, left, progress))
+            tree = stack.enter_context(open_nested_tar(blob, name, path, left, progress))
             size += sum(file.content.size for _, file in tree.iter_files() if file.hardlink is None)
             count += len(tree.nodes)
             _lay_over(nodes, tree)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
-from bundle_fix.archive.names import check_folders, clean_name
-from bundle_fix.archive.packages.nested import unpacked_content
+from bundle_fix.archive.names import check_parents, clean_name
+from bundle_fix.archive.packages.nested import open_nested_file
 from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
@@ -58,7 +58,7 @@ def read_rpm(
         start = _header_end(fd, LEAD, path)
         start = _header_end(fd, start + -start % 8, path)
         payload = FileSlice(fd, start, os.fstat(fd).st_size - start)
-        with unpacked_content(payload, "payload", path, limits, progress) as archive:
+        with open_nested_file(payload, "payload", path, limits, progress) as archive:
             yield _tree(archive, path, limits)
 
 
@@ -114,7 +114,7 @@ def _tree(file: IO[bytes], path: Path, limits: Limits) -> Tree:
                 twin = first if name != first else None
                 nodes[name] = File(last.content, node.metadata, hardlink=twin)
     tree = Tree(nodes, location=InstallLocation.BESIDE_OTHERS)
-    check_folders(tree, path)
+    check_parents(tree, path)
     return tree
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 
-from bundle_fix.model.content import Content, SliceReader, Reader
+from bundle_fix.model.content import Content, Reader, SliceReader
 
 
 class Concatenation:

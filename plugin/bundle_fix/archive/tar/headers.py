@@ -18,9 +18,9 @@ from typing import NamedTuple
 from bundle_fix.archive.tar.sparse import (
     Extent,
     SparseError,
-    extents_of_gnu,
-    extents_of_pax,
     is_sparse,
+    read_gnu_extents,
+    read_pax_extents,
 )
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import AGAIN, BundleFixError
@@ -56,7 +56,7 @@ FATAL = frozenset({"path", "linkpath", "size"})
 _LENGTH = re.compile(rb"[1-9][0-9]{0,9} ")
 
 
-class Member(NamedTuple):
+class TarMember(NamedTuple):
     """One member: what its header says, with all that extends it.
 
     Attributes:
@@ -112,7 +112,7 @@ class _Extended:
         self.count = self.size = 0
 
 
-def members_of(file: Reader, path: Path) -> Iterator[Member]:
+def read_members(file: Reader, path: Path) -> Iterator[TarMember]:
     """The members of a tarball, in order, up to the block of zeros that ends it.
 
     Args:
@@ -262,7 +262,7 @@ def _records(data: bytes, path: Path, offset: int) -> Iterator[tuple[str, str]]:
 def _member(
     fields: tuple[bytes, ...], block: bytes, extended: _Extended, common: Mapping[str, str],
     file: Reader, path: Path, at: int, size: int,
-) -> Member:  # fmt: skip
+) -> TarMember:  # fmt: skip
     name, mode, uid, gid, _, mtime, _, kind, link, magic, _, owner, group, _, _, prefix = fields
     own = dict(extended.records) if extended.records else NO_RECORDS
     said = {**common, **own} if common else own
@@ -280,9 +280,9 @@ def _member(
     if kind == SPARSE or (own and is_sparse(own) and kind not in WITHOUT_DATA):
         try:
             found = (
-                extents_of_gnu(file, block, data, stored)
+                read_gnu_extents(file, block, data, stored)
                 if kind == SPARSE
-                else extents_of_pax(file, extended.records, data, stored)
+                else read_pax_extents(file, extended.records, data, stored)
             )
         except SparseError as error:
             raise BundleFixError(
@@ -292,7 +292,7 @@ def _member(
     end = data + stored + -stored % BLOCK
     if data + stored > file.size:
         raise BundleFixError("the archive is cut short", where=str(path), hint=AGAIN)
-    return Member(
+    return TarMember(
         name=own.get("GNU.sparse.name") or own.get("path") or _text(extended.name or name),
         kind=kind,
         link=own.get("linkpath") or _text(extended.link or link.partition(b"\0")[0]),

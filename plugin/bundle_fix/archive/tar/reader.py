@@ -16,9 +16,9 @@ from typing import IO, NamedTuple
 
 from msgspec.structs import replace
 
-from bundle_fix.archive.compression.codecs import unpacked
+from bundle_fix.archive.compression.codecs import decompress_file
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
-from bundle_fix.archive.names import check_folders, clean_name, inside_top, top_folder
+from bundle_fix.archive.names import check_parents, clean_name, find_top_directory, strip_top
 from bundle_fix.archive.tar.headers import (
     BLOCK,
     BLOCK_DEVICE,
@@ -26,10 +26,10 @@ from bundle_fix.archive.tar.headers import (
     FIFO,
     HARD_LINK,
     SYMLINK,
-    Member,
-    members_of,
+    TarMember,
+    read_members,
 )
-from bundle_fix.archive.tar.sparse import SparseContent, SparseHeader, without_map
+from bundle_fix.archive.tar.sparse import SparseContent, SparseHeader, drop_sparse_records
 from bundle_fix.model.content import (
     ArchiveSlice,
     BytesContent,
@@ -73,7 +73,7 @@ def read_tar(
         BundleFixError: it is no tarball, is damaged or cut short, unpacks to more than ``limits``
             allow, or a member's name or link is one that no honest archive has.
     """
-    with unpacked(path, limits, progress) as file:
+    with decompress_file(path, limits, progress) as file:
         yield tree_of_tar(file, path, limits)
 
 
@@ -113,7 +113,7 @@ def tree_in_tar(
     linked: set[str] = set()
     duplicates: list[DuplicateMember] = []
     dotted, holes, count, end = True, 0, 0, 0
-    for member in members_of(archive, path):
+    for member in read_members(archive, path):
         count += 1 + len(member.extents or ()) // EXTENTS_PER_MEMBER
         limits.check_members(count, path)
         holes += member.real_size - member.size
@@ -132,12 +132,12 @@ def tree_in_tar(
         entries.append(_Entry(name, node, member.offset, member.end))
         end = member.end
     kinds = ((e.name, isinstance(e.node, Directory)) for e in entries)
-    top = "" if at_root else top_folder(kinds)
+    top = "" if at_root else find_top_directory(kinds)
     nodes = _nodes(entries, last, top, archive)
     shown = f"./{top}".rstrip("/") if dotted and entries else top
     rest = ArchiveSlice(archive, end, archive.size - end)
     tree = Tree(nodes, shown, rest, tuple(d.relative_to(top) for d in duplicates))
-    check_folders(tree, path)
+    check_parents(tree, path)
     return tree
 
 
@@ -152,8 +152,8 @@ def _nodes(
             # The later entry of a name wins, as in tar; this one stays before what follows it.
             continue
         before = ArchiveSlice(archive, start, offset - start) if start < offset else None
-        twin = inside_top(node.hardlink, top) if isinstance(node, File) and node.hardlink else None
-        key = inside_top(name, top)
+        twin = strip_top(node.hardlink, top) if isinstance(node, File) and node.hardlink else None
+        key = strip_top(name, top)
         if isinstance(node, File) and twin != node.hardlink:
             nodes[key] = replace(node, hardlink=twin, preceding=before)
         else:
@@ -185,7 +185,7 @@ def _is_plain(node: Node) -> bool:
 
 
 def _node(
-    member: Member,
+    member: TarMember,
     archive: SliceableReader,
     last: Mapping[str, int],
     entries: list[_Entry],
@@ -210,7 +210,7 @@ def _node(
 
 
 def _hard_link(
-    member: Member, stamp: Metadata, header: Content, last: Mapping[str, int],
+    member: TarMember, stamp: Metadata, header: Content, last: Mapping[str, int],
     entries: list[_Entry], path: Path,
 ) -> File:  # fmt: skip
     name = clean_name(member.link, path)
@@ -224,7 +224,7 @@ def _hard_link(
     return File(target.content, stamp, header, target.hardlink or name)
 
 
-def _stamp(member: Member) -> Metadata:
+def _stamp(member: TarMember) -> Metadata:
     extra: Mapping[str, str] = NOTHING
     if member.records:
         extra = {name: value for name, value in member.records.items() if name not in OF_STAMP}
@@ -304,7 +304,7 @@ def _header(tree: Tree, path: str, node: Node) -> bytes:
     info.mtime = stamp.mtime
     info.pax_headers = {
         name: value
-        for name, value in without_map(stamp.extra).items()
+        for name, value in drop_sparse_records(stamp.extra).items()
         if name not in ("mtime", "uid", "gid")
     }
     if stamp.mtime_text is not None:

@@ -38,7 +38,7 @@ class Extent(NamedTuple):
     size: int
 
 
-class Sparse(NamedTuple):
+class SparseMap(NamedTuple):
     """The pieces of a file, its size, and where in the archive its stored bytes are."""
 
     extents: tuple[Extent, ...]
@@ -123,12 +123,12 @@ def is_sparse(records: Mapping[str, str]) -> bool:
     return any(f"GNU.sparse.{name}" in records for name in ("major", "map", "numblocks"))
 
 
-def without_map(records: Mapping[str, str]) -> dict[str, str]:
+def drop_sparse_records(records: Mapping[str, str]) -> dict[str, str]:
     """The records that stay true once a file is stored whole."""
     return {name: value for name, value in records.items() if not name.startswith("GNU.sparse.")}
 
 
-def extents_of_gnu(file: Reader, block: bytes, data: int, size: int) -> Sparse:
+def read_gnu_extents(file: Reader, block: bytes, data: int, size: int) -> SparseMap:
     """The map in an old GNU header and the blocks that continue it.
 
     Raises:
@@ -170,9 +170,9 @@ def _whole(text: str, base: int = 10) -> int:
         raise SparseError("the map of a sparse file has what is no number") from error
 
 
-def extents_of_pax(
+def read_pax_extents(
     file: Reader, records: Sequence[tuple[str, str]], data: int, size: int
-) -> Sparse:
+) -> SparseMap:
     """The map that a pax header has, or that it says to be in front of the bytes.
 
     Raises:
@@ -218,7 +218,7 @@ def _paired(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _sparse(pairs: Sequence[tuple[int, int]], real: int, data: int, size: int) -> Sparse:
+def _sparse(pairs: Sequence[tuple[int, int]], real: int, data: int, size: int) -> SparseMap:
     """The pieces, if they stand in order, within the file and within what is stored."""
     extents, stored, end = [], data, 0
     for offset, length in pairs:
@@ -230,4 +230,4 @@ def _sparse(pairs: Sequence[tuple[int, int]], real: int, data: int, size: int) -
         stored += length
     if stored - data > size or size < 0:
         raise SparseError("a sparse file has more pieces than bytes")
-    return Sparse(tuple(extents), real, data, size)
+    return SparseMap(tuple(extents), real, data, size)

@@ -33,7 +33,7 @@ ENCRYPTED, DESCRIPTOR, UTF8, MASKED = 0x1, 0x8, 0x800, 0x2000
 HINT = "an archive like this one must not be trusted"
 
 
-class Entry(NamedTuple):
+class ZipEntry(NamedTuple):
     """What an archive says of one member.
 
     Attributes:
@@ -65,18 +65,18 @@ class Entry(NamedTuple):
     end: int
 
 
-class Listing(NamedTuple):
+class CentralDirectory(NamedTuple):
     """The members in the directory's order, and what is of no member.
 
     ``is_large`` says whether its numbers are in a zip64 record as well.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ZipEntry, ...]
     comment: bytes
     is_large: bool
 
 
-def read_listing(fd: int, path: Path, limits: Limits) -> Listing:
+def read_central_directory(fd: int, path: Path, limits: Limits) -> CentralDirectory:
     """The directory of an archive.
 
     Args:
@@ -101,7 +101,7 @@ def read_listing(fd: int, path: Path, limits: Limits) -> Listing:
     if length > MAX_DIRECTORY:
         raise _unlikely("its directory is longer than any honest one", path)
     directory = _read(fd, start, length, path)
-    entries: list[Entry] = []
+    entries: list[ZipEntry] = []
     at = 0
     while at < length:
         entry = _entry(directory, at, moved, path)
@@ -115,7 +115,7 @@ def read_listing(fd: int, path: Path, limits: Limits) -> Listing:
     first = min((entry.start for entry in placed), default=start)
     if first and _read(fd, 0, len(LOCAL_MARK), path) == LOCAL_MARK:
         raise _unlikely("it starts with members that its directory does not have", path)
-    return Listing(placed, comment, end != last)
+    return CentralDirectory(placed, comment, end != last)
 
 
 def _damaged(what: str, path: Path) -> BundleFixError:
@@ -176,7 +176,7 @@ def _zip64(
     raise _damaged("its zip64 directory is nowhere", path)
 
 
-def _entry(directory: bytes, at: int, moved: int, path: Path) -> Entry:
+def _entry(directory: bytes, at: int, moved: int, path: Path) -> ZipEntry:
     """The record at ``at`` of the directory; where its data is, is not known yet."""
     head = directory[at : at + ENTRY.size]
     if len(head) < ENTRY.size or not head.startswith(ENTRY_MARK):
@@ -189,7 +189,7 @@ def _entry(directory: bytes, at: int, moved: int, path: Path) -> Entry:
         raise _damaged("its directory is cut short", path)
     more = directory[ends[0] : ends[1]]
     size, packed, start = _large(more, (size, packed, start), path)
-    return Entry(
+    return ZipEntry(
         raw, raw[ENTRY.size : ENTRY.size + name], system, flags, method, time, date, crc, packed,
         size, internal, external, more, raw[len(raw) - comment :] if comment else b"",
         start + moved, 0, 0,
@@ -199,7 +199,7 @@ def _entry(directory: bytes, at: int, moved: int, path: Path) -> Entry:
 def _large(extra: bytes, numbers: tuple[int, ...], path: Path) -> list[int]:
     """``numbers``, each that is too large for its field taken from the zip64 extra field."""
     wanted = sum(number == LARGE for number in numbers)
-    body = next((body for kind, body in fields_of(extra) if kind == ZIP64), b"")
+    body = next((body for kind, body in split_extra_fields(extra) if kind == ZIP64), b"")
     if not wanted:
         return list(numbers)
     if len(body) < 8 * wanted:
@@ -208,7 +208,7 @@ def _large(extra: bytes, numbers: tuple[int, ...], path: Path) -> list[int]:
     return [next(large) if number == LARGE else number for number in numbers]
 
 
-def fields_of(extra: bytes) -> list[tuple[int, bytes]]:
+def split_extra_fields(extra: bytes) -> list[tuple[int, bytes]]:
     """The extra fields of a member (APPNOTE 4.5): their kinds, and what is in them."""
     found, at = [], 0
     while at + FIELD.size <= len(extra):
@@ -219,7 +219,9 @@ def fields_of(extra: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def _with_places(fd: int, entries: list[Entry], directory: int, path: Path) -> tuple[Entry, ...]:
+def _with_places(
+    fd: int, entries: list[ZipEntry], directory: int, path: Path
+) -> tuple[ZipEntry, ...]:
     """The entries with the places of their data; no two may share any, nor leave the archive."""
     least = [(e.start, e.start + LOCAL.size + len(e.name) + e.packed, e) for e in entries]
     last = 0
@@ -227,7 +229,7 @@ def _with_places(fd: int, entries: list[Entry], directory: int, path: Path) -> t
         if start < last or end > directory:
             raise _shared(entry, path)
         last = end
-    placed: dict[int, Entry] = {}
+    placed: dict[int, ZipEntry] = {}
     end = directory
     for number in sorted(range(len(entries)), key=lambda n: entries[n].start, reverse=True):
         entry = entries[number]
@@ -239,22 +241,23 @@ def _with_places(fd: int, entries: list[Entry], directory: int, path: Path) -> t
     return tuple(placed[number] for number in range(len(entries)))
 
 
-def _shared(entry: Entry, path: Path) -> BundleFixError:
+def _shared(entry: ZipEntry, path: Path) -> BundleFixError:
     return _unlikely(
-        f"the member {shown(entry)} shares its bytes with another one, or with the directory", path
+        f"the member {format_name(entry)} shares its bytes with another one, or with the directory",
+        path,
     )
 
 
-def _data(fd: int, entry: Entry, path: Path) -> int:
+def _data(fd: int, entry: ZipEntry, path: Path) -> int:
     """Where the data of a member starts, if what stands before it is what the directory says."""
     head = _read(fd, entry.start, LOCAL.size, path)
     mark, _, flags, method, _, _, crc, packed, size, name, extra = LOCAL.unpack(head)
     rest = os.pread(fd, name + extra, entry.start + LOCAL.size)
     if mark != LOCAL_MARK or len(rest) < name + extra:
-        raise _damaged(f"there is no member {shown(entry)} where it should be", path)
+        raise _damaged(f"there is no member {format_name(entry)} where it should be", path)
     if (entry.flags | flags) & (ENCRYPTED | MASKED):
         raise BundleFixError(
-            f"the member {shown(entry)} is encrypted", where=str(path),
+            f"the member {format_name(entry)} is encrypted", where=str(path),
             hint="make the archive without a password",
         )  # fmt: skip
     if LARGE in (size, packed):
@@ -265,18 +268,18 @@ def _data(fd: int, entry: Entry, path: Path) -> int:
     agree = all(a in (b, *later) for a, b in zip(theirs, ours, strict=True))
     if rest[:name] != entry.name or method != entry.method or not agree:
         raise BundleFixError(
-            f"the archive is damaged: the two headers of {shown(entry)} contradict each other",
+            f"the archive is damaged: the two headers of {format_name(entry)} contradict each other",
             where=str(path), hint=HINT,
         )  # fmt: skip
     return entry.start + LOCAL.size + int(name + extra)
 
 
-def shown(entry: Entry) -> str:
+def format_name(entry: ZipEntry) -> str:
     """The name of a member as messages have it."""
-    return repr(decoded(entry)[:200])
+    return repr(decode_name(entry)[:200])
 
 
-def decoded(entry: Entry) -> str:
+def decode_name(entry: ZipEntry) -> str:
     """A member's name: UTF-8 where it can be, as most tools write it without saying so."""
     try:
         return entry.name.decode("utf-8")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from bundle_fix.archive.compression.codecs import spooled, zstd
-from bundle_fix.archive.zip.central_directory import Entry, shown
+from bundle_fix.archive.compression.codecs import import_zstd, write_sparse
+from bundle_fix.archive.zip.central_directory import ZipEntry, format_name
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import AGAIN, BundleFixError
 
@@ -21,7 +21,7 @@ LZMA_ENDS = 0x2
 LZMA_HEAD = 4
 
 
-class Unpacker(Protocol):
+class EntryDecompressor(Protocol):
     """What the decompressors of bz2, lzma and zstd have in common."""
 
     @property
@@ -55,7 +55,7 @@ class _Inflater:
         return found
 
 
-def _lzma(entry: Entry, head: bytes) -> Unpacker:
+def _lzma(entry: ZipEntry, head: bytes) -> EntryDecompressor:
     """A decompressor that was told what zip has in another order than the format ``.lzma``."""
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
     size = -1 if entry.flags & LZMA_ENDS else entry.size
@@ -63,15 +63,15 @@ def _lzma(entry: Entry, head: bytes) -> Unpacker:
     return decompressor
 
 
-UNPACKERS: dict[int, Callable[[Entry, bytes], Unpacker]] = {
+UNPACKERS: dict[int, Callable[[ZipEntry, bytes], EntryDecompressor]] = {
     DEFLATED: lambda _entry, _head: _Inflater(),
     BZIP2: lambda _entry, _head: bz2.BZ2Decompressor(),
     LZMA: _lzma,
-    ZSTD: lambda _entry, _head: zstd().ZstdDecompressor(),
+    ZSTD: lambda _entry, _head: import_zstd().ZstdDecompressor(),
 }
 
 
-def unpack(fd: int, entry: Entry, path: Path, spool: IO[bytes] | None) -> None:
+def unpack_entry(fd: int, entry: ZipEntry, path: Path, spool: IO[bytes] | None) -> None:
     """Unpack one member, and see that it is what the archive says.
 
     Args:
@@ -91,16 +91,16 @@ def unpack(fd: int, entry: Entry, path: Path, spool: IO[bytes] | None) -> None:
         if left < 0:
             break
         if spool is not None:
-            spooled(spool, piece)
+            write_sparse(spool, piece)
     if left or crc != entry.crc:
         what = "size" if left else "CRC"
         raise BundleFixError(
-            f"the archive is damaged: the {what} of {shown(entry)} is not what it says",
+            f"the archive is damaged: the {what} of {format_name(entry)} is not what it says",
             where=str(path), hint=AGAIN,
         )  # fmt: skip
 
 
-def _pieces(fd: int, entry: Entry, path: Path) -> Iterator[bytes]:
+def _pieces(fd: int, entry: ZipEntry, path: Path) -> Iterator[bytes]:
     """The unpacked bytes in pieces of at most `CHUNK`."""
     at, end = entry.data, entry.data + entry.packed
     if entry.method == STORED:
@@ -111,7 +111,7 @@ def _pieces(fd: int, entry: Entry, path: Path) -> Iterator[bytes]:
     make = UNPACKERS.get(entry.method)
     if make is None:
         raise BundleFixError(
-            f"the member {shown(entry)} is compressed by method {entry.method}, which cannot be"
+            f"the member {format_name(entry)} is compressed by method {entry.method}, which cannot be"
             " read",
             where=str(path), hint="deflate, bzip2, LZMA and zstd can",
         )  # fmt: skip
@@ -135,7 +135,7 @@ def _pieces(fd: int, entry: Entry, path: Path) -> Iterator[bytes]:
     except Exception as error:
         # Every library has error types of its own (zlib.error, LZMAError, ZstdError, IsalError).
         raise BundleFixError(
-            f"the archive is damaged: {shown(entry)}: {str(error) or 'it is not compressed so'}",
+            f"the archive is damaged: {format_name(entry)}: {str(error) or 'it is not compressed so'}",
             where=str(path),
             hint=AGAIN,
         ) from error

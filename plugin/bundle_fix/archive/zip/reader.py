@@ -16,10 +16,16 @@ from pathlib import Path
 from typing import IO
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
-from bundle_fix.archive.names import check_folders, clean_name, top_folder, tree_path
+from bundle_fix.archive.names import check_parents, clean_name, find_top_directory, make_tree_path
 from bundle_fix.archive.wheel import INFO
-from bundle_fix.archive.zip.central_directory import Entry, Listing, decoded, read_listing, shown
-from bundle_fix.archive.zip.data import STORED, unpack
+from bundle_fix.archive.zip.central_directory import (
+    CentralDirectory,
+    ZipEntry,
+    decode_name,
+    format_name,
+    read_central_directory,
+)
+from bundle_fix.archive.zip.data import STORED, unpack_entry
 from bundle_fix.archive.zip.writer import UNIX, ZipArchive, ZipHeader
 from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import BundleFixError
@@ -44,7 +50,7 @@ def read_zip(
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(path.open("rb"))
-            listing = read_listing(archive.fileno(), path, limits)
+            listing = read_central_directory(archive.fileno(), path, limits)
             spool = stack.enter_context(tempfile.TemporaryFile(prefix="bundle-fix-"))
             step = ProgressStep(
                 f"reading {path.name}", sum(entry.size for entry in listing.entries)
@@ -59,10 +65,12 @@ def read_zip(
         yield tree
 
 
-def _tree(fd: int, listing: Listing, spool: IO[bytes], path: Path, tell: StepProgress) -> Tree:
+def _tree(
+    fd: int, listing: CentralDirectory, spool: IO[bytes], path: Path, tell: StepProgress
+) -> Tree:
     entries = listing.entries
-    names = [clean_name(decoded(entry), path) for entry in entries]
-    top = top_folder((name, _is_folder(e)) for name, e in zip(names, entries, strict=True))
+    names = [clean_name(decode_name(entry), path) for entry in entries]
+    top = find_top_directory((name, _is_folder(e)) for name, e in zip(names, entries, strict=True))
     if top.endswith(INFO):
         top = ""
     front = FileSlice(fd, 0, min((entry.start for entry in entries), default=0))
@@ -70,7 +78,7 @@ def _tree(fd: int, listing: Listing, spool: IO[bytes], path: Path, tell: StepPro
     nodes: dict[str, Node] = {}
     done = 0
     for name, entry in zip(names, entries, strict=True):
-        key = tree_path(name, top)
+        key = make_tree_path(name, top)
         if key in nodes:
             raise BundleFixError(f"two members have the name {name!r}", where=str(path))
         if not (key or _is_folder(entry)):
@@ -79,15 +87,15 @@ def _tree(fd: int, listing: Listing, spool: IO[bytes], path: Path, tell: StepPro
         nodes[key] = _node(fd, entry, spool, archive, path)
         done += entry.size
     tree = Tree(nodes, top)
-    check_folders(tree, path)
+    check_parents(tree, path)
     return tree
 
 
-def _is_folder(entry: Entry) -> bool:
+def _is_folder(entry: ZipEntry) -> bool:
     return entry.name.endswith(b"/")
 
 
-def _node(fd: int, entry: Entry, spool: IO[bytes], archive: ZipArchive, path: Path) -> Node:
+def _node(fd: int, entry: ZipEntry, spool: IO[bytes], archive: ZipArchive, path: Path) -> Node:
     content = _content(fd, entry, spool, path)
     stamp = _stamp(entry)
     whole = FileSlice(fd, entry.start, entry.end - entry.start)
@@ -103,24 +111,24 @@ def _node(fd: int, entry: Entry, spool: IO[bytes], archive: ZipArchive, path: Pa
     return File(content, stamp, header)
 
 
-def _content(fd: int, entry: Entry, spool: IO[bytes], path: Path) -> FileSlice:
+def _content(fd: int, entry: ZipEntry, spool: IO[bytes], path: Path) -> FileSlice:
     """The bytes of a member: in the archive where they are stored, else in the temporary file."""
     if entry.method == STORED:
-        unpack(fd, entry, path, None)
+        unpack_entry(fd, entry, path, None)
         return FileSlice(fd, entry.data, entry.size)
     start = spool.tell()
-    unpack(fd, entry, path, spool)
+    unpack_entry(fd, entry, path, spool)
     return FileSlice(spool.fileno(), start, entry.size)
 
 
-def _target(content: FileSlice, entry: Entry, path: Path) -> str:
+def _target(content: FileSlice, entry: ZipEntry, path: Path) -> str:
     if content.size > MAX_TARGET:
-        raise BundleFixError(f"the link {shown(entry)} is too long", where=str(path))
+        raise BundleFixError(f"the link {format_name(entry)} is too long", where=str(path))
     with content.open() as reader:
         return os.fsdecode(reader.pread(0, content.size))
 
 
-def _stamp(entry: Entry) -> Metadata:
+def _stamp(entry: ZipEntry) -> Metadata:
     mode = stat.S_IMODE(entry.external >> 16) if entry.system == UNIX else 0
     year, month, day = 1980 + (entry.date >> 9), entry.date >> 5 & 15, entry.date & 31
     hour, minute, second = entry.time >> 11, entry.time >> 5 & 63, 2 * (entry.time & 31)

@@ -31,16 +31,16 @@ from bundle_fix.archive.zip.central_directory import (
     LOCATOR64,
     UTF8,
     ZIP64,
-    Entry,
-    fields_of,
+    ZipEntry,
+    split_extra_fields,
 )
 from bundle_fix.archive.zip.data import DEFLATED, STORED
 from bundle_fix.model.content import (
     BytesContent,
     BytesReader,
     Content,
-    Reader,
     FileSlice,
+    Reader,
     read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError
@@ -72,7 +72,7 @@ class ZipHeader(Struct, frozen=True):
     ``whole`` are all bytes of the member as it stands.
     """
 
-    entry: Entry
+    entry: ZipEntry
     content: Content
     whole: FileSlice
     archive: ZipArchive
@@ -146,7 +146,7 @@ def _moved(raw: bytes, start: int) -> bytes:
     values = list(ENTRY.unpack_from(raw))
     name, extra = values[11], values[12]
     body = raw[ENTRY.size + name : ENTRY.size + name + extra]
-    fields = fields_of(body)
+    fields = split_extra_fields(body)
     if values[-1] == LARGE or start >= LARGE:
         known = next((data for kind, data in fields if kind == ZIP64), b"")
         place = 8 * sum(values[at] == LARGE for at in (9, 10))
@@ -222,7 +222,9 @@ def _fields(tree: Tree, path: str, node: Node) -> _Fields:
     if isinstance(header, ZipHeader):
         e = header.entry
         extra = b"".join(
-            FIELD.pack(kind, len(data)) + data for kind, data in fields_of(e.extra) if kind != ZIP64
+            FIELD.pack(kind, len(data)) + data
+            for kind, data in split_extra_fields(e.extra)
+            if kind != ZIP64
         )
         method = STORED if e.method == STORED else DEFLATED
         return _Fields(e.name, e.system, e.flags & UTF8, method, e.time, e.date, e.internal,

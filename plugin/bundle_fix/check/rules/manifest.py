@@ -20,7 +20,7 @@ from bundle_fix.manifest.model import (
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Symlink, Tree, resolve_path
 from bundle_fix.policy.severity import Severity
-from bundle_fix.storage.digests import digests
+from bundle_fix.storage.digests import compute_digests
 
 MAX_MISSING = 200
 """Members that are told to be missing: a manifest may list a million."""
@@ -62,7 +62,7 @@ def find_changed(rule: Rule, context: Context) -> Iterator[Finding]:
     tree = context.bundle.tree
     files, links = _listed(context)
     there = {path: node for path, node in tree.iter_files() if path in files}
-    known = digests(n.content for path, n in there.items() if n.content.size == files[path].size)
+    known = compute_digests(n.content for path, n in there.items() if n.content.size == files[path].size)
     for path, record in files.items():
         node = tree.nodes.get(path)
         if isinstance(node, File):

@@ -1,4 +1,4 @@
-"""BF1xx: links that are missing, or lead nowhere or out of the pack."""
+"""BF103 to BF105: missing symlinks, broken symlinks, and symlinks that leave the pack."""
 
 from __future__ import annotations
 
@@ -12,93 +12,96 @@ from bundle_fix.model.tree import Unresolved
 from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
 from bundle_fix.policy.severity import Severity
 
+DOCUMENTATION = frozenset({"doc", "man", "info", "locale", "help"})
+"""Directories of documentation, which programs do not need to run."""
 
-def find_soname_link(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Libraries that nothing can find under their soname."""
-    mapped = {n.name for p in context.programs.values() for n in p.resolutions}
+
+def find_missing_soname_names(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the libraries that no file name in the pack provides under their soname."""
     needed = {name for image in context.bundle.images.values() for name in image.needed}
-    for link, path in find_missing_soname_symlinks(context.bundle).items():
-        name = posixpath.basename(link)
-        severity = (
-            Severity.ERROR
-            if name in mapped
-            else Severity.WARNING
-            if name in needed
-            else Severity.NOTE
-        )
+    needed_at_start = {n.name for p in context.programs.values() for n in p.resolutions}
+    for symlink, path in find_missing_soname_symlinks(context.bundle).items():
+        name = posixpath.basename(symlink)
+        if name in needed_at_start:
+            severity = Severity.ERROR
+        else:
+            severity = Severity.WARNING if name in needed else Severity.NOTE
         yield rule.make_finding(
             path,
-            f"has the soname {name}, but no file or link of that name leads to it",
+            f"has the soname {name}, but no file or symlink has that name",
             severity=severity,
-            hint=f"Add the link {link}; 'bundle-fix fix' does so where it can.",
+            hint=f"Add the symlink {symlink}; 'bundle-fix fix' does so where possible.",
             soname=name,
-            link=link,
+            symlink=symlink,
         )
 
 
-def _find_lost(rule: Rule, context: Context, kinds: tuple[Unresolved, ...]) -> Iterator[Finding]:
+def find_dangling_symlinks(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the symlinks without a target, and those of a loop."""
+    return _find_symlinks(rule, context, (Unresolved.MISSING, Unresolved.LOOP))
+
+
+def find_escaping_symlinks(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the symlinks whose target is outside the pack."""
+    return _find_symlinks(rule, context, (Unresolved.OUTSIDE,))
+
+
+def _find_symlinks(
+    rule: Rule, context: Context, reasons: tuple[Unresolved, ...]
+) -> Iterator[Finding]:
     needed = {name for image in context.bundle.images.values() for name in image.needed}
-    for path, (target, lost) in find_broken_symlinks(context.bundle.tree).items():
-        if lost not in kinds or target == "/dev/null" or _is_on_host(context, path):
+    for path, (target, reason) in find_broken_symlinks(context.bundle.tree).items():
+        # A symlink to /dev/null masks a file, such as a unit of systemd, on purpose.
+        if reason not in reasons or target == "/dev/null" or _exists_on_host(context, path):
             continue
         severity = Severity.ERROR if posixpath.basename(path) in needed else rule.severity
-        if DOCUMENTS & set(path.split("/")) and severity != Severity.ERROR:
+        if DOCUMENTATION & set(path.split("/")) and severity != Severity.ERROR:
             severity = Severity.NOTE
         yield rule.make_finding(
-            path, f"is a link to {target}, which {lost.value}", severity=severity, target=target
+            path,
+            f"is a symlink to {target}, which {reason.value}",
+            severity=severity,
+            target=target,
         )
 
 
-DOCUMENTS = frozenset({"doc", "man", "info", "locale", "help"})
-"""Folders of what people read: nothing runs worse without it."""
-
-
-def _is_on_host(context: Context, path: str) -> bool:
-    """Whether a link leads to something on a host whose files are known."""
+def _exists_on_host(context: Context, path: str) -> bool:
+    """Return whether a symlink leads to a file of a host whose files are known."""
     view = context.deployment.view
     return view.host is not None and isinstance(
         view.resolve_path(view.get_absolute_path(path)), str
     )
 
 
-def find_dangling(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Links that lead to nothing, or in a circle."""
-    return _find_lost(rule, context, (Unresolved.MISSING, Unresolved.LOOP))
-
-
-def find_escaping(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Links that leave the pack."""
-    return _find_lost(rule, context, (Unresolved.OUTSIDE,))
-
-
 RULES = (
     Rule(
-        "BF103", "no-soname-link", Severity.ERROR,
-        "No file or link in the pack has a library's soname.",
-        "Programs need libraries by soname; under any other file name the library is not found.",
-        "Add a link of that name; 'bundle-fix fix' does so where it can.",
-        "lib/ has librocksdb.so.8.5.3, whose soname is librocksdb.so.8, and no link "
-        "librocksdb.so.8.",
-        find_soname_link,
+        "BF103", "missing-soname-symlink", Severity.ERROR,
+        "No file or symlink in the pack has the soname of a library as its name.",
+        "Programs need a library by its soname, and the loader searches for a file of that name.",
+        "Add a symlink of that name; 'bundle-fix fix' does so where possible.",
+        "lib/ contains librocksdb.so.8.5.3 with the soname librocksdb.so.8, but no symlink"
+        " librocksdb.so.8.",
+        find_missing_soname_names,
         applies_to=RELOCATABLE,
     ),
     Rule(
-        "BF104", "dangling-link", Severity.WARNING,
-        "A link leads to nothing in the pack.",
-        "Whatever opens it fails, or the loader goes on to the host.",
-        "Put its target into the pack, or leave the link out; 'bundle-fix fix' mends a link"
-        " whose name is the soname of a library in the same folder.",
-        "lib/libz.so is a link to libz.so.1.2.11, which stayed on the build machine.",
-        find_dangling,
+        "BF104", "dangling-symlink", Severity.WARNING,
+        "The target of a symlink does not exist in the pack.",
+        "A program that opens the symlink fails, and the loader continues its search on the host.",
+        "Add the target to the pack, or remove the symlink. 'bundle-fix fix' repairs a symlink"
+        " whose name is the soname of a library in the same directory.",
+        "lib/libz.so is a symlink to libz.so.1.2.11, which was not copied from the build machine.",
+        find_dangling_symlinks,
         applies_to=RELOCATABLE,
     ),
     Rule(
-        "BF105", "escaping-link", Severity.WARNING,
-        "A link leads out of the pack.",
-        "On the target it leads to another file than on the build machine, or to none.",
-        "Make it a relative link to a file of the pack.",
-        "lib/libz.so.1 is a link to /usr/lib/x86_64-linux-gnu/libz.so.1.",
-        find_escaping,
+        "BF105", "escaping-symlink", Severity.WARNING,
+        "The target of a symlink is outside the pack.",
+        "On the target machine that path is another file than on the build machine, or it does not"
+        " exist.",
+        "Replace it by a relative symlink to a file of the pack.",
+        "lib/libz.so.1 is a symlink to /usr/lib/x86_64-linux-gnu/libz.so.1.",
+        find_escaping_symlinks,
         applies_to=RELOCATABLE,
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Shared libraries: each lands as its real file with the links that its names call for."""
+"""Shared libraries of an entry: each is added with its real name, and symlinks for its others."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from bundle_fix.collect.collection import Collection, Origin
-from bundle_fix.collect.files import node_at
-from bundle_fix.collect.patterns import Where, matches, nothing_matches
+from bundle_fix.collect.files import create_node
+from bundle_fix.collect.pack_builder import Origin, PackBuilder
+from bundle_fix.collect.patterns import KeyLocator, build_no_match_error, find_matches
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.model.content import PathContent, has_same_bytes
@@ -20,65 +20,65 @@ from bundle_fix.spec.model import LibrariesEntry
 from bundle_fix.spec.variables import Values, substitute
 
 
-def library_sources(
-    collection: Collection, entry: LibrariesEntry, values: Values, where: Where
+def find_library_sources(
+    builder: PackBuilder, entry: LibrariesEntry, values: Values, locate: KeyLocator
 ) -> list[tuple[Path, frozenset[str]]]:
-    """The files that an entry of ``[[libraries]]``, whose keys stand at ``where``, names.
+    """Return the files of an entry of ``[[libraries]]``; ``locate`` returns its keys' positions.
 
     Returns:
-        Each with the names of copies of it that were found as well.
+        Each file with the names of its copies that were found as well.
 
     Raises:
-        BundleFixError: there is none, and the entry is not optional; or one is for a machine that
-            no program of the pack is for; or two are versions of one library, or have the soname
-            that is looked for.
+        BundleFixError: no file is found and the entry is not optional; or a library is for another
+            machine than the pack's programs; or two different versions of a library are found.
     """
-    machines = _machines(collection)
+    machines = _list_program_machines(builder)
     if entry.source is not None:
         pattern = substitute(entry.source, values)
         exclude = [substitute(text, values) for text in entry.exclude]
-        found = matches(collection.root, pattern, exclude)
+        found = find_matches(builder.root, pattern, exclude)
         if not found and not entry.optional:
-            raise nothing_matches(pattern, collection.root, where("from"))
-        return _distinct(found, machines, where("from"))
+            raise build_no_match_error(pattern, builder.root, locate("from"))
+        return _deduplicate_libraries(found, machines, locate("from"))
     name = substitute(entry.name or "", values)
-    folders = [collection.root / substitute(text, values) for text in entry.search if text]
-    passed: dict[Path, str] = {}
-    for folder in folders:
+    directories = [builder.root / substitute(text, values) for text in entry.search if text]
+    skipped: dict[Path, str] = {}
+    for directory in directories:
         fitting = []
-        for path, image in with_soname(folder, name):
+        for path, image in find_by_soname(directory, name):
             if not machines or image.architecture in machines:
                 fitting.append(path)
             else:
-                passed[path] = f"; {path} is for {image.machine}"
+                skipped[path] = f"; {path} is for {image.machine}"
         if fitting:
-            return [(_only(fitting, name, where("name")), frozenset())]
+            return [(_select_library(fitting, name, locate("name")), frozenset())]
     if entry.optional:
         return []
-    looked = ", ".join(map(str, folders)) or "no folder"
+    searched = ", ".join(map(str, directories)) or "no directory"
     stem = name.partition(".so")[0]
-    others = [i.soname or "" for f in folders for _, i in _libraries_in(f, "*.so*")]
+    others = [i.soname or "" for d in directories for _, i in _iterate_libraries(d, "*.so*")]
     raise BundleFixError(
-        f"no library with the soname {name} in {looked}{''.join(passed.values())}",
-        where=where("name"),
+        f"no library with the soname {name} in {searched}{''.join(skipped.values())}",
+        where=locate("name"),
         hint=suggest_word(name, [o for o in others if o.partition(".so")[0] == stem and o != name])
-        or "build it, or add the folder that holds it to `search`",
+        or "build it, or add its directory to `search`",
     )
 
 
-def _machines(collection: Collection) -> Mapping[tuple[int, str, int], str]:
-    """The machines that the pack's programs are for, with their names."""
-    programs = (image for image in collection.images.values() if image.is_program)
+def _list_program_machines(builder: PackBuilder) -> Mapping[tuple[int, str, int], str]:
+    """Return the architectures of the pack's programs, with their names."""
+    programs = (image for image in builder.images.values() if image.is_program)
     return {image.architecture: image.machine for image in programs}
 
 
-def _distinct(
+def _deduplicate_libraries(
     found: Iterable[Path], machines: Mapping[tuple[int, str, int], str], where: str
 ) -> list[tuple[Path, frozenset[str]]]:
-    """Each library once, however many names and full copies of it a pattern finds.
+    """Return each library once, however many names and full copies of it a pattern finds.
 
-    What a pattern sweeps in by mistake is refused: other machines' copies, versions left behind.
-    The copy with the longest name, which is the version's, stands for all.
+    Libraries for other machines and older versions of a library are errors, because a pattern
+    matches them only by mistake. Of several copies the one with the longest name, which contains
+    the version, is returned.
     """
     copies: dict[str, list[Path]] = {}
     for path in found:
@@ -86,22 +86,22 @@ def _distinct(
         if image is None or not image.is_library:
             raise BundleFixError(
                 f"{path} is not a shared library", where=where,
-                hint="leave it out with `exclude`, or take it with [[files]]",
+                hint="add it to `exclude`, or use [[files]]",
             )  # fmt: skip
         if machines and image.architecture not in machines:
             raise BundleFixError(
-                f"{path} is for {image.machine}, the pack's programs are for"
+                f"{path} is for {image.machine}, but the pack's programs are for"
                 f" {', '.join(machines.values())}",
                 where=where,
-                hint="name the folder of the right one",
+                hint="use the directory for the right machine",
             )
         known = copies.setdefault((image.soname or path.name).partition(".so")[0], [])
-        if known and not _same(known[0].resolve(), path.resolve()):
+        if known and not has_same_content(known[0], path):
             raise BundleFixError(
                 f"{known[0]} and {path} are two versions of one library",
                 where=where,
-                hint="remove the one from an earlier build, or leave it out with `exclude`; if the"
-                " pack needs both, give each an entry",
+                hint="remove the one from an earlier build, or add it to `exclude`; if the pack"
+                " needs both, write an entry for each",
             )
         known.append(path)
     return [
@@ -110,57 +110,61 @@ def _distinct(
     ]
 
 
-def _only(found: Sequence[Path], name: str, where: str) -> Path:
-    """The library of a folder that has the name, or else the only one that has the soname."""
+def _select_library(found: Sequence[Path], name: str, where: str) -> Path:
+    """Return the library with the file name ``name``, else the only one with that soname."""
     first, *others = found
-    other = next((p for p in others if not _same(first.resolve(), p.resolve())), None)
+    other = next((p for p in others if not has_same_content(first, p)), None)
     if first.name != name and other is not None:
         raise BundleFixError(
             f"{first} and {other} are different files with the soname {name}", where=where,
-            hint=f"remove the one from an earlier build, or link {name} to the right one",
+            hint=f"remove the one from an earlier build, or make {name} a symlink to the right one",
         )  # fmt: skip
     return first
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one == other or has_same_bytes(
-        PathContent(one, one.stat().st_size), PathContent(other, other.stat().st_size)
+def has_same_content(one: Path, other: Path) -> bool:
+    """Return whether two paths lead to one file, or to files with the same bytes."""
+    if one.samefile(other):
+        return True
+    left, right = one.resolve(), other.resolve()
+    return has_same_bytes(
+        PathContent(left, left.stat().st_size), PathContent(right, right.stat().st_size)
     )
 
 
-def with_soname(folder: Path, name: str) -> Iterator[tuple[Path, Image]]:
-    """The library of that name, and those of that DT_SONAME, whatever they are called."""
-    image = read_image_at(folder / name)
+def find_by_soname(directory: Path, name: str) -> Iterator[tuple[Path, Image]]:
+    """Yield the library with the file name ``name``, then those with the soname ``name``."""
+    image = read_image_at(directory / name)
     if image is not None:
-        yield folder / name, image
-    for path, other in _libraries_in(folder, "*.so*"):
+        yield directory / name, image
+    for path, other in _iterate_libraries(directory, "*.so*"):
         if other.soname == name and path.name != name:
             yield path, other
 
 
-def _libraries_in(folder: Path, pattern: str) -> Iterator[tuple[Path, Image]]:
-    for path in sorted(folder.glob(pattern)) if folder.is_dir() else ():
+def _iterate_libraries(directory: Path, pattern: str) -> Iterator[tuple[Path, Image]]:
+    for path in sorted(directory.glob(pattern)) if directory.is_dir() else ():
         with suppress(BundleFixError):
-            # What is damaged has no name that can be told, and may be none of ours.
+            # A damaged file has no readable soname, and it may be unrelated to the pack.
             image = read_image_at(path)
             if image is not None:
                 yield path, image
 
 
 def add_library(
-    collection: Collection,
+    builder: PackBuilder,
     source: Path,
-    folder: str,
+    directory: str,
     where: str,
     needed_by: str = "",
     copies: frozenset[str] = frozenset(),
 ) -> str:
-    """Add the real file behind ``source`` with the links that its soname and source call for.
+    """Add the real file of ``source``, with symlinks for its soname and its name at ``source``.
 
-    ``copies`` are names of other files with its bytes, for which it gets links as well.
+    ``copies`` are names of other files with the same bytes; they become symlinks as well.
 
     Returns:
-        Its soname, or its file name where it has none.
+        Its soname, or its file name if it has no soname.
     """
     real = source.resolve()
     image = read_image_at(real)
@@ -168,13 +172,14 @@ def add_library(
         raise BundleFixError(f"{source} is not a shared library", where=where)
     soname = image.soname or source.name
     names = {soname, source.name, real.name, *copies}
+    # The development symlink `libx.so` is for the linker; a pack may ship it, a closure does not.
     development = source.parent / f"{soname.partition('.so')[0]}.so"
     if not needed_by and development.is_symlink() and development.resolve() == real:
         names.add(development.name)
     origin = Origin(real, needed_by or where, bool(needed_by), source)
-    node = node_at(real, real, None, where)
-    collection.add(posixpath.join(folder, real.name), node, origin)
+    node = create_node(real, real, None, where)
+    builder.add_member(posixpath.join(directory, real.name), node, origin)
     for name in sorted(names - {real.name}):
         link = Symlink(real.name, Metadata(0o777))
-        collection.add(posixpath.join(folder, name), link, origin)
+        builder.add_member(posixpath.join(directory, name), link, origin)
     return soname

@@ -1,4 +1,4 @@
-"""Which package of this machine owns a file: asked of dpkg, then of rpm, for all files at once."""
+"""Installed packages that own files, from dpkg and rpm; one query covers all files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from msgspec import Struct
 DEB, RPM = "deb", "rpm"
 OS_RELEASE = Path("/etc/os-release")
 MERGED = ("/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/", "/libx32/")
-"""Folders that are links into /usr on a merged system; dpkg may know a file by either path."""
+"""Directories that are symlinks into /usr on a merged system; dpkg may list either path."""
 DIVERSION = re.compile(r"(?:diversion by (\S+)|local diversion) (from|to): (.*)")
 RPM_FORMAT = r"%{NAME}\t%{EVR}\t%{ARCH}\n"
 
 
 class Package(Struct, frozen=True):
-    """An installed package: its kind (``deb`` or ``rpm``), and what its database says of it."""
+    """An installed package: its kind (``deb`` or ``rpm``), and its record in the database."""
 
     kind: str
     name: str
@@ -29,14 +29,14 @@ class Package(Struct, frozen=True):
 
 
 class Distribution(Struct, frozen=True):
-    """This machine's distribution, in the words of os-release(5): ``debian`` and ``12``."""
+    """This machine's distribution by os-release(5): ID (``debian``) and VERSION_ID (``12``)."""
 
     name: str
     version: str
 
 
-def distribution(path: Path = OS_RELEASE) -> Distribution:
-    """What the machine's os-release says; empty where it says nothing."""
+def read_distribution(path: Path = OS_RELEASE) -> Distribution:
+    """Return ID and VERSION_ID of os-release(5); empty if they are missing."""
     try:
         text = path.read_text("utf-8", "replace")
     except OSError:
@@ -45,29 +45,32 @@ def distribution(path: Path = OS_RELEASE) -> Distribution:
     return Distribution(found.get("ID", ""), found.get("VERSION_ID", ""))
 
 
-def owners(paths: Iterable[Path]) -> Mapping[Path, Package]:
-    """The package that owns each of ``paths``, absolute and without links, where there is one."""
-    wanted = list(dict.fromkeys(paths))
-    found = _of_dpkg(wanted)
-    return {**found, **_of_rpm([path for path in wanted if path not in found])}
+def find_owners(paths: Iterable[Path]) -> Mapping[Path, Package]:
+    """Return the package that owns each of ``paths``; those without an owner are left out.
+
+    The paths must be absolute and contain no symlinks.
+    """
+    unique = list(dict.fromkeys(paths))
+    found = _query_dpkg(unique)
+    return {**found, **_query_rpm([path for path in unique if path not in found])}
 
 
-def _of_dpkg(paths: Sequence[Path]) -> dict[Path, Package]:
+def _query_dpkg(paths: Sequence[Path]) -> dict[Path, Package]:
     if not paths or shutil.which("dpkg-query") is None:
         return {}
-    by_name = {name: path for path in paths for name in _names(path)}
-    # A name is a pattern to dpkg-query.
-    asked = [re.sub(r"([\\*?\[])", r"\\\1", name) for name in by_name]
-    listed = query("dpkg-query", "--search", "--", *asked)
-    owned = _owned(listed.splitlines())
-    wanted = sorted({package for name, package in owned.items() if name in by_name})
-    if not wanted:
+    by_name = {name: path for path in paths for name in _list_dpkg_paths(path)}
+    # dpkg-query interprets each argument as a pattern.
+    patterns = [re.sub(r"([\\*?\[])", r"\\\1", name) for name in by_name]
+    listed = run_query("dpkg-query", "--search", "--", *patterns)
+    owned = _parse_owners(listed.splitlines())
+    names = sorted({package for name, package in owned.items() if name in by_name})
+    if not names:
         return {}
-    # The file's own package may be installed for several architectures: each has its own line.
-    shape = r"${binary:Package}\t${Package}\t${Version}\t${Architecture}\n"
-    told = query("dpkg-query", "--show", f"--showformat={shape}", "--", *wanted).splitlines()
+    # A package may be installed for several architectures: each has a line.
+    line_format = r"${binary:Package}\t${Package}\t${Version}\t${Architecture}\n"
+    lines = run_query("dpkg-query", "--show", f"--showformat={line_format}", "--", *names)
     packages: dict[str, Package] = {}
-    for line in told:
+    for line in lines.splitlines():
         key, name, version, architecture = line.split("\t")
         packages[key] = packages[f"{name}:{architecture}"] = Package(
             DEB, name, version, architecture
@@ -79,17 +82,18 @@ def _of_dpkg(paths: Sequence[Path]) -> dict[Path, Package]:
     }
 
 
-def _names(path: Path) -> list[str]:
-    """The paths by which dpkg may know a file."""
+def _list_dpkg_paths(path: Path) -> list[str]:
+    """Return the paths by which dpkg may list a file."""
     name = str(path)
     short = name.removeprefix("/usr")
     return [name, short] if short != name and short.startswith(MERGED) else [name]
 
 
-def _owned(lines: Iterable[str]) -> dict[str, str]:
-    """What ``dpkg-query --search`` tells: path to package, diversions undone (dpkg-divert(1)).
+def _parse_owners(lines: Iterable[str]) -> dict[str, str]:
+    """Return the owner of each path in the output of ``dpkg-query --search``.
 
-    A diverted path is the diverting package's; what it was moved to is the others'.
+    Diversions (dpkg-divert(1)) are undone: the diverted path belongs to the diverting package, and
+    the new path of the diverted file to the other packages.
     """
     plain: dict[str, list[str]] = {}
     diverted: dict[str, str] = {}
@@ -118,29 +122,30 @@ def _owned(lines: Iterable[str]) -> dict[str, str]:
     return owned
 
 
-def _of_rpm(paths: Sequence[Path]) -> dict[Path, Package]:
+def _query_rpm(paths: Sequence[Path]) -> dict[Path, Package]:
     if not paths or shutil.which("rpm") is None:
         return {}
-    lines = query("rpm", "-qf", "--qf", RPM_FORMAT, "--", *map(str, paths)).splitlines()
+    lines = run_query("rpm", "-qf", "--qf", RPM_FORMAT, "--", *map(str, paths)).splitlines()
     if len(lines) != len(paths):
-        # A file of several packages has several lines: ask for each by itself.
-        each = [query("rpm", "-qf", "--qf", RPM_FORMAT, "--", str(path)) for path in paths]
-        lines = [text.partition("\n")[0] for text in each]
+        # A file that several packages own has several lines: query each file separately.
+        outputs = [run_query("rpm", "-qf", "--qf", RPM_FORMAT, "--", str(path)) for path in paths]
+        lines = [text.partition("\n")[0] for text in outputs]
     found = {}
     for path, line in zip(paths, lines, strict=True):
-        told = line.split("\t")
-        if len(told) == 3:
-            found[path] = Package(RPM, *told)
+        fields = line.split("\t")
+        # Any other line reports that no package owns the file.
+        if len(fields) == 3:
+            found[path] = Package(RPM, *fields)
     return found
 
 
-def query(*command: str) -> str:
-    """What a query prints; it fails where only some of the files are known."""
-    done = subprocess.run(
+def run_query(*command: str) -> str:
+    """Return the output of a query; the exit code is ignored, as it is 1 if a file has no owner."""
+    completed = subprocess.run(
         command,
         env={**os.environ, "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
     )
-    return os.fsdecode(done.stdout)
+    return os.fsdecode(completed.stdout)

@@ -1,36 +1,36 @@
-"""Libraries that a glob may have swept in from an earlier build."""
+"""Libraries of an earlier build that a glob may match."""
 
 from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
 
-from bundle_fix.collect.collection import Collection
-from bundle_fix.collect.libraries.closure import matching
+from bundle_fix.collect.libraries.closure import matches_any
+from bundle_fix.collect.pack_builder import PackBuilder
 from bundle_fix.model.tree import File
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values, substitute
 
 
-def leftovers(collection: Collection, spec: Spec, values: Values) -> Iterator[str]:
-    """Remarks on globs of ``[[libraries]]`` that find what is needed, and beside it what is not.
+def report_stale_libraries(builder: PackBuilder, spec: Spec, values: Values) -> Iterator[str]:
+    """Yield remarks on globs of ``[[libraries]]`` that match needed and unneeded libraries.
 
-    Where nothing that a glob finds is needed, it is a glob of plugins.
+    A glob of which no match is needed is not reported: it matches plugins.
     """
-    needed = {name.rpartition("/")[2] for i in collection.images.values() for name in i.needed}
-    opened = [substitute(text, values) for text in spec.closure.dlopen]
+    needed = {name.rpartition("/")[2] for i in builder.images.values() for name in i.needed}
+    dlopened = [substitute(text, values) for text in spec.closure.dlopen]
     for number, entry in enumerate(spec.libraries):
         if entry.source is None or not glob.has_magic(entry.source):
             continue
-        at = spec.locate_key("libraries", number, "from")
+        position = spec.locate_key("libraries", number, "from")
         names = {
-            path: collection.images[path].soname or path.rpartition("/")[2]
-            for path, origin in collection.origins.items()
-            if origin.asked == at and isinstance(collection.nodes[path], File)
+            path: builder.images[path].soname or path.rpartition("/")[2]
+            for path, origin in builder.origins.items()
+            if origin.requested_by == position and isinstance(builder.nodes[path], File)
         }
-        idle = [n for n in names.values() if n not in needed and not matching(n, opened)]
-        if idle and len(idle) < len(names):
+        unused = [n for n in names.values() if n not in needed and not matches_any(n, dlopened)]
+        if unused and len(unused) < len(names):
             yield (
-                f"{at}: nothing in the pack needs {', '.join(sorted(idle))}, which `from` finds"
-                " beside what is needed (from an earlier build? then remove it, or `exclude` it)"
+                f"{position}: `from` matches {', '.join(sorted(unused))}, which no object needs;"
+                " if it is from an earlier build, remove it or add it to `exclude`"
             )

@@ -1,1 +1,1 @@
-"""Searches through the contents of ELF files: build paths, allocators, debug information."""
+"""Searches in the contents of ELF files: build paths, allocators, debug information."""

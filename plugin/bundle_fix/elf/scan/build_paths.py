@@ -1,8 +1,8 @@
-"""Paths of the machine that built a file, as they stand in its read-only data.
+"""Paths of the build machine in the read-only data of a file.
 
-Assertions and log lines carry the names of source files, and a program that was configured with a
-prefix carries the folders that it will look into. Only whole strings count, and only below folders
-where people and build services work.
+Assertions and log messages contain names of source files, and a program that was configured with a
+prefix contains the directories that it will search. Only whole strings count, and only those below
+directories where people and build services work.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.model.content import CHUNK, Reader
 
 START = b"\0/"
+"""The beginning of a string that is an absolute path."""
 BUILD_DIRECTORIES = (
     b"home/", b"root/", b"Users/", b"builds/", b"workspace/", b"var/lib/jenkins", b"tmp/",
 )  # fmt: skip
@@ -25,18 +26,19 @@ PATH = re.compile(
     rb"|root/[\w-]" + PART + rb"(?:/" + PART + rb")+"
     rb"|(?:builds|workspace|var/lib/jenkins\w*|tmp)(?:/" + PART + rb")+" + SOURCE + rb")"
 )  # fmt: skip
-"""A path below somebody's home; elsewhere only one of a source file."""
+"""A path below a home directory, or a path of a source file in another build directory."""
 MAX_PATH = 1024
+"""Limit of a path, in bytes."""
 MAX_PATHS = 20
-"""Paths that are listed."""
+"""Limit of the paths in the result."""
 MAX_CONSTANTS = 4 << 20
-"""Bytes of each segment that are looked through: what is larger is tables, not messages."""
+"""Bytes of each segment that are searched; larger segments contain tables, not messages."""
 
 
 def list_build_paths(reader: Reader, image: Image) -> tuple[str, ...]:
-    """The paths of a build machine in the file, each once, in their order; at most `MAX_PATHS`."""
+    """Return the first `MAX_PATHS` paths of a build machine in the file, each once."""
     found: dict[str, None] = {}
-    # What stands in the dynamic string table is a search path, which other rules look at.
+    # A path in the dynamic string table is a search path; other rules check those.
     table = find_string_table(image) or (0, 0)
     for segment in read_only_data_segments(image):
         at, end = segment.offset, segment.offset + min(segment.filesz, MAX_CONSTANTS)
@@ -44,7 +46,7 @@ def list_build_paths(reader: Reader, image: Image) -> tuple[str, ...]:
             piece = reader.pread(at, min(CHUNK + MAX_PATH, end - at))
             if not piece:
                 break
-            # What begins a segment begins a string.
+            # The first byte of a segment also begins a string, without a NUL before it.
             base = at - 1 if at == segment.offset else at
             piece = b"\0" * (at - base) + piece
             for place in _find_starts(piece):
@@ -57,7 +59,7 @@ def list_build_paths(reader: Reader, image: Image) -> tuple[str, ...]:
 
 
 def _find_starts(piece: bytes) -> Iterator[int]:
-    """Where strings begin that are paths below one of `BUILD_DIRECTORIES`."""
+    """Yield the offsets of strings that are paths below one of `BUILD_DIRECTORIES`."""
     place = piece.find(START)
     while 0 <= place < CHUNK:
         if piece.startswith(BUILD_DIRECTORIES, place + len(START)):

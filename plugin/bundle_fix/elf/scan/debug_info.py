@@ -1,4 +1,4 @@
-"""Whether an ELF file has debug information in it, told by the names of its sections."""
+"""Detection of debug information in an ELF file, by the names of its sections."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from bundle_fix.elf.read.sections import read_named_sections
 from bundle_fix.model.content import Reader
 
 DEBUG_SECTIONS = (".debug", ".zdebug", ".stab", ".gdb_index", ".gnu.debuglto_")
-"""How the names of sections begin that only debuggers read (binutils' bfd/elf.c)."""
+"""Prefixes of the names of sections that only debuggers read (binutils' bfd/elf.c)."""
 BUILD_ID_DIRECTORY, DEBUG_DIRECTORY = ".build-id", ".debug"
-"""The folders in which gdb looks for debug information: by build-id, and beside each object."""
+"""The directories in which gdb looks for debug information: by build-id, and beside objects."""
 SYSTEM_DEBUG_DIRECTORY = Path("/usr/lib/debug")
-"""Where a machine has the debug information of what is installed."""
+"""The directory with the debug information of installed packages."""
 DEBUG_SUFFIX = ".debug"
 DEBUGLINK, ALTLINK = ".gnu_debuglink", ".gnu_debugaltlink"
 
 
 def has_debug_information(reader: Reader, image: Image) -> bool:
-    """Whether a program or a library has what `strip --strip-debug` removes.
+    """Return whether `strip --strip-debug` would remove something from a program or library.
 
-    A file that holds nothing but debug information, as one that was split off, has none to give.
+    It would not from a split debug file, which contains nothing else.
     """
     if image.header.type not in (c.ET_EXEC, c.ET_DYN):
         return False
@@ -33,7 +33,7 @@ def has_debug_information(reader: Reader, image: Image) -> bool:
 
 
 def is_debug_only(reader: Reader, image: Image) -> bool:
-    """Whether what the file would have to run is there in name only, as in one that was split off.
+    """Return whether the file is a split debug file: its code sections have no bytes.
 
     Such a file cannot be run or loaded.
     """
@@ -43,5 +43,5 @@ def is_debug_only(reader: Reader, image: Image) -> bool:
 
 
 def has_debuglink(reader: Reader, image: Image) -> bool:
-    """Whether the file names another one that has its debug information."""
+    """Return whether the file names a split debug file (``.gnu_debuglink``)."""
     return any(name == DEBUGLINK for name, _ in read_named_sections(reader, image))

@@ -1,8 +1,7 @@
-"""Whether a file has an allocator linked in: by the names of its functions, or by its messages.
+"""Detection of an allocator that is linked into a file, by its functions or its messages.
 
-What a file defines for itself alone is not in its dynamic symbols, only in ``.symtab``, where that
-was not stripped. Both tables of it are read in pieces: with debug information they have hundreds of
-megabytes.
+Symbols that a file does not export are only in ``.symtab``, unless that was stripped. That table
+and its strings are read in pieces: with debug information they have hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -26,27 +25,30 @@ ALLOCATOR_NAMES = (
     b"_rjem_malloc",
     b"_ZN15MallocExtension8instanceEv",
 )
-"""What only the allocators themselves define: tcmalloc, jemalloc, mimalloc, jemalloc in Rust."""
+"""Functions that only allocators define: tcmalloc, jemalloc, mimalloc, jemalloc in Rust."""
 MESSAGES = (b"<jemalloc>: ", b"src/tcmalloc.cc", b"tcmalloc: large alloc ", b"mimalloc: error: ")
-"""What stands in an allocator's code alone; a program that asks tcmalloc about itself has other
-strings of it."""
+"""Strings that only allocators contain; a user of tcmalloc's MallocExtension has other strings
+of it."""
 SYMBOLS = {64: ("<IBBH16x", ">IBBH16x"), 32: ("<I8xBBH", ">I8xBBH")}
-"""An Elf_Sym: its st_name, st_info, st_other and st_shndx."""
-MAX_PLACES = 10_000
-"""Strings that end in a name that is looked for; in the largest programs a few hundred do."""
-MAX_SYMBOLS = 1 << 30
-"""Bytes of ``.symtab``, and of its names, that are looked through."""
+"""The layout of an Elf_Sym by class and byte order: st_name, st_info, st_other and st_shndx."""
+MAX_NAME_OFFSETS = 10_000
+"""Limit of strings that end with a wanted name; the largest programs have a few hundred."""
+MAX_SYMTAB = 1 << 30
+"""Bytes of ``.symtab``, and of its strings, that are searched."""
 
 
 def find_static_allocator(reader: Reader, image: Image) -> frozenset[bytes]:
-    """Those of `MALLOC_NAMES` and `ALLOCATOR_NAMES` that the file defines; of `MALLOC_NAMES`, only what it hides."""
+    """Return the names of an allocator's functions that the file defines.
+
+    These are the names of `ALLOCATOR_NAMES`, and those of `MALLOC_NAMES` that it does not export.
+    """
     exported = find_provided_symbols(reader, image, (*MALLOC_NAMES, *ALLOCATOR_NAMES))
     hidden = frozenset(_find_hidden(reader, image, (*MALLOC_NAMES, *ALLOCATOR_NAMES)))
     return (exported & frozenset(ALLOCATOR_NAMES)) | (hidden - exported)
 
 
 def find_allocator_message(reader: Reader, image: Image) -> bytes | None:
-    """One of `MESSAGES` in the file's read-only data, if it has any."""
+    """Return the first of `MESSAGES` in the file's read-only data, or None."""
     overlap = max(map(len, MESSAGES))
     for segment in read_only_data_segments(image):
         for piece in _read_pieces(reader, segment.offset, segment.filesz, overlap):
@@ -57,9 +59,9 @@ def find_allocator_message(reader: Reader, image: Image) -> bytes | None:
 
 
 def contains_malloc_names(reader: Reader, image: Image) -> bool:
-    """Whether the file has the names of `MALLOC_NAMES` as strings, for dlsym(3).
+    """Return whether the file contains all of `MALLOC_NAMES` as strings, as arguments of dlsym(3).
 
-    What passes on what it is asked has; an allocator has no use for them.
+    A wrapper around another allocator does; an allocator does not need them.
     """
     table = find_string_table(image) or (0, 0)
     return all(
@@ -71,7 +73,7 @@ def contains_malloc_names(reader: Reader, image: Image) -> bool:
 
 
 def _find_whole_strings(reader: Reader, image: Image, text: bytes) -> Iterator[int]:
-    """Where ``text`` is a string of its own in the read-only data."""
+    """Yield the offsets at which ``text`` is a whole string in the read-only data."""
     whole = b"\0" + text + b"\0"
     for segment in read_only_data_segments(image):
         at = segment.offset - 1
@@ -84,7 +86,7 @@ def _find_whole_strings(reader: Reader, image: Image, text: bytes) -> Iterator[i
 
 
 def _find_hidden(reader: Reader, image: Image, names: Iterable[bytes]) -> Iterator[bytes]:
-    """Those of ``names`` that are defined in ``.symtab``."""
+    """Yield those of ``names`` that ``.symtab`` defines."""
     sections = read_sections(reader, image.format, image.header)
     for section in sections:
         if section.type == c.SHT_SYMTAB and section.link < len(sections):
@@ -96,7 +98,7 @@ def _find_hidden(reader: Reader, image: Image, names: Iterable[bytes]) -> Iterat
 def _find_name_offsets(
     reader: Reader, strings: Section, names: Iterable[bytes]
 ) -> dict[int, bytes]:
-    """Where in a string table each of ``names`` ends a string, as linkers may share the ends."""
+    """Return the offsets of ``names`` in a string table, where linkers may share string ends."""
     found: dict[int, bytes] = {}
     at = 0
     ends = {name + b"\0": name for name in names}
@@ -105,7 +107,7 @@ def _find_name_offsets(
         start = max(0, at - overlap)
         for end, name in ends.items():
             place = piece.find(end)
-            while place >= 0 and len(found) < MAX_PLACES:
+            while place >= 0 and len(found) < MAX_NAME_OFFSETS:
                 found[start + place] = name
                 place = piece.find(end, place + 1)
         at = start + len(piece)
@@ -115,10 +117,11 @@ def _find_name_offsets(
 def _find_defined(
     reader: Reader, image: Image, table: Section, places: dict[int, bytes]
 ) -> Iterator[bytes]:
+    """Yield the names of the defined symbols in ``table`` whose name offsets are in ``places``."""
     little = image.format.order == "little"
     layout = Struct(SYMBOLS[image.format.bits][0 if little else 1])
     step = CHUNK - CHUNK % layout.size
-    end = table.offset + min(table.size, MAX_SYMBOLS)
+    end = table.offset + min(table.size, MAX_SYMTAB)
     for offset in range(table.offset, end, step):
         piece = reader.pread(offset, min(step, end - offset))
         whole = len(piece) - len(piece) % layout.size
@@ -130,8 +133,8 @@ def _find_defined(
 def _read_pieces(
     reader: Reader, offset: int, size: int, overlap: int, before: bytes = b""
 ) -> Iterator[bytes]:
-    """``size`` bytes from ``offset``, in pieces that begin with the end of the one before."""
-    end = offset + min(size, MAX_SYMBOLS)
+    """Yield ``size`` bytes from ``offset`` in pieces, each with ``overlap`` bytes before it."""
+    end = offset + min(size, MAX_SYMTAB)
     while offset < end:
         piece = reader.pread(offset, min(CHUNK, end - offset))
         if not piece:

@@ -1,1 +1,1 @@
-"""Verification of edited ELF files, independent of the editors."""
+"""Verifiers of edited ELF files, which share no code with the editors."""

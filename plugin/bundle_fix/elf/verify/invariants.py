@@ -1,7 +1,7 @@
-"""What no edit may change, checked after every edit by code that is none of the editors.
+"""The invariants that every edit must keep, checked by code that no editor uses.
 
-Two files are compared: as it was and as it is. ``touched`` says which bytes can differ at all, so
-that a 400 MB library with three patches is checked by reading three patches.
+The edited file is compared with the original. ``touched`` has the only ranges that can differ, so
+that three patches of a 400 MB library are verified without reading the whole file.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import MAX_NOTES, read_notes
 from bundle_fix.elf.read.parser import IDENT_SIZE, read_image
-from bundle_fix.elf.read.ranges import Span, has_same_range, intersect, subtract
-from bundle_fix.elf.read.sections import read_sections
+from bundle_fix.elf.read.ranges import Span
 from bundle_fix.elf.read.strings import find_string_table, read_string
-from bundle_fix.elf.read.structs import Segment
-from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.elf.symbols.tables import find_movable_tables
+from bundle_fix.elf.verify.memory_invariants import CARRIED, compare_memory, measure_symbol_table
 from bundle_fix.elf.verify.section_invariants import compare_appendix, compare_sections
 from bundle_fix.elf.verify.symbol_invariants import compare_symbols
 from bundle_fix.model.content import Reader
@@ -31,13 +29,11 @@ SEGMENTS = {
     c.PT_GNU_STACK: "the stack flags",
     c.PT_GNU_EH_FRAME: "the unwind table",
 }
-"""What segments are called in messages; those of other types are called by their number."""
+"""The names of segments in messages; other types are shown as numbers."""
 
-CARRIED = frozenset({c.PT_INTERP, c.PT_NOTE, c.PT_GNU_PROPERTY})
-"""Segments that an editor may move; what they say must be the same."""
 
 FREE_SEGMENTS = CARRIED | {c.PT_NULL, c.PT_LOAD, c.PT_DYNAMIC, c.PT_PHDR}
-"""Segments that are compared apart; all others keep their address, size and flags."""
+"""Segments with a comparison of their own; all others keep their address, size and flags."""
 
 EDITED_TAGS = frozenset({c.DT_NEEDED, c.DT_SONAME, c.DT_RPATH, c.DT_RUNPATH})
 """Dynamic tags whose strings an edit may be asked to change."""
@@ -46,26 +42,26 @@ FREE_TAGS = c.STRING_TAGS | {
     c.DT_STRTAB, c.DT_STRSZ, c.DT_SYMTAB, c.DT_HASH, c.DT_GNU_HASH,
     c.DT_VERSYM, c.DT_VERNEED, c.DT_VERDEF,
 }  # fmt: skip
-"""Dynamic tags whose values an edit may change: strings, and the tables that are compared apart."""
+"""Dynamic tags whose values may change: strings, and tables with a comparison of their own."""
 
 
 def find_broken_invariants(
     before: Reader, after: Reader, changes: Changes, touched: Sequence[Span] | None = None
 ) -> Iterator[str]:
-    """What an edit broke, each in a few words; nothing when all is well.
+    """Yield every invariant that an edit broke, as a phrase; nothing if the edit is sound.
 
     Args:
-        before: the file as it was.
-        after: the file as the editor left it.
-        changes: what the editor was asked for.
-        touched: the only bytes that can differ, where that is known; None compares all.
+        before: the original file.
+        after: the edited file.
+        changes: the requested changes.
+        touched: the only ranges that can differ, if they are known; None compares all bytes.
 
     Raises:
-        DamagedElfError: the edited file cannot be read any more.
+        DamagedElfError: the edited file is damaged.
     """
     old, new = read_image(before), read_image(after)
     if before.pread(0, IDENT_SIZE) != after.pread(0, IDENT_SIZE):
-        yield "the header's identification changed"
+        yield "the header's e_ident changed"
     yield from _compare_headers(old, new)
     yield from _compare_carried(before, old, after, new)
     yield from _check_layout(new)
@@ -77,14 +73,13 @@ def find_broken_invariants(
     if _read_other_strings(before, old) != _read_other_strings(after, new):
         yield "an audit, filter or auxiliary library changed"
     yield from compare_symbols(before, old, after, new, dict(changes.replace_needed))
-    yield from _compare_memory(before, old, after, new, touched)
+    yield from compare_memory(before, old, after, new, touched)
     yield from compare_sections(before, old, after, new, touched)
     yield from compare_appendix(before, old, after, new, touched)
 
 
 def _compare_headers(old: Image, new: Image) -> Iterator[str]:
-    same = ("type", "machine", "version", "entry", "flags")
-    for field in same:
+    for field in ("type", "machine", "version", "entry", "flags"):
         if getattr(old.header, field) != getattr(new.header, field):
             yield f"the header's {field} changed"
     for kind in sorted({s.type for s in (*old.segments, *new.segments)} - FREE_SEGMENTS):
@@ -95,10 +90,10 @@ def _compare_headers(old: Image, new: Image) -> Iterator[str]:
 def _compare_carried(before: Reader, old: Image, after: Reader, new: Image) -> Iterator[str]:
     if old.interpreter != new.interpreter:
         yield "the interpreter changed"
-    # Where a linker put notes of two alignments into one segment (mold 1), an editor that parts
-    # them makes the later ones readable.
+    # mold 1 puts notes of two alignments into one segment, where readers find only the first. An
+    # editor that separates them makes more notes readable: only missing ones count.
     if Counter(read_notes(before, old)) - Counter(read_notes(after, new)):
-        yield "a note is gone or changed"
+        yield "a note is missing or changed"
     if _read_properties(before, old) != _read_properties(after, new):
         yield "the GNU properties changed"
 
@@ -128,18 +123,18 @@ def _check_layout(new: Image) -> Iterator[str]:
         ):
             yield "PT_PHDR is not where the program headers are"
         if s.type == c.PT_DYNAMIC and new.find_offset(s.vaddr) != s.offset:
-            yield "PT_DYNAMIC lies in no loaded segment"
+            yield "no loaded segment contains PT_DYNAMIC"
 
 
 def _find_unloaded_tables(reader: Reader, image: Image) -> set[int]:
-    """The tags of the tables that the loader would not find whole in memory."""
+    """Return the tags of the tables that no loaded segment contains completely."""
     spans = {
         table.tag: Span(table.offset, table.end) for table in find_movable_tables(reader, image)
     }
     strings = find_string_table(image)
     if strings is not None:
         spans[c.DT_STRTAB] = Span(strings[0], sum(strings))
-    symbols = _find_symbol_table(reader, image)
+    symbols = measure_symbol_table(reader, image)
     if symbols is not None:
         spans[c.DT_SYMTAB] = symbols
     loads = image.find_loads()
@@ -150,16 +145,11 @@ def _find_unloaded_tables(reader: Reader, image: Image) -> set[int]:
     }
 
 
-def _find_symbol_table(reader: Reader, image: Image) -> Span | None:
-    address = image.find_value(c.DT_SYMTAB)
-    start = None if address is None else image.find_offset(address)
-    if start is None:
-        return None
-    return Span(start, start + len(read_name_offsets(reader, image)) * image.format.symbol_size)
-
-
 def _count_shared_pages(image: Image) -> int:
-    """How many neighbouring segments of different permissions share a page of the largest size."""
+    """Return the number of pairs of segments with different permissions on one page.
+
+    The size of a page is the segment's alignment, the largest that the linker planned for.
+    """
     loads = image.find_loads()
     return sum(
         one.flags != two.flags
@@ -169,20 +159,20 @@ def _count_shared_pages(image: Image) -> int:
 
 
 def _compare_dynamic(old: Image, new: Image, changes: Changes) -> Iterator[str]:
-    kept = [[e for e in image.dynamic or () if e.tag not in FREE_TAGS] for image in (old, new)]
-    if sorted(kept[0]) != sorted(kept[1]):
-        yield "dynamic tags changed that were not to change"
-    wanted = {
+    fixed = [[e for e in image.dynamic or () if e.tag not in FREE_TAGS] for image in (old, new)]
+    if sorted(fixed[0]) != sorted(fixed[1]):
+        yield "dynamic tags changed that no edit may change"
+    expected = {
         "needed": _expect_needed(old.needed, changes),
         "soname": old.soname if changes.soname is None else changes.soname or None,
         "runpath": old.runpath,
         "rpath": old.rpath,
     }
     if changes.runpath is not None or changes.rpath is not None:
-        wanted |= {"runpath": changes.runpath or None, "rpath": changes.rpath or None}
-    for field, value in wanted.items():
+        expected |= {"runpath": changes.runpath or None, "rpath": changes.rpath or None}
+    for field, value in expected.items():
         if getattr(new, field) != value:
-            yield f"the {field} is {getattr(new, field)!r} where {value!r} was asked for"
+            yield f"{field} is {getattr(new, field)!r}, expected {value!r}"
 
 
 def _expect_needed(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
@@ -200,104 +190,7 @@ def _expect_needed(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
 
 
 def _read_other_strings(reader: Reader, image: Image) -> list[tuple[int, bytes]]:
-    """The strings of dynamic tags that no edit is ever asked to change."""
+    """Return the strings of dynamic tags that no edit may change, with their tags."""
     table = find_string_table(image) or (0, 0)
     entries = [e for e in image.dynamic or () if e.tag in c.STRING_TAGS - EDITED_TAGS]
     return [(entry.tag, read_string(reader, table, entry.value)) for entry in entries]
-
-
-def _compare_memory(
-    before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
-) -> Iterator[str]:
-    """Every loaded byte is the same at the same address, save what an edit is there to change."""
-    excused = _join_padding(before, sorted(_list_excused(before, old)))
-    for s in old.find_loads():
-        if s.memsz > s.filesz and not any(_has_same_zeros(s, n) for n in new.find_loads()):
-            yield f"the zeroed memory of the segment at {s.vaddr:#x} changed its size"
-        for whole in subtract([Span(s.offset, s.file_end)], excused):
-            piece = _skip_padding(before, whole)
-            shift = _find_shift(s, piece, new)
-            if shift is None:
-                yield f"the segment at {s.vaddr:#x} is gone, smaller, or has other permissions"
-                break
-            ranges = [piece] if touched is None else intersect(touched, *piece)
-            if not all(has_same_range(before, a, after, a + shift, b - a) for a, b in ranges):
-                yield f"loaded bytes changed near address {s.vaddr + piece.start - s.offset:#x}"
-                break
-
-
-def _has_same_zeros(one: Segment, other: Segment) -> bool:
-    ends = (one.vaddr + one.filesz, one.memory_end, one.flags)
-    return ends == (other.vaddr + other.filesz, other.memory_end, other.flags)
-
-
-def _find_shift(s: Segment, piece: Span, new: Image) -> int | None:
-    """What to add to an old file offset in ``piece`` of ``s`` to get its place in the new file.
-
-    An editor may load headers and tables by a segment of their own: each piece of what must stay
-    is looked for by itself, at the same address with the same permissions.
-    """
-    start, end = (s.vaddr + at - s.offset for at in piece)
-    for n in new.find_loads():
-        if n.vaddr <= start and end <= n.vaddr + n.filesz and n.flags == s.flags:
-            return n.offset - n.vaddr + s.vaddr - s.offset
-    return None
-
-
-def _list_excused(reader: Reader, image: Image) -> Iterator[Span]:
-    """What is compared elsewhere: headers, dynamic section, string table, notes and tables."""
-    header = image.header
-    yield Span(0, header.ehsize)
-    yield Span(header.phoff, header.phoff + header.phnum * header.phentsize)
-    # patchelf puts the section headers into the page that it adds, which is loaded.
-    yield Span(header.shoff, header.shoff + header.shnum * header.shentsize)
-    yield from _find_filler(reader, image)
-    table = find_string_table(image)
-    if table is not None:
-        yield Span(table[0], table[0] + table[1])
-    yield from (Span(s.offset, s.file_end) for s in image.segments if s.type == c.PT_DYNAMIC)
-    yield from (Span(s.offset, s.file_end) for s in image.segments if s.type in CARRIED)
-    yield from (Span(t.offset, t.end) for t in find_movable_tables(reader, image))
-    symbols = _find_symbol_table(reader, image)
-    if symbols is not None:
-        yield symbols
-
-
-def _find_filler(reader: Reader, image: Image) -> Iterator[Span]:
-    """What patchelf wrote over tables that it moved: Z or X, in no section; it uses it again."""
-    sections = read_sections(reader, image.format, image.header)
-    header = image.header
-    used = [Span(s.offset, s.offset + s.size) for s in sections if s.type != c.SHT_NOBITS]
-    used += [Span(0, header.ehsize)]
-    used += [Span(header.phoff, header.phoff + header.phnum * header.phentsize)]
-    for s in image.find_loads() if sections else ():
-        for gap in subtract([Span(s.offset, s.file_end)], sorted(used)):
-            data = reader.pread(gap.start, min(gap.end - gap.start, MAX_FILLER))
-            if len(data) == gap.end - gap.start and data.strip(b"\0") and not data.strip(b"ZX\0"):
-                yield gap
-
-
-MAX_FILLER = 1 << 20
-"""Bytes of one gap between sections that are looked at."""
-
-
-def _skip_padding(reader: Reader, span: Span) -> Span:
-    """``span`` without the zeros that align what comes first in it: they go with what was before.
-
-    An alignment is 16 bytes at most between the tables that an editor moves.
-    """
-    head = reader.pread(span.start, min(15, span.end - span.start))
-    zeros = len(head) - len(head.lstrip(b"\0"))
-    return Span(min(span.start + zeros, span.end), span.end)
-
-
-def _join_padding(reader: Reader, spans: Sequence[Span]) -> list[Span]:
-    """``spans`` with the zeros that align one to the next, at most 15 bytes, joined to them."""
-    joined: list[Span] = []
-    for span in spans:
-        gap = span.start - joined[-1].end if joined else -1
-        if 0 <= gap < 16 and not reader.pread(joined[-1].end, gap).strip(b"\0"):
-            joined.append(Span(joined[-1].end, span.end))
-        else:
-            joined.append(span)
-    return joined

@@ -1,4 +1,4 @@
-"""LIEF's opinion of an edited file, asked after every edit; it must be ours."""
+"""A cross-check of edited files: LIEF must read the same dynamic section as our reader."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from bundle_fix.model.content import Content
 from bundle_fix.subprocesses.isolation import DiedError, run_isolated
 
 SIZE_LIMIT = 64 << 20
-"""Bytes up to which a file is given to LIEF, which reads it whole into memory."""
+"""Limit of a file for LIEF, which reads all of it into memory, in bytes."""
 
 
 def crosscheck(content: Content, image: Image) -> str | None:
-    """What LIEF reads otherwise than we do, or None where both readers agree.
+    """Return a difference between LIEF and our reader, or None; LIEF runs in a forked process.
 
     Args:
         content: the edited file.
-        image: what our own reader read of it.
+        image: what our reader read from it.
     """
-    # Imported before the process is forked, not in each.
+    # Imported before the fork, so that later forks need not import it again.
     import lief  # noqa: F401
 
     try:
@@ -29,7 +29,7 @@ def crosscheck(content: Content, image: Image) -> str | None:
 
 
 def crosscheck_here(content: Content, image: Image) -> str | None:
-    """`crosscheck`, asked in this process, which LIEF may end over headers that lie."""
+    """Cross-check in this process, which LIEF may end if headers are invalid."""
     import lief
 
     lief.logging.disable()
@@ -43,7 +43,7 @@ def crosscheck_here(content: Content, image: Image) -> str | None:
     theirs: dict[str, object] = {"needed": (), "soname": None, "rpath": None, "runpath": None}
     for entry in binary.dynamic_entries:
         if isinstance(entry, lief.ELF.DynamicEntryLibrary):
-            theirs["needed"] = (*_names(theirs["needed"]), os.fsdecode(entry.name))
+            theirs["needed"] = (*_to_names(theirs["needed"]), os.fsdecode(entry.name))
         elif isinstance(entry, lief.ELF.DynamicSharedObject):
             theirs["soname"] = os.fsdecode(entry.name)
         elif isinstance(entry, lief.ELF.DynamicEntryRunPath):
@@ -53,9 +53,9 @@ def crosscheck_here(content: Content, image: Image) -> str | None:
     for field, value in theirs.items():
         ours = getattr(image, field)
         if ours != value:
-            return f"LIEF reads the {field} as {value!r} where we read {ours!r}"
+            return f"LIEF reads the {field} as {value!r}, our reader as {ours!r}"
     return None
 
 
-def _names(value: object) -> tuple[str, ...]:
+def _to_names(value: object) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else ()

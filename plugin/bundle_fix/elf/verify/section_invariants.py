@@ -1,4 +1,4 @@
-"""What no edit may change about sections, and about what stands behind the ELF file."""
+"""The invariants of sections, and of data appended to the ELF file."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from bundle_fix.model.content import CHUNK, Reader
 def compare_sections(
     before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
 ) -> Iterator[str]:
-    """Sections keep their addresses and bytes; loaded ones agree with the segment they lie in."""
-    were = index_sections(before, old)
-    now = index_sections(after, new)
-    # By sh_link a section says where its strings or symbols are.
-    old_names, new_names = ["", *were], ["", *now]
-    for name, s in were.items():
-        there = now.get(name)
-        if there is None:
-            yield f"the section {name} is gone"
+    """Yield the sections that changed, or that disagree with the segment that loads them."""
+    olds = index_sections(before, old)
+    news = index_sections(after, new)
+    # sh_link has the number of the section with the strings or symbols; an edit may change numbers.
+    old_names, new_names = ["", *olds], ["", *news]
+    for name, s in olds.items():
+        other = news.get(name)
+        if other is None:
+            yield f"the section {name} is missing"
         elif s.flags & c.SHF_ALLOC == 0:
-            if not _has_same_section(before, old, s, after, there, touched):
+            if not _has_same_section(before, old, s, after, other, touched):
                 yield f"the section {name} changed"
-        elif s.type != there.type or s.flags != there.flags:
+        elif s.type != other.type or s.flags != other.flags:
             yield f"the section {name} changed its type or flags"
         elif s.type == c.SHT_NOTE and not (
-            s.size == there.size and has_same_range(before, s.offset, after, there.offset, s.size)
+            s.size == other.size and has_same_range(before, s.offset, after, other.offset, s.size)
         ):
             yield f"the notes of the section {name} changed"
-        elif name in (".text", ".data", ".bss", ".rodata") and s.addr != there.addr:
+        elif name in (".text", ".data", ".bss", ".rodata") and s.addr != other.addr:
             yield f"the section {name} moved"
         if (
-            there is not None
-            and old_names[s.link : s.link + 1] != new_names[there.link : there.link + 1]
+            other is not None
+            and old_names[s.link : s.link + 1] != new_names[other.link : other.link + 1]
         ):
-            yield f"the section {name} is linked to another section"
-    for name, s in now.items():
+            yield f"the section {name} has another sh_link"
+    for name, s in news.items():
         loaded = s.flags & c.SHF_ALLOC and s.type != c.SHT_NOBITS and s.size
         if loaded and new.find_offset(s.addr) != s.offset:
             yield f"the section {name} does not agree with the segment that loads it"
@@ -52,22 +52,22 @@ def _has_same_section(
     old: Image,
     s: Section,
     after: Reader,
-    there: Section,
+    other: Section,
     touched: Sequence[Span] | None,
 ) -> bool:
-    """Whether a section that is not loaded has the same bytes."""
-    if (s.size, s.type, s.flags) != (there.size, there.type, there.flags):
+    """Return whether a section that is not loaded has the same bytes."""
+    if (s.size, s.type, s.flags) != (other.size, other.type, other.flags):
         return False
     if s.type == c.SHT_NOBITS:
         return True
     whole = Span(s.offset, s.offset + s.size)
-    spans = [whole] if touched is None or there.offset != s.offset else intersect(touched, *whole)
+    spans = [whole] if touched is None or other.offset != s.offset else intersect(touched, *whole)
     for start, end in spans:
         near, far = start - s.offset, end - s.offset
         if s.type == c.SHT_SYMTAB:
-            if not has_same_static_symbols(before, old, s, after, there, near, far):
+            if not has_same_static_symbols(before, old, s, after, other, near, far):
                 return False
-        elif not has_same_range(before, start, after, there.offset + near, far - near):
+        elif not has_same_range(before, start, after, other.offset + near, far - near):
             return False
     return True
 
@@ -75,7 +75,7 @@ def _has_same_section(
 def compare_appendix(
     before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
 ) -> Iterator[str]:
-    """What stands behind the ELF file (an installer's archive, say) still ends the file."""
+    """Yield a message if data after the ELF file, such as an installer's archive, changed."""
     header = old.header
     ends = [s.file_end for s in old.segments]
     ends += [header.shoff + header.shnum * header.shentsize, header.ehsize]
@@ -84,7 +84,7 @@ def compare_appendix(
     whole = Span(max(ends), old.size)
     shift = new.size - old.size
     spans = intersect(touched, *whole) if touched is not None and not shift else [whole]
-    # Zeros that fill up a page (patchelf leaves such) are nobody's data.
+    # Zeros at the end may only fill up a page, as after an earlier patchelf.
     if any(
         a < b
         and not has_same_range(before, a, after, a + shift, b - a)

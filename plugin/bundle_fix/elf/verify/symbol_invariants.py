@@ -1,4 +1,4 @@
-"""What no edit may change about symbols: the dynamic ones, their versions, the static ones."""
+"""The invariants of dynamic symbols, their versions and hash tables, and static symbols."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from bundle_fix.elf.symbols.tables import find_movable_tables
 from bundle_fix.elf.symbols.versions import read_verdef, read_verneed
 from bundle_fix.model.content import CHUNK, Reader
 
-ORDINARY = bytes(b != 0 for b in range(256))
-"""Translates a byte to whether it is set."""
+IS_SET = bytes(b != 0 for b in range(256))
+"""Translates a byte to 1 if it is not zero, else to 0."""
 BLOCK = 4096
 """Bytes of a string table that are compared at a time."""
-RESERVED = bytes(255) + b"\xff"
-"""Translates the upper byte of a section's index to whether the index is a reserved one."""
+IS_RESERVED = bytes(255) + b"\xff"
+"""Translates the upper byte of a section index to 255 if the index is reserved (SHN_LORESERVE and
+above), else to 0."""
 
 
 def compare_symbols(
     before: Reader, old: Image, after: Reader, new: Image, renamed: Mapping[str, str]
 ) -> Iterator[str]:
-    """What an edit broke among the dynamic symbols.
+    """Yield the changes to dynamic symbols that no edit may make.
 
     Args:
-        before: the file as it was.
-        old: what was read from it.
-        after: the file as the editor left it.
-        new: what was read from that.
-        renamed: needed names that were replaced, each with the new one.
+        before: the original file.
+        old: its image.
+        after: the edited file.
+        new: its image.
+        renamed: replaced needed names, each with the new one.
     """
     if _read_dynamic_symbols(before, old) != _read_dynamic_symbols(after, new):
         yield "the dynamic symbols changed"
@@ -43,7 +44,7 @@ def compare_symbols(
 
 
 def _read_dynamic_symbols(reader: Reader, image: Image) -> bytes:
-    """The symbol table without what an editor may renumber: name offsets and section indices."""
+    """Return the symbol table without name offsets and section numbers, which may change."""
     address = image.find_value(c.DT_SYMTAB)
     start = None if address is None else image.find_offset(address)
     if start is None:
@@ -57,40 +58,47 @@ def _read_dynamic_symbols(reader: Reader, image: Image) -> bytes:
 
 
 def _drop_indices(data: bytearray, image: Image) -> bytes:
-    """Symbols whose section's index says only what the loader asks: undefined, or reserved."""
+    """Return symbols with section indices reduced to what the loader uses: undefined, reserved."""
     size = image.format.symbol_size
     low = 6 if image.format.bits == 64 else 14
     high = low + 1
     if image.format.order == "big":
         low, high = high, low
-    reserved = data[high::size].translate(RESERVED)
-    used = map(max, data[low::size].translate(ORDINARY), data[high::size].translate(ORDINARY))
+    reserved = data[high::size].translate(IS_RESERVED)
+    used = map(max, data[low::size].translate(IS_SET), data[high::size].translate(IS_SET))
     data[low::size], data[high::size] = bytes(used), reserved
     return bytes(data)
 
 
 def has_same_static_symbols(
-    before: Reader, old: Image, s: Section, after: Reader, there: Section, start: int, end: int
+    before: Reader,
+    old: Image,
+    section: Section,
+    after: Reader,
+    other: Section,
+    start: int,
+    end: int,
 ) -> bool:
-    """Whether two .symtab agree from ``start`` to ``end``, offsets in bytes.
+    """Return whether two .symtab agree from ``start`` to ``end``, in bytes from their starts.
 
-    Section symbols follow their sections, and an editor may number the sections anew.
+    Section symbols follow moved sections, and an editor may renumber the sections.
     """
     size = old.format.symbol_size
     step = CHUNK // size * size
-    for at in range(start // size * size, min(end, s.size), step):
-        length = min(step, s.size - at)
+    for at in range(start // size * size, min(end, section.size), step):
+        length = min(step, section.size - at)
         if end - at < step:
             length = min(length, (end - at + size - 1) // size * size)
-        one, other = before.pread(s.offset + at, length), after.pread(there.offset + at, length)
-        if one != other and _normalize_static_symbols(one, old) != _normalize_static_symbols(
-            other, old
-        ):
+        left = before.pread(section.offset + at, length)
+        right = after.pread(other.offset + at, length)
+        # Only blocks that differ are worth the slow comparison.
+        if left != right and _normalize_symbols(left, old) != _normalize_symbols(right, old):
             return False
     return True
 
 
-def _normalize_static_symbols(raw: bytes, image: Image) -> bytes:
+def _normalize_symbols(raw: bytes, image: Image) -> bytes:
+    """Return static symbols without the values of section symbols and without section numbers."""
     size = image.format.symbol_size
     data = bytearray(raw[: len(raw) // size * size])
     info_at, value_at = (4, 8) if image.format.bits == 64 else (12, 4)
@@ -103,7 +111,7 @@ def _normalize_static_symbols(raw: bytes, image: Image) -> bytes:
 
 
 def _differ_in_names(before: Reader, old: Image, after: Reader, new: Image) -> bool:
-    """Whether a dynamic symbol has another name; only names near changed bytes are looked at."""
+    """Return whether a dynamic symbol has another name; names far from changes are skipped."""
     was, now = find_string_table(old), find_string_table(new)
     if was is None or now is None:
         return was != now
@@ -118,7 +126,7 @@ def _differ_in_names(before: Reader, old: Image, after: Reader, new: Image) -> b
 def _find_changed_blocks(
     before: Reader, was: tuple[int, int], after: Reader, now: tuple[int, int]
 ) -> tuple[int, int]:
-    """Offsets in a string table between which all its changes are; equal where there are none."""
+    """Return the offsets between which all changes of a string table are, or twice 0."""
     size = min(was[1], now[1])
     changed = []
     for at in range(0, size, BLOCK):
@@ -131,7 +139,7 @@ def _find_changed_blocks(
 
 
 def _read_tables(reader: Reader, image: Image, renamed: Mapping[str, str]) -> dict[int, object]:
-    """The hash and version tables, with names in the place of string offsets."""
+    """Return the hash and version tables by tag, with names instead of string offsets."""
     strings = find_string_table(image) or (0, 0)
     libraries = {os.fsencode(name): os.fsencode(new) for name, new in renamed.items()}
     found: dict[int, object] = {}

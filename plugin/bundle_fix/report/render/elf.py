@@ -1,4 +1,4 @@
-"""What one ELF file asks of the loader, and who edited it: as text and as JSON."""
+"""The dynamic section of one ELF file, and its editor, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bundle_fix.elf.read.flags import list_flag_names
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.elf_files import EditedFile, ElfFile
 
-KINDS = {"exec": "program", "dyn": "shared object", "rel": "object file", "core": "core file"}
+TYPE_NAMES = {"exec": "program", "dyn": "shared object", "rel": "object file", "core": "core file"}
 
 
-class ElfRecord(msgspec.Struct, frozen=True):
-    """One file; null for what it does not have. ``class`` is 32 or 64."""
+class ElfFileRecord(msgspec.Struct, frozen=True):
+    """One file. A field is null if the file does not have it; ``class`` is 32 or 64."""
 
     path: str
     bits: int = msgspec.field(name="class")
@@ -30,22 +30,22 @@ class ElfRecord(msgspec.Struct, frozen=True):
     flags: tuple[str, ...]
 
 
-class EditedRecord(ElfRecord, frozen=True):
+class EditedFileRecord(ElfFileRecord, frozen=True):
     """One file after its edit.
 
-    ``editor`` made it: null where nothing had to change. ``passed`` says of each editor that was
-    tried before why it was not the one, and ``remarks`` what the user should know.
+    ``editor`` is the editor that made the changes; null if there was nothing to change. ``skipped``
+    has the reason of each editor that was tried before and failed, ``remarks`` advice for the user.
     """
 
     editor: str | None
-    passed: tuple[str, ...]
+    skipped: tuple[str, ...]
     remarks: tuple[str, ...]
 
 
-def elf_record(file: ElfFile) -> ElfRecord:
-    """The record of a file that was read."""
+def make_elf_record(file: ElfFile) -> ElfFileRecord:
+    """Return the record of a file."""
     image = file.image
-    return ElfRecord(
+    return ElfFileRecord(
         path=str(file.path),
         bits=image.format.bits,
         byte_order=image.format.order,
@@ -61,26 +61,27 @@ def elf_record(file: ElfFile) -> ElfRecord:
     )
 
 
-def edited_record(file: ElfFile, done: EditedFile) -> EditedRecord:
-    """The record of a file that was read after its edit."""
-    plain = msgspec.structs.asdict(elf_record(file))
-    return EditedRecord(
+def make_edited_record(file: ElfFile, result: EditedFile) -> EditedFileRecord:
+    """Return the record of a file after its edit."""
+    plain = msgspec.structs.asdict(make_elf_record(file))
+    return EditedFileRecord(
         **plain,
-        editor=done.edited.editor or None,
-        passed=done.edited.refusals,
-        remarks=done.remarks,
+        editor=result.edited.editor or None,
+        skipped=result.edited.refusals,
+        remarks=result.remarks,
     )
 
 
-def render_elf(record: ElfRecord) -> str:
-    """One file as text: a name and a value a line, as many lines as there are values."""
+def render_elf(record: ElfFileRecord) -> str:
+    """Return one file as text: a line with a name and a value for each value."""
     lines = [f"{escape_unprintable(record.path)}:"]
-    lines += [f"  {name:<12} {escape_unprintable(value)}" for name, value in _rows(record)]
+    lines += [f"  {name:<12} {escape_unprintable(value)}" for name, value in _list_rows(record)]
     return "\n".join(lines) + "\n"
 
 
-def _rows(record: ElfRecord) -> Iterator[tuple[str, str]]:
-    kind = KINDS.get(record.type, "unknown")
+def _list_rows(record: ElfFileRecord) -> Iterator[tuple[str, str]]:
+    # Both programs and libraries have the type ET_DYN; flags and the soname distinguish them.
+    kind = TYPE_NAMES.get(record.type, "unknown")
     if record.type == "dyn" and (
         "PIE" in record.flags or (record.interpreter and not record.soname)
     ):
@@ -94,16 +95,16 @@ def _rows(record: ElfRecord) -> Iterator[tuple[str, str]]:
         yield "flags", " ".join(record.flags)
 
 
-def _one(value: str | None) -> Sequence[str]:
+def _to_values(value: str | None) -> Sequence[str]:
     return () if value is None else (value,)
 
 
-FIELDS: dict[str, Callable[[ElfRecord], Sequence[str]]] = {
-    "interpreter": lambda record: _one(record.interpreter),
-    "soname": lambda record: _one(record.soname),
+FIELDS: dict[str, Callable[[ElfFileRecord], Sequence[str]]] = {
+    "interpreter": lambda record: _to_values(record.interpreter),
+    "soname": lambda record: _to_values(record.soname),
     "needed": lambda record: record.needed,
-    "rpath": lambda record: _one(record.rpath),
-    "runpath": lambda record: _one(record.runpath),
-    "build-id": lambda record: _one(record.build_id),
+    "rpath": lambda record: _to_values(record.rpath),
+    "runpath": lambda record: _to_values(record.runpath),
+    "build-id": lambda record: _to_values(record.build_id),
 }
-"""What ``--print`` can print, and the values of it."""
+"""The fields that ``--print`` can print, each with a function that returns its values."""

@@ -29,7 +29,7 @@ def test_what_nobody_asked_for_fails_with_the_chain_that_leads_to_it(tmp_path: P
         elf(tmp_path / "bin" / name, program=True, needed=["libA.so.1"])
     message = refused(tmp_path, 'bundle = ["libA*"]\nsearch = ["out"]')
     assert (
-        "libmissing.so.2 is needed, but is neither in the pack nor on the host's list:"
+        "libmissing.so.2 is needed, but not in the pack and not listed in `host`:"
         " bin/meta → lib/libA.so.1 → libmissing.so.2; bin/replica → lib/libA.so.1 →"
         " libmissing.so.2 (add it by an entry in [[libraries]]"
     ) in message
@@ -70,7 +70,7 @@ def test_a_runpath_serves_only_its_own_object(tmp_path: Path) -> None:
         program=True, needed=["libmid.so.1"], runpath="$ORIGIN/../mid:$ORIGIN/../deep",
     )  # fmt: skip
     message = refused(tmp_path)
-    assert "libdeep.so.1 is nowhere on this machine: bin/server → lib/libmid.so.1 → lib" in message
+    assert "libdeep.so.1 is not found on this machine: bin/server → lib/libmid.so.1 → lib" in message
 
 
 def test_two_objects_whose_own_paths_lead_to_different_files_are_an_error(tmp_path: Path) -> None:
@@ -134,10 +134,10 @@ def test_an_object_of_a_process_that_has_the_library_takes_that(tmp_path: Path) 
 def test_another_machines_files_are_passed_over_and_told(tmp_path: Path) -> None:
     elf(tmp_path / "wrong/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
     elf(tmp_path / "bin/server", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../wrong")
-    assert "/wrong/liba.so.1: passed over: 32-bit i386" in refused(tmp_path)
+    assert "/wrong/liba.so.1: skipped: 32-bit i386" in refused(tmp_path)
     elf(tmp_path / "bin/server", program=True, needed=["liba.so.1"])
     message = refused(tmp_path, 'bundle = ["lib*"]\nsearch = ["wrong"]')
-    assert f"{tmp_path}/wrong/liba.so.1: passed over" in message
+    assert f"{tmp_path}/wrong/liba.so.1: skipped" in message
 
 
 def test_what_is_opened_by_name_is_closed_over_with_what_it_needs(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_name_that_nothing_needs_is_told_and_a_pattern_is_not(tmp_path: Path) 
     text = 'bundle = ["libx.so.*", "libgone.so.1", "libicu*.so.*"]\nsearch = ["out"]'
     result = collected(tmp_path, f"{PROGRAM}[closure]\n{text}\n")
     (remark,) = result.remarks
-    assert remark.endswith("nothing needs libgone.so.1, which `bundle` names")
+    assert remark.endswith("`bundle` lists libgone.so.1, which no object needs")
 
 
 def test_lib_means_what_it_means_to_the_loader_of_the_build(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_pack_for_another_machine_is_closed_over_by_its_own_files(tmp_path: Pa
     elf(tmp_path / "out/libx.so.1", soname="libx.so.1", needed=["libz.so.1"], toolchain=cross)
     elf(tmp_path / "bin/server", program=True, needed=["libx.so.1"], toolchain=cross)
     text = 'bundle = ["lib*"]\nsearch = ["out"]'
-    assert "libz.so.1 is nowhere on this machine" in refused(tmp_path, text)
+    assert "libz.so.1 is not found on this machine" in refused(tmp_path, text)
     elf(tmp_path / "out/libz.so.1", soname="libz.so.1", toolchain=cross)
     assert list(closure(tmp_path, text)) == ["bin/server", "lib/libx.so.1", "lib/libz.so.1"]
 
@@ -244,12 +244,12 @@ def test_a_name_that_is_a_path_of_the_build_is_taken_from_there(tmp_path: Path) 
 def test_a_runpath_relative_to_the_working_directory_leads_nowhere(tmp_path: Path) -> None:
     library(tmp_path, "libx.so.1", "libx.so.1", tag="left in the root")
     elf(tmp_path / "bin/server", program=True, needed=["libx.so.1"], runpath=".")
-    assert "libx.so.1 is nowhere on this machine" in refused(tmp_path)
+    assert "libx.so.1 is not found on this machine" in refused(tmp_path)
 
 
 def test_what_the_oldest_target_does_not_have_yet_is_not_its_own(tmp_path: Path) -> None:
     elf(tmp_path / "bin/server", program=True, needed=["libmvec.so.1", "libm.so.6"])
     assert list(closure(tmp_path, more='[check]\nglibc = "2.22"\n')) == ["bin/server"]
     message = refused(tmp_path, more='[check]\nglibc = "2.17"\n')
-    assert "bin/server → libmvec.so.1 (it came with glibc 2.22, and `glibc` of [check]" in message
+    assert "bin/server → libmvec.so.1 (it is part of glibc since 2.22; `glibc` of [check]" in message
     assert "libm.so.6" not in message

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.collect.libraries.packages import Package, distribution, owners
+from bundle_fix.collect.libraries.packages import Package, read_distribution, find_owners
 
 STATUS = """Package: {name}
 Status: install ok installed
@@ -43,11 +43,11 @@ def dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_file_in_usr_may_be_known_to_dpkg_without_it(dpkg: Path) -> None:
     path = Path("/usr/lib/x86_64-linux-gnu/libone.so.1.0")
-    assert owners([path]) == {path: Package("deb", "libone1", "1:1.0-1", "amd64")}
+    assert find_owners([path]) == {path: Package("deb", "libone1", "1:1.0-1", "amd64")}
 
 
 def test_a_name_is_no_pattern_and_others_have_no_package(dpkg: Path) -> None:
-    found = owners(
+    found = find_owners(
         [Path("/usr/lib/x86_64-linux-gnu/libt[w]o.so.2"), Path("/usr/lib/x86_64-linux-gnu/*")]
     )
     assert [package.name for package in found.values()] == ["libtwo2"]
@@ -56,7 +56,7 @@ def test_a_name_is_no_pattern_and_others_have_no_package(dpkg: Path) -> None:
 def test_a_diverted_file_is_the_diverting_packages_and_the_other_keeps_its_own(dpkg: Path) -> None:
     moved = "/usr/lib/libshared.so.1.old"
     (dpkg / "diversions").write_text(f"/usr/lib/libshared.so.1\n{moved}\nlibnew1\n")
-    found = owners([Path("/usr/lib/libshared.so.1"), Path(moved)])
+    found = find_owners([Path("/usr/lib/libshared.so.1"), Path(moved)])
     assert {str(p): package.name for p, package in found.items()} == {
         "/usr/lib/libshared.so.1": "libnew1",
         moved: "libold1",
@@ -66,7 +66,7 @@ def test_a_diverted_file_is_the_diverting_packages_and_the_other_keeps_its_own(d
 def test_a_file_that_the_user_diverted_is_nobodys(dpkg: Path) -> None:
     moved = "/usr/lib/x86_64-linux-gnu/libone.so.1.0.distrib"
     (dpkg / "diversions").write_text(f"/lib/x86_64-linux-gnu/libone.so.1.0\n{moved}\n:\n")
-    assert owners([Path("/usr/lib/x86_64-linux-gnu/libone.so.1.0")]) == {}
+    assert find_owners([Path("/usr/lib/x86_64-linux-gnu/libone.so.1.0")]) == {}
 
 
 def test_a_file_of_an_rpm_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,12 +93,12 @@ def test_a_file_of_an_rpm_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     place = Path("/opt/rpmtest/libx.so.1")
-    found = owners([Path("/opt/rpmtest/other"), place])
+    found = find_owners([Path("/opt/rpmtest/other"), place])
     assert found == {place: Package("rpm", "libx", "4:1.2-3", "noarch")}
 
 
 def test_the_distribution_is_what_os_release_says(tmp_path: Path) -> None:
     path = tmp_path / "os-release"
     path.write_text('NAME="Rocky Linux"\nID="rocky"\nVERSION_ID="9.4"\n')
-    assert (distribution(path).name, distribution(path).version) == ("rocky", "9.4")
-    assert distribution(tmp_path / "none").name == ""
+    assert (read_distribution(path).name, read_distribution(path).version) == ("rocky", "9.4")
+    assert read_distribution(tmp_path / "none").name == ""
