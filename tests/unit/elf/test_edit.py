@@ -658,14 +658,14 @@ import resource, sys, tempfile
 from pathlib import Path
 from bundle_fix.model.content import PathContent
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit
+from bundle_fix.elf.edit.edit import edit_file
 path = Path(sys.argv[1])
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
 with tempfile.TemporaryDirectory() as scratch:
     content = PathContent(path, path.stat().st_size)
-    print(edit(content, Changes(runpath=sys.argv[2]), Path(scratch), "inplace").editor)
+    print(edit_file(content, Changes(runpath=sys.argv[2]), Path(scratch), "inplace").editor)
 print(peak() - before)
 """
 
