@@ -14,12 +14,12 @@ import pytest
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import Loader
 from bundle_fix.loader.process import Process
-from bundle_fix.loader.deployment import Deployment
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.tree import File, Metadata, Tree
 
@@ -97,7 +97,9 @@ def resolved(loaded: Loaded, cwd: Path | None = None) -> Loaded:
     return [(n, p and os.path.realpath(os.path.join(start, p))) for n, p in loaded]  # noqa: PTH118
 
 
-def assert_same(root: Path, entry: str = "bin/x", environment: Environment = EMPTY_ENVIRONMENT) -> list[str]:
+def assert_same(
+    root: Path, entry: str = "bin/x", environment: Environment = EMPTY_ENVIRONMENT
+) -> list[str]:
     """The real loader and the model load the same files in the same order.
 
     Returns:

@@ -22,8 +22,9 @@ from bundle_fix.loader.dlopen import (
 )
 from bundle_fix.loader.entries import group_names_by_path, map_plugins, map_programs
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
-from bundle_fix.loader.objects import BUNDLE, HOST
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
+from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.manifest.model import Manifest, read_manifest
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import BundleFixError
@@ -166,7 +167,7 @@ class Context(Struct, frozen=True, dict=True):
         # The first process stands for all: a host library is found in the default directories.
         started = [*self.programs.values(), *self.plugins.values()]
         needs = (self.deployment.dlopen(p, name, p.objects[0]) for p in started[:1])
-        return any(need.result.origin == HOST for need in needs)
+        return any(need.result.origin is ObjectOrigin.HOST for need in needs)
 
     @cached_property
     def _loaded_names(self) -> frozenset[tuple[str, object]]:
@@ -199,7 +200,8 @@ class Context(Struct, frozen=True, dict=True):
         key = (program.entry, name)
         if key not in self._rpath_results:
             found = self.deployment.dlopen(program, name, program.objects[0]).result
-            self._rpath_results[key] = (found.origin, found.via) == (BUNDLE, "rpath")
+            is_bundled = found.origin is ObjectOrigin.BUNDLE
+            self._rpath_results[key] = is_bundled and found.via is SearchRule.RPATH
         return self._rpath_results[key]
 
     @property
@@ -249,4 +251,4 @@ class Context(Struct, frozen=True, dict=True):
 
 def _is_bundled(need: Resolution) -> bool:
     """Return whether a needed name resolves to a file of the pack."""
-    return need.result.origin == BUNDLE
+    return need.result.origin is ObjectOrigin.BUNDLE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 from msgspec.structs import replace
 
-from bundle_fix.archive.limits import DEFAULT_LIMITS, parse_size, format_size
+from bundle_fix.archive.limits import DEFAULT_LIMITS, format_size, parse_size
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def add_limit_options(function: Callable[..., int]) -> Callable[..., int]:
     return click.option(
         "--max-size", callback=_parse_size, metavar="SIZE", default=None,
         help="Reject an artifact that is larger when unpacked, such as 500M or 100G (default: "
-        f"{format_size(DEFAULT_LIMITS.max_size)}, and {DEFAULT_LIMITS.max_ratio} times its own size).",
+        f"{format_size(DEFAULT_LIMITS.max_size)},"
+        f" and {DEFAULT_LIMITS.max_ratio} times its own size).",
     )(command)  # fmt: skip
 
 

@@ -20,10 +20,10 @@ from bundle_fix.cli.options import (
 )
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.target import ArtifactOnTarget, add_target_options, open_on_target, read_target
-from bundle_fix.loader.entries import find_object, map_plugin_in_programs, map_plugins, map_programs
-from bundle_fix.loader.objects import BUNDLE, MISSING
-from bundle_fix.loader.process import Process
 from bundle_fix.loader.deployment import Deployment
+from bundle_fix.loader.entries import find_object, map_plugin_in_programs, map_plugins, map_programs
+from bundle_fix.loader.objects import ObjectOrigin
+from bundle_fix.loader.process import Process
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.report.render.json import format_json
 from bundle_fix.report.render.process import (
@@ -84,7 +84,7 @@ def tree(
         )
     else:
         sys.stdout.write({"dot": render_dot, "mermaid": render_mermaid}[kind](processes))
-    return int(any(o.origin == MISSING for p in processes for o in p.objects))
+    return int(any(o.origin is ObjectOrigin.MISSING for p in processes for o in p.objects))
 
 
 def _simulate_processes(
@@ -125,7 +125,7 @@ def _add_dlopen_remarks(
         for resolution in process.resolutions:
             name, result = resolution.name, resolution.result
             path = by_itself.get((resolution.requester.label, name))
-            if result.origin == BUNDLE and result.path != path:
+            if result.origin is ObjectOrigin.BUNDLE and result.path != path:
                 remarks[f"opened by {program.entry}: {name} => {result.path}"] = None
     return replace(plugin, remarks=tuple(remarks))
 

@@ -17,9 +17,9 @@ from bundle_fix.cli.options import (
 )
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.target import ArtifactOnTarget, add_target_options, open_on_target, read_target
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entries import find_object, map_plugins, map_programs
 from bundle_fix.loader.explain import explain_name
-from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.scope import find_symbol_providers
 from bundle_fix.report.render.json import format_json
 from bundle_fix.report.render.text import Paint

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from bundle_fix.check.facts.resolutions import describe_trace
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.rules.differences import (
@@ -14,17 +15,16 @@ from bundle_fix.check.rules.differences import (
     NOW_NOT_FOUND,
     OTHER_FILE,
 )
-from bundle_fix.check.facts.resolutions import describe_trace
 from bundle_fix.diff.matching import FileMatches, strip_version_numbers
 from bundle_fix.diff.snapshot import ProcessNeed, Snapshot
 from bundle_fix.loader.hosts.libc import is_installed_with_libc, is_part_of_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.policy.severity import Severity
 
-ORIGIN_RANK = {BUNDLE: 0, HOST: 1, MISSING: 2}
+ORIGIN_RANK = {ObjectOrigin.BUNDLE: 0, ObjectOrigin.HOST: 1, ObjectOrigin.MISSING: 2}
 """Order of origins, the best first: a pack should provide its own libraries."""
-RULE_BY_ORIGIN = {HOST: NOW_FROM_HOST, MISSING: NOW_NOT_FOUND}
+RULE_BY_ORIGIN = {ObjectOrigin.HOST: NOW_FROM_HOST, ObjectOrigin.MISSING: NOW_NOT_FOUND}
 
 
 class ResolutionChange(Struct, frozen=True):
@@ -113,9 +113,9 @@ def _is_different(
 ) -> bool:
     if before.origin != after.origin:
         return True
-    if before.origin == MISSING or before.path is None or after.path is None:
+    if before.origin is ObjectOrigin.MISSING or before.path is None or after.path is None:
         return False
-    if before.origin == HOST:
+    if before.origin is ObjectOrigin.HOST:
         # The paths on an unknown host are only guesses.
         return new.context.host.files is not None and before.path != after.path
     if matches.new_of.get(before.path) == after.path:
@@ -139,10 +139,16 @@ def _make_change(
     severity, rule = after.severity, RULE_BY_ORIGIN.get(now.origin, OTHER_FILE)
     is_better = ORIGIN_RANK[now.origin] < ORIGIN_RANK[was.origin]
     # The C library must match the dynamic loader, which is the host's (PT_INTERP).
-    is_better |= now.origin == HOST and was.origin == BUNDLE and is_part_of_libc(name)
-    if now.origin == HOST and new.context.host.is_expected(name):
+    is_better |= (
+        now.origin is ObjectOrigin.HOST
+        and was.origin is ObjectOrigin.BUNDLE
+        and is_part_of_libc(name)
+    )
+    if now.origin is ObjectOrigin.HOST and new.context.host.is_expected(name):
         severity = Severity.NOTE
-    elif rule is OTHER_FILE and now.origin == BUNDLE and was.path not in matches.new_of:
+    elif (
+        rule is OTHER_FILE and now.origin is ObjectOrigin.BUNDLE and was.path not in matches.new_of
+    ):
         # The old file has been removed, probably so that the other one is loaded.
         severity = Severity.WARNING
     return ResolutionChange(
@@ -180,9 +186,9 @@ def find_worse_resolutions(
 
 
 def _format_result(result: LoadedObject) -> str:
-    if result.origin == MISSING:
+    if result.origin is ObjectOrigin.MISSING:
         return "not found" if result.path is None else f"missing: {result.path}"
-    return f"{'the host' if result.origin == HOST else 'the pack'}'s {result.path}"
+    return f"{'the host' if result.origin is ObjectOrigin.HOST else 'the pack'}'s {result.path}"
 
 
 def _find_new_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
@@ -191,7 +197,10 @@ def _find_new_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
         resolution = needs[0].resolution
         if name in old.host_libraries or name in provided or name not in new.host_libraries:
             continue
-        if resolution.requester.origin == HOST or resolution.result.origin != HOST:
+        if (
+            resolution.requester.origin is ObjectOrigin.HOST
+            or resolution.result.origin is not ObjectOrigin.HOST
+        ):
             continue
         if is_installed_with_libc(name) or new.context.host.is_expected(name):
             continue

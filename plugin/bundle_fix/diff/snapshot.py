@@ -17,7 +17,7 @@ from bundle_fix.check.rules.ignores import UNUSED_IGNORE
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.entries import find_object
-from bundle_fix.loader.objects import HOST, LoadedObject
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Resolution
 from bundle_fix.model.content import Content
 from bundle_fix.model.tree import Directory, File, Node, Tree
@@ -72,7 +72,7 @@ class Snapshot(Struct, frozen=True, dict=True):
     def host_libraries(self) -> Mapping[str, LoadedObject]:
         """The objects loaded from the host, by needed name."""
         resolutions = (need.resolution for needs in self.needs.values() for need in needs)
-        return {r.name: r.result for r in resolutions if r.result.origin == HOST}
+        return {r.name: r.result for r in resolutions if r.result.origin is ObjectOrigin.HOST}
 
     def list_findings(self) -> Iterator[Finding]:
         """Return the findings about the pack itself, without those about the policy."""
@@ -112,7 +112,9 @@ def _find_root_directory(tree: Tree) -> str:
     """Return the single top-level directory of a tree without a directory around it, or ""."""
     if _get_top(tree):
         return ""
-    return find_top_directory((path, isinstance(node, Directory)) for path, node in tree.nodes.items())
+    return find_top_directory(
+        (path, isinstance(node, Directory)) for path, node in tree.nodes.items()
+    )
 
 
 def find_matching_file(bundle: Bundle, image: Image, name: str, where: str) -> str:

@@ -21,11 +21,14 @@ MAX_TEXT = 64 << 20
 
 
 class Bundle(Struct, frozen=True):
-    """A tree, and what its ELF files say.
+    """A tree with its ELF files read and indexed.
 
-    ``images`` has every ELF file by its path; ``paths_by_name`` has, for every name in the last part of a
-    path that leads to a shared object (directly or by links), the files it leads to. ``foreign_systems``
-    has the ELF files of other systems, which are in neither, and the system of each.
+    Attributes:
+        tree: the files of the pack.
+        images: every ELF file by its path.
+        paths_by_name: for every file name that leads to a shared object, directly or by
+            symlinks, the files it leads to.
+        foreign_systems: the ELF files of other systems, which are in neither, and the system.
     """
 
     tree: Tree

@@ -1,4 +1,4 @@
-"""A pack on a host: what the loader maps for each of its programs and libraries."""
+"""A pack on a host: the processes of its programs and libraries."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from msgspec.structs import replace
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
 from bundle_fix.loader.hosts.view import View
-from bundle_fix.loader.objects import BUNDLE, LoadedObject, ProcessContext
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.process import Process, ProcessBuilder, Resolution
 from bundle_fix.loader.search.order import search_library
+from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.tree import File, Unresolved
 
 
 class Deployment(Struct, frozen=True, eq=False, dict=True):
-    """A pack on a host under an environment: what all its processes have in common."""
+    """A pack on a host in an environment: what all its processes share."""
 
     bundle: Bundle
     host: Host
@@ -31,57 +32,55 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         return View(self.bundle, self.host.pack_path, self.host.files)
 
     def map_process(self, entry: str) -> Process:
-        """What the loader maps for the program or library at the path ``entry`` of the pack."""
+        """Return the process of the program or library at the path ``entry`` of the pack."""
         main = self._build_entry_object(entry)
-        loading = ProcessBuilder(self._build_context(main))
-        loading.begin([main])
-        loading.preload()
-        loading.run()
-        return loading.result(entry)
+        builder = ProcessBuilder(self._build_context(main))
+        builder.start_with([main])
+        builder.preload_libraries()
+        builder.load_dependencies()
+        return builder.build_process(entry)
 
     def dlopen_process(self, program: Process, plugin: str) -> Process:
-        """What dlopen(3) of the library ``plugin`` maps into ``program``: only what it adds.
+        """Return the objects that dlopen(3) of the library ``plugin`` adds to ``program``.
 
-        Its objects come behind the program's own; the program is what loads it (RPATH is
-        inherited).
+        Symbol lookup finds the program's own objects first. The program counts as the caller, so
+        its RPATH is inherited.
         """
         main = program.objects[0]
-        loading = ProcessBuilder(self._build_context(main))
-        loading.begin([*program.objects, replace(self._build_entry_object(plugin), loaded_by=main)])
-        loading.run()
-        whole = loading.result(plugin)
-        return replace(whole, objects=whole.objects[len(program.objects) :])
+        opened = replace(self._build_entry_object(plugin), loaded_by=main)
+        builder = ProcessBuilder(self._build_context(main))
+        builder.start_with([*program.objects, opened])
+        builder.load_dependencies()
+        process = builder.build_process(plugin)
+        return replace(process, objects=process.objects[len(program.objects) :])
 
     def dlopen(self, program: Process, name: str, requester: LoadedObject) -> Resolution:
-        """What dlopen(3) of ``name`` by ``requester`` finds in a running ``program``."""
-        loading = ProcessBuilder(self._build_context(program.objects[0]))
-        loading.begin(program.objects)
-        return loading.need(name, requester)
+        """Return the result if ``requester`` opens ``name`` in ``program`` by dlopen(3)."""
+        builder = ProcessBuilder(self._build_context(program.objects[0]))
+        builder.start_with(program.objects)
+        return builder.resolve_name(name, requester)
 
-    def repeat_search(self, need: Resolution) -> LoadedObject:
-        """What the search for ``need`` finds, whatever is loaded already."""
-        *_, main = need.requester.walk_load_chain()
-        return search_library(self._build_context(main), need.name, need.requester)
+    def repeat_search(self, resolution: Resolution) -> LoadedObject:
+        """Search for the name of ``resolution`` as if no object were loaded under it."""
+        *_, main = resolution.requester.walk_load_chain()
+        return search_library(self._build_context(main), resolution.name, resolution.requester)
 
     def _build_entry_object(self, path: str) -> LoadedObject:
-        # The kernel tells the loader where the program really is; dlopen() gets a path.
-        real = self.view.resolve_path(self.view.get_absolute_path(path))
-        real = self.view.get_absolute_path(path) if isinstance(real, Unresolved) else real
-        inside = self.view.find_member(real) or path
-        image = self.bundle.images[inside]
+        # $ORIGIN of a program is the directory of the file itself: the loader asks the kernel for
+        # its path (elf/dl-origin.c, _dl_get_origin).
+        absolute = self.view.get_absolute_path(path)
+        real = self.view.resolve_path(absolute)
+        real = absolute if isinstance(real, Unresolved) else real
+        member = self.view.find_member(real) or path
         return LoadedObject(
-            inside,
-            inside,
-            BUNDLE,
-            "direct",
-            directory=posixpath.dirname(real),
-            image=image,
-            real_path=real,
-        )
+            member, member, ObjectOrigin.BUNDLE, SearchRule.DIRECT,
+            directory=posixpath.dirname(real), image=self.bundle.images[member], real_path=real,
+        )  # fmt: skip
 
     def _build_context(self, main: LoadedObject) -> ProcessContext:
         assert main.image is not None  # noqa: S101 (an entry is an ELF file of the pack)
         node = self.bundle.tree.nodes.get(main.path or "")
+        # AT_SECURE; the model assumes that the user is not the owner of the file.
         secure = isinstance(node, File) and bool(node.metadata.mode & (stat.S_ISUID | stat.S_ISGID))
         secure = secure and main.image.is_program
         loader = self.host.find_loader(self.view, main.image)
@@ -89,11 +88,11 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
 
 
 def map_process(bundle: Bundle, host: Host, entry: str) -> Process:
-    """What the loader maps for the program or library at ``entry``, in an empty environment.
+    """Return the process of one program or library, in an empty environment.
 
     Args:
         bundle: the pack.
-        host: what the target offers.
+        host: the target.
         entry: the path of an ELF file of the pack.
     """
     return Deployment(bundle, host).map_process(entry)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.deployment import Deployment
-from bundle_fix.loader.objects import BUNDLE
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import resolve_path
@@ -82,11 +82,20 @@ def _get_architecture(process: Process) -> object:
 
 def _list_bundled_needs(process: Process) -> set[tuple[str, str]]:
     """The needs that the pack meets: who needs, and what."""
-    return {(n.requester.label, n.name) for n in process.resolutions if n.result.origin == BUNDLE}
+    return {
+        (n.requester.label, n.name)
+        for n in process.resolutions
+        if n.result.origin is ObjectOrigin.BUNDLE
+    }
 
 
 def _list_unbundled_names(processes: Iterable[Process]) -> set[str]:
-    return {n.name for p in processes for n in p.resolutions if n.result.origin != BUNDLE}
+    return {
+        n.name
+        for p in processes
+        for n in p.resolutions
+        if n.result.origin is not ObjectOrigin.BUNDLE
+    }
 
 
 def group_names_by_path(bundle: Bundle) -> dict[str, set[str]]:

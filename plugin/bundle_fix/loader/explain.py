@@ -12,8 +12,9 @@ from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entries import map_plugin_in_programs, map_plugins, map_programs
 from bundle_fix.loader.hosts.libc import is_part_of_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, LoadedObject, Outcome, SearchStep
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
+from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
 from bundle_fix.model.errors import BundleFixError
 
 
@@ -121,7 +122,9 @@ def _find_resolutions(
 
 
 def _find_bundled_object(process: Process, path: str) -> LoadedObject | None:
-    return next((o for o in process.objects if o.path == path and o.origin == BUNDLE), None)
+    return next(
+        (o for o in process.objects if o.path == path and o.origin is ObjectOrigin.BUNDLE), None
+    )
 
 
 def _explain_resolution(
@@ -139,14 +142,16 @@ def _conclude(bundle: Bundle, need: Resolution) -> tuple[str, bool]:
     name, result = posixpath.basename(need.name), need.result
     image = need.requester.image
     provided = bundle.find_providers(name, image) if image is not None else ()
-    if result.origin == BUNDLE:
+    if result.origin is ObjectOrigin.BUNDLE:
         if need.already_loaded and not need.trace:
             return f"{result.path} is loaded already, so nothing is searched.", True
         if need.already_loaded:
             return f"The file found is {result.path}, which is loaded already.", True
         return f"The pack's {result.path} is loaded.", True
     where = f"{result.path} of the host" if result.path else "nothing"
-    if result.origin == HOST and (is_part_of_libc(name) or result.via == "loaded"):
+    if result.origin is ObjectOrigin.HOST and (
+        is_part_of_libc(name) or result.via is SearchRule.LOADED
+    ):
         return f"It belongs to the C library, which every target has: {where} is used.", True
     if result.trace and result.trace[-1].outcome is Outcome.LOADER_FAILS:
         step = result.trace[-1]
@@ -154,7 +159,7 @@ def _conclude(bundle: Bundle, need: Resolution) -> tuple[str, bool]:
     if not provided:
         return _conclude_not_in_pack(bundle, need, where)
     first = provided[0]
-    if result.via == "ld_library_path":
+    if result.via is SearchRule.LD_LIBRARY_PATH:
         return (
             f"The pack has it as {first}, but LD_LIBRARY_PATH is asked before RUNPATH; only a name"
             " that is needed by its path, or found by RPATH, is safe from it.",
@@ -167,7 +172,7 @@ def _conclude(bundle: Bundle, need: Resolution) -> tuple[str, bool]:
         has = f"The pack has the library as {first}, but under that name in no folder searched"
     else:
         has = f"The pack has it as {first}, but no folder that is searched in time leads there"
-    if result.origin == HOST:
+    if result.origin is ObjectOrigin.HOST:
         return f"{has}; so the host's copy would be used ({result.path}).", False
     return f"{has}; so it is not found at all.", False
 
@@ -184,7 +189,7 @@ def _conclude_not_in_pack(bundle: Bundle, need: Resolution, where: str) -> tuple
     name = posixpath.basename(need.name)
     others = _find_similar_libraries(bundle, name)
     also = f" (it has {', '.join(others)})" if others else ""
-    if need.result.origin == HOST:
+    if need.result.origin is ObjectOrigin.HOST:
         return f"The pack does not have it{also}; {where} is used.", not others
     return f"It is not found: the pack does not have it{also}, and neither has the host.", False
 

@@ -1,8 +1,8 @@
-"""What the loader maps, and the steps that led to it."""
+"""The objects that the loader maps, and the process that it maps them for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import Enum
 
 from msgspec import Struct, field
@@ -11,102 +11,40 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.host import Environment, Host
 from bundle_fix.loader.hosts.rtld import Loader
 from bundle_fix.loader.hosts.view import View
-
-BUNDLE, HOST, MISSING = "bundle", "host", "missing"
-
-
-class Outcome(Enum):
-    """The result of one step of a search; the values are codes for JSON."""
-
-    FOUND = "found"
-    EXPECTED = "expected"
-    ON_HOST = "on_host"
-    HOST_COPY = "host_copy"
-    NOT_EXPECTED = "not_expected"
-    MISSING_INTERPRETER = "missing_interpreter"
-    MAIN_INTERPRETER = "interpreter"
-    ANY_COPY = "any_copy"
-    NOT_THERE = "not_there"
-    NOT_LISTED = "not_listed"
-    NOT_SEARCHED = "not_searched"
-    NO_DIRECTORY = "no_directory"
-    NO_DIRECTORY_IN_PACK = "no_directory_in_pack"
-    UNRESOLVED_DIRECTORY = "unresolved_directory"
-    UNRESOLVED_SYMLINK = "unresolved_symlink"
-    SYMLINK_LOOP = "symlink_loop"
-    OUTSIDE_PACK = "outside_pack"
-    UNREADABLE = "unreadable"
-    OTHER_MACHINE = "other_machine"
-    LOADER_FAILS = "loader_fails"
-    WORKING_DIRECTORY = "working_directory"
-    VARIES_BY_HOST = "varies_by_host"
-    SECURE_EXECUTION = "secure_execution"
-    OTHER_TOKEN = "other_token"  # noqa: S105 (no password)
+from bundle_fix.loader.search.steps import SearchRule, SearchStep
 
 
-OUTCOME_TEXTS: Mapping[Outcome, str] = {
-    Outcome.FOUND: "found",
-    Outcome.EXPECTED: "expected there",
-    Outcome.ON_HOST: "on the host",
-    Outcome.HOST_COPY: "the host's copy is found",
-    Outcome.NOT_EXPECTED: "no host is expected to have it",
-    Outcome.MISSING_INTERPRETER: "the host has no such interpreter: nothing starts",
-    Outcome.MAIN_INTERPRETER: "the program's interpreter",
-    Outcome.ANY_COPY: "whoever sets it may have any copy there",
-    Outcome.NOT_THERE: "not there",
-    Outcome.NOT_LISTED: "not listed",
-    Outcome.NOT_SEARCHED: "not searched: -z nodefaultlib",
-    Outcome.NO_DIRECTORY: "no such folder",
-    Outcome.NO_DIRECTORY_IN_PACK: "no such folder in the pack",
-    Outcome.UNRESOLVED_DIRECTORY: "{detail}",
-    Outcome.UNRESOLVED_SYMLINK: "a link that {detail}",
-    Outcome.SYMLINK_LOOP: "a link that {detail}",
-    Outcome.OUTSIDE_PACK: "outside the pack: the target may have anything there",
-    Outcome.UNREADABLE: "{detail}",
-    Outcome.OTHER_MACHINE: "passed over: {detail}",
-    Outcome.LOADER_FAILS: "{detail}: the loader gives up here",
-    Outcome.WORKING_DIRECTORY: "depends on the working directory of the process",
-    Outcome.VARIES_BY_HOST: "differs from host to host",
-    Outcome.SECURE_EXECUTION: "ignored: the program is set-uid or set-gid",
-    Outcome.OTHER_TOKEN: "ignored: musl knows no token but $ORIGIN",
-}
-"""The sentence of each outcome; ``{detail}`` is the step's own detail."""
+class ObjectOrigin(Enum):
+    """The side that an object comes from; the values are codes for JSON."""
 
-
-class SearchStep(Struct, frozen=True):
-    """One place that the loader looks at.
-
-    ``place`` is the directory as a reader would write it, ``via`` the rule that named it,
-    ``entry`` the RPATH or RUNPATH entry as it stands in the file, ``owner`` the object that has the
-    entry if that is not the one that needs the name, ``detail`` completes the outcome's sentence.
-    """
-
-    place: str
-    via: str
-    outcome: Outcome
-    entry: str = ""
-    owner: str = ""
-    detail: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """The outcome as a sentence."""
-        return OUTCOME_TEXTS[self.outcome].format(detail=self.detail)
+    BUNDLE = "bundle"
+    HOST = "host"
+    MISSING = "missing"
 
 
 class LoadedObject(Struct, frozen=True):
-    """An object that the loader maps, or fails to find.
+    """An object that the loader maps (``struct link_map``), or that it fails to find.
 
-    ``path`` is relative to the pack for origin ``bundle``, absolute for ``host``, None for
-    ``missing``. ``directory`` is what ``$ORIGIN`` means in it, an absolute path in the process's view:
-    the folder in which it was found, which for a link is the link's (dl-object.c), but for the
-    program the file's own. ``real_path`` is the object's path in that view, without links.
+    Attributes:
+        name: the name by which it was needed.
+        path: relative to the pack for origin ``bundle``, absolute for ``host``, None for
+            ``missing``.
+        origin: the side that it comes from.
+        via: the rule that found it, or the last one that was tried.
+        needed_by: the label of the object that needs it.
+        trace: the steps of the search.
+        directory: the value of ``$ORIGIN`` in it, an absolute path in the view: the directory in
+            which it was found, also if that contains a symlink to it (glibc's elf/dl-object.c,
+            l_origin). For the program it is the directory of the file itself.
+        image: None if the object cannot be read.
+        loaded_by: the object that caused it to be loaded (l_loader).
+        real_path: its path in the view, without symlinks.
     """
 
     name: str
     path: str | None
-    origin: str
-    via: str
+    origin: ObjectOrigin
+    via: SearchRule
     needed_by: str = ""
     trace: tuple[SearchStep, ...] = ()
     directory: str = ""
@@ -115,22 +53,22 @@ class LoadedObject(Struct, frozen=True):
     real_path: str | None = None
 
     def walk_load_chain(self) -> Iterator[LoadedObject]:
-        """The object, what caused it to load, and so on up to the program."""
-        link: LoadedObject | None = self
-        while link is not None:
-            yield link
-            link = link.loaded_by
+        """Yield the object, the one that caused it to be loaded, and so on up to the program."""
+        current: LoadedObject | None = self
+        while current is not None:
+            yield current
+            current = current.loaded_by
 
     @property
     def label(self) -> str:
-        """What a reader knows it by: its path, or its name where it was not found."""
+        """The path for messages, or the name if the object is missing."""
         return self.path or self.name
 
 
 class ProcessContext(Struct, frozen=True):
-    """Where a process runs: what it sees, its loader, its environment.
+    """The files, the loader and the environment of one process.
 
-    ``secure`` is secure-execution mode, in which set-uid and set-gid programs run.
+    ``secure`` is secure-execution mode, for set-uid and set-gid programs (ld.so(8)).
     """
 
     view: View
@@ -140,36 +78,42 @@ class ProcessContext(Struct, frozen=True):
     main: LoadedObject
     secure: bool
     rpath_owners_by_id: dict[int, tuple[LoadedObject, ...]] = field(default_factory=dict)
-    """By object (its id), those whose RPATH serves its needs: worked out once for each."""
+    """The results of `find_rpath_owners`, by the object's id: a large process asks often."""
 
-    def find_rpath_owners(self, mapped: LoadedObject) -> tuple[LoadedObject, ...]:
-        """The objects with an RPATH among ``mapped``, what loaded it, and so on, and the program.
+    def find_rpath_owners(self, requester: LoadedObject) -> tuple[LoadedObject, ...]:
+        """Return the objects whose RPATH serves ``requester``, in the order of the search.
 
-        An object whose list says the same in the same folder as a nearer one's is left out.
+        They are the objects with an RPATH on its load chain, then the program (glibc's
+        elf/dl-load.c, _dl_map_object). Of two with the same RPATH and directory only the nearer
+        one is kept.
         """
-        todo: list[LoadedObject] = []
-        for link in mapped.walk_load_chain():
-            if id(link) in self.rpath_owners_by_id:
+        pending: list[LoadedObject] = []
+        for ancestor in requester.walk_load_chain():
+            if id(ancestor) in self.rpath_owners_by_id:
                 break
-            todo.append(link)
+            pending.append(ancestor)
         else:
-            # What dlopen() opens is served by the program's RPATH as well, whoever opens it.
-            if not any(link is self.main for link in todo):
-                todo.append(self.main)
-        for link in reversed(todo):
-            above = self.rpath_owners_by_id.get(id(link.loaded_by), ()) if link.loaded_by else ()
-            if link.loaded_by is None and link is not self.main:
+            # The RPATH of the program also serves objects that dlopen() loads, whoever calls it.
+            if not any(ancestor is self.main for ancestor in pending):
+                pending.append(self.main)
+        for ancestor in reversed(pending):
+            above: tuple[LoadedObject, ...] = ()
+            if ancestor.loaded_by is not None:
+                above = self.rpath_owners_by_id.get(id(ancestor.loaded_by), ())
+            elif ancestor is not self.main:
                 above = self.rpath_owners_by_id.get(id(self.main), ())
-            self.rpath_owners_by_id[id(link)] = _prepend_own_rpath(link, above)
-        return self.rpath_owners_by_id[id(mapped)]
+            self.rpath_owners_by_id[id(ancestor)] = _prepend_own_rpath(ancestor, above)
+        return self.rpath_owners_by_id[id(requester)]
 
 
 def _prepend_own_rpath(
-    link: LoadedObject, above: tuple[LoadedObject, ...]
+    owner: LoadedObject, above: tuple[LoadedObject, ...]
 ) -> tuple[LoadedObject, ...]:
-    image = link.image
+    """Return ``above`` with ``owner`` before it, if that has an RPATH that counts."""
+    image = owner.image
+    # DT_RPATH is ignored if the object has a DT_RUNPATH.
     if image is None or image.runpath is not None or not image.rpath:
         return above
-    same = (image.rpath, link.directory)
+    same = (image.rpath, owner.directory)
     others = [o for o in above if o.image is None or (o.image.rpath, o.directory) != same]
-    return (link, *others)
+    return (owner, *others)

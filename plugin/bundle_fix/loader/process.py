@@ -16,17 +16,15 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.rtld import MUSL
-from bundle_fix.loader.objects import (
-    BUNDLE,
-    HOST,
-    MISSING,
-    LoadedObject,
-    Outcome,
-    ProcessContext,
-    SearchStep,
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
+from bundle_fix.loader.search.dependencies import (
+    Dependency,
+    DependencyKind,
+    list_audit_tags,
+    read_dependencies,
 )
-from bundle_fix.loader.search.dependencies import DependencyKind, list_audit_tags, read_dependencies
 from bundle_fix.loader.search.order import search_library
+from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
 from bundle_fix.model.errors import BundleFixError
 
 MAX_STEPS = 500_000
@@ -65,190 +63,209 @@ class Process(Struct, frozen=True):
 
     def list_bundled_objects(self) -> tuple[LoadedObject, ...]:
         """Return the objects that come from the pack."""
-        return tuple(o for o in self.objects if o.origin == BUNDLE)
+        return tuple(o for o in self.objects if o.origin is ObjectOrigin.BUNDLE)
 
 
 class ProcessBuilder:
-    """A process while its objects are being mapped."""
+    """A process whose objects are being mapped."""
 
-    def __init__(self, setting: ProcessContext) -> None:
-        self.setting = setting
+    def __init__(self, context: ProcessContext) -> None:
+        self.context = context
         self.steps = 0
         self.objects: list[LoadedObject] = []
-        self.needs: list[Resolution] = []
+        self.resolutions: list[Resolution] = []
         self.remarks: dict[str, None] = {}
         self.queue: deque[LoadedObject] = deque()
         self.by_name: dict[str, LoadedObject] = {}
         self.by_file: dict[object, LoadedObject] = {}
-        self.lost: dict[str, LoadedObject] = {}
+        self.missing: dict[str, LoadedObject] = {}
         self.interpreter: LoadedObject | None = None
 
-    def begin(self, objects: Sequence[LoadedObject]) -> None:
-        """Start with objects that are mapped; the needs of the last are to be met."""
-        for mapped in objects:
-            self.objects.append(mapped)
-            self._remember(mapped)
+    def start_with(self, objects: Sequence[LoadedObject]) -> None:
+        """Start with objects that are mapped; the dependencies of the last one are pending."""
+        for loaded in objects:
+            self.objects.append(loaded)
+            self._index_object(loaded)
         self.queue.extend(objects[-1:])
-        self._meet_interpreter()
+        self._add_interpreter()
 
-    def _meet_interpreter(self) -> None:
-        """The kernel maps the program's interpreter; it takes its place when something needs it."""
-        setting, image = self.setting, self.setting.main.image
-        path = image.interpreter if image is not None and image.is_program else None
-        if path is None and setting.view.host is not None:
-            # A library that a loader is told to list: the loader is there as well.
-            path = setting.loader.path
+    def _add_interpreter(self) -> None:
+        """Add the interpreter, which the kernel maps.
+
+        It is an object of the link map at once, but in load order only when an object needs it
+        (elf/rtld.c, dl_main).
+        """
+        context, main = self.context, self.context.main
+        path = main.image.interpreter if main.image is not None and main.image.is_program else None
+        if path is None and context.view.host is not None:
+            # A library without a program is mapped as `ld.so LIBRARY` does: by a loader.
+            path = context.loader.path
         if path is None or not path.startswith("/"):
             return
-        step = SearchStep(path, "loaded", Outcome.MAIN_INTERPRETER)
-        real = setting.view.resolve_path(path)
-        found = setting.view.find_image(real) if isinstance(real, str) else None
-        known = setting.view.host is not None and not setting.host.is_expected(path)
-        if known and not isinstance(found, Image):
-            step = replace(step, outcome=Outcome.MISSING_INTERPRETER)
-            lost = LoadedObject(path, None, MISSING, "direct", setting.main.label, (step,))
-            lost = replace(lost, loaded_by=setting.main)
-            self.objects.append(lost)
-            self.needs.append(
-                Resolution(setting.main, path, lost, already_loaded=False, trace=(step,))
-            )
+        step = SearchStep(path, SearchRule.LOADED, Outcome.MAIN_INTERPRETER)
+        real = context.view.resolve_path(path)
+        found = context.view.find_image(real) if isinstance(real, str) else None
+        must_exist = context.view.host is not None and not context.host.is_expected(path)
+        if must_exist and not isinstance(found, Image):
+            self._add_missing_interpreter(path, replace(step, outcome=Outcome.MISSING_INTERPRETER))
             return
-        member = setting.view.find_member(real) if isinstance(real, str) else None
+        member = context.view.find_member(real) if isinstance(real, str) else None
         self.interpreter = LoadedObject(
-            path, path if member is None else member, HOST if member is None else BUNDLE, "loaded",
-            setting.main.label, (step,), posixpath.dirname(path),
-            found if isinstance(found, Image) else None, setting.main,
+            path, path if member is None else member,
+            ObjectOrigin.HOST if member is None else ObjectOrigin.BUNDLE,
+            SearchRule.LOADED, main.label, (step,), posixpath.dirname(path),
+            found if isinstance(found, Image) else None, main,
             real if isinstance(real, str) else None,
         )  # fmt: skip
         if self.interpreter not in self.objects:
-            self._remember(self.interpreter)
+            self._index_object(self.interpreter)
             self.by_name.setdefault(posixpath.basename(path), self.interpreter)
 
-    def preload(self) -> None:
-        """Map what LD_PRELOAD and ld.so.preload name; what cannot be is only warned about."""
-        setting, main = self.setting, self.setting.main
-        text = setting.environment.preload
-        names = (
-            [] if setting.loader.flavour == MUSL else list(setting.host.list_preloads(setting.view))
+    def _add_missing_interpreter(self, path: str, step: SearchStep) -> None:
+        main = self.context.main
+        missing = LoadedObject(
+            path, None, ObjectOrigin.MISSING, SearchRule.DIRECT, main.label, (step,),
+            loaded_by=main,
+        )  # fmt: skip
+        self.objects.append(missing)
+        self.resolutions.append(
+            Resolution(main, path, missing, already_loaded=False, trace=(step,))
         )
-        if text and setting.secure:
-            self._remark("LD_PRELOAD is ignored: the program is set-uid or set-gid")
+
+    def preload_libraries(self) -> None:
+        """Map the libraries of LD_PRELOAD and ld.so.preload; a missing one is only a remark."""
+        context = self.context
+        names: list[str] = []
+        # musl reads no ld.so.preload.
+        if context.loader.flavour != MUSL:
+            names += context.host.list_preloads(context.view)
+        text = context.environment.preload
+        if text and context.secure:
+            self._add_remark("LD_PRELOAD is ignored: the program is set-uid or set-gid")
         elif text:
             names = [*text.replace(":", " ").split(), *names]
         for name in names:
-            need = self.need(name, main)
-            if need.result.origin == MISSING:
-                self._remark(f"{name} cannot be preloaded, and is ignored")
-            elif not need.already_loaded:
-                self._map(replace(need.result, via="preload"), len(self.objects))
+            resolution = self.resolve_name(name, context.main)
+            if resolution.result.origin is ObjectOrigin.MISSING:
+                self._add_remark(f"preloaded library {name} is missing and is ignored")
+            elif not resolution.already_loaded:
+                preloaded = replace(resolution.result, via=SearchRule.PRELOAD)
+                self._add_object(preloaded, len(self.objects))
 
-    def run(self) -> None:
-        """Meet all needs, breadth first."""
-        setting = self.setting
+    def load_dependencies(self) -> None:
+        """Resolve and map the dependencies of all pending objects, breadth first."""
+        flavour = self.context.loader.flavour
         while self.queue:
             requester = self.queue.popleft()
             for tag in list_audit_tags(requester):
-                self._remark(f"{requester.label} has {tag}: what auditors do is not modelled")
-            for wanted in read_dependencies(
-                setting.view, requester, flavour=setting.loader.flavour
-            ):
-                need = self.need(wanted.name, requester)
-                if wanted.kind is DependencyKind.AUXILIARY and need.result.origin == MISSING:
-                    self._remark(
-                        f"{requester.label}: no {wanted.name}, which it would stand behind"
-                    )
-                    continue
-                self.needs.append(need)
-                at = (
-                    self._place_of(requester)
-                    if wanted.kind is not DependencyKind.NEEDED
-                    else len(self.objects)
-                )
-                if not need.already_loaded:
-                    self._map(need.result, at)
-                elif need.result is self.interpreter and self.interpreter not in self.objects:
-                    self.objects.append(self.interpreter)
-                    self.queue.append(self.interpreter)
+                self._add_remark(f"{requester.label}: {tag} is not followed")
+            for dependency in read_dependencies(self.context.view, requester, flavour):
+                self._load_dependency(dependency, requester)
 
-    def _remark(self, text: str) -> None:
-        self.remarks[text] = None
+    def _load_dependency(self, dependency: Dependency, requester: LoadedObject) -> None:
+        resolution = self.resolve_name(dependency.name, requester)
+        is_missing = resolution.result.origin is ObjectOrigin.MISSING
+        if is_missing and dependency.kind is DependencyKind.AUXILIARY:
+            self._add_remark(f"{requester.label}: auxiliary library {dependency.name} is missing")
+            return
+        self.resolutions.append(resolution)
+        if not resolution.already_loaded:
+            position = len(self.objects)
+            if dependency.kind is not DependencyKind.NEEDED:
+                position = self._find_position(requester)
+            self._add_object(resolution.result, position)
+        elif resolution.result is self.interpreter and self.interpreter not in self.objects:
+            self.objects.append(self.interpreter)
+            self.queue.append(self.interpreter)
 
-    def _place_of(self, requester: LoadedObject) -> int:
-        """What a filter stands for is looked up before the filter itself (dl-deps.c)."""
+    def _find_position(self, requester: LoadedObject) -> int:
+        """Return the index of a filter: its target is looked up before it (elf/dl-deps.c)."""
         return next((n for n, o in enumerate(self.objects) if o is requester), len(self.objects))
 
-    def need(self, name: str, requester: LoadedObject) -> Resolution:
-        """What ``name`` leads to, without mapping it."""
+    def _add_remark(self, text: str) -> None:
+        self.remarks[text] = None
+
+    def resolve_name(self, name: str, requester: LoadedObject) -> Resolution:
+        """Resolve ``name`` for ``requester``, without mapping the result.
+
+        Raises:
+            BundleFixError: the searches of the process exceed `MAX_STEPS`.
+        """
         known = self.by_name.get(name)
         if known is None and self._is_musl_itself(name):
             known = self.interpreter
         if known is not None:
             return Resolution(requester, name, known, already_loaded=True)
-        found = _drop_unexpected_host_copy(
-            self.setting, search_library(self.setting, name, requester)
-        )
+        found = search_library(self.context, name, requester)
+        found = _drop_unexpected_host_copy(self.context, found)
         self.steps += len(found.trace)
         if self.steps > MAX_STEPS:
             raise BundleFixError(
-                f"its needed names and search paths make more than {MAX_STEPS} steps of search",
-                where=self.setting.main.label, hint="no sound program comes near",
+                f"the library searches exceed the limit of {MAX_STEPS:,} steps",
+                where=self.context.main.label, hint="reduce its RPATH or RUNPATH entries",
             )  # fmt: skip
-        if found.origin == MISSING and name in self.lost:
-            return Resolution(
-                requester, name, self.lost[name], already_loaded=True, trace=found.trace
-            )
-        same = self.by_file.get(self._identity(found))
+        if found.origin is ObjectOrigin.MISSING and name in self.missing:
+            missing = self.missing[name]
+            return Resolution(requester, name, missing, already_loaded=True, trace=found.trace)
+        same = self.by_file.get(self._get_identity(found))
         if same is not None and found.real_path is not None:
-            # The same file under another name is one object: the loader compares inodes.
+            # The same file under another name is one object: _dl_map_object_from_fd compares
+            # device and inode.
             self.by_name[name] = same
             return Resolution(requester, name, same, already_loaded=True, trace=found.trace)
         return Resolution(requester, name, found, already_loaded=False, trace=found.trace)
 
     def _is_musl_itself(self, name: str) -> bool:
-        return self.setting.loader.flavour == MUSL and name.startswith(MUSL_BUILTIN_PREFIXES)
+        return self.context.loader.flavour == MUSL and name.startswith(MUSL_BUILTIN_PREFIXES)
 
-    def _map(self, mapped: LoadedObject, at: int) -> None:
-        self.objects.insert(at, mapped)
-        self.queue.append(mapped)
-        self._remember(mapped)
+    def _add_object(self, loaded: LoadedObject, position: int) -> None:
+        self.objects.insert(position, loaded)
+        self.queue.append(loaded)
+        self._index_object(loaded)
 
-    def _remember(self, mapped: LoadedObject) -> None:
-        if mapped.origin == MISSING:
-            # Another object's search may find it: nothing is known of it but that it was told.
-            self.lost.setdefault(mapped.name, mapped)
+    def _index_object(self, loaded: LoadedObject) -> None:
+        """Make an object known by the names and the file that later searches match."""
+        if loaded.origin is ObjectOrigin.MISSING:
+            # The search of another object may still find the name: only reports are shared.
+            self.missing.setdefault(loaded.name, loaded)
             return
-        # musl knows an object by the name of the file that was opened, glibc by its soname as well.
-        is_musl = self.setting.loader.flavour == MUSL
-        entered = mapped.via == "direct"
-        if not entered or mapped.origin != BUNDLE or "/" in mapped.name:
-            self.by_name.setdefault(mapped.name, mapped)
-        if mapped.real_path is not None:
-            self.by_file.setdefault(self._identity(mapped), mapped)
-        if mapped.image is not None and mapped.image.soname and not is_musl:
-            self.by_name.setdefault(mapped.image.soname, mapped)
+        # The entry point is known by its soname, not by its path in the pack.
+        is_entry = loaded.via is SearchRule.DIRECT and loaded.origin is ObjectOrigin.BUNDLE
+        if not is_entry or "/" in loaded.name:
+            self.by_name.setdefault(loaded.name, loaded)
+        if loaded.real_path is not None:
+            self.by_file.setdefault(self._get_identity(loaded), loaded)
+        # glibc also matches the soname (_dl_name_match_p); musl only the name of the opened file.
+        is_musl = self.context.loader.flavour == MUSL
+        if loaded.image is not None and loaded.image.soname and not is_musl:
+            self.by_name.setdefault(loaded.image.soname, loaded)
 
-    def _identity(self, mapped: LoadedObject) -> object:
-        """What is the same for two names of one file."""
-        if mapped.real_path is None:
+    def _get_identity(self, loaded: LoadedObject) -> object:
+        """Return a value that is equal for two names of one file; None without a file."""
+        if loaded.real_path is None:
             return None
-        return self.setting.view.get_status(mapped.real_path).identity or mapped.real_path
+        return self.context.view.get_status(loaded.real_path).identity or loaded.real_path
 
-    def result(self, entry: str) -> Process:
-        """The process as it is."""
-        return Process(entry, tuple(self.objects), tuple(self.needs), tuple(self.remarks))
+    def build_process(self, entry: str) -> Process:
+        """Return the process with the objects that are mapped so far."""
+        return Process(entry, tuple(self.objects), tuple(self.resolutions), tuple(self.remarks))
 
 
-def _drop_unexpected_host_copy(setting: ProcessContext, found: LoadedObject) -> LoadedObject:
-    """A name that only the host could have: missing, where nobody may count on it there."""
-    if setting.view.host is not None or found.origin != HOST:
+def _drop_unexpected_host_copy(context: ProcessContext, found: LoadedObject) -> LoadedObject:
+    """Return ``found``, but as missing if it is a host's copy that no host is expected to have.
+
+    Only a host with unknown files has such copies. A name that the pack provides stays: the host's
+    copy is then the danger that checks report.
+    """
+    if context.view.host is not None or found.origin is not ObjectOrigin.HOST:
         return found
-    bundle, host = setting.view.bundle, setting.host
+    bundle, host = context.view.bundle, context.host
     like = found.loaded_by.image if found.loaded_by else None
     provided = like is not None and bundle.find_providers(posixpath.basename(found.name), like)
     if provided or host.is_expected(found.name) or host.is_common(found.name):
         return found
-    if found.via == "direct":
+    if found.via is SearchRule.DIRECT:
         return found
     *before, last = found.trace
     trace = (*before, replace(last, outcome=Outcome.NOT_EXPECTED))
-    return replace(found, path=None, origin=MISSING, trace=trace)
+    return replace(found, path=None, origin=ObjectOrigin.MISSING, trace=trace)

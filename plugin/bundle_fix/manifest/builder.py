@@ -62,7 +62,10 @@ def make_manifest(
         _file_record(bundle, path, file, digest_of[file.content], sources.get(path, Source()))
         for path, file in sorted(files.items())
     ]
-    links = [LinkRecord(written(path), written(link.target)) for path, link in sorted(tree.iter_symlinks())]
+    links = [
+        LinkRecord(written(path), written(link.target))
+        for path, link in sorted(tree.iter_symlinks())
+    ]
     return Manifest(SCHEMA, ToolRecord(), written(name), records, links, inputs)
 
 

@@ -26,12 +26,12 @@ from bundle_fix.model.content import (
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.atomic import (
     PendingFile,
+    copy_metadata,
     make_hidden_path,
     pending_file,
-    copy_metadata,
 )
 from bundle_fix.storage.copy import copy_bytes
-from bundle_fix.storage.inplace_file import FileBusyError, patch_file, get_undo_path, undo_patches
+from bundle_fix.storage.inplace_file import FileBusyError, get_undo_path, patch_file, undo_patches
 from bundle_fix.storage.staging import remove_directory
 
 RENAMED = 32 << 20

@@ -15,8 +15,8 @@ from bundle_fix.archive.formats import (
     ELF,
     READ_ONLY,
     WHEEL,
-    convert_tree,
     choose_format,
+    convert_tree,
     split_name,
 )
 from bundle_fix.archive.inplace_directory import complete_update, stage_update

@@ -21,9 +21,9 @@ from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.findings import Finding, filter_by_severity
 from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rules.wheel import SCHEME
-from bundle_fix.collect.pack_builder import PackBuilder, Origin
 from bundle_fix.collect.libraries.closure import complete_closure
 from bundle_fix.collect.libraries.partial_tree import get_path_below, read_tree_of_members
+from bundle_fix.collect.pack_builder import Origin, PackBuilder
 from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
 from bundle_fix.loader.hosts.real_host import find_names_on_this_machine
 from bundle_fix.model.errors import BundleFixError
@@ -218,7 +218,9 @@ def _complete_closure(
         # Another component may need what this one does not.
         remarks = []
     new = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
-    added = [Action(p, f"added: from {o.source}, needed by {o.requested_by}") for p, o in new.items()]
+    added = [
+        Action(p, f"added: from {o.source}, needed by {o.requested_by}") for p, o in new.items()
+    ]
     tree = Tree({**bundle.tree.nodes, **nodes})
     return make_bundle(tree, collection.images), added, remarks
 

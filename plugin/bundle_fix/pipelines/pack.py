@@ -14,8 +14,8 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.formats import DIRECTORY, choose_format, split_name
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.collect.pack_builder import CollectedPack
 from bundle_fix.collect.collector import collect_pack
+from bundle_fix.collect.pack_builder import CollectedPack
 from bundle_fix.debug.strip import Stripped, strip_bundle
 from bundle_fix.elf.edit.pool import EditAll, edit_all, edit_pool
 from bundle_fix.loader.bundle import make_bundle, read_bundle

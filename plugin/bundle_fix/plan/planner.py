@@ -113,7 +113,9 @@ def find_identical_copies(bundle: Bundle, own: Collection[str] | None = None) ->
     among several the one nearest to the root.
     """
     # Hard links already share one copy.
-    hard_linked = {file.hardlink or path for path, file in bundle.tree.iter_files() if file.hardlink}
+    hard_linked = {
+        file.hardlink or path for path, file in bundle.tree.iter_files() if file.hardlink
+    }
     groups: dict[tuple[str, str, int], list[str]] = {}
     for path in bundle.list_libraries():
         if own is not None and path not in own:
@@ -188,7 +190,9 @@ def _add_symlinks(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
 
 def _make_symlink(target: str, member: Node) -> Symlink:
     """Return a symlink with the owner, time and position of ``member``."""
-    return Symlink(target, replace(member.metadata, mode=0o777, extra={}), preceding=member.preceding)
+    return Symlink(
+        target, replace(member.metadata, mode=0o777, extra={}), preceding=member.preceding
+    )
 
 
 def set_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:

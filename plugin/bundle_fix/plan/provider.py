@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.hosts.host import make_adversarial_host
-from bundle_fix.loader.objects import BUNDLE
 from bundle_fix.loader.deployment import map_process
+from bundle_fix.loader.hosts.host import make_adversarial_host
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.runpath import list_entries
 from bundle_fix.model.tree import get_relative_path, resolve_path
 
@@ -51,7 +51,11 @@ def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
             continue
         for need in map_process(bundle, host, path).resolutions:
             mapped.add(need.requester.path or "")
-            if need.result.origin == BUNDLE and need.requester.path and need.result.path:
+            if (
+                need.result.origin is ObjectOrigin.BUNDLE
+                and need.requester.path
+                and need.result.path
+            ):
                 chosen.setdefault((need.requester.path, need.name), need.result.path)
     return chosen
 

@@ -58,7 +58,9 @@ def move_libraries(bundle: Bundle, directory: str) -> RelocatedBundle:
         if target not in bundle.tree.directories and target not in nodes:
             old_directory = bundle.tree.nodes.get(posixpath.dirname(path))
             nodes[target] = Directory(
-                old_directory.metadata if old_directory else Metadata(0o755, mtime=node.metadata.mtime)
+                old_directory.metadata
+                if old_directory
+                else Metadata(0o755, mtime=node.metadata.mtime)
             )
         if new not in bundle.tree.nodes:
             # The header of an archive member contains its old path, so it cannot be reused.

@@ -12,8 +12,8 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.dlopen import find_dlopened_names
+from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.runpath import (
     find_entries_to_keep,
     find_reachable_entries,

@@ -14,10 +14,10 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, make_bundle
-from bundle_fix.loader.hosts.host import make_adversarial_host
-from bundle_fix.loader.objects import BUNDLE
-from bundle_fix.loader.process import Resolution
 from bundle_fix.loader.deployment import map_process
+from bundle_fix.loader.hosts.host import make_adversarial_host
+from bundle_fix.loader.objects import ObjectOrigin
+from bundle_fix.loader.process import Resolution
 
 
 def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str, Changes]:
@@ -33,7 +33,9 @@ def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str
     """
     if not edits:
         return {}
-    before = {key: need for key, need in _list_needs(bundle) if need.result.origin == BUNDLE}
+    before = {
+        key: need for key, need in _list_needs(bundle) if need.result.origin is ObjectOrigin.BUNDLE
+    }
     remaining = dict(edits)
     while remaining:
         after = dict(_list_needs(_apply_edits(bundle, remaining)))

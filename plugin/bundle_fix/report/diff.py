@@ -8,7 +8,8 @@ import msgspec
 
 from bundle_fix.diff.compare import Difference
 from bundle_fix.diff.members import Attribute, ChangedMember, MemberKind, UnmatchedMember
-from bundle_fix.loader.objects import LoadedObject
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
+from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, make_finding_record
 
@@ -22,9 +23,9 @@ class ResolvedFileRecord(msgspec.Struct, frozen=True):
     ``path`` is relative to the pack if ``origin`` is ``bundle``; ``via`` is the search rule.
     """
 
-    origin: str
+    origin: ObjectOrigin
     path: str | None
-    via: str
+    via: SearchRule
 
 
 class ResolutionRecord(msgspec.Struct, frozen=True):

@@ -43,7 +43,9 @@ class _Change(NamedTuple):
 
 
 def patch_file(path: Path, patches: Sequence[Patch], before: os.stat_result) -> None:
-    """Write ``patches`` into the file at ``path``, all or, after the next call of `undo_patches`, none.
+    """Write ``patches`` into the file at ``path``, all of them or none.
+
+    After a kill in the middle the next call of `undo_patches` restores the old bytes.
 
     Args:
         path: a regular file, not a link.

@@ -235,7 +235,7 @@ def test_a_member_compressed_by_zstd_is_read(tmp_path: Path) -> None:
 
 def test_a_compression_that_nobody_here_knows_is_told(tmp_path: Path) -> None:
     path = patched_method(tmp_path / "x.zip", b"packed", b"x", 9)
-    assert "is compressed by method 9, which cannot be read" in refused(path)
+    assert "has the unknown compression method 9" in refused(path)
 
 
 def patched_method(path: Path, packed: bytes, content: bytes, method: int) -> Path:

@@ -170,8 +170,7 @@ def late(root: Path, *needed: str) -> None:
     server(root, *needed)
 
 
-def opening(root: Path, mode: str) -> None:
-    call = f'dlopen("x", {mode})'
+def opening(root: Path, call: str) -> None:
     source = f"#define _GNU_SOURCE\n#include <dlfcn.h>\nvoid *f(void) {{ return {call}; }}"
     library(root, source=source)
 
@@ -327,7 +326,8 @@ CASES: Mapping[str, Case] = {
     ),
     "BF307": Case(late, lambda r: late(r, "libone.so.1")),
     "BF308": Case(
-        partial(opening, mode="RTLD_NOW | RTLD_DEEPBIND"), partial(opening, mode="RTLD_NOW")
+        partial(opening, call='dlmopen(LM_ID_NEWLM, "x", RTLD_NOW)'),
+        partial(opening, call='dlopen("x", RTLD_NOW)'),
     ),
     "BF401": Case(program, program, {"glibc": "2.2"}, {"glibc": "9.9"}),
     "BF402": Case(partial(private, symbol="_dl_signal_error"), partial(private, symbol="abs")),

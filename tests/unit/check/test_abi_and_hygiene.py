@@ -16,9 +16,11 @@ def test_bf401_names_versions_newer_than_the_baseline(tmp_path: Path, check: Che
     elf(tmp_path / "x", program=True)
     (finding,) = check("BF401", glibc="2.2")
     assert finding.path == "x"
-    assert "; the baseline is glibc 2.2 (__libc_start_main@GLIBC_2." in finding.message
+    assert ", newer than the baseline glibc 2.2 (__libc_start_main@GLIBC_2." in finding.message
     assert all(
-        (parse_glibc_version(v) or ()) > (2, 2) for vs in finding.evidence["versions"].values() for v in vs
+        (parse_glibc_version(v) or ()) > (2, 2)
+        for vs in finding.evidence["versions"].values()
+        for v in vs
     )
 
 

@@ -68,7 +68,8 @@ def test_bf302_names_an_allocator_behind_the_c_library(tmp_path: Path, check: Ch
     server(tmp_path, "liba.so.1")
     (finding,) = check("BF302")
     assert finding.message == (
-        "finds malloc in libc.so.6 before it gets to lib/libone.so.1 (needed by lib/liba.so.1)"
+        "uses malloc of libc.so.6, which comes before lib/libone.so.1 in lookup order (needed by"
+        " lib/liba.so.1)"
     )
 
 
@@ -148,7 +149,7 @@ def test_bf303_names_programs_that_lost_the_expected_allocator(
     (finding,) = check("BF303", allocators=("libone.so.1",))
     assert finding.severity == "warning"
     assert finding.message == (
-        "takes malloc from the C library; [check] allocators wants libone.so.1"
+        "uses malloc of the C library; [check] allocators requires libone.so.1"
     )
 
 
@@ -167,7 +168,7 @@ def test_bf306_names_an_allocator_of_the_host(
     elf(tmp_path / "bin/server", program=True, needed=["libtcmalloc.so.4"])
     (finding,) = check("BF306", host=host)
     assert (finding.severity, finding.path) == (severity, "bin/server")
-    assert finding.message.startswith("takes malloc from the host's /lib64/libtcmalloc.so.4")
+    assert finding.message.startswith("uses malloc of the host's /lib64/libtcmalloc.so.4")
 
 
 def test_bf306_is_silent_about_the_packs_own_allocator(tmp_path: Path, check: Check) -> None:

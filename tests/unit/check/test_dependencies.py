@@ -12,7 +12,7 @@ from builders.wheel import METADATA, NAME, wheel
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.facts.package_dependencies import read_dependencies, find_package_of_entry
+from bundle_fix.check.facts.package_dependencies import find_package_of_entry, read_dependencies
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.policy.policy import CheckPolicy

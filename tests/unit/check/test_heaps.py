@@ -48,7 +48,7 @@ def test_bf304_names_what_an_allocator_leaves_to_the_c_library(
     allocator(tmp_path / "lib/libold.so.1", "libold.so.1")
     program(tmp_path, main, "libold.so.1")
     assert [f.message for f in check("BF304")] == [
-        "takes aligned_alloc from /lib64/libc.so.6, and free from lib/libold.so.1"
+        "uses aligned_alloc of /lib64/libc.so.6, but free of lib/libold.so.1"
     ][:found]
 
 
@@ -57,7 +57,7 @@ def test_bf304_names_a_free_that_comes_before_the_allocators(tmp_path: Path, che
     allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
     server(tmp_path, "libfree.so.1", "libone.so.1")
     (finding,) = check("BF304")
-    assert finding.message == ("takes malloc from lib/libone.so.1, and free from lib/libfree.so.1")
+    assert finding.message == ("uses malloc of lib/libone.so.1, but free of lib/libfree.so.1")
 
 
 def test_bf304_names_an_operator_delete_of_another_object(tmp_path: Path, check: Check) -> None:
@@ -66,7 +66,7 @@ def test_bf304_names_an_operator_delete_of_another_object(tmp_path: Path, check:
     program(tmp_path, USES_NEW, "liba.so.1", "libb.so.1")
     (finding,) = check("BF304")
     assert finding.message == (
-        "takes operator new from lib/liba.so.1, and operator delete from lib/libb.so.1"
+        "uses operator new of lib/liba.so.1, but operator delete of lib/libb.so.1"
     )
 
 
@@ -144,8 +144,8 @@ def test_bf305_names_an_allocator_that_a_library_hides(
     )
     if severity == "error":
         assert found[0].message == (
-            "has an allocator of its own linked in (free, malloc), beside lib/libone.so.1 in the"
-            " process of bin/server"
+            "contains a statically linked allocator (free, malloc); the process of bin/server uses"
+            " lib/libone.so.1"
         )
 
 

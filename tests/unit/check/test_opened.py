@@ -27,7 +27,9 @@ def findings(root: Path, rule: str, **expected: tuple[str, ...]) -> list[Finding
 
 def hostile(root: Path) -> list[str]:
     bundle = read_bundle(read_directory(root), str(root))
-    verdict = check_bundle(bundle, CheckPolicy(), make_adversarial_host(), Environment(hostile=True))
+    verdict = check_bundle(
+        bundle, CheckPolicy(), make_adversarial_host(), Environment(hostile=True)
+    )
     return [f"{f.rule} {f.path} {f.severity}" for f in verdict.findings]
 
 

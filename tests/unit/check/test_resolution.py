@@ -132,7 +132,7 @@ def test_bf103_names_a_library_that_nothing_can_find_by_its_soname(
     incident(tmp_path)
     (finding,) = check("BF103")
     assert (finding.severity, finding.path) == ("error", "bin/libtcmalloc.so")
-    assert finding.evidence["link"] == "bin/libtcmalloc.so.4"
+    assert finding.evidence["symlink"] == "bin/libtcmalloc.so.4"
 
 
 def test_bf103_is_silent_where_a_link_has_the_soname(tmp_path: Path, check: Check) -> None:

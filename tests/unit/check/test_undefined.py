@@ -40,7 +40,7 @@ def test_bf405_names_a_symbol_that_the_packs_copy_lacks(
     program_and_library(tmp_path, symbol, "one_greet")
     (finding,) = check("BF405")
     assert (finding.severity, finding.path) == ("error", "bin/x")
-    assert finding.message == f"uses {symbol}, but nothing defines it"
+    assert finding.message == f"uses {symbol}, which nothing defines"
     assert finding.evidence["asked"] == ["bin/x", "lib/libg.so.1", "/lib64/libc.so.6"]
 
 
@@ -60,7 +60,7 @@ def test_bf405_names_a_symbol_of_a_library_and_the_program_that_loads_it(
     elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
     (finding,) = check("BF405")
     assert finding.path == "lib/libu.so.1"
-    assert finding.message == "uses gone, but nothing in the process of bin/x defines it"
+    assert finding.message == "uses gone, which nothing in the process of bin/x defines"
 
 
 def test_bf405_is_silent_about_weak_symbols(tmp_path: Path, check: Check) -> None:

@@ -205,9 +205,7 @@ def test_a_file_that_no_editor_can_change_is_named_and_nothing_is_written(tmp_pa
     pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
     done = bundle_fix("fix", "--editor", "lief", pack)
     assert (done.returncode, done.stdout) == (1, "")
-    assert (
-        "bundle-fix: error: bin/server: every editor failed: lief: " in done.stderr
-    )
+    assert "bundle-fix: error: bin/server: every editor failed: lief: " in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
     forced = bundle_fix("fix", "--editor", "lief", "--force", pack, "-o", tmp_path / "out.tar.gz")
     assert (forced.returncode, forced.stdout) == (1, f"{tmp_path}/out.tar.gz\n")

@@ -7,29 +7,29 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from bundle_fix.collect.pack_builder import PackBuilder
 from bundle_fix.collect.libraries.packages import Package
 from bundle_fix.collect.licenses import add_licenses
+from bundle_fix.collect.pack_builder import PackBuilder
 
-from .test_collect import collected, listing
+from .test_collect import collect_spec, list_members
 
 SPEC = '[[files]]\nfrom = "server"\nto = "bin/"\n[closure]\nbundle = ["libz.so.*"]\n'
 DEBIAN = Path("/usr/share/doc/zlib1g/copyright")
 
 
-@pytest.mark.skipif(not DEBIAN.exists(), reason="this machine has no zlib1g of Debian's")
-def test_licence_files_of_packages_are_put_into_the_pack_on_request(tmp_path: Path) -> None:
+@pytest.mark.skipif(not DEBIAN.exists(), reason="Debian's zlib1g is not installed")
+def test_licence_files_of_packages_are_added_if_the_spec_requests_them(tmp_path: Path) -> None:
     elf(tmp_path / "server", program=True, needed=["libz.so.1"])
-    assert not [path for path in listing(collected(tmp_path, SPEC)) if "licen" in path]
-    result = collected(tmp_path, f"licenses = true\n{SPEC}")
-    assert listing(result)["licenses/zlib1g/copyright"] == "644"
+    assert not [path for path in list_members(collect_spec(tmp_path, SPEC)) if "licen" in path]
+    result = collect_spec(tmp_path, f"licenses = true\n{SPEC}")
+    assert list_members(result)["licenses/zlib1g/copyright"] == "644"
     assert result.origins["licenses/zlib1g/copyright"].source == DEBIAN.resolve()
 
 
-def test_a_package_without_a_licence_file_is_told(tmp_path: Path) -> None:
-    package = Package("deb", "libnowhere1", "1", "amd64")
+def test_a_package_without_a_licence_file_is_reported(tmp_path: Path) -> None:
+    package = Package("deb", "libmissing1", "1", "amd64")
     assert add_licenses(PackBuilder(tmp_path), [package], "x.toml:1:1") == [
-        "x.toml:1:1: missing licence file of the package libnowhere1 on this machine"
+        "x.toml:1:1: missing licence file of the package libmissing1 on this machine"
     ]
 
 
@@ -52,6 +52,6 @@ def test_licence_files_of_an_rpm_package(tmp_path: Path, monkeypatch: pytest.Mon
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    collection = PackBuilder(tmp_path)
-    assert add_licenses(collection, [Package("rpm", "libx", "1-1", "noarch")], "x") == []
-    assert list(collection.nodes) == ["licenses/libx/COPYING"]
+    builder = PackBuilder(tmp_path)
+    assert add_licenses(builder, [Package("rpm", "libx", "1-1", "noarch")], "x") == []
+    assert list(builder.nodes) == ["licenses/libx/COPYING"]

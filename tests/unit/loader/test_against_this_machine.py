@@ -21,12 +21,12 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.bundle import make_bundle
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.cpu import get_machine_name
 from bundle_fix.loader.hosts.files import DirectoryFiles
-from bundle_fix.loader.hosts.view import View
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import MUSL
-from bundle_fix.loader.deployment import Deployment
+from bundle_fix.loader.hosts.view import View
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Tree

@@ -11,9 +11,9 @@ import pytest
 from builders.elf import CROSS, elf, require
 from builders.loaders import alone, parsed
 from bundle_fix.elf.read.parser import read_image_at
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.loader.deployment import Deployment
 
 TRIPLETS = {
     "aarch64": "aarch64-linux-gnu",

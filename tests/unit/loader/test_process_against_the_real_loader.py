@@ -11,9 +11,9 @@ import pytest
 from builders.elf import CROSS, elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.loader.deployment import map_process
 from bundle_fix.loader.hosts.host import make_adversarial_host
 from bundle_fix.loader.process import Process
-from bundle_fix.loader.deployment import map_process
 
 
 def modelled(root: Path, entry: str) -> Process:

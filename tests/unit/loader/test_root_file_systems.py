@@ -14,17 +14,19 @@ from builders.pack import tarball
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.cpu import detect_cpu
 from bundle_fix.loader.hosts.files import DirectoryFiles, HostFiles, TreeFiles
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.process import Process
-from bundle_fix.loader.deployment import Deployment
 
 
 def process_in(root: Path, program: str, files: HostFiles | None = None) -> Process:
     path = root / program.lstrip("/")
     at = str(Path(program).parent)
-    return Deployment(alone(path), RealHost(files or DirectoryFiles(root), at)).map_process(path.name)
+    return Deployment(alone(path), RealHost(files or DirectoryFiles(root), at)).map_process(
+        path.name
+    )
 
 
 def assert_same(root: Path, program: str = "/usr/bin/x") -> list[str]:

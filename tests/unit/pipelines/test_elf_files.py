@@ -23,7 +23,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.pipelines import elf_files
 from bundle_fix.pipelines.elf_files import edit_elf_file, read_elf_file
 from bundle_fix.storage import inplace_file as patching
-from bundle_fix.storage.inplace_file import FileBusyError, patch_file, get_undo_path, undo_patches
+from bundle_fix.storage.inplace_file import FileBusyError, get_undo_path, patch_file, undo_patches
 
 OLD = "/opt/build/thirdparty/output/lib"
 NEW = Changes(runpath="$ORIGIN")

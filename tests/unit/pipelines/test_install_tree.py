@@ -105,7 +105,10 @@ def test_a_file_of_others_is_never_replaced(tmp_path: Path) -> None:
     theirs = elf(root / "lib/libx.so.4", soname="libx.so.4", tag="theirs")
     before = theirs.read_bytes()
     done = bundle_fix("fix-tree", root, *members(root, library))
-    assert (done.returncode, "the file exists already and belongs to another installation" in done.stderr) == (2, True)
+    assert (
+        done.returncode,
+        "the file exists already and belongs to another installation" in done.stderr,
+    ) == (2, True)
     assert theirs.read_bytes() == before
 
 

@@ -268,7 +268,7 @@ def _data(fd: int, entry: ZipEntry, path: Path) -> int:
     agree = all(a in (b, *later) for a, b in zip(theirs, ours, strict=True))
     if rest[:name] != entry.name or method != entry.method or not agree:
         raise BundleFixError(
-            f"the archive is damaged: the two headers of {format_name(entry)} contradict each other",
+            f"the archive is damaged: the two headers of {format_name(entry)} differ",
             where=str(path), hint=HINT,
         )  # fmt: skip
     return entry.start + LOCAL.size + int(name + extra)

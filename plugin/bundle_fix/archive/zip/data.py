@@ -111,8 +111,8 @@ def _pieces(fd: int, entry: ZipEntry, path: Path) -> Iterator[bytes]:
     make = UNPACKERS.get(entry.method)
     if make is None:
         raise BundleFixError(
-            f"the member {format_name(entry)} is compressed by method {entry.method}, which cannot be"
-            " read",
+            f"the member {format_name(entry)} has the unknown compression method"
+            f" {entry.method}",
             where=str(path), hint="deflate, bzip2, LZMA and zstd can",
         )  # fmt: skip
     head = b""
@@ -135,7 +135,7 @@ def _pieces(fd: int, entry: ZipEntry, path: Path) -> Iterator[bytes]:
     except Exception as error:
         # Every library has error types of its own (zlib.error, LZMAError, ZstdError, IsalError).
         raise BundleFixError(
-            f"the archive is damaged: {format_name(entry)}: {str(error) or 'it is not compressed so'}",
+            f"the archive is damaged: {format_name(entry)}: {str(error) or 'invalid data'}",
             where=str(path),
             hint=AGAIN,
         ) from error

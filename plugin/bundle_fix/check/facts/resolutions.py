@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bundle_fix.check.context import Context
-from bundle_fix.loader.objects import SearchStep
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
+from bundle_fix.loader.search.steps import SearchStep
 from bundle_fix.policy.severity import Severity
 
 
 def find_worst_resolutions(
-    context: Context, origin: str
+    context: Context, origin: ObjectOrigin
 ) -> dict[tuple[str, str], tuple[Severity, Resolution, list[Process]]]:
     """Return the resolutions to ``origin``, by the path of the requester and the needed name.
 
@@ -19,7 +20,7 @@ def find_worst_resolutions(
     """
     found: dict[tuple[str, str], tuple[Severity, Resolution, list[Process]]] = {}
     for severity, process, need in context.resolutions:
-        if need.result.origin != origin or need.requester.path is None:
+        if need.result.origin is not origin or need.requester.path is None:
             continue
         key = (need.requester.path, need.name)
         worst, first, processes = found.get(key, (severity, need, []))
@@ -34,7 +35,7 @@ def describe_trace(trace: Sequence[SearchStep]) -> list[dict[str, str]]:
     return [
         {
             "place": step.place,
-            "via": step.via,
+            "via": step.via.value,
             "entry": step.entry,
             "verdict": step.verdict,
             "outcome": step.outcome.value,

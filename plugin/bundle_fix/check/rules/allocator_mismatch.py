@@ -1,4 +1,4 @@
-"""BF3xx: blocks that one heap gives and another takes back, and heaps that a file hides."""
+"""BF304 and BF305: blocks freed by another heap than allocated them, and hidden allocators."""
 
 from __future__ import annotations
 
@@ -22,123 +22,128 @@ from bundle_fix.elf.scan.static_allocator import (
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.policy.severity import Severity
 
-SPOKEN = {
+OPERATOR_TEXTS = {
     b"_Znw": "operator new", b"_Zna": "operator new[]",
     b"_Zdl": "operator delete", b"_Zda": "operator delete[]",
 }  # fmt: skip
+"""Readable names of C++ operators, by the first characters of their mangled names."""
 
 
-def find_mismatched(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Processes in which a block comes from one heap and is given back to another."""
-    for entry, heaps in context.memory_providers.items():
-        if not heaps.has_replacement():
+def find_mismatched_heaps(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the programs that free blocks with another heap than allocated them."""
+    for entry, providers in context.memory_providers.items():
+        if not providers.has_replacement():
             continue
-        pairs = [
-            (give, giver, take, taker)
-            for give, take in _pairs(context, heaps)
-            if (giver := heaps.find_heap(give))
-            and (taker := heaps.find_heap(take))
-            and giver is not taker
+        mismatches = [
+            (allocate, source, free, target)
+            for allocate, free in _find_pairs(context, providers)
+            if (source := providers.find_heap(allocate))
+            and (target := providers.find_heap(free))
+            and source is not target
         ]
-        if pairs:
-            give, giver, take, taker = pairs[0]
-            more = len(pairs) - 1
+        if mismatches:
+            allocate, source, free, target = mismatches[0]
+            more = len(mismatches) - 1
             yield rule.make_finding(
                 entry,
-                f"takes {_spoken(give)} from {giver.label}, and {_spoken(take)} from {taker.label}"
+                f"uses {_format_function(allocate)} of {source.label}, but"
+                f" {_format_function(free)} of {target.label}"
                 + (f" (and {more} more such {'pair' if more == 1 else 'pairs'})" if more else ""),
                 pairs=[
-                    [decode_name(g), one.label, decode_name(t), other.label]
-                    for g, one, t, other in pairs
+                    [decode_name(one), source.label, decode_name(other), target.label]
+                    for one, source, other, target in mismatches
                 ],
-                providers=heaps.make_evidence(),
+                providers=providers.make_evidence(),
             )
 
 
-def _pairs(context: Context, heaps: MemoryProviders) -> Iterator[tuple[bytes, bytes]]:
-    """What gives blocks and what takes them back, as far as the process uses both."""
-    known = [mapped for mapped in heaps.process.objects if mapped.image is not None]
+def _find_pairs(context: Context, providers: MemoryProviders) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the pairs of a function that allocates and one that frees, if the process uses both."""
+    objects = [loaded for loaded in providers.process.objects if loaded.image is not None]
+    # The C library itself uses malloc and free, as in strdup() and getline().
     used = {b"malloc", b"free"}.union(
-        *(read_undefined_names(context.facts, mapped) for mapped in known)
+        *(read_undefined_names(context.facts, loaded) for loaded in objects)
     )
-    yield from ((give, b"free") for give in ALLOCATION_FUNCTIONS if give in used)
+    yield from ((allocate, b"free") for allocate in ALLOCATION_FUNCTIONS if allocate in used)
     if b"malloc_usable_size" in used:
         yield b"malloc", b"malloc_usable_size"
-    for give, takes in NEW_AND_DELETE.items():
-        yield from ((give, take) for take in takes if give in used and take in used)
+    for new, deletes in NEW_AND_DELETE.items():
+        yield from ((new, delete) for delete in deletes if new in used and delete in used)
 
 
-def _spoken(name: bytes) -> str:
-    return SPOKEN.get(name[:4], decode_name(name))
+def _format_function(name: bytes) -> str:
+    return OPERATOR_TEXTS.get(name[:4], decode_name(name))
 
 
-def find_static(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files with an allocator linked in that they do not offer to others."""
-    told = set()
-    for entry, heaps in context.memory_providers.items():
-        shared = heaps.find_allocators()
-        for mapped in heaps.process.list_bundled_objects():
-            if mapped.image is None or mapped in shared or mapped.label in told:
+def find_hidden_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the files with a statically linked allocator that other objects do not use."""
+    reported = set()
+    for entry, providers in context.memory_providers.items():
+        allocators = providers.find_allocators()
+        for loaded in providers.process.list_bundled_objects():
+            if loaded.image is None or loaded in allocators or loaded.label in reported:
                 continue
-            found = _linked_in(context, mapped, is_alone=not shared)
+            found = _find_hidden_allocator(context, loaded, is_alone=not allocators)
             if found is None:
                 continue
             severity, names = found
-            told.add(mapped.label)
-            beside = f", beside {shared[0].label} in the process of {entry}" if shared else ""
+            reported.add(loaded.label)
+            other = f"; the process of {entry} uses {allocators[0].label}" if allocators else ""
             yield rule.make_finding(
-                mapped.label,
-                f"has an allocator of its own linked in ({', '.join(names)}){beside}",
+                loaded.label,
+                f"contains a statically linked allocator ({', '.join(names)}){other}",
                 severity=severity,
                 symbols=names,
                 program=entry,
-                providers=heaps.make_evidence(),
+                providers=providers.make_evidence(),
             )
 
 
-def _linked_in(
-    context: Context, mapped: LoadedObject, *, is_alone: bool
+def _find_hidden_allocator(
+    context: Context, loaded: LoadedObject, *, is_alone: bool
 ) -> tuple[Severity, list[str]] | None:
-    """How bad the allocator is that a file hides, and what shows it.
+    """Return the severity of a hidden allocator and its traces in the file, or None.
 
-    One under names of its own (``je_malloc``), and alone, is nobody's trouble: its user never
-    mixes it up with the C library's.
+    An allocator whose functions have their own names (``je_malloc``) is harmless if it is the only
+    one besides the C library: its callers name it explicitly and never mix the two up.
     """
-    names = context.facts.read_fact(mapped, find_static_allocator)
-    listed = sorted(map(decode_name, names))
+    names = context.facts.read_fact(loaded, find_static_allocator)
     if names >= set(MALLOC_NAMES):
-        return Severity.WARNING if is_alone else Severity.ERROR, listed
-    own = names - set(MALLOC_NAMES)
+        severity = Severity.WARNING if is_alone else Severity.ERROR
+        return severity, sorted(map(decode_name, names))
     if is_alone:
         return None
-    if own:
-        return Severity.WARNING, sorted(map(decode_name, own))
-    message = context.facts.read_fact(mapped, find_allocator_message)
-    return (
-        (Severity.WARNING, [f'its message "{decode_name(message).strip()}"']) if message else None
-    )
+    own_names = names - set(MALLOC_NAMES)
+    if own_names:
+        return Severity.WARNING, sorted(map(decode_name, own_names))
+    # A stripped file has no local symbols, but it still contains the allocator's error messages.
+    message = context.facts.read_fact(loaded, find_allocator_message)
+    if not message:
+        return None
+    return Severity.WARNING, [f'its message "{decode_name(message).strip()}"']
 
 
 RULES = (
     Rule(
         "BF304", "mismatched-heaps", Severity.ERROR,
-        "A process takes blocks from one allocator and gives them back to another.",
-        "The one that is handed a foreign block ends the program: 'free(): invalid pointer',"
-        " 'Attempt to free invalid pointer'.",
-        "Let one object define all of them: an allocator that lacks some leaves these to the next"
-        " one in lookup order.",
-        "libold.so.1 defines malloc and free but no aligned_alloc, which the C library then"
-        " answers; bin/server gives the block to libold's free.",
-        find_mismatched,
+        "A process allocates blocks with one allocator and frees them with another.",
+        "An allocator that frees a block of another one aborts the program: 'free(): invalid"
+        " pointer', 'Attempt to free invalid pointer'.",
+        "Let one object define all functions of the malloc family. The functions that an allocator"
+        " lacks are taken from the next object in lookup order.",
+        "libold.so.1 defines malloc and free, but not aligned_alloc. bin/server gets a block from"
+        " aligned_alloc of the C library and passes it to free of libold.so.1.",
+        find_mismatched_heaps,
     ),
     Rule(
         "BF305", "hidden-allocator", Severity.WARNING,
-        "A file has an allocator linked in that others of its process do not see.",
-        "What crosses from the file to others, or back (strdup, getline, std::string), is freed by"
-        " another allocator than made it.",
-        "Link the shared allocator instead, or let the file export its malloc and free to all.",
-        "lib/libengine.so has libjemalloc.a linked in with -Wl,--exclude-libs,ALL, and bin/server"
+        "A file contains a statically linked allocator that the other objects of its process do"
+        " not use.",
+        "A block that is passed between the file and another object (strdup, getline, std::string)"
+        " is freed by another allocator than the one that made it.",
+        "Link the file with the shared allocator, or export its malloc and free to all objects.",
+        "lib/libengine.so is linked with libjemalloc.a and -Wl,--exclude-libs,ALL, and bin/server"
         " needs libtcmalloc.so.4.",
-        find_static,
+        find_hidden_allocators,
     ),
 )  # fmt: skip

@@ -1,176 +1,183 @@
-"""BF3xx: who provides ``malloc`` in a process."""
+"""BF301 to BF303 and BF306: the allocator of a process."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers, is_libc
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import join_names
-from bundle_fix.loader.objects import HOST, LoadedObject
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
+from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
 
 
-def names_of_allocator(mapped: LoadedObject) -> set[str]:
-    """The names by which a spec may mean an allocator: as needed, as a file, by soname."""
-    soname = mapped.image.soname if mapped.image else None
-    names = {posixpath.basename(mapped.name), posixpath.basename(mapped.label), soname or ""}
-    return names - {""}
-
-
-def find_two(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Processes with more than one allocator: first programs, then what plugins bring along."""
-    for entry, heaps in context.memory_providers.items():
-        yield from _two(rule, entry, heaps, rule.severity)
-    told = {
-        frozenset(_paths(heaps.find_allocators())) for heaps in context.memory_providers.values()
-    }
+def find_multiple_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the programs with several allocators, then the plugins that load several."""
+    reported = set()
+    for entry, providers in context.memory_providers.items():
+        reported.add(_get_labels(providers))
+        yield from _check_number(rule, entry, providers, rule.severity)
     for entry, process in context.plugins.items():
-        heaps = find_memory_providers(context.facts, process)
-        if frozenset(_paths(heaps.find_allocators())) not in told:
-            yield from _two(rule, entry, heaps, context.plugin_severity)
+        providers = find_memory_providers(context.facts, process)
+        if _get_labels(providers) not in reported:
+            yield from _check_number(rule, entry, providers, context.plugin_severity)
 
 
-def _two(rule: Rule, entry: str, heaps: MemoryProviders, severity: Severity) -> Iterator[Finding]:
-    found = heaps.find_allocators()
-    if len(found) > 1:
-        names = [_told(mapped, entry) for mapped in found]
+def _get_labels(providers: MemoryProviders) -> frozenset[str]:
+    return frozenset(allocator.label for allocator in providers.find_allocators())
+
+
+def _check_number(
+    rule: Rule, entry: str, providers: MemoryProviders, severity: Severity
+) -> Iterator[Finding]:
+    """Yield a finding if a process has several allocators."""
+    allocators = providers.find_allocators()
+    if len(allocators) > 1:
+        names = ", ".join(_describe_allocator(allocator, entry) for allocator in allocators)
         yield rule.make_finding(
             entry,
-            f"has {len(found)} allocators in its process: {', '.join(names)}",
+            f"has {len(allocators)} allocators in its process: {names}",
             severity=severity,
-            allocators=_described(found),
-            providers=heaps.make_evidence(),
+            allocators=[
+                {"path": a.label, "origin": a.origin.value, "needed_by": a.needed_by}
+                for a in allocators
+            ],
+            providers=providers.make_evidence(),
         )
 
 
-def _paths(found: Sequence[LoadedObject]) -> list[str]:
-    return [mapped.label for mapped in found]
+def _describe_allocator(allocator: LoadedObject, entry: str) -> str:
+    if allocator.label == entry:
+        return f"{entry} itself (statically linked)"
+    return allocator.label + _format_requester(allocator, entry)
 
 
-def _told(mapped: LoadedObject, entry: str) -> str:
-    if mapped.label == entry:
-        return f"{entry} itself (linked in)"
-    return mapped.label + _by(mapped, entry)
+def _format_requester(loaded: LoadedObject, entry: str) -> str:
+    """Return a remark on the object that needs ``loaded``; empty if it is the program itself."""
+    return f" (needed by {loaded.needed_by})" if loaded.needed_by not in ("", entry) else ""
 
 
-def _by(mapped: LoadedObject, entry: str) -> str:
-    """Who needs an object, where that is not the program itself."""
-    return f" (needed by {mapped.needed_by})" if mapped.needed_by not in ("", entry) else ""
-
-
-def _described(found: Sequence[LoadedObject]) -> list[dict[str, Any]]:
-    return [{"path": m.label, "origin": m.origin, "needed_by": m.needed_by} for m in found]
-
-
-def find_behind_libc(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Allocators that come behind the C library in lookup order, and so are never asked."""
-    for entry, heaps in context.memory_providers.items():
-        found, order = heaps.find_allocators(), list(heaps.process.objects)
-        first = next(iter(heaps.providers.get(b"malloc", ())), None)
-        if found and first is not None and is_libc(first):
+def find_allocators_after_libc(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the programs whose allocator comes after the C library in lookup order."""
+    for entry, providers in context.memory_providers.items():
+        allocators = providers.find_allocators()
+        first = next(iter(providers.providers.get(b"malloc", ())), None)
+        if allocators and first is not None and is_libc(first):
             yield rule.make_finding(
                 entry,
-                f"finds malloc in {posixpath.basename(first.name)} before it gets to"
-                f" {found[0].label}{_by(found[0], entry)}",
-                order=_paths(order),
-                providers=heaps.make_evidence(),
+                f"uses malloc of {posixpath.basename(first.name)}, which comes before"
+                f" {allocators[0].label} in lookup order{_format_requester(allocators[0], entry)}",
+                order=[loaded.label for loaded in providers.process.objects],
+                providers=providers.make_evidence(),
             )
 
 
-def find_unexpected(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Allocators that the spec does not name, or none of those that it does in any program."""
+def find_unexpected_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the programs with an allocator that the policy does not list.
+
+    If no program has any allocator, there is one finding for the first program.
+    """
     expected = context.policy.allocators
     if not expected:
         return
-    seen = False
-    for entry, heaps in context.memory_providers.items():
-        for mapped in heaps.find_allocators():
-            seen = True
-            if not names_of_allocator(mapped) & set(expected):
+    has_allocator = False
+    for entry, providers in context.memory_providers.items():
+        for allocator in providers.find_allocators():
+            has_allocator = True
+            if not _get_names(allocator) & set(expected):
                 yield rule.make_finding(
                     entry,
-                    f"takes malloc from {mapped.label}, which [check] allocators does not name",
-                    allocator=mapped.label,
+                    f"uses malloc of {allocator.label}, which is not listed in [check] allocators",
+                    allocator=allocator.label,
                     expected=list(expected),
-                    providers=heaps.make_evidence(),
+                    providers=providers.make_evidence(),
                 )
-    if not seen and context.programs:
-        entry = next(iter(context.programs))
+    if not has_allocator and context.programs:
         others = len(context.programs) - 1
-        also = f", and so {'do' if others > 1 else 'does'} {others} more" if others else ""
+        also = f", like {format_count(others, 'other program')}" if others else ""
         yield rule.make_finding(
-            entry,
-            f"takes malloc from the C library{also}; [check] allocators wants {join_names(expected)}",
+            next(iter(context.programs)),
+            f"uses malloc of the C library{also}; [check] allocators requires"
+            f" {join_names(expected)}",
             severity=Severity.WARNING,
             expected=list(expected),
         )
 
 
-def find_from_host(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Allocators that are the host's; that the pack's own is not found is BF102's error."""
-    for entry, heaps in context.memory_providers.items():
-        for mapped in heaps.find_allocators():
-            if mapped.origin != HOST:
+def _get_names(loaded: LoadedObject) -> set[str]:
+    """Return the names that may stand for an object in [check] allocators.
+
+    These are the needed name, the file name and the soname.
+    """
+    soname = loaded.image.soname if loaded.image else None
+    names = {posixpath.basename(loaded.name), posixpath.basename(loaded.label), soname or ""}
+    return names - {""}
+
+
+def find_host_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the programs that use an allocator of the host."""
+    for entry, providers in context.memory_providers.items():
+        for allocator in providers.find_allocators():
+            if allocator.origin != ObjectOrigin.HOST:
                 continue
-            image = heaps.process.objects[0].image
-            named = posixpath.basename(mapped.name)
-            provided = context.bundle.find_providers(named, image) if image else ()
-            declared = any(fnmatchcase(named, p) for p in context.policy.host)
+            image = providers.process.objects[0].image
+            name = posixpath.basename(allocator.name)
+            provided = context.bundle.find_providers(name, image) if image else ()
+            is_declared = any(fnmatchcase(name, pattern) for pattern in context.policy.host)
             yield rule.make_finding(
                 entry,
-                f"takes malloc from the host's {mapped.label}{_by(mapped, entry)}"
-                + (f", not from the pack's {provided[0]}" if provided else ""),
-                severity=Severity.NOTE if declared and not provided else Severity.WARNING,
-                hint="Add the link or the RUNPATH that leads to the pack's own copy: see BF102."
+                f"uses malloc of the host's {allocator.label}{_format_requester(allocator, entry)}"
+                + (f" instead of the pack's {provided[0]}" if provided else ""),
+                severity=Severity.NOTE if is_declared and not provided else Severity.WARNING,
+                hint="Add a symlink or a RUNPATH entry that leads to the pack's copy (see BF102)."
                 if provided
                 else None,
-                allocator=mapped.label,
-                needed=mapped.name,
-                providers=heaps.make_evidence(),
+                allocator=allocator.label,
+                needed=allocator.name,
+                providers=providers.make_evidence(),
             )
 
 
 RULES = (
     Rule(
         "BF301", "two-allocators", Severity.ERROR,
-        "Two objects of one process provide malloc and free.",
-        "A block that one made and the other is asked to free ends the program, often much later:"
-        " in free(), at a checkpoint or at exit.",
-        "Keep one: drop the other from the needed names, or make all of them need the same copy.",
-        "bin/server needs libtcmalloc.so.4 and, by way of libhdfs.so, libjemalloc.so.2.",
-        find_two,
+        "Several objects of one process provide malloc and free.",
+        "If one allocator allocates a block and another one frees it, the program crashes in"
+        " free(), often much later: at a checkpoint or at exit.",
+        "Keep one allocator: remove the others from the needed names, or let all objects need the"
+        " same file.",
+        "bin/server needs libtcmalloc.so.4, and it needs libhdfs.so, which needs libjemalloc.so.2.",
+        find_multiple_allocators,
     ),
     Rule(
-        "BF302", "allocator-behind-libc", Severity.ERROR,
+        "BF302", "allocator-after-libc", Severity.ERROR,
         "The C library comes before the allocator in lookup order.",
-        "The allocator is loaded but never asked: libc's malloc answers.",
-        "Link the program itself with the allocator, before everything else that needs libc.so.6.",
+        "The allocator is loaded but not used, because malloc is bound to the C library.",
+        "Link the program itself with the allocator, before all libraries that need libc.so.6.",
         "bin/server needs libc.so.6 first and libtcmalloc.so.4 second.",
-        find_behind_libc,
+        find_allocators_after_libc,
     ),
     Rule(
         "BF303", "unexpected-allocator", Severity.ERROR,
-        "A process takes malloc from an object that [check] allocators does not name.",
+        "A process uses an allocator that is not listed in [check] allocators.",
         "The pack was tested with another allocator.",
-        "Link the expected one, or correct [check] allocators.",
-        "[check] allocators names libtcmalloc.so.4, and bin/tool takes malloc from "
-        "libjemalloc.so.2.",
-        find_unexpected,
+        "Link the program with the expected allocator, or correct [check] allocators.",
+        "[check] allocators lists libtcmalloc.so.4, but bin/tool uses malloc of libjemalloc.so.2.",
+        find_unexpected_allocators,
     ),
     Rule(
         "BF306", "allocator-from-host", Severity.WARNING,
-        "A process takes its allocator from the host.",
-        "Every host has another version of it, or none: the one that the pack was tested with"
-        " is not the one that runs.",
-        "Bundle the allocator, with a RUNPATH that leads to it; or declare that the host"
+        "A process uses an allocator of the host.",
+        "Hosts have different versions of the allocator or none, so the program runs with another"
+        " one than the tested one.",
+        "Add the allocator to the pack, with a RUNPATH that leads to it; or declare that the host"
         " provides it.",
-        "bin/server needs libtcmalloc.so.4, and the pack leaves it to the host.",
-        find_from_host,
+        "bin/server needs libtcmalloc.so.4, and the pack does not contain it.",
+        find_host_allocators,
     ),
 )  # fmt: skip

@@ -10,11 +10,11 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, DlopenFeature, find_dlopen_callers
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
 
-ORIGIN_RANKS = {BUNDLE: 0, HOST: 1, MISSING: 2}
+ORIGIN_RANKS = {ObjectOrigin.BUNDLE: 0, ObjectOrigin.HOST: 1, ObjectOrigin.MISSING: 2}
 """Origins of a library, the best first."""
 
 
@@ -40,7 +40,9 @@ def _check_declared_name(rule: Rule, context: Context, name: str) -> Iterator[Fi
     ]
     feature = DlopenFeature((name,), REQUIRED)
     needs = {path: need for path in callers if (need := _open_feature(context, path, feature))}
-    failed = {path: need for path, need in needs.items() if need.result.origin != BUNDLE}
+    failed = {
+        path: need for path, need in needs.items() if need.result.origin is not ObjectOrigin.BUNDLE
+    }
     if len(failed) < len(needs) and not any(name in strings[path] for path in failed):
         return
     for path, need in failed.items():
@@ -62,7 +64,7 @@ def _check_notes(rule: Rule, context: Context) -> Iterator[Finding]:
         for feature in features:
             need = _open_feature(context, path, feature)
             provided = [p for n in feature.sonames for p in context.bundle.find_providers(n, image)]
-            if need is not None and need.result.origin != BUNDLE and provided:
+            if need is not None and need.result.origin is not ObjectOrigin.BUNDLE and provided:
                 yield rule.make_finding(
                     path,
                     f"opens {_format_sonames(feature)}; the pack has {provided[0]}, but"
@@ -92,7 +94,7 @@ def _find_callers(context: Context, path: str) -> Iterator[tuple[Process, Loaded
     """Yield the processes that load the object at ``path``, and the object in each of them."""
     for process in (*context.programs.values(), *context.plugins.values()):
         for loaded in process.objects:
-            if loaded.path == path and loaded.origin == BUNDLE:
+            if loaded.path == path and loaded.origin is ObjectOrigin.BUNDLE:
                 yield process, loaded
 
 
@@ -121,7 +123,7 @@ def _check_presence(
     if any(context.bundle.find_providers(name, image) for name in feature.sonames):
         return
     need = _open_feature(context, path, feature)
-    if need is None or need.result.origin != HOST:
+    if need is None or need.result.origin is not ObjectOrigin.HOST:
         purpose = f", for {feature.description}" if feature.description else ""
         yield rule.make_finding(
             path,
@@ -174,13 +176,16 @@ def _open_names(context: Context, path: str, names: list[str]) -> Mapping[str, s
     process, caller = first
     results = {name: context.deployment.dlopen(process, name, caller).result for name in names}
     return {
-        name: result.path if result.origin == BUNDLE and result.path else result.origin
+        name: (result.origin is ObjectOrigin.BUNDLE and result.path) or result.origin.value
         for name, result in results.items()
     }
 
 
 def _format_results(names: list[str], results: Mapping[str, str]) -> str:
-    words = {HOST: "the host's copy would be opened", MISSING: "not found"}
+    words = {
+        ObjectOrigin.HOST.value: "the host's copy would be opened",
+        ObjectOrigin.MISSING.value: "not found",
+    }
     return join_names(
         [f"{n} ({words.get(results[n], results[n])})" if n in results else n for n in names]
     )

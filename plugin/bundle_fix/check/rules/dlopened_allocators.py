@@ -9,8 +9,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import find_memory_providers, is_allocator
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
-from bundle_fix.elf.scan.deepbind import opens_deepbound
-from bundle_fix.loader.objects import BUNDLE, LoadedObject
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.policy.severity import Severity
 
@@ -69,7 +68,7 @@ def _find_dlopen_names(context: Context, process: Process) -> Iterator[_DlopenNa
 def _describe_heap(context: Context, entry: str) -> str:
     """Return the object that provides malloc when a program starts."""
     heap = context.memory_providers[entry].find_heap(b"malloc")
-    return heap.label if heap and heap.origin == BUNDLE else "the C library"
+    return heap.label if heap and heap.origin is ObjectOrigin.BUNDLE else "the C library"
 
 
 def _find_by_plugin(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -91,11 +90,12 @@ def _find_by_plugin(rule: Rule, context: Context) -> Iterator[Finding]:
                 )
 
 
-def find_deepbind_calls(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Yield the objects that call dlopen with RTLD_DEEPBIND."""
+def find_dlmopen_importers(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the objects that import dlmopen."""
     for path in context.dlopen_importers:
-        if context.facts.read_fact(path, opens_deepbound):
-            yield rule.make_finding(path, "calls dlopen with RTLD_DEEPBIND")
+        undefined = context.facts.read_symbol_table(path).undefined
+        if any(symbol.name == b"dlmopen" for symbol in undefined):
+            yield rule.make_finding(path, "imports dlmopen")
 
 
 RULES = (
@@ -110,13 +110,13 @@ RULES = (
         find_dlopened_allocators,
     ),
     Rule(
-        "BF308", "deepbind", Severity.NOTE,
-        "An object opens libraries with RTLD_DEEPBIND.",
-        "An opened library then prefers its own dependencies to the symbols of the process"
-        " (dlopen(3)). It uses malloc of libc even if the program uses tcmalloc, and a block that is"
-        " passed between them crashes in free().",
-        "Open the libraries without RTLD_DEEPBIND, unless they share no memory with the program.",
-        "lib/libodbc.so calls dlopen(name, RTLD_NOW | RTLD_DEEPBIND).",
-        find_deepbind_calls,
+        "BF308", "dlmopen", Severity.NOTE,
+        "An object imports dlmopen.",
+        "dlmopen(3) can load a library with a second copy of libc in a namespace of its own. The"
+        " library then uses malloc of that copy, even if the program uses tcmalloc, and a block"
+        " that is passed between them crashes in free().",
+        "Open the libraries with dlopen, unless they share no memory with the program.",
+        "lib/libodbc.so calls dlmopen(LM_ID_NEWLM, name, RTLD_NOW).",
+        find_dlmopen_importers,
     ),
 )  # fmt: skip

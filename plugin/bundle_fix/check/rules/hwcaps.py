@@ -20,7 +20,7 @@ from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.cpu import LEVELS
 from bundle_fix.loader.hosts.host import AdversarialHost
-from bundle_fix.loader.objects import BUNDLE
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.model.tree import resolve_path
 from bundle_fix.policy.severity import Severity
 
@@ -108,7 +108,11 @@ def _led_elsewhere(rule: Rule, context: Context, levels: set[str]) -> Iterator[F
         for entry in context.programs:
             for need in world.map_process(entry).resolutions:
                 requester, image = need.requester.path or "", need.requester.image
-                if FOLDER not in requester or need.result.origin == BUNDLE or image is None:
+                if (
+                    FOLDER not in requester
+                    or need.result.origin is ObjectOrigin.BUNDLE
+                    or image is None
+                ):
                     continue
                 provided = context.bundle.find_providers(posixpath.basename(need.name), image)
                 if provided and (requester, need.name) not in told:

@@ -10,15 +10,17 @@ from bundle_fix.check.facts.resolutions import describe_trace, find_worst_resolu
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.loader.hosts.libc import is_part_of_libc
-from bundle_fix.loader.objects import HOST
+from bundle_fix.loader.objects import ObjectOrigin
+from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.policy.severity import Severity
 
 
 def find_replaceable_libraries(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the needed names of the pack that resolve through LD_LIBRARY_PATH."""
-    for (path, name), (severity, need, processes) in find_worst_resolutions(context, HOST).items():
+    worst = find_worst_resolutions(context, ObjectOrigin.HOST)
+    for (path, name), (severity, need, processes) in worst.items():
         image = need.requester.image
-        if need.result.via != "ld_library_path" or image is None:
+        if need.result.via is not SearchRule.LD_LIBRARY_PATH or image is None:
             continue
         provided = context.bundle.find_providers(posixpath.basename(name), image)
         if provided and not is_part_of_libc(posixpath.basename(name)):

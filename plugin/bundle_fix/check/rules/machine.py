@@ -11,7 +11,7 @@ from bundle_fix.check.facts.abi import find_isa_levels
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME
-from bundle_fix.loader.objects import BUNDLE, LoadedObject
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.policy.severity import Severity
 
 
@@ -25,7 +25,9 @@ def find_other_machine(rule: Rule, context: Context) -> Iterator[Finding]:
         sorted({f"{images[p].format.bits}-bit {images[p].machine}" for p in programs.values()})
     )
     needs = [need for process in context.programs.values() for need in process.resolutions]
-    elsewhere = {posixpath.basename(n.name) for n in needs if n.result.origin != BUNDLE}
+    elsewhere = {
+        posixpath.basename(n.name) for n in needs if n.result.origin is not ObjectOrigin.BUNDLE
+    }
     for path in context.libraries:
         image = images[path]
         if image.architecture in programs:

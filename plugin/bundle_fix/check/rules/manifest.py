@@ -62,7 +62,9 @@ def find_changed(rule: Rule, context: Context) -> Iterator[Finding]:
     tree = context.bundle.tree
     files, links = _listed(context)
     there = {path: node for path, node in tree.iter_files() if path in files}
-    known = compute_digests(n.content for path, n in there.items() if n.content.size == files[path].size)
+    known = compute_digests(
+        n.content for path, n in there.items() if n.content.size == files[path].size
+    )
     for path, record in files.items():
         node = tree.nodes.get(path)
         if isinstance(node, File):

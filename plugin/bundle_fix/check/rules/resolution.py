@@ -13,8 +13,9 @@ from bundle_fix.check.facts.resolutions import describe_trace, find_worst_resolu
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, Outcome
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
+from bundle_fix.loader.search.steps import Outcome, SearchRule
 from bundle_fix.model.tree import resolve_path
 from bundle_fix.policy.severity import Severity
 
@@ -36,7 +37,7 @@ FIX_PRIVILEGED_PROGRAM = (
 def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the needed names that neither the pack nor the host provides."""
     for (path, name), (severity, need, processes) in find_worst_resolutions(
-        context, MISSING
+        context, ObjectOrigin.MISSING
     ).items():
         image = need.requester.image
         provided = context.bundle.find_providers(posixpath.basename(name), image) if image else ()
@@ -68,7 +69,9 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _find_packages(context: Context, need: Resolution) -> list[str]:
     """Return the packages that this one depends on and that may contain a needed name."""
-    listed = [step for step in need.result.trace if step.via in ("rpath", "runpath")]
+    listed = [
+        step for step in need.result.trace if step.via in (SearchRule.RPATH, SearchRule.RUNPATH)
+    ]
     # If the directory exists in this package, the missing library is not expected elsewhere.
     entries = [step.entry for step in listed if step.outcome is not Outcome.NOT_THERE]
     if not entries:
@@ -87,11 +90,15 @@ def _describe_similar(context: Context, need: Resolution) -> str:
 
 def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the needed names that the pack provides but that resolve to the host's copy."""
-    for (path, name), (severity, need, processes) in find_worst_resolutions(context, HOST).items():
+    worst = find_worst_resolutions(context, ObjectOrigin.HOST)
+    for (path, name), (severity, need, processes) in worst.items():
         if need.requester.image is None or is_part_of_libc(posixpath.basename(name)):
             continue
         # The host's own libraries need the host's copies; BF107 is about LD_LIBRARY_PATH.
-        if need.requester.origin == HOST or need.result.via == "ld_library_path":
+        if (
+            need.requester.origin is ObjectOrigin.HOST
+            or need.result.via is SearchRule.LD_LIBRARY_PATH
+        ):
             continue
         provided = context.bundle.find_providers(posixpath.basename(name), need.requester.image)
         if not provided:
@@ -176,9 +183,9 @@ def find_duplicate_sonames(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_names_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the libraries that the pack lacks and that most hosts, but not all, provide."""
     users: dict[str, list[str]] = {}
-    for (path, name), (_, need, _) in find_worst_resolutions(context, HOST).items():
+    for (path, name), (_, need, _) in find_worst_resolutions(context, ObjectOrigin.HOST).items():
         image = need.requester.image
-        if image is None or need.result.via == "direct" or context.is_on_host(name):
+        if image is None or need.result.via is SearchRule.DIRECT or context.is_on_host(name):
             continue
         if not context.bundle.find_providers(name, image):
             users.setdefault(name, []).append(path)
@@ -196,7 +203,9 @@ def find_bundled_libc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the parts of the C library that are loaded from the pack by the host's loader."""
     users: dict[str, list[tuple[Severity, Resolution, Process]]] = {}
     for severity, process, need in context.resolutions:
-        if need.result.origin == BUNDLE and is_part_of_libc(posixpath.basename(need.name)):
+        if need.result.origin is ObjectOrigin.BUNDLE and is_part_of_libc(
+            posixpath.basename(need.name)
+        ):
             users.setdefault(need.result.path or "", []).append((severity, need, process))
     # A pack with its own loader may start its programs with it, which a script can do.
     has_loader = any(LOADER_NAME.fullmatch(name) for name in context.bundle.paths_by_name)

@@ -13,7 +13,7 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.hosts.libc import is_part_of_libc
-from bundle_fix.loader.objects import BUNDLE
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.runpath import RunpathKind, classify_entry, list_entries
 from bundle_fix.policy.severity import Severity
 
@@ -49,8 +49,11 @@ def _all_found(context: Context, path: str, names: list[str]) -> bool:
     needs = [need for need in context.resolutions_by_object.get(path, ()) if need.name in names]
     found = {need.name for need in needs}
     return found == set(names) and all(
-        need.result.origin == BUNDLE
-        and (not need.already_loaded or context.deployment.repeat_search(need).origin == BUNDLE)
+        need.result.origin is ObjectOrigin.BUNDLE
+        and (
+            not need.already_loaded
+            or context.deployment.repeat_search(need).origin is ObjectOrigin.BUNDLE
+        )
         for need in needs
     )
 
@@ -157,7 +160,8 @@ def find_privileged(rule: Rule, context: Context) -> Iterator[Finding]:
         lost = [
             need.name
             for need in process.resolutions
-            if need.result.origin != BUNDLE and context.bundle.find_providers(need.name, image)
+            if need.result.origin is not ObjectOrigin.BUNDLE
+            and context.bundle.find_providers(need.name, image)
         ]
         yield rule.make_finding(
             path,

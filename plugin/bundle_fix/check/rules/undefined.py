@@ -12,7 +12,7 @@ from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.elf.symbols.symbol_table import UndefinedSymbol
 from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME, is_part_of_libc, read_glibc_exports
-from bundle_fix.loader.objects import MISSING, LoadedObject
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.policy.severity import Severity
 
@@ -34,7 +34,8 @@ def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
     for severity, process in _processes(context):
         unknown = [mapped for mapped in process.objects if mapped.image is None]
         is_closed = process.entry in context.programs and not any(
-            mapped.origin == MISSING or not _has_versions(mapped.name) for mapped in unknown
+            mapped.origin is ObjectOrigin.MISSING or not _has_versions(mapped.name)
+            for mapped in unknown
         )
         there = {mapped.label for mapped in process.objects}
         readable = _readable(process)
@@ -156,7 +157,7 @@ def _finding(
     place = "" if mapped.label == process.entry else f" in the process of {process.entry}"
     return rule.make_finding(
         mapped.label,
-        f"uses {join_names(names)}, but nothing{place} defines {'it' if len(names) == 1 else 'them'}",
+        f"uses {join_names(names)}, which nothing{place} defines",
         severity=severity,
         symbols=names,
         program=process.entry,

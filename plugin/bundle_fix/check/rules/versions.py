@@ -11,7 +11,7 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
-from bundle_fix.loader.objects import BUNDLE, HOST
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
 
@@ -42,7 +42,8 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
         )
         yield rule.make_finding(
             path,
-            f"wants {newest}; the baseline is glibc {baseline} ({join_names(symbols) or 'no symbol'})",
+            f"requires {newest}, newer than the baseline glibc {baseline}"
+            f" ({join_names(symbols) or 'no symbol'})",
             baseline=baseline,
             versions=newer,
             symbols=symbols,
@@ -84,10 +85,10 @@ def _severity_of_private(context: Context, path: str) -> Severity:
 def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
     """Versions that an object of the pack wants of a library that lacks them."""
     for severity, process, need, lacking in _lacking(context):
-        if need.requester.origin != BUNDLE:
+        if need.requester.origin is not ObjectOrigin.BUNDLE:
             continue
         requester, result = need.requester, need.result
-        if result.origin == BUNDLE:
+        if result.origin is ObjectOrigin.BUNDLE:
             path, wanted_by = result.label, f"{requester.label} wants of {need.name}"
             message = f"lacks {join_names(lacking)}, which {wanted_by}"
         else:
@@ -99,7 +100,7 @@ def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_older_runtime(rule: Rule, context: Context) -> Iterator[Finding]:
     """Versions that a library of the host wants of a library of the pack, which lacks them."""
     for severity, process, need, lacking in _lacking(context):
-        if need.requester.origin == HOST and need.result.origin == BUNDLE:
+        if need.requester.origin is ObjectOrigin.HOST and need.result.origin is ObjectOrigin.BUNDLE:
             message = (
                 f"lacks {join_names(lacking)}, which the host's {need.requester.label} wants of"
             )

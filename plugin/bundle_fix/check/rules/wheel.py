@@ -9,7 +9,7 @@ from bundle_fix.archive.wheel import find_record_path, is_wheel, make_record_lin
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
-from bundle_fix.loader.objects import BUNDLE
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File
 from bundle_fix.policy.severity import Severity
@@ -50,7 +50,7 @@ def find_scheme(rule: Rule, context: Context) -> Iterator[Finding]:
     told = set()
     for path, needs in context.resolutions_by_object.items():
         for need in needs:
-            found = need.result.path if need.result.origin == BUNDLE else None
+            found = need.result.path if need.result.origin is ObjectOrigin.BUNDLE else None
             if not found or _scheme(found) == _scheme(path) or (path, found) in told:
                 continue
             told.add((path, found))

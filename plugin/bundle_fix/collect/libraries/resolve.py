@@ -11,8 +11,9 @@ from msgspec import Struct
 from bundle_fix.collect.libraries.link_names import find_by_soname, has_same_content
 from bundle_fix.collect.libraries.unresolved import UnresolvedNeed, format_chains
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.objects import OUTCOME_TEXTS, LoadedObject, Outcome
+from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.search.order import search_paths, search_system
+from bundle_fix.loader.search.steps import OUTCOME_TEXTS, Outcome
 from bundle_fix.model.errors import BundleFixError
 
 ABSENT = (Outcome.NOT_THERE, Outcome.NOT_LISTED, Outcome.NO_DIRECTORY)

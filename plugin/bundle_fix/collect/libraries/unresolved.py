@@ -21,9 +21,10 @@ from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import MUSL
 from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
-from bundle_fix.loader.objects import HOST, LoadedObject, ProcessContext
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.process import MUSL_BUILTIN_PREFIXES
 from bundle_fix.loader.search.dependencies import DependencyKind, read_dependencies
+from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.tree import Tree
 
 MAX_CHAINS = 3
@@ -196,8 +197,8 @@ def _map_object(
     directory = posixpath.dirname(real if image.is_program else str(origin.found or real))
     name = image.soname or posixpath.basename(real)
     return LoadedObject(
-        name, real, HOST, "loaded", directory=directory, image=image, loaded_by=loaded_by,
-        real_path=real,
+        name, real, ObjectOrigin.HOST, SearchRule.LOADED, directory=directory, image=image,
+        loaded_by=loaded_by, real_path=real,
     )  # fmt: skip
 
 

@@ -41,13 +41,13 @@ class Loader(Struct, frozen=True):
 
     Attributes:
         flavour: ``glibc`` or ``musl``.
-        path: where it is on the host, as the program names it; None where nobody knows.
+        path: its path on the host as in PT_INTERP; None if unknown.
         defaults: the directories that it searches last; with musl those of its path file.
-        trusted: below which directories a set-uid program may find what it names by ``$ORIGIN``.
-        lib: what ``$LIB`` means; None where that is not known.
-        platform: what ``$PLATFORM`` means; None where that is not known.
-        subdirectories: what it looks for in every directory before the directory itself, each with a
-            slash at its end.
+        trusted: the directories below which a set-uid program may use ``$ORIGIN``.
+        lib: the value of ``$LIB``; None if unknown.
+        platform: the value of ``$PLATFORM``; None if unknown.
+        subdirectories: the subdirectories that it searches in every directory before the
+            directory itself, each with a slash at its end.
         hwcaps: the levels of ``glibc-hwcaps``, the best first.
         hwcap: the processor's bits in the cache's entries of the old kind.
     """

@@ -1,4 +1,4 @@
-"""What an object asks the loader for: needed names, and what filters stand for."""
+"""The names that an object has the loader load: DT_NEEDED, DT_FILTER and DT_AUXILIARY."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bundle_fix.loader.objects import LoadedObject
 
 
 class DependencyKind(Enum):
-    """What kind of dynamic entry asks; an auxiliary filter does without what it names."""
+    """The dynamic tag of a name; a missing DT_AUXILIARY library is not an error (dl-deps.c)."""
 
     NEEDED = c.DT_NEEDED
     FILTER = c.DT_FILTER
@@ -27,26 +27,29 @@ AUDIT_TAGS = {c.DT_AUDIT: "DT_AUDIT", c.DT_DEPAUDIT: "DT_DEPAUDIT"}
 
 
 class Dependency(NamedTuple):
-    """A name that one dynamic entry asks for."""
+    """The name of one dynamic entry."""
 
     name: str
     kind: DependencyKind = DependencyKind.NEEDED
 
 
-def list_audit_tags(mapped: LoadedObject) -> list[str]:
-    """The names of the dynamic tags by which an object asks for auditors (rtld-audit(7))."""
-    tags = {e.tag for e in (mapped.image.dynamic if mapped.image else None) or ()}
+def list_audit_tags(requester: LoadedObject) -> list[str]:
+    """Return the names of the tags with which an object requires auditors (rtld-audit(7))."""
+    tags = {e.tag for e in (requester.image.dynamic if requester.image else None) or ()}
     return [name for tag, name in AUDIT_TAGS.items() if tag in tags]
 
 
-def read_dependencies(view: View, mapped: LoadedObject, flavour: str) -> Iterator[Dependency]:
-    """What ``mapped`` asks for, in the order of its dynamic section; musl knows no filters."""
-    image = mapped.image
+def read_dependencies(view: View, requester: LoadedObject, flavour: str) -> Iterator[Dependency]:
+    """Yield the dependencies of ``requester``, in the order of its dynamic section.
+
+    Only glibc supports DT_FILTER and DT_AUXILIARY.
+    """
+    image = requester.image
     if image is None:
         return
     filters = {DependencyKind.FILTER.value, DependencyKind.AUXILIARY.value}
     has_filters = flavour != MUSL and any(e.tag in filters for e in image.dynamic or ())
-    content = view.find_content(mapped.real_path or "") if has_filters else None
+    content = view.find_content(requester.real_path or "") if has_filters else None
     table = find_string_table(image) if has_filters else None
     if content is None or table is None:
         yield from map(Dependency, image.needed)

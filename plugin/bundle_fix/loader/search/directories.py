@@ -1,4 +1,7 @@
-"""The directories that RPATH, RUNPATH and LD_LIBRARY_PATH name, as paths in a process's view."""
+"""The directories of RPATH, RUNPATH and LD_LIBRARY_PATH, as absolute paths in the process's view.
+
+Sources: glibc's elf/dl-load.c, fillin_rpath; musl's ldso/dynlink.c, fixup_rpath and path_open.
+"""
 
 from __future__ import annotations
 
@@ -8,91 +11,95 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
-from bundle_fix.loader.objects import Outcome, ProcessContext, SearchStep
-from bundle_fix.loader.search.tokens import Refusal, substitute_as_musl, substitute_tokens
+from bundle_fix.loader.objects import ProcessContext
+from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
+from bundle_fix.loader.search.tokens import substitute_as_musl, substitute_tokens
 
 
 class SearchDirectory(NamedTuple):
-    """A directory to search: its text, the rule that names it, and its path in the view.
+    """A directory to search: its entry as written, the rule that names it, and its path.
 
-    Where the text names no directory, ``path`` is empty and ``refusal`` says why. ``owner`` is the
-    object that it was inherited from.
+    If the entry names no directory, ``path`` is empty and ``refusal`` is the reason. ``owner`` is
+    the label of the object from which the entry is inherited.
     """
 
     entry: str
-    via: str
+    via: SearchRule
     path: str
     refusal: Outcome | None = None
     owner: str = ""
 
     def make_step(self, place: str, outcome: Outcome, detail: str = "") -> SearchStep:
-        """The step of looking at ``place`` for this directory's sake."""
+        """Return the step that tries ``place`` because of this directory."""
         return SearchStep(place, self.via, outcome, self.entry, self.owner, detail)
 
 
 SEPARATORS = {
-    (GLIBC, "ld_library_path"): "[:;]",
-    (MUSL, "ld_library_path"): "[:\n]",
-    (MUSL, "rpath"): "[:\n]",
-    (MUSL, "runpath"): "[:\n]",
+    (GLIBC, SearchRule.LD_LIBRARY_PATH): "[:;]",
+    (MUSL, SearchRule.LD_LIBRARY_PATH): "[:\n]",
+    (MUSL, SearchRule.RPATH): "[:\n]",
+    (MUSL, SearchRule.RUNPATH): "[:\n]",
 }
-"""What divides the entries of a list; a colon where nothing is said."""
+"""The separators of the entries of a search path, a colon in all other cases."""
 
 
 def expand_search_path(
-    setting: ProcessContext, text: str, via: str, home: str, owner: str = ""
+    context: ProcessContext, text: str, via: SearchRule, origin: str, owner: str = ""
 ) -> Iterator[SearchDirectory]:
-    """The directories that a list names, each once.
+    """Yield the directories of a search path, each once.
 
     Args:
-        setting: where the process runs.
-        text: the list, as it stands in a file or in the environment.
+        context: the process.
+        text: the search path as written in a file or in the environment.
         via: the rule that it belongs to.
-        home: what ``$ORIGIN`` means in it.
-        owner: the object that it was inherited from.
+        origin: the value of ``$ORIGIN`` in it.
+        owner: the label of the object from which it is inherited.
     """
     if not text:
         return
-    flavour = setting.loader.flavour
+    flavour = context.loader.flavour
     seen = set()
-    if flavour == MUSL and via != "ld_library_path":
-        whole = substitute_as_musl(text, home)
-        if isinstance(whole, Refusal):
-            yield SearchDirectory(text, via, "", Outcome(whole.value), owner)
+    if flavour == MUSL and via is not SearchRule.LD_LIBRARY_PATH:
+        # One unknown token invalidates the whole list (fixup_rpath).
+        whole = substitute_as_musl(text, origin)
+        if isinstance(whole, Outcome):
+            yield SearchDirectory(text, via, "", whole, owner)
             return
     for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
-        # For musl an empty entry is none; for glibc it is the working directory.
+        # musl skips an empty entry; for glibc it is the working directory.
         if flavour == MUSL and not entry:
             continue
-        directory = _expand_entry(setting, entry, via, home)._replace(owner=owner)
+        directory = _expand_entry(context, entry, via, origin)._replace(owner=owner)
         if directory.refusal is not None or directory.path not in seen:
             seen.add(directory.path)
             yield directory
 
 
-def _expand_entry(setting: ProcessContext, entry: str, via: str, home: str) -> SearchDirectory:
-    path = entry if keeps_tokens(setting, via) else expand_tokens(setting, entry, home)
-    if isinstance(path, Refusal):
-        return SearchDirectory(entry, via, "", Outcome(path.value))
+def _expand_entry(
+    context: ProcessContext, entry: str, via: SearchRule, origin: str
+) -> SearchDirectory:
+    path = entry if keeps_tokens(context, via) else expand_tokens(context, entry, origin)
+    if isinstance(path, Outcome):
+        return SearchDirectory(entry, via, "", path)
     if path.startswith("/"):
         return SearchDirectory(entry, via, path)
-    start = setting.environment.working_directory
+    start = context.environment.working_directory
     if start is None:
         return SearchDirectory(entry, via, "", Outcome.WORKING_DIRECTORY)
     return SearchDirectory(entry, via, posixpath.join(start, path) if path else start)
 
 
-def keeps_tokens(setting: ProcessContext, via: str) -> bool:
-    """Whether a text is taken as it stands: musl replaces tokens in search paths alone."""
-    return setting.loader.flavour == MUSL and via not in ("rpath", "runpath")
+def keeps_tokens(context: ProcessContext, via: SearchRule) -> bool:
+    """Return whether tokens are plain text: musl replaces them in RPATH and RUNPATH only."""
+    return context.loader.flavour == MUSL and via not in (SearchRule.RPATH, SearchRule.RUNPATH)
 
 
-def expand_tokens(setting: ProcessContext, text: str, home: str) -> str | Refusal:
-    """``text`` with its tokens replaced for one process."""
-    loader = setting.loader
+def expand_tokens(context: ProcessContext, text: str, origin: str) -> str | Outcome:
+    """Return ``text`` with its tokens replaced for one process, or why that is not possible."""
+    loader = context.loader
     if "$" not in text:
         return text
     if loader.flavour == MUSL:
-        return substitute_as_musl(text, home)
-    trusted = loader.trusted if setting.secure else None
-    return substitute_tokens(text, home, loader.lib, loader.platform, trusted=trusted)
+        return substitute_as_musl(text, origin)
+    trusted = loader.trusted if context.secure else None
+    return substitute_tokens(text, origin, loader.lib, loader.platform, trusted=trusted)

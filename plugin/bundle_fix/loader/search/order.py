@@ -1,7 +1,7 @@
-"""One needed name, searched as the loader searches it, with the trace of every step.
+"""The search for one needed name, in the loader's order of rules.
 
-Sources: glibc's elf/dl-load.c, _dl_map_object and open_path; musl's ldso/dynlink.c, load_library.
-docs/loader.md has the orders in words.
+Sources: glibc's elf/dl-load.c, _dl_map_object; musl's ldso/dynlink.c, load_library. docs/loader.md
+describes both orders.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
-from bundle_fix.loader.objects import LoadedObject, Outcome, ProcessContext, SearchStep
+from bundle_fix.loader.objects import LoadedObject, ProcessContext
 from bundle_fix.loader.search.directories import SearchDirectory, expand_tokens, keeps_tokens
 from bundle_fix.loader.search.probe import (
     Search,
@@ -20,189 +20,188 @@ from bundle_fix.loader.search.probe import (
     search_directories,
     try_candidate,
 )
-from bundle_fix.loader.search.tokens import Refusal
+from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep, make_rule_step
 from bundle_fix.model.tree import Unresolved
 
 
-def search_library(setting: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
-    """What the loader maps for ``name``, which ``requester`` needs and which is not loaded yet.
+def search_library(context: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
+    """Search for ``name`` by all rules; objects that are already loaded are not considered.
 
     Args:
-        setting: where the process runs.
-        name: the needed name, as it stands in the file.
+        context: the process.
+        name: the needed name as written in the file.
         requester: the object that needs it; its image is known.
     """
-    this = Search(setting, name, requester, [])
+    search = Search(context, name, requester, [])
     if "/" in name:
-        return _resolve_direct_path(this)
-    found = _run_stages(
-        this, (*PATH_STAGES[setting.loader.flavour], *SYSTEM_STAGES[setting.loader.flavour])
-    )
+        return _resolve_direct_path(search)
+    flavour = context.loader.flavour
+    found = _run_stages(search, (*PATH_STAGES[flavour], *SYSTEM_STAGES[flavour]))
     if found is not None:
         return found
-    if setting.host.is_expected(name) and setting.view.host is not None:
-        place = posixpath.join(setting.loader.defaults[0], name)
-        this.trace.append(SearchStep(place, "default", Outcome.EXPECTED))
-        return this.build_host_copy(place, "default")
-    return this.build_missing("default")
+    if context.host.is_expected(name) and context.view.host is not None:
+        place = posixpath.join(context.loader.defaults[0], name)
+        search.trace.append(SearchStep(place, SearchRule.DEFAULT, Outcome.EXPECTED))
+        return search.build_host_copy(place, SearchRule.DEFAULT)
+    return search.build_missing(SearchRule.DEFAULT)
 
 
-def search_paths(setting: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
-    """What the paths of the requester and of what loaded it lead to, or the name where it is one.
+def search_paths(context: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
+    """Search for ``name`` by the paths of objects and LD_LIBRARY_PATH only; see `search_library`.
 
-    Args:
-        setting: where the process runs.
-        name: the needed name, as it stands in the file.
-        requester: the object that needs it; its image is known.
+    A name with a slash is a path and is resolved.
     """
-    this = Search(setting, name, requester, [])
+    search = Search(context, name, requester, [])
     if "/" in name:
-        return _resolve_direct_path(this)
-    return _run_stages(this, PATH_STAGES[setting.loader.flavour]) or this.build_missing("runpath")
+        return _resolve_direct_path(search)
+    found = _run_stages(search, PATH_STAGES[context.loader.flavour])
+    return found or search.build_missing(SearchRule.RUNPATH)
 
 
-def search_system(setting: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
-    """What the host has of ``name``, whatever any object's paths lead to; see `search_paths`."""
-    this = Search(setting, name, requester, [])
-    return _run_stages(this, SYSTEM_STAGES[setting.loader.flavour]) or this.build_missing("default")
+def search_system(context: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
+    """Search for ``name`` in the host's cache and default directories; see `search_library`."""
+    search = Search(context, name, requester, [])
+    found = _run_stages(search, SYSTEM_STAGES[context.loader.flavour])
+    return found or search.build_missing(SearchRule.DEFAULT)
 
 
-def _run_stages(
-    this: Search, stages: Iterable[Callable[[Search], LoadedObject | None]]
-) -> LoadedObject | None:
-    return next((found for stage in stages if (found := stage(this)) is not None), None)
+_Stage = Callable[[Search], LoadedObject | None]
 
 
-def _search_rpaths(this: Search) -> LoadedObject | None:
-    """RPATH: the requester's, then of what caused it to load; silent where it has a RUNPATH."""
-    if this.image.runpath is not None:
+def _run_stages(search: Search, stages: Iterable[_Stage]) -> LoadedObject | None:
+    """Return the result of the first rule that ends the search, or None."""
+    return next((found for stage in stages if (found := stage(search)) is not None), None)
+
+
+def _search_rpaths(search: Search) -> LoadedObject | None:
+    """Search the RPATH of the requester and of its load chain, unless it has a RUNPATH."""
+    if search.image.runpath is not None:
         return None
     seen: set[SearchDirectory] = set()
-    for link in this.setting.find_rpath_owners(this.requester):
-        rpath = (link.image.rpath if link.image else None) or ""
-        # A directory that several objects of one folder name alike is told once.
-        listed = this.expand_search_path(rpath, "rpath", link)
-        new = [d for d in listed if d._replace(owner="") not in seen]
+    for owner in search.context.find_rpath_owners(search.requester):
+        rpath = (owner.image.rpath if owner.image else None) or ""
+        # Objects of one directory often have the same entries: each is reported once.
+        directories = search.expand_path(rpath, SearchRule.RPATH, owner)
+        new = [d for d in directories if d._replace(owner="") not in seen]
         seen.update(d._replace(owner="") for d in new)
-        found = search_directories(this, new)
+        found = search_directories(search, new)
         if found is not None:
             return found
     return None
 
 
-def _search_library_path(this: Search) -> LoadedObject | None:
-    """LD_LIBRARY_PATH, which set-uid programs do not heed."""
-    environment, via = this.setting.environment, "ld_library_path"
+def _search_library_path(search: Search) -> LoadedObject | None:
+    """Search LD_LIBRARY_PATH, which set-uid and set-gid programs ignore (ld.so(8))."""
+    environment, via = search.context.environment, SearchRule.LD_LIBRARY_PATH
     if not environment.hostile and not environment.library_path:
         return None
-    if this.setting.secure:
-        this.trace.append(SearchStep("LD_LIBRARY_PATH", via, Outcome.SECURE_EXECUTION))
+    if search.context.secure:
+        search.trace.append(make_rule_step(via, Outcome.SECURE_EXECUTION))
         return None
     if environment.hostile:
-        this.trace.append(SearchStep("LD_LIBRARY_PATH", via, Outcome.ANY_COPY))
-        return this.build_host_copy(f"$LD_LIBRARY_PATH/{this.name}", via)
-    return search_directories(
-        this,
-        this.expand_search_path(environment.library_path, via, this.setting.main),
-    )
+        search.trace.append(make_rule_step(via, Outcome.ANY_COPY))
+        return search.build_host_copy(f"$LD_LIBRARY_PATH/{search.name}", via)
+    # $ORIGIN in the variable is the program's directory.
+    main = search.context.main
+    return search_directories(search, search.expand_path(environment.library_path, via, main))
 
 
-def _search_runpath(this: Search) -> LoadedObject | None:
-    """The requester's own RUNPATH, which serves nobody else."""
-    return search_directories(
-        this,
-        this.expand_search_path(this.image.runpath or "", "runpath", this.requester),
-    )
+def _search_runpath(search: Search) -> LoadedObject | None:
+    """Search the requester's own RUNPATH; no other object inherits it."""
+    text = search.image.runpath or ""
+    directories = search.expand_path(text, SearchRule.RUNPATH, search.requester)
+    return search_directories(search, directories)
 
 
-def _search_inherited_paths(this: Search) -> LoadedObject | None:
-    """musl: RUNPATH or else RPATH of the requester, then of what caused it to load."""
-    for link in this.requester.walk_load_chain():
-        image = link.image
-        if image is not None:
-            via, text = (
-                ("rpath", image.rpath) if image.runpath is None else ("runpath", image.runpath)
-            )
-            found = search_directories(this, this.expand_search_path(text or "", via, link))
-            if found is not None:
-                return found
-    return None
-
-
-def _search_cache(this: Search) -> LoadedObject | None:
-    """ld.so.cache; nothing is known of an adversarial host's."""
-    setting = this.setting
-    if setting.view.host is None:
-        return None
-    listed = list(
-        setting.host.find_cached_libraries(setting.view, this.name, this.image, setting.loader)
-    )
-    if not listed:
-        this.trace.append(SearchStep("ld.so.cache", "cache", Outcome.NOT_LISTED))
-    for path, source in listed:
-        if _has_nodeflib_flag(this.image) and path.startswith(setting.loader.trusted):
-            this.trace.append(SearchStep(path, "cache", Outcome.NOT_SEARCHED, source))
+def _search_inherited_paths(search: Search) -> LoadedObject | None:
+    """Search as musl does: RUNPATH or else RPATH of each object on the load chain."""
+    for owner in search.requester.walk_load_chain():
+        image = owner.image
+        if image is None:
             continue
-        found = try_candidate(this, path, path, SearchDirectory(source, "cache", path))
+        via, text = SearchRule.RUNPATH, image.runpath
+        if text is None:
+            via, text = SearchRule.RPATH, image.rpath
+        found = search_directories(search, search.expand_path(text or "", via, owner))
         if found is not None:
             return found
     return None
 
 
-def _search_default_directories(this: Search) -> LoadedObject | None:
-    """The default directories; the adversarial host has everything in them."""
-    loader = this.setting.loader
-    if loader.flavour == GLIBC and _has_nodeflib_flag(this.image):
-        this.trace.append(SearchStep("default directories", "default", Outcome.NOT_SEARCHED))
-        return this.build_missing("default")
-    if this.setting.view.host is None:
-        place = posixpath.join(loader.defaults[0], this.name)
-        this.trace.append(SearchStep(place, "default", Outcome.HOST_COPY))
-        return this.build_host_copy(place, "default")
-    return search_directories(
-        this, [SearchDirectory("", "default", path) for path in loader.defaults]
-    )
+def _search_cache(search: Search) -> LoadedObject | None:
+    """Search ld.so.cache, if the host's files are known."""
+    context = search.context
+    if context.view.host is None:
+        return None
+    host, view, via = context.host, context.view, SearchRule.CACHE
+    cached = list(host.find_cached_libraries(view, search.name, search.image, context.loader))
+    if not cached:
+        search.trace.append(make_rule_step(via, Outcome.NOT_LISTED))
+    for path, source in cached:
+        # -z nodefaultlib also excludes cached files of the default directories (_dl_map_object).
+        if _has_nodeflib_flag(search.image) and path.startswith(context.loader.trusted):
+            search.trace.append(SearchStep(path, via, Outcome.NOT_SEARCHED, source))
+            continue
+        found = try_candidate(search, path, path, SearchDirectory(source, via, path))
+        if found is not None:
+            return found
+    return None
+
+
+def _search_default_directories(search: Search) -> LoadedObject | None:
+    """Search the default directories; a host with unknown files has every library there."""
+    loader, via = search.context.loader, SearchRule.DEFAULT
+    if loader.flavour == GLIBC and _has_nodeflib_flag(search.image):
+        search.trace.append(make_rule_step(via, Outcome.NOT_SEARCHED))
+        return search.build_missing(via)
+    if search.context.view.host is None:
+        place = posixpath.join(loader.defaults[0], search.name)
+        search.trace.append(SearchStep(place, via, Outcome.HOST_COPY))
+        return search.build_host_copy(place, via)
+    return search_directories(search, [SearchDirectory("", via, path) for path in loader.defaults])
 
 
 def _has_nodeflib_flag(image: Image) -> bool:
     return bool((image.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_NODEFLIB)
 
 
-PATH_STAGES: dict[str, tuple[Callable[[Search], LoadedObject | None], ...]] = {
+PATH_STAGES: dict[str, tuple[_Stage, ...]] = {
     GLIBC: (_search_rpaths, _search_library_path, _search_runpath),
     MUSL: (_search_library_path, _search_inherited_paths),
 }
-"""What each loader asks first for a name without a slash, in this order, until one has it."""
-SYSTEM_STAGES: dict[str, tuple[Callable[[Search], LoadedObject | None], ...]] = {
+"""The rules of each loader for a name without a slash, in their order: first the paths."""
+SYSTEM_STAGES: dict[str, tuple[_Stage, ...]] = {
     GLIBC: (_search_cache, _search_default_directories),
     MUSL: (_search_default_directories,),
 }
-"""What it asks then: the host's own."""
+"""Then the host's own directories."""
 
 
-def _resolve_direct_path(this: Search) -> LoadedObject:
-    """A needed name with a slash is a path: nothing is searched."""
-    setting, via = this.setting, "direct"
-    path: str | Refusal = this.name
-    if not keeps_tokens(setting, via):
-        path = expand_tokens(setting, this.name, this.requester.directory)
-    if "$" in this.name and setting.secure:
-        path = Refusal.INSECURE
-    if isinstance(path, Refusal):
-        this.trace.append(SearchStep(this.name, via, Outcome(path.value)))
-        return this.build_missing(via)
-    if setting.view.host is not None:
-        # What the loader knows the object by; where the pack is unknown, its tokens say more.
-        this = this._replace(name=path)
+def _resolve_direct_path(search: Search) -> LoadedObject:
+    """Resolve a needed name with a slash: it is a path and is not searched."""
+    context, via = search.context, SearchRule.DIRECT
+    path: str | Outcome = search.name
+    if not keeps_tokens(context, via):
+        path = expand_tokens(context, search.name, search.requester.directory)
+    # elf/dl-deps.c, expand_dst: set-uid and set-gid programs may not use tokens in needed names.
+    if "$" in search.name and context.secure:
+        path = Outcome.SECURE_EXECUTION
+    if isinstance(path, Outcome):
+        search.trace.append(SearchStep(search.name, via, path))
+        return search.build_missing(via)
+    if context.view.host is not None:
+        # The loader names the object by its expanded path. Without a host that path contains
+        # UNKNOWN_PLACE, so messages keep the tokens.
+        search = search._replace(name=path)
     if not path.startswith("/"):
-        if setting.environment.working_directory is None:
-            this.trace.append(SearchStep(this.name, via, Outcome.WORKING_DIRECTORY))
-            return this.build_missing(via)
-        path = posixpath.join(setting.environment.working_directory, path)
-    view = setting.view
+        if context.environment.working_directory is None:
+            search.trace.append(SearchStep(search.name, via, Outcome.WORKING_DIRECTORY))
+            return search.build_missing(via)
+        path = posixpath.join(context.environment.working_directory, path)
+    view = context.view
     if view.resolve_path(path) is Unresolved.OUTSIDE and view.get_relative_path(path) is None:
-        this.trace.append(SearchStep(path, via, Outcome.ON_HOST))
-        return this.build_host_copy(path, via)
-    return try_candidate(
-        this, path, format_place(this, path), SearchDirectory("", via, path)
-    ) or this.build_missing(via)
+        search.trace.append(SearchStep(path, via, Outcome.ON_HOST))
+        return search.build_host_copy(path, via)
+    directory = SearchDirectory("", via, path)
+    found = try_candidate(search, path, format_place(search, path), directory)
+    return found or search.build_missing(via)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from bundle_fix.loader.objects import HOST
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import RuleText
@@ -74,7 +74,7 @@ def _format_resolution(record: ResolutionRecord) -> str:
 def _format_file(record: ResolvedFileRecord) -> str:
     if record.path is None:
         return "not found"
-    return f"{'the host' if record.origin == HOST else 'the pack'}'s {record.path}"
+    return f"{'the host' if record.origin is ObjectOrigin.HOST else 'the pack'}'s {record.path}"
 
 
 def _render_required_versions(report: DiffReport) -> Iterator[str]:

@@ -6,17 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from bundle_fix.loader.objects import BUNDLE, HOST, MISSING, LoadedObject
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
+from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.render.text import Paint
 from bundle_fix.report.steps import ORIGIN_COLOURS, format_found_by
 
 MAX_INDENT = 200
-MERMAID_STYLES = {HOST: "fill:#fff3c4,stroke:#b58900", MISSING: "fill:#ffd9d9,stroke:#c00"}
+MERMAID_STYLES = {
+    ObjectOrigin.HOST: "fill:#fff3c4,stroke:#b58900",
+    ObjectOrigin.MISSING: "fill:#ffd9d9,stroke:#c00",
+}
 DOT_STYLES = {
-    HOST: 'style="filled,dashed" fillcolor="#fff3c4"',
-    MISSING: 'style="filled,dotted" fillcolor="#ffd9d9"',
+    ObjectOrigin.HOST: 'style="filled,dashed" fillcolor="#fff3c4"',
+    ObjectOrigin.MISSING: 'style="filled,dotted" fillcolor="#ffd9d9"',
 }
 
 
@@ -24,25 +28,25 @@ class ObjectRecord(msgspec.Struct, frozen=True):
     """One object of a process.
 
     ``path`` is relative to the pack for origin ``bundle``, absolute for ``host``, null for
-    ``missing``; ``via`` is the step that chose it.
+    ``missing``; ``via`` is the rule that found it.
     """
 
     name: str
     path: str | None
-    origin: str
-    via: str
+    origin: ObjectOrigin
+    via: SearchRule
     needed_by: str
 
 
 class ProcessRecord(msgspec.Struct, frozen=True):
-    """What ``--format json`` prints of an entry: its objects in load order, without itself."""
+    """One process of ``--format json``: its objects in load order, without itself."""
 
     entry: str
     objects: tuple[ObjectRecord, ...]
 
 
 def make_process_records(processes: Sequence[Process]) -> list[ProcessRecord]:
-    """What ``--format json`` prints."""
+    """Return the records that ``--format json`` prints."""
     return [
         ProcessRecord(
             process.entry,
@@ -60,7 +64,7 @@ def _list_other_objects(process: Process) -> list[LoadedObject]:
 
 
 def render_tree(processes: Sequence[Process], paint: Paint) -> str:
-    """The processes as trees; what is loaded already is told and not unfolded again."""
+    """Return the processes as trees; an object that is loaded already is not expanded again."""
     return "\n".join("\n".join(_render_process(process, paint)) + "\n" for process in processes)
 
 
@@ -68,14 +72,14 @@ def _render_process(process: Process, paint: Paint) -> Iterator[str]:
     needs = _group_by_requester(process)
     entry = next((o for o in process.objects if o.path == process.entry), process.objects[0])
     yield paint(escape_unprintable(process.entry), "green")
-    preloaded = [o for o in process.objects if o.via == "preload"]
-    # Needs that are still to be told, the next one last: the depth of the tree has no bound.
+    preloaded = [o for o in process.objects if o.via is SearchRule.PRELOAD]
+    # The lines still to print, the next one last: no recursion, since the depth has no bound.
     waiting = _list_branches(needs.get(id(entry), []), "", preloaded)
     while waiting:
         prefix, is_last, need, mapped = waiting.pop()
         yield f"{prefix}{'└── ' if is_last else '├── '}{_format_branch(need, mapped, paint)}"
         if need is None or not need.already_loaded:
-            # Deeper than any reader follows, more indentation would only cost.
+            # Beyond this width more indentation only costs memory.
             deeper = "    " if is_last else "│   "
             below = prefix + deeper if len(prefix) < MAX_INDENT else prefix
             waiting += _list_branches(needs.get(id(mapped), []), below, [])
@@ -106,38 +110,40 @@ def _group_by_requester(process: Process) -> Mapping[int, list[Resolution]]:
 def _format_branch(need: Resolution | None, mapped: LoadedObject, paint: Paint) -> str:
     name = escape_unprintable(need.name if need else mapped.name)
     colour = ORIGIN_COLOURS.get(mapped.origin)
-    if mapped.origin == MISSING:
+    if mapped.origin is ObjectOrigin.MISSING:
         return f"{name} => {paint('not found', 'red')}"
     path = escape_unprintable(mapped.path or "")
-    where = f"host {path}" if mapped.origin == HOST else path
+    where = f"host {path}" if mapped.origin is ObjectOrigin.HOST else path
     where = paint(where, colour) if colour else where
-    if need is not None and need.already_loaded and mapped.via != "loaded":
+    if need is not None and need.already_loaded and mapped.via is not SearchRule.LOADED:
         return f"{name} => {where} (loaded already)"
     return f"{name} => {where} [{escape_unprintable(format_found_by(mapped))}]"
 
 
 def _format_summary(process: Process, paint: Paint) -> str:
     others = _list_other_objects(process)
-    counts = {origin: sum(o.origin == origin for o in others) for origin in (BUNDLE, HOST, MISSING)}
-    parts = [f"{counts[BUNDLE]} from the pack"]
-    if counts[HOST]:
-        parts.append(paint(f"{counts[HOST]} from the host", "yellow"))
-    if counts[MISSING]:
-        parts.append(paint(f"{counts[MISSING]} not found", "red"))
+    counts = {origin: sum(o.origin is origin for o in others) for origin in ObjectOrigin}
+    parts = [f"{counts[ObjectOrigin.BUNDLE]} from the pack"]
+    if counts[ObjectOrigin.HOST]:
+        parts.append(paint(f"{counts[ObjectOrigin.HOST]} from the host", "yellow"))
+    if counts[ObjectOrigin.MISSING]:
+        parts.append(paint(f"{counts[ObjectOrigin.MISSING]} not found", "red"))
     total = f"{len(others)} object{'' if len(others) == 1 else 's'}"
-    return f"({total}: {', '.join(parts)})" if others else "(nothing besides itself)"
+    return f"({total}: {', '.join(parts)})" if others else "(nothing else is loaded)"
 
 
-def _build_graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
-    """Nodes, label to origin, and edges, requester and object to rule."""
-    nodes: dict[str, str] = {}
+def _build_graph(
+    processes: Sequence[Process],
+) -> tuple[dict[str, ObjectOrigin], dict[tuple[str, str], str]]:
+    """Return the nodes (label to origin) and the edges (requester and object to rule)."""
+    nodes: dict[str, ObjectOrigin] = {}
     edges: dict[tuple[str, str], str] = {}
     for process in processes:
-        nodes.setdefault(process.entry, BUNDLE)
+        nodes.setdefault(process.entry, ObjectOrigin.BUNDLE)
         for o in process.objects:
             nodes.setdefault(o.label, o.origin)
         for o in process.objects:
-            if o.via == "preload":
+            if o.via is SearchRule.PRELOAD:
                 edges.setdefault((o.needed_by, o.label), format_found_by(o))
         for need in process.resolutions:
             rule = "" if need.already_loaded else format_found_by(need.result)
@@ -147,7 +153,7 @@ def _build_graph(processes: Sequence[Process]) -> tuple[dict[str, str], dict[tup
 
 
 def render_dot(processes: Sequence[Process]) -> str:
-    """The processes as one graph for Graphviz."""
+    """Return the processes as one graph for Graphviz."""
     nodes, edges = _build_graph(processes)
     lines = ["digraph process {", "  rankdir=LR;", '  node [shape=box fontname="monospace"];']
     for label, origin in nodes.items():
@@ -165,20 +171,20 @@ def _quote_for_dot(text: str) -> str:
 
 
 def render_mermaid(processes: Sequence[Process]) -> str:
-    """The processes as one flowchart for Mermaid, which READMEs on GitHub and GitLab draw."""
+    """Return the processes as one flowchart for Mermaid, which GitHub and GitLab draw."""
     nodes, edges = _build_graph(processes)
     numbers = {label: f"n{number}" for number, label in enumerate(nodes)}
     lines = ["flowchart LR"]
     for label, origin in nodes.items():
-        mark = f":::{origin}" if origin in MERMAID_STYLES else ""
+        mark = f":::{origin.value}" if origin in MERMAID_STYLES else ""
         lines.append(f'  {numbers[label]}["{_escape_for_mermaid(label)}"]{mark}')
     for (start, end), rule in edges.items():
         arrow = f'-->|"{_escape_for_mermaid(rule)}"|' if rule else "-->"
         lines.append(f"  {numbers[start]} {arrow} {numbers[end]}")
-    lines += [f"  classDef {origin} {style}" for origin, style in MERMAID_STYLES.items()]
+    lines += [f"  classDef {origin.value} {style}" for origin, style in MERMAID_STYLES.items()]
     return "\n".join(lines) + "\n"
 
 
 def _escape_for_mermaid(text: str) -> str:
-    """``text`` with what Mermaid or HTML would obey written as an entity."""
+    """Return ``text`` with the characters that Mermaid or HTML interpret as entities."""
     return "".join(f"#{ord(c)};" if c in '"#<>&`|' else c for c in escape_unprintable(text))

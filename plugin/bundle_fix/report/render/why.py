@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from bundle_fix.loader.explain import Explanation
-from bundle_fix.loader.objects import HOST
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.loader.scope import SymbolProvider
+from bundle_fix.loader.search.steps import Outcome, SearchRule
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.report.render.text import Paint
 from bundle_fix.report.steps import ORIGIN_COLOURS, format_step
@@ -20,7 +21,7 @@ MAX_SHOWN = 6
 
 
 def render_explanations(explanations: Sequence[Explanation], paint: Paint) -> str:
-    """Every search with its steps and its conclusion."""
+    """Return every search with its steps and its conclusion."""
     return "\n".join("\n".join(_render_explanation(e, paint)) + "\n" for e in explanations)
 
 
@@ -38,26 +39,26 @@ def _render_explanation(explanation: Explanation, paint: Paint) -> Iterator[str]
 
 
 class StepRecord(msgspec.Struct, frozen=True):
-    """A place that was looked at: by which step, for whose entry of a path, what came of it."""
+    """One step of a search: the place, the rule and path entry that name it, and the result."""
 
     place: str
-    via: str
+    via: SearchRule
     entry: str
     owner: str
     verdict: str
-    outcome: str
+    outcome: Outcome
 
 
 class ExplanationRecord(msgspec.Struct, frozen=True):
-    """What ``--format json`` prints of a search, and what it concludes."""
+    """One search of ``--format json`` and its conclusion."""
 
     name: str
     needed_by: str
     entries: tuple[str, ...]
     needed: bool
     path: str | None
-    origin: str
-    via: str
+    origin: ObjectOrigin
+    via: SearchRule
     already_loaded: bool
     steps: tuple[StepRecord, ...]
     conclusion: str
@@ -65,7 +66,7 @@ class ExplanationRecord(msgspec.Struct, frozen=True):
 
 
 def make_explanation_records(explanations: Sequence[Explanation]) -> list[ExplanationRecord]:
-    """What ``--format json`` prints of searches."""
+    """Return the records that ``--format json`` prints."""
     return [
         ExplanationRecord(
             name=e.name,
@@ -77,9 +78,7 @@ def make_explanation_records(explanations: Sequence[Explanation]) -> list[Explan
             via=e.result.via,
             already_loaded=e.already_loaded,
             steps=tuple(
-                StepRecord(
-                    s.place, s.via, s.entry, s.owner or e.requester, s.verdict, s.outcome.value
-                )
+                StepRecord(s.place, s.via, s.entry, s.owner or e.requester, s.verdict, s.outcome)
                 for s in e.trace
             ),
             conclusion=e.conclusion,
@@ -92,7 +91,7 @@ def make_explanation_records(explanations: Sequence[Explanation]) -> list[Explan
 def render_providers(
     symbol: str, found: Sequence[tuple[Process, Sequence[SymbolProvider]]], paint: Paint
 ) -> str:
-    """Which objects define ``symbol`` in each process, the one that wins first."""
+    """Return the objects that define ``symbol`` in each process, in lookup order."""
     return "\n".join(
         "\n".join(_render_symbol_providers(symbol, p, list(o), paint)) + "\n" for p, o in found
     )
@@ -105,7 +104,7 @@ def _render_symbol_providers(
     for number, provider in enumerate(found, 1):
         mapped = provider.mapped
         path = escape_unprintable(mapped.label)
-        where = paint(f"host {path}", "yellow") if mapped.origin == HOST else path
+        where = paint(f"host {path}", "yellow") if mapped.origin is ObjectOrigin.HOST else path
         versions = f" ({', '.join(provider.versions)})" if provider.versions else ""
         name = f" {provider.symbol}" if provider.symbol != symbol else ""
         doubt = "" if provider.is_certain else ", which cannot be looked into but must have it"

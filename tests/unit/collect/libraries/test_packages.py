@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.collect.libraries.packages import Package, read_distribution, find_owners
+from bundle_fix.collect.libraries.packages import Package, find_owners, read_distribution
 
 STATUS = """Package: {name}
 Status: install ok installed
-Maintainer: nobody <nobody@example.org>
+Maintainer: test <test@example.org>
 Architecture: amd64
 Multi-Arch: same
 Version: {version}
@@ -21,7 +21,7 @@ Description: a test
 
 @pytest.fixture
 def dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A database of dpkg's of its own."""
+    """Set up an empty dpkg database with four packages; return its directory."""
     if shutil.which("dpkg-query") is None:
         pytest.skip("dpkg-query is not installed")
     (tmp_path / "info").mkdir()
@@ -41,19 +41,19 @@ def dpkg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_file_in_usr_may_be_known_to_dpkg_without_it(dpkg: Path) -> None:
+def test_dpkg_may_list_a_file_in_usr_without_that_prefix(dpkg: Path) -> None:
     path = Path("/usr/lib/x86_64-linux-gnu/libone.so.1.0")
     assert find_owners([path]) == {path: Package("deb", "libone1", "1:1.0-1", "amd64")}
 
 
-def test_a_name_is_no_pattern_and_others_have_no_package(dpkg: Path) -> None:
+def test_a_path_is_not_used_as_a_pattern(dpkg: Path) -> None:
     found = find_owners(
         [Path("/usr/lib/x86_64-linux-gnu/libt[w]o.so.2"), Path("/usr/lib/x86_64-linux-gnu/*")]
     )
     assert [package.name for package in found.values()] == ["libtwo2"]
 
 
-def test_a_diverted_file_is_the_diverting_packages_and_the_other_keeps_its_own(dpkg: Path) -> None:
+def test_a_diverted_path_belongs_to_the_diverting_package(dpkg: Path) -> None:
     moved = "/usr/lib/libshared.so.1.old"
     (dpkg / "diversions").write_text(f"/usr/lib/libshared.so.1\n{moved}\nlibnew1\n")
     found = find_owners([Path("/usr/lib/libshared.so.1"), Path(moved)])
@@ -63,13 +63,15 @@ def test_a_diverted_file_is_the_diverting_packages_and_the_other_keeps_its_own(d
     }
 
 
-def test_a_file_that_the_user_diverted_is_nobodys(dpkg: Path) -> None:
+def test_a_path_with_a_local_diversion_has_no_owner(dpkg: Path) -> None:
     moved = "/usr/lib/x86_64-linux-gnu/libone.so.1.0.distrib"
     (dpkg / "diversions").write_text(f"/lib/x86_64-linux-gnu/libone.so.1.0\n{moved}\n:\n")
     assert find_owners([Path("/usr/lib/x86_64-linux-gnu/libone.so.1.0")]) == {}
 
 
-def test_a_file_of_an_rpm_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_an_rpm_package_has_that_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if shutil.which("rpmbuild") is None:
         pytest.skip("rpmbuild is not installed (Debian: rpm)")
     (tmp_path / ".rpmmacros").write_text(f"%_dbpath {tmp_path}/db\n%_topdir {tmp_path}/build\n")
@@ -97,7 +99,7 @@ def test_a_file_of_an_rpm_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found == {place: Package("rpm", "libx", "4:1.2-3", "noarch")}
 
 
-def test_the_distribution_is_what_os_release_says(tmp_path: Path) -> None:
+def test_the_distribution_is_read_from_os_release(tmp_path: Path) -> None:
     path = tmp_path / "os-release"
     path.write_text('NAME="Rocky Linux"\nID="rocky"\nVERSION_ID="9.4"\n')
     assert (read_distribution(path).name, read_distribution(path).version) == ("rocky", "9.4")

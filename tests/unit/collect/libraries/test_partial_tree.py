@@ -9,7 +9,7 @@ from bundle_fix.collect.libraries.partial_tree import read_tree_with_dependencie
 LIB = "$ORIGIN/../lib"
 
 
-def test_a_program_brings_what_its_entries_lead_to(tmp_path: Path) -> None:
+def test_a_tree_contains_the_libraries_on_a_programs_runpath(tmp_path: Path) -> None:
     healthy(tmp_path)
     elf(tmp_path / "lib/libother.so.1", soname="libother.so.1")
     tree, entry = read_tree_with_dependencies(tmp_path / "bin/server")
@@ -17,7 +17,7 @@ def test_a_program_brings_what_its_entries_lead_to(tmp_path: Path) -> None:
     assert set(tree.nodes) == {"bin/server", "lib/libtcmalloc.so.4", "lib/libtcmalloc.so.4.6"}
 
 
-def test_what_is_needed_brings_its_own(tmp_path: Path) -> None:
+def test_a_tree_contains_indirect_dependencies(tmp_path: Path) -> None:
     elf(tmp_path / "lib/sub/libb.so.1", soname="libb.so.1")
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN/sub")
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
@@ -25,7 +25,7 @@ def test_what_is_needed_brings_its_own(tmp_path: Path) -> None:
     assert "lib/sub/libb.so.1" in tree.nodes
 
 
-def test_folders_that_are_links_stay_links(tmp_path: Path) -> None:
+def test_symlinks_to_directories_stay_symlinks(tmp_path: Path) -> None:
     elf(tmp_path / "real/liba.so.1", soname="liba.so.1")
     (tmp_path / "lib").symlink_to("real")
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
@@ -33,19 +33,19 @@ def test_folders_that_are_links_stay_links(tmp_path: Path) -> None:
     assert set(tree.nodes) == {"bin/x", "lib", "real/liba.so.1"}
 
 
-def test_other_versions_beside_it_are_seen(tmp_path: Path) -> None:
+def test_a_tree_contains_other_versions_of_a_needed_library(tmp_path: Path) -> None:
     incident(tmp_path)
     tree, entry = read_tree_with_dependencies(tmp_path / "bin/server")
     assert (entry, set(tree.nodes)) == ("server", {"server", "libtcmalloc.so"})
 
 
-def test_an_entry_that_leads_up_is_still_inside(tmp_path: Path) -> None:
+def test_the_root_contains_the_parents_that_a_runpath_leads_to(tmp_path: Path) -> None:
     elf(tmp_path / "p/bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
     _, entry = read_tree_with_dependencies(tmp_path / "p/bin/x")
     assert entry == "bin/x"
 
 
-def test_a_damaged_neighbour_is_another_checks_finding(tmp_path: Path) -> None:
+def test_a_damaged_library_next_to_a_needed_one_is_left_out(tmp_path: Path) -> None:
     healthy(tmp_path)
     (tmp_path / "lib/libtcmalloc.so.9").write_bytes(b"\x7fELF\2\1\1")
     tree, _ = read_tree_with_dependencies(tmp_path / "bin/server")
@@ -53,7 +53,7 @@ def test_a_damaged_neighbour_is_another_checks_finding(tmp_path: Path) -> None:
     assert "lib/libtcmalloc.so.9" not in tree.nodes
 
 
-def test_circles_of_links_and_of_needs_end(tmp_path: Path) -> None:
+def test_symlink_loops_and_circular_needs_end(tmp_path: Path) -> None:
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN")
     elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", needed=["liba.so.1"], runpath="$ORIGIN")
     (tmp_path / "lib/liba.so").symlink_to("liba.so")
@@ -62,7 +62,7 @@ def test_circles_of_links_and_of_needs_end(tmp_path: Path) -> None:
     assert {"lib/liba.so.1", "lib/libb.so.1"} <= set(tree.nodes)
 
 
-def test_a_file_that_is_not_dynamic_is_alone(tmp_path: Path) -> None:
+def test_a_file_without_dynamic_section_has_no_dependencies(tmp_path: Path) -> None:
     elf(tmp_path / "x.so", flags=["-nostdlib"], source="int x;")
     tree, entry = read_tree_with_dependencies(tmp_path / "x.so")
     assert (entry, set(tree.nodes)) == ("x.so", {"x.so"})
