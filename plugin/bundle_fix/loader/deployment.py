@@ -55,7 +55,7 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         return replace(process, objects=process.objects[len(program.objects) :])
 
     def dlopen(self, program: Process, name: str, requester: LoadedObject) -> Resolution:
-        """Return the result if ``requester`` opens ``name`` in ``program`` by dlopen(3)."""
+        """Return the result if ``requester`` loads ``name`` at run time in ``program``."""
         builder = ProcessBuilder(self._build_context(program.objects[0]))
         builder.start_with(program.objects)
         return builder.resolve_name(name, requester)
