@@ -24,7 +24,7 @@ from bundle_fix.pipelines.fix import Options
 from bundle_fix.pipelines.install_tree import Closure, Installation, fix_installation
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
-from bundle_fix.storage.atomic import pending_file
+from bundle_fix.storage.atomic import create_pending_file
 
 FilePath = click.Path(path_type=Path)
 
@@ -114,7 +114,7 @@ def fix_tree(
     )  # fmt: skip
     options = Options(policy, pinned, editor or "auto", force)
     installed = fix_installation(installation, options)
-    result = installed.mended
+    result = installed.fixed
     print_result(root, result, dry_run=False, quiet=quiet, verbose=verbose, color=color)
     if members is not None and result.written is not None:
         _write_lines(members, (str(root / path) for path in installed.own))
@@ -136,7 +136,7 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    with pending_file(path) as pending:
+    with create_pending_file(path) as pending:
         pending.file.writelines(os.fsencode(line) + b"\n" for line in lines)
         pending.commit()
 

@@ -12,6 +12,7 @@ import click
 from msgspec import structs
 from msgspec.structs import replace
 
+from bundle_fix.archive.formats import choose_format
 from bundle_fix.cli.fix import print_result
 from bundle_fix.cli.options import (
     add_message_options,
@@ -29,7 +30,7 @@ from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.tree import Symlink
 from bundle_fix.pipelines.depfile import find_inputs, format_make_rule
 from bundle_fix.pipelines.fix import Options
-from bundle_fix.pipelines.pack import PackResult, get_output_path, make_pack
+from bundle_fix.pipelines.pack import PackRequest, PackResult, get_output_path, make_pack
 from bundle_fix.policy.from_spec import make_policy
 from bundle_fix.report.render.sbom import render_sbom, require_cyclonedx
 from bundle_fix.spec.epoch import find_explicit_epoch
@@ -134,15 +135,17 @@ def pack(
     policy = replace(policy, host=(*policy.host, *host_provides))
     options = Options(policy, editor=editor or loaded.runpath.editor, force=force)
     target = get_output_path(loaded, values, output)
+    kind = choose_format(target, loaded.bundle.format)
+    request = PackRequest(loaded, values, directory, target, kind, options, if_changed)
     replaces_pack = not if_changed and _is_previous_pack(target, stamp)
     with (
         move_aside(target) if replaces_pack else nullcontext(),
         show_progress(quiet=quiet, color=color) as progress,
     ):
-        packed = make_pack(loaded, values, directory, target, options, if_changed, progress)
+        packed = make_pack(request, progress)
     for line in describe_result(packed, target):
         print_message(escape_unprintable(line), quiet=quiet)
-    result = packed.mended
+    result = packed.fixed
     if result is not None:
         print_result(target, result, dry_run=False, quiet=quiet, verbose=verbose, color=color)
     written = target if result is None else result.written
@@ -171,7 +174,7 @@ def _is_previous_pack(target: Path, stamp: Path | None) -> bool:
 def describe_result(packed: PackResult, target: Path) -> Iterator[str]:
     """Yield the libraries that the closure added, with their sources, and other notes."""
     collected = packed.collected
-    if packed.mended is None:
+    if packed.fixed is None:
         yield f"{target}: unchanged"
         return
     for path, origin in collected.origins.items():

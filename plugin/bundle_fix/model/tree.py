@@ -100,9 +100,12 @@ Node = File | Symlink | Directory | Special
 class InstallLocation(Enum):
     """The place on a target that an artifact is unpacked to."""
 
-    ANYWHERE = "its own directory"
-    BESIDE_OTHERS = "the root, which it shares with other packages"
-    ROOT = "the root; it is the whole root file system"
+    ANYWHERE = "anywhere"
+    """Any directory: a relocatable pack."""
+    BESIDE_OTHERS = "beside_others"
+    """The root, which a distribution package shares with other packages."""
+    ROOT = "root"
+    """The root: the artifact is a whole root file system."""
 
 
 class DuplicateMember(Struct, frozen=True):

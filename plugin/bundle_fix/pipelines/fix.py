@@ -25,7 +25,7 @@ from bundle_fix.archive.reading import Artifact, open_artifact
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact, stage_copy
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.result import CheckResult
-from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
 from bundle_fix.manifest.builder import renewed
 from bundle_fix.manifest.model import NAME
 from bundle_fix.model.errors import BundleFixError
@@ -35,7 +35,12 @@ from bundle_fix.pipelines.apply import AppliedPlan, apply_plan, start_edit_pool
 from bundle_fix.plan.planner import Plan, make_plan
 from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.policy.policy import CheckPolicy
-from bundle_fix.storage.staging import scratch_directory
+from bundle_fix.storage.staging import create_scratch_directory
+
+LOCATION_TEXTS = {
+    InstallLocation.BESIDE_OTHERS: "a distribution package",
+    InstallLocation.ROOT: "a root file system",
+}
 
 
 class Options(Struct, frozen=True):
@@ -129,7 +134,7 @@ def open_repair(path: Path, options: Options, progress: Progress) -> Iterator[Re
     """
     with (
         open_artifact(path, options.limits, progress) as artifact,
-        scratch_directory() as scratch,
+        create_scratch_directory() as scratch,
     ):
         ensure_writable(artifact)
         contents = [file.content for _, file in artifact.tree.iter_files()]
@@ -152,7 +157,7 @@ def renew_manifest(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:
     """Update the manifest of a repaired pack, if it contains one."""
     if NAME not in applied.tree.nodes:
         return applied
-    tree = renewed(artifact.tree, make_bundle(applied.tree, applied.images))
+    tree = renewed(artifact.tree, build_bundle(applied.tree, applied.images))
     return replace(applied, tree=tree)
 
 
@@ -195,6 +200,6 @@ def ensure_writable(artifact: Artifact) -> None:
         )  # fmt: skip
     if artifact.tree.location is not InstallLocation.ANYWHERE:
         raise BundleFixError(
-            f"what is in it lies {artifact.tree.location.value}: there is nothing to mend",
+            f"this is {LOCATION_TEXTS[artifact.tree.location]}; fix changes only relocatable packs",
             where=str(artifact.path), hint="'bundle-fix check' checks it as it is installed",
         )  # fmt: skip

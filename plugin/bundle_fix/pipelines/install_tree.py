@@ -24,7 +24,7 @@ from bundle_fix.check.rules.wheel import SCHEME
 from bundle_fix.collect.libraries.closure import complete_closure
 from bundle_fix.collect.libraries.partial_tree import get_path_below, read_tree_of_members
 from bundle_fix.collect.pack_builder import Origin, PackBuilder
-from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
 from bundle_fix.loader.hosts.real_host import find_names_on_this_machine
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, Node, Tree
@@ -80,7 +80,7 @@ class Installation(Struct, frozen=True):
 class InstallResult(Struct, frozen=True):
     """The result of a repair in place: the paths of the installation, and those it added."""
 
-    mended: FixResult
+    fixed: FixResult
     own: tuple[str, ...]
     added: tuple[str, ...]
 
@@ -101,32 +101,35 @@ class Contents(Struct, frozen=True):
     former: frozenset[str]
 
 
-def fix_installation(what: Installation, options: Options) -> InstallResult:
+def fix_installation(installation: Installation, options: Options) -> InstallResult:
     """Repair an installation in place; if that is not possible, nothing changes.
 
     Raises:
         BundleFixError: a file of it cannot be read or written.
     """
-    contents = _read_contents(what)
+    contents = _read_contents(installation)
     bundle, added, remarks = _complete_closure(
-        read_bundle(contents.tree, str(what.root)), what, options.policy.host, contents.former
+        read_bundle(contents.tree, str(installation.root)),
+        installation,
+        options.policy.host,
+        contents.former,
     )
-    policy = _make_policy(what, bundle, options.policy)
-    plan = _plan_installation(what, bundle, contents, options, policy)
+    policy = _make_policy(installation, bundle, options.policy)
+    plan = _plan_installation(installation, bundle, contents, options, policy)
     with tempfile.TemporaryDirectory() as scratch:
         applied = apply_plan(plan, options.editor, Path(scratch))
         applied = replace(
             applied, actions=(*added, *applied.actions), remarks=(*remarks, *applied.remarks)
         )
         if plan.is_empty and not added and not contents.former:
-            verdict = _check_installation(bundle, what, contents, policy)
-            result = FixResult(applied, verdict, None if verdict.failed else what.root)
+            verdict = _check_installation(bundle, installation, contents, policy)
+            result = FixResult(applied, verdict, None if verdict.failed else installation.root)
             return InstallResult(result, tuple(sorted(contents.own)), ())
-        _ensure_free(applied.tree, contents.before, what.root)
-        with stage_update(contents.before, applied.tree, what.root) as staged:
-            written = read_bundle(staged.tree, str(what.root))
-            verdict = _check_installation(written, what, contents, policy)
-            result = FixResult(applied, verdict, what.root)
+        _ensure_free(applied.tree, contents.before, installation.root)
+        with stage_update(contents.before, applied.tree, installation.root) as staged:
+            written = read_bundle(staged.tree, str(installation.root))
+            verdict = _check_installation(written, installation, contents, policy)
+            result = FixResult(applied, verdict, installation.root)
             if result.failed and not options.force:
                 return _keep_former(replace(result, written=None), contents)
             staged.commit()
@@ -135,35 +138,41 @@ def fix_installation(what: Installation, options: Options) -> InstallResult:
     return InstallResult(result, tuple(sorted(kept | new)), tuple(sorted(new)))
 
 
-def _read_contents(what: Installation) -> Contents:
+def _read_contents(installation: Installation) -> Contents:
     """Read the installation root, or the given members of it.
 
     Raises:
         BundleFixError: the root is missing, or a file cannot be read.
     """
-    if not what.root.is_dir():
-        raise BundleFixError("no such directory", where=str(what.root))
-    before, own = _read_installation(what)
-    former = _find_earlier_additions(what, before)
+    if not installation.root.is_dir():
+        raise BundleFixError("no such directory", where=str(installation.root))
+    before, own = _read_installation(installation)
+    former = _find_earlier_additions(installation, before)
     tree = Tree({path: node for path, node in before.nodes.items() if path not in former})
     return Contents(before, tree, own - former, former)
 
 
 def _plan_installation(
-    what: Installation, bundle: Bundle, contents: Contents, options: Options, policy: CheckPolicy
+    installation: Installation,
+    bundle: Bundle,
+    contents: Contents,
+    options: Options,
+    policy: CheckPolicy,
 ) -> Plan:
-    if what.for_wheel:
-        return make_wheel_plan(bundle, options.pinned, list(_find_python_files(what.sources)))
+    if installation.for_wheel:
+        return make_wheel_plan(
+            bundle, options.pinned, list(_find_python_files(installation.sources))
+        )
     own = contents.own | (bundle.tree.nodes.keys() - contents.tree.nodes)
     return make_plan(bundle, options.pinned, own=own, dlopened=policy.dlopen)
 
 
 def _check_installation(
-    bundle: Bundle, what: Installation, contents: Contents, policy: CheckPolicy
+    bundle: Bundle, installation: Installation, contents: Contents, policy: CheckPolicy
 ) -> CheckResult:
     """Check what was installed, and the files that pip would separate from their libraries."""
     verdict = _keep_own_findings(check_bundle(bundle, policy), contents.tree, contents.own)
-    findings = (*_find_separated_libraries(what.elsewhere, bundle), *verdict.findings)
+    findings = (*_find_separated_libraries(installation.elsewhere, bundle), *verdict.findings)
     failed = bool(filter_by_severity(findings, policy.fail_on))
     return replace(verdict, findings=findings, failed=failed)
 
@@ -184,37 +193,43 @@ def _ensure_free(after: Tree, before: Tree, root: Path) -> None:
             )  # fmt: skip
 
 
-def _read_installation(what: Installation) -> tuple[Tree, frozenset[str]]:
-    if what.members is None:
-        tree = read_directory(what.root)
+def _read_installation(installation: Installation) -> tuple[Tree, frozenset[str]]:
+    if installation.members is None:
+        tree = read_directory(installation.root)
         files = (p for p, node in tree.nodes.items() if not isinstance(node, Directory))
         return tree, frozenset(files)
-    members = (*what.members, *(what.root / path for path in what.added))
-    return read_tree_of_members(what.root, members, what.built, partial=what.partial)
+    members = (*installation.members, *(installation.root / path for path in installation.added))
+    return read_tree_of_members(
+        installation.root, members, installation.built, partial=installation.partial
+    )
 
 
-def _find_earlier_additions(what: Installation, tree: Tree) -> frozenset[str]:
+def _find_earlier_additions(installation: Installation, tree: Tree) -> frozenset[str]:
     """Return the paths that an earlier repair added and this installation did not install."""
-    installed = {get_path_below(what.root, member) for member in what.members or ()}
-    return frozenset(path for path in what.added if path in tree.nodes and path not in installed)
+    installed = {get_path_below(installation.root, member) for member in installation.members or ()}
+    return frozenset(
+        path for path in installation.added if path in tree.nodes and path not in installed
+    )
 
 
 def _complete_closure(
-    bundle: Bundle, what: Installation, host: Sequence[str], former: Iterable[str]
+    bundle: Bundle, installation: Installation, host: Sequence[str], former: Iterable[str]
 ) -> tuple[Bundle, list[Action], list[str]]:
     """Return the bundle with the closure of the spec, the additions, and remarks on the spec."""
-    if what.closure is None:
+    if installation.closure is None:
         return bundle, [], []
-    layout = msgspec.structs.replace(what.closure.spec.layout, lib=f"{what.closure.libdir}/")
-    spec = msgspec.structs.replace(what.closure.spec, layout=layout)
+    layout = msgspec.structs.replace(
+        installation.closure.spec.layout, lib=f"{installation.closure.libdir}/"
+    )
+    spec = msgspec.structs.replace(installation.closure.spec, layout=layout)
     files = ((p, node) for p, node in bundle.tree.nodes.items() if not isinstance(node, Directory))
     nodes: dict[str, Node] = dict(files)
-    origins = {path: Origin(what.root / path, path) for path in nodes}
-    collection = PackBuilder(what.closure.values.root, nodes, dict(bundle.images), origins)
-    top = os.path.realpath(what.root)
+    origins = {path: Origin(installation.root / path, path) for path in nodes}
+    collection = PackBuilder(installation.closure.values.root, nodes, dict(bundle.images), origins)
+    top = os.path.realpath(installation.root)
     gone = frozenset(posixpath.join(top, path) for path in former)
-    remarks = complete_closure(collection, spec, what.closure.values, host, gone)
-    if what.partial:
+    remarks = complete_closure(collection, spec, installation.closure.values, host, gone)
+    if installation.partial:
         # Another component may need what this one does not.
         remarks = []
     new = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
@@ -222,23 +237,23 @@ def _complete_closure(
         Action(p, f"added: from {o.source}, needed by {o.requested_by}") for p, o in new.items()
     ]
     tree = Tree({**bundle.tree.nodes, **nodes})
-    return make_bundle(tree, collection.images), added, remarks
+    return build_bundle(tree, collection.images), added, remarks
 
 
-def _find_python_files(folders: Iterable[Path]) -> Iterator[Path]:
+def _find_python_files(directories: Iterable[Path]) -> Iterator[Path]:
     """Yield the Python files below ``directories``, which the build backend adds to the wheel."""
-    for top in folders:
-        for folder, names, files in os.walk(top):
+    for top in directories:
+        for directory, names, files in os.walk(top):
             names[:] = (n for n in names if n not in NO_PACKAGES and not n.startswith("."))
-            yield from (Path(folder, name) for name in files if name.endswith((".py", ".pyi")))
+            yield from (Path(directory, name) for name in files if name.endswith((".py", ".pyi")))
 
 
-def _make_policy(what: Installation, bundle: Bundle, asked: CheckPolicy) -> CheckPolicy:
-    if not what.host_like_this:
-        return asked
-    made = {posixpath.basename(path) for path in what.built}
+def _make_policy(installation: Installation, bundle: Bundle, policy: CheckPolicy) -> CheckPolicy:
+    if not installation.host_like_this:
+        return policy
+    made = {posixpath.basename(path) for path in installation.built}
     here = [name for name in find_names_on_this_machine(bundle) if name not in made]
-    return replace(asked, host=(*asked.host, *here))
+    return replace(policy, host=(*policy.host, *here))
 
 
 def _keep_own_findings(verdict: CheckResult, tree: Tree, own: Container[str]) -> CheckResult:
@@ -250,16 +265,16 @@ def _keep_own_findings(verdict: CheckResult, tree: Tree, own: Container[str]) ->
     return replace(verdict, findings=kept)
 
 
-def _find_separated_libraries(folders: Iterable[Path], bundle: Bundle) -> Iterator[Finding]:
+def _find_separated_libraries(directories: Iterable[Path], bundle: Bundle) -> Iterator[Finding]:
     """Yield a finding for each object that pip installs away from its libraries in ``bundle``."""
-    for folder in folders:
-        objects = read_bundle(read_directory(folder), str(folder)).images
+    for directory in directories:
+        objects = read_bundle(read_directory(directory), str(directory)).images
         for path, image in objects.items():
             for name in image.needed:
                 for found in bundle.find_providers(name, image)[:1]:
                     yield SCHEME.make_finding(
-                        f"{folder.name}/{path}",
+                        f"{directory.name}/{path}",
                         f"needs {name}, which is {found} in the wheel, but pip installs"
-                        f" {folder.name}/ into another directory",
+                        f" {directory.name}/ into another directory",
                         needed=name, found=found,
                     )  # fmt: skip

@@ -11,14 +11,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.archive.directory import read_directory
-from bundle_fix.archive.formats import DIRECTORY, choose_format, split_name
+from bundle_fix.archive.formats import DIRECTORY, split_name
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.collect.collector import collect_pack
 from bundle_fix.collect.pack_builder import CollectedPack
-from bundle_fix.debug.strip import Stripped, strip_bundle
+from bundle_fix.debug.strip import StrippedPack, strip_bundle
 from bundle_fix.elf.edit.pool import EditAll, edit_all, edit_pool
-from bundle_fix.loader.bundle import make_bundle, read_bundle
+from bundle_fix.loader.bundle import build_bundle, read_bundle
 from bundle_fix.manifest.builder import make_manifest, with_manifest
 from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
 from bundle_fix.manifest.sources import sources_of
@@ -40,12 +40,46 @@ from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_name
 from bundle_fix.spec.variables import Values
 from bundle_fix.storage.atomic import move_aside
-from bundle_fix.storage.digests import compute_digests, make_hashing_step
-from bundle_fix.storage.staging import scratch_directory
+from bundle_fix.storage.digests import build_hashing_step, compute_digests
+from bundle_fix.storage.staging import create_scratch_directory
 from bundle_fix.subprocesses.forks import is_worth_forking, run_in_subprocess
 
 DONE = {"debug": "dropped", "split": "split off"}
 """The word for what happened to debug information, by the spec's ``debug.strip``."""
+
+
+class PackRequest(Struct, frozen=True):
+    """A pack to make.
+
+    Attributes:
+        spec: the spec.
+        values: its variables and options.
+        root: the directory that its paths are relative to.
+        output: the artifact to write.
+        format: its format, such as ``tar.gz``.
+        options: how to repair; the sonames that the spec pins are added.
+        if_changed: whether to keep an existing pack that was made from the same inputs; otherwise
+            a directory that is an earlier pack of that name is replaced.
+    """
+
+    spec: Spec
+    values: Values
+    root: Path
+    output: Path
+    format: str
+    options: Options
+    if_changed: bool = False
+
+    @property
+    def debug_output(self) -> Path:
+        """The path of the debug pack: ``NAME.debug.EXT`` beside the output."""
+        stem, suffix = split_name(self.output.name)
+        return self.output.with_name(f"{stem}.debug{suffix}")
+
+    @property
+    def may_keep_output(self) -> bool:
+        """Whether an existing pack is kept if nothing changed."""
+        return self.if_changed and not self.options.force and self.output.exists()
 
 
 class PackResult(Struct, frozen=True):
@@ -54,13 +88,13 @@ class PackResult(Struct, frozen=True):
     Attributes:
         collected: the files that the pack was made from.
         manifest: the manifest of the pack.
-        mended: the result of repair and check; None if the existing pack is kept.
+        fixed: the result of repair and check; None if the existing pack is kept.
         debug: the debug pack, if debug information was split off.
     """
 
     collected: CollectedPack
     manifest: Manifest
-    mended: FixResult | None
+    fixed: FixResult | None
     debug: Path | None = None
 
 
@@ -76,82 +110,48 @@ def get_output_path(spec: Spec, values: Values, output: Path | None) -> Path:
     return output / name if output.is_dir() else output
 
 
-def get_debug_path(output: Path) -> Path:
-    """Return the path of the debug pack of ``output``: ``NAME.debug.EXT`` beside it."""
-    stem, suffix = split_name(output.name)
-    return output.with_name(f"{stem}.debug{suffix}")
-
-
-def make_pack(
-    spec: Spec,
-    values: Values,
-    root: Path,
-    output: Path,
-    options: Options,
-    if_changed: bool = False,
-    progress: Progress = no_progress,
-) -> PackResult:
-    """Make the pack that ``spec`` describes and write it to ``output``.
-
-    Args:
-        spec: the spec.
-        values: its variables and options.
-        root: the directory that its paths are relative to.
-        output: the artifact to write.
-        options: how to repair; the sonames that the spec pins are added.
-        if_changed: whether to keep an existing pack that was made from the same inputs; otherwise
-            a directory that is an earlier pack of that name is replaced.
-        progress: receives the progress of each step.
+def make_pack(request: PackRequest, progress: Progress = no_progress) -> PackResult:
+    """Make the pack that a spec describes, and write it if its check passes.
 
     Raises:
         BundleFixError: a file of the spec is missing, or the pack cannot be written.
     """
-    kind = choose_format(output, spec.bundle.format)
-    may_stay = if_changed and not options.force and output.exists()
-    with scratch_directory() as scratch, nullcontext(edit_all) if may_stay else edit_pool() as edit:
-        collected = _collect_files(spec, values, root, options)
-        options = replace(options, pinned=(*options.pinned, *collected.pinned))
-        with _start_hashing(collected, progress) as get_digests:
-            inputs = partial(_compute_inputs, spec, collected, options, kind, get_digests)
-            if may_stay and (
-                manifest := find_unchanged_pack(output, inputs(), get_debug_path(output))
-            ):
-                return PackResult(collected, manifest, None)
-            stripped = strip_bundle(collected.bundle, spec.debug.strip, scratch, progress)
-            applied = _plan_and_apply(stripped, spec, options, scratch, edit, progress)
-            name = resolve_pack_name(spec, values)
-            manifest = _describe_pack(
-                applied, stripped, collected, name, root, inputs(), get_digests()
-            )
-        tree = with_manifest(applied.tree, manifest, resolve_epoch(spec, values))
-        replaced = (
-            if_changed and kind == DIRECTORY and _is_earlier_pack(output, path_of(manifest.name))
-        )
-        with stage_pack(tree, stripped.debug, kind, output, replaced, progress) as staged:
+    output = request.output
+    with create_scratch_directory() as scratch, start_editors(request) as edit:
+        collected = collect_files(request)
+        with start_hashing(collected, progress) as get_digests:
+            if request.may_keep_output:
+                inputs = compute_inputs(request, collected, get_digests())
+                if manifest := find_unchanged_pack(output, inputs, request.debug_output):
+                    return PackResult(collected, manifest, fixed=None)
+            stripped = strip_bundle(collected.bundle, request.spec.debug.strip, scratch, progress)
+            applied = plan_and_apply(request, collected, stripped, scratch, edit, progress)
+            manifest = describe_pack(request, collected, stripped, applied, get_digests())
+        tree = with_manifest(applied.tree, manifest, resolve_epoch(request.spec, request.values))
+        with stage_pack(request, tree, stripped.debug, progress) as staged:
             written = read_bundle(staged.tree, str(output))
-            verdict = check_bundle(written, options.policy, progress=progress)
+            verdict = check_bundle(written, request.options.policy, progress=progress)
             result = FixResult(applied, verdict, output)
-            if result.failed and not options.force:
+            if result.failed and not request.options.force:
                 return PackResult(collected, manifest, replace(result, written=None))
             staged.commit()
-    debug = get_debug_path(output) if stripped.debug is not None else None
+    debug = request.debug_output if stripped.debug is not None else None
     return PackResult(collected, manifest, result, debug)
 
 
-def _compute_inputs(
-    spec: Spec,
-    collected: CollectedPack,
-    options: Options,
-    kind: str,
-    get_digests: Callable[[], Mapping[Content, str]],
-) -> str:
-    """Return the digest of everything that the pack is made from."""
-    tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
-    return compute_inputs_digest(collected, (spec.toml, options, kind, tools), get_digests())
+def start_editors(request: PackRequest) -> AbstractContextManager[EditAll]:
+    """Start processes that edit files, unless the existing pack may be kept."""
+    return nullcontext(edit_all) if request.may_keep_output else edit_pool()
 
 
-def _collect_files(spec: Spec, values: Values, root: Path, options: Options) -> CollectedPack:
-    collected = collect_pack(spec, values, root, options.policy.host)
+def collect_files(request: PackRequest) -> CollectedPack:
+    """Collect the files of the spec.
+
+    Raises:
+        BundleFixError: a file is missing, or has the name of the manifest.
+    """
+    host = request.options.policy.host
+    collected = collect_pack(request.spec, request.values, request.root, host)
     if NAME in collected.origins:
         raise BundleFixError(
             f"{NAME} is reserved for the manifest of the pack",
@@ -160,7 +160,7 @@ def _collect_files(spec: Spec, values: Values, root: Path, options: Options) -> 
     return collected
 
 
-def _start_hashing(
+def start_hashing(
     collected: CollectedPack, progress: Progress
 ) -> AbstractContextManager[Callable[[], Mapping[Content, str]]]:
     """Start hashing the collected files and return a function that waits for the digests.
@@ -168,46 +168,60 @@ def _start_hashing(
     Many bytes are hashed in another process while the pack is planned.
     """
     contents = {file.content for _, file in collected.bundle.tree.iter_files()}
-    step = make_hashing_step(contents)
+    step = build_hashing_step(contents)
     if is_worth_forking(step.size):
         progress(step, 0)
         return run_in_subprocess(partial(compute_digests, contents))
     return nullcontext(cache(partial(compute_digests, contents, progress=progress)))
 
 
-def _plan_and_apply(
-    stripped: Stripped,
-    spec: Spec,
-    options: Options,
+def compute_inputs(
+    request: PackRequest, collected: CollectedPack, digests: Mapping[Content, str]
+) -> str:
+    """Return the digest of everything that the pack is made from."""
+    spec = request.spec
+    options = replace(request.options, pinned=(*request.options.pinned, *collected.pinned))
+    tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
+    return compute_inputs_digest(collected, (spec.toml, options, request.format, tools), digests)
+
+
+def plan_and_apply(
+    request: PackRequest,
+    collected: CollectedPack,
+    stripped: StrippedPack,
     scratch: Path,
     edit: EditAll,
     progress: Progress,
 ) -> AppliedPlan:
     """Plan the edits of a stripped bundle and apply them; report the stripping as actions."""
-    opened = options.policy.dlopen
-    plan = make_plan(stripped.bundle, options.pinned, dlopened=opened)
-    done = apply_plan(plan, options.editor, scratch, progress, edit)
+    options = request.options
+    pinned = (*options.pinned, *collected.pinned)
+    plan = make_plan(stripped.bundle, pinned, dlopened=options.policy.dlopen)
+    applied = apply_plan(plan, options.editor, scratch, progress, edit)
+    done = DONE.get(request.spec.debug.strip, "")
     lost = [
-        Action(path, f"{size:,} bytes of debug information {DONE[spec.debug.strip]}")
+        Action(path, f"{size:,} bytes of debug information {done}")
         for path, size in stripped.saved.items()
     ]
-    return replace(done, actions=(*lost, *done.actions), remarks=(*stripped.remarks, *done.remarks))
+    remarks = (*stripped.remarks, *applied.remarks)
+    return replace(applied, actions=(*lost, *applied.actions), remarks=remarks)
 
 
-def _describe_pack(
-    applied: AppliedPlan,
-    stripped: Stripped,
+def describe_pack(
+    request: PackRequest,
     collected: CollectedPack,
-    name: str,
-    root: Path,
-    inputs: str,
-    digests_by_content: Mapping[Content, str],
+    stripped: StrippedPack,
+    applied: AppliedPlan,
+    digests: Mapping[Content, str],
 ) -> Manifest:
     """Return the manifest of a pack; it names the debug pack by its digest, if there is one."""
     manifest = make_manifest(
-        make_bundle(applied.tree, applied.images), name, sources_of(collected, root), inputs,
-        digests_by_content,
-    )  # fmt: skip
+        build_bundle(applied.tree, applied.images),
+        resolve_pack_name(request.spec, request.values),
+        sources_of(collected, request.root),
+        compute_inputs(request, collected, digests),
+        digests,
+    )
     if stripped.debug is None:
         return manifest
     return replace(manifest, debug=compute_tree_digest(stripped.debug))
@@ -215,28 +229,21 @@ def _describe_pack(
 
 @contextmanager
 def stage_pack(
-    tree: Tree, debug: Tree | None, kind: str, output: Path, replaced: bool, progress: Progress
+    request: PackRequest, tree: Tree, debug: Tree | None, progress: Progress
 ) -> Iterator[StagedArtifact]:
-    """Write a pack, and its debug pack if there is one, beside their final names.
-
-    Args:
-        tree: the pack.
-        debug: its debug pack.
-        kind: the format of both.
-        output: the pack's final name.
-        replaced: whether the directories of an earlier pack make way for it.
-        progress: receives the progress of writing.
-    """
-    debug_output = get_debug_path(output)
+    """Write a pack, and its debug pack if there is one, beside their final names."""
+    output, debug_output = request.output, request.debug_output
     with ExitStack() as stack:
-        for directory in (output, debug_output) if replaced else ():
+        for directory in (output, debug_output) if _replaces_directory(request) else ():
             if directory.is_dir():
                 stack.enter_context(move_aside(directory))
-        pack = stack.enter_context(stage_artifact(tree, kind, output, progress))
+        pack = stack.enter_context(stage_artifact(tree, request.format, output, progress))
         if debug is None:
             yield pack
             return
-        debug_pack = stack.enter_context(stage_artifact(debug, kind, debug_output, progress))
+        debug_pack = stack.enter_context(
+            stage_artifact(debug, request.format, debug_output, progress)
+        )
 
         def commit_both() -> None:
             # The pack first: a debug pack alone would be of no use.
@@ -246,12 +253,13 @@ def stage_pack(
         yield StagedArtifact(pack.tree, commit_both)
 
 
-def _is_earlier_pack(output: Path, name: str) -> bool:
-    """Return whether the directory at ``output`` is an earlier pack of that name."""
-    if not output.is_dir():
+def _replaces_directory(request: PackRequest) -> bool:
+    """Return whether the output is a directory with an earlier pack of the same name."""
+    if not (request.if_changed and request.format == DIRECTORY and request.output.is_dir()):
         return False
     try:
-        manifest = read_manifest(read_directory(output))
+        manifest = read_manifest(read_directory(request.output))
     except BundleFixError:
         return False
+    name = resolve_pack_name(request.spec, request.values)
     return manifest is not None and path_of(manifest.name) == name
