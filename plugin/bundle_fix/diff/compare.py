@@ -11,7 +11,7 @@ from bundle_fix.check.facts.abi import NewestVersion
 from bundle_fix.check.findings import Finding, filter_by_severity, get_subject, is_ignored
 from bundle_fix.check.registry import RULES_BY_CODE
 from bundle_fix.check.rule import RuleScope
-from bundle_fix.check.rules.differences import GONE
+from bundle_fix.check.rules.differences import REMOVED_FILE
 from bundle_fix.diff.matching import FileMatches, match_files, strip_version_numbers
 from bundle_fix.diff.members import MemberComparison, compare_members
 from bundle_fix.diff.removed_symbols import find_removed_symbols
@@ -134,4 +134,4 @@ def _find_removed_objects(
             continue
         missing = "program" if image.is_program else f"library {name}"
         message = f"has been removed; the new pack has no {missing}"
-        yield GONE.make_finding(member.path, message, soname=name)
+        yield REMOVED_FILE.make_finding(member.path, message, soname=name)

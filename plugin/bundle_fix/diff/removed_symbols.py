@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.check.findings import Finding
-from bundle_fix.check.rules.differences import LOST_SYMBOLS
+from bundle_fix.check.rules.differences import REMOVED_SYMBOLS
 from bundle_fix.diff.members import ChangedMember, compute_removed_symbols, read_exported_symbols
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.symbols.symbol_table import DefinedSymbol
@@ -64,7 +64,7 @@ def _make_finding(
         f"{s.label} (used by {users[s]})" if s in users else s.label for s in removed[:MAX_SYMBOLS]
     ]
     more = f" and {len(removed) - MAX_SYMBOLS} more" if len(removed) > MAX_SYMBOLS else ""
-    return LOST_SYMBOLS.make_finding(
+    return REMOVED_SYMBOLS.make_finding(
         path,
         f"no longer exports {format_count(len(removed), 'symbol')}: {', '.join(names)}{more}",
         severity=severity,

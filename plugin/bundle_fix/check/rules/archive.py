@@ -1,6 +1,6 @@
-"""BF60x: the archive itself: what unpacks otherwise than it looks, or not everywhere.
+"""BF601 to BF605: members of an archive that are not unpacked in the same way everywhere.
 
-What no honest archive has (names and hard links that leave it, members behind links) is no finding:
+Names and hard links that lead out of the archive, and members behind symlinks, are not findings:
 such an archive is refused when it is read.
 """
 
@@ -16,45 +16,47 @@ from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.tree import File, Special, Tree
 from bundle_fix.policy.severity import Severity
 
-SHOWN = 5
-"""Names of one kind that a finding lists."""
-ROOT = frozenset({"", "root", "wheel"})
-"""Names that the owner 0 and the group 0 have."""
-OF_THE_BUILD = frozenset({"atime", "ctime"})
+MAX_SHOWN_OWNERS = 5
+"""Owners that a message lists."""
+ROOT_NAMES = frozenset({"", "root", "wheel"})
+"""Names of the owner 0 and of the group 0."""
+BUILD_TIMES = frozenset({"atime", "ctime"})
+"""Pax records that differ from build to build, unlike ``mtime``, which a build can set."""
 
 
-def find_repeated(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files that come twice, of which the last one counts."""
+def find_repeated_files(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the files that occur more than once in the archive; the last one is unpacked."""
     tree = context.bundle.tree
-    for oddity in tree.duplicates:
-        last = tree.nodes.get(oddity.path)
-        if not isinstance(oddity.node, File):
+    for duplicate in tree.duplicates:
+        last = tree.nodes.get(duplicate.path)
+        if not isinstance(duplicate.node, File):
             continue
-        same = isinstance(last, File) and has_same_bytes(oddity.node.content, last.content)
-        worst = Severity.ERROR if oddity.path in context.bundle.images else rule.severity
+        same = isinstance(last, File) and has_same_bytes(duplicate.node.content, last.content)
+        worst = Severity.ERROR if duplicate.path in context.bundle.images else rule.severity
         yield rule.make_finding(
-            oddity.path,
-            "comes twice in the archive" + (", the same both times" if same else ""),
+            duplicate.path,
+            f"occurs more than once in the archive, with {'the same' if same else 'another'}"
+            " content",
             severity=Severity.NOTE if same else worst,
             same=same,
         )
 
 
-def find_colliding(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names that are one name where upper and lower case, or Unicode's forms, are the same."""
+def find_colliding_names(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the names that are equal on a file system that ignores case or Unicode's forms."""
     seen: dict[str, str] = {}
     tree = context.bundle.tree
     for path in [*tree.nodes, *sorted(tree.directories)]:
-        first = seen.setdefault(_folded(path), path)
-        # A folder's own collision tells of those in it.
+        first = seen.setdefault(_fold_name(path), path)
+        # If two directories collide, the members in them are not reported as well.
         if first != path and posixpath.dirname(first) == posixpath.dirname(path):
             same_case = first.casefold() != path.casefold()
-            how = "how its accents are encoded" if same_case else "upper and lower case"
-            yield rule.make_finding(path, f"differs from {first} in {how}", other=first)
+            difference = "the encoding of its accents" if same_case else "upper and lower case"
+            yield rule.make_finding(path, f"differs from {first} only in {difference}", other=first)
 
 
-def _folded(path: str) -> str:
-    """``path`` as it is to a file system that is told neither case nor Unicode's forms."""
+def _fold_name(path: str) -> str:
+    """Return ``path`` as a file system sees it that ignores case and Unicode's forms."""
     if path.isascii():
         return path.lower()
     from unicodedata import normalize
@@ -62,94 +64,99 @@ def _folded(path: str) -> str:
     return normalize("NFC", normalize("NFC", path).casefold())
 
 
-def find_special(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Devices, fifos and sockets."""
+def find_special_files(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the devices, FIFOs and sockets."""
     for path, node in context.bundle.tree.nodes.items():
         if isinstance(node, Special):
             yield rule.make_finding(path, f"is a {node.kind}", kind=node.kind)
 
 
-def find_unprintable(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Names that a terminal obeys, or that are no text."""
+def find_unprintable_names(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the names with control characters, and those that are not UTF-8."""
     for path in context.bundle.tree.nodes:
         name = posixpath.basename(path)
+        # Bytes that are not UTF-8 are surrogates (PEP 383), which are not printable.
         if not name.isprintable():
             yield rule.make_finding(
-                path, "has a name with control characters, or that is not UTF-8"
+                path, "has a name that contains control characters or is not UTF-8"
             )
 
 
-def find_unreproducible(rule: Rule, context: Context) -> Iterator[Finding]:
-    """What a tarball tells of the machine and the moment that it was made in."""
+def find_build_traces(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield a finding if a tarball contains the owners or times of the machine that built it."""
     tree = context.bundle.tree
     if tree.trailer is None:
-        return
-    reasons = [reason for reason in (_owners(tree), _times(tree)) if reason]
+        return  # Not a tarball.
+    reasons = [reason for reason in (_describe_owners(tree), _describe_times(tree)) if reason]
     if reasons:
-        yield rule.make_finding("", f"a tarball whose {', and '.join(reasons)}", reasons=reasons)
+        yield rule.make_finding(
+            "", f"the tarball is not reproducible: {', and '.join(reasons)}", reasons=reasons
+        )
 
 
-def _owners(tree: Tree) -> str:
+def _describe_owners(tree: Tree) -> str:
     owners = dict.fromkeys(
         node.metadata.owner or str(node.metadata.uid)
         for node in tree.nodes.values()
-        if node.metadata.uid or node.metadata.owner not in ROOT
+        if node.metadata.uid or node.metadata.owner not in ROOT_NAMES
     )
-    return f"members belong to {', '.join([*owners][:SHOWN])}" if owners else ""
+    return f"members belong to {', '.join([*owners][:MAX_SHOWN_OWNERS])}" if owners else ""
 
 
-def _times(tree: Tree) -> str:
-    told = any(OF_THE_BUILD & node.metadata.extra.keys() for node in tree.nodes.values())
-    return "headers tell when members were read" if told else ""
+def _describe_times(tree: Tree) -> str:
+    has_times = any(BUILD_TIMES & node.metadata.extra.keys() for node in tree.nodes.values())
+    return "headers contain access or change times" if has_times else ""
 
 
 RULES = (
     Rule(
         "BF601", "repeated-name", Severity.WARNING,
-        "A file comes twice in the archive, and the last one counts.",
-        "tar unpacks the later over the earlier, and 'tar --keep-old-files' does not: which one a"
-        " target runs depends on how it is unpacked.",
-        "Make the archive anew instead of appending to it ('tar -r', 'tar -A').",
-        "A hotfix of lib/libx.so.4 was appended by 'tar -rf' to a pack that has one.",
-        find_repeated,
+        "A file occurs more than once in the archive.",
+        "tar unpacks the last one over the others, but 'tar --keep-old-files' keeps the first one."
+        " So the target gets one or the other, depending on how the archive is unpacked.",
+        "Create a new archive instead of appending to one ('tar -r', 'tar -A').",
+        "A hotfix of lib/libx.so.4 was appended with 'tar -rf' to a pack that already contained the"
+        " file.",
+        find_repeated_files,
     ),
     Rule(
         "BF602", "case-collision", Severity.NOTE,
-        "Two names differ in upper and lower case alone, or in how an accent is encoded.",
-        "Where the file system makes no difference between them (macOS, Windows, some network"
-        " shares), one overwrites the other.",
-        "Rename one of them, if the pack is ever unpacked there.",
-        "lib/Xml.so and lib/xml.so.",
-        find_colliding,
+        "Two names differ only in upper and lower case, or in the encoding of an accent.",
+        "On file systems that treat the names as equal (macOS, Windows, some network shares), one"
+        " file overwrites the other.",
+        "Rename one of the files if the pack is ever unpacked on such a file system.",
+        "lib/ contains Xml.so and xml.so.",
+        find_colliding_names,
     ),
     Rule(
         "BF603", "special-file", Severity.WARNING,
-        "The pack has a device, a fifo or a socket.",
-        "Only root can unpack a device, a program that opens a fifo waits, and no pack needs either"
-        " of them to run.",
-        "Leave it out; programs make their fifos and sockets when they start.",
-        "run/server.sock, left from a test run in the install folder.",
-        find_special,
+        "The pack contains a device, a FIFO or a socket.",
+        "Only root can unpack a device, and a program that opens a FIFO blocks. No pack needs such"
+        " a file.",
+        "Remove the file. Programs create their FIFOs and sockets when they start.",
+        "A test run left run/server.sock in the installation directory.",
+        find_special_files,
         applies_to=RELOCATABLE,
     ),
     Rule(
         "BF604", "unprintable-name", Severity.WARNING,
-        "A name holds control characters, or is not UTF-8.",
-        "Terminals obey what is in it, scripts break at its newlines, and tools that expect UTF-8"
-        " stop.",
-        "Rename it.",
-        "A name ends in a newline because of $(cat NAME) in a script.",
-        find_unprintable,
+        "A file name contains control characters or is not UTF-8.",
+        "Control characters can change the state of a terminal, a newline breaks scripts, and tools"
+        " that expect UTF-8 fail.",
+        "Rename the file.",
+        "The variable NAME in a script ended in a newline, and so does the file created from it.",
+        find_unprintable_names,
     ),
     Rule(
         "BF605", "not-reproducible", Severity.NOTE,
-        "The tarball tells of the machine it was made on, so that no second build is like it.",
-        "Two builds of one source cannot be compared, and a cache or a signature is of one only.",
-        "'bundle-fix pack' writes packs that are always the same; with GNU tar: --sort=name"
+        "The tarball contains the owners or times of the machine that built it.",
+        "Two builds of the same source differ, so they cannot be compared, and they do not share a"
+        " checksum in a cache.",
+        "'bundle-fix pack' writes reproducible packs. With GNU tar: --sort=name"
         " --owner=0 --group=0 --numeric-owner"
         " --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime.",
-        "Members belong to jenkins, and headers tell when the files were last read.",
-        find_unreproducible,
+        "Members belong to the user jenkins, and the headers contain access times.",
+        find_build_traces,
         applies_to=RELOCATABLE,
     ),
 )  # fmt: skip

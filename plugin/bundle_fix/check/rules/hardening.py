@@ -1,4 +1,4 @@
-"""BF5xx: what hardens a program, and habits that bite later."""
+"""BF502 to BF508: hardening by the linker, set-uid bits, build-ids and interpreters."""
 
 from __future__ import annotations
 
@@ -19,69 +19,69 @@ from bundle_fix.model.tree import File
 from bundle_fix.policy.severity import Severity
 
 
-def _loaded(context: Context) -> Iterator[tuple[str, Image]]:
-    """The programs and libraries that are asked about."""
-    for path, image in context.bundle.images.items():
-        if image.is_dynamic and context.only in (None, path):
-            yield path, image
+def _iter_dynamic_images(context: Context) -> Iterator[tuple[str, Image]]:
+    """Yield the paths and images of the dynamic ELF files to check."""
+    return ((path, context.bundle.images[path]) for path in context.iter_dynamic_files())
 
 
 def find_executable_stack(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files that ask for a stack that can be executed."""
-    for path, image in _loaded(context):
+    """Yield the files that request an executable stack."""
+    for path, image in _iter_dynamic_images(context):
         stack = next((s for s in image.segments if s.type == c.PT_GNU_STACK), None)
         if stack is not None and stack.flags & c.PF_X:
             letters = zip("RWE", (c.PF_R, c.PF_W, c.PF_X), strict=True)
             flags = "".join(letter for letter, bit in letters if stack.flags & bit)
-            yield rule.make_finding(path, "asks for an executable stack", GNU_STACK=flags)
+            yield rule.make_finding(path, "requests an executable stack", GNU_STACK=flags)
 
 
 def find_text_relocations(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files whose code is written to when they are loaded."""
-    for path, image in _loaded(context):
+    """Yield the files whose code the loader changes (DT_TEXTREL, DF_TEXTREL)."""
+    for path, image in _iter_dynamic_images(context):
         if "TEXTREL" in list_flag_names(image):
             yield rule.make_finding(
                 path,
-                "has text relocations: its code is patched when it is loaded",
+                "has text relocations: the loader changes its code",
                 flags=list(list_flag_names(image)),
             )
 
 
 def find_no_relro(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files whose relocated data stays writable."""
-    for path, image in _loaded(context):
+    """Yield the files whose relocated data stays writable."""
+    for path, image in _iter_dynamic_images(context):
         if not any(s.type == c.PT_GNU_RELRO for s in image.segments):
             yield rule.make_finding(
-                path, "has no RELRO: its pointers stay writable", GNU_RELRO=None
+                path, "has no RELRO: its relocated pointers stay writable", GNU_RELRO=None
             )
 
 
 def find_no_pie(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Programs that are always loaded at one address."""
-    for path, image in _loaded(context):
+    """Yield the programs that are always loaded at the same address."""
+    for path, image in _iter_dynamic_images(context):
         if image.is_program and image.header.type == c.ET_EXEC:
-            yield rule.make_finding(path, "is not position independent", type=image.type)
+            yield rule.make_finding(
+                path, "is not a position-independent executable", type=image.type
+            )
 
 
-def find_set_id(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files that run with their owner's or group's rights."""
+def find_set_id_files(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the files with a set-uid or set-gid bit."""
     for path, node in context.bundle.tree.iter_files():
         if node.metadata.mode & 0o6000 and isinstance(node, File) and context.only in (None, path):
             yield rule.make_finding(
-                path, f"has the mode {node.metadata.mode:04o}", mode=f"{node.metadata.mode:04o}"
+                path, f"has mode {node.metadata.mode:04o}", mode=f"{node.metadata.mode:04o}"
             )
 
 
 def find_no_build_id(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files that a debugger cannot tell from another build."""
-    for path, image in _loaded(context):
+    """Yield the files without a build-id."""
+    for path, image in _iter_dynamic_images(context):
         with context.bundle.get_content(path).open() as reader:
             if read_build_id(reader, image) is None:
-                yield rule.make_finding(path, "has no build-id", notes=_owners(reader, image))
+                yield rule.make_finding(path, "has no build-id", notes=_list_notes(reader, image))
 
 
-def _owners(reader: Reader, image: Image) -> list[str]:
-    """The owners of the notes that a file has, with the types, as readelf prints them."""
+def _list_notes(reader: Reader, image: Image) -> list[str]:
+    """Return the owners and types of the notes in a file, such as ``GNU 0x1``."""
     found = {
         (note.name.rstrip(b"\0").decode("utf-8", "replace"), note.type)
         for note in read_notes(reader, image)
@@ -89,15 +89,15 @@ def _owners(reader: Reader, image: Image) -> list[str]:
     return [f"{name} {kind:#x}" for name, kind in sorted(found)]
 
 
-def find_interpreter(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Programs that want a loader which is only on the machine that built them."""
+def find_unusual_interpreters(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the programs whose interpreter does not lie in a default directory of the loader."""
     for path in context.programs:
         interpreter = context.bundle.images[path].interpreter or ""
-        folder, name = posixpath.split(interpreter)
-        usual = LOADER_NAME.fullmatch(name) and is_default_directory(folder)
-        if not (usual and interpreter.startswith("/")):
+        directory, name = posixpath.split(interpreter)
+        is_usual = LOADER_NAME.fullmatch(name) and is_default_directory(directory)
+        if not (is_usual and interpreter.startswith("/")):
             yield rule.make_finding(
-                path, f"asks for the loader {interpreter}", target=interpreter,
+                path, f"requires the interpreter {interpreter}", target=interpreter,
                 severity=rule.severity if context.host.files is None else Severity.WARNING,
             )  # fmt: skip
 
@@ -105,33 +105,35 @@ def find_interpreter(rule: Rule, context: Context) -> Iterator[Finding]:
 RULES = (
     Rule(
         "BF502", "executable-stack", Severity.WARNING,
-        "A file asks for a stack that can be executed.",
-        "An overflow on the stack becomes code; hardened kernels refuse it, and glibc 2.41 refuses"
-        " to dlopen() such a library.",
-        "Find the object without .note.GNU-stack (often assembler), or link with -z noexecstack.",
-        "lib/libcodec.so has an assembler file without a .note.GNU-stack section.",
+        "A file requests an executable stack.",
+        "An attacker who overflows a buffer on the stack can execute code there. Hardened kernels"
+        " refuse the file, and from glibc 2.41 on dlopen() refuses such a library.",
+        "Link with -z noexecstack, or add a .note.GNU-stack section to the object file that lacks"
+        " one; it is often an assembler file.",
+        "lib/libcodec.so contains code from an assembler file without a .note.GNU-stack section.",
         find_executable_stack,
     ),
     Rule(
         "BF503", "text-relocations", Severity.WARNING,
-        "A file's code is patched when it is loaded.",
-        "The pages cannot be shared or kept read-only, and SELinux may refuse them.",
-        "Compile everything in it with -fPIC.",
-        "lib/libold.so was linked from objects that were compiled without -fPIC.",
+        "A file has text relocations: the loader changes its code.",
+        "Processes cannot share the changed pages, the pages are writable during the start, and"
+        " SELinux may refuse the file.",
+        "Compile all of its object files with -fPIC.",
+        "lib/libold.so was linked from object files that were compiled without -fPIC.",
         find_text_relocations,
     ),
     Rule(
         "BF504", "no-relro", Severity.NOTE,
-        "A file has no RELRO.",
-        "Its tables of pointers stay writable, where an overflow can reach them.",
-        "Link with -z relro, and -z now where start-up time allows.",
+        "A file has no RELRO: its relocated pointers stay writable.",
+        "An attacker who overflows a buffer can overwrite the pointers.",
+        "Link with -z relro; add -z now if the longer start-up time is acceptable.",
         "lib/libold.so was linked with -z norelro.",
         find_no_relro,
     ),
     Rule(
         "BF505", "no-pie", Severity.NOTE,
-        "A program is not position independent.",
-        "Its code is at one address on every machine, which an attacker then knows.",
+        "A program is not a position-independent executable (PIE).",
+        "Its code lies at the same address on every machine, so an attacker knows the address.",
         "Compile with -fPIE and link with -pie.",
         "bin/legacy was linked with -no-pie.",
         find_no_pie,
@@ -139,28 +141,31 @@ RULES = (
     Rule(
         "BF506", "set-id", Severity.WARNING,
         "A file has a set-uid or set-gid bit.",
-        "Who unpacks the archive as root gives it to all users; who does not loses the bit.",
-        "Set the bit where the pack is installed, not in the pack.",
+        "If root unpacks the archive, every user can run the file with the rights of its owner or"
+        " group. If another user unpacks it, the bit is lost.",
+        "Clear the bit, and set it when the pack is installed.",
         "bin/sandbox has mode 4755.",
-        find_set_id,
+        find_set_id_files,
         applies_to=RELOCATABLE,
     ),
     Rule(
         "BF507", "no-build-id", Severity.NOTE,
         "A program or library has no build-id.",
-        "A debugger finds its debug file only by name, and takes another build's for it.",
+        "A debugger finds its debug file only by name, and may load that of another build.",
         "Link with --build-id.",
-        "bin/server was linked by a linker whose default is no build-id.",
+        "bin/server was linked with a linker that does not write a build-id by default.",
         find_no_build_id,
     ),
     Rule(
-        "BF508", "interpreter-elsewhere", Severity.ERROR,
-        "A program asks for a loader that other machines do not have.",
-        "The kernel starts the loader by its absolute path: without it, 'No such file or"
-        " directory', though the program is there.",
-        "Build with the usual loader, or set it where the pack is installed.",
-        "bin/server asks for /nix/store/...-glibc-2.38/lib/ld-linux-x86-64.so.2.",
-        find_interpreter,
+        "BF508", "unusual-interpreter", Severity.ERROR,
+        "The interpreter of a program does not exist on most machines.",
+        "The kernel starts the interpreter (the dynamic loader) by its absolute path. If it does"
+        " not exist, the start fails with 'No such file or directory', although the program"
+        " exists.",
+        "Link with the default interpreter of the platform, or set the interpreter when the pack"
+        " is installed.",
+        "The interpreter of bin/server is /nix/store/...-glibc-2.38/lib/ld-linux-x86-64.so.2.",
+        find_unusual_interpreters,
         applies_to=RELOCATABLE,
     ),
 )  # fmt: skip
