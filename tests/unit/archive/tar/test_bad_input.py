@@ -20,46 +20,29 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from archive.views import names
+from builders.tar import (
+    DIR,
+    END_SIZE,
+    LNK,
+    SYM,
+    fix_checksum,
+    make_archive,
+    make_member,
+    make_pax_header,
+    set_size,
+)
 from bundle_fix.archive import limits as limits_module
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Tree
 
-DIR, REG, LNK, SYM = tarfile.DIRTYPE, tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
     "gz": gzip.compress,
     "xz": lzma.compress,
     "bz2": bz2.compress,
 }
-
-
-def member(name: str, kind: bytes = REG, content: bytes = b"", target: str = "") -> bytes:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname, info.size = kind, target, len(content)
-    return info.tobuf() + content + bytes(-len(content) % 512)
-
-
-def archive(*members: bytes) -> bytes:
-    return b"".join(members) + bytes(10240)
-
-
-def with_size(raw: bytes, size: bytes) -> bytes:
-    """A member whose header tells another size; the checksum is right."""
-    return with_checksum(raw[:124] + size + raw[136:])
-
-
-def with_checksum(raw: bytes) -> bytes:
-    blank = raw[:148] + b" " * 8 + raw[156:]
-    return blank[:148] + b"%06o\0 " % sum(blank[:512]) + blank[156:]
-
-
-def pax(records: dict[str, str]) -> bytes:
-    """A pax header for the member that follows."""
-    info = tarfile.TarInfo("x")
-    info.pax_headers = records
-    return info.tobuf(tarfile.PAX_FORMAT)[:-512]
 
 
 def refused(folder: Path, raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
@@ -84,13 +67,15 @@ def read(folder: Path, raw: bytes) -> Tree:
 
 @pytest.mark.parametrize("kind", [*COMPRESS, "zst"])
 def test_an_archive_cut_short_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
-    plain = archive(member("a/", DIR), member("a/b", content=os.urandom(3000)), member("a/c"))
+    plain = make_archive(
+        make_member("a/", DIR), make_member("a/b", content=os.urandom(3000)), make_member("a/c")
+    )
     packed = (
         subprocess.run(["zstd"], input=plain, capture_output=True, check=True).stdout
         if kind == "zst"
         else COMPRESS[kind](plain)
     )
-    end = len(plain) - 10240 + 1 if kind == "plain" else len(packed)
+    end = len(plain) - END_SIZE + 1 if kind == "plain" else len(packed)
     start = 20 if kind != "plain" else 1
     for length in [*range(start, end, max(1, end // 60)), end - 1]:
         message = refused(tmp_path, packed[:length])
@@ -99,13 +84,15 @@ def test_an_archive_cut_short_anywhere_is_refused(tmp_path: Path, kind: str) -> 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "bz2"])
 def test_a_flipped_bit_in_compressed_data_is_noticed(tmp_path: Path, kind: str) -> None:
-    packed = bytearray(COMPRESS[kind](archive(member("a", content=os.urandom(3000)))))
+    packed = bytearray(COMPRESS[kind](make_archive(make_member("a", content=os.urandom(3000)))))
     packed[1500] ^= 0x10
     assert "damaged" in refused(tmp_path, bytes(packed))
 
 
 def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end(tmp_path: Path) -> None:
-    raw = archive(member("a", content=b"a"), member("b", content=b"b"), member("c"))
+    raw = make_archive(
+        make_member("a", content=b"a"), make_member("b", content=b"b"), make_member("c")
+    )
     assert "damaged at byte 1024" in refused(tmp_path, raw[:1124] + b"#" + raw[1125:])
 
 
@@ -130,18 +117,18 @@ def test_what_is_no_tarball_is_refused(tmp_path: Path, raw: bytes) -> None:
 
 
 def test_an_empty_tarball_is_an_empty_tree(tmp_path: Path) -> None:
-    tree = read(tmp_path, archive())
+    tree = read(tmp_path, make_archive())
     assert (tree.nodes, tree.top, tree.duplicates) == ({}, "", ())
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "a/..", "//x", "./../x"])
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    assert "outside" in refused(tmp_path, archive(member("a/", DIR), member(name)))
+    assert "outside" in refused(tmp_path, make_archive(make_member("a/", DIR), make_member(name)))
 
 
 def with_hard_link(target: str) -> bytes:
-    before = [member("x/", DIR), member("x/b"), member("x/link", SYM, target="b")]
-    return archive(*before, member("x/c", LNK, target=target), member("x/later"))
+    before = [make_member("x/", DIR), make_member("x/b"), make_member("x/link", SYM, target="b")]
+    return make_archive(*before, make_member("x/c", LNK, target=target), make_member("x/later"))
 
 
 @pytest.mark.parametrize(
@@ -169,76 +156,104 @@ def test_a_hard_link_to_what_is_no_file_before_it_is_refused(tmp_path: Path, tar
 @pytest.mark.parametrize(
     "members",
     [
-        pytest.param([member("a"), member("a", LNK, target="a")], id="a link to itself"),
+        pytest.param([make_member("a"), make_member("a", LNK, target="a")], id="a link to itself"),
         pytest.param(
-            [member("a"), member("c", LNK, target="a"), member("a")], id="a hard link's target"
+            [make_member("a"), make_member("c", LNK, target="a"), make_member("a")],
+            id="a hard link's target",
         ),
-        pytest.param([member("a", SYM, target="b"), member("./a", SYM)], id="two links"),
-        pytest.param([member("a", DIR), member("a")], id="a folder, then a file"),
-        pytest.param([member("a"), member("a", DIR)], id="a file, then a folder"),
-        pytest.param([member("a", DIR), member("a"), member("a", DIR)], id="in between"),
-        pytest.param([member("a", SYM, target="/etc"), member("a")], id="a link, then a file"),
+        pytest.param([make_member("a", SYM, target="b"), make_member("./a", SYM)], id="two links"),
+        pytest.param([make_member("a", DIR), make_member("a")], id="a folder, then a file"),
+        pytest.param([make_member("a"), make_member("a", DIR)], id="a file, then a folder"),
+        pytest.param(
+            [make_member("a", DIR), make_member("a"), make_member("a", DIR)], id="in between"
+        ),
+        pytest.param(
+            [make_member("a", SYM, target="/etc"), make_member("a")], id="a link, then a file"
+        ),
     ],
 )
 def test_a_name_that_comes_twice_is_refused(tmp_path: Path, members: Sequence[bytes]) -> None:
-    assert "two members have the name 'a'" in refused(tmp_path, archive(*members, member("b")))
+    assert "two members have the name 'a'" in refused(
+        tmp_path, make_archive(*members, make_member("b"))
+    )
 
 
 @pytest.mark.parametrize(
     "members",
     [
-        pytest.param([member("lib"), member("lib/x")], id="in a file"),
-        pytest.param([member("lib/x"), member("lib")], id="in a file that comes later"),
-        pytest.param([member("lib", SYM, target="/etc"), member("lib/x")], id="through a link"),
-        pytest.param([member("lib/a/b/x"), member("lib/a", SYM, target=".")], id="further up"),
-        pytest.param([member("lib", tarfile.FIFOTYPE), member("lib/x")], id="in a fifo"),
+        pytest.param([make_member("lib"), make_member("lib/x")], id="in a file"),
+        pytest.param([make_member("lib/x"), make_member("lib")], id="in a file that comes later"),
+        pytest.param(
+            [make_member("lib", SYM, target="/etc"), make_member("lib/x")], id="through a link"
+        ),
+        pytest.param(
+            [make_member("lib/a/b/x"), make_member("lib/a", SYM, target=".")], id="further up"
+        ),
+        pytest.param([make_member("lib", tarfile.FIFOTYPE), make_member("lib/x")], id="in a fifo"),
     ],
 )
 def test_a_member_in_what_is_no_folder_is_refused(tmp_path: Path, members: Sequence[bytes]) -> None:
-    assert "is no folder" in refused(tmp_path, archive(*members, member("bin/y")))
+    assert "is no folder" in refused(tmp_path, make_archive(*members, make_member("bin/y")))
 
 
 @pytest.mark.parametrize("name", ["", ".", "./"])
 def test_a_file_without_a_name_is_refused(tmp_path: Path, name: str) -> None:
-    assert "has no name" in refused(tmp_path, archive(member(name), member("x")))
+    assert "has no name" in refused(tmp_path, make_archive(make_member(name), make_member("x")))
 
 
 def test_a_name_longer_than_any_path_is_refused_at_once(tmp_path: Path) -> None:
-    deep = pax({"path": "a/" * 50_000 + "x"}) + member("x")
-    assert "longer than any system allows" in refused(tmp_path, archive(deep))
+    deep = make_pax_header({"path": "a/" * 50_000 + "x"}) + make_member("x")
+    assert "longer than any system allows" in refused(tmp_path, make_archive(deep))
 
 
 @pytest.mark.parametrize(
     "raw",
     [
-        pytest.param(with_size(member("a"), struct.pack(">iq", -1, -1024)), id="negative"),
-        pytest.param(with_size(member("a"), struct.pack(">iq", -1, -512)), id="one block back"),
-        pytest.param(with_size(member("a"), struct.pack(">Iq", 1 << 31, 1 << 62)), id="exabytes"),
-        pytest.param(with_size(member("a"), b"\x80" + b"\xff" * 11), id="beyond 64 bits"),
-        pytest.param(with_size(member("a"), b"77777777777\0"), id="8 GiB"),
-        pytest.param(pax({"size": "-1536"}) + member("a"), id="pax, negative"),
-        pytest.param(pax({"size": "1" * 30}) + member("a"), id="pax, beyond 64 bits"),
-        pytest.param(pax({"size": "99999"}) + member("a", content=b"a"), id="pax, too much"),
-        pytest.param(with_size(member("a", b"x"), struct.pack(">iq", -1, -512)), id="no pax"),
-        pytest.param(with_size(member("a", b"L"), struct.pack(">iq", -1, -512)), id="no long name"),
-        pytest.param(member("x", b"x", b"1 a=b\n") * 1000 + member("a"), id="lying pax records"),
-        pytest.param(pax({"comment": "again"}) * 3000 + member("a"), id="endless pax headers"),
-        pytest.param(member("x", b"L", b"name\0") * 3000 + member("a"), id="endless long names"),
+        pytest.param(set_size(make_member("a"), struct.pack(">iq", -1, -1024)), id="negative"),
+        pytest.param(set_size(make_member("a"), struct.pack(">iq", -1, -512)), id="one block back"),
+        pytest.param(
+            set_size(make_member("a"), struct.pack(">Iq", 1 << 31, 1 << 62)), id="exabytes"
+        ),
+        pytest.param(set_size(make_member("a"), b"\x80" + b"\xff" * 11), id="beyond 64 bits"),
+        pytest.param(set_size(make_member("a"), b"77777777777\0"), id="8 GiB"),
+        pytest.param(make_pax_header({"size": "-1536"}) + make_member("a"), id="pax, negative"),
+        pytest.param(
+            make_pax_header({"size": "1" * 30}) + make_member("a"), id="pax, beyond 64 bits"
+        ),
+        pytest.param(
+            make_pax_header({"size": "99999"}) + make_member("a", content=b"a"), id="pax, too much"
+        ),
+        pytest.param(set_size(make_member("a", b"x"), struct.pack(">iq", -1, -512)), id="no pax"),
+        pytest.param(
+            set_size(make_member("a", b"L"), struct.pack(">iq", -1, -512)), id="no long name"
+        ),
+        pytest.param(
+            make_member("x", b"x", b"1 a=b\n") * 1000 + make_member("a"), id="lying pax records"
+        ),
+        pytest.param(
+            make_pax_header({"comment": "again"}) * 3000 + make_member("a"),
+            id="endless pax headers",
+        ),
+        pytest.param(
+            make_member("x", b"L", b"name\0") * 3000 + make_member("a"), id="endless long names"
+        ),
     ],
 )
 def test_headers_that_lie_about_sizes_are_refused(tmp_path: Path, raw: bytes) -> None:
-    refused(tmp_path, archive(member("pack/", DIR), raw, member("pack/last")))
+    refused(tmp_path, make_archive(make_member("pack/", DIR), raw, make_member("pack/last")))
 
 
 @pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "-1e300", "9" * 400])
 def test_a_time_that_is_none_does_no_harm(tmp_path: Path, mtime: str) -> None:
-    tree = read(tmp_path, archive(pax({"mtime": mtime}) + member("a", content=b"a")))
+    tree = read(
+        tmp_path, make_archive(make_pax_header({"mtime": mtime}) + make_member("a", content=b"a"))
+    )
     assert tree.nodes["a"].metadata.mtime == 0
 
 
 @pytest.mark.parametrize("kind", list(COMPRESS))
 def test_more_members_than_the_limit_are_refused(tmp_path: Path, kind: str) -> None:
-    raw = archive(*(member(f"a{number}") for number in range(21)))
+    raw = make_archive(*(make_member(f"a{number}") for number in range(21)))
     message = refused(tmp_path, COMPRESS[kind](raw), replace(DEFAULT_LIMITS, max_members=20))
     assert message == "it has more than 20 members"
 
@@ -250,7 +265,7 @@ def test_more_bytes_than_the_limit_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_limit_is_not_reached_by_what_is_just_as_much(tmp_path: Path) -> None:
-    raw = archive(member("a", content=bytes(5000)), member("b"))
+    raw = make_archive(make_member("a", content=bytes(5000)), make_member("b"))
     path = tmp_path / "good.tar"
     path.write_bytes(gzip.compress(raw))
     with read_tar(path, Limits(max_size=len(raw), max_members=2)) as tree:
@@ -261,7 +276,7 @@ def test_what_unpacks_to_hundreds_of_times_its_size_is_a_bomb(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits_module, "RATIO_FROM", 1 << 20)
-    raw = archive(member("a", content=bytes(2 << 20)))
+    raw = make_archive(make_member("a", content=bytes(2 << 20)))
     message = refused(tmp_path, gzip.compress(raw))
     assert message.startswith("it unpacks to more than 200 times its size (")
     (tmp_path / "bad.tar").write_bytes(gzip.compress(raw))
@@ -273,9 +288,9 @@ def test_a_bomb_of_other_bytes_than_zeros_is_refused_before_it_fills_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits_module, "FULL_FROM", 8 << 20)
-    raw = archive(member("a", content=b"a" * (12 << 20)))
+    raw = make_archive(make_member("a", content=b"a" * (12 << 20)))
     assert refused(tmp_path, gzip.compress(raw)).startswith("it unpacks to more than 50 times")
-    zeros = archive(member("a", content=bytes(12 << 20)))
+    zeros = make_archive(make_member("a", content=bytes(12 << 20)))
     (tmp_path / "good.tar").write_bytes(gzip.compress(zeros))
     with read_tar(tmp_path / "good.tar") as tree:
         assert "a" in tree.nodes
@@ -284,22 +299,24 @@ def test_a_bomb_of_other_bytes_than_zeros_is_refused_before_it_fills_the_disk(
 def test_a_full_temporary_folder_is_told_by_its_name(
     tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raw = gzip.compress(archive(member("a", content=os.urandom(3 << 20))), 1)
+    raw = gzip.compress(make_archive(make_member("a", content=os.urandom(3 << 20))), 1)
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     (tmp_path / "only").mkdir()
     assert f"into {small_disk}: No space left" in refused(tmp_path / "only", raw)
     assert list(small_disk.iterdir()) == []
 
 
-FUZZED = archive(
-    member("pack/", DIR),
-    pax({"path": "pack/" + "n" * 120, "mtime": "1.5", "comment": "c"}) + member("n"),
-    member("././@LongLink", b"L", b"pack/" + b"m" * 150 + b"\0") + member("m", content=b"m"),
-    member("pack/a", content=b"a" * 700),
-    member("pack/b", LNK, target="pack/a"),
-    member("pack/c", SYM, target="a"),
+FUZZED = make_archive(
+    make_member("pack/", DIR),
+    make_pax_header({"path": "pack/" + "n" * 120, "mtime": "1.5", "comment": "c"})
+    + make_member("n"),
+    make_member("././@LongLink", b"L", b"pack/" + b"m" * 150 + b"\0")
+    + make_member("m", content=b"m"),
+    make_member("pack/a", content=b"a" * 700),
+    make_member("pack/b", LNK, target="pack/a"),
+    make_member("pack/c", SYM, target="a"),
 )
-BLOCKS = len(FUZZED[:-10240]) // 512
+BLOCKS = len(FUZZED[:-END_SIZE]) // 512
 changes = st.tuples(st.integers(0, BLOCKS - 1), st.integers(0, 511), st.binary(max_size=14))
 
 
@@ -314,7 +331,7 @@ def test_a_tarball_with_any_bytes_changed_is_read_or_refused(
         block = bad[start : start + 512]
         block = (block[:offset] + new + block[offset + len(new) :])[:512]
         if block[257:262] == b"ustar":
-            block = with_checksum(block)
+            block = fix_checksum(block)
         bad = bad[:start] + block + bad[start + 512 :]
     read_or_refused(tmp_path_factory.getbasetemp() / "bad.tar", bad)
 
@@ -332,6 +349,8 @@ def read_or_refused(path: Path, raw: bytes) -> None:
 
 
 def test_a_tarball_with_strange_bytes_at_every_kilobyte_is_read_or_refused(tmp_path: Path) -> None:
-    raw = archive(*(member(f"pack/{number}", content=bytes(1000)) for number in range(20)))
+    raw = make_archive(
+        *(make_member(f"pack/{number}", content=bytes(1000)) for number in range(20))
+    )
     for length in range(0, len(raw), 1024):
         read_or_refused(tmp_path / "bad.tar", raw[:length] + b"\xff" * 64 + raw[length + 64 :])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from archive.test_tar_bad_input import archive, member, pax, with_checksum
 from archive.views import data
 from archive.writers import write_tree
+from builders.tar import fix_checksum, make_archive, make_member, make_pax_header
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
@@ -49,7 +49,7 @@ def test_a_volume_label_is_no_member_and_stays(tmp_path: Path) -> None:
 
 
 def test_a_later_volume_is_refused_with_advice(tmp_path: Path) -> None:
-    raw = archive(member("pack/x", b"M", b"rest"))
+    raw = make_archive(make_member("pack/x", b"M", b"rest"))
     (tmp_path / "a.tar").write_bytes(raw)
     with pytest.raises(BundleFixError, match="a volume of an archive that starts in another"):
         written_back(tmp_path / "a.tar")
@@ -69,13 +69,13 @@ def test_the_end_of_an_archive_stays_as_it_was(tmp_path: Path) -> None:
     """Docker ends its layers by two blocks of zeros; what follows the end is nobody's."""
     for end in (bytes(512), bytes(1024), bytes(1024) + b"what else was on the tape", bytes(30000)):
         path = tmp_path / "a.tar"
-        path.write_bytes(member("pack/", b"5") + member("pack/x", content=b"x") + end)
+        path.write_bytes(make_member("pack/", b"5") + make_member("pack/x", content=b"x") + end)
         _, ours = written_back(path)
         assert ours == path.read_bytes()
 
 
 def test_a_new_member_goes_before_the_end_of_the_archive(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(member("bin/x", content=b"x") + bytes(9216))
+    (tmp_path / "a.tar").write_bytes(make_member("bin/x", content=b"x") + bytes(9216))
     with read_tar(tmp_path / "a.tar") as tree:
         nodes = {**tree.nodes, "bin/new": File(BytesContent(b"new"), Metadata(0o644))}
         new = Tree(nodes, tree.top, tree.trailer)
@@ -88,8 +88,11 @@ def test_a_new_member_goes_before_the_end_of_the_archive(tmp_path: Path) -> None
 
 
 def test_the_later_of_two_files_of_one_name_wins_and_both_stay(tmp_path: Path) -> None:
-    raw = archive(
-        member("p/", b"5"), member("p/a", content=b"1"), member("p/b"), member("p/a", content=b"2")
+    raw = make_archive(
+        make_member("p/", b"5"),
+        make_member("p/a", content=b"1"),
+        make_member("p/b"),
+        make_member("p/a", content=b"2"),
     )
     (tmp_path / "a.tar").write_bytes(raw)
     with read_tar(tmp_path / "a.tar") as tree:
@@ -102,7 +105,9 @@ def test_the_later_of_two_files_of_one_name_wins_and_both_stay(tmp_path: Path) -
 
 
 def test_a_member_of_an_unknown_type_is_a_file_as_posix_says(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(archive(member("a", b"Z", b"data"), member("b", b"6")))
+    (tmp_path / "a.tar").write_bytes(
+        make_archive(make_member("a", b"Z", b"data"), make_member("b", b"6"))
+    )
     tree, ours = written_back(tmp_path / "a.tar")
     assert ours == (tmp_path / "a.tar").read_bytes()
     assert isinstance(tree.nodes["a"], File)
@@ -111,9 +116,9 @@ def test_a_member_of_an_unknown_type_is_a_file_as_posix_says(tmp_path: Path) -> 
 
 def test_what_has_no_data_has_none_whatever_its_size_says(tmp_path: Path) -> None:
     """Old tars told there how much room a folder takes on the disk."""
-    raw = member("a/", b"5")
-    sized = with_checksum(raw[:124] + b"00000010000\0" + raw[136:])
-    (tmp_path / "a.tar").write_bytes(archive(sized, member("a/b", content=b"b")))
+    raw = make_member("a/", b"5")
+    sized = fix_checksum(raw[:124] + b"00000010000\0" + raw[136:])
+    (tmp_path / "a.tar").write_bytes(make_archive(sized, make_member("a/b", content=b"b")))
     tree, ours = written_back(tmp_path / "a.tar")
     assert ours == (tmp_path / "a.tar").read_bytes()
     assert list(tree.nodes) == ["", "b"]
@@ -121,7 +126,9 @@ def test_what_has_no_data_has_none_whatever_its_size_says(tmp_path: Path) -> Non
 
 def test_a_global_header_counts_for_what_follows_it(tmp_path: Path) -> None:
     common = tarfile.TarInfo.create_pax_global_header({"uid": "1234567", "comment": "c"})
-    raw = archive(member("a"), common, member("b"), pax({"uid": "7"}) + member("c"))
+    raw = make_archive(
+        make_member("a"), common, make_member("b"), make_pax_header({"uid": "7"}) + make_member("c")
+    )
     (tmp_path / "a.tar").write_bytes(raw)
     tree, ours = written_back(tmp_path / "a.tar")
     assert ours == raw
@@ -131,7 +138,7 @@ def test_a_global_header_counts_for_what_follows_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("record", ["path", "linkpath", "size"])
 def test_a_global_header_that_names_every_member_is_refused(tmp_path: Path, record: str) -> None:
     common = tarfile.TarInfo.create_pax_global_header({record: "1"})
-    (tmp_path / "a.tar").write_bytes(archive(common, member("a")))
+    (tmp_path / "a.tar").write_bytes(make_archive(common, make_member("a")))
     with pytest.raises(BundleFixError, match="a global header gives all members one name"):
         written_back(tmp_path / "a.tar")
 
@@ -141,7 +148,7 @@ def test_checksums_of_signed_bytes_are_right_too(tmp_path: Path) -> None:
     raw = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
     total = sum(b - 256 * (b > 127) for b in raw[:148] + b" " * 8 + raw[156:512])
     signed = raw[:148] + b"%06o\0 " % total + raw[156:]
-    (tmp_path / "a.tar").write_bytes(archive(signed))
+    (tmp_path / "a.tar").write_bytes(make_archive(signed))
     tree, _ = written_back(tmp_path / "a.tar")
     assert list(tree.nodes) == [info.name]
 
@@ -150,15 +157,15 @@ def test_checksums_of_signed_bytes_are_right_too(tmp_path: Path) -> None:
 def test_numbers_that_octal_digits_cannot_hold_are_read(tmp_path: Path, number: int) -> None:
     info = tarfile.TarInfo("a")
     info.mtime = number
-    (tmp_path / "a.tar").write_bytes(archive(info.tobuf(tarfile.GNU_FORMAT)))
+    (tmp_path / "a.tar").write_bytes(make_archive(info.tobuf(tarfile.GNU_FORMAT)))
     tree, _ = written_back(tmp_path / "a.tar")
     assert tree.nodes["a"].metadata.mtime == number
 
 
 def test_metadata_that_is_no_number_is_no_reason_to_refuse(tmp_path: Path) -> None:
-    raw = member("a", content=b"a")
-    odd = with_checksum(raw[:108] + b"nobody\0\0" + raw[116:])
-    (tmp_path / "a.tar").write_bytes(archive(odd))
+    raw = make_member("a", content=b"a")
+    odd = fix_checksum(raw[:108] + b"nobody\0\0" + raw[116:])
+    (tmp_path / "a.tar").write_bytes(make_archive(odd))
     tree, ours = written_back(tmp_path / "a.tar")
     assert tree.nodes["a"].metadata.uid == 0
     assert ours == (tmp_path / "a.tar").read_bytes()
@@ -169,6 +176,6 @@ def test_star_keeps_times_where_posix_has_the_end_of_a_prefix(tmp_path: Path) ->
     raw = bytearray(info.tobuf(tarfile.USTAR_FORMAT))
     raw[345 + 131 : 345 + 155] = b"14000000000\0" * 2
     raw[508:512] = b"tar\0"
-    (tmp_path / "a.tar").write_bytes(archive(with_checksum(bytes(raw))))
+    (tmp_path / "a.tar").write_bytes(make_archive(fix_checksum(bytes(raw))))
     tree, _ = written_back(tmp_path / "a.tar")
     assert list(tree.nodes) == [info.name]
