@@ -1,1 +1,1 @@
-"""Debug information: dropped from a pack, or split off into one of its own."""
+"""Debug information: removed from a pack, or split off into a pack of its own."""

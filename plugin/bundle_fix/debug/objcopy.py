@@ -1,4 +1,4 @@
-"""Runs binutils' objcopy, or LLVM's, on one file; sources: objcopy(1), llvm-objcopy(1)."""
+"""Search for objcopy and its run on one file; sources: objcopy(1), llvm-objcopy(1)."""
 
 from __future__ import annotations
 
@@ -23,46 +23,53 @@ TRIPLETS = {
     ("s390", "big"): ("s390x-linux-gnu",),
     ("loongarch", "little"): ("loongarch64-linux-gnu",),
 }
-"""What precedes the name of a cross objcopy, by machine and byte order."""
-LLVM = ("llvm-objcopy", *(f"llvm-objcopy-{version}" for version in range(30, 12, -1)))
-"""LLVM's takes the files of every machine."""
+"""Prefixes of the names of cross binutils, by machine and byte order."""
+LLVM_NAMES = ("llvm-objcopy", *(f"llvm-objcopy-{version}" for version in range(30, 12, -1)))
+"""Names of LLVM's objcopy, which handles the files of every machine; the newest first."""
 
 
 def find_objcopy(image: Image, where: str) -> str:
-    """The path of an objcopy for files like ``image``.
+    """Return the path of an objcopy that handles the machine of ``image``.
+
+    Args:
+        image: the ELF file to handle.
+        where: its path, for the error.
 
     Raises:
-        BundleFixError: none is installed.
+        BundleFixError: no such objcopy is installed.
     """
-    found = next((path for name in _names(image) if (path := shutil.which(name))), None)
-    if found is None:
+    tool = next((path for name in _list_tool_names(image) if (path := shutil.which(name))), None)
+    if tool is None:
         triplets = TRIPLETS.get((image.machine, image.format.order), ())
         package = f"binutils-{triplets[0]}" if triplets and not _is_native(image) else "binutils"
         raise BundleFixError(
-            f"no objcopy for {image.machine} is installed, which [debug] strip needs", where=where,
-            hint=f"install {package} or llvm, or say strip = \"none\"",
+            f"missing objcopy for {image.machine}, required by `strip` of [debug]", where=where,
+            hint=f'install {package} or llvm, or set strip = "none"',
         )  # fmt: skip
-    return found
+    return tool
 
 
 def _is_native(image: Image) -> bool:
-    here = get_machine_name()
-    return image.machine == here or (image.machine, here) == ("i386", "x86_64")
+    """Return whether the objcopy of this machine handles the file."""
+    machine = get_machine_name()
+    # The binutils of x86_64 handle i386 as well.
+    return image.machine == machine or (image.machine, machine) == ("i386", "x86_64")
 
 
-def _names(image: Image) -> Iterator[str]:
+def _list_tool_names(image: Image) -> Iterator[str]:
+    """Yield the names under which an objcopy for the file may be installed, the best first."""
     if _is_native(image):
         yield "objcopy"
     for triplet in TRIPLETS.get((image.machine, image.format.order), ()):
         yield f"{triplet}-objcopy"
-    yield from LLVM
+    yield from LLVM_NAMES
 
 
 def run_objcopy(tool: str, source: Path, target: Path, *options: str) -> None:
-    """Make ``target`` of ``source``, which stays as it is.
+    """Write ``target`` as a changed copy of ``source``.
 
     Raises:
-        BundleFixError: it fails.
+        BundleFixError: objcopy fails.
     """
     done = subprocess.run(
         [tool, *options, str(source), str(target)],
@@ -72,8 +79,8 @@ def run_objcopy(tool: str, source: Path, target: Path, *options: str) -> None:
         check=False,
     )
     if done.returncode != 0 or not target.is_file():
-        lines = os.fsdecode(done.stderr).strip().splitlines() or ["it says nothing"]
+        lines = os.fsdecode(done.stderr).strip().splitlines() or [f"exit code {done.returncode}"]
         raise BundleFixError(
-            f"{Path(tool).name} {options[0]} fails: {lines[0]}", where=str(source),
-            hint='say [debug] strip = "none", or replace the file',
+            f"{Path(tool).name} {options[0]} failed: {lines[0]}", where=str(source),
+            hint='set strip = "none" in [debug], or replace the file',
         )  # fmt: skip

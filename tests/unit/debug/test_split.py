@@ -1,4 +1,4 @@
-"""Debug information out of packs, by real compilers, objcopy, readelf and gdb."""
+"""Stripped and split debug information, with real compilers, objcopy, readelf and gdb."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ name = "pack"
 from = "in/*"
 to = "bin/"
 [debug]
-strip = "{how}"
+strip = "{strip}"
 """
 MAIN = "int main(void) { return 7; }\n"
 
@@ -33,9 +33,9 @@ def run(*command: str | Path) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
-def packed(root: Path, how: str, **environ: str) -> Path:
-    """What is in ``root/in``, packed and unpacked again, the debug pack over the pack."""
-    (root / "bundle.toml").write_text(SPEC.format(how=how))
+def pack_and_unpack(root: Path, strip: str, **environ: str) -> Path:
+    """Pack ``root/in`` and return the unpacked pack, with the debug pack unpacked over it."""
+    (root / "bundle.toml").write_text(SPEC.format(strip=strip))
     done = bundle_fix("pack", "bundle.toml", "--force", cwd=root, **environ)
     assert done.returncode in (0, 1), done.stderr
     for name in ("pack.tar.gz", "pack.debug.tar.gz"):
@@ -45,19 +45,20 @@ def packed(root: Path, how: str, **environ: str) -> Path:
     return root / "out/pack"
 
 
-def sections(path: Path) -> str:
+def list_sections(path: Path) -> str:
     return run("readelf", "-SW", path)
 
 
-def build_id(path: Path) -> str:
+def read_build_id(path: Path) -> str:
     found = re.search("Build ID: ([0-9a-f]+)", run("readelf", "-n", path))
     assert found
     return found[1]
 
 
-def gdb(*commands: str) -> str:
+def run_gdb(*commands: str) -> str:
+    """Run gdb in batch mode and return its output; skip the test if gdb is not installed."""
     if shutil.which("gdb") is None:
-        pytest.skip("gdb is not installed: nothing shows that it finds split files")
+        pytest.skip("gdb is not installed, so nothing can check that it finds split files")
     options = [text for command in commands for text in ("-ex", command)]
     done = subprocess.run(
         ["gdb", "-nx", "-batch", *options],
@@ -77,33 +78,35 @@ FLAGS = [
 
 
 @pytest.mark.parametrize(("toolchain", "flags"), FLAGS)
-def test_gdb_finds_what_was_split_off_by_build_id_and_by_debuglink(
+def test_gdb_finds_split_debug_information_by_build_id_and_by_debuglink(
     tmp_path: Path, toolchain: Toolchain, flags: Sequence[str]
 ) -> None:
-    """And the edit of the RUNPATH comes behind the stripping, so that it costs no link."""
+    """The RUNPATH is edited after the file is stripped, so `.gnu_debuglink` survives the edit."""
     elf(tmp_path / "in/libx.so.1", soname="libx.so.1", toolchain=toolchain)
     elf(
         tmp_path / "in/server",
         program=True, source=MAIN, needed=["libx.so.1"], toolchain=toolchain,
         flags=["-Wl,--build-id=sha1", *flags],
     )  # fmt: skip
-    pack = packed(tmp_path, "split")
+    pack = pack_and_unpack(tmp_path, "split")
     server = pack / "bin/server"
-    assert ".debug_info" not in sections(server)
+    assert ".debug_info" not in list_sections(server)
     assert "$ORIGIN" in run("readelf", "-d", server)
-    name = build_id(server)
+    name = read_build_id(server)
     (by_id := tmp_path / "ids").mkdir()
     (pack / ".build-id").rename(by_id / ".build-id")
     assert (by_id / f".build-id/{name[:2]}/{name[2:]}.debug").is_file()
-    wanted = 'Line 1 of "source.c"'
-    assert wanted not in gdb(f"file {server}", "info line main")
-    assert wanted in gdb(f"set debug-file-directory {by_id}", f"file {server}", "info line main")
+    expected = 'Line 1 of "source.c"'
+    assert expected not in run_gdb(f"file {server}", "info line main")
+    assert expected in run_gdb(
+        f"set debug-file-directory {by_id}", f"file {server}", "info line main"
+    )
     (by_id / ".build-id").rename(pack / ".build-id")
     beside = pack / "bin/.debug/server.debug"
     data = beside.read_bytes()
-    # Without its build-id gdb has nothing but the link to go by.
+    # Without a build-id gdb can only use .gnu_debuglink.
     run("objcopy", "--remove-section=.note.gnu.build-id", server)
-    assert wanted in gdb(f"file {server}", "info line main")
+    assert expected in run_gdb(f"file {server}", "info line main")
     raw = tmp_path / "link"
     run("objcopy", "-O", "binary", "--only-section=.gnu_debuglink", server, raw)
     link = raw.read_bytes() if raw.exists() else b""
@@ -113,9 +116,9 @@ def test_gdb_finds_what_was_split_off_by_build_id_and_by_debuglink(
         assert int.from_bytes(link[-4:], "little") == zlib.crc32(data)
 
 
-def test_the_pack_passes_its_check_with_the_debug_pack_over_it(tmp_path: Path) -> None:
+def test_a_pack_passes_its_check_with_the_debug_pack_unpacked_over_it(tmp_path: Path) -> None:
     elf(tmp_path / "in/server", program=True, flags=["-Wl,--build-id"])
-    pack = packed(tmp_path, "split")
+    pack = pack_and_unpack(tmp_path, "split")
     assert (pack / ".build-id").is_dir()
     assert bundle_fix("check", pack).returncode == 0
     static = elf(tmp_path / "static", program=True, flags=["-static", "-no-pie"])
@@ -124,10 +127,10 @@ def test_the_pack_passes_its_check_with_the_debug_pack_over_it(tmp_path: Path) -
         assert "BF624" in bundle_fix("check", pack).stdout
 
 
-def test_debug_information_can_be_dropped(tmp_path: Path) -> None:
+def test_debug_information_can_be_removed(tmp_path: Path) -> None:
     elf(tmp_path / "in/server", program=True)
-    pack = packed(tmp_path, "debug")
-    found = sections(pack / "bin/server")
+    pack = pack_and_unpack(tmp_path, "debug")
+    found = list_sections(pack / "bin/server")
     assert (".debug_" in found, ".symtab" in found, ".gnu_debuglink" in found) == (
         False, True, False,
     )  # fmt: skip
@@ -135,8 +138,8 @@ def test_debug_information_can_be_dropped(tmp_path: Path) -> None:
     subprocess.run([pack / "bin/server"], check=True)
 
 
-@pytest.mark.parametrize("how", ["debug", "split"])
-def test_what_has_no_debug_information_keeps_its_bytes(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("strip", ["debug", "split"])
+def test_a_file_without_debug_information_keeps_its_bytes(tmp_path: Path, strip: str) -> None:
     stripped = elf(tmp_path / "in/stripped", program=True)
     run("strip", stripped)
     symbols = elf(tmp_path / "in/symbols", program=True)
@@ -150,16 +153,16 @@ def test_what_has_no_debug_information_keeps_its_bytes(tmp_path: Path, how: str)
     run("cc", "-g", "-c", tmp_path / "x.c", "-o", tmp_path / "in/x.o")
     run("ar", "rcs", tmp_path / "in/libx.a", tmp_path / "in/x.o")
     (tmp_path / "in/run.sh").write_text("#!/bin/sh\n")
-    pack = packed(tmp_path, how)
+    pack = pack_and_unpack(tmp_path, strip)
     for source in (tmp_path / "in").iterdir():
         assert (pack / "bin" / source.name).read_bytes() == source.read_bytes(), source.name
     assert not (tmp_path / "pack.debug.tar.gz").exists()
 
 
-def test_links_to_one_file_stay_links(tmp_path: Path) -> None:
+def test_symlinks_to_one_file_stay_symlinks(tmp_path: Path) -> None:
     elf(tmp_path / "in/libx.so.1.2", soname="libx.so.1")
     (tmp_path / "bundle.toml").write_text(
-        SPEC.format(how="split") + '[[libraries]]\nfrom = "more/libx.so"\n'
+        SPEC.format(strip="split") + '[[libraries]]\nfrom = "more/libx.so"\n'
     )
     (tmp_path / "more").mkdir()
     (tmp_path / "more/libx.so.1").symlink_to("../in/libx.so.1.2")
@@ -173,50 +176,50 @@ def test_links_to_one_file_stay_links(tmp_path: Path) -> None:
     assert files | set(links) >= {"pack/bin/libx.so.1.2", "pack/lib/libx.so.1.2"}
 
 
-def test_two_packs_have_the_same_bytes(tmp_path: Path) -> None:
-    for folder in ("one", "two"):
-        elf(tmp_path / folder / "in/server", program=True, flags=["-Wl,--build-id"])
-        packed(tmp_path / folder, "split")
+def test_debug_packs_are_reproducible(tmp_path: Path) -> None:
+    for directory in ("one", "two"):
+        elf(tmp_path / directory / "in/server", program=True, flags=["-Wl,--build-id"])
+        pack_and_unpack(tmp_path / directory, "split")
     for name in ("pack.tar.gz", "pack.debug.tar.gz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
 @pytest.mark.parametrize("machine", ["aarch64", "armhf", "i386", "ppc64le", "s390x", "riscv64"])
-def test_other_machines_have_an_objcopy_of_their_own(tmp_path: Path, machine: str) -> None:
+def test_a_cross_objcopy_strips_files_for_other_machines(tmp_path: Path, machine: str) -> None:
     server = elf(
         tmp_path / "in/server", program=True, toolchain=CROSS[machine], flags=["-Wl,--build-id"]
     )
-    pack = packed(tmp_path, "split")
-    assert ".debug_info" not in sections(pack / "bin/server")
-    assert ".debug_info" in sections(pack / "bin/.debug/server.debug")
-    assert build_id(pack / "bin/server") == build_id(server)
+    pack = pack_and_unpack(tmp_path, "split")
+    assert ".debug_info" not in list_sections(pack / "bin/server")
+    assert ".debug_info" in list_sections(pack / "bin/.debug/server.debug")
+    assert read_build_id(pack / "bin/server") == read_build_id(server)
 
 
-def test_llvms_objcopy_serves_where_there_is_no_other(tmp_path: Path) -> None:
+def test_llvm_objcopy_is_used_if_no_other_is_installed(tmp_path: Path) -> None:
     found = shutil.which("llvm-objcopy")
     if found is None:
         pytest.skip("llvm-objcopy is not installed")
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools/llvm-objcopy").symlink_to(found)
     elf(tmp_path / "in/server", program=True, flags=["-Wl,--build-id"])
-    pack = packed(tmp_path, "split", PATH=str(tmp_path / "tools"))
-    assert ".debug_info" not in sections(pack / "bin/server")
-    assert 'Line 3 of "source.c"' in gdb(f"file {pack}/bin/server", "info line main")
+    pack = pack_and_unpack(tmp_path, "split", PATH=str(tmp_path / "tools"))
+    assert ".debug_info" not in list_sections(pack / "bin/server")
+    assert 'Line 3 of "source.c"' in run_gdb(f"file {pack}/bin/server", "info line main")
 
 
-def test_without_an_objcopy_one_line_says_what_to_install(tmp_path: Path) -> None:
+def test_a_missing_objcopy_is_an_error_that_says_what_to_install(tmp_path: Path) -> None:
     elf(tmp_path / "in/server", program=True)
-    (tmp_path / "bundle.toml").write_text(SPEC.format(how="debug"))
-    done = bundle_fix("pack", "bundle.toml", cwd=tmp_path, PATH="/nowhere")
+    (tmp_path / "bundle.toml").write_text(SPEC.format(strip="debug"))
+    done = bundle_fix("pack", "bundle.toml", cwd=tmp_path, PATH="/missing")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "bundle-fix: error: bin/server: no objcopy for x86_64 is installed, which [debug] strip"
-        ' needs (install binutils or llvm, or say strip = "none")'
+        "bundle-fix: error: bin/server: missing objcopy for x86_64, required by `strip` of [debug]"
+        ' (install binutils or llvm, or set strip = "none")'
     ]
     assert not (tmp_path / "pack.tar.gz").exists()
 
 
-def test_a_program_of_go_runs_without_its_debug_information(tmp_path: Path) -> None:
+def test_a_go_program_runs_without_its_debug_information(tmp_path: Path) -> None:
     go = shutil.which("go")
     if go is None:
         pytest.skip("go is not installed")
@@ -227,7 +230,7 @@ def test_a_program_of_go_runs_without_its_debug_information(tmp_path: Path) -> N
         cwd=tmp_path, check=True, capture_output=True,
         env={**os.environ, "GOCACHE": str(tmp_path / "cache"), "GO111MODULE": "off"},
     )  # fmt: skip
-    pack = packed(tmp_path, "split")
-    assert "debug_info" not in sections(pack / "bin/server")
+    pack = pack_and_unpack(tmp_path, "split")
+    assert "debug_info" not in list_sections(pack / "bin/server")
     done = subprocess.run([pack / "bin/server"], capture_output=True, text=True, check=True)
     assert done.stderr == "hello\n"
