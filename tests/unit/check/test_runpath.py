@@ -1,3 +1,5 @@
+"""BF201 to BF207: missing, wrong and useless entries of RPATH and RUNPATH."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,19 +11,20 @@ from builders.elf import elf
 from .conftest import Check
 
 
-def program_with(folder: Path, **path: str) -> None:
-    elf(folder / "lib/liba.so.1", soname="liba.so.1")
-    elf(folder / "bin/x", program=True, needed=["liba.so.1"], **path)  # type: ignore[arg-type]
+def program_with(root: Path, *, rpath: str | None = None, runpath: str | None = None) -> None:
+    """Build a pack with a program that has a search path and needs a library of the pack."""
+    elf(root / "lib/liba.so.1", soname="liba.so.1")
+    elf(root / "bin/x", program=True, needed=["liba.so.1"], rpath=rpath, runpath=runpath)
 
 
-def test_bf201_names_a_program_without_a_runpath(tmp_path: Path, check: Check) -> None:
+def test_bf201_reports_a_program_without_a_runpath(tmp_path: Path, check: Check) -> None:
     program_with(tmp_path)
     (finding,) = check("BF201")
     assert (finding.severity, finding.path) == ("error", "bin/x")
-    assert finding.message == "has no RUNPATH, though the pack provides liba.so.1"
+    assert finding.message == "has no RUNPATH, but needs liba.so.1 of the pack"
 
 
-def test_bf201_is_a_warning_in_a_library_that_lives_on_anothers_luck(
+def test_bf201_is_a_warning_in_a_library_if_another_object_loads_what_it_needs(
     tmp_path: Path, check: Check
 ) -> None:
     elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
@@ -35,26 +38,29 @@ def test_bf201_is_a_warning_in_a_library_that_lives_on_anothers_luck(
     assert [(f.severity, f.path) for f in check("BF201")] == [("warning", "lib/liba.so.1")]
 
 
-def test_bf201_is_silent_where_an_inherited_rpath_does_it(tmp_path: Path, check: Check) -> None:
+def test_bf201_is_silent_if_an_inherited_rpath_leads_to_the_library(
+    tmp_path: Path, check: Check
+) -> None:
     elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
     assert check("BF201") == []
 
 
-@pytest.mark.parametrize(("path", "found"), [("rpath", 0), ("runpath", 1)])
-def test_bf201_heeds_the_rpath_of_what_loads_a_library_of_a_plugin(
-    tmp_path: Path, check: Check, path: str, found: int
+@pytest.mark.parametrize(("tag", "found"), [("rpath", 0), ("runpath", 1)])
+def test_bf201_follows_the_rpath_of_the_plugin_that_loads_a_library(
+    tmp_path: Path, check: Check, tag: str, found: int
 ) -> None:
-    """As in wheels: an extension's RPATH serves all that it loads, a RUNPATH itself alone."""
+    """As in wheels: an RPATH applies to all libraries of an extension, a RUNPATH to itself only."""
     elf(tmp_path / "libs/libc1.so.1", soname="libc1.so.1")
     elf(tmp_path / "libs/libb.so.1", soname="libb.so.1", needed=["libc1.so.1"])
     names = ["libc1.so.1", "libb.so.1"]
-    elf(tmp_path / "ext.so", needed=names, **{path: "$ORIGIN/libs"})  # type: ignore[arg-type]
+    rpath, runpath = ("$ORIGIN/libs", None) if tag == "rpath" else (None, "$ORIGIN/libs")
+    elf(tmp_path / "ext.so", needed=names, rpath=rpath, runpath=runpath)
     assert [f.path for f in check("BF201")] == ["libs/libb.so.1"] * found
 
 
-def test_bf201_is_silent_where_nothing_of_the_pack_is_needed(tmp_path: Path, check: Check) -> None:
+def test_bf201_is_silent_if_no_library_of_the_pack_is_needed(tmp_path: Path, check: Check) -> None:
     elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"])
     assert check("BF201") == []
 
@@ -69,7 +75,7 @@ def test_bf201_is_silent_where_nothing_of_the_pack_is_needed(tmp_path: Path, che
         ("$ORIGIN/../../elsewhere", "BF204", "warning"),
     ],
 )
-def test_a_bad_entry_beside_a_good_one_is_named(
+def test_a_bad_entry_next_to_a_good_one_is_reported(
     tmp_path: Path, check: Check, entry: str, rule: str, severity: str
 ) -> None:
     program_with(tmp_path, runpath=f"{entry}:$ORIGIN/../lib")
@@ -83,40 +89,44 @@ def test_a_bad_entry_beside_a_good_one_is_named(
     [("ORIGIN/../lib", "BF203"), ("/../lib", "BF202"), ("\\$ORIGIN/lib", "BF203"),
      ("$$ORIGIN/lib", "BF203")],
 )  # fmt: skip
-def test_an_origin_that_a_shell_took_away_is_told(
+def test_an_origin_that_a_shell_expanded_gets_a_hint(
     tmp_path: Path, check: Check, entry: str, rule: str
 ) -> None:
     program_with(tmp_path, runpath=entry)
-    assert [f.hint.startswith("It looks like $ORIGIN") for f in check(rule)] == [True]
+    assert [
+        f.hint.startswith("A shell or make probably expanded $ORIGIN") for f in check(rule)
+    ] == [True]
     program_with(tmp_path, runpath="lib:/opt/x:$ORIGIN/../../x:${ORIGIN}/gone")
     found = [f for code in ("BF202", "BF203", "BF204", "BF206") for f in check(code)]
-    assert ["looks like" in f.hint for f in found] == [False] * 4
+    assert ["probably expanded" in f.hint for f in found] == [False] * 4
 
 
-def test_good_entries_are_not_named(tmp_path: Path, check: Check) -> None:
+def test_good_entries_are_not_reported(tmp_path: Path, check: Check) -> None:
     program_with(tmp_path, runpath="$ORIGIN/../lib:${ORIGIN}:$ORIGIN/../absent")
     for rule in ("BF202", "BF203", "BF204", "BF205"):
         assert check(rule) == []
 
 
-def test_a_bad_rpath_is_named_as_such(tmp_path: Path, check: Check) -> None:
+def test_the_message_names_rpath_if_the_entry_is_in_an_rpath(tmp_path: Path, check: Check) -> None:
     program_with(tmp_path, rpath=".:$ORIGIN/../lib")
     (finding,) = check("BF203")
     assert "has the RPATH entry ." in finding.message
 
 
-def test_bf206_notes_an_entry_to_a_folder_that_is_not_there(tmp_path: Path, check: Check) -> None:
+def test_bf206_reports_an_entry_whose_directory_does_not_exist(
+    tmp_path: Path, check: Check
+) -> None:
     program_with(tmp_path, runpath="$ORIGIN/../lib:$ORIGIN/../absent:$ORIGIN/$LIB")
     (finding,) = check("BF206")
     assert (finding.severity, finding.evidence["entry"]) == ("note", "$ORIGIN/../absent")
 
 
-def test_bf206_notes_an_entry_that_is_there_twice(tmp_path: Path, check: Check) -> None:
+def test_bf206_reports_a_repeated_entry(tmp_path: Path, check: Check) -> None:
     program_with(tmp_path, runpath="$ORIGIN/../lib:$ORIGIN:$ORIGIN/../lib")
     assert [f.message for f in check("BF206")] == ["has the entry $ORIGIN/../lib 2 times"]
 
 
-def test_bf207_names_a_set_uid_program_that_counts_on_origin(tmp_path: Path, check: Check) -> None:
+def test_bf207_reports_a_set_uid_program_that_needs_origin(tmp_path: Path, check: Check) -> None:
     program_with(tmp_path, runpath="$ORIGIN/../lib")
     (tmp_path / "bin/x").chmod(0o4755)
     (finding,) = check("BF207")
@@ -126,7 +136,9 @@ def test_bf207_names_a_set_uid_program_that_counts_on_origin(tmp_path: Path, che
     )
 
 
-def test_bf207_is_a_warning_where_nothing_is_found_that_way(tmp_path: Path, check: Check) -> None:
+def test_bf207_is_a_warning_if_no_library_of_the_pack_is_needed(
+    tmp_path: Path, check: Check
+) -> None:
     elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="${ORIGIN}")
     (tmp_path / "bin/x").chmod(0o2755)
     (finding,) = check("BF207")
@@ -134,7 +146,7 @@ def test_bf207_is_a_warning_where_nothing_is_found_that_way(tmp_path: Path, chec
     assert finding.message.startswith("is set-gid, ")
 
 
-def test_bf207_is_silent_about_set_uid_programs_with_no_use_of_origin(
+def test_bf207_is_silent_about_set_uid_programs_without_origin(
     tmp_path: Path, check: Check
 ) -> None:
     elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="/opt/pack/lib")
