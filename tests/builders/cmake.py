@@ -56,7 +56,7 @@ from = "{target.core}"
 
 
 @contextmanager
-def locked(name: str) -> Iterator[Path]:
+def lock_tool_directory(name: str) -> Iterator[Path]:
     """A folder of the cache that one test process at a time may fill."""
     TOOLS.mkdir(parents=True, exist_ok=True)
     with (TOOLS / f"{name}.lock").open("w") as lock:
@@ -64,7 +64,7 @@ def locked(name: str) -> Iterator[Path]:
         yield TOOLS / name
 
 
-def environment(path: str = "", **more: str) -> dict[str, str]:
+def make_build_environment(path: str = "", **more: str) -> dict[str, str]:
     """An environment without what would change builds, and with ``path`` before PATH."""
     kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     return {**kept, "PATH": f"{path}:{kept['PATH']}" if path else kept["PATH"], **more}
@@ -80,10 +80,10 @@ class CMake:
     def run(
         self, program: str, *arguments: str | Path, cwd: Path | None = None, **more: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``cmake``, ``cpack`` or ``ctest``; stdout and stderr come together."""
+        """Run ``install_cmake``, ``cpack`` or ``ctest``; stdout and stderr come together."""
         command = [self.bin / program, *arguments]
         return subprocess.run(
-            command, cwd=cwd, env=environment(f"{self.bin}:{Path(sys.executable).parent}", **more),
+            command, cwd=cwd, env=make_build_environment(f"{self.bin}:{Path(sys.executable).parent}", **more),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=300,
         )  # fmt: skip
 
@@ -91,19 +91,19 @@ class CMake:
         self, source: Path, build: Path, *options: str
     ) -> subprocess.CompletedProcess[str]:
         """Configure a project with the BundleFix of the package under test."""
-        root = f"-DBundleFix_ROOT={cmake_dir()}"
+        root = f"-DBundleFix_ROOT={find_cmake_directory()}"
         return self.run("cmake", "-S", source, "-B", build, "-G", self.generator, root, *options)
 
 
-def cmake_dir() -> str:
+def find_cmake_directory() -> str:
     """What ``bundle-fix cmake-dir`` prints."""
     command = [sys.executable, "-m", "bundle_fix", "cmake-dir"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def cmake(which: str, generator: str = "Ninja") -> CMake:
+def install_cmake(which: str, generator: str = "Ninja") -> CMake:
     """A CMake from PyPI, with Ninja beside it; ``which`` is a key of `WANTED`."""
-    with locked(which) as folder:
+    with lock_tool_directory(which) as folder:
         if not (folder / "done").exists():
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"]
             done = subprocess.run([*pip, "--target", folder, WANTED[which], "ninja"], check=False)
@@ -147,7 +147,7 @@ def write_project(folder: Path, files: Mapping[str, str]) -> Path:
     return folder
 
 
-def demo(folder: Path, more: str = "bundle_fix_install()\n", **files: str) -> Path:
+def write_demo_project(folder: Path, more: str = "bundle_fix_install()\n", **files: str) -> Path:
     """A program, and a library with a soname in a subdirectory, with ``more`` at the end."""
     return write_project(
         folder,
@@ -162,7 +162,7 @@ def demo(folder: Path, more: str = "bundle_fix_install()\n", **files: str) -> Pa
     )
 
 
-def built(cmake: CMake, source: Path, build: Path, *options: str) -> Project:
+def build_project(cmake: CMake, source: Path, build: Path, *options: str) -> Project:
     """Configure and build a project; both must work."""
     done = cmake.configure(source, build, *options)
     assert done.returncode == 0, done.stdout

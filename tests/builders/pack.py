@@ -8,7 +8,7 @@ from pathlib import Path
 from builders.elf import elf
 
 
-def tarball(folder: Path, target: Path, top: str = "pack") -> Path:
+def make_tarball(folder: Path, target: Path, top: str = "pack") -> Path:
     """A tarball of ``folder`` under the top folder ``top``; its compression follows its name."""
     kind = target.name.rpartition(".")[2]
     mode = f"w:{kind}" if kind in ("gz", "xz", "bz2") else "w"
@@ -17,7 +17,7 @@ def tarball(folder: Path, target: Path, top: str = "pack") -> Path:
     return target
 
 
-def incident(folder: Path) -> Path:
+def make_incident_pack(folder: Path) -> Path:
     """Pegasus's incident: the library is there, but under its development name.
 
     The server's RUNPATH ``.`` leads to it only from ``bin/``, and not under the name it needs.
@@ -27,7 +27,7 @@ def incident(folder: Path) -> Path:
     return folder
 
 
-def healthy(folder: Path) -> Path:
+def make_healthy_pack(folder: Path) -> Path:
     """A pack in which everything is as it should be."""
     elf(folder / "lib/libtcmalloc.so.4.6", soname="libtcmalloc.so.4", tag="shipped")
     (folder / "lib/libtcmalloc.so.4").symlink_to("libtcmalloc.so.4.6")

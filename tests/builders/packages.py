@@ -32,7 +32,7 @@ cp -a %(folder)s/. %%{buildroot}
 """
 
 
-def deb(folder: Path, target: Path, compression: str = "xz") -> Path:
+def build_deb(folder: Path, target: Path, compression: str = "xz") -> Path:
     """A Debian package of what lies in ``folder``, which gets the control file that it wants."""
     control = folder / "DEBIAN/control"
     control.parent.mkdir(exist_ok=True)
@@ -45,7 +45,7 @@ def deb(folder: Path, target: Path, compression: str = "xz") -> Path:
     return target
 
 
-def rpm(folder: Path, target: Path, payload: str = "w3.zstdio") -> Path:
+def build_rpm(folder: Path, target: Path, payload: str = "w3.zstdio") -> Path:
     """An RPM package of what lies in ``folder``."""
     top = target.parent / "rpmbuild"
     top.mkdir(exist_ok=True)
@@ -57,7 +57,7 @@ def rpm(folder: Path, target: Path, payload: str = "w3.zstdio") -> Path:
     return target
 
 
-def layer(members: Sequence[tuple[str, bytes | Path | None]]) -> bytes:
+def make_layer(members: Sequence[tuple[str, bytes | Path | None]]) -> bytes:
     """A layer: bytes are a file's, a path is a link's, and None makes a folder."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
@@ -74,7 +74,7 @@ def layer(members: Sequence[tuple[str, bytes | Path | None]]) -> bytes:
     return stream.getvalue()
 
 
-def blob(layout: Path, data: bytes) -> dict[str, Any]:
+def add_blob(layout: Path, data: bytes) -> dict[str, Any]:
     """Put a blob into an image layout and describe it."""
     digest = hashlib.sha256(data).hexdigest()
     (layout / "blobs/sha256").mkdir(parents=True, exist_ok=True)
@@ -82,15 +82,19 @@ def blob(layout: Path, data: bytes) -> dict[str, Any]:
     return {"digest": f"sha256:{digest}", "size": len(data)}
 
 
-def manifest(layout: Path, layers: Sequence[bytes], **more: Any) -> dict[str, Any]:
+def add_image_manifest(layout: Path, layers: Sequence[bytes], **more: Any) -> dict[str, Any]:
     """Put an image of these layers into a layout and describe it."""
-    config = blob(layout, b"{}")
+    config = add_blob(layout, b"{}")
     packed = [gzip.compress(data, mtime=0) for data in layers]
-    described = {"schemaVersion": 2, "config": config, "layers": [blob(layout, d) for d in packed]}
-    return blob(layout, json.dumps(described).encode()) | more
+    described = {
+        "schemaVersion": 2,
+        "config": config,
+        "layers": [add_blob(layout, d) for d in packed],
+    }
+    return add_blob(layout, json.dumps(described).encode()) | more
 
 
-def oci(layout: Path, *manifests: dict[str, Any]) -> Path:
+def write_oci_layout(layout: Path, *manifests: dict[str, Any]) -> Path:
     """An OCI image layout of images that are in its blobs already."""
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     index = {"schemaVersion": 2, "manifests": manifests}
@@ -98,7 +102,7 @@ def oci(layout: Path, *manifests: dict[str, Any]) -> Path:
     return layout
 
 
-def docker_save(target: Path, *images: Sequence[bytes]) -> Path:
+def write_docker_archive(target: Path, *images: Sequence[bytes]) -> Path:
     """What ``docker save`` writes of images of these layers."""
     described = []
     with tarfile.open(target, "w") as archive:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 
-def bundle_fix(
+def run_bundle_fix(
     *arguments: str | Path, cwd: Path | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run ``bundle-fix`` with ``arguments`` and give what it printed and its exit status."""

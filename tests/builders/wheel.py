@@ -24,19 +24,19 @@ def main():
 """
 
 
-def record_line(name: str, content: bytes) -> str:
+def format_record_line(name: str, content: bytes) -> str:
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
     return f"{name},sha256={digest},{len(content)}"
 
 
-def contents(path: Path) -> dict[str, bytes]:
+def read_wheel(path: Path) -> dict[str, bytes]:
     """What is in a wheel, by name; the archive must be sound."""
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
-def wheel(folder: Path, target: Path, **more: str) -> Path:
+def build_wheel(folder: Path, target: Path, **more: str) -> Path:
     """A wheel of what is in ``folder``, links followed; ``more`` are files of its metadata."""
     members: list[tuple[str, bytes, int]] = [
         (str(path.relative_to(folder)), path.read_bytes(), path.stat().st_mode)
@@ -45,7 +45,7 @@ def wheel(folder: Path, target: Path, **more: str) -> Path:
     ]
     for name, text in {**METADATA, **more}.items():
         members.append((f"{INFO}/{name}", text.encode(), 0o100644))
-    lines = [record_line(name, content) for name, content, _ in members]
+    lines = [format_record_line(name, content) for name, content, _ in members]
     record = "\n".join([*lines, f"{INFO}/RECORD,,", ""])
     members.append((f"{INFO}/RECORD", record.encode(), 0o100644))
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 from .conftest import SAMPLE
 
@@ -82,17 +82,17 @@ def hadoop_home(root: Path) -> Path:
     return root
 
 
-def library(folder: Path, real: str, soname: str, *, needed: Sequence[str] = ()) -> None:
+def library(directory: Path, real: str, soname: str, *, needed: Sequence[str] = ()) -> None:
     """A library under its real name, with the links that ``make install`` gives it."""
-    elf(folder / real, soname=soname, needed=needed)
+    elf(directory / real, soname=soname, needed=needed)
     for link in {soname, f"{soname.partition('.so')[0]}.so"} - {real}:
-        (folder / link).symlink_to(real)
+        (directory / link).symlink_to(real)
 
 
 def pack(kind: str, root: Path, *options: str, **environ: str) -> Path:
     """The pack of a spec, made of a tree."""
     spec = SPECS / f"pegasus-{kind}.toml"
-    done = bundle_fix("pack", spec, "-C", root, "-o", root, *options, **environ)
+    done = run_bundle_fix("pack", spec, "-C", root, "-o", root, *options, **environ)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
@@ -103,19 +103,19 @@ def members(artifact: Path) -> set[str]:
         return {m.name.split("/", 1)[1] for m in archive if not m.isdir()}
 
 
-def _third_party(folder: Path, allocator: str) -> list[str]:
+def _third_party(directory: Path, allocator: str) -> list[str]:
     """Build the third-party libraries; returns the sonames of the allocator's."""
     java = ["libverify.so", "libjava.so", "libjvm.so"]  # as its plugin for HDFS is linked
-    library(folder, "librocksdb.so.8.5.3", "librocksdb.so.8", needed=["libhdfs.so.0.0.0", *java])
-    library(folder, "libhdfs.so.0.0.0", "libhdfs.so.0.0.0", needed=["libjvm.so"])
-    _write(folder / "libhdfs.a", "!<arch>\n")
-    library(folder, "libssl.so.3", "libssl.so.3", needed=["libcrypto.so.3"])
-    library(folder, "libcrypto.so.3", "libcrypto.so.3")
+    library(directory, "librocksdb.so.8.5.3", "librocksdb.so.8", needed=["libhdfs.so.0.0.0", *java])
+    library(directory, "libhdfs.so.0.0.0", "libhdfs.so.0.0.0", needed=["libjvm.so"])
+    _write(directory / "libhdfs.a", "!<arch>\n")
+    library(directory, "libssl.so.3", "libssl.so.3", needed=["libcrypto.so.3"])
+    library(directory, "libcrypto.so.3", "libcrypto.so.3")
     if allocator == "tcmalloc":
-        library(folder, "libtcmalloc_and_profiler.so.4.6.11", "libtcmalloc_and_profiler.so.4")
+        library(directory, "libtcmalloc_and_profiler.so.4.6.11", "libtcmalloc_and_profiler.so.4")
         return ["libtcmalloc_and_profiler.so.4"]
-    library(folder, "libjemalloc.so.2", "libjemalloc.so.2")
-    library(folder, "libprofiler.so.0.5.4", "libprofiler.so.0")
+    library(directory, "libjemalloc.so.2", "libjemalloc.so.2")
+    library(directory, "libprofiler.so.0.5.4", "libprofiler.so.0")
     return ["libjemalloc.so.2", "libprofiler.so.0"]
 
 

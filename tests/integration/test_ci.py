@@ -20,7 +20,7 @@ import jsonschema
 import pytest
 import yaml
 
-from builders.pack import healthy, incident, tarball
+from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ci.md").read_text()
@@ -72,11 +72,11 @@ def run(place: Path, script: str, shell: str = "bash -eo pipefail", **environ: s
 
 def packs(place: Path, *, broken: bool) -> None:
     """Two packs in ``dist``, the second of which can be broken."""
-    make = incident if broken else healthy
+    make = make_incident_pack if broken else make_healthy_pack
     for name in ("one", "two"):
         shutil.rmtree(place / name, ignore_errors=True)
-    tarball(healthy(place / "one"), place / "work/dist/a good one.tar.gz")
-    tarball(make(place / "two"), place / "work/dist/server.tar.gz")
+    make_tarball(make_healthy_pack(place / "one"), place / "work/dist/a good one.tar.gz")
+    make_tarball(make(place / "two"), place / "work/dist/server.tar.gz")
 
 
 @pytest.mark.parametrize("broken", [False, True])
@@ -157,13 +157,13 @@ def test_no_text_of_a_user_is_put_into_a_script() -> None:
 class Runner:
     """A runner of GitHub's, as far as the steps of a composite action are concerned."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
         self.environ = {
-            **os.environ, "RUNNER_TEMP": str(folder / "temp"), "GITHUB_ACTION_PATH": str(ROOT),
-            "GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+            **os.environ, "RUNNER_TEMP": str(directory / "temp"), "GITHUB_ACTION_PATH": str(ROOT),
+            "GITHUB_OUTPUT": str(directory / "output"), "GITHUB_STEP_SUMMARY": str(directory / "summary"),
         }  # fmt: skip
-        (folder / "temp").mkdir(exist_ok=True)
+        (directory / "temp").mkdir(exist_ok=True)
 
     def step(self, number: int, cwd: Path, **inputs: str) -> Ran:
         """Run one step with inputs; those that are not given have their defaults."""
@@ -174,9 +174,9 @@ class Runner:
             name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda m: given[m[1]], value)
             for name, value in step["env"].items()
         }
-        script = self.folder / "script.sh"
+        script = self.directory / "script.sh"
         script.write_text(step["run"])
-        (self.folder / "output").write_text("")
+        (self.directory / "output").write_text("")
         return subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", script], cwd=cwd, check=False,
             env={**self.environ, **environ}, capture_output=True, text=True, timeout=600,
@@ -185,7 +185,7 @@ class Runner:
     @property
     def status(self) -> str:
         """The output ``status``."""
-        return (self.folder / "output").read_text().strip().removeprefix("status=")
+        return (self.directory / "output").read_text().strip().removeprefix("status=")
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def test_the_action_passes_good_packs_and_fails_broken_ones(runner: Runner, plac
     ran = runner.step(1, work, artifacts="\ndist/*good*\n\ndist/s*.gz\n", sarif="out.sarif")
     assert (ran.returncode, runner.status) == (1, "1")
     assert "::error file=dist/server.tar.gz/bin/server,title=BF102 host-wins::" in ran.stdout
-    assert "### bundle-fix: `dist/server.tar.gz`" in (runner.folder / "summary").read_text()
+    assert "### bundle-fix: `dist/server.tar.gz`" in (runner.directory / "summary").read_text()
     (sarif,) = json.loads((work / "out.sarif").read_text())["runs"]
     assert [a["location"]["uri"] for a in sarif["artifacts"]] == [
         "dist/a%20good%20one.tar.gz", "dist/server.tar.gz",
@@ -287,8 +287,8 @@ def test_pre_commit_installs_the_hook_and_stops_a_broken_pack(tmp_path: Path) ->
         git("init", "-q", cwd=repository)
         git("add", "-A", cwd=repository)
         git("commit", "-q", "--allow-empty", "-m", "x", cwd=repository)
-    tarball(incident(tmp_path / "bad"), work / "bad.tar.gz")
-    tarball(healthy(tmp_path / "good"), work / "good.tgz")
+    make_tarball(make_incident_pack(tmp_path / "bad"), work / "bad.tar.gz")
+    make_tarball(make_healthy_pack(tmp_path / "good"), work / "good.tgz")
     (work / "notes.txt").write_text("not a pack")
     git("add", "-A", cwd=work)
     revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=source, check=True,

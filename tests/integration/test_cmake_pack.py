@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from builders.cmake import CMake, Project, built, cmake, demo, write_project
+from builders.cmake import (
+    CMake,
+    Project,
+    build_project,
+    install_cmake,
+    write_demo_project,
+    write_project,
+)
 from builders.elf import elf
 
 pytestmark = pytest.mark.xdist_group("cmake")
@@ -46,10 +53,12 @@ from = "{target.core}"
 @pytest.fixture(scope="session", params=WAYS, ids="-".join)
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     which, generator = request.param
-    folder = tmp_path_factory.mktemp("ein Übersetzen")
+    directory = tmp_path_factory.mktemp("ein Übersetzen")
     files = {"bundle.toml": SPEC, "version.txt": "7", "etc/a.ini": "a", "notes.txt": "no input"}
-    source = demo(folder / "sö urce", PACK, **files)
-    made = built(cmake(which, generator), source, folder / "bü ild", "-DCMAKE_BUILD_TYPE=Release")
+    source = write_demo_project(directory / "sö urce", PACK, **files)
+    made = build_project(
+        install_cmake(which, generator), source, directory / "bü ild", "-DCMAKE_BUILD_TYPE=Release"
+    )
     done = made.make("pack")
     assert done.returncode == 0, done.stdout
     return made
@@ -74,12 +83,12 @@ def touch(path: Path, text: str) -> None:
 def test_the_pack_holds_what_the_targets_made_and_runs(project: Project, tmp_path: Path) -> None:
     with tarfile.open(packs(project)[-1]) as archive:
         archive.extractall(tmp_path, filter="tar")
-    (folder,) = tmp_path.iterdir()
-    assert folder.name.startswith("demo-1.2.3-")
-    ran = subprocess.run([folder / "bin/app"], capture_output=True, text=True, check=True)
+    (directory,) = tmp_path.iterdir()
+    assert directory.name.startswith("demo-1.2.3-")
+    ran = subprocess.run([directory / "bin/app"], capture_output=True, text=True, check=True)
     assert ran.stdout == "answer 42\n"
-    assert (folder / "README").read_text() == f"hallo Release {project.source}"
-    assert (folder / "lib/libcore.so.1").readlink() == Path("libcore.so.1.2.3")
+    assert (directory / "README").read_text() == f"hallo Release {project.source}"
+    assert (directory / "lib/libcore.so.1").readlink() == Path("libcore.so.1.2.3")
 
 
 def test_it_is_made_again_when_an_input_changed_and_only_then(project: Project) -> None:
@@ -129,17 +138,17 @@ def test_a_pack_that_would_not_run_fails_the_build_and_says_why(project: Project
 
 @pytest.fixture(scope="session")
 def newest() -> CMake:
-    return cmake("newest")
+    return install_cmake("newest")
 
 
 def test_a_pack_that_is_a_folder_is_replaced_and_an_unknown_one_is_not(
     tmp_path: Path, newest: CMake
 ) -> None:
     spec = '[bundle]\nname = "d"\nformat = "dir"\n[[files]]\nfrom = "x"\nto = "x"\n'
-    source = demo(tmp_path / "s", PACK.replace(" OPTIONS greeting=hallo", ""))
+    source = write_demo_project(tmp_path / "s", PACK.replace(" OPTIONS greeting=hallo", ""))
     (source / "bundle.toml").write_text(spec)
     (source / "x").write_text("one")
-    project = built(newest, source, tmp_path / "b")
+    project = build_project(newest, source, tmp_path / "b")
     (tmp_path / "b/d").mkdir()
     (tmp_path / "b/d/mine").touch()
     assert "not empty" in project.make("pack").stdout
@@ -153,7 +162,7 @@ def test_a_pack_that_is_a_folder_is_replaced_and_an_unknown_one_is_not(
 
 def test_a_pack_is_installed_by_a_component_of_its_own(tmp_path: Path, newest: CMake) -> None:
     more = "bundle_fix_pack(pack bundle.toml COMPONENT packs DESTINATION share/packs)\n"
-    project = built(newest, demo(tmp_path / "s", more), tmp_path / "b")
+    project = build_project(newest, write_demo_project(tmp_path / "s", more), tmp_path / "b")
     done = project.install("--prefix", tmp_path / "i", "--component", "packs")
     assert "build the target pack first" in " ".join(done.stdout.split())
     assert project.make("pack").returncode == 0
@@ -177,7 +186,9 @@ bundle_fix_pack(NAME pack SPEC bundle.toml TARGETS demo::app core vendor)
     spec += "".join(f'[[libraries]]\nfrom = "{{target.{t}}}"\n' for t in ("core", "vendor"))
     more = "add_executable(demo::app ALIAS app)\nadd_subdirectory(packs)\n"
     files = {"packs/CMakeLists.txt": lists, "packs/bundle.toml": spec}
-    project = built(newest, demo(tmp_path / "s", more, **files), tmp_path / "b")
+    project = build_project(
+        newest, write_demo_project(tmp_path / "s", more, **files), tmp_path / "b"
+    )
     done = project.make("pack")
     assert done.returncode == 0, done.stdout
     with tarfile.open(tmp_path / "b/packs/demo-1.2.3.tar.gz") as archive:
@@ -188,13 +199,13 @@ bundle_fix_pack(NAME pack SPEC bundle.toml TARGETS demo::app core vendor)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("bundle_fix_pack(pack gone.toml)", "there is no spec"),
-        ("bundle_fix_pack(pack)", "needs the name of a target and a spec"),
+        ("bundle_fix_pack(pack gone.toml)", "spec not found"),
+        ("bundle_fix_pack(pack)", "missing NAME or SPEC"),
         ("bundle_fix_pack(pack bundle.toml TARGET app)", "unknown arguments: TARGET;app"),
-        ("bundle_fix_pack(pack bundle.toml TARGETS ap)", "there is no target ap"),
-        ("bundle_fix_install(SPEC gone.toml)", "there is no spec"),
-        ("bundle_fix_runpath(ap)", "there is no target ap"),
-        ("bundle_fix_test(PACK x)", "needs the name of a test"),
+        ("bundle_fix_pack(pack bundle.toml TARGETS ap)", "target not found: ap"),
+        ("bundle_fix_install(SPEC gone.toml)", "spec not found"),
+        ("bundle_fix_runpath(ap)", "target not found: ap"),
+        ("bundle_fix_test(PACK x)", "missing NAME"),
     ],
 )
 def test_a_wrong_call_stops_the_configuration(
@@ -234,7 +245,7 @@ to   = "etc/"
 def test_a_pack_waits_for_custom_targets_and_external_projects_but_not_for_those_about_it(
     tmp_path: Path, newest: CMake
 ) -> None:
-    source = demo(tmp_path / "s", STEPS, **{"bundle.toml": SPEC_OF_STEPS})
+    source = write_demo_project(tmp_path / "s", STEPS, **{"bundle.toml": SPEC_OF_STEPS})
     assert newest.configure(source, tmp_path / "b").returncode == 0
     done = Project(source, tmp_path / "b", newest).make("pack")
     assert done.returncode == 0, done.stdout

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import bundle_fix
-from builders.cmake import CMake, cmake, write_project
-from builders.run import bundle_fix as run
+from builders.cmake import CMake, install_cmake, write_project
+from builders.run import run_bundle_fix as run
 
 pytestmark = pytest.mark.xdist_group("cmake")
 LISTS = """\
@@ -27,7 +27,7 @@ message(STATUS "version ${{BundleFix_VERSION}} by ${{BundleFix_EXECUTABLE}}.")
 
 @pytest.fixture(scope="session")
 def newest() -> CMake:
-    return cmake("newest")
+    return install_cmake("newest")
 
 
 def configured(cmake: CMake, tmp_path: Path, asked: str = "", root: Path | None = None) -> str:
@@ -43,13 +43,13 @@ def test_the_package_and_its_metadata_have_one_version() -> None:
 
 
 def test_cmake_dir_tells_where_the_package_is() -> None:
-    folder = Path(run("cmake-dir").stdout.strip())
-    assert (folder / "BundleFixConfig.cmake").is_file()
+    directory = Path(run("cmake-dir").stdout.strip())
+    assert (directory / "BundleFixConfig.cmake").is_file()
 
 
 @pytest.mark.parametrize("which", ["oldest", "newest"])
 def test_the_versions_of_package_and_program_are_one(which: str, tmp_path: Path) -> None:
-    said = configured(cmake(which), tmp_path)
+    said = configured(install_cmake(which), tmp_path)
     program = Path(sys.executable).parent / "bundle-fix"
     assert f"version {bundle_fix.__version__} by {program}." in said
 
@@ -65,12 +65,12 @@ def test_another_version_is_refused(newest: CMake, tmp_path: Path, asked: str) -
     assert f"BundleFixConfig.cmake, version: {bundle_fix.__version__}" in said
 
 
-def copy_of(folder: Path, version: str) -> Path:
+def copy_of(directory: Path, version: str) -> Path:
     """A copy of the CMake package, which belongs to no program."""
     origin = Path(run("cmake-dir").stdout.strip())
-    shutil.copytree(origin, folder / "bundle_fix/cmake")
-    (folder / "bundle_fix/__init__.py").write_text(f'__version__ = "{version}"\n')
-    return folder / "bundle_fix/cmake"
+    shutil.copytree(origin, directory / "bundle_fix/cmake")
+    (directory / "bundle_fix/__init__.py").write_text(f'__version__ = "{version}"\n')
+    return directory / "bundle_fix/cmake"
 
 
 def test_a_program_of_another_version_is_refused(newest: CMake, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_tool_refuses_a_build_that_another_version_configured() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "there is no such program"),
+        (None, "program not found"),
         (
             "#!/bin/sh\necho 'No module named click' >&2; exit 1\n",
             "it does not run: No module named",

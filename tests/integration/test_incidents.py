@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, elf
-from builders.pack import tarball
+from builders.pack import make_tarball
 from bundle_fix.cli.main import main
 
 SERVER = '[[files]]\nfrom = "server"\nto = "bin/"\n'
@@ -70,7 +70,7 @@ class Bench:
 
     def fix(self, *options: str | Path) -> Outcome:
         """Mend a tarball of the folder ``bad``."""
-        bad, out = tarball(self.root / "bad", self.root / "bad.tar"), self.root / "fixed.tar"
+        bad, out = make_tarball(self.root / "bad", self.root / "bad.tar"), self.root / "fixed.tar"
         return self.run("fix", bad, "-o", out, *options, out=out)
 
     def starts(self, program: str = "bin/server", top: str = "pack") -> str:

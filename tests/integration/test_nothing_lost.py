@@ -23,8 +23,8 @@ from typing import Any
 import pytest
 
 from builders.elf import elf
-from builders.pack import incident, tarball
-from builders.wheel import wheel
+from builders.pack import make_incident_pack, make_tarball
+from builders.wheel import build_wheel
 
 KILLS = int(os.environ.get("BUNDLE_FIX_KILLS", "40"))
 UPDATE = ".bundle-fix-update"
@@ -49,30 +49,32 @@ class Job:
     changes: str
 
 
-def prepare_pack(folder: Path) -> None:
-    elf(folder / "build/libx.so.1.2", soname="libx.so.1")
-    elf(folder / "build/server", program=True, needed=["libx.so.1"], runpath="/build")
-    (folder / "bundle.toml").write_text(SPEC)
+def prepare_pack(directory: Path) -> None:
+    elf(directory / "build/libx.so.1.2", soname="libx.so.1")
+    elf(directory / "build/server", program=True, needed=["libx.so.1"], runpath="/build")
+    (directory / "bundle.toml").write_text(SPEC)
 
 
-def prepare_elf(folder: Path) -> None:
-    path = elf(folder / "libx.so", soname="libx.so.1", runpath="/opt/somewhere/else")
-    (folder / "again.so").hardlink_to(path)
+def prepare_elf(directory: Path) -> None:
+    path = elf(directory / "libx.so", soname="libx.so.1", runpath="/opt/somewhere/else")
+    (directory / "again.so").hardlink_to(path)
 
 
 OLD, NEW = "old.tar.gz", "new.tar.gz"
 FIX, HERE = ["fix", "-q"], "--in-place"
 JOBS = {
     "pack": Job(["pack", "-q", "bundle.toml", "-o", NEW], prepare_pack, NEW),
-    "fix": Job([*FIX, OLD, "-o", NEW], lambda f: tarball(incident(f / "x"), f / OLD), NEW),
-    "fix to a folder": Job([*FIX, "x", "-o", "y"], lambda f: incident(f / "x"), "y"),
-    "fix a tarball in place": Job(
-        [*FIX, HERE, OLD], lambda f: tarball(incident(f / "x"), f / OLD), OLD
+    "fix": Job(
+        [*FIX, OLD, "-o", NEW], lambda f: make_tarball(make_incident_pack(f / "x"), f / OLD), NEW
     ),
-    "fix a folder in place": Job([*FIX, HERE, "x"], lambda f: incident(f / "x"), "x"),
+    "fix to a folder": Job([*FIX, "x", "-o", "y"], lambda f: make_incident_pack(f / "x"), "y"),
+    "fix a tarball in place": Job(
+        [*FIX, HERE, OLD], lambda f: make_tarball(make_incident_pack(f / "x"), f / OLD), OLD
+    ),
+    "fix a folder in place": Job([*FIX, HERE, "x"], lambda f: make_incident_pack(f / "x"), "x"),
     "fix a wheel in place": Job(
         [*FIX, HERE, "p-1-py3-none-linux_x86_64.whl"],
-        lambda f: wheel(incident(f / "x"), f / "p-1-py3-none-linux_x86_64.whl"),
+        lambda f: build_wheel(make_incident_pack(f / "x"), f / "p-1-py3-none-linux_x86_64.whl"),
         "p-1-py3-none-linux_x86_64.whl",
     ),
     "elf in place": Job(
@@ -93,8 +95,8 @@ def server() -> Iterator[Callable[..., dict[str, Any]]]:
         assert orders is not None
         assert answers is not None
 
-        def run(job: Job, folder: Path, **order: Any) -> dict[str, Any]:
-            order = {"call": 0, **order, "arguments": job.arguments, "cwd": str(folder)}
+        def run(job: Job, directory: Path, **order: Any) -> dict[str, Any]:
+            order = {"call": 0, **order, "arguments": job.arguments, "cwd": str(directory)}
             orders.write(json.dumps(order) + "\n")
             orders.flush()
             answer: dict[str, Any] = json.loads(answers.readline())
@@ -111,17 +113,17 @@ class Place:
     """A job's folder, made anew for every run, and what it holds before and after a good one."""
 
     def __init__(self, job: Job, root: Path, run: Run) -> None:
-        self.job, self.folder, self.run = job, root / "w", run
+        self.job, self.directory, self.run = job, root / "w", run
         self.original = root / "original"
         self.original.mkdir()
         job.prepare(self.original)
         self.fresh()
-        self.before = held(self.folder)
-        run(job, self.folder, here=True)
+        self.before = held(self.directory)
+        run(job, self.directory, here=True)
         self.fresh()
-        good = run(job, self.folder)
+        good = run(job, self.directory)
         assert (good["status"], good["stderr"]) == (0, "")
-        self.after, self.calls = held(self.folder), good["calls"]
+        self.after, self.calls = held(self.directory), good["calls"]
         assert self.after != self.before
         kept = {path: seen for path, seen in self.after.items() if not self.may_change(path)}
         assert kept == {path: s for path, s in self.before.items() if not self.may_change(path)}
@@ -130,41 +132,41 @@ class Place:
         return path.split("/", maxsplit=1)[0] in self.job.changes.split()
 
     def fresh(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        subprocess.run(["cp", "-a", self.original, self.folder], check=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        subprocess.run(["cp", "-a", self.original, self.directory], check=True)
 
     def state(self) -> str:
         """``before`` or ``after``; a change that the next run completes is ``under way``."""
-        now = {path: seen for path, seen in held(self.folder).items() if not is_hidden(path)}
+        now = {path: seen for path, seen in held(self.directory).items() if not is_hidden(path)}
         if now in (self.before, self.after):
             return "before" if now == self.before else "after"
-        assert list(self.folder.glob(f"*/{UPDATE}/journal"))
+        assert list(self.directory.glob(f"*/{UPDATE}/journal"))
         for path in now.keys() | self.before.keys():
             assert now.get(path) in (self.before.get(path), self.after.get(path))
         return "under way"
 
     def hidden(self) -> list[str]:
-        return [path for path in held(self.folder) if is_hidden(path)]
+        return [path for path in held(self.directory) if is_hidden(path)]
 
     def next_run_works(self) -> None:
         if self.state() == "after" and self.job.arguments[-1] == "y":
             # A folder that is there would get the artifact into it.
-            shutil.rmtree(self.folder / "y")
-        again = self.run(self.job, self.folder)
+            shutil.rmtree(self.directory / "y")
+        again = self.run(self.job, self.directory)
         assert (again["status"], self.state()) == (0, "after"), again
         assert self.hidden() == []
 
 
-def held(folder: Path) -> dict[str, tuple[str, bytes]]:
-    """Every file and link below ``folder``: its mode and bytes."""
+def held(directory: Path) -> dict[str, tuple[str, bytes]]:
+    """Every file and link below ``directory``: its mode and bytes."""
     found = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(directory.rglob("*")):
         if path.is_symlink():
-            found[str(path.relative_to(folder))] = ("link", os.fsencode(path.readlink()))
+            found[str(path.relative_to(directory))] = ("link", os.fsencode(path.readlink()))
         elif not path.is_dir():
-            found[str(path.relative_to(folder))] = (oct(path.stat().st_mode), path.read_bytes())
+            found[str(path.relative_to(directory))] = (oct(path.stat().st_mode), path.read_bytes())
         elif not any(path.iterdir()):
-            found[str(path.relative_to(folder))] = ("an empty folder", b"")
+            found[str(path.relative_to(directory))] = ("an empty folder", b"")
     return found
 
 
@@ -185,7 +187,7 @@ def test_a_kill_before_any_call_leaves_the_old_or_the_new(
     ends: Counter[str] = Counter()
     for number in range(1, place.calls + 1):
         place.fresh()
-        killed = server(place.job, place.folder, call=number, signal=signal.SIGKILL, before=True)
+        killed = server(place.job, place.directory, call=number, signal=signal.SIGKILL, before=True)
         assert killed["status"] == -signal.SIGKILL
         ends[place.state()] += 1
         place.next_run_works()
@@ -203,7 +205,9 @@ def test_a_kill_at_random_leaves_the_old_or_the_new(
     span = 0.05
     for _ in range(max(KILLS // len(JOBS), 4)):
         place.fresh()
-        ran = server(place.job, place.folder, after=chance.uniform(0, span), signal=signal.SIGKILL)
+        ran = server(
+            place.job, place.directory, after=chance.uniform(0, span), signal=signal.SIGKILL
+        )
         assert ran["status"] in (0, -signal.SIGKILL)
         state = "finished" if ran["status"] == 0 else place.state()
         # Whatever the machine's speed, most of the kills come in the middle.
@@ -223,7 +227,7 @@ def test_who_is_told_to_end_tidies_up(
     step = 3 if KILLS < 1000 else 1
     for call in range(1 + number % step, place.calls + 1, step):
         place.fresh()
-        ran = server(place.job, place.folder, call=call, signal=number)
+        ran = server(place.job, place.directory, call=call, signal=number)
         assert place.hidden() == []
         if ran["status"] == 0:
             # It came when all was done.
@@ -249,7 +253,7 @@ def test_a_disk_that_fails_is_told_in_one_line(
     step = 3 if KILLS < 1000 else 1
     for call in range(1 + error % step, place.calls + 1, step):
         place.fresh()
-        ran = server(place.job, place.folder, call=call, error=error)
+        ran = server(place.job, place.directory, call=call, error=error)
         if place.hidden():
             # The disk would not remove it; the next run does.
             assert len({path.split("/")[0] for path in place.hidden()}) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 SPEC = """
 [bundle]
@@ -51,17 +51,17 @@ int libengine(void) {
 """
 
 
-def libraries(folder: Path, tag: str) -> list[str]:
+def libraries(directory: Path, tag: str) -> list[str]:
     """The four libraries, each saying whose it is; the engine needs two of the others."""
-    folder.mkdir()
-    script = folder / "versions"
+    directory.mkdir()
+    script = directory / "versions"
     script.write_text("V_1 { global: libversioned; local: *; };\n")
     for name in NAMES[:3]:
         symbol = name.partition(".")[0]
         flags = [f"-Wl,--version-script={script}"] if symbol == "libversioned" else []
         source = LIBRARY.format(symbol=symbol, tag=tag, name=name)
-        elf(folder / name, soname=name, source=source, flags=flags)
-    made = [str(folder / name) for name in NAMES]
+        elf(directory / name, soname=name, source=source, flags=flags)
+    made = [str(directory / name) for name in NAMES]
     flags = [made[0], made[2]]
     elf(Path(made[3]), soname=NAMES[3], source=ENGINE.replace("%s", tag), flags=flags)
     return made
@@ -76,7 +76,7 @@ def pack(tmp_path: Path) -> Path:
     elf(tmp_path / "build/server", program=True, source=SERVER, flags=flags)
     spec = tmp_path / "bundle.toml"
     spec.write_text(SPEC)
-    done = bundle_fix("pack", spec, "-o", tmp_path / "pack")
+    done = run_bundle_fix("pack", spec, "-o", tmp_path / "pack")
     assert done.returncode == 0, done.stderr
     return tmp_path / "pack"
 
@@ -120,7 +120,7 @@ def test_without_pins_the_decoys_take_everything(pack: Path) -> None:
     # That the decoys would work is what makes the other tests mean something.
     spec = pack.parent / "bundle.toml"
     spec.write_text(SPEC.replace("pin    = true\n", ""))
-    done = bundle_fix("pack", spec, "-o", pack.parent / "unpinned")
+    done = run_bundle_fix("pack", spec, "-o", pack.parent / "unpinned")
     assert done.returncode == 0, done.stderr
     found = said(pack.parent / "unpinned", LD_LIBRARY_PATH=str(pack.parent / "decoys"))
     assert found == {text.replace("shipped", "decoy") for text in SHIPPED}
@@ -128,7 +128,7 @@ def test_without_pins_the_decoys_take_everything(pack: Path) -> None:
 
 def test_every_object_that_needs_a_pinned_library_needs_it_by_path(pack: Path) -> None:
     needed = {
-        name: bundle_fix("elf", "--print", "needed", pack / name).stdout.split()
+        name: run_bundle_fix("elf", "--print", "needed", pack / name).stdout.split()
         for name in ("bin/server", "lib/libengine.so.2")
     }
     for path, place in (("bin/server", "$ORIGIN/../lib"), ("lib/libengine.so.2", "$ORIGIN")):

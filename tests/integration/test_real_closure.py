@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 SPEC = """
 [bundle]
@@ -41,9 +41,11 @@ def needed(path: Path) -> list[str]:
 def test_every_dependency_of_a_dependency_is_told_with_its_chain(server: Path) -> None:
     root = server.parent
     (root / "bundle.toml").write_text(SPEC.format(names='"librocksdb*", "libstdc++*", "libgcc*"'))
-    done = bundle_fix("pack", "bundle.toml", cwd=root)
+    done = run_bundle_fix("pack", "bundle.toml", cwd=root)
     assert done.returncode == 2
-    lacking = [line for line in done.stderr.splitlines() if "is needed, but is neither" in line]
+    lacking = [
+        line for line in done.stderr.splitlines() if "is needed, but not in the pack" in line
+    ]
     for name in ("libsnappy.so.1", "libz.so.1", "libzstd.so.1", "liblz4.so.1"):
         (line,) = [line for line in lacking if f" {name} is needed" in line]
         assert "bin/server → lib/librocksdb.so." in line
@@ -53,7 +55,7 @@ def test_every_dependency_of_a_dependency_is_told_with_its_chain(server: Path) -
 def test_everything_lands_and_is_found_in_the_pack(server: Path) -> None:
     root = server.parent
     (root / "bundle.toml").write_text(SPEC.format(names='"lib*"'))
-    done = bundle_fix("pack", "bundle.toml", cwd=root)
+    done = run_bundle_fix("pack", "bundle.toml", cwd=root)
     assert done.returncode == 0, done.stderr
     with tarfile.open(root / "pack.tar.gz") as archive:
         archive.extractall(root, filter="tar")

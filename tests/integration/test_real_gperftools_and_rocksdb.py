@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from builders.pack import tarball
-from builders.run import bundle_fix
+from builders.pack import make_tarball
+from builders.run import run_bundle_fix
 
 from .conftest import on_hostile_host, require_program
 
@@ -83,29 +83,29 @@ def real_library(name: str) -> Path:
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = require_program("c++", "the server is C++")
-    folder = tmp_path_factory.mktemp("real")
+    directory = tmp_path_factory.mktemp("real")
     tcmalloc = real_library("libtcmalloc_and_profiler.so.4")
-    (folder / "libraries").mkdir()
+    (directory / "libraries").mkdir()
     for name in (tcmalloc.name, "libtcmalloc_and_profiler.so.4"):
-        target = folder / "libraries" / name
+        target = directory / "libraries" / name
         if name == tcmalloc.name:
             target.write_bytes(tcmalloc.read_bytes())
         else:
             target.symlink_to(tcmalloc.name)
-    (folder / "server.cc").write_text(SERVER)
-    (folder / "bundle.toml").write_text(SPEC)
+    (directory / "server.cc").write_text(SERVER)
+    (directory / "bundle.toml").write_text(SPEC)
     command = [compiler, "-std=c++17", "-g", "-O1", "server.cc", "-o", "server"]
     command += ["-ltcmalloc_and_profiler", "-lrocksdb", "-Wl,-rpath,."]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0 and "No such file" in done.stderr:
         pytest.skip("headers are missing (Debian: libgoogle-perftools-dev, librocksdb-dev)")
     assert done.returncode == 0, done.stderr
-    return folder
+    return directory
 
 
-def flat_pack(tree: Path, folder: Path) -> Path:
+def flat_pack(tree: Path, directory: Path) -> Path:
     """As the old script did it: all in bin/, the allocator under its development name."""
-    bin_folder = folder / "bin"
+    bin_folder = directory / "bin"
     bin_folder.mkdir(parents=True)
     (bin_folder / "server").write_bytes((tree / "server").read_bytes())
     (bin_folder / "server").chmod(0o755)
@@ -117,11 +117,11 @@ def flat_pack(tree: Path, folder: Path) -> Path:
             continue
         target = name.removesuffix(".4") if "tcmalloc" in name else name
         (bin_folder / target).write_bytes(Path(rest.split()[0]).resolve().read_bytes())
-    return tarball(folder, folder.with_suffix(".tar.gz"))
+    return make_tarball(directory, directory.with_suffix(".tar.gz"))
 
 
 def test_a_checkpoint_is_taken_under_the_bundled_tcmalloc(tree: Path, tmp_path: Path) -> None:
-    done = bundle_fix("pack", tree / "bundle.toml", "-o", tmp_path)
+    done = run_bundle_fix("pack", tree / "bundle.toml", "-o", tmp_path)
     assert done.returncode == 0, done.stderr
     ran = on_hostile_host(Path(done.stdout.strip()), "bin/server", "/tmp/db")  # noqa: S108
     assert ran.returncode == 0, ran.stderr
@@ -138,8 +138,8 @@ def test_the_old_way_takes_the_hosts_tcmalloc_and_fix_mends_it(tree: Path, tmp_p
     broken = on_hostile_host(pack, "bin/server", "/tmp/db", options=where)  # noqa: S108
     assert broken.returncode != 0
     assert "libtcmalloc_and_profiler.so.4" in broken.stderr
-    assert bundle_fix("check", pack).returncode == 1
-    done = bundle_fix("fix", pack, "-o", tmp_path / "fixed.tar.gz")
+    assert run_bundle_fix("check", pack).returncode == 1
+    done = run_bundle_fix("fix", pack, "-o", tmp_path / "fixed.tar.gz")
     assert done.returncode == 0, done.stderr
     ran = on_hostile_host(tmp_path / "fixed.tar.gz", "bin/server", "/tmp/db")  # noqa: S108
     assert ran.returncode == 0, ran.stderr

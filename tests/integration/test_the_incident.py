@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 from .conftest import on_hostile_host
 
@@ -29,7 +29,7 @@ def older_tcmalloc(sample: Path) -> tuple[str, str]:
 @pytest.fixture(scope="session")
 def packed(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("packed")
-    done = bundle_fix("pack", sample / "bundle.toml", "-o", out)
+    done = run_bundle_fix("pack", sample / "bundle.toml", "-o", out)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
@@ -37,7 +37,7 @@ def packed(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fixed(old_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fixed") / "fixed.tar.gz"
-    done = bundle_fix("fix", old_pack, "-o", out)
+    done = run_bundle_fix("fix", old_pack, "-o", out)
     assert done.returncode == 0, done.stderr
     return out
 
@@ -51,7 +51,7 @@ def test_the_old_pack_aborts_in_free_during_a_checkpoint(sample: Path, old_pack:
 
 
 def test_check_finds_the_incident_in_the_old_pack(old_pack: Path) -> None:
-    ran = bundle_fix("check", "--format", "json", old_pack)
+    ran = run_bundle_fix("check", "--format", "json", old_pack)
     found = [f for f in json.loads(ran.stdout)["findings"] if f["rule"] == "BF102"]
     ours = next(f for f in found if f["evidence"]["needed"] == "libtcmalloc_and_profiler.so.4")
     assert ours["evidence"]["provided"] == ["bin/libtcmalloc_and_profiler.so"]
@@ -67,7 +67,7 @@ def test_the_server_of_a_right_pack_runs_what_it_ships(
     ran = on_hostile_host(artifact, *SERVER, options=older_tcmalloc(sample))
     assert (ran.returncode, f"allocator: {SHIPPED}" in ran.stdout) == (0, True), ran.stderr
     assert "decoy" not in ran.stderr
-    assert bundle_fix("check", artifact).returncode == 0
+    assert run_bundle_fix("check", artifact).returncode == 0
 
 
 def test_a_pack_has_everything_under_its_soname_with_its_links(packed: Path) -> None:
@@ -87,14 +87,14 @@ def test_a_pack_has_everything_under_its_soname_with_its_links(packed: Path) -> 
 def test_two_packs_of_one_tree_are_the_same_bytes(
     sample: Path, packed: Path, tmp_path: Path
 ) -> None:
-    bundle_fix("pack", sample / "bundle.toml", "-o", tmp_path / "again.tar.gz")
+    run_bundle_fix("pack", sample / "bundle.toml", "-o", tmp_path / "again.tar.gz")
     assert (tmp_path / "again.tar.gz").read_bytes() == packed.read_bytes()
 
 
 def test_what_the_closure_adds_is_told_with_where_it_comes_from(
     sample: Path, tmp_path: Path
 ) -> None:
-    done = bundle_fix("pack", sample / "bundle.toml", "-o", tmp_path)
+    done = run_bundle_fix("pack", sample / "bundle.toml", "-o", tmp_path)
     assert re.search(
         r"^lib/libstdc\+\+\.so\.6\.\S+: from /\S+(, package \S+ \S+)?, needed by \S+$",
         done.stderr,
@@ -103,7 +103,7 @@ def test_what_the_closure_adds_is_told_with_where_it_comes_from(
 
 
 def test_a_second_fix_changes_not_one_byte(fixed: Path, tmp_path: Path) -> None:
-    bundle_fix("fix", fixed, "-o", tmp_path / "twice.tar.gz")
+    run_bundle_fix("fix", fixed, "-o", tmp_path / "twice.tar.gz")
     assert (tmp_path / "twice.tar.gz").read_bytes() == fixed.read_bytes()
 
 
@@ -124,7 +124,7 @@ def test_a_library_forgotten_in_the_spec_fails_the_pack(sample: Path, tmp_path: 
     text = (sample / "bundle.toml").read_text()
     start = text.index('[[libraries]]\nname   = "librocksdb.so.8"')
     spec.write_text(text[:start] + text[text.index("[[libraries]]", start + 5) :])
-    done = bundle_fix("pack", spec, "-C", sample, "-o", tmp_path)
+    done = run_bundle_fix("pack", spec, "-C", sample, "-o", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         "librocksdb.so.8 is needed, but not in the pack and not listed in `host`:"

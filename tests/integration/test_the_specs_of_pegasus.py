@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 from .pegasus_tree import (
     COMMIT,
@@ -94,7 +94,7 @@ def test_a_pack_has_what_the_script_puts_there(
     }[servers]
     root = pegasus_tree(tmp_path / "a tree", servers=programs, allocator=allocator)
     made = pack(kind, root, "-D", f"servers={servers}", "-D", f"allocator={allocator}")
-    folder = "bin" if kind == "server" else "lib"
+    directory = "bin" if kind == "server" else "lib"
     libraries = LIBRARIES + (TCMALLOC if allocator == "tcmalloc" else JEMALLOC)
     theirs = [f"bin/{name}" for name in programs] + [f"{folder}/{name}" for name in libraries]
     compare(members(made), theirs + (SERVER if kind == "server" else TOOLS_PACK))
@@ -116,7 +116,7 @@ def test_the_clients_pack_is_the_scripts(tmp_path: Path) -> None:
 def test_a_separate_pack_asked_of_a_combined_build_names_what_is_not_there(tmp_path: Path) -> None:
     root = pegasus_tree(tmp_path)
     spec = SPECS / "pegasus-server.toml"
-    done = bundle_fix("pack", spec, "-C", root, "-o", root, "-D", "servers=separate")
+    done = run_bundle_fix("pack", spec, "-C", root, "-o", root, "-D", "servers=separate")
     assert done.returncode == 2
     lines = [line.split(": ", 3)[2:] for line in done.stderr.splitlines()]
     assert [re.sub(r" in /.*", "", rest) for (_, rest) in lines] == [
@@ -163,7 +163,7 @@ def test_hadoops_jars_are_packed_and_the_one_with_a_checksum_verified(tmp_path: 
     root = pegasus_tree(tmp_path / "tree")
     hadoop = hadoop_home(tmp_path / "hadoop")
     spec = SPECS / "pegasus-server.toml"
-    done = bundle_fix("pack", spec, "-C", root, "-o", root, HADOOP_HOME=str(hadoop))
+    done = run_bundle_fix("pack", spec, "-C", root, "-o", root, HADOOP_HOME=str(hadoop))
     jar = hadoop / "share/hadoop/hdfs/hadoop-hdfs-3.3.6.jar"
     digest = hashlib.md5(jar.read_bytes()).hexdigest()  # noqa: S324
     machine = os.uname().machine
@@ -177,7 +177,7 @@ def test_hadoops_jars_are_packed_and_the_one_with_a_checksum_verified(tmp_path: 
     )
     right = tmp_path / "right.toml"
     right.write_text(spec.read_text().replace(expected[1], f"md5:{digest}"))
-    done = bundle_fix("pack", right, "-C", root, "-o", root, HADOOP_HOME=str(hadoop))
+    done = run_bundle_fix("pack", right, "-C", root, "-o", root, HADOOP_HOME=str(hadoop))
     assert done.returncode == 0, done.stderr
     found = {path for path in members(Path(done.stdout.strip())) if path.startswith("hadoop/")}
     names = [*(Path(name).name for name in JARS), jar.name]

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import bundle_fix as bundle_fix_package
-from builders.cmake import demo, environment, locked
-from builders.run import bundle_fix
-from builders.wheel import contents
+from builders.cmake import write_demo_project, make_build_environment, lock_tool_directory
+from builders.run import run_bundle_fix
+from builders.wheel import read_wheel
 
 from .conftest import NO_CHROOT, SAMPLE
 
@@ -55,29 +55,41 @@ def main():
 @pytest.fixture(scope="session")
 def links() -> Iterator[Path]:
     """A folder with a wheel of this very tree, which pip takes from there: it is on no index."""
-    with locked(f"links-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}") as folder:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT]
-        subprocess.run(command, check=True, env=environment())
-        yield folder
+    with lock_tool_directory(f"links-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}") as directory:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "-w",
+            directory,
+            ROOT,
+        ]
+        subprocess.run(command, check=True, env=make_build_environment())
+        yield directory
 
 
 def pip(links: Path, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
     known = os.environ.get("PIP_FIND_LINKS", "")
     found = f"{links} {known}".strip()
     return subprocess.run(
-        [sys.executable, "-m", "pip", *arguments], env=environment(PIP_FIND_LINKS=found, **more),
+        [sys.executable, "-m", "pip", *arguments], env=make_build_environment(PIP_FIND_LINKS=found, **more),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600,
     )  # fmt: skip
 
 
 def project(
-    folder: Path, lists: str = "", *, backend: str = "bundle_fix.integrations.pep517"
+    directory: Path, lists: str = "", *, backend: str = "bundle_fix.integrations.pep517"
 ) -> Path:
     more = lists or "bundle_fix_install()\n"
     text = PYPROJECT.format(backend=backend, more="")
-    return demo(folder, more, **{"pyproject.toml": text, "python/demo/__init__.py": PACKAGE})
+    return write_demo_project(
+        directory, more, **{"pyproject.toml": text, "python/demo/__init__.py": PACKAGE}
+    )
 
 
 def wheel_of(links: Path, source: Path, out: Path, *options: str) -> Path:
@@ -87,23 +99,23 @@ def wheel_of(links: Path, source: Path, out: Path, *options: str) -> Path:
     return wheel
 
 
-def installed(links: Path, folder: Path, *what: str | Path) -> subprocess.CompletedProcess[str]:
+def installed(links: Path, directory: Path, *what: str | Path) -> subprocess.CompletedProcess[str]:
     """Install ``what`` into a new environment, which sees what this one has."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    (site,) = folder.glob("lib/python*/site-packages")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", directory], check=True)
+    (site,) = directory.glob("lib/python*/site-packages")
     here = (sysconfig.get_path("purelib"), Path(bundle_fix_package.__file__).parents[1])
     (site / "zz_here.pth").write_text("".join(f"{path}\n" for path in here))
-    return pip(links, "--python", str(folder), "install", "-v", *HERE, *what)
+    return pip(links, "--python", str(directory), "install", "-v", *HERE, *what)
 
 
-def answer(links: Path, folder: Path, *what: str | Path) -> str:
+def answer(links: Path, directory: Path, *what: str | Path) -> str:
     """What the console entry point prints, once ``what`` is installed in an environment."""
-    done = installed(links, folder, *what)
+    done = installed(links, directory, *what)
     assert done.returncode == 0, done.stdout[-4000:]
     ran = subprocess.run(
-        [folder / "bin/demo"],
+        [directory / "bin/demo"],
         cwd="/",
-        env=environment(),
+        env=make_build_environment(),
         capture_output=True,
         text=True,
         check=True,
@@ -113,14 +125,16 @@ def answer(links: Path, folder: Path, *what: str | Path) -> str:
 
 @pytest.fixture(scope="session")
 def wheel(links: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ein Ra-d")
-    return wheel_of(links, project(folder / "sö urce", backend="scikit_build_core.build"), folder)
+    directory = tmp_path_factory.mktemp("ein Ra-d")
+    return wheel_of(
+        links, project(directory / "sö urce", backend="scikit_build_core.build"), directory
+    )
 
 
 def test_a_library_lands_once_under_its_soname(wheel: Path) -> None:
-    held = [name for name in contents(wheel) if name.startswith(("demo/lib", "demo/bin"))]
+    held = [name for name in read_wheel(wheel) if name.startswith(("demo/lib", "demo/bin"))]
     assert sorted(held) == ["demo/bin/app", "demo/lib/libcore.so.1"]
-    assert bundle_fix("check", wheel).returncode == 0
+    assert run_bundle_fix("check", wheel).returncode == 0
 
 
 def test_the_console_entry_point_runs_the_program(links: Path, wheel: Path, tmp_path: Path) -> None:
@@ -164,12 +178,12 @@ def test_a_wheel_from_a_source_distribution_passes_as_well(links: Path, tmp_path
     source = project(tmp_path / "s")
     script = "import bundle_fix.integrations.pep517 as b, sys; print(b.build_sdist(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], cwd=source, env=environment(), check=True,
+        [sys.executable, "-c", script, tmp_path], cwd=source, env=make_build_environment(), check=True,
         capture_output=True, text=True,
     )  # fmt: skip
     sdist = tmp_path / done.stdout.split()[-1]
     wheel = wheel_of(links, sdist, tmp_path / "out", *HERE)
-    assert "demo/lib/libcore.so.1" in contents(wheel)
+    assert "demo/lib/libcore.so.1" in read_wheel(wheel)
 
 
 @pytest.mark.parametrize("mode", ["redirect", "inplace"])
@@ -217,7 +231,7 @@ def test_a_sabotaged_editable_installation_is_not_stopped(links: Path, tmp_path:
     lists = source / "core/CMakeLists.txt"
     lists.write_text(lists.read_text().replace("install(TARGETS core LIBRARY COMPONENT libs)", ""))
     done = installed(links, tmp_path / "env", "-e", source)
-    assert (done.returncode, "is not mended" in done.stdout) == (0, True), done.stdout[-3000:]
+    assert (done.returncode, "is not fixed" in done.stdout) == (0, True), done.stdout[-3000:]
 
 
 def test_what_pyproject_says_of_wheels_is_read_or_refused(tmp_path: Path) -> None:
@@ -234,10 +248,10 @@ def test_what_pyproject_says_of_wheels_is_read_or_refused(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="session")
 def sample_wheel(links: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("das Beispiel")
+    directory = tmp_path_factory.mktemp("das Beispiel")
     ignored = shutil.ignore_patterns("build", "output", "demo", "__pycache__")
-    shutil.copytree(SAMPLE, folder / "tree", ignore=ignored, symlinks=True)
-    return wheel_of(links, folder / "tree", folder / "out")
+    shutil.copytree(SAMPLE, directory / "tree", ignore=ignored, symlinks=True)
+    return wheel_of(links, directory / "tree", directory / "out")
 
 
 def test_the_samples_wheel_runs_on_a_hostile_host(sample_wheel: Path, tmp_path: Path) -> None:
@@ -245,7 +259,7 @@ def test_the_samples_wheel_runs_on_a_hostile_host(sample_wheel: Path, tmp_path: 
     with zipfile.ZipFile(sample_wheel) as archive:
         archive.extractall(pack)
     (pack / "pegasus_sample/bin/pegasus_server").chmod(0o755)
-    names = [name for name in contents(sample_wheel) if "/lib/" in name]
+    names = [name for name in read_wheel(sample_wheel) if "/lib/" in name]
     assert "pegasus_sample/lib/libtcmalloc_and_profiler.so.4" in names
     assert len({name.partition(".so")[0] for name in names}) == len(names)
     tarball = shutil.make_archive(str(pack), "gztar", tmp_path, "pack")

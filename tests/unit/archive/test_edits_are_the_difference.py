@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.elf import elf
-from builders.pack import incident
+from builders.pack import make_incident_pack
 from bundle_fix.archive.limits import DEFAULT_LIMITS
 from bundle_fix.archive.tar.headers import read_members
 from bundle_fix.archive.zip.central_directory import read_central_directory
@@ -64,7 +64,7 @@ def assert_only_edits_differ(before: Path, after: Path, top: str) -> set[str]:
 def pack(folder: Path) -> Path:
     """Pegasus's incident among files of all kinds."""
     top = folder / "pack"
-    incident(top)
+    make_incident_pack(top)
     (top / "etc").mkdir()
     (top / "etc/conf").write_text("text\n")
     (top / "etc/link").symlink_to("conf")

@@ -9,7 +9,7 @@ import pytest
 
 from archive.views import names, view
 from builders.elf import elf
-from builders.pack import tarball
+from builders.pack import make_tarball
 from bundle_fix.archive.formats import detect_format, split_name
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.writing import copy_artifact, stage_artifact
@@ -46,7 +46,7 @@ def refused(path: Path) -> str:
 def test_a_tarball_is_known_by_its_content_whatever_its_name(
     tmp_path: Path, folder: Path, tool: str, kind: str, name: str
 ) -> None:
-    plain = tarball(folder, tmp_path / "plain").read_bytes()
+    plain = make_tarball(folder, tmp_path / "plain").read_bytes()
     packed = subprocess.run([tool], input=plain, capture_output=True, check=True).stdout
     (tmp_path / name).write_bytes(packed)
     assert detect_format(tmp_path / name) == kind
@@ -57,7 +57,7 @@ def test_a_tarball_is_known_by_its_content_whatever_its_name(
 
 @pytest.mark.parametrize("top", ["PKWARE-2.5", "BZhang", "BZh9"])
 def test_a_plain_tarball_may_start_with_any_name(tmp_path: Path, folder: Path, top: str) -> None:
-    path = tarball(folder, tmp_path / "pack.tar", top)
+    path = make_tarball(folder, tmp_path / "pack.tar", top)
     with open_artifact(path) as artifact:
         assert (artifact.format, artifact.tree.top) == ("tar", top)
 
@@ -69,7 +69,7 @@ def test_a_folder_is_an_artifact(folder: Path) -> None:
 
 
 def test_a_link_to_an_artifact_is_that_artifact(tmp_path: Path, folder: Path) -> None:
-    for kind, original in (("dir", folder), ("tar", tarball(folder, tmp_path / "pack.tar"))):
+    for kind, original in (("dir", folder), ("tar", make_tarball(folder, tmp_path / "pack.tar"))):
         (tmp_path / f"{kind}.link").symlink_to(original.name)
         with open_artifact(tmp_path / f"{kind}.link") as artifact:
             assert artifact.format == kind
@@ -117,13 +117,13 @@ def test_what_is_neither_file_nor_folder_is_told_and_not_waited_for(tmp_path: Pa
         assert "neither a file nor a folder" in refused(path)
 
 
-@pytest.mark.usefixtures("nobody")
-def test_what_may_not_be_read_is_told(common: Path) -> None:
-    (common / "file").touch(0)
-    (common / "folder").mkdir(0)
-    assert "cannot read it: Permission denied" in refused(common / "file")
-    assert "cannot read the folder: Permission denied" in refused(common / "folder")
-    assert "cannot read it: Permission denied" in refused(common / "folder/file")
+@pytest.mark.usefixtures("unprivileged_user")
+def test_what_may_not_be_read_is_told(public_directory: Path) -> None:
+    (public_directory / "file").touch(0)
+    (public_directory / "folder").mkdir(0)
+    assert "cannot read it: Permission denied" in refused(public_directory / "file")
+    assert "cannot read the directory: Permission denied" in refused(public_directory / "folder")
+    assert "cannot read it: Permission denied" in refused(public_directory / "folder/file")
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz", "tar.zst", "tar.bz2", "dir"])
@@ -141,7 +141,7 @@ def test_a_tree_may_be_written_in_any_format(tmp_path: Path, folder: Path, kind:
 
 
 def test_a_copy_of_a_tarball_is_the_same_byte_for_byte(tmp_path: Path, folder: Path) -> None:
-    path = tarball(folder, tmp_path / "pack.tar.gz")
+    path = make_tarball(folder, tmp_path / "pack.tar.gz")
     with open_artifact(path) as artifact:
         copy_artifact(artifact, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == path.read_bytes()
@@ -157,7 +157,7 @@ def test_a_copy_of_a_folder_holds_the_same(tmp_path: Path, folder: Path) -> None
 def test_a_copy_that_cannot_be_made_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack/file").write_bytes(os.urandom(3 << 20))
-    for original in (tmp_path / "pack", tarball(tmp_path / "pack", tmp_path / "pack.tar")):
+    for original in (tmp_path / "pack", make_tarball(tmp_path / "pack", tmp_path / "pack.tar")):
         with (
             open_artifact(original) as artifact,
             pytest.raises(BundleFixError, match="copy: cannot write it: No space left"),

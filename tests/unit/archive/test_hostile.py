@@ -20,7 +20,7 @@ import pytest
 
 from archive.views import snapshot
 from builders.elf import elf
-from builders.packages import deb, docker_save, layer
+from builders.packages import build_deb, write_docker_archive, make_layer
 from builders.tar import (
     CHR,
     DIR,
@@ -298,10 +298,10 @@ def test_a_bomb_in_a_package_or_an_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     with (tmp_path / "root/zeros").open("wb") as file:
         file.truncate(400 << 20)
-    path = deb(tmp_path / "root", tmp_path / "a.deb", "zstd")
+    path = build_deb(tmp_path / "root", tmp_path / "a.deb", "zstd")
     assert "unpacks to more than 100M" in bounded("check", "--max-size", "100M", path).err
-    whole = layer([("x", bytes(30 << 20))])
-    path = docker_save(tmp_path / "x.tar", [gzip.compress(whole)] * 2)
+    whole = make_layer([("x", bytes(30 << 20))])
+    path = write_docker_archive(tmp_path / "x.tar", [gzip.compress(whole)] * 2)
     assert "unpacks to more than 50M" in bounded("check", "--max-size", "50M", path).err
 
 

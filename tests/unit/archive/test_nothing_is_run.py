@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.pack import tarball
-from builders.packages import deb
+from builders.pack import make_tarball
+from builders.packages import build_deb
 
 SCRIPT = "#!/bin/sh\necho run >>{mark}\n"
 CONSTRUCTOR = """
@@ -72,7 +72,12 @@ def artifacts(folder: Path, mark: Path) -> list[Path]:
                 archive.write(path, f"x/{path.relative_to(pack)}")
         archive.writestr("x-1.dist-info/WHEEL", "Wheel-Version: 1.0\n")
         archive.writestr("x-1.dist-info/RECORD", "x-1.dist-info/RECORD,,\n")
-    made = [pack, tarball(pack, folder / "a.tar.gz"), wheel, deb(package, folder / "a.deb")]
+    made = [
+        pack,
+        make_tarball(pack, folder / "a.tar.gz"),
+        wheel,
+        build_deb(package, folder / "a.deb"),
+    ]
     return [*made, pack / "bin/server"]
 
 
@@ -134,7 +139,7 @@ def test_nothing_but_python_and_editors_outside_the_pack_is_started(
         if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all" and strace is None:
             pytest.fail("strace is not installed, but CI has installed it")
         pytest.skip("strace is not installed, or may not trace here")
-    packed = tarball(trapped(tmp_path / "pack", tmp_path / "run"), tmp_path / "a.tar.gz")
+    packed = make_tarball(trapped(tmp_path / "pack", tmp_path / "run"), tmp_path / "a.tar.gz")
     log = tmp_path / "log"
     options = ["--force", "-o", str(tmp_path / "out.tar.gz")] if command == "fix" else []
     subprocess.run(

@@ -20,8 +20,8 @@ from typing import Any
 from builders.dlopen import noted, opens
 from builders.elf import CROSS, elf, object_with_versions
 from builders.loaders import X86_64_LOADER, copy_into, real_list
-from builders.pack import healthy, incident
-from builders.wheel import INFO, METADATA, record_line
+from builders.pack import make_healthy_pack, make_incident_pack
+from builders.wheel import INFO, METADATA, format_record_line
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.policy.policy import Ignore
@@ -228,7 +228,7 @@ def wheel(root: Path, *, is_true: bool) -> None:
     for name, text in {**METADATA, "RECORD": ""}.items():
         (root / INFO).mkdir(parents=True, exist_ok=True)
         (root / INFO / name).write_text(text)
-    lines = [record_line(f"{INFO}/{n}", text.encode()) for n, text in METADATA.items()]
+    lines = [format_record_line(f"{INFO}/{n}", text.encode()) for n, text in METADATA.items()]
     lines += [f"{INFO}/RECORD,,"]
     if not is_true:
         digest = hashlib.sha256(b"").hexdigest()
@@ -282,8 +282,8 @@ def archive_of(path: Path, kind: bytes) -> None:
 CASES: Mapping[str, Case] = {
     "BF001": Case(program, partial(program, **{"source": EMPTY}), {"ignore": IGNORED}, {}),
     "BF101": Case(lambda r: server(r, "libgone.so.1"), with_library),
-    "BF102": Case(incident, healthy),
-    "BF103": Case(incident, healthy),
+    "BF102": Case(make_incident_pack, make_healthy_pack),
+    "BF103": Case(make_incident_pack, make_healthy_pack),
     "BF104": Case(partial(with_link, target="gone"), partial(with_link, target="liba.so.1")),
     "BF105": Case(partial(with_link, target="/lib/x"), partial(with_link, target="../lib")),
     "BF106": Case(lambda r: two_files(r, "1", "2"), lambda r: two_files(r, "1", "1")),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.pack import healthy
+from builders.pack import make_healthy_pack
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.findings import Finding
@@ -78,7 +78,7 @@ def test_names_that_differ_by_case_or_form_alone_are_noted(
 def test_devices_fifos_and_sockets_are_found_and_never_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pack = healthy(tmp_path / "pack")
+    pack = make_healthy_pack(tmp_path / "pack")
     assert findings(pack, "BF603") == []
     os.mkfifo(pack / "fifo")
     with socket.socket(socket.AF_UNIX) as server:
@@ -126,6 +126,6 @@ def test_any_order_may_come_again(tmp_path: Path) -> None:
 
 
 def test_a_folder_tells_nothing(tmp_path: Path) -> None:
-    pack = healthy(tmp_path / "pack")
+    pack = make_healthy_pack(tmp_path / "pack")
     os.chown(pack / "bin", 1001, 1001) if os.geteuid() == 0 else None
     assert findings(pack, "BF605") == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.wheel import METADATA, NAME, wheel
+from builders.wheel import METADATA, NAME, build_wheel
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
@@ -26,7 +26,7 @@ def in_wheel(folder: Path, *requires: str) -> list[Finding]:
     """What BF101 finds in a wheel with these headers."""
     headers = "".join(f"Requires-Dist: {text}\n" for text in requires)
     text = f"{METADATA['METADATA']}{headers}\nRequires-Dist: demo-libs (this is prose)\n"
-    path = wheel(folder, folder.parent / NAME, METADATA=text)
+    path = build_wheel(folder, folder.parent / NAME, METADATA=text)
     with open_artifact(path) as artifact:
         found = check_bundle(read_bundle(artifact.tree, NAME), CheckPolicy()).findings
     return [finding for finding in found if finding.rule == "BF101"]

@@ -9,12 +9,12 @@ import pytest
 
 from builders.dlopen import noted, opens
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
-from bundle_fix.loader.hosts.host import Environment, make_adversarial_host
+from bundle_fix.loader.hosts.host import Environment, build_adversarial_host
 from bundle_fix.policy.policy import CheckPolicy
 
 LIB = "$ORIGIN/../lib"
@@ -28,7 +28,7 @@ def findings(root: Path, rule: str, **expected: tuple[str, ...]) -> list[Finding
 def hostile(root: Path) -> list[str]:
     bundle = read_bundle(read_directory(root), str(root))
     verdict = check_bundle(
-        bundle, CheckPolicy(), make_adversarial_host(), Environment(hostile=True)
+        bundle, CheckPolicy(), build_adversarial_host(), Environment(hostile=True)
     )
     return [f"{f.rule} {f.path} {f.severity}" for f in verdict.findings]
 
@@ -141,10 +141,10 @@ def test_a_damaged_note_says_nothing(tmp_path: Path, text: str) -> None:
 def test_check_takes_a_hostile_environment(tmp_path: Path) -> None:
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
-    done = bundle_fix("check", tmp_path, "--env", "hostile", "--format", "json")
+    done = run_bundle_fix("check", tmp_path, "--env", "hostile", "--format", "json")
     assert done.returncode == 1
     assert [f["rule"] for f in json.loads(done.stdout)["findings"]] == ["BF107"]
-    assert bundle_fix("check", tmp_path).returncode == 0
+    assert run_bundle_fix("check", tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("carries", [True, False], ids=["by name", "by a setting"])

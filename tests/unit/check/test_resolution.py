@@ -4,7 +4,7 @@ from pathlib import Path
 
 from builders.elf import CROSS, elf
 from builders.loaders import X86_64_LOADER, copy_into, real_list
-from builders.pack import healthy, incident
+from builders.pack import make_healthy_pack, make_incident_pack
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.loader.bundle import read_bundle
@@ -16,7 +16,7 @@ from .conftest import Check
 
 
 def test_a_healthy_pack_has_no_findings(tmp_path: Path, check: Check) -> None:
-    healthy(tmp_path)
+    make_healthy_pack(tmp_path)
     for rule in ("BF101", "BF102", "BF103", "BF104", "BF105", "BF201", "BF203", "BF301", "BF501"):
         assert check(rule) == []
 
@@ -81,14 +81,14 @@ def test_bf101_says_that_the_pack_has_it_where_nothing_leads(tmp_path: Path) -> 
 
 
 def test_bf102_names_the_link_that_the_pack_has(tmp_path: Path, check: Check) -> None:
-    healthy(tmp_path)
+    make_healthy_pack(tmp_path)
     elf(tmp_path / "bin/server", program=True, needed=["libtcmalloc.so.4"])
     (finding,) = check("BF102")
     assert "; the pack has lib/libtcmalloc.so.4, but" in finding.message
 
 
 def test_bf102_shows_the_search_that_ends_at_the_hosts_copy(tmp_path: Path, check: Check) -> None:
-    incident(tmp_path)
+    make_incident_pack(tmp_path)
     (finding,) = check("BF102")
     assert finding.severity == "error"
     assert finding.message == (
@@ -129,14 +129,14 @@ def test_bf102_is_silent_where_the_program_has_loaded_what_a_plugin_needs(
 def test_bf103_names_a_library_that_nothing_can_find_by_its_soname(
     tmp_path: Path, check: Check
 ) -> None:
-    incident(tmp_path)
+    make_incident_pack(tmp_path)
     (finding,) = check("BF103")
     assert (finding.severity, finding.path) == ("error", "bin/libtcmalloc.so")
     assert finding.evidence["symlink"] == "bin/libtcmalloc.so.4"
 
 
 def test_bf103_is_silent_where_a_link_has_the_soname(tmp_path: Path, check: Check) -> None:
-    healthy(tmp_path)
+    make_healthy_pack(tmp_path)
     assert check("BF103") == []
 
 

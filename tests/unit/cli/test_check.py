@@ -1,3 +1,5 @@
+"""``bundle-fix check`` on single artifacts."""
+
 from __future__ import annotations
 
 import json
@@ -9,23 +11,23 @@ import pytest
 
 from builders.dlopen import noted
 from builders.elf import elf
-from builders.pack import healthy, incident, tarball
-from builders.run import bundle_fix
+from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
+from builders.run import run_bundle_fix
 from bundle_fix.report.schemas import build_check_schema
 
 
 def test_a_healthy_pack_passes_with_one_line(tmp_path: Path) -> None:
-    pack = tarball(healthy(tmp_path / "p"), tmp_path / "pack.tar.gz")
-    ran = bundle_fix("check", pack.name, cwd=tmp_path)
+    pack = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    ran = run_bundle_fix("check", pack.name, cwd=tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert re.fullmatch(
         r"pack\.tar\.gz: passed: no findings \(1 program, 1 library, \d+\.\d\d s\)\n", ran.stdout
     )
 
 
-def test_the_incident_fails_with_the_trace_that_ends_at_the_hosts_copy(tmp_path: Path) -> None:
-    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
-    ran = bundle_fix("check", pack)
+def test_the_incident_fails_and_the_trace_ends_at_the_copy_of_the_host(tmp_path: Path) -> None:
+    pack = make_tarball(make_incident_pack(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    ran = run_bundle_fix("check", pack)
     assert ran.returncode == 1
     lines = [" ".join(line.split()) for line in ran.stdout.splitlines()]
     assert "1. RUNPATH .: depends on the working directory of the process" in lines
@@ -36,13 +38,13 @@ def test_the_incident_fails_with_the_trace_that_ends_at_the_hosts_copy(tmp_path:
     assert "pack.tar.gz: FAILED: 3 errors, 1 warning (1 program, 1 library, " in lines[-1]
 
 
-def test_no_line_is_wider_than_80_columns_but_names_are_never_cut(tmp_path: Path) -> None:
-    ran = bundle_fix("check", incident(tmp_path / "p"))
+def test_lines_are_wrapped_at_80_columns_but_names_are_never_cut(tmp_path: Path) -> None:
+    ran = run_bundle_fix("check", make_incident_pack(tmp_path / "p"))
     assert all(len(line) <= 80 or "/" in line for line in ran.stdout.splitlines())
 
 
-def test_json_is_laid_down_by_the_design(tmp_path: Path) -> None:
-    ran = bundle_fix("check", incident(tmp_path / "p"), "--format", "json")
+def test_the_json_report_has_the_documented_keys(tmp_path: Path) -> None:
+    ran = run_bundle_fix("check", make_incident_pack(tmp_path / "p"), "--format", "json")
     report = json.loads(ran.stdout)
     assert ran.returncode == 1
     assert {"schema", "artifact", "tool", "summary", "findings"} <= set(report)
@@ -58,45 +60,47 @@ def test_json_is_laid_down_by_the_design(tmp_path: Path) -> None:
     assert finding["evidence"]["trace"][-1]["place"] == "/lib64/libtcmalloc.so.4"
 
 
-def test_host_provides_adds_to_the_hosts_list(tmp_path: Path) -> None:
+def test_host_provides_adds_a_library_to_the_host(tmp_path: Path) -> None:
     elf(tmp_path / "bin/x", program=True, needed=["libjvm.so"])
-    assert bundle_fix("check", tmp_path).returncode == 1
-    assert bundle_fix("check", tmp_path, "--host-provides", "libjvm.so").returncode == 0
+    assert run_bundle_fix("check", tmp_path).returncode == 1
+    assert run_bundle_fix("check", tmp_path, "--host-provides", "libjvm.so").returncode == 0
 
 
 def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
     program = elf(tmp_path / "x", program=True)
-    assert "passed: no findings (1 program, 0 libraries, " in bundle_fix("check", program).stdout
+    assert (
+        "passed: no findings (1 program, 0 libraries, " in run_bundle_fix("check", program).stdout
+    )
 
 
-def test_fail_on_moves_the_bar(tmp_path: Path) -> None:
+def test_fail_on_sets_the_lowest_severity_that_fails(tmp_path: Path) -> None:
     elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"])
-    assert bundle_fix("check", tmp_path).returncode == 0
-    assert bundle_fix("check", tmp_path, "--fail-on", "note").returncode == 1
+    assert run_bundle_fix("check", tmp_path).returncode == 0
+    assert run_bundle_fix("check", tmp_path, "--fail-on", "note").returncode == 1
 
 
-def test_a_spec_ignores_with_a_reason(tmp_path: Path) -> None:
-    pack = incident(tmp_path / "p")
+def test_a_spec_can_ignore_findings_with_a_reason(tmp_path: Path) -> None:
+    pack = make_incident_pack(tmp_path / "p")
     spec = tmp_path / "bundle.toml"
     ignore = ", ".join(
         f'{{ rule = "{rule}", path = "bin/*", reason = "known" }}'
         for rule in ("BF102", "BF103", "BF203")
     )
     spec.write_text(f'[bundle]\nname = "p"\n[check]\nignore = [{ignore}]\n')
-    ran = bundle_fix("check", pack, "--spec", spec)
+    ran = run_bundle_fix("check", pack, "--spec", spec)
     assert (ran.returncode, "3 ignored" in ran.stdout) == (0, True)
 
 
-def test_definitions_are_for_what_a_spec_says(tmp_path: Path) -> None:
+def test_definitions_set_the_variables_of_a_spec(tmp_path: Path) -> None:
     pack = elf(tmp_path / "p/bin/x", program=True, needed=["libz.so.7"]).parents[1]
     spec = tmp_path / "bundle.toml"
     variable = '[variables]\nversion = { env = "BUNDLE_FIX_NOT_SET" }\n'
     spec.write_text(f'[bundle]\nname = "p"\n{variable}[closure]\nhost = ["libz.so.{{version}}"]\n')
-    asked = ("check", pack, "--spec", spec)
-    assert bundle_fix(*asked, "-D", "version=7").returncode == 0
-    assert bundle_fix(*asked, "-D", "version=8").returncode == 1
-    assert "say -D version=" in bundle_fix(*asked).stderr
-    assert "add --spec" in bundle_fix("check", pack, "-D", "version=7").stderr
+    arguments = ("check", pack, "--spec", spec)
+    assert run_bundle_fix(*arguments, "-D", "version=7").returncode == 0
+    assert run_bundle_fix(*arguments, "-D", "version=8").returncode == 1
+    assert "say -D version=" in run_bundle_fix(*arguments).stderr
+    assert "add --spec" in run_bundle_fix("check", pack, "-D", "version=7").stderr
 
 
 @pytest.mark.parametrize(
@@ -110,83 +114,83 @@ def test_definitions_are_for_what_a_spec_says(tmp_path: Path) -> None:
         (b"PK\x03\x04" + bytes(100), "the archive is damaged: it has no directory"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(
+def test_an_invalid_artifact_is_an_error_of_one_line_and_exit_code_2(
     tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     artifact = tmp_path / "bad"
     if content is not None:
         artifact.write_bytes(content)
-    ran = bundle_fix("check", artifact)
+    ran = run_bundle_fix("check", artifact)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert ran.stderr.startswith(f"bundle-fix: error: {artifact}: ")
     assert message in ran.stderr
 
 
 def test_a_damaged_member_is_named(tmp_path: Path) -> None:
-    folder = healthy(tmp_path / "p")
-    server = folder / "bin/server"
+    directory = make_healthy_pack(tmp_path / "p")
+    server = directory / "bin/server"
     server.write_bytes(server.read_bytes()[:1000])
-    ran = bundle_fix("check", tarball(folder, tmp_path / "pack.tar.gz"))
+    ran = run_bundle_fix("check", make_tarball(directory, tmp_path / "pack.tar.gz"))
     assert ran.returncode == 2
     assert f"{tmp_path}/pack.tar.gz: bin/server: the ELF file is damaged" in ran.stderr
 
 
-def test_a_tarball_cut_short_is_told_so(tmp_path: Path) -> None:
-    pack = tarball(healthy(tmp_path / "p"), tmp_path / "pack.tar.gz")
+def test_a_truncated_tarball_is_reported_as_cut_short(tmp_path: Path) -> None:
+    pack = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "pack.tar.gz")
     pack.write_bytes(pack.read_bytes()[:-2000])
-    ran = bundle_fix("check", pack)
+    ran = run_bundle_fix("check", pack)
     assert (ran.returncode, "cut short" in ran.stderr) == (2, True)
 
 
-def test_names_are_never_raw_on_a_terminal(tmp_path: Path) -> None:
-    (tmp_path / "a\x1b[31m\n").symlink_to("nowhere")
-    ran = bundle_fix("check", tmp_path)
+def test_control_characters_in_names_are_escaped(tmp_path: Path) -> None:
+    (tmp_path / "a\x1b[31m\n").symlink_to("missing")
+    ran = run_bundle_fix("check", tmp_path)
     assert "\x1b" not in ran.stdout
     assert r"a\x1b[31m\n" in ran.stdout
 
 
-def test_colour_is_for_those_who_ask(tmp_path: Path) -> None:
-    pack = incident(tmp_path / "p")
-    assert "\x1b[" not in bundle_fix("check", pack).stdout
-    assert "\x1b[" in bundle_fix("check", pack, "--color", "always").stdout
+def test_output_to_a_pipe_is_colored_only_on_request(tmp_path: Path) -> None:
+    pack = make_incident_pack(tmp_path / "p")
+    assert "\x1b[" not in run_bundle_fix("check", pack).stdout
+    assert "\x1b[" in run_bundle_fix("check", pack, "--color", "always").stdout
 
 
-def test_the_report_goes_to_a_file(tmp_path: Path) -> None:
-    ran = bundle_fix("check", incident(tmp_path / "p"), "-o", tmp_path / "report")
+def test_the_report_is_written_to_a_file(tmp_path: Path) -> None:
+    ran = run_bundle_fix("check", make_incident_pack(tmp_path / "p"), "-o", tmp_path / "report")
     assert (ran.returncode, ran.stdout) == (1, "")
     assert "BF102" in (tmp_path / "report").read_text()
 
 
-def test_what_the_pack_wants_of_its_target_is_in_the_report(tmp_path: Path) -> None:
-    pack = healthy(tmp_path / "p")
+def test_the_report_has_the_requirements_of_the_pack_on_its_target(tmp_path: Path) -> None:
+    pack = make_healthy_pack(tmp_path / "p")
     elf(pack / "bin/fast", program=True, flags=["-Wl,-z,x86-64-v3"])
-    report = json.loads(bundle_fix("check", pack, "--format", "json").stdout)
+    report = json.loads(run_bundle_fix("check", pack, "--format", "json").stdout)
     jsonschema.validate(report, build_check_schema())
     abi = report["abi"]
     assert abi["levels"] == {"bin/fast": "x86-64-v3"}
     newest = abi["versions"]["GLIBC"]
     assert abi["files"][newest["path"]]["GLIBC"] == newest["version"]
     assert "lib/libtcmalloc.so.4.6" in abi["files"]
-    told = bundle_fix("check", "-v", pack).stdout
-    assert f"required of the target: GLIBC {newest['version']} ({newest['path']})\n" in told
-    assert f"  bin/fast: GLIBC {abi['files']['bin/fast']['GLIBC']}, x86-64-v3\n" in told
-    assert "required of the target" not in bundle_fix("check", pack).stdout
+    output = run_bundle_fix("check", "-v", pack).stdout
+    assert f"required of the target: GLIBC {newest['version']} ({newest['path']})\n" in output
+    assert f"  bin/fast: GLIBC {abi['files']['bin/fast']['GLIBC']}, x86-64-v3\n" in output
+    assert "required of the target" not in run_bundle_fix("check", pack).stdout
 
 
 @pytest.mark.parametrize("text", ["2", "2.17.1.1", "GLIBC_2.17", "new"])
-def test_a_baseline_of_glibc_that_is_no_version_is_refused(tmp_path: Path, text: str) -> None:
-    ran = bundle_fix("check", healthy(tmp_path / "p"), "--glibc", text)
+def test_an_invalid_glibc_version_is_refused(tmp_path: Path, text: str) -> None:
+    ran = run_bundle_fix("check", make_healthy_pack(tmp_path / "p"), "--glibc", text)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert f"--glibc {text}: invalid version; expected one such as 2.17" in ran.stderr
 
 
-def test_what_is_opened_from_the_host_is_told_with_its_trace(tmp_path: Path) -> None:
+def test_a_library_opened_from_the_host_is_reported_with_its_trace(tmp_path: Path) -> None:
     names = ["libone.so.1", "libtwo.so.1"]
     for name in names:
         elf(tmp_path / "lib" / name, soname=name)
     note = noted([{"soname": [name], "priority": "required"} for name in names])
     elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=note)
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
-    text = " ".join(bundle_fix("check", tmp_path).stdout.split())
+    text = " ".join(run_bundle_fix("check", tmp_path).stdout.split())
     assert "opens libone.so.1; the pack has lib/libone.so.1, but /lib64/libone.so.1" in text
     assert "1. ld.so.cache, default directories:" in text

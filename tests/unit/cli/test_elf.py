@@ -1,3 +1,5 @@
+"""``bundle-fix elf``."""
+
 from __future__ import annotations
 
 import json
@@ -10,7 +12,7 @@ import pytest
 from elf.support import by_readelf, run
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 OLD = "/opt/build/thirdparty/output/lib"
 SCHEMA = {
@@ -20,15 +22,15 @@ SCHEMA = {
 }  # fmt: skip
 
 
-def library(folder: Path, name: str = "libx.so.1") -> Path:
+def build_library(directory: Path, name: str = "libx.so.1") -> Path:
     flags = ["-Wl,-z,now,-z,nodefaultlib,--build-id"]
     needed = ["libdep.so.1"]
-    return elf(folder / name, soname=name, needed=needed, runpath=OLD, flags=flags)
+    return elf(directory / name, soname=name, needed=needed, runpath=OLD, flags=flags)
 
 
-def test_json_says_what_readelf_says(tmp_path: Path) -> None:
-    path = library(tmp_path)
-    (record,) = json.loads(bundle_fix("elf", "--format", "json", path).stdout)
+def test_json_has_the_values_that_readelf_prints(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
+    (record,) = json.loads(run_bundle_fix("elf", "--format", "json", path).stdout)
     assert list(record) == list(SCHEMA)
     assert all(isinstance(record[key], kind) for key, kind in SCHEMA.items())
     theirs = by_readelf(path)
@@ -39,16 +41,18 @@ def test_json_says_what_readelf_says(tmp_path: Path) -> None:
     assert (record["class"], record["byte_order"], record["type"]) == (64, "little", "dyn")
 
 
-def test_an_edit_tells_of_itself_alone(tmp_path: Path) -> None:
-    """LIEF, which is asked about it, would tell of all objects that it has when Python ends."""
-    edited = bundle_fix("elf", library(tmp_path), "--set-runpath", "$ORIGIN", "--in-place")
+def test_an_edit_prints_only_one_line(tmp_path: Path) -> None:
+    """LIEF would report leaked objects on stderr when Python exits."""
+    edited = run_bundle_fix(
+        "elf", build_library(tmp_path), "--set-runpath", "$ORIGIN", "--in-place"
+    )
     assert edited.returncode == 0
     assert edited.stderr.count("\n") == 1
 
 
-def test_text_has_a_line_for_every_value(tmp_path: Path) -> None:
-    path = library(tmp_path)
-    lines = bundle_fix("elf", path).stdout.splitlines()
+def test_the_text_has_one_line_for_each_value(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
+    lines = run_bundle_fix("elf", path).stdout.splitlines()
     assert lines[0] == f"{path}:"
     assert lines[1].startswith("  type         dyn (shared object), 64-bit")
     assert "  soname       libx.so.1" in lines
@@ -56,17 +60,17 @@ def test_text_has_a_line_for_every_value(tmp_path: Path) -> None:
     assert f"  runpath      {OLD}" in lines
 
 
-def test_one_field_is_printed_a_value_a_line(tmp_path: Path) -> None:
-    path = library(tmp_path)
-    assert bundle_fix("elf", "--print", "runpath", path).stdout == f"{OLD}\n"
-    assert bundle_fix("elf", "--print", "rpath", path).stdout == ""
-    needed = bundle_fix("elf", "--print", "needed", path).stdout.splitlines()
+def test_the_values_of_one_field_are_printed_one_per_line(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
+    assert run_bundle_fix("elf", "--print", "runpath", path).stdout == f"{OLD}\n"
+    assert run_bundle_fix("elf", "--print", "rpath", path).stdout == ""
+    needed = run_bundle_fix("elf", "--print", "needed", path).stdout.splitlines()
     assert tuple(needed) == by_readelf(path).needed
 
 
-def test_all_changes_are_made_at_once(tmp_path: Path) -> None:
-    path = library(tmp_path)
-    done = bundle_fix(
+def test_several_changes_are_made_in_one_run(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
+    done = run_bundle_fix(
         "elf", "-v", "--set-rpath", "$ORIGIN", "--set-soname", "liby.so.2", "--in-place", path,
         "--replace-needed", "libdep.so.1", "libother.so.1", "--remove-needed", "libc.so.6",
         "--add-needed", "liba.so", "--add-needed", "libb.so",
@@ -81,10 +85,10 @@ def test_all_changes_are_made_at_once(tmp_path: Path) -> None:
     assert f"{path}: note: it still requires versions of libc.so.6" in done.stderr
 
 
-def test_a_needed_name_is_added_once(tmp_path: Path) -> None:
-    path = library(tmp_path)
+def test_a_needed_name_is_added_only_once(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
     options = ("--add-needed", "libdep.so.1", "--add-needed", "libn.so", "--add-needed", "libn.so")
-    bundle_fix("elf", "--in-place", path, *options)
+    run_bundle_fix("elf", "--in-place", path, *options)
     assert by_readelf(path).needed == ("libn.so", "libdep.so.1", "libc.so.6")
 
 
@@ -92,19 +96,19 @@ def test_a_needed_name_is_added_once(tmp_path: Path) -> None:
     "option", [("--remove-runpath",), ("--remove-rpath",), ("--set-rpath", "")]
 )
 @pytest.mark.parametrize("kind", ["rpath", "runpath"])
-def test_the_search_path_is_removed_whichever_tag_has_it(
+def test_the_search_path_is_removed_from_rpath_and_runpath(
     tmp_path: Path, option: tuple[str, ...], kind: str
 ) -> None:
     path = elf(tmp_path / "libx.so", **{kind: OLD})  # type: ignore[arg-type]
-    assert bundle_fix("elf", *option, "--in-place", path).returncode == 0
+    assert run_bundle_fix("elf", *option, "--in-place", path).returncode == 0
     found = by_readelf(path)
     assert (found.rpath, found.runpath) == (None, None)
 
 
-def test_json_after_an_edit_names_the_editor_and_why_not_the_others(tmp_path: Path) -> None:
-    path = library(tmp_path)
+def test_json_after_an_edit_names_the_editor_and_the_reasons_against_others(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
     options = ("--set-runpath", OLD + "/and/more", "--remove-needed", "libq.so", "--in-place")
-    (record,) = json.loads(bundle_fix("elf", "--format", "json", *options, path).stdout)
+    (record,) = json.loads(run_bundle_fix("elf", "--format", "json", *options, path).stdout)
     assert list(record) == [*SCHEMA, "editor", "skipped", "remarks"]
     assert record["runpath"] == OLD + "/and/more"
     assert record["editor"] == "table"
@@ -112,7 +116,7 @@ def test_json_after_an_edit_names_the_editor_and_why_not_the_others(tmp_path: Pa
         "slot: not enough space: no removed string in .dynstr is long enough"
     ]
     assert record["remarks"] == ["libq.so is not needed"]
-    (again,) = json.loads(bundle_fix("elf", "--format", "json", *options, path).stdout)
+    (again,) = json.loads(run_bundle_fix("elf", "--format", "json", *options, path).stdout)
     assert again["editor"] is None
 
 
@@ -144,132 +148,134 @@ def test_json_after_an_edit_names_the_editor_and_why_not_the_others(tmp_path: Pa
         (("--remove-needed", ""), "a needed name cannot be empty"),
     ],
 )
-def test_contradictions_are_refused_in_one_line(
+def test_contradictory_options_are_refused_in_one_line(
     tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
-    path = library(tmp_path)
+    path = build_library(tmp_path)
     before = path.read_bytes()
-    done = bundle_fix("elf", "--in-place", *options, path)
+    done = run_bundle_fix("elf", "--in-place", *options, path)
     assert (done.returncode, done.stdout, path.read_bytes()) == (2, "", before)
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
 
 
-def test_an_empty_entry_is_told_to_be_the_working_directory(tmp_path: Path) -> None:
-    path = library(tmp_path)
-    done = bundle_fix("elf", "--set-runpath", "$ORIGIN:", "--in-place", path)
+def test_an_empty_entry_is_reported_to_mean_the_working_directory(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
+    done = run_bundle_fix("elf", "--set-runpath", "$ORIGIN:", "--in-place", path)
     assert done.returncode == 0
     assert "note: an empty entry in $ORIGIN: means the working directory" in done.stderr
 
 
-def test_an_edit_must_say_where_to(tmp_path: Path) -> None:
-    path = library(tmp_path)
+def test_an_edit_requires_in_place_or_an_output(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
     for options in ((), ("--in-place", "-o", tmp_path / "out")):
-        done = bundle_fix("elf", "--set-runpath", "a", path, *options)
+        done = run_bundle_fix("elf", "--set-runpath", "a", path, *options)
         assert done.returncode == 2
         assert "(use --in-place or -o OUT)" in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["libx.so.1"]
 
 
 def test_options_without_a_change_are_refused(tmp_path: Path) -> None:
-    path = library(tmp_path)
-    done = bundle_fix("elf", "--in-place", path)
+    path = build_library(tmp_path)
+    done = run_bundle_fix("elf", "--in-place", path)
     assert (done.returncode, "missing change; add an option" in done.stderr) == (2, True)
 
 
-def test_the_output_has_mode_and_bytes_and_the_input_stays(tmp_path: Path) -> None:
-    path = library(tmp_path)
+def test_the_output_keeps_the_mode_and_the_input_is_not_changed(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
     path.chmod(0o711)
     before = path.read_bytes()
     out = tmp_path / "out.so"
-    done = bundle_fix("elf", "--set-runpath", "$ORIGIN", "-o", out, path)
+    done = run_bundle_fix("elf", "--set-runpath", "$ORIGIN", "-o", out, path)
     assert (done.returncode, done.stdout, path.read_bytes()) == (0, f"{out}\n", before)
     assert out.stat().st_mode & 0o7777 == 0o711
     assert by_readelf(out).runpath == "$ORIGIN"
 
 
-def test_several_files_go_into_a_folder_or_stay_in_place(tmp_path: Path) -> None:
-    files = [library(tmp_path, name) for name in ("liba.so", "libb.so")]
+def test_several_files_are_written_to_a_directory_or_in_place(tmp_path: Path) -> None:
+    files = [build_library(tmp_path, name) for name in ("liba.so", "libb.so")]
     out = tmp_path / "out"
-    refused = bundle_fix("elf", "--set-runpath", "a", "-o", out, *files)
+    refused = run_bundle_fix("elf", "--set-runpath", "a", "-o", out, *files)
     assert (refused.returncode, out.exists()) == (2, False)
     out.mkdir()
-    assert bundle_fix("elf", "--set-runpath", "$ORIGIN", "-o", out, *files).returncode == 0
+    assert run_bundle_fix("elf", "--set-runpath", "$ORIGIN", "-o", out, *files).returncode == 0
     assert [by_readelf(out / file.name).runpath for file in files] == ["$ORIGIN"] * 2
-    assert bundle_fix("elf", "--remove-runpath", "--in-place", *files).returncode == 0
+    assert run_bundle_fix("elf", "--remove-runpath", "--in-place", *files).returncode == 0
     assert [by_readelf(file).runpath for file in files] == [None] * 2
 
 
-def test_the_output_may_not_be_an_input(tmp_path: Path) -> None:
-    path = library(tmp_path)
-    done = bundle_fix("elf", "--set-runpath", "a", "-o", tmp_path, path)
+def test_an_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
+    done = run_bundle_fix("elf", "--set-runpath", "a", "-o", tmp_path, path)
     assert (done.returncode, "the output is the input" in done.stderr) == (2, True)
 
 
-def left_alone(folder: Path) -> dict[str, Path]:
-    """One file of every kind that is never edited."""
-    (folder / "script").write_text("#!/bin/sh\n")
-    source = folder / "x.c"
+def write_uneditable_files(directory: Path) -> dict[str, Path]:
+    """Write one file of every kind that is never edited, and return them by name."""
+    (directory / "script").write_text("#!/bin/sh\n")
+    source = directory / "x.c"
     source.write_text("int main(void) { return 0; }\n")
     builds = {"static": ["-static"], "static-pie": ["-static-pie"], "object.o": ["-c"]}
     for name, flags in builds.items():
-        subprocess.run(["cc", *flags, source, "-o", folder / name], check=True)
-    whole = elf(folder / "whole", program=True)
+        subprocess.run(["cc", *flags, source, "-o", directory / name], check=True)
+    whole = elf(directory / "whole", program=True)
     if shutil.which("objcopy"):
-        command = ["objcopy", "--only-keep-debug", whole, folder / "whole.debug"]
+        command = ["objcopy", "--only-keep-debug", whole, directory / "whole.debug"]
         subprocess.run(command, check=True)
-    shutil.copy("/lib64/ld-linux-x86-64.so.2", folder / "loader")
+    shutil.copy("/lib64/ld-linux-x86-64.so.2", directory / "loader")
     source.unlink()
     whole.unlink()
-    return {path.name: path for path in folder.iterdir()}
+    return {path.name: path for path in directory.iterdir()}
 
 
-def test_files_of_other_kinds_are_left_alone_with_a_note(tmp_path: Path) -> None:
+def test_files_of_other_kinds_are_not_changed_and_reported(tmp_path: Path) -> None:
     if not Path("/lib64/ld-linux-x86-64.so.2").exists():
         pytest.skip("no x86-64 loader")
     (tmp_path / "f").mkdir()
-    files = left_alone(tmp_path / "f")
-    good = library(tmp_path)
+    files = write_uneditable_files(tmp_path / "f")
+    good = build_library(tmp_path)
     before = {name: path.read_bytes() for name, path in files.items()}
-    done = bundle_fix("elf", "--set-runpath", "$ORIGIN", "--in-place", *files.values(), good)
+    done = run_bundle_fix("elf", "--set-runpath", "$ORIGIN", "--in-place", *files.values(), good)
     assert (done.returncode, done.stdout) == (1, f"{good}\n")
     assert {name: path.read_bytes() for name, path in files.items()} == before
     assert by_readelf(good).runpath == "$ORIGIN"
     for path in files.values():
         assert f"bundle-fix: left alone: {path}: " in done.stderr
     del files["script"]
-    assert bundle_fix("elf", *files.values()).returncode == 0
-    assert bundle_fix("elf", tmp_path / "f/script").returncode == 1
+    assert run_bundle_fix("elf", *files.values()).returncode == 0
+    assert run_bundle_fix("elf", tmp_path / "f/script").returncode == 1
 
 
-def test_a_file_that_is_not_there_or_damaged_is_a_bad_request(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "torn").write_bytes(b"\x7fELF" + bytes(20))
     for name in ("none", "torn", "."):
         for options in ((), ("--set-runpath", "a", "--in-place")):
-            done = bundle_fix("elf", *options, tmp_path / name)
+            done = run_bundle_fix("elf", *options, tmp_path / name)
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert json.loads(bundle_fix("elf", "--format", "json", tmp_path / "none").stdout) == []
+    assert json.loads(run_bundle_fix("elf", "--format", "json", tmp_path / "none").stdout) == []
 
 
-def test_a_payload_behind_the_program_survives_and_can_be_read_by_it(tmp_path: Path) -> None:
-    # An AppImage or a self-extracting installer finds its payload behind its own section headers,
-    # or at a distance from its end.
+def test_a_payload_after_the_program_keeps_its_offset(tmp_path: Path) -> None:
+    # An AppImage or a self-extracting installer finds its payload after its own section headers, or
+    # at a fixed distance from the end of the file.
     path = elf(tmp_path / "x", program=True, runpath=OLD)
     payload = os.urandom(100_000)
     with path.open("ab") as file:
         file.write(payload)
     size = path.stat().st_size
-    assert bundle_fix("elf", "--set-runpath", OLD + "/x" * 40, "--in-place", path).returncode == 0
+    assert (
+        run_bundle_fix("elf", "--set-runpath", OLD + "/x" * 40, "--in-place", path).returncode == 0
+    )
     assert path.stat().st_size == size
     assert path.read_bytes()[-len(payload) :] == payload
     assert run(path).stdout == "main\n"
 
 
-def test_a_path_grows_and_shrinks_many_times(tmp_path: Path) -> None:
+def test_a_runpath_can_be_made_longer_and_shorter_repeatedly(tmp_path: Path) -> None:
     path = elf(tmp_path / "x", program=True, runpath="/a")
     size = path.stat().st_size
     for length in (10, 3, 90, 40, 200, 1, 150):
-        done = bundle_fix("elf", "--set-runpath", "/" + "l" * length, "--in-place", path)
+        done = run_bundle_fix("elf", "--set-runpath", "/" + "l" * length, "--in-place", path)
         assert done.returncode == 0, done.stderr
         assert run(path).stdout == "main\n"
     assert path.stat().st_size == size

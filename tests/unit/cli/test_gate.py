@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.pack import healthy, incident, tarball
-from builders.run import bundle_fix
+from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
+from builders.run import run_bundle_fix
 
 SPEC = """
 [bundle]
@@ -34,7 +34,7 @@ def pack(tmp_path: Path) -> Path:
 
 
 def rules_of(*arguments: str | Path) -> set[str]:
-    found = json.loads(bundle_fix("check", *arguments, "--format", "json").stdout)
+    found = json.loads(run_bundle_fix("check", *arguments, "--format", "json").stdout)
     return {f["rule"] for f in found["findings"]}
 
 
@@ -44,14 +44,14 @@ def rules_of(*arguments: str | Path) -> set[str]:
 def test_a_finding_is_ignored_by_code_or_name_and_glob(pack: Path, ignore: str) -> None:
     assert "BF203" in rules_of(pack)
     assert rules_of(pack, "--ignore", ignore) == set()
-    assert bundle_fix("check", pack, "--ignore", ignore).returncode == 0
+    assert run_bundle_fix("check", pack, "--ignore", ignore).returncode == 0
 
 
 @pytest.mark.parametrize("ignore", ["BF203:lib/*=why", "BF203:BIN/x=why", "BF201=why"])
 def test_an_ignore_that_matches_nothing_is_a_finding(pack: Path, ignore: str) -> None:
     assert rules_of(pack, "--ignore", ignore) == {"BF203", "BF001"}
-    assert bundle_fix("check", pack, "--ignore", "BF203=x", "--ignore", ignore).returncode == 0
-    ran = bundle_fix(
+    assert run_bundle_fix("check", pack, "--ignore", "BF203=x", "--ignore", ignore).returncode == 0
+    ran = run_bundle_fix(
         "check", pack, "--ignore", "BF203=x", "--ignore", ignore, "--fail-on", "warning"
     )
     assert ran.returncode == 1
@@ -77,7 +77,7 @@ def test_an_ignore_of_what_only_diff_finds_is_no_finding_of_check(pack: Path) ->
     ],
 )
 def test_a_bad_ignore_is_one_line_and_status_2(pack: Path, ignore: str, words: str) -> None:
-    ran = bundle_fix("check", pack, "--ignore", ignore)
+    ran = run_bundle_fix("check", pack, "--ignore", ignore)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert words in ran.stderr
 
@@ -89,7 +89,7 @@ def test_a_spec_ignores_in_the_same_way(pack: Path, tmp_path: Path) -> None:
     spec.write_text(SPEC.format(rule="BF203", path="sbin/*"))
     assert rules_of(pack, "--spec", spec) == {"BF203", "BF001"}
     spec.write_text(SPEC.format(rule="BF299", path="bin/*"))
-    ran = bundle_fix("check", pack, "--spec", spec)
+    ran = run_bundle_fix("check", pack, "--spec", spec)
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
     assert f"{spec}:6:8: unknown rule BF299 (did you mean `BF" in ran.stderr
 
@@ -98,10 +98,10 @@ def test_exit_zero_lets_findings_pass_but_not_what_cannot_be_read(
     pack: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut.tar.gz"
-    cut.write_bytes(tarball(pack, tmp_path / "whole.tar.gz").read_bytes()[:200])
-    assert bundle_fix("check", pack, "--exit-zero").returncode == 0
-    assert bundle_fix("check", pack, cut, "--exit-zero").returncode == 2
-    sarif = bundle_fix("check", pack, "--exit-zero", "--format", "sarif").stdout
+    cut.write_bytes(make_tarball(pack, tmp_path / "whole.tar.gz").read_bytes()[:200])
+    assert run_bundle_fix("check", pack, "--exit-zero").returncode == 0
+    assert run_bundle_fix("check", pack, cut, "--exit-zero").returncode == 2
+    sarif = run_bundle_fix("check", pack, "--exit-zero", "--format", "sarif").stdout
     assert json.loads(sarif)["runs"][0]["invocations"][0]["exitCode"] == 0
 
 
@@ -116,7 +116,7 @@ def listed(data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 def test_a_list_on_stdin_ends_its_names_with_nul_or_newline(tmp_path: Path, end: bytes) -> None:
     names = [tmp_path / "a b", tmp_path / "c\u00e9"]
     for name in names:
-        healthy(name)
+        make_healthy_pack(name)
     ran = listed(end.join(os.fsencode(name) for name in names) + end)
     assert ran.returncode == 0, ran.stderr
     assert [json.loads(line)["artifact"] for line in ran.stdout.splitlines()] == [
@@ -125,8 +125,8 @@ def test_a_list_on_stdin_ends_its_names_with_nul_or_newline(tmp_path: Path, end:
 
 
 def test_a_name_with_a_newline_is_listed_with_nul(tmp_path: Path) -> None:
-    odd = healthy(tmp_path / "a\nb")
-    ran = listed(os.fsencode(odd) + b"\0" + os.fsencode(healthy(tmp_path / "c")))
+    odd = make_healthy_pack(tmp_path / "a\nb")
+    ran = listed(os.fsencode(odd) + b"\0" + os.fsencode(make_healthy_pack(tmp_path / "c")))
     assert ran.returncode == 0
     assert json.loads(ran.stdout.splitlines()[0])["artifact"] == str(odd)
 
@@ -143,22 +143,22 @@ def test_a_file_of_text_says_what_could_not_be_checked_and_a_terminal_is_told_on
 ) -> None:
     cut, out, also = tmp_path / "cut.tar", tmp_path / "out.txt", tmp_path / "also.txt"
     cut.write_bytes(b"no tarball")
-    ran = bundle_fix("check", cut, "-o", out)
+    ran = run_bundle_fix("check", cut, "-o", out)
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
     assert out.read_text().startswith(f"{cut}: could not be checked: ")
-    ran = bundle_fix("check", cut, "--also", f"text={also}")
+    ran = run_bundle_fix("check", cut, "--also", f"text={also}")
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert also.read_text() == out.read_text()
 
 
 def test_several_artifacts_have_one_report_each_and_a_total(tmp_path: Path) -> None:
-    good, bad = healthy(tmp_path / "good"), incident(tmp_path / "bad")
+    good, bad = make_healthy_pack(tmp_path / "good"), make_incident_pack(tmp_path / "bad")
     cut = tmp_path / "cut.tar"
-    cut.write_bytes(tarball(good, tmp_path / "good.tar").read_bytes()[:700])
+    cut.write_bytes(make_tarball(good, tmp_path / "good.tar").read_bytes()[:700])
     arguments = [good, cut, bad, tmp_path / "none"]
     texts = {}
     for kind in ("text", "json", "jsonl", "sarif", "junit", "github", "gitlab"):
-        ran = bundle_fix("check", *arguments, "--format", kind)
+        ran = run_bundle_fix("check", *arguments, "--format", kind)
         assert (ran.returncode, ran.stderr.count("\n")) == (2, 2), kind
         texts[kind] = ran.stdout
     total = "4 artifacts: 1 passed, 1 failed, 2 could not be checked"
@@ -171,17 +171,19 @@ def test_several_artifacts_have_one_report_each_and_a_total(tmp_path: Path) -> N
 def test_a_report_file_is_whole_or_as_it_was(pack: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     out.write_text("before")
-    assert bundle_fix("check", tmp_path / "none.tar", "--ignore", "x=y", "-o", out).returncode == 2
+    assert (
+        run_bundle_fix("check", tmp_path / "none.tar", "--ignore", "x=y", "-o", out).returncode == 2
+    )
     assert out.read_text() == "before"
     for kind in ("text", "json", "jsonl", "sarif", "junit", "github", "gitlab"):
-        ran = bundle_fix("check", pack, "--format", kind, "-o", out)
+        ran = run_bundle_fix("check", pack, "--format", kind, "-o", out)
         assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "")
         assert out.read_text().endswith("\n")
         assert "\x1b" not in out.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["p", "out.json"]
-    ran = bundle_fix("check", pack, "-o", tmp_path / "no/such/out")
+    ran = run_bundle_fix("check", pack, "-o", tmp_path / "no/such/out")
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
-    assert bundle_fix("check", pack, "-o", pack).returncode == 2
+    assert run_bundle_fix("check", pack, "-o", pack).returncode == 2
 
 
 def test_the_summary_of_github_is_appended_and_never_beyond_its_limit(
@@ -190,14 +192,14 @@ def test_the_summary_of_github_is_appended_and_never_beyond_its_limit(
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
     run = {"GITHUB_STEP_SUMMARY": str(summary)}
-    assert bundle_fix("check", pack, "--format", "github", **run).returncode == 1
+    assert run_bundle_fix("check", pack, "--format", "github", **run).returncode == 1
     assert summary.read_text().startswith("before\n### bundle-fix: ")
-    bundle_fix("check", pack, **run)
+    run_bundle_fix("check", pack, **run)
     assert summary.read_text().count("### bundle-fix") == 1
     summary.write_text("x" * (1 << 20))
-    bundle_fix("check", pack, "--format", "github", **run)
+    run_bundle_fix("check", pack, "--format", "github", **run)
     assert summary.stat().st_size == 1 << 20
-    ran = bundle_fix("check", pack, "--format", "github", GITHUB_STEP_SUMMARY=str(tmp_path))
+    ran = run_bundle_fix("check", pack, "--format", "github", GITHUB_STEP_SUMMARY=str(tmp_path))
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
 
 

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 import pytest
 
-from builders.pack import incident, tarball
-from builders.run import bundle_fix
+from builders.pack import make_incident_pack, make_tarball
+from builders.run import run_bundle_fix
 from bundle_fix import __version__
 from bundle_fix.cli.commands import group
 from bundle_fix.cli.main import main
@@ -20,11 +20,11 @@ BUNDLE_FIX = f"{shlex.quote(sys.executable)} -m bundle_fix"
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--color", "--version"][1:]])
 def test_the_version_is_printed(arguments: list[str]) -> None:
-    assert bundle_fix(*arguments).stdout == f"bundle-fix {__version__}\n"
+    assert run_bundle_fix(*arguments).stdout == f"bundle-fix {__version__}\n"
 
 
 def test_help_lists_every_command() -> None:
-    ran = bundle_fix("--help")
+    ran = run_bundle_fix("--help")
     assert ran.returncode == 0
     for command in ("pack", "fix", "check"):
         assert f"  {command} " in ran.stdout
@@ -32,7 +32,7 @@ def test_help_lists_every_command() -> None:
 
 @pytest.mark.parametrize("command", ["pack", "fix", "check"])
 def test_every_command_explains_itself(command: str) -> None:
-    ran = bundle_fix(command, "--help")
+    ran = run_bundle_fix(command, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith(f"Usage: bundle-fix {command} ")
 
@@ -60,7 +60,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
 ) -> None:
     (tmp_path / "misspelled.toml").write_text('[bundle]\nnmae = "p"\n')
     (tmp_path / "x.toml").write_text('[bundle]\nname = "p"\n')
-    ran = bundle_fix(*arguments, cwd=tmp_path)
+    ran = run_bundle_fix(*arguments, cwd=tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
     assert message in ran.stderr
 
@@ -81,7 +81,7 @@ def test_reaching_the_limit_of_processes_is_reported_in_one_line(
 
 @pytest.mark.parametrize("options", [[], ["-q"], ["--dry-run", "--color", "never"]])
 def test_a_path_without_a_command_means_fix(tmp_path: Path, options: list[str]) -> None:
-    ran = bundle_fix(*options, tmp_path / "gone.tar.gz")
+    ran = run_bundle_fix(*options, tmp_path / "gone.tar.gz")
     assert ran.stderr == (
         f"bundle-fix: error: {tmp_path}/gone.tar.gz: there is no such file or folder\n"
     )
@@ -90,19 +90,19 @@ def test_a_path_without_a_command_means_fix(tmp_path: Path, options: list[str]) 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_what_is_printed_is_never_written_into_a_pack(tmp_path: Path, closed: str) -> None:
     """If stdout is closed, the next file that is opened gets its number."""
-    tarball(incident(tmp_path / "p"), tmp_path / "p.tar.gz")
+    make_tarball(make_incident_pack(tmp_path / "p"), tmp_path / "p.tar.gz")
     command = f"{BUNDLE_FIX} fix p.tar.gz {closed}"
     ran = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
     assert ran.returncode == 0
     assert b"Traceback" not in ran.stderr
-    assert bundle_fix("check", "p.fixed.tar.gz", cwd=tmp_path).returncode == 0
+    assert run_bundle_fix("check", "p.fixed.tar.gz", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("arguments", ["fix p.tar.gz", "check p.tar.gz", "rules", "tree p.tar.gz"])
 def test_a_result_that_cannot_be_printed_is_reported_in_one_line(
     tmp_path: Path, arguments: str
 ) -> None:
-    tarball(incident(tmp_path / "p"), tmp_path / "p.tar.gz")
+    make_tarball(make_incident_pack(tmp_path / "p"), tmp_path / "p.tar.gz")
     command = f"{BUNDLE_FIX} {arguments} -q >/dev/full"
     if arguments == "rules":
         command = command.replace(" -q", "")
@@ -113,7 +113,7 @@ def test_a_result_that_cannot_be_printed_is_reported_in_one_line(
 
 
 def test_a_closed_pipe_does_not_change_the_exit_code(tmp_path: Path) -> None:
-    incident(tmp_path / "p")
+    make_incident_pack(tmp_path / "p")
     command = f"{BUNDLE_FIX} check p p p p p p | true; echo ${{PIPESTATUS[0]}}"
     ran = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=False)
     assert ran.stdout == b"1\n"

@@ -11,24 +11,24 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.pack import healthy, incident, tarball
-from builders.run import bundle_fix
+from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
+from builders.run import run_bundle_fix
 from bundle_fix.cli.parallel import check_many
 from bundle_fix.model.progress import no_step_progress
 from bundle_fix.report.check_report import CheckReport, make_error_report
 
 
-def three(folder: Path) -> tuple[Path, Path, Path]:
+def three(directory: Path) -> tuple[Path, Path, Path]:
     """A healthy pack, one that is cut short, and the incident."""
-    good = tarball(healthy(folder / "good"), folder / "good.tar.gz")
-    bad = tarball(incident(folder / "bad"), folder / "bad.tar.gz")
-    cut = folder / "cut.tar.gz"
+    good = make_tarball(make_healthy_pack(directory / "good"), directory / "good.tar.gz")
+    bad = make_tarball(make_incident_pack(directory / "bad"), directory / "bad.tar.gz")
+    cut = directory / "cut.tar.gz"
     cut.write_bytes(good.read_bytes()[:900])
     return good, cut, bad
 
 
 def test_a_broken_artifact_fails_alone_and_the_order_stays(tmp_path: Path) -> None:
-    ran = bundle_fix("check", *three(tmp_path), "--format", "jsonl")
+    ran = run_bundle_fix("check", *three(tmp_path), "--format", "jsonl")
     reports = [json.loads(line) for line in ran.stdout.splitlines()]
     assert ran.returncode == 2
     assert [Path(r["artifact"]).name for r in reports] == [
@@ -41,11 +41,11 @@ def test_a_broken_artifact_fails_alone_and_the_order_stays(tmp_path: Path) -> No
 
 def test_the_text_ends_with_a_total(tmp_path: Path) -> None:
     packs = three(tmp_path)
-    ran = bundle_fix("check", *packs)
+    ran = run_bundle_fix("check", *packs)
     assert ran.stdout.splitlines()[-1] == (
         "3 artifacts: 1 passed, 1 failed, 1 could not be checked"
     )
-    quiet = bundle_fix("check", "-q", *packs)
+    quiet = run_bundle_fix("check", "-q", *packs)
     assert "good.tar.gz" not in quiet.stdout
     assert "bad.tar.gz: FAILED" in quiet.stdout
 
@@ -89,13 +89,13 @@ def test_one_that_hangs_or_dies_costs_only_itself() -> None:
 
 
 def test_a_timeout_holds_for_a_single_artifact_too(tmp_path: Path) -> None:
-    ran = bundle_fix("check", healthy(tmp_path / "p"), "--timeout", "0.0001")
+    ran = run_bundle_fix("check", make_healthy_pack(tmp_path / "p"), "--timeout", "0.0001")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "the check took longer than 0.0001 s (--timeout)" in ran.stderr
 
 
 def test_exit_zero_tells_all_and_fails_nothing(tmp_path: Path) -> None:
-    ran = bundle_fix("check", incident(tmp_path), "--exit-zero")
+    ran = run_bundle_fix("check", make_incident_pack(tmp_path), "--exit-zero")
     assert ran.returncode == 0
     assert "FAILED" in ran.stdout
 
@@ -103,10 +103,10 @@ def test_exit_zero_tells_all_and_fails_nothing(tmp_path: Path) -> None:
 def test_what_is_ignored_for_a_reason_does_not_fail(tmp_path: Path) -> None:
     elf(tmp_path / "p/lib/libx.so.1", soname="libx.so.1")
     elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1"], runpath=".:$ORIGIN/../lib")
-    accepted = bundle_fix("check", tmp_path / "p", "--ignore", "BF203:bin/*=old start script")
+    accepted = run_bundle_fix("check", tmp_path / "p", "--ignore", "BF203:bin/*=old start script")
     assert accepted.returncode == 0
     assert "1 ignored" in accepted.stdout
-    unused = bundle_fix("check", tmp_path / "p", "--ignore", "BF203:lib/*=nothing there")
+    unused = run_bundle_fix("check", tmp_path / "p", "--ignore", "BF203:lib/*=nothing there")
     assert unused.returncode == 1
     assert "the ignore of BF203 at lib/* (nothing there) matches no finding" in " ".join(
         unused.stdout.split()
@@ -115,20 +115,20 @@ def test_what_is_ignored_for_a_reason_does_not_fail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["BF203", "BF203=", "=because", "BF203:bin/*= "])
 def test_an_ignore_without_rule_or_reason_is_refused(tmp_path: Path, text: str) -> None:
-    ran = bundle_fix("check", tmp_path, "--ignore", text)
+    ran = run_bundle_fix("check", tmp_path, "--ignore", text)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "expected RULE[:PATH]=REASON" in ran.stderr
 
 
 def test_only_what_a_baseline_does_not_have_counts(tmp_path: Path) -> None:
-    pack = incident(tmp_path / "pegasus-2.5.0")
+    pack = make_incident_pack(tmp_path / "pegasus-2.5.0")
     baseline = tmp_path / "old.json"
-    bundle_fix("check", pack, "--format", "json", "-o", baseline)
-    assert bundle_fix("check", pack, "--baseline", baseline).returncode == 0
+    run_bundle_fix("check", pack, "--format", "json", "-o", baseline)
+    assert run_bundle_fix("check", pack, "--baseline", baseline).returncode == 0
     newer = (tmp_path / "pegasus-2.5.1").absolute()
     pack.rename(newer)
     elf(newer / "bin/tool", program=True, needed=["libgone.so.1"])
-    ran = bundle_fix("check", newer, "--baseline", baseline, "--format", "json")
+    ran = run_bundle_fix("check", newer, "--baseline", baseline, "--format", "json")
     found = json.loads(ran.stdout)
     assert ran.returncode == 1
     assert [(f["rule"], f["path"]) for f in found["findings"]] == [("BF101", "bin/tool")]
@@ -139,14 +139,14 @@ def test_only_what_a_baseline_does_not_have_counts(tmp_path: Path) -> None:
 def test_a_baseline_that_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
     baseline = tmp_path / "old.json"
     baseline.write_text(text)
-    ran = bundle_fix("check", healthy(tmp_path / "p"), "--baseline", baseline)
+    ran = run_bundle_fix("check", make_healthy_pack(tmp_path / "p"), "--baseline", baseline)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert f"{baseline}: not a report of bundle-fix check" in ran.stderr
 
 
 def test_the_baseline_of_glibc_can_be_given_on_the_command_line(tmp_path: Path) -> None:
     elf(tmp_path / "bin/x", program=True)
-    assert bundle_fix("check", tmp_path, "--glibc", "2.99").returncode == 0
-    ran = bundle_fix("check", tmp_path, "--glibc", "2.2")
+    assert run_bundle_fix("check", tmp_path, "--glibc", "2.99").returncode == 0
+    ran = run_bundle_fix("check", tmp_path, "--glibc", "2.2")
     assert ran.returncode == 1
     assert "newer than the baseline glibc 2.2" in " ".join(ran.stdout.split())

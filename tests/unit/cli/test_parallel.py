@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from builders.pack import healthy, tarball
-from builders.run import bundle_fix
+from builders.pack import make_healthy_pack, make_tarball
+from builders.run import run_bundle_fix
 from bundle_fix.cli import parallel
 from bundle_fix.cli.parallel import check_many
 from bundle_fix.model.progress import no_step_progress
@@ -74,9 +74,9 @@ def until(done: Callable[[], bool], seconds: float = 20) -> bool:
 
 
 @contextmanager
-def hanging(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+def hanging(directory: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """A check of three artifacts that all take long, and its two workers."""
-    paths = [str(bomb(folder / f"{name}.tar.bz2")) for name in "abc"]
+    paths = [str(bomb(directory / f"{name}.tar.bz2")) for name in "abc"]
     process = subprocess.Popen(
         [sys.executable, "-m", "bundle_fix", "check", "-j", "2", *paths],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -121,7 +121,7 @@ def test_workers_do_not_outlive_a_command_that_is_killed(tmp_path: Path) -> None
 
 
 def test_a_worker_that_is_killed_costs_only_its_artifact(tmp_path: Path) -> None:
-    good = tarball(healthy(tmp_path / "p"), tmp_path / "good.tar.gz")
+    good = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "good.tar.gz")
     process = subprocess.Popen(
         [sys.executable, "-m", "bundle_fix", "check", "-j1", bomb(tmp_path / "b.tar.bz2"), good],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -136,15 +136,15 @@ def test_a_worker_that_is_killed_costs_only_its_artifact(tmp_path: Path) -> None
 
 
 def test_an_artifact_that_never_ends_is_given_up(tmp_path: Path) -> None:
-    good = tarball(healthy(tmp_path / "p"), tmp_path / "good.tar.gz")
-    ran = bundle_fix("check", bomb(tmp_path / "b.tar.bz2"), good, "-j1", "--timeout", "3")
+    good = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "good.tar.gz")
+    ran = run_bundle_fix("check", bomb(tmp_path / "b.tar.bz2"), good, "-j1", "--timeout", "3")
     assert ran.returncode == 2
     assert "b.tar.bz2: the check took longer than 3 s (--timeout)" in ran.stderr
     assert "good.tar.gz: passed" in ran.stdout
 
 
 def test_an_artifact_that_exceeds_the_memory_fails_alone(tmp_path: Path) -> None:
-    good = tarball(healthy(tmp_path / "p"), tmp_path / "good.tar")
+    good = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "good.tar")
     bad = greedy(good, tmp_path / "bad.tar.xz")
     ran = subprocess.run(
         ["sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh", sys.executable, "-m", "bundle_fix",
@@ -158,8 +158,8 @@ def test_an_artifact_that_exceeds_the_memory_fails_alone(tmp_path: Path) -> None
 
 def test_a_fifo_in_the_list_is_refused_and_two_of_one_name_are_two(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    good = tarball(healthy(tmp_path / "p"), tmp_path / "good.tar.gz")
-    ran = bundle_fix("check", good, tmp_path / "fifo", good)
+    good = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "good.tar.gz")
+    ran = run_bundle_fix("check", good, tmp_path / "fifo", good)
     assert ran.returncode == 2
     assert "fifo: it is neither a file nor a folder" in ran.stderr
     assert ran.stdout.count("good.tar.gz: passed") == 2
@@ -171,8 +171,10 @@ def test_hundreds_of_names_from_stdin_keep_their_order(tmp_path: Path) -> None:
         [sys.executable, "-m", "bundle_fix", "check", "-", "--format", "jsonl", "-j", "8"],
         input="\n".join(names), capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-    told = [line.partition('"artifact":"')[2].partition('"')[0] for line in ran.stdout.splitlines()]
-    assert told == names
+    artifacts = [
+        line.partition('"artifact":"')[2].partition('"')[0] for line in ran.stdout.splitlines()
+    ]
+    assert artifacts == names
 
 
 def report(path: Path) -> CheckReport:
@@ -196,47 +198,47 @@ def reports(*names: str, jobs: int = 2) -> list[CheckReport]:
 
 
 def test_a_crash_of_a_worker_is_in_its_report() -> None:
-    found = reports("nowhere/segfault", "nowhere/bug", "nowhere/large")
-    assert found[0].error == "nowhere/segfault: the check ended by SIGSEGV"
-    assert found[1].error == ("nowhere/bug: the check failed: ValueError: not\nthought of")
+    found = reports("missing/segfault", "missing/bug", "missing/large")
+    assert found[0].error == "missing/segfault: the check ended by SIGSEGV"
+    assert found[1].error == ("missing/bug: the check failed: ValueError: not\nthought of")
     assert len(found[2].error) == 300_000
 
 
 def test_workers_ignore_the_signals_that_the_command_ignores() -> None:
-    assert reports("nowhere/hung up on")[0].error.endswith("the check ended by SIGHUP")
+    assert reports("missing/hung up on")[0].error.endswith("the check ended by SIGHUP")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert reports("nowhere/hung up on")[0].error == ""
+        assert reports("missing/hung up on")[0].error == ""
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
 def test_a_report_that_would_fill_the_memory_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "LARGEST_REPORT", 1000)
-    large, other = reports("nowhere/large", "nowhere/b")
+    large, other = reports("missing/large", "missing/b")
     assert (
         large.error
-        == "nowhere/large: the report is 293.2K, more than 1000; check this artifact alone"
+        == "missing/large: the report is 293.2K, more than 1000; check this artifact alone"
     )
     assert other.error == ""
 
 
 def test_names_that_are_not_utf_8_come_back_as_they_are() -> None:
-    assert [r.artifact for r in reports("nowhere/\udcff")] == ["nowhere/\udcff"]
+    assert [r.artifact for r in reports("missing/\udcff")] == ["missing/\udcff"]
 
 
 def test_no_zombie_is_left() -> None:
-    reports("nowhere/a", "nowhere/b")
+    reports("missing/a", "missing/b")
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
 def test_the_number_of_finished_checks_is_reported() -> None:
-    told: list[int] = []
-    list(check_many([Path(f"nowhere/{n}") for n in range(5)], report, 2, None, told.append))
-    assert told == sorted(told)
-    assert told[0] == 0
-    assert told[-1] in (3, 4)
+    counts: list[int] = []
+    list(check_many([Path(f"missing/{n}") for n in range(5)], report, 2, None, counts.append))
+    assert counts == sorted(counts)
+    assert counts[0] == 0
+    assert counts[-1] in (3, 4)
 
 
 def test_reports_after_a_slow_one_do_not_accumulate(
@@ -265,5 +267,5 @@ def test_fewer_workers_run_if_no_more_processes_can_be_started(
 
     refused: set[int] = set()
     monkeypatch.setattr(parallel, "start_worker", start_or_refuse)
-    assert len(reports(*(f"nowhere/{n}" for n in range(6)), jobs=6)) == 6
+    assert len(reports(*(f"missing/{n}" for n in range(6)), jobs=6)) == 6
     assert refused == {1, 3, 5}

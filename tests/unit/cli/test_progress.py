@@ -19,15 +19,15 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.pack import healthy, incident, tarball
-from builders.packages import deb, docker_save, layer, rpm
+from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
+from builders.packages import build_deb, write_docker_archive, make_layer, build_rpm
 from bundle_fix.cli import progress as shown
 from bundle_fix.cli.main import main
 from bundle_fix.cli.progress import BarDisplay, LogDisplay
 from bundle_fix.model.progress import ProgressStep
 
 READING = ProgressStep("reading pack.tar.gz", 312_000_000)
-CHECKING = ProgressStep("checking", 500_000_000, "12 programs, 240 libraries", 90)
+CHECKING = ProgressStep("checking", 500_000_000, "252 ELF files", 90)
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 SPEC = """
@@ -113,7 +113,7 @@ def test_a_bar_has_bytes_rate_and_the_time_left() -> None:
 
 def test_a_step_of_parts_counts_them() -> None:
     text = CODES.sub("", drawn(100, [READING, CHECKING]))
-    assert "checking: 12 programs, 240 libraries" in text
+    assert "checking: 252 ELF files" in text
     assert "45/90" in text
 
 
@@ -199,24 +199,24 @@ def test_a_log_gets_a_line_for_each_large_step() -> None:
     for step in (READING, ProgressStep("editing", 1000, "3 files", 3), CHECKING):
         for done in range(3):
             lines(step, done)
-    assert log.getvalue() == ("reading pack.tar.gz: 312 MB\nchecking: 12 programs, 240 libraries\n")
+    assert log.getvalue() == ("reading pack.tar.gz: 312 MB\nchecking: 252 ELF files\n")
 
 
-def commands(folder: Path) -> list[list[str]]:
+def commands(directory: Path) -> list[list[str]]:
     """A command line of each kind that shows progress."""
-    bad = tarball(incident(folder / "bad"), folder / "bad.tar.gz")
-    good = tarball(healthy(folder / "good"), folder / "good.tar.xz")
-    (folder / "bundle.toml").write_text(SPEC)
-    elf(folder / "lib/libx.so.1", soname="libx.so.1")
-    elf(folder / "bin/server", program=True, needed=["libx.so.1"])
+    bad = make_tarball(make_incident_pack(directory / "bad"), directory / "bad.tar.gz")
+    good = make_tarball(make_healthy_pack(directory / "good"), directory / "good.tar.xz")
+    (directory / "bundle.toml").write_text(SPEC)
+    elf(directory / "lib/libx.so.1", soname="libx.so.1")
+    elf(directory / "bin/server", program=True, needed=["libx.so.1"])
     return [
         ["check", str(bad)],
         ["check", str(bad), str(good)],
-        ["fix", str(bad), "-o", str(folder / "mended.tar.gz")],
-        ["fix", str(bad), "-o", str(folder / "mended.zip")],
-        ["fix", str(folder / "bad"), "-o", str(folder / "mended")],
-        ["pack", str(folder / "bundle.toml"), "-o", str(folder)],
-        ["fix", str(folder / "bad"), "--in-place"],
+        ["fix", str(bad), "-o", str(directory / "mended.tar.gz")],
+        ["fix", str(bad), "-o", str(directory / "mended.zip")],
+        ["fix", str(directory / "bad"), "-o", str(directory / "mended")],
+        ["pack", str(directory / "bundle.toml"), "-o", str(directory)],
+        ["fix", str(directory / "bad"), "--in-place"],
     ]
 
 
@@ -258,7 +258,7 @@ def test_every_command_writes_plain_lines_into_a_log(
         told.append(capfd.readouterr().err)
         assert "\r" not in told[-1]
         assert "\x1b" not in told[-1]
-    assert told[0].startswith("reading bad.tar.gz: 0 MB\nchecking: 1 program, 1 library\n")
+    assert told[0].startswith("reading bad.tar.gz: 0 MB\nchecking: 2 ELF files\n")
     assert told[1] == "checking: 2 artifacts\n"
     assert [line.partition(":")[0] for line in told[2].splitlines()][:4] == [
         "reading bad.tar.gz", "editing", "writing mended.tar.gz", "checking",
@@ -291,16 +291,18 @@ def test_packages_and_images_tell_how_much_of_them_is_read(
     assert first == f"reading p.{kind}{member}: 0 MB"
 
 
-def corpus_of(folder: Path, kind: str) -> bytes:
-    source = healthy(folder / "source")
+def corpus_of(directory: Path, kind: str) -> bytes:
+    source = make_healthy_pack(directory / "source")
     if kind == "deb":
-        return deb(source, folder / "made", "gzip").read_bytes()
+        return build_deb(source, directory / "made", "gzip").read_bytes()
     if kind == "rpm":
-        return rpm(source, folder / "made", "w1.gzdio").read_bytes()
+        return build_rpm(source, directory / "made", "w1.gzdio").read_bytes()
     if kind == "zip":
-        subprocess.run(["zip", "-qr", folder / "made.zip", "source"], cwd=folder, check=True)
-        return (folder / "made.zip").read_bytes()
-    return docker_save(folder / "made", [gzip.compress(layer([("a", b"a")]))]).read_bytes()
+        subprocess.run(["zip", "-qr", directory / "made.zip", "source"], cwd=directory, check=True)
+        return (directory / "made.zip").read_bytes()
+    return write_docker_archive(
+        directory / "made", [gzip.compress(make_layer([("a", b"a")]))]
+    ).read_bytes()
 
 
 @pytest.mark.parametrize("command", ["tree", "why", "diff", "init"])
@@ -308,7 +310,7 @@ def test_commands_that_only_read_tell_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.setattr(shown, "LARGE", 1)
-    pack = str(tarball(incident(tmp_path / "p"), tmp_path / "p.tar.gz"))
+    pack = str(make_tarball(make_incident_pack(tmp_path / "p"), tmp_path / "p.tar.gz"))
     more = {"why": ["libc.so.6"], "diff": [pack], "init": ["-o", str(tmp_path / "x.toml")]}
     assert main([command, pack, *more.get(command, [])]) in (0, 1)
     assert capfd.readouterr().err.startswith("reading p.tar.gz: 0 MB\n")
@@ -323,7 +325,7 @@ def test_a_terminal_of_a_ci_system_gets_lines(
     monkeypatch.setattr(shown, "PATIENCE", 0.0)
     monkeypatch.setattr(shown, "LARGE", 1)
     monkeypatch.setenv("CI", value)
-    pack = tarball(healthy(tmp_path / "p"), tmp_path / "p.tar.gz")
+    pack = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "p.tar.gz")
     with terminal() as (stream, read):
         monkeypatch.setattr(sys, "stderr", stream)
         main(["check", str(pack)])
@@ -340,7 +342,7 @@ def test_quiet_and_dumb_terminals_get_no_bar(
     monkeypatch.setattr(shown, "PATIENCE", 0.0)
     monkeypatch.setattr(shown, "LARGE", 1)
     monkeypatch.setenv("TERM", "dumb" if dumb else "xterm")
-    pack = tarball(healthy(tmp_path / "p"), tmp_path / "p.tar.gz")
+    pack = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "p.tar.gz")
     with terminal() as (stream, read):
         monkeypatch.setattr(sys, "stderr", stream)
         main(["check", str(pack), *([] if dumb else ["-q"])])

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.pack import healthy, incident, tarball
-from builders.run import bundle_fix
+from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
+from builders.run import run_bundle_fix
 
 LIB = "$ORIGIN/../lib"
 
 
-def deep(root: Path) -> Path:
-    """A pack with a circle, a repeat, a plugin and a name that is nowhere."""
+def build_pack(root: Path) -> Path:
+    """Build a pack with a dependency cycle, a shared library, a plugin and a missing library."""
     elf(root / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN")
     elf(root / "lib/libb.so.1", soname="libb.so.1", needed=["liba.so.1"], runpath="$ORIGIN")
     elf(root / "plugins/libplugin.so", needed=["libb.so.1"])
@@ -24,8 +24,8 @@ def deep(root: Path) -> Path:
     return root
 
 
-def test_text_shows_where_each_object_comes_from_and_by_which_rule(tmp_path: Path) -> None:
-    done = bundle_fix("tree", deep(tmp_path), "bin/x")
+def test_the_text_shows_the_origin_and_the_search_rule_of_each_object(tmp_path: Path) -> None:
+    done = run_bundle_fix("tree", build_pack(tmp_path), "bin/x")
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "bin/x",
@@ -42,7 +42,7 @@ def test_text_shows_where_each_object_comes_from_and_by_which_rule(tmp_path: Pat
 
 
 def test_without_an_entry_programs_and_plugins_are_shown(tmp_path: Path) -> None:
-    done = bundle_fix("tree", deep(tmp_path), "--format", "json")
+    done = run_bundle_fix("tree", build_pack(tmp_path), "--format", "json")
     assert [record["entry"] for record in json.loads(done.stdout)] == [
         "bin/x",
         "plugins/libplugin.so",
@@ -50,7 +50,7 @@ def test_without_an_entry_programs_and_plugins_are_shown(tmp_path: Path) -> None
 
 
 def test_json_has_the_objects_in_load_order(tmp_path: Path) -> None:
-    done = bundle_fix("tree", deep(tmp_path), "x", "--format", "json")
+    done = run_bundle_fix("tree", build_pack(tmp_path), "x", "--format", "json")
     (record,) = json.loads(done.stdout)
     assert record == {
         "entry": "bin/x",
@@ -67,62 +67,64 @@ def test_json_has_the_objects_in_load_order(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_plugin_in_a_program_finds_what_is_loaded_there(tmp_path: Path) -> None:
-    root = deep(tmp_path)
-    alone = bundle_fix("tree", root, "libplugin.so")
+def test_a_plugin_in_a_program_uses_the_libraries_loaded_there(tmp_path: Path) -> None:
+    root = build_pack(tmp_path)
+    alone = run_bundle_fix("tree", root, "libplugin.so")
     assert "libb.so.1 => host" in alone.stdout
-    opened = bundle_fix("tree", root, "libplugin.so", "--in", "bin/x")
+    opened = run_bundle_fix("tree", root, "libplugin.so", "--in", "bin/x")
     assert "libb.so.1 => lib/libb.so.1 (loaded already)" in opened.stdout
 
 
-def test_programs_that_give_a_plugin_what_it_needs_are_told(tmp_path: Path) -> None:
-    done = bundle_fix("tree", deep(tmp_path))
+def test_programs_that_load_the_libraries_of_a_plugin_are_noted(tmp_path: Path) -> None:
+    done = run_bundle_fix("tree", build_pack(tmp_path))
     assert "note: opened by bin/x: libb.so.1 => lib/libb.so.1\n" in done.stdout
 
 
-def test_dot_and_mermaid_tell_the_host_apart(tmp_path: Path) -> None:
-    root = healthy(tmp_path)
-    dot = bundle_fix("tree", root, "--format", "dot").stdout
+def test_dot_and_mermaid_mark_the_objects_of_the_host(tmp_path: Path) -> None:
+    root = make_healthy_pack(tmp_path)
+    dot = run_bundle_fix("tree", root, "--format", "dot").stdout
     assert '"bin/server" -> "lib/libtcmalloc.so.4.6" [label="RUNPATH $ORIGIN/../lib"];' in dot
     assert '"/lib64/libc.so.6" [style="filled,dashed" fillcolor="#fff3c4"];' in dot
-    mermaid = bundle_fix("tree", root, "--format", "mermaid").stdout
+    mermaid = run_bundle_fix("tree", root, "--format", "mermaid").stdout
     assert mermaid.startswith("flowchart LR\n")
     assert '["/lib64/libc.so.6"]:::host' in mermaid
 
 
-def test_colour_is_for_terminals_and_can_be_asked_for(tmp_path: Path) -> None:
-    root = healthy(tmp_path)
-    assert "\x1b[" not in bundle_fix("tree", root).stdout
-    assert "\x1b[33m" in bundle_fix("tree", root, "--color", "always").stdout.replace("\x1b[1m", "")
-    assert "\x1b[" not in bundle_fix("tree", root, "--color", "auto", NO_COLOR="1").stdout
+def test_output_to_a_pipe_is_colored_only_on_request(tmp_path: Path) -> None:
+    root = make_healthy_pack(tmp_path)
+    assert "\x1b[" not in run_bundle_fix("tree", root).stdout
+    assert "\x1b[33m" in run_bundle_fix("tree", root, "--color", "always").stdout.replace(
+        "\x1b[1m", ""
+    )
+    assert "\x1b[" not in run_bundle_fix("tree", root, "--color", "auto", NO_COLOR="1").stdout
 
 
-def test_a_tarball_and_a_path_with_its_top_folder(tmp_path: Path) -> None:
-    archive = tarball(healthy(tmp_path / "p"), tmp_path / "p.tar.gz", "top")
-    done = bundle_fix("tree", archive, "top/bin/server", "--format", "json")
+def test_an_entry_may_include_the_top_directory_of_a_tarball(tmp_path: Path) -> None:
+    archive = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "p.tar.gz", "top")
+    done = run_bundle_fix("tree", archive, "top/bin/server", "--format", "json")
     assert [o["path"] for o in json.loads(done.stdout)[0]["objects"]] == [
         "lib/libtcmalloc.so.4.6",
         "/lib64/libc.so.6",
     ]
 
 
-def test_a_lone_file_of_a_pack_is_seen_with_what_it_loads(tmp_path: Path) -> None:
-    healthy(tmp_path)
+def test_a_single_file_of_a_pack_is_read_with_the_libraries_that_it_loads(tmp_path: Path) -> None:
+    make_healthy_pack(tmp_path)
     for command in ("tree", "check"):
-        done = bundle_fix(command, tmp_path / "bin/server")
+        done = run_bundle_fix(command, tmp_path / "bin/server")
         assert done.returncode == 0, done.stdout
-    assert "lib/libtcmalloc.so.4.6" in bundle_fix("tree", tmp_path / "bin/server").stdout
+    assert "lib/libtcmalloc.so.4.6" in run_bundle_fix("tree", tmp_path / "bin/server").stdout
 
 
-def test_a_lone_file_is_judged_alone(tmp_path: Path) -> None:
-    incident(tmp_path)
-    done = bundle_fix("check", tmp_path / "bin/server", "--format", "json")
+def test_findings_on_a_single_file_are_limited_to_that_file(tmp_path: Path) -> None:
+    make_incident_pack(tmp_path)
+    done = run_bundle_fix("check", tmp_path / "bin/server", "--format", "json")
     assert done.returncode == 1
     assert {f["path"] for f in json.loads(done.stdout)["findings"]} == {"server"}
 
 
-def test_this_machine_is_a_host(tmp_path: Path) -> None:
-    done = bundle_fix("tree", healthy(tmp_path), "--host", "/", "--format", "json")
+def test_this_machine_can_be_the_host(tmp_path: Path) -> None:
+    done = run_bundle_fix("tree", make_healthy_pack(tmp_path), "--host", "/", "--format", "json")
     objects = json.loads(done.stdout)[0]["objects"]
     assert done.returncode == 0
     assert objects[0]["path"] == "lib/libtcmalloc.so.4.6"
@@ -132,23 +134,23 @@ def test_this_machine_is_a_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("top", ["pack", "./pack", "."])
-def test_a_tarball_on_this_machine_finds_its_own(tmp_path: Path, top: str) -> None:
-    archive = tarball(healthy(tmp_path / "p"), tmp_path / "p.tar", top)
-    done = bundle_fix("tree", archive, "--host", "/", "--format", "json")
+def test_a_tarball_on_this_machine_uses_its_own_libraries(tmp_path: Path, top: str) -> None:
+    archive = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "p.tar", top)
+    done = run_bundle_fix("tree", archive, "--host", "/", "--format", "json")
     assert json.loads(done.stdout)[0]["objects"][0]["path"] == "lib/libtcmalloc.so.4.6"
 
 
-def test_the_environment_of_the_process(tmp_path: Path) -> None:
-    root = healthy(tmp_path)
-    done = bundle_fix("tree", root, "--env", "LD_PRELOAD=libm.so.6", "--host", "/")
+def test_the_environment_of_the_process_can_be_given(tmp_path: Path) -> None:
+    root = make_healthy_pack(tmp_path)
+    done = run_bundle_fix("tree", root, "--env", "LD_PRELOAD=libm.so.6", "--host", "/")
     assert "[preloaded]" in done.stdout
-    hostile = bundle_fix("tree", root, "--env", "hostile", "--format", "json")
+    hostile = run_bundle_fix("tree", root, "--env", "hostile", "--format", "json")
     first = json.loads(hostile.stdout)[0]["objects"][0]
     assert (first["origin"], first["via"]) == ("host", "ld_library_path")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nix"], "it has no ELF file nix"),
         (["bin/servr"], "did you mean bin/server?"),
@@ -160,24 +162,24 @@ def test_the_environment_of_the_process(tmp_path: Path) -> None:
         (["--format", "xml"], "Invalid value for '--format'"),
     ],
 )
-def test_a_request_that_cannot_be_carried_out_is_one_line(
-    tmp_path: Path, arguments: list[str], said: str
+def test_an_invalid_request_is_an_error_of_one_line(
+    tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = bundle_fix("tree", healthy(tmp_path), *arguments)
+    done = run_bundle_fix("tree", make_healthy_pack(tmp_path), *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert said in line
+    assert message in line
 
 
 def test_a_static_program_has_no_process(tmp_path: Path) -> None:
     elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
-    done = bundle_fix("tree", tmp_path / "x")
+    done = run_bundle_fix("tree", tmp_path / "x")
     assert done.returncode == 2
     assert "missing dynamic section" in done.stderr
 
 
-def test_names_that_a_terminal_would_obey_are_escaped(tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped(tmp_path: Path) -> None:
     elf(tmp_path / "bin/x\x1b[31m", program=True)
     for kind in ("text", "dot", "mermaid"):
-        assert "\x1b" not in bundle_fix("tree", tmp_path, "--format", kind).stdout
+        assert "\x1b" not in run_bundle_fix("tree", tmp_path, "--format", kind).stdout

@@ -11,7 +11,7 @@ from elf.matrix import needs
 from elf.support import content_of
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 from bundle_fix.debug.altlink import find_shared_file, read_altlink
 from bundle_fix.elf.read.parser import read_image
 from debug.test_split import SPEC, list_sections, pack_and_unpack, read_build_id, run, run_gdb
@@ -65,11 +65,11 @@ def test_a_missing_shared_file_is_reported(
 ) -> None:
     damage(shared)
     (tmp_path / "bundle.toml").write_text(SPEC.format(strip="split"))
-    done = bundle_fix("pack", "bundle.toml", cwd=tmp_path)
+    done = run_bundle_fix("pack", "bundle.toml", cwd=tmp_path)
     remark = "bin/one: missing shared debug file ../common.debug (made by dwz)"
     assert remark in done.stderr
     (tmp_path / "bundle.toml").write_text(SPEC.format(strip="debug"))
-    assert remark not in bundle_fix("pack", "bundle.toml", "--force", cwd=tmp_path).stderr
+    assert remark not in run_bundle_fix("pack", "bundle.toml", "--force", cwd=tmp_path).stderr
 
 
 def test_a_shared_file_of_another_build_is_skipped(shared: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 SPEC = """
 [bundle]
@@ -36,7 +36,7 @@ def run(*command: str | Path) -> str:
 def pack_and_unpack(root: Path, strip: str, **environ: str) -> Path:
     """Pack ``root/in`` and return the unpacked pack, with the debug pack unpacked over it."""
     (root / "bundle.toml").write_text(SPEC.format(strip=strip))
-    done = bundle_fix("pack", "bundle.toml", "--force", cwd=root, **environ)
+    done = run_bundle_fix("pack", "bundle.toml", "--force", cwd=root, **environ)
     assert done.returncode in (0, 1), done.stderr
     for name in ("pack.tar.gz", "pack.debug.tar.gz"):
         if (root / name).exists():
@@ -120,11 +120,11 @@ def test_a_pack_passes_its_check_with_the_debug_pack_unpacked_over_it(tmp_path: 
     elf(tmp_path / "in/server", program=True, flags=["-Wl,--build-id"])
     pack = pack_and_unpack(tmp_path, "split")
     assert (pack / ".build-id").is_dir()
-    assert bundle_fix("check", pack).returncode == 0
+    assert run_bundle_fix("check", pack).returncode == 0
     static = elf(tmp_path / "static", program=True, flags=["-static", "-no-pie"])
     for source in (tmp_path / "in/server", static):
         shutil.copy(source, pack / "bin/.debug/other")
-        assert "BF624" in bundle_fix("check", pack).stdout
+        assert "BF624" in run_bundle_fix("check", pack).stdout
 
 
 def test_debug_information_can_be_removed(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_symlinks_to_one_file_stay_symlinks(tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more/libx.so.1").symlink_to("../in/libx.so.1.2")
     (tmp_path / "more/libx.so").symlink_to("libx.so.1")
-    done = bundle_fix("pack", "bundle.toml", cwd=tmp_path)
+    done = run_bundle_fix("pack", "bundle.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with tarfile.open(tmp_path / "pack.tar.gz") as archive:
         links = {m.name: m.linkname for m in archive if m.issym()}
@@ -210,7 +210,7 @@ def test_llvm_objcopy_is_used_if_no_other_is_installed(tmp_path: Path) -> None:
 def test_a_missing_objcopy_is_an_error_that_says_what_to_install(tmp_path: Path) -> None:
     elf(tmp_path / "in/server", program=True)
     (tmp_path / "bundle.toml").write_text(SPEC.format(strip="debug"))
-    done = bundle_fix("pack", "bundle.toml", cwd=tmp_path, PATH="/missing")
+    done = run_bundle_fix("pack", "bundle.toml", cwd=tmp_path, PATH="/missing")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "bundle-fix: error: bin/server: missing objcopy for x86_64, required by `strip` of [debug]"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.pack import healthy, tarball
-from builders.wheel import wheel
+from builders.pack import make_healthy_pack, make_tarball
+from builders.wheel import build_wheel
 from bundle_fix.diff.compare import Difference
 from bundle_fix.diff.members import AttributeChange
 from bundle_fix.model.errors import BundleFixError
@@ -132,10 +132,10 @@ def test_a_file_that_became_a_symlink_is_one_change(tmp_path: Path, compare: Com
 def test_the_directory_around_a_pack_is_ignored_in_every_format(
     tmp_path: Path, compare: Compare
 ) -> None:
-    pack = healthy(tmp_path / "content")
-    one = tarball(pack, tmp_path / "pack-1.0.tar.gz", "pack-1.0")
-    two = tarball(pack, tmp_path / "pack-2.0.tar.xz", "pack-2.0")
-    bare = tarball(pack, tmp_path / "bare.tar", ".")
+    pack = make_healthy_pack(tmp_path / "content")
+    one = make_tarball(pack, tmp_path / "pack-1.0.tar.gz", "pack-1.0")
+    two = make_tarball(pack, tmp_path / "pack-2.0.tar.xz", "pack-2.0")
+    bare = make_tarball(pack, tmp_path / "bare.tar", ".")
     unpacked = tmp_path / "unpacked/pack-3.0"
     shutil.copytree(pack, unpacked, symlinks=True)
     for old, new in ((one, two), (two, bare), (bare, unpacked.parent), (unpacked.parent, one)):
@@ -152,9 +152,9 @@ def test_a_directory_with_siblings_does_not_contain_the_whole_pack(
         (tmp_path / name / "server/conf").write_text("x")
     (tmp_path / "new/client").mkdir()
     (tmp_path / "new/client/conf").write_text("y")
-    pack = tarball(tmp_path / "new", tmp_path / "new.tar", ".")
+    pack = make_tarball(tmp_path / "new", tmp_path / "new.tar", ".")
     assert list_members(compare(tmp_path / "old", pack)) == ([], ["client", "client/conf"], [])
-    one = tarball(tmp_path / "old", tmp_path / "old.tar", ".")
+    one = make_tarball(tmp_path / "old", tmp_path / "old.tar", ".")
     assert list_members(compare(one, pack)) == ([], ["client", "client/conf"], [])
     assert list_members(compare(pack, one)) == (["client", "client/conf"], [], [])
 
@@ -168,7 +168,7 @@ def test_a_wheel_without_symlinks_matches_a_pack_with_symlinks(
     elf(flat / "lib/libx.so.4", soname="libx.so.4", tag="libx.so.4.6.1")
     shutil.copytree(pack / "bin", flat / "bin")
     (flat / "lib/libx.so.4").write_bytes((pack / "lib/libx.so.4.6.1").read_bytes())
-    whl = wheel(flat, tmp_path / "demo-1.0-py3-none-linux_x86_64.whl")
+    whl = build_wheel(flat, tmp_path / "demo-1.0-py3-none-linux_x86_64.whl")
     removed, added, altered = list_members(compare(pack, whl))
     assert removed == []
     assert {path.partition("/")[0] for path in added} == {"demo-1.0.dist-info"}

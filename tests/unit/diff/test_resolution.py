@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.pack import healthy, tarball
-from bundle_fix.cli.target import Target
+from builders.pack import make_healthy_pack, make_tarball
 from bundle_fix.diff.compare import Difference
+from bundle_fix.pipelines.target import Target
 from bundle_fix.policy.policy import Ignore
 from bundle_fix.policy.severity import Severity
 
@@ -33,7 +33,7 @@ def list_codes(found: Difference) -> list[tuple[str, str]]:
 
 
 def test_equal_packs_have_no_differences(tmp_path: Path, compare: Compare) -> None:
-    pack = tarball(healthy(tmp_path / "old"), tmp_path / "new.tar.gz", "pack-2.0")
+    pack = make_tarball(make_healthy_pack(tmp_path / "old"), tmp_path / "new.tar.gz", "pack-2.0")
     found = compare(tmp_path / "old", pack)
     assert (found.findings, found.fixed, found.resolutions, found.failed) == ((), (), (), False)
     assert (found.members.added, found.members.removed, found.members.changed) == ((), (), ())
@@ -43,8 +43,8 @@ def test_equal_packs_have_no_differences(tmp_path: Path, compare: Compare) -> No
 def test_the_incident_is_a_name_that_now_comes_from_the_host(
     tmp_path: Path, compare: Compare
 ) -> None:
-    healthy(tmp_path / "old")
-    new = healthy(tmp_path / "new")
+    make_healthy_pack(tmp_path / "old")
+    new = make_healthy_pack(tmp_path / "new")
     (new / "lib/libtcmalloc.so.4").unlink()
     (new / "lib/libtcmalloc.so.4.6").rename(new / "lib/libtcmalloc.so")
     found = compare()
@@ -63,8 +63,8 @@ def test_the_incident_is_a_name_that_now_comes_from_the_host(
 
 
 def test_the_reverse_comparison_reports_a_fix(tmp_path: Path, compare: Compare) -> None:
-    old = healthy(tmp_path / "old")
-    healthy(tmp_path / "new")
+    old = make_healthy_pack(tmp_path / "old")
+    make_healthy_pack(tmp_path / "new")
     (old / "lib/libtcmalloc.so.4").unlink()
     found = compare()
     assert (found.findings, found.failed) == ((), False)

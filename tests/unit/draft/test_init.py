@@ -12,16 +12,16 @@ import pytest
 import tomli
 
 from builders.elf import CROSS, elf
-from builders.pack import healthy, tarball
-from builders.run import bundle_fix
-from builders.wheel import wheel
+from builders.pack import make_healthy_pack, make_tarball
+from builders.run import run_bundle_fix
+from builders.wheel import build_wheel
 from bundle_fix.draft.spec import first_spec
 from bundle_fix.report.schemas import build_spec_schema
 
 
 def install_tree(root: Path) -> Path:
     """What a build installs: a program, libraries with links, settings and headers."""
-    healthy(root)
+    make_healthy_pack(root)
     (root / "lib/libtcmalloc.so").symlink_to("libtcmalloc.so.4")
     elf(root / "lib/plugins/codec.so", needed=["libtcmalloc.so.4"])
     for name in ("etc/server.ini", "include/server/api.h", "lib/pkgconfig/server.pc", "README"):
@@ -42,7 +42,7 @@ def members(root: Path) -> set[str]:
 def packed(spec: Path, *options: str | Path) -> set[str]:
     """The members of the pack that a spec makes, without what every pack gets."""
     out = spec.parent.with_name(f"{spec.parent.name}.tar")
-    done = bundle_fix("pack", spec, "-o", out, *options, cwd=spec.parent)
+    done = run_bundle_fix("pack", spec, "-o", out, *options, cwd=spec.parent)
     assert done.returncode == 0, spec.read_text() + done.stderr
     with tarfile.open(out) as archive:
         found = {m.name.split("/", 1)[1] for m in archive if not m.isdir()}
@@ -59,7 +59,7 @@ def drafted(root: Path, spec: Path | None = None) -> tuple[Path, dict[str, objec
 
 def test_an_install_tree_is_packed_whole(tmp_path: Path) -> None:
     root = install_tree(tmp_path / "server-2.5.0/install")
-    done = bundle_fix("init", root, cwd=tmp_path)
+    done = run_bundle_fix("init", root, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "bundle.toml\n")
     assert done.stderr == "read its comments; then: bundle-fix pack bundle.toml\n"
     assert packed(tmp_path / "bundle.toml") == members(root)
@@ -82,8 +82,8 @@ def test_the_spec_may_lie_in_the_tree_and_elsewhere(tmp_path: Path) -> None:
 
 def test_an_archive_is_packed_from_where_it_is_unpacked(tmp_path: Path) -> None:
     root = install_tree(tmp_path / "tree")
-    archive = tarball(root, tmp_path / "server-2.5.0-glibc2.17.tar.gz", "server-2.5.0")
-    done = bundle_fix("init", archive, cwd=tmp_path)
+    archive = make_tarball(root, tmp_path / "server-2.5.0-glibc2.17.tar.gz", "server-2.5.0")
+    done = run_bundle_fix("init", archive, cwd=tmp_path)
     assert "-C DIR   # the directory with the unpacked archive" in done.stderr
     (tmp_path / "unpacked").mkdir()
     subprocess.run(["tar", "xf", archive, "-C", tmp_path / "unpacked"], check=True)
@@ -102,8 +102,8 @@ def test_this_machines_glibc_in_a_name_becomes_a_variable(tmp_path: Path) -> Non
 
 
 def test_a_wheel_is_taken_as_a_tree(tmp_path: Path) -> None:
-    made = wheel(install_tree(tmp_path / "tree"), tmp_path / "native-1.0-py3-none-any.whl")
-    done = bundle_fix("init", made, "-o", "-", cwd=tmp_path)
+    made = build_wheel(install_tree(tmp_path / "tree"), tmp_path / "native-1.0-py3-none-any.whl")
+    done = run_bundle_fix("init", made, "-o", "-", cwd=tmp_path)
     assert 'from = "{tree}/lib/*.so*"' in done.stdout
     assert 'format = "tar.gz"' in done.stdout
 
@@ -111,13 +111,13 @@ def test_a_wheel_is_taken_as_a_tree(tmp_path: Path) -> None:
 def test_a_spec_that_is_there_is_written_over_by_force_only(tmp_path: Path) -> None:
     root = install_tree(tmp_path / "tree")
     (tmp_path / "bundle.toml").write_text("mine")
-    done = bundle_fix("init", root, cwd=tmp_path)
+    done = run_bundle_fix("init", root, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (
         2,
         "bundle-fix: error: bundle.toml: the spec already exists (use --force to overwrite it)\n",
     )
     assert (tmp_path / "bundle.toml").read_text() == "mine"
-    assert bundle_fix("init", root, "--force", cwd=tmp_path).returncode == 0
+    assert run_bundle_fix("init", root, "--force", cwd=tmp_path).returncode == 0
     assert (tmp_path / "bundle.toml").read_text().startswith("# A first spec")
 
 
@@ -133,7 +133,7 @@ def test_a_spec_that_is_there_is_written_over_by_force_only(tmp_path: Path) -> N
 def test_what_is_no_tree_is_refused(tmp_path: Path, name: str, said: str) -> None:
     install_tree(tmp_path / "tree")
     (tmp_path / "empty").mkdir()
-    done = bundle_fix("init", name, cwd=tmp_path)
+    done = run_bundle_fix("init", name, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"bundle-fix: error: {said}")
     assert not (tmp_path / "bundle.toml").exists()

@@ -10,7 +10,7 @@ import pytest
 
 from builders.elf import Toolchain, elf
 from builders.loaders import alone, ldconfig, list_in_root, parsed, small_root
-from builders.pack import tarball
+from builders.pack import make_tarball
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.tar.reader import read_tar
 from bundle_fix.loader.bundle import read_bundle
@@ -153,7 +153,7 @@ def test_a_root_in_a_tarball_is_as_the_folder(tmp_path: Path) -> None:
     elf(root / "usr/lib/libb.so.1", soname="libb.so.1")
     program(root, "liba.so.1", "libb.so.1")
     ldconfig(root)
-    archive = tarball(root, tmp_path / "root.tar", ".")
+    archive = make_tarball(root, tmp_path / "root.tar", ".")
     with read_tar(archive) as tree:
         process = process_in(root, "/usr/bin/x", TreeFiles(tree))
         found = [o.path for o in process.objects[1:]]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 SPEC = """
 [bundle]
@@ -52,7 +52,7 @@ def pack(tree: Path) -> Pack:
     """Packs the tree, with more options, and gives the artifact."""
 
     def packed(*options: str | Path, **environ: str) -> Path:
-        done = bundle_fix("pack", "bundle.toml", *options, cwd=tree, **environ)
+        done = run_bundle_fix("pack", "bundle.toml", *options, cwd=tree, **environ)
         assert done.returncode == 0, done.stderr
         return Path(done.stdout.splitlines()[-1])
 

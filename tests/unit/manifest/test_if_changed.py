@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 from .conftest import Pack
 
@@ -17,7 +17,7 @@ from .conftest import Pack
 def again(tree: Path, *options: str, **environ: str) -> str:
     """What a second run says, in one word."""
     before = (tree / "pack-1.0.tar.gz").stat().st_mtime_ns
-    done = bundle_fix("pack", "bundle.toml", "--if-changed", *options, cwd=tree, **environ)
+    done = run_bundle_fix("pack", "bundle.toml", "--if-changed", *options, cwd=tree, **environ)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tree}/pack-1.0.tar.gz\n"
     same = (tree / "pack-1.0.tar.gz").stat().st_mtime_ns == before
@@ -83,14 +83,14 @@ def test_a_pack_that_somebody_packed_anew_is_found_out(tree: Path, pack: Pack) -
 
 def test_what_fix_changed_is_no_longer_what_pack_makes(tree: Path, pack: Pack) -> None:
     artifact = pack()
-    done = bundle_fix("fix", "--in-place", "--move-libraries", "lib64", artifact)
+    done = run_bundle_fix("fix", "--in-place", "--move-libraries", "lib64", artifact)
     assert done.returncode == 0, done.stderr
     with tarfile.open(artifact) as archive:
         archive.extractall(tree / "x", filter="tar")
     (tree / "x/pack-1.0/bin/server").chmod(0o644)
     with tarfile.open(artifact, "w:gz") as archive:
         archive.add(tree / "x/pack-1.0", "pack-1.0")
-    assert bundle_fix("fix", "--in-place", artifact).returncode == 0
+    assert run_bundle_fix("fix", "--in-place", artifact).returncode == 0
     assert again(tree) == "made"
 
 
@@ -102,7 +102,7 @@ def test_a_debug_pack_that_is_not_as_it_was_is_made_anew(tree: Path, kind: str) 
     debug = tree / f"pack-1.0.debug{suffix}"
 
     def told() -> str:
-        done = bundle_fix("pack", "bundle.toml", "--if-changed", cwd=tree)
+        done = run_bundle_fix("pack", "bundle.toml", "--if-changed", cwd=tree)
         assert (done.returncode, done.stdout) == (0, f"{tree}/pack-1.0{suffix}\n"), done.stderr
         return "unchanged" if done.stderr.endswith(": unchanged\n") else "made"
 
@@ -141,7 +141,7 @@ def test_the_packs_name_is_written_for_the_next_script(tree: Path, pack: Pack) -
 
 def test_no_name_is_written_where_no_pack_was_made(tree: Path) -> None:
     (tree / "server").unlink()
-    done = bundle_fix("pack", "bundle.toml", "--name-file", "PACKAGE", cwd=tree)
+    done = run_bundle_fix("pack", "bundle.toml", "--name-file", "PACKAGE", cwd=tree)
     assert (done.returncode, (tree / "PACKAGE").exists()) == (2, False)
 
 
@@ -150,12 +150,12 @@ def test_a_folder_is_made_anew_with_nothing_of_the_old_one_left(tree: Path) -> N
     (tree / "bundle.toml").write_text(text)
     (tree / "out").mkdir()
     command = ("pack", "bundle.toml", "--if-changed", "-o", "out")
-    assert bundle_fix(*command, cwd=tree).returncode == 0
-    assert bundle_fix(*command, cwd=tree).stderr.endswith("out/pack-1.0: unchanged\n")
+    assert run_bundle_fix(*command, cwd=tree).returncode == 0
+    assert run_bundle_fix(*command, cwd=tree).stderr.endswith("out/pack-1.0: unchanged\n")
     (tree / "conf/b.ini").unlink()
     (tree / "conf/new").mkdir()
     (tree / "conf/new/c.ini").write_text("c")
-    done = bundle_fix(*command, cwd=tree)
+    done = run_bundle_fix(*command, cwd=tree)
     assert done.returncode == 0, done.stderr
     names = sorted(path.name for path in (tree / "out").rglob("*.ini"))
     assert names == ["a.ini", "c.ini"]
@@ -167,15 +167,15 @@ def test_a_folder_that_is_no_pack_of_that_name_stays(tree: Path) -> None:
     (tree / "bundle.toml").write_text(text)
     (tree / "out").mkdir()
     (tree / "out/mine.txt").write_text("x")
-    done = bundle_fix("pack", "bundle.toml", "--if-changed", "-o", "out/", cwd=tree)
+    done = run_bundle_fix("pack", "bundle.toml", "--if-changed", "-o", "out/", cwd=tree)
     assert done.returncode == 0
     assert (tree / "out/pack-1.0/bin/server").exists()
     (tree / "other").mkdir()
     (tree / "other/pack-1.0").mkdir()
     (tree / "other/pack-1.0/mine.txt").write_text("x")
-    done = bundle_fix("pack", "bundle.toml", "--if-changed", "-o", "other", cwd=tree)
+    done = run_bundle_fix("pack", "bundle.toml", "--if-changed", "-o", "other", cwd=tree)
     assert done.returncode == 2
-    assert "the folder is there already and is not empty" in done.stderr
+    assert "the directory already exists and is not empty" in done.stderr
     assert (tree / "other/pack-1.0/mine.txt").exists()
 
 
@@ -184,13 +184,13 @@ def test_what_a_killed_run_had_set_aside_goes_when_the_next_one_is_done(tree: Pa
     (tree / "bundle.toml").write_text(text)
     (tree / "out").mkdir()
     command = ("pack", "bundle.toml", "--if-changed", "-o", "out")
-    assert bundle_fix(*command, cwd=tree).returncode == 0
+    assert run_bundle_fix(*command, cwd=tree).returncode == 0
     (tree / "out/pack-1.0").rename(tree / "out/.pack-1.0.0123456789ab.old")
     (tree / "out/.pack-2.0.0123456789ab.old").mkdir()
-    done = bundle_fix(*command, cwd=tree)
+    done = run_bundle_fix(*command, cwd=tree)
     assert done.returncode == 0, done.stderr
     names = sorted(path.name for path in (tree / "out").iterdir())
     assert names == [".pack-2.0.0123456789ab.old", "pack-1.0"]
     (tree / "conf/b.ini").unlink()
-    assert bundle_fix(*command, cwd=tree).returncode == 0
+    assert run_bundle_fix(*command, cwd=tree).returncode == 0
     assert sorted(path.name for path in (tree / "out").iterdir()) == names

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.manifest.builder import make_manifest
@@ -39,7 +39,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 
 def found(artifact: Path, *options: str) -> dict[str, str]:
     """The findings about the manifest: path to rule."""
-    done = bundle_fix("check", artifact, "--format", "json", *options)
+    done = run_bundle_fix("check", artifact, "--format", "json", *options)
     return {
         f["path"]: f["rule"]
         for f in json.loads(done.stdout)["findings"]
@@ -99,7 +99,7 @@ def test_origins_do_not_tell_the_folders_of_the_build(tree: Path, folder: Path) 
 
 
 def test_a_pack_as_it_was_made_passes(folder: Path) -> None:
-    done = bundle_fix("check", folder, "--fail-on", "note", "--ignore", "BF508=old compilers")
+    done = run_bundle_fix("check", folder, "--fail-on", "note", "--ignore", "BF508=old compilers")
     assert "BF62" not in done.stdout
 
 
@@ -191,7 +191,7 @@ def test_a_pack_with_odd_names_passes_its_own_check(tree: Path, pack: Pack) -> N
 def test_fix_renews_the_records_of_what_it_changed(folder: Path, tmp_path: Path) -> None:
     (folder / "bin/server").chmod(0o644)
     mended = tmp_path / "mended"
-    done = bundle_fix("fix", folder, "-o", mended)
+    done = run_bundle_fix("fix", folder, "-o", mended)
     assert done.returncode == 0, done.stderr
     assert found(mended) == {}
     before, after = manifest_of(folder), manifest_of(mended)
@@ -204,7 +204,7 @@ def test_fix_renews_the_records_of_what_it_changed(folder: Path, tmp_path: Path)
 def test_fix_does_not_cover_up_what_others_changed(folder: Path, tmp_path: Path) -> None:
     (folder / "bin/server").chmod(0o644)
     (folder / "etc/a.ini").write_text("a = 2\n")
-    done = bundle_fix("fix", folder, "-o", tmp_path / "mended", "--force")
+    done = run_bundle_fix("fix", folder, "-o", tmp_path / "mended", "--force")
     assert done.returncode == 1, done.stderr
     assert found(tmp_path / "mended") == {"etc/a.ini": "BF622"}
 
@@ -213,7 +213,7 @@ def test_fix_records_edits_and_new_links(folder: Path, tmp_path: Path) -> None:
     library = folder / "lib/libx.so.1.2"
     (folder / "lib/libx.so.1").unlink()
     elf(folder / "bin/server", program=True, needed=["libx.so.1"], runpath="/build/lib")
-    done = bundle_fix("fix", folder, "-o", tmp_path / "mended")
+    done = run_bundle_fix("fix", folder, "-o", tmp_path / "mended")
     assert done.returncode == 0, done.stderr
     assert found(tmp_path / "mended") == {}
     listed = {r["path"]: r for r in manifest_of(tmp_path / "mended")["files"]}
@@ -242,7 +242,7 @@ def test_a_library_that_moves_keeps_its_origin(folder: Path, tmp_path: Path) -> 
     (folder / "bin/libx.so.1").symlink_to("libx.so.1.2")
     manifest = (folder / NAME).read_text().replace('"lib/libx', '"bin/libx')
     (folder / NAME).write_text(manifest)
-    done = bundle_fix("fix", folder, "-o", tmp_path / "mended", "--move-libraries", "lib")
+    done = run_bundle_fix("fix", folder, "-o", tmp_path / "mended", "--move-libraries", "lib")
     assert done.returncode == 0, done.stderr
     assert found(tmp_path / "mended") == {}
     origins = {r["path"]: r["origin"] for r in manifest_of(tmp_path / "mended")["files"][1:]}
@@ -252,6 +252,6 @@ def test_a_library_that_moves_keeps_its_origin(folder: Path, tmp_path: Path) -> 
 def test_a_file_of_the_manifests_name_is_refused(tree: Path) -> None:
     text = (tree / "bundle.toml").read_text()
     (tree / "bundle.toml").write_text(f'{text}[[files]]\ntext = "x"\nto = "{NAME}"\n')
-    done = bundle_fix("pack", "bundle.toml", cwd=tree)
+    done = run_bundle_fix("pack", "bundle.toml", cwd=tree)
     assert done.returncode == 2
     assert "bundle-manifest.json is reserved for the manifest of the pack" in done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 
 from .conftest import SPEC, source_tree
 
@@ -103,7 +103,7 @@ def test_all_members_are_dated_at_one_moment_and_are_roots(tmp_path: Path) -> No
     tree = source_tree(tmp_path)
     artifact = tree / "pack-1.0.tar.gz"
     for environ, wanted in (({}, 315_532_800), ({"SOURCE_DATE_EPOCH": "1700000000"}, 1.7e9)):
-        assert bundle_fix("pack", "bundle.toml", cwd=tree, **environ).returncode == 0
+        assert run_bundle_fix("pack", "bundle.toml", cwd=tree, **environ).returncode == 0
         assert times(artifact) == {wanted}
     with tarfile.open(artifact) as archive:
         assert {(m.uid, m.gid, m.uname, m.gname) for m in archive} == {(0, 0, "", "")}
@@ -117,9 +117,9 @@ def test_the_spec_can_say_when(tmp_path: Path) -> None:
     tree = source_tree(tmp_path)
     text = SPEC.replace('"tar.gz"', '"tar.gz"\nepoch = "{when}"')
     (tree / "bundle.toml").write_text(text + '[variables]\nwhen = { value = "1600000000" }\n')
-    assert bundle_fix("pack", "bundle.toml", cwd=tree).returncode == 0
+    assert run_bundle_fix("pack", "bundle.toml", cwd=tree).returncode == 0
     assert times(tree / "pack-1.0.tar.gz") == {1.6e9}
-    done = bundle_fix("pack", "bundle.toml", "-D", "when=today", cwd=tree)
+    done = run_bundle_fix("pack", "bundle.toml", "-D", "when=today", cwd=tree)
     assert done.returncode == 2
     assert done.stderr == (
         'bundle-fix: error: bundle.toml:5:9: "today" is no time (it must be a number of seconds'

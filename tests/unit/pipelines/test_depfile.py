@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 from bundle_fix.pipelines.depfile import format_make_rule
 
 SPEC = """\
@@ -39,12 +39,19 @@ search = ["first", "second"]
 """
 
 
-def made(folder: Path) -> list[str]:
-    """Make a pack in ``folder``; the paths in its depfile that are below it."""
-    out = folder / "out"
+def made(directory: Path) -> list[str]:
+    """Make a pack in ``directory``; the paths in its depfile that are below it."""
+    out = directory / "out"
     out.mkdir(exist_ok=True)
-    done = bundle_fix(
-        "pack", folder / "bundle.toml", "-o", out, "--depfile", out / "p.d", "--stamp", out / "p.st"
+    done = run_bundle_fix(
+        "pack",
+        directory / "bundle.toml",
+        "-o",
+        out,
+        "--depfile",
+        out / "p.d",
+        "--stamp",
+        out / "p.st",
     )
     assert done.returncode == 0, done.stderr
     target, _, names = (out / "p.d").read_text().partition(": ")
@@ -53,17 +60,17 @@ def made(folder: Path) -> list[str]:
     return [line.removeprefix(f"{folder}/") for line in lines if line.startswith(f"{folder}/")]
 
 
-def tree(folder: Path) -> Path:
+def tree(directory: Path) -> Path:
     for name, text in {
         "bundle.toml": SPEC, "version.txt": "7", "etc/a/x.ini": "", "etc/b/readme": "",
         "share/deep/er/file": "", "perhaps/other": "", "notes": "",
     }.items():  # fmt: skip
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    (folder / "first").mkdir()
-    elf(folder / "second/libx.so.4.6", soname="libx.so.4")
-    (folder / "second/libx.so.4").symlink_to("libx.so.4.6")
-    return folder
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    (directory / "first").mkdir()
+    elf(directory / "second/libx.so.4.6", soname="libx.so.4")
+    (directory / "second/libx.so.4").symlink_to("libx.so.4.6")
+    return directory
 
 
 def test_all_files_and_folders_that_were_looked_at_are_there_and_nothing_else(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from builders.dlopen import opens
 from builders.elf import elf
-from builders.pack import healthy, incident
+from builders.pack import make_healthy_pack, make_incident_pack
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.elf.changes import Changes
 from bundle_fix.loader.bundle import Bundle, read_bundle
@@ -24,11 +24,11 @@ def list_runpaths(plan: Plan) -> dict[str, str | None]:
 
 
 def test_a_healthy_pack_needs_no_change(tmp_path: Path) -> None:
-    assert make_plan_for(healthy(tmp_path)).is_empty
+    assert make_plan_for(make_healthy_pack(tmp_path)).is_empty
 
 
 def test_the_incident_gets_a_soname_symlink_and_a_runpath(tmp_path: Path) -> None:
-    plan = make_plan_for(incident(tmp_path))
+    plan = make_plan_for(make_incident_pack(tmp_path))
     assert plan.symlinks == {"bin/libtcmalloc.so.4": "libtcmalloc.so"}
     assert list_runpaths(plan) == {"bin/server": "$ORIGIN"}
 

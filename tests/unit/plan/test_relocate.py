@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from builders.elf import elf
-from builders.pack import incident, tarball
-from builders.run import bundle_fix
+from builders.pack import make_incident_pack, make_tarball
+from builders.run import run_bundle_fix
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.model.errors import BundleFixError
@@ -93,8 +93,8 @@ def test_an_invalid_target_directory_is_refused(tmp_path: Path, directory: str) 
 
 
 def test_a_pack_with_moved_libraries_runs(tmp_path: Path) -> None:
-    pack = tarball(incident(tmp_path / "p"), tmp_path / "pack.tar.gz")
-    result = bundle_fix("fix", pack, "--move-libraries", "lib")
+    pack = make_tarball(make_incident_pack(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    result = run_bundle_fix("fix", pack, "--move-libraries", "lib")
     assert result.returncode == 0, result.stderr
     assert "bin/libtcmalloc.so: moved to lib/libtcmalloc.so; a symlink remains\n" in result.stderr
     subprocess.run(["tar", "xf", tmp_path / "pack.fixed.tar.gz", "-C", tmp_path], check=True)
@@ -102,5 +102,5 @@ def test_a_pack_with_moved_libraries_runs(tmp_path: Path) -> None:
     program = tmp_path / "pack/bin/server"
     program_run = subprocess.run([program], capture_output=True, text=True, check=True)
     assert program_run.stdout == "shipped\nmain\n"
-    again = bundle_fix("fix", tmp_path / "pack.fixed.tar.gz", "--move-libraries", "lib")
+    again = run_bundle_fix("fix", tmp_path / "pack.fixed.tar.gz", "--move-libraries", "lib")
     assert "nothing to fix" in again.stderr

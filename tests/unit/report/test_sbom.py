@@ -10,7 +10,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from builders.elf import elf
-from builders.run import bundle_fix
+from builders.run import run_bundle_fix
 from bundle_fix.manifest.model import (
     ElfRecord,
     FileRecord,
@@ -91,7 +91,7 @@ def test_pack_writes_the_sbom_also_for_an_unchanged_pack(tmp_path: Path) -> None
         '[bundle]\nname = "p"\n[[files]]\nfrom = "server"\nto = "bin/"\n'
     )
     for name in ("one.json", "two.json"):
-        result = bundle_fix("pack", "bundle.toml", "--if-changed", "--sbom", name, cwd=tmp_path)
+        result = run_bundle_fix("pack", "bundle.toml", "--if-changed", "--sbom", name, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
     assert "unchanged" in result.stderr
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()

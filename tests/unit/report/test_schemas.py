@@ -10,8 +10,8 @@ import pytest
 import tomli
 
 from builders.elf import elf
-from builders.pack import healthy
-from builders.run import bundle_fix
+from builders.pack import make_healthy_pack
+from builders.run import run_bundle_fix
 from bundle_fix.report.render.spec_page import EXAMPLE, render_spec_page
 from bundle_fix.report.schemas import SCHEMAS, build_spec_schema
 from bundle_fix.spec.parsing.load import load_spec
@@ -30,14 +30,14 @@ def is_valid(name: str, value: object) -> bool:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_schema_is_valid_for_draft_2020_12(name: str) -> None:
-    printed = json.loads(bundle_fix("schema", name).stdout)
+    printed = json.loads(run_bundle_fix("schema", name).stdout)
     assert printed["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(printed)
 
 
 @pytest.mark.parametrize("command", ["check", "diff"])
 def test_the_shipped_schema_matches_the_models(command: str) -> None:
-    printed = json.loads(bundle_fix(command, "--schema").stdout)
+    printed = json.loads(run_bundle_fix(command, "--schema").stdout)
     assert printed == SCHEMAS[command]()
     shipped = json.loads((ROOT / f"docs/schemas/{command}-1.json").read_text())
     assert shipped == printed, "regenerate it with `make docs`"
@@ -45,7 +45,9 @@ def test_the_shipped_schema_matches_the_models(command: str) -> None:
 
 
 def test_without_a_name_the_schema_of_the_spec_is_printed() -> None:
-    assert json.loads(bundle_fix("schema").stdout) == json.loads(json.dumps(build_spec_schema()))
+    assert json.loads(run_bundle_fix("schema").stdout) == json.loads(
+        json.dumps(build_spec_schema())
+    )
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
@@ -77,7 +79,7 @@ def test_no_key_of_a_spec_can_be_null() -> None:
 
 
 def test_the_output_of_the_commands_matches_the_schemas(tmp_path: Path) -> None:
-    pack = healthy(tmp_path / "pack")
+    pack = make_healthy_pack(tmp_path / "pack")
     server = pack / "bin/server"
     for name, command in {
         "check": ("check", "--format", "json", pack),
@@ -86,7 +88,7 @@ def test_the_output_of_the_commands_matches_the_schemas(tmp_path: Path) -> None:
         "elf": ("elf", "--format", "json", server, pack / "lib/libtcmalloc.so.4"),
         "rules": ("rules", "--format", "json"),
     }.items():
-        printed = json.loads(bundle_fix(*command).stdout)
+        printed = json.loads(run_bundle_fix(*command).stdout)
         assert printed
         assert is_valid(name, printed), name
         assert not is_valid(name, {"x": printed}), name
@@ -95,13 +97,13 @@ def test_the_output_of_the_commands_matches_the_schemas(tmp_path: Path) -> None:
 def test_the_output_of_an_elf_edit_matches_the_schema(tmp_path: Path) -> None:
     server = elf(tmp_path / "server", program=True)
     edit = ("--set-runpath", "/opt/lib", "--in-place", "--format", "json")
-    printed = json.loads(bundle_fix("elf", server, *edit).stdout)
+    printed = json.loads(run_bundle_fix("elf", server, *edit).stdout)
     assert printed[0]["editor"]
     assert is_valid("elf", printed)
 
 
 def test_an_unknown_schema_is_refused_with_a_suggestion() -> None:
-    result = bundle_fix("schema", "spce")
+    result = run_bundle_fix("schema", "spce")
     assert (result.returncode, result.stderr) == (
         2,
         "bundle-fix: error: schema: no such schema: spce (did you mean `spec`?)\n",

@@ -12,8 +12,8 @@ import pytest
 
 from archive.views import snapshot, view
 from builders.elf import elf
-from builders.packages import deb, rpm
-from builders.run import bundle_fix
+from builders.packages import build_deb, build_rpm
+from builders.run import run_bundle_fix
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.reading import open_artifact
@@ -39,7 +39,7 @@ def sample(folder: Path) -> Path:
 
 
 def packed(tmp_path: Path, kind: str, how: str) -> Path:
-    make = {"deb": deb, "rpm": rpm}[kind]
+    make = {"deb": build_deb, "rpm": build_rpm}[kind]
     return make(sample(tmp_path / "root"), tmp_path / f"x.{kind}", how)
 
 
@@ -68,13 +68,13 @@ def test_a_package_holds_what_is_installed(tmp_path: Path, kind: str, how: str) 
 @pytest.mark.parametrize("kind", ["deb", "rpm"])
 def test_a_package_is_checked_as_it_is_installed(tmp_path: Path, kind: str) -> None:
     path = packed(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
-    ran = bundle_fix("check", path)
+    ran = run_bundle_fix("check", path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith(f"{path}: passed: no findings (2 programs, 2 libraries, ")
-    tree = bundle_fix("tree", path, "usr/bin/tool").stdout
+    tree = run_bundle_fix("tree", path, "usr/bin/tool").stdout
     assert f"{MULTIARCH}/libeach.so.1" in tree
     assert f"{PRIVATE}/libown.so" in tree
-    assert bundle_fix("why", path, "libown.so").returncode == 0
+    assert run_bundle_fix("why", path, "libown.so").returncode == 0
 
 
 @pytest.mark.parametrize("kind", ["deb", "rpm"])
@@ -83,8 +83,8 @@ def test_a_library_that_the_loader_does_not_find_is_found(tmp_path: Path, kind: 
     root = sample(tmp_path / "root")
     (root / "usr/bin/same").unlink()
     elf(root / "usr/bin/tool", program=True, needed=["libeach.so.1", "libown.so"])
-    path = {"deb": deb, "rpm": rpm}[kind](root, tmp_path / f"x.{kind}")
-    ran = bundle_fix("check", path)
+    path = {"deb": build_deb, "rpm": build_rpm}[kind](root, tmp_path / f"x.{kind}")
+    ran = run_bundle_fix("check", path)
     assert ran.returncode == 1
     assert "BF101" in ran.stdout
     assert "usr/bin/tool needs libown.so" in ran.stdout
@@ -97,7 +97,7 @@ def test_the_folders_that_a_package_has_listed_count(tmp_path: Path) -> None:
     elf(root / "usr/bin/tool", program=True, needed=["libown.so"])
     (root / "etc/ld.so.conf.d").mkdir()
     (root / "etc/ld.so.conf.d/sample.conf").write_text(f"/{PRIVATE}\n")
-    assert bundle_fix("check", deb(root, tmp_path / "x.deb")).returncode == 0
+    assert run_bundle_fix("check", build_deb(root, tmp_path / "x.deb")).returncode == 0
 
 
 @pytest.mark.parametrize(("kind", "name"), [("deb", "a Debian"), ("rpm", "an RPM")])
@@ -105,7 +105,7 @@ def test_fix_leaves_packages_alone(tmp_path: Path, kind: str, name: str) -> None
     packed(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
     was = snapshot(tmp_path)
     for more in ([], ["--in-place"], ["--dry-run"], ["-o", tmp_path / "y.tar.gz"]):
-        ran = bundle_fix("fix", tmp_path / f"x.{kind}", *more)
+        ran = run_bundle_fix("fix", tmp_path / f"x.{kind}", *more)
         assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
         assert f"{name} package is read, never written" in ran.stderr
     assert snapshot(tmp_path) == was
@@ -143,10 +143,10 @@ def test_a_package_of_nothing_but_a_tarball_is_told_by_its_file_of_facts(tmp_pat
     (root / ".PKGINFO").write_text("pkgname = sample\n")
     command = ["tar", "-C", root, "-caf", tmp_path / "x.pkg.tar.zst", ".PKGINFO", "usr", "etc"]
     subprocess.run(command, check=True)
-    assert bundle_fix("check", tmp_path / "x.pkg.tar.zst").returncode == 0
+    assert run_bundle_fix("check", tmp_path / "x.pkg.tar.zst").returncode == 0
     assert (
         "this is a distribution package; fix changes only relocatable packs"
-        in bundle_fix("fix", tmp_path / "x.pkg.tar.zst").stderr
+        in run_bundle_fix("fix", tmp_path / "x.pkg.tar.zst").stderr
     )
 
 

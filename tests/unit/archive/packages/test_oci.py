@@ -12,8 +12,8 @@ import pytest
 
 from archive.views import data, snapshot
 from builders.elf import elf
-from builders.packages import docker_save, layer, manifest, oci
-from builders.run import bundle_fix
+from builders.packages import write_docker_archive, make_layer, add_image_manifest, write_oci_layout
+from builders.run import run_bundle_fix
 from bundle_fix.archive.formats import CONTAINER
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.packages.oci import ARCHITECTURES
@@ -21,12 +21,12 @@ from bundle_fix.archive.reading import open_artifact
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, InstallLocation, Symlink
 
-BASE = layer(
+BASE = make_layer(
     [("usr", None), ("usr/lib", None), ("lib", Path("usr/lib")), ("usr/lib/old", b"1"),
      ("usr/lib/kept", b"2"), ("etc", None), ("etc/a", b"3"), ("etc/d", None), ("etc/d/x", b"4"),
      ("var", None), ("var/x", b"5"), ("file", b"6")]
 )  # fmt: skip
-TOP = layer(
+TOP = make_layer(
     [("usr/lib/.wh.old", b""), ("lib/new", b"7"), ("etc", None), ("etc/d", b"a file now"),
      ("var", None), ("var/.wh..wh..opq", b""), ("var/y", b"8"), ("file", None), ("file/z", b"9")]
 )  # fmt: skip
@@ -51,7 +51,7 @@ MERGED = {
 
 def layout(folder: Path) -> Path:
     folder.mkdir()
-    return oci(folder, manifest(folder, [BASE, TOP]))
+    return write_oci_layout(folder, add_image_manifest(folder, [BASE, TOP]))
 
 
 def test_an_image_layout_is_what_its_layers_make(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_tarball_of_a_layout_is_an_image_too(tmp_path: Path) -> None:
 
 
 def test_what_docker_saves_is_what_its_layers_make(tmp_path: Path) -> None:
-    assert merged(docker_save(tmp_path / "x.tar", [BASE, TOP])) == MERGED
+    assert merged(write_docker_archive(tmp_path / "x.tar", [BASE, TOP])) == MERGED
 
 
 def test_of_several_machines_images_that_of_this_one_is_taken(tmp_path: Path) -> None:
@@ -72,24 +72,30 @@ def test_of_several_machines_images_that_of_this_one_is_taken(tmp_path: Path) ->
     folder.mkdir()
     here = ARCHITECTURES.get(platform.machine(), platform.machine())
     images = [
-        manifest(folder, [BASE], platform={"architecture": "unknown", "os": "unknown"}),
-        manifest(folder, [TOP], platform={"architecture": "sparc", "os": "linux"}),
-        manifest(folder, [BASE, TOP], platform={"architecture": here, "os": "linux"}),
+        add_image_manifest(folder, [BASE], platform={"architecture": "unknown", "os": "unknown"}),
+        add_image_manifest(folder, [TOP], platform={"architecture": "sparc", "os": "linux"}),
+        add_image_manifest(folder, [BASE, TOP], platform={"architecture": here, "os": "linux"}),
     ]
-    assert merged(oci(folder, *images)) == MERGED
+    assert merged(write_oci_layout(folder, *images)) == MERGED
 
 
 def test_several_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "image").mkdir()
-    both = [manifest(tmp_path / "image", [BASE]), manifest(tmp_path / "image", [TOP])]
-    for path in (oci(tmp_path / "image", *both), docker_save(tmp_path / "x.tar", [BASE], [TOP])):
+    both = [
+        add_image_manifest(tmp_path / "image", [BASE]),
+        add_image_manifest(tmp_path / "image", [TOP]),
+    ]
+    for path in (
+        write_oci_layout(tmp_path / "image", *both),
+        write_docker_archive(tmp_path / "x.tar", [BASE], [TOP]),
+    ):
         with pytest.raises(BundleFixError, match="it holds 2 images"), open_artifact(path):
             pass
 
 
 def test_a_pack_with_a_manifest_of_its_own_is_no_image(tmp_path: Path) -> None:
     for text in (b"{}", b"[]x", b'[{"name": "x"}]', b"\xff"):
-        (tmp_path / "x.tar").write_bytes(layer([("manifest.json", text), ("bin", None)]))
+        (tmp_path / "x.tar").write_bytes(make_layer([("manifest.json", text), ("bin", None)]))
         with open_artifact(tmp_path / "x.tar") as artifact:
             assert artifact.format == "tar"
 
@@ -98,7 +104,7 @@ def test_fix_leaves_images_alone(tmp_path: Path) -> None:
     path = layout(tmp_path / "image")
     was = snapshot(tmp_path)
     for more in ([], ["--in-place"]):
-        ran = bundle_fix("fix", path, *more)
+        ran = run_bundle_fix("fix", path, *more)
         assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
         assert "a container image is read, never written" in ran.stderr
     assert snapshot(tmp_path) == was
@@ -121,10 +127,12 @@ def test_an_image_is_checked_in_itself(tmp_path: Path) -> None:
         ("usr/lib/libx.so.1", (root / "usr/lib/libx.so.1").read_bytes()),
     ]  # fmt: skip
     members[1] = ("opt/lib/libown.so", (root / "opt/lib/libown.so").read_bytes())
-    ran = bundle_fix("check", docker_save(tmp_path / "x.tar", [layer(members)]))
+    ran = run_bundle_fix("check", write_docker_archive(tmp_path / "x.tar", [make_layer(members)]))
     assert (ran.returncode, ran.stderr) == (0, "")
-    hotfix = layer([("usr/bin/tool", lost.read_bytes())])
-    ran = bundle_fix("check", docker_save(tmp_path / "x.tar", [layer(members), hotfix]))
+    hotfix = make_layer([("usr/bin/tool", lost.read_bytes())])
+    ran = run_bundle_fix(
+        "check", write_docker_archive(tmp_path / "x.tar", [make_layer(members), hotfix])
+    )
     assert ran.returncode == 1
     assert "usr/bin/tool needs libown.so" in ran.stdout
     assert "libx.so.1" not in ran.stdout
@@ -160,23 +168,27 @@ def test_an_index_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../up", "/root", "a/../../b"])
 def test_a_layer_that_leaves_the_root_is_refused(tmp_path: Path, name: str) -> None:
-    path = docker_save(tmp_path / "x.tar", [layer([(name, b"")])])
+    path = write_docker_archive(tmp_path / "x.tar", [make_layer([(name, b"")])])
     with pytest.raises(BundleFixError, match="outside the folder"), open_artifact(path):
         pass
 
 
 def test_links_below_lead_a_layers_members_nowhere_but_into_the_image(tmp_path: Path) -> None:
-    below = layer([("up", Path("../../../etc")), ("loop", Path("loop")), ("away", Path("/srv"))])
-    above = layer([("up/a", b"1"), ("loop/b", b"2"), ("away/c", b"3")])
-    found = merged(docker_save(tmp_path / "x.tar", [below, above]))
+    below = make_layer(
+        [("up", Path("../../../etc")), ("loop", Path("loop")), ("away", Path("/srv"))]
+    )
+    above = make_layer([("up/a", b"1"), ("loop/b", b"2"), ("away/c", b"3")])
+    found = merged(write_docker_archive(tmp_path / "x.tar", [below, above]))
     assert not any(".." in name.split("/") or name.startswith("/") for name in found)
 
 
 def test_layers_count_together(tmp_path: Path) -> None:
-    half = layer([(f"{n}", b"x" * 40_000) for n in range(5)])
-    other = layer([(f"{n}", b"y" * 40_000) for n in range(5)])
+    half = make_layer([(f"{n}", b"x" * 40_000) for n in range(5)])
+    other = make_layer([(f"{n}", b"y" * 40_000) for n in range(5)])
     (tmp_path / "image").mkdir()
-    path = oci(tmp_path / "image", manifest(tmp_path / "image", [half, other]))
+    path = write_oci_layout(
+        tmp_path / "image", add_image_manifest(tmp_path / "image", [half, other])
+    )
     with open_artifact(path, Limits(max_members=20, max_size=450_000)):
         pass
     for limits in (Limits(max_members=9), Limits(max_size=350_000)):
@@ -194,14 +206,14 @@ def test_a_root_file_system_in_a_tarball_is_its_own_host(tmp_path: Path) -> None
         ("lib/x86_64-linux-gnu/libc.so.6", Path("/lib/x86_64-linux-gnu/libc.so.6").read_bytes()),
         ("usr/bin/tool", lost.read_bytes()), ("usr/lib/libx.so.1", library.read_bytes()),
     ]  # fmt: skip
-    (tmp_path / "root.tar").write_bytes(layer(members))
-    ran = bundle_fix("check", tmp_path / "root.tar")
+    (tmp_path / "root.tar").write_bytes(make_layer(members))
+    ran = run_bundle_fix("check", tmp_path / "root.tar")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "this is a root file system; fix changes only relocatable packs" in bundle_fix(
+    assert "this is a root file system; fix changes only relocatable packs" in run_bundle_fix(
         "fix", tmp_path / "root.tar"
     ).stderr  # fmt: skip
-    (tmp_path / "pack.tar").write_bytes(layer(members[3:]))
-    assert bundle_fix("check", tmp_path / "pack.tar").returncode == 1
+    (tmp_path / "pack.tar").write_bytes(make_layer(members[3:]))
+    assert run_bundle_fix("check", tmp_path / "pack.tar").returncode == 1
 
 
 def test_devices_in_an_image_are_none_of_our_business(tmp_path: Path) -> None:
@@ -210,5 +222,5 @@ def test_devices_in_an_image_are_none_of_our_business(tmp_path: Path) -> None:
         info = tarfile.TarInfo("dev/null")
         info.type = tarfile.CHRTYPE
         archive.addfile(info)
-    ran = bundle_fix("check", docker_save(tmp_path / "x.tar", [stream.getvalue()]))
+    ran = run_bundle_fix("check", write_docker_archive(tmp_path / "x.tar", [stream.getvalue()]))
     assert (ran.returncode, "BF603" in ran.stdout) == (0, False)

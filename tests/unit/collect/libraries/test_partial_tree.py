@@ -3,14 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from builders.elf import elf
-from builders.pack import healthy, incident
+from builders.pack import make_healthy_pack, make_incident_pack
 from bundle_fix.collect.libraries.partial_tree import read_tree_with_dependencies
 
 LIB = "$ORIGIN/../lib"
 
 
 def test_a_tree_contains_the_libraries_on_a_programs_runpath(tmp_path: Path) -> None:
-    healthy(tmp_path)
+    make_healthy_pack(tmp_path)
     elf(tmp_path / "lib/libother.so.1", soname="libother.so.1")
     tree, entry = read_tree_with_dependencies(tmp_path / "bin/server")
     assert entry == "bin/server"
@@ -34,7 +34,7 @@ def test_symlinks_to_directories_stay_symlinks(tmp_path: Path) -> None:
 
 
 def test_a_tree_contains_other_versions_of_a_needed_library(tmp_path: Path) -> None:
-    incident(tmp_path)
+    make_incident_pack(tmp_path)
     tree, entry = read_tree_with_dependencies(tmp_path / "bin/server")
     assert (entry, set(tree.nodes)) == ("server", {"server", "libtcmalloc.so"})
 
@@ -46,7 +46,7 @@ def test_the_root_contains_the_parents_that_a_runpath_leads_to(tmp_path: Path) -
 
 
 def test_a_damaged_library_next_to_a_needed_one_is_left_out(tmp_path: Path) -> None:
-    healthy(tmp_path)
+    make_healthy_pack(tmp_path)
     (tmp_path / "lib/libtcmalloc.so.9").write_bytes(b"\x7fELF\2\1\1")
     tree, _ = read_tree_with_dependencies(tmp_path / "bin/server")
     assert "lib/libtcmalloc.so.4.6" in tree.nodes
