@@ -13,7 +13,7 @@ import pytest
 
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.elf.read.parser import read_image_at
-from bundle_fix.loader.bundle import Bundle, make_bundle, read_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
@@ -125,7 +125,7 @@ def alone(path: Path) -> Bundle:
     image = read_image_at(path)
     assert image is not None
     file = File(PathContent(path.resolve(), path.stat().st_size), Metadata(0o755))
-    return make_bundle(Tree({path.name: file}), {path.name: image})
+    return build_bundle(Tree({path.name: file}), {path.name: image})
 
 
 def small_root(root: Path, *copied: str) -> Path:

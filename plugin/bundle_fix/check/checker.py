@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 from bundle_fix.check.context import Context
@@ -10,10 +10,15 @@ from bundle_fix.check.facts.abi import read_abi
 from bundle_fix.check.findings import Finding, filter_by_severity, is_ignored
 from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
 from bundle_fix.check.result import CheckResult
-from bundle_fix.check.rule import Rule, RuleScope
+from bundle_fix.check.rule import RuleScope
 from bundle_fix.check.rules.ignores import find_unused_ignores
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host, make_adversarial_host
+from bundle_fix.loader.hosts.host import (
+    EMPTY_ENVIRONMENT,
+    Environment,
+    Host,
+    build_adversarial_host,
+)
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.wording import format_count
 from bundle_fix.policy.policy import CheckPolicy, Ignore
@@ -40,7 +45,7 @@ def check_bundle(
     Raises:
         BundleFixError: The tables of an ELF file are damaged.
     """
-    target = host or make_adversarial_host(policy.host)
+    target = host or build_adversarial_host(policy.host)
     return check_context(Context(bundle, policy, target, environment, only), progress)
 
 
@@ -69,16 +74,11 @@ def check_context(context: Context, progress: Progress = no_progress) -> CheckRe
 def _run_rules(context: Context, progress: Progress) -> Iterator[Finding]:
     location = context.bundle.tree.location
     rules = [rule for rule in CHECK_RULES if location in rule.applies_to]
-    for rule in track_parts(rules, partial(progress, _make_progress_step(context, rules))):
+    images = context.bundle.images
+    size = sum(context.bundle.get_content(path).size for path in images)
+    step = ProgressStep("checking", size, format_count(len(images), "ELF file"), len(rules))
+    for rule in track_parts(rules, partial(progress, step)):
         yield from rule.find_all(context)
-
-
-def _make_progress_step(context: Context, rules: Sequence[Rule]) -> ProgressStep:
-    bundle = context.bundle
-    size = sum(bundle.get_content(path).size for path in bundle.images)
-    amount = format_count(len(context.programs), "program")
-    amount += f", {format_count(len(context.libraries), 'library', 'libraries')}"
-    return ProgressStep("checking", size, amount, len(rules))
 
 
 def _is_for_diff(ignore: Ignore) -> bool:

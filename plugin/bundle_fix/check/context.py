@@ -20,7 +20,7 @@ from bundle_fix.loader.dlopen import (
     imports_dlopen,
     read_dlopen_notes,
 )
-from bundle_fix.loader.entries import group_names_by_path, map_plugins, map_programs
+from bundle_fix.loader.entry_points import group_names_by_path, map_plugins, map_programs
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution

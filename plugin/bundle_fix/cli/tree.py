@@ -19,12 +19,18 @@ from bundle_fix.cli.options import (
     print_message,
 )
 from bundle_fix.cli.progress import show_progress
-from bundle_fix.cli.target import ArtifactOnTarget, add_target_options, open_on_target, read_target
+from bundle_fix.cli.target import add_target_options, read_target
 from bundle_fix.loader.deployment import Deployment
-from bundle_fix.loader.entries import find_object, map_plugin_in_programs, map_plugins, map_programs
+from bundle_fix.loader.entry_points import (
+    find_elf_file,
+    map_plugin_in_programs,
+    map_plugins,
+    map_programs,
+)
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.pipelines.target import ArtifactOnTarget, open_on_target
 from bundle_fix.report.render.json import format_json
 from bundle_fix.report.render.process import (
     make_process_records,
@@ -92,7 +98,7 @@ def _simulate_processes(
 ) -> list[Process]:
     """Return the process of each entry; the default is all programs and plugins."""
     deployment = Deployment(subject.bundle, subject.host, subject.environment)
-    paths = [find_object(subject.bundle, entry, where) for entry in entries]
+    paths = [find_elf_file(subject.bundle, entry, where) for entry in entries]
     if subject.entry is not None and not paths and program is None:
         paths = [subject.entry]
     for path in paths:
@@ -100,7 +106,7 @@ def _simulate_processes(
     if program is not None:
         if not paths:
             raise click.UsageError("--in PROGRAM requires an ENTRY, the library that it opens")
-        program_path = find_object(subject.bundle, program, where)
+        program_path = find_elf_file(subject.bundle, program, where)
         _ensure_dynamic(deployment, program_path, where)
         process = deployment.map_process(program_path)
         return [deployment.dlopen_process(process, path) for path in paths]

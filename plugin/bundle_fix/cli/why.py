@@ -16,11 +16,12 @@ from bundle_fix.cli.options import (
     host_option,
 )
 from bundle_fix.cli.progress import show_progress
-from bundle_fix.cli.target import ArtifactOnTarget, add_target_options, open_on_target, read_target
+from bundle_fix.cli.target import add_target_options, read_target
 from bundle_fix.loader.deployment import Deployment
-from bundle_fix.loader.entries import find_object, map_plugins, map_programs
+from bundle_fix.loader.entry_points import find_elf_file, map_plugins, map_programs
 from bundle_fix.loader.explain import explain_name
 from bundle_fix.loader.scope import find_symbol_providers
+from bundle_fix.pipelines.target import ArtifactOnTarget, open_on_target
 from bundle_fix.report.render.json import format_json
 from bundle_fix.report.render.text import Paint
 from bundle_fix.report.render.why import (
@@ -76,7 +77,7 @@ def why(
         open_on_target(artifact, target, display) as subject,
     ):
         display.hide()
-        start = find_object(subject.bundle, requester, str(artifact)) if requester else None
+        start = find_elf_file(subject.bundle, requester, str(artifact)) if requester else None
         if symbol is not None:
             return _print_providers(subject, symbol, start, kind, paint)
         deployment = Deployment(subject.bundle, subject.host, subject.environment)
@@ -85,7 +86,7 @@ def why(
         sys.stdout.write(format_json(make_explanation_records(found)))
     else:
         sys.stdout.write(render_explanations(found, paint))
-    return int(not all(explanation.good for explanation in found))
+    return int(not all(explanation.is_intended for explanation in found))
 
 
 def _print_providers(

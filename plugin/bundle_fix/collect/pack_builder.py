@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bundle_fix.collect.libraries.packages import Package
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_of
-from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree
@@ -102,7 +102,7 @@ class PackBuilder(Struct):
         nodes: dict[str, Node] = {path: Directory(Metadata(DIRECTORY_MODE)) for path in directories}
         nodes |= self.nodes
         ordered = {path: _set_mtime(nodes[path], epoch) for path in sorted(nodes)}
-        return make_bundle(Tree(ordered, top), self.images)
+        return build_bundle(Tree(ordered, top), self.images)
 
 
 def _is_same_member(one: Node, other: Node) -> bool:

@@ -16,7 +16,7 @@ from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rules.ignores import UNUSED_IGNORE
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.entries import find_object
+from bundle_fix.loader.entry_points import find_elf_file
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Resolution
 from bundle_fix.model.content import Content
@@ -136,4 +136,4 @@ def find_matching_file(bundle: Bundle, image: Image, name: str, where: str) -> s
         and (bundle.images[path].soname, bundle.images[path].architecture)
         == (image.soname, image.architecture)
     ]
-    return libraries[0] if len(libraries) == 1 else find_object(bundle, name, where)
+    return libraries[0] if len(libraries) == 1 else find_elf_file(bundle, name, where)

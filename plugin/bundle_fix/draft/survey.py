@@ -122,7 +122,7 @@ def _seconds(bundle: Bundle, libraries: Mapping[str, str]) -> tuple[str, ...]:
     for (folder, soname, _), paths in groups.items():
         meant = resolve_path(bundle.tree, posixpath.join(folder, soname))
         kept = str(meant) if meant in paths else max(paths, key=_version)
-        found += [path for path in paths if not bundle.have_same_bytes(path, kept)]
+        found += [path for path in paths if not bundle.has_same_bytes(path, kept)]
     return tuple(sorted(found))
 
 
@@ -194,7 +194,7 @@ def _group(bundle: Bundle, folder: str, libraries: dict[str, str]) -> Iterator[E
     stems: dict[str, str] = {}
     for path, soname in own.items():
         other = stems.setdefault(_stem(soname), path)
-        if not bundle.have_same_bytes(other, path):
+        if not bundle.has_same_bytes(other, path):
             yield from (Entry(_as_glob(path), to, remark=soname) for path in own)
             return
     links = _links_to(bundle, set(own))

@@ -15,9 +15,9 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Tree, resolve_path
 
 MAX_ENTRIES = 4_000_000
-"""Program headers and dynamic entries of all ELF files together; a large file has a hundred."""
-MAX_TEXT = 64 << 20
-"""Characters of the names that all ELF files need, and of their search paths."""
+"""Limit of the program headers and dynamic entries of all ELF files; a large file has 100."""
+MAX_NAME_BYTES = 64 << 20
+"""Limit of the needed names and search paths of all ELF files, in bytes."""
 
 
 class Bundle(Struct, frozen=True):
@@ -25,10 +25,11 @@ class Bundle(Struct, frozen=True):
 
     Attributes:
         tree: the files of the pack.
-        images: every ELF file by its path.
-        paths_by_name: for every file name that leads to a shared object, directly or by
-            symlinks, the files it leads to.
-        foreign_systems: the ELF files of other systems, which are in neither, and the system.
+        images: the image of every ELF file for Linux, by path.
+        paths_by_name: for every soname and file name of a shared library, and every symlink to
+            one, the paths of the libraries.
+        foreign_systems: the system of each ELF file for another one, such as Android or BSD, by
+            path. These files have no image.
     """
 
     tree: Tree
@@ -37,15 +38,18 @@ class Bundle(Struct, frozen=True):
     foreign_systems: Mapping[str, str] = field(default_factory=dict)
 
     def list_programs(self) -> list[str]:
-        """The paths of all programs, in the tree's order."""
+        """Return the paths of all programs, in the tree's order."""
         return [path for path, image in self.images.items() if image.is_program]
 
     def list_libraries(self) -> list[str]:
-        """The paths of all shared libraries, in the tree's order."""
+        """Return the paths of all shared libraries, in the tree's order."""
         return [path for path, image in self.images.items() if image.is_library]
 
     def find_providers(self, name: str, like: Image) -> tuple[str, ...]:
-        """The files that could satisfy ``name`` for ``like``: named so, or with that soname."""
+        """Return the libraries with the file name or soname ``name`` that ``like`` can load.
+
+        A process loads only objects of its own architecture.
+        """
         return tuple(
             path
             for path in self.paths_by_name.get(name, ())
@@ -53,13 +57,13 @@ class Bundle(Struct, frozen=True):
         )
 
     def get_content(self, path: str) -> Content:
-        """The bytes of the ELF file at ``path``, one of ``images``."""
+        """Return the bytes of the ELF file at ``path``, which is a key of ``images``."""
         node = self.tree.nodes[path]
-        assert isinstance(node, File)  # noqa: S101 (images are of files alone)
+        assert isinstance(node, File)  # noqa: S101 (only files have images)
         return node.content
 
-    def have_same_bytes(self, one: str, other: str) -> bool:
-        """Whether two ELF files hold the same bytes."""
+    def has_same_bytes(self, one: str, other: str) -> bool:
+        """Return whether two ELF files have the same bytes."""
         return has_same_bytes(self.get_content(one), self.get_content(other))
 
 
@@ -71,11 +75,12 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
         where: the artifact's name, for messages.
 
     Raises:
-        BundleFixError: an ELF file in it is damaged or cannot be read.
+        BundleFixError: an ELF file in it is damaged or cannot be read, or its ELF files exceed a
+            limit.
     """
     images: dict[str, Image] = {}
     foreign: dict[str, str] = {}
-    entries, text = MAX_ENTRIES, MAX_TEXT
+    entries, name_bytes = MAX_ENTRIES, MAX_NAME_BYTES
     for path, file in tree.iter_files():
         if file.content.size < 4:
             continue
@@ -90,19 +95,22 @@ def read_bundle(tree: Tree, where: str) -> Bundle:
         else:
             foreign[path] = system
         entries -= len(image.segments) + len(image.dynamic or ())
-        text -= sum(map(len, (*image.needed, image.rpath or "", image.runpath or "")))
-        if entries < 0 or text < 0:
+        name_bytes -= sum(map(len, (*image.needed, image.rpath or "", image.runpath or "")))
+        # A hostile archive may have many small files whose headers overlap.
+        if entries < 0 or name_bytes < 0:
             raise BundleFixError(
-                "its ELF files have more headers and names than any honest ones", where=where,
-                hint="an archive like this one must not be trusted",
+                f"its ELF files exceed the limit of {MAX_ENTRIES:,} headers and dynamic entries,"
+                f" or of {MAX_NAME_BYTES >> 20} MiB of names",
+                where=where, hint="the archive may be hostile; do not unpack it",
             )  # fmt: skip
-    return make_bundle(tree, images, foreign)
+    return build_bundle(tree, images, foreign)
 
 
-def make_bundle(
+def build_bundle(
     tree: Tree, images: Mapping[str, Image], foreign: Mapping[str, str] | None = None
 ) -> Bundle:
-    """A bundle of a tree and images that are known already."""
+    """Return the bundle of a tree whose images are known."""
+    # A dict, as a set that keeps its order.
     named: dict[str, dict[str, None]] = {}
     for path, image in images.items():
         if image.is_library:

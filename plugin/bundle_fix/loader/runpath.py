@@ -1,4 +1,4 @@
-"""Entries of RPATH and RUNPATH: what each means in a pack, and which may stay."""
+"""The entries of RPATH and RUNPATH: their kinds in a pack, and the ones to keep."""
 
 from __future__ import annotations
 
@@ -13,58 +13,73 @@ from bundle_fix.model.tree import Tree, Unresolved, resolve_path
 
 
 class RunpathKind(Enum):
-    """What an entry is, seen from the object that has it."""
+    """The kind of directory that an entry names, seen from the object that has the entry."""
 
-    INSIDE = "a folder of the pack"
-    ABSENT = "a folder that the pack does not have"
-    VARIES = "a folder whose name differs from host to host"
-    OUTSIDE = "a folder outside the pack"
+    INSIDE = "inside"
+    """A directory of the pack."""
+    ABSENT = "absent"
+    """A directory that the pack does not have."""
+    VARIES = "varies"
+    """A directory whose name differs from host to host, because of ``$LIB`` or ``$PLATFORM``."""
+    OUTSIDE = "outside"
+    """A directory outside the pack."""
     ABSOLUTE = "absolute"
-    RELATIVE = "relative to the working directory"
+    """An absolute path."""
+    RELATIVE = "relative"
+    """A path relative to the working directory."""
 
 
-def classify_entry(tree: Tree, entry: str, home: str, image: Image) -> RunpathKind:
-    """What ``entry`` is for an object whose ``$ORIGIN`` is ``home``."""
-    base, place = expand_entry(entry, home)
+def classify_runpath_entry(tree: Tree, entry: str, home: str, image: Image) -> RunpathKind:
+    """Return the kind of ``entry`` for an object whose ``$ORIGIN`` is ``home``."""
+    base, path = expand_entry(entry, home)
     if base is PathBase.HOST and entry.startswith(("$ORIGIN", "${ORIGIN}")):
         return RunpathKind.VARIES
     if base is not PathBase.ORIGIN:
         return RunpathKind.ABSOLUTE if entry.startswith("/") else RunpathKind.RELATIVE
-    end = resolve_path(tree, place)
-    if end is Unresolved.OUTSIDE or posixpath.normpath(place).startswith(".."):
+    end = resolve_path(tree, path)
+    if end is Unresolved.OUTSIDE or posixpath.normpath(path).startswith(".."):
         return RunpathKind.OUTSIDE
     if isinstance(end, Unresolved) or end not in tree.directories:
         return RunpathKind.ABSENT
     return RunpathKind.INSIDE
 
 
-def list_entries(image: Image) -> list[str]:
-    """The entries that count: those of RUNPATH, or of RPATH where there is no RUNPATH."""
+def list_runpath_entries(image: Image) -> list[str]:
+    """Return the entries of RUNPATH, or of RPATH if there is no RUNPATH."""
+    # DT_RPATH is ignored if the object has a DT_RUNPATH (ld.so(8)).
     text = image.runpath if image.runpath is not None else image.rpath
     return text.split(":") if text else []
 
 
 def find_entries_to_keep(tree: Tree, image: Image, homes: Iterable[str]) -> list[str]:
-    """The entries that may stay: those that stay inside the pack from every home, each once."""
-    allowed = (RunpathKind.INSIDE, RunpathKind.ABSENT, RunpathKind.VARIES)
-    places = tuple(homes)
-    return [
-        entry
-        for entry in dict.fromkeys(list_entries(image))
-        if all(classify_entry(tree, entry, home, image) in allowed for home in places)
-    ]
-
-
-def find_reachable_entries(tree: Tree, stay: Sequence[str], homes: Sequence[str]) -> list[str]:
-    """Those of ``stay`` that lead to a folder of the pack, or may on some host: each folder once.
+    """Return the entries that never leave the pack, each once.
 
     Args:
         tree: the pack.
-        stay: the result of `find_entries_to_keep`.
-        homes: what ``$ORIGIN`` may mean.
+        image: the object that has the entries.
+        homes: the possible values of ``$ORIGIN`` in it.
+    """
+    allowed = (RunpathKind.INSIDE, RunpathKind.ABSENT, RunpathKind.VARIES)
+    origins = tuple(homes)
+    return [
+        entry
+        for entry in dict.fromkeys(list_runpath_entries(image))
+        if all(classify_runpath_entry(tree, entry, home, image) in allowed for home in origins)
+    ]
+
+
+def find_reachable_entries(tree: Tree, entries: Sequence[str], homes: Sequence[str]) -> list[str]:
+    """Return the entries that lead to a directory of the pack, or may do so on some host.
+
+    Of several entries that lead to the same directory the first one is returned.
+
+    Args:
+        tree: the pack.
+        entries: the result of `find_entries_to_keep`.
+        homes: the possible values of ``$ORIGIN``.
     """
     found: dict[tuple[object, ...], str] = {}
-    for entry in stay:
+    for entry in entries:
         ends = tuple(_resolve_entry(tree, entry, home) for home in homes)
         if not all(end is Unresolved.MISSING for end in ends):
             found.setdefault(ends, entry)
@@ -72,15 +87,15 @@ def find_reachable_entries(tree: Tree, stay: Sequence[str], homes: Sequence[str]
 
 
 def _resolve_entry(tree: Tree, entry: str, home: str) -> str | Unresolved:
-    base, place = expand_entry(entry, home)
-    return entry if base is PathBase.HOST else resolve_path(tree, place)
+    base, path = expand_entry(entry, home)
+    return entry if base is PathBase.HOST else resolve_path(tree, path)
 
 
 def is_valid_entry(entry: str) -> bool:
-    """Whether the loader reads ``entry``, which begins with ``$ORIGIN``, as what it says.
+    """Return whether the loader takes ``entry`` after its leading ``$ORIGIN`` literally.
 
-    ``:`` separates entries, and a ``$`` before a token's name is no part of a folder's name
-    (glibc's dl-load.c, _dl_dst_count).
+    A directory name with ``:`` would be split into two entries, and one with ``$LIB`` or another
+    token would be expanded (glibc's elf/dl-load.c, decompose_rpath and _dl_dst_count).
     """
     return ":" not in entry and not TOKEN.search(entry, len("$ORIGIN"))
 

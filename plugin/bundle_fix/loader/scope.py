@@ -1,4 +1,4 @@
-"""Which objects of a process define a symbol, in the order in which they are asked.
+"""The objects of a process that define a symbol, in the order of symbol lookup.
 
 Source: the gABI, "Shared Object Dependencies": the global scope is the program and then all objects
 in load order; the first definition wins.
@@ -25,56 +25,63 @@ CXX_SYMBOLS: Mapping[str, tuple[str, ...]] = {
     "operator delete": ("_ZdlPv",),
     "operator delete[]": ("_ZdaPv",),
 }
-"""Symbols that have a name in C++, by the Itanium ABI's names of them on 64 and on 32 bits."""
+"""The mangled names of C++ operators (Itanium ABI): size_t is ``m`` on 64 and ``j`` on 32 bits."""
 
 
 class SymbolProvider(Struct, frozen=True):
-    """An object that defines a symbol; ``versions`` are empty where it does so without one.
+    """An object that defines a symbol, with the versions that it defines.
 
-    ``is_certain`` is false for the C library of a host that cannot be looked into.
+    ``is_certain`` is False for the C library of a host with unknown files.
     """
 
-    mapped: LoadedObject
+    loaded_object: LoadedObject
     symbol: str
     versions: tuple[str, ...]
     is_certain: bool = True
 
 
 LIBC_SYMBOLS = frozenset({"malloc", "free", "calloc", "realloc", "memalign", "posix_memalign"})
-"""What every C library defines, for hosts that cannot be looked into."""
+"""Symbols that every C library defines, for hosts with unknown files."""
 
 
-def find_symbol_providers(world: Deployment, process: Process, symbol: str) -> list[SymbolProvider]:
-    """The objects of ``process`` that define ``symbol``, the one that wins first.
+def find_symbol_providers(
+    deployment: Deployment, process: Process, symbol: str
+) -> list[SymbolProvider]:
+    """Return the objects of ``process`` that define ``symbol``, in the order of symbol lookup.
+
+    The first one's definition is used.
 
     Args:
-        world: the process's pack and host.
-        process: its objects are looked into, where they can be.
-        symbol: as it stands in the symbol table, or one of `CXX_SYMBOLS`.
+        deployment: the pack and the host of the process.
+        process: objects whose files are unknown are skipped.
+        symbol: the name in the symbol table, or one of `CXX_SYMBOLS`.
+
+    Raises:
+        BundleFixError: the symbol table of an object is damaged.
     """
     found: list[SymbolProvider] = []
     for name in CXX_SYMBOLS.get(symbol, (symbol,)):
-        for mapped in process.objects:
-            found += _find_definition(world, mapped, name)
+        for loaded in process.objects:
+            found += _find_definition(deployment, loaded, name)
     return found
 
 
 def _find_definition(
-    world: Deployment, mapped: LoadedObject, name: str
+    deployment: Deployment, loaded: LoadedObject, name: str
 ) -> Iterator[SymbolProvider]:
-    if mapped.image is None:
-        is_libc = mapped.name.startswith("libc.") and is_part_of_libc(mapped.name)
+    if loaded.image is None:
+        is_libc = loaded.name.startswith("libc.") and is_part_of_libc(loaded.name)
         if is_libc and name in LIBC_SYMBOLS:
-            yield SymbolProvider(mapped, name, (), is_certain=False)
+            yield SymbolProvider(loaded, name, (), is_certain=False)
         return
-    content = world.view.find_content(mapped.real_path or "")
-    if content is None or not mapped.image.is_dynamic:
+    content = deployment.view.find_content(loaded.real_path or "")
+    if content is None or not loaded.image.is_dynamic:
         return
     try:
         with content.open() as reader:
-            indices = list(find_definitions(reader, mapped.image, name.encode()))
-            versions = [read_symbol_version(reader, mapped.image, index) for index in indices]
+            indices = list(find_definitions(reader, loaded.image, name.encode()))
+            versions = [read_symbol_version(reader, loaded.image, index) for index in indices]
     except DamagedElfError as error:
-        raise BundleFixError(error.message, where=mapped.label) from error
+        raise BundleFixError(error.message, where=loaded.label) from error
     if indices:
-        yield SymbolProvider(mapped, name, tuple(v for v in versions if v is not None))
+        yield SymbolProvider(loaded, name, tuple(v for v in versions if v is not None))

@@ -11,8 +11,8 @@ from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.context import Context
 from bundle_fix.check.rules.manifest import RULES
 from bundle_fix.collect.pack_builder import CollectedPack
-from bundle_fix.loader.bundle import make_bundle
-from bundle_fix.loader.hosts.host import make_adversarial_host
+from bundle_fix.loader.bundle import build_bundle
+from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.manifest.model import Manifest, read_manifest, written
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
@@ -85,6 +85,6 @@ def compute_tree_digest(tree: Tree) -> str:
 
 def _check_manifest(tree: Tree, manifest: Manifest) -> Iterator[object]:
     """Yield the findings of `check` that compare the pack with its manifest."""
-    context = Context(make_bundle(tree, {}), CheckPolicy(), make_adversarial_host())
+    context = Context(build_bundle(tree, {}), CheckPolicy(), build_adversarial_host())
     for rule in RULES:
         yield from rule.find_all(context)

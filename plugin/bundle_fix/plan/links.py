@@ -47,7 +47,7 @@ def find_missing_soname_symlinks(bundle: Bundle) -> Mapping[str, str]:
     return {
         link: first
         for link, (first, *others) in found.items()
-        if all(bundle.have_same_bytes(first, other) for other in others)
+        if all(bundle.has_same_bytes(first, other) for other in others)
     }
 
 

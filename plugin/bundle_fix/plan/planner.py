@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.tree import File, Node, Symlink, Tree, get_relative_path, resolve_path
 from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
 from bundle_fix.plan.modes import find_wrong_modes
@@ -139,7 +139,7 @@ def group_identical_files(bundle: Bundle, paths: Sequence[str]) -> Iterator[list
     remaining = list(paths)
     while remaining:
         first, *others = remaining
-        same = [first, *(other for other in others if bundle.have_same_bytes(first, other))]
+        same = [first, *(other for other in others if bundle.has_same_bytes(first, other))]
         yield same
         remaining = [other for other in others if other not in same]
 
@@ -185,7 +185,7 @@ def _add_symlinks(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
             nodes[new] = replace(_make_symlink(links[new], node), preceding=None)
     tree = replace(bundle.tree, nodes=nodes)
     images = {path: image for path, image in bundle.images.items() if path not in links}
-    return make_bundle(tree, images)
+    return build_bundle(tree, images)
 
 
 def _make_symlink(target: str, member: Node) -> Symlink:

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.deployment import map_process
-from bundle_fix.loader.hosts.host import make_adversarial_host
+from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.loader.objects import ObjectOrigin
-from bundle_fix.loader.runpath import list_entries
+from bundle_fix.loader.runpath import list_runpath_entries
 from bundle_fix.model.tree import get_relative_path, resolve_path
 
 HWCAPS_DIRECTORY = "glibc-hwcaps"
@@ -42,7 +42,7 @@ ProviderDirectories = Mapping[tuple[str, str], list[str]]
 
 def find_current_providers(bundle: Bundle) -> dict[tuple[str, str], str]:
     """Return the file of the pack that each need resolves to now, by requester and name."""
-    host = make_adversarial_host()
+    host = build_adversarial_host()
     mapped: set[str] = set()
     chosen: dict[tuple[str, str], str] = {}
     # Programs first, because the libraries that they load inherit their RPATHs (ld.so(8)).
@@ -132,7 +132,7 @@ def _list_different_files(
 ) -> list[str]:
     """Return the paths of the candidates whose content differs from ``chosen``, each once."""
     others = dict.fromkeys(c.path for c in candidates if c.path != chosen.path)
-    return [path for path in others if not bundle.have_same_bytes(chosen.path, path)]
+    return [path for path in others if not bundle.has_same_bytes(chosen.path, path)]
 
 
 def _match_search_entry(
@@ -142,7 +142,7 @@ def _match_search_entry(
 
     ``/build/thirdparty/lib/v2`` on the build machine corresponds to ``lib/v2`` in the pack.
     """
-    for entry in list_entries(bundle.images[path]):
+    for entry in list_runpath_entries(bundle.images[path]):
         parts = _split_path(entry)
         counts = [_count_common_tail(_split_path(c.directory), parts) for c in candidates]
         if max(counts):

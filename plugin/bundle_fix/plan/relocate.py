@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.content import has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import (
@@ -72,7 +72,7 @@ def move_libraries(bundle: Bundle, directory: str) -> RelocatedBundle:
         for path, image in bundle.images.items()
         if paths.get(path) not in bundle.images
     }
-    return RelocatedBundle(make_bundle(replace(bundle.tree, nodes=nodes), images), paths, remarks)
+    return RelocatedBundle(build_bundle(replace(bundle.tree, nodes=nodes), images), paths, remarks)
 
 
 def _normalize_directory(tree: Tree, directory: str) -> str:

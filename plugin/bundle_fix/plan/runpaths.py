@@ -18,7 +18,7 @@ from bundle_fix.loader.runpath import (
     find_entries_to_keep,
     find_reachable_entries,
     is_valid_entry,
-    list_entries,
+    list_runpath_entries,
 )
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.tree import get_relative_path, resolve_path
@@ -160,7 +160,11 @@ def _compute_runpath(
             if is_found or target == _find_first_match(bundle, new, origin, image, name):
                 continue
             new.append(format_runpath_entry(directory, origin))
-    if not new and remaining == list_entries(image) and None in (image.rpath, image.runpath):
+    if (
+        not new
+        and remaining == list_runpath_entries(image)
+        and None in (image.rpath, image.runpath)
+    ):
         return None
     return ":".join(dict.fromkeys([*find_reachable_entries(bundle.tree, remaining, origins), *new]))
 

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.loader.deployment import map_process
-from bundle_fix.loader.hosts.host import make_adversarial_host
+from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Resolution
 
@@ -56,7 +56,7 @@ def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str
 
 def _list_needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Resolution]]:
     """Yield every need of every program, by program, requester and base name."""
-    host = make_adversarial_host()
+    host = build_adversarial_host()
     for program in bundle.list_programs():
         for need in map_process(bundle, host, program).resolutions:
             name = need.name.rpartition("/")[2]
@@ -68,7 +68,7 @@ def _apply_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> Bundle:
         path: _apply_changes(image, edits[path]) if path in edits else image
         for path, image in bundle.images.items()
     }
-    return make_bundle(bundle.tree, images)
+    return build_bundle(bundle.tree, images)
 
 
 def _apply_changes(image: Image, changes: Changes) -> Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from bundle_fix.archive.wheel import find_signatures
-from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.content import CHUNK, Content, PathContent, read_chunks
 from bundle_fix.model.tree import File, Node, Tree, resolve_path
 from bundle_fix.plan.links import find_missing_soname_symlinks, get_library_stem
@@ -71,7 +71,7 @@ def _replace_symlinks(bundle: Bundle) -> Bundle:
             nodes[path] = replace(target, header=None, preceding=None, hardlink=None)
             if end in images:
                 images[path] = images[str(end)]
-    return make_bundle(Tree(nodes, bundle.tree.top), images) if nodes else bundle
+    return build_bundle(Tree(nodes, bundle.tree.top), images) if nodes else bundle
 
 
 def _find_copies(bundle: Bundle, code: Sequence[Path]) -> tuple[dict[str, str], dict[str, str]]:
@@ -143,7 +143,7 @@ def _remove_files(bundle: Bundle, paths: Mapping[str, str]) -> Bundle:
         return bundle
     nodes = {path: node for path, node in bundle.tree.nodes.items() if path not in paths}
     images = {path: image for path, image in bundle.images.items() if path not in paths}
-    return make_bundle(replace(bundle.tree, nodes=nodes), images)
+    return build_bundle(replace(bundle.tree, nodes=nodes), images)
 
 
 def _rename_files(bundle: Bundle, paths: Mapping[str, str]) -> Bundle:
@@ -154,7 +154,7 @@ def _rename_files(bundle: Bundle, paths: Mapping[str, str]) -> Bundle:
         for path, node in bundle.tree.nodes.items()
     }
     images = {paths.get(path, path): image for path, image in bundle.images.items()}
-    return make_bundle(replace(bundle.tree, nodes=nodes), images)
+    return build_bundle(replace(bundle.tree, nodes=nodes), images)
 
 
 def _order_by_length(path: str) -> tuple[int, str]:

@@ -17,7 +17,7 @@ from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.elf.symbols.versions import VER_FLG_WEAK, read_needed_versions, read_verneed
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles
-from bundle_fix.loader.hosts.host import make_adversarial_host
+from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.model.content import BytesReader
 from bundle_fix.policy.policy import CheckPolicy
@@ -152,7 +152,7 @@ def test_the_newest_versions_of_a_pack_are_told_with_a_file_that_wants_them(
 ) -> None:
     elf(tmp_path / "bin/x", program=True)
     bundle = read_bundle(read_directory(tmp_path), "pack")
-    found = read_abi(Context(bundle, CheckPolicy(), make_adversarial_host(())))
+    found = read_abi(Context(bundle, CheckPolicy(), build_adversarial_host(())))
     newest = found.versions["GLIBC"]
     assert newest.path == "bin/x"
     assert tuple(map(int, newest.version.split("."))) >= (2, 2, 5)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from bundle_fix.check.context import Context
 from bundle_fix.diff.compare import Difference, compare_snapshots
 from bundle_fix.diff.snapshot import Snapshot
-from bundle_fix.loader.bundle import make_bundle
-from bundle_fix.loader.hosts.host import make_adversarial_host
+from bundle_fix.loader.bundle import build_bundle
+from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree
 from bundle_fix.policy.policy import CheckPolicy
@@ -35,7 +35,7 @@ def trees(draw: st.DrawFn) -> Tree:
 
 def compare_trees(old: Tree, new: Tree) -> Difference:
     before, after = (
-        Snapshot("x", Context(make_bundle(tree, {}), CheckPolicy(), make_adversarial_host()))
+        Snapshot("x", Context(build_bundle(tree, {}), CheckPolicy(), build_adversarial_host()))
         for tree in (old, new)
     )
     return compare_snapshots(before, after, ())

@@ -20,7 +20,7 @@ from builders.loaders import Loaded, parsed
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
-from bundle_fix.loader.bundle import make_bundle
+from bundle_fix.loader.bundle import build_bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.cpu import get_machine_name
 from bundle_fix.loader.hosts.files import DirectoryFiles
@@ -77,7 +77,7 @@ def dynamic(paths: list[str]) -> Iterator[tuple[str, Image]]:
 def modelled(path: str, image: Image) -> tuple[Loaded, str | None]:
     folder, name = os.path.split(path)
     file = File(PathContent(Path(path), image.size), Metadata(0o755))
-    bundle = make_bundle(Tree({name: file}), {name: image})
+    bundle = build_bundle(Tree({name: file}), {name: image})
     host = RealHost(DirectoryFiles(Path("/")), folder, running=True)
     process = Deployment(bundle, host).map_process(name)
     loader = host.find_loader(View(bundle, folder, host.files), image)

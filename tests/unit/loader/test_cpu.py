@@ -10,8 +10,8 @@ from bundle_fix.loader.hosts.cpu import (
     LEVELS,
     detect_cpu,
     find_levels,
+    get_cpu_of_level,
     list_levels_up_to,
-    make_cpu_of_level,
     parse_cpuinfo,
 )
 from bundle_fix.model.errors import BundleFixError
@@ -78,6 +78,6 @@ def test_intels_processors_have_a_platform_of_their_own() -> None:
 def test_a_level_has_all_below_it() -> None:
     assert list_levels_up_to("x86-64-v3", "x86_64") == ("x86-64-v3", "x86-64-v2")
     assert list_levels_up_to("x86-64-v3", "aarch64") == ()
-    assert make_cpu_of_level("baseline", "x86_64").levels == ()
+    assert get_cpu_of_level("baseline", "x86_64").levels == ()
     with pytest.raises(BundleFixError, match="there is no processor level 'x86-64-v7'"):
         list_levels_up_to("x86-64-v7", "x86_64")

@@ -12,12 +12,14 @@ from builders.elf import CROSS, elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.deployment import map_process
-from bundle_fix.loader.hosts.host import make_adversarial_host
+from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.loader.process import Process
 
 
 def modelled(root: Path, entry: str) -> Process:
-    return map_process(read_bundle(read_directory(root), str(root)), make_adversarial_host(), entry)
+    return map_process(
+        read_bundle(read_directory(root), str(root)), build_adversarial_host(), entry
+    )
 
 
 def model_list(root: Path, entry: str) -> list[tuple[str, str | None]]:

@@ -170,7 +170,7 @@ def find_duplicate_sonames(rule: Rule, context: Context) -> Iterator[Finding]:
             by_soname.setdefault((image.architecture, image.soname), []).append(path)
     for (_, soname), paths in by_soname.items():
         first, *others = paths
-        different = [other for other in others if not bundle.have_same_bytes(first, other)]
+        different = [other for other in others if not bundle.has_same_bytes(first, other)]
         if different:
             yield rule.make_finding(
                 first,

@@ -19,7 +19,7 @@ from bundle_fix.collect.libraries.unresolved import (
     format_chains,
 )
 from bundle_fix.collect.pack_builder import PackBuilder
-from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.loader.hosts.libc import (
     GLIBC_LIBRARIES,
     is_in_glibc,
@@ -97,7 +97,7 @@ def complete_closure(
     machine = create_build_machine(builder.root, removed)
     errors: dict[tuple[str, object], BundleFixError] = {}
     while True:
-        bundle = make_bundle(Tree(builder.nodes), builder.images)
+        bundle = build_bundle(Tree(builder.nodes), builder.images)
         groups = _group_by_name(bundle, builder, machine, closure)
         new = {
             key: needs

@@ -17,7 +17,7 @@ from bundle_fix.archive.directory import read_metadata
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.hosts.rtld import is_default_directory
-from bundle_fix.loader.runpath import list_entries
+from bundle_fix.loader.runpath import list_runpath_entries
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
@@ -141,7 +141,7 @@ def _add_needed(
 
 def _list_search_directories(path: str, image: Image, nodes: dict[str, Node]) -> Iterator[str]:
     """Yield the directories of an object's ``$ORIGIN`` entries, whether they exist or not."""
-    for entry in list_entries(image):
+    for entry in list_runpath_entries(image):
         base, location = expand_entry(entry, posixpath.dirname(path))
         if base is PathBase.ORIGIN:
             yield _follow_symlinks(location, nodes) or posixpath.normpath(location)

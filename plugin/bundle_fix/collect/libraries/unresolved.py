@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.collect.pack_builder import Origin
-from bundle_fix.loader.bundle import Bundle, make_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles, HidingFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT
 from bundle_fix.loader.hosts.real_host import RealHost
@@ -92,7 +92,7 @@ def create_build_machine(root: Path, removed: frozenset[str] = frozenset()) -> B
     The working directory of a process is unknown, so RUNPATH entries like ``.`` match nothing.
     """
     files = HidingFiles(DirectoryFiles(Path("/")), removed)
-    view = View(make_bundle(Tree({}), {}), UNKNOWN_PLACE, files)
+    view = View(build_bundle(Tree({}), {}), UNKNOWN_PLACE, files)
     host = RealHost(files, UNKNOWN_PLACE, level="baseline", running=True)
     return BuildMachine(view, host, root)
 

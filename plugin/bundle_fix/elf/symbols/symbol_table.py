@@ -115,7 +115,7 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
         return SymbolTable()
     offsets, infos, undefined, indices, read_names = columns
     own_versions = read_defined_by_index(reader, image)
-    exported = _and_flags(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
+    exported = _intersect_flags(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
     names = read_names(list(compress(offsets, exported)))
     rows = list(zip(names, compress(indices, exported), strict=True)) if own_versions else []
     versions: dict[bytes, list[str]] = {}
@@ -166,7 +166,7 @@ def read_defined_symbols(reader: Reader, image: Image) -> tuple[DefinedSymbol, .
         return ()
     offsets, infos, undefined, indices, read_names = columns
     versions = read_defined_by_index(reader, image)
-    exported = _and_flags(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
+    exported = _intersect_flags(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
     names = read_names(list(compress(offsets, exported)))
     rows = zip(names, compress(indices, exported), compress(infos, exported), strict=True)
     return tuple(
@@ -240,20 +240,20 @@ def _read_columns(reader: Reader, image: Image) -> _Columns | None:
     info_at, section_at = FIELD_OFFSETS[image.format.bits]
     # Both bytes of SHN_UNDEF are zeros.
     low, high = raw[section_at::size], raw[section_at + 1 :: size]
-    undefined = _and_flags(low.translate(IS_ZERO), high.translate(IS_ZERO))
+    undefined = _intersect_flags(low.translate(IS_ZERO), high.translate(IS_ZERO))
     indices = _read_version_indices(reader, image, count)
-    read_names = _make_name_reader(reader.pread(*table), count)
+    read_names = _build_name_reader(reader.pread(*table), count)
     return _Columns(offsets, raw[info_at::size], undefined, indices, read_names)
 
 
-def _and_flags(one: bytes, other: bytes) -> bytes:
+def _intersect_flags(one: bytes, other: bytes) -> bytes:
     """Return, for each pair of bytes that are 0 or 1, 1 if both are 1, else 0."""
     # As one large integer: a loop over bytes takes a hundred times as long.
     both = int.from_bytes(one, "little") & int.from_bytes(other, "little")
     return both.to_bytes(len(one), "little")
 
 
-def _make_name_reader(strings: bytes, count: int) -> Callable[[Sequence[int]], list[bytes]]:
+def _build_name_reader(strings: bytes, count: int) -> Callable[[Sequence[int]], list[bytes]]:
     """Return a function from offsets to strings; ``count`` is the number of symbols."""
     # Linkers store a string that another one ends in only once: such an offset is not in `known`.
     known: dict[int, bytes] = {}

@@ -57,7 +57,7 @@ class Cpu(Struct, frozen=True):
     hwcap: int = 0
 
 
-def make_cpu_of_level(level: str | None, machine: str) -> Cpu:
+def get_cpu_of_level(level: str | None, machine: str) -> Cpu:
     """A processor of ``level`` and of nothing else that is known.
 
     Raises:
@@ -72,7 +72,7 @@ def detect_cpu() -> Cpu:
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
     except OSError:
-        return make_cpu_of_level(None, get_machine_name())
+        return get_cpu_of_level(None, get_machine_name())
     return parse_cpuinfo(text, get_machine_name())
 
 

@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.cpu import make_cpu_of_level
+from bundle_fix.loader.hosts.cpu import get_cpu_of_level
 from bundle_fix.loader.hosts.files import HostFiles
 from bundle_fix.loader.hosts.libc import COMMON_LIBRARIES, is_installed_with_libc
 from bundle_fix.loader.hosts.rtld import (
     Loader,
-    make_unknown_loader,
+    guess_loader,
 )
 from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
 
@@ -101,7 +101,7 @@ class AdversarialHost(Struct, frozen=True):
 
     def find_loader(self, view: View, image: Image) -> Loader:
         """See `Host`; nobody knows what is built into it."""
-        return make_unknown_loader(image, make_cpu_of_level(self.level, image.machine).levels)
+        return guess_loader(image, get_cpu_of_level(self.level, image.machine).levels)
 
     def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader
@@ -114,6 +114,6 @@ class AdversarialHost(Struct, frozen=True):
         return ()
 
 
-def make_adversarial_host(provides: Iterable[str] = ()) -> AdversarialHost:
+def build_adversarial_host(provides: Iterable[str] = ()) -> AdversarialHost:
     """The default host of every check."""
     return AdversarialHost(tuple(provides))

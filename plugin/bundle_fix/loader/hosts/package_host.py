@@ -14,11 +14,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.cpu import make_cpu_of_level
+from bundle_fix.loader.hosts.cpu import get_cpu_of_level
 from bundle_fix.loader.hosts.files import TreeFiles
 from bundle_fix.loader.hosts.host import CachedLibrary
 from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
-from bundle_fix.loader.hosts.rtld import Loader, is_default_directory, make_unknown_loader
+from bundle_fix.loader.hosts.rtld import Loader, guess_loader, is_default_directory
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.model.tree import Tree
 
@@ -59,7 +59,7 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
 
     def find_loader(self, view: View, image: Image) -> Loader:
         """See `Host`: with the multiarch directories that the package knows of."""
-        loader = make_unknown_loader(image, make_cpu_of_level(self.level, image.machine).levels)
+        loader = guess_loader(image, get_cpu_of_level(self.level, image.machine).levels)
         folders = sorted(f"/{f}" for f in self.tree.directories if is_default_directory(f))
         return replace(loader, defaults=tuple(dict.fromkeys([*loader.defaults, *folders])))
 

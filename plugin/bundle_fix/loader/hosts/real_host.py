@@ -20,7 +20,7 @@ from bundle_fix.loader.hosts.cache import (
     list_cached_libraries,
     read_cache,
 )
-from bundle_fix.loader.hosts.cpu import Cpu, detect_cpu, get_machine_name, make_cpu_of_level
+from bundle_fix.loader.hosts.cpu import Cpu, detect_cpu, get_cpu_of_level, get_machine_name
 from bundle_fix.loader.hosts.files import HostFiles
 from bundle_fix.loader.hosts.host import CachedLibrary
 from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
@@ -30,9 +30,9 @@ from bundle_fix.loader.hosts.rtld import (
     MUSL,
     USUAL_LOADER_PATHS,
     Loader,
+    guess_loader,
     is_linked_for_musl,
     list_default_directories,
-    make_unknown_loader,
     parse_musl_architecture,
     parse_musl_path_file,
     read_glibc_loader,
@@ -94,7 +94,7 @@ class RealHost(Struct, frozen=True, eq=False):
         )
         cpu = self._cpu(image)
         if path is None:
-            return make_unknown_loader(image, cpu.levels)
+            return guess_loader(image, cpu.levels)
         if is_linked_for_musl(image):
             # The path file is in the etc/ beside the folder that the loader is in.
             prefix = posixpath.dirname(posixpath.dirname(path)).rstrip("/")
@@ -104,7 +104,7 @@ class RealHost(Struct, frozen=True, eq=False):
 
     def _cpu(self, image: Image) -> Cpu:
         here = get_machine_name() == image.machine and self.level is None
-        return detect_cpu() if here else make_cpu_of_level(self.level, image.machine)
+        return detect_cpu() if here else get_cpu_of_level(self.level, image.machine)
 
     def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader

@@ -105,7 +105,7 @@ def parse_musl_path_file(text: bytes | None) -> tuple[str, ...]:
     return tuple(entry for entry in entries if entry)
 
 
-def make_unknown_loader(image: Image, levels: tuple[str, ...] = ()) -> Loader:
+def guess_loader(image: Image, levels: tuple[str, ...] = ()) -> Loader:
     """The loader of a host of which nothing is known."""
     if is_linked_for_musl(image):
         return Loader(MUSL, image.interpreter, MUSL_PATHS)

@@ -29,7 +29,7 @@ class SearchDirectory(NamedTuple):
     refusal: Outcome | None = None
     owner: str = ""
 
-    def make_step(self, place: str, outcome: Outcome, detail: str = "") -> SearchStep:
+    def build_step(self, place: str, outcome: Outcome, detail: str = "") -> SearchStep:
         """Return the step that tries ``place`` because of this directory."""
         return SearchStep(place, self.via, outcome, self.entry, self.owner, detail)
 
@@ -78,7 +78,7 @@ def expand_search_path(
 def _expand_entry(
     context: ProcessContext, entry: str, via: SearchRule, origin: str
 ) -> SearchDirectory:
-    path = entry if keeps_tokens(context, via) else expand_tokens(context, entry, origin)
+    path = entry if has_literal_tokens(context, via) else expand_tokens(context, entry, origin)
     if isinstance(path, Outcome):
         return SearchDirectory(entry, via, "", path)
     if path.startswith("/"):
@@ -89,7 +89,7 @@ def _expand_entry(
     return SearchDirectory(entry, via, posixpath.join(start, path) if path else start)
 
 
-def keeps_tokens(context: ProcessContext, via: SearchRule) -> bool:
+def has_literal_tokens(context: ProcessContext, via: SearchRule) -> bool:
     """Return whether tokens are plain text: musl replaces them in RPATH and RUNPATH only."""
     return context.loader.flavour == MUSL and via not in (SearchRule.RPATH, SearchRule.RUNPATH)
 

@@ -13,14 +13,14 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
 from bundle_fix.loader.objects import LoadedObject, ProcessContext
-from bundle_fix.loader.search.directories import SearchDirectory, expand_tokens, keeps_tokens
+from bundle_fix.loader.search.directories import SearchDirectory, expand_tokens, has_literal_tokens
 from bundle_fix.loader.search.probe import (
     Search,
     format_place,
     search_directories,
     try_candidate,
 )
-from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep, make_rule_step
+from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep, build_rule_step
 from bundle_fix.model.tree import Unresolved
 
 
@@ -96,10 +96,10 @@ def _search_library_path(search: Search) -> LoadedObject | None:
     if not environment.hostile and not environment.library_path:
         return None
     if search.context.secure:
-        search.trace.append(make_rule_step(via, Outcome.SECURE_EXECUTION))
+        search.trace.append(build_rule_step(via, Outcome.SECURE_EXECUTION))
         return None
     if environment.hostile:
-        search.trace.append(make_rule_step(via, Outcome.ANY_COPY))
+        search.trace.append(build_rule_step(via, Outcome.ANY_COPY))
         return search.build_host_copy(f"$LD_LIBRARY_PATH/{search.name}", via)
     # $ORIGIN in the variable is the program's directory.
     main = search.context.main
@@ -136,7 +136,7 @@ def _search_cache(search: Search) -> LoadedObject | None:
     host, view, via = context.host, context.view, SearchRule.CACHE
     cached = list(host.find_cached_libraries(view, search.name, search.image, context.loader))
     if not cached:
-        search.trace.append(make_rule_step(via, Outcome.NOT_LISTED))
+        search.trace.append(build_rule_step(via, Outcome.NOT_LISTED))
     for path, source in cached:
         # -z nodefaultlib also excludes cached files of the default directories (_dl_map_object).
         if _has_nodeflib_flag(search.image) and path.startswith(context.loader.trusted):
@@ -152,7 +152,7 @@ def _search_default_directories(search: Search) -> LoadedObject | None:
     """Search the default directories; a host with unknown files has every library there."""
     loader, via = search.context.loader, SearchRule.DEFAULT
     if loader.flavour == GLIBC and _has_nodeflib_flag(search.image):
-        search.trace.append(make_rule_step(via, Outcome.NOT_SEARCHED))
+        search.trace.append(build_rule_step(via, Outcome.NOT_SEARCHED))
         return search.build_missing(via)
     if search.context.view.host is None:
         place = posixpath.join(loader.defaults[0], search.name)
@@ -181,7 +181,7 @@ def _resolve_direct_path(search: Search) -> LoadedObject:
     """Resolve a needed name with a slash: it is a path and is not searched."""
     context, via = search.context, SearchRule.DIRECT
     path: str | Outcome = search.name
-    if not keeps_tokens(context, via):
+    if not has_literal_tokens(context, via):
         path = expand_tokens(context, search.name, search.requester.directory)
     # elf/dl-deps.c, expand_dst: set-uid and set-gid programs may not use tokens in needed names.
     if "$" in search.name and context.secure:

@@ -92,7 +92,7 @@ def search_directories(
     for directory in directories:
         if directory.refusal is not None:
             place = directory.entry or "(empty)"
-            search.trace.append(directory.make_step(place, directory.refusal))
+            search.trace.append(directory.build_step(place, directory.refusal))
             continue
         before = len(search.trace)
         found = _search_directory(search, directory)
@@ -137,16 +137,16 @@ def _report_missing_directory(
     if reason is Unresolved.OUTSIDE and not is_inside:
         candidate = posixpath.join(path, search.name)
         if is_default_directory(posixpath.normpath(path)):
-            search.trace.append(directory.make_step(candidate, Outcome.HOST_COPY))
+            search.trace.append(directory.build_step(candidate, Outcome.HOST_COPY))
             return search.build_host_copy(candidate, directory.via)
-        search.trace.append(directory.make_step(candidate, Outcome.OUTSIDE_PACK))
+        search.trace.append(directory.build_step(candidate, Outcome.OUTSIDE_PACK))
         return None
     outcome, detail = Outcome.UNRESOLVED_DIRECTORY, reason.value
     if reason is Unresolved.MISSING:
         outcome = Outcome.NO_DIRECTORY_IN_PACK if is_inside else Outcome.NO_DIRECTORY
         detail = ""
     place = posixpath.normpath(view.format_path(path))
-    search.trace.append(directory.make_step(place, outcome, detail))
+    search.trace.append(directory.build_step(place, outcome, detail))
     return None
 
 
@@ -169,9 +169,9 @@ def try_candidate(
     """
     verified = _verify_candidate(search, path)
     if isinstance(verified, str):
-        search.trace.append(directory.make_step(place, Outcome.FOUND))
+        search.trace.append(directory.build_step(place, Outcome.FOUND))
         return search.build_object(path, verified, directory.via)
-    search.trace.append(directory.make_step(place, verified.outcome, verified.detail))
+    search.trace.append(directory.build_step(place, verified.outcome, verified.detail))
     return search.build_missing(directory.via) if verified.is_fatal else None
 
 

@@ -118,6 +118,6 @@ class SearchStep(Struct, frozen=True):
         return OUTCOME_TEXTS[self.outcome].format(detail=self.detail)
 
 
-def make_rule_step(rule: SearchRule, outcome: Outcome) -> SearchStep:
+def build_rule_step(rule: SearchRule, outcome: Outcome) -> SearchStep:
     """Return the step of a rule as a whole, without a single place."""
     return SearchStep(SEARCH_RULE_TEXTS[rule], rule, outcome)

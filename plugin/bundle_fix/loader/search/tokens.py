@@ -83,7 +83,7 @@ def substitute_tokens(
     names = find_tokens(text)
     if any(values[name] is None for name in names):
         return Outcome.VARIES_BY_HOST
-    if trusted is not None and "ORIGIN" in names and not _begins_with_origin(text):
+    if trusted is not None and "ORIGIN" in names and not _starts_with_origin(text):
         return Outcome.SECURE_EXECUTION
     result = TOKEN.sub(lambda match: values[match[1] or match[2]] or "", text)
     if trusted is not None and "ORIGIN" in names:
@@ -93,7 +93,7 @@ def substitute_tokens(
     return result
 
 
-def _begins_with_origin(text: str) -> bool:
+def _starts_with_origin(text: str) -> bool:
     """Return whether the only ``$ORIGIN`` comes first, alone or before a slash."""
     first = TOKEN.match(text)
     return (

@@ -34,7 +34,9 @@ def _render_explanation(explanation: Explanation, paint: Paint) -> Iterator[str]
         yield escape_unprintable(f"  in the process of {', '.join(others[:MAX_SHOWN])}{more}")
     for number, step in enumerate(explanation.trace, 1):
         yield f"  {number}. {escape_unprintable(format_step(step))}"
-    colour = "green" if explanation.good else ORIGIN_COLOURS.get(explanation.result.origin, "red")
+    colour = (
+        "green" if explanation.is_intended else ORIGIN_COLOURS.get(explanation.result.origin, "red")
+    )
     yield paint(escape_unprintable(explanation.conclusion), colour)
 
 
@@ -82,7 +84,7 @@ def make_explanation_records(explanations: Sequence[Explanation]) -> list[Explan
                 for s in e.trace
             ),
             conclusion=e.conclusion,
-            good=e.good,
+            good=e.is_intended,
         )
         for e in explanations
     ]
@@ -102,7 +104,7 @@ def _render_symbol_providers(
 ) -> Iterator[str]:
     yield escape_unprintable(f"{symbol} in the process of {process.entry}")
     for number, provider in enumerate(found, 1):
-        mapped = provider.mapped
+        mapped = provider.loaded_object
         path = escape_unprintable(mapped.label)
         where = paint(f"host {path}", "yellow") if mapped.origin is ObjectOrigin.HOST else path
         versions = f" ({', '.join(provider.versions)})" if provider.versions else ""
@@ -114,10 +116,12 @@ def _render_symbol_providers(
         more = f" (of the host's, {unread} cannot be looked into)" if unread else ""
         yield paint(f"No object of the process is known to define it{more}.", "red")
     elif len(found) == 1:
-        text = f"Only {found[0].mapped.label} defines it."
+        text = f"Only {found[0].loaded_object.label} defines it."
         yield paint(escape_unprintable(text), "green")
     else:
-        yield escape_unprintable(f"{found[0].mapped.label} answers: it comes first in load order.")
+        yield escape_unprintable(
+            f"{found[0].loaded_object.label} answers: it comes first in load order."
+        )
 
 
 def make_provider_records(
@@ -130,9 +134,9 @@ def make_provider_records(
             "symbol": symbol,
             "providers": [
                 {
-                    "name": p.mapped.name,
-                    "path": p.mapped.path,
-                    "origin": p.mapped.origin,
+                    "name": p.loaded_object.name,
+                    "path": p.loaded_object.path,
+                    "origin": p.loaded_object.origin,
                     "symbol": p.symbol,
                     "versions": list(p.versions),
                     "certain": p.is_certain,
