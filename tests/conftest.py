@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import isal.igzip_threaded  # noqa: F401 (loaded while all of Python's folders can be read)
+import isal.igzip_threaded  # noqa: F401 (loaded before a test gives up root's rights)
 import pytest
 import zlib_ng.gzip_ng_threaded  # noqa: F401
 
@@ -24,31 +24,31 @@ PR_SET_DUMPABLE = 4
 def scratch(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """The folder for temporary files; nothing may be left in it."""
-    folder = tmp_path_factory.mktemp("scratch")
-    folder.chmod(0o777)
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
+    """Return the directory for temporary files, which must be empty after the test."""
+    directory = tmp_path_factory.mktemp("scratch")
+    directory.chmod(0o777)
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    yield directory
+    assert list(directory.iterdir()) == []
 
 
 @pytest.fixture
-def common() -> Iterator[Path]:
-    """A folder that everybody may write to, on a path that everybody may walk."""
+def public_directory() -> Iterator[Path]:
+    """Return a directory that every user may write to, below directories every user may enter."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o777)
-        yield folder
+        directory = Path(name)
+        directory.chmod(0o777)
+        yield directory
 
 
 @pytest.fixture
-def nobody(common: Path) -> Iterator[None]:
-    """The test runs as a user for whom modes count."""
+def unprivileged_user(public_directory: Path) -> Iterator[None]:
+    """Run the test as a user whose access the modes of files restrict, unlike that of root."""
     if os.geteuid() != 0:
         yield
         return
     os.seteuid(NOBODY)
-    # Without this /proc/self would be root's.
+    # Changing the user clears the flag; without it /proc/self belongs to root (prctl(2)).
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     try:
         yield
@@ -58,17 +58,17 @@ def nobody(common: Path) -> Iterator[None]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "small-disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "bundle-fix-test", str(folder)]
+    """Return a file system of one megabyte."""
+    directory = tmp_path / "small-disk"
+    directory.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "bundle-fix-test", str(directory)]
     try:
         mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         mounted = False
     if not mounted:
-        pytest.skip("only root, where it may mount a tmpfs, can make a small disk")
+        pytest.skip("a small disk needs root and the right to mount a tmpfs")
     try:
-        yield folder
+        yield directory
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)

@@ -78,7 +78,7 @@ def _entries(root: Path, path: str, identity: tuple[int, int] | None) -> list[_F
             status = os.fstat(fd)
             if identity not in (None, (status.st_dev, status.st_ino)):
                 raise BundleFixError(
-                    "the folder changed while it was read", where=str(folder), hint="run again"
+                    "the directory changed while it was read", where=str(folder), hint="run again"
                 )
             with os.scandir(fd) as found:
                 entries = sorted(found, key=lambda e: e.name, reverse=True)
@@ -87,7 +87,7 @@ def _entries(root: Path, path: str, identity: tuple[int, int] | None) -> list[_F
             os.close(fd)
     except OSError as error:
         raise BundleFixError(
-            f"cannot read the folder: {error.strerror}", where=str(folder)
+            f"cannot read the directory: {error.strerror}", where=str(folder)
         ) from error
 
 

@@ -25,7 +25,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree, break_missing_hardlink
 from bundle_fix.storage.atomic import sync_directory
-from bundle_fix.storage.staging import LockedError, locked, remove_directory
+from bundle_fix.storage.staging import LockedError, lock_directory, remove_directory
 
 JOURNAL = "journal"
 OLD = "old-"
@@ -97,7 +97,7 @@ def complete_update(root: Path) -> str:
     if not staging.is_dir() or staging.is_symlink():
         return ""
     try:
-        with locked(staging):
+        with lock_directory(staging):
             paths = _journal(staging, root)
             for number, path in enumerate(paths):
                 if os.path.lexists(staging / str(number)):
@@ -127,7 +127,7 @@ def _staged(root: Path) -> Iterator[Path]:
         remove_directory(staging)
         raise
     try:
-        with locked(staging):
+        with lock_directory(staging):
             yield staging
     finally:
         # With a journal it is what the next process needs.

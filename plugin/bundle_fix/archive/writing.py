@@ -21,7 +21,11 @@ from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.tree import Tree
-from bundle_fix.storage.atomic import commit_directory, pending_directory, pending_file
+from bundle_fix.storage.atomic import (
+    commit_directory,
+    create_pending_directory,
+    create_pending_file,
+)
 
 
 class StagedArtifact(Struct, frozen=True):
@@ -52,12 +56,12 @@ def stage_artifact(
         BundleFixError: it cannot be written, or the disk does not return the written bytes.
     """
     if kind == DIRECTORY:
-        with pending_directory(target) as directory:
+        with create_pending_directory(target) as directory:
             write_directory(tree, directory, partial(progress, _make_step(tree, target)))
             commit = partial(commit_directory, directory, target)
             yield StagedArtifact(read_directory(directory, UNLIMITED), commit)
         return
-    with pending_file(target) as pending:
+    with create_pending_file(target) as pending:
         if kind in (WHEEL, ZIP):
             tree = update_record(tree) if kind == WHEEL else tree
             write_zip(tree, pending.file, partial(progress, _make_step(tree, target)))
@@ -91,6 +95,6 @@ def copy_artifact(artifact: Artifact, target: Path) -> None:
         with stage_artifact(artifact.tree, DIRECTORY, target) as staged:
             staged.commit()
         return
-    with artifact.path.open("rb") as original, pending_file(target) as pending:
+    with artifact.path.open("rb") as original, create_pending_file(target) as pending:
         shutil.copyfileobj(original, pending.file, 1 << 20)
         pending.commit()

@@ -17,7 +17,7 @@ from bundle_fix.cli.options import (
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.draft.spec import first_spec
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.storage.atomic import pending_file
+from bundle_fix.storage.atomic import create_pending_file
 
 
 @click.command(short_help="write a first spec for an install tree or a pack")
@@ -52,7 +52,7 @@ def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool)
         return 0
     if not output.absolute().parent.is_dir():
         raise BundleFixError("no such directory", where=str(output.parent))
-    with pending_file(output) as pending:
+    with create_pending_file(output) as pending:
         pending.file.write(text.encode())
         pending.commit()
     sys.stdout.write(f"{output}\n")

@@ -37,9 +37,9 @@ def write_report(pieces: Iterable[str], output: Path | None, kind: str) -> None:
         with output.open("w", encoding="utf-8", errors="backslashreplace") as stream:
             stream.writelines(pieces)
     else:
-        from bundle_fix.storage.atomic import pending_file
+        from bundle_fix.storage.atomic import create_pending_file
 
-        with pending_file(output) as pending:
+        with create_pending_file(output) as pending:
             for piece in pieces:
                 pending.file.write(piece.encode("utf-8", "backslashreplace"))
             pending.commit()

@@ -27,8 +27,8 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.atomic import (
     PendingFile,
     copy_metadata,
-    make_hidden_path,
-    pending_file,
+    create_pending_file,
+    generate_hidden_path,
 )
 from bundle_fix.storage.copy import copy_bytes
 from bundle_fix.storage.inplace_file import FileBusyError, get_undo_path, patch_file, undo_patches
@@ -94,7 +94,7 @@ def edit_elf_file(
     before = read_elf_file(path).image
     content = _open_content(path)
     status = real.stat()
-    scratch = make_hidden_path(output or real)
+    scratch = generate_hidden_path(output or real)
     try:
         edited = edit_file(content, changes, scratch, editor)
         remarks = [*_find_remarks(content, before, changes)]
@@ -170,7 +170,7 @@ def _write_in_place(path: Path, before: os.stat_result, edited: EditResult) -> N
             f"it has {before.st_nlink} hard links and {reason}: a changed copy would keep only one",
             where=str(path), hint="use -o to write a copy",
         )  # fmt: skip
-    with pending_file(path) as pending:
+    with create_pending_file(path) as pending:
         _fill_and_verify(pending, content, edited.image)
         lost = copy_metadata(pending.file.fileno(), path)
         if lost:
@@ -187,7 +187,7 @@ def _write_in_place(path: Path, before: os.stat_result, edited: EditResult) -> N
 
 
 def _write_copy(content: Content, image: Image, output: Path, like: Path) -> tuple[str, ...]:
-    with pending_file(output) as pending:
+    with create_pending_file(output) as pending:
         _fill_and_verify(pending, content, image)
         lost = copy_metadata(pending.file.fileno(), like)
         pending.commit(like)

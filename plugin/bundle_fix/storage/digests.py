@@ -1,4 +1,4 @@
-"""SHA-256 of contents, several at a time: hashing leaves Python's lock to others."""
+"""SHA-256 digests of contents, computed in threads: hashlib releases the GIL."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track
 from bundle_fix.model.wording import format_count
 
 MAX_THREADS = 8
-"""More threads than this wait for memory, not for processors."""
+"""Limit of threads: with more, the memory bandwidth and not the processors sets the speed."""
 
 
 def compute_sha256(content: Content) -> str:
-    """The SHA-256 of all bytes of ``content``, in hexadecimal.
+    """Return the SHA-256 of all bytes of ``content``, in hexadecimal.
 
     Raises:
         BundleFixError: it cannot be read.
@@ -24,13 +24,13 @@ def compute_sha256(content: Content) -> str:
 
     digest = hashlib.sha256()
     with content.open() as reader:
-        for piece in read_chunks(reader):
-            digest.update(piece)
+        for chunk in read_chunks(reader):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
-def make_hashing_step(contents: Collection[Content]) -> ProgressStep:
-    """The step of the work in which they are hashed."""
+def build_hashing_step(contents: Collection[Content]) -> ProgressStep:
+    """Return the progress step in which ``contents`` are hashed."""
     size, number = sum(content.size for content in contents), len(contents)
     return ProgressStep("hashing", size, format_count(number, "file"), number)
 
@@ -40,22 +40,22 @@ def compute_digests(
     known: Mapping[Content, str] | None = None,
     progress: Progress = no_progress,
 ) -> Mapping[Content, str]:
-    """The SHA-256 of each content, each read once; see `compute_sha256`.
+    """Return the SHA-256 of each content; equal contents are read once (see `compute_sha256`).
 
     Args:
-        contents: what to read.
+        contents: the contents to read.
         known: digests of some of them, which are not read again.
-        progress: is told how many are read.
+        progress: receives the number of hashed contents.
     """
-    found = dict(known or {})
-    # The largest first, so that no thread is left with it at the end.
-    wanted = sorted({c for c in contents if c not in found}, key=lambda c: -c.size)
-    if not wanted:
-        return found
+    digests = dict(known or {})
+    # The largest first, so that no thread works on it alone at the end.
+    missing = sorted({c for c in contents if c not in digests}, key=lambda c: -c.size)
+    if not missing:
+        return digests
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
         hashed = track_parts(
-            pool.map(compute_sha256, wanted), partial(progress, make_hashing_step(wanted))
+            pool.map(compute_sha256, missing), partial(progress, build_hashing_step(missing))
         )
-        return {**found, **dict(zip(wanted, hashed, strict=True))}
+        return {**digests, **dict(zip(missing, hashed, strict=True))}

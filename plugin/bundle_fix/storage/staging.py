@@ -1,7 +1,7 @@
-"""Temporary folders and files that are held while they are used; what nobody holds a kill left.
+"""Scratch directories and files locked with flock(2); unlocked ones are leftovers of a killed run.
 
-The lock (flock(2)) goes with the process, however that ends. The next to need such a one removes
-those that are left.
+The kernel releases the lock when the process ends, however it ends. The next process that needs a
+scratch directory removes the leftovers.
 """
 
 from __future__ import annotations
@@ -19,30 +19,35 @@ from pathlib import Path
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.subprocesses import forks
 
-PREFIX = ".bundle-fix-"
-SCRATCH = re.compile(re.escape(PREFIX) + "[0-9a-f]{12}")
-HELD_BY_ANOTHER = {errno.EWOULDBLOCK, errno.EACCES}
+SCRATCH_PREFIX = ".bundle-fix-"
+SCRATCH_NAME = re.compile(re.escape(SCRATCH_PREFIX) + "[0-9a-f]{12}")
+LOCKED_ERRORS = {errno.EWOULDBLOCK, errno.EACCES}
+"""Errors of flock(2) with LOCK_NB while another process holds the lock."""
 
 
 class LockedError(Exception):
-    """Another process holds the folder."""
+    """Another process holds the lock of a file or directory."""
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold ``folder``, so that others see that it is in use.
+def lock_directory(directory: Path) -> Iterator[None]:
+    """Lock ``directory`` while the context is open, which marks it as in use.
 
     Raises:
-        HeldError: another process does.
-        OSError: there is no such folder.
+        LockedError: another process holds the lock.
+        OSError: the directory does not exist.
     """
-    with _going_with_this_process(_held_folder(folder)):
+    with _register_lock(_open_locked_directory(directory)):
         yield
 
 
 @contextmanager
-def _going_with_this_process(fd: int) -> Iterator[None]:
-    """Keep a lock until the context ends, or this process does: what it forks may last longer."""
+def _register_lock(fd: int) -> Iterator[None]:
+    """Keep the lock ``fd`` until the context ends.
+
+    A forked child, which may outlive this process, closes the registered descriptors: a lock of
+    flock(2) lasts until every copy of its descriptor is closed.
+    """
     forks.locks.add(fd)
     try:
         yield
@@ -52,69 +57,72 @@ def _going_with_this_process(fd: int) -> Iterator[None]:
 
 
 def lock_file(fd: int) -> None:
-    """Hold an open file or folder until it is closed.
+    """Lock an open file or directory until it is closed.
 
     Raises:
-        HeldError: another process holds it.
+        LockedError: another process holds the lock.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        # A file system without locks: all that helps there is that names are never the same.
-        if error.errno in HELD_BY_ANOTHER:
+        # A file system without locks raises others: there the random names have to suffice.
+        if error.errno in LOCKED_ERRORS:
             raise LockedError from error
 
 
 @contextmanager
-def scratch_directory() -> Iterator[Path]:
-    """A folder for temporary files, hidden in the one that TMPDIR names.
+def create_scratch_directory() -> Iterator[Path]:
+    """Create a hidden scratch directory below TMPDIR and remove it when the context ends.
 
     Raises:
-        BundleFixError: there is no folder for temporary files.
+        BundleFixError: there is no directory for temporary files, or it is not writable.
     """
     try:
         parent = Path(tempfile.gettempdir())
     except OSError as error:
         raise BundleFixError(
-            f"there is no temporary folder: {error.strerror}", hint="TMPDIR names one"
+            f"no directory for temporary files: {error.strerror}",
+            hint="set TMPDIR to a writable directory",
         ) from error
-    remove_unlocked(parent, SCRATCH)
-    folder, fd = parent, None
+    remove_unlocked(parent, SCRATCH_NAME)
+    directory, fd = parent, None
     try:
         while fd is None:
-            folder = parent / f"{PREFIX}{os.urandom(6).hex()}"
-            _make(folder)
-            # Until it is held, another process may take it for one that a kill left.
+            directory = parent / f"{SCRATCH_PREFIX}{os.urandom(6).hex()}"
+            _create_directory(directory)
+            # Before it is locked, another process may remove it as a leftover: then try again.
             with suppress(LockedError, FileNotFoundError):
-                fd = _held_folder(folder)
-        with _going_with_this_process(fd):
-            yield folder
+                fd = _open_locked_directory(directory)
+        with _register_lock(fd):
+            yield directory
     finally:
-        if folder != parent:
-            remove_directory(folder)
+        if directory != parent:
+            remove_directory(directory)
 
 
-def _make(folder: Path) -> None:
+def _create_directory(directory: Path) -> None:
+    """Create ``directory`` with mode 0700, or raise a BundleFixError that names TMPDIR."""
     try:
-        folder.mkdir(0o700)
+        directory.mkdir(0o700)
     except OSError as error:
         raise BundleFixError(
-            f"cannot make a folder there: {error.strerror}", where=str(folder.parent),
-            hint="TMPDIR names another one",
+            f"cannot create a temporary directory: {error.strerror}", where=str(directory.parent),
+            hint="set TMPDIR to another directory",
         ) from error  # fmt: skip
 
 
-def _held_folder(folder: Path) -> int:
-    """The descriptor that holds ``folder``, which is there.
+def _open_locked_directory(directory: Path) -> int:
+    """Open and lock ``directory``; return the descriptor that holds the lock.
 
     Raises:
-        HeldError: another process holds it.
-        OSError: there is no such folder.
+        LockedError: another process holds the lock.
+        OSError: the directory does not exist.
     """
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         lock_file(fd)
-        folder.stat()
+        # Another process may have removed the directory between open(2) and flock(2).
+        directory.stat()
     except BaseException:
         os.close(fd)
         raise
@@ -122,15 +130,16 @@ def _held_folder(folder: Path) -> int:
 
 
 def remove_unlocked(parent: Path, names: re.Pattern[str]) -> None:
-    """Remove what in ``parent`` has such a name, is this user's and is held by nobody."""
-    with suppress(OSError), os.scandir(parent) as found:
-        for entry in found:
+    """Remove the unlocked files and directories of this user in ``parent`` that match ``names``."""
+    with suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
             if names.fullmatch(entry.name):
                 with suppress(OSError):
                     _remove_if_abandoned(Path(entry.path))
 
 
 def _remove_if_abandoned(path: Path) -> None:
+    """Remove the file or directory at ``path`` if it is this user's; raise OSError if locked."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)
@@ -145,25 +154,28 @@ def _remove_if_abandoned(path: Path) -> None:
         os.close(fd)
 
 
-def remove_directory(folder: Path) -> None:
-    """Remove ``folder`` with all that is in it, also where its folders may not be written to."""
+def remove_directory(directory: Path) -> None:
+    """Remove ``directory`` and its contents, also if its subdirectories are not writable."""
     try:
-        _remove(folder)
+        _remove_tree(directory)
     except BaseException:
-        # Who is told to end in the midst of it leaves nothing either.
-        _remove(folder)
+        # Retry on interruption so that no directory is left behind.
+        _remove_tree(directory)
         raise
 
 
-def _remove(folder: Path) -> None:
-    folders = [folder]
+def _remove_tree(root: Path) -> None:
+    """Remove ``root`` and its contents; errors of the file system are ignored."""
+    # A list that grows while it is traversed instead of recursion: trees may be deeper than
+    # Python's recursion limit.
+    directories = [root]
     with suppress(OSError):
-        for found in folders:
-            found.chmod(0o700)
-            for entry in list(os.scandir(found)):
+        for directory in directories:
+            directory.chmod(0o700)
+            for entry in list(os.scandir(directory)):
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(Path(entry.path))
+                    directories.append(Path(entry.path))
                 else:
                     Path(entry.path).unlink()
-        for found in reversed(folders):
-            found.rmdir()
+        for directory in reversed(directories):
+            directory.rmdir()

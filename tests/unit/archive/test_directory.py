@@ -60,10 +60,10 @@ def test_a_folder_is_copied_with_modes_links_hard_links_and_times(tmp_path: Path
     assert_copied(sample(tmp_path / "original"), tmp_path / "copy")
 
 
-@pytest.mark.usefixtures("nobody")
-def test_who_is_not_root_copies_a_folder_just_the_same(common: Path) -> None:
-    assert_copied(sample(common / "original"), common / "copy")
-    for folder in (common / "original/conf", common / "copy/conf"):
+@pytest.mark.usefixtures("unprivileged_user")
+def test_who_is_not_root_copies_a_folder_just_the_same(public_directory: Path) -> None:
+    assert_copied(sample(public_directory / "original"), public_directory / "copy")
+    for folder in (public_directory / "original/conf", public_directory / "copy/conf"):
         folder.chmod(0o700)
 
 
@@ -122,31 +122,35 @@ def test_a_folder_may_be_deeper_than_python_recurses(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-@pytest.mark.usefixtures("nobody")
-def test_a_folder_that_cannot_be_read_is_told_by_its_name(common: Path) -> None:
-    (common / "pack/closed").mkdir(parents=True)
-    (common / "pack/closed").chmod(0o300)
-    with pytest.raises(BundleFixError, match="pack/closed: cannot read the folder: Permission"):
-        read_directory(common / "pack")
+@pytest.mark.usefixtures("unprivileged_user")
+def test_a_folder_that_cannot_be_read_is_told_by_its_name(public_directory: Path) -> None:
+    (public_directory / "pack/closed").mkdir(parents=True)
+    (public_directory / "pack/closed").chmod(0o300)
+    with pytest.raises(BundleFixError, match="pack/closed: cannot read the directory: Permission"):
+        read_directory(public_directory / "pack")
 
 
-@pytest.mark.usefixtures("nobody")
-def test_a_folder_whose_files_cannot_be_looked_at_is_told_by_their_name(common: Path) -> None:
-    (common / "pack/listed").mkdir(parents=True)
-    (common / "pack/listed/file").touch()
-    (common / "pack/listed").chmod(0o400)
+@pytest.mark.usefixtures("unprivileged_user")
+def test_a_folder_whose_files_cannot_be_looked_at_is_told_by_their_name(
+    public_directory: Path,
+) -> None:
+    (public_directory / "pack/listed").mkdir(parents=True)
+    (public_directory / "pack/listed/file").touch()
+    (public_directory / "pack/listed").chmod(0o400)
     with pytest.raises(BundleFixError, match="pack/listed/file: cannot read it: Permission"):
-        read_directory(common / "pack")
-    (common / "pack/listed").chmod(0o700)
+        read_directory(public_directory / "pack")
+    (public_directory / "pack/listed").chmod(0o700)
 
 
-@pytest.mark.usefixtures("nobody")
-def test_a_file_that_cannot_be_read_stops_the_copy_and_leaves_nothing(common: Path) -> None:
-    original = sample(common / "original")
+@pytest.mark.usefixtures("unprivileged_user")
+def test_a_file_that_cannot_be_read_stops_the_copy_and_leaves_nothing(
+    public_directory: Path,
+) -> None:
+    original = sample(public_directory / "original")
     (original / "bin/server").chmod(0)
     with pytest.raises(BundleFixError, match="bin/again: cannot read the file: Permission"):
-        write_tree(read_directory(original), "dir", common / "copy")
-    assert names(common) == ["original"]
+        write_tree(read_directory(original), "dir", public_directory / "copy")
+    assert names(public_directory) == ["original"]
     (original / "conf").chmod(0o700)
 
 
@@ -260,5 +264,5 @@ def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_entered(
         return opened(path, flags, *rest)
 
     monkeypatch.setattr(os, "open", swapping)
-    with pytest.raises(BundleFixError, match="the folder changed while it was read"):
+    with pytest.raises(BundleFixError, match="the directory changed while it was read"):
         read_directory(tmp_path / "pack")

@@ -265,12 +265,14 @@ def test_a_full_disk_leaves_the_folder_as_it_was(small_disk: Path) -> None:
     assert snapshot(small_disk) == was
 
 
-@pytest.mark.usefixtures("nobody")
-def test_a_folder_that_may_not_be_written_to_is_told_and_stays_as_it_was(common: Path) -> None:
-    before = read_directory(pack(common / "pack"))
-    was = snapshot(common)
-    (common / "pack/lib").chmod(0o500)
+@pytest.mark.usefixtures("unprivileged_user")
+def test_a_folder_that_may_not_be_written_to_is_told_and_stays_as_it_was(
+    public_directory: Path,
+) -> None:
+    before = read_directory(pack(public_directory / "pack"))
+    was = snapshot(public_directory)
+    (public_directory / "pack/lib").chmod(0o500)
     with pytest.raises(BundleFixError, match=r"pack/lib/[^:]*: cannot write it: Permission"):
-        update(before, mended(before), common / "pack")
-    (common / "pack/lib").chmod(0o755)
-    assert snapshot(common) == was
+        update(before, mended(before), public_directory / "pack")
+    (public_directory / "pack/lib").chmod(0o755)
+    assert snapshot(public_directory) == was

@@ -1,4 +1,4 @@
-"""Temporary folders are removed by whoever finds them abandoned, and by nobody while in use."""
+"""Scratch directories are removed when they are abandoned, and not while they are in use."""
 
 from __future__ import annotations
 
@@ -10,75 +10,75 @@ from typing import IO
 
 import pytest
 
-from bundle_fix.storage import staging as holding
-from bundle_fix.storage.staging import SCRATCH, remove_unlocked, scratch_directory
+from bundle_fix.storage import staging
+from bundle_fix.storage.staging import SCRATCH_NAME, create_scratch_directory, remove_unlocked
 from bundle_fix.subprocesses import forks
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
-def test_a_folder_in_use_is_not_abandoned(temporary: Path) -> None:
-    with scratch_directory() as folder:
-        remove_unlocked(temporary, SCRATCH)
-        assert folder.is_dir()
-    assert not list(temporary.iterdir())
+def test_a_scratch_directory_in_use_is_not_removed(temporary_directory: Path) -> None:
+    with create_scratch_directory() as directory:
+        remove_unlocked(temporary_directory, SCRATCH_NAME)
+        assert directory.is_dir()
+    assert not list(temporary_directory.iterdir())
 
 
-def test_what_a_kill_left_is_removed_by_the_next(temporary: Path) -> None:
-    left = temporary / ".bundle-fix-0123456789ab"
+def test_the_next_run_removes_what_a_killed_one_left(temporary_directory: Path) -> None:
+    left = temporary_directory / ".bundle-fix-0123456789ab"
     (left / "lief").mkdir(parents=True)
     (left / "lief/before").write_bytes(b"x")
-    other = temporary / ".bundle-fix-of-mine"
+    other = temporary_directory / ".bundle-fix-of-mine"
     other.mkdir()
-    with scratch_directory():
+    with create_scratch_directory():
         assert not left.exists()
-    assert list(temporary.iterdir()) == [other]
+    assert list(temporary_directory.iterdir()) == [other]
 
 
-def test_a_folder_that_another_process_takes_before_it_is_held_is_made_again(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_directory_that_is_removed_before_it_is_locked_is_created_again(
+    temporary_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Path] = []
+    created: list[Path] = []
 
-    def make(folder: Path, names: re.Pattern[str] = SCRATCH) -> None:
-        folder.mkdir()
-        made.append(folder)
-        if len(made) == 1:
-            remove_unlocked(temporary, names)
+    def create_and_remove_first(directory: Path, names: re.Pattern[str] = SCRATCH_NAME) -> None:
+        directory.mkdir()
+        created.append(directory)
+        if len(created) == 1:
+            remove_unlocked(temporary_directory, names)
 
-    monkeypatch.setattr(holding, "_make", make)
-    with scratch_directory() as folder:
-        assert [folder.is_dir(), made[0].is_dir()] == [True, False]
-    assert len(made) == 2
-    assert not list(temporary.iterdir())
+    monkeypatch.setattr(staging, "_create_directory", create_and_remove_first)
+    with create_scratch_directory() as directory:
+        assert [directory.is_dir(), created[0].is_dir()] == [True, False]
+    assert len(created) == 2
+    assert not list(temporary_directory.iterdir())
 
 
-def test_who_is_interrupted_before_the_folder_is_held_leaves_none(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupt_before_the_directory_is_locked_leaves_none(
+    temporary_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_folder: Path) -> int:
+    def interrupt(_directory: Path) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(holding, "_held_folder", interrupt)
-    with pytest.raises(KeyboardInterrupt), scratch_directory():
+    monkeypatch.setattr(staging, "_open_locked_directory", interrupt)
+    with pytest.raises(KeyboardInterrupt), create_scratch_directory():
         pass
-    assert not list(temporary.iterdir())
+    assert not list(temporary_directory.iterdir())
 
 
-def test_what_is_forked_has_no_lock_that_outlasts_this_process(temporary: Path) -> None:
-    def tell(pipe: IO[bytes]) -> None:
-        for place in list(Path("/proc/self/fd").iterdir()):
+def test_a_forked_process_does_not_inherit_locks(temporary_directory: Path) -> None:
+    def write_open_paths(pipe: IO[bytes]) -> None:
+        for descriptor in list(Path("/proc/self/fd").iterdir()):
             with suppress(OSError):
-                pipe.write(bytes(place.readlink()) + b"\n")
+                pipe.write(bytes(descriptor.readlink()) + b"\n")
 
-    with scratch_directory() as folder:
-        process = forks.start_fork(tell)
-        open_there = process.pipe.read().decode().splitlines()
+    with create_scratch_directory() as directory:
+        process = forks.start_fork(write_open_paths)
+        open_paths = process.pipe.read().decode().splitlines()
         assert forks.wait_for_exit(process) == 0
-        assert open_there
-        assert str(folder) not in open_there
+        assert open_paths
+        assert str(directory) not in open_paths
     assert not forks.locks
