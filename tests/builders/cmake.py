@@ -1,4 +1,4 @@
-"""Small CMake projects, and the CMake versions that build them, taken from PyPI once."""
+"""Small CMake projects, and versions of CMake from PyPI that build them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ import pytest
 from builders.elf import CACHE
 
 TOOLS = CACHE.parent / "tools"
-WANTED = {"oldest": "cmake==3.20.*", "newest": "cmake"}
-"""The versions of CMake that are tried: the oldest that is supported, and the newest there is."""
-UNWANTED = ("CFLAGS", "CXXFLAGS", "LDFLAGS", "DESTDIR", "PYTHONPATH", "MAKEFLAGS", "VIRTUAL_ENV")
+REQUIREMENTS = {"oldest": "cmake==3.20.*", "newest": "cmake"}
+"""The tested versions of CMake: the oldest supported one and the latest release."""
+REMOVED_VARIABLES = (
+    "CFLAGS",
+    "CXXFLAGS",
+    "LDFLAGS",
+    "DESTDIR",
+    "PYTHONPATH",
+    "MAKEFLAGS",
+    "VIRTUAL_ENV",
+)
+"""Environment variables that would change a build."""
 
 PROGRAM = """
 #include <stdio.h>
@@ -57,71 +66,74 @@ from = "{target.core}"
 
 @contextmanager
 def lock_tool_directory(name: str) -> Iterator[Path]:
-    """A folder of the cache that one test process at a time may fill."""
+    """Lock a directory of the cache, so that only one test process at a time fills it."""
     TOOLS.mkdir(parents=True, exist_ok=True)
     with (TOOLS / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield TOOLS / name
 
 
-def make_build_environment(path: str = "", **more: str) -> dict[str, str]:
-    """An environment without what would change builds, and with ``path`` before PATH."""
-    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
-    return {**kept, "PATH": f"{path}:{kept['PATH']}" if path else kept["PATH"], **more}
+def make_build_environment(path: str = "", **extra: str) -> dict[str, str]:
+    """Return an environment without variables that change builds, with ``path`` first in PATH."""
+    environ = {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES}
+    return {**environ, "PATH": f"{path}:{environ['PATH']}" if path else environ["PATH"], **extra}
 
 
 @dataclass(frozen=True)
 class CMake:
-    """One version of CMake, and the generator it is used with."""
+    """One version of CMake with a generator."""
 
     bin: Path
     generator: str = "Ninja"
 
     def run(
-        self, program: str, *arguments: str | Path, cwd: Path | None = None, **more: str
+        self, program: str, *arguments: str | Path, cwd: str | Path | None = None, **extra: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``install_cmake``, ``cpack`` or ``ctest``; stdout and stderr come together."""
+        """Run ``cmake``, ``cpack`` or ``ctest``; stdout of the result includes stderr."""
         command = [self.bin / program, *arguments]
+        path = f"{self.bin}:{Path(sys.executable).parent}"
         return subprocess.run(
-            command, cwd=cwd, env=make_build_environment(f"{self.bin}:{Path(sys.executable).parent}", **more),
+            command, cwd=cwd, env=make_build_environment(path, **extra),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=300,
         )  # fmt: skip
 
     def configure(
         self, source: Path, build: Path, *options: str
     ) -> subprocess.CompletedProcess[str]:
-        """Configure a project with the BundleFix of the package under test."""
+        """Configure a project that uses the package under test."""
         root = f"-DBundleFix_ROOT={find_cmake_directory()}"
         return self.run("cmake", "-S", source, "-B", build, "-G", self.generator, root, *options)
 
 
 def find_cmake_directory() -> str:
-    """What ``bundle-fix cmake-dir`` prints."""
+    """Return the directory that ``bundle-fix cmake-dir`` prints."""
     command = [sys.executable, "-m", "bundle_fix", "cmake-dir"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def install_cmake(which: str, generator: str = "Ninja") -> CMake:
-    """A CMake from PyPI, with Ninja beside it; ``which`` is a key of `WANTED`."""
-    with lock_tool_directory(which) as folder:
-        if not (folder / "done").exists():
+def install_cmake(version: str, generator: str = "Ninja") -> CMake:
+    """Install CMake and Ninja from PyPI; ``version`` is a key of `REQUIREMENTS`."""
+    with lock_tool_directory(version) as directory:
+        if not (directory / "done").exists():
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade"]
-            done = subprocess.run([*pip, "--target", folder, WANTED[which], "ninja"], check=False)
+            done = subprocess.run(
+                [*pip, "--target", directory, REQUIREMENTS[version], "ninja"], check=False
+            )
             if done.returncode != 0:
                 if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
-                    pytest.fail(f"pip cannot install {WANTED[which]}")
-                pytest.skip(f"pip cannot install {WANTED[which]}: there may be no network")
+                    pytest.fail(f"pip cannot install {REQUIREMENTS[version]}")
+                pytest.skip(f"pip cannot install {REQUIREMENTS[version]}: there may be no network")
             for name in ("cmake", "cpack", "ctest"):
-                program = folder / "cmake/data/bin" / name
-                (folder / "bin" / name).unlink(missing_ok=True)
-                (folder / "bin" / name).symlink_to(program)
-            (folder / "done").touch()
-    return CMake(folder / "bin", generator)
+                program = directory / "cmake/data/bin" / name
+                (directory / "bin" / name).unlink(missing_ok=True)
+                (directory / "bin" / name).symlink_to(program)
+            (directory / "done").touch()
+    return CMake(directory / "bin", generator)
 
 
 @dataclass(frozen=True)
 class Project:
-    """A project in a folder, built by one CMake."""
+    """A project and its build directory, with the CMake that builds it."""
 
     source: Path
     build: Path
@@ -129,30 +141,32 @@ class Project:
     config: tuple[str, ...] = field(default=())
 
     def make(self, *targets: str) -> subprocess.CompletedProcess[str]:
-        """Build targets, or all."""
-        wanted = ["--target", *targets] if targets else []
-        return self.cmake.run("cmake", "--build", self.build, *wanted, *self.config)
+        """Build the targets, or all if none is given."""
+        selection = ["--target", *targets] if targets else []
+        return self.cmake.run("cmake", "--build", self.build, *selection, *self.config)
 
-    def install(self, *options: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    def install(self, *options: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run ``cmake --install``."""
-        return self.cmake.run("cmake", "--install", self.build, *self.config, *options, **more)
+        return self.cmake.run("cmake", "--install", self.build, *self.config, *options, **extra)
 
 
-def write_project(folder: Path, files: Mapping[str, str]) -> Path:
-    """Write the files of a project into a folder."""
+def write_project(directory: Path, files: Mapping[str, str]) -> Path:
+    """Write the files of a project into a directory and return it."""
     for name, text in files.items():
-        path = folder / name
+        path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return folder
+    return directory
 
 
-def write_demo_project(folder: Path, more: str = "bundle_fix_install()\n", **files: str) -> Path:
-    """A program, and a library with a soname in a subdirectory, with ``more`` at the end."""
+def write_demo_project(
+    directory: Path, extra: str = "bundle_fix_install()\n", **files: str
+) -> Path:
+    """Write a project with a program and a library; ``extra`` ends its CMakeLists.txt."""
     return write_project(
-        folder,
+        directory,
         {
-            "CMakeLists.txt": PROJECT + more,
+            "CMakeLists.txt": PROJECT + extra,
             "core/CMakeLists.txt": CORE,
             "core/core.c": LIBRARY,
             "app.c": PROGRAM,
@@ -163,7 +177,7 @@ def write_demo_project(folder: Path, more: str = "bundle_fix_install()\n", **fil
 
 
 def build_project(cmake: CMake, source: Path, build: Path, *options: str) -> Project:
-    """Configure and build a project; both must work."""
+    """Configure and build a project; both must succeed."""
     done = cmake.configure(source, build, *options)
     assert done.returncode == 0, done.stdout
     config = ("--config", "Release") if "Multi" in cmake.generator else ()

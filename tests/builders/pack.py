@@ -1,35 +1,45 @@
-"""Whole packs: folders and tarballs, good ones and the ones that really were shipped."""
+"""Whole packs as directories and tarballs: a correct one, and one that crashed in production."""
 
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from builders.elf import elf
 
+TarMode: TypeAlias = Literal["w", "w:gz", "w:xz", "w:bz2"]
+MODES: Mapping[str, TarMode] = {"gz": "w:gz", "xz": "w:xz", "bz2": "w:bz2"}
+"""The mode of tarfile that compresses like the suffix of a file name."""
 
-def make_tarball(folder: Path, target: Path, top: str = "pack") -> Path:
-    """A tarball of ``folder`` under the top folder ``top``; its compression follows its name."""
-    kind = target.name.rpartition(".")[2]
-    mode = f"w:{kind}" if kind in ("gz", "xz", "bz2") else "w"
-    with tarfile.open(target, mode) as archive:
-        archive.add(folder, top)
+
+def make_tarball(directory: Path, target: Path, top: str = "pack") -> Path:
+    """Write ``directory`` into a tarball, as ``top``, with the compression of its suffix."""
+    with tarfile.open(target, MODES.get(target.name.rpartition(".")[2], "w")) as archive:
+        archive.add(directory, top)
     return target
 
 
-def make_incident_pack(folder: Path) -> Path:
-    """Pegasus's incident: the library is there, but under its development name.
+def make_incident_pack(directory: Path) -> Path:
+    """Make the pack of the Pegasus incident: the library has its development name only.
 
-    The server's RUNPATH ``.`` leads to it only from ``bin/``, and not under the name it needs.
+    The server's RUNPATH ``.`` leads to it only if the working directory is ``bin/``, and no file
+    there has the needed name.
     """
-    elf(folder / "bin/libtcmalloc.so", soname="libtcmalloc.so.4", tag="shipped")
-    elf(folder / "bin/server", program=True, needed=["libtcmalloc.so.4"], runpath=".")
-    return folder
+    elf(directory / "bin/libtcmalloc.so", soname="libtcmalloc.so.4", tag="shipped")
+    elf(directory / "bin/server", program=True, needed=["libtcmalloc.so.4"], runpath=".")
+    return directory
 
 
-def make_healthy_pack(folder: Path) -> Path:
-    """A pack in which everything is as it should be."""
-    elf(folder / "lib/libtcmalloc.so.4.6", soname="libtcmalloc.so.4", tag="shipped")
-    (folder / "lib/libtcmalloc.so.4").symlink_to("libtcmalloc.so.4.6")
-    elf(folder / "bin/server", program=True, needed=["libtcmalloc.so.4"], runpath="$ORIGIN/../lib")
-    return folder
+def make_healthy_pack(directory: Path) -> Path:
+    """Make a pack without any error."""
+    elf(directory / "lib/libtcmalloc.so.4.6", soname="libtcmalloc.so.4", tag="shipped")
+    (directory / "lib/libtcmalloc.so.4").symlink_to("libtcmalloc.so.4.6")
+    elf(
+        directory / "bin/server",
+        program=True,
+        needed=["libtcmalloc.so.4"],
+        runpath="$ORIGIN/../lib",
+    )
+    return directory

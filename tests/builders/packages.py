@@ -1,4 +1,4 @@
-"""Packages and container images around a folder, by dpkg-deb, rpmbuild and by hand."""
+"""Packages made of a directory by dpkg-deb and rpmbuild, and container images made by hand."""
 
 from __future__ import annotations
 
@@ -26,39 +26,40 @@ License: none
 A sample.
 %%install
 mkdir -p %%{buildroot}
-cp -a %(folder)s/. %%{buildroot}
+cp -a %(directory)s/. %%{buildroot}
 %%files
 /*
 """
 
 
-def build_deb(folder: Path, target: Path, compression: str = "xz") -> Path:
-    """A Debian package of what lies in ``folder``, which gets the control file that it wants."""
-    control = folder / "DEBIAN/control"
+def build_deb(directory: Path, target: Path, compression: str = "xz") -> Path:
+    """Build a Debian package of ``directory``; a control file is written into the directory."""
+    control = directory / "DEBIAN/control"
     control.parent.mkdir(exist_ok=True)
     control.write_text(
         "Package: sample\nVersion: 1\nArchitecture: amd64\nMaintainer: x <x@example.org>\n"
         "Description: a sample\n"
     )
-    command = ["dpkg-deb", f"-Z{compression}", "--root-owner-group", "--build", folder, target]
+    options = [f"-Z{compression}", "--root-owner-group"]
+    command = ["dpkg-deb", *options, "--build", str(directory), str(target)]
     subprocess.run(command, check=True, capture_output=True)
     return target
 
 
-def build_rpm(folder: Path, target: Path, payload: str = "w3.zstdio") -> Path:
-    """An RPM package of what lies in ``folder``."""
+def build_rpm(directory: Path, target: Path, payload: str = "w3.zstdio") -> Path:
+    """Build an RPM package of ``directory``."""
     top = target.parent / "rpmbuild"
     top.mkdir(exist_ok=True)
     spec = top / "sample.spec"
-    spec.write_text(SPEC % {"folder": folder, "payload": payload})
-    command = ["rpmbuild", "-bb", "--define", f"_topdir {top}", "--nodeps", spec]
+    spec.write_text(SPEC % {"directory": directory, "payload": payload})
+    command = ["rpmbuild", "-bb", "--define", f"_topdir {top}", "--nodeps", str(spec)]
     subprocess.run([*command, "--define", "_rpmfilename x.rpm"], check=True, capture_output=True)
     (top / "RPMS/x.rpm").replace(target)
     return target
 
 
 def make_layer(members: Sequence[tuple[str, bytes | Path | None]]) -> bytes:
-    """A layer: bytes are a file's, a path is a link's, and None makes a folder."""
+    """Return a layer; a member is a file (bytes), a symlink (its target) or a directory (None)."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, content in members:
@@ -75,27 +76,27 @@ def make_layer(members: Sequence[tuple[str, bytes | Path | None]]) -> bytes:
 
 
 def add_blob(layout: Path, data: bytes) -> dict[str, Any]:
-    """Put a blob into an image layout and describe it."""
+    """Add a blob to an image layout and return its descriptor."""
     digest = hashlib.sha256(data).hexdigest()
     (layout / "blobs/sha256").mkdir(parents=True, exist_ok=True)
     (layout / "blobs/sha256" / digest).write_bytes(data)
     return {"digest": f"sha256:{digest}", "size": len(data)}
 
 
-def add_image_manifest(layout: Path, layers: Sequence[bytes], **more: Any) -> dict[str, Any]:
-    """Put an image of these layers into a layout and describe it."""
+def add_image_manifest(layout: Path, layers: Sequence[bytes], **extra: Any) -> dict[str, Any]:
+    """Add an image with these layers to a layout and return its descriptor, with ``extra`` keys."""
     config = add_blob(layout, b"{}")
     packed = [gzip.compress(data, mtime=0) for data in layers]
-    described = {
+    manifest = {
         "schemaVersion": 2,
         "config": config,
         "layers": [add_blob(layout, d) for d in packed],
     }
-    return add_blob(layout, json.dumps(described).encode()) | more
+    return add_blob(layout, json.dumps(manifest).encode()) | extra
 
 
 def write_oci_layout(layout: Path, *manifests: dict[str, Any]) -> Path:
-    """An OCI image layout of images that are in its blobs already."""
+    """Write the index of an OCI image layout whose blobs contain the images."""
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     index = {"schemaVersion": 2, "manifests": manifests}
     (layout / "index.json").write_text(json.dumps(index))
@@ -103,8 +104,8 @@ def write_oci_layout(layout: Path, *manifests: dict[str, Any]) -> Path:
 
 
 def write_docker_archive(target: Path, *images: Sequence[bytes]) -> Path:
-    """What ``docker save`` writes of images of these layers."""
-    described = []
+    """Write an archive like ``docker save``, of images with these layers."""
+    entries = []
     with tarfile.open(target, "w") as archive:
 
         def add(name: str, data: bytes) -> None:
@@ -117,6 +118,6 @@ def write_docker_archive(target: Path, *images: Sequence[bytes]) -> Path:
             for name, data in zip(names, layers, strict=True):
                 add(name, data)
             add("config.json", b"{}")
-            described.append({"Config": "config.json", "RepoTags": ["x:1"], "Layers": names})
-        add("manifest.json", json.dumps(described).encode())
+            entries.append({"Config": "config.json", "RepoTags": ["x:1"], "Layers": names})
+        add("manifest.json", json.dumps(entries).encode())
     return target

@@ -1,4 +1,4 @@
-"""Runs the command line as a user does: in a process of its own."""
+"""Run of the command line in a process of its own, as a user runs it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def run_bundle_fix(
-    *arguments: str | Path, cwd: Path | None = None, **environ: str
+    *arguments: str | Path, cwd: str | Path | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``bundle-fix`` with ``arguments`` and give what it printed and its exit status."""
+    """Run ``bundle-fix`` and return its output and exit code; ``environ`` sets variables."""
     return subprocess.run(
         [sys.executable, "-m", "bundle_fix", *map(str, arguments)],
         cwd=cwd,

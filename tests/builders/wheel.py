@@ -1,4 +1,4 @@
-"""Wheels, packed as build backends pack them: with metadata, a console entry point and RECORD."""
+"""Wheels like those of build backends: with metadata, a console entry point and RECORD."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ def main():
 
 
 def format_record_line(name: str, content: bytes) -> str:
+    """Return the line of a member in RECORD (PEP 376)."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
     return f"{name},sha256={digest},{len(content)}"
 
 
 def read_wheel(path: Path) -> dict[str, bytes]:
-    """What is in a wheel, by name; the archive must be sound."""
+    """Return the members of a wheel by name, and check their checksums."""
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         return {info.filename: archive.read(info) for info in archive.infolist()}
 
 
-def build_wheel(folder: Path, target: Path, **more: str) -> Path:
-    """A wheel of what is in ``folder``, links followed; ``more`` are files of its metadata."""
+def build_wheel(directory: Path, target: Path, **extra: str) -> Path:
+    """Write a wheel of ``directory``, with symlinks followed; ``extra`` adds metadata files."""
     members: list[tuple[str, bytes, int]] = [
-        (str(path.relative_to(folder)), path.read_bytes(), path.stat().st_mode)
-        for path in sorted(folder.rglob("*"))
+        (str(path.relative_to(directory)), path.read_bytes(), path.stat().st_mode)
+        for path in sorted(directory.rglob("*"))
         if path.is_file()
     ]
-    for name, text in {**METADATA, **more}.items():
+    for name, text in {**METADATA, **extra}.items():
         members.append((f"{INFO}/{name}", text.encode(), 0o100644))
     lines = [format_record_line(name, content) for name, content, _ in members]
     record = "\n".join([*lines, f"{INFO}/RECORD,,", ""])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builders.elf import elf, object_with_versions
 from builders.pack import make_tarball
-from builders.packages import build_deb, write_docker_archive, make_layer, build_rpm
+from builders.packages import build_deb, build_rpm, make_layer, write_docker_archive
 
 SPARSE = 300_000
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import bundle_fix as bundle_fix_package
-from builders.cmake import write_demo_project, make_build_environment, lock_tool_directory
+from builders.cmake import lock_tool_directory, make_build_environment, write_demo_project
 from builders.run import run_bundle_fix
 from builders.wheel import read_wheel
 
@@ -77,7 +77,8 @@ def pip(links: Path, *arguments: str | Path, **more: str) -> subprocess.Complete
     known = os.environ.get("PIP_FIND_LINKS", "")
     found = f"{links} {known}".strip()
     return subprocess.run(
-        [sys.executable, "-m", "pip", *arguments], env=make_build_environment(PIP_FIND_LINKS=found, **more),
+        [sys.executable, "-m", "pip", *arguments],
+        env=make_build_environment(PIP_FIND_LINKS=found, **more),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600,
     )  # fmt: skip
 
@@ -178,8 +179,8 @@ def test_a_wheel_from_a_source_distribution_passes_as_well(links: Path, tmp_path
     source = project(tmp_path / "s")
     script = "import bundle_fix.integrations.pep517 as b, sys; print(b.build_sdist(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], cwd=source, env=make_build_environment(), check=True,
-        capture_output=True, text=True,
+        [sys.executable, "-c", script, tmp_path], cwd=source, env=make_build_environment(),
+        check=True, capture_output=True, text=True,
     )  # fmt: skip
     sdist = tmp_path / done.stdout.split()[-1]
     wheel = wheel_of(links, sdist, tmp_path / "out", *HERE)

@@ -13,7 +13,7 @@ import pytest
 
 from builders.elf import elf
 from builders.run import run_bundle_fix
-from builders.wheel import INFO, MAIN, NAME, read_wheel, format_record_line, build_wheel
+from builders.wheel import INFO, MAIN, NAME, build_wheel, format_record_line, read_wheel
 
 
 def broken(tmp_path: Path, **more: str) -> Path:

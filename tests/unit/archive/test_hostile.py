@@ -20,7 +20,7 @@ import pytest
 
 from archive.views import snapshot
 from builders.elf import elf
-from builders.packages import build_deb, write_docker_archive, make_layer
+from builders.packages import build_deb, make_layer, write_docker_archive
 from builders.tar import (
     CHR,
     DIR,

@@ -12,7 +12,7 @@ import pytest
 
 from archive.views import data, snapshot
 from builders.elf import elf
-from builders.packages import write_docker_archive, make_layer, add_image_manifest, write_oci_layout
+from builders.packages import add_image_manifest, make_layer, write_docker_archive, write_oci_layout
 from builders.run import run_bundle_fix
 from bundle_fix.archive.formats import CONTAINER
 from bundle_fix.archive.limits import Limits
