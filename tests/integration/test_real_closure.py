@@ -1,4 +1,4 @@
-"""The closure of a library with many dependencies: RocksDB, as the machine has it."""
+"""The closure of a library with many dependencies: the RocksDB of this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ bundle = [{names}]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Path:
-    """A program that needs librocksdb, by the soname that this machine's has."""
+    """A program that needs the librocksdb of this machine by its soname."""
     listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
     names = [line.split()[0] for line in listed.stdout.splitlines() if "=>" in line]
     found = [name for name in names if name.startswith("librocksdb.so.")]
@@ -33,12 +33,12 @@ def server(tmp_path: Path) -> Path:
     return elf(tmp_path / "server", program=True, needed=[found[0]])
 
 
-def needed(path: Path) -> list[str]:
+def list_needed(path: Path) -> list[str]:
     listed = subprocess.run(["ldd", path], capture_output=True, text=True, check=True).stdout
     return [line.split()[0] for line in listed.splitlines() if "=>" in line]
 
 
-def test_every_dependency_of_a_dependency_is_told_with_its_chain(server: Path) -> None:
+def test_every_missing_indirect_dependency_is_reported_with_its_chain(server: Path) -> None:
     root = server.parent
     (root / "bundle.toml").write_text(SPEC.format(names='"librocksdb*", "libstdc++*", "libgcc*"'))
     done = run_bundle_fix("pack", "bundle.toml", cwd=root)
@@ -52,7 +52,7 @@ def test_every_dependency_of_a_dependency_is_told_with_its_chain(server: Path) -
         assert line.partition(" (")[0].endswith(f" → {name}")
 
 
-def test_everything_lands_and_is_found_in_the_pack(server: Path) -> None:
+def test_the_whole_closure_is_packed_and_found_in_the_pack(server: Path) -> None:
     root = server.parent
     (root / "bundle.toml").write_text(SPEC.format(names='"lib*"'))
     done = run_bundle_fix("pack", "bundle.toml", cwd=root)
@@ -64,6 +64,6 @@ def test_everything_lands_and_is_found_in_the_pack(server: Path) -> None:
     ).stdout
     outside = [line.split()[0] for line in listed.splitlines() if "=> /lib" in line]
     assert set(outside) <= {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"}
-    for name in set(needed(server)) - set(outside):
+    for name in set(list_needed(server)) - set(outside):
         assert f"{name} => {root}/pack/" in listed
         assert f"lib/{name}" in done.stderr

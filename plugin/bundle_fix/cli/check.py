@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import IO
 
 import click
-from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
 from bundle_fix.cli.options import (
@@ -33,14 +31,15 @@ from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.renderers import Style, convert_for_file, render_reports, render_step_summary
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import compute_exit_code
-from bundle_fix.cli.target import Target, add_target_options, open_on_target, read_target
-from bundle_fix.loader.hosts.host import AdversarialHost
+from bundle_fix.cli.target import add_target_options, read_target
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.wording import format_count
+from bundle_fix.pipelines.check import check_artifact
+from bundle_fix.pipelines.target import Target
 from bundle_fix.policy.policy import CheckPolicy
-from bundle_fix.policy.severity import Severity
+from bundle_fix.report.baseline import Baseline, drop_known_findings, read_baseline
 from bundle_fix.report.check_report import (
     CheckReport,
     describe_rules,
@@ -117,33 +116,23 @@ def check(
     still checked).
     """
     policy = read_gate_policy(spec, host_provides, fail_on, glibc, ignores, defines)
-    target = read_target(host_root, variables, level, policy.host, limits)
-    drop_known = _load_baseline_filter(baseline, policy.fail_on)
+    target = read_target(
+        host_root, variables, level, policy.host, limits, like_this_machine=host_like_this
+    )
+    known = read_baseline(baseline) if baseline else None
+    make_report = partial(_make_report, policy=policy, target=target, baseline=known)
     paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "check", kind, describe_rules(CHECK_RULES), policy.fail_on, paint, verbose, quiet, exit_zero
     )
-
-    def check_one(path: Path, progress: Progress = no_progress) -> CheckReport:
-        run_check = partial(check_artifact, path, policy, target, progress)
-        return report_errors(path, lambda: drop_known(run_check(host_like_this=host_like_this)))
-
-    paths = list(_list_artifacts(artifacts))
-    if not paths:
-        raise BundleFixError(
-            "the list of artifacts is empty", where="stdin", hint="give at least one path"
-        )
+    paths = _list_artifacts(artifacts)
     found: list[CheckReport] = []
-    whole = bool(also) or kind == "github"
+    keep_findings = bool(also) or kind == "github"
     with show_progress(quiet=quiet, color=color) as display:
-        reports: Iterator[CheckReport]
-        if len(paths) == 1 and timeout is None:
-            reports = (check_one(path, display) for path in paths)
-        else:
-            reports = _check_in_parallel(paths, check_one, jobs or count_cores(), timeout, display)
+        reports = _check_all(paths, make_report, jobs or count_cores(), timeout, display)
         on_terminal = output is None and _may_be_on_a_terminal(sys.stdout)
         clear_line = display.hide if on_terminal else lambda: None
-        recorded = _record_reports(reports, clear_line, found, whole=whole)
+        recorded = _record_reports(reports, clear_line, found, keep_findings=keep_findings)
         # The error of a single artifact is printed to stderr; once is enough on a terminal.
         errors = output is not None or len(paths) > 1
         write_report(render_reports(recorded, style, errors=errors), output, kind)
@@ -159,82 +148,64 @@ def check(
     return compute_exit_code(found, exit_zero=exit_zero)
 
 
-def check_artifact(
-    path: Path,
-    policy: CheckPolicy,
-    target: Target,
-    progress: Progress = no_progress,
-    *,
-    host_like_this: bool = False,
-) -> CheckReport:
-    """Check one artifact.
-
-    Args:
-        path: The artifact.
-        policy: The policy of the spec and the options.
-        target: The options for the target.
-        progress: Callback for progress.
-        host_like_this: Assume that the target provides the libraries in this machine's default
-            directories.
+def _list_artifacts(artifacts: tuple[Path, ...]) -> list[Path]:
+    """Return the artifacts; ``-`` stands for those on stdin, one per line or NUL-terminated.
 
     Raises:
-        BundleFixError: The artifact or the target cannot be read.
-
+        BundleFixError: The list is empty.
     """
-    start = time.monotonic()
-    with open_on_target(path, target, progress) as subject:
-        host = subject.host
-        if host_like_this and isinstance(host, AdversarialHost):
-            from bundle_fix.loader.hosts.real_host import find_names_on_this_machine
-
-            host = replace(
-                host, provides=(*host.provides, *find_names_on_this_machine(subject.bundle))
-            )
-        verdict = check_bundle(
-            subject.bundle, policy, host, subject.environment, subject.entry, progress
-        )
-    return make_check_report(str(path), verdict, time.monotonic() - start)
-
-
-def _load_baseline_filter(
-    path: Path | None, fail_on: Severity
-) -> Callable[[CheckReport], CheckReport]:
-    """Return a function that removes the findings of the baseline at ``path`` from a report.
-
-    Raises:
-        BundleFixError: The baseline cannot be read.
-    """
-    if path is None:
-        return lambda report: report
-    from bundle_fix.report.baseline import drop_known_findings, read_baseline
-
-    baseline = read_baseline(path)
-    return lambda report: drop_known_findings(
-        report, baseline.find_known_findings(report.artifact), fail_on
-    )
-
-
-def _list_artifacts(artifacts: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield the artifacts; ``-`` stands for those on stdin, one per line or NUL-terminated."""
+    paths: list[Path] = []
     for artifact in artifacts:
         if artifact == STDIN:
             data = sys.stdin.buffer.read()
             names = data.split(b"\0") if b"\0" in data else data.splitlines()
-            yield from (Path(os.fsdecode(name)) for name in names if name.strip())
+            paths += [Path(os.fsdecode(name)) for name in names if name.strip()]
         else:
-            yield artifact
+            paths.append(artifact)
+    if not paths:
+        raise BundleFixError(
+            "the list of artifacts is empty", where="stdin", hint="give at least one path"
+        )
+    return paths
 
 
-def report_errors(path: Path, check: Callable[[], CheckReport]) -> CheckReport:
-    """Return the report of ``check``, or an error report if it raises."""
+def _make_report(
+    path: Path,
+    progress: Progress = no_progress,
+    *,
+    policy: CheckPolicy,
+    target: Target,
+    baseline: Baseline | None,
+) -> CheckReport:
+    """Check one artifact and return the report, which has the error if there is one."""
+    start = time.monotonic()
     try:
-        return check()
+        result = check_artifact(path, policy, target, progress)
     except BundleFixError as error:
         return make_error_report(str(path), str(error))
     except MemoryError:
         return make_error_report(str(path), f"{path}: not enough memory")
     except OSError as error:
         return make_error_report(str(path), f"{path}: {error.strerror or error}")
+    report = make_check_report(str(path), result, time.monotonic() - start)
+    if baseline is None:
+        return report
+    return drop_known_findings(
+        report, baseline.find_known_findings(report.artifact), policy.fail_on
+    )
+
+
+def _check_all(
+    paths: list[Path],
+    make_report: Callable[..., CheckReport],
+    jobs: int,
+    timeout: float | None,
+    progress: Progress,
+) -> Iterator[CheckReport]:
+    """Return the reports, in order; several artifacts are checked in parallel."""
+    if len(paths) == 1 and timeout is None:
+        return (make_report(path, progress) for path in paths)
+    return _check_in_parallel(paths, make_report, jobs, timeout, progress)
 
 
 def _may_be_on_a_terminal(stream: IO[str]) -> bool:
@@ -248,7 +219,7 @@ def _may_be_on_a_terminal(stream: IO[str]) -> bool:
 
 def _check_in_parallel(
     paths: list[Path],
-    check_one: Callable[[Path], CheckReport],
+    make_report: Callable[[Path], CheckReport],
     jobs: int,
     timeout: float | None,
     progress: Progress,
@@ -265,7 +236,7 @@ def _check_in_parallel(
     step = ProgressStep("checking", size, format_count(len(paths), "artifact"), len(paths))
     report_progress = partial(progress, step)
     report_progress(0)
-    return check_many(paths, check_one, jobs, timeout, report_progress)
+    return check_many(paths, make_report, jobs, timeout, report_progress)
 
 
 def _record_reports(
@@ -273,13 +244,13 @@ def _record_reports(
     clear_line: Callable[[], None],
     found: list[CheckReport],
     *,
-    whole: bool,
+    keep_findings: bool,
 ) -> Iterator[CheckReport]:
     """Yield each report as it arrives, after a call of ``clear_line``, and append it to ``found``.
 
-    Unless ``whole`` is set, ``found`` gets the reports without findings, to save memory.
+    Unless ``keep_findings`` is set, ``found`` gets reports without findings, to save memory.
     """
     for report in reports:
-        found.append(report if whole else strip_findings(report))
+        found.append(report if keep_findings else strip_findings(report))
         clear_line()
         yield report

@@ -7,10 +7,8 @@ import time
 from pathlib import Path
 
 import click
-from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.check.context import Context
 from bundle_fix.check.registry import ALL_RULES
 from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
 from bundle_fix.cli.options import (
@@ -25,17 +23,8 @@ from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.renderers import Style, convert_for_file, render_difference, render_step_summary
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import compute_exit_code
-from bundle_fix.cli.target import (
-    ArtifactOnTarget,
-    Target,
-    add_target_options,
-    open_on_target,
-    read_target,
-)
-from bundle_fix.diff.compare import Difference, compare_snapshots
-from bundle_fix.diff.snapshot import Snapshot, find_matching_file
-from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.policy.policy import CheckPolicy
+from bundle_fix.cli.target import add_target_options, read_target
+from bundle_fix.pipelines.compare import compare_artifacts
 from bundle_fix.report.check_report import describe_rules
 from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 
@@ -102,42 +91,3 @@ def diff(
     if kind == "github":
         append_summary(lambda: render_step_summary([convert_to_check_report(report)], style))
     return compute_exit_code([convert_to_check_report(report)], exit_zero=exit_zero)
-
-
-def compare_artifacts(
-    old: Path,
-    new: Path,
-    policy: CheckPolicy,
-    target: Target,
-    progress: Progress = no_progress,
-) -> Difference:
-    """Compare two artifacts on a target.
-
-    Raises:
-        BundleFixError: An artifact or the target cannot be read.
-    """
-    with (
-        open_on_target(old, target, progress) as before,
-        open_on_target(new, target, progress) as after,
-    ):
-        entries = before.entry, after.entry
-        if entries[0] is not None and entries[1] is None:
-            entries = entries[0], _find_entry_like(before, entries[0], after, new)
-        elif entries[1] is not None and entries[0] is None:
-            entries = _find_entry_like(after, entries[1], before, old), entries[1]
-        # The comparison applies the ignores itself, to its own findings and those of both checks.
-        unfiltered = replace(policy, ignore=())
-        first, second = (
-            Snapshot(str(path), Context(s.bundle, unfiltered, s.host, s.environment, entry))
-            for path, s, entry in zip((old, new), (before, after), entries, strict=True)
-        )
-        return compare_snapshots(first, second, policy.ignore)
-
-
-def _find_entry_like(
-    single: ArtifactOnTarget, entry: str, pack: ArtifactOnTarget, where: Path
-) -> str:
-    """Return the file of ``pack`` to compare with the ELF file ``single``."""
-    image = single.bundle.images[entry]
-
-    return find_matching_file(pack.bundle, image, Path(entry).name, str(where))

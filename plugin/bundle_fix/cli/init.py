@@ -15,7 +15,7 @@ from bundle_fix.cli.options import (
     print_message,
 )
 from bundle_fix.cli.progress import show_progress
-from bundle_fix.draft.spec import first_spec
+from bundle_fix.draft.spec import draft_spec
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.atomic import create_pending_file
 
@@ -46,7 +46,7 @@ def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool)
         )
     spec = Path("bundle.toml") if to_stdout else output
     with show_progress(quiet=quiet, color="auto") as progress:
-        text = first_spec(artifact, spec, str(artifact), limits, progress)
+        text = draft_spec(artifact, spec, str(artifact), limits, progress)
     if to_stdout:
         sys.stdout.write(text)
         return 0

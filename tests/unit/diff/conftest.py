@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bundle_fix.cli.diff import compare_artifacts
-from bundle_fix.cli.target import Target
 from bundle_fix.diff.compare import Difference
+from bundle_fix.pipelines.compare import compare_artifacts
+from bundle_fix.pipelines.target import Target
 from bundle_fix.policy.policy import CheckPolicy
 
 Compare = Callable[..., Difference]

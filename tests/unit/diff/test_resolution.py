@@ -10,6 +10,7 @@ import pytest
 from builders.elf import elf
 from builders.pack import make_healthy_pack, make_tarball
 from bundle_fix.diff.compare import Difference
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.pipelines.target import Target
 from bundle_fix.policy.policy import Ignore
 from bundle_fix.policy.severity import Severity
@@ -69,7 +70,7 @@ def test_the_reverse_comparison_reports_a_fix(tmp_path: Path, compare: Compare) 
     found = compare()
     assert (found.findings, found.failed) == ((), False)
     assert [(n.needed, n.old.origin, n.new.origin) for n in found.resolutions] == [
-        ("libtcmalloc.so.4", "host", "bundle")
+        ("libtcmalloc.so.4", ObjectOrigin.HOST, ObjectOrigin.BUNDLE)
     ]
     assert {"BF102", "BF103"} <= {f.rule for f in found.fixed}
 
