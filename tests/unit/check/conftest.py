@@ -1,7 +1,10 @@
+"""The fixture that checks the directory of a test."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +19,14 @@ Check = Callable[..., list[Finding]]
 
 @pytest.fixture
 def check(tmp_path: Path) -> Check:
-    """Checks the folder of the test and gives the findings of one rule."""
+    """Return a function that checks the directory of the test with fields of a policy.
 
-    def run(rule: str, **expected: object) -> list[Finding]:
+    It returns the findings of one rule.
+    """
+
+    def find(rule: str, **policy: Any) -> list[Finding]:
         bundle = read_bundle(read_directory(tmp_path), str(tmp_path))
-        verdict = check_bundle(bundle, CheckPolicy(**expected))  # type: ignore[arg-type]
-        return [finding for finding in verdict.findings if finding.rule == rule]
+        result = check_bundle(bundle, CheckPolicy(**policy))
+        return [finding for finding in result.findings if finding.rule == rule]
 
-    return run
+    return find

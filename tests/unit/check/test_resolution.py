@@ -126,54 +126,6 @@ def test_bf102_is_silent_where_the_program_has_loaded_what_a_plugin_needs(
     assert check("BF102") == []
 
 
-def test_bf103_names_a_library_that_nothing_can_find_by_its_soname(
-    tmp_path: Path, check: Check
-) -> None:
-    make_incident_pack(tmp_path)
-    (finding,) = check("BF103")
-    assert (finding.severity, finding.path) == ("error", "bin/libtcmalloc.so")
-    assert finding.evidence["symlink"] == "bin/libtcmalloc.so.4"
-
-
-def test_bf103_is_silent_where_a_link_has_the_soname(tmp_path: Path, check: Check) -> None:
-    make_healthy_pack(tmp_path)
-    assert check("BF103") == []
-
-
-def test_bf103_leaves_plugins_with_a_soname_of_their_own_alone(
-    tmp_path: Path, check: Check
-) -> None:
-    elf(tmp_path / "lib/fast.cpython-311.so", soname="libfast-impl.so")
-    assert check("BF103") == []
-
-
-def test_bf104_names_dangling_links_and_loops(tmp_path: Path, check: Check) -> None:
-    (tmp_path / "a").symlink_to("nothing")
-    (tmp_path / "b").symlink_to("c")
-    (tmp_path / "c").symlink_to("b")
-    found = {f.path: (f.severity, f.message) for f in check("BF104")}
-    assert found == {
-        "a": ("warning", "is a symlink to nothing, which does not exist in the pack"),
-        "b": ("warning", "is a symlink to c, which is a symlink loop"),
-        "c": ("warning", "is a symlink to b, which is a symlink loop"),
-    }
-
-
-def test_bf104_is_an_error_where_something_needs_the_name(tmp_path: Path, check: Check) -> None:
-    (tmp_path / "liba.so.1").symlink_to("liba.so.1.2")
-    elf(tmp_path / "x", program=True, needed=["liba.so.1"], runpath="$ORIGIN")
-    assert [f.severity for f in check("BF104")] == ["error"]
-
-
-def test_bf105_names_links_that_leave_the_pack(tmp_path: Path, check: Check) -> None:
-    (tmp_path / "etc").symlink_to("/etc/x")
-    (tmp_path / "up").symlink_to("../up")
-    (tmp_path / "inside").symlink_to("bin/../x")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "x").write_text("")
-    assert [f.path for f in check("BF105")] == ["etc", "up"]
-
-
 def test_bf106_names_two_different_files_of_one_needed_soname(tmp_path: Path, check: Check) -> None:
     elf(tmp_path / "a/liba.so.1", soname="liba.so.1", tag="one")
     elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="two")
@@ -187,13 +139,6 @@ def test_bf106_is_silent_about_identical_copies(tmp_path: Path, check: Check) ->
     elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="one")
     elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../a")
     assert check("BF106") == []
-
-
-def test_bf109_checks_names_opened_at_run_time(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "lib/libthere.so", soname="libthere.so")
-    names = ("libthere.so", "libjvm.so", "libgone.so")
-    found = check("BF109", dlopen=names, host=("libjvm.so",))
-    assert [f.evidence["needed"] for f in found] == ["libgone.so"]
 
 
 def test_bf110_notes_what_is_left_to_most_hosts(tmp_path: Path, check: Check) -> None:

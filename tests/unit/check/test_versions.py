@@ -1,4 +1,4 @@
-"""BF401 to BF406 but for BF405: versions that are wanted and not there."""
+"""BF401, BF402, BF404 and BF406: symbol versions that a file requires of glibc and libraries."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from builders.elf import elf, object_with_versions
 from builders.loaders import X86_64_LOADER, copy_into, real_list
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.context import Context
-from bundle_fix.check.facts.abi import read_abi
+from bundle_fix.check.facts.abi import parse_glibc_version
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.elf.symbols.versions import VER_FLG_WEAK, read_needed_versions, read_verneed
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles
-from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.model.content import BytesReader
 from bundle_fix.policy.policy import CheckPolicy
@@ -91,8 +89,8 @@ def test_bf404_looks_at_a_known_hosts_copy(tmp_path: Path, newest: str, found: i
         versions = ["V_1", "V_2"] if newest == "V_2" else ["V_1"]
         path = tmp_path / "host" / folder / "libv.so.1"
         object_with_versions(path, "libv.so.1", "greet", versions)
-    for path in (X86_64_LOADER, *(path for _, path in real_list(Path("/bin/true")) if path)):
-        copy_into(tmp_path / "host", path)
+    for file in (X86_64_LOADER, *(file for _, file in real_list(Path("/bin/true")) if file)):
+        copy_into(tmp_path / "host", file)
     host = RealHost(DirectoryFiles(tmp_path / "host"), "/opt/pack")
     bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
     findings = check_bundle(bundle, CheckPolicy(), host).findings
@@ -122,6 +120,24 @@ def test_bf401_is_silent_about_versions_that_are_wanted_weakly(
     assert len(check("BF401", glibc="9.0")) == found
 
 
+def test_bf401_names_versions_newer_than_the_baseline(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "x", program=True)
+    (finding,) = check("BF401", glibc="2.2")
+    assert finding.path == "x"
+    assert ", newer than the baseline glibc 2.2 (__libc_start_main@GLIBC_2." in finding.message
+    assert all(
+        (parse_glibc_version(v) or ()) > (2, 2)
+        for vs in finding.evidence["versions"].values()
+        for v in vs
+    )
+
+
+def test_bf401_is_silent_without_a_baseline_or_below_it(tmp_path: Path, check: Check) -> None:
+    elf(tmp_path / "x", program=True)
+    assert check("BF401") == []
+    assert check("BF401", glibc="9.9") == []
+
+
 def test_bf402_names_what_glibc_keeps_for_itself(tmp_path: Path, check: Check) -> None:
     name = next(n for n in ("__libc_early_init", "_dl_signal_error") if hasattr(libc(), n))
     use = f"extern int {name}(int); int main(void) {{ return {name}(0); }}"
@@ -145,15 +161,3 @@ def libc() -> ctypes.CDLL:
 def test_bf402_is_silent_about_the_c_librarys_own_parts(tmp_path: Path, check: Check) -> None:
     elf(tmp_path / "x", program=True)
     assert check("BF402") == []
-
-
-def test_the_newest_versions_of_a_pack_are_told_with_a_file_that_wants_them(
-    tmp_path: Path,
-) -> None:
-    elf(tmp_path / "bin/x", program=True)
-    bundle = read_bundle(read_directory(tmp_path), "pack")
-    found = read_abi(Context(bundle, CheckPolicy(), build_adversarial_host(())))
-    newest = found.versions["GLIBC"]
-    assert newest.path == "bin/x"
-    assert tuple(map(int, newest.version.split("."))) >= (2, 2, 5)
-    assert found.files["bin/x"]["GLIBC"] == newest.version

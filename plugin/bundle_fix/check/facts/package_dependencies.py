@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from bundle_fix.archive.wheel import INFO
+from bundle_fix.archive.wheel import METADATA_SUFFIX
 from bundle_fix.model.content import read_exactly
 from bundle_fix.model.tree import File, Tree
 
@@ -32,7 +32,7 @@ def read_dependencies(tree: Tree) -> tuple[str, ...]:
     for path, file in tree.iter_files():
         if path == "package.json":
             names += _parse_package_json(_read_text(file))
-        elif path.count("/") == 1 and path.endswith(f"{INFO}/METADATA"):
+        elif path.count("/") == 1 and path.endswith(f"{METADATA_SUFFIX}/METADATA"):
             headers, _, _ = _read_text(file).partition("\n\n")
             names += REQUIRED.findall(headers)
     return tuple(dict.fromkeys(names))

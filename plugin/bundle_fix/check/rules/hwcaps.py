@@ -1,7 +1,9 @@
-"""BF1xx: copies for better processors (``glibc-hwcaps``), which shadow the plain ones.
+"""BF113: copies of libraries for newer processors, in ``glibc-hwcaps`` directories.
 
-Source: ld.so(8), "glibc Hardware capabilities": every folder is searched in its
-``glibc-hwcaps/<level>/`` first.
+The loader searches ``glibc-hwcaps/<level>/`` below a directory before the directory itself, if the
+processor has the level. The copy outside ``glibc-hwcaps`` is called the plain one.
+
+Source: ld.so(8), "glibc Hardware capabilities".
 """
 
 from __future__ import annotations
@@ -22,13 +24,15 @@ from bundle_fix.loader.hosts.cpu import LEVELS
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.model.tree import resolve_path
+from bundle_fix.plan.provider import HWCAPS_DIRECTORY
 from bundle_fix.policy.severity import Severity
 
-FOLDER = "glibc-hwcaps"
 
+class _HwcapsCopy(NamedTuple):
+    """A copy of a library for one processor level.
 
-class _Copy(NamedTuple):
-    """A copy for one level: where it is, its real file, and that of the plain one beside it."""
+    ``path`` may be a symlink; ``file`` is its target, and ``plain`` the target of the plain copy.
+    """
 
     path: str
     level: str
@@ -36,48 +40,47 @@ class _Copy(NamedTuple):
     plain: str | None
 
 
-def _copies(context: Context) -> Iterator[_Copy]:
+def _iter_copies(context: Context) -> Iterator[_HwcapsCopy]:
     bundle = context.bundle
     for path in bundle.tree.nodes:
-        folder, _, inside = path.rpartition(f"{FOLDER}/")
+        directory, _, inside = path.rpartition(f"{HWCAPS_DIRECTORY}/")
         level, _, name = inside.partition("/")
-        file = resolve_path(bundle.tree, path) if FOLDER in path and name else None
+        file = resolve_path(bundle.tree, path) if HWCAPS_DIRECTORY in path and name else None
         if "/" not in name and isinstance(file, str) and file in bundle.images:
-            plain = resolve_path(bundle.tree, posixpath.join(folder, name))
-            known = isinstance(plain, str) and plain in bundle.images
-            yield _Copy(path, level, file, str(plain) if known else None)
+            plain = resolve_path(bundle.tree, posixpath.join(directory, name))
+            is_elf = isinstance(plain, str) and plain in bundle.images
+            yield _HwcapsCopy(path, level, file, str(plain) if is_elf else None)
 
 
-def find_shadows(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Copies that are not what they shadow, or whose own needs lead elsewhere."""
+def find_wrong_hwcaps_copies(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the copies that cannot replace the plain one, or do not find the pack's libraries."""
     needed = {name for image in context.bundle.images.values() for name in image.needed}
     levels = set()
-    for copy in _copies(context):
+    for copy in _iter_copies(context):
         levels.add(copy.level)
         if posixpath.basename(copy.path) in needed and copy.plain not in (None, copy.file):
-            yield from _differing(rule, context, copy)
-    yield from _led_elsewhere(rule, context, levels)
+            yield from _compare_with_plain(rule, context, copy)
+    yield from _find_unbundled_needs(rule, context, levels)
 
 
-def _differing(rule: Rule, context: Context, copy: _Copy) -> Iterator[Finding]:
+def _compare_with_plain(rule: Rule, context: Context, copy: _HwcapsCopy) -> Iterator[Finding]:
+    """Yield a finding if a copy cannot replace the plain one; the first difference decides."""
     bundle, plain = context.bundle, copy.plain or ""
     image, other = bundle.images[copy.file], bundle.images[plain]
     if image.architecture != other.architecture:
-        message, severity = f"is for {image.machine}: it is passed over", Severity.NOTE
+        message, severity = f"the loader skips it: it is for {image.machine}", Severity.NOTE
     elif image.soname != other.soname:
-        message, severity = (
-            f"has {_soname(image.soname)} in the place of {other.soname}",
-            Severity.ERROR,
-        )
-    elif lost := sorted(map(decode_name, _defined(context, plain) - _defined(context, copy.file))):
-        message, severity = f"lacks {join_names(lost)}", Severity.ERROR
-    elif _version(copy.file) != _version(plain):
-        message, severity = "is another version", Severity.WARNING
+        message = f"its soname is {image.soname or 'missing'}, not {other.soname or 'missing'}"
+        severity = Severity.ERROR
+    elif missing := _find_missing_symbols(context, copy.file, plain):
+        message, severity = f"it does not define {join_names(missing)}", Severity.ERROR
+    elif _get_file_version(copy.file) != _get_file_version(plain):
+        message, severity = "it is another version", Severity.WARNING
     else:
         return
     yield rule.make_finding(
         copy.path,
-        f"takes the place of {plain} on {copy.level} processors, but {message}",
+        f"is meant to replace {plain} on {copy.level} processors, but {message}",
         severity=severity,
         soname=posixpath.basename(copy.path),
         files=[copy.file, plain],
@@ -85,42 +88,43 @@ def _differing(rule: Rule, context: Context, copy: _Copy) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _soname(soname: str | None) -> str:
-    return f"the soname {soname}" if soname else "no soname"
+def _find_missing_symbols(context: Context, path: str, plain: str) -> list[str]:
+    """Return the symbols that the plain copy defines and the copy at ``path`` does not."""
+    defined = context.facts.read_symbol_table(path).defined
+    return sorted(map(decode_name, context.facts.read_symbol_table(plain).defined - defined))
 
 
-def _defined(context: Context, path: str) -> frozenset[bytes]:
-    return context.facts.read_symbol_table(path).defined
-
-
-def _version(path: str) -> str:
-    """What the name of a real file says of its version."""
+def _get_file_version(path: str) -> str:
+    """Return the version in a file name: ``.8.5`` of ``librocksdb.so.8.5``."""
     return posixpath.basename(path).partition(".so")[2]
 
 
-def _led_elsewhere(rule: Rule, context: Context, levels: set[str]) -> Iterator[Finding]:
-    """What copies need, where that is in the pack and found from the plain ones alone."""
-    host, told = context.host, set()
+def _find_unbundled_needs(rule: Rule, context: Context, levels: set[str]) -> Iterator[Finding]:
+    """Yield the needed names of copies that the pack provides, but that are not found from them.
+
+    The RUNPATH of a copy is often that of the plain one, but its ``$ORIGIN`` is another directory.
+    """
+    host, reported = context.host, set()
     if not isinstance(host, AdversarialHost):
-        return  # A real host has one processor, and every need was followed for it.
+        return  # The processor of a real host is known: BF101 and BF102 check what it loads.
     for level in sorted(levels & {name for names in LEVELS.values() for name in names}):
-        world = Deployment(context.bundle, replace(host, level=level), context.environment)
+        deployment = Deployment(context.bundle, replace(host, level=level), context.environment)
         for entry in context.programs:
-            for need in world.map_process(entry).resolutions:
+            for need in deployment.map_process(entry).resolutions:
                 requester, image = need.requester.path or "", need.requester.image
                 if (
-                    FOLDER not in requester
+                    HWCAPS_DIRECTORY not in requester
                     or need.result.origin is ObjectOrigin.BUNDLE
                     or image is None
                 ):
                     continue
                 provided = context.bundle.find_providers(posixpath.basename(need.name), image)
-                if provided and (requester, need.name) not in told:
-                    told.add((requester, need.name))
+                if provided and (requester, need.name) not in reported:
+                    reported.add((requester, need.name))
                     yield rule.make_finding(
                         requester,
-                        f"is loaded on {level} processors and needs {need.name}; the pack has"
-                        f" {provided[0]}, but {need.result.path or 'nothing'} is loaded",
+                        f"needs {need.name} on {level} processors; the pack has {provided[0]}, but"
+                        f" {need.result.path or 'nothing'} is loaded",
                         needed=need.name,
                         program=entry,
                         trace=describe_trace(need.result.trace),
@@ -129,13 +133,14 @@ def _led_elsewhere(rule: Rule, context: Context, levels: set[str]) -> Iterator[F
 
 RULES = (
     Rule(
-        "BF113", "hwcaps-shadow", Severity.ERROR,
-        "A copy in glibc-hwcaps takes the place of another library than it stands for.",
-        "The loader prefers it on better processors: the pack works where it was tested, and loads"
-        " something else on the next machine.",
-        "Build both copies from one source and version, with one soname; in $ORIGIN of the copy"
-        " its own folder is meant.",
-        "lib/glibc-hwcaps/x86-64-v3/libcodec.so.2 is 2.1, and lib/libcodec.so.2 is 2.3.",
-        find_shadows,
+        "BF113", "wrong-hwcaps-copy", Severity.ERROR,
+        "A library in glibc-hwcaps cannot replace the plain copy of the library.",
+        "The loader prefers the library in glibc-hwcaps on processors of its level. The pack may"
+        " work on the machine where it was tested and fail on another one.",
+        "Build both copies from the same source, with the same soname. $ORIGIN in the RUNPATH of a"
+        " copy is the copy's own directory.",
+        "lib/glibc-hwcaps/x86-64-v3/libcodec.so.2 is version 2.1, but lib/libcodec.so.2 is version"
+        " 2.3.",
+        find_wrong_hwcaps_copies,
     ),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import Outcome, SearchRule
 from bundle_fix.model.tree import resolve_path
+from bundle_fix.plan.provider import HWCAPS_DIRECTORY
 from bundle_fix.policy.severity import Severity
 
 FIX_SEARCH_PATH = (
@@ -166,7 +167,7 @@ def find_duplicate_sonames(rule: Rule, context: Context) -> Iterator[Finding]:
     for path in bundle.list_libraries():
         image = bundle.images[path]
         # Copies for other processor levels are meant to have the same soname (BF113).
-        if image.soname and image.soname in needed and "glibc-hwcaps" not in path:
+        if image.soname and image.soname in needed and HWCAPS_DIRECTORY not in path:
             by_soname.setdefault((image.architecture, image.soname), []).append(path)
     for (_, soname), paths in by_soname.items():
         first, *others = paths

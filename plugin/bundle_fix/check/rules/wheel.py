@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from bundle_fix.archive.wheel import find_record_path, is_wheel, make_record_line, read_record
+from bundle_fix.archive.wheel import compute_record_line, find_record_path, is_wheel, read_record
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
@@ -31,7 +31,7 @@ def find_record(rule: Rule, context: Context) -> Iterator[Finding]:
         if not isinstance(node, File):
             yield rule.make_finding(path, f"lists {name}, which is not in the wheel", file=name)
         elif digest.startswith("sha256=") and (digest, size or str(node.content.size)) != (
-            found := make_record_line(node)
+            found := compute_record_line(node)
         ):
             yield rule.make_finding(
                 path,
