@@ -37,6 +37,11 @@ class Bundle(Struct, frozen=True):
     paths_by_name: Mapping[str, tuple[str, ...]]
     foreign_systems: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def needed_names(self) -> frozenset[str]:
+        """The names that any ELF file needs (DT_NEEDED)."""
+        return frozenset(name for image in self.images.values() for name in image.needed)
+
     def list_programs(self) -> list[str]:
         """Return the paths of all programs, in the tree's order."""
         return [path for path, image in self.images.items() if image.is_program]

@@ -34,7 +34,7 @@ def map_plugins(
         only: the path of a single library; None for all.
     """
     bundle = deployment.bundle
-    needed = {name for image in bundle.images.values() for name in image.needed}
+    needed = bundle.needed_names
     names = group_names_by_path(bundle)
     found: dict[str, Process] = {}
     mapped = {o.path for p in programs.values() for o in p.list_bundled_objects()}

@@ -27,7 +27,7 @@ def find_missing_soname_symlinks(bundle: Bundle) -> Mapping[str, str]:
     If two different files of one directory would get the same symlink, neither does: one of them
     may be left over from an earlier build, and it is unknown which.
     """
-    needed = {name for image in bundle.images.values() for name in image.needed}
+    needed = bundle.needed_names
     names_of: dict[str, set[str]] = {}
     for path in bundle.tree.nodes:
         target = resolve_path(bundle.tree, path)

@@ -54,7 +54,7 @@ def _iter_copies(context: Context) -> Iterator[_HwcapsCopy]:
 
 def find_wrong_hwcaps_copies(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the copies that cannot replace the plain one, or do not find the pack's libraries."""
-    needed = {name for image in context.bundle.images.values() for name in image.needed}
+    needed = context.bundle.needed_names
     levels = set()
     for copy in _iter_copies(context):
         levels.add(copy.level)

@@ -162,7 +162,7 @@ def _make_evidence(need: Resolution, processes: list[Process]) -> dict[str, Any]
 def find_duplicate_sonames(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the needed sonames of different files of one architecture."""
     bundle = context.bundle
-    needed = {name for image in bundle.images.values() for name in image.needed}
+    needed = bundle.needed_names
     by_soname: dict[tuple[object, str], list[str]] = {}
     for path in bundle.list_libraries():
         image = bundle.images[path]

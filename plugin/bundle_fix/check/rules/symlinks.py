@@ -18,7 +18,7 @@ DOCUMENTATION = frozenset({"doc", "man", "info", "locale", "help"})
 
 def find_missing_soname_names(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the libraries that no file name in the pack provides under their soname."""
-    needed = {name for image in context.bundle.images.values() for name in image.needed}
+    needed = context.bundle.needed_names
     needed_at_start = {n.name for p in context.programs.values() for n in p.resolutions}
     for symlink, path in find_missing_soname_symlinks(context.bundle).items():
         name = posixpath.basename(symlink)
@@ -49,7 +49,7 @@ def find_escaping_symlinks(rule: Rule, context: Context) -> Iterator[Finding]:
 def _find_symlinks(
     rule: Rule, context: Context, reasons: tuple[Unresolved, ...]
 ) -> Iterator[Finding]:
-    needed = {name for image in context.bundle.images.values() for name in image.needed}
+    needed = context.bundle.needed_names
     for path, (target, reason) in find_broken_symlinks(context.bundle.tree).items():
         # A symlink to /dev/null masks a file, such as a unit of systemd, on purpose.
         if reason not in reasons or target == "/dev/null" or _exists_on_host(context, path):

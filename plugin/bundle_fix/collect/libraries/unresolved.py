@@ -137,7 +137,7 @@ def _select_rpath_programs(mains: Iterable[LoadedObject | None]) -> list[LoadedO
 
 def _sort_outermost_first(bundle: Bundle) -> list[str]:
     """Return all objects, those that no other object needs first."""
-    needed = {name for image in bundle.images.values() for name in image.needed}
+    needed = bundle.needed_names
     inner = {
         path for name in needed for path in bundle.paths_by_name.get(posixpath.basename(name), ())
     }
