@@ -155,7 +155,7 @@ def test_the_environment_of_the_process_can_be_given(tmp_path: Path) -> None:
         (["nix"], "it has no ELF file nix"),
         (["bin/servr"], "did you mean bin/server?"),
         (["--env", "PATH=/x"], "expected 'hostile', or LD_LIBRARY_PATH or LD_PRELOAD"),
-        (["--cpu", "z80"], "there is no processor level 'z80'"),
+        (["--cpu", "z80"], "unknown processor level 'z80'"),
         (["--host", "/nowhere"], "/nowhere: there is no such file or folder"),
         (["--host", "/dev/null"], "/dev/null: it is neither a file nor a folder"),
         (["--in", "bin/server"], "--in PROGRAM requires an ENTRY"),

@@ -1,1 +1,1 @@
-"""Target hosts: what the loader finds outside of the pack."""
+"""Target hosts: the files, loaders and caches outside the pack."""

@@ -1,7 +1,7 @@
-"""``/etc/ld.so.cache``: which file a host's loader takes for a soname.
+"""``/etc/ld.so.cache``: the file that a host's loader finds for each soname.
 
 Source: glibc's sysdeps/generic/dl-cache.h and elf/dl-cache.c, the format ``glibc-ld.so.cache1.1``,
-with the extension that names the folders of ``glibc-hwcaps`` (since 2.33).
+with the extension that names the subdirectories of ``glibc-hwcaps`` (since 2.33).
 """
 
 from __future__ import annotations
@@ -19,29 +19,40 @@ from bundle_fix.elf.read.strings import get_string
 
 MAGIC = b"glibc-ld.so.cache1.1"
 MAX_SIZE = 64 << 20
+"""Limit of a cache, in bytes; one with 5,000 libraries has 300 KiB."""
 MAX_STRING = 4096
-"""Bytes of one name or path (PATH_MAX)."""
+"""Limit of one name or path, in bytes (PATH_MAX)."""
 CACHE_PATH = Path("/etc/ld.so.cache")
 EXTENSION_MAGIC = 0xEAA42174
+"""cache_extension_magic."""
 TAG_HWCAPS = 1
+"""cache_extension_tag_glibc_hwcaps."""
 MAX_NAMES = 1 << 12
+"""Limit of the names of glibc-hwcaps subdirectories; indices beyond it have no name."""
 IS_EXTENSION = 1 << 62
-"""Set in an entry's hwcap where its low half is an index into the names of glibc-hwcaps."""
+"""The bit of an entry's hwcap that makes its low half an index into the names of glibc-hwcaps
+(DL_CACHE_HWCAP_EXTENSION)."""
 ISA_LEVELS = ((1 << 10) - 1) << 32
+"""The bits of an entry's hwcap that may be set with it (DL_CACHE_HWCAP_ISA_LEVEL_MASK)."""
 TLS_BIT = 1 << 63
-PLATFORM_BITS = 0xF << 48
+"""The bit for the old ``tls`` subdirectories, which every processor supports."""
 ABI_FLAGS = {
     ("x86_64", 64): 0x0303, ("x86_64", 32): 0x0803, ("i386", 32): 0x0003, ("aarch64", 64): 0x0A03,
     ("powerpc64", 64): 0x0503, ("s390", 64): 0x0403, ("sparcv9", 64): 0x0103,
 }  # fmt: skip
-"""An entry's flags by machine and class (_DL_CACHE_DEFAULT_ID); machines whose flags depend on the
-float ABI are left out, and their entries told apart by the files themselves."""
+"""An entry's flags by machine and class (_DL_CACHE_DEFAULT_ID). Machines whose flags depend on the
+float ABI are left out: the loader model then compares the files themselves."""
 
 
 class CacheEntry(Struct, frozen=True):
-    """One library: its name, its file, the flags of its ABI and what it asks of the processor.
+    """One library of the cache.
 
-    ``level`` is the folder of glibc-hwcaps that it is from, None for the others.
+    Attributes:
+        name: its soname.
+        path: its file.
+        flags: the flags of its ABI.
+        hwcap: the bits of AT_HWCAP that it requires.
+        level: the subdirectory of glibc-hwcaps that it is in; None for other directories.
     """
 
     name: str
@@ -66,20 +77,22 @@ class LoaderCache(Struct, frozen=True, dict=True):
     def find_library(
         self, name: str, image: Image, levels: Sequence[str], hwcap: int = 0
     ) -> str | None:
-        """The file that the loader takes for ``name``, if the cache has any (search_cache).
+        """Return the file that the loader finds for ``name`` (search_cache), or None.
 
         Args:
             name: a needed name.
-            image: what needs it.
-            levels: the folders of glibc-hwcaps that the loader looks into, the best first.
-            hwcap: the processor's bits of AT_HWCAP, for entries of the old kind.
+            image: the object that needs it.
+            levels: the subdirectories of glibc-hwcaps that the loader searches, the best first.
+            hwcap: the processor's bits of AT_HWCAP, for entries of the old format.
         """
         best: tuple[int, str] | None = None
-        wanted = ABI_FLAGS.get((image.machine, image.format.bits))
+        flags = ABI_FLAGS.get((image.machine, image.format.bits))
         for entry in self._by_name.get(name, ()):
-            if wanted is not None and entry.flags not in (wanted, 1):
+            # Flags of 1 (FLAG_ELF) are those of an ELF library without a known ABI.
+            if flags is not None and entry.flags not in (flags, 1):
                 continue
             if entry.level is None:
+                # Entries of glibc-hwcaps come before the others of the same name.
                 if best is not None:
                     break
                 if entry.hwcap & ~(hwcap | TLS_BIT) == 0:
@@ -91,13 +104,14 @@ class LoaderCache(Struct, frozen=True, dict=True):
 
 
 def read_cache(data: bytes) -> LoaderCache | None:
-    """The cache in ``data``, or None where it is none that glibc 2.2 or later reads."""
+    """Return the cache in ``data``, or None if it is not in the format of glibc 2.2 or later."""
     # An old-format cache may come first; the offsets of the new one count from its own start.
     start = data.find(MAGIC)
     if start < 0:
         return None
     view = data[start:] if start else data
-    # Flags at 28 say the byte order since 2.33; before, only one of them makes sense.
+    # The flags at 28 have the byte order since 2.33. Older caches have zeros there: only the right
+    # byte order gives a number of entries that fits the file.
     marks = {2: "<", 3: ">"}.get(view[28] & 3 if len(view) > 28 else 0)
     for mark in (marks,) if marks else ("<", ">"):
         entries = _read_entries(view, mark)
@@ -129,7 +143,7 @@ def _read_entries(view: bytes, mark: str) -> tuple[CacheEntry, ...] | None:
 
 
 def _read_hwcap_names(view: bytes, offset: int, mark: str) -> list[str]:
-    """The names of the folders of glibc-hwcaps that entries refer to by number."""
+    """Return the names of the subdirectories of glibc-hwcaps, to which entries refer by index."""
     head, section = struct.Struct(mark + "II"), struct.Struct(mark + "IIII")
     if not offset or offset + head.size > len(view):
         return []
@@ -150,12 +164,12 @@ def _read_hwcap_names(view: bytes, offset: int, mark: str) -> list[str]:
 
 
 def _read_string(view: bytes, offset: int) -> str:
-    # Strings may overlap, so the size of the cache does not bound them all together.
+    # Strings may overlap, so the size of the cache does not bound their total length.
     return os.fsdecode(get_string(view[offset : offset + MAX_STRING], 0))
 
 
 def list_cached_libraries(path: Path = CACHE_PATH) -> Iterator[tuple[str, str]]:
-    """The cache's entries, soname and path, in its order; none where there is no cache."""
+    """Yield soname and path of each entry of a cache file; nothing if there is no valid cache."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SIZE)

@@ -1,4 +1,4 @@
-"""Which ``glibc-hwcaps`` folders a processor makes the loader look into.
+"""Processor levels: the subdirectories of ``glibc-hwcaps`` that the loader searches.
 
 Sources: glibc's sysdeps/x86_64/dl-hwcaps_subdirs.c and its siblings for powerpc64le and s390x; the
 x86-64 psABI, "Micro-Architecture Levels".
@@ -27,28 +27,30 @@ _V2 = frozenset({"cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"
 _V3 = _V2 | {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
 _V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _X86 = {"x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4}
-"""What /proc/cpuinfo must list for each level, in the kernel's words (``pni`` is SSE3)."""
+"""The flags of /proc/cpuinfo that each level requires, in the kernel's words (``pni`` is SSE3)."""
 _S390 = {"z13": "vx", "z14": "vxe", "z15": "vxe2", "z16": "nnpa", "z17": "vxp2"}
 """The feature of /proc/cpuinfo that came with each machine."""
 
+# glibc 2.26 to 2.36 has further directories for these (sysdeps/x86/cpu-features.c).
 _HASWELL = frozenset({"avx2", "bmi1", "bmi2", "abm", "movbe", "popcnt", "fma"})
 _AVX512_1 = frozenset({"avx512cd", "avx512bw", "avx512dq", "avx512vl"})
 PLATFORMS = {"x86_64": "x86_64", "i386": "i686", "aarch64": "aarch64"}
-"""What AT_PLATFORM says of every processor of a machine."""
+"""The value of AT_PLATFORM for every processor of a machine."""
 HWCAP_X86_64, HWCAP_AVX512_1, PLATFORM_HASWELL = 1 << 1, 1 << 2, 1 << 50
+"""Bits of an entry's hwcap in ld.so.cache (sysdeps/x86/dl-hwcap.h)."""
 
 BASELINE = "baseline"
-"""The name of a processor of no level."""
+"""The name of a processor without any level."""
 
 
 class Cpu(Struct, frozen=True):
-    """What the loader asks of a processor.
+    """The properties of a processor on which the loader's search depends.
 
     Attributes:
         levels: its levels, the best first.
-        platform: what AT_PLATFORM says, ``$PLATFORM``; None where that is not known.
-        legacy: the names of its folders up to glibc 2.36, the first part of a path first.
-        hwcap: its bits in the cache's entries of the old kind.
+        platform: the value of AT_PLATFORM and of ``$PLATFORM``; None if unknown.
+        legacy: the names of its subdirectories up to glibc 2.36, the first part of a path first.
+        hwcap: its bits in cache entries of the old format.
     """
 
     levels: tuple[str, ...] = ()
@@ -58,7 +60,7 @@ class Cpu(Struct, frozen=True):
 
 
 def get_cpu_of_level(level: str | None, machine: str) -> Cpu:
-    """A processor of ``level`` and of nothing else that is known.
+    """Return a processor that has ``level`` (None: the oldest one) and no other known feature.
 
     Raises:
         BundleFixError: no machine has such a level.
@@ -68,7 +70,7 @@ def get_cpu_of_level(level: str | None, machine: str) -> Cpu:
 
 @cache
 def detect_cpu() -> Cpu:
-    """This machine's processor."""
+    """Return this machine's processor."""
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
     except OSError:
@@ -77,8 +79,8 @@ def detect_cpu() -> Cpu:
 
 
 def parse_cpuinfo(cpuinfo: str, machine: str) -> Cpu:
-    """The processor that a /proc/cpuinfo tells of."""
-    # Only of Intel's does glibc say so (sysdeps/x86/cpu-features.c).
+    """Return the processor that a /proc/cpuinfo describes."""
+    # glibc sets the platform "haswell" for Intel's processors only (sysdeps/x86/cpu-features.c).
     intel = "GenuineIntel" in cpuinfo
     features = set(_find_line(cpuinfo, "flags").split()) if intel else set()
     return _build_cpu(
@@ -98,7 +100,9 @@ def _build_cpu(levels: tuple[str, ...], machine: str, *, haswell: bool, avx512: 
 
 
 def list_levels_up_to(level: str | None, machine: str) -> tuple[str, ...]:
-    """The levels that a processor of ``level`` has, the best first.
+    """Return ``level`` and all lower levels of a machine, the best first.
+
+    The result is empty for None and for a level of another machine.
 
     Raises:
         BundleFixError: no machine has such a level.
@@ -108,8 +112,8 @@ def list_levels_up_to(level: str | None, machine: str) -> tuple[str, ...]:
         known = [name for names in LEVELS.values() for name in names]
         if level not in (None, BASELINE, *known):
             raise BundleFixError(
-                f"there is no processor level {level!r}",
-                hint=f"levels are {', '.join([BASELINE, *known])}",
+                f"unknown processor level {level!r}",
+                hint=f"use one of {', '.join([BASELINE, *known])}",
             )
         return ()
     return every[every.index(level) :]
@@ -117,7 +121,7 @@ def list_levels_up_to(level: str | None, machine: str) -> tuple[str, ...]:
 
 @cache
 def get_machine_name() -> str:
-    """This machine's name, as `bundle_fix.elf.read.constants` spells it."""
+    """Return the name of this machine as `bundle_fix.elf.read.constants` spells it."""
     name = os.uname().machine
     if re.fullmatch(r"i[3-6]86", name):
         return "i386"
@@ -131,7 +135,7 @@ def get_machine_name() -> str:
 
 
 def find_levels(cpuinfo: str, machine: str) -> tuple[str, ...]:
-    """The levels that a /proc/cpuinfo tells of, the best first."""
+    """Return the levels of the processor that a /proc/cpuinfo describes, the best first."""
     every: Sequence[str] = LEVELS.get(machine, ())
     features = set(_find_line(cpuinfo, "flags" if machine == "x86_64" else "features").split())
     if machine == "x86_64":

@@ -16,7 +16,7 @@ from bundle_fix.model.content import Content, PathContent
 from bundle_fix.model.tree import File, Symlink, Tree
 
 MAX_NAMES = 200_000
-"""Names of one directory that are listed."""
+"""Limit of the names of one directory."""
 
 
 class FileKind(Enum):
@@ -64,12 +64,12 @@ class DirectoryFiles(Struct, frozen=True):
 
     root: Path
 
-    def _locate(self, path: str) -> str:
+    def _build_path(self, path: str) -> str:
         return os.path.join(self.root, path.lstrip("/"))  # noqa: PTH118 (hot, and any bytes)
 
     def get_status(self, path: str) -> FileStatus:
         """See `HostFiles`."""
-        place = self._locate(path)
+        place = self._build_path(path)
         try:
             status = os.lstat(place)
             if stat.S_ISLNK(status.st_mode):
@@ -85,7 +85,7 @@ class DirectoryFiles(Struct, frozen=True):
 
     def find_content(self, path: str) -> Content | None:
         """See `HostFiles`."""
-        place = Path(self._locate(path))
+        place = Path(self._build_path(path))
         try:
             return PathContent(place, place.lstat().st_size)
         except OSError:
@@ -94,7 +94,7 @@ class DirectoryFiles(Struct, frozen=True):
     def list_names(self, directory: str) -> list[str]:
         """See `HostFiles`."""
         try:
-            return sorted(os.listdir(self._locate(directory)))[:MAX_NAMES]  # noqa: PTH208
+            return sorted(os.listdir(self._build_path(directory)))[:MAX_NAMES]  # noqa: PTH208
         except OSError:
             return []
 

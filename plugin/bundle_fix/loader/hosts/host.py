@@ -1,4 +1,4 @@
-"""What the target machine offers the loader: its files, its loader, its cache, its environment."""
+"""A target host, as the loader sees it: its files, its loader, its cache, the environment."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
 
 
 class Environment(Struct, frozen=True):
-    """What a process is started with.
+    """The environment of a process, as far as the loader reads it.
 
     Attributes:
         library_path: ``LD_LIBRARY_PATH``.
         preload: ``LD_PRELOAD``.
-        working_directory: the working directory; None where that is not known.
-        hostile: whether ``LD_LIBRARY_PATH`` has every library.
+        working_directory: the working directory; None if unknown.
+        hostile: whether a directory of ``LD_LIBRARY_PATH`` has a copy of every library.
     """
 
     library_path: str = ""
@@ -36,54 +36,63 @@ class Environment(Struct, frozen=True):
 
 
 EMPTY_ENVIRONMENT = Environment()
-"""An environment that says nothing to the loader."""
+"""An environment without variables of the loader."""
+
+
+LD_CACHE, LD_CONF = "ld.so.cache", "ld.so.conf"
 
 
 class CachedLibrary(NamedTuple):
-    """A library that the cache lists, and what listed it: the cache, or ld.so.conf."""
+    """A library that the cache lists; ``source`` is the file that lists it.
+
+    It is `LD_CONF` if there is no cache yet, but ldconfig would write one.
+    """
 
     path: str
     source: str
 
 
 class Host(Protocol):
-    """The target, as the loader sees it."""
+    """A target, as the loader sees it."""
 
     @property
     def files(self) -> HostFiles | None:
-        """Its files; None where nothing is known of them, and every library must be feared."""
+        """Its files; None if they are unknown: it may then have a copy of any library."""
 
     @property
     def pack_path(self) -> str:
-        """Where the pack is unpacked on it."""
+        """The directory in which the pack is unpacked."""
 
     @property
     def level(self) -> str | None:
-        """Its processor's level, where somebody said it."""
+        """The level of its processor; None if the user did not give one."""
 
     def is_expected(self, name: str) -> bool:
-        """Whether a pack may count on it for ``name``, whatever its files are."""
+        """Return whether a pack may rely on the host for ``name``, whatever its files are."""
 
     def is_common(self, name: str) -> bool:
-        """Whether nearly every host has ``name``, though nobody said that this one must."""
+        """Return whether nearly every host has ``name``, although this one need not have it."""
 
     def find_loader(self, view: View, image: Image) -> Loader:
-        """The loader of the program ``image``."""
+        """Return the loader of the program ``image``."""
 
     def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader
     ) -> Iterator[CachedLibrary]:
-        """What its ld.so.cache has of ``name``."""
+        """Yield the entries of its ld.so.cache for ``name``."""
 
     def list_preloads(self, view: View) -> tuple[str, ...]:
-        """The names in its ld.so.preload."""
+        """Return the names in its ld.so.preload."""
 
 
 class AdversarialHost(Struct, frozen=True):
-    """A host that offers every soname in its default directories, each older than the pack's.
+    """A host that has every library in its default directories, each older than the pack's.
 
-    ``provides`` are patterns of names that the pack may rely on it for, besides the C library's;
-    ``level`` is its processor's (see `bundle_fix.loader.hosts.cpu`), the oldest unless told.
+    Attributes:
+        provides: patterns of names that it must have, in addition to the C library.
+        level: the level of its processor (see `bundle_fix.loader.hosts.cpu`); None for the oldest.
+        files: None, as any file may exist.
+        pack_path: the directory in which the pack is unpacked, which is unknown.
     """
 
     provides: tuple[str, ...] = ()
@@ -100,7 +109,7 @@ class AdversarialHost(Struct, frozen=True):
         return name in COMMON_LIBRARIES
 
     def find_loader(self, view: View, image: Image) -> Loader:
-        """See `Host`; nobody knows what is built into it."""
+        """See `Host`; the directories that its loader was built with are unknown."""
         return guess_loader(image, get_cpu_of_level(self.level, image.machine).levels)
 
     def find_cached_libraries(
@@ -115,5 +124,5 @@ class AdversarialHost(Struct, frozen=True):
 
 
 def build_adversarial_host(provides: Iterable[str] = ()) -> AdversarialHost:
-    """The default host of every check."""
+    """Return the host that checks assume by default."""
     return AdversarialHost(tuple(provides))

@@ -1,4 +1,4 @@
-"""``/etc/ld.so.conf``: which directories ldconfig lists, and what it would write of them.
+"""``/etc/ld.so.conf``: the directories that ldconfig reads, and the cache that it would write.
 
 Source: glibc's elf/ldconfig.c, parse_conf and search_dir.
 """
@@ -15,20 +15,21 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.model.tree import Unresolved
 
-CONF = "/etc/ld.so.conf"
+LD_CONF_PATH = "/etc/ld.so.conf"
 MAX_FILES = 200
-"""Files that includes may lead to."""
-MAX_PLACES = 10_000
-"""Places that one pattern may name."""
-LIBRARY = re.compile(r"(lib|ld-).*\.so.*")
+"""Limit of the files that are included."""
+MAX_MATCHES = 10_000
+"""Limit of the paths that one pattern matches."""
+LIBRARY_NAME = re.compile(r"(lib|ld-).*\.so.*")
+"""The file names that ldconfig looks at (search_dir)."""
 
 
-def read_ld_conf(view: View, files: Sequence[str] = (CONF,)) -> tuple[str, ...]:
-    """The directories that a host's ld.so.conf lists, in its order, with its includes.
+def read_ld_conf(view: View, files: Sequence[str] = (LD_CONF_PATH,)) -> tuple[str, ...]:
+    """Return the directories that a host's ld.so.conf and its included files list, in order.
 
     Args:
         view: the host.
-        files: what is read; packages bring files that the host's own includes.
+        files: the files to read: a package may install files that ld.so.conf of a host includes.
     """
     seen: set[str] = set()
     return tuple(
@@ -51,43 +52,43 @@ def _read_directories(view: View, path: str, seen: set[str]) -> Iterator[str]:
                 for name in _expand_pattern(view, full):
                     yield from _read_directories(view, name, seen)
         elif line.startswith("/"):
-            # A directory may have =TYPE behind it, as old files do (libc5, libc6).
+            # Old files have =TYPE after a directory (libc5, libc6).
             yield posixpath.normpath(line.partition("=")[0].strip())
 
 
 def _expand_pattern(view: View, pattern: str) -> list[str]:
-    """The files that a pattern of ``include`` names, sorted as glob(3) sorts them."""
-    places = ["/"]
+    """Return the paths that a pattern of ``include`` matches, sorted as glob(3) sorts them."""
+    paths = ["/"]
     for part in pattern.strip("/").split("/"):
         if any(c in part for c in "*?["):
-            places = [
-                posixpath.join(place, name)
-                for place in places
-                for name in _list_names(view, place)
+            paths = [
+                posixpath.join(path, name)
+                for path in paths
+                for name in _list_names(view, path)
                 if fnmatch.fnmatchcase(name, part) and not name.startswith(".")
-            ][:MAX_PLACES]
+            ][:MAX_MATCHES]
         else:
-            places = [posixpath.join(place, part) for place in places]
-    return places
+            paths = [posixpath.join(path, part) for path in paths]
+    return paths
 
 
-def _list_names(view: View, folder: str) -> list[str]:
-    real = view.resolve_directory(folder)
+def _list_names(view: View, directory: str) -> list[str]:
+    real = view.resolve_directory(directory)
     return [] if isinstance(real, Unresolved) or view.host is None else view.host.list_names(real)
 
 
 def simulate_ldconfig(view: View, directories: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """What ldconfig would write for a host that has no cache: for every soname its files."""
+    """Return the cache that ldconfig would write: for each soname the paths of its files."""
     found: dict[str, dict[str, None]] = {}
     for directory in directories:
         for name in _list_names(view, directory):
             path = posixpath.join(directory, name)
-            real = view.resolve_path(path) if LIBRARY.fullmatch(name) else Unresolved.MISSING
+            real = view.resolve_path(path) if LIBRARY_NAME.fullmatch(name) else Unresolved.MISSING
             image = None if isinstance(real, Unresolved) else view.find_image(real)
             if isinstance(image, Image) and image.is_library:
                 soname = image.soname or name
-                # ldconfig makes a link of the soname where there is none.
-                link = posixpath.join(directory, soname)
-                there = isinstance(view.resolve_path(link), str)
-                found.setdefault(soname, {})[link if there else path] = None
+                # ldconfig would create a symlink with the soname if there is no such file.
+                symlink = posixpath.join(directory, soname)
+                exists = isinstance(view.resolve_path(symlink), str)
+                found.setdefault(soname, {})[symlink if exists else path] = None
     return {name: tuple(paths) for name, paths in found.items()}

@@ -1,6 +1,6 @@
-"""The libraries that come with a C library, which the target has whenever it can run a program.
+"""The libraries that come with the C library: every target that can run the program has them.
 
-Most belong to the dynamic loader that the kernel starts (the interpreter, an absolute path), so a
+Most must match the dynamic loader that the kernel starts (the interpreter, an absolute path), so a
 pack must leave them to the host. Names: glibc 2.17 to 2.42 (shlib-versions), musl 1.1 and 1.2.
 """
 
@@ -10,7 +10,7 @@ import re
 from functools import cache
 
 OLDEST_GLIBC = "2.17"
-"""The oldest glibc that anything here is about: that of CentOS 7 and of manylinux2014."""
+"""The oldest supported glibc: the one of CentOS 7 and manylinux2014."""
 
 GLIBC_LIBRARIES = {
     **dict.fromkeys((
@@ -22,11 +22,11 @@ GLIBC_LIBRARIES = {
     "libmvec.so.1": "2.22",
     "libc_malloc_debug.so.0": "2.34",
 }  # fmt: skip
-"""glibc's own libraries with the version that added each; `OLDEST_GLIBC` for older ones."""
+"""glibc's own libraries and the version that added each; `OLDEST_GLIBC` for older ones."""
 
 COMPANIONS = frozenset({"libcrypt.so.1"})
-"""Libraries that every glibc had until they became projects of their own (libxcrypt, in 2018): a
-target has them, but a pack may bring its own, which need not match the loader."""
+"""Libraries that were part of glibc until they became projects of their own (libxcrypt, 2018). A
+target has them, but a pack may contain its own copy, which need not match the loader."""
 
 LOADER_NAME = re.compile(r"ld(64|-linux(-[\w.-]+)?|-musl-[\w.-]+|-lsb(-[\w.-]+)?)?\.so\.\d+")
 """Sonames of dynamic loaders: ld-linux-x86-64.so.2, ld64.so.1, ld-musl-aarch64.so.1, …"""
@@ -44,17 +44,20 @@ COMMON_LIBRARIES = frozenset(
     }
 )  # fmt: skip
 """Libraries that nearly every distribution installs: those of PEP 600's policies
-(manylinux_2_17 and later), with the compiler's run-time libraries. A pack that leaves them to the
-host works in most places; whether it should is its maker's decision."""
+(manylinux_2_17 and later), and the compiler's run-time libraries. A pack without them works on most
+hosts; whether that is enough is the decision of its author."""
 
 
 def is_installed_with_libc(name: str) -> bool:
-    """Whether every target has ``name`` with its C library."""
+    """Return whether every target has ``name``, because it comes with the C library."""
     return name in COMPANIONS or is_part_of_libc(name)
 
 
 def is_part_of_libc(name: str) -> bool:
-    """Whether ``name`` must be the target's own: of the C library, or the loader itself."""
+    """Return whether ``name`` is the C library, a part of it, or the loader.
+
+    These must be the target's own.
+    """
     return name in GLIBC_LIBRARIES or any(
         p.fullmatch(name) for p in (LOADER_NAME, MUSL_LIBC_NAME, VDSO_NAME)
     )
@@ -62,9 +65,9 @@ def is_part_of_libc(name: str) -> bool:
 
 @cache
 def read_glibc_exports() -> frozenset[bytes]:
-    """What glibc's libraries export under names that are not reserved for the implementation.
+    """Return the symbols of glibc 2.36 whose names are not reserved for the implementation.
 
-    glibc_exports.txt has those of glibc 2.36 (``readelf --dyn-syms`` of all its libraries).
+    glibc_exports.txt was made with ``readelf --dyn-syms`` of all its libraries.
     """
     from importlib.resources import files
 
@@ -72,7 +75,7 @@ def read_glibc_exports() -> frozenset[bytes]:
 
 
 def is_in_glibc(name: str, version: str) -> bool:
-    """Whether glibc of ``version`` had ``name`` already, if it is one of glibc's own."""
+    """Return whether glibc ``version`` has the library ``name``, which is one of glibc's own."""
     since = GLIBC_LIBRARIES.get(name, OLDEST_GLIBC)
     return since == OLDEST_GLIBC or _parse_version(since) <= _parse_version(version)
 

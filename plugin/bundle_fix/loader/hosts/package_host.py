@@ -1,7 +1,7 @@
-"""The host of a distribution's package: installed at the root, beside packages nobody has seen.
+"""The host of a distribution package: a root file system on which the package is installed.
 
-What the package has is where it is installed, in the default directories or elsewhere; what it
-does not have, the packages that it depends on do.
+Only the files of the package are known. Every other library is expected to come from the packages
+that it depends on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.cpu import get_cpu_of_level
 from bundle_fix.loader.hosts.files import TreeFiles
-from bundle_fix.loader.hosts.host import CachedLibrary
+from bundle_fix.loader.hosts.host import LD_CONF, CachedLibrary
 from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
 from bundle_fix.loader.hosts.rtld import Loader, guess_loader, is_default_directory
 from bundle_fix.loader.hosts.view import View
@@ -26,19 +26,21 @@ CONF_DIRECTORY = "etc/ld.so.conf.d/"
 
 
 class PackageHost(Struct, frozen=True, eq=False, dict=True):
-    """The root that a package is installed at.
+    """The root file system on which a package is installed.
 
     Attributes:
         tree: the package.
-        provides: patterns of names; everything that the package lacks is expected anyway.
-        level: its processor's level, the oldest unless told.
+        provides: patterns of names; not used, as every name that the package lacks is expected.
+        level: the level of its processor; None for the oldest.
+        pack_path: the directory in which the package is installed.
     """
 
     tree: Tree
     provides: tuple[str, ...] = ()
     level: str | None = None
     pack_path: str = "/"
-    _listed: list[Mapping[str, tuple[str, ...]]] = field(default_factory=list)
+    _ldconfig_paths: list[Mapping[str, tuple[str, ...]]] = field(default_factory=list)
+    """The result of `simulate_ldconfig`, once it is known."""
 
     @cached_property
     def _names(self) -> frozenset[str]:
@@ -46,7 +48,7 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
 
     @property
     def files(self) -> TreeFiles:
-        """See `Host`: the package's own are all that is known."""
+        """See `Host`; only the files of the package are known."""
         return TreeFiles(self.tree)
 
     def is_expected(self, name: str) -> bool:
@@ -58,20 +60,20 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
         return False
 
     def find_loader(self, view: View, image: Image) -> Loader:
-        """See `Host`: with the multiarch directories that the package knows of."""
+        """See `Host`; the default directories include multiarch directories of the package."""
         loader = guess_loader(image, get_cpu_of_level(self.level, image.machine).levels)
-        folders = sorted(f"/{f}" for f in self.tree.directories if is_default_directory(f))
-        return replace(loader, defaults=tuple(dict.fromkeys([*loader.defaults, *folders])))
+        own = sorted(f"/{path}" for path in self.tree.directories if is_default_directory(path))
+        return replace(loader, defaults=tuple(dict.fromkeys([*loader.defaults, *own])))
 
     def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader
     ) -> Iterator[CachedLibrary]:
-        """See `Host`: what ldconfig lists for the package's own files in ld.so.conf.d."""
-        if not self._listed:
+        """See `Host`; ldconfig reads the files of the package in ld.so.conf.d."""
+        if not self._ldconfig_paths:
             files = [f"/{path}" for path in self.tree.nodes if path.startswith(CONF_DIRECTORY)]
-            self._listed.append(simulate_ldconfig(view, read_ld_conf(view, files)))
-        for path in self._listed[0].get(name, ()):
-            yield CachedLibrary(path, "ld.so.conf")
+            self._ldconfig_paths.append(simulate_ldconfig(view, read_ld_conf(view, files)))
+        for path in self._ldconfig_paths[0].get(name, ()):
+            yield CachedLibrary(path, LD_CONF)
 
     def list_preloads(self, view: View) -> tuple[str, ...]:
         """See `Host`."""

@@ -1,10 +1,10 @@
-"""A root file system as host: everything is read from its own files, when it is asked for."""
+"""A root file system as host: its loader and cache are read from its own files, on demand."""
 
 from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from bundle_fix.loader.hosts.cache import (
 )
 from bundle_fix.loader.hosts.cpu import Cpu, detect_cpu, get_cpu_of_level, get_machine_name
 from bundle_fix.loader.hosts.files import HostFiles
-from bundle_fix.loader.hosts.host import CachedLibrary
+from bundle_fix.loader.hosts.host import LD_CACHE, LD_CONF, CachedLibrary
 from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.hosts.rtld import (
@@ -44,11 +44,18 @@ PRELOAD_FILE = "/etc/ld.so.preload"
 
 
 class _Memory(Struct):
-    """What was read of a host already."""
+    """The facts that were read from a host.
+
+    Attributes:
+        loaders: the loader for each interpreter and architecture.
+        cache: its ld.so.cache; None if it is missing, invalid or not read yet.
+        ldconfig_paths: the result of `simulate_ldconfig` if there is no ld.so.cache.
+        is_read: whether the two above are final.
+    """
 
     loaders: dict[object, Loader] = field(default_factory=dict)
     cache: LoaderCache | None = None
-    listed: dict[str, tuple[str, ...]] | None = None
+    ldconfig_paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_read: bool = False
 
 
@@ -57,12 +64,12 @@ class RealHost(Struct, frozen=True, eq=False):
 
     Attributes:
         files: its files.
-        pack_path: where the pack is on it.
-        provides: patterns of names that it will have, though they are not among its files.
-        level: its processor's level; without one, this machine's processor where the program is
-            for it, and else the oldest.
-        running: whether this is a system that has been started: then what ldconfig was never run
-            for is not listed.
+        pack_path: the directory in which the pack is unpacked.
+        provides: patterns of names that it will have, although they are not among its files.
+        level: the level of its processor. None means this machine's processor for programs of
+            this machine, and the oldest one for other programs.
+        running: whether the system has been started. If it then has no ld.so.cache, ldconfig was
+            never run; an image of a system still gets its cache later.
     """
 
     files: HostFiles
@@ -77,11 +84,11 @@ class RealHost(Struct, frozen=True, eq=False):
         return any(fnmatchcase(name, p) for p in self.provides)
 
     def is_common(self, name: str) -> bool:
-        """See `Host`: its files tell."""
+        """See `Host`; False, as its files are known."""
         return False
 
     def find_loader(self, view: View, image: Image) -> Loader:
-        """See `Host`: what is built into the interpreter that the program names."""
+        """See `Host`; it is read from the interpreter that the program names."""
         key = (image.interpreter, image.architecture, is_linked_for_musl(image))
         known = self._memory.loaders.get(key)
         if known is None:
@@ -92,19 +99,19 @@ class RealHost(Struct, frozen=True, eq=False):
         path = next(
             (p for p in _list_interpreter_paths(view, image) if view.read_bytes(p, 4)), None
         )
-        cpu = self._cpu(image)
+        cpu = self._get_cpu(image)
         if path is None:
             return guess_loader(image, cpu.levels)
         if is_linked_for_musl(image):
-            # The path file is in the etc/ beside the folder that the loader is in.
+            # The path file of PREFIX/lib/ld-musl-*.so.1 is in PREFIX/etc (ldso/dynlink.c).
             prefix = posixpath.dirname(posixpath.dirname(path)).rstrip("/")
             text = view.read_bytes(f"{prefix}/etc/ld-musl-{parse_musl_architecture(path)}.path")
             return Loader(MUSL, path, parse_musl_path_file(text))
         return read_glibc_loader(path, view.read_bytes(path, MAX_LOADER) or b"", image, cpu)
 
-    def _cpu(self, image: Image) -> Cpu:
-        here = get_machine_name() == image.machine and self.level is None
-        return detect_cpu() if here else get_cpu_of_level(self.level, image.machine)
+    def _get_cpu(self, image: Image) -> Cpu:
+        is_own = get_machine_name() == image.machine and self.level is None
+        return detect_cpu() if is_own else get_cpu_of_level(self.level, image.machine)
 
     def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader
@@ -115,9 +122,9 @@ class RealHost(Struct, frozen=True, eq=False):
         if memory.cache is not None:
             path = memory.cache.find_library(name, image, loader.hwcaps, loader.hwcap)
             if path is not None:
-                yield CachedLibrary(path, "ld.so.cache")
-        for path in (memory.listed or {}).get(name, ()):
-            yield CachedLibrary(path, "ld.so.conf")
+                yield CachedLibrary(path, LD_CACHE)
+        for path in memory.ldconfig_paths.get(name, ()):
+            yield CachedLibrary(path, LD_CONF)
 
     def _read_cache(self, view: View) -> None:
         memory = self._memory
@@ -127,17 +134,17 @@ class RealHost(Struct, frozen=True, eq=False):
         data = view.read_bytes(str(CACHE_PATH), MAX_SIZE)
         memory.cache = read_cache(data) if data is not None else None
         if data is None and not self.running:
-            memory.listed = dict(simulate_ldconfig(view, read_ld_conf(view)))
+            memory.ldconfig_paths = simulate_ldconfig(view, read_ld_conf(view))
 
     def list_preloads(self, view: View) -> tuple[str, ...]:
-        """See `Host`: names divided by blanks or colons; ``#`` starts a comment."""
+        """See `Host`; blanks or colons separate the names, ``#`` starts a comment."""
         text = os.fsdecode(view.read_bytes(PRELOAD_FILE) or b"")
         lines = [line.partition("#")[0] for line in text.splitlines()]
         return tuple(" ".join(lines).replace(":", " ").split())
 
 
 def _list_interpreter_paths(view: View, image: Image) -> Iterator[str]:
-    """Where the loader of a program may be; for a library, where its machine has it usually."""
+    """Yield the possible paths of the loader: for a library, the usual ones of its machine."""
     if image.interpreter is not None:
         yield image.interpreter
         return
@@ -150,7 +157,10 @@ def _list_interpreter_paths(view: View, image: Image) -> Iterator[str]:
 
 
 def find_names_on_this_machine(bundle: Bundle) -> list[str]:
-    """The names that nothing in ``bundle`` provides and this machine's loader finds by itself."""
+    """Return the needed names that only this machine's own directories provide.
+
+    Names that ``bundle`` provides and the libraries of the C library are left out.
+    """
     found: dict[str, None] = {}
     for image in bundle.images.values():
         for name in image.needed:
@@ -164,9 +174,9 @@ def find_names_on_this_machine(bundle: Bundle) -> list[str]:
 
 
 def _list_candidates(name: str, image: Image) -> Iterator[Path]:
-    """Where a name may be: what ld.so.cache lists, then the default directories (ld.so(8))."""
+    """Yield the files of ld.so.cache for a name, then those in default directories (ld.so(8))."""
     yield from (Path(path) for soname, path in list_cached_libraries() if soname == name)
-    yield from (Path(folder, name) for folder in list_default_directories(image))
+    yield from (Path(directory, name) for directory in list_default_directories(image))
 
 
 def _has_architecture_of(path: Path, like: Image) -> bool:

@@ -116,13 +116,13 @@ class View(Struct, frozen=True, eq=False):
             return Unresolved.MISSING
         directory, _, last = path.rpartition("/")
         if not directory or last in ("", ".", "..") or path.count("/") > MAX_CACHED_PARTS:
-            return self._follow([], path.split("/")[::-1])
+            return self._follow_symlinks([], path.split("/")[::-1])
         parent = self.resolve_path(directory)
         if isinstance(parent, Unresolved):
             return parent
-        return self._follow(parent.strip("/").split("/") if parent != "/" else [], [last])
+        return self._follow_symlinks(parent.strip("/").split("/") if parent != "/" else [], [last])
 
-    def _follow(self, parts: list[str], pending: list[str]) -> str | Unresolved:
+    def _follow_symlinks(self, parts: list[str], pending: list[str]) -> str | Unresolved:
         """Resolve the parts in ``pending``, the next one last, from the directory ``parts``."""
         followed = 0
         while pending:
