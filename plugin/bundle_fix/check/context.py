@@ -28,6 +28,7 @@ from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.manifest.model import Manifest, read_manifest
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import InstallLocation
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.policy.severity import Severity
@@ -124,7 +125,7 @@ class Context(Struct, frozen=True, dict=True):
         """The names of the pack's libraries by their part before ``.so``."""
         found: dict[str, set[str]] = {}
         for name in self.bundle.paths_by_name:
-            found.setdefault(name.partition(".so")[0], set()).add(name)
+            found.setdefault(get_library_stem(name), set()).add(name)
         return found
 
     @cached_property

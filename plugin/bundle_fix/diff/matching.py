@@ -15,6 +15,7 @@ from msgspec import Struct
 from bundle_fix.diff.snapshot import Snapshot, find_common_root
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, has_same_bytes
+from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import File
 
 KeyFunction = Callable[[Bundle, str], Hashable | None]
@@ -146,7 +147,7 @@ def _get_name_key(bundle: Bundle, path: str) -> Hashable | None:
 
 def _get_library_key(bundle: Bundle, path: str) -> Hashable | None:
     image = bundle.images.get(path)
-    name = strip_version_numbers(posixpath.basename(path).partition(".so")[0])
+    name = strip_version_numbers(get_library_stem(path))
     return (image.architecture, name) if image is not None and image.is_library else None
 
 

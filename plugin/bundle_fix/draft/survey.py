@@ -1,4 +1,4 @@
-"""What a tree has, as the entries of a spec that pack it again."""
+"""The members of a tree as entries of a spec that packs the tree again."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from fnmatch import fnmatchcase
 from msgspec import Struct
 
 from bundle_fix.loader.bundle import Bundle
+from bundle_fix.model.library_names import get_library_stem, get_library_version
 from bundle_fix.model.tree import Directory, File, Symlink, resolve_path
 
-LIBRARY = "*.so*"
-NAMES_OF_LIBRARIES = ("*.so", "*.so.*")
-MANY, FEW = 12, 3
-"""Programs of a top folder that get an entry each; with other files beside them, only a few do."""
+LIBRARY_GLOB = "*.so*"
+LIBRARY_NAME_GLOBS = ("*.so", "*.so.*")
+MAX_PROGRAM_ENTRIES = 12
+"""Programs of a top directory that get an entry each; more are packed with their directory."""
+MAX_MIXED_PROGRAM_ENTRIES = 3
+"""The same limit for a top directory that also contains other files."""
 
 
-class Entry(Struct, frozen=True):
-    """An entry of ``[[files]]`` or ``[[libraries]]``: globs below the tree, and a place.
+class DraftEntry(Struct, frozen=True):
+    """An entry of ``[[files]]`` or ``[[libraries]]``.
 
-    ``remark`` is what a reader should know of it, on one line.
+    Attributes:
+        source: a glob, relative to the tree.
+        to: the directory in the pack.
+        exclude: globs of names, or of paths relative to the tree.
+        mode: permissions in octal; empty for the default.
+        remark: what the entry packs, for a comment; one line.
     """
 
     source: str
@@ -32,124 +40,160 @@ class Entry(Struct, frozen=True):
     remark: str = ""
 
 
-class Survey(Struct, frozen=True):
-    """The entries for all that is in a tree, and the members that none takes.
+class TreeSurvey(Struct, frozen=True):
+    """The entries for the members of a tree, and the members without an entry.
 
-    ``stale`` are other versions of a library, beside the one that their soname leads to.
+    Attributes:
+        programs: entries of ``[[files]]`` for one program each.
+        files: entries of ``[[files]]`` for other files and directories.
+        libraries: entries of ``[[libraries]]``.
+        left_out: members that no pack can contain, such as broken symlinks.
+        stale: other versions of a library than the one that its soname leads to.
     """
 
-    programs: tuple[Entry, ...]
-    files: tuple[Entry, ...]
-    libraries: tuple[Entry, ...]
+    programs: tuple[DraftEntry, ...]
+    files: tuple[DraftEntry, ...]
+    libraries: tuple[DraftEntry, ...]
     left_out: tuple[str, ...]
     stale: tuple[str, ...] = ()
 
     @property
-    def library_folder(self) -> str:
-        """The folder for libraries that come from elsewhere: ``lib``, or one where such are."""
-        folders = [entry.to for entry in self.libraries if ".so." in entry.remark]
-        return folders[0] if folders and "lib/" not in folders else "lib"
+    def library_directory(self) -> str:
+        """The directory for bundled libraries: ``lib``, or else the first with versioned ones."""
+        directories = [entry.to for entry in self.libraries if ".so." in entry.remark]
+        return directories[0] if directories and "lib/" not in directories else "lib"
 
 
-def survey(bundle: Bundle, ignore: Collection[str] = ()) -> Survey:
-    """Sort out what is in ``bundle``.
+def survey_tree(bundle: Bundle, ignore: Collection[str] = ()) -> TreeSurvey:
+    """Return entries for all members of ``bundle``.
 
     Args:
         bundle: the tree with its images.
-        ignore: paths that are no part of what is to be packed, such as the spec's own.
+        ignore: paths that must not be packed, such as that of the spec.
     """
-    libraries = _libraries(bundle, ignore)
-    seconds = _seconds(bundle, libraries)
-    stale = tuple(path for path in seconds if _stem(path) == _stem(libraries[path]))
-    libraries = {path: soname for path, soname in libraries.items() if path not in seconds}
-    links = _links_to(bundle, set(libraries))
+    libraries = _find_libraries(bundle, ignore)
+    other_versions = _find_other_versions(bundle, libraries)
+    stale = tuple(
+        p for p in other_versions if get_library_stem(p) == get_library_stem(libraries[p])
+    )
+    libraries = {path: soname for path, soname in libraries.items() if path not in other_versions}
+    symlinks = _find_symlinks_to(bundle, set(libraries))
+    skipped = {*libraries, *symlinks, *ignore, *stale}
     others: list[str] = []
     left_out: list[str] = []
-    ignore = {*ignore, *stale}
     for path, node in bundle.tree.nodes.items():
-        if isinstance(node, Directory) or path in libraries or path in links or path in ignore:
-            continue
-        (others if _can_be_packed(bundle, path) else left_out).append(path)
-    lone = {path for path in others if "/" not in path}
-    programs: list[Entry] = []
-    files: list[Entry] = []
-    for path in sorted(lone):
-        (programs if _is_program(bundle, path) else files).append(_one(bundle, path))
-    for top in sorted({path.split("/")[0] for path in others} - lone):
-        below = [path for path in others if path.startswith(f"{top}/")]
-        aside = [p for p in (*libraries, *links, *left_out, *stale) if p.startswith(f"{top}/")]
-        own = [path for path in below if _is_program(bundle, path) and path.isprintable()]
-        others_too = len(own) < len(below)
-        taken = own if len(own) <= (FEW if others_too else MANY) else []
-        programs += [_one(bundle, path) for path in taken]
-        if set(below) - set(taken):
-            remark = ", ".join(posixpath.basename(path) for path in own if path not in taken)
-            files.append(_folder(top, set(below) - set(taken), taken, aside, remark))
-    by_folder = sorted({posixpath.dirname(path) for path in libraries})
-    groups = [_group(bundle, folder, libraries) for folder in by_folder]
-    return Survey(
+        if not isinstance(node, Directory) and path not in skipped:
+            (others if _can_be_packed(bundle, path) else left_out).append(path)
+    programs, files = _make_top_level_entries(bundle, others)
+    # Members of a top directory that its entry must exclude.
+    excluded = (*libraries, *sorted(symlinks), *left_out, *stale)
+    for top in sorted({path.split("/")[0] for path in others if "/" in path}):
+        top_programs, top_files = _make_top_directory_entries(bundle, top, others, excluded)
+        programs += top_programs
+        files += top_files
+    directories = sorted({posixpath.dirname(path) for path in libraries})
+    return TreeSurvey(
         tuple(programs),
         tuple(files),
-        tuple(entry for group in groups for entry in group),
+        tuple(e for d in directories for e in _make_library_entries(bundle, d, libraries)),
         tuple(left_out),
         stale,
     )
 
 
-def _libraries(bundle: Bundle, ignore: Collection[str]) -> dict[str, str]:
-    """The shared libraries that entries of their own can take, each with its soname."""
+def _make_top_level_entries(
+    bundle: Bundle, others: Sequence[str]
+) -> tuple[list[DraftEntry], list[DraftEntry]]:
+    """Return entries for the programs and the other files that are in no directory."""
+    programs: list[DraftEntry] = []
+    files: list[DraftEntry] = []
+    for path in sorted(path for path in others if "/" not in path):
+        (programs if _is_program(bundle, path) else files).append(_make_file_entry(bundle, path))
+    return programs, files
+
+
+def _make_top_directory_entries(
+    bundle: Bundle, top: str, others: Sequence[str], excluded: Sequence[str]
+) -> tuple[list[DraftEntry], list[DraftEntry]]:
+    """Return entries for programs in the directory ``top``, and one for its other files, if any.
+
+    Args:
+        bundle: the tree with its images.
+        top: a directory at the top of the tree.
+        others: all members that are neither libraries nor left out.
+        excluded: members that the entry for the directory must exclude.
+    """
+    below = [path for path in others if path.startswith(f"{top}/")]
+    programs = [path for path in below if _is_program(bundle, path) and path.isprintable()]
+    limit = MAX_MIXED_PROGRAM_ENTRIES if len(programs) < len(below) else MAX_PROGRAM_ENTRIES
+    single = programs if len(programs) <= limit else []
+    entries = [_make_file_entry(bundle, path) for path in single]
+    rest = set(below) - set(single)
+    if not rest:
+        return entries, []
+    excluded = [path for path in excluded if path.startswith(f"{top}/")]
+    remark = ", ".join(posixpath.basename(path) for path in programs if path not in single)
+    return entries, [_make_directory_entry(top, rest, single, excluded, remark)]
+
+
+def _find_libraries(bundle: Bundle, ignore: Collection[str]) -> dict[str, str]:
+    """Return the shared libraries that entries of ``[[libraries]]`` can pack, with their sonames.
+
+    Libraries for other machines than the programs, and those with unusual names, are packed as
+    files.
+    """
     machines = {bundle.images[path].architecture for path in bundle.list_programs()}
     found = {}
     for path in bundle.list_libraries():
         image, name = bundle.images[path], posixpath.basename(path)
-        is_ours = not machines or image.architecture in machines
-        is_swept = fnmatchcase(name, LIBRARY) and name[0] != "." and path.isprintable()
-        if is_ours and is_swept and path not in ignore:
+        is_right_machine = not machines or image.architecture in machines
+        # A glob does not match a leading dot, as in the shell.
+        is_matched = fnmatchcase(name, LIBRARY_GLOB) and name[0] != "." and path.isprintable()
+        if is_right_machine and is_matched and path not in ignore:
             found[path] = image.soname or name
     return found
 
 
-def _seconds(bundle: Bundle, libraries: Mapping[str, str]) -> tuple[str, ...]:
-    """The libraries that do not get the link of their soname, as another file in the folder does.
+def _find_other_versions(bundle: Bundle, libraries: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the libraries with the soname of another file in their directory, which is loaded.
 
-    That is the one to which the soname leads there, or else the one of the latest version.
+    The loaded file is the one that the symlink of the soname leads to, or without such a symlink
+    the latest version.
     """
     groups: dict[tuple[str, str, object], list[str]] = {}
     for path, soname in libraries.items():
         key = (posixpath.dirname(path), soname, bundle.images[path].architecture)
         groups.setdefault(key, []).append(path)
     found = []
-    for (folder, soname, _), paths in groups.items():
-        meant = resolve_path(bundle.tree, posixpath.join(folder, soname))
-        kept = str(meant) if meant in paths else max(paths, key=_version)
-        found += [path for path in paths if not bundle.has_same_bytes(path, kept)]
+    for (directory, soname, _), paths in groups.items():
+        target = resolve_path(bundle.tree, posixpath.join(directory, soname))
+        loaded = str(target) if target in paths else max(paths, key=_get_version_key)
+        found += [path for path in paths if not bundle.has_same_bytes(path, loaded)]
     return tuple(sorted(found))
 
 
-def _stem(name: str) -> str:
-    """What stands before ``.so`` in a library's name."""
-    return posixpath.basename(name).partition(".so")[0]
-
-
-def _version(path: str) -> tuple[tuple[int, ...], str]:
-    """What libraries of one folder are put into order by: ``.so.1.10`` comes behind ``.so.1.9``."""
-    numbers = re.findall(r"\d+", posixpath.basename(path).partition(".so")[2])
+def _get_version_key(path: str) -> tuple[tuple[int, ...], str]:
+    """Return the sort key of a library: ``.so.1.10`` comes after ``.so.1.9``."""
+    numbers = re.findall(r"\d+", get_library_version(path))
     return tuple(map(int, numbers)), path
 
 
-def _links_to(bundle: Bundle, libraries: set[str]) -> set[str]:
-    """The links beside libraries that lead to them: they come with them."""
+def _find_symlinks_to(bundle: Bundle, libraries: set[str]) -> set[str]:
+    """Return the symlinks that lead to a library in their own directory.
+
+    An entry of ``[[libraries]]`` packs them with the library.
+    """
     return {
         path
         for path, _ in bundle.tree.iter_symlinks()
-        if fnmatchcase(posixpath.basename(path), LIBRARY)
+        if fnmatchcase(posixpath.basename(path), LIBRARY_GLOB)
         and (target := resolve_path(bundle.tree, path)) in libraries
         and posixpath.dirname(str(target)) == posixpath.dirname(path)
     }
 
 
 def _can_be_packed(bundle: Bundle, path: str) -> bool:
-    """Whether an entry can take a member: a file, or a link to one in the tree."""
+    """Return whether an entry can pack a member: a file, or a symlink to one in the tree."""
     node = bundle.tree.nodes[path]
     if isinstance(node, Symlink):
         target = resolve_path(bundle.tree, path)
@@ -161,59 +205,75 @@ def _is_program(bundle: Bundle, path: str) -> bool:
     return path in bundle.images and bundle.images[path].is_program
 
 
-def _one(bundle: Bundle, path: str) -> Entry:
-    folder = posixpath.dirname(path)
-    return Entry(
-        _as_glob(path), f"{folder}/" if folder else "./",
+def _make_file_entry(bundle: Bundle, path: str) -> DraftEntry:
+    """Return an entry for one file."""
+    directory = posixpath.dirname(path)
+    return DraftEntry(
+        _escape_glob(path), f"{directory}/" if directory else "./",
         mode="755" if _is_program(bundle, path) else "",
     )  # fmt: skip
 
 
-def _folder(
-    top: str, below: set[str], own: Sequence[str], aside: Sequence[str], remark: str
-) -> Entry:
-    """A whole top folder, without the programs and libraries that have entries of their own."""
-    exclude = [_as_glob(path) for path in own]
-    names = [posixpath.basename(path) for path in aside]
-    by_name = all(_is_named_so(name) for name in names)
-    if aside and by_name and not any(_is_named_so(posixpath.basename(path)) for path in below):
-        exclude += NAMES_OF_LIBRARIES
+def _make_directory_entry(
+    top: str, members: set[str], programs: Sequence[str], excluded: Sequence[str], remark: str
+) -> DraftEntry:
+    """Return an entry for a top directory, without the members that have entries of their own.
+
+    Args:
+        top: the directory.
+        members: the paths that the entry must pack.
+        programs: paths of programs with entries of their own.
+        excluded: paths of libraries and of members that are left out.
+        remark: the remark of the entry.
+    """
+    exclude = [_escape_glob(path) for path in programs]
+    by_name = all(_has_library_name(path) for path in excluded)
+    if excluded and by_name and not any(_has_library_name(path) for path in members):
+        # Two short globs also exclude libraries that a later build adds.
+        exclude += LIBRARY_NAME_GLOBS
     else:
-        exclude += [_as_glob(path) for path in aside]
-    return Entry(_as_glob(top), "./", exclude=tuple(exclude), remark=remark)
+        exclude += [_escape_glob(path) for path in excluded]
+    return DraftEntry(_escape_glob(top), "./", exclude=tuple(exclude), remark=remark)
 
 
-def _is_named_so(name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in NAMES_OF_LIBRARIES)
+def _has_library_name(path: str) -> bool:
+    name = posixpath.basename(path)
+    return any(fnmatchcase(name, pattern) for pattern in LIBRARY_NAME_GLOBS)
 
 
-def _group(bundle: Bundle, folder: str, libraries: dict[str, str]) -> Iterator[Entry]:
-    """The libraries of a folder: by one glob, or each alone where a glob would be refused."""
-    to = f"{folder}/" if folder else "./"
-    own = {path: soname for path, soname in libraries.items() if posixpath.dirname(path) == folder}
+def _make_library_entries(
+    bundle: Bundle, directory: str, libraries: Mapping[str, str]
+) -> Iterator[DraftEntry]:
+    """Yield one entry with a glob for the libraries of a directory, or an entry for each.
+
+    Each gets its own if the glob would match two versions of a library, which `pack` refuses.
+    """
+    to = f"{directory}/" if directory else "./"
+    own = {p: soname for p, soname in libraries.items() if posixpath.dirname(p) == directory}
     stems: dict[str, str] = {}
     for path, soname in own.items():
-        other = stems.setdefault(_stem(soname), path)
+        other = stems.setdefault(get_library_stem(soname), path)
         if not bundle.has_same_bytes(other, path):
-            yield from (Entry(_as_glob(path), to, remark=soname) for path in own)
+            yield from (DraftEntry(_escape_glob(p), to, remark=name) for p, name in own.items())
             return
-    links = _links_to(bundle, set(own))
-    swept = [
+    symlinks = _find_symlinks_to(bundle, set(own))
+    # Files that the glob matches, but that are not libraries for this pack.
+    excluded = [
         path
         for path in bundle.tree.nodes
-        if posixpath.dirname(path) == folder
-        and fnmatchcase(posixpath.basename(path), LIBRARY)
+        if posixpath.dirname(path) == directory
+        and fnmatchcase(posixpath.basename(path), LIBRARY_GLOB)
         and not posixpath.basename(path).startswith(".")
         and path not in own
-        and path not in links
+        and path not in symlinks
     ]
-    yield Entry(
-        _as_glob(posixpath.join(folder, "")) + LIBRARY, to,
-        exclude=tuple(_as_glob(path) for path in swept),
+    yield DraftEntry(
+        _escape_glob(posixpath.join(directory, "")) + LIBRARY_GLOB, to,
+        exclude=tuple(_escape_glob(path) for path in excluded),
         remark=", ".join(dict.fromkeys(own.values())),
     )  # fmt: skip
 
 
-def _as_glob(path: str) -> str:
-    """A glob of the path alone, as far as a text of a spec can hold its characters."""
+def _escape_glob(path: str) -> str:
+    """Return a glob that matches the path; unprintable characters become ``?``, as TOML needs."""
     return "".join(c if c.isprintable() else "?" for c in glob.escape(path))

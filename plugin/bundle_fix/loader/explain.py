@@ -16,6 +16,7 @@ from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.library_names import get_library_stem
 
 
 class Explanation(Struct, frozen=True):
@@ -218,7 +219,7 @@ def _describe_missing_library(
 
 def _find_similar_libraries(bundle: Bundle, name: str) -> list[str]:
     """Return the pack's libraries of the same name for other machines, or of other versions."""
-    stem = name.partition(".so")[0] + ".so"
+    stem = get_library_stem(name) + ".so"
     named: Mapping[str, tuple[str, ...]] = bundle.paths_by_name
     found = [path for n, paths in sorted(named.items()) if n.startswith(stem) for path in paths]
     shown = []

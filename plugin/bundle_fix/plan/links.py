@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Mapping
 
 from bundle_fix.loader.bundle import Bundle
+from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import File, Symlink, Tree, Unresolved, resolve_path
 
 
@@ -63,8 +64,3 @@ def _is_available(tree: Tree, path: str) -> bool:
     if isinstance(node, Symlink):
         return isinstance(resolve_path(tree, path), Unresolved)
     return node is None and path not in tree.directories
-
-
-def get_library_stem(path: str) -> str:
-    """Return the file name of a library up to its ``.so``: ``libx`` for ``lib/libx.so.4``."""
-    return posixpath.basename(path).partition(".so")[0]

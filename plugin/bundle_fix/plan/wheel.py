@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from bundle_fix.archive.wheel import find_signatures
 from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.content import CHUNK, Content, PathContent, read_chunks
+from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import File, Node, Tree, resolve_path
-from bundle_fix.plan.links import find_missing_soname_symlinks, get_library_stem
+from bundle_fix.plan.links import find_missing_soname_symlinks
 from bundle_fix.plan.modes import find_wrong_modes
 from bundle_fix.plan.planner import Plan, group_identical_files, set_modes
 from bundle_fix.plan.runpaths import plan_runpaths

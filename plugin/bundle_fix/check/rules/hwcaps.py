@@ -23,6 +23,7 @@ from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.cpu import LEVELS
 from bundle_fix.loader.hosts.host import AdversarialHost
 from bundle_fix.loader.objects import ObjectOrigin
+from bundle_fix.model.library_names import get_library_version
 from bundle_fix.model.tree import resolve_path
 from bundle_fix.plan.provider import HWCAPS_DIRECTORY
 from bundle_fix.policy.severity import Severity
@@ -74,7 +75,7 @@ def _compare_with_plain(rule: Rule, context: Context, copy: _HwcapsCopy) -> Iter
         severity = Severity.ERROR
     elif missing := _find_missing_symbols(context, copy.file, plain):
         message, severity = f"it does not define {join_names(missing)}", Severity.ERROR
-    elif _get_file_version(copy.file) != _get_file_version(plain):
+    elif get_library_version(copy.file) != get_library_version(plain):
         message, severity = "it is another version", Severity.WARNING
     else:
         return
@@ -92,11 +93,6 @@ def _find_missing_symbols(context: Context, path: str, plain: str) -> list[str]:
     """Return the symbols that the plain copy defines and the copy at ``path`` does not."""
     defined = context.facts.read_symbol_table(path).defined
     return sorted(map(decode_name, context.facts.read_symbol_table(plain).defined - defined))
-
-
-def _get_file_version(path: str) -> str:
-    """Return the version in a file name: ``.8.5`` of ``librocksdb.so.8.5``."""
-    return posixpath.basename(path).partition(".so")[2]
 
 
 def _find_unbundled_needs(rule: Rule, context: Context, levels: set[str]) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import Outcome, SearchRule
+from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import resolve_path
 from bundle_fix.plan.provider import HWCAPS_DIRECTORY
 from bundle_fix.policy.severity import Severity
@@ -85,7 +86,7 @@ def _describe_similar(context: Context, need: Resolution) -> str:
     for path in context.bundle.paths_by_name.get(need.name, ()):
         image = context.bundle.images[path]
         return f" ({path} is {image.format.bits}-bit {image.machine})"
-    similar = context.names_by_stem.get(need.name.partition(".so")[0], ())
+    similar = context.names_by_stem.get(get_library_stem(need.name), ())
     return f" (the pack has {', '.join(sorted(similar))})" if similar else ""
 
 

@@ -14,6 +14,7 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.model.content import PathContent, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.suggestions import suggest_word
 from bundle_fix.model.tree import Metadata, Symlink
 from bundle_fix.spec.model import LibrariesEntry
@@ -55,12 +56,12 @@ def find_library_sources(
     if entry.optional:
         return []
     searched = ", ".join(map(str, directories)) or "no directory"
-    stem = name.partition(".so")[0]
+    stem = get_library_stem(name)
     others = [i.soname or "" for d in directories for _, i in _iterate_libraries(d, "*.so*")]
     raise BundleFixError(
         f"no library with the soname {name} in {searched}{''.join(skipped.values())}",
         where=locate("name"),
-        hint=suggest_word(name, [o for o in others if o.partition(".so")[0] == stem and o != name])
+        hint=suggest_word(name, [o for o in others if get_library_stem(o) == stem and o != name])
         or "build it, or add its directory to `search`",
     )
 
@@ -95,7 +96,7 @@ def _deduplicate_libraries(
                 where=where,
                 hint="use the directory for the right machine",
             )
-        known = copies.setdefault((image.soname or path.name).partition(".so")[0], [])
+        known = copies.setdefault(get_library_stem(image.soname or path.name), [])
         if known and not has_same_content(known[0], path):
             raise BundleFixError(
                 f"{known[0]} and {path} are two versions of one library",
@@ -173,7 +174,7 @@ def add_library(
     soname = image.soname or source.name
     names = {soname, source.name, real.name, *copies}
     # The development symlink `libx.so` is for the linker; a pack may ship it, a closure does not.
-    development = source.parent / f"{soname.partition('.so')[0]}.so"
+    development = source.parent / f"{get_library_stem(soname)}.so"
     if not needed_by and development.is_symlink() and development.resolve() == real:
         names.add(development.name)
     origin = Origin(real, needed_by or where, bool(needed_by), source)

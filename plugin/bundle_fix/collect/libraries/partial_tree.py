@@ -21,6 +21,7 @@ from bundle_fix.loader.runpath import list_runpath_entries
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import MAX_SYMLINKS, File, Metadata, Node, Symlink, Tree
 
 MAX_FILES = 2000
@@ -161,7 +162,7 @@ def _add_named_like(
 
     Other versions are added because a check names them if the needed one is missing.
     """
-    stem = posixpath.basename(name).partition(".so")[0] + ".so"
+    stem = get_library_stem(name) + ".so"
     for directory in directories:
         for found in _list_names(directory):
             location = posixpath.join(directory, found)
