@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-OPENS = """
+DLOPEN_SOURCE = """
 #include <dlfcn.h>
 static const char *const name = "%s";
 void *open_it(void) { return dlopen(name, RTLD_NOW); }
@@ -13,12 +13,12 @@ void *open_it(void) { return dlopen(name, RTLD_NOW); }
 """A library that imports dlopen and carries the name of what it opens."""
 
 
-def opens(name: str) -> str:
+def make_dlopen_source(name: str) -> str:
     """The source of a library that opens ``name``."""
-    return OPENS % name
+    return DLOPEN_SOURCE % name
 
 
-def noted(features: Sequence[Mapping[str, object]] | str) -> str:
+def make_dlopen_note_source(features: Sequence[Mapping[str, object]] | str) -> str:
     """The source of a library with an ELF dlopen metadata note.
 
     Args:

@@ -47,11 +47,11 @@ class Toolchain:
     @property
     def is_there(self) -> bool:
         """Whether the compiler, with these flags, links a shared library."""
-        return _works(self)
+        return _can_link(self)
 
 
 @cache
-def _works(toolchain: Toolchain) -> bool:
+def _can_link(toolchain: Toolchain) -> bool:
     if shutil.which(toolchain.compiler) is None:
         return False
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ CROSS = {
 }
 
 
-def require(toolchain: Toolchain) -> None:
+def require_toolchain(toolchain: Toolchain) -> None:
     """Skip the test, saying why, where the toolchain does not work; in CI it must."""
     if toolchain.is_there:
         return
@@ -87,7 +87,7 @@ def require(toolchain: Toolchain) -> None:
     pytest.skip(f"{command} is not installed, or not the C library that it links against")
 
 
-def elf(
+def build_elf(
     path: Path,
     *,
     soname: str | None = None,
@@ -114,15 +114,15 @@ def elf(
         flags: more flags for the compiler, behind all others.
         toolchain: what builds it.
     """
-    require(toolchain)
+    require_toolchain(toolchain)
     stem = path.name.partition(".so")[0]
     symbol = "from_" + "".join(c if c.isalnum() else "_" for c in stem)
     text = source or (PROGRAM if program else LIBRARY % {"tag": tag or path.name, "symbol": symbol})
     command = [*toolchain.flags, "-g", "-O1"]
     command += ["-fPIE", "-pie"] if program else ["-shared", "-fPIC"]
     command += [f"-Wl,-soname,{soname}"] if soname else []
-    command += _search_path(runpath, rpath)
-    libraries = [stub(name, toolchain) for name in needed]
+    command += _list_path_flags(runpath, rpath)
+    libraries = [build_stub(name, toolchain) for name in needed]
     built = compile_cached(text, [*command, "-Wl,--no-as-needed", *libraries, *flags], toolchain)
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(built, path)
@@ -130,7 +130,7 @@ def elf(
     return path
 
 
-def object_with_versions(path: Path, soname: str, symbol: str, versions: Sequence[str]) -> Path:
+def build_versioned_library(path: Path, soname: str, symbol: str, versions: Sequence[str]) -> Path:
     """Build a library that defines ``symbol`` in each of ``versions``, the last one by default."""
     lines = []
     for number, version in enumerate(versions, 1):
@@ -147,18 +147,18 @@ def object_with_versions(path: Path, soname: str, symbol: str, versions: Sequenc
             file.write(f"{version} {{ global: {symbol}; }} {before};\n")
             before = version
     flags = [f"-Wl,--version-script={script}"]
-    elf(path, soname=soname, source="\n".join(lines), flags=flags)
+    build_elf(path, soname=soname, source="\n".join(lines), flags=flags)
     script.unlink()
     return path
 
 
-def _search_path(runpath: str | None, rpath: str | None) -> list[str]:
+def _list_path_flags(runpath: str | None, rpath: str | None) -> list[str]:
     if runpath is not None:
         return ["-Wl,--enable-new-dtags", f"-Wl,-rpath,{runpath}"]
     return ["-Wl,--disable-new-dtags", f"-Wl,-rpath,{rpath}"] if rpath is not None else []
 
 
-def stub(soname: str, toolchain: Toolchain = HOST) -> str:
+def build_stub(soname: str, toolchain: Toolchain = HOST) -> str:
     """The path of an empty shared library of that soname, to link against."""
     flags = [*toolchain.flags, "-shared", "-fPIC", f"-Wl,-soname,{soname}"]
     return str(compile_cached(STUB, flags, toolchain))
@@ -167,7 +167,7 @@ def stub(soname: str, toolchain: Toolchain = HOST) -> str:
 def compile_cached(source: str, flags: Sequence[str], toolchain: Toolchain) -> Path:
     """Compile and link one C source, or take the result of having done so before."""
     key = hashlib.sha256(
-        "\0".join([source, version(toolchain.compiler), *flags]).encode()
+        "\0".join([source, read_compiler_version(toolchain.compiler), *flags]).encode()
     ).hexdigest()[:32]
     target = CACHE / key
     if not target.exists():
@@ -183,7 +183,7 @@ def compile_cached(source: str, flags: Sequence[str], toolchain: Toolchain) -> P
 
 
 @cache
-def version(compiler: str) -> str:
+def read_compiler_version(compiler: str) -> str:
     """The compiler's first line of ``--version``."""
     done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[0]

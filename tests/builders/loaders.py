@@ -29,7 +29,7 @@ X86_64_LOADER = "/lib64/ld-linux-x86-64.so.2"
 LDCONFIG = shutil.which("ldconfig", path="/sbin:/usr/sbin:/bin:/usr/bin")
 
 
-def parsed(text: str) -> Loaded:
+def parse_loader_list(text: str) -> Loaded:
     """Name and path of each object in a loader's list, without the kernel's own.
 
     What is not found is listed once: glibc lists it for everything that needs it.
@@ -46,7 +46,7 @@ def parsed(text: str) -> Loaded:
     return found
 
 
-def real_list(
+def list_with_real_loader(
     program: Path, cwd: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> Loaded:
     """What the program's own loader loads for it."""
@@ -55,35 +55,37 @@ def real_list(
         env={"LD_TRACE_LOADED_OBJECTS": "1", **(environ or {})},
         cwd=cwd, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return parsed(done.stdout)
+    return parse_loader_list(done.stdout)
 
 
-def real_error(program: Path) -> str:
+def get_loader_error(program: Path) -> str:
     """What the loader says of a program that it cannot start."""
     done = subprocess.run([program], env={}, capture_output=True, text=True, check=False)
     assert done.returncode == 127
     return done.stderr
 
 
-def process_here(root: Path, entry: str, environment: Environment = EMPTY_ENVIRONMENT) -> Process:
+def map_process_here(
+    root: Path, entry: str, environment: Environment = EMPTY_ENVIRONMENT
+) -> Process:
     """The model's process of a program in the folder ``root`` of this machine."""
-    return world_here(root, environment).map_process(entry)
+    return deploy_here(root, environment).map_process(entry)
 
 
-def world_here(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> Deployment:
+def deploy_here(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> Deployment:
     """A folder of this machine as a pack that is unpacked on this machine."""
     host = RealHost(DirectoryFiles(Path("/")), str(root.resolve()), running=True)
     return Deployment(read_bundle(read_directory(root), str(root)), host, environment)
 
 
-def loader_here(program: Path) -> Loader:
+def find_loader_here(program: Path) -> Loader:
     """What the model knows of the loader of a program in a folder of this machine."""
-    world, image = world_here(program.parent), read_image_at(program)
+    world, image = deploy_here(program.parent), read_image_at(program)
     assert image is not None
     return world.host.find_loader(world.view, image)
 
 
-def model_list(process: Process, root: Path) -> Loaded:
+def list_process_files(process: Process, root: Path) -> Loaded:
     """Name and path of each object of a process but the program, the pack's as absolute paths."""
     return [
         (o.name, f"{root.resolve()}/{o.path}" if o.origin == "bundle" else o.path)
@@ -91,7 +93,7 @@ def model_list(process: Process, root: Path) -> Loaded:
     ]
 
 
-def resolved(loaded: Loaded, cwd: Path | None = None) -> Loaded:
+def resolve_paths(loaded: Loaded, cwd: Path | None = None) -> Loaded:
     """The same with the real path of each file; relative ones count from ``cwd``."""
     start = str(cwd or "/")
     return [(n, p and os.path.realpath(os.path.join(start, p))) for n, p in loaded]  # noqa: PTH118
@@ -105,12 +107,12 @@ def assert_same(
     Returns:
         The real paths of those below ``root``, relative to it.
     """
-    process = process_here(root, entry, environment)
+    process = map_process_here(root, entry, environment)
     cwd = Path(environment.working_directory) if environment.working_directory else None
     variables = {"LD_LIBRARY_PATH": environment.library_path, "LD_PRELOAD": environment.preload}
     known = {name: value for name, value in variables.items() if value}
-    expected = resolved(real_list(root / entry, cwd, known), cwd)
-    found = resolved(model_list(process, root))
+    expected = resolve_paths(list_with_real_loader(root / entry, cwd, known), cwd)
+    found = resolve_paths(list_process_files(process, root))
     # glibc lists what it did not find behind the interpreter, wherever that comes (dl-deps.c leaves
     # such objects out of the lookup order, into which the interpreter is put).
     expected.sort(key=lambda loaded: loaded[1] is None)
@@ -120,7 +122,7 @@ def assert_same(
     return [path.removeprefix(start) for _, path in expected if path and path.startswith(start)]
 
 
-def alone(path: Path) -> Bundle:
+def build_single_file_bundle(path: Path) -> Bundle:
     """A bundle of one file."""
     image = read_image_at(path)
     assert image is not None
@@ -128,7 +130,7 @@ def alone(path: Path) -> Bundle:
     return build_bundle(Tree({path.name: file}), {path.name: image})
 
 
-def small_root(root: Path, *copied: str) -> Path:
+def create_small_root(root: Path, *copied: str) -> Path:
     """A root file system with this machine's C library and loader, and what else is named.
 
     ``/lib`` and ``/lib64`` are links into ``/usr``, as in a merged one.
@@ -141,7 +143,7 @@ def small_root(root: Path, *copied: str) -> Path:
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
     (root / "etc").mkdir()
-    for _, path in real_list(Path("/bin/true")):
+    for _, path in list_with_real_loader(Path("/bin/true")):
         copy_into(root, path or "")
     for path in copied:
         copy_into(root, path)
@@ -155,7 +157,7 @@ def copy_into(root: Path, path: str) -> None:
     shutil.copy(path, target)
 
 
-def ldconfig(root: Path) -> None:
+def run_ldconfig(root: Path) -> None:
     """Make the cache of a root file system."""
     subprocess.run([str(LDCONFIG), "-r", str(root)], check=True, capture_output=True)
 
@@ -167,4 +169,4 @@ def list_in_root(root: Path, program: str, loader: str = X86_64_LOADER) -> Loade
         env={"LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True, text=True, check=True,
         cwd="/", preexec_fn=lambda: os.chroot(root),
     )  # fmt: skip
-    return parsed(done.stdout)
+    return parse_loader_list(done.stdout)

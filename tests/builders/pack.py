@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from builders.elf import elf
+from builders.elf import build_elf
 
 TarMode: TypeAlias = Literal["w", "w:gz", "w:xz", "w:bz2"]
 MODES: Mapping[str, TarMode] = {"gz": "w:gz", "xz": "w:xz", "bz2": "w:bz2"}
@@ -27,16 +27,16 @@ def make_incident_pack(directory: Path) -> Path:
     The server's RUNPATH ``.`` leads to it only if the working directory is ``bin/``, and no file
     there has the needed name.
     """
-    elf(directory / "bin/libtcmalloc.so", soname="libtcmalloc.so.4", tag="shipped")
-    elf(directory / "bin/server", program=True, needed=["libtcmalloc.so.4"], runpath=".")
+    build_elf(directory / "bin/libtcmalloc.so", soname="libtcmalloc.so.4", tag="shipped")
+    build_elf(directory / "bin/server", program=True, needed=["libtcmalloc.so.4"], runpath=".")
     return directory
 
 
 def make_healthy_pack(directory: Path) -> Path:
     """Make a pack without any error."""
-    elf(directory / "lib/libtcmalloc.so.4.6", soname="libtcmalloc.so.4", tag="shipped")
+    build_elf(directory / "lib/libtcmalloc.so.4.6", soname="libtcmalloc.so.4", tag="shipped")
     (directory / "lib/libtcmalloc.so.4").symlink_to("libtcmalloc.so.4.6")
-    elf(
+    build_elf(
         directory / "bin/server",
         program=True,
         needed=["libtcmalloc.so.4"],

@@ -1,4 +1,4 @@
-"""A source tree laid out like Apache Pegasus's after its build, with stubs in place of programs."""
+"""A source tree with the layout of a built Apache Pegasus, and stubs as its programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 
 from .conftest import SAMPLE
@@ -33,7 +33,7 @@ TEXTS = (
 JARS = ("common/lib/guava.jar", "common/common.jar", "hdfs/lib/netty.jar", "hdfs/hdfs.jar")
 
 
-def pegasus_tree(
+def write_pegasus_tree(
     root: Path,
     *,
     servers: Sequence[str] = ("pegasus_server",),
@@ -45,12 +45,12 @@ def pegasus_tree(
     """Make the tree at ``root``.
 
     Args:
-        root: the folder to make.
+        root: the directory to create.
         servers: the server programs that were built.
         allocator: ``tcmalloc`` or ``jemalloc``.
-        lib: where the third-party libraries were installed: ``lib``, or ``lib64``.
-        needed: what the programs need besides.
-        build_type: what CMake's cache says.
+        lib: the directory of the third-party libraries: ``lib`` or ``lib64``.
+        needed: more libraries that the programs need.
+        build_type: CMAKE_BUILD_TYPE in CMakeCache.txt.
     """
     for name in SCRIPTS:
         _write(root / name, "#!/bin/sh\n").chmod(0o755)
@@ -61,65 +61,69 @@ def pegasus_tree(
     build = root / "build/latest"
     _write(build / "CMakeCache.txt", f"CMAKE_BUILD_TYPE:STRING={build_type}\n")
     _write(build / "output/lib/libpegasus_client_static.a", "!<arch>\n")
-    allocators = _third_party(root / "thirdparty/output" / lib, allocator)
+    allocators = _build_third_party(root / "thirdparty/output" / lib, allocator)
     for name in ("meta_server", "replica_server", "utils"):
-        elf(build / f"output/lib/libdsn_{name}.so", soname=f"libdsn_{name}.so")
+        build_elf(build / f"output/lib/libdsn_{name}.so", soname=f"libdsn_{name}.so")
     used = ["libdsn_utils.so", *allocators, "libssl.so.3", "libcrypto.so.3", "libstdc++.so.6"]
     for program in (*servers, *TOOLS):
-        own = [f"libdsn_{kind}_server.so" for kind in _kinds(program)]
+        own = [f"libdsn_{kind}_server.so" for kind in _select_kinds(program)]
         rocksdb = [] if program == "pegasus_meta_server" else ["librocksdb.so.8"]
         path = build / "output/bin" / program / program
-        elf(path, program=True, needed=[*own, *rocksdb, *used, *needed], runpath=".")
+        build_elf(path, program=True, needed=[*own, *rocksdb, *used, *needed], runpath=".")
         _write(path.parent / TOOLS.get(program, "config.ini"), f"{program}\n")
     return root
 
 
-def hadoop_home(root: Path) -> Path:
-    """A folder with Hadoop's jars where Hadoop has them."""
+def write_hadoop_home(root: Path) -> Path:
+    """Write Hadoop's jars with the layout of its distribution."""
     for name in JARS:
         _write(root / "share/hadoop" / name, f"{name}\n")
     _write(root / "share/hadoop/hdfs/hadoop-hdfs-3.3.6.jar", "the jar that is verified\n")
     return root
 
 
-def library(directory: Path, real: str, soname: str, *, needed: Sequence[str] = ()) -> None:
-    """A library under its real name, with the links that ``make install`` gives it."""
-    elf(directory / real, soname=soname, needed=needed)
+def build_library(directory: Path, real: str, soname: str, *, needed: Sequence[str] = ()) -> None:
+    """Build a library under its real name, with the symlinks that ``make install`` adds."""
+    build_elf(directory / real, soname=soname, needed=needed)
     for link in {soname, f"{soname.partition('.so')[0]}.so"} - {real}:
         (directory / link).symlink_to(real)
 
 
-def pack(kind: str, root: Path, *options: str, **environ: str) -> Path:
-    """The pack of a spec, made of a tree."""
+def make_spec_pack(kind: str, root: Path, *options: str, **environ: str) -> Path:
+    """Make the pack of a spec from a tree, and return its path."""
     spec = SPECS / f"pegasus-{kind}.toml"
     done = run_bundle_fix("pack", spec, "-C", root, "-o", root, *options, **environ)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
 
-def members(artifact: Path) -> set[str]:
-    """The files and links of a pack, below its top folder."""
+def list_members(artifact: Path) -> set[str]:
+    """Return the files and symlinks of a pack, relative to its top directory."""
     with tarfile.open(artifact) as archive:
         return {m.name.split("/", 1)[1] for m in archive if not m.isdir()}
 
 
-def _third_party(directory: Path, allocator: str) -> list[str]:
-    """Build the third-party libraries; returns the sonames of the allocator's."""
-    java = ["libverify.so", "libjava.so", "libjvm.so"]  # as its plugin for HDFS is linked
-    library(directory, "librocksdb.so.8.5.3", "librocksdb.so.8", needed=["libhdfs.so.0.0.0", *java])
-    library(directory, "libhdfs.so.0.0.0", "libhdfs.so.0.0.0", needed=["libjvm.so"])
+def _build_third_party(directory: Path, allocator: str) -> list[str]:
+    """Build the third-party libraries, and return the sonames of those of the allocator."""
+    java = ["libverify.so", "libjava.so", "libjvm.so"]  # needed by its plugin for HDFS
+    build_library(
+        directory, "librocksdb.so.8.5.3", "librocksdb.so.8", needed=["libhdfs.so.0.0.0", *java]
+    )
+    build_library(directory, "libhdfs.so.0.0.0", "libhdfs.so.0.0.0", needed=["libjvm.so"])
     _write(directory / "libhdfs.a", "!<arch>\n")
-    library(directory, "libssl.so.3", "libssl.so.3", needed=["libcrypto.so.3"])
-    library(directory, "libcrypto.so.3", "libcrypto.so.3")
+    build_library(directory, "libssl.so.3", "libssl.so.3", needed=["libcrypto.so.3"])
+    build_library(directory, "libcrypto.so.3", "libcrypto.so.3")
     if allocator == "tcmalloc":
-        library(directory, "libtcmalloc_and_profiler.so.4.6.11", "libtcmalloc_and_profiler.so.4")
+        build_library(
+            directory, "libtcmalloc_and_profiler.so.4.6.11", "libtcmalloc_and_profiler.so.4"
+        )
         return ["libtcmalloc_and_profiler.so.4"]
-    library(directory, "libjemalloc.so.2", "libjemalloc.so.2")
-    library(directory, "libprofiler.so.0.5.4", "libprofiler.so.0")
+    build_library(directory, "libjemalloc.so.2", "libjemalloc.so.2")
+    build_library(directory, "libprofiler.so.0.5.4", "libprofiler.so.0")
     return ["libjemalloc.so.2", "libprofiler.so.0"]
 
 
-def _kinds(program: str) -> tuple[str, ...]:
+def _select_kinds(program: str) -> tuple[str, ...]:
     one = {"pegasus_meta_server": ("meta",), "pegasus_replica_server": ("replica",)}
     return one.get(program, ("meta", "replica"))
 

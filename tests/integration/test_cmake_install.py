@@ -1,4 +1,4 @@
-"""bundle_fix_install(): what is installed and packaged is mended, verified, and else stopped."""
+"""bundle_fix_install(): installed and packaged files are fixed and checked."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from builders.cmake import Project, build_project, install_cmake, write_demo_project
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 from bundle_fix.elf.read.parser import read_image_at
 
@@ -22,12 +23,12 @@ option(WITHOUT_CORE "Leave the library out" OFF)
 bundle_fix_install()
 include(CTest)
 bundle_fix_test(NAME installed)
-set(CPACK_PACKAGE_CONTACT "nobody")
+set(CPACK_PACKAGE_CONTACT "team@example.com")
 set(CPACK_PACKAGE_CHECKSUM SHA256)
 include(CPack)
 """
-SABOTAGED = "install(TARGETS core LIBRARY COMPONENT libs)"
-MENDED = "bin/app: no RUNPATH became RUNPATH $ORIGIN/../lib"
+INSTALL_CORE = "install(TARGETS core LIBRARY COMPONENT libs)"
+FIXED = "bin/app: no RUNPATH became RUNPATH $ORIGIN/../lib"
 
 
 @pytest.fixture(
@@ -38,55 +39,57 @@ MENDED = "bin/app: no RUNPATH became RUNPATH $ORIGIN/../lib"
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     which, generator = request.param
     directory = tmp_path_factory.mktemp("ein Übersetzen")
-    core = "if(NOT WITHOUT_CORE)\n" + SABOTAGED + "\nendif()\n"
+    core = "if(NOT WITHOUT_CORE)\n" + INSTALL_CORE + "\nendif()\n"
     source = write_demo_project(directory / "sö urce", MORE)
     lists = source / "core/CMakeLists.txt"
-    lists.write_text(lists.read_text().replace(SABOTAGED, core))
+    lists.write_text(lists.read_text().replace(INSTALL_CORE, core))
     return build_project(install_cmake(which, generator), source, directory / "bü ild")
 
 
 @pytest.fixture
-def sabotaged(project: Project) -> object:
-    """The project with its library left out of the installation, as long as the test lasts."""
+def without_library(project: Project) -> Iterator[Project]:
+    """Configure the project so that it does not install its library, until the end of the test."""
     assert project.cmake.run("cmake", "-DWITHOUT_CORE=ON", project.build).returncode == 0
     yield project
     assert project.cmake.run("cmake", "-DWITHOUT_CORE=OFF", project.build).returncode == 0
 
 
-def unwrapped(text: str) -> str:
-    """What CMake says, without the line breaks that it puts into messages."""
+def join_lines(text: str) -> str:
+    """Return CMake's output without the line breaks that it inserts into messages."""
     return " ".join(text.split())
 
 
-def answer(program: Path) -> str:
+def run_program(program: Path) -> str:
     return subprocess.run([program], capture_output=True, text=True, check=True, cwd="/").stdout
 
 
-def test_what_is_installed_runs_and_a_second_time_is_the_same(
+def test_the_installed_program_runs_also_after_a_second_installation(
     project: Project, tmp_path: Path
 ) -> None:
     prefix = tmp_path / "prä fix"
     for _ in range(2):
         done = project.install("--prefix", prefix)
-        assert (done.returncode, MENDED in done.stdout) == (0, True), done.stdout
-        assert answer(prefix / "bin/app") == "answer 42\n"
+        assert (done.returncode, FIXED in done.stdout) == (0, True), done.stdout
+        assert run_program(prefix / "bin/app") == "answer 42\n"
     assert run_bundle_fix("check", prefix).returncode == 0
-    listed = (project.build / "install_manifest.txt").read_text().splitlines()
-    there = [str(path) for path in prefix.rglob("*") if not path.is_dir()]
-    assert sorted(listed) == sorted(there)
+    manifest = (project.build / "install_manifest.txt").read_text().splitlines()
+    files = [str(path) for path in prefix.rglob("*") if not path.is_dir()]
+    assert sorted(manifest) == sorted(files)
 
 
-def test_destdir_and_components_one_by_one(project: Project, tmp_path: Path) -> None:
-    for component, log in (("run", MENDED), ("libs", "nothing to fix")):
+def test_components_can_be_installed_one_by_one_with_destdir(
+    project: Project, tmp_path: Path
+) -> None:
+    for component, log in (("run", FIXED), ("libs", "nothing to fix")):
         options = ("--prefix", "/opt/demo", "--component", component)
         done = project.install(*options, DESTDIR=str(tmp_path))
         assert (done.returncode, log in done.stdout) == (0, True), done.stdout
-    assert answer(tmp_path / "opt/demo/bin/app") == "answer 42\n"
+    assert run_program(tmp_path / "opt/demo/bin/app") == "answer 42\n"
     manifest = (project.build / "install_manifest_run.txt").read_text()
     assert manifest.split() == ["/opt/demo/bin/app"]
 
 
-def test_a_prefix_may_be_relative_and_a_build_called_by_another_configuration(
+def test_the_prefix_may_be_relative_and_the_configuration_another(
     project: Project, tmp_path: Path
 ) -> None:
     options = () if project.config else ("--config", "Profile")
@@ -94,25 +97,25 @@ def test_a_prefix_may_be_relative_and_a_build_called_by_another_configuration(
         "cmake", "--install", project.build, *project.config, *options, "--prefix", "in/here",
         cwd=tmp_path,
     )  # fmt: skip
-    assert (done.returncode, MENDED in done.stdout) == (0, True), done.stdout
-    assert answer(tmp_path / "in/here/bin/app") == "answer 42\n"
+    assert (done.returncode, FIXED in done.stdout) == (0, True), done.stdout
+    assert run_program(tmp_path / "in/here/bin/app") == "answer 42\n"
 
 
 @pytest.mark.parametrize(
     ("destdir", "prefix", "expected"),
     [("stage/", "/opt/demo/", "/opt/demo"), ("stage", "/opt/../srv/demo", "/srv/demo")],
 )
-def test_places_need_not_be_written_in_the_shortest_way(
+def test_destdir_and_prefix_are_normalized(
     project: Project, tmp_path: Path, destdir: str, prefix: str, expected: str
 ) -> None:
     done = project.cmake.run(
         "cmake", "--install", project.build, *project.config, "--prefix", prefix,
         cwd=tmp_path, DESTDIR=destdir,
     )  # fmt: skip
-    assert (done.returncode, MENDED in done.stdout) == (0, True), done.stdout
+    assert (done.returncode, FIXED in done.stdout) == (0, True), done.stdout
     manifest = (project.build / "install_manifest.txt").read_text().split("\n")
     assert f"{expected}/bin/app" in manifest
-    assert answer(tmp_path / f"stage{expected}/bin/app") == "answer 42\n"
+    assert run_program(tmp_path / f"stage{expected}/bin/app") == "answer 42\n"
 
 
 WITH_SPEC = """\
@@ -120,7 +123,7 @@ target_link_options(app PRIVATE -no-pie)
 bundle_fix_install(SPEC bundle.toml OPTIONS place=bin)
 include(CTest)
 bundle_fix_test(NAME installed SPEC bundle.toml)
-set(CPACK_PACKAGE_CONTACT "nobody")
+set(CPACK_PACKAGE_CONTACT "team@example.com")
 include(CPack)
 """
 SPEC_OF_INSTALL = """\
@@ -136,8 +139,8 @@ ignore  = [{ rule = "BF505", path = "{place}/app", reason = "not yet" }]
 """
 
 
-def test_a_spec_holds_for_the_installation_its_test_and_its_packages(tmp_path: Path) -> None:
-    need("dpkg-deb")
+def test_a_spec_applies_to_the_installation_the_test_and_the_packages(tmp_path: Path) -> None:
+    require_programs("dpkg-deb")
     source = write_demo_project(tmp_path / "s", WITH_SPEC, **{"bundle.toml": SPEC_OF_INSTALL})
     project = build_project(install_cmake("newest"), source, tmp_path / "b")
     assert project.install("--prefix", tmp_path / "i").returncode == 0
@@ -149,11 +152,11 @@ def test_a_spec_holds_for_the_installation_its_test_and_its_packages(tmp_path: P
     assert done.returncode == 0, done.stdout
 
 
-def test_nothing_else_in_a_shared_prefix_is_touched(project: Project, tmp_path: Path) -> None:
-    foreign = elf(
-        tmp_path / "bin/foreign", program=True, runpath="/opt/nowhere", needed=["libq.so"]
+def test_other_files_in_a_shared_prefix_are_not_changed(project: Project, tmp_path: Path) -> None:
+    foreign = build_elf(
+        tmp_path / "bin/foreign", program=True, runpath="/opt/missing", needed=["libq.so"]
     )
-    elf(tmp_path / "lib/libother.so.1.0", soname="libother.so.1")
+    build_elf(tmp_path / "lib/libother.so.1.0", soname="libother.so.1")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert project.install("--prefix", tmp_path).returncode == 0
     assert foreign in before
@@ -161,39 +164,39 @@ def test_nothing_else_in_a_shared_prefix_is_touched(project: Project, tmp_path: 
     assert not (tmp_path / "lib/libother.so.1").exists()
 
 
-def test_what_has_an_absolute_destination_is_found_from_the_prefix(tmp_path: Path) -> None:
+def test_a_library_with_an_absolute_destination_is_found_from_the_prefix(tmp_path: Path) -> None:
     source = write_demo_project(tmp_path / "s")
     lists = source / "core/CMakeLists.txt"
-    place = SABOTAGED.replace("COMPONENT libs", "DESTINATION /srv/demo/native")
-    lists.write_text(lists.read_text().replace(SABOTAGED, place))
+    absolute = INSTALL_CORE.replace("COMPONENT libs", "DESTINATION /srv/demo/native")
+    lists.write_text(lists.read_text().replace(INSTALL_CORE, absolute))
     project = build_project(install_cmake("oldest"), source, tmp_path / "b")
     for _ in range(2):
         done = project.install("--prefix", "/srv/app", DESTDIR=str(tmp_path / "d"))
         assert done.returncode == 0, done.stdout
-        assert answer(tmp_path / "d/srv/app/bin/app") == "answer 42\n"
+        assert run_program(tmp_path / "d/srv/app/bin/app") == "answer 42\n"
     manifest = (project.build / "install_manifest.txt").read_text().split()
     assert {"/srv/app/bin/app", "/srv/demo/native/libcore.so.1"} <= set(manifest)
 
 
 def test_stripping_goes_before(project: Project, tmp_path: Path) -> None:
     assert project.install("--prefix", tmp_path, "--strip").returncode == 0
-    assert answer(tmp_path / "bin/app") == "answer 42\n"
+    assert run_program(tmp_path / "bin/app") == "answer 42\n"
     headers = subprocess.run(
         ["readelf", "-S", tmp_path / "bin/app"], capture_output=True, text=True, check=True
     )
     assert ".symtab" not in headers.stdout
 
 
-def test_a_missing_library_stops_the_installation_with_the_report(
-    sabotaged: Project, tmp_path: Path
+def test_a_missing_library_stops_the_installation_with_a_report(
+    without_library: Project, tmp_path: Path
 ) -> None:
-    done = sabotaged.install("--prefix", tmp_path)
+    done = without_library.install("--prefix", tmp_path)
     assert done.returncode != 0
     assert "BF101" in done.stdout
-    assert "the files installed in" in unwrapped(done.stdout)
+    assert "do not pass the check (see above)" in join_lines(done.stdout)
 
 
-def test_an_installation_that_keeps_going_mends_what_it_can(tmp_path: Path) -> None:
+def test_an_installation_with_keep_going_fixes_the_rest(tmp_path: Path) -> None:
     more = """
 bundle_fix_install(KEEP_GOING)
 add_library(gone SHARED core/core.c)
@@ -208,8 +211,8 @@ install(TARGETS lost RUNTIME)
     done = project.install("--prefix", tmp_path / "i")
     assert done.returncode == 0
     assert "BF101" in done.stdout
-    assert "will not run everywhere" in unwrapped(done.stdout)
-    assert answer(tmp_path / "i/bin/app") == "answer 42\n"
+    assert "do not pass the check (see above)" in join_lines(done.stdout)
+    assert run_program(tmp_path / "i/bin/app") == "answer 42\n"
 
 
 PACKAGES = {
@@ -229,15 +232,15 @@ PACKAGES = {
 }
 
 
-def cpack(project: Project, kind: str, *more: str) -> subprocess.CompletedProcess[str]:
+def run_cpack(project: Project, kind: str, *more: str) -> subprocess.CompletedProcess[str]:
     options, _ = PACKAGES[kind]
     generator = kind if kind in ("TGZ", "DEB") else "TGZ"
     config = ("-C", "Release") if project.config else ()
     return project.cmake.run("cpack", "-G", generator, *options, *config, *more, cwd=project.build)
 
 
-def packages(project: Project) -> list[str]:
-    """The packages and their checksums; they are removed."""
+def remove_packages(project: Project) -> list[str]:
+    """Remove the packages and their checksums, and return their names."""
     found = sorted(path for path in project.build.glob("demo-*"))
     for path in found:
         path.unlink()
@@ -245,27 +248,31 @@ def packages(project: Project) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", PACKAGES)
-def test_packages_are_made_where_they_pass(project: Project, kind: str) -> None:
-    done = cpack(project, kind)
+def test_packages_that_pass_are_made(project: Project, kind: str) -> None:
+    done = run_cpack(project, kind)
     assert done.returncode == 0, done.stdout
     names = PACKAGES[kind][1]
-    assert packages(project) == sorted([*names, *(f"{name}.sha256" for name in names)])
+    assert remove_packages(project) == sorted([*names, *(f"{name}.sha256" for name in names)])
 
 
-def test_what_must_not_be_packaged_is_not(sabotaged: Project) -> None:
-    done = cpack(sabotaged, "TGZ")
-    assert (done.returncode != 0, "BF101" in done.stdout, packages(sabotaged)) == (True, True, [])
+def test_staged_files_that_do_not_pass_are_not_packaged(without_library: Project) -> None:
+    done = run_cpack(without_library, "TGZ")
+    assert (done.returncode != 0, "BF101" in done.stdout, remove_packages(without_library)) == (
+        True,
+        True,
+        [],
+    )
 
 
-def test_components_that_lack_a_library_together_are_not_packaged(project: Project) -> None:
-    done = cpack(project, "components", "-D", "CPACK_COMPONENTS_ALL=run")
-    assert "the files to be packaged do not pass the check" in unwrapped(done.stdout)
-    assert (done.returncode != 0, packages(project)) == (True, [])
+def test_components_are_checked_together_before_packaging(project: Project) -> None:
+    done = run_cpack(project, "components", "-D", "CPACK_COMPONENTS_ALL=run")
+    assert "the files to be packaged do not pass the check" in join_lines(done.stdout)
+    assert (done.returncode != 0, remove_packages(project)) == (True, [])
 
 
-def spoil(project: Project) -> str:
-    """Have a script of the user's spoil what is staged, after ours; what the configuration was."""
-    script = project.build / "spoil.cmake"
+def remove_staged_libraries(project: Project) -> str:
+    """Add a CPack script that removes staged libraries after our check; return the old config."""
+    script = project.build / "remove.cmake"
     script.write_text(
         'file(GLOB_RECURSE f "${CPACK_TEMPORARY_DIRECTORY}/*.so*")\nfile(REMOVE ${f})\n'
     )
@@ -275,41 +282,43 @@ def spoil(project: Project) -> str:
     return text
 
 
-def test_a_package_that_is_bad_as_written_is_removed_with_its_checksum(project: Project) -> None:
-    text = spoil(project)
+def test_a_package_that_does_not_pass_is_removed_with_its_checksum(project: Project) -> None:
+    text = remove_staged_libraries(project)
     try:
-        done = cpack(project, "TGZ")
+        done = run_cpack(project, "TGZ")
     finally:
         (project.build / "CPackConfig.cmake").write_text(text)
-    assert "it was removed" in unwrapped(done.stdout)
-    assert (done.returncode != 0, packages(project)) == (True, [])
+    assert "do not pass the check (see above); removed" in join_lines(done.stdout)
+    assert (done.returncode != 0, remove_packages(project)) == (True, [])
 
 
-def need(*programs: str) -> None:
-    """Skip the test, saying why, where a program is not installed; in CI it must be."""
+def require_programs(*programs: str) -> None:
+    """Skip the test with the reason if a program is not installed; fail if this is CI."""
     for program in programs:
         if shutil.which(program) is None:
             if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
-                pytest.fail(f"{program} is not installed, but CI has installed it")
-            pytest.skip(f"{program} is not installed: no such package can be made")
+                pytest.fail(f"{program} is not installed, but CI must install it")
+            pytest.skip(f"{program} is not installed: this kind of package cannot be made")
 
 
 @pytest.mark.parametrize("generator", ["DEB", "RPM", "STGZ", "7Z"])
 def test_other_packages_are_unpacked_and_checked(tmp_path: Path, generator: str) -> None:
-    # rpmbuild takes no blanks in paths.
-    need(*{"DEB": ["dpkg-deb"], "RPM": ["rpmbuild", "rpm2cpio", "cpio"]}.get(generator, []))
+    # rpmbuild does not support spaces in paths.
+    require_programs(
+        *{"DEB": ["dpkg-deb"], "RPM": ["rpmbuild", "rpm2cpio", "cpio"]}.get(generator, [])
+    )
     project = build_project(
         install_cmake("newest"), write_demo_project(tmp_path / "s", MORE), tmp_path / "b"
     )
     done = project.cmake.run("cpack", "-G", generator, cwd=project.build)
-    assert (done.returncode, len(packages(project))) == (0, 2), done.stdout
-    spoil(project)
+    assert (done.returncode, len(remove_packages(project))) == (0, 2), done.stdout
+    remove_staged_libraries(project)
     done = project.cmake.run("cpack", "-G", generator, cwd=project.build)
-    assert "it was removed" in unwrapped(done.stdout)
-    assert (done.returncode != 0, packages(project)) == (True, [])
+    assert "do not pass the check (see above); removed" in join_lines(done.stdout)
+    assert (done.returncode != 0, remove_packages(project)) == (True, [])
 
 
-def test_a_check_is_a_test_with_its_report_in_junit(project: Project) -> None:
+def test_the_report_of_a_ctest_check_is_in_junit(project: Project) -> None:
     config = ("-C", "Release") if project.config else ()
     more = () if "oldest" in str(project.cmake.bin) else ("--output-junit", "junit.xml")
     done = project.cmake.run("ctest", "-V", *config, *more, cwd=project.build)
@@ -321,13 +330,13 @@ def test_a_check_is_a_test_with_its_report_in_junit(project: Project) -> None:
         assert "passed: no findings" in (case.findtext("system-out") or "")
 
 
-def test_a_check_that_fails_is_a_test_that_fails(sabotaged: Project) -> None:
-    config = ("-C", "Release") if sabotaged.config else ()
-    done = sabotaged.cmake.run("ctest", "-V", *config, cwd=sabotaged.build)
+def test_a_failed_check_is_a_failed_ctest(without_library: Project) -> None:
+    config = ("-C", "Release") if without_library.config else ()
+    done = without_library.cmake.run("ctest", "-V", *config, cwd=without_library.build)
     assert (done.returncode != 0, "BF101" in done.stdout) == (True, True)
 
 
-def test_targets_with_a_runpath_of_their_own_are_left_bit_for_bit(tmp_path: Path) -> None:
+def test_targets_of_bundle_fix_runpath_are_not_changed(tmp_path: Path) -> None:
     more = "bundle_fix_runpath(app core)\nbundle_fix_install()\n"
     project = build_project(
         install_cmake("newest"), write_demo_project(tmp_path / "s", more), tmp_path / "b"
@@ -343,10 +352,10 @@ def test_targets_with_a_runpath_of_their_own_are_left_bit_for_bit(tmp_path: Path
     in_build = read_image_at(tmp_path / "b/app")
     assert in_build is not None
     assert str(tmp_path) not in (in_build.runpath or "")
-    assert answer(tmp_path / "b/app") == "answer 42\n"
+    assert run_program(tmp_path / "b/app") == "answer 42\n"
 
 
-def test_the_hook_runs_after_the_rules_of_subdirectories_that_come_later(tmp_path: Path) -> None:
+def test_the_check_runs_after_the_rules_of_later_subdirectories(tmp_path: Path) -> None:
     source = write_demo_project(tmp_path / "s", "")
     lists = source / "CMakeLists.txt"
     text = lists.read_text().replace("VERSION 3.20", "VERSION 3.12")  # CMP0082 is not set
@@ -354,5 +363,5 @@ def test_the_hook_runs_after_the_rules_of_subdirectories_that_come_later(tmp_pat
     lists.write_text(f"{first}bundle_fix_install()\n{last}add_subdirectory(core)\n")
     project = build_project(install_cmake("oldest"), source, tmp_path / "b")
     assert project.install("--prefix", tmp_path / "i").returncode == 0
-    assert answer(tmp_path / "i/bin/app") == "answer 42\n"
+    assert run_program(tmp_path / "i/bin/app") == "answer 42\n"
     assert (tmp_path / "i/lib/libcore.so.1").readlink() == Path("libcore.so.1.2.3")

@@ -1,4 +1,4 @@
-"""bundle_fix_pack(): packs are made by the build, again when, and only when, something changed."""
+"""bundle_fix_pack(): the build makes packs, and makes them again only if an input has changed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from builders.cmake import (
     write_demo_project,
     write_project,
 )
-from builders.elf import elf
+from builders.elf import build_elf
 
 pytestmark = pytest.mark.xdist_group("cmake")
 
-WAYS = [("oldest", "Unix Makefiles"), ("newest", "Ninja Multi-Config")]
+VARIANTS = [("oldest", "Unix Makefiles"), ("newest", "Ninja Multi-Config")]
 PACK = "bundle_fix_pack(pack bundle.toml OPTIONS greeting=hallo)\n"
 SPEC = """\
 [bundle]
@@ -50,38 +50,38 @@ from = "{target.core}"
 """
 
 
-@pytest.fixture(scope="session", params=WAYS, ids="-".join)
+@pytest.fixture(scope="session", params=VARIANTS, ids="-".join)
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     which, generator = request.param
     directory = tmp_path_factory.mktemp("ein Übersetzen")
-    files = {"bundle.toml": SPEC, "version.txt": "7", "etc/a.ini": "a", "notes.txt": "no input"}
+    files = {"bundle.toml": SPEC, "version.txt": "7", "etc/a.ini": "a", "notes.txt": "not an input"}
     source = write_demo_project(directory / "sö urce", PACK, **files)
-    made = build_project(
+    project = build_project(
         install_cmake(which, generator), source, directory / "bü ild", "-DCMAKE_BUILD_TYPE=Release"
     )
-    done = made.make("pack")
+    done = project.make("pack")
     assert done.returncode == 0, done.stdout
-    return made
+    return project
 
 
-def packs(project: Project) -> list[Path]:
+def list_packs(project: Project) -> list[Path]:
     return sorted(project.build.rglob("*.tar.gz"), key=lambda path: path.stat().st_mtime_ns)
 
 
-def made_again(project: Project) -> bool:
-    before = [path.stat().st_mtime_ns for path in packs(project)]
+def is_made_again(project: Project) -> bool:
+    before = [path.stat().st_mtime_ns for path in list_packs(project)]
     done = project.make("pack")
     assert done.returncode == 0, done.stdout
-    return [path.stat().st_mtime_ns for path in packs(project)] != before
+    return [path.stat().st_mtime_ns for path in list_packs(project)] != before
 
 
-def touch(path: Path, text: str) -> None:
+def write_later(path: Path, text: str) -> None:
     time.sleep(0.02)
     path.write_text(text)
 
 
-def test_the_pack_holds_what_the_targets_made_and_runs(project: Project, tmp_path: Path) -> None:
-    with tarfile.open(packs(project)[-1]) as archive:
+def test_the_pack_has_the_built_targets_and_runs(project: Project, tmp_path: Path) -> None:
+    with tarfile.open(list_packs(project)[-1]) as archive:
         archive.extractall(tmp_path, filter="tar")
     (directory,) = tmp_path.iterdir()
     assert directory.name.startswith("demo-1.2.3-")
@@ -91,10 +91,10 @@ def test_the_pack_holds_what_the_targets_made_and_runs(project: Project, tmp_pat
     assert (directory / "lib/libcore.so.1").readlink() == Path("libcore.so.1.2.3")
 
 
-def test_it_is_made_again_when_an_input_changed_and_only_then(project: Project) -> None:
-    assert not made_again(project)
-    touch(project.source / "notes.txt", "still no input")
-    assert not made_again(project)
+def test_a_pack_is_made_again_only_if_an_input_has_changed(project: Project) -> None:
+    assert not is_made_again(project)
+    write_later(project.source / "notes.txt", "still not an input")
+    assert not is_made_again(project)
     for name, text in {
         "version.txt": "8",
         "etc/a.ini": "other",
@@ -102,37 +102,37 @@ def test_it_is_made_again_when_an_input_changed_and_only_then(project: Project) 
         "core/core.c": "int core_answer(void) { return 42 + 0 * 7; }",
         "bundle.toml": SPEC.replace("{source}", "{source} "),
     }.items():
-        touch(project.source / name, text)
-        assert made_again(project), name
-    assert not made_again(project)
-    touch(project.source / "bundle.toml", SPEC)
-    assert made_again(project)
+        write_later(project.source / name, text)
+        assert is_made_again(project), name
+    assert not is_made_again(project)
+    write_later(project.source / "bundle.toml", SPEC)
+    assert is_made_again(project)
 
 
-def test_it_is_made_again_when_it_was_removed(project: Project) -> None:
-    for path in packs(project):
+def test_a_removed_pack_is_made_again(project: Project) -> None:
+    for path in list_packs(project):
         path.unlink()
     assert project.make("pack").returncode == 0
-    assert packs(project)
+    assert list_packs(project)
 
 
-def test_options_that_change_make_it_again(project: Project) -> None:
+def test_a_pack_is_made_again_if_an_option_has_changed(project: Project) -> None:
     lists = project.source / "CMakeLists.txt"
     text = lists.read_text()
-    touch(lists, text.replace("greeting=hallo", "greeting=moin"))
-    assert made_again(project)
-    touch(lists, text)
-    assert made_again(project)
+    write_later(lists, text.replace("greeting=hallo", "greeting=moin"))
+    assert is_made_again(project)
+    write_later(lists, text)
+    assert is_made_again(project)
 
 
-def test_a_pack_that_would_not_run_fails_the_build_and_says_why(project: Project) -> None:
-    touch(project.source / "bundle.toml", SPEC[: SPEC.index("[[libraries]]")])
-    before = packs(project)
+def test_a_pack_that_does_not_pass_fails_the_build_with_a_report(project: Project) -> None:
+    write_later(project.source / "bundle.toml", SPEC[: SPEC.index("[[libraries]]")])
+    before = list_packs(project)
     done = project.make("pack")
     assert done.returncode != 0
     assert "libcore.so.1" in done.stdout
-    assert packs(project) == before
-    touch(project.source / "bundle.toml", SPEC)
+    assert list_packs(project) == before
+    write_later(project.source / "bundle.toml", SPEC)
     assert project.make("pack").returncode == 0
 
 
@@ -141,7 +141,7 @@ def newest() -> CMake:
     return install_cmake("newest")
 
 
-def test_a_pack_that_is_a_folder_is_replaced_and_an_unknown_one_is_not(
+def test_a_directory_pack_is_replaced_but_not_an_unknown_directory(
     tmp_path: Path, newest: CMake
 ) -> None:
     spec = '[bundle]\nname = "d"\nformat = "dir"\n[[files]]\nfrom = "x"\nto = "x"\n'
@@ -154,13 +154,13 @@ def test_a_pack_that_is_a_folder_is_replaced_and_an_unknown_one_is_not(
     assert "not empty" in project.make("pack").stdout
     (tmp_path / "b/d/mine").unlink()
     assert project.make("pack").returncode == 0
-    touch(source / "x", "two")
+    write_later(source / "x", "two")
     assert project.make("pack").returncode == 0
     assert (tmp_path / "b/d/x").read_text() == "two"
     assert [path.name for path in (tmp_path / "b").glob(".*tmp")] == []
 
 
-def test_a_pack_is_installed_by_a_component_of_its_own(tmp_path: Path, newest: CMake) -> None:
+def test_a_pack_is_installed_by_its_own_component(tmp_path: Path, newest: CMake) -> None:
     more = "bundle_fix_pack(pack bundle.toml COMPONENT packs DESTINATION share/packs)\n"
     project = build_project(newest, write_demo_project(tmp_path / "s", more), tmp_path / "b")
     done = project.install("--prefix", tmp_path / "i", "--component", "packs")
@@ -172,10 +172,10 @@ def test_a_pack_is_installed_by_a_component_of_its_own(tmp_path: Path, newest: C
     assert not (tmp_path / "all/share/packs").exists()
 
 
-def test_a_pack_may_be_made_in_a_subdirectory_of_aliases_and_imported_targets(
+def test_a_pack_in_a_subdirectory_can_have_aliases_and_imported_targets(
     tmp_path: Path, newest: CMake
 ) -> None:
-    elf(tmp_path / "s/vendor/libv.so.2", soname="libv.so.2")
+    build_elf(tmp_path / "s/vendor/libv.so.2", soname="libv.so.2")
     lists = """
 add_library(vendor SHARED IMPORTED)
 set_target_properties(vendor PROPERTIES IMPORTED_LOCATION ${CMAKE_SOURCE_DIR}/vendor/libv.so.2)
@@ -208,7 +208,7 @@ bundle_fix_pack(NAME pack SPEC bundle.toml TARGETS demo::app core vendor)
         ("bundle_fix_test(PACK x)", "missing NAME"),
     ],
 )
-def test_a_wrong_call_stops_the_configuration(
+def test_an_invalid_call_stops_the_configuration(
     tmp_path: Path, newest: CMake, call: str, message: str
 ) -> None:
     lists = f"""cmake_minimum_required(VERSION 3.20)
@@ -242,7 +242,7 @@ to   = "etc/"
 """
 
 
-def test_a_pack_waits_for_custom_targets_and_external_projects_but_not_for_those_about_it(
+def test_a_pack_depends_on_custom_targets_except_those_that_depend_on_it(
     tmp_path: Path, newest: CMake
 ) -> None:
     source = write_demo_project(tmp_path / "s", STEPS, **{"bundle.toml": SPEC_OF_STEPS})

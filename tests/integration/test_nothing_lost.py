@@ -1,7 +1,7 @@
-"""Kills, full disks and failing ones at every moment: the input is as it was, the output is whole.
+"""Kills and disk errors at every system call: the input is not changed, the output is complete.
 
-What stays after SIGKILL is hidden, and the next run removes it or completes it; after anything else
-nothing stays. BUNDLE_FIX_KILLS=1000 makes more of the kills that come at random.
+After SIGKILL only hidden files may remain, and the next run removes or completes them; after any
+other signal or error nothing remains. BUNDLE_FIX_KILLS=1000 makes more kills at random times.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_incident_pack, make_tarball
 from builders.wheel import build_wheel
 
@@ -42,7 +42,7 @@ search = ["build"]
 
 @dataclass(frozen=True)
 class Job:
-    """A command line in a folder, and the names there that it may change."""
+    """A command line to run in a directory, and the names there that it may change."""
 
     arguments: list[str]
     prepare: Callable[[Path], object]
@@ -50,13 +50,13 @@ class Job:
 
 
 def prepare_pack(directory: Path) -> None:
-    elf(directory / "build/libx.so.1.2", soname="libx.so.1")
-    elf(directory / "build/server", program=True, needed=["libx.so.1"], runpath="/build")
+    build_elf(directory / "build/libx.so.1.2", soname="libx.so.1")
+    build_elf(directory / "build/server", program=True, needed=["libx.so.1"], runpath="/build")
     (directory / "bundle.toml").write_text(SPEC)
 
 
 def prepare_elf(directory: Path) -> None:
-    path = elf(directory / "libx.so", soname="libx.so.1", runpath="/opt/somewhere/else")
+    path = build_elf(directory / "libx.so", soname="libx.so.1", runpath="/opt/somewhere/else")
     (directory / "again.so").hardlink_to(path)
 
 
@@ -67,11 +67,11 @@ JOBS = {
     "fix": Job(
         [*FIX, OLD, "-o", NEW], lambda f: make_tarball(make_incident_pack(f / "x"), f / OLD), NEW
     ),
-    "fix to a folder": Job([*FIX, "x", "-o", "y"], lambda f: make_incident_pack(f / "x"), "y"),
+    "fix to a directory": Job([*FIX, "x", "-o", "y"], lambda f: make_incident_pack(f / "x"), "y"),
     "fix a tarball in place": Job(
         [*FIX, HERE, OLD], lambda f: make_tarball(make_incident_pack(f / "x"), f / OLD), OLD
     ),
-    "fix a folder in place": Job([*FIX, HERE, "x"], lambda f: make_incident_pack(f / "x"), "x"),
+    "fix a directory in place": Job([*FIX, HERE, "x"], lambda f: make_incident_pack(f / "x"), "x"),
     "fix a wheel in place": Job(
         [*FIX, HERE, "p-1-py3-none-linux_x86_64.whl"],
         lambda f: build_wheel(make_incident_pack(f / "x"), f / "p-1-py3-none-linux_x86_64.whl"),
@@ -86,7 +86,7 @@ every_job = pytest.mark.parametrize("name", JOBS)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Callable[..., dict[str, Any]]]:
-    """What makes one run, told to go wrong, and answers what became of it."""
+    """Return a function that makes one run with an event, and returns the answer."""
     with subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("interrupted.py"))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -109,35 +109,37 @@ def server() -> Iterator[Callable[..., dict[str, Any]]]:
 Run = Callable[..., dict[str, Any]]
 
 
-class Place:
-    """A job's folder, made anew for every run, and what it holds before and after a good one."""
+class Workplace:
+    """A job's directory, written again for every run, and its files before and after success."""
 
     def __init__(self, job: Job, root: Path, run: Run) -> None:
         self.job, self.directory, self.run = job, root / "w", run
         self.original = root / "original"
         self.original.mkdir()
         job.prepare(self.original)
-        self.fresh()
-        self.before = held(self.directory)
+        self.reset()
+        self.before = read_files(self.directory)
         run(job, self.directory, here=True)
-        self.fresh()
+        self.reset()
         good = run(job, self.directory)
         assert (good["status"], good["stderr"]) == (0, "")
-        self.after, self.calls = held(self.directory), good["calls"]
+        self.after, self.calls = read_files(self.directory), good["calls"]
         assert self.after != self.before
-        kept = {path: seen for path, seen in self.after.items() if not self.may_change(path)}
-        assert kept == {path: s for path, s in self.before.items() if not self.may_change(path)}
+        other = {path: seen for path, seen in self.after.items() if not self.may_change(path)}
+        assert other == {path: s for path, s in self.before.items() if not self.may_change(path)}
 
     def may_change(self, path: str) -> bool:
         return path.split("/", maxsplit=1)[0] in self.job.changes.split()
 
-    def fresh(self) -> None:
+    def reset(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
         subprocess.run(["cp", "-a", self.original, self.directory], check=True)
 
-    def state(self) -> str:
-        """``before`` or ``after``; a change that the next run completes is ``under way``."""
-        now = {path: seen for path, seen in held(self.directory).items() if not is_hidden(path)}
+    def find_state(self) -> str:
+        """Return ``before``, ``after``, or ``under way`` if the next run completes the change."""
+        now = {
+            path: seen for path, seen in read_files(self.directory).items() if not is_hidden(path)
+        }
         if now in (self.before, self.after):
             return "before" if now == self.before else "after"
         assert list(self.directory.glob(f"*/{UPDATE}/journal"))
@@ -145,20 +147,20 @@ class Place:
             assert now.get(path) in (self.before.get(path), self.after.get(path))
         return "under way"
 
-    def hidden(self) -> list[str]:
-        return [path for path in held(self.directory) if is_hidden(path)]
+    def list_hidden(self) -> list[str]:
+        return [path for path in read_files(self.directory) if is_hidden(path)]
 
-    def next_run_works(self) -> None:
-        if self.state() == "after" and self.job.arguments[-1] == "y":
-            # A folder that is there would get the artifact into it.
+    def assert_next_run_works(self) -> None:
+        if self.find_state() == "after" and self.job.arguments[-1] == "y":
+            # The artifact would be written into an existing directory.
             shutil.rmtree(self.directory / "y")
         again = self.run(self.job, self.directory)
-        assert (again["status"], self.state()) == (0, "after"), again
-        assert self.hidden() == []
+        assert (again["status"], self.find_state()) == (0, "after"), again
+        assert self.list_hidden() == []
 
 
-def held(directory: Path) -> dict[str, tuple[str, bytes]]:
-    """Every file and link below ``directory``: its mode and bytes."""
+def read_files(directory: Path) -> dict[str, tuple[str, bytes]]:
+    """Return the mode and bytes of every file and symlink below ``directory``."""
     found = {}
     for path in sorted(directory.rglob("*")):
         if path.is_symlink():
@@ -166,7 +168,7 @@ def held(directory: Path) -> dict[str, tuple[str, bytes]]:
         elif not path.is_dir():
             found[str(path.relative_to(directory))] = (oct(path.stat().st_mode), path.read_bytes())
         elif not any(path.iterdir()):
-            found[str(path.relative_to(directory))] = ("an empty folder", b"")
+            found[str(path.relative_to(directory))] = ("an empty directory", b"")
     return found
 
 
@@ -174,99 +176,101 @@ def is_hidden(path: str) -> bool:
     return any(part.startswith(".") for part in path.split("/"))
 
 
-def tell(capsys: pytest.CaptureFixture[str], what: str, ends: Counter[str]) -> None:
+def print_states(capsys: pytest.CaptureFixture[str], title: str, states: Counter[str]) -> None:
     with capsys.disabled():
-        sys.stdout.write(f"\n{what}: {ends.total()}; afterwards: {dict(ends)}\n")
+        sys.stdout.write(f"\n{title}: {states.total()}; afterwards: {dict(states)}\n")
 
 
 @every_job
-def test_a_kill_before_any_call_leaves_the_old_or_the_new(
+def test_a_kill_before_any_call_leaves_the_old_or_the_new_files(
     tmp_path: Path, server: Run, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Place(JOBS[name], tmp_path, server)
-    ends: Counter[str] = Counter()
-    for number in range(1, place.calls + 1):
-        place.fresh()
-        killed = server(place.job, place.directory, call=number, signal=signal.SIGKILL, before=True)
+    workplace = Workplace(JOBS[name], tmp_path, server)
+    states: Counter[str] = Counter()
+    for number in range(1, workplace.calls + 1):
+        workplace.reset()
+        killed = server(
+            workplace.job, workplace.directory, call=number, signal=signal.SIGKILL, before=True
+        )
         assert killed["status"] == -signal.SIGKILL
-        ends[place.state()] += 1
-        place.next_run_works()
-    assert ends["before"]
-    tell(capsys, f"{name}: killed before every call", ends)
+        states[workplace.find_state()] += 1
+        workplace.assert_next_run_works()
+    assert states["before"]
+    print_states(capsys, f"{name}: killed before every call", states)
 
 
 @every_job
-def test_a_kill_at_random_leaves_the_old_or_the_new(
+def test_a_kill_at_a_random_time_leaves_the_old_or_the_new_files(
     tmp_path: Path, server: Run, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Place(JOBS[name], tmp_path, server)
-    chance = random.Random(name)  # noqa: S311 (moments to kill at are no secret)
-    ends: Counter[str] = Counter()
+    workplace = Workplace(JOBS[name], tmp_path, server)
+    chance = random.Random(name)  # noqa: S311 (not for cryptography)
+    states: Counter[str] = Counter()
     span = 0.05
     for _ in range(max(KILLS // len(JOBS), 4)):
-        place.fresh()
+        workplace.reset()
         ran = server(
-            place.job, place.directory, after=chance.uniform(0, span), signal=signal.SIGKILL
+            workplace.job, workplace.directory, after=chance.uniform(0, span), signal=signal.SIGKILL
         )
         assert ran["status"] in (0, -signal.SIGKILL)
-        state = "finished" if ran["status"] == 0 else place.state()
-        # Whatever the machine's speed, most of the kills come in the middle.
+        state = "finished" if ran["status"] == 0 else workplace.find_state()
+        # Adapt to the speed of the machine, so that most kills occur during the run.
         span *= 0.7 if state == "finished" else 1.1
-        ends[state] += 1
-        place.next_run_works()
-    tell(capsys, f"{name}: killed at random", ends)
+        states[state] += 1
+        workplace.assert_next_run_works()
+    print_states(capsys, f"{name}: killed at random", states)
 
 
 @every_job
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_who_is_told_to_end_tidies_up(
+def test_a_signal_leaves_no_temporary_files(
     tmp_path: Path, server: Run, name: str, number: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Place(JOBS[name], tmp_path, server)
-    ends: Counter[str] = Counter()
+    workplace = Workplace(JOBS[name], tmp_path, server)
+    states: Counter[str] = Counter()
     step = 3 if KILLS < 1000 else 1
-    for call in range(1 + number % step, place.calls + 1, step):
-        place.fresh()
-        ran = server(place.job, place.directory, call=call, signal=number)
-        assert place.hidden() == []
+    for call in range(1 + number % step, workplace.calls + 1, step):
+        workplace.reset()
+        ran = server(workplace.job, workplace.directory, call=call, signal=number)
+        assert workplace.list_hidden() == []
         if ran["status"] == 0:
-            # It came when all was done.
-            assert (place.state(), ran["stderr"]) == ("after", "")
-            ends["finished"] += 1
+            # The signal arrived after the work was done.
+            assert (workplace.find_state(), ran["stderr"]) == ("after", "")
+            states["finished"] += 1
             continue
         assert ran["status"] == 128 + number
-        # click ends the terminal's line with ^C first.
+        # click first ends the line in which the terminal shows ^C.
         assert ran["stderr"].strip().startswith("bundle-fix: ")
         assert ran["stderr"].strip().count("\n") == 0
-        ends[place.state()] += 1
-    place.next_run_works()
-    tell(capsys, f"{name}: {signal.Signals(number).name}", ends)
+        states[workplace.find_state()] += 1
+    workplace.assert_next_run_works()
+    print_states(capsys, f"{name}: {signal.Signals(number).name}", states)
 
 
 @every_job
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EACCES])
-def test_a_disk_that_fails_is_told_in_one_line(
+def test_a_disk_error_is_reported_in_one_line(
     tmp_path: Path, server: Run, name: str, error: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = Place(JOBS[name], tmp_path, server)
-    ends: Counter[str] = Counter()
+    workplace = Workplace(JOBS[name], tmp_path, server)
+    states: Counter[str] = Counter()
     step = 3 if KILLS < 1000 else 1
-    for call in range(1 + error % step, place.calls + 1, step):
-        place.fresh()
-        ran = server(place.job, place.directory, call=call, error=error)
-        if place.hidden():
-            # The disk would not remove it; the next run does.
-            assert len({path.split("/")[0] for path in place.hidden()}) == 1
-            ends["something hidden"] += 1
-            place.next_run_works()
+    for call in range(1 + error % step, workplace.calls + 1, step):
+        workplace.reset()
+        ran = server(workplace.job, workplace.directory, call=call, error=error)
+        if workplace.list_hidden():
+            # The removal failed as well; the next run removes it.
+            assert len({path.split("/")[0] for path in workplace.list_hidden()}) == 1
+            states["hidden files remain"] += 1
+            workplace.assert_next_run_works()
             continue
         if ran["status"] == 0:
-            # What may fail without harm: the owner, which only root sets.
-            assert place.state() == "after"
-            ends["not needed"] += 1
+            # Setting the owner may fail, as for a user other than root.
+            assert workplace.find_state() == "after"
+            states["not needed"] += 1
             continue
         assert (ran["status"], ran["stderr"].count("\n")) == (2, 1), ran
         assert "Traceback" not in ran["stderr"]
-        ends[place.state()] += 1
-    place.next_run_works()
-    tell(capsys, f"{name}: {os.strerror(error)}", ends)
+        states[workplace.find_state()] += 1
+    workplace.assert_next_run_works()
+    print_states(capsys, f"{name}: {os.strerror(error)}", states)

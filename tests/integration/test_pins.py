@@ -1,4 +1,4 @@
-"""``pin = true`` from the spec to the real loader, with LD_LIBRARY_PATH full of decoys."""
+"""``pin = true`` with the real loader and decoys in LD_LIBRARY_PATH."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 
 SPEC = """
@@ -51,8 +51,8 @@ int libengine(void) {
 """
 
 
-def libraries(directory: Path, tag: str) -> list[str]:
-    """The four libraries, each saying whose it is; the engine needs two of the others."""
+def build_libraries(directory: Path, tag: str) -> list[str]:
+    """Build four libraries that print the tag; the engine needs two of the others."""
     directory.mkdir()
     script = directory / "versions"
     script.write_text("V_1 { global: libversioned; local: *; };\n")
@@ -60,20 +60,20 @@ def libraries(directory: Path, tag: str) -> list[str]:
         symbol = name.partition(".")[0]
         flags = [f"-Wl,--version-script={script}"] if symbol == "libversioned" else []
         source = LIBRARY.format(symbol=symbol, tag=tag, name=name)
-        elf(directory / name, soname=name, source=source, flags=flags)
-    made = [str(directory / name) for name in NAMES]
-    flags = [made[0], made[2]]
-    elf(Path(made[3]), soname=NAMES[3], source=ENGINE.replace("%s", tag), flags=flags)
-    return made
+        build_elf(directory / name, soname=name, source=source, flags=flags)
+    paths = [str(directory / name) for name in NAMES]
+    flags = [paths[0], paths[2]]
+    build_elf(Path(paths[3]), soname=NAMES[3], source=ENGINE.replace("%s", tag), flags=flags)
+    return paths
 
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     """A pack made from `SPEC`, with decoys of all its libraries in ``decoys``."""
-    made = libraries(tmp_path / "build", "shipped")
-    libraries(tmp_path / "decoys", "decoy")
-    flags = [*made, f"-Wl,-rpath-link,{tmp_path}/build"]
-    elf(tmp_path / "build/server", program=True, source=SERVER, flags=flags)
+    libraries = build_libraries(tmp_path / "build", "shipped")
+    build_libraries(tmp_path / "decoys", "decoy")
+    flags = [*libraries, f"-Wl,-rpath-link,{tmp_path}/build"]
+    build_elf(tmp_path / "build/server", program=True, source=SERVER, flags=flags)
     spec = tmp_path / "bundle.toml"
     spec.write_text(SPEC)
     done = run_bundle_fix("pack", spec, "-o", tmp_path / "pack")
@@ -81,7 +81,7 @@ def pack(tmp_path: Path) -> Path:
     return tmp_path / "pack"
 
 
-def said(pack: Path, **environ: str) -> set[str]:
+def run_server(pack: Path, **environ: str) -> set[str]:
     command = pack / "bin/server"
     done = subprocess.run(
         [command], cwd="/", env={**os.environ, **environ}, capture_output=True, text=True,
@@ -94,13 +94,14 @@ def said(pack: Path, **environ: str) -> set[str]:
 SHIPPED = {f"shipped {name}" for name in (*NAMES[:3], "engine")}
 
 
-def test_without_decoys_all_libraries_are_the_packs(pack: Path) -> None:
-    assert said(pack) == SHIPPED
+def test_without_decoys_all_libraries_of_the_pack_are_used(pack: Path) -> None:
+    assert run_server(pack) == SHIPPED
 
 
-def test_decoys_take_what_is_not_pinned_and_nothing_that_is(pack: Path) -> None:
-    # The decoy of the engine needs the pinned ones by their plain names: it gets the pack's.
-    found = said(pack, LD_LIBRARY_PATH=str(pack.parent / "decoys"))
+def test_decoys_replace_only_libraries_that_are_not_pinned(pack: Path) -> None:
+    # The decoy of the engine needs the pinned libraries by their plain names, and gets those of the
+    # pack, which are loaded already.
+    found = run_server(pack, LD_LIBRARY_PATH=str(pack.parent / "decoys"))
     assert found == {
         "shipped libpinned.so.4",
         "shipped libversioned.so.1",
@@ -109,20 +110,20 @@ def test_decoys_take_what_is_not_pinned_and_nothing_that_is(pack: Path) -> None:
     }
 
 
-def test_a_pack_that_moves_keeps_its_pins(pack: Path) -> None:
+def test_a_moved_pack_keeps_its_pins(pack: Path) -> None:
     moved = pack.rename(pack.with_name("elsewhere"))
-    found = said(moved, LD_LIBRARY_PATH=str(pack.parent / "decoys"))
+    found = run_server(moved, LD_LIBRARY_PATH=str(pack.parent / "decoys"))
     assert "shipped libpinned.so.4" in found
     assert "shipped libversioned.so.1" in found
 
 
-def test_without_pins_the_decoys_take_everything(pack: Path) -> None:
-    # That the decoys would work is what makes the other tests mean something.
+def test_without_pins_the_decoys_replace_all_libraries(pack: Path) -> None:
+    # The other tests mean something only if the decoys work.
     spec = pack.parent / "bundle.toml"
     spec.write_text(SPEC.replace("pin    = true\n", ""))
     done = run_bundle_fix("pack", spec, "-o", pack.parent / "unpinned")
     assert done.returncode == 0, done.stderr
-    found = said(pack.parent / "unpinned", LD_LIBRARY_PATH=str(pack.parent / "decoys"))
+    found = run_server(pack.parent / "unpinned", LD_LIBRARY_PATH=str(pack.parent / "decoys"))
     assert found == {text.replace("shipped", "decoy") for text in SHIPPED}
 
 
@@ -131,11 +132,11 @@ def test_every_object_that_needs_a_pinned_library_needs_it_by_path(pack: Path) -
         name: run_bundle_fix("elf", "--print", "needed", pack / name).stdout.split()
         for name in ("bin/server", "lib/libengine.so.2")
     }
-    for path, place in (("bin/server", "$ORIGIN/../lib"), ("lib/libengine.so.2", "$ORIGIN")):
-        assert f"{place}/libpinned.so.4" in needed[path]
+    for path, prefix in (("bin/server", "$ORIGIN/../lib"), ("lib/libengine.so.2", "$ORIGIN")):
+        assert f"{prefix}/libpinned.so.4" in needed[path]
         assert "libpinned.so.4" not in needed[path]
-        # Versions are looked for by the plain name, which stays behind the path.
-        assert f"{place}/libversioned.so.1" in needed[path]
-        first = needed[path].index(f"{place}/libversioned.so.1")
+        # Symbol versions refer to the plain name (vn_file), which therefore follows the path.
+        assert f"{prefix}/libversioned.so.1" in needed[path]
+        first = needed[path].index(f"{prefix}/libversioned.so.1")
         assert needed[path][first + 1] == "libversioned.so.1"
     assert "libplain.so.1" in needed["bin/server"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 
 SPEC = """
@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Path:
     found = [name for name in names if name.startswith("librocksdb.so.")]
     if not found:
         pytest.skip("librocksdb is not installed (Debian: librocksdb-dev)")
-    return elf(tmp_path / "server", program=True, needed=[found[0]])
+    return build_elf(tmp_path / "server", program=True, needed=[found[0]])
 
 
 def list_needed(path: Path) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_incident_pack
 from bundle_fix.archive.limits import DEFAULT_LIMITS
 from bundle_fix.archive.tar.headers import read_members
@@ -150,8 +150,10 @@ def test_an_archive_of_any_kind_keeps_all_else(
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "any"
     folder.mkdir(exist_ok=True)
-    library = elf(folder / "l", soname="libtcmalloc.so.4", tag="shipped").read_bytes()
-    server = elf(folder / "s", program=True, needed=["libtcmalloc.so.4"], runpath=".").read_bytes()
+    library = build_elf(folder / "l", soname="libtcmalloc.so.4", tag="shipped").read_bytes()
+    server = build_elf(
+        folder / "s", program=True, needed=["libtcmalloc.so.4"], runpath="."
+    ).read_bytes()
     ours = []
     for name, content in (("bin/libtcmalloc.so", library), ("bin/server", server)):
         info = tarfile.TarInfo(f"pack/{name}")

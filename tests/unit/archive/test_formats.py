@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archive.views import names, view
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_tarball
 from bundle_fix.archive.formats import detect_format, split_name
 from bundle_fix.archive.reading import open_artifact
@@ -77,7 +77,7 @@ def test_a_link_to_an_artifact_is_that_artifact(tmp_path: Path, folder: Path) ->
 
 
 def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
-    path = elf(tmp_path / "libx.so.1", soname="libx.so.1")
+    path = build_elf(tmp_path / "libx.so.1", soname="libx.so.1")
     (tmp_path / "link.so").symlink_to("libx.so.1")
     for name in ("libx.so.1", "link.so"):
         with open_artifact(tmp_path / name) as artifact:

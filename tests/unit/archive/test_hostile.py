@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from archive.views import snapshot
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.packages import build_deb, make_layer, write_docker_archive
 from builders.tar import (
     CHR,
@@ -270,7 +270,7 @@ def test_folders_that_multiply_are_refused(tmp_path: Path) -> None:
 def test_elf_files_that_multiply_are_refused(tmp_path: Path) -> None:
     """Needed names may overlap: a small file has a megabyte of them."""
     names = [f"lib{'x' * 230}{n}.so" for n in range(400)]
-    whole = elf(tmp_path / "x", program=True, needed=names).read_bytes()
+    whole = build_elf(tmp_path / "x", program=True, needed=names).read_bytes()
     path = tmp_path / "many.tar.gz"
     packed(path, (m for n in range(800) for m in [make_member(f"p/{n}", content=whole)]))
     (tmp_path / "x").unlink()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_tarball
 from builders.packages import build_deb
 
@@ -47,11 +47,13 @@ def trapped(folder: Path, mark: Path) -> Path:
         (folder / name).write_text(f"import os; os.system('echo run >>{mark}')\n")
     source = CONSTRUCTOR.format(mark=mark)
     flags = [f"-Wl,--dynamic-linker={folder / 'lib/ld.so'}"]
-    elf(folder / "lib/libtrap.so.1.0", soname="libtrap.so.1", source=source)
+    build_elf(folder / "lib/libtrap.so.1.0", soname="libtrap.so.1", source=source)
     (folder / "lib/libtrap.so.1").symlink_to("libtrap.so.1.0")
-    elf(folder / "lib/libc.so.6", soname="libc.so.6", source=source)
-    elf(folder / "bin/server", program=True, needed=["libtrap.so.1"], runpath=".", flags=flags,
-        source=source)  # fmt: skip
+    build_elf(folder / "lib/libc.so.6", soname="libc.so.6", source=source)
+    build_elf(
+        folder / "bin/server", program=True, needed=["libtrap.so.1"], runpath=".", flags=flags,
+        source=source,
+    )  # fmt: skip
     (folder / "etc").mkdir()
     (folder / "etc/ld.so.preload").write_text("/lib/libtrap.so.1.0\n")
     return folder

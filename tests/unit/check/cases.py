@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from builders.dlopen import noted, opens
-from builders.elf import CROSS, elf, object_with_versions
-from builders.loaders import X86_64_LOADER, copy_into, real_list
+from builders.dlopen import make_dlopen_note_source, make_dlopen_source
+from builders.elf import CROSS, build_elf, build_versioned_library
+from builders.loaders import X86_64_LOADER, copy_into, list_with_real_loader
 from builders.pack import make_healthy_pack, make_incident_pack
 from builders.wheel import INFO, METADATA, format_record_line
 from bundle_fix.elf.read import constants as c
@@ -59,11 +59,11 @@ class Case:
 
 
 def server(root: Path, *needed: str, runpath: str | None = LIB, **more: Any) -> None:
-    elf(root / "bin/server", program=True, needed=needed, runpath=runpath, **more)
+    build_elf(root / "bin/server", program=True, needed=needed, runpath=runpath, **more)
 
 
 def library(root: Path, name: str = "liba.so.1", at: str = "", **more: Any) -> None:
-    elf(root / (at or f"lib/{name}"), soname=more.pop("soname", name), **more)
+    build_elf(root / (at or f"lib/{name}"), soname=more.pop("soname", name), **more)
 
 
 def with_library(root: Path, runpath: str | None = LIB, **more: Any) -> None:
@@ -128,7 +128,7 @@ def opener(root: Path, source: str, runpath: str | None = None, *, has: bool = T
     server(root, "liba.so.1")
 
 
-PLUG = noted([{"soname": ["libplug.so.1"], "priority": "required"}])
+PLUG = make_dlopen_note_source([{"soname": ["libplug.so.1"], "priority": "required"}])
 
 
 def hwcaps(root: Path, soname: str | None) -> None:
@@ -182,33 +182,42 @@ def private(root: Path, symbol: str) -> None:
 
 def calling(root: Path, *versions: str, symbol: str = "greet") -> None:
     """A program linked with V_2 of a library, of which the pack has another copy."""
-    linked = object_with_versions(root / "linked/libv.so.1", "libv.so.1", "greet", ["V_1", "V_2"])
+    linked = build_versioned_library(
+        root / "linked/libv.so.1", "libv.so.1", "greet", ["V_1", "V_2"]
+    )
     use = "extern int greet(void); int main(void) { return greet() - 7; }"
     server(root, source=use, flags=[str(linked)])
     shutil.rmtree(root / "linked")
-    object_with_versions(root / "lib/libv.so.1", "libv.so.1", symbol, versions)
+    build_versioned_library(root / "lib/libv.so.1", "libv.so.1", symbol, versions)
 
 
 def under_the_host(root: Path, *versions: str) -> None:
-    object_with_versions(root / "lib/libv.so.1", "libv.so.1", "greet", versions)
+    build_versioned_library(root / "lib/libv.so.1", "libv.so.1", "greet", versions)
     server(root, "libv.so.1", "libhost.so.1")
 
 
 def host_that_wants_v2(root: Path) -> None:
     """A root file system with this machine's C library, and a library that wants V_2."""
-    for path in [X86_64_LOADER, *(path or "" for _, path in real_list(Path("/bin/true")))]:
+    for path in [
+        X86_64_LOADER,
+        *(path or "" for _, path in list_with_real_loader(Path("/bin/true"))),
+    ]:
         copy_into(root, path)
-    linked = object_with_versions(root / "linked/libv.so.1", "libv.so.1", "greet", ["V_1", "V_2"])
+    linked = build_versioned_library(
+        root / "linked/libv.so.1", "libv.so.1", "greet", ["V_1", "V_2"]
+    )
     use = "extern int greet(void); int again(void) { return greet(); }"
     for folder in ("usr/lib/x86_64-linux-gnu", "usr/lib64"):
-        elf(root / folder / "libhost.so.1", soname="libhost.so.1", source=use, flags=[str(linked)])
+        build_elf(
+            root / folder / "libhost.so.1", soname="libhost.so.1", source=use, flags=[str(linked)]
+        )
     shutil.rmtree(root / "linked")
 
 
 def program(root: Path, *flags: str, source: str | None = None, mode: int = 0o755) -> None:
-    elf(root / "bin/server", program=True, source=source, flags=["-Wl,--build-id", *flags]).chmod(
-        mode
-    )
+    build_elf(
+        root / "bin/server", program=True, source=source, flags=["-Wl,--build-id", *flags]
+    ).chmod(mode)
 
 
 def patched_code(root: Path, flag: str) -> None:
@@ -239,7 +248,7 @@ def wheel(root: Path, *, is_true: bool) -> None:
 def scheme(root: Path, folder: str, runpath: str) -> None:
     wheel(root, is_true=True)
     library(root, at="demo/lib/liba.so.1")
-    elf(root / folder / "tool", program=True, needed=["liba.so.1"], runpath=runpath)
+    build_elf(root / folder / "tool", program=True, needed=["liba.so.1"], runpath=runpath)
 
 
 IGNORED = (Ignore("BF505", "bin/*", "until 2.6"),)
@@ -289,7 +298,8 @@ CASES: Mapping[str, Case] = {
     "BF106": Case(lambda r: two_files(r, "1", "2"), lambda r: two_files(r, "1", "1")),
     "BF107": Case(with_library, pinned, hostile=True),
     "BF108": Case(
-        lambda r: opener(r, opens("libplug.so.1")), lambda r: opener(r, opens("libother.so.1"))
+        lambda r: opener(r, make_dlopen_source("libplug.so.1")),
+        lambda r: opener(r, make_dlopen_source("libother.so.1")),
     ),
     "BF109": Case(lambda r: opener(r, PLUG, has=False), lambda r: opener(r, PLUG, "$ORIGIN")),
     "BF110": Case(lambda r: server(r, "libz.so.1"), lambda r: server(r, "libm.so.6")),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import parse_glibc_version, read_abi
@@ -24,7 +24,7 @@ def test_glibc_versions_compare_as_numbers(version: str, number: object) -> None
 
 
 def test_the_newest_version_of_a_family_comes_with_a_file_that_requires_it(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "bin/x", program=True)
     bundle = read_bundle(read_directory(tmp_path), "pack")
     found = read_abi(Context(bundle, CheckPolicy(), build_adversarial_host(())))
     newest = found.versions["GLIBC"]

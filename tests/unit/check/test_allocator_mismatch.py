@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 
 from .conftest import Check
 from .test_allocators import ALLOCATOR, allocator, server
@@ -38,7 +38,7 @@ def program(folder: Path, source: str, *needed: str) -> None:
     stubs = [name for name in needed if name not in there]
     flags = ["-fno-builtin", "-Wl,--unresolved-symbols=ignore-in-object-files"]
     flags += [str(folder / "lib" / name) for name in there]
-    elf(folder / "bin/x", program=True, source=source, needed=stubs, runpath=LIB, flags=flags)
+    build_elf(folder / "bin/x", program=True, source=source, needed=stubs, runpath=LIB, flags=flags)
 
 
 @pytest.mark.parametrize(("main", "found"), [(USES_ALIGNED, 1), ("int main(void){return 0;}", 0)])
@@ -61,8 +61,8 @@ def test_bf304_names_a_free_that_comes_before_the_allocators(tmp_path: Path, che
 
 
 def test_bf304_names_an_operator_delete_of_another_object(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW)
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", source=DELETE)
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW)
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", source=DELETE)
     program(tmp_path, USES_NEW, "liba.so.1", "libb.so.1")
     (finding,) = check("BF304")
     assert finding.message == (
@@ -71,7 +71,7 @@ def test_bf304_names_an_operator_delete_of_another_object(tmp_path: Path, check:
 
 
 def test_bf304_is_silent_about_operators_of_one_object(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW + DELETE)
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW + DELETE)
     program(tmp_path, USES_NEW, "liba.so.1")
     assert check("BF304") == []
 
@@ -87,7 +87,7 @@ def test_bf304_knows_that_the_cplusplus_library_asks_malloc(
         void *n(size_t) __asm__("_Znwm"); void *n(size_t s) { return malloc(s); }
         void d(void *) __asm__("_ZdlPv"); void d(void *p) { free(p); }
         """
-        elf(tmp_path / "lib/libstdc++.so.6", soname="libstdc++.so.6", source=asks)
+        build_elf(tmp_path / "lib/libstdc++.so.6", soname="libstdc++.so.6", source=asks)
     program(tmp_path, USES_NEW, "libone.so.1", "libstdc++.so.6")
     assert check("BF304") == []
 
@@ -96,7 +96,7 @@ def test_bf304_knows_that_the_cplusplus_library_passes_sized_deletes_on(
     tmp_path: Path, check: Check
 ) -> None:
     """An object that replaces the plain operators replaces all, by [new.delete]."""
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW + DELETE)
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW + DELETE)
     sized = """
     extern void *n(unsigned long) __asm__("_Znam");
     extern void d(void *, unsigned long) __asm__("_ZdaPvm");
@@ -104,9 +104,9 @@ def test_bf304_knows_that_the_cplusplus_library_passes_sized_deletes_on(
     extern void s(void *, unsigned long) __asm__("_ZdlPvm");
     int main(void) { d(n(1), 1); s(m(1), 1); return 0; }
     """
-    elf(tmp_path / "linked/libstdc++.so.6", soname="libstdc++.so.6", source=OPERATORS)
+    build_elf(tmp_path / "linked/libstdc++.so.6", soname="libstdc++.so.6", source=OPERATORS)
     flags = [str(tmp_path / "lib/liba.so.1"), str(tmp_path / "linked/libstdc++.so.6")]
-    elf(tmp_path / "bin/x", program=True, source=sized, runpath=LIB, flags=flags)
+    build_elf(tmp_path / "bin/x", program=True, source=sized, runpath=LIB, flags=flags)
     (tmp_path / "linked/libstdc++.so.6").unlink()
     assert check("BF304") == []
 
@@ -118,7 +118,7 @@ def hidden(folder: Path, name: str, *names: str) -> None:
     flags = ["-fno-builtin", "-fvisibility=hidden", "-O0"]
     seen = '__attribute__((visibility("default")))'
     source = f"{functions}{seen} void work(void) {{ {uses} }}"
-    elf(folder / f"lib/{name}", soname=name, source=source, flags=flags)
+    build_elf(folder / f"lib/{name}", soname=name, source=source, flags=flags)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_bf305_names_an_allocator_that_a_library_hides(
 
 def test_bf305_knows_a_stripped_one_by_its_messages(tmp_path: Path, check: Check) -> None:
     source = 'const char *told(void) { return "<jemalloc>: out of memory\\n"; }'
-    path = elf(tmp_path / "lib/libengine.so.1", soname="libengine.so.1", source=source)
+    path = build_elf(tmp_path / "lib/libengine.so.1", soname="libengine.so.1", source=source)
     subprocess.run(["strip", path], check=True)
     allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
     server(tmp_path, "libone.so.1", "libengine.so.1")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 
 from .conftest import Check
 
@@ -18,11 +18,11 @@ WRAPPER = "void free(void *p) { (void)p; }"
 
 
 def allocator(path: Path, soname: str, source: str = ALLOCATOR) -> None:
-    elf(path, soname=soname, source=source, flags=["-fno-builtin"])
+    build_elf(path, soname=soname, source=source, flags=["-fno-builtin"])
 
 
 def server(folder: Path, *needed: str) -> None:
-    elf(folder / "bin/server", program=True, needed=needed, runpath="$ORIGIN/../lib")
+    build_elf(folder / "bin/server", program=True, needed=needed, runpath="$ORIGIN/../lib")
 
 
 def test_bf301_names_two_allocators_of_one_process(tmp_path: Path, check: Check) -> None:
@@ -36,7 +36,7 @@ def test_bf301_names_two_allocators_of_one_process(tmp_path: Path, check: Check)
 def test_bf301_counts_a_static_copy_in_the_program(tmp_path: Path, check: Check) -> None:
     allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
     main = "int main(void) { return 0; }"
-    elf(
+    build_elf(
         tmp_path / "bin/server",
         program=True,
         needed=["libone.so.1"],
@@ -64,7 +64,9 @@ def test_bf301_knows_the_hosts_tcmalloc_by_its_name(tmp_path: Path, check: Check
 
 def test_bf302_names_an_allocator_behind_the_c_library(tmp_path: Path, check: Check) -> None:
     allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libone.so.1"], runpath="$ORIGIN")
+    build_elf(
+        tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libone.so.1"], runpath="$ORIGIN"
+    )
     server(tmp_path, "liba.so.1")
     (finding,) = check("BF302")
     assert finding.message == (
@@ -91,8 +93,8 @@ def test_bf303_names_an_allocator_that_the_spec_does_not(tmp_path: Path, check: 
 def test_bf301_names_two_allocators_that_a_plugin_brings(tmp_path: Path, check: Check) -> None:
     allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
     allocator(tmp_path / "lib/libtwo.so.1", "libtwo.so.1")
-    elf(tmp_path / "lib/plugin.so", needed=["libone.so.1", "libtwo.so.1"], runpath="$ORIGIN")
-    elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "lib/plugin.so", needed=["libone.so.1", "libtwo.so.1"], runpath="$ORIGIN")
+    build_elf(tmp_path / "bin/x", program=True)
     assert [(f.severity, f.path) for f in check("BF301")] == [("warning", "lib/plugin.so")]
 
 
@@ -165,7 +167,7 @@ def test_bf306_names_an_allocator_of_the_host(
 ) -> None:
     if has_copy:
         allocator(tmp_path / "lib/libtcmalloc.so.4", "libtcmalloc.so.4")
-    elf(tmp_path / "bin/server", program=True, needed=["libtcmalloc.so.4"])
+    build_elf(tmp_path / "bin/server", program=True, needed=["libtcmalloc.so.4"])
     (finding,) = check("BF306", host=host)
     assert (finding.severity, finding.path) == (severity, "bin/server")
     assert finding.message.startswith("uses malloc of the host's /lib64/libtcmalloc.so.4")

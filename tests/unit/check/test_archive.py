@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
@@ -49,7 +49,7 @@ def test_a_file_that_comes_twice_is_found(tmp_path: Path) -> None:
 
 
 def test_a_program_that_comes_twice_is_an_error(tmp_path: Path) -> None:
-    one = elf(tmp_path / "one", program=True).read_bytes()
+    one = build_elf(tmp_path / "one", program=True).read_bytes()
     path = packed(tmp_path / "x.tar", ("bin/x", b"#!/bin/sh\n"), ("bin/x", one))
     (found,) = findings(path, "BF601")
     assert (found.severity, found.path) == ("error", "bin/x")

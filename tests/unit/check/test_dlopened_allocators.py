@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from builders.dlopen import noted, opens
-from builders.elf import elf
+from builders.dlopen import make_dlopen_note_source, make_dlopen_source
+from builders.elf import build_elf
 
 from .conftest import Check
 from .test_allocators import allocator, server
@@ -17,7 +17,7 @@ LIB = "$ORIGIN/../lib"
 
 def test_bf307_names_an_allocator_that_a_plugin_needs(tmp_path: Path, check: Check) -> None:
     allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
-    elf(tmp_path / "plugins/p.so", needed=["libone.so.1"], runpath=LIB)
+    build_elf(tmp_path / "plugins/p.so", needed=["libone.so.1"], runpath=LIB)
     server(tmp_path)
     (finding,) = check("BF307")
     assert (finding.severity, finding.path) == ("warning", "plugins/p.so")
@@ -26,7 +26,7 @@ def test_bf307_names_an_allocator_that_a_plugin_needs(tmp_path: Path, check: Che
 
 def test_bf307_is_silent_where_the_program_has_it_too(tmp_path: Path, check: Check) -> None:
     allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
-    elf(tmp_path / "plugins/p.so", needed=["libone.so.1"], runpath=LIB)
+    build_elf(tmp_path / "plugins/p.so", needed=["libone.so.1"], runpath=LIB)
     server(tmp_path, "libone.so.1")
     assert check("BF307") == []
 
@@ -54,10 +54,10 @@ def test_bf307_names_an_allocator_that_the_spec_says_is_opened(
 def test_bf307_heeds_what_an_object_says_of_itself(
     tmp_path: Path, check: Check, how: str, severity: str
 ) -> None:
-    note = noted([{"soname": ["libone.so.1"], "priority": "required"}])
-    source = note if how == "note" else opens("libone.so.1")
+    note = make_dlopen_note_source([{"soname": ["libone.so.1"], "priority": "required"}])
+    source = note if how == "note" else make_dlopen_source("libone.so.1")
     allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source, runpath="$ORIGIN")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source, runpath="$ORIGIN")
     server(tmp_path, "liba.so.1")
     assert [(f.severity, f.path) for f in check("BF307")] == [(severity, "bin/server")]
 
@@ -74,5 +74,5 @@ def test_bf308_reports_objects_that_import_dlmopen(
     #include <dlfcn.h>
     void *open_it(const char *name) {{ return {call}; }}
     """
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source)
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source)
     assert [f.severity for f in check("BF308")] == ["note"] * found

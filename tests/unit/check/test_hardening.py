@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 
 from .conftest import Check
 
@@ -28,26 +28,26 @@ CODES = ("BF502", "BF503", "BF504", "BF505", "BF506", "BF507", "BF508")
 def test_a_program_built_without_is_named(
     tmp_path: Path, check: Check, code: str, flags: list[str], severity: str
 ) -> None:
-    elf(tmp_path / "x", program=True, flags=["-Wl,--build-id", *flags])
+    build_elf(tmp_path / "x", program=True, flags=["-Wl,--build-id", *flags])
     assert [(f.severity, f.path) for f in check(code)] == [(severity, "x")]
     assert [other for other in CODES if other != code and check(other)] == []
 
 
 def test_an_ordinary_program_and_library_trip_none(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "x", program=True, flags=["-Wl,--build-id,-z,relro"])
-    elf(tmp_path / "liba.so.1", soname="liba.so.1", flags=["-Wl,--build-id,-z,relro"])
+    build_elf(tmp_path / "x", program=True, flags=["-Wl,--build-id,-z,relro"])
+    build_elf(tmp_path / "liba.so.1", soname="liba.so.1", flags=["-Wl,--build-id,-z,relro"])
     assert [code for code in CODES if check(code)] == []
 
 
 def test_bf503_names_code_that_is_patched(tmp_path: Path, check: Check) -> None:
     source = 'void f(void); __asm__(".text\\n.globl f\\nf: .quad f\\n");'
-    elf(tmp_path / "liba.so.1", soname="liba.so.1", source=source, flags=["-Wl,-z,notext"])
+    build_elf(tmp_path / "liba.so.1", soname="liba.so.1", source=source, flags=["-Wl,-z,notext"])
     (finding,) = check("BF503")
     assert finding.severity == "warning"
 
 
 def test_bf506_names_set_uid_files_of_any_kind(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "x", program=True).chmod(0o4755)
+    build_elf(tmp_path / "x", program=True).chmod(0o4755)
     script = tmp_path / "run.sh"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o2755)

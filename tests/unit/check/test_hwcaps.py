@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, elf
+from builders.elf import CROSS, build_elf
 
 from .conftest import Check
 
@@ -15,8 +15,8 @@ V3 = "lib/glibc-hwcaps/x86-64-v3"
 
 
 def make_pack(root: Path, source: str = "int one(void) { return 1; }") -> None:
-    elf(root / "lib/liba.so.1", soname="liba.so.1", source=source)
-    elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1", source=source)
+    build_elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_bf113_compares_a_copy_with_the_plain_one(
     problem: str,
 ) -> None:
     make_pack(tmp_path)
-    elf(tmp_path / V3 / "liba.so.1", soname=soname, source=source)
+    build_elf(tmp_path / V3 / "liba.so.1", soname=soname, source=source)
     found = check("BF113")
     assert [(f.severity, f.path) for f in found] == (
         [(severity, f"{V3}/liba.so.1")] if severity else []
@@ -48,9 +48,9 @@ def test_bf113_compares_a_copy_with_the_plain_one(
 def test_bf113_warns_about_a_copy_of_another_version(tmp_path: Path, check: Check) -> None:
     source = "int one(void) { return 1; }"
     for directory, version in (("lib", "1.2"), (V3, "1.1")):
-        elf(tmp_path / directory / f"liba.so.{version}", soname="liba.so.1", source=source)
+        build_elf(tmp_path / directory / f"liba.so.{version}", soname="liba.so.1", source=source)
         (tmp_path / directory / "liba.so.1").symlink_to(f"liba.so.{version}")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
     (finding,) = check("BF113")
     assert finding.severity == "warning"
     assert finding.evidence["files"] == [f"{V3}/liba.so.1.1", "lib/liba.so.1.2"]
@@ -58,7 +58,7 @@ def test_bf113_warns_about_a_copy_of_another_version(tmp_path: Path, check: Chec
 
 def test_bf113_is_a_note_about_a_copy_for_another_machine(tmp_path: Path, check: Check) -> None:
     make_pack(tmp_path)
-    elf(tmp_path / V3 / "liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
+    build_elf(tmp_path / V3 / "liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
     assert [f.severity for f in check("BF113")] == ["note"]
 
 
@@ -68,11 +68,11 @@ def test_bf113_checks_the_needed_names_of_the_copy_itself(
 ) -> None:
     """A RUNPATH that is correct in lib/ is wrong two directories below it."""
     source = "int one(void) { return 1; }"
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
     for directory, path in (("lib", "$ORIGIN"), (V3, runpath)):
-        elf(
+        build_elf(
             tmp_path / directory / "liba.so.1", soname="liba.so.1", needed=["libb.so.1"],
             runpath=path, source=source,
         )  # fmt: skip
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
     assert [f.evidence["needed"] for f in check("BF113")] == ["libb.so.1"] * found

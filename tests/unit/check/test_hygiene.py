@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 
 from .conftest import Check
 
@@ -24,7 +24,7 @@ from .conftest import Check
 def test_bf501_reports_wrong_modes(
     tmp_path: Path, check: Check, mode: int, better: str, reason: str
 ) -> None:
-    elf(tmp_path / "x", program=True).chmod(mode)
+    build_elf(tmp_path / "x", program=True).chmod(mode)
     (finding,) = check("BF501")
     assert (finding.evidence["better"], reason in finding.message) == (better, True)
 
@@ -40,7 +40,7 @@ def test_bf501_reports_wrong_modes(
 def test_bf501_reports_a_library_that_other_users_cannot_load(
     tmp_path: Path, check: Check, mode: int, severity: str, reason: str
 ) -> None:
-    elf(tmp_path / "liba.so", soname="liba.so").chmod(mode)
+    build_elf(tmp_path / "liba.so", soname="liba.so").chmod(mode)
     (finding,) = check("BF501")
     assert finding.severity == severity
     assert finding.message == f"has mode {mode:04o}: {reason}"
@@ -53,22 +53,22 @@ def test_bf501_reports_a_library_that_other_users_cannot_load(
 def test_bf501_is_a_note_about_programs_that_are_test_data(
     tmp_path: Path, check: Check, path: str, severity: str
 ) -> None:
-    elf(tmp_path / path, program=True).chmod(0o644)
+    build_elf(tmp_path / path, program=True).chmod(0o644)
     assert [f.severity for f in check("BF501")] == [severity]
 
 
 def test_bf501_is_silent_about_a_library_that_is_not_executable(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "liba.so", soname="liba.so").chmod(0o644)
+    build_elf(tmp_path / "liba.so", soname="liba.so").chmod(0o644)
     assert check("BF501") == []
 
 
 def test_bf510_checks_static_programs_but_not_split_debug_files(
     tmp_path: Path, check: Check
 ) -> None:
-    path = elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
-    elf(tmp_path / "liba.so", soname="liba.so")
+    path = build_elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
+    build_elf(tmp_path / "liba.so", soname="liba.so")
     command = ["objcopy", "--only-keep-debug", "liba.so", "liba.so.debug"]
     subprocess.run(command, cwd=tmp_path, check=True)
     assert check("BF510") == []

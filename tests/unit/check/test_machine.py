@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, elf
+from builders.elf import CROSS, build_elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.loader.bundle import read_bundle
@@ -17,10 +17,10 @@ from .conftest import Check
 
 
 def test_bf407_reports_a_library_for_another_machine(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"])
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS["aarch64"])
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", toolchain=CROSS["i386"])
-    elf(tmp_path / "lib/libc2.so.1", soname="libc2.so.1")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"])
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS["aarch64"])
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", toolchain=CROSS["i386"])
+    build_elf(tmp_path / "lib/libc2.so.1", soname="libc2.so.1")
     assert [(f.severity, f.path) for f in check("BF407")] == [
         ("error", "lib/liba.so.1"),
         ("note", "lib/libb.so.1"),
@@ -31,7 +31,7 @@ def test_bf407_reports_a_library_for_another_machine(tmp_path: Path, check: Chec
 def test_bf408_reports_a_file_marked_for_newer_processors(
     tmp_path: Path, check: Check, level: str
 ) -> None:
-    elf(tmp_path / "x", program=True, flags=[f"-Wl,-z,{level}"] if level else [])
+    build_elf(tmp_path / "x", program=True, flags=[f"-Wl,-z,{level}"] if level else [])
     assert [f.evidence["level"] for f in check("BF408")] == ([level] if level else [])
 
 
@@ -42,7 +42,7 @@ def test_bf408_reports_a_file_marked_for_newer_processors(
 def test_bf408_compares_with_the_targets_processor(
     tmp_path: Path, target: str | None, severity: str | None
 ) -> None:
-    elf(tmp_path / "x", program=True, flags=["-Wl,-z,x86-64-v3"])
+    build_elf(tmp_path / "x", program=True, flags=["-Wl,-z,x86-64-v3"])
     bundle = read_bundle(read_directory(tmp_path), "pack")
     found = check_bundle(bundle, CheckPolicy(), AdversarialHost(level=target)).findings
     assert [f.severity for f in found if f.rule == "BF408"] == ([severity] if severity else [])
@@ -53,7 +53,7 @@ def test_bf408_accepts_the_level_of_a_hwcaps_directory_in_it(
     tmp_path: Path, check: Check, level: str, found: int
 ) -> None:
     path = tmp_path / f"lib/glibc-hwcaps/{level}/liba.so.1"
-    elf(path, soname="liba.so.1", flags=["-Wl,-z,x86-64-v3"])
+    build_elf(path, soname="liba.so.1", flags=["-Wl,-z,x86-64-v3"])
     assert len(check("BF408")) == found
 
 
@@ -61,8 +61,8 @@ def test_bf408_accepts_the_level_of_a_hwcaps_directory_in_it(
 def test_bf409_reports_a_library_for_another_c_library(
     tmp_path: Path, check: Check, needed: str, found: int
 ) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=[needed], flags=["-nolibc"])
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=[needed], flags=["-nolibc"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     assert [f.message for f in check("BF409")] == [
         "was linked with musl (it needs libc.musl-x86_64.so.1), but bin/x, which loads it,"
         " was linked with glibc"
@@ -70,7 +70,9 @@ def test_bf409_reports_a_library_for_another_c_library(
 
 
 def test_bf410_is_the_only_finding_of_a_file_for_another_system(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.2", needed=["libgone.so.1"], runpath="/opt/x")
+    build_elf(
+        tmp_path / "lib/liba.so.1", soname="liba.so.2", needed=["libgone.so.1"], runpath="/opt/x"
+    )
     data = bytearray((tmp_path / "lib/liba.so.1").read_bytes())
     data[7] = 9
     (tmp_path / "lib/liba.so.1").write_bytes(data)
@@ -80,8 +82,8 @@ def test_bf410_is_the_only_finding_of_a_file_for_another_system(tmp_path: Path) 
 
 
 def test_the_loader_refuses_a_library_of_another_system(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
     data = bytearray((tmp_path / "lib/liba.so.1").read_bytes())
     data[7] = 9
     (tmp_path / "lib/liba.so.1").write_bytes(data)

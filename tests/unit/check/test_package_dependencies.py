@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.wheel import METADATA, NAME, build_wheel
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.reading import open_artifact
@@ -51,7 +51,7 @@ def test_a_folder_called_like_a_package_leads_to_it(entry: str, package: str | N
 def test_bf101_leaves_to_a_required_wheel_what_a_search_path_expects_there(tmp_path: Path) -> None:
     entries = "$ORIGIN:$ORIGIN/../../cublas/lib:$ORIGIN/../../cusparse/lib"
     needed = ["libcusparse.so.12", "libother.so.1"]
-    elf(tmp_path / "x/nvidia/solver/lib/libs.so", needed=needed, runpath=entries)
+    build_elf(tmp_path / "x/nvidia/solver/lib/libs.so", needed=needed, runpath=entries)
     found = in_wheel(tmp_path / "x", "nvidia-cublas-cu12==12.9", "nvidia_cusparse.cu12 (>=12)")
     assert [(f.severity, f.message) for f in found] == [
         (
@@ -78,14 +78,16 @@ def test_bf101_leaves_to_a_required_wheel_what_a_search_path_expects_there(tmp_p
 def test_bf101_stays_an_error_where_no_search_path_leads_to_a_required_wheel(
     tmp_path: Path, requires: str, entry: str
 ) -> None:
-    elf(tmp_path / "x/demo/libs.so", needed=["libgone.so.1"], runpath=entry or None)
+    build_elf(tmp_path / "x/demo/libs.so", needed=["libgone.so.1"], runpath=entry or None)
     assert [f.severity for f in in_wheel(tmp_path / "x", requires)] == ["error"]
 
 
 def test_bf101_and_bf204_know_what_an_npm_package_wants_beside_itself(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "lib/s.node", needed=["libvips.so.8"], rpath="$ORIGIN/../../vips-linux-x64/lib")
+    build_elf(
+        tmp_path / "lib/s.node", needed=["libvips.so.8"], rpath="$ORIGIN/../../vips-linux-x64/lib"
+    )
     assert [f.severity for f in (*check("BF101"), *check("BF204"))] == ["error", "warning"]
     package = {"optionalDependencies": {"@img/vips-linux-x64": "1.3"}, "dependencies": ["no"]}
     (tmp_path / "package.json").write_text(json.dumps(package))

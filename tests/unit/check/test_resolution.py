@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builders.elf import CROSS, elf
-from builders.loaders import X86_64_LOADER, copy_into, real_list
+from builders.elf import CROSS, build_elf
+from builders.loaders import X86_64_LOADER, copy_into, list_with_real_loader
 from builders.pack import make_healthy_pack, make_incident_pack
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
@@ -22,7 +22,7 @@ def test_a_healthy_pack_has_no_findings(tmp_path: Path, check: Check) -> None:
 
 
 def test_bf101_names_what_is_found_nowhere(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["libgone.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["libgone.so.1"])
     (finding,) = check("BF101")
     assert (finding.severity, finding.path) == ("error", "bin/x")
     assert finding.message == (
@@ -32,34 +32,36 @@ def test_bf101_names_what_is_found_nowhere(tmp_path: Path, check: Check) -> None
 
 
 def test_bf101_is_silent_about_what_the_host_provides(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["libgone.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["libgone.so.1"])
     assert check("BF101", host=("libgone.so.*",)) == []
 
 
 def test_bf101_is_a_warning_in_a_plugin_that_no_program_needs(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "bin/x", program=True)
-    elf(tmp_path / "lib/plugin.so", needed=["libgone.so.1"])
+    build_elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "lib/plugin.so", needed=["libgone.so.1"])
     assert [f.severity for f in check("BF101")] == ["warning"]
 
 
 def test_bf101_is_an_error_where_the_pack_has_nothing_but_libraries(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "lib/plugin.so", needed=["libgone.so.1"])
+    build_elf(tmp_path / "lib/plugin.so", needed=["libgone.so.1"])
     assert [f.severity for f in check("BF101")] == ["error"]
 
 
 def test_bf101_shows_the_chain_that_leads_to_the_need(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libgone.so.1"])
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libgone.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     (finding,) = check("BF101")
     assert finding.evidence["chain"] == ["bin/x", "lib/liba.so.1"]
 
 
 def test_bf101_says_what_may_have_been_meant(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "lib/liba.so.2", soname="liba.so.2")
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", toolchain=CROSS["i386"])
-    elf(tmp_path / "x", program=True, needed=["liba.so.1", "libb.so.1"], runpath="$ORIGIN/lib")
+    build_elf(tmp_path / "lib/liba.so.2", soname="liba.so.2")
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", toolchain=CROSS["i386"])
+    build_elf(
+        tmp_path / "x", program=True, needed=["liba.so.1", "libb.so.1"], runpath="$ORIGIN/lib"
+    )
     assert [f.message.rpartition(" (")[2] for f in check("BF101")] == [
         "the pack has liba.so.2)",
         "lib/libb.so.1 is 32-bit i386)",
@@ -68,9 +70,12 @@ def test_bf101_says_what_may_have_been_meant(tmp_path: Path, check: Check) -> No
 
 def test_bf101_says_that_the_pack_has_it_where_nothing_leads(tmp_path: Path) -> None:
     """On a host whose files are known, and which has no copy either."""
-    elf(tmp_path / "pack/lib/liba.so.1", soname="liba.so.1")
-    elf(tmp_path / "pack/bin/x", program=True, needed=["liba.so.1"])
-    for path in (X86_64_LOADER, *(path for _, path in real_list(Path("/bin/true")) if path)):
+    build_elf(tmp_path / "pack/lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "pack/bin/x", program=True, needed=["liba.so.1"])
+    for path in (
+        X86_64_LOADER,
+        *(path for _, path in list_with_real_loader(Path("/bin/true")) if path),
+    ):
         copy_into(tmp_path / "host", path)
     host = RealHost(DirectoryFiles(tmp_path / "host"), "/opt/pack")
     bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
@@ -82,7 +87,7 @@ def test_bf101_says_that_the_pack_has_it_where_nothing_leads(tmp_path: Path) -> 
 
 def test_bf102_names_the_link_that_the_pack_has(tmp_path: Path, check: Check) -> None:
     make_healthy_pack(tmp_path)
-    elf(tmp_path / "bin/server", program=True, needed=["libtcmalloc.so.4"])
+    build_elf(tmp_path / "bin/server", program=True, needed=["libtcmalloc.so.4"])
     (finding,) = check("BF102")
     assert "; the pack has lib/libtcmalloc.so.4, but" in finding.message
 
@@ -103,46 +108,48 @@ def test_bf102_shows_the_search_that_ends_at_the_hosts_copy(tmp_path: Path, chec
 
 
 def test_bf102_does_not_mind_a_copy_of_the_c_library(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
-    elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
+    build_elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
+    build_elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
     assert check("BF102") == []
 
 
 def test_bf102_is_a_note_where_the_provider_is_only_ever_opened(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "bin/java", program=True)
-    elf(tmp_path / "lib/server/libjvm.so", soname="libjvm.so")
-    elf(tmp_path / "lib/libjava.so", soname="libjava.so", needed=["libjvm.so"], rpath="$ORIGIN")
+    build_elf(tmp_path / "bin/java", program=True)
+    build_elf(tmp_path / "lib/server/libjvm.so", soname="libjvm.so")
+    build_elf(
+        tmp_path / "lib/libjava.so", soname="libjava.so", needed=["libjvm.so"], rpath="$ORIGIN"
+    )
     assert [f.severity for f in check("BF102")] == ["note"]
 
 
 def test_bf102_is_silent_where_the_program_has_loaded_what_a_plugin_needs(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
-    elf(tmp_path / "plugins/p.so", needed=["liba.so.1"])
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "plugins/p.so", needed=["liba.so.1"])
     assert check("BF102") == []
 
 
 def test_bf106_names_two_different_files_of_one_needed_soname(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "a/liba.so.1", soname="liba.so.1", tag="one")
-    elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="two")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../a")
+    build_elf(tmp_path / "a/liba.so.1", soname="liba.so.1", tag="one")
+    build_elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="two")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../a")
     (finding,) = check("BF106")
     assert finding.evidence["files"] == ["a/liba.so.1", "b/liba.so.1"]
 
 
 def test_bf106_is_silent_about_identical_copies(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "a/liba.so.1", soname="liba.so.1", tag="one")
-    elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="one")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../a")
+    build_elf(tmp_path / "a/liba.so.1", soname="liba.so.1", tag="one")
+    build_elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="one")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../a")
     assert check("BF106") == []
 
 
 def test_bf110_notes_what_is_left_to_most_hosts(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1", "libm.so.6"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["libz.so.1", "libm.so.6"])
     assert [(f.severity, f.evidence["needed"]) for f in check("BF110")] == [("note", "libz.so.1")]
     assert check("BF110", host=("libz.so.1",)) == []
 
@@ -150,8 +157,8 @@ def test_bf110_notes_what_is_left_to_most_hosts(tmp_path: Path, check: Check) ->
 def test_bf102_does_not_count_on_what_differs_from_host_to_host(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../$LIB")
+    build_elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../$LIB")
     (finding,) = check("BF102")
     assert finding.evidence["trace"][0]["verdict"] == "differs from host to host"
 
@@ -159,21 +166,21 @@ def test_bf102_does_not_count_on_what_differs_from_host_to_host(
 def test_bf112_names_a_part_of_the_c_library_that_the_pack_puts_before_the_hosts(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
-    elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
+    build_elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"], runpath="$ORIGIN/../lib")
     (finding,) = check("BF112")
     assert (finding.severity, finding.path) == ("error", "lib/libm.so.6")
     assert finding.message == "is loaded instead of the host's libm.so.6, which bin/x needs"
 
 
 def test_bf112_is_a_warning_where_the_pack_has_the_loader_too(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
-    elf(tmp_path / "lib/ld-linux-x86-64.so.2", soname="ld-linux-x86-64.so.2")
-    elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
+    build_elf(tmp_path / "lib/ld-linux-x86-64.so.2", soname="ld-linux-x86-64.so.2")
+    build_elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"], runpath="$ORIGIN/../lib")
     assert [f.severity for f in check("BF112")] == ["warning"]
 
 
 def test_bf112_is_silent_where_nothing_finds_the_packs_copy(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
-    elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
+    build_elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
+    build_elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
     assert check("BF112") == []

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 
 from .conftest import Check
 
 
 def program_with(root: Path, *, rpath: str | None = None, runpath: str | None = None) -> None:
     """Build a pack with a program that has a search path and needs a library of the pack."""
-    elf(root / "lib/liba.so.1", soname="liba.so.1")
-    elf(root / "bin/x", program=True, needed=["liba.so.1"], rpath=rpath, runpath=runpath)
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(root / "bin/x", program=True, needed=["liba.so.1"], rpath=rpath, runpath=runpath)
 
 
 def test_bf201_reports_a_program_without_a_runpath(tmp_path: Path, check: Check) -> None:
@@ -27,9 +27,9 @@ def test_bf201_reports_a_program_without_a_runpath(tmp_path: Path, check: Check)
 def test_bf201_is_a_warning_in_a_library_if_another_object_loads_what_it_needs(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
-    elf(
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
+    build_elf(
         tmp_path / "bin/x",
         program=True,
         needed=["libb.so.1", "liba.so.1"],
@@ -41,9 +41,9 @@ def test_bf201_is_a_warning_in_a_library_if_another_object_loads_what_it_needs(
 def test_bf201_is_silent_if_an_inherited_rpath_leads_to_the_library(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
     assert check("BF201") == []
 
 
@@ -52,16 +52,16 @@ def test_bf201_follows_the_rpath_of_the_plugin_that_loads_a_library(
     tmp_path: Path, check: Check, tag: str, found: int
 ) -> None:
     """As in wheels: an RPATH applies to all libraries of an extension, a RUNPATH to itself only."""
-    elf(tmp_path / "libs/libc1.so.1", soname="libc1.so.1")
-    elf(tmp_path / "libs/libb.so.1", soname="libb.so.1", needed=["libc1.so.1"])
+    build_elf(tmp_path / "libs/libc1.so.1", soname="libc1.so.1")
+    build_elf(tmp_path / "libs/libb.so.1", soname="libb.so.1", needed=["libc1.so.1"])
     names = ["libc1.so.1", "libb.so.1"]
     rpath, runpath = ("$ORIGIN/libs", None) if tag == "rpath" else (None, "$ORIGIN/libs")
-    elf(tmp_path / "ext.so", needed=names, rpath=rpath, runpath=runpath)
+    build_elf(tmp_path / "ext.so", needed=names, rpath=rpath, runpath=runpath)
     assert [f.path for f in check("BF201")] == ["libs/libb.so.1"] * found
 
 
 def test_bf201_is_silent_if_no_library_of_the_pack_is_needed(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"])
     assert check("BF201") == []
 
 
@@ -139,7 +139,7 @@ def test_bf207_reports_a_set_uid_program_that_needs_origin(tmp_path: Path, check
 def test_bf207_is_a_warning_if_no_library_of_the_pack_is_needed(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="${ORIGIN}")
+    build_elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="${ORIGIN}")
     (tmp_path / "bin/x").chmod(0o2755)
     (finding,) = check("BF207")
     assert finding.severity == "warning"
@@ -149,6 +149,6 @@ def test_bf207_is_a_warning_if_no_library_of_the_pack_is_needed(
 def test_bf207_is_silent_about_set_uid_programs_without_origin(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="/opt/pack/lib")
+    build_elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="/opt/pack/lib")
     (tmp_path / "bin/x").chmod(0o4755)
     assert check("BF207") == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack
 
 from .conftest import Check
@@ -27,7 +27,7 @@ def test_bf103_is_silent_where_a_link_has_the_soname(tmp_path: Path, check: Chec
 def test_bf103_leaves_plugins_with_a_soname_of_their_own_alone(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(tmp_path / "lib/fast.cpython-311.so", soname="libfast-impl.so")
+    build_elf(tmp_path / "lib/fast.cpython-311.so", soname="libfast-impl.so")
     assert check("BF103") == []
 
 
@@ -45,7 +45,7 @@ def test_bf104_names_dangling_links_and_loops(tmp_path: Path, check: Check) -> N
 
 def test_bf104_is_an_error_where_something_needs_the_name(tmp_path: Path, check: Check) -> None:
     (tmp_path / "liba.so.1").symlink_to("liba.so.1.2")
-    elf(tmp_path / "x", program=True, needed=["liba.so.1"], runpath="$ORIGIN")
+    build_elf(tmp_path / "x", program=True, needed=["liba.so.1"], runpath="$ORIGIN")
     assert [f.severity for f in check("BF104")] == ["error"]
 
 

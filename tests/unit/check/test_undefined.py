@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf, object_with_versions
+from builders.elf import build_elf, build_versioned_library
 
 from .conftest import Check
 
@@ -24,9 +24,9 @@ def defines(symbol: str) -> str:
 
 def program_and_library(folder: Path, wanted: str, defined: str, **more: object) -> None:
     """A program linked with one copy of a library, in a pack that has another."""
-    linked = elf(folder / "linked.so", soname="libg.so.1", source=defines(wanted))
-    elf(folder / "lib/libg.so.1", soname="libg.so.1", source=defines(defined))
-    elf(
+    linked = build_elf(folder / "linked.so", soname="libg.so.1", source=defines(wanted))
+    build_elf(folder / "lib/libg.so.1", soname="libg.so.1", source=defines(defined))
+    build_elf(
         folder / "bin/x", program=True, source=calls(wanted), runpath=LIB,
         flags=[str(linked)], **more,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -56,8 +56,8 @@ def test_bf405_names_a_symbol_of_a_library_and_the_program_that_loads_it(
     tmp_path: Path, check: Check
 ) -> None:
     use = "extern int gone(void); int again(void) { return gone(); }"
-    elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
-    elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
+    build_elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
+    build_elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
     (finding,) = check("BF405")
     assert finding.path == "lib/libu.so.1"
     assert finding.message == "uses gone, which nothing in the process of bin/x defines"
@@ -65,8 +65,8 @@ def test_bf405_names_a_symbol_of_a_library_and_the_program_that_loads_it(
 
 def test_bf405_is_silent_about_weak_symbols(tmp_path: Path, check: Check) -> None:
     use = "__attribute__((weak)) int gone(void); int again(void) { return gone ? gone() : 0; }"
-    elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
-    elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
+    build_elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
+    build_elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
     assert check("BF405") == []
 
 
@@ -74,9 +74,9 @@ def test_bf405_is_silent_about_what_the_program_itself_defines(
     tmp_path: Path, check: Check
 ) -> None:
     use = "extern int callback(void); int again(void) { return callback(); }"
-    elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
+    build_elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
     main = "int callback(void) { return 0; } int main(void) { return 0; }"
-    elf(
+    build_elf(
         tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB, source=main,
         flags=["-rdynamic"],
     )  # fmt: skip
@@ -89,15 +89,15 @@ def test_bf405_knows_what_glibc_exports_where_nothing_was_linked_with_it(
 ) -> None:
     use = f"extern int {symbol}(void); int again(void) {{ return {symbol}(); }}"
     flags = ["-nostdlib", "-fno-builtin"]
-    elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use, flags=flags)
-    elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
+    build_elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use, flags=flags)
+    build_elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
     assert len(check("BF405")) == found
 
 
 def test_bf405_says_nothing_where_a_library_of_the_host_could_define_it(
     tmp_path: Path, check: Check
 ) -> None:
-    elf(
+    build_elf(
         tmp_path / "bin/x", program=True, needed=["libz.so.1"], source=calls("_ZN3two5greetEv"),
         flags=["-Wl,--unresolved-symbols=ignore-all"],
     )  # fmt: skip
@@ -109,12 +109,12 @@ def test_bf405_wants_the_symbol_in_the_version_that_it_was_linked_with(
     tmp_path: Path, check: Check, kept: str, found: int
 ) -> None:
     """The version is there (so the loader starts the program), but the symbol left it."""
-    linked = object_with_versions(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
-    elf(
+    linked = build_versioned_library(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
+    build_elf(
         tmp_path / "bin/x", program=True, source=calls("greet"), runpath=LIB, flags=[str(linked)]
     )  # fmt: skip
     shutil.rmtree(linked.parent)
-    object_with_versions(tmp_path / "lib/libv.so.1", "libv.so.1", kept, ["V_1"])
+    build_versioned_library(tmp_path / "lib/libv.so.1", "libv.so.1", kept, ["V_1"])
     assert [f.evidence["symbols"] for f in check("BF405")] == [["greet@V_1"]][:found]
     assert check("BF404") == []
 
@@ -123,18 +123,18 @@ def test_bf405_wants_the_symbol_in_the_version_that_it_was_linked_with(
 def test_bf405_knows_who_has_to_define_a_symbol_with_a_version(
     tmp_path: Path, check: Check, beside: str
 ) -> None:
-    linked = object_with_versions(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
+    linked = build_versioned_library(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
     flags, source = [str(linked)], calls("greet").replace("main", "again")
     if beside == "a library of the host":
-        elf(
+        build_elf(
             tmp_path / "bin/x", program=True, source=calls("greet"), needed=["libz.so.1"],
             runpath=LIB, flags=flags,
         )  # fmt: skip
     else:
-        elf(tmp_path / "bin/x", program=True)
-        elf(tmp_path / "plugins/p.so", source=source, runpath=LIB, flags=flags)
+        build_elf(tmp_path / "bin/x", program=True)
+        build_elf(tmp_path / "plugins/p.so", source=source, runpath=LIB, flags=flags)
     shutil.rmtree(linked.parent)
-    object_with_versions(tmp_path / "lib/libv.so.1", "libv.so.1", "other", ["V_1"])
+    build_versioned_library(tmp_path / "lib/libv.so.1", "libv.so.1", "other", ["V_1"])
     severity, path = (
         ("error", "bin/x") if beside == "a library of the host" else ("warning", "plugins/p.so")
     )
@@ -148,6 +148,6 @@ def test_bf405_is_silent_about_what_a_plugin_takes_from_its_program(
     tmp_path: Path, check: Check
 ) -> None:
     use = "extern int callback(void); int again(void) { return callback(); }"
-    elf(tmp_path / "plugins/p.so", source=use)
-    elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "plugins/p.so", source=use)
+    build_elf(tmp_path / "bin/x", program=True)
     assert check("BF405") == []

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf, object_with_versions
-from builders.loaders import X86_64_LOADER, copy_into, real_list
+from builders.elf import build_elf, build_versioned_library
+from builders.loaders import X86_64_LOADER, copy_into, list_with_real_loader
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.facts.abi import parse_glibc_version
@@ -28,13 +28,13 @@ CALLS = "extern int greet(void); int main(void) { return greet() - 7; }"
 
 def versioned(folder: Path, *versions: str) -> Path:
     """A library that defines greet in each of ``versions``, the last one by default."""
-    return object_with_versions(folder / "lib/libv.so.1", "libv.so.1", "greet", versions)
+    return build_versioned_library(folder / "lib/libv.so.1", "libv.so.1", "greet", versions)
 
 
 def wants_version(folder: Path, version: str) -> None:
     """A program that was linked with a library that has ``version``."""
     linked = versioned(folder / "linked", "V_1", version)
-    elf(
+    build_elf(
         folder / "bin/x", program=True, source=CALLS, runpath="$ORIGIN/../lib",
         flags=[str(linked)],
     )  # fmt: skip
@@ -58,14 +58,14 @@ def test_bf404_is_silent_where_the_version_is_there(tmp_path: Path, check: Check
 
 def test_bf404_is_silent_about_a_copy_without_any_versions(tmp_path: Path, check: Check) -> None:
     wants_version(tmp_path, "V_2")
-    elf(tmp_path / "lib/libv.so.1", soname="libv.so.1", source=GREET)
+    build_elf(tmp_path / "lib/libv.so.1", soname="libv.so.1", source=GREET)
     assert check("BF404") == []
 
 
 def test_bf404_looks_at_libraries_that_no_program_loads(tmp_path: Path, check: Check) -> None:
     linked = versioned(tmp_path / "linked", "V_1", "V_2")
     use = "extern int greet(void); int again(void) { return greet(); }"
-    elf(tmp_path / "lib/libw.so", source=use, runpath="$ORIGIN", flags=[str(linked)])
+    build_elf(tmp_path / "lib/libw.so", source=use, runpath="$ORIGIN", flags=[str(linked)])
     linked.unlink()
     versioned(tmp_path, "V_1")
     assert [(f.severity, f.path) for f in check("BF404")] == [("error", "lib/libv.so.1")]
@@ -75,7 +75,7 @@ def test_bf401_heeds_what_packed_relocations_want_of_the_loader(
     tmp_path: Path, check: Check
 ) -> None:
     flags = ["-Wl,-z,pack-relative-relocs"]
-    elf(tmp_path / "liba.so", source="int x; int *p = &x;", flags=flags)
+    build_elf(tmp_path / "liba.so", source="int x; int *p = &x;", flags=flags)
     assert [f.evidence["versions"] for f in check("BF401", glibc="2.35")] == [
         {"libc.so.6": ["GLIBC_ABI_DT_RELR"]}
     ]
@@ -88,8 +88,11 @@ def test_bf404_looks_at_a_known_hosts_copy(tmp_path: Path, newest: str, found: i
     for folder in ("usr/lib/x86_64-linux-gnu", "usr/lib64"):
         versions = ["V_1", "V_2"] if newest == "V_2" else ["V_1"]
         path = tmp_path / "host" / folder / "libv.so.1"
-        object_with_versions(path, "libv.so.1", "greet", versions)
-    for file in (X86_64_LOADER, *(file for _, file in real_list(Path("/bin/true")) if file)):
+        build_versioned_library(path, "libv.so.1", "greet", versions)
+    for file in (
+        X86_64_LOADER,
+        *(file for _, file in list_with_real_loader(Path("/bin/true")) if file),
+    ):
         copy_into(tmp_path / "host", file)
     host = RealHost(DirectoryFiles(tmp_path / "host"), "/opt/pack")
     bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
@@ -106,7 +109,7 @@ def test_bf401_is_silent_about_versions_that_are_wanted_weakly(
     """The loader only complains about these (dl-version.c, match_symbol)."""
     linked = versioned(tmp_path / "linked", "GLIBC_9.1")
     use = "extern int greet(void); int again(void) { return greet(); }"
-    path = elf(tmp_path / "liba.so", source=use, flags=[str(linked)])
+    path = build_elf(tmp_path / "liba.so", source=use, flags=[str(linked)])
     linked.unlink()
     reader, image = BytesReader(path.read_bytes()), read_image_at(path)
     assert image is not None
@@ -121,7 +124,7 @@ def test_bf401_is_silent_about_versions_that_are_wanted_weakly(
 
 
 def test_bf401_names_versions_newer_than_the_baseline(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "x", program=True)
+    build_elf(tmp_path / "x", program=True)
     (finding,) = check("BF401", glibc="2.2")
     assert finding.path == "x"
     assert ", newer than the baseline glibc 2.2 (__libc_start_main@GLIBC_2." in finding.message
@@ -133,7 +136,7 @@ def test_bf401_names_versions_newer_than_the_baseline(tmp_path: Path, check: Che
 
 
 def test_bf401_is_silent_without_a_baseline_or_below_it(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "x", program=True)
+    build_elf(tmp_path / "x", program=True)
     assert check("BF401") == []
     assert check("BF401", glibc="9.9") == []
 
@@ -141,7 +144,7 @@ def test_bf401_is_silent_without_a_baseline_or_below_it(tmp_path: Path, check: C
 def test_bf402_names_what_glibc_keeps_for_itself(tmp_path: Path, check: Check) -> None:
     name = next(n for n in ("__libc_early_init", "_dl_signal_error") if hasattr(libc(), n))
     use = f"extern int {name}(int); int main(void) {{ return {name}(0); }}"
-    elf(tmp_path / "x", program=True, source=use, flags=["-Wl,--allow-shlib-undefined"])
+    build_elf(tmp_path / "x", program=True, source=use, flags=["-Wl,--allow-shlib-undefined"])
     (finding,) = check("BF402")
     assert (finding.severity, finding.evidence["symbols"]) == ("error", [name])
 
@@ -149,8 +152,8 @@ def test_bf402_names_what_glibc_keeps_for_itself(tmp_path: Path, check: Check) -
 def test_bf402_is_silent_where_the_pack_brings_the_loader_too(tmp_path: Path, check: Check) -> None:
     name = next(n for n in ("__libc_early_init", "_dl_signal_error") if hasattr(libc(), n))
     use = f"extern int {name}(int); int main(void) {{ return {name}(0); }}"
-    elf(tmp_path / "x", program=True, source=use, flags=["-Wl,--allow-shlib-undefined"])
-    elf(tmp_path / "lib/ld-linux-x86-64.so.2", soname="ld-linux-x86-64.so.2")
+    build_elf(tmp_path / "x", program=True, source=use, flags=["-Wl,--allow-shlib-undefined"])
+    build_elf(tmp_path / "lib/ld-linux-x86-64.so.2", soname="ld-linux-x86-64.so.2")
     assert check("BF402") == []
 
 
@@ -159,5 +162,5 @@ def libc() -> ctypes.CDLL:
 
 
 def test_bf402_is_silent_about_the_c_librarys_own_parts(tmp_path: Path, check: Check) -> None:
-    elf(tmp_path / "x", program=True)
+    build_elf(tmp_path / "x", program=True)
     assert check("BF402") == []

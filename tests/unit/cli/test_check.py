@@ -9,8 +9,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from builders.dlopen import noted
-from builders.elf import elf
+from builders.dlopen import make_dlopen_note_source
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
 from bundle_fix.report.schemas import build_check_schema
@@ -61,20 +61,20 @@ def test_the_json_report_has_the_documented_keys(tmp_path: Path) -> None:
 
 
 def test_host_provides_adds_a_library_to_the_host(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["libjvm.so"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["libjvm.so"])
     assert run_bundle_fix("check", tmp_path).returncode == 1
     assert run_bundle_fix("check", tmp_path, "--host-provides", "libjvm.so").returncode == 0
 
 
 def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
-    program = elf(tmp_path / "x", program=True)
+    program = build_elf(tmp_path / "x", program=True)
     assert (
         "passed: no findings (1 program, 0 libraries, " in run_bundle_fix("check", program).stdout
     )
 
 
 def test_fail_on_sets_the_lowest_severity_that_fails(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"])
     assert run_bundle_fix("check", tmp_path).returncode == 0
     assert run_bundle_fix("check", tmp_path, "--fail-on", "note").returncode == 1
 
@@ -92,14 +92,14 @@ def test_a_spec_can_ignore_findings_with_a_reason(tmp_path: Path) -> None:
 
 
 def test_definitions_set_the_variables_of_a_spec(tmp_path: Path) -> None:
-    pack = elf(tmp_path / "p/bin/x", program=True, needed=["libz.so.7"]).parents[1]
+    pack = build_elf(tmp_path / "p/bin/x", program=True, needed=["libz.so.7"]).parents[1]
     spec = tmp_path / "bundle.toml"
     variable = '[variables]\nversion = { env = "BUNDLE_FIX_NOT_SET" }\n'
     spec.write_text(f'[bundle]\nname = "p"\n{variable}[closure]\nhost = ["libz.so.{{version}}"]\n')
     arguments = ("check", pack, "--spec", spec)
     assert run_bundle_fix(*arguments, "-D", "version=7").returncode == 0
     assert run_bundle_fix(*arguments, "-D", "version=8").returncode == 1
-    assert "say -D version=" in run_bundle_fix(*arguments).stderr
+    assert "pass -D version=" in run_bundle_fix(*arguments).stderr
     assert "add --spec" in run_bundle_fix("check", pack, "-D", "version=7").stderr
 
 
@@ -108,7 +108,7 @@ def test_definitions_set_the_variables_of_a_spec(tmp_path: Path) -> None:
     [
         (None, "there is no such file or folder"),
         (b"", "the file is empty"),
-        (b"hello\n" * 300, "it is not a tarball that can be read"),
+        (b"hello\n" * 300, "unknown file format"),
         (b"\x1f\x8b\x08\x00garbage", "the archive is"),
         (b"\x7fELF\x02\x01\x01", "the ELF file is damaged"),
         (b"PK\x03\x04" + bytes(100), "the archive is damaged: it has no directory"),
@@ -163,7 +163,7 @@ def test_the_report_is_written_to_a_file(tmp_path: Path) -> None:
 
 def test_the_report_has_the_requirements_of_the_pack_on_its_target(tmp_path: Path) -> None:
     pack = make_healthy_pack(tmp_path / "p")
-    elf(pack / "bin/fast", program=True, flags=["-Wl,-z,x86-64-v3"])
+    build_elf(pack / "bin/fast", program=True, flags=["-Wl,-z,x86-64-v3"])
     report = json.loads(run_bundle_fix("check", pack, "--format", "json").stdout)
     jsonschema.validate(report, build_check_schema())
     abi = report["abi"]
@@ -187,10 +187,10 @@ def test_an_invalid_glibc_version_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_library_opened_from_the_host_is_reported_with_its_trace(tmp_path: Path) -> None:
     names = ["libone.so.1", "libtwo.so.1"]
     for name in names:
-        elf(tmp_path / "lib" / name, soname=name)
-    note = noted([{"soname": [name], "priority": "required"} for name in names])
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=note)
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+        build_elf(tmp_path / "lib" / name, soname=name)
+    note = make_dlopen_note_source([{"soname": [name], "priority": "required"} for name in names])
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=note)
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     text = " ".join(run_bundle_fix("check", tmp_path).stdout.split())
     assert "opens libone.so.1; the pack has lib/libone.so.1, but /lib64/libone.so.1" in text
     assert "1. ld.so.cache, default directories:" in text

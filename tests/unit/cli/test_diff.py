@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_tarball
 from builders.run import run_bundle_fix
 from bundle_fix.report.schemas import build_diff_schema
@@ -24,7 +24,7 @@ def packs(tmp_path: Path) -> tuple[Path, Path]:
     old, new = make_healthy_pack(tmp_path / "old"), make_healthy_pack(tmp_path / "new")
     (new / "lib/libtcmalloc.so.4").unlink()
     (new / "lib/libtcmalloc.so.4.6").rename(new / "lib/libtcmalloc.so")
-    elf(old / "bin/shell", program=True)
+    build_elf(old / "bin/shell", program=True)
     (new / "VERSION").write_text("2.6\n")
     one = make_tarball(old, tmp_path / "server-2.5.tar.gz", "server-2.5")
     return one, make_tarball(new, tmp_path / "server-2.6.tar.xz", "server-2.6")
@@ -121,7 +121,7 @@ def test_libraries_are_looked_up_in_the_given_host(
 ) -> None:
     root = tmp_path / "root"
     (root / "etc").mkdir(parents=True)
-    elf(root / "lib64/libtcmalloc.so.4", soname="libtcmalloc.so.4", tag="the host's")
+    build_elf(root / "lib64/libtcmalloc.so.4", soname="libtcmalloc.so.4", tag="the host's")
     ran = run_bundle_fix("diff", *packs, "--host", root, "--format", "json")
     ends = [r["new"] for r in json.loads(ran.stdout)["resolutions"]]
     assert {"origin": "host", "path": "/lib64/libtcmalloc.so.4", "via": "default"} in ends

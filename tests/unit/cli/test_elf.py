@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from elf.support import by_readelf, run
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 
 OLD = "/opt/build/thirdparty/output/lib"
@@ -25,7 +25,7 @@ SCHEMA = {
 def build_library(directory: Path, name: str = "libx.so.1") -> Path:
     flags = ["-Wl,-z,now,-z,nodefaultlib,--build-id"]
     needed = ["libdep.so.1"]
-    return elf(directory / name, soname=name, needed=needed, runpath=OLD, flags=flags)
+    return build_elf(directory / name, soname=name, needed=needed, runpath=OLD, flags=flags)
 
 
 def test_json_has_the_values_that_readelf_prints(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_a_needed_name_is_added_only_once(tmp_path: Path) -> None:
 def test_the_search_path_is_removed_from_rpath_and_runpath(
     tmp_path: Path, option: tuple[str, ...], kind: str
 ) -> None:
-    path = elf(tmp_path / "libx.so", **{kind: OLD})  # type: ignore[arg-type]
+    path = build_elf(tmp_path / "libx.so", **{kind: OLD})  # type: ignore[arg-type]
     assert run_bundle_fix("elf", *option, "--in-place", path).returncode == 0
     found = by_readelf(path)
     assert (found.rpath, found.runpath) == (None, None)
@@ -215,12 +215,16 @@ def write_uneditable_files(directory: Path) -> dict[str, Path]:
     (directory / "script").write_text("#!/bin/sh\n")
     source = directory / "x.c"
     source.write_text("int main(void) { return 0; }\n")
-    builds = {"static": ["-static"], "static-pie": ["-static-pie"], "object.o": ["-c"]}
+    builds = {
+        "static": ["-static"],
+        "static-pie": ["-static-pie"],
+        "object.o": ["-c"],
+    }
     for name, flags in builds.items():
         subprocess.run(["cc", *flags, source, "-o", directory / name], check=True)
-    whole = elf(directory / "whole", program=True)
+    whole = build_elf(directory / "whole", program=True)
     if shutil.which("objcopy"):
-        command = ["objcopy", "--only-keep-debug", whole, directory / "whole.debug"]
+        command = ["objcopy", "--only-keep-debug", str(whole), f"{directory}/whole.debug"]
         subprocess.run(command, check=True)
     shutil.copy("/lib64/ld-linux-x86-64.so.2", directory / "loader")
     source.unlink()
@@ -258,7 +262,7 @@ def test_a_missing_or_damaged_file_is_an_error(tmp_path: Path) -> None:
 def test_a_payload_after_the_program_keeps_its_offset(tmp_path: Path) -> None:
     # An AppImage or a self-extracting installer finds its payload after its own section headers, or
     # at a fixed distance from the end of the file.
-    path = elf(tmp_path / "x", program=True, runpath=OLD)
+    path = build_elf(tmp_path / "x", program=True, runpath=OLD)
     payload = os.urandom(100_000)
     with path.open("ab") as file:
         file.write(payload)
@@ -272,7 +276,7 @@ def test_a_payload_after_the_program_keeps_its_offset(tmp_path: Path) -> None:
 
 
 def test_a_runpath_can_be_made_longer_and_shorter_repeatedly(tmp_path: Path) -> None:
-    path = elf(tmp_path / "x", program=True, runpath="/a")
+    path = build_elf(tmp_path / "x", program=True, runpath="/a")
     size = path.stat().st_size
     for length in (10, 3, 90, 40, 200, 1, 150):
         done = run_bundle_fix("elf", "--set-runpath", "/" + "l" * length, "--in-place", path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
 
@@ -120,7 +120,7 @@ def test_in_place_fixes_a_directory(tmp_path: Path) -> None:
 
 def test_a_pack_that_cannot_be_fixed_is_reported_and_not_written(tmp_path: Path) -> None:
     directory = make_incident_pack(tmp_path / "p")
-    elf(directory / "bin/other", program=True, needed=["libgone.so.1"])
+    build_elf(directory / "bin/other", program=True, needed=["libgone.so.1"])
     pack = make_tarball(directory, tmp_path / "pack.tar.gz")
     done = run_bundle_fix("fix", pack)
     assert (done.returncode, done.stdout) == (1, "")
@@ -133,7 +133,7 @@ def test_a_pack_that_cannot_be_fixed_is_reported_and_not_written(tmp_path: Path)
 
 def test_force_writes_the_pack_despite_findings_and_exits_with_1(tmp_path: Path) -> None:
     directory = make_incident_pack(tmp_path / "p")
-    elf(directory / "bin/other", program=True, needed=["libgone.so.1"])
+    build_elf(directory / "bin/other", program=True, needed=["libgone.so.1"])
     done = run_bundle_fix("fix", "--force", directory, "-o", tmp_path / "out")
     assert done.returncode == 1
     assert run_program(tmp_path / "out/bin/server") == "shipped\nmain\n"
@@ -156,8 +156,8 @@ def test_an_output_that_is_the_input_is_refused(tmp_path: Path) -> None:
 def test_copies_of_one_library_become_symlinks(tmp_path: Path) -> None:
     directory = tmp_path / "p"
     for name in ("libx.so", "libx.so.4", "libx.so.4.6.11"):
-        elf(directory / "lib" / name, soname="libx.so.4", tag="x")
-    elf(directory / "bin/x", program=True, needed=["libx.so.4"])
+        build_elf(directory / "lib" / name, soname="libx.so.4", tag="x")
+    build_elf(directory / "bin/x", program=True, needed=["libx.so.4"])
     run_bundle_fix("fix", "--in-place", directory)
     assert (directory / "lib/libx.so.4").readlink() == Path("libx.so.4.6.11")
     assert run_program(directory / "bin/x") == "x\nmain\n"
@@ -165,7 +165,7 @@ def test_copies_of_one_library_become_symlinks(tmp_path: Path) -> None:
 
 def test_a_pinned_library_precedes_ld_library_path(tmp_path: Path) -> None:
     directory = make_healthy_pack(tmp_path / "p")
-    elf(tmp_path / "decoys/libtcmalloc.so.4", soname="libtcmalloc.so.4", tag="decoy")
+    build_elf(tmp_path / "decoys/libtcmalloc.so.4", soname="libtcmalloc.so.4", tag="decoy")
     decoys = {"LD_LIBRARY_PATH": str(tmp_path / "decoys")}
     server = directory / "bin/server"
     assert subprocess.run([server], env=decoys, capture_output=True, check=True).stdout == (
@@ -186,13 +186,13 @@ def test_a_pinned_library_precedes_ld_library_path(tmp_path: Path) -> None:
 def test_a_pinned_library_still_provides_its_symbol_versions(tmp_path: Path) -> None:
     versions = tmp_path / "map"
     versions.write_text("V_1 { global: from_libver; };\n")
-    library = elf(
+    library = build_elf(
         tmp_path / "p/lib/libver.so.1",
         soname="libver.so.1",
         tag="shipped",
         flags=[f"-Wl,--version-script={versions}"],
     )
-    elf(
+    build_elf(
         tmp_path / "p/bin/x",
         program=True,
         runpath="$ORIGIN/../lib",
@@ -221,11 +221,13 @@ def test_a_file_that_no_editor_can_change_is_reported_and_nothing_is_written(
 
 def test_hard_links_in_two_directories_find_their_libraries_from_both(tmp_path: Path) -> None:
     directory = tmp_path / "p"
-    elf(directory / "lib/libb.so.1", soname="libb.so.1", tag="b")
-    elf(directory / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], tag="a")
+    build_elf(directory / "lib/libb.so.1", soname="libb.so.1", tag="b")
+    build_elf(directory / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], tag="a")
     (directory / "lib/deep/er").mkdir(parents=True)
     (directory / "lib/deep/er/liba.so.1").hardlink_to(directory / "lib/liba.so.1")
-    elf(directory / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib/deep/er")
+    build_elf(
+        directory / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib/deep/er"
+    )
     pack = make_tarball(directory, tmp_path / "pack.tar")
     done = run_bundle_fix("fix", pack, "-o", tmp_path / "fixed.tar")
     assert done.returncode == 0, done.stderr
@@ -268,8 +270,8 @@ def test_a_missing_output_directory_is_refused(tmp_path: Path) -> None:
 
 def test_an_ambiguous_provider_is_reported_and_nothing_is_written(tmp_path: Path) -> None:
     for side in ("a", "b"):
-        elf(tmp_path / f"p/lib/{side}/libx.so.1", soname="libx.so.1", tag=side)
-    elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1"])
+        build_elf(tmp_path / f"p/lib/{side}/libx.so.1", soname="libx.so.1", tag=side)
+    build_elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1"])
     done = run_bundle_fix("fix", tmp_path / "p")
     assert (done.returncode, done.stdout) == (1, "")
     assert (
@@ -280,9 +282,9 @@ def test_an_ambiguous_provider_is_reported_and_nothing_is_written(tmp_path: Path
 
 
 def test_a_bundled_part_of_the_c_library_is_reported_and_nothing_is_written(tmp_path: Path) -> None:
-    elf(tmp_path / "p/lib/libm.so.6", soname="libm.so.6")
-    elf(tmp_path / "p/lib/libx.so.1", soname="libx.so.1")
-    elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1", "libm.so.6"])
+    build_elf(tmp_path / "p/lib/libm.so.6", soname="libm.so.6")
+    build_elf(tmp_path / "p/lib/libx.so.1", soname="libx.so.1")
+    build_elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1", "libm.so.6"])
     done = run_bundle_fix("fix", tmp_path / "p")
     assert (done.returncode, done.stdout) == (1, "")
     assert "lib/libm.so.6 is loaded instead of the host's libm.so.6" in done.stderr.replace(

@@ -1,4 +1,4 @@
-"""What fails a gate: ignores, the bar, lists of artifacts, files for reports."""
+"""Options that decide the exit code, lists of artifacts, and files for reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
 
@@ -28,12 +28,12 @@ reason = "an old start script"
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     """A pack with one error: BF203 at bin/x."""
-    elf(tmp_path / "p/lib/libx.so.1", soname="libx.so.1")
-    elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1"], runpath=".:$ORIGIN/../lib")
+    build_elf(tmp_path / "p/lib/libx.so.1", soname="libx.so.1")
+    build_elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1"], runpath=".:$ORIGIN/../lib")
     return tmp_path / "p"
 
 
-def rules_of(*arguments: str | Path) -> set[str]:
+def check_for_rules(*arguments: str | Path) -> set[str]:
     found = json.loads(run_bundle_fix("check", *arguments, "--format", "json").stdout)
     return {f["rule"] for f in found["findings"]}
 
@@ -42,14 +42,14 @@ def rules_of(*arguments: str | Path) -> set[str]:
     "ignore", ["BF203=why", "BF203:bin/x=why", "bf203:*=why", "relative-runpath:b[i]n/?=a = b"]
 )
 def test_a_finding_is_ignored_by_code_or_name_and_glob(pack: Path, ignore: str) -> None:
-    assert "BF203" in rules_of(pack)
-    assert rules_of(pack, "--ignore", ignore) == set()
+    assert "BF203" in check_for_rules(pack)
+    assert check_for_rules(pack, "--ignore", ignore) == set()
     assert run_bundle_fix("check", pack, "--ignore", ignore).returncode == 0
 
 
 @pytest.mark.parametrize("ignore", ["BF203:lib/*=why", "BF203:BIN/x=why", "BF201=why"])
 def test_an_ignore_that_matches_nothing_is_a_finding(pack: Path, ignore: str) -> None:
-    assert rules_of(pack, "--ignore", ignore) == {"BF203", "BF001"}
+    assert check_for_rules(pack, "--ignore", ignore) == {"BF203", "BF001"}
     assert run_bundle_fix("check", pack, "--ignore", "BF203=x", "--ignore", ignore).returncode == 0
     ran = run_bundle_fix(
         "check", pack, "--ignore", "BF203=x", "--ignore", ignore, "--fail-on", "warning"
@@ -57,12 +57,12 @@ def test_an_ignore_that_matches_nothing_is_a_finding(pack: Path, ignore: str) ->
     assert ran.returncode == 1
 
 
-def test_an_ignore_of_what_only_diff_finds_is_no_finding_of_check(pack: Path) -> None:
-    assert rules_of(pack, "--ignore", "BF704:lib/*=internal", "--ignore", "BF203=x") == set()
+def test_an_ignore_of_a_rule_of_diff_is_accepted_by_check(pack: Path) -> None:
+    assert check_for_rules(pack, "--ignore", "BF704:lib/*=internal", "--ignore", "BF203=x") == set()
 
 
 @pytest.mark.parametrize(
-    ("ignore", "words"),
+    ("ignore", "message"),
     [
         ("BF203", "missing reason"),
         ("BF203=", "missing reason"),
@@ -76,25 +76,27 @@ def test_an_ignore_of_what_only_diff_finds_is_no_finding_of_check(pack: Path) ->
         ("a\nb\x1b=why", "unknown rule a\\nb\\x1b"),
     ],
 )
-def test_a_bad_ignore_is_one_line_and_status_2(pack: Path, ignore: str, words: str) -> None:
+def test_an_invalid_ignore_is_an_error_of_one_line_and_exit_code_2(
+    pack: Path, ignore: str, message: str
+) -> None:
     ran = run_bundle_fix("check", pack, "--ignore", ignore)
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
-    assert words in ran.stderr
+    assert message in ran.stderr
 
 
-def test_a_spec_ignores_in_the_same_way(pack: Path, tmp_path: Path) -> None:
+def test_ignores_of_a_spec_work_in_the_same_way(pack: Path, tmp_path: Path) -> None:
     spec = tmp_path / "bundle.toml"
     spec.write_text(SPEC.format(rule="BF203", path="bin/*"))
-    assert rules_of(pack, "--spec", spec) == set()
+    assert check_for_rules(pack, "--spec", spec) == set()
     spec.write_text(SPEC.format(rule="BF203", path="sbin/*"))
-    assert rules_of(pack, "--spec", spec) == {"BF203", "BF001"}
+    assert check_for_rules(pack, "--spec", spec) == {"BF203", "BF001"}
     spec.write_text(SPEC.format(rule="BF299", path="bin/*"))
     ran = run_bundle_fix("check", pack, "--spec", spec)
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
     assert f"{spec}:6:8: unknown rule BF299 (did you mean `BF" in ran.stderr
 
 
-def test_exit_zero_lets_findings_pass_but_not_what_cannot_be_read(
+def test_exit_zero_accepts_findings_but_not_unreadable_artifacts(
     pack: Path, tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut.tar.gz"
@@ -105,7 +107,7 @@ def test_exit_zero_lets_findings_pass_but_not_what_cannot_be_read(
     assert json.loads(sarif)["runs"][0]["invocations"][0]["exitCode"] == 0
 
 
-def listed(data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def check_list(data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "bundle_fix", "check", "-", "--format", "jsonl", *arguments],
         input=data, capture_output=True, check=False,
@@ -113,32 +115,32 @@ def listed(data: bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 
 @pytest.mark.parametrize("end", [b"\0", b"\n", b"\r\n"])
-def test_a_list_on_stdin_ends_its_names_with_nul_or_newline(tmp_path: Path, end: bytes) -> None:
+def test_names_on_stdin_end_with_nul_or_newline(tmp_path: Path, end: bytes) -> None:
     names = [tmp_path / "a b", tmp_path / "c\u00e9"]
     for name in names:
         make_healthy_pack(name)
-    ran = listed(end.join(os.fsencode(name) for name in names) + end)
+    ran = check_list(end.join(os.fsencode(name) for name in names) + end)
     assert ran.returncode == 0, ran.stderr
     assert [json.loads(line)["artifact"] for line in ran.stdout.splitlines()] == [
         str(name) for name in names
     ]
 
 
-def test_a_name_with_a_newline_is_listed_with_nul(tmp_path: Path) -> None:
+def test_a_name_with_a_newline_can_end_with_nul(tmp_path: Path) -> None:
     odd = make_healthy_pack(tmp_path / "a\nb")
-    ran = listed(os.fsencode(odd) + b"\0" + os.fsencode(make_healthy_pack(tmp_path / "c")))
+    ran = check_list(os.fsencode(odd) + b"\0" + os.fsencode(make_healthy_pack(tmp_path / "c")))
     assert ran.returncode == 0
     assert json.loads(ran.stdout.splitlines()[0])["artifact"] == str(odd)
 
 
-def test_an_empty_list_passes_nothing(tmp_path: Path) -> None:
+def test_an_empty_list_is_an_error(tmp_path: Path) -> None:
     for data in (b"", b"\n\n", b"\0"):
-        ran = listed(data)
+        ran = check_list(data)
         assert (ran.returncode, ran.stdout, ran.stderr.count(b"\n")) == (2, b"", 1)
         assert b"stdin: the list of artifacts is empty" in ran.stderr
 
 
-def test_a_file_of_text_says_what_could_not_be_checked_and_a_terminal_is_told_once(
+def test_a_text_report_has_the_error_and_stderr_has_it_once(
     tmp_path: Path,
 ) -> None:
     cut, out, also = tmp_path / "cut.tar", tmp_path / "out.txt", tmp_path / "also.txt"
@@ -151,7 +153,7 @@ def test_a_file_of_text_says_what_could_not_be_checked_and_a_terminal_is_told_on
     assert also.read_text() == out.read_text()
 
 
-def test_several_artifacts_have_one_report_each_and_a_total(tmp_path: Path) -> None:
+def test_each_of_several_artifacts_has_a_report_and_the_text_has_a_total(tmp_path: Path) -> None:
     good, bad = make_healthy_pack(tmp_path / "good"), make_incident_pack(tmp_path / "bad")
     cut = tmp_path / "cut.tar"
     cut.write_bytes(make_tarball(good, tmp_path / "good.tar").read_bytes()[:700])
@@ -168,7 +170,7 @@ def test_several_artifacts_have_one_report_each_and_a_total(tmp_path: Path) -> N
     assert texts["junit"].count("<testsuite ") == 4
 
 
-def test_a_report_file_is_whole_or_as_it_was(pack: Path, tmp_path: Path) -> None:
+def test_a_report_file_is_complete_or_not_changed(pack: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     out.write_text("before")
     assert (
@@ -181,30 +183,31 @@ def test_a_report_file_is_whole_or_as_it_was(pack: Path, tmp_path: Path) -> None
         assert out.read_text().endswith("\n")
         assert "\x1b" not in out.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["p", "out.json"]
-    ran = run_bundle_fix("check", pack, "-o", tmp_path / "no/such/out")
+    ran = run_bundle_fix("check", pack, "-o", tmp_path / "missing/out")
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
     assert run_bundle_fix("check", pack, "-o", pack).returncode == 2
 
 
-def test_the_summary_of_github_is_appended_and_never_beyond_its_limit(
-    pack: Path, tmp_path: Path
-) -> None:
+def test_the_github_summary_is_appended_up_to_the_size_limit(pack: Path, tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
-    run = {"GITHUB_STEP_SUMMARY": str(summary)}
-    assert run_bundle_fix("check", pack, "--format", "github", **run).returncode == 1
+
+    def run_check(*options: str) -> subprocess.CompletedProcess[str]:
+        return run_bundle_fix("check", pack, *options, GITHUB_STEP_SUMMARY=str(summary))
+
+    assert run_check("--format", "github").returncode == 1
     assert summary.read_text().startswith("before\n### bundle-fix: ")
-    run_bundle_fix("check", pack, **run)
+    run_check()
     assert summary.read_text().count("### bundle-fix") == 1
     summary.write_text("x" * (1 << 20))
-    run_bundle_fix("check", pack, "--format", "github", **run)
+    run_check("--format", "github")
     assert summary.stat().st_size == 1 << 20
     ran = run_bundle_fix("check", pack, "--format", "github", GITHUB_STEP_SUMMARY=str(tmp_path))
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
 
 
 @pytest.mark.parametrize("kind", ["text", "json", "sarif"])
-def test_a_terminal_that_knows_ascii_alone_is_no_reason_to_fail(pack: Path, kind: str) -> None:
+def test_names_are_printed_also_if_the_encoding_is_ascii(pack: Path, kind: str) -> None:
     (pack / "bin/x").rename(pack / "bin/\u00e9\udcff")
     ran = subprocess.run(
         [sys.executable, "-m", "bundle_fix", "check", pack, "--format", kind],

@@ -1,4 +1,4 @@
-"""Several artifacts, what is accepted, and what fails."""
+"""Checks of several artifacts, and the options that accept findings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
 from bundle_fix.cli.parallel import check_many
@@ -18,8 +18,8 @@ from bundle_fix.model.progress import no_step_progress
 from bundle_fix.report.check_report import CheckReport, make_error_report
 
 
-def three(directory: Path) -> tuple[Path, Path, Path]:
-    """A healthy pack, one that is cut short, and the incident."""
+def write_three_packs(directory: Path) -> tuple[Path, Path, Path]:
+    """Write a healthy pack, a truncated one and the incident."""
     good = make_tarball(make_healthy_pack(directory / "good"), directory / "good.tar.gz")
     bad = make_tarball(make_incident_pack(directory / "bad"), directory / "bad.tar.gz")
     cut = directory / "cut.tar.gz"
@@ -27,8 +27,8 @@ def three(directory: Path) -> tuple[Path, Path, Path]:
     return good, cut, bad
 
 
-def test_a_broken_artifact_fails_alone_and_the_order_stays(tmp_path: Path) -> None:
-    ran = run_bundle_fix("check", *three(tmp_path), "--format", "jsonl")
+def test_a_damaged_artifact_does_not_affect_the_others_or_their_order(tmp_path: Path) -> None:
+    ran = run_bundle_fix("check", *write_three_packs(tmp_path), "--format", "jsonl")
     reports = [json.loads(line) for line in ran.stdout.splitlines()]
     assert ran.returncode == 2
     assert [Path(r["artifact"]).name for r in reports] == [
@@ -40,7 +40,7 @@ def test_a_broken_artifact_fails_alone_and_the_order_stays(tmp_path: Path) -> No
 
 
 def test_the_text_ends_with_a_total(tmp_path: Path) -> None:
-    packs = three(tmp_path)
+    packs = write_three_packs(tmp_path)
     ran = run_bundle_fix("check", *packs)
     assert ran.stdout.splitlines()[-1] == (
         "3 artifacts: 1 passed, 1 failed, 1 could not be checked"
@@ -51,7 +51,7 @@ def test_the_text_ends_with_a_total(tmp_path: Path) -> None:
 
 
 def test_a_list_of_artifacts_is_read_from_stdin(tmp_path: Path) -> None:
-    good, _, bad = three(tmp_path)
+    good, _, bad = write_three_packs(tmp_path)
     ran = subprocess.run(
         [sys.executable, "-m", "bundle_fix", "check", "-", "--format", "jsonl"],
         input=f"{good}\n\n{bad}\n", capture_output=True, text=True, check=False,
@@ -62,8 +62,8 @@ def test_a_list_of_artifacts_is_read_from_stdin(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def report(path: Path) -> CheckReport:
-    """A check that does as the name of its artifact says."""
+def fake_check(path: Path) -> CheckReport:
+    """Hang, die or return a report, as the name of the artifact says."""
     if path.name == "hangs":
         signal.pause()
     if path.name == "dies":
@@ -71,11 +71,15 @@ def report(path: Path) -> CheckReport:
     return make_error_report(str(path), "")
 
 
-def test_one_that_hangs_or_dies_costs_only_itself() -> None:
+def test_a_check_that_hangs_or_dies_does_not_affect_the_others() -> None:
     names = ["a", "hangs", "b", "dies", "c"]
     reports = list(
         check_many(
-            list(map(Path, names)), report, jobs=2, timeout=1.0, report_progress=no_step_progress
+            list(map(Path, names)),
+            fake_check,
+            jobs=2,
+            timeout=1.0,
+            report_progress=no_step_progress,
         )
     )
     assert [r.artifact for r in reports] == names
@@ -88,21 +92,21 @@ def test_one_that_hangs_or_dies_costs_only_itself() -> None:
     ]
 
 
-def test_a_timeout_holds_for_a_single_artifact_too(tmp_path: Path) -> None:
+def test_the_timeout_also_applies_to_a_single_artifact(tmp_path: Path) -> None:
     ran = run_bundle_fix("check", make_healthy_pack(tmp_path / "p"), "--timeout", "0.0001")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "the check took longer than 0.0001 s (--timeout)" in ran.stderr
 
 
-def test_exit_zero_tells_all_and_fails_nothing(tmp_path: Path) -> None:
+def test_exit_zero_reports_findings_and_succeeds(tmp_path: Path) -> None:
     ran = run_bundle_fix("check", make_incident_pack(tmp_path), "--exit-zero")
     assert ran.returncode == 0
     assert "FAILED" in ran.stdout
 
 
-def test_what_is_ignored_for_a_reason_does_not_fail(tmp_path: Path) -> None:
-    elf(tmp_path / "p/lib/libx.so.1", soname="libx.so.1")
-    elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1"], runpath=".:$ORIGIN/../lib")
+def test_a_finding_ignored_with_a_reason_does_not_fail(tmp_path: Path) -> None:
+    build_elf(tmp_path / "p/lib/libx.so.1", soname="libx.so.1")
+    build_elf(tmp_path / "p/bin/x", program=True, needed=["libx.so.1"], runpath=".:$ORIGIN/../lib")
     accepted = run_bundle_fix("check", tmp_path / "p", "--ignore", "BF203:bin/*=old start script")
     assert accepted.returncode == 0
     assert "1 ignored" in accepted.stdout
@@ -120,14 +124,14 @@ def test_an_ignore_without_rule_or_reason_is_refused(tmp_path: Path, text: str) 
     assert "expected RULE[:PATH]=REASON" in ran.stderr
 
 
-def test_only_what_a_baseline_does_not_have_counts(tmp_path: Path) -> None:
+def test_only_findings_that_are_not_in_the_baseline_count(tmp_path: Path) -> None:
     pack = make_incident_pack(tmp_path / "pegasus-2.5.0")
     baseline = tmp_path / "old.json"
     run_bundle_fix("check", pack, "--format", "json", "-o", baseline)
     assert run_bundle_fix("check", pack, "--baseline", baseline).returncode == 0
     newer = (tmp_path / "pegasus-2.5.1").absolute()
     pack.rename(newer)
-    elf(newer / "bin/tool", program=True, needed=["libgone.so.1"])
+    build_elf(newer / "bin/tool", program=True, needed=["libgone.so.1"])
     ran = run_bundle_fix("check", newer, "--baseline", baseline, "--format", "json")
     found = json.loads(ran.stdout)
     assert ran.returncode == 1
@@ -136,7 +140,7 @@ def test_only_what_a_baseline_does_not_have_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '{"schema": 1}', "\x00", "not json"])
-def test_a_baseline_that_is_no_report_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_baseline_that_is_not_a_report_is_refused(tmp_path: Path, text: str) -> None:
     baseline = tmp_path / "old.json"
     baseline.write_text(text)
     ran = run_bundle_fix("check", make_healthy_pack(tmp_path / "p"), "--baseline", baseline)
@@ -145,7 +149,7 @@ def test_a_baseline_that_is_no_report_is_refused(tmp_path: Path, text: str) -> N
 
 
 def test_the_baseline_of_glibc_can_be_given_on_the_command_line(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "bin/x", program=True)
     assert run_bundle_fix("check", tmp_path, "--glibc", "2.99").returncode == 0
     ran = run_bundle_fix("check", tmp_path, "--glibc", "2.2")
     assert ran.returncode == 1

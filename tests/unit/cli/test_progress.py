@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.packages import build_deb, build_rpm, make_layer, write_docker_archive
 from bundle_fix.cli import progress as cli_progress
@@ -207,8 +207,8 @@ def list_commands(directory: Path) -> list[list[str]]:
     bad = make_tarball(make_incident_pack(directory / "bad"), directory / "bad.tar.gz")
     good = make_tarball(make_healthy_pack(directory / "good"), directory / "good.tar.xz")
     (directory / "bundle.toml").write_text(SPEC)
-    elf(directory / "lib/libx.so.1", soname="libx.so.1")
-    elf(directory / "bin/server", program=True, needed=["libx.so.1"])
+    build_elf(directory / "lib/libx.so.1", soname="libx.so.1")
+    build_elf(directory / "bin/server", program=True, needed=["libx.so.1"])
     return [
         ["check", str(bad)],
         ["check", str(bad), str(good)],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
 
@@ -17,10 +17,12 @@ LIB = "$ORIGIN/../lib"
 
 def build_pack(root: Path) -> Path:
     """Build a pack with a dependency cycle, a shared library, a plugin and a missing library."""
-    elf(root / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN")
-    elf(root / "lib/libb.so.1", soname="libb.so.1", needed=["liba.so.1"], runpath="$ORIGIN")
-    elf(root / "plugins/libplugin.so", needed=["libb.so.1"])
-    elf(root / "bin/x", program=True, needed=["liba.so.1", "libb.so.1", "libno.so.1"], rpath=LIB)
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN")
+    build_elf(root / "lib/libb.so.1", soname="libb.so.1", needed=["liba.so.1"], runpath="$ORIGIN")
+    build_elf(root / "plugins/libplugin.so", needed=["libb.so.1"])
+    build_elf(
+        root / "bin/x", program=True, needed=["liba.so.1", "libb.so.1", "libno.so.1"], rpath=LIB
+    )
     return root
 
 
@@ -173,13 +175,13 @@ def test_an_invalid_request_is_an_error_of_one_line(
 
 
 def test_a_static_program_has_no_process(tmp_path: Path) -> None:
-    elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
+    build_elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
     done = run_bundle_fix("tree", tmp_path / "x")
     assert done.returncode == 2
     assert "missing dynamic section" in done.stderr
 
 
 def test_control_characters_in_names_are_escaped(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x\x1b[31m", program=True)
+    build_elf(tmp_path / "bin/x\x1b[31m", program=True)
     for kind in ("text", "dot", "mermaid"):
         assert "\x1b" not in run_bundle_fix("tree", tmp_path, "--format", kind).stdout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack
 from builders.run import run_bundle_fix
 
@@ -29,12 +29,12 @@ def test_the_search_of_the_incident_is_explained(tmp_path: Path) -> None:
 def test_every_search_step_is_printed_in_order_with_its_outcome(tmp_path: Path) -> None:
     from builders.elf import CROSS
 
-    elf(tmp_path / "old/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "old/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/liba.so.1").symlink_to("gone")
     path = "$ORIGIN/../no:$ORIGIN/../old:$ORIGIN/../bad:/opt/x:$ORIGIN/../$LIB:../lib"
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=f"{path}:{LIB}")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=f"{path}:{LIB}")
     done = run_bundle_fix("why", tmp_path, "liba.so.1")
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
@@ -52,17 +52,17 @@ def test_every_search_step_is_printed_in_order_with_its_outcome(tmp_path: Path) 
 
 
 def test_an_inherited_entry_is_printed_with_its_owner(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath=LIB)
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath=LIB)
     done = run_bundle_fix("why", tmp_path, "libb.so.1")
     assert "  1. RPATH $ORIGIN/../lib of bin/x: lib/libb.so.1: found\n" in done.stdout
 
 
 def test_from_prints_only_the_search_of_one_object(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1", "libb.so.1"], runpath=LIB)
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1", "libb.so.1"], runpath=LIB)
     done = run_bundle_fix("why", tmp_path, "libb.so.1", "--from", "liba.so.1")
     assert done.stdout.splitlines() == [
         "lib/liba.so.1 needs libb.so.1",
@@ -74,11 +74,11 @@ def test_from_prints_only_the_search_of_one_object(tmp_path: Path) -> None:
 def test_needed_names_of_a_plugin_are_searched_in_the_processes_that_can_open_it(
     tmp_path: Path,
 ) -> None:
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(tmp_path / "plugins/libplugin.so", needed=["libb.so.1"])
-    elf(tmp_path / "bin/other", program=True)
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(tmp_path / "plugins/libplugin.so", needed=["libb.so.1"])
+    build_elf(tmp_path / "bin/other", program=True)
     assert run_bundle_fix("why", tmp_path, "libb.so.1").returncode == 1
-    elf(tmp_path / "bin/x", program=True, rpath=LIB)
+    build_elf(tmp_path / "bin/x", program=True, rpath=LIB)
     done = run_bundle_fix("why", tmp_path, "libb.so.1")
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
@@ -97,18 +97,18 @@ def test_a_name_that_no_object_needs_is_searched_as_by_dlopen(tmp_path: Path) ->
 
 
 def test_another_version_in_the_pack_is_mentioned(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/liba.so.2", soname="liba.so.2")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
+    build_elf(tmp_path / "lib/liba.so.2", soname="liba.so.2")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
     done = run_bundle_fix("why", tmp_path, "liba.so.1")
     assert "the pack does not have it (it has lib/liba.so.2)" in done.stdout
 
 
 def test_a_file_that_is_not_elf_stops_the_search(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/liba.so.1").write_text("text")
     path = f"$ORIGIN/../bad:{LIB}"
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=path)
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=path)
     done = run_bundle_fix("why", tmp_path, "liba.so.1")
     assert done.returncode == 1
     assert "Nothing is loaded: bad/liba.so.1 comes first" in done.stdout
@@ -141,10 +141,10 @@ def test_providers_of_a_symbol_are_printed_in_lookup_order(tmp_path: Path) -> No
     script = tmp_path / "versions"
     script.write_text("ALLOC_1 { global: malloc; free; };\n")
     flags = [f"-Wl,--version-script={script}"]
-    elf(tmp_path / "p/lib/libone.so.1", soname="libone.so.1", source=ALLOCATOR, flags=flags)
-    elf(tmp_path / "p/lib/libtwo.so.1", soname="libtwo.so.1", source=ALLOCATOR)
+    build_elf(tmp_path / "p/lib/libone.so.1", soname="libone.so.1", source=ALLOCATOR, flags=flags)
+    build_elf(tmp_path / "p/lib/libtwo.so.1", soname="libtwo.so.1", source=ALLOCATOR)
     needed = ["libtwo.so.1", "libone.so.1"]
-    elf(tmp_path / "p/bin/x", program=True, needed=needed, runpath=LIB)
+    build_elf(tmp_path / "p/bin/x", program=True, needed=needed, runpath=LIB)
     done = run_bundle_fix("why", tmp_path / "p", "--symbol", "malloc")
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
@@ -161,8 +161,8 @@ def test_providers_of_a_symbol_are_printed_in_lookup_order(tmp_path: Path) -> No
 
 def test_operator_new_can_be_given_by_its_cxx_name(tmp_path: Path) -> None:
     source = "void *_Znwm(unsigned long size) { (void)size; return 0; }"
-    elf(tmp_path / "lib/libnew.so.1", soname="libnew.so.1", source=source)
-    elf(tmp_path / "bin/x", program=True, needed=["libnew.so.1"], runpath=LIB)
+    build_elf(tmp_path / "lib/libnew.so.1", soname="libnew.so.1", source=source)
+    build_elf(tmp_path / "bin/x", program=True, needed=["libnew.so.1"], runpath=LIB)
     done = run_bundle_fix("why", tmp_path, "--symbol", "operator new")
     assert "lib/libnew.so.1 _Znwm\n" in done.stdout
 

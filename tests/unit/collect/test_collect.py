@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, elf
+from builders.elf import CROSS, build_elf
 from bundle_fix.collect.collector import collect_pack
 from bundle_fix.collect.pack_builder import CollectedPack
 from bundle_fix.model.errors import BundleFixError
@@ -32,7 +32,7 @@ def list_members(result: CollectedPack) -> dict[str, str]:
 
 
 def build_library(directory: Path, real: str, soname: str, *links: str, tag: str = "") -> None:
-    elf(directory / real, soname=soname, tag=tag)
+    build_elf(directory / real, soname=soname, tag=tag)
     for link in links:
         (directory / link).symlink_to(real)
 
@@ -125,13 +125,13 @@ def test_an_entry_is_used_only_if_its_condition_holds(tmp_path: Path) -> None:
 def test_the_closure_follows_the_runpaths_of_the_build_machine(tmp_path: Path) -> None:
     deep = tmp_path / "third party/deep"
     build_library(deep, "libdeep.so.2.1", "libdeep.so.2", "libdeep.so.2")
-    elf(
+    build_elf(
         tmp_path / "third party/libmid.so.1",
         soname="libmid.so.1",
         needed=["libdeep.so.2"],
         runpath="$ORIGIN/deep",
     )
-    elf(
+    build_elf(
         tmp_path / "out/server",
         program=True,
         needed=["libmid.so.1"],
@@ -153,7 +153,7 @@ def test_the_closure_follows_the_runpaths_of_the_build_machine(tmp_path: Path) -
 
 def test_the_closure_searches_its_own_directories_first(tmp_path: Path) -> None:
     build_library(tmp_path / "ours", "libz.so.1", "libz.so.1", tag="ours")
-    elf(tmp_path / "server", program=True, needed=["libz.so.1"])
+    build_elf(tmp_path / "server", program=True, needed=["libz.so.1"])
     result = collect_spec(
         tmp_path,
         '[[files]]\nfrom = "server"\nto = "bin/"\n'
@@ -163,7 +163,7 @@ def test_the_closure_searches_its_own_directories_first(tmp_path: Path) -> None:
 
 
 def test_the_closure_adds_the_library_that_ldd_prints(tmp_path: Path) -> None:
-    server = elf(tmp_path / "server", program=True, needed=["libstdc++.so.6"])
+    server = build_elf(tmp_path / "server", program=True, needed=["libstdc++.so.6"])
     result = collect_spec(
         tmp_path,
         '[[files]]\nfrom = "server"\nto = "bin/"\n[closure]\n'
@@ -176,9 +176,9 @@ def test_the_closure_adds_the_library_that_ldd_prints(tmp_path: Path) -> None:
 
 
 def test_the_closure_skips_libraries_for_another_machine(tmp_path: Path) -> None:
-    elf(tmp_path / "wrong/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
+    build_elf(tmp_path / "wrong/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
     build_library(tmp_path / "right", "liba.so.1", "liba.so.1")
-    elf(tmp_path / "server", program=True, needed=["liba.so.1"])
+    build_elf(tmp_path / "server", program=True, needed=["liba.so.1"])
     result = collect_spec(
         tmp_path,
         '[[files]]\nfrom = "server"\nto = "bin/"\n'
@@ -223,7 +223,7 @@ def test_an_error_contains_the_position_of_its_entry(
 
 
 def test_an_unresolved_library_is_reported_with_the_searched_directories(tmp_path: Path) -> None:
-    elf(tmp_path / "server", program=True, needed=["libunknown.so.1"], runpath="/missing")
+    build_elf(tmp_path / "server", program=True, needed=["libunknown.so.1"], runpath="/missing")
     text = '[[files]]\nfrom = "server"\nto = "bin/"\n[closure]\nbundle = ["libunknown.so.*"]\n'
     with pytest.raises(BundleFixError) as caught:
         collect_spec(tmp_path, text)

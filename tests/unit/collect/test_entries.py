@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, elf
+from builders.elf import CROSS, build_elf
 from bundle_fix.collect.collector import collect_pack
 from bundle_fix.collect.pack_builder import CollectedPack
 from bundle_fix.model.errors import BundleFixError
@@ -59,8 +59,8 @@ def test_a_file_in_a_matched_directory_is_added_once(tmp_path: Path, pattern: st
 
 
 def test_exclude_of_libraries_may_contain_variables(tmp_path: Path) -> None:
-    elf(tmp_path / "out/liba.so", soname="liba.so")
-    elf(tmp_path / "out/libold.so", soname="libold.so")
+    build_elf(tmp_path / "out/liba.so", soname="liba.so")
+    build_elf(tmp_path / "out/libold.so", soname="libold.so")
     text = (
         '[[libraries]]\nfrom = "out/*.so"\nexclude = ["{build}/libold.so"]\n'
         '[variables]\nbuild = { value = "out" }\n'
@@ -104,9 +104,9 @@ def test_a_checksum_requires_a_single_file(tmp_path: Path) -> None:
 
 
 def test_a_search_by_soname_skips_libraries_for_another_machine(tmp_path: Path) -> None:
-    elf(tmp_path / "server", program=True, needed=["libz.so.1"])
-    elf(tmp_path / "lib32/libz.so.1", soname="libz.so.1", toolchain=CROSS["i386"])
-    elf(tmp_path / "lib64/libz.so.1.2", soname="libz.so.1")
+    build_elf(tmp_path / "server", program=True, needed=["libz.so.1"])
+    build_elf(tmp_path / "lib32/libz.so.1", soname="libz.so.1", toolchain=CROSS["i386"])
+    build_elf(tmp_path / "lib64/libz.so.1.2", soname="libz.so.1")
     text = SERVER + '[[libraries]]\nname = "libz.so.1"\nsearch = ["lib32", "lib64", "gone"]\n'
     assert "lib/libz.so.1.2" in list_files(collect_spec(tmp_path, text))
     (tmp_path / "lib64/libz.so.1.2").unlink()
@@ -117,8 +117,8 @@ def test_a_search_by_soname_skips_libraries_for_another_machine(tmp_path: Path) 
 
 
 def test_a_glob_that_matches_a_library_for_another_machine_is_an_error(tmp_path: Path) -> None:
-    elf(tmp_path / "server", program=True, needed=["libz.so.1"])
-    elf(tmp_path / "out/libz.so.1", soname="libz.so.1", toolchain=CROSS["aarch64"])
+    build_elf(tmp_path / "server", program=True, needed=["libz.so.1"])
+    build_elf(tmp_path / "out/libz.so.1", soname="libz.so.1", toolchain=CROSS["aarch64"])
     text = SERVER + '[[libraries]]\nfrom = "out/*.so*"\n'
     assert get_error(tmp_path, text) == (
         "bundle.toml:7:8: out/libz.so.1 is for aarch64, but the pack's programs are for x86_64 "
@@ -130,8 +130,8 @@ def test_a_glob_that_matches_a_library_for_another_machine_is_an_error(tmp_path:
 def test_a_glob_that_matches_two_versions_of_a_library_is_an_error(
     tmp_path: Path, soname: str
 ) -> None:
-    elf(tmp_path / "out/libx.so.4.1", soname="libx.so.4")
-    elf(tmp_path / "out/libx.so.3.9", soname=soname, tag="stale")
+    build_elf(tmp_path / "out/libx.so.4.1", soname="libx.so.4")
+    build_elf(tmp_path / "out/libx.so.3.9", soname=soname, tag="stale")
     assert "out/libx.so.3.9 and out/libx.so.4.1 are two versions of one library" in get_error(
         tmp_path, '[[libraries]]\nfrom = "out/libx.so*"\n'
     )
@@ -141,7 +141,7 @@ def test_a_glob_that_matches_two_versions_of_a_library_is_an_error(
 
 def test_copies_of_a_library_become_symlinks(tmp_path: Path) -> None:
     for name in ("libx.so", "libx.so.4", "libx.so.4.1"):
-        elf(tmp_path / "out" / name, soname="libx.so.4", tag="one")
+        build_elf(tmp_path / "out" / name, soname="libx.so.4", tag="one")
     result = collect_spec(tmp_path, '[[libraries]]\nfrom = "out/libx.so*"\n')
     assert list_files(result) == ["lib/libx.so.4.1"]
     assert {"lib/libx.so", "lib/libx.so.4"} <= result.bundle.tree.nodes.keys()
@@ -162,7 +162,7 @@ def test_all_entries_without_a_match_are_reported_in_order(tmp_path: Path) -> No
 
 
 def test_a_damaged_library_is_reported_at_its_entry(tmp_path: Path) -> None:
-    whole = elf(tmp_path / "out/libx.so", soname="libx.so")
+    whole = build_elf(tmp_path / "out/libx.so", soname="libx.so")
     whole.write_bytes(whole.read_bytes()[:70])
     message = get_error(tmp_path, '[[libraries]]\nfrom = "out/libx.so"\n')
     assert message.startswith("bundle.toml:4:8: out/libx.so: the ELF file is damaged: ")
@@ -185,8 +185,8 @@ def test_a_pattern_captures_part_of_an_environment_variable(tmp_path: Path) -> N
 
 
 def test_two_files_with_the_searched_soname_are_an_error(tmp_path: Path) -> None:
-    elf(tmp_path / "out/liba.so.1.5", soname="liba.so.1", tag="from an earlier build")
-    elf(tmp_path / "out/liba.so.1.6", soname="liba.so.1")
+    build_elf(tmp_path / "out/liba.so.1.5", soname="liba.so.1", tag="from an earlier build")
+    build_elf(tmp_path / "out/liba.so.1.6", soname="liba.so.1")
     text = '[[libraries]]\nname = "liba.so.1"\nsearch = ["out"]\n'
     assert get_error(tmp_path, text) == (
         "bundle.toml:4:8: out/liba.so.1.5 and out/liba.so.1.6 are different files with the soname "
@@ -196,5 +196,5 @@ def test_two_files_with_the_searched_soname_are_an_error(tmp_path: Path) -> None
     (tmp_path / "out/liba.so.1").symlink_to("liba.so.1.6")
     assert list_files(collect_spec(tmp_path, text)) == ["lib/liba.so.1.6"]
     (tmp_path / "out/liba.so.1").unlink()
-    elf(tmp_path / "out/liba.so.1.5", soname="liba.so.1", tag="liba.so.1.6")
+    build_elf(tmp_path / "out/liba.so.1.5", soname="liba.so.1", tag="liba.so.1.6")
     assert list_files(collect_spec(tmp_path, text)) == ["lib/liba.so.1.5"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from bundle_fix.collect.libraries.packages import Package
 from bundle_fix.collect.licenses import add_licenses
 from bundle_fix.collect.pack_builder import PackBuilder
@@ -19,7 +19,7 @@ DEBIAN = Path("/usr/share/doc/zlib1g/copyright")
 
 @pytest.mark.skipif(not DEBIAN.exists(), reason="Debian's zlib1g is not installed")
 def test_licence_files_of_packages_are_added_if_the_spec_requests_them(tmp_path: Path) -> None:
-    elf(tmp_path / "server", program=True, needed=["libz.so.1"])
+    build_elf(tmp_path / "server", program=True, needed=["libz.so.1"])
     assert not [path for path in list_members(collect_spec(tmp_path, SPEC)) if "licen" in path]
     result = collect_spec(tmp_path, f"licenses = true\n{SPEC}")
     assert list_members(result)["licenses/zlib1g/copyright"] == "644"

@@ -10,7 +10,7 @@ import pytest
 from elf.matrix import needs
 from elf.support import content_of
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 from bundle_fix.debug.altlink import find_shared_file, read_altlink
 from bundle_fix.elf.read.parser import read_image
@@ -29,7 +29,7 @@ def shared(tmp_path: Path) -> Path:
     """The debug file that two programs in ``in/`` share; both name it by a relative path."""
     needs("dwz")
     programs = [
-        elf(
+        build_elf(
             tmp_path / "in" / name,
             program=True, source=MAIN, flags=["-Wl,--build-id=sha1", f"-DNAME={name}"],
         )
@@ -86,5 +86,5 @@ def test_a_shared_file_of_another_build_is_skipped(shared: Path, tmp_path: Path)
 
 
 def test_a_program_without_altlink_shares_no_debug_file(tmp_path: Path) -> None:
-    with content_of(elf(tmp_path / "alone", program=True)).open() as reader:
+    with content_of(build_elf(tmp_path / "alone", program=True)).open() as reader:
         assert read_altlink(reader, read_image(reader)) is None

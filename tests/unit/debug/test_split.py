@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from builders.run import run_bundle_fix
 
 SPEC = """
@@ -82,8 +82,8 @@ def test_gdb_finds_split_debug_information_by_build_id_and_by_debuglink(
     tmp_path: Path, toolchain: Toolchain, flags: Sequence[str]
 ) -> None:
     """The RUNPATH is edited after the file is stripped, so `.gnu_debuglink` survives the edit."""
-    elf(tmp_path / "in/libx.so.1", soname="libx.so.1", toolchain=toolchain)
-    elf(
+    build_elf(tmp_path / "in/libx.so.1", soname="libx.so.1", toolchain=toolchain)
+    build_elf(
         tmp_path / "in/server",
         program=True, source=MAIN, needed=["libx.so.1"], toolchain=toolchain,
         flags=["-Wl,--build-id=sha1", *flags],
@@ -117,18 +117,18 @@ def test_gdb_finds_split_debug_information_by_build_id_and_by_debuglink(
 
 
 def test_a_pack_passes_its_check_with_the_debug_pack_unpacked_over_it(tmp_path: Path) -> None:
-    elf(tmp_path / "in/server", program=True, flags=["-Wl,--build-id"])
+    build_elf(tmp_path / "in/server", program=True, flags=["-Wl,--build-id"])
     pack = pack_and_unpack(tmp_path, "split")
     assert (pack / ".build-id").is_dir()
     assert run_bundle_fix("check", pack).returncode == 0
-    static = elf(tmp_path / "static", program=True, flags=["-static", "-no-pie"])
+    static = build_elf(tmp_path / "static", program=True, flags=["-static", "-no-pie"])
     for source in (tmp_path / "in/server", static):
         shutil.copy(source, pack / "bin/.debug/other")
         assert "BF624" in run_bundle_fix("check", pack).stdout
 
 
 def test_debug_information_can_be_removed(tmp_path: Path) -> None:
-    elf(tmp_path / "in/server", program=True)
+    build_elf(tmp_path / "in/server", program=True)
     pack = pack_and_unpack(tmp_path, "debug")
     found = list_sections(pack / "bin/server")
     assert (".debug_" in found, ".symtab" in found, ".gnu_debuglink" in found) == (
@@ -140,15 +140,15 @@ def test_debug_information_can_be_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strip", ["debug", "split"])
 def test_a_file_without_debug_information_keeps_its_bytes(tmp_path: Path, strip: str) -> None:
-    stripped = elf(tmp_path / "in/stripped", program=True)
+    stripped = build_elf(tmp_path / "in/stripped", program=True)
     run("strip", stripped)
-    symbols = elf(tmp_path / "in/symbols", program=True)
+    symbols = build_elf(tmp_path / "in/symbols", program=True)
     run("strip", "--strip-debug", symbols)
-    split = elf(tmp_path / "in/split", program=True, flags=["-Wl,--build-id"])
+    split = build_elf(tmp_path / "in/split", program=True, flags=["-Wl,--build-id"])
     only_debug = tmp_path / "in/split.debug"
     run("objcopy", "--only-keep-debug", split, only_debug)
     run("objcopy", "--strip-debug", f"--add-gnu-debuglink={only_debug}", split)
-    elf(tmp_path / "x.so")
+    build_elf(tmp_path / "x.so")
     (tmp_path / "x.c").write_text(MAIN)
     run("cc", "-g", "-c", tmp_path / "x.c", "-o", tmp_path / "in/x.o")
     run("ar", "rcs", tmp_path / "in/libx.a", tmp_path / "in/x.o")
@@ -160,7 +160,7 @@ def test_a_file_without_debug_information_keeps_its_bytes(tmp_path: Path, strip:
 
 
 def test_symlinks_to_one_file_stay_symlinks(tmp_path: Path) -> None:
-    elf(tmp_path / "in/libx.so.1.2", soname="libx.so.1")
+    build_elf(tmp_path / "in/libx.so.1.2", soname="libx.so.1")
     (tmp_path / "bundle.toml").write_text(
         SPEC.format(strip="split") + '[[libraries]]\nfrom = "more/libx.so"\n'
     )
@@ -178,7 +178,7 @@ def test_symlinks_to_one_file_stay_symlinks(tmp_path: Path) -> None:
 
 def test_debug_packs_are_reproducible(tmp_path: Path) -> None:
     for directory in ("one", "two"):
-        elf(tmp_path / directory / "in/server", program=True, flags=["-Wl,--build-id"])
+        build_elf(tmp_path / directory / "in/server", program=True, flags=["-Wl,--build-id"])
         pack_and_unpack(tmp_path / directory, "split")
     for name in ("pack.tar.gz", "pack.debug.tar.gz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -186,7 +186,7 @@ def test_debug_packs_are_reproducible(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("machine", ["aarch64", "armhf", "i386", "ppc64le", "s390x", "riscv64"])
 def test_a_cross_objcopy_strips_files_for_other_machines(tmp_path: Path, machine: str) -> None:
-    server = elf(
+    server = build_elf(
         tmp_path / "in/server", program=True, toolchain=CROSS[machine], flags=["-Wl,--build-id"]
     )
     pack = pack_and_unpack(tmp_path, "split")
@@ -201,14 +201,14 @@ def test_llvm_objcopy_is_used_if_no_other_is_installed(tmp_path: Path) -> None:
         pytest.skip("llvm-objcopy is not installed")
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools/llvm-objcopy").symlink_to(found)
-    elf(tmp_path / "in/server", program=True, flags=["-Wl,--build-id"])
+    build_elf(tmp_path / "in/server", program=True, flags=["-Wl,--build-id"])
     pack = pack_and_unpack(tmp_path, "split", PATH=str(tmp_path / "tools"))
     assert ".debug_info" not in list_sections(pack / "bin/server")
     assert 'Line 3 of "source.c"' in run_gdb(f"file {pack}/bin/server", "info line main")
 
 
 def test_a_missing_objcopy_is_an_error_that_says_what_to_install(tmp_path: Path) -> None:
-    elf(tmp_path / "in/server", program=True)
+    build_elf(tmp_path / "in/server", program=True)
     (tmp_path / "bundle.toml").write_text(SPEC.format(strip="debug"))
     done = run_bundle_fix("pack", "bundle.toml", cwd=tmp_path, PATH="/missing")
     assert done.returncode == 2

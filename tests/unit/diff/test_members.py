@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_tarball
 from builders.wheel import build_wheel
 from bundle_fix.diff.compare import Difference
@@ -23,7 +23,7 @@ def build_linked_library(
     directory: Path, real: str, soname: str, *more: str, tag: str = ""
 ) -> Path:
     """Build a library under its real name, with symlinks of the other names."""
-    elf(directory / "lib" / real, soname=soname, tag=tag)
+    build_elf(directory / "lib" / real, soname=soname, tag=tag)
     for name in (soname, *more):
         (directory / "lib" / name).symlink_to(real)
     return directory
@@ -93,9 +93,9 @@ def test_headers_modes_and_sizes_are_reported_with_both_values(
     tmp_path: Path, compare: Compare
 ) -> None:
     for name in ("old", "new"):
-        elf(tmp_path / name / "lib/libx.so.1", soname="libx.so.1")
-    elf(tmp_path / "old/bin/x", program=True, needed=["libx.so.1"], runpath=R)
-    elf(tmp_path / "new/bin/x", program=True, needed=["libx.so.1", "libm.so.6"], rpath=R)
+        build_elf(tmp_path / name / "lib/libx.so.1", soname="libx.so.1")
+    build_elf(tmp_path / "old/bin/x", program=True, needed=["libx.so.1"], runpath=R)
+    build_elf(tmp_path / "new/bin/x", program=True, needed=["libx.so.1", "libm.so.6"], rpath=R)
     (tmp_path / "new/bin/x").chmod(0o750)
     (tmp_path / "new/bin/x").write_bytes((tmp_path / "new/bin/x").read_bytes() + b"more")
     (altered,) = compare().members.changed
@@ -163,9 +163,9 @@ def test_a_wheel_without_symlinks_matches_a_pack_with_symlinks(
     tmp_path: Path, compare: Compare
 ) -> None:
     pack = build_linked_library(tmp_path / "old", "libx.so.4.6.1", "libx.so.4")
-    elf(pack / "bin/x", program=True, needed=["libx.so.4"], runpath=R)
+    build_elf(pack / "bin/x", program=True, needed=["libx.so.4"], runpath=R)
     flat = tmp_path / "flat"
-    elf(flat / "lib/libx.so.4", soname="libx.so.4", tag="libx.so.4.6.1")
+    build_elf(flat / "lib/libx.so.4", soname="libx.so.4", tag="libx.so.4.6.1")
     shutil.copytree(pack / "bin", flat / "bin")
     (flat / "lib/libx.so.4").write_bytes((pack / "lib/libx.so.4.6.1").read_bytes())
     whl = build_wheel(flat, tmp_path / "demo-1.0-py3-none-linux_x86_64.whl")
@@ -193,7 +193,7 @@ def test_directories_with_new_version_numbers_are_matched(tmp_path: Path, compar
 
 def test_two_single_files_are_compared_under_any_names(tmp_path: Path, compare: Compare) -> None:
     for version in ("3.0.11", "3.0.15"):
-        elf(tmp_path / version / f"libssl.so.{version}", soname="libssl.so.3", tag=version)
+        build_elf(tmp_path / version / f"libssl.so.{version}", soname="libssl.so.3", tag=version)
     old, new = tmp_path / "3.0.11/libssl.so.3.0.11", tmp_path / "3.0.15/libssl.so.3.0.15"
     assert list_members(compare(old, new)) == ([], [], [("libssl.so.3.0.11", "libssl.so.3.0.15")])
     assert compare(old, old).members.same == 1
@@ -203,20 +203,20 @@ def test_a_single_file_is_compared_with_the_library_of_the_same_soname(
     tmp_path: Path, compare: Compare
 ) -> None:
     pack = build_linked_library(tmp_path / "old", "libssl.so.3.0.11", "libssl.so.3", tag="a")
-    elf(pack / "lib/libz.so.1", soname="libz.so.1")
-    alone = elf(tmp_path / "libssl.so.3.0.15", soname="libssl.so.3", tag="b")
+    build_elf(pack / "lib/libz.so.1", soname="libz.so.1")
+    alone = build_elf(tmp_path / "libssl.so.3.0.15", soname="libssl.so.3", tag="b")
     assert list_members(compare(pack, alone)) == ([], [], [("lib/libssl.so.3.0.11", alone.name)])
     assert list_members(compare(alone, pack)) == ([], [], [(alone.name, "lib/libssl.so.3.0.11")])
     with pytest.raises(BundleFixError, match=r"it has no ELF file libother\.so\.9"):
-        compare(pack, elf(tmp_path / "libother.so.9", soname="libother.so.9"))
+        compare(pack, build_elf(tmp_path / "libother.so.9", soname="libother.so.9"))
 
 
 def test_a_single_program_is_compared_with_the_libraries_around_it(
     tmp_path: Path, compare: Compare
 ) -> None:
     for name in ("old", "new"):
-        elf(tmp_path / name / "bin/x", program=True, needed=["libx.so.1"], runpath=R)
-        elf(tmp_path / name / "lib/libx.so.1", soname="libx.so.1", tag=name)
+        build_elf(tmp_path / name / "bin/x", program=True, needed=["libx.so.1"], runpath=R)
+        build_elf(tmp_path / name / "lib/libx.so.1", soname="libx.so.1", tag=name)
     found = compare(tmp_path / "old/bin/x", tmp_path / "new/bin/x")
     assert (found.resolutions, found.findings, list_members(found)) == ((), (), ([], [], []))
     (tmp_path / "new/lib/libx.so.1").unlink()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_tarball
 from bundle_fix.diff.compare import Difference
 from bundle_fix.loader.objects import ObjectOrigin
@@ -21,11 +21,11 @@ R = "$ORIGIN/../lib"
 
 
 def build_server(directory: Path, *needed: str, runpath: str = R) -> None:
-    elf(directory / "bin/server", program=True, needed=list(needed), runpath=runpath)
+    build_elf(directory / "bin/server", program=True, needed=list(needed), runpath=runpath)
 
 
 def build_library(directory: Path, name: str, tag: str = "") -> None:
-    elf(directory / "lib" / name, soname=name, tag=tag)
+    build_elf(directory / "lib" / name, soname=name, tag=tag)
 
 
 def list_codes(found: Difference) -> list[tuple[str, str]]:
@@ -110,7 +110,7 @@ def test_leaving_the_c_library_to_the_host_is_an_improvement(
 def test_another_copy_that_is_found_first_is_a_regression(tmp_path: Path, compare: Compare) -> None:
     for name in ("old", "new"):
         build_library(tmp_path / name, "libz.so.1", tag="right")
-        elf(tmp_path / name / "compat/libz.so.1", soname="libz.so.1", tag="older")
+        build_elf(tmp_path / name / "compat/libz.so.1", soname="libz.so.1", tag="older")
     build_server(tmp_path / "old", "libz.so.1", runpath=f"{R}:$ORIGIN/../compat")
     build_server(tmp_path / "new", "libz.so.1", runpath=f"$ORIGIN/../compat:{R}")
     found = compare()
@@ -129,7 +129,7 @@ def test_a_copy_with_the_same_content_is_not_another_file(tmp_path: Path, compar
 
 def test_another_copy_used_after_a_removal_is_a_warning(tmp_path: Path, compare: Compare) -> None:
     for name in ("old", "new"):
-        elf(tmp_path / name / "compat/libz.so.1", soname="libz.so.1", tag="older")
+        build_elf(tmp_path / name / "compat/libz.so.1", soname="libz.so.1", tag="older")
         build_server(tmp_path / name, "libz.so.1", runpath=f"{R}:$ORIGIN/../compat")
     build_library(tmp_path / "old", "libz.so.1", tag="right")
     found = compare()
@@ -158,7 +158,7 @@ def test_a_needed_name_with_another_version_number_replaces_the_old_one(
 ) -> None:
     build_library(tmp_path / "old", "libtcmalloc.so.4")
     build_server(tmp_path / "old", "libtcmalloc.so.4")
-    elf(tmp_path / "new/lib/libtcmalloc.so", soname="libtcmalloc.so.5")
+    build_elf(tmp_path / "new/lib/libtcmalloc.so", soname="libtcmalloc.so.5")
     build_server(tmp_path / "new", "libtcmalloc.so.5")
     (first, *_) = compare().findings
     assert first.rule == "BF701"
@@ -178,11 +178,13 @@ def test_a_need_of_a_library_is_compared_and_names_the_programs(
     tmp_path: Path, compare: Compare
 ) -> None:
     for name in ("old", "new"):
-        elf(tmp_path / name / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"],
+        build_elf(tmp_path / name / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"],
             runpath="$ORIGIN" if name == "old" else None)  # fmt: skip
         build_library(tmp_path / name, "libb.so.1")
         for program in ("one", "two"):
-            elf(tmp_path / name / "bin" / program, program=True, needed=["liba.so.1"], runpath=R)
+            build_elf(
+                tmp_path / name / "bin" / program, program=True, needed=["liba.so.1"], runpath=R
+            )
     (first, *_) = compare().findings
     assert (first.rule, first.path) == ("BF701", "lib/liba.so.1")
     assert first.evidence["programs"] == ["bin/one", "bin/two"]

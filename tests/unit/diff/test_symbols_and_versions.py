@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builders.elf import elf, object_with_versions
+from builders.elf import build_elf, build_versioned_library
 from bundle_fix.diff.compare import Difference
 
 from .conftest import Compare
@@ -16,7 +16,7 @@ USER = "int dropped(void);\nint main(void) { return dropped(); }\n"
 
 
 def build_library(directory: Path, source: str, soname: str | None = "libx.so.1") -> Path:
-    return elf(directory / "lib/libx.so.1", soname=soname, source=source)
+    return build_elf(directory / "lib/libx.so.1", soname=soname, source=source)
 
 
 def list_removed_symbols(found: Difference) -> list[tuple[str, list[str]]]:
@@ -37,7 +37,7 @@ def test_a_removed_public_symbol_is_an_error(tmp_path: Path, compare: Compare) -
 
 def test_a_library_with_a_new_soname_may_remove_symbols(tmp_path: Path, compare: Compare) -> None:
     build_library(tmp_path / "old", TWO)
-    elf(tmp_path / "new/lib/libx.so.2", soname="libx.so.2", source=ONE)
+    build_elf(tmp_path / "new/lib/libx.so.2", soname="libx.so.2", source=ONE)
     found = compare()
     assert (list_removed_symbols(found), found.failed) == ([], False)
 
@@ -60,7 +60,7 @@ def test_a_user_of_a_removed_symbol_is_named_even_without_a_soname(
 ) -> None:
     for name, source in (("old", TWO), ("new", ONE)):
         build_library(tmp_path / name, source, None)
-        elf(
+        build_elf(
             tmp_path / name / "bin/x",
             program=True,
             source=USER,
@@ -76,35 +76,41 @@ def test_a_symbol_that_moved_to_another_library_of_the_process_is_found(
 ) -> None:
     for name, source, other in (("old", TWO, ""), ("new", ONE, "int dropped(void) { return 2; }")):
         build_library(tmp_path / name, source, None)
-        second = elf(tmp_path / name / "lib/liby.so.1", soname="liby.so.1", source=f"{other}\n")
+        second = build_elf(
+            tmp_path / name / "lib/liby.so.1", soname="liby.so.1", source=f"{other}\n"
+        )
         flags = [*make_linker_flags(tmp_path), str(second)]
-        elf(tmp_path / name / "bin/x", program=True, source=USER, flags=flags, runpath=R)
+        build_elf(tmp_path / name / "bin/x", program=True, source=USER, flags=flags, runpath=R)
     assert list_removed_symbols(compare()) == []
 
 
 def test_symbol_versions_match_as_in_the_loader(tmp_path: Path, compare: Compare) -> None:
     for name, versions in (("old", ["V1", "V2"]), ("new", ["V2", "V3"])):
-        object_with_versions(tmp_path / name / "lib/libv.so.1", "libv.so.1", "f", versions)
+        build_versioned_library(tmp_path / name / "lib/libv.so.1", "libv.so.1", "f", versions)
     # f1 and f2, which define the versions of f, remain.
     # f@V1 has no default version in its place; f@@V2 is found as f@V2.
     assert list_removed_symbols(compare()) == [("error", ["f@V1"])]
-    elf(tmp_path / "new/lib/libv.so.1", soname="libv.so.1", source="int f(void) { return 1; }\n")
+    build_elf(
+        tmp_path / "new/lib/libv.so.1", soname="libv.so.1", source="int f(void) { return 1; }\n"
+    )
     assert list_removed_symbols(compare()) == [("error", ["f1", "f2"])]
 
 
 def test_a_symbol_without_a_version_matches_the_default_version(
     tmp_path: Path, compare: Compare
 ) -> None:
-    elf(tmp_path / "old/lib/libv.so.1", soname="libv.so.1", source="int f(void) { return 1; }\n")
-    object_with_versions(tmp_path / "new/lib/libv.so.1", "libv.so.1", "f", ["V1", "V2"])
+    build_elf(
+        tmp_path / "old/lib/libv.so.1", soname="libv.so.1", source="int f(void) { return 1; }\n"
+    )
+    build_versioned_library(tmp_path / "new/lib/libv.so.1", "libv.so.1", "f", ["V1", "V2"])
     assert list_removed_symbols(compare()) == []
 
 
 def test_a_newer_required_glibc_is_an_error(tmp_path: Path, compare: Compare) -> None:
-    elf(tmp_path / "old/bin/x", program=True)
-    object_with_versions(tmp_path / "libm/libm.so.6", "libm.so.6", "sooner", ["GLIBC_2.99"])
+    build_elf(tmp_path / "old/bin/x", program=True)
+    build_versioned_library(tmp_path / "libm/libm.so.6", "libm.so.6", "sooner", ["GLIBC_2.99"])
     source = "int sooner(void);\nint main(void) { return sooner(); }\n"
-    elf(
+    build_elf(
         tmp_path / "new/bin/x",
         program=True,
         source=source,
@@ -127,8 +133,10 @@ def test_newer_versions_of_a_bundled_library_are_not_reported(
 ) -> None:
     for name, version in (("old", "GCC_3.0"), ("new", "GCC_7.0")):
         directory = tmp_path / name
-        object_with_versions(directory / "lib/libgcc_s.so.1", "libgcc_s.so.1", "unwind", [version])
+        build_versioned_library(
+            directory / "lib/libgcc_s.so.1", "libgcc_s.so.1", "unwind", [version]
+        )
         source = "int unwind(void);\nint main(void) { return unwind(); }\n"
         flags = [str(directory / "lib/libgcc_s.so.1")]
-        elf(directory / "bin/x", program=True, source=source, flags=flags, runpath=R)
+        build_elf(directory / "bin/x", program=True, source=source, flags=flags, runpath=R)
     assert "BF705" not in {f.rule for f in compare().findings}

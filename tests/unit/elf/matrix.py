@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from elf.support import without_section_headers
 
 OLD_RUNPATH = "/opt/build/of/pegasus/thirdparty/output/lib"
@@ -195,17 +195,17 @@ def build(cell: Cell, folder: Path) -> Built:
     """Build the files of a cell below ``folder``."""
     made = Built(folder, cell)
     for name in ("libdep", "libother"):
-        elf(
+        build_elf(
             folder / f"lib/{name}.so.1", soname=f"{name}.so.1", toolchain=cell.toolchain,
             source="int nothing;",
         )  # fmt: skip
     path = {"rpath" if "-Wl,--disable-new-dtags" in cell.flags else "runpath": cell.runpath}
-    elf(
+    build_elf(
         made.library, soname="libgive.so.1", source=LIBRARY, needed=["libdep.so.1"],
         flags=[*cell.defines, *cell.flags, *cell.library], toolchain=cell.toolchain, **path,
     )  # fmt: skip
     # The linker wants to see what the program takes from the library; it finds it by its path.
-    elf(
+    build_elf(
         made.program, program=True, source=PROGRAM,
         flags=[*cell.defines, *cell.flags, *cell.program, *_against(made.library)],
         toolchain=cell.toolchain, **path,

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
@@ -94,13 +94,13 @@ def pack(
 ) -> Pack:
     made = Pack(folder)
     for name in ("libdep", "libother"):
-        elf(folder / f"lib/{name}.so.1", soname=f"{name}.so.1", tag=name, toolchain=toolchain)
+        build_elf(folder / f"lib/{name}.so.1", soname=f"{name}.so.1", tag=name, toolchain=toolchain)
     needed = ["libdep.so.1"]
-    elf(
+    build_elf(
         made.program, program=True, needed=needed, runpath=runpath, rpath=rpath, flags=flags,
         toolchain=toolchain,
     )  # fmt: skip
-    elf(
+    build_elf(
         made.library, soname="libx.so.1", needed=needed, runpath=runpath, rpath=rpath, tag="libx",
         flags=flags, toolchain=toolchain,
     )  # fmt: skip
@@ -305,7 +305,7 @@ def test_a_file_of_any_shape_gets_a_longer_runpath(tmp_path: Path, shape: str, k
 
 def test_a_program_at_a_fixed_address_gets_a_longer_runpath(tmp_path: Path) -> None:
     path = pack(tmp_path).program
-    elf(path, program=True, needed=["libdep.so.1"], runpath=OLD_RUNPATH, flags=["-no-pie"])
+    build_elf(path, program=True, needed=["libdep.so.1"], runpath=OLD_RUNPATH, flags=["-no-pie"])
     assert image_of(path).type == "exec"
     assert assert_harmless(path, "program", CHANGES["a longer runpath"], "auto").editor == "table"
 
@@ -407,8 +407,10 @@ def versioned(folder: Path, toolchain: Toolchain = HOST) -> Path:
     source = "int answer(void) { return 0; }"
     for name in ("libv.so.1", "libw.so.1"):
         flags = [f"-Wl,--version-script={folder / 'script'}"]
-        elf(folder / "lib" / name, soname=name, source=source, flags=flags, toolchain=toolchain)
-    return elf(
+        build_elf(
+            folder / "lib" / name, soname=name, source=source, flags=flags, toolchain=toolchain
+        )
+    return build_elf(
         folder / "bin/x",
         program=True,
         source="int answer(void); int main(void) { return answer(); }",
@@ -517,13 +519,13 @@ def test_an_object_file_is_refused(tmp_path: Path, editor: str) -> None:
 
 @pytest.mark.parametrize("editor", EDITORS)
 def test_a_static_program_is_refused(tmp_path: Path, editor: str) -> None:
-    path = elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
+    path = build_elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
     assert refused(tmp_path, path, editor) == "it is static or contains only debug information"
 
 
 @pytest.mark.parametrize("linker", ["bfd", "lld", "mold"])
 def test_a_static_pie_is_refused(tmp_path: Path, linker: str) -> None:
-    path = elf(tmp_path / "x", program=True, flags=["-static-pie"], toolchain=LINKERS[linker])
+    path = build_elf(tmp_path / "x", program=True, flags=["-static-pie"], toolchain=LINKERS[linker])
     assert refused(tmp_path, path) == "it is a static program"
 
 
@@ -564,7 +566,7 @@ def test_a_dynamic_loader_is_refused(tmp_path: Path, path: str) -> None:
 def test_a_library_with_a_name_like_a_loaders_is_not_taken_for_one(
     tmp_path: Path, soname: str
 ) -> None:
-    path = elf(tmp_path / "x.so", soname=soname, flags=["-nostdlib"], source="int x;")
+    path = build_elf(tmp_path / "x.so", soname=soname, flags=["-nostdlib"], source="int x;")
     assert edit_file(content_of(path), Changes(runpath="$ORIGIN"), tmp_path).editor
 
 
@@ -701,7 +703,7 @@ def test_a_library_of_120_000_symbols_takes_little_more_memory_than_its_tables(
 ) -> None:
     names = (f"_ZN7pegasus7replica9generated{n:06d}ServiceInterfaceImplEv" for n in range(120_000))
     source = "".join(f'__asm__(".globl {s}\\n.type {s},@function\\n{s}: ret");\n' for s in names)
-    path = elf(
+    path = build_elf(
         tmp_path / "x.so", source=source, flags=["-nostdlib", "-g0"], runpath=OLD_RUNPATH,
         toolchain=LINKERS["bfd"],
     )  # fmt: skip
@@ -716,7 +718,7 @@ def test_a_library_of_120_000_symbols_takes_little_more_memory_than_its_tables(
 
 
 def test_an_empty_segment_is_no_obstacle(tmp_path: Path) -> None:
-    path = elf(
+    path = build_elf(
         tmp_path / "x.so", source="int f(void) { return 1; }", runpath=OLD_RUNPATH,
         flags=["-nostdlib", "-fno-asynchronous-unwind-tables"], toolchain=LINKERS["bfd"],
     )  # fmt: skip

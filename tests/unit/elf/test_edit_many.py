@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit import pool as edit_many
 from bundle_fix.elf.edit.edit import EditResult, edit_file
@@ -22,10 +22,12 @@ from elf.support import content_of
 @pytest.fixture
 def jobs(tmp_path: Path) -> list[EditJob]:
     """Files that each editor has to do with, one that needs no edit and one that is refused."""
-    paths = [elf(tmp_path / f"lib{n}.so", soname=f"lib{n}.so", runpath="/opt/a") for n in range(5)]
+    paths = [
+        build_elf(tmp_path / f"lib{n}.so", soname=f"lib{n}.so", runpath="/opt/a") for n in range(5)
+    ]
     changes = [Changes(runpath=text) for text in ("/o", "$ORIGIN/../" + "x" * 40, "/opt/a")]
     made = [EditJob(content_of(path), changes[n % 3]) for n, path in enumerate(paths)]
-    static = elf(tmp_path / "static", program=True, flags=["-static"])
+    static = build_elf(tmp_path / "static", program=True, flags=["-static"])
     return [*made, EditJob(content_of(static), changes[0])]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import lief
 import pytest
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.entries import plan_entries
@@ -48,7 +48,7 @@ NOT_LOADED = (".comment", ".debug_abbrev", ".debug_line_str")
 
 def program(folder: Path, toolchain: Toolchain = LINKERS["bfd"], *flags: str) -> bytes:
     path = folder / "x"
-    return elf(path, program=True, runpath=OLD, toolchain=toolchain, flags=flags).read_bytes()
+    return build_elf(path, program=True, runpath=OLD, toolchain=toolchain, flags=flags).read_bytes()
 
 
 def patches_of(data: bytes, changes: Changes) -> tuple[Patch, ...]:
@@ -122,10 +122,12 @@ def test_its_neighbours_make_room_where_there_is_too_little(tmp_path: Path, room
 )
 def test_hash_tables_move_and_still_find_symbols(tmp_path: Path, flags: list[str]) -> None:
     source = "int offered(void) { return 7; }"
-    library = elf(tmp_path / "libo.so", soname="libo.so", source=source, runpath=OLD, flags=flags)
+    library = build_elf(
+        tmp_path / "libo.so", soname="libo.so", source=source, runpath=OLD, flags=flags
+    )
     changes = Changes(runpath=LONGER * 3)
     library.write_bytes(edited(library.read_bytes(), changes, tmp_path))
-    user = elf(
+    user = build_elf(
         tmp_path / "user", program=True, source="int offered(void);int main(){return offered()-7;}",
         flags=[str(library), "-Wl,-rpath,$ORIGIN", "-Wl,-z,now"],
     )  # fmt: skip
@@ -351,7 +353,7 @@ def test_a_rewritten_file_lies_in_the_scratch_folder_and_its_source_copy_is_gone
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    path = elf(tmp_path / "x", program=True, runpath=OLD)
+    path = build_elf(tmp_path / "x", program=True, runpath=OLD)
     # LIEF may refuse; what counts is what is left.
     with contextlib.suppress(EditRefusedError):
         edit_file(content_of(path), Changes(runpath=LONGER), scratch, editor)

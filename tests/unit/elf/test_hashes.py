@@ -8,7 +8,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
@@ -58,7 +58,7 @@ TOOLCHAINS = {**LINKERS, **CROSS}
 
 def many(folder: Path, style: str, toolchain: Toolchain) -> Path:
     flags = [f"-Wl,--hash-style={style}"]
-    return elf(folder / "libm.so", source=MANY, flags=flags, toolchain=toolchain)
+    return build_elf(folder / "libm.so", source=MANY, flags=flags, toolchain=toolchain)
 
 
 def symbols(path: Path) -> list[tuple[str, bool]]:
@@ -117,7 +117,7 @@ def test_no_section_headers_are_needed(tmp_path: Path, toolchain: Toolchain, sty
 def test_symbols_are_counted_where_none_is_offered(tmp_path: Path, name: str) -> None:
     # GNU ld's table of no symbols says that the first of them would be number 1.
     flags = ["-nostartfiles", "-Wl,--hash-style=gnu"]
-    path = elf(tmp_path / "x.so", source=ONLY_NEEDS, flags=flags, toolchain=TOOLCHAINS[name])
+    path = build_elf(tmp_path / "x.so", source=ONLY_NEEDS, flags=flags, toolchain=TOOLCHAINS[name])
     assert counted(path.read_bytes()) == len(symbols(path))
     assert defined(path.read_bytes(), "getenv", "loaded") == [False, False]
 
@@ -127,14 +127,14 @@ def test_symbols_are_counted_where_none_is_offered_and_no_section_header_is_left
     tmp_path: Path, name: str
 ) -> None:
     flags = ["-nostartfiles", "-Wl,--hash-style=gnu"]
-    path = elf(tmp_path / "x.so", source=ONLY_NEEDS, flags=flags, toolchain=TOOLCHAINS[name])
+    path = build_elf(tmp_path / "x.so", source=ONLY_NEEDS, flags=flags, toolchain=TOOLCHAINS[name])
     assert counted(without_section_headers(path.read_bytes())) == len(symbols(path))
 
 
 def test_the_count_is_unknown_where_nothing_tells_it(tmp_path: Path) -> None:
     # The string table is not behind the symbols any more: nothing bounds them.
     flags = ["-nostartfiles", "-Wl,--hash-style=gnu"]
-    path = elf(tmp_path / "x.so", source=ONLY_NEEDS, flags=flags, toolchain=LINKERS["bfd"])
+    path = build_elf(tmp_path / "x.so", source=ONLY_NEEDS, flags=flags, toolchain=LINKERS["bfd"])
     data = path.read_bytes()
     _, strings = section_of(data, ".dynstr")
     moved = with_dynamic(data, c.DT_STRTAB, strings.addr + 1)

@@ -12,7 +12,7 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.notes import read_build_id
@@ -59,7 +59,7 @@ MUCH_DEBUG = (
 def library(folder: Path, toolchain: Toolchain = HOST) -> Path:
     needed = ["liba.so.1", "libb.so.2"]
     path = folder / "libx.so"
-    return elf(
+    return build_elf(
         path, soname="libx.so.7", needed=needed, runpath="$ORIGIN:/opt/x", toolchain=toolchain
     )
 
@@ -82,12 +82,12 @@ def test_the_strings_are_those_that_readelf_sees(tmp_path: Path, toolchain: Tool
 
 
 def test_an_rpath_is_no_runpath(tmp_path: Path) -> None:
-    image = image_of(elf(tmp_path / "x", program=True, rpath="/opt/x"))
+    image = image_of(build_elf(tmp_path / "x", program=True, rpath="/opt/x"))
     assert (image.rpath, image.runpath) == ("/opt/x", None)
 
 
 def test_a_library_without_soname_has_none_and_not_an_empty_one(tmp_path: Path) -> None:
-    image = image_of(elf(tmp_path / "libx.so", runpath=""))
+    image = image_of(build_elf(tmp_path / "libx.so", runpath=""))
     assert image.soname is None
 
 
@@ -97,13 +97,13 @@ def test_strings_that_are_not_utf8_survive() -> None:
 
 
 def test_a_pie_is_a_program(tmp_path: Path) -> None:
-    image = image_of(elf(tmp_path / "x", program=True))
+    image = image_of(build_elf(tmp_path / "x", program=True))
     assert (image.type, image.is_program, image.is_library) == ("dyn", True, False)
     assert image.interpreter == "/lib64/ld-linux-x86-64.so.2"
 
 
 def test_a_program_at_a_fixed_address_is_a_program(tmp_path: Path) -> None:
-    image = image_of(elf(tmp_path / "x", program=True, flags=["-no-pie"]))
+    image = image_of(build_elf(tmp_path / "x", program=True, flags=["-no-pie"]))
     assert (image.type, image.is_program, image.is_library) == ("exec", True, False)
 
 
@@ -114,12 +114,12 @@ def test_a_library_that_can_also_be_started_is_a_library() -> None:
 
 
 def test_a_static_program_has_no_dynamic_section(tmp_path: Path) -> None:
-    image = image_of(elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"]))
+    image = image_of(build_elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"]))
     assert (image.type, image.is_dynamic, image.is_program) == ("exec", False, False)
 
 
 def test_a_static_pie_needs_nobody(tmp_path: Path) -> None:
-    image = image_of(elf(tmp_path / "x", program=True, flags=["-static-pie"]))
+    image = image_of(build_elf(tmp_path / "x", program=True, flags=["-static-pie"]))
     assert (image.is_dynamic, image.interpreter, image.needed) == (True, None, ())
     assert not image.is_program
 
@@ -137,7 +137,7 @@ def test_of_a_core_file_only_the_header_is_read(tmp_path: Path) -> None:
 
 
 def test_a_debug_file_of_objcopy_is_not_dynamic(tmp_path: Path) -> None:
-    path = elf(tmp_path / "x", program=True, source=MUCH_DEBUG, flags=["-g3"])
+    path = build_elf(tmp_path / "x", program=True, source=MUCH_DEBUG, flags=["-g3"])
     run("objcopy", "--only-keep-debug", path, tmp_path / "x.debug")
     image = image_of(tmp_path / "x.debug")
     assert not image.is_dynamic
@@ -146,7 +146,7 @@ def test_a_debug_file_of_objcopy_is_not_dynamic(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flags", [["-g3"], ["-g"], ["-g0"]])
 def test_a_debug_file_of_eu_strip_is_not_dynamic(tmp_path: Path, flags: list[str]) -> None:
     # Its program headers still tell where the dynamic section was: behind the end, or in DWARF.
-    path = elf(tmp_path / "x", program=True, source=MUCH_DEBUG, flags=flags)
+    path = build_elf(tmp_path / "x", program=True, source=MUCH_DEBUG, flags=flags)
     run("eu-strip", "-f", tmp_path / "x.debug", path)
     assert image_of(path).is_dynamic
     assert not image_of(tmp_path / "x.debug").is_dynamic
@@ -156,7 +156,7 @@ def test_a_debug_file_of_eu_strip_is_not_dynamic(tmp_path: Path, flags: list[str
 def test_a_debug_file_is_known_whatever_stands_in_the_place_of_its_dynamic_section(
     tmp_path: Path, filler: bytes
 ) -> None:
-    path = elf(tmp_path / "x", program=True, source=MUCH_DEBUG, flags=["-g3"])
+    path = build_elf(tmp_path / "x", program=True, source=MUCH_DEBUG, flags=["-g3"])
     run("eu-strip", "-f", tmp_path / "x.debug", path)
     data = (tmp_path / "x.debug").read_bytes()
     dynamic = next(s for s in image_in(data).segments if s.type == c.PT_DYNAMIC)
@@ -226,7 +226,7 @@ LIES: dict[str, tuple[int, dict[str, int]]] = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_header_that_lies_is_refused_with_one_line(tmp_path: Path, lie: str) -> None:
     kind, fields = LIES[lie]
-    data = elf(tmp_path / "x", program=True, needed=["liba.so.1"]).read_bytes()
+    data = build_elf(tmp_path / "x", program=True, needed=["liba.so.1"]).read_bytes()
     data = with_segment(data, kind, **fields) if kind else with_header(data, **fields)
     with pytest.raises(DamagedElfError) as error:
         image_in(data)
@@ -265,7 +265,7 @@ def test_a_dynamic_section_without_string_table_is_refused(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("length", [4, 15, 16, 20, 63, 64, 100, 400, 0x1000])
 def test_a_file_cut_short_is_refused(tmp_path: Path, length: int) -> None:
-    data = elf(tmp_path / "x", program=True).read_bytes()[:length]
+    data = build_elf(tmp_path / "x", program=True).read_bytes()[:length]
     with pytest.raises(DamagedElfError):
         image_in(data)
 
@@ -316,7 +316,7 @@ def test_needed_names_that_overlap_cannot_fill_the_memory(length: int) -> None:
 
 @pytest.mark.parametrize("kind", ["interpreter", "segments", "dynamic"])
 def test_a_sparse_file_of_many_gigabytes_cannot_fill_the_memory(tmp_path: Path, kind: str) -> None:
-    data = elf(tmp_path / "x", program=True).read_bytes()
+    data = build_elf(tmp_path / "x", program=True).read_bytes()
     if kind == "interpreter":
         data = with_segment(data, c.PT_INTERP, filesz=1 << 32)
     elif kind == "segments":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, LINKERS, elf
+from builders.elf import CROSS, LINKERS, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.read import constants as c
@@ -47,7 +47,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A library with one of everything that an edit could break, and with data behind it."""
     folder = tmp_path_factory.mktemp("rich")
     (folder / "script").write_text(SCRIPT)
-    path = elf(
+    path = build_elf(
         folder / "librich.so",
         soname="librich.so.1",
         needed=["liba.so.1"],
@@ -62,7 +62,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("program") / "x"
-    return elf(path, program=True, runpath="/opt/x", toolchain=LINKERS["bfd"]).read_bytes()
+    return build_elf(path, program=True, runpath="/opt/x", toolchain=LINKERS["bfd"]).read_bytes()
 
 
 def broken(
@@ -301,13 +301,13 @@ def assert_named(before: bytes, case: Case) -> None:
 
 
 def test_a_segment_of_an_unknown_type_is_named_by_its_number(tmp_path: Path) -> None:
-    before = elf(tmp_path / "x", program=True, toolchain=CROSS["armhf"]).read_bytes()
+    before = build_elf(tmp_path / "x", program=True, toolchain=CROSS["armhf"]).read_bytes()
     complaints = broken(before, in_segment(PT_ARM_EXIDX, memsz=8)(before))
     assert complaints == ["the segment of type 0x70000001 changed"]
 
 
 def test_damage_in_big_endian_is_named_as_well(tmp_path: Path) -> None:
-    before = elf(tmp_path / "x.so", source=RICH, toolchain=CROSS["s390x"]).read_bytes()
+    before = build_elf(tmp_path / "x.so", source=RICH, toolchain=CROSS["s390x"]).read_bytes()
     assert broken(before, before) == []
     for damage, complaint in (
         (in_end_of(".gnu.version"), "symbol versions"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, LINKERS, Toolchain, elf
+from builders.elf import CROSS, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.notes import Note, read_build_id, read_notes
 from bundle_fix.elf.read.parser import read_image
@@ -20,7 +20,7 @@ TOOLCHAINS = {**LINKERS, **CROSS}
 
 def identified(folder: Path, style: str, toolchain: Toolchain) -> Path:
     flags = [f"-Wl,--build-id={style}"]
-    return elf(folder / f"{style}.so", flags=flags, toolchain=toolchain)
+    return build_elf(folder / f"{style}.so", flags=flags, toolchain=toolchain)
 
 
 def read_id(path: Path) -> str | None:
@@ -61,7 +61,7 @@ def test_a_file_without_build_id_has_none(tmp_path: Path) -> None:
 
 
 def test_notes_of_both_paddings_are_read(tmp_path: Path) -> None:
-    data = elf(tmp_path / "x", program=True, flags=["-fcf-protection=full"]).read_bytes()
+    data = build_elf(tmp_path / "x", program=True, flags=["-fcf-protection=full"]).read_bytes()
     reader = BytesReader(data)
     aligned = {s.align for s in read_image(reader).segments if s.type == c.PT_NOTE}
     assert aligned == {4, 8}
@@ -74,7 +74,7 @@ def test_several_properties_in_one_note_segment_keep_their_places(tmp_path: Path
     # Two notes of 4 and 12 bytes, each padded to 8: the second begins at 24, not at 20.
     first = struct.pack("<III", 4, 4, 7) + b"GNU\0" + b"abcd" + bytes(4)
     second = struct.pack("<III", 4, 3, 3) + b"GNU\0" + b"xyz"
-    data = elf(tmp_path / "x", program=True).read_bytes()
+    data = build_elf(tmp_path / "x", program=True).read_bytes()
     at = data.index(b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0")
     body = (first + second).ljust(48, b"\0")
     changed = with_segment(splice(data, at, body), c.PT_NOTE, offset=at, filesz=43, align=8)
@@ -91,7 +91,7 @@ def test_the_machines_own_build_ids_are_those_that_readelf_prints() -> None:
 
 @pytest.mark.parametrize("word", [0, 1])
 def test_a_note_that_lies_about_its_size_ends_its_segment(tmp_path: Path, word: int) -> None:
-    data = elf(tmp_path / "x", program=True).read_bytes()
+    data = build_elf(tmp_path / "x", program=True).read_bytes()
     reader = BytesReader(data)
     segment = next(s for s in read_image(reader).segments if s.type == c.PT_NOTE)
     lying = splice(data, segment.offset + 4 * word, b"\xf0\xff\xff\xff")
@@ -99,7 +99,7 @@ def test_a_note_that_lies_about_its_size_ends_its_segment(tmp_path: Path, word: 
 
 
 def test_a_note_segment_beyond_the_file_has_no_notes(tmp_path: Path) -> None:
-    data = elf(tmp_path / "x", program=True).read_bytes()
+    data = build_elf(tmp_path / "x", program=True).read_bytes()
     for number in range(2):
         data = with_segment(data, c.PT_NOTE, number, offset=1 << 50, filesz=1 << 50)
     assert all_notes(data) == []

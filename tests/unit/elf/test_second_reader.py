@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
@@ -21,7 +21,7 @@ from elf.support import bytes_of, content_of, image_in, image_of, tiny_elf, with
 
 def file(folder: Path, toolchain: Toolchain = HOST) -> Path:
     needed = ["liba.so.1", "libb.so.1"]
-    return elf(
+    return build_elf(
         folder / "x.so", soname="libx.so.1", needed=needed, runpath="/opt/x", toolchain=toolchain
     )
 
@@ -33,7 +33,7 @@ def test_both_readers_agree_on_what_linkers_write(tmp_path: Path, name: str) -> 
 
 
 def test_both_readers_agree_on_a_program_with_an_rpath(tmp_path: Path) -> None:
-    path = elf(tmp_path / "x", program=True, rpath="/opt/x:$ORIGIN")
+    path = build_elf(tmp_path / "x", program=True, rpath="/opt/x:$ORIGIN")
     assert crosscheck(content_of(path), image_of(path)) is None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.scan.static_allocator import find_allocator_message, find_static_allocator
 from bundle_fix.model.content import BytesReader
@@ -21,7 +21,7 @@ def library(path: Path, *names: str, toolchain: Toolchain = HOST, hide: bool = T
     uses = "".join(f"{name}(1);" for name in names)
     source = f"{functions} void work(void) {{ {uses} }}"
     flags = ["-fno-builtin", "-O0"]
-    return elf(path, source=source, flags=flags, toolchain=toolchain).read_bytes()
+    return build_elf(path, source=source, flags=flags, toolchain=toolchain).read_bytes()
 
 
 def found(data: bytes) -> set[bytes]:
@@ -39,7 +39,7 @@ def test_hidden_functions_are_found_whatever_linked_them(tmp_path: Path, name: s
 @pytest.mark.parametrize("name", TOOLCHAINS)
 def test_what_is_only_used_is_not_found(tmp_path: Path, name: str) -> None:
     source = "#include <stdlib.h>\nvoid *work(void) { free(0); return malloc(1); }"
-    path = elf(
+    path = build_elf(
         tmp_path / "liba.so", source=source, flags=["-fno-builtin"], toolchain=TOOLCHAINS[name]
     )
     assert found(path.read_bytes()) == set()
@@ -53,7 +53,7 @@ def test_what_is_exported_is_not_hidden_but_its_own_names_still_tell(tmp_path: P
 
 def test_a_stripped_file_shows_its_messages_alone(tmp_path: Path) -> None:
     source = 'const char *told(void) { return "<jemalloc>: out of memory\\n"; }'
-    path = elf(tmp_path / "liba.so", source=source)
+    path = build_elf(tmp_path / "liba.so", source=source)
     subprocess.run(["strip", path], check=True)
     reader = BytesReader(path.read_bytes())
     assert find_allocator_message(reader, read_image(reader)) == b"<jemalloc>: "

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.errors import CannotEditError
@@ -140,7 +140,7 @@ def test_every_kept_string_still_reads_the_same_and_every_new_one_as_asked(
 
 def sharing(folder: Path, toolchain: Toolchain = HOST) -> Path:
     """A library whose RUNPATH ends in the name of one of its symbols."""
-    return elf(
+    return build_elf(
         folder / "x.so", soname="libx.so", source=FOO, runpath="/opt/x/foo", toolchain=toolchain
     )
 
@@ -184,7 +184,7 @@ def names_of(data: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("name", ["bfd", "gold", "lld", "mold"])
 def test_a_runpath_of_its_own_is_overwritten(tmp_path: Path, name: str) -> None:
-    elf(tmp_path / "x.so", source=FOO, runpath="/opt/x/own", toolchain=LINKERS[name])
+    build_elf(tmp_path / "x.so", source=FOO, runpath="/opt/x/own", toolchain=LINKERS[name])
     edited = edit_file(content_of(tmp_path / "x.so"), Changes(runpath="$ORIGIN"), tmp_path)
     assert edited.editor == "slot"
     assert names_of(bytes_of(edited.content)) == names_of((tmp_path / "x.so").read_bytes())
@@ -194,7 +194,7 @@ def test_a_runpath_that_is_also_a_needed_name_and_a_version_is_not_overwritten(
     tmp_path: Path,
 ) -> None:
     flags = ["-Wl,-rpath,libc.so.6"]
-    data = elf(tmp_path / "x", program=True, flags=flags).read_bytes()
+    data = build_elf(tmp_path / "x", program=True, flags=flags).read_bytes()
     image = image_in(data)
     assert image.find_value(c.DT_RUNPATH) == image.find_value(c.DT_NEEDED)
     edited = edit_file(content_of(tmp_path / "x"), Changes(runpath="/a"), tmp_path)
@@ -203,14 +203,14 @@ def test_a_runpath_that_is_also_a_needed_name_and_a_version_is_not_overwritten(
 
 
 def test_a_needed_name_that_goes_leaves_room_only_where_no_version_names_it(tmp_path: Path) -> None:
-    elf(tmp_path / "x", program=True, needed=["libunversioned.so.1"])
+    build_elf(tmp_path / "x", program=True, needed=["libunversioned.so.1"])
     path = content_of(tmp_path / "x")
     gone = edit_file(path, Changes(replace_needed=(("libunversioned.so.1", "libu.so"),)), tmp_path)
     assert gone.editor == "slot"
 
 
 def test_users_are_symbols_versions_and_the_entries_that_stay(tmp_path: Path) -> None:
-    reader = BytesReader(elf(tmp_path / "x", program=True, runpath="/opt/own").read_bytes())
+    reader = BytesReader(build_elf(tmp_path / "x", program=True, runpath="/opt/own").read_bytes())
     image = read_image(reader)
     table = find_string_table(image)
     assert table is not None
@@ -230,7 +230,7 @@ def test_symbol_names_are_read_in_either_byte_order(tmp_path: Path, toolchain: T
 def test_a_file_whose_symbols_cannot_be_counted_is_not_edited(tmp_path: Path) -> None:
     flags = ["-nostartfiles", "-Wl,--hash-style=gnu"]
     source = "int puts(const char *); __attribute__((constructor)) static void f(void){puts(0);}"
-    data = elf(tmp_path / "x.so", source=source, flags=flags, runpath="/a").read_bytes()
+    data = build_elf(tmp_path / "x.so", source=source, flags=flags, runpath="/a").read_bytes()
     strings = section_of(data, ".dynstr")[1]
     bare = without_section_headers(with_dynamic(data, c.DT_STRTAB, strings.addr + 1))
     reader = BytesReader(bare)
@@ -251,6 +251,6 @@ def test_a_string_table_that_section_headers_use_is_not_edited(tmp_path: Path) -
 
 def test_new_strings_are_written_as_the_file_system_names_things(tmp_path: Path) -> None:
     text = os.fsdecode(b"/caf\xe9")
-    elf(tmp_path / "x", program=True, runpath="/opt/long/enough")
+    build_elf(tmp_path / "x", program=True, runpath="/opt/long/enough")
     edited = edit_file(content_of(tmp_path / "x"), Changes(runpath=text), tmp_path, "inplace")
     assert b"/caf\xe9\0" in bytes_of(edited.content)

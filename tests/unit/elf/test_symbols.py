@@ -8,7 +8,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from builders.elf import CROSS, HOST, LINKERS, elf, object_with_versions
+from builders.elf import CROSS, HOST, LINKERS, build_elf, build_versioned_library
 from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.symbols import symbol_table as symbols
@@ -36,7 +36,7 @@ def test_symbols_are_what_pyelftools_lists(
     tmp_path: Path, name: str, likely: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(symbols, "MAX_STRING_SHARE", likely)
-    path = elf(tmp_path / "liba.so", source=SOURCE, toolchain=TOOLCHAINS[name])
+    path = build_elf(tmp_path / "liba.so", source=SOURCE, toolchain=TOOLCHAINS[name])
     found = table(path)
     with path.open("rb") as file:
         section = ELFFile(file).get_section_by_name(".dynsym")
@@ -57,8 +57,8 @@ def test_symbols_are_what_pyelftools_lists(
 
 def test_a_wanted_version_is_met_by_it_and_by_what_has_none(tmp_path: Path) -> None:
     path = tmp_path / "liba.so.1"
-    versioned = table(object_with_versions(path, "liba.so.1", "greet", ["V_1", "V_2"]))
-    plain = table(elf(tmp_path / "libb.so.1", source="int greet(void) { return 1; }"))
+    versioned = table(build_versioned_library(path, "liba.so.1", "greet", ["V_1", "V_2"]))
+    plain = table(build_elf(tmp_path / "libb.so.1", source="int greet(void) { return 1; }"))
     wanted = [None, "V_1", "V_2", "V_3"]
     assert [versioned.provides_symbol(b"greet", version) for version in wanted] == [
         True,
@@ -78,7 +78,7 @@ def test_only_the_first_of_hidden_versions_is_for_those_who_ask_for_none(tmp_pat
         f'int f{n}(void) {{ return 1; }} __asm__(".symver f{n}, {name}");'
         for n, name in enumerate(["first@V_1", "second@V_2", "third@@V_2", "third@V_1"])
     )
-    found = table(elf(tmp_path / "liba.so", source="\n".join(lines), flags=flags))
+    found = table(build_elf(tmp_path / "liba.so", source="\n".join(lines), flags=flags))
     names = (b"first", b"second", b"third")
     assert [found.provides_symbol(name, None) for name in names] == [True, False, True]
     assert found.provides_symbol(b"second", "V_2")
@@ -87,7 +87,7 @@ def test_only_the_first_of_hidden_versions_is_for_those_who_ask_for_none(tmp_pat
 def test_names_that_overlap_take_no_more_than_their_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = elf(tmp_path / "liba.so", source=SOURCE)
+    path = build_elf(tmp_path / "liba.so", source=SOURCE)
     monkeypatch.setattr(symbols, "MAX_STRING_SHARE", 0)
     monkeypatch.setattr(symbols, "MAX_SINGLE_NAMES", 8)
     with pytest.raises(DamagedElfError, match="exceed the limit of 8 bytes"):
@@ -95,7 +95,9 @@ def test_names_that_overlap_take_no_more_than_their_share(
 
 
 def test_a_file_without_symbols_wants_none(tmp_path: Path) -> None:
-    path = elf(tmp_path / "x", source="int main(void) { return 0; }", flags=["-static", "-no-pie"])
+    path = build_elf(
+        tmp_path / "x", source="int main(void) { return 0; }", flags=["-static", "-no-pie"]
+    )
     assert table(path) == SymbolTable()
     assert UndefinedSymbol(b"a", None, None, weak=False) != UndefinedSymbol(
         b"a", None, None, weak=True

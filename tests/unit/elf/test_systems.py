@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.target import find_foreign_system
 from bundle_fix.model.content import make_path_content
@@ -25,7 +25,7 @@ def system(path: Path) -> str | None:
 
 def noted(path: Path, owner: str, libc: str) -> Path:
     source = NOTE % (len(owner) + 1, owner)
-    return elf(path, needed=[libc], source=source, flags=["-nostdlib"])
+    return build_elf(path, needed=[libc], source=source, flags=["-nostdlib"])
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_note_tells_where_another_c_library_is_needed(
     ("abi", "expected"), [(0, None), (3, None), (97, None), (9, "FreeBSD"), (200, "system 200")]
 )
 def test_the_header_tells(tmp_path: Path, abi: int, expected: str | None) -> None:
-    path = elf(tmp_path / "libx.so")
+    path = build_elf(tmp_path / "libx.so")
     data = bytearray(path.read_bytes())
     data[7] = abi
     path.write_bytes(data)

@@ -10,7 +10,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerDefSection, GNUVerNeedSection
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, elf
+from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.edit.slot import rename_libraries
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DamagedElfError
@@ -43,7 +43,7 @@ TOOLCHAINS = {**LINKERS, **CROSS}
 
 def offering(folder: Path, toolchain: Toolchain = HOST) -> Path:
     (folder / "script").write_text(SCRIPT)
-    return elf(
+    return build_elf(
         folder / "libv.so.1",
         soname="libv.so.1",
         source=OFFERS,
@@ -86,7 +86,7 @@ def test_versions_are_read_as_pyelftools_reads_them(tmp_path: Path, name: str) -
     assert offered(library.read_bytes()) == by_pyelftools(library)[1]
     # lld and mold leave out which version a version comes after.
     assert "LIBV_1.1" in [names[0] for names in offered(library.read_bytes())]
-    program = elf(
+    program = build_elf(
         tmp_path / "x", program=True, source=WANTS, flags=[str(library)],
         toolchain=TOOLCHAINS[name],
     )  # fmt: skip
@@ -97,13 +97,13 @@ def test_versions_are_read_as_pyelftools_reads_them(tmp_path: Path, name: str) -
 
 
 def test_no_section_headers_are_needed(tmp_path: Path) -> None:
-    data = elf(tmp_path / "x", program=True).read_bytes()
+    data = build_elf(tmp_path / "x", program=True).read_bytes()
     assert wanted(without_section_headers(data)) == wanted(data) != {}
 
 
 def test_a_file_that_wants_no_version_has_none(tmp_path: Path) -> None:
     flags = ["-nostdlib"]
-    data = elf(tmp_path / "x.so", source="int x;", flags=flags).read_bytes()
+    data = build_elf(tmp_path / "x.so", source="int x;", flags=flags).read_bytes()
     assert wanted(data) == {}
 
 
@@ -123,7 +123,9 @@ def test_the_lists_are_as_large_as_their_sections(tmp_path: Path, name: str) -> 
     lists = read_verdef(reader, read_image(reader))
     assert lists is not None
     assert lists.size == section_of(reader.data, ".gnu.version_d")[1].size
-    reader = BytesReader(elf(tmp_path / "x", program=True, toolchain=TOOLCHAINS[name]).read_bytes())
+    reader = BytesReader(
+        build_elf(tmp_path / "x", program=True, toolchain=TOOLCHAINS[name]).read_bytes()
+    )
     lists = read_verneed(reader, read_image(reader))
     assert lists is not None
     assert lists.size == section_of(reader.data, ".gnu.version_r")[1].size
@@ -135,7 +137,7 @@ def test_the_versions_of_a_library_can_be_made_those_of_another(
 ) -> None:
     library = offering(tmp_path, toolchain)
     flags = [str(library), "-Wl,-rpath,libother.so.1"]
-    data = elf(
+    data = build_elf(
         tmp_path / "x", program=True, source=WANTS, flags=flags, toolchain=toolchain
     ).read_bytes()
     reader = BytesReader(data)
@@ -156,20 +158,20 @@ def test_the_versions_of_a_library_can_be_made_those_of_another(
 
 
 def test_a_list_outside_all_segments_is_damage(tmp_path: Path) -> None:
-    data = elf(tmp_path / "x", program=True).read_bytes()
+    data = build_elf(tmp_path / "x", program=True).read_bytes()
     with pytest.raises(DamagedElfError, match="no loaded segment contains its list"):
         wanted(with_dynamic(data, c.DT_VERNEED, 1 << 40))
 
 
 def test_a_claim_of_billions_of_records_is_damage(tmp_path: Path) -> None:
-    data = elf(tmp_path / "x", program=True).read_bytes()
+    data = build_elf(tmp_path / "x", program=True).read_bytes()
     with pytest.raises(DamagedElfError):
         wanted(with_dynamic(data, c.DT_VERNEEDNUM, 1 << 40))
 
 
 @pytest.mark.parametrize("field", [4, 8, 12])
 def test_an_offset_beyond_the_file_is_damage(tmp_path: Path, field: int) -> None:
-    data = elf(tmp_path / "x", program=True).read_bytes()
+    data = build_elf(tmp_path / "x", program=True).read_bytes()
     _, section = section_of(data, ".gnu.version_r")
     lying = splice(data, section.offset + field, b"\xff\xff\xff\x7f")
     # The library's name, the first version, the next library: the last of which is never reached.
@@ -209,7 +211,7 @@ def test_names_that_overlap_cannot_fill_the_memory() -> None:
 
 
 def test_a_version_named_beyond_the_string_table_is_damage(tmp_path: Path) -> None:
-    data = elf(tmp_path / "x", program=True).read_bytes()
+    data = build_elf(tmp_path / "x", program=True).read_bytes()
     _, section = section_of(data, ".gnu.version_r")
     assert data[section.offset : section.offset + 2] == b"\1\0"
     lying = splice(data, section.offset + 16 + 8, b"\xff\xff\0\0")

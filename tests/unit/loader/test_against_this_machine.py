@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.loaders import Loaded, parsed
+from builders.loaders import Loaded, parse_loader_list
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
@@ -92,7 +92,7 @@ def real(path: str, loader: str) -> Loaded | None:
         [loader, path], env={"LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    return parsed(done.stdout) if done.returncode == 0 else None
+    return parse_loader_list(done.stdout) if done.returncode == 0 else None
 
 
 def split(loaded: Loaded) -> tuple[Loaded, set[str]]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.elf import elf
+from builders.elf import build_elf
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.hosts.cache import CACHE_PATH, list_cached_libraries, read_cache
 
@@ -70,7 +70,7 @@ def test_the_best_level_wins_over_the_entry_without_one(
         ("liba.so.1", "/plain/liba.so.1", 0x0303, 0),
     ]
     cache = read_cache(old + cache_of(entries, names, mark))
-    image = read_image_at(elf(tmp_path / "x", program=True))
+    image = read_image_at(build_elf(tmp_path / "x", program=True))
     assert cache is not None
     assert image is not None
     if image.machine != "x86_64":

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, elf, require
-from builders.loaders import alone, parsed
+from builders.elf import CROSS, build_elf, require_toolchain
+from builders.loaders import build_single_file_bundle, parse_loader_list
 from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.files import DirectoryFiles
@@ -38,14 +38,14 @@ def root_of(machine: str, root: Path) -> Path:
 
 @pytest.mark.parametrize("machine", TRIPLETS)
 def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> None:
-    require(CROSS[machine])
+    require_toolchain(CROSS[machine])
     emulator = shutil.which(EMULATORS.get(machine, f"qemu-{machine}"))
     if emulator is None:
         pytest.skip(f"qemu-user has no emulator for {machine} here")
     root = root_of(machine, tmp_path)
     needed = ["liba.so.1", "libb.so.1", "libresolv.so.2"]
     runpath = "$ORIGIN/../opt/$LIB"
-    path = elf(
+    path = build_elf(
         root / "usr/bin/x", program=True, needed=needed, runpath=runpath, toolchain=CROSS[machine]
     )
     image = read_image_at(path)
@@ -55,15 +55,17 @@ def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> 
     if not interpreter.exists():
         interpreter.parent.mkdir(exist_ok=True)
         interpreter.symlink_to(f"../lib/{interpreter.name}")
-    elf(root / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS[machine])
-    process = Deployment(alone(path), RealHost(DirectoryFiles(root), "/usr/bin"))
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS[machine])
+    process = Deployment(build_single_file_bundle(path), RealHost(DirectoryFiles(root), "/usr/bin"))
     lib = process.host.find_loader(process.view, image).lib
-    elf(root / f"usr/opt/{lib}/libb.so.1", soname="libb.so.1", toolchain=CROSS[machine])
+    build_elf(root / f"usr/opt/{lib}/libb.so.1", soname="libb.so.1", toolchain=CROSS[machine])
     done = subprocess.run(
         [emulator, "-E", "LD_TRACE_LOADED_OBJECTS=1", "-L", str(root), interpreter, path],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    expected = [(name, p and p.replace(str(root), "")) for name, p in parsed(done.stdout)]
+    expected = [
+        (name, p and p.replace(str(root), "")) for name, p in parse_loader_list(done.stdout)
+    ]
     found = [(o.name, o.path) for o in process.map_process("x").objects[1:]]
     assert found == expected, f"model: {found}\nloader: {expected}"
     assert found[1][1] == f"/usr/bin/../opt/{lib}/libb.so.1"

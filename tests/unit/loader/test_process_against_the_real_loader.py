@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, elf
+from builders.elf import CROSS, build_elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.deployment import map_process
@@ -48,30 +48,32 @@ def assert_same(root: Path, entry: str = "bin/x") -> list[tuple[str, str | None]
 
 
 def test_runpath_serves_only_its_own_objects_needs(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     assert assert_same(tmp_path) == [("liba.so.1", "lib/liba.so.1")]
 
 
 def test_rpath_is_inherited_by_what_it_loads(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
     assert len(assert_same(tmp_path)) == 2
 
 
 def test_a_runpath_silences_the_rpath_of_its_loaders(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="/nowhere")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(
+        tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="/nowhere"
+    )
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
     assert assert_same(tmp_path) == [("liba.so.1", "lib/liba.so.1")]
 
 
 def test_the_rpath_of_an_object_with_a_runpath_counts_for_nobody(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libc1.so.1", soname="libc1.so.1")
-    elf(tmp_path / "mid/libb.so.1", soname="libb.so.1", needed=["libc1.so.1"])
-    elf(
+    build_elf(tmp_path / "lib/libc1.so.1", soname="libc1.so.1")
+    build_elf(tmp_path / "mid/libb.so.1", soname="libb.so.1", needed=["libc1.so.1"])
+    build_elf(
         tmp_path / "bin/x",
         program=True,
         needed=["libb.so.1"],
@@ -81,10 +83,12 @@ def test_the_rpath_of_an_object_with_a_runpath_counts_for_nobody(tmp_path: Path)
 
 
 def test_needed_names_are_taken_breadth_first(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libdeep.so.1", soname="libdeep.so.1", runpath="$ORIGIN")
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libdeep.so.1"], runpath="$ORIGIN")
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(
+    build_elf(tmp_path / "lib/libdeep.so.1", soname="libdeep.so.1", runpath="$ORIGIN")
+    build_elf(
+        tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libdeep.so.1"], runpath="$ORIGIN"
+    )
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(
         tmp_path / "bin/x",
         program=True,
         needed=["liba.so.1", "libb.so.1"],
@@ -95,9 +99,9 @@ def test_needed_names_are_taken_breadth_first(tmp_path: Path) -> None:
 
 
 def test_a_name_is_satisfied_by_what_is_loaded_with_that_soname(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libdev.so", soname="libreal.so.1")
-    elf(tmp_path / "lib/libuser.so.1", soname="libuser.so.1", needed=["libreal.so.1"])
-    elf(
+    build_elf(tmp_path / "lib/libdev.so", soname="libreal.so.1")
+    build_elf(tmp_path / "lib/libuser.so.1", soname="libuser.so.1", needed=["libreal.so.1"])
+    build_elf(
         tmp_path / "bin/x",
         program=True,
         needed=["libdev.so", "libuser.so.1"],
@@ -107,9 +111,9 @@ def test_a_name_is_satisfied_by_what_is_loaded_with_that_soname(tmp_path: Path) 
 
 
 def test_one_file_under_two_names_is_one_object(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libone.so.1", tag="one")
+    build_elf(tmp_path / "lib/libone.so.1", tag="one")
     (tmp_path / "lib/libtwo.so.1").symlink_to("libone.so.1")
-    elf(
+    build_elf(
         tmp_path / "bin/x",
         program=True,
         needed=["libone.so.1", "libtwo.so.1"],
@@ -121,30 +125,30 @@ def test_one_file_under_two_names_is_one_object(tmp_path: Path) -> None:
 
 
 def test_origin_of_a_linked_program_is_where_the_program_really_is(tmp_path: Path) -> None:
-    elf(tmp_path / "opt/lib/liba.so.1", soname="liba.so.1")
-    elf(tmp_path / "opt/bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "opt/lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "opt/bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/x").symlink_to("../opt/bin/x")
     assert len(assert_same(tmp_path)) == 1
 
 
 def test_origin_of_a_linked_library_is_where_the_link_is(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
-    elf(
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(
         tmp_path / "lib/real/liba.so.1.2",
         soname="liba.so.1",
         needed=["libb.so.1"],
         runpath="$ORIGIN",
     )
     (tmp_path / "lib/liba.so.1").symlink_to("real/liba.so.1.2")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     assert len(assert_same(tmp_path)) == 2
 
 
 def test_a_candidate_of_another_machine_is_passed_over(tmp_path: Path) -> None:
-    elf(tmp_path / "lib32/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
-    elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
-    elf(
+    build_elf(tmp_path / "lib32/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
+    build_elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
+    build_elf(
         tmp_path / "bin/x",
         program=True,
         needed=["liba.so.1"],
@@ -156,9 +160,9 @@ def test_a_candidate_of_another_machine_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_a_needed_path_is_taken_without_any_search(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", tag="right")
-    elf(tmp_path / "decoy/liba.so.1", soname="liba.so.1", tag="wrong")
-    program = elf(tmp_path / "bin/x", program=True, needed=["$ORIGIN/../lib/liba.so.1"])
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", tag="right")
+    build_elf(tmp_path / "decoy/liba.so.1", soname="liba.so.1", tag="wrong")
+    program = build_elf(tmp_path / "bin/x", program=True, needed=["$ORIGIN/../lib/liba.so.1"])
     process = modelled(tmp_path, "bin/x")
     assert (process.objects[1].path, process.objects[1].via) == ("lib/liba.so.1", "direct")
     env = {"LD_LIBRARY_PATH": str(tmp_path / "decoy")}
@@ -167,16 +171,18 @@ def test_a_needed_path_is_taken_without_any_search(tmp_path: Path) -> None:
 
 
 def test_braces_around_tokens_mean_the_same(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="${ORIGIN}/../lib")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="${ORIGIN}/../lib")
     assert len(assert_same(tmp_path)) == 1
 
 
 def test_a_folder_reached_through_a_link_is_searched(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN")
-    elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(
+        tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN"
+    )
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
     (tmp_path / "lib64").symlink_to("lib")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib64")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib64")
     assert len(assert_same(tmp_path)) == 2
 
 
@@ -184,30 +190,30 @@ def test_a_folder_reached_through_a_link_is_searched(tmp_path: Path) -> None:
 def test_an_entry_relative_to_the_working_directory_is_never_counted_on(
     tmp_path: Path, entry: str
 ) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=f"{entry}:/nowhere")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=f"{entry}:/nowhere")
     found = modelled(tmp_path, "bin/x").objects[1]
     assert (found.origin, found.path) == ("host", "/lib64/liba.so.1")
     assert found.trace[0].verdict == "depends on the working directory of the process"
 
 
 def test_the_adversarial_host_has_every_name_that_the_pack_provides(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
-    elf(tmp_path / "bin/x", program=True, needed=["liba.so.1", "libunheard.so.1"])
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1", "libunheard.so.1"])
     origins = {o.name: o.origin for o in modelled(tmp_path, "bin/x").objects[1:]}
     assert origins == {"liba.so.1": "host", "libunheard.so.1": "missing", "libc.so.6": "host"}
 
 
 def test_a_program_in_the_root_of_the_pack_finds_its_folder(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
-    elf(tmp_path / "x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/lib")
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/lib")
     assert len(assert_same(tmp_path, "x")) == 1
 
 
 def test_a_runpath_that_leaves_the_pack_finds_nothing_in_it(tmp_path: Path) -> None:
     root = tmp_path / "pack"
-    elf(root / "lib/liba.so.1", soname="liba.so.1")
-    elf(
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(
         root / "bin/x",
         program=True,
         needed=["liba.so.1"],

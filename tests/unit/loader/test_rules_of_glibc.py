@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, elf
+from builders.elf import CROSS, build_elf
 from builders.loaders import (
     assert_same,
-    loader_here,
-    model_list,
-    process_here,
-    real_error,
-    real_list,
-    world_here,
+    deploy_here,
+    find_loader_here,
+    get_loader_error,
+    list_process_files,
+    list_with_real_loader,
+    map_process_here,
 )
 from bundle_fix.loader.hosts.cpu import detect_cpu
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
@@ -30,15 +30,15 @@ LIB = "$ORIGIN/../lib"
 
 
 def library(path: Path, *needed: str, **options: str) -> Path:
-    return elf(path, soname=path.name, needed=needed, **options)  # type: ignore[arg-type]
+    return build_elf(path, soname=path.name, needed=needed, **options)  # type: ignore[arg-type]
 
 
 def program(root: Path, *needed: str, **options: str) -> Path:
-    return elf(root / "bin/x", program=True, needed=needed, **options)  # type: ignore[arg-type]
+    return build_elf(root / "bin/x", program=True, needed=needed, **options)  # type: ignore[arg-type]
 
 
 def verdicts(root: Path, name: str, environment: Environment = EMPTY_ENVIRONMENT) -> list[str]:
-    process = process_here(root, "bin/x", environment)
+    process = map_process_here(root, "bin/x", environment)
     return [s.verdict for o in process.objects if o.name == name for s in o.trace]
 
 
@@ -96,7 +96,7 @@ def test_tokens_in_library_path_are_the_programs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("entry", ["$ORIGIN/../$LIB", "$ORIGIN/../${LIB}"])
 def test_lib_means_what_the_loader_was_built_with(tmp_path: Path, entry: str) -> None:
     program(tmp_path, "liba.so.1", runpath=entry)
-    loader = loader_here(tmp_path / "bin/x")
+    loader = find_loader_here(tmp_path / "bin/x")
     library(tmp_path / str(loader.lib) / "liba.so.1")
     assert assert_same(tmp_path) == [f"{loader.lib}/liba.so.1"]
 
@@ -104,7 +104,7 @@ def test_lib_means_what_the_loader_was_built_with(tmp_path: Path, entry: str) ->
 @pytest.mark.parametrize("entry", ["$ORIGIN/../$PLATFORM", "$ORIGIN/../${PLATFORM}/."])
 def test_platform_means_this_processor(tmp_path: Path, entry: str) -> None:
     program(tmp_path, "liba.so.1", runpath=entry)
-    name = str(loader_here(tmp_path / "bin/x").platform)
+    name = str(find_loader_here(tmp_path / "bin/x").platform)
     library(tmp_path / name / "liba.so.1")
     assert assert_same(tmp_path) == [f"{name}/liba.so.1"]
 
@@ -125,11 +125,11 @@ def test_a_token_ends_at_a_dash(tmp_path: Path) -> None:
 def test_origin_in_the_middle_of_an_entry_is_an_absolute_path(tmp_path: Path) -> None:
     library(tmp_path / "bin/liba.so.1")
     program(tmp_path, "liba.so.1", runpath="/proc/self/root/$ORIGIN")
-    real = [path for name, path in real_list(tmp_path / "bin/x") if name == "liba.so.1"]
+    real = [path for name, path in list_with_real_loader(tmp_path / "bin/x") if name == "liba.so.1"]
     assert real[0] is not None
     assert real[0].startswith("/proc/self/root/")
     # The model sees no /proc of the process; what matters is that it is not the pack's folder.
-    (found,) = [o for o in process_here(tmp_path, "bin/x").objects if o.name == "liba.so.1"]
+    (found,) = [o for o in map_process_here(tmp_path, "bin/x").objects if o.name == "liba.so.1"]
     assert found.origin != "bundle" or os.path.realpath(real[0]) == str(tmp_path / "bin/liba.so.1")
 
 
@@ -180,7 +180,7 @@ def test_folders_named_after_hwcap_count_up_to_glibc_2_36(tmp_path: Path) -> Non
 
 
 def test_a_hard_link_is_the_same_object(tmp_path: Path) -> None:
-    elf(tmp_path / "lib/libone.so.1")
+    build_elf(tmp_path / "lib/libone.so.1")
     (tmp_path / "lib/libtwo.so.1").hardlink_to(tmp_path / "lib/libone.so.1")
     program(tmp_path, "libone.so.1", "libtwo.so.1", runpath=LIB)
     assert assert_same(tmp_path) == ["lib/libone.so.1"]
@@ -221,14 +221,14 @@ def test_over_a_file_that_is_no_library_the_loader_gives_up(tmp_path: Path, text
     (tmp_path / "bad/liba.so.1").write_text(text)
     if text != "\x7fELF":
         assert verdicts(tmp_path, "liba.so.1")[-1].endswith("the loader gives up here")
-    assert real_error(tmp_path / "bin/x")
+    assert get_loader_error(tmp_path / "bin/x")
 
 
 def test_over_a_folder_of_the_name_the_loader_gives_up(tmp_path: Path) -> None:
     library(tmp_path / "lib/liba.so.1")
     program(tmp_path, "liba.so.1", runpath=f"$ORIGIN/../bad:{LIB}")
     (tmp_path / "bad/liba.so.1").mkdir(parents=True)
-    assert "cannot read file data" in real_error(tmp_path / "bin/x")
+    assert "cannot read file data" in get_loader_error(tmp_path / "bin/x")
     assert verdicts(tmp_path, "liba.so.1") == ["a directory: the loader gives up here"]
 
 
@@ -264,7 +264,7 @@ def test_preloaded_objects_come_first_and_bring_their_needs(tmp_path: Path) -> N
     environment = Environment(preload=f"{tmp_path}/lib/libpre.so.1 libresolv.so.2")
     found = assert_same(tmp_path, environment=environment)
     assert found == ["lib/libpre.so.1", "lib/liba.so.1", "lib/libdeep.so.1"]
-    process = process_here(tmp_path, "bin/x", environment)
+    process = map_process_here(tmp_path, "bin/x", environment)
     assert [o.via for o in process.objects[1:3]] == ["preload", "preload"]
 
 
@@ -272,7 +272,7 @@ def test_what_cannot_be_preloaded_is_ignored(tmp_path: Path) -> None:
     program(tmp_path)
     environment = Environment(preload="libnowhere.so.1")
     assert_same(tmp_path, environment=environment)
-    process = process_here(tmp_path, "bin/x", environment)
+    process = map_process_here(tmp_path, "bin/x", environment)
     assert process.remarks == ("libnowhere.so.1 cannot be preloaded, and is ignored",)
 
 
@@ -296,20 +296,20 @@ def test_an_auxiliary_that_is_not_there_is_ignored(tmp_path: Path) -> None:
     library(tmp_path / "lib/libfilter.so.1", **options)  # type: ignore[arg-type]
     binary = program(tmp_path, "libfilter.so.1", runpath=LIB)
     assert subprocess.run([binary], capture_output=True, check=False).returncode == 0
-    process = process_here(tmp_path, "bin/x")
+    process = map_process_here(tmp_path, "bin/x")
     assert all(o.origin != "missing" for o in process.objects)
     assert process.remarks == ("lib/libfilter.so.1: no libaux.so.1, which it would stand behind",)
 
 
 def test_an_auditor_is_told_of(tmp_path: Path) -> None:
     program(tmp_path, flags=["-Wl,--audit,libaudit.so"])  # type: ignore[arg-type]
-    assert process_here(tmp_path, "bin/x").remarks == (
+    assert map_process_here(tmp_path, "bin/x").remarks == (
         "bin/x has DT_AUDIT: what auditors do is not modelled",
     )
 
 
 def test_the_interpreter_is_an_object_that_is_there_already(tmp_path: Path) -> None:
-    name = Path(str(loader_here(program(tmp_path)).path)).name
+    name = Path(str(find_loader_here(program(tmp_path)).path)).name
     library(tmp_path / f"lib/{name}")
     program(tmp_path, name, runpath=LIB, flags=["-Wl,--allow-shlib-undefined"])  # type: ignore[arg-type]
     assert assert_same(tmp_path) == []
@@ -323,14 +323,14 @@ def test_thousands_of_objects_take_bounded_time(tmp_path: Path) -> None:
         library(tmp_path / f"lib/libchain{number}.so.1", f"libchain{number + 1}.so.1",
                 rpath=":".join(f"$ORIGIN/no{n}" for n in range(300)) + ":$ORIGIN")  # fmt: skip
     program(tmp_path, "libchain0.so.1", "libchain1.so.1", runpath=LIB)
-    expected = [(n, p) for n, p in real_list(tmp_path / "bin/x") if p is not None]
-    process = process_here(tmp_path, "bin/x")
+    expected = [(n, p) for n, p in list_with_real_loader(tmp_path / "bin/x") if p is not None]
+    process = map_process_here(tmp_path, "bin/x")
     found = [(o.name, o.origin) for o in process.objects[1:] if o.origin != "missing"]
     assert [name for name, _ in found] == [name for name, _ in expected]
 
 
 def levels_here(root: Path) -> tuple[str, ...]:
-    levels = loader_here(program(root)).hwcaps
+    levels = find_loader_here(program(root)).hwcaps
     if not levels:
         pytest.skip(f"no glibc-hwcaps for this processor ({detect_cpu()}) or this glibc")
     return levels
@@ -345,10 +345,10 @@ def test_a_plugin_finds_its_needs_by_the_rpath_of_the_program(tmp_path: Path) ->
     library(tmp_path / "lib/libb.so.1")
     plugin = library(tmp_path / "plugins/libplugin.so", "libb.so.1")
     for tag, status in (("rpath", 0), ("runpath", 3)):
-        opener = elf(tmp_path / f"bin/{tag}", program=True, source=source, **{tag: LIB})  # type: ignore[arg-type]
+        opener = build_elf(tmp_path / f"bin/{tag}", program=True, source=source, **{tag: LIB})  # type: ignore[arg-type]
         done = subprocess.run([opener, plugin], env={}, capture_output=True, check=False)
         assert done.returncode == status
-        world = world_here(tmp_path)
+        world = deploy_here(tmp_path)
         opened = world.dlopen_process(world.map_process(f"bin/{tag}"), "plugins/libplugin.so")
         origins = [o.origin for o in opened.objects if o.name == "libb.so.1"]
         assert origins == (["bundle"] if status == 0 else ["missing"])
@@ -359,4 +359,4 @@ def test_model_list_names_files_of_the_pack_by_their_place(tmp_path: Path) -> No
     program(tmp_path, "liba.so.1", runpath=LIB)
     assert (
         "liba.so.1", f"{tmp_path.resolve()}/lib/liba.so.1"
-    ) in model_list(process_here(tmp_path, "bin/x"), tmp_path)  # fmt: skip
+    ) in list_process_files(map_process_here(tmp_path, "bin/x"), tmp_path)  # fmt: skip

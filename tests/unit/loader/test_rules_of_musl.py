@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import CROSS, Toolchain, elf
-from builders.loaders import model_list, parsed, process_here, resolved
+from builders.elf import CROSS, Toolchain, build_elf
+from builders.loaders import list_process_files, map_process_here, parse_loader_list, resolve_paths
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 
 MUSL = Toolchain("musl-gcc")
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.skipif(not LOADER.exists(), reason="musl is not install
 
 def library(path: Path, *needed: str, **options: str) -> Path:
     options.setdefault("soname", path.name)
-    return elf(path, needed=needed, toolchain=MUSL, **options)  # type: ignore[arg-type]
+    return build_elf(path, needed=needed, toolchain=MUSL, **options)  # type: ignore[arg-type]
 
 
 def program(root: Path, *needed: str, **options: str) -> Path:
-    return elf(root / "bin/x", program=True, needed=needed, toolchain=MUSL, **options)  # type: ignore[arg-type]
+    return build_elf(root / "bin/x", program=True, needed=needed, toolchain=MUSL, **options)  # type: ignore[arg-type]
 
 
 def assert_same(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> list[str]:
@@ -35,10 +35,14 @@ def assert_same(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> lis
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     # ldd shows musl itself where it was first named, and under that name.
-    expected = [path for _, path in resolved(parsed(done.stdout)) if path and "ld-musl" not in path]
+    expected = [
+        path
+        for _, path in resolve_paths(parse_loader_list(done.stdout))
+        if path and "ld-musl" not in path
+    ]
     expected = [path for path in expected if Path(path) != LOADER.resolve()]
-    process = process_here(root, "bin/x", environment)
-    found = [path for _, path in resolved(model_list(process, root))]
+    process = map_process_here(root, "bin/x", environment)
+    found = [path for _, path in resolve_paths(list_process_files(process, root))]
     found = [path for path in found if path and Path(path) != LOADER.resolve()]
     assert found == expected
     return [path.removeprefix(f"{root.resolve()}/") for path in expected]
@@ -51,7 +55,7 @@ def lost(root: Path) -> str:
 
 
 def verdicts(root: Path, name: str) -> list[str]:
-    process = process_here(root, "bin/x")
+    process = map_process_here(root, "bin/x")
     return [s.verdict for o in process.objects if o.name == name for s in o.trace]
 
 
@@ -83,7 +87,7 @@ def test_an_object_is_known_by_its_file_name_not_by_its_soname(tmp_path: Path) -
     library(tmp_path / "lib/libuser.so.1", "libreal.so.1")
     program(tmp_path, "libdev.so", "libuser.so.1", runpath=LIB)
     assert "libreal.so.1" in lost(tmp_path)
-    origins = {o.name: o.origin for o in process_here(tmp_path, "bin/x").objects}
+    origins = {o.name: o.origin for o in map_process_here(tmp_path, "bin/x").objects}
     assert origins["libreal.so.1"] == "missing"
 
 
@@ -95,7 +99,7 @@ def test_other_tokens_than_origin_void_the_search_path(tmp_path: Path) -> None:
 
 
 def test_over_a_file_of_another_machine_musl_gives_up(tmp_path: Path) -> None:
-    elf(tmp_path / "bad/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
+    build_elf(tmp_path / "bad/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
     library(tmp_path / "lib/liba.so.1")
     program(tmp_path, "liba.so.1", runpath=f"$ORIGIN/../bad:{LIB}")
     assert "liba.so.1" in lost(tmp_path)

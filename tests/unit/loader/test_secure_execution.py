@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
-from builders.loaders import process_here
+from builders.elf import build_elf
+from builders.loaders import map_process_here
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.process import Process
 
@@ -50,7 +50,7 @@ def started(root: Path, **environ: str) -> tuple[int, str]:
 
 
 def model(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> Process:
-    return process_here(root, "bin/x", environment)
+    return map_process_here(root, "bin/x", environment)
 
 
 def origins(process: Process) -> dict[str, str]:
@@ -58,8 +58,8 @@ def origins(process: Process) -> dict[str, str]:
 
 
 def test_origin_counts_only_below_the_default_directories(root: Path) -> None:
-    elf(root / "lib/liba.so.1", soname="liba.so.1", tag="pack")
-    elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1", tag="pack")
+    build_elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
     status, said = started(root)
     assert status in (0, 127)
     if status == 0:
@@ -68,17 +68,17 @@ def test_origin_counts_only_below_the_default_directories(root: Path) -> None:
 
 
 def test_origin_must_stand_first(root: Path) -> None:
-    elf(root / "lib/liba.so.1", soname="liba.so.1", tag="pack")
-    elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=f"/{LIB}")
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1", tag="pack")
+    build_elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=f"/{LIB}")
     status, _ = started(root)
     assert status == 127
     assert origins(model(root))["liba.so.1"] == "missing"
 
 
 def test_library_path_is_not_heeded(root: Path) -> None:
-    elf(root / "lib/liba.so.1", soname="liba.so.1", tag="pack")
-    elf(root / "env/liba.so.1", soname="liba.so.1", tag="environment")
-    elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=f"{root}/lib")
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1", tag="pack")
+    build_elf(root / "env/liba.so.1", soname="liba.so.1", tag="environment")
+    build_elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=f"{root}/lib")
     status, said = started(root, LD_LIBRARY_PATH=f"{root}/env")
     assert (status, said) == (0, "pack\nmain\n")
     process = model(root, Environment(library_path=f"{root}/env"))
@@ -88,8 +88,8 @@ def test_library_path_is_not_heeded(root: Path) -> None:
 
 
 def test_preload_is_not_heeded(root: Path) -> None:
-    elf(root / "lib/libpre.so.1", soname="libpre.so.1", tag="preloaded")
-    elf(root / "bin/x", program=True)
+    build_elf(root / "lib/libpre.so.1", soname="libpre.so.1", tag="preloaded")
+    build_elf(root / "bin/x", program=True)
     status, said = started(root, LD_PRELOAD=f"{root}/lib/libpre.so.1")
     assert (status, said) == (0, "main\n")
     process = model(root, Environment(preload=f"{root}/lib/libpre.so.1"))
@@ -98,8 +98,8 @@ def test_preload_is_not_heeded(root: Path) -> None:
 
 
 def test_a_needed_path_with_a_token_is_refused(root: Path) -> None:
-    elf(root / "lib/liba.so.1", soname="liba.so.1", tag="pack")
-    elf(root / "bin/x", program=True, needed=[f"{LIB}/liba.so.1"])
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1", tag="pack")
+    build_elf(root / "bin/x", program=True, needed=[f"{LIB}/liba.so.1"])
     status, _ = started(root)
     assert status == 127
     assert [o.origin for o in model(root).objects[1:2]] == ["missing"]

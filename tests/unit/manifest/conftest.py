@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 
 SPEC = """
@@ -31,9 +31,9 @@ Pack = Callable[..., Path]
 
 def source_tree(root: Path) -> Path:
     """A build's tree with a spec: a program, a library with its link, configuration."""
-    elf(root / "third/libx.so.1.2", soname="libx.so.1", tag="shipped")
+    build_elf(root / "third/libx.so.1.2", soname="libx.so.1", tag="shipped")
     (root / "third/libx.so.1").symlink_to("libx.so.1.2")
-    elf(root / "server", program=True, needed=["libx.so.1"])
+    build_elf(root / "server", program=True, needed=["libx.so.1"])
     (root / "conf").mkdir()
     (root / "conf/a.ini").write_text("a = 1\n")
     (root / "conf/b.ini").write_text("b = 1\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 
 from .conftest import Pack
@@ -44,8 +44,8 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a file's mode": lambda tree: (tree / "conf/a.ini").chmod(0o755),
     "a file that a glob finds too": lambda tree: (tree / "conf/c.ini").write_text("c"),
     "a file that a glob lost": lambda tree: (tree / "conf/b.ini").unlink(),
-    "a library": lambda tree: elf(tree / "third/libx.so.1.2", soname="libx.so.1", tag="new"),
-    "a program": lambda tree: elf(
+    "a library": lambda tree: build_elf(tree / "third/libx.so.1.2", soname="libx.so.1", tag="new"),
+    "a program": lambda tree: build_elf(
         tree / "server", program=True, needed=["libx.so.1"], runpath="third"
     ),
     "the spec": lambda tree: edit(tree / "bundle.toml", "hello", "hullo"),

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.loader.bundle import read_bundle
@@ -54,7 +54,7 @@ def folder(pack: Pack, tmp_path: Path) -> Path:
 
 
 def test_what_needs_nothing_says_nothing_of_it_with_any_python(tmp_path: Path) -> None:
-    content = elf(tmp_path / "libx.so", flags=["-nostdlib"]).read_bytes()
+    content = build_elf(tmp_path / "libx.so", flags=["-nostdlib"]).read_bytes()
     bundle = read_bundle(Tree({"libx.so": File(BytesContent(content), Metadata(0o644))}), "x")
     assert b'"needed"' not in encode(make_manifest(bundle, "x", {}))
 
@@ -212,7 +212,7 @@ def test_fix_does_not_cover_up_what_others_changed(folder: Path, tmp_path: Path)
 def test_fix_records_edits_and_new_links(folder: Path, tmp_path: Path) -> None:
     library = folder / "lib/libx.so.1.2"
     (folder / "lib/libx.so.1").unlink()
-    elf(folder / "bin/server", program=True, needed=["libx.so.1"], runpath="/build/lib")
+    build_elf(folder / "bin/server", program=True, needed=["libx.so.1"], runpath="/build/lib")
     done = run_bundle_fix("fix", folder, "-o", tmp_path / "mended")
     assert done.returncode == 0, done.stderr
     assert found(tmp_path / "mended") == {}
@@ -225,7 +225,7 @@ def test_fix_records_edits_and_new_links(folder: Path, tmp_path: Path) -> None:
 def test_a_library_of_the_system_is_listed_with_its_package(tree: Path, pack: Pack) -> None:
     if shutil.which("dpkg-query") is None:
         pytest.skip("dpkg-query is not installed: this machine has no packages of dpkg's")
-    elf(tree / "server", program=True, needed=["libx.so.1", "libz.so.1"])
+    build_elf(tree / "server", program=True, needed=["libx.so.1", "libz.so.1"])
     text = (tree / "bundle.toml").read_text().replace('"libx.so.*"', '"libx.so.*", "libz.so.*"')
     (tree / "bundle.toml").write_text(text)
     folder = unpacked(pack(), tree.parent / "with libz")

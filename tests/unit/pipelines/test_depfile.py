@@ -1,11 +1,11 @@
-"""What a pack was made from, as a rule for make."""
+"""The inputs of a pack, written as a rule for make."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 from bundle_fix.pipelines.depfile import format_make_rule
 
@@ -39,8 +39,8 @@ search = ["first", "second"]
 """
 
 
-def made(directory: Path) -> list[str]:
-    """Make a pack in ``directory``; the paths in its depfile that are below it."""
+def make_pack(directory: Path) -> list[str]:
+    """Make a pack in ``directory``, and return the paths of its depfile that are below."""
     out = directory / "out"
     out.mkdir(exist_ok=True)
     done = run_bundle_fix(
@@ -57,10 +57,12 @@ def made(directory: Path) -> list[str]:
     target, _, names = (out / "p.d").read_text().partition(": ")
     assert target == f"{out}/p.st"
     lines = (line.strip().removesuffix(" \\") for line in names.splitlines())
-    return [line.removeprefix(f"{folder}/") for line in lines if line.startswith(f"{folder}/")]
+    return [
+        line.removeprefix(f"{directory}/") for line in lines if line.startswith(f"{directory}/")
+    ]
 
 
-def tree(directory: Path) -> Path:
+def write_source_tree(directory: Path) -> Path:
     for name, text in {
         "bundle.toml": SPEC, "version.txt": "7", "etc/a/x.ini": "", "etc/b/readme": "",
         "share/deep/er/file": "", "perhaps/other": "", "notes": "",
@@ -68,32 +70,32 @@ def tree(directory: Path) -> Path:
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_text(text)
     (directory / "first").mkdir()
-    elf(directory / "second/libx.so.4.6", soname="libx.so.4")
+    build_elf(directory / "second/libx.so.4.6", soname="libx.so.4")
     (directory / "second/libx.so.4").symlink_to("libx.so.4.6")
     return directory
 
 
-def test_all_files_and_folders_that_were_looked_at_are_there_and_nothing_else(
+def test_the_depfile_has_exactly_the_files_and_directories_that_were_read(
     tmp_path: Path,
 ) -> None:
-    assert sorted(made(tree(tmp_path))) == [
+    assert sorted(make_pack(write_source_tree(tmp_path))) == [
         "bundle.toml", "etc", "etc/a", "etc/a/x.ini", "etc/b", "first", "out/p.tar.gz", "perhaps",
         "second/libx.so.4", "second/libx.so.4.6", "share", "share/deep", "share/deep/er",
         "share/deep/er/file", "version.txt",
     ]  # fmt: skip
 
 
-def test_folders_that_every_run_changes_are_left_out(tmp_path: Path) -> None:
+def test_directories_that_every_build_changes_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "b").mkdir()
     (tmp_path / "b/CMakeCache.txt").touch()
     entry = '[[files]]\nfrom = "{}/*.x"\nto = "x/"\noptional = true\n'
     spec = '[bundle]\nname = "p"\n' + entry.format("out") + entry.format("b")
     (tmp_path / "bundle.toml").write_text(spec)
-    assert made(tmp_path) == ["bundle.toml", "out/p.tar.gz"]
+    assert make_pack(tmp_path) == ["bundle.toml", "out/p.tar.gz"]
 
 
-def test_make_reads_names_with_anything_in_them(tmp_path: Path) -> None:
+def test_make_reads_names_with_special_characters(tmp_path: Path) -> None:
     names = ["with blank", "mit ü", "a$b", "a#b", "plain"]
     paths = [tmp_path / name for name in names]
     for path in paths[1:]:
@@ -103,7 +105,7 @@ def test_make_reads_names_with_anything_in_them(tmp_path: Path) -> None:
     run = subprocess.run(
         ["make", "-C", tmp_path, "-n"], capture_output=True, text=True, check=False
     )
-    # Make finds all but the one that is not there.
+    # Make finds all files except the missing one.
     assert f"No rule to make target '{paths[0]}'" in run.stderr
     paths[0].touch()
     run = subprocess.run(["make", "-C", tmp_path, "-n"], capture_output=True, text=True, check=True)

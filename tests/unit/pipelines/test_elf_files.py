@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.model.content import Patch
@@ -32,7 +32,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do this")
 
 
 def build_library(directory: Path) -> Path:
-    return elf(directory / "libx.so.1", soname="libx.so.1", runpath=OLD)
+    return build_elf(directory / "libx.so.1", soname="libx.so.1", runpath=OLD)
 
 
 def read_runpath(path: Path) -> str | None:
@@ -46,7 +46,7 @@ def edit_in_place(path: Path, changes: Changes = NEW) -> str:
 
 @pytest.fixture(params=["rename", "write"])
 def method(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run the test with both methods: small files are replaced by a rename, large ones written to."""
+    """Run the test with both methods: small files are replaced by a rename, large ones patched."""
     if request.param == "write":
         monkeypatch.setattr(elf_files, "RENAMED", 0)
     return str(request.param)
@@ -206,7 +206,7 @@ def test_a_large_file_in_use_is_replaced_and_its_reader_keeps_the_old_one(
 
 def test_a_running_program_is_replaced(tmp_path: Path, method: str) -> None:
     source = "#include <unistd.h>\nint main(void) { for (;;) pause(); }"
-    path = elf(tmp_path / "x", program=True, runpath=OLD, source=source)
+    path = build_elf(tmp_path / "x", program=True, runpath=OLD, source=source)
     with subprocess.Popen([path]) as running:
         edit_in_place(path)
         assert running.poll() is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 from bundle_fix.collect.libraries.partial_tree import read_tree_of_members
 from bundle_fix.elf.read.parser import read_image_at
@@ -24,8 +24,8 @@ def read_runpath(path: Path) -> str | None:
 
 def install(root: Path) -> tuple[Path, Path]:
     """Install a program and the library that it needs, without the soname symlink."""
-    library = elf(root / "lib/libx.so.4.6", soname="libx.so.4")
-    return elf(root / "bin/server", program=True, needed=["libx.so.4"]), library
+    library = build_elf(root / "lib/libx.so.4.6", soname="libx.so.4")
+    return build_elf(root / "bin/server", program=True, needed=["libx.so.4"]), library
 
 
 def test_members_are_fixed_and_added_files_are_appended_to_the_list(tmp_path: Path) -> None:
@@ -42,9 +42,9 @@ def test_members_are_fixed_and_added_files_are_appended_to_the_list(tmp_path: Pa
 
 def test_an_installed_library_is_used_and_not_changed(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    theirs = elf(root / "lib/libx.so.4", soname="libx.so.4", runpath="/opt/theirs")
+    theirs = build_elf(root / "lib/libx.so.4", soname="libx.so.4", runpath="/opt/theirs")
     before = theirs.read_bytes()
-    program = elf(root / "bin/server", program=True, needed=["libx.so.4"])
+    program = build_elf(root / "bin/server", program=True, needed=["libx.so.4"])
     assert run_bundle_fix("fix-tree", root, *list_members(root, program)).returncode == 0
     assert read_runpath(program) == "$ORIGIN/../lib"
     assert theirs.read_bytes() == before
@@ -52,8 +52,8 @@ def test_an_installed_library_is_used_and_not_changed(tmp_path: Path) -> None:
 
 def test_files_added_by_an_earlier_run_are_added_again_or_removed(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    source = elf(tmp_path / "third/libx.so.4", soname="libx.so.4", tag="old")
-    program = elf(root / "bin/server", program=True, needed=["libx.so.4"])
+    source = build_elf(tmp_path / "third/libx.so.4", soname="libx.so.4", tag="old")
+    program = build_elf(root / "bin/server", program=True, needed=["libx.so.4"])
     spec = tmp_path / "bundle.toml"
     text = '[bundle]\nname = "x"\n[closure]\nsearch = ["third"]\nbundle = ["libx.so.*"]\n'
     spec.write_text(text)
@@ -67,7 +67,7 @@ def test_files_added_by_an_earlier_run_are_added_again_or_removed(tmp_path: Path
         return tuple(Path(line).name for line in listed.read_text().split())
 
     assert run() == ("server", "libx.so.4")
-    elf(source, soname="libx.so.4", tag="new")
+    build_elf(source, soname="libx.so.4", tag="new")
     assert run() == ("server", "libx.so.4")
     assert (root / "lib/libx.so.4").read_bytes() == source.read_bytes()
     spec.write_text(text.replace("bundle =", "host ="))
@@ -82,7 +82,7 @@ def test_added_files_remain_if_the_next_run_fails(tmp_path: Path) -> None:
     listed = list_members(root, program, library)
     assert run_bundle_fix("fix-tree", root, *listed, "--added", record).returncode == 0
     assert record.read_text() == "lib/libx.so.4\n"
-    lost = elf(root / "bin/lost", program=True, needed=["libgone.so.1"])
+    lost = build_elf(root / "bin/lost", program=True, needed=["libgone.so.1"])
     listed = list_members(root, program, library, lost)
     done = run_bundle_fix("fix-tree", root, *listed, "--added", record)
     assert (done.returncode, record.read_text()) == (1, "lib/libx.so.4\n")
@@ -90,8 +90,8 @@ def test_added_files_remain_if_the_next_run_fails(tmp_path: Path) -> None:
 
 
 def test_libraries_of_the_system_at_the_root_belong_to_the_host(tmp_path: Path) -> None:
-    program = elf(tmp_path / "bin/server", program=True, needed=["libx.so.4"])
-    library = elf(tmp_path / "lib/libx.so.4", soname="libx.so.4")
+    program = build_elf(tmp_path / "bin/server", program=True, needed=["libx.so.4"])
+    library = build_elf(tmp_path / "lib/libx.so.4", soname="libx.so.4")
     image = read_image_at(program)
     assert image is not None
     assert "libc.so.6" in image.needed
@@ -101,8 +101,8 @@ def test_libraries_of_the_system_at_the_root_belong_to_the_host(tmp_path: Path) 
 
 def test_a_file_of_another_installation_is_never_replaced(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    library = elf(root / "lib/libx.so.4.6", soname="libx.so.4")
-    theirs = elf(root / "lib/libx.so.4", soname="libx.so.4", tag="theirs")
+    library = build_elf(root / "lib/libx.so.4.6", soname="libx.so.4")
+    theirs = build_elf(root / "lib/libx.so.4", soname="libx.so.4", tag="theirs")
     before = theirs.read_bytes()
     done = run_bundle_fix("fix-tree", root, *list_members(root, library))
     assert (
@@ -115,7 +115,7 @@ def test_a_file_of_another_installation_is_never_replaced(tmp_path: Path) -> Non
 def test_nothing_is_changed_if_a_member_cannot_be_fixed(tmp_path: Path) -> None:
     root = tmp_path / "root"
     program, library = install(root)
-    plugin = elf(root / "bin/other", program=True, needed=["libgone.so.1"])
+    plugin = build_elf(root / "bin/other", program=True, needed=["libgone.so.1"])
     before = program.read_bytes()
     done = run_bundle_fix("fix-tree", root, *list_members(root, program, library, plugin))
     assert (done.returncode, "BF101" in done.stderr) == (1, True)
@@ -125,8 +125,8 @@ def test_nothing_is_changed_if_a_member_cannot_be_fixed(tmp_path: Path) -> None:
 
 def test_a_component_may_need_a_built_library_of_another_component(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    program = elf(root / "bin/server", program=True, needed=["libx.so.4"])
-    file = elf(tmp_path / "build/libx.so.4.6", soname="libx.so.4")
+    program = build_elf(root / "bin/server", program=True, needed=["libx.so.4"])
+    file = build_elf(tmp_path / "build/libx.so.4.6", soname="libx.so.4")
     (tmp_path / "built").write_text(f"lib64/libx.so.4={file}\n")
     listed = (*list_members(root, program), "--built", tmp_path / "built", "--host-like-this")
     assert run_bundle_fix("fix-tree", root, *listed).returncode == 1
@@ -157,10 +157,10 @@ def test_a_program_in_the_scripts_of_a_wheel_does_not_find_its_libraries(
 ) -> None:
     root, scripts = tmp_path / "root", tmp_path / "scripts"
     install(root)
-    elf(scripts / "alone", program=True)
+    build_elf(scripts / "alone", program=True)
     options = ("--for-wheel", "--elsewhere", scripts)
     assert run_bundle_fix("fix-tree", root, *options).returncode == 0
-    elf(scripts / "server", program=True, needed=["libx.so.4"], runpath="$ORIGIN/../root/lib")
+    build_elf(scripts / "server", program=True, needed=["libx.so.4"], runpath="$ORIGIN/../root/lib")
     done = run_bundle_fix("fix-tree", root, *options)
     assert (done.returncode, "BF641" in done.stderr) == (1, True)
     assert "scripts/server needs libx.so.4" in done.stderr
@@ -168,9 +168,9 @@ def test_a_program_in_the_scripts_of_a_wheel_does_not_find_its_libraries(
 
 def test_libraries_bundled_by_the_spec_are_installed_in_libdir(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    elf(tmp_path / "vendor/libv.so.2.1", soname="libv.so.2")
+    build_elf(tmp_path / "vendor/libv.so.2.1", soname="libv.so.2")
     (tmp_path / "vendor/libv.so.2").symlink_to("libv.so.2.1")
-    program = elf(root / "bin/server", program=True, needed=["libv.so.2"])
+    program = build_elf(root / "bin/server", program=True, needed=["libv.so.2"])
     spec = tmp_path / "bundle.toml"
     spec.write_text(
         '[bundle]\nname = "p"\n[closure]\nbundle = ["libv.so.*"]\nsearch = ["{build}/vendor"]\n'
@@ -186,7 +186,7 @@ def test_with_a_spec_every_needed_name_must_be_installed_bundled_or_provided(
     tmp_path: Path,
 ) -> None:
     root = tmp_path / "root"
-    elf(root / "bin/server", program=True, needed=["libv.so.2"])
+    build_elf(root / "bin/server", program=True, needed=["libv.so.2"])
     spec = tmp_path / "bundle.toml"
     spec.write_text('[bundle]\nname = "p"\n')
     options = ("--spec", spec, "--libdir", "lib")
@@ -200,7 +200,7 @@ def test_with_a_spec_every_needed_name_must_be_installed_bundled_or_provided(
 
 def test_libraries_of_this_machine_may_be_expected_on_the_target(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    elf(root / "bin/server", program=True, needed=["libgone.so.1", "libcrypt.so.1"])
+    build_elf(root / "bin/server", program=True, needed=["libgone.so.1", "libcrypt.so.1"])
     found = run_bundle_fix("check", root, "--host-like-this")
     assert "libgone.so.1" in found.stdout
     assert "libcrypt.so.1, which is neither" not in found.stdout

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
 from bundle_fix.archive.directory import read_directory
@@ -24,8 +24,8 @@ def list_symlinks(result: RelocatedBundle) -> dict[str, str]:
 
 
 def test_a_library_moves_with_its_symlinks_and_leaves_symlinks(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x", program=True, needed=["libx.so.4"])
-    elf(tmp_path / "bin/libx.so.4.6", soname="libx.so.4")
+    build_elf(tmp_path / "bin/x", program=True, needed=["libx.so.4"])
+    build_elf(tmp_path / "bin/libx.so.4.6", soname="libx.so.4")
     (tmp_path / "bin/libx.so.4").symlink_to("libx.so.4.6")
     result = move_to(tmp_path)
     assert result.paths == {
@@ -41,25 +41,25 @@ def test_a_library_moves_with_its_symlinks_and_leaves_symlinks(tmp_path: Path) -
 
 
 def test_other_libraries_and_other_files_are_not_moved(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x", program=True)
-    elf(tmp_path / "plugins/liby.so", soname="liby.so")
+    build_elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "plugins/liby.so", soname="liby.so")
     (tmp_path / "bin/libnot.so").write_text("a linker script")
     assert not move_to(tmp_path).paths
 
 
 def test_another_file_of_the_same_name_is_not_overwritten(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x", program=True)
-    elf(tmp_path / "bin/libx.so.4", soname="libx.so.4", tag="one")
-    elf(tmp_path / "lib/libx.so.4", soname="libx.so.4", tag="two")
+    build_elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "bin/libx.so.4", soname="libx.so.4", tag="one")
+    build_elf(tmp_path / "lib/libx.so.4", soname="libx.so.4", tag="two")
     result = move_to(tmp_path)
     assert not result.paths
     assert result.remarks == {"bin/libx.so.4": ("not moved: lib/libx.so.4 is a different file",)}
 
 
 def test_an_identical_file_in_the_target_directory_is_used(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "bin/x", program=True)
     for directory in ("bin", "lib"):
-        elf(tmp_path / directory / "libx.so.4", soname="libx.so.4", tag="one")
+        build_elf(tmp_path / directory / "libx.so.4", soname="libx.so.4", tag="one")
     result = move_to(tmp_path)
     assert list_symlinks(result) == {"bin/libx.so.4": "../lib/libx.so.4"}
     assert set(result.bundle.images) == {"bin/x", "lib/libx.so.4"}
@@ -67,16 +67,16 @@ def test_an_identical_file_in_the_target_directory_is_used(tmp_path: Path) -> No
 
 def test_only_one_of_two_libraries_with_the_same_name_is_moved(tmp_path: Path) -> None:
     for directory in ("a", "b"):
-        elf(tmp_path / directory / "x", program=True)
-        elf(tmp_path / directory / "libx.so.4", soname="libx.so.4", tag=directory)
+        build_elf(tmp_path / directory / "x", program=True)
+        build_elf(tmp_path / directory / "libx.so.4", soname="libx.so.4", tag=directory)
     result = move_to(tmp_path)
     assert list(result.paths) == ["a/libx.so.4"]
     assert list(result.remarks) == ["b/libx.so.4"]
 
 
 def test_hard_links_remain_hard_links(tmp_path: Path) -> None:
-    elf(tmp_path / "bin/x", program=True)
-    elf(tmp_path / "bin/libx.so.4", soname="libx.so.4")
+    build_elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "bin/libx.so.4", soname="libx.so.4")
     (tmp_path / "bin/libx.so").hardlink_to(tmp_path / "bin/libx.so.4")
     nodes = move_to(tmp_path).bundle.tree.nodes
     files = {path: node.hardlink for path, node in nodes.items() if isinstance(node, File)}
@@ -86,8 +86,8 @@ def test_hard_links_remain_hard_links(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("directory", ["/usr/lib", "../lib", "bin/x", "bin/x/lib"])
 def test_an_invalid_target_directory_is_refused(tmp_path: Path, directory: str) -> None:
-    elf(tmp_path / "bin/x", program=True)
-    elf(tmp_path / "bin/libx.so.4", soname="libx.so.4")
+    build_elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "bin/libx.so.4", soname="libx.so.4")
     with pytest.raises(BundleFixError):
         move_to(tmp_path, directory)
 

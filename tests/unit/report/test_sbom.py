@@ -9,7 +9,7 @@ from typing import Any
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.run import run_bundle_fix
 from bundle_fix.manifest.model import (
     ElfRecord,
@@ -86,7 +86,7 @@ def test_the_sbom_is_reproducible_and_has_only_the_given_time() -> None:
 
 
 def test_pack_writes_the_sbom_also_for_an_unchanged_pack(tmp_path: Path) -> None:
-    elf(tmp_path / "server", program=True)
+    build_elf(tmp_path / "server", program=True)
     (tmp_path / "bundle.toml").write_text(
         '[bundle]\nname = "p"\n[[files]]\nfrom = "server"\nto = "bin/"\n'
     )

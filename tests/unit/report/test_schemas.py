@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import tomli
 
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.pack import make_healthy_pack
 from builders.run import run_bundle_fix
 from bundle_fix.report.render.spec_page import EXAMPLE, render_spec_page
@@ -95,7 +95,7 @@ def test_the_output_of_the_commands_matches_the_schemas(tmp_path: Path) -> None:
 
 
 def test_the_output_of_an_elf_edit_matches_the_schema(tmp_path: Path) -> None:
-    server = elf(tmp_path / "server", program=True)
+    server = build_elf(tmp_path / "server", program=True)
     edit = ("--set-runpath", "/opt/lib", "--in-place", "--format", "json")
     printed = json.loads(run_bundle_fix("elf", server, *edit).stdout)
     assert printed[0]["editor"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from archive.views import snapshot, view
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.packages import build_deb, build_rpm
 from builders.run import run_bundle_fix
 from bundle_fix.archive.directory import read_directory
@@ -26,12 +26,12 @@ MULTIARCH = "usr/lib/x86_64-linux-gnu"
 
 def sample(folder: Path) -> Path:
     """A package with a program, a library of everybody's and one of its own."""
-    elf(folder / MULTIARCH / "libeach.so.1.2", soname="libeach.so.1", tag="each")
+    build_elf(folder / MULTIARCH / "libeach.so.1.2", soname="libeach.so.1", tag="each")
     (folder / MULTIARCH / "libeach.so.1").symlink_to("libeach.so.1.2")
     (folder / "usr/lib/again").symlink_to(f"/{MULTIARCH}")
-    elf(folder / PRIVATE / "libown.so", soname="libown.so", tag="own")
+    build_elf(folder / PRIVATE / "libown.so", soname="libown.so", tag="own")
     needed = ["libeach.so.1", "libown.so", "libfrom-elsewhere.so.3"]
-    elf(folder / "usr/bin/tool", program=True, needed=needed, runpath=f"/{PRIVATE}")
+    build_elf(folder / "usr/bin/tool", program=True, needed=needed, runpath=f"/{PRIVATE}")
     (folder / "usr/bin/same").hardlink_to(folder / "usr/bin/tool")
     (folder / "etc").mkdir()
     (folder / "etc/sample.conf").write_text("a file\n")
@@ -82,7 +82,7 @@ def test_a_library_that_the_loader_does_not_find_is_found(tmp_path: Path, kind: 
     """A near miss of the above: the program has lost its RUNPATH."""
     root = sample(tmp_path / "root")
     (root / "usr/bin/same").unlink()
-    elf(root / "usr/bin/tool", program=True, needed=["libeach.so.1", "libown.so"])
+    build_elf(root / "usr/bin/tool", program=True, needed=["libeach.so.1", "libown.so"])
     path = {"deb": build_deb, "rpm": build_rpm}[kind](root, tmp_path / f"x.{kind}")
     ran = run_bundle_fix("check", path)
     assert ran.returncode == 1
@@ -94,7 +94,7 @@ def test_a_library_that_the_loader_does_not_find_is_found(tmp_path: Path, kind: 
 def test_the_folders_that_a_package_has_listed_count(tmp_path: Path) -> None:
     root = sample(tmp_path / "root")
     (root / "usr/bin/same").unlink()
-    elf(root / "usr/bin/tool", program=True, needed=["libown.so"])
+    build_elf(root / "usr/bin/tool", program=True, needed=["libown.so"])
     (root / "etc/ld.so.conf.d").mkdir()
     (root / "etc/ld.so.conf.d/sample.conf").write_text(f"/{PRIVATE}\n")
     assert run_bundle_fix("check", build_deb(root, tmp_path / "x.deb")).returncode == 0

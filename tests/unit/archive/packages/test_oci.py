@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from archive.views import data, snapshot
-from builders.elf import elf
+from builders.elf import build_elf
 from builders.packages import add_image_manifest, make_layer, write_docker_archive, write_oci_layout
 from builders.run import run_bundle_fix
 from bundle_fix.archive.formats import CONTAINER
@@ -113,13 +113,13 @@ def test_fix_leaves_images_alone(tmp_path: Path) -> None:
 def test_an_image_is_checked_in_itself(tmp_path: Path) -> None:
     """Its programs find what its own default directories and its own absolute paths have."""
     root = tmp_path / "root"
-    elf(root / "opt/lib/libown.so", soname="libown.so")
-    elf(root / "usr/lib/libx.so.1", soname="libx.so.1")
+    build_elf(root / "opt/lib/libown.so", soname="libown.so")
+    build_elf(root / "usr/lib/libx.so.1", soname="libx.so.1")
     loader = Path("/lib64/ld-linux-x86-64.so.2").resolve()
     libc = Path("/lib/x86_64-linux-gnu/libc.so.6").resolve()
     needed = ["libx.so.1", "libown.so"]
-    good = elf(root / "good", program=True, needed=needed, runpath="/opt/lib")
-    lost = elf(root / "lost", program=True, needed=needed)
+    good = build_elf(root / "good", program=True, needed=needed, runpath="/opt/lib")
+    lost = build_elf(root / "lost", program=True, needed=needed)
     members = [
         ("usr/bin/tool", good.read_bytes()), ("opt/lib/libown.so", None),
         ("lib64/ld-linux-x86-64.so.2", loader.read_bytes()),
@@ -198,8 +198,8 @@ def test_layers_count_together(tmp_path: Path) -> None:
 
 def test_a_root_file_system_in_a_tarball_is_its_own_host(tmp_path: Path) -> None:
     """What ``docker export`` writes, and distributions offer for downloading."""
-    lost = elf(tmp_path / "lost", program=True, needed=["libx.so.1"])
-    library = elf(tmp_path / "libx", soname="libx.so.1")
+    lost = build_elf(tmp_path / "lost", program=True, needed=["libx.so.1"])
+    library = build_elf(tmp_path / "libx", soname="libx.so.1")
     members = [
         ("etc/os-release", b"ID=sample\n"),
         ("lib64/ld-linux-x86-64.so.2", Path("/lib64/ld-linux-x86-64.so.2").read_bytes()),
