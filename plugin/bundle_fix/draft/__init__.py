@@ -1,1 +1,1 @@
-"""A first spec for what is there already: a build's install tree, or a pack."""
+"""The first spec of an existing tree, an install tree or a pack, for `bundle-fix init`."""

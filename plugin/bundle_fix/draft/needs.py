@@ -1,8 +1,8 @@
-"""What a tree needs and does not have: put into the pack from this machine, or left to the host."""
+"""Libraries that a tree needs and does not contain: bundled from this machine, or the host's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -17,76 +17,100 @@ from bundle_fix.loader.hosts.rtld import list_default_directories
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.errors import BundleFixError
 
-HOSTS = {
-    "the JDK's": ("libjvm.so", "libjava.so", "libverify.so", "libjli.so"),
-    "of the graphics driver": (
+HOST_LIBRARIES = {
+    "part of the JDK": ("libjvm.so", "libjava.so", "libverify.so", "libjli.so"),
+    "part of the graphics driver": (
         "libGL.so.*", "libGLX.so.*", "libEGL.so.*", "libGLdispatch.so.*", "libOpenGL.so.*",
         "libvulkan.so.*", "libdrm*.so.*", "libgbm.so.*", "libcuda.so.*", "libnvidia-*.so.*",
     ),
-    "of the desktop": (
+    "part of the desktop": (
         "libX*.so.*", "libxcb*.so.*", "libwayland-*.so.*", "libasound.so.*", "libpulse*.so.*",
     ),
-    "tied to the host's settings or plugins": (
+    "depends on the host's settings or plugins": (
         "libsasl2.so.*", "libgssapi_krb5.so.*", "libkrb5.so.*", "libk5crypto.so.*",
         "libcom_err.so.*", "libpam*.so.*", "libsystemd.so.*", "libudev.so.*", "libselinux.so.*",
         "libdbus-1.so.*",
     ),
 }  # fmt: skip
-"""Libraries that a pack usually leaves to the host, and whose they are."""
+"""Globs of libraries that a pack usually leaves to the host, by the reason.
+
+The reasons become comments in the spec.
+"""
+NOT_FOUND = "not found on this machine"
+"""The reason to leave any other library to the host."""
 
 
-class Needs(Struct, frozen=True):
-    """Names to bundle, each with its file on this machine; the host's, each with whose it is."""
+class ClosureNeeds(Struct, frozen=True):
+    """The values of ``[closure]`` for a tree.
+
+    Attributes:
+        bundle: the file on this machine of each name to bundle.
+        host: the reason to leave a name to the host, by name.
+    """
 
     bundle: Mapping[str, Path]
     host: Mapping[str, str]
 
 
-def needs_of(bundle: Bundle, root: Path | None) -> Needs:
-    """Sort out the names that nothing in ``bundle`` provides, and what those need in turn.
+def find_needs(bundle: Bundle, root: Path | None) -> ClosureNeeds:
+    """Find the needed names that nothing in ``bundle`` provides, and their dependencies.
 
     Args:
         bundle: the tree with its images.
-        root: where the tree is on this machine, or None where it is in an archive.
+        root: the directory of the tree on this machine; None if the tree is in an archive.
     """
     found: dict[str, Path] = {}
     host: dict[str, str] = {}
-    queue = list(_unmet(bundle, root))
+    queue = list(_list_needed_names(bundle, root))
     while queue:
-        name, image, folder = queue.pop(0)
+        name, image, directory = queue.pop(0)
         if name in found or name in host or is_installed_with_libc(name) or "/" in name:
             continue
-        path = None if bundle.find_providers(name, image) else _here(name, image, folder)
-        whose = next((w for w, globs in HOSTS.items() if _matches(name, globs)), "")
         if bundle.find_providers(name, image):
             continue
-        if whose or path is None:
-            host[name] = whose or "not on this machine"
+        reason = _find_host_reason(name)
+        path = None if reason else _find_on_this_machine(name, image, directory)
+        if path is None:
+            host[name] = reason or NOT_FOUND
             continue
         found[name] = path
-        more = read_image_at(path)
-        if more is not None:
-            queue += [(needed, more, path.resolve().parent) for needed in more.needed]
-    return Needs(found, host)
+        library = read_image_at(path)
+        if library is not None:
+            queue += [(needed, library, path.resolve().parent) for needed in library.needed]
+    return ClosureNeeds(found, host)
 
 
-def _unmet(bundle: Bundle, root: Path | None) -> Iterator[tuple[str, Image, Path | None]]:
+def _list_needed_names(
+    bundle: Bundle, root: Path | None
+) -> Iterator[tuple[str, Image, Path | None]]:
+    """Yield each needed name, with the image that needs it and its directory on this machine."""
     for path, image in bundle.images.items():
-        folder = None if root is None else (root / path).parent
-        yield from ((name, image, folder) for name in image.needed)
+        directory = None if root is None else (root / path).parent
+        yield from ((name, image, directory) for name in image.needed)
 
 
-def _here(name: str, image: Image, folder: Path | None) -> Path | None:
-    """The file that this machine's loader would take for an object in ``folder``."""
+def _find_host_reason(name: str) -> str:
+    """Return the reason of `HOST_LIBRARIES` to leave a library to the host, or an empty text."""
+    for reason, globs in HOST_LIBRARIES.items():
+        if any(fnmatchcase(name, pattern) for pattern in globs):
+            return reason
+    return ""
+
+
+def _find_on_this_machine(name: str, image: Image, directory: Path | None) -> Path | None:
+    """Return the file that this machine's loader would load for an object in ``directory``.
+
+    The order is that of ld.so(8): RUNPATH or RPATH, ``ld.so.cache``, the default directories.
+    """
     text = image.runpath if image.runpath is not None else image.rpath
-    places = []
+    directories = []
     for entry in text.split(":") if text else ():
         base, place = expand_entry(entry, "")
-        if base is PathBase.ROOT or (base is PathBase.ORIGIN and folder is not None):
-            places.append(Path("/", place) if folder is None else folder / place)
-    places += [Path(path).parent for soname, path in list_cached_libraries() if soname == name]
-    places += [Path(place) for place in list_default_directories(image)]
-    for candidate in (place / name for place in places):
+        if base is PathBase.ROOT or (base is PathBase.ORIGIN and directory is not None):
+            directories.append(Path("/", place) if directory is None else directory / place)
+    directories += [Path(path).parent for soname, path in list_cached_libraries() if soname == name]
+    directories += [Path(place) for place in list_default_directories(image)]
+    for candidate in (place / name for place in directories):
         try:
             other = read_image_at(candidate)
         except BundleFixError:
@@ -94,7 +118,3 @@ def _here(name: str, image: Image, folder: Path | None) -> Path | None:
         if other is not None and other.architecture == image.architecture:
             return candidate
     return None
-
-
-def _matches(name: str, globs: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in globs)

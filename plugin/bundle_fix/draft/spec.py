@@ -1,4 +1,4 @@
-"""Makes a first spec of a build's install tree, or of a pack."""
+"""Draft of a first spec that packs an install tree, or an existing pack, again."""
 
 from __future__ import annotations
 
@@ -9,93 +9,110 @@ from pathlib import Path
 from bundle_fix.archive.formats import DIRECTORY, ELF, SUFFIXES
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import open_artifact
-from bundle_fix.draft.needs import needs_of
-from bundle_fix.draft.survey import survey
-from bundle_fix.draft.text import Draft, draft_text
+from bundle_fix.draft.needs import find_needs
+from bundle_fix.draft.survey import survey_tree
+from bundle_fix.draft.text import SpecDraft, format_spec
 from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.manifest.model import NAME as MANIFEST_NAME
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.spec.sources import read_builtin
 
 FORMATS = ("tar.gz", "tar.zst", "tar.xz", "tar")
-NOT_TELLING = re.compile(
+GENERIC_NAMES = re.compile(
     "(install|_?install|inst|stage|staging|build|dist|out|output|root|usr|local|prefix|latest|tree"
     "|release|debug|tmp|target)",
     re.IGNORECASE,
 )
-"""Names of folders that say nothing of what is in them: that of the folder above is taken then."""
-MADE_ANEW = "bundle-manifest.json"
-"""What a pack has and every pack gets anew."""
+"""Directory names that do not name a product; the pack gets the name of a parent directory."""
 
 
-def first_spec(
+def draft_spec(
     artifact: Path, spec: Path, title: str, limits: Limits = DEFAULT_LIMITS,
     progress: Progress = no_progress,
 ) -> str:  # fmt: skip
-    """The text of a first spec that packs ``artifact`` again.
+    """Return the text of a first spec that packs ``artifact`` again.
 
     Args:
-        artifact: a folder, or a tarball, wheel or zip archive, which is taken to be unpacked where
+        artifact: a directory; or a tarball, wheel or zip archive, which must be unpacked before
             the spec is used.
-        spec: where the spec will lie.
+        spec: the path that the spec will have.
         title: the artifact's name, as the user gave it.
-        limits: how much may be in it.
-        progress: is told how much of it is read.
+        limits: the limits for reading the artifact.
+        progress: receives the number of bytes read.
 
     Raises:
-        BundleFixError: it cannot be read, or there is nothing to pack in it.
+        BundleFixError: the artifact cannot be read, or it contains nothing to pack.
     """
     with open_artifact(artifact, limits, progress) as opened:
         if opened.format == ELF:
             raise BundleFixError(
-                "is a single file, not a tree", where=title, hint="name the folder that it is in"
-            )
+                "is a single file, not a tree", where=title,
+                hint="pass the directory that contains it",
+            )  # fmt: skip
         bundle = read_bundle(opened.tree, title)
-        is_folder = opened.format == DIRECTORY
-        root = artifact.resolve() if is_folder else None
-        found = survey(bundle, {MADE_ANEW, *_inside(spec, root)})
-        if not (found.programs or found.files or found.libraries):
-            raise BundleFixError("there is nothing in it to pack", where=title, hint="build first")
-        return draft_text(
-            Draft(
+        is_directory = opened.format == DIRECTORY
+        root = artifact.resolve() if is_directory else None
+        # Every pack gets a new manifest.
+        survey = survey_tree(bundle, {MANIFEST_NAME, *_find_spec_in_tree(spec, root)})
+        if not (survey.programs or survey.files or survey.libraries):
+            raise BundleFixError(
+                "contains no files to pack", where=title, hint="build and install first"
+            )
+        return format_spec(
+            SpecDraft(
                 title=title,
-                name=_name(artifact.resolve(), is_folder=is_folder, top=opened.tree.top),
+                name=_choose_pack_name(
+                    artifact.resolve(), is_directory=is_directory, top=opened.tree.top
+                ),
                 format=opened.format if opened.format in FORMATS else "tar.gz",
-                tree=_tree(root, spec.resolve().parent),
-                survey=found,
-                needs=needs_of(bundle, root),
+                tree=_make_tree_template(root, spec.resolve().parent),
+                survey=survey,
+                needs=find_needs(bundle, root),
                 glibc=read_builtin("glibc", {}).value,
             )
         )
 
 
-def _inside(spec: Path, root: Path | None) -> tuple[str, ...]:
-    """The spec's own path in the tree, if it lies there."""
+def _find_spec_in_tree(spec: Path, root: Path | None) -> tuple[str, ...]:
+    """Return the path of the spec relative to the tree, or nothing if it is outside."""
     path = spec.resolve()
-    inside = root is not None and path.is_relative_to(root)
-    return (str(path.relative_to(root)),) if inside and root is not None else ()
+    if root is None or not path.is_relative_to(root):
+        return ()
+    return (str(path.relative_to(root)),)
 
 
-def _tree(root: Path | None, here: Path) -> str:
-    """The folder that is packed, as a template: relative to the spec's own where that is short."""
-    if root is None or root == here:
+def _make_tree_template(root: Path | None, spec_directory: Path) -> str:
+    """Return a template of the tree's directory, relative to the spec if that is short.
+
+    Raises:
+        BundleFixError: the path contains unprintable characters.
+    """
+    if root is None or root == spec_directory:
         return "."
-    relative = os.path.relpath(root, here)
-    text = str(root) if relative.startswith("../../..") else f"{{here}}/{relative}"
+    relative = os.path.relpath(root, spec_directory)
+    is_far = relative.startswith("../../..")
+    prefix, text = ("", str(root)) if is_far else ("{here}", f"/{relative}")
     if not text.isprintable():
         raise BundleFixError(
-            "the folder's path cannot be written in a spec", where=str(root), hint="rename it"
-        )
-    prefix = "{here}" if text.startswith("{here}") else ""
-    return prefix + text[len(prefix) :].replace("{", "{{").replace("}", "}}")
+            "the path contains unprintable characters, which a spec cannot contain",
+            where=str(root), hint="rename the directory",
+        )  # fmt: skip
+    return prefix + text.replace("{", "{{").replace("}", "}}")
 
 
-def _name(path: Path, *, is_folder: bool, top: str) -> str:
-    """A name for the pack: an archive's own, or that of the folder, unless it tells nothing."""
-    names = [path.name, *(above.name for above in path.parents)]
-    if not is_folder:
+def _choose_pack_name(path: Path, *, is_directory: bool, top: str) -> str:
+    """Return a name for the pack: of the archive, or of the nearest directory that names a product.
+
+    Args:
+        path: the artifact.
+        is_directory: whether it is a directory.
+        top: the archive's top directory, for an archive whose name is only a suffix.
+    """
+    names = [path.name, *(parent.name for parent in path.parents)]
+    if not is_directory:
         suffix = next((s for s in SUFFIXES if path.name.endswith(s)), "")
         stem = path.name.removesuffix(suffix)
         names = [stem.removesuffix(".fixed") or top]
-    telling = next((name for name in names if name and not NOT_TELLING.fullmatch(name)), "pack")
-    return re.sub(r"[^\w.+-]", "-", telling, flags=re.ASCII).strip(".-") or "pack"
+    name = next((name for name in names if name and not GENERIC_NAMES.fullmatch(name)), "pack")
+    return re.sub(r"[^\w.+-]", "-", name, flags=re.ASCII).strip(".-") or "pack"

@@ -129,7 +129,7 @@ def test_an_existing_spec_is_overwritten_only_with_force(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gone", "gone: there is no such file"),
+        ("gone", "gone: no such file or directory"),
         ("empty", "empty: contains no files to pack (build and install first)"),
         ("tree/bin/server", "tree/bin/server: is a single file, not a tree (pass the directory"),
         ("tree/README", "tree/README: "),
