@@ -1,16 +1,15 @@
-"""Streams that decompress and compress, by the libraries that do each fastest."""
+"""Compression formats of tarballs, each with the library that is fastest for it.
+
+The libraries are imported when they are used: most commands need one of them, or none.
+"""
 
 from __future__ import annotations
 
 import importlib
-import io
-import os
 import re
 import sys
-import zlib
-from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
@@ -19,13 +18,8 @@ from msgspec import Struct
 from bundle_fix.archive.compression.multistream import (
     Decompressor,
     MultiStreamReader,
-    StreamError,
     StreamFormat,
 )
-from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
-from bundle_fix.model.content import CHUNK
-from bundle_fix.model.errors import AGAIN, BundleFixError
-from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
 from bundle_fix.subprocesses.processors import count_cores
 
 if TYPE_CHECKING:
@@ -34,33 +28,39 @@ if TYPE_CHECKING:
 DEFLATE_LEVEL = 6
 """Level of zlib-ng for gzip and zip: its output is 3% larger than that of gzip -6."""
 ZSTD_LEVEL = 9
-WINDOW = 31
-"""The largest window of zstd that is read, as a power of two: all that there are."""
-BLOCK = 1 << 20
-NO_MEMBER = "Not a gzipped file"
-"""What the gzip readers say of bytes that start no member."""
+MAX_WINDOW_LOG = 31
+"""The largest zstd window as a power of two (zstd.h, ``ZSTD_WINDOWLOG_MAX``): memory use is
+bounded by `MultiStreamReader` instead."""
+GZIP_BLOCK = 1 << 20
+"""Bytes that one thread decompresses or compresses at a time."""
+SIGNATURE_SIZE = 16
+"""Bytes at the start of a file that identify its compression."""
 
 
 class Writable(Protocol):
-    """What bytes can be written to."""
+    """A stream that bytes can be written to."""
 
     def write(self, data: bytes, /) -> int:
-        """Take all of ``data``."""
+        """Write all of ``data``."""
 
 
 Compressor = Callable[[IO[bytes]], AbstractContextManager[Writable]]
-"""Wraps a file in the stream that compresses into it."""
+"""Opens a stream that compresses into a file."""
 
 
 class Compression(Struct, frozen=True):
-    """One compression: the suffix of its tarballs, how they start, how to open both ways.
+    """One compression format.
 
-    ``start`` is a pattern: a tarball that is not compressed starts with its first member's name,
-    which may well be ``BZhang``.
+    Attributes:
+        suffix: the suffix of its files.
+        signature: matches the first bytes of its files, and more of them than the magic number:
+            an uncompressed tarball starts with its first member's name, such as ``BZhang``.
+        reader: opens a path or file for decompression.
+        writer: opens a stream that compresses into a file.
     """
 
     suffix: str
-    start: re.Pattern[bytes]
+    signature: re.Pattern[bytes]
     reader: Callable[[str | IO[bytes]], IO[bytes]]
     writer: Compressor
 
@@ -68,35 +68,36 @@ class Compression(Struct, frozen=True):
 def _read_gzip(path: str | IO[bytes]) -> IO[bytes]:
     from isal import igzip_threaded
 
-    opened: object = igzip_threaded.open(path, "rb", threads=1, block_size=BLOCK)
-    return cast(IO[bytes], opened)
+    stream: object = igzip_threaded.open(path, "rb", threads=1, block_size=GZIP_BLOCK)
+    return cast(IO[bytes], stream)
 
 
 def _write_gzip(file: IO[bytes]) -> IO[bytes]:
     from zlib_ng import gzip_ng_threaded
 
-    # One member, and the same bytes for any number of threads.
-    opened: object = gzip_ng_threaded.open(
-        file, "wb", DEFLATE_LEVEL, threads=count_cores(), block_size=BLOCK
+    # It writes one gzip member, and the same bytes for any number of threads.
+    stream: object = gzip_ng_threaded.open(
+        file, "wb", DEFLATE_LEVEL, threads=count_cores(), block_size=GZIP_BLOCK
     )
-    return cast(IO[bytes], opened)
+    return cast(IO[bytes], stream)
 
 
 def import_zstd() -> Any:
-    """The zstd module: of the standard library since Python 3.14, before it from backports."""
+    """Import the zstd module of the standard library (Python 3.14), or else its backport."""
     return importlib.import_module(
         "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
     )
 
 
 def _read_zstd(path: str | IO[bytes]) -> IO[bytes]:
-    key, make = import_zstd().DecompressionParameter.window_log_max, import_zstd().ZstdDecompressor
+    zstd = import_zstd()
 
-    def begin(memory: int | None) -> Decompressor:
-        options = {key: memory.bit_length() - 1 if memory else WINDOW}
-        return cast(Decompressor, make(options=options))
+    def make_decompressor(memory: int | None) -> Decompressor:
+        window_log = memory.bit_length() - 1 if memory else MAX_WINDOW_LOG
+        options = {zstd.DecompressionParameter.window_log_max: window_log}
+        return cast(Decompressor, zstd.ZstdDecompressor(options=options))
 
-    return cast(IO[bytes], MultiStreamReader(path, StreamFormat(begin)))
+    return cast(IO[bytes], MultiStreamReader(path, StreamFormat(make_decompressor)))
 
 
 def _write_zstd(file: IO[bytes]) -> IO[bytes]:
@@ -112,17 +113,18 @@ def _write_zstd(file: IO[bytes]) -> IO[bytes]:
 def _read_xz(path: str | IO[bytes]) -> IO[bytes]:
     import lzma
 
-    form = StreamFormat(lambda memory: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), padded=True)
-    return cast(IO[bytes], MultiStreamReader(path, form))
+    xz = StreamFormat(lambda memory: lzma.LZMADecompressor(lzma.FORMAT_XZ, memory), padded=True)
+    return cast(IO[bytes], MultiStreamReader(path, xz))
 
 
 def _read_lzma(path: str | IO[bytes]) -> IO[bytes]:
     import lzma
 
-    form = StreamFormat(
+    # lzma(1) ignores bytes after the stream: the format has no checksum to tell them apart.
+    legacy = StreamFormat(
         lambda memory: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memory), ignored=(lzma.LZMAError,)
     )
-    return cast(IO[bytes], MultiStreamReader(path, form))
+    return cast(IO[bytes], MultiStreamReader(path, legacy))
 
 
 def _write_xz(file: IO[bytes]) -> XzWriter:
@@ -140,8 +142,9 @@ def _write_lzma(file: IO[bytes]) -> IO[bytes]:
 def _read_bzip2(path: str | IO[bytes]) -> IO[bytes]:
     import bz2
 
-    form = StreamFormat(lambda _memory: bz2.BZ2Decompressor(), ignored=(OSError,))
-    return cast(IO[bytes], MultiStreamReader(path, form))
+    # bzip2(1) warns about bytes after the last stream and ignores them.
+    bzip2 = StreamFormat(lambda _memory: bz2.BZ2Decompressor(), ignored=(OSError,))
+    return cast(IO[bytes], MultiStreamReader(path, bzip2))
 
 
 def _write_bzip2(file: IO[bytes]) -> IO[bytes]:
@@ -152,156 +155,30 @@ def _write_bzip2(file: IO[bytes]) -> IO[bytes]:
 
 COMPRESSIONS = (
     Compression(".gz", re.compile(rb"\x1f\x8b"), _read_gzip, _write_gzip),
-    # A zstd file may start with a frame to be skipped: pzstd keeps sizes in it.
+    # A zstd file may start with a skippable frame (RFC 8878, 3.1.2): pzstd stores sizes in it.
     Compression(
         ".zst", re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), _read_zstd, _write_zstd
     ),
     Compression(".xz", re.compile(rb"\xfd7zXZ\x00"), _read_xz, _write_xz),
-    # What xz was before: it starts with its parameters, of which the dictionary's size is not 0.
+    # The format before xz has no magic number: properties, dictionary size (not 0), size.
     Compression(
         ".lzma",
         re.compile(rb"\x5d\x00\x00(?!\x00\x00)..(\xff{8}|.{5}\x00{3})", re.DOTALL),
         _read_lzma,
         _write_lzma,
     ),
-    # What follows the level: pi before the first block, the root of pi where there is none.
+    # After the level follow the digits of pi (a block), or of its square root (an empty file).
     Compression(".bz2", re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), _read_bzip2, _write_bzip2),
 )
 
 
 def detect_compression(path: Path) -> Compression | None:
-    """How the file at ``path`` is compressed, told by its first bytes; None when it is not."""
+    """Detect the compression of a file by its first bytes; None if it is not compressed."""
     with path.open("rb") as file:
-        start = file.read(16)
-    return next((c for c in COMPRESSIONS if c.start.match(start)), None)
+        start = file.read(SIGNATURE_SIZE)
+    return next((c for c in COMPRESSIONS if c.signature.match(start)), None)
 
 
 def get_compression(suffix: str) -> Compression | None:
-    """The compression of tarballs that end in ``suffix`` (``.gz``), or None."""
+    """Return the compression of files with ``suffix`` (``.gz``), or None."""
     return next((c for c in COMPRESSIONS if c.suffix == suffix), None)
-
-
-@contextmanager
-def decompress_file(
-    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress, name: str = ""
-) -> Iterator[IO[bytes]]:
-    """The file at ``path``, decompressed into an unnamed temporary file where it is compressed.
-
-    Args:
-        path: where it is.
-        limits: how much may be in it.
-        progress: is told how much of it is unpacked.
-        name: what it is called there, where that is not its own name.
-
-    Raises:
-        BundleFixError: it is damaged, unpacks to more than ``limits`` allow, or there is no space
-            for what is in it.
-    """
-    compression = detect_compression(path)
-    opened: IO[bytes]
-    if compression is None:
-        opened = path.open("rb")
-    else:
-        step = ProgressStep(f"reading {name or path.name}", path.stat().st_size)
-        opened = _spooled(path, compression, limits, partial(progress, step))
-    with opened as file:
-        yield file
-
-
-def _spooled(path: Path, compression: Compression, limits: Limits, tell: StepProgress) -> IO[bytes]:
-    import tempfile
-
-    spool: IO[bytes] | None = None
-    try:
-        spool = tempfile.TemporaryFile(prefix="bundle-fix-")  # noqa: SIM115 (the caller closes it)
-        _decompress(path, compression, spool, limits, tell)
-        spool.seek(0)
-    except BaseException as error:
-        if spool is not None:
-            # On a full disk closing tries once more to write what is left.
-            with suppress(OSError):
-                spool.close()
-        if isinstance(error, OSError):
-            raise BundleFixError(
-                f"cannot unpack it into {_temporary_folder()}: {error.strerror or error}",
-                where=str(path),
-                hint="TMPDIR names another folder",
-            ) from error
-        raise
-    return spool
-
-
-def _temporary_folder() -> str:
-    import tempfile
-
-    try:
-        return tempfile.gettempdir()
-    except OSError:
-        return "a temporary folder"
-
-
-def _decompress(
-    path: Path, compression: Compression, spool: IO[bytes], limits: Limits, tell: StepProgress
-) -> None:
-    total, full, packed = 0, 0, path.stat().st_size
-    with path.open("rb") as file, closing(_pieces(file, path, compression)) as pieces:
-        for piece in pieces:
-            total += len(piece)
-            full += write_sparse(spool, piece)
-            limits.check_size(total, packed, path, full)
-            # The reader may be ahead in a thread of its own, whose place `file` must not be asked.
-            tell(os.lseek(file.fileno(), 0, os.SEEK_CUR))
-    spool.truncate()
-
-
-def write_sparse(spool: IO[bytes], piece: bytes) -> int:
-    """Write ``piece`` to a temporary file that is cut where it ends; returns the bytes it took.
-
-    A hole takes none: not even a bomb of zeros, up to where it is refused.
-    """
-    if piece == bytes(len(piece)):
-        spool.seek(len(piece), io.SEEK_CUR)
-        return 0
-    return spool.write(piece)
-
-
-def _pieces(file: IO[bytes], path: Path, compression: Compression) -> Generator[bytes, None, None]:
-    done = 0
-    try:
-        with compression.reader(file) as stream:
-            while piece := stream.read(CHUNK):
-                done += len(piece)
-                yield piece
-    except EOFError as error:
-        raise BundleFixError("the archive is cut short", where=str(path), hint=AGAIN) from error
-    except MemoryError:
-        raise
-    except StreamError as error:
-        raise BundleFixError(
-            str(error), where=str(path),
-            hint="compress it as a whole, with a smaller window (zstd --long=27, xz -9)",
-        ) from error  # fmt: skip
-    except Exception as error:
-        import gzip
-
-        if isinstance(error, gzip.BadGzipFile) and str(error).startswith(NO_MEMBER):
-            yield from _rest_of_gzip(path, done)
-            return
-        # Every library has error types of its own (zlib.error, LZMAError, ZstdError, IsalError).
-        raise _damaged(error, path) from error
-
-
-def _damaged(error: Exception, path: Path) -> BundleFixError:
-    return BundleFixError(f"the archive is damaged: {error}", where=str(path), hint=AGAIN)
-
-
-def _rest_of_gzip(path: Path, done: int) -> Iterator[bytes]:
-    """What follows the first ``done`` bytes in the members of a gzip file with more behind them."""
-    from bundle_fix.archive.compression.gzip_members import read_gzip_members
-
-    try:
-        for piece in read_gzip_members(path):
-            yield piece[done:]
-            done = max(done - len(piece), 0)
-    except (EOFError, zlib.error) as error:
-        raise _damaged(error, path) from error

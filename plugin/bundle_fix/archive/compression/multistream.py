@@ -1,7 +1,8 @@
-"""Compressed files of several streams, one behind the other, read as one in bounded memory.
+"""Reader of compressed files with several concatenated streams, in bounded memory and time.
 
-Python's own readers take as much memory as a stream asks for, any number of empty streams, of which
-each costs what a large one does to begin with, and no padding between the streams of an xz file.
+Python's own readers allocate as much memory as a stream demands, accept any number of empty
+streams, each of which costs as much to start as a large one, and refuse padding between the
+streams of an xz file.
 
 Sources: the .xz file format, 2.2, "Stream Padding": zero bytes, a multiple of four; RFC 8878
 (zstd), 3.1.1.1.2, "Window Descriptor".
@@ -14,157 +15,168 @@ import lzma
 from collections.abc import Callable
 from typing import IO, NamedTuple, Protocol
 
-STEP = 1 << 18
-"""Bytes read, and given to a decompressor, at a time."""
-FIRST_STEP = 1 << 10
-"""Bytes of a stream that are given to its decompressor first: what it does not want is a copy."""
-HEAD = 1 << 11
-"""Bytes at the start of a stream that say what it takes to unpack it."""
-MEMORY = 256 << 20
-"""Bytes of memory that a stream may take, and that may be in one that would take more."""
-MANY, LEAST = 10_000, 64
-"""Streams from which on there must be so many bytes in one, on the average."""
+READ_SIZE = 1 << 18
+"""Bytes that are read, and passed to a decompressor, at a time."""
+FIRST_INPUT_SIZE = 1 << 10
+"""Bytes of a stream that its decompressor gets first: those it does not use are copied back."""
+HEAD_SIZE = 1 << 11
+"""Bytes at the start of a stream that contain its demand for memory."""
+MAX_MEMORY = 256 << 20
+"""Bytes of memory that a stream may demand. One that demands more, such as zstd --long=31, is
+accepted as long as its decompressed size is less: then most of its window stays unused."""
+MANY_STREAMS, MIN_AVERAGE_SIZE = 10_000, 64
+"""After that many streams, their average size must be at least so many bytes."""
 
 
 class StreamError(Exception):
-    """To unpack a stream takes too much memory, or time; the text says which."""
+    """A stream takes too much memory or time to decompress; the text says which."""
 
 
 class Decompressor(Protocol):
-    """What the decompressors of bz2, lzma and zstd have in common."""
+    """The common interface of the decompressors of bz2, lzma and zstd."""
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the stream was met."""
+        """Return whether the end of the stream has been reached."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether it has nothing more to give for what it was given."""
+        """Return whether `decompress` needs more input to return more output."""
 
     @property
     def unused_data(self) -> bytes:
-        """What it was given behind the end."""
+        """Return the input after the end of the stream."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Up to ``max_length`` bytes."""
+        """Return up to ``max_length`` decompressed bytes."""
 
 
 class StreamFormat(NamedTuple):
-    """What the streams of a format are like.
+    """The properties of a format's streams.
 
     Attributes:
-        begin: makes the decompressor of one, which takes no more memory than told, or any if None.
-        padded: whether zeros may stand behind one.
-        ignored: what a decompressor raises over what stands behind the last one and is passed over.
+        make_decompressor: makes the decompressor of one stream, which raises an exception if the
+            stream demands more than so many bytes of memory (None: any number).
+        padded: whether zeros are allowed after a stream.
+        ignored: the exceptions of a decompressor for bytes after the last stream that are ignored.
     """
 
-    begin: Callable[[int | None], Decompressor]
+    make_decompressor: Callable[[int | None], Decompressor]
     padded: bool = False
     ignored: tuple[type[Exception], ...] = ()
 
 
 class MultiStreamReader(io.RawIOBase):
-    """The streams of a file, one behind the other, as one.
+    """Decompressing reader of all streams of a file.
 
     Raises:
         EOFError: the file ends within a stream.
-        StreamError: a stream takes too much memory, or there are too many with nothing in them.
-        lzma.LZMAError: what stands behind a stream is no padding.
-        Exception: of the decompressor's own kind: what is there is no stream, or is damaged.
+        StreamError: a stream demands too much memory, or too many are almost empty.
+        lzma.LZMAError: the padding after a stream is invalid.
+        Exception: an exception of the decompressor's own type: the data is damaged.
     """
 
-    def __init__(self, path: str | IO[bytes], form: StreamFormat) -> None:
+    def __init__(self, path: str | IO[bytes], stream_format: StreamFormat) -> None:
         self._file = open(path, "rb") if isinstance(path, str) else path  # noqa: SIM115, PTH123
-        self._owned = isinstance(path, str)
-        self._form = form
+        self._owns_file = isinstance(path, str)
+        self._format = stream_format
         self._stream: Decompressor | None = None
-        self._read, self._at = b"", 0
-        self._step = FIRST_STEP
-        self._room: int | None = None
-        self._begun = self._given = 0
+        self._buffer, self._at = b"", 0
+        self._input_size = FIRST_INPUT_SIZE
+        # Output that the current stream may still produce; None if its memory is bounded.
+        self._allowance: int | None = None
+        self._stream_count = self._output_size = 0
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True; see `io.IOBase`."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes, or all; none at the end."""
+        """Return up to ``size`` bytes, or all if it is negative; none at the end."""
         if size < 0:
-            return b"".join(iter(lambda: self.read(STEP), b""))
-        while self._stream or self._begin():
+            return b"".join(iter(lambda: self.read(READ_SIZE), b""))
+        while self._stream or self._start_stream():
             stream = self._stream
             assert stream is not None  # noqa: S101 (for the type checker)
             data = b""
             if stream.needs_input:
-                data = self._take()
+                data = self._take_input()
                 if not data:
                     raise EOFError("the file ends within a stream")
-            piece = stream.decompress(data, size)
+            output = stream.decompress(data, size)
             if stream.eof:
                 self._at -= len(stream.unused_data)
                 self._stream = None
-            if piece:
-                return self._counted(piece)
+            if output:
+                self._count_output(len(output))
+                return output
         return b""
 
-    def _take(self) -> bytes:
-        """The next bytes of a stream: the more, the longer it is."""
-        if self._at == len(self._read):
-            self._read, self._at = self._file.read(STEP), 0
-        data = self._read[self._at : self._at + self._step]
+    def _take_input(self) -> bytes:
+        """Return the next input of a stream; its size grows with the stream."""
+        if self._at == len(self._buffer):
+            self._buffer, self._at = self._file.read(READ_SIZE), 0
+        data = self._buffer[self._at : self._at + self._input_size]
         self._at += len(data)
-        self._step = min(4 * self._step, STEP)
+        self._input_size = min(4 * self._input_size, READ_SIZE)
         return data
 
-    def _counted(self, piece: bytes) -> bytes:
-        self._given += len(piece)
-        if self._room is not None:
-            self._room -= len(piece)
-            if self._room < 0:
-                raise StreamError(f"to unpack it takes more than {MEMORY >> 20} MiB of memory")
-        return piece
+    def _count_output(self, size: int) -> None:
+        """Raise a StreamError if a stream with a large window has filled too much of it."""
+        self._output_size += size
+        if self._allowance is not None:
+            self._allowance -= size
+            if self._allowance < 0:
+                raise StreamError(
+                    f"decompressing it takes more than {MAX_MEMORY >> 20} MiB of memory"
+                )
 
-    def _begin(self) -> bool:
-        """Begin with the next stream, if there is one."""
-        if self._begun > MANY and self._given < self._begun * LEAST:
-            raise StreamError("it consists of streams with next to nothing in them")
-        if self._form.padded and self._begun:
-            self._pass_padding()
-        head = self._head()
+    def _start_stream(self) -> bool:
+        """Start the next stream; return False at the end of the file."""
+        count = self._stream_count
+        if count > MANY_STREAMS and self._output_size < count * MIN_AVERAGE_SIZE:
+            raise StreamError(
+                f"it consists of more than {MANY_STREAMS} streams, which have less than"
+                f" {MIN_AVERAGE_SIZE} bytes on average"
+            )
+        if self._format.padded and count:
+            self._skip_padding()
+        head = self._peek_head()
         if not head:
             return False
-        self._room = None
+        self._allowance = None
         try:
-            self._form.begin(MEMORY).decompress(head, 1)
+            self._format.make_decompressor(MAX_MEMORY).decompress(head, 1)
         except Exception as error:
-            if self._begun and isinstance(error, self._form.ignored):
+            if count and isinstance(error, self._format.ignored):
                 return False
-            # Should it be damaged instead, whoever reads on is told.
-            self._room = MEMORY
-        self._stream, self._step = self._form.begin(None), FIRST_STEP
-        self._begun += 1
+            # The stream demands more memory, or is damaged. If it is damaged, reading it fails.
+            self._allowance = MAX_MEMORY
+        self._stream, self._input_size = self._format.make_decompressor(None), FIRST_INPUT_SIZE
+        self._stream_count += 1
         return True
 
-    def _head(self) -> bytes:
-        while len(self._read) - self._at < HEAD and (more := self._file.read(STEP)):
-            self._read, self._at = self._read[self._at :] + more, 0
-        return self._read[self._at : self._at + HEAD]
+    def _peek_head(self) -> bytes:
+        """Return the first bytes of the next stream without consuming them."""
+        while len(self._buffer) - self._at < HEAD_SIZE and (more := self._file.read(READ_SIZE)):
+            self._buffer, self._at = self._buffer[self._at :] + more, 0
+        return self._buffer[self._at : self._at + HEAD_SIZE]
 
-    def _pass_padding(self) -> None:
+    def _skip_padding(self) -> None:
         padding = 0
         while True:
-            if self._at == len(self._read):
-                self._read, self._at = self._file.read(STEP), 0
-            rest = self._read[self._at :].lstrip(b"\0")
-            padding += len(self._read) - self._at - len(rest)
-            self._at = len(self._read) - len(rest)
-            if rest or not self._read:
+            if self._at == len(self._buffer):
+                self._buffer, self._at = self._file.read(READ_SIZE), 0
+            rest = self._buffer[self._at :].lstrip(b"\0")
+            padding += len(self._buffer) - self._at - len(rest)
+            self._at = len(self._buffer) - len(rest)
+            if rest or not self._buffer:
                 break
         if padding % 4:
-            raise lzma.LZMAError("what stands behind a stream is no padding")
+            raise lzma.LZMAError(f"invalid stream padding of {padding} bytes")
 
     def close(self) -> None:
-        """Close the file, unless it is its owner's."""
-        if self._owned and not self.closed:
+        """Close the file if this reader has opened it."""
+        if self._owns_file and not self.closed:
             self._file.close()
         super().close()

@@ -44,7 +44,7 @@ class Block(NamedTuple):
 
 
 class XzWriter:
-    """A context that compresses what is written to it into ``file`` and ends the stream."""
+    """Context manager that compresses the written bytes into ``file`` and ends the stream."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -62,7 +62,7 @@ class XzWriter:
         """Compress ``data``; wait while as many blocks as threads are being compressed."""
         self._buffer += data
         while len(self._buffer) >= BLOCK_SIZE:
-            self._submit(bytes(self._buffer[:BLOCK_SIZE]))
+            self._submit_block(bytes(self._buffer[:BLOCK_SIZE]))
             del self._buffer[:BLOCK_SIZE]
         return len(data)
 
@@ -75,19 +75,19 @@ class XzWriter:
         try:
             if kind is None:
                 if self._buffer:
-                    self._submit(bytes(self._buffer))
+                    self._submit_block(bytes(self._buffer))
                 while self._running:
-                    self._write_first()
+                    self._write_oldest_block()
                 self._file.write(format_index(self._sizes))
         finally:
             self._pool.shutdown(cancel_futures=True)
 
-    def _submit(self, data: bytes) -> None:
+    def _submit_block(self, data: bytes) -> None:
         self._running.append(self._pool.submit(compress_block, data))
         if len(self._running) > self._threads:
-            self._write_first()
+            self._write_oldest_block()
 
-    def _write_first(self) -> None:
+    def _write_oldest_block(self) -> None:
         block = self._running.popleft().result()
         self._file.write(block.data)
         self._sizes.append((block.unpadded_size, block.size))

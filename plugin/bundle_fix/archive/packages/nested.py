@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from bundle_fix.archive.compression.codecs import decompress_file
+from bundle_fix.archive.compression.spool import decompress_file
 from bundle_fix.archive.limits import Limits
-from bundle_fix.archive.tar.reader import tree_of_tar
+from bundle_fix.archive.tar.reader import read_tar_file
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
@@ -78,4 +78,4 @@ def open_nested_tar(
         BundleFixError: as `open_nested_file`, or it is no tarball.
     """
     with open_nested_file(content, name, path, limits, progress) as file:
-        yield tree_of_tar(file, path, limits, at_root=True)
+        yield read_tar_file(file, path, limits, at_root=True)

@@ -1,4 +1,4 @@
-"""Contents one behind the other, read as the one stream that they are written as."""
+"""A sequence of contents, read as one stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bundle_fix.model.content import Content, Reader, SliceReader
 
 
 class Concatenation:
-    """The bytes of all ``contents``, which must stay open, in a row; none is copied."""
+    """Reader of the bytes of all ``contents`` in order; nothing is copied. They must stay open."""
 
     def __init__(self, contents: Sequence[Content]) -> None:
         self._contents = contents
@@ -21,28 +21,28 @@ class Concatenation:
     def pread(self, offset: int, length: int) -> bytes:
         """See `Reader`."""
         length = min(length, self.size - offset)
-        pieces = []
+        chunks = []
         while offset >= 0 and length > 0:
-            number = self._number(offset)
-            with self._contents[number].open() as reader:
-                piece = reader.pread(offset - self._starts[number], length)
-            if not piece:
+            index = self._find_content(offset)
+            with self._contents[index].open() as reader:
+                chunk = reader.pread(offset - self._starts[index], length)
+            if not chunk:
                 break
-            pieces.append(piece)
-            offset, length = offset + len(piece), length - len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            chunks.append(chunk)
+            offset, length = offset + len(chunk), length - len(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @contextmanager
     def open_slice(self, start: int, size: int) -> Iterator[Reader]:
-        """See `Whole`; what lies within one content is read with that one open."""
-        number = self._number(start) if start < self.size else 0
-        content, inside = self._contents[number], start - self._starts[number]
+        """See `SliceableReader`; a slice of one content opens that content only once."""
+        index = self._find_content(start) if start < self.size else 0
+        content, inside = self._contents[index], start - self._starts[index]
         if size and inside + size <= content.size:
             with content.open() as reader:
                 yield SliceReader(reader, inside, size)
         else:
             yield SliceReader(self, start, size)
 
-    def _number(self, offset: int) -> int:
-        """Which content has the byte at ``offset``: never an empty one."""
+    def _find_content(self, offset: int) -> int:
+        """Return the index of the content with the byte at ``offset``; it is never empty."""
         return bisect_right(self._starts, offset) - 1

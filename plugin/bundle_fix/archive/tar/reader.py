@@ -1,13 +1,11 @@
-"""Tarballs: read into a tree whose files are slices of the unpacked stream, and written from one.
+"""Reader of tarballs: a tree whose files are slices of the decompressed archive.
 
-The unpacked stream lies in an unnamed temporary file while the artifact is open, so that memory
-stays flat and every member, its header included, can be copied as it stands.
+The decompressed archive is in an unnamed temporary file while the artifact is open, so that memory
+use is constant and every member, including its header, can be copied byte for byte.
 """
 
 from __future__ import annotations
 
-import posixpath
-import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +14,10 @@ from typing import IO, NamedTuple
 
 from msgspec.structs import replace
 
-from bundle_fix.archive.compression.codecs import decompress_file
+from bundle_fix.archive.compression.spool import decompress_file
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.names import check_parents, clean_name, find_top_directory, strip_top
 from bundle_fix.archive.tar.headers import (
-    BLOCK,
     BLOCK_DEVICE,
     CHARACTER,
     FIFO,
@@ -29,17 +26,14 @@ from bundle_fix.archive.tar.headers import (
     TarMember,
     read_members,
 )
-from bundle_fix.archive.tar.sparse import SparseContent, SparseHeader, drop_sparse_records
+from bundle_fix.archive.tar.sparse import SparseContent, SparseHeader
 from bundle_fix.model.content import (
     ArchiveSlice,
-    BytesContent,
     Content,
     FileReader,
-    PatchedContent,
     SliceableReader,
-    read_chunks,
 )
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import UNTRUSTED, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import (
     Directory,
@@ -50,35 +44,32 @@ from bundle_fix.model.tree import (
     Special,
     Symlink,
     Tree,
-    break_missing_hardlink,
 )
 
-RECORD = 20 * BLOCK
-"""Bytes of a record: tar fills its archives up to whole ones."""
-OF_STAMP = frozenset({"path", "linkpath", "size", "hdrcharset"})
-"""Pax records that the member's other fields tell."""
+REDUNDANT_RECORDS = frozenset({"path", "linkpath", "size", "hdrcharset"})
+"""Pax records whose values are in other fields of a node."""
 SPECIAL_KINDS = {CHARACTER: "device", BLOCK_DEVICE: "device", FIFO: "fifo"}
-NOTHING: Mapping[str, str] = MappingProxyType({})
+NO_RECORDS: Mapping[str, str] = MappingProxyType({})
 EXTENTS_PER_MEMBER = 8
-"""Pieces of a sparse file that take as much memory as a member."""
+"""Pieces of a sparse file that take as much memory as a member, so they count as one."""
 
 
 @contextmanager
 def read_tar(
     path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Tree]:
-    """The tree in the tarball at ``path``; its contents can be read while the context is open.
+    """Read the tarball at ``path``; the contents of its tree can be read in the context.
 
     Raises:
-        BundleFixError: it is no tarball, is damaged or cut short, unpacks to more than ``limits``
-            allow, or a member's name or link is one that no honest archive has.
+        BundleFixError: it is not a tarball, is damaged or truncated, exceeds ``limits``, or the
+            name or link target of a member is malicious.
     """
     with decompress_file(path, limits, progress) as file:
-        yield tree_of_tar(file, path, limits)
+        yield read_tar_file(file, path, limits)
 
 
 class _Entry(NamedTuple):
-    """A member as read: its node, and where in the archive it starts and ends."""
+    """A member as read: its node, and its first and last offset in the archive."""
 
     name: str
     node: Node
@@ -86,241 +77,173 @@ class _Entry(NamedTuple):
     end: int
 
 
-def tree_of_tar(
+def read_tar_file(
     file: IO[bytes], path: Path, limits: Limits = DEFAULT_LIMITS, *, at_root: bool = False
 ) -> Tree:
-    """The tree in an unpacked tarball, of which ``file`` must stay open; see `tree_in_tar`."""
+    """Read a decompressed tarball; ``file`` must stay open. See `parse_tar`."""
     archive = FileReader(file.fileno(), 0, file.seek(0, 2))
-    return tree_in_tar(archive, path, path.stat().st_size, limits, at_root=at_root)
+    return parse_tar(archive, path, path.stat().st_size, limits, at_root=at_root)
 
 
-def tree_in_tar(
-    archive: SliceableReader, path: Path, packed: int, limits: Limits = DEFAULT_LIMITS,
+def parse_tar(
+    archive: SliceableReader, path: Path, packed_size: int, limits: Limits = DEFAULT_LIMITS,
     *, at_root: bool = False,
 ) -> Tree:  # fmt: skip
-    """The tree in an unpacked tarball.
+    """Return the tree in a decompressed tarball.
 
     Args:
-        archive: the tarball.
+        archive: the decompressed tarball.
         path: the artifact's name, for messages.
-        packed: the artifact's size.
-        limits: how much may be in it.
-        at_root: whether it is to be unpacked at the root of a file system, so that the one folder
-            that may hold everything is no pack's.
+        packed_size: the artifact's size in bytes.
+        limits: the limits for the unpacked artifact.
+        at_root: whether it is unpacked at the root of a file system, so that a single directory
+            that contains everything is not the pack's own.
+
+    Raises:
+        BundleFixError: see `read_tar`.
     """
     entries: list[_Entry] = []
     last: dict[str, int] = {}
     linked: set[str] = set()
     duplicates: list[DuplicateMember] = []
-    dotted, holes, count, end = True, 0, 0, 0
+    is_dotted, hole_size, count = True, 0, 0
     for member in read_members(archive, path):
         count += 1 + len(member.extents or ()) // EXTENTS_PER_MEMBER
         limits.check_members(count, path)
-        holes += member.real_size - member.size
-        limits.check_size(archive.size + max(holes, 0), packed, path)
+        hole_size += member.real_size - member.size
+        limits.check_size(archive.size + max(hole_size, 0), packed_size, path)
         name = clean_name(member.name, path)
-        known = entries[last[name]].node if name in last else None
-        node = _node(member, archive, last, entries, path)
-        if known is not None:
-            duplicates += _repeated(known, node, name, linked, path)
-        elif not (name or member.is_folder):
+        node = _make_node(member, archive, last, entries, path)
+        if name in last:
+            duplicates += _find_duplicates(entries[last[name]].node, node, name, linked, path)
+        elif not (name or member.is_directory):
             raise BundleFixError("a member has no name", where=str(path))
         if isinstance(node, File) and node.hardlink is not None:
             linked.add(node.hardlink)
-        dotted &= member.name == "." or member.name.startswith("./")
+        is_dotted &= member.name == "." or member.name.startswith("./")
         last[name] = len(entries)
         entries.append(_Entry(name, node, member.offset, member.end))
-        end = member.end
-    kinds = ((e.name, isinstance(e.node, Directory)) for e in entries)
+    kinds = ((entry.name, isinstance(entry.node, Directory)) for entry in entries)
     top = "" if at_root else find_top_directory(kinds)
-    nodes = _nodes(entries, last, top, archive)
-    shown = f"./{top}".rstrip("/") if dotted and entries else top
-    rest = ArchiveSlice(archive, end, archive.size - end)
-    tree = Tree(nodes, shown, rest, tuple(d.relative_to(top) for d in duplicates))
+    tree = _make_tree(entries, last, top, archive, duplicates, is_dotted=is_dotted)
     check_parents(tree, path)
     return tree
 
 
-def _nodes(
+def _make_tree(
+    entries: list[_Entry], last: Mapping[str, int], top: str, archive: SliceableReader,
+    duplicates: list[DuplicateMember], *, is_dotted: bool,
+) -> Tree:  # fmt: skip
+    """Return the tree of all entries; with ``is_dotted`` their names start with ``./``."""
+    end = entries[-1].end if entries else 0
+    return Tree(
+        _make_nodes(entries, last, top, archive),
+        f"./{top}".rstrip("/") if is_dotted and entries else top,
+        ArchiveSlice(archive, end, archive.size - end),
+        tuple(duplicate.relative_to(top) for duplicate in duplicates),
+    )
+
+
+def _make_nodes(
     entries: list[_Entry], last: Mapping[str, int], top: str, archive: SliceableReader
 ) -> dict[str, Node]:
-    """The members by path, the last of each name, with what stands before them in the archive."""
+    """Return the nodes by path: the last entry of each name, with the bytes that precede it."""
     nodes: dict[str, Node] = {}
     start = 0
     for number, (name, node, offset, end) in enumerate(entries):
         if last[name] != number or (top and not name):
-            # The later entry of a name wins, as in tar; this one stays before what follows it.
+            # As in tar, the later entry of a name wins. The earlier one becomes part of the bytes
+            # that precede the next member, so that a copy of the archive still contains it.
             continue
-        before = ArchiveSlice(archive, start, offset - start) if start < offset else None
-        twin = strip_top(node.hardlink, top) if isinstance(node, File) and node.hardlink else None
+        preceding = ArchiveSlice(archive, start, offset - start) if start < offset else None
+        link = strip_top(node.hardlink, top) if isinstance(node, File) and node.hardlink else None
         key = strip_top(name, top)
-        if isinstance(node, File) and twin != node.hardlink:
-            nodes[key] = replace(node, hardlink=twin, preceding=before)
+        if isinstance(node, File) and link != node.hardlink:
+            nodes[key] = replace(node, hardlink=link, preceding=preceding)
         else:
-            nodes[key] = replace(node, preceding=before) if before else node
+            nodes[key] = replace(node, preceding=preceding) if preceding else node
         start = end
     return nodes
 
 
-def _repeated(
-    known: Node, node: Node, name: str, linked: set[str], path: Path
+def _find_duplicates(
+    earlier: Node, later: Node, name: str, linked: set[str], path: Path
 ) -> Iterator[DuplicateMember]:
-    """What a name that comes twice says of its archive.
+    """Yield the duplicate if two entries have one name; a directory may be listed twice.
+
+    Args:
+        earlier: the earlier entry.
+        later: the later entry of the same name.
+        name: the name of both.
+        linked: the targets of the hard links so far.
+        path: the artifact's name, for messages.
 
     Raises:
-        BundleFixError: it is of two kinds: what is unpacked may land behind a link.
+        BundleFixError: they are not both plain files: to unpack them could write through a link.
     """
-    if isinstance(known, Directory) and isinstance(node, Directory):
+    if isinstance(earlier, Directory) and isinstance(later, Directory):
         return
-    if not (_is_plain(known) and _is_plain(node)) or name in linked:
+    if not (_is_plain(earlier) and _is_plain(later)) or name in linked:
         raise BundleFixError(
-            f"two members have the name {name!r}, and one of them is no file, or a hard link",
-            where=str(path), hint="an archive like this one must not be trusted",
+            f"two members have the name {name!r}, and at least one is a link or not a regular file",
+            where=str(path), hint=UNTRUSTED,
         )  # fmt: skip
-    yield DuplicateMember(name, known)
+    yield DuplicateMember(name, earlier)
 
 
 def _is_plain(node: Node) -> bool:
+    """Return whether ``node`` is a file and not a hard link to an earlier one."""
     return isinstance(node, File) and node.hardlink is None
 
 
-def _node(
+def _make_node(
     member: TarMember,
     archive: SliceableReader,
     last: Mapping[str, int],
     entries: list[_Entry],
     path: Path,
 ) -> Node:
-    stamp = _stamp(member)
-    header = ArchiveSlice(archive, member.offset, member.data - member.offset)
-    if member.is_folder:
-        # The names that an incremental backup keeps of a folder belong to its header.
-        return Directory(stamp, replace(header, size=member.end - member.offset))
+    metadata = _make_metadata(member)
+    header = ArchiveSlice(archive, member.offset, member.data_offset - member.offset)
+    if member.is_directory:
+        # The data of a directory are the names that an incremental backup of GNU tar lists. They
+        # become part of the header because a directory has no content.
+        return Directory(metadata, replace(header, size=member.end - member.offset))
     if member.kind == SYMLINK:
-        return Symlink(member.link, stamp, header)
+        return Symlink(member.link, metadata, header)
     if member.kind == HARD_LINK:
-        return _hard_link(member, stamp, header, last, entries, path)
+        return _make_hardlink(member, metadata, header, last, entries, path)
     if member.kind in SPECIAL_KINDS:
-        return Special(SPECIAL_KINDS[member.kind], stamp, header)
-    stored = ArchiveSlice(archive, member.data, member.size)
+        return Special(SPECIAL_KINDS[member.kind], metadata, header)
+    # POSIX: members of unknown types are regular files.
+    stored = ArchiveSlice(archive, member.data_offset, member.size)
     if member.extents is None:
-        return File(stored, stamp, header)
+        return File(stored, metadata, header)
     sparse = SparseContent(stored, member.real_size, member.extents)
-    return File(sparse, stamp, SparseHeader(header, sparse))
+    return File(sparse, metadata, SparseHeader(header, sparse))
 
 
-def _hard_link(
-    member: TarMember, stamp: Metadata, header: Content, last: Mapping[str, int],
+def _make_hardlink(
+    member: TarMember, metadata: Metadata, header: Content, last: Mapping[str, int],
     entries: list[_Entry], path: Path,
 ) -> File:  # fmt: skip
     name = clean_name(member.link, path)
     target = entries[last[name]].node if name in last else None
     if not isinstance(target, File):
         raise BundleFixError(
-            f"the hard link {member.name!r} leads to {member.link!r}, which is no file before"
-            " it in the archive",
+            f"the target {member.link!r} of the hard link {member.name!r} is not an earlier file"
+            " of the archive",
             where=str(path),
         )
-    return File(target.content, stamp, header, target.hardlink or name)
+    return File(target.content, metadata, header, target.hardlink or name)
 
 
-def _stamp(member: TarMember) -> Metadata:
-    extra: Mapping[str, str] = NOTHING
+def _make_metadata(member: TarMember) -> Metadata:
+    extra: Mapping[str, str] = NO_RECORDS
     if member.records:
-        extra = {name: value for name, value in member.records.items() if name not in OF_STAMP}
+        extra = {
+            name: value for name, value in member.records.items() if name not in REDUNDANT_RECORDS
+        }
     return Metadata(
         member.mode, member.uid, member.gid, member.owner, member.group, member.mtime, extra
     )
-
-
-def tar_parts(tree: Tree) -> Iterator[tuple[str, Content]]:
-    """What a tarball of ``tree`` is made of, in a row, each with the member it is for.
-
-    Members that are as they were read are taken as they stand.
-    """
-    total = 0
-    for path, node in tree.nodes.items():
-        for part in _member_parts(tree, path, node):
-            total += part.size
-            yield path, part
-        if total % BLOCK:
-            padding = BytesContent(bytes(-total % BLOCK))
-            total += padding.size
-            yield path, padding
-    yield "", _end(tree, total)
-
-
-def _end(tree: Tree, total: int) -> Content:
-    """What ends the archive (POSIX ustar): two blocks of zeros, filled up to a record.
-
-    What stood there stays, but for the zeros that fill up a record where there are more members.
-    """
-    end = tree.trailer
-    if end is None or (total != end.start and _fills_up(end)):
-        return BytesContent(bytes(2 * BLOCK + -(total + 2 * BLOCK) % RECORD))
-    return end
-
-
-def _fills_up(end: ArchiveSlice) -> bool:
-    """Whether the end of an archive is zeros up to a whole record."""
-    if (end.start + end.size) % RECORD:
-        return False
-    with end.open() as reader:
-        return not any(piece.strip(b"\0") for piece in read_chunks(reader))
-
-
-def _member_parts(tree: Tree, path: str, node: Node) -> Iterator[Content]:
-    if isinstance(node, File):
-        node = break_missing_hardlink(tree, node)
-    if node.preceding is not None:
-        yield node.preceding
-    header, content = node.header, None
-    if isinstance(node, File) and node.hardlink is None:
-        header, content = _stored(node)
-    yield header if header is not None else BytesContent(_header(tree, path, node))
-    if content is not None:
-        yield content
-
-
-def _stored(node: File) -> tuple[Content | None, Content]:
-    """The header of a file, where the old one holds, and its bytes as the archive stores them."""
-    header, content = node.header, node.content
-    if not isinstance(header, SparseHeader):
-        return header, content
-    if content == header.of:
-        return header, header.of.stored
-    if isinstance(content, PatchedContent) and content.base == header.of:
-        patches = header.of.in_store(content.patches)
-        if patches is not None:
-            return header, PatchedContent(header.of.stored, patches)
-    return None, content
-
-
-def _header(tree: Tree, path: str, node: Node) -> bytes:
-    stamp = node.metadata
-    info = tarfile.TarInfo(_name(tree, path))
-    info.mode, info.uid, info.gid = stamp.mode, stamp.uid, stamp.gid
-    info.uname, info.gname = stamp.owner, stamp.group
-    info.mtime = stamp.mtime
-    info.pax_headers = {
-        name: value
-        for name, value in drop_sparse_records(stamp.extra).items()
-        if name not in ("mtime", "uid", "gid")
-    }
-    if stamp.mtime_text is not None:
-        info.pax_headers["mtime"] = stamp.mtime_text
-    if isinstance(node, Directory):
-        info.type = tarfile.DIRTYPE
-    elif isinstance(node, Symlink):
-        info.type, info.linkname = tarfile.SYMTYPE, node.target
-    elif isinstance(node, Special):
-        raise BundleFixError(f"a {node.kind} cannot be changed", where=path)
-    elif node.hardlink is not None:
-        info.type, info.linkname = tarfile.LNKTYPE, _name(tree, node.hardlink)
-    else:
-        info.size = node.content.size
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
-def _name(tree: Tree, path: str) -> str:
-    return posixpath.join(tree.top, path) if path else tree.top or "."

@@ -1,14 +1,14 @@
-"""Sparse members of tarballs: files of which only the pieces between the holes are stored.
+"""Sparse members of tarballs: only the pieces between the holes of a file are stored.
 
-Four ways to say where the pieces belong are in use, all of GNU tar: the old one in the header
-itself, and versions 0.0, 0.1 and 1.0 in pax headers (GNU tar's manual, "Storing Sparse Files").
+GNU tar has written the map of the pieces in four formats: the old one in the header itself, and
+versions 0.0, 0.1 and 1.0 in pax headers (GNU tar's manual, "Storing Sparse Files").
 """
 
 from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -18,20 +18,27 @@ from bundle_fix.model.content import ArchiveSlice, Patch, Reader
 
 BLOCK = 512
 ENTRY = struct.Struct("12s12s")
-IN_HEADER, IN_BLOCK = 4, 21
-FIRST_ENTRY, MORE, REAL_SIZE = 386, 482, 483
-MORE_IN_BLOCK = 504
+"""Offset and size of one piece in the old GNU format."""
+ENTRIES_IN_HEADER, ENTRIES_IN_BLOCK = 4, 21
+FIRST_ENTRY, IS_EXTENDED, REAL_SIZE = 386, 482, 483
+IS_EXTENDED_IN_BLOCK = 504
+"""Offsets in the old GNU header and in a block that continues its map (tar.h of GNU tar)."""
 MAX_EXTENTS = 1 << 20
-"""Pieces of one file: a map of as many is 20 MB long."""
+"""Stored pieces of one file: a map with that many is 20 MB long."""
 MAX_DIGITS = 19
+"""Digits of a decimal number in a map: enough for every number of 63 bits."""
+SPARSE_RECORDS = frozenset({"GNU.sparse.major", "GNU.sparse.map", "GNU.sparse.numblocks"})
+"""One of these is in the pax header of every sparse member."""
+NO_NUMBER = "the map of a sparse file contains an invalid number"
+NO_END = f"the map of a sparse file is truncated or has more than {MAX_EXTENTS} pieces"
 
 
 class SparseError(Exception):
-    """A map of pieces contradicts itself or the size of the archive; the text says how."""
+    """A sparse map contradicts itself or the size of the archive; the text describes how."""
 
 
 class Extent(NamedTuple):
-    """``size`` bytes of a file at ``offset``, which the archive has at ``stored``."""
+    """``size`` bytes of a file at ``offset``, stored in the archive at ``stored``."""
 
     offset: int
     stored: int
@@ -39,7 +46,14 @@ class Extent(NamedTuple):
 
 
 class SparseMap(NamedTuple):
-    """The pieces of a file, its size, and where in the archive its stored bytes are."""
+    """The stored pieces of a sparse file.
+
+    Attributes:
+        extents: the pieces, in order.
+        real_size: the size of the unpacked file in bytes.
+        data: the offset in the archive of the first stored byte.
+        size: the number of stored bytes.
+    """
 
     extents: tuple[Extent, ...]
     real_size: int
@@ -48,7 +62,7 @@ class SparseMap(NamedTuple):
 
 
 class SparseReader(Struct, frozen=True):
-    """A sparse file as it is once unpacked: zeros wherever nothing is stored."""
+    """Reader of a sparse file as it is when unpacked: holes are zeros."""
 
     archive: Reader
     size: int
@@ -76,7 +90,7 @@ class SparseReader(Struct, frozen=True):
 
 
 class SparseContent(Struct, frozen=True):
-    """A sparse file of a tarball; ``stored`` are its bytes as they stand in the archive."""
+    """A sparse file of a tarball; ``stored`` are the bytes of its pieces in the archive."""
 
     stored: ArchiveSlice
     size: int
@@ -84,27 +98,27 @@ class SparseContent(Struct, frozen=True):
 
     @contextmanager
     def open(self) -> Iterator[Reader]:
-        """Open the file as it is once unpacked."""
+        """Open the file as it is when unpacked."""
         yield SparseReader(self.stored.archive, self.size, self.extents)
 
-    def in_store(self, patches: Sequence[Patch]) -> tuple[Patch, ...] | None:
-        """``patches`` to the file as patches to ``stored``; None where one lies in a hole."""
-        found = []
+    def map_patches(self, patches: Sequence[Patch]) -> tuple[Patch, ...] | None:
+        """Return patches of the file as patches of ``stored``, or None if one is in a hole."""
+        mapped = []
         for patch in patches:
             index = bisect_right(self.extents, patch.offset, key=lambda e: e.offset) - 1
             extent = self.extents[index] if index >= 0 else Extent(0, 0, 0)
             if patch.end > extent.offset + extent.size:
                 return None
-            place = extent.stored - self.stored.start + patch.offset - extent.offset
-            found.append(Patch(place, patch.data))
-        return tuple(found)
+            offset = extent.stored - self.stored.start + patch.offset - extent.offset
+            mapped.append(Patch(offset, patch.data))
+        return tuple(mapped)
 
 
 class SparseHeader(Struct, frozen=True):
-    """A header with a map, as it stands in the archive; it is valid for one content alone."""
+    """A raw header with a sparse map; it is valid for ``content`` only."""
 
     header: ArchiveSlice
-    of: SparseContent
+    content: SparseContent
 
     @property
     def size(self) -> int:
@@ -118,116 +132,144 @@ class SparseHeader(Struct, frozen=True):
             yield reader
 
 
-def is_sparse(records: Mapping[str, str]) -> bool:
-    """Whether a pax header describes a sparse file."""
-    return any(f"GNU.sparse.{name}" in records for name in ("major", "map", "numblocks"))
+def is_sparse(records: Iterable[tuple[str, str]]) -> bool:
+    """Return whether a pax header describes a sparse file."""
+    return any(name in SPARSE_RECORDS for name, _ in records)
 
 
 def drop_sparse_records(records: Mapping[str, str]) -> dict[str, str]:
-    """The records that stay true once a file is stored whole."""
+    """Return the records that are still true if the file is stored without holes."""
     return {name: value for name, value in records.items() if not name.startswith("GNU.sparse.")}
 
 
 def read_gnu_extents(file: Reader, block: bytes, data: int, size: int) -> SparseMap:
-    """The map in an old GNU header and the blocks that continue it.
+    """Read the map in an old GNU header and in the blocks that continue it.
+
+    Args:
+        file: the decompressed archive.
+        block: the header.
+        data: the offset of the block after the header.
+        size: the number of stored bytes; the continuation blocks do not count.
 
     Raises:
-        SparseError: it contradicts itself.
+        SparseError: the map is invalid.
     """
     pairs: list[tuple[int, int]] = []
-    _take(pairs, block[FIRST_ENTRY:], IN_HEADER)
-    more, start = block[MORE], data
-    while more:
-        block_of_map = file.pread(start, BLOCK)
-        if len(block_of_map) < BLOCK or len(pairs) > MAX_EXTENTS:
-            raise SparseError("the map of a sparse file has no end")
-        _take(pairs, block_of_map, IN_BLOCK)
-        more = block_of_map[MORE_IN_BLOCK]
+    _append_entries(pairs, block[FIRST_ENTRY:], ENTRIES_IN_HEADER)
+    is_extended, start = block[IS_EXTENDED], data
+    while is_extended:
+        continuation = file.pread(start, BLOCK)
+        if len(continuation) < BLOCK or len(pairs) > MAX_EXTENTS:
+            raise SparseError(NO_END)
+        _append_entries(pairs, continuation, ENTRIES_IN_BLOCK)
+        is_extended = continuation[IS_EXTENDED_IN_BLOCK]
         start += BLOCK
-    real = _field(block[REAL_SIZE : REAL_SIZE + 12])
-    return _sparse(pairs, real, start, size)
+    real_size = _parse_field(block[REAL_SIZE : REAL_SIZE + 12])
+    return _make_map(pairs, real_size, start, size)
 
 
-def _take(pairs: list[tuple[int, int]], raw: bytes, count: int) -> None:
+def _append_entries(pairs: list[tuple[int, int]], raw: bytes, count: int) -> None:
+    """Append up to ``count`` entries; an empty one ends the list."""
     for offset, size in ENTRY.iter_unpack(raw[: count * ENTRY.size]):
         if not offset.strip(b"\0 ") and not size.strip(b"\0 "):
             return
-        pairs.append((_field(offset), _field(size)))
+        pairs.append((_parse_field(offset), _parse_field(size)))
 
 
-def _field(raw: bytes) -> int:
+def _parse_field(raw: bytes) -> int:
+    """Return an unsigned number: octal digits, or binary if the first bit is set."""
     if raw[0] & 0x80:
         return int.from_bytes(raw[1:], "big")
-    return _whole(raw.split(b"\0", 1)[0].strip().decode("ascii", "replace") or "0", 8)
+    return _parse_number(raw.split(b"\0", 1)[0].strip().decode("ascii", "replace") or "0", 8)
 
 
-def _whole(text: str, base: int = 10) -> int:
+def _parse_number(text: str, base: int = 10) -> int:
+    # int() alone would accept signs, underscores, blanks and the digits of other scripts.
     if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
-        raise SparseError("the map of a sparse file has what is no number")
+        raise SparseError(NO_NUMBER)
     try:
         return int(text, base)
     except ValueError as error:
-        raise SparseError("the map of a sparse file has what is no number") from error
+        raise SparseError(NO_NUMBER) from error
 
 
 def read_pax_extents(
     file: Reader, records: Sequence[tuple[str, str]], data: int, size: int
 ) -> SparseMap:
-    """The map that a pax header has, or that it says to be in front of the bytes.
+    """Read the map in pax records (versions 0.0, 0.1) or at the start of the data (1.0).
+
+    Args:
+        file: the decompressed archive.
+        records: the records of the member's own pax header; version 0.0 repeats names.
+        data: the offset of the member's data.
+        size: the size of the member's data.
 
     Raises:
-        SparseError: it contradicts itself, or is of a version that nobody knows.
+        SparseError: the map is invalid or has an unknown version.
     """
-    said = dict(records)
-    real = said.get("GNU.sparse.realsize") or said.get("GNU.sparse.size") or ""
-    if "GNU.sparse.major" in said:
-        if (said["GNU.sparse.major"], said.get("GNU.sparse.minor")) != ("1", "0"):
-            raise SparseError("the map of a sparse file is of an unknown version")
-        numbers, start = _map_in_front(file, data, size)
-        return _sparse(_paired(numbers), _whole(real), start, size - (start - data))
-    if "GNU.sparse.map" in said:
-        texts = said["GNU.sparse.map"].split(",")
+    last = dict(records)
+    real_size = last.get("GNU.sparse.realsize") or last.get("GNU.sparse.size") or ""
+    if "GNU.sparse.major" in last:
+        if (last["GNU.sparse.major"], last.get("GNU.sparse.minor")) != ("1", "0"):
+            raise SparseError("the map of a sparse file has an unknown version")
+        numbers, start = _read_map_in_data(file, data, size)
+        rest = size - (start - data)
+        return _make_map(_pair_numbers(numbers), _parse_number(real_size), start, rest)
+    if "GNU.sparse.map" in last:
+        texts = last["GNU.sparse.map"].split(",")
     else:
         texts = [v for n, v in records if n in ("GNU.sparse.offset", "GNU.sparse.numbytes")]
-    numbers = [_whole(text) for text in texts if text or len(texts) > 1]
-    return _sparse(_paired(numbers), _whole(real), data, size)
+    # A map without pieces is empty text, which split() returns as one part.
+    numbers = [_parse_number(text) for text in texts if text or len(texts) > 1]
+    return _make_map(_pair_numbers(numbers), _parse_number(real_size), data, size)
 
 
-def _map_in_front(file: Reader, data: int, size: int) -> tuple[list[int], int]:
-    """The numbers of a map of version 1.0, a line each, the first one their count."""
+def _read_map_in_data(file: Reader, data: int, size: int) -> tuple[list[int], int]:
+    """Read a map of version 1.0: decimal lines, the first one the number of pieces.
+
+    Returns:
+        The offsets and sizes in turn, and the offset of the block after the map.
+    """
     numbers: list[int] = []
-    rest, at, wanted = b"", data, 1
-    while len(numbers) < wanted:
+    rest, at, count = b"", data, 1
+    while len(numbers) < count:
         block = file.pread(at, BLOCK)
-        if at + BLOCK > data + size or len(block) < BLOCK or wanted > 2 * MAX_EXTENTS:
-            raise SparseError("the map of a sparse file has no end")
+        if at + BLOCK > data + size or len(block) < BLOCK or count > 2 * MAX_EXTENTS:
+            raise SparseError(NO_END)
         at += BLOCK
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
-            if len(numbers) < wanted:
-                numbers.append(_whole(line.decode("ascii", "replace")))
-                wanted = 1 + 2 * numbers[0]
-        if len(rest) > MAX_DIGITS and len(numbers) < wanted:
-            raise SparseError("the map of a sparse file has what is no number")
+            if len(numbers) < count:
+                numbers.append(_parse_number(line.decode("ascii", "replace")))
+                count = 1 + 2 * numbers[0]
+        if len(rest) > MAX_DIGITS and len(numbers) < count:
+            raise SparseError(NO_NUMBER)
     return numbers[1:], at
 
 
-def _paired(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    if len(numbers) % 2 or len(numbers) > 2 * MAX_EXTENTS:
-        raise SparseError("the map of a sparse file is half a map")
+def _pair_numbers(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the pairs of offset and size."""
+    if len(numbers) % 2:
+        raise SparseError("the map of a sparse file has an offset without a size")
+    if len(numbers) > 2 * MAX_EXTENTS:
+        raise SparseError(NO_END)
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _sparse(pairs: Sequence[tuple[int, int]], real: int, data: int, size: int) -> SparseMap:
-    """The pieces, if they stand in order, within the file and within what is stored."""
+def _make_map(pairs: Sequence[tuple[int, int]], real_size: int, data: int, size: int) -> SparseMap:
+    """Return the map of ``pairs`` of offset and size.
+
+    Raises:
+        SparseError: the pieces are not in order, or exceed the file or the stored bytes.
+    """
     extents, stored, end = [], data, 0
     for offset, length in pairs:
-        if offset < end or offset + length > real:
-            raise SparseError("the pieces of a sparse file overlap, or lie beyond its end")
+        if offset < end or offset + length > real_size:
+            raise SparseError("the pieces of a sparse file overlap or exceed its size")
         if length:
             extents.append(Extent(offset, stored, length))
         end = offset + length
         stored += length
     if stored - data > size or size < 0:
-        raise SparseError("a sparse file has more pieces than bytes")
-    return SparseMap(tuple(extents), real, data, size)
+        raise SparseError("the pieces of a sparse file exceed its stored data")
+    return SparseMap(tuple(extents), real_size, data, size)

@@ -1,4 +1,4 @@
-"""Writer of tarballs, which reads back what it wrote while it writes."""
+"""Writer of tarballs, which reads back and compares the bytes while it writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from bundle_fix.archive.compression.codecs import Compression, Writable
 from bundle_fix.archive.limits import UNLIMITED
 from bundle_fix.archive.read_back import ReadBack
 from bundle_fix.archive.tar.concatenation import Concatenation
-from bundle_fix.archive.tar.reader import tar_parts, tree_in_tar
+from bundle_fix.archive.tar.parts import iter_tar_parts
+from bundle_fix.archive.tar.reader import parse_tar
 from bundle_fix.model.content import read_chunks
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.tree import Tree
@@ -25,13 +26,13 @@ def write_tarball(
     where: Path,
     progress: Progress = no_progress,
 ) -> Tree:
-    """Write ``tree`` as a tarball into an empty file, and read the tarball.
+    """Write ``tree`` as a tarball into an empty file and return the tree of the tarball.
 
     The bytes on the disk are decompressed and compared with the intended ones by size and CRC-32.
-    As they are the same, the tree is read from the latter.
+    As they are equal, the returned tree is parsed from the intended bytes.
 
     Args:
-        tree: what to write; its contents must stay open.
+        tree: the tree to write; its contents must stay open.
         fd: the file, open for reading and writing.
         compression: the codec; None for a plain tarball.
         where: the artifact's name, for messages.
@@ -41,26 +42,26 @@ def write_tarball(
         The tree of the tarball.
 
     Raises:
-        BundleFixError: the disk does not return what was written, or a file changed meanwhile.
-        OSError: it cannot be written.
+        BundleFixError: the bytes on the disk differ from the written ones, or a file changed.
+        OSError: the file cannot be written.
     """
-    parts = list(tar_parts(tree))
+    parts = list(iter_tar_parts(tree))
     archive = Concatenation([part for _, part in parts])
     step, size, crc = ProgressStep(f"writing {where.name}", archive.size), 0, 0
     with ReadBack(fd, compression.reader if compression else None, str(where)) as written:
-        with _compressed(written, compression) as stream:
+        with _open_compressor(written, compression) as stream:
             for path, part in parts:
                 with part.open() as reader:
-                    for piece in read_chunks(reader, path):
-                        crc = isal_zlib.crc32(piece, crc)
-                        size += len(piece)
-                        stream.write(piece)
+                    for chunk in read_chunks(reader, path):
+                        crc = isal_zlib.crc32(chunk, crc)
+                        size += len(chunk)
+                        stream.write(chunk)
                         progress(step, size)
         written.compare(size, crc)
-    return tree_in_tar(archive, where, archive.size, UNLIMITED)
+    return parse_tar(archive, where, archive.size, UNLIMITED)
 
 
-def _compressed(
+def _open_compressor(
     file: ReadBack, compression: Compression | None
 ) -> AbstractContextManager[Writable]:
     return compression.writer(cast(IO[bytes], file)) if compression else nullcontext(file)

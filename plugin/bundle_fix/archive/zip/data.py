@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from bundle_fix.archive.compression.codecs import import_zstd, write_sparse
+from bundle_fix.archive.compression.codecs import import_zstd
+from bundle_fix.archive.compression.spool import write_sparse
 from bundle_fix.archive.zip.central_directory import ZipEntry, format_name
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import AGAIN, BundleFixError

@@ -17,10 +17,10 @@ from bundle_fix.archive.compression import codecs
 from bundle_fix.archive.compression.codecs import (
     COMPRESSIONS,
     Compression,
-    decompress_file,
     detect_compression,
     get_compression,
 )
+from bundle_fix.archive.compression.spool import decompress_file
 
 DATA = {
     "a byte": b"a",

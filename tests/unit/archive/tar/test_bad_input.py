@@ -79,7 +79,7 @@ def test_an_archive_cut_short_anywhere_is_refused(tmp_path: Path, kind: str) -> 
     start = 20 if kind != "plain" else 1
     for length in [*range(start, end, max(1, end // 60)), end - 1]:
         message = refused(tmp_path, packed[:length])
-        assert "cut short" in message or (kind == "plain" and length < 512)
+        assert "truncated" in message or (kind == "plain" and length < 512)
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "bz2"])
@@ -193,7 +193,7 @@ def test_a_name_that_comes_twice_is_refused(tmp_path: Path, members: Sequence[by
     ],
 )
 def test_a_member_in_what_is_no_folder_is_refused(tmp_path: Path, members: Sequence[bytes]) -> None:
-    assert "is no folder" in refused(tmp_path, make_archive(*members, make_member("bin/y")))
+    assert "is not a directory" in refused(tmp_path, make_archive(*members, make_member("bin/y")))
 
 
 @pytest.mark.parametrize("name", ["", ".", "./"])
@@ -203,7 +203,7 @@ def test_a_file_without_a_name_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_name_longer_than_any_path_is_refused_at_once(tmp_path: Path) -> None:
     deep = make_pax_header({"path": "a/" * 50_000 + "x"}) + make_member("x")
-    assert "longer than any system allows" in refused(tmp_path, make_archive(deep))
+    assert "longer than 4096 characters" in refused(tmp_path, make_archive(deep))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_what_unpacks_to_hundreds_of_times_its_size_is_a_bomb(
 def test_a_bomb_of_other_bytes_than_zeros_is_refused_before_it_fills_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits_module, "FULL_FROM", 8 << 20)
+    monkeypatch.setattr(limits_module, "NONZERO_FROM", 8 << 20)
     raw = make_archive(make_member("a", content=b"a" * (12 << 20)))
     assert refused(tmp_path, gzip.compress(raw)).startswith("it unpacks to more than 50 times")
     zeros = make_archive(make_member("a", content=bytes(12 << 20)))
