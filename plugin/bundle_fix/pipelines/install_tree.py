@@ -20,7 +20,7 @@ from bundle_fix.archive.inplace_directory import stage_update
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.findings import Finding, filter_by_severity
 from bundle_fix.check.result import CheckResult
-from bundle_fix.check.rules.wheel import SCHEME
+from bundle_fix.check.rules.wheel import WHEEL_SCHEME
 from bundle_fix.collect.libraries.closure import complete_closure
 from bundle_fix.collect.libraries.partial_tree import get_path_below, read_tree_of_members
 from bundle_fix.collect.pack_builder import Origin, PackBuilder
@@ -272,7 +272,7 @@ def _find_separated_libraries(directories: Iterable[Path], bundle: Bundle) -> It
         for path, image in objects.items():
             for name in image.needed:
                 for found in bundle.find_providers(name, image)[:1]:
-                    yield SCHEME.make_finding(
+                    yield WHEEL_SCHEME.make_finding(
                         f"{directory.name}/{path}",
                         f"needs {name}, which is {found} in the wheel, but pip installs"
                         f" {directory.name}/ into another directory",

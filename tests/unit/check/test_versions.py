@@ -47,7 +47,7 @@ def test_bf404_names_a_version_that_the_packs_copy_lacks(tmp_path: Path, check: 
     versioned(tmp_path, "V_1")
     (finding,) = check("BF404")
     assert (finding.severity, finding.path) == ("error", "lib/libv.so.1")
-    assert finding.message == "lacks V_2, which bin/x wants of libv.so.1"
+    assert finding.message == "lacks V_2, required by bin/x"
 
 
 def test_bf404_is_silent_where_the_version_is_there(tmp_path: Path, check: Check) -> None:
@@ -98,7 +98,7 @@ def test_bf404_looks_at_a_known_hosts_copy(tmp_path: Path, newest: str, found: i
     bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
     findings = check_bundle(bundle, CheckPolicy(), host).findings
     assert [(f.path, f.message.partition(", which")[0]) for f in findings if f.rule == "BF404"] == [
-        ("bin/x", "wants V_2 of libv.so.1")
+        ("bin/x", "requires V_2 of libv.so.1")
     ][:found]
 
 

@@ -1,4 +1,7 @@
-"""BF4xx: versions of symbols that are wanted and not there."""
+"""BF401, BF402, BF404 and BF406: symbol versions that a file requires and a library lacks.
+
+Source: glibc's elf/dl-version.c. Before main, the loader looks up every version in DT_VERNEED.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,13 @@ from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
 
-LIBC = "libc.so.6"
-
 
 def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files that want symbols of a glibc newer than the baseline."""
+    """Yield the files that require versions of a glibc newer than the baseline."""
     baseline = context.policy.glibc
     limit = parse_glibc_version(f"GLIBC_{baseline}")
     for path in context.iter_dynamic_files() if limit else ():
-        # The loader only complains about a version that is wanted weakly.
+        # The loader only prints a warning if a weak version is missing (match_symbol).
         weak = context.facts.read_weak_versions(path)
         newer = {
             name: [v for v in versions if _is_newer(v, limit) and (name, v) not in weak]
@@ -32,11 +33,12 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
         newer = {name: versions for name, versions in newer.items() if versions}
         if not newer:
             continue
-        wanted = context.facts.read_symbol_table(path).undefined
-        breaking = [s for s in wanted if s.version in newer.get(s.library or "", ())]
-        breaking.sort(key=lambda s: s.name)
-        breaking.sort(key=lambda s: parse_glibc_version(s.version or "") or (), reverse=True)
-        symbols = [f"{decode_name(s.name)}@{s.version}" for s in breaking]
+        undefined = context.facts.read_symbol_table(path).undefined
+        too_new = [s for s in undefined if s.version in newer.get(s.library or "", ())]
+        # The newest version first; sorting is stable, so names of one version stay sorted.
+        too_new.sort(key=lambda s: s.name)
+        too_new.sort(key=lambda s: parse_glibc_version(s.version or "") or (), reverse=True)
+        symbols = [f"{decode_name(s.name)}@{s.version}" for s in too_new]
         newest = max(
             (v for vs in newer.values() for v in vs), key=lambda v: parse_glibc_version(v) or ()
         )
@@ -54,129 +56,133 @@ def _is_newer(version: str, limit: tuple[int, ...] | None) -> bool:
     return (parse_glibc_version(version) or ()) > (limit or ())
 
 
-def find_private(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files that use what glibc keeps for itself, where the pack does not bring glibc as well."""
+def find_private_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the files that use private symbols of glibc, unless the pack has its own loader."""
     if any(LOADER_NAME.fullmatch(name) for name in context.bundle.paths_by_name):
         return
     for path in context.iter_dynamic_files():
         image = context.bundle.images[path]
-        own = is_part_of_libc(image.soname or posixpath.basename(path))
-        if own or not any(map(is_part_of_libc, image.needed)):
+        # The parts of glibc use each other's private symbols.
+        is_libc = is_part_of_libc(image.soname or posixpath.basename(path))
+        if is_libc or not any(map(is_part_of_libc, image.needed)):
             continue
         if not any(GLIBC_PRIVATE in v for v in context.facts.read_needed_versions(path).values()):
             continue
-        wanted = context.facts.read_symbol_table(path).undefined
-        symbols = sorted(decode_name(s.name) for s in wanted if s.version == GLIBC_PRIVATE)
+        undefined = context.facts.read_symbol_table(path).undefined
+        symbols = sorted(decode_name(s.name) for s in undefined if s.version == GLIBC_PRIVATE)
         yield rule.make_finding(
             path,
-            f"uses what glibc keeps for itself: {join_names(symbols) or GLIBC_PRIVATE}",
-            severity=_severity_of_private(context, path),
+            f"uses private symbols of glibc: {join_names(symbols) or GLIBC_PRIVATE}",
+            severity=_get_private_severity(context, path),
             symbols=symbols,
         )
 
 
-def _severity_of_private(context: Context, path: str) -> Severity:
-    """On a host whose C library is known it works or BF404 and BF405 say so: a note is enough."""
+def _get_private_severity(context: Context, path: str) -> Severity:
+    """Return the severity of a file that uses private symbols.
+
+    It is a note on a host whose C library is known: if a symbol is missing there, BF404 or BF405
+    reports an error.
+    """
     if context.host.files is not None:
         return Severity.NOTE
     return Severity.ERROR if path in context.loaded_at_start else context.plugin_severity
 
 
 def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Versions that an object of the pack wants of a library that lacks them."""
-    for severity, process, need, lacking in _lacking(context):
+    """Yield the versions that an object of the pack requires of a library and the library lacks."""
+    for severity, process, need, missing in _find_missing(context):
         if need.requester.origin is not ObjectOrigin.BUNDLE:
             continue
         requester, result = need.requester, need.result
         if result.origin is ObjectOrigin.BUNDLE:
-            path, wanted_by = result.label, f"{requester.label} wants of {need.name}"
-            message = f"lacks {join_names(lacking)}, which {wanted_by}"
+            path = result.label
+            message = f"lacks {join_names(missing)}, required by {requester.label}"
         else:
-            path, message = requester.label, f"wants {join_names(lacking)} of {need.name}"
-            message += f", which the host's {result.label} lacks"
-        yield _version_finding(rule, path, message, severity, process, need, lacking)
+            path = requester.label
+            message = f"requires {join_names(missing)} of {need.name}, which the host's"
+            message += f" {result.label} lacks"
+        yield _make_version_finding(rule, path, message, severity, process, need, missing)
 
 
 def find_older_runtime(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Versions that a library of the host wants of a library of the pack, which lacks them."""
-    for severity, process, need, lacking in _lacking(context):
+    """Yield the versions that a library of the host requires of a library of the pack."""
+    for severity, process, need, missing in _find_missing(context):
         if need.requester.origin is ObjectOrigin.HOST and need.result.origin is ObjectOrigin.BUNDLE:
-            message = (
-                f"lacks {join_names(lacking)}, which the host's {need.requester.label} wants of"
-            )
-            message += f" {need.name}"
             path = need.result.label
-            yield _version_finding(rule, path, message, severity, process, need, lacking)
+            message = f"lacks {join_names(missing)}, required by the host's {need.requester.label}"
+            yield _make_version_finding(rule, path, message, severity, process, need, missing)
 
 
-def _version_finding(
+def _make_version_finding(
     rule: Rule, path: str, message: str, severity: Severity, process: Process, need: Resolution,
-    lacking: list[str],
+    missing: list[str],
 ) -> Finding:  # fmt: skip
     return rule.make_finding(
-        path, message, severity=severity, versions=lacking, library=need.name,
+        path, message, severity=severity, versions=missing, library=need.name,
         needed_by=need.requester.label, program=process.entry,
     )  # fmt: skip
 
 
-def _lacking(context: Context) -> Iterator[tuple[Severity, Process, Resolution, list[str]]]:
-    """The needs met by a library that has versions, but not all that are wanted.
+def _find_missing(context: Context) -> Iterator[tuple[Severity, Process, Resolution, list[str]]]:
+    """Yield the resolved needed names with the required versions that the library lacks.
 
-    The loader ends the process over one (glibc's dl-version.c, match_symbol); where the library
-    has no versions at all it only complains.
+    A library without any versions is not an error: the loader only prints a warning (match_symbol).
     """
-    told: set[tuple[str | None, str, str | None]] = set()
+    seen: set[tuple[str | None, str, str | None]] = set()
     for severity, process, need in context.resolutions:
         key = (need.requester.real_path, need.name, need.result.real_path)
-        known = need.requester.image is not None and need.result.image is not None
-        if not known or key in told:
+        is_known = need.requester.image is not None and need.result.image is not None
+        if not is_known or key in seen:
             continue
-        told.add(key)
-        offered = context.facts.read_defined_versions(need.result)
-        if offered is None:
+        seen.add(key)
+        defined = context.facts.read_defined_versions(need.result)
+        if defined is None:
             continue
-        wanted = context.facts.read_needed_versions(need.requester).get(need.name, ())
+        required = context.facts.read_needed_versions(need.requester).get(need.name, ())
         weak = context.facts.read_weak_versions(need.requester)
-        lacking = [v for v in wanted if v not in offered and (need.name, v) not in weak]
-        if lacking:
-            yield severity, process, need, lacking
+        missing = [v for v in required if v not in defined and (need.name, v) not in weak]
+        if missing:
+            yield severity, process, need, missing
 
 
 RULES = (
     Rule(
         "BF401", "glibc-too-new", Severity.ERROR,
-        "A file wants symbol versions of a glibc newer than the baseline.",
-        "On a target with the baseline's glibc the program ends before main: 'version GLIBC_…"
+        "A file requires symbol versions of a glibc newer than the baseline.",
+        "On a target with the baseline's glibc, the program fails before main: 'version GLIBC_…"
         " not found'.",
         "Build on a system with the baseline's glibc, or raise [check] glibc.",
-        "[check] glibc is 2.17, and bin/server wants memcpy@GLIBC_2.34.",
+        "[check] glibc is 2.17, but bin/server requires memcpy@GLIBC_2.34.",
         find_newer_glibc,
     ),
     Rule(
         "BF402", "private-glibc", Severity.ERROR,
-        "A file uses symbols that glibc keeps for itself (GLIBC_PRIVATE).",
-        "They change with every release of glibc: on a target with another one the program ends"
-        " before main, or crashes.",
-        "Leave the file to the host if it is a part of glibc, or build it without them.",
-        "A script copied libnss_files.so.2's helper, which wants __nss_database_get@GLIBC_PRIVATE.",
-        find_private,
+        "A file uses private symbols of glibc (GLIBC_PRIVATE).",
+        "They change with every release of glibc. On a target with another release, the program"
+        " fails before main or crashes.",
+        "Remove the file from the pack if it is a part of glibc, or build it without the symbols.",
+        "A script copied a helper of libnss_files.so.2, which requires"
+        " __nss_database_get@GLIBC_PRIVATE.",
+        find_private_symbols,
     ),
     Rule(
         "BF404", "missing-version", Severity.ERROR,
-        "A library lacks a symbol version that an object of the pack wants of it.",
+        "A library lacks a symbol version that an object of the pack requires.",
         "The loader ends the program before main: 'version ... not found (required by ...)'.",
-        "Put the copy into the pack that the object was linked with; where the host's lacks it,"
-        " build on a system as old as the host.",
-        "bin/server wants GLIBCXX_3.4.30, and lib/libstdc++.so.6 comes from an older compiler.",
+        "Add the copy of the library with which the object was linked. If the host's copy lacks the"
+        " version, build on a system that is as old as the host.",
+        "bin/server requires GLIBCXX_3.4.30, but lib/libstdc++.so.6 is from an older compiler.",
         find_missing_versions,
     ),
     Rule(
         "BF406", "runtime-too-old", Severity.ERROR,
-        "A library of the host wants a symbol version that the pack's copy of a library lacks.",
-        "The pack's copy is loaded for all: the host's library cannot be, and what needs it ends.",
-        "Bundle a newer copy, or leave the library to the host.",
-        "With --host, the host's libGL.so.1 wants GLIBCXX_3.4.32, and lib/libstdc++.so.6 stops at"
-        " GLIBCXX_3.4.28.",
+        "A library of the host requires a symbol version that the pack's copy of a library lacks.",
+        "All objects of a process use the pack's copy. The loader refuses the host's library, and"
+        " the program fails.",
+        "Add a newer copy to the pack, or leave the library to the host.",
+        "With --host, the host's libGL.so.1 requires GLIBCXX_3.4.32, but the newest version in"
+        " lib/libstdc++.so.6 is GLIBCXX_3.4.28.",
         find_older_runtime,
     ),
 )  # fmt: skip

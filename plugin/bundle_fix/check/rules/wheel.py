@@ -1,4 +1,7 @@
-"""BF64x: wheels: their list of files, and where pip puts what is in them."""
+"""BF640 and BF641: the RECORD of a wheel, and members that pip installs in other directories.
+
+Source: the binary distribution format of the Python packaging specifications.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,12 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File
 from bundle_fix.policy.severity import Severity
 
+SIGNATURE_NAMES = ("RECORD.jws", "RECORD.p7s")
+"""Signatures of RECORD, which cannot list them."""
 
-def find_record(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Files of a wheel that RECORD does not tell truly."""
+
+def find_record_mismatches(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the differences between a wheel and its RECORD."""
     tree = context.bundle.tree
     path = find_record_path(tree) if is_wheel(tree) else None
     if path is None:
@@ -35,64 +41,65 @@ def find_record(rule: Rule, context: Context) -> Iterator[Finding]:
         ):
             yield rule.make_finding(
                 path,
-                f"has another hash or size for {name} than the file in the wheel",
+                f"lists another hash or size of {name} than the file in the wheel has",
                 file=name, listed=[digest, size], found=list(found),
             )  # fmt: skip
     for name, _ in tree.iter_files():
-        if name not in lines and posixpath.basename(name) not in ("RECORD.jws", "RECORD.p7s"):
+        if name not in lines and posixpath.basename(name) not in SIGNATURE_NAMES:
             yield rule.make_finding(path, f"does not list {name}, which is in the wheel", file=name)
 
 
-def find_scheme(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Needs that are met in the wheel as it is, but in another place of an installation."""
+def find_separated_libraries(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the needed names that resolve in the wheel to a file that pip installs elsewhere."""
     if not is_wheel(context.bundle.tree):
         return
-    told = set()
+    reported = set()
     for path, needs in context.resolutions_by_object.items():
         for need in needs:
             found = need.result.path if need.result.origin is ObjectOrigin.BUNDLE else None
-            if not found or _scheme(found) == _scheme(path) or (path, found) in told:
+            if not found or _get_scheme(found) == _get_scheme(path) or (path, found) in reported:
                 continue
-            told.add((path, found))
+            reported.add((path, found))
             yield rule.make_finding(
                 path,
-                f"needs {need.name} and finds {found} beside itself in the wheel, but pip puts"
-                f" {_place(path)} and {_place(found)}",
+                f"needs {need.name} and finds {found} in the wheel, but pip installs"
+                f" {_describe_location(path)} and {_describe_location(found)}",
                 needed=need.name, found=found,
             )  # fmt: skip
 
 
-def _scheme(path: str) -> str:
-    """The part of an installation that pip puts a member in: empty for Python's own folder."""
+def _get_scheme(path: str) -> str:
+    """Return the key of the install scheme (``scripts``, ``data``); empty for site-packages."""
     first, _, rest = path.partition("/")
     scheme = rest.partition("/")[0] if first.endswith(".data") else ""
     return "" if scheme in ("platlib", "purelib") else scheme
 
 
-def _place(path: str) -> str:
-    where = {"scripts": "into bin/", "data": "at the root of the environment"}
-    return f"{posixpath.basename(path)} {where.get(_scheme(path), 'into site-packages/')}"
+def _describe_location(path: str) -> str:
+    directories = {"scripts": "in bin/", "data": "in the root directory of the environment"}
+    directory = directories.get(_get_scheme(path), "in site-packages/")
+    return f"{posixpath.basename(path)} {directory}"
 
 
-SCHEME = Rule(
+WHEEL_SCHEME = Rule(
     "BF641", "wheel-scheme", Severity.ERROR,
-    "An object of a wheel finds a library only as long as the wheel is not installed.",
-    "pip puts what is in NAME.data/scripts and NAME.data/data elsewhere than the rest, so that"
-    " $ORIGIN no longer leads from the one to the other.",
-    "Put the program into the package, beside its libraries, and start it by a console entry"
-    " point.",
-    "x.data/scripts/tool has the RUNPATH $ORIGIN/../../x/lib, and is installed as bin/tool.",
-    find_scheme,
+    "An object of a wheel does not find a library when the wheel is installed.",
+    "pip installs the files in NAME.data/scripts and NAME.data/data in other directories than the"
+    " rest, so $ORIGIN does not lead to the library.",
+    "Move the program into the package, next to its libraries, and start it from a console"
+    " script.",
+    "x.data/scripts/tool has the RUNPATH $ORIGIN/../../x/lib, but is installed as bin/tool.",
+    find_separated_libraries,
 )  # fmt: skip
 RULES = (
     Rule(
         "BF640", "wheel-record", Severity.WARNING,
-        "A wheel's RECORD does not tell what is in it.",
-        "Tools that verify installations report the files as changed, and uninstalling leaves"
-        " those behind that are not listed.",
-        "'bundle-fix fix' writes RECORD anew when it changes a wheel; else build the wheel again.",
-        "pkg/lib/libx.so.4 was edited by patchelf inside the wheel, and RECORD has its old hash.",
-        find_record,
+        "The RECORD of a wheel does not match its files.",
+        "Tools that verify an installation report the files as changed, and an uninstallation does"
+        " not remove files that are not listed.",
+        "Build the wheel again. 'bundle-fix fix' updates RECORD when it changes a wheel.",
+        "patchelf edited pkg/lib/libx.so.4 in the wheel, and RECORD still lists the old hash.",
+        find_record_mismatches,
     ),
-    SCHEME,
+    WHEEL_SCHEME,
 )  # fmt: skip
