@@ -22,6 +22,24 @@ default directories, and a missing file may be in another package.
 """
 
 
+class RuleFamily(Enum):
+    """The subject of a rule; the values are the first digits of the codes (``BF1xx``)."""
+
+    CHECK = "0"
+    RESOLUTION = "1"
+    RUNPATH = "2"
+    ALLOCATORS = "3"
+    ABI = "4"
+    HARDENING = "5"
+    ARCHIVES = "6"
+    REGRESSIONS = "7"
+
+    @classmethod
+    def of_code(cls, code: str) -> RuleFamily:
+        """Return the family of the rule with ``code``."""
+        return cls(code[2])
+
+
 class RuleScope(Enum):
     """The command that reports the findings of a rule."""
 
@@ -61,6 +79,11 @@ class Rule(Struct, frozen=True):
     applies_to: frozenset[InstallLocation] = ALL_LOCATIONS
     has_diff_rule: bool = False
     concerns_whole_pack: bool = False
+
+    @property
+    def family(self) -> RuleFamily:
+        """The subject of the rule."""
+        return RuleFamily.of_code(self.code)
 
     def find_all(self, context: Context) -> Iterator[Finding]:
         """Yield the findings of this rule in one artifact."""

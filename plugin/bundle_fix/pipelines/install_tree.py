@@ -1,4 +1,4 @@
-"""The install pipeline: repair what a build system installed into a directory, in place.
+"""The install pipeline: repair the files that a build system installed, in place.
 
 Files of other packages in that directory are never changed.
 """
@@ -19,7 +19,9 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.inplace_directory import stage_update
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.findings import Finding, filter_by_severity
+from bundle_fix.check.registry import RULES_BY_CODE
 from bundle_fix.check.result import CheckResult
+from bundle_fix.check.rule import RuleFamily
 from bundle_fix.check.rules.wheel import WHEEL_SCHEME
 from bundle_fix.collect.libraries.closure import complete_closure
 from bundle_fix.collect.libraries.partial_tree import get_path_below, read_tree_of_members
@@ -36,8 +38,8 @@ from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values
 
-NO_PACKAGES = frozenset({"build", "venv", "node_modules", "__pycache__"})
-"""Directories of a source tree that hold no code of the project."""
+SKIPPED_DIRECTORIES = frozenset({"build", "venv", "node_modules", "__pycache__"})
+"""Names of directories in a source tree that contain no code of the project."""
 
 
 class Closure(Struct, frozen=True):
@@ -89,7 +91,7 @@ class Contents(Struct, frozen=True):
     """The contents of an installation root before the repair.
 
     Attributes:
-        before: everything that was read, with what an earlier repair added.
+        before: all files that were read, with those that an earlier repair added.
         tree: the same without the paths of ``former``.
         own: the paths that this installation put there.
         former: the paths that an earlier repair added.
@@ -170,7 +172,7 @@ def _plan_installation(
 def _check_installation(
     bundle: Bundle, installation: Installation, contents: Contents, policy: CheckPolicy
 ) -> CheckResult:
-    """Check what was installed, and the files that pip would separate from their libraries."""
+    """Check the installed files, and those that pip would separate from their libraries."""
     verdict = _keep_own_findings(check_bundle(bundle, policy), contents.tree, contents.own)
     findings = (*_find_separated_libraries(installation.elsewhere, bundle), *verdict.findings)
     failed = bool(filter_by_severity(findings, policy.fail_on))
@@ -227,10 +229,10 @@ def _complete_closure(
     origins = {path: Origin(installation.root / path, path) for path in nodes}
     collection = PackBuilder(installation.closure.values.root, nodes, dict(bundle.images), origins)
     top = os.path.realpath(installation.root)
-    gone = frozenset(posixpath.join(top, path) for path in former)
-    remarks = complete_closure(collection, spec, installation.closure.values, host, gone)
+    removed = frozenset(posixpath.join(top, path) for path in former)
+    remarks = complete_closure(collection, spec, installation.closure.values, host, removed)
     if installation.partial:
-        # Another component may need what this one does not.
+        # Another component may need files that this one does not.
         remarks = []
     new = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
     added = [
@@ -244,23 +246,24 @@ def _find_python_files(directories: Iterable[Path]) -> Iterator[Path]:
     """Yield the Python files below ``directories``, which the build backend adds to the wheel."""
     for top in directories:
         for directory, names, files in os.walk(top):
-            names[:] = (n for n in names if n not in NO_PACKAGES and not n.startswith("."))
+            names[:] = (n for n in names if n not in SKIPPED_DIRECTORIES and not n.startswith("."))
             yield from (Path(directory, name) for name in files if name.endswith((".py", ".pyi")))
 
 
 def _make_policy(installation: Installation, bundle: Bundle, policy: CheckPolicy) -> CheckPolicy:
     if not installation.host_like_this:
         return policy
-    made = {posixpath.basename(path) for path in installation.built}
-    here = [name for name in find_names_on_this_machine(bundle) if name not in made]
-    return replace(policy, host=(*policy.host, *here))
+    built = {posixpath.basename(path) for path in installation.built}
+    provided = [name for name in find_names_on_this_machine(bundle) if name not in built]
+    return replace(policy, host=(*policy.host, *provided))
 
 
 def _keep_own_findings(verdict: CheckResult, tree: Tree, own: Container[str]) -> CheckResult:
     """Keep the findings about the installation; about other files only those on resolution."""
     kept = tuple(
         f for f in verdict.findings
-        if f.rule.startswith("BF1") or f.path in own or f.path not in tree.nodes
+        if RULES_BY_CODE[f.rule].family is RuleFamily.RESOLUTION
+        or f.path in own or f.path not in tree.nodes
     )  # fmt: skip
     return replace(verdict, findings=kept)
 
