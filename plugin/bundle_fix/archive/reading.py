@@ -105,9 +105,9 @@ def _layers(
     """What reads a container image; None where ``tree`` is none."""
     if not any(mark in tree.nodes for mark in IMAGE_MARKS):
         return None
-    from bundle_fix.archive.packages.oci import is_container, merge_layers
+    from bundle_fix.archive.packages.oci import is_container_image, merge_layers
 
-    return merge_layers(tree, path, limits, progress) if is_container(tree) else None
+    return merge_layers(tree, path, limits, progress) if is_container_image(tree) else None
 
 
 def _entered(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path) -> Tree:

@@ -1,4 +1,4 @@
-"""Debian packages: an ar archive with the package's files in a tarball (deb(5)). Only ever read."""
+"""Reader of Debian packages: ar archives with the package's files in a tarball (deb(5))."""
 
 from __future__ import annotations
 
@@ -18,51 +18,57 @@ from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import InstallLocation, Tree
 
-HEADER = 60
-END = b"`\n"
-FIRST = "debian-binary"
-DATA = re.compile(r"data\.tar(\.\w+)?")
+HEADER_SIZE = 60
+HEADER_END = b"`\n"
+SIZE_FIELD = slice(48, 58)
+FIRST_MEMBER = "debian-binary"
+DATA_MEMBER = re.compile(r"data\.tar(\.\w+)?")
 MAX_MEMBERS = 100
-"""Members of a package; three are usual."""
+"""Members of the ar archive that are read; a package usually has three."""
 
 
 @contextmanager
 def read_deb(
     path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Tree]:
-    """The tree in the Debian package at ``path``, as it is installed.
+    """Read the tree that the Debian package at ``path`` installs.
 
     Raises:
-        BundleFixError: it is no package, is damaged, or holds more than ``limits`` allow.
+        BundleFixError: it is not a Debian package, is damaged or exceeds ``limits``.
     """
     with path.open("rb") as file:
-        members = _members(file.fileno(), path)
-        if next(iter(members), "") != FIRST:
+        members = _read_ar_members(file.fileno(), path)
+        if next(iter(members), "") != FIRST_MEMBER:
             raise BundleFixError(
-                "it is an ar archive, but no Debian package", where=str(path),
-                hint="static libraries need nothing at run time",
+                "it is an ar archive but not a Debian package", where=str(path),
+                hint="a static library has no run-time dependencies to check",
             )  # fmt: skip
-        name = next((name for name in members if DATA.fullmatch(name)), None)
+        name = next((name for name in members if DATA_MEMBER.fullmatch(name)), None)
         if name is None:
-            raise BundleFixError("the package has no data.tar", where=str(path), hint=AGAIN)
+            raise BundleFixError("missing data.tar in the package", where=str(path), hint=AGAIN)
         with open_nested_tar(members[name], name, path, limits, progress) as tree:
             yield replace(tree, location=InstallLocation.BESIDE_OTHERS)
 
 
-def _members(fd: int, path: Path) -> dict[str, FileSlice]:
-    """The members of an ar archive: headers of text, each byte a printable one (ar(5))."""
-    found: dict[str, FileSlice] = {}
+def _read_ar_members(fd: int, path: Path) -> dict[str, FileSlice]:
+    """Return the members of an ar archive (ar(5)), each with a text header of fixed size.
+
+    Raises:
+        BundleFixError: a header is invalid, or the archive is truncated.
+    """
+    members: dict[str, FileSlice] = {}
     at, end = len(AR_MAGIC), os.fstat(fd).st_size
-    while at < end and len(found) < MAX_MEMBERS:
-        header = os.pread(fd, HEADER, at)
-        size = header[48:58].strip()
-        at += HEADER
-        if not header.endswith(END) or not size.isdigit() or at + int(size) > end:
+    while at < end and len(members) < MAX_MEMBERS:
+        header = os.pread(fd, HEADER_SIZE, at)
+        size = header[SIZE_FIELD].strip()
+        data = at + HEADER_SIZE
+        if not header.endswith(HEADER_END) or not size.isdigit() or data + int(size) > end:
             raise BundleFixError(
-                f"the package is cut short or damaged at byte {at - HEADER} of {end}",
+                f"the package is truncated or damaged at byte {at} of {end}",
                 where=str(path), hint=AGAIN,
             )  # fmt: skip
+        # System V and GNU ar end a name with a slash.
         name = header[:16].decode("ascii", "replace").rstrip(" ").removesuffix("/")
-        found.setdefault(name, FileSlice(fd, at, int(size)))
-        at += int(size) + int(size) % 2
-    return found
+        members.setdefault(name, FileSlice(fd, data, int(size)))
+        at = data + int(size) + int(size) % 2
+    return members

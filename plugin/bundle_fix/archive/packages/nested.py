@@ -1,4 +1,4 @@
-"""Archives within archives: a package's tarball, an image's layers."""
+"""Reader of archives within artifacts: the tarball of a package, the layers of an image."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.storage.copy import copy_bytes
 
-SHOWN = 12
-"""Characters of a member's name that a step has: a layer's is a digest."""
+SHOWN_NAME_LENGTH = 12
+"""Characters of a member's name in a progress step: the name of a layer is a long digest."""
 
 
 @contextmanager
 def open_nested_file(
     content: Content, name: str, path: Path, limits: Limits, progress: Progress = no_progress
 ) -> Iterator[IO[bytes]]:
-    """What is in a compressed member of an artifact, as an open file.
+    """Decompress a member of an artifact into a temporary file and open it.
 
     Args:
         content: the member.
         name: its name, for messages.
         path: the artifact.
-        limits: how much may be in it.
-        progress: is told how much of it is unpacked.
+        limits: the limits for its decompressed bytes.
+        progress: receives how much of it is unpacked.
 
     Raises:
-        BundleFixError: it is damaged, unpacks to more than ``limits`` allow, or there is no space.
+        BundleFixError: it is damaged, exceeds ``limits``, or the disk is full.
     """
     try:
-        # By a name of its own every reader can open it; nothing but this process sees that name.
+        # decompress_file needs a path. The one in /proc leads to the unnamed copy.
         with tempfile.TemporaryFile(prefix="bundle-fix-") as copy:
             with content.open() as reader:
                 copy_bytes(reader, copy.fileno(), name)
-            place = Path(f"/proc/self/fd/{copy.fileno()}")
-            shown = f"{path.name}: {posixpath.basename(name)[:SHOWN]}"
+            copy_path = Path(f"/proc/self/fd/{copy.fileno()}")
+            shown = f"{path.name}: {posixpath.basename(name)[:SHOWN_NAME_LENGTH]}"
             with (
-                _renamed(place, name, path),
-                decompress_file(place, limits, progress, shown) as file,
+                _name_member_in_errors(copy_path, name, path),
+                decompress_file(copy_path, limits, progress, shown) as file,
             ):
                 yield file
     except OSError as error:
         raise BundleFixError(
             f"cannot unpack {name}: {error.strerror or error}", where=str(path),
-            hint="TMPDIR names another folder",
+            hint="set TMPDIR to another directory",
         ) from error  # fmt: skip
 
 
 @contextmanager
-def _renamed(place: Path, name: str, path: Path) -> Iterator[None]:
-    """Errors about ``place`` told of the member that it is a copy of."""
+def _name_member_in_errors(copy_path: Path, name: str, path: Path) -> Iterator[None]:
+    """Change errors about ``copy_path`` into errors about the member that it is a copy of."""
     try:
         yield
     except BundleFixError as error:
-        if error.where != str(place):
+        if error.where != str(copy_path):
             raise
         raise BundleFixError(error.message, where=f"{path}: {name}", hint=error.hint) from error
 
@@ -72,10 +72,10 @@ def _renamed(place: Path, name: str, path: Path) -> Iterator[None]:
 def open_nested_tar(
     content: Content, name: str, path: Path, limits: Limits, progress: Progress = no_progress
 ) -> Iterator[Tree]:
-    """The tree in a tarball that is a member of an artifact, to be unpacked at a root.
+    """Read a tarball that is a member of an artifact and is unpacked at the root.
 
     Raises:
-        BundleFixError: as `open_nested_file`, or it is no tarball.
+        BundleFixError: see `open_nested_file` and `parse_tar`.
     """
     with open_nested_file(content, name, path, limits, progress) as file:
         yield read_tar_file(file, path, limits, at_root=True)

@@ -1,6 +1,6 @@
-"""Container images: what ``docker save`` writes and OCI layouts, their layers merged into one tree.
+"""Reader of container images: ``docker save`` archives and OCI layouts, merged into one tree.
 
-Only ever read. Sources: the OCI Image Format Specification (image layout, manifest, layer), and
+Sources: the OCI Image Format Specification (image layout, image index, manifest, layer), and
 Docker's Image Specification v1.2, "Combined Image JSON + Filesystem Changeset Format".
 """
 
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.packages.nested import open_nested_tar
 from bundle_fix.model.content import Content, read_exactly
-from bundle_fix.model.errors import AGAIN, BundleFixError
+from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import (
     Directory,
@@ -34,23 +34,25 @@ from bundle_fix.model.tree import (
 
 LAYOUT, INDEX, SAVED = "oci-layout", "index.json", "manifest.json"
 MAX_JSON = 16 << 20
+"""Bytes of a JSON document of an image."""
 MAX_DEPTH = 4
-"""Indexes within indexes."""
+"""Levels of indexes within indexes."""
 MAX_LAYERS = 1000
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
-"""What Go, and with it OCI, calls the machines of uname(2), where it is another name."""
+"""Machine names of uname(2) to Go's names, which OCI uses, if they differ."""
 
 
-def is_container(tree: Tree) -> bool:
-    """Whether ``tree`` is the layout of an image rather than what is in one."""
-    has = {name for name in (LAYOUT, INDEX, SAVED) if isinstance(tree.nodes.get(name), File)}
-    return {LAYOUT, INDEX} <= has or (SAVED in has and _is_saved(tree))
+def is_container_image(tree: Tree) -> bool:
+    """Return whether ``tree`` is an OCI layout or what ``docker save`` writes."""
+    found = {name for name in (LAYOUT, INDEX, SAVED) if isinstance(tree.nodes.get(name), File)}
+    return {LAYOUT, INDEX} <= found or (SAVED in found and _is_docker_archive(tree))
 
 
-def _is_saved(tree: Tree) -> bool:
+def _is_docker_archive(tree: Tree) -> bool:
+    """Return whether manifest.json is Docker's: packs may have a file of that name too."""
     try:
-        images = _json(tree, SAVED, Path(SAVED))
+        images = _read_json(tree, SAVED, Path(SAVED))
     except BundleFixError:
         return False
     return isinstance(images, list) and all(isinstance(i, dict) and "Layers" in i for i in images)
@@ -60,173 +62,206 @@ def _is_saved(tree: Tree) -> bool:
 def merge_layers(
     layout: Tree, path: Path, limits: Limits, progress: Progress = no_progress
 ) -> Iterator[Tree]:
-    """The root file system that the layers of an image make, the later over the earlier.
+    """Merge the layers of an image into its root file system; later layers win.
 
     Args:
-        layout: the image as it is stored; its contents must be open.
-        path: its name, for messages.
-        limits: how much may be in all layers together.
-        progress: is told how much of each is unpacked.
+        layout: the files of which the image consists; their contents must be open.
+        path: the image's name, for messages.
+        limits: the limits for all layers together.
+        progress: receives how much of each layer is unpacked.
 
     Raises:
-        BundleFixError: it is damaged, or holds more than one image or more than ``limits`` allow.
+        BundleFixError: the image is damaged, there is not exactly one, or it exceeds ``limits``.
     """
     with ExitStack() as stack:
         nodes: dict[str, Node] = {}
         size = count = 0
-        for name in _layers(layout, path):
+        for name in _list_layers(layout, path):
             left = replace(limits, used_size=size, used_members=count)
-            blob = _blob(layout, name, path)
+            blob = _get_blob(layout, name, path)
             tree = stack.enter_context(open_nested_tar(blob, name, path, left, progress))
             size += sum(file.content.size for _, file in tree.iter_files() if file.hardlink is None)
             count += len(tree.nodes)
-            _lay_over(nodes, tree)
+            _apply_layer(nodes, tree)
         yield Tree(nodes, location=InstallLocation.ROOT)
 
 
-def _layers(layout: Tree, path: Path) -> Sequence[str]:
-    """The paths of the layers in the layout, the lowest first."""
+def _list_layers(layout: Tree, path: Path) -> Sequence[str]:
+    """Return the paths of the layers in ``layout``, the lowest first."""
     if isinstance(layout.nodes.get(LAYOUT), File):
-        manifest = _manifest(layout, _json(layout, INDEX, path), path)
-        names = [_blob_path(layer, path) for layer in _list(manifest, "layers", path)]
+        manifest = _find_manifest(layout, _read_json(layout, INDEX, path), path)
+        names = [_get_blob_path(layer, path) for layer in _get_list(manifest, "layers", path)]
     else:
-        images = _json(layout, SAVED, path)
+        images = _read_json(layout, SAVED, path)
         if len(images) != 1:
-            raise _many(len(images), path)
-        names = [str(name) for name in _list(images[0], "Layers", path)]
+            raise _make_count_error(len(images), path)
+        names = [str(name) for name in _get_list(images[0], "Layers", path)]
     if len(names) > MAX_LAYERS:
         raise BundleFixError(f"the image has more than {MAX_LAYERS} layers", where=str(path))
     return names
 
 
-def _manifest(layout: Tree, index: Any, path: Path, depth: int = 0) -> Any:
-    """The manifest of the one image in an index, or of the one for this machine."""
-    found = [m for m in _list(index, "manifests", path) if isinstance(m, dict) and not _is_note(m)]
-    if len(found) > 1:
+def _find_manifest(layout: Tree, index: Any, path: Path, depth: int = 0) -> Any:
+    """Return the manifest of the only image in an index, or of the one for this machine.
+
+    An index may refer to other indexes (OCI Image Index, "manifests").
+    """
+    if depth > MAX_DEPTH:
+        raise BundleFixError(
+            f"the image's indexes are nested more than {MAX_DEPTH} levels deep",
+            where=str(path), hint=UNTRUSTED,
+        )  # fmt: skip
+    entries = _get_list(index, "manifests", path)
+    images = [e for e in entries if isinstance(e, dict) and not _is_attestation(e)]
+    if len(images) > 1:
         here = ARCHITECTURES.get(platform.machine(), platform.machine())
-        found = [m for m in found if _architecture(m) == here] or found
-    names = {_blob_path(m, path) for m in found}
-    if len(names) != 1 or depth > MAX_DEPTH:
-        raise _many(len(names), path)
-    document = _json(layout, names.pop(), path)
+        images = [image for image in images if _get_architecture(image) == here] or images
+    names = {_get_blob_path(image, path) for image in images}
+    if len(names) != 1:
+        raise _make_count_error(len(names), path)
+    document = _read_json(layout, names.pop(), path)
     if isinstance(document, dict) and "manifests" in document:
-        return _manifest(layout, document, path, depth + 1)
+        return _find_manifest(layout, document, path, depth + 1)
     return document
 
 
-def _many(count: int, path: Path) -> BundleFixError:
+def _make_count_error(count: int, path: Path) -> BundleFixError:
     return BundleFixError(
-        f"it holds {count} images, and one is checked at a time", where=str(path),
-        hint="save one image into a file of its own",
+        f"it contains {count} images; only one image at a time can be read", where=str(path),
+        hint="save one image into its own file",
     )  # fmt: skip
 
 
-def _architecture(manifest: dict[str, Any]) -> object:
-    told = manifest.get("platform")
-    return told.get("architecture") if isinstance(told, dict) else None
+def _get_architecture(descriptor: dict[str, Any]) -> object:
+    fields = descriptor.get("platform")
+    return fields.get("architecture") if isinstance(fields, dict) else None
 
 
-def _is_note(manifest: dict[str, Any]) -> bool:
-    """Whether an entry is about an image: builders keep attestations beside what they build."""
-    return _architecture(manifest) == "unknown"
+def _is_attestation(descriptor: dict[str, Any]) -> bool:
+    """Return whether an entry is an attestation about an image.
+
+    BuildKit stores provenance and SBOMs beside an image, for the architecture ``unknown``.
+    """
+    return _get_architecture(descriptor) == "unknown"
 
 
-def _blob_path(descriptor: Any, path: Path) -> str:
+def _get_blob_path(descriptor: Any, path: Path) -> str:
+    """Return the path of a blob in a layout: ``blobs/<algorithm>/<encoded>`` of its digest."""
     digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
     algorithm, _, value = str(digest).partition(":")
     if not algorithm.isalnum() or not value.isalnum():
-        raise BundleFixError("the image is damaged: a digest is none", where=str(path))
+        raise BundleFixError("invalid digest in the image manifest", where=str(path), hint=AGAIN)
     return f"blobs/{algorithm}/{value}"
 
 
-def _list(document: Any, key: str, path: Path) -> list[Any]:
-    found = document.get(key) if isinstance(document, dict) else None
-    if not isinstance(found, list):
-        raise BundleFixError(f"the image is damaged: it has no {key}", where=str(path))
-    return found
+def _get_list(document: Any, key: str, path: Path) -> list[Any]:
+    values = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(values, list):
+        raise BundleFixError(
+            f"missing list {key!r} in the image manifest", where=str(path), hint=AGAIN
+        )
+    return values
 
 
-def _blob(layout: Tree, name: str, path: Path) -> Content:
-    # Docker links a layer that it saved already, within the tarball.
+def _get_blob(layout: Tree, name: str, path: Path) -> Content:
+    # Within its archive, Docker writes a symlink for a layer that it has written before.
     end = resolve_path(layout, name)
     node = None if isinstance(end, Unresolved) else layout.nodes.get(end)
     if not isinstance(node, File):
         raise BundleFixError(
-            f"the image has no {name}, of which it consists", where=str(path),
-            hint="save it with all its layers",
+            f"{name} is missing from the image", where=str(path),
+            hint="save the image with all its layers",
         )  # fmt: skip
     return node.content
 
 
-def _json(layout: Tree, name: str, path: Path) -> Any:
-    content = _blob(layout, name, path)
+def _read_json(layout: Tree, name: str, path: Path) -> Any:
+    content = _get_blob(layout, name, path)
+    if content.size > MAX_JSON:
+        raise BundleFixError(
+            f"{name} in the image is larger than {MAX_JSON >> 20} MiB", where=str(path),
+            hint=UNTRUSTED,
+        )  # fmt: skip
     with content.open() as reader:
-        data = read_exactly(reader, 0, content.size) if content.size <= MAX_JSON else None
+        data = read_exactly(reader, 0, content.size)
     try:
         return json.loads(data or b"")
     except (ValueError, RecursionError) as error:
         raise BundleFixError(
-            f"the image is damaged: {name} is no JSON", where=str(path),
-            hint=AGAIN,
-        ) from error  # fmt: skip
+            f"{name} in the image is not valid JSON", where=str(path), hint=AGAIN
+        ) from error
 
 
-def _lay_over(nodes: dict[str, Node], layer: Tree) -> None:
-    """Lay a layer over those below it: whiteouts hide what is there, members take its place."""
+def _apply_layer(nodes: dict[str, Node], layer: Tree) -> None:
+    """Apply a layer to the layers below it (OCI, "Applying Changesets")."""
     lower = Tree(nodes, location=InstallLocation.ROOT)
-    homes = _homes(lower, layer)
-    _hide(nodes, *_hidden(lower, layer, homes))
+    locations = _locate_directories(lower, layer)
+    _remove_hidden(nodes, *_find_hidden(lower, layer, locations))
     for name, node in layer.nodes.items():
         if posixpath.basename(name).startswith(WHITEOUT):
             continue
-        place = _at(homes, name)
-        twin = _at(homes, node.hardlink) if isinstance(node, File) and node.hardlink else None
+        path = _translate_path(locations, name)
+        # Headers and preceding bytes belong to the layer's own tarball.
         if isinstance(node, File):
-            nodes[place] = replace(node, header=None, preceding=None, hardlink=twin)
+            link = _translate_path(locations, node.hardlink) if node.hardlink else None
+            nodes[path] = replace(node, header=None, preceding=None, hardlink=link)
         else:
-            nodes[place] = replace(node, header=None, preceding=None)
+            nodes[path] = replace(node, header=None, preceding=None)
 
 
-def _at(homes: Mapping[str, str], name: str) -> str:
-    folder, base = posixpath.split(name)
-    return posixpath.join(homes[folder], base)
+def _translate_path(locations: Mapping[str, str], name: str) -> str:
+    """Return the path in the merged tree of a member of a layer."""
+    directory, base = posixpath.split(name)
+    return posixpath.join(locations[directory], base)
 
 
-def _hidden(lower: Tree, layer: Tree, homes: Mapping[str, str]) -> tuple[set[str], set[str]]:
-    """What a layer hides of those below: members with all in them, and folders' content."""
-    whole, content = set(), set()
+def _find_hidden(
+    lower: Tree, layer: Tree, locations: Mapping[str, str]
+) -> tuple[set[str], set[str]]:
+    """Return the paths that a layer hides (OCI, "Whiteouts").
+
+    Returns:
+        The members that are hidden with everything in them, and the directories of which only the
+        contents are hidden.
+    """
+    members, contents = set(), set()
     for name, node in layer.nodes.items():
-        folder, base = posixpath.split(name)
+        directory, base = posixpath.split(name)
+        path = _translate_path(locations, name)
         if base == OPAQUE:
-            content.add(homes[folder])
+            contents.add(locations[directory])
         elif base.startswith(WHITEOUT):
-            whole.add(posixpath.join(homes[folder], base.removeprefix(WHITEOUT)))
-        elif _at(homes, name) in lower.directories and not isinstance(node, Directory):
-            whole.add(_at(homes, name))
-    return whole, content
+            members.add(posixpath.join(locations[directory], base.removeprefix(WHITEOUT)))
+        elif path in lower.directories and not isinstance(node, Directory):
+            members.add(path)
+    return members, contents
 
 
-def _hide(nodes: dict[str, Node], whole: set[str], content: set[str]) -> None:
-    if not whole and not content:
+def _remove_hidden(nodes: dict[str, Node], members: set[str], contents: set[str]) -> None:
+    if not members and not contents:
         return
     for name in list(nodes):
-        folder, gone = name, name in whole
-        while folder and not gone:
-            folder = posixpath.dirname(folder)
-            gone = folder in whole or folder in content
-        if gone and name:
+        directory, is_hidden = name, name in members
+        while directory and not is_hidden:
+            directory = posixpath.dirname(directory)
+            is_hidden = directory in members or directory in contents
+        if is_hidden and name:
             del nodes[name]
 
 
-def _homes(lower: Tree, layer: Tree) -> dict[str, str]:
-    """Where each folder of a layer is: a folder that is a link below may be one for its members."""
-    homes: dict[str, str] = {"": ""}
-    for folder in sorted(layer.directories):
-        if folder:
-            parent = homes[posixpath.dirname(folder)]
-            place = posixpath.join(parent, posixpath.basename(folder))
-            if folder not in layer.nodes and isinstance(lower.nodes.get(place), Symlink):
-                end = resolve_path(lower, place)
-                place = place if isinstance(end, Unresolved) else end
-            homes[folder] = place
-    return homes
+def _locate_directories(lower: Tree, layer: Tree) -> dict[str, str]:
+    """Return the path in the merged tree of each directory of a layer.
+
+    A directory that the layer has no entry of its own for may be a symlink in a lower layer; the
+    layer's members are then in the target, as if the layer was unpacked over the lower ones.
+    """
+    locations: dict[str, str] = {"": ""}
+    for directory in sorted(layer.directories):
+        if directory:
+            parent, base = posixpath.split(directory)
+            path = posixpath.join(locations[parent], base)
+            if directory not in layer.nodes and isinstance(lower.nodes.get(path), Symlink):
+                end = resolve_path(lower, path)
+                path = path if isinstance(end, Unresolved) else end
+            locations[directory] = path
+    return locations

@@ -1,6 +1,6 @@
-"""RPM packages: headers, then the package's files in a compressed cpio archive. Only ever read.
+"""Reader of RPM packages: headers, then the package's files in a compressed cpio archive.
 
-Sources: the RPM package file format (rpm.org), and cpio's "newc" format (cpio(5)).
+Sources: the RPM V4 package format (rpm.org, "Package Format"), and cpio's "newc" format (cpio(5)).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.names import check_parents, clean_name
 from bundle_fix.archive.packages.nested import open_nested_file
 from bundle_fix.model.content import FileSlice
-from bundle_fix.model.errors import AGAIN, BundleFixError
+from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import (
     Directory,
@@ -30,51 +30,57 @@ from bundle_fix.model.tree import (
     Tree,
 )
 
-LEAD = 96
+LEAD_SIZE = 96
 HEADER_MAGIC = b"\x8e\xad\xe8\x01"
-INDEX = 16
-CPIO_MAGIC = (b"070701", b"070702")
-CPIO_STRIPPED = b"07070X"
-CPIO_HEADER = 110
+HEADER_START_SIZE, INDEX_ENTRY_SIZE = 16, 16
+CPIO_MAGICS = (b"070701", b"070702")
+CPIO_STRIPPED_MAGIC = b"07070X"
+"""Members without metadata, which rpm writes if a file is larger than 4 GiB."""
+CPIO_HEADER_SIZE = 110
+CPIO_FIELDS = 13
 HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]*")
 MAX_NAME = 4096
-MAX_NAMES = 128 << 20
-"""Characters of all names together."""
+"""Bytes of a file name or symlink target (PATH_MAX)."""
+MAX_ALL_NAMES = 128 << 20
+"""Characters of all file names of a package together."""
 TRAILER = "TRAILER!!!"
+"""Name of the member that ends a cpio archive."""
 
 
 @contextmanager
 def read_rpm(
     path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Tree]:
-    """The tree in the RPM package at ``path``, as it is installed.
+    """Read the tree that the RPM package at ``path`` installs.
 
     Raises:
-        BundleFixError: it is no package, is damaged, or holds more than ``limits`` allow.
+        BundleFixError: it is damaged or exceeds ``limits``.
     """
     with path.open("rb") as file:
         fd = file.fileno()
-        # The signature's header is filled up to eight bytes, the package's own is not.
-        start = _header_end(fd, LEAD, path)
-        start = _header_end(fd, start + -start % 8, path)
+        # The signature header is padded to a multiple of eight bytes; the main header is not.
+        start = _find_header_end(fd, LEAD_SIZE, path)
+        start = _find_header_end(fd, start + -start % 8, path)
         payload = FileSlice(fd, start, os.fstat(fd).st_size - start)
         with open_nested_file(payload, "payload", path, limits, progress) as archive:
-            yield _tree(archive, path, limits)
+            yield _read_cpio(archive, path, limits)
 
 
-def _header_end(fd: int, at: int, path: Path) -> int:
-    intro = os.pread(fd, 16, at)
-    entries, size = int.from_bytes(intro[8:12], "big"), int.from_bytes(intro[12:16], "big")
-    end = at + 16 + entries * INDEX + size
-    if not intro.startswith(HEADER_MAGIC) or len(intro) < 16 or end > os.fstat(fd).st_size:
+def _find_header_end(fd: int, at: int, path: Path) -> int:
+    """Return the offset after the header at ``at``: its start, index entries and data."""
+    start = os.pread(fd, HEADER_START_SIZE, at)
+    entries, size = int.from_bytes(start[8:12], "big"), int.from_bytes(start[12:16], "big")
+    end = at + HEADER_START_SIZE + entries * INDEX_ENTRY_SIZE + size
+    is_valid = start.startswith(HEADER_MAGIC) and len(start) == HEADER_START_SIZE
+    if not is_valid or end > os.fstat(fd).st_size:
         raise BundleFixError(
-            f"the package is cut short or damaged at byte {at}", where=str(path), hint=AGAIN
+            f"the package is truncated or damaged at byte {at}", where=str(path), hint=AGAIN
         )
     return end
 
 
-class _Member(NamedTuple):
-    """A member of a cpio archive: what its header says, and where its bytes are."""
+class _CpioMember(NamedTuple):
+    """A member of a cpio archive: the fields of its header and the location of its bytes."""
 
     name: str
     inode: tuple[int, int, int]
@@ -87,81 +93,97 @@ class _Member(NamedTuple):
     size: int
 
 
-def _tree(file: IO[bytes], path: Path, limits: Limits) -> Tree:
+def _read_cpio(file: IO[bytes], path: Path, limits: Limits) -> Tree:
+    """Return the tree in a decompressed cpio archive; ``file`` must stay open."""
     nodes: dict[str, Node] = {}
-    room = MAX_NAMES
-    waiting: dict[tuple[int, int, int], list[tuple[str, _Member]]] = {}
-    for member in _members(file, path):
+    names_left = MAX_ALL_NAMES
+    linked: dict[tuple[int, int, int], list[str]] = {}
+    for member in _iter_cpio_members(file, path):
         limits.check_members(len(nodes) + 1, path)
         name = clean_name(member.name.lstrip("/"), path)
-        room -= len(name)
-        if room < 0:
+        names_left -= len(name)
+        if names_left < 0:
             raise BundleFixError(
-                "the names of its files are longer than any honest ones", where=str(path),
-                hint="a package like this one must not be trusted",
+                f"its file names exceed the safety limit ({MAX_ALL_NAMES >> 20} MiB)",
+                where=str(path), hint=UNTRUSTED,
             )  # fmt: skip
         if name in nodes and not isinstance(nodes[name], Directory):
-            raise BundleFixError(f"two members have the name {name!r}", where=str(path))
-        nodes[name] = _node(member, file.fileno(), path)
+            raise BundleFixError(
+                f"two members have the name {name!r}", where=str(path), hint=UNTRUSTED
+            )
+        nodes[name] = _make_cpio_node(member, file.fileno(), path)
         if stat.S_ISREG(member.mode) and member.links > 1:
-            waiting.setdefault(member.inode, []).append((name, member))
-    # Of hard links the last one has the bytes.
-    for linked in waiting.values():
-        first, last = linked[0][0], nodes[linked[-1][0]]
-        for name, _ in linked:
-            node = nodes[name]
-            if isinstance(node, File) and isinstance(last, File):
-                twin = first if name != first else None
-                nodes[name] = File(last.content, node.metadata, hardlink=twin)
+            linked.setdefault(member.inode, []).append(name)
+    for names in linked.values():
+        _join_hardlinks(nodes, names)
     tree = Tree(nodes, location=InstallLocation.BESIDE_OTHERS)
     check_parents(tree, path)
     return tree
 
 
-def _members(file: IO[bytes], path: Path) -> Iterator[_Member]:
+def _join_hardlinks(nodes: dict[str, Node], names: list[str]) -> None:
+    """Make the files with these names hard links; in cpio only the last one has the bytes."""
+    first, last = names[0], nodes[names[-1]]
+    for name in names:
+        node = nodes[name]
+        if isinstance(node, File) and isinstance(last, File):
+            link = first if name != first else None
+            nodes[name] = File(last.content, node.metadata, hardlink=link)
+
+
+def _iter_cpio_members(file: IO[bytes], path: Path) -> Iterator[_CpioMember]:
+    """Yield the members of a cpio archive; their names and bytes are padded to four bytes.
+
+    Raises:
+        BundleFixError: a header is invalid, or the archive is truncated.
+    """
     fd, at, end = file.fileno(), 0, file.seek(0, 2)
     while True:
-        header = os.pread(fd, CPIO_HEADER, at)
-        if header.startswith(CPIO_STRIPPED):
+        header = os.pread(fd, CPIO_HEADER_SIZE, at)
+        if header.startswith(CPIO_STRIPPED_MAGIC):
             raise BundleFixError(
-                "a file in the package is larger than 4 GiB, which cannot be read", where=str(path)
+                "a file in the package is larger than 4 GiB, which is not supported",
+                where=str(path),
             )
-        numbers = _numbers(header)
-        if not header.startswith(CPIO_MAGIC) or len(numbers) < 13:
+        numbers = _parse_cpio_numbers(header)
+        if not header.startswith(CPIO_MAGICS) or len(numbers) < CPIO_FIELDS:
             raise BundleFixError(
-                f"the package's files are cut short or damaged at byte {at} of {end}",
+                f"the package's files are truncated or damaged at byte {at} of {end}",
                 where=str(path), hint=AGAIN,
             )  # fmt: skip
         inode, mode, uid, gid, links, mtime, size, major, minor, _, _, length, _ = numbers
-        raw = os.pread(fd, min(length, MAX_NAME + 1), at + CPIO_HEADER)
-        start = at + CPIO_HEADER + length
+        raw = os.pread(fd, min(length, MAX_NAME + 1), at + CPIO_HEADER_SIZE)
+        start = at + CPIO_HEADER_SIZE + length
         start += -start % 4
         if length > MAX_NAME or not raw.endswith(b"\0") or start + size > end:
-            raise BundleFixError("the package is cut short", where=str(path), hint=AGAIN)
+            raise BundleFixError("the package is truncated", where=str(path), hint=AGAIN)
         name = os.fsdecode(raw[:-1])
         if name == TRAILER:
             return
-        yield _Member(name, (major, minor, inode), mode, uid, gid, links, mtime, start, size)
+        yield _CpioMember(name, (major, minor, inode), mode, uid, gid, links, mtime, start, size)
         at = start + size + -size % 4
 
 
-def _numbers(header: bytes) -> list[int]:
-    """The numbers of a header: eight hexadecimal digits each."""
+def _parse_cpio_numbers(header: bytes) -> list[int]:
+    """Return the numbers of a header, eight hexadecimal digits each; none if it is invalid."""
     digits = header[6:]
+    # int() alone would accept signs, underscores, blanks and a prefix.
     if not HEXADECIMAL.fullmatch(digits):
         return []
     return [int(digits[at : at + 8], 16) for at in range(0, len(digits) - 7, 8)]
 
 
-def _node(member: _Member, fd: int, path: Path) -> Node:
-    stamp = Metadata(stat.S_IMODE(member.mode), member.uid, member.gid, mtime=member.mtime)
-    content = FileSlice(fd, member.start, member.size)
+def _make_cpio_node(member: _CpioMember, fd: int, path: Path) -> Node:
+    metadata = Metadata(stat.S_IMODE(member.mode), member.uid, member.gid, mtime=member.mtime)
     if stat.S_ISDIR(member.mode):
-        return Directory(stamp)
+        return Directory(metadata)
     if stat.S_ISLNK(member.mode):
         if member.size > MAX_NAME:
-            raise BundleFixError(f"the link {member.name!r} is too long", where=str(path))
-        return Symlink(os.fsdecode(os.pread(fd, member.size, member.start)), stamp)
+            raise BundleFixError(
+                f"the target of the symlink {member.name!r} is longer than {MAX_NAME} bytes",
+                where=str(path), hint=UNTRUSTED,
+            )  # fmt: skip
+        return Symlink(os.fsdecode(os.pread(fd, member.size, member.start)), metadata)
     if stat.S_ISREG(member.mode):
-        return File(content, stamp)
-    return Special("device, fifo or socket", stamp)
+        return File(FileSlice(fd, member.start, member.size), metadata)
+    return Special("device, fifo or socket", metadata)
