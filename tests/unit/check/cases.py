@@ -24,7 +24,7 @@ from builders.pack import make_healthy_pack, make_incident_pack
 from builders.wheel import INFO, METADATA, format_record_line
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.parser import read_image_at
-from bundle_fix.policy.policy import Ignore
+from bundle_fix.policy.policy import AcceptedFinding
 
 LIB = "$ORIGIN/../lib"
 ALLOCATOR = """
@@ -251,7 +251,7 @@ def scheme(root: Path, folder: str, runpath: str) -> None:
     build_elf(root / folder / "tool", program=True, needed=["liba.so.1"], runpath=runpath)
 
 
-IGNORED = (Ignore("BF505", "bin/*", "until 2.6"),)
+IGNORED = (AcceptedFinding("BF505", "bin/*", "until 2.6"),)
 
 
 def listed(root: Path, *, schema: int = 1, **changed: Any) -> None:

@@ -1,4 +1,4 @@
-"""BF405: symbols that nothing in a process defines, and those that somebody may."""
+"""BF405: symbols that no object of a process defines, and those that an unknown one may define."""
 
 from __future__ import annotations
 
@@ -15,44 +15,43 @@ LIB = "$ORIGIN/../lib"
 
 
 def calls(symbol: str) -> str:
+    """Return the source of a program that calls a function."""
     return f'extern int g(void) __asm__("{symbol}"); int main(void) {{ return g(); }}'
 
 
 def defines(symbol: str) -> str:
+    """Return the source of a library that defines a function."""
     return f'int g(void) __asm__("{symbol}"); int g(void) {{ return 0; }}'
 
 
-def program_and_library(folder: Path, wanted: str, defined: str, **more: object) -> None:
-    """A program linked with one copy of a library, in a pack that has another."""
-    linked = build_elf(folder / "linked.so", soname="libg.so.1", source=defines(wanted))
-    build_elf(folder / "lib/libg.so.1", soname="libg.so.1", source=defines(defined))
-    build_elf(
-        folder / "bin/x", program=True, source=calls(wanted), runpath=LIB,
-        flags=[str(linked)], **more,  # type: ignore[arg-type]
-    )  # fmt: skip
+def program_and_library(root: Path, used: str, defined: str) -> None:
+    """Build a program that is linked with one copy of a library, in a pack with another copy."""
+    linked = build_elf(root / "linked.so", soname="libg.so.1", source=defines(used))
+    build_elf(root / "lib/libg.so.1", soname="libg.so.1", source=defines(defined))
+    build_elf(root / "bin/x", program=True, source=calls(used), runpath=LIB, flags=[str(linked)])
     linked.unlink()
 
 
 @pytest.mark.parametrize("symbol", ["_ZN3two5greetEv", "two_greet"])
-def test_bf405_names_a_symbol_that_the_packs_copy_lacks(
+def test_bf405_reports_a_symbol_that_the_packs_copy_lacks(
     tmp_path: Path, check: Check, symbol: str
 ) -> None:
     program_and_library(tmp_path, symbol, "one_greet")
     (finding,) = check("BF405")
     assert (finding.severity, finding.path) == ("error", "bin/x")
-    assert finding.message == f"uses {symbol}, which nothing defines"
-    assert finding.evidence["asked"] == ["bin/x", "lib/libg.so.1", "/lib64/libc.so.6"]
+    assert finding.message == f"uses {symbol}, which no object defines"
+    assert finding.evidence["searched"] == ["bin/x", "lib/libg.so.1", "/lib64/libc.so.6"]
 
 
 @pytest.mark.parametrize("symbol", ["_ZN3one5greetEv", "one_greet"])
-def test_bf405_is_silent_where_a_library_of_the_pack_defines_it(
+def test_bf405_is_silent_if_a_library_of_the_pack_defines_the_symbol(
     tmp_path: Path, check: Check, symbol: str
 ) -> None:
     program_and_library(tmp_path, symbol, symbol)
     assert check("BF405") == []
 
 
-def test_bf405_names_a_symbol_of_a_library_and_the_program_that_loads_it(
+def test_bf405_reports_a_symbol_of_a_library_with_the_program_that_loads_it(
     tmp_path: Path, check: Check
 ) -> None:
     use = "extern int gone(void); int again(void) { return gone(); }"
@@ -60,7 +59,7 @@ def test_bf405_names_a_symbol_of_a_library_and_the_program_that_loads_it(
     build_elf(tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB)
     (finding,) = check("BF405")
     assert finding.path == "lib/libu.so.1"
-    assert finding.message == "uses gone, which nothing in the process of bin/x defines"
+    assert finding.message == "uses gone, which no object in the process of bin/x defines"
 
 
 def test_bf405_is_silent_about_weak_symbols(tmp_path: Path, check: Check) -> None:
@@ -70,7 +69,7 @@ def test_bf405_is_silent_about_weak_symbols(tmp_path: Path, check: Check) -> Non
     assert check("BF405") == []
 
 
-def test_bf405_is_silent_about_what_the_program_itself_defines(
+def test_bf405_is_silent_about_symbols_that_the_program_itself_defines(
     tmp_path: Path, check: Check
 ) -> None:
     use = "extern int callback(void); int again(void) { return callback(); }"
@@ -84,7 +83,7 @@ def test_bf405_is_silent_about_what_the_program_itself_defines(
 
 
 @pytest.mark.parametrize(("symbol", "found"), [("strtol", 0), ("__own_helper", 0), ("gone", 1)])
-def test_bf405_knows_what_glibc_exports_where_nothing_was_linked_with_it(
+def test_bf405_knows_the_exports_of_glibc_if_no_object_was_linked_with_it(
     tmp_path: Path, check: Check, symbol: str, found: int
 ) -> None:
     use = f"extern int {symbol}(void); int again(void) {{ return {symbol}(); }}"
@@ -94,7 +93,7 @@ def test_bf405_knows_what_glibc_exports_where_nothing_was_linked_with_it(
     assert len(check("BF405")) == found
 
 
-def test_bf405_says_nothing_where_a_library_of_the_host_could_define_it(
+def test_bf405_is_silent_if_a_library_of_the_host_may_define_the_symbol(
     tmp_path: Path, check: Check
 ) -> None:
     build_elf(
@@ -104,28 +103,28 @@ def test_bf405_says_nothing_where_a_library_of_the_host_could_define_it(
     assert check("BF405", host=("libz.so.1",)) == []
 
 
-@pytest.mark.parametrize(("kept", "found"), [("other", 1), ("greet", 0)])
-def test_bf405_wants_the_symbol_in_the_version_that_it_was_linked_with(
-    tmp_path: Path, check: Check, kept: str, found: int
+@pytest.mark.parametrize(("defined", "found"), [("other", 1), ("greet", 0)])
+def test_bf405_checks_the_version_with_which_the_symbol_was_linked(
+    tmp_path: Path, check: Check, defined: str, found: int
 ) -> None:
-    """The version is there (so the loader starts the program), but the symbol left it."""
+    """The version exists, so the loader starts the program, but no longer with the symbol."""
     linked = build_versioned_library(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
     build_elf(
         tmp_path / "bin/x", program=True, source=calls("greet"), runpath=LIB, flags=[str(linked)]
     )  # fmt: skip
     shutil.rmtree(linked.parent)
-    build_versioned_library(tmp_path / "lib/libv.so.1", "libv.so.1", kept, ["V_1"])
+    build_versioned_library(tmp_path / "lib/libv.so.1", "libv.so.1", defined, ["V_1"])
     assert [f.evidence["symbols"] for f in check("BF405")] == [["greet@V_1"]][:found]
     assert check("BF404") == []
 
 
-@pytest.mark.parametrize("beside", ["a library of the host", "a program that does not load it"])
-def test_bf405_knows_who_has_to_define_a_symbol_with_a_version(
-    tmp_path: Path, check: Check, beside: str
+@pytest.mark.parametrize("has_plugin", [False, True])
+def test_bf405_knows_which_library_must_define_a_symbol_with_a_version(
+    tmp_path: Path, check: Check, has_plugin: bool
 ) -> None:
     linked = build_versioned_library(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
     flags, source = [str(linked)], calls("greet").replace("main", "again")
-    if beside == "a library of the host":
+    if not has_plugin:
         build_elf(
             tmp_path / "bin/x", program=True, source=calls("greet"), needed=["libz.so.1"],
             runpath=LIB, flags=flags,
@@ -135,16 +134,14 @@ def test_bf405_knows_who_has_to_define_a_symbol_with_a_version(
         build_elf(tmp_path / "plugins/p.so", source=source, runpath=LIB, flags=flags)
     shutil.rmtree(linked.parent)
     build_versioned_library(tmp_path / "lib/libv.so.1", "libv.so.1", "other", ["V_1"])
-    severity, path = (
-        ("error", "bin/x") if beside == "a library of the host" else ("warning", "plugins/p.so")
-    )
+    severity, path = ("warning", "plugins/p.so") if has_plugin else ("error", "bin/x")
     found = check("BF405", host=("libz.so.1",))
     assert [(f.severity, f.path, f.evidence["symbols"]) for f in found] == [
         (severity, path, ["greet@V_1"])
     ]
 
 
-def test_bf405_is_silent_about_what_a_plugin_takes_from_its_program(
+def test_bf405_is_silent_about_symbols_of_a_plugin_that_its_program_may_define(
     tmp_path: Path, check: Check
 ) -> None:
     use = "extern int callback(void); int again(void) { return callback(); }"

@@ -1,4 +1,4 @@
-"""BF4xx: symbols that nothing in a process defines."""
+"""BF405: symbols that no object of a process defines."""
 
 from __future__ import annotations
 
@@ -16,156 +16,171 @@ from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.policy.severity import Severity
 
-COMPILERS = re.compile(r"lib(stdc\+\+|gcc_s|atomic)\.so\.\d+")
-"""Libraries of the compiler, all of whose symbols have versions, as all of glibc's have."""
-OWN_NAME = re.compile(rb"_Z(?!N?K?S[abdiost]|T[ISV]N?S|n[aw]|d[al]|N10__cxxabiv1|N9__gnu_cxx)")
-"""A C++ name that neither the C library nor the compiler's libraries define."""
+COMPILER_LIBRARIES = re.compile(r"lib(stdc\+\+|gcc_s|atomic)\.so\.\d+")
+"""Libraries of the compiler; all of their symbols have versions, like those of glibc."""
+FOREIGN_CPP_NAME = re.compile(
+    rb"_Z(?!N?K?S[abdiost]|T[ISV]N?S|n[aw]|d[al]|N10__cxxabiv1|N9__gnu_cxx)"
+)
+"""A mangled C++ name that the C library and the compiler's libraries do not define.
+
+These define names in ``std`` (``St``, ``Sa``, ``Ss``, ...), ``__cxxabiv1`` and ``__gnu_cxx``, and
+``operator new`` and ``delete`` (Itanium C++ ABI, 5.1).
+"""
 
 
-def find_undefined(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Symbols that no object of a process defines, as far as that can be told.
+def find_undefined_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the symbols that certainly no object of a process defines.
 
-    A symbol in a version of a library that can be looked into has to be there, whatever else the
-    process has; any other only where all objects that could define it are known. What a plugin uses
-    may be its program's.
+    If a symbol has a version of a library whose file is known, that library must define it. Any
+    other symbol is only reported if all objects that could define it are known; in a plugin it may
+    be defined by the program that opens it.
     """
-    told: set[tuple[str, bytes]] = set()
+    reported: set[tuple[str, bytes]] = set()
     complete: dict[tuple[str, bool], frozenset[str]] = {}
-    for severity, process in _processes(context):
-        unknown = [mapped for mapped in process.objects if mapped.image is None]
+    for severity, process in _iter_processes(context):
+        unknown = [loaded for loaded in process.objects if loaded.image is None]
         is_closed = process.entry in context.programs and not any(
-            mapped.origin is ObjectOrigin.MISSING or not _has_versions(mapped.name)
-            for mapped in unknown
+            loaded.origin is ObjectOrigin.MISSING or not _has_only_versions(loaded.name)
+            for loaded in unknown
         )
-        there = {mapped.label for mapped in process.objects}
-        readable = _readable(process)
-        for mapped in process.list_bundled_objects():
-            # What sufficed in another process suffices here, if all of it is here.
-            if complete.get((mapped.label, is_closed), frozenset({""})) <= there:
+        labels = {loaded.label for loaded in process.objects}
+        known_names = _list_known_names(process)
+        for loaded in process.list_bundled_objects():
+            # The objects that define all of its symbols in another process are here as well.
+            if complete.get((loaded.label, is_closed), frozenset({""})) <= labels:
                 continue
-            if not is_closed and readable.isdisjoint(context.facts.read_needed_versions(mapped)):
+            needed_versions = context.facts.read_needed_versions(loaded)
+            if not is_closed and known_names.isdisjoint(needed_versions):
                 continue
-            wanted = [s for s in context.facts.read_symbol_table(mapped).undefined if not s.weak]
+            table = context.facts.read_symbol_table(loaded)
+            symbols = [symbol for symbol in table.undefined if not symbol.weak]
             if not is_closed:
-                wanted = [symbol for symbol in wanted if symbol.library in readable]
-            lost, used = _undefined(context.facts, process, mapped, wanted, unknown)
-            if not lost:
-                complete[mapped.label, is_closed] = used
-            fresh = [symbol for symbol in lost if (mapped.label, symbol.name) not in told]
-            told |= {(mapped.label, symbol.name) for symbol in lost}
-            if fresh:
-                yield _finding(rule, process, mapped, fresh, severity)
+                symbols = [symbol for symbol in symbols if symbol.library in known_names]
+            missing, used = _find_missing_symbols(context.facts, process, loaded, symbols, unknown)
+            if not missing:
+                complete[loaded.label, is_closed] = used
+            new = [symbol for symbol in missing if (loaded.label, symbol.name) not in reported]
+            reported |= {(loaded.label, symbol.name) for symbol in missing}
+            if new:
+                yield _make_symbol_finding(rule, process, loaded, new, severity)
 
 
-def _processes(context: Context) -> Iterator[tuple[Severity, Process]]:
-    """Programs, then plugins, each with how bad it is when it fails."""
+def _iter_processes(context: Context) -> Iterator[tuple[Severity, Process]]:
+    """Yield the processes of programs, then of plugins, with the severity of a failure."""
     yield from ((Severity.ERROR, process) for process in context.programs.values())
     yield from ((context.plugin_severity, process) for process in context.plugins.values())
 
 
-def _readable(process: Process) -> frozenset[str]:
-    """The names of the libraries of a process that can be looked into."""
-    known = [mapped for mapped in process.objects if mapped.image is not None]
-    sonames = [mapped.image.soname for mapped in known if mapped.image and mapped.image.soname]
-    return frozenset([*(mapped.name for mapped in known), *sonames])
+def _list_known_names(process: Process) -> frozenset[str]:
+    """Return the names and sonames of the objects of a process whose files are known."""
+    known = [loaded for loaded in process.objects if loaded.image is not None]
+    sonames = [loaded.image.soname for loaded in known if loaded.image and loaded.image.soname]
+    return frozenset([*(loaded.name for loaded in known), *sonames])
 
 
-def _has_versions(name: str) -> bool:
-    """Whether all that a library of the host defines has versions, whoever built it."""
+def _has_only_versions(name: str) -> bool:
+    """Return whether all symbols of a library have versions in every build of it."""
     is_glibc = is_part_of_libc(name) and not MUSL_LIBC_NAME.fullmatch(name)
-    return is_glibc or COMPILERS.fullmatch(name) is not None
+    return is_glibc or COMPILER_LIBRARIES.fullmatch(name) is not None
 
 
-def _undefined(
-    symbols: FileFacts,
+def _find_missing_symbols(
+    facts: FileFacts,
     process: Process,
-    mapped: LoadedObject,
-    wanted: Sequence[UndefinedSymbol],
+    user: LoadedObject,
+    symbols: Sequence[UndefinedSymbol],
     unknown: Sequence[LoadedObject],
 ) -> tuple[list[UndefinedSymbol], frozenset[str]]:
-    """Those of the symbols of one object that nothing defines, and what defines the others."""
-    names = {one.name for one in unknown}
-    left = [symbol for symbol in wanted if symbol.library not in names]
-    used = {one.label for one in unknown}
+    """Return the symbols that no object defines, and the labels of the objects that define others.
+
+    Args:
+        facts: the facts about the files.
+        process: the process.
+        user: the object that uses the symbols.
+        symbols: the symbols.
+        unknown: the objects of the process whose files are not known.
+    """
+    unknown_names = {loaded.name for loaded in unknown}
+    missing = [symbol for symbol in symbols if symbol.library not in unknown_names]
+    used = {loaded.label for loaded in unknown}
     for provider in process.objects:
-        if not left:
+        if not missing:
             break
         if provider.image is not None and provider.image.is_dynamic:
-            table = symbols.read_symbol_table(provider)
-            rest = [
-                symbol for symbol in left if not table.provides_symbol(symbol.name, symbol.version)
-            ]
-            if len(rest) < len(left):
+            table = facts.read_symbol_table(provider)
+            rest = [s for s in missing if not table.provides_symbol(s.name, s.version)]
+            if len(rest) < len(missing):
                 used.add(provider.label)
-            left = rest
-    if left:
-        may_define = _may_define(symbols, mapped, unknown)
-        left = [
+            missing = rest
+    if missing:
+        may_define = _make_unknown_lookup(facts, user, unknown)
+        missing = [
             symbol
-            for symbol in left
-            if not may_define(symbol) and not _is_told_already(symbols, process, symbol)
+            for symbol in missing
+            if not may_define(symbol) and not _lacks_whole_version(facts, process, symbol)
         ]
-    return left, frozenset(used)
+    return missing, frozenset(used)
 
 
-def _is_told_already(symbols: FileFacts, process: Process, symbol: UndefinedSymbol) -> bool:
-    """Whether the library that should have the symbol lacks its whole version (BF404)."""
-    library = _named(process, symbol.library)
+def _lacks_whole_version(facts: FileFacts, process: Process, symbol: UndefinedSymbol) -> bool:
+    """Return whether the library of a symbol lacks its version, which BF404 reports."""
+    library = _find_object(process, symbol.library)
     if library is None or library.image is None:
         return False
-    offered = symbols.read_defined_versions(library)
-    return offered is not None and symbol.version not in offered
+    defined = facts.read_defined_versions(library)
+    return defined is not None and symbol.version not in defined
 
 
-def _named(process: Process, name: str | None) -> LoadedObject | None:
-    """The object of a process that is called ``name``."""
-    for mapped in process.objects if name else ():
-        if name == mapped.name or (mapped.image is not None and name == mapped.image.soname):
-            return mapped
+def _find_object(process: Process, name: str | None) -> LoadedObject | None:
+    """Return the object of a process with the name or soname ``name``."""
+    for loaded in process.objects if name else ():
+        if name == loaded.name or (loaded.image is not None and name == loaded.image.soname):
+            return loaded
     return None
 
 
-def _may_define(
-    symbols: FileFacts, user: LoadedObject, unknown: Sequence[LoadedObject]
+def _make_unknown_lookup(
+    facts: FileFacts, user: LoadedObject, unknown: Sequence[LoadedObject]
 ) -> Callable[[UndefinedSymbol], bool]:
-    """Whether one of the libraries that cannot be looked into may define what ``user`` wants.
+    """Return a function that returns whether one of the unknown objects may define a symbol.
 
-    Whoever was linked with a library whose symbols all have versions wants them in versions: what
-    it wants without one was not there.
+    The linker records a version for every symbol that it finds in a library with versions. If
+    ``user`` requires versions of a library, its symbols without a version are not from there.
     """
-    versions = symbols.read_needed_versions(user)
-    unasked = [one for one in unknown if one.name not in versions]
-    is_libc_there = any(is_part_of_libc(one.name) for one in unasked)
-    exports = read_glibc_exports() if is_libc_there else frozenset[bytes]()
+    versions = facts.read_needed_versions(user)
+    candidates = [loaded for loaded in unknown if loaded.name not in versions]
+    has_libc = any(is_part_of_libc(loaded.name) for loaded in candidates)
+    exports = read_glibc_exports() if has_libc else frozenset[bytes]()
 
     def may_define(symbol: UndefinedSymbol) -> bool:
-        if not unasked or symbol.library is not None or OWN_NAME.match(symbol.name):
+        has_version = symbol.library is not None
+        if not candidates or has_version or FOREIGN_CPP_NAME.match(symbol.name):
             return False
         return symbol.name.startswith(b"_") or symbol.name in exports
 
     return may_define
 
 
-def _finding(
+def _make_symbol_finding(
     rule: Rule,
     process: Process,
-    mapped: LoadedObject,
-    lost: Sequence[UndefinedSymbol],
+    user: LoadedObject,
+    missing: Sequence[UndefinedSymbol],
     severity: Severity,
 ) -> Finding:
-    names = sorted(map(_spelled, lost))
-    place = "" if mapped.label == process.entry else f" in the process of {process.entry}"
+    names = sorted(map(_format_symbol, missing))
+    place = "" if user.label == process.entry else f" in the process of {process.entry}"
     return rule.make_finding(
-        mapped.label,
-        f"uses {join_names(names)}, which nothing{place} defines",
+        user.label,
+        f"uses {join_names(names)}, which no object{place} defines",
         severity=severity,
         symbols=names,
         program=process.entry,
-        asked=[one.label for one in process.objects],
+        searched=[loaded.label for loaded in process.objects],
     )
 
 
-def _spelled(symbol: UndefinedSymbol) -> str:
+def _format_symbol(symbol: UndefinedSymbol) -> str:
     name = decode_name(symbol.name)
     return f"{name}@{symbol.version}" if symbol.version else name
 
@@ -173,10 +188,12 @@ def _spelled(symbol: UndefinedSymbol) -> str:
 RULES = (
     Rule(
         "BF405", "undefined-symbol", Severity.ERROR,
-        "An object uses a symbol that nothing in the process defines.",
-        "The loader ends the program when it starts, or at the first call: 'undefined symbol'.",
-        "Link the library that defines it, or put the copy into the pack that does.",
-        "lib/libreplica.so uses rocksdb::DB::Open, which the librocksdb.so.8 of the pack lost.",
-        find_undefined,
+        "An object uses a symbol that no object of the process defines.",
+        "The loader ends the program at its start or at the first call: 'undefined symbol'.",
+        "Link the object with the library that defines the symbol, or add the right copy of the"
+        " library to the pack.",
+        "lib/libreplica.so uses rocksdb::DB::Open, which the pack's librocksdb.so.8 no longer"
+        " defines.",
+        find_undefined_symbols,
     ),
 )  # fmt: skip
