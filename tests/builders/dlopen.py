@@ -1,4 +1,4 @@
-"""C sources of objects that open libraries at run time, and say so or not."""
+"""C sources of objects that call dlopen(3), with or without an ELF dlopen metadata note."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ DLOPEN_SOURCE = """
 static const char *const name = "%s";
 void *open_it(void) { return dlopen(name, RTLD_NOW); }
 """
-"""A library that imports dlopen and carries the name of what it opens."""
+"""A library that imports dlopen and contains the name of the library that it opens."""
 
 
 def make_dlopen_source(name: str) -> str:
-    """The source of a library that opens ``name``."""
+    """Return the source of a library that opens ``name``."""
     return DLOPEN_SOURCE % name
 
 
 def make_dlopen_note_source(features: Sequence[Mapping[str, object]] | str) -> str:
-    """The source of a library with an ELF dlopen metadata note.
+    """Return the source of a library with an ELF dlopen metadata note.
 
     Args:
-        features: what the note says; a string is taken as it stands, for notes that are damaged.
+        features: the entries of the note, or its raw text, for invalid notes.
     """
     text = features if isinstance(features, str) else json.dumps(features)
     quoted = json.dumps(json.dumps(text))[1:-1].replace("%", "%%")
@@ -34,5 +34,5 @@ def make_dlopen_note_source(features: Sequence[Mapping[str, object]] | str) -> s
         "0: .asciz {quoted}\\n"
         "1: .balign 4\\n"
         ".popsection\\n");
-    int noted;
+    int has_note;
     """

@@ -1,8 +1,8 @@
-"""Real ELF files from real compilers and linkers, built once and kept in a cache.
+"""Real ELF files from real compilers and linkers, built once and then cached.
 
-A file is described by what the loader would read of it: its soname, what it needs, where it
-searches. Every object prints its tag when it is loaded (``tag`` of a library, ``main`` of a
-program), so that running a program shows whose copy was taken.
+A file is described by the fields that the loader reads: soname, needed names, search path. Every
+object prints its tag when it is loaded (``tag`` of a library, ``main`` of a program), so the output
+of a program shows which copy was loaded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+# Building all ELF files of the tests takes minutes; CI restores the cache.
 CACHE = Path(os.environ.get("BUNDLE_FIX_TEST_CACHE", Path(__file__).parents[2] / ".cache" / "elf"))
 
 LIBRARY = """
@@ -39,14 +40,14 @@ STUB = "int bundle_fix_stub;"
 
 @dataclass(frozen=True)
 class Toolchain:
-    """A compiler and the flags that make it build for one machine with one linker."""
+    """A compiler, and the flags with which it builds for one machine with one linker."""
 
     compiler: str = "cc"
     flags: tuple[str, ...] = ()
 
     @property
-    def is_there(self) -> bool:
-        """Whether the compiler, with these flags, links a shared library."""
+    def is_available(self) -> bool:
+        """Whether the compiler links a shared library with these flags."""
         return _can_link(self)
 
 
@@ -54,14 +55,13 @@ class Toolchain:
 def _can_link(toolchain: Toolchain) -> bool:
     if shutil.which(toolchain.compiler) is None:
         return False
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "x.c")
+    with tempfile.TemporaryDirectory() as directory:
+        source = Path(directory, "x.c")
         source.write_text(STUB)
-        command = [toolchain.compiler, *toolchain.flags, "-shared", "-fPIC", "-o", f"{folder}/x.so"]
-        return (
-            subprocess.run([*command, str(source)], capture_output=True, check=False).returncode
-            == 0
-        )
+        output = str(source.with_suffix(".so"))
+        command = [toolchain.compiler, *toolchain.flags, "-shared", "-fPIC", "-o", output]
+        done = subprocess.run([*command, str(source)], capture_output=True, check=False)
+        return done.returncode == 0
 
 
 HOST = Toolchain()
@@ -78,13 +78,13 @@ CROSS = {
 
 
 def require_toolchain(toolchain: Toolchain) -> None:
-    """Skip the test, saying why, where the toolchain does not work; in CI it must."""
-    if toolchain.is_there:
+    """Skip the test if the toolchain does not work; fail if all toolchains must work, as in CI."""
+    if toolchain.is_available:
         return
     command = " ".join((toolchain.compiler, *toolchain.flags))
     if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
-        pytest.fail(f"{command} links no shared library, but CI has installed it")
-    pytest.skip(f"{command} is not installed, or not the C library that it links against")
+        pytest.fail(f"{command} cannot link a shared library; BUNDLE_FIX_TOOLCHAINS=all needs it")
+    pytest.skip(f"{command} or the C library that it links against is not installed")
 
 
 def build_elf(
@@ -100,19 +100,19 @@ def build_elf(
     flags: Sequence[str] = (),
     toolchain: Toolchain = HOST,
 ) -> Path:
-    """Build an ELF file at ``path`` and return it.
+    """Build an ELF file and return its path.
 
     Args:
-        path: where it goes; folders are made.
+        path: the output; missing directories are created.
         soname: its DT_SONAME.
-        needed: its DT_NEEDED names besides libc's, in order.
+        needed: its DT_NEEDED names before libc's, in order.
         runpath: its DT_RUNPATH.
         rpath: its DT_RPATH.
         program: whether it is a program (a PIE) rather than a shared library.
-        tag: what a library prints when it is loaded; its file name unless told.
-        source: its C source, in the place of the one that prints the tag.
-        flags: more flags for the compiler, behind all others.
-        toolchain: what builds it.
+        tag: the text that a library prints when it is loaded; by default its file name.
+        source: its C source, instead of the one that prints the tag.
+        flags: more flags for the compiler, after all others.
+        toolchain: the compiler and linker that build it.
     """
     require_toolchain(toolchain)
     stem = path.name.partition(".so")[0]
@@ -159,31 +159,34 @@ def _list_path_flags(runpath: str | None, rpath: str | None) -> list[str]:
 
 
 def build_stub(soname: str, toolchain: Toolchain = HOST) -> str:
-    """The path of an empty shared library of that soname, to link against."""
+    """Build an empty shared library with ``soname``, to link against; return its path."""
     flags = [*toolchain.flags, "-shared", "-fPIC", f"-Wl,-soname,{soname}"]
     return str(compile_cached(STUB, flags, toolchain))
 
 
 def compile_cached(source: str, flags: Sequence[str], toolchain: Toolchain) -> Path:
-    """Compile and link one C source, or take the result of having done so before."""
+    """Compile and link a C source and return the output, from the cache if it is there."""
     key = hashlib.sha256(
         "\0".join([source, read_compiler_version(toolchain.compiler), *flags]).encode()
     ).hexdigest()[:32]
     target = CACHE / key
     if not target.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            # A fixed relative name, so that debug information is the same wherever it is built.
-            Path(folder, "source.c").write_text(source)
+        with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+            # A fixed relative name, so that debug information does not depend on the directory.
+            Path(directory, "source.c").write_text(source)
             command = [toolchain.compiler, "source.c", *flags, "-o", "built"]
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, cwd=directory, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
-            Path(folder, "built").replace(target)
+            # Parallel workers may build the same file: the rename is atomic.
+            Path(directory, "built").replace(target)
     return target
 
 
 @cache
 def read_compiler_version(compiler: str) -> str:
-    """The compiler's first line of ``--version``."""
+    """Return the first line of the compiler's ``--version``."""
     done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[0]

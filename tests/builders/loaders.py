@@ -1,4 +1,4 @@
-"""The real loaders, asked what they load, and the model, asked the same."""
+"""The lists of objects that real loaders load, and those of the model, to compare them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import Loader
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.tree import File, Metadata, Tree
 
-Loaded = list[tuple[str, str | None]]
+LoadedFiles = list[tuple[str, str | None]]
+"""Name and path of each object, in load order; the path is None if the object is missing."""
 LINE = re.compile(r"\s+(\S.*?)(?: => (.*?))?(?: \(0x[0-9a-f]+\))?$")
 X86_64_LOADER = "/lib64/ld-linux-x86-64.so.2"
 LDCONFIG = shutil.which("ldconfig", path="/sbin:/usr/sbin:/bin:/usr/bin")
 
 
-def parse_loader_list(text: str) -> Loaded:
-    """Name and path of each object in a loader's list, without the kernel's own.
+def parse_loader_list(text: str) -> LoadedFiles:
+    """Parse the list that a loader prints, without the kernel's object (linux-vdso).
 
-    What is not found is listed once: glibc lists it for everything that needs it.
+    A missing object is returned once: glibc lists it for each object that needs it.
     """
-    found: Loaded = []
+    found: LoadedFiles = []
     for line in text.splitlines():
         match = LINE.match(line)
         if match is None or "linux-vdso" in line or "statically linked" in line:
@@ -48,8 +50,8 @@ def parse_loader_list(text: str) -> Loaded:
 
 def list_with_real_loader(
     program: Path, cwd: Path | None = None, environ: Mapping[str, str] | None = None
-) -> Loaded:
-    """What the program's own loader loads for it."""
+) -> LoadedFiles:
+    """Return the objects that the program's own loader loads for it (see ld.so(8))."""
     done = subprocess.run(
         [program],
         env={"LD_TRACE_LOADED_OBJECTS": "1", **(environ or {})},
@@ -59,7 +61,7 @@ def list_with_real_loader(
 
 
 def get_loader_error(program: Path) -> str:
-    """What the loader says of a program that it cannot start."""
+    """Return the error message of the loader for a program that it cannot start."""
     done = subprocess.run([program], env={}, capture_output=True, text=True, check=False)
     assert done.returncode == 127
     return done.stderr
@@ -68,33 +70,33 @@ def get_loader_error(program: Path) -> str:
 def map_process_here(
     root: Path, entry: str, environment: Environment = EMPTY_ENVIRONMENT
 ) -> Process:
-    """The model's process of a program in the folder ``root`` of this machine."""
+    """Return the model's process of a program in the directory ``root`` of this machine."""
     return deploy_here(root, environment).map_process(entry)
 
 
 def deploy_here(root: Path, environment: Environment = EMPTY_ENVIRONMENT) -> Deployment:
-    """A folder of this machine as a pack that is unpacked on this machine."""
+    """Return a directory of this machine as a pack that is unpacked on this machine."""
     host = RealHost(DirectoryFiles(Path("/")), str(root.resolve()), running=True)
     return Deployment(read_bundle(read_directory(root), str(root)), host, environment)
 
 
 def find_loader_here(program: Path) -> Loader:
-    """What the model knows of the loader of a program in a folder of this machine."""
-    world, image = deploy_here(program.parent), read_image_at(program)
+    """Return the model's loader of a program on this machine."""
+    deployment, image = deploy_here(program.parent), read_image_at(program)
     assert image is not None
-    return world.host.find_loader(world.view, image)
+    return deployment.host.find_loader(deployment.view, image)
 
 
-def list_process_files(process: Process, root: Path) -> Loaded:
-    """Name and path of each object of a process but the program, the pack's as absolute paths."""
+def list_process_files(process: Process, root: Path) -> LoadedFiles:
+    """Return the objects of a process without the program; ``root`` is the pack's directory."""
     return [
-        (o.name, f"{root.resolve()}/{o.path}" if o.origin == "bundle" else o.path)
+        (o.name, f"{root.resolve()}/{o.path}" if o.origin is ObjectOrigin.BUNDLE else o.path)
         for o in process.objects[1:]
     ]
 
 
-def resolve_paths(loaded: Loaded, cwd: Path | None = None) -> Loaded:
-    """The same with the real path of each file; relative ones count from ``cwd``."""
+def resolve_paths(loaded: LoadedFiles, cwd: Path | None = None) -> LoadedFiles:
+    """Return ``loaded`` with symlinks resolved; relative paths start at ``cwd``."""
     start = str(cwd or "/")
     return [(n, p and os.path.realpath(os.path.join(start, p))) for n, p in loaded]  # noqa: PTH118
 
@@ -102,10 +104,10 @@ def resolve_paths(loaded: Loaded, cwd: Path | None = None) -> Loaded:
 def assert_same(
     root: Path, entry: str = "bin/x", environment: Environment = EMPTY_ENVIRONMENT
 ) -> list[str]:
-    """The real loader and the model load the same files in the same order.
+    """Assert that the real loader and the model load the same files in the same order.
 
     Returns:
-        The real paths of those below ``root``, relative to it.
+        The real paths of the files below ``root``, relative to it.
     """
     process = map_process_here(root, entry, environment)
     cwd = Path(environment.working_directory) if environment.working_directory else None
@@ -113,8 +115,8 @@ def assert_same(
     known = {name: value for name, value in variables.items() if value}
     expected = resolve_paths(list_with_real_loader(root / entry, cwd, known), cwd)
     found = resolve_paths(list_process_files(process, root))
-    # glibc lists what it did not find behind the interpreter, wherever that comes (dl-deps.c leaves
-    # such objects out of the lookup order, into which the interpreter is put).
+    # glibc lists missing objects after the interpreter (dl-deps.c leaves them out of the lookup
+    # order, into which the interpreter is put).
     expected.sort(key=lambda loaded: loaded[1] is None)
     found.sort(key=lambda loaded: loaded[1] is None)
     assert found == expected, f"model: {found}\nloader: {expected}"
@@ -123,7 +125,7 @@ def assert_same(
 
 
 def build_single_file_bundle(path: Path) -> Bundle:
-    """A bundle of one file."""
+    """Return a bundle with one ELF file."""
     image = read_image_at(path)
     assert image is not None
     file = File(PathContent(path.resolve(), path.stat().st_size), Metadata(0o755))
@@ -131,12 +133,16 @@ def build_single_file_bundle(path: Path) -> Bundle:
 
 
 def create_small_root(root: Path, *copied: str) -> Path:
-    """A root file system with this machine's C library and loader, and what else is named.
+    """Create a root file system with this machine's C library and loader, and return ``root``.
 
-    ``/lib`` and ``/lib64`` are links into ``/usr``, as in a merged one.
+    ``/lib`` and ``/lib64`` are symlinks into ``/usr``, as in a file system with merged /usr.
+
+    Args:
+        root: its directory.
+        copied: absolute paths of other files of this machine to copy.
     """
     if os.geteuid() != 0 or LDCONFIG is None:
-        pytest.skip("only root can chroot into a root file system, and ldconfig has to be there")
+        pytest.skip("only root can chroot into a root file system, and ldconfig must be installed")
     if not Path(X86_64_LOADER).exists():
         pytest.skip(f"this machine has no {X86_64_LOADER}")
     for name in ("lib", "lib64", "bin"):
@@ -151,19 +157,19 @@ def create_small_root(root: Path, *copied: str) -> Path:
 
 
 def copy_into(root: Path, path: str) -> None:
-    """Copy a file of this machine to the same place in a root file system."""
+    """Copy a file of this machine to the same path in a root file system."""
     target = root / path.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(path, target)
 
 
 def run_ldconfig(root: Path) -> None:
-    """Make the cache of a root file system."""
+    """Write the cache of a root file system."""
     subprocess.run([str(LDCONFIG), "-r", str(root)], check=True, capture_output=True)
 
 
-def list_in_root(root: Path, program: str, loader: str = X86_64_LOADER) -> Loaded:
-    """What the loader of a root file system lists for a program in it."""
+def list_in_root(root: Path, program: str, loader: str = X86_64_LOADER) -> LoadedFiles:
+    """Return the objects that the loader of a root file system loads for a program in it."""
     done = subprocess.run(
         [loader, program],
         env={"LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True, text=True, check=True,

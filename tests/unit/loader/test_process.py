@@ -1,4 +1,4 @@
-"""Tiny trees of real ELF files, each run through the real loader and through the model."""
+"""Processes: small trees of real ELF files, for the real loader and the model."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.deployment import map_process
 from bundle_fix.loader.hosts.host import build_adversarial_host
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
+from bundle_fix.loader.search.steps import SearchRule
 
 
-def modelled(root: Path, entry: str) -> Process:
+def map_on_adversarial_host(root: Path, entry: str) -> Process:
     return map_process(
         read_bundle(read_directory(root), str(root)), build_adversarial_host(), entry
     )
 
 
-def model_list(root: Path, entry: str) -> list[tuple[str, str | None]]:
-    """Name and real file, relative to the pack, of each object; the host's and libc's left out."""
-    return [(o.name, o.path) for o in modelled(root, entry).objects[1:] if o.origin == "bundle"]
+def list_with_model(root: Path, entry: str) -> list[tuple[str, str | None]]:
+    """Return name and path in the pack of each object that comes from the pack, but the entry."""
+    objects = map_on_adversarial_host(root, entry).objects[1:]
+    return [(o.name, o.path) for o in objects if o.origin is ObjectOrigin.BUNDLE]
 
 
-def loader_list(root: Path, entry: str) -> list[tuple[str, str | None]]:
-    """The same from the real loader."""
+def list_with_loader(root: Path, entry: str) -> list[tuple[str, str | None]]:
+    """Return the list of `list_with_model` as the real loader prints it."""
     program = root / entry
     done = subprocess.run(
         [program], env={"LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True, text=True, check=True
@@ -42,35 +45,36 @@ def loader_list(root: Path, entry: str) -> list[tuple[str, str | None]]:
 
 
 def assert_same(root: Path, entry: str = "bin/x") -> list[tuple[str, str | None]]:
-    expected = loader_list(root, entry)
-    assert model_list(root, entry) == expected
+    """Assert that the loader and the model load the same files of the pack; return them."""
+    expected = list_with_loader(root, entry)
+    assert list_with_model(root, entry) == expected
     return expected
 
 
-def test_runpath_serves_only_its_own_objects_needs(tmp_path: Path) -> None:
+def test_runpath_applies_only_to_needed_names_of_its_own_object(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
     build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     assert assert_same(tmp_path) == [("liba.so.1", "lib/liba.so.1")]
 
 
-def test_rpath_is_inherited_by_what_it_loads(tmp_path: Path) -> None:
+def test_rpath_is_inherited_by_loaded_libraries(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])
     build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
     assert len(assert_same(tmp_path)) == 2
 
 
-def test_a_runpath_silences_the_rpath_of_its_loaders(tmp_path: Path) -> None:
+def test_a_runpath_disables_inherited_rpaths(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
     build_elf(
-        tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="/nowhere"
+        tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="/missing"
     )
     build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], rpath="$ORIGIN/../lib")
     assert assert_same(tmp_path) == [("liba.so.1", "lib/liba.so.1")]
 
 
-def test_the_rpath_of_an_object_with_a_runpath_counts_for_nobody(tmp_path: Path) -> None:
+def test_the_runpath_of_a_program_is_not_inherited(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libc1.so.1", soname="libc1.so.1")
     build_elf(tmp_path / "mid/libb.so.1", soname="libb.so.1", needed=["libc1.so.1"])
     build_elf(
@@ -82,7 +86,7 @@ def test_the_rpath_of_an_object_with_a_runpath_counts_for_nobody(tmp_path: Path)
     assert assert_same(tmp_path) == [("libb.so.1", "mid/libb.so.1")]
 
 
-def test_needed_names_are_taken_breadth_first(tmp_path: Path) -> None:
+def test_needed_names_are_loaded_breadth_first(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libdeep.so.1", soname="libdeep.so.1", runpath="$ORIGIN")
     build_elf(
         tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libdeep.so.1"], runpath="$ORIGIN"
@@ -98,7 +102,7 @@ def test_needed_names_are_taken_breadth_first(tmp_path: Path) -> None:
     assert names == ["liba.so.1", "libb.so.1", "libdeep.so.1"]
 
 
-def test_a_name_is_satisfied_by_what_is_loaded_with_that_soname(tmp_path: Path) -> None:
+def test_a_loaded_object_satisfies_its_soname(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libdev.so", soname="libreal.so.1")
     build_elf(tmp_path / "lib/libuser.so.1", soname="libuser.so.1", needed=["libreal.so.1"])
     build_elf(
@@ -110,7 +114,7 @@ def test_a_name_is_satisfied_by_what_is_loaded_with_that_soname(tmp_path: Path) 
     assert [name for name, _ in assert_same(tmp_path)] == ["libdev.so", "libuser.so.1"]
 
 
-def test_one_file_under_two_names_is_one_object(tmp_path: Path) -> None:
+def test_a_file_with_two_names_is_one_object(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libone.so.1", tag="one")
     (tmp_path / "lib/libtwo.so.1").symlink_to("libone.so.1")
     build_elf(
@@ -119,12 +123,12 @@ def test_one_file_under_two_names_is_one_object(tmp_path: Path) -> None:
         needed=["libone.so.1", "libtwo.so.1"],
         runpath="$ORIGIN/../lib",
     )
-    assert model_list(tmp_path, "bin/x") == [("libone.so.1", "lib/libone.so.1")]
+    assert list_with_model(tmp_path, "bin/x") == [("libone.so.1", "lib/libone.so.1")]
     ran = subprocess.run([tmp_path / "bin/x"], capture_output=True, text=True, check=True)
     assert ran.stdout == "one\nmain\n"
 
 
-def test_origin_of_a_linked_program_is_where_the_program_really_is(tmp_path: Path) -> None:
+def test_origin_of_a_program_is_the_directory_of_the_file_itself(tmp_path: Path) -> None:
     build_elf(tmp_path / "opt/lib/liba.so.1", soname="liba.so.1")
     build_elf(tmp_path / "opt/bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     (tmp_path / "bin").mkdir()
@@ -132,7 +136,7 @@ def test_origin_of_a_linked_program_is_where_the_program_really_is(tmp_path: Pat
     assert len(assert_same(tmp_path)) == 1
 
 
-def test_origin_of_a_linked_library_is_where_the_link_is(tmp_path: Path) -> None:
+def test_origin_of_a_library_is_the_directory_of_its_symlink(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
     build_elf(
         tmp_path / "lib/real/liba.so.1.2",
@@ -145,7 +149,7 @@ def test_origin_of_a_linked_library_is_where_the_link_is(tmp_path: Path) -> None
     assert len(assert_same(tmp_path)) == 2
 
 
-def test_a_candidate_of_another_machine_is_passed_over(tmp_path: Path) -> None:
+def test_a_library_of_another_machine_is_skipped(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib32/liba.so.1", soname="liba.so.1", toolchain=CROSS["i386"])
     build_elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
     build_elf(
@@ -155,28 +159,31 @@ def test_a_candidate_of_another_machine_is_passed_over(tmp_path: Path) -> None:
         runpath="$ORIGIN/../lib32:$ORIGIN/../lib64",
     )
     assert assert_same(tmp_path) == [("liba.so.1", "lib64/liba.so.1")]
-    step = modelled(tmp_path, "bin/x").objects[1].trace[0]
-    assert step.verdict == "passed over: 32-bit i386"
+    step = map_on_adversarial_host(tmp_path, "bin/x").objects[1].trace[0]
+    assert step.verdict == "skipped: 32-bit i386"
 
 
-def test_a_needed_path_is_taken_without_any_search(tmp_path: Path) -> None:
+def test_a_needed_path_is_not_searched(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", tag="right")
     build_elf(tmp_path / "decoy/liba.so.1", soname="liba.so.1", tag="wrong")
     program = build_elf(tmp_path / "bin/x", program=True, needed=["$ORIGIN/../lib/liba.so.1"])
-    process = modelled(tmp_path, "bin/x")
-    assert (process.objects[1].path, process.objects[1].via) == ("lib/liba.so.1", "direct")
+    process = map_on_adversarial_host(tmp_path, "bin/x")
+    assert (process.objects[1].path, process.objects[1].via) == (
+        "lib/liba.so.1",
+        SearchRule.DIRECT,
+    )
     env = {"LD_LIBRARY_PATH": str(tmp_path / "decoy")}
     ran = subprocess.run([program], env=env, capture_output=True, text=True, check=True)
     assert ran.stdout == "right\nmain\n"
 
 
-def test_braces_around_tokens_mean_the_same(tmp_path: Path) -> None:
+def test_tokens_may_have_braces(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
     build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="${ORIGIN}/../lib")
     assert len(assert_same(tmp_path)) == 1
 
 
-def test_a_folder_reached_through_a_link_is_searched(tmp_path: Path) -> None:
+def test_a_directory_behind_a_symlink_is_searched(tmp_path: Path) -> None:
     build_elf(
         tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN"
     )
@@ -187,30 +194,34 @@ def test_a_folder_reached_through_a_link_is_searched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", [".", "", "lib", "../lib"])
-def test_an_entry_relative_to_the_working_directory_is_never_counted_on(
+def test_an_entry_relative_to_the_working_directory_is_not_relied_on(
     tmp_path: Path, entry: str
 ) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
-    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=f"{entry}:/nowhere")
-    found = modelled(tmp_path, "bin/x").objects[1]
-    assert (found.origin, found.path) == ("host", "/lib64/liba.so.1")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=f"{entry}:/missing")
+    found = map_on_adversarial_host(tmp_path, "bin/x").objects[1]
+    assert (found.origin, found.path) == (ObjectOrigin.HOST, "/lib64/liba.so.1")
     assert found.trace[0].verdict == "depends on the working directory of the process"
 
 
 def test_the_adversarial_host_has_every_name_that_the_pack_provides(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
-    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1", "libunheard.so.1"])
-    origins = {o.name: o.origin for o in modelled(tmp_path, "bin/x").objects[1:]}
-    assert origins == {"liba.so.1": "host", "libunheard.so.1": "missing", "libc.so.6": "host"}
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1", "libunknown.so.1"])
+    origins = {o.name: o.origin for o in map_on_adversarial_host(tmp_path, "bin/x").objects[1:]}
+    assert origins == {
+        "liba.so.1": ObjectOrigin.HOST,
+        "libunknown.so.1": ObjectOrigin.MISSING,
+        "libc.so.6": ObjectOrigin.HOST,
+    }
 
 
-def test_a_program_in_the_root_of_the_pack_finds_its_folder(tmp_path: Path) -> None:
+def test_a_program_in_the_top_directory_of_the_pack_finds_its_libraries(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
     build_elf(tmp_path / "x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/lib")
     assert len(assert_same(tmp_path, "x")) == 1
 
 
-def test_a_runpath_that_leaves_the_pack_finds_nothing_in_it(tmp_path: Path) -> None:
+def test_a_runpath_that_leaves_the_pack_finds_no_file_of_the_pack(tmp_path: Path) -> None:
     root = tmp_path / "pack"
     build_elf(root / "lib/liba.so.1", soname="liba.so.1")
     build_elf(
@@ -219,5 +230,5 @@ def test_a_runpath_that_leaves_the_pack_finds_nothing_in_it(tmp_path: Path) -> N
         needed=["liba.so.1"],
         runpath="$ORIGIN/../../pack/lib:$ORIGIN/../lib",
     )
-    found = modelled(root, "bin/x").objects[1]
+    found = map_on_adversarial_host(root, "bin/x").objects[1]
     assert [s.verdict for s in found.trace] == ["points outside the pack", "found"]

@@ -1,4 +1,4 @@
-"""Loaders of other machines, run by qemu in roots of their own: built-in directories and tokens."""
+"""Loaders of other machines, run by qemu in their own roots: compiled-in directories and tokens."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ TRIPLETS = {
 EMULATORS = {"armhf": "qemu-arm"}
 
 
-def root_of(machine: str, root: Path) -> Path:
-    """A root file system with the C library of a cross compiler."""
+def copy_cross_root(machine: str, root: Path) -> Path:
+    """Copy the C library of a cross compiler to a root file system, and return its directory."""
     library = Path("/usr", TRIPLETS[machine], "lib")
     if not library.is_dir():
         pytest.skip(f"{library} is not installed")
@@ -37,12 +37,14 @@ def root_of(machine: str, root: Path) -> Path:
 
 
 @pytest.mark.parametrize("machine", TRIPLETS)
-def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> None:
+def test_the_model_loads_the_same_as_the_loader_of_another_machine(
+    machine: str, tmp_path: Path
+) -> None:
     require_toolchain(CROSS[machine])
     emulator = shutil.which(EMULATORS.get(machine, f"qemu-{machine}"))
     if emulator is None:
-        pytest.skip(f"qemu-user has no emulator for {machine} here")
-    root = root_of(machine, tmp_path)
+        pytest.skip(f"qemu-user is not installed for {machine}")
+    root = copy_cross_root(machine, tmp_path)
     needed = ["liba.so.1", "libb.so.1", "libresolv.so.2"]
     runpath = "$ORIGIN/../opt/$LIB"
     path = build_elf(
@@ -56,8 +58,10 @@ def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> 
         interpreter.parent.mkdir(exist_ok=True)
         interpreter.symlink_to(f"../lib/{interpreter.name}")
     build_elf(root / "lib/liba.so.1", soname="liba.so.1", toolchain=CROSS[machine])
-    process = Deployment(build_single_file_bundle(path), RealHost(DirectoryFiles(root), "/usr/bin"))
-    lib = process.host.find_loader(process.view, image).lib
+    deployment = Deployment(
+        build_single_file_bundle(path), RealHost(DirectoryFiles(root), "/usr/bin")
+    )
+    lib = deployment.host.find_loader(deployment.view, image).lib
     build_elf(root / f"usr/opt/{lib}/libb.so.1", soname="libb.so.1", toolchain=CROSS[machine])
     done = subprocess.run(
         [emulator, "-E", "LD_TRACE_LOADED_OBJECTS=1", "-L", str(root), interpreter, path],
@@ -66,6 +70,6 @@ def test_the_model_loads_what_the_loader_loads(machine: str, tmp_path: Path) -> 
     expected = [
         (name, p and p.replace(str(root), "")) for name, p in parse_loader_list(done.stdout)
     ]
-    found = [(o.name, o.path) for o in process.map_process("x").objects[1:]]
+    found = [(o.name, o.path) for o in deployment.map_process("x").objects[1:]]
     assert found == expected, f"model: {found}\nloader: {expected}"
     assert found[1][1] == f"/usr/bin/../opt/{lib}/libb.so.1"

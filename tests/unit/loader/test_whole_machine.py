@@ -1,9 +1,9 @@
-"""Every dynamic file below /usr/bin, /usr/sbin and /usr/lib: the loader's list and the model's.
+"""Every dynamic ELF file below /usr/bin, /usr/sbin and /usr/lib, for the loader and the model.
 
-Known differences, which are the loader's ways of printing rather than of loading:
+Known differences concern only the output of the loader:
 
-- what is not found is printed once for everything that needs it, and behind the interpreter;
-- the kernel's own object (linux-vdso) is no file, and is left out.
+- a missing library is printed once for each object that needs it, after the interpreter;
+- the kernel's own object (linux-vdso) is not a file and is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.loaders import Loaded, parse_loader_list
+from builders.loaders import LoadedFiles, parse_loader_list
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
@@ -37,19 +37,20 @@ BITS = 64
 
 
 @cache
-def files() -> list[str]:
-    """The ELF files, each once, in an order that every worker sees."""
+def find_elf_files() -> list[str]:
+    """Return all ELF files, sorted, so that every worker process has the same list."""
     found = []
     for root in ROOTS:
-        for folder, _, names in os.walk(root):
-            # A hundred thousand files: no more than one look at each.
-            paths = (f"{folder}/{name}" for name in names)
+        for directory, _, names in os.walk(root):
+            # There are 100,000 files, and pathlib is slow.
+            paths = (f"{directory}/{name}" for name in names)
             found += [path for path in paths if not os.path.islink(path) and is_elf(path)]  # noqa: PTH114
     return sorted(found)
 
 
 def is_elf(path: str) -> bool:
     try:
+        # O_NONBLOCK: opening a fifo would wait for a writer.
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
@@ -61,8 +62,8 @@ def is_elf(path: str) -> bool:
         os.close(file)
 
 
-def dynamic(paths: list[str]) -> Iterator[tuple[str, Image]]:
-    """Those that a loader of this machine can be asked about."""
+def read_dynamic_files(paths: list[str]) -> Iterator[tuple[str, Image]]:
+    """Yield the files that a loader of this machine may load, with their images."""
     for path in paths:
         try:
             image = read_image_at(Path(path))
@@ -74,20 +75,21 @@ def dynamic(paths: list[str]) -> Iterator[tuple[str, Image]]:
             yield path, image
 
 
-def modelled(path: str, image: Image) -> tuple[Loaded, str | None]:
-    folder, name = os.path.split(path)
+def list_with_model(path: str, image: Image) -> tuple[LoadedFiles, str | None]:
+    """Return the model's list for a file, and the path of its loader, with ``musl:`` for musl's."""
+    directory, name = os.path.split(path)
     file = File(PathContent(Path(path), image.size), Metadata(0o755))
     bundle = build_bundle(Tree({name: file}), {name: image})
-    host = RealHost(DirectoryFiles(Path("/")), folder, running=True)
+    host = RealHost(DirectoryFiles(Path("/")), directory, running=True)
     process = Deployment(bundle, host).map_process(name)
-    loader = host.find_loader(View(bundle, folder, host.files), image)
+    loader = host.find_loader(View(bundle, directory, host.files), image)
     return [(o.name, o.path) for o in process.objects[1:]], loader.path and (
         f"musl:{loader.path}" if loader.flavour == MUSL else loader.path
     )
 
 
-def real(path: str, loader: str) -> Loaded | None:
-    """The loader's list, or None where it cannot load the file at all."""
+def list_with_loader(path: str, loader: str) -> LoadedFiles | None:
+    """Return the loader's list for a file, or None if it cannot load the file."""
     done = subprocess.run(
         [loader, path], env={"LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True, text=True,
         check=False,
@@ -95,27 +97,27 @@ def real(path: str, loader: str) -> Loaded | None:
     return parse_loader_list(done.stdout) if done.returncode == 0 else None
 
 
-def split(loaded: Loaded) -> tuple[Loaded, set[str]]:
-    """What was found, in order, and the names that were not."""
+def split_missing(loaded: LoadedFiles) -> tuple[LoadedFiles, set[str]]:
+    """Return the objects that were found, in order, and the names of the missing ones."""
     return [o for o in loaded if o[1]], {name for name, path in loaded if path is None}
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_the_model_loads_what_the_loader_loads(chunk: int) -> None:
-    mine = files()[chunk::CHUNKS]
-    if not mine:
+def test_the_model_loads_the_same_as_the_loader(chunk: int) -> None:
+    paths = find_elf_files()[chunk::CHUNKS]
+    if not paths:
         pytest.skip(f"fewer than {CHUNKS} ELF files in {', '.join(ROOTS)}")
     different = []
     compared = 0
-    for path, image in dynamic(mine):
-        found, loader = modelled(path, image)
+    for path, image in read_dynamic_files(paths):
+        found, loader = list_with_model(path, image)
         if loader is None or loader.startswith("musl:"):
-            continue  # of musl there are own tests: it has no system of its own here
-        expected = real(path, loader)
+            continue  # This machine's files are for glibc; search/test_musl_rules.py is about musl.
+        expected = list_with_loader(path, loader)
         if expected is None:
             continue
         compared += 1
-        if split(found) != split(expected):
+        if split_missing(found) != split_missing(expected):
             different.append(f"{path}\n  model:  {found}\n  loader: {expected}")
     assert compared
     assert not different, "\n".join(different[:5])

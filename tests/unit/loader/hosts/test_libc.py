@@ -1,3 +1,5 @@
+"""The names of C libraries, compared with the files of this machine's glibc."""
+
 from __future__ import annotations
 
 import subprocess
@@ -13,16 +15,16 @@ from bundle_fix.loader.hosts.libc import is_installed_with_libc, is_part_of_libc
     ["libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-armhf.so.3", "ld64.so.1",
      "ld-linux.so.2", "ld-musl-x86_64.so.1", "libc.musl-x86_64.so.1", "linux-vdso.so.1"],
 )  # fmt: skip
-def test_the_c_library_and_its_loader_are_the_targets_own(name: str) -> None:
+def test_the_c_library_and_its_loader_are_part_of_libc(name: str) -> None:
     assert is_part_of_libc(name)
 
 
 @pytest.mark.parametrize("name", ["libc.so.7", "libcrypto.so.3", "libmd.so.0", "libgcc_s.so.1"])
-def test_other_libraries_are_not(name: str) -> None:
+def test_other_libraries_are_not_installed_with_libc(name: str) -> None:
     assert not is_installed_with_libc(name)
 
 
-def test_libcrypt_is_there_but_a_pack_may_bring_its_own() -> None:
+def test_libcrypt_is_installed_with_libc_but_not_part_of_it() -> None:
     assert is_installed_with_libc("libcrypt.so.1")
     assert not is_part_of_libc("libcrypt.so.1")
 
@@ -30,11 +32,11 @@ def test_libcrypt_is_there_but_a_pack_may_bring_its_own() -> None:
 def test_the_shared_objects_of_this_machines_glibc_are_known() -> None:
     listed = subprocess.run(["dpkg", "-L", "libc6"], capture_output=True, text=True, check=False)
     if listed.returncode != 0:
-        pytest.skip("this machine's C library comes from no Debian package")
+        pytest.skip("this machine's C library is not a Debian package")
     paths = [Path(line) for line in listed.stdout.splitlines() if "/gconv/" not in line]
     names = {p.name for p in paths if ".so." in p.name and not p.name.endswith(".conf")}
     unknown = {n for n in names if not is_part_of_libc(n)} - {"ld.so.8.gz", "ld.so.conf.d"}
-    # libc_malloc_debug, libmemusage and libpcprofile are for LD_PRELOAD, never needed.
+    # libc_malloc_debug, libmemusage and libpcprofile are for LD_PRELOAD: no object needs them.
     assert {
         n for n in unknown if not n.startswith(("libc_malloc", "libmemusage", "libpcp"))
     } == set()
