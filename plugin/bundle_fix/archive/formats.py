@@ -1,4 +1,4 @@
-"""The formats of artifacts, told by their content, and what their names end in."""
+"""Formats of artifacts: detected by their content, chosen for outputs by the suffix of the name."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ TAR = "tar"
 WHEEL = "whl"
 DEB, RPM, CONTAINER = "deb", "rpm", "container image"
 READ_ONLY = {
-    DEB: "a Debian package is read, never written",
-    RPM: "an RPM package is read, never written",
-    CONTAINER: "a container image is read, never written",
+    DEB: "bundle-fix reads Debian packages but does not write them",
+    RPM: "bundle-fix reads RPM packages but does not write them",
+    CONTAINER: "bundle-fix reads container images but does not write them",
 }
-"""Formats that only `check`, `tree` and `why` take, and what is said of them elsewhere."""
+"""Formats that only `check`, `tree` and `why` accept, with the error of the other commands."""
 ZIP = "zip"
 AR_MAGIC, RPM_MAGIC = b"!<arch>\n", b"\xed\xab\xee\xdb"
-STARTS = {
+MAGIC_NUMBERS = {
     MAGIC: ELF, b"PK\3\4": ZIP, b"PK\5\6": ZIP, b"PK\7\b": ZIP, AR_MAGIC: DEB, RPM_MAGIC: RPM,
 }  # fmt: skip
-"""How files of each format start; what starts otherwise is a tarball, or nothing that is known."""
+"""First bytes of files and their formats; other files are tarballs, compressed or not."""
 SUFFIXES = (
     ".tar.gz",
     ".tar.zst",
@@ -41,20 +41,20 @@ SUFFIXES = (
 
 
 def detect_format(path: Path) -> str:
-    """The format of the artifact at ``path``, by its first bytes.
+    """Return the format of the artifact at ``path``, detected by its first bytes.
 
-    A wheel's is ``zip``; an image's that of the tarball or folder that it is in.
+    It is ``zip`` for a wheel, and for a container image the format of its tarball or directory.
 
     Raises:
-        BundleFixError: there is nothing, or it cannot be read.
+        BundleFixError: it does not exist, or cannot be read.
     """
     try:
         if path.is_dir():
             return DIRECTORY
         if not path.exists():
-            raise BundleFixError("there is no such file or folder", where=str(path))
+            raise BundleFixError("no such file or directory", where=str(path))
         if not path.is_file():
-            raise BundleFixError("it is neither a file nor a folder", where=str(path))
+            raise BundleFixError("it is neither a file nor a directory", where=str(path))
         with path.open("rb") as file:
             start = file.read(8)
         if not start:
@@ -62,44 +62,47 @@ def detect_format(path: Path) -> str:
         compression = detect_compression(path)
     except OSError as error:
         raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error
-    kind = next((kind for mark, kind in STARTS.items() if start.startswith(mark)), None)
+    kind = next((kind for magic, kind in MAGIC_NUMBERS.items() if start.startswith(magic)), None)
     return kind or TAR + (compression.suffix if compression else "")
 
 
 def convert_tree(tree: Tree, source: str, target: str) -> Tree:
-    """``tree``, read from an artifact of the format ``source``, for one of the format ``target``.
+    """Return a tree that was read from the format ``source``, for output in the format ``target``.
+
+    Raw headers are dropped if the formats differ.
 
     Raises:
-        BundleFixError: there is no way from the one to the other.
+        BundleFixError: the formats cannot be converted.
     """
     if target == WHEEL and source != WHEEL:
         raise BundleFixError(
-            "only a wheel can be written as a wheel", hint="'pip wheel' makes wheels of projects"
+            "only a wheel can be written as a wheel",
+            hint="build a wheel of a project with 'pip wheel'",
         )
     families = {kind: kind.partition(".")[0] for kind in (source, target)}
     return tree if families[source] == families[target] else drop_headers(tree)
 
 
 def choose_format(target: Path, otherwise: str) -> str:
-    """The format that the name of an output asks for, or ``otherwise`` where it asks for none.
+    """Return the format of the suffix of ``target``, or ``otherwise`` if it has no known suffix.
 
     Raises:
-        BundleFixError: it asks for one that cannot be written.
+        BundleFixError: the suffix is that of a format that cannot be written.
     """
-    short = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tzst": ".tar.zst"}
+    long_suffixes = {".tgz": ".tar.gz", ".txz": ".tar.xz", ".tzst": ".tar.zst"}
     suffix = split_name(target.name)[1]
     if suffix:
-        return short.get(suffix, suffix).removeprefix(".")
+        return long_suffixes.get(suffix, suffix).removeprefix(".")
     if target.suffix in (".7z", ".rar", ".deb", ".rpm"):
         raise BundleFixError(
-            f"{target.suffix} cannot be written", where=str(target),
-            hint="tar, tar.gz, tar.xz, tar.zst, tar.bz2, zip, wheels and folders can",
+            f"cannot write the format {target.suffix}", where=str(target),
+            hint="choose tar, tar.gz, tar.xz, tar.zst, tar.bz2, zip, a wheel or a directory",
         )  # fmt: skip
     return otherwise
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """An artifact's file name as stem and suffix: ``pack.tar.gz`` is ``pack`` and ``.tar.gz``."""
+    """Return stem and suffix of an artifact's file name: ``pack`` and ``.tar.gz``."""
     for suffix in SUFFIXES:
         if name.endswith(suffix) and name != suffix:
             return name[: -len(suffix)], suffix

@@ -1,9 +1,10 @@
-"""Folders changed in place: all that is new is written first, then each file takes its name.
+"""Directories changed in place: all changed files are written first, then each is renamed.
 
-What is new waits in a hidden folder at the root. When it is complete and on the disk, a journal in
-that folder says which file goes where; from then on the change counts as made: where the disk fails
-it is taken back, and where the process is killed, the next one completes it (`complete_update`).
-Without the journal the hidden folder is what a killed process left, and is removed.
+The changed files are written into a hidden staging directory at the root. When all are flushed to
+the disk, a journal in the staging directory lists their final paths. From then on the change is
+complete in principle: it is rolled back if the disk fails, and the next run completes it if the
+process is killed (`complete_update`). A staging directory without a journal is a leftover of a
+killed process and is removed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bundle_fix.archive.directory import UPDATE, apply_metadata, write_content
+from bundle_fix.archive.directory import UPDATE_DIRECTORY, apply_metadata, write_content
 from bundle_fix.archive.names import clean_name
 from bundle_fix.archive.writing import StagedArtifact
 from bundle_fix.model.content import make_path_content
@@ -28,8 +29,9 @@ from bundle_fix.storage.atomic import sync_directory
 from bundle_fix.storage.staging import LockedError, lock_directory, remove_directory
 
 JOURNAL = "journal"
-OLD = "old-"
-"""What precedes the number of a file that was replaced."""
+"""Name of the journal in the staging directory: a JSON list of paths."""
+OLD_PREFIX = "old-"
+"""Prefix of the number under which a replaced file is kept until the update is complete."""
 
 
 @contextmanager
@@ -50,33 +52,35 @@ def stage_update(
     step = ProgressStep(f"writing {root.resolve().name}", size, parts=len(changed))
     path = ""
     try:
-        with _staged(root) as staging:
-            waiting: dict[str, Path] = {}
+        with _create_staging(root) as staging:
+            staged_paths: dict[str, Path] = {}
             nodes: dict[str, Node] = dict(after.nodes)
             for path, node in track_parts(changed.items(), partial(progress, step)):
-                if isinstance(node, File | Symlink) and not _same_bytes(before, path, node):
-                    place = staging / str(len(waiting))
-                    nodes[path] = _written(node, place, after, root, waiting)
-                    waiting[path] = place
+                if isinstance(node, File | Symlink) and not _shares_content(before, path, node):
+                    staged_path = staging / str(len(staged_paths))
+                    nodes[path] = _stage_member(node, staged_path, after, root, staged_paths)
+                    staged_paths[path] = staged_path
             path = ""
             modes = {
                 path: node.metadata.mode
                 for path, node in changed.items()
-                if path not in waiting and isinstance(node, Directory | File)
+                if path not in staged_paths and isinstance(node, Directory | File)
             }
             removed = [path for path in before.nodes if path not in after.nodes]
-            commit = partial(_commit_update, root, staging, list(waiting), modes, removed)
+            commit = partial(_commit_update, root, staging, list(staged_paths), modes, removed)
             yield StagedArtifact(replace(after, nodes=nodes), commit)
     except OSError as error:
-        place = error.filename2 or root / path
+        # For a rename `filename2` is the final path; `filename` is in the staging directory.
+        failed = error.filename2 or root / path
         raise BundleFixError(
-            f"cannot write it: {error.strerror or error}", where=str(place)
+            f"cannot write it: {error.strerror or error}", where=str(failed)
         ) from error
 
 
 def _commit_update(
     root: Path, staging: Path, renamed: list[str], modes: Mapping[str, int], removed: list[str]
 ) -> None:
+    """Rename the staged files, set the modes of the other members and remove old files."""
     _rename_all(root, staging, renamed)
     for path, mode in modes.items():
         (root / path).chmod(mode)
@@ -85,44 +89,49 @@ def _commit_update(
 
 
 def complete_update(root: Path) -> str:
-    """End what a process that was killed in the midst of `update_directory` left.
+    """Complete or clean up an update of ``root`` whose process was killed.
 
     Returns:
-        What was done about it; empty where there was nothing.
+        A sentence that describes it for the user; empty if there was no such update.
 
     Raises:
-        BundleFixError: a process is at work there, or the folder cannot be written to.
+        BundleFixError: another process is updating it, or the directory is not writable.
     """
-    staging = root / UPDATE
+    staging = root / UPDATE_DIRECTORY
     if not staging.is_dir() or staging.is_symlink():
         return ""
     try:
         with lock_directory(staging):
-            paths = _journal(staging, root)
+            paths = _read_journal(staging, root)
             for number, path in enumerate(paths):
                 if os.path.lexists(staging / str(number)):
                     (root / path).parent.mkdir(exist_ok=True, parents=True)
                     (staging / str(number)).replace(root / path)
-            _end(root, staging, paths)
+            _finish_update(root, staging, paths)
             remove_directory(staging)
     except LockedError as error:
-        raise _busy(root) from error
+        raise _build_busy_error(root) from error
     except OSError as error:
         raise BundleFixError(
             f"cannot write it: {error.strerror or error}", where=str(root)
         ) from error
     if paths:
-        return "an earlier change of it, which was killed, has been completed"
-    return "what an earlier change of it, which was killed, had left has been removed"
+        return "completed an earlier change that was killed"
+    return "removed the temporary files of an earlier change that was killed"
 
 
 @contextmanager
-def _staged(root: Path) -> Iterator[Path]:
-    staging = root / UPDATE
+def _create_staging(root: Path) -> Iterator[Path]:
+    """Create and lock the staging directory of ``root``.
+
+    Raises:
+        BundleFixError: it exists already.
+    """
+    staging = root / UPDATE_DIRECTORY
     try:
         staging.mkdir(0o700)
     except FileExistsError as error:
-        raise _busy(root) from error
+        raise _build_busy_error(root) from error
     except BaseException:
         remove_directory(staging)
         raise
@@ -130,98 +139,105 @@ def _staged(root: Path) -> Iterator[Path]:
         with lock_directory(staging):
             yield staging
     finally:
-        # With a journal it is what the next process needs.
+        # `complete_update` of the next process needs a staging directory with a journal.
         if not (staging / JOURNAL).exists():
             remove_directory(staging)
 
 
-def _busy(root: Path) -> BundleFixError:
+def _build_busy_error(root: Path) -> BundleFixError:
+    """Return the error for a directory that another process is updating."""
     return BundleFixError(
-        "another process is changing it", where=str(root), hint="run again when that has ended"
+        "another process is changing it", where=str(root), hint="run again when it has finished"
     )
 
 
 def _write_journal(staging: Path, paths: list[str]) -> None:
-    """Say, once all files are there, which goes where; they are numbered in this order."""
+    """Write the journal: the final paths of the staged files, in the order of their numbers."""
     draft = staging / f"{JOURNAL}.tmp"
     with draft.open("xb") as file:
         file.write(os.fsencode(json.dumps(paths, ensure_ascii=False)))
         file.flush()
         os.fsync(file.fileno())
+    # The staged files must be on the disk before the journal that refers to them.
     sync_directory(staging)
     draft.replace(staging / JOURNAL)
     sync_directory(staging)
 
 
-def _journal(staging: Path, root: Path) -> list[str]:
-    """The paths of a journal, where there is an honest one: it may have come with the folder."""
+def _read_journal(staging: Path, root: Path) -> list[str]:
+    """Return the paths of a journal; empty if there is none or it is not trustworthy.
+
+    The journal may have been unpacked with the directory, so it must not lead outside of it.
+    """
     try:
         paths = json.loads(os.fsdecode((staging / JOURNAL).read_bytes()))
-        inside = [clean_name(path, root) for path in paths]
+        clean_paths = [clean_name(path, root) for path in paths]
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, BundleFixError):
         return []
     real = os.path.realpath(root)
-    folders = {path.rpartition("/")[0] for path in inside}
-    straight = all(
-        os.path.realpath(os.path.join(real, f)) == os.path.normpath(os.path.join(real, f))  # noqa: PTH118
-        for f in folders
+    directories = {path.rpartition("/")[0] for path in clean_paths}
+    has_symlinks = any(
+        os.path.realpath(os.path.join(real, d)) != os.path.normpath(os.path.join(real, d))  # noqa: PTH118
+        for d in directories
     )
-    return inside if inside == paths and straight else []
+    return clean_paths if clean_paths == paths and not has_symlinks else []
 
 
 def _rename_all(root: Path, staging: Path, paths: list[str]) -> None:
-    """Give every file its name; where one cannot have it, none has."""
-    made: list[Path] = []
+    """Rename all staged files to their final paths; if one rename fails, undo all of them."""
+    created: list[Path] = []
     try:
         _write_journal(staging, paths)
         for number, path in enumerate(paths):
-            _make_folder((root / path).parent, made)
-            # A link, so that there is a file under the name at any time.
+            _create_parents((root / path).parent, created)
+            # A hard link and not a rename, so that the name exists at any time.
             with suppress(FileNotFoundError):
-                os.link(root / path, staging / f"{OLD}{number}", follow_symlinks=False)
+                os.link(root / path, staging / f"{OLD_PREFIX}{number}", follow_symlinks=False)
             (staging / str(number)).replace(root / path)
-        _end(root, staging, paths)
+        _finish_update(root, staging, paths)
     except BaseException:
-        _take_back(root, staging, paths)
-        for folder in reversed(made):
-            folder.rmdir()
+        _roll_back(root, staging, paths)
+        for directory in reversed(created):
+            directory.rmdir()
         raise
 
 
-def _make_folder(folder: Path, made: list[Path]) -> None:
-    if not folder.is_dir():
-        _make_folder(folder.parent, made)
-        folder.mkdir()
-        made.append(folder)
+def _create_parents(directory: Path, created: list[Path]) -> None:
+    """Create ``directory`` with its parents and append the new ones to ``created``."""
+    if not directory.is_dir():
+        _create_parents(directory.parent, created)
+        directory.mkdir()
+        created.append(directory)
 
 
-def _take_back(root: Path, staging: Path, paths: list[str]) -> None:
+def _roll_back(root: Path, staging: Path, paths: list[str]) -> None:
+    """Move the renamed files back to the staging directory and restore the old ones."""
     for number, path in enumerate(paths):
-        new, old = staging / str(number), staging / f"{OLD}{number}"
+        new, old = staging / str(number), staging / f"{OLD_PREFIX}{number}"
         if os.path.lexists(new):
             continue
-        # Whatever happens meanwhile, the journal stays true.
+        # After every step the journal matches the files, so that a kill does no harm.
         if not os.path.lexists(old):
             (root / path).replace(new)
             continue
         try:
             os.link(root / path, new, follow_symlinks=False)
         except OSError:
-            # One more name may be what there is no room for: tmpfs counts them as files.
+            # There may be no space for one more name: on tmpfs each takes an inode.
             (root / path).replace(new)
         old.replace(root / path)
     (staging / JOURNAL).unlink(missing_ok=True)
 
 
-def _end(root: Path, staging: Path, paths: list[str]) -> None:
-    """Once all files have their names, and these are on the disk, the journal is of no use."""
-    for folder in sorted({(root / path).parent for path in paths}):
-        sync_directory(folder)
+def _finish_update(root: Path, staging: Path, paths: list[str]) -> None:
+    """Flush the new names to the disk, then remove the journal, which is obsolete."""
+    for directory in sorted({(root / path).parent for path in paths}):
+        sync_directory(directory)
     (staging / JOURNAL).unlink(missing_ok=True)
 
 
-def _same_bytes(before: Tree, path: str, node: Node) -> bool:
-    """Whether nothing but the stamp of a file has changed."""
+def _shares_content(before: Tree, path: str, node: Node) -> bool:
+    """Return whether at most the metadata of a file has changed."""
     old = before.nodes.get(path)
     return (
         isinstance(node, File)
@@ -230,16 +246,20 @@ def _same_bytes(before: Tree, path: str, node: Node) -> bool:
     )
 
 
-def _written(
-    node: File | Symlink, place: Path, after: Tree, root: Path, waiting: Mapping[str, Path]
+def _stage_member(
+    node: File | Symlink, path: Path, after: Tree, root: Path, staged_paths: Mapping[str, Path]
 ) -> Node:
+    """Write a member to ``path`` in the staging directory; return it with its new content.
+
+    A hard link to a member that is not staged is linked to the file in ``root``.
+    """
     if isinstance(node, Symlink):
-        place.symlink_to(node.target)
-        apply_metadata(place, node.metadata, follow=False)
+        path.symlink_to(node.target)
+        apply_metadata(path, node.metadata, follow=False)
         return node
     node = break_missing_hardlink(after, node)
     if node.hardlink is not None:
-        place.hardlink_to(waiting.get(node.hardlink, root / node.hardlink))
+        path.hardlink_to(staged_paths.get(node.hardlink, root / node.hardlink))
     else:
-        write_content(node, place)
-    return replace(node, content=make_path_content(place))
+        write_content(node, path)
+    return replace(node, content=make_path_content(path))

@@ -1,6 +1,6 @@
-"""What an artifact may unpack to before it is refused: nobody's honest pack comes near.
+"""Limits of the unpacked size and number of members of an artifact, against decompression bombs.
 
-A limit is told by the option that moves it, so that who trusts an artifact can say so.
+They are far above what packs need. Each error names the option that raises the limit.
 """
 
 from __future__ import annotations
@@ -12,22 +12,24 @@ from msgspec import Struct
 from bundle_fix.model.errors import BundleFixError
 
 RATIO_FROM = 3 << 30
-"""Bytes from which on `Limits.max_ratio` counts: a small artifact may well be one large hole."""
-FULL_FROM, FULL_PART = 1 << 30, 4
-"""The same of bytes that are no zeros and take room on the disk, and which part of it counts."""
+"""Unpacked bytes above which `Limits.max_ratio` applies: a small artifact may be one large hole."""
+NONZERO_FROM, NONZERO_DIVISOR = 1 << 30, 4
+"""The same for bytes other than zeros, which occupy space on the disk: the unpacked bytes above
+which the ratio applies, and the divisor of `Limits.max_ratio` for them."""
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-ADVICE = "if you trust it"
+ADVICE = "if you trust it,"
 
 
 class Limits(Struct, frozen=True):
-    """How much one artifact may hold.
+    """The unpacked size and number of members that one artifact may have.
 
     Attributes:
-        max_size: bytes of all that is in it, unpacked, with the holes of sparse files.
-        max_members: files, links and folders.
-        max_ratio: how many times its own size it may unpack to, once that is more than
-            `RATIO_FROM`; a part of that for what is no zeros; None for any.
-        used_size: bytes that other parts of the artifact have taken of it already.
+        max_size: the bytes of all members, unpacked, including the holes of sparse files.
+        max_members: the number of files, symlinks and directories.
+        max_ratio: the quotient of unpacked and packed size, if the artifact unpacks to more than
+            `RATIO_FROM` bytes; bytes other than zeros are limited to a part of it (see
+            `NONZERO_FROM`). None for no limit.
+        used_size: bytes of ``max_size`` that other parts of the artifact have used already.
         used_members: members, likewise.
     """
 
@@ -37,53 +39,56 @@ class Limits(Struct, frozen=True):
     used_size: int = 0
     used_members: int = 0
 
-    def check_size(self, size: int, packed: int, path: Path, full: int = 0) -> None:
-        """See that ``size`` unpacked bytes out of ``packed`` are not too many.
+    def check_size(self, size: int, packed: int, path: Path, nonzero: int = 0) -> None:
+        """Raise an error if ``packed`` bytes unpack to more than the limits allow.
 
         Args:
-            size: bytes that it unpacks to.
-            packed: its own.
+            size: the unpacked bytes.
+            packed: the size of the artifact.
             path: its name, for messages.
-            full: bytes of ``size`` that are known to be no zeros.
+            nonzero: the bytes of ``size`` in blocks that are known not to be all zeros.
 
         Raises:
-            BundleFixError: they are.
+            BundleFixError: a limit is exceeded.
         """
         if size + self.used_size > self.max_size:
             raise BundleFixError(
                 f"it unpacks to more than {format_size(self.max_size)}",
-                where=str(path), hint=f"--max-size raises the limit, {ADVICE}",
+                where=str(path), hint=f"{ADVICE} raise the limit with --max-size",
             )  # fmt: skip
-        most = self.max_ratio or 0
-        for count, start, ratio in (size, RATIO_FROM, most), (full, FULL_FROM, most // FULL_PART):
+        max_ratio = self.max_ratio or 0
+        for count, start, ratio in (
+            (size, RATIO_FROM, max_ratio),
+            (nonzero, NONZERO_FROM, max_ratio // NONZERO_DIVISOR),
+        ):
             if ratio and count > start and count > packed * ratio:
                 raise BundleFixError(
                     f"it unpacks to more than {ratio} times its size"
-                    f" ({format_size(size)} and more out of {format_size(packed)})",
+                    f" (at least {format_size(size)} from {format_size(packed)})",
                     where=str(path),
-                    hint=f"--max-size {format_size(self.max_size)} allows it, {ADVICE}",
+                    hint=f"{ADVICE} allow it with --max-size {format_size(self.max_size)}",
                 )
 
     def check_members(self, count: int, path: Path) -> None:
-        """See that ``count`` members are not too many.
+        """Raise an error if ``count`` members are more than the limit allows.
 
         Raises:
-            BundleFixError: they are.
+            BundleFixError: the limit is exceeded.
         """
         if count + self.used_members > self.max_members:
             raise BundleFixError(
                 f"it has more than {self.max_members} members",
-                where=str(path), hint=f"--max-members raises the limit, {ADVICE}",
+                where=str(path), hint=f"{ADVICE} raise the limit with --max-members",
             )  # fmt: skip
 
 
 DEFAULT_LIMITS = Limits()
 UNLIMITED = Limits(max_size=1 << 62, max_members=1 << 62, max_ratio=None)
-"""For what this process itself has written."""
+"""Limits for artifacts that this process itself has written."""
 
 
 def format_size(size: int) -> str:
-    """``size`` bytes as a reader has it, and as `parse_size` reads it: ``4G``, ``10.5M``."""
+    """Return ``size`` bytes as text that `parse_size` accepts: ``4G``, ``10.5M``."""
     for unit, factor in reversed(UNITS.items()):
         if size >= factor and unit:
             return f"{size / factor:.1f}".removesuffix(".0") + unit
@@ -91,10 +96,10 @@ def format_size(size: int) -> str:
 
 
 def parse_size(text: str) -> int:
-    """The bytes that ``10G``, ``500M``, ``1.5GiB`` or a plain number stands for.
+    """Return the bytes of a text such as ``10G``, ``500M``, ``1.5GiB`` or a plain number.
 
     Raises:
-        ValueError: it stands for none.
+        ValueError: the text is not a size, or not positive.
     """
     number = text.strip().upper().removesuffix("B").removesuffix("I")
     unit = number[-1:] if number[-1:].isalpha() else ""

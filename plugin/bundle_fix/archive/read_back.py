@@ -1,7 +1,7 @@
-"""Reads an archive back from the disk while it is still being written, as soon as bytes are there.
+"""Verification of an archive while it is written: a thread reads it back and computes a CRC-32.
 
-That what was written is what was meant costs next to no time so: when the last byte is written, all
-but the last have been read, decompressed if need be, and counted into a CRC-32 already.
+It follows the writer closely, so that the verification takes almost no extra time: when the last
+byte is written, nearly all others have been read back and decompressed.
 """
 
 from __future__ import annotations
@@ -22,40 +22,44 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-FLUSHED = 16 << 20
-"""Bytes from one time that they are sent to the disk to the next."""
+FLUSH_INTERVAL = 16 << 20
+"""Bytes between two calls of fdatasync(2)."""
 
 
-class _Growing(io.RawIOBase):
-    """A file of which ``bytes_after`` says how many bytes it has behind an offset."""
+class _GrowingFile(io.RawIOBase):
+    """A file that another thread is still writing.
 
-    def __init__(self, fd: int, bytes_after: Callable[[int], int]) -> None:
-        self._fd, self._bytes_after = fd, bytes_after
-        self._taken = 0
+    Args:
+        fd: the file.
+        wait_for_bytes: returns the number of bytes after an offset, at least one before the end.
+    """
+
+    def __init__(self, fd: int, wait_for_bytes: Callable[[int], int]) -> None:
+        self._fd, self._wait_for_bytes = fd, wait_for_bytes
+        self._offset = 0
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return True, as `io.BufferedReader` requires."""
         return True
 
     def readinto(self, buffer: Buffer) -> int:
-        """See `io.RawIOBase`: waits for at least one byte, and returns 0 at the end."""
+        """Wait for at least one byte; return the number of bytes read, 0 at the end."""
         with memoryview(buffer) as view:
-            length = min(self._bytes_after(self._taken), len(view))
-            done = os.preadv(self._fd, [view[:length]], self._taken)
-        if self._taken // FLUSHED != (self._taken + done) // FLUSHED:
-            # Else all of it waits for the disk at the end, when nothing is left to be done beside.
+            length = min(self._wait_for_bytes(self._offset), len(view))
+            count = os.preadv(self._fd, [view[:length]], self._offset)
+        if self._offset // FLUSH_INTERVAL != (self._offset + count) // FLUSH_INTERVAL:
+            # Flush while the archive is written; otherwise the final fsync(2) waits for all of it.
             os.fdatasync(self._fd)
-        self._taken += done
-        return done
+        self._offset += count
+        return count
 
 
 class ReadBack:
-    """A thread that reads what `write` has written to a file; a context that compares.
+    """A writer to a file with a thread that reads the written bytes back; a context manager.
 
     Args:
-        fd: the file, open for both.
-        decompress: wraps it in the stream that decompresses; None where the bytes themselves are
-            to be compared.
+        fd: the file, open for reading and writing.
+        decompress: wraps the file in a decompressing stream; None to compare the raw bytes.
         where: the artifact's name, for messages.
     """
 
@@ -63,9 +67,9 @@ class ReadBack:
         self, fd: int, decompress: Callable[[IO[bytes]], IO[bytes]] | None, where: str
     ) -> None:
         self._fd, self._decompress, self._where = fd, decompress, where
-        self._there = threading.Condition()
+        self._condition = threading.Condition()
         self._written = 0
-        self._complete = False
+        self._is_complete = False
         self._size = self._crc = 0
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._read_all, daemon=True)
@@ -79,28 +83,28 @@ class ReadBack:
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]
-        with self._there:
+        with self._condition:
             self._written += len(data)
-            self._there.notify()
+            self._condition.notify()
         return len(data)
 
     def flush(self) -> None:
-        """Nothing waits here: compressors ask."""
+        """Do nothing: the writer has no buffer, but compressors call this method."""
 
     def compare(self, size: int, crc: int) -> None:
-        """See that ``size`` bytes with this CRC-32 were read, once the file is complete.
+        """Mark the file as complete and compare size and CRC-32 of the bytes read back.
 
         Raises:
-            BundleFixError: it has not: it was damaged on its way to the disk or back.
-            OSError: the file system says so, such as that there is no space after all.
+            BundleFixError: they differ, or the file cannot be decompressed.
+            OSError: reading or flushing failed, for instance because a quota is exceeded.
         """
-        self._end()
+        self._finish_reading()
         if isinstance(self._error, OSError) and self._error.errno:
             raise self._error
         if self._error is not None or (self._size, self._crc) != (size, crc):
             raise BundleFixError(
-                "what was written is not what is read back", where=self._where,
-                hint="the disk may be failing",
+                "the bytes on the disk differ from those written", where=self._where,
+                hint="check the disk",
             ) from self._error  # fmt: skip
 
     def __exit__(
@@ -109,27 +113,30 @@ class ReadBack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._end()
+        self._finish_reading()
 
-    def _end(self) -> None:
-        with self._there:
-            self._complete = True
-            self._there.notify()
+    def _finish_reading(self) -> None:
+        """Mark the file as complete and wait until the thread has read all of it."""
+        with self._condition:
+            self._is_complete = True
+            self._condition.notify()
         self._thread.join()
 
-    def _bytes_after(self, offset: int) -> int:
-        """How many bytes there are behind ``offset``, once there are any; none at the end."""
-        with self._there:
-            while self._written == offset and not self._complete:
-                self._there.wait()
+    def _wait_for_bytes(self, offset: int) -> int:
+        """Wait for bytes after ``offset`` and return their number, 0 at the end of the file."""
+        with self._condition:
+            while self._written == offset and not self._is_complete:
+                self._condition.wait()
             return self._written - offset
 
     def _read_all(self) -> None:
-        file = cast(IO[bytes], _Growing(self._fd, self._bytes_after))
+        """Read and decompress the file up to its end; run in the thread."""
+        file = cast(IO[bytes], _GrowingFile(self._fd, self._wait_for_bytes))
         try:
             stream = self._decompress(file) if self._decompress else file
-            while piece := stream.read(CHUNK):
-                self._crc = isal_zlib.crc32(piece, self._crc)
-                self._size += len(piece)
+            while chunk := stream.read(CHUNK):
+                self._crc = isal_zlib.crc32(chunk, self._crc)
+                self._size += len(chunk)
         except Exception as error:
+            # `compare` raises it in the thread of the writer.
             self._error = error

@@ -1,4 +1,4 @@
-"""One door to read artifacts; what reads a format is imported when one of that format comes."""
+"""Reading of artifacts of every format; each reader is imported only if it is needed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ from bundle_fix.model.tree import File, Metadata, Tree
 
 
 class Artifact(Struct, frozen=True):
-    """An artifact that is open: its tree can be read until the context ends.
+    """An open artifact.
 
-    ``format`` is ``dir``, ``elf``, ``whl``, ``zip``, one of `READ_ONLY`, or ``tar`` with its
-    compression's suffix (``tar.gz``).
+    Attributes:
+        path: its path.
+        format: ``dir``, ``elf``, ``whl``, ``zip``, one of `READ_ONLY`, or ``tar`` with the suffix
+            of its compression (``tar.gz``).
+        tree: its members, whose contents can be read until the context ends.
     """
 
     path: Path
@@ -46,40 +49,41 @@ class Artifact(Struct, frozen=True):
 def open_artifact(
     path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Artifact]:
-    """Open the artifact at ``path``: a folder, an archive, a package, an image or an ELF file.
+    """Open a directory, an archive, a package, a container image or a single ELF file.
 
     Args:
-        path: where it is.
-        limits: how much it may hold.
-        progress: is told how much of it is unpacked; what is not compressed is not told of.
+        path: the artifact.
+        limits: the limits of its unpacked size and number of members.
+        progress: receives the number of unpacked bytes, if the artifact is compressed.
 
     Raises:
-        BundleFixError: there is none, it cannot be read, or holds more than ``limits`` allow.
+        BundleFixError: it does not exist, cannot be read, or exceeds ``limits``.
     """
     kind = detect_format(path)
     if kind == ELF:
         status = path.stat()
-        stamp = Metadata(
+        metadata = Metadata(
             status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime
         )
-        file = File(PathContent(path.resolve(), status.st_size), stamp)
+        file = File(PathContent(path.resolve(), status.st_size), metadata)
         yield Artifact(path, kind, Tree({path.name: file}))
         return
     with ExitStack() as stack:
-        tree = _entered(stack, _reading(kind, path, limits, progress), path)
+        tree = _enter_tree(stack, _select_reader(kind, path, limits, progress), path)
         if kind == ZIP:
             yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
         elif kind in READ_ONLY:
             yield Artifact(path, kind, tree)
-        elif (layers := _layers(tree, path, limits, progress)) is not None:
-            yield Artifact(path, CONTAINER, _entered(stack, layers, path))
+        elif (layers := _open_container(tree, path, limits, progress)) is not None:
+            yield Artifact(path, CONTAINER, _enter_tree(stack, layers, path))
         else:
             yield Artifact(path, kind, replace(tree, location=find_install_location(tree)))
 
 
-def _reading(
+def _select_reader(
     kind: str, path: Path, limits: Limits, progress: Progress
 ) -> AbstractContextManager[Tree]:
+    """Return a context that reads an artifact of the format ``kind``."""
     if kind == DIRECTORY:
         return nullcontext(read_directory(path, limits))
     if kind == ZIP:
@@ -99,10 +103,10 @@ def _reading(
     return read_tar(path, limits, progress)
 
 
-def _layers(
+def _open_container(
     tree: Tree, path: Path, limits: Limits, progress: Progress
 ) -> AbstractContextManager[Tree] | None:
-    """What reads a container image; None where ``tree`` is none."""
+    """Return a context that merges the layers of a container image; None for other trees."""
     if not any(mark in tree.nodes for mark in IMAGE_MARKS):
         return None
     from bundle_fix.archive.packages.oci import is_container_image, merge_layers
@@ -110,8 +114,8 @@ def _layers(
     return merge_layers(tree, path, limits, progress) if is_container_image(tree) else None
 
 
-def _entered(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path) -> Tree:
-    """The tree that is being read; errors that do not say where get the artifact's name."""
+def _enter_tree(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path) -> Tree:
+    """Enter a context and return its tree; add the artifact's name to errors without a file."""
     try:
         return stack.enter_context(reading)
     except BundleFixError as error:

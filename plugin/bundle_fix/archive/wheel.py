@@ -1,4 +1,4 @@
-"""Wheels: zip archives whose RECORD says what is in them (the binary distribution format)."""
+"""Wheels: zip archives with a RECORD of their files (the binary distribution format, PEP 427)."""
 
 from __future__ import annotations
 
@@ -9,45 +9,55 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from bundle_fix.archive.limits import format_size
 from bundle_fix.model.content import BytesContent, read_exactly
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Node, Tree
 from bundle_fix.storage.digests import compute_sha256
 
-INFO = ".dist-info"
-"""What the folder of a wheel's metadata ends in; never the one folder around a pack."""
+METADATA_SUFFIX = ".dist-info"
+"""Suffix of the metadata directory of a wheel, which is never the top directory of a pack."""
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
-"""Signatures over RECORD: they hold for no other."""
+"""Signatures of RECORD (PEP 427), which are invalid once it changes."""
 MAX_RECORD = 64 << 20
-"""Bytes of the longest RECORD that is read."""
+"""Limit of the bytes of a RECORD, which is read into memory."""
 
 
 def is_wheel(tree: Tree) -> bool:
-    """Whether ``tree``, of a zip archive, is a wheel's."""
+    """Return whether ``tree``, read from a zip archive, is that of a wheel."""
     return any(
-        path.count("/") == 1 and path.endswith(f"{INFO}/WHEEL") and isinstance(node, File)
+        path.count("/") == 1
+        and path.endswith(f"{METADATA_SUFFIX}/WHEEL")
+        and isinstance(node, File)
         for path, node in tree.nodes.items()
     )
 
 
 def find_record_path(tree: Tree) -> str | None:
-    """The path of the list of a wheel's files, or None where it has none."""
+    """Return the path of the wheel's RECORD, or None if it has none."""
     return next(
-        (p for p, _ in tree.iter_files() if p.count("/") == 1 and p.endswith(f"{INFO}/RECORD")),
+        (
+            p
+            for p, _ in tree.iter_files()
+            if p.count("/") == 1 and p.endswith(f"{METADATA_SUFFIX}/RECORD")
+        ),
         None,
     )
 
 
 def read_record(tree: Tree, path: str) -> dict[str, tuple[str, str]]:
-    """What RECORD at ``path`` says: path to hash (``sha256=...``) and size in bytes, as text.
+    """Return the lines of RECORD at ``path``: path to hash (``sha256=...``) and size, as text.
 
     Raises:
-        BundleFixError: it is no list of names, hashes and sizes.
+        BundleFixError: it is not a CSV file with three columns, or is too long.
     """
     node = tree.nodes[path]
     size = node.content.size if isinstance(node, File) else 0
     if not isinstance(node, File) or size > MAX_RECORD:
-        raise BundleFixError("it is too long to be read", where=path)
+        raise BundleFixError(
+            f"the wheel's list of files is longer than {format_size(MAX_RECORD)} or not a file",
+            where=path, hint="build the wheel again",
+        )  # fmt: skip
     with node.content.open() as reader:
         data = read_exactly(reader, 0, size) or b""
     try:
@@ -55,20 +65,20 @@ def read_record(tree: Tree, path: str) -> dict[str, tuple[str, str]]:
         return {name: (digest, length) for name, digest, length in rows}
     except (ValueError, csv.Error) as error:
         raise BundleFixError(
-            f"the wheel's list of files cannot be read: {error}", where=path,
+            f"invalid list of files in the wheel: {error}", where=path,
             hint="build the wheel again",
         ) from error  # fmt: skip
 
 
-def make_record_line(file: File) -> tuple[str, str]:
-    """The hash and the size that RECORD has for a file."""
+def compute_record_line(file: File) -> tuple[str, str]:
+    """Return the hash and the size of a file, as RECORD contains them."""
     digest = bytes.fromhex(compute_sha256(file.content))
     text = base64.urlsafe_b64encode(digest).decode().rstrip("=")
     return f"sha256={text}", str(file.content.size)
 
 
 def find_signatures(tree: Tree) -> Iterator[str]:
-    """The paths of signatures that a wheel carries."""
+    """Yield the paths of the signatures in a wheel."""
     record = find_record_path(tree)
     for name in SIGNATURES:
         path = (record or "").replace("RECORD", name)
@@ -77,9 +87,9 @@ def find_signatures(tree: Tree) -> Iterator[str]:
 
 
 def update_record(tree: Tree) -> Tree:
-    """``tree`` with a RECORD that tells what is in it, and without signatures over an older one.
+    """Return ``tree`` with a RECORD that matches it, and without signatures of the old RECORD.
 
-    Lines keep their order; those of members that are new stand before RECORD's own.
+    Lines keep their order; those of new members are added before the line of RECORD itself.
 
     Raises:
         BundleFixError: its RECORD cannot be read.
@@ -87,9 +97,10 @@ def update_record(tree: Tree) -> Tree:
     path = find_record_path(tree)
     if path is None:
         return tree
-    dropped = set(find_signatures(tree))
-    nodes: dict[str, Node] = {p: n for p, n in tree.nodes.items() if p not in dropped}
+    signatures = set(find_signatures(tree))
+    nodes: dict[str, Node] = {p: n for p, n in tree.nodes.items() if p not in signatures}
     old = read_record(tree, path)
+    # The line of RECORD itself has neither hash nor size (PEP 427).
     own = old.pop(path, ("", ""))
     lines = {}
     for name in [
@@ -98,11 +109,11 @@ def update_record(tree: Tree) -> Tree:
     ]:
         node = nodes.get(name)
         if isinstance(node, File) and name != path:
-            lines[name] = make_record_line(node)
+            lines[name] = compute_record_line(node)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([(name, *line) for name, line in lines.items()] + [(path, *own)])
     record = nodes[path]
-    assert isinstance(record, File)  # noqa: S101 (record_path finds files alone)
+    assert isinstance(record, File)  # noqa: S101 (find_record_path returns only files)
     nodes[path] = replace(record, content=BytesContent(text.getvalue().encode()))
     return replace(tree, nodes=nodes)

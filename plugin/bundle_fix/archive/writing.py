@@ -1,4 +1,4 @@
-"""Artifacts written beside their final name, read back from the disk, and renamed if committed."""
+"""Writing of artifacts: under a temporary name, read back from the disk, renamed if committed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StagedArtifact(Struct, frozen=True):
 def stage_artifact(
     tree: Tree, kind: str, target: Path, progress: Progress = no_progress
 ) -> Iterator[StagedArtifact]:
-    """Write ``tree`` beside ``target``, read it back, and remove it unless it is committed.
+    """Write ``tree`` next to ``target``, read it back, and remove it unless it is committed.
 
     Args:
         tree: the members to write; their contents must stay open.
@@ -57,14 +57,14 @@ def stage_artifact(
     """
     if kind == DIRECTORY:
         with create_pending_directory(target) as directory:
-            write_directory(tree, directory, partial(progress, _make_step(tree, target)))
+            write_directory(tree, directory, partial(progress, _build_writing_step(tree, target)))
             commit = partial(commit_directory, directory, target)
             yield StagedArtifact(read_directory(directory, UNLIMITED), commit)
         return
     with create_pending_file(target) as pending:
         if kind in (WHEEL, ZIP):
             tree = update_record(tree) if kind == WHEEL else tree
-            write_zip(tree, pending.file, partial(progress, _make_step(tree, target)))
+            write_zip(tree, pending.file, partial(progress, _build_writing_step(tree, target)))
             pending.file.flush()
             with read_zip(pending.path, UNLIMITED) as written:
                 yield StagedArtifact(written, pending.commit)
@@ -74,23 +74,24 @@ def stage_artifact(
             yield StagedArtifact(written, pending.commit)
 
 
-def _make_step(tree: Tree, target: Path) -> ProgressStep:
+def _build_writing_step(tree: Tree, target: Path) -> ProgressStep:
+    """Return the progress step in which ``tree`` is written."""
     size = sum(file.content.size for _, file in tree.iter_files())
     return ProgressStep(f"writing {target.name}", size, parts=len(tree.nodes))
 
 
 @contextmanager
 def stage_copy(artifact: Artifact, target: Path | None) -> Iterator[StagedArtifact]:
-    """Offer an artifact as it is; committed, it is copied to ``target``, a file byte for byte.
+    """Yield an artifact as it is; the commit copies it to ``target``.
 
-    With None as target nothing is copied: the artifact is already in its place.
+    If ``target`` is None, the commit does nothing: the artifact is already in its place.
     """
     commit = partial(copy_artifact, artifact, target) if target else lambda: None
     yield StagedArtifact(artifact.tree, commit)
 
 
 def copy_artifact(artifact: Artifact, target: Path) -> None:
-    """Copy an artifact to ``target``; a file is copied byte for byte."""
+    """Copy an artifact to ``target``: a file byte for byte, a directory member by member."""
     if artifact.format == DIRECTORY:
         with stage_artifact(artifact.tree, DIRECTORY, target) as staged:
             staged.commit()

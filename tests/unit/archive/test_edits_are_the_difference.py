@@ -1,4 +1,4 @@
-"""The differences that `fix_artifact` makes are the actions that it reports."""
+"""The members that `fix_artifact` changes are those of the actions that it reports."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarf
 SPARSE = 200_000
 
 
-def tar_pieces(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
-    """The names in order, all bytes of each member, and what stands behind the last."""
+def split_tar(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
+    """Return the names in order, all bytes of each member, and the bytes after the last."""
     raw = path.read_bytes()
     with path.open("rb") as file:
         members = list(read_members(FileReader(file.fileno(), 0, len(raw)), path))
@@ -34,8 +34,8 @@ def tar_pieces(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
     return names, pieces, raw[members[-1].end :]
 
 
-def zip_pieces(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
-    """The same of a zip archive; where a member starts is of no member."""
+def split_zip(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
+    """Return the same of a zip archive, without the offsets of the members."""
     raw = path.read_bytes()
     with path.open("rb") as file:
         entries, comment, _ = read_central_directory(file.fileno(), path, DEFAULT_LIMITS)
@@ -48,22 +48,22 @@ def zip_pieces(path: Path) -> tuple[list[str], dict[str, bytes], bytes]:
 
 
 def assert_only_edits_differ(before: Path, after: Path, top: str) -> set[str]:
-    """Mend an artifact, and compare member by member; returns the paths that differ."""
-    mended = fix_artifact(before, after, Options(force=True))
-    told = {f"{top}{action.path}" for action in mended.applied.actions}
-    pieces = zip_pieces if before.suffix in (".zip", ".whl") else tar_pieces
-    (was_names, was, was_end), (now_names, now, now_end) = pieces(before), pieces(after)
+    """Repair an artifact, compare it member by member, and return the paths that differ."""
+    result = fix_artifact(before, after, Options(force=True))
+    reported = {f"{top}{action.path}" for action in result.applied.actions}
+    split = split_zip if before.suffix in (".zip", ".whl") else split_tar
+    (was_names, was, was_end), (now_names, now, now_end) = split(before), split(after)
     differing = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
-    assert differing == told
+    assert differing == reported
     assert [name for name in now_names if name in was] == was_names
     if sum(map(len, now.values())) == sum(map(len, was.values())):
         assert now_end == was_end
     return differing
 
 
-def pack(folder: Path) -> Path:
-    """Pegasus's incident among files of all kinds."""
-    top = folder / "pack"
+def make_pack(directory: Path) -> Path:
+    """Create the pack of the incident among files of all kinds."""
+    top = directory / "pack"
     make_incident_pack(top)
     (top / "etc").mkdir()
     (top / "etc/conf").write_text("text\n")
@@ -86,8 +86,8 @@ TOOLS = {
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_tarball_by_a_tool_keeps_all_else(tmp_path: Path, tool: str) -> None:
-    pack(tmp_path)
+def test_a_tarball_of_a_tool_changes_only_by_the_edits(tmp_path: Path, tool: str) -> None:
+    make_pack(tmp_path)
     before = tmp_path / "before.tar"
     subprocess.run([*TOOLS[tool], before, "pack"], cwd=tmp_path, check=True)
     differing = assert_only_edits_differ(before, tmp_path / "after.tar", "pack/")
@@ -97,8 +97,8 @@ def test_a_tarball_by_a_tool_keeps_all_else(tmp_path: Path, tool: str) -> None:
 @pytest.mark.parametrize(
     "tool", [["zip", "-qry"], ["zip", "-qry0"], ["bsdtar", "--format=zip", "-cf"]]
 )
-def test_a_zip_archive_by_a_tool_keeps_all_else(tmp_path: Path, tool: list[str]) -> None:
-    pack(tmp_path)
+def test_a_zip_archive_of_a_tool_changes_only_by_the_edits(tmp_path: Path, tool: list[str]) -> None:
+    make_pack(tmp_path)
     before = tmp_path / "before.zip"
     subprocess.run([*tool, before, "pack"], cwd=tmp_path, check=True)
     differing = assert_only_edits_differ(before, tmp_path / "after.zip", "pack/")
@@ -115,8 +115,8 @@ KINDS = (tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, ta
 
 
 @st.composite
-def others(draw: st.DrawFn) -> list[tuple[tarfile.TarInfo, bytes]]:
-    """Members that nothing is to be mended about."""
+def draw_other_members(draw: st.DrawFn) -> list[tuple[tarfile.TarInfo, bytes]]:
+    """Draw members that need no repair."""
     found = {}
     for name in draw(st.lists(names, max_size=6, unique=True)):
         info = tarfile.TarInfo(f"pack/{name}")
@@ -138,21 +138,21 @@ def others(draw: st.DrawFn) -> list[tuple[tarfile.TarInfo, bytes]]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    form=st.sampled_from(sorted(FORMATS)), more=others(), at=st.integers(0, 6),
-    end=st.sampled_from([b"", bytes(512), bytes(5000), b"behind the end"]),
+    form=st.sampled_from(sorted(FORMATS)), more=draw_other_members(), at=st.integers(0, 6),
+    end=st.sampled_from([b"", bytes(512), bytes(5000), b"after the end"]),
 )  # fmt: skip
-def test_an_archive_of_any_kind_keeps_all_else(
+def test_an_archive_of_any_members_changes_only_by_the_edits(
     tmp_path_factory: pytest.TempPathFactory,
     form: str,
     more: list[tuple[tarfile.TarInfo, bytes]],
     at: int,
     end: bytes,
 ) -> None:
-    folder = tmp_path_factory.getbasetemp() / "any"
-    folder.mkdir(exist_ok=True)
-    library = build_elf(folder / "l", soname="libtcmalloc.so.4", tag="shipped").read_bytes()
+    directory = tmp_path_factory.getbasetemp() / "any"
+    directory.mkdir(exist_ok=True)
+    library = build_elf(directory / "l", soname="libtcmalloc.so.4", tag="shipped").read_bytes()
     server = build_elf(
-        folder / "s", program=True, needed=["libtcmalloc.so.4"], runpath="."
+        directory / "s", program=True, needed=["libtcmalloc.so.4"], runpath="."
     ).read_bytes()
     ours = []
     for name, content in (("bin/libtcmalloc.so", library), ("bin/server", server)):
@@ -165,7 +165,7 @@ def test_an_archive_of_any_kind_keeps_all_else(
             if form == "ustar" and len(info.name) > 100:
                 continue
             archive.addfile(info, io.BytesIO(content))
-    before, after = folder / "before.tar", folder / "after.tar"
+    before, after = directory / "before.tar", directory / "after.tar"
     before.write_bytes(stream.getvalue() + end)
     differing = assert_only_edits_differ(before, after, "pack/")
     assert {"pack/bin/server", "pack/bin/libtcmalloc.so.4"} <= differing

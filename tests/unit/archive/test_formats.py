@@ -1,3 +1,5 @@
+"""Formats of artifacts: detected, opened, written and copied."""
+
 from __future__ import annotations
 
 import os
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from archive.views import names, view
+from archive.views import describe_tree, list_names
 from builders.elf import build_elf
 from builders.pack import make_tarball
 from bundle_fix.archive.formats import detect_format, split_name
@@ -17,14 +19,15 @@ from bundle_fix.model.errors import BundleFixError
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "folder/bin").mkdir(parents=True)
-    (tmp_path / "folder/bin/server").write_bytes(b"server" * 1000)
-    (tmp_path / "folder/bin/tool").symlink_to("server")
-    return tmp_path / "folder"
+def pack_directory(tmp_path: Path) -> Path:
+    (tmp_path / "source/bin").mkdir(parents=True)
+    (tmp_path / "source/bin/server").write_bytes(b"server" * 1000)
+    (tmp_path / "source/bin/tool").symlink_to("server")
+    return tmp_path / "source"
 
 
-def refused(path: Path) -> str:
+def open_refused(path: Path) -> str:
+    """Return the message of the error that opening an artifact raises, and check its form."""
     with pytest.raises(BundleFixError) as error, open_artifact(path):
         pass
     assert error.value.where == str(path)
@@ -43,10 +46,10 @@ def refused(path: Path) -> str:
     ],
 )
 @pytest.mark.parametrize("name", ["pack", "pack.tar", "pack.tar.gz", "pack.zip"])
-def test_a_tarball_is_known_by_its_content_whatever_its_name(
-    tmp_path: Path, folder: Path, tool: str, kind: str, name: str
+def test_a_tarball_is_detected_by_its_content_and_not_by_its_name(
+    tmp_path: Path, pack_directory: Path, tool: str, kind: str, name: str
 ) -> None:
-    plain = make_tarball(folder, tmp_path / "plain").read_bytes()
+    plain = make_tarball(pack_directory, tmp_path / "plain").read_bytes()
     packed = subprocess.run([tool], input=plain, capture_output=True, check=True).stdout
     (tmp_path / name).write_bytes(packed)
     assert detect_format(tmp_path / name) == kind
@@ -56,20 +59,25 @@ def test_a_tarball_is_known_by_its_content_whatever_its_name(
 
 
 @pytest.mark.parametrize("top", ["PKWARE-2.5", "BZhang", "BZh9"])
-def test_a_plain_tarball_may_start_with_any_name(tmp_path: Path, folder: Path, top: str) -> None:
-    path = make_tarball(folder, tmp_path / "pack.tar", top)
+def test_a_tarball_whose_first_name_resembles_another_format_is_detected(
+    tmp_path: Path, pack_directory: Path, top: str
+) -> None:
+    path = make_tarball(pack_directory, tmp_path / "pack.tar", top)
     with open_artifact(path) as artifact:
         assert (artifact.format, artifact.tree.top) == ("tar", top)
 
 
-def test_a_folder_is_an_artifact(folder: Path) -> None:
-    with open_artifact(folder) as artifact:
+def test_a_directory_is_an_artifact(pack_directory: Path) -> None:
+    with open_artifact(pack_directory) as artifact:
         assert artifact.format == "dir"
         assert list(artifact.tree.nodes) == ["bin", "bin/server", "bin/tool"]
 
 
-def test_a_link_to_an_artifact_is_that_artifact(tmp_path: Path, folder: Path) -> None:
-    for kind, original in (("dir", folder), ("tar", make_tarball(folder, tmp_path / "pack.tar"))):
+def test_a_symlink_to_an_artifact_opens_that_artifact(tmp_path: Path, pack_directory: Path) -> None:
+    for kind, original in (
+        ("dir", pack_directory),
+        ("tar", make_tarball(pack_directory, tmp_path / "pack.tar")),
+    ):
         (tmp_path / f"{kind}.link").symlink_to(original.name)
         with open_artifact(tmp_path / f"{kind}.link") as artifact:
             assert artifact.format == kind
@@ -88,7 +96,7 @@ def test_a_single_elf_file_is_an_artifact(tmp_path: Path) -> None:
                 assert reader.pread(0, reader.size) == path.read_bytes()
 
 
-def test_a_wheel_is_told_from_another_zip_by_what_is_in_it(tmp_path: Path) -> None:
+def test_a_wheel_is_recognized_by_its_members(tmp_path: Path) -> None:
     for name, member in (("a.zip", "x-1.dist-info/WHEEL"), ("b.whl", "x/WHEEL")):
         with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr(member, "Wheel-Version: 1.0\n")
@@ -97,64 +105,66 @@ def test_a_wheel_is_told_from_another_zip_by_what_is_in_it(tmp_path: Path) -> No
             assert artifact.format == kind
 
 
-def test_what_is_not_there_is_told(tmp_path: Path) -> None:
-    (tmp_path / "dangling").symlink_to("nowhere")
+def test_a_missing_artifact_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to("missing")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").touch()
     for name in ("missing", "dangling", "loop", "file/missing"):
-        assert "no such file" in refused(tmp_path / name)
-    assert "cannot read it: File name too long" in refused(tmp_path / ("x" * 300))
+        assert "no such file" in open_refused(tmp_path / name)
+    assert "cannot read it: File name too long" in open_refused(tmp_path / ("x" * 300))
 
 
-def test_a_file_with_nothing_in_it_is_told(tmp_path: Path) -> None:
+def test_an_empty_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").touch()
-    assert refused(tmp_path / "x.tar.gz") == "the file is empty"
+    assert open_refused(tmp_path / "x.tar.gz") == "the file is empty"
 
 
-def test_what_is_neither_file_nor_folder_is_told_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_fifo_and_a_device_are_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", Path("/dev/zero")):
-        assert "neither a file nor a folder" in refused(path)
+        assert "neither a file nor a directory" in open_refused(path)
 
 
 @pytest.mark.usefixtures("unprivileged_user")
-def test_what_may_not_be_read_is_told(public_directory: Path) -> None:
+def test_an_unreadable_artifact_is_reported(public_directory: Path) -> None:
     (public_directory / "file").touch(0)
-    (public_directory / "folder").mkdir(0)
-    assert "cannot read it: Permission denied" in refused(public_directory / "file")
-    assert "cannot read the directory: Permission denied" in refused(public_directory / "folder")
-    assert "cannot read it: Permission denied" in refused(public_directory / "folder/file")
+    (public_directory / "closed").mkdir(0)
+    assert "cannot read it: Permission denied" in open_refused(public_directory / "file")
+    assert "cannot read the directory: Permission denied" in open_refused(
+        public_directory / "closed"
+    )
+    assert "cannot read it: Permission denied" in open_refused(public_directory / "closed/file")
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.xz", "tar.zst", "tar.bz2", "dir"])
-def test_a_tree_may_be_written_in_any_format(tmp_path: Path, folder: Path, kind: str) -> None:
+def test_a_tree_is_written_in_every_format(tmp_path: Path, pack_directory: Path, kind: str) -> None:
     target = tmp_path / "out"
-    with open_artifact(folder) as artifact:
-        expected = view(artifact.tree)
+    with open_artifact(pack_directory) as artifact:
+        expected = describe_tree(artifact.tree)
         with stage_artifact(artifact.tree, kind, target) as staged:
             assert not target.exists()
             staged.commit()
     with open_artifact(target) as artifact:
         assert artifact.format == kind
-        # Without a folder around it, the one folder that a tarball holds stays a part of it.
-        assert view(artifact.tree) == expected
+        # The single directory `bin` belongs to the pack and is not taken for the top directory.
+        assert describe_tree(artifact.tree) == expected
 
 
-def test_a_copy_of_a_tarball_is_the_same_byte_for_byte(tmp_path: Path, folder: Path) -> None:
-    path = make_tarball(folder, tmp_path / "pack.tar.gz")
+def test_a_tarball_is_copied_byte_for_byte(tmp_path: Path, pack_directory: Path) -> None:
+    path = make_tarball(pack_directory, tmp_path / "pack.tar.gz")
     with open_artifact(path) as artifact:
         copy_artifact(artifact, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == path.read_bytes()
 
 
-def test_a_copy_of_a_folder_holds_the_same(tmp_path: Path, folder: Path) -> None:
-    with open_artifact(folder) as artifact:
+def test_a_directory_is_copied_with_the_same_members(tmp_path: Path, pack_directory: Path) -> None:
+    with open_artifact(pack_directory) as artifact:
         copy_artifact(artifact, tmp_path / "copy")
         with open_artifact(tmp_path / "copy") as copy:
-            assert view(copy.tree) == view(artifact.tree)
+            assert describe_tree(copy.tree) == describe_tree(artifact.tree)
 
 
-def test_a_copy_that_cannot_be_made_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+def test_a_copy_that_fails_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack/file").write_bytes(os.urandom(3 << 20))
     for original in (tmp_path / "pack", make_tarball(tmp_path / "pack", tmp_path / "pack.tar")):
@@ -163,7 +173,7 @@ def test_a_copy_that_cannot_be_made_leaves_nothing(small_disk: Path, tmp_path: P
             pytest.raises(BundleFixError, match="copy: cannot write it: No space left"),
         ):
             copy_artifact(artifact, small_disk / "copy")
-        assert names(small_disk) == []
+        assert list_names(small_disk) == []
 
 
 @pytest.mark.parametrize(
@@ -181,5 +191,5 @@ def test_a_copy_that_cannot_be_made_leaves_nothing(small_disk: Path, tmp_path: P
         ("", ("", "")),
     ],
 )
-def test_a_name_is_a_stem_and_a_suffix(name: str, parts: tuple[str, str]) -> None:
+def test_a_name_is_split_into_stem_and_suffix(name: str, parts: tuple[str, str]) -> None:
     assert split_name(name) == parts

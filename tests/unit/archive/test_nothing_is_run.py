@@ -1,4 +1,4 @@
-"""No code of an artifact is ever run: traps in the place of everything that could be."""
+"""No code of an artifact is run: everything in it that can be run is a trap."""
 
 from __future__ import annotations
 
@@ -35,73 +35,74 @@ TOOLS = (
 PYTHON = ("sitecustomize.py", "usercustomize.py", "bundle_fix.py", "lief.py", "rich.py", "x.pth")
 
 
-def trapped(folder: Path, mark: Path) -> Path:
-    """A pack in which everything that can be run leaves a mark when it is."""
-    for place in ("", "bin", "lib", "usr/bin"):
+def make_trapped_pack(directory: Path, mark: Path) -> Path:
+    """Create a pack in which everything that can be run writes to ``mark`` when it is run."""
+    for parent in ("", "bin", "lib", "usr/bin"):
         for name in TOOLS:
-            script = folder / place / name
+            script = directory / parent / name
             script.parent.mkdir(parents=True, exist_ok=True)
             script.write_text(SCRIPT.format(mark=mark))
             script.chmod(0o755)
     for name in PYTHON:
-        (folder / name).write_text(f"import os; os.system('echo run >>{mark}')\n")
+        (directory / name).write_text(f"import os; os.system('echo run >>{mark}')\n")
     source = CONSTRUCTOR.format(mark=mark)
-    flags = [f"-Wl,--dynamic-linker={folder / 'lib/ld.so'}"]
-    build_elf(folder / "lib/libtrap.so.1.0", soname="libtrap.so.1", source=source)
-    (folder / "lib/libtrap.so.1").symlink_to("libtrap.so.1.0")
-    build_elf(folder / "lib/libc.so.6", soname="libc.so.6", source=source)
+    flags = [f"-Wl,--dynamic-linker={directory / 'lib/ld.so'}"]
+    build_elf(directory / "lib/libtrap.so.1.0", soname="libtrap.so.1", source=source)
+    (directory / "lib/libtrap.so.1").symlink_to("libtrap.so.1.0")
+    build_elf(directory / "lib/libc.so.6", soname="libc.so.6", source=source)
     build_elf(
-        folder / "bin/server", program=True, needed=["libtrap.so.1"], runpath=".", flags=flags,
+        directory / "bin/server", program=True, needed=["libtrap.so.1"], runpath=".", flags=flags,
         source=source,
     )  # fmt: skip
-    (folder / "etc").mkdir()
-    (folder / "etc/ld.so.preload").write_text("/lib/libtrap.so.1.0\n")
-    return folder
+    (directory / "etc").mkdir()
+    (directory / "etc/ld.so.preload").write_text("/lib/libtrap.so.1.0\n")
+    return directory
 
 
-def artifacts(folder: Path, mark: Path) -> list[Path]:
-    pack = trapped(folder / "pack", mark)
-    package = folder / "deb"
+def make_artifacts(directory: Path, mark: Path) -> list[Path]:
+    """Create a directory, a tarball, a wheel and a package with traps; return also a program."""
+    pack = make_trapped_pack(directory / "pack", mark)
+    package = directory / "deb"
     shutil.copytree(pack, package, symlinks=True)
     (package / "DEBIAN").mkdir()
     for name in ("preinst", "postinst", "prerm", "config"):
         (package / "DEBIAN" / name).write_text(SCRIPT.format(mark=mark))
         (package / "DEBIAN" / name).chmod(0o755)
-    wheel = folder / "x-1-py3-none-any.whl"
+    wheel = directory / "x-1-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path in sorted(pack.rglob("*")):
             if path.is_file():
                 archive.write(path, f"x/{path.relative_to(pack)}")
         archive.writestr("x-1.dist-info/WHEEL", "Wheel-Version: 1.0\n")
         archive.writestr("x-1.dist-info/RECORD", "x-1.dist-info/RECORD,,\n")
-    made = [
+    artifacts = [
         pack,
-        make_tarball(pack, folder / "a.tar.gz"),
+        make_tarball(pack, directory / "a.tar.gz"),
         wheel,
-        build_deb(package, folder / "a.deb"),
+        build_deb(package, directory / "a.deb"),
     ]
-    return [*made, pack / "bin/server"]
+    return [*artifacts, pack / "bin/server"]
 
 
-def commands(artifact: Path, folder: Path) -> list[list[str | Path]]:
-    out = folder / "out"
-    found: list[list[str | Path]] = [["check", "-v", artifact]]
+def list_commands(artifact: Path, directory: Path) -> list[list[str | Path]]:
+    """Return the arguments of the commands to run on an artifact."""
+    out = directory / "out"
+    commands: list[list[str | Path]] = [["check", "-v", artifact]]
     if artifact.suffix != ".deb":
-        found += [["fix", "--force", artifact, "-o", out]]
+        commands += [["fix", "--force", artifact, "-o", out]]
     if artifact.is_dir():
-        found += [["tree", artifact], ["why", artifact, "libtrap.so.1"],
+        commands += [["tree", artifact], ["why", artifact, "libtrap.so.1"],
                   ["check", "--host", artifact, artifact]]  # fmt: skip
     if artifact.name == "server":
-        found = [["check", artifact], ["elf", "--set-runpath", "$ORIGIN/x", artifact, "-o", out]]
-    return found
+        commands = [["check", artifact], ["elf", "--set-runpath", "$ORIGIN/x", artifact, "-o", out]]
+    return commands
 
 
-def test_no_trap_in_an_artifact_goes_off(tmp_path: Path) -> None:
+def test_no_trap_in_an_artifact_is_run(tmp_path: Path) -> None:
     mark = tmp_path / "run"
-    for artifact in artifacts(tmp_path, mark):
-        for command in commands(artifact, tmp_path):
-            # From within the pack, so that names that are looked up in the working directory lead
-            # into it.
+    for artifact in make_artifacts(tmp_path, mark):
+        for command in list_commands(artifact, tmp_path):
+            # In the pack, so that names looked up in the working directory are found there.
             done = subprocess.run(
                 [sys.executable, "-P", "-m", "bundle_fix", *command]
                 if sys.version_info >= (3, 11)
@@ -115,10 +116,10 @@ def test_no_trap_in_an_artifact_goes_off(tmp_path: Path) -> None:
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
 
 
-def test_the_traps_would_go_off(tmp_path: Path) -> None:
-    """Otherwise the test above would prove nothing."""
+def test_each_trap_works_when_it_is_run(tmp_path: Path) -> None:
+    """Without this the test above would prove nothing."""
     mark = tmp_path / "run"
-    pack = trapped(tmp_path / "pack", mark)
+    pack = make_trapped_pack(tmp_path / "pack", mark)
     loader = "/lib64/ld-linux-x86-64.so.2"
     (tmp_path / "only").mkdir()
     shutil.copy(pack / "lib/libtrap.so.1", tmp_path / "only")
@@ -132,16 +133,18 @@ def test_the_traps_would_go_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "fix"])
-def test_nothing_but_python_and_editors_outside_the_pack_is_started(
+def test_only_python_and_the_editors_outside_the_pack_are_started(
     tmp_path: Path, command: str
 ) -> None:
     strace = shutil.which("strace")
     probe = [strace or "strace", "-o", "/dev/null", "true"]
     if strace is None or subprocess.run(probe, check=False, capture_output=True).returncode:
         if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all" and strace is None:
-            pytest.fail("strace is not installed, but CI has installed it")
-        pytest.skip("strace is not installed, or may not trace here")
-    packed = make_tarball(trapped(tmp_path / "pack", tmp_path / "run"), tmp_path / "a.tar.gz")
+            pytest.fail("strace is not installed, although CI installs it")
+        pytest.skip("strace is not installed or not permitted to trace")
+    packed = make_tarball(
+        make_trapped_pack(tmp_path / "pack", tmp_path / "run"), tmp_path / "a.tar.gz"
+    )
     log = tmp_path / "log"
     options = ["--force", "-o", str(tmp_path / "out.tar.gz")] if command == "fix" else []
     subprocess.run(

@@ -1,9 +1,12 @@
+"""Archives that are read back while they are written, on disks that fail."""
+
 from __future__ import annotations
 
 import errno
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,12 +19,12 @@ from bundle_fix.archive import read_back
 from bundle_fix.archive.compression.codecs import COMPRESSIONS, Compression
 from bundle_fix.archive.read_back import ReadBack
 from bundle_fix.archive.tar.concatenation import Concatenation
-from bundle_fix.model.content import ArchiveSlice, BytesContent, PathContent
+from bundle_fix.model.content import ArchiveSlice, BytesContent, PathContent, Reader
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Tree
 
 NOISE = os.urandom(3_000_000)
-every = pytest.mark.parametrize("compression", COMPRESSIONS, ids=lambda c: c.suffix)
+with_each_compression = pytest.mark.parametrize("compression", COMPRESSIONS, ids=lambda c: c.suffix)
 
 
 @pytest.fixture
@@ -31,8 +34,8 @@ def fd(tmp_path: Path) -> Iterator[int]:
     os.close(number)
 
 
-@every
-def test_what_is_on_the_disk_is_compared(fd: int, compression: Compression) -> None:
+@with_each_compression
+def test_the_bytes_on_the_disk_are_compared(fd: int, compression: Compression) -> None:
     with ReadBack(fd, compression.reader, "x") as back:
         with compression.writer(back) as stream:  # type: ignore[arg-type]
             for start in range(0, len(NOISE), 500_000):
@@ -40,21 +43,21 @@ def test_what_is_on_the_disk_is_compared(fd: int, compression: Compression) -> N
         back.compare(len(NOISE), isal_zlib.crc32(NOISE))
 
 
-@every
+@with_each_compression
 @pytest.mark.parametrize("wrong", ["a byte", "the end"])
-def test_a_disk_that_gives_back_something_else_is_told(
+def test_compressed_bytes_that_differ_on_the_disk_are_reported(
     fd: int, compression: Compression, wrong: str
 ) -> None:
     with (  # noqa: PT012
-        pytest.raises(BundleFixError, match="x: what was written is not what is read back"),
+        pytest.raises(BundleFixError, match="x: the bytes on the disk differ from those written"),
         ReadBack(fd, compression.reader, "x") as back,
     ):
-        with compression.writer(Spoiling(back, wrong)) as stream:  # type: ignore[arg-type]
+        with compression.writer(SpoilingWriter(back, wrong)) as stream:  # type: ignore[arg-type]
             stream.write(NOISE)
         back.compare(len(NOISE), isal_zlib.crc32(NOISE))
 
 
-def test_bytes_that_are_not_to_be_decompressed_are_compared_themselves(fd: int) -> None:
+def test_uncompressed_bytes_are_compared(fd: int) -> None:
     with ReadBack(fd, None, "x") as back:
         back.write(NOISE)
         back.write(NOISE)
@@ -62,20 +65,20 @@ def test_bytes_that_are_not_to_be_decompressed_are_compared_themselves(fd: int) 
 
 
 @pytest.mark.parametrize("wrong", ["a byte", "the end"])
-def test_a_disk_that_gives_back_other_bytes_is_told(
+def test_uncompressed_bytes_that_differ_on_the_disk_are_reported(
     fd: int, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.preadv
 
-    def spoiled(fd: int, buffers: list[memoryview], offset: int) -> int:
+    def read_spoiled(fd: int, buffers: list[memoryview], offset: int) -> int:
         done = real(fd, buffers, offset)
         if wrong == "a byte" and offset == 0:
             buffers[0][9] ^= 1
         return 0 if wrong == "the end" and offset > 0 else done
 
-    monkeypatch.setattr(os, "preadv", spoiled)
+    monkeypatch.setattr(os, "preadv", read_spoiled)
     with (  # noqa: PT012
-        pytest.raises(BundleFixError, match="x: what was written is not what is read back"),
+        pytest.raises(BundleFixError, match="x: the bytes on the disk differ from those written"),
         ReadBack(fd, None, "x") as back,
     ):
         for start in range(0, len(NOISE), 500_000):
@@ -83,23 +86,21 @@ def test_a_disk_that_gives_back_other_bytes_is_told(
         back.compare(len(NOISE), isal_zlib.crc32(NOISE))
 
 
-def test_a_file_system_that_has_no_space_after_all_is_told_of(
-    fd: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Quotas and servers may say so only when bytes are sent to the disk."""
+def test_an_error_of_fdatasync_is_raised(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quotas and network file systems may report a full disk only when bytes are flushed."""
 
-    def full(_fd: int) -> None:
+    def raise_disk_full(_fd: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fdatasync", full)
-    monkeypatch.setattr(read_back, "FLUSHED", 1 << 20)
+    monkeypatch.setattr(os, "fdatasync", raise_disk_full)
+    monkeypatch.setattr(read_back, "FLUSH_INTERVAL", 1 << 20)
     with pytest.raises(OSError, match="No space left"), ReadBack(fd, None, "x") as back:  # noqa: PT012
         back.write(NOISE)
         back.compare(len(NOISE), isal_zlib.crc32(NOISE))
 
 
-class Spoiling:
-    """A disk with a bad block: what is written to it, a byte excepted, or without its end."""
+class SpoilingWriter:
+    """A disk with a bad block: it changes one byte of the written bytes or drops their end."""
 
     def __init__(self, back: ReadBack, wrong: str) -> None:
         self.back, self.wrong, self.size = back, wrong, 0
@@ -120,7 +121,7 @@ class Spoiling:
         pass
 
 
-def test_a_writer_that_fails_ends_the_reader(fd: int) -> None:
+def test_the_reader_ends_if_the_writer_fails(fd: int) -> None:
     threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt), ReadBack(fd, COMPRESSIONS[0].reader, "x") as back:  # noqa: PT012
         back.write(b"\x1f\x8b")
@@ -128,19 +129,22 @@ def test_a_writer_that_fails_ends_the_reader(fd: int) -> None:
     assert threading.active_count() == threads
 
 
-def test_a_file_that_changes_while_it_is_packed_leaves_nothing(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_packed_leaves_no_output(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(NOISE)
     status = (tmp_path / "source").stat()
 
-    class Changing(PathContent):
-        """A build that goes on meanwhile."""
+    class ChangingContent(PathContent, frozen=True):
+        """A file that a build writes again before it is read."""
 
-        def open(self):  # type: ignore[no-untyped-def]
+        @contextmanager
+        def open(self) -> Iterator[Reader]:
             self.path.write_bytes(NOISE[::-1])
             os.utime(self.path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-            return super().open()
+            with PathContent.open(self) as reader:
+                yield reader
 
-    content = Changing(tmp_path / "source", status.st_size, status.st_mtime_ns)
+    identity = status.st_ino, status.st_mtime_ns
+    content = ChangingContent(tmp_path / "source", status.st_size, identity)
     tree = Tree({"f": File(content, Metadata(0o644))})
     with pytest.raises(BundleFixError, match=r"source: the file changed while it was read"):
         write_tree(tree, "tar.gz", tmp_path / "out.tar.gz")
@@ -152,12 +156,14 @@ def test_a_file_that_changes_while_it_is_packed_leaves_nothing(tmp_path: Path) -
     st.integers(-2, 250),
     st.integers(-2, 250),
 )
-def test_a_concatenation_reads_as_one(parts: list[bytes], offset: int, length: int) -> None:
+def test_a_concatenation_is_read_like_its_joined_bytes(
+    parts: list[bytes], offset: int, length: int
+) -> None:
     whole = b"".join(parts)
     reader = Concatenation([BytesContent(part) for part in parts])
     assert reader.size == len(whole)
-    wanted = whole[offset : offset + length] if offset >= 0 and length > 0 else b""
-    assert reader.pread(offset, length) == wanted
+    expected = whole[offset : offset + length] if offset >= 0 and length > 0 else b""
+    assert reader.pread(offset, length) == expected
     start, size = max(offset, 0) % (len(whole) + 1), max(length, 0)
     size = min(size, len(whole) - start)
     with ArchiveSlice(reader, start, size).open() as part:

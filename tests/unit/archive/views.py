@@ -1,4 +1,4 @@
-"""Trees and folders as plain values that a test can compare."""
+"""Trees and directories as plain values that a test can compare."""
 
 from __future__ import annotations
 
@@ -11,43 +11,51 @@ from bundle_fix.model.content import Content, read_chunks
 from bundle_fix.model.tree import Directory, File, Symlink, Tree
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+def list_names(directory: Path) -> list[str]:
+    """Return the names in a directory, sorted."""
+    return sorted(path.name for path in directory.iterdir())
 
 
-def data(content: Content) -> bytes:
+def read_data(content: Content) -> bytes:
+    """Return all bytes of a content."""
     with content.open() as reader:
         return b"".join(read_chunks(reader))
 
 
-def view(tree: Tree) -> dict[str, tuple[Any, ...]]:
-    """Of each member its kind, what it holds, its mode and its time in whole seconds."""
-    seen: dict[str, tuple[Any, ...]] = {}
+def describe_tree(tree: Tree) -> dict[str, tuple[Any, ...]]:
+    """Return kind, content, mode and time in whole seconds of each member."""
+    members: dict[str, tuple[Any, ...]] = {}
     for path, node in tree.nodes.items():
-        stamp = node.metadata
+        metadata = node.metadata
         if isinstance(node, File):
-            seen[path] = ("file", data(node.content), node.hardlink, stamp.mode, int(stamp.mtime))
+            members[path] = (
+                "file",
+                read_data(node.content),
+                node.hardlink,
+                metadata.mode,
+                int(metadata.mtime),
+            )
         elif isinstance(node, Symlink):
-            seen[path] = ("link", node.target)
+            members[path] = ("link", node.target)
         elif isinstance(node, Directory):
-            seen[path] = ("folder", stamp.mode, int(stamp.mtime))
+            members[path] = ("directory", metadata.mode, int(metadata.mtime))
         else:
-            seen[path] = ("special", node.kind)
-    return seen
+            members[path] = ("special", node.kind)
+    return members
 
 
-def snapshot(root: Path) -> dict[str, tuple[Any, ...]]:
-    """Everything under ``root`` as the kernel tells it, but for the times of folders."""
-    seen: dict[str, tuple[Any, ...]] = {}
-    for parent, folders, files in os.walk(root):
-        for name in folders + files:
+def describe_directory(root: Path) -> dict[str, tuple[Any, ...]]:
+    """Return mode, owner, content, time and inode of each path; no times of directories."""
+    members: dict[str, tuple[Any, ...]] = {}
+    for parent, directories, files in os.walk(root):
+        for name in directories + files:
             path = Path(parent, name)
             status = path.lstat()
-            held: Any = None
+            content: Any = None
             if stat.S_ISREG(status.st_mode):
-                held = (path.read_bytes(), status.st_mtime_ns, status.st_ino)
+                content = (path.read_bytes(), status.st_mtime_ns, status.st_ino)
             elif stat.S_ISLNK(status.st_mode):
-                held = (str(path.readlink()), status.st_mtime_ns, status.st_ino)
+                content = (str(path.readlink()), status.st_mtime_ns, status.st_ino)
             owner = (status.st_uid, status.st_gid)
-            seen[str(path.relative_to(root))] = (stat.filemode(status.st_mode), owner, held)
-    return seen
+            members[str(path.relative_to(root))] = (stat.filemode(status.st_mode), owner, content)
+    return members

@@ -1,7 +1,7 @@
-"""Processes that write one artifact again and again until they are killed.
+"""Processes that write one artifact repeatedly until they are killed.
 
-Run as a program it starts one such process for each line of its input and prints its id, then
-``gone`` when it has been killed. Starting them here, by a fork, makes hundreds of kills cheap.
+As a program, this module forks one such process for each line of its input, prints its id, and
+``gone`` when it has been killed. A fork needs no new interpreter, so hundreds of kills are fast.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from bundle_fix.model.tree import Directory, File, Metadata, Node, Tree
 SIZE = 60_000
 NAMES = [f"lib/{number}" for number in range(5)]
 ONCE = "once\n"
-AGAIN = "again and again\n"
+REPEATEDLY = "repeatedly\n"
 
 
-def marked(mark: bytes) -> Tree:
-    """A tree whose files consist of one byte."""
+def make_marked_tree(mark: bytes) -> Tree:
+    """Return a tree whose files consist of one repeated byte."""
     nodes: dict[str, Node] = {"lib": Directory(Metadata(0o755))}
     nodes |= {name: File(BytesContent(mark * SIZE), Metadata(0o644)) for name in NAMES}
     return Tree(nodes)
 
 
-class Stopping:
-    """A content in whose middle somebody presses Ctrl-C."""
+class InterruptedContent:
+    """A content that raises KeyboardInterrupt after its first chunk, like Ctrl-C."""
 
     size = 3 << 20
 
     @contextmanager
-    def open(self) -> Iterator[Stopping]:
+    def open(self) -> Iterator[InterruptedContent]:
         yield self
 
     def pread(self, offset: int, length: int) -> bytes:
@@ -57,21 +57,21 @@ def write_tree(tree: Tree, kind: str, target: Path, *, commit: bool = True) -> b
     return commit
 
 
-def mark_of(target: Path) -> bytes:
-    """The byte that all files in an artifact consist of; it must be whole."""
-    held = []
+def read_mark(target: Path) -> bytes:
+    """Return the byte that all files of an artifact consist of; the artifact must be complete."""
+    contents = []
     with open_artifact(target) as artifact:
         assert [path for path, _ in artifact.tree.iter_files()] == NAMES
         for _, file in artifact.tree.iter_files():
             with file.content.open() as reader:
-                held.append(reader.pread(0, reader.size))
-    assert held == [held[0][:1] * SIZE] * len(NAMES)
-    return held[0][:1]
+                contents.append(reader.pread(0, reader.size))
+    assert contents == [contents[0][:1] * SIZE] * len(NAMES)
+    return contents[0][:1]
 
 
 @contextmanager
-def writers(kind: str, target: Path) -> Iterator[Callable[[str, float], None]]:
-    """What starts a writer of ``target``, `ONCE` or `AGAIN`, and kills it after some seconds."""
+def start_writer_process(kind: str, target: Path) -> Iterator[Callable[[str, float], None]]:
+    """Yield a function that starts a writer, `ONCE` or `REPEATEDLY`, and kills it after a time."""
     path = [str(Path(archive.__file__).parents[2]), str(Path(__file__).parents[1])]
     with subprocess.Popen(
         [sys.executable, "-m", "archive.writers", kind, str(target)],
@@ -84,8 +84,8 @@ def writers(kind: str, target: Path) -> Iterator[Callable[[str, float], None]]:
         assert orders is not None
         assert answers is not None
 
-        def kill_after(how: str, seconds: float) -> None:
-            orders.write(how)
+        def kill_after(order: str, seconds: float) -> None:
+            orders.write(order)
             orders.flush()
             writer = int(answers.readline())
             time.sleep(seconds)
@@ -96,13 +96,14 @@ def writers(kind: str, target: Path) -> Iterator[Callable[[str, float], None]]:
         orders.close()
 
 
-def start_writers(kind: str, target: Path) -> None:
-    # Libraries are loaded once, here, and not by each writer.
-    write_tree(marked(b"x"), kind, target.with_name("first"), commit=False)
+def fork_writers(kind: str, target: Path) -> None:
+    """Fork a writer for each line of the input and report its end."""
+    # The first run loads the libraries, so that the forked writers need not.
+    write_tree(make_marked_tree(b"x"), kind, target.with_name("first"), commit=False)
     for order in sys.stdin:
         writer = os.fork()
         if writer == 0:
-            write_for_ever(kind, target, once=order == ONCE)
+            write_forever(kind, target, once=order == ONCE)
         sys.stdout.write(f"{writer}\n")
         sys.stdout.flush()
         os.waitpid(writer, 0)
@@ -110,14 +111,15 @@ def start_writers(kind: str, target: Path) -> None:
         sys.stdout.flush()
 
 
-def write_for_ever(kind: str, target: Path, *, once: bool) -> None:
+def write_forever(kind: str, target: Path, *, once: bool) -> None:
+    """Write the artifact again and again with different bytes; if ``once``, wait after it."""
     number = 0
     while True:
         number = number % 250 + 1
-        write_tree(marked(bytes([number])), kind, target)
+        write_tree(make_marked_tree(bytes([number])), kind, target)
         if once:
             signal.pause()
 
 
 if __name__ == "__main__":
-    start_writers(sys.argv[1], Path(sys.argv[2]))
+    fork_writers(sys.argv[1], Path(sys.argv[2]))

@@ -82,9 +82,7 @@ def test_reaching_the_limit_of_processes_is_reported_in_one_line(
 @pytest.mark.parametrize("options", [[], ["-q"], ["--dry-run", "--color", "never"]])
 def test_a_path_without_a_command_means_fix(tmp_path: Path, options: list[str]) -> None:
     ran = run_bundle_fix(*options, tmp_path / "gone.tar.gz")
-    assert ran.stderr == (
-        f"bundle-fix: error: {tmp_path}/gone.tar.gz: there is no such file or folder\n"
-    )
+    assert ran.stderr == (f"bundle-fix: error: {tmp_path}/gone.tar.gz: no such file or directory\n")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])

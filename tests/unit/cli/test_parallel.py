@@ -29,8 +29,8 @@ from bundle_fix.report.check_report import CheckReport, make_error_report
 ZEROS = bz2.compress(bytes(10 << 20))
 
 
-def bomb(path: Path) -> Path:
-    """A small tarball whose 3.9 GB of zeros take many seconds to unpack."""
+def write_slow_tarball(path: Path) -> Path:
+    """Write a small tarball whose 3.9 GB of zeros take many seconds to decompress."""
     member = tarfile.TarInfo("zeros")
     member.size = 390 * (10 << 20)
     header = bz2.compress(member.tobuf(tarfile.GNU_FORMAT))
@@ -38,12 +38,12 @@ def bomb(path: Path) -> Path:
     return path
 
 
-def greedy(source: Path, path: Path) -> Path:
-    """The tarball ``source`` as xz that asks for 3 GB of memory to unpack."""
+def write_greedy_tarball(source: Path, path: Path) -> Path:
+    """Write the tarball ``source`` as xz whose decompression requires 3 GB of memory."""
     data = bytearray(lzma.compress(source.read_bytes(), lzma.FORMAT_XZ, lzma.CHECK_CRC64, 0))
     header = slice(12, 12 + (data[12] + 1) * 4)
     block = data[header]
-    # The .xz file format, 5.3.1: the one property of LZMA2 is the size of its dictionary.
+    # The .xz file format, 5.3.1: the only property of LZMA2 is the size of its dictionary.
     block[block.index(b"\x21\x01") + 2] = 39
     block[-4:] = zlib.crc32(block[:-4]).to_bytes(4, "little")
     data[header] = block
@@ -51,22 +51,22 @@ def greedy(source: Path, path: Path) -> Path:
     return path
 
 
-def children(process: int) -> list[int]:
-    """The processes that ``process`` has started and that have not ended."""
+def list_children(process: int) -> list[int]:
+    """Return the running child processes of ``process``."""
     text = Path(f"/proc/{process}/task/{process}/children").read_text()
     return [int(word) for word in text.split()]
 
 
-def ended(process: int) -> bool:
-    """Whether a process is over: not there, or no more than a zombie of somebody else's."""
+def has_ended(process: int) -> bool:
+    """Return whether a process has ended: it does not exist, or is a zombie of another parent."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
 
 
-def until(done: Callable[[], bool], seconds: float = 20) -> bool:
-    """Whether ``done`` comes true in time."""
+def wait_until(done: Callable[[], bool], seconds: float = 20) -> bool:
+    """Wait until ``done`` is true, and return whether it was in time."""
     limit = time.monotonic() + seconds
     while not done() and time.monotonic() < limit:
         time.sleep(0.02)
@@ -74,18 +74,18 @@ def until(done: Callable[[], bool], seconds: float = 20) -> bool:
 
 
 @contextmanager
-def hanging(directory: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A check of three artifacts that all take long, and its two workers."""
-    paths = [str(bomb(directory / f"{name}.tar.bz2")) for name in "abc"]
+def start_slow_check(directory: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """Start a check of three slow artifacts; yield its process and its two workers."""
+    paths = [str(write_slow_tarball(directory / f"{name}.tar.bz2")) for name in "abc"]
     process = subprocess.Popen(
         [sys.executable, "-m", "bundle_fix", "check", "-j", "2", *paths],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        assert until(lambda: len(children(process.pid)) == 2)
-        # Time to reset what a fork inherits, and to begin.
+        assert wait_until(lambda: len(list_children(process.pid)) == 2)
+        # Give the workers time to reset the signal handlers that they inherited.
         time.sleep(0.3)
-        yield process, children(process.pid)
+        yield process, list_children(process.pid)
     finally:
         process.kill()
         process.communicate()
@@ -103,41 +103,44 @@ def hanging(directory: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]
 def test_a_signal_that_ends_the_command_ends_its_workers(
     tmp_path: Path, number: signal.Signals, group: bool, status: int
 ) -> None:
-    with hanging(tmp_path) as (process, working):
+    with start_slow_check(tmp_path) as (process, workers):
         start = time.monotonic()
         (os.killpg if group else os.kill)(process.pid, number)
         out, err = process.communicate(timeout=20)
         assert time.monotonic() - start < 5
-        assert all(map(ended, working))
+        assert all(map(has_ended, workers))
     assert (process.returncode, out, err.strip().count("\n")) == (status, "", 0)
     assert "Traceback" not in err
 
 
 def test_workers_do_not_outlive_a_command_that_is_killed(tmp_path: Path) -> None:
-    with hanging(tmp_path) as (process, working):
+    with start_slow_check(tmp_path) as (process, workers):
         process.kill()
         process.wait()
-        assert until(lambda: all(map(ended, working)), 5)
+        assert wait_until(lambda: all(map(has_ended, workers)), 5)
 
 
-def test_a_worker_that_is_killed_costs_only_its_artifact(tmp_path: Path) -> None:
+def test_a_killed_worker_affects_only_its_artifact(tmp_path: Path) -> None:
     good = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "good.tar.gz")
+    slow = write_slow_tarball(tmp_path / "b.tar.bz2")
     process = subprocess.Popen(
-        [sys.executable, "-m", "bundle_fix", "check", "-j1", bomb(tmp_path / "b.tar.bz2"), good],
+        [sys.executable, "-m", "bundle_fix", "check", "-j1", slow, good],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert until(lambda: len(children(process.pid)) == 1)
+    assert wait_until(lambda: len(list_children(process.pid)) == 1)
     time.sleep(0.3)
-    os.kill(children(process.pid)[0], signal.SIGSEGV)
+    os.kill(list_children(process.pid)[0], signal.SIGSEGV)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert err.endswith("b.tar.bz2: the check ended by SIGSEGV\n")
     assert "good.tar.gz: passed" in out
 
 
-def test_an_artifact_that_never_ends_is_given_up(tmp_path: Path) -> None:
+def test_an_artifact_that_exceeds_the_timeout_fails(tmp_path: Path) -> None:
     good = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "good.tar.gz")
-    ran = run_bundle_fix("check", bomb(tmp_path / "b.tar.bz2"), good, "-j1", "--timeout", "3")
+    ran = run_bundle_fix(
+        "check", write_slow_tarball(tmp_path / "b.tar.bz2"), good, "-j1", "--timeout", "3"
+    )
     assert ran.returncode == 2
     assert "b.tar.bz2: the check took longer than 3 s (--timeout)" in ran.stderr
     assert "good.tar.gz: passed" in ran.stdout
@@ -145,7 +148,7 @@ def test_an_artifact_that_never_ends_is_given_up(tmp_path: Path) -> None:
 
 def test_an_artifact_that_exceeds_the_memory_fails_alone(tmp_path: Path) -> None:
     good = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "good.tar")
-    bad = greedy(good, tmp_path / "bad.tar.xz")
+    bad = write_greedy_tarball(good, tmp_path / "bad.tar.xz")
     ran = subprocess.run(
         ["sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh", sys.executable, "-m", "bundle_fix",
          "check", good, bad, good],
@@ -156,12 +159,12 @@ def test_an_artifact_that_exceeds_the_memory_fails_alone(tmp_path: Path) -> None
     assert ran.stdout.count("good.tar: passed") == 2
 
 
-def test_a_fifo_in_the_list_is_refused_and_two_of_one_name_are_two(tmp_path: Path) -> None:
+def test_a_fifo_is_refused_and_an_artifact_listed_twice_is_checked_twice(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     good = make_tarball(make_healthy_pack(tmp_path / "p"), tmp_path / "good.tar.gz")
     ran = run_bundle_fix("check", good, tmp_path / "fifo", good)
     assert ran.returncode == 2
-    assert "fifo: it is neither a file nor a folder" in ran.stderr
+    assert "fifo: it is neither a file nor a directory" in ran.stderr
     assert ran.stdout.count("good.tar.gz: passed") == 2
 
 
@@ -177,14 +180,14 @@ def test_hundreds_of_names_from_stdin_keep_their_order(tmp_path: Path) -> None:
     assert artifacts == names
 
 
-def report(path: Path) -> CheckReport:
-    """A check that does as the name of its artifact says."""
+def fake_check(path: Path) -> CheckReport:
+    """Crash, raise, wait or return a report, as the name of the artifact says."""
     if path.name == "segfault":
         faulthandler.disable()
         ctypes.string_at(0)
     if path.name == "bug":
-        raise ValueError("not\nthought of")
-    if path.name == "hung up on":
+        raise ValueError("not\nexpected")
+    if path.name == "hangup":
         signal.raise_signal(signal.SIGHUP)
     if path.name == "slow":
         time.sleep(1)
@@ -193,29 +196,29 @@ def report(path: Path) -> CheckReport:
     return make_error_report(str(path), "x" * 300_000 if path.name == "large" else "")
 
 
-def reports(*names: str, jobs: int = 2) -> list[CheckReport]:
-    return list(check_many(list(map(Path, names)), report, jobs, None, no_step_progress))
+def check_artifacts(*names: str, jobs: int = 2) -> list[CheckReport]:
+    return list(check_many(list(map(Path, names)), fake_check, jobs, None, no_step_progress))
 
 
 def test_a_crash_of_a_worker_is_in_its_report() -> None:
-    found = reports("missing/segfault", "missing/bug", "missing/large")
+    found = check_artifacts("missing/segfault", "missing/bug", "missing/large")
     assert found[0].error == "missing/segfault: the check ended by SIGSEGV"
-    assert found[1].error == ("missing/bug: the check failed: ValueError: not\nthought of")
+    assert found[1].error == ("missing/bug: the check failed: ValueError: not\nexpected")
     assert len(found[2].error) == 300_000
 
 
 def test_workers_ignore_the_signals_that_the_command_ignores() -> None:
-    assert reports("missing/hung up on")[0].error.endswith("the check ended by SIGHUP")
+    assert check_artifacts("missing/hangup")[0].error.endswith("the check ended by SIGHUP")
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert reports("missing/hung up on")[0].error == ""
+        assert check_artifacts("missing/hangup")[0].error == ""
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_report_that_would_fill_the_memory_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_above_the_size_limit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "LARGEST_REPORT", 1000)
-    large, other = reports("missing/large", "missing/b")
+    large, other = check_artifacts("missing/large", "missing/b")
     assert (
         large.error
         == "missing/large: the report is 293.2K, more than 1000; check this artifact alone"
@@ -223,19 +226,19 @@ def test_a_report_that_would_fill_the_memory_is_not_taken(monkeypatch: pytest.Mo
     assert other.error == ""
 
 
-def test_names_that_are_not_utf_8_come_back_as_they_are() -> None:
-    assert [r.artifact for r in reports("missing/\udcff")] == ["missing/\udcff"]
+def test_names_that_are_not_utf_8_are_not_changed() -> None:
+    assert [r.artifact for r in check_artifacts("missing/\udcff")] == ["missing/\udcff"]
 
 
 def test_no_zombie_is_left() -> None:
-    reports("missing/a", "missing/b")
+    check_artifacts("missing/a", "missing/b")
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 
 
 def test_the_number_of_finished_checks_is_reported() -> None:
     counts: list[int] = []
-    list(check_many([Path(f"missing/{n}") for n in range(5)], report, 2, None, counts.append))
+    list(check_many([Path(f"missing/{n}") for n in range(5)], fake_check, 2, None, counts.append))
     assert counts == sorted(counts)
     assert counts[0] == 0
     assert counts[-1] in (3, 4)
@@ -246,7 +249,7 @@ def test_reports_after_a_slow_one_do_not_accumulate(
 ) -> None:
     monkeypatch.setattr(parallel, "MOST_WAITING", 2000)
     names = ["slow", *map(str, range(60))]
-    found = check_many([tmp_path / name for name in names], report, 2, None, no_step_progress)
+    found = check_many([tmp_path / name for name in names], fake_check, 2, None, no_step_progress)
     first = next(found)
     begun = len(list(tmp_path.iterdir()))
     assert first.artifact.endswith("slow")
@@ -267,5 +270,5 @@ def test_fewer_workers_run_if_no_more_processes_can_be_started(
 
     refused: set[int] = set()
     monkeypatch.setattr(parallel, "start_worker", start_or_refuse)
-    assert len(reports(*(f"missing/{n}" for n in range(6)), jobs=6)) == 6
+    assert len(check_artifacts(*(f"missing/{n}" for n in range(6)), jobs=6)) == 6
     assert refused == {1, 3, 5}

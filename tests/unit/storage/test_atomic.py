@@ -12,8 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from archive.views import names
-from archive.writers import AGAIN, ONCE, Stopping, mark_of, marked, write_tree, writers
+from archive.views import list_names
+from archive.writers import (
+    ONCE,
+    REPEATEDLY,
+    InterruptedContent,
+    make_marked_tree,
+    read_mark,
+    start_writer_process,
+    write_tree,
+)
 
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
@@ -43,7 +51,7 @@ def without_unnamed_files(real: Callable[..., int]) -> Callable[..., int]:
 
 
 def list_visible(directory: Path) -> list[str]:
-    return [name for name in names(directory) if not name.startswith(".")]
+    return [name for name in list_names(directory) if not name.startswith(".")]
 
 
 def write_bytes(target: Path, data: bytes) -> None:
@@ -60,9 +68,9 @@ def test_a_file_appears_when_it_is_committed_and_not_before(
         pending.file.flush()
         assert pending.path.read_bytes() == b"data"
         assert list_visible(tmp_path) == []
-        assert (names(tmp_path) == []) == (temporary_name == "unnamed")
+        assert (list_names(tmp_path) == []) == (temporary_name == "unnamed")
         pending.commit()
-    assert names(tmp_path) == ["out"]
+    assert list_names(tmp_path) == ["out"]
     assert (tmp_path / "out").read_bytes() == b"data"
 
 
@@ -70,7 +78,7 @@ def test_a_file_appears_when_it_is_committed_and_not_before(
 def test_a_file_that_is_not_committed_is_removed(tmp_path: Path) -> None:
     with create_pending_file(tmp_path / "out") as pending:
         pending.file.write(b"data")
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
 @pytest.mark.usefixtures("temporary_name")
@@ -82,7 +90,7 @@ def test_a_pending_file_is_removed_by_an_exception(
     with pytest.raises(error), create_pending_file(tmp_path / "out") as pending:  # noqa: PT012
         pending.file.write(b"data")
         raise error("stopped")
-    assert names(tmp_path) == ["out"]
+    assert list_names(tmp_path) == ["out"]
     assert (tmp_path / "out").read_bytes() == b"old"
 
 
@@ -93,7 +101,7 @@ def test_a_file_that_replaces_another_keeps_its_mode(tmp_path: Path) -> None:
     write_bytes(tmp_path / "out", b"new")
     assert (tmp_path / "out").read_bytes() == b"new"
     assert (tmp_path / "out").stat().st_mode & 0o7777 == 0o640
-    assert names(tmp_path) == ["out"]
+    assert list_names(tmp_path) == ["out"]
 
 
 @pytest.mark.usefixtures("temporary_name")
@@ -126,7 +134,7 @@ def test_a_symlink_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
         write_bytes(tmp_path / name, b"new")
         assert (tmp_path / name).is_symlink()
         assert (tmp_path / target).read_bytes() == b"new"
-    assert names(tmp_path / "packs") == ["new", "old"]
+    assert list_names(tmp_path / "packs") == ["new", "old"]
 
 
 @pytest.mark.usefixtures("temporary_name")
@@ -140,7 +148,7 @@ def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
             write_bytes(tmp_path / name, b"new")
     with pytest.raises(BundleFixError, match="cannot write it"):
         write_bytes(tmp_path / "loop/out", b"new")
-    assert names(tmp_path) == ["directory", "fifo", "link", "loop"]
+    assert list_names(tmp_path) == ["directory", "fifo", "link", "loop"]
     assert (tmp_path / "fifo").is_fifo()
 
 
@@ -152,7 +160,7 @@ def test_no_hidden_file_is_left_if_a_directory_takes_the_name(tmp_path: Path) ->
     ):
         (tmp_path / "out").mkdir()
         pending.commit()
-    assert names(tmp_path) == ["out"]
+    assert list_names(tmp_path) == ["out"]
 
 
 def test_a_hidden_file_is_used_without_unnamed_files(
@@ -171,7 +179,7 @@ def test_a_hidden_file_is_used_without_unnamed_files(
     write_bytes(tmp_path / "out", b"data")
     assert refused == [tmp_path]
     assert (tmp_path / "out").read_bytes() == b"data"
-    assert names(tmp_path) == ["out"]
+    assert list_names(tmp_path) == ["out"]
 
 
 @pytest.mark.usefixtures("temporary_name")
@@ -190,8 +198,8 @@ def test_a_directory_without_write_permission_is_reported(
 ) -> None:
     (public_directory / "closed").mkdir(0o555)
     with pytest.raises(BundleFixError, match="closed/out: cannot write it: Permission denied"):
-        write_tree(marked(b"x"), kind, public_directory / "closed/out")
-    assert names(public_directory / "closed") == []
+        write_tree(make_marked_tree(b"x"), kind, public_directory / "closed/out")
+    assert list_names(public_directory / "closed") == []
 
 
 @pytest.mark.usefixtures("unprivileged_user", "temporary_name")
@@ -210,24 +218,24 @@ def test_a_full_disk_is_reported_and_nothing_is_left(small_disk: Path, kind: str
     )
     with pytest.raises(BundleFixError, match="out: cannot write it: No space left on device"):
         write_tree(tree, kind, small_disk / "out")
-    assert names(small_disk) == ["other"]
-    assert write_tree(marked(b"x"), kind, small_disk / "out")
+    assert list_names(small_disk) == ["other"]
+    assert write_tree(make_marked_tree(b"x"), kind, small_disk / "out")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_output_that_is_not_committed_leaves_nothing(tmp_path: Path, kind: str) -> None:
-    assert not write_tree(marked(b"x"), kind, tmp_path / "out", commit=False)
-    assert names(tmp_path) == []
+    assert not write_tree(make_marked_tree(b"x"), kind, tmp_path / "out", commit=False)
+    assert list_names(tmp_path) == []
 
 
 @pytest.mark.usefixtures("temporary_name")
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interrupt_in_the_middle_of_a_file_leaves_nothing(tmp_path: Path, kind: str) -> None:
-    tree = Tree({"lib/a": File(Stopping(), Metadata(0o644))})
+    tree = Tree({"lib/a": File(InterruptedContent(), Metadata(0o644))})
     threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         write_tree(tree, kind, tmp_path / "out")
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
     assert threading.active_count() == threads
 
 
@@ -242,27 +250,27 @@ def test_a_pending_directory_with_read_only_subdirectories_is_removed(
     nodes["a/link"] = Symlink("/", Metadata(0o777))
     with pytest.raises(BundleFixError, match="closed: cannot read the directory"):
         write_tree(Tree(nodes), "dir", public_directory / "out")
-    assert names(public_directory) == []
+    assert list_names(public_directory) == []
 
 
 def test_a_directory_replaces_only_an_empty_one(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
-    assert write_tree(marked(b"x"), "dir", tmp_path / "empty")
+    assert write_tree(make_marked_tree(b"x"), "dir", tmp_path / "empty")
     with pytest.raises(BundleFixError, match="the directory already exists and is not empty"):
-        write_tree(marked(b"x"), "dir", tmp_path / "full")
+        write_tree(make_marked_tree(b"x"), "dir", tmp_path / "full")
     with pytest.raises(BundleFixError, match="a file with this name already exists"):
-        write_tree(marked(b"x"), "dir", tmp_path / "full/file")
-    assert names(tmp_path) == ["empty", "full"]
-    assert names(tmp_path / "full") == ["file"]
+        write_tree(make_marked_tree(b"x"), "dir", tmp_path / "full/file")
+    assert list_names(tmp_path) == ["empty", "full"]
+    assert list_names(tmp_path / "full") == ["file"]
 
 
 def test_a_pending_directory_is_removed_by_an_exception(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), create_pending_directory(tmp_path / "out") as directory:  # noqa: PT012
         (directory / "file").touch()
         raise KeyboardInterrupt
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
 @pytest.mark.parametrize(("kind", "kills"), [("tar", 80), ("tar.gz", 40), ("dir", 40)])
@@ -273,13 +281,13 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_output_or_nothing(
     target = tmp_path / "pack"
     ends = {"whole": 0, "old": 0, "nothing": 0, "hidden": 0}
     span = 0.02
-    with writers(kind, target) as kill_after:
+    with start_writer_process(kind, target) as kill_after:
         for number in range(kills):
             replacing = kind != "dir" and number % 2 == 0
             remove_path(target)
             if replacing:
-                write_tree(marked(b"\xff"), kind, target)
-            kill_after(AGAIN if replacing else ONCE, chance.uniform(0, span))
+                write_tree(make_marked_tree(b"\xff"), kind, target)
+            kill_after(REPEATEDLY if replacing else ONCE, chance.uniform(0, span))
             end = classify_end(target)
             assert end == "whole" or replacing == (end == "old")
             assert list_visible(tmp_path) == ([] if end == "nothing" else ["pack"])
@@ -290,7 +298,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_output_or_nothing(
                 ends["hidden"] += 1
                 remove_path(left)
     remove_path(target)
-    assert write_tree(marked(b"y"), kind, target)
+    assert write_tree(make_marked_tree(b"y"), kind, target)
     assert ends["whole"] > kills // 10
     assert ends["old"] + ends["nothing"] > kills // 10
     with capsys.disabled():
@@ -301,7 +309,7 @@ def classify_end(target: Path) -> str:
     """Return what a killed writer left under the final name."""
     if not target.exists():
         return "nothing"
-    return "old" if mark_of(target) == b"\xff" else "whole"
+    return "old" if read_mark(target) == b"\xff" else "whole"
 
 
 def remove_path(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The bytes of a zip archive's members, unpacked and checked against size and CRC."""
+"""Decompression of the members of a zip archive, with a check of their size and CRC-32."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from typing import IO, Protocol
 
 from bundle_fix.archive.compression.codecs import import_zstd
 from bundle_fix.archive.compression.spool import write_sparse
-from bundle_fix.archive.zip.central_directory import ZipEntry, format_name
+from bundle_fix.archive.zip.structures import ZipEntry, format_entry_name
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import AGAIN, BundleFixError
 
 STORED, DEFLATED, BZIP2, LZMA, ZSTD = 0, 8, 12, 14, 93
-LZMA_ENDS = 0x2
-"""The flag of a member whose LZMA data has a mark at its end (APPNOTE 4.4.4)."""
-LZMA_HEAD = 4
+"""Compression methods (APPNOTE 4.4.5)."""
+LZMA_HAS_END_MARKER = 0x2
+"""Flag of a member whose LZMA data has an end marker (APPNOTE 4.4.4, bit 1)."""
+LZMA_PREFIX, LZMA_PROPERTIES = 4, 5
+"""Bytes before LZMA data: version and length of the properties; the properties (APPNOTE 5.8.8)."""
 
 
 class EntryDecompressor(Protocol):
-    """What the decompressors of bz2, lzma and zstd have in common."""
+    """The common interface of the decompressors of bz2, lzma and zstd."""
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the data was met."""
+        """Return whether the end of the data has been reached."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether it has nothing more to give for what it was given."""
+        """Return whether `decompress` returns nothing more without new data."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        """Up to ``max_length`` bytes."""
+        """Add compressed data and return at most ``max_length`` decompressed bytes."""
 
 
 class _Inflater:
-    """zlib's decompressor with the manners of the others."""
+    """A decompressor of raw deflate data with the interface `EntryDecompressor`."""
 
     def __init__(self) -> None:
         from isal import isal_zlib
@@ -48,95 +50,104 @@ class _Inflater:
         self.needs_input = True
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        found: bytes = self._inflate.decompress(
+        # For zlib the length 0 means no limit; for the others it is -1.
+        result: bytes = self._inflate.decompress(
             self._inflate.unconsumed_tail + data, max(max_length, 0)
         )
         self.eof = self._inflate.eof
         self.needs_input = not self._inflate.unconsumed_tail
-        return found
+        return result
 
 
-def _lzma(entry: ZipEntry, head: bytes) -> EntryDecompressor:
-    """A decompressor that was told what zip has in another order than the format ``.lzma``."""
+def _create_lzma_decompressor(entry: ZipEntry, head: bytes) -> EntryDecompressor:
+    """Return a decompressor for LZMA data in a zip archive.
+
+    Python reads the format ``.lzma``, whose header is the LZMA properties and the size. A zip
+    archive has the properties before the data and the size in the entry.
+    """
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_ALONE)
-    size = -1 if entry.flags & LZMA_ENDS else entry.size
-    decompressor.decompress(head[LZMA_HEAD:] + size.to_bytes(8, "little", signed=True))
+    # In an .lzma header the size -1 says that the data has an end marker.
+    size = -1 if entry.flags & LZMA_HAS_END_MARKER else entry.size
+    decompressor.decompress(head[LZMA_PREFIX:] + size.to_bytes(8, "little", signed=True))
     return decompressor
 
 
-UNPACKERS: dict[int, Callable[[ZipEntry, bytes], EntryDecompressor]] = {
+DECOMPRESSORS: dict[int, Callable[[ZipEntry, bytes], EntryDecompressor]] = {
     DEFLATED: lambda _entry, _head: _Inflater(),
     BZIP2: lambda _entry, _head: bz2.BZ2Decompressor(),
-    LZMA: _lzma,
+    LZMA: _create_lzma_decompressor,
     ZSTD: lambda _entry, _head: import_zstd().ZstdDecompressor(),
 }
 
 
 def unpack_entry(fd: int, entry: ZipEntry, path: Path, spool: IO[bytes] | None) -> None:
-    """Unpack one member, and see that it is what the archive says.
+    """Unpack one member and compare its size and CRC-32 with its entry.
 
     Args:
         fd: the open archive.
         entry: the member.
         path: the archive's name, for messages.
-        spool: where its bytes go; None to check them alone.
+        spool: the file to write the bytes to; None to only compare them.
 
     Raises:
-        BundleFixError: they are others, or more or fewer; or nobody here can unpack them.
+        BundleFixError: size or CRC-32 differ, the data is damaged, or the compression method is
+            not supported.
     """
-    crc = left = 0
-    left = entry.size
-    for piece in _pieces(fd, entry, path):
-        left -= len(piece)
-        crc = zlib.crc32(piece, crc)
-        if left < 0:
+    crc = 0
+    remaining = entry.size
+    for chunk in _iterate_chunks(fd, entry, path):
+        remaining -= len(chunk)
+        crc = zlib.crc32(chunk, crc)
+        # Stop at once: the data may unpack to far more than its entry says.
+        if remaining < 0:
             break
         if spool is not None:
-            write_sparse(spool, piece)
-    if left or crc != entry.crc:
-        what = "size" if left else "CRC"
+            write_sparse(spool, chunk)
+    if remaining or crc != entry.crc:
+        problem = "size" if remaining else "CRC-32"
         raise BundleFixError(
-            f"the archive is damaged: the {what} of {format_name(entry)} is not what it says",
+            f"the archive is damaged: {problem} mismatch between header and data of"
+            f" {format_entry_name(entry)}",
             where=str(path), hint=AGAIN,
         )  # fmt: skip
 
 
-def _pieces(fd: int, entry: ZipEntry, path: Path) -> Iterator[bytes]:
-    """The unpacked bytes in pieces of at most `CHUNK`."""
-    at, end = entry.data, entry.data + entry.packed
+def _iterate_chunks(fd: int, entry: ZipEntry, path: Path) -> Iterator[bytes]:
+    """Yield the unpacked bytes in chunks of at most `CHUNK` bytes."""
+    offset, end = entry.data, entry.data + entry.packed
     if entry.method == STORED:
-        while at < end and (piece := os.pread(fd, min(CHUNK, end - at), at)):
-            at += len(piece)
-            yield piece
+        while offset < end and (chunk := os.pread(fd, min(CHUNK, end - offset), offset)):
+            offset += len(chunk)
+            yield chunk
         return
-    make = UNPACKERS.get(entry.method)
-    if make is None:
+    create_decompressor = DECOMPRESSORS.get(entry.method)
+    if create_decompressor is None:
         raise BundleFixError(
-            f"the member {format_name(entry)} has the unknown compression method"
-            f" {entry.method}",
-            where=str(path), hint="deflate, bzip2, LZMA and zstd can",
+            f"unknown compression method {entry.method} of the member {format_entry_name(entry)}",
+            where=str(path), hint="use deflate, bzip2, LZMA or zstd",
         )  # fmt: skip
     head = b""
     if entry.method == LZMA:
-        head = os.pread(fd, min(entry.packed, LZMA_HEAD + 5), at)
-        at += len(head)
+        head = os.pread(fd, min(entry.packed, LZMA_PREFIX + LZMA_PROPERTIES), offset)
+        offset += len(head)
     try:
-        unpacker = make(entry, head)
-        while not unpacker.eof:
+        decompressor = create_decompressor(entry, head)
+        while not decompressor.eof:
             packed = b""
-            if unpacker.needs_input:
-                packed = os.pread(fd, min(CHUNK, end - at), at)
-                at += len(packed)
-            piece = unpacker.decompress(packed, CHUNK)
-            if not packed and not piece:
+            if decompressor.needs_input:
+                packed = os.pread(fd, min(CHUNK, end - offset), offset)
+                offset += len(packed)
+            chunk = decompressor.decompress(packed, CHUNK)
+            # The data is truncated; `unpack_entry` reports that by its size.
+            if not packed and not chunk:
                 return
-            yield piece
+            yield chunk
     except BundleFixError:
         raise
     except Exception as error:
-        # Every library has error types of its own (zlib.error, LZMAError, ZstdError, IsalError).
+        # Each library has its own error types (zlib.error, LZMAError, ZstdError, IsalError).
         raise BundleFixError(
-            f"the archive is damaged: {format_name(entry)}: {str(error) or 'invalid data'}",
+            f"the archive is damaged: {format_entry_name(entry)}: {str(error) or 'invalid data'}",
             where=str(path),
             hint=AGAIN,
         ) from error

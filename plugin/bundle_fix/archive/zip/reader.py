@@ -1,6 +1,6 @@
-"""Zip archives, read into a tree whose files are slices of the archive or of a temporary file.
+"""Reader of zip archives: a tree whose files are slices of the archive or of a temporary file.
 
-Links are stored as Info-ZIP stores them, by their mode.
+As in Info-ZIP, a symlink is a member with the mode of a symlink and its target as content.
 """
 
 from __future__ import annotations
@@ -16,103 +16,110 @@ from pathlib import Path
 from typing import IO
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
-from bundle_fix.archive.names import check_parents, clean_name, find_top_directory, make_tree_path
-from bundle_fix.archive.wheel import INFO
+from bundle_fix.archive.names import check_parents, clean_name, find_top_directory, get_tree_path
+from bundle_fix.archive.wheel import METADATA_SUFFIX
 from bundle_fix.archive.zip.central_directory import (
     CentralDirectory,
-    ZipEntry,
-    decode_name,
-    format_name,
     read_central_directory,
 )
 from bundle_fix.archive.zip.data import STORED, unpack_entry
+from bundle_fix.archive.zip.structures import ZipEntry, decode_entry_name, format_entry_name
 from bundle_fix.archive.zip.writer import UNIX, ZipArchive, ZipHeader
 from bundle_fix.model.content import FileSlice
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import UNTRUSTED, BundleFixError
 from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
 
 MAX_TARGET = 4096
-"""Bytes of the longest text of a link (PATH_MAX)."""
-MS_FOLDER = 0x10
+"""Bytes of the longest target of a symlink (PATH_MAX)."""
 
 
 @contextmanager
 def read_zip(
     path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
 ) -> Iterator[Tree]:
-    """The tree in the zip archive at ``path``; its contents can be read while the context is open.
+    """Yield the tree of the zip archive at ``path``; its contents are open in the context.
 
     Raises:
-        BundleFixError: it is damaged, cut short or encrypted, unpacks to more than ``limits``
-            allow, or a member's name is one that no honest archive has.
+        BundleFixError: it is damaged, truncated or encrypted, exceeds ``limits``, or a member has
+            an invalid name.
     """
     with ExitStack() as stack:
         try:
             archive = stack.enter_context(path.open("rb"))
-            listing = read_central_directory(archive.fileno(), path, limits)
+            directory = read_central_directory(archive.fileno(), path, limits)
             spool = stack.enter_context(tempfile.TemporaryFile(prefix="bundle-fix-"))
             step = ProgressStep(
-                f"reading {path.name}", sum(entry.size for entry in listing.entries)
+                f"reading {path.name}", sum(entry.size for entry in directory.entries)
             )
-            tree = _tree(archive.fileno(), listing, spool, path, partial(progress, step))
+            tree = _build_tree(archive.fileno(), directory, spool, path, partial(progress, step))
+            # The last bytes of the last member may be a hole, which `write_sparse` only skips.
             spool.truncate()
         except OSError as error:
             raise BundleFixError(
                 f"cannot unpack it: {error.strerror or error}", where=str(path),
-                hint="TMPDIR names another folder",
+                hint="set TMPDIR to another directory",
             ) from error  # fmt: skip
         yield tree
 
 
-def _tree(
-    fd: int, listing: CentralDirectory, spool: IO[bytes], path: Path, tell: StepProgress
+def _build_tree(
+    fd: int, directory: CentralDirectory, spool: IO[bytes], path: Path, progress: StepProgress
 ) -> Tree:
-    entries = listing.entries
-    names = [clean_name(decode_name(entry), path) for entry in entries]
-    top = find_top_directory((name, _is_folder(e)) for name, e in zip(names, entries, strict=True))
-    if top.endswith(INFO):
+    """Unpack all members into ``spool`` and return their tree."""
+    entries = directory.entries
+    names = [clean_name(decode_entry_name(entry), path) for entry in entries]
+    top = find_top_directory(
+        (name, _is_directory(e)) for name, e in zip(names, entries, strict=True)
+    )
+    # A wheel may consist only of its metadata, whose directory is part of the paths.
+    if top.endswith(METADATA_SUFFIX):
         top = ""
-    front = FileSlice(fd, 0, min((entry.start for entry in entries), default=0))
-    archive = ZipArchive(front, listing.comment, listing.is_large)
+    preceding = FileSlice(fd, 0, min((entry.start for entry in entries), default=0))
+    archive = ZipArchive(preceding, directory.comment, directory.is_zip64)
     nodes: dict[str, Node] = {}
-    done = 0
+    unpacked = 0
     for name, entry in zip(names, entries, strict=True):
-        key = make_tree_path(name, top)
+        key = get_tree_path(name, top)
         if key in nodes:
             raise BundleFixError(f"two members have the name {name!r}", where=str(path))
-        if not (key or _is_folder(entry)):
-            raise BundleFixError("a member has no name", where=str(path))
-        tell(done)
-        nodes[key] = _node(fd, entry, spool, archive, path)
-        done += entry.size
+        if not (key or _is_directory(entry)):
+            raise BundleFixError("a member has an empty name", where=str(path))
+        progress(unpacked)
+        nodes[key] = _convert_entry(fd, entry, spool, archive, path)
+        unpacked += entry.size
     tree = Tree(nodes, top)
     check_parents(tree, path)
     return tree
 
 
-def _is_folder(entry: ZipEntry) -> bool:
+def _is_directory(entry: ZipEntry) -> bool:
+    """Return whether a member is a directory, which only its name says (APPNOTE 4.4.17)."""
     return entry.name.endswith(b"/")
 
 
-def _node(fd: int, entry: ZipEntry, spool: IO[bytes], archive: ZipArchive, path: Path) -> Node:
-    content = _content(fd, entry, spool, path)
-    stamp = _stamp(entry)
-    whole = FileSlice(fd, entry.start, entry.end - entry.start)
-    header = ZipHeader(entry, content, whole, archive)
+def _convert_entry(
+    fd: int, entry: ZipEntry, spool: IO[bytes], archive: ZipArchive, path: Path
+) -> Node:
+    """Unpack a member and return its node."""
+    content = _unpack_content(fd, entry, spool, path)
+    metadata = _decode_metadata(entry)
+    member = FileSlice(fd, entry.start, entry.end - entry.start)
+    header = ZipHeader(entry, content, member, archive)
     kind = stat.S_IFMT(entry.external >> 16) if entry.system == UNIX else 0
-    if _is_folder(entry):
-        return Directory(stamp, header)
+    if _is_directory(entry):
+        return Directory(metadata, header)
     if kind == stat.S_IFLNK:
+        # The target is read through the descriptor, which does not see Python's buffer.
         spool.flush()
-        return Symlink(_target(content, entry, path), stamp, header)
+        return Symlink(_read_target(content, entry, path), metadata, header)
     if kind not in (0, stat.S_IFREG):
-        return Special("device, fifo or socket", stamp, header)
-    return File(content, stamp, header)
+        return Special("device, fifo or socket", metadata, header)
+    return File(content, metadata, header)
 
 
-def _content(fd: int, entry: ZipEntry, spool: IO[bytes], path: Path) -> FileSlice:
-    """The bytes of a member: in the archive where they are stored, else in the temporary file."""
+def _unpack_content(fd: int, entry: ZipEntry, spool: IO[bytes], path: Path) -> FileSlice:
+    """Return the bytes of a member: a slice of the archive if stored, otherwise of ``spool``."""
     if entry.method == STORED:
         unpack_entry(fd, entry, path, None)
         return FileSlice(fd, entry.data, entry.size)
@@ -121,17 +128,23 @@ def _content(fd: int, entry: ZipEntry, spool: IO[bytes], path: Path) -> FileSlic
     return FileSlice(spool.fileno(), start, entry.size)
 
 
-def _target(content: FileSlice, entry: ZipEntry, path: Path) -> str:
+def _read_target(content: FileSlice, entry: ZipEntry, path: Path) -> str:
+    """Return the target of a symlink."""
     if content.size > MAX_TARGET:
-        raise BundleFixError(f"the link {format_name(entry)} is too long", where=str(path))
+        raise BundleFixError(
+            f"the target of the symlink {format_entry_name(entry)} is longer than {MAX_TARGET}"
+            " bytes",
+            where=str(path), hint=UNTRUSTED,
+        )  # fmt: skip
     with content.open() as reader:
         return os.fsdecode(reader.pread(0, content.size))
 
 
-def _stamp(entry: ZipEntry) -> Metadata:
+def _decode_metadata(entry: ZipEntry) -> Metadata:
+    """Return mode and time of a member; the time is taken as UTC, since zip has no time zone."""
     mode = stat.S_IMODE(entry.external >> 16) if entry.system == UNIX else 0
     year, month, day = 1980 + (entry.date >> 9), entry.date >> 5 & 15, entry.date & 31
     hour, minute, second = entry.time >> 11, entry.time >> 5 & 63, 2 * (entry.time & 31)
-    # Tools that know no time write zeros, of which there is no date.
+    # Tools that do not record a time write zeros, but there is no month 0 and no day 0.
     date = (year, min(max(month, 1), 12), max(day, 1), hour, minute, second, 0, 0, 0)
-    return Metadata(mode or (0o755 if _is_folder(entry) else 0o644), mtime=calendar.timegm(date))
+    return Metadata(mode or (0o755 if _is_directory(entry) else 0o644), mtime=calendar.timegm(date))

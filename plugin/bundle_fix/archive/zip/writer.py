@@ -1,4 +1,4 @@
-"""Zip archives written: members that stay are copied as they stand, compressed bytes and all."""
+"""Writer of zip archives: unchanged members are copied byte for byte, without recompression."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from msgspec import Struct
 from zlib_ng import zlib_ng
 
 from bundle_fix.archive.compression.codecs import DEFLATE_LEVEL
-from bundle_fix.archive.zip.central_directory import (
+from bundle_fix.archive.zip.data import DEFLATED, STORED
+from bundle_fix.archive.zip.structures import (
     END,
     END64,
     END64_RECORD,
@@ -34,7 +35,6 @@ from bundle_fix.archive.zip.central_directory import (
     ZipEntry,
     split_extra_fields,
 )
-from bundle_fix.archive.zip.data import DEFLATED, STORED
 from bundle_fix.model.content import (
     BytesContent,
     BytesReader,
@@ -48,33 +48,46 @@ from bundle_fix.model.progress import StepProgress, no_step_progress, track_part
 from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree
 
 UNIX = 3
+"""The system whose file modes are in the external attributes (APPNOTE 4.4.2)."""
 VERSION, VERSION64 = 20, 45
-"""What is needed to unpack (APPNOTE 4.4.3): deflate and folders; zip64."""
-EPOCH, LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
-"""The oldest and the newest time that a zip archive can hold."""
+"""Versions needed to unpack (APPNOTE 4.4.3): of deflate and directories; of zip64."""
+OLDEST, NEWEST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
+"""The oldest and the newest time of the MS-DOS format, which zip uses (APPNOTE 4.4.6)."""
 ZIP64_SIZE = 1 << 31
-"""Bytes from which on a member has room for larger numbers."""
-MS_FOLDER = 0x10
+"""Uncompressed bytes above which a member gets a zip64 extra field. It is written before the data,
+whose compressed size is unknown then and may be larger."""
+MS_DIRECTORY = 0x10
+"""Attribute of a directory in MS-DOS (APPNOTE 4.4.15)."""
 SIZES, OFFSET = struct.Struct("<QQ"), struct.Struct("<Q")
 
 
 class ZipArchive(Struct, frozen=True):
-    """What is of no member: what stands before the first one, and what the end says."""
+    """The parts of an archive that belong to no member.
 
-    front: FileSlice
+    Attributes:
+        preceding: the bytes before the first member, such as a self-extracting program.
+        comment: the comment in the end record.
+        is_zip64: whether it has a zip64 end record.
+    """
+
+    preceding: FileSlice
     comment: bytes
-    is_large: bool
+    is_zip64: bool
 
 
 class ZipHeader(Struct, frozen=True):
-    """What an archive says of a member besides its bytes; ``content`` is what it says it of.
+    """The headers of a member in the archive that it was read from.
 
-    ``whole`` are all bytes of the member as it stands.
+    Attributes:
+        entry: its entry in the central directory.
+        content: its content when it was read; the headers apply only to this content.
+        member: its local header and compressed data, byte for byte.
+        archive: the archive.
     """
 
     entry: ZipEntry
     content: Content
-    whole: FileSlice
+    member: FileSlice
     archive: ZipArchive
 
     @property
@@ -85,12 +98,12 @@ class ZipHeader(Struct, frozen=True):
     @contextmanager
     def open(self) -> Iterator[Reader]:
         """Open the local header."""
-        with self.whole.open() as reader:
+        with self.member.open() as reader:
             yield BytesReader(reader.pread(0, self.size))
 
 
-class _Fields(NamedTuple):
-    """What both headers of a member say, but for sizes and places."""
+class _EntryFields(NamedTuple):
+    """The fields that are equal in both headers of a member, and those of the entry only."""
 
     name: bytes
     system: int
@@ -104,55 +117,58 @@ class _Fields(NamedTuple):
     comment: bytes
 
 
-def write_zip(tree: Tree, file: IO[bytes], tell: StepProgress = no_step_progress) -> None:
+def write_zip(tree: Tree, file: IO[bytes], progress: StepProgress = no_step_progress) -> None:
     """Write ``tree`` as a zip archive; hard links become copies.
 
     Args:
-        tree: what to write; its contents must still be open.
-        file: an empty file that can be read and written anywhere.
-        tell: is told how many nodes of ``tree`` are written.
+        tree: the members to write; their contents must still be open.
+        file: an empty file, open for reading and writing, that can be seeked.
+        progress: receives the number of written members.
 
     Raises:
-        BundleFixError: a member is of a kind that zip archives cannot hold.
+        BundleFixError: a new member is a device, FIFO or socket.
     """
     records: list[bytes] = []
     headers = (node.header for node in tree.nodes.values())
     old = next((header.archive for header in headers if isinstance(header, ZipHeader)), None)
     if old is not None:
-        _copy(old.front, file)
-    for path, node in track_parts(tree.nodes.items(), tell):
+        _copy_content(old.preceding, file)
+    for path, node in track_parts(tree.nodes.items(), progress):
         start = file.tell()
         header = node.header
-        if isinstance(header, ZipHeader) and _stays(node, header):
-            _copy(header.whole, file)
-            records.append(_moved(header.entry.raw, start))
+        if isinstance(header, ZipHeader) and _is_unchanged(node, header):
+            _copy_content(header.member, file)
+            records.append(_relocate_record(header.entry.raw, start))
         else:
             records.append(_write_member(tree, path, node, file, start))
     _write_end(records, file, old)
 
 
-def _stays(node: Node, header: ZipHeader) -> bool:
+def _is_unchanged(node: Node, header: ZipHeader) -> bool:
+    """Return whether a member still has the content that it was read with."""
     return not isinstance(node, File) or node.content == header.content
 
 
-def _copy(content: Content, file: IO[bytes]) -> None:
+def _copy_content(content: Content, file: IO[bytes]) -> None:
+    """Append all bytes of ``content`` to ``file``."""
     with content.open() as reader:
-        for piece in read_chunks(reader):
-            file.write(piece)
+        for chunk in read_chunks(reader):
+            file.write(chunk)
 
 
-def _moved(raw: bytes, start: int) -> bytes:
-    """A record of the directory for a member that starts elsewhere now."""
+def _relocate_record(raw: bytes, start: int) -> bytes:
+    """Return the entry ``raw`` of the central directory with the new offset ``start``."""
     values = list(ENTRY.unpack_from(raw))
     name, extra = values[11], values[12]
     body = raw[ENTRY.size + name : ENTRY.size + name + extra]
     fields = split_extra_fields(body)
     if values[-1] == LARGE or start >= LARGE:
-        known = next((data for kind, data in fields if kind == ZIP64), b"")
-        place = 8 * sum(values[at] == LARGE for at in (9, 10))
-        large = known[:place] + OFFSET.pack(start)
+        numbers = next((data for kind, data in fields if kind == ZIP64), b"")
+        # The zip64 field contains the sizes that are `LARGE`, then the offset (APPNOTE 4.5.3).
+        position = 8 * sum(values[index] == LARGE for index in (9, 10))
+        large = numbers[:position] + OFFSET.pack(start)
         if values[-1] == LARGE:
-            large += known[place + 8 :]
+            large += numbers[position + 8 :]
         rest = [(kind, data) for kind, data in fields if kind != ZIP64]
         body = b"".join(FIELD.pack(kind, len(d)) + d for kind, d in [(ZIP64, large), *rest])
         start = LARGE
@@ -162,40 +178,44 @@ def _moved(raw: bytes, start: int) -> bytes:
 
 
 def _write_member(tree: Tree, path: str, node: Node, file: IO[bytes], start: int) -> bytes:
-    """Write a new or changed member; returns its record in the directory."""
-    fields = _fields(tree, path, node)
+    """Write a new or changed member and return its entry in the central directory."""
+    fields = _build_fields(tree, path, node)
     content: Content = BytesContent(b"")
     if isinstance(node, File):
         content = node.content
     elif isinstance(node, Symlink):
         content = BytesContent(os.fsencode(node.target))
     large = content.size >= ZIP64_SIZE
-    file.write(_local(fields, 0, 0, 0, large=large))
+    # CRC-32 and sizes are unknown before the data is written; the header is overwritten then.
+    file.write(_build_local_header(fields, 0, 0, 0, large=large))
     crc, packed = _write_data(content, fields.method, file, path)
     end = file.tell()
     file.seek(start)
-    file.write(_local(fields, crc, packed, content.size, large=large))
+    file.write(_build_local_header(fields, crc, packed, content.size, large=large))
     file.seek(end)
     numbers = [n for n in (content.size, packed, start) if n >= LARGE]
-    more = FIELD.pack(ZIP64, 8 * len(numbers)) if numbers else b""
-    more += b"".join(map(OFFSET.pack, numbers)) + fields.extra
+    extra = FIELD.pack(ZIP64, 8 * len(numbers)) if numbers else b""
+    extra += b"".join(map(OFFSET.pack, numbers)) + fields.extra
     return ENTRY.pack(
         ENTRY_MARK, VERSION64 if large or numbers else VERSION, fields.system,
         VERSION64 if large or numbers else VERSION, fields.flags, fields.method, fields.time,
-        fields.date, crc, min(packed, LARGE), min(content.size, LARGE), len(fields.name), len(more),
-        len(fields.comment), 0, fields.internal, fields.external, min(start, LARGE),
-    ) + fields.name + more + fields.comment  # fmt: skip
+        fields.date, crc, min(packed, LARGE), min(content.size, LARGE), len(fields.name),
+        len(extra), len(fields.comment), 0, fields.internal, fields.external, min(start, LARGE),
+    ) + fields.name + extra + fields.comment  # fmt: skip
 
 
-def _local(fields: _Fields, crc: int, packed: int, size: int, *, large: bool) -> bytes:
+def _build_local_header(
+    fields: _EntryFields, crc: int, packed: int, size: int, *, large: bool
+) -> bytes:
+    """Return the local header (APPNOTE 4.3.7) with name and extra fields."""
     extra = fields.extra
-    told = (packed, size)
+    sizes = (packed, size)
     if large:
         extra = FIELD.pack(ZIP64, SIZES.size) + SIZES.pack(size, packed) + extra
-        told = (LARGE, LARGE)
+        sizes = (LARGE, LARGE)
     return LOCAL.pack(
         LOCAL_MARK, VERSION64 if large else VERSION, fields.flags, fields.method, fields.time,
-        fields.date, crc, *told, len(fields.name), len(extra),
+        fields.date, crc, *sizes, len(fields.name), len(extra),
     ) + fields.name + extra  # fmt: skip
 
 
@@ -204,20 +224,20 @@ def _write_data(content: Content, method: int, file: IO[bytes], path: str) -> tu
     start, crc = file.tell(), 0
     with content.open() as reader:
         if method == STORED:
-            for piece in read_chunks(reader, path):
-                crc = zlib.crc32(piece, crc)
-                file.write(piece)
+            for chunk in read_chunks(reader, path):
+                crc = zlib.crc32(chunk, crc)
+                file.write(chunk)
             return crc, file.tell() - start
         compressor = zlib_ng.compressobj(DEFLATE_LEVEL, zlib_ng.DEFLATED, -zlib_ng.MAX_WBITS)
-        for piece in read_chunks(reader, path):
-            crc = zlib.crc32(piece, crc)
-            file.write(compressor.compress(piece))
+        for chunk in read_chunks(reader, path):
+            crc = zlib.crc32(chunk, crc)
+            file.write(compressor.compress(chunk))
         file.write(compressor.flush())
     return crc, file.tell() - start
 
 
-def _fields(tree: Tree, path: str, node: Node) -> _Fields:
-    """What the archive says of a member: as it was read, or made from its stamp."""
+def _build_fields(tree: Tree, path: str, node: Node) -> _EntryFields:
+    """Return the fields of a member: those it was read with, or new ones from its metadata."""
     header = node.header
     if isinstance(header, ZipHeader):
         e = header.entry
@@ -227,33 +247,35 @@ def _fields(tree: Tree, path: str, node: Node) -> _Fields:
             if kind != ZIP64
         )
         method = STORED if e.method == STORED else DEFLATED
-        return _Fields(e.name, e.system, e.flags & UTF8, method, e.time, e.date, e.internal,
+        return _EntryFields(e.name, e.system, e.flags & UTF8, method, e.time, e.date, e.internal,
                        e.external, extra, e.comment)  # fmt: skip
     kind = {Directory: stat.S_IFDIR, Symlink: stat.S_IFLNK, File: stat.S_IFREG}.get(type(node))
     if kind is None:
-        raise BundleFixError("a zip archive can hold no device, fifo or socket", where=path)
+        raise BundleFixError("a zip archive cannot contain a device, fifo or socket", where=path)
     text = "/".join(part for part in (tree.top, path) if part) + "/" * (kind == stat.S_IFDIR)
     flags = 0 if text.isascii() else UTF8
-    external = (kind | node.metadata.mode) << 16 | (MS_FOLDER if kind == stat.S_IFDIR else 0)
+    external = (kind | node.metadata.mode) << 16 | (MS_DIRECTORY if kind == stat.S_IFDIR else 0)
     method = DEFLATED if isinstance(node, File) else STORED
-    when, date = _dos_time(node.metadata.mtime)
+    clock, date = _encode_dos_time(node.metadata.mtime)
     name = text.encode("utf-8", "surrogateescape")
-    return _Fields(name, UNIX, flags, method, when, date, 0, external, b"", b"")
+    return _EntryFields(name, UNIX, flags, method, clock, date, 0, external, b"", b"")
 
 
-def _dos_time(mtime: float) -> tuple[int, int]:
+def _encode_dos_time(mtime: float) -> tuple[int, int]:
+    """Return time and date in the MS-DOS format, in UTC and to two seconds."""
     year, month, day, hour, minute, second = min(
-        max(time.gmtime(min(max(mtime, 0), 1 << 33))[:6], EPOCH), LAST
+        max(time.gmtime(min(max(mtime, 0), 1 << 33))[:6], OLDEST), NEWEST
     )
     return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day
 
 
 def _write_end(records: list[bytes], file: IO[bytes], old: ZipArchive | None) -> None:
+    """Write the central directory and the end records (APPNOTE 4.3.12 to 4.3.16)."""
     comment = old.comment if old else b""
     start = file.tell()
     file.writelines(records)
     length, count = file.tell() - start, len(records)
-    if count >= LARGE_COUNT or max(start, length) >= LARGE or (old and old.is_large):
+    if count >= LARGE_COUNT or max(start, length) >= LARGE or (old and old.is_zip64):
         end = file.tell()
         file.write(END64_RECORD.pack(END64, END64_RECORD.size - 12, VERSION64, VERSION64, 0, 0,
                                      count, count, length, start))  # fmt: skip

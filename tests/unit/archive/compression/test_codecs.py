@@ -1,3 +1,5 @@
+"""Compression formats: round trips, the standard tools, and detection by the first bytes."""
+
 from __future__ import annotations
 
 import bz2
@@ -29,10 +31,10 @@ DATA = {
 }
 TOOLS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".bz2": "bzip2", ".lzma": "lzma"}
 
-every = pytest.mark.parametrize("compression", COMPRESSIONS, ids=lambda c: c.suffix)
+for_every_compression = pytest.mark.parametrize("compression", COMPRESSIONS, ids=lambda c: c.suffix)
 
 
-def compressed(compression: Compression, data: bytes) -> bytes:
+def compress(compression: Compression, data: bytes) -> bytes:
     target = io.BytesIO()
     with compression.writer(target) as stream:
         for start in range(0, len(data), 700_000):
@@ -40,13 +42,13 @@ def compressed(compression: Compression, data: bytes) -> bytes:
     return target.getvalue()
 
 
-@every
+@for_every_compression
 @pytest.mark.parametrize("kind", DATA)
-def test_what_is_compressed_is_the_same_again(
+def test_data_is_the_same_after_compression_and_decompression(
     tmp_path: Path, compression: Compression, kind: str
 ) -> None:
     path = tmp_path / "packed"
-    path.write_bytes(compressed(compression, DATA[kind]))
+    path.write_bytes(compress(compression, DATA[kind]))
     assert detect_compression(path) is compression
     with compression.reader(str(path)) as stream:
         assert stream.read() == DATA[kind]
@@ -54,9 +56,9 @@ def test_what_is_compressed_is_the_same_again(
         assert file.read() == DATA[kind]
 
 
-@every
-def test_the_tools_that_everybody_has_read_what_is_written(compression: Compression) -> None:
-    packed = compressed(compression, DATA["text"])
+@for_every_compression
+def test_the_standard_tools_decompress_written_files(compression: Compression) -> None:
+    packed = compress(compression, DATA["text"])
     done = subprocess.run(
         [TOOLS[compression.suffix], "-dc"], input=packed, capture_output=True, check=True
     )
@@ -64,8 +66,10 @@ def test_the_tools_that_everybody_has_read_what_is_written(compression: Compress
     assert done.stderr == b""
 
 
-@every
-def test_what_the_tools_write_is_read(tmp_path: Path, compression: Compression) -> None:
+@for_every_compression
+def test_files_of_the_standard_tools_are_decompressed(
+    tmp_path: Path, compression: Compression
+) -> None:
     (tmp_path / "data").write_bytes(DATA["text"])
     subprocess.run([TOOLS[compression.suffix], tmp_path / "data"], check=True)
     (path,) = (path for path in tmp_path.iterdir() if path.name != "data")
@@ -74,16 +78,16 @@ def test_what_the_tools_write_is_read(tmp_path: Path, compression: Compression) 
         assert file.read() == DATA["text"]
 
 
-@every
+@for_every_compression
 def test_the_same_bytes_are_compressed_to_the_same_bytes(compression: Compression) -> None:
-    first = compressed(compression, DATA["text"])
+    first = compress(compression, DATA["text"])
     time.sleep(1.1 if compression.suffix == ".gz" else 0)
-    assert compressed(compression, DATA["text"]) == first
+    assert compress(compression, DATA["text"]) == first
 
 
-def test_gzip_has_neither_time_nor_name() -> None:
+def test_a_gzip_header_has_neither_a_time_nor_a_name() -> None:
     for data in DATA.values():
-        packed = compressed(COMPRESSIONS[0], data)
+        packed = compress(COMPRESSIONS[0], data)
         assert packed[:4] == b"\x1f\x8b\x08\x00"
         assert packed[4:8] == bytes(4)
 
@@ -91,25 +95,27 @@ def test_gzip_has_neither_time_nor_name() -> None:
 def test_gzip_compresses_about_as_well_as_gzip_does() -> None:
     data = b"".join(path.read_bytes() for path in sorted(Path(os.__file__).parent.glob("*.py")))
     theirs = subprocess.run(["gzip", "-6"], input=data, capture_output=True, check=True).stdout
-    assert len(compressed(COMPRESSIONS[0], data)) <= 1.03 * len(theirs)
+    assert len(compress(COMPRESSIONS[0], data)) <= 1.03 * len(theirs)
 
 
-def test_the_number_of_processors_does_not_change_a_gzip(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_processors_does_not_change_a_gzip_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = set()
     for processors in (1, 2, 5):
         monkeypatch.setattr(codecs, "count_cores", lambda n=processors: n)
-        found.add(compressed(COMPRESSIONS[0], DATA["text"] * 6 + DATA["noise"]))
+        found.add(compress(COMPRESSIONS[0], DATA["text"] * 6 + DATA["noise"]))
     assert len(found) == 1
 
 
 def test_gzip_has_one_member() -> None:
     one = zlib.decompressobj(31)
-    assert one.decompress(compressed(COMPRESSIONS[0], DATA["text"] * 6)) == DATA["text"] * 6
+    assert one.decompress(compress(COMPRESSIONS[0], DATA["text"] * 6)) == DATA["text"] * 6
     assert one.eof
     assert one.unused_data == b""
 
 
-@every
+@for_every_compression
 def test_the_writer_leaves_the_file_open(compression: Compression) -> None:
     target = io.BytesIO(b"kept")
     target.seek(0, io.SEEK_END)
@@ -118,7 +124,7 @@ def test_the_writer_leaves_the_file_open(compression: Compression) -> None:
     assert target.getvalue().startswith(b"kept")
 
 
-def test_a_file_that_is_not_compressed_is_read_where_it_is(tmp_path: Path) -> None:
+def test_an_uncompressed_file_is_not_copied(tmp_path: Path) -> None:
     path = tmp_path / "plain"
     path.write_bytes(b"plain")
     assert detect_compression(path) is None
@@ -129,22 +135,24 @@ def test_a_file_that_is_not_compressed_is_read_where_it_is(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "start", [b"", b"B", b"BZh", b"BZhang/lib/libx.so\0", b"PK", b"\x1f", b"(\xb5/", b"Q*M\x19"]
 )
-def test_what_merely_starts_like_a_compressed_file_is_none(tmp_path: Path, start: bytes) -> None:
+def test_a_plain_file_that_starts_with_part_of_a_signature_is_not_compressed(
+    tmp_path: Path, start: bytes
+) -> None:
     (tmp_path / "plain").write_bytes(start)
     assert detect_compression(tmp_path / "plain") is None
 
 
-def test_a_zstd_file_may_start_with_a_frame_to_be_skipped(tmp_path: Path) -> None:
+def test_a_zstd_file_may_start_with_a_skippable_frame(tmp_path: Path) -> None:
     zstd = next(c for c in COMPRESSIONS if c.suffix == ".zst")
     skipped = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"size"
-    (tmp_path / "packed").write_bytes(skipped + compressed(zstd, b"data"))
+    (tmp_path / "packed").write_bytes(skipped + compress(zstd, b"data"))
     assert detect_compression(tmp_path / "packed") is zstd
     with decompress_file(tmp_path / "packed") as file:
         assert file.read() == b"data"
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-def test_what_python_writes_is_known_by_its_start(
+def test_files_of_pythons_own_modules_are_detected(
     tmp_path: Path, pack: Callable[[bytes], bytes]
 ) -> None:
     for number, data in enumerate(DATA.values()):
@@ -154,7 +162,7 @@ def test_what_python_writes_is_known_by_its_start(
         assert found.suffix in str({gzip: ".gz", bz2: ".bz2", lzma: ".xz"})
 
 
-def test_a_compression_is_found_by_the_suffix_of_its_tarballs() -> None:
+def test_a_compression_is_found_by_the_suffix_of_its_files() -> None:
     assert [get_compression(c.suffix) for c in COMPRESSIONS] == list(COMPRESSIONS)
     assert get_compression("") is None
     assert get_compression(".zip") is None

@@ -1,3 +1,5 @@
+"""The writer of xz files: one stream of blocks, which every reader accepts."""
+
 from __future__ import annotations
 
 import io
@@ -59,7 +61,7 @@ def test_the_index_lists_the_blocks(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("mode", ["r:*", "r|*"])
-def test_tarfile_reads_it_from_a_file_and_from_a_pipe(mode: str) -> None:
+def test_tarfile_reads_the_xz_file_from_a_file_and_from_a_pipe(mode: str) -> None:
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as archive:
         for number in range(4):
@@ -71,7 +73,7 @@ def test_tarfile_reads_it_from_a_file_and_from_a_pipe(mode: str) -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_neither_the_processors_nor_the_size_of_writes_change_the_bytes(
+def test_the_bytes_depend_neither_on_the_processors_nor_on_the_size_of_writes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = set()

@@ -1,4 +1,4 @@
-"""Debian and RPM packages: read as they are installed, checked there, never written."""
+"""Debian and RPM packages: read and checked as they are installed, never written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from archive.views import snapshot, view
+from archive.views import describe_directory, describe_tree
 from builders.elf import build_elf
 from builders.packages import build_deb, build_rpm
 from builders.run import run_bundle_fix
@@ -24,23 +24,23 @@ PRIVATE = "usr/lib/sample"
 MULTIARCH = "usr/lib/x86_64-linux-gnu"
 
 
-def sample(folder: Path) -> Path:
-    """A package with a program, a library of everybody's and one of its own."""
-    build_elf(folder / MULTIARCH / "libeach.so.1.2", soname="libeach.so.1", tag="each")
-    (folder / MULTIARCH / "libeach.so.1").symlink_to("libeach.so.1.2")
-    (folder / "usr/lib/again").symlink_to(f"/{MULTIARCH}")
-    build_elf(folder / PRIVATE / "libown.so", soname="libown.so", tag="own")
+def make_root(directory: Path) -> Path:
+    """Fill the root of a package with a program, a public and a private library."""
+    build_elf(directory / MULTIARCH / "libeach.so.1.2", soname="libeach.so.1", tag="each")
+    (directory / MULTIARCH / "libeach.so.1").symlink_to("libeach.so.1.2")
+    (directory / "usr/lib/again").symlink_to(f"/{MULTIARCH}")
+    build_elf(directory / PRIVATE / "libown.so", soname="libown.so", tag="own")
     needed = ["libeach.so.1", "libown.so", "libfrom-elsewhere.so.3"]
-    build_elf(folder / "usr/bin/tool", program=True, needed=needed, runpath=f"/{PRIVATE}")
-    (folder / "usr/bin/same").hardlink_to(folder / "usr/bin/tool")
-    (folder / "etc").mkdir()
-    (folder / "etc/sample.conf").write_text("a file\n")
-    return folder
+    build_elf(directory / "usr/bin/tool", program=True, needed=needed, runpath=f"/{PRIVATE}")
+    (directory / "usr/bin/same").hardlink_to(directory / "usr/bin/tool")
+    (directory / "etc").mkdir()
+    (directory / "etc/sample.conf").write_text("a file\n")
+    return directory
 
 
-def packed(tmp_path: Path, kind: str, how: str) -> Path:
+def make_package(tmp_path: Path, kind: str, how: str) -> Path:
     make = {"deb": build_deb, "rpm": build_rpm}[kind]
-    return make(sample(tmp_path / "root"), tmp_path / f"x.{kind}", how)
+    return make(make_root(tmp_path / "root"), tmp_path / f"x.{kind}", how)
 
 
 KINDS = [
@@ -50,16 +50,16 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("kind", "how"), KINDS)
-def test_a_package_holds_what_is_installed(tmp_path: Path, kind: str, how: str) -> None:
-    path = packed(tmp_path, kind, how)
+def test_the_tree_of_a_package_is_what_it_installs(tmp_path: Path, kind: str, how: str) -> None:
+    path = make_package(tmp_path, kind, how)
     with open_artifact(path) as artifact:
         assert artifact.format == kind
         assert artifact.tree.location is InstallLocation.BESIDE_OTHERS
-        found = view(artifact.tree)
-    expected = view(read_directory(tmp_path / "root"))
+        found = describe_tree(artifact.tree)
+    expected = describe_tree(read_directory(tmp_path / "root"))
     for name, value in expected.items():
-        if not name.startswith("DEBIAN") and value[0] != "folder":
-            # Which of two hard links is the first is the packager's choice.
+        if not name.startswith("DEBIAN") and value[0] != "directory":
+            # Which of two hard links is the first depends on the packager.
             assert found[name][1] == value[1]
     twins = {name for name in found if found[name][0] == "file" and found[name][2]}
     assert len(twins) == 1
@@ -67,7 +67,7 @@ def test_a_package_holds_what_is_installed(tmp_path: Path, kind: str, how: str) 
 
 @pytest.mark.parametrize("kind", ["deb", "rpm"])
 def test_a_package_is_checked_as_it_is_installed(tmp_path: Path, kind: str) -> None:
-    path = packed(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
+    path = make_package(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
     ran = run_bundle_fix("check", path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith(f"{path}: passed: no findings (2 programs, 2 libraries, ")
@@ -78,9 +78,9 @@ def test_a_package_is_checked_as_it_is_installed(tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["deb", "rpm"])
-def test_a_library_that_the_loader_does_not_find_is_found(tmp_path: Path, kind: str) -> None:
-    """A near miss of the above: the program has lost its RUNPATH."""
-    root = sample(tmp_path / "root")
+def test_a_library_that_the_loader_does_not_find_is_reported(tmp_path: Path, kind: str) -> None:
+    """The same package, but the program has no RUNPATH."""
+    root = make_root(tmp_path / "root")
     (root / "usr/bin/same").unlink()
     build_elf(root / "usr/bin/tool", program=True, needed=["libeach.so.1", "libown.so"])
     path = {"deb": build_deb, "rpm": build_rpm}[kind](root, tmp_path / f"x.{kind}")
@@ -91,8 +91,8 @@ def test_a_library_that_the_loader_does_not_find_is_found(tmp_path: Path, kind: 
     assert "libeach" not in ran.stdout
 
 
-def test_the_folders_that_a_package_has_listed_count(tmp_path: Path) -> None:
-    root = sample(tmp_path / "root")
+def test_directories_in_the_packages_own_ld_so_conf_are_searched(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "root")
     (root / "usr/bin/same").unlink()
     build_elf(root / "usr/bin/tool", program=True, needed=["libown.so"])
     (root / "etc/ld.so.conf.d").mkdir()
@@ -100,20 +100,22 @@ def test_the_folders_that_a_package_has_listed_count(tmp_path: Path) -> None:
     assert run_bundle_fix("check", build_deb(root, tmp_path / "x.deb")).returncode == 0
 
 
-@pytest.mark.parametrize(("kind", "name"), [("deb", "a Debian"), ("rpm", "an RPM")])
-def test_fix_leaves_packages_alone(tmp_path: Path, kind: str, name: str) -> None:
-    packed(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
-    was = snapshot(tmp_path)
+@pytest.mark.parametrize(("kind", "name"), [("deb", "Debian"), ("rpm", "RPM")])
+def test_fix_refuses_packages_and_leaves_them_unchanged(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    make_package(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
+    was = describe_directory(tmp_path)
     for more in ([], ["--in-place"], ["--dry-run"], ["-o", tmp_path / "y.tar.gz"]):
         ran = run_bundle_fix("fix", tmp_path / f"x.{kind}", *more)
         assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
-        assert f"{name} package is read, never written" in ran.stderr
-    assert snapshot(tmp_path) == was
+        assert f"bundle-fix reads {name} packages but does not write them" in ran.stderr
+    assert describe_directory(tmp_path) == was
 
 
 @pytest.mark.parametrize("kind", ["deb", "rpm"])
-def test_a_package_cut_short_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
-    path = packed(tmp_path, kind, {"deb": "gzip", "rpm": "w1.gzdio"}[kind])
+def test_a_package_truncated_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
+    path = make_package(tmp_path, kind, {"deb": "gzip", "rpm": "w1.gzdio"}[kind])
     whole = path.read_bytes()
     for length in range(8, len(whole), max(1, len(whole) // 30)):
         path.write_bytes(whole[:length])
@@ -124,22 +126,25 @@ def test_a_package_cut_short_anywhere_is_refused(tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["deb", "rpm"])
-def test_limits_hold_for_packages(tmp_path: Path, kind: str) -> None:
-    path = packed(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
-    for limits, what in ((Limits(max_members=3), "more than 3"), (Limits(max_size=9999), "9.8K")):
-        with pytest.raises(BundleFixError, match=what), open_artifact(path, limits):
+def test_the_limits_apply_to_packages(tmp_path: Path, kind: str) -> None:
+    path = make_package(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
+    for limits, text in ((Limits(max_members=3), "more than 3"), (Limits(max_size=9999), "9.8K")):
+        with pytest.raises(BundleFixError, match=text), open_artifact(path, limits):
             pass
 
 
-def test_a_static_library_is_no_package(tmp_path: Path) -> None:
+def test_a_static_library_is_not_a_package(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"x")
     subprocess.run(["ar", "rc", tmp_path / "x.a", tmp_path / "x"], check=True)
-    with pytest.raises(BundleFixError, match="no Debian package"), open_artifact(tmp_path / "x.a"):
+    with (
+        pytest.raises(BundleFixError, match="not a Debian package"),
+        open_artifact(tmp_path / "x.a"),
+    ):
         pass
 
 
-def test_a_package_of_nothing_but_a_tarball_is_told_by_its_file_of_facts(tmp_path: Path) -> None:
-    root = sample(tmp_path / "root")
+def test_a_tarball_with_a_pkginfo_file_is_a_package(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "root")
     (root / ".PKGINFO").write_text("pkgname = sample\n")
     command = ["tar", "-C", root, "-caf", tmp_path / "x.pkg.tar.zst", ".PKGINFO", "usr", "etc"]
     subprocess.run(command, check=True)
@@ -151,21 +156,19 @@ def test_a_package_of_nothing_but_a_tarball_is_told_by_its_file_of_facts(tmp_pat
 
 
 @pytest.mark.parametrize("number", [b"-0000001", b"0x000001", b"0_000001", b" 0000001"])
-def test_what_python_takes_for_a_number_and_cpio_does_not_is_damage(
-    tmp_path: Path, number: bytes
-) -> None:
-    path = packed(tmp_path, "rpm", "w1.gzdio")
+def test_numbers_that_only_python_accepts_are_refused(tmp_path: Path, number: bytes) -> None:
+    path = make_package(tmp_path, "rpm", "w1.gzdio")
     whole = path.read_bytes()
     start = whole.index(b"\x1f\x8b\x08")
     cpio = gzip.decompress(whole[start:])
     path.write_bytes(whole[:start] + gzip.compress(cpio[:54] + number + cpio[62:]))
-    with pytest.raises(BundleFixError, match="cut short or damaged"), open_artifact(path):
+    with pytest.raises(BundleFixError, match="truncated or damaged"), open_artifact(path):
         pass
 
 
 @pytest.mark.parametrize("kind", ["deb", "rpm"])
 def test_a_package_with_any_bytes_changed_is_read_or_refused(tmp_path: Path, kind: str) -> None:
-    path = packed(tmp_path, kind, {"deb": "none", "rpm": "w1.gzdio"}[kind])
+    path = make_package(tmp_path, kind, {"deb": "none", "rpm": "w1.gzdio"}[kind])
     whole = path.read_bytes()
     for at in range(0, min(len(whole), 20000), 197):
         path.write_bytes(whole[:at] + os.urandom(8) + whole[at + 8 :])

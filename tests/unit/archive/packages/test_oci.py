@@ -1,4 +1,4 @@
-"""Container images: layers merged into the root file system that a container has."""
+"""Container images: layers merge_image into the root file system that a container has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from archive.views import data, snapshot
+from archive.views import describe_directory, read_data
 from builders.elf import build_elf
 from builders.packages import add_image_manifest, make_layer, write_docker_archive, write_oci_layout
 from builders.run import run_bundle_fix
@@ -32,11 +32,11 @@ TOP = make_layer(
 )  # fmt: skip
 
 
-def merged(path: Path) -> dict[str, object]:
+def merge_image(path: Path) -> dict[str, object]:
     with open_artifact(path) as artifact:
         assert (artifact.format, artifact.tree.location) == (CONTAINER, InstallLocation.ROOT)
         return {
-            name: data(node.content) if isinstance(node, File)
+            name: read_data(node.content) if isinstance(node, File)
             else node.target if isinstance(node, Symlink) else None
             for name, node in artifact.tree.nodes.items()
         }  # fmt: skip
@@ -49,34 +49,38 @@ MERGED = {
 }  # fmt: skip
 
 
-def layout(folder: Path) -> Path:
-    folder.mkdir()
-    return write_oci_layout(folder, add_image_manifest(folder, [BASE, TOP]))
+def make_layout(directory: Path) -> Path:
+    directory.mkdir()
+    return write_oci_layout(directory, add_image_manifest(directory, [BASE, TOP]))
 
 
-def test_an_image_layout_is_what_its_layers_make(tmp_path: Path) -> None:
-    assert merged(layout(tmp_path / "image")) == MERGED
+def test_the_layers_of_a_layout_are_merged(tmp_path: Path) -> None:
+    assert merge_image(make_layout(tmp_path / "image")) == MERGED
 
 
-def test_a_tarball_of_a_layout_is_an_image_too(tmp_path: Path) -> None:
-    shutil.make_archive(str(tmp_path / "image"), "gztar", layout(tmp_path / "image"))
-    assert merged(tmp_path / "image.tar.gz") == MERGED
+def test_a_tarball_of_a_layout_is_an_image(tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "image"), "gztar", make_layout(tmp_path / "image"))
+    assert merge_image(tmp_path / "image.tar.gz") == MERGED
 
 
-def test_what_docker_saves_is_what_its_layers_make(tmp_path: Path) -> None:
-    assert merged(write_docker_archive(tmp_path / "x.tar", [BASE, TOP])) == MERGED
+def test_the_layers_of_a_docker_archive_are_merged(tmp_path: Path) -> None:
+    assert merge_image(write_docker_archive(tmp_path / "x.tar", [BASE, TOP])) == MERGED
 
 
-def test_of_several_machines_images_that_of_this_one_is_taken(tmp_path: Path) -> None:
-    folder = tmp_path / "image"
-    folder.mkdir()
+def test_of_the_images_for_several_machines_the_one_for_this_machine_is_read(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / "image"
+    directory.mkdir()
     here = ARCHITECTURES.get(platform.machine(), platform.machine())
     images = [
-        add_image_manifest(folder, [BASE], platform={"architecture": "unknown", "os": "unknown"}),
-        add_image_manifest(folder, [TOP], platform={"architecture": "sparc", "os": "linux"}),
-        add_image_manifest(folder, [BASE, TOP], platform={"architecture": here, "os": "linux"}),
+        add_image_manifest(
+            directory, [BASE], platform={"architecture": "unknown", "os": "unknown"}
+        ),
+        add_image_manifest(directory, [TOP], platform={"architecture": "sparc", "os": "linux"}),
+        add_image_manifest(directory, [BASE, TOP], platform={"architecture": here, "os": "linux"}),
     ]
-    assert merged(write_oci_layout(folder, *images)) == MERGED
+    assert merge_image(write_oci_layout(directory, *images)) == MERGED
 
 
 def test_several_images_are_refused(tmp_path: Path) -> None:
@@ -89,29 +93,29 @@ def test_several_images_are_refused(tmp_path: Path) -> None:
         write_oci_layout(tmp_path / "image", *both),
         write_docker_archive(tmp_path / "x.tar", [BASE], [TOP]),
     ):
-        with pytest.raises(BundleFixError, match="it holds 2 images"), open_artifact(path):
+        with pytest.raises(BundleFixError, match="it contains 2 images"), open_artifact(path):
             pass
 
 
-def test_a_pack_with_a_manifest_of_its_own_is_no_image(tmp_path: Path) -> None:
+def test_a_pack_with_its_own_manifest_json_is_not_an_image(tmp_path: Path) -> None:
     for text in (b"{}", b"[]x", b'[{"name": "x"}]', b"\xff"):
         (tmp_path / "x.tar").write_bytes(make_layer([("manifest.json", text), ("bin", None)]))
         with open_artifact(tmp_path / "x.tar") as artifact:
             assert artifact.format == "tar"
 
 
-def test_fix_leaves_images_alone(tmp_path: Path) -> None:
-    path = layout(tmp_path / "image")
-    was = snapshot(tmp_path)
+def test_fix_refuses_images_and_leaves_them_unchanged(tmp_path: Path) -> None:
+    path = make_layout(tmp_path / "image")
+    was = describe_directory(tmp_path)
     for more in ([], ["--in-place"]):
         ran = run_bundle_fix("fix", path, *more)
         assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
-        assert "a container image is read, never written" in ran.stderr
-    assert snapshot(tmp_path) == was
+        assert "bundle-fix reads container images but does not write them" in ran.stderr
+    assert describe_directory(tmp_path) == was
 
 
-def test_an_image_is_checked_in_itself(tmp_path: Path) -> None:
-    """Its programs find what its own default directories and its own absolute paths have."""
+def test_an_image_is_checked_against_its_own_root_file_system(tmp_path: Path) -> None:
+    """Its default directories and absolute paths are those of the image, not of this machine."""
     root = tmp_path / "root"
     build_elf(root / "opt/lib/libown.so", soname="libown.so")
     build_elf(root / "usr/lib/libx.so.1", soname="libx.so.1")
@@ -138,12 +142,12 @@ def test_an_image_is_checked_in_itself(tmp_path: Path) -> None:
     assert "libx.so.1" not in ran.stdout
 
 
-def damaged(tmp_path: Path, text: str) -> Path:
-    folder = tmp_path / "image"
-    if not folder.exists():
-        layout(folder)
-    (folder / "index.json").write_text(text)
-    return folder
+def damage_index(tmp_path: Path, text: str) -> Path:
+    directory = tmp_path / "image"
+    if not directory.exists():
+        make_layout(directory)
+    (directory / "index.json").write_text(text)
+    return directory
 
 
 @pytest.mark.parametrize(
@@ -152,37 +156,37 @@ def damaged(tmp_path: Path, text: str) -> Path:
      '{"manifests": [{"digest": "sha256:../../../etc/passwd"}]}', '{"manifests": [{"digest": 7}]}',
      '{"manifests": [{"digest": "sha256:00"}]}', '{"manifests": {"digest": "sha256:00"}}'],
 )  # fmt: skip
-def test_an_index_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(BundleFixError), open_artifact(damaged(tmp_path, text)):
+def test_an_invalid_index_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BundleFixError), open_artifact(damage_index(tmp_path, text)):
         pass
 
 
-def test_an_index_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
-    folder = layout(tmp_path / "image")
-    blobs = folder / "blobs/sha256"
+def test_an_index_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    directory = make_layout(tmp_path / "image")
+    blobs = directory / "blobs/sha256"
     (blobs / "aa").write_text('{"manifests": [{"digest": "sha256:aa"}]}')
     text = '{"manifests": [{"digest": "sha256:aa"}]}'
-    with pytest.raises(BundleFixError), open_artifact(damaged(tmp_path, text)):
+    with pytest.raises(BundleFixError), open_artifact(damage_index(tmp_path, text)):
         pass
 
 
 @pytest.mark.parametrize("name", ["../up", "/root", "a/../../b"])
-def test_a_layer_that_leaves_the_root_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_layer_with_a_name_outside_the_root_is_refused(tmp_path: Path, name: str) -> None:
     path = write_docker_archive(tmp_path / "x.tar", [make_layer([(name, b"")])])
-    with pytest.raises(BundleFixError, match="outside the folder"), open_artifact(path):
+    with pytest.raises(BundleFixError, match="outside the target directory"), open_artifact(path):
         pass
 
 
-def test_links_below_lead_a_layers_members_nowhere_but_into_the_image(tmp_path: Path) -> None:
+def test_symlinks_of_lower_layers_cannot_move_members_out_of_the_image(tmp_path: Path) -> None:
     below = make_layer(
         [("up", Path("../../../etc")), ("loop", Path("loop")), ("away", Path("/srv"))]
     )
     above = make_layer([("up/a", b"1"), ("loop/b", b"2"), ("away/c", b"3")])
-    found = merged(write_docker_archive(tmp_path / "x.tar", [below, above]))
+    found = merge_image(write_docker_archive(tmp_path / "x.tar", [below, above]))
     assert not any(".." in name.split("/") or name.startswith("/") for name in found)
 
 
-def test_layers_count_together(tmp_path: Path) -> None:
+def test_the_limits_apply_to_all_layers_together(tmp_path: Path) -> None:
     half = make_layer([(f"{n}", b"x" * 40_000) for n in range(5)])
     other = make_layer([(f"{n}", b"y" * 40_000) for n in range(5)])
     (tmp_path / "image").mkdir()
@@ -197,7 +201,7 @@ def test_layers_count_together(tmp_path: Path) -> None:
 
 
 def test_a_root_file_system_in_a_tarball_is_its_own_host(tmp_path: Path) -> None:
-    """What ``docker export`` writes, and distributions offer for downloading."""
+    """``docker export`` writes such tarballs, and distributions publish them."""
     lost = build_elf(tmp_path / "lost", program=True, needed=["libx.so.1"])
     library = build_elf(tmp_path / "libx", soname="libx.so.1")
     members = [
@@ -216,7 +220,7 @@ def test_a_root_file_system_in_a_tarball_is_its_own_host(tmp_path: Path) -> None
     assert run_bundle_fix("check", tmp_path / "pack.tar").returncode == 1
 
 
-def test_devices_in_an_image_are_none_of_our_business(tmp_path: Path) -> None:
+def test_devices_in_an_image_are_not_reported(tmp_path: Path) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         info = tarfile.TarInfo("dev/null")

@@ -1,4 +1,4 @@
-"""Tarballs that are damaged, or made to do harm: one clear line, and nothing left behind."""
+"""Damaged and malicious tarballs: an error of one line, and no temporary files are left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from archive.views import names
+from archive.views import list_names
 from builders.tar import (
     DIR,
     END_SIZE,
@@ -45,28 +45,28 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def refused(folder: Path, raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
-    """What the error says; nothing may be left beside the archive."""
-    path = folder / "bad.tar"
+def get_refusal(directory: Path, raw: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
+    """Return the message of the error; no files or threads may be left."""
+    path = directory / "bad.tar"
     path.write_bytes(raw)
     threads = threading.active_count()
     with pytest.raises(BundleFixError) as error, read_tar(path, limits):
         pass
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
-    assert names(folder) == ["bad.tar"]
+    assert list_names(directory) == ["bad.tar"]
     assert threading.active_count() == threads
     return error.value.message
 
 
-def read(folder: Path, raw: bytes) -> Tree:
-    (folder / "good.tar").write_bytes(raw)
-    with read_tar(folder / "good.tar") as tree:
+def read_tree(directory: Path, raw: bytes) -> Tree:
+    (directory / "good.tar").write_bytes(raw)
+    with read_tar(directory / "good.tar") as tree:
         return tree
 
 
 @pytest.mark.parametrize("kind", [*COMPRESS, "zst"])
-def test_an_archive_cut_short_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
+def test_an_archive_truncated_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
     plain = make_archive(
         make_member("a/", DIR), make_member("a/b", content=os.urandom(3000)), make_member("a/c")
     )
@@ -78,22 +78,22 @@ def test_an_archive_cut_short_anywhere_is_refused(tmp_path: Path, kind: str) -> 
     end = len(plain) - END_SIZE + 1 if kind == "plain" else len(packed)
     start = 20 if kind != "plain" else 1
     for length in [*range(start, end, max(1, end // 60)), end - 1]:
-        message = refused(tmp_path, packed[:length])
+        message = get_refusal(tmp_path, packed[:length])
         assert "truncated" in message or (kind == "plain" and length < 512)
 
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "bz2"])
-def test_a_flipped_bit_in_compressed_data_is_noticed(tmp_path: Path, kind: str) -> None:
+def test_a_flipped_bit_in_compressed_data_is_detected(tmp_path: Path, kind: str) -> None:
     packed = bytearray(COMPRESS[kind](make_archive(make_member("a", content=os.urandom(3000)))))
     packed[1500] ^= 0x10
-    assert "damaged" in refused(tmp_path, bytes(packed))
+    assert "damaged" in get_refusal(tmp_path, bytes(packed))
 
 
-def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end(tmp_path: Path) -> None:
+def test_a_damaged_header_is_not_mistaken_for_the_end(tmp_path: Path) -> None:
     raw = make_archive(
         make_member("a", content=b"a"), make_member("b", content=b"b"), make_member("c")
     )
-    assert "damaged at byte 1024" in refused(tmp_path, raw[:1124] + b"#" + raw[1125:])
+    assert "damaged at byte 1024" in get_refusal(tmp_path, raw[:1124] + b"#" + raw[1125:])
 
 
 @pytest.mark.parametrize(
@@ -106,27 +106,29 @@ def test_a_damaged_header_in_the_middle_is_not_taken_for_the_end(tmp_path: Path)
         pytest.param(gzip.compress(b""), id="empty gzip"),
         pytest.param(gzip.compress(b"a text file\n" * 1000), id="compressed text"),
         pytest.param(b"\x1f\x8b", id="two bytes of gzip"),
-        pytest.param(b"\x1f\x8b" + bytes(1000), id="no gzip after all"),
-        pytest.param(b"\x28\xb5\x2f\xfd" + bytes(1000), id="no zstd after all"),
-        pytest.param(b"\xfd7zXZ\x00" + bytes(1000), id="no xz after all"),
-        pytest.param(b"BZh91AY&SY" + bytes(1000), id="no bzip2 after all"),
+        pytest.param(b"\x1f\x8b" + bytes(1000), id="gzip magic number only"),
+        pytest.param(b"\x28\xb5\x2f\xfd" + bytes(1000), id="zstd magic number only"),
+        pytest.param(b"\xfd7zXZ\x00" + bytes(1000), id="xz magic number only"),
+        pytest.param(b"BZh91AY&SY" + bytes(1000), id="bzip2 magic number only"),
     ],
 )
-def test_what_is_no_tarball_is_refused(tmp_path: Path, raw: bytes) -> None:
-    refused(tmp_path, raw)
+def test_a_file_of_another_format_is_refused(tmp_path: Path, raw: bytes) -> None:
+    get_refusal(tmp_path, raw)
 
 
 def test_an_empty_tarball_is_an_empty_tree(tmp_path: Path) -> None:
-    tree = read(tmp_path, make_archive())
+    tree = read_tree(tmp_path, make_archive())
     assert (tree.nodes, tree.top, tree.duplicates) == ({}, "", ())
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "a/..", "//x", "./../x"])
-def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    assert "outside" in refused(tmp_path, make_archive(make_member("a/", DIR), make_member(name)))
+def test_a_name_outside_the_target_directory_is_refused(tmp_path: Path, name: str) -> None:
+    assert "outside" in get_refusal(
+        tmp_path, make_archive(make_member("a/", DIR), make_member(name))
+    )
 
 
-def with_hard_link(target: str) -> bytes:
+def make_archive_with_hardlink(target: str) -> bytes:
     before = [make_member("x/", DIR), make_member("x/b"), make_member("x/link", SYM, target="b")]
     return make_archive(*before, make_member("x/c", LNK, target=target), make_member("x/later"))
 
@@ -148,9 +150,11 @@ def with_hard_link(target: str) -> bytes:
         "x/link",
     ],
 )
-def test_a_hard_link_to_what_is_no_file_before_it_is_refused(tmp_path: Path, target: str) -> None:
-    assert "c" in read(tmp_path.parent, with_hard_link("x/b")).nodes
-    refused(tmp_path, with_hard_link(target))
+def test_a_hard_link_to_anything_but_an_earlier_file_is_refused(
+    tmp_path: Path, target: str
+) -> None:
+    assert "c" in read_tree(tmp_path.parent, make_archive_with_hardlink("x/b")).nodes
+    get_refusal(tmp_path, make_archive_with_hardlink(target))
 
 
 @pytest.mark.parametrize(
@@ -162,8 +166,8 @@ def test_a_hard_link_to_what_is_no_file_before_it_is_refused(tmp_path: Path, tar
             id="a hard link's target",
         ),
         pytest.param([make_member("a", SYM, target="b"), make_member("./a", SYM)], id="two links"),
-        pytest.param([make_member("a", DIR), make_member("a")], id="a folder, then a file"),
-        pytest.param([make_member("a"), make_member("a", DIR)], id="a file, then a folder"),
+        pytest.param([make_member("a", DIR), make_member("a")], id="a directory, then a file"),
+        pytest.param([make_member("a"), make_member("a", DIR)], id="a file, then a directory"),
         pytest.param(
             [make_member("a", DIR), make_member("a"), make_member("a", DIR)], id="in between"
         ),
@@ -172,8 +176,10 @@ def test_a_hard_link_to_what_is_no_file_before_it_is_refused(tmp_path: Path, tar
         ),
     ],
 )
-def test_a_name_that_comes_twice_is_refused(tmp_path: Path, members: Sequence[bytes]) -> None:
-    assert "two members have the name 'a'" in refused(
+def test_a_name_of_two_different_members_is_refused(
+    tmp_path: Path, members: Sequence[bytes]
+) -> None:
+    assert "two members have the name 'a'" in get_refusal(
         tmp_path, make_archive(*members, make_member("b"))
     )
 
@@ -192,18 +198,22 @@ def test_a_name_that_comes_twice_is_refused(tmp_path: Path, members: Sequence[by
         pytest.param([make_member("lib", tarfile.FIFOTYPE), make_member("lib/x")], id="in a fifo"),
     ],
 )
-def test_a_member_in_what_is_no_folder_is_refused(tmp_path: Path, members: Sequence[bytes]) -> None:
-    assert "is not a directory" in refused(tmp_path, make_archive(*members, make_member("bin/y")))
+def test_a_member_below_anything_but_a_directory_is_refused(
+    tmp_path: Path, members: Sequence[bytes]
+) -> None:
+    assert "is not a directory" in get_refusal(
+        tmp_path, make_archive(*members, make_member("bin/y"))
+    )
 
 
 @pytest.mark.parametrize("name", ["", ".", "./"])
 def test_a_file_without_a_name_is_refused(tmp_path: Path, name: str) -> None:
-    assert "has no name" in refused(tmp_path, make_archive(make_member(name), make_member("x")))
+    assert "has no name" in get_refusal(tmp_path, make_archive(make_member(name), make_member("x")))
 
 
 def test_a_name_longer_than_any_path_is_refused_at_once(tmp_path: Path) -> None:
     deep = make_pax_header({"path": "a/" * 50_000 + "x"}) + make_member("x")
-    assert "longer than 4096 characters" in refused(tmp_path, make_archive(deep))
+    assert "longer than 4096 characters" in get_refusal(tmp_path, make_archive(deep))
 
 
 @pytest.mark.parametrize(
@@ -239,13 +249,13 @@ def test_a_name_longer_than_any_path_is_refused_at_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_headers_that_lie_about_sizes_are_refused(tmp_path: Path, raw: bytes) -> None:
-    refused(tmp_path, make_archive(make_member("pack/", DIR), raw, make_member("pack/last")))
+def test_invalid_sizes_and_endless_headers_are_refused(tmp_path: Path, raw: bytes) -> None:
+    get_refusal(tmp_path, make_archive(make_member("pack/", DIR), raw, make_member("pack/last")))
 
 
 @pytest.mark.parametrize("mtime", ["inf", "-inf", "nan", "1e300", "-1e300", "9" * 400])
-def test_a_time_that_is_none_does_no_harm(tmp_path: Path, mtime: str) -> None:
-    tree = read(
+def test_an_invalid_time_is_read_as_0(tmp_path: Path, mtime: str) -> None:
+    tree = read_tree(
         tmp_path, make_archive(make_pax_header({"mtime": mtime}) + make_member("a", content=b"a"))
     )
     assert tree.nodes["a"].metadata.mtime == 0
@@ -254,17 +264,17 @@ def test_a_time_that_is_none_does_no_harm(tmp_path: Path, mtime: str) -> None:
 @pytest.mark.parametrize("kind", list(COMPRESS))
 def test_more_members_than_the_limit_are_refused(tmp_path: Path, kind: str) -> None:
     raw = make_archive(*(make_member(f"a{number}") for number in range(21)))
-    message = refused(tmp_path, COMPRESS[kind](raw), replace(DEFAULT_LIMITS, max_members=20))
+    message = get_refusal(tmp_path, COMPRESS[kind](raw), replace(DEFAULT_LIMITS, max_members=20))
     assert message == "it has more than 20 members"
 
 
 def test_more_bytes_than_the_limit_are_refused(tmp_path: Path) -> None:
     limits = Limits(max_size=5 << 20)
     for pack in (gzip.compress, bz2.compress, lzma.compress):
-        assert refused(tmp_path, pack(bytes(8 << 20)), limits) == "it unpacks to more than 5M"
+        assert get_refusal(tmp_path, pack(bytes(8 << 20)), limits) == "it unpacks to more than 5M"
 
 
-def test_a_limit_is_not_reached_by_what_is_just_as_much(tmp_path: Path) -> None:
+def test_an_archive_exactly_at_the_limits_is_read(tmp_path: Path) -> None:
     raw = make_archive(make_member("a", content=bytes(5000)), make_member("b"))
     path = tmp_path / "good.tar"
     path.write_bytes(gzip.compress(raw))
@@ -272,37 +282,37 @@ def test_a_limit_is_not_reached_by_what_is_just_as_much(tmp_path: Path) -> None:
         assert list(tree.nodes) == ["a", "b"]
 
 
-def test_what_unpacks_to_hundreds_of_times_its_size_is_a_bomb(
+def test_an_archive_that_unpacks_to_200_times_its_size_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits_module, "RATIO_FROM", 1 << 20)
     raw = make_archive(make_member("a", content=bytes(2 << 20)))
-    message = refused(tmp_path, gzip.compress(raw))
+    message = get_refusal(tmp_path, gzip.compress(raw))
     assert message.startswith("it unpacks to more than 200 times its size (")
     (tmp_path / "bad.tar").write_bytes(gzip.compress(raw))
     with read_tar(tmp_path / "bad.tar", Limits(max_ratio=None)) as tree:
         assert "a" in tree.nodes
 
 
-def test_a_bomb_of_other_bytes_than_zeros_is_refused_before_it_fills_the_disk(
+def test_a_bomb_of_nonzero_bytes_is_refused_before_it_fills_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits_module, "NONZERO_FROM", 8 << 20)
     raw = make_archive(make_member("a", content=b"a" * (12 << 20)))
-    assert refused(tmp_path, gzip.compress(raw)).startswith("it unpacks to more than 50 times")
+    assert get_refusal(tmp_path, gzip.compress(raw)).startswith("it unpacks to more than 50 times")
     zeros = make_archive(make_member("a", content=bytes(12 << 20)))
     (tmp_path / "good.tar").write_bytes(gzip.compress(zeros))
     with read_tar(tmp_path / "good.tar") as tree:
         assert "a" in tree.nodes
 
 
-def test_a_full_temporary_folder_is_told_by_its_name(
+def test_an_error_names_the_temporary_directory_that_is_full(
     tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = gzip.compress(make_archive(make_member("a", content=os.urandom(3 << 20))), 1)
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     (tmp_path / "only").mkdir()
-    assert f"into {small_disk}: No space left" in refused(tmp_path / "only", raw)
+    assert f"into {small_disk}: No space left" in get_refusal(tmp_path / "only", raw)
     assert list(small_disk.iterdir()) == []
 
 
@@ -333,10 +343,10 @@ def test_a_tarball_with_any_bytes_changed_is_read_or_refused(
         if block[257:262] == b"ustar":
             block = fix_checksum(block)
         bad = bad[:start] + block + bad[start + 512 :]
-    read_or_refused(tmp_path_factory.getbasetemp() / "bad.tar", bad)
+    assert_read_or_refused(tmp_path_factory.getbasetemp() / "bad.tar", bad)
 
 
-def read_or_refused(path: Path, raw: bytes) -> None:
+def assert_read_or_refused(path: Path, raw: bytes) -> None:
     path.write_bytes(raw)
     said = f"{path}: "
     try:
@@ -353,4 +363,6 @@ def test_a_tarball_with_strange_bytes_at_every_kilobyte_is_read_or_refused(tmp_p
         *(make_member(f"pack/{number}", content=bytes(1000)) for number in range(20))
     )
     for length in range(0, len(raw), 1024):
-        read_or_refused(tmp_path / "bad.tar", raw[:length] + b"\xff" * 64 + raw[length + 64 :])
+        assert_read_or_refused(
+            tmp_path / "bad.tar", raw[:length] + b"\xff" * 64 + raw[length + 64 :]
+        )

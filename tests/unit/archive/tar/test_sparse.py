@@ -1,4 +1,4 @@
-"""Sparse members: read as the files they unpack to, kept as they are stored."""
+"""Sparse members: read as the unpacked files, written as they are stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from archive.views import data
+from archive.views import read_data
 from archive.writers import write_tree
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.tar.reader import read_tar
@@ -31,9 +31,9 @@ WRITERS = {
 }
 
 
-def folder_with_holes(folder: Path, pieces: int) -> Path:
-    """A folder with a sparse file of many pieces, one that is a single hole, and its neighbours."""
-    pack = folder / "pack"
+def make_sparse_files(directory: Path, pieces: int) -> Path:
+    """Create a sparse file with many pieces, one that is a single hole, and two plain files."""
+    pack = directory / "pack"
     pack.mkdir()
     (pack / "a").write_bytes(b"before" * 200)
     with (pack / "holes").open("wb") as file:
@@ -43,24 +43,24 @@ def folder_with_holes(folder: Path, pieces: int) -> Path:
         file.truncate(SIZE)
     with (pack / "void").open("wb") as file:
         file.truncate(1 << 40 if pieces == 1 else SIZE)
-    (pack / "z").write_bytes(b"behind" * 200)
+    (pack / "z").write_bytes(b"after" * 200)
     return pack
 
 
-def packed(folder: Path, writer: str, pieces: int) -> Path:
-    folder_with_holes(folder, pieces)
+def make_sparse_tarball(directory: Path, writer: str, pieces: int) -> Path:
+    make_sparse_files(directory, pieces)
     names = [f"pack/{name}" for name in ("a", "holes", "void", "z")]
-    target = folder / "sparse.tar"
-    subprocess.run([*WRITERS[writer], "-cf", target, "-C", folder, *names], check=True)
+    target = directory / "sparse.tar"
+    subprocess.run([*WRITERS[writer], "-cf", target, "-C", directory, *names], check=True)
     return target
 
 
-def write(tree: Tree, target: Path) -> bytes:
+def write_back(tree: Tree, target: Path) -> bytes:
     assert write_tree(tree, "tar", target)
     return target.read_bytes()
 
 
-def file_in(tree: Tree, name: str) -> File:
+def get_file(tree: Tree, name: str) -> File:
     node = tree.nodes[name]
     assert isinstance(node, File)
     return node
@@ -69,44 +69,46 @@ def file_in(tree: Tree, name: str) -> File:
 # Four pieces fit into the old header, 25 into one more block.
 @pytest.mark.parametrize("pieces", [0, 1, 4, 5, 26, 48])
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_sparse_file_is_read_whole_and_written_back_as_it_stood(
+def test_a_sparse_file_is_read_with_its_holes_and_written_back_unchanged(
     tmp_path: Path, writer: str, pieces: int
 ) -> None:
-    archive = packed(tmp_path, writer, pieces)
+    archive = make_sparse_tarball(tmp_path, writer, pieces)
     with read_tar(archive, Limits(max_size=1 << 42, max_ratio=None)) as tree:
         assert list(tree.nodes) == ["a", "holes", "void", "z"] or writer == "bsdtar"
         for name in ("a", "holes", "z"):
-            assert data(file_in(tree, name).content) == (tmp_path / "pack" / name).read_bytes()
-        void = file_in(tree, "void").content
+            assert (
+                read_data(get_file(tree, name).content) == (tmp_path / "pack" / name).read_bytes()
+            )
+        void = get_file(tree, "void").content
         assert void.size == (tmp_path / "pack/void").stat().st_size
         with void.open() as reader:
             assert reader.pread(void.size - 10, 100) == bytes(10)
-        assert write(tree, tmp_path / "ours.tar") == archive.read_bytes()
+        assert write_back(tree, tmp_path / "ours.tar") == archive.read_bytes()
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_patch_to_a_piece_changes_those_bytes_alone(tmp_path: Path, writer: str) -> None:
-    archive = packed(tmp_path, writer, 6)
+def test_a_patch_of_a_stored_piece_changes_only_its_bytes(tmp_path: Path, writer: str) -> None:
+    archive = make_sparse_tarball(tmp_path, writer, 6)
     with read_tar(archive) as tree:
-        node = file_in(tree, "holes")
+        node = get_file(tree, "holes")
         patched = PatchedContent(node.content, (Patch((3 * 64 << 10) + 7, b"#"),))
         nodes = {**tree.nodes, "holes": replace(node, content=patched)}
-        ours = write(replace(tree, nodes=nodes), tmp_path / "ours.tar")
+        ours = write_back(replace(tree, nodes=nodes), tmp_path / "ours.tar")
     original = archive.read_bytes()
     assert len(ours) == len(original)
     assert sum(a != b for a, b in zip(ours, original, strict=True)) == 1
     with read_tar(tmp_path / "ours.tar") as again:
-        found = data(file_in(again, "holes").content)
+        found = read_data(get_file(again, "holes").content)
     assert found[(3 * 64 << 10) + 6 :][:3] == b"3#i" or found[(3 * 64 << 10) + 7] == ord("#")
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_a_patch_to_a_hole_makes_an_ordinary_file(tmp_path: Path, writer: str) -> None:
-    with read_tar(packed(tmp_path, writer, 6)) as tree:
-        node = file_in(tree, "holes")
+def test_a_patch_of_a_hole_makes_an_ordinary_file(tmp_path: Path, writer: str) -> None:
+    with read_tar(make_sparse_tarball(tmp_path, writer, 6)) as tree:
+        node = get_file(tree, "holes")
         patched = PatchedContent(node.content, (Patch(SIZE - 100, b"#"),))
         nodes = {**tree.nodes, "holes": replace(node, content=patched)}
-        write(replace(tree, nodes=nodes), tmp_path / "ours.tar")
+        write_back(replace(tree, nodes=nodes), tmp_path / "ours.tar")
     expected = bytearray((tmp_path / "pack/holes").read_bytes())
     expected[SIZE - 100] = ord("#")
     with tarfile.open(tmp_path / "ours.tar") as archive:
@@ -116,24 +118,24 @@ def test_a_patch_to_a_hole_makes_an_ordinary_file(tmp_path: Path, writer: str) -
         assert (info.issparse(), info.size) == (False, SIZE)
         assert stream.read() == expected
     with read_tar(tmp_path / "ours.tar") as again:
-        assert data(file_in(again, "z").content) == (tmp_path / "pack/z").read_bytes()
+        assert read_data(get_file(again, "z").content) == (tmp_path / "pack/z").read_bytes()
 
 
-def test_holes_stay_holes_when_a_tarball_becomes_a_folder(tmp_path: Path) -> None:
-    with read_tar(packed(tmp_path, "pax 1.0", 3)) as tree:
+def test_holes_stay_holes_when_a_tarball_is_unpacked_to_a_directory(tmp_path: Path) -> None:
+    with read_tar(make_sparse_tarball(tmp_path, "pax 1.0", 3)) as tree:
         assert write_tree(tree, "dir", tmp_path / "copy")
     assert (tmp_path / "copy/holes").read_bytes() == (tmp_path / "pack/holes").read_bytes()
     assert (tmp_path / "copy/void").stat().st_blocks == 0
 
 
-def test_a_hole_counts_as_what_it_unpacks_to(tmp_path: Path) -> None:
-    archive = packed(tmp_path, "pax 1.0", 1)
+def test_a_hole_counts_with_its_unpacked_size(tmp_path: Path) -> None:
+    archive = make_sparse_tarball(tmp_path, "pax 1.0", 1)
     with pytest.raises(BundleFixError, match="unpacks to more than 32G"), read_tar(archive):
         pass
 
 
-def maps(text: str, size: int = 1000) -> bytes:
-    """A member with a sparse map of version 0.1."""
+def make_mapped_member(text: str, size: int = 1000) -> bytes:
+    """Return a tarball of one member with a sparse map of version 0.1."""
     info = tarfile.TarInfo("a")
     info.size = 512
     info.pax_headers = {"GNU.sparse.map": text, "GNU.sparse.size": str(size)}
@@ -145,17 +147,19 @@ def maps(text: str, size: int = 1000) -> bytes:
     ["0,600", "0,10,5,10", "990,20", "0", "0,10,1", "-1,5", "a,b", "0,10,,", f"{10**19},1",
      f"0,{10**18}", "0,10 ,20,5", "²,1"],
 )  # fmt: skip
-def test_a_map_that_lies_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_map_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.tar"
-    path.write_bytes(maps(text))
+    path.write_bytes(make_mapped_member(text))
     with pytest.raises(BundleFixError, match=r"damaged at byte 1024: .*sparse"), read_tar(path):
         pass
-    path.write_bytes(maps("0,10,20,5,900,100"))
+    path.write_bytes(make_mapped_member("0,10,20,5,900,100"))
     with read_tar(path) as tree:
-        assert data(file_in(tree, "a").content)[:26] == b"x" * 10 + bytes(10) + b"x" * 5 + b"\0"
+        assert (
+            read_data(get_file(tree, "a").content)[:26] == b"x" * 10 + bytes(10) + b"x" * 5 + b"\0"
+        )
 
 
-def test_a_map_in_front_that_never_ends_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_or_invalid_map_before_the_data_is_refused(tmp_path: Path) -> None:
     info = tarfile.TarInfo("a")
     info.pax_headers = {
         "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "5000",
@@ -173,7 +177,7 @@ def test_a_map_in_front_that_never_ends_is_refused(tmp_path: Path) -> None:
     offset=st.integers(0, 300),
     length=st.integers(0, 300),
 )
-def test_any_range_of_a_sparse_file_is_that_of_the_whole(
+def test_any_range_of_a_sparse_file_equals_that_of_the_unpacked_file(
     tmp_path_factory: pytest.TempPathFactory,
     pieces: list[tuple[int, int]],
     offset: int,
