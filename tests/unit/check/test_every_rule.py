@@ -1,4 +1,4 @@
-"""Every rule is tripped by a real pack, and not by one that nearly trips it."""
+"""Every rule reports the bad pack of its case, and does not report the good one."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from bundle_fix.report.schemas import build_check_schema
 from .cases import CASES, Build, Case
 
 
-def found_in(folder: Path, case: Case, build: Build, expected: Mapping[str, Any]) -> CheckReport:
-    """The report on the pack that ``build`` makes."""
-    root = folder / "pack"
+def check_case(directory: Path, case: Case, build: Build, policy: Mapping[str, Any]) -> CheckReport:
+    """Return the report on the pack that ``build`` makes."""
+    root = directory / "pack"
     build(root)
     host = None
     if case.host is not None:
-        case.host(folder / "host")
-        host = RealHost(DirectoryFiles(folder / "host"), "/opt/pack")
+        case.host(directory / "host")
+        host = RealHost(DirectoryFiles(directory / "host"), "/opt/pack")
     environment = Environment(hostile=True) if case.hostile else EMPTY_ENVIRONMENT
     with open_artifact(root) as artifact:
         bundle = read_bundle(artifact.tree, "pack")
-        verdict = check_bundle(bundle, CheckPolicy(**expected), host, environment)
-    return make_check_report("pack", verdict)
+        result = check_bundle(bundle, CheckPolicy(**policy), host, environment)
+    return make_check_report("pack", result)
 
 
 def test_every_rule_has_a_case() -> None:
@@ -47,23 +47,23 @@ def test_every_rule_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(CASES))
-def test_a_pack_trips_the_rule_and_every_reader_is_told(tmp_path: Path, code: str) -> None:
+def test_the_bad_pack_has_a_finding_in_every_report_format(tmp_path: Path, code: str) -> None:
     case = CASES[code]
-    report = found_in(tmp_path, case, case.trips, case.expected)
+    report = check_case(tmp_path, case, case.bad, case.policy)
     (finding, *_) = (f for f in report.findings if f.rule == code)
     assert finding.message
     assert finding.hint.endswith(".")
     assert finding.hint[0].isupper() or finding.hint.startswith("'bundle-fix")
     texts = describe_rules(CHECK_RULES)
-    told = render_text(report, texts, lambda text, _: text, verbose=True)
-    assert f" {code} {finding.name}: " in told
-    assert all(len(line) <= 80 or "/" in line for line in told.splitlines())
+    text = render_text(report, texts, lambda part, _: part, verbose=True)
+    assert f" {code} {finding.name}: " in text
+    assert all(len(line) <= 80 or "/" in line for line in text.splitlines())
     jsonschema.validate(json.loads(render_json([report])), build_check_schema())
 
 
 @pytest.mark.parametrize("code", sorted(CASES))
-def test_a_pack_that_nearly_trips_it_does_not(tmp_path: Path, code: str) -> None:
+def test_the_good_pack_has_no_finding(tmp_path: Path, code: str) -> None:
     case = CASES[code]
-    expected = case.expected if case.near is None else case.near
-    report = found_in(tmp_path, case, case.nearly, expected)
+    policy = case.policy if case.good_policy is None else case.good_policy
+    report = check_case(tmp_path, case, case.good, policy)
     assert code not in {finding.rule for finding in report.findings}
