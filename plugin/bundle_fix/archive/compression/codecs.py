@@ -120,7 +120,7 @@ def _read_xz(path: str | IO[bytes]) -> IO[bytes]:
 def _read_lzma(path: str | IO[bytes]) -> IO[bytes]:
     import lzma
 
-    # lzma(1) ignores bytes after the stream: the format has no checksum to tell them apart.
+    # LZMA Utils ignores all bytes after the first stream (xz(1), "Trailing garbage").
     legacy = StreamFormat(
         lambda memory: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memory), ignored=(lzma.LZMAError,)
     )

@@ -75,7 +75,7 @@ def _spool_file(
 
 
 def _describe_directory() -> str:
-    """Return the directory for temporary files; a general term if there is none."""
+    """Return the path of the directory for temporary files, or a general term."""
     import tempfile
 
     try:

@@ -146,8 +146,8 @@ def test_a_static_library_is_not_a_package(tmp_path: Path) -> None:
 def test_a_tarball_with_a_pkginfo_file_is_a_package(tmp_path: Path) -> None:
     root = make_root(tmp_path / "root")
     (root / ".PKGINFO").write_text("pkgname = sample\n")
-    command = ["tar", "-C", root, "-caf", tmp_path / "x.pkg.tar.zst", ".PKGINFO", "usr", "etc"]
-    subprocess.run(command, check=True)
+    command: list[str | Path] = ["tar", "-C", root, "-caf", tmp_path / "x.pkg.tar.zst"]
+    subprocess.run([*command, ".PKGINFO", "usr", "etc"], check=True)
     assert run_bundle_fix("check", tmp_path / "x.pkg.tar.zst").returncode == 0
     assert (
         "this is a distribution package; fix changes only relocatable packs"

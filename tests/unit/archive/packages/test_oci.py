@@ -1,4 +1,4 @@
-"""Container images: layers merge_image into the root file system that a container has."""
+"""Container images: their layers are merged into the root file system of a container."""
 
 from __future__ import annotations
 
