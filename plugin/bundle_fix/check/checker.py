@@ -21,7 +21,7 @@ from bundle_fix.loader.hosts.host import (
 )
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.wording import format_count
-from bundle_fix.policy.policy import CheckPolicy, Ignore
+from bundle_fix.policy.policy import AcceptedFinding, CheckPolicy
 
 
 def check_bundle(
@@ -81,6 +81,6 @@ def _run_rules(context: Context, progress: Progress) -> Iterator[Finding]:
         yield from rule.find_all(context)
 
 
-def _is_for_diff(ignore: Ignore) -> bool:
+def _is_for_diff(ignore: AcceptedFinding) -> bool:
     rule = RULES_BY_CODE.get(ignore.rule)
     return rule is not None and rule.scope is RuleScope.DIFF

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from bundle_fix.policy.policy import Ignore
+from bundle_fix.policy.policy import AcceptedFinding
 from bundle_fix.policy.severity import Severity
 
 
@@ -56,6 +56,6 @@ def filter_by_severity(findings: Sequence[Finding], severity: Severity) -> list[
     return [finding for finding in findings if finding.severity.is_at_least(severity)]
 
 
-def is_ignored(finding: Finding, ignores: Iterable[Ignore]) -> bool:
+def is_ignored(finding: Finding, ignores: Iterable[AcceptedFinding]) -> bool:
     """Return whether one of ``ignores`` accepts the finding."""
     return any(i.rule == finding.rule and fnmatchcase(finding.path, i.path) for i in ignores)

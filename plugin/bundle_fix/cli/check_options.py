@@ -15,7 +15,7 @@ from bundle_fix.cli.options import parse_output_path, read_defines
 from bundle_fix.cli.policy_options import parse_glibc_version, read_policy
 from bundle_fix.cli.renderers import FORMATS
 from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.policy.policy import CheckPolicy, Ignore
+from bundle_fix.policy.policy import AcceptedFinding, CheckPolicy
 from bundle_fix.policy.severity import Severity
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -120,7 +120,7 @@ def read_gate_policy(
     )
 
 
-def parse_ignore(text: str) -> Ignore:
+def parse_ignore(text: str) -> AcceptedFinding:
     """Parse ``RULE[:PATH]=REASON``; RULE is the code or the name of a rule.
 
     Raises:
@@ -137,4 +137,4 @@ def parse_ignore(text: str) -> Ignore:
                 f"--ignore {escape_unprintable(text)}: missing {part}; expected"
                 " RULE[:PATH]=REASON, such as 'BF202:bin/old_*=until 2.6'"
             )
-    return Ignore(find_rule(rule, f"--ignore {text}").code, path or "*", reason)
+    return AcceptedFinding(find_rule(rule, f"--ignore {text}").code, path or "*", reason)

@@ -31,7 +31,7 @@ from bundle_fix.model.tree import Symlink
 from bundle_fix.pipelines.depfile import find_inputs, format_make_rule
 from bundle_fix.pipelines.fix import Options
 from bundle_fix.pipelines.pack import PackRequest, PackResult, get_output_path, make_pack
-from bundle_fix.policy.from_spec import make_policy
+from bundle_fix.policy.from_spec import build_policy
 from bundle_fix.report.render.sbom import render_sbom, require_cyclonedx
 from bundle_fix.spec.epoch import find_explicit_epoch
 from bundle_fix.spec.names import resolve_pack_name
@@ -131,7 +131,7 @@ def pack(
         raise BundleFixError("no such directory", where=str(root), hint="set the root with -C")
     values = resolve_variables(loaded, directory, read_defines(defines), os.environ)
     require_values(loaded, values)
-    policy = make_policy(loaded, values)
+    policy = build_policy(loaded, values)
     policy = replace(policy, host=(*policy.host, *host_provides))
     options = Options(policy, editor=editor or loaded.runpath.editor, force=force)
     target = get_output_path(loaded, values, output)
@@ -183,7 +183,6 @@ def describe_result(packed: PackResult, target: Path) -> Iterator[str]:
             continue
         if isinstance(node, Symlink):
             yield f"{path}: symlink to {node.target}"
-
             continue
         package = collected.packages.get(origin.source)
         owner = f", package {package.name} {package.version}" if package else ""

@@ -32,7 +32,7 @@ def read_policy(
     if spec is None:
         return CheckPolicy(host=host_provides), ()
     from bundle_fix.check.registry import find_rule
-    from bundle_fix.policy.from_spec import find_pinned_names, make_policy
+    from bundle_fix.policy.from_spec import build_policy, find_pinned_names
     from bundle_fix.spec.parsing.load import load_spec
     from bundle_fix.spec.variables import resolve_variables
 
@@ -40,7 +40,7 @@ def read_policy(
     for number, ignore in enumerate(loaded.check.ignore):
         find_rule(ignore.rule, loaded.locate_key("check", "ignore", number, "rule"))
     values = resolve_variables(loaded, spec.parent.resolve(), defines, os.environ)
-    policy = make_policy(loaded, values)
+    policy = build_policy(loaded, values)
     return replace(policy, host=(*policy.host, *host_provides)), find_pinned_names(loaded, values)
 
 

@@ -18,7 +18,7 @@ from bundle_fix.diff.removed_symbols import find_removed_symbols
 from bundle_fix.diff.resolution import ResolutionChange, compare_resolutions, find_worse_resolutions
 from bundle_fix.diff.runtime import find_newer_runtime
 from bundle_fix.diff.snapshot import Snapshot
-from bundle_fix.policy.policy import Ignore
+from bundle_fix.policy.policy import AcceptedFinding
 
 
 class Difference(Struct, frozen=True):
@@ -44,7 +44,9 @@ class Difference(Struct, frozen=True):
     failed: bool
 
 
-def compare_snapshots(old: Snapshot, new: Snapshot, ignores: Sequence[Ignore]) -> Difference:
+def compare_snapshots(
+    old: Snapshot, new: Snapshot, ignores: Sequence[AcceptedFinding]
+) -> Difference:
     """Compare two artifacts.
 
     Args:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from scikit_build_core import build as backend
 
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.policy.from_pyproject import make_wheel_policy, read_wheel_settings
+from bundle_fix.policy.from_pyproject import build_wheel_policy, read_wheel_settings
 
 if TYPE_CHECKING:
     from bundle_fix.policy.policy import CheckPolicy
@@ -42,7 +42,7 @@ def build_wheel(
         SystemExit: The wheel cannot be built, or fails the check.
     """
     try:
-        policy = make_wheel_policy(read_wheel_settings(PYPROJECT), PYPROJECT)
+        policy = build_wheel_policy(read_wheel_settings(PYPROJECT), PYPROJECT)
     except BundleFixError as error:
         raise _report_failure(f"bundle-fix: error: {error}\n") from None
     name = backend.build_wheel(wheel_directory, config_settings, metadata_directory)

@@ -1,1 +1,1 @@
-"""The list of what is in a pack, which lies in the pack itself."""
+"""The manifest: the list of files inside a pack."""

@@ -1,6 +1,7 @@
-"""The layout of `bundle-manifest.json`, and how it is read and written.
+"""The schema of `bundle-manifest.json`, its reader and its writer.
 
-JSON is UTF-8, and names of files need not be: others stand percent-encoded behind ``bytes:``.
+JSON is UTF-8, but file names on Linux are any bytes. A name that is not UTF-8 is stored as
+``bytes:`` and the percent-encoded bytes.
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ from bundle_fix.model.content import read_exactly
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Tree
 
-NAME = "bundle-manifest.json"
-SCHEMA = 1
-"""Version of the layout; it grows when a reader of the old one would stumble."""
-TOOL = "bundle-fix"
-ENCODED = "bytes:"
-"""What precedes a name that JSON cannot hold, or that begins like this itself."""
-MAX_SIZE = 64 << 20
-"""Bytes of the longest manifest that is read; one of 100,000 files has 40 million."""
+MANIFEST_NAME = "bundle-manifest.json"
+SCHEMA_VERSION = 1
+"""Version of the schema; a change that old readers cannot read increases it."""
+TOOL_NAME = "bundle-fix"
+ENCODED_PREFIX = "bytes:"
+"""Prefix of a name that is not UTF-8, or that itself begins with this prefix."""
+MAX_MANIFEST_SIZE = 64 << 20
+"""Bytes of the largest manifest that is read; one of 100,000 files has about 40,000,000."""
 
 
-class NoManifestError(BundleFixError):
-    """What is there is not a manifest of this tool's."""
+class ForeignManifestError(BundleFixError):
+    """The file is not a manifest of bundle-fix."""
 
 
 class NewerManifestError(BundleFixError):
-    """The manifest is of a layout that only a later version of the tool knows."""
+    """The schema of the manifest is newer than this version of bundle-fix."""
 
 
 class PackageRecord(msgspec.Struct, frozen=True):
-    """The installed package that a file came from; ``distribution`` is such as ``debian-12``."""
+    """The installed package that a file is from; ``distribution`` is for example ``debian-12``."""
 
     type: str
     name: str
@@ -45,7 +46,7 @@ class PackageRecord(msgspec.Struct, frozen=True):
 
 
 class ElfRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the loader reads of an ELF file in the pack, in the words of ``elf --format json``."""
+    """The dynamic section of an ELF file, with the keys of ``elf --format json``."""
 
     machine: str
     type: str
@@ -61,13 +62,13 @@ class FileRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         path: relative to the pack's root.
-        sha256: of its bytes, in hexadecimal.
-        size: in bytes.
-        mode: its permission bits in octal, such as ``0755``.
-        elf: what it is where it is an ELF file.
-        origin: where it was on the build machine: relative to the root, absolute for what belongs
-            to the system, the bare name for the rest; empty for literal text.
-        package: what owned it there.
+        sha256: the digest of its bytes, in hexadecimal.
+        size: its size in bytes.
+        mode: its permissions in octal, such as ``0755``.
+        elf: its dynamic section; None if it is not an ELF file.
+        origin: its path on the build machine: relative to the root of the spec, or absolute in a
+            directory of the system; otherwise only the file name. Empty for literal text.
+        package: the installed package that owned it there, if any.
     """
 
     path: str
@@ -79,118 +80,133 @@ class FileRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     package: PackageRecord | None = None
 
 
-class LinkRecord(msgspec.Struct, frozen=True):
-    """One symbolic link of the pack and the text that it holds."""
+class SymlinkRecord(msgspec.Struct, frozen=True):
+    """One symlink of the pack and its target."""
 
     path: str
     target: str
 
 
 class ToolRecord(msgspec.Struct, frozen=True):
-    """What made the manifest."""
+    """The program that wrote the manifest."""
 
-    name: str = TOOL
+    name: str = TOOL_NAME
     version: str = __version__
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """All files and links of a pack, but for the manifest itself.
+    """All files and symlinks of a pack, except the manifest itself.
 
     Attributes:
-        schema: the version of this layout.
-        tool: what made it.
+        schema: the version of the schema.
+        tool: the program that wrote the manifest.
         name: the pack's name.
-        files: sorted by path.
-        links: sorted by path.
-        inputs: a digest of all that the pack was made from; empty where it was changed since.
-        debug: a digest of the files and links of the debug pack; empty where there is none.
+        files: the files, sorted by path.
+        links: the symlinks, sorted by path.
+        inputs: a digest of everything that the pack was made from; empty if `fix` changed the pack
+            later.
+        debug: a digest of the files and symlinks of the debug pack; empty if there is none.
     """
 
     schema: int
     tool: ToolRecord
     name: str
     files: Sequence[FileRecord] = ()
-    links: Sequence[LinkRecord] = ()
+    links: Sequence[SymlinkRecord] = ()
     inputs: str = ""
     debug: str = ""
 
 
-class _Name(msgspec.Struct):
+class _ToolHead(msgspec.Struct):
+    """The name of the program that wrote the file."""
+
     name: str
 
 
-class _Head(msgspec.Struct):
-    """What tells a manifest of any version from other files."""
+class _ManifestHead(msgspec.Struct):
+    """The keys that identify a manifest of any schema."""
 
-    tool: _Name
+    tool: _ToolHead
     schema: int
 
 
-def encode(manifest: Manifest) -> bytes:
-    """The manifest as JSON text, the same for the same manifest."""
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the manifest as JSON; equal manifests give the same bytes."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
-def written(name: str) -> str:
-    """A path or a name of a tree as the manifest has it."""
-    if name.isascii() and not name.startswith(ENCODED):
+def encode_path(name: str) -> str:
+    """Return a path or name of a tree as the manifest stores it; see `decode_path`."""
+    if name.isascii() and not name.startswith(ENCODED_PREFIX):
         return name
     raw = os.fsencode(name)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        return ENCODED + quote(raw)
-    return ENCODED + quote(raw) if name.startswith(ENCODED) else text
+        return ENCODED_PREFIX + quote(raw)
+    return ENCODED_PREFIX + quote(raw) if name.startswith(ENCODED_PREFIX) else text
 
 
-def path_of(text: str) -> str:
-    """The path or name that a manifest has as ``text``: the reverse of `written`."""
-    return os.fsdecode(unquote_to_bytes(text[len(ENCODED) :])) if text.startswith(ENCODED) else text
+def decode_path(text: str) -> str:
+    """Return the path or name that a manifest stores as ``text``: the inverse of `encode_path`."""
+    if not text.startswith(ENCODED_PREFIX):
+        return text
+    return os.fsdecode(unquote_to_bytes(text.removeprefix(ENCODED_PREFIX)))
 
 
 def read_manifest(tree: Tree) -> Manifest | None:
-    """The manifest in ``tree``, whose contents must be open; None where it has none.
+    """Return the manifest in ``tree``, whose contents must be open; None if it has none.
 
     Raises:
-        NewerManifestError: a later version of the tool made it.
-        NoManifestError: it is something else.
-        BundleFixError: it is damaged, or too long to be read.
+        NewerManifestError: a newer version of bundle-fix wrote it.
+        ForeignManifestError: it is not a manifest of bundle-fix.
+        BundleFixError: it is invalid, or larger than `MAX_MANIFEST_SIZE`.
     """
-    node = tree.nodes.get(NAME)
+    node = tree.nodes.get(MANIFEST_NAME)
     if node is None:
         return None
     if not isinstance(node, File):
-        raise BundleFixError("it is not a regular file", where=NAME)
-    if node.content.size > MAX_SIZE:
-        raise BundleFixError(f"it is longer than {MAX_SIZE >> 20} MiB", where=NAME)
+        raise BundleFixError("not a regular file", where=MANIFEST_NAME)
+    if node.content.size > MAX_MANIFEST_SIZE:
+        raise BundleFixError(
+            f"larger than the limit of {MAX_MANIFEST_SIZE >> 20} MiB", where=MANIFEST_NAME
+        )
     with node.content.open() as reader:
         data = read_exactly(reader, 0, node.content.size) or b""
-    return _decoded(data)
+    return _decode_manifest(data)
 
 
-def _decoded(data: bytes) -> Manifest:
+def _decode_manifest(data: bytes) -> Manifest:
     try:
-        head = msgspec.json.decode(data, type=_Head)
+        # The head comes first, because any other key may differ in a newer schema.
+        head = msgspec.json.decode(data, type=_ManifestHead)
     except msgspec.ValidationError as error:
-        raise NoManifestError(f"it is not a manifest of {TOOL}'s: {error}", where=NAME) from error
+        raise ForeignManifestError(
+            f"not a manifest of {TOOL_NAME}: {error}", where=MANIFEST_NAME
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise BundleFixError(f"it is not JSON: {_one_line(error)}", where=NAME) from error
-    if head.tool.name != TOOL:
-        raise NoManifestError(f"it is not a manifest of {TOOL}'s", where=NAME)
-    if head.schema > SCHEMA:
+        raise BundleFixError(
+            f"invalid JSON: {_shorten_error(error)}", where=MANIFEST_NAME
+        ) from error
+    if head.tool.name != TOOL_NAME:
+        raise ForeignManifestError(f"not a manifest of {TOOL_NAME}", where=MANIFEST_NAME)
+    if head.schema > SCHEMA_VERSION:
         raise NewerManifestError(
-            f"it is of the layout {head.schema}, and this version knows {SCHEMA}", where=NAME
+            f"manifest schema {head.schema} is newer than {SCHEMA_VERSION}, the latest that this"
+            " version supports",
+            where=MANIFEST_NAME,
         )
-    if head.schema != SCHEMA:
-        raise BundleFixError(f"it is of the layout {head.schema}, which there is not", where=NAME)
+    if head.schema != SCHEMA_VERSION:
+        raise BundleFixError(f"unknown manifest schema {head.schema}", where=MANIFEST_NAME)
     try:
         return msgspec.json.decode(data, type=Manifest)
     except (ValueError, RecursionError) as error:
         raise BundleFixError(
-            f"it is not as it should be: {_one_line(error)}", where=NAME
+            f"invalid manifest: {_shorten_error(error)}", where=MANIFEST_NAME
         ) from error
 
 
-def _one_line(error: Exception) -> str:
-    text = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+def _shorten_error(error: Exception) -> str:
+    """Return the first line of an error, at most 200 characters."""
+    text = "too many nested levels" if isinstance(error, RecursionError) else str(error)
     return text.partition("\n")[0][:200]

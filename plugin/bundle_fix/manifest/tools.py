@@ -1,4 +1,4 @@
-"""The versions of what else has a part in a pack's bytes: editors, compressors, objcopy."""
+"""Versions of the other programs that determine a pack's bytes: editors, compressors, objcopy."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ PACKAGES = ("lief", "isal", "zlib-ng", "backports.zstd")
 """Python packages that rewrite ELF files or compress."""
 
 
-def tool_versions(images: Iterable[Image], strip: str) -> tuple[str, ...]:
-    """What each tool says of its version, in a fixed order; those that are not installed say none.
+def list_tool_versions(images: Iterable[Image], strip: str) -> tuple[str, ...]:
+    """Return the name and version of each tool that is installed, in a fixed order.
 
     Args:
         images: the ELF files of the pack.
-        strip: what becomes of their debug information, as the spec says it.
+        strip: the value of ``strip`` in the spec.
     """
-    found = []
+    packages = []
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
-            found.append(f"{name} {version(name)}")
+            packages.append(f"{name} {version(name)}")
     programs = {program for program in (find_patchelf(),) if program}
-    programs.update(_objcopies(images) if strip != "none" else ())
-    told = sorted(run_query(program, "--version").partition("\n")[0] for program in programs)
-    return (*found, *told)
+    programs.update(_find_objcopies(images) if strip != "none" else ())
+    lines = sorted(run_query(program, "--version").partition("\n")[0] for program in programs)
+    return (*packages, *lines)
 
 
-def _objcopies(images: Iterable[Image]) -> Iterator[str]:
+def _find_objcopies(images: Iterable[Image]) -> Iterator[str]:
+    """Yield the objcopy for each architecture of the images."""
     for image in {image.architecture: image for image in images}.values():
-        with suppress(BundleFixError):  # it is missed only where there is something to strip
+        with suppress(BundleFixError):  # an error only if a file must be stripped
             yield find_objcopy(image, "")

@@ -1,1 +1,1 @@
-"""What the commands do, step by step: pack, fix, check, install."""
+"""The steps of the commands pack, fix, check and fix-tree."""

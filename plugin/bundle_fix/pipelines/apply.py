@@ -28,15 +28,15 @@ class Action(Struct, frozen=True):
 
     Attributes:
         path: the changed member.
-        what: the change, as a phrase for people.
+        change: the change, as a phrase for people.
         editor: the ELF editor that made it; empty for other changes.
-        passed: for each editor that was tried before, why it could not make the edit.
+        skipped: for each editor that was tried before, why it could not make the edit.
     """
 
     path: str
-    what: str
+    change: str
     editor: str = ""
-    passed: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 class AppliedPlan(Struct, frozen=True):

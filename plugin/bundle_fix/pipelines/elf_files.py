@@ -81,7 +81,7 @@ def edit_elf_file(
 
     Args:
         path: the file.
-        changes: what to change.
+        changes: the changes to make.
         output: the path of the result; None changes the file itself.
         editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
 

@@ -26,8 +26,8 @@ from bundle_fix.archive.writing import StagedArtifact, stage_artifact, stage_cop
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.result import CheckResult
 from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
-from bundle_fix.manifest.builder import renewed
-from bundle_fix.manifest.model import NAME
+from bundle_fix.manifest.builder import update_manifest
+from bundle_fix.manifest.model import MANIFEST_NAME
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import InstallLocation
@@ -97,7 +97,7 @@ def fix_artifact(
     """Repair the artifact at ``path`` and write the result to ``output``.
 
     The input is changed only if ``output`` is the same path. The output is written only if the
-    check of what was written passes, or if ``options.force`` is set.
+    check of the written artifact passes, or if ``options.force`` is set.
 
     Raises:
         BundleFixError: the input cannot be read, or the output cannot be written.
@@ -118,7 +118,7 @@ def fix_artifact(
 
 
 def dry_run_fix(path: Path, options: Options, progress: Progress = no_progress) -> FixResult:
-    """Return what `fix_artifact` would do to the artifact at ``path``, without writing it."""
+    """Return the result of `fix_artifact` for the artifact at ``path``, without writing it."""
     with open_repair(path, options, progress) as repair:
         bundle = read_bundle(repair.applied.tree, str(path))
         verdict = check_bundle(bundle, options.policy, progress=progress)
@@ -155,9 +155,9 @@ def plan_repair(bundle: Bundle, kind: str, options: Options) -> Plan:
 
 def renew_manifest(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:
     """Update the manifest of a repaired pack, if it contains one."""
-    if NAME not in applied.tree.nodes:
+    if MANIFEST_NAME not in applied.tree.nodes:
         return applied
-    tree = renewed(artifact.tree, build_bundle(applied.tree, applied.images))
+    tree = update_manifest(artifact.tree, build_bundle(applied.tree, applied.images))
     return replace(applied, tree=tree)
 
 

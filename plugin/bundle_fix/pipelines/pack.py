@@ -19,10 +19,10 @@ from bundle_fix.collect.pack_builder import CollectedPack
 from bundle_fix.debug.strip import StrippedPack, strip_bundle
 from bundle_fix.elf.edit.pool import EditAll, edit_all, edit_pool
 from bundle_fix.loader.bundle import build_bundle, read_bundle
-from bundle_fix.manifest.builder import make_manifest, with_manifest
-from bundle_fix.manifest.model import NAME, Manifest, path_of, read_manifest
-from bundle_fix.manifest.sources import sources_of
-from bundle_fix.manifest.tools import tool_versions
+from bundle_fix.manifest.builder import build_manifest, insert_manifest
+from bundle_fix.manifest.model import MANIFEST_NAME, Manifest, decode_path, read_manifest
+from bundle_fix.manifest.origins import describe_origins
+from bundle_fix.manifest.tools import list_tool_versions
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
@@ -78,7 +78,7 @@ class PackRequest(Struct, frozen=True):
 
     @property
     def may_keep_output(self) -> bool:
-        """Whether an existing pack is kept if nothing changed."""
+        """Return whether an existing pack is kept if the inputs are unchanged."""
         return self.if_changed and not self.options.force and self.output.exists()
 
 
@@ -127,7 +127,7 @@ def make_pack(request: PackRequest, progress: Progress = no_progress) -> PackRes
             stripped = strip_bundle(collected.bundle, request.spec.debug.strip, scratch, progress)
             applied = plan_and_apply(request, collected, stripped, scratch, edit, progress)
             manifest = describe_pack(request, collected, stripped, applied, get_digests())
-        tree = with_manifest(applied.tree, manifest, resolve_epoch(request.spec, request.values))
+        tree = insert_manifest(applied.tree, manifest, resolve_epoch(request.spec, request.values))
         with stage_pack(request, tree, stripped.debug, progress) as staged:
             written = read_bundle(staged.tree, str(output))
             verdict = check_bundle(written, request.options.policy, progress=progress)
@@ -152,10 +152,11 @@ def collect_files(request: PackRequest) -> CollectedPack:
     """
     host = request.options.policy.host
     collected = collect_pack(request.spec, request.values, request.root, host)
-    if NAME in collected.origins:
+    if MANIFEST_NAME in collected.origins:
         raise BundleFixError(
-            f"{NAME} is reserved for the manifest of the pack",
-            where=collected.origins[NAME].requested_by, hint="give the file another name with `to`",
+            f"{MANIFEST_NAME} is reserved for the manifest of the pack",
+            where=collected.origins[MANIFEST_NAME].requested_by,
+            hint="give the file another name with `to`",
         )  # fmt: skip
     return collected
 
@@ -181,7 +182,7 @@ def compute_inputs(
     """Return the digest of everything that the pack is made from."""
     spec = request.spec
     options = replace(request.options, pinned=(*request.options.pinned, *collected.pinned))
-    tools = tool_versions(collected.bundle.images.values(), spec.debug.strip)
+    tools = list_tool_versions(collected.bundle.images.values(), spec.debug.strip)
     return compute_inputs_digest(collected, (spec.toml, options, request.format, tools), digests)
 
 
@@ -215,10 +216,10 @@ def describe_pack(
     digests: Mapping[Content, str],
 ) -> Manifest:
     """Return the manifest of a pack; it names the debug pack by its digest, if there is one."""
-    manifest = make_manifest(
+    manifest = build_manifest(
         build_bundle(applied.tree, applied.images),
         resolve_pack_name(request.spec, request.values),
-        sources_of(collected, request.root),
+        describe_origins(collected, request.root),
         compute_inputs(request, collected, digests),
         digests,
     )
@@ -262,4 +263,4 @@ def _replaces_directory(request: PackRequest) -> bool:
     except BundleFixError:
         return False
     name = resolve_pack_name(request.spec, request.values)
-    return manifest is not None and path_of(manifest.name) == name
+    return manifest is not None and decode_path(manifest.name) == name

@@ -13,7 +13,7 @@ from bundle_fix.check.rules.manifest import RULES
 from bundle_fix.collect.pack_builder import CollectedPack
 from bundle_fix.loader.bundle import build_bundle
 from bundle_fix.loader.hosts.host import build_adversarial_host
-from bundle_fix.manifest.model import Manifest, read_manifest, written
+from bundle_fix.manifest.model import Manifest, encode_path, read_manifest
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Symlink, Tree
@@ -36,7 +36,7 @@ def compute_inputs_digest(
     digest = hashlib.sha256(repr((__version__, tree.top, *settings)).encode("utf-8", "replace"))
     for path, node in tree.nodes.items():
         fields: tuple[object, ...] = (
-            written(path),
+            encode_path(path),
             type(node).__name__,
             node.metadata.mode,
             node.metadata.mtime,
@@ -44,10 +44,10 @@ def compute_inputs_digest(
         if isinstance(node, File):
             fields = (*fields, known[node.content])
         elif isinstance(node, Symlink):
-            fields = (*fields, written(node.target))
+            fields = (*fields, encode_path(node.target))
         digest.update(repr(fields).encode("utf-8", "surrogateescape"))
     for source, package in sorted(collected.packages.items()):
-        digest.update(repr((written(str(source)), package)).encode("utf-8", "surrogateescape"))
+        digest.update(repr((encode_path(str(source)), package)).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -77,8 +77,10 @@ def find_unchanged_pack(output: Path, inputs: str, debug: Path) -> Manifest | No
 def compute_tree_digest(tree: Tree) -> str:
     """Return the SHA-256 of a tree's files and symlinks; its contents must be open."""
     known = compute_digests(file.content for _, file in tree.iter_files())
-    files = [(written(path), f.metadata.mode, known[f.content]) for path, f in tree.iter_files()]
-    links = [(written(path), written(link.target)) for path, link in tree.iter_symlinks()]
+    files = [
+        (encode_path(path), f.metadata.mode, known[f.content]) for path, f in tree.iter_files()
+    ]
+    links = [(encode_path(path), encode_path(link.target)) for path, link in tree.iter_symlinks()]
     fields = repr((sorted(files), sorted(links)))
     return hashlib.sha256(fields.encode("utf-8", "surrogateescape")).hexdigest()
 

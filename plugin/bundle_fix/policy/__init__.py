@@ -1,1 +1,1 @@
-"""What a check expects and forbids, and where that is configured."""
+"""The policy of a check: expectations, accepted findings, and the files that configure them."""

@@ -1,17 +1,17 @@
-"""What a spec says of a pack that exists: what to expect of its target, and what is pinned."""
+"""The check policy and the pinned libraries of a spec."""
 
 from __future__ import annotations
 
 import posixpath
 
-from bundle_fix.policy.policy import CheckPolicy, Ignore
+from bundle_fix.policy.policy import AcceptedFinding, CheckPolicy
 from bundle_fix.policy.severity import Severity
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values, evaluate_when, substitute
 
 
-def make_policy(spec: Spec, values: Values) -> CheckPolicy:
-    """What ``[closure]`` and ``[check]`` say of the pack and its target."""
+def build_policy(spec: Spec, values: Values) -> CheckPolicy:
+    """Return the policy that ``[closure]`` and ``[check]`` of a spec define."""
     return CheckPolicy(
         host=tuple(substitute(text, values) for text in spec.closure.host),
         dlopen=tuple(substitute(text, values) for text in spec.closure.dlopen),
@@ -19,13 +19,16 @@ def make_policy(spec: Spec, values: Values) -> CheckPolicy:
         allocators=tuple(substitute(text, values) for text in spec.check.allocators),
         fail_on=Severity(spec.check.fail_on),
         ignore=tuple(
-            Ignore(i.rule, substitute(i.path, values), i.reason) for i in spec.check.ignore
+            AcceptedFinding(i.rule, substitute(i.path, values), i.reason) for i in spec.check.ignore
         ),
     )
 
 
 def find_pinned_names(spec: Spec, values: Values) -> tuple[str, ...]:
-    """Patterns of the names that a spec pins: sonames, or the last part of what ``from`` names."""
+    """Return globs of the names of the libraries that a spec pins.
+
+    A name is a soname, or the last component of ``from``.
+    """
     return tuple(
         substitute(entry.name, values)
         if entry.name is not None

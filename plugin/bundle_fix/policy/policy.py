@@ -7,7 +7,7 @@ from msgspec import Struct
 from bundle_fix.policy.severity import Severity
 
 
-class Ignore(Struct, frozen=True):
+class AcceptedFinding(Struct, frozen=True):
     """An accepted kind of finding: those of ``rule`` at paths that match the glob ``path``.
 
     ``rule`` is a code, such as ``BF202``; ``reason`` says why the user accepts them.
@@ -35,4 +35,4 @@ class CheckPolicy(Struct, frozen=True):
     glibc: str | None = None
     allocators: tuple[str, ...] = ()
     fail_on: Severity = Severity.ERROR
-    ignore: tuple[Ignore, ...] = ()
+    ignore: tuple[AcceptedFinding, ...] = ()

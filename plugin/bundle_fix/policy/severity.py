@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Severity(str, Enum):
-    """How bad a finding is, from the worst to the mildest; the values are those of reports."""
+    """The severity of a finding, from the worst to the mildest; reports print the values."""
 
     ERROR = "error"
     WARNING = "warning"

@@ -60,9 +60,9 @@ def build_rules_schema() -> dict[str, Any]:
 
 def build_manifest_schema() -> dict[str, Any]:
     """Return the schema of a pack's ``bundle-manifest.json``."""
-    from bundle_fix.manifest.model import SCHEMA, Manifest
+    from bundle_fix.manifest.model import SCHEMA_VERSION, Manifest
 
-    return _build_schema(Manifest, f"bundle-fix manifest, schema {SCHEMA}")
+    return _build_schema(Manifest, f"bundle-fix manifest, schema {SCHEMA_VERSION}")
 
 
 def build_spec_schema() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from builders.pack import make_healthy_pack, make_tarball
 from bundle_fix.diff.compare import Difference
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.pipelines.target import Target
-from bundle_fix.policy.policy import Ignore
+from bundle_fix.policy.policy import AcceptedFinding
 from bundle_fix.policy.severity import Severity
 
 from .conftest import Compare
@@ -195,7 +195,7 @@ def test_a_difference_can_be_ignored(tmp_path: Path, compare: Compare, path: str
     build_library(tmp_path / "old", "libx.so.1")
     build_server(tmp_path / "old", "libx.so.1")
     build_server(tmp_path / "new", "libx.so.1")
-    ignored = compare(ignore=(Ignore("BF702", path, "known"),))
+    ignored = compare(ignore=(AcceptedFinding("BF702", path, "known"),))
     assert (list_codes(ignored), ignored.ignored, ignored.failed) == (
         [("BF706", "warning")],
         1,

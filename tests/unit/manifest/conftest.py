@@ -29,8 +29,8 @@ search = ["third"]
 Pack = Callable[..., Path]
 
 
-def source_tree(root: Path) -> Path:
-    """A build's tree with a spec: a program, a library with its link, configuration."""
+def write_source_tree(root: Path) -> Path:
+    """Write a build tree with a spec: a program, a library with its symlink, configuration."""
     build_elf(root / "third/libx.so.1.2", soname="libx.so.1", tag="shipped")
     (root / "third/libx.so.1").symlink_to("libx.so.1.2")
     build_elf(root / "server", program=True, needed=["libx.so.1"])
@@ -43,17 +43,17 @@ def source_tree(root: Path) -> Path:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """See `source_tree`."""
-    return source_tree(tmp_path / "tree")
+    """See `write_source_tree`."""
+    return write_source_tree(tmp_path / "tree")
 
 
 @pytest.fixture
 def pack(tree: Path) -> Pack:
-    """Packs the tree, with more options, and gives the artifact."""
+    """A function that packs the tree with the given options and returns the artifact."""
 
-    def packed(*options: str | Path, **environ: str) -> Path:
+    def make_pack(*options: str | Path, **environ: str) -> Path:
         done = run_bundle_fix("pack", "bundle.toml", *options, cwd=tree, **environ)
         assert done.returncode == 0, done.stderr
         return Path(done.stdout.splitlines()[-1])
 
-    return packed
+    return make_pack

@@ -14,74 +14,78 @@ from builders.run import run_bundle_fix
 from .conftest import Pack
 
 
-def again(tree: Path, *options: str, **environ: str) -> str:
-    """What a second run says, in one word."""
+def pack_again(tree: Path, *options: str, **environ: str) -> str:
+    """Run `pack --if-changed` and return ``unchanged`` or ``made``."""
     before = (tree / "pack-1.0.tar.gz").stat().st_mtime_ns
     done = run_bundle_fix("pack", "bundle.toml", "--if-changed", *options, cwd=tree, **environ)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tree}/pack-1.0.tar.gz\n"
     same = (tree / "pack-1.0.tar.gz").stat().st_mtime_ns == before
-    told = done.stderr == f"{tree}/pack-1.0.tar.gz: unchanged\n"
-    assert same == told, done.stderr
+    is_reported = done.stderr == f"{tree}/pack-1.0.tar.gz: unchanged\n"
+    assert same == is_reported, done.stderr
     return "unchanged" if same else "made"
 
 
-def test_an_unchanged_pack_is_left_alone_whatever_the_times_of_its_files(
+def test_an_unchanged_pack_is_kept_even_if_the_times_of_files_change(
     tree: Path, pack: Pack
 ) -> None:
     pack()
     os.utime(tree / "server", (1, 1))
     os.utime(tree / "conf/a.ini")
-    assert again(tree) == "unchanged"
+    assert pack_again(tree) == "unchanged"
 
 
-def edit(path: Path, old: str, new: str) -> None:
+def replace_text(path: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
     "a file's content": lambda tree: (tree / "conf/a.ini").write_text("a = 2\n"),
     "a file's mode": lambda tree: (tree / "conf/a.ini").chmod(0o755),
-    "a file that a glob finds too": lambda tree: (tree / "conf/c.ini").write_text("c"),
-    "a file that a glob lost": lambda tree: (tree / "conf/b.ini").unlink(),
+    "another file that a glob matches": lambda tree: (tree / "conf/c.ini").write_text("c"),
+    "a missing file of a glob": lambda tree: (tree / "conf/b.ini").unlink(),
     "a library": lambda tree: build_elf(tree / "third/libx.so.1.2", soname="libx.so.1", tag="new"),
     "a program": lambda tree: build_elf(
         tree / "server", program=True, needed=["libx.so.1"], runpath="third"
     ),
-    "the spec": lambda tree: edit(tree / "bundle.toml", "hello", "hullo"),
-    "a comment in the spec": lambda tree: edit(tree / "bundle.toml", "[closure]", "[closure] #"),
-    "the pack is gone": lambda tree: (tree / "pack-1.0.tar.gz").write_bytes(b""),
-    "the pack is cut short": lambda tree: os.truncate(tree / "pack-1.0.tar.gz", 2000),
+    "the spec": lambda tree: replace_text(tree / "bundle.toml", "hello", "hullo"),
+    "a comment in the spec": lambda tree: replace_text(
+        tree / "bundle.toml", "[closure]", "[closure] #"
+    ),
+    "the pack, which is empty": lambda tree: (tree / "pack-1.0.tar.gz").write_bytes(b""),
+    "the pack, which is truncated": lambda tree: os.truncate(tree / "pack-1.0.tar.gz", 2000),
 }
 
 
-@pytest.mark.parametrize("what", CHANGES)
-def test_a_pack_is_made_anew_after_a_change_of(tree: Path, pack: Pack, what: str) -> None:
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_pack_is_made_again_after_a_change_of(tree: Path, pack: Pack, change: str) -> None:
     pack()
-    CHANGES[what](tree)
-    assert again(tree) == "made"
-    assert again(tree) == "unchanged"
+    CHANGES[change](tree)
+    assert pack_again(tree) == "made"
+    assert pack_again(tree) == "unchanged"
 
 
-def test_another_moment_or_option_makes_another_pack(tree: Path, pack: Pack) -> None:
+def test_another_epoch_or_option_makes_another_pack(tree: Path, pack: Pack) -> None:
     pack()
-    assert again(tree, SOURCE_DATE_EPOCH="1700000000") == "made"
-    assert again(tree, SOURCE_DATE_EPOCH="1700000000") == "unchanged"
-    assert again(tree, "--licenses", SOURCE_DATE_EPOCH="1700000000") == "unchanged"
-    assert again(tree, "--host-provides", "libjvm.so", SOURCE_DATE_EPOCH="1700000000") == "made"
+    assert pack_again(tree, SOURCE_DATE_EPOCH="1700000000") == "made"
+    assert pack_again(tree, SOURCE_DATE_EPOCH="1700000000") == "unchanged"
+    assert pack_again(tree, "--licenses", SOURCE_DATE_EPOCH="1700000000") == "unchanged"
+    assert (
+        pack_again(tree, "--host-provides", "libjvm.so", SOURCE_DATE_EPOCH="1700000000") == "made"
+    )
 
 
-def test_a_pack_that_somebody_packed_anew_is_found_out(tree: Path, pack: Pack) -> None:
+def test_a_pack_that_was_changed_and_packed_by_hand_is_made_again(tree: Path, pack: Pack) -> None:
     artifact = pack()
     with tarfile.open(artifact) as archive:
         archive.extractall(tree / "x", filter="tar")
     (tree / "x/pack-1.0/etc/a.ini").write_text("a = 3\n")
     with tarfile.open(artifact, "w:gz") as archive:
         archive.add(tree / "x/pack-1.0", "pack-1.0")
-    assert again(tree) == "made"
+    assert pack_again(tree) == "made"
 
 
-def test_what_fix_changed_is_no_longer_what_pack_makes(tree: Path, pack: Pack) -> None:
+def test_a_pack_that_fix_changed_is_made_again(tree: Path, pack: Pack) -> None:
     artifact = pack()
     done = run_bundle_fix("fix", "--in-place", "--move-libraries", "lib64", artifact)
     assert done.returncode == 0, done.stderr
@@ -91,27 +95,27 @@ def test_what_fix_changed_is_no_longer_what_pack_makes(tree: Path, pack: Pack) -
     with tarfile.open(artifact, "w:gz") as archive:
         archive.add(tree / "x/pack-1.0", "pack-1.0")
     assert run_bundle_fix("fix", "--in-place", artifact).returncode == 0
-    assert again(tree) == "made"
+    assert pack_again(tree) == "made"
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "dir"])
-def test_a_debug_pack_that_is_not_as_it_was_is_made_anew(tree: Path, kind: str) -> None:
+def test_a_changed_or_missing_debug_pack_is_made_again(tree: Path, kind: str) -> None:
     text = (tree / "bundle.toml").read_text().replace('"tar.gz"', f'"{kind}"')
     (tree / "bundle.toml").write_text(text + '[debug]\nstrip = "split"\n')
     suffix = "" if kind == "dir" else ".tar.gz"
     debug = tree / f"pack-1.0.debug{suffix}"
 
-    def told() -> str:
+    def pack_and_report() -> str:
         done = run_bundle_fix("pack", "bundle.toml", "--if-changed", cwd=tree)
         assert (done.returncode, done.stdout) == (0, f"{tree}/pack-1.0{suffix}\n"), done.stderr
         return "unchanged" if done.stderr.endswith(": unchanged\n") else "made"
 
-    assert [told(), told()] == ["made", "unchanged"]
+    assert [pack_and_report(), pack_and_report()] == ["made", "unchanged"]
     whole = sorted(path for path in debug.rglob("*") if path.is_file()) or [debug]
     shutil.rmtree(debug) if kind == "dir" else debug.unlink()
-    assert [told(), told()] == ["made", "unchanged"]
+    assert [pack_and_report(), pack_and_report()] == ["made", "unchanged"]
     whole[0].write_bytes(whole[0].read_bytes()[:-9] + b"tampered!")
-    assert [told(), told()] == ["made", "unchanged"]
+    assert [pack_and_report(), pack_and_report()] == ["made", "unchanged"]
 
 
 def test_another_objcopy_makes_another_pack(tree: Path, pack: Pack) -> None:
@@ -125,27 +129,27 @@ def test_another_objcopy_makes_another_pack(tree: Path, pack: Pack) -> None:
     other.chmod(0o755)
     path = f"{other.parent}:{os.environ['PATH']}"
     pack()
-    assert again(tree, PATH=path) == "unchanged"
-    edit(tree / "bundle.toml", "[closure]", '[debug]\nstrip = "debug"\n[closure]')
-    assert [again(tree), again(tree)] == ["made", "unchanged"]
-    assert [again(tree, PATH=path), again(tree, PATH=path)] == ["made", "unchanged"]
+    assert pack_again(tree, PATH=path) == "unchanged"
+    replace_text(tree / "bundle.toml", "[closure]", '[debug]\nstrip = "debug"\n[closure]')
+    assert [pack_again(tree), pack_again(tree)] == ["made", "unchanged"]
+    assert [pack_again(tree, PATH=path), pack_again(tree, PATH=path)] == ["made", "unchanged"]
 
 
-def test_the_packs_name_is_written_for_the_next_script(tree: Path, pack: Pack) -> None:
+def test_the_name_of_the_pack_is_written_to_a_file(tree: Path, pack: Pack) -> None:
     pack("--name-file", "PACKAGE")
     assert (tree / "PACKAGE").read_text() == "pack-1.0\n"
     (tree / "PACKAGE").unlink()
-    assert again(tree, "--name-file", "PACKAGE") == "unchanged"
+    assert pack_again(tree, "--name-file", "PACKAGE") == "unchanged"
     assert (tree / "PACKAGE").read_text() == "pack-1.0\n"
 
 
-def test_no_name_is_written_where_no_pack_was_made(tree: Path) -> None:
+def test_no_name_is_written_if_no_pack_was_made(tree: Path) -> None:
     (tree / "server").unlink()
     done = run_bundle_fix("pack", "bundle.toml", "--name-file", "PACKAGE", cwd=tree)
     assert (done.returncode, (tree / "PACKAGE").exists()) == (2, False)
 
 
-def test_a_folder_is_made_anew_with_nothing_of_the_old_one_left(tree: Path) -> None:
+def test_a_directory_pack_is_replaced_completely(tree: Path) -> None:
     text = (tree / "bundle.toml").read_text().replace('"tar.gz"', '"dir"')
     (tree / "bundle.toml").write_text(text)
     (tree / "out").mkdir()
@@ -162,7 +166,7 @@ def test_a_folder_is_made_anew_with_nothing_of_the_old_one_left(tree: Path) -> N
     assert [path.name for path in (tree / "out").iterdir()] == ["pack-1.0"]
 
 
-def test_a_folder_that_is_no_pack_of_that_name_stays(tree: Path) -> None:
+def test_a_directory_that_is_not_such_a_pack_is_kept(tree: Path) -> None:
     text = (tree / "bundle.toml").read_text().replace('"tar.gz"', '"dir"')
     (tree / "bundle.toml").write_text(text)
     (tree / "out").mkdir()
@@ -179,7 +183,7 @@ def test_a_folder_that_is_no_pack_of_that_name_stays(tree: Path) -> None:
     assert (tree / "other/pack-1.0/mine.txt").exists()
 
 
-def test_what_a_killed_run_had_set_aside_goes_when_the_next_one_is_done(tree: Path) -> None:
+def test_directories_of_a_killed_run_are_removed_by_the_next_run(tree: Path) -> None:
     text = (tree / "bundle.toml").read_text().replace('"tar.gz"', '"dir"')
     (tree / "bundle.toml").write_text(text)
     (tree / "out").mkdir()

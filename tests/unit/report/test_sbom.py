@@ -14,9 +14,9 @@ from builders.run import run_bundle_fix
 from bundle_fix.manifest.model import (
     ElfRecord,
     FileRecord,
-    LinkRecord,
     Manifest,
     PackageRecord,
+    SymlinkRecord,
     ToolRecord,
 )
 from bundle_fix.report.render.sbom import render_sbom
@@ -34,7 +34,7 @@ def make_manifest(package: PackageRecord = DEB) -> Manifest:
         FileRecord("bin/server", "1" * 64, 1, "0755", needs, "out/server"),
         FileRecord("lib/libssl.so.3.1", "2" * 64, 1, "0755", library, "/usr/lib/x", package),
     ]
-    links = [LinkRecord("lib/libssl.so.3", "libssl.so.3.1")]
+    links = [SymlinkRecord("lib/libssl.so.3", "libssl.so.3.1")]
     return Manifest(1, ToolRecord(), "pack-1.0", files, links)
 
 

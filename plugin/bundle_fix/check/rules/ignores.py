@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bundle_fix.check.findings import Finding, is_ignored
 from bundle_fix.check.rule import Rule
-from bundle_fix.policy.policy import Ignore
+from bundle_fix.policy.policy import AcceptedFinding
 from bundle_fix.policy.severity import Severity
 
 UNUSED_IGNORE = Rule(
@@ -22,7 +22,7 @@ RULES = (UNUSED_IGNORE,)
 
 
 def find_unused_ignores(
-    ignores: Iterable[Ignore], findings: Sequence[Finding]
+    ignores: Iterable[AcceptedFinding], findings: Sequence[Finding]
 ) -> Iterator[Finding]:
     """Yield a finding for every ignore that matches none of ``findings``."""
     for ignore in ignores:

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from bundle_fix.manifest.model import FileRecord, Manifest, PackageRecord, encode
+from bundle_fix.manifest.model import FileRecord, Manifest, PackageRecord, encode_manifest
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _make_bom(manifest: Manifest) -> Bom:
     metadata = BomMetaData(component=pack)
     metadata.tools.components.add(tool)
     components = {r.path: _make_component(r) for r in manifest.files if r.elf is not None}
-    serial = uuid.uuid5(NAMESPACE, sha256(encode(manifest)).hexdigest())
+    serial = uuid.uuid5(NAMESPACE, sha256(encode_manifest(manifest)).hexdigest())
     bom = Bom(components=components.values(), metadata=metadata, serial_number=serial)
     bom.register_dependency(pack, components.values())
     providers = _index_providers(manifest)
