@@ -244,8 +244,8 @@ class Context(Struct, frozen=True, dict=True):
             same = self.bundle.images[program.entry].architecture == like.architecture
             if same and self._is_found_by_rpath(program, need.name):
                 opened = self.deployment.dlopen_process(program, plugin).resolutions
-                wanted = (need.requester.path, need.name)
-                if any(_is_bundled(n) and (n.requester.path, n.name) == wanted for n in opened):
+                key = (need.requester.path, need.name)
+                if any(_is_bundled(n) and (n.requester.path, n.name) == key for n in opened):
                     return True
         return False
 

@@ -18,7 +18,7 @@ class Finding(Struct, frozen=True):
     Attributes:
         rule: the code of the rule.
         name: the name of the rule.
-        severity: how bad it is.
+        severity: error, warning or note.
         path: the file, relative to the pack; empty for the artifact as a whole.
         message: the problem; a predicate whose subject is the path.
         hint: how to repair it.
@@ -37,7 +37,7 @@ class Finding(Struct, frozen=True):
 SUBJECT_KEYS = (
     "needed", "dlopen", "soname", "entry", "target", "symbol", "versions", "files", "mode",
 )  # fmt: skip
-"""Keys of the evidence that say what a finding is about, in order of preference."""
+"""Keys of the evidence that identify the subject of a finding, in order of preference."""
 
 
 def get_subject(finding: Finding) -> str:

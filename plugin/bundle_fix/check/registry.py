@@ -52,9 +52,9 @@ def find_rule(text: str, where: str) -> Rule:
     Raises:
         BundleFixError: No rule has this code or name.
     """
-    wanted = text.casefold()
+    folded = text.casefold()
     for rule in ALL_RULES:
-        if wanted in (rule.code.casefold(), rule.name):
+        if folded in (rule.code.casefold(), rule.name):
             return rule
     words = [word for rule in ALL_RULES for word in (rule.code, rule.name)]
     hint = suggest_word(text, words) or "'bundle-fix rules' lists all rules"

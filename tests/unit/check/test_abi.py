@@ -19,7 +19,7 @@ from bundle_fix.policy.policy import CheckPolicy
     ("version", "number"),
     [("GLIBC_2.17", (2, 17)), ("GLIBC_2.2.5", (2, 2, 5)), ("GLIBC_PRIVATE", None), ("X_1", None)],
 )
-def test_glibc_versions_compare_as_numbers(version: str, number: object) -> None:
+def test_a_glibc_version_is_parsed_into_numbers(version: str, number: object) -> None:
     assert parse_glibc_version(version) == number
 
 

@@ -1,4 +1,4 @@
-"""BF304 and BF305: blocks that cross from one heap to another, and heaps that a file hides."""
+"""BF304 and BF305: blocks freed by another heap than allocated them, and hidden allocators."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from builders.elf import build_elf
 
 from .conftest import Check
-from .test_allocators import ALLOCATOR, allocator, server
+from .test_allocators import ALLOCATOR, build_allocator, build_server
 
 LIB = "$ORIGIN/../lib"
 USES_ALIGNED = """
@@ -32,38 +32,42 @@ int main(void) { d(n(1)); return 0; }
 """
 
 
-def program(folder: Path, source: str, *needed: str) -> None:
-    """A program that is linked with libraries of its pack, or else with stubs of that name."""
-    there = [name for name in needed if (folder / "lib" / name).exists()]
-    stubs = [name for name in needed if name not in there]
+def build_program(root: Path, source: str, *needed: str) -> None:
+    """Build a program that needs libraries of its pack; for a missing library, a stub is used."""
+    bundled = [name for name in needed if (root / "lib" / name).exists()]
+    stubs = [name for name in needed if name not in bundled]
     flags = ["-fno-builtin", "-Wl,--unresolved-symbols=ignore-in-object-files"]
-    flags += [str(folder / "lib" / name) for name in there]
-    build_elf(folder / "bin/x", program=True, source=source, needed=stubs, runpath=LIB, flags=flags)
+    flags += [str(root / "lib" / name) for name in bundled]
+    build_elf(root / "bin/x", program=True, source=source, needed=stubs, runpath=LIB, flags=flags)
 
 
 @pytest.mark.parametrize(("main", "found"), [(USES_ALIGNED, 1), ("int main(void){return 0;}", 0)])
-def test_bf304_names_what_an_allocator_leaves_to_the_c_library(
+def test_bf304_reports_functions_that_the_allocator_leaves_to_the_c_library(
     tmp_path: Path, check: Check, main: str, found: int
 ) -> None:
-    allocator(tmp_path / "lib/libold.so.1", "libold.so.1")
-    program(tmp_path, main, "libold.so.1")
+    build_allocator(tmp_path / "lib/libold.so.1", "libold.so.1")
+    build_program(tmp_path, main, "libold.so.1")
     assert [f.message for f in check("BF304")] == [
         "uses aligned_alloc of /lib64/libc.so.6, but free of lib/libold.so.1"
     ][:found]
 
 
-def test_bf304_names_a_free_that_comes_before_the_allocators(tmp_path: Path, check: Check) -> None:
-    allocator(tmp_path / "lib/libfree.so.1", "libfree.so.1", "void free(void *p) { (void)p; }")
-    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
-    server(tmp_path, "libfree.so.1", "libone.so.1")
+def test_bf304_reports_a_free_that_comes_before_the_allocators(
+    tmp_path: Path, check: Check
+) -> None:
+    build_allocator(
+        tmp_path / "lib/libfree.so.1", "libfree.so.1", "void free(void *p) { (void)p; }"
+    )
+    build_allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    build_server(tmp_path, "libfree.so.1", "libone.so.1")
     (finding,) = check("BF304")
     assert finding.message == ("uses malloc of lib/libone.so.1, but free of lib/libfree.so.1")
 
 
-def test_bf304_names_an_operator_delete_of_another_object(tmp_path: Path, check: Check) -> None:
+def test_bf304_reports_an_operator_delete_of_another_object(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW)
     build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", source=DELETE)
-    program(tmp_path, USES_NEW, "liba.so.1", "libb.so.1")
+    build_program(tmp_path, USES_NEW, "liba.so.1", "libb.so.1")
     (finding,) = check("BF304")
     assert finding.message == (
         "uses operator new of lib/liba.so.1, but operator delete of lib/libb.so.1"
@@ -72,30 +76,30 @@ def test_bf304_names_an_operator_delete_of_another_object(tmp_path: Path, check:
 
 def test_bf304_is_silent_about_operators_of_one_object(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW + DELETE)
-    program(tmp_path, USES_NEW, "liba.so.1")
+    build_program(tmp_path, USES_NEW, "liba.so.1")
     assert check("BF304") == []
 
 
-@pytest.mark.parametrize("runtime", ["bundled", "of the host"])
-def test_bf304_knows_that_the_cplusplus_library_asks_malloc(
-    tmp_path: Path, check: Check, runtime: str
+@pytest.mark.parametrize("is_bundled", [True, False])
+def test_bf304_knows_that_the_cplusplus_library_calls_malloc(
+    tmp_path: Path, check: Check, is_bundled: bool
 ) -> None:
-    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
-    if runtime == "bundled":
-        asks = """
+    build_allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    if is_bundled:
+        operators = """
         #include <stdlib.h>
         void *n(size_t) __asm__("_Znwm"); void *n(size_t s) { return malloc(s); }
         void d(void *) __asm__("_ZdlPv"); void d(void *p) { free(p); }
         """
-        build_elf(tmp_path / "lib/libstdc++.so.6", soname="libstdc++.so.6", source=asks)
-    program(tmp_path, USES_NEW, "libone.so.1", "libstdc++.so.6")
+        build_elf(tmp_path / "lib/libstdc++.so.6", soname="libstdc++.so.6", source=operators)
+    build_program(tmp_path, USES_NEW, "libone.so.1", "libstdc++.so.6")
     assert check("BF304") == []
 
 
-def test_bf304_knows_that_the_cplusplus_library_passes_sized_deletes_on(
+def test_bf304_knows_that_the_cplusplus_library_forwards_sized_deletes(
     tmp_path: Path, check: Check
 ) -> None:
-    """An object that replaces the plain operators replaces all, by [new.delete]."""
+    """An object that replaces the plain operators replaces all of them ([new.delete])."""
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=NEW + DELETE)
     sized = """
     extern void *n(unsigned long) __asm__("_Znam");
@@ -111,14 +115,14 @@ def test_bf304_knows_that_the_cplusplus_library_passes_sized_deletes_on(
     assert check("BF304") == []
 
 
-def hidden(folder: Path, name: str, *names: str) -> None:
-    """A library that defines functions of ``names`` and hides them."""
+def build_hidden_functions(root: Path, name: str, *names: str) -> None:
+    """Build a library that defines functions with hidden visibility."""
     functions = "".join(f"void *{n}(long x) {{ return (void *)(x & 0); }}\n" for n in names)
     uses = "".join(f"{n}(1);" for n in names)
     flags = ["-fno-builtin", "-fvisibility=hidden", "-O0"]
-    seen = '__attribute__((visibility("default")))'
-    source = f"{functions}{seen} void work(void) {{ {uses} }}"
-    build_elf(folder / f"lib/{name}", soname=name, source=source, flags=flags)
+    exported = '__attribute__((visibility("default")))'
+    source = f"{functions}{exported} void work(void) {{ {uses} }}"
+    build_elf(root / f"lib/{name}", soname=name, source=source, flags=flags)
 
 
 @pytest.mark.parametrize(
@@ -131,13 +135,13 @@ def hidden(folder: Path, name: str, *names: str) -> None:
         (("xmalloc", "xfree"), True, None),
     ],
 )
-def test_bf305_names_an_allocator_that_a_library_hides(
+def test_bf305_reports_an_allocator_that_a_library_hides(
     tmp_path: Path, check: Check, names: tuple[str, ...], shared: bool, severity: str | None
 ) -> None:
-    hidden(tmp_path, "libengine.so.1", *names)
-    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    build_hidden_functions(tmp_path, "libengine.so.1", *names)
+    build_allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
     needed = ["libone.so.1", "libengine.so.1"] if shared else ["libengine.so.1"]
-    server(tmp_path, *needed)
+    build_server(tmp_path, *needed)
     found = check("BF305")
     assert [(f.severity, f.path) for f in found] == (
         [(severity, "lib/libengine.so.1")] if severity else []
@@ -149,20 +153,20 @@ def test_bf305_names_an_allocator_that_a_library_hides(
         )
 
 
-def test_bf305_knows_a_stripped_one_by_its_messages(tmp_path: Path, check: Check) -> None:
-    source = 'const char *told(void) { return "<jemalloc>: out of memory\\n"; }'
+def test_bf305_recognizes_a_stripped_allocator_by_its_messages(
+    tmp_path: Path, check: Check
+) -> None:
+    source = 'const char *get_message(void) { return "<jemalloc>: out of memory\\n"; }'
     path = build_elf(tmp_path / "lib/libengine.so.1", soname="libengine.so.1", source=source)
     subprocess.run(["strip", path], check=True)
-    allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
-    server(tmp_path, "libone.so.1", "libengine.so.1")
+    build_allocator(tmp_path / "lib/libone.so.1", "libone.so.1")
+    build_server(tmp_path, "libone.so.1", "libengine.so.1")
     (finding,) = check("BF305")
     assert 'its message "<jemalloc>:"' in finding.message
 
 
-def test_bf305_does_not_take_the_allocator_itself_for_a_hidden_one(
-    tmp_path: Path, check: Check
-) -> None:
+def test_bf305_does_not_report_the_allocator_itself(tmp_path: Path, check: Check) -> None:
     own = "void *je_malloc(long n) { return (void *)(n & 0); }"
-    allocator(tmp_path / "lib/libone.so.1", "libone.so.1", ALLOCATOR + own)
-    server(tmp_path, "libone.so.1")
+    build_allocator(tmp_path / "lib/libone.so.1", "libone.so.1", ALLOCATOR + own)
+    build_server(tmp_path, "libone.so.1")
     assert check("BF305") == []

@@ -1,4 +1,4 @@
-"""BF601 to BF605: what an archive itself does to who unpacks it."""
+"""BF601 to BF605: members of an archive that are not unpacked in the same way everywhere."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.policy.policy import CheckPolicy
 
 
-def findings(path: Path, rule: str) -> list[Finding]:
+def find_in_artifact(path: Path, rule: str) -> list[Finding]:
+    """Check an artifact and return the findings of a rule."""
     with open_artifact(path) as artifact:
-        verdict = check_bundle(read_bundle(artifact.tree, str(path)), CheckPolicy())
-    return [finding for finding in verdict.findings if finding.rule == rule]
+        result = check_bundle(read_bundle(artifact.tree, str(path)), CheckPolicy())
+    return [finding for finding in result.findings if finding.rule == rule]
 
 
-def packed(path: Path, *members: tuple[str, bytes], **fields: object) -> Path:
-    """A tarball of files; ``fields`` are those of every member."""
+def write_tarball(path: Path, *members: tuple[str, bytes], **fields: object) -> Path:
+    """Write a tarball of files; ``fields`` are set on every member."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
         for name, content in members:
             info = tarfile.TarInfo(name)
@@ -37,21 +38,21 @@ def packed(path: Path, *members: tuple[str, bytes], **fields: object) -> Path:
     return path
 
 
-def test_a_file_that_comes_twice_is_found(tmp_path: Path) -> None:
-    once = packed(tmp_path / "once.tar", ("a", b"1"), ("b", b"1"))
-    assert findings(once, "BF601") == []
-    twice = packed(tmp_path / "twice.tar", ("a", b"1"), ("b", b""), ("a", b"2"))
-    (found,) = findings(twice, "BF601")
+def test_bf601_reports_a_file_that_occurs_twice(tmp_path: Path) -> None:
+    once = write_tarball(tmp_path / "once.tar", ("a", b"1"), ("b", b"1"))
+    assert find_in_artifact(once, "BF601") == []
+    twice = write_tarball(tmp_path / "twice.tar", ("a", b"1"), ("b", b""), ("a", b"2"))
+    (found,) = find_in_artifact(twice, "BF601")
     assert (found.severity, found.path, found.evidence["same"]) == ("warning", "a", False)
-    same = packed(tmp_path / "same.tar", ("p/a", b"1"), ("p/b", b""), ("p/a", b"1"))
-    (found,) = findings(same, "BF601")
+    same = write_tarball(tmp_path / "same.tar", ("p/a", b"1"), ("p/b", b""), ("p/a", b"1"))
+    (found,) = find_in_artifact(same, "BF601")
     assert (found.severity, found.evidence["same"]) == ("note", True)
 
 
-def test_a_program_that_comes_twice_is_an_error(tmp_path: Path) -> None:
+def test_bf601_is_an_error_about_a_program(tmp_path: Path) -> None:
     one = build_elf(tmp_path / "one", program=True).read_bytes()
-    path = packed(tmp_path / "x.tar", ("bin/x", b"#!/bin/sh\n"), ("bin/x", one))
-    (found,) = findings(path, "BF601")
+    path = write_tarball(tmp_path / "x.tar", ("bin/x", b"#!/bin/sh\n"), ("bin/x", one))
+    (found,) = find_in_artifact(path, "BF601")
     assert (found.severity, found.path) == ("error", "bin/x")
 
 
@@ -67,40 +68,48 @@ def test_a_program_that_comes_twice_is_an_error(tmp_path: Path) -> None:
         (("lib/xml", "lib/xml2"), []),
     ],
 )
-def test_names_that_differ_by_case_or_form_alone_are_noted(
+def test_bf602_reports_names_that_differ_only_in_case_or_encoding(
     tmp_path: Path, names: tuple[str, ...], found: list[str]
 ) -> None:
-    path = packed(tmp_path / "x.tar", *((name, b"") for name in names))
-    assert [f.path for f in findings(path, "BF602")] == found
-    assert all(f.severity == "note" for f in findings(path, "BF602"))
+    path = write_tarball(tmp_path / "x.tar", *((name, b"") for name in names))
+    assert [f.path for f in find_in_artifact(path, "BF602")] == found
+    assert all(f.severity == "note" for f in find_in_artifact(path, "BF602"))
 
 
-def test_devices_fifos_and_sockets_are_found_and_never_opened(
+def test_bf603_reports_devices_fifos_and_sockets_without_opening_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pack = make_healthy_pack(tmp_path / "pack")
-    assert findings(pack, "BF603") == []
+    assert find_in_artifact(pack, "BF603") == []
     os.mkfifo(pack / "fifo")
     with socket.socket(socket.AF_UNIX) as server:
-        # The name of a socket may have a hundred bytes.
+        # The path of a socket is limited to 107 bytes (unix(7)).
         monkeypatch.chdir(pack)
         server.bind("server.sock")
-    assert [f.path for f in findings(pack, "BF603")] == ["fifo", "server.sock"]
-    device = packed(tmp_path / "x.tar", ("dev/null", b""), type=tarfile.CHRTYPE)
-    assert [(f.path, f.message) for f in findings(device, "BF603")] == [("null", "is a device")]
+    assert [f.path for f in find_in_artifact(pack, "BF603")] == ["fifo", "server.sock"]
+    device = write_tarball(tmp_path / "x.tar", ("dev/null", b""), type=tarfile.CHRTYPE)
+    assert [(f.path, f.message) for f in find_in_artifact(device, "BF603")] == [
+        ("null", "is a device")
+    ]
 
 
 @pytest.mark.parametrize("name", ["a\n", "a\x1b[31mb", "caf\udce9", "a\x85b", "a\u202eb"])
-def test_names_that_a_terminal_obeys_are_found(tmp_path: Path, name: str) -> None:
-    path = packed(tmp_path / "x.tar", (f"bin/{name}", b""), ("bin/ü ж 漢", b""))
-    assert [f.path for f in findings(path, "BF604")] == [f"bin/{name}"]
+def test_bf604_reports_names_with_control_characters_or_invalid_utf_8(
+    tmp_path: Path, name: str
+) -> None:
+    path = write_tarball(tmp_path / "x.tar", (f"bin/{name}", b""), ("bin/ü ж 漢", b""))
+    assert [f.path for f in find_in_artifact(path, "BF604")] == [f"bin/{name}"]
 
 
 SORTED = (("p/a", b""), ("p/b", b""), ("p/b.c", b""), ("p/d/x", b""), ("p/e", b""))
 
 
-def reasons(path: Path) -> list[str]:
-    return [reason for finding in findings(path, "BF605") for reason in finding.evidence["reasons"]]
+def list_reasons(path: Path) -> list[str]:
+    return [
+        reason
+        for finding in find_in_artifact(path, "BF605")
+        for reason in finding.evidence["reasons"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -114,18 +123,18 @@ def reasons(path: Path) -> list[str]:
         ({"pax_headers": {"comment": "1.5"}}, []),
     ],
 )
-def test_what_a_tarball_tells_of_its_build_is_noted(
+def test_bf605_reports_owners_and_times_of_the_build(
     tmp_path: Path, fields: dict[str, object], expected: list[str]
 ) -> None:
-    assert reasons(packed(tmp_path / "x.tar", *SORTED, **fields)) == expected
+    assert list_reasons(write_tarball(tmp_path / "x.tar", *SORTED, **fields)) == expected
 
 
-def test_any_order_may_come_again(tmp_path: Path) -> None:
-    """Npm has one of its own."""
-    assert reasons(packed(tmp_path / "x.tar", *SORTED[::-1])) == []
+def test_bf605_accepts_any_order_of_members(tmp_path: Path) -> None:
+    """A fixed order is reproducible, even if it is not sorted; npm uses one of its own."""
+    assert list_reasons(write_tarball(tmp_path / "x.tar", *SORTED[::-1])) == []
 
 
-def test_a_folder_tells_nothing(tmp_path: Path) -> None:
+def test_bf605_is_silent_about_a_directory(tmp_path: Path) -> None:
     pack = make_healthy_pack(tmp_path / "pack")
     os.chown(pack / "bin", 1001, 1001) if os.geteuid() == 0 else None
-    assert findings(pack, "BF605") == []
+    assert find_in_artifact(pack, "BF605") == []

@@ -56,7 +56,7 @@ def test_bf108_is_silent_about_objects_that_do_not_open_the_library(
     assert check("BF108") == []
 
 
-def feature(name: str, priority: str) -> dict[str, object]:
+def make_feature(name: str, priority: str) -> dict[str, object]:
     return {"soname": [name], "priority": priority, "feature": "f", "description": "its sake"}
 
 
@@ -67,7 +67,7 @@ def feature(name: str, priority: str) -> dict[str, object]:
 def test_bf109_follows_the_priority_in_a_note(
     tmp_path: Path, check: Check, priority: str, severities: list[str]
 ) -> None:
-    source = make_dlopen_note_source([feature("libabsent.so.7", priority)])
+    source = make_dlopen_note_source([make_feature("libabsent.so.7", priority)])
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source)
     build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
     found = check("BF109")
@@ -93,7 +93,7 @@ def test_bf109_accepts_any_of_several_names(tmp_path: Path, check: Check) -> Non
 
 
 def test_bf109_accepts_a_library_of_the_host(tmp_path: Path, check: Check) -> None:
-    source = make_dlopen_note_source([feature("libjvm.so", "required")])
+    source = make_dlopen_note_source([make_feature("libjvm.so", "required")])
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source)
     assert len(check("BF109")) == 1
     assert check("BF109", host=("libjvm.so",)) == []
@@ -102,7 +102,7 @@ def test_bf109_accepts_a_library_of_the_host(tmp_path: Path, check: Check) -> No
 def test_bf111_reports_a_library_of_the_pack_that_is_opened_from_the_host(
     tmp_path: Path, check: Check
 ) -> None:
-    source = make_dlopen_note_source([feature("libplug.so.1", "required")])
+    source = make_dlopen_note_source([make_feature("libplug.so.1", "required")])
     build_elf(tmp_path / "lib/libplug.so.1", soname="libplug.so.1")
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", source=source)
     build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)

@@ -1,4 +1,4 @@
-"""BF502 to BF508: each tripped by a real file; an ordinary one trips none."""
+"""BF502 to BF508: hardening by the linker, set-uid bits, build-ids and interpreters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CODES = ("BF502", "BF503", "BF504", "BF505", "BF506", "BF507", "BF508")
         ("BF508", ["-Wl,--dynamic-linker,lib64/ld-linux-x86-64.so.2"], "error"),
     ],
 )
-def test_a_program_built_without_is_named(
+def test_a_program_without_one_property_has_one_finding(
     tmp_path: Path, check: Check, code: str, flags: list[str], severity: str
 ) -> None:
     build_elf(tmp_path / "x", program=True, flags=["-Wl,--build-id", *flags])
@@ -33,20 +33,20 @@ def test_a_program_built_without_is_named(
     assert [other for other in CODES if other != code and check(other)] == []
 
 
-def test_an_ordinary_program_and_library_trip_none(tmp_path: Path, check: Check) -> None:
+def test_an_ordinary_program_and_library_have_no_findings(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "x", program=True, flags=["-Wl,--build-id,-z,relro"])
     build_elf(tmp_path / "liba.so.1", soname="liba.so.1", flags=["-Wl,--build-id,-z,relro"])
     assert [code for code in CODES if check(code)] == []
 
 
-def test_bf503_names_code_that_is_patched(tmp_path: Path, check: Check) -> None:
+def test_bf503_reports_code_with_relocations(tmp_path: Path, check: Check) -> None:
     source = 'void f(void); __asm__(".text\\n.globl f\\nf: .quad f\\n");'
     build_elf(tmp_path / "liba.so.1", soname="liba.so.1", source=source, flags=["-Wl,-z,notext"])
     (finding,) = check("BF503")
     assert finding.severity == "warning"
 
 
-def test_bf506_names_set_uid_files_of_any_kind(tmp_path: Path, check: Check) -> None:
+def test_bf506_reports_programs_and_scripts(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "x", program=True).chmod(0o4755)
     script = tmp_path / "run.sh"
     script.write_text("#!/bin/sh\n")

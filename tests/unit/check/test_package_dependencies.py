@@ -1,4 +1,4 @@
-"""What is left to packages that a wheel or an npm package wants beside itself."""
+"""Libraries that a wheel or npm package expects in the packages that it depends on."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .conftest import Check
 CUDA = ("nvidia-cublas-cu12", "nvidia-cusparse-cu12")
 
 
-def in_wheel(folder: Path, *requires: str) -> list[Finding]:
-    """What BF101 finds in a wheel with these headers."""
+def check_wheel(directory: Path, *requires: str) -> list[Finding]:
+    """Return the findings of BF101 in a wheel with Requires-Dist headers."""
     headers = "".join(f"Requires-Dist: {text}\n" for text in requires)
     text = f"{METADATA['METADATA']}{headers}\nRequires-Dist: demo-libs (this is prose)\n"
-    path = build_wheel(folder, folder.parent / NAME, METADATA=text)
+    path = build_wheel(directory, directory.parent / NAME, METADATA=text)
     with open_artifact(path) as artifact:
         found = check_bundle(read_bundle(artifact.tree, NAME), CheckPolicy()).findings
     return [finding for finding in found if finding.rule == "BF101"]
@@ -44,15 +44,17 @@ def in_wheel(folder: Path, *requires: str) -> list[Finding]:
         ("", None),
     ],
 )
-def test_a_folder_called_like_a_package_leads_to_it(entry: str, package: str | None) -> None:
+def test_an_entry_leads_to_the_package_with_the_name_of_its_directory(
+    entry: str, package: str | None
+) -> None:
     assert find_package_of_entry(entry, CUDA) == package
 
 
-def test_bf101_leaves_to_a_required_wheel_what_a_search_path_expects_there(tmp_path: Path) -> None:
+def test_bf101_is_a_note_if_a_search_path_leads_to_a_required_wheel(tmp_path: Path) -> None:
     entries = "$ORIGIN:$ORIGIN/../../cublas/lib:$ORIGIN/../../cusparse/lib"
     needed = ["libcusparse.so.12", "libother.so.1"]
     build_elf(tmp_path / "x/nvidia/solver/lib/libs.so", needed=needed, runpath=entries)
-    found = in_wheel(tmp_path / "x", "nvidia-cublas-cu12==12.9", "nvidia_cusparse.cu12 (>=12)")
+    found = check_wheel(tmp_path / "x", "nvidia-cublas-cu12==12.9", "nvidia_cusparse.cu12 (>=12)")
     assert [(f.severity, f.message) for f in found] == [
         (
             "note",
@@ -70,19 +72,19 @@ def test_bf101_leaves_to_a_required_wheel_what_a_search_path_expects_there(tmp_p
 @pytest.mark.parametrize(
     ("requires", "entry"),
     [
-        ("numpy", "$ORIGIN/../demo.libs"),  # its own folder, which was left out
+        ("numpy", "$ORIGIN/../demo.libs"),  # its own directory, which is missing
         ("torch; extra == 'gpu'", "$ORIGIN/../torch/lib"),
         ("torch", ""),
     ],
 )
-def test_bf101_stays_an_error_where_no_search_path_leads_to_a_required_wheel(
+def test_bf101_is_an_error_if_no_search_path_leads_to_a_required_wheel(
     tmp_path: Path, requires: str, entry: str
 ) -> None:
     build_elf(tmp_path / "x/demo/libs.so", needed=["libgone.so.1"], runpath=entry or None)
-    assert [f.severity for f in in_wheel(tmp_path / "x", requires)] == ["error"]
+    assert [f.severity for f in check_wheel(tmp_path / "x", requires)] == ["error"]
 
 
-def test_bf101_and_bf204_know_what_an_npm_package_wants_beside_itself(
+def test_bf101_and_bf204_are_notes_about_the_dependencies_of_an_npm_package(
     tmp_path: Path, check: Check
 ) -> None:
     build_elf(
@@ -95,6 +97,6 @@ def test_bf101_and_bf204_know_what_an_npm_package_wants_beside_itself(
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"dependencies": 3}', "[" * 100_000, "\udcff"])
-def test_a_package_json_that_says_nothing_is_no_trouble(tmp_path: Path, text: str) -> None:
+def test_an_invalid_package_json_is_ignored(tmp_path: Path, text: str) -> None:
     (tmp_path / "package.json").write_text(text, errors="surrogateescape")
     assert read_dependencies(read_directory(tmp_path)) == ()

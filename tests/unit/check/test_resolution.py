@@ -1,3 +1,5 @@
+"""BF101, BF102, BF106, BF110 and BF112: the files to which needed names resolve."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -21,7 +23,7 @@ def test_a_healthy_pack_has_no_findings(tmp_path: Path, check: Check) -> None:
         assert check(rule) == []
 
 
-def test_bf101_names_what_is_found_nowhere(tmp_path: Path, check: Check) -> None:
+def test_bf101_reports_a_name_that_is_not_found(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "bin/x", program=True, needed=["libgone.so.1"])
     (finding,) = check("BF101")
     assert (finding.severity, finding.path) == ("error", "bin/x")
@@ -31,7 +33,7 @@ def test_bf101_names_what_is_found_nowhere(tmp_path: Path, check: Check) -> None
     assert finding.hint == "Add libgone.so.1 to the pack, or pass --host-provides libgone.so.1."
 
 
-def test_bf101_is_silent_about_what_the_host_provides(tmp_path: Path, check: Check) -> None:
+def test_bf101_is_silent_about_libraries_of_the_host(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "bin/x", program=True, needed=["libgone.so.1"])
     assert check("BF101", host=("libgone.so.*",)) == []
 
@@ -42,21 +44,21 @@ def test_bf101_is_a_warning_in_a_plugin_that_no_program_needs(tmp_path: Path, ch
     assert [f.severity for f in check("BF101")] == ["warning"]
 
 
-def test_bf101_is_an_error_where_the_pack_has_nothing_but_libraries(
-    tmp_path: Path, check: Check
-) -> None:
+def test_bf101_is_an_error_in_a_pack_without_programs(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "lib/plugin.so", needed=["libgone.so.1"])
     assert [f.severity for f in check("BF101")] == ["error"]
 
 
-def test_bf101_shows_the_chain_that_leads_to_the_need(tmp_path: Path, check: Check) -> None:
+def test_bf101_shows_the_chain_of_objects_that_leads_to_the_name(
+    tmp_path: Path, check: Check
+) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libgone.so.1"])
     build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
     (finding,) = check("BF101")
     assert finding.evidence["chain"] == ["bin/x", "lib/liba.so.1"]
 
 
-def test_bf101_says_what_may_have_been_meant(tmp_path: Path, check: Check) -> None:
+def test_bf101_mentions_similar_libraries_of_the_pack(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "lib/liba.so.2", soname="liba.so.2")
     build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1", toolchain=CROSS["i386"])
     build_elf(
@@ -68,8 +70,8 @@ def test_bf101_says_what_may_have_been_meant(tmp_path: Path, check: Check) -> No
     ]
 
 
-def test_bf101_says_that_the_pack_has_it_where_nothing_leads(tmp_path: Path) -> None:
-    """On a host whose files are known, and which has no copy either."""
+def test_bf101_mentions_a_copy_that_no_search_path_leads_to(tmp_path: Path) -> None:
+    """On a host whose files are known and do not include a copy."""
     build_elf(tmp_path / "pack/lib/liba.so.1", soname="liba.so.1")
     build_elf(tmp_path / "pack/bin/x", program=True, needed=["liba.so.1"])
     for path in (
@@ -85,7 +87,7 @@ def test_bf101_says_that_the_pack_has_it_where_nothing_leads(tmp_path: Path) -> 
     ]
 
 
-def test_bf102_names_the_link_that_the_pack_has(tmp_path: Path, check: Check) -> None:
+def test_bf102_names_the_symlink_of_the_pack(tmp_path: Path, check: Check) -> None:
     make_healthy_pack(tmp_path)
     build_elf(tmp_path / "bin/server", program=True, needed=["libtcmalloc.so.4"])
     (finding,) = check("BF102")
@@ -107,13 +109,13 @@ def test_bf102_shows_the_search_that_ends_at_the_hosts_copy(tmp_path: Path, chec
     ]
 
 
-def test_bf102_does_not_mind_a_copy_of_the_c_library(tmp_path: Path, check: Check) -> None:
+def test_bf102_is_silent_about_a_copy_of_the_c_library(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
     build_elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
     assert check("BF102") == []
 
 
-def test_bf102_is_a_note_where_the_provider_is_only_ever_opened(
+def test_bf102_is_a_note_if_the_provider_is_only_loaded_by_dlopen(
     tmp_path: Path, check: Check
 ) -> None:
     build_elf(tmp_path / "bin/java", program=True)
@@ -124,7 +126,7 @@ def test_bf102_is_a_note_where_the_provider_is_only_ever_opened(
     assert [f.severity for f in check("BF102")] == ["note"]
 
 
-def test_bf102_is_silent_where_the_program_has_loaded_what_a_plugin_needs(
+def test_bf102_is_silent_if_the_program_has_loaded_the_library_of_a_plugin(
     tmp_path: Path, check: Check
 ) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
@@ -133,7 +135,9 @@ def test_bf102_is_silent_where_the_program_has_loaded_what_a_plugin_needs(
     assert check("BF102") == []
 
 
-def test_bf106_names_two_different_files_of_one_needed_soname(tmp_path: Path, check: Check) -> None:
+def test_bf106_reports_two_different_files_with_one_needed_soname(
+    tmp_path: Path, check: Check
+) -> None:
     build_elf(tmp_path / "a/liba.so.1", soname="liba.so.1", tag="one")
     build_elf(tmp_path / "b/liba.so.1", soname="liba.so.1", tag="two")
     build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../a")
@@ -148,13 +152,13 @@ def test_bf106_is_silent_about_identical_copies(tmp_path: Path, check: Check) ->
     assert check("BF106") == []
 
 
-def test_bf110_notes_what_is_left_to_most_hosts(tmp_path: Path, check: Check) -> None:
+def test_bf110_reports_libraries_that_only_most_hosts_provide(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "bin/x", program=True, needed=["libz.so.1", "libm.so.6"])
     assert [(f.severity, f.evidence["needed"]) for f in check("BF110")] == [("note", "libz.so.1")]
     assert check("BF110", host=("libz.so.1",)) == []
 
 
-def test_bf102_does_not_count_on_what_differs_from_host_to_host(
+def test_bf102_does_not_rely_on_entries_that_differ_from_host_to_host(
     tmp_path: Path, check: Check
 ) -> None:
     build_elf(tmp_path / "lib64/liba.so.1", soname="liba.so.1")
@@ -163,7 +167,7 @@ def test_bf102_does_not_count_on_what_differs_from_host_to_host(
     assert finding.evidence["trace"][0]["verdict"] == "differs from host to host"
 
 
-def test_bf112_names_a_part_of_the_c_library_that_the_pack_puts_before_the_hosts(
+def test_bf112_reports_a_part_of_the_c_library_that_is_loaded_from_the_pack(
     tmp_path: Path, check: Check
 ) -> None:
     build_elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
@@ -173,14 +177,16 @@ def test_bf112_names_a_part_of_the_c_library_that_the_pack_puts_before_the_hosts
     assert finding.message == "is loaded instead of the host's libm.so.6, which bin/x needs"
 
 
-def test_bf112_is_a_warning_where_the_pack_has_the_loader_too(tmp_path: Path, check: Check) -> None:
+def test_bf112_is_a_warning_if_the_pack_contains_the_loader_too(
+    tmp_path: Path, check: Check
+) -> None:
     build_elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
     build_elf(tmp_path / "lib/ld-linux-x86-64.so.2", soname="ld-linux-x86-64.so.2")
     build_elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"], runpath="$ORIGIN/../lib")
     assert [f.severity for f in check("BF112")] == ["warning"]
 
 
-def test_bf112_is_silent_where_nothing_finds_the_packs_copy(tmp_path: Path, check: Check) -> None:
+def test_bf112_is_silent_if_no_program_loads_the_packs_copy(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
     build_elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
     assert check("BF112") == []

@@ -11,14 +11,14 @@ from builders.elf import build_elf
 from .conftest import Check
 
 
-def program_with(root: Path, *, rpath: str | None = None, runpath: str | None = None) -> None:
+def build_program(root: Path, *, rpath: str | None = None, runpath: str | None = None) -> None:
     """Build a pack with a program that has a search path and needs a library of the pack."""
     build_elf(root / "lib/liba.so.1", soname="liba.so.1")
     build_elf(root / "bin/x", program=True, needed=["liba.so.1"], rpath=rpath, runpath=runpath)
 
 
 def test_bf201_reports_a_program_without_a_runpath(tmp_path: Path, check: Check) -> None:
-    program_with(tmp_path)
+    build_program(tmp_path)
     (finding,) = check("BF201")
     assert (finding.severity, finding.path) == ("error", "bin/x")
     assert finding.message == "has no RUNPATH, but needs liba.so.1 of the pack"
@@ -78,7 +78,7 @@ def test_bf201_is_silent_if_no_library_of_the_pack_is_needed(tmp_path: Path, che
 def test_a_bad_entry_next_to_a_good_one_is_reported(
     tmp_path: Path, check: Check, entry: str, rule: str, severity: str
 ) -> None:
-    program_with(tmp_path, runpath=f"{entry}:$ORIGIN/../lib")
+    build_program(tmp_path, runpath=f"{entry}:$ORIGIN/../lib")
     (finding,) = check(rule)
     assert (finding.severity, finding.evidence["entry"]) == (severity, entry)
     assert check("BF102") == []
@@ -92,23 +92,23 @@ def test_a_bad_entry_next_to_a_good_one_is_reported(
 def test_an_origin_that_a_shell_expanded_gets_a_hint(
     tmp_path: Path, check: Check, entry: str, rule: str
 ) -> None:
-    program_with(tmp_path, runpath=entry)
+    build_program(tmp_path, runpath=entry)
     assert [
         f.hint.startswith("A shell or make probably expanded $ORIGIN") for f in check(rule)
     ] == [True]
-    program_with(tmp_path, runpath="lib:/opt/x:$ORIGIN/../../x:${ORIGIN}/gone")
+    build_program(tmp_path, runpath="lib:/opt/x:$ORIGIN/../../x:${ORIGIN}/gone")
     found = [f for code in ("BF202", "BF203", "BF204", "BF206") for f in check(code)]
     assert ["probably expanded" in f.hint for f in found] == [False] * 4
 
 
 def test_good_entries_are_not_reported(tmp_path: Path, check: Check) -> None:
-    program_with(tmp_path, runpath="$ORIGIN/../lib:${ORIGIN}:$ORIGIN/../absent")
+    build_program(tmp_path, runpath="$ORIGIN/../lib:${ORIGIN}:$ORIGIN/../absent")
     for rule in ("BF202", "BF203", "BF204", "BF205"):
         assert check(rule) == []
 
 
 def test_the_message_names_rpath_if_the_entry_is_in_an_rpath(tmp_path: Path, check: Check) -> None:
-    program_with(tmp_path, rpath=".:$ORIGIN/../lib")
+    build_program(tmp_path, rpath=".:$ORIGIN/../lib")
     (finding,) = check("BF203")
     assert "has the RPATH entry ." in finding.message
 
@@ -116,18 +116,18 @@ def test_the_message_names_rpath_if_the_entry_is_in_an_rpath(tmp_path: Path, che
 def test_bf206_reports_an_entry_whose_directory_does_not_exist(
     tmp_path: Path, check: Check
 ) -> None:
-    program_with(tmp_path, runpath="$ORIGIN/../lib:$ORIGIN/../absent:$ORIGIN/$LIB")
+    build_program(tmp_path, runpath="$ORIGIN/../lib:$ORIGIN/../absent:$ORIGIN/$LIB")
     (finding,) = check("BF206")
     assert (finding.severity, finding.evidence["entry"]) == ("note", "$ORIGIN/../absent")
 
 
 def test_bf206_reports_a_repeated_entry(tmp_path: Path, check: Check) -> None:
-    program_with(tmp_path, runpath="$ORIGIN/../lib:$ORIGIN:$ORIGIN/../lib")
+    build_program(tmp_path, runpath="$ORIGIN/../lib:$ORIGIN:$ORIGIN/../lib")
     assert [f.message for f in check("BF206")] == ["has the entry $ORIGIN/../lib 2 times"]
 
 
 def test_bf207_reports_a_set_uid_program_that_needs_origin(tmp_path: Path, check: Check) -> None:
-    program_with(tmp_path, runpath="$ORIGIN/../lib")
+    build_program(tmp_path, runpath="$ORIGIN/../lib")
     (tmp_path / "bin/x").chmod(0o4755)
     (finding,) = check("BF207")
     assert finding.severity == "error"

@@ -10,7 +10,7 @@ from builders.pack import make_healthy_pack, make_incident_pack
 from .conftest import Check
 
 
-def test_bf103_names_a_library_that_nothing_can_find_by_its_soname(
+def test_bf103_reports_a_library_that_is_not_found_by_its_soname(
     tmp_path: Path, check: Check
 ) -> None:
     make_incident_pack(tmp_path)
@@ -19,19 +19,17 @@ def test_bf103_names_a_library_that_nothing_can_find_by_its_soname(
     assert finding.evidence["symlink"] == "bin/libtcmalloc.so.4"
 
 
-def test_bf103_is_silent_where_a_link_has_the_soname(tmp_path: Path, check: Check) -> None:
+def test_bf103_is_silent_if_a_symlink_has_the_soname(tmp_path: Path, check: Check) -> None:
     make_healthy_pack(tmp_path)
     assert check("BF103") == []
 
 
-def test_bf103_leaves_plugins_with_a_soname_of_their_own_alone(
-    tmp_path: Path, check: Check
-) -> None:
+def test_bf103_is_silent_about_plugins_with_another_soname(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "lib/fast.cpython-311.so", soname="libfast-impl.so")
     assert check("BF103") == []
 
 
-def test_bf104_names_dangling_links_and_loops(tmp_path: Path, check: Check) -> None:
+def test_bf104_reports_dangling_symlinks_and_loops(tmp_path: Path, check: Check) -> None:
     (tmp_path / "a").symlink_to("nothing")
     (tmp_path / "b").symlink_to("c")
     (tmp_path / "c").symlink_to("b")
@@ -43,13 +41,13 @@ def test_bf104_names_dangling_links_and_loops(tmp_path: Path, check: Check) -> N
     }
 
 
-def test_bf104_is_an_error_where_something_needs_the_name(tmp_path: Path, check: Check) -> None:
+def test_bf104_is_an_error_if_an_object_needs_the_name(tmp_path: Path, check: Check) -> None:
     (tmp_path / "liba.so.1").symlink_to("liba.so.1.2")
     build_elf(tmp_path / "x", program=True, needed=["liba.so.1"], runpath="$ORIGIN")
     assert [f.severity for f in check("BF104")] == ["error"]
 
 
-def test_bf105_names_links_that_leave_the_pack(tmp_path: Path, check: Check) -> None:
+def test_bf105_reports_symlinks_that_leave_the_pack(tmp_path: Path, check: Check) -> None:
     (tmp_path / "etc").symlink_to("/etc/x")
     (tmp_path / "up").symlink_to("../up")
     (tmp_path / "inside").symlink_to("bin/../x")

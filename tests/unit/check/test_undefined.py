@@ -14,21 +14,23 @@ from .conftest import Check
 LIB = "$ORIGIN/../lib"
 
 
-def calls(symbol: str) -> str:
+def make_caller(symbol: str) -> str:
     """Return the source of a program that calls a function."""
     return f'extern int g(void) __asm__("{symbol}"); int main(void) {{ return g(); }}'
 
 
-def defines(symbol: str) -> str:
+def make_definition(symbol: str) -> str:
     """Return the source of a library that defines a function."""
     return f'int g(void) __asm__("{symbol}"); int g(void) {{ return 0; }}'
 
 
-def program_and_library(root: Path, used: str, defined: str) -> None:
+def build_program_and_library(root: Path, used: str, defined: str) -> None:
     """Build a program that is linked with one copy of a library, in a pack with another copy."""
-    linked = build_elf(root / "linked.so", soname="libg.so.1", source=defines(used))
-    build_elf(root / "lib/libg.so.1", soname="libg.so.1", source=defines(defined))
-    build_elf(root / "bin/x", program=True, source=calls(used), runpath=LIB, flags=[str(linked)])
+    linked = build_elf(root / "linked.so", soname="libg.so.1", source=make_definition(used))
+    build_elf(root / "lib/libg.so.1", soname="libg.so.1", source=make_definition(defined))
+    build_elf(
+        root / "bin/x", program=True, source=make_caller(used), runpath=LIB, flags=[str(linked)]
+    )
     linked.unlink()
 
 
@@ -36,7 +38,7 @@ def program_and_library(root: Path, used: str, defined: str) -> None:
 def test_bf405_reports_a_symbol_that_the_packs_copy_lacks(
     tmp_path: Path, check: Check, symbol: str
 ) -> None:
-    program_and_library(tmp_path, symbol, "one_greet")
+    build_program_and_library(tmp_path, symbol, "one_greet")
     (finding,) = check("BF405")
     assert (finding.severity, finding.path) == ("error", "bin/x")
     assert finding.message == f"uses {symbol}, which no object defines"
@@ -47,7 +49,7 @@ def test_bf405_reports_a_symbol_that_the_packs_copy_lacks(
 def test_bf405_is_silent_if_a_library_of_the_pack_defines_the_symbol(
     tmp_path: Path, check: Check, symbol: str
 ) -> None:
-    program_and_library(tmp_path, symbol, symbol)
+    build_program_and_library(tmp_path, symbol, symbol)
     assert check("BF405") == []
 
 
@@ -69,16 +71,20 @@ def test_bf405_is_silent_about_weak_symbols(tmp_path: Path, check: Check) -> Non
     assert check("BF405") == []
 
 
-def test_bf405_is_silent_about_symbols_that_the_program_itself_defines(
+def test_bf405_is_silent_about_symbols_that_the_program_itself_make_definition(
     tmp_path: Path, check: Check
 ) -> None:
     use = "extern int callback(void); int again(void) { return callback(); }"
     build_elf(tmp_path / "lib/libu.so.1", soname="libu.so.1", source=use)
     main = "int callback(void) { return 0; } int main(void) { return 0; }"
     build_elf(
-        tmp_path / "bin/x", program=True, needed=["libu.so.1"], runpath=LIB, source=main,
+        tmp_path / "bin/x",
+        program=True,
+        needed=["libu.so.1"],
+        runpath=LIB,
+        source=main,
         flags=["-rdynamic"],
-    )  # fmt: skip
+    )
     assert check("BF405") == []
 
 
@@ -97,9 +103,12 @@ def test_bf405_is_silent_if_a_library_of_the_host_may_define_the_symbol(
     tmp_path: Path, check: Check
 ) -> None:
     build_elf(
-        tmp_path / "bin/x", program=True, needed=["libz.so.1"], source=calls("_ZN3two5greetEv"),
+        tmp_path / "bin/x",
+        program=True,
+        needed=["libz.so.1"],
+        source=make_caller("_ZN3two5greetEv"),
         flags=["-Wl,--unresolved-symbols=ignore-all"],
-    )  # fmt: skip
+    )
     assert check("BF405", host=("libz.so.1",)) == []
 
 
@@ -110,8 +119,12 @@ def test_bf405_checks_the_version_with_which_the_symbol_was_linked(
     """The version exists, so the loader starts the program, but no longer with the symbol."""
     linked = build_versioned_library(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
     build_elf(
-        tmp_path / "bin/x", program=True, source=calls("greet"), runpath=LIB, flags=[str(linked)]
-    )  # fmt: skip
+        tmp_path / "bin/x",
+        program=True,
+        source=make_caller("greet"),
+        runpath=LIB,
+        flags=[str(linked)],
+    )
     shutil.rmtree(linked.parent)
     build_versioned_library(tmp_path / "lib/libv.so.1", "libv.so.1", defined, ["V_1"])
     assert [f.evidence["symbols"] for f in check("BF405")] == [["greet@V_1"]][:found]
@@ -123,12 +136,16 @@ def test_bf405_knows_which_library_must_define_a_symbol_with_a_version(
     tmp_path: Path, check: Check, has_plugin: bool
 ) -> None:
     linked = build_versioned_library(tmp_path / "linked/libv.so.1", "libv.so.1", "greet", ["V_1"])
-    flags, source = [str(linked)], calls("greet").replace("main", "again")
+    flags, source = [str(linked)], make_caller("greet").replace("main", "again")
     if not has_plugin:
         build_elf(
-            tmp_path / "bin/x", program=True, source=calls("greet"), needed=["libz.so.1"],
-            runpath=LIB, flags=flags,
-        )  # fmt: skip
+            tmp_path / "bin/x",
+            program=True,
+            source=make_caller("greet"),
+            needed=["libz.so.1"],
+            runpath=LIB,
+            flags=flags,
+        )
     else:
         build_elf(tmp_path / "bin/x", program=True)
         build_elf(tmp_path / "plugins/p.so", source=source, runpath=LIB, flags=flags)

@@ -26,52 +26,52 @@ GREET = "int greet(void) { return 7; }"
 CALLS = "extern int greet(void); int main(void) { return greet() - 7; }"
 
 
-def versioned(folder: Path, *versions: str) -> Path:
-    """A library that defines greet in each of ``versions``, the last one by default."""
-    return build_versioned_library(folder / "lib/libv.so.1", "libv.so.1", "greet", versions)
+def build_greet(root: Path, *versions: str) -> Path:
+    """Build a library that defines greet in each of ``versions``, the last one by default."""
+    return build_versioned_library(root / "lib/libv.so.1", "libv.so.1", "greet", versions)
 
 
-def wants_version(folder: Path, version: str) -> None:
-    """A program that was linked with a library that has ``version``."""
-    linked = versioned(folder / "linked", "V_1", version)
+def build_program_that_requires(root: Path, version: str) -> None:
+    """Build a program that was linked with a library that has ``version``."""
+    linked = build_greet(root / "linked", "V_1", version)
     build_elf(
-        folder / "bin/x", program=True, source=CALLS, runpath="$ORIGIN/../lib",
+        root / "bin/x", program=True, source=CALLS, runpath="$ORIGIN/../lib",
         flags=[str(linked)],
     )  # fmt: skip
     for path in (linked, linked.parent, linked.parent.parent):
         path.unlink() if path.is_file() else path.rmdir()
 
 
-def test_bf404_names_a_version_that_the_packs_copy_lacks(tmp_path: Path, check: Check) -> None:
-    wants_version(tmp_path, "V_2")
-    versioned(tmp_path, "V_1")
+def test_bf404_reports_a_version_that_the_packs_copy_lacks(tmp_path: Path, check: Check) -> None:
+    build_program_that_requires(tmp_path, "V_2")
+    build_greet(tmp_path, "V_1")
     (finding,) = check("BF404")
     assert (finding.severity, finding.path) == ("error", "lib/libv.so.1")
     assert finding.message == "lacks V_2, required by bin/x"
 
 
-def test_bf404_is_silent_where_the_version_is_there(tmp_path: Path, check: Check) -> None:
-    wants_version(tmp_path, "V_2")
-    versioned(tmp_path, "V_1", "V_2")
+def test_bf404_is_silent_if_the_library_has_the_version(tmp_path: Path, check: Check) -> None:
+    build_program_that_requires(tmp_path, "V_2")
+    build_greet(tmp_path, "V_1", "V_2")
     assert check("BF404") == []
 
 
 def test_bf404_is_silent_about_a_copy_without_any_versions(tmp_path: Path, check: Check) -> None:
-    wants_version(tmp_path, "V_2")
+    build_program_that_requires(tmp_path, "V_2")
     build_elf(tmp_path / "lib/libv.so.1", soname="libv.so.1", source=GREET)
     assert check("BF404") == []
 
 
-def test_bf404_looks_at_libraries_that_no_program_loads(tmp_path: Path, check: Check) -> None:
-    linked = versioned(tmp_path / "linked", "V_1", "V_2")
+def test_bf404_checks_libraries_that_no_program_loads(tmp_path: Path, check: Check) -> None:
+    linked = build_greet(tmp_path / "linked", "V_1", "V_2")
     use = "extern int greet(void); int again(void) { return greet(); }"
     build_elf(tmp_path / "lib/libw.so", source=use, runpath="$ORIGIN", flags=[str(linked)])
     linked.unlink()
-    versioned(tmp_path, "V_1")
+    build_greet(tmp_path, "V_1")
     assert [(f.severity, f.path) for f in check("BF404")] == [("error", "lib/libv.so.1")]
 
 
-def test_bf401_heeds_what_packed_relocations_want_of_the_loader(
+def test_bf401_knows_the_glibc_that_supports_packed_relocations(
     tmp_path: Path, check: Check
 ) -> None:
     flags = ["-Wl,-z,pack-relative-relocs"]
@@ -83,11 +83,13 @@ def test_bf401_heeds_what_packed_relocations_want_of_the_loader(
 
 
 @pytest.mark.parametrize(("newest", "found"), [("V_1", 1), ("V_2", 0)])
-def test_bf404_looks_at_a_known_hosts_copy(tmp_path: Path, newest: str, found: int) -> None:
-    wants_version(tmp_path / "pack", "V_2")
-    for folder in ("usr/lib/x86_64-linux-gnu", "usr/lib64"):
+def test_bf404_checks_the_copy_of_a_host_whose_files_are_known(
+    tmp_path: Path, newest: str, found: int
+) -> None:
+    build_program_that_requires(tmp_path / "pack", "V_2")
+    for directory in ("usr/lib/x86_64-linux-gnu", "usr/lib64"):
         versions = ["V_1", "V_2"] if newest == "V_2" else ["V_1"]
-        path = tmp_path / "host" / folder / "libv.so.1"
+        path = tmp_path / "host" / directory / "libv.so.1"
         build_versioned_library(path, "libv.so.1", "greet", versions)
     for file in (
         X86_64_LOADER,
@@ -103,11 +105,11 @@ def test_bf404_looks_at_a_known_hosts_copy(tmp_path: Path, newest: str, found: i
 
 
 @pytest.mark.parametrize(("flags", "found"), [(VER_FLG_WEAK, 0), (0, 1)])
-def test_bf401_is_silent_about_versions_that_are_wanted_weakly(
+def test_bf401_is_silent_about_weak_versions(
     tmp_path: Path, check: Check, flags: int, found: int
 ) -> None:
-    """The loader only complains about these (dl-version.c, match_symbol)."""
-    linked = versioned(tmp_path / "linked", "GLIBC_9.1")
+    """The loader only prints a warning about them (dl-version.c, match_symbol)."""
+    linked = build_greet(tmp_path / "linked", "GLIBC_9.1")
     use = "extern int greet(void); int again(void) { return greet(); }"
     path = build_elf(tmp_path / "liba.so", source=use, flags=[str(linked)])
     linked.unlink()
@@ -117,13 +119,13 @@ def test_bf401_is_silent_about_versions_that_are_wanted_weakly(
     assert needs is not None
     place = needs.places[list(read_needed_versions(reader, image)).index("libv.so.1")]
     data = bytearray(reader.data)
-    # vna_flags of the first Elf_Vernaux, which stands behind its Elf_Verneed of 16 bytes.
+    # vna_flags of the first Elf_Vernaux, which follows its Elf_Verneed of 16 bytes.
     data[place + 16 + 4] = flags
     path.write_bytes(data)
     assert len(check("BF401", glibc="9.0")) == found
 
 
-def test_bf401_names_versions_newer_than_the_baseline(tmp_path: Path, check: Check) -> None:
+def test_bf401_reports_versions_newer_than_the_baseline(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "x", program=True)
     (finding,) = check("BF401", glibc="2.2")
     assert finding.path == "x"
@@ -141,26 +143,26 @@ def test_bf401_is_silent_without_a_baseline_or_below_it(tmp_path: Path, check: C
     assert check("BF401", glibc="9.9") == []
 
 
-def test_bf402_names_what_glibc_keeps_for_itself(tmp_path: Path, check: Check) -> None:
-    name = next(n for n in ("__libc_early_init", "_dl_signal_error") if hasattr(libc(), n))
+def test_bf402_reports_private_symbols_of_glibc(tmp_path: Path, check: Check) -> None:
+    name = next(n for n in ("__libc_early_init", "_dl_signal_error") if hasattr(load_libc(), n))
     use = f"extern int {name}(int); int main(void) {{ return {name}(0); }}"
     build_elf(tmp_path / "x", program=True, source=use, flags=["-Wl,--allow-shlib-undefined"])
     (finding,) = check("BF402")
     assert (finding.severity, finding.evidence["symbols"]) == ("error", [name])
 
 
-def test_bf402_is_silent_where_the_pack_brings_the_loader_too(tmp_path: Path, check: Check) -> None:
-    name = next(n for n in ("__libc_early_init", "_dl_signal_error") if hasattr(libc(), n))
+def test_bf402_is_silent_if_the_pack_contains_the_loader_too(tmp_path: Path, check: Check) -> None:
+    name = next(n for n in ("__libc_early_init", "_dl_signal_error") if hasattr(load_libc(), n))
     use = f"extern int {name}(int); int main(void) {{ return {name}(0); }}"
     build_elf(tmp_path / "x", program=True, source=use, flags=["-Wl,--allow-shlib-undefined"])
     build_elf(tmp_path / "lib/ld-linux-x86-64.so.2", soname="ld-linux-x86-64.so.2")
     assert check("BF402") == []
 
 
-def libc() -> ctypes.CDLL:
+def load_libc() -> ctypes.CDLL:
     return ctypes.CDLL("libc.so.6")
 
 
-def test_bf402_is_silent_about_the_c_librarys_own_parts(tmp_path: Path, check: Check) -> None:
+def test_bf402_is_silent_about_parts_of_the_c_library(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "x", program=True)
     assert check("BF402") == []

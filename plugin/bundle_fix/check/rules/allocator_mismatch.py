@@ -105,7 +105,7 @@ def _find_hidden_allocator(
     """Return the severity of a hidden allocator and its traces in the file, or None.
 
     An allocator whose functions have their own names (``je_malloc``) is harmless if it is the only
-    one besides the C library: its callers name it explicitly and never mix the two up.
+    one in addition to the C library, because its callers name it explicitly.
     """
     names = context.facts.read_fact(loaded, find_static_allocator)
     if names >= set(MALLOC_NAMES):

@@ -15,7 +15,7 @@ from bundle_fix.policy.severity import Severity
 
 
 class _DlopenName(NamedTuple):
-    """A name that an object of a process may open, and where the name was found."""
+    """A name that an object of a process may open, and the source of the name."""
 
     name: str
     caller: LoadedObject

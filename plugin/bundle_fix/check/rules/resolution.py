@@ -139,12 +139,12 @@ def _is_opened_first(context: Context, provided: tuple[str, ...], name: str) -> 
 
 def _locate_copy(context: Context, provided: tuple[str, ...], name: str) -> str:
     """Return the path of the pack's copy under the needed name, or describe its other name."""
-    tree, wanted = context.bundle.tree, posixpath.basename(name)
-    files = (path for path in provided if posixpath.basename(path) == wanted)
+    tree, file_name = context.bundle.tree, posixpath.basename(name)
+    files = (path for path in provided if posixpath.basename(path) == file_name)
     symlinks = (
         path
         for path, _ in tree.iter_symlinks()
-        if posixpath.basename(path) == wanted and resolve_path(tree, path) in provided
+        if posixpath.basename(path) == file_name and resolve_path(tree, path) in provided
     )
     path = next(chain(files, symlinks), None)
     return path or f"it under another name ({provided[0]})"
