@@ -1,4 +1,4 @@
-"""find_package(BundleFix): the program of the same installation is used, or none."""
+"""find_package(BundleFix): only the program of the same installation is used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 import bundle_fix
 from builders.cmake import CMake, install_cmake, write_project
-from builders.run import run_bundle_fix as run
+from builders.run import run_bundle_fix
 
 pytestmark = pytest.mark.xdist_group("cmake")
 LISTS = """\
@@ -30,73 +30,69 @@ def newest() -> CMake:
     return install_cmake("newest")
 
 
-def configured(cmake: CMake, tmp_path: Path, asked: str = "", root: Path | None = None) -> str:
-    source = write_project(tmp_path / "s", {"CMakeLists.txt": LISTS.format(version=asked)})
+def configure(cmake: CMake, tmp_path: Path, requested: str = "", root: Path | None = None) -> str:
+    source = write_project(tmp_path / "s", {"CMakeLists.txt": LISTS.format(version=requested)})
     shutil.rmtree(tmp_path / "b", ignore_errors=True)
     options = [] if root is None else [f"-DBundleFix_ROOT={root}"]
     done = cmake.configure(source, tmp_path / "b", *options)
     return re.sub(r"\n +", " ", done.stdout)
 
 
-def test_the_package_and_its_metadata_have_one_version() -> None:
+def test_the_package_and_its_metadata_have_the_same_version() -> None:
     assert version("bundle-fix") == bundle_fix.__version__
 
 
-def test_cmake_dir_tells_where_the_package_is() -> None:
-    directory = Path(run("cmake-dir").stdout.strip())
+def test_cmake_dir_prints_the_directory_of_the_package() -> None:
+    directory = Path(run_bundle_fix("cmake-dir").stdout.strip())
     assert (directory / "BundleFixConfig.cmake").is_file()
 
 
 @pytest.mark.parametrize("which", ["oldest", "newest"])
-def test_the_versions_of_package_and_program_are_one(which: str, tmp_path: Path) -> None:
-    said = configured(install_cmake(which), tmp_path)
+def test_the_program_has_the_version_of_the_package(which: str, tmp_path: Path) -> None:
+    output = configure(install_cmake(which), tmp_path)
     program = Path(sys.executable).parent / "bundle-fix"
-    assert f"version {bundle_fix.__version__} by {program}." in said
+    assert f"version {bundle_fix.__version__} by {program}." in output
 
 
-@pytest.mark.parametrize("asked", [" 0.1", " 0.1.0 EXACT", " 0.0.5...<0.9"])
-def test_a_version_that_is_old_enough_is_found(newest: CMake, tmp_path: Path, asked: str) -> None:
-    assert f"version {bundle_fix.__version__} by" in configured(newest, tmp_path, asked)
+@pytest.mark.parametrize("requested", [" 0.1", " 0.1.0 EXACT", " 0.0.5...<0.9"])
+def test_a_compatible_version_is_found(newest: CMake, tmp_path: Path, requested: str) -> None:
+    assert f"version {bundle_fix.__version__} by" in configure(newest, tmp_path, requested)
 
 
-@pytest.mark.parametrize("asked", [" 7.2", " 0.0.5 EXACT", " 0.0.5...<0.1"])
-def test_another_version_is_refused(newest: CMake, tmp_path: Path, asked: str) -> None:
-    said = configured(newest, tmp_path, asked)
-    assert f"BundleFixConfig.cmake, version: {bundle_fix.__version__}" in said
+@pytest.mark.parametrize("requested", [" 7.2", " 0.0.5 EXACT", " 0.0.5...<0.1"])
+def test_an_incompatible_version_is_refused(newest: CMake, tmp_path: Path, requested: str) -> None:
+    output = configure(newest, tmp_path, requested)
+    assert f"BundleFixConfig.cmake, version: {bundle_fix.__version__}" in output
 
 
-def copy_of(directory: Path, version: str) -> Path:
-    """A copy of the CMake package, which belongs to no program."""
-    origin = Path(run("cmake-dir").stdout.strip())
+def copy_package(directory: Path, version: str) -> Path:
+    """Copy the CMake package to a directory without a program."""
+    origin = Path(run_bundle_fix("cmake-dir").stdout.strip())
     shutil.copytree(origin, directory / "bundle_fix/cmake")
     (directory / "bundle_fix/__init__.py").write_text(f'__version__ = "{version}"\n')
     return directory / "bundle_fix/cmake"
 
 
 def test_a_program_of_another_version_is_refused(newest: CMake, tmp_path: Path) -> None:
-    said = configured(newest, tmp_path, root=copy_of(tmp_path / "elsewhere", "0.0.1"))
-    assert "The bundle-fix 0.0.1 that" in said
-    assert "was not found" in said
-    assert f"version {bundle_fix.__version__}" in said
+    output = configure(newest, tmp_path, root=copy_package(tmp_path / "elsewhere", "0.0.1"))
+    assert "bundle-fix 0.0.1, the program of" in output
+    assert "was not found" in output
+    assert f"version {bundle_fix.__version__}" in output
 
 
-def test_the_only_program_there_is_serves_a_copy_of_the_package(
-    newest: CMake, tmp_path: Path
-) -> None:
-    root = copy_of(tmp_path / "elsewhere", bundle_fix.__version__)
-    assert f"by {Path(sys.executable).parent}/bundle-fix." in configured(
-        newest, tmp_path, root=root
-    )
+def test_a_copy_of_the_package_uses_the_only_program(newest: CMake, tmp_path: Path) -> None:
+    root = copy_package(tmp_path / "elsewhere", bundle_fix.__version__)
+    assert f"by {Path(sys.executable).parent}/bundle-fix." in configure(newest, tmp_path, root=root)
 
 
-def test_the_tool_refuses_a_build_that_another_version_configured() -> None:
-    refused = run("--require=0.0.1", "pack", "x.toml")
+def test_a_build_configured_with_another_version_is_refused() -> None:
+    refused = run_bundle_fix("--require=0.0.1", "pack", "x.toml")
     assert (refused.returncode, refused.stderr) == (
         2,
         f"bundle-fix: error: this is bundle-fix {bundle_fix.__version__}, but the build was"
         " configured with 0.0.1 (run cmake again)\n",
     )
-    assert run(f"--require={bundle_fix.__version__}", "cmake-dir").returncode == 0
+    assert run_bundle_fix(f"--require={bundle_fix.__version__}", "cmake-dir").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -105,11 +101,11 @@ def test_the_tool_refuses_a_build_that_another_version_configured() -> None:
         (None, "program not found"),
         (
             "#!/bin/sh\necho 'No module named click' >&2; exit 1\n",
-            "it does not run: No module named",
+            "does not run: No module named",
         ),
     ],
 )
-def test_a_program_that_does_not_run_is_told_with_the_reason(
+def test_a_program_that_does_not_run_is_reported_with_the_reason(
     newest: CMake, tmp_path: Path, text: str | None, message: str
 ) -> None:
     program = tmp_path / "program"
@@ -121,9 +117,9 @@ def test_a_program_that_does_not_run_is_told_with_the_reason(
     assert f"{program}: {message}" in " ".join(done.stdout.split())
 
 
-def test_an_installation_below_a_prefix_of_its_own_is_used(newest: CMake, tmp_path: Path) -> None:
+def test_an_installation_in_another_prefix_is_used(newest: CMake, tmp_path: Path) -> None:
     prefix = tmp_path / "prä fix"
-    # An environment without the editable installation, which would come before any other.
+    # The new environment does not have the editable installation, which would be found first.
     python = tmp_path / "env/bin/python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
     (site,) = tmp_path.glob("env/lib/python*/site-packages")
@@ -140,4 +136,4 @@ def test_an_installation_below_a_prefix_of_its_own_is_used(newest: CMake, tmp_pa
         check=True,
     )  # fmt: skip
     (root,) = prefix.glob("lib*/python*/site-packages/bundle_fix/cmake")
-    assert f"by {prefix}/bin/bundle-fix." in configured(newest, tmp_path, root=root)
+    assert f"by {prefix}/bin/bundle-fix." in configure(newest, tmp_path, root=root)

@@ -1,20 +1,21 @@
-# bundle_fix_cpack(): what CPack packages is checked, before and after; bundle_fix_install() calls it.
+# bundle_fix_cpack(): check CPack's staging directories and packages. bundle_fix_install() calls it.
 include_guard(GLOBAL)
 
 # bundle_fix_cpack()
 #
-# Before packages are made what is about to be packaged is checked; afterwards each package as it
-# was written, and one that does not pass is removed. Either makes cpack fail.
+# Check the staged files before CPack makes packages, and the packages after it has written them.
+# Packages that do not pass are removed. Findings make cpack fail.
 function(bundle_fix_cpack)
   get_property(called GLOBAL PROPERTY BUNDLE_FIX_CPACK SET)
   if(NOT called)
     set_property(GLOBAL PROPERTY BUNDLE_FIX_CPACK TRUE)
-    _bundle_fix_at_the_end(_bundle_fix_finish_cpack "")
+    _bundle_fix_defer(_bundle_fix_finish_cpack "")
   endif()
 endfunction()
 
-# include(CPack) writes CPackConfig.cmake at once, wherever in the project it stands: what has to be
-# in it is added when all has been configured.
+# Append the settings and scripts of BundleFix to CPackConfig.cmake. include(CPack) writes that file
+# immediately, maybe before or after bundle_fix_cpack(), so this runs at the end of the
+# configuration.
 function(_bundle_fix_finish_cpack unused)
   set(config "${CMAKE_BINARY_DIR}/CPackConfig.cmake")
   if(CPACK_OUTPUT_CONFIG_FILE)
@@ -23,12 +24,13 @@ function(_bundle_fix_finish_cpack unused)
   if(NOT EXISTS "${config}")
     return()
   endif()
-  file(READ "${config}" known)
-  string(FIND "${known}" "CPACK_BUNDLE_FIX_COMMAND" at)
-  if(NOT at EQUAL -1)
+  # An outer project may have included CPack already: do not append twice.
+  file(READ "${config}" content)
+  string(FIND "${content}" "CPACK_BUNDLE_FIX_COMMAND" position)
+  if(NOT position EQUAL -1)
     return()
   endif()
-  _bundle_fix_folder(package)
+  _bundle_fix_package_directory(package)
   get_property(command GLOBAL PROPERTY BUNDLE_FIX_COMMAND)
   get_property(spec GLOBAL PROPERTY BUNDLE_FIX_SPEC)
   get_property(provides GLOBAL PROPERTY BUNDLE_FIX_HOST_PROVIDES)

@@ -1,18 +1,18 @@
-# The CMake package BundleFix: packs, installs and wheels that run the libraries they ship.
+# The CMake package BundleFix: make, install and check packs that use their own libraries.
 #
 #   find_package(BundleFix CONFIG REQUIRED)
 #   bundle_fix_pack(pack bundle.toml)      # cmake --build build --target pack
-#   bundle_fix_install()                   # cmake --install, cpack and wheels mended and verified
+#   bundle_fix_install()                   # fix and check cmake --install, cpack and wheels
 #
-# It is found through scikit-build-core's entry point in a wheel build, and in any other by
+# A wheel build finds it through scikit-build-core's entry point; any other build needs
 # -DBundleFix_ROOT="$(bundle-fix cmake-dir)". Manual: docs/cmake.md.
 if(CMAKE_VERSION VERSION_LESS 3.20)
   set(BundleFix_FOUND FALSE)
   set(BundleFix_NOT_FOUND_MESSAGE "BundleFix needs CMake 3.20 or newer; this is ${CMAKE_VERSION}.")
   return()
 endif()
-# Functions keep the policies they were defined under; CMP0116 makes depfiles of custom commands
-# mean the same under every generator.
+# Functions keep the policies that were set when they were defined. CMP0116 gives paths in the
+# depfiles of custom commands the same meaning with every generator.
 cmake_policy(VERSION 3.20...4.0)
 
 include("${CMAKE_CURRENT_LIST_DIR}/BundleFixTool.cmake")

@@ -1,29 +1,31 @@
-# bundle_fix_install(): what is installed is mended and verified, wherever it is installed to.
+# bundle_fix_install(): fix and check the installed files, for any prefix.
 include_guard(GLOBAL)
 
-# bundle_fix_install([LIBDIR folder]        where libraries are installed: CMAKE_INSTALL_LIBDIR or lib
-#                    [SPEC spec]            what to bundle and what to expect of the target
-#                    [OPTIONS name=value...]
-#                    [HOST_PROVIDES name...] what the target has, besides what the spec says
-#                    [KEEP_GOING])          findings are printed and do not stop the installation
+# bundle_fix_install([LIBDIR directory]      directory of the libraries, by default
+#                                            CMAKE_INSTALL_LIBDIR, or lib
+#                    [SPEC spec]             libraries to bundle and policy of the check
+#                    [OPTIONS name=value...] variables and options of the spec
+#                    [HOST_PROVIDES name...] libraries of the target, in addition to the spec's
+#                    [KEEP_GOING])           print findings, but do not stop the installation
 #
-# After all other install rules of the project, whatever they put there gets the soname links and
-# the RUNPATHs that it needs, and is checked; if it does not pass, the installation fails. That
-# serves `cmake --install`, the packages of CPack, and wheels. Without SPEC, libraries that this
-# machine's loader finds by itself are left to the target, except in a wheel.
+# Run after all other install rules of the project: add the soname symlinks and RUNPATHs that the
+# installed files need, and check them. The installation fails on findings. This covers
+# `cmake --install`, the packages of CPack, and wheels. Without SPEC, libraries that the loader of
+# this machine finds without RUNPATH are expected on the target, except in a wheel.
 function(bundle_fix_install)
   cmake_parse_arguments(PARSE_ARGV 0 arg "KEEP_GOING" "LIBDIR;SPEC" "OPTIONS;HOST_PROVIDES")
   _bundle_fix_check_arguments(bundle_fix_install
     "${arg_UNPARSED_ARGUMENTS}" "${arg_KEYWORDS_MISSING_VALUES}")
   get_property(called GLOBAL PROPERTY BUNDLE_FIX_INSTALL SET)
   if(called)
-    # One hook serves the project and what it includes; the outermost call says how.
+    # A project and its subprojects share one install rule; the top-level call sets its arguments.
     if(NOT CMAKE_CURRENT_SOURCE_DIR STREQUAL CMAKE_SOURCE_DIR)
       return()
     endif()
   else()
-    _bundle_fix_at_the_end(_bundle_fix_finish_install "")
-    # Under the old policy subdirectories are installed after all else.
+    _bundle_fix_defer(_bundle_fix_finish_install "")
+    # With CMP0082 OLD the rules of subdirectories run after those of the top-level directory, and
+    # so after this one.
     cmake_language(EVAL CODE
       "cmake_language(DEFER DIRECTORY [==[${CMAKE_SOURCE_DIR}]==] CALL cmake_policy SET CMP0082 NEW)")
     bundle_fix_cpack()
@@ -32,7 +34,7 @@ function(bundle_fix_install)
   if(arg_SPEC)
     get_filename_component(spec "${arg_SPEC}" ABSOLUTE)
     if(NOT EXISTS "${spec}")
-      message(FATAL_ERROR "bundle_fix_install(): there is no spec ${spec}")
+      message(FATAL_ERROR "bundle_fix_install(): spec not found: ${spec}")
     endif()
   endif()
   if(NOT arg_LIBDIR)
@@ -49,35 +51,37 @@ function(bundle_fix_install)
   set_property(GLOBAL PROPERTY BUNDLE_FIX_KEEP_GOING "${arg_KEEP_GOING}")
 endfunction()
 
-# What waits for all targets, components and install rules to be known.
+# Add the install rules when all targets, components and other install rules are known.
 function(_bundle_fix_finish_install unused)
   get_property(libdir GLOBAL PROPERTY BUNDLE_FIX_LIBDIR)
   if("$CACHE{SKBUILD_STATE}" STREQUAL "editable")
-    # Nothing is mended in an editable installation, so what is linked must be right by itself.
-    _bundle_fix_targets(targets "${CMAKE_SOURCE_DIR}" EXECUTABLE SHARED_LIBRARY MODULE_LIBRARY)
+    # Files of an editable installation are not fixed, so the linker must write the right RUNPATH.
+    _bundle_fix_find_targets(targets "${CMAKE_SOURCE_DIR}" EXECUTABLE SHARED_LIBRARY MODULE_LIBRARY)
     foreach(target IN LISTS targets)
-      get_target_property(given ${target} INSTALL_RPATH)
-      if(NOT given MATCHES "\\$ORIGIN")
+      get_target_property(rpath ${target} INSTALL_RPATH)
+      if(NOT rpath MATCHES "\\$ORIGIN")
         bundle_fix_runpath(${target} LIBRARY "${libdir}")
-        _bundle_fix_look_for_libdir(${target} "${libdir}")
+        _bundle_fix_add_libdir_runpaths(${target} "${libdir}")
       endif()
     endforeach()
-    message(STATUS "BundleFix: an editable installation is not mended")
+    message(STATUS "BundleFix: an editable installation is not fixed")
     return()
   endif()
-  # An installation in parallel runs the rules of each directory by themselves, in any order.
+  # With INSTALL_PARALLEL the rules of each directory run in a process of their own, in any order;
+  # the rule of BundleFix must be the last.
   get_property(parallel GLOBAL PROPERTY INSTALL_PARALLEL)
   if(parallel)
-    message(STATUS "BundleFix: directories are installed one after the other")
+    message(STATUS "BundleFix: INSTALL_PARALLEL is turned off, because the check runs last")
     set_property(GLOBAL PROPERTY INSTALL_PARALLEL OFF)
   endif()
-  _bundle_fix_list_libraries("${libdir}")
-  _bundle_fix_install_rules()
+  _bundle_fix_write_lists("${libdir}")
+  _bundle_fix_add_install_rules()
 endfunction()
 
-# Has TARGET find LIBDIR from the folder that LIBDIR is in, where extension modules usually are, and
-# from two folders below it: nothing tells where a target is installed.
-function(_bundle_fix_look_for_libdir target libdir)
+# Append to the RUNPATH of TARGET the ways to LIBDIR from its parent directory, where extension
+# modules usually are, and from one and two directories below. CMake does not say where a target is
+# installed.
+function(_bundle_fix_add_libdir_runpaths target libdir)
   if(IS_ABSOLUTE "${libdir}")
     file(RELATIVE_PATH libdir "${CMAKE_INSTALL_PREFIX}" "${libdir}")
   endif()
@@ -86,17 +90,18 @@ function(_bundle_fix_look_for_libdir target libdir)
   endforeach()
 endfunction()
 
-# Writes down the shared libraries that the build makes, by where LIBDIR would have them.
-function(_bundle_fix_list_libraries libdir)
-  _bundle_fix_targets(targets "${CMAKE_SOURCE_DIR}" SHARED_LIBRARY)
+# Write the lists that the install script reads, one set per configuration: the shared libraries of
+# the build with their paths in LIBDIR, the variables of the spec, and the path of the spec.
+function(_bundle_fix_write_lists libdir)
+  _bundle_fix_find_targets(targets "${CMAKE_SOURCE_DIR}" SHARED_LIBRARY)
   set(lines "")
   if(IS_ABSOLUTE "${libdir}")
     file(RELATIVE_PATH libdir "${CMAKE_INSTALL_PREFIX}" "${libdir}")
   endif()
   foreach(target IN LISTS targets)
     set(name "$<TARGET_SONAME_FILE_NAME:${target}>")
-    get_target_property(without ${target} NO_SONAME)
-    if(without)
+    get_target_property(no_soname ${target} NO_SONAME)
+    if(no_soname)
       set(name "$<TARGET_FILE_NAME:${target}>")
     endif()
     string(APPEND lines "${libdir}/${name}=$<TARGET_FILE:${target}>\n")
@@ -114,19 +119,19 @@ function(_bundle_fix_list_libraries libdir)
   file(GENERATE OUTPUT "${CMAKE_BINARY_DIR}/BundleFix/${config}.spec" CONTENT "${spec}")
 endfunction()
 
-# An installation runs the rules of one component or of all, so every component gets the rule; the
-# script sees that it runs once.
-function(_bundle_fix_install_rules)
-  _bundle_fix_folder(package)
+# Add the install rule that runs FixInstall.cmake. An installation runs the rules of one component
+# or of all, so every component gets the rule; the script makes sure that it runs once.
+function(_bundle_fix_add_install_rules)
+  _bundle_fix_package_directory(package)
   get_property(command GLOBAL PROPERTY BUNDLE_FIX_COMMAND)
   get_property(spec GLOBAL PROPERTY BUNDLE_FIX_SPEC)
   get_property(libdir GLOBAL PROPERTY BUNDLE_FIX_LIBDIR)
   get_property(provides GLOBAL PROPERTY BUNDLE_FIX_HOST_PROVIDES)
   get_property(keep_going GLOBAL PROPERTY BUNDLE_FIX_KEEP_GOING)
   set(wheel "")
-  set(elsewhere "")
+  set(other_parts "")
   if("$CACHE{SKBUILD_STATE}" STREQUAL "wheel")
-    _bundle_fix_parts_of_wheel(wheel elsewhere)
+    _bundle_fix_find_wheel_parts(wheel other_parts)
   endif()
   _bundle_fix_config(unused config)
   set(code "
@@ -139,7 +144,7 @@ set(BUNDLE_FIX_LIBDIR [==[${libdir}]==])
 set(BUNDLE_FIX_HOST_PROVIDES [==[${provides}]==])
 set(BUNDLE_FIX_KEEP_GOING [==[${keep_going}]==])
 set(BUNDLE_FIX_WHEEL [==[${wheel}]==])
-set(BUNDLE_FIX_ELSEWHERE [==[${elsewhere}]==])
+set(BUNDLE_FIX_OTHER_PARTS [==[${other_parts}]==])
 include([==[${package}/scripts/FixInstall.cmake]==])
 ")
   get_cmake_property(components COMPONENTS)
@@ -150,18 +155,19 @@ include([==[${package}/scripts/FixInstall.cmake]==])
   endforeach()
 endfunction()
 
-# The part of the wheel that is installed into, and those that pip puts elsewhere.
-function(_bundle_fix_parts_of_wheel here elsewhere)
+# Return the directory of the wheel that contains the install prefix, and the directories of its
+# other parts, which pip installs to other places (PEP 427: platlib, purelib, data and scripts).
+function(_bundle_fix_find_wheel_parts this_part other_parts)
   set(others "")
   foreach(part PLATLIB PURELIB DATA SCRIPTS)
     if(SKBUILD_${part}_DIR)
-      string(FIND "${CMAKE_INSTALL_PREFIX}/" "${SKBUILD_${part}_DIR}/" at)
-      if(at EQUAL 0)
-        set(${here} "${SKBUILD_${part}_DIR}" PARENT_SCOPE)
+      string(FIND "${CMAKE_INSTALL_PREFIX}/" "${SKBUILD_${part}_DIR}/" position)
+      if(position EQUAL 0)
+        set(${this_part} "${SKBUILD_${part}_DIR}" PARENT_SCOPE)
       else()
         list(APPEND others "${SKBUILD_${part}_DIR}")
       endif()
     endif()
   endforeach()
-  set(${elsewhere} "${others}" PARENT_SCOPE)
+  set(${other_parts} "${others}" PARENT_SCOPE)
 endfunction()

@@ -1,17 +1,19 @@
-# bundle_fix_pack(): packs as targets of the build.
+# bundle_fix_pack(): make packs by targets of the build.
 include_guard(GLOBAL)
 
 # bundle_fix_pack(NAME SPEC
-#                 [TARGETS target...]         what it packs; by default all that a build makes
+#                 [TARGETS target...]         targets to pack; by default all that a build makes
 #                 [OPTIONS name=value...]     variables and options of the spec
-#                 [OUTPUT file-or-folder]     by default the binary directory
-#                 [ROOT folder]               what the spec's paths are relative to; its own folder
-#                 [COMPONENT component]       installs the pack, in an install component of its own
-#                 [DESTINATION folder]        where that puts it
-#                 [ALL])                      makes it a part of a plain build
+#                 [OUTPUT file-or-directory]  by default the binary directory
+#                 [ROOT directory]            base of relative paths in the spec; by default the
+#                                             directory of the spec
+#                 [COMPONENT component]       install the pack as a part of this install component
+#                 [DESTINATION directory]     where COMPONENT installs it, relative to the prefix
+#                 [ALL])                      make the pack in a build of the default target
 #
-# Adds the target NAME, which makes the pack that SPEC describes, and again when an input, the spec
-# or the tool has changed. The spec may use {build}, {source}, {target.TARGET} and {cmake.ENTRY}.
+# Add the target NAME. It makes the pack that SPEC describes, and makes it again if an input, the
+# spec or bundle-fix has changed. The spec may use {build}, {source}, {target.TARGET} and
+# {cmake.ENTRY}.
 function(bundle_fix_pack)
   cmake_parse_arguments(PARSE_ARGV 0 arg "ALL"
     "NAME;SPEC;OUTPUT;ROOT;COMPONENT;DESTINATION" "TARGETS;OPTIONS")
@@ -23,11 +25,11 @@ function(bundle_fix_pack)
   _bundle_fix_check_arguments(bundle_fix_pack
     "${arg_UNPARSED_ARGUMENTS}" "${arg_KEYWORDS_MISSING_VALUES}")
   if(NOT arg_NAME OR NOT arg_SPEC)
-    message(FATAL_ERROR "bundle_fix_pack() needs the name of a target and a spec")
+    message(FATAL_ERROR "bundle_fix_pack(): missing NAME or SPEC; call bundle_fix_pack(NAME SPEC)")
   endif()
   get_filename_component(spec "${arg_SPEC}" ABSOLUTE)
   if(NOT EXISTS "${spec}")
-    message(FATAL_ERROR "bundle_fix_pack(${arg_NAME}): there is no spec ${spec}")
+    message(FATAL_ERROR "bundle_fix_pack(${arg_NAME}): spec not found: ${spec}")
   endif()
 
   set(work "${CMAKE_CURRENT_BINARY_DIR}/BundleFix/${arg_NAME}")
@@ -35,10 +37,11 @@ function(bundle_fix_pack)
   set(stamp "${work}/${config}.stamp")
   set(defines "${work}/${config}.defines")
   set(depfile "${work}/${config}.d")
+  # Before CMake 3.21 DEPFILE takes no generator expressions, so all configurations share one.
   if(CMAKE_VERSION VERSION_LESS 3.21)
     set(depfile "${work}/any.d")
   endif()
-  _bundle_fix_output("${arg_OUTPUT}" output folder)
+  _bundle_fix_resolve_output("${arg_OUTPUT}" output directory)
   set(root "")
   if(arg_ROOT)
     get_filename_component(root "${arg_ROOT}" ABSOLUTE)
@@ -46,10 +49,10 @@ function(bundle_fix_pack)
   endif()
 
   get_property(command GLOBAL PROPERTY BUNDLE_FIX_COMMAND)
-  _bundle_fix_folder(package)
+  _bundle_fix_package_directory(package)
   add_custom_command(
     OUTPUT "${stamp}"
-    COMMAND "${CMAKE_COMMAND}" -E make_directory "${folder}"
+    COMMAND "${CMAKE_COMMAND}" -E make_directory "${directory}"
     COMMAND ${command} pack "${spec}" ${root} -D "@${defines}" -o "${output}"
             --depfile "${depfile}" --stamp "${stamp}"
     DEPENDS "${spec}" "${defines}" "${package}/../__init__.py"
@@ -60,8 +63,9 @@ function(bundle_fix_pack)
   if(arg_ALL)
     set(all ALL)
   endif()
-  # Custom targets and external projects that come later may be about the pack.
-  _bundle_fix_targets(steps "${CMAKE_SOURCE_DIR}" UTILITY)
+  # The pack depends on the custom targets and external projects that exist now. Later ones may
+  # depend on the pack, for example to upload it.
+  _bundle_fix_find_targets(steps "${CMAKE_SOURCE_DIR}" UTILITY)
   add_custom_target(${arg_NAME} ${all} DEPENDS "${stamp}")
   set_target_properties(${arg_NAME} PROPERTIES
     BUNDLE_FIX_SPEC "${spec}"
@@ -72,42 +76,42 @@ function(bundle_fix_pack)
     BUNDLE_FIX_TARGETS "${arg_TARGETS}")
   set_property(GLOBAL APPEND PROPERTY BUNDLE_FIX_PACKS ${arg_NAME})
   if(arg_TARGETS)
-    # Imported targets are seen from here alone.
-    _bundle_fix_at_the_end(_bundle_fix_finish_pack "${arg_NAME}" "${CMAKE_CURRENT_SOURCE_DIR}")
+    # Imported targets are visible only in the directory that imports them.
+    _bundle_fix_defer(_bundle_fix_finish_pack "${arg_NAME}" "${CMAKE_CURRENT_SOURCE_DIR}")
   else()
-    _bundle_fix_at_the_end(_bundle_fix_finish_pack "${arg_NAME}")
+    _bundle_fix_defer(_bundle_fix_finish_pack "${arg_NAME}")
   endif()
   if(arg_COMPONENT)
-    _bundle_fix_install_pack("${arg_NAME}" "${arg_COMPONENT}" "${arg_DESTINATION}")
+    _bundle_fix_add_pack_install("${arg_NAME}" "${arg_COMPONENT}" "${arg_DESTINATION}")
   endif()
 endfunction()
 
-# Where a pack goes: what follows -o, and the folder that must be there.
-function(_bundle_fix_output asked output folder)
+# Return the value of -o for OUTPUT of the user, and the directory that must exist before.
+function(_bundle_fix_resolve_output given output directory)
   get_property(multi GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
-  if(NOT asked)
-    set(place "${CMAKE_CURRENT_BINARY_DIR}")
+  if(NOT given)
+    set(path "${CMAKE_CURRENT_BINARY_DIR}")
     if(multi)
-      string(APPEND place "/$<CONFIG>")
+      string(APPEND path "/$<CONFIG>")
     endif()
   else()
-    get_filename_component(place "${asked}" ABSOLUTE BASE_DIR "${CMAKE_CURRENT_BINARY_DIR}")
+    get_filename_component(path "${given}" ABSOLUTE BASE_DIR "${CMAKE_CURRENT_BINARY_DIR}")
   endif()
-  set(${output} "${place}" PARENT_SCOPE)
-  if(asked MATCHES "\\.(tar|tgz|txz|tzst|zip)$|\\.tar\\.(gz|xz|zst|bz2)$")
-    get_filename_component(place "${place}" DIRECTORY)
+  set(${output} "${path}" PARENT_SCOPE)
+  if(given MATCHES "\\.(tar|tgz|txz|tzst|zip)$|\\.tar\\.(gz|xz|zst|bz2)$")
+    get_filename_component(path "${path}" DIRECTORY)
   endif()
-  set(${folder} "${place}" PARENT_SCOPE)
+  set(${directory} "${path}" PARENT_SCOPE)
 endfunction()
 
-# What waits for all targets to be known: what the pack depends on, and what the spec may ask for.
+# Add the dependencies of the pack and write the variables of its spec, when all targets are known.
 function(_bundle_fix_finish_pack name)
   get_target_property(targets ${name} BUNDLE_FIX_TARGETS)
   get_target_property(options ${name} BUNDLE_FIX_OPTIONS)
   get_target_property(defines ${name} BUNDLE_FIX_DEFINES)
-  set(asked "${targets}")
+  set(requested "${targets}")
   if(NOT targets)
-    _bundle_fix_targets(targets "${CMAKE_SOURCE_DIR}"
+    _bundle_fix_find_targets(targets "${CMAKE_SOURCE_DIR}"
       EXECUTABLE SHARED_LIBRARY MODULE_LIBRARY STATIC_LIBRARY)
     get_target_property(steps ${name} BUNDLE_FIX_STEPS)
     list(APPEND targets ${steps})
@@ -117,10 +121,10 @@ function(_bundle_fix_finish_pack name)
   foreach(target IN LISTS targets)
     if(NOT TARGET ${target})
       if(NOT CMAKE_CURRENT_SOURCE_DIR STREQUAL CMAKE_SOURCE_DIR)
-        _bundle_fix_at_the_end(_bundle_fix_finish_pack "${name}")
+        _bundle_fix_defer(_bundle_fix_finish_pack "${name}")
         return()
       endif()
-      message(FATAL_ERROR "bundle_fix_pack(${name}): there is no target ${target}")
+      message(FATAL_ERROR "bundle_fix_pack(${name}): target not found: ${target}")
     endif()
     set(real ${target})
     get_target_property(aliased ${target} ALIASED_TARGET)
@@ -129,9 +133,9 @@ function(_bundle_fix_finish_pack name)
     endif()
     get_target_property(imported ${real} IMPORTED)
     if(NOT imported)
-      _bundle_fix_in_all(${real} built)
-      _bundle_fix_awaits_pack(${real} awaits)
-      if(asked OR (built AND NOT awaits))
+      _bundle_fix_is_in_all(${real} in_all)
+      _bundle_fix_depends_on_pack(${real} depends_on_pack)
+      if(requested OR (in_all AND NOT depends_on_pack))
         add_dependencies(${name} ${real})
       endif()
     endif()
@@ -147,17 +151,17 @@ function(_bundle_fix_finish_pack name)
   file(GENERATE OUTPUT "${defines}" CONTENT "${lines}")
 endfunction()
 
-# Whether TARGET is a pack, or waits for one (such as a custom target that uploads it).
-function(_bundle_fix_awaits_pack target result)
+# Return whether TARGET is a pack, or depends on one (for example a custom target that uploads it).
+function(_bundle_fix_depends_on_pack target result)
   get_target_property(spec ${target} BUNDLE_FIX_SPEC)
-  get_target_property(waiting ${target} MANUALLY_ADDED_DEPENDENCIES)
+  get_target_property(dependencies ${target} MANUALLY_ADDED_DEPENDENCIES)
   set(found FALSE)
   if(spec)
     set(found TRUE)
-  elseif(waiting)
-    foreach(other IN LISTS waiting)
+  elseif(dependencies)
+    foreach(other IN LISTS dependencies)
       if(TARGET ${other})
-        _bundle_fix_awaits_pack(${other} found)
+        _bundle_fix_depends_on_pack(${other} found)
       endif()
       if(found)
         break()
@@ -167,9 +171,10 @@ function(_bundle_fix_awaits_pack target result)
   set(${result} ${found} PARENT_SCOPE)
 endfunction()
 
-# The pack's name is known only when it is made: its stamp tells it.
-function(_bundle_fix_install_pack name component destination)
-  _bundle_fix_folder(package)
+# Add the install rule of a pack. The pack's file name is known only after it is made, so the rule
+# reads it from the stamp.
+function(_bundle_fix_add_pack_install name component destination)
+  _bundle_fix_package_directory(package)
   get_target_property(stamp ${name} BUNDLE_FIX_STAMP)
   _bundle_fix_config(at_build at_install)
   string(REPLACE "/${at_build}.stamp" "/${at_install}.stamp" stamp "${stamp}")

@@ -1,9 +1,9 @@
-# Targets of the project, and calls at the end of its top-level directory.
+# Find the targets of the project, and defer calls to the end of its configuration.
 include_guard(GLOBAL)
 
-# Calls FUNCTION, with ARGUMENT, when everything else in the project, or in DIRECTORY of it, has been
+# Call FUNCTION with ARGUMENT when the project, or the directory given as a third argument, has been
 # configured.
-function(_bundle_fix_at_the_end function argument)
+function(_bundle_fix_defer function argument)
   set(directory "${CMAKE_SOURCE_DIR}")
   if(ARGC GREATER 2)
     set(directory "${ARGV2}")
@@ -12,8 +12,9 @@ function(_bundle_fix_at_the_end function argument)
     "cmake_language(DEFER DIRECTORY [==[${directory}]==] CALL ${function} [==[${argument}]==])")
 endfunction()
 
-# How files of one configuration are named: when the build is generated, and when it is installed,
-# where a build of one configuration may be called by the name of any.
+# Return the stem of the names of files that exist once per configuration, for generation time and
+# for install time. With a single-configuration generator it is "one": `cmake --install --config X`
+# may then name any configuration.
 function(_bundle_fix_config at_build at_install)
   get_property(multi GLOBAL PROPERTY GENERATOR_IS_MULTI_CONFIG)
   set(${at_build} "one" PARENT_SCOPE)
@@ -24,8 +25,8 @@ function(_bundle_fix_config at_build at_install)
   endif()
 endfunction()
 
-# The targets in DIRECTORY and below, of the kinds that follow.
-function(_bundle_fix_targets result directory)
+# Return the targets in DIRECTORY and below whose TYPE is one of the other arguments.
+function(_bundle_fix_find_targets result directory)
   get_property(targets DIRECTORY "${directory}" PROPERTY BUILDSYSTEM_TARGETS)
   set(found "")
   foreach(target IN LISTS targets)
@@ -34,34 +35,35 @@ function(_bundle_fix_targets result directory)
       list(APPEND found ${target})
     endif()
   endforeach()
-  get_property(folders DIRECTORY "${directory}" PROPERTY SUBDIRECTORIES)
-  foreach(folder IN LISTS folders)
-    _bundle_fix_targets(below "${folder}" ${ARGN})
+  get_property(subdirectories DIRECTORY "${directory}" PROPERTY SUBDIRECTORIES)
+  foreach(subdirectory IN LISTS subdirectories)
+    _bundle_fix_find_targets(below "${subdirectory}" ${ARGN})
     list(APPEND found ${below})
   endforeach()
   set(${result} "${found}" PARENT_SCOPE)
 endfunction()
 
-# Whether a plain build makes TARGET: nothing on the way to it says EXCLUDE_FROM_ALL.
-function(_bundle_fix_in_all target result)
+# Return whether the default target builds TARGET: neither TARGET nor a directory above it has the
+# property EXCLUDE_FROM_ALL.
+function(_bundle_fix_is_in_all target result)
   set(${result} FALSE PARENT_SCOPE)
   get_target_property(excluded ${target} EXCLUDE_FROM_ALL)
-  get_target_property(folder ${target} SOURCE_DIR)
-  while(folder AND NOT excluded)
-    get_property(excluded DIRECTORY "${folder}" PROPERTY EXCLUDE_FROM_ALL)
-    get_property(folder DIRECTORY "${folder}" PROPERTY PARENT_DIRECTORY)
+  get_target_property(directory ${target} SOURCE_DIR)
+  while(directory AND NOT excluded)
+    get_property(excluded DIRECTORY "${directory}" PROPERTY EXCLUDE_FROM_ALL)
+    get_property(directory DIRECTORY "${directory}" PROPERTY PARENT_DIRECTORY)
   endwhile()
   if(NOT excluded)
     set(${result} TRUE PARENT_SCOPE)
   endif()
 endfunction()
 
-# Stops where a function was given something that it does not know, or too little.
+# Stop with an error if FUNCTION got UNKNOWN arguments, or keywords without values (MISSING).
 function(_bundle_fix_check_arguments function unknown missing)
   if(unknown)
     message(FATAL_ERROR "${function}(): unknown arguments: ${unknown}")
   endif()
   if(missing)
-    message(FATAL_ERROR "${function}(): ${missing} lack values")
+    message(FATAL_ERROR "${function}(): missing values of ${missing}")
   endif()
 endfunction()

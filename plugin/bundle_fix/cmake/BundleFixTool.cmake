@@ -1,137 +1,139 @@
-# Finds the program bundle-fix that this CMake package belongs to.
+# Find the bundle-fix program of the installation that contains this CMake package.
 include_guard(GLOBAL)
 
-# Sets in the caller:
-#   BundleFix_COMMAND     the command to run, a list; empty when there is none
-#   BundleFix_EXECUTABLE  the program in it
-#   BundleFix_NOT_FOUND_MESSAGE
-# Of the programs that may be it, the one is taken that says it belongs to this very folder. Another
-# one does only where there is no third, and if it is of this version: the folder may be a copy.
+# Set in the caller:
+#   BundleFix_COMMAND            the command to run, a list; empty if not found
+#   BundleFix_EXECUTABLE         the program of this command
+#   BundleFix_NOT_FOUND_MESSAGE  the reason if not found
+# Choose the candidate whose `cmake-dir` prints this directory. Otherwise accept a candidate only if
+# it is the only one and has this version: this directory may be a copy.
 function(_bundle_fix_find_tool version)
   set(tried "")
   set(others "")
-  _bundle_fix_folder(own)
+  _bundle_fix_package_directory(own)
   if(BundleFix_EXECUTABLE)
     set(candidates "${BundleFix_EXECUTABLE}")
   else()
-    _bundle_fix_candidates(candidates)
+    _bundle_fix_find_candidates(candidates)
   endif()
   foreach(candidate IN LISTS candidates)
     if(NOT EXISTS "${candidate}" OR IS_DIRECTORY "${candidate}")
       if(BundleFix_EXECUTABLE)
-        string(APPEND tried "\n  ${candidate}: there is no such program")
+        string(APPEND tried "\n  ${candidate}: program not found")
       endif()
       continue()
     endif()
-    _bundle_fix_ask("${candidate}" command folder found)
-    if(folder STREQUAL own AND found STREQUAL version)
-      _bundle_fix_settle("${candidate}" "${command}")
+    _bundle_fix_query("${candidate}" command directory found)
+    if(directory STREQUAL own AND found STREQUAL version)
+      _bundle_fix_use("${candidate}" "${command}")
       return()
     endif()
     list(APPEND others "${candidate}")
     if(command)
-      string(APPEND tried "\n  ${candidate}: version ${found}, of ${folder}")
+      string(APPEND tried "\n  ${candidate}: version ${found}, of ${directory}")
     else()
-      string(APPEND tried "\n  ${candidate}: it does not run: ${found}")
+      string(APPEND tried "\n  ${candidate}: does not run: ${found}")
     endif()
   endforeach()
   list(LENGTH others count)
   if(count EQUAL 1 AND found STREQUAL version)
-    _bundle_fix_settle("${others}" "${command}")
+    _bundle_fix_use("${others}" "${command}")
     return()
   endif()
   set(BundleFix_COMMAND "" PARENT_SCOPE)
   set(BundleFix_NOT_FOUND_MESSAGE
-      "The bundle-fix ${version} that ${own} belongs to was not found."
-      "Set BundleFix_EXECUTABLE to it."
-      "Looked at:${tried}")
+      "bundle-fix ${version}, the program of ${own}, was not found."
+      "Set BundleFix_EXECUTABLE to its path."
+      "Candidates:${tried}")
   string(REPLACE ";" " " BundleFix_NOT_FOUND_MESSAGE "${BundleFix_NOT_FOUND_MESSAGE}")
   set(BundleFix_NOT_FOUND_MESSAGE "${BundleFix_NOT_FOUND_MESSAGE}" PARENT_SCOPE)
 endfunction()
 
-# Keeps what was found, for the functions that use it: the tool sees that it still is that version.
-macro(_bundle_fix_settle program command)
+# Save PROGRAM and COMMAND for the functions of this package. Each call passes --require, so that
+# the build fails if another version is installed at this path later.
+macro(_bundle_fix_use program command)
   set_property(GLOBAL PROPERTY BUNDLE_FIX_COMMAND ${command} "--require=${version}")
   set(BundleFix_COMMAND "${command}" PARENT_SCOPE)
   set(BundleFix_EXECUTABLE "${program}" PARENT_SCOPE)
   if(NOT BundleFix_FIND_QUIETLY)
-    get_property(told GLOBAL PROPERTY BUNDLE_FIX_TOLD)
-    if(NOT told STREQUAL "${program}")
+    get_property(printed GLOBAL PROPERTY BUNDLE_FIX_PRINTED)
+    if(NOT printed STREQUAL "${program}")
       message(STATUS "Found bundle-fix: ${program} (version ${version})")
-      set_property(GLOBAL PROPERTY BUNDLE_FIX_TOLD "${program}")
+      set_property(GLOBAL PROPERTY BUNDLE_FIX_PRINTED "${program}")
     endif()
   endif()
 endmacro()
 
-# The folder of this package, links resolved.
-function(_bundle_fix_folder result)
-  get_filename_component(folder "${CMAKE_CURRENT_FUNCTION_LIST_DIR}" REALPATH)
-  set(${result} "${folder}" PARENT_SCOPE)
+# Return the directory of this CMake package, with symlinks resolved.
+function(_bundle_fix_package_directory result)
+  get_filename_component(directory "${CMAKE_CURRENT_FUNCTION_LIST_DIR}" REALPATH)
+  set(${result} "${directory}" PARENT_SCOPE)
 endfunction()
 
-# Where an installation has its programs, seen from the folder that Python imports it from.
-function(_bundle_fix_candidates result)
-  _bundle_fix_folder(own)
+# Return the paths where bundle-fix may be: the script directories of the Python installation that
+# has this package, of the active venv and of the project's Python, and PATH.
+function(_bundle_fix_find_candidates result)
+  _bundle_fix_package_directory(own)
   get_filename_component(site "${own}/../.." REALPATH)
-  set(folders
+  set(directories
       "${site}/../../../bin"     # a prefix, a venv, a build environment: lib/python3.X/site-packages
       "${site}/bin"              # pip install --target
-      "${site}/../.venv/bin"     # what follows serves editable installations
+      "${site}/../.venv/bin"     # this and the following: editable installations
       "$ENV{VIRTUAL_ENV}/bin")
   foreach(variable Python_EXECUTABLE Python3_EXECUTABLE PYTHON_EXECUTABLE)
     if(${variable})
-      get_filename_component(folder "${${variable}}" DIRECTORY)
-      list(APPEND folders "${folder}")
+      get_filename_component(directory "${${variable}}" DIRECTORY)
+      list(APPEND directories "${directory}")
     endif()
   endforeach()
   string(REPLACE ":" ";" path "$ENV{PATH}")
-  list(APPEND folders ${path})
+  list(APPEND directories ${path})
   set(found "")
-  foreach(folder IN LISTS folders)
-    get_filename_component(program "${folder}/bundle-fix" REALPATH)
+  foreach(directory IN LISTS directories)
+    get_filename_component(program "${directory}/bundle-fix" REALPATH)
     list(APPEND found "${program}")
   endforeach()
   list(REMOVE_DUPLICATES found)
   set(${result} "${found}" PARENT_SCOPE)
 endfunction()
 
-# What a program says of its folder and its version, and the command that runs it; without a command,
-# VERSION is the last line of why it does not run. Where Python does not look into the folder of the
-# package by itself (pip install --prefix), it is told to.
-function(_bundle_fix_ask program command folder version)
-  _bundle_fix_folder(own)
+# Return the command that runs PROGRAM, and the package directory and version that it prints. If it
+# does not run, COMMAND is empty and VERSION is the last line of its error message. The program runs
+# without and with PYTHONPATH: Python does not search the site-packages of `pip install --prefix`.
+function(_bundle_fix_query program command directory version)
+  _bundle_fix_package_directory(own)
   get_filename_component(site "${own}/../.." REALPATH)
   set(path "${site}")
   if(DEFINED ENV{PYTHONPATH})
     string(APPEND path ":$ENV{PYTHONPATH}")
   endif()
   set(plain "${program}")
-  set(told "${CMAKE_COMMAND}" -E env "PYTHONPATH=${path}" "${program}")
-  set(said_folder "nowhere")
-  set(said_version "unknown")
-  set(words "")
-  foreach(way plain told)
-    execute_process(COMMAND ${${way}} cmake-dir RESULT_VARIABLE status OUTPUT_VARIABLE said
-                    ERROR_VARIABLE complaint OUTPUT_STRIP_TRAILING_WHITESPACE)
-    if(NOT status EQUAL 0 AND NOT words)
-      string(STRIP "${complaint}" complaint)
-      string(REGEX REPLACE ".*\n" "" said_version "${complaint}")
-      if(NOT said_version)
-        set(said_version "${status}")
+  set(with_path "${CMAKE_COMMAND}" -E env "PYTHONPATH=${path}" "${program}")
+  set(found_directory "an unknown directory")
+  set(found_version "unknown")
+  set(working "")
+  foreach(variant plain with_path)
+    execute_process(COMMAND ${${variant}} cmake-dir RESULT_VARIABLE status OUTPUT_VARIABLE output
+                    ERROR_VARIABLE error OUTPUT_STRIP_TRAILING_WHITESPACE)
+    if(NOT status EQUAL 0 AND NOT working)
+      string(STRIP "${error}" error)
+      string(REGEX REPLACE ".*\n" "" found_version "${error}")
+      if(NOT found_version)
+        set(found_version "${status}")
       endif()
     endif()
-    if(status EQUAL 0 AND (said STREQUAL own OR NOT words))
-      execute_process(COMMAND ${${way}} --version OUTPUT_VARIABLE said_version
+    if(status EQUAL 0 AND (output STREQUAL own OR NOT working))
+      execute_process(COMMAND ${${variant}} --version OUTPUT_VARIABLE found_version
                       ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
-      string(REPLACE "bundle-fix " "" said_version "${said_version}")
-      set(said_folder "${said}")
-      set(words "${${way}}")
-      if(said STREQUAL own)
+      string(REPLACE "bundle-fix " "" found_version "${found_version}")
+      set(found_directory "${output}")
+      set(working "${${variant}}")
+      if(output STREQUAL own)
         break()
       endif()
     endif()
   endforeach()
-  set(${command} "${words}" PARENT_SCOPE)
-  set(${folder} "${said_folder}" PARENT_SCOPE)
-  set(${version} "${said_version}" PARENT_SCOPE)
+  set(${command} "${working}" PARENT_SCOPE)
+  set(${directory} "${found_directory}" PARENT_SCOPE)
+  set(${version} "${found_version}" PARENT_SCOPE)
 endfunction()

@@ -1,1 +1,1 @@
-"""The CMake package BundleFix; the entry point ``cmake.root`` names this folder."""
+"""The CMake package BundleFix; the entry point ``cmake.root`` refers to this directory."""

@@ -1,41 +1,41 @@
-# Mends and verifies what cmake_install.cmake has just put into the install tree.
+# Fix and check the files that cmake_install.cmake has just installed.
 #
 #   BUNDLE_FIX_COMMAND        the tool, a list
 #   BUNDLE_FIX_SOURCE         the source tree
-#   BUNDLE_FIX_WORK           a folder of the build for lists
-#   BUNDLE_FIX_CONFIG         how the lists of what is installed are named
+#   BUNDLE_FIX_WORK           a directory of the build for lists of files
+#   BUNDLE_FIX_CONFIG         the stem of the names of the lists that the build wrote
 #   BUNDLE_FIX_SPEC           the spec, or empty
-#   BUNDLE_FIX_LIBDIR         where libraries are installed, below the prefix
-#   BUNDLE_FIX_HOST_PROVIDES  what the target has
+#   BUNDLE_FIX_LIBDIR         the directory of the libraries, relative to the prefix
+#   BUNDLE_FIX_HOST_PROVIDES  libraries that the target has
 #   BUNDLE_FIX_KEEP_GOING     whether findings do not stop the installation
-#   BUNDLE_FIX_WHEEL          the root of the wheel that is built, or empty
-#   BUNDLE_FIX_ELSEWHERE      the parts of it that pip puts elsewhere
+#   BUNDLE_FIX_WHEEL          the root directory of the wheel that is built, or empty
+#   BUNDLE_FIX_OTHER_PARTS    the directories of the wheel that pip installs to other places
 cmake_policy(PUSH)
 cmake_policy(VERSION 3.20...4.0)
-include("${CMAKE_CURRENT_LIST_DIR}/ElfOutside.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/FindElfOutside.cmake")
 
-# A folder that may be given relative to the working directory, with a slash at its end, or with `..`
-# in it; the root of a file system is empty.
-function(_bundle_fix_place result folder)
-  if(NOT folder STREQUAL "")
-    get_filename_component(folder "${folder}" ABSOLUTE)
-    string(REGEX REPLACE "/$" "" folder "${folder}")
+# Return an absolute path without `..` and without a slash at its end; the root directory becomes
+# empty. Users give DESTDIR and the prefix in any form.
+function(_bundle_fix_normalize result directory)
+  if(NOT directory STREQUAL "")
+    get_filename_component(directory "${directory}" ABSOLUTE)
+    string(REGEX REPLACE "/$" "" directory "${directory}")
   endif()
-  set(${result} "${folder}" PARENT_SCOPE)
+  set(${result} "${directory}" PARENT_SCOPE)
 endfunction()
 
-# Writes down where the libraries of the build are, from a list of where they are below the prefix,
-# which is BELOW.
-function(_bundle_fix_write_built list target below)
+# Copy the LIST of the build's libraries to TARGET, with PREFIX before each path: the paths in LIST
+# are relative to the install prefix, those in TARGET to the directory that is fixed.
+function(_bundle_fix_write_built_list list target prefix)
   file(STRINGS "${list}" lines ENCODING UTF-8)
-  list(TRANSFORM lines PREPEND "${below}/")
+  list(TRANSFORM lines PREPEND "${prefix}/")
   string(REPLACE ";" "\n" text "${lines}\n")
   file(WRITE "${target}" "${text}")
 endfunction()
 
-function(_bundle_fix_fix_install)
-  _bundle_fix_place(destdir "$ENV{DESTDIR}")
-  _bundle_fix_place(prefix "${CMAKE_INSTALL_PREFIX}")
+function(_bundle_fix_fix_installed_files)
+  _bundle_fix_normalize(destdir "$ENV{DESTDIR}")
+  _bundle_fix_normalize(prefix "${CMAKE_INSTALL_PREFIX}")
   set(root "${destdir}${prefix}")
   set(installed "")
   foreach(path IN LISTS CMAKE_INSTALL_MANIFEST_FILES)
@@ -45,29 +45,29 @@ function(_bundle_fix_fix_install)
   set(built "${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.libraries")
   set(options --color never)
   if(BUNDLE_FIX_WHEEL)
-    # The folder is the wheel's alone.
+    # The directory contains only files of the wheel, so no list of members is needed.
     set(root "${BUNDLE_FIX_WHEEL}")
     list(APPEND options --for-wheel --sources "${BUNDLE_FIX_SOURCE}")
-    foreach(folder IN LISTS BUNDLE_FIX_ELSEWHERE)
-      list(APPEND options --elsewhere "${folder}")
+    foreach(part IN LISTS BUNDLE_FIX_OTHER_PARTS)
+      list(APPEND options --elsewhere "${part}")
     endforeach()
   else()
-    _bundle_fix_elf_outside(outside "${destdir}" "${prefix}" ${installed})
-    # After an absolute DESTINATION, what lies there and what lies below the prefix find each other
-    # through a folder above both.
+    _bundle_fix_find_elf_outside(outside "${destdir}" "${prefix}" ${installed})
+    # ELF files with an absolute DESTINATION are outside of the prefix. Fix the closest directory
+    # above both, so that RUNPATHs can lead from one to the other.
     foreach(path IN LISTS outside)
-      string(FIND "${destdir}${path}" "${root}/" at)
-      while(NOT at EQUAL 0)
+      string(FIND "${destdir}${path}" "${root}/" position)
+      while(NOT position EQUAL 0)
         string(REGEX REPLACE "/[^/]*$" "" root "${root}")
-        string(FIND "${destdir}${path}" "${root}/" at)
+        string(FIND "${destdir}${path}" "${root}/" position)
       endwhile()
     endforeach()
-    # Installations into different places do not share lists.
-    string(MD5 place "${root}|${CMAKE_INSTALL_COMPONENT}")
-    set(list "${BUNDLE_FIX_WORK}/installed/${place}.txt")
+    # Each install directory and component has its own list.
+    string(MD5 digest "${root}|${CMAKE_INSTALL_COMPONENT}")
+    set(list "${BUNDLE_FIX_WORK}/installed/${digest}.txt")
     if(outside)
-      file(RELATIVE_PATH below "${root}/" "${destdir}${prefix}/")
-      _bundle_fix_write_built("${built}" "${list}.libraries" "${below}")
+      file(RELATIVE_PATH relative_prefix "${root}/" "${destdir}${prefix}/")
+      _bundle_fix_write_built_list("${built}" "${list}.libraries" "${relative_prefix}")
       set(built "${list}.libraries")
     endif()
     list(TRANSFORM installed PREPEND "${destdir}" OUTPUT_VARIABLE members)
@@ -100,30 +100,32 @@ function(_bundle_fix_fix_install)
     return()
   endif()
 
-  message(STATUS "Checking: ${root}")
+  message(STATUS "BundleFix: fixing and checking ${root}")
   execute_process(COMMAND ${BUNDLE_FIX_COMMAND} fix-tree "${root}" --built "${built}" ${options}
                   RESULT_VARIABLE status)
   if(status EQUAL 1 AND BUNDLE_FIX_KEEP_GOING)
-    message(WARNING "What was installed into ${root} will not run everywhere (see above).")
+    message(WARNING "BundleFix: the files installed in ${root} do not pass the check (see above).")
   elseif(status EQUAL 1)
-    message(FATAL_ERROR "What was installed into ${root} would not run (see above).")
+    message(FATAL_ERROR
+            "BundleFix: the files installed in ${root} do not pass the check (see above).")
   elseif(NOT status EQUAL 0)
-    message(FATAL_ERROR "What was installed into ${root} could not be checked (see above): ${status}")
+    message(FATAL_ERROR "BundleFix: bundle-fix failed on ${root} (see above): ${status}")
   endif()
   if(NOT BUNDLE_FIX_WHEEL)
-    _bundle_fix_manifest("${list}" "${destdir}" "${root}" paths ${installed})
+    _bundle_fix_update_manifest("${list}" "${destdir}" "${root}" paths ${installed})
     set(CMAKE_INSTALL_MANIFEST_FILES "${paths}" PARENT_SCOPE)
   endif()
 endfunction()
 
-# The manifest of the installation, with what was added and without what was removed below ROOT.
-function(_bundle_fix_manifest list destdir root result)
+# Return the paths for install_manifest.txt: INSTALLED outside of ROOT, and the paths in LIST, which
+# `fix-tree` has updated, below ROOT.
+function(_bundle_fix_update_manifest list destdir root result)
   file(STRINGS "${list}" paths ENCODING UTF-8)
   string(LENGTH "${destdir}" length)
   set(manifest "")
   foreach(path IN LISTS ARGN)
-    string(FIND "${destdir}${path}/" "${root}/" at)
-    if(NOT at EQUAL 0 AND NOT root MATCHES "/$")
+    string(FIND "${destdir}${path}/" "${root}/" position)
+    if(NOT position EQUAL 0 AND NOT root MATCHES "/$")
       list(APPEND manifest "${path}")
     endif()
   endforeach()
@@ -134,8 +136,9 @@ function(_bundle_fix_manifest list destdir root result)
   set(${result} "${manifest}" PARENT_SCOPE)
 endfunction()
 
+# The rule of each component includes this script, but all share the variables of one installation.
 if((CMAKE_INSTALL_MANIFEST_FILES OR BUNDLE_FIX_WHEEL) AND NOT BUNDLE_FIX_DONE)
   set(BUNDLE_FIX_DONE TRUE)
-  _bundle_fix_fix_install()
+  _bundle_fix_fix_installed_files()
 endif()
 cmake_policy(POP)

@@ -1,32 +1,32 @@
-# Makes what a test of bundle_fix_test() is about, and checks it; run by CTest.
+# Build or install the artifact of a bundle_fix_test(), and check it. CTest runs this.
 #
 #   COMMAND, OPTIONS  the tool and the options of `check`, lists
-#   SPEC, DEFINES     what says what to expect, or empty, and a file with the values that it uses
+#   SPEC, DEFINES     the spec and a file with the values of its variables, or empty
 #   BUILD, CONFIG     the build tree and its configuration
-#   LISTS             how the lists of bundle_fix_install() begin
-#   TARGET, STAMP     the target that makes a pack, and the file that holds the pack's path; or
-#   ARTIFACT          what is there already; or
-#   INSTALL, PREFIX   a folder to install the project into, and where it would be installed
+#   LISTS             the path of the lists of bundle_fix_install(), without extension
+#   TARGET, STAMP     the target that makes a pack, and the file that contains the pack's path; or
+#   ARTIFACT          an existing artifact; or
+#   INSTALL, PREFIX   a directory to install the project into (DESTDIR), and the install prefix
 cmake_policy(VERSION 3.20...4.0)
 
-# Installs the project below FOLDER, also what has an absolute DESTINATION. The build tree's list of
-# what is installed stays that of the real installation.
-function(_bundle_fix_install_below folder)
+# Install the project below DIRECTORY, also files with an absolute DESTINATION. Afterwards restore
+# the build tree's install_manifest.txt, which `cmake --install` overwrites.
+function(_bundle_fix_install_below directory)
   set(manifest "${BUILD}/install_manifest.txt")
-  file(REMOVE_RECURSE "${folder}")
-  file(REMOVE "${manifest}.kept")
+  file(REMOVE_RECURSE "${directory}")
+  file(REMOVE "${manifest}.saved")
   if(EXISTS "${manifest}")
-    file(RENAME "${manifest}" "${manifest}.kept")
+    file(RENAME "${manifest}" "${manifest}.saved")
   endif()
-  execute_process(COMMAND "${CMAKE_COMMAND}" -E env "DESTDIR=${folder}"
+  execute_process(COMMAND "${CMAKE_COMMAND}" -E env "DESTDIR=${directory}"
                           "${CMAKE_COMMAND}" --install "${BUILD}" ${config}
                   RESULT_VARIABLE status)
   file(REMOVE "${manifest}")
-  if(EXISTS "${manifest}.kept")
-    file(RENAME "${manifest}.kept" "${manifest}")
+  if(EXISTS "${manifest}.saved")
+    file(RENAME "${manifest}.saved" "${manifest}")
   endif()
   if(NOT status EQUAL 0)
-    message(FATAL_ERROR "the project cannot be installed")
+    message(FATAL_ERROR "the installation of the project failed")
   endif()
 endfunction()
 
@@ -38,7 +38,7 @@ if(TARGET)
   execute_process(COMMAND "${CMAKE_COMMAND}" --build "${BUILD}" --target "${TARGET}" ${config}
                   RESULT_VARIABLE status)
   if(NOT status EQUAL 0)
-    message(FATAL_ERROR "the pack cannot be made")
+    message(FATAL_ERROR "the build of the target ${TARGET} failed")
   endif()
   file(STRINGS "${STAMP}" ARTIFACT ENCODING UTF-8)
 elseif(INSTALL)
@@ -51,15 +51,15 @@ elseif(INSTALL)
     endif()
   endif()
 endif()
-set(expected --host-like-this)
+set(policy --host-like-this)
 if(SPEC)
-  set(expected --spec "${SPEC}")
+  set(policy --spec "${SPEC}")
   if(DEFINES)
-    list(APPEND expected -D "@${DEFINES}")
+    list(APPEND policy -D "@${DEFINES}")
   endif()
 endif()
-execute_process(COMMAND ${COMMAND} check "${ARTIFACT}" --color never ${expected} ${OPTIONS}
+execute_process(COMMAND ${COMMAND} check "${ARTIFACT}" --color never ${policy} ${OPTIONS}
                 RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
-  message(FATAL_ERROR "${ARTIFACT} does not pass")
+  message(FATAL_ERROR "${ARTIFACT} does not pass the check")
 endif()
