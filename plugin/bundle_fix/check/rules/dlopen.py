@@ -164,31 +164,34 @@ def find_library_names(rule: Rule, context: Context) -> Iterator[Finding]:
                 path,
                 f"imports dlopen and contains the string {_format_results(names, results)}",
                 dlopen=names,
-                found=results,
+                found={
+                    name: r.label if r.origin is ObjectOrigin.BUNDLE else r.origin.value
+                    for name, r in results.items()
+                },
             )
 
 
-def _open_names(context: Context, path: str, names: list[str]) -> Mapping[str, str]:
-    """Return the path or origin to which each name resolves in the first process with ``path``."""
+def _open_names(context: Context, path: str, names: list[str]) -> Mapping[str, LoadedObject]:
+    """Return the object to which each name resolves in the first process with ``path``.
+
+    The result is empty if no process loads the object at ``path``.
+    """
     first = next(_find_callers(context, path), None)
     if first is None:
         return {}
     process, caller = first
-    results = {name: context.deployment.dlopen(process, name, caller).result for name in names}
-    return {
-        name: (result.origin is ObjectOrigin.BUNDLE and result.path) or result.origin.value
-        for name, result in results.items()
-    }
+    return {name: context.deployment.dlopen(process, name, caller).result for name in names}
 
 
-def _format_results(names: list[str], results: Mapping[str, str]) -> str:
-    words = {
-        ObjectOrigin.HOST.value: "the host's copy would be opened",
-        ObjectOrigin.MISSING.value: "not found",
-    }
-    return join_names(
-        [f"{n} ({words.get(results[n], results[n])})" if n in results else n for n in names]
-    )
+def _format_results(names: list[str], results: Mapping[str, LoadedObject]) -> str:
+    texts = [f"{n} ({_describe_result(results[n])})" if n in results else n for n in names]
+    return join_names(texts)
+
+
+def _describe_result(result: LoadedObject) -> str:
+    if result.origin is ObjectOrigin.HOST:
+        return "the host's copy would be opened"
+    return "not found" if result.origin is ObjectOrigin.MISSING else result.label
 
 
 RULES = (
