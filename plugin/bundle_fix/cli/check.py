@@ -31,7 +31,7 @@ from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.renderers import Style, convert_for_file, render_reports, render_step_summary
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import compute_exit_code
-from bundle_fix.cli.target import add_target_options, read_target
+from bundle_fix.cli.target_options import add_target_options, read_target
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress

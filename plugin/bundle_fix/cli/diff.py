@@ -23,7 +23,7 @@ from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.renderers import Style, convert_for_file, render_difference, render_step_summary
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import compute_exit_code
-from bundle_fix.cli.target import add_target_options, read_target
+from bundle_fix.cli.target_options import add_target_options, read_target
 from bundle_fix.pipelines.compare import compare_artifacts
 from bundle_fix.report.check_report import describe_rules
 from bundle_fix.report.diff import convert_to_check_report, make_diff_report

@@ -19,7 +19,7 @@ from bundle_fix.cli.options import (
     print_message,
 )
 from bundle_fix.cli.progress import show_progress
-from bundle_fix.cli.target import add_target_options, read_target
+from bundle_fix.cli.target_options import add_target_options, read_target
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entry_points import (
     find_elf_file,

@@ -16,7 +16,7 @@ from bundle_fix.cli.options import (
     host_option,
 )
 from bundle_fix.cli.progress import show_progress
-from bundle_fix.cli.target import add_target_options, read_target
+from bundle_fix.cli.target_options import add_target_options, read_target
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entry_points import find_elf_file, map_plugins, map_programs
 from bundle_fix.loader.explain import explain_name
