@@ -35,7 +35,7 @@ def test_a_damaged_artifact_does_not_affect_the_others_or_their_order(tmp_path: 
         "good.tar.gz", "cut.tar.gz", "bad.tar.gz",
     ]  # fmt: skip
     assert [r.get("failed", False) for r in reports] == [False, True, True]
-    assert "the archive is cut short" in reports[1]["error"]
+    assert "the archive is truncated" in reports[1]["error"]
     assert ran.stderr.count("\n") == 1
 
 
@@ -112,7 +112,7 @@ def test_a_finding_ignored_with_a_reason_does_not_fail(tmp_path: Path) -> None:
     assert "1 ignored" in accepted.stdout
     unused = run_bundle_fix("check", tmp_path / "p", "--ignore", "BF203:lib/*=nothing there")
     assert unused.returncode == 1
-    assert "the ignore of BF203 at lib/* (nothing there) matches no finding" in " ".join(
+    assert "the ignore entry for BF203 at lib/* (nothing there) matches no finding" in " ".join(
         unused.stdout.split()
     )
 

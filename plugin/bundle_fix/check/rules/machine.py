@@ -114,7 +114,7 @@ RULES = (
         "BF407", "other-machine", Severity.NOTE,
         "A library is for a machine of which the pack has no program.",
         "The loader skips the library and continues its search on the host.",
-        "Replace the library by the copy for the programs' machine, or remove it.",
+        "Replace the library with the copy for the programs' machine, or remove it.",
         "lib/libcrypto.so.3 was copied from /usr/lib/i386-linux-gnu.",
         find_other_machines,
     ),
@@ -133,7 +133,7 @@ RULES = (
         "A library was linked with another C library than the program that loads it.",
         "The loader does not find the other C library, and the program fails before main. If it"
         " finds it, two C libraries run in one process and damage each other's data.",
-        "Replace the library by a copy that was built for the program's C library.",
+        "Replace the library with a copy that was built for the program's C library.",
         "lib/libfast.so.1 comes from an Alpine container and needs libc.musl-x86_64.so.1, but"
         " bin/server needs libc.so.6.",
         find_mixed_libcs,

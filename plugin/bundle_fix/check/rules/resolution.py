@@ -26,7 +26,7 @@ FIX_SEARCH_PATH = (
     " where possible."
 )
 FIX_NAME_WITH_SLASH = (
-    "The loader never searches for a name with a slash. Replace it by the soname of the library"
+    "The loader never searches for a name with a slash. Replace it with the soname of the library"
     " ('bundle-fix elf --replace-needed'); 'bundle-fix fix' does so where possible."
 )
 FIX_PRIVILEGED_PROGRAM = (
@@ -248,7 +248,7 @@ RULES = (
     Rule(
         "BF106", "duplicate-soname", Severity.NOTE,
         "Two different files have the same soname, and an object needs it.",
-        "Which of them a process loads depends on the search order and on the objects that are"
+        "The copy that a process loads depends on the search order and on the objects that are"
         " already loaded.",
         "Keep one of the files.",
         "lib/libssl.so.3 and lib/compat/libssl.so.3 differ, and bin/server needs libssl.so.3.",

@@ -198,7 +198,7 @@ def find_privileged_programs(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 FIX_ENTRY = (
-    "Replace the entry by a path that begins with $ORIGIN, or remove it; 'bundle-fix fix' does so"
+    "Replace the entry with a path that begins with $ORIGIN, or remove it; 'bundle-fix fix' does so"
     " where possible."
 )
 
@@ -227,8 +227,8 @@ RULES = (
     Rule(
         "BF203", "relative-runpath", Severity.ERROR,
         "A RUNPATH or RPATH entry is empty or relative to the working directory.",
-        "Which library is loaded depends on the directory in which the program is started. Whoever"
-        " can write to that directory can replace the library.",
+        "The library that is loaded depends on the directory in which the program is started. A"
+        " user who can write to that directory can replace the library.",
         FIX_ENTRY,
         "bin/server has the RUNPATH '.', so 'cd / && /opt/pack/bin/server' finds no library.",
         find_relative_entries,
@@ -236,7 +236,7 @@ RULES = (
     Rule(
         "BF204", "runpath-leaves-pack", Severity.WARNING,
         "A RUNPATH or RPATH entry leads out of the pack.",
-        "Which libraries it leads to depends on the directory into which the pack is unpacked.",
+        "The libraries that it leads to depend on the directory into which the pack is unpacked.",
         FIX_ENTRY,
         "bin/server has the RUNPATH $ORIGIN/../../thirdparty/lib, which exists only in the build"
         " tree.",
@@ -254,8 +254,8 @@ RULES = (
     Rule(
         "BF206", "useless-entry", Severity.NOTE,
         "A RUNPATH or RPATH entry is repeated, or its directory does not exist in the pack.",
-        "The loader searches there at every start without success. Whoever creates the directory"
-        " can replace the libraries of the program.",
+        "The loader searches there at every start without success. A user who creates the"
+        " directory can replace the libraries of the program.",
         "Remove the entry, unless libraries are installed there later.",
         "bin/server has the RUNPATH $ORIGIN/../lib:$ORIGIN/../lib64, and the pack has no lib64"
         " directory.",

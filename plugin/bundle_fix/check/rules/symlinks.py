@@ -99,7 +99,7 @@ RULES = (
         "The target of a symlink is outside the pack.",
         "On the target machine that path is another file than on the build machine, or it does not"
         " exist.",
-        "Replace it by a relative symlink to a file of the pack.",
+        "Replace it with a relative symlink to a file of the pack.",
         "lib/libz.so.1 is a symlink to /usr/lib/x86_64-linux-gnu/libz.so.1.",
         find_escaping_symlinks,
         applies_to=RELOCATABLE,
