@@ -135,10 +135,10 @@ def _decompress_chunks(
             yield from _decompress_rest_of_gzip(path, done)
             return
         # Each library has its own error types (zlib.error, LZMAError, ZstdError, IsalError).
-        raise _make_damage_error(error, path) from error
+        raise _build_decompression_error(error, path) from error
 
 
-def _make_damage_error(error: Exception, path: Path) -> BundleFixError:
+def _build_decompression_error(error: Exception, path: Path) -> BundleFixError:
     return BundleFixError(f"the archive is damaged: {error}", where=str(path), hint=AGAIN)
 
 
@@ -154,4 +154,4 @@ def _decompress_rest_of_gzip(path: Path, done: int) -> Iterator[bytes]:
             yield chunk[done:]
             done = max(done - len(chunk), 0)
     except (EOFError, zlib.error) as error:
-        raise _make_damage_error(error, path) from error
+        raise _build_decompression_error(error, path) from error

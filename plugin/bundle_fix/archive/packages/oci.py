@@ -94,7 +94,7 @@ def _list_layers(layout: Tree, path: Path) -> Sequence[str]:
     else:
         images = _read_json(layout, SAVED, path)
         if len(images) != 1:
-            raise _make_count_error(len(images), path)
+            raise _build_count_error(len(images), path)
         names = [str(name) for name in _get_list(images[0], "Layers", path)]
     if len(names) > MAX_LAYERS:
         raise BundleFixError(f"the image has more than {MAX_LAYERS} layers", where=str(path))
@@ -118,14 +118,14 @@ def _find_manifest(layout: Tree, index: Any, path: Path, depth: int = 0) -> Any:
         images = [image for image in images if _get_architecture(image) == here] or images
     names = {_get_blob_path(image, path) for image in images}
     if len(names) != 1:
-        raise _make_count_error(len(names), path)
+        raise _build_count_error(len(names), path)
     document = _read_json(layout, names.pop(), path)
     if isinstance(document, dict) and "manifests" in document:
         return _find_manifest(layout, document, path, depth + 1)
     return document
 
 
-def _make_count_error(count: int, path: Path) -> BundleFixError:
+def _build_count_error(count: int, path: Path) -> BundleFixError:
     return BundleFixError(
         f"it contains {count} images; only one image at a time can be read", where=str(path),
         hint="save one image into its own file",

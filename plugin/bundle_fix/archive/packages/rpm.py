@@ -111,7 +111,7 @@ def _read_cpio(file: IO[bytes], path: Path, limits: Limits) -> Tree:
             raise BundleFixError(
                 f"two members have the name {name!r}", where=str(path), hint=UNTRUSTED
             )
-        nodes[name] = _make_cpio_node(member, file.fileno(), path)
+        nodes[name] = _build_cpio_node(member, file.fileno(), path)
         if stat.S_ISREG(member.mode) and member.links > 1:
             linked.setdefault(member.inode, []).append(name)
     for names in linked.values():
@@ -173,7 +173,7 @@ def _parse_cpio_numbers(header: bytes) -> list[int]:
     return [int(digits[at : at + 8], 16) for at in range(0, len(digits) - 7, 8)]
 
 
-def _make_cpio_node(member: _CpioMember, fd: int, path: Path) -> Node:
+def _build_cpio_node(member: _CpioMember, fd: int, path: Path) -> Node:
     metadata = Metadata(stat.S_IMODE(member.mode), member.uid, member.gid, mtime=member.mtime)
     if stat.S_ISDIR(member.mode):
         return Directory(metadata)

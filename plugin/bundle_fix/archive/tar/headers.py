@@ -139,13 +139,13 @@ def read_members(file: Reader, path: Path) -> Iterator[TarMember]:
                 extensions = _Extensions(at)
                 total += BLOCK
             if total > MAX_TOTAL_EXTENSION_SIZE:
-                raise _make_limit_error(f"{MAX_TOTAL_EXTENSION_SIZE >> 20} MiB", path)
+                raise _build_limit_error(f"{MAX_TOTAL_EXTENSION_SIZE >> 20} MiB", path)
         elif kind == CONTINUATION:
             raise BundleFixError(
                 "it is a later volume of a multi-volume archive", where=str(path), hint=VOLUME_HINT
             )
         else:
-            member = _make_member(fields, block, extensions, global_records, file, path, at, size)
+            member = _build_member(fields, block, extensions, global_records, file, path, at, size)
             at = member.end
             if kind == VOLUME_LABEL:
                 # A label stays in the archive as bytes that precede the next member.
@@ -164,15 +164,15 @@ def _unpack_header(
         BundleFixError: the block is truncated, or its checksum or size is invalid.
     """
     if len(block) < BLOCK or not has_valid_checksum(block):
-        raise _make_damage_error(file, path, at)
+        raise _build_damage_error(file, path, at)
     fields = HEADER.unpack(block)
     size = decode_number(fields[4])
     if size is None or size < 0:
-        raise _make_size_error(path, at)
+        raise _build_size_error(path, at)
     return fields, fields[7], size
 
 
-def _make_damage_error(file: Reader, path: Path, at: int) -> BundleFixError:
+def _build_damage_error(file: Reader, path: Path, at: int) -> BundleFixError:
     if at == 0:
         return BundleFixError(
             "unknown file format", where=str(path),
@@ -185,13 +185,13 @@ def _make_damage_error(file: Reader, path: Path, at: int) -> BundleFixError:
     )  # fmt: skip
 
 
-def _make_size_error(path: Path, at: int) -> BundleFixError:
+def _build_size_error(path: Path, at: int) -> BundleFixError:
     return BundleFixError(
         f"the archive is damaged at byte {at}: invalid size field", where=str(path), hint=AGAIN
     )
 
 
-def _make_limit_error(limit: str, path: Path) -> BundleFixError:
+def _build_limit_error(limit: str, path: Path) -> BundleFixError:
     return BundleFixError(
         f"its extension headers exceed the safety limit ({limit})", where=str(path), hint=UNTRUSTED
     )
@@ -210,10 +210,10 @@ def _read_extension(
     extensions.size += size
     if extensions.size > MAX_EXTENSION_SIZE or extensions.count > MAX_EXTENSIONS:
         limit = f"{MAX_EXTENSIONS} headers and {MAX_EXTENSION_SIZE >> 20} MiB for one member"
-        raise _make_limit_error(limit, path)
+        raise _build_limit_error(limit, path)
     data = file.pread(at + BLOCK, size)
     if len(data) < size:
-        raise _make_damage_error(file, path, at + BLOCK + size)
+        raise _build_damage_error(file, path, at + BLOCK + size)
     if kind == LONG_NAME:
         extensions.name = data.split(b"\0", 1)[0]
     elif kind == LONG_LINK:
@@ -227,7 +227,7 @@ def _read_extension(
     return at + BLOCK + size + -size % BLOCK
 
 
-def _make_member(
+def _build_member(
     fields: tuple[bytes, ...], block: bytes, extensions: _Extensions,
     global_records: Mapping[str, str], file: Reader, path: Path, at: int, size: int,
 ) -> TarMember:  # fmt: skip
@@ -272,7 +272,7 @@ def _choose_size(records: Mapping[str, str], size: int, path: Path, at: int) -> 
     if record is None:
         return size
     if not is_decimal(record):
-        raise _make_size_error(path, at)
+        raise _build_size_error(path, at)
     return int(record)
 
 

@@ -47,10 +47,10 @@ def iter_tar_parts(tree: Tree) -> Iterator[tuple[str, Content]]:
             padding = BytesContent(bytes(-total % BLOCK))
             total += padding.size
             yield path, padding
-    yield "", _make_trailer(tree, total)
+    yield "", _build_trailer(tree, total)
 
 
-def _make_trailer(tree: Tree, total: int) -> Content:
+def _build_trailer(tree: Tree, total: int) -> Content:
     """Return the end of an archive (POSIX ustar): two blocks of zeros, padded to a record.
 
     The bytes that were read are kept, unless they are only padding and members were added.

@@ -113,7 +113,7 @@ def parse_tar(
         hole_size += member.real_size - member.size
         limits.check_size(archive.size + max(hole_size, 0), packed_size, path)
         name = clean_name(member.name, path)
-        node = _make_node(member, archive, last, entries, path)
+        node = _build_node(member, archive, last, entries, path)
         if name in last:
             duplicates += _find_duplicates(entries[last[name]].node, node, name, linked, path)
         elif not (name or member.is_directory):
@@ -125,26 +125,26 @@ def parse_tar(
         entries.append(_Entry(name, node, member.offset, member.end))
     kinds = ((entry.name, isinstance(entry.node, Directory)) for entry in entries)
     top = "" if at_root else find_top_directory(kinds)
-    tree = _make_tree(entries, last, top, archive, duplicates, is_dotted=is_dotted)
+    tree = _build_tree(entries, last, top, archive, duplicates, is_dotted=is_dotted)
     check_parents(tree, path)
     return tree
 
 
-def _make_tree(
+def _build_tree(
     entries: list[_Entry], last: Mapping[str, int], top: str, archive: SliceableReader,
     duplicates: list[DuplicateMember], *, is_dotted: bool,
 ) -> Tree:  # fmt: skip
     """Return the tree of all entries; with ``is_dotted`` their names start with ``./``."""
     end = entries[-1].end if entries else 0
     return Tree(
-        _make_nodes(entries, last, top, archive),
+        _build_nodes(entries, last, top, archive),
         f"./{top}".rstrip("/") if is_dotted and entries else top,
         ArchiveSlice(archive, end, archive.size - end),
         tuple(duplicate.relative_to(top) for duplicate in duplicates),
     )
 
 
-def _make_nodes(
+def _build_nodes(
     entries: list[_Entry], last: Mapping[str, int], top: str, archive: SliceableReader
 ) -> dict[str, Node]:
     """Return the nodes by path: the last entry of each name, with the bytes that precede it."""
@@ -196,14 +196,14 @@ def _is_plain(node: Node) -> bool:
     return isinstance(node, File) and node.hardlink is None
 
 
-def _make_node(
+def _build_node(
     member: TarMember,
     archive: SliceableReader,
     last: Mapping[str, int],
     entries: list[_Entry],
     path: Path,
 ) -> Node:
-    metadata = _make_metadata(member)
+    metadata = _build_metadata(member)
     header = ArchiveSlice(archive, member.offset, member.data_offset - member.offset)
     if member.is_directory:
         # The data of a directory are the names that an incremental backup of GNU tar lists. They
@@ -212,7 +212,7 @@ def _make_node(
     if member.kind == SYMLINK:
         return Symlink(member.link, metadata, header)
     if member.kind == HARD_LINK:
-        return _make_hardlink(member, metadata, header, last, entries, path)
+        return _build_hardlink(member, metadata, header, last, entries, path)
     if member.kind in SPECIAL_KINDS:
         return Special(SPECIAL_KINDS[member.kind], metadata, header)
     # POSIX: members of unknown types are regular files.
@@ -223,7 +223,7 @@ def _make_node(
     return File(sparse, metadata, SparseHeader(header, sparse))
 
 
-def _make_hardlink(
+def _build_hardlink(
     member: TarMember, metadata: Metadata, header: Content, last: Mapping[str, int],
     entries: list[_Entry], path: Path,
 ) -> File:  # fmt: skip
@@ -238,7 +238,7 @@ def _make_hardlink(
     return File(target.content, metadata, header, target.hardlink or name)
 
 
-def _make_metadata(member: TarMember) -> Metadata:
+def _build_metadata(member: TarMember) -> Metadata:
     extra: Mapping[str, str] = NO_RECORDS
     if member.records:
         extra = {

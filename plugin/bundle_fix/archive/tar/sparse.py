@@ -165,7 +165,7 @@ def read_gnu_extents(file: Reader, block: bytes, data: int, size: int) -> Sparse
         is_extended = continuation[IS_EXTENDED_IN_BLOCK]
         start += BLOCK
     real_size = _parse_field(block[REAL_SIZE : REAL_SIZE + 12])
-    return _make_map(pairs, real_size, start, size)
+    return _build_map(pairs, real_size, start, size)
 
 
 def _append_entries(pairs: list[tuple[int, int]], raw: bytes, count: int) -> None:
@@ -214,14 +214,14 @@ def read_pax_extents(
             raise SparseError("the map of a sparse file has an unknown version")
         numbers, start = _read_map_in_data(file, data, size)
         rest = size - (start - data)
-        return _make_map(_pair_numbers(numbers), _parse_number(real_size), start, rest)
+        return _build_map(_pair_numbers(numbers), _parse_number(real_size), start, rest)
     if "GNU.sparse.map" in last:
         texts = last["GNU.sparse.map"].split(",")
     else:
         texts = [v for n, v in records if n in ("GNU.sparse.offset", "GNU.sparse.numbytes")]
     # A map without pieces is empty text, which split() returns as one part.
     numbers = [_parse_number(text) for text in texts if text or len(texts) > 1]
-    return _make_map(_pair_numbers(numbers), _parse_number(real_size), data, size)
+    return _build_map(_pair_numbers(numbers), _parse_number(real_size), data, size)
 
 
 def _read_map_in_data(file: Reader, data: int, size: int) -> tuple[list[int], int]:
@@ -256,7 +256,7 @@ def _pair_numbers(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
-def _make_map(pairs: Sequence[tuple[int, int]], real_size: int, data: int, size: int) -> SparseMap:
+def _build_map(pairs: Sequence[tuple[int, int]], real_size: int, data: int, size: int) -> SparseMap:
     """Return the map of ``pairs`` of offset and size.
 
     Raises:
