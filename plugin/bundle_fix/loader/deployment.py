@@ -20,7 +20,7 @@ from bundle_fix.model.tree import File, Unresolved
 
 
 class Deployment(Struct, frozen=True, eq=False, dict=True):
-    """A pack on a host in an environment: what all its processes share."""
+    """A pack on a host in an environment, which all its processes share."""
 
     bundle: Bundle
     host: Host

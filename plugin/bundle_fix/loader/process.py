@@ -53,7 +53,7 @@ class Process(Struct, frozen=True):
     """The objects that the loader maps for ``entry``, and the resolution of each needed name.
 
     ``objects`` is in load order, which is the order of symbol lookup as well. ``remarks`` are
-    warnings of the loader, and what the model leaves out.
+    warnings of the loader, and features that the model does not support.
     """
 
     entry: str

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from elf.support import by_readelf, run
+from elf.support import read_with_readelf, run_tool
 
 from builders.elf import build_elf
 from builders.run import run_bundle_fix
@@ -33,11 +33,11 @@ def test_json_has_the_values_that_readelf_prints(tmp_path: Path) -> None:
     (record,) = json.loads(run_bundle_fix("elf", "--format", "json", path).stdout)
     assert list(record) == list(SCHEMA)
     assert all(isinstance(record[key], kind) for key, kind in SCHEMA.items())
-    theirs = by_readelf(path)
+    theirs = read_with_readelf(path)
     assert (tuple(record["needed"]), record["soname"]) == (theirs.needed, theirs.soname)
     assert (record["rpath"], record["runpath"]) == (None, OLD)
     assert {"BIND_NOW", "NOW", "NODEFLIB"} <= set(record["flags"])
-    assert record["build_id"] in run("readelf", "-n", path).stdout
+    assert record["build_id"] in run_tool("readelf", "-n", path).stdout
     assert (record["class"], record["byte_order"], record["type"]) == (64, "little", "dyn")
 
 
@@ -65,7 +65,7 @@ def test_the_values_of_one_field_are_printed_one_per_line(tmp_path: Path) -> Non
     assert run_bundle_fix("elf", "--print", "runpath", path).stdout == f"{OLD}\n"
     assert run_bundle_fix("elf", "--print", "rpath", path).stdout == ""
     needed = run_bundle_fix("elf", "--print", "needed", path).stdout.splitlines()
-    assert tuple(needed) == by_readelf(path).needed
+    assert tuple(needed) == read_with_readelf(path).needed
 
 
 def test_several_changes_are_made_in_one_run(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_several_changes_are_made_in_one_run(tmp_path: Path) -> None:
         "--add-needed", "liba.so", "--add-needed", "libb.so",
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, f"{path}\n")
-    found = by_readelf(path)
+    found = read_with_readelf(path)
     assert found.needed == ("liba.so", "libb.so", "libother.so.1")
     assert (found.soname, found.rpath, found.runpath) == ("liby.so.2", "$ORIGIN", None)
     assert f"{path}: RUNPATH {OLD} became RPATH $ORIGIN [" in done.stderr
@@ -89,7 +89,7 @@ def test_a_needed_name_is_added_only_once(tmp_path: Path) -> None:
     path = build_library(tmp_path)
     options = ("--add-needed", "libdep.so.1", "--add-needed", "libn.so", "--add-needed", "libn.so")
     run_bundle_fix("elf", "--in-place", path, *options)
-    assert by_readelf(path).needed == ("libn.so", "libdep.so.1", "libc.so.6")
+    assert read_with_readelf(path).needed == ("libn.so", "libdep.so.1", "libc.so.6")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_search_path_is_removed_from_rpath_and_runpath(
 ) -> None:
     path = build_elf(tmp_path / "libx.so", **{kind: OLD})  # type: ignore[arg-type]
     assert run_bundle_fix("elf", *option, "--in-place", path).returncode == 0
-    found = by_readelf(path)
+    found = read_with_readelf(path)
     assert (found.rpath, found.runpath) == (None, None)
 
 
@@ -189,7 +189,7 @@ def test_the_output_keeps_the_mode_and_the_input_is_not_changed(tmp_path: Path) 
     done = run_bundle_fix("elf", "--set-runpath", "$ORIGIN", "-o", out, path)
     assert (done.returncode, done.stdout, path.read_bytes()) == (0, f"{out}\n", before)
     assert out.stat().st_mode & 0o7777 == 0o711
-    assert by_readelf(out).runpath == "$ORIGIN"
+    assert read_with_readelf(out).runpath == "$ORIGIN"
 
 
 def test_several_files_are_written_to_a_directory_or_in_place(tmp_path: Path) -> None:
@@ -199,9 +199,9 @@ def test_several_files_are_written_to_a_directory_or_in_place(tmp_path: Path) ->
     assert (refused.returncode, out.exists()) == (2, False)
     out.mkdir()
     assert run_bundle_fix("elf", "--set-runpath", "$ORIGIN", "-o", out, *files).returncode == 0
-    assert [by_readelf(out / file.name).runpath for file in files] == ["$ORIGIN"] * 2
+    assert [read_with_readelf(out / file.name).runpath for file in files] == ["$ORIGIN"] * 2
     assert run_bundle_fix("elf", "--remove-runpath", "--in-place", *files).returncode == 0
-    assert [by_readelf(file).runpath for file in files] == [None] * 2
+    assert [read_with_readelf(file).runpath for file in files] == [None] * 2
 
 
 def test_an_output_that_is_an_input_is_refused(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_files_of_other_kinds_are_not_changed_and_reported(tmp_path: Path) -> No
     done = run_bundle_fix("elf", "--set-runpath", "$ORIGIN", "--in-place", *files.values(), good)
     assert (done.returncode, done.stdout) == (1, f"{good}\n")
     assert {name: path.read_bytes() for name, path in files.items()} == before
-    assert by_readelf(good).runpath == "$ORIGIN"
+    assert read_with_readelf(good).runpath == "$ORIGIN"
     for path in files.values():
         assert f"bundle-fix: left alone: {path}: " in done.stderr
     del files["script"]
@@ -272,7 +272,7 @@ def test_a_payload_after_the_program_keeps_its_offset(tmp_path: Path) -> None:
     )
     assert path.stat().st_size == size
     assert path.read_bytes()[-len(payload) :] == payload
-    assert run(path).stdout == "main\n"
+    assert run_tool(path).stdout == "main\n"
 
 
 def test_a_runpath_can_be_made_longer_and_shorter_repeatedly(tmp_path: Path) -> None:
@@ -281,5 +281,5 @@ def test_a_runpath_can_be_made_longer_and_shorter_repeatedly(tmp_path: Path) -> 
     for length in (10, 3, 90, 40, 200, 1, 150):
         done = run_bundle_fix("elf", "--set-runpath", "/" + "l" * length, "--in-place", path)
         assert done.returncode == 0, done.stderr
-        assert run(path).stdout == "main\n"
+        assert run_tool(path).stdout == "main\n"
     assert path.stat().st_size == size

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from elf.matrix import needs
-from elf.support import content_of
+from elf.matrix import require_tools
+from elf.support import get_content
 
 from builders.elf import build_elf
 from builders.run import run_bundle_fix
@@ -27,7 +27,7 @@ EXPECTED = 'Line 201 of "source.c"'
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
     """The debug file that two programs in ``in/`` share; both name it by a relative path."""
-    needs("dwz")
+    require_tools("dwz")
     programs = [
         build_elf(
             tmp_path / "in" / name,
@@ -73,7 +73,7 @@ def test_a_missing_shared_file_is_reported(
 
 
 def test_a_shared_file_of_another_build_is_skipped(shared: Path, tmp_path: Path) -> None:
-    with content_of(tmp_path / "in/one").open() as reader:
+    with get_content(tmp_path / "in/one").open() as reader:
         altlink = read_altlink(reader, read_image(reader))
     assert altlink is not None
     assert altlink.name == "../common.debug"
@@ -86,5 +86,5 @@ def test_a_shared_file_of_another_build_is_skipped(shared: Path, tmp_path: Path)
 
 
 def test_a_program_without_altlink_shares_no_debug_file(tmp_path: Path) -> None:
-    with content_of(build_elf(tmp_path / "alone", program=True)).open() as reader:
+    with get_content(build_elf(tmp_path / "alone", program=True)).open() as reader:
         assert read_altlink(reader, read_image(reader)) is None

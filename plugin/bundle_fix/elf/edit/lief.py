@@ -33,7 +33,7 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
         raise CannotEditError("LIEF accepts only names in UTF-8")
     lief.logging.disable()
     try:
-        refusal = run_isolated(lambda: _rewrite(source, target, changes))
+        refusal = run_isolated(lambda: _write_changes(source, target, changes))
     except DiedError as error:
         raise CannotEditError(f"LIEF cannot write it: {error}") from error
     if refusal is not None:
@@ -43,7 +43,7 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
         raise CannotEditError("LIEF wrote an incomplete file")
 
 
-def _rewrite(source: Path, target: Path, changes: Changes) -> str | None:
+def _write_changes(source: Path, target: Path, changes: Changes) -> str | None:
     """Write the file; return the reason if that is impossible, else None."""
     import lief
 

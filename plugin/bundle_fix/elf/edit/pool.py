@@ -205,7 +205,7 @@ def _run_worker(jobs: Sequence[EditJob], scratch: Path, editor: str, pipe: IO[by
         except EditRefusedError as error:
             outcome = _Outcome(refused=error.message)
         else:
-            outcome = _make_outcome(edited)
+            outcome = _build_outcome(edited)
         pickle.dump(outcome, pipe)
         pipe.flush()
 
@@ -219,7 +219,7 @@ def _receive_outcome(process: ForkedProcess) -> _Outcome | None:
     return outcome
 
 
-def _make_outcome(edited: EditResult) -> _Outcome:
+def _build_outcome(edited: EditResult) -> _Outcome:
     content = edited.content
     if not edited.editor:
         return _Outcome()

@@ -106,13 +106,13 @@ def compute_dynamic_patch(image: Image, planned: Sequence[DynamicEntry]) -> Patc
     """
     segment = next(s for s in image.segments if s.type == c.PT_DYNAMIC)
     layout = image.format.dynamic
-    room = segment.filesz // layout.size
+    capacity = segment.filesz // layout.size
     before = image.dynamic or ()
     # A section without DT_NULL (GNU ld's --spare-dynamic-tags=0) works as before with the same
     # number of entries; only a larger number needs space for DT_NULL.
-    if len(planned) > len(before) and len(planned) + 1 > room:
+    if len(planned) > len(before) and len(planned) + 1 > capacity:
         raise CannotEditError(
-            f"its dynamic section has space for {room} entries; {len(planned) + 1} are needed"
+            f"its dynamic section has space for {capacity} entries; {len(planned) + 1} are needed"
         )
     if any(
         entry.tag == c.DT_MIPS_RLD_MAP_REL and list(planned).index(entry) != before.index(entry)

@@ -252,19 +252,19 @@ def _push_neighbours(
         place = (end - table.size) // table.align * table.align
         to_address = table.address - table.offset
         place -= (place + to_address) % table.align
-        moves.append(_make_move(table, place, to_address))
+        moves.append(_build_move(table, place, to_address))
         end = place
     if end < floor:
         return None
     at = tail.start
     for table in moved:
         at += -(at + tail.to_address) % table.align
-        moves.append(_make_move(table, at, tail.to_address))
+        moves.append(_build_move(table, at, tail.to_address))
         at += table.size
     return TableLayout(tuple(moves), tail, at) if at <= tail.end else None
 
 
-def _make_move(table: DynamicTable, offset: int, to_address: int) -> TableMove:
+def _build_move(table: DynamicTable, offset: int, to_address: int) -> TableMove:
     return TableMove(
         table.tag, table.address, table.offset, table.size, offset + to_address, offset, table.size
     )

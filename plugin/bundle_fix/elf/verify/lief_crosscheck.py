@@ -43,7 +43,7 @@ def crosscheck_here(content: Content, image: Image) -> str | None:
     theirs: dict[str, object] = {"needed": (), "soname": None, "rpath": None, "runpath": None}
     for entry in binary.dynamic_entries:
         if isinstance(entry, lief.ELF.DynamicEntryLibrary):
-            theirs["needed"] = (*_to_names(theirs["needed"]), os.fsdecode(entry.name))
+            theirs["needed"] = (*_get_names(theirs["needed"]), os.fsdecode(entry.name))
         elif isinstance(entry, lief.ELF.DynamicSharedObject):
             theirs["soname"] = os.fsdecode(entry.name)
         elif isinstance(entry, lief.ELF.DynamicEntryRunPath):
@@ -57,5 +57,5 @@ def crosscheck_here(content: Content, image: Image) -> str | None:
     return None
 
 
-def _to_names(value: object) -> tuple[str, ...]:
+def _get_names(value: object) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else ()

@@ -1,4 +1,4 @@
-"""The steps of a search: the rule that names a place, and what the loader finds there."""
+"""The steps of a search: a place, the rule that names it, and the outcome there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEARCH_RULE_TEXTS: Mapping[SearchRule, str] = {
     SearchRule.LOADED: "interpreter",
     SearchRule.PRELOAD: "preloaded",
 }
-"""The name of each rule in messages; `SearchRule.LOADED` is what the kernel loaded."""
+"""The name of each rule in messages; the kernel loads the object of `SearchRule.LOADED`."""
 
 
 class Outcome(Enum):
@@ -98,7 +98,7 @@ class SearchStep(Struct, frozen=True):
     Attributes:
         place: the file or directory for messages; the rule's name if it has no single place.
         via: the rule that names the place.
-        outcome: what the loader finds there.
+        outcome: the result at that place.
         entry: the entry of RPATH, RUNPATH or LD_LIBRARY_PATH as written; for the cache the file
             that lists the library: ``ld.so.cache`` or ``ld.so.conf``.
         owner: the object that has the entry, if that is not the one that needs the name.

@@ -1,4 +1,4 @@
-"""Files for other systems: by their header, and by the notes that linkers put into them."""
+"""Files for other systems, which the header or a note of the linker identifies."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ int work(void) { return 1; }
 """
 
 
-def system(path: Path) -> str | None:
+def find_system(path: Path) -> str | None:
     with make_path_content(path).open() as reader:
         return find_foreign_system(reader, read_image(reader))
 
 
-def noted(path: Path, owner: str, libc: str) -> Path:
+def build_with_note(path: Path, owner: str, libc: str) -> Path:
     source = NOTE % (len(owner) + 1, owner)
     return build_elf(path, needed=[libc], source=source, flags=["-nostdlib"])
 
@@ -34,22 +34,22 @@ def noted(path: Path, owner: str, libc: str) -> Path:
         ("Android", "libc.so", "Android"),
         ("OpenBSD", "libc.so.97.0", "OpenBSD"),
         ("NetBSD", "libc.so.12", "NetBSD"),
-        ("Vendor", "libc.so", None),  # musl's
+        ("Vendor", "libc.so", None),  # for musl
         ("Android", "libc.so.6", None),  # built by the NDK's clang, for glibc
     ],
 )
-def test_a_note_tells_where_another_c_library_is_needed(
+def test_a_note_identifies_the_system_unless_the_c_library_is_for_linux(
     tmp_path: Path, owner: str, libc: str, expected: str | None
 ) -> None:
-    assert system(noted(tmp_path / "libx.so", owner, libc)) == expected
+    assert find_system(build_with_note(tmp_path / "libx.so", owner, libc)) == expected
 
 
 @pytest.mark.parametrize(
     ("abi", "expected"), [(0, None), (3, None), (97, None), (9, "FreeBSD"), (200, "system 200")]
 )
-def test_the_header_tells(tmp_path: Path, abi: int, expected: str | None) -> None:
+def test_the_os_abi_identifies_the_system(tmp_path: Path, abi: int, expected: str | None) -> None:
     path = build_elf(tmp_path / "libx.so")
     data = bytearray(path.read_bytes())
     data[7] = abi
     path.write_bytes(data)
-    assert system(path) == expected
+    assert find_system(path) == expected

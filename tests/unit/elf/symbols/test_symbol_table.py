@@ -1,4 +1,4 @@
-"""The dynamic symbols, as pyelftools lists them."""
+"""The dynamic symbols, compared with pyelftools."""
 
 from __future__ import annotations
 
@@ -25,80 +25,78 @@ int three(void) { if (!maybe) abort(); return maybe(); }
 TOOLCHAINS = {"host": HOST, **LINKERS, **CROSS}
 
 
-def table(path: Path) -> SymbolTable:
+def read_table(path: Path) -> SymbolTable:
     reader = BytesReader(path.read_bytes())
     return read_symbols(reader, read_image(reader))
 
 
-@pytest.mark.parametrize("likely", [1 << 20, 0], ids=["cut at once", "name by name"])
+@pytest.mark.parametrize("share", [1 << 20, 0], ids=["split at once", "name by name"])
 @pytest.mark.parametrize("name", TOOLCHAINS)
-def test_symbols_are_what_pyelftools_lists(
-    tmp_path: Path, name: str, likely: int, monkeypatch: pytest.MonkeyPatch
+def test_symbols_match_pyelftools(
+    tmp_path: Path, name: str, share: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(symbols, "MAX_STRING_SHARE", likely)
+    monkeypatch.setattr(symbols, "MAX_STRING_SHARE", share)
     path = build_elf(tmp_path / "liba.so", source=SOURCE, toolchain=TOOLCHAINS[name])
-    found = table(path)
+    found = read_table(path)
     with path.open("rb") as file:
         section = ELFFile(file).get_section_by_name(".dynsym")
         assert isinstance(section, SymbolTableSection)
         listed = [
             s for s in section.iter_symbols() if s.name and s["st_info"]["bind"] != "STB_LOCAL"
         ]
-    here = {s.name.encode() for s in listed if s["st_shndx"] != "SHN_UNDEF"}
-    weak = {s.name.encode() for s in listed if s["st_info"]["bind"] == "STB_WEAK"} - here
-    assert found.defined == here >= {b"one", b"two", b"three"}
-    wanted = [s.name.encode() for s in listed if s["st_shndx"] == "SHN_UNDEF"]
-    assert [w.name for w in found.undefined] == wanted
-    assert {w.name for w in found.undefined if w.weak} == weak >= {b"maybe"}
-    (abort,) = (w for w in found.undefined if w.name == b"abort")
+    defined = {s.name.encode() for s in listed if s["st_shndx"] != "SHN_UNDEF"}
+    weak = {s.name.encode() for s in listed if s["st_info"]["bind"] == "STB_WEAK"} - defined
+    assert found.defined == defined >= {b"one", b"two", b"three"}
+    undefined = [s.name.encode() for s in listed if s["st_shndx"] == "SHN_UNDEF"]
+    assert [s.name for s in found.undefined] == undefined
+    assert {s.name for s in found.undefined if s.weak} == weak >= {b"maybe"}
+    (abort,) = (s for s in found.undefined if s.name == b"abort")
     assert (abort.library or "").startswith("libc.so.6")
     assert (abort.version or "").startswith("GLIBC_2.")
 
 
-def test_a_wanted_version_is_met_by_it_and_by_what_has_none(tmp_path: Path) -> None:
+def test_a_needed_version_is_satisfied_by_itself_and_by_unversioned_symbols(tmp_path: Path) -> None:
     path = tmp_path / "liba.so.1"
-    versioned = table(build_versioned_library(path, "liba.so.1", "greet", ["V_1", "V_2"]))
-    plain = table(build_elf(tmp_path / "libb.so.1", source="int greet(void) { return 1; }"))
-    wanted = [None, "V_1", "V_2", "V_3"]
-    assert [versioned.provides_symbol(b"greet", version) for version in wanted] == [
+    versioned = read_table(build_versioned_library(path, "liba.so.1", "greet", ["V_1", "V_2"]))
+    plain = read_table(build_elf(tmp_path / "libb.so.1", source="int greet(void) { return 1; }"))
+    versions = [None, "V_1", "V_2", "V_3"]
+    assert [versioned.provides_symbol(b"greet", version) for version in versions] == [
         True,
         True,
         True,
         False,
     ]
-    assert [plain.provides_symbol(b"greet", version) for version in wanted] == [True] * 4
+    assert [plain.provides_symbol(b"greet", version) for version in versions] == [True] * 4
     assert not versioned.provides_symbol(b"other", None)
 
 
-def test_only_the_first_of_hidden_versions_is_for_those_who_ask_for_none(tmp_path: Path) -> None:
-    """As the loader has it: the program ends with "undefined symbol: second"."""
+def test_a_reference_without_version_finds_only_the_oldest_hidden_version(tmp_path: Path) -> None:
+    """With glibc, such a program ends with "undefined symbol: second"."""
     flags = [f"-Wl,--version-script={tmp_path}/map"]
     (tmp_path / "map").write_text("V_1 {}; V_2 {} V_1;")
     lines = (
         f'int f{n}(void) {{ return 1; }} __asm__(".symver f{n}, {name}");'
         for n, name in enumerate(["first@V_1", "second@V_2", "third@@V_2", "third@V_1"])
     )
-    found = table(build_elf(tmp_path / "liba.so", source="\n".join(lines), flags=flags))
+    found = read_table(build_elf(tmp_path / "liba.so", source="\n".join(lines), flags=flags))
     names = (b"first", b"second", b"third")
     assert [found.provides_symbol(name, None) for name in names] == [True, False, True]
     assert found.provides_symbol(b"second", "V_2")
 
 
-def test_names_that_overlap_take_no_more_than_their_share(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_overlapping_names_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = build_elf(tmp_path / "liba.so", source=SOURCE)
     monkeypatch.setattr(symbols, "MAX_STRING_SHARE", 0)
     monkeypatch.setattr(symbols, "MAX_SINGLE_NAMES", 8)
     with pytest.raises(DamagedElfError, match="exceed the limit of 8 bytes"):
-        table(path)
+        read_table(path)
 
 
-def test_a_file_without_symbols_wants_none(tmp_path: Path) -> None:
+def test_a_static_program_has_no_symbols(tmp_path: Path) -> None:
     path = build_elf(
         tmp_path / "x", source="int main(void) { return 0; }", flags=["-static", "-no-pie"]
     )
-    assert table(path) == SymbolTable()
+    assert read_table(path) == SymbolTable()
     assert UndefinedSymbol(b"a", None, None, weak=False) != UndefinedSymbol(
         b"a", None, None, weak=True
     )

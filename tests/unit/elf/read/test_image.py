@@ -1,4 +1,4 @@
-"""The reader: every class, byte order and kind of file, and what lies about itself."""
+"""The parser: every class, byte order and kind of file, and files with invalid fields."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from bundle_fix.elf.symbols.versions import read_needed_versions, read_verdef
 from bundle_fix.model.content import BytesReader, FileReader, Reader
 from elf.support import (
     Strings,
-    by_pyelftools,
-    by_readelf,
-    bytes_of,
-    image_in,
-    image_of,
-    libc,
-    object_file,
-    ours,
-    run,
-    splice,
-    strings_by_pyelftools,
-    system_files,
-    tiny_elf,
-    with_dynamic,
-    with_header,
-    with_segment,
-    without_section_headers,
+    build_object_file,
+    build_tiny_elf,
+    change_dynamic_entry,
+    change_header,
+    change_segment,
+    drop_section_headers,
+    find_libc,
+    get_pyelftools_strings,
+    get_strings,
+    list_system_files,
+    parse_image,
+    read_bytes_of,
+    read_image_of,
+    read_with_pyelftools,
+    read_with_readelf,
+    replace_bytes,
+    run_tool,
 )
 
 ARCHITECTURES = {
@@ -56,9 +56,9 @@ MUCH_DEBUG = (
 )
 
 
-def library(folder: Path, toolchain: Toolchain = HOST) -> Path:
+def build_library(directory: Path, toolchain: Toolchain = HOST) -> Path:
     needed = ["liba.so.1", "libb.so.2"]
-    path = folder / "libx.so"
+    path = directory / "libx.so"
     return build_elf(
         path, soname="libx.so.7", needed=needed, runpath="$ORIGIN:/opt/x", toolchain=toolchain
     )
@@ -66,149 +66,155 @@ def library(folder: Path, toolchain: Toolchain = HOST) -> Path:
 
 @pytest.mark.parametrize("name", CROSS)
 def test_class_byte_order_and_machine_are_read(tmp_path: Path, name: str) -> None:
-    image = image_of(library(tmp_path, CROSS[name]))
+    image = read_image_of(build_library(tmp_path, CROSS[name]))
     assert (image.format.bits, image.format.order, image.machine) == ARCHITECTURES[name]
     assert image.architecture[:2] == ARCHITECTURES[name][:2]
     assert (image.type, image.is_library, image.is_program) == ("dyn", True, False)
 
 
 @pytest.mark.parametrize("toolchain", [*LINKERS.values(), *CROSS.values()], ids=[*LINKERS, *CROSS])
-def test_the_strings_are_those_that_readelf_sees(tmp_path: Path, toolchain: Toolchain) -> None:
-    path = library(tmp_path, toolchain)
-    seen = ours(image_of(path))
-    assert seen.needed[:2] == ("liba.so.1", "libb.so.2")
-    assert seen[1:] == ("libx.so.7", None, "$ORIGIN:/opt/x")
-    assert seen == by_readelf(path) == by_pyelftools(path)
+def test_strings_match_readelf_and_pyelftools(tmp_path: Path, toolchain: Toolchain) -> None:
+    path = build_library(tmp_path, toolchain)
+    strings = get_strings(read_image_of(path))
+    assert strings.needed[:2] == ("liba.so.1", "libb.so.2")
+    assert strings[1:] == ("libx.so.7", None, "$ORIGIN:/opt/x")
+    assert strings == read_with_readelf(path) == read_with_pyelftools(path)
 
 
-def test_an_rpath_is_no_runpath(tmp_path: Path) -> None:
-    image = image_of(build_elf(tmp_path / "x", program=True, rpath="/opt/x"))
+def test_an_rpath_is_not_a_runpath(tmp_path: Path) -> None:
+    image = read_image_of(build_elf(tmp_path / "x", program=True, rpath="/opt/x"))
     assert (image.rpath, image.runpath) == ("/opt/x", None)
 
 
-def test_a_library_without_soname_has_none_and_not_an_empty_one(tmp_path: Path) -> None:
-    image = image_of(build_elf(tmp_path / "libx.so", runpath=""))
+def test_a_missing_soname_is_not_an_empty_one(tmp_path: Path) -> None:
+    image = read_image_of(build_elf(tmp_path / "libx.so", runpath=""))
     assert image.soname is None
 
 
-def test_strings_that_are_not_utf8_survive() -> None:
-    content = tiny_elf([(c.DT_RUNPATH, 1)], b"\0caf\xe9/lib\0")
-    assert image_in(bytes_of(content)).runpath == os.fsdecode(b"caf\xe9/lib")
+def test_strings_may_be_invalid_utf8() -> None:
+    content = build_tiny_elf([(c.DT_RUNPATH, 1)], b"\0caf\xe9/lib\0")
+    assert parse_image(read_bytes_of(content)).runpath == os.fsdecode(b"caf\xe9/lib")
 
 
 def test_a_pie_is_a_program(tmp_path: Path) -> None:
-    image = image_of(build_elf(tmp_path / "x", program=True))
+    image = read_image_of(build_elf(tmp_path / "x", program=True))
     assert (image.type, image.is_program, image.is_library) == ("dyn", True, False)
     assert image.interpreter == "/lib64/ld-linux-x86-64.so.2"
 
 
 def test_a_program_at_a_fixed_address_is_a_program(tmp_path: Path) -> None:
-    image = image_of(build_elf(tmp_path / "x", program=True, flags=["-no-pie"]))
+    image = read_image_of(build_elf(tmp_path / "x", program=True, flags=["-no-pie"]))
     assert (image.type, image.is_program, image.is_library) == ("exec", True, False)
 
 
-def test_a_library_that_can_also_be_started_is_a_library() -> None:
-    image = image_of(libc())
+def test_a_library_with_an_interpreter_is_a_library() -> None:
+    image = read_image_of(find_libc())
     assert image.interpreter
     assert (image.is_program, image.is_library) == (False, True)
 
 
 def test_a_static_program_has_no_dynamic_section(tmp_path: Path) -> None:
-    image = image_of(build_elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"]))
+    image = read_image_of(build_elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"]))
     assert (image.type, image.is_dynamic, image.is_program) == ("exec", False, False)
 
 
-def test_a_static_pie_needs_nobody(tmp_path: Path) -> None:
-    image = image_of(build_elf(tmp_path / "x", program=True, flags=["-static-pie"]))
+def test_a_static_pie_has_no_needed_names(tmp_path: Path) -> None:
+    image = read_image_of(build_elf(tmp_path / "x", program=True, flags=["-static-pie"]))
     assert (image.is_dynamic, image.interpreter, image.needed) == (True, None, ())
     assert not image.is_program
 
 
 def test_an_object_file_is_neither_program_nor_library() -> None:
-    image = image_of(object_file(["-c"], "int x;", HOST))
+    image = read_image_of(build_object_file(["-c"], "int x;", HOST))
     assert (image.type, image.is_dynamic, image.is_library) == ("rel", False, False)
 
 
-def test_of_a_core_file_only_the_header_is_read(tmp_path: Path) -> None:
-    # A core file may have more than 65,535 segments; the loader has no business with any.
-    data = library(tmp_path).read_bytes()
-    image = image_in(with_header(data, type=c.ET_CORE, phnum=0xFFFF))
+def test_only_the_header_of_a_core_file_is_read(tmp_path: Path) -> None:
+    # A core file may have more than 65,535 segments; the loader reads none of them.
+    data = build_library(tmp_path).read_bytes()
+    image = parse_image(change_header(data, type=c.ET_CORE, phnum=0xFFFF))
     assert (image.type, image.segments, image.is_dynamic) == ("core", (), False)
 
 
 def test_a_debug_file_of_objcopy_is_not_dynamic(tmp_path: Path) -> None:
     path = build_elf(tmp_path / "x", program=True, source=MUCH_DEBUG, flags=["-g3"])
-    run("objcopy", "--only-keep-debug", path, tmp_path / "x.debug")
-    image = image_of(tmp_path / "x.debug")
+    run_tool("objcopy", "--only-keep-debug", path, tmp_path / "x.debug")
+    image = read_image_of(tmp_path / "x.debug")
     assert not image.is_dynamic
 
 
 @pytest.mark.parametrize("flags", [["-g3"], ["-g"], ["-g0"]])
 def test_a_debug_file_of_eu_strip_is_not_dynamic(tmp_path: Path, flags: list[str]) -> None:
-    # Its program headers still tell where the dynamic section was: behind the end, or in DWARF.
+    # Its program headers have the old offset of the dynamic section: after the end, or in DWARF.
     path = build_elf(tmp_path / "x", program=True, source=MUCH_DEBUG, flags=flags)
-    run("eu-strip", "-f", tmp_path / "x.debug", path)
-    assert image_of(path).is_dynamic
-    assert not image_of(tmp_path / "x.debug").is_dynamic
+    run_tool("eu-strip", "-f", tmp_path / "x.debug", path)
+    assert read_image_of(path).is_dynamic
+    assert not read_image_of(tmp_path / "x.debug").is_dynamic
 
 
 @pytest.mark.parametrize("filler", [b"\0", b"\x01", b"abcdefgh", b"\xff"])
-def test_a_debug_file_is_known_whatever_stands_in_the_place_of_its_dynamic_section(
+def test_a_debug_file_is_recognized_whatever_its_dynamic_section_contains(
     tmp_path: Path, filler: bytes
 ) -> None:
     path = build_elf(tmp_path / "x", program=True, source=MUCH_DEBUG, flags=["-g3"])
-    run("eu-strip", "-f", tmp_path / "x.debug", path)
+    run_tool("eu-strip", "-f", tmp_path / "x.debug", path)
     data = (tmp_path / "x.debug").read_bytes()
-    dynamic = next(s for s in image_in(data).segments if s.type == c.PT_DYNAMIC)
+    dynamic = next(s for s in parse_image(data).segments if s.type == c.PT_DYNAMIC)
     assert len(data) > dynamic.file_end
     fill = (filler * dynamic.filesz)[: dynamic.filesz]
-    assert not image_in(splice(data, dynamic.offset, fill)).is_dynamic
+    assert not parse_image(replace_bytes(data, dynamic.offset, fill)).is_dynamic
 
 
 @pytest.mark.parametrize("toolchain", [HOST, CROSS["s390x"], CROSS["armhf"]])
-def test_nothing_is_missed_without_section_headers(tmp_path: Path, toolchain: Toolchain) -> None:
-    data = library(tmp_path, toolchain).read_bytes()
-    bare = image_in(without_section_headers(data))
-    whole = image_in(data)
-    assert ours(bare) == ours(whole)
+def test_a_file_without_section_headers_is_read_completely(
+    tmp_path: Path, toolchain: Toolchain
+) -> None:
+    data = build_library(tmp_path, toolchain).read_bytes()
+    bare = parse_image(drop_section_headers(data))
+    whole = parse_image(data)
+    assert get_strings(bare) == get_strings(whole)
     assert bare.dynamic == whole.dynamic
 
 
-def test_thousands_of_sections_are_read_by_the_number_in_the_first_header(tmp_path: Path) -> None:
-    data = library(tmp_path).read_bytes()
-    image = image_in(data)
+def test_the_number_of_sections_may_be_in_the_first_section_header(tmp_path: Path) -> None:
+    data = build_library(tmp_path).read_bytes()
+    image = parse_image(data)
     sections = read_sections(BytesReader(data), image.format, image.header)
     first = sections[0]._replace(size=len(sections))
-    moved = with_header(data, shnum=0)
-    moved = splice(moved, image.header.shoff, image.format.section.pack(*first))
-    again = image_in(moved)
+    moved = change_header(data, shnum=0)
+    moved = replace_bytes(moved, image.header.shoff, image.format.section.pack(*first))
+    again = parse_image(moved)
     assert len(read_sections(BytesReader(moved), again.format, again.header)) == len(sections)
 
 
-def test_the_machines_own_files_are_read_as_readelf_reads_them() -> None:
-    files = system_files(every=10)
+def test_this_machines_files_match_readelf() -> None:
+    files = list_system_files(every=10)
     assert files
-    wrong = [p for p in files if image_of(p).is_dynamic and ours(image_of(p)) != by_readelf(p)]
+    wrong = [
+        p
+        for p in files
+        if read_image_of(p).is_dynamic and get_strings(read_image_of(p)) != read_with_readelf(p)
+    ]
     assert not wrong
 
 
-def test_the_machines_own_files_are_read_as_pyelftools_reads_them() -> None:
+def test_this_machines_files_match_pyelftools() -> None:
     different = []
-    for path in system_files(every=5):
+    for path in list_system_files(every=5):
         with path.open("rb") as file:
             theirs = ELFFile(file)
-            image = image_of(path)
+            image = read_image_of(path)
             dynamic = any(s["p_type"] == "PT_DYNAMIC" for s in theirs.iter_segments())
-            strings = strings_by_pyelftools(theirs) if dynamic else None
-            if strings != (ours(image) if image.is_dynamic else None):
+            strings = get_pyelftools_strings(theirs) if dynamic else None
+            if strings != (get_strings(image) if image.is_dynamic else None):
                 different.append(path)
     assert not different
 
 
-# --- files that lie ---------------------------------------------------------------------------
+# --- files with invalid fields ----------------------------------------------------------------
 
 
-LIES: dict[str, tuple[int, dict[str, int]]] = {
+INVALID_FIELDS: dict[str, tuple[int, dict[str, int]]] = {
     "program headers beyond the file": (0, {"phoff": 1 << 40}),
     "program headers of another size": (0, {"phentsize": 57}),
     "program headers without number": (0, {"phnum": 0xFFFF}),
@@ -220,16 +226,16 @@ LIES: dict[str, tuple[int, dict[str, int]]] = {
     "an interpreter beyond the file": (c.PT_INTERP, {"offset": 1 << 60}),
     "an interpreter as large as the file": (c.PT_INTERP, {"filesz": 1 << 60}),
 }
-"""What each lie is, and how it is told: by a segment of this type, or (0) by the ELF header."""
+"""The changed fields of a segment of the given type, or of the ELF header (0), by description."""
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_header_that_lies_is_refused_with_one_line(tmp_path: Path, lie: str) -> None:
-    kind, fields = LIES[lie]
+@pytest.mark.parametrize("case", INVALID_FIELDS)
+def test_an_invalid_header_is_an_error_of_one_line(tmp_path: Path, case: str) -> None:
+    kind, fields = INVALID_FIELDS[case]
     data = build_elf(tmp_path / "x", program=True, needed=["liba.so.1"]).read_bytes()
-    data = with_segment(data, kind, **fields) if kind else with_header(data, **fields)
+    data = change_segment(data, kind, **fields) if kind else change_header(data, **fields)
     with pytest.raises(DamagedElfError) as error:
-        image_in(data)
+        parse_image(data)
     assert error.value.message
     assert "\n" not in error.value.message
 
@@ -247,56 +253,54 @@ def test_a_header_that_lies_is_refused_with_one_line(tmp_path: Path, lie: str) -
         (c.DT_RUNPATH, (1 << 64) - 1),
     ],
 )
-def test_a_dynamic_entry_that_lies_is_refused(tmp_path: Path, tag: int, value: int) -> None:
-    data = with_dynamic(library(tmp_path).read_bytes(), tag, value)
-    # An address of 0 is the ELF header, where every string is another than it was.
+def test_an_invalid_dynamic_entry_is_an_error(tmp_path: Path, tag: int, value: int) -> None:
+    data = change_dynamic_entry(build_library(tmp_path).read_bytes(), tag, value)
+    # At address 0 is the ELF header: every string is then a different one.
     if (tag, value) == (c.DT_STRTAB, 0):
-        assert image_in(data).needed != ("liba.so.1", "libb.so.2", "libc.so.6")
+        assert parse_image(data).needed != ("liba.so.1", "libb.so.2", "libc.so.6")
         return
     with pytest.raises(DamagedElfError):
-        image_in(data)
+        parse_image(data)
 
 
-def test_a_dynamic_section_without_string_table_is_refused(tmp_path: Path) -> None:
-    data = library(tmp_path).read_bytes()
+def test_a_dynamic_section_without_string_table_is_an_error(tmp_path: Path) -> None:
+    data = build_library(tmp_path).read_bytes()
     with pytest.raises(DamagedElfError, match="contains the string table"):
-        image_in(with_dynamic(data, c.DT_STRTAB, 0, new_tag=c.DT_DEBUG))
+        parse_image(change_dynamic_entry(data, c.DT_STRTAB, 0, new_tag=c.DT_DEBUG))
 
 
 @pytest.mark.parametrize("length", [4, 15, 16, 20, 63, 64, 100, 400, 0x1000])
-def test_a_file_cut_short_is_refused(tmp_path: Path, length: int) -> None:
+def test_a_truncated_file_is_an_error(tmp_path: Path, length: int) -> None:
     data = build_elf(tmp_path / "x", program=True).read_bytes()[:length]
     with pytest.raises(DamagedElfError):
-        image_in(data)
+        parse_image(data)
 
 
 @pytest.mark.parametrize(("at", "value"), [(4, 0), (4, 3), (5, 0), (5, 9)])
-def test_a_class_or_byte_order_that_does_not_exist_is_refused(
-    tmp_path: Path, at: int, value: int
-) -> None:
-    data = splice(library(tmp_path).read_bytes(), at, bytes([value]))
+def test_an_invalid_class_or_byte_order_is_an_error(tmp_path: Path, at: int, value: int) -> None:
+    data = replace_bytes(build_library(tmp_path).read_bytes(), at, bytes([value]))
     with pytest.raises(DamagedElfError, match="invalid ELF class"):
-        image_in(data)
+        parse_image(data)
 
 
-def test_only_what_begins_as_elf_is_elf(tmp_path: Path) -> None:
-    assert is_elf(BytesReader(library(tmp_path).read_bytes()))
+def test_elf_files_are_recognized_by_their_magic(tmp_path: Path) -> None:
+    assert is_elf(BytesReader(build_library(tmp_path).read_bytes()))
     assert not is_elf(BytesReader(b"\x7fEL"))
     assert not is_elf(BytesReader(b"#!/bin/sh\n"))
     assert not is_elf(BytesReader(b""))
 
 
-def test_sections_beyond_the_file_are_no_sections(tmp_path: Path) -> None:
-    data = with_header(library(tmp_path).read_bytes(), shoff=1 << 40)
-    image = image_in(data)
+def test_section_headers_beyond_the_file_are_ignored(tmp_path: Path) -> None:
+    data = change_header(build_library(tmp_path).read_bytes(), shoff=1 << 40)
+    image = parse_image(data)
     assert read_sections(BytesReader(data), image.format, image.header) == ()
 
 
-# --- files that want to be large --------------------------------------------------------------
+# --- files that would need much memory --------------------------------------------------------
 
 
-def peak_of_reading(reader: Reader) -> int:
-    """The most bytes that Python objects took while the file was read, and its refusal."""
+def measure_peak(reader: Reader) -> int:
+    """Read a damaged file; return the peak size of all Python objects, in bytes."""
     tracemalloc.start()
     try:
         with pytest.raises(DamagedElfError):
@@ -307,22 +311,22 @@ def peak_of_reading(reader: Reader) -> int:
 
 
 @pytest.mark.parametrize("length", [15_000, 60_000])
-def test_needed_names_that_overlap_cannot_fill_the_memory(length: int) -> None:
+def test_overlapping_needed_names_take_bounded_memory(length: int) -> None:
     table = b"\0" + b"a" * length + b"\0"
-    content = tiny_elf([(c.DT_NEEDED, 1 + n % 99) for n in range(60_000)], table)
+    content = build_tiny_elf([(c.DT_NEEDED, 1 + n % 99) for n in range(60_000)], table)
     with content.open() as reader:
-        assert peak_of_reading(reader) < 32 << 20
+        assert measure_peak(reader) < 32 << 20
 
 
 @pytest.mark.parametrize("kind", ["interpreter", "segments", "dynamic"])
-def test_a_sparse_file_of_many_gigabytes_cannot_fill_the_memory(tmp_path: Path, kind: str) -> None:
+def test_a_sparse_file_of_many_gigabytes_takes_bounded_memory(tmp_path: Path, kind: str) -> None:
     data = build_elf(tmp_path / "x", program=True).read_bytes()
     if kind == "interpreter":
-        data = with_segment(data, c.PT_INTERP, filesz=1 << 32)
+        data = change_segment(data, c.PT_INTERP, filesz=1 << 32)
     elif kind == "segments":
-        data = with_header(data, phoff=1 << 20, phnum=0xFFFF)
+        data = change_header(data, phoff=1 << 20, phnum=0xFFFF)
     else:
-        data = with_segment(data, c.PT_DYNAMIC, offset=1 << 30, filesz=1 << 32)
+        data = change_segment(data, c.PT_DYNAMIC, offset=1 << 30, filesz=1 << 32)
     path = tmp_path / "large"
     path.write_bytes(data)
     with path.open("r+b") as file:
@@ -331,16 +335,16 @@ def test_a_sparse_file_of_many_gigabytes_cannot_fill_the_memory(tmp_path: Path, 
         file.seek(1 << 30)
         file.write((b"\1" + bytes(15)) * 1000)
         file.flush()
-        assert peak_of_reading(FileReader(file.fileno(), 0, 8 << 30)) < 32 << 20
+        assert measure_peak(FileReader(file.fileno(), 0, 8 << 30)) < 32 << 20
 
 
 @pytest.mark.parametrize("order", ["little", "big"])
 @pytest.mark.parametrize("bits", [32, 64])
-def test_a_file_made_byte_by_byte_is_read_in_every_class_and_order(bits: int, order: str) -> None:
+def test_a_generated_file_is_read_in_every_class_and_byte_order(bits: int, order: str) -> None:
     table = b"\0liba.so\0libx.so.1\0$ORIGIN\0"
     entries = [(c.DT_NEEDED, 1), (c.DT_SONAME, 9), (c.DT_RUNPATH, 19)]
-    image = image_in(bytes_of(tiny_elf(entries, table, bits=bits, order=order)))
-    assert ours(image) == Strings(("liba.so",), "libx.so.1", None, "$ORIGIN")
+    image = parse_image(read_bytes_of(build_tiny_elf(entries, table, bits=bits, order=order)))
+    assert get_strings(image) == Strings(("liba.so",), "libx.so.1", None, "$ORIGIN")
     assert (image.format.bits, image.format.order) == (bits, order)
 
 
@@ -348,7 +352,7 @@ def test_a_file_made_byte_by_byte_is_read_in_every_class_and_order(bits: int, or
 
 
 def read_everything(data: bytes) -> None:
-    """All that is ever read of a file, as `check` and an editor read it."""
+    """Read everything that `check` and the editors read of a file."""
     reader = BytesReader(data)
     image = read_image(reader)
     read_sections(reader, image.format, image.header)
@@ -359,9 +363,9 @@ def read_everything(data: bytes) -> None:
         provides_symbol(reader, image, name)
 
 
-def interesting_places(data: bytes) -> list[int]:
-    """Offsets of the numbers that a reader follows."""
-    image = image_in(data)
+def list_interesting_offsets(data: bytes) -> list[int]:
+    """Return the offsets of the bytes that a reader depends on."""
+    image = parse_image(data)
     ends = [64, 64 + 56 * len(image.segments)]
     spans = [(s.offset, s.file_end) for s in image.segments if s.type == c.PT_DYNAMIC]
     spans += [(t.offset, t.end) for t in find_movable_tables(BytesReader(data), image)]
@@ -369,14 +373,14 @@ def interesting_places(data: bytes) -> list[int]:
 
 
 @pytest.fixture(scope="module", params=["x86_64", "s390x", "i386"])
-def victim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A small library whose bytes are damaged."""
+def undamaged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a small library to damage."""
     toolchain = CROSS.get(request.param, HOST)
-    return library(tmp_path_factory.mktemp("victim"), toolchain).read_bytes()
+    return build_library(tmp_path_factory.mktemp("undamaged"), toolchain).read_bytes()
 
 
-def test_an_undamaged_victim_is_read_without_complaint(victim: bytes) -> None:
-    read_everything(victim)
+def test_the_undamaged_library_is_read_without_error(undamaged: bytes) -> None:
+    read_everything(undamaged)
 
 
 VALUES = st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFF]) | st.integers(0, 255)
@@ -384,9 +388,9 @@ VALUES = st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFF]) | st.integers(0, 255)
 
 @settings(max_examples=150, deadline=2000)
 @given(data=st.data())
-def test_damage_is_refused_or_read_but_never_fatal(victim: bytes, data: st.DataObject) -> None:
-    places = interesting_places(victim)
-    damaged = bytearray(victim)
+def test_a_damaged_file_is_read_or_is_an_error(undamaged: bytes, data: st.DataObject) -> None:
+    places = list_interesting_offsets(undamaged)
+    damaged = bytearray(undamaged)
     for at, value in data.draw(
         st.lists(st.tuples(st.sampled_from(places), VALUES), min_size=1, max_size=6)
     ):
@@ -410,7 +414,7 @@ def test_damage_is_refused_or_read_but_never_fatal(victim: bytes, data: st.DataO
 @settings(max_examples=60, deadline=2000)
 @given(st.binary(max_size=300))
 @example(b"")
-def test_noise_behind_the_magic_is_never_fatal(noise: bytes) -> None:
+def test_random_bytes_after_the_magic_are_read_or_are_an_error(noise: bytes) -> None:
     for ident in (b"\x7fELF\2\1\1", b"\x7fELF\1\2\1"):
         data = ident + bytes(9) + b"\3\0\x3e\0" + noise
         with contextlib.suppress(DamagedElfError):

@@ -1,4 +1,4 @@
-"""Any sequence of edits on any member of the matrix: as asked, loadable, and undone again."""
+"""Random sequences of edits on cells of the matrix: the file loads, and they can be undone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.errors import EditRefusedError
-from elf.matrix import CELLS, EXPECTED, Built, build
-from elf.support import Strings, by_readelf
-from elf.test_matrix import edited
+from elf.matrix import CELLS, EXPECTED, BuiltCell, build_cell, edit_at
+from elf.support import Strings, read_with_readelf
 
 LONG = "$ORIGIN/../lib:/opt/" + "z" * 90
 FIRST = st.sampled_from(["", "$ORIGIN/../lib", LONG, "/r", f"$ORIGIN/../lib:{LONG}:{LONG}"])
@@ -35,15 +34,18 @@ MEMBERS = [
 ]
 
 
-def undo(now: Strings, then: Strings) -> list[Changes]:
-    """The edits that give ``now`` the strings of ``then`` again."""
-    path = {"rpath": then.rpath} if then.rpath else {"runpath": then.runpath or ""}
-    gone = tuple(name for name in now.needed if name not in then.needed)
+def plan_undo(now: Strings, then: Strings) -> list[Changes]:
+    """Return the edits that turn the strings ``now`` into ``then``."""
+    rpath, runpath = (then.rpath, None) if then.rpath else (None, then.runpath or "")
+    removed = tuple(name for name in now.needed if name not in then.needed)
     missing = tuple(name for name in then.needed if name not in now.needed)
-    swapped = tuple(zip(gone, missing, strict=False))
+    swapped = tuple(zip(removed, missing, strict=False))
     count = len(swapped)
-    rest = Changes(remove_needed=gone[count:], add_needed=missing[count:])
-    return [Changes(soname=then.soname or "", replace_needed=swapped, **path), rest]
+    rest = Changes(remove_needed=removed[count:], add_needed=missing[count:])
+    return [
+        Changes(soname=then.soname or "", replace_needed=swapped, rpath=rpath, runpath=runpath),
+        rest,
+    ]
 
 
 @pytest.mark.parametrize("name", MEMBERS)
@@ -51,50 +53,50 @@ def undo(now: Strings, then: Strings) -> list[Changes]:
     max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(edits=st.lists(EDITS, min_size=1, max_size=5))
-def test_edits_give_what_was_asked_and_can_be_undone(
+def test_edits_give_the_requested_strings_and_can_be_undone(
     tmp_path_factory: pytest.TempPathFactory, name: str, edits: list[Changes]
 ) -> None:
-    folder = tmp_path_factory.mktemp("edits")
-    built = build(CELLS[name], folder / "pack")
-    original = by_readelf(built.library)
+    directory = tmp_path_factory.mktemp("edits")
+    built = build_cell(CELLS[name], directory / "pack")
+    original = read_with_readelf(built.library)
     used = set()
     try:
         for changes in edits:
-            before = by_readelf(built.library)
+            before = read_with_readelf(built.library)
             try:
-                used.add(edited(built.library, changes, "auto", folder))
+                used.add(edit_at(built.library, changes, "auto", directory))
             except EditRefusedError:
-                assert by_readelf(built.library) == before
+                assert read_with_readelf(built.library) == before
                 continue
-            now = by_readelf(built.library)
+            now = read_with_readelf(built.library)
             if changes.runpath is not None or changes.rpath is not None:
                 assert (now.runpath or "") == (changes.runpath or "")
                 assert (now.rpath or "") == (changes.rpath or "")
             if changes.soname is not None:
                 assert (now.soname or "") == changes.soname
-        assert_it_loads(built)
+        assert_loadable(built)
         try:
-            for changes in undo(by_readelf(built.library), original):
-                used.add(edited(built.library, changes, "auto", folder))
+            for changes in plan_undo(read_with_readelf(built.library), original):
+                used.add(edit_at(built.library, changes, "auto", directory))
         except EditRefusedError:
-            # Where there is no slack, and patchelf does not take its own results again.
+            # Some files have no unused space, and patchelf does not accept its own output.
             assert "patchelf" in used or name.startswith(("lld", "mold", "read-only"))
             return
-        after = by_readelf(built.library)
+        after = read_with_readelf(built.library)
         assert set(after.needed) == set(original.needed)
         assert after[1:] == original[1:]
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(directory)
 
 
-def assert_it_loads(built: Built) -> None:
-    """The program that needs the library still runs with it, given the folder to search."""
-    folder = str(built.library.parent)
+def assert_loadable(built: BuiltCell) -> None:
+    """Assert that the program runs with the library, given the directory to search."""
+    directory = str(built.library.parent)
     if built.cell.machine:
-        done = built.command_output(["-E", f"LD_LIBRARY_PATH={folder}", str(built.program)])
+        done = built.run_command(["-E", f"LD_LIBRARY_PATH={directory}", str(built.program)])
     else:
         done = subprocess.run(
-            [str(built.program)], env={"LD_LIBRARY_PATH": folder}, capture_output=True, text=True,
-            check=True, timeout=60,
+            [str(built.program)], env={"LD_LIBRARY_PATH": directory}, capture_output=True,
+            text=True, check=True, timeout=60,
         ).stdout.strip()  # fmt: skip
     assert done == EXPECTED
