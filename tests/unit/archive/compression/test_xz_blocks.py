@@ -32,7 +32,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def compress(data: bytes, step: int = 1 << 20) -> bytes:
     target = io.BytesIO()
-    with XzWriter(target) as stream:  # type: ignore[arg-type]
+    with XzWriter(target) as stream:
         for start in range(0, len(data), step):
             stream.write(data[start : start + step])
     return target.getvalue()
@@ -88,5 +88,5 @@ def test_an_error_in_a_thread_is_raised_by_the_writer(monkeypatch: pytest.Monkey
         raise MemoryError
 
     monkeypatch.setattr(xz_blocks, "compress_block", fail)
-    with pytest.raises(MemoryError), XzWriter(io.BytesIO()) as stream:  # type: ignore[arg-type]
+    with pytest.raises(MemoryError), XzWriter(io.BytesIO()) as stream:
         stream.write(TEXT)
