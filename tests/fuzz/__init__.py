@@ -1,5 +1,5 @@
-"""Mutated artifacts, given to every command: ``make fuzz`` for long, some seconds in each test run.
+"""Commands run on mutated artifacts: for long by ``make fuzz``, for seconds in each test run.
 
-Whatever is in an artifact, a command ends with 0, 1 or 2, soon, in little memory, with one line for
-each error, writes nothing but its output, and prints no byte that a terminal obeys.
+For any artifact a command exits with 0, 1 or 2, within limits of time and memory, prints one line
+for each error and no terminal control character, and writes nothing except its output.
 """

@@ -1,4 +1,4 @@
-"""Mutates artifacts for some time: ``python -m fuzz SECONDS [SEED]``; keeps what went wrong."""
+"""Mutate artifacts for a given time: ``python -m fuzz SECONDS [SEED]``; failing ones are kept."""
 
 from __future__ import annotations
 
@@ -12,54 +12,54 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from fuzz.commands import COMMANDS, ELF_COMMANDS, SOON, run
-from fuzz.corpus import corpus
-from fuzz.mutation import mutant
+from fuzz.commands import COMMANDS, CPU_LIMIT, ELF_COMMANDS, run_command
+from fuzz.corpus import build_corpus
+from fuzz.mutation import mutate_artifact
 
 MEMORY = 3 << 30
 FOUND = Path("../.cache/fuzz-found")
 
 
 def fuzz(seconds: float, seed: int) -> int:
-    """Mutate until the time is over; the number of inputs that something went wrong with."""
+    """Run commands on mutated artifacts for a time, and return the number of failures."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     rng = random.Random(seed)
     runs: Counter[tuple[str, int]] = Counter()
     found: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
-        kinds = corpus(Path(scratch))
+        kinds = build_corpus(Path(scratch))
         end = time.monotonic() + seconds
-        folder = Path(scratch, "here")
-        folder.mkdir()
+        directory = Path(scratch, "work")
+        directory.mkdir()
         while time.monotonic() < end:
             kind = rng.choice(sorted(kinds))
-            data = mutant(rng, kinds, kind)
-            artifact = folder / f"a.{kind}"
+            data = mutate_artifact(rng, kinds, kind)
+            artifact = directory / f"a.{kind}"
             artifact.write_bytes(data)
             command = rng.choice(ELF_COMMANDS if kind == "elf" else COMMANDS)
-            signal.alarm(int(3 * SOON))
+            signal.alarm(int(3 * CPU_LIMIT))
             try:
-                runs[kind, run(command, artifact, folder).status] += 1
+                runs[kind, run_command(command, artifact, directory).status] += 1
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                key = f"{type(error).__name__} {Path(where.filename).name}:{where.lineno} {error}"
+                frame = traceback.extract_tb(error.__traceback__)[-1]
+                key = f"{type(error).__name__} {Path(frame.filename).name}:{frame.lineno} {error}"
                 found[key[:160]] += 1
                 if found[key[:160]] == 1:
                     FOUND.mkdir(parents=True, exist_ok=True)
-                    keep = FOUND / f"{len(found)}.{kind}"
-                    keep.write_bytes(data)
+                    kept = FOUND / f"{len(found)}.{kind}"
+                    kept.write_bytes(data)
                     report = "".join(traceback.format_exception(error))
-                    keep.with_suffix(".txt").write_text(f"{command}\n{report}", errors="replace")
-                    sys.stdout.write(f"{keep}: {key[:300]!r}\n")
+                    kept.with_suffix(".txt").write_text(f"{command}\n{report}", errors="replace")
+                    sys.stdout.write(f"{kept}: {key[:300]!r}\n")
                     sys.stdout.flush()
             signal.alarm(0)
-            for left in folder.iterdir():
-                left.unlink()
+            for path in directory.iterdir():
+                path.unlink()
     for (kind, status), count in sorted(runs.items()):
         sys.stdout.write(f"{kind:12} exit {status}: {count}\n")
-    sys.stdout.write(f"{sum(runs.values())} runs, {len(found)} ways to go wrong, seed {seed}\n")
+    sys.stdout.write(f"{sum(runs.values())} runs, {len(found)} distinct failures, seed {seed}\n")
     return len(found)
 
 

@@ -1,4 +1,4 @@
-"""Commands run in this process, and what must be true of each whatever it was given."""
+"""Commands run in this process, with assertions that hold for every artifact."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 from bundle_fix.cli.main import main
 
-SOON = 20.0
-"""Seconds of the processor that no command may take for an artifact of a megabyte."""
-OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+CPU_LIMIT = 20.0
+"""Limit of CPU seconds of a command for an artifact of a megabyte."""
+CONTROL_CHARACTERS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("check", "{}"), ("check", "--env", "hostile", "{}"), ("check", "--format", "json", "{}"),
     ("check", "-v", "{}"), ("tree", "{}"), ("why", "{}", "libx.so.4"),
@@ -29,21 +31,21 @@ ELF_COMMANDS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 
 
-class _Terminal(io.TextIOWrapper):
-    """What is written, as text or as bytes."""
+class _OutputStream(io.TextIOWrapper):
+    """A stream that keeps the written text and bytes."""
 
     def __init__(self) -> None:
         self._bytes = io.BytesIO()
         super().__init__(self._bytes, "utf-8", "surrogatepass", write_through=True)
 
     def getvalue(self) -> str:
-        """All that was written."""
+        """Return the written text."""
         return self._bytes.getvalue().decode("utf-8", "surrogatepass")
 
 
 @contextmanager
-def _captured() -> Iterator[tuple[_Terminal, _Terminal]]:
-    out, err = _Terminal(), _Terminal()
+def _capture_output() -> Iterator[tuple[_OutputStream, _OutputStream]]:
+    out, err = _OutputStream(), _OutputStream()
     saved = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = out, err
     try:
@@ -53,40 +55,40 @@ def _captured() -> Iterator[tuple[_Terminal, _Terminal]]:
 
 
 class Outcome(NamedTuple):
-    """An exit status, and what was printed."""
+    """An exit code and the output."""
 
     status: int
     out: str
     err: str
 
 
-def run(command: Sequence[str], artifact: Path, folder: Path) -> Outcome:
-    """Run one command on ``artifact``, which lies alone in ``folder``.
+def run_command(command: Sequence[str], artifact: Path, directory: Path) -> Outcome:
+    """Run one command on ``artifact``, the only file in ``directory``.
 
     Raises:
-        AssertionError: it misbehaved.
+        AssertionError: the command violated an invariant.
     """
-    output = folder / "output"
+    output = directory / "output"
     arguments = [part.format(artifact, out=output) for part in command]
     before = artifact.read_bytes()
     start = time.process_time()
-    with _captured() as (out, err):
+    with _capture_output() as (out, err):
         status = main(arguments)
-    took = time.process_time() - start
+    seconds = time.process_time() - start
     assert status in (0, 1, 2), status
-    assert took < SOON, f"it took {took:.1f} s"
+    assert seconds < CPU_LIMIT, f"seconds {seconds:.1f} CPU seconds"
     for text in (out.getvalue(), err.getvalue()):
-        bad = OBEYED.search(text)
+        bad = CONTROL_CHARACTERS.search(text)
         assert bad is None, f"raw {bad[0]!r} in {text[max(0, bad.start() - 99) : bad.end() + 9]!r}"
         assert "Traceback" not in text
     if status == 2:
         lines = err.getvalue().splitlines()
-        assert lines, "no word about what is wrong"
+        assert lines, "missing error message"
         assert "bundle-fix: error: " in err.getvalue() or command[0] == "elf"
     assert artifact.read_bytes() == before, "the input changed"
-    left = {path.name for path in folder.iterdir()} - {artifact.name}
+    remaining = {path.name for path in directory.iterdir()} - {artifact.name}
     written = {"output"} if "-o" in command and status != 2 else set()
-    assert left <= written, f"it left {left - written}"
-    if left:
+    assert remaining <= written, f"unexpected files: {remaining - written}"
+    if remaining:
         output.unlink()
     return Outcome(status, out.getvalue(), err.getvalue())

@@ -14,7 +14,7 @@ SPARSE = 300_000
 
 
 def build_pack(directory: Path) -> Path:
-    """Build a pack with symlinks, symbol versions, an RPATH, a sparse file and a file that is not ELF."""
+    """Build a pack with symlinks, symbol versions, an RPATH, a sparse and a non-ELF file."""
     build_versioned_library(directory / "lib/libv.so.1.2", "libv.so.1", "f", ["V_1", "V_2"])
     (directory / "lib/libv.so.1").symlink_to("libv.so.1.2")
     build_elf(

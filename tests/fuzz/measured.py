@@ -1,4 +1,4 @@
-"""The command line, followed on stdout by the kilobytes that it had resident at its peak."""
+"""Run the command line, and append its peak resident memory in KiB to stdout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from bundle_fix.cli.main import main
 
 status = main(sys.argv[1:])
-# ru_maxrss would be that of the process that forked this one, where it was larger.
+# ru_maxrss is inherited through fork and execve, so it may be that of the parent (getrusage(2)).
 peak = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
 sys.stdout.write(f"\n\0{peak[1] if peak else 0}")
 sys.exit(status)

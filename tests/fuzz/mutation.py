@@ -1,4 +1,4 @@
-"""Changes to bytes that look for trouble: extremes in numbers, blocks out of place, cut ends."""
+"""Mutations of bytes: extreme numbers, moved blocks, truncation."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ EXTREMES = (
 Mutate = Callable[[random.Random, bytearray], None]
 
 
-def _bytes(rng: random.Random, data: bytearray) -> None:
-    at = rng.randrange(len(data))
-    data[at] = rng.randrange(256)
+def _set_byte(rng: random.Random, data: bytearray) -> None:
+    offset = rng.randrange(len(data))
+    data[offset] = rng.randrange(256)
 
 
-def _extreme(rng: random.Random, data: bytearray) -> None:
-    piece = rng.choice(EXTREMES)
-    at = rng.randrange(len(data))
-    data[at : at + len(piece)] = piece
+def _insert_extreme(rng: random.Random, data: bytearray) -> None:
+    extreme = rng.choice(EXTREMES)
+    offset = rng.randrange(len(data))
+    data[offset : offset + len(extreme)] = extreme
 
 
-def _step(rng: random.Random, data: bytearray) -> None:
-    """A number one off, or doubled: of 2, 4 or 8 bytes, at a place where numbers are."""
+def _change_number(rng: random.Random, data: bytearray) -> None:
+    """Change an aligned number of 2, 4 or 8 bytes: plus or minus one, doubled, halved, inverted."""
     size, code = rng.choice(((2, "<H"), (4, "<I"), (8, "<Q")))
-    at = rng.randrange(max(1, len(data) // size)) * size
-    if at + size <= len(data):
-        (number,) = struct.unpack_from(code, data, at)
+    offset = rng.randrange(max(1, len(data) // size)) * size
+    if offset + size <= len(data):
+        (number,) = struct.unpack_from(code, data, offset)
         changed = rng.choice((number + 1, number - 1, number * 2, number // 2, ~number))
-        struct.pack_into(code, data, at, changed % (1 << 8 * size))
+        struct.pack_into(code, data, offset, changed % (1 << 8 * size))
 
 
-def _head(rng: random.Random, data: bytearray) -> None:
-    """As `_step`, near the start, where ELF and RPM have their headers."""
+def _change_header(rng: random.Random, data: bytearray) -> None:
+    """Change a number near the start, where ELF and RPM have their headers."""
     head = data[:2048]
-    _step(rng, head)
+    _change_number(rng, head)
     data[: len(head)] = head
 
 
-def _block(rng: random.Random, data: bytearray) -> None:
-    """A block removed, repeated, or swapped with another one."""
+def _move_block(rng: random.Random, data: bytearray) -> None:
+    """Remove or repeat a block, or swap it with another one."""
     count = max(1, len(data) // BLOCK)
     one, other = (rng.randrange(count) * BLOCK for _ in range(2))
     kind = rng.randrange(3)
@@ -61,47 +61,48 @@ def _block(rng: random.Random, data: bytearray) -> None:
             data[one : one + BLOCK], data[other : other + BLOCK] = second, first
 
 
-def _cut(rng: random.Random, data: bytearray) -> None:
+def _truncate(rng: random.Random, data: bytearray) -> None:
     del data[rng.randrange(1, len(data) + 1) :]
 
 
-def _tail(rng: random.Random, data: bytearray) -> None:
-    """As `_extreme`, near the end, where zip has its directory."""
+def _change_tail(rng: random.Random, data: bytearray) -> None:
+    """Insert an extreme near the end, where zip has its central directory."""
     tail = data[-700:]
-    _extreme(rng, tail)
+    _insert_extreme(rng, tail)
     data[-700:] = tail
 
 
 MUTATIONS: tuple[Mutate, ...] = (
-    _bytes, _bytes, _extreme, _extreme, _step, _step, _head, _head, _tail, _block, _cut,
+    _set_byte, _set_byte, _insert_extreme, _insert_extreme, _change_number, _change_number,
+    _change_header, _change_header, _change_tail, _move_block, _truncate,
 )  # fmt: skip
 
 
-def mutated(rng: random.Random, data: bytes) -> bytes:
-    """``data`` with one to four changes; the checksums of tar headers are made right again."""
+def mutate_bytes(rng: random.Random, data: bytes) -> bytes:
+    """Return ``data`` with one to four changes, and usually with correct tar checksums."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
         if changed:
             rng.choice(MUTATIONS)(rng, changed)
     if rng.random() < 0.9:
-        repair(changed)
+        repair_checksums(changed)
     return bytes(changed)
 
 
-def mutant(rng: random.Random, kinds: Mapping[str, bytes], kind: str) -> bytes:
-    """A mutated artifact of one kind; what is compressed is mostly mutated before it is."""
+def mutate_artifact(rng: random.Random, kinds: Mapping[str, bytes], kind: str) -> bytes:
+    """Return a mutated artifact; a compressed one is usually mutated before compression."""
     if kind == "tar.gz" and rng.random() < 0.8:
-        return gzip.compress(mutated(rng, kinds["gnu.tar"]), 1)
-    return mutated(rng, kinds[kind])
+        return gzip.compress(mutate_bytes(rng, kinds["gnu.tar"]), 1)
+    return mutate_bytes(rng, kinds[kind])
 
 
-def repair(data: bytearray) -> None:
-    """Make the checksum right of every block that says it is a header of a tarball."""
-    at = data.find(b"ustar", 257)
-    while at >= 0:
-        start = at - 257
+def repair_checksums(data: bytearray) -> None:
+    """Correct the checksum of every block with the magic number of a tar header (POSIX ustar)."""
+    offset = data.find(b"ustar", 257)
+    while offset >= 0:
+        start = offset - 257
         if start % BLOCK in (0, 68 % BLOCK, 132 % BLOCK) and start + BLOCK <= len(data):
             block = data[start : start + BLOCK]
             block[148:156] = b" " * 8
             data[start + 148 : start + 156] = b"%06o\0 " % sum(block)
-        at = data.find(b"ustar", at + 1)
+        offset = data.find(b"ustar", offset + 1)

@@ -18,7 +18,7 @@ from fuzz.elf_fields import Field, list_fields, replace_by_extremes
 QUICK = [command for command in ELF_COMMANDS if command[0] != "fix"]
 ALL = bool(os.environ.get("BUNDLE_FIX_FUZZ"))
 STEP = 1 if ALL else 7
-"""Only each STEP-th changed file is tested, unless BUNDLE_FIX_FUZZ is set."""
+"""Every seventh changed file is tested; with BUNDLE_FIX_FUZZ all are."""
 
 
 @pytest.fixture(scope="module")

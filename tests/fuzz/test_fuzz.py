@@ -1,4 +1,4 @@
-"""A few seconds of mutations with fixed seeds; ``make fuzz`` takes longer and new ones."""
+"""A few seconds of mutations with fixed seeds; ``make fuzz`` runs longer with new seeds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.commands import COMMANDS, ELF_COMMANDS, run
-from fuzz.corpus import corpus
-from fuzz.mutation import mutant
+from fuzz.commands import COMMANDS, ELF_COMMANDS, run_command
+from fuzz.corpus import build_corpus
+from fuzz.mutation import mutate_artifact
 
 KINDS = (
     "elf", "tar", "sparse.tar", "gnu.tar", "tar.gz", "a.zip", "stored.zip", "deb", "rpm",
@@ -21,7 +21,7 @@ RUNS = 25
 
 @pytest.fixture(scope="module")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    found = corpus(tmp_path_factory.mktemp("corpus"))
+    found = build_corpus(tmp_path_factory.mktemp("corpus"))
     assert set(found) == set(KINDS)
     return found
 
@@ -34,6 +34,6 @@ def test_a_mutated_artifact_is_read_or_refused(
     commands = ELF_COMMANDS if kind == "elf" else COMMANDS
     artifact = tmp_path / f"a.{kind}"
     for number in range(RUNS):
-        artifact.write_bytes(mutant(rng, kinds, kind))
-        run(commands[number % len(commands)], artifact, tmp_path)
+        artifact.write_bytes(mutate_artifact(rng, kinds, kind))
+        run_command(commands[number % len(commands)], artifact, tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2 << 20

@@ -1,10 +1,10 @@
-"""Runs of bundle-fix in which something goes wrong at a chosen moment.
+"""Runs of bundle-fix in which a signal or an error occurs at a chosen system call.
 
-Run as a program it makes the runs that its input asks for, a line of JSON each: ``arguments``, the
-``cwd``, and what happens: ``call`` is the number of the system call, of those that change something
-on a disk, at which the process gets ``signal`` before or after it, or the call fails with
-``error``; 0 lets it be. It answers with the exit status (negative: a signal), the number of such
-calls, and what was printed on stderr. A fork makes hundreds of runs cheap.
+The program reads orders from stdin, one line of JSON each: ``arguments``, ``cwd``, and the event.
+``call`` is the number of a system call, counted among those that change a disk. Before or after
+it the process gets ``signal``, or the call fails with ``error``; with 0 nothing happens. The answer
+has the exit status (negative: a signal), the number of such calls, and the text on stderr. Each
+run is a fork of this process, so that hundreds of runs are cheap.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ CALLS = (
 )  # fmt: skip
 
 
-def interposed(name: str, order: dict[str, Any], count: list[int]) -> Callable[..., Any]:
+def interpose(name: str, order: dict[str, Any], count: list[int]) -> Callable[..., Any]:
     real = getattr(os, name)
 
     def call(*arguments: Any, **options: Any) -> Any:
-        # stderr and stdout are not what this is about.
+        # Output on stdout and stderr changes no disk.
         if name == "write" and arguments[0] in (1, 2):
             return real(*arguments, **options)
         count[0] += 1
-        now = count[0] == order["call"]
-        if now and order.get("error"):
+        reached = count[0] == order["call"]
+        if reached and order.get("error"):
             raise OSError(order["error"], os.strerror(order["error"]))
-        if now and order.get("before"):
+        if reached and order.get("before"):
             os.kill(os.getpid(), order["signal"])
         result = real(*arguments, **options)
-        if now and order.get("signal"):
+        if reached and order.get("signal"):
             os.kill(os.getpid(), order["signal"])
         return result
 
@@ -49,7 +49,7 @@ def interposed(name: str, order: dict[str, Any], count: list[int]) -> Callable[.
 
 
 def run(order: dict[str, Any], log: int, counts: int) -> None:
-    """Carry out an order in this process, which ends."""
+    """Execute an order in this process, and exit."""
     from bundle_fix.cli.main import main
     from bundle_fix.cli.signals import install_signal_handlers
 
@@ -62,7 +62,7 @@ def run(order: dict[str, Any], log: int, counts: int) -> None:
     install_signal_handlers()
     count = [0]
     for name in CALLS:
-        setattr(os, name, interposed(name, order, count))
+        setattr(os, name, interpose(name, order, count))
     status = 99
     try:
         status = main(order["arguments"])
@@ -73,7 +73,7 @@ def run(order: dict[str, Any], log: int, counts: int) -> None:
 
 
 def warm_up(order: dict[str, Any]) -> None:
-    """Carry out an order here, so that what it imports need not be imported in every run."""
+    """Execute an order without a fork, so that later runs find its modules imported."""
     from bundle_fix.cli.main import main
 
     os.chdir(order["cwd"])
@@ -100,9 +100,9 @@ def serve() -> None:
                 time.sleep(order["after"])
                 os.kill(child, order["signal"])
             _, status = os.waitpid(child, 0)
-            said = os.pread(log.fileno(), 100_000, 0).decode("utf-8", "replace")
+            text = os.pread(log.fileno(), 100_000, 0).decode("utf-8", "replace")
             calls = int(os.pread(counts.fileno(), 20, 0) or 0)
-        answer = {"status": os.waitstatus_to_exitcode(status), "calls": calls, "stderr": said}
+        answer = {"status": os.waitstatus_to_exitcode(status), "calls": calls, "stderr": text}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Incidents that happened with Pegasus's packs; ``pack`` prevents and ``fix`` repairs or reports each.
+"""Incidents of Pegasus's packs, each prevented by ``pack`` and repaired or reported by ``fix``.
 
 Every incident is tested with a spec (the pack is correct, or the spec is refused with the line) and
 with a repair of the bad tarball (fixed, or refused with a finding).
@@ -76,7 +76,7 @@ class Bench:
         return self.run("fix", bad, "-o", out, *options, out=out)
 
     def run_program(self, program: str = "bin/server", top: str = "pack") -> str:
-        """Run a program of the last written pack in an unrelated directory, and return its output."""
+        """Run a program of the last pack in an unrelated directory, and return its output."""
         done = subprocess.run(
             [self.root / top / program],
             cwd="/",

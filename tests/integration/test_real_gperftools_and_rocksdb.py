@@ -1,4 +1,4 @@
-"""The same with the real things: gperftools and RocksDB of the machine, a database, a checkpoint.
+"""The incident with the real gperftools and RocksDB of this machine, a database and a checkpoint.
 
 Debian: libgoogle-perftools-dev and librocksdb-dev.
 """
@@ -13,7 +13,7 @@ import pytest
 from builders.pack import make_tarball
 from builders.run import run_bundle_fix
 
-from .conftest import on_hostile_host, require_program
+from .conftest import require_program, run_on_hostile_host
 
 pytestmark = pytest.mark.xdist_group("rocksdb")
 
@@ -43,15 +43,15 @@ int main(int, char **argv) {
     std::unique_ptr<rocksdb::DB> db(opened);
     for (int i = 0; i < 1000; ++i)
         must(db->Put(rocksdb::WriteOptions(), "key" + std::to_string(i), std::string(100, 'v')));
-    rocksdb::Checkpoint *made = nullptr;
-    must(rocksdb::Checkpoint::Create(db.get(), &made));
-    std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+    rocksdb::Checkpoint *created = nullptr;
+    must(rocksdb::Checkpoint::Create(db.get(), &created));
+    std::unique_ptr<rocksdb::Checkpoint> checkpoint(created);
     must(checkpoint->CreateCheckpoint(path + ".checkpoint"));
     Dl_info info;
     dladdr(reinterpret_cast<void *>(&std::malloc), &info);
     size_t bytes = 0;
     MallocExtension::instance()->GetNumericProperty("generic.current_allocated_bytes", &bytes);
-    std::printf("malloc from %s, %s\n", info.dli_fname, bytes ? "asked" : "never asked");
+    std::printf("malloc from %s, %s\n", info.dli_fname, bytes ? "used" : "not used");
     return 0;
 }
 """
@@ -72,7 +72,7 @@ allocators = ["libtcmalloc_and_profiler.so.4"]
 """
 
 
-def real_library(name: str) -> Path:
+def find_real_library(name: str) -> Path:
     listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
     for line in listed.stdout.splitlines():
         if line.split()[:1] == [name]:
@@ -84,7 +84,7 @@ def real_library(name: str) -> Path:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = require_program("c++", "the server is C++")
     directory = tmp_path_factory.mktemp("real")
-    tcmalloc = real_library("libtcmalloc_and_profiler.so.4")
+    tcmalloc = find_real_library("libtcmalloc_and_profiler.so.4")
     (directory / "libraries").mkdir()
     for name in (tcmalloc.name, "libtcmalloc_and_profiler.so.4"):
         target = directory / "libraries" / name
@@ -103,12 +103,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def flat_pack(tree: Path, directory: Path) -> Path:
-    """As the old script did it: all in bin/, the allocator under its development name."""
-    bin_folder = directory / "bin"
-    bin_folder.mkdir(parents=True)
-    (bin_folder / "server").write_bytes((tree / "server").read_bytes())
-    (bin_folder / "server").chmod(0o755)
+def make_flat_pack(tree: Path, directory: Path) -> Path:
+    """Make a pack as the old script did: all in bin/, the allocator under its development name."""
+    bin_directory = directory / "bin"
+    bin_directory.mkdir(parents=True)
+    (bin_directory / "server").write_bytes((tree / "server").read_bytes())
+    (bin_directory / "server").chmod(0o755)
     listed = subprocess.run(["ldd", tree / "server"], capture_output=True, text=True, check=True)
     libc = ("libc.so", "libm.so", "libpthread", "libdl.so", "librt.so", "libresolv")
     for line in listed.stdout.splitlines():
@@ -116,31 +116,33 @@ def flat_pack(tree: Path, directory: Path) -> Path:
         if not rest.startswith("/") or name.startswith(libc):
             continue
         target = name.removesuffix(".4") if "tcmalloc" in name else name
-        (bin_folder / target).write_bytes(Path(rest.split()[0]).resolve().read_bytes())
+        (bin_directory / target).write_bytes(Path(rest.split()[0]).resolve().read_bytes())
     return make_tarball(directory, directory.with_suffix(".tar.gz"))
 
 
-def test_a_checkpoint_is_taken_under_the_bundled_tcmalloc(tree: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_is_made_with_the_bundled_tcmalloc(tree: Path, tmp_path: Path) -> None:
     done = run_bundle_fix("pack", tree / "bundle.toml", "-o", tmp_path)
     assert done.returncode == 0, done.stderr
-    ran = on_hostile_host(Path(done.stdout.strip()), "bin/server", "/tmp/db")  # noqa: S108
+    ran = run_on_hostile_host(Path(done.stdout.strip()), "bin/server", "/tmp/db")  # noqa: S108
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("malloc from /opt/pack/bin/../lib/libtcmalloc_and_profiler.so.4")
-    assert ran.stdout.endswith(", asked\n")
+    assert ran.stdout.endswith(", used\n")
     listed = subprocess.run(["tar", "tf", done.stdout.strip()], capture_output=True, check=True)
     assert b"/librocksdb.so." in listed.stdout
     assert b"/libc.so.6" not in listed.stdout
 
 
-def test_the_old_way_takes_the_hosts_tcmalloc_and_fix_mends_it(tree: Path, tmp_path: Path) -> None:
-    pack = flat_pack(tree, tmp_path / "flat")
-    where = ("--env", "LD_LIBRARY_PATH=/opt/pack/bin")
-    broken = on_hostile_host(pack, "bin/server", "/tmp/db", options=where)  # noqa: S108
+def test_the_old_pack_uses_the_tcmalloc_of_the_host_and_fix_corrects_it(
+    tree: Path, tmp_path: Path
+) -> None:
+    pack = make_flat_pack(tree, tmp_path / "flat")
+    environment = ("--env", "LD_LIBRARY_PATH=/opt/pack/bin")
+    broken = run_on_hostile_host(pack, "bin/server", "/tmp/db", options=environment)  # noqa: S108
     assert broken.returncode != 0
     assert "libtcmalloc_and_profiler.so.4" in broken.stderr
     assert run_bundle_fix("check", pack).returncode == 1
     done = run_bundle_fix("fix", pack, "-o", tmp_path / "fixed.tar.gz")
     assert done.returncode == 0, done.stderr
-    ran = on_hostile_host(tmp_path / "fixed.tar.gz", "bin/server", "/tmp/db")  # noqa: S108
+    ran = run_on_hostile_host(tmp_path / "fixed.tar.gz", "bin/server", "/tmp/db")  # noqa: S108
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("malloc from /opt/pack/bin/libtcmalloc_and_profiler.so")

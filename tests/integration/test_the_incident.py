@@ -1,4 +1,4 @@
-"""Pegasus's incident, replayed with the sample: it happens, and it is prevented in both ways."""
+"""Pegasus's incident, reproduced with the old pack of the sample; prevented by pack and fix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from builders.run import run_bundle_fix
 
-from .conftest import on_hostile_host
+from .conftest import run_on_hostile_host
 
 pytestmark = pytest.mark.xdist_group("sample")
 
@@ -21,7 +21,7 @@ OLDER = "libtcmalloc_and_profiler 4.4.5"
 SHIPPED = "libtcmalloc_and_profiler 4.6.11"
 
 
-def older_tcmalloc(sample: Path) -> tuple[str, str]:
+def select_older_tcmalloc(sample: Path) -> tuple[str, str]:
     host = sample / "build/latest/host/libtcmalloc_and_profiler.so.4"
     return ("--decoy-tcmalloc", str(host))
 
@@ -43,8 +43,10 @@ def fixed(old_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_old_pack_aborts_in_free_during_a_checkpoint(sample: Path, old_pack: Path) -> None:
-    where = ("--env", "LD_LIBRARY_PATH=/opt/pack/bin")
-    ran = on_hostile_host(old_pack, *SERVER, options=(*older_tcmalloc(sample), *where))
+    environment = ("--env", "LD_LIBRARY_PATH=/opt/pack/bin")
+    ran = run_on_hostile_host(
+        old_pack, *SERVER, options=(*select_older_tcmalloc(sample), *environment)
+    )
     assert f"allocator: {OLDER}" in ran.stdout
     assert "Attempt to free invalid pointer" in ran.stderr
     assert ran.returncode == 128 + 6
@@ -60,17 +62,17 @@ def test_check_finds_the_incident_in_the_old_pack(old_pack: Path) -> None:
 
 
 @pytest.mark.parametrize("pack", ["packed", "fixed"])
-def test_the_server_of_a_right_pack_runs_what_it_ships(
+def test_the_server_of_a_correct_pack_uses_the_bundled_allocator(
     sample: Path, pack: str, request: pytest.FixtureRequest
 ) -> None:
     artifact = request.getfixturevalue(pack)
-    ran = on_hostile_host(artifact, *SERVER, options=older_tcmalloc(sample))
+    ran = run_on_hostile_host(artifact, *SERVER, options=select_older_tcmalloc(sample))
     assert (ran.returncode, f"allocator: {SHIPPED}" in ran.stdout) == (0, True), ran.stderr
     assert "decoy" not in ran.stderr
     assert run_bundle_fix("check", artifact).returncode == 0
 
 
-def test_a_pack_has_everything_under_its_soname_with_its_links(packed: Path) -> None:
+def test_a_pack_has_every_library_under_its_soname(packed: Path) -> None:
     with tarfile.open(packed) as archive:
         links = {m.name.split("/", 1)[1]: m.linkname for m in archive if m.issym()}
         files = {m.name.partition("/")[2] for m in archive if m.isfile()}
@@ -84,14 +86,12 @@ def test_a_pack_has_everything_under_its_soname_with_its_links(packed: Path) -> 
     assert packed.name == f"{name}.tar.gz"
 
 
-def test_two_packs_of_one_tree_are_the_same_bytes(
-    sample: Path, packed: Path, tmp_path: Path
-) -> None:
+def test_two_packs_of_one_tree_are_identical(sample: Path, packed: Path, tmp_path: Path) -> None:
     run_bundle_fix("pack", sample / "bundle.toml", "-o", tmp_path / "again.tar.gz")
     assert (tmp_path / "again.tar.gz").read_bytes() == packed.read_bytes()
 
 
-def test_what_the_closure_adds_is_told_with_where_it_comes_from(
+def test_libraries_added_by_the_closure_are_printed_with_their_origin(
     sample: Path, tmp_path: Path
 ) -> None:
     done = run_bundle_fix("pack", sample / "bundle.toml", "-o", tmp_path)
@@ -102,12 +102,12 @@ def test_what_the_closure_adds_is_told_with_where_it_comes_from(
     )
 
 
-def test_a_second_fix_changes_not_one_byte(fixed: Path, tmp_path: Path) -> None:
+def test_fixing_a_fixed_pack_changes_no_byte(fixed: Path, tmp_path: Path) -> None:
     run_bundle_fix("fix", fixed, "-o", tmp_path / "twice.tar.gz")
     assert (tmp_path / "twice.tar.gz").read_bytes() == fixed.read_bytes()
 
 
-def test_a_server_still_shows_its_source_lines(packed: Path, tmp_path: Path) -> None:
+def test_readelf_accepts_the_edited_server(packed: Path, tmp_path: Path) -> None:
     subprocess.run(["tar", "xf", packed, "-C", tmp_path, "--strip-components=1"], check=True)
     listed = subprocess.run(
         ["readelf", "-d", tmp_path / "bin/pegasus_server"],
@@ -119,7 +119,7 @@ def test_a_server_still_shows_its_source_lines(packed: Path, tmp_path: Path) -> 
     assert listed.stderr == ""
 
 
-def test_a_library_forgotten_in_the_spec_fails_the_pack(sample: Path, tmp_path: Path) -> None:
+def test_a_library_missing_from_the_spec_stops_the_pack(sample: Path, tmp_path: Path) -> None:
     spec = tmp_path / "bundle.toml"
     text = (sample / "bundle.toml").read_text()
     start = text.index('[[libraries]]\nname   = "librocksdb.so.8"')

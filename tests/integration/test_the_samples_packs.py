@@ -1,4 +1,4 @@
-"""The packs that the three specs of Pegasus make of the sample, run on a hostile host."""
+"""Packs that the three specs of Pegasus make from the sample, on a hostile host."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import on_hostile_host
-from .pegasus_tree import pack
+from .conftest import run_on_hostile_host
+from .pegasus_tree import make_spec_pack
 
 pytestmark = pytest.mark.xdist_group("sample")
 
 
 @pytest.fixture(scope="module")
 def sample_packs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The packs of the sample, by kind; ``separate`` is the server's with separate servers."""
-    packs = {kind: pack(kind, sample) for kind in ("tools", "client", "server")}
+    """Return the packs of the sample by kind; ``separate`` is that of the separate servers."""
+    packs = {kind: make_spec_pack(kind, sample) for kind in ("tools", "client", "server")}
     aside = tmp_path_factory.mktemp("combined") / packs["server"].name
     packs["server"].rename(aside)
-    separate = pack("server", sample, "-D", "servers=separate")
+    separate = make_spec_pack("server", sample, "-D", "servers=separate")
     return {**packs, "server": aside, "separate": separate}
 
 
 @pytest.mark.parametrize(
-    ("kind", "command", "said"),
+    ("kind", "command", "output"),
     [
         ("server", ["bin/pegasus_server", "--demo", "/tmp/db"], "done"),  # noqa: S108
         ("separate", ["bin/pegasus_meta_server", "user1"], "user1: 1.1.pegasus"),
@@ -36,17 +36,19 @@ def sample_packs(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         ("tools", ["bin/pegasus_rproxy/pegasus_rproxy"], ""),
     ],
 )
-def test_every_program_of_the_samples_packs_runs_what_the_pack_ships(
-    sample: Path, sample_packs: dict[str, Path], kind: str, command: list[str], said: str
+def test_every_program_of_the_sample_packs_uses_the_libraries_of_its_pack(
+    sample: Path, sample_packs: dict[str, Path], kind: str, command: list[str], output: str
 ) -> None:
     older = sample / "build/latest/host/libtcmalloc_and_profiler.so.4"
-    ran = on_hostile_host(sample_packs[kind], *command, options=("--decoy-tcmalloc", str(older)))
+    ran = run_on_hostile_host(
+        sample_packs[kind], *command, options=("--decoy-tcmalloc", str(older))
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert said in ran.stdout
+    assert output in ran.stdout
     assert "libtcmalloc_and_profiler 4.4.5" not in ran.stdout
 
 
-def test_a_program_is_built_with_the_clients_pack_and_runs_with_the_servers(
+def test_a_program_built_with_the_client_pack_runs_with_the_server_pack(
     sample_packs: dict[str, Path], tmp_path: Path
 ) -> None:
     for kind in ("client", "server"):

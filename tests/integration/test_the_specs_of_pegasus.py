@@ -1,7 +1,7 @@
-"""The three specs make what Pegasus's three scripts make, and say why where they do not.
+"""The three specs make the packs of Pegasus's three scripts, except for listed differences.
 
-What the scripts make is written down here as facts: the members of the packs that they made of the
-tree of `pegasus_tree`, one variant at a time. `DIFFERENCES` has every difference.
+The expected members are those of the packs that the scripts made from the tree of
+`write_pegasus_tree`, for each variant. `DIFFERENCES` lists every difference.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .pegasus_tree import (
     SPECS,
     TOOLS,
     VERSION,
-    hadoop_home,
-    library,
-    members,
-    pack,
-    pegasus_tree,
+    build_library,
+    list_members,
+    make_spec_pack,
+    write_hadoop_home,
+    write_pegasus_tree,
 )
 
 TCMALLOC = ["libtcmalloc_and_profiler.so.4"]
@@ -52,23 +52,23 @@ CLIENT = [
     "include/pegasus/version.h", "include/pegasus/git_commit.h", "include/rrdb/rrdb.client.h",
 ]  # fmt: skip
 DIFFERENCES = {
-    "bundle-manifest.json": "the pack's own list of its files, by which `check` verifies it",
-    "lib/libhdfs.a": "left out: swept in by a glob; no program can load it",
-    "lib/librocksdb.so.8.5.3": "the real file, to which the soname is a link",
+    "bundle-manifest.json": "the manifest that `check` compares with the pack",
+    "lib/libhdfs.a": "left out: a static library that a glob of the script matched",
+    "lib/librocksdb.so.8.5.3": "the real file, the target of the soname symlink",
     "lib/libtcmalloc_and_profiler.so.4.6.11": "likewise",
     "lib/libprofiler.so.0.5.4": "likewise",
     "lib/libstdc++.so.6.*": "likewise",
-    "lib/librocksdb.so": "the development link, as the build has it",
+    "lib/librocksdb.so": "the development symlink of the build",
     "lib/libtcmalloc_and_profiler.so": "likewise",
     "lib/libjemalloc.so": "likewise",
     "lib/libprofiler.so": "likewise",
     "lib/libgcc_s.so.1": "needed by libstdc++.so.6; the scripts leave it to the host",
 }
-"""Paths that only one of the packs has. Besides, the server's libraries lie in lib/, not bin/."""
+"""Paths in only one of the packs. In addition the server's libraries are in lib/, not bin/."""
 
 
-def compare(ours: set[str], theirs: Iterable[str]) -> None:
-    """Every difference of a pack from what a script makes is one of the known ones."""
+def assert_same_members(ours: set[str], theirs: Iterable[str]) -> None:
+    """Fail if a pack differs from that of the script in a path that is not in `DIFFERENCES`."""
     moved = {re.sub("^bin/lib", "lib/lib", path) for path in theirs}
     for path in ours ^ moved:
         known = re.sub(r"^(lib/libstdc\+\+\.so\.6)\..*", r"\1.*", path)
@@ -85,36 +85,42 @@ def compare(ours: set[str], theirs: Iterable[str]) -> None:
         ("tools", "separate", "tcmalloc"),
     ],
 )
-def test_a_pack_has_what_the_script_puts_there(
+def test_a_pack_has_the_members_of_the_scripts_pack(
     tmp_path: Path, kind: str, servers: str, allocator: str
 ) -> None:
     programs = {
         "combined": ["pegasus_server"],
         "separate": ["pegasus_meta_server", "pegasus_replica_server"],
     }[servers]
-    root = pegasus_tree(tmp_path / "a tree", servers=programs, allocator=allocator)
-    made = pack(kind, root, "-D", f"servers={servers}", "-D", f"allocator={allocator}")
+    root = write_pegasus_tree(tmp_path / "a tree", servers=programs, allocator=allocator)
+    artifact = make_spec_pack(
+        kind, root, "-D", f"servers={servers}", "-D", f"allocator={allocator}"
+    )
     directory = "bin" if kind == "server" else "lib"
     libraries = LIBRARIES + (TCMALLOC if allocator == "tcmalloc" else JEMALLOC)
-    theirs = [f"bin/{name}" for name in programs] + [f"{folder}/{name}" for name in libraries]
-    compare(members(made), theirs + (SERVER if kind == "server" else TOOLS_PACK))
+    theirs = [f"bin/{name}" for name in programs] + [f"{directory}/{name}" for name in libraries]
+    assert_same_members(
+        list_members(artifact), theirs + (SERVER if kind == "server" else TOOLS_PACK)
+    )
     assert re.fullmatch(
-        rf"pegasus-{kind}-{VERSION}-{COMMIT[:7]}-glibc[\d.]+-release\.tar\.gz", made.name
+        rf"pegasus-{kind}-{VERSION}-{COMMIT[:7]}-glibc[\d.]+-release\.tar\.gz", artifact.name
     )
 
 
-def test_the_clients_pack_is_the_scripts(tmp_path: Path) -> None:
-    made = pack("client", pegasus_tree(tmp_path, build_type="Debug"))
-    compare(members(made), CLIENT)
-    assert made.name.endswith("-debug.tar.gz")
-    with tarfile.open(made) as archive:
-        version = archive.extractfile(f"{made.name.removesuffix('.tar.gz')}/VERSION")
+def test_the_client_pack_has_the_members_of_the_scripts_pack(tmp_path: Path) -> None:
+    artifact = make_spec_pack("client", write_pegasus_tree(tmp_path, build_type="Debug"))
+    assert_same_members(list_members(artifact), CLIENT)
+    assert artifact.name.endswith("-debug.tar.gz")
+    with tarfile.open(artifact) as archive:
+        version = archive.extractfile(f"{artifact.name.removesuffix('.tar.gz')}/VERSION")
         assert version is not None
         assert version.read().decode() == f"Pegasus Client {VERSION} ({COMMIT}) debug\n"
 
 
-def test_a_separate_pack_asked_of_a_combined_build_names_what_is_not_there(tmp_path: Path) -> None:
-    root = pegasus_tree(tmp_path)
+def test_a_pack_of_separate_servers_from_a_combined_build_names_the_missing_files(
+    tmp_path: Path,
+) -> None:
+    root = write_pegasus_tree(tmp_path)
     spec = SPECS / "pegasus-server.toml"
     done = run_bundle_fix("pack", spec, "-C", root, "-o", root, "-D", "servers=separate")
     assert done.returncode == 2
@@ -125,19 +131,19 @@ def test_a_separate_pack_asked_of_a_combined_build_names_what_is_not_there(tmp_p
     ]
 
 
-def test_third_party_libraries_are_found_in_lib64_as_well(tmp_path: Path) -> None:
-    root = pegasus_tree(tmp_path, lib="lib64")
-    found = members(pack("server", root))
+def test_third_party_libraries_are_also_found_in_lib64(tmp_path: Path) -> None:
+    root = write_pegasus_tree(tmp_path, lib="lib64")
+    found = list_members(make_spec_pack("server", root))
     assert {"lib/librocksdb.so.8", "lib/libhdfs.so", "lib/libssl.so.3"} <= found
 
 
-def test_icu_is_there_where_something_needs_it(tmp_path: Path) -> None:
-    without = members(pack("server", pegasus_tree(tmp_path / "1")))
-    root = pegasus_tree(tmp_path / "2", needed=["libicuuc.so.66"])
+def test_icu_is_packed_only_if_it_is_needed(tmp_path: Path) -> None:
+    without = list_members(make_spec_pack("server", write_pegasus_tree(tmp_path / "1")))
+    root = write_pegasus_tree(tmp_path / "2", needed=["libicuuc.so.66"])
     third_party = root / "thirdparty/output/lib"
-    library(third_party, "libicudata.so.66.1", "libicudata.so.66")
-    library(third_party, "libicuuc.so.66.1", "libicuuc.so.66", needed=["libicudata.so.66"])
-    with_it = members(pack("server", root))
+    build_library(third_party, "libicudata.so.66.1", "libicudata.so.66")
+    build_library(third_party, "libicuuc.so.66.1", "libicuuc.so.66", needed=["libicudata.so.66"])
+    with_it = list_members(make_spec_pack("server", root))
     assert {path for path in with_it - without if "icu" in path} == {
         "lib/libicudata.so.66", "lib/libicudata.so.66.1", "lib/libicuuc.so.66",
         "lib/libicuuc.so.66.1",
@@ -145,23 +151,23 @@ def test_icu_is_there_where_something_needs_it(tmp_path: Path) -> None:
     assert not any("icu" in path for path in without)
 
 
-def test_the_runtime_of_a_custom_gcc_is_taken_from_there(tmp_path: Path) -> None:
-    root = pegasus_tree(tmp_path / "tree")
+def test_the_runtime_of_a_custom_gcc_is_packed(tmp_path: Path) -> None:
+    root = write_pegasus_tree(tmp_path / "tree")
     with (root / "build/latest/CMakeCache.txt").open("a") as cache:
         cache.write(f"CMAKE_CXX_COMPILER:STRING={tmp_path}/gcc/bin/g++\n")
-    library(
+    build_library(
         tmp_path / "gcc/lib64", "libstdc++.so.6.0.99", "libstdc++.so.6", needed=["libgcc_s.so.1"]
     )
-    library(tmp_path / "gcc/lib64", "libgcc_s.so.1", "libgcc_s.so.1")
-    found = members(pack("server", root, "-D", "custom_gcc=yes"))
+    build_library(tmp_path / "gcc/lib64", "libgcc_s.so.1", "libgcc_s.so.1")
+    found = list_members(make_spec_pack("server", root, "-D", "custom_gcc=yes"))
     assert {path for path in found if "libstdc++" in path} == {
         "lib/libstdc++.so", "lib/libstdc++.so.6", "lib/libstdc++.so.6.0.99",
     }  # fmt: skip
 
 
-def test_hadoops_jars_are_packed_and_the_one_with_a_checksum_verified(tmp_path: Path) -> None:
-    root = pegasus_tree(tmp_path / "tree")
-    hadoop = hadoop_home(tmp_path / "hadoop")
+def test_the_jars_of_hadoop_are_packed_and_a_checksum_is_verified(tmp_path: Path) -> None:
+    root = write_pegasus_tree(tmp_path / "tree")
+    hadoop = write_hadoop_home(tmp_path / "hadoop")
     spec = SPECS / "pegasus-server.toml"
     done = run_bundle_fix("pack", spec, "-C", root, "-o", root, HADOOP_HOME=str(hadoop))
     jar = hadoop / "share/hadoop/hdfs/hadoop-hdfs-3.3.6.jar"
@@ -179,6 +185,6 @@ def test_hadoops_jars_are_packed_and_the_one_with_a_checksum_verified(tmp_path: 
     right.write_text(spec.read_text().replace(expected[1], f"md5:{digest}"))
     done = run_bundle_fix("pack", right, "-C", root, "-o", root, HADOOP_HOME=str(hadoop))
     assert done.returncode == 0, done.stderr
-    found = {path for path in members(Path(done.stdout.strip())) if path.startswith("hadoop/")}
+    found = {path for path in list_members(Path(done.stdout.strip())) if path.startswith("hadoop/")}
     names = [*(Path(name).name for name in JARS), jar.name]
     assert found == {f"hadoop/{name}" for name in names}
