@@ -1,1 +1,1 @@
-"""Benchmarks: ratios against the tools that users know, on the same files, in one run."""
+"""Benchmarks: ratios of our times and those of common tools, on the same files in one run."""

@@ -1,8 +1,8 @@
-"""Makes the table of docs/elf-editing.md: what each editor does to the same files.
+"""Print the tables of docs/elf-editing.md: the results of each editor on the same files.
 
-Run from the project's folder as ``python -m benchmarks.compare_editors``. The files are the native
-cells of the test matrix and every n-th program of this machine; nothing but the editors' results is
-judged, the check that would throw a bad one away is not in between.
+Run from the project's directory as ``python -m benchmarks.compare_editors``. The files are the
+native cells of the test matrix and every n-th program of this machine. The raw results of the
+editors are examined, without the verification that would reject a bad one.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ FACTS = ("written", "keeps invariants", "loads", "source lines", "loads after st
 
 @dataclass
 class Score:
-    """How many files of a set an editor kept sound, by fact; seconds and bytes in all."""
+    """Number of files of a set for which each fact holds; seconds and added bytes in total."""
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     growth: int = 0
 
 
-def in_place(source: Path, target: Path) -> None:
-    """Slot and table."""
+def edit_in_place(source: Path, target: Path) -> None:
+    """Edit with the editors slot and table."""
     content = PathContent(source, source.stat().st_size)
     edited = edit_file(content, CHANGES, target.parent, "inplace")
     with edited.content.open() as reader, target.open("wb") as file:
         file.writelines(read_chunks(reader))
 
 
-def lief_alone(source: Path, target: Path) -> None:
-    """LIEF as its tutorial uses it."""
+def edit_with_lief(source: Path, target: Path) -> None:
+    """Edit with LIEF as in its tutorial."""
     binary = lief.ELF.parse(str(source))
     if binary is None:
         raise BundleFixError("LIEF cannot read it", where=str(source))
@@ -66,58 +66,58 @@ def lief_alone(source: Path, target: Path) -> None:
     binary.write(str(target))
 
 
-def lief_in_a_gap(source: Path, target: Path) -> None:
-    """LIEF with its program headers in a gap between segments."""
+def edit_with_lief_in_gap(source: Path, target: Path) -> None:
+    """Edit with LIEF; its program headers are moved to a gap between segments."""
     rewrite_with_lief(source, target, CHANGES)
 
 
-def patchelf(source: Path, target: Path) -> None:
-    """The program."""
+def edit_with_patchelf(source: Path, target: Path) -> None:
+    """Edit with the program patchelf."""
     shutil.copyfile(source, target)
     command = [find_patchelf() or "patchelf", "--set-rpath", RUNPATH, str(target)]
     subprocess.run(command, check=True, capture_output=True)
 
 
 EDITORS: dict[str, Callable[[Path, Path], None]] = {
-    "slot and table": in_place,
-    "LIEF": lief_alone,
-    "LIEF, SEGMENT_GAP": lief_in_a_gap,
-    "patchelf": patchelf,
+    "slot and table": edit_in_place,
+    "LIEF": edit_with_lief,
+    "LIEF, SEGMENT_GAP": edit_with_lief_in_gap,
+    "patchelf": edit_with_patchelf,
 }
 
 
-def said(*command: str | Path) -> str:
-    """What a tool prints on both streams."""
+def run_tool(*command: str | Path) -> str:
+    """Run a tool, and return its output on both streams."""
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, errors="replace", check=False
     )
     return done.stdout + done.stderr
 
 
-def loads(path: Path, search: Path) -> bool:
-    """Whether the loader maps the file, and what it needs from ``search``, and binds all of it."""
+def is_loadable(path: Path, search: Path) -> bool:
+    """Return whether the loader loads the file and libraries in ``search``, all symbols bound."""
     command = ["env", "LD_BIND_NOW=1", f"LD_LIBRARY_PATH={search}", LOADER, "--list", str(path)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def line_of(path: Path, symbol: str) -> str:
-    """The source line of a symbol."""
-    return said("eu-addr2line", "-e", path, symbol)
+def find_source_line(path: Path, symbol: str) -> str:
+    """Return the source line of a symbol."""
+    return run_tool("eu-addr2line", "-e", path, symbol)
 
 
-def lint(path: Path) -> set[str]:
-    """What eu-elflint finds wrong, without numbers."""
-    text = said("eu-elflint", "--gnu-ld", path).replace(str(path), "")
+def list_lint(path: Path) -> set[str]:
+    """Return the messages of eu-elflint, without digits."""
+    text = run_tool("eu-elflint", "--gnu-ld", path).replace(str(path), "")
     return {"".join(c for c in line if not c.isdigit()) for line in text.splitlines()}
 
 
-def search_for(path: Path) -> Path:
-    """The folder of the libraries that came with a program."""
+def find_library_directory(path: Path) -> Path:
+    """Return the directory of the libraries of a program."""
     return path.parents[1] / "lib"
 
 
-def facts(source: Path, target: Path, search: Path) -> Iterator[str]:
-    """What holds of an edited file that held of the file before."""
+def find_facts(source: Path, target: Path, search: Path) -> Iterator[str]:
+    """Yield each of `FACTS` that holds for the edited file."""
     yield "written"
     one, two = (PathContent(path, path.stat().st_size) for path in (source, target))
     with one.open() as before, two.open() as after:
@@ -127,19 +127,21 @@ def facts(source: Path, target: Path, search: Path) -> Iterator[str]:
                 yield "keeps invariants"
         except BundleFixError:
             pass
-    if loads(target, search):
+    if is_loadable(target, search):
         yield "loads"
-    if all(line_of(target, symbol) == line_of(source, symbol) for symbol in SYMBOLS):
+    if all(
+        find_source_line(target, symbol) == find_source_line(source, symbol) for symbol in SYMBOLS
+    ):
         yield "source lines"
-    if not lint(target) - lint(source):
+    if not list_lint(target) - list_lint(source):
         yield "no new lint"
     subprocess.run(["strip", str(target)], capture_output=True, check=False)
-    if loads(target, search):
+    if is_loadable(target, search):
         yield "loads after strip"
 
 
-def judge(files: list[Path], work: Path) -> dict[str, Score]:
-    """The score of every editor on some files."""
+def score_editors(files: list[Path], work: Path) -> dict[str, Score]:
+    """Return the score of every editor on some files."""
     scores = {name: Score() for name in EDITORS}
     for path in files:
         for name, editor in EDITORS.items():
@@ -148,7 +150,7 @@ def judge(files: list[Path], work: Path) -> dict[str, Score]:
             start = time.perf_counter()
             try:
                 editor(path, target)
-            except Exception:  # noqa: S112 (LIEF raises what it likes; it counts as no)
+            except Exception:  # noqa: S112 (any exception counts as a failure)
                 continue
             finally:
                 scores[name].seconds += time.perf_counter() - start
@@ -156,31 +158,31 @@ def judge(files: list[Path], work: Path) -> dict[str, Score]:
                 continue
             scores[name].growth += target.stat().st_size - path.stat().st_size
             target.chmod(0o755)
-            scores[name].counts.update(facts(path, target, search_for(path)))
+            scores[name].counts.update(find_facts(path, target, find_library_directory(path)))
     return scores
 
 
-def cells(work: Path) -> list[Path]:
-    """The native members of the test matrix that load before an edit."""
+def build_cells(work: Path) -> list[Path]:
+    """Build the native files of the test matrix, and return those that can be loaded."""
     sys.path[:0] = ["tests", "tests/unit"]
-    from elf.matrix import CELLS, build
+    from elf.matrix import CELLS, build_cell
 
-    found = []
+    found: list[Path] = []
     for number, cell in enumerate(CELLS.values()):
         if not cell.machine and cell.starts and not cell.headerless:
-            found += build(cell, work / str(number)).files
-    return [path for path in found if loads(path, search_for(path))]
+            found += build_cell(cell, work / str(number)).files
+    return [path for path in found if is_loadable(path, find_library_directory(path))]
 
 
-def programs() -> list[Path]:
-    """Every n-th dynamic program of this machine."""
+def list_programs() -> list[Path]:
+    """Return every n-th dynamic program of this machine."""
     found = [p for p in sorted(Path("/usr/bin").iterdir()) if p.is_file() and not p.is_symlink()]
-    dynamic = [p for p in found if loads(p, search_for(p))]
+    dynamic = [p for p in found if is_loadable(p, find_library_directory(p))]
     return dynamic[:: max(1, len(dynamic) // PROGRAMS)][:PROGRAMS]
 
 
-def table(title: str, count: int, scores: dict[str, Score]) -> str:
-    """One table in Markdown."""
+def format_table(title: str, count: int, scores: dict[str, Score]) -> str:
+    """Return one table in Markdown."""
     lines = [f"| {title} ({count} files) | {' | '.join(FACTS)} | ms a file | KiB grown |"]
     lines.append("|---|" + "--:|" * (len(FACTS) + 2))
     for name, score in scores.items():
@@ -194,11 +196,15 @@ def table(title: str, count: int, scores: dict[str, Score]) -> str:
 def main() -> int:
     """Print both tables."""
     lief.logging.disable()
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        built, own = cells(work), programs()
-        sys.stdout.write(table("The test matrix", len(built), judge(built, work)) + "\n")
-        sys.stdout.write(table("This machine's programs", len(own), judge(own, work)))
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        built, own = build_cells(work), list_programs()
+        sys.stdout.write(
+            format_table("The test matrix", len(built), score_editors(built, work)) + "\n"
+        )
+        sys.stdout.write(
+            format_table("This machine's programs", len(own), score_editors(own, work))
+        )
     return 0
 
 

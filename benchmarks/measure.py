@@ -1,4 +1,4 @@
-"""Times commands as whole processes and watches their memory."""
+"""Measure the time and memory of commands as whole processes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Run:
     mebibytes: float
 
 
-def run(command: Sequence[str] | str) -> Run:
-    """Run a command (a string goes to the shell) and measure it; its output is thrown away."""
-    # Else who writes with care waits for what others have left to be written.
+def measure_command(command: Sequence[str] | str) -> Run:
+    """Run a command (a string is a shell command) and measure it; its output is discarded."""
+    # Otherwise fsync in the command would also wait for data that earlier processes wrote.
     os.sync()
     start = time.perf_counter()
     arguments = ["sh", "-c", command] if isinstance(command, str) else list(command)
@@ -28,14 +28,14 @@ def run(command: Sequence[str] | str) -> Run:
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status) not in (0, 1):
         raise SystemExit(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
-    return Run(time.perf_counter() - start, _peak(usage))
+    return Run(time.perf_counter() - start, _read_peak(usage))
 
 
-def _peak(usage: resource.struct_rusage) -> float:
+def _read_peak(usage: resource.struct_rusage) -> float:
     return usage.ru_maxrss / 1024
 
 
-def best(command: Sequence[str] | str, times: int = 3) -> Run:
-    """The quickest of several runs, with the greatest peak memory of any of them."""
-    runs = [run(command) for _ in range(times)]
+def measure_best(command: Sequence[str] | str, times: int = 3) -> Run:
+    """Return the shortest time and the largest peak memory of several runs."""
+    runs = [measure_command(command) for _ in range(times)]
     return Run(min(r.seconds for r in runs), max(r.mebibytes for r in runs))
