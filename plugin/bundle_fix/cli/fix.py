@@ -114,8 +114,8 @@ def print_result(
     """Print the changes, and the findings of the check of the result, to stderr."""
     for action in result.applied.actions:
         editor = f" [{action.editor}]" if verbose and action.editor else ""
-        print_message(escape_unprintable(f"{action.path}: {action.what}{editor}"), quiet=quiet)
-        for reason in action.passed if verbose else ():
+        print_message(escape_unprintable(f"{action.path}: {action.change}{editor}"), quiet=quiet)
+        for reason in action.skipped if verbose else ():
             print_message(escape_unprintable(f"{action.path}: skipped {reason}"), quiet=quiet)
     for remark in result.applied.remarks:
         print_message(escape_unprintable(remark), quiet=quiet)

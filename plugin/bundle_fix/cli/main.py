@@ -75,7 +75,7 @@ def _run_command(arguments: list[str]) -> int:
     except click.Abort:
         return _report_end("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader closed the pipe, such as `head`: that is no error.
+        # The reader closed the pipe, as `head` does; this is not an error.
         flush_output()
         return 0
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Two artifacts compared: what changed, and what got worse."""
+"""Comparison of two artifacts: changes, regressions and improvements."""

@@ -1,4 +1,4 @@
-"""Compare what needed names resolve to in two packs."""
+"""Compare the resolutions of needed names in two packs."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ class BundleFixError(Exception):
     """A request that cannot be carried out; the command line prints it and exits with 2.
 
     Args:
-        message: what is wrong, one line, naming the thing it is about.
+        message: the problem in one line.
         where: the file (``path``, ``path:line:column`` or ``archive: member``) it stands in.
-        hint: what the user can do about it, one line, or empty.
+        hint: a remedy in one line, or empty.
     """
 
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:

@@ -1,1 +1,1 @@
-"""Tests of reading and editing ELF files."""
+"""Tests of the commands."""

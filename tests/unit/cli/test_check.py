@@ -111,7 +111,7 @@ def test_definitions_set_the_variables_of_a_spec(tmp_path: Path) -> None:
         (b"hello\n" * 300, "unknown file format"),
         (b"\x1f\x8b\x08\x00garbage", "the archive is"),
         (b"\x7fELF\x02\x01\x01", "the ELF file is damaged"),
-        (b"PK\x03\x04" + bytes(100), "the archive is damaged: it has no directory"),
+        (b"PK\x03\x04" + bytes(100), "the archive is damaged: missing central directory"),
     ],
 )
 def test_an_invalid_artifact_is_an_error_of_one_line_and_exit_code_2(

@@ -1,4 +1,4 @@
-"""Searches told step by step, and the providers of a symbol: as text and as JSON."""
+"""Text and JSON of searches, step by step, and of the providers of a symbol."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _render_symbol_providers(
 def make_provider_records(
     symbol: str, found: Sequence[tuple[Process, Sequence[SymbolProvider]]]
 ) -> list[dict[str, Any]]:
-    """What ``--format json`` prints of a symbol's providers, in lookup order."""
+    """Return the JSON records of the providers of a symbol, in lookup order."""
     return [
         {
             "entry": process.entry,

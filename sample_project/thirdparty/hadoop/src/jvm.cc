@@ -1,4 +1,4 @@
-// A stand-in for the JDK's library: there is no Java to start.
+// A stand-in for the JDK's library: it cannot start Java.
 extern "C" int JNI_GetCreatedJavaVMs(void **, int, int *count)
 {
     *count = 0;
