@@ -66,7 +66,7 @@ def draft_spec(
                     artifact.resolve(), is_directory=is_directory, top=opened.tree.top
                 ),
                 format=opened.format if opened.format in FORMATS else "tar.gz",
-                tree=_make_tree_template(root, spec.resolve().parent),
+                tree=_build_tree_template(root, spec.resolve().parent),
                 survey=survey,
                 needs=find_needs(bundle, root),
                 glibc=read_builtin("glibc", {}).value,
@@ -82,7 +82,7 @@ def _find_spec_in_tree(spec: Path, root: Path | None) -> tuple[str, ...]:
     return (str(path.relative_to(root)),)
 
 
-def _make_tree_template(root: Path | None, spec_directory: Path) -> str:
+def _build_tree_template(root: Path | None, spec_directory: Path) -> str:
     """Return a template of the tree's directory, relative to the spec if that is short.
 
     Raises:

@@ -84,35 +84,35 @@ def survey_tree(bundle: Bundle, ignore: Collection[str] = ()) -> TreeSurvey:
     for path, node in bundle.tree.nodes.items():
         if not isinstance(node, Directory) and path not in skipped:
             (others if _can_be_packed(bundle, path) else left_out).append(path)
-    programs, files = _make_top_level_entries(bundle, others)
+    programs, files = _build_top_level_entries(bundle, others)
     # Members of a top directory that its entry must exclude.
     excluded = (*libraries, *sorted(symlinks), *left_out, *stale)
     for top in sorted({path.split("/")[0] for path in others if "/" in path}):
-        top_programs, top_files = _make_top_directory_entries(bundle, top, others, excluded)
+        top_programs, top_files = _build_top_directory_entries(bundle, top, others, excluded)
         programs += top_programs
         files += top_files
     directories = sorted({posixpath.dirname(path) for path in libraries})
     return TreeSurvey(
         tuple(programs),
         tuple(files),
-        tuple(e for d in directories for e in _make_library_entries(bundle, d, libraries)),
+        tuple(e for d in directories for e in _build_library_entries(bundle, d, libraries)),
         tuple(left_out),
         stale,
     )
 
 
-def _make_top_level_entries(
+def _build_top_level_entries(
     bundle: Bundle, others: Sequence[str]
 ) -> tuple[list[DraftEntry], list[DraftEntry]]:
     """Return entries for the programs and the other files that are in no directory."""
     programs: list[DraftEntry] = []
     files: list[DraftEntry] = []
     for path in sorted(path for path in others if "/" not in path):
-        (programs if _is_program(bundle, path) else files).append(_make_file_entry(bundle, path))
+        (programs if _is_program(bundle, path) else files).append(_build_file_entry(bundle, path))
     return programs, files
 
 
-def _make_top_directory_entries(
+def _build_top_directory_entries(
     bundle: Bundle, top: str, others: Sequence[str], excluded: Sequence[str]
 ) -> tuple[list[DraftEntry], list[DraftEntry]]:
     """Return entries for programs in the directory ``top``, and one for its other files, if any.
@@ -127,13 +127,13 @@ def _make_top_directory_entries(
     programs = [path for path in below if _is_program(bundle, path) and path.isprintable()]
     limit = MAX_MIXED_PROGRAM_ENTRIES if len(programs) < len(below) else MAX_PROGRAM_ENTRIES
     single = programs if len(programs) <= limit else []
-    entries = [_make_file_entry(bundle, path) for path in single]
+    entries = [_build_file_entry(bundle, path) for path in single]
     rest = set(below) - set(single)
     if not rest:
         return entries, []
     excluded = [path for path in excluded if path.startswith(f"{top}/")]
     remark = ", ".join(posixpath.basename(path) for path in programs if path not in single)
-    return entries, [_make_directory_entry(top, rest, single, excluded, remark)]
+    return entries, [_build_directory_entry(top, rest, single, excluded, remark)]
 
 
 def _find_libraries(bundle: Bundle, ignore: Collection[str]) -> dict[str, str]:
@@ -205,7 +205,7 @@ def _is_program(bundle: Bundle, path: str) -> bool:
     return path in bundle.images and bundle.images[path].is_program
 
 
-def _make_file_entry(bundle: Bundle, path: str) -> DraftEntry:
+def _build_file_entry(bundle: Bundle, path: str) -> DraftEntry:
     """Return an entry for one file."""
     directory = posixpath.dirname(path)
     return DraftEntry(
@@ -214,7 +214,7 @@ def _make_file_entry(bundle: Bundle, path: str) -> DraftEntry:
     )  # fmt: skip
 
 
-def _make_directory_entry(
+def _build_directory_entry(
     top: str, members: set[str], programs: Sequence[str], excluded: Sequence[str], remark: str
 ) -> DraftEntry:
     """Return an entry for a top directory, without the members that have entries of their own.
@@ -241,7 +241,7 @@ def _has_library_name(path: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in LIBRARY_NAME_GLOBS)
 
 
-def _make_library_entries(
+def _build_library_entries(
     bundle: Bundle, directory: str, libraries: Mapping[str, str]
 ) -> Iterator[DraftEntry]:
     """Yield one entry with a glob for the libraries of a directory, or an entry for each.

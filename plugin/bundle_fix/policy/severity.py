@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Severity(str, Enum):
-    """The severity of a finding, from the worst to the mildest; reports print the values."""
+    """The severity of a finding; the worst comes first."""
 
     ERROR = "error"
     WARNING = "warning"

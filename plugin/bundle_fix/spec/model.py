@@ -226,7 +226,7 @@ class LayoutTable(SpecTable, kw_only=True, frozen=True):
 
 
 class RunpathTable(SpecTable, kw_only=True, frozen=True):
-    """How RUNPATHs are written."""
+    """Settings for writing RUNPATHs."""
 
     editor: Annotated[
         Editor,
@@ -296,7 +296,9 @@ class Tables(SpecTable, kw_only=True, frozen=True):
         ClosureTable, Meta(description="Libraries from this machine or the target.")
     ] = ClosureTable()
     layout: Annotated[LayoutTable, Meta(description="Directories of the pack.")] = LayoutTable()
-    runpath: Annotated[RunpathTable, Meta(description="How RUNPATHs are written.")] = RunpathTable()
+    runpath: Annotated[RunpathTable, Meta(description="Settings for writing RUNPATHs.")] = (
+        RunpathTable()
+    )
     debug: Annotated[DebugTable, Meta(description="Treatment of debug information.")] = DebugTable()
     check: Annotated[CheckTable, Meta(description="Requirements on the finished pack.")] = (
         CheckTable()

@@ -173,13 +173,13 @@ def test_a_pattern_captures_part_of_an_environment_variable(tmp_path: Path) -> N
     (tmp_path / "CMakeCache.txt").write_text("CMAKE_CXX_COMPILER:STRING=/opt/gcc-12/bin/g++\n")
     text = BUNDLE + (
         '[variables]\ngcc = { cmake-cache = "CMAKE_CXX_COMPILER", pattern = "^(.*)/bin/" }\n'
-        'user = { env = "WHO", pattern = "^([a-z]+)@" }\nfolder = { builtin = "here" }\n'
+        'user = { env = "WHO", pattern = "^([a-z]+)@" }\ndirectory = { builtin = "here" }\n'
     )
     (tmp_path / "bundle.toml").write_text(text)
     spec = load_spec(tmp_path / "bundle.toml")
     values = resolve_variables(spec, tmp_path, {}, {"WHO": "me@here"})
     assert (values["gcc"], values["user"]) == ("/opt/gcc-12", "me")
-    assert values["folder"] == str(tmp_path)
+    assert values["directory"] == str(tmp_path)
     with pytest.raises(BundleFixError, match=r"the pattern '\^\(\[a-z\]\+\)@' does not match"):
         resolve_variables(spec, tmp_path, {}, {"WHO": "42"})["user"]
 

@@ -57,7 +57,7 @@ class UnresolvedNeed(Struct, frozen=True, eq=False):
 
     @property
     def is_part_of_musl(self) -> bool:
-        """Whether musl's loader itself is the library (`load_library` in ldso/dynlink.c)."""
+        """True if musl's loader itself is the library (`load_library` in ldso/dynlink.c)."""
         return self.context.loader.flavour == MUSL and self.name.startswith(MUSL_BUILTIN_PREFIXES)
 
 

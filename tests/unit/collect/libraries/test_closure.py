@@ -146,10 +146,10 @@ def test_skipped_files_for_another_machine_are_reported(tmp_path: Path) -> None:
     build_elf(
         tmp_path / "bin/server", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../wrong"
     )
-    assert "/wrong/liba.so.1: passed over: 32-bit i386" in get_error(tmp_path)
+    assert "/wrong/liba.so.1: skipped: 32-bit i386" in get_error(tmp_path)
     build_elf(tmp_path / "bin/server", program=True, needed=["liba.so.1"])
     message = get_error(tmp_path, 'bundle = ["lib*"]\nsearch = ["wrong"]')
-    assert f"{tmp_path}/wrong/liba.so.1: passed over" in message
+    assert f"{tmp_path}/wrong/liba.so.1: skipped" in message
 
 
 def test_a_dlopened_library_is_bundled_with_its_dependencies(tmp_path: Path) -> None:
@@ -208,8 +208,8 @@ def test_an_unneeded_name_in_bundle_is_reported_but_not_a_glob(tmp_path: Path) -
 
 def test_the_lib_token_is_expanded_as_on_the_build_machine(tmp_path: Path) -> None:
     """$LIB is lib/x86_64-linux-gnu on Debian, lib64 elsewhere."""
-    for folder in ("lib/x86_64-linux-gnu", "lib64"):
-        build_library(tmp_path / folder, "libx.so.1", "libx.so.1")
+    for directory in ("lib/x86_64-linux-gnu", "lib64"):
+        build_library(tmp_path / directory, "libx.so.1", "libx.so.1")
     build_elf(
         tmp_path / "bin/server", program=True, needed=["libx.so.1"], runpath="$ORIGIN/../$LIB"
     )
