@@ -139,7 +139,7 @@ def read_members(file: Reader, path: Path) -> Iterator[TarMember]:
                 extensions = _Extensions(at)
                 total += BLOCK
             if total > MAX_TOTAL_EXTENSION_SIZE:
-                raise _build_limit_error(f"{MAX_TOTAL_EXTENSION_SIZE >> 20} MiB", path)
+                raise _build_limit_error(f"{MAX_TOTAL_EXTENSION_SIZE >> 20} MiB", path, at)
         elif kind == CONTINUATION:
             raise BundleFixError(
                 "it is a later volume of a multi-volume archive", where=str(path), hint=VOLUME_HINT
@@ -191,9 +191,11 @@ def _build_size_error(path: Path, at: int) -> BundleFixError:
     )
 
 
-def _build_limit_error(limit: str, path: Path) -> BundleFixError:
+def _build_limit_error(limit: str, path: Path, at: int) -> BundleFixError:
     return BundleFixError(
-        f"its extension headers exceed the safety limit ({limit})", where=str(path), hint=UNTRUSTED
+        f"its extension headers exceed the safety limit ({limit}) at byte {at}",
+        where=str(path),
+        hint=UNTRUSTED,
     )
 
 
@@ -210,7 +212,7 @@ def _read_extension(
     extensions.size += size
     if extensions.size > MAX_EXTENSION_SIZE or extensions.count > MAX_EXTENSIONS:
         limit = f"{MAX_EXTENSIONS} headers and {MAX_EXTENSION_SIZE >> 20} MiB for one member"
-        raise _build_limit_error(limit, path)
+        raise _build_limit_error(limit, path, extensions.offset)
     data = file.pread(at + BLOCK, size)
     if len(data) < size:
         raise _build_damage_error(file, path, at + BLOCK + size)
