@@ -8,7 +8,13 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from bundle_fix.archive.wheel import compute_record_line, find_record_path, is_wheel, read_record
+from bundle_fix.archive.wheel import (
+    SIGNATURES,
+    compute_record_line,
+    find_record_path,
+    is_wheel,
+    read_record,
+)
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
@@ -16,9 +22,6 @@ from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File
 from bundle_fix.policy.severity import Severity
-
-SIGNATURE_NAMES = ("RECORD.jws", "RECORD.p7s")
-"""Signatures of RECORD, which cannot list them."""
 
 
 def find_record_mismatches(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -45,7 +48,8 @@ def find_record_mismatches(rule: Rule, context: Context) -> Iterator[Finding]:
                 file=name, listed=[digest, size], found=list(found),
             )  # fmt: skip
     for name, _ in tree.iter_files():
-        if name not in lines and posixpath.basename(name) not in SIGNATURE_NAMES:
+        # RECORD cannot list its own signatures.
+        if name not in lines and posixpath.basename(name) not in SIGNATURES:
             yield rule.make_finding(path, f"does not list {name}, which is in the wheel", file=name)
 
 
