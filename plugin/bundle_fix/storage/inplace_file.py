@@ -70,7 +70,7 @@ def _write_patches(path: Path, patches: Sequence[Patch], before: os.stat_result)
     """Write ``patches`` under a lease, with an undo record while they are incomplete."""
     with _open_with_lease(path) as fd:
         now = os.fstat(fd)
-        if _get_identity(now) != _get_identity(before):
+        if _get_file_identity(now) != _get_file_identity(before):
             raise BundleFixError(
                 "the file changed while it was read", where=str(path), hint="run again"
             )
@@ -150,7 +150,7 @@ def _open_with_lease(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _get_identity(status: os.stat_result) -> tuple[int, ...]:
+def _get_file_identity(status: os.stat_result) -> tuple[int, ...]:
     """Return the numbers that differ if a file was replaced or written to."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 

@@ -84,14 +84,7 @@ def read_central_directory(fd: int, path: Path, limits: Limits) -> CentralDirect
         raise _build_untrusted_error(
             f"the central directory is longer than {format_size(MAX_DIRECTORY)}", path
         )
-    directory = _read_at(fd, start, length, path)
-    entries: list[ZipEntry] = []
-    position = 0
-    while position < length:
-        entry = _parse_entry(directory, position, shift, path)
-        entries.append(entry)
-        position += len(entry.raw)
-        limits.check_members(len(entries), path)
+    entries = _parse_entries(_read_at(fd, start, length, path), shift, path, limits)
     # Some tools write only the low 16 bits of a larger number, without a zip64 end record.
     if count not in (len(entries), len(entries) & LARGE_COUNT):
         raise _build_damage_error(
@@ -178,6 +171,18 @@ def _resolve_zip64(
                 )
             return position, *numbers
     raise _build_damage_error("invalid zip64 end record", path)
+
+
+def _parse_entries(directory: bytes, shift: int, path: Path, limits: Limits) -> list[ZipEntry]:
+    """Return all entries of the directory; their data is not located yet."""
+    entries: list[ZipEntry] = []
+    position = 0
+    while position < len(directory):
+        entry = _parse_entry(directory, position, shift, path)
+        entries.append(entry)
+        position += len(entry.raw)
+        limits.check_members(len(entries), path)
+    return entries
 
 
 def _parse_entry(directory: bytes, position: int, shift: int, path: Path) -> ZipEntry:

@@ -50,6 +50,7 @@ class _Inflater:
         self.needs_input = True
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Add compressed data and return at most ``max_length`` decompressed bytes."""
         # For zlib the length 0 means no limit; for the others it is -1.
         result: bytes = self._inflate.decompress(
             self._inflate.unconsumed_tail + data, max(max_length, 0)

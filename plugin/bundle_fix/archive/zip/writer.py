@@ -136,7 +136,7 @@ def write_zip(tree: Tree, file: IO[bytes], progress: StepProgress = no_step_prog
     for path, node in track_parts(tree.nodes.items(), progress):
         start = file.tell()
         header = node.header
-        if isinstance(header, ZipHeader) and _is_unchanged(node, header):
+        if isinstance(header, ZipHeader) and _has_original_content(node, header):
             _copy_content(header.member, file)
             records.append(_relocate_record(header.entry.raw, start))
         else:
@@ -144,7 +144,7 @@ def write_zip(tree: Tree, file: IO[bytes], progress: StepProgress = no_step_prog
     _write_end(records, file, old)
 
 
-def _is_unchanged(node: Node, header: ZipHeader) -> bool:
+def _has_original_content(node: Node, header: ZipHeader) -> bool:
     """Return whether a member still has the content that it was read with."""
     return not isinstance(node, File) or node.content == header.content
 
