@@ -177,8 +177,8 @@ def test_the_jars_of_hadoop_are_packed_and_a_checksum_is_verified(tmp_path: Path
     assert expected is not None
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(
-        rf"bundle-fix: error: {re.escape(str(spec))}:\d+:12: {re.escape(str(jar))} has the "
-        rf"checksum md5:{digest}, not {expected[1]} as for {machine} \(.*\)\n",
+        rf"bundle-fix: error: {re.escape(str(spec))}:\d+:12: {re.escape(str(jar))}: "
+        rf"checksum mismatch: md5:{digest} instead of {expected[1]} for {machine} \(.*\)\n",
         done.stderr,
     )
     right = tmp_path / "right.toml"
