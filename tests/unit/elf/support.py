@@ -15,7 +15,7 @@ import pytest
 from elftools.elf.dynamic import DynamicSection, DynamicSegment
 from elftools.elf.elffile import ELFFile
 
-from builders.elf import Toolchain, compile_cached
+from builders.elf import HOST, Toolchain, build_elf, compile_cached
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import is_elf, read_image
@@ -103,6 +103,15 @@ def drop_section_headers(data: bytes) -> bytes:
     image = parse_image(data)
     header = image.header._replace(shoff=0, shnum=0, shstrndx=0)
     return data[:16] + image.format.header.pack(*header) + data[16 + image.format.header.size :]
+
+
+def build_sample_library(directory: Path, toolchain: Toolchain = HOST) -> Path:
+    """Build a library with a soname, two needed names and a RUNPATH."""
+    needed = ["liba.so.1", "libb.so.2"]
+    path = directory / "libx.so"
+    return build_elf(
+        path, soname="libx.so.7", needed=needed, runpath="$ORIGIN:/opt/x", toolchain=toolchain
+    )
 
 
 def build_object_file(flags: Sequence[str], source: str, toolchain: Toolchain) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +11,31 @@ from builders.elf import CROSS, LINKERS, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.ranges import Span, has_same_range, intersect, subtract
+from bundle_fix.elf.read.ranges import Span
 from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.model.content import BytesContent, BytesReader
 from elf.support import (
-    change_dynamic_entry,
-    change_header,
-    change_section,
-    change_segment,
     find_section,
     get_format,
     parse_image,
     read_bytes_of,
     replace_bytes,
     run_tool,
+)
+from elf.verify.damage import (
+    VALUE,
+    Damage,
+    damage_bytes,
+    damage_dynamic_entry,
+    damage_header,
+    damage_section,
+    damage_section_end,
+    damage_section_header,
+    damage_segment,
+    damage_string,
+    damage_symbol,
+    flip_byte,
+    make_undefined,
 )
 
 RICH = """
@@ -39,7 +49,6 @@ int second(void) { return in_data; }
 SCRIPT = "RICH_1 { global: exported; second; local: *; };"
 FLAGS = ["-Wl,-z,now", "-Wl,-f,libaux.so.1", "-fcf-protection=full", "-Wl,--hash-style=both"]
 PT_ARM_EXIDX = 0x70000001
-SHNDX, VALUE = 6, 8
 
 
 @pytest.fixture(scope="module")
@@ -84,103 +93,6 @@ def list_differences(one: bytes, other: bytes) -> list[Span]:
             else:
                 spans.append(Span(at, at + 1))
     return spans
-
-
-# --- functions that damage a file -------------------------------------------------------------
-
-
-Damage = Callable[[bytes], bytes]
-
-
-def flip_byte(data: bytes, at: int) -> bytes:
-    return replace_bytes(data, at, bytes([data[at] ^ 0x55]))
-
-
-def damage_section(name: str, at: int = 0) -> Damage:
-    return lambda data: flip_byte(data, find_section(data, name)[1].offset + at)
-
-
-def damage_section_end(name: str, back: int = 1) -> Damage:
-    def damage(data: bytes) -> bytes:
-        section = find_section(data, name)[1]
-        return flip_byte(data, section.offset + section.size - back)
-
-    return damage
-
-
-def damage_header(**fields: int) -> Damage:
-    return lambda data: change_header(data, **fields)
-
-
-def damage_segment(kind: int, number: int = 0, **deltas: int) -> Damage:
-    """Return a function that adds to the fields of a program header."""
-
-    def damage(data: bytes) -> bytes:
-        segment = [s for s in parse_image(data).segments if s.type == kind][number]
-        fields = {name: getattr(segment, name) + delta for name, delta in deltas.items()}
-        return change_segment(data, kind, number, **fields)
-
-    return damage
-
-
-def damage_section_header(name: str, **deltas: int) -> Damage:
-    """Return a function that adds to the fields of a section header."""
-
-    def damage(data: bytes) -> bytes:
-        section = find_section(data, name)[1]
-        fields = {field: getattr(section, field) + delta for field, delta in deltas.items()}
-        return change_section(data, name, **fields)
-
-    return damage
-
-
-def damage_dynamic_entry(tag: int, delta: int = 0, new_tag: int | None = None) -> Damage:
-    def damage(data: bytes) -> bytes:
-        value = parse_image(data).find_value(tag)
-        assert value is not None
-        return change_dynamic_entry(data, tag, value + delta, new_tag)
-
-    return damage
-
-
-def damage_string(old: bytes, new: bytes) -> Damage:
-    """Return a function that overwrites a string of the dynamic string table."""
-
-    def damage(data: bytes) -> bytes:
-        section = find_section(data, ".dynstr")[1]
-        at = data.index(old + b"\0", section.offset)
-        assert at < section.offset + section.size
-        return replace_bytes(data, at, new)
-
-    return damage
-
-
-def damage_symbol(table: str, name: bytes, at: int, size: int = 1) -> Damage:
-    """Return a function that changes bytes at offset ``at`` of the symbol ``name`` of a table."""
-
-    def damage(data: bytes) -> bytes:
-        section = find_section(data, table)[1]
-        strings = find_section(data, ".dynstr" if table == ".dynsym" else ".strtab")[1].offset
-        for start in range(section.offset, section.offset + section.size, 24):
-            text = strings + int.from_bytes(data[start : start + 4], "little")
-            if data[text : data.index(b"\0", text)] == name:
-                return replace_bytes(
-                    data, start + at, bytes(b ^ 0x55 for b in data[start + at :][:size])
-                )
-        raise LookupError(name)
-
-    return damage
-
-
-def make_undefined(data: bytes) -> bytes:
-    """Make the symbol ``exported`` undefined."""
-    changed = damage_symbol(".dynsym", b"exported", SHNDX, 2)(data)
-    at = next(n for n, (a, b) in enumerate(zip(data, changed, strict=True)) if a != b)
-    return replace_bytes(data, at, b"\0\0")
-
-
-def damage_bytes(old: bytes, new: bytes) -> Damage:
-    return lambda data: data.replace(old, new)
 
 
 @dataclass(frozen=True)
@@ -415,23 +327,3 @@ def test_a_strip_is_reported(tmp_path: Path, library: bytes) -> None:
 
 def test_get_format_matches_the_parser(library: bytes) -> None:
     assert get_format(library) == parse_image(library).format
-
-
-# --- spans ------------------------------------------------------------------------------------
-
-
-def test_spans_are_intersected_with_a_range() -> None:
-    assert intersect([Span(0, 4), Span(6, 20), Span(30, 40)], 3, 10) == [Span(3, 4), Span(6, 10)]
-
-
-def test_holes_are_subtracted_from_spans() -> None:
-    assert subtract([Span(0, 10)], [Span(2, 3), Span(8, 20)]) == [Span(0, 2), Span(3, 8)]
-    assert subtract([Span(0, 10)], []) == [Span(0, 10)]
-    assert subtract([Span(3, 5)], [Span(0, 9)]) == []
-
-
-def test_bytes_are_compared_across_chunks() -> None:
-    one = bytes(3 << 20)
-    for at in (0, (1 << 20) - 1, 1 << 20, (3 << 20) - 1):
-        assert not has_same_range(BytesReader(one), 0, BytesReader(flip_byte(one, at)), 0, len(one))
-    assert has_same_range(BytesReader(one), 5, BytesReader(one), 9, len(one) - 9)

