@@ -16,7 +16,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Node, Symlink
 from bundle_fix.spec.model import FilesEntry
 from bundle_fix.spec.names import resolve_pack_path
-from bundle_fix.spec.variables import Values, substitute
+from bundle_fix.spec.variables import Values, substitute_variables
 
 TEXT_MODE = 0o644
 
@@ -30,14 +30,14 @@ def add_files(builder: PackBuilder, entry: FilesEntry, values: Values, locate: K
     to = resolve_pack_path(entry.to, values, locate("to"))
     is_directory = to == "" or to.endswith("/")
     if entry.text is not None:
-        text = substitute(entry.text, values)
+        text = substitute_variables(entry.text, values)
         literal = File(
             BytesContent(os.fsencode(text)), Metadata(_parse_mode(entry.mode, TEXT_MODE))
         )
         builder.add_member(to, literal, Origin(None, locate("to")))
         return
-    pattern = substitute(entry.source or "", values)
-    exclude = [substitute(text, values) for text in entry.exclude]
+    pattern = substitute_variables(entry.source or "", values)
+    exclude = [substitute_variables(text, values) for text in entry.exclude]
     found = find_matches(builder.root, pattern, exclude)
     if not found and not entry.optional:
         raise build_no_match_error(pattern, builder.root, locate("from"))

@@ -14,7 +14,7 @@ from bundle_fix.collect.pack_builder import Origin
 from bundle_fix.loader.hosts.cache import CACHE_PATH
 from bundle_fix.spec.model import FilesEntry, LibrariesEntry, Spec
 from bundle_fix.spec.sources import CMAKE_CACHE
-from bundle_fix.spec.variables import Values, evaluate_when, substitute
+from bundle_fix.spec.variables import Values, evaluate_when, substitute_variables
 
 
 def find_inputs(
@@ -59,11 +59,11 @@ def _find_searched_directories(spec: Spec, values: Values, root: Path) -> Iterat
     entries: tuple[FilesEntry | LibrariesEntry, ...] = (*spec.files, *spec.libraries)
     for entry in entries:
         if entry.source is not None and evaluate_when(entry.when, values):
-            yield from _find_matched(root, substitute(entry.source, values))
+            yield from _find_matched(root, substitute_variables(entry.source, values))
     for library in spec.libraries:
         if library.name is not None and evaluate_when(library.when, values):
-            directories = [root / substitute(text, values) for text in library.search]
-            yield from _find_library_search(substitute(library.name, values), directories)
+            directories = [root / substitute_variables(text, values) for text in library.search]
+            yield from _find_library_search(substitute_variables(library.name, values), directories)
 
 
 def _find_matched(root: Path, pattern: str) -> Iterator[Path]:

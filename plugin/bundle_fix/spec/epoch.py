@@ -8,7 +8,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_and_shorten
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.sources import EPOCH_VARIABLE, read_builtin
-from bundle_fix.spec.variables import Values, substitute
+from bundle_fix.spec.variables import Values, substitute_variables
 
 DEFAULT_EPOCH = 315_532_800
 """1980-01-01: the earliest time that every format can store (zip starts there)."""
@@ -34,7 +34,7 @@ def find_explicit_epoch(spec: Spec, values: Values) -> int | None:
     text, where = read_builtin("epoch", values.environ).value, EPOCH_VARIABLE
     if not text and spec.bundle.epoch is not None:
         where = spec.locate_key("bundle", "epoch")
-        text = substitute(spec.bundle.epoch, values)
+        text = substitute_variables(spec.bundle.epoch, values)
     if not text:
         return None
     if not re.fullmatch("[0-9]{1,12}", text) or int(text) > MAX_EPOCH:

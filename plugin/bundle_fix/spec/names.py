@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_and_shorten
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.variables import substitute
+from bundle_fix.spec.variables import substitute_variables
 
 MAX_NAME_BYTES = 200
 """Bytes of a file name; NAME_MAX is 255, and suffixes such as ``.debug.tar.zst`` are added."""
@@ -20,7 +20,7 @@ def resolve_pack_name(spec: Spec, values: Mapping[str, str]) -> str:
     Raises:
         BundleFixError: a variable in it has no value, or the result is not a valid file name.
     """
-    name = substitute(spec.bundle.name, values)
+    name = substitute_variables(spec.bundle.name, values)
     if fault := find_name_error(name):
         raise BundleFixError(
             f'invalid pack name "{escape_and_shorten(name)}": {fault}',
@@ -44,7 +44,7 @@ def resolve_pack_path(template: str, values: Mapping[str, str], where: str) -> s
     Raises:
         BundleFixError: a variable in it has no value, or the path leaves the pack.
     """
-    path = substitute(template, values)
+    path = substitute_variables(template, values)
     if fault := find_path_error(path):
         raise BundleFixError(
             f'invalid path in the pack "{escape_and_shorten(path)}": {fault}',

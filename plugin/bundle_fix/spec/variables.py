@@ -133,7 +133,7 @@ def require_values(spec: Spec, values: Values) -> None:
     raise_all(list(errors.values()))
 
 
-def substitute(template: str, values: Mapping[str, str]) -> str:
+def substitute_variables(template: str, values: Mapping[str, str]) -> str:
     """Return a text with each ``{name}`` replaced by its value.
 
     Args:
@@ -189,9 +189,9 @@ def _evaluate_variable(name: str, variable: Variable, values: Values) -> str:
             hint=f"add a `default`, or pass -D {name}=…",
         )
     if value in variable.map and not lack:
-        return substitute(variable.map[value], values)
+        return substitute_variables(variable.map[value], values)
     if variable.default is not None and (lack or variable.map):
-        return substitute(variable.default, values)
+        return substitute_variables(variable.default, values)
     return value
 
 
@@ -228,15 +228,15 @@ def _find_first_use(name: str, spec: Spec) -> str:
 
 def _read_source(variable: Variable, values: Values) -> SourceValue:
     if variable.value is not None:
-        return SourceValue(substitute(variable.value, values))
+        return SourceValue(substitute_variables(variable.value, values))
     if variable.env is not None:
         return apply_pattern(read_environment(variable.env, values.environ), variable.pattern)
     if variable.file is not None and variable.pattern is not None:
-        path = values.root / substitute(variable.file, values)
+        path = values.root / substitute_variables(variable.file, values)
         values.consulted[path] = None
         return search_file(path, variable.pattern)
     if variable.cmake_cache is not None:
-        directory = values.root / substitute(variable.cache_directory or "", values)
+        directory = values.root / substitute_variables(variable.cache_directory or "", values)
         values.consulted[directory / CMAKE_CACHE] = None
         return apply_pattern(read_cmake_cache(directory, variable.cmake_cache), variable.pattern)
     if variable.builtin == "here":

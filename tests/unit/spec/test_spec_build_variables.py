@@ -9,7 +9,7 @@ import pytest
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.parsing.load import load_spec
-from bundle_fix.spec.variables import resolve_variables, substitute
+from bundle_fix.spec.variables import resolve_variables, substitute_variables
 
 TEXT = """\
 [bundle]
@@ -30,7 +30,7 @@ def write_spec(directory: Path, text: str = TEXT) -> Spec:
 def test_the_build_defines_the_values_of_build_variables(tmp_path: Path) -> None:
     defines = {"target.ns__app": "/b/app", "build": "/b", "source": "/s"}
     values = resolve_variables(write_spec(tmp_path), tmp_path, defines, {})
-    assert substitute("{target.ns__app} {build} {source}", values) == "/b/app /b /s"
+    assert substitute_variables("{target.ns__app} {build} {source}", values) == "/b/app /b /s"
 
 
 def test_an_entry_of_cmakes_cache_may_be_empty(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_an_entry_of_cmakes_cache_may_be_empty(tmp_path: Path) -> None:
     (tmp_path / "b/CMakeCache.txt").write_text(cache)
     values = resolve_variables(write_spec(tmp_path), tmp_path, {"build": "b"}, {})
     text = "<{cmake.CMAKE_BUILD_TYPE}> {cmake.CMAKE_PROJECT_VERSION}"
-    assert substitute(text, values) == "<> 1.2"
+    assert substitute_variables(text, values) == "<> 1.2"
     assert list(values.consulted) == [tmp_path / "b/CMakeCache.txt"]
 
 

@@ -15,7 +15,12 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_name, resolve_pack_path
 from bundle_fix.spec.parsing.load import load_spec
-from bundle_fix.spec.variables import evaluate_when, require_values, resolve_variables, substitute
+from bundle_fix.spec.variables import (
+    evaluate_when,
+    require_values,
+    resolve_variables,
+    substitute_variables,
+)
 
 INTACT = (Path(__file__).parent / "example.toml").read_text()
 SAMPLE = Path(__file__).parents[3] / "sample_project"
@@ -239,7 +244,7 @@ def use_spec(spec: Spec) -> str:
         resolve_pack_name(spec, values)
         for index, entry in enumerate(spec.files):
             if evaluate_when(entry.when, values):
-                substitute(entry.source or entry.text or "", values)
+                substitute_variables(entry.source or entry.text or "", values)
                 resolve_pack_path(entry.to, values, spec.locate_key("files", index, "to"))
     except BundleFixError as error:
         return str(error)

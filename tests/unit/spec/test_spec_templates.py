@@ -11,7 +11,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_name, resolve_pack_path
 from bundle_fix.spec.template import parse_template
-from bundle_fix.spec.variables import resolve_variables, substitute
+from bundle_fix.spec.variables import resolve_variables, substitute_variables
 
 Load = Callable[[str], Spec]
 
@@ -25,29 +25,29 @@ def get_error(action: Callable[[], object]) -> str:
 def test_a_variable_is_substituted_cut_and_padded() -> None:
     values = {"a": "0123456789", "b-c": "x"}
 
-    assert substitute("{a:.7}|{b-c:>3}|{b-c:*^5}|{b-c:3}|{{a}}", values) == (
+    assert substitute_variables("{a:.7}|{b-c:>3}|{b-c:*^5}|{b-c:3}|{{a}}", values) == (
         "0123456|  x|**x**|x  |{a}"
     )
 
 
 def test_braces_in_a_value_are_literal() -> None:
-    assert substitute("{a}{b}", {"a": "{b}", "b": "{{"}) == "{b}{{"
+    assert substitute_variables("{a}{b}", {"a": "{b}", "b": "{{"}) == "{b}{{"
 
 
 def test_an_undefined_variable_is_reported_with_a_suggestion() -> None:
-    assert get_error(lambda: substitute("{verion}", {"version": "1"})) == (
+    assert get_error(lambda: substitute_variables("{verion}", {"version": "1"})) == (
         "undefined variable `verion` (did you mean `version`?)"
     )
 
 
 @pytest.mark.parametrize("template", ["{a.__class__}", "{a[0]}", "{a!r}", "{0}", "{}", "{", "}"])
 def test_attributes_indexes_and_conversions_are_rejected(template: str) -> None:
-    assert get_error(lambda: substitute(template, {"a": "x", "0": "y"}))
+    assert get_error(lambda: substitute_variables(template, {"a": "x", "0": "y"}))
 
 
 @given(st.text())
 def test_doubled_braces_become_single_ones(text: str) -> None:
-    assert substitute(text.replace("{", "{{").replace("}", "}}"), {}) == text
+    assert substitute_variables(text.replace("{", "{{").replace("}", "}}"), {}) == text
 
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.integers(1, 99))))
@@ -59,7 +59,7 @@ def test_values_are_inserted_between_the_literal_texts(parts: list[tuple[str, st
     values = {f"v{index}": value for index, (_, value, _) in enumerate(parts)}
 
     expected = "".join(literal + value[:width] for literal, value, width in parts)
-    assert substitute(template, values) == expected
+    assert substitute_variables(template, values) == expected
 
 
 @given(st.text(alphabet="{}ab_.:!<9[]\n"))
@@ -70,7 +70,7 @@ def test_any_text_is_parsed_or_rejected(text: str) -> None:
         assert set(text) & set("{}")
     else:
         assert all(part.name.isidentifier() for part in parts if part.name)
-        assert substitute(text, {part.name: "" for part in parts}) is not None
+        assert substitute_variables(text, {part.name: "" for part in parts}) is not None
 
 
 def test_the_name_of_a_pack_must_be_a_single_path_component(load: Load) -> None:

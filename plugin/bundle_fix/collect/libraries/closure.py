@@ -33,7 +33,7 @@ from bundle_fix.model.tree import Tree
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_path
 from bundle_fix.spec.parsing.problems import raise_all
-from bundle_fix.spec.variables import Values, substitute
+from bundle_fix.spec.variables import Values, substitute_variables
 
 
 class _ClosureRules(Struct, frozen=True):
@@ -51,20 +51,22 @@ class _ClosureRules(Struct, frozen=True):
         """Return whether the target provides the library: with its C library, or as ``host``."""
         # The oldest target of [check] may not have a library that came with a later glibc.
         if self.glibc is not None and not is_in_glibc(need.name, self.glibc):
-            return matches_any(need.name, self.host)
+            return is_matched_by_any(need.name, self.host)
         own = (
-            is_part_of_libc(need.name) or need.is_part_of_musl or matches_any(need.name, self.host)
+            is_part_of_libc(need.name)
+            or need.is_part_of_musl
+            or is_matched_by_any(need.name, self.host)
         )
         return own or (
-            is_installed_with_libc(need.name) and not matches_any(need.name, self.bundle)
+            is_installed_with_libc(need.name) and not is_matched_by_any(need.name, self.bundle)
         )
 
     def is_requested(self, name: str) -> bool:
         """Return whether the spec bundles the library; the C library itself is never bundled."""
-        return matches_any(name, self.bundle) and not is_part_of_libc(name)
+        return is_matched_by_any(name, self.bundle) and not is_part_of_libc(name)
 
 
-def matches_any(name: str, patterns: Iterable[str]) -> bool:
+def is_matched_by_any(name: str, patterns: Iterable[str]) -> bool:
     """Return whether one of the globs matches ``name``."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
@@ -126,7 +128,7 @@ def complete_closure(
 def _resolve_rules(spec: Spec, values: Values, root: Path, host: Sequence[str]) -> _ClosureRules:
     where = spec.locate_key("closure", "bundle")
     table = spec.closure
-    patterns = tuple(substitute(text, values) for text in table.bundle)
+    patterns = tuple(substitute_variables(text, values) for text in table.bundle)
     for pattern in patterns:
         if is_part_of_libc(pattern):
             raise BundleFixError(
@@ -136,9 +138,11 @@ def _resolve_rules(spec: Spec, values: Values, root: Path, host: Sequence[str]) 
             )
     return _ClosureRules(
         bundle=patterns,
-        search=tuple(root / substitute(text, values) for text in table.search),
-        host=(*(substitute(text, values) for text in table.host), *host),
-        dlopen=tuple(n for text in table.dlopen if "/" not in (n := substitute(text, values))),
+        search=tuple(root / substitute_variables(text, values) for text in table.search),
+        host=(*(substitute_variables(text, values) for text in table.host), *host),
+        dlopen=tuple(
+            n for text in table.dlopen if "/" not in (n := substitute_variables(text, values))
+        ),
         directory=resolve_pack_path(spec.layout.lib, values, where),
         where=where,
         glibc=spec.check.glibc,

@@ -18,7 +18,7 @@ from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.suggestions import suggest_word
 from bundle_fix.model.tree import Metadata, Symlink
 from bundle_fix.spec.model import LibrariesEntry
-from bundle_fix.spec.variables import Values, substitute
+from bundle_fix.spec.variables import Values, substitute_variables
 
 
 def find_library_sources(
@@ -35,14 +35,16 @@ def find_library_sources(
     """
     machines = _list_program_machines(builder)
     if entry.source is not None:
-        pattern = substitute(entry.source, values)
-        exclude = [substitute(text, values) for text in entry.exclude]
+        pattern = substitute_variables(entry.source, values)
+        exclude = [substitute_variables(text, values) for text in entry.exclude]
         found = find_matches(builder.root, pattern, exclude)
         if not found and not entry.optional:
             raise build_no_match_error(pattern, builder.root, locate("from"))
         return _deduplicate_libraries(found, machines, locate("from"))
-    name = substitute(entry.name or "", values)
-    directories = [builder.root / substitute(text, values) for text in entry.search if text]
+    name = substitute_variables(entry.name or "", values)
+    directories = [
+        builder.root / substitute_variables(text, values) for text in entry.search if text
+    ]
     skipped: dict[Path, str] = {}
     for directory in directories:
         fitting = []

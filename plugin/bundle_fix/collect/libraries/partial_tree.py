@@ -203,22 +203,12 @@ def _create_file(path: Path) -> File:
 
 def _follow_symlinks(path: str, nodes: dict[str, Node]) -> str | None:
     """Resolve ``path`` and add the symlinks on the way; return None if it does not exist."""
-    here, todo, followed = "/", path.split("/")[::-1], 0
-    while todo:
-        part = todo.pop()
-        if part == "..":
-            here = posixpath.dirname(here)
-        if part in ("", ".", ".."):
-            continue
-        here = posixpath.join(here, part)
-        if Path(here).is_symlink():
-            followed += 1
-            if followed > MAX_SYMLINKS:
-                return None
-            target = os.readlink(here)  # noqa: PTH115 (Path would normalize the text)
-            nodes[here] = Symlink(target, Metadata(0o777))
-            todo.extend(reversed(target.split("/")))
-            here = "/" if target.startswith("/") else posixpath.dirname(here)
-        elif not Path(here).exists():
-            return None
-    return here
+
+    def add_symlink(inner: str) -> FileStatus:
+        status = MACHINE.get_status(inner)
+        if status.symlink_target is not None:
+            nodes[inner] = Symlink(status.symlink_target, Metadata(0o777))
+        return status
+
+    found = follow_symlinks(path, add_symlink)
+    return None if isinstance(found, Unresolved) else found

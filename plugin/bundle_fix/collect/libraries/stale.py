@@ -5,11 +5,11 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator
 
-from bundle_fix.collect.libraries.closure import matches_any
+from bundle_fix.collect.libraries.closure import is_matched_by_any
 from bundle_fix.collect.pack_builder import PackBuilder
 from bundle_fix.model.tree import File
 from bundle_fix.spec.model import Spec
-from bundle_fix.spec.variables import Values, substitute
+from bundle_fix.spec.variables import Values, substitute_variables
 
 
 def report_stale_libraries(builder: PackBuilder, spec: Spec, values: Values) -> Iterator[str]:
@@ -18,7 +18,7 @@ def report_stale_libraries(builder: PackBuilder, spec: Spec, values: Values) -> 
     A glob of which no match is needed is not reported: it matches plugins.
     """
     needed = {name.rpartition("/")[2] for i in builder.images.values() for name in i.needed}
-    dlopened = [substitute(text, values) for text in spec.closure.dlopen]
+    dlopened = [substitute_variables(text, values) for text in spec.closure.dlopen]
     for number, entry in enumerate(spec.libraries):
         if entry.source is None or not glob.has_magic(entry.source):
             continue
@@ -28,7 +28,9 @@ def report_stale_libraries(builder: PackBuilder, spec: Spec, values: Values) -> 
             for path, origin in builder.origins.items()
             if origin.requested_by == position and isinstance(builder.nodes[path], File)
         }
-        unused = [n for n in names.values() if n not in needed and not matches_any(n, dlopened)]
+        unused = [
+            n for n in names.values() if n not in needed and not is_matched_by_any(n, dlopened)
+        ]
         if unused and len(unused) < len(names):
             yield (
                 f"{position}: `from` matches {', '.join(sorted(unused))}, which no object needs;"
