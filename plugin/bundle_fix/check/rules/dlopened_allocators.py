@@ -60,7 +60,7 @@ def _find_dlopen_names(context: Context, process: Process) -> Iterator[_DlopenNa
             for name in feature.sonames:
                 yield _DlopenName(name, loaded, ".note.dlopen", Severity.WARNING)
         for name in sorted(context.library_strings.get(loaded.label, ())):
-            # A string alone is no proof that the object opens the library.
+            # A string alone does not prove that the object opens the library.
             if name in context.bundle.paths_by_name:
                 yield _DlopenName(name, loaded, "string", Severity.NOTE)
 
