@@ -64,7 +64,7 @@ def decode_time(record: str | None, field: bytes) -> float:
 
 
 def decode_text(raw: bytes) -> str:
-    """Decode a name as `os.fsdecode` does, whatever the locale of this process is."""
+    """Decode a name like `os.fsdecode`, but as UTF-8 in every locale."""
     return raw.decode("utf-8", "surrogateescape") if raw else ""
 
 

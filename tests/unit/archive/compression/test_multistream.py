@@ -102,7 +102,7 @@ BAD = {
     "gz, half a member at the end": gzip.compress(RAW) + gzip.compress(RAW)[:500],
     "gz, a bad CRC": gzip.compress(RAW)[:-8] + bytes(8),
     "xz, padding of three bytes": lzma.compress(RAW) + bytes(3),
-    "xz, garbage at the end": lzma.compress(RAW) + b"garbage behind!!",
+    "xz, garbage at the end": lzma.compress(RAW) + b"garbage at end!!",
     "xz, half a stream at the end": lzma.compress(RAW) + lzma.compress(RAW)[:500],
     "zst, garbage at the end": compress_zstd(RAW) + b"garbage",
     "bz2, half a stream": bz2.compress(RAW)[:5000],
