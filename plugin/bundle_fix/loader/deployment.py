@@ -16,7 +16,8 @@ from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.process import Process, ProcessBuilder, Resolution
 from bundle_fix.loader.search.order import search_library
 from bundle_fix.loader.search.steps import SearchRule
-from bundle_fix.model.tree import File, Unresolved
+from bundle_fix.model.symlinks import Unresolved
+from bundle_fix.model.tree import File
 
 
 class Deployment(Struct, frozen=True, eq=False, dict=True):

@@ -9,7 +9,8 @@ from enum import Enum
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
-from bundle_fix.model.tree import Tree, Unresolved, resolve_path
+from bundle_fix.model.symlinks import Unresolved
+from bundle_fix.model.tree import Tree, resolve_path
 
 
 class RunpathKind(Enum):

@@ -17,9 +17,8 @@ from msgspec.structs import force_setattr, replace
 
 from bundle_fix.model.content import ArchiveSlice, Content
 from bundle_fix.model.errors import UNTRUSTED, BundleFixError
+from bundle_fix.model.symlinks import FileKind, FileStatus, Unresolved, follow_symlinks
 
-MAX_SYMLINKS = 40
-"""Symlinks followed before a path counts as a loop: the kernel's limit (path_resolution(7))."""
 MAX_DIRECTORY_TEXT = 128 << 20
 """Characters in the paths of all directories that are not members themselves: a member's name of a
 few kilobytes may imply a thousand directories."""
@@ -176,12 +175,17 @@ def break_missing_hardlink(tree: Tree, node: File) -> File:
     return replace(node, hardlink=None, header=None)
 
 
-class Unresolved(Enum):
-    """The reason why a path does not resolve; the values end sentences."""
-
-    MISSING = "does not exist in the pack"
-    OUTSIDE = "points outside the pack"
-    LOOP = "is a symlink loop"
+def get_tree_status(tree: Tree, path: str) -> FileStatus:
+    """Return the status of ``path`` in a tree; symlinks are not followed."""
+    node = tree.nodes.get(path)
+    if isinstance(node, Symlink):
+        return FileStatus(FileKind.FILE, node.target)
+    if isinstance(node, File):
+        # Hard links are one file, identified by the member that they share their bytes with.
+        return FileStatus(FileKind.FILE, identity=(id(tree), node.hardlink or path))
+    if path in tree.directories:
+        return FileStatus(FileKind.DIRECTORY, identity=(id(tree), path))
+    return FileStatus(FileKind.MISSING if node is None else FileKind.SPECIAL)
 
 
 def resolve_path(tree: Tree, path: str) -> str | Unresolved:
@@ -192,40 +196,12 @@ def resolve_path(tree: Tree, path: str) -> str | Unresolved:
         path: relative to the pack's root; may contain ``..``.
 
     Returns:
-        The path of a node that is not a symlink (empty for the root), or the reason against one.
+        The path of a node that is not a symlink (empty for the root), or why there is none.
     """
-    # The directories on the way, each with its whole path.
-    stack: list[str] = []
-    pending = path.split("/")[::-1]
-    followed = 0
-    at_root = tree.location is not InstallLocation.ANYWHERE
-    while pending:
-        part = pending.pop()
-        if part in ("", "."):
-            continue
-        if part == "..":
-            if not stack and not at_root:
-                return Unresolved.OUTSIDE
-            # At the root of the file system `..` is the root itself.
-            del stack[-1:]
-            continue
-        current = f"{stack[-1]}/{part}" if stack else part
-        node = tree.nodes.get(current)
-        if isinstance(node, Symlink):
-            followed += 1
-            if followed > MAX_SYMLINKS:
-                return Unresolved.LOOP
-            if node.target.startswith("/") and not at_root:
-                return Unresolved.OUTSIDE
-            if not node.target:
-                return Unresolved.MISSING
-            stack = [] if node.target.startswith("/") else stack
-            pending.extend(reversed(node.target.split("/")))
-            continue
-        if current not in tree.directories and (pending or node is None):
-            return Unresolved.MISSING
-        stack.append(current)
-    return stack[-1] if stack else ""
+    # At the root of a file system `..` is the root itself.
+    top = "/" if tree.location is InstallLocation.ANYWHERE else None
+    found = follow_symlinks(path, lambda inner: get_tree_status(tree, inner[1:]), top=top)
+    return found if isinstance(found, Unresolved) else found[1:]
 
 
 def get_relative_path(path: str, start: str) -> str:

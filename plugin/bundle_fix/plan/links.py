@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.library_names import get_library_stem
-from bundle_fix.model.tree import File, Symlink, Tree, Unresolved, resolve_path
+from bundle_fix.model.symlinks import Unresolved
+from bundle_fix.model.tree import File, Symlink, Tree, resolve_path
 
 
 def find_broken_symlinks(tree: Tree) -> Mapping[str, tuple[str, Unresolved]]:

@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.model.content import BytesContent
+from bundle_fix.model.symlinks import MAX_SYMLINKS, Unresolved
 from bundle_fix.model.tree import (
-    MAX_SYMLINKS,
     Directory,
     File,
     Metadata,
     Symlink,
     Tree,
-    Unresolved,
     get_relative_path,
     resolve_path,
 )

@@ -21,6 +21,7 @@ from bundle_fix.archive.packages.nested import open_nested_tar
 from bundle_fix.model.content import Content, read_exactly
 from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
+from bundle_fix.model.symlinks import Unresolved
 from bundle_fix.model.tree import (
     Directory,
     File,
@@ -28,7 +29,6 @@ from bundle_fix.model.tree import (
     Node,
     Symlink,
     Tree,
-    Unresolved,
     resolve_path,
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
-from bundle_fix.model.tree import Unresolved
+from bundle_fix.model.symlinks import UNRESOLVED_TEXTS, Unresolved
 from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
 from bundle_fix.policy.severity import Severity
 
@@ -59,7 +59,7 @@ def _find_symlinks(
             severity = Severity.NOTE
         yield rule.make_finding(
             path,
-            f"is a symlink to {target}, which {reason.value}",
+            f"is a symlink to {target}, which {UNRESOLVED_TEXTS[reason]}",
             severity=severity,
             target=target,
         )

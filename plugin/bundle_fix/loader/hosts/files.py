@@ -5,45 +5,17 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
 from bundle_fix.model.content import Content, PathContent
-from bundle_fix.model.tree import File, Symlink, Tree
+from bundle_fix.model.symlinks import FileKind, FileStatus
+from bundle_fix.model.tree import File, Tree, get_tree_status
 
 MAX_NAMES = 200_000
 """Limit of the names of one directory."""
-
-
-class FileKind(Enum):
-    """The kind of file at a path; symlinks are not followed."""
-
-    DIRECTORY = "directory"
-    FILE = "file"
-    SPECIAL = "special"
-    MISSING = "missing"
-    UNKNOWN = "unknown"
-
-
-FILE_KIND_TEXTS: Mapping[FileKind, str] = {
-    FileKind.DIRECTORY: "a directory",
-    FileKind.FILE: "a file",
-    FileKind.SPECIAL: "a device, fifo or socket",
-    FileKind.MISSING: "missing",
-    FileKind.UNKNOWN: "unknown",
-}
-
-
-class FileStatus(NamedTuple):
-    """The kind of a file, a symlink's target, and an identity that all names of a file share."""
-
-    kind: FileKind
-    symlink_target: str | None = None
-    identity: object = None
 
 
 class HostFiles(Protocol):
@@ -144,16 +116,3 @@ class TreeFiles(Struct, frozen=True):
         return sorted(
             {posixpath.basename(p) for p in known if p and posixpath.dirname(p) == inside}
         )
-
-
-def get_tree_status(tree: Tree, path: str) -> FileStatus:
-    """Return the status of ``path`` in a tree; symlinks are not followed."""
-    node = tree.nodes.get(path)
-    if isinstance(node, Symlink):
-        return FileStatus(FileKind.FILE, node.target)
-    if isinstance(node, File):
-        # Hard links are one file, identified by the member that they share their bytes with.
-        return FileStatus(FileKind.FILE, identity=(id(tree), node.hardlink or path))
-    if path in tree.directories:
-        return FileStatus(FileKind.DIRECTORY, identity=(id(tree), path))
-    return FileStatus(FileKind.MISSING if node is None else FileKind.SPECIAL)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.view import View
-from bundle_fix.model.tree import Unresolved
+from bundle_fix.model.symlinks import Unresolved
 
 LD_CONF_PATH = "/etc/ld.so.conf"
 MAX_FILES = 200

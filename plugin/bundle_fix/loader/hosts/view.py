@@ -7,6 +7,7 @@ cached: a host has 100,000 files, of which a process touches about a hundred.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from msgspec import Struct, field
@@ -15,21 +16,21 @@ from bundle_fix.elf.read.image import DamagedElfError, Image
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.read.target import find_foreign_abi
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.loader.hosts.files import (
-    FILE_KIND_TEXTS,
-    FileKind,
-    FileStatus,
-    HostFiles,
-    get_tree_status,
-)
+from bundle_fix.loader.hosts.files import HostFiles
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.tree import MAX_SYMLINKS, File, Unresolved
+from bundle_fix.model.symlinks import FileKind, FileStatus, Unresolved, follow_symlinks
+from bundle_fix.model.tree import File, get_tree_status
 
 UNKNOWN_PLACE = "/\0"
 """The place of a pack whose place is unknown: a path that no file can name, as it contains NUL."""
-UNKNOWN_ROOT = UNKNOWN_PLACE[1:]
-"""The first part of a path below `UNKNOWN_PLACE`."""
+FILE_KIND_TEXTS: Mapping[FileKind, str] = {
+    FileKind.DIRECTORY: "a directory",
+    FileKind.FILE: "a file",
+    FileKind.SPECIAL: "a device, fifo or socket",
+    FileKind.MISSING: "missing",
+    FileKind.UNKNOWN: "unknown",
+}
 MAX_PATH = 4096
 """Bytes of the longest path that the kernel resolves (PATH_MAX)."""
 MAX_CACHED_PARTS = 64
@@ -116,41 +117,14 @@ class View(Struct, frozen=True, eq=False):
             return Unresolved.MISSING
         directory, _, last = path.rpartition("/")
         if not directory or last in ("", ".", "..") or path.count("/") > MAX_CACHED_PARTS:
-            return self._follow_symlinks([], path.split("/")[::-1])
+            return self._follow_symlinks(path)
         parent = self.resolve_path(directory)
         if isinstance(parent, Unresolved):
             return parent
-        return self._follow_symlinks(parent.strip("/").split("/") if parent != "/" else [], [last])
+        return self._follow_symlinks(last, parent)
 
-    def _follow_symlinks(self, parts: list[str], pending: list[str]) -> str | Unresolved:
-        """Resolve the parts in ``pending``, the next one last, from the directory ``parts``."""
-        followed = 0
-        while pending:
-            part = pending.pop()
-            if part in ("", "."):
-                continue
-            if part == "..":
-                if parts == [UNKNOWN_ROOT]:
-                    return Unresolved.OUTSIDE
-                del parts[-1:]
-                continue
-            parts.append(part)
-            found = self.get_status("/" + "/".join(parts))
-            target = found.symlink_target
-            if target is not None:
-                followed += 1
-                if followed > MAX_SYMLINKS:
-                    return Unresolved.LOOP
-                parts = [] if target.startswith("/") else parts[:-1]
-                # An empty target does not exist, nor does the path below it (path_resolution(7)).
-                pending.extend(reversed(target.split("/")) if target else ["\0"])
-            elif found.kind is FileKind.UNKNOWN:
-                return Unresolved.OUTSIDE
-            elif found.kind is FileKind.MISSING or (
-                pending and found.kind is not FileKind.DIRECTORY
-            ):
-                return Unresolved.MISSING
-        return "/" + "/".join(parts)
+    def _follow_symlinks(self, path: str, start: str = "/") -> str | Unresolved:
+        return follow_symlinks(path, self.get_status, start, top=UNKNOWN_PLACE)
 
     def resolve_directory(self, path: str) -> str | Unresolved:
         """Resolve the path of a directory; anything else is `Unresolved.MISSING`."""

@@ -21,7 +21,7 @@ from bundle_fix.loader.search.probe import (
     try_candidate,
 )
 from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep, build_rule_step
-from bundle_fix.model.tree import Unresolved
+from bundle_fix.model.symlinks import Unresolved
 
 
 def search_library(context: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:

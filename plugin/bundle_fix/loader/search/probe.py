@@ -15,7 +15,7 @@ from bundle_fix.loader.hosts.view import NoImage
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.search.directories import SearchDirectory, expand_search_path
 from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
-from bundle_fix.model.tree import Unresolved
+from bundle_fix.model.symlinks import UNRESOLVED_TEXTS, Unresolved
 
 
 class _Rejection(NamedTuple):
@@ -141,7 +141,7 @@ def _report_missing_directory(
             return search.build_host_copy(candidate, directory.via)
         search.trace.append(directory.build_step(candidate, Outcome.OUTSIDE_PACK))
         return None
-    outcome, detail = Outcome.UNRESOLVED_DIRECTORY, reason.value
+    outcome, detail = Outcome.UNRESOLVED_DIRECTORY, UNRESOLVED_TEXTS[reason]
     if reason is Unresolved.MISSING:
         outcome = Outcome.NO_DIRECTORY_IN_PACK if is_inside else Outcome.NO_DIRECTORY
         detail = ""
@@ -184,7 +184,7 @@ def _verify_candidate(search: Search, path: str) -> str | _Rejection:
     if real is Unresolved.LOOP:
         return _Rejection(Outcome.SYMLINK_LOOP)
     if isinstance(real, Unresolved):
-        return _Rejection(Outcome.UNRESOLVED_SYMLINK, real.value)
+        return _Rejection(Outcome.UNRESOLVED_SYMLINK, UNRESOLVED_TEXTS[real])
     image = view.find_image(real)
     if isinstance(image, NoImage):
         outcome = Outcome.UNREADABLE if image.is_unreadable else Outcome.LOADER_FAILS
