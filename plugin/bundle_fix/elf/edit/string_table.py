@@ -81,7 +81,7 @@ def _is_shared_with_sections(reader: Reader, image: Image) -> bool:
 def allocate_strings(
     table: bytes, used: Sequence[array[int]], freed: Iterable[int], texts: Iterable[str]
 ) -> Placement:
-    """Find an offset for each of ``texts``: where the table has it already, or in a freed string.
+    """Find an offset for each of ``texts``: that of an existing copy, or in a freed string.
 
     Args:
         table: the string table.

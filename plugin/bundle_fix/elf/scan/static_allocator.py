@@ -32,7 +32,7 @@ of it."""
 SYMBOLS = {64: ("<IBBH16x", ">IBBH16x"), 32: ("<I8xBBH", ">I8xBBH")}
 """The layout of an Elf_Sym by class and byte order: st_name, st_info, st_other and st_shndx."""
 MAX_NAME_OFFSETS = 10_000
-"""Limit of strings that end with a wanted name; the largest programs have a few hundred."""
+"""Limit of strings that end with a searched name; the largest programs have a few hundred."""
 MAX_SYMTAB = 1 << 30
 """Bytes of ``.symtab``, and of its strings, that are searched."""
 

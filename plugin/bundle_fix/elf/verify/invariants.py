@@ -121,7 +121,7 @@ def _check_layout(new: Image) -> Iterator[str]:
         if s.type == c.PT_PHDR and (
             s.offset != new.header.phoff or new.find_offset(s.vaddr) != s.offset
         ):
-            yield "PT_PHDR is not where the program headers are"
+            yield "PT_PHDR does not match the program headers"
         if s.type == c.PT_DYNAMIC and new.find_offset(s.vaddr) != s.offset:
             yield "no loaded segment contains PT_DYNAMIC"
 

@@ -204,8 +204,8 @@ ON_LIBRARY = {
 ON_PROGRAM = {
     "the properties": Case(damage_segment(c.PT_GNU_PROPERTY, filesz=-8), "GNU properties changed"),
     "the interpreter": Case(damage_section(".interp", 9), "interpreter changed"),
-    "PT_PHDR's offset": Case(damage_segment(c.PT_PHDR, offset=8), "PT_PHDR is not where"),
-    "PT_PHDR's address": Case(damage_segment(c.PT_PHDR, vaddr=8), "PT_PHDR is not where"),
+    "PT_PHDR's offset": Case(damage_segment(c.PT_PHDR, offset=8), "PT_PHDR does not match"),
+    "PT_PHDR's address": Case(damage_segment(c.PT_PHDR, vaddr=8), "PT_PHDR does not match"),
     "other program headers": Case(damage_header(phoff=120, phnum=2), "segment"),
 }
 
