@@ -132,7 +132,7 @@ class TestALibraryOfAnotherMachine:
         (bench.root / "pack.tar").unlink()
         result = bench.pack(f'{SERVER}[[libraries]]\nfrom = "first/libz.so.1"\n')
         assert result.is_refused_at(7)
-        assert f"is for {machine}, the pack's programs are for x86_64" in result.output
+        assert f"is for {machine}, but the pack's programs are for x86_64" in result.output
 
     def test_is_reported_by_fix(self, bench: Bench, machine: str) -> None:
         build_elf(
@@ -371,7 +371,8 @@ class TestALibraryFromAnEarlierBuild:
         result = bench.pack(text)
         assert result.status == 0
         assert re.search(
-            r"bundle\.toml:7:8: nothing in the pack needs libdsn_gone\.so", result.output
+            r"bundle\.toml:7:8: `from` matches libdsn_gone\.so, which no object needs;",
+            result.output,
         )
         plugins = f'{text}[closure]\ndlopen = ["libdsn_gone.so"]\n'
         assert "earlier build" not in bench.pack(plugins).output

@@ -63,7 +63,7 @@ def follow_symlinks(
             absolute symlinks. None if ``..`` of the root is the root.
 
     Returns:
-        The absolute path of something that is not a symlink, or the reason why there is none.
+        The absolute path of something that is not a symlink, or the reason against one.
     """
     current = start
     pending = path.split("/")[::-1]

@@ -196,7 +196,7 @@ def resolve_path(tree: Tree, path: str) -> str | Unresolved:
         path: relative to the pack's root; may contain ``..``.
 
     Returns:
-        The path of a node that is not a symlink (empty for the root), or why there is none.
+        The path of a node that is not a symlink (empty for the root), or the reason against one.
     """
     # At the root of a file system `..` is the root itself.
     top = "/" if tree.location is InstallLocation.ANYWHERE else None
