@@ -21,9 +21,9 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit_file, find_refusal
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.patchelf import find_patchelf
-from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.model.content import PathContent
+from bundle_fix.model.errors import DamagedElfError
 
 OURS = str(Path(sysconfig.get_path("scripts"), "bundle-fix"))
 RUNPATH = "$ORIGIN/../lib:/opt/" + "x" * 100

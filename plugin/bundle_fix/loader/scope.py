@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.symbols.hashes import find_definitions
 from bundle_fix.elf.symbols.versions import read_symbol_version
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.process import Process
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError, DamagedElfError
 
 CXX_SYMBOLS: Mapping[str, tuple[str, ...]] = {
     "operator new": ("_Znwm", "_Znwj"),

@@ -1,4 +1,4 @@
-"""The exception for requests that cannot be carried out."""
+"""The exceptions for requests that cannot be carried out, and for damaged ELF files."""
 
 from __future__ import annotations
 
@@ -27,3 +27,7 @@ class BundleFixError(Exception):
         place = f"{self.where}: " if self.where else ""
         advice = f" ({self.hint})" if self.hint else ""
         return f"{place}{self.message}{advice}"
+
+
+class DamagedElfError(BundleFixError):
+    """A file that begins as ELF, but whose headers contradict its size or each other."""

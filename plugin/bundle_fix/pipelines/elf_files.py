@@ -12,7 +12,7 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.edit.errors import EditRefusedError
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.symbols.versions import read_needed_versions
@@ -23,7 +23,7 @@ from bundle_fix.model.content import (
     PathContent,
     make_path_content,
 )
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError, DamagedElfError
 from bundle_fix.storage.atomic import (
     PendingFile,
     copy_metadata,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.symbols.symbol_table import SymbolTable, read_symbols
 from bundle_fix.elf.symbols.versions import (
     read_defined_versions,
@@ -17,7 +17,7 @@ from bundle_fix.elf.symbols.versions import (
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.model.content import Reader
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError, DamagedElfError
 
 T = TypeVar("T")
 

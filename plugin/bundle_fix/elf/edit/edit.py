@@ -17,7 +17,7 @@ from bundle_fix.elf.edit.patchelf import rewrite_with_patchelf
 from bundle_fix.elf.edit.slot import edit_in_slots
 from bundle_fix.elf.edit.table import grow_string_table
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.ranges import Span
 from bundle_fix.elf.symbols.hashes import provides_symbol
@@ -25,6 +25,7 @@ from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.elf.verify.lief_crosscheck import SIZE_LIMIT, crosscheck
 from bundle_fix.model.content import Content, PatchedContent, PathContent, Reader, read_chunks
+from bundle_fix.model.errors import DamagedElfError
 
 LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so|libc\.musl-")
 """Sonames of dynamic loaders. They are never edited: they rely on their own layout at start."""

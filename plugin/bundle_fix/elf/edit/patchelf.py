@@ -9,11 +9,12 @@ from pathlib import Path
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.sections import index_sections
 from bundle_fix.elf.read.structs import Section
 from bundle_fix.model.content import FileReader, PathContent
+from bundle_fix.model.errors import DamagedElfError
 
 SECONDS = 600
 """Limit of one run of patchelf."""

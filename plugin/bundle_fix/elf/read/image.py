@@ -11,13 +11,8 @@ from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.structs import Format, Header, Segment
-from bundle_fix.model.errors import BundleFixError
 
 TYPES = {c.ET_REL: "rel", c.ET_EXEC: "exec", c.ET_DYN: "dyn", c.ET_CORE: "core"}
-
-
-class DamagedElfError(BundleFixError):
-    """A file that begins as ELF, but whose headers contradict its size or each other."""
 
 
 class DynamicEntry(NamedTuple):

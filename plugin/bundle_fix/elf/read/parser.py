@@ -15,12 +15,12 @@ from typing import Literal
 from msgspec.structs import replace
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, DynamicEntry, Image
+from bundle_fix.elf.read.image import DynamicEntry, Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.strings import MAX_STRING, find_string_table, get_string, read_string
 from bundle_fix.elf.read.structs import Format, Header, Segment, get_elf_format
 from bundle_fix.model.content import Content, PathContent, Reader, read_exactly
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError, DamagedElfError
 
 MAGIC = b"\x7fELF"
 IDENT_SIZE = 16

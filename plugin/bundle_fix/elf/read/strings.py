@@ -6,8 +6,9 @@ Source: the System V gABI, chapter 4, "String Table".
 from __future__ import annotations
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.model.content import Reader
+from bundle_fix.model.errors import DamagedElfError
 
 MAX_STRING = 1 << 16
 """Limit of one string, in bytes; the longest RUNPATHs known (Nix) have a few thousand."""

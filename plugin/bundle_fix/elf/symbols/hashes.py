@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.model.content import Reader, read_exactly
+from bundle_fix.model.errors import DamagedElfError
 
 MAX_SYMBOLS = 1 << 22
 """Limit of dynamic symbols, and of the entries of one hash table."""

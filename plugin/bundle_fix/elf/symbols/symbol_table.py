@@ -19,11 +19,12 @@ from typing import NamedTuple, cast
 from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.strings import find_string_table, get_string
 from bundle_fix.elf.symbols.hashes import count_symbols
 from bundle_fix.elf.symbols.versions import read_defined_by_index, read_needed_by_index
 from bundle_fix.model.content import Reader, read_exactly
+from bundle_fix.model.errors import DamagedElfError
 
 FIELD_OFFSETS = {64: (4, 6), 32: (12, 14)}
 """The offsets in an Elf_Sym of st_info and st_shndx, by class; st_name comes first in both."""

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.symbols.hashes import count_symbols, measure_gnu_hash, measure_sysv_hash
 from bundle_fix.elf.symbols.versions import read_verdef, read_verneed
 from bundle_fix.model.content import Reader
+from bundle_fix.model.errors import DamagedElfError
 
 
 class DynamicTable(Struct, frozen=True):

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.strings import find_string_table, read_string
 from bundle_fix.model.content import Reader, read_exactly
+from bundle_fix.model.errors import DamagedElfError
 
 MAX_RECORDS = 1 << 15
 """Limit of the records of one list, with auxiliary ones: a version index has 15 bits."""

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.read.target import find_foreign_abi
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.files import HostFiles
 from bundle_fix.model.content import Content
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError, DamagedElfError
 from bundle_fix.model.symlinks import FileKind, FileStatus, Unresolved, follow_symlinks
 from bundle_fix.model.tree import File, get_tree_status
 

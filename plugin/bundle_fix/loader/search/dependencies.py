@@ -8,11 +8,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.strings import find_string_table, read_string
 from bundle_fix.loader.hosts.rtld import MUSL
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.loader.objects import LoadedObject
+from bundle_fix.model.errors import DamagedElfError
 
 
 class DependencyKind(Enum):

@@ -15,8 +15,9 @@ from bundle_fix.elf.edit import pool
 from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.pool import EditJob, edit_all, edit_pool
-from bundle_fix.elf.read.image import DamagedElfError, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.model.content import BytesContent, FileSlice
+from bundle_fix.model.errors import DamagedElfError
 from elf.support import get_content
 
 

@@ -16,9 +16,8 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.model.content import BytesContent
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError, DamagedElfError
 from elf.edit.sample_pack import (
     CHANGES,
     EDITORS,

@@ -16,11 +16,11 @@ from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.edit.string_table import Placement, allocate_strings, find_used_offsets
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.strings import find_string_table, get_string
 from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.model.content import BytesReader
+from bundle_fix.model.errors import DamagedElfError
 from elf.support import (
     change_dynamic_entry,
     change_header,

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from builders.elf import CROSS, HOST, build_elf
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.read.sections import read_sections
@@ -20,6 +19,7 @@ from bundle_fix.elf.symbols.hashes import count_symbols, provides_symbol
 from bundle_fix.elf.symbols.tables import find_movable_tables
 from bundle_fix.elf.symbols.versions import read_needed_versions, read_verdef
 from bundle_fix.model.content import BytesReader, FileReader, Reader
+from bundle_fix.model.errors import DamagedElfError
 from elf.support import (
     Strings,
     build_sample_library,

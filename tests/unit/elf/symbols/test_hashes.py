@@ -10,7 +10,6 @@ from elftools.elf.sections import SymbolTableSection
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.symbols.hashes import (
     compute_gnu_hash,
@@ -23,6 +22,7 @@ from bundle_fix.elf.symbols.hashes import (
     provides_symbol,
 )
 from bundle_fix.model.content import BytesReader
+from bundle_fix.model.errors import DamagedElfError
 from elf.support import (
     change_dynamic_entry,
     drop_section_headers,

@@ -9,11 +9,11 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from builders.elf import CROSS, HOST, LINKERS, build_elf, build_versioned_library
-from bundle_fix.elf.read.image import DamagedElfError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.symbols import symbol_table as symbols
 from bundle_fix.elf.symbols.symbol_table import SymbolTable, UndefinedSymbol, read_symbols
 from bundle_fix.model.content import BytesReader
+from bundle_fix.model.errors import DamagedElfError
 
 SOURCE = """
 #include <stdlib.h>
