@@ -249,7 +249,9 @@ def test_the_settings_in_pyproject_are_read_or_refused(tmp_path: Path) -> None:
     path.write_text('[tool.bundle-fix]\nfail-on = "warning"\nhost = ["libjvm.so"]\n')
     assert read_wheel_settings(path).fail_on == "warning"
     path.write_text("[tool.bundle-fix]\nfailon = 1\n")
-    with pytest.raises(BundleFixError, match=r"pyproject\.toml: \[tool\.bundle-fix\]: .*failon"):
+    with pytest.raises(
+        BundleFixError, match=r"pyproject\.toml: invalid \[tool\.bundle-fix\]: .*failon"
+    ):
         read_wheel_settings(path)
 
 
