@@ -27,3 +27,11 @@ def find_install_location(tree: Tree) -> InstallLocation:
     ):
         return InstallLocation.ROOT
     return InstallLocation.ANYWHERE
+
+
+def is_npm_package(tree: Tree) -> bool:
+    """Return whether a tarball is an npm package, which npm installs without its symlinks.
+
+    Source: npm's documentation of ``npm pack``: everything is below the directory ``package``.
+    """
+    return tree.top == "package" and "package.json" in tree.nodes

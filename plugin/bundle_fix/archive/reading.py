@@ -21,7 +21,11 @@ from bundle_fix.archive.formats import (
     ZIP,
     detect_format,
 )
-from bundle_fix.archive.install_location import IMAGE_MARKS, find_install_location
+from bundle_fix.archive.install_location import (
+    IMAGE_MARKS,
+    find_install_location,
+    is_npm_package,
+)
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.model.content import PathContent
@@ -71,13 +75,15 @@ def open_artifact(
     with ExitStack() as stack:
         tree = _enter_tree(stack, _select_reader(kind, path, limits, progress), path)
         if kind == ZIP:
+            tree = replace(tree, keeps_symlinks=False)
             yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
         elif kind in READ_ONLY:
             yield Artifact(path, kind, tree)
         elif (layers := _open_container(tree, path, limits, progress)) is not None:
             yield Artifact(path, CONTAINER, _enter_tree(stack, layers, path))
         else:
-            yield Artifact(path, kind, replace(tree, location=find_install_location(tree)))
+            location, is_npm = find_install_location(tree), is_npm_package(tree)
+            yield Artifact(path, kind, replace(tree, location=location, keeps_symlinks=not is_npm))
 
 
 def _select_reader(

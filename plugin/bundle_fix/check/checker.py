@@ -7,6 +7,7 @@ from functools import partial
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import read_abi
+from bundle_fix.check.facts.file_facts import FactCache
 from bundle_fix.check.findings import Finding, filter_by_severity, is_ignored
 from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
 from bundle_fix.check.result import CheckResult
@@ -31,6 +32,7 @@ def check_bundle(
     environment: Environment = EMPTY_ENVIRONMENT,
     only: str | None = None,
     progress: Progress = no_progress,
+    known_facts: FactCache | None = None,
 ) -> CheckResult:
     """Run all rules of ``check`` on a bundle.
 
@@ -41,12 +43,14 @@ def check_bundle(
         environment: the environment in which processes are started on the target.
         only: the path of the file to check; all files if it is None.
         progress: receives the number of rules that are done.
+        known_facts: the facts of earlier checks of the same contents; new ones are added.
 
     Raises:
         BundleFixError: The tables of an ELF file are damaged.
     """
     target = host or build_adversarial_host(policy.host)
-    return check_context(Context(bundle, policy, target, environment, only), progress)
+    facts: FactCache = {} if known_facts is None else known_facts
+    return check_context(Context(bundle, policy, target, environment, only, facts), progress)
 
 
 def check_context(context: Context, progress: Progress = no_progress) -> CheckResult:

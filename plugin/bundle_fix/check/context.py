@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers
-from bundle_fix.check.facts.file_facts import FileFacts
+from bundle_fix.check.facts.file_facts import FactCache, FileFacts
 from bundle_fix.check.facts.package_dependencies import read_dependencies
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
@@ -45,6 +45,7 @@ class Context(Struct, frozen=True, dict=True):
         host: the target.
         environment: the environment in which processes are started there.
         only: the path of the file to check; None for all files.
+        known_facts: the facts of earlier checks of the same contents.
     """
 
     bundle: Bundle
@@ -52,6 +53,7 @@ class Context(Struct, frozen=True, dict=True):
     host: Host
     environment: Environment = EMPTY_ENVIRONMENT
     only: str | None = None
+    known_facts: FactCache = field(default_factory=dict)
 
     @cached_property
     def deployment(self) -> Deployment:
@@ -61,7 +63,7 @@ class Context(Struct, frozen=True, dict=True):
     @cached_property
     def facts(self) -> FileFacts:
         """The facts about the files of the bundle and of the target."""
-        return FileFacts(self.deployment.view)
+        return FileFacts(self.deployment.view, self.known_facts)
 
     @cached_property
     def manifest(self) -> Manifest | BundleFixError | None:

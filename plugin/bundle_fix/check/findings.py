@@ -22,6 +22,7 @@ class Finding(Struct, frozen=True):
         path: the file, relative to the pack; empty for the artifact as a whole.
         message: the problem; a predicate whose subject is the path.
         hint: how to repair it.
+        fixable: whether ``fix`` repairs it, where the pack allows it.
         evidence: the facts behind the message: strings, numbers, lists and mappings, as in JSON.
     """
 
@@ -32,6 +33,7 @@ class Finding(Struct, frozen=True):
     message: str
     hint: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    fixable: bool = False
 
 
 SUBJECT_KEYS = (

@@ -11,6 +11,7 @@ from msgspec import Struct
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.model.tree import InstallLocation
+from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
 ALL_LOCATIONS = frozenset(InstallLocation)
@@ -63,6 +64,8 @@ class Rule(Struct, frozen=True):
         scope: the command that reports the findings.
         applies_to: the install locations of artifacts that the rule is about.
         has_diff_rule: whether a rule of ``diff`` reports the same change of a needed name.
+        repair: the change by which ``fix`` repairs a finding, where the pack allows it; None if
+            it repairs none.
         concerns_whole_pack: whether its findings are about the pack, not about the file at their
             path, which is one of several.
     """
@@ -79,6 +82,7 @@ class Rule(Struct, frozen=True):
     applies_to: frozenset[InstallLocation] = ALL_LOCATIONS
     has_diff_rule: bool = False
     concerns_whole_pack: bool = False
+    repair: RepairKind | None = None
 
     @property
     def family(self) -> RuleFamily:
@@ -97,10 +101,14 @@ class Rule(Struct, frozen=True):
         *,
         severity: Severity | None = None,
         hint: str | None = None,
+        fixable: bool = True,
         **evidence: Any,
     ) -> Finding:
-        """Return a finding of this rule; ``severity`` and ``hint`` default to those of the rule."""
+        """Return a finding of this rule; ``severity`` and ``hint`` default to those of the rule.
+
+        ``fixable`` is false if the rule has a repair that is not possible for this finding.
+        """
         return Finding(
             self.code, self.name, severity or self.severity, path, message,
-            self.fix if hint is None else hint, evidence,
+            self.fix if hint is None else hint, evidence, fixable and self.repair is not None,
         )  # fmt: skip

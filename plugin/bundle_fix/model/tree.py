@@ -133,6 +133,8 @@ class Tree(Struct, frozen=True):
         trailer: the bytes after the last member of a tarball.
         duplicates: entries of the archive that later entries replace.
         location: the place on a target that it is unpacked to.
+        keeps_symlinks: whether symlinks survive when the artifact is installed or unpacked; wheels,
+            npm packages and most unpackers of zip archives lose them.
         directories: all directories, also those without an entry: archives often list only files.
     """
 
@@ -141,6 +143,7 @@ class Tree(Struct, frozen=True):
     trailer: ArchiveSlice | None = None
     duplicates: tuple[DuplicateMember, ...] = ()
     location: InstallLocation = InstallLocation.ANYWHERE
+    keeps_symlinks: bool = True
     directories: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:

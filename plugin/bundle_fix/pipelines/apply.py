@@ -30,12 +30,14 @@ class Action(Struct, frozen=True):
         path: the changed member.
         change: the change, as a phrase for people.
         editor: the ELF editor that made it; empty for other changes.
+        rules: the codes of the rules whose findings ask for it; empty if the user does.
         skipped: for each editor that was tried before, why it could not make the edit.
     """
 
     path: str
     change: str
     editor: str = ""
+    rules: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
 
 
@@ -91,6 +93,7 @@ def apply_plan(
         images[path] = edited.image
         actions += _list_edit_actions(path, plan.images[path], edited)
     _update_hard_links(nodes, images, plan.edits)
+    actions = [replace(a, rules=_find_reasons(plan, a.path)) for a in actions]
     tree = replace(plan.tree, nodes=nodes)
     remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
     return AppliedPlan(tree, images, tuple(actions), tuple(refusals), remarks)
@@ -107,7 +110,17 @@ def _list_tree_actions(plan: Plan) -> list[Action]:
         else Action(path, f"symlink to {target} added")
         for path, target in plan.symlinks.items()
     ]
+    actions += [
+        Action(path, f"added: a copy of {original}") for path, original in plan.copied.items()
+    ]
+    actions += [
+        Action(path, f"a copy of {end} instead of a symlink") for path, end in plan.replaced.items()
+    ]
     return actions + [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
+
+
+def _find_reasons(plan: Plan, path: str) -> tuple[str, ...]:
+    return plan.reasons.get(plan.renamed.get(path, path), ())
 
 
 def _edit_files(
@@ -134,7 +147,7 @@ def _list_edit_actions(path: str, before: Image, edited: EditResult) -> list[Act
     texts = list(describe_differences(before, edited.image))
     passed = [edited.refusals, *[()] * len(texts)]
     return [
-        Action(path, text, edited.editor, reasons)
+        Action(path, text, edited.editor, skipped=reasons)
         for text, reasons in zip(texts, passed, strict=False)
     ]
 

@@ -14,7 +14,7 @@ from bundle_fix.archive.formats import (
     DIRECTORY,
     ELF,
     READ_ONLY,
-    WHEEL,
+    ZIP,
     choose_format,
     convert_tree,
     split_name,
@@ -24,16 +24,20 @@ from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import Artifact, open_artifact
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact, stage_copy
 from bundle_fix.check.checker import check_bundle
+from bundle_fix.check.facts.file_facts import FactCache
+from bundle_fix.check.requests import collect_requests
 from bundle_fix.check.result import CheckResult
 from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
 from bundle_fix.manifest.builder import update_manifest
 from bundle_fix.manifest.model import MANIFEST_NAME
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import InstallLocation
+from bundle_fix.model.tree import InstallLocation, Tree
 from bundle_fix.pipelines.apply import AppliedPlan, apply_plan, start_edit_pool
-from bundle_fix.plan.planner import Plan, make_plan
-from bundle_fix.plan.wheel import make_wheel_plan
+from bundle_fix.plan.planner import Plan, make_repair_plan
+from bundle_fix.plan.relocate import RelocatedBundle, move_libraries
+from bundle_fix.plan.requests import RepairRequests
+from bundle_fix.plan.verify import predict_edits
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.storage.staging import create_scratch_directory
 
@@ -64,11 +68,19 @@ class Options(Struct, frozen=True):
 
 
 class FixResult(Struct, frozen=True):
-    """The result of a repair. ``written`` is the output, or None if nothing was written."""
+    """The result of a repair.
+
+    Attributes:
+        applied: the changes.
+        verdict: the check of the result.
+        written: the output, or None if nothing was written.
+        before: the check of the input; None for a new pack.
+    """
 
     applied: AppliedPlan
     verdict: CheckResult
     written: Path | None
+    before: CheckResult | None = None
 
     @property
     def failed(self) -> bool:
@@ -76,11 +88,25 @@ class FixResult(Struct, frozen=True):
         return self.verdict.failed or bool(self.applied.refusals)
 
 
+class RepairPlan(Struct, frozen=True):
+    """The planned repair of an artifact.
+
+    Attributes:
+        plan: the changes, each asked for by a finding.
+        before: the check of the artifact as it is.
+        predicted: the check of the artifact with the planned changes.
+    """
+
+    plan: Plan
+    before: CheckResult
+    predicted: CheckResult
+
+
 class Repair(Struct, frozen=True):
     """An artifact and the tree that a plan made of it, before anything is written."""
 
     artifact: Artifact
-    plan: Plan
+    planned: RepairPlan
     applied: AppliedPlan
 
 
@@ -96,37 +122,42 @@ def fix_artifact(
 ) -> FixResult:
     """Repair the artifact at ``path`` and write the result to ``output``.
 
-    The input is changed only if ``output`` is the same path. The output is written only if the
-    check of the written artifact passes, or if ``options.force`` is set.
+    The input is changed only if ``output`` is the same path. Nothing is written if the planned
+    changes cannot pass the check; the output appears only if the check of what was written passes.
+    ``options.force`` writes it in any case.
 
     Raises:
         BundleFixError: the input cannot be read, or the output cannot be written.
     """
     note = complete_update(path) if is_same_path(output, path) else ""
-    with (
-        open_repair(path, options, progress) as repair,
-        stage_repair(repair, output, progress) as staged,
-    ):
+    with open_repair(path, output, options, progress) as repair:
         applied = add_remark(repair.applied, f"{path}: {note}") if note else repair.applied
-        written = read_bundle(staged.tree, str(output))
-        verdict = check_bundle(written, options.policy, progress=progress)
-        result = FixResult(applied, verdict, output)
-        if result.failed and not options.force:
-            return replace(result, written=None)
-        staged.commit()
-        return result
+        before, predicted = repair.planned.before, repair.planned.predicted
+        expected = FixResult(applied, predicted, None, before)
+        if expected.failed and not options.force:
+            return expected
+        with stage_repair(repair, output, progress) as staged:
+            written = read_bundle(staged.tree, str(output))
+            verdict = check_bundle(written, options.policy, progress=progress)
+            result = FixResult(applied, verdict, output, before)
+            if result.failed and not options.force:
+                return replace(result, written=None)
+            staged.commit()
+            return result
 
 
 def dry_run_fix(path: Path, options: Options, progress: Progress = no_progress) -> FixResult:
-    """Return the result of `fix_artifact` for the artifact at ``path``, without writing it."""
-    with open_repair(path, options, progress) as repair:
+    """Return what `fix_artifact` would do to the artifact at ``path``, without writing it."""
+    with open_repair(path, None, options, progress) as repair:
         bundle = read_bundle(repair.applied.tree, str(path))
         verdict = check_bundle(bundle, options.policy, progress=progress)
-        return FixResult(repair.applied, verdict, None)
+        return FixResult(repair.applied, verdict, None, repair.planned.before)
 
 
 @contextmanager
-def open_repair(path: Path, options: Options, progress: Progress) -> Iterator[Repair]:
+def open_repair(
+    path: Path, output: Path | None, options: Options, progress: Progress
+) -> Iterator[Repair]:
     """Read the artifact at ``path``, plan its repair, and edit its files in a scratch directory.
 
     Raises:
@@ -139,18 +170,42 @@ def open_repair(path: Path, options: Options, progress: Progress) -> Iterator[Re
         ensure_writable(artifact)
         contents = [file.content for _, file in artifact.tree.iter_files()]
         with start_edit_pool(contents) as edit:
-            bundle = read_bundle(artifact.tree, str(path))
-            plan = plan_repair(bundle, artifact.format, options)
-            applied = apply_plan(plan, options.editor, scratch, progress, edit)
-        yield Repair(artifact, plan, renew_manifest(applied, artifact))
+            bundle = read_bundle(adapt_tree(artifact, output), str(path))
+            planned = plan_repair(move_requested(bundle, options.move_to), options, progress)
+            applied = apply_plan(planned.plan, options.editor, scratch, progress, edit)
+        yield Repair(artifact, planned, renew_manifest(applied, artifact))
 
 
-def plan_repair(bundle: Bundle, kind: str, options: Options) -> Plan:
-    """Plan the repair of an artifact of format ``kind``; a wheel has rules of its own."""
-    if kind == WHEEL:
-        return make_wheel_plan(bundle, options.pinned)
-    opened = options.policy.dlopen
-    return make_plan(bundle, options.pinned, options.move_to, dlopened=opened)
+def plan_repair(
+    relocated: RelocatedBundle, options: Options, progress: Progress = no_progress
+) -> RepairPlan:
+    """Plan the repair that the findings of a check ask for.
+
+    A repair may show another finding that can be repaired, for example of a library that no
+    program found before; such findings are added until there are no new ones.
+    """
+    facts: FactCache = {}
+    before = check_bundle(relocated.bundle, options.policy, progress=progress, known_facts=facts)
+    requests = collect_requests(before.findings)
+    while True:
+        plan = make_repair_plan(relocated, RepairRequests(requests), options.pinned)
+        if plan.is_empty:
+            return RepairPlan(plan, before, before)
+        after = predict_edits(build_bundle(plan.tree, plan.images), plan.edits)
+        predicted = check_bundle(after, options.policy, known_facts=facts)
+        new = collect_requests(predicted.findings) - requests
+        if not new:
+            return RepairPlan(plan, before, predicted)
+        requests |= new
+
+
+def move_requested(bundle: Bundle, directory: str) -> RelocatedBundle:
+    """Move the libraries beside programs to ``directory``, if the user gave one.
+
+    Raises:
+        BundleFixError: ``directory`` is not usable.
+    """
+    return move_libraries(bundle, directory) if directory else RelocatedBundle(bundle, {}, {})
 
 
 def renew_manifest(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:
@@ -161,6 +216,14 @@ def renew_manifest(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:
     return replace(applied, tree=tree)
 
 
+def adapt_tree(artifact: Artifact, output: Path | None) -> Tree:
+    """Return the artifact's tree as it is planned: a zip archive as output loses symlinks."""
+    kind = artifact.format
+    if output is not None and not is_same_path(output, artifact.path):
+        kind = choose_format(output, artifact.format)
+    return replace(artifact.tree, keeps_symlinks=False) if kind == ZIP else artifact.tree
+
+
 def stage_repair(
     repair: Repair, output: Path, progress: Progress
 ) -> AbstractContextManager[StagedArtifact]:
@@ -168,7 +231,7 @@ def stage_repair(
     artifact, tree = repair.artifact, repair.applied.tree
     in_place = is_same_path(output, artifact.path)
     kind = artifact.format if in_place else choose_format(output, artifact.format)
-    if repair.plan.is_empty and kind == artifact.format:
+    if repair.planned.plan.is_empty and kind == artifact.format:
         return stage_copy(artifact, None if in_place else output)
     if in_place and kind == DIRECTORY:
         return stage_update(artifact.tree, tree, artifact.path, progress)

@@ -1,13 +1,15 @@
 """Plans: the changes after which every needed name resolves to a file of the pack.
 
 A plan is made from the unchanged pack, so needed names are resolved with the original RPATH and
-RUNPATH. The layout of the pack and all other members remain the same.
+RUNPATH. The layout of the pack and all other members remain the same. There are two plans: that
+of a new pack sets up every object, that of a repair contains only what findings ask for.
 """
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar
 
 from msgspec import Struct, field
@@ -15,12 +17,21 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.bundle import Bundle, build_bundle
-from bundle_fix.model.tree import File, Node, Symlink, Tree, get_relative_path, resolve_path
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.model.tree import File, Tree, get_relative_path, resolve_path
 from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
 from bundle_fix.plan.modes import find_wrong_modes
-from bundle_fix.plan.relocate import RelocatedBundle, move_libraries
-from bundle_fix.plan.runpaths import plan_runpaths
+from bundle_fix.plan.names import (
+    NewNames,
+    add_names,
+    add_symlinks,
+    copy_files,
+    find_replaceable_symlinks,
+    plan_names,
+)
+from bundle_fix.plan.relocate import RelocatedBundle
+from bundle_fix.plan.requests import RepairKind, RepairRequests
+from bundle_fix.plan.runpaths import plan_runpath_repairs, plan_runpaths
 
 T = TypeVar("T")
 
@@ -39,6 +50,10 @@ class Plan(Struct, frozen=True):
         images: the images of the unchanged ELF files.
         renamed: renamed libraries of a wheel: old path to new path.
         dropped: removed copies in a wheel: path to the path of the remaining file.
+        copied: new copies of libraries, for formats without symlinks: path to the original.
+        replaced: symlinks replaced by a copy of their target, for formats without symlinks.
+        reasons: the codes of the rules that ask for the changes, by path of the changed member;
+            empty for a new pack.
     """
 
     moved: Mapping[str, str]
@@ -51,54 +66,117 @@ class Plan(Struct, frozen=True):
     images: Mapping[str, Image]
     renamed: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
+    copied: Mapping[str, str] = field(default_factory=dict)
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Return whether nothing has to change."""
-        return not (
-            self.moved or self.symlinks or self.modes or self.edits or self.renamed or self.dropped
-        )
+        changes = (
+            self.moved, self.symlinks, self.modes, self.edits, self.renamed, self.dropped,
+            self.copied, self.replaced,
+        )  # fmt: skip
+        return not any(changes)
 
 
 def make_plan(
     bundle: Bundle,
     pinned: Sequence[str] = (),
-    move_to: str = "",
     own: Collection[str] | None = None,
     dlopened: Sequence[str] = (),
 ) -> Plan:
-    """Plan the changes that ``bundle-fix fix`` makes.
+    """Plan the set-up of a new pack, or of an installation.
 
     Args:
         bundle: the unchanged pack; its contents must be open.
         pinned: patterns of the sonames to be needed by path, without a search.
-        move_to: the directory for the libraries beside programs; empty to move none.
         own: the paths of the members that may change; None for all.
         dlopened: library names that objects of the pack pass to dlopen().
-
-    Raises:
-        BundleFixError: ``move_to`` is not a usable directory.
     """
-    relocated = move_libraries(bundle, move_to) if move_to else RelocatedBundle(bundle, {}, {})
-    copies = find_identical_copies(relocated.bundle, own)
-    merged = _add_symlinks(relocated.bundle, copies)
+    copies = find_identical_copies(bundle, own)
+    merged = add_symlinks(bundle, copies)
     missing = _plan_soname_symlinks(merged, own)
-    linked = _add_symlinks(merged, missing)
+    linked = add_symlinks(merged, missing)
     modes = {
         path: wrong.better for path, wrong in _select_own(own, find_wrong_modes(linked)).items()
     }
     tree = set_modes(linked.tree, modes)
     edits, remarks = plan_runpaths(linked, pinned, dlopened)
     return Plan(
-        moved=relocated.paths,
+        moved={},
         symlinks={**copies, **missing},
         merged=frozenset(copies),
         modes=modes,
         edits=_select_own(own, edits),
-        remarks={**relocated.remarks, **_select_own(own, remarks)},
+        remarks=_select_own(own, remarks),
         tree=tree,
         images=linked.images,
     )
+
+
+def make_repair_plan(
+    relocated: RelocatedBundle,
+    requests: RepairRequests,
+    pinned: Sequence[str] = (),
+) -> Plan:
+    """Plan the changes that findings ask for, and no other ones.
+
+    Args:
+        relocated: the pack after the moves that the user asked for; its contents must be open.
+        requests: the requests of the findings.
+        pinned: patterns of the sonames to be needed by path, which the user asked for.
+    """
+    bundle = relocated.bundle
+    keeps_symlinks = bundle.tree.keeps_symlinks
+    symlinks, reasons = _select_requested_symlinks(bundle, requests)
+    names = NewNames(symlinks=symlinks) if keeps_symlinks else plan_names(bundle, symlinks)
+    replaced = {
+        path: end
+        for path, end in ({} if keeps_symlinks else find_replaceable_symlinks(bundle)).items()
+        if requests.find_rules(RepairKind.REPLACE_SYMLINK, path)
+    }
+    named = add_names(copy_files(bundle, replaced), names)
+    modes = {
+        path: wrong.better
+        for path, wrong in find_wrong_modes(named).items()
+        if requests.find_rules(RepairKind.REPAIR_MODE, path)
+    }
+    edits, remarks = plan_runpath_repairs(named, requests, pinned)
+    for path in (*modes, *edits, *replaced):
+        rules = chain.from_iterable(requests.find_rules(kind, path) for kind in RepairKind)
+        reasons[path] = tuple(dict.fromkeys((*reasons.get(path, ()), *rules)))
+    return Plan(
+        moved=relocated.paths,
+        symlinks=names.symlinks,
+        merged=frozenset(),
+        modes=modes,
+        edits=edits,
+        remarks={**relocated.remarks, **remarks},
+        tree=set_modes(named.tree, modes),
+        images=named.images,
+        renamed=names.renamed,
+        copied=names.copied,
+        replaced=replaced,
+        reasons=reasons,
+    )
+
+
+def _select_requested_symlinks(
+    bundle: Bundle, requests: RepairRequests
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return the missing and broken symlinks that findings ask for, and the rules, by path."""
+    symlinks: dict[str, str] = {}
+    reasons: dict[str, tuple[str, ...]] = {}
+    for path, target in _plan_soname_symlinks(bundle, None).items():
+        library = resolve_path(bundle.tree, posixpath.join(posixpath.dirname(path), target))
+        asked = requests.list_subjects(RepairKind.ADD_SONAME, str(library)).get(path, ())
+        broken = requests.find_rules(RepairKind.REPAIR_SYMLINK, path)
+        named = requests.find_rules_for_name(posixpath.basename(path))
+        rules = tuple(dict.fromkeys((*asked, *broken, *named)))
+        if rules:
+            symlinks[path], reasons[path] = target, rules
+    return symlinks, reasons
 
 
 def _select_own(own: Collection[str] | None, by_path: Mapping[str, T]) -> dict[str, T]:
@@ -167,32 +245,6 @@ def _plan_soname_symlinks(bundle: Bundle, own: Collection[str] | None) -> dict[s
         if path not in links and isinstance(library, str) and library in bundle.images:
             links[path] = posixpath.basename(target)
     return links
-
-
-def _add_symlinks(bundle: Bundle, links: Mapping[str, str]) -> Bundle:
-    """Return ``bundle`` with symlinks added or replacing members; new ones follow their target."""
-    if not links:
-        return bundle
-    added: dict[str, list[str]] = {}
-    for path, target in links.items():
-        if path not in bundle.tree.nodes:
-            target_path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-            added.setdefault(target_path, []).append(path)
-    nodes: dict[str, Node] = {}
-    for path, node in bundle.tree.nodes.items():
-        nodes[path] = _make_symlink(links[path], node) if path in links else node
-        for new in added.get(path, ()):
-            nodes[new] = replace(_make_symlink(links[new], node), preceding=None)
-    tree = replace(bundle.tree, nodes=nodes)
-    images = {path: image for path, image in bundle.images.items() if path not in links}
-    return build_bundle(tree, images)
-
-
-def _make_symlink(target: str, member: Node) -> Symlink:
-    """Return a symlink with the owner, time and position of ``member``."""
-    return Symlink(
-        target, replace(member.metadata, mode=0o777, extra={}), preceding=member.preceding
-    )
 
 
 def set_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.elf.changes import Changes
@@ -24,59 +25,150 @@ from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.tree import get_relative_path, resolve_path
 from bundle_fix.plan.provider import (
     ProviderChoice,
+    ProviderDirectories,
     choose_provider,
     find_current_providers,
     map_provider_directories,
 )
+from bundle_fix.plan.requests import RepairKind, RepairRequests
 from bundle_fix.plan.verify import drop_harmful_edits
+
+RunpathPlan = tuple[dict[str, Changes], dict[str, tuple[str, ...]]]
+"""The changes by path, and the remarks by path: a choice among different files, or a name that
+could not be planned."""
+
+
+class _Search(Struct, frozen=True):
+    """What one object has to find, and the search path that it keeps.
+
+    Attributes:
+        names: the names to find by RUNPATH.
+        pinned: the needed names to find by path.
+        unresolved: needed paths of the build machine to replace, with their base names.
+        kept: the entries of RUNPATH or RPATH that stay, and are searched before new ones.
+        lasting: those of them that are written, if anything changes.
+    """
+
+    names: tuple[str, ...]
+    pinned: tuple[str, ...]
+    unresolved: Mapping[str, str]
+    kept: list[str]
+    lasting: list[str]
+
+
+class _Pack(Struct, frozen=True):
+    """A pack with what is computed once for all of its objects."""
+
+    bundle: Bundle
+    original: Mapping[tuple[str, str], str]
+    origins: Mapping[str, tuple[str, ...]]
+    directories: ProviderDirectories
 
 
 def plan_runpaths(
     bundle: Bundle, pinned: Sequence[str], dlopened: Sequence[str] = ()
-) -> tuple[dict[str, Changes], dict[str, tuple[str, ...]]]:
-    """Plan the changes of RUNPATH and needed names of each object.
+) -> RunpathPlan:
+    """Plan RUNPATH and needed names of each object of a new pack.
 
     Args:
         bundle: the pack with all planned symlinks; its images are unchanged.
         pinned: patterns of the sonames to be needed by path.
         dlopened: names that objects of the pack pass to dlopen(), which searches the RUNPATH too.
-
-    Returns:
-        The changes by path, and the remarks by path: a choice among different files, or a name
-        that could not be planned.
     """
-    original = find_current_providers(bundle)
-    origins = _list_origins(bundle)
-    directories_of = map_provider_directories(bundle)
+    pack = _index_pack(bundle)
     names_dlopened_by = find_dlopened_names(bundle, dlopened)
-    edits = {}
-    remarks = {}
+    searches: dict[str, _Search] = {}
     for path, image in bundle.images.items():
         if not image.is_dynamic:
             continue
         unresolved = _find_unresolved_paths(bundle, path, image)
         names = [*(name for name in image.needed if "/" not in name), *unresolved.values()]
+        kept = find_entries_to_keep(bundle.tree, image, pack.origins[path])
+        searches[path] = _Search(
+            (*names, *names_dlopened_by.get(path, ())),
+            _match_names(names, pinned),
+            unresolved,
+            kept,
+            find_reachable_entries(bundle.tree, kept, pack.origins[path]),
+        )
+    return _plan_searches(pack, searches)
+
+
+def plan_runpath_repairs(
+    bundle: Bundle, requests: RepairRequests, pinned: Sequence[str]
+) -> RunpathPlan:
+    """Plan the changes of RUNPATH and needed names that findings ask for.
+
+    Only the entries that a finding is about are removed, and only for the names that a finding is
+    about are entries added.
+
+    Args:
+        bundle: the pack with all planned symlinks; its images are unchanged.
+        requests: the requests of the findings.
+        pinned: patterns of the sonames to be needed by path.
+    """
+    searches: dict[str, _Search] = {}
+    for path, image in bundle.images.items():
+        if not image.is_dynamic:
+            continue
+        removed = requests.list_subjects(RepairKind.REMOVE_ENTRY, path)
+        names = requests.list_subjects(RepairKind.FIND_NAME, path)
+        pins = _match_names(image.needed, pinned)
+        if not (removed or names or pins):
+            continue
+        unresolved = _find_unresolved_paths(bundle, path, image)
+        unresolved = {old: new for old, new in unresolved.items() if old in names}
+        searched = [name for name in names if "/" not in name]
+        kept = [entry for entry in list_runpath_entries(image) if entry not in removed]
+        searches[path] = _Search((*searched, *unresolved.values()), pins, unresolved, kept, kept)
+    return _plan_searches(_index_pack(bundle), searches) if searches else ({}, {})
+
+
+def _index_pack(bundle: Bundle) -> _Pack:
+    return _Pack(
+        bundle,
+        find_current_providers(bundle),
+        _list_origins(bundle),
+        map_provider_directories(bundle),
+    )
+
+
+def _match_names(names: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    return tuple(n for n in names if any(fnmatchcase(n, pattern) for pattern in patterns))
+
+
+def _plan_searches(pack: _Pack, searches: Mapping[str, _Search]) -> RunpathPlan:
+    """Plan the changes of each object, and drop those by which another file would be loaded."""
+    edits: dict[str, Changes] = {}
+    remarks: dict[str, tuple[str, ...]] = {}
+    for path, search in searches.items():
         choices = {
-            name: choose_provider(bundle, directories_of, path, name, original.get((path, name)))
-            for name in (*names, *names_dlopened_by.get(path, ()))
+            name: choose_provider(
+                pack.bundle, pack.directories, path, name, pack.original.get((path, name))
+            )
+            for name in dict.fromkeys((*search.names, *search.pinned))
             if not is_part_of_libc(name)
         }
-        directories, choice_remarks = _select_directories(choices, origins[path])
+        directories, choice_remarks = _select_directories(choices, pack.origins[path])
         if choice_remarks:
             remarks[path] = choice_remarks
-        runpath = _compute_runpath(bundle, image, origins[path], directories)
-        pins = {
-            name: directory
-            for name, directory in directories.items()
-            if name in names and any(fnmatchcase(name, pattern) for pattern in pinned)
-        }
-        replacements = tuple((old, new) for old, new in unresolved.items() if new in directories)
-        changes = replace(_make_path_changes(image, runpath), replace_needed=replacements)
-        if pins:
-            changes = _pin_needed_names(bundle, path, pins, changes)
+        changes = _plan_object(pack, path, search, directories)
         if changes != Changes():
             edits[path] = changes
-    return drop_harmful_edits(bundle, edits), remarks
+    return drop_harmful_edits(pack.bundle, edits), remarks
+
+
+def _plan_object(
+    pack: _Pack, path: str, search: _Search, directories: Mapping[str, str]
+) -> Changes:
+    """Return the changes of one object; ``directories`` are those to find its names in."""
+    image = pack.bundle.images[path]
+    searched = {name: directories[name] for name in search.names if name in directories}
+    runpath = _compute_runpath(pack.bundle, image, pack.origins[path], search, searched)
+    replacements = tuple((o, n) for o, n in search.unresolved.items() if n in directories)
+    changes = replace(_make_path_changes(image, runpath), replace_needed=replacements)
+    pins = {name: directories[name] for name in search.pinned if name in directories}
+    return _pin_needed_names(pack.bundle, path, pins, changes) if pins else changes
 
 
 def _select_directories(
@@ -148,25 +240,25 @@ def _list_origins(bundle: Bundle) -> dict[str, tuple[str, ...]]:
 
 
 def _compute_runpath(
-    bundle: Bundle, image: Image, origins: Sequence[str], directories: Mapping[str, str]
+    bundle: Bundle,
+    image: Image,
+    origins: Sequence[str],
+    search: _Search,
+    directories: Mapping[str, str],
 ) -> str | None:
     """Return the new RUNPATH: empty if none is needed, None if nothing has to change."""
-    remaining = find_entries_to_keep(bundle.tree, image, origins)
     new: list[str] = []
     for origin in origins:
         for name, directory in directories.items():
             target = resolve_path(bundle.tree, posixpath.join(directory, name))
-            is_found = _find_first_match(bundle, remaining, origin, image, name) is not None
+            is_found = _find_first_match(bundle, search.kept, origin, image, name) is not None
             if is_found or target == _find_first_match(bundle, new, origin, image, name):
                 continue
             new.append(format_runpath_entry(directory, origin))
-    if (
-        not new
-        and remaining == list_runpath_entries(image)
-        and None in (image.rpath, image.runpath)
-    ):
+    is_same = search.kept == list_runpath_entries(image) and None in (image.rpath, image.runpath)
+    if not new and is_same:
         return None
-    return ":".join(dict.fromkeys([*find_reachable_entries(bundle.tree, remaining, origins), *new]))
+    return ":".join(dict.fromkeys([*search.lasting, *new]))
 
 
 def _pin_needed_names(

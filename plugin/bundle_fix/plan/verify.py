@@ -38,7 +38,7 @@ def drop_harmful_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> dict[str
     }
     remaining = dict(edits)
     while remaining:
-        after = dict(_list_needs(_apply_edits(bundle, remaining)))
+        after = dict(_list_needs(predict_edits(bundle, remaining)))
         requesters = [
             need.requester
             for key, need in before.items()
@@ -63,7 +63,8 @@ def _list_needs(bundle: Bundle) -> Iterator[tuple[tuple[str, str, str], Resoluti
             yield (program, need.requester.path or "", name), need
 
 
-def _apply_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> Bundle:
+def predict_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> Bundle:
+    """Return ``bundle`` with the images that its files would have after ``edits``."""
     images = {
         path: _apply_changes(image, edits[path]) if path in edits else image
         for path, image in bundle.images.items()

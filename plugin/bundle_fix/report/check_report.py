@@ -37,21 +37,42 @@ class RuleText(msgspec.Struct, frozen=True):
     fix: str
     example: str
     scope: RuleScope
+    fixable: bool = False
+
+    @property
+    def advice(self) -> str:
+        """How to repair a finding, with the command that does it if there is one."""
+        return _add_command(self.fix, self.fixable)
 
 
 def describe_rules(rules: Iterable[Rule]) -> dict[str, RuleText]:
     """Return the explanations of rules, by code."""
     return {
-        r.code: RuleText(r.code, r.name, r.severity, r.title, r.why, r.fix, r.example, r.scope)
+        r.code: RuleText(
+            r.code,
+            r.name,
+            r.severity,
+            r.title,
+            r.why,
+            r.fix,
+            r.example,
+            r.scope,
+            r.repair is not None,
+        )
         for r in sorted(rules, key=lambda rule: rule.code)
     }
+
+
+def _add_command(text: str, fixable: bool) -> str:
+    return f"{text} 'bundle-fix fix' does so where possible." if fixable else text
 
 
 class FindingRecord(msgspec.Struct, frozen=True):
     """One finding; ``path`` is relative to the pack.
 
     ``subject`` is the detail of the file that the finding is about, such as a needed name.
-    Rule, path and subject identify a finding, also in the next version of a pack.
+    Rule, path and subject identify a finding, also in the next version of a pack. ``fixable`` is
+    true if `bundle-fix fix` repairs it, where the pack allows it.
     """
 
     rule: str
@@ -62,6 +83,12 @@ class FindingRecord(msgspec.Struct, frozen=True):
     hint: str
     evidence: Mapping[str, Any]
     subject: str = ""
+    fixable: bool = False
+
+    @property
+    def advice(self) -> str:
+        """The hint, with the command that follows it if there is one."""
+        return _add_command(self.hint, self.fixable)
 
     @property
     def fingerprint(self) -> str:
@@ -126,8 +153,15 @@ def make_check_report(artifact: str, verdict: CheckResult, seconds: float = 0.0)
 def make_finding_record(f: Finding) -> FindingRecord:
     """Return the record of a finding."""
     return FindingRecord(
-        f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, get_subject(f)
-    )
+        f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, get_subject(f),
+        f.fixable,
+    )  # fmt: skip
+
+
+def forget_fix(report: CheckReport) -> CheckReport:
+    """Return the report of a repaired artifact: what is left is nothing that `fix` repairs."""
+    findings = tuple(msgspec.structs.replace(f, fixable=False) for f in report.findings)
+    return msgspec.structs.replace(report, findings=findings)
 
 
 def make_error_report(artifact: str, error: str) -> CheckReport:

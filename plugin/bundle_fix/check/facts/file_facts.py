@@ -16,10 +16,14 @@ from bundle_fix.elf.symbols.versions import (
 )
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.loader.objects import LoadedObject
-from bundle_fix.model.content import Reader
+from bundle_fix.model.content import Content, Reader
 from bundle_fix.model.errors import BundleFixError, DamagedElfError
 
 T = TypeVar("T")
+
+
+FactCache = dict[tuple[Content, object], Any]
+"""Facts by the content of a file and the function that reads them."""
 
 
 class FileFacts(Struct, frozen=True, eq=False):
@@ -27,9 +31,13 @@ class FileFacts(Struct, frozen=True, eq=False):
 
     A file of the pack is given by its path, any other one by an object of a process whose image is
     known. Every method raises `BundleFixError` if the tables of the file are damaged.
+
+    ``shared`` are the facts of contents in earlier checks of the same artifact, which `fix` checks
+    several times: before its plan, with the planned changes, and as written.
     """
 
     view: View
+    shared: FactCache = field(default_factory=dict)
     _facts: dict[tuple[str, object], Any] = field(default_factory=dict)
 
     def read_symbol_table(self, file: LoadedObject | str) -> SymbolTable:
@@ -62,9 +70,18 @@ class FileFacts(Struct, frozen=True, eq=False):
             assert content is not None  # noqa: S101 (a file with an image has content)
             assert image is not None  # noqa: S101 (callers pass files with a known image)
             try:
-                with content.open() as reader:
-                    self._facts[key] = read(reader, image)
+                self._facts[key] = self._read_content(content, image, read)
             except DamagedElfError as error:
                 raise BundleFixError(error.message, where=label) from error
         fact: T = self._facts[key]
+        return fact
+
+    def _read_content(
+        self, content: Content, image: Image, read: Callable[[Reader, Image], T]
+    ) -> T:
+        key = (content, read)
+        if key not in self.shared:
+            with content.open() as reader:
+                self.shared[key] = read(reader, image)
+        fact: T = self.shared[key]
         return fact

@@ -12,6 +12,7 @@ from bundle_fix.check.wording import join_names
 from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, DlopenFeature, find_dlopen_callers
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
+from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
 ORIGIN_RANKS = {ObjectOrigin.BUNDLE: 0, ObjectOrigin.HOST: 1, ObjectOrigin.MISSING: 2}
@@ -214,6 +215,7 @@ RULES = (
         "Add the library to the pack, or declare that the host provides it.",
         "[closure] dlopen lists libsasl2.so.3, and the pack does not contain it.",
         find_missing_dlopen_names,
+        repair=RepairKind.FIND_NAME,
     ),
     Rule(
         "BF111", "dlopen-host-copy", Severity.WARNING,
@@ -225,5 +227,6 @@ RULES = (
         " but the object has no RUNPATH to it.",
         find_host_copies_of_dlopen,
         applies_to=RELOCATABLE,
+        repair=RepairKind.FIND_NAME,
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from bundle_fix.check.rule import Rule
 from bundle_fix.elf.scan.build_paths import list_build_paths
 from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.plan.modes import WORLD_WRITE, find_wrong_modes
+from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
 TEST_DIRECTORIES = frozenset({"test", "tests", "testdata", "testsuite", "fixtures"})
@@ -25,7 +26,7 @@ def find_members_with_wrong_mode(rule: Rule, context: Context) -> Iterator[Findi
             path,
             f"has mode {mode:04o}: {wrong.reason}",
             severity=Severity.NOTE if _is_test_data(path) and not mode & WORLD_WRITE else severity,
-            hint=f"Change the mode to {wrong.better:04o}; 'bundle-fix fix' does so.",
+            hint=f"Change the mode to {wrong.better:04o}.",
             mode=f"{mode:04o}",
             better=f"{wrong.better:04o}",
         )
@@ -70,9 +71,10 @@ RULES = (
         "The mode of a file or directory prevents its use, or allows every user to change it.",
         "A program cannot be executed, a library cannot be read, or a directory cannot be entered."
         " If a file is world-writable, any user of the target can replace the code.",
-        "Change the mode; 'bundle-fix fix' does so.",
+        "Change the mode.",
         "bin/server has mode 0644, because an upload removed the execute bits.",
         find_members_with_wrong_mode,
+        repair=RepairKind.REPAIR_MODE,
     ),
     Rule(
         "BF509", "build-path", Severity.NOTE,

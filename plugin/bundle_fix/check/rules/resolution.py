@@ -19,15 +19,13 @@ from bundle_fix.loader.search.steps import Outcome, SearchRule
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import resolve_path
 from bundle_fix.plan.provider import HWCAPS_DIRECTORY
+from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
-FIX_SEARCH_PATH = (
-    "Add a symlink or a RUNPATH entry that leads to the pack's copy; 'bundle-fix fix' does so"
-    " where possible."
-)
+FIX_SEARCH_PATH = "Add a symlink or a RUNPATH entry that leads to the pack's copy."
 FIX_NAME_WITH_SLASH = (
     "The loader never searches for a name with a slash. Replace it with the soname of the library"
-    " ('bundle-fix elf --replace-needed'); 'bundle-fix fix' does so where possible."
+    " ('bundle-fix elf --replace-needed')."
 )
 FIX_PRIVILEGED_PROGRAM = (
     "Clear the set-uid or set-gid bit, because the loader ignores $ORIGIN in privileged programs;"
@@ -65,6 +63,7 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             message,
             severity=Severity.NOTE if is_mild else severity,
             hint=hint,
+            fixable=bool(provided),
             **_make_evidence(need, processes),
         )
 
@@ -112,6 +111,7 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
             f" {need.result.path} is loaded",
             severity=Severity.NOTE if is_mild else severity,
             hint=_get_hint(need),
+            fixable=not _is_privileged(need),
             provided=list(provided),
             loaded=need.result.path,
             **_make_evidence(need, processes),
@@ -120,9 +120,14 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def _get_hint(need: Resolution) -> str | None:
     """Return how to fix a name that a symlink or a RUNPATH entry does not fix; else None."""
-    if any(step.outcome is Outcome.SECURE_EXECUTION for step in need.result.trace):
+    if _is_privileged(need):
         return FIX_PRIVILEGED_PROGRAM
     return FIX_NAME_WITH_SLASH if "/" in need.name else None
+
+
+def _is_privileged(need: Resolution) -> bool:
+    """Return whether the search ignores $ORIGIN, because the program is privileged."""
+    return any(step.outcome is Outcome.SECURE_EXECUTION for step in need.result.trace)
 
 
 def _is_opened_first(context: Context, provided: tuple[str, ...], name: str) -> bool:
@@ -233,6 +238,7 @@ RULES = (
         " distribution is known to provide it.",
         find_missing_names,
         has_diff_rule=True,
+        repair=RepairKind.FIND_NAME,
     ),
     Rule(
         "BF102", "host-wins", Severity.ERROR,
@@ -244,6 +250,7 @@ RULES = (
         " older libtcmalloc.so.4 in /lib64 is loaded.",
         find_host_copies,
         has_diff_rule=True,
+        repair=RepairKind.FIND_NAME,
     ),
     Rule(
         "BF106", "duplicate-soname", Severity.NOTE,

@@ -18,6 +18,7 @@ from bundle_fix.check.wording import join_names
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.runpath import RunpathKind, classify_runpath_entry, list_runpath_entries
+from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
 EXPANDED_ORIGIN = re.compile(r"/\.\./|\{?ORIGIN\b|\\+\$|\$\$+\{?ORIGIN\b")
@@ -197,10 +198,7 @@ def find_privileged_programs(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
-FIX_ENTRY = (
-    "Replace the entry with a path that begins with $ORIGIN, or remove it; 'bundle-fix fix' does so"
-    " where possible."
-)
+FIX_ENTRY = "Replace the entry with a path that begins with $ORIGIN, or remove it."
 
 RULES = (
     Rule(
@@ -208,11 +206,12 @@ RULES = (
         "An object needs libraries of the pack, but has neither RUNPATH nor RPATH.",
         "The loader searches for the libraries only on the host. It finds them in the pack only if"
         " another object has loaded them before.",
-        "Add a RUNPATH that leads to the libraries; 'bundle-fix fix' does so where possible.",
+        "Add a RUNPATH that leads to the libraries.",
         "bin/server needs lib/libdsn_utils.so and has no RUNPATH. On the build machine,"
         " LD_LIBRARY_PATH hid the problem.",
         find_missing_runpaths,
         applies_to=RELOCATABLE,
+        repair=RepairKind.FIND_NAME,
     ),
     Rule(
         "BF202", "absolute-runpath", Severity.WARNING,
@@ -223,6 +222,7 @@ RULES = (
         "bin/server still has the RUNPATH /home/ci/thirdparty/output/lib.",
         find_absolute_entries,
         applies_to=RELOCATABLE,
+        repair=RepairKind.REMOVE_ENTRY,
     ),
     Rule(
         "BF203", "relative-runpath", Severity.ERROR,
@@ -232,6 +232,7 @@ RULES = (
         FIX_ENTRY,
         "bin/server has the RUNPATH '.', so 'cd / && /opt/pack/bin/server' finds no library.",
         find_relative_entries,
+        repair=RepairKind.REMOVE_ENTRY,
     ),
     Rule(
         "BF204", "runpath-leaves-pack", Severity.WARNING,
@@ -242,12 +243,13 @@ RULES = (
         " tree.",
         find_entries_outside,
         applies_to=RELOCATABLE,
+        repair=RepairKind.REMOVE_ENTRY,
     ),
     Rule(
         "BF205", "rpath-and-runpath", Severity.NOTE,
         "An object has both RPATH and RUNPATH.",
         "The loader ignores the RPATH of an object that has a RUNPATH, so the RPATH is misleading.",
-        "Remove the RPATH; 'bundle-fix fix' does so when it edits the file.",
+        "Remove the RPATH.",
         "A tool added a RUNPATH to a program that already had an RPATH.",
         find_ignored_rpaths,
     ),

@@ -10,6 +10,7 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.model.symlinks import UNRESOLVED_TEXTS, Unresolved
 from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
+from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
 DOCUMENTATION = frozenset({"doc", "man", "info", "locale", "help"})
@@ -30,7 +31,7 @@ def find_missing_soname_names(rule: Rule, context: Context) -> Iterator[Finding]
             path,
             f"has the soname {name}, but no file or symlink has that name",
             severity=severity,
-            hint=f"Add the symlink {symlink}; 'bundle-fix fix' does so where possible.",
+            hint=f"Add the symlink {symlink}.",
             soname=name,
             symlink=symlink,
         )
@@ -78,11 +79,12 @@ RULES = (
         "BF103", "missing-soname-symlink", Severity.ERROR,
         "No file or symlink in the pack has the soname of a library as its name.",
         "Programs need a library by its soname, and the loader searches for a file of that name.",
-        "Add a symlink of that name; 'bundle-fix fix' does so where possible.",
+        "Add a symlink of that name.",
         "lib/ contains librocksdb.so.8.5.3 with the soname librocksdb.so.8, but no symlink"
         " librocksdb.so.8.",
         find_missing_soname_names,
         applies_to=RELOCATABLE,
+        repair=RepairKind.ADD_SONAME,
     ),
     Rule(
         "BF104", "dangling-symlink", Severity.WARNING,
@@ -93,6 +95,7 @@ RULES = (
         "lib/libz.so is a symlink to libz.so.1.2.11, which was not copied from the build machine.",
         find_dangling_symlinks,
         applies_to=RELOCATABLE,
+        repair=RepairKind.REPAIR_SYMLINK,
     ),
     Rule(
         "BF105", "escaping-symlink", Severity.WARNING,
@@ -103,5 +106,6 @@ RULES = (
         "lib/libz.so.1 is a symlink to /usr/lib/x86_64-linux-gnu/libz.so.1.",
         find_escaping_symlinks,
         applies_to=RELOCATABLE,
+        repair=RepairKind.REPAIR_SYMLINK,
     ),
 )  # fmt: skip

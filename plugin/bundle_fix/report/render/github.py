@@ -39,7 +39,7 @@ def render_github(reports: Sequence[CheckReport]) -> str:
             for f in (f for f in report.findings if f.severity == severity):
                 where = locate_member(report.artifact, f.path)
                 text = f"{f.path} {f.message}".strip()
-                lines.append((severity, where, f"{f.rule} {f.name}", [text, f"fix: {f.hint}"]))
+                lines.append((severity, where, f"{f.rule} {f.name}", [text, f"fix: {f.advice}"]))
     counts: Counter[str] = Counter()
     rendered = []
     for severity, where, title, texts in lines:
@@ -114,7 +114,7 @@ def _render_artifact(report: CheckReport, rules: Mapping[str, RuleText]) -> Iter
     yield ""
     yield from _render_graph(report.findings)
     for code in sorted({f.rule for f in report.findings if f.severity != Severity.NOTE}):
-        why, fix = _escape_markdown(rules[code].why), _escape_markdown(rules[code].fix)
+        why, fix = _escape_markdown(rules[code].why), _escape_markdown(rules[code].advice)
         yield f"- **{code}** {why} *{fix}*"
     yield ""
 

@@ -34,7 +34,7 @@ def _make_records(report: CheckReport) -> Iterator[dict[str, object]]:
         text = f"{f.path} {f.message}".strip()
         check = f"{f.rule} {f.name}"
         record = _make_record(report, check, text, SEVERITIES[f.severity], f.path, f.fingerprint)
-        yield record | {"content": {"body": escape_unprintable(f.hint)}}
+        yield record | {"content": {"body": escape_unprintable(f.advice)}}
 
 
 def _make_record(

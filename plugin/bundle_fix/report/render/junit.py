@@ -87,8 +87,8 @@ def _add_case(suite: ET.Element, name: str, rule: RuleText, bad: Sequence[Findin
     if bad:
         message = f"{rule.title} ({len(bad)} found)"
         failure = ET.SubElement(case, "failure", message=message, type=bad[0].severity)
-        hints = dict.fromkeys(escape_unprintable(f.hint) for f in bad)
-        fix = "\n".join(f"fix: {hint}" for hint in (hints if len(hints) <= 3 else [rule.fix]))
+        hints = dict.fromkeys(escape_unprintable(f.advice) for f in bad)
+        fix = "\n".join(f"fix: {hint}" for hint in (hints if len(hints) <= 3 else [rule.advice]))
         failure.text = f"{_format_findings(bad)}\nwhy: {rule.why}\n{fix}"
 
 

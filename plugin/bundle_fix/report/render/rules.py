@@ -36,7 +36,7 @@ def render_rule_list(rules: Iterable[RuleText]) -> str:
 def render_rule(rule: RuleText) -> str:
     """Render one rule with its explanation, fix and example."""
     lines = [f"{rule.code} {rule.name} ({rule.severity})"]
-    parts = (("what", rule.title), ("why", rule.why), ("fix", rule.fix), ("e.g.", rule.example))
+    parts = (("what", rule.title), ("why", rule.why), ("fix", rule.advice), ("e.g.", rule.example))
     for word, text in parts:
         lines += textwrap.wrap(
             text, WIDTH, initial_indent=f"  {word + ':':6}", subsequent_indent=" " * 8,
@@ -63,5 +63,5 @@ def _render_page(rules: Sequence[RuleText]) -> Iterator[str]:
             yield f"\n### {rule.code} {rule.name}"
             yield f"\n*{rule.severity}.* {rule.title}"
             yield f"\n**Why.** {rule.why}"
-            yield f"\n**Fix.** {rule.fix}"
+            yield f"\n**Fix.** {rule.advice}"
             yield f"\n**Example.** {rule.example}"

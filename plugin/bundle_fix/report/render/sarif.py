@@ -71,8 +71,8 @@ def _make_driver(rules: Mapping[str, RuleText], codes: Sequence[str]) -> dict[st
 
 
 def _make_rule(rule: RuleText) -> dict[str, Any]:
-    text = f"{rule.why}\n\nFor example: {rule.example}\n\nFix: {rule.fix}"
-    markdown = f"{rule.why}\n\n**For example:** {rule.example}\n\n**Fix:** {rule.fix}"
+    text = f"{rule.why}\n\nFor example: {rule.example}\n\nFix: {rule.advice}"
+    markdown = f"{rule.why}\n\n**For example:** {rule.example}\n\n**Fix:** {rule.advice}"
     return {
         "id": rule.code,
         "name": "".join(part.capitalize() for part in rule.name.split("-")),
@@ -111,7 +111,7 @@ def _make_invocation(reports: Sequence[CheckReport], status: int) -> dict[str, A
 def _make_result(
     report: CheckReport, finding: FindingRecord, rule: int, fingerprint: str
 ) -> dict[str, Any]:
-    text = f"{finding.path} {finding.message}. {finding.hint}".strip()
+    text = f"{finding.path} {finding.message}. {finding.advice}".strip()
     return {
         "ruleId": finding.rule,
         "ruleIndex": rule,

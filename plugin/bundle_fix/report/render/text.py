@@ -140,8 +140,8 @@ def _is_renamed(finding: FindingRecord) -> bool:
 
 
 def _render_fixes(rule: RuleText, findings: Sequence[FindingRecord]) -> Iterator[str]:
-    hints = dict.fromkeys(finding.hint for finding in findings)
-    for hint in hints if len(hints) <= 3 else (rule.fix,):
+    hints = dict.fromkeys(finding.advice for finding in findings)
+    for hint in hints if len(hints) <= 3 else (rule.advice,):
         yield from wrap_text(f"fix:  {hint}", "  ", "        ")
 
 
