@@ -124,7 +124,7 @@ def print_result(
         sys.stderr.write(f"bundle-fix: error: {escape_unprintable(refusal)}\n")
     if not result.applied.actions and not result.applied.refusals:
         print_message(f"{escape_unprintable(str(artifact))}: nothing to fix", quiet=quiet)
-    if result.before is not None and result.applied.actions:
+    if result.before is not None and result.before.findings and result.applied.actions:
         before, after = _format_summary(result.before), _format_summary(result.verdict)
         print_message(f"before: {before}; after: {after}", quiet=quiet)
     if result.verdict.failed or (verbose and not quiet):
