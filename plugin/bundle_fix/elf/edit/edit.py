@@ -19,7 +19,6 @@ from bundle_fix.elf.edit.table import grow_string_table
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.read.ranges import Span
 from bundle_fix.elf.symbols.hashes import provides_symbol
 from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.elf.verify.invariants import find_broken_invariants
@@ -136,13 +135,12 @@ def _try_editor(
     planned: Sequence[PlannedEntry],
     changes: Changes,
     scratch: Path,
-) -> tuple[Content, tuple[Span, ...] | None]:
+) -> tuple[Content, Sequence[tuple[int, int]] | None]:
     """Return the file edited by ``name``, and the only ranges that can differ, if known."""
     if name in IN_PLACE:
         with content.open() as reader:
             patches = IN_PLACE[name](reader, image, planned)
-        touched = tuple(Span(patch.offset, patch.end) for patch in patches)
-        return PatchedContent(content, patches), touched
+        return PatchedContent(content, patches), [(patch.offset, patch.end) for patch in patches]
     directory = scratch / f"{name}-{os.urandom(6).hex()}"
     directory.mkdir(0o700, parents=True)
     source, target = directory / "before", directory / "after"
@@ -160,7 +158,7 @@ def _verify_result(
     before: Content,
     after: Content,
     changes: Changes,
-    touched: tuple[Span, ...] | None,
+    touched: Sequence[tuple[int, int]] | None,
     cross_check: CrossCheck,
 ) -> Image:
     """Return the image of an edited file that keeps every invariant.

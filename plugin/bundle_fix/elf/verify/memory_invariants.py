@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.ranges import Span, has_same_range, intersect, subtract
-from bundle_fix.elf.read.sections import read_sections
-from bundle_fix.elf.read.strings import find_string_table
-from bundle_fix.elf.read.structs import Segment
-from bundle_fix.elf.symbols.symbol_table import read_name_offsets
-from bundle_fix.elf.symbols.tables import find_movable_tables
+from bundle_fix.elf.verify.headers import ProgramHeader
+from bundle_fix.elf.verify.ranges import (
+    Span,
+    Touched,
+    has_same_range,
+    intersect,
+    merge_spans,
+    subtract,
+)
+from bundle_fix.elf.verify.reading import ElfStructure
+from bundle_fix.elf.verify.tables import DynamicTables
 from bundle_fix.model.content import Reader
+from bundle_fix.model.errors import DamagedElfError
 
 CARRIED = frozenset({c.PT_INTERP, c.PT_NOTE, c.PT_GNU_PROPERTY})
 """Segments that an editor may move; their contents must stay the same."""
 MAX_FILLER = 1 << 20
 """Limit of one gap between sections that may be filler, in bytes."""
+MAX_PIECES = 1 << 18
+"""Limit of the ranges that are compared: segments that overlap have many in common."""
 
 
 def compare_memory(
-    before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
+    old: ElfStructure, tables: DynamicTables, new: ElfStructure, touched: Touched
 ) -> Iterator[str]:
-    """Yield the loaded ranges that changed, except those that an edit may change."""
-    ignored = _join_padding(before, sorted(_list_ignored(before, old)))
-    for s in old.find_loads():
-        if s.memsz > s.filesz and not any(_has_same_zeros(s, n) for n in new.find_loads()):
+    """Yield the loaded ranges that changed, except those that an edit may change.
+
+    Args:
+        old: the original file.
+        tables: its tables, which have comparisons of their own.
+        new: the edited file.
+        touched: the only ranges that can differ.
+
+    Raises:
+        DamagedElfError: its segments overlap, and have more than `MAX_PIECES` ranges.
+    """
+    before, after = old.reader, new.reader
+    ignored = _join_padding(before, merge_spans(_list_ignored(old, tables)))
+    zeroed = {_find_zeros(n) for n in new.loads}
+    left = MAX_PIECES
+    for s in old.loads:
+        if s.memsz > s.filesz and _find_zeros(s) not in zeroed:
             # The kernel and the loader zero the memory beyond the bytes of the file (.bss).
             yield f"the zeroed memory of the segment at {s.vaddr:#x} changed its size"
-        for whole in subtract([Span(s.offset, s.file_end)], ignored):
+        for whole in subtract([s.span], ignored):
+            left -= 1
+            if left < 0:
+                raise DamagedElfError(f"its segments have more than {MAX_PIECES} separate ranges")
             piece = _skip_padding(before, whole)
             shift = _find_shift(s, piece, new)
             if shift is None:
@@ -41,57 +64,49 @@ def compare_memory(
                 break
 
 
-def _has_same_zeros(one: Segment, other: Segment) -> bool:
-    """Return whether two segments have the same memory beyond the bytes of the file."""
-    ends = (one.vaddr + one.filesz, one.memory_end, one.flags)
-    return ends == (other.vaddr + other.filesz, other.memory_end, other.flags)
+def _find_zeros(s: ProgramHeader) -> tuple[int, int, int]:
+    """Return the addresses of the memory beyond the bytes of the file, and its permissions."""
+    return s.vaddr + s.filesz, s.vaddr + s.memsz, s.flags
 
 
-def _find_shift(s: Segment, piece: Span, new: Image) -> int | None:
+def _find_shift(s: ProgramHeader, piece: Span, new: ElfStructure) -> int | None:
     """Return the distance from old to new file offsets for the range ``piece`` of ``s``, or None.
 
     An editor may give headers and tables a segment of their own and split ``s``. So each range that
     must stay is looked up by itself, at the same address with the same permissions.
     """
+    if piece.start == piece.end:
+        return 0
     start, end = (s.vaddr + at - s.offset for at in piece)
-    for n in new.find_loads():
-        if n.vaddr <= start and end <= n.vaddr + n.filesz and n.flags == s.flags:
-            return n.offset - n.vaddr + s.vaddr - s.offset
-    return None
+    n = new.find_load(start)
+    if n is None or end > n.vaddr + n.filesz or n.flags != s.flags:
+        return None
+    return n.offset - n.vaddr + s.vaddr - s.offset
 
 
-def _list_ignored(reader: Reader, image: Image) -> Iterator[Span]:
+def _list_ignored(elf: ElfStructure, tables: DynamicTables) -> Iterator[Span]:
     """Yield the ranges that other invariants cover: headers, dynamic section, notes, tables."""
-    header = image.header
-    yield Span(0, header.ehsize)
-    yield Span(header.phoff, header.phoff + header.phnum * header.phentsize)
+    yield Span(0, elf.header.ehsize)
+    yield elf.program_table
     # patchelf puts the section headers into the page that it adds; the loader maps that page.
-    yield Span(header.shoff, header.shoff + header.shnum * header.shentsize)
-    yield from _find_filler(reader, image)
-    table = find_string_table(image)
-    if table is not None:
-        yield Span(table[0], table[0] + table[1])
-    yield from (Span(s.offset, s.file_end) for s in image.segments if s.type == c.PT_DYNAMIC)
-    yield from (Span(s.offset, s.file_end) for s in image.segments if s.type in CARRIED)
-    yield from (Span(t.offset, t.end) for t in find_movable_tables(reader, image))
-    symbols = measure_symbol_table(reader, image)
-    if symbols is not None:
-        yield symbols
+    yield elf.section_table
+    yield from _find_filler(elf)
+    yield from (s.span for s in elf.segments if s.type == c.PT_DYNAMIC or s.type in CARRIED)
+    yield from tables.spans.values()
 
 
-def _find_filler(reader: Reader, image: Image) -> Iterator[Span]:
+def _find_filler(elf: ElfStructure) -> Iterator[Span]:
     """Yield the ranges outside all sections that contain only Z, X and zeros.
 
     An earlier patchelf overwrote moved tables with these letters; the next edit may use the space.
     """
-    sections = read_sections(reader, image.format, image.header)
-    header = image.header
-    used = [Span(s.offset, s.offset + s.size) for s in sections if s.type != c.SHT_NOBITS]
-    used += [Span(0, header.ehsize)]
-    used += [Span(header.phoff, header.phoff + header.phnum * header.phentsize)]
-    for s in image.find_loads() if sections else ():
-        for gap in subtract([Span(s.offset, s.file_end)], sorted(used)):
-            data = reader.pread(gap.start, min(gap.end - gap.start, MAX_FILLER))
+    if not elf.section_headers:
+        return
+    used = [s.span for s in elf.section_headers[1:]]
+    used += [Span(0, elf.header.ehsize), elf.program_table]
+    for gap in subtract(merge_spans(s.span for s in elf.loads), merge_spans(used)):
+        if gap.end - gap.start <= MAX_FILLER:
+            data = elf.reader.pread(gap.start, gap.end - gap.start)
             if len(data) == gap.end - gap.start and data.strip(b"\0") and not data.strip(b"ZX\0"):
                 yield gap
 
@@ -106,22 +121,13 @@ def _skip_padding(reader: Reader, span: Span) -> Span:
     return Span(min(span.start + zeros, span.end), span.end)
 
 
-def _join_padding(reader: Reader, spans: Sequence[Span]) -> list[Span]:
+def _join_padding(reader: Reader, spans: Iterable[Span]) -> list[Span]:
     """Return ``spans`` joined over padding: at most 15 zeros between one and the next."""
     joined: list[Span] = []
     for span in spans:
-        gap = span.start - joined[-1].end if joined else -1
-        if 0 <= gap < 16 and not reader.pread(joined[-1].end, gap).strip(b"\0"):
-            joined.append(Span(joined[-1].end, span.end))
+        gap = span.start - joined[-1].end if joined else 16
+        if gap < 16 and not reader.pread(joined[-1].end, gap).strip(b"\0"):
+            joined[-1] = Span(joined[-1].start, span.end)
         else:
             joined.append(span)
     return joined
-
-
-def measure_symbol_table(reader: Reader, image: Image) -> Span | None:
-    """Return the range of the dynamic symbol table, or None if no loaded segment contains it."""
-    address = image.find_value(c.DT_SYMTAB)
-    start = None if address is None else image.find_offset(address)
-    if start is None:
-        return None
-    return Span(start, start + len(read_name_offsets(reader, image)) * image.format.symbol_size)

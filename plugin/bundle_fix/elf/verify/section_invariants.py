@@ -2,87 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.read.ranges import Span, has_same_range, intersect
-from bundle_fix.elf.read.sections import index_sections, read_sections
-from bundle_fix.elf.read.structs import Section
-from bundle_fix.elf.verify.symbol_invariants import has_same_static_symbols
+from bundle_fix.elf.verify.headers import SectionHeader
+from bundle_fix.elf.verify.ranges import Span, Touched, has_same_range, intersect
+from bundle_fix.elf.verify.reading import ElfStructure
+from bundle_fix.elf.verify.symbol_invariants import has_same_symbols, normalize_static
+from bundle_fix.elf.verify.tables import SYMBOL_SIZES
 from bundle_fix.model.content import CHUNK, Reader
+from bundle_fix.model.errors import DamagedElfError
+
+MAX_OVERLAP = 4
+"""Limit of the bytes of all sections together, in sizes of the file: sections do not overlap."""
 
 
-def compare_sections(
-    before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
-) -> Iterator[str]:
-    """Yield the sections that changed, or that disagree with the segment that loads them."""
-    olds = index_sections(before, old)
-    news = index_sections(after, new)
+def compare_sections(old: ElfStructure, new: ElfStructure, touched: Touched) -> Iterator[str]:
+    """Yield the sections that changed, or that disagree with the segment that loads them.
+
+    Raises:
+        DamagedElfError: sections overlap, and would be compared more than `MAX_OVERLAP` times.
+    """
+    total = sum(s.span.end - s.span.start for s in old.sections.values())
+    if touched is None and total > MAX_OVERLAP * old.reader.size:
+        raise DamagedElfError(
+            f"its sections have {total} bytes, more than {MAX_OVERLAP} times the file's"
+            f" {old.reader.size}"
+        )
     # sh_link has the number of the section with the strings or symbols; an edit may change numbers.
-    old_names, new_names = ["", *olds], ["", *news]
-    for name, s in olds.items():
-        other = news.get(name)
+    old_names, new_names = ["", *old.sections], ["", *new.sections]
+    for name, s in old.sections.items():
+        other = new.sections.get(name)
         if other is None:
             yield f"the section {name} is missing"
-        elif s.flags & c.SHF_ALLOC == 0:
-            if not _has_same_section(before, old, s, after, other, touched):
-                yield f"the section {name} changed"
-        elif s.type != other.type or s.flags != other.flags:
-            yield f"the section {name} changed its type or flags"
-        elif s.type == c.SHT_NOTE and not (
-            s.size == other.size and has_same_range(before, s.offset, after, other.offset, s.size)
-        ):
-            yield f"the notes of the section {name} changed"
-        elif name in (".text", ".data", ".bss", ".rodata") and s.addr != other.addr:
-            yield f"the section {name} moved"
-        if (
-            other is not None
-            and old_names[s.link : s.link + 1] != new_names[other.link : other.link + 1]
-        ):
+            continue
+        yield from _compare_section(name, old, s, new, other, touched)
+        if old_names[s.link : s.link + 1] != new_names[other.link : other.link + 1]:
             yield f"the section {name} has another sh_link"
-    for name, s in news.items():
+    for name, s in new.sections.items():
         loaded = s.flags & c.SHF_ALLOC and s.type != c.SHT_NOBITS and s.size
         if loaded and new.find_offset(s.addr) != s.offset:
             yield f"the section {name} does not agree with the segment that loads it"
 
 
-def _has_same_section(
-    before: Reader,
-    old: Image,
-    s: Section,
-    after: Reader,
-    other: Section,
-    touched: Sequence[Span] | None,
+def _compare_section(
+    name: str,
+    old: ElfStructure,
+    s: SectionHeader,
+    new: ElfStructure,
+    other: SectionHeader,
+    touched: Touched,
+) -> Iterator[str]:
+    """Yield the change to a section that is in both files, if it is one that no edit may make."""
+    same_kind = (s.type, s.flags) == (other.type, other.flags)
+    if s.flags & c.SHF_ALLOC == 0:
+        if not same_kind or not _has_same_contents(old, s, new, other, touched):
+            yield f"the section {name} changed"
+    elif not same_kind:
+        yield f"the section {name} changed its type or flags"
+    elif s.type == c.SHT_NOTE and not _has_same_contents(old, s, new, other, touched):
+        yield f"the notes of the section {name} changed"
+    elif name in (".text", ".data", ".bss", ".rodata") and s.addr != other.addr:
+        yield f"the section {name} moved"
+
+
+def _has_same_contents(
+    old: ElfStructure,
+    s: SectionHeader,
+    new: ElfStructure,
+    other: SectionHeader,
+    touched: Touched,
 ) -> bool:
-    """Return whether a section that is not loaded has the same bytes."""
-    if (s.size, s.type, s.flags) != (other.size, other.type, other.flags):
+    """Return whether two sections have the same size and bytes."""
+    if s.size != other.size:
         return False
-    if s.type == c.SHT_NOBITS:
-        return True
-    whole = Span(s.offset, s.offset + s.size)
-    spans = [whole] if touched is None or other.offset != s.offset else intersect(touched, *whole)
+    whole, shift = s.span, other.offset - s.offset
+    spans = [whole] if touched is None or shift else intersect(touched, *whole)
+    if s.type != c.SHT_SYMTAB:
+        return all(has_same_range(old.reader, a, new.reader, a + shift, b - a) for a, b in spans)
+    size = SYMBOL_SIZES[old.bits]
     for start, end in spans:
-        near, far = start - s.offset, end - s.offset
-        if s.type == c.SHT_SYMTAB:
-            if not has_same_static_symbols(before, old, s, after, other, near, far):
-                return False
-        elif not has_same_range(before, start, after, other.offset + near, far - near):
+        # Whole symbols, although an edit may touch a part of one only.
+        first = start - (start - s.offset) % size
+        was = Span(first, min(end + (first - end) % size, whole.end))
+        now = Span(was.start + shift, was.end + shift)
+        if not has_same_symbols(old, was, new, now, normalize_static):
             return False
     return True
 
 
-def compare_appendix(
-    before: Reader, old: Image, after: Reader, new: Image, touched: Sequence[Span] | None
-) -> Iterator[str]:
+def compare_appendix(old: ElfStructure, new: ElfStructure, touched: Touched) -> Iterator[str]:
     """Yield a message if data after the ELF file, such as an installer's archive, changed."""
-    header = old.header
-    ends = [s.file_end for s in old.segments]
-    ends += [header.shoff + header.shnum * header.shentsize, header.ehsize]
-    sections = read_sections(before, old.format, header)
-    ends += [s.offset + s.size for s in sections if s.type != c.SHT_NOBITS]
-    whole = Span(max(ends), old.size)
-    shift = new.size - old.size
+    before, after = old.reader, new.reader
+    ends = [s.span.end for s in old.segments]
+    ends += [s.span.end for s in old.section_headers[1:]]
+    ends += [old.section_table.end, old.header.ehsize]
+    whole = Span(max(ends), before.size)
+    shift = after.size - before.size
     spans = intersect(touched, *whole) if touched is not None and not shift else [whole]
     # Zeros at the end may only fill up a page, as after an earlier patchelf.
     if any(

@@ -11,8 +11,8 @@ from builders.elf import CROSS, LINKERS, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.ranges import Span
 from bundle_fix.elf.verify.invariants import find_broken_invariants
+from bundle_fix.elf.verify.ranges import Span
 from bundle_fix.model.content import BytesContent, BytesReader
 from elf.support import (
     find_section,
