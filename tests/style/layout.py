@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,6 +58,19 @@ def find_targets(path: Path, modules: dict[str, Path]) -> Iterator[str]:
             for alias in node.names:
                 inner = f"{package}.{alias.name}"
                 yield inner if inner in modules else package
+
+
+def find_reachable(modules: Iterable[str], excluded: str) -> set[str]:
+    """Return some modules and all that they import, directly or not.
+
+    Imports are not followed into modules whose names begin with ``excluded``.
+    """
+    imports = [pair for pair in find_imports() if not pair.imported.startswith(excluded)]
+    reached, added = set(modules), set(modules)
+    while added:
+        added = {pair.imported for pair in imports if pair.importer in added} - reached
+        reached |= added
+    return reached
 
 
 def get_room(module: str) -> str:
