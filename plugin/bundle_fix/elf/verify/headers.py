@@ -161,7 +161,8 @@ def read_program_headers(
             yield ProgramHeader(*fields)
         else:
             # Elf32_Phdr has p_flags after p_memsz.
-            yield ProgramHeader(fields[0], fields[6], *fields[1:6], fields[7])
+            kind, offset, vaddr, paddr, filesz, memsz, flags, align = fields
+            yield ProgramHeader(kind, flags, offset, vaddr, paddr, filesz, memsz, align)
 
 
 def read_dynamic_entries(
