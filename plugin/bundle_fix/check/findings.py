@@ -24,6 +24,7 @@ class Finding(Struct, frozen=True):
         hint: how to repair it.
         fixable: whether ``fix`` repairs it, where the pack allows it.
         evidence: the facts behind the message: strings, numbers, lists and mappings, as in JSON.
+        concerns_whole_file: whether it is the only finding of its rule about the file.
     """
 
     rule: str
@@ -34,6 +35,7 @@ class Finding(Struct, frozen=True):
     hint: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
     fixable: bool = False
+    concerns_whole_file: bool = False
 
 
 SUBJECT_KEYS = (
@@ -45,8 +47,11 @@ SUBJECT_KEYS = (
 def get_subject(finding: Finding) -> str:
     """Return the detail of the file that a finding is about, such as a needed name.
 
-    It stays the same from one version of a pack to the next, which a message need not.
+    It stays the same from one version of a pack to the next, which a message need not. It is empty
+    if the finding is about the whole file.
     """
+    if finding.concerns_whole_file:
+        return ""
     value = next((finding.evidence[k] for k in SUBJECT_KEYS if k in finding.evidence), None)
     if value is None:
         return finding.message

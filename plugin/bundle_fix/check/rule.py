@@ -68,6 +68,8 @@ class Rule(Struct, frozen=True):
             it repairs none.
         concerns_whole_pack: whether its findings are about the pack, not about the file at their
             path, which is one of several.
+        concerns_whole_file: whether it has one finding per file, whose message may contain names
+            that differ from build to build.
     """
 
     code: str
@@ -82,6 +84,7 @@ class Rule(Struct, frozen=True):
     applies_to: frozenset[InstallLocation] = ALL_LOCATIONS
     has_diff_rule: bool = False
     concerns_whole_pack: bool = False
+    concerns_whole_file: bool = False
     repair: RepairKind | None = None
 
     @property
@@ -111,4 +114,5 @@ class Rule(Struct, frozen=True):
         return Finding(
             self.code, self.name, severity or self.severity, path, message,
             self.fix if hint is None else hint, evidence, fixable and self.repair is not None,
+            self.concerns_whole_file,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
@@ -12,13 +13,19 @@ from bundle_fix.check.findings import Finding, filter_by_severity, get_subject, 
 from bundle_fix.check.registry import RULES_BY_CODE
 from bundle_fix.check.rule import RuleScope
 from bundle_fix.check.rules.differences import REMOVED_FILE
-from bundle_fix.diff.matching import FileMatches, match_files, strip_version_numbers
+from bundle_fix.diff.matching import NAME_HASH, FileMatches, match_files, strip_version_numbers
 from bundle_fix.diff.members import MemberComparison, compare_members
 from bundle_fix.diff.removed_symbols import find_removed_symbols
 from bundle_fix.diff.resolution import ResolutionChange, compare_resolutions, find_worse_resolutions
 from bundle_fix.diff.runtime import find_newer_runtime
 from bundle_fix.diff.snapshot import Snapshot
+from bundle_fix.elf.scan.build_paths import BUILD_DIRECTORIES
 from bundle_fix.policy.policy import AcceptedFinding
+
+FindingKey = tuple[str, str, str]
+"""The rule, path and subject of a finding."""
+BUILD_PATH = re.compile(rf"/(?:{'|'.join(d.decode() for d in BUILD_DIRECTORIES)})[^\s:,]*")
+"""A path of a build machine; builds often create a directory with a random name."""
 
 
 class Difference(Struct, frozen=True):
@@ -109,15 +116,25 @@ def _compare_checks(
         for f in old.list_findings()
     }
     after = {_make_key(f, f.path): f for f in new.list_findings()}
-    added = [
-        f
+    added = {
+        key: f
         for key, f in after.items()
         if key not in before or f.severity.rank < before[key].severity.rank
-    ]
-    return added, [f for key, f in before.items() if key not in after]
+    }
+    fixed = {key: f for key, f in before.items() if key not in after}
+    by_pattern = {_hide_build_paths(key): key for key in fixed}
+    for key, finding in list(added.items()):
+        counterpart = by_pattern.get(_hide_build_paths(key))
+        if counterpart in fixed and finding.severity.rank >= fixed[counterpart].severity.rank:
+            del added[key], fixed[counterpart]
+    return list(added.values()), list(fixed.values())
 
 
-def _make_key(finding: Finding, path: str) -> tuple[str, str, str]:
+def _hide_build_paths(key: FindingKey) -> FindingKey:
+    return (*key[:2], BUILD_PATH.sub("#", key[2]))
+
+
+def _make_key(finding: Finding, path: str) -> FindingKey:
     # The subject may be a name with a version or a hash. A change of these alone is not a new
     # finding: compare_resolutions() reports it if the name resolves to another file.
     location = "" if RULES_BY_CODE[finding.rule].concerns_whole_pack else path
@@ -132,8 +149,23 @@ def _find_removed_objects(
         if image is None or not (image.is_program or image.is_library):
             continue
         name = image.soname or posixpath.basename(member.path)
-        if image.is_library and name in new.bundle.paths_by_name:
+        if image.is_library and _is_still_found(name, new):
             continue
         missing = "program" if image.is_program else f"library {name}"
         message = f"has been removed; the new pack has no {missing}"
         yield REMOVED_FILE.make_finding(member.path, message, soname=name)
+    for change in members.changed:
+        soname = change.find_change("soname")
+        if soname is None or not isinstance(soname.old, str) or _is_still_found(soname.old, new):
+            continue
+        now = f"the soname {soname.new}" if soname.new else "no soname"
+        message = f"has {now}; the new pack has no library {soname.old}"
+        yield REMOVED_FILE.make_finding(change.path, message, soname=soname.old)
+
+
+def _is_still_found(name: str, new: Snapshot) -> bool:
+    """Return whether the new pack has a library of this name, or nothing outside uses the name.
+
+    Only the wheel itself knows the names of the libraries that auditwheel put into it.
+    """
+    return name in new.bundle.paths_by_name or NAME_HASH.search(name) is not None

@@ -19,8 +19,11 @@ from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import File
 
 KeyFunction = Callable[[Bundle, str], Hashable | None]
-VERSION_NUMBERS = re.compile(r"-[0-9a-f]{8}(?=\.)|\d+(\.\d+)*")
-"""Version numbers, and the hashes that auditwheel adds to the names of libraries."""
+NAME_HASH = re.compile(r"(?:-(?!20\d{6})[0-9a-f]{8})+(?=\.|$)")
+"""The hash that auditwheel adds to the name of a bundled library (repair.py, copylib); several if a
+wheel was repaired again. A date, as in ``libabsl-20230802.so``, is not a hash."""
+VERSION_NUMBERS = re.compile(rf"{NAME_HASH.pattern}|\d+(\.\d+)*")
+"""Version numbers, and hashes in the names of libraries."""
 
 
 class FileMatches(Struct, frozen=True):

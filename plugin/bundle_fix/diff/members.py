@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from bundle_fix.diff.matching import FileMatches, strip_version_numbers
+from bundle_fix.diff.matching import NAME_HASH, FileMatches, strip_version_numbers
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.symbols.symbol_table import DefinedSymbol, read_defined_symbols
@@ -74,8 +74,9 @@ def compare_members(old: Snapshot, new: Snapshot, matches: FileMatches) -> Membe
     Raises:
         BundleFixError: the tables of an ELF file cannot be read.
     """
+    renames = _find_hash_renames(old, new, matches)
     compared = [
-        _compare_files(old, old_path, new, new_path, matches)
+        _compare_files(old, old_path, new, new_path, matches, renames)
         for old_path, new_path in matches.new_of.items()
         if old_path in old.nodes and new_path in new.nodes
     ]
@@ -114,6 +115,21 @@ def compare_members(old: Snapshot, new: Snapshot, matches: FileMatches) -> Membe
         tuple(_make_unmatched_member(old, path) for path in _sort_paths(old, only_old.values())),
         tuple(sorted(changed, key=lambda m: (m.path not in new.bundle.images, m.path))),
     )
+
+
+def _find_hash_renames(old: Snapshot, new: Snapshot, matches: FileMatches) -> Mapping[str, str]:
+    """Return the new soname of each library whose old soname has a hash, by the old soname.
+
+    A new hash is one change: that of the library's path.
+    """
+    images = (
+        (old.bundle.images.get(p), new.bundle.images.get(q)) for p, q in matches.new_of.items()
+    )
+    return {
+        before.soname: after.soname
+        for before, after in images
+        if before and after and before.soname and after.soname and NAME_HASH.search(before.soname)
+    }
 
 
 def _sort_paths(snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
@@ -204,12 +220,17 @@ def _compare_modes(before: Node, after: Node) -> Iterator[AttributeChange]:
 
 
 def _compare_files(
-    old: Snapshot, p: str, new: Snapshot, q: str, matches: FileMatches
+    old: Snapshot,
+    p: str,
+    new: Snapshot,
+    q: str,
+    matches: FileMatches,
+    renames: Mapping[str, str],
 ) -> ChangedMember:
     image = new.bundle.images.get(q)
     changes = list(_compare_modes(old.nodes[p], new.nodes[q]))
     if q not in matches.same:
-        before, after = _collect_attributes(old, p), _collect_attributes(new, q)
+        before, after = _collect_attributes(old, p, renames), _collect_attributes(new, q, {})
         header_changes = [
             AttributeChange(attribute, before.get(attribute), after.get(attribute))
             for attribute in dict.fromkeys((*before, *after))
@@ -222,22 +243,27 @@ def _compare_files(
     return ChangedMember(q, p, "file", tuple(changes), (image.soname or "") if image else "")
 
 
-def _collect_attributes(snapshot: Snapshot, path: str) -> dict[Attribute, Value]:
-    """Return the attributes of a file except its content."""
+def _collect_attributes(
+    snapshot: Snapshot, path: str, renames: Mapping[str, str]
+) -> dict[Attribute, Value]:
+    """Return the attributes of a file except its content, with the new names of libraries."""
     image, content = snapshot.bundle.images.get(path), snapshot.contents[path]
     attributes: dict[Attribute, Value] = {"size": content.size}
     if image is None:
         return attributes
     attributes |= {
         "machine": f"{image.format.bits}-bit {image.machine}", "type": image.type,
-        "interpreter": image.interpreter, "soname": image.soname, "needed": image.needed,
+        "interpreter": image.interpreter, "soname": renames.get(image.soname or "", image.soname),
+        "needed": tuple(renames.get(name, name) for name in image.needed),
         "rpath": image.rpath, "runpath": image.runpath,
     }  # fmt: skip
     symbols = snapshot.context.facts
     attributes["build-id"] = symbols.read_fact(path, read_build_id)
     if image.is_dynamic:
         required = symbols.read_needed_versions(path)
-        attributes["requires"] = tuple(sorted(f"{n} {v}" for n, vs in required.items() for v in vs))
+        attributes["requires"] = tuple(
+            sorted(f"{renames.get(n, n)} {v}" for n, vs in required.items() for v in vs)
+        )
         attributes["provides"] = tuple(sorted(symbols.read_defined_versions(path) or ()))
     return attributes
 

@@ -222,3 +222,18 @@ def test_a_single_program_is_compared_with_the_libraries_around_it(
     (tmp_path / "new/lib/libx.so.1").unlink()
     gone = compare(tmp_path / "old/bin/x", tmp_path / "new/bin/x")
     assert [f.rule for f in gone.findings if f.severity == "error"] == ["BF702"]
+
+
+def test_a_library_that_auditwheel_renamed_is_one_change(tmp_path: Path, compare: Compare) -> None:
+    for directory, name in (
+        ("old", "libjp-05423b53.so"), ("new", "libjp-00aaff42-ca16f087.so.2.5.3"),
+    ):  # fmt: skip
+        build_elf(tmp_path / directory / "x.libs" / name, soname=name, tag="same")
+        extension = tmp_path / directory / "x/_x.cpython-311-x86_64-linux-gnu.so"
+        build_elf(extension, needed=[name], runpath="$ORIGIN/../x.libs")
+    found = compare()
+    assert found.findings == ()
+    old, new = "x.libs/libjp-05423b53.so", "x.libs/libjp-00aaff42-ca16f087.so.2.5.3"
+    assert (old, new) in list_members(found)[2]
+    assert list_members(found)[:2] == ([], [])
+    assert list_attributes(found).isdisjoint({"soname", "needed"})

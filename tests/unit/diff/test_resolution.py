@@ -201,3 +201,36 @@ def test_a_difference_can_be_ignored(tmp_path: Path, compare: Compare, path: str
         1,
         False,
     )
+
+
+def test_a_soname_that_is_gone_is_reported_although_its_file_is_matched(
+    tmp_path: Path, compare: Compare
+) -> None:
+    build_library(tmp_path / "old", "libv.so.1")
+    build_library(tmp_path / "new", "libv.so.2")
+    (finding,) = compare().findings
+    assert (finding.rule, finding.path) == ("BF706", "lib/libv.so.2")
+    assert finding.message == "has the soname libv.so.2; the new pack has no library libv.so.1"
+    (tmp_path / "new/lib/libv.so.1").symlink_to("libv.so.2")
+    assert compare().findings == ()
+
+
+@pytest.mark.parametrize("directory", ["home/ci/build-{}/src", "tmp/pip-build-{}"])
+def test_a_random_build_path_is_neither_new_nor_fixed(
+    tmp_path: Path, compare: Compare, directory: str
+) -> None:
+    for name, random in (("old", "k2x9"), ("new", "zz_q")):
+        path = "/" + directory.format(random)
+        source = f'const char *where(void) {{ return "{path}/main.c"; }}'
+        build_elf(tmp_path / name / "lib/libx.so.1", soname="libx.so.1", source=source)
+        build_server(tmp_path / name, "libx.so.1", runpath=f"{R}:{path}/lib")
+    found = compare()
+    assert (found.findings, found.fixed) == ((), ())
+
+
+def test_a_build_path_that_is_gone_is_fixed(tmp_path: Path, compare: Compare) -> None:
+    for name, more in (("old", ":/home/ci/a/lib:/home/ci/b/lib"), ("new", ":/home/ci/c/lib")):
+        build_library(tmp_path / name, "libx.so.1")
+        build_server(tmp_path / name, "libx.so.1", runpath=f"{R}{more}")
+    found = compare()
+    assert (len(found.findings), len(found.fixed)) == (0, 1)

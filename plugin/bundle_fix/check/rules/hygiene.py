@@ -86,6 +86,7 @@ RULES = (
         "bin/server contains /home/ci/build/etc/server.conf, the default path of its"
         " configuration.",
         find_build_paths,
+        concerns_whole_file=True,
     ),
     Rule(
         "BF510", "truncated-file", Severity.ERROR,
