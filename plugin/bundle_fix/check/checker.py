@@ -68,7 +68,7 @@ def check_context(context: Context, progress: Progress = no_progress) -> CheckRe
     return CheckResult(
         findings=tuple(reported),
         ignored=ignored,
-        programs=len(context.programs),
+        programs=len(context.programs) + len(context.static_programs),
         libraries=len(context.libraries),
         failed=bool(filter_by_severity(reported, policy.fail_on)),
         abi=read_abi(context),

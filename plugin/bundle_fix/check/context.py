@@ -12,6 +12,7 @@ from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_provi
 from bundle_fix.check.facts.file_facts import FactCache, FileFacts
 from bundle_fix.check.facts.package_dependencies import read_dependencies
 from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.dlopen import (
@@ -85,6 +86,18 @@ class Context(Struct, frozen=True, dict=True):
     def libraries(self) -> tuple[str, ...]:
         """The paths of the shared libraries to check."""
         return tuple(p for p in self.bundle.list_libraries() if self.only in (None, p))
+
+    @cached_property
+    def static_programs(self) -> tuple[str, ...]:
+        """The paths of the static programs to check, which load no libraries."""
+        images = self.bundle.images.items()
+        return tuple(
+            path
+            for path, image in images
+            if image.is_static_program
+            and self.only in (None, path)
+            and not self.facts.read_fact(path, is_debug_only)
+        )
 
     @cached_property
     def programs(self) -> Mapping[str, Process]:

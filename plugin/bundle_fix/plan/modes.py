@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.tree import Directory, File
 
@@ -38,7 +39,7 @@ def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
         image = bundle.images.get(path) if isinstance(node, File) else None
         better, reasons = mode, []
         is_directory = isinstance(node, Directory)
-        if (is_directory or (image is not None and image.is_program)) and not mode & OWNER_EXECUTE:
+        if not mode & OWNER_EXECUTE and (is_directory or _is_program(bundle, path)):
             # Everyone who may read the member may also execute it: r implies x.
             better |= OWNER_EXECUTE | (mode & READ_BITS) >> 2
             reasons.append("cannot be entered" if is_directory else "not executable")
@@ -53,3 +54,12 @@ def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
         if reasons:
             found[path] = WrongMode(node, better, ", ".join(reasons), is_owner_only)
     return found
+
+
+def _is_program(bundle: Bundle, path: str) -> bool:
+    """Return whether the member at ``path`` is a program, static or not."""
+    image = bundle.images.get(path)
+    if image is not None and image.is_static_program:
+        with bundle.get_content(path).open() as reader:
+            return not is_debug_only(reader, image)
+    return image is not None and image.is_program

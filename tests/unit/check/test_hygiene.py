@@ -64,6 +64,31 @@ def test_bf501_is_silent_about_a_library_that_is_not_executable(
     assert check("BF501") == []
 
 
+@pytest.mark.parametrize("flags", [("-static", "-no-pie"), ("-static-pie",)])
+def test_bf501_reports_a_static_program_that_is_not_executable(
+    tmp_path: Path, check: Check, flags: tuple[str, ...]
+) -> None:
+    build_elf(tmp_path / "x", program=True, flags=flags).chmod(0o644)
+    (finding,) = check("BF501")
+    assert finding.message == "has mode 0644: not executable"
+
+
+@pytest.mark.parametrize("change", [["--only-keep-debug"], ["--change-start", "-0x400000"]])
+def test_bf501_is_silent_about_debug_files_and_images_without_an_entry_point(
+    tmp_path: Path, check: Check, change: list[str]
+) -> None:
+    build_elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"])
+    subprocess.run(["objcopy", *change, "x"], cwd=tmp_path, check=True)
+    (tmp_path / "x").chmod(0o644)
+    assert check("BF501") == []
+
+
+def test_bf501_is_silent_about_an_image_of_firmware(tmp_path: Path, check: Check) -> None:
+    source, flags = "void _start(void) { for (;;); }", ["-static", "-no-pie", "-nostdlib", "-Wl,-N"]
+    build_elf(tmp_path / "x", program=True, source=source, flags=flags).chmod(0o644)
+    assert check("BF501") == []
+
+
 def test_bf510_checks_static_programs_but_not_split_debug_files(
     tmp_path: Path, check: Check
 ) -> None:

@@ -79,9 +79,36 @@ class Image(Struct, frozen=True):
         return self.interpreter is not None and self.is_dynamic and bool(pie or not self.soname)
 
     @property
+    def is_static_program(self) -> bool:
+        """Return whether execve(2) starts it without a loader, as far as the headers show.
+
+        Linkers for Linux write a PT_GNU_STACK, and code that is not writable. Images of kernels and
+        firmware differ, or lie in the upper half of the address space. A file of split debug
+        information has the same headers as its program.
+        """
+        pie = (self.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
+        is_linked_statically = not self.needed if pie else not self.is_dynamic
+        return (
+            self.header.type == (c.ET_DYN if pie else c.ET_EXEC)
+            and is_linked_statically
+            and not self.is_program
+            and any(s.type == c.PT_GNU_STACK for s in self.segments)
+            and any(map(self._is_entry_in, self.find_loads()))
+        )
+
+    def _is_entry_in(self, segment: Segment) -> bool:
+        """Return whether a process starts in the code of ``segment``."""
+        is_code = bool(segment.flags & c.PF_X) and not segment.flags & c.PF_W
+        is_in_lower_half = not segment.vaddr >> (self.format.bits - 1)
+        return (
+            is_code and is_in_lower_half and segment.vaddr <= self.header.entry < segment.memory_end
+        )
+
+    @property
     def is_library(self) -> bool:
         """Return whether the file is a shared object that others may need or open."""
-        return self.header.type == c.ET_DYN and self.is_dynamic and not self.is_program
+        is_shared = self.header.type == c.ET_DYN and self.is_dynamic
+        return is_shared and not self.is_program and not self.is_static_program
 
     def find_loads(self) -> tuple[Segment, ...]:
         """Return the PT_LOAD segments."""

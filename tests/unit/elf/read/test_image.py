@@ -96,12 +96,13 @@ def test_a_library_with_an_interpreter_is_a_library() -> None:
 def test_a_static_program_has_no_dynamic_section(tmp_path: Path) -> None:
     image = read_image_of(build_elf(tmp_path / "x", program=True, flags=["-static", "-no-pie"]))
     assert (image.type, image.is_dynamic, image.is_program) == ("exec", False, False)
+    assert image.is_static_program
 
 
 def test_a_static_pie_has_no_needed_names(tmp_path: Path) -> None:
     image = read_image_of(build_elf(tmp_path / "x", program=True, flags=["-static-pie"]))
     assert (image.is_dynamic, image.interpreter, image.needed) == (True, None, ())
-    assert not image.is_program
+    assert (image.is_program, image.is_library, image.is_static_program) == (False, False, True)
 
 
 def test_an_object_file_is_neither_program_nor_library() -> None:
