@@ -23,7 +23,7 @@ CARRIED = frozenset({c.PT_INTERP, c.PT_NOTE, c.PT_GNU_PROPERTY})
 """Segments that an editor may move; their contents must stay the same."""
 MAX_FILLER = 1 << 20
 """Limit of one gap between sections that may be filler, in bytes."""
-MAX_PIECES = 1 << 18
+MAX_PIECES = 1 << 16
 """Limit of the ranges that are compared: segments that overlap have many in common."""
 
 
