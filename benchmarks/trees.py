@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 MIB = 1 << 20
-MANY = 450
+MANY = 600
 PACKS = 200
 
 
