@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import click
-from msgspec import structs
+from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from bundle_fix.archive.formats import choose_format
@@ -150,18 +150,38 @@ def pack(
         print_result(target, result, dry_run=False, quiet=quiet, verbose=verbose, color=color)
     written = target if result is None else result.written
     if written is not None:
-        if stamp is not None:
-            write_text(stamp, f"{target.resolve()}\n")
-        if depfile is not None:
-            outputs = (target, stamp or target, depfile)
-            inputs = find_inputs(loaded, values, directory, packed.collected.origins, outputs)
-            write_text(depfile, format_make_rule(stamp or target, inputs))
-        if name_file is not None:
-            write_text(name_file, f"{resolve_pack_name(loaded, values)}\n")
-        if sbom is not None:
-            write_text(sbom, render_sbom(packed.manifest, find_explicit_epoch(loaded, values)))
+        side_files = SideFiles(stamp, depfile, name_file, sbom)
+        for path, text in _render_side_files(side_files, request, packed):
+            write_text(path, text)
         sys.stdout.write(f"{written}\n")
     return 1 if result is not None and result.failed else 0
+
+
+class SideFiles(Struct, frozen=True):
+    """The files that ``pack`` writes beside the pack, as far as the user asked for them."""
+
+    stamp: Path | None
+    depfile: Path | None
+    name_file: Path | None
+    sbom: Path | None
+
+
+def _render_side_files(
+    files: SideFiles, request: PackRequest, packed: PackResult
+) -> Iterator[tuple[Path, str]]:
+    """Yield path and text of each of the files."""
+    spec, values, target = request.spec, request.values, request.output
+    if files.stamp is not None:
+        yield files.stamp, f"{target.resolve()}\n"
+    if files.depfile is not None:
+        made = files.stamp or target
+        outputs = (target, made, files.depfile)
+        inputs = find_inputs(spec, values, request.root, packed.collected.origins, outputs)
+        yield files.depfile, format_make_rule(made, inputs)
+    if files.name_file is not None:
+        yield files.name_file, f"{resolve_pack_name(spec, values)}\n"
+    if files.sbom is not None:
+        yield files.sbom, render_sbom(packed.manifest, find_explicit_epoch(spec, values))
 
 
 def _is_previous_pack(target: Path, stamp: Path | None) -> bool:
