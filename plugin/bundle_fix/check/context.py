@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers
 from bundle_fix.check.facts.file_facts import FactCache, FileFacts
+from bundle_fix.check.facts.openers import Openers, Reach
 from bundle_fix.check.facts.package_dependencies import read_dependencies
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.scan.debug_info import is_debug_only
@@ -25,7 +26,6 @@ from bundle_fix.loader.entry_points import group_names_by_path, map_plugins, map
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
-from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.manifest.model import Manifest, read_manifest
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import BundleFixError
@@ -186,39 +186,16 @@ class Context(Struct, frozen=True, dict=True):
         return any(need.result.origin is ObjectOrigin.HOST for need in needs)
 
     @cached_property
-    def _loaded_names(self) -> frozenset[tuple[str, object]]:
-        """The names and architectures of the pack's objects that a program loads."""
-        return frozenset(
-            (name, o.image.architecture)
-            for process in self.programs.values()
-            for o in process.list_bundled_objects()
-            if o.image is not None and o is not process.objects[0]
-            for name in (o.name, o.image.soname or o.name)
+    def openers(self) -> Openers:
+        """The processes that open the libraries which only dlopen(3) loads."""
+        names = {
+            path: self.library_strings.get(path, set())
+            | {name for feature in self.dlopen_notes.get(path, ()) for name in feature.sonames}
+            for path in {*self.dlopen_importers, *self.dlopen_notes}
+        }
+        return Openers(
+            self.deployment, self.facts, self.programs, self.plugins, names, self.names_by_library
         )
-
-    @cached_property
-    def _programs_with_rpath(self) -> tuple[Process, ...]:
-        """The programs with an RPATH, which also applies to the libraries that they open.
-
-        A DT_RUNPATH disables the DT_RPATH of its object (ld.so(8)).
-        """
-        images = self.bundle.images
-        paths = [p for p in self.programs if images[p].rpath and images[p].runpath is None]
-        return tuple(self.programs[path] for path in paths)
-
-    @cached_property
-    def _rpath_results(self) -> dict[tuple[str, str], bool]:
-        """The cached results of `_is_found_by_rpath`, by program and name."""
-        return {}
-
-    def _is_found_by_rpath(self, program: Process, name: str) -> bool:
-        """Return whether the RPATH of ``program`` leads to the pack's copy of ``name``."""
-        key = (program.entry, name)
-        if key not in self._rpath_results:
-            found = self.deployment.dlopen(program, name, program.objects[0]).result
-            is_bundled = found.origin is ObjectOrigin.BUNDLE
-            self._rpath_results[key] = is_bundled and found.via is SearchRule.RPATH
-        return self._rpath_results[key]
 
     @property
     def plugin_severity(self) -> Severity:
@@ -237,34 +214,19 @@ class Context(Struct, frozen=True, dict=True):
         """The resolved needed names of all processes, programs first, each with its severity.
 
         The severity is that of a problem with the name. A name that a plugin alone does not find
-        in the pack is left out if a program that opens the plugin finds it there.
+        in the pack is left out if the process that opens the plugin finds it there, and is an error
+        if only objects of the pack open the plugin, and they do not find it.
         """
         found = [
             (Severity.ERROR, p, need) for p in self.programs.values() for need in p.resolutions
         ]
         for plugin, process in self.plugins.items():
             for need in process.resolutions:
-                if _is_bundled(need) or not self._is_met_in_program(plugin, need):
-                    found.append((self.plugin_severity, process, need))
+                severity = self.plugin_severity
+                if need.result.origin is not ObjectOrigin.BUNDLE:
+                    reach = self.openers.find_reach(plugin, need)
+                    if reach is Reach.FOUND:
+                        continue
+                    severity = Severity.ERROR if reach is Reach.LACKED_BY_ALL else severity
+                found.append((severity, process, need))
         return tuple(found)
-
-    def _is_met_in_program(self, plugin: str, need: Resolution) -> bool:
-        """Return whether a program that opens ``plugin`` finds the needed name in the pack."""
-        like = need.requester.image
-        if like is None or not self.bundle.find_providers(need.name, like):
-            return False
-        if (need.name, like.architecture) in self._loaded_names:
-            return True
-        for program in self._programs_with_rpath if like.runpath is None else ():
-            same = self.bundle.images[program.entry].architecture == like.architecture
-            if same and self._is_found_by_rpath(program, need.name):
-                opened = self.deployment.dlopen_process(program, plugin).resolutions
-                key = (need.requester.path, need.name)
-                if any(_is_bundled(n) and (n.requester.path, n.name) == key for n in opened):
-                    return True
-        return False
-
-
-def _is_bundled(need: Resolution) -> bool:
-    """Return whether a needed name resolves to a file of the pack."""
-    return need.result.origin is ObjectOrigin.BUNDLE

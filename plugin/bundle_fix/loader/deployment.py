@@ -41,14 +41,16 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         builder.load_dependencies()
         return builder.build_process(entry)
 
-    def dlopen_process(self, program: Process, plugin: str) -> Process:
+    def dlopen_process(
+        self, program: Process, plugin: str, caller: LoadedObject | None = None
+    ) -> Process:
         """Return the objects that dlopen(3) of the library ``plugin`` adds to ``program``.
 
-        Symbol lookup finds the program's own objects first. The program counts as the caller, so
-        its RPATH is inherited.
+        Symbol lookup finds the program's own objects first. The RPATH of ``caller``, by default
+        the program, is inherited.
         """
         main = program.objects[0]
-        opened = replace(self._build_entry_object(plugin), loaded_by=main)
+        opened = replace(self._build_entry_object(plugin), loaded_by=caller or main)
         builder = ProcessBuilder(self._build_context(main))
         builder.start_with([*program.objects, opened])
         builder.load_dependencies()

@@ -25,8 +25,14 @@ MAX_STRINGS = 16 << 20
 """Bytes of read-only data that are searched for names."""
 MAX_STRING_TABLE = 16 << 20
 """Bytes of the dynamic string table that are searched."""
-LIBRARY_STRING = re.compile(rb"(?:[!-~]*/)?(lib[\w.+-]{1,100}\.so(?:\.[0-9]+)*)")
-"""A file name of a shared library, with or without a directory."""
+NAME_END = re.compile(rb"\.so(?:\.[0-9]+)*")
+"""The end of a library's file name, with the numbers of its version."""
+NAME_START = re.compile(rb"(?:(?<=%)[a-z])?([\w.+-]*)\Z")
+"""The part of a file name before its ``.so``, without a conversion such as ``%s``."""
+NAME_PATTERN = ".so"
+"""The name in a string that is only the end of a name, as in ``%s.so``."""
+MAX_NAME = 100
+"""Bytes of a file name before its ``.so``."""
 MAX_STRING = 256
 """Bytes of the longest string that may be a name."""
 
@@ -60,7 +66,7 @@ def read_dlopen_notes(reader: Reader, image: Image) -> Iterator[DlopenFeature]:
 
 
 def find_library_name_strings(reader: Reader, image: Image) -> set[str]:
-    """Return the file names of libraries that are strings in an object's read-only data."""
+    """Return the file names of libraries that end a string in an object's read-only data."""
     found: set[str] = set()
     left = MAX_STRINGS
     for segment in read_only_data_segments(image):
@@ -79,15 +85,23 @@ def find_library_name_strings(reader: Reader, image: Image) -> set[str]:
 
 
 def _find_names(data: bytes) -> Iterator[str]:
-    """Yield the file names in ``data`` that are whole NUL-terminated strings."""
+    """Yield the file names in ``data`` that a NUL ends, whatever byte is before them.
+
+    Linkers store a string that another one ends in only once, and compilers put strings after the
+    other fields of a struct. A name therefore also begins at each ``lib`` in a longer name.
+    """
     # `.so` is the rarest part of a name, and bytes.find is faster than any regular expression.
     at = data.find(b".so")
     while at >= 0:
-        start = data.rfind(b"\0", max(0, at - MAX_STRING), at)
         end = data.find(b"\0", at, at + MAX_STRING)
-        match = LIBRARY_STRING.fullmatch(data, start + 1, end) if start >= 0 and end >= 0 else None
-        if match:
-            yield match[1].decode()
+        if end >= 0 and NAME_END.fullmatch(data, at, end):
+            before = NAME_START.search(data[max(0, at - MAX_NAME) : at])
+            name = (before[1] if before else b"") + data[at:end]
+            yield name.decode()
+            start = name.find(b"lib", 1)
+            while start >= 0:
+                yield name[start:].decode()
+                start = name.find(b"lib", start + 1)
         at = data.find(b".so", at + 3)
 
 

@@ -56,6 +56,20 @@ def test_bf108_is_silent_about_objects_that_do_not_open_the_library(
     assert check("BF108") == []
 
 
+@pytest.mark.parametrize("before", ["\\xff", "A", "7", "/", " ", "my-", "x.y\\n"])
+def test_bf108_finds_a_name_whatever_byte_is_before_it(
+    tmp_path: Path, check: Check, before: str
+) -> None:
+    build_elf(tmp_path / "lib/libplug.so.1", soname="libplug.so.1")
+    source = (
+        "#include <dlfcn.h>\n"
+        f'static const char table[] = "{before}" "libplug.so.1";\n'
+        "void *f(int at) { return dlopen(table + at, RTLD_NOW); }"
+    )
+    build_elf(tmp_path / "lib/libo.so.1", soname="libo.so.1", source=source)
+    assert [f.evidence["dlopen"] for f in check("BF108")] == [["libplug.so.1"]]
+
+
 def make_feature(name: str, priority: str) -> dict[str, object]:
     return {"soname": [name], "priority": priority, "feature": "f", "description": "its sake"}
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from builders.dlopen import make_dlopen_source
 from builders.elf import CROSS, build_elf
 from builders.loaders import X86_64_LOADER, copy_into, list_with_real_loader
 from builders.pack import make_healthy_pack, make_incident_pack
@@ -15,6 +19,15 @@ from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.policy.policy import CheckPolicy
 
 from .conftest import Check
+
+
+def build_opener(path: Path, name: str | None, **more: Any) -> None:
+    """Build a program that opens ``name``; an empty one is that of an argument, None is none."""
+    main = "int main(int count, char **names) { return names[count] != 0; }"
+    if name is not None:
+        opened = f'"{name}"' if name else "names[count - 1]"
+        main = f"int main(int count, char **names) {{ return !dlopen({opened}, count); }}"
+    build_elf(path, program=True, source=f"#include <dlfcn.h>\n{main}", **more)
 
 
 def test_a_healthy_pack_has_no_findings(tmp_path: Path, check: Check) -> None:
@@ -118,7 +131,7 @@ def test_bf102_is_silent_about_a_copy_of_the_c_library(tmp_path: Path, check: Ch
 def test_bf102_is_a_note_if_the_provider_is_only_loaded_by_dlopen(
     tmp_path: Path, check: Check
 ) -> None:
-    build_elf(tmp_path / "bin/java", program=True)
+    build_opener(tmp_path / "bin/java", "lib/server/libjvm.so")
     build_elf(tmp_path / "lib/server/libjvm.so", soname="libjvm.so")
     build_elf(
         tmp_path / "lib/libjava.so", soname="libjava.so", needed=["libjvm.so"], rpath="$ORIGIN"
@@ -126,11 +139,83 @@ def test_bf102_is_a_note_if_the_provider_is_only_loaded_by_dlopen(
     assert [f.severity for f in check("BF102")] == ["note"]
 
 
-def test_bf102_is_silent_if_the_program_has_loaded_the_library_of_a_plugin(
+@pytest.mark.parametrize(
+    ("opens", "severities"),
+    [
+        ("p.so", []),
+        ("%s.so", []),
+        ("", []),
+        ("libother.so.1", ["warning"]),
+        (None, ["warning"]),
+    ],
+    ids=["opens it", "opens any library", "a setting", "opens another one", "opens none"],
+)
+def test_bf102_is_silent_if_the_program_that_opens_a_plugin_has_loaded_its_library(
+    tmp_path: Path, check: Check, opens: str | None, severities: list[str]
+) -> None:
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_opener(tmp_path / "bin/x", opens, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "plugins/p.so", needed=["liba.so.1"])
+    assert [f.severity for f in check("BF102")] == severities
+
+
+def test_bf102_ignores_programs_that_do_not_open_the_plugin(tmp_path: Path, check: Check) -> None:
+    """It is an error, because the only program that opens the plugin is in the pack."""
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_opener(tmp_path / "bin/x", "%s.so", needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_opener(tmp_path / "bin/y", "p.so")
+    build_elf(tmp_path / "plugins/p.so", needed=["liba.so.1"])
+    assert [f.severity for f in check("BF102")] == ["error"]
+    build_opener(tmp_path / "bin/x", "p.so", needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    assert [f.severity for f in check("BF102")] == ["warning"]
+
+
+def test_bf102_assumes_that_a_program_opens_a_plugin_that_uses_its_symbols(
+    tmp_path: Path, check: Check
+) -> None:
+    export = "int registry; int main(void) { return registry; }"
+    use = "extern int registry; int f(void) { return registry; }"
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "bin/x", program=True, source=export, flags=["-rdynamic"])
+    build_elf(tmp_path / "plugins/p.so", source=use, needed=["liba.so.1"])
+    assert [f.severity for f in check("BF102")] == ["error"]
+    build_elf(
+        tmp_path / "bin/x", program=True, source=export, flags=["-rdynamic"],
+        needed=["liba.so.1"], runpath="$ORIGIN/../lib",
+    )  # fmt: skip
+    assert check("BF102") == []
+
+
+def test_bf102_is_silent_if_an_extension_module_has_loaded_the_library_of_its_plugin(
     tmp_path: Path, check: Check
 ) -> None:
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
-    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/plugin/p.so", needed=["liba.so.1"])
+    source = make_dlopen_source("p.so")
+    build_elf(tmp_path / "_m.so", source=source, needed=["liba.so.1"], runpath="$ORIGIN/lib")
+    assert check("BF102") == []
+    build_elf(tmp_path / "_m.so", source=make_dlopen_source("libother.so"), needed=["liba.so.1"])
+    build_elf(tmp_path / "_n.so", needed=["liba.so.1"], runpath="$ORIGIN/lib")
+    assert {f.path for f in check("BF102")} == {"_m.so", "lib/plugin/p.so"}
+
+
+def test_bf102_follows_a_plugin_that_opens_another_one(tmp_path: Path, check: Check) -> None:
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_opener(tmp_path / "bin/x", "p.so", needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "plugins/p.so", source=make_dlopen_source("q.so"))
+    build_elf(tmp_path / "plugins/q.so", needed=["liba.so.1"])
+    assert check("BF102") == []
+
+
+def test_bf102_uses_the_rpath_of_the_object_that_opens_a_plugin(
+    tmp_path: Path, check: Check
+) -> None:
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(
+        tmp_path / "lib/libo.so.1", soname="libo.so.1", rpath="$ORIGIN",
+        source=make_dlopen_source("p.so"),
+    )  # fmt: skip
+    build_elf(tmp_path / "bin/x", program=True, needed=["libo.so.1"], runpath="$ORIGIN/../lib")
     build_elf(tmp_path / "plugins/p.so", needed=["liba.so.1"])
     assert check("BF102") == []
 

@@ -49,7 +49,7 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             message = f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but in"
             message += " none of the searched directories"
             hint = FIX_NAME_WITH_SLASH if "/" in name else FIX_SEARCH_PATH
-            is_mild = severity == Severity.WARNING and _is_opened_first(context, provided, name)
+            is_mild = _is_opened_first(context, provided, name, processes)
         elif packages := " or ".join(_find_packages(context, need)[:3]):
             message = f"needs {name}, which {packages} may provide: the search path leads there"
             hint = f"Make sure that {packages} contains {name}, or add it to the pack."
@@ -104,7 +104,7 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
         provided = context.bundle.find_providers(posixpath.basename(name), need.requester.image)
         if not provided:
             continue
-        is_mild = severity == Severity.WARNING and _is_opened_first(context, provided, name)
+        is_mild = _is_opened_first(context, provided, name, processes)
         yield rule.make_finding(
             path,
             f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but the host's"
@@ -130,14 +130,28 @@ def _is_privileged(need: Resolution) -> bool:
     return any(step.outcome is Outcome.SECURE_EXECUTION for step in need.result.trace)
 
 
-def _is_opened_first(context: Context, provided: tuple[str, ...], name: str) -> bool:
-    """Return whether the pack's copies have the needed name and are only loaded by dlopen.
+def _is_opened_first(
+    context: Context, provided: tuple[str, ...], name: str, processes: list[Process]
+) -> bool:
+    """Return whether objects of the pack open its copies of a needed name of a plugin by name.
 
     The launcher of a JDK opens libjvm.so by its path; the libraries that need it are loaded later
-    and find it in the process.
+    and find it in the process. Without programs, the object that opens the plugin must do so.
     """
+    if any(process.entry in context.programs for process in processes):
+        return False
+    callers = {
+        opener.caller.label
+        for process in processes
+        for opener in context.openers.find_by_name(process.entry)
+    }
     return all(
-        path not in context.loaded_at_start and posixpath.basename(path) == name
+        path not in context.loaded_at_start
+        and posixpath.basename(path) == name
+        and any(
+            context.programs or opener.caller.label in callers
+            for opener in context.openers.find_by_name(path)
+        )
         for path in provided
     )
 
