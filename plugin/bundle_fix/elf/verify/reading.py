@@ -53,7 +53,7 @@ MAX_SECTION_NAMES = 1 << 24
 
 
 class ElfStructure(Struct, frozen=True, dict=True):
-    """What the verifier compares of one ELF file; the sections are read when they are needed.
+    """The parts of one ELF file that the verifier compares; sections are read when needed.
 
     Attributes:
         reader: the file.
@@ -196,7 +196,7 @@ def read_structure(reader: Reader) -> ElfStructure:
     """Read the headers and the dynamic entries of an ELF file.
 
     Raises:
-        DamagedElfError: it is none, a header is invalid, or the entries lie beyond the file.
+        DamagedElfError: the file is not ELF, a header is invalid, or the entries lie beyond the file.
     """
     ident = reader.pread(0, EI_NIDENT)
     if len(ident) < EI_NIDENT or not ident.startswith(b"\x7fELF"):
