@@ -18,6 +18,8 @@ Version: 1
 Release: 1
 Summary: a sample
 License: none
+AutoReqProv: no
+%(tags)s
 %%define __os_install_post %%{nil}
 %%define _build_id_links none
 %%define _binary_payload %(payload)s
@@ -32,13 +34,16 @@ cp -a %(directory)s/. %%{buildroot}
 """
 
 
-def build_deb(directory: Path, target: Path, compression: str = "xz") -> Path:
-    """Build a Debian package of ``directory``; a control file is written into the directory."""
+def build_deb(directory: Path, target: Path, compression: str = "xz", fields: str = "") -> Path:
+    """Build a Debian package of ``directory``; a control file is written into the directory.
+
+    ``fields`` are more lines of the control file, each with a line feed.
+    """
     control = directory / "DEBIAN/control"
     control.parent.mkdir(exist_ok=True)
     control.write_text(
         "Package: sample\nVersion: 1\nArchitecture: amd64\nMaintainer: x <x@example.org>\n"
-        "Description: a sample\n"
+        f"{fields}Description: a sample\n"
     )
     options = [f"-Z{compression}", "--root-owner-group"]
     command = ["dpkg-deb", *options, "--build", str(directory), str(target)]
@@ -46,12 +51,12 @@ def build_deb(directory: Path, target: Path, compression: str = "xz") -> Path:
     return target
 
 
-def build_rpm(directory: Path, target: Path, payload: str = "w3.zstdio") -> Path:
-    """Build an RPM package of ``directory``."""
+def build_rpm(directory: Path, target: Path, payload: str = "w3.zstdio", tags: str = "") -> Path:
+    """Build an RPM package of ``directory``; ``tags`` are more lines of the spec file."""
     top = target.parent / "rpmbuild"
     top.mkdir(exist_ok=True)
     spec = top / "sample.spec"
-    spec.write_text(SPEC % {"directory": directory, "payload": payload})
+    spec.write_text(SPEC % {"directory": directory, "payload": payload, "tags": tags})
     command = ["rpmbuild", "-bb", "--define", f"_topdir {top}", "--nodeps", str(spec)]
     subprocess.run([*command, "--define", "_rpmfilename x.rpm"], check=True, capture_output=True)
     (top / "RPMS/x.rpm").replace(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.model.tree import File, InstallLocation, Symlink, Tree
 
 RELEASE_FILES = ("etc/os-release", "usr/lib/os-release", "etc/alpine-release", "etc/debian_version")
@@ -35,3 +36,13 @@ def is_npm_package(tree: Tree) -> bool:
     Source: npm's documentation of ``npm pack``: everything is below the directory ``package``.
     """
     return tree.top == "package" and "package.json" in tree.nodes
+
+
+def is_installed_with_default_modes(tree: Tree) -> bool:
+    """Return whether the installer sets the modes of files and directories, except execute bits.
+
+    pip and uv install a wheel's files with the modes that the umask allows, and keep the execute
+    bits (pip's set_extracted_file_to_default_mode_plus_executable). npm adds read bits for everyone
+    and removes the bits of its umask, 022 (pacote's fetcher.js, #entryMode).
+    """
+    return not tree.keeps_symlinks and (is_wheel(tree) or is_npm_package(tree))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TypeVar
@@ -11,7 +12,10 @@ from msgspec import Struct, field
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers
 from bundle_fix.check.facts.file_facts import FactCache, FileFacts
 from bundle_fix.check.facts.openers import Openers, Reach
-from bundle_fix.check.facts.package_dependencies import read_dependencies
+from bundle_fix.check.facts.package_dependencies import (
+    find_package_of_library,
+    read_dependencies,
+)
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.loader.bundle import Bundle
@@ -24,7 +28,7 @@ from bundle_fix.loader.dlopen import (
 )
 from bundle_fix.loader.entry_points import group_names_by_path, map_plugins, map_programs
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
-from bundle_fix.loader.objects import ObjectOrigin
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.manifest.model import Manifest, read_manifest
 from bundle_fix.model.content import Reader
@@ -79,8 +83,21 @@ class Context(Struct, frozen=True, dict=True):
 
     @cached_property
     def package_dependencies(self) -> tuple[str, ...]:
-        """The packages that the artifact depends on, if it is a wheel or an npm package."""
+        """The packages that the artifact depends on, as its metadata says."""
         return read_dependencies(self.bundle.tree)
+
+    def find_dependency_of_library(self, name: str) -> str | None:
+        """Return the package that the artifact depends on and that contains a library, or None."""
+        return find_package_of_library(name, self.package_dependencies)
+
+    def is_brought_by_dependency(self, loaded: LoadedObject) -> bool:
+        """Return whether an object of the host comes with a package that the artifact depends on.
+
+        It is then the copy for which the artifact was built.
+        """
+        name = posixpath.basename(loaded.name)
+        is_on_host = loaded.origin is ObjectOrigin.HOST
+        return is_on_host and self.find_dependency_of_library(name) is not None
 
     @cached_property
     def libraries(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from bundle_fix.check.rules import (
     allocator_mismatch,
     allocators,
     archive,
+    build_runpath,
     differences,
     dlopen,
     dlopened_allocators,
@@ -31,9 +32,9 @@ from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
 from bundle_fix.model.suggestions import suggest_word
 
 FAMILIES = (
-    ignores, resolution, symlinks, library_path, dlopen, hwcaps, runpath, allocators,
-    allocator_mismatch, dlopened_allocators, machine, undefined, versions, hardening, hygiene,
-    archive, wheel, manifest, differences,
+    ignores, resolution, symlinks, library_path, dlopen, hwcaps, runpath, build_runpath,
+    allocators, allocator_mismatch, dlopened_allocators, machine, undefined, versions, hardening,
+    hygiene, archive, wheel, manifest, differences,
 )  # fmt: skip
 """The modules that define rules."""
 

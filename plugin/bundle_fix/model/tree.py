@@ -135,6 +135,7 @@ class Tree(Struct, frozen=True):
         location: the place on a target that it is unpacked to.
         keeps_symlinks: whether symlinks survive when the artifact is installed or unpacked; wheels,
             npm packages and most unpackers of zip archives lose them.
+        requires: the packages or sonames that a distribution package depends on.
         directories: all directories, also those without an entry: archives often list only files.
     """
 
@@ -144,6 +145,7 @@ class Tree(Struct, frozen=True):
     duplicates: tuple[DuplicateMember, ...] = ()
     location: InstallLocation = InstallLocation.ANYWHERE
     keeps_symlinks: bool = True
+    requires: tuple[str, ...] = ()
     directories: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from bundle_fix.archive.install_location import is_installed_with_default_modes
 from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.tree import Directory, File
@@ -32,8 +33,9 @@ class WrongMode(NamedTuple):
 def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
     """Return the members with a wrong mode, by path."""
     found: dict[str, WrongMode] = {}
+    has_default_modes = is_installed_with_default_modes(bundle.tree)
     for path, node in bundle.tree.nodes.items():
-        if not isinstance(node, File | Directory):
+        if not isinstance(node, File if has_default_modes else File | Directory):
             continue
         mode = node.metadata.mode
         image = bundle.images.get(path) if isinstance(node, File) else None
@@ -43,10 +45,12 @@ def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
             # Everyone who may read the member may also execute it: r implies x.
             better |= OWNER_EXECUTE | (mode & READ_BITS) >> 2
             reasons.append("cannot be entered" if is_directory else "not executable")
-        if (is_directory or image is not None) and mode & WORLD_WRITE and not mode & STICKY:
+        is_writable = bool(mode & WORLD_WRITE) and not mode & STICKY and not has_default_modes
+        if (is_directory or image is not None) and is_writable:
             better &= ~WORLD_WRITE
             reasons.append("world-writable")
         is_hidden = image is not None and image.is_library and not mode & OTHERS_READ
+        is_hidden = is_hidden and not has_default_modes
         is_owner_only = is_hidden and bool(mode & OWNER_READ) and not reasons
         if is_hidden:
             better |= READ_BITS

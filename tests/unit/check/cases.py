@@ -29,6 +29,7 @@ from .packs import (
     build_bundled_libc,
     build_caller_of_greet,
     build_copies,
+    build_distribution_package,
     build_dlopen_caller,
     build_dlopened_allocator,
     build_host_that_requires_v2,
@@ -133,6 +134,10 @@ CASES: Mapping[str, Case] = {
     "BF207": Case(
         partial(build_set_uid_program, runpath=LIB),
         partial(build_set_uid_program, runpath="/opt/pack/lib"),
+    ),
+    "BF208": Case(
+        partial(build_distribution_package, runpath="/home/ci/server/build/lib"),
+        partial(build_distribution_package, runpath="/usr/lib/homebrew/build/lib"),
     ),
     "BF301": Case(
         lambda r: build_allocators(r, "libone.so.1", "libtwo.so.1"),

@@ -48,6 +48,12 @@ def build_program_and_library(root: Path, runpath: str | None = LIB, **more: Any
     build_server(root, "liba.so.1", runpath=runpath)
 
 
+def build_distribution_package(root: Path, runpath: str) -> None:
+    """Build the files of a distribution package with a program in usr/bin."""
+    build_elf(root / "usr/bin/server", program=True, runpath=runpath)
+    (root / ".PKGINFO").write_text("pkgname = server\n")
+
+
 def build_symlink(root: Path, target: str) -> None:
     """Build a library and a symlink next to it."""
     build_library(root)

@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 from builders.elf import build_elf
+from builders.wheel import NAME, build_wheel
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.check.checker import check_bundle
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.policy.policy import CheckPolicy
 
 from .conftest import Check
 
@@ -101,3 +106,17 @@ def test_bf510_checks_static_programs_but_not_split_debug_files(
     (finding,) = check("BF510")
     assert (finding.path, finding.severity) == ("x", "error")
     assert finding.evidence["loaded"] > finding.evidence["size"]
+
+
+@pytest.mark.parametrize(("mode", "count"), [(0o777, 0), (0o700, 0), (0o666, 1)])
+def test_bf501_ignores_modes_that_the_installer_of_a_wheel_sets(
+    tmp_path: Path, mode: int, count: int
+) -> None:
+    build_elf(tmp_path / "x/demo/tool", program=True)
+    build_elf(tmp_path / "x/demo/libx.so")
+    (tmp_path / "x/demo/tool").chmod(mode)
+    (tmp_path / "x/demo/libx.so").chmod(mode)
+    path = build_wheel(tmp_path / "x", tmp_path / NAME)
+    with open_artifact(path) as artifact:
+        result = check_bundle(read_bundle(artifact.tree, NAME), CheckPolicy())
+    assert len([f for f in result.findings if f.rule == "BF501"]) == count

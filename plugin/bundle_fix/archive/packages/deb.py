@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,16 +13,21 @@ from msgspec.structs import replace
 from bundle_fix.archive.formats import AR_MAGIC
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.packages.nested import open_nested_tar
-from bundle_fix.model.content import FileSlice
+from bundle_fix.model.content import FileSlice, read_exactly
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import InstallLocation, Tree
+from bundle_fix.model.tree import File, InstallLocation, Tree
 
 HEADER_SIZE = 60
 HEADER_END = b"`\n"
 SIZE_FIELD = slice(48, 58)
 FIRST_MEMBER = "debian-binary"
 DATA_MEMBER = re.compile(r"data\.tar(\.\w+)?")
+CONTROL_MEMBER = re.compile(r"control\.tar(\.\w+)?")
+DEPENDS = re.compile(r"^(?:Pre-)?Depends:((?:.*\n[ \t])*.*)", re.MULTILINE | re.IGNORECASE)
+"""The fields of the packages that dpkg requires, with their continuation lines (deb-control(5))."""
+MAX_CONTROL = 1 << 20
+"""Bytes of the control file that are read."""
 MAX_MEMBERS = 100
 """Members of the ar archive that are read; a package usually has three."""
 
@@ -43,11 +48,28 @@ def read_deb(
                 "it is an ar archive but not a Debian package", where=str(path),
                 hint="a static library has no run-time dependencies to check",
             )  # fmt: skip
+        requires = _read_requires(members, path, limits)
         name = next((name for name in members if DATA_MEMBER.fullmatch(name)), None)
         if name is None:
             raise BundleFixError("missing data.tar in the package", where=str(path), hint=AGAIN)
         with open_nested_tar(members[name], name, path, limits, progress) as tree:
-            yield replace(tree, location=InstallLocation.BESIDE_OTHERS)
+            yield replace(tree, location=InstallLocation.BESIDE_OTHERS, requires=requires)
+
+
+def _read_requires(members: Mapping[str, FileSlice], path: Path, limits: Limits) -> tuple[str, ...]:
+    """Return the names of the packages that a Debian package depends on, with alternatives."""
+    name = next((name for name in members if CONTROL_MEMBER.fullmatch(name)), None)
+    if name is None:
+        return ()
+    with open_nested_tar(members[name], name, path, limits) as tree:
+        file = tree.nodes.get("control")
+        if not isinstance(file, File):
+            return ()
+        with file.content.open() as reader:
+            data = read_exactly(reader, 0, min(file.content.size, MAX_CONTROL)) or b""
+    fields = DEPENDS.findall(data.decode("utf-8", "replace"))
+    found = (part.split() for field in fields for part in re.split(r"[,|]", field))
+    return tuple(dict.fromkeys(words[0].partition(":")[0] for words in found if words))
 
 
 def _read_ar_members(fd: int, path: Path) -> dict[str, FileSlice]:

@@ -1,8 +1,11 @@
-"""The packages that a wheel or npm package depends on; they may contain its missing libraries.
+"""The packages that a package depends on; they may contain its missing libraries.
 
 Large wheels and npm packages are often split: the RUNPATH of one leads to a directory of another.
+Distribution packages need the libraries of others in the default directories.
 
-Sources: the core metadata specifications (Requires-Dist); npm's documentation of package.json.
+Sources: the core metadata specifications (Requires-Dist); npm's documentation of package.json;
+PKGBUILD(5) and apk-package(5) (``depend`` in .PKGINFO); the Debian Policy Manual, section 8.1, for
+the names of library packages.
 """
 
 from __future__ import annotations
@@ -12,11 +15,18 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from bundle_fix.archive.wheel import METADATA_SUFFIX
+from bundle_fix.check.facts.library_tables import (
+    PYTHON_PACKAGES,
+    SYSTEM_PACKAGES,
+    iter_packages_with,
+    matches_any,
+)
 from bundle_fix.model.content import read_exactly
 from bundle_fix.model.tree import File, Tree
 
 # Dependencies with a marker on an extra are optional and left out.
 REQUIRED = re.compile(r"^Requires-Dist:\s*([A-Za-z0-9][\w.-]*)(?!.*\bextra\s*==)", re.MULTILINE)
+DEPEND = re.compile(r"^depend\s*=\s*(\S+)", re.MULTILINE)
 NPM_KEYS = ("dependencies", "optionalDependencies", "peerDependencies")
 COMMON_DIRECTORIES = frozenset(
     {"bin", "lib", "lib32", "lib64", "libs", "node_modules", "site_packages"}
@@ -27,11 +37,13 @@ MAX_METADATA = 1 << 20
 
 
 def read_dependencies(tree: Tree) -> tuple[str, ...]:
-    """Return the names of the packages that a wheel or npm package depends on."""
-    names: list[str] = []
+    """Return the names of the packages, and of rpm the sonames, that a package depends on."""
+    names = [*tree.requires]
     for path, file in tree.iter_files():
         if path == "package.json":
             names += _parse_package_json(_read_text(file))
+        elif path == ".PKGINFO":
+            names += DEPEND.findall(_read_text(file))
         elif path.count("/") == 1 and path.endswith(f"{METADATA_SUFFIX}/METADATA"):
             headers, _, _ = _read_text(file).partition("\n\n")
             names += REQUIRED.findall(headers)
@@ -62,8 +74,11 @@ def find_package_of_entry(entry: str, packages: Sequence[str]) -> str | None:
     """
     directories = _split_entry(entry) if packages else frozenset[str]()
     for package in packages:
-        name = f"_{_normalize_name(package.rpartition('/')[2])}_"
-        if any(f"_{directory}_" in name for directory in directories):
+        name = normalize_name(package.rpartition("/")[2])
+        if any(f"_{directory}_" in f"_{name}_" for directory in directories):
+            return package
+        # auditwheel puts the libraries of a wheel into this directory beside its package.
+        if f"{name}_libs" in directories:
             return package
     return None
 
@@ -83,16 +98,41 @@ def find_packages_of_library(
         there are none, all packages to which an entry leads.
     """
     found = {p: entry for entry in entries if (p := find_package_of_entry(entry, packages))}
-    library = _normalize_name(name)
+    library = normalize_name(name)
     alike = [p for p, entry in found.items() if any(d in library for d in _split_entry(entry))]
     return alike or list(found)
 
 
 def _split_entry(entry: str) -> frozenset[str]:
     """Return the normalized directory names in an entry that may identify a package."""
-    return frozenset(map(_normalize_name, entry.split("/")[1:])) - COMMON_DIRECTORIES - {""}
+    return frozenset(map(normalize_name, entry.split("/")[1:])) - COMMON_DIRECTORIES - {""}
 
 
-def _normalize_name(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Normalize the name of a package or directory, as wheels do in their file names."""
     return re.sub(r"[-_.]+", "_", name).strip("_").lower()
+
+
+def find_package_of_library(name: str, packages: Iterable[str]) -> str | None:
+    """Return the package that contains a library, judging by their names, or None.
+
+    Packages of Alpine Linux and rpm require sonames: ``so:libz.so.1``, ``libz.so.1()(64bit)``.
+    """
+    core, _, version = name.removeprefix("lib").partition(".so")
+    stem, number = _squeeze(core), _squeeze(version)
+    patterns = [*iter_packages_with(name, PYTHON_PACKAGES)]
+    patterns += iter_packages_with(name, SYSTEM_PACKAGES)
+    for package in packages:
+        required = re.split(r"[(<>=~\s]", package.removeprefix("so:"))[0]
+        short = _squeeze(required.rpartition("/")[2]).removeprefix("lib")
+        # Debian renamed packages when time_t became 64 bits wide.
+        if name == required or short.removesuffix("t64") in (stem, stem + number):
+            return required
+        if matches_any(normalize_name(required).replace("_", "-"), patterns):
+            return required
+    return None
+
+
+def _squeeze(name: str) -> str:
+    """Return a name without separators: Debian's ``libglib2.0-0`` contains libglib-2.0.so.0."""
+    return normalize_name(name).replace("_", "")

@@ -123,7 +123,7 @@ def find_host_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the programs that use an allocator of the host."""
     for entry, providers in context.memory_providers.items():
         for allocator in providers.find_allocators():
-            if allocator.origin != ObjectOrigin.HOST:
+            if allocator.origin != ObjectOrigin.HOST or context.is_brought_by_dependency(allocator):
                 continue
             image = providers.process.objects[0].image
             name = posixpath.basename(allocator.name)

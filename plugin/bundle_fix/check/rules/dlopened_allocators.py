@@ -37,6 +37,8 @@ def _find_by_name(rule: Rule, context: Context) -> Iterator[Finding]:
             found = context.deployment.dlopen(process, opened.name, opened.caller).result
             if found.label in known or not is_allocator(context.facts, found):
                 continue
+            if context.is_brought_by_dependency(found):
+                continue
             known.add(found.label)
             caller = opened.caller.label
             by = "" if caller == entry else f" ({caller} calls dlopen)"
@@ -80,7 +82,8 @@ def _find_by_plugin(rule: Rule, context: Context) -> Iterator[Finding]:
     }
     for entry, process in context.plugins.items():
         for allocator in find_memory_providers(context.facts, process).find_allocators():
-            if allocator.label not in known and allocator.label != entry:
+            is_known = allocator.label in known or allocator.label == entry
+            if not is_known and not context.is_brought_by_dependency(allocator):
                 yield rule.make_finding(
                     entry,
                     f"loads the allocator {allocator.label} into the process that opens it, when"

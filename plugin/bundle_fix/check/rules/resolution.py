@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.package_dependencies import find_packages_of_library
+from bundle_fix.check.facts.library_sources import find_library_source
 from bundle_fix.check.facts.resolutions import describe_trace, find_worst_resolutions
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
@@ -17,7 +17,7 @@ from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import Outcome, SearchRule
 from bundle_fix.model.library_names import get_library_stem
-from bundle_fix.model.tree import resolve_path
+from bundle_fix.model.tree import InstallLocation, resolve_path
 from bundle_fix.plan.provider import HWCAPS_DIRECTORY
 from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
@@ -50,9 +50,9 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             message += " none of the searched directories"
             hint = FIX_NAME_WITH_SLASH if "/" in name else FIX_SEARCH_PATH
             is_mild = _is_opened_first(context, provided, name, processes)
-        elif packages := " or ".join(_find_packages(context, need)[:3]):
-            message = f"needs {name}, which {packages} may provide: the search path leads there"
-            hint = f"Make sure that {packages} contains {name}, or add it to the pack."
+        elif source := find_library_source(context, need):
+            message = f"needs {name}, {source.relation}"
+            hint = source.hint
             is_mild = True
         else:
             message = f"needs {name}, which is neither in the pack nor expected on the host"
@@ -66,18 +66,6 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             fixable=bool(provided),
             **_make_evidence(need, processes),
         )
-
-
-def _find_packages(context: Context, need: Resolution) -> list[str]:
-    """Return the packages that this one depends on and that may contain a needed name."""
-    listed = [
-        step for step in need.result.trace if step.via in (SearchRule.RPATH, SearchRule.RUNPATH)
-    ]
-    # If the directory exists in this package, the missing library is not expected elsewhere.
-    entries = [step.entry for step in listed if step.outcome is not Outcome.NOT_THERE]
-    if not entries:
-        return []
-    return find_packages_of_library(need.name, entries, context.package_dependencies)
 
 
 def _describe_similar(context: Context, need: Resolution) -> str:
@@ -102,7 +90,7 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
         ):
             continue
         provided = context.bundle.find_providers(posixpath.basename(name), need.requester.image)
-        if not provided:
+        if not provided or _is_brought_by_dependency(context, need):
             continue
         is_mild = _is_opened_first(context, provided, name, processes)
         yield rule.make_finding(
@@ -116,6 +104,12 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
             loaded=need.result.path,
             **_make_evidence(need, processes),
         )
+
+
+def _is_brought_by_dependency(context: Context, need: Resolution) -> bool:
+    """Return whether a package that this one depends on installs the copy that is loaded."""
+    is_package = context.bundle.tree.location is InstallLocation.BESIDE_OTHERS
+    return is_package and context.is_brought_by_dependency(need.result)
 
 
 def _get_hint(need: Resolution) -> str | None:

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.package_dependencies import find_package_of_entry
+from bundle_fix.check.facts.foreign_entries import find_owner_of_entry
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import join_names
+from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.runpath import RunpathKind, classify_runpath_entry, list_runpath_entries
@@ -85,34 +86,49 @@ def _find_entries(
     rule: Rule, context: Context, kind: RunpathKind, explanation: str
 ) -> Iterator[Finding]:
     """Yield the entries of one kind; ``explanation`` ends their messages."""
-    for path, image in context.bundle.images.items():
-        if not image.is_dynamic:
+    for path, image, entry in _iter_entries(context):
+        if (
+            classify_runpath_entry(context.bundle.tree, entry, posixpath.dirname(path), image)
+            is not kind
+        ):
             continue
-        home = posixpath.dirname(path)
-        for entry in list_runpath_entries(image):
-            if classify_runpath_entry(context.bundle.tree, entry, home, image) is not kind:
-                continue
-            tag = "RUNPATH" if image.runpath is not None else "RPATH"
-            yield rule.make_finding(
-                path,
-                f"has the {tag} entry {entry or '(empty)'}, {explanation}",
-                severity=Severity.NOTE
-                if _is_intended(context, kind, entry)
-                else _adjust_severity(context, path, rule.severity),
-                hint=HINT_EXPANDED_ORIGIN if EXPANDED_ORIGIN.match(entry) else None,
-                entry=entry,
-                tag=tag.lower(),
-                value=image.runpath if image.runpath is not None else image.rpath,
-            )
+        owner = find_owner_of_entry(
+            context.bundle.tree, path, image, entry, context.package_dependencies
+        )
+        if owner and kind is RunpathKind.ABSENT:
+            continue
+        is_intended = owner or (kind is RunpathKind.ABSOLUTE and _is_host_directory(context, entry))
+        yield _make_entry_finding(
+            rule,
+            path,
+            image,
+            entry,
+            f"which leads to {owner}" if owner else explanation,
+            Severity.NOTE if is_intended else _adjust_severity(context, path, rule.severity),
+        )
 
 
-def _is_intended(context: Context, kind: RunpathKind, entry: str) -> bool:
-    """Return whether an entry leads to a directory of the host, or of a required package."""
-    if kind is RunpathKind.ABSOLUTE:
-        return _is_host_directory(context, entry)
-    return (
-        kind is RunpathKind.OUTSIDE
-        and find_package_of_entry(entry, context.package_dependencies) is not None
+def _iter_entries(context: Context) -> Iterator[tuple[str, Image, str]]:
+    """Yield each entry of RUNPATH or RPATH with the path and the image of its object."""
+    for path, image in context.bundle.images.items():
+        if image.is_dynamic:
+            for entry in list_runpath_entries(image):
+                yield path, image, entry
+
+
+def _make_entry_finding(
+    rule: Rule, path: str, image: Image, entry: str, explanation: str, severity: Severity
+) -> Finding:
+    """Return a finding about one entry; ``explanation`` ends its message."""
+    tag = "RUNPATH" if image.runpath is not None else "RPATH"
+    return rule.make_finding(
+        path,
+        f"has the {tag} entry {entry or '(empty)'}, {explanation}",
+        severity=severity,
+        hint=HINT_EXPANDED_ORIGIN if EXPANDED_ORIGIN.match(entry) else None,
+        entry=entry,
+        tag=tag.lower(),
+        value=image.runpath if image.runpath is not None else image.rpath,
     )
 
 

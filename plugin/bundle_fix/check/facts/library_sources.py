@@ -1,0 +1,95 @@
+"""Libraries that an object finds although neither its package nor the host contains them."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from bundle_fix.archive.wheel import is_wheel
+from bundle_fix.check.context import Context
+from bundle_fix.check.facts.foreign_entries import find_owner_in_environment
+from bundle_fix.check.facts.library_tables import (
+    PYTHON_PACKAGES,
+    find_vendor_stack,
+    iter_packages_with,
+    matches_any,
+)
+from bundle_fix.check.facts.package_dependencies import find_packages_of_library
+from bundle_fix.loader.process import Resolution
+from bundle_fix.loader.search.steps import Outcome, SearchRule
+
+MAX_NAMES = 3
+"""Packages that a message lists."""
+
+
+class LibrarySource(Struct, frozen=True):
+    """The source of a library that is not in the package.
+
+    Attributes:
+        relation: the end of a message after the needed name: ``which torch ...``.
+        hint: what to do.
+    """
+
+    relation: str
+    hint: str
+
+
+def find_library_source(context: Context, need: Resolution) -> LibrarySource | None:
+    """Return the package or the vendor stack that may provide a missing library, or None."""
+    # If the directory exists in this package, the missing library is not expected elsewhere.
+    entries = [
+        step.entry
+        for step in need.result.trace
+        if step.via in (SearchRule.RPATH, SearchRule.RUNPATH)
+        and step.outcome is not Outcome.NOT_THERE
+    ]
+    if packages := " or ".join(_find_packages_of_entries(context, need, entries)[:MAX_NAMES]):
+        return LibrarySource(
+            f"which {packages} may provide: the search path leads there",
+            f"Make sure that {packages} contains {need.name}, or add it to the pack.",
+        )
+    for entry in entries:
+        stack = find_vendor_stack(entry)
+        if stack and matches_any(need.name, stack.libraries):
+            return LibrarySource(
+                f"which {stack.name} provides: the search path leads to {entry}",
+                f"Install {stack.name} on the target.",
+            )
+    if package := context.find_dependency_of_library(need.name):
+        return LibrarySource(
+            f"which {package} may provide: the package depends on it",
+            f"Make sure that {package} is loaded first, or add a RUNPATH entry that leads there.",
+        )
+    return _find_import(context, need)
+
+
+def _find_packages_of_entries(
+    context: Context, need: Resolution, entries: Sequence[str]
+) -> list[str]:
+    """Return the packages to which an entry leads and that may contain the needed name."""
+    packages = context.package_dependencies
+    found = find_packages_of_library(need.name, entries, packages)
+    if found or not packages:
+        return found
+    home, tree = posixpath.dirname(need.requester.path or ""), context.bundle.tree
+    if not any(find_owner_in_environment(tree, home, entry) for entry in entries):
+        return []
+    own = context.find_dependency_of_library(need.name)
+    return [own] if own else list(packages)
+
+
+def _find_import(context: Context, need: Resolution) -> LibrarySource | None:
+    """Return the Python package whose import loads a library before an extension module."""
+    path = need.requester.path
+    if not is_wheel(context.bundle.tree) or path in context.loaded_at_start:
+        return None
+    package = next(iter_packages_with(need.name, PYTHON_PACKAGES), None)
+    if package is None:
+        return None
+    name = package.rstrip("*-")
+    return LibrarySource(
+        f"which the import of {name} loads before",
+        f"Import {name} first, and declare it as a dependency (Requires-Dist).",
+    )

@@ -1,0 +1,117 @@
+"""Tables of libraries that no pack contains: those of vendor stacks and of Python packages.
+
+Sources: the installation guides of ROCm, CUDA and oneAPI for their directories; the files of the
+packages on PyPI for their libraries.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from msgspec import Struct
+
+CUDA_LIBRARIES = (
+    "libcublas*", "libcudart*", "libcudnn*", "libcudss*", "libcufft*", "libcufile*", "libcupti*",
+    "libcurand*", "libcusolver*", "libcusparse*", "libcutensor*", "libnccl*", "libnpp*",
+    "libnvJitLink*", "libnvToolsExt*", "libnvfatbin*", "libnvinfer*", "libnvjpeg*",
+    "libnvonnxparser*", "libnvrtc*", "libnvshmem*", "libnvvm*",
+)  # fmt: skip
+MKL_LIBRARIES = ("libmkl_*",)
+SYCL_LIBRARIES = ("libsycl.*", "libur_*", "libpi_*")
+INTEL_RUNTIME_LIBRARIES = (
+    "libimf.*", "libintlc.*", "libirc.*", "libirng.*", "libsvml.*", "libifcore*", "libifport*",
+)  # fmt: skip
+ONETBB_LIBRARIES = ("libtbb*",)
+
+
+class VendorStack(Struct, frozen=True):
+    """A stack that its vendor installs in a directory of the target.
+
+    Attributes:
+        name: its name.
+        directory: a regular expression for its directory.
+        libraries: patterns of the names of its libraries.
+    """
+
+    name: str
+    directory: re.Pattern[str]
+    libraries: Sequence[str]
+
+
+VENDOR_STACKS = (
+    VendorStack(
+        "ROCm", re.compile(r"/opt/(rocm(-[\d.]+)?|amdgpu(-pro)?)"),
+        (
+            "libMIOpen*", "libamd_*", "libamdhip*", "libhip*", "libhsa*", "libmigraphx*",
+            "librccl*", "librocalution*", "librocblas*", "librocfft*", "librocm*",
+            "librocprofiler*", "librocrand*", "librocsolver*", "librocsparse*", "libroctracer*",
+            "libroctx*",
+        ),
+    ),
+    VendorStack(
+        "CUDA", re.compile(r"/usr/local/(cuda(-[\d.]+)?|nvidia)|/opt/(cuda(-[\d.]+)?|nvidia)"),
+        (*CUDA_LIBRARIES, "libcuda.*", "libnvidia-*"),
+    ),
+    VendorStack(
+        "Intel oneAPI", re.compile(r"/opt/intel"),
+        (
+            *MKL_LIBRARIES, *SYCL_LIBRARIES, *INTEL_RUNTIME_LIBRARIES, *ONETBB_LIBRARIES,
+            "libccl*", "libdnnl*", "libiomp5*", "libipp*", "libmpi*", "libopenvino*",
+        ),
+    ),
+)  # fmt: skip
+"""Stacks with licences or kernel drivers because of which no package can contain them."""
+
+PYTHON_PACKAGES: Mapping[str, Sequence[str]] = {
+    "torch": ("libtorch.*", "libtorch_*", "libc10.*", "libc10_*", "libshm.*"),
+    "tensorflow*": ("libtensorflow*", "_pywrap_tensorflow*"),
+    "paddlepaddle*": ("libpaddle.*", "libphi*"),
+    "pyarrow": ("libarrow*", "libparquet.*", "libgandiva.*"),
+    "nvidia-*": CUDA_LIBRARIES,
+    "shiboken6": ("libshiboken6.*",),
+    "pyside6*": ("libpyside6.*", "libpyside6qml.*"),
+    "apache-tvm-ffi": ("libtvm_ffi*",),
+    "libcudf-*": ("libcudf.*",),
+    "librmm-*": ("librmm.*", "librapids_logger.*"),
+    "libraft-*": ("libraft.*",),
+    "libucx-*": ("libucp.*", "libucs.*", "libuct.*", "libucm.*"),
+    "intel-sycl-rt": SYCL_LIBRARIES,
+    "intel-cmplr-lib-rt": INTEL_RUNTIME_LIBRARIES,
+    "intel-openmp": ("libiomp5.*",),
+    "mkl": MKL_LIBRARIES,
+    "tbb": ONETBB_LIBRARIES,
+}
+"""Patterns of Python packages, and of the libraries that their import loads.
+
+An extension module that is imported later gets these libraries by their sonames, without a search.
+"""
+
+SYSTEM_PACKAGES: Mapping[str, Sequence[str]] = {
+    "libgoogle-perftools*": ("libtcmalloc*", "libprofiler*"),
+    "gperftools*": ("libtcmalloc*", "libprofiler*"),
+    "libtbb*": ONETBB_LIBRARIES,
+    "tbb": ONETBB_LIBRARIES,
+    "zlib*": ("libz.*",),
+}
+"""Patterns of distribution packages whose names do not contain those of their libraries."""
+
+
+def find_vendor_stack(entry: str) -> VendorStack | None:
+    """Return the vendor stack whose directory contains an absolute search path entry."""
+    parts = posixpath.normpath(entry).split("/")
+    parents = ["/".join(parts[:end]) for end in range(2, len(parts) + 1)]
+    matches = (stack for stack in VENDOR_STACKS if any(map(stack.directory.fullmatch, parents)))
+    return next(matches, None) if entry.startswith("/") else None
+
+
+def iter_packages_with(name: str, table: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the patterns of the packages in ``table`` that contain a library."""
+    return (package for package, libraries in table.items() if matches_any(name, libraries))
+
+
+def matches_any(name: str, patterns: Sequence[str]) -> bool:
+    """Return whether ``name`` matches one of ``patterns``."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
