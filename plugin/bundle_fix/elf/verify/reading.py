@@ -196,7 +196,8 @@ def read_structure(reader: Reader) -> ElfStructure:
     """Read the headers and the dynamic entries of an ELF file.
 
     Raises:
-        DamagedElfError: the file is not ELF, a header is invalid, or the entries lie beyond the file.
+        DamagedElfError: the file is not ELF, a header is invalid, or the entries lie beyond the
+            file.
     """
     ident = reader.pread(0, EI_NIDENT)
     if len(ident) < EI_NIDENT or not ident.startswith(b"\x7fELF"):
