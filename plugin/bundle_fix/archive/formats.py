@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bundle_fix.archive.compression.codecs import detect_compression
+from bundle_fix.archive.compression.codecs import COMPRESSIONS, detect_compression
 from bundle_fix.elf.read.parser import MAGIC
 from bundle_fix.model.errors import AGAIN, BundleFixError
 from bundle_fix.model.tree import Tree, drop_headers
@@ -26,6 +26,11 @@ MAGIC_NUMBERS = {
     MAGIC: ELF, b"PK\3\4": ZIP, b"PK\5\6": ZIP, b"PK\7\b": ZIP, AR_MAGIC: DEB, RPM_MAGIC: RPM,
 }  # fmt: skip
 """First bytes of files and their formats; other files are tarballs, compressed or not."""
+OTHER_ARCHIVES = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"070701", b"070702", b"hsqs")
+"""First bytes of archives that are not read: 7z, RAR, cpio (newc) and squashfs."""
+TAR_MAGIC, TAR_MAGIC_OFFSET = b"ustar", 257
+START_SIZE = TAR_MAGIC_OFFSET + len(TAR_MAGIC)
+"""Bytes at the start of a file by which `is_archive_start` decides."""
 SUFFIXES = (
     ".tar.gz",
     ".tar.zst",
@@ -64,6 +69,16 @@ def detect_format(path: Path) -> str:
         raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error
     kind = next((kind for magic, kind in MAGIC_NUMBERS.items() if start.startswith(magic)), None)
     return kind or TAR + (compression.suffix if compression else "")
+
+
+def is_archive_start(start: bytes) -> bool:
+    """Return whether a file with the first bytes ``start`` is an archive or a compressed file."""
+    archives = tuple(magic for magic, kind in MAGIC_NUMBERS.items() if kind != ELF)
+    return (
+        start.startswith((*archives, *OTHER_ARCHIVES))
+        or start.startswith(TAR_MAGIC, TAR_MAGIC_OFFSET)
+        or any(compression.signature.match(start) for compression in COMPRESSIONS)
+    )
 
 
 def convert_tree(tree: Tree, source: str, target: str) -> Tree:

@@ -10,6 +10,7 @@ from bundle_fix.check.rules import (
     allocators,
     archive,
     build_runpath,
+    coverage,
     differences,
     dlopen,
     dlopened_allocators,
@@ -32,7 +33,7 @@ from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
 from bundle_fix.model.suggestions import suggest_word
 
 FAMILIES = (
-    ignores, resolution, symlinks, library_path, dlopen, hwcaps, runpath, build_runpath,
+    ignores, coverage, resolution, symlinks, library_path, dlopen, hwcaps, runpath, build_runpath,
     allocators, allocator_mismatch, dlopened_allocators, machine, undefined, versions, hardening,
     hygiene, archive, wheel, manifest, differences,
 )  # fmt: skip

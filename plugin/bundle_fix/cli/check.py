@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import click
+from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import CHECK_RULES
@@ -62,6 +63,11 @@ STDIN = Path("-")
 @host_like_this_option
 @add_gate_options
 @click.option(
+    "--allow-empty",
+    is_flag=True,
+    help="Pass artifacts without programs and libraries, in which nothing can be checked.",
+)
+@click.option(
     "--baseline",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -95,6 +101,7 @@ def check(
     fail_on: str | None,
     exit_zero: bool,
     ignores: tuple[str, ...],
+    allow_empty: bool,
     baseline: Path | None,
     glibc: str | None,
     kind: str,
@@ -115,7 +122,8 @@ def check(
     Exit code: 0 success, 1 findings, 2 an artifact or a spec cannot be read (other artifacts are
     still checked).
     """
-    policy = read_gate_policy(spec, host_provides, fail_on, glibc, ignores, defines)
+    gate = read_gate_policy(spec, host_provides, fail_on, glibc, ignores, defines)
+    policy = replace(gate, allow_empty=allow_empty)
     target = read_target(
         host_root, variables, level, policy.host, limits, like_this_machine=host_like_this
     )

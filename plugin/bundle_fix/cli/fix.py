@@ -12,6 +12,7 @@ import click
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
 from bundle_fix.check.result import CheckResult
+from bundle_fix.check.rules.coverage import NOTHING_CHECKED
 from bundle_fix.cli.options import (
     ArtifactPath,
     add_limit_options,
@@ -124,6 +125,9 @@ def print_result(
         sys.stderr.write(f"bundle-fix: error: {escape_unprintable(refusal)}\n")
     if not result.applied.actions and not result.applied.refusals:
         print_message(f"{escape_unprintable(str(artifact))}: nothing to fix", quiet=quiet)
+    for finding in result.verdict.findings:
+        if finding.rule == NOTHING_CHECKED.code:
+            print_message(escape_unprintable(f"{artifact}: {finding.message}"), quiet=quiet)
     if result.before is not None and result.before.findings and result.applied.actions:
         before, after = _format_summary(result.before), _format_summary(result.verdict)
         print_message(f"before: {before}; after: {after}", quiet=quiet)

@@ -13,3 +13,13 @@ def get_library_stem(path: str) -> str:
 def get_library_version(path: str) -> str:
     """Return the rest of the file name after ``.so``: ``.4`` for ``lib/libx.so.4``, or nothing."""
     return posixpath.basename(path).partition(".so")[2]
+
+
+def has_version_of(name: str, other: str) -> bool:
+    """Return whether the version of one library name is equal to the other, or a part of it.
+
+    ``libx.so.4`` and ``libx.so.4.6.11`` may name one file, ``libx.so.4`` and ``libx.so.5`` do not.
+    """
+    one, two = (get_library_version(n).split(".") for n in (name, other))
+    length = min(len(one), len(two))
+    return one[:length] == two[:length]

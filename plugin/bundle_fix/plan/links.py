@@ -1,12 +1,13 @@
-"""Symlinks of a pack: broken ones, and missing ones for the sonames of libraries."""
+"""Symlinks of a pack: broken ones, stale ones, and missing ones for the sonames of libraries."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.model.library_names import get_library_stem
+from bundle_fix.model.library_names import get_library_stem, get_library_version, has_version_of
 from bundle_fix.model.symlinks import Unresolved
 from bundle_fix.model.tree import File, Symlink, Tree, resolve_path
 
@@ -51,6 +52,74 @@ def find_missing_soname_symlinks(bundle: Bundle) -> Mapping[str, str]:
         for link, (first, *others) in found.items()
         if all(bundle.has_same_bytes(first, other) for other in others)
     }
+
+
+class StaleSymlink(NamedTuple):
+    """A symlink to another version of a library than its name says.
+
+    Attributes:
+        target: the library that it leads to.
+        right: the libraries of the version that it names, those of its own directory first.
+        is_ambiguous: whether the nearest of them are different files.
+    """
+
+    target: str
+    right: tuple[str, ...]
+    is_ambiguous: bool
+
+
+def find_stale_symlinks(bundle: Bundle) -> Mapping[str, StaleSymlink]:
+    """Return the symlinks to another version than their name says, if the pack has that version.
+
+    The soname of a library says its version, or else its file name. The loader compares neither
+    with the name that it searches for (glibc's elf/dl-load.c, _dl_map_object_from_fd).
+    """
+    libraries: dict[tuple[object, str], list[str]] = {}
+    for path in bundle.list_libraries():
+        stem = get_library_stem(_get_versioned_name(bundle, path))
+        libraries.setdefault((bundle.images[path].architecture, stem), []).append(path)
+    found = {}
+    for path, _ in bundle.tree.iter_symlinks():
+        target = resolve_path(bundle.tree, path)
+        if not isinstance(target, str) or target not in bundle.images:
+            continue
+        name, own = posixpath.basename(path), _get_versioned_name(bundle, target)
+        if get_library_stem(name) != get_library_stem(own) or not _is_other_version(name, own):
+            continue
+        key = (bundle.images[target].architecture, get_library_stem(name))
+        right = [p for p in libraries.get(key, ()) if _is_version(bundle, p, name)]
+        if right:
+            found[path] = _describe_stale_symlink(bundle, path, target, right)
+    return found
+
+
+def _get_versioned_name(bundle: Bundle, path: str) -> str:
+    return bundle.images[path].soname or posixpath.basename(path)
+
+
+def _is_other_version(name: str, own: str) -> bool:
+    """Return whether both names have a version, and not the same one."""
+    versions = get_library_version(name), get_library_version(own)
+    return all(versions) and not has_version_of(name, own)
+
+
+def _is_version(bundle: Bundle, path: str, name: str) -> bool:
+    """Return whether the library at ``path`` is one that the symlink ``name`` should lead to.
+
+    A link named as a soname needs that soname; a longer name must also fit the name of the file.
+    """
+    own = _get_versioned_name(bundle, path)
+    names = (own, posixpath.basename(path))
+    is_named = all(get_library_version(n) and has_version_of(name, n) for n in names)
+    return own == name or is_named
+
+
+def _describe_stale_symlink(
+    bundle: Bundle, path: str, target: str, right: list[str]
+) -> StaleSymlink:
+    nearest = [p for p in right if posixpath.dirname(p) == posixpath.dirname(path)] or right
+    is_ambiguous = any(not bundle.has_same_bytes(nearest[0], other) for other in nearest[1:])
+    return StaleSymlink(target, tuple(nearest), is_ambiguous)
 
 
 def _get_first_hard_link(tree: Tree, path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -66,4 +67,5 @@ def _is_program(bundle: Bundle, path: str) -> bool:
     if image is not None and image.is_static_program:
         with bundle.get_content(path).open() as reader:
             return not is_debug_only(reader, image)
-    return image is not None and image.is_program
+    # A plugin such as pam_cap.so has an interpreter if it prints its version when it is executed.
+    return image is not None and image.is_program and ".so" not in posixpath.basename(path)

@@ -19,7 +19,11 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.tree import File, Tree, get_relative_path, resolve_path
-from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
+from bundle_fix.plan.links import (
+    find_broken_symlinks,
+    find_missing_soname_symlinks,
+    find_stale_symlinks,
+)
 from bundle_fix.plan.modes import find_wrong_modes
 from bundle_fix.plan.names import (
     NewNames,
@@ -165,7 +169,7 @@ def make_repair_plan(
 def _select_requested_symlinks(
     bundle: Bundle, requests: RepairRequests
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Return the missing and broken symlinks that findings ask for, and the rules, by path."""
+    """Return the symlinks to add or change that findings ask for, and the rules, by path."""
     symlinks: dict[str, str] = {}
     reasons: dict[str, tuple[str, ...]] = {}
     for path, target in _plan_soname_symlinks(bundle, None).items():
@@ -176,6 +180,11 @@ def _select_requested_symlinks(
         rules = tuple(dict.fromkeys((*asked, *broken, *named)))
         if rules:
             symlinks[path], reasons[path] = target, rules
+    for path, stale in find_stale_symlinks(bundle).items():
+        rules = requests.find_rules(RepairKind.RETARGET_SYMLINK, path)
+        if rules and not stale.is_ambiguous:
+            symlinks[path] = get_relative_path(stale.right[0], posixpath.dirname(path))
+            reasons[path] = rules
     return symlinks, reasons
 
 

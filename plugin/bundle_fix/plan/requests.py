@@ -20,6 +20,8 @@ class RepairKind(Enum):
     """A library gets its soname as a file name; subject: the path of that name."""
     REPAIR_SYMLINK = "repair_symlink"
     """A symlink gets a target that exists."""
+    RETARGET_SYMLINK = "retarget_symlink"
+    """A symlink leads to the version of a library that its name says."""
     REPLACE_SYMLINK = "replace_symlink"
     """A symlink that an installation loses becomes a copy of its target."""
     REPAIR_MODE = "repair_mode"

@@ -28,6 +28,7 @@ class CheckPolicy(Struct, frozen=True):
         allocators: the sonames that may provide ``malloc``; any may if it is empty.
         fail_on: the mildest severity that fails a check.
         ignore: the findings that the user accepts.
+        allow_empty: whether an artifact in which nothing can be checked passes.
     """
 
     host: tuple[str, ...] = ()
@@ -36,3 +37,4 @@ class CheckPolicy(Struct, frozen=True):
     allocators: tuple[str, ...] = ()
     fail_on: Severity = Severity.ERROR
     ignore: tuple[AcceptedFinding, ...] = ()
+    allow_empty: bool = True

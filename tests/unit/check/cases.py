@@ -46,6 +46,7 @@ from .packs import (
     build_program_with_string,
     build_server,
     build_set_uid_program,
+    build_stale_symlink,
     build_static_allocator,
     build_symlink,
     build_truncated_library,
@@ -88,6 +89,7 @@ CASES: Mapping[str, Case] = {
     "BF001": Case(
         build_program, partial(build_program, source=EMPTY_MAIN), {"ignore": ACCEPTED}, {}
     ),
+    "BF002": Case(lambda r: write_tarball(r, "a"), build_program, {"allow_empty": False}),
     "BF101": Case(lambda r: build_server(r, "libgone.so.1"), build_program_and_library),
     "BF102": Case(make_incident_pack, make_healthy_pack),
     "BF103": Case(make_incident_pack, make_healthy_pack),
@@ -115,6 +117,10 @@ CASES: Mapping[str, Case] = {
     ),
     "BF113": Case(
         partial(build_hwcaps_copy, soname=None), partial(build_hwcaps_copy, soname="liba.so.1")
+    ),
+    "BF115": Case(
+        partial(build_stale_symlink, target="libb.so.1.0"),
+        partial(build_stale_symlink, target="libb.so.2.0"),
     ),
     "BF201": Case(partial(build_program_and_library, runpath=None), build_program_and_library),
     "BF202": Case(

@@ -60,6 +60,14 @@ def build_symlink(root: Path, target: str) -> None:
     (root / "lib/symlink").symlink_to(target)
 
 
+def build_stale_symlink(root: Path, target: str) -> None:
+    """Build two versions of a library, and a program that needs the second by a symlink."""
+    for version in ("1", "2"):
+        build_library(root, f"libb.so.{version}", at=f"lib/libb.so.{version}.0")
+    (root / "lib/libb.so.2").symlink_to(target)
+    build_server(root, "libb.so.2")
+
+
 def build_library_for_system(root: Path, abi: int) -> None:
     """Build a pack with a library for the operating system with the number ``abi`` (EI_OSABI)."""
     build_program_and_library(root)

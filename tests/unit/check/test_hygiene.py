@@ -66,6 +66,8 @@ def test_bf501_is_silent_about_a_library_that_is_not_executable(
     tmp_path: Path, check: Check
 ) -> None:
     build_elf(tmp_path / "liba.so", soname="liba.so").chmod(0o644)
+    interpreter = 'const char path[] __attribute__((section(".interp"))) = "/lib64/ld.so";'
+    build_elf(tmp_path / "plugin.so", source=interpreter).chmod(0o644)
     assert check("BF501") == []
 
 

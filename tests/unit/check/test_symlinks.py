@@ -1,13 +1,16 @@
-"""BF103 to BF105: missing symlinks, broken symlinks, and symlinks that leave the pack."""
+"""BF103 to BF105 and BF115: missing, broken, escaping and stale symlinks."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack
 
 from .conftest import Check
+from .packs import build_stale_symlink
 
 
 def test_bf103_reports_a_library_that_is_not_found_by_its_soname(
@@ -54,3 +57,45 @@ def test_bf105_reports_symlinks_that_leave_the_pack(tmp_path: Path, check: Check
     (tmp_path / "bin").mkdir()
     (tmp_path / "x").write_text("")
     assert [f.path for f in check("BF105")] == ["etc", "up"]
+
+
+def test_bf115_is_an_error_if_a_program_loads_the_other_version(
+    tmp_path: Path, check: Check
+) -> None:
+    build_stale_symlink(tmp_path, target="libb.so.1.0")
+    (finding,) = check("BF115")
+    assert (finding.severity, finding.path) == ("error", "lib/libb.so.2")
+    assert finding.message == (
+        "leads to lib/libb.so.1.0, which is libb.so.1; libb.so.2 is lib/libb.so.2.0"
+    )
+    assert finding.fixable
+
+
+def test_bf115_is_a_warning_if_nothing_loads_the_other_version(
+    tmp_path: Path, check: Check
+) -> None:
+    build_stale_symlink(tmp_path, target="libb.so.1.0")
+    (tmp_path / "bin/server").unlink()
+    (tmp_path / "lib/libb.so.2.0.0").symlink_to("libb.so.1")
+    (tmp_path / "lib/libb.so.1").symlink_to("libb.so.1.0")
+    found = {f.path: f.severity for f in check("BF115")}
+    assert found == {"lib/libb.so.2": "warning", "lib/libb.so.2.0.0": "warning"}
+
+
+def test_bf115_is_not_repaired_if_two_files_are_of_the_named_version(
+    tmp_path: Path, check: Check
+) -> None:
+    build_stale_symlink(tmp_path, target="libb.so.1.0")
+    build_elf(tmp_path / "lib/libb.so.2.1", soname="libb.so.2", tag="another")
+    (finding,) = check("BF115")
+    assert not finding.fixable
+    assert finding.evidence["right"] == ["lib/libb.so.2.0", "lib/libb.so.2.1"]
+
+
+@pytest.mark.parametrize("name", ["libb.so", "libb.so.1", "libb.so.1.9", "libc.so.2", "libb.so.3"])
+def test_bf115_is_silent_about_other_names_of_a_library(
+    tmp_path: Path, check: Check, name: str
+) -> None:
+    build_stale_symlink(tmp_path, target="libb.so.2.0")
+    (tmp_path / f"lib/{name}").symlink_to("libb.so.1.0")
+    assert check("BF115") == []

@@ -194,3 +194,11 @@ def test_a_library_opened_from_the_host_is_reported_with_its_trace(tmp_path: Pat
     text = " ".join(run_bundle_fix("check", tmp_path).stdout.split())
     assert "opens libone.so.1; the pack has lib/libone.so.1, but /lib64/libone.so.1" in text
     assert "1. ld.so.cache, default directories:" in text
+
+
+def test_nothing_to_check_fails_unless_it_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "zeros.tar").write_bytes(bytes(10240))
+    ran = run_bundle_fix("check", "zeros.tar", cwd=tmp_path)
+    assert (ran.returncode, "nothing was checked" in ran.stdout) == (1, True)
+    ran = run_bundle_fix("check", "--allow-empty", "zeros.tar", cwd=tmp_path)
+    assert (ran.returncode, "nothing was checked" in ran.stdout) == (0, True)

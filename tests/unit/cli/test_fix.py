@@ -294,3 +294,10 @@ def test_a_bundled_part_of_the_c_library_is_reported_and_nothing_is_written(tmp_
     assert "lib/libm.so.6 is loaded instead of the host's libm.so.6" in done.stderr.replace(
         "\n", " "
     )
+
+
+def test_an_artifact_without_programs_is_reported_as_unchecked(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/README").write_text("text")
+    done = run_bundle_fix("fix", tmp_path / "p", "--dry-run")
+    assert (done.returncode, "nothing was checked" in done.stderr) == (0, True)

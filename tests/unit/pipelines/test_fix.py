@@ -41,6 +41,15 @@ def test_every_change_names_the_rules_that_ask_for_it(tmp_path: Path) -> None:
     assert plan.reasons.keys() == plan.symlinks.keys() | plan.edits.keys()
 
 
+def test_a_stale_symlink_is_retargeted_to_the_version_in_its_name(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        build_elf(tmp_path / f"lib/libx.so.{version}.0", soname=f"libx.so.{version}")
+    (tmp_path / "lib/libx.so.2").symlink_to("libx.so.1.0")
+    assert plan_for(tmp_path).symlinks["lib/libx.so.2"] == "libx.so.2.0"
+    copies = plan_for(tmp_path, symlinks=False).copied
+    assert copies["lib/libx.so.2"] == "lib/libx.so.2.0"
+
+
 def test_identical_copies_of_a_library_stay(tmp_path: Path) -> None:
     for name in ("libx.so", "libx.so.4", "libx.so.4.6"):
         build_elf(tmp_path / "lib" / name, soname="libx.so.4")

@@ -1,4 +1,4 @@
-"""BF103 to BF105: missing symlinks, broken symlinks, and symlinks that leave the pack."""
+"""BF103 to BF105 and BF115: missing, broken, escaping and stale symlinks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.model.symlinks import UNRESOLVED_TEXTS, Unresolved
-from bundle_fix.plan.links import find_broken_symlinks, find_missing_soname_symlinks
+from bundle_fix.plan.links import (
+    find_broken_symlinks,
+    find_missing_soname_symlinks,
+    find_stale_symlinks,
+)
 from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
@@ -45,6 +49,29 @@ def find_dangling_symlinks(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_escaping_symlinks(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the symlinks whose target is outside the pack."""
     return _find_symlinks(rule, context, (Unresolved.OUTSIDE,))
+
+
+def find_links_to_other_versions(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the symlinks to another version of a library than their name says."""
+    loaded: dict[tuple[str, str | None], Severity] = {}
+    for severity, _, need in context.resolutions:
+        key = (posixpath.basename(need.name), need.result.path)
+        loaded[key] = min(severity, loaded.get(key, severity), key=lambda s: s.rank)
+    for path, stale in find_stale_symlinks(context.bundle).items():
+        name = posixpath.basename(path)
+        version = context.bundle.images[stale.target].soname or posixpath.basename(stale.target)
+        message = f"leads to {stale.target}, which is {version}; {name} is {stale.right[0]}"
+        if stale.is_ambiguous:
+            message += " or " + " or ".join(stale.right[1:])
+        yield rule.make_finding(
+            path,
+            message,
+            severity=loaded.get((name, stale.target), rule.severity),
+            hint=f"Make it a symlink to {' or '.join(stale.right)}.",
+            fixable=not stale.is_ambiguous,
+            target=stale.target,
+            right=list(stale.right),
+        )
 
 
 def _find_symlinks(
@@ -107,5 +134,16 @@ RULES = (
         find_escaping_symlinks,
         applies_to=RELOCATABLE,
         repair=RepairKind.REPAIR_SYMLINK,
+    ),
+    Rule(
+        "BF115", "stale-symlink", Severity.WARNING,
+        "A symlink named for one version of a library leads to another version.",
+        "The loader compares neither names nor versions: a program that needs the version in the"
+        " name runs with the other one.",
+        "Make it a symlink to the version that its name says.",
+        "lib/libprotobuf.so.32 is a symlink to libprotobuf.so.31.0.0 of the last release, beside"
+        " libprotobuf.so.32.0.0.",
+        find_links_to_other_versions,
+        repair=RepairKind.RETARGET_SYMLINK,
     ),
 )  # fmt: skip
