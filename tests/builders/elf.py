@@ -131,7 +131,13 @@ def build_elf(
 
 
 def build_versioned_library(path: Path, soname: str, symbol: str, versions: Sequence[str]) -> Path:
-    """Build a library that defines ``symbol`` in each of ``versions``, the last one by default."""
+    """Build a library that defines ``symbol`` in each of ``versions``, the last one by default.
+
+    Without ``versions`` it has no version table at all.
+    """
+    if not versions:
+        source = f"int {symbol}(void) {{ return 7; }}"
+        return build_elf(path, soname=soname, source=source, flags=["-nostdlib"])
     lines = []
     for number, version in enumerate(versions, 1):
         mark = "@@" if number == len(versions) else "@"

@@ -21,10 +21,13 @@ from bundle_fix.check.rules import (
     library_path,
     machine,
     manifest,
+    plugin_directories,
     resolution,
     runpath,
+    static_tls,
     symlinks,
     undefined,
+    unversioned,
     versions,
     wheel,
 )
@@ -33,9 +36,9 @@ from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
 from bundle_fix.model.suggestions import suggest_word
 
 FAMILIES = (
-    ignores, coverage, resolution, symlinks, library_path, dlopen, hwcaps, runpath, build_runpath,
-    allocators, allocator_mismatch, dlopened_allocators, machine, undefined, versions, hardening,
-    hygiene, archive, wheel, manifest, differences,
+    ignores, coverage, resolution, symlinks, library_path, dlopen, plugin_directories, hwcaps,
+    runpath, build_runpath, allocators, allocator_mismatch, dlopened_allocators, machine, undefined,
+    versions, unversioned, static_tls, hardening, hygiene, archive, wheel, manifest, differences,
 )  # fmt: skip
 """The modules that define rules."""
 

@@ -28,6 +28,7 @@ from .packs import (
     build_allocators,
     build_bundled_libc,
     build_caller_of_greet,
+    build_compiled_in_directory,
     build_copies,
     build_distribution_package,
     build_dlopen_caller,
@@ -39,6 +40,7 @@ from .packs import (
     build_library_that_calls,
     build_mismatched_heaps,
     build_pinned_program,
+    build_plugin_with_tls,
     build_position_dependent_library,
     build_program,
     build_program_and_library,
@@ -117,6 +119,10 @@ CASES: Mapping[str, Case] = {
     ),
     "BF113": Case(
         partial(build_hwcaps_copy, soname=None), partial(build_hwcaps_copy, soname="liba.so.1")
+    ),
+    "BF114": Case(
+        partial(build_compiled_in_directory, path="/usr/lib/xplug"),
+        partial(build_compiled_in_directory, path="/usr/share/doc/xplug"),
     ),
     "BF115": Case(
         partial(build_stale_symlink, target="libb.so.1.0"),
@@ -200,6 +206,11 @@ CASES: Mapping[str, Case] = {
     ),
     "BF410": Case(
         partial(build_library_for_system, abi=9), partial(build_library_for_system, abi=3)
+    ),
+    "BF413": Case(build_caller_of_greet, lambda r: build_caller_of_greet(r, "V_1", "V_2")),
+    "BF414": Case(
+        lambda r: build_plugin_with_tls(r, 2000, "-ftls-model=initial-exec"),
+        lambda r: build_plugin_with_tls(r, 2000),
     ),
     "BF501": Case(partial(build_program, mode=0o644), build_program),
     "BF502": Case(lambda r: build_program(r, "-Wl,-z,execstack"), build_program),

@@ -129,6 +129,27 @@ def build_dlopen_caller(
 PLUG_NOTE = make_dlopen_note_source([{"soname": ["libplug.so.1"], "priority": "required"}])
 
 
+def build_compiled_in_directory(
+    root: Path, path: str, plugin: str | None = "lib/xplug/legacy.so"
+) -> None:
+    """Build a program whose library opens a plugin in a directory that is compiled in."""
+    source = (
+        f'#include <dlfcn.h>\nstatic const char *const paths[] = {{"{path}"}};\n'
+        "void *f(int at) { return dlopen(paths[at], RTLD_NOW); }"
+    )
+    build_program_and_library(root, source=source)
+    if plugin is not None:
+        build_elf(root / plugin)
+
+
+def build_plugin_with_tls(
+    root: Path, size: int, *flags: str, at: str = "plugins/p.so", **more: Any
+) -> None:
+    """Build a plugin with thread-local data."""
+    source = f"__thread char data[{size}]; char *f(int at) {{ return data + at; }}"
+    build_elf(root / at, source=source, flags=list(flags), runpath=LIB, **more)
+
+
 def build_hwcaps_copy(root: Path, soname: str | None) -> None:
     """Build a library and a copy of it for newer processors with a soname of its own."""
     build_program_and_library(root, tag="same")

@@ -84,6 +84,7 @@ STRING_TAGS: Final = frozenset(
 
 DF_ORIGIN: Final = 0x1
 DF_TEXTREL: Final = 0x4
+DF_STATIC_TLS: Final = 0x10
 DF_1_NODEFLIB: Final = 0x800
 DF_1_PIE: Final = 0x08000000
 
