@@ -21,6 +21,7 @@ from bundle_fix.check.rules import (
     library_path,
     machine,
     manifest,
+    opener_symbols,
     plugin_directories,
     resolution,
     runpath,
@@ -38,7 +39,8 @@ from bundle_fix.model.suggestions import suggest_word
 FAMILIES = (
     ignores, coverage, resolution, symlinks, library_path, dlopen, plugin_directories, hwcaps,
     runpath, build_runpath, allocators, allocator_mismatch, dlopened_allocators, machine, undefined,
-    versions, unversioned, static_tls, hardening, hygiene, archive, wheel, manifest, differences,
+    opener_symbols, versions, unversioned, static_tls, hardening, hygiene, archive, wheel, manifest,
+    differences,
 )  # fmt: skip
 """The modules that define rules."""
 

@@ -40,6 +40,7 @@ from .packs import (
     build_library_that_calls,
     build_mismatched_heaps,
     build_pinned_program,
+    build_plugin_of_program,
     build_plugin_with_tls,
     build_position_dependent_library,
     build_program,
@@ -206,6 +207,10 @@ CASES: Mapping[str, Case] = {
     ),
     "BF410": Case(
         partial(build_library_for_system, abi=9), partial(build_library_for_system, abi=3)
+    ),
+    "BF412": Case(
+        lambda r: build_plugin_of_program(r, "one"),
+        lambda r: build_plugin_of_program(r, "one", "two"),
     ),
     "BF413": Case(build_caller_of_greet, lambda r: build_caller_of_greet(r, "V_1", "V_2")),
     "BF414": Case(

@@ -150,6 +150,16 @@ def build_plugin_with_tls(
     build_elf(root / at, source=source, flags=list(flags), runpath=LIB, **more)
 
 
+def build_plugin_of_program(root: Path, *exports: str, opens: str = "") -> None:
+    """Build a program that exports symbols, and a plugin that uses ``one`` and ``two``."""
+    lines = [f"int {name};" for name in exports]
+    if opens:
+        lines += ["#include <dlfcn.h>", f'void *f(int at) {{ return dlopen("{opens}", at); }}']
+    build_server(root, source="\n".join([*lines, EMPTY_MAIN]), flags=["-rdynamic"])
+    use = "extern int one, two; int f(void) { return one + two; }"
+    build_elf(root / "plugins/p.so", source=use)
+
+
 def build_hwcaps_copy(root: Path, soname: str | None) -> None:
     """Build a library and a copy of it for newer processors with a soname of its own."""
     build_program_and_library(root, tag="same")

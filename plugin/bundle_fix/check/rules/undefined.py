@@ -40,7 +40,7 @@ def find_undefined_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
     for severity, process in _iter_processes(context):
         unknown = [loaded for loaded in process.objects if loaded.image is None]
         is_closed = process.entry in context.programs and not any(
-            loaded.origin is ObjectOrigin.MISSING or not _has_only_versions(loaded.name)
+            loaded.origin is ObjectOrigin.MISSING or not has_only_versions(loaded.name)
             for loaded in unknown
         )
         labels = {loaded.label for loaded in process.objects}
@@ -78,7 +78,7 @@ def _list_known_names(process: Process) -> frozenset[str]:
     return frozenset([*(loaded.name for loaded in known), *sonames])
 
 
-def _has_only_versions(name: str) -> bool:
+def has_only_versions(name: str) -> bool:
     """Return whether all symbols of a library have versions in every build of it."""
     is_glibc = is_part_of_libc(name) and not MUSL_LIBC_NAME.fullmatch(name)
     return is_glibc or COMPILER_LIBRARIES.fullmatch(name) is not None
@@ -113,7 +113,7 @@ def _find_missing_symbols(
                 used.add(provider.label)
             missing = rest
     if missing:
-        may_define = _make_unknown_lookup(facts, user, unknown)
+        may_define = make_unknown_lookup(facts, user, unknown)
         missing = [
             symbol
             for symbol in missing
@@ -139,7 +139,7 @@ def _find_object(process: Process, name: str | None) -> LoadedObject | None:
     return None
 
 
-def _make_unknown_lookup(
+def make_unknown_lookup(
     facts: FileFacts, user: LoadedObject, unknown: Sequence[LoadedObject]
 ) -> Callable[[UndefinedSymbol], bool]:
     """Return a function that returns whether one of the unknown objects may define a symbol.
