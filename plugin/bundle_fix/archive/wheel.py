@@ -19,6 +19,8 @@ METADATA_SUFFIX = ".dist-info"
 """Suffix of the metadata directory of a wheel, which is never the top directory of a pack."""
 SIGNATURES = ("RECORD.jws", "RECORD.p7s")
 """Signatures of RECORD (PEP 427), which are invalid once it changes."""
+MAX_WHEEL_METADATA = 1 << 20
+"""Bytes of the file WHEEL that are read."""
 MAX_RECORD = 64 << 20
 """Limit of the bytes of a RECORD, which is read into memory."""
 
@@ -31,6 +33,21 @@ def is_wheel(tree: Tree) -> bool:
         and isinstance(node, File)
         for path, node in tree.nodes.items()
     )
+
+
+def read_platform_tags(tree: Tree) -> tuple[str, ...]:
+    """Return the platforms in the tags of a wheel, such as ``manylinux_2_17_x86_64``.
+
+    They are in the lines ``Tag: PYTHON-ABI-PLATFORM`` of its file WHEEL.
+    """
+    platforms: list[str] = []
+    for path, file in tree.iter_files():
+        if path.count("/") == 1 and path.endswith(f"{METADATA_SUFFIX}/WHEEL"):
+            with file.content.open() as reader:
+                text = reader.pread(0, MAX_WHEEL_METADATA).decode("utf-8", "replace")
+            tags = (line[4:].strip() for line in text.splitlines() if line.startswith("Tag:"))
+            platforms += [p for tag in tags for p in tag.rpartition("-")[2].split(".")]
+    return tuple(platforms)
 
 
 def find_record_path(tree: Tree) -> str | None:

@@ -14,6 +14,7 @@ from bundle_fix.check.rules import (
     differences,
     dlopen,
     dlopened_allocators,
+    drivers,
     hardening,
     hwcaps,
     hygiene,
@@ -38,9 +39,9 @@ from bundle_fix.model.suggestions import suggest_word
 
 FAMILIES = (
     ignores, coverage, resolution, symlinks, library_path, dlopen, plugin_directories, hwcaps,
-    runpath, build_runpath, allocators, allocator_mismatch, dlopened_allocators, machine, undefined,
-    opener_symbols, versions, unversioned, static_tls, hardening, hygiene, archive, wheel, manifest,
-    differences,
+    runpath, build_runpath, allocators, allocator_mismatch, dlopened_allocators, machine,
+    undefined, opener_symbols, versions, unversioned, static_tls, hardening, drivers, hygiene,
+    archive, wheel, manifest, differences,
 )  # fmt: skip
 """The modules that define rules."""
 

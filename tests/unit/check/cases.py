@@ -35,6 +35,7 @@ from .packs import (
     build_dlopened_allocator,
     build_host_that_requires_v2,
     build_hwcaps_copy,
+    build_library,
     build_library_for_host,
     build_library_for_system,
     build_library_that_calls,
@@ -128,6 +129,9 @@ CASES: Mapping[str, Case] = {
     "BF115": Case(
         partial(build_stale_symlink, target="libb.so.1.0"),
         partial(build_stale_symlink, target="libb.so.2.0"),
+    ),
+    "BF116": Case(
+        lambda r: build_library(r, "libcuda.so.1"), lambda r: build_library(r, "libcudart.so.1")
     ),
     "BF201": Case(partial(build_program_and_library, runpath=None), build_program_and_library),
     "BF202": Case(

@@ -237,6 +237,23 @@ def test_bf106_is_silent_about_identical_copies(tmp_path: Path, check: Check) ->
     assert check("BF106") == []
 
 
+@pytest.mark.parametrize("name", ["libcrypt.so.1", "libnsl.so.1"])
+def test_bf110_is_a_warning_about_former_parts_of_glibc(
+    tmp_path: Path, check: Check, name: str
+) -> None:
+    build_elf(tmp_path / "x", program=True, needed=[name])
+    (finding,) = check("BF110")
+    assert (finding.severity, "Fedora" in finding.message) == ("warning", True)
+
+
+def test_bf101_names_the_targets_without_a_library_of_old_distributions(
+    tmp_path: Path, check: Check
+) -> None:
+    build_elf(tmp_path / "x", program=True, needed=["libssl.so.1.1"])
+    (finding,) = check("BF101")
+    assert finding.message.endswith("host (RHEL 9, Debian 12 and Ubuntu 22.04 do not install it)")
+
+
 def test_bf110_reports_libraries_that_only_most_hosts_provide(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "bin/x", program=True, needed=["libz.so.1", "libm.so.6"])
     assert [(f.severity, f.evidence["needed"]) for f in check("BF110")] == [("note", "libz.so.1")]

@@ -71,6 +71,29 @@ def test_bf404_checks_libraries_that_no_program_loads(tmp_path: Path, check: Che
     assert [(f.severity, f.path) for f in check("BF404")] == [("error", "lib/libv.so.1")]
 
 
+@pytest.mark.parametrize(
+    ("tags", "baseline"),
+    [
+        (["manylinux_2_3_x86_64"], "2.3"),
+        (["manylinux_2_4_x86_64.manylinux_2_3_x86_64"], "2.3"),
+        (["manylinux_2_9999_x86_64"], None),
+        (["musllinux_1_1_x86_64"], ""),
+        (["manylinux_2_3_x86_64", "linux_x86_64"], None),
+    ],
+)
+def test_bf401_takes_the_baseline_from_the_tags_of_a_wheel(
+    tmp_path: Path, check: Check, tags: list[str], baseline: str | None
+) -> None:
+    build_elf(tmp_path / "x", program=True)
+    (tmp_path / "x-1.dist-info").mkdir()
+    lines = [f"Tag: py3-none-{tag}\n" for tag in tags]
+    (tmp_path / "x-1.dist-info/WHEEL").write_text("".join(lines))
+    assert [f.evidence["baseline"] for f in check("BF401")] == (
+        [] if baseline is None else [baseline]
+    )
+    assert check("BF401", glibc="9.9") == []
+
+
 def test_bf401_knows_the_glibc_that_supports_packed_relocations(
     tmp_path: Path, check: Check
 ) -> None:

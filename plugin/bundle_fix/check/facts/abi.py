@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from bundle_fix.archive.wheel import read_platform_tags
 from bundle_fix.check.context import Context
 from bundle_fix.elf.read.notes import read_isa_level
 
@@ -60,6 +61,45 @@ def parse_glibc_version(version: str) -> VersionNumber | None:
 def parse_version(text: str) -> VersionNumber:
     """Parse the number of a version: ``2.17`` gives (2, 17)."""
     return tuple(int(part) for part in text.split("."))
+
+
+class GlibcBaseline(Struct, frozen=True):
+    """The newest glibc that the files of a pack may require.
+
+    Attributes:
+        version: such as (2, 17); empty if the target has no glibc at all.
+        source: the policy or the tag of the wheel, as a phrase.
+    """
+
+    version: VersionNumber
+    source: str
+
+
+LEGACY_TAGS = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+"""The glibc of the tags before manylinux_X_Y (PEP 513, 571 and 599)."""
+TAG = re.compile(r"(manylinux|musllinux)_(\d+)_(\d+)_\w+|(manylinux(?:1|2010|2014))_\w+")
+"""The tags of PEP 600 (glibc X.Y) and PEP 656 (musl X.Y), and their predecessors."""
+
+
+def find_glibc_baseline(context: Context) -> GlibcBaseline | None:
+    """Return the baseline of the policy, or else that of the wheel's tags; None if there is none.
+
+    An installer accepts a wheel for any of its tags, so the oldest glibc of them counts.
+    """
+    if context.policy.glibc:
+        text = f"the baseline glibc {context.policy.glibc}"
+        return GlibcBaseline(parse_version(context.policy.glibc), text)
+    found: list[GlibcBaseline] = []
+    for tag in read_platform_tags(context.bundle.tree):
+        match = TAG.fullmatch(tag)
+        if match is None:
+            return None
+        version: VersionNumber = LEGACY_TAGS.get(match[4], ())
+        if match[1] == "manylinux":
+            version = (int(match[2]), int(match[3]))
+        text = ".".join(map(str, version))
+        found.append(GlibcBaseline(version, f"the wheel's tag {tag} (glibc {text or 'none'})"))
+    return min(found, key=lambda baseline: baseline.version, default=None)
 
 
 def read_abi(context: Context) -> Abi:

@@ -12,7 +12,7 @@ from bundle_fix.check.facts.library_sources import find_library_source
 from bundle_fix.check.facts.resolutions import describe_trace, find_worst_resolutions
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
-from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
+from bundle_fix.loader.hosts.libc import LOADER_NAME, TARGETS_WITHOUT, is_part_of_libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import Outcome, SearchRule
@@ -56,6 +56,7 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             is_mild = True
         else:
             message = f"needs {name}, which is neither in the pack nor expected on the host"
+            message += _describe_targets(name)
             message += _describe_similar(context, need)
             hint = f"Add {name} to the pack, or pass --host-provides {name}."
         yield rule.make_finding(
@@ -66,6 +67,12 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             fixable=bool(provided),
             **_make_evidence(need, processes),
         )
+
+
+def _describe_targets(name: str) -> str:
+    """Return a remark on targets that are known not to have a library."""
+    targets = TARGETS_WITHOUT.get(posixpath.basename(name))
+    return f" ({targets} do not install it)" if targets else ""
 
 
 def _describe_similar(context: Context, need: Resolution) -> str:
@@ -207,7 +214,8 @@ def find_names_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
     for name, paths in users.items():
         yield rule.make_finding(
             paths[0],
-            f"needs {name}, which is left to the host",
+            f"needs {name}, which is left to the host{_describe_targets(name)}",
+            severity=Severity.WARNING if name in TARGETS_WITHOUT else rule.severity,
             hint=f"Add {name} to the pack, or pass --host-provides {name}.",
             needed=name,
             needed_by=paths,

@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.abi import GLIBC_PRIVATE, parse_glibc_version
+from bundle_fix.check.facts.abi import GLIBC_PRIVATE, find_glibc_baseline, parse_glibc_version
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
@@ -21,9 +21,11 @@ from bundle_fix.policy.severity import Severity
 
 def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the files that require versions of a glibc newer than the baseline."""
-    baseline = context.policy.glibc
-    limit = parse_glibc_version(f"GLIBC_{baseline}")
-    for path in context.iter_dynamic_files() if limit else ():
+    baseline = find_glibc_baseline(context)
+    if baseline is None:
+        return
+    limit = baseline.version
+    for path in context.iter_dynamic_files():
         # The loader only prints a warning if a weak version is missing (match_symbol).
         weak = context.facts.read_weak_versions(path)
         newer = {
@@ -44,16 +46,16 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
         )
         yield rule.make_finding(
             path,
-            f"requires {newest}, newer than the baseline glibc {baseline}"
+            f"requires {newest}, newer than {baseline.source}"
             f" ({join_names(symbols) or 'no symbol'})",
-            baseline=baseline,
+            baseline=".".join(map(str, limit)),
             versions=newer,
             symbols=symbols,
         )
 
 
-def _is_newer(version: str, limit: tuple[int, ...] | None) -> bool:
-    return (parse_glibc_version(version) or ()) > (limit or ())
+def _is_newer(version: str, limit: tuple[int, ...]) -> bool:
+    return (parse_glibc_version(version) or ()) > limit
 
 
 def find_private_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -152,7 +154,8 @@ RULES = (
         "A file requires symbol versions of a glibc newer than the baseline.",
         "On a target with the baseline's glibc, the program fails before main: 'version GLIBC_…"
         " not found'.",
-        "Build on a system with the baseline's glibc, or raise [check] glibc.",
+        "Build on a system with the baseline's glibc, or raise the baseline ([check] glibc, --glibc"
+        " or the tag of the wheel).",
         "[check] glibc is 2.17, but bin/server requires memcpy@GLIBC_2.34.",
         find_newer_glibc,
     ),

@@ -11,7 +11,11 @@ from msgspec import Struct
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.cpu import get_cpu_of_level
 from bundle_fix.loader.hosts.files import HostFiles
-from bundle_fix.loader.hosts.libc import COMMON_LIBRARIES, is_installed_with_libc
+from bundle_fix.loader.hosts.libc import (
+    COMMON_LIBRARIES,
+    OPTIONAL_LIBRARIES,
+    is_installed_with_libc,
+)
 from bundle_fix.loader.hosts.rtld import (
     Loader,
     guess_loader,
@@ -71,7 +75,7 @@ class Host(Protocol):
         """Return whether a pack may rely on the host for ``name``, whatever its files are."""
 
     def is_common(self, name: str) -> bool:
-        """Return whether nearly every host has ``name``, although this one need not have it."""
+        """Return whether most hosts have ``name``, although this one need not have it."""
 
     def find_loader(self, view: View, image: Image) -> Loader:
         """Return the loader of the program ``image``."""
@@ -106,7 +110,7 @@ class AdversarialHost(Struct, frozen=True):
 
     def is_common(self, name: str) -> bool:
         """See `Host`."""
-        return name in COMMON_LIBRARIES
+        return name in COMMON_LIBRARIES or name in OPTIONAL_LIBRARIES
 
     def find_loader(self, view: View, image: Image) -> Loader:
         """See `Host`; the directories that its loader was built with are unknown."""

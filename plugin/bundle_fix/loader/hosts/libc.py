@@ -24,9 +24,28 @@ GLIBC_LIBRARIES = {
 }  # fmt: skip
 """glibc's own libraries and the version that added each; `OLDEST_GLIBC` for older ones."""
 
-COMPANIONS = frozenset({"libcrypt.so.1"})
-"""Libraries that were part of glibc until they became projects of their own (libxcrypt, 2018). A
-target has them, but a pack may contain its own copy, which need not match the loader."""
+TARGETS_WITHOUT = {
+    "libcrypt.so.1": "Fedora, RHEL 9 and Arch",
+    "libnsl.so.1": "Fedora and RHEL 8",
+    "libtirpc.so.3": "minimal installations",
+    **dict.fromkeys(
+        ("libncurses.so.5", "libncursesw.so.5", "libtinfo.so.5"), "RHEL 8, Debian 13 and Arch"
+    ),
+    **dict.fromkeys(("libssl.so.1.1", "libcrypto.so.1.1"), "RHEL 9, Debian 12 and Ubuntu 22.04"),
+    **dict.fromkeys(("libssl.so.10", "libcrypto.so.10"), "RHEL 8, Debian and Ubuntu"),
+    **dict.fromkeys(("libssl.so.3", "libcrypto.so.3"), "RHEL 8, Debian 11 and Ubuntu 20.04"),
+    "libffi.so.6": "RHEL 9, Debian 11 and Ubuntu 20.04",
+    "libffi.so.7": "RHEL, Debian 12 and Ubuntu 22.04",
+    "libreadline.so.7": "RHEL 9, Debian 11 and Ubuntu 20.04",
+    "libpng12.so.0": "Debian 9, Ubuntu 18.04 and Arch",
+    "libpcre.so.3": "RHEL, Fedora and Arch",
+    "libgfortran.so.3": "RHEL 8, Debian 11 and Ubuntu 20.04",
+}  # fmt: skip
+"""Libraries of current or former distributions, and some targets that do not install them.
+
+libcrypt left glibc in 2018 (libxcrypt; PEP 599 removed it from manylinux2014), the stubs of libnsl
+are a package of their own since glibc 2.32. Other names: the package indexes of the distributions.
+"""
 
 LOADER_NAME = re.compile(r"ld(64|-linux(-[\w.-]+)?|-musl-[\w.-]+|-lsb(-[\w.-]+)?)?\.so\.\d+")
 """Sonames of dynamic loaders: ld-linux-x86-64.so.2, ld64.so.1, ld-musl-aarch64.so.1, …"""
@@ -47,10 +66,13 @@ COMMON_LIBRARIES = frozenset(
 (manylinux_2_17 and later), and the compiler's run-time libraries. A pack without them works on most
 hosts; whether that is enough is the decision of its author."""
 
+OPTIONAL_LIBRARIES = frozenset({"libcrypt.so.1", "libnsl.so.1"})
+"""Names of `TARGETS_WITHOUT` that every glibc had once, and that many targets still have."""
+
 
 def is_installed_with_libc(name: str) -> bool:
     """Return whether every target has ``name``, because it comes with the C library."""
-    return name in COMPANIONS or is_part_of_libc(name)
+    return is_part_of_libc(name) and name not in TARGETS_WITHOUT
 
 
 def is_part_of_libc(name: str) -> bool:

@@ -39,7 +39,8 @@ def render_text(
         paint: the function that colours a text, or returns it unchanged.
         verbose: list all findings of each rule, and the requirements of each file.
     """
-    lines = list(render_findings(report.findings, rules, paint, verbose=verbose))
+    lines = [_render_requirements(report.abi)] if report.abi else []
+    lines += render_findings(report.findings, rules, paint, verbose=verbose)
     lines += _render_abi(report.abi) if verbose and report.abi else ()
     lines.append(_render_result(report, paint))
     return "\n".join(lines) + "\n"
@@ -150,10 +151,14 @@ def _render_trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield from wrap_text(f"{number}. {format_step(decode_step(step))}", "      ", "         ")
 
 
+def _render_requirements(abi: Abi) -> str:
+    """Return the line with the newest symbol versions that the pack requires of its target."""
+    newest = ", ".join(f"{family} {one.version}" for family, one in abi.versions.items())
+    return f"required of the target: {newest or 'no symbol versions'}"
+
+
 def _render_abi(abi: Abi) -> Iterator[str]:
-    """Yield the symbol versions that the pack requires of its target, then those of each file."""
-    newest = [f"{family} {one.version} ({one.path})" for family, one in abi.versions.items()]
-    yield from wrap_text(f"required of the target: {', '.join(newest) or 'no versions'}", "", "  ")
+    """Yield the requirements of each file."""
     for path in dict.fromkeys((*abi.files, *abi.levels)):
         required = [f"{family} {version}" for family, version in abi.files.get(path, {}).items()]
         required += [abi.levels[path]] if path in abi.levels else []

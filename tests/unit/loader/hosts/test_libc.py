@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bundle_fix.loader.hosts.host import build_adversarial_host
 from bundle_fix.loader.hosts.libc import is_installed_with_libc, is_part_of_libc
 
 
@@ -24,9 +25,11 @@ def test_other_libraries_are_not_installed_with_libc(name: str) -> None:
     assert not is_installed_with_libc(name)
 
 
-def test_libcrypt_is_installed_with_libc_but_not_part_of_it() -> None:
-    assert is_installed_with_libc("libcrypt.so.1")
-    assert not is_part_of_libc("libcrypt.so.1")
+@pytest.mark.parametrize(("name", "is_part"), [("libcrypt.so.1", False), ("libnsl.so.1", True)])
+def test_former_parts_of_glibc_are_common_but_not_expected(name: str, is_part: bool) -> None:
+    host = build_adversarial_host()
+    assert (host.is_expected(name), host.is_common(name)) == (False, True)
+    assert is_part_of_libc(name) == is_part
 
 
 def test_the_shared_objects_of_this_machines_glibc_are_known() -> None:
