@@ -118,4 +118,26 @@ def _find_users(
                     reference.name in context.facts.read_symbol_table(o).defined for o in others
                 ):
                     users[symbol] = user.label
+    return users | _find_plugins(new, path, removed)
+
+
+def _find_plugins(
+    new: Snapshot, path: str, removed: Sequence[DefinedSymbol]
+) -> dict[DefinedSymbol, str]:
+    """Return the removed symbols of the program at ``path`` that plugins use, with one plugin.
+
+    A symbol that another file of the pack defines does not count.
+    """
+    context = new.context
+    if path not in context.programs:
+        return {}
+    by_name = {symbol.name: symbol for symbol in removed}
+    users: dict[DefinedSymbol, str] = {}
+    for plugin in context.plugins:
+        for reference in context.openers.list_open_symbols(plugin):
+            if reference.name in by_name:
+                users.setdefault(by_name[reference.name], plugin)
+    for library in context.bundle.list_libraries() if users else ():
+        defined = context.facts.read_symbol_table(library).defined
+        users = {symbol: user for symbol, user in users.items() if symbol.name not in defined}
     return users

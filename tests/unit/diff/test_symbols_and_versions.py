@@ -140,3 +140,17 @@ def test_newer_versions_of_a_bundled_library_are_not_reported(
         flags = [str(directory / "lib/libgcc_s.so.1")]
         build_elf(directory / "bin/x", program=True, source=source, flags=flags, runpath=R)
     assert "BF705" not in {f.rule for f in compare().findings}
+
+
+def test_a_plugin_is_named_that_uses_a_symbol_which_its_program_no_longer_exports(
+    tmp_path: Path, compare: Compare
+) -> None:
+    plugin = "extern int gone; int f(void) { return gone; }"
+    for name, exports in (("old", "int gone, kept;"), ("new", "int kept;")):
+        source = f"{exports} int main(void) {{ return 0; }}"
+        build_elf(tmp_path / name / "bin/x", program=True, source=source, flags=["-rdynamic"])
+        build_elf(tmp_path / name / "plugins/p.so", source=plugin)
+    (finding,) = [f for f in compare().findings if f.rule == "BF704"]
+    assert (finding.path, finding.evidence["used_by"]) == ("bin/x", {"gone": "plugins/p.so"})
+    build_elf(tmp_path / "new/plugins/q.so", source="int gone;")
+    assert [f for f in compare().findings if f.rule == "BF704"] == []
