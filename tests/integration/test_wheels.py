@@ -43,12 +43,16 @@ def install_and_run(path: Path, directory: Path, *tool: str) -> str:
     return subprocess.run([program], cwd="/", capture_output=True, text=True, check=True).stdout
 
 
-def test_a_library_is_kept_once_under_its_soname_and_is_found(tmp_path: Path) -> None:
+def test_the_program_of_a_fixed_wheel_finds_its_library(tmp_path: Path) -> None:
     path = build_broken_wheel(tmp_path)
     assert run_bundle_fix("check", path).returncode == 1
-    members = read_wheel(fix_wheel(path))
-    assert [name for name in members if name.startswith("demo/lib/")] == ["demo/lib/libx.so.4"]
+    fix_wheel(path)
     assert run_bundle_fix("check", "--fail-on", "warning", tmp_path / "out" / NAME).returncode == 0
+
+
+def test_no_name_of_a_library_disappears(tmp_path: Path) -> None:
+    path = build_broken_wheel(tmp_path)
+    assert list(read_wheel(fix_wheel(path))) == list(read_wheel(path))
 
 
 def test_record_matches_a_fixed_wheel_and_other_members_are_not_changed(tmp_path: Path) -> None:
@@ -85,15 +89,37 @@ def test_a_fixed_wheel_can_be_installed_with_uv(tmp_path: Path) -> None:
     assert ran.stdout == "shipped\nmain\n"
 
 
-def test_a_copy_whose_name_is_in_python_code_is_kept(tmp_path: Path) -> None:
-    path = build_broken_wheel(tmp_path)
-    (tmp_path / "tree/demo/code.py").write_text('import ctypes\nctypes.CDLL("libx.so")\n')
-    path = build_wheel(tmp_path / "tree", tmp_path / NAME)
-    out = tmp_path / "out.whl"
-    done = run_bundle_fix("fix", path, "-o", out)
-    assert "demo/lib/libx.so: name kept: demo/code.py contains it" in done.stderr
-    assert {"demo/lib/libx.so", "demo/lib/libx.so.4"} < set(read_wheel(out))
-    assert "demo/lib/libx.so.4.6" not in read_wheel(out)
+def build_wheel_without_soname(tmp_path: Path, **more: str) -> Path:
+    """Build a wheel whose library is only stored under the name with its full version."""
+    package = tmp_path / "tree/demo"
+    build_elf(package / "lib/libx.so.4.6", soname="libx.so.4", tag="shipped")
+    build_elf(package / "bin/server", program=True, needed=["libx.so.4"], runpath="$ORIGIN/../lib")
+    (package / "__init__.py").write_text(MAIN)
+    return build_wheel(tmp_path / "tree", tmp_path / NAME, **more)
+
+
+def test_a_library_is_renamed_if_nothing_asks_for_its_old_name(tmp_path: Path) -> None:
+    members = read_wheel(fix_wheel(build_wheel_without_soname(tmp_path)))
+    assert [name for name in members if "/lib/" in name] == ["demo/lib/libx.so.4"]
+
+
+def test_a_library_whose_name_is_in_python_code_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "tree/demo").mkdir(parents=True)
+    (tmp_path / "tree/demo/code.py").write_text('import ctypes\nctypes.CDLL("libx.so.4.6")\n')
+    path = build_wheel_without_soname(tmp_path)
+    done = run_bundle_fix("fix", path, "-o", tmp_path / "out.whl")
+    assert "demo/lib/libx.so.4.6: name kept: demo/code.py contains it" in done.stderr
+    assert {"demo/lib/libx.so.4.6", "demo/lib/libx.so.4"} < set(read_wheel(tmp_path / "out.whl"))
+
+
+def test_a_wheel_with_only_a_wrong_record_gets_a_new_one(tmp_path: Path) -> None:
+    path = fix_wheel(build_broken_wheel(tmp_path))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("demo/more.py", "")
+    done = run_bundle_fix("fix", path, "-o", tmp_path / "new.whl")
+    assert f"BF640 wheel-record:\n  {INFO}/RECORD: renewed" in done.stderr
+    found = run_bundle_fix("check", "--fail-on", "warning", tmp_path / "new.whl")
+    assert found.returncode == 0
 
 
 def test_signatures_of_the_old_record_are_removed_and_reported(tmp_path: Path) -> None:

@@ -75,7 +75,6 @@ def open_artifact(
     with ExitStack() as stack:
         tree = _enter_tree(stack, _select_reader(kind, path, limits, progress), path)
         if kind == ZIP:
-            tree = replace(tree, keeps_symlinks=False)
             yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
         elif kind in READ_ONLY:
             yield Artifact(path, kind, tree)

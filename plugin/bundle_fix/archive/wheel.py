@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -51,15 +52,16 @@ def read_platform_tags(tree: Tree) -> tuple[str, ...]:
 
 
 def find_record_path(tree: Tree) -> str | None:
-    """Return the path of the wheel's RECORD, or None if it has none."""
-    return next(
-        (
-            p
-            for p, _ in tree.iter_files()
-            if p.count("/") == 1 and p.endswith(f"{METADATA_SUFFIX}/RECORD")
-        ),
-        None,
-    )
+    """Return the path of the wheel's RECORD, or None if it has none.
+
+    A directory with several is not a wheel, but the site-packages of an environment.
+    """
+    found = [
+        p
+        for p, _ in tree.iter_files()
+        if p.count("/") == 1 and p.endswith(f"{METADATA_SUFFIX}/RECORD")
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def read_record(tree: Tree, path: str) -> dict[str, tuple[str, str]]:
@@ -127,10 +129,42 @@ def update_record(tree: Tree) -> Tree:
         node = nodes.get(name)
         if isinstance(node, File) and name != path:
             lines[name] = compute_record_line(node)
+    rows = [(name, *line) for name, line in lines.items()] + [(path, *own)]
+    return replace(tree, nodes=nodes | {path: _write_record(nodes[path], rows)})
+
+
+def renew_record_lines(tree: Tree, path: str, changed: Collection[str]) -> Tree:
+    """Return ``tree`` with the lines of changed files renewed in one RECORD of an environment.
+
+    Args:
+        tree: the tree after the change.
+        path: the RECORD, which lists paths relative to the directory of its metadata directory.
+        changed: paths of members that were changed or removed.
+
+    Raises:
+        BundleFixError: the RECORD cannot be read.
+    """
+    root = posixpath.dirname(posixpath.dirname(path))
+    old = read_record(tree, path)
+    lines = dict(old)
+    for name in old:
+        member = posixpath.normpath(posixpath.join(root, name))
+        if member not in changed:
+            continue
+        node = tree.nodes.get(member)
+        if isinstance(node, File):
+            lines[name] = compute_record_line(node)
+        elif node is None:
+            del lines[name]
+    if lines == old:
+        return tree
+    record = _write_record(tree.nodes[path], [(name, *line) for name, line in lines.items()])
+    return replace(tree, nodes={**tree.nodes, path: record})
+
+
+def _write_record(node: Node, rows: Iterable[Sequence[str]]) -> File:
+    """Return a RECORD with other lines."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([(name, *line) for name, line in lines.items()] + [(path, *own)])
-    record = nodes[path]
-    assert isinstance(record, File)  # noqa: S101 (find_record_path returns only files)
-    nodes[path] = replace(record, content=BytesContent(text.getvalue().encode()))
-    return replace(tree, nodes=nodes)
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    assert isinstance(node, File)  # noqa: S101 (callers pass the paths of files)
+    return replace(node, content=BytesContent(text.getvalue().encode()), header=None)

@@ -20,6 +20,7 @@ from bundle_fix.check.rules import (
     hygiene,
     ignores,
     library_path,
+    lost_symlinks,
     machine,
     manifest,
     opener_symbols,
@@ -41,7 +42,7 @@ FAMILIES = (
     ignores, coverage, resolution, symlinks, library_path, dlopen, plugin_directories, hwcaps,
     runpath, build_runpath, allocators, allocator_mismatch, dlopened_allocators, machine,
     undefined, opener_symbols, versions, unversioned, static_tls, hardening, drivers, hygiene,
-    archive, wheel, manifest, differences,
+    archive, lost_symlinks, wheel, manifest, differences,
 )  # fmt: skip
 """The modules that define rules."""
 

@@ -13,8 +13,8 @@ from bundle_fix.draft.needs import find_needs
 from bundle_fix.draft.survey import survey_tree
 from bundle_fix.draft.text import SpecDraft, format_spec
 from bundle_fix.loader.bundle import read_bundle
-from bundle_fix.manifest.model import MANIFEST_NAME
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.spec.sources import read_builtin
 

@@ -11,7 +11,6 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.manifest.model import (
-    MANIFEST_NAME,
     SCHEMA_VERSION,
     ElfRecord,
     FileRecord,
@@ -26,6 +25,7 @@ from bundle_fix.manifest.model import (
 )
 from bundle_fix.model.content import BytesContent, Content
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
 from bundle_fix.storage.digests import compute_digests
 

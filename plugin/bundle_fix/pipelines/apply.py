@@ -107,16 +107,23 @@ def _list_tree_actions(plan: Plan) -> list[Action]:
     actions += [
         Action(path, f"replaced by a symlink to {target}, an identical copy")
         if path in plan.merged
-        else Action(path, f"symlink to {target} added")
+        else Action(path, f"symlink to {target} {_describe_addition(plan, path)}")
         for path, target in plan.symlinks.items()
     ]
     actions += [
-        Action(path, f"added: a copy of {original}") for path, original in plan.copied.items()
+        Action(path, f"{_describe_addition(plan, path)}: a copy of {original}")
+        for path, original in plan.copied.items()
     ]
     actions += [
-        Action(path, f"a copy of {end} instead of a symlink") for path, end in plan.replaced.items()
+        Action(path, f"a copy of {end} instead of a link") for path, end in plan.replaced.items()
     ]
+    if plan.record:
+        actions.append(Action(plan.record, "renewed: it lists the files as they are"))
     return actions + [Action(path, f"mode {mode:04o}") for path, mode in plan.modes.items()]
+
+
+def _describe_addition(plan: Plan, path: str) -> str:
+    return "restored from a text file" if path in plan.restored else "added"
 
 
 def _find_reasons(plan: Plan, path: str) -> tuple[str, ...]:

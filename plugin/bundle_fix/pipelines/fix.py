@@ -29,11 +29,12 @@ from bundle_fix.check.requests import collect_requests
 from bundle_fix.check.result import CheckResult
 from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
 from bundle_fix.manifest.builder import update_manifest
-from bundle_fix.manifest.model import MANIFEST_NAME
+from bundle_fix.manifest.checksums import renew_checksums
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import InstallLocation, Tree
-from bundle_fix.pipelines.apply import AppliedPlan, apply_plan, start_edit_pool
+from bundle_fix.pipelines.apply import Action, AppliedPlan, apply_plan, start_edit_pool
 from bundle_fix.plan.planner import Plan, make_repair_plan
 from bundle_fix.plan.relocate import RelocatedBundle, move_libraries
 from bundle_fix.plan.requests import RepairRequests
@@ -173,7 +174,9 @@ def open_repair(
             bundle = read_bundle(adapt_tree(artifact, output), str(path))
             planned = plan_repair(move_requested(bundle, options.move_to), options, progress)
             applied = apply_plan(planned.plan, options.editor, scratch, progress, edit)
-        yield Repair(artifact, planned, renew_manifest(applied, artifact))
+        # The manifest may contain a list of checksums, or a list the manifest.
+        renewed = renew_manifest(renew_lists(applied, artifact), artifact)
+        yield Repair(artifact, planned, renew_lists(renewed, artifact))
 
 
 def plan_repair(
@@ -214,6 +217,18 @@ def renew_manifest(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:
         return applied
     tree = update_manifest(artifact.tree, build_bundle(applied.tree, applied.images))
     return replace(applied, tree=tree)
+
+
+def renew_lists(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:
+    """Update the lists of checksums in a repaired artifact."""
+    renewal = renew_checksums(artifact.tree, applied.tree)
+    actions = [Action(path, "checksums of changed files renewed") for path in renewal.paths]
+    return replace(
+        applied,
+        tree=renewal.tree,
+        actions=(*applied.actions, *actions),
+        remarks=(*applied.remarks, *renewal.remarks),
+    )
 
 
 def adapt_tree(artifact: Artifact, output: Path | None) -> Tree:

@@ -32,8 +32,8 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, Node, Tree
 from bundle_fix.pipelines.apply import Action, apply_plan
 from bundle_fix.pipelines.fix import FixResult, Options
+from bundle_fix.plan.naming.wheel import make_wheel_plan
 from bundle_fix.plan.planner import Plan, make_plan
-from bundle_fix.plan.wheel import make_wheel_plan
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values

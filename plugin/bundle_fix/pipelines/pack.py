@@ -20,11 +20,12 @@ from bundle_fix.debug.strip import StrippedPack, strip_bundle
 from bundle_fix.elf.edit.pool import EditAll, edit_all, edit_pool
 from bundle_fix.loader.bundle import build_bundle, read_bundle
 from bundle_fix.manifest.builder import build_manifest, insert_manifest
-from bundle_fix.manifest.model import MANIFEST_NAME, Manifest, decode_path, read_manifest
+from bundle_fix.manifest.model import Manifest, decode_path, read_manifest
 from bundle_fix.manifest.origins import describe_origins
 from bundle_fix.manifest.tools import list_tool_versions
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.pipelines.apply import Action, AppliedPlan, apply_plan

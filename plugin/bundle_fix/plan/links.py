@@ -1,8 +1,10 @@
-"""Symlinks of a pack: broken ones, stale ones, and missing ones for the sonames of libraries."""
+"""Symlinks of a pack: broken and stale ones, missing ones for sonames, and texts in their place."""
 
 from __future__ import annotations
 
+import os
 import posixpath
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -10,6 +12,12 @@ from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.library_names import get_library_stem, get_library_version, has_version_of
 from bundle_fix.model.symlinks import Unresolved
 from bundle_fix.model.tree import File, Symlink, Tree, resolve_path
+
+MAX_LINK_TEXT = 4096
+"""Bytes of the longest target of a symlink (PATH_MAX)."""
+LIBRARY_NAME = re.compile(r".+\.so(\.[\w.+-]+)?")
+MAX_LINK_CHAIN = 40
+"""Symlinks that the kernel follows (the kernel's MAXSYMLINKS)."""
 
 
 def find_broken_symlinks(tree: Tree) -> Mapping[str, tuple[str, Unresolved]]:
@@ -134,3 +142,45 @@ def _is_available(tree: Tree, path: str) -> bool:
     if isinstance(node, Symlink):
         return isinstance(resolve_path(tree, path), Unresolved)
     return node is None and path not in tree.directories
+
+
+def find_text_symlinks(bundle: Bundle) -> Mapping[str, tuple[str, str]]:
+    """Return the text files that stand for symlinks to libraries: path to target and library.
+
+    Tools that cannot write a symlink, or do not know it, write a file with its target instead: git
+    without core.symlinks, Python's zipfile, and most programs that unpack zip archives on Windows.
+    """
+    targets: dict[str, str] = {}
+    sonames = {image.soname for image in bundle.images.values()}
+    for path, file in bundle.tree.iter_files():
+        if path in bundle.images or not 0 < file.content.size <= MAX_LINK_TEXT:
+            continue
+        name = posixpath.basename(path)
+        if name not in sonames and not LIBRARY_NAME.fullmatch(name):
+            continue
+        with file.content.open() as reader:
+            data = reader.pread(0, file.content.size)
+        text = os.fsdecode(data.removesuffix(b"\n").removesuffix(b"\r"))
+        if text and not text.startswith("/") and "\n" not in text and "\0" not in text:
+            targets[path] = text
+    found = {}
+    for path, text in targets.items():
+        library = _follow_text(bundle, targets, path)
+        if library is not None:
+            found[path] = (text, library)
+    return found
+
+
+def _follow_text(bundle: Bundle, targets: Mapping[str, str], path: str) -> str | None:
+    """Return the library that a text file leads to, possibly through others of its kind."""
+    at = path
+    for _ in range(MAX_LINK_CHAIN):
+        end = resolve_path(bundle.tree, posixpath.join(posixpath.dirname(at), targets[at]))
+        if not isinstance(end, str):
+            return None
+        if end in bundle.images:
+            return end if bundle.images[end].is_library else None
+        if end not in targets:
+            return None
+        at = end
+    return None

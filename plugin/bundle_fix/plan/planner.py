@@ -8,29 +8,38 @@ of a new pack sets up every object, that of a repair contains only what findings
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from bundle_fix.archive.wheel import (
+    find_record_path,
+    find_signatures,
+    is_wheel,
+    update_record,
+)
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.model.tree import File, Tree, get_relative_path, resolve_path
+from bundle_fix.model.tree import Tree, get_relative_path, resolve_path
+from bundle_fix.plan.companions import list_signed_files
 from bundle_fix.plan.links import (
     find_broken_symlinks,
     find_missing_soname_symlinks,
     find_stale_symlinks,
+    find_text_symlinks,
 )
 from bundle_fix.plan.modes import find_wrong_modes
-from bundle_fix.plan.names import (
+from bundle_fix.plan.naming.copies import find_identical_copies
+from bundle_fix.plan.naming.names import (
     NewNames,
     add_names,
     add_symlinks,
     copy_files,
-    find_replaceable_symlinks,
+    find_replaceable_links,
     plan_names,
 )
 from bundle_fix.plan.relocate import RelocatedBundle
@@ -56,6 +65,8 @@ class Plan(Struct, frozen=True):
         dropped: removed copies in a wheel: path to the path of the remaining file.
         copied: new copies of libraries, for formats without symlinks: path to the original.
         replaced: symlinks replaced by a copy of their target, for formats without symlinks.
+        restored: the paths in ``symlinks`` and ``copied`` that were text files before.
+        record: the path of a wheel's RECORD that lists its files wrongly and is renewed.
         reasons: the codes of the rules that ask for the changes, by path of the changed member;
             empty for a new pack.
     """
@@ -72,6 +83,8 @@ class Plan(Struct, frozen=True):
     dropped: Mapping[str, str] = field(default_factory=dict)
     copied: Mapping[str, str] = field(default_factory=dict)
     replaced: Mapping[str, str] = field(default_factory=dict)
+    restored: frozenset[str] = frozenset()
+    record: str = ""
     reasons: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -79,7 +92,7 @@ class Plan(Struct, frozen=True):
         """Return whether nothing has to change."""
         changes = (
             self.moved, self.symlinks, self.modes, self.edits, self.renamed, self.dropped,
-            self.copied, self.replaced,
+            self.copied, self.replaced, self.record,
         )  # fmt: skip
         return not any(changes)
 
@@ -134,36 +147,73 @@ def make_repair_plan(
     bundle = relocated.bundle
     keeps_symlinks = bundle.tree.keeps_symlinks
     symlinks, reasons = _select_requested_symlinks(bundle, requests)
-    names = NewNames(symlinks=symlinks) if keeps_symlinks else plan_names(bundle, symlinks)
     replaced = {
         path: end
-        for path, end in ({} if keeps_symlinks else find_replaceable_symlinks(bundle)).items()
+        for path, end in ({} if keeps_symlinks else find_replaceable_links(bundle)).items()
         if requests.find_rules(RepairKind.REPLACE_SYMLINK, path)
     }
-    named = add_names(copy_files(bundle, replaced), names)
+    linked = copy_files(bundle, replaced)
+    names = NewNames(symlinks=symlinks) if keeps_symlinks else plan_names(linked, symlinks)
+    named = add_names(linked, names)
     modes = {
         path: wrong.better
         for path, wrong in find_wrong_modes(named).items()
         if requests.find_rules(RepairKind.REPAIR_MODE, path)
     }
     edits, remarks = plan_runpath_repairs(named, requests, pinned)
-    for path in (*modes, *edits, *replaced):
+    signed = list_signed_files(named.tree, edits)
+    edits = {path: changes for path, changes in edits.items() if path not in signed}
+    record = _select_record(named.tree, requests)
+    for path in (*modes, *edits, *replaced, *filter(None, [record])):
         rules = chain.from_iterable(requests.find_rules(kind, path) for kind in RepairKind)
         reasons[path] = tuple(dict.fromkeys((*reasons.get(path, ()), *rules)))
-    return Plan(
+    tree = set_modes(named.tree, modes)
+    plan = Plan(
         moved=relocated.paths,
         symlinks=names.symlinks,
         merged=frozenset(),
         modes=modes,
         edits=edits,
-        remarks={**relocated.remarks, **remarks},
-        tree=set_modes(named.tree, modes),
+        remarks=_join_remarks(relocated.remarks, remarks, names.remarks, signed),
+        tree=tree,
         images=named.images,
         renamed=names.renamed,
         copied=names.copied,
         replaced=replaced,
+        restored=frozenset(symlinks.keys() & find_text_symlinks(bundle).keys()),
+        record=record,
         reasons=reasons,
     )
+    return plan if plan.is_empty or not is_wheel(tree) else _renew_record(plan)
+
+
+def _select_record(tree: Tree, requests: RepairRequests) -> str:
+    """Return the path of the RECORD that a finding asks to renew, or an empty text."""
+    path = find_record_path(tree) if is_wheel(tree) else None
+    return path if path and requests.find_rules(RepairKind.RENEW_RECORD, path) else ""
+
+
+def _renew_record(plan: Plan) -> Plan:
+    """Return the plan for a wheel with the RECORD of its new names, and without signatures."""
+    removed = "removed: it is a signature of the old RECORD"
+    remarks = dict.fromkeys(find_signatures(plan.tree), (removed,))
+    return replace(plan, tree=update_record(plan.tree), remarks={**plan.remarks, **remarks})
+
+
+def _join_remarks(
+    moved: Mapping[str, tuple[str, ...]],
+    choices: Mapping[str, tuple[str, ...]],
+    names: Mapping[str, str],
+    signed: Mapping[str, str],
+) -> dict[str, tuple[str, ...]]:
+    """Return all remarks by path; ``signed`` are the files that are not edited."""
+    found = {**moved, **choices}
+    for path, text in names.items():
+        found[path] = (*found.get(path, ()), text)
+    for path, signature in signed.items():
+        text = f"not changed: {signature} signs its content; edit it, then sign it again"
+        found[path] = (*found.get(path, ()), text)
+    return found
 
 
 def _select_requested_symlinks(
@@ -185,60 +235,18 @@ def _select_requested_symlinks(
         if rules and not stale.is_ambiguous:
             symlinks[path] = get_relative_path(stale.right[0], posixpath.dirname(path))
             reasons[path] = rules
+    for path, (text, library) in find_text_symlinks(bundle).items():
+        rules = requests.find_rules(RepairKind.RESTORE_SYMLINK, path)
+        if rules:
+            relative = get_relative_path(library, posixpath.dirname(path))
+            symlinks[path] = text if bundle.tree.keeps_symlinks else relative
+            reasons[path] = rules
     return symlinks, reasons
 
 
 def _select_own(own: Collection[str] | None, by_path: Mapping[str, T]) -> dict[str, T]:
     """Return the items whose paths may change."""
     return {path: value for path, value in by_path.items() if own is None or path in own}
-
-
-def find_identical_copies(bundle: Bundle, own: Collection[str] | None = None) -> dict[str, str]:
-    """Return the identical copies of libraries: path to the target of the symlink replacing it.
-
-    The original is the file with the longest name, usually the full version (``libx.so.4.6.11``);
-    among several the one nearest to the root.
-    """
-    # Hard links already share one copy.
-    hard_linked = {
-        file.hardlink or path for path, file in bundle.tree.iter_files() if file.hardlink
-    }
-    groups: dict[tuple[str, str, int], list[str]] = {}
-    for path in bundle.list_libraries():
-        if own is not None and path not in own:
-            continue
-        image, node = bundle.images[path], bundle.tree.nodes[path]
-        is_single = isinstance(node, File) and (node.hardlink or path) not in hard_linked
-        if image.soname and is_single and "glibc-hwcaps" not in path:
-            key = (_find_installation(bundle.tree, path), image.soname, image.size)
-            groups.setdefault(key, []).append(path)
-    links: dict[str, str] = {}
-    for paths in groups.values():
-        ordered = sorted(paths, key=lambda p: (-len(posixpath.basename(p)), p.count("/"), p))
-        for original, *others in group_identical_files(bundle, ordered):
-            for copy in others:
-                links[copy] = get_relative_path(original, posixpath.dirname(copy))
-    return links
-
-
-def group_identical_files(bundle: Bundle, paths: Sequence[str]) -> Iterator[list[str]]:
-    """Yield groups of files with the same content; ``paths`` are ELF files of the same size."""
-    remaining = list(paths)
-    while remaining:
-        first, *others = remaining
-        same = [first, *(other for other in others if bundle.has_same_bytes(first, other))]
-        yield same
-        remaining = [other for other in others if other not in same]
-
-
-def _find_installation(tree: Tree, path: str) -> str:
-    """Return the top directory of ``path`` if it is an installation with bin/ and lib/, else "".
-
-    No symlink may connect two installations of one archive, since each can be moved on its own.
-    """
-    top = path.partition("/")[0]
-    has_libraries = any(f"{top}/{name}" in tree.directories for name in ("lib", "lib64"))
-    return top if has_libraries and f"{top}/bin" in tree.directories else ""
 
 
 def _plan_soname_symlinks(bundle: Bundle, own: Collection[str] | None) -> dict[str, str]:

@@ -23,9 +23,13 @@ class RepairKind(Enum):
     RETARGET_SYMLINK = "retarget_symlink"
     """A symlink leads to the version of a library that its name says."""
     REPLACE_SYMLINK = "replace_symlink"
-    """A symlink that an installation loses becomes a copy of its target."""
+    """A link that an installation loses becomes a copy of its target."""
+    RESTORE_SYMLINK = "restore_symlink"
+    """A text file that stands for a symlink becomes a symlink, or a copy of its target."""
     REPAIR_MODE = "repair_mode"
     """A member gets a mode with which it can be used."""
+    RENEW_RECORD = "renew_record"
+    """The RECORD of a wheel lists its files as they are."""
 
 
 class RepairRequest(Struct, frozen=True):

@@ -55,9 +55,11 @@ from .packs import (
     build_symlink,
     build_truncated_library,
     build_user_of_symbol,
+    write_npm_package,
     write_pack_with_manifest,
     write_tarball,
     write_tarball_of_type,
+    write_text_beside_library,
     write_unpacked_wheel,
     write_wheel_with_tool,
 )
@@ -258,6 +260,13 @@ CASES: Mapping[str, Case] = {
     "BF604": Case(lambda r: write_tarball(r, "a\n", "b"), lambda r: write_tarball(r, "ä", "b")),
     "BF605": Case(
         lambda r: write_tarball(r, "a", owner=1001), lambda r: write_tarball(r, "b", "a")
+    ),
+    "BF606": Case(
+        partial(write_npm_package, symlink=True), partial(write_npm_package, symlink=False)
+    ),
+    "BF607": Case(
+        lambda r: write_text_beside_library(r, "liba.so.1"),
+        lambda r: write_text_beside_library(r, "INPUT(liba.so.1)"),
     ),
     "BF640": Case(
         partial(write_unpacked_wheel, is_correct=False),

@@ -283,6 +283,24 @@ def build_program_with_string(root: Path, path: str) -> None:
     build_program(root, source=f'#include <stdio.h>\nint main(void) {{ return puts("{path}"); }}')
 
 
+def write_npm_package(root: Path, *, symlink: bool) -> None:
+    """Write a tarball for npm with a program, and its library as a file or a symlink."""
+    tree = root.with_name("tree")
+    build_server(tree, "liba.so.1")
+    build_library(tree, "liba.so.1.2" if symlink else "liba.so.1", soname="liba.so.1")
+    if symlink:
+        (tree / "lib/liba.so.1").symlink_to("liba.so.1.2")
+    (tree / "package.json").write_text("{}")
+    with tarfile.open(root, "w") as archive:
+        archive.add(tree, "package")
+
+
+def write_text_beside_library(root: Path, text: str) -> None:
+    """Write a library, and a text file with its development name."""
+    build_library(root)
+    (root / "lib/liba.so").write_text(text)
+
+
 def write_unpacked_wheel(root: Path, *, is_correct: bool) -> None:
     """Write the files of a wheel, with a RECORD that matches them or not."""
     for name, text in {**METADATA, "RECORD": ""}.items():

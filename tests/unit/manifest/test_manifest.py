@@ -17,13 +17,13 @@ from bundle_fix.check.checker import check_bundle
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.manifest.builder import build_manifest
 from bundle_fix.manifest.model import (
-    MANIFEST_NAME,
     MAX_MANIFEST_SIZE,
     decode_path,
     encode_manifest,
     encode_path,
 )
 from bundle_fix.model.content import BytesContent
+from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.tree import File, Metadata, Tree
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.report.schemas import build_manifest_schema

@@ -88,7 +88,7 @@ def test_a_library_that_is_only_found_after_a_repair_is_repaired_as_well(tmp_pat
 
 
 def test_a_library_is_renamed_where_symlinks_get_lost(tmp_path: Path) -> None:
-    build_elf(tmp_path / "lib/libb.so.2.1", soname="libb.so.2")
+    build_elf(tmp_path / "lib/libb.so.2.1", soname="libb.so.2", tag="b")
     build_elf(tmp_path / "bin/x", program=True, needed=["libb.so.2"], runpath="$ORIGIN/../lib")
     plan = plan_for(tmp_path, symlinks=False)
     assert (plan.renamed, plan.copied) == ({"lib/libb.so.2.1": "lib/libb.so.2"}, {})

@@ -24,7 +24,7 @@ def read_runpath(path: Path) -> str | None:
 
 def install(root: Path) -> tuple[Path, Path]:
     """Install a program and the library that it needs, without the soname symlink."""
-    library = build_elf(root / "lib/libx.so.4.6", soname="libx.so.4")
+    library = build_elf(root / "lib/libx.so.4.6", soname="libx.so.4", tag="x")
     return build_elf(root / "bin/server", program=True, needed=["libx.so.4"]), library
 
 

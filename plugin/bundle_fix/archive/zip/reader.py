@@ -88,7 +88,7 @@ def _build_tree(
         progress(unpacked)
         nodes[key] = _convert_entry(fd, entry, spool, archive, path)
         unpacked += entry.size
-    tree = Tree(nodes, top)
+    tree = Tree(nodes, top, keeps_symlinks=False)
     check_parents(tree, path)
     return tree
 

@@ -10,7 +10,6 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.elf.scan.debug_info import BUILD_ID_DIRECTORY, DEBUG_DIRECTORY, is_debug_only
 from bundle_fix.manifest.model import (
-    MANIFEST_NAME,
     FileRecord,
     ForeignManifestError,
     Manifest,
@@ -18,6 +17,7 @@ from bundle_fix.manifest.model import (
     decode_path,
 )
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.tree import Directory, File, Symlink, Tree, resolve_path
 from bundle_fix.policy.severity import Severity
 from bundle_fix.storage.digests import compute_digests

@@ -21,6 +21,7 @@ from bundle_fix.check.rule import Rule
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File
+from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
 
@@ -33,7 +34,7 @@ def find_record_mismatches(rule: Rule, context: Context) -> Iterator[Finding]:
     try:
         lines = read_record(tree, path)
     except BundleFixError as error:
-        yield rule.make_finding(path, f"cannot be read: {error.message}")
+        yield rule.make_finding(path, f"cannot be read: {error.message}", fixable=False)
         return
     for name, (digest, size) in lines.items():
         node = tree.nodes.get(name)
@@ -101,9 +102,10 @@ RULES = (
         "The RECORD of a wheel does not match its files.",
         "Tools that verify an installation report the files as changed, and an uninstallation does"
         " not remove files that are not listed.",
-        "Build the wheel again. 'bundle-fix fix' updates RECORD when it changes a wheel.",
+        "Build the wheel again, or let 'bundle-fix fix' renew RECORD if the files are right.",
         "patchelf edited pkg/lib/libx.so.4 in the wheel, and RECORD still lists the old hash.",
         find_record_mismatches,
+        repair=RepairKind.RENEW_RECORD,
     ),
     WHEEL_SCHEME,
 )  # fmt: skip

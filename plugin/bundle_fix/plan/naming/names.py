@@ -14,11 +14,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from bundle_fix.loader.bundle import Bundle, build_bundle
-from bundle_fix.model.content import CHUNK, Content, PathContent, read_chunks
 from bundle_fix.model.tree import File, Node, Symlink, resolve_path
-
-TEXT_SUFFIXES = (".py", ".pyi", ".json", ".toml", ".cmake")
-"""Suffixes of text files that may contain the name of a library to be opened."""
+from bundle_fix.plan.naming.references import find_references
 
 
 class NewNames(Struct, frozen=True):
@@ -28,39 +25,54 @@ class NewNames(Struct, frozen=True):
         symlinks: symlinks to add or to replace: path to target.
         renamed: libraries with another name: old path to new path.
         copied: copies under another name: path to the path of the original.
+        remarks: what asks for the old name of a copied library, by its path.
     """
 
     symlinks: Mapping[str, str] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     copied: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
-def plan_names(bundle: Bundle, symlinks: Mapping[str, str]) -> NewNames:
+def plan_names(bundle: Bundle, symlinks: Mapping[str, str], code: Sequence[Path] = ()) -> NewNames:
     """Return the names by which files can stand for ``symlinks`` (path to target).
 
     A library is renamed if nothing can ask for its old name, else it is copied.
+
+    Args:
+        bundle: the pack; its contents must be open.
+        symlinks: the symlinks that would be added.
+        code: files outside the pack that may contain names.
     """
-    renamed: dict[str, str] = {}
-    copied: dict[str, str] = {}
+    originals: dict[str, str] = {}
     for path, target in symlinks.items():
         original = resolve_path(bundle.tree, posixpath.join(posixpath.dirname(path), target))
-        if not isinstance(original, str) or original not in bundle.images:
-            continue
-        if path in bundle.tree.nodes or original in renamed or find_reference(bundle, original, ()):
-            copied[path] = original
-        else:
-            renamed[original] = path
-    copies = {path: renamed.get(original, original) for path, original in copied.items()}
-    return NewNames(renamed=renamed, copied=copies)
+        if isinstance(original, str) and original in bundle.images:
+            originals[path] = original
+    movable = [original for path, original in originals.items() if path not in bundle.tree.nodes]
+    remarks = find_references(bundle, dict.fromkeys(movable), code)
+    renamed: dict[str, str] = {}
+    for path, original in originals.items():
+        if original in movable and original not in remarks and path not in bundle.tree.nodes:
+            renamed.setdefault(original, path)
+    copied = {
+        path: renamed.get(original, original)
+        for path, original in originals.items()
+        if renamed.get(original) != path
+    }
+    return NewNames(renamed=renamed, copied=copied, remarks=remarks)
 
 
-def find_replaceable_symlinks(bundle: Bundle) -> Mapping[str, str]:
-    """Return the symlinks that lead to a file of the pack: path to the path of the file."""
-    ends = {path: resolve_path(bundle.tree, path) for path, _ in bundle.tree.iter_symlinks()}
+def find_replaceable_links(bundle: Bundle) -> Mapping[str, str]:
+    """Return the symlinks and hard links to a file of the pack: path to the path of the file."""
+    tree = bundle.tree
+    ends = {path: resolve_path(tree, path) for path, _ in tree.iter_symlinks()}
+    # npm installs neither symlinks nor hard links; other formats have no hard links.
+    ends |= {path: file.hardlink for path, file in tree.iter_files() if file.hardlink}
     return {
         path: end
         for path, end in ends.items()
-        if isinstance(end, str) and isinstance(bundle.tree.nodes.get(end), File)
+        if isinstance(end, str) and isinstance(tree.nodes.get(end), File)
     }
 
 
@@ -119,39 +131,3 @@ def _make_symlink(target: str, member: Node) -> Symlink:
     return Symlink(
         target, replace(member.metadata, mode=0o777, extra={}), preceding=member.preceding
     )
-
-
-def find_reference(bundle: Bundle, path: str, code: Sequence[Path]) -> str:
-    """Return a remark on what refers to a library by its current name, or an empty text."""
-    name = posixpath.basename(path)
-    for other, image in bundle.images.items():
-        if name in image.needed:
-            return f"name kept: {other} needs it"
-    texts = ((p, n.content) for p, n in bundle.tree.iter_files() if p.endswith(TEXT_SUFFIXES))
-    outside = ((str(p), PathContent(p.resolve(), p.stat().st_size)) for p in code)
-    for other, content in (*texts, *outside):
-        if _contains_name(content, name):
-            return f"name kept: {other} contains it"
-    return ""
-
-
-def _contains_name(content: Content, name: str) -> bool:
-    word = name.encode("utf-8", "surrogateescape")
-    end = b""
-    with content.open() as reader:
-        for piece in read_chunks(reader):
-            if _contains_word(end + piece, word):
-                return True
-            end = (end + piece)[-min(CHUNK, len(word) + 1) :]
-    return False
-
-
-def _contains_word(data: bytes, word: bytes) -> bool:
-    """Return whether ``word`` is in ``data``, not as the start of a longer name (``libx.so.4``)."""
-    at = data.find(word)
-    while at >= 0:
-        follows = data[at + len(word) : at + len(word) + 1]
-        if follows != b"." and not follows.isalnum():
-            return True
-        at = data.find(word, at + 1)
-    return False

@@ -13,13 +13,15 @@ from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.plan.links import find_missing_soname_symlinks
 from bundle_fix.plan.modes import find_wrong_modes
-from bundle_fix.plan.names import (
+from bundle_fix.plan.naming.copies import group_identical_files
+from bundle_fix.plan.naming.names import (
+    add_names,
     copy_files,
-    find_reference,
-    find_replaceable_symlinks,
-    rename_files,
+    find_replaceable_links,
+    plan_names,
 )
-from bundle_fix.plan.planner import Plan, group_identical_files, set_modes
+from bundle_fix.plan.naming.references import find_references
+from bundle_fix.plan.planner import Plan, set_modes
 from bundle_fix.plan.runpaths import plan_runpaths
 
 
@@ -31,20 +33,21 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[P
         pinned: patterns of the sonames to be needed by path, without a search.
         code: files outside the wheel that may contain names of its libraries.
     """
-    bundle = copy_files(bundle, find_replaceable_symlinks(bundle))
+    bundle = copy_files(bundle, find_replaceable_links(bundle))
     dropped, remarks = _find_copies(bundle, code)
     deduplicated = _remove_files(bundle, dropped)
-    renamed: dict[str, str] = {}
-    for new, old in find_missing_soname_symlinks(deduplicated).items():
-        remark = find_reference(deduplicated, old, code)
-        if remark:
-            remarks[old] = remark
-        else:
-            renamed[old] = new
-    result = rename_files(deduplicated, renamed)
+    # A library that no object needs is a plugin, which is opened by its file name.
+    missing = {
+        new: posixpath.basename(old)
+        for new, old in find_missing_soname_symlinks(deduplicated).items()
+        if posixpath.basename(new) in bundle.needed_names
+    }
+    names = plan_names(deduplicated, missing, code)
+    remarks |= names.remarks
+    result = add_names(deduplicated, names)
     modes = {path: wrong.better for path, wrong in find_wrong_modes(result).items()}
     edits, choices = plan_runpaths(result, pinned)
-    if dropped or renamed or modes or edits:
+    if dropped or names.renamed or names.copied or modes or edits:
         remarks |= dict.fromkeys(
             find_signatures(bundle.tree), "removed: it is a signature of the old RECORD"
         )
@@ -57,7 +60,8 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[P
         remarks={**choices, **{path: (text,) for path, text in remarks.items()}},
         tree=set_modes(result.tree, modes),
         images=result.images,
-        renamed=renamed,
+        renamed=names.renamed,
+        copied=names.copied,
         dropped=dropped,
     )
 
@@ -73,21 +77,14 @@ def _find_copies(bundle: Bundle, code: Sequence[Path]) -> tuple[dict[str, str], 
         if image.soname and get_library_stem(path) == get_library_stem(image.soname):
             key = (posixpath.dirname(path), image.soname, image.size)
             groups.setdefault(key, []).append(path)
-    dropped: dict[str, str] = {}
-    remarks: dict[str, str] = {}
+    remaining: dict[str, str] = {}
     for (_, soname, _), paths in groups.items():
         for same in group_identical_files(bundle, sorted(paths, key=_order_by_length)):
             named = [path for path in same if posixpath.basename(path) == soname]
-            remaining = (named or same)[0]
-            for copy in same:
-                if copy == remaining:
-                    continue
-                remark = find_reference(bundle, copy, code)
-                if remark:
-                    remarks[copy] = remark
-                else:
-                    dropped[copy] = remaining
-    return dropped, remarks
+            kept = (named or same)[0]
+            remaining |= {copy: kept for copy in same if copy != kept}
+    remarks = find_references(bundle, remaining, code)
+    return {copy: kept for copy, kept in remaining.items() if copy not in remarks}, remarks
 
 
 def _remove_files(bundle: Bundle, paths: Mapping[str, str]) -> Bundle:

@@ -1,0 +1,96 @@
+"""Signatures of single files: what no longer matches when a file is edited.
+
+`fix` cannot sign, so it leaves such a file as it is. Checksums without a key, such as SHA256SUMS,
+are renewed instead (`bundle_fix.pipelines.renewal`).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+
+from bundle_fix.model.content import Content, read_exactly
+from bundle_fix.model.library_names import get_library_stem
+from bundle_fix.model.tree import File, Tree
+
+SIGNATURE_NAMES = (
+    "{stem}.chk",
+    ".{name}.hmac",
+    "{name}.hmac",
+    "fipscheck/{name}.hmac",
+    "hmaccalc/{name}.hmac",
+    "{name}.asc",
+    "{name}.sig",
+    "{name}.sign",
+    "{name}.gpg",
+    "{name}.minisig",
+    "{name}.p7s",
+)
+"""Files beside a file that contain its signature or its keyed digest, with the names that their
+tools give them: NSS's shlibsign(1); the FIPS self-tests of OpenSSL, GnuTLS and libgcrypt in
+distributions, fipscheck(8) and hmaccalc; gpg(1), kmodsign(1), minisign(1) and openssl-cms(1)."""
+FIPS_MODULE, FIPS_SETTINGS, FIPS_KEY = "fips.so", "fipsmodule.cnf", b"module-mac"
+"""OpenSSL's FIPS provider, and the file with its keyed digest (openssl-fipsinstall(1))."""
+MAX_HMAC_FILE = 1 << 16
+"""Bytes of a file of keyed digests that are read."""
+ATTRIBUTES = ("SCHILY.xattr.security.ima", "SCHILY.xattr.security.evm")
+"""Extended attributes with the signatures of the kernel's integrity subsystem (evmctl(1))."""
+APPENDED_MARK = b"~Module signature appended~\n"
+"""The last bytes of a file with an appended signature (the kernel's module_signature.h)."""
+
+
+def list_signed_files(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
+    """Return those of ``paths`` whose content is signed, each with its signature for a message.
+
+    Args:
+        tree: the pack; its contents must be open.
+        paths: files of it.
+    """
+    paths = [path for path in paths if isinstance(tree.nodes.get(path), File)]
+    digests = _list_keyed_digests(tree) if paths else {}
+    found = {path: _find_signature(tree, path, digests) for path in paths}
+    return {path: signature for path, signature in found.items() if signature}
+
+
+def _list_keyed_digests(tree: Tree) -> dict[str, list[str]]:
+    """Return the files of keyed digests by their directory, and those of OpenSSL's module."""
+    found: dict[str, list[str]] = {}
+    for path, _ in tree.iter_files():
+        directory, name = posixpath.split(path)
+        if name.endswith(".hmac"):
+            found.setdefault(directory, []).append(path)
+        elif name == FIPS_SETTINGS:
+            found.setdefault(FIPS_MODULE, []).append(path)
+    return found
+
+
+def _find_signature(tree: Tree, path: str, digests: Mapping[str, list[str]]) -> str:
+    node = tree.nodes[path]
+    for attribute in ATTRIBUTES:
+        if attribute in node.metadata.extra:
+            return f"its extended attribute {attribute.removeprefix('SCHILY.xattr.')}"
+    if isinstance(node, File) and _read_end(node.content, len(APPENDED_MARK)) == APPENDED_MARK:
+        return "the signature at its end"
+    directory, name = posixpath.split(path)
+    for pattern in SIGNATURE_NAMES:
+        sibling = posixpath.join(directory, pattern.format(name=name, stem=get_library_stem(name)))
+        if sibling != path and isinstance(tree.nodes.get(sibling), File):
+            return sibling
+    # GnuTLS lists the keyed digests of several libraries in one file.
+    word = FIPS_KEY if name == FIPS_MODULE else name.encode("utf-8", "surrogateescape")
+    files = digests.get(FIPS_MODULE if name == FIPS_MODULE else directory, [])
+    return next((other for other in files if word in _read_start(tree, other)), "")
+
+
+def _read_end(content: Content, length: int) -> bytes:
+    """Return the last bytes of a file; fewer if it is shorter."""
+    with content.open() as reader:
+        return reader.pread(max(0, content.size - length), min(length, content.size))
+
+
+def _read_start(tree: Tree, path: str) -> bytes:
+    node = tree.nodes[path]
+    if not isinstance(node, File):
+        return b""
+    with node.content.open() as reader:
+        return read_exactly(reader, 0, min(node.content.size, MAX_HMAC_FILE)) or b""

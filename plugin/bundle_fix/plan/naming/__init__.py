@@ -1,0 +1,1 @@
+"""Names of libraries: new ones, and those that something may ask for."""
