@@ -30,6 +30,14 @@ DATA_PARTS = frozenset({
     "var",
 })  # fmt: skip
 """Directories without libraries: documentation, settings, sources (same sources)."""
+ROOTS = frozenset({
+    "app", "build", "builds", "data", "gnu", "home", "install", "lib", "lib32", "lib64", "mnt",
+    "nix", "opt", "root", "snap", "srv", "tmp", "usr", "work", "workspace",
+})  # fmt: skip
+"""The first parts of paths on a file system (same standard, build services, package managers).
+
+Other strings with slashes are keys and resources, such as Qt's /QtQuick/Controls/Styles.
+"""
 SCRIPT_SUFFIXES = (".conf", ".env", ".py", ".sh")
 MAX_SCRIPT, MAX_SCRIPTS = 64 << 10, 1000
 """Bytes of a script, and number of scripts, that are searched for the name of a directory."""
@@ -95,7 +103,7 @@ def _find_directory(path: str, directories: Mapping[str, Sequence[str]]) -> str 
     One of these parts must identify a project.
     """
     parts = path.strip("/").split("/")
-    if not DATA_PARTS.isdisjoint(parts):
+    if parts[0] not in ROOTS or not DATA_PARTS.isdisjoint(parts):
         return None
     own = next((at for at, part in enumerate(reversed(parts), 1) if not _is_common(part)), None)
     if own is None:
