@@ -171,7 +171,7 @@ def test_the_backend_checks_wheels_without_the_install_rule_and_respects_ignores
 ) -> None:
     source = write_wheel_project(tmp_path / "s", "message(STATUS nothing)\n")
     done = run_pip(links, "wheel", *HERE, "-w", tmp_path / "out", source)
-    assert (done.returncode != 0, "BF201" in done.stdout) == (True, True)
+    assert (done.returncode != 0, "BF102" in done.stdout) == (True, True)
     assert "was removed" in done.stdout
     with (source / "pyproject.toml").open("a") as file:
         rules = (f'{{ rule = "{code}", path = "*", reason = "x" }}' for code in ("BF102", "BF201"))

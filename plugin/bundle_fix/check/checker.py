@@ -9,6 +9,7 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import read_abi
 from bundle_fix.check.facts.file_facts import FactCache
 from bundle_fix.check.findings import Finding, filter_by_severity, is_ignored
+from bundle_fix.check.merging import merge_findings
 from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
 from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rule import RuleScope
@@ -65,6 +66,7 @@ def check_context(context: Context, progress: Progress = no_progress) -> CheckRe
         ignores = [ignore for ignore in policy.ignore if not _is_for_diff(ignore)]
         reported += find_unused_ignores(ignores, findings)
     reported.sort(key=lambda f: (f.severity.rank, f.path, f.rule, f.message))
+    reported = merge_findings(context.bundle, reported)
     return CheckResult(
         findings=tuple(reported),
         ignored=ignored,

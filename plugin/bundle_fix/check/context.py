@@ -9,8 +9,10 @@ from typing import TypeVar
 
 from msgspec import Struct, field
 
+from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers
 from bundle_fix.check.facts.file_facts import FactCache, FileFacts
+from bundle_fix.check.facts.library_tables import is_optional_plugin
 from bundle_fix.check.facts.openers import Openers, Reach
 from bundle_fix.check.facts.package_dependencies import (
     find_package_of_library,
@@ -214,17 +216,17 @@ class Context(Struct, frozen=True, dict=True):
             self.deployment, self.facts, self.programs, self.plugins, names, self.names_by_library
         )
 
-    @property
-    def plugin_severity(self) -> Severity:
-        """The severity of a problem that only prevents a plugin from loading.
+    def get_plugin_severity(self, path: str) -> Severity:
+        """Return the severity of a problem that only prevents the library at ``path`` from loading.
 
-        It is an error if the artifact consists of libraries only. The programs that use the
-        libraries of a distribution package may be in another package.
+        It is an error if the artifact consists of libraries only, except in an optional plugin of a
+        wheel. The programs that use the libraries of a distribution package may be in another one.
         """
-        is_library_pack = (
-            not self.programs and self.bundle.tree.location is not InstallLocation.BESIDE_OTHERS
-        )
-        return Severity.ERROR if is_library_pack else Severity.WARNING
+        tree = self.bundle.tree
+        if self.programs or tree.location is InstallLocation.BESIDE_OTHERS:
+            return Severity.WARNING
+        is_optional = is_wheel(tree) and is_optional_plugin(path)
+        return Severity.WARNING if is_optional else Severity.ERROR
 
     @cached_property
     def resolutions(self) -> tuple[tuple[Severity, Process, Resolution], ...]:
@@ -239,7 +241,7 @@ class Context(Struct, frozen=True, dict=True):
         ]
         for plugin, process in self.plugins.items():
             for need in process.resolutions:
-                severity = self.plugin_severity
+                severity = self.get_plugin_severity(plugin)
                 if need.result.origin is not ObjectOrigin.BUNDLE:
                     reach = self.openers.find_reach(plugin, need)
                     if reach is Reach.FOUND:

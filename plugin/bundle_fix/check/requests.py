@@ -10,7 +10,7 @@ from bundle_fix.plan.requests import RepairKind, RepairRequest
 from bundle_fix.policy.severity import Severity
 
 SUBJECT_KEYS = {
-    RepairKind.FIND_NAME: ("needed", "dlopen"),
+    RepairKind.FIND_NAME: ("needed", "also_needed", "dlopen"),
     RepairKind.REMOVE_ENTRY: ("entry",),
     RepairKind.ADD_SONAME: ("symlink",),
 }
@@ -32,10 +32,11 @@ def _make_requests(finding: Finding) -> Iterator[RepairRequest]:
     if kind is None:
         return
     keys = SUBJECT_KEYS.get(kind)
-    if keys is None:
-        yield RepairRequest(kind, finding.path, "", finding.rule)
-        return
-    for value in (finding.evidence[key] for key in keys if key in finding.evidence):
-        subjects = value if isinstance(value, (list, tuple)) else (value,)
-        for subject in subjects:
-            yield RepairRequest(kind, finding.path, subject, finding.rule)
+    for path in (finding.path, *finding.evidence.get("copies", ())):
+        if keys is None:
+            yield RepairRequest(kind, path, "", finding.rule)
+            continue
+        for value in (finding.evidence[key] for key in keys if key in finding.evidence):
+            subjects = value if isinstance(value, (list, tuple)) else (value,)
+            for subject in subjects:
+                yield RepairRequest(kind, path, subject, finding.rule)

@@ -28,6 +28,7 @@ from .packs import (
     build_allocators,
     build_bundled_libc,
     build_caller_of_greet,
+    build_chain_of_libraries,
     build_compiled_in_directory,
     build_copies,
     build_distribution_package,
@@ -98,7 +99,9 @@ CASES: Mapping[str, Case] = {
     "BF002": Case(lambda r: write_tarball(r, "a"), build_program, {"allow_empty": False}),
     "BF101": Case(lambda r: build_server(r, "libgone.so.1"), build_program_and_library),
     "BF102": Case(make_incident_pack, make_healthy_pack),
-    "BF103": Case(make_incident_pack, make_healthy_pack),
+    "BF103": Case(
+        partial(build_library, at="lib/liba.so"), partial(build_library, at="lib/liba.so.1")
+    ),
     "BF104": Case(
         partial(build_symlink, target="gone"), partial(build_symlink, target="liba.so.1")
     ),
@@ -135,7 +138,10 @@ CASES: Mapping[str, Case] = {
     "BF116": Case(
         lambda r: build_library(r, "libcuda.so.1"), lambda r: build_library(r, "libcudart.so.1")
     ),
-    "BF201": Case(partial(build_program_and_library, runpath=None), build_program_and_library),
+    "BF201": Case(
+        partial(build_chain_of_libraries, runpath=None),
+        partial(build_chain_of_libraries, runpath="$ORIGIN"),
+    ),
     "BF202": Case(
         partial(build_program_and_library, runpath=f"/opt/x:{LIB}"), build_program_and_library
     ),

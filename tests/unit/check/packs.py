@@ -48,6 +48,13 @@ def build_program_and_library(root: Path, runpath: str | None = LIB, **more: Any
     build_server(root, "liba.so.1", runpath=runpath)
 
 
+def build_chain_of_libraries(root: Path, runpath: str | None) -> None:
+    """Build a program that loads libb before liba, which also needs libb."""
+    build_library(root, "libb.so.1")
+    build_library(root, "liba.so.1", needed=["libb.so.1"], runpath=runpath)
+    build_server(root, "libb.so.1", "liba.so.1")
+
+
 def build_distribution_package(root: Path, runpath: str) -> None:
     """Build the files of a distribution package with a program in usr/bin."""
     build_elf(root / "usr/bin/server", program=True, runpath=runpath)

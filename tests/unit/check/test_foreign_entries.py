@@ -86,6 +86,15 @@ def test_bf101_is_a_note_about_a_library_that_an_import_loads_first(
     assert check_wheel(tmp_path / "x", *requires)["BF101"].severity == severity
 
 
+@pytest.mark.parametrize(("requires", "severity"), [("torch", "note"), ("numpy", "error")])
+def test_bf102_is_a_note_about_a_library_that_an_import_loads_first(
+    tmp_path: Path, requires: str, severity: str
+) -> None:
+    build_elf(tmp_path / "x/demo.libs/libcudart.faf08d9a.so.13", soname="libcudart.so.13")
+    build_elf(tmp_path / "x" / MODULE, needed=["libcudart.so.13"])
+    assert check_wheel(tmp_path / "x", requires)["BF102"].severity == severity
+
+
 def test_bf101_is_a_note_about_a_library_of_a_vendor_to_which_an_entry_leads(
     tmp_path: Path, check: Check
 ) -> None:

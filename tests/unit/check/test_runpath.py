@@ -17,11 +17,14 @@ def build_program(root: Path, *, rpath: str | None = None, runpath: str | None =
     build_elf(root / "bin/x", program=True, needed=["liba.so.1"], rpath=rpath, runpath=runpath)
 
 
-def test_bf201_reports_a_program_without_a_runpath(tmp_path: Path, check: Check) -> None:
+def test_a_name_that_is_not_found_without_a_runpath_is_one_finding(
+    tmp_path: Path, check: Check
+) -> None:
     build_program(tmp_path)
-    (finding,) = check("BF201")
+    (finding,) = check("BF102")
     assert (finding.severity, finding.path) == ("error", "bin/x")
-    assert finding.message == "has no RUNPATH, but needs liba.so.1 of the pack"
+    assert finding.evidence["causes"] == ["BF201"]
+    assert check("BF201") == []
 
 
 def test_bf201_is_a_warning_in_a_library_if_another_object_loads_what_it_needs(

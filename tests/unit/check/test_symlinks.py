@@ -13,13 +13,21 @@ from .conftest import Check
 from .packs import build_stale_symlink
 
 
-def test_bf103_reports_a_library_that_is_not_found_by_its_soname(
+def test_a_name_that_is_not_found_without_a_symlink_is_one_finding(
     tmp_path: Path, check: Check
 ) -> None:
     make_incident_pack(tmp_path)
+    (finding,) = check("BF102")
+    assert (finding.severity, finding.path) == ("error", "bin/server")
+    assert finding.evidence["causes"] == ["BF103"]
+    assert check("BF103") == []
+
+
+def test_bf103_is_a_note_about_a_library_that_nothing_needs(tmp_path: Path, check: Check) -> None:
+    build_elf(tmp_path / "lib/liba.so", soname="liba.so.1")
     (finding,) = check("BF103")
-    assert (finding.severity, finding.path) == ("error", "bin/libtcmalloc.so")
-    assert finding.evidence["symlink"] == "bin/libtcmalloc.so.4"
+    assert (finding.severity, finding.path) == ("note", "lib/liba.so")
+    assert finding.evidence["symlink"] == "lib/liba.so.1"
 
 
 def test_bf103_is_silent_if_a_symlink_has_the_soname(tmp_path: Path, check: Check) -> None:

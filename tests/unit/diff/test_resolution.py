@@ -72,7 +72,7 @@ def test_the_reverse_comparison_reports_a_fix(tmp_path: Path, compare: Compare) 
     assert [(n.needed, n.old.origin, n.new.origin) for n in found.resolutions] == [
         ("libtcmalloc.so.4", ObjectOrigin.HOST, ObjectOrigin.BUNDLE)
     ]
-    assert {"BF102", "BF103"} <= {f.rule for f in found.fixed}
+    assert "BF102" in {f.rule for f in found.fixed}
 
 
 def test_a_removed_library_is_not_found(tmp_path: Path, compare: Compare) -> None:

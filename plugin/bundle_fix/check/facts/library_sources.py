@@ -16,7 +16,10 @@ from bundle_fix.check.facts.library_tables import (
     iter_packages_with,
     matches_any,
 )
-from bundle_fix.check.facts.package_dependencies import find_packages_of_library
+from bundle_fix.check.facts.package_dependencies import (
+    find_packages_of_library,
+    normalize_name,
+)
 from bundle_fix.loader.process import Resolution
 from bundle_fix.loader.search.steps import Outcome, SearchRule
 
@@ -80,12 +83,26 @@ def _find_packages_of_entries(
     return [own] if own else list(packages)
 
 
+def is_loaded_by_import(context: Context, need: Resolution) -> bool:
+    """Return whether the import of a required package loads a library before an extension module.
+
+    The required package may itself require the one with the library, as torch does nvidia-*.
+    """
+    names = (normalize_name(package).replace("_", "-") for package in context.package_dependencies)
+    is_required = any(matches_any(name, tuple(PYTHON_PACKAGES)) for name in names)
+    return is_required and _find_importing_package(context, need) is not None
+
+
+def _find_importing_package(context: Context, need: Resolution) -> str | None:
+    """Return the pattern of the Python package whose import loads a library of a wheel, or None."""
+    if not is_wheel(context.bundle.tree) or need.requester.path in context.loaded_at_start:
+        return None
+    return next(iter_packages_with(need.name, PYTHON_PACKAGES), None)
+
+
 def _find_import(context: Context, need: Resolution) -> LibrarySource | None:
     """Return the Python package whose import loads a library before an extension module."""
-    path = need.requester.path
-    if not is_wheel(context.bundle.tree) or path in context.loaded_at_start:
-        return None
-    package = next(iter_packages_with(need.name, PYTHON_PACKAGES), None)
+    package = _find_importing_package(context, need)
     if package is None:
         return None
     name = package.rstrip("*-")

@@ -26,6 +26,14 @@ INTEL_RUNTIME_LIBRARIES = (
 )  # fmt: skip
 ONETBB_LIBRARIES = ("libtbb*",)
 
+OPTIONAL_PLUGIN = re.compile(
+    r"(^|.*[/_.-])(backends?|codecs?|drivers?|engines?|gstreamer-1\.0|imageformats|modules|"
+    r"platforms|plugins?|providers?|sqldrivers)([/_.-].*|$)",
+    re.IGNORECASE,
+)
+"""Directories and files of plugins that a library opens if they load: those of Qt, GStreamer, GDAL,
+OpenSSL, SASL, VLC and ONNX Runtime (``libonnxruntime_providers_cuda.so``)."""
+
 
 class VendorStack(Struct, frozen=True):
     """A stack that its vendor installs in a directory of the target.
@@ -115,3 +123,10 @@ def iter_packages_with(name: str, table: Mapping[str, Sequence[str]]) -> Iterato
 def matches_any(name: str, patterns: Sequence[str]) -> bool:
     """Return whether ``name`` matches one of ``patterns``."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def is_optional_plugin(path: str) -> bool:
+    """Return whether a library of a wheel is a plugin that need not load, judging by its path."""
+    is_module = ".cpython-" in path or ".abi3." in path
+    below = path.partition("/")[2]
+    return not is_module and OPTIONAL_PLUGIN.fullmatch(below) is not None

@@ -50,7 +50,7 @@ def find_truncated_files(rule: Rule, context: Context) -> Iterator[Finding]:
         yield rule.make_finding(
             path,
             f"is truncated: it has {image.size} bytes, but its segments end at byte {end}",
-            severity=rule.severity if is_needed else context.plugin_severity,
+            severity=rule.severity if is_needed else context.get_plugin_severity(path),
             size=image.size,
             loaded=end,
         )

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.library_sources import find_library_source
+from bundle_fix.check.facts.library_sources import find_library_source, is_loaded_by_import
 from bundle_fix.check.facts.resolutions import describe_trace, find_worst_resolutions
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
@@ -99,7 +99,8 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
         provided = context.bundle.find_providers(posixpath.basename(name), need.requester.image)
         if not provided or _is_brought_by_dependency(context, need):
             continue
-        is_mild = _is_opened_first(context, provided, name, processes)
+        is_opened = _is_opened_first(context, provided, name, processes)
+        is_mild = is_opened or is_loaded_by_import(context, need)
         yield rule.make_finding(
             path,
             f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but the host's"

@@ -79,7 +79,7 @@ def _adjust_severity(context: Context, path: str, worst: Severity) -> Severity:
     """Return ``worst``, or the severity for a plugin if no program loads the object at start."""
     if path in context.loaded_at_start:
         return worst
-    return context.plugin_severity if worst == Severity.ERROR else worst
+    return context.get_plugin_severity(path) if worst == Severity.ERROR else worst
 
 
 def _find_entries(

@@ -50,7 +50,9 @@ def find_static_tls_at_run_time(rule: Rule, context: Context) -> Iterator[Findin
 
 
 def _get_severity(context: Context, plugin: str) -> Severity:
-    return Severity.ERROR if context.openers.find_by_name(plugin) else context.plugin_severity
+    if context.openers.find_by_name(plugin):
+        return Severity.ERROR
+    return context.get_plugin_severity(plugin)
 
 
 def _is_opened(context: Context, plugin: str) -> bool:

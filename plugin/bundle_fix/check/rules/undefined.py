@@ -68,7 +68,9 @@ def find_undefined_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
 def _iter_processes(context: Context) -> Iterator[tuple[Severity, Process]]:
     """Yield the processes of programs, then of plugins, with the severity of a failure."""
     yield from ((Severity.ERROR, process) for process in context.programs.values())
-    yield from ((context.plugin_severity, process) for process in context.plugins.values())
+    yield from (
+        (context.get_plugin_severity(path), process) for path, process in context.plugins.items()
+    )
 
 
 def _list_known_names(process: Process) -> frozenset[str]:

@@ -1,0 +1,120 @@
+"""One finding for each problem: findings with the same cause are merged."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from bundle_fix.check.findings import Finding, get_subject
+from bundle_fix.check.registry import RULES_BY_CODE
+from bundle_fix.check.wording import join_names
+from bundle_fix.loader.bundle import Bundle
+from bundle_fix.plan.planner import group_identical_files
+from bundle_fix.plan.requests import RepairKind
+from bundle_fix.policy.severity import Severity
+
+UNRESOLVED = ("BF101", "BF102")
+"""Rules about a needed name; the missing symlink or RUNPATH is the cause of their findings."""
+MISSING_SYMLINK, MISSING_RUNPATH = "BF103", "BF201"
+MAX_COPIES = 3
+"""Copies that a message lists."""
+
+
+def merge_findings(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]:
+    """Return one finding for each problem, in order; each asks for the repairs of all it replaces.
+
+    Args:
+        bundle: the bundle that the findings are about.
+        findings: the findings that the policy does not accept.
+    """
+    merged = _merge_causes(findings)
+    return merged if bundle.tree.keeps_symlinks else _merge_copies(bundle, merged)
+
+
+def _merge_causes(findings: Sequence[Finding]) -> list[Finding]:
+    """Merge a missing symlink or RUNPATH with the names that are not found because of it."""
+    results = [f for f in findings if f.rule in UNRESOLVED and f.fixable]
+    also_needed: dict[int, list[str]] = {}
+    causes: dict[int, list[str]] = {}
+    dropped: set[int] = set()
+    for cause in findings:
+        names = _list_missing_names(cause)
+        same = [f for f in results if names and _is_result(f, cause, names)]
+        worst = min(same, key=lambda f: f.severity.rank, default=None)
+        if worst is None:
+            continue
+        found = {posixpath.basename(f.evidence["needed"]) for f in same}
+        others = [name for name in names if name not in found]
+        # The severity of a result says what the problem causes.
+        if not others or worst.severity.is_at_least(cause.severity):
+            dropped.add(id(cause))
+            also_needed.setdefault(id(worst), []).extend(others)
+            for result in same:
+                causes.setdefault(id(result), []).append(cause.rule)
+        elif worst.severity is Severity.NOTE:
+            dropped.update(map(id, same))
+    return [
+        _add_evidence(f, causes=sorted(causes.get(id(f), ())), also_needed=also_needed.get(id(f)))
+        for f in findings
+        if id(f) not in dropped
+    ]
+
+
+def _list_missing_names(cause: Finding) -> Sequence[str]:
+    """Return the names that are not found because of a missing symlink or RUNPATH."""
+    if cause.rule == MISSING_SYMLINK:
+        return (cause.evidence["soname"],)
+    return tuple(cause.evidence["needed"]) if cause.rule == MISSING_RUNPATH else ()
+
+
+def _is_result(result: Finding, cause: Finding, names: Iterable[str]) -> bool:
+    """Return whether a needed name is not found because of ``cause``."""
+    needed = result.evidence["needed"]
+    if cause.rule == MISSING_SYMLINK:
+        return posixpath.basename(needed) in names
+    return result.path == cause.path and needed in names
+
+
+def _merge_copies(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]:
+    """Merge the same findings about identical files, which were symlinks to one file once."""
+    first_copies = _find_first_copies(bundle, dict.fromkeys(f.path for f in findings))
+    groups: dict[object, list[Finding]] = {}
+    for finding in findings:
+        first = first_copies.get(finding.path)
+        # Each copy lacks another symlink.
+        is_own = first is None or RULES_BY_CODE[finding.rule].repair is RepairKind.ADD_SONAME
+        key = (finding.rule, finding.severity, get_subject(finding), finding.message, first)
+        groups.setdefault(id(finding) if is_own else key, []).append(finding)
+    return [_merge_group(group) for group in groups.values()]
+
+
+def _find_first_copies(bundle: Bundle, paths: Iterable[str]) -> dict[str, str]:
+    """Return the first path with the same bytes for each of ``paths`` that is an ELF file."""
+    by_size: dict[int, list[str]] = {}
+    for path in paths:
+        if path in bundle.images:
+            by_size.setdefault(bundle.images[path].size, []).append(path)
+    return {
+        path: group[0]
+        for same_size in by_size.values()
+        for group in group_identical_files(bundle, same_size)
+        for path in group
+    }
+
+
+def _merge_group(group: Sequence[Finding]) -> Finding:
+    """Return one finding for identical copies; its evidence lists the others."""
+    first = group[0]
+    copies = list(dict.fromkeys(f.path for f in group if f.path != first.path))
+    if not copies:
+        return first
+    message = f"{first.message} (like its identical copies: {join_names(copies, MAX_COPIES)})"
+    return _add_evidence(replace(first, message=message), copies=copies)
+
+
+def _add_evidence(finding: Finding, **evidence: list[str] | None) -> Finding:
+    """Return a finding with more evidence, without empty lists."""
+    more = {key: value for key, value in evidence.items() if value}
+    return replace(finding, evidence={**finding.evidence, **more}) if more else finding

@@ -1,0 +1,104 @@
+"""One problem is one finding, which asks for all repairs of the findings that it replaces."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from builders.elf import build_elf
+from builders.wheel import NAME, build_wheel
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.reading import open_artifact
+from bundle_fix.check.checker import check_bundle
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.requests import collect_requests
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.plan.requests import RepairKind
+from bundle_fix.policy.policy import AcceptedFinding, CheckPolicy
+from bundle_fix.policy.severity import Severity
+
+
+def check_directory(root: Path, *ignored: str) -> list[Finding]:
+    ignore = tuple(AcceptedFinding(rule, "*", "known") for rule in ignored)
+    bundle = read_bundle(read_directory(root), "pack")
+    found = check_bundle(bundle, CheckPolicy(ignore=ignore)).findings
+    return [finding for finding in found if finding.severity is not Severity.NOTE]
+
+
+def build_program_without_runpath(root: Path) -> None:
+    """Build a program whose libraries are in two directories."""
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(root / "ext/libb.so.2.5", soname="libb.so.2")
+    build_elf(root / "bin/x", program=True, needed=["liba.so.1", "libb.so.2"])
+
+
+def test_missing_symlinks_and_runpaths_are_reported_with_the_names(tmp_path: Path) -> None:
+    build_program_without_runpath(tmp_path)
+    found = {
+        f.evidence["needed"]: (f.rule, f.evidence["causes"]) for f in check_directory(tmp_path)
+    }
+    assert found == {
+        "liba.so.1": ("BF102", ["BF201"]),
+        "libb.so.2": ("BF102", ["BF103", "BF201"]),
+    }
+
+
+def test_an_accepted_finding_does_not_hide_its_cause(tmp_path: Path) -> None:
+    build_program_without_runpath(tmp_path)
+    assert sorted(f.rule for f in check_directory(tmp_path, "BF102")) == ["BF103", "BF201"]
+
+
+def test_a_merged_finding_asks_for_the_names_of_the_missing_runpath(tmp_path: Path) -> None:
+    """Liba is loaded before, so only libb is not found; without a RUNPATH neither may be."""
+    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1")
+    build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
+    build_elf(tmp_path / "lib/libc1.so.1", soname="libc1.so.1", needed=["liba.so.1", "libb.so.1"])
+    needed = ["liba.so.1", "libc1.so.1"]
+    build_elf(tmp_path / "bin/x", program=True, needed=needed, runpath="$ORIGIN/../lib")
+    (finding,) = check_directory(tmp_path)
+    assert (finding.rule, finding.path) == ("BF102", "lib/libc1.so.1")
+    requests = collect_requests([finding])
+    assert {(r.kind, r.path, r.subject) for r in requests} == {
+        (RepairKind.FIND_NAME, "lib/libc1.so.1", "libb.so.1"),
+        (RepairKind.FIND_NAME, "lib/libc1.so.1", "liba.so.1"),
+    }
+
+
+def test_identical_copies_in_a_wheel_have_one_finding_that_repairs_all(tmp_path: Path) -> None:
+    build_elf(tmp_path / "x/demo/libx.so.4.6", soname="libx.so.4", needed=["libgone.so.1"],
+              runpath="/build/lib")  # fmt: skip
+    for name in ("libx.so", "libx.so.4"):
+        shutil.copy(tmp_path / "x/demo/libx.so.4.6", tmp_path / "x/demo" / name)
+    with open_artifact(build_wheel(tmp_path / "x", tmp_path / NAME)) as artifact:
+        findings = check_bundle(read_bundle(artifact.tree, NAME), CheckPolicy()).findings
+    worse = [f for f in findings if f.severity is not Severity.NOTE]
+    assert [(f.rule, f.path, f.evidence["copies"]) for f in worse] == [
+        ("BF101", "demo/libx.so", ["demo/libx.so.4", "demo/libx.so.4.6"]),
+        ("BF202", "demo/libx.so", ["demo/libx.so.4", "demo/libx.so.4.6"]),
+    ]
+    removed = {r.path for r in collect_requests(worse) if r.kind is RepairKind.REMOVE_ENTRY}
+    assert removed == {"demo/libx.so", "demo/libx.so.4", "demo/libx.so.4.6"}
+    assert worse[0].message.endswith(
+        "(like its identical copies: demo/libx.so.4, demo/libx.so.4.6)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "severity"),
+    [
+        ("demo/plugins/sqldrivers/libmysql.so", "warning"),
+        ("demo/capi/libdemo_providers_gpu.so", "warning"),
+        ("demo/libdemo.so", "error"),
+        ("demo/plugins/_x.cpython-311-x86_64-linux-gnu.so", "error"),
+        ("demo_plugins/libdemo.so", "error"),
+    ],
+)
+def test_an_optional_plugin_of_a_wheel_is_a_warning(
+    tmp_path: Path, path: str, severity: str
+) -> None:
+    build_elf(tmp_path / "x" / path, needed=["libgone.so.1"])
+    with open_artifact(build_wheel(tmp_path / "x", tmp_path / NAME)) as artifact:
+        findings = check_bundle(read_bundle(artifact.tree, NAME), CheckPolicy()).findings
+    assert [f.severity for f in findings if f.rule == "BF101"] == [severity]
