@@ -35,13 +35,24 @@ def merge_findings(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]
 
 def _merge_causes(findings: Sequence[Finding]) -> list[Finding]:
     """Merge a missing symlink or RUNPATH with the names that are not found because of it."""
-    results = [f for f in findings if f.rule in UNRESOLVED and f.fixable]
+    by_name, by_path = _index_results(findings)
     also_needed: dict[int, list[str]] = {}
     causes: dict[int, list[str]] = {}
     dropped: set[int] = set()
     for cause in findings:
-        names = _list_missing_names(cause)
-        same = [f for f in results if names and _is_result(f, cause, names)]
+        if cause.rule == MISSING_SYMLINK:
+            names = [cause.evidence["soname"]]
+            # The name may also be that of a library for another machine.
+            same = [
+                f
+                for f in by_name.get(names[0], ())
+                if cause.path in f.evidence.get("provided", [cause.path])
+            ]
+        elif cause.rule == MISSING_RUNPATH:
+            names = cause.evidence["needed"]
+            same = [f for f in by_path.get(cause.path, ()) if f.evidence["needed"] in names]
+        else:
+            continue
         worst = min(same, key=lambda f: f.severity.rank, default=None)
         if worst is None:
             continue
@@ -62,19 +73,18 @@ def _merge_causes(findings: Sequence[Finding]) -> list[Finding]:
     ]
 
 
-def _list_missing_names(cause: Finding) -> Sequence[str]:
-    """Return the names that are not found because of a missing symlink or RUNPATH."""
-    if cause.rule == MISSING_SYMLINK:
-        return (cause.evidence["soname"],)
-    return tuple(cause.evidence["needed"]) if cause.rule == MISSING_RUNPATH else ()
-
-
-def _is_result(result: Finding, cause: Finding, names: Iterable[str]) -> bool:
-    """Return whether a needed name is not found because of ``cause``."""
-    needed = result.evidence["needed"]
-    if cause.rule == MISSING_SYMLINK:
-        return posixpath.basename(needed) in names
-    return result.path == cause.path and needed in names
+def _index_results(
+    findings: Sequence[Finding],
+) -> tuple[dict[str, list[Finding]], dict[str, list[Finding]]]:
+    """Return the findings about needed names by the last part of the name, and by the object."""
+    by_name: dict[str, list[Finding]] = {}
+    by_path: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.rule in UNRESOLVED and finding.fixable:
+            name = posixpath.basename(finding.evidence["needed"])
+            by_name.setdefault(name, []).append(finding)
+            by_path.setdefault(finding.path, []).append(finding)
+    return by_name, by_path
 
 
 def _merge_copies(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]:
