@@ -11,7 +11,7 @@ from bundle_fix.check.findings import Finding, get_subject
 from bundle_fix.check.registry import RULES_BY_CODE
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.plan.planner import group_identical_files
+from bundle_fix.plan.naming.copies import group_identical_files
 from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
