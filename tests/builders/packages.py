@@ -30,7 +30,7 @@ A sample.
 mkdir -p %%{buildroot}
 cp -a %(directory)s/. %%{buildroot}
 %%files
-/*
+%(files)s
 """
 
 
@@ -51,12 +51,28 @@ def build_deb(directory: Path, target: Path, compression: str = "xz", fields: st
     return target
 
 
-def build_rpm(directory: Path, target: Path, payload: str = "w3.zstdio", tags: str = "") -> Path:
-    """Build an RPM package of ``directory``; ``tags`` are more lines of the spec file."""
+def build_rpm(
+    directory: Path,
+    target: Path,
+    payload: str = "w3.zstdio",
+    *,
+    tags: str = "",
+    files: str = "/*",
+) -> Path:
+    """Build an RPM package of ``directory``.
+
+    Args:
+        directory: the root of the package.
+        target: the package.
+        payload: the compression of the package's files.
+        tags: more lines of the spec file.
+        files: the files of the package, as the spec file lists them.
+    """
     top = target.parent / "rpmbuild"
     top.mkdir(exist_ok=True)
     spec = top / "sample.spec"
-    spec.write_text(SPEC % {"directory": directory, "payload": payload, "tags": tags})
+    values = {"directory": directory, "payload": payload, "tags": tags, "files": files}
+    spec.write_text(SPEC % values)
     command = ["rpmbuild", "-bb", "--define", f"_topdir {top}", "--nodeps", str(spec)]
     subprocess.run([*command, "--define", "_rpmfilename x.rpm"], check=True, capture_output=True)
     (top / "RPMS/x.rpm").replace(target)

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.directory import read_directory, read_metadata
 from bundle_fix.archive.formats import (
     CONTAINER,
     DEB,
@@ -31,7 +31,7 @@ from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.model.tree import File, Metadata, Tree
+from bundle_fix.model.tree import File, Tree
 
 
 class Artifact(Struct, frozen=True):
@@ -65,11 +65,8 @@ def open_artifact(
     """
     kind = detect_format(path)
     if kind == ELF:
-        status = path.stat()
-        metadata = Metadata(
-            status.st_mode & 0o7777, status.st_uid, status.st_gid, mtime=status.st_mtime
-        )
-        file = File(PathContent(path.resolve(), status.st_size), metadata)
+        real, status = path.resolve(), path.stat()
+        file = File(PathContent(real, status.st_size), read_metadata(str(real), status))
         yield Artifact(path, kind, Tree({path.name: file}))
         return
     with ExitStack() as stack:

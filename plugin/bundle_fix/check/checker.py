@@ -8,6 +8,7 @@ from functools import partial
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import read_abi
 from bundle_fix.check.facts.file_facts import FactCache
+from bundle_fix.check.facts.privileges import adapt_finding
 from bundle_fix.check.findings import Finding, filter_by_severity, is_ignored
 from bundle_fix.check.merging import merge_findings
 from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
@@ -84,7 +85,8 @@ def _run_rules(context: Context, progress: Progress) -> Iterator[Finding]:
     size = sum(context.bundle.get_content(path).size for path in images)
     step = ProgressStep("checking", size, format_count(len(images), "ELF file"), len(rules))
     for rule in track_parts(rules, partial(progress, step)):
-        yield from rule.find_all(context)
+        for finding in rule.find_all(context):
+            yield adapt_finding(context.bundle, finding, rule.repair)
 
 
 def _is_for_diff(ignore: AcceptedFinding) -> bool:

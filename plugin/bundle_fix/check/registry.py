@@ -25,6 +25,7 @@ from bundle_fix.check.rules import (
     manifest,
     opener_symbols,
     plugin_directories,
+    privileges,
     resolution,
     runpath,
     static_tls,
@@ -40,9 +41,9 @@ from bundle_fix.model.suggestions import suggest_word
 
 FAMILIES = (
     ignores, coverage, resolution, symlinks, library_path, dlopen, plugin_directories, hwcaps,
-    runpath, build_runpath, allocators, allocator_mismatch, dlopened_allocators, machine,
-    undefined, opener_symbols, versions, unversioned, static_tls, hardening, drivers, hygiene,
-    archive, lost_symlinks, wheel, manifest, differences,
+    runpath, build_runpath, privileges, allocators, allocator_mismatch, dlopened_allocators,
+    machine, undefined, opener_symbols, versions, unversioned, static_tls, hardening, drivers,
+    hygiene, archive, lost_symlinks, wheel, manifest, differences,
 )  # fmt: skip
 """The modules that define rules."""
 

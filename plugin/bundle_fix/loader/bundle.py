@@ -12,6 +12,7 @@ from bundle_fix.elf.read.parser import read_image_from
 from bundle_fix.elf.read.target import find_foreign_system
 from bundle_fix.model.content import Content, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.privileges import Privilege, find_privileges
 from bundle_fix.model.tree import File, Tree, resolve_path
 
 MAX_ENTRIES = 4_000_000
@@ -60,6 +61,14 @@ class Bundle(Struct, frozen=True):
             for path in self.paths_by_name.get(name, ())
             if self.images[path].architecture == like.architecture
         )
+
+    def find_privileges(self, path: str) -> tuple[Privilege, ...]:
+        """Return the privileges of the program at ``path``, none for other files.
+
+        The loader ignores ``$ORIGIN`` in a privileged program (ld.so(8)).
+        """
+        image = self.images.get(path)
+        return find_privileges(self.tree, path) if image is not None and image.is_program else ()
 
     def get_content(self, path: str) -> Content:
         """Return the bytes of the ELF file at ``path``, which is a key of ``images``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import stat
 from functools import cached_property
 
 from msgspec import Struct
@@ -17,7 +16,6 @@ from bundle_fix.loader.process import Process, ProcessBuilder, Resolution
 from bundle_fix.loader.search.order import search_library
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.symlinks import Unresolved
-from bundle_fix.model.tree import File
 
 
 class Deployment(Struct, frozen=True, eq=False, dict=True):
@@ -82,10 +80,8 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
 
     def _build_context(self, main: LoadedObject) -> ProcessContext:
         assert main.image is not None  # noqa: S101 (an entry is an ELF file of the pack)
-        node = self.bundle.tree.nodes.get(main.path or "")
-        # AT_SECURE; the model assumes that the user is not the owner of the file.
-        secure = isinstance(node, File) and bool(node.metadata.mode & (stat.S_ISUID | stat.S_ISGID))
-        secure = secure and main.image.is_program
+        # AT_SECURE; the model assumes that the user is neither root nor the owner of the file.
+        secure = bool(self.bundle.find_privileges(main.path or ""))
         loader = self.host.find_loader(self.view, main.image)
         return ProcessContext(self.view, self.host, loader, self.environment, main, secure)
 

@@ -68,7 +68,7 @@ class LoadedObject(Struct, frozen=True):
 class ProcessContext(Struct, frozen=True):
     """The files, the loader and the environment of one process.
 
-    ``secure`` is secure-execution mode, for set-uid and set-gid programs (ld.so(8)).
+    ``secure`` is secure-execution mode, for privileged programs (ld.so(8)).
     """
 
     view: View

@@ -141,7 +141,7 @@ class ProcessBuilder:
             names += context.host.list_preloads(context.view)
         text = context.environment.preload
         if text and context.secure:
-            self._add_remark("LD_PRELOAD is ignored: the program is set-uid or set-gid")
+            self._add_remark("LD_PRELOAD is ignored: the program is privileged")
         elif text:
             names = [*text.replace(":", " ").split(), *names]
         for name in names:

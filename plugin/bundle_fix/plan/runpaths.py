@@ -79,7 +79,7 @@ def plan_runpaths(
     names_dlopened_by = find_dlopened_names(bundle, dlopened)
     searches: dict[str, _Search] = {}
     for path, image in bundle.images.items():
-        if not image.is_dynamic:
+        if not image.is_dynamic or bundle.find_privileges(path):
             continue
         unresolved = _find_unresolved_paths(bundle, path, image)
         names = [*(name for name in image.needed if "/" not in name), *unresolved.values()]
@@ -100,7 +100,7 @@ def plan_runpath_repairs(
     """Plan the changes of RUNPATH and needed names that findings ask for.
 
     Only the entries that a finding is about are removed, and only for the names that a finding is
-    about are entries added.
+    about are entries added. Privileged programs get none, as the loader would ignore them.
 
     Args:
         bundle: the pack with all planned symlinks; its images are unchanged.
@@ -112,8 +112,9 @@ def plan_runpath_repairs(
         if not image.is_dynamic:
             continue
         removed = requests.list_subjects(RepairKind.REMOVE_ENTRY, path)
-        names = requests.list_subjects(RepairKind.FIND_NAME, path)
-        pins = _match_names(image.needed, pinned)
+        can_add = not bundle.find_privileges(path)
+        names = requests.list_subjects(RepairKind.FIND_NAME, path) if can_add else {}
+        pins = _match_names(image.needed, pinned) if can_add else ()
         if not (removed or names or pins):
             continue
         unresolved = _find_unresolved_paths(bundle, path, image)

@@ -1,4 +1,4 @@
-"""BF201 to BF207: missing, wrong and useless entries of RPATH and RUNPATH."""
+"""BF201 to BF206: missing, wrong and useless entries of RPATH and RUNPATH."""
 
 from __future__ import annotations
 
@@ -127,31 +127,3 @@ def test_bf206_reports_an_entry_whose_directory_does_not_exist(
 def test_bf206_reports_a_repeated_entry(tmp_path: Path, check: Check) -> None:
     build_program(tmp_path, runpath="$ORIGIN/../lib:$ORIGIN:$ORIGIN/../lib")
     assert [f.message for f in check("BF206")] == ["has the entry $ORIGIN/../lib 2 times"]
-
-
-def test_bf207_reports_a_set_uid_program_that_needs_origin(tmp_path: Path, check: Check) -> None:
-    build_program(tmp_path, runpath="$ORIGIN/../lib")
-    (tmp_path / "bin/x").chmod(0o4755)
-    (finding,) = check("BF207")
-    assert finding.severity == "error"
-    assert finding.message == (
-        "is set-uid, so the loader does not follow its entry $ORIGIN/../lib to liba.so.1"
-    )
-
-
-def test_bf207_is_a_warning_if_no_library_of_the_pack_is_needed(
-    tmp_path: Path, check: Check
-) -> None:
-    build_elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="${ORIGIN}")
-    (tmp_path / "bin/x").chmod(0o2755)
-    (finding,) = check("BF207")
-    assert finding.severity == "warning"
-    assert finding.message.startswith("is set-gid, ")
-
-
-def test_bf207_is_silent_about_set_uid_programs_without_origin(
-    tmp_path: Path, check: Check
-) -> None:
-    build_elf(tmp_path / "bin/x", program=True, needed=["libz.so.1"], runpath="/opt/pack/lib")
-    (tmp_path / "bin/x").chmod(0o4755)
-    assert check("BF207") == []

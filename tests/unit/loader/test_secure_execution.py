@@ -1,4 +1,4 @@
-"""Set-uid programs that a user other than their owner runs: secure-execution mode (ld.so(8))."""
+"""Privileged programs that an ordinary user runs: secure-execution mode (ld.so(8))."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def root(request: pytest.FixtureRequest) -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def run_as_other_user(root: Path, **environ: str) -> tuple[int, str]:
+def run_as_other_user(root: Path, *, mode: int = 0o4755, **environ: str) -> tuple[int, str]:
     """Run ``bin/x`` as a user who does not own it; return its exit code and output."""
     program = root / "bin/x"
     for directory, _, _ in os.walk(root):
         Path(directory).chmod(0o755)
-    program.chmod(0o4755)
-    assert program.stat().st_mode & stat.S_ISUID
+    program.chmod(mode)
+    assert stat.S_IMODE(program.stat().st_mode) == mode
     done = subprocess.run(
         [program], env=environ, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/",
         capture_output=True, text=True, check=False,
@@ -98,7 +98,7 @@ def test_preload_is_ignored(root: Path) -> None:
     assert (status, output) == (0, "main\n")
     process = map_program(root, Environment(preload=f"{root}/lib/libpre.so.1"))
     assert "libpre.so.1" not in get_origins(process)
-    assert process.remarks == ("LD_PRELOAD is ignored: the program is set-uid or set-gid",)
+    assert process.remarks == ("LD_PRELOAD is ignored: the program is privileged",)
 
 
 def test_a_needed_path_with_a_token_is_rejected(root: Path) -> None:
@@ -107,3 +107,28 @@ def test_a_needed_path_with_a_token_is_rejected(root: Path) -> None:
     status, _ = run_as_other_user(root)
     assert status == 127
     assert [o.origin for o in map_program(root).objects[1:2]] == [ObjectOrigin.MISSING]
+
+
+def test_origin_of_a_library_is_expanded(root: Path) -> None:
+    build_elf(root / "lib/libb.so.1", soname="libb.so.1", tag="pack")
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"], runpath="$ORIGIN")
+    build_elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=f"{root}/lib")
+    status, output = run_as_other_user(root)
+    assert (status, output.splitlines()[0]) == (0, "pack")
+    assert get_origins(map_program(root))["libb.so.1"] is ObjectOrigin.BUNDLE
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "is_secure"),
+    [("cap_chown=ep", True), ("cap_chown=p", True), ("cap_chown=i", False), ("=", False)],
+)
+def test_file_capabilities_are_like_set_uid(root: Path, capabilities: str, is_secure: bool) -> None:
+    build_elf(root / "lib/liba.so.1", soname="liba.so.1", tag="pack")
+    build_elf(root / "bin/x", program=True, needed=["liba.so.1"], runpath=f"/{LIB}")
+    if shutil.which("setcap") is None:
+        pytest.skip("setcap is not installed")
+    subprocess.run(["setcap", capabilities, root / "bin/x"], check=True)
+    status, _ = run_as_other_user(root, mode=0o755)
+    assert status == (127 if is_secure else 0)
+    expected = ObjectOrigin.MISSING if is_secure else ObjectOrigin.BUNDLE
+    assert get_origins(map_program(root))["liba.so.1"] is expected

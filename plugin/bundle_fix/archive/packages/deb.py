@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -15,6 +17,7 @@ from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.packages.nested import open_nested_tar
 from bundle_fix.model.content import FileSlice, read_exactly
 from bundle_fix.model.errors import AGAIN, BundleFixError
+from bundle_fix.model.privileges import add_capabilities
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import File, InstallLocation, Tree
 
@@ -26,8 +29,10 @@ DATA_MEMBER = re.compile(r"data\.tar(\.\w+)?")
 CONTROL_MEMBER = re.compile(r"control\.tar(\.\w+)?")
 DEPENDS = re.compile(r"^(?:Pre-)?Depends:((?:.*\n[ \t])*.*)", re.MULTILINE | re.IGNORECASE)
 """The fields of the packages that dpkg requires, with their continuation lines (deb-control(5))."""
+SETCAP = re.compile(r"""\bsetcap\s+(?:-\w+\s+)*["']?([\w,=+-]+)["']?\s+["']?/([^\s"';|&)]+)""")
+"""A call of setcap with the capabilities and the path of a file; other calls are not followed."""
 MAX_CONTROL = 1 << 20
-"""Bytes of the control file that are read."""
+"""Bytes of the control file, and of the postinst script, that are read."""
 MAX_MEMBERS = 100
 """Members of the ar archive that are read; a package usually has three."""
 
@@ -48,28 +53,50 @@ def read_deb(
                 "it is an ar archive but not a Debian package", where=str(path),
                 hint="a static library has no run-time dependencies to check",
             )  # fmt: skip
-        requires = _read_requires(members, path, limits)
         name = next((name for name in members if DATA_MEMBER.fullmatch(name)), None)
         if name is None:
             raise BundleFixError("missing data.tar in the package", where=str(path), hint=AGAIN)
+        control = _read_control(members, path, limits)
         with open_nested_tar(members[name], name, path, limits, progress) as tree:
-            yield replace(tree, location=InstallLocation.BESIDE_OTHERS, requires=requires)
+            located = replace(
+                tree, location=InstallLocation.BESIDE_OTHERS, requires=control.requires
+            )
+            yield add_capabilities(located, control.capabilities)
 
 
-def _read_requires(members: Mapping[str, FileSlice], path: Path, limits: Limits) -> tuple[str, ...]:
-    """Return the names of the packages that a Debian package depends on, with alternatives."""
+class _Control(NamedTuple):
+    """What the control files of a package say about it.
+
+    Attributes:
+        requires: the names of the packages that it depends on, with alternatives.
+        capabilities: the capabilities that the postinst script gives to files, by path. dpkg does
+            not unpack extended attributes, so packages call setcap(8) in that script.
+    """
+
+    requires: tuple[str, ...] = ()
+    capabilities: Mapping[str, str] = MappingProxyType({})
+
+
+def _read_control(members: Mapping[str, FileSlice], path: Path, limits: Limits) -> _Control:
     name = next((name for name in members if CONTROL_MEMBER.fullmatch(name)), None)
     if name is None:
-        return ()
+        return _Control()
     with open_nested_tar(members[name], name, path, limits) as tree:
-        file = tree.nodes.get("control")
-        if not isinstance(file, File):
-            return ()
-        with file.content.open() as reader:
-            data = read_exactly(reader, 0, min(file.content.size, MAX_CONTROL)) or b""
-    fields = DEPENDS.findall(data.decode("utf-8", "replace"))
+        fields = DEPENDS.findall(_read_text(tree, "control"))
+        calls = SETCAP.findall(_read_text(tree, "postinst"))
     found = (part.split() for field in fields for part in re.split(r"[,|]", field))
-    return tuple(dict.fromkeys(words[0].partition(":")[0] for words in found if words))
+    requires = dict.fromkeys(words[0].partition(":")[0] for words in found if words)
+    return _Control(tuple(requires), {file: capabilities for capabilities, file in calls})
+
+
+def _read_text(tree: Tree, name: str) -> str:
+    """Return the beginning of a control file; empty if it is missing."""
+    file = tree.nodes.get(name)
+    if not isinstance(file, File):
+        return ""
+    with file.content.open() as reader:
+        data = read_exactly(reader, 0, min(file.content.size, MAX_CONTROL)) or b""
+    return data.decode("utf-8", "replace")
 
 
 def _read_ar_members(fd: int, path: Path) -> dict[str, FileSlice]:

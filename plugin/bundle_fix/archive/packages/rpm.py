@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,14 @@ from msgspec.structs import replace
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.names import check_parents, clean_name
 from bundle_fix.archive.packages.nested import open_nested_file
+from bundle_fix.archive.packages.rpm_header import (
+    find_header,
+    read_capabilities,
+    read_requires,
+)
 from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
+from bundle_fix.model.privileges import add_capabilities
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import (
     Directory,
@@ -34,12 +39,6 @@ from bundle_fix.model.tree import (
 )
 
 LEAD_SIZE = 96
-HEADER_MAGIC = b"\x8e\xad\xe8\x01"
-HEADER_START_SIZE, INDEX_ENTRY_SIZE = 16, 16
-REQUIRE_NAME = 1049
-"""The tag of the index entry with the required packages, files and sonames (RPMTAG_REQUIRENAME)."""
-MAX_REQUIRES = 1 << 20
-"""Bytes of their names that are read."""
 CPIO_MAGICS = (b"070701", b"070702")
 CPIO_STRIPPED_MAGIC = b"07070X"
 """Members without metadata, which rpm writes if a file is larger than 4 GiB."""
@@ -66,40 +65,12 @@ def read_rpm(
     with path.open("rb") as file:
         fd = file.fileno()
         # The signature header is padded to a multiple of eight bytes; the main header is not.
-        start = _find_header_end(fd, LEAD_SIZE, path)
-        main = start + -start % 8
-        start = _find_header_end(fd, main, path)
-        requires = _read_requires(fd, main)
-        payload = FileSlice(fd, start, os.fstat(fd).st_size - start)
+        signatures = find_header(fd, LEAD_SIZE, path)
+        header = find_header(fd, signatures.end + -signatures.end % 8, path)
+        payload = FileSlice(fd, header.end, os.fstat(fd).st_size - header.end)
         with open_nested_file(payload, "payload", path, limits, progress) as archive:
-            yield replace(_read_cpio(archive, path, limits), requires=requires)
-
-
-def _find_header_end(fd: int, at: int, path: Path) -> int:
-    """Return the offset after the header at ``at``: its start, index entries and data."""
-    start = os.pread(fd, HEADER_START_SIZE, at)
-    entries, size = int.from_bytes(start[8:12], "big"), int.from_bytes(start[12:16], "big")
-    end = at + HEADER_START_SIZE + entries * INDEX_ENTRY_SIZE + size
-    is_valid = start.startswith(HEADER_MAGIC) and len(start) == HEADER_START_SIZE
-    if not is_valid or end > os.fstat(fd).st_size:
-        raise BundleFixError(
-            f"the package is truncated or damaged at byte {at}", where=str(path), hint=AGAIN
-        )
-    return end
-
-
-def _read_requires(fd: int, at: int) -> tuple[str, ...]:
-    """Return the names that a package requires; ``at`` is the offset of its main header."""
-    start = os.pread(fd, HEADER_START_SIZE, at)
-    entries = int.from_bytes(start[8:12], "big")
-    data = at + HEADER_START_SIZE + entries * INDEX_ENTRY_SIZE
-    index = os.pread(fd, min(entries * INDEX_ENTRY_SIZE, MAX_REQUIRES), at + HEADER_START_SIZE)
-    for place in range(0, len(index) - INDEX_ENTRY_SIZE + 1, INDEX_ENTRY_SIZE):
-        tag, _, offset, count = struct.unpack_from(">4I", index, place)
-        if tag == REQUIRE_NAME:
-            names = os.pread(fd, MAX_REQUIRES, data + offset).split(b"\0", min(count, MAX_REQUIRES))
-            return tuple(name.decode("utf-8", "replace") for name in names[:count])
-    return ()
+            tree = replace(_read_cpio(archive, path, limits), requires=read_requires(header))
+            yield add_capabilities(tree, read_capabilities(header))
 
 
 class _CpioMember(NamedTuple):

@@ -9,13 +9,14 @@ from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.library_sources import find_library_source, is_loaded_by_import
+from bundle_fix.check.facts.privileges import find_prefix_for_name, list_refused_entries
 from bundle_fix.check.facts.resolutions import describe_trace, find_worst_resolutions
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.loader.hosts.libc import LOADER_NAME, TARGETS_WITHOUT, is_part_of_libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
-from bundle_fix.loader.search.steps import Outcome, SearchRule
+from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import InstallLocation, resolve_path
 from bundle_fix.plan.provider import HWCAPS_DIRECTORY
@@ -26,11 +27,6 @@ FIX_SEARCH_PATH = "Add a symlink or a RUNPATH entry that leads to the pack's cop
 FIX_NAME_WITH_SLASH = (
     "The loader never searches for a name with a slash. Replace it with the soname of the library"
     " ('bundle-fix elf --replace-needed')."
-)
-FIX_PRIVILEGED_PROGRAM = (
-    "Clear the set-uid or set-gid bit, because the loader ignores $ORIGIN in privileged programs;"
-    " or install the program at a fixed path, with an absolute RUNPATH that only root can write"
-    " to."
 )
 
 
@@ -49,6 +45,8 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             message = f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but in"
             message += " none of the searched directories"
             hint = FIX_NAME_WITH_SLASH if "/" in name else FIX_SEARCH_PATH
+            if _is_reported_with_privileges(need):
+                continue
             is_mild = _is_opened_first(context, provided, name, processes)
         elif source := find_library_source(context, need):
             message = f"needs {name}, {source.relation}"
@@ -99,15 +97,22 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
         provided = context.bundle.find_providers(posixpath.basename(name), need.requester.image)
         if not provided or _is_brought_by_dependency(context, need):
             continue
+        if _is_reported_with_privileges(need):
+            continue
+        message = f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but the"
+        message += f" host's {need.result.path} is loaded"
         is_opened = _is_opened_first(context, provided, name, processes)
         is_mild = is_opened or is_loaded_by_import(context, need)
+        found_severity = Severity.NOTE if is_mild else severity
+        prefix = find_prefix_for_name(context, need)
+        if prefix is not None:
+            found_severity = Severity.WARNING
+            message += f" unless the pack is installed at {prefix}"
         yield rule.make_finding(
             path,
-            f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but the host's"
-            f" {need.result.path} is loaded",
-            severity=Severity.NOTE if is_mild else severity,
-            hint=_get_hint(need),
-            fixable=not _is_privileged(need),
+            message,
+            severity=found_severity,
+            hint=FIX_NAME_WITH_SLASH if "/" in name else None,
             provided=list(provided),
             loaded=need.result.path,
             **_make_evidence(need, processes),
@@ -120,16 +125,11 @@ def _is_brought_by_dependency(context: Context, need: Resolution) -> bool:
     return is_package and context.is_brought_by_dependency(need.result)
 
 
-def _get_hint(need: Resolution) -> str | None:
-    """Return how to fix a name that a symlink or a RUNPATH entry does not fix; else None."""
-    if _is_privileged(need):
-        return FIX_PRIVILEGED_PROGRAM
-    return FIX_NAME_WITH_SLASH if "/" in need.name else None
-
-
-def _is_privileged(need: Resolution) -> bool:
-    """Return whether the search ignores $ORIGIN, because the program is privileged."""
-    return any(step.outcome is Outcome.SECURE_EXECUTION for step in need.result.trace)
+def _is_reported_with_privileges(need: Resolution) -> bool:
+    """Return whether BF207 reports a name that the entries of a privileged program lead to."""
+    image = need.requester.image
+    is_program = image is not None and image.is_program and "/" not in need.name
+    return is_program and bool(list_refused_entries([need]))
 
 
 def _is_opened_first(

@@ -1,4 +1,4 @@
-"""BF201 to BF207: missing, wrong and useless entries of RPATH and RUNPATH.
+"""BF201 to BF206: missing, wrong and useless entries of RPATH and RUNPATH.
 
 These rules are about the entries themselves; BF101 and BF102 are about the libraries found by them.
 """
@@ -10,8 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.foreign_entries import find_owner_of_entry
+from bundle_fix.check.facts.privileges import FIX_PRIVILEGED_PROGRAM, find_intended_prefix
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import join_names
@@ -28,8 +31,6 @@ HINT_EXPANDED_ORIGIN = (
     "A shell or make probably expanded $ORIGIN. Write '$ORIGIN' in single quotes in a shell,"
     " $$ORIGIN in make, and \\$ORIGIN in CMake."
 )
-SET_ID = 0o6000
-SET_ID_NAMES = {0o2000: "set-gid", 0o4000: "set-uid", 0o6000: "set-uid and set-gid"}
 
 
 def find_missing_runpaths(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -97,8 +98,8 @@ def _find_entries(
         )
         if owner and kind is RunpathKind.ABSENT:
             continue
-        is_intended = owner or (kind is RunpathKind.ABSOLUTE and _is_host_directory(context, entry))
-        yield _make_entry_finding(
+        is_intended = owner or (kind is RunpathKind.ABSOLUTE and _is_usable(context, path, entry))
+        finding = _make_entry_finding(
             rule,
             path,
             image,
@@ -106,6 +107,9 @@ def _find_entries(
             f"which leads to {owner}" if owner else explanation,
             Severity.NOTE if is_intended else _adjust_severity(context, path, rule.severity),
         )
+        if kind is RunpathKind.ABSOLUTE and context.bundle.find_privileges(path):
+            finding = replace(finding, fixable=False, hint=FIX_PRIVILEGED_PROGRAM)
+        yield finding
 
 
 def _iter_entries(context: Context) -> Iterator[tuple[str, Image, str]]:
@@ -130,6 +134,16 @@ def _make_entry_finding(
         tag=tag.lower(),
         value=image.runpath if image.runpath is not None else image.rpath,
     )
+
+
+def _is_usable(context: Context, path: str, entry: str) -> bool:
+    """Return whether an absolute entry leads to a directory of the host, or to the installed pack.
+
+    Only a privileged program can depend on the place where the pack is installed.
+    """
+    if find_intended_prefix(context, path, entry) is not None:
+        return True
+    return _is_host_directory(context, entry)
 
 
 def _is_host_directory(context: Context, path: str) -> bool:
@@ -183,35 +197,6 @@ def find_useless_entries(rule: Rule, context: Context) -> Iterator[Finding]:
                 is RunpathKind.INSIDE
             ):
                 yield rule.make_finding(path, f"has the entry {entry} {count} times", entry=entry)
-
-
-def find_privileged_programs(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Yield the set-uid and set-gid programs with an entry that begins with ``$ORIGIN``."""
-    for path, process in context.programs.items():
-        image, node = context.bundle.images[path], context.bundle.tree.nodes[path]
-        bits = node.metadata.mode & SET_ID
-        entries = [
-            entry
-            for entry in list_runpath_entries(image)
-            if entry.startswith(("$ORIGIN", "${ORIGIN}"))
-        ]
-        if not bits or not entries:
-            continue
-        missing = [
-            need.name
-            for need in process.resolutions
-            if need.result.origin is not ObjectOrigin.BUNDLE
-            and context.bundle.find_providers(need.name, image)
-        ]
-        yield rule.make_finding(
-            path,
-            f"is {SET_ID_NAMES[bits]}, so the loader does not follow its entry {entries[0]}"
-            + (f" to {join_names(missing, 3)}" if missing else ""),
-            severity=Severity.ERROR if missing else Severity.WARNING,
-            mode=f"{node.metadata.mode:04o}",
-            entries=entries,
-            needed=missing,
-        )
 
 
 FIX_ENTRY = "Replace the entry with a path that begins with $ORIGIN, or remove it."
@@ -279,16 +264,5 @@ RULES = (
         " directory.",
         find_useless_entries,
         applies_to=RELOCATABLE,
-    ),
-    Rule(
-        "BF207", "origin-in-privileged-program", Severity.ERROR,
-        "A set-uid or set-gid program has a search path that begins with $ORIGIN.",
-        "In such programs the loader expands $ORIGIN only if it leads to a trusted system directory"
-        " (ld.so(8), secure-execution mode). The libraries of the pack are not found, or the host's"
-        " copies are loaded.",
-        "Clear the bit, or install the program at a fixed path, with an absolute RUNPATH that only"
-        " root can write to.",
-        "bin/sandbox has mode 4755 and the RUNPATH $ORIGIN/../lib.",
-        find_privileged_programs,
     ),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
-from bundle_fix.loader.objects import ProcessContext
+from bundle_fix.loader.objects import LoadedObject, ProcessContext
 from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
 from bundle_fix.loader.search.tokens import substitute_as_musl, substitute_tokens
 
@@ -44,7 +44,7 @@ SEPARATORS = {
 
 
 def expand_search_path(
-    context: ProcessContext, text: str, via: SearchRule, origin: str, owner: str = ""
+    context: ProcessContext, text: str, via: SearchRule, owner: LoadedObject, label: str = ""
 ) -> Iterator[SearchDirectory]:
     """Yield the directories of a search path, each once.
 
@@ -52,8 +52,8 @@ def expand_search_path(
         context: the process.
         text: the search path as written in a file or in the environment.
         via: the rule that it belongs to.
-        origin: the value of ``$ORIGIN`` in it.
-        owner: the label of the object from which it is inherited.
+        owner: the object whose ``$ORIGIN`` it contains.
+        label: the label of the object from which it is inherited.
     """
     if not text:
         return
@@ -61,24 +61,24 @@ def expand_search_path(
     seen = set()
     if flavour == MUSL and via is not SearchRule.LD_LIBRARY_PATH:
         # One unknown token invalidates the whole list (fixup_rpath).
-        whole = substitute_as_musl(text, origin)
+        whole = expand_tokens(context, text, owner)
         if isinstance(whole, Outcome):
-            yield SearchDirectory(text, via, "", whole, owner)
+            yield SearchDirectory(text, via, "", whole, label)
             return
     for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
         # musl skips an empty entry; for glibc it is the working directory.
         if flavour == MUSL and not entry:
             continue
-        directory = _expand_entry(context, entry, via, origin)._replace(owner=owner)
+        directory = _expand_entry(context, entry, via, owner)._replace(owner=label)
         if directory.refusal is not None or directory.path not in seen:
             seen.add(directory.path)
             yield directory
 
 
 def _expand_entry(
-    context: ProcessContext, entry: str, via: SearchRule, origin: str
+    context: ProcessContext, entry: str, via: SearchRule, owner: LoadedObject
 ) -> SearchDirectory:
-    path = entry if has_literal_tokens(context, via) else expand_tokens(context, entry, origin)
+    path = entry if has_literal_tokens(context, via) else expand_tokens(context, entry, owner)
     if isinstance(path, Outcome):
         return SearchDirectory(entry, via, "", path)
     if path.startswith("/"):
@@ -94,12 +94,18 @@ def has_literal_tokens(context: ProcessContext, via: SearchRule) -> bool:
     return context.loader.flavour == MUSL and via not in (SearchRule.RPATH, SearchRule.RUNPATH)
 
 
-def expand_tokens(context: ProcessContext, text: str, origin: str) -> str | Outcome:
-    """Return ``text`` with its tokens replaced for one process, or why that is not possible."""
+def expand_tokens(context: ProcessContext, text: str, owner: LoadedObject) -> str | Outcome:
+    """Return the text of ``owner`` with its tokens replaced, or why that is not possible."""
     loader = context.loader
     if "$" not in text:
         return text
+    # The path of a privileged program is chosen by its caller, who may make a hard link or a
+    # namespace. That of a library is not (glibc: l_type == lt_executable; musl: kernel_mapped).
+    is_distrusted = context.secure and owner is context.main
     if loader.flavour == MUSL:
-        return substitute_as_musl(text, origin)
-    trusted = loader.trusted if context.secure else None
-    return substitute_tokens(text, origin, loader.lib, loader.platform, trusted=trusted)
+        result = substitute_as_musl(text, owner.directory)
+        return Outcome.SECURE_EXECUTION if is_distrusted and isinstance(result, str) else result
+    return substitute_tokens(
+        text, owner.directory, loader.lib, loader.platform,
+        is_secure=context.secure, trusted=loader.trusted if is_distrusted else None,
+    )  # fmt: skip

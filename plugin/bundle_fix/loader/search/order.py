@@ -91,7 +91,7 @@ def _search_rpaths(search: Search) -> LoadedObject | None:
 
 
 def _search_library_path(search: Search) -> LoadedObject | None:
-    """Search LD_LIBRARY_PATH, which set-uid and set-gid programs ignore (ld.so(8))."""
+    """Search LD_LIBRARY_PATH, which privileged programs ignore (ld.so(8))."""
     environment, via = search.context.environment, SearchRule.LD_LIBRARY_PATH
     if not environment.hostile and not environment.library_path:
         return None
@@ -182,8 +182,8 @@ def _resolve_direct_path(search: Search) -> LoadedObject:
     context, via = search.context, SearchRule.DIRECT
     path: str | Outcome = search.name
     if not has_literal_tokens(context, via):
-        path = expand_tokens(context, search.name, search.requester.directory)
-    # elf/dl-deps.c, expand_dst: set-uid and set-gid programs may not use tokens in needed names.
+        path = expand_tokens(context, search.name, search.requester)
+    # elf/dl-deps.c, expand_dst: in privileged programs needed names may not contain tokens.
     if "$" in search.name and context.secure:
         path = Outcome.SECURE_EXECUTION
     if isinstance(path, Outcome):

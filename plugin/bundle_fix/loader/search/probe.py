@@ -47,7 +47,7 @@ class Search(NamedTuple):
         """Yield the directories of the search path ``text``, which ``owner`` has."""
         is_own = via is SearchRule.LD_LIBRARY_PATH or owner is self.requester
         label = "" if is_own else owner.label
-        return expand_search_path(self.context, text, via, owner.directory, label)
+        return expand_search_path(self.context, text, via, owner, label)
 
     def build_object(self, path: str, real: str, via: SearchRule) -> LoadedObject:
         """Return the object of the file at ``path``, which resolves to ``real``."""

@@ -86,7 +86,7 @@ OUTCOME_TEXTS: Mapping[Outcome, str] = {
     Outcome.LOADER_FAILS: "{detail}: the search fails here",
     Outcome.WORKING_DIRECTORY: "depends on the working directory of the process",
     Outcome.VARIES_BY_HOST: "differs from host to host",
-    Outcome.SECURE_EXECUTION: "ignored: the program is set-uid or set-gid",
+    Outcome.SECURE_EXECUTION: "ignored: the program is set-uid or set-gid, or has capabilities",
     Outcome.OTHER_TOKEN: "ignored: musl replaces no token but $ORIGIN",
 }
 """The sentence of each outcome; ``{detail}`` is the step's own detail."""

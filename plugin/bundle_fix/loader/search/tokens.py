@@ -63,7 +63,13 @@ def expand_entry(entry: str, origin: str) -> ExpandedEntry:
 
 
 def substitute_tokens(
-    text: str, origin: str, lib: str | None, platform: str | None, *, trusted: Iterable[str] | None
+    text: str,
+    origin: str,
+    lib: str | None,
+    platform: str | None,
+    *,
+    is_secure: bool = False,
+    trusted: Iterable[str] | None = None,
 ) -> str | Outcome:
     """Replace the tokens in ``text`` as glibc does for one process.
 
@@ -72,9 +78,10 @@ def substitute_tokens(
         origin: the value of ``$ORIGIN``: the absolute directory of the object that has the text.
         lib: the value of ``$LIB``; None if it is unknown.
         platform: the value of ``$PLATFORM``; None if it is unknown.
-        trusted: the default directories in secure-execution mode, None in other programs. In that
-            mode ``$ORIGIN`` must come first, alone or before a slash, and the result must be below
-            one of them (is_trusted_path_normalize).
+        is_secure: whether the process is in secure-execution mode. ``$ORIGIN`` must then come
+            first, alone or before a slash.
+        trusted: the directories below which the result must be (is_trusted_path_normalize); None
+            if it may be anywhere.
 
     Returns:
         The text, or `Outcome.VARIES_BY_HOST` or `Outcome.SECURE_EXECUTION`.
@@ -83,7 +90,7 @@ def substitute_tokens(
     names = find_tokens(text)
     if any(values[name] is None for name in names):
         return Outcome.VARIES_BY_HOST
-    if trusted is not None and "ORIGIN" in names and not _starts_with_origin(text):
+    if is_secure and "ORIGIN" in names and not _starts_with_origin(text):
         return Outcome.SECURE_EXECUTION
     result = TOKEN.sub(lambda match: values[match[1] or match[2]] or "", text)
     if trusted is not None and "ORIGIN" in names:

@@ -18,6 +18,7 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.privileges import Privilege, find_privileges
 from bundle_fix.model.tree import InstallLocation
 
 PRIVATE = "usr/lib/sample"
@@ -39,8 +40,8 @@ def make_root(directory: Path) -> Path:
 
 
 def make_package(tmp_path: Path, kind: str, how: str) -> Path:
-    make = {"deb": build_deb, "rpm": build_rpm}[kind]
-    return make(make_root(tmp_path / "root"), tmp_path / f"x.{kind}", how)
+    root, target = make_root(tmp_path / "root"), tmp_path / f"x.{kind}"
+    return build_deb(root, target, how) if kind == "deb" else build_rpm(root, target, how)
 
 
 KINDS = [
@@ -83,7 +84,8 @@ def test_a_library_that_the_loader_does_not_find_is_reported(tmp_path: Path, kin
     root = make_root(tmp_path / "root")
     (root / "usr/bin/same").unlink()
     build_elf(root / "usr/bin/tool", program=True, needed=["libeach.so.1", "libown.so"])
-    path = {"deb": build_deb, "rpm": build_rpm}[kind](root, tmp_path / f"x.{kind}")
+    target = tmp_path / f"x.{kind}"
+    path = build_deb(root, target) if kind == "deb" else build_rpm(root, target)
     ran = run_bundle_fix("check", path)
     assert ran.returncode == 1
     assert "BF101" in ran.stdout
@@ -174,3 +176,22 @@ def test_a_package_with_any_bytes_changed_is_read_or_refused(tmp_path: Path, kin
         path.write_bytes(whole[:at] + os.urandom(8) + whole[at + 8 :])
         with suppress(BundleFixError), open_artifact(path) as artifact:
             assert not any(".." in name.split("/") for name in artifact.tree.nodes)
+
+
+def test_a_deb_gives_capabilities_in_its_script(tmp_path: Path) -> None:
+    script = make_root(tmp_path / "root") / "DEBIAN/postinst"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\nif setcap 'cap_net_raw=ep' /usr/bin/tool; then exit 0; fi\n")
+    script.chmod(0o755)
+    with open_artifact(build_deb(tmp_path / "root", tmp_path / "x.deb")) as artifact:
+        assert find_privileges(artifact.tree, "usr/bin/tool") == (Privilege.CAPABILITIES,)
+        assert find_privileges(artifact.tree, f"{PRIVATE}/libown.so") == ()
+
+
+def test_an_rpm_lists_capabilities_in_its_header(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "root")
+    (root / "usr/bin/same").unlink()
+    files = "%caps(cap_net_raw=ep) /usr/bin/tool\n/etc\n/usr/lib"
+    package = build_rpm(root, tmp_path / "x.rpm", files=files)
+    with open_artifact(package) as artifact:
+        assert find_privileges(artifact.tree, "usr/bin/tool") == (Privilege.CAPABILITIES,)
