@@ -19,13 +19,13 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
 from bundle_fix.cli.options import (
-    ArtifactPath,
     add_limit_options,
     add_message_options,
     choose_painter,
     define_option,
     host_like_this_option,
     host_option,
+    parse_path,
     spec_option,
 )
 from bundle_fix.cli.progress import show_progress
@@ -54,7 +54,7 @@ STDIN = Path("-")
 
 
 @click.command(short_help="check which file each needed library resolves to")
-@click.argument("artifacts", nargs=-1, required=True, type=ArtifactPath, metavar="ARTIFACT...")
+@click.argument("artifacts", nargs=-1, required=True, type=parse_path, metavar="ARTIFACT...")
 @spec_option
 @define_option
 @host_option
@@ -69,7 +69,7 @@ STDIN = Path("-")
 )
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=parse_path,
     metavar="FILE",
     help="Ignore the findings of an earlier report FILE (json or jsonl).",
 )

@@ -12,11 +12,11 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import ALL_RULES
 from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
 from bundle_fix.cli.options import (
-    ArtifactPath,
     add_limit_options,
     add_message_options,
     choose_painter,
     host_option,
+    parse_path,
     spec_option,
 )
 from bundle_fix.cli.progress import show_progress
@@ -30,8 +30,8 @@ from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 
 
 @click.command(short_help="compare two packs and report regressions")
-@click.argument("old", type=ArtifactPath)
-@click.argument("new", type=ArtifactPath)
+@click.argument("old", type=parse_path)
+@click.argument("new", type=parse_path)
 @spec_option
 @host_option
 @add_target_options

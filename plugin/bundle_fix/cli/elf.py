@@ -13,6 +13,7 @@ from bundle_fix.cli.options import (
     add_message_options,
     editor_option,
     parse_output_path,
+    parse_path,
     print_message,
 )
 from bundle_fix.elf.changes import Changes
@@ -31,9 +32,7 @@ PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
 
 
 @click.command(short_help="print or change the dynamic section of ELF files")
-@click.argument(
-    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
-)
+@click.argument("files", nargs=-1, required=True, type=parse_path, metavar="FILE...")
 @click.option(
     "--set-runpath", metavar="P", help="Set DT_RUNPATH and remove DT_RPATH; '' removes both."
 )

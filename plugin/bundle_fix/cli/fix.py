@@ -14,7 +14,6 @@ from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
 from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rules.coverage import NOTHING_CHECKED
 from bundle_fix.cli.options import (
-    ArtifactPath,
     add_limit_options,
     add_message_options,
     choose_painter,
@@ -22,6 +21,8 @@ from bundle_fix.cli.options import (
     force_option,
     host_option,
     parse_output_path,
+    parse_path,
+    parse_text,
     print_message,
     spec_option,
 )
@@ -44,7 +45,7 @@ from bundle_fix.report.render.text import render_text
 
 
 @click.command(short_help="repair a tarball or a directory")
-@click.argument("artifact", type=ArtifactPath)
+@click.argument("artifact", type=parse_path)
 @click.option(
     "-o",
     "--output",
@@ -57,8 +58,8 @@ from bundle_fix.report.render.text import render_text
 @click.option("--dry-run", is_flag=True, help="Print the changes without writing anything.")
 @click.option(
     "--move-libraries",
+    type=parse_text,
     metavar="DIR",
-    default="",
     help="Move libraries that are beside programs to DIR of the pack and leave symlinks.",
 )
 @force_option
@@ -72,7 +73,7 @@ def fix(
     output: Path | None,
     in_place: bool,
     dry_run: bool,
-    move_libraries: str,
+    move_libraries: str | None,
     force: bool,
     spec: Path | None,
     host_provides: tuple[str, ...],
@@ -93,7 +94,7 @@ def fix(
     if in_place and output is not None:
         raise click.UsageError("--in-place and -o exclude each other")
     policy, pinned = read_policy(spec, host_provides)
-    options = Options(policy, pinned, editor or "auto", force, move_libraries, limits)
+    options = Options(policy, pinned, editor or "auto", force, move_libraries or "", limits)
     if dry_run:
         with show_progress(quiet=quiet, color=color) as progress:
             result = dry_run_fix(artifact, options, progress)

@@ -16,6 +16,8 @@ from bundle_fix.cli.options import (
     force_option,
     host_like_this_option,
     host_option,
+    parse_path,
+    parse_text,
     read_defines,
     spec_option,
 )
@@ -26,23 +28,21 @@ from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
 from bundle_fix.storage.atomic import create_pending_file
 
-FilePath = click.Path(path_type=Path)
-
 
 @click.command(short_help="repair the files that a build system installed")
-@click.argument("root", type=FilePath)
+@click.argument("root", type=parse_path)
 @click.option(
-    "--members", type=FilePath, metavar="LIST",
+    "--members", type=parse_path, metavar="LIST",
     help="Change only the files that LIST names, one path per line, and update LIST (default: all"
     " files of ROOT).",
 )  # fmt: skip
 @click.option(
-    "--added", type=FilePath, metavar="LIST",
+    "--added", type=parse_path, metavar="LIST",
     help="State file listing the paths added to ROOT. Paths from the previous run are re-created or"
     " removed.",
 )  # fmt: skip
 @click.option(
-    "--built", type=FilePath, metavar="LIST",
+    "--built", type=parse_path, metavar="LIST",
     help="Read libraries of the build from LIST, one PATH=FILE per line: the path in ROOT and the"
     " built file. They are never resolved on the host.",
 )  # fmt: skip
@@ -54,16 +54,16 @@ FilePath = click.Path(path_type=Path)
     help="Keep one copy of each library, named by its soname, because wheels cannot hold symlinks.",
 )  # fmt: skip
 @click.option(
-    "--sources", type=FilePath, multiple=True, metavar="DIR",
+    "--sources", type=parse_path, multiple=True, metavar="DIR",
     help="Keep copies of libraries that Python code below DIR names; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--elsewhere", type=FilePath, multiple=True, metavar="DIR",
+    "--elsewhere", type=parse_path, multiple=True, metavar="DIR",
     help="Treat DIR as a part of the wheel that pip installs outside ROOT, such as its scripts;"
     " repeatable.",
 )  # fmt: skip
 @click.option(
-    "--libdir", metavar="DIR", default="",
+    "--libdir", type=parse_text, metavar="DIR",
     help="Add the libraries that the spec's [closure] bundles to DIR of ROOT (default:"
     " add nothing).",
 )  # fmt: skip
@@ -83,7 +83,7 @@ def fix_tree(
     for_wheel: bool,
     sources: tuple[Path, ...],
     elsewhere: tuple[Path, ...],
-    libdir: str,
+    libdir: str | None,
     host_like_this: bool,
     defines: tuple[str, ...],
     force: bool,
@@ -108,7 +108,7 @@ def fix_tree(
         tuple(_read_lines(added)) if added is not None and added.exists() else (),
         {} if built is None else _read_built_libraries(built),
         partial, for_wheel, host_like_this,
-        _read_closure(spec, values, libdir) if spec is not None and libdir else None,
+        _read_closure(spec, values, libdir) if spec is not None and libdir is not None else None,
         sources,
         elsewhere,
     )  # fmt: skip

@@ -9,9 +9,9 @@ import click
 
 from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import (
-    ArtifactPath,
     add_limit_options,
     parse_output_path,
+    parse_path,
     print_message,
 )
 from bundle_fix.cli.progress import show_progress
@@ -21,7 +21,7 @@ from bundle_fix.storage.atomic import create_pending_file
 
 
 @click.command(short_help="write a first spec for an install tree or a pack")
-@click.argument("artifact", type=ArtifactPath, metavar="DIR_OR_ARTIFACT")
+@click.argument("artifact", type=parse_path, metavar="DIR_OR_ARTIFACT")
 @click.option(
     "-o", "--output", type=parse_output_path, default="bundle.toml", metavar="SPEC",
     help="Write the spec to SPEC (default: bundle.toml); '-' is stdout.",

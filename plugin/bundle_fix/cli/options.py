@@ -20,7 +20,25 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., object])
 
-ArtifactPath = click.Path(path_type=Path)
+
+def parse_text(text: str) -> str:
+    """Return a value that must not be empty, as that of an unset variable of a script is.
+
+    Raises:
+        click.BadParameter: The value is empty.
+    """
+    if not text:
+        raise click.BadParameter("it is empty; check that the variable with its value is set")
+    return text
+
+
+def parse_path(text: str) -> Path:
+    """Return the path; an empty one is an error, because `Path` makes it the working directory.
+
+    Raises:
+        click.BadParameter: The value is empty.
+    """
+    return Path(parse_text(text))
 
 
 def parse_output_path(text: str) -> Path:
@@ -28,7 +46,9 @@ def parse_output_path(text: str) -> Path:
 
     Raises:
         BundleFixError: The value ends with a slash, but the directory does not exist.
+        click.BadParameter: The value is empty.
     """
+    parse_text(text)
     if text.endswith("/") and not Path(text).is_dir():
         raise BundleFixError(
             "no such directory", where=text, hint="create it, or omit the '/' to write a file"
@@ -37,7 +57,7 @@ def parse_output_path(text: str) -> Path:
 
 
 spec_option = click.option(
-    "--spec", type=click.Path(path_type=Path), metavar="SPEC",
+    "--spec", type=parse_path, metavar="SPEC",
     help="Read the requirements of the pack and its target from SPEC, a bundle.toml file.",
 )  # fmt: skip
 host_option = click.option(
@@ -149,7 +169,7 @@ def _expand_files(texts: tuple[str, ...]) -> Iterator[str]:
     """Yield the definitions; ``@FILE`` stands for the lines of FILE."""
     for text in texts:
         if text.startswith("@"):
-            lines = os.fsdecode(Path(text[1:]).read_bytes()).splitlines()
+            lines = os.fsdecode(parse_path(text[1:]).read_bytes()).splitlines()
             yield from (line for line in lines if line)
         else:
             yield text

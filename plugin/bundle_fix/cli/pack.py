@@ -21,6 +21,7 @@ from bundle_fix.cli.options import (
     force_option,
     host_option,
     parse_output_path,
+    parse_path,
     print_message,
     read_defines,
 )
@@ -41,11 +42,11 @@ from bundle_fix.storage.atomic import move_aside, write_text
 
 
 @click.command(short_help="make a pack from a spec and check it")
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", type=parse_path)
 @click.option(
     "-C",
     "--root",
-    type=click.Path(path_type=Path),
+    type=parse_path,
     metavar="ROOT",
     help="Resolve paths of the spec relative to ROOT (default: the directory of SPEC).",
 )
@@ -59,13 +60,13 @@ from bundle_fix.storage.atomic import move_aside, write_text
 )
 @click.option(
     "--depfile",
-    type=click.Path(path_type=Path),
+    type=parse_path,
     metavar="FILE",
     help="Write the inputs of the pack to FILE as a make rule.",
 )
 @click.option(
     "--stamp",
-    type=click.Path(path_type=Path),
+    type=parse_path,
     metavar="FILE",
     help="Write the pack's path to FILE and use FILE as the --depfile target. A directory pack from"
     " the previous run is overwritten.",
@@ -77,13 +78,13 @@ from bundle_fix.storage.atomic import move_aside, write_text
 )
 @click.option(
     "--name-file",
-    type=click.Path(path_type=Path),
+    type=parse_path,
     metavar="FILE",
     help="Write the pack's name without suffix to FILE.",
 )
 @click.option(
     "--sbom",
-    type=click.Path(path_type=Path),
+    type=parse_path,
     metavar="FILE",
     help="Write a bill of materials (CycloneDX 1.6, JSON) to FILE.",
 )

@@ -11,11 +11,12 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import (
-    ArtifactPath,
     add_limit_options,
     add_message_options,
     choose_painter,
     host_option,
+    parse_path,
+    parse_text,
     print_message,
 )
 from bundle_fix.cli.progress import show_progress
@@ -41,10 +42,10 @@ from bundle_fix.report.render.process import (
 
 
 @click.command(short_help="show the libraries that the loader maps, as a tree")
-@click.argument("artifact", type=ArtifactPath)
-@click.argument("entries", nargs=-1, metavar="[ENTRY...]")
+@click.argument("artifact", type=parse_path)
+@click.argument("entries", nargs=-1, type=parse_text, metavar="[ENTRY...]")
 @click.option(
-    "--in", "program", metavar="PROGRAM",
+    "--in", "program", type=parse_text, metavar="PROGRAM",
     help="Show the objects that dlopen() of ENTRY adds to PROGRAM.",
 )  # fmt: skip
 @click.option(

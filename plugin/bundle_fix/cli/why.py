@@ -9,11 +9,12 @@ import click
 
 from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.options import (
-    ArtifactPath,
     add_limit_options,
     add_message_options,
     choose_painter,
     host_option,
+    parse_path,
+    parse_text,
 )
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.target_options import add_target_options, read_target
@@ -33,10 +34,10 @@ from bundle_fix.report.render.why import (
 
 
 @click.command(short_help="show each step of the search for a library")
-@click.argument("artifact", type=ArtifactPath)
-@click.argument("name", required=False)
+@click.argument("artifact", type=parse_path)
+@click.argument("name", required=False, type=parse_text)
 @click.option(
-    "--from", "requester", metavar="OBJECT",
+    "--from", "requester", type=parse_text, metavar="OBJECT",
     help="Show only the search for OBJECT; with --symbol, only its process.",
 )  # fmt: skip
 @click.option(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import click
 import pytest
 
 from builders.pack import make_incident_pack, make_tarball
@@ -141,3 +142,33 @@ def test_a_signal_during_the_imports_is_reported_in_one_line(number: int) -> Non
     assert ran.returncode == 128 + number
     assert (ran.stdout, ran.stderr.count("\n")) == ("", 1)
     assert ran.stderr.startswith("bundle-fix: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fix", "--in-place", ""], ["fix", ".", "-o", ""], ["fix", ".", "--move-libraries", ""],
+        ["check", ""], ["check", ".", ""], ["check", ".", "--host", ""],
+        ["check", ".", "--spec", ""], ["check", ".", "--baseline", ""], ["check", ".", "-o", ""],
+        ["check", ".", "--also", "json="], ["tree", ""], ["tree", ".", ""], ["why", "", "x"],
+        ["why", ".", ""], ["diff", "", "."], ["diff", ".", ""], ["init", ""],
+        ["init", ".", "-o", ""], ["elf", ""], ["elf", "x", "-o", ""], ["pack", ""],
+        ["pack", "x.toml", "-C", ""], ["pack", "x.toml", "--stamp", ""],
+        ["pack", "x.toml", "--sbom", ""], ["fix-tree", ""], ["fix-tree", ".", "--members", ""],
+        ["fix-tree", ".", "--libdir", ""], [""],
+    ],
+)  # fmt: skip
+def test_an_empty_path_is_an_invalid_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run_bundle_fix(*arguments)
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_option_takes_an_empty_path() -> None:
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        assert not [p.name for p in command.params if isinstance(p.type, click.Path)]

@@ -87,8 +87,11 @@ function(_bundle_fix_fix_installed_files)
   if(BUNDLE_FIX_SPEC)
     get_filename_component(libdir "${BUNDLE_FIX_LIBDIR}" ABSOLUTE BASE_DIR "${destdir}${prefix}/")
     file(RELATIVE_PATH libdir "${root}" "${libdir}")
-    list(APPEND options --spec "${BUNDLE_FIX_SPEC}" --libdir "${libdir}"
+    list(APPEND options --spec "${BUNDLE_FIX_SPEC}"
          -D "@${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.defines")
+    if(libdir)
+      list(APPEND options --libdir "${libdir}")
+    endif()
   endif()
   if(BUNDLE_FIX_KEEP_GOING)
     list(APPEND options --force)
