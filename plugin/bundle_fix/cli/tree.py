@@ -101,7 +101,7 @@ def _simulate_processes(
     deployment = Deployment(subject.bundle, subject.host, subject.environment)
     paths = [find_elf_file(subject.bundle, entry, where) for entry in entries]
     if subject.entry is not None and not paths and program is None:
-        paths = [subject.entry]
+        paths = [find_elf_file(subject.bundle, subject.entry, where)]
     for path in paths:
         _ensure_dynamic(deployment, path, where)
     if program is not None:

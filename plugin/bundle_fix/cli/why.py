@@ -79,6 +79,8 @@ def why(
     ):
         display.hide()
         start = find_elf_file(subject.bundle, requester, str(artifact)) if requester else None
+        if subject.entry is not None:
+            find_elf_file(subject.bundle, subject.entry, str(artifact))
         if symbol is not None:
             return _print_providers(subject, symbol, start, kind, paint)
         deployment = Deployment(subject.bundle, subject.host, subject.environment)

@@ -129,6 +129,12 @@ def find_elf_file(bundle: Bundle, text: str, where: str) -> str:
         real = resolve_path(bundle.tree, path)
         if isinstance(real, str) and real in bundle.images:
             return real
+        if isinstance(real, str) and real in bundle.foreign_systems:
+            raise BundleFixError(
+                f"the ELF file is for {bundle.foreign_systems[real]}",
+                where=where if posixpath.basename(where) == real else f"{where}: {real}",
+                hint="only the loaders of Linux are modelled",
+            )
     named = {path for path in bundle.images if posixpath.basename(path) == query}
     named |= set(bundle.paths_by_name.get(query, ()))
     if len(named) > 1:

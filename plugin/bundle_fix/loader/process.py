@@ -159,28 +159,48 @@ class ProcessBuilder:
             requester = self.queue.popleft()
             for tag in list_audit_tags(requester):
                 self._add_remark(f"{requester.label}: {tag} is not followed")
+            filtees: list[LoadedObject] = []
             for dependency in read_dependencies(self.context.view, requester, flavour):
-                self._load_dependency(dependency, requester)
+                self._load_dependency(dependency, requester, filtees)
+            # Filtees are looked up before the filter, and their own dependencies come next
+            # (elf/dl-deps.c).
+            pending = [o for o in self.queue if not any(o is filtee for filtee in filtees)]
+            self.queue = deque([*filtees, *pending])
 
-    def _load_dependency(self, dependency: Dependency, requester: LoadedObject) -> None:
+    def _load_dependency(
+        self, dependency: Dependency, requester: LoadedObject, filtees: list[LoadedObject]
+    ) -> None:
         resolution = self.resolve_name(dependency.name, requester)
         is_missing = resolution.result.origin is ObjectOrigin.MISSING
         if is_missing and dependency.kind is DependencyKind.AUXILIARY:
             self._add_remark(f"{requester.label}: auxiliary library {dependency.name} is missing")
             return
         self.resolutions.append(resolution)
-        if not resolution.already_loaded:
-            position = len(self.objects)
-            if dependency.kind is not DependencyKind.NEEDED:
-                position = self._find_position(requester)
-            self._add_object(resolution.result, position)
+        if dependency.kind is not DependencyKind.NEEDED:
+            self._place_filtee(resolution.result, requester, filtees)
+        elif not resolution.already_loaded:
+            self._add_object(resolution.result, len(self.objects))
         elif resolution.result is self.interpreter and self.interpreter not in self.objects:
             self.objects.append(self.interpreter)
             self.queue.append(self.interpreter)
 
-    def _find_position(self, requester: LoadedObject) -> int:
-        """Return the index of a filter: its target is looked up before it (elf/dl-deps.c)."""
-        return next((n for n, o in enumerate(self.objects) if o is requester), len(self.objects))
+    def _place_filtee(
+        self, filtee: LoadedObject, requester: LoadedObject, filtees: list[LoadedObject]
+    ) -> None:
+        """Map the target of a filter before it; one that is mapped after it moves there."""
+        position = self._find_position(requester)
+        if self._find_position(filtee) < position:
+            return
+        is_new = self._find_position(filtee) == len(self.objects)
+        self.objects = [o for o in self.objects if o is not filtee]
+        self.objects.insert(position, filtee)
+        filtees.append(filtee)
+        if is_new:
+            self._index_object(filtee)
+
+    def _find_position(self, loaded: LoadedObject) -> int:
+        """Return the index of an object in load order, or the number of objects."""
+        return next((n for n, o in enumerate(self.objects) if o is loaded), len(self.objects))
 
     def _add_remark(self, text: str) -> None:
         self.remarks[text] = None

@@ -185,3 +185,14 @@ def test_control_characters_in_names_are_escaped(tmp_path: Path) -> None:
     build_elf(tmp_path / "bin/x\x1b[31m", program=True)
     for kind in ("text", "dot", "mermaid"):
         assert "\x1b" not in run_bundle_fix("tree", tmp_path, "--format", kind).stdout
+
+
+@pytest.mark.parametrize("command", [["tree"], ["why", "--symbol", "x"], ["why", "--from", "x"]])
+def test_a_file_for_another_system_is_an_error_message(tmp_path: Path, command: list[str]) -> None:
+    data = bytearray(build_elf(tmp_path / "x", soname="liba.so.1").read_bytes())
+    data[7] = 9
+    (tmp_path / "x").write_bytes(data)
+    name = ["libc.so.6"] if "--from" in command else []
+    ran = run_bundle_fix(*command, tmp_path / "x", *name)
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
+    assert "x: the ELF file is for FreeBSD" in ran.stderr

@@ -65,8 +65,12 @@ class Image(Struct, frozen=True):
         return self.dynamic is not None
 
     def find_value(self, tag: int) -> int | None:
-        """Return the value of the first dynamic entry with ``tag``."""
-        for entry in self.dynamic or ():
+        """Return the value of the last dynamic entry with ``tag``.
+
+        Of several entries the loaders use the last one (glibc's elf/get-dynamic-info.h, musl's
+        decode_vec).
+        """
+        for entry in reversed(self.dynamic or ()):
             if entry.tag == tag:
                 return entry.value
         return None

@@ -112,8 +112,8 @@ class ElfStructure(Struct, frozen=True, dict=True):
         return None if segment is None else segment.offset + address - segment.vaddr
 
     def find_value(self, tag: int) -> int | None:
-        """Return the value of the first dynamic entry with ``tag``, or None."""
-        return next((value for key, value in self.dynamic if key == tag), None)
+        """Return the value of the last dynamic entry with ``tag``, or None."""
+        return next((value for key, value in reversed(self.dynamic) if key == tag), None)
 
     @cached_property
     def string_table(self) -> Span | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import struct
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from builders.loaders import (
     list_with_real_loader,
     map_process_here,
 )
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.hosts.cpu import detect_cpu
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.objects import ObjectOrigin
@@ -29,6 +32,7 @@ pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="this machine's C library is not glibc"
 )
 LIB = "$ORIGIN/../lib"
+DT_RELACOUNT = 0x6FFFFFF9
 
 
 def build_library(
@@ -398,3 +402,62 @@ def test_files_of_the_pack_are_listed_by_absolute_path(tmp_path: Path) -> None:
     assert (
         "liba.so.1", f"{tmp_path.resolve()}/lib/liba.so.1"
     ) in list_process_files(map_process_here(tmp_path, "bin/x"), tmp_path)  # fmt: skip
+
+
+def test_filtees_and_what_they_need_come_before_other_libraries(tmp_path: Path) -> None:
+    build_library(tmp_path / "lib/libdeep.so.1")
+    build_library(tmp_path / "lib/libone.so.1", "libdeep.so.1", runpath="$ORIGIN")
+    build_library(tmp_path / "lib/libtwo.so.1")
+    build_library(
+        tmp_path / "lib/libfilter.so.1", flags=["-Wl,-F,libone.so.1,-f,libtwo.so.1"],
+        runpath="$ORIGIN",
+    )  # fmt: skip
+    build_library(tmp_path / "lib/liblast.so.1", "libdeep.so.1", runpath="$ORIGIN")
+    build_program(tmp_path, "libfilter.so.1", "liblast.so.1", runpath=LIB)
+    assert_same(tmp_path)
+
+
+def test_a_filtee_that_is_needed_later_moves_before_its_filter(tmp_path: Path) -> None:
+    build_library(tmp_path / "lib/libdeep.so.1")
+    build_library(tmp_path / "lib/libaux.so.1", "libdeep.so.1", runpath="$ORIGIN")
+    build_library(tmp_path / "lib/libfilter.so.1", flags=["-Wl,-f,libaux.so.1"], runpath="$ORIGIN")
+    build_library(tmp_path / "lib/liblast.so.1")
+    build_program(tmp_path, "libfilter.so.1", "liblast.so.1", "libaux.so.1", runpath=LIB)
+    found = assert_same(tmp_path)
+    assert found[:2] == ["lib/libaux.so.1", "lib/libfilter.so.1"]
+
+
+def test_a_filtee_that_is_loaded_before_its_filter_stays(tmp_path: Path) -> None:
+    build_library(tmp_path / "lib/libaux.so.1")
+    build_library(tmp_path / "lib/libfilter.so.1", flags=["-Wl,-f,libaux.so.1"], runpath="$ORIGIN")
+    build_program(tmp_path, "libaux.so.1", "libfilter.so.1", runpath=LIB)
+    assert assert_same(tmp_path)[:2] == ["lib/libaux.so.1", "lib/libfilter.so.1"]
+
+
+def test_of_several_entries_with_one_tag_the_last_one_counts(tmp_path: Path) -> None:
+    build_library(tmp_path / "lib/liba.so.1")
+    build_library(tmp_path / "new/liba.so.1")
+    first, second = LIB, "$ORIGIN/../new"
+    binary = build_program(tmp_path, "liba.so.1", runpath=f"{first}:{second}")
+    assert assert_same(tmp_path) == ["lib/liba.so.1"]
+    add_second_entry(binary, c.DT_RUNPATH, len(first) + 1)
+    assert assert_same(tmp_path) == ["new/liba.so.1"]
+    image = read_image_at(binary)
+    assert image is not None
+    assert image.runpath == second
+
+
+def add_second_entry(binary: Path, tag: int, skipped: int) -> None:
+    """Add an entry whose string is that of the first one without its ``skipped`` first bytes.
+
+    It takes the place of DT_RELACOUNT, which the loader does not need.
+    """
+    image = read_image_at(binary)
+    assert image is not None
+    value = image.find_value(tag)
+    assert value is not None
+    packed = struct.Struct("<QQ")
+    data = binary.read_bytes()
+    old = packed.pack(DT_RELACOUNT, image.find_value(DT_RELACOUNT) or 0)
+    assert data.count(old) == 1
+    binary.write_bytes(data.replace(old, packed.pack(tag, value + skipped)))
