@@ -12,8 +12,8 @@ from bundle_fix.elf.read.parser import read_image_from
 from bundle_fix.elf.read.target import find_foreign_system
 from bundle_fix.model.content import Content, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.privileges import Privilege, find_privileges
 from bundle_fix.model.tree import File, Tree, resolve_path
+from bundle_fix.storage.privileges import Privilege, find_privileges
 
 MAX_ENTRIES = 4_000_000
 """Limit of the program headers and dynamic entries of all ELF files; a large file has 100."""

@@ -13,11 +13,11 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import Bundle, read_bundle
-from bundle_fix.model.privileges import ATTRIBUTE_RECORD
 from bundle_fix.pipelines.fix import Options, plan_repair
 from bundle_fix.plan.planner import make_plan
 from bundle_fix.plan.relocate import RelocatedBundle
 from bundle_fix.policy.policy import CheckPolicy
+from bundle_fix.storage.privileges import ATTRIBUTE_RECORD
 
 from .conftest import Check
 

@@ -17,9 +17,9 @@ from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.packages.nested import open_nested_tar
 from bundle_fix.model.content import FileSlice, read_exactly
 from bundle_fix.model.errors import AGAIN, BundleFixError
-from bundle_fix.model.privileges import add_capabilities
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import File, InstallLocation, Tree
+from bundle_fix.storage.privileges import add_capabilities
 
 HEADER_SIZE = 60
 HEADER_END = b"`\n"

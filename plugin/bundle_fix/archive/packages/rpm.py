@@ -25,7 +25,6 @@ from bundle_fix.archive.packages.rpm_header import (
 )
 from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
-from bundle_fix.model.privileges import add_capabilities
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import (
     Directory,
@@ -37,6 +36,7 @@ from bundle_fix.model.tree import (
     Symlink,
     Tree,
 )
+from bundle_fix.storage.privileges import add_capabilities
 
 LEAD_SIZE = 96
 CPIO_MAGICS = (b"070701", b"070702")

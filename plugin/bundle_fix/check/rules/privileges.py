@@ -14,8 +14,8 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.objects import ObjectOrigin
-from bundle_fix.model.privileges import Privilege
 from bundle_fix.policy.severity import Severity
+from bundle_fix.storage.privileges import Privilege
 
 
 def find_privileged_programs(rule: Rule, context: Context) -> Iterator[Finding]:

@@ -18,8 +18,8 @@ from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.privileges import Privilege, find_privileges
 from bundle_fix.model.tree import InstallLocation
+from bundle_fix.storage.privileges import Privilege, find_privileges
 
 PRIVATE = "usr/lib/sample"
 MULTIARCH = "usr/lib/x86_64-linux-gnu"

@@ -11,7 +11,8 @@ import pytest
 
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.model.content import BytesContent
-from bundle_fix.model.privileges import (
+from bundle_fix.model.tree import File, Metadata, Tree
+from bundle_fix.storage.privileges import (
     ATTRIBUTE_RECORD,
     LIBARCHIVE_RECORD,
     TEXT_RECORD,
@@ -20,7 +21,6 @@ from bundle_fix.model.privileges import (
     find_privileges,
     has_file_capabilities,
 )
-from bundle_fix.model.tree import File, Metadata, Tree
 
 NET_BIND = bytes.fromhex("0100000200040000000000000000000000000000")
 """The value after ``setcap cap_net_bind_service=ep``."""
