@@ -28,9 +28,12 @@ from bundle_fix.check.rules import (
     privileges,
     resolution,
     runpath,
+    runtime_copies,
     static_tls,
     symlinks,
+    two_versions,
     undefined,
+    unused,
     unversioned,
     versions,
     wheel,
@@ -41,9 +44,9 @@ from bundle_fix.model.suggestions import suggest_word
 
 FAMILIES = (
     ignores, coverage, resolution, symlinks, library_path, dlopen, plugin_directories, hwcaps,
-    runpath, build_runpath, privileges, allocators, allocator_mismatch, dlopened_allocators,
-    machine, undefined, opener_symbols, versions, unversioned, static_tls, hardening, drivers,
-    hygiene, archive, lost_symlinks, wheel, manifest, differences,
+    runpath, build_runpath, privileges, unused, allocators, allocator_mismatch, dlopened_allocators,
+    two_versions, runtime_copies, machine, undefined, opener_symbols, versions, unversioned,
+    static_tls, hardening, drivers, hygiene, archive, lost_symlinks, wheel, manifest, differences,
 )  # fmt: skip
 """The modules that define rules."""
 

@@ -13,13 +13,14 @@ from bundle_fix.check.findings import Finding, filter_by_severity, get_subject, 
 from bundle_fix.check.registry import RULES_BY_CODE
 from bundle_fix.check.rule import RuleScope
 from bundle_fix.check.rules.differences import REMOVED_FILE
-from bundle_fix.diff.matching import NAME_HASH, FileMatches, match_files, strip_version_numbers
+from bundle_fix.diff.matching import FileMatches, match_files
 from bundle_fix.diff.members import MemberComparison, compare_members
 from bundle_fix.diff.removed_symbols import find_removed_symbols
 from bundle_fix.diff.resolution import ResolutionChange, compare_resolutions, find_worse_resolutions
 from bundle_fix.diff.runtime import find_newer_runtime
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.scan.build_paths import BUILD_DIRECTORIES
+from bundle_fix.model.library_names import NAME_HASH, strip_version_numbers
 from bundle_fix.policy.policy import AcceptedFinding
 
 FindingKey = tuple[str, str, str]

@@ -7,7 +7,6 @@ numbers, by name and size, by content, by name, and libraries by their name up t
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from msgspec import Struct
@@ -15,15 +14,10 @@ from msgspec import Struct
 from bundle_fix.diff.snapshot import Snapshot, find_common_root
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, has_same_bytes
-from bundle_fix.model.library_names import get_library_stem
+from bundle_fix.model.library_names import get_library_stem, strip_version_numbers
 from bundle_fix.model.tree import File
 
 KeyFunction = Callable[[Bundle, str], Hashable | None]
-NAME_HASH = re.compile(r"(?:-(?!20\d{6})[0-9a-f]{8})+(?=\.|$)")
-"""The hash that auditwheel adds to the name of a bundled library (repair.py, copylib); several if a
-wheel was repaired again. A date, as in ``libabsl-20230802.so``, is not a hash."""
-VERSION_NUMBERS = re.compile(rf"{NAME_HASH.pattern}|\d+(\.\d+)*")
-"""Version numbers, and hashes in the names of libraries."""
 
 
 class FileMatches(Struct, frozen=True):
@@ -128,11 +122,6 @@ def _get_soname_key(bundle: Bundle, path: str) -> Hashable | None:
 
 def _get_path_key(bundle: Bundle, path: str) -> Hashable | None:
     return path in bundle.images, strip_version_numbers(path)
-
-
-def strip_version_numbers(path: str) -> str:
-    """Return a path with each version number replaced by a placeholder."""
-    return VERSION_NUMBERS.sub("#", path)
 
 
 def _get_name_and_size_key(bundle: Bundle, path: str) -> Hashable | None:

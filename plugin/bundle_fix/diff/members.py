@@ -7,11 +7,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-from bundle_fix.diff.matching import NAME_HASH, FileMatches, strip_version_numbers
+from bundle_fix.diff.matching import FileMatches
 from bundle_fix.diff.snapshot import Snapshot
 from bundle_fix.elf.read.notes import read_build_id
-from bundle_fix.elf.symbols.symbol_table import DefinedSymbol, read_defined_symbols
+from bundle_fix.elf.symbols.definitions import DefinedSymbol, read_defined_symbols
 from bundle_fix.model.errors import BundleFixError, DamagedElfError
+from bundle_fix.model.library_names import NAME_HASH, strip_version_numbers
 from bundle_fix.model.tree import Directory, File, Node, Special, Symlink, resolve_path
 
 MemberKind = Literal["file", "symlink", "directory", "special"]

@@ -15,11 +15,12 @@ from bundle_fix.check.rules.differences import (
     NOW_NOT_FOUND,
     OTHER_FILE,
 )
-from bundle_fix.diff.matching import FileMatches, strip_version_numbers
+from bundle_fix.diff.matching import FileMatches
 from bundle_fix.diff.snapshot import ProcessNeed, Snapshot
 from bundle_fix.loader.hosts.libc import is_installed_with_libc, is_part_of_libc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.model.content import has_same_bytes
+from bundle_fix.model.library_names import strip_version_numbers
 from bundle_fix.policy.severity import Severity
 
 ORIGIN_RANK = {ObjectOrigin.BUNDLE: 0, ObjectOrigin.HOST: 1, ObjectOrigin.MISSING: 2}

@@ -61,6 +61,15 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         builder.start_with(program.objects)
         return builder.resolve_name(name, requester)
 
+    def dlopen_host_file(self, program: Process, path: str, requester: LoadedObject) -> Process:
+        """Return the objects that dlopen(3) of the host's file ``path`` adds to ``program``."""
+        builder = ProcessBuilder(self._build_context(program.objects[0]))
+        builder.start_with(program.objects)
+        builder.open_library(path, requester)
+        builder.load_dependencies()
+        process = builder.build_process(path)
+        return replace(process, objects=process.objects[len(program.objects) :])
+
     def repeat_search(self, resolution: Resolution) -> LoadedObject:
         """Search for the name of ``resolution`` as if no object were loaded under it."""
         *_, main = resolution.requester.walk_load_chain()

@@ -152,6 +152,12 @@ class ProcessBuilder:
                 preloaded = replace(resolution.result, via=SearchRule.PRELOAD)
                 self._add_object(preloaded, len(self.objects))
 
+    def open_library(self, name: str, requester: LoadedObject) -> None:
+        """Map a library that ``requester`` opens; a missing one is ignored."""
+        resolution = self.resolve_name(name, requester)
+        if not resolution.already_loaded and resolution.result.origin is not ObjectOrigin.MISSING:
+            self._add_object(resolution.result, len(self.objects))
+
     def load_dependencies(self) -> None:
         """Resolve and map the dependencies of all pending objects, breadth first."""
         flavour = self.context.loader.flavour

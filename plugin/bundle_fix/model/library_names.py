@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+import re
+
+NAME_HASH = re.compile(r"(?:-(?!20\d{6})[0-9a-f]{8})+(?=\.|$)")
+"""The hash that auditwheel adds to the name of a bundled library (repair.py, copylib); several if a
+wheel was repaired again. A date, as in ``libabsl-20230802.so``, is not a hash."""
+VERSION_NUMBERS = re.compile(rf"{NAME_HASH.pattern}|\d+(\.\d+)*")
+"""Version numbers, and hashes in the names of libraries."""
 
 
 def get_library_stem(path: str) -> str:
@@ -23,3 +30,16 @@ def has_version_of(name: str, other: str) -> bool:
     one, two = (get_library_version(n).split(".") for n in (name, other))
     length = min(len(one), len(two))
     return one[:length] == two[:length]
+
+
+def strip_version_numbers(path: str) -> str:
+    """Return a path with each version number and hash replaced by a placeholder."""
+    return VERSION_NUMBERS.sub("#", path)
+
+
+def get_library_family(path: str) -> str:
+    """Return the part of a library's name that all its versions share.
+
+    It is ``libtcl`` for ``libtcl8.6.so`` and for ``libtcl.so.9``.
+    """
+    return strip_version_numbers(get_library_stem(path)).rstrip("#-_.")

@@ -24,6 +24,7 @@ from .packs import (
     HIDDEN_ALLOCATOR,
     LIB,
     PLUG_NOTE,
+    RUNTIME_FUNCTIONS,
     build_allocator_after_libc,
     build_allocators,
     build_bundled_libc,
@@ -41,6 +42,7 @@ from .packs import (
     build_library_for_system,
     build_library_that_calls,
     build_mismatched_heaps,
+    build_openmp_users,
     build_pinned_program,
     build_plugin_of_program,
     build_plugin_with_tls,
@@ -53,8 +55,12 @@ from .packs import (
     build_set_uid_program,
     build_stale_symlink,
     build_static_allocator,
+    build_static_runtime,
     build_symlink,
     build_truncated_library,
+    build_two_search_paths,
+    build_two_versions,
+    build_unique_copies,
     build_user_of_symbol,
     write_npm_package,
     write_pack_with_manifest,
@@ -142,6 +148,10 @@ CASES: Mapping[str, Case] = {
         partial(build_chain_of_libraries, runpath=None),
         partial(build_chain_of_libraries, runpath="$ORIGIN"),
     ),
+    "BF117": Case(
+        partial(build_program_and_library, source="int unused(void) { return 1; }"),
+        build_program_and_library,
+    ),
     "BF202": Case(
         partial(build_program_and_library, runpath=f"/opt/x:{LIB}"), build_program_and_library
     ),
@@ -191,6 +201,23 @@ CASES: Mapping[str, Case] = {
     "BF308": Case(
         partial(build_library_that_calls, call='dlmopen(LM_ID_NEWLM, "x", RTLD_NOW)'),
         partial(build_library_that_calls, call='dlopen("x", RTLD_NOW)'),
+    ),
+    "BF310": Case(build_two_versions, partial(build_two_versions, user="only1")),
+    "BF311": Case(
+        lambda r: build_static_runtime(r, *RUNTIME_FUNCTIONS),
+        lambda r: build_static_runtime(r, "__cxa_throw"),
+    ),
+    "BF312": Case(
+        lambda r: build_openmp_users(r, "GOMP_parallel", "__kmpc_fork_call"),
+        lambda r: build_openmp_users(r, "GOMP_parallel"),
+    ),
+    "BF313": Case(
+        lambda r: build_unique_copies(r, "shared", "shared"),
+        lambda r: build_unique_copies(r, "one", "other"),
+    ),
+    "BF314": Case(
+        partial(build_two_search_paths, runpath="$ORIGIN"),
+        partial(build_two_search_paths, runpath=LIB),
     ),
     "BF401": Case(build_program, build_program, {"glibc": "2.2"}, {"glibc": "9.9"}),
     "BF402": Case(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.dlopen import make_dlopen_note_source
-from builders.elf import build_elf, build_versioned_library
+from builders.elf import build_elf, build_stub, build_versioned_library
 from builders.loaders import X86_64_LOADER, copy_into, list_with_real_loader
 from builders.wheel import INFO, METADATA, format_record_line
 from bundle_fix.elf.read import constants as c
@@ -360,3 +360,66 @@ def write_tarball_of_type(path: Path, kind: bytes) -> None:
         info = tarfile.TarInfo("run/pipe")
         info.type = kind
         tar.addfile(info)
+
+
+def build_two_versions(root: Path, *, user: str = "both") -> None:
+    """Build a program that needs libv.so.2, and a library of the pack that needs libv.so.1.
+
+    The symbols of both have no versions; ``user`` is the function that the library calls.
+    """
+    for version in (1, 2):
+        source = f"int both(void) {{ return {version}; }} int only{version}(void) {{ return 0; }}"
+        build_library(root, f"libv.so.{version}", source=source)
+    use = f"extern int {user}(void); int use(void) {{ return {user}(); }}"
+    old = [str(root / "lib/libv.so.1")]
+    build_library(root, "libuse.so.1", source=use, runpath="$ORIGIN", flags=old)
+    build_server(root, "libv.so.2", "libuse.so.1")
+
+
+RUNTIME_FUNCTIONS = ("__cxa_throw", "__cxa_begin_catch", "__gxx_personality_v0")
+
+
+def build_static_runtime(root: Path, *functions: str) -> None:
+    """Build a library that defines functions of libstdc++, and a program that calls one."""
+    source = "\n".join(f"void {name}(void) {{ }}" for name in functions)
+    build_library(root, source=source)
+    linked = [str(root / "lib/liba.so.1"), build_stub("libstdc++.so.6")]
+    use = "extern void __cxa_throw(void); int main(void) { __cxa_throw(); return 0; }"
+    build_server(root, source=use, flags=linked)
+
+
+def build_openmp_users(root: Path, *functions: str) -> None:
+    """Build libgomp.so.1 and libiomp5.so, and a program that calls functions of them."""
+    for name, function in (("libgomp.so.1", "GOMP_parallel"), ("libiomp5.so", "__kmpc_fork_call")):
+        source = f"void {function}(void) {{ }} int omp_get_max_threads(void) {{ return 1; }}"
+        build_library(root, name, source=source)
+    calls = "".join(f"{name}(); " for name in functions)
+    source = "".join(f"extern void {name}(void);\n" for name in functions)
+    linked = [str(root / "lib" / name) for name in ("libgomp.so.1", "libiomp5.so")]
+    build_server(root, source=source + f"int main(void) {{ {calls} return 0; }}", flags=linked)
+
+
+def build_unique_copies(root: Path, *names: str) -> None:
+    """Build plugins with a copy of a library each; copy N defines the unique symbol ``names[N]``.
+
+    The copies have different hashes in their names, as auditwheel gives them.
+    """
+    for number, name in enumerate(names):
+        library = f"libq-0000000{number}.so.1"
+        source = (
+            f"int {name}_{number};\n"
+            f'__asm__(".globl {name}\\n.type {name}, %gnu_unique_object\\n.data\\n'
+            f'{name}: .long 1\\n.size {name}, 4\\n.text\\n");'
+        )
+        build_library(root, library, source=source)
+        build_library(root, at=f"plugins/p{number}.so", soname=None, needed=[library], runpath=LIB)
+
+
+def build_two_search_paths(root: Path, runpath: str) -> None:
+    """Build a program and a library in ui/ that need liba.so.1, of which there are two copies."""
+    build_library(root, tag="one")
+    build_library(root, at="ui/liba.so.1", tag="other")
+    build_library(
+        root, at="ui/libui.so.1", soname="libui.so.1", needed=["liba.so.1"], runpath=runpath
+    )
+    build_server(root, "liba.so.1", "libui.so.1", runpath=f"{LIB}:$ORIGIN/../ui")

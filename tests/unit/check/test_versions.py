@@ -189,3 +189,46 @@ def load_libc() -> ctypes.CDLL:
 def test_bf402_is_silent_about_parts_of_the_c_library(tmp_path: Path, check: Check) -> None:
     build_elf(tmp_path / "x", program=True)
     assert check("BF402") == []
+
+
+@pytest.mark.parametrize("runtime", ["libstdc++.so.6", "libgcc_s.so.1"])
+def test_bf406_notes_a_runtime_that_drivers_of_an_unknown_host_may_need(
+    tmp_path: Path, check: Check, runtime: str
+) -> None:
+    build_elf(tmp_path / "lib" / runtime, soname=runtime)
+    program = tmp_path / "bin/x"
+    needed = [runtime, "libGL.so.1"]
+    build_elf(program, program=True, needed=needed, runpath="$ORIGIN/../lib")
+    (finding,) = check("BF406")
+    assert (finding.severity, finding.path) == ("note", f"lib/{runtime}")
+    assert finding.message == (
+        f"is loaded instead of the host's {runtime};"
+        " drivers that the host's libGL.so.1 opens may need a newer one"
+    )
+    build_elf(program, program=True, needed=[runtime, "libX11.so.6"], runpath="$ORIGIN/../lib")
+    assert check("BF406") == []
+
+
+@pytest.mark.parametrize(("newest", "found"), [("V_1", 1), ("V_2", 0)])
+def test_bf406_checks_the_drivers_of_a_host_whose_files_are_known(
+    tmp_path: Path, newest: str, found: int
+) -> None:
+    host = tmp_path / "host/usr/lib/x86_64-linux-gnu"
+    build_greet(tmp_path / "pack", *(["V_1"] if newest == "V_1" else ["V_1", "V_2"]))
+    needed = ["libv.so.1", "libGL.so.1"]
+    build_elf(tmp_path / "pack/bin/x", program=True, needed=needed, runpath="$ORIGIN/../lib")
+    linked = build_greet(tmp_path / "linked", "V_1", "V_2")
+    use = "extern int greet(void); int again(void) { return greet(); }"
+    build_elf(host / "libGL.so.1", soname="libGL.so.1")
+    build_elf(host / "dri/iris_dri.so", source=use, flags=[str(linked)])
+    for file in (
+        X86_64_LOADER,
+        *(file for _, file in list_with_real_loader(Path("/bin/true")) if file),
+    ):
+        copy_into(tmp_path / "host", file)
+    real_host = RealHost(DirectoryFiles(tmp_path / "host"), "/opt/pack")
+    bundle = read_bundle(read_directory(tmp_path / "pack"), "pack")
+    findings = check_bundle(bundle, CheckPolicy(), real_host).findings
+    assert [(f.severity, f.path) for f in findings if f.rule == "BF406"] == [
+        ("warning", "lib/libv.so.1")
+    ][:found]

@@ -6,10 +6,11 @@ Source: glibc's elf/dl-version.c. Before main, the loader looks up every version
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import GLIBC_PRIVATE, find_glibc_baseline, parse_glibc_version
+from bundle_fix.check.facts.symbols.drivers import find_driver_loader, map_drivers
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
@@ -17,6 +18,9 @@ from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
+
+DRIVER_RUNTIMES = frozenset({"libstdc++.so.6", "libgcc_s.so.1"})
+"""Libraries that packs bundle and that drivers, such as Mesa's with LLVM, need as well."""
 
 
 def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -93,7 +97,7 @@ def _get_private_severity(context: Context, path: str) -> Severity:
 
 def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the versions that an object of the pack requires of a library and the library lacks."""
-    for severity, process, need, missing in _find_missing(context):
+    for severity, process, need, missing in _find_missing(context, context.resolutions):
         if need.requester.origin is not ObjectOrigin.BUNDLE:
             continue
         requester, result = need.requester, need.result
@@ -109,11 +113,45 @@ def find_missing_versions(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_older_runtime(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the versions that a library of the host requires of a library of the pack."""
-    for severity, process, need, missing in _find_missing(context):
+    if context.host.files is None:
+        yield from _find_runtimes_of_drivers(rule, context)
+    opened = [
+        # The program itself starts, but it may do without the driver.
+        (Severity.WARNING, process, need)
+        for process in (*context.programs.values(), *context.plugins.values())
+        for driver in map_drivers(context, process)
+        for need in driver.resolutions
+    ]
+    for severity, process, need, missing in _find_missing(context, [*context.resolutions, *opened]):
         if need.requester.origin is ObjectOrigin.HOST and need.result.origin is ObjectOrigin.BUNDLE:
             path = need.result.label
             message = f"lacks {join_names(missing)}, required by the host's {need.requester.label}"
             yield _make_version_finding(rule, path, message, severity, process, need, missing)
+
+
+def _find_runtimes_of_drivers(rule: Rule, context: Context) -> Iterator[Finding]:
+    """Yield the bundled run-time libraries that drivers of an unknown host need as well."""
+    reported: set[str] = set()
+    for process in (*context.programs.values(), *context.plugins.values()):
+        bundled = [
+            o
+            for o in process.list_bundled_objects()
+            if posixpath.basename(o.name) in DRIVER_RUNTIMES and o.label not in reported
+        ]
+        opener = find_driver_loader(context, process) if bundled else None
+        for loaded in bundled if opener else ():
+            reported.add(loaded.label)
+            name = opener if isinstance(opener, str) else opener.name if opener else ""
+            yield rule.make_finding(
+                loaded.label,
+                f"is loaded instead of the host's {loaded.name}; drivers that the host's {name}"
+                " opens may need a newer one",
+                severity=Severity.NOTE,
+                hint="Leave it to the host, or start the program with the newer copy of the two.",
+                library=loaded.name,
+                needed_by=name,
+                program=process.entry,
+            )
 
 
 def _make_version_finding(
@@ -126,13 +164,15 @@ def _make_version_finding(
     )  # fmt: skip
 
 
-def _find_missing(context: Context) -> Iterator[tuple[Severity, Process, Resolution, list[str]]]:
+def _find_missing(
+    context: Context, resolutions: Iterable[tuple[Severity, Process, Resolution]]
+) -> Iterator[tuple[Severity, Process, Resolution, list[str]]]:
     """Yield the resolved needed names with the required versions that the library lacks.
 
     A library without any versions is not an error: the loader only prints a warning (match_symbol).
     """
     seen: set[tuple[str | None, str, str | None]] = set()
-    for severity, process, need in context.resolutions:
+    for severity, process, need in resolutions:
         key = (need.requester.real_path, need.name, need.result.real_path)
         is_known = need.requester.image is not None and need.result.image is not None
         if not is_known or key in seen:

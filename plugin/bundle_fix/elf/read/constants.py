@@ -44,20 +44,27 @@ SHF_EXECINSTR: Final = 4
 
 DT_NULL: Final = 0
 DT_NEEDED: Final = 1
+DT_PLTRELSZ: Final = 2
 DT_HASH: Final = 4
 DT_STRTAB: Final = 5
 DT_SYMTAB: Final = 6
 DT_RELA: Final = 7
+DT_RELASZ: Final = 8
 DT_STRSZ: Final = 10
 DT_INIT: Final = 12
 DT_SONAME: Final = 14
 DT_RPATH: Final = 15
 DT_SYMBOLIC: Final = 16
 DT_REL: Final = 17
+DT_RELSZ: Final = 18
+DT_PLTREL: Final = 20
 DT_DEBUG: Final = 21
 DT_TEXTREL: Final = 22
 DT_JMPREL: Final = 23
 DT_BIND_NOW: Final = 24
+DT_INIT_ARRAY: Final = 25
+DT_FINI_ARRAY: Final = 26
+DT_INIT_ARRAYSZ: Final = 27
 DT_FLAGS: Final = 30
 DT_RUNPATH: Final = 29
 DT_GNU_HASH: Final = 0x6FFFFEF5
@@ -83,6 +90,7 @@ STRING_TAGS: Final = frozenset(
 """Dynamic tags whose value is an offset into the dynamic string table."""
 
 DF_ORIGIN: Final = 0x1
+DF_SYMBOLIC: Final = 0x2
 DF_TEXTREL: Final = 0x4
 DF_STATIC_TLS: Final = 0x10
 DF_1_NODEFLIB: Final = 0x800

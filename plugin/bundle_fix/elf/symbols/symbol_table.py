@@ -8,7 +8,6 @@ Source: the gABI, "Symbol Table"; the Linux Standard Base, "Symbol Versioning".
 
 from __future__ import annotations
 
-import os
 import struct
 import sys
 from array import array
@@ -35,8 +34,6 @@ MAX_STRING_SHARE = 256
 MAX_SINGLE_NAMES = 64 << 20
 """Limit of all names that are read one by one, in bytes: names may overlap in their table."""
 STB_LOCAL, STB_WEAK, STB_GNU_UNIQUE = 0, 2, 10
-SHARED_BINDINGS = frozenset({STB_WEAK, STB_GNU_UNIQUE})
-"""The bindings of definitions that many objects may contain, such as C++ templates."""
 IS_ZERO = bytes([1] + [0] * 255)
 """Translates a byte to 1 if it is zero, else to 0."""
 IS_GLOBAL = bytes(int(info >> 4 != STB_LOCAL) for info in range(256))
@@ -55,29 +52,6 @@ class UndefinedSymbol(NamedTuple):
     version: str | None
     library: str | None
     weak: bool
-
-
-class DefinedSymbol(NamedTuple):
-    """A symbol that a file defines for other objects.
-
-    Attributes:
-        name: its name.
-        version: its version, or None.
-        hidden: whether only references to its version find it, as it is not the default version.
-        weak: whether other objects may define it as well, as every user of a C++ template does.
-    """
-
-    name: bytes
-    version: str | None
-    hidden: bool
-    weak: bool
-
-    @property
-    def label(self) -> str:
-        """The symbol with its version, as linkers write it: ``name@@DEFAULT`` or ``name@OTHER``."""
-        name = os.fsdecode(self.name)
-        separator = "@" if self.hidden else "@@"
-        return name if self.version is None else f"{name}{separator}{self.version}"
 
 
 class SymbolTable(Struct, frozen=True):
@@ -111,12 +85,12 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
     Raises:
         DamagedElfError: the tables cannot be read.
     """
-    columns = _read_columns(reader, image)
+    columns = read_columns(reader, image)
     if columns is None:
         return SymbolTable()
     offsets, infos, undefined, indices, read_names = columns
     own_versions = read_defined_by_index(reader, image)
-    exported = _intersect_flags(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
+    exported = intersect_flags(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
     names = read_names(list(compress(offsets, exported)))
     rows = list(zip(names, compress(indices, exported), strict=True)) if own_versions else []
     versions: dict[bytes, list[str]] = {}
@@ -133,7 +107,7 @@ def read_symbols(reader: Reader, image: Image) -> SymbolTable:
 
 
 def _list_undefined(
-    columns: _Columns, needed: Mapping[int, tuple[str, str]]
+    columns: Columns, needed: Mapping[int, tuple[str, str]]
 ) -> Iterator[UndefinedSymbol]:
     """Yield the undefined symbols; ``needed`` has library and version by version index."""
     offsets, infos, undefined, indices, read_names = columns
@@ -154,30 +128,6 @@ def _find_version_only(rows: Sequence[tuple[bytes, int]]) -> frozenset[bytes]:
     names = {name for name, index in rows if index >= HIDDEN | 3}
     names -= {name for name, index in rows if index < HIDDEN | 3} if names else set()
     return frozenset(names)
-
-
-def read_defined_symbols(reader: Reader, image: Image) -> tuple[DefinedSymbol, ...]:
-    """Read the symbols that a file defines for others, in the table's order, one per version.
-
-    Raises:
-        DamagedElfError: the tables cannot be read.
-    """
-    columns = _read_columns(reader, image)
-    if columns is None:
-        return ()
-    offsets, infos, undefined, indices, read_names = columns
-    versions = read_defined_by_index(reader, image)
-    exported = _intersect_flags(undefined.translate(IS_ZERO), infos.translate(IS_GLOBAL))
-    names = read_names(list(compress(offsets, exported)))
-    rows = zip(names, compress(indices, exported), compress(infos, exported), strict=True)
-    return tuple(
-        DefinedSymbol(
-            name, versions.get(index & ~HIDDEN), bool(index & HIDDEN), info >> 4 in SHARED_BINDINGS
-        )
-        for name, index, info in rows
-        # Index 0 (VER_NDX_LOCAL) marks symbols that other objects do not see.
-        if name and index & ~HIDDEN
-    )
 
 
 def read_name_offsets(reader: Reader, image: Image) -> array[int]:
@@ -203,7 +153,7 @@ def read_name_offsets(reader: Reader, image: Image) -> array[int]:
     return words[:: size // words.itemsize]
 
 
-class _Columns(NamedTuple):
+class Columns(NamedTuple):
     """The dynamic symbol table by columns.
 
     Attributes:
@@ -221,7 +171,12 @@ class _Columns(NamedTuple):
     read_names: Callable[[Sequence[int]], list[bytes]]
 
 
-def _read_columns(reader: Reader, image: Image) -> _Columns | None:
+def read_columns(reader: Reader, image: Image) -> Columns | None:
+    """Read the dynamic symbol table by columns; None if the file has none.
+
+    Raises:
+        DamagedElfError: the tables cannot be read.
+    """
     address, table = image.find_value(c.DT_SYMTAB), find_string_table(image)
     start = None if address is None else image.find_offset(address)
     if start is None or table is None:
@@ -241,13 +196,13 @@ def _read_columns(reader: Reader, image: Image) -> _Columns | None:
     info_at, section_at = FIELD_OFFSETS[image.format.bits]
     # Both bytes of SHN_UNDEF are zeros.
     low, high = raw[section_at::size], raw[section_at + 1 :: size]
-    undefined = _intersect_flags(low.translate(IS_ZERO), high.translate(IS_ZERO))
+    undefined = intersect_flags(low.translate(IS_ZERO), high.translate(IS_ZERO))
     indices = _read_version_indices(reader, image, count)
     read_names = _build_name_reader(reader.pread(*table), count)
-    return _Columns(offsets, raw[info_at::size], undefined, indices, read_names)
+    return Columns(offsets, raw[info_at::size], undefined, indices, read_names)
 
 
-def _intersect_flags(one: bytes, other: bytes) -> bytes:
+def intersect_flags(one: bytes, other: bytes) -> bytes:
     """Return, for each pair of bytes that are 0 or 1, 1 if both are 1, else 0."""
     # As one large integer: a loop over bytes takes a hundred times as long.
     both = int.from_bytes(one, "little") & int.from_bytes(other, "little")

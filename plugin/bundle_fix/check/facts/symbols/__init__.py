@@ -1,0 +1,1 @@
+"""Facts about symbols: scopes, bindings, and the drivers of a host that join a process."""
