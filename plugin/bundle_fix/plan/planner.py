@@ -34,7 +34,7 @@ from bundle_fix.plan.links import (
 )
 from bundle_fix.plan.modes import find_wrong_modes
 from bundle_fix.plan.naming.copies import find_identical_copies
-from bundle_fix.plan.naming.names import (
+from bundle_fix.plan.naming.new_names import (
     NewNames,
     add_names,
     add_symlinks,

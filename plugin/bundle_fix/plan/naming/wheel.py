@@ -14,7 +14,7 @@ from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.plan.links import find_missing_soname_symlinks
 from bundle_fix.plan.modes import find_wrong_modes
 from bundle_fix.plan.naming.copies import group_identical_files
-from bundle_fix.plan.naming.names import (
+from bundle_fix.plan.naming.new_names import (
     add_names,
     copy_files,
     find_replaceable_links,
