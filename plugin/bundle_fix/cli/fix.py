@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
@@ -94,6 +95,8 @@ def fix(
     if in_place and output is not None:
         raise click.UsageError("--in-place and -o exclude each other")
     policy, pinned = read_policy(spec, host_provides)
+    # No repair changes the glibc that a wheel needs: 'check' reports a wrong tag.
+    policy = replace(policy, trust_wheel_tag=True)
     options = Options(policy, pinned, editor or "auto", force, move_libraries or "", limits)
     if dry_run:
         with show_progress(quiet=quiet, color=color) as progress:

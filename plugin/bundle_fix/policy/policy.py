@@ -28,6 +28,7 @@ class CheckPolicy(Struct, frozen=True):
         allocators: the sonames that may provide ``malloc``; any may if it is empty.
         fail_on: the mildest severity that fails a check.
         ignore: the findings that the user accepts.
+        trust_wheel_tag: whether the glibc of a wheel's tag is not checked.
         allow_empty: whether an artifact in which nothing can be checked passes.
     """
 
@@ -37,4 +38,5 @@ class CheckPolicy(Struct, frozen=True):
     allocators: tuple[str, ...] = ()
     fail_on: Severity = Severity.ERROR
     ignore: tuple[AcceptedFinding, ...] = ()
+    trust_wheel_tag: bool = False
     allow_empty: bool = True

@@ -89,6 +89,8 @@ def find_glibc_baseline(context: Context) -> GlibcBaseline | None:
     if context.policy.glibc:
         text = f"the baseline glibc {context.policy.glibc}"
         return GlibcBaseline(parse_version(context.policy.glibc), text)
+    if context.policy.trust_wheel_tag:
+        return None
     found: list[GlibcBaseline] = []
     for tag in read_platform_tags(context.bundle.tree):
         match = TAG.fullmatch(tag)
