@@ -37,7 +37,9 @@ def find_executable_stack(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_text_relocations(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the files whose code the loader changes (DT_TEXTREL, DF_TEXTREL)."""
     for path, image in _iter_dynamic_images(context):
-        if "TEXTREL" in list_flag_names(image):
+        # An empty DT_TEXTREL or a bit of DT_FLAGS (gABI, chapter 5).
+        flags = image.find_value(c.DT_FLAGS) or 0
+        if image.find_value(c.DT_TEXTREL) is not None or flags & c.DF_TEXTREL:
             yield rule.make_finding(
                 path,
                 "has text relocations: the loader changes its code",
