@@ -71,7 +71,7 @@ def test_a_package_is_checked_as_it_is_installed(tmp_path: Path, kind: str) -> N
     path = make_package(tmp_path, kind, {"deb": "xz", "rpm": "w3.zstdio"}[kind])
     ran = run_bundle_fix("check", path)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith(f"{path}: passed: no findings (2 programs, 2 libraries, ")
+    assert f"{path}: passed: no findings (2 programs, 2 libraries, " in ran.stdout
     tree = run_bundle_fix("tree", path, "usr/bin/tool").stdout
     assert f"{MULTIARCH}/libeach.so.1" in tree
     assert f"{PRIVATE}/libown.so" in tree
