@@ -83,7 +83,14 @@ def test_a_list_of_installed_files_is_not_a_reference(tmp_path: Path) -> None:
 
 def test_a_directory_of_plugins_may_be_scanned(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libother.so", soname="libother.so", tag="o")
-    assert "may scan its directory for plugins such as lib/libother.so" in find(tmp_path)
+    build_elf(tmp_path / "lib/libplug.so", soname="libplug.so.1", tag="p")
+    references = find_references(read_bundle(read_directory(tmp_path), "pack"), ["lib/libplug.so"])
+    assert "may scan its directory for plugins such as lib/lib" in references["lib/libplug.so"]
+
+
+def test_a_scan_for_plugins_does_not_look_for_a_dependency(tmp_path: Path) -> None:
+    build_elf(tmp_path / "lib/libother.so", soname="libother.so", tag="o")
+    assert find(tmp_path) == ""
 
 
 def test_an_extension_module_of_python_is_not_a_plugin_that_is_scanned_for(tmp_path: Path) -> None:

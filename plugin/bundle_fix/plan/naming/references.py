@@ -136,6 +136,9 @@ def _find_structural_reference(bundle: Bundle, path: str, links: dict[str, str])
         return ""
     if not name.startswith("lib") or _is_module(bundle, path):
         return "name kept: plugins are opened by their file names"
+    if bundle.images[path].soname in bundle.needed_names:
+        # A dependency of other objects: a scan of its directory looks for plugins only.
+        return ""
     for other in bundle.list_libraries():
         if posixpath.dirname(other) == posixpath.dirname(path) and _is_plugin(bundle, other):
             return f"name kept: programs may scan its directory for plugins such as {other}"
