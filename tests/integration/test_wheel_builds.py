@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -270,7 +271,12 @@ def test_the_wheel_of_the_sample_runs_on_a_hostile_host(sample_wheel: Path, tmp_
     (pack / "pegasus_sample/bin/pegasus_server").chmod(0o755)
     names = [name for name in read_wheel(sample_wheel) if "/lib/" in name]
     assert "pegasus_sample/lib/libtcmalloc_and_profiler.so.4" in names
-    assert len({name.partition(".so")[0] for name in names}) == len(names)
+    # libcrypto.so.3 makes file names by "lib%s.so": names without a version stay, as copies.
+    stems = Counter(name.partition(".so")[0] for name in names)
+    copied = {"librocksdb", "libtcmalloc_and_profiler"}
+    assert {stem for stem, n in stems.items() if n > 1} == {
+        f"pegasus_sample/lib/{c}" for c in copied
+    }
     tarball = shutil.make_archive(str(pack), "gztar", tmp_path, "pack")
     ran = subprocess.run(
         [sys.executable, SAMPLE / "hostile_host.py", "--pack", tarball, "--",
