@@ -77,12 +77,15 @@ def test_names_in_invalid_utf8_are_not_a_mismatch() -> None:
     assert crosscheck(content, parse_image(read_bytes_of(content))) is None
 
 
-def test_a_second_runpath_is_a_mismatch(tmp_path: Path) -> None:
+def test_both_readers_take_the_last_of_two_runpaths(tmp_path: Path) -> None:
     data = build_library(tmp_path).read_bytes()
     two = change_dynamic_entry(
         data, c.DT_SONAME, parse_image(data).find_value(c.DT_SONAME) or 0, c.DT_RUNPATH
     )
-    assert crosscheck(BytesContent(two), parse_image(two)) is not None
+    image = parse_image(two)
+    assert (image.runpath, image.soname) == (parse_image(data).runpath, None)
+    assert crosscheck(BytesContent(two), image) is None
+    assert crosscheck(BytesContent(two), replace(image, runpath="libx.so.1")) is not None
 
 
 def test_an_edit_with_a_mismatch_is_discarded(tmp_path: Path) -> None:
