@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.facts.file_facts import FactCache
 from bundle_fix.check.requests import collect_requests
 from bundle_fix.check.result import CheckResult
+from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
 from bundle_fix.manifest.builder import update_manifest
 from bundle_fix.manifest.checksums import renew_checksums
@@ -194,12 +195,18 @@ def plan_repair(
         plan = make_repair_plan(relocated, RepairRequests(requests), options.pinned)
         if plan.is_empty:
             return RepairPlan(plan, before, before)
-        after = predict_edits(build_bundle(plan.tree, plan.images), plan.edits)
+        after = predict_edits(_drop_manifest(plan.tree, plan.images), plan.edits)
         predicted = check_bundle(after, options.policy, known_facts=facts)
         new = collect_requests(predicted.findings) - requests
         if not new:
             return RepairPlan(plan, before, predicted)
         requests |= new
+
+
+def _drop_manifest(tree: Tree, images: Mapping[str, Image]) -> Bundle:
+    """Return a planned pack without its manifest, which is updated after the plan is applied."""
+    nodes = {path: node for path, node in tree.nodes.items() if path != MANIFEST_NAME}
+    return build_bundle(replace(tree, nodes=nodes), images)
 
 
 def move_requested(bundle: Bundle, directory: str) -> RelocatedBundle:

@@ -138,7 +138,8 @@ def check_manifest(data: bytes) -> list[tuple[str, str]]:
     """Check a tree that contains only this manifest; return rule and severity of the findings."""
     tree = Tree({MANIFEST_NAME: File(BytesContent(data), Metadata(0o644))})
     verdict = check_bundle(read_bundle(tree, "x"), CheckPolicy())
-    return [(f.rule, f.severity) for f in verdict.findings]
+    # A tree without ELF files also has the note BF002.
+    return [(f.rule, f.severity) for f in verdict.findings if f.rule != "BF002"]
 
 
 GOOD = {"schema": 1, "tool": {"name": "bundle-fix", "version": "1"}, "name": "x"}
