@@ -8,10 +8,12 @@ import io
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,19 +58,33 @@ def open_terminal(columns: int = 100) -> Iterator[tuple[io.TextIOBase, Callable[
     """Open a pseudo-terminal; yield a stream to write to and a function that reads the output."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 25, columns, 0, 0))
+    os.set_blocking(ours, False)
     written = bytearray()
+    lock, is_closing = threading.Lock(), threading.Event()
 
     def read() -> str:
-        os.set_blocking(ours, False)
-        while True:
-            try:
-                written.extend(os.read(ours, 1 << 16))
-            except (BlockingIOError, OSError):
-                return written.decode()
+        with lock:
+            while True:
+                try:
+                    written.extend(os.read(ours, 1 << 16))
+                except (BlockingIOError, OSError):
+                    return written.decode(errors="replace")
 
-    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
-        yield stream, read
-    os.close(ours)
+    def drain() -> None:
+        # A terminal holds 4 KiB that nothing has read; then a write waits.
+        while not is_closing.is_set():
+            select.select([ours], [], [], 0.05)
+            read()
+
+    thread = threading.Thread(target=drain, daemon=True)
+    thread.start()
+    try:
+        with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+            yield stream, read
+    finally:
+        is_closing.set()
+        thread.join()
+        os.close(ours)
 
 
 @pytest.fixture(autouse=True)
@@ -260,8 +276,8 @@ def test_every_command_writes_plain_lines_to_a_log(
         assert "\x1b" not in logs[-1]
     assert logs[0].startswith("reading bad.tar.gz: 0 MB\nchecking: 2 ELF files\n")
     assert logs[1] == "checking: 2 artifacts\n"
-    assert [line.partition(":")[0] for line in logs[2].splitlines()][:4] == [
-        "reading bad.tar.gz", "editing", "writing fixed.tar.gz", "checking",
+    assert [line.partition(":")[0] for line in logs[2].splitlines()][:5] == [
+        "reading bad.tar.gz", "checking", "editing", "writing fixed.tar.gz", "checking",
     ]  # fmt: skip
     assert "writing fixed.zip" in logs[3]
     assert "writing fixed" in logs[4]
