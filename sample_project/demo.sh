@@ -74,7 +74,7 @@ title "3. The old pack, repaired"
 echo "\$ bundle-fix fix old/$(basename "$old")"
 fixed=$(run_bundle_fix fix "$old")
 echo "old/$(basename "$fixed")"
-head -n 3 "$out/progress" | indent
+{ head -n 2 "$out/progress"; tail -n 1 "$out/progress"; } | indent
 "$bin/bundle-fix" check "$fixed" | sed "s,.*/,old/," | tail -n 1
 serve "$fixed" | indent
 require_success
