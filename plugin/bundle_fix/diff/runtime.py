@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bundle_fix.check.facts.abi import parse_version
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rules.differences import NEWER_RUNTIME
 from bundle_fix.diff.snapshot import Snapshot
+from bundle_fix.loader.hosts.libc import parse_version
 from bundle_fix.policy.severity import Severity
 
 FAMILY_LIBRARIES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from bundle_fix.loader.hosts.libc import is_installed_with_libc
 from bundle_fix.loader.hosts.rtld import list_default_directories
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.library_names import matches_any
 
 HOST_LIBRARIES = {
     "part of the JDK": ("libjvm.so", "libjava.so", "libverify.so", "libjli.so"),
@@ -92,7 +92,7 @@ def _list_needed_names(
 def _find_host_reason(name: str) -> str:
     """Return the reason of `HOST_LIBRARIES` to leave a library to the host, or an empty text."""
     for reason, globs in HOST_LIBRARIES.items():
-        if any(fnmatchcase(name, pattern) for pattern in globs):
+        if matches_any(name, globs):
             return reason
     return ""
 

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from msgspec import Struct
 
 from bundle_fix.loader.bundle import Bundle
-from bundle_fix.model.library_names import get_library_stem, get_library_version
+from bundle_fix.model.library_names import get_library_stem, get_library_version, matches_any
 from bundle_fix.model.tree import Directory, File, Symlink, resolve_path
 
 LIBRARY_GLOB = "*.so*"
@@ -238,7 +238,7 @@ def _build_directory_entry(
 
 def _has_library_name(path: str) -> bool:
     name = posixpath.basename(path)
-    return any(fnmatchcase(name, pattern) for pattern in LIBRARY_NAME_GLOBS)
+    return matches_any(name, LIBRARY_NAME_GLOBS)
 
 
 def _build_library_entries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from enum import Enum
 
@@ -58,6 +59,12 @@ class LoadedObject(Struct, frozen=True):
         while current is not None:
             yield current
             current = current.loaded_by
+
+    @property
+    def soname(self) -> str:
+        """The soname, or the last part of the name by which the object was needed."""
+        soname = self.image.soname if self.image is not None else None
+        return posixpath.basename(soname or self.name)
 
     @property
     def label(self) -> str:

@@ -21,6 +21,7 @@ from bundle_fix.archive.wheel import METADATA_SUFFIX, renew_record_lines
 from bundle_fix.model.content import BytesContent, Content, read_chunks, read_exactly
 from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.tree import File, Node, Tree
+from bundle_fix.plan.companions import SIGNATURE_SUFFIXES
 
 HEX_LENGTHS = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 128: "sha512"}
 """The digests of the usual tools (md5sum(1), shasum(1)) by the number of hexadecimal digits."""
@@ -36,8 +37,6 @@ MAX_ROUNDS = 3
 """Lists of lists: SHA256SUMS, and SHA256SUMS.md5 of it."""
 SIGNED_MARKS = (b"-----BEGIN PGP SIGNED MESSAGE-----", b"-----BEGIN PKCS7-----")
 """Texts in a list that is signed itself."""
-SIGNATURE_SUFFIXES = (".asc", ".sig", ".sign", ".gpg", ".minisig", ".p7s")
-"""Suffixes of the signature beside a list: ``SHA256SUMS.asc``."""
 JAR_MANIFEST = "META-INF/MANIFEST.MF"
 """The list in a JAR file; the ``.SF`` files beside it sign it (the JAR file specification)."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 NAME_HASH = re.compile(r"(?:-(?!20\d{6})[0-9a-f]{8})+(?=\.|$)")
 """The hash that auditwheel adds to the name of a bundled library (repair.py, copylib); several if a
@@ -43,3 +45,8 @@ def get_library_family(path: str) -> str:
     It is ``libtcl`` for ``libtcl8.6.so`` and for ``libtcl.so.9``.
     """
     return strip_version_numbers(get_library_stem(path)).rstrip("#-_.")
+
+
+def matches_any(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether one of the globs matches a name."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -180,6 +180,15 @@ def break_missing_hardlink(tree: Tree, node: File) -> File:
     return replace(node, hardlink=None, header=None)
 
 
+def get_first_hard_link(tree: Tree, path: str) -> str:
+    """Return the first path of the file at ``path``, the same for all its hard links.
+
+    An archive stores content, mode and attributes with it.
+    """
+    node = tree.nodes.get(path)
+    return node.hardlink or path if isinstance(node, File) else path
+
+
 def get_tree_status(tree: Tree, path: str) -> FileStatus:
     """Return the status of ``path`` in a tree; symlinks are not followed."""
     node = tree.nodes.get(path)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import tempfile
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -37,6 +36,7 @@ from bundle_fix.plan.planner import Plan, make_plan
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values
+from bundle_fix.storage.staging import create_scratch_directory
 
 SKIPPED_DIRECTORIES = frozenset({"build", "venv", "node_modules", "__pycache__"})
 """Names of directories in a source tree that contain no code of the project."""
@@ -118,8 +118,8 @@ def fix_installation(installation: Installation, options: Options) -> InstallRes
     )
     policy = _make_policy(installation, bundle, options.policy)
     plan = _plan_installation(installation, bundle, contents, options, policy)
-    with tempfile.TemporaryDirectory() as scratch:
-        applied = apply_plan(plan, options.editor, Path(scratch))
+    with create_scratch_directory() as scratch:
+        applied = apply_plan(plan, options.editor, scratch)
         applied = replace(
             applied, actions=(*added, *applied.actions), remarks=(*remarks, *applied.remarks)
         )

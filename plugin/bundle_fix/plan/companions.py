@@ -1,7 +1,7 @@
 """Signatures of single files: what no longer matches when a file is edited.
 
 `fix` cannot sign, so it leaves such a file as it is. Checksums without a key, such as SHA256SUMS,
-are renewed instead (`bundle_fix.pipelines.renewal`).
+are renewed instead (`bundle_fix.manifest.checksums`).
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ from bundle_fix.model.content import Content, read_exactly
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import File, Tree
 
+SIGNATURE_SUFFIXES = (".asc", ".sig", ".sign", ".gpg", ".minisig", ".p7s")
+"""Suffixes of detached signatures: gpg(1), kmodsign(1), minisign(1) and openssl-cms(1)."""
 SIGNATURE_NAMES = (
     "{stem}.chk",
     ".{name}.hmac",
     "{name}.hmac",
     "fipscheck/{name}.hmac",
     "hmaccalc/{name}.hmac",
-    "{name}.asc",
-    "{name}.sig",
-    "{name}.sign",
-    "{name}.gpg",
-    "{name}.minisig",
-    "{name}.p7s",
+    *(f"{{name}}{suffix}" for suffix in SIGNATURE_SUFFIXES),
 )
 """Files beside a file that contain its signature or its keyed digest, with the names that their
 tools give them: NSS's shlibsign(1); the FIPS self-tests of OpenSSL, GnuTLS and libgcrypt in
-distributions, fipscheck(8) and hmaccalc; gpg(1), kmodsign(1), minisign(1) and openssl-cms(1)."""
+distributions, fipscheck(8) and hmaccalc."""
 FIPS_MODULE, FIPS_SETTINGS, FIPS_KEY = "fips.so", "fipsmodule.cnf", b"module-mac"
 """OpenSSL's FIPS provider, and the file with its keyed digest (openssl-fipsinstall(1))."""
 MAX_HMAC_FILE = 1 << 16

@@ -10,14 +10,19 @@ from typing import NamedTuple
 
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.library_names import get_library_stem, get_library_version, has_version_of
-from bundle_fix.model.symlinks import Unresolved
-from bundle_fix.model.tree import File, Symlink, Tree, resolve_path
+from bundle_fix.model.symlinks import MAX_SYMLINKS, Unresolved
+from bundle_fix.model.tree import Symlink, Tree, get_first_hard_link, resolve_path
 
 MAX_LINK_TEXT = 4096
 """Bytes of the longest target of a symlink (PATH_MAX)."""
 LIBRARY_NAME = re.compile(r".+\.so(\.[\w.+-]+)?")
-MAX_LINK_CHAIN = 40
-"""Symlinks that the kernel follows (the kernel's MAXSYMLINKS)."""
+
+
+def list_links(tree: Tree) -> Mapping[str, str]:
+    """Return the symlinks and hard links that lead to a member, with the path of that member."""
+    ends = {path: resolve_path(tree, path) for path, _ in tree.iter_symlinks()}
+    links = {path: end for path, end in ends.items() if isinstance(end, str)}
+    return links | {path: file.hardlink for path, file in tree.iter_files() if file.hardlink}
 
 
 def find_broken_symlinks(tree: Tree) -> Mapping[str, tuple[str, Unresolved]]:
@@ -43,12 +48,12 @@ def find_missing_soname_symlinks(bundle: Bundle) -> Mapping[str, str]:
     for path in bundle.tree.nodes:
         target = resolve_path(bundle.tree, path)
         if isinstance(target, str) and target in bundle.images:
-            first_path = _get_first_hard_link(bundle.tree, target)
+            first_path = get_first_hard_link(bundle.tree, target)
             names_of.setdefault(first_path, set()).add(posixpath.basename(path))
     found: dict[str, list[str]] = {}
     for path in bundle.list_libraries():
         soname = bundle.images[path].soname
-        names = names_of.get(_get_first_hard_link(bundle.tree, path), ())
+        names = names_of.get(get_first_hard_link(bundle.tree, path), ())
         if not soname or "/" in soname or soname in names:
             continue
         link = posixpath.join(posixpath.dirname(path), soname)
@@ -130,12 +135,6 @@ def _describe_stale_symlink(
     return StaleSymlink(target, tuple(nearest), is_ambiguous)
 
 
-def _get_first_hard_link(tree: Tree, path: str) -> str:
-    """Return the first path of the file at ``path``, the same for all its hard links."""
-    node = tree.nodes.get(path)
-    return node.hardlink or path if isinstance(node, File) else path
-
-
 def _is_available(tree: Tree, path: str) -> bool:
     """Return whether a symlink can be added at ``path``, which is unused or a broken symlink."""
     node = tree.nodes.get(path)
@@ -174,7 +173,7 @@ def find_text_symlinks(bundle: Bundle) -> Mapping[str, tuple[str, str]]:
 def _follow_text(bundle: Bundle, targets: Mapping[str, str], path: str) -> str | None:
     """Return the library that a text file leads to, possibly through others of its kind."""
     at = path
-    for _ in range(MAX_LINK_CHAIN):
+    for _ in range(MAX_SYMLINKS):
         end = resolve_path(bundle.tree, posixpath.join(posixpath.dirname(at), targets[at]))
         if not isinstance(end, str):
             return None

@@ -13,7 +13,6 @@ from bundle_fix.model.tree import Directory, File
 
 READ_BITS = 0o444
 OWNER_READ, OTHERS_READ = 0o400, 0o004
-EXECUTE_BITS = 0o111
 OWNER_EXECUTE = 0o100
 WORLD_WRITE = 0o002
 STICKY = 0o1000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,6 +21,7 @@ from bundle_fix.loader.runpath import (
     list_runpath_entries,
 )
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
+from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.tree import get_relative_path, resolve_path
 from bundle_fix.plan.provider import (
     ProviderChoice,
@@ -135,7 +135,7 @@ def _index_pack(bundle: Bundle) -> _Pack:
 
 
 def _match_names(names: Iterable[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    return tuple(n for n in names if any(fnmatchcase(n, pattern) for pattern in patterns))
+    return tuple(n for n in names if matches_any(n, patterns))
 
 
 def _plan_searches(pack: _Pack, searches: Mapping[str, _Search]) -> RunpathPlan:

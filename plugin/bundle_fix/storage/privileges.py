@@ -18,7 +18,7 @@ from enum import Enum
 
 from msgspec.structs import replace
 
-from bundle_fix.model.tree import File, Metadata, Tree
+from bundle_fix.model.tree import File, Metadata, Tree, get_first_hard_link
 
 ATTRIBUTE_RECORD = "SCHILY.xattr.security.capability"
 """The pax record of GNU tar and star with the value of the extended attribute."""
@@ -44,7 +44,7 @@ class Privilege(Enum):
 
 def find_privileges(tree: Tree, path: str) -> tuple[Privilege, ...]:
     """Return the privileges of the file at ``path``, none for other members."""
-    node = tree.nodes.get(_get_first_name(tree, path))
+    node = tree.nodes.get(get_first_hard_link(tree, path))
     if not isinstance(node, File):
         return ()
     mode = node.metadata.mode
@@ -54,12 +54,6 @@ def find_privileges(tree: Tree, path: str) -> tuple[Privilege, ...]:
         Privilege.CAPABILITIES: has_file_capabilities(node.metadata),
     }
     return tuple(privilege for privilege, is_set in found.items() if is_set)
-
-
-def _get_first_name(tree: Tree, path: str) -> str:
-    """Return the first hard link of a file: an archive stores mode and attributes with it."""
-    node = tree.nodes.get(path)
-    return node.hardlink or path if isinstance(node, File) else path
 
 
 def has_file_capabilities(metadata: Metadata) -> bool:
@@ -83,7 +77,7 @@ def add_capabilities(tree: Tree, capabilities: Mapping[str, str]) -> Tree:
     """Return ``tree`` with the capabilities, as text by path, that a package gives to its files."""
     nodes = dict(tree.nodes)
     for path, text in capabilities.items():
-        first = _get_first_name(tree, path)
+        first = get_first_hard_link(tree, path)
         node = nodes.get(first)
         if isinstance(node, File):
             extra = {**node.metadata.extra, TEXT_RECORD: text}

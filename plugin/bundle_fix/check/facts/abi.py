@@ -10,6 +10,7 @@ from msgspec import Struct
 from bundle_fix.archive.wheel import read_platform_tags
 from bundle_fix.check.context import Context
 from bundle_fix.elf.read.notes import read_isa_level
+from bundle_fix.loader.hosts.libc import parse_version
 
 VERSION_NAME = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_(\d+(?:\.\d+)*)")
 GLIBC_PRIVATE = "GLIBC_PRIVATE"
@@ -56,11 +57,6 @@ def parse_glibc_version(version: str) -> VersionNumber | None:
     if match and match[1] == "GLIBC":
         return parse_version(match[2])
     return ABI_VERSIONS.get(version)
-
-
-def parse_version(text: str) -> VersionNumber:
-    """Parse the number of a version: ``2.17`` gives (2, 17)."""
-    return tuple(int(part) for part in text.split("."))
 
 
 class GlibcBaseline(Struct, frozen=True):

@@ -31,7 +31,7 @@ SCHEMES = {"purelib": SITE_PACKAGES, "platlib": SITE_PACKAGES, "scripts": "bin",
 def find_owner_of_entry(
     tree: Tree, path: str, image: Image, entry: str, packages: Sequence[str]
 ) -> str | None:
-    """Return who may install the directory of a search path entry, or None if nobody does.
+    """Return who may install the directory of a search path entry, or None.
 
     Args:
         tree: the artifact.

@@ -14,7 +14,6 @@ from bundle_fix.check.facts.library_tables import (
     PYTHON_PACKAGES,
     find_vendor_stack,
     iter_packages_with,
-    matches_any,
 )
 from bundle_fix.check.facts.package_dependencies import (
     find_packages_of_library,
@@ -22,6 +21,7 @@ from bundle_fix.check.facts.package_dependencies import (
 )
 from bundle_fix.loader.process import Resolution
 from bundle_fix.loader.search.steps import Outcome, SearchRule
+from bundle_fix.model.library_names import matches_any
 
 MAX_NAMES = 3
 """Packages that a message lists."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from msgspec import Struct
+
+from bundle_fix.model.library_names import matches_any
 
 CUDA_LIBRARIES = (
     "libcublas*", "libcudart*", "libcudnn*", "libcudss*", "libcufft*", "libcufile*", "libcupti*",
@@ -118,11 +119,6 @@ def find_vendor_stack(entry: str) -> VendorStack | None:
 def iter_packages_with(name: str, table: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Yield the patterns of the packages in ``table`` that contain a library."""
     return (package for package, libraries in table.items() if matches_any(name, libraries))
-
-
-def matches_any(name: str, patterns: Sequence[str]) -> bool:
-    """Return whether ``name`` matches one of ``patterns``."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def is_optional_plugin(path: str) -> bool:

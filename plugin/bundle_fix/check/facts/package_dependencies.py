@@ -19,9 +19,9 @@ from bundle_fix.check.facts.library_tables import (
     PYTHON_PACKAGES,
     SYSTEM_PACKAGES,
     iter_packages_with,
-    matches_any,
 )
 from bundle_fix.model.content import read_exactly
+from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.tree import File, Tree
 
 # Dependencies with a marker on an extra are optional and left out.

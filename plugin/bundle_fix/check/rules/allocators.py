@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers, is_libc
@@ -12,6 +11,7 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
+from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
 
@@ -128,7 +128,7 @@ def find_host_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
             image = providers.process.objects[0].image
             name = posixpath.basename(allocator.name)
             provided = context.bundle.find_providers(name, image) if image else ()
-            is_declared = any(fnmatchcase(name, pattern) for pattern in context.policy.host)
+            is_declared = matches_any(name, context.policy.host)
             yield rule.make_finding(
                 entry,
                 f"uses malloc of the host's {allocator.label}{_format_requester(allocator, entry)}"

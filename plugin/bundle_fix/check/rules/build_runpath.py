@@ -39,9 +39,7 @@ def find_entries_of_build_machine(rule: Rule, context: Context) -> Iterator[Find
             if base is PathBase.WORKING or not BUILD_DIRECTORY.fullmatch(place):
                 continue
             # An image may have its programs below /home or /root.
-            if place[1:] in context.bundle.tree.directories or (
-                view.host is not None and isinstance(view.resolve_directory(place), str)
-            ):
+            if place[1:] in context.bundle.tree.directories or view.has_host_directory(place):
                 continue
             tag = "RUNPATH" if image.runpath is not None else "RPATH"
             yield rule.make_finding(

@@ -8,7 +8,7 @@ create symlinks, and Python's zipfile and Java's java.util.zip do not.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from enum import Enum
 
 from bundle_fix.archive.install_location import is_npm_package
@@ -18,8 +18,8 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.loader.runpath import list_runpath_entries
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
-from bundle_fix.model.tree import File, Tree, resolve_path
-from bundle_fix.plan.links import find_text_symlinks
+from bundle_fix.model.tree import File, Tree
+from bundle_fix.plan.links import find_text_symlinks, list_links
 from bundle_fix.plan.naming.references import find_mentions
 from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
@@ -51,7 +51,7 @@ def find_lost_links(rule: Rule, context: Context) -> Iterator[Finding]:
     if tree.keeps_symlinks:
         return
     kind = _get_format(tree)
-    links = _list_links(tree, kind)
+    links = list_links(tree)
     used = _list_search_directories(context)
     needed = context.bundle.needed_names
     mentioned = find_mentions(
@@ -92,15 +92,6 @@ def _get_format(tree: Tree) -> LossyFormat:
     if is_npm_package(tree):
         return LossyFormat.NPM
     return LossyFormat.WHEEL if is_wheel(tree) else LossyFormat.ZIP
-
-
-def _list_links(tree: Tree, kind: LossyFormat) -> Mapping[str, str]:
-    """Return the links that are lost and lead to a member, with the path of that member."""
-    ends = {path: resolve_path(tree, path) for path, _ in tree.iter_symlinks()}
-    links = {path: end for path, end in ends.items() if isinstance(end, str)}
-    if kind is LossyFormat.NPM:
-        links |= {path: file.hardlink for path, file in tree.iter_files() if file.hardlink}
-    return links
 
 
 def _list_search_directories(context: Context) -> set[str]:

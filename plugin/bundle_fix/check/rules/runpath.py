@@ -143,13 +143,7 @@ def _is_usable(context: Context, path: str, entry: str) -> bool:
     """
     if find_intended_prefix(context, path, entry) is not None:
         return True
-    return _is_host_directory(context, entry)
-
-
-def _is_host_directory(context: Context, path: str) -> bool:
-    """Return whether a directory exists on a host whose files are known."""
-    view = context.deployment.view
-    return view.host is not None and isinstance(view.resolve_directory(path), str)
+    return context.deployment.view.has_host_directory(entry)
 
 
 def find_absolute_entries(rule: Rule, context: Context) -> Iterator[Finding]:

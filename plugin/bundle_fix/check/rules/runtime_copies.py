@@ -76,9 +76,13 @@ def find_static_copies(rule: Rule, context: Context) -> Iterator[Finding]:
     reported: set[str] = set()
     for name, runtime in RUNTIMES.items():
         for scope in find_shared_scopes(context, partial(_classify_runtime, context, name)):
-            shared = [o for o in scope.objects if _get_family(o) in runtime.shared]
+            shared = [o for o in scope.objects if get_library_family(o.soname) in runtime.shared]
             for copy in scope.objects:
-                if copy.label in reported or not shared or _get_family(copy) in runtime.shared:
+                if (
+                    copy.label in reported
+                    or not shared
+                    or get_library_family(copy.soname) in runtime.shared
+                ):
                     continue
                 if _classify_runtime(context, name, copy):
                     bound = _find_mixed_bindings(context, scope, copy, shared[0], runtime)
@@ -87,14 +91,9 @@ def find_static_copies(rule: Rule, context: Context) -> Iterator[Finding]:
                         yield _make_copy_finding(rule, scope, name, copy, shared[0], bound)
 
 
-def _get_family(loaded: LoadedObject) -> str:
-    soname = loaded.image.soname if loaded.image else None
-    return get_library_family(soname or loaded.name)
-
-
 def _classify_runtime(context: Context, name: str, loaded: LoadedObject) -> tuple[str, ...]:
     """Return the runtime ``name`` if an object is a shared copy of it, or exports a static copy."""
-    runtime, family = RUNTIMES[name], _get_family(loaded)
+    runtime, family = RUNTIMES[name], get_library_family(loaded.soname)
     if family in runtime.shared:
         return (name,)
     if family in RUNTIME_FAMILIES or loaded.image is None or not loaded.image.is_dynamic:
@@ -202,7 +201,7 @@ def _make_openmp_finding(
 def _classify_openmp(context: Context, loaded: LoadedObject) -> tuple[str, ...]:
     if loaded.origin is ObjectOrigin.MISSING:
         return ()
-    is_runtime = _get_family(loaded) in OPENMP_RUNTIMES
+    is_runtime = get_library_family(loaded.soname) in OPENMP_RUNTIMES
     if not is_runtime and loaded.image is not None and loaded.image.is_dynamic:
         found = context.facts.read_fact(loaded, _read_openmp_markers)
         is_runtime = OPENMP_MARKERS[0] in found and len(found) > 1

@@ -77,18 +77,13 @@ def find_clashes(context: Context) -> list[Clash]:
 
 
 def _get_family(loaded: LoadedObject) -> tuple[str, ...]:
-    if loaded.image is None or not loaded.image.is_library or is_part_of_libc(_get_soname(loaded)):
+    if loaded.image is None or not loaded.image.is_library or is_part_of_libc(loaded.soname):
         return ()
-    return (get_library_family(_get_soname(loaded)),)
-
-
-def _get_soname(loaded: LoadedObject) -> str:
-    soname = loaded.image.soname if loaded.image else None
-    return posixpath.basename(soname or loaded.name)
+    return (get_library_family(loaded.soname),)
 
 
 def _strip_hash(loaded: LoadedObject) -> str:
-    return NAME_HASH.sub("", _get_soname(loaded))
+    return NAME_HASH.sub("", loaded.soname)
 
 
 def _find_pairs(objects: Sequence[LoadedObject]) -> Iterator[tuple[LoadedObject, LoadedObject]]:
@@ -104,7 +99,7 @@ def _find_pairs(objects: Sequence[LoadedObject]) -> Iterator[tuple[LoadedObject,
 
 
 def _is_same_library(first: LoadedObject, second: LoadedObject) -> bool:
-    return _get_soname(first) == _get_soname(second) or first.label == second.label
+    return first.soname == second.soname or first.label == second.label
 
 
 def _find_wrong_bindings(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from glob import has_magic
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from bundle_fix.loader.hosts.libc import (
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.search.order import search_paths, search_system
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.tree import Tree
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_path
@@ -51,24 +51,17 @@ class _ClosureRules(Struct, frozen=True):
         """Return whether the target provides the library: with its C library, or as ``host``."""
         # The oldest target of [check] may not have a library that came with a later glibc.
         if self.glibc is not None and not is_in_glibc(need.name, self.glibc):
-            return is_matched_by_any(need.name, self.host)
+            return matches_any(need.name, self.host)
         own = (
-            is_part_of_libc(need.name)
-            or need.is_part_of_musl
-            or is_matched_by_any(need.name, self.host)
+            is_part_of_libc(need.name) or need.is_part_of_musl or matches_any(need.name, self.host)
         )
         return own or (
-            is_installed_with_libc(need.name) and not is_matched_by_any(need.name, self.bundle)
+            is_installed_with_libc(need.name) and not matches_any(need.name, self.bundle)
         )
 
     def is_requested(self, name: str) -> bool:
         """Return whether the spec bundles the library; the C library itself is never bundled."""
-        return is_matched_by_any(name, self.bundle) and not is_part_of_libc(name)
-
-
-def is_matched_by_any(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether one of the globs matches ``name``."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+        return matches_any(name, self.bundle) and not is_part_of_libc(name)
 
 
 def complete_closure(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator
 
-from bundle_fix.collect.libraries.closure import is_matched_by_any
 from bundle_fix.collect.pack_builder import PackBuilder
+from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.tree import File
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values, substitute_variables
@@ -28,9 +28,7 @@ def report_stale_libraries(builder: PackBuilder, spec: Spec, values: Values) -> 
             for path, origin in builder.origins.items()
             if origin.requested_by == position and isinstance(builder.nodes[path], File)
         }
-        unused = [
-            n for n in names.values() if n not in needed and not is_matched_by_any(n, dlopened)
-        ]
+        unused = [n for n in names.values() if n not in needed and not matches_any(n, dlopened)]
         if unused and len(unused) < len(names):
             yield (
                 f"{position}: `from` matches {', '.join(sorted(unused))}, which no object needs;"

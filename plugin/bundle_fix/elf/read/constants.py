@@ -62,7 +62,6 @@ DT_DEBUG: Final = 21
 DT_TEXTREL: Final = 22
 DT_JMPREL: Final = 23
 DT_BIND_NOW: Final = 24
-DT_INIT_ARRAY: Final = 25
 DT_FINI_ARRAY: Final = 26
 DT_INIT_ARRAYSZ: Final = 27
 DT_FLAGS: Final = 30

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -21,6 +20,7 @@ from bundle_fix.loader.hosts.rtld import (
     guess_loader,
 )
 from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
+from bundle_fix.model.library_names import matches_any
 
 
 class Environment(Struct, frozen=True):
@@ -106,7 +106,7 @@ class AdversarialHost(Struct, frozen=True):
 
     def is_expected(self, name: str) -> bool:
         """See `Host`."""
-        return is_installed_with_libc(name) or any(fnmatchcase(name, p) for p in self.provides)
+        return is_installed_with_libc(name) or matches_any(name, self.provides)
 
     def is_common(self, name: str) -> bool:
         """See `Host`."""

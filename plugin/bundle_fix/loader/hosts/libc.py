@@ -99,8 +99,9 @@ def read_glibc_exports() -> frozenset[bytes]:
 def is_in_glibc(name: str, version: str) -> bool:
     """Return whether glibc ``version`` has the library ``name``, which is one of glibc's own."""
     since = GLIBC_LIBRARIES.get(name, OLDEST_GLIBC)
-    return since == OLDEST_GLIBC or _parse_version(since) <= _parse_version(version)
+    return since == OLDEST_GLIBC or parse_version(since) <= parse_version(version)
 
 
-def _parse_version(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+def parse_version(text: str) -> tuple[int, ...]:
+    """Parse the number of a version: ``2.17`` gives (2, 17)."""
+    return tuple(int(part) for part in text.split("."))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -39,6 +38,7 @@ from bundle_fix.loader.hosts.rtld import (
 )
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.library_names import matches_any
 
 PRELOAD_FILE = "/etc/ld.so.preload"
 
@@ -81,7 +81,7 @@ class RealHost(Struct, frozen=True, eq=False):
 
     def is_expected(self, name: str) -> bool:
         """See `Host`."""
-        return any(fnmatchcase(name, p) for p in self.provides)
+        return matches_any(name, self.provides)
 
     def is_common(self, name: str) -> bool:
         """See `Host`; False, as its files are known."""

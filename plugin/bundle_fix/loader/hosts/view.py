@@ -133,6 +133,10 @@ class View(Struct, frozen=True, eq=False):
             return Unresolved.MISSING
         return real
 
+    def has_host_directory(self, path: str) -> bool:
+        """Return whether a directory exists, if the files of the host are known."""
+        return self.host is not None and isinstance(self.resolve_directory(path), str)
+
     def find_image(self, real: str) -> Image | NoImage:
         """Return the image of the file at the resolved path ``real``, or why there is none."""
         member = self.find_member(real)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.tree import File, Node, Symlink, resolve_path
+from bundle_fix.plan.links import list_links
 from bundle_fix.plan.naming.references import find_references
 
 
@@ -65,15 +66,10 @@ def plan_names(bundle: Bundle, symlinks: Mapping[str, str], code: Sequence[Path]
 
 def find_replaceable_links(bundle: Bundle) -> Mapping[str, str]:
     """Return the symlinks and hard links to a file of the pack: path to the path of the file."""
-    tree = bundle.tree
-    ends = {path: resolve_path(tree, path) for path, _ in tree.iter_symlinks()}
     # npm installs neither symlinks nor hard links; other formats have no hard links.
-    ends |= {path: file.hardlink for path, file in tree.iter_files() if file.hardlink}
-    return {
-        path: end
-        for path, end in ends.items()
-        if isinstance(end, str) and isinstance(tree.nodes.get(end), File)
-    }
+    nodes = bundle.tree.nodes
+    links = list_links(bundle.tree).items()
+    return {path: end for path, end in links if isinstance(nodes.get(end), File)}
 
 
 def add_names(bundle: Bundle, names: NewNames) -> Bundle:

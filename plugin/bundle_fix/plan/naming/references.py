@@ -22,8 +22,8 @@ from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import Content, PathContent, SliceReader, read_chunks, read_exactly
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.member_names import MANIFEST_NAME
-from bundle_fix.model.tree import File, resolve_path
 from bundle_fix.plan.companions import list_signed_files
+from bundle_fix.plan.links import list_links
 
 MAX_NAMES = 200
 """Names that are searched for; with more of them, each counts as asked for."""
@@ -66,7 +66,7 @@ def find_references(
         code: files outside the pack that may contain names.
     """
     found: dict[str, str] = {}
-    links = _list_link_targets(bundle)
+    links = {end: link for link, end in list_links(bundle.tree).items()}
     signed = list_signed_files(bundle.tree, paths)
     for path in paths:
         if path in signed:
@@ -106,22 +106,6 @@ def find_mentions(
         if not searched:
             break
     return found
-
-
-def _list_link_targets(bundle: Bundle) -> dict[str, str]:
-    """Return the members that symlinks and hard links lead to, each with one link."""
-    targets = {}
-    for path, node in bundle.tree.nodes.items():
-        if isinstance(node, File):
-            end = node.hardlink
-            if end is not None:
-                targets[path] = end
-        else:
-            resolved = resolve_path(bundle.tree, path)
-            end = resolved if isinstance(resolved, str) and resolved != path else None
-        if end is not None:
-            targets[end] = path
-    return targets
 
 
 def _find_structural_reference(bundle: Bundle, path: str, links: dict[str, str]) -> str:
