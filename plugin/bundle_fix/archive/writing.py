@@ -16,7 +16,6 @@ from bundle_fix.archive.formats import DIRECTORY, TAR, WHEEL, ZIP
 from bundle_fix.archive.limits import UNLIMITED
 from bundle_fix.archive.reading import Artifact
 from bundle_fix.archive.tar.writer import write_tarball
-from bundle_fix.archive.wheel import update_record
 from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
@@ -63,7 +62,6 @@ def stage_artifact(
         return
     with create_pending_file(target) as pending:
         if kind in (WHEEL, ZIP):
-            tree = update_record(tree) if kind == WHEEL else tree
             write_zip(tree, pending.file, partial(progress, _build_writing_step(tree, target)))
             pending.file.flush()
             with read_zip(pending.path, UNLIMITED) as written:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
@@ -194,6 +194,17 @@ class Context(Struct, frozen=True, dict=True):
     def _read_list(self, path: str, read: Callable[[Reader, Image], Iterable[T]]) -> list[T]:
         with self.bundle.get_content(path).open() as reader:
             return list(read(reader, self.bundle.images[path]))
+
+    def compute_once(self, compute: Callable[[Context], T]) -> T:
+        """Return the result of ``compute`` for this context; it is called once for all rules."""
+        if compute not in self._computed:
+            self._computed[compute] = compute(self)
+        result: T = self._computed[compute]
+        return result
+
+    @cached_property
+    def _computed(self) -> dict[Callable[[Context], Any], Any]:
+        return {}
 
     def is_on_host(self, name: str) -> bool:
         """Return whether the target provides ``name``, as far as the target is known."""

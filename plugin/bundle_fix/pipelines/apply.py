@@ -1,4 +1,4 @@
-"""Application of a plan to a tree: moves, symlinks, modes, and edits of ELF files."""
+"""Application of a plan to a tree: moves, symlinks, modes, edits of ELF files, lists of files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bundle_fix.archive.wheel import find_signatures, update_record
 from bundle_fix.elf.differences import describe_differences
 from bundle_fix.elf.edit.edit import EditResult
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.pool import EditAll, EditJob, edit_all, edit_pool
 from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.bundle import build_bundle
+from bundle_fix.manifest.builder import update_manifest
+from bundle_fix.manifest.checksums import renew_checksums
 from bundle_fix.model.content import Content
+from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.tree import File, Node, Tree
 from bundle_fix.model.wording import format_count
@@ -175,3 +180,38 @@ def _update_hard_links(
             if isinstance(original, File):
                 nodes[path] = replace(node, content=original.content)
                 images[path] = images[str(node.hardlink)]
+
+
+def renew_lists(applied: AppliedPlan, before: Tree) -> AppliedPlan:
+    """Update the lists of checksums and the manifest of a repaired artifact.
+
+    ``before`` is the tree that the lists describe.
+    """
+    renewed = _renew_checksum_lists(applied, before)
+    if MANIFEST_NAME not in applied.tree.nodes:
+        return renewed
+    tree = update_manifest(before, build_bundle(renewed.tree, renewed.images))
+    # The manifest may contain a list of checksums, or a list the manifest.
+    return _renew_checksum_lists(replace(renewed, tree=tree), before)
+
+
+def _renew_checksum_lists(applied: AppliedPlan, before: Tree) -> AppliedPlan:
+    renewal = renew_checksums(before, applied.tree)
+    actions = [Action(path, "checksums of changed files renewed") for path in renewal.paths]
+    return replace(
+        applied,
+        tree=renewal.tree,
+        actions=(*applied.actions, *actions),
+        remarks=(*applied.remarks, *renewal.remarks),
+    )
+
+
+def renew_record(applied: AppliedPlan) -> AppliedPlan:
+    """Update the RECORD of a repaired wheel, and remove the signatures of the old one.
+
+    Raises:
+        BundleFixError: the RECORD cannot be read.
+    """
+    signatures = find_signatures(applied.tree)
+    remarks = (f"{path}: removed: it is a signature of the old RECORD" for path in signatures)
+    return replace(applied, tree=update_record(applied.tree), remarks=(*applied.remarks, *remarks))

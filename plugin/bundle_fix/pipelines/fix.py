@@ -22,6 +22,7 @@ from bundle_fix.archive.formats import (
 from bundle_fix.archive.inplace_directory import complete_update, stage_update
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import Artifact, open_artifact
+from bundle_fix.archive.wheel import find_record_path, is_wheel
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact, stage_copy
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.facts.file_facts import FactCache
@@ -29,13 +30,17 @@ from bundle_fix.check.requests import collect_requests
 from bundle_fix.check.result import CheckResult
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
-from bundle_fix.manifest.builder import update_manifest
-from bundle_fix.manifest.checksums import renew_checksums
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import InstallLocation, Tree
-from bundle_fix.pipelines.apply import Action, AppliedPlan, apply_plan, start_edit_pool
+from bundle_fix.pipelines.apply import (
+    AppliedPlan,
+    apply_plan,
+    renew_lists,
+    renew_record,
+    start_edit_pool,
+)
 from bundle_fix.plan.planner import Plan, make_repair_plan
 from bundle_fix.plan.relocate import RelocatedBundle, move_libraries
 from bundle_fix.plan.requests import RepairRequests
@@ -175,9 +180,10 @@ def open_repair(
             bundle = read_bundle(adapt_tree(artifact, output), str(path))
             planned = plan_repair(move_requested(bundle, options.move_to), options, progress)
             applied = apply_plan(planned.plan, options.editor, scratch, progress, edit)
-        # The manifest may contain a list of checksums, or a list the manifest.
-        renewed = renew_manifest(renew_lists(applied, artifact), artifact)
-        yield Repair(artifact, planned, renew_lists(renewed, artifact))
+        renewed = renew_lists(applied, artifact.tree)
+        if is_wheel(renewed.tree) and not planned.plan.is_empty:
+            renewed = renew_record(renewed)
+        yield Repair(artifact, planned, renewed)
 
 
 def plan_repair(
@@ -195,7 +201,7 @@ def plan_repair(
         plan = make_repair_plan(relocated, RepairRequests(requests), options.pinned)
         if plan.is_empty:
             return RepairPlan(plan, before, before)
-        after = predict_edits(_drop_manifest(plan.tree, plan.images), plan.edits)
+        after = predict_edits(_drop_lists(plan.tree, plan.images), plan.edits)
         predicted = check_bundle(after, options.policy, known_facts=facts)
         new = collect_requests(predicted.findings) - requests
         if not new:
@@ -203,9 +209,10 @@ def plan_repair(
         requests |= new
 
 
-def _drop_manifest(tree: Tree, images: Mapping[str, Image]) -> Bundle:
-    """Return a planned pack without its manifest, which is updated after the plan is applied."""
-    nodes = {path: node for path, node in tree.nodes.items() if path != MANIFEST_NAME}
+def _drop_lists(tree: Tree, images: Mapping[str, Image]) -> Bundle:
+    """Return a planned pack without the lists of its files, which are renewed after the edits."""
+    lists = (MANIFEST_NAME, find_record_path(tree) if is_wheel(tree) else None)
+    nodes = {path: node for path, node in tree.nodes.items() if path not in lists}
     return build_bundle(replace(tree, nodes=nodes), images)
 
 
@@ -218,32 +225,16 @@ def move_requested(bundle: Bundle, directory: str) -> RelocatedBundle:
     return move_libraries(bundle, directory) if directory else RelocatedBundle(bundle, {}, {})
 
 
-def renew_manifest(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:
-    """Update the manifest of a repaired pack, if it contains one."""
-    if MANIFEST_NAME not in applied.tree.nodes:
-        return applied
-    tree = update_manifest(artifact.tree, build_bundle(applied.tree, applied.images))
-    return replace(applied, tree=tree)
-
-
-def renew_lists(applied: AppliedPlan, artifact: Artifact) -> AppliedPlan:
-    """Update the lists of checksums in a repaired artifact."""
-    renewal = renew_checksums(artifact.tree, applied.tree)
-    actions = [Action(path, "checksums of changed files renewed") for path in renewal.paths]
-    return replace(
-        applied,
-        tree=renewal.tree,
-        actions=(*applied.actions, *actions),
-        remarks=(*applied.remarks, *renewal.remarks),
-    )
-
-
 def adapt_tree(artifact: Artifact, output: Path | None) -> Tree:
     """Return the artifact's tree as it is planned: a zip archive as output loses symlinks."""
-    kind = artifact.format
-    if output is not None and not is_same_path(output, artifact.path):
-        kind = choose_format(output, artifact.format)
+    kind = artifact.format if output is None else choose_output_format(artifact, output)
     return replace(artifact.tree, keeps_symlinks=False) if kind == ZIP else artifact.tree
+
+
+def choose_output_format(artifact: Artifact, output: Path) -> str:
+    """Return the format of ``output``: that of its name, or of the artifact that it replaces."""
+    in_place = is_same_path(output, artifact.path)
+    return artifact.format if in_place else choose_format(output, artifact.format)
 
 
 def stage_repair(
@@ -252,7 +243,7 @@ def stage_repair(
     """Write a repaired artifact beside ``output``; an unchanged one is copied byte for byte."""
     artifact, tree = repair.artifact, repair.applied.tree
     in_place = is_same_path(output, artifact.path)
-    kind = artifact.format if in_place else choose_format(output, artifact.format)
+    kind = choose_output_format(artifact, output)
     if repair.planned.plan.is_empty and kind == artifact.format:
         return stage_copy(artifact, None if in_place else output)
     if in_place and kind == DIRECTORY:

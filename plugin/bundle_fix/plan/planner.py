@@ -15,12 +15,7 @@ from typing import TypeVar
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from bundle_fix.archive.wheel import (
-    find_record_path,
-    find_signatures,
-    is_wheel,
-    update_record,
-)
+from bundle_fix.archive.wheel import find_record_path, is_wheel
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
@@ -146,7 +141,8 @@ def make_repair_plan(
     """
     bundle = relocated.bundle
     keeps_symlinks = bundle.tree.keeps_symlinks
-    symlinks, reasons = _select_requested_symlinks(bundle, requests)
+    texts = find_text_symlinks(bundle)
+    symlinks, reasons = _select_requested_symlinks(bundle, texts, requests)
     replaced = {
         path: end
         for path, end in ({} if keeps_symlinks else find_replaceable_links(bundle)).items()
@@ -167,37 +163,28 @@ def make_repair_plan(
     for path in (*modes, *edits, *replaced, *filter(None, [record])):
         rules = chain.from_iterable(requests.find_rules(kind, path) for kind in RepairKind)
         reasons[path] = tuple(dict.fromkeys((*reasons.get(path, ()), *rules)))
-    tree = set_modes(named.tree, modes)
-    plan = Plan(
+    return Plan(
         moved=relocated.paths,
         symlinks=names.symlinks,
         merged=frozenset(),
         modes=modes,
         edits=edits,
         remarks=_join_remarks(relocated.remarks, remarks, names.remarks, signed),
-        tree=tree,
+        tree=set_modes(named.tree, modes),
         images=named.images,
         renamed=names.renamed,
         copied=names.copied,
         replaced=replaced,
-        restored=frozenset(symlinks.keys() & find_text_symlinks(bundle).keys()),
+        restored=frozenset(symlinks.keys() & texts.keys()),
         record=record,
         reasons=reasons,
     )
-    return plan if plan.is_empty or not is_wheel(tree) else _renew_record(plan)
 
 
 def _select_record(tree: Tree, requests: RepairRequests) -> str:
     """Return the path of the RECORD that a finding asks to renew, or an empty text."""
     path = find_record_path(tree) if is_wheel(tree) else None
     return path if path and requests.find_rules(RepairKind.RENEW_RECORD, path) else ""
-
-
-def _renew_record(plan: Plan) -> Plan:
-    """Return the plan for a wheel with the RECORD of its new names, and without signatures."""
-    removed = "removed: it is a signature of the old RECORD"
-    remarks = dict.fromkeys(find_signatures(plan.tree), (removed,))
-    return replace(plan, tree=update_record(plan.tree), remarks={**plan.remarks, **remarks})
 
 
 def _join_remarks(
@@ -217,9 +204,12 @@ def _join_remarks(
 
 
 def _select_requested_symlinks(
-    bundle: Bundle, requests: RepairRequests
+    bundle: Bundle, texts: Mapping[str, tuple[str, str]], requests: RepairRequests
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Return the symlinks to add or change that findings ask for, and the rules, by path."""
+    """Return the symlinks to add or change that findings ask for, and the rules, by path.
+
+    ``texts`` are the text files that stand for symlinks.
+    """
     symlinks: dict[str, str] = {}
     reasons: dict[str, tuple[str, ...]] = {}
     for path, target in _plan_soname_symlinks(bundle, None).items():
@@ -235,7 +225,7 @@ def _select_requested_symlinks(
         if rules and not stale.is_ambiguous:
             symlinks[path] = get_relative_path(stale.right[0], posixpath.dirname(path))
             reasons[path] = rules
-    for path, (text, library) in find_text_symlinks(bundle).items():
+    for path, (text, library) in texts.items():
         rules = requests.find_rules(RepairKind.RESTORE_SYMLINK, path)
         if rules:
             relative = get_relative_path(library, posixpath.dirname(path))

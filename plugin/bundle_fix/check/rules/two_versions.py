@@ -42,7 +42,7 @@ class Clash(Struct, frozen=True):
 
 def find_two_versions(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the libraries whose users get the symbols of another version of the library."""
-    for clash in find_clashes(context):
+    for clash in context.compute_once(find_clashes):
         first, second, scope = clash.first, clash.second, clash.scope
         users = [
             f"{user} binds {join_names(list(map(decode_name, names)), 2)}"
@@ -128,7 +128,7 @@ def _choose_path(*objects: LoadedObject) -> str:
 
 def find_unique_copies(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the libraries with unique symbols of which another copy may be in the process."""
-    clashes = {(c.first.label, c.second.label) for c in find_clashes(context)}
+    clashes = {(c.first.label, c.second.label) for c in context.compute_once(find_clashes)}
     families: dict[str, dict[str, tuple[LoadedObject, set[str]]]] = {}
     for process in (*context.programs.values(), *context.plugins.values()):
         for loaded in process.list_bundled_objects():

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bundle_fix.archive.wheel import find_signatures
 from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.plan.links import find_missing_soname_symlinks
@@ -26,12 +25,12 @@ from bundle_fix.plan.runpaths import plan_runpaths
 
 
 def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[Path] = ()) -> Plan:
-    """Plan the changes that ``bundle-fix fix`` makes to a wheel.
+    """Plan the set-up of an installation that becomes a wheel.
 
     Args:
-        bundle: the unchanged wheel; its contents must be open.
+        bundle: the unchanged installation; its contents must be open.
         pinned: patterns of the sonames to be needed by path, without a search.
-        code: files outside the wheel that may contain names of its libraries.
+        code: files outside the installation that may contain names of its libraries.
     """
     bundle = copy_files(bundle, find_replaceable_links(bundle))
     dropped, remarks = _find_copies(bundle, code)
@@ -47,10 +46,6 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[P
     result = add_names(deduplicated, names)
     modes = {path: wrong.better for path, wrong in find_wrong_modes(result).items()}
     edits, choices = plan_runpaths(result, pinned)
-    if dropped or names.renamed or names.copied or modes or edits:
-        remarks |= dict.fromkeys(
-            find_signatures(bundle.tree), "removed: it is a signature of the old RECORD"
-        )
     return Plan(
         moved={},
         symlinks={},

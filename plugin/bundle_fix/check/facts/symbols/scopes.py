@@ -57,7 +57,8 @@ def find_shared_scopes(context: Context, classify: Classify) -> Iterator[SymbolS
             yield SymbolScope(
                 process.entry, process.objects, process.objects, process.resolutions, severity
             )
-    openers = [p for p in programs if _opens_libraries(context, p)][:MAX_PROGRAMS]
+    importers = frozenset(context.dlopen_importers)
+    openers = [p for p in programs if _loads_one_of(p, importers)][:MAX_PROGRAMS]
     pairs = (
         (program, plugin)
         for program in openers
@@ -89,7 +90,6 @@ def _has_other(one: Mapping[str, set[str]], other: Mapping[str, set[str]]) -> bo
     return any(one.get(kind, labels) != labels for kind, labels in other.items())
 
 
-def _opens_libraries(context: Context, program: Process) -> bool:
-    """Return whether an object of ``program`` imports dlopen."""
-    importers = set(context.dlopen_importers)
-    return any(loaded.path in importers for loaded in program.list_bundled_objects())
+def _loads_one_of(program: Process, paths: frozenset[str]) -> bool:
+    """Return whether a program loads one of these files of the pack."""
+    return any(loaded.path in paths for loaded in program.list_bundled_objects())
