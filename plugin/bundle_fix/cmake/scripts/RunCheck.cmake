@@ -30,6 +30,9 @@ function(_bundle_fix_install_below directory)
   endif()
 endfunction()
 
+# CTest keeps 1,024 bytes of the output of a test that passed, unless it finds this word in it.
+message(STATUS "CTEST_FULL_OUTPUT: the whole report of this check is kept")
+
 set(config "")
 if(CONFIG)
   set(config --config "${CONFIG}")
