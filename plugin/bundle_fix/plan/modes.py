@@ -13,7 +13,7 @@ from bundle_fix.model.tree import Directory, File
 
 READ_BITS = 0o444
 OWNER_READ, OTHERS_READ = 0o400, 0o004
-OWNER_EXECUTE = 0o100
+OWNER_EXECUTE, EXECUTE_BITS = 0o100, 0o111
 WORLD_WRITE = 0o002
 STICKY = 0o1000
 
@@ -61,10 +61,20 @@ def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
 
 
 def _is_program(bundle: Bundle, path: str) -> bool:
-    """Return whether the member at ``path`` is a program, static or not."""
+    """Return whether the member at ``path`` is a program that is executed, static or not."""
     image = bundle.images.get(path)
     if image is not None and image.is_static_program:
         with bundle.get_content(path).open() as reader:
             return not is_debug_only(reader, image)
     # A plugin such as pam_cap.so has an interpreter if it prints its version when it is executed.
-    return image is not None and image.is_program and ".so" not in posixpath.basename(path)
+    is_started = image is not None and image.is_program and not is_firmware(bundle, path)
+    return is_started and ".so" not in posixpath.basename(path)
+
+
+def is_firmware(bundle: Bundle, path: str) -> bool:
+    """Return whether a file with an interpreter is not executed, as far as can be seen.
+
+    Firmware linked with -pie has an interpreter, but needs no library (qemu's s390-ccw.img).
+    """
+    image, node = bundle.images[path], bundle.tree.nodes[path]
+    return image.is_program and not image.needed and not node.metadata.mode & EXECUTE_BITS

@@ -71,6 +71,17 @@ def test_bf501_is_silent_about_a_library_that_is_not_executable(
     assert check("BF501") == []
 
 
+@pytest.mark.parametrize(("mode", "rules"), [(0o644, set()), (0o755, {"BF502"})])
+def test_firmware_that_is_not_executable_is_no_program(
+    tmp_path: Path, check: Check, mode: int, rules: set[str]
+) -> None:
+    flags = ("-nostdlib", "-Wl,--no-as-needed,-z,execstack,-e,start")
+    image = build_elf(tmp_path / "share/ccw.img", program=True, source="void start(void) {}",
+                      flags=flags)  # fmt: skip
+    image.chmod(mode)
+    assert {f.rule for rule in ("BF501", "BF502") for f in check(rule)} == rules
+
+
 @pytest.mark.parametrize("flags", [("-static", "-no-pie"), ("-static-pie",)])
 def test_bf501_reports_a_static_program_that_is_not_executable(
     tmp_path: Path, check: Check, flags: tuple[str, ...]

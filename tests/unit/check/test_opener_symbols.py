@@ -49,3 +49,27 @@ def test_bf412_is_silent_if_the_host_may_define_the_symbol(tmp_path: Path, check
     use = "extern int one, two; int f(void) { return one + two; }"
     build_elf(tmp_path / "plugins/p.so", source=use, needed=["libz.so.1"])
     assert check("BF412") == []
+
+
+def test_bf412_is_silent_if_the_process_of_the_opener_has_no_program(
+    tmp_path: Path, check: Check
+) -> None:
+    """The module may take the symbol from the interpreter, which another package contains."""
+    source = '#include <dlfcn.h>\nvoid *f(int at) { return dlopen("p.so", at); }'
+    build_elf(tmp_path / "demo/common.so", source=source)
+    build_elf(tmp_path / "demo/p.so", source="extern int one; int g(void) { return one; }")
+    assert check("BF412") == []
+
+
+@pytest.mark.parametrize(
+    ("module", "count"), [("p.cpython-310-x86_64-linux-gnu.so", 0), ("p.cpython-311.so", 1)]
+)
+def test_bf412_is_about_modules_for_the_version_of_the_python_that_opens_them(
+    tmp_path: Path, check: Check, module: str, count: int
+) -> None:
+    flags = ["-rdynamic"]
+    source = "int one; int main(void) { return 0; }"
+    build_elf(tmp_path / "bin/python3.11", program=True, source=source, flags=flags)
+    use = "extern int one, two; int f(void) { return one + two; }"
+    build_elf(tmp_path / "lib/python3" / module, source=use)
+    assert len(check("BF412")) == count

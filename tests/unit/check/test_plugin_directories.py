@@ -9,7 +9,7 @@ import pytest
 from builders.elf import build_elf
 
 from .conftest import Check
-from .packs import build_compiled_in_directory
+from .packs import build_compiled_in_directory, build_program_and_library
 
 
 def test_bf114_reports_a_plugin_directory_of_the_pack(tmp_path: Path, check: Check) -> None:
@@ -88,3 +88,22 @@ def test_bf114_is_a_note_if_a_script_names_the_directory(tmp_path: Path, check: 
     build_compiled_in_directory(tmp_path, "/usr/lib/xplug")
     (tmp_path / "start").write_text("#!/bin/sh\nXPLUG=$PWD/lib/xplug exec bin/server\n")
     assert [f.severity for f in check("BF114")] == ["note"]
+
+
+@pytest.mark.parametrize(
+    ("function", "relative", "count"),
+    [("dladdr", "xplug", 0), ("dladdr", "yplug", 1), ("dladdr", "old/xplug", 1), ("f", "xplug", 1)],
+)
+def test_bf114_is_silent_about_a_directory_that_the_object_finds_relative_to_itself(
+    tmp_path: Path, check: Check, function: str, relative: str, count: int
+) -> None:
+    source = f"""
+    #define _GNU_SOURCE
+    #include <dlfcn.h>
+    static const char path[] = "/usr/lib64/xplug", relative[] = "{relative}";
+    void *f(int at) {{ return dlopen(at ? path : relative, RTLD_NOW); }}
+    void *g(void) {{ return (void *){function}; }}
+    """
+    build_program_and_library(tmp_path, source=source)
+    build_elf(tmp_path / "lib/xplug/legacy.so")
+    assert len(check("BF114")) == count

@@ -16,6 +16,7 @@ from bundle_fix.loader.hosts.libc import LOADER_NAME
 from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.model.content import Reader
 from bundle_fix.model.tree import File
+from bundle_fix.plan.modes import is_firmware
 from bundle_fix.policy.severity import Severity
 
 
@@ -28,7 +29,8 @@ def find_executable_stack(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the files that request an executable stack."""
     for path, image in _iter_dynamic_images(context):
         stack = next((s for s in image.segments if s.type == c.PT_GNU_STACK), None)
-        if stack is not None and stack.flags & c.PF_X:
+        is_requested = stack is not None and stack.flags & c.PF_X
+        if stack is not None and is_requested and not is_firmware(context.bundle, path):
             letters = zip("RWE", (c.PF_R, c.PF_W, c.PF_X), strict=True)
             flags = "".join(letter for letter, bit in letters if stack.flags & bit)
             yield rule.make_finding(path, "requests an executable stack", GNU_STACK=flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from bundle_fix.check.context import Context
@@ -13,6 +14,10 @@ from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.policy.severity import Severity
 
+MODULE_TAG = re.compile(r"\.cpython-(\d)(\d+)[^/]*\.so$")
+"""The tag of an extension module for one version of CPython (PEP 3149)."""
+PYTHON = re.compile(r"python(\d)\.(\d+)")
+
 
 def find_missing_opener_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the plugins with symbols that neither their openers nor any file of the pack defines.
@@ -22,7 +27,10 @@ def find_missing_opener_symbols(rule: Rule, context: Context) -> Iterator[Findin
     for plugin in context.plugins:
         by_name = context.openers.find_by_name(plugin)
         openers = by_name or context.openers.find_by_symbols(plugin)
-        missing = _find_missing(context, plugin, openers) if openers else []
+        openers = tuple(opener for opener in openers if _may_import(opener, plugin))
+        # A process without its program lacks the symbols of that program.
+        is_whole = all(opener.process.entry in context.programs for opener in openers)
+        missing = _find_missing(context, plugin, openers) if openers and is_whole else []
         if not missing:
             continue
         names = sorted(map(decode_name, missing))
@@ -35,6 +43,14 @@ def find_missing_opener_symbols(rule: Rule, context: Context) -> Iterator[Findin
             symbols=names,
             opened_by=labels,
         )
+
+
+def _may_import(opener: Opener, plugin: str) -> bool:
+    """Return whether an opener is not a Python of another version than an extension module."""
+    version = MODULE_TAG.search(plugin)
+    names = " ".join(loaded.name for loaded in opener.process.objects)
+    pythons = PYTHON.findall(names) if version else []
+    return version is None or not pythons or version.groups() in pythons
 
 
 def _find_missing(context: Context, plugin: str, openers: Sequence[Opener]) -> list[bytes]:

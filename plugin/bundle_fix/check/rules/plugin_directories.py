@@ -11,7 +11,7 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.rules.undefined import COMPILER_LIBRARIES
 from bundle_fix.check.wording import join_names
-from bundle_fix.elf.scan.absolute_paths import list_directory_paths
+from bundle_fix.elf.scan.absolute_paths import contains_string, list_directory_paths
 from bundle_fix.loader.hosts.libc import is_part_of_libc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.model.content import read_exactly
@@ -53,7 +53,9 @@ def find_compiled_in_directories(rule: Rule, context: Context) -> Iterator[Findi
         search_path = f"{image.runpath or ''}:{image.rpath or ''}".split(":")
         for compiled_in in sorted(paths - set(search_path)):
             directory = _find_directory(compiled_in, directories)
-            if directory and not _is_relocated(compiled_in, paths, context.host.pack_path):
+            if not directory or _is_relocated(compiled_in, paths, context.host.pack_path):
+                continue
+            if not _is_found_beside(context, path, directory):
                 found.setdefault(directory, {}).setdefault(path, []).append(compiled_in)
     for directory, users in found.items():
         path, entries = min(users.items(), key=lambda user: user[0] not in context.dlopen_importers)
@@ -125,6 +127,20 @@ def _is_relocated(path: str, others: frozenset[str], pack_path: str) -> bool:
     parts = path.split("/")
     prefixes = ("/".join(parts[:at]) for at in range(2, len(parts)))
     return path.startswith(f"{pack_path}/") or any(f"{prefix}/bin" in others for prefix in prefixes)
+
+
+def _is_found_beside(context: Context, path: str, directory: str) -> bool:
+    """Return whether an object finds a directory relative to its own path, given by dladdr(3).
+
+    GStreamer, for example, contains the relative path as well (gst/gstregistry.c,
+    priv_gst_get_relocated_libgstreamer).
+    """
+    undefined = context.facts.read_symbol_table(path).undefined
+    if all(symbol.name != b"dladdr" for symbol in undefined):
+        return False
+    relative = posixpath.relpath(directory, posixpath.dirname(path))
+    with context.bundle.get_content(path).open() as reader:
+        return contains_string(reader, context.bundle.images[path], relative)
 
 
 def _is_named_in_script(tree: Tree, name: str) -> bool:

@@ -1,8 +1,10 @@
-"""Absolute paths of directories in the read-only data of a file, such as those of plugins."""
+"""Paths of directories in the read-only data of a file, such as those of plugins."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 
 from bundle_fix.elf.read.image import Image, read_only_data_segments
 from bundle_fix.model.content import CHUNK, Reader
@@ -20,6 +22,8 @@ FILE_PART = re.compile(r"%|\*|\.so\b")
 """A part that a program replaces, or the name of a library: the directory ends before it."""
 MAX_SEGMENT = 16 << 20
 """Bytes of each segment that are searched; larger segments contain tables, not paths."""
+MAX_STRING = 1100
+"""Bytes of the longest string that is found across the border of two chunks."""
 MAX_PATHS = 5000
 """Limit of the paths in the result."""
 
@@ -30,21 +34,34 @@ def list_directory_paths(reader: Reader, image: Image) -> frozenset[str]:
     The directory of a library or of a pattern such as ``/usr/lib/x/%s.so`` counts as well.
     """
     found: set[str] = set()
+    for data in _iter_overlapping_chunks(reader, image):
+        if len(found) >= MAX_PATHS:
+            break
+        for match in PATH.finditer(data):
+            directory = _get_directory(match[1].decode())
+            if directory is not None:
+                found.add(directory)
+    return frozenset(found)
+
+
+def contains_string(reader: Reader, image: Image, text: str) -> bool:
+    """Return whether a short string, from its first to its last byte, is in a file."""
+    searched = b"\0" + os.fsencode(text) + b"\0"
+    return any(searched in data for data in _iter_overlapping_chunks(reader, image))
+
+
+def _iter_overlapping_chunks(reader: Reader, image: Image) -> Iterator[bytes]:
+    """Yield the read-only data in chunks; each begins with the end of the one before it."""
     for segment in read_only_data_segments(image):
         at, end = segment.offset, segment.offset + min(segment.filesz, MAX_SEGMENT)
         tail = b"\0"
-        while at < end and len(found) < MAX_PATHS:
+        while at < end:
             chunk = reader.pread(at, min(CHUNK, end - at))
             if not chunk:
                 break
             at += len(chunk)
-            for match in PATH.finditer(tail + chunk):
-                directory = _get_directory(match[1].decode())
-                if directory is not None:
-                    found.add(directory)
-            # A path may cross the border of two chunks.
-            tail = chunk[-1100:]
-    return frozenset(found)
+            yield tail + chunk
+            tail = chunk[-MAX_STRING:]
 
 
 def _get_directory(text: str) -> str | None:
