@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bundle_fix.archive.compression.codecs import COMPRESSIONS, detect_compression
+from bundle_fix.archive.tar.fields import has_valid_checksum
+from bundle_fix.archive.zip.end_records import find_zip_end
 from bundle_fix.elf.read.parser import MAGIC
-from bundle_fix.model.errors import AGAIN, BundleFixError
+from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
 from bundle_fix.model.tree import Tree, drop_headers
 
 DIRECTORY = "dir"
@@ -21,16 +23,23 @@ READ_ONLY = {
 }
 """Formats that only `check`, `tree` and `why` accept, with the error of the other commands."""
 ZIP = "zip"
-AR_MAGIC, RPM_MAGIC = b"!<arch>\n", b"\xed\xab\xee\xdb"
+AR_MAGIC, THIN_AR_MAGIC, RPM_MAGIC = b"!<arch>\n", b"!<thin>\n", b"\xed\xab\xee\xdb"
 MAGIC_NUMBERS = {
-    MAGIC: ELF, b"PK\3\4": ZIP, b"PK\5\6": ZIP, b"PK\7\b": ZIP, AR_MAGIC: DEB, RPM_MAGIC: RPM,
+    MAGIC: ELF, b"PK\3\4": ZIP, b"PK\5\6": ZIP, b"PK\7\b": ZIP, AR_MAGIC: DEB,
+    THIN_AR_MAGIC: DEB, RPM_MAGIC: RPM,
 }  # fmt: skip
 """First bytes of files and their formats; other files are tarballs, compressed or not."""
 OTHER_ARCHIVES = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"070701", b"070702", b"hsqs")
 """First bytes of archives that are not read: 7z, RAR, cpio (newc) and squashfs."""
 TAR_MAGIC, TAR_MAGIC_OFFSET = b"ustar", 257
+BLOCK = 512
+"""Bytes of a tar header."""
 START_SIZE = TAR_MAGIC_OFFSET + len(TAR_MAGIC)
 """Bytes at the start of a file by which `is_archive_start` decides."""
+ZIP_SUFFIXES = frozenset(
+    {".zip", ".whl", ".jar", ".pyz", ".pex", ".egg", ".nupkg", ".apk", ".conda"}
+)
+"""Suffixes of names for which tools expect a zip archive."""
 SUFFIXES = (
     ".tar.gz",
     ".tar.zst",
@@ -61,14 +70,45 @@ def detect_format(path: Path) -> str:
         if not path.is_file():
             raise BundleFixError("it is neither a file nor a directory", where=str(path))
         with path.open("rb") as file:
-            start = file.read(8)
-        if not start:
-            raise BundleFixError("the file is empty", where=str(path), hint=AGAIN)
+            start = file.read(BLOCK)
+            if not start:
+                raise BundleFixError("the file is empty", where=str(path), hint=AGAIN)
+            zip_end = find_zip_end(file.fileno())
         compression = detect_compression(path)
     except OSError as error:
         raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error
-    kind = next((kind for magic, kind in MAGIC_NUMBERS.items() if start.startswith(magic)), None)
-    return kind or TAR + (compression.suffix if compression else "")
+    kinds = {kind for magic, kind in MAGIC_NUMBERS.items() if start.startswith(magic)}
+    if compression:
+        kinds.add(TAR + compression.suffix)
+    if _is_tar_header(start):
+        kinds.add(TAR)
+    if _ends_as_zip(path, zip_end, only=not kinds):
+        # Bytes before an archive, such as an interpreter line or a program, belong to it.
+        kinds = kinds - {ELF} | {ZIP}
+    if len(kinds) > 1:
+        names = " and ".join(sorted(kinds))
+        raise BundleFixError(
+            f"it is of several formats, {names}, and each tool unpacks another one",
+            where=str(path), hint=UNTRUSTED,
+        )  # fmt: skip
+    return kinds.pop() if kinds else TAR
+
+
+def _is_tar_header(start: bytes) -> bool:
+    """Return whether a file starts with a tar header, also one that is damaged."""
+    has_magic = start.startswith(TAR_MAGIC, TAR_MAGIC_OFFSET)
+    return has_magic or (len(start) == BLOCK and has_valid_checksum(start))
+
+
+def _ends_as_zip(path: Path, zip_end: int | None, *, only: bool) -> bool:
+    """Return whether a file with a zip archive that ends at ``zip_end`` is read as one.
+
+    Bytes after the archive are tolerated in a zip archive by its name, or if no other format is
+    detected (``only``): the last member of a tarball may be a zip archive.
+    """
+    if zip_end is None:
+        return False
+    return only or zip_end == path.stat().st_size or path.suffix.lower() in ZIP_SUFFIXES
 
 
 def is_archive_start(start: bytes) -> bool:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -60,6 +60,14 @@ class Content(Protocol):
 
     def open(self) -> AbstractContextManager[Reader]:
         """Open the bytes for reading."""
+
+
+@runtime_checkable
+class ModeHeader(Content, Protocol):
+    """A member's header that remains valid if only the mode of the member changes."""
+
+    def with_mode(self, mode: int) -> Content:
+        """Return the header with other permission bits."""
 
 
 class FileReader(Struct, frozen=True):

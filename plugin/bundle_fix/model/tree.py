@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from typing import TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import force_setattr, replace
@@ -68,11 +69,15 @@ class File(Struct, frozen=True):
 
 
 class Symlink(Struct, frozen=True):
-    """A symbolic link and its target text; see `File` for ``header`` and ``preceding``."""
+    """A symbolic link and its target text; see `File` for the other attributes.
+
+    ``hardlink`` is the path of another symlink of the archive, which the header refers to.
+    """
 
     target: str
     metadata: Metadata
     header: Content | None = None
+    hardlink: str | None = None
     preceding: Content | None = None
 
 
@@ -94,6 +99,8 @@ class Special(Struct, frozen=True):
 
 
 Node = File | Symlink | Directory | Special
+LinkableNode = TypeVar("LinkableNode", bound=File | Symlink)
+"""A node that may be another name of an earlier one."""
 
 
 class InstallLocation(Enum):
@@ -173,11 +180,16 @@ class Tree(Struct, frozen=True):
         return ((path, node) for path, node in self.nodes.items() if isinstance(node, Symlink))
 
 
-def break_missing_hardlink(tree: Tree, node: File) -> File:
-    """Return ``node``, without its hard link if the linked member is no longer a file."""
-    if node.hardlink is None or isinstance(tree.nodes.get(node.hardlink), File):
+def break_missing_hardlink(tree: Tree, node: LinkableNode) -> LinkableNode:
+    """Return ``node``, without its hard link if the linked member is no longer the same."""
+    if node.hardlink is None:
         return node
-    return replace(node, hardlink=None, header=None)
+    linked = tree.nodes.get(node.hardlink)
+    if isinstance(node, Symlink):
+        is_same = isinstance(linked, Symlink) and linked.target == node.target
+    else:
+        is_same = isinstance(linked, File)
+    return node if is_same else replace(node, hardlink=None, header=None)
 
 
 def get_first_hard_link(tree: Tree, path: str) -> str:

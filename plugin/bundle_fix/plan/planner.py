@@ -19,6 +19,7 @@ from bundle_fix.archive.wheel import find_record_path, is_wheel
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
+from bundle_fix.model.content import ModeHeader
 from bundle_fix.model.tree import Tree, get_relative_path, resolve_path
 from bundle_fix.plan.companions import list_signed_files
 from bundle_fix.plan.links import (
@@ -261,5 +262,6 @@ def set_modes(tree: Tree, modes: Mapping[str, int]) -> Tree:
     nodes = dict(tree.nodes)
     for path, mode in modes.items():
         node = nodes[path]
-        nodes[path] = replace(node, metadata=replace(node.metadata, mode=mode), header=None)
+        header = node.header.with_mode(mode) if isinstance(node.header, ModeHeader) else None
+        nodes[path] = replace(node, metadata=replace(node.metadata, mode=mode), header=header)
     return replace(tree, nodes=nodes)

@@ -12,6 +12,7 @@ import pytest
 from archive.views import describe_tree, list_names
 from builders.elf import build_elf
 from builders.pack import make_tarball
+from builders.tar import make_archive, make_member
 from bundle_fix.archive.formats import detect_format, split_name
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.archive.writing import copy_artifact, stage_artifact
@@ -103,6 +104,63 @@ def test_a_wheel_is_recognized_by_its_members(tmp_path: Path) -> None:
     for name, kind in (("a.zip", "whl"), ("b.whl", "zip")):
         with open_artifact(tmp_path / name) as artifact:
             assert artifact.format == kind
+
+
+def append_zip(path: Path, start: bytes, end: bytes = b"") -> Path:
+    """Write a zip archive of one member between other bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("pack/readme", "text")
+    path.write_bytes(start + path.read_bytes() + end)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (b"#!/usr/bin/env python3\n", b""),
+        (b"#!/bin/sh\nexec unzip $0\n", b"signature"),
+        (b"MZ" + bytes(600), b""),
+        (Path("/bin/true").read_bytes(), b""),
+    ],
+    ids=["zipapp", "script", "Windows", "ELF"],
+)
+def test_a_zip_archive_is_read_after_other_bytes(tmp_path: Path, start: bytes, end: bytes) -> None:
+    path = append_zip(tmp_path / "x", start, end)
+    with open_artifact(path) as artifact:
+        assert (artifact.format, list(artifact.tree.nodes)) == ("zip", ["readme"])
+        with stage_artifact(artifact.tree, "zip", tmp_path / "copy") as staged:
+            staged.commit()
+    assert (tmp_path / "copy").read_bytes().startswith(start + b"PK")
+    with zipfile.ZipFile(tmp_path / "copy") as copy:
+        assert copy.testzip() is None
+
+
+def test_a_file_of_two_formats_is_refused(tmp_path: Path, pack_directory: Path) -> None:
+    tarball = make_tarball(pack_directory, tmp_path / "pack.tar").read_bytes()
+    packed = make_tarball(pack_directory, tmp_path / "pack.tar.gz").read_bytes()
+    for name, raw in (
+        ("tar, then zip", append_zip(tmp_path / "a.tar", tarball).read_bytes()),
+        ("gzip, then zip", append_zip(tmp_path / "b.tar.gz", packed).read_bytes()),
+        ("padded.whl", append_zip(tmp_path / "c.whl", packed, bytes(99)).read_bytes()),
+        ("tar that starts like zip", make_archive(make_member("PK\3\4"))),
+    ):
+        (tmp_path / name).write_bytes(raw)
+        assert "it is of several formats" in open_refused(tmp_path / name)
+
+
+def test_a_tarball_that_ends_with_a_zip_archive_is_a_tarball(tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    append_zip(tmp_path / "pack/x.whl", b"")
+    with open_artifact(make_tarball(tmp_path / "pack", tmp_path / "a.tar")) as artifact:
+        assert artifact.format == "tar"
+
+
+def test_a_static_library_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.o").write_bytes(b"object")
+    for name, options in (("libx.a", "rcs"), ("thin.a", "rcT"), ("empty.a", "rc")):
+        members = ["x.o"] if name != "empty.a" else []
+        subprocess.run(["ar", options, name, *members], cwd=tmp_path, check=True)
+        assert "it is a static library" in open_refused(tmp_path / name)
 
 
 def test_a_missing_artifact_is_reported(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from bundle_fix.storage.privileges import add_capabilities
 HEADER_SIZE = 60
 HEADER_END = b"`\n"
 SIZE_FIELD = slice(48, 58)
-FIRST_MEMBER = "debian-binary"
+FIRST_MEMBER = b"debian-binary"
 DATA_MEMBER = re.compile(r"data\.tar(\.\w+)?")
 CONTROL_MEMBER = re.compile(r"control\.tar(\.\w+)?")
 DEPENDS = re.compile(r"^(?:Pre-)?Depends:((?:.*\n[ \t])*.*)", re.MULTILINE | re.IGNORECASE)
@@ -47,12 +47,13 @@ def read_deb(
         BundleFixError: it is not a Debian package, is damaged or exceeds ``limits``.
     """
     with path.open("rb") as file:
-        members = _read_ar_members(file.fileno(), path)
-        if next(iter(members), "") != FIRST_MEMBER:
+        if not file.read(len(AR_MAGIC) + HEADER_SIZE).startswith(FIRST_MEMBER, len(AR_MAGIC)):
+            # Besides Debian, only the linker has a use for ar archives (ar(1)).
             raise BundleFixError(
-                "it is an ar archive but not a Debian package", where=str(path),
-                hint="a static library has no run-time dependencies to check",
+                "it is a static library (an ar archive), not a Debian package", where=str(path),
+                hint="check the programs and libraries that were linked with it",
             )  # fmt: skip
+        members = _read_ar_members(file.fileno(), path)
         name = next((name for name in members if DATA_MEMBER.fullmatch(name)), None)
         if name is None:
             raise BundleFixError("missing data.tar in the package", where=str(path), hint=AGAIN)

@@ -202,7 +202,7 @@ def _apply_layer(nodes: dict[str, Node], layer: Tree) -> None:
             continue
         path = _translate_path(locations, name)
         # Headers and preceding bytes belong to the layer's own tarball.
-        if isinstance(node, File):
+        if isinstance(node, File | Symlink):
             link = _translate_path(locations, node.hardlink) if node.hardlink else None
             nodes[path] = replace(node, header=None, preceding=None, hardlink=link)
         else:

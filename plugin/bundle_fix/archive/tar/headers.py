@@ -127,7 +127,9 @@ def read_members(file: Reader, path: Path) -> Iterator[TarMember]:
     extensions = _Extensions(at)
     while True:
         block = file.pread(at, BLOCK)
-        if block == ZEROS and not extensions.count:
+        is_end = not block and at == file.size and at > 0
+        if (block == ZEROS or is_end) and not extensions.count:
+            # Some tools do not write the blocks of zeros; the others read such an archive.
             return
         fields, kind, size = _unpack_header(block, file, path, at)
         if kind in EXTENSION_TYPES:

@@ -70,7 +70,7 @@ def _is_padding(trailer: ArchiveSlice) -> bool:
 
 
 def _iter_member_parts(tree: Tree, path: str, node: Node) -> Iterator[Content]:
-    if isinstance(node, File):
+    if isinstance(node, File | Symlink):
         node = break_missing_hardlink(tree, node)
     if node.preceding is not None:
         yield node.preceding

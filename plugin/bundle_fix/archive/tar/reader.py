@@ -118,7 +118,7 @@ def parse_tar(
             duplicates += _find_duplicates(entries[last[name]].node, node, name, linked, path)
         elif not (name or member.is_directory):
             raise BundleFixError("a member has no name", where=str(path))
-        if isinstance(node, File) and node.hardlink is not None:
+        if isinstance(node, File | Symlink) and node.hardlink is not None:
             linked.add(node.hardlink)
         is_dotted &= member.name == "." or member.name.startswith("./")
         last[name] = len(entries)
@@ -156,9 +156,9 @@ def _build_nodes(
             # that precede the next member, so that a copy of the archive still contains it.
             continue
         preceding = ArchiveSlice(archive, start, offset - start) if start < offset else None
-        link = strip_top(node.hardlink, top) if isinstance(node, File) and node.hardlink else None
         key = strip_top(name, top)
-        if isinstance(node, File) and link != node.hardlink:
+        if top and isinstance(node, File | Symlink) and node.hardlink is not None:
+            link = strip_top(node.hardlink, top)
             nodes[key] = replace(node, hardlink=link, preceding=preceding)
         else:
             nodes[key] = replace(node, preceding=preceding) if preceding else node
@@ -226,13 +226,16 @@ def _build_node(
 def _build_hardlink(
     member: TarMember, metadata: Metadata, header: Content, last: Mapping[str, int],
     entries: list[_Entry], path: Path,
-) -> File:  # fmt: skip
+) -> File | Symlink:  # fmt: skip
+    """Return the node of a hard link: the same file or symlink as the member that it names."""
     name = clean_name(member.link, path)
     target = entries[last[name]].node if name in last else None
+    if isinstance(target, Symlink):
+        return Symlink(target.target, metadata, header, target.hardlink or name)
     if not isinstance(target, File):
         raise BundleFixError(
             f"the target {member.link!r} of the hard link {member.name!r} is not an earlier file"
-            " of the archive",
+            " or symlink of the archive",
             where=str(path),
         )
     return File(target.content, metadata, header, target.hardlink or name)

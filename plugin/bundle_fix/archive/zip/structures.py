@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import Struct
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ class ZipEntry(NamedTuple):
         start: the offset of the local header in the file.
         data: the offset of the compressed bytes.
         end: the offset of the next member or of the central directory.
+        local_extra: the extra fields of the local header.
     """
 
     raw: bytes
@@ -52,6 +54,7 @@ class ZipEntry(NamedTuple):
     start: int
     data: int
     end: int
+    local_extra: bytes
 
 
 def split_extra_fields(extra: bytes) -> list[tuple[int, bytes]]:
@@ -63,6 +66,16 @@ def split_extra_fields(extra: bytes) -> list[tuple[int, bytes]]:
         fields.append((kind, extra[position : position + length]))
         position += length
     return fields
+
+
+def join_extra_fields(fields: Iterable[tuple[int, bytes]]) -> bytes:
+    """Return the bytes of extra fields of the given kinds and data."""
+    return b"".join(FIELD.pack(kind, len(data)) + data for kind, data in fields)
+
+
+def drop_zip64_field(extra: bytes) -> bytes:
+    """Return extra fields without that of zip64, whose numbers belong to one place and size."""
+    return join_extra_fields(f for f in split_extra_fields(extra) if f[0] != ZIP64)
 
 
 def format_entry_name(entry: ZipEntry) -> str:

@@ -7,15 +7,13 @@ import stat
 import struct
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import IO, NamedTuple
 
-from msgspec import Struct
 from zlib_ng import zlib_ng
 
 from bundle_fix.archive.compression.codecs import DEFLATE_LEVEL
 from bundle_fix.archive.zip.data import DEFLATED, STORED
+from bundle_fix.archive.zip.headers import UNIX, ZipArchive, ZipHeader
 from bundle_fix.archive.zip.structures import (
     END,
     END64,
@@ -32,23 +30,19 @@ from bundle_fix.archive.zip.structures import (
     LOCATOR64,
     UTF8,
     ZIP64,
-    ZipEntry,
+    drop_zip64_field,
+    join_extra_fields,
     split_extra_fields,
 )
 from bundle_fix.model.content import (
     BytesContent,
-    BytesReader,
     Content,
-    FileSlice,
-    Reader,
     read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import StepProgress, no_step_progress, track_parts
 from bundle_fix.model.tree import Directory, File, Node, Symlink, Tree
 
-UNIX = 3
-"""The system whose file modes are in the external attributes (APPNOTE 4.4.2)."""
 VERSION, VERSION64 = 20, 45
 """Versions needed to unpack (APPNOTE 4.4.3): of deflate and directories; of zip64."""
 OLDEST, NEWEST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
@@ -61,49 +55,8 @@ MS_DIRECTORY = 0x10
 SIZES, OFFSET = struct.Struct("<QQ"), struct.Struct("<Q")
 
 
-class ZipArchive(Struct, frozen=True):
-    """The parts of an archive that belong to no member.
-
-    Attributes:
-        preceding: the bytes before the first member, such as a self-extracting program.
-        comment: the comment in the end record.
-        is_zip64: whether it has a zip64 end record.
-    """
-
-    preceding: FileSlice
-    comment: bytes
-    is_zip64: bool
-
-
-class ZipHeader(Struct, frozen=True):
-    """The headers of a member in the archive that it was read from.
-
-    Attributes:
-        entry: its entry in the central directory.
-        content: its content when it was read; the headers apply only to this content.
-        member: its local header and compressed data, byte for byte.
-        archive: the archive.
-    """
-
-    entry: ZipEntry
-    content: Content
-    member: FileSlice
-    archive: ZipArchive
-
-    @property
-    def size(self) -> int:
-        """Number of bytes of the local header."""
-        return self.entry.data - self.entry.start
-
-    @contextmanager
-    def open(self) -> Iterator[Reader]:
-        """Open the local header."""
-        with self.member.open() as reader:
-            yield BytesReader(reader.pread(0, self.size))
-
-
 class _EntryFields(NamedTuple):
-    """The fields that are equal in both headers of a member, and those of the entry only."""
+    """The fields of both headers of a member, without those that depend on its data."""
 
     name: bytes
     system: int
@@ -114,6 +67,7 @@ class _EntryFields(NamedTuple):
     internal: int
     external: int
     extra: bytes
+    local_extra: bytes
     comment: bytes
 
 
@@ -169,8 +123,7 @@ def _relocate_record(raw: bytes, start: int) -> bytes:
         large = numbers[:position] + OFFSET.pack(start)
         if values[-1] == LARGE:
             large += numbers[position + 8 :]
-        rest = [(kind, data) for kind, data in fields if kind != ZIP64]
-        body = b"".join(FIELD.pack(kind, len(d)) + d for kind, d in [(ZIP64, large), *rest])
+        body = join_extra_fields([(ZIP64, large)]) + drop_zip64_field(body)
         start = LARGE
     values[12], values[-1] = len(body), start
     tail = raw[ENTRY.size + name + extra :]
@@ -208,7 +161,7 @@ def _build_local_header(
     fields: _EntryFields, crc: int, packed: int, size: int, *, large: bool
 ) -> bytes:
     """Return the local header (APPNOTE 4.3.7) with name and extra fields."""
-    extra = fields.extra
+    extra = fields.local_extra
     sizes = (packed, size)
     if large:
         extra = FIELD.pack(ZIP64, SIZES.size) + SIZES.pack(size, packed) + extra
@@ -241,14 +194,10 @@ def _build_fields(tree: Tree, path: str, node: Node) -> _EntryFields:
     header = node.header
     if isinstance(header, ZipHeader):
         e = header.entry
-        extra = b"".join(
-            FIELD.pack(kind, len(data)) + data
-            for kind, data in split_extra_fields(e.extra)
-            if kind != ZIP64
-        )
+        extra, local_extra = drop_zip64_field(e.extra), drop_zip64_field(e.local_extra)
         method = STORED if e.method == STORED else DEFLATED
         return _EntryFields(e.name, e.system, e.flags & UTF8, method, e.time, e.date, e.internal,
-                       e.external, extra, e.comment)  # fmt: skip
+                       e.external, extra, local_extra, e.comment)  # fmt: skip
     kind = {Directory: stat.S_IFDIR, Symlink: stat.S_IFLNK, File: stat.S_IFREG}.get(type(node))
     if kind is None:
         raise BundleFixError("a zip archive cannot contain a device, fifo or socket", where=path)
@@ -258,7 +207,7 @@ def _build_fields(tree: Tree, path: str, node: Node) -> _EntryFields:
     method = DEFLATED if isinstance(node, File) else STORED
     clock, date = _encode_dos_time(node.metadata.mtime)
     name = text.encode("utf-8", "surrogateescape")
-    return _EntryFields(name, UNIX, flags, method, clock, date, 0, external, b"", b"")
+    return _EntryFields(name, UNIX, flags, method, clock, date, 0, external, b"", b"", b"")
 
 
 def _encode_dos_time(mtime: float) -> tuple[int, int]:

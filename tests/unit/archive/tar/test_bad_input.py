@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from archive.views import list_names
+from archive.writers import write_tree
 from builders.tar import (
     DIR,
     END_SIZE,
@@ -77,7 +78,9 @@ def test_an_archive_truncated_anywhere_is_refused(tmp_path: Path, kind: str) -> 
     )
     end = len(plain) - END_SIZE + 1 if kind == "plain" else len(packed)
     start = 20 if kind != "plain" else 1
-    for length in [*range(start, end, max(1, end // 60)), end - 1]:
+    # At the end of a member it is an archive without the blocks of zeros.
+    complete = (512, 4096, end - 1) if kind == "plain" else ()
+    for length in {*range(start, end, max(1, end // 60)), end - 1} - {*complete}:
         message = get_refusal(tmp_path, packed[:length])
         assert "truncated" in message or (kind == "plain" and length < 512)
 
@@ -116,6 +119,15 @@ def test_a_file_of_another_format_is_refused(tmp_path: Path, raw: bytes) -> None
     get_refusal(tmp_path, raw)
 
 
+def test_an_archive_without_blocks_of_zeros_is_read_and_copied(tmp_path: Path) -> None:
+    raw = make_member("a/", DIR) + make_member("a/b", content=b"b" * 700) + make_member("a/c")
+    assert list(read_tree(tmp_path, raw).nodes) == ["", "b", "c"]
+    (tmp_path / "x.tar").write_bytes(raw)
+    with read_tar(tmp_path / "x.tar") as tree:
+        write_tree(tree, "tar", tmp_path / "copy.tar")
+    assert (tmp_path / "copy.tar").read_bytes() == raw
+
+
 def test_an_empty_tarball_is_an_empty_tree(tmp_path: Path) -> None:
     tree = read_tree(tmp_path, make_archive())
     assert (tree.nodes, tree.top, tree.duplicates) == ({}, "", ())
@@ -147,7 +159,6 @@ def make_archive_with_hardlink(target: str) -> bytes:
         "",
         "x/c",
         "x/later",
-        "x/link",
     ],
 )
 def test_a_hard_link_to_anything_but_an_earlier_file_is_refused(

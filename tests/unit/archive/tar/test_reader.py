@@ -357,6 +357,22 @@ def test_a_hard_link_keeps_its_bytes_when_its_target_becomes_a_symlink(
     assert not again.is_symlink()
 
 
+def test_a_hard_link_to_a_symlink_is_the_same_symlink(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/a").symlink_to("target")
+    os.link(tmp_path / "p/a", tmp_path / "p/b", follow_symlinks=False)
+    command = ["tar", "--sort=name", "-cf", "original.tar", "p"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    with read_tar(tmp_path / "original.tar") as tree:
+        nodes = [tree.nodes[name] for name in "ab"]
+        assert [node.target for node in nodes if isinstance(node, Symlink)] == ["target"] * 2
+        assert write_back(tree, tmp_path / "ours.tar") == (tmp_path / "original.tar").read_bytes()
+        changed = {**tree.nodes, "a": Symlink("other", nodes[0].metadata)}
+        write_back(replace(tree, nodes=changed), tmp_path / "ours.tar")
+    subprocess.run(["tar", "-xf", tmp_path / "ours.tar", "-C", tmp_path], check=True)
+    assert [str((tmp_path / "p" / name).readlink()) for name in "ab"] == ["other", "target"]
+
+
 def test_a_new_member_is_in_the_top_directory_like_the_others(tmp_path: Path, sample: Path) -> None:
     for layout in ("top", "dotted top", "dot", "bare"):
         with read_tar(run_gnu_tar(tmp_path / "original.tar", sample, layout, "gnu")) as tree:

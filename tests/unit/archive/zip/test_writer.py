@@ -23,6 +23,7 @@ from bundle_fix.archive.zip.writer import write_zip
 from bundle_fix.model.content import BytesContent, Patch, PatchedContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
+from bundle_fix.plan.planner import set_modes
 
 WHEN = 1_600_000_000
 OPTIONS = (["-y"], ["-y0"], ["-y9"], ["-yZ", "bzip2"], ["-yX"])
@@ -60,7 +61,7 @@ def test_headers_of_unchanged_members_are_kept(tmp_path: Path) -> None:
         for name, method in (("b", zipfile.ZIP_STORED), ("a", zipfile.ZIP_BZIP2)):
             info = zipfile.ZipInfo(name, (2001, 2, 3, 4, 5, 6))
             info.comment, info.compress_type, info.create_system = b"said", method, 0
-            info.extra = struct.pack("<HHI", 0x7075, 4, 7)
+            info.extra = struct.pack("<HHI", 0xCAFE, 4, 7)
             file.writestr(info, b"content")
         file.comment = b"of all"
     with read_zip(tmp_path / "x.zip") as tree, (tmp_path / "y.zip").open("w+b") as out:
@@ -78,6 +79,36 @@ def test_headers_of_unchanged_members_are_kept(tmp_path: Path) -> None:
                 )
             )
     assert headers[0] == headers[1]
+
+
+@pytest.mark.parametrize("is_edited", [False, True])
+def test_a_changed_mode_keeps_the_extra_fields(tmp_path: Path, *, is_edited: bool) -> None:
+    path = run_zip_tool(tmp_path, "-y")
+    with read_zip(path) as tree, (tmp_path / "y.zip").open("w+b") as out:
+        node = tree.nodes["bin/x"]
+        assert isinstance(node, File)
+        content = PatchedContent(node.content, (Patch(7, b"#"),)) if is_edited else node.content
+        changed = replace(tree, nodes={**tree.nodes, "bin/x": replace(node, content=content)})
+        write_zip(set_modes(changed, {"bin/x": 0o4710, "l": 0o700}), out)
+    subprocess.run(["unzip", "-qo", "y.zip", "-d", "out"], cwd=tmp_path, check=True)
+    status = (tmp_path / "out/pack/bin/x").stat()
+    assert stat.filemode(status.st_mode) == "-rwx--x---"
+    assert status.st_mtime == int((tmp_path / "pack/bin/x").stat().st_mtime)
+    assert (tmp_path / "out/pack/l").is_symlink()
+    was, now = (read_extra_fields(tmp_path / name) for name in ("x.zip", "y.zip"))
+    assert was == now
+
+
+def read_extra_fields(path: Path) -> list[tuple[bytes, bytes]]:
+    """Return the extra fields of each member: of the entry and of the local header."""
+    raw = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        found = []
+        for info in archive.infolist():
+            name, extra = struct.unpack_from("<HH", raw, info.header_offset + 26)
+            start = info.header_offset + 30 + name
+            found.append((info.extra, raw[start : start + extra]))
+    return found
 
 
 def test_a_fifo_is_kept_but_not_created(tmp_path: Path) -> None:
