@@ -212,7 +212,7 @@ class Context(Struct, frozen=True, dict=True):
             return self.host.is_expected(name)
         # The first process stands for all: a host library is found in the default directories.
         started = [*self.programs.values(), *self.plugins.values()]
-        needs = (self.deployment.dlopen(p, name, p.objects[0]) for p in started[:1])
+        needs = (self.deployment.dlopen(p, name, p.main) for p in started[:1])
         return any(need.result.origin is ObjectOrigin.HOST for need in needs)
 
     @cached_property

@@ -37,7 +37,7 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         builder.start_with([main])
         builder.preload_libraries()
         builder.load_dependencies()
-        return builder.build_process(entry)
+        return builder.build_process(entry, main)
 
     def dlopen_process(
         self, program: Process, plugin: str, caller: LoadedObject | None = None
@@ -47,27 +47,27 @@ class Deployment(Struct, frozen=True, eq=False, dict=True):
         Symbol lookup finds the program's own objects first. The RPATH of ``caller``, by default
         the program, is inherited.
         """
-        main = program.objects[0]
+        main = program.main
         opened = replace(self._build_entry_object(plugin), loaded_by=caller or main)
         builder = ProcessBuilder(self._build_context(main))
         builder.start_with([*program.objects, opened])
         builder.load_dependencies()
-        process = builder.build_process(plugin)
+        process = builder.build_process(plugin, opened)
         return replace(process, objects=process.objects[len(program.objects) :])
 
     def dlopen(self, program: Process, name: str, requester: LoadedObject) -> Resolution:
         """Return the result if ``requester`` loads ``name`` at run time in ``program``."""
-        builder = ProcessBuilder(self._build_context(program.objects[0]))
+        builder = ProcessBuilder(self._build_context(program.main))
         builder.start_with(program.objects)
         return builder.resolve_name(name, requester)
 
     def dlopen_host_file(self, program: Process, path: str, requester: LoadedObject) -> Process:
         """Return the objects that dlopen(3) of the host's file ``path`` adds to ``program``."""
-        builder = ProcessBuilder(self._build_context(program.objects[0]))
+        builder = ProcessBuilder(self._build_context(program.main))
         builder.start_with(program.objects)
         builder.open_library(path, requester)
         builder.load_dependencies()
-        process = builder.build_process(path)
+        process = builder.build_process(path, program.main)
         return replace(process, objects=process.objects[len(program.objects) :])
 
     def repeat_search(self, resolution: Resolution) -> LoadedObject:

@@ -80,7 +80,7 @@ def map_plugin_in_programs(
 
 
 def _get_architecture(process: Process) -> object:
-    image = process.objects[0].image
+    image = process.main.image
     return image.architecture if image else None
 
 

@@ -98,7 +98,7 @@ def _map_plugins(
     for plugin in map_plugins(deployment, programs, only).values():
         with_programs = map_plugin_in_programs(deployment, programs, plugin)
         for program, added in with_programs:
-            objects = (added.objects[0], *program.objects, *added.objects[1:])
+            objects = (*program.objects, *added.objects)
             entry = f"{program.entry} that opens {plugin.entry}"
             yield replace(added, entry=entry, objects=objects)
         if not with_programs:
@@ -126,7 +126,7 @@ def _find_resolutions(
         if matches and requester in (None, resolution.requester.path):
             is_needed = True
             yield resolution, True
-    opener = process.objects[0] if requester is None else _find_bundled_object(process, requester)
+    opener = process.main if requester is None else _find_bundled_object(process, requester)
     if not is_needed and opener is not None:
         for name in sorted(names):
             yield deployment.dlopen(process, name, opener), False

@@ -23,7 +23,7 @@ from bundle_fix.loader.search.dependencies import (
     list_audit_tags,
     read_dependencies,
 )
-from bundle_fix.loader.search.order import search_library
+from bundle_fix.loader.search.order import drop_unexpected_host_copy, search_library
 from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
 from bundle_fix.model.errors import BundleFixError
 
@@ -52,11 +52,13 @@ class Resolution(Struct, frozen=True):
 class Process(Struct, frozen=True):
     """The objects that the loader maps for ``entry``, and the resolution of each needed name.
 
-    ``objects`` is in load order, which is the order of symbol lookup as well. ``remarks`` are
-    warnings of the loader, and features that the model does not support.
+    ``main`` is the object of ``entry``. ``objects`` is in load order, which is the order of symbol
+    lookup as well; filtees of ``main`` come before it. ``remarks`` are warnings of the loader, and
+    features that the model does not support.
     """
 
     entry: str
+    main: LoadedObject
     objects: tuple[LoadedObject, ...]
     resolutions: tuple[Resolution, ...]
     remarks: tuple[str, ...] = ()
@@ -80,6 +82,7 @@ class ProcessBuilder:
         self.by_file: dict[object, LoadedObject] = {}
         self.missing: dict[str, LoadedObject] = {}
         self.interpreter: LoadedObject | None = None
+        self.filters: set[tuple[str, str]] = set()
 
     def start_with(self, objects: Sequence[LoadedObject]) -> None:
         """Start with objects that are mapped; the dependencies of the last one are pending."""
@@ -195,8 +198,14 @@ class ProcessBuilder:
     ) -> None:
         """Map the target of a filter before it; one that is mapped after it moves there."""
         position = self._find_position(requester)
-        if self._find_position(filtee) < position:
+        if filtee is requester or self._find_position(filtee) < position:
             return
+        pair = (requester.label, filtee.label)
+        if pair in self.filters:
+            # glibc moves the two in turn until its stack overflows (elf/dl-deps.c).
+            self._add_remark(f"{requester.label}: circular DT_FILTER crashes the loader")
+            return
+        self.filters.add(pair)
         is_new = self._find_position(filtee) == len(self.objects)
         self.objects = [o for o in self.objects if o is not filtee]
         self.objects.insert(position, filtee)
@@ -223,7 +232,7 @@ class ProcessBuilder:
         if known is not None:
             return Resolution(requester, name, known, already_loaded=True)
         found = search_library(self.context, name, requester)
-        found = _drop_unexpected_host_copy(self.context, found)
+        found = drop_unexpected_host_copy(self.context, found)
         self.steps += len(found.trace)
         if self.steps > MAX_STEPS:
             raise BundleFixError(
@@ -272,26 +281,8 @@ class ProcessBuilder:
             return None
         return self.context.view.get_status(loaded.real_path).identity or loaded.real_path
 
-    def build_process(self, entry: str) -> Process:
+    def build_process(self, entry: str, main: LoadedObject) -> Process:
         """Return the process with the objects that are mapped so far."""
-        return Process(entry, tuple(self.objects), tuple(self.resolutions), tuple(self.remarks))
-
-
-def _drop_unexpected_host_copy(context: ProcessContext, found: LoadedObject) -> LoadedObject:
-    """Return ``found``, but as missing if it is a host's copy that no host is expected to have.
-
-    Only a host with unknown files has such copies. A name that the pack provides stays: the host's
-    copy is then the danger that checks report.
-    """
-    if context.view.host is not None or found.origin is not ObjectOrigin.HOST:
-        return found
-    bundle, host = context.view.bundle, context.host
-    like = found.loaded_by.image if found.loaded_by else None
-    provided = like is not None and bundle.find_providers(posixpath.basename(found.name), like)
-    if provided or host.is_expected(found.name) or host.is_common(found.name):
-        return found
-    if found.via is SearchRule.DIRECT:
-        return found
-    *before, last = found.trace
-    trace = (*before, replace(last, outcome=Outcome.NOT_EXPECTED))
-    return replace(found, path=None, origin=ObjectOrigin.MISSING, trace=trace)
+        return Process(
+            entry, main, tuple(self.objects), tuple(self.resolutions), tuple(self.remarks)
+        )

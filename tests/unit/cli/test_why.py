@@ -51,6 +51,22 @@ def test_every_search_step_is_printed_in_order_with_its_outcome(tmp_path: Path) 
     ]
 
 
+def test_a_plugin_may_be_a_filter_of_any_library(tmp_path: Path) -> None:
+    """Its filtee comes before it in load order, also if it is missing."""
+    build_elf(tmp_path / "bin/x", program=True)
+    build_elf(tmp_path / "lib/libf.so.1", soname="libf.so.1", runpath="$ORIGIN")
+    for name, filtee in (("one", "libf.so.1"), ("two", "libgone.so.1")):
+        path = tmp_path / f"lib/plugin-{name}.so"
+        build_elf(path, runpath="$ORIGIN", flags=[f"-Wl,-F,{filtee}"])
+    for command in (["why", tmp_path, "libelsewhere.so.1"], ["why", tmp_path, "--symbol", "x"]):
+        done = run_bundle_fix(*command)
+        assert "Traceback" not in done.stderr
+    for name, filtee in (("one", "lib/libf.so.1"), ("two", "libgone.so.1")):
+        shown = run_bundle_fix("tree", tmp_path, f"lib/plugin-{name}.so").stdout
+        assert shown.startswith(f"lib/plugin-{name}.so\n")
+        assert f"── {filtee.rpartition('/')[2]} => " in shown
+
+
 def test_an_inherited_entry_is_printed_with_its_owner(tmp_path: Path) -> None:
     build_elf(tmp_path / "lib/libb.so.1", soname="libb.so.1")
     build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=["libb.so.1"])

@@ -106,7 +106,7 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
         architecture = self.deployment.bundle.images[plugin].architecture
         openers = []
         for path, exported in exporters:
-            program = self.programs[path].objects[0]
+            program = self.programs[path].main
             is_like = program.image is not None and program.image.architecture == architecture
             if is_like and not exported.isdisjoint(s.name for s in self.list_open_symbols(plugin)):
                 openers.append(Opener(self.programs[path], program))
@@ -177,7 +177,7 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
         if like is None or (need.name, like.architecture) in self._get_loaded_names(opener.process):
             return True
         # A DT_RUNPATH disables the RPATHs of the objects above (ld.so(8)).
-        chain = [opener.caller, *opener.caller.walk_load_chain(), opener.process.objects[0]]
+        chain = [opener.caller, *opener.caller.walk_load_chain(), opener.process.main]
         images = [loaded.image for loaded in chain if loaded.image is not None]
         if like.runpath is not None or not any(i.rpath and i.runpath is None for i in images):
             return False
@@ -203,7 +203,7 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
             self._loaded_names[process.entry] = frozenset(
                 (name, o.image.architecture)
                 for o in process.list_bundled_objects()
-                if o.image is not None and o is not process.objects[0]
+                if o.image is not None and o is not process.main
                 for name in (o.name, o.image.soname or o.name)
             )
         return self._loaded_names[process.entry]

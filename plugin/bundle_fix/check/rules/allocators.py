@@ -125,7 +125,7 @@ def find_host_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
         for allocator in providers.find_allocators():
             if allocator.origin != ObjectOrigin.HOST or context.is_brought_by_dependency(allocator):
                 continue
-            image = providers.process.objects[0].image
+            image = providers.process.main.image
             name = posixpath.basename(allocator.name)
             provided = context.bundle.find_providers(name, image) if image else ()
             is_declared = matches_any(name, context.policy.host)

@@ -54,7 +54,7 @@ def _find_by_name(rule: Rule, context: Context) -> Iterator[Finding]:
 
 
 def _find_dlopen_names(context: Context, process: Process) -> Iterator[_DlopenName]:
-    program = process.objects[0]
+    program = process.main
     for name in context.policy.dlopen:
         yield _DlopenName(name, program, "[closure] dlopen", Severity.WARNING)
     for loaded in process.list_bundled_objects():

@@ -86,8 +86,8 @@ def find_newer_levels(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_mixed_libcs(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the objects that were linked with another C library than their program."""
     for entry, process in context.programs.items():
-        libc, _ = _find_libc(process.objects[0])
-        for loaded in process.list_bundled_objects()[1:]:
+        libc, _ = _find_libc(process.main)
+        for loaded in process.list_bundled_objects():
             other, needed = _find_libc(loaded)
             if libc and other and other is not libc:
                 yield rule.make_finding(

@@ -23,7 +23,7 @@ def find_privileged_programs(rule: Rule, context: Context) -> Iterator[Finding]:
     for path, process in context.programs.items():
         image, node = context.bundle.images[path], context.bundle.tree.nodes[path]
         privileges = context.bundle.find_privileges(path)
-        needs = [need for need in process.resolutions if need.requester is process.objects[0]]
+        needs = [need for need in process.resolutions if need.requester is process.main]
         entries = list_refused_entries(needs)
         if not privileges or not entries:
             continue

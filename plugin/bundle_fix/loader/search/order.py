@@ -9,10 +9,12 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable
 
+from msgspec.structs import replace
+
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
-from bundle_fix.loader.objects import LoadedObject, ProcessContext
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.search.directories import SearchDirectory, expand_tokens, has_literal_tokens
 from bundle_fix.loader.search.probe import (
     Search,
@@ -44,6 +46,26 @@ def search_library(context: ProcessContext, name: str, requester: LoadedObject) 
         search.trace.append(SearchStep(place, SearchRule.DEFAULT, Outcome.EXPECTED))
         return search.build_host_copy(place, SearchRule.DEFAULT)
     return search.build_missing(SearchRule.DEFAULT)
+
+
+def drop_unexpected_host_copy(context: ProcessContext, found: LoadedObject) -> LoadedObject:
+    """Return ``found``, but as missing if it is a host's copy that no host is expected to have.
+
+    Only a host with unknown files has such copies. A name that the pack provides stays: the host's
+    copy is then the danger that checks report.
+    """
+    if context.view.host is not None or found.origin is not ObjectOrigin.HOST:
+        return found
+    bundle, host = context.view.bundle, context.host
+    like = found.loaded_by.image if found.loaded_by else None
+    provided = like is not None and bundle.find_providers(posixpath.basename(found.name), like)
+    if provided or host.is_expected(found.name) or host.is_common(found.name):
+        return found
+    if found.via is SearchRule.DIRECT:
+        return found
+    *before, last = found.trace
+    trace = (*before, replace(last, outcome=Outcome.NOT_EXPECTED))
+    return replace(found, path=None, origin=ObjectOrigin.MISSING, trace=trace)
 
 
 def search_paths(context: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:

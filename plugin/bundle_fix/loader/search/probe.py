@@ -94,12 +94,12 @@ def search_directories(
             place = directory.entry or "(empty)"
             search.trace.append(directory.build_step(place, directory.refusal))
             continue
-        before = len(search.trace)
         found = _search_directory(search, directory)
         if found is not None:
             return found
-        if any(step.outcome is Outcome.SYMLINK_LOOP for step in search.trace[before:]):
-            # open_path: an error other than ENOENT and EACCES ends the list, not the search.
+        if search.trace[-1].outcome is Outcome.SYMLINK_LOOP:
+            # open_path: an error other than ENOENT and EACCES ends the list, not the search. It is
+            # that of the directory itself, which is tried after its subdirectories.
             break
     return None
 

@@ -60,7 +60,7 @@ def make_process_records(processes: Sequence[Process]) -> list[ProcessRecord]:
 
 
 def _list_other_objects(process: Process) -> list[LoadedObject]:
-    return [o for o in process.objects if not (o.path == process.entry and not o.needed_by)]
+    return [o for o in process.objects if o is not process.main]
 
 
 def render_tree(processes: Sequence[Process], paint: Paint) -> str:
@@ -70,11 +70,10 @@ def render_tree(processes: Sequence[Process], paint: Paint) -> str:
 
 def _render_process(process: Process, paint: Paint) -> Iterator[str]:
     needs = _group_by_requester(process)
-    entry = next((o for o in process.objects if o.path == process.entry), process.objects[0])
     yield paint(escape_unprintable(process.entry), "green")
     preloaded = [o for o in process.objects if o.via is SearchRule.PRELOAD]
     # The lines still to print, the next one last: no recursion, since the depth has no bound.
-    waiting = _list_branches(needs.get(id(entry), []), "", preloaded)
+    waiting = _list_branches(needs.get(id(process.main), []), "", preloaded)
     while waiting:
         prefix, is_last, need, mapped = waiting.pop()
         yield f"{prefix}{'└── ' if is_last else '├── '}{_format_branch(need, mapped, paint)}"

@@ -279,6 +279,22 @@ def test_a_symlink_loop_ends_its_list_of_directories(tmp_path: Path) -> None:
     assert list_verdicts(tmp_path, "liba.so.1", environment) == expected
 
 
+@pytest.mark.parametrize("kind", ["glibc-hwcaps", "tls"])
+@pytest.mark.parametrize("is_in_directory", [False, True])
+def test_a_symlink_loop_in_a_subdirectory_does_not_end_the_list(
+    tmp_path: Path, kind: str, *, is_in_directory: bool
+) -> None:
+    """Up to glibc 2.36 the loader searches ``tls`` as well."""
+    build_library(tmp_path / "late/liba.so.1")
+    name = f"{kind}/{list_levels_here(tmp_path)[0]}" if kind != "tls" else kind
+    (tmp_path / "lib" / name).mkdir(parents=True)
+    (tmp_path / "lib" / name / "liba.so.1").symlink_to("liba.so.1")
+    if is_in_directory:
+        build_library(tmp_path / "lib/liba.so.1")
+    build_program(tmp_path, "liba.so.1", runpath=f"{LIB}:$ORIGIN/../late")
+    assert assert_same(tmp_path) == ["lib/liba.so.1" if is_in_directory else "late/liba.so.1"]
+
+
 def test_a_broken_symlink_and_a_file_instead_of_a_directory_are_skipped(
     tmp_path: Path,
 ) -> None:
@@ -432,6 +448,22 @@ def test_a_filtee_that_is_loaded_before_its_filter_stays(tmp_path: Path) -> None
     build_library(tmp_path / "lib/libfilter.so.1", flags=["-Wl,-f,libaux.so.1"], runpath="$ORIGIN")
     build_program(tmp_path, "libaux.so.1", "libfilter.so.1", runpath=LIB)
     assert assert_same(tmp_path)[:2] == ["lib/libaux.so.1", "lib/libfilter.so.1"]
+
+
+def test_a_library_that_is_its_own_filtee_is_mapped_once(tmp_path: Path) -> None:
+    build_library(tmp_path / "lib/libself.so.1", flags=["-Wl,-F,libself.so.1"])
+    build_program(tmp_path, "libself.so.1", runpath=LIB)
+    assert assert_same(tmp_path) == ["lib/libself.so.1"]
+
+
+def test_circular_filters_crash_the_loader_and_are_a_remark(tmp_path: Path) -> None:
+    for name, other in (("a", "b"), ("b", "a")):
+        flags = [f"-Wl,-F,lib{other}.so.1"]
+        build_library(tmp_path / f"lib/lib{name}.so.1", flags=flags, runpath="$ORIGIN")
+    binary = build_program(tmp_path, "liba.so.1", runpath=LIB)
+    assert subprocess.run([binary], capture_output=True, check=False).returncode < 0
+    process = map_process_here(tmp_path, "bin/x")
+    assert process.remarks == ("lib/liba.so.1: circular DT_FILTER crashes the loader",)
 
 
 def test_of_several_entries_with_one_tag_the_last_one_counts(tmp_path: Path) -> None:

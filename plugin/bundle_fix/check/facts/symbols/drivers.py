@@ -52,7 +52,7 @@ def map_drivers(context: Context, process: Process) -> Iterator[Process]:
     """Yield what each driver of a host with known files adds to ``process``."""
     found, files = find_driver_loader(context, process), context.host.files
     if isinstance(found, str):
-        found = context.deployment.dlopen(process, found, process.objects[0]).result
+        found = context.deployment.dlopen(process, found, process.main).result
     if found is None or files is None or found.origin is not ObjectOrigin.HOST or not found.path:
         return
     directory = posixpath.dirname(found.path)
