@@ -8,10 +8,11 @@ import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+EMPTY: Mapping[str, str] = {}
 SPEC = """
 Name: sample
 Version: 1
@@ -104,9 +105,11 @@ def add_blob(layout: Path, data: bytes) -> dict[str, Any]:
     return {"digest": f"sha256:{digest}", "size": len(data)}
 
 
-def add_image_manifest(layout: Path, layers: Sequence[bytes], **extra: Any) -> dict[str, Any]:
+def add_image_manifest(
+    layout: Path, layers: Sequence[bytes], configuration: Mapping[str, str] = EMPTY, **extra: Any
+) -> dict[str, Any]:
     """Add an image with these layers to a layout and return its descriptor, with ``extra`` keys."""
-    config = add_blob(layout, b"{}")
+    config = add_blob(layout, json.dumps(configuration).encode())
     packed = [gzip.compress(data, mtime=0) for data in layers]
     manifest = {
         "schemaVersion": 2,
@@ -121,6 +124,20 @@ def write_oci_layout(layout: Path, *manifests: dict[str, Any]) -> Path:
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     index = {"schemaVersion": 2, "manifests": manifests}
     (layout / "index.json").write_text(json.dumps(index))
+    return layout
+
+
+def add_index(layout: Path, *manifests: dict[str, Any], **extra: Any) -> dict[str, Any]:
+    """Add an index of images to a layout and return its descriptor, with ``extra`` keys."""
+    index = {"schemaVersion": 2, "manifests": manifests}
+    return add_blob(layout, json.dumps(index).encode()) | extra
+
+
+def write_saved_manifest(layout: Path, *layers: dict[str, Any]) -> Path:
+    """Write the manifest.json that Docker 25 adds to a layout, of the blobs ``layers``."""
+    names = [f"blobs/{layer['digest'].replace(':', '/')}" for layer in layers]
+    entry = {"Config": "config.json", "RepoTags": None, "Layers": names}
+    (layout / "manifest.json").write_text(json.dumps([entry]))
     return layout
 
 

@@ -111,9 +111,13 @@ def _open_container(
     """Return a context that merges the layers of a container image; None for other trees."""
     if not any(mark in tree.nodes for mark in IMAGE_MARKS):
         return None
-    from bundle_fix.archive.packages.oci import is_container_image, merge_layers
+    from bundle_fix.archive.packages.oci_index import is_container_image
 
-    return merge_layers(tree, path, limits, progress) if is_container_image(tree) else None
+    if not is_container_image(tree):
+        return None
+    from bundle_fix.archive.packages.oci import merge_layers
+
+    return merge_layers(tree, path, limits, progress)
 
 
 def _enter_tree(stack: ExitStack, reading: AbstractContextManager[Tree], path: Path) -> Tree:

@@ -12,11 +12,19 @@ import pytest
 
 from archive.views import describe_directory, read_data
 from builders.elf import build_elf
-from builders.packages import add_image_manifest, make_layer, write_docker_archive, write_oci_layout
+from builders.packages import (
+    add_blob,
+    add_image_manifest,
+    add_index,
+    make_layer,
+    write_docker_archive,
+    write_oci_layout,
+    write_saved_manifest,
+)
 from builders.run import run_bundle_fix
 from bundle_fix.archive.formats import CONTAINER
 from bundle_fix.archive.limits import Limits
-from bundle_fix.archive.packages.oci import ARCHITECTURES
+from bundle_fix.archive.packages.oci_index import ARCHITECTURES, MAX_DOCUMENTS
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, InstallLocation, Symlink
@@ -81,6 +89,80 @@ def test_of_the_images_for_several_machines_the_one_for_this_machine_is_read(
         add_image_manifest(directory, [BASE, TOP], platform={"architecture": here, "os": "linux"}),
     ]
     assert merge_image(write_oci_layout(directory, *images)) == MERGED
+
+
+HERE = ARCHITECTURES.get(platform.machine(), platform.machine())
+
+
+def test_an_image_saved_by_its_id_has_no_manifest_in_the_index(tmp_path: Path) -> None:
+    """Docker 25 writes ``"manifests": null`` then."""
+    write_oci_layout(tmp_path)
+    for text in ('{"manifests": null}', '{"manifests": []}'):
+        (tmp_path / "index.json").write_text(text)
+        write_saved_manifest(tmp_path, add_blob(tmp_path, BASE), add_blob(tmp_path, TOP))
+        assert merge_image(tmp_path) == MERGED
+
+
+def test_an_image_without_layers_is_empty(tmp_path: Path) -> None:
+    write_oci_layout(tmp_path)
+    (tmp_path / "manifest.json").write_text('[{"Config": "c", "Layers": null}]')
+    assert merge_image(tmp_path) == {}
+
+
+@pytest.mark.parametrize("depth", [1, 6])
+def test_indexes_may_be_nested(tmp_path: Path, depth: int) -> None:
+    found = add_image_manifest(tmp_path, [BASE, TOP])
+    for _ in range(depth):
+        found = add_index(tmp_path, found)
+    assert merge_image(write_oci_layout(tmp_path, found, found)) == MERGED
+
+
+def test_images_in_different_nested_indexes_are_chosen_by_platform(tmp_path: Path) -> None:
+    here = add_image_manifest(tmp_path, [BASE, TOP], platform={"architecture": HERE, "os": "linux"})
+    other = add_image_manifest(tmp_path, [TOP], platform={"architecture": HERE, "os": "windows"})
+    third = add_image_manifest(tmp_path, [BASE], platform={"architecture": "vax", "os": "linux"})
+    indexes = add_index(tmp_path, other, third), add_index(tmp_path, here)
+    assert merge_image(write_oci_layout(tmp_path, *indexes)) == MERGED
+
+
+def test_without_a_platform_in_the_index_the_configuration_has_it(tmp_path: Path) -> None:
+    images = [
+        add_image_manifest(tmp_path, layers, {"architecture": architecture, "os": "linux"})
+        for layers, architecture in (([BASE], "vax"), ([BASE, TOP], HERE))
+    ]
+    assert merge_image(write_oci_layout(tmp_path, *images)) == MERGED
+
+
+def test_images_of_other_platforms_may_be_missing(tmp_path: Path) -> None:
+    image = add_image_manifest(tmp_path, [BASE, TOP])
+    absent = {"digest": "sha256:" + "0" * 64, "platform": {"architecture": "vax", "os": "linux"}}
+    assert merge_image(write_oci_layout(tmp_path, absent, image)) == MERGED
+    with pytest.raises(BundleFixError, match="0000 is missing from the image"), open_artifact(
+        write_oci_layout(tmp_path, absent)
+    ):  # fmt: skip
+        pass
+
+
+def test_provenance_of_buildkit_is_not_an_image(tmp_path: Path) -> None:
+    image = add_image_manifest(tmp_path, [BASE, TOP])
+    kind = {"vnd.docker.reference.type": "attestation-manifest"}
+    provenance = add_image_manifest(tmp_path, [BASE], annotations=kind)
+    assert merge_image(write_oci_layout(tmp_path, add_index(tmp_path, image, provenance))) == MERGED
+
+
+def test_two_manifests_that_disagree_are_refused(tmp_path: Path) -> None:
+    """``docker load`` reads manifest.json; containerd, skopeo and podman read the index."""
+    write_oci_layout(tmp_path, add_image_manifest(tmp_path, [BASE, TOP]))
+    write_saved_manifest(tmp_path, add_blob(tmp_path, BASE))
+    with pytest.raises(BundleFixError, match="list different layers"), open_artifact(tmp_path):
+        pass
+
+
+def test_too_many_manifests_are_refused(tmp_path: Path) -> None:
+    images = [add_blob(tmp_path, b"{}" + b" " * n) for n in range(MAX_DOCUMENTS + 1)]
+    write_oci_layout(tmp_path, *images)
+    with pytest.raises(BundleFixError, match="more than 200 indexes"), open_artifact(tmp_path):
+        pass
 
 
 def test_several_images_are_refused(tmp_path: Path) -> None:
