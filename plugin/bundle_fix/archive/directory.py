@@ -11,6 +11,7 @@ from typing import NamedTuple
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.model.content import make_path_content
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.os_errors import build_os_error
 from bundle_fix.model.progress import StepProgress, no_step_progress, track_parts
 from bundle_fix.model.tree import (
     Directory,
@@ -101,9 +102,7 @@ def _list_directory(
         finally:
             os.close(fd)
     except OSError as error:
-        raise BundleFixError(
-            f"cannot read the directory: {error.strerror}", where=str(directory)
-        ) from error
+        raise build_os_error("cannot read the directory", error, where=str(directory)) from error
 
 
 def _read_entry(fd: int, entry: os.DirEntry[str], directory: Path, prefix: str) -> _DirectoryEntry:
@@ -112,9 +111,7 @@ def _read_entry(fd: int, entry: os.DirEntry[str], directory: Path, prefix: str) 
         status = entry.stat(follow_symlinks=False)
         target = os.readlink(entry.name, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
     except OSError as error:
-        raise BundleFixError(
-            f"cannot read it: {error.strerror}", where=str(directory / entry.name)
-        ) from error
+        raise build_os_error("cannot read it", error, where=str(directory / entry.name)) from error
     metadata = read_metadata(f"/proc/self/fd/{fd}/{entry.name}", status)
     return _DirectoryEntry(f"{prefix}{entry.name}", status, target, metadata)
 

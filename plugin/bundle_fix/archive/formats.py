@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bundle_fix.archive.compression.codecs import COMPRESSIONS, detect_compression
@@ -9,6 +10,7 @@ from bundle_fix.archive.tar.fields import has_valid_checksum
 from bundle_fix.archive.zip.end_records import find_zip_end
 from bundle_fix.elf.read.parser import MAGIC
 from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
+from bundle_fix.model.os_errors import build_os_error
 from bundle_fix.model.tree import Tree, drop_headers
 
 DIRECTORY = "dir"
@@ -29,8 +31,8 @@ MAGIC_NUMBERS = {
     THIN_AR_MAGIC: DEB, RPM_MAGIC: RPM,
 }  # fmt: skip
 """First bytes of files and their formats; other files are tarballs, compressed or not."""
-OTHER_ARCHIVES = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"070701", b"070702", b"hsqs")
-"""First bytes of archives that are not read: 7z, RAR, cpio (newc) and squashfs."""
+OTHER_ARCHIVES = re.compile(rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|07070[127][0-9A-Fa-f]{8}|hsqs")
+"""Matches the first bytes of archives that are not read: 7z, RAR, cpio and squashfs."""
 TAR_MAGIC, TAR_MAGIC_OFFSET = b"ustar", 257
 BLOCK = 512
 """Bytes of a tar header."""
@@ -76,7 +78,7 @@ def detect_format(path: Path) -> str:
             zip_end = find_zip_end(file.fileno())
         compression = detect_compression(path)
     except OSError as error:
-        raise BundleFixError(f"cannot read it: {error.strerror}", where=str(path)) from error
+        raise build_os_error("cannot read it", error, where=str(path)) from error
     kinds = {kind for magic, kind in MAGIC_NUMBERS.items() if start.startswith(magic)}
     if compression:
         kinds.add(TAR + compression.suffix)
@@ -115,7 +117,8 @@ def is_archive_start(start: bytes) -> bool:
     """Return whether a file with the first bytes ``start`` is an archive or a compressed file."""
     archives = tuple(magic for magic, kind in MAGIC_NUMBERS.items() if kind != ELF)
     return (
-        start.startswith((*archives, *OTHER_ARCHIVES))
+        start.startswith(archives)
+        or OTHER_ARCHIVES.match(start) is not None
         or start.startswith(TAR_MAGIC, TAR_MAGIC_OFFSET)
         or any(compression.signature.match(start) for compression in COMPRESSIONS)
     )

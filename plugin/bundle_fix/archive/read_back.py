@@ -99,7 +99,8 @@ class ReadBack:
             OSError: reading or flushing failed, for instance because a quota is exceeded.
         """
         self._finish_reading()
-        if isinstance(self._error, OSError) and self._error.errno:
+        is_os_error = isinstance(self._error, OSError) and self._error.errno is not None
+        if self._error is not None and (is_os_error or isinstance(self._error, MemoryError)):
             raise self._error
         if self._error is not None or (self._size, self._crc) != (size, crc):
             raise BundleFixError(

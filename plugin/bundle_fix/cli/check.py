@@ -15,7 +15,10 @@ from typing import IO
 import click
 from msgspec.structs import replace
 
-from bundle_fix.archive.limits import Limits
+from bundle_fix.archive.formats import is_archive_start
+from bundle_fix.archive.limits import Limits, format_size
+from bundle_fix.archive.tar.fields import has_valid_checksum
+from bundle_fix.archive.tar.headers import BLOCK
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
 from bundle_fix.cli.options import (
@@ -33,7 +36,9 @@ from bundle_fix.cli.renderers import Style, convert_for_file, render_reports, re
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import compute_exit_code
 from bundle_fix.cli.target_options import add_target_options, read_target
+from bundle_fix.elf.read.parser import MAGIC as ELF_MAGIC
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.os_errors import describe_os_error
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.wording import format_count
@@ -51,6 +56,8 @@ from bundle_fix.report.check_report import (
 from bundle_fix.subprocesses.processors import count_cores
 
 STDIN = Path("-")
+LARGEST_LIST = 64 << 20
+"""Bytes of a list of artifacts."""
 
 
 @click.command(short_help="check which file each needed library resolves to")
@@ -165,9 +172,7 @@ def _list_artifacts(artifacts: tuple[Path, ...]) -> list[Path]:
     paths: list[Path] = []
     for artifact in artifacts:
         if artifact == STDIN:
-            data = sys.stdin.buffer.read()
-            names = data.split(b"\0") if b"\0" in data else data.splitlines()
-            paths += [Path(os.fsdecode(name)) for name in names if name.strip()]
+            paths += _read_list(sys.stdin.buffer)
         else:
             paths.append(artifact)
     if not paths:
@@ -175,6 +180,29 @@ def _list_artifacts(artifacts: tuple[Path, ...]) -> list[Path]:
             "the list of artifacts is empty", where="stdin", hint="give at least one path"
         )
     return paths
+
+
+def _read_list(stream: IO[bytes]) -> list[Path]:
+    """Return the paths that ``stream`` lists.
+
+    Raises:
+        BundleFixError: It is an artifact or longer than `LARGEST_LIST`.
+    """
+    data = stream.read(BLOCK)
+    is_tar = len(data) == BLOCK and has_valid_checksum(data)
+    if is_tar or is_archive_start(data) or data.startswith(ELF_MAGIC):
+        raise BundleFixError(
+            "this is an artifact, but '-' reads a list of paths", where="stdin",
+            hint="write it to a file and give its path",
+        )  # fmt: skip
+    data += stream.read(LARGEST_LIST)
+    if len(data) > LARGEST_LIST:
+        raise BundleFixError(
+            f"the list of artifacts is larger than {format_size(LARGEST_LIST)}", where="stdin",
+            hint="split it, as 'xargs' does",
+        )  # fmt: skip
+    names = data.split(b"\0") if b"\0" in data else data.splitlines()
+    return [Path(os.fsdecode(name)) for name in names if name.strip()]
 
 
 def _make_report(
@@ -194,7 +222,7 @@ def _make_report(
     except MemoryError:
         return make_error_report(str(path), f"{path}: not enough memory")
     except OSError as error:
-        return make_error_report(str(path), f"{path}: {error.strerror or error}")
+        return make_error_report(str(path), f"{path}: {describe_os_error(error)}")
     report = make_check_report(str(path), result, time.monotonic() - start)
     if baseline is None:
         return report

@@ -11,7 +11,7 @@ import click
 from msgspec.structs import replace
 
 from bundle_fix.check.registry import find_rule
-from bundle_fix.cli.options import parse_output_path, read_defines
+from bundle_fix.cli.options import parse_report_path, read_defines
 from bundle_fix.cli.policy_options import parse_glibc_version, read_policy
 from bundle_fix.cli.renderers import FORMATS
 from bundle_fix.model.printable import escape_unprintable
@@ -42,7 +42,7 @@ def _parse_also(
     outputs = []
     for text in texts:
         kind, _, file = text.partition("=")
-        if kind not in FORMATS or not file:
+        if kind not in FORMATS or file in ("", "-"):
             raise click.UsageError(
                 f"--also {escape_unprintable(text)}: expected FORMAT=FILE, such as"
                 f" sarif=report.sarif, with one of the formats {', '.join(FORMATS)}"
@@ -82,7 +82,7 @@ def add_gate_options(function: F) -> F:
             help="Print the JSON Schema of the report and exit.",
         ),
         click.option(
-            "-o", "--output", type=parse_output_path, metavar="FILE",
+            "-o", "--output", type=parse_report_path, metavar="FILE",
             help="Write the report to FILE.",
         ),
         click.option(

@@ -12,7 +12,7 @@ import click
 from bundle_fix.cli.options import (
     add_message_options,
     editor_option,
-    parse_output_path,
+    parse_artifact_output,
     parse_path,
     print_message,
 )
@@ -54,7 +54,7 @@ PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
 )  # fmt: skip
 @click.option("--remove-needed", multiple=True, metavar="S", help="Remove DT_NEEDED S; repeatable.")
 @click.option(
-    "-o", "--output", type=parse_output_path, metavar="OUT",
+    "-o", "--output", type=parse_artifact_output, metavar="OUT",
     help="Write the changed file to OUT, a file or a directory.",
 )  # fmt: skip
 @click.option("--in-place", is_flag=True, help="Change each FILE itself.")

@@ -21,7 +21,7 @@ from bundle_fix.cli.options import (
     editor_option,
     force_option,
     host_option,
-    parse_output_path,
+    parse_artifact_output,
     parse_path,
     parse_text,
     print_message,
@@ -50,7 +50,7 @@ from bundle_fix.report.render.text import render_text
 @click.option(
     "-o",
     "--output",
-    type=parse_output_path,
+    type=parse_artifact_output,
     metavar="OUT",
     help="Write the result to OUT, a file or a directory (default: NAME.fixed.EXT beside"
     " ARTIFACT).",

@@ -58,6 +58,7 @@ def _run_command(arguments: list[str]) -> int:
     from bundle_fix.cli.commands import group, suggest_closest
     from bundle_fix.cli.signals import flush_output
     from bundle_fix.model.errors import BundleFixError
+    from bundle_fix.model.os_errors import describe_os_error, describe_process_limit
 
     try:
         status = group.main(arguments, prog_name="bundle-fix", standalone_mode=False)
@@ -80,14 +81,12 @@ def _run_command(arguments: list[str]) -> int:
         return 0
     except OSError as error:
         prefix = f"{error.filename}: " if error.filename else ""
-        return _report_error(f"{prefix}{error.strerror or error}")
+        return _report_error(f"{prefix}{describe_os_error(error)}")
     except RuntimeError as error:
         # Python's message when the limit of processes (EAGAIN) is reached.
         if str(error) != "can't start new thread":
             raise
-        return _report_error(
-            "cannot start a thread: the limit of processes is reached; raise it with ulimit -u"
-        )
+        return _report_error(f"cannot start a thread: {describe_process_limit()}")
     except MemoryError:
         return _report_error("not enough memory")
     if reason := flush_output():

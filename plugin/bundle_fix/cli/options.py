@@ -56,6 +56,26 @@ def parse_output_path(text: str) -> Path:
     return Path(text)
 
 
+def parse_artifact_output(text: str) -> Path:
+    """Return the value of ``-o`` of a command that writes an artifact; see `parse_output_path`.
+
+    Raises:
+        BundleFixError: The value is ``-``. What was written to a pipe cannot be checked again, and
+            a reader would get a part of it if the command fails.
+    """
+    if text == "-":
+        raise BundleFixError(
+            "cannot write the output to stdout: it is checked before it gets its name",
+            hint="give a file or a directory; './-' is a file named '-'",
+        )
+    return parse_output_path(text)
+
+
+def parse_report_path(text: str) -> Path | None:
+    """Return the value of ``-o`` of a report; None for ``-``, which is stdout."""
+    return None if text == "-" else parse_output_path(text)
+
+
 spec_option = click.option(
     "--spec", type=parse_path, metavar="SPEC",
     help="Read the requirements of the pack and its target from SPEC, a bundle.toml file.",

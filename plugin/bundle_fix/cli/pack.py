@@ -20,7 +20,7 @@ from bundle_fix.cli.options import (
     editor_option,
     force_option,
     host_option,
-    parse_output_path,
+    parse_artifact_output,
     parse_path,
     print_message,
     read_defines,
@@ -54,7 +54,7 @@ from bundle_fix.storage.atomic import move_aside, write_text
 @click.option(
     "-o",
     "--output",
-    type=parse_output_path,
+    type=parse_artifact_output,
     metavar="OUT",
     help="Write the pack to OUT, a file or a directory (default: the working directory).",
 )

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from msgspec import Struct
 
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.os_errors import build_os_error
 
 CHUNK = 1 << 20
 """Bytes that are read at a time when content is streamed."""
@@ -114,9 +115,7 @@ class PathContent(Struct, frozen=True):
         try:
             fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            raise BundleFixError(
-                f"cannot read the file: {error.strerror}", where=str(self.path)
-            ) from error
+            raise build_os_error("cannot read the file", error, where=str(self.path)) from error
         try:
             before = os.fstat(fd)
             identity = _get_inode_and_mtime(before)

@@ -18,6 +18,7 @@ from typing import IO
 from msgspec import Struct
 
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.os_errors import build_os_error
 from bundle_fix.storage.staging import (
     LockedError,
     lock_directory,
@@ -181,9 +182,7 @@ def _translate_os_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BundleFixError(
-            f"cannot write it: {error.strerror or error}", where=str(target)
-        ) from error
+        raise build_os_error("cannot write it", error, where=str(target)) from error
 
 
 def _create_hidden_file(target: Path) -> tuple[int, Path]:

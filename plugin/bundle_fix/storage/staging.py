@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.os_errors import build_os_error
 from bundle_fix.subprocesses import forks
 
 SCRATCH_PREFIX = ".bundle-fix-"
@@ -105,8 +106,8 @@ def _create_directory(directory: Path) -> None:
     try:
         directory.mkdir(0o700)
     except OSError as error:
-        raise BundleFixError(
-            f"cannot create a temporary directory: {error.strerror}", where=str(directory.parent),
+        raise build_os_error(
+            "cannot create a temporary directory", error, where=str(directory.parent),
             hint="set TMPDIR to another directory",
         ) from error  # fmt: skip
 

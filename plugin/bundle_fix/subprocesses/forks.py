@@ -21,6 +21,7 @@ from typing import IO, TypeVar
 from msgspec import Struct
 
 from bundle_fix.model.content import CHUNK
+from bundle_fix.model.os_errors import describe_process_limit
 from bundle_fix.subprocesses.processors import count_cores, share_cores
 
 T = TypeVar("T")
@@ -64,12 +65,15 @@ def start_fork(work: Callable[[IO[bytes]], None]) -> ForkedProcess:
             child = os.fork()
             if child == 0:
                 _run_child(work, reading, writing, parent)
-    except BaseException:
+    except BaseException as error:
         os.close(reading)
         os.close(writing)
         if child > 0:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+        if isinstance(error, BlockingIOError):
+            reason = f"cannot start a process: {describe_process_limit()}"
+            raise OSError(error.errno, reason) from error
         raise
     os.close(writing)
     return ForkedProcess(child, os.fdopen(reading, "rb"))

@@ -66,9 +66,14 @@ class Compression(Struct, frozen=True):
 
 
 def _read_gzip(path: str | IO[bytes]) -> IO[bytes]:
-    from isal import igzip_threaded
+    from isal import igzip, igzip_threaded
 
-    stream: object = igzip_threaded.open(path, "rb", threads=1, block_size=GZIP_BLOCK)
+    stream: object
+    try:
+        stream = igzip_threaded.open(path, "rb", threads=1, block_size=GZIP_BLOCK)
+    except RuntimeError:
+        # The limit of threads is reached; one thread is slower, but sufficient.
+        stream = igzip.open(path, "rb")
     return cast(IO[bytes], stream)
 
 

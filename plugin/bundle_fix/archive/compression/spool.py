@@ -16,6 +16,7 @@ from bundle_fix.archive.compression.multistream import StreamError
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import AGAIN, BundleFixError
+from bundle_fix.model.os_errors import build_os_error
 from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
 
 GZIP_NOT_A_MEMBER = "Not a gzipped file"
@@ -65,11 +66,9 @@ def _spool_file(
             with suppress(OSError):
                 spool.close()
         if isinstance(error, OSError):
-            raise BundleFixError(
-                f"cannot decompress it into {_describe_directory()}: {error.strerror or error}",
-                where=str(path),
-                hint="set TMPDIR to another directory",
-            ) from error
+            problem = f"cannot decompress it into {_describe_directory()}"
+            hint = "set TMPDIR to another directory"
+            raise build_os_error(problem, error, where=str(path), hint=hint) from error
         raise
     return spool
 
@@ -131,6 +130,11 @@ def _decompress_chunks(
     except Exception as error:
         import gzip
 
+        if isinstance(error, OSError) and error.errno is not None:
+            raise build_os_error("cannot read it", error, where=str(path)) from error
+        if "not enough memory" in str(error):
+            # zstd has no type of its own for it (ZSTD_error_memory_allocation).
+            raise MemoryError from error
         if isinstance(error, gzip.BadGzipFile) and str(error).startswith(GZIP_NOT_A_MEMBER):
             yield from _decompress_rest_of_gzip(path, done)
             return

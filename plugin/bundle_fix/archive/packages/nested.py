@@ -14,6 +14,7 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.tar.reader import read_tar_file
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.os_errors import build_os_error
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.storage.copy import copy_bytes
@@ -51,10 +52,8 @@ def open_nested_file(
             ):
                 yield file
     except OSError as error:
-        raise BundleFixError(
-            f"cannot unpack {name}: {error.strerror or error}", where=str(path),
-            hint="set TMPDIR to another directory",
-        ) from error  # fmt: skip
+        hint = "set TMPDIR to another directory"
+        raise build_os_error(f"cannot unpack {name}", error, where=str(path), hint=hint) from error
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from bundle_fix.archive.zip.headers import UNIX, ZipArchive, ZipHeader
 from bundle_fix.archive.zip.structures import ZipEntry, decode_entry_name, format_entry_name
 from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import UNTRUSTED, BundleFixError
+from bundle_fix.model.os_errors import build_os_error
 from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
 
@@ -56,10 +57,8 @@ def read_zip(
             # The last bytes of the last member may be a hole, which `write_sparse` only skips.
             spool.truncate()
         except OSError as error:
-            raise BundleFixError(
-                f"cannot unpack it: {error.strerror or error}", where=str(path),
-                hint="set TMPDIR to another directory",
-            ) from error  # fmt: skip
+            hint = "set TMPDIR to another directory"
+            raise build_os_error("cannot unpack it", error, where=str(path), hint=hint) from error
         yield tree
 
 

@@ -23,6 +23,7 @@ from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.library_names import get_library_stem
+from bundle_fix.model.os_errors import raise_if_exhausted
 from bundle_fix.model.symlinks import FileStatus, Unresolved, follow_symlinks
 from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
 
@@ -185,7 +186,8 @@ def _add_named_like(
 def _list_names(directory: str) -> list[str]:
     try:
         return sorted(os.listdir(directory))[:MAX_NAMES]  # noqa: PTH208 (names, not paths)
-    except OSError:
+    except OSError as error:
+        raise_if_exhausted(error)
         return []
 
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.strings import get_string
+from bundle_fix.model.os_errors import raise_if_exhausted
 
 MAGIC = b"glibc-ld.so.cache1.1"
 MAX_SIZE = 64 << 20
@@ -173,7 +174,8 @@ def list_cached_libraries(path: Path = CACHE_PATH) -> Iterator[tuple[str, str]]:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_SIZE)
-    except OSError:
+    except OSError as error:
+        raise_if_exhausted(error)
         return
     cache = read_cache(data)
     yield from ((entry.name, entry.path) for entry in cache.entries) if cache else ()

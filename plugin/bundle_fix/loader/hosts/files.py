@@ -11,6 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from bundle_fix.model.content import Content, PathContent
+from bundle_fix.model.os_errors import raise_if_exhausted
 from bundle_fix.model.symlinks import FileKind, FileStatus
 from bundle_fix.model.tree import File, Tree, get_tree_status
 
@@ -67,7 +68,8 @@ class DirectoryFiles(Struct, frozen=True):
         """See `HostFiles`."""
         try:
             return sorted(os.listdir(self._build_path(directory)))[:MAX_NAMES]  # noqa: PTH208
-        except OSError:
+        except OSError as error:
+            raise_if_exhausted(error)
             return []
 
 
