@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
+from bundle_fix.cli.check import _read_list
+from bundle_fix.model.errors import BundleFixError
 
 SPEC = """
 [bundle]
@@ -138,6 +141,51 @@ def test_an_empty_list_is_an_error(tmp_path: Path) -> None:
         ran = check_list(data)
         assert (ran.returncode, ran.stdout, ran.stderr.count(b"\n")) == (2, b"", 1)
         assert b"stdin: the list of artifacts is empty" in ran.stderr
+
+
+@pytest.mark.parametrize("kind", ["tar", "v7.tar", "tar.gz", "tar.zst", "zip", "elf"])
+def test_an_artifact_instead_of_a_list_is_recognized(tmp_path: Path, kind: str) -> None:
+    make_healthy_pack(tmp_path / "p")
+    path = tmp_path / f"x.{kind}"
+    if kind == "zip":
+        subprocess.run(["zip", "-qr", path, "p"], cwd=tmp_path, check=True)
+    elif kind == "elf":
+        path = build_elf(tmp_path / "x", program=True)
+    else:
+        form = "--format=v7" if kind == "v7.tar" else "--format=gnu"
+        subprocess.run(["tar", form, "-caf", path, "-C", tmp_path, "p"], check=True)
+    ran = check_list(path.read_bytes())
+    assert (ran.returncode, ran.stdout, ran.stderr.count(b"\n")) == (2, b"", 1)
+    assert b"stdin: this is an artifact, but '-' reads a list of paths (write it to" in ran.stderr
+
+
+@pytest.mark.parametrize("name", ["070701.tar", "BZhang", "PKG.tar"])
+def test_a_name_that_starts_like_an_archive_is_a_name(tmp_path: Path, name: str) -> None:
+    ran = check_list(name.encode() + b"\n")
+    assert f"{name}: no such file or directory".encode() in ran.stdout
+
+
+def test_an_endless_list_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleFixError, match=r"larger than 64M \(split it"):
+        _read_list(io.BytesIO(b"a/long/name\n" * (6 << 20)))
+
+
+def test_a_report_to_a_dash_goes_to_stdout(tmp_path: Path) -> None:
+    pack = make_healthy_pack(tmp_path / "p")
+    ran = run_bundle_fix("check", pack, "--format", "json", "-o", "-", cwd=tmp_path)
+    assert json.loads(ran.stdout)["schema"] == 1
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["fix", "p", "-o", "-"], ["pack", "p.toml", "-o", "-"], ["elf", "p/bin/x", "-o", "-"]],
+)
+def test_an_artifact_is_not_written_to_stdout(tmp_path: Path, arguments: list[str]) -> None:
+    ran = run_bundle_fix(*arguments, cwd=tmp_path)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert "cannot write the output to stdout: it is checked before it gets its name" in ran.stderr
+    assert not (tmp_path / "-").exists()
 
 
 def test_a_text_report_has_the_error_and_stderr_has_it_once(
