@@ -121,8 +121,8 @@ def test_an_error_while_reading_is_not_a_damaged_archive(
     archive: Path, error: Exception, text: str, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    class FailingStream(io.RawIOBase):
-        def read(self, size: int = -1) -> bytes:
+    class FailingStream(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
             raise error
 
     real = codecs.COMPRESSIONS[0]
@@ -145,8 +145,8 @@ def test_a_full_disk_for_temporary_files_is_named(
     with (pack / "lib/libbig.so").open("ab") as file:
         file.write(os.urandom(2 << 20))
     large = archive.parent / f"large.{suffix}"
-    tools = {"tar.gz": ["tar", "-czf", large, "p"], "zip": ["zip", "-qr", large, "p"]}
-    subprocess.run(tools[suffix], cwd=archive.parent, check=True)
+    tools = {"tar.gz": ["tar", "-czf"], "zip": ["zip", "-qr"]}
+    subprocess.run([*tools[suffix], str(large), "p"], cwd=archive.parent, check=True)
     assert main(["check", str(large)]) == 2
     line = get_error_line(capsys.readouterr().err)
     assert "No space left on device (set TMPDIR to another directory)" in line

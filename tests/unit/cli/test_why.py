@@ -58,8 +58,8 @@ def test_a_plugin_may_be_a_filter_of_any_library(tmp_path: Path) -> None:
     for name, filtee in (("one", "libf.so.1"), ("two", "libgone.so.1")):
         path = tmp_path / f"lib/plugin-{name}.so"
         build_elf(path, runpath="$ORIGIN", flags=[f"-Wl,-F,{filtee}"])
-    for command in (["why", tmp_path, "libelsewhere.so.1"], ["why", tmp_path, "--symbol", "x"]):
-        done = run_bundle_fix(*command)
+    for query in (["libelsewhere.so.1"], ["--symbol", "x"]):
+        done = run_bundle_fix("why", tmp_path, *query)
         assert "Traceback" not in done.stderr
     for name, filtee in (("one", "lib/libf.so.1"), ("two", "libgone.so.1")):
         shown = run_bundle_fix("tree", tmp_path, f"lib/plugin-{name}.so").stdout
