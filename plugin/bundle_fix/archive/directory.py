@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.model.content import make_path_content
-from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.os_errors import build_os_error
+from bundle_fix.model.errors import BundleFixError, build_os_error
 from bundle_fix.model.progress import StepProgress, no_step_progress, track_parts
 from bundle_fix.model.tree import (
     Directory,

@@ -9,8 +9,7 @@ from bundle_fix.archive.compression.codecs import COMPRESSIONS, detect_compressi
 from bundle_fix.archive.tar.fields import has_valid_checksum
 from bundle_fix.archive.zip.end_records import find_zip_end
 from bundle_fix.elf.read.parser import MAGIC
-from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
-from bundle_fix.model.os_errors import build_os_error
+from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError, build_os_error
 from bundle_fix.model.tree import Tree, drop_headers
 
 DIRECTORY = "dir"

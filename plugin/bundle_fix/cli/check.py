@@ -37,8 +37,7 @@ from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import compute_exit_code
 from bundle_fix.cli.target_options import add_target_options, read_target
 from bundle_fix.elf.read.parser import MAGIC as ELF_MAGIC
-from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.os_errors import describe_os_error
+from bundle_fix.model.errors import BundleFixError, describe_os_error
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.wording import format_count

@@ -57,8 +57,7 @@ def _run_command(arguments: list[str]) -> int:
 
     from bundle_fix.cli.commands import group, suggest_closest
     from bundle_fix.cli.signals import flush_output
-    from bundle_fix.model.errors import BundleFixError
-    from bundle_fix.model.os_errors import describe_os_error, describe_process_limit
+    from bundle_fix.model.errors import BundleFixError, describe_os_error, describe_process_limit
 
     try:
         status = group.main(arguments, prog_name="bundle-fix", standalone_mode=False)

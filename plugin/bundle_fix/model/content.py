@@ -15,8 +15,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.os_errors import build_os_error
+from bundle_fix.model.errors import BundleFixError, build_os_error
 
 CHUNK = 1 << 20
 """Bytes that are read at a time when content is streamed."""

@@ -17,8 +17,7 @@ from typing import IO
 
 from msgspec import Struct
 
-from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.os_errors import build_os_error
+from bundle_fix.model.errors import BundleFixError, build_os_error
 from bundle_fix.storage.staging import (
     LockedError,
     lock_directory,

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.os_errors import build_os_error
+from bundle_fix.model.errors import BundleFixError, build_os_error
 from bundle_fix.subprocesses import forks
 
 SCRATCH_PREFIX = ".bundle-fix-"

@@ -21,7 +21,7 @@ from typing import IO, TypeVar
 from msgspec import Struct
 
 from bundle_fix.model.content import CHUNK
-from bundle_fix.model.os_errors import describe_process_limit
+from bundle_fix.model.errors import describe_process_limit
 from bundle_fix.subprocesses.processors import count_cores, share_cores
 
 T = TypeVar("T")

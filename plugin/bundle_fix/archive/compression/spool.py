@@ -15,8 +15,7 @@ from bundle_fix.archive.compression.codecs import Compression, detect_compressio
 from bundle_fix.archive.compression.multistream import StreamError
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.model.content import CHUNK
-from bundle_fix.model.errors import AGAIN, BundleFixError
-from bundle_fix.model.os_errors import build_os_error
+from bundle_fix.model.errors import AGAIN, BundleFixError, build_os_error
 from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
 
 GZIP_NOT_A_MEMBER = "Not a gzipped file"

@@ -13,8 +13,7 @@ from bundle_fix.archive.compression.spool import decompress_file
 from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.tar.reader import read_tar_file
 from bundle_fix.model.content import Content
-from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.os_errors import build_os_error
+from bundle_fix.model.errors import BundleFixError, build_os_error
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Tree
 from bundle_fix.storage.copy import copy_bytes

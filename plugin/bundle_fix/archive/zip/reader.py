@@ -26,8 +26,7 @@ from bundle_fix.archive.zip.data import STORED, unpack_entry
 from bundle_fix.archive.zip.headers import UNIX, ZipArchive, ZipHeader
 from bundle_fix.archive.zip.structures import ZipEntry, decode_entry_name, format_entry_name
 from bundle_fix.model.content import FileSlice
-from bundle_fix.model.errors import UNTRUSTED, BundleFixError
-from bundle_fix.model.os_errors import build_os_error
+from bundle_fix.model.errors import UNTRUSTED, BundleFixError, build_os_error
 from bundle_fix.model.progress import Progress, ProgressStep, StepProgress, no_progress
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Special, Symlink, Tree
 

@@ -21,9 +21,8 @@ from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.loader.runpath import list_runpath_entries
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.content import PathContent
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError, raise_if_exhausted
 from bundle_fix.model.library_names import get_library_stem
-from bundle_fix.model.os_errors import raise_if_exhausted
 from bundle_fix.model.symlinks import FileStatus, Unresolved, follow_symlinks
 from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
 

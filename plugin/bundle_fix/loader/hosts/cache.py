@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.strings import get_string
-from bundle_fix.model.os_errors import raise_if_exhausted
+from bundle_fix.model.errors import raise_if_exhausted
 
 MAGIC = b"glibc-ld.so.cache1.1"
 MAX_SIZE = 64 << 20

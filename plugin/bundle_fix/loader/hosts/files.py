@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from bundle_fix.model.content import Content, PathContent
-from bundle_fix.model.os_errors import raise_if_exhausted
+from bundle_fix.model.errors import raise_if_exhausted
 from bundle_fix.model.symlinks import FileKind, FileStatus
 from bundle_fix.model.tree import File, Tree, get_tree_status
 
