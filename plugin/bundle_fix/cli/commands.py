@@ -21,6 +21,7 @@ COMMANDS = {
     "diff": "compare two packs and report regressions",
     "rules": "list the rules of check and diff, or explain one",
     "elf": "print or change the dynamic section of ELF files",
+    "patchelf": "change ELF files with the command line of patchelf",
     "schema": "print the JSON Schema of a spec or of a report",
     "fix-tree": "repair the files that a build system installed",
     "cmake-dir": "print the directory of BundleFixConfig.cmake",

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bundle_fix.cli.elf_options import (
+    EditOptions,
+    add_edit_options,
+    add_print_options,
+    combine_changes,
+    make_search_path_change,
+)
 from bundle_fix.cli.options import (
     add_message_options,
     editor_option,
@@ -28,60 +35,31 @@ if TYPE_CHECKING:
 
 LEFT_ALONE = 1
 BAD_REQUEST = 2
-PRINTED = ("interpreter", "soname", "needed", "rpath", "runpath", "build-id")
 
 
 @click.command(short_help="print or change the dynamic section of ELF files")
 @click.argument("files", nargs=-1, required=True, type=parse_path, metavar="FILE...")
-@click.option(
-    "--set-runpath", metavar="P", help="Set DT_RUNPATH and remove DT_RPATH; '' removes both."
-)
-@click.option(
-    "--set-rpath", metavar="P", help="Set DT_RPATH and remove DT_RUNPATH; '' removes both."
-)
-@click.option(
-    "--remove-runpath", "--remove-rpath", "remove_path", is_flag=True,
-    help="Remove DT_RUNPATH and DT_RPATH.",
-)  # fmt: skip
-@click.option("--set-soname", metavar="S", help="Set DT_SONAME.")
-@click.option(
-    "--replace-needed", nargs=2, multiple=True, metavar="A B",
-    help="Replace DT_NEEDED A by B, also in the version requirements; repeatable.",
-)  # fmt: skip
-@click.option(
-    "--add-needed", multiple=True, metavar="S",
-    help="Add DT_NEEDED S before all others, unless it is present; repeatable.",
-)  # fmt: skip
-@click.option("--remove-needed", multiple=True, metavar="S", help="Remove DT_NEEDED S; repeatable.")
+@add_edit_options
 @click.option(
     "-o", "--output", type=parse_artifact_output, metavar="OUT",
     help="Write the changed file to OUT, a file or a directory.",
 )  # fmt: skip
 @click.option("--in-place", is_flag=True, help="Change each FILE itself.")
 @click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
-@click.option(
-    "--print", "field", type=click.Choice(PRINTED), metavar="FIELD",
-    help=f"Print only the values of FIELD, one per line: {', '.join(PRINTED)}.",
-)  # fmt: skip
+@add_print_options
 @editor_option
 @add_message_options
 def elf(
     files: tuple[Path, ...],
-    set_runpath: str | None,
-    set_rpath: str | None,
-    remove_path: bool,
-    set_soname: str | None,
-    replace_needed: tuple[tuple[str, str], ...],
-    add_needed: tuple[str, ...],
-    remove_needed: tuple[str, ...],
     output: Path | None,
     in_place: bool,
     kind: str,
-    field: str | None,
     editor: str | None,
     quiet: bool,
     verbose: bool,
     color: str,
+    edit: EditOptions,
+    fields: tuple[str, ...],
 ) -> int:
     """Print or change the dynamic section of ELF files.
 
@@ -92,21 +70,21 @@ def elf(
     Exit code: 0 success; 1 a file was not changed (it is not an ELF file, or no editor can change
     it safely); 2 a file cannot be read or written, or the options are invalid.
     """
-    changes = _combine_changes(
-        set_runpath, set_rpath, remove_path, set_soname, replace_needed, add_needed, remove_needed
-    )
-    if field is not None and kind == "json":
+    changes, search_path = combine_changes(edit), make_search_path_change(edit)
+    if fields and kind == "json":
         raise click.UsageError("--print and --format json exclude each other")
-    if changes == Changes():
+    if changes == Changes() and search_path is None:
         if in_place or output is not None or editor is not None:
             raise click.UsageError("missing change; add an option such as --set-runpath")
-        return _print_records(files, field, kind)
+        return _print_records(files, fields, kind)
+    if fields:
+        raise click.UsageError("--print and an option that changes files exclude each other")
     outputs = _choose_outputs(files, output, in_place=in_place)
     records: list[ElfFileRecord] = []
     status = 0
     for file, target in zip(files, outputs, strict=True):
         try:
-            result = edit_elf_file(file, changes, target, editor or "auto")
+            result = edit_elf_file(file, changes, target, editor or "auto", search_path)
         except BundleFixError as error:
             status = max(status, _print_error(error))
             continue
@@ -122,32 +100,6 @@ def elf(
 
         sys.stdout.write(format_json(records))
     return status
-
-
-def _combine_changes(
-    runpath: str | None,
-    rpath: str | None,
-    remove_path: bool,
-    soname: str | None,
-    replace_needed: tuple[tuple[str, str], ...],
-    add_needed: tuple[str, ...],
-    remove_needed: tuple[str, ...],
-) -> Changes:
-    """Return the changes of all options, as one edit.
-
-    Raises:
-        BundleFixError: Two options contradict each other, or a name is empty.
-    """
-    if runpath is not None and rpath is not None:
-        raise BundleFixError("--set-runpath and --set-rpath exclude each other")
-    if remove_path and (runpath or rpath):
-        raise BundleFixError("a search path cannot be both set and removed")
-    if soname == "":
-        raise BundleFixError("a soname cannot be empty")
-    if "" in remove_needed or any(old == "" for old, _ in replace_needed):
-        raise BundleFixError("a needed name cannot be empty")
-    path = "" if remove_path and rpath is None else runpath
-    return Changes(path, rpath, soname, replace_needed, (), add_needed, remove_needed)
 
 
 def _choose_outputs(
@@ -185,8 +137,8 @@ def _choose_outputs(
     return outputs
 
 
-def _print_records(files: Iterable[Path], field: str | None, kind: str) -> int:
-    from bundle_fix.report.render.elf import FIELDS, make_elf_record, render_elf
+def _print_records(files: Iterable[Path], fields: Sequence[str], kind: str) -> int:
+    from bundle_fix.report.render.elf import PRINTED_FIELDS, make_elf_record, render_elf
     from bundle_fix.report.render.json import format_json
 
     records, status = [], 0
@@ -197,8 +149,13 @@ def _print_records(files: Iterable[Path], field: str | None, kind: str) -> int:
             status = max(status, _print_error(error))
     if kind == "json":
         sys.stdout.write(format_json(records))
-    elif field is not None:
-        lines = [value for record in records for value in FIELDS[field](record)]
+    elif fields:
+        lines = [
+            value
+            for record in records
+            for field in fields
+            for value in PRINTED_FIELDS[field](record)
+        ]
         sys.stdout.writelines(f"{escape_unprintable(line)}\n" for line in lines)
     else:
         sys.stdout.write("\n".join(map(render_elf, records)))

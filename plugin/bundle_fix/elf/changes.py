@@ -1,4 +1,4 @@
-"""The changes that a user or a plan asks for in the dynamic section of one ELF file, as data."""
+"""The changes that a user or a plan asks for in one ELF file, as data."""
 
 from __future__ import annotations
 
@@ -30,6 +30,20 @@ class Changes(Struct, frozen=True):
     add_needed: tuple[str, ...] = ()
     """Names to be needed before all others, in this order, unless they already are needed."""
     remove_needed: tuple[str, ...] = ()
+    interpreter: str | None = None
+    """The path in PT_INTERP; it cannot be removed."""
+    executable_stack: bool | None = None
+    """Whether PT_GNU_STACK asks for an executable stack."""
+    os_abi: int | None = None
+    """The value of e_ident[EI_OSABI]."""
+    no_default_lib: bool = False
+    """Whether to set DF_1_NODEFLIB: the loader does not search the default directories."""
+    debug_tag: bool = False
+    """Whether to add DT_DEBUG, unless it is present."""
+    clear_versions: tuple[str, ...] = ()
+    """The dynamic symbols that lose their version: their index becomes VER_NDX_GLOBAL."""
+    rename_symbols: tuple[tuple[str, str], ...] = ()
+    """The dynamic symbols to rename, each with its new name; all of a name's versions follow."""
 
     def __post_init__(self) -> None:
         if self.runpath is not None and self.rpath is not None:
@@ -37,12 +51,24 @@ class Changes(Struct, frozen=True):
                 "RPATH and RUNPATH cannot both be set in one file; set one of them"
             )
         _reject_contradictions(self)
-        for text in (*_list_new_names(self), self.runpath, self.rpath, self.soname):
+        if self.interpreter == "":
+            raise BundleFixError("an interpreter cannot be empty")
+        names = (*self.clear_versions, *(name for pair in self.rename_symbols for name in pair))
+        if "" in names:
+            raise BundleFixError("a symbol name cannot be empty")
+        texts = (self.runpath, self.rpath, self.soname, self.interpreter)
+        for text in (*_list_new_names(self), *texts, *names):
             if text is not None and CONTROL_CHARACTER.search(text):
                 raise BundleFixError(
                     f"invalid name for an ELF file: {text!r} contains a NUL or another control"
                     " character"
                 )
+
+    @property
+    def only_header(self) -> bool:
+        """Return whether only the ELF header and the program headers change."""
+        header = Changes(executable_stack=self.executable_stack, os_abi=self.os_abi)
+        return self == header != Changes()
 
 
 def _list_new_names(changes: Changes) -> tuple[str, ...]:

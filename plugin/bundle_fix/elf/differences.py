@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.flags import list_flag_names
 from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.os_abi import format_os_abi
 
 
 def describe_differences(before: Image, after: Image) -> Iterator[str]:
@@ -19,6 +22,22 @@ def describe_differences(before: Image, after: Image) -> Iterator[str]:
     for name in before.needed:
         if name not in after.needed:
             yield f"no longer needs {name}"
+    if before.interpreter != after.interpreter:
+        yield f"interpreter {before.interpreter or '(none)'} became {after.interpreter or '(none)'}"
+    if before.os_abi != after.os_abi:
+        yield f"OS ABI {format_os_abi(before.os_abi)} became {format_os_abi(after.os_abi)}"
+    if before.requests_executable_stack != after.requests_executable_stack:
+        yield f"{_format_stack(before)} became {_format_stack(after)}"
+    flags = {*list_flag_names(after)} - {*list_flag_names(before)}
+    if flags:
+        yield f"has the flag {', '.join(sorted(flags))}"
+    if before.find_value(c.DT_DEBUG) is None and after.find_value(c.DT_DEBUG) is not None:
+        yield "has DT_DEBUG"
+
+
+def _format_stack(image: Image) -> str:
+    names = {None: "no stack flags", True: "executable stack", False: "non-executable stack"}
+    return names[image.requests_executable_stack]
 
 
 def _format_search_path(image: Image) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -217,6 +217,26 @@ class BytesContent(Struct, frozen=True):
     def open(self) -> Iterator[Reader]:
         """Open the bytes."""
         yield BytesReader(self.data)
+
+
+def overlay_patches(below: Iterable[Patch], above: Iterable[Patch]) -> tuple[Patch, ...]:
+    """Return patches, sorted and disjoint, with the effect of ``below`` and then ``above``.
+
+    Patches in one of the two lists do not overlap each other.
+    """
+    merged = sorted(above)
+    covers = list(merged)
+    for patch in below:
+        start = patch.offset
+        for cover in covers:
+            if cover.offset < patch.end and cover.end > start:
+                if start < cover.offset:
+                    head = patch.data[start - patch.offset : cover.offset - patch.offset]
+                    merged.append(Patch(start, head))
+                start = min(cover.end, patch.end)
+        if start < patch.end:
+            merged.append(Patch(start, patch.data[start - patch.offset :]))
+    return tuple(sorted(merged))
 
 
 class PatchedReader(Struct, frozen=True):

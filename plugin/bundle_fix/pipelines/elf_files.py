@@ -15,6 +15,7 @@ from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.read.parser import is_elf, read_image
+from bundle_fix.elf.search_path import SearchPathChange, apply_search_path_change
 from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.model.content import (
     Content,
@@ -22,6 +23,7 @@ from bundle_fix.model.content import (
     PatchedContent,
     PathContent,
     make_path_content,
+    read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError, DamagedElfError
 from bundle_fix.storage.atomic import (
@@ -73,7 +75,11 @@ def read_elf_file(path: Path) -> ElfFile:
 
 
 def edit_elf_file(
-    path: Path, changes: Changes, output: Path | None, editor: str = "auto"
+    path: Path,
+    changes: Changes,
+    output: Path | None,
+    editor: str = "auto",
+    search_path: SearchPathChange | None = None,
 ) -> EditedFile:
     """Change the ELF file at ``path``, or write the changed file to ``output``.
 
@@ -84,6 +90,7 @@ def edit_elf_file(
         changes: the changes to make.
         output: the path of the result; None changes the file itself.
         editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
+        search_path: a change of its search path, beside ``changes``.
 
     Raises:
         EditRefusedError: the file is of a kind that is never edited, or no editor could do it.
@@ -92,9 +99,11 @@ def edit_elf_file(
     real = Path(os.path.realpath(path))
     undone = undo_patches(real) if get_undo_path(real).exists() else False
     before = read_elf_file(path).image
+    if search_path is not None:
+        changes = apply_search_path_change(changes, before, search_path)
     content = _open_content(path)
     status = real.stat()
-    scratch = generate_hidden_path(output or real)
+    scratch = generate_hidden_path(real if output is None or _is_stream(output) else output)
     try:
         edited = edit_file(content, changes, scratch, editor)
         remarks = [*_find_remarks(content, before, changes)]
@@ -187,11 +196,20 @@ def _write_in_place(path: Path, before: os.stat_result, edited: EditResult) -> N
 
 
 def _write_copy(content: Content, image: Image, output: Path, like: Path) -> tuple[str, ...]:
+    if _is_stream(output):
+        with content.open() as reader, output.open("wb") as stream:
+            stream.writelines(read_chunks(reader))
+        return ()
     with create_pending_file(output) as pending:
         _fill_and_verify(pending, content, image)
         lost = copy_metadata(pending.file.fileno(), like)
         pending.commit(like)
     return lost
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether ``path`` is a device or a pipe, which no file can replace."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _fill_and_verify(pending: PendingFile, content: Content, image: Image) -> None:

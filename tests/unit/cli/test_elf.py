@@ -18,7 +18,8 @@ OLD = "/opt/build/thirdparty/output/lib"
 SCHEMA = {
     "path": str, "class": int, "byte_order": str, "machine": str, "type": str,
     "interpreter": str | None, "soname": str | None, "needed": list, "rpath": str | None,
-    "runpath": str | None, "build_id": str | None, "flags": list,
+    "runpath": str | None, "build_id": str | None, "flags": list, "os_abi": str,
+    "executable_stack": bool | None,
 }  # fmt: skip
 
 
@@ -283,3 +284,27 @@ def test_a_runpath_can_be_made_longer_and_shorter_repeatedly(tmp_path: Path) -> 
         assert done.returncode == 0, done.stderr
         assert run_tool(path).stdout == "main\n"
     assert path.stat().st_size == size
+
+
+def test_patchelfs_verbs_share_one_edit(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
+    done = run_bundle_fix(
+        "elf", "--in-place", path, "--set-execstack", "--set-os-abi", "linux", "--no-default-lib",
+        "--add-debug-tag", "--add-rpath", "/opt/x", "--set-soname", "libz.so",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"{path}: OS ABI System V became Linux\n" in done.stderr
+    assert f"{path}: non-executable stack became executable stack\n" in done.stderr
+    printed = run_bundle_fix(
+        "elf", path, "--print-rpath", "--print-execstack", "--print-os-abi", "--print-soname"
+    )
+    assert printed.stdout.splitlines() == ["Linux", "libz.so", f"{OLD}:/opt/x", "execstack: X"]
+
+
+def test_the_search_path_shrinks_in_each_file_by_itself(tmp_path: Path) -> None:
+    build_library(tmp_path / "lib", "libdep.so.1")
+    path = build_library(tmp_path)
+    run_bundle_fix("elf", path, "--in-place", "--add-rpath", f"$ORIGIN:{tmp_path}/lib")
+    done = run_bundle_fix("elf", path, "--in-place", "--shrink-rpath", "--force-rpath")
+    assert done.returncode == 0, done.stderr
+    assert read_with_readelf(path).rpath == f"$ORIGIN:{tmp_path}/lib"

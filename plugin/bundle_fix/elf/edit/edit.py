@@ -13,6 +13,7 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.entries import PlannedEntry, plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
 from bundle_fix.elf.edit.lief import rewrite_with_lief
+from bundle_fix.elf.edit.parts.fixed_size import compute_fixed_size_patches
 from bundle_fix.elf.edit.patchelf import rewrite_with_patchelf
 from bundle_fix.elf.edit.slot import edit_in_slots
 from bundle_fix.elf.edit.table import grow_string_table
@@ -23,7 +24,15 @@ from bundle_fix.elf.symbols.hashes import provides_symbol
 from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.elf.verify.lief_crosscheck import SIZE_LIMIT, crosscheck
-from bundle_fix.model.content import Content, PatchedContent, PathContent, Reader, read_chunks
+from bundle_fix.model.content import (
+    Content,
+    Patch,
+    PatchedContent,
+    PathContent,
+    Reader,
+    overlay_patches,
+    read_chunks,
+)
 from bundle_fix.model.errors import DamagedElfError
 
 LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so|libc\.musl-")
@@ -84,16 +93,21 @@ def edit_file(
     """
     with content.open() as reader:
         image = read_image(reader)
-        reason = find_refusal(reader, image) or _find_lost_versions(reader, image, changes)
-    if reason:
-        raise EditRefusedError(f"it cannot be edited: {reason}")
-    planned = plan_entries(image, changes)
-    if planned == image.dynamic:
+        reason = "" if changes.only_header else find_refusal(reader, image)
+        reason = reason or _find_lost_versions(reader, image, changes)
+        if reason:
+            raise EditRefusedError(f"it cannot be edited: {reason}")
+        fixed = compute_fixed_size_patches(reader, image, changes)
+    planned = plan_entries(image, changes) if image.is_dynamic else None
+    if planned == image.dynamic and not fixed:
         return EditResult(content, image, "")
+    base = PatchedContent(content, fixed) if fixed else content
+    # Values that are written where the old ones stand are the work of the slot editor.
+    editors = ("slot",) if planned == image.dynamic else ORDERS[editor]
     refusals: list[str] = []
-    for name in ORDERS[editor]:
+    for name in editors:
         try:
-            changed, touched = _try_editor(name, content, image, planned, changes, scratch)
+            changed, touched = _try_editor(name, base, image, planned or (), changes, scratch)
             image = _verify_result(content, changed, changes, touched, cross_check)
             return EditResult(changed, image, name, tuple(refusals))
         except (CannotEditError, DamagedElfError) as error:
@@ -138,9 +152,14 @@ def _try_editor(
 ) -> tuple[Content, Sequence[tuple[int, int]] | None]:
     """Return the file edited by ``name``, and the only ranges that can differ, if known."""
     if name in IN_PLACE:
-        with content.open() as reader:
-            patches = IN_PLACE[name](reader, image, planned)
-        return PatchedContent(content, patches), [(patch.offset, patch.end) for patch in patches]
+        patches: Sequence[Patch] = ()
+        if planned != (image.dynamic or ()):
+            with content.open() as reader:
+                patches = IN_PLACE[name](reader, image, planned)
+        if isinstance(content, PatchedContent):
+            patches, content = overlay_patches(content.patches, patches), content.base
+        changed = PatchedContent(content, tuple(patches))
+        return changed, [(patch.offset, patch.end) for patch in patches]
     directory = scratch / f"{name}-{os.urandom(6).hex()}"
     directory.mkdir(0o700, parents=True)
     source, target = directory / "before", directory / "after"

@@ -39,7 +39,21 @@ def plan_entries(image: Image, changes: Changes) -> tuple[PlannedEntry, ...]:
         entries = _set_string(entries, c.DT_SONAME, (c.DT_SONAME,), changes.soname)
     if compute_needed(image.needed, changes) != image.needed:
         entries = _set_needed(entries, image, changes)
+    if changes.no_default_lib:
+        entries = _set_flags(entries, image, c.DF_1_NODEFLIB)
+    if changes.debug_tag and image.find_value(c.DT_DEBUG) is None:
+        entries = [*entries, DynamicEntry(c.DT_DEBUG, 0)]
     return tuple(entries)
+
+
+def _set_flags(entries: Sequence[PlannedEntry], image: Image, flags: int) -> list[PlannedEntry]:
+    """Return ``entries`` with bits set in the last DT_FLAGS_1, which is the one that counts."""
+    before = image.find_value(c.DT_FLAGS_1)
+    after = DynamicEntry(c.DT_FLAGS_1, (before or 0) | flags)
+    if before is None:
+        return [*entries, after]
+    last = max(n for n, entry in enumerate(entries) if entry.tag == c.DT_FLAGS_1)
+    return [*entries[:last], after, *entries[last + 1 :]]
 
 
 def _set_search_path(

@@ -76,6 +76,13 @@ class Image(Struct, frozen=True):
         return None
 
     @property
+    def requests_executable_stack(self) -> bool | None:
+        """Return whether PT_GNU_STACK asks for an executable stack; None without PT_GNU_STACK."""
+        # The kernel and the loader use the last one (binfmt_elf.c, glibc's dl-load.c).
+        flags = [s.flags for s in self.segments if s.type == c.PT_GNU_STACK]
+        return bool(flags[-1] & c.PF_X) if flags else None
+
+    @property
     def is_program(self) -> bool:
         """Return whether execve(2) starts it with the loader: an interpreter and no soname."""
         # libc.so.6 and libpthread.so.0 have an interpreter as well, to print their version.

@@ -103,7 +103,7 @@ def read_image(reader: Reader) -> Image:
     header = Header(*fmt.header.unpack(raw))
     # Object and core files may have thousands of program headers, and the loader loads neither.
     if header.type not in (c.ET_EXEC, c.ET_DYN):
-        return Image(fmt, header, (), reader.size)
+        return Image(fmt, header, (), reader.size, os_abi=ident[7])
     segments = _read_segments(reader, fmt, header)
     return _add_dynamic(reader, Image(fmt, header, segments, reader.size, os_abi=ident[7]))
 

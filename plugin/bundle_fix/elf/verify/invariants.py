@@ -17,6 +17,13 @@ from bundle_fix.elf.verify.memory_invariants import CARRIED, compare_memory
 from bundle_fix.elf.verify.notes import read_interpreter, read_segments, split_notes
 from bundle_fix.elf.verify.ranges import Touched
 from bundle_fix.elf.verify.reading import ElfStructure, read_structure
+from bundle_fix.elf.verify.requested.values import (
+    SegmentFacts,
+    expect_entries,
+    expect_ident,
+    expect_interpreter,
+    expect_segments,
+)
 from bundle_fix.elf.verify.section_invariants import compare_appendix, compare_sections
 from bundle_fix.elf.verify.symbol_invariants import compare_symbols
 from bundle_fix.elf.verify.tables import DynamicTables, locate_tables
@@ -60,10 +67,10 @@ def find_broken_invariants(
         DamagedElfError: one of the files is damaged.
     """
     old, new = read_structure(before), read_structure(after)
-    if old.ident != new.ident:
+    if expect_ident(old, changes) != new.ident:
         yield "the header's e_ident changed"
-    yield from _compare_headers(old, new)
-    yield from _compare_carried(old, new)
+    yield from _compare_headers(old, new, changes)
+    yield from _compare_carried(old, new, changes)
     yield from _check_layout(new)
     tables, new_tables = locate_tables(old), locate_tables(new)
     for tag in _find_unloaded_tables(new, new_tables) - _find_unloaded_tables(old, tables):
@@ -71,33 +78,33 @@ def find_broken_invariants(
     if _count_shared_pages(new) > _count_shared_pages(old):
         yield "two segments of different permissions share a page"
     yield from _compare_dynamic(old, new, changes)
-    yield from compare_symbols(old, tables, new, new_tables, dict(changes.replace_needed))
+    yield from compare_symbols(old, tables, new, new_tables, changes)
     yield from compare_memory(old, tables, new, touched)
     yield from compare_sections(old, new, touched)
     yield from compare_appendix(old, new, touched)
 
 
-def _compare_headers(old: ElfStructure, new: ElfStructure) -> Iterator[str]:
+def _compare_headers(old: ElfStructure, new: ElfStructure, changes: Changes) -> Iterator[str]:
     for field in ("type", "machine", "version", "entry", "flags"):
         if getattr(old.header, field) != getattr(new.header, field):
             yield f"the header's {field} changed"
-    before, after = _group_segments(old), _group_segments(new)
+    before, after = expect_segments(_group_segments(old), changes), _group_segments(new)
     for kind in sorted(before.keys() | after.keys()):
         if before.get(kind) != after.get(kind):
             yield f"{SEGMENTS.get(kind, f'the segment of type {kind:#x}')} changed"
 
 
-def _group_segments(elf: ElfStructure) -> dict[int, list[tuple[int, ...]]]:
+def _group_segments(elf: ElfStructure) -> SegmentFacts:
     """Return address, flags and sizes of the segments that must stay, by type."""
-    found: dict[int, list[tuple[int, ...]]] = {}
+    found: SegmentFacts = {}
     for s in sorted(elf.segments, key=lambda s: (s.vaddr, s.flags, s.memsz, s.filesz)):
         if s.type not in FREE_SEGMENTS:
             found.setdefault(s.type, []).append((s.vaddr, s.flags, s.memsz, s.filesz))
     return found
 
 
-def _compare_carried(old: ElfStructure, new: ElfStructure) -> Iterator[str]:
-    if read_interpreter(old) != read_interpreter(new):
+def _compare_carried(old: ElfStructure, new: ElfStructure, changes: Changes) -> Iterator[str]:
+    if expect_interpreter(read_interpreter(old), changes) != read_interpreter(new):
         yield "the interpreter changed"
     # mold 1 puts notes of two alignments into one segment, where readers find only the first. An
     # editor that separates them makes more notes readable: only missing ones count.
@@ -151,8 +158,8 @@ def _count_shared_pages(elf: ElfStructure) -> int:
 
 
 def _compare_dynamic(old: ElfStructure, new: ElfStructure, changes: Changes) -> Iterator[str]:
-    fixed = [sorted(e for e in elf.dynamic if e[0] not in FREE_TAGS) for elf in (old, new)]
-    if fixed[0] != fixed[1]:
+    was, now = ([e for e in elf.dynamic if e[0] not in FREE_TAGS] for elf in (old, new))
+    if expect_entries(was, changes) != sorted(now):
         yield "dynamic tags changed that no edit may change"
     before, after = _read_names(old), _read_names(new)
     expected = {tag: before.get(tag, ()) for tag in EDITED_TAGS}

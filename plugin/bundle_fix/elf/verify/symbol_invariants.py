@@ -7,9 +7,11 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import compress, count
 
+from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.verify.ranges import Span, has_same_range
 from bundle_fix.elf.verify.reading import MAX_STRING, ElfStructure
+from bundle_fix.elf.verify.requested.values import expect_version_indices
 from bundle_fix.elf.verify.tables import SYMBOL_SIZES, DynamicTables, decode_words
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import DamagedElfError
@@ -32,7 +34,7 @@ def compare_symbols(
     old_tables: DynamicTables,
     new: ElfStructure,
     new_tables: DynamicTables,
-    renamed: Mapping[str, str],
+    changes: Changes,
 ) -> Iterator[str]:
     """Yield the changes to dynamic symbols that no edit may make.
 
@@ -41,7 +43,7 @@ def compare_symbols(
         old_tables: its tables.
         new: the edited file.
         new_tables: its tables.
-        renamed: replaced needed names, each with the new one.
+        changes: the requested changes.
     """
     was, now = (t.spans.get(c.DT_SYMTAB, Span(0, 0)) for t in (old_tables, new_tables))
     same_size = was.end - was.start == now.end - now.start
@@ -49,7 +51,9 @@ def compare_symbols(
         yield "the dynamic symbols changed"
     if _differ_in_names(old, was, new, now):
         yield "the names of dynamic symbols changed"
-    if _differ_in_tables(old, old_tables, new, new_tables, renamed):
+    if _differ_in_tables(
+        old, old_tables, new, new_tables, dict(changes.replace_needed)
+    ) or _differ_in_versions(old, old_tables, new, new_tables, changes):
         yield "the symbol versions or hash tables changed"
 
 
@@ -225,7 +229,7 @@ def _differ_in_tables(
     """Return whether a table of hashes or versions differs, libraries renamed."""
     if old_tables.spans.keys() != new_tables.spans.keys():
         return True
-    for tag in (c.DT_HASH, c.DT_GNU_HASH, c.DT_VERSYM):
+    for tag in (c.DT_HASH, c.DT_GNU_HASH):
         was, now = (t.spans.get(tag, Span(0, 0)) for t in (old_tables, new_tables))
         size = was.end - was.start
         if size != now.end - now.start:
@@ -241,3 +245,37 @@ def _differ_in_tables(
         ):  # fmt: skip
             return True
     return False
+
+
+def _differ_in_versions(
+    old: ElfStructure,
+    old_tables: DynamicTables,
+    new: ElfStructure,
+    new_tables: DynamicTables,
+    changes: Changes,
+) -> bool:
+    """Return whether a symbol has another version than ``changes`` give it."""
+    was, now = (t.spans.get(c.DT_VERSYM, Span(0, 0)) for t in (old_tables, new_tables))
+    size = was.end - was.start
+    if size != now.end - now.start:
+        return True
+    if not changes.clear_versions or not size:
+        return not has_same_range(old.reader, was.start, new.reader, now.start, size)
+    names = _read_names(old, old_tables.spans[c.DT_SYMTAB])
+    before = old.reader.pread(was.start, size)
+    expected = expect_version_indices(before, names, changes, old.mark)
+    return expected != new.reader.pread(now.start, size)
+
+
+def _read_names(elf: ElfStructure, symbols: Span) -> list[bytes]:
+    """Return the name of each dynamic symbol."""
+    table = _read_table(elf, elf.string_table or Span(0, 0))
+    names, left = [], MAX_STRING_TABLE
+    for at in _read_name_offsets(elf, symbols):
+        names.append(table[at : table.find(b"\0", at)])
+        left -= len(names[-1])
+        if left < 0:
+            raise DamagedElfError(
+                f"the names of its dynamic symbols exceed the limit of {MAX_STRING_TABLE} bytes"
+            )
+    return names

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from bundle_fix.elf.read.flags import list_flag_names
+from bundle_fix.elf.read.os_abi import format_os_abi
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.elf_files import EditedFile, ElfFile
 
@@ -28,6 +29,8 @@ class ElfFileRecord(msgspec.Struct, frozen=True):
     runpath: str | None
     build_id: str | None
     flags: tuple[str, ...]
+    os_abi: str
+    executable_stack: bool | None
 
 
 class EditedFileRecord(ElfFileRecord, frozen=True):
@@ -58,6 +61,8 @@ def make_elf_record(file: ElfFile) -> ElfFileRecord:
         runpath=image.runpath,
         build_id=file.build_id,
         flags=list_flag_names(image),
+        os_abi=format_os_abi(image.os_abi),
+        executable_stack=image.requests_executable_stack,
     )
 
 
@@ -93,6 +98,8 @@ def _list_rows(record: ElfFileRecord) -> Iterator[tuple[str, str]]:
             yield name, value or "(empty)"
     if record.flags:
         yield "flags", " ".join(record.flags)
+    if record.executable_stack:
+        yield "stack", "executable"
 
 
 def _to_values(value: str | None) -> Sequence[str]:
@@ -107,4 +114,13 @@ FIELDS: dict[str, Callable[[ElfFileRecord], Sequence[str]]] = {
     "runpath": lambda record: _to_values(record.runpath),
     "build-id": lambda record: _to_values(record.build_id),
 }
-"""The fields that ``--print`` can print, each with a function that returns its values."""
+"""The fields of the text, each with a function that returns its values."""
+STACKS = {True: "execstack: X", False: "execstack: -", None: "execstack: ?"}
+"""The words of patchelf for a stack that is executable or not, and for no PT_GNU_STACK."""
+PRINTED_FIELDS: dict[str, Callable[[ElfFileRecord], Sequence[str]]] = {
+    **FIELDS,
+    "path": lambda record: _to_values(record.rpath if record.runpath is None else record.runpath),
+    "os-abi": lambda record: (record.os_abi,),
+    "execstack": lambda record: (STACKS[record.executable_stack],),
+}
+"""The fields that ``--print`` can print; ``path`` is the RUNPATH, or the RPATH without one."""

@@ -1,0 +1,23 @@
+"""The names of operating systems in e_ident[EI_OSABI].
+
+Source: the gABI, chapter 4, "ELF Identification"; the names are those of patchelf.
+"""
+
+from __future__ import annotations
+
+OS_ABI_NAMES = {
+    0: "System V", 1: "HP-UX", 2: "NetBSD", 3: "Linux", 4: "GNU Hurd", 6: "Solaris", 7: "AIX",
+    8: "IRIX", 9: "FreeBSD", 10: "Tru64", 12: "OpenBSD", 13: "OpenVMS",
+}  # fmt: skip
+ALIASES = {"system-v": 0, "sysv": 0, "gnu": 3, "gnu-hurd": 4, "hurd": 4}
+
+
+def format_os_abi(value: int) -> str:
+    """Return the name of an operating system, or its number such as ``0x61``."""
+    return OS_ABI_NAMES.get(value, f"0x{value:02X}")
+
+
+def parse_os_abi(text: str) -> int | None:
+    """Return the number of an operating system, in any case of letters, or None if unknown."""
+    names = {name.lower(): value for value, name in OS_ABI_NAMES.items()} | ALIASES
+    return names.get(text.strip().lower())

@@ -1,0 +1,1 @@
+"""The state of a file after the requested changes, as the verifier computes it."""
