@@ -28,6 +28,7 @@ LoadedFiles = list[tuple[str, str | None]]
 """Name and path of each object, in load order; the path is None if the object is missing."""
 LINE = re.compile(r"\s+(\S.*?)(?: => (.*?))?(?: \(0x[0-9a-f]+\))?$")
 X86_64_LOADER = "/lib64/ld-linux-x86-64.so.2"
+MUSL_LOADER = "/lib/ld-musl-x86_64.so.1"
 LDCONFIG = shutil.which("ldconfig", path="/sbin:/usr/sbin:/bin:/usr/bin")
 
 
@@ -154,6 +155,36 @@ def create_small_root(root: Path, *copied: str) -> Path:
     for path in copied:
         copy_into(root, path)
     return root
+
+
+def create_musl_root(root: Path) -> Path:
+    """Create a root file system like Alpine's, with this machine's musl, and return ``root``."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can chroot into a root file system")
+    if not Path(MUSL_LOADER).exists():
+        if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
+            pytest.fail(f"BUNDLE_FIX_TOOLCHAINS=all needs {MUSL_LOADER}")
+        pytest.skip(f"this machine has no {MUSL_LOADER}")
+    for name in ("lib", "etc", "usr/lib"):
+        (root / name).mkdir(parents=True)
+    copy_into(root, MUSL_LOADER)
+    (root / "lib/libc.musl-x86_64.so.1").symlink_to("ld-musl-x86_64.so.1")
+    return root
+
+
+def list_with_musl(root: Path, path: str) -> tuple[list[str], list[str]]:
+    """Return what musl in a root file system loads for a program or library, and what it misses.
+
+    The paths of the loaded files are in load order, without the file itself and without musl.
+    """
+    done = subprocess.run(
+        [MUSL_LOADER, "--list", path],
+        env={}, capture_output=True, text=True, check=False, cwd="/",
+        preexec_fn=lambda: os.chroot(root),
+    )  # fmt: skip
+    loaded = [p for _, p in parse_loader_list(done.stdout) if p and p != MUSL_LOADER]
+    missing = re.findall(r"Error loading shared library (\S+):", done.stderr)
+    return loaded, list(dict.fromkeys(missing))
 
 
 def copy_into(root: Path, path: str) -> None:

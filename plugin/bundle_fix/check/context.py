@@ -30,6 +30,7 @@ from bundle_fix.loader.dlopen import (
 )
 from bundle_fix.loader.entry_points import group_names_by_path, map_plugins, map_programs
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment, Host
+from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.manifest.model import Manifest, read_manifest
@@ -206,12 +207,18 @@ class Context(Struct, frozen=True, dict=True):
     def _computed(self) -> dict[Callable[[Context], Any], Any]:
         return {}
 
+    def get_libc(self, entry: str) -> Libc:
+        """Return the C library of the process of a program or library at the path ``entry``."""
+        image = self.bundle.images[entry]
+        return self.host.find_loader(self.deployment.view, image).libc
+
     def is_on_host(self, name: str) -> bool:
         """Return whether the target provides ``name``, as far as the target is known."""
-        if self.host.is_expected(name) or self.host.files is None:
-            return self.host.is_expected(name)
         # The first process stands for all: a host library is found in the default directories.
         started = [*self.programs.values(), *self.plugins.values()]
+        libc = self.get_libc(started[0].entry) if started else Libc.GLIBC
+        if self.host.is_expected(name, libc) or self.host.files is None:
+            return self.host.is_expected(name, libc)
         needs = (self.deployment.dlopen(p, name, p.main) for p in started[:1])
         return any(need.result.origin is ObjectOrigin.HOST for need in needs)
 

@@ -145,7 +145,8 @@ def _make_change(
         and was.origin is ObjectOrigin.BUNDLE
         and is_part_of_libc(name)
     )
-    if now.origin is ObjectOrigin.HOST and new.context.host.is_expected(name):
+    libc = new.context.get_libc(after.entry)
+    if now.origin is ObjectOrigin.HOST and new.context.host.is_expected(name, libc):
         severity = Severity.NOTE
     elif (
         rule is OTHER_FILE and now.origin is ObjectOrigin.BUNDLE and was.path not in matches.new_of
@@ -203,7 +204,8 @@ def _find_new_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
             or resolution.result.origin is not ObjectOrigin.HOST
         ):
             continue
-        if is_installed_with_libc(name) or new.context.host.is_expected(name):
+        libc = new.context.get_libc(needs[0].entry)
+        if is_installed_with_libc(name, libc) or new.context.host.is_expected(name, libc):
             continue
         yield NEW_FROM_HOST.make_finding(
             requester,

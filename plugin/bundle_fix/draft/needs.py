@@ -64,7 +64,12 @@ def find_needs(bundle: Bundle, root: Path | None) -> ClosureNeeds:
     queue = list(_list_needed_names(bundle, root))
     while queue:
         name, image, directory = queue.pop(0)
-        if name in found or name in host or is_installed_with_libc(name) or "/" in name:
+        if (
+            name in found
+            or name in host
+            or is_installed_with_libc(name, bundle.guess_libc(image))
+            or "/" in name
+        ):
             continue
         if bundle.find_providers(name, image):
             continue

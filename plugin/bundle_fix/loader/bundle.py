@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from functools import cached_property
 
 from msgspec import Struct, field
 
+from bundle_fix.archive.wheel import read_platform_tags
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_from
 from bundle_fix.elf.read.target import find_foreign_system
+from bundle_fix.loader.hosts.libc import Libc
+from bundle_fix.loader.hosts.rtld import find_linked_libc
 from bundle_fix.model.content import Content, has_same_bytes
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Tree, resolve_path
@@ -21,7 +25,7 @@ MAX_NAME_BYTES = 64 << 20
 """Limit of the needed names and search paths of all ELF files, in bytes."""
 
 
-class Bundle(Struct, frozen=True):
+class Bundle(Struct, frozen=True, dict=True):
     """A tree with its ELF files read and indexed.
 
     Attributes:
@@ -69,6 +73,43 @@ class Bundle(Struct, frozen=True):
         """
         image = self.images.get(path)
         return find_privileges(self.tree, path) if image is not None and image.is_program else ()
+
+    def guess_libc(self, image: Image) -> Libc:
+        """Return the C library of the processes that load ``image``.
+
+        A program names its loader. For a library of a wheel the platform tag counts, and then the
+        C library with which it was linked. A library that needs none is loaded by the programs of
+        the pack, or with its other libraries.
+        """
+        linked = find_linked_libc(image)
+        if linked is not None and (image.interpreter is not None or self._libc_of_tags is None):
+            return linked.libc
+        return self._libc_of_tags or self._common_libcs.get(image.architecture, Libc.GLIBC)
+
+    @cached_property
+    def _libc_of_tags(self) -> Libc | None:
+        """The C library that the platform tags of a wheel name (PEP 600 and 656), or None."""
+        found = {
+            libc
+            for tag in read_platform_tags(self.tree)
+            for start, libc in (("manylinux", Libc.GLIBC), ("musllinux", Libc.MUSL))
+            if tag.startswith(start)
+        }
+        return found.pop() if len(found) == 1 else None
+
+    @cached_property
+    def _common_libcs(self) -> Mapping[object, Libc]:
+        """The C library of all programs of an architecture, or else of all its libraries."""
+        found: dict[tuple[bool, object], set[Libc]] = {}
+        for image in self.images.values():
+            if (linked := find_linked_libc(image)) is not None:
+                key = (image.interpreter is not None, image.architecture)
+                found.setdefault(key, set()).add(linked.libc)
+        return {
+            architecture: next(iter(libcs))
+            for (_, architecture), libcs in sorted(found.items(), key=lambda item: item[0][0])
+            if len(libcs) == 1
+        }
 
     def get_content(self, path: str) -> Content:
         """Return the bytes of the ELF file at ``path``, which is a key of ``images``."""

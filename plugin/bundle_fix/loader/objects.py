@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.host import Environment, Host
@@ -70,6 +71,12 @@ class LoadedObject(Struct, frozen=True):
     def label(self) -> str:
         """The path for messages, or the name if the object is missing."""
         return self.path or self.name
+
+
+def hide_search_path(loaded: LoadedObject) -> LoadedObject:
+    """Return an object without its RPATH and RUNPATH."""
+    image = loaded.image
+    return replace(loaded, image=image and replace(image, rpath=None, runpath=None))
 
 
 class ProcessContext(Struct, frozen=True):

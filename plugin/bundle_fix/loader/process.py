@@ -15,8 +15,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.rtld import MUSL
-from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
+from bundle_fix.loader.hosts.libc import Libc, is_musl_itself
+from bundle_fix.loader.objects import (
+    LoadedObject,
+    ObjectOrigin,
+    ProcessContext,
+    hide_search_path,
+)
 from bundle_fix.loader.search.dependencies import (
     Dependency,
     DependencyKind,
@@ -29,10 +34,6 @@ from bundle_fix.model.errors import BundleFixError
 
 MAX_STEPS = 500_000
 """Search steps of one process; a large office suite needs fewer than 20,000."""
-MUSL_BUILTIN_PREFIXES = tuple(
-    f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet")
-)
-"""Beginnings of the names that resolve to musl itself (ldso/dynlink.c, load_library)."""
 
 
 class Resolution(Struct, frozen=True):
@@ -99,17 +100,22 @@ class ProcessBuilder:
         (elf/rtld.c, dl_main).
         """
         context, main = self.context, self.context.main
-        path = main.image.interpreter if main.image is not None and main.image.is_program else None
-        if path is None and context.view.host is not None:
-            # A library without a program is mapped as `ld.so LIBRARY` does: by a loader.
+        is_program = main.image is not None and main.image.is_program
+        path = main.image.interpreter if main.image is not None and is_program else None
+        is_musl = context.loader.libc is Libc.MUSL
+        if is_musl or (path is None and context.view.host is not None):
+            # A library without a program is mapped as `ld.so LIBRARY` does: by a loader. musl is
+            # known by the path of the loader that gcompat starts.
             path = context.loader.path
         if path is None or not path.startswith("/"):
             return
         step = SearchStep(path, SearchRule.LOADED, Outcome.MAIN_INTERPRETER)
         real = context.view.resolve_path(path)
         found = context.view.find_image(real) if isinstance(real, str) else None
-        must_exist = context.view.host is not None and not context.host.is_expected(path)
-        if must_exist and not isinstance(found, Image):
+        is_expected = context.host.is_expected(path, context.loader.libc)
+        if context.view.host is not None and not is_expected and not isinstance(found, Image):
+            if not is_program:
+                return
             self._add_missing_interpreter(path, replace(step, outcome=Outcome.MISSING_INTERPRETER))
             return
         member = context.view.find_member(real) if isinstance(real, str) else None
@@ -139,16 +145,22 @@ class ProcessBuilder:
         """Map the libraries of LD_PRELOAD and ld.so.preload; a missing one is only a remark."""
         context = self.context
         names: list[str] = []
-        # musl reads no ld.so.preload.
-        if context.loader.flavour != MUSL:
+        requester = context.main
+        if context.loader.libc is Libc.MUSL:
+            # musl reads no ld.so.preload, and searches without the entries of the program
+            # (load_preload).
+            requester = hide_search_path(requester)
+        else:
             names += context.host.list_preloads(context.view)
         text = context.environment.preload
         if text and context.secure:
             self._add_remark("LD_PRELOAD is ignored: the program is privileged")
         elif text:
             names = [*text.replace(":", " ").split(), *names]
+        # gcompat passes --preload, which replaces LD_PRELOAD.
+        names = [*context.loader.preloads] or names
         for name in names:
-            resolution = self.resolve_name(name, context.main)
+            resolution = self.resolve_name(name, requester)
             if resolution.result.origin is ObjectOrigin.MISSING:
                 self._add_remark(f"preloaded library {name} is missing and is ignored")
             elif not resolution.already_loaded:
@@ -163,13 +175,13 @@ class ProcessBuilder:
 
     def load_dependencies(self) -> None:
         """Resolve and map the dependencies of all pending objects, breadth first."""
-        flavour = self.context.loader.flavour
+        libc = self.context.loader.libc
         while self.queue:
             requester = self.queue.popleft()
             for tag in list_audit_tags(requester):
                 self._add_remark(f"{requester.label}: {tag} is not followed")
             filtees: list[LoadedObject] = []
-            for dependency in read_dependencies(self.context.view, requester, flavour):
+            for dependency in read_dependencies(self.context.view, requester, libc):
                 self._load_dependency(dependency, requester, filtees)
             # Filtees are looked up before the filter, and their own dependencies come next
             # (elf/dl-deps.c).
@@ -227,7 +239,8 @@ class ProcessBuilder:
             BundleFixError: the searches of the process exceed `MAX_STEPS`.
         """
         known = self.by_name.get(name)
-        if known is None and self._is_musl_itself(name):
+        is_musl = self.context.loader.libc is Libc.MUSL
+        if is_musl and is_musl_itself(name):
             known = self.interpreter
         if known is not None:
             return Resolution(requester, name, known, already_loaded=True)
@@ -246,12 +259,13 @@ class ProcessBuilder:
         if same is not None and found.real_path is not None:
             # The same file under another name is one object: _dl_map_object_from_fd compares
             # device and inode.
-            self.by_name[name] = same
+            if not is_musl:
+                self.by_name[name] = same
+            elif "/" in same.name:
+                # musl knows an object by one name, that of the file which a search found first.
+                self.by_name[posixpath.basename(same.name)] = same
             return Resolution(requester, name, same, already_loaded=True, trace=found.trace)
         return Resolution(requester, name, found, already_loaded=False, trace=found.trace)
-
-    def _is_musl_itself(self, name: str) -> bool:
-        return self.context.loader.flavour == MUSL and name.startswith(MUSL_BUILTIN_PREFIXES)
 
     def _add_object(self, loaded: LoadedObject, position: int) -> None:
         self.objects.insert(position, loaded)
@@ -271,7 +285,7 @@ class ProcessBuilder:
         if loaded.real_path is not None:
             self.by_file.setdefault(self._get_identity(loaded), loaded)
         # glibc also matches the soname (_dl_name_match_p); musl only the name of the opened file.
-        is_musl = self.context.loader.flavour == MUSL
+        is_musl = self.context.loader.libc is Libc.MUSL
         if loaded.image is not None and loaded.image.soname and not is_musl:
             self.by_name.setdefault(loaded.image.soname, loaded)
 

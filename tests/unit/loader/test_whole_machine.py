@@ -24,8 +24,8 @@ from bundle_fix.loader.bundle import build_bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.cpu import get_machine_name
 from bundle_fix.loader.hosts.files import DirectoryFiles
+from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.loader.hosts.rtld import MUSL
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
@@ -84,7 +84,7 @@ def list_with_model(path: str, image: Image) -> tuple[LoadedFiles, str | None]:
     process = Deployment(bundle, host).map_process(name)
     loader = host.find_loader(View(bundle, directory, host.files), image)
     return [(o.name, o.path) for o in process.objects[1:]], loader.path and (
-        f"musl:{loader.path}" if loader.flavour == MUSL else loader.path
+        f"musl:{loader.path}" if loader.libc is Libc.MUSL else loader.path
     )
 
 

@@ -15,8 +15,7 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.libc import is_part_of_libc
-from bundle_fix.loader.hosts.rtld import MUSL
+from bundle_fix.loader.hosts.libc import Libc, is_part_of_libc
 from bundle_fix.policy.severity import Severity
 
 SURPLUS = 1664
@@ -60,8 +59,8 @@ def _is_opened(context: Context, plugin: str) -> bool:
     image = context.bundle.images[plugin]
     names = context.names_by_library.get(plugin, set())
     is_named = context.openers.find_by_name(plugin) or not names.isdisjoint(context.policy.dlopen)
-    loader = context.host.find_loader(context.deployment.view, image)
-    return loader.flavour != MUSL and (image.soname is None or bool(is_named))
+    is_glibc = context.get_libc(plugin) is Libc.GLIBC
+    return is_glibc and (image.soname is None or bool(is_named))
 
 
 def _read_static_tls(context: Context, plugin: str) -> Mapping[str, int]:

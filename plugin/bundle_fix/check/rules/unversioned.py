@@ -16,7 +16,7 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.elf.read import constants as c
-from bundle_fix.loader.hosts.rtld import MUSL
+from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
@@ -77,11 +77,10 @@ def _find_uses(context: Context) -> Iterator[_Use]:
         if ObjectOrigin.BUNDLE not in (requester.origin, result.origin):
             continue
         versions = context.facts.read_needed_versions(requester).get(need.name, ())
-        if versions and context.facts.read_defined_versions(result) is None:
-            # musl has no symbol versions.
-            loader = context.host.find_loader(context.deployment.view, requester.image)
-            if loader.flavour != MUSL:
-                yield _Use(process, need, versions, _find_fatal_symbols(context, need))
+        is_unversioned = versions and context.facts.read_defined_versions(result) is None
+        # musl ignores symbol versions.
+        if is_unversioned and context.get_libc(process.entry) is Libc.GLIBC:
+            yield _Use(process, need, versions, _find_fatal_symbols(context, need))
 
 
 def _find_fatal_symbols(context: Context, need: Resolution) -> tuple[str, ...]:

@@ -52,11 +52,9 @@ class _ClosureRules(Struct, frozen=True):
         # The oldest target of [check] may not have a library that came with a later glibc.
         if self.glibc is not None and not is_in_glibc(need.name, self.glibc):
             return matches_any(need.name, self.host)
-        own = (
-            is_part_of_libc(need.name) or need.is_part_of_musl or matches_any(need.name, self.host)
-        )
+        own = is_part_of_libc(need.name, need.libc) or matches_any(need.name, self.host)
         return own or (
-            is_installed_with_libc(need.name) and not matches_any(need.name, self.bundle)
+            is_installed_with_libc(need.name, need.libc) and not matches_any(need.name, self.bundle)
         )
 
     def is_requested(self, name: str) -> bool:

@@ -18,11 +18,10 @@ from bundle_fix.collect.pack_builder import Origin
 from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles, HidingFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT
+from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.loader.hosts.rtld import MUSL
 from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
-from bundle_fix.loader.process import MUSL_BUILTIN_PREFIXES
 from bundle_fix.loader.search.dependencies import DependencyKind, read_dependencies
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.tree import Tree
@@ -56,9 +55,9 @@ class UnresolvedNeed(Struct, frozen=True, eq=False):
         return self.chain[-1]
 
     @property
-    def is_part_of_musl(self) -> bool:
-        """True if musl's loader itself is the library (`load_library` in ldso/dynlink.c)."""
-        return self.context.loader.flavour == MUSL and self.name.startswith(MUSL_BUILTIN_PREFIXES)
+    def libc(self) -> Libc:
+        """The C library of its process."""
+        return self.context.loader.libc
 
 
 class BuildMachine(Struct, frozen=True):
@@ -167,7 +166,7 @@ def _walk_dependencies(
         # The loader ignores it if a DT_AUXILIARY object is missing (gABI).
         needed = [
             dependency.name
-            for dependency in read_dependencies(machine.view, loaded, context.loader.flavour)
+            for dependency in read_dependencies(machine.view, loaded, context.loader.libc)
             if dependency.kind is not DependencyKind.AUXILIARY
         ]
         for name in (*needed, *(dlopened if loaded is main else ())):

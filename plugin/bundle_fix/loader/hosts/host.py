@@ -13,6 +13,7 @@ from bundle_fix.loader.hosts.files import HostFiles
 from bundle_fix.loader.hosts.libc import (
     COMMON_LIBRARIES,
     OPTIONAL_LIBRARIES,
+    Libc,
     is_installed_with_libc,
 )
 from bundle_fix.loader.hosts.rtld import (
@@ -71,10 +72,10 @@ class Host(Protocol):
     def level(self) -> str | None:
         """The level of its processor; None if the user did not give one."""
 
-    def is_expected(self, name: str) -> bool:
-        """Return whether a pack may rely on the host for ``name``, whatever its files are."""
+    def is_expected(self, name: str, libc: Libc) -> bool:
+        """Return whether a process of ``libc`` may rely on the host for the library ``name``."""
 
-    def is_common(self, name: str) -> bool:
+    def is_common(self, name: str, libc: Libc) -> bool:
         """Return whether most hosts have ``name``, although this one need not have it."""
 
     def find_loader(self, view: View, image: Image) -> Loader:
@@ -104,17 +105,18 @@ class AdversarialHost(Struct, frozen=True):
     files: HostFiles | None = None
     pack_path: str = UNKNOWN_PLACE
 
-    def is_expected(self, name: str) -> bool:
+    def is_expected(self, name: str, libc: Libc) -> bool:
         """See `Host`."""
-        return is_installed_with_libc(name) or matches_any(name, self.provides)
+        return is_installed_with_libc(name, libc) or matches_any(name, self.provides)
 
-    def is_common(self, name: str) -> bool:
+    def is_common(self, name: str, libc: Libc) -> bool:
         """See `Host`."""
-        return name in COMMON_LIBRARIES or name in OPTIONAL_LIBRARIES
+        return name in COMMON_LIBRARIES or (libc is Libc.GLIBC and name in OPTIONAL_LIBRARIES)
 
     def find_loader(self, view: View, image: Image) -> Loader:
         """See `Host`; the directories that its loader was built with are unknown."""
-        return guess_loader(image, get_cpu_of_level(self.level, image.machine).levels)
+        levels = get_cpu_of_level(self.level, image.machine).levels
+        return guess_loader(image, view.bundle.guess_libc(image), levels)
 
     def find_cached_libraries(
         self, view: View, name: str, image: Image, loader: Loader

@@ -7,7 +7,16 @@ pack must leave them to the host. Names: glibc 2.17 to 2.42 (shlib-versions), mu
 from __future__ import annotations
 
 import re
+from enum import Enum
 from functools import cache
+
+
+class Libc(Enum):
+    """The C library of a process, to which its dynamic loader belongs."""
+
+    GLIBC = "glibc"
+    MUSL = "musl"
+
 
 OLDEST_GLIBC = "2.17"
 """The oldest supported glibc: the one of CentOS 7 and manylinux2014."""
@@ -50,7 +59,13 @@ are a package of their own since glibc 2.32. Other names: the package indexes of
 LOADER_NAME = re.compile(r"ld(64|-linux(-[\w.-]+)?|-musl-[\w.-]+|-lsb(-[\w.-]+)?)?\.so\.\d+")
 """Sonames of dynamic loaders: ld-linux-x86-64.so.2, ld64.so.1, ld-musl-aarch64.so.1, …"""
 
+MUSL_LOADER_NAME = re.compile(r"ld-musl-([\w.-]+?)\.so\.1")
 MUSL_LIBC_NAME = re.compile(r"libc\.musl-[\w-]+\.so\.1|libc\.so")
+"""Names under which objects need musl: on Alpine (libc.musl-x86_64.so.1), and without a patch."""
+MUSL_OWN_PREFIXES = tuple(
+    f"lib{name}." for name in ("c", "pthread", "rt", "m", "dl", "util", "xnet")
+)
+"""Beginnings of the names that resolve to musl itself (ldso/dynlink.c, load_library)."""
 
 VDSO_NAME = re.compile(r"linux-(vdso|gate)\d*\.so\.1")
 
@@ -70,19 +85,43 @@ OPTIONAL_LIBRARIES = frozenset({"libcrypt.so.1", "libnsl.so.1"})
 """Names of `TARGETS_WITHOUT` that every glibc had once, and that many targets still have."""
 
 
-def is_installed_with_libc(name: str) -> bool:
-    """Return whether every target has ``name``, because it comes with the C library."""
-    return is_part_of_libc(name) and name not in TARGETS_WITHOUT
+def is_installed_with_libc(name: str, libc: Libc) -> bool:
+    """Return whether every target with ``libc`` has ``name``, because it comes with it.
+
+    musl has no other libraries: the rest of glibc's names, such as libresolv.so.2 and
+    ld-linux-x86-64.so.2, only exist if gcompat is installed.
+    """
+    return is_part_of_libc(name, libc) and (libc is Libc.MUSL or name not in TARGETS_WITHOUT)
 
 
-def is_part_of_libc(name: str) -> bool:
+def is_part_of_libc(name: str, libc: Libc | None = None) -> bool:
     """Return whether ``name`` is the C library, a part of it, or the loader.
 
-    These must be the target's own.
+    These must be the target's own. With None, the C library may be any.
     """
+    if libc is Libc.MUSL:
+        return is_musl_itself(name) or MUSL_LOADER_NAME.fullmatch(name) is not None
+    if libc is Libc.GLIBC and (MUSL_LIBC_NAME.fullmatch(name) or MUSL_LOADER_NAME.fullmatch(name)):
+        return False
     return name in GLIBC_LIBRARIES or any(
         p.fullmatch(name) for p in (LOADER_NAME, MUSL_LIBC_NAME, VDSO_NAME)
     )
+
+
+def is_musl_itself(name: str) -> bool:
+    """Return whether a needed name resolves to musl's loader, whatever files there are."""
+    return name.startswith(MUSL_OWN_PREFIXES)
+
+
+@cache
+def read_musl_exports() -> frozenset[bytes]:
+    """Return the symbols that some version of musl provides.
+
+    musl_exports.txt was made with ``readelf --dyn-syms`` of musl 1.2.3 and 1.2.6 for x86-64. Added
+    were the symbols of other machines (src/*/*.s) and the names that only the loader knows
+    (ldso/dynlink.c, get_lfs64).
+    """
+    return _read_names("musl_exports.txt")
 
 
 @cache
@@ -91,9 +130,13 @@ def read_glibc_exports() -> frozenset[bytes]:
 
     glibc_exports.txt was made with ``readelf --dyn-syms`` of all its libraries.
     """
+    return _read_names("glibc_exports.txt")
+
+
+def _read_names(file_name: str) -> frozenset[bytes]:
     from importlib.resources import files
 
-    return frozenset(files(__package__).joinpath("glibc_exports.txt").read_bytes().split())
+    return frozenset(files(__package__).joinpath(file_name).read_bytes().split())
 
 
 def is_in_glibc(name: str, version: str) -> bool:

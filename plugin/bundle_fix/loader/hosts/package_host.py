@@ -18,6 +18,7 @@ from bundle_fix.loader.hosts.cpu import get_cpu_of_level
 from bundle_fix.loader.hosts.files import TreeFiles
 from bundle_fix.loader.hosts.host import LD_CONF, CachedLibrary
 from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
+from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.hosts.rtld import Loader, guess_loader, is_default_directory
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.model.tree import Tree
@@ -51,17 +52,18 @@ class PackageHost(Struct, frozen=True, eq=False, dict=True):
         """See `Host`; only the files of the package are known."""
         return TreeFiles(self.tree)
 
-    def is_expected(self, name: str) -> bool:
+    def is_expected(self, name: str, libc: Libc) -> bool:
         """See `Host`."""
         return posixpath.basename(name) not in self._names
 
-    def is_common(self, name: str) -> bool:
+    def is_common(self, name: str, libc: Libc) -> bool:
         """See `Host`."""
         return False
 
     def find_loader(self, view: View, image: Image) -> Loader:
         """See `Host`; the default directories include multiarch directories of the package."""
-        loader = guess_loader(image, get_cpu_of_level(self.level, image.machine).levels)
+        levels = get_cpu_of_level(self.level, image.machine).levels
+        loader = guess_loader(image, view.bundle.guess_libc(image), levels)
         own = sorted(f"/{path}" for path in self.tree.directories if is_default_directory(path))
         return replace(loader, defaults=tuple(dict.fromkeys([*loader.defaults, *own])))
 

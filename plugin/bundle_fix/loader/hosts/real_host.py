@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
@@ -23,14 +24,14 @@ from bundle_fix.loader.hosts.cpu import Cpu, detect_cpu, get_cpu_of_level, get_m
 from bundle_fix.loader.hosts.files import HostFiles
 from bundle_fix.loader.hosts.host import LD_CACHE, LD_CONF, CachedLibrary
 from bundle_fix.loader.hosts.ld_conf import read_ld_conf, simulate_ldconfig
-from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.hosts.libc import MUSL_LOADER_NAME, Libc, is_part_of_libc
 from bundle_fix.loader.hosts.rtld import (
+    GCOMPAT,
+    GCOMPAT_LIBRARY,
     MAX_LOADER,
-    MUSL,
     USUAL_LOADER_PATHS,
     Loader,
     guess_loader,
-    is_linked_for_musl,
     list_default_directories,
     parse_musl_architecture,
     parse_musl_path_file,
@@ -39,6 +40,7 @@ from bundle_fix.loader.hosts.rtld import (
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.library_names import matches_any
+from bundle_fix.model.symlinks import Unresolved
 
 PRELOAD_FILE = "/etc/ld.so.preload"
 
@@ -79,35 +81,42 @@ class RealHost(Struct, frozen=True, eq=False):
     running: bool = False
     _memory: _Memory = field(default_factory=_Memory)
 
-    def is_expected(self, name: str) -> bool:
+    def is_expected(self, name: str, libc: Libc) -> bool:
         """See `Host`."""
         return matches_any(name, self.provides)
 
-    def is_common(self, name: str) -> bool:
+    def is_common(self, name: str, libc: Libc) -> bool:
         """See `Host`; False, as its files are known."""
         return False
 
     def find_loader(self, view: View, image: Image) -> Loader:
-        """See `Host`; it is read from the interpreter that the program names."""
-        key = (image.interpreter, image.architecture, is_linked_for_musl(image))
+        """See `Host`; it is read from the interpreter that the program names.
+
+        A library is loaded by the loader of the C library with which it was linked, or else by
+        the only one that the host has.
+        """
+        libc = view.bundle.guess_libc(image)
+        key = (image.interpreter, image.architecture, libc)
         known = self._memory.loaders.get(key)
         if known is None:
-            known = self._memory.loaders[key] = self._read_loader(view, image)
+            known = self._memory.loaders[key] = self._read_loader(view, image, libc)
         return known
 
-    def _read_loader(self, view: View, image: Image) -> Loader:
-        path = next(
-            (p for p in _list_interpreter_paths(view, image) if view.read_bytes(p, 4)), None
-        )
+    def _read_loader(self, view: View, image: Image, libc: Libc) -> Loader:
+        paths = _list_interpreter_paths(view, image, libc)
+        path = next((path for path in paths if view.read_bytes(path, 4)), None)
         cpu = self._get_cpu(image)
         if path is None:
-            return guess_loader(image, cpu.levels)
-        if is_linked_for_musl(image):
-            # The path file of PREFIX/lib/ld-musl-*.so.1 is in PREFIX/etc (ldso/dynlink.c).
-            prefix = posixpath.dirname(posixpath.dirname(path)).rstrip("/")
-            text = view.read_bytes(f"{prefix}/etc/ld-musl-{parse_musl_architecture(path)}.path")
-            return Loader(MUSL, path, parse_musl_path_file(text))
-        return read_glibc_loader(path, view.read_bytes(path, MAX_LOADER) or b"", image, cpu)
+            return guess_loader(image, libc, cpu.levels)
+        if MUSL_LOADER_NAME.fullmatch(posixpath.basename(path)):
+            return _read_musl_loader(view, path)
+        data = view.read_bytes(path, MAX_LOADER) or b""
+        if (real := GCOMPAT.search(data)) is not None:
+            # gcompat's loader starts musl's, with a library that has symbols of glibc.
+            library = GCOMPAT_LIBRARY.search(data)
+            preloads = (os.fsdecode(library[1]),) if library else ()
+            return replace(_read_musl_loader(view, os.fsdecode(real[1])), preloads=preloads)
+        return read_glibc_loader(path, data, image, cpu)
 
     def _get_cpu(self, image: Image) -> Cpu:
         is_own = get_machine_name() == image.machine and self.level is None
@@ -143,17 +152,36 @@ class RealHost(Struct, frozen=True, eq=False):
         return tuple(" ".join(lines).replace(":", " ").split())
 
 
-def _list_interpreter_paths(view: View, image: Image) -> Iterator[str]:
-    """Yield the possible paths of the loader: for a library, the usual ones of its machine."""
+def _read_musl_loader(view: View, path: str) -> Loader:
+    # The path file of PREFIX/lib/ld-musl-*.so.1 is in PREFIX/etc (ldso/dynlink.c).
+    prefix = posixpath.dirname(posixpath.dirname(path)).rstrip("/")
+    text = view.read_bytes(f"{prefix}/etc/ld-musl-{parse_musl_architecture(path)}.path")
+    return Loader(Libc.MUSL, path, parse_musl_path_file(text))
+
+
+def _list_interpreter_paths(view: View, image: Image, libc: Libc) -> Iterator[str]:
+    """Yield the possible paths of the loader: for a library, first those of ``libc``."""
     if image.interpreter is not None:
         yield image.interpreter
         return
-    if is_linked_for_musl(image):
-        real = view.resolve_directory("/lib")
-        names = view.host.list_names(real) if isinstance(real, str) and view.host else []
-        yield from (f"/lib/{name}" for name in names if name.startswith("ld-musl-"))
-        return
-    yield from USUAL_LOADER_PATHS.get((image.machine, image.format.bits), ())
+    glibc = USUAL_LOADER_PATHS.get((image.machine, image.format.bits), ())
+    musl = _list_musl_loaders(view, image)
+    yield from (*musl, *glibc) if libc is Libc.MUSL else (*glibc, *musl)
+
+
+def _list_musl_loaders(view: View, image: Image) -> list[str]:
+    """Return the paths of musl's loaders for the machine of ``image``; normally one."""
+    directory = view.resolve_directory("/lib")
+    if isinstance(directory, Unresolved) or view.host is None:
+        return []
+    paths = [f"/lib/{n}" for n in view.host.list_names(directory) if MUSL_LOADER_NAME.fullmatch(n)]
+    return [path for path in paths if _is_for_same_machine(view, path, image)]
+
+
+def _is_for_same_machine(view: View, path: str, image: Image) -> bool:
+    real = view.resolve_path(path)
+    found = view.find_image(real) if isinstance(real, str) else None
+    return isinstance(found, Image) and found.architecture == image.architecture
 
 
 def find_names_on_this_machine(bundle: Bundle) -> list[str]:

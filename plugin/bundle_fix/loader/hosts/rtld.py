@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import posixpath
 import re
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.cpu import LEVELS, Cpu
+from bundle_fix.loader.hosts.libc import (
+    MUSL_LIBC_NAME,
+    MUSL_LOADER_NAME,
+    Libc,
+    is_part_of_libc,
+)
 
-GLIBC, MUSL = "glibc", "musl"
 SYSTEM_DIRS = re.compile(rb"(?:/(?:[\w.+-]{1,100}/){0,8}lib[\w.+-]{0,20}/(?:[\w.+-]{1,60}/)?\0)+")
 """A sequence of strings that look like default directories."""
-MUSL_NAME = re.compile(r"ld-musl-([\w.-]+?)\.so\.1")
 MUSL_PATHS = ("/lib", "/usr/local/lib", "/usr/lib")
 """The directories that musl searches if there is no path file (ldso/dynlink.c, load_library)."""
 MAX_LOADER = 16 << 20
@@ -35,13 +40,26 @@ USUAL_LOADER_PATHS = {
     ("loongarch", 64): ("/lib64/ld-linux-loongarch-lp64d.so.1",),
 }
 """The path of glibc's loader by machine and class (psABIs); libraries do not name one."""
+USUAL_MUSL_PATHS = {
+    key: f"/lib/ld-musl-{name}.so.1"
+    for key, name in {
+        ("x86_64", 64): "x86_64", ("x86_64", 32): "x32", ("i386", 32): "i386",
+        ("aarch64", 64): "aarch64", ("arm", 32): "armhf", ("powerpc64", 64): "powerpc64le",
+        ("s390", 64): "s390x", ("riscv", 64): "riscv64", ("loongarch", 64): "loongarch64",
+    }.items()
+}  # fmt: skip
+"""The usual path of musl's loader by machine and class (its configure script)."""
+GCOMPAT = re.compile(rb"(/[^\0]{0,200}/ld-musl-[\w.-]+\.so\.1)\0")
+"""The path of musl's loader in gcompat's replacement of glibc's loader."""
+GCOMPAT_LIBRARY = re.compile(rb"(/[^\0]{0,200}/libgcompat\.so\.\d+)\0")
+"""The path of the library that gcompat's loader preloads (its loader/loader.c)."""
 
 
 class Loader(Struct, frozen=True):
     """The loader of one process.
 
     Attributes:
-        flavour: ``glibc`` or ``musl``.
+        libc: the C library to which it belongs.
         path: its path on the host as in PT_INTERP; None if unknown.
         defaults: the directories that it searches last; with musl those of its path file.
         trusted: the directories below which a set-uid program may use ``$ORIGIN``.
@@ -51,9 +69,10 @@ class Loader(Struct, frozen=True):
             directory itself, each with a slash at its end.
         hwcaps: the levels of ``glibc-hwcaps``, the best first.
         hwcap: the processor's bits in cache entries of the old format.
+        preloads: the libraries that it loads first by itself.
     """
 
-    flavour: str
+    libc: Libc
     path: str | None
     defaults: tuple[str, ...]
     trusted: tuple[str, ...] = ()
@@ -62,6 +81,7 @@ class Loader(Struct, frozen=True):
     subdirectories: tuple[str, ...] = ()
     hwcaps: tuple[str, ...] = ()
     hwcap: int = 0
+    preloads: tuple[str, ...] = ()
 
 
 def list_default_directories(image: Image) -> tuple[str, ...]:
@@ -85,35 +105,54 @@ def is_default_directory(directory: str) -> bool:
     )
 
 
-def is_linked_for_musl(image: Image) -> bool:
-    """Return whether a program or library was linked for musl."""
+class LinkedLibc(NamedTuple):
+    """The C library with which an object was linked, and the name that shows it."""
+
+    libc: Libc
+    name: str
+
+
+def find_linked_libc(image: Image) -> LinkedLibc | None:
+    """Return the C library with which an object was linked, or None if it needs none."""
     if image.interpreter is not None:
-        return MUSL_NAME.fullmatch(posixpath.basename(image.interpreter)) is not None
-    return any(name == "libc.so" or name.startswith("libc.musl-") for name in image.needed)
+        is_musl = MUSL_LOADER_NAME.fullmatch(posixpath.basename(image.interpreter))
+        return LinkedLibc(Libc.MUSL if is_musl else Libc.GLIBC, image.interpreter)
+    parts = [name for name in image.needed if is_part_of_libc(posixpath.basename(name))]
+    # The library itself says more than the other parts, which musl may provide as well.
+    parts.sort(key=lambda name: not posixpath.basename(name).startswith("libc."))
+    for name in parts:
+        last = posixpath.basename(name)
+        is_musl = MUSL_LIBC_NAME.fullmatch(last) or MUSL_LOADER_NAME.fullmatch(last)
+        return LinkedLibc(Libc.MUSL if is_musl else Libc.GLIBC, name)
+    return None
 
 
 def parse_musl_architecture(path: str) -> str:
     """Return the architecture in the name of musl's loader, and so in that of its path file."""
-    found = MUSL_NAME.fullmatch(posixpath.basename(path))
+    found = MUSL_LOADER_NAME.fullmatch(posixpath.basename(path))
     return found[1] if found else "unknown"
 
 
 def parse_musl_path_file(text: bytes | None) -> tuple[str, ...]:
-    """Return the directories of musl's path file; colons and newlines separate them."""
+    """Return the directories of musl's path file; colons and newlines separate them.
+
+    An empty file means no directories. musl reads it as a string, up to the first NUL.
+    """
     if text is None:
         return MUSL_PATHS
-    entries = re.split(r"[:\n]+", text.decode("utf-8", "surrogateescape"))
-    return tuple(entry for entry in entries if entry)
+    known = text.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return tuple(entry for entry in re.split(r"[:\n]+", known) if entry)
 
 
-def guess_loader(image: Image, levels: tuple[str, ...] = ()) -> Loader:
-    """Return the usual loader of a program, for a host with unknown files."""
-    if is_linked_for_musl(image):
-        return Loader(MUSL, image.interpreter, MUSL_PATHS)
+def guess_loader(image: Image, libc: Libc, levels: tuple[str, ...] = ()) -> Loader:
+    """Return the usual loader of a process of ``libc``, for a host with unknown files."""
+    if libc is Libc.MUSL:
+        usual = USUAL_MUSL_PATHS.get((image.machine, image.format.bits))
+        return Loader(libc, image.interpreter or usual, MUSL_PATHS)
     defaults = list_default_directories(image)
     trusted = tuple(f"{directory}/" for directory in defaults)
     subdirectories = tuple(f"glibc-hwcaps/{level}/" for level in levels)
-    return Loader(GLIBC, image.interpreter, defaults, trusted, None, None, subdirectories, levels)
+    return Loader(libc, image.interpreter, defaults, trusted, None, None, subdirectories, levels)
 
 
 def read_glibc_loader(path: str, data: bytes, image: Image, cpu: Cpu) -> Loader:
@@ -135,7 +174,7 @@ def read_glibc_loader(path: str, data: bytes, image: Image, cpu: Cpu) -> Loader:
     if not has_hwcaps or b"Legacy HWCAP" in data:
         subdirectories += _list_legacy_subdirectories(cpu.legacy)
     return Loader(
-        GLIBC, path, tuple(d.rstrip("/") or "/" for d in built_in), built_in,
+        Libc.GLIBC, path, tuple(d.rstrip("/") or "/" for d in built_in), built_in,
         _derive_lib(built_in[0]), cpu.platform, tuple(subdirectories), hwcaps, cpu.hwcap,
     )  # fmt: skip
 

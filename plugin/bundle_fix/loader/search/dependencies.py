@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.strings import find_string_table, read_string
-from bundle_fix.loader.hosts.rtld import MUSL
+from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.model.errors import DamagedElfError
@@ -39,7 +39,7 @@ def list_audit_tags(requester: LoadedObject) -> list[str]:
     return [name for tag, name in AUDIT_TAGS.items() if tag in tags]
 
 
-def read_dependencies(view: View, requester: LoadedObject, flavour: str) -> Iterator[Dependency]:
+def read_dependencies(view: View, requester: LoadedObject, libc: Libc) -> Iterator[Dependency]:
     """Yield the dependencies of ``requester``, in the order of its dynamic section.
 
     Only glibc supports DT_FILTER and DT_AUXILIARY.
@@ -48,7 +48,7 @@ def read_dependencies(view: View, requester: LoadedObject, flavour: str) -> Iter
     if image is None:
         return
     filters = {DependencyKind.FILTER.value, DependencyKind.AUXILIARY.value}
-    has_filters = flavour != MUSL and any(e.tag in filters for e in image.dynamic or ())
+    has_filters = libc is not Libc.MUSL and any(e.tag in filters for e in image.dynamic or ())
     content = view.find_content(requester.real_path or "") if has_filters else None
     table = find_string_table(image) if has_filters else None
     if content is None or table is None:

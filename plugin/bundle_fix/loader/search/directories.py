@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
+from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.objects import LoadedObject, ProcessContext
 from bundle_fix.loader.search.steps import Outcome, SearchRule, SearchStep
 from bundle_fix.loader.search.tokens import substitute_as_musl, substitute_tokens
@@ -35,10 +35,10 @@ class SearchDirectory(NamedTuple):
 
 
 SEPARATORS = {
-    (GLIBC, SearchRule.LD_LIBRARY_PATH): "[:;]",
-    (MUSL, SearchRule.LD_LIBRARY_PATH): "[:\n]",
-    (MUSL, SearchRule.RPATH): "[:\n]",
-    (MUSL, SearchRule.RUNPATH): "[:\n]",
+    (Libc.GLIBC, SearchRule.LD_LIBRARY_PATH): "[:;]",
+    (Libc.MUSL, SearchRule.LD_LIBRARY_PATH): "[:\n]",
+    (Libc.MUSL, SearchRule.RPATH): "[:\n]",
+    (Libc.MUSL, SearchRule.RUNPATH): "[:\n]",
 }
 """The separators of the entries of a search path, a colon in all other cases."""
 
@@ -57,17 +57,17 @@ def expand_search_path(
     """
     if not text:
         return
-    flavour = context.loader.flavour
+    libc = context.loader.libc
     seen = set()
-    if flavour == MUSL and via is not SearchRule.LD_LIBRARY_PATH:
+    if libc is Libc.MUSL and via is not SearchRule.LD_LIBRARY_PATH:
         # One unknown token invalidates the whole list (fixup_rpath).
         whole = expand_tokens(context, text, owner)
         if isinstance(whole, Outcome):
             yield SearchDirectory(text, via, "", whole, label)
             return
-    for entry in re.split(SEPARATORS.get((flavour, via), ":"), text):
+    for entry in re.split(SEPARATORS.get((libc, via), ":"), text):
         # musl skips an empty entry; for glibc it is the working directory.
-        if flavour == MUSL and not entry:
+        if libc is Libc.MUSL and not entry:
             continue
         directory = _expand_entry(context, entry, via, owner)._replace(owner=label)
         if directory.refusal is not None or directory.path not in seen:
@@ -91,7 +91,7 @@ def _expand_entry(
 
 def has_literal_tokens(context: ProcessContext, via: SearchRule) -> bool:
     """Return whether tokens are plain text: musl replaces them in RPATH and RUNPATH only."""
-    return context.loader.flavour == MUSL and via not in (SearchRule.RPATH, SearchRule.RUNPATH)
+    return context.loader.libc is Libc.MUSL and via not in (SearchRule.RPATH, SearchRule.RUNPATH)
 
 
 def expand_tokens(context: ProcessContext, text: str, owner: LoadedObject) -> str | Outcome:
@@ -102,7 +102,7 @@ def expand_tokens(context: ProcessContext, text: str, owner: LoadedObject) -> st
     # The path of a privileged program is chosen by its caller, who may make a hard link or a
     # namespace. That of a library is not (glibc: l_type == lt_executable; musl: kernel_mapped).
     is_distrusted = context.secure and owner is context.main
-    if loader.flavour == MUSL:
+    if loader.libc is Libc.MUSL:
         result = substitute_as_musl(text, owner.directory)
         return Outcome.SECURE_EXECUTION if is_distrusted and isinstance(result, str) else result
     return substitute_tokens(

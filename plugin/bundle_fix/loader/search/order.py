@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.rtld import GLIBC, MUSL
+from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.search.directories import SearchDirectory, expand_tokens, has_literal_tokens
 from bundle_fix.loader.search.probe import (
@@ -37,12 +37,12 @@ def search_library(context: ProcessContext, name: str, requester: LoadedObject) 
     search = Search(context, name, requester, [])
     if "/" in name:
         return _resolve_direct_path(search)
-    flavour = context.loader.flavour
-    found = _run_stages(search, (*PATH_STAGES[flavour], *SYSTEM_STAGES[flavour]))
+    libc = context.loader.libc
+    found = _run_stages(search, (*PATH_STAGES[libc], *SYSTEM_STAGES[libc]))
     if found is not None:
         return found
-    if context.host.is_expected(name) and context.view.host is not None:
-        place = posixpath.join(context.loader.defaults[0], name)
+    if context.host.is_expected(name, libc) and context.view.host is not None:
+        place = posixpath.join(next(iter(context.loader.defaults), "/lib"), name)
         search.trace.append(SearchStep(place, SearchRule.DEFAULT, Outcome.EXPECTED))
         return search.build_host_copy(place, SearchRule.DEFAULT)
     return search.build_missing(SearchRule.DEFAULT)
@@ -59,7 +59,8 @@ def drop_unexpected_host_copy(context: ProcessContext, found: LoadedObject) -> L
     bundle, host = context.view.bundle, context.host
     like = found.loaded_by.image if found.loaded_by else None
     provided = like is not None and bundle.find_providers(posixpath.basename(found.name), like)
-    if provided or host.is_expected(found.name) or host.is_common(found.name):
+    libc = context.loader.libc
+    if provided or host.is_expected(found.name, libc) or host.is_common(found.name, libc):
         return found
     if found.via is SearchRule.DIRECT:
         return found
@@ -76,14 +77,14 @@ def search_paths(context: ProcessContext, name: str, requester: LoadedObject) ->
     search = Search(context, name, requester, [])
     if "/" in name:
         return _resolve_direct_path(search)
-    found = _run_stages(search, PATH_STAGES[context.loader.flavour])
+    found = _run_stages(search, PATH_STAGES[context.loader.libc])
     return found or search.build_missing(SearchRule.RUNPATH)
 
 
 def search_system(context: ProcessContext, name: str, requester: LoadedObject) -> LoadedObject:
     """Search for ``name`` in the host's cache and default directories; see `search_library`."""
     search = Search(context, name, requester, [])
-    found = _run_stages(search, SYSTEM_STAGES[context.loader.flavour])
+    found = _run_stages(search, SYSTEM_STAGES[context.loader.libc])
     return found or search.build_missing(SearchRule.DEFAULT)
 
 
@@ -173,7 +174,7 @@ def _search_cache(search: Search) -> LoadedObject | None:
 def _search_default_directories(search: Search) -> LoadedObject | None:
     """Search the default directories; a host with unknown files has every library there."""
     loader, via = search.context.loader, SearchRule.DEFAULT
-    if loader.flavour == GLIBC and _has_nodeflib_flag(search.image):
+    if loader.libc is Libc.GLIBC and _has_nodeflib_flag(search.image):
         search.trace.append(build_rule_step(via, Outcome.NOT_SEARCHED))
         return search.build_missing(via)
     if search.context.view.host is None:
@@ -187,14 +188,14 @@ def _has_nodeflib_flag(image: Image) -> bool:
     return bool((image.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_NODEFLIB)
 
 
-PATH_STAGES: dict[str, tuple[_Stage, ...]] = {
-    GLIBC: (_search_rpaths, _search_library_path, _search_runpath),
-    MUSL: (_search_library_path, _search_inherited_paths),
+PATH_STAGES: dict[Libc, tuple[_Stage, ...]] = {
+    Libc.GLIBC: (_search_rpaths, _search_library_path, _search_runpath),
+    Libc.MUSL: (_search_library_path, _search_inherited_paths),
 }
 """The rules of each loader for a name without a slash, in their order: first the paths."""
-SYSTEM_STAGES: dict[str, tuple[_Stage, ...]] = {
-    GLIBC: (_search_cache, _search_default_directories),
-    MUSL: (_search_default_directories,),
+SYSTEM_STAGES: dict[Libc, tuple[_Stage, ...]] = {
+    Libc.GLIBC: (_search_cache, _search_default_directories),
+    Libc.MUSL: (_search_default_directories,),
 }
 """Then the host's own directories."""
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.hosts.rtld import MUSL, is_default_directory
+from bundle_fix.loader.hosts.libc import Libc
+from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.loader.hosts.view import NoImage
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.search.directories import SearchDirectory, expand_search_path
@@ -128,7 +129,8 @@ def _report_missing_directory(
     """Append the step of a directory that is missing, or that only an unknown host may have.
 
     Returns:
-        The host's copy for a default directory of such a host; None otherwise.
+        The host's copy for a default directory of such a host; a missing object if the search
+        fails there, as musl's does at a symlink loop; None otherwise.
     """
     view, path = search.context.view, directory.path
     if view.host is not None:
@@ -147,7 +149,8 @@ def _report_missing_directory(
         detail = ""
     place = posixpath.normpath(view.format_path(path))
     search.trace.append(directory.build_step(place, outcome, detail))
-    return None
+    is_musl = search.context.loader.libc is Libc.MUSL
+    return search.build_missing(directory.via) if is_musl and reason is Unresolved.LOOP else None
 
 
 def format_place(search: Search, path: str) -> str:
@@ -181,8 +184,10 @@ def _verify_candidate(search: Search, path: str) -> str | _Rejection:
     real = view.resolve_path(path)
     if real is Unresolved.MISSING:
         return _Rejection(Outcome.NOT_THERE)
+    is_musl = search.context.loader.libc is Libc.MUSL
     if real is Unresolved.LOOP:
-        return _Rejection(Outcome.SYMLINK_LOOP)
+        # musl's path_open ends the whole search, glibc's open_path only the list.
+        return _Rejection(Outcome.SYMLINK_LOOP, is_fatal=is_musl)
     if isinstance(real, Unresolved):
         return _Rejection(Outcome.UNRESOLVED_SYMLINK, UNRESOLVED_TEXTS[real])
     image = view.find_image(real)
@@ -192,7 +197,7 @@ def _verify_candidate(search: Search, path: str) -> str | _Rejection:
     if image.architecture != search.image.architecture:
         architecture = f"{image.format.bits}-bit {image.machine}"
         # glibc skips a file of another architecture, musl's load_library returns an error.
-        if search.context.loader.flavour == MUSL:
+        if is_musl:
             return _Rejection(Outcome.LOADER_FAILS, architecture, is_fatal=True)
         return _Rejection(Outcome.OTHER_MACHINE, architecture)
     if not image.is_dynamic:

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from bundle_fix.elf.read.parser import read_image_at
+from bundle_fix.elf.symbols.symbol_table import read_symbols as read_symbol_table
 from bundle_fix.loader.hosts.host import build_adversarial_host
-from bundle_fix.loader.hosts.libc import is_installed_with_libc, is_part_of_libc
+from bundle_fix.loader.hosts.libc import (
+    Libc,
+    is_installed_with_libc,
+    is_part_of_libc,
+    read_musl_exports,
+)
+from bundle_fix.model.content import PathContent
 
 
 @pytest.mark.parametrize(
@@ -22,13 +30,13 @@ def test_the_c_library_and_its_loader_are_part_of_libc(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["libc.so.7", "libcrypto.so.3", "libmd.so.0", "libgcc_s.so.1"])
 def test_other_libraries_are_not_installed_with_libc(name: str) -> None:
-    assert not is_installed_with_libc(name)
+    assert not is_installed_with_libc(name, Libc.GLIBC)
 
 
 @pytest.mark.parametrize(("name", "is_part"), [("libcrypt.so.1", False), ("libnsl.so.1", True)])
 def test_former_parts_of_glibc_are_common_but_not_expected(name: str, is_part: bool) -> None:
-    host = build_adversarial_host()
-    assert (host.is_expected(name), host.is_common(name)) == (False, True)
+    host, libc = build_adversarial_host(), Libc.GLIBC
+    assert (host.is_expected(name, libc), host.is_common(name, libc)) == (False, True)
     assert is_part_of_libc(name) == is_part
 
 
@@ -43,3 +51,35 @@ def test_the_shared_objects_of_this_machines_glibc_are_known() -> None:
     assert {
         n for n in unknown if not n.startswith(("libc_malloc", "libmemusage", "libpcp"))
     } == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "glibc", "musl"),
+    [
+        ("libc.musl-x86_64.so.1", False, True),
+        ("ld-musl-x86_64.so.1", False, True),
+        ("libc.so.6", True, True),
+        ("libpthread.so.0", True, True),
+        ("libxnet.so.1", False, True),
+        ("libresolv.so.2", True, False),
+        ("libmvec.so.1", True, False),
+        ("libnsl.so.1", False, False),
+        ("ld-linux-x86-64.so.2", True, False),
+    ],
+)
+def test_each_c_library_provides_its_own_names(name: str, glibc: bool, musl: bool) -> None:
+    assert is_installed_with_libc(name, Libc.GLIBC) is glibc
+    assert is_installed_with_libc(name, Libc.MUSL) is musl
+
+
+def test_the_exports_of_this_machines_musl_are_known() -> None:
+    loader = Path("/lib/ld-musl-x86_64.so.1")
+    if not loader.exists():
+        pytest.skip("musl is not installed")
+    image = read_image_at(loader)
+    assert image is not None
+    with PathContent(loader.resolve(), loader.stat().st_size).open() as reader:
+        exported = read_symbol_table(reader, image).defined
+    # Debian adds the fts functions, which other builds of musl lack.
+    assert {n for n in exported if not n.startswith(b"fts_")} <= read_musl_exports()
+    assert not {b"__printf_chk", b"fts_open", b"gnu_get_libc_version"} & read_musl_exports()
