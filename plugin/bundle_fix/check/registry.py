@@ -10,6 +10,7 @@ from bundle_fix.check.rules import (
     allocators,
     archive,
     build_runpath,
+    bundled_libc,
     coverage,
     differences,
     dlopen,
@@ -31,6 +32,7 @@ from bundle_fix.check.rules import (
     runtime_copies,
     static_tls,
     symlinks,
+    two_libcs,
     two_versions,
     undefined,
     unused,
@@ -43,10 +45,11 @@ from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
 from bundle_fix.model.suggestions import suggest_word
 
 FAMILIES = (
-    ignores, coverage, resolution, symlinks, library_path, dlopen, plugin_directories, hwcaps,
-    runpath, build_runpath, privileges, unused, allocators, allocator_mismatch, dlopened_allocators,
-    two_versions, runtime_copies, machine, undefined, opener_symbols, versions, unversioned,
-    static_tls, hardening, drivers, hygiene, archive, lost_symlinks, wheel, manifest, differences,
+    ignores, coverage, resolution, bundled_libc, symlinks, library_path, dlopen, plugin_directories,
+    hwcaps, runpath, build_runpath, privileges, unused, allocators, allocator_mismatch,
+    dlopened_allocators, two_versions, runtime_copies, machine, two_libcs, undefined,
+    opener_symbols, versions, unversioned, static_tls, hardening, drivers, hygiene, archive,
+    lost_symlinks, wheel, manifest, differences,
 )  # fmt: skip
 """The modules that define rules."""
 

@@ -82,12 +82,12 @@ class Bundle(Struct, frozen=True, dict=True):
         the pack, or with its other libraries.
         """
         linked = find_linked_libc(image)
-        if linked is not None and (image.interpreter is not None or self._libc_of_tags is None):
+        if linked is not None and (image.interpreter is not None or self.libc_of_tags is None):
             return linked.libc
-        return self._libc_of_tags or self._common_libcs.get(image.architecture, Libc.GLIBC)
+        return self.libc_of_tags or self._common_libcs.get(image.architecture, Libc.GLIBC)
 
     @cached_property
-    def _libc_of_tags(self) -> Libc | None:
+    def libc_of_tags(self) -> Libc | None:
         """The C library that the platform tags of a wheel name (PEP 600 and 656), or None."""
         found = {
             libc

@@ -61,6 +61,11 @@ class LoadedObject(Struct, frozen=True):
             yield current
             current = current.loaded_by
 
+    def hide_search_path(self) -> LoadedObject:
+        """Return the object without its RPATH and RUNPATH."""
+        image = self.image and replace(self.image, rpath=None, runpath=None)
+        return replace(self, image=image)
+
     @property
     def soname(self) -> str:
         """The soname, or the last part of the name by which the object was needed."""
@@ -71,12 +76,6 @@ class LoadedObject(Struct, frozen=True):
     def label(self) -> str:
         """The path for messages, or the name if the object is missing."""
         return self.path or self.name
-
-
-def hide_search_path(loaded: LoadedObject) -> LoadedObject:
-    """Return an object without its RPATH and RUNPATH."""
-    image = loaded.image
-    return replace(loaded, image=image and replace(image, rpath=None, runpath=None))
 
 
 class ProcessContext(Struct, frozen=True):

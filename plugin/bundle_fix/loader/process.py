@@ -16,12 +16,7 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.libc import Libc, is_musl_itself
-from bundle_fix.loader.objects import (
-    LoadedObject,
-    ObjectOrigin,
-    ProcessContext,
-    hide_search_path,
-)
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.search.dependencies import (
     Dependency,
     DependencyKind,
@@ -149,7 +144,7 @@ class ProcessBuilder:
         if context.loader.libc is Libc.MUSL:
             # musl reads no ld.so.preload, and searches without the entries of the program
             # (load_preload).
-            requester = hide_search_path(requester)
+            requester = requester.hide_search_path()
         else:
             names += context.host.list_preloads(context.view)
         text = context.environment.preload

@@ -1,4 +1,4 @@
-"""BF407 to BF410: files for another machine, processor, C library or operating system."""
+"""BF407, BF408 and BF410: files for another machine, processor or operating system."""
 
 from __future__ import annotations
 
@@ -55,18 +55,6 @@ def test_bf408_accepts_the_level_of_a_hwcaps_directory_in_it(
     path = tmp_path / f"lib/glibc-hwcaps/{level}/liba.so.1"
     build_elf(path, soname="liba.so.1", flags=["-Wl,-z,x86-64-v3"])
     assert len(check("BF408")) == found
-
-
-@pytest.mark.parametrize(("needed", "found"), [("libc.musl-x86_64.so.1", 1), ("libc.so.6", 0)])
-def test_bf409_reports_a_library_for_another_c_library(
-    tmp_path: Path, check: Check, needed: str, found: int
-) -> None:
-    build_elf(tmp_path / "lib/liba.so.1", soname="liba.so.1", needed=[needed], flags=["-nolibc"])
-    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
-    assert [f.message for f in check("BF409")] == [
-        "was linked with musl (it needs libc.musl-x86_64.so.1), but bin/x, which loads it,"
-        " was linked with glibc"
-    ][:found]
 
 
 def test_a_file_for_another_system_is_named_and_not_checked(tmp_path: Path) -> None:

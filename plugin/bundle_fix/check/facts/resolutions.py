@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
+from typing import Any
 
 from bundle_fix.check.context import Context
+from bundle_fix.loader.hosts.libc import Libc, is_part_of_libc
+from bundle_fix.loader.hosts.rtld import find_linked_libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import SearchStep
@@ -30,6 +34,19 @@ def find_worst_resolutions(
     return found
 
 
+def is_name_of_other_libc(need: Resolution, libc: Libc) -> bool:
+    """Return whether a name belongs to another C library, with which the requester was linked.
+
+    Args:
+        need: the needed name.
+        libc: the C library of the process.
+    """
+    linked = find_linked_libc(need.requester.image) if need.requester.image else None
+    is_other = linked is not None and linked.libc is not libc
+    name = posixpath.basename(need.name)
+    return is_other and is_part_of_libc(name) and not is_part_of_libc(name, libc)
+
+
 def describe_trace(trace: Sequence[SearchStep]) -> list[dict[str, str]]:
     """Return the steps of a search for the evidence of a finding."""
     return [
@@ -44,3 +61,14 @@ def describe_trace(trace: Sequence[SearchStep]) -> list[dict[str, str]]:
         | ({"detail": step.detail} if step.detail else {})
         for step in trace
     ]
+
+
+def make_need_evidence(need: Resolution, processes: Sequence[Process]) -> dict[str, Any]:
+    """Return the evidence of a finding about a needed name in ``processes``."""
+    return {
+        "needed": need.name,
+        "needed_by": need.requester.path,
+        "programs": sorted({process.entry for process in processes}),
+        "chain": [o.path or o.name for o in need.requester.walk_load_chain()][::-1],
+        "trace": describe_trace(need.result.trace),
+    }

@@ -1,29 +1,20 @@
-"""BF407 to BF410: files for another machine, processor, C library or operating system."""
+"""BF407, BF408 and BF410: files for another machine, processor or operating system."""
 
 from __future__ import annotations
 
 import posixpath
 import re
 from collections.abc import Iterator
-from enum import Enum
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import find_isa_levels
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
-from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME
-from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.policy.severity import Severity
 
 X86_64_LEVEL = re.compile(r"x86-64-v([2-4])")
 """The name of a level, in the options of the target and as a directory in ``glibc-hwcaps``."""
-
-
-class LinkedLibc(Enum):
-    """A C library with which an object was linked."""
-
-    GLIBC = "glibc"
-    MUSL = "musl"
 
 
 def find_other_machines(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -83,32 +74,6 @@ def find_newer_levels(rule: Rule, context: Context) -> Iterator[Finding]:
         )
 
 
-def find_mixed_libcs(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Yield the objects that were linked with another C library than their program."""
-    for entry, process in context.programs.items():
-        libc, _ = _find_libc(process.main)
-        for loaded in process.list_bundled_objects():
-            other, needed = _find_libc(loaded)
-            if libc and other and other is not libc:
-                yield rule.make_finding(
-                    loaded.label,
-                    f"was linked with {other.value} (it needs {needed}), but {entry}, which loads"
-                    f" it, was linked with {libc.value}",
-                    needed=needed,
-                    program=entry,
-                )
-
-
-def _find_libc(loaded: LoadedObject) -> tuple[LinkedLibc | None, str]:
-    """Return the C library with which an object was linked, and its needed name."""
-    for name in loaded.image.needed if loaded.image else ():
-        if MUSL_LIBC_NAME.fullmatch(posixpath.basename(name)):
-            return LinkedLibc.MUSL, name
-        if posixpath.basename(name).startswith("libc.so.6"):
-            return LinkedLibc.GLIBC, name
-    return None, ""
-
-
 RULES = (
     Rule(
         "BF407", "other-machine", Severity.NOTE,
@@ -127,16 +92,6 @@ RULES = (
         " --cpu x86-64-v3.",
         "lib/libcodec.so was built with -march=haswell -mneeded, so it needs x86-64-v3.",
         find_newer_levels,
-    ),
-    Rule(
-        "BF409", "two-c-libraries", Severity.ERROR,
-        "A library was linked with another C library than the program that loads it.",
-        "The loader does not find the other C library, and the program fails before main. If it"
-        " finds it, two C libraries run in one process and damage each other's data.",
-        "Replace the library with a copy that was built for the program's C library.",
-        "lib/libfast.so.1 comes from an Alpine container and needs libc.musl-x86_64.so.1, but"
-        " bin/server needs libc.so.6.",
-        find_mixed_libcs,
     ),
     Rule(
         "BF410", "other-system", Severity.NOTE,

@@ -5,15 +5,24 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.library_sources import find_library_source, is_loaded_by_import
 from bundle_fix.check.facts.privileges import find_prefix_for_name, list_refused_entries
-from bundle_fix.check.facts.resolutions import describe_trace, find_worst_resolutions
+from bundle_fix.check.facts.resolutions import (
+    find_worst_resolutions,
+    is_name_of_other_libc,
+    make_need_evidence,
+)
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
-from bundle_fix.loader.hosts.libc import LOADER_NAME, TARGETS_WITHOUT, is_part_of_libc
+from bundle_fix.loader.hosts.libc import (
+    GLIBC_LIBRARIES,
+    LOADER_NAME,
+    TARGETS_WITHOUT,
+    Libc,
+    is_part_of_libc,
+)
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import SearchRule
@@ -36,6 +45,9 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
         context, ObjectOrigin.MISSING
     ).items():
         image = need.requester.image
+        libc = context.get_libc(processes[0].entry)
+        if is_name_of_other_libc(need, libc):
+            continue
         provided = context.bundle.find_providers(posixpath.basename(name), image) if image else ()
         is_mild = False
         if image is not None and name == image.interpreter:
@@ -54,7 +66,7 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             is_mild = True
         else:
             message = f"needs {name}, which is neither in the pack nor expected on the host"
-            message += _describe_targets(name)
+            message += _describe_targets(name, libc)
             message += _describe_similar(context, need)
             hint = f"Add {name} to the pack, or pass --host-provides {name}."
         yield rule.make_finding(
@@ -63,13 +75,17 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             severity=Severity.NOTE if is_mild else severity,
             hint=hint,
             fixable=bool(provided),
-            **_make_evidence(need, processes),
+            **make_need_evidence(need, processes),
         )
 
 
-def _describe_targets(name: str) -> str:
+def _describe_targets(name: str, libc: Libc) -> str:
     """Return a remark on targets that are known not to have a library."""
-    targets = TARGETS_WITHOUT.get(posixpath.basename(name))
+    last = posixpath.basename(name)
+    if libc is Libc.MUSL:
+        is_glibcs = last in GLIBC_LIBRARIES or LOADER_NAME.fullmatch(last)
+        return " (it belongs to glibc; musl does not provide it)" if is_glibcs else ""
+    targets = TARGETS_WITHOUT.get(last)
     return f" ({targets} do not install it)" if targets else ""
 
 
@@ -86,7 +102,8 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the needed names that the pack provides but that resolve to the host's copy."""
     worst = find_worst_resolutions(context, ObjectOrigin.HOST)
     for (path, name), (severity, need, processes) in worst.items():
-        if need.requester.image is None or is_part_of_libc(posixpath.basename(name)):
+        libc = context.get_libc(processes[0].entry)
+        if need.requester.image is None or is_part_of_libc(posixpath.basename(name), libc):
             continue
         # The host's own libraries need the host's copies; BF107 is about LD_LIBRARY_PATH.
         if (
@@ -115,7 +132,7 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
             hint=FIX_NAME_WITH_SLASH if "/" in name else None,
             provided=list(provided),
             loaded=need.result.path,
-            **_make_evidence(need, processes),
+            **make_need_evidence(need, processes),
         )
 
 
@@ -171,16 +188,6 @@ def _locate_copy(context: Context, provided: tuple[str, ...], name: str) -> str:
     return path or f"it under another name ({provided[0]})"
 
 
-def _make_evidence(need: Resolution, processes: list[Process]) -> dict[str, Any]:
-    return {
-        "needed": need.name,
-        "needed_by": need.requester.path,
-        "programs": sorted({process.entry for process in processes}),
-        "chain": [o.path or o.name for o in need.requester.walk_load_chain()][::-1],
-        "trace": describe_trace(need.result.trace),
-    }
-
-
 def find_duplicate_sonames(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the needed sonames of different files of one architecture."""
     bundle = context.bundle
@@ -206,41 +213,24 @@ def find_duplicate_sonames(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_names_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the libraries that the pack lacks and that most hosts, but not all, provide."""
     users: dict[str, list[str]] = {}
-    for (path, name), (_, need, _) in find_worst_resolutions(context, ObjectOrigin.HOST).items():
+    libcs: dict[str, Libc] = {}
+    for (path, name), (_, need, processes) in find_worst_resolutions(
+        context, ObjectOrigin.HOST
+    ).items():
         image = need.requester.image
         if image is None or need.result.via is SearchRule.DIRECT or context.is_on_host(name):
             continue
         if not context.bundle.find_providers(name, image):
             users.setdefault(name, []).append(path)
+            libcs[name] = context.get_libc(processes[0].entry)
     for name, paths in users.items():
         yield rule.make_finding(
             paths[0],
-            f"needs {name}, which is left to the host{_describe_targets(name)}",
+            f"needs {name}, which is left to the host{_describe_targets(name, libcs[name])}",
             severity=Severity.WARNING if name in TARGETS_WITHOUT else rule.severity,
             hint=f"Add {name} to the pack, or pass --host-provides {name}.",
             needed=name,
             needed_by=paths,
-        )
-
-
-def find_bundled_libc(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Yield the parts of the C library that are loaded from the pack by the host's loader."""
-    users: dict[str, list[tuple[Severity, Resolution, Process]]] = {}
-    for severity, process, need in context.resolutions:
-        if need.result.origin is ObjectOrigin.BUNDLE and is_part_of_libc(
-            posixpath.basename(need.name)
-        ):
-            users.setdefault(need.result.path or "", []).append((severity, need, process))
-    # A pack with its own loader may start its programs with it, which a script can do.
-    has_loader = any(LOADER_NAME.fullmatch(name) for name in context.bundle.paths_by_name)
-    for path, uses in users.items():
-        severity = min((severity for severity, _, _ in uses), key=lambda severity: severity.rank)
-        _, need, _ = uses[0]
-        yield rule.make_finding(
-            path,
-            f"is loaded instead of the host's {need.name}, which {need.requester.path} needs",
-            severity=Severity.WARNING if has_loader else severity,
-            **_make_evidence(need, [process for _, _, process in uses]),
         )
 
 
@@ -289,17 +279,5 @@ RULES = (
         applies_to=RELOCATABLE,
         has_diff_rule=True,
         concerns_whole_pack=True,
-    ),
-    Rule(
-        "BF112", "bundled-libc", Severity.ERROR,
-        "A part of the C library is loaded from the pack.",
-        "The kernel starts programs with the host's loader, whose path is absolute. The loader"
-        " works only with the C library of its own build; with another version the program crashes"
-        " before main.",
-        "Remove the file from the pack; every target has its own C library.",
-        "A script copied every file that ldd lists, including libc.so.6, and bin/server has the"
-        " RUNPATH $ORIGIN/../lib.",
-        find_bundled_libc,
-        applies_to=RELOCATABLE,
     ),
 )  # fmt: skip

@@ -7,11 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.file_facts import FileFacts
+from bundle_fix.check.facts.symbols.musl import find_musl_symbols, is_musl
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.elf.symbols.symbol_table import UndefinedSymbol
-from bundle_fix.loader.hosts.libc import MUSL_LIBC_NAME, is_part_of_libc, read_glibc_exports
+from bundle_fix.loader.hosts.libc import (
+    MUSL_LIBC_NAME,
+    Libc,
+    is_part_of_libc,
+    read_glibc_exports,
+)
+from bundle_fix.loader.hosts.rtld import find_linked_libc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.policy.severity import Severity
@@ -38,6 +45,9 @@ def find_undefined_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
     reported: set[tuple[str, bytes]] = set()
     complete: dict[tuple[str, bool], frozenset[str]] = {}
     for severity, process in _iter_processes(context):
+        if context.get_libc(process.entry) is Libc.MUSL:
+            yield from _find_undefined_with_musl(rule, context, process, reported)
+            continue
         unknown = [loaded for loaded in process.objects if loaded.image is None]
         is_closed = process.entry in context.programs and not any(
             loaded.origin is ObjectOrigin.MISSING or not has_only_versions(loaded.name)
@@ -63,6 +73,32 @@ def find_undefined_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
             reported |= {(loaded.label, symbol.name) for symbol in missing}
             if new:
                 yield _make_symbol_finding(rule, process, loaded, new, severity)
+
+
+def _find_undefined_with_musl(
+    rule: Rule, context: Context, process: Process, reported: set[tuple[str, bytes]]
+) -> Iterator[Finding]:
+    """Yield the symbols that no object of a musl process defines, if all objects are known.
+
+    BF409 reports the symbols of glibc. Those of a plugin may be defined by what opens it.
+    """
+    others = [loaded for loaded in process.objects if loaded.image is None and not is_musl(loaded)]
+    if others or process.entry not in context.programs:
+        return
+    for loaded in process.list_bundled_objects():
+        linked = find_linked_libc(loaded.image) if loaded.image else None
+        symbols = [
+            symbol
+            for symbol in context.facts.read_symbol_table(loaded).undefined
+            if not symbol.weak and (loaded.label, symbol.name) not in reported
+        ]
+        if linked is not None and linked.libc is Libc.GLIBC:
+            symbols = [s for s in symbols if not is_part_of_libc(s.library or "")]
+        known = find_musl_symbols(context.facts, process, symbols)
+        new = [symbol for symbol in symbols if symbol.name not in known]
+        reported |= {(loaded.label, symbol.name) for symbol in new}
+        if new:
+            yield _make_symbol_finding(rule, process, loaded, new, Severity.ERROR)
 
 
 def _iter_processes(context: Context) -> Iterator[tuple[Severity, Process]]:

@@ -14,7 +14,7 @@ from bundle_fix.check.facts.symbols.drivers import find_driver_loader, map_drive
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
-from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
+from bundle_fix.loader.hosts.libc import LOADER_NAME, Libc, is_part_of_libc
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.policy.severity import Severity
@@ -30,6 +30,9 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
         return
     limit = baseline.version
     for path in context.iter_dynamic_files():
+        # BF409 reports libraries of glibc that musl loads.
+        if context.get_libc(path) is Libc.MUSL:
+            continue
         # The loader only prints a warning if a weak version is missing (match_symbol).
         weak = context.facts.read_weak_versions(path)
         newer = {
@@ -170,12 +173,13 @@ def _find_missing(
     """Yield the resolved needed names with the required versions that the library lacks.
 
     A library without any versions is not an error: the loader only prints a warning (match_symbol).
+    musl ignores versions.
     """
     seen: set[tuple[str | None, str, str | None]] = set()
     for severity, process, need in resolutions:
         key = (need.requester.real_path, need.name, need.result.real_path)
         is_known = need.requester.image is not None and need.result.image is not None
-        if not is_known or key in seen:
+        if not is_known or key in seen or context.get_libc(process.entry) is Libc.MUSL:
             continue
         seen.add(key)
         defined = context.facts.read_defined_versions(need.result)
