@@ -31,6 +31,7 @@ from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.elf_files import EditedFile, edit_elf_file, read_elf_file
 
 if TYPE_CHECKING:
+    from bundle_fix.elf.edit.edit import CrossCheck
     from bundle_fix.report.render.elf import ElfFileRecord
 
 LEFT_ALONE = 1
@@ -48,6 +49,9 @@ BAD_REQUEST = 2
 @click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
 @add_print_options
 @editor_option
+@click.option(
+    "--cross-check", is_flag=True, help="Let LIEF read each changed file again, and compare."
+)
 @add_message_options
 def elf(
     files: tuple[Path, ...],
@@ -55,6 +59,7 @@ def elf(
     in_place: bool,
     kind: str,
     editor: str | None,
+    cross_check: bool,
     quiet: bool,
     verbose: bool,
     color: str,
@@ -82,9 +87,10 @@ def elf(
     outputs = _choose_outputs(files, output, in_place=in_place)
     records: list[ElfFileRecord] = []
     status = 0
+    check = _import_crosscheck() if cross_check else None
     for file, target in zip(files, outputs, strict=True):
         try:
-            result = edit_elf_file(file, changes, target, editor or "auto", search_path)
+            result = edit_elf_file(file, changes, target, editor or "auto", search_path, check)
         except BundleFixError as error:
             status = max(status, _print_error(error))
             continue
@@ -100,6 +106,13 @@ def elf(
 
         sys.stdout.write(format_json(records))
     return status
+
+
+def _import_crosscheck() -> CrossCheck:
+    """Import the second opinion, which takes longer than an edit."""
+    from bundle_fix.elf.verify.lief_crosscheck import crosscheck
+
+    return crosscheck
 
 
 def _choose_outputs(

@@ -88,6 +88,7 @@ def apply_plan(
     """
     actions = _list_tree_actions(plan)
     refusals: list[str] = []
+    unconfirmed: dict[str, list[str]] = {}
     nodes: dict[str, Node] = dict(plan.tree.nodes)
     images = dict(plan.images)
     for path, edited in _edit_files(plan, editor, scratch, progress, edit):
@@ -97,11 +98,19 @@ def apply_plan(
         nodes[path] = _replace_content(nodes[path], edited.content)
         images[path] = edited.image
         actions += _list_edit_actions(path, plan.images[path], edited)
+        if edited.no_opinion:
+            unconfirmed.setdefault(edited.no_opinion, []).append(path)
     _update_hard_links(nodes, images, plan.edits)
     actions = [replace(a, rules=_find_reasons(plan, a.path)) for a in actions]
     tree = replace(plan.tree, nodes=nodes)
-    remarks = tuple(f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts)
-    return AppliedPlan(tree, images, tuple(actions), tuple(refusals), remarks)
+    remarks = [f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts]
+    remarks += (_describe_unconfirmed(*item) for item in unconfirmed.items())
+    return AppliedPlan(tree, images, tuple(actions), tuple(refusals), tuple(remarks))
+
+
+def _describe_unconfirmed(reason: str, paths: Sequence[str]) -> str:
+    where = paths[0] if len(paths) == 1 else format_count(len(paths), "file")
+    return f"{where}: note: no second opinion on the edit: {reason}"
 
 
 def _list_tree_actions(plan: Plan) -> list[Action]:

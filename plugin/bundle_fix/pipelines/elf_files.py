@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec import Struct
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import EditResult, edit_file
+from bundle_fix.elf.edit.edit import CrossCheck, EditResult, edit_file
 from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read.image import Image
@@ -34,7 +35,7 @@ from bundle_fix.storage.atomic import (
 )
 from bundle_fix.storage.copy import copy_bytes
 from bundle_fix.storage.inplace_file import FileBusyError, get_undo_path, patch_file, undo_patches
-from bundle_fix.storage.staging import remove_directory
+from bundle_fix.storage.staging import lock_directory, remove_directory
 
 RENAMED = 32 << 20
 """Bytes up to which a file with one name is replaced by a changed copy."""
@@ -80,6 +81,7 @@ def edit_elf_file(
     output: Path | None,
     editor: str = "auto",
     search_path: SearchPathChange | None = None,
+    cross_check: CrossCheck | None = None,
 ) -> EditedFile:
     """Change the ELF file at ``path``, or write the changed file to ``output``.
 
@@ -91,6 +93,7 @@ def edit_elf_file(
         output: the path of the result; None changes the file itself.
         editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
         search_path: a change of its search path, beside ``changes``.
+        cross_check: asks another reader for a second opinion on the edited file.
 
     Raises:
         EditRefusedError: the file is of a kind that is never edited, or no editor could do it.
@@ -104,9 +107,15 @@ def edit_elf_file(
     content = _open_content(path)
     status = real.stat()
     scratch = generate_hidden_path(real if output is None or _is_stream(output) else output)
+    stack = ExitStack()
     try:
-        edited = edit_file(content, changes, scratch, editor)
+        edited = edit_file(content, changes, scratch, editor, cross_check)
+        if scratch.exists():
+            # An unlocked one would be removed as a leftover when the output is created.
+            stack.enter_context(lock_directory(scratch))
         remarks = [*_find_remarks(content, before, changes)]
+        if edited.no_opinion:
+            remarks.append(f"no second opinion on the edit: {edited.no_opinion}")
         if undone:
             remarks.append("an earlier edit of it, which was killed, has been taken back")
         if output is not None:
@@ -119,6 +128,7 @@ def edit_elf_file(
     except EditRefusedError as error:
         raise EditRefusedError(error.message, where=str(path)) from error
     finally:
+        stack.close()
         if scratch.exists():
             remove_directory(scratch)
     return EditedFile(output or path, before, edited, tuple(remarks))

@@ -6,15 +6,14 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.entries import PlannedEntry, plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
-from bundle_fix.elf.edit.lief import rewrite_with_lief
 from bundle_fix.elf.edit.parts.fixed_size import compute_fixed_size_patches
-from bundle_fix.elf.edit.patchelf import rewrite_with_patchelf
 from bundle_fix.elf.edit.slot import edit_in_slots
 from bundle_fix.elf.edit.table import grow_string_table
 from bundle_fix.elf.read import constants as c
@@ -23,7 +22,6 @@ from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.symbols.hashes import provides_symbol
 from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.elf.verify.invariants import find_broken_invariants
-from bundle_fix.elf.verify.lief_crosscheck import SIZE_LIMIT, crosscheck
 from bundle_fix.model.content import (
     Content,
     Patch,
@@ -34,6 +32,9 @@ from bundle_fix.model.content import (
     read_chunks,
 )
 from bundle_fix.model.errors import DamagedElfError
+
+if TYPE_CHECKING:
+    from bundle_fix.elf.verify.lief_crosscheck import SecondOpinion
 
 LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so|libc\.musl-")
 """Sonames of dynamic loaders. They are never edited: they rely on their own layout at start."""
@@ -49,18 +50,19 @@ class EditResult(Struct, frozen=True):
         image: its image.
         editor: the editor that made the changes; empty if there was nothing to change.
         refusals: the reason of each editor that was tried before and failed.
+        no_opinion: why the requested second opinion is missing; empty if it is not.
     """
 
     content: Content
     image: Image
     editor: str
     refusals: tuple[str, ...] = ()
+    no_opinion: str = ""
 
 
-CrossCheck = Callable[[Content, Image], str | None]
-"""A function that returns a difference between our reader and another one, or None."""
+CrossCheck = Callable[[Content, Content, Image], "SecondOpinion"]
+"""A function that compares our image of the edited file with another reader's."""
 IN_PLACE = {"slot": edit_in_slots, "table": grow_string_table}
-REWRITE = {"lief": rewrite_with_lief, "patchelf": rewrite_with_patchelf}
 ORDERS = {
     "auto": ("slot", "table", "lief", "patchelf"),
     "inplace": ("slot", "table"),
@@ -75,7 +77,7 @@ def edit_file(
     changes: Changes,
     scratch: Path,
     editor: str = "auto",
-    cross_check: CrossCheck = crosscheck,
+    cross_check: CrossCheck | None = None,
 ) -> EditResult:
     """Return ``content`` with ``changes``; the original is never written to.
 
@@ -85,7 +87,7 @@ def edit_file(
         scratch: a directory for rewritten files, created if needed; the caller must keep it for as
             long as the result is used.
         editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
-        cross_check: compares the edited file with the image of another reader.
+        cross_check: asks another reader for a second opinion on the edited file.
 
     Raises:
         EditRefusedError: files of this kind are never edited, or every editor failed.
@@ -108,8 +110,9 @@ def edit_file(
     for name in editors:
         try:
             changed, touched = _try_editor(name, base, image, planned or (), changes, scratch)
-            image = _verify_result(content, changed, changes, touched, cross_check)
-            return EditResult(changed, image, name, tuple(refusals))
+            image = _verify_result(content, changed, changes, touched)
+            missing = _ask_for_opinion(cross_check, content, changed, image)
+            return EditResult(changed, image, name, tuple(refusals), missing)
         except (CannotEditError, DamagedElfError) as error:
             refusals.append(f"{name}: {error}")
     raise EditRefusedError(f"every editor failed: {'; '.join(refusals)}")
@@ -167,10 +170,21 @@ def _try_editor(
         for piece in read_chunks(reader):
             copy.write(piece)
     try:
-        REWRITE[name](source, target, changes)
+        _import_rewriter(name)(source, target, changes)
     finally:
         source.unlink()
     return PathContent(target, target.stat().st_size), None
+
+
+def _import_rewriter(name: str) -> Callable[[Path, Path, Changes], None]:
+    """Import an editor that writes a new file; most edits need none of them."""
+    if name == "lief":
+        from bundle_fix.elf.edit.lief import rewrite_with_lief
+
+        return rewrite_with_lief
+    from bundle_fix.elf.edit.patchelf import rewrite_with_patchelf
+
+    return rewrite_with_patchelf
 
 
 def _verify_result(
@@ -178,18 +192,31 @@ def _verify_result(
     after: Content,
     changes: Changes,
     touched: Sequence[tuple[int, int]] | None,
-    cross_check: CrossCheck,
 ) -> Image:
     """Return the image of an edited file that keeps every invariant.
 
     Raises:
-        CannotEditError: an invariant is broken, or the other reader disagrees.
+        CannotEditError: an invariant is broken.
     """
     with before.open() as old, after.open() as new:
         broken = next(find_broken_invariants(old, new, changes, touched), None)
         image = read_image(new)
-    if broken is None and after.size <= SIZE_LIMIT:
-        broken = cross_check(after, image)
     if broken is not None:
         raise CannotEditError(f"its result is discarded: {broken}")
     return image
+
+
+def _ask_for_opinion(
+    cross_check: CrossCheck | None, before: Content, after: Content, image: Image
+) -> str:
+    """Return why the requested second opinion is missing, or an empty text.
+
+    Raises:
+        CannotEditError: the other reader disagrees.
+    """
+    if cross_check is None:
+        return ""
+    opinion = cross_check(before, after, image)
+    if opinion.mismatch:
+        raise CannotEditError(f"its result is discarded: {opinion.mismatch}")
+    return opinion.missing

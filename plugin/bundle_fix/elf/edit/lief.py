@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.errors import CannotEditError
-from bundle_fix.subprocesses.isolation import DiedError, run_isolated
+from bundle_fix.elf.verify.lief_crosscheck import find_excess
+from bundle_fix.model.content import PathContent
+from bundle_fix.model.errors import DamagedElfError
+from bundle_fix.subprocesses.isolation import DiedError, LimitReachedError, run_isolated
 
 if TYPE_CHECKING:
     import lief
+
+MEMORY_LIMIT, MEMORY_RATIO = 512 << 20, 8
+"""Limit of LIEF's memory: some bytes, and so many for each byte of the file."""
+TIME_LIMIT = 600
+"""Limit of LIEF's time for one file, in seconds."""
 
 
 def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
@@ -25,16 +33,26 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
     Raises:
         CannotEditError: LIEF cannot parse or write the file, or finds no gap for the headers.
     """
-    import lief
-
+    try:
+        import lief
+    except ImportError:
+        raise CannotEditError("LIEF is not installed") from None
+    with PathContent(source, source.stat().st_size).open() as reader:
+        try:
+            excess = find_excess(reader)
+        except DamagedElfError as error:
+            raise CannotEditError(f"LIEF is not run: {error.message}") from error
+    if excess:
+        raise CannotEditError(f"LIEF is not run: {excess}")
     if changes.insert_needed or changes.add_needed:
         raise CannotEditError("LIEF cannot add a needed name before others")
     if not _is_encodable(changes):
         raise CannotEditError("LIEF accepts only names in UTF-8")
     lief.logging.disable()
     try:
-        refusal = run_isolated(lambda: _write_changes(source, target, changes))
-    except DiedError as error:
+        memory = MEMORY_LIMIT + MEMORY_RATIO * source.stat().st_size
+        refusal = run_isolated(lambda: _write_changes(source, target, changes), memory, TIME_LIMIT)
+    except (DiedError, LimitReachedError) as error:
         raise CannotEditError(f"LIEF cannot write it: {error}") from error
     if refusal is not None:
         raise CannotEditError(refusal)

@@ -1,8 +1,8 @@
 """Edits of many files by several processes, as verification takes most of an edit's time.
 
-A worker calls LIEF for the cross-check in its own process. If LIEF ends that process, the missing
-jobs are done in this process, which calls LIEF in a forked one. Loading LIEF takes longer than
-editing most packs: `edit_pool` starts a coordinator that loads it once for all workers, in advance.
+If a worker ends before its jobs are done, the others are done in this process. LIEF re-reads every
+edited file. Loading LIEF takes longer than editing most packs: `edit_pool` starts a coordinator
+that loads it once for all workers, in advance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.verify.lief_crosscheck import crosscheck_here
+from bundle_fix.elf.verify.lief_crosscheck import crosscheck
 from bundle_fix.model.content import Content, Patch, PatchedContent, PathContent
 from bundle_fix.subprocesses.forks import ForkedProcess, kill_fork, start_fork
 from bundle_fix.subprocesses.processors import count_cores
@@ -53,6 +53,7 @@ class _Outcome(NamedTuple):
         patches: the patches of an edit in place.
         rewritten: the file that an editor wrote.
         refusals: the reason of each editor that was tried before and failed.
+        no_opinion: why the second opinion is missing.
     """
 
     refused: str = ""
@@ -60,6 +61,7 @@ class _Outcome(NamedTuple):
     patches: tuple[Patch, ...] = ()
     rewritten: PathContent | None = None
     refusals: tuple[str, ...] = ()
+    no_opinion: str = ""
 
 
 class _Request(NamedTuple):
@@ -73,7 +75,7 @@ class _Request(NamedTuple):
 def edit_all(
     jobs: Sequence[EditJob], scratch: Path, editor: str = "auto"
 ) -> Iterator[EditResult | EditRefusedError]:
-    """Yield the result of `edit_file` for each job, in their order.
+    """Yield the result of `edit_file` with a second opinion for each job, in their order.
 
     Args:
         jobs: the files; each is edited once.
@@ -122,7 +124,8 @@ def _run_coordinator(
     contents: Sequence[Content], other: socket, requests: socket, pipe: IO[bytes]
 ) -> None:
     """Load LIEF, read a request, and write the outcome of each job to ``pipe``."""
-    import lief  # noqa: F401
+    with suppress(ImportError):
+        import lief  # noqa: F401
 
     # A copy of the other end that stays open would hide that the parent closed its own.
     other.close()
@@ -201,7 +204,7 @@ def _run_worker(jobs: Sequence[EditJob], scratch: Path, editor: str, pipe: IO[by
     """Write the outcome of each job; after another exception, the parent repeats the job."""
     for job in jobs:
         try:
-            edited = edit_file(job.content, job.changes, scratch, editor, crosscheck_here)
+            edited = edit_file(job.content, job.changes, scratch, editor, crosscheck)
         except EditRefusedError as error:
             outcome = _Outcome(refused=error.message)
         else:
@@ -225,7 +228,7 @@ def _build_outcome(edited: EditResult) -> _Outcome:
         return _Outcome()
     patches = content.patches if isinstance(content, PatchedContent) else ()
     rewritten = content if isinstance(content, PathContent) else None
-    return _Outcome("", edited.editor, patches, rewritten, edited.refusals)
+    return _Outcome("", edited.editor, patches, rewritten, edited.refusals, edited.no_opinion)
 
 
 def _collect_results(
@@ -244,11 +247,12 @@ def _restore_result(job: EditJob, outcome: _Outcome) -> EditResult | EditRefused
     if outcome.editor:
         content = outcome.rewritten or PatchedContent(content, outcome.patches)
     with content.open() as reader:
-        return EditResult(content, read_image(reader), outcome.editor, outcome.refusals)
+        image = read_image(reader)
+    return EditResult(content, image, outcome.editor, outcome.refusals, outcome.no_opinion)
 
 
 def _edit_here(job: EditJob, scratch: Path, editor: str) -> EditResult | EditRefusedError:
     try:
-        return edit_file(job.content, job.changes, scratch, editor)
+        return edit_file(job.content, job.changes, scratch, editor, crosscheck)
     except EditRefusedError as error:
         return error

@@ -16,6 +16,7 @@ from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.pool import EditJob, edit_all, edit_pool
 from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.verify.lief_crosscheck import SecondOpinion
 from bundle_fix.model.content import BytesContent, FileSlice
 from bundle_fix.model.errors import DamagedElfError
 from elf.support import get_content
@@ -82,11 +83,14 @@ def test_the_edits_of_a_killed_process_are_repeated(
 ) -> None:
     expected = edit_one_by_one(jobs, tmp_path)
 
-    def die(content: BytesContent, image: Image) -> None:
-        if image.soname == "lib3.so":
-            os.kill(os.getpid(), signal.SIGKILL)
+    test = os.getpid()
 
-    monkeypatch.setattr(pool, "crosscheck_here", die)
+    def die(_before: object, _after: object, image: Image) -> SecondOpinion:
+        if image.soname == "lib3.so" and os.getpid() != test:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return SecondOpinion()
+
+    monkeypatch.setattr(pool, "crosscheck", die)
     assert [unwrap_outcome(outcome) for outcome in edit_all(jobs, tmp_path)] == expected
 
 

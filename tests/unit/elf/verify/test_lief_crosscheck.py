@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.verify import lief_crosscheck
-from bundle_fix.elf.verify.lief_crosscheck import crosscheck
+from bundle_fix.elf.verify.lief_crosscheck import SecondOpinion, crosscheck
 from bundle_fix.model.content import BytesContent, Content
+from bundle_fix.subprocesses.isolation import LimitReachedError
 from elf.support import (
     build_tiny_elf,
     change_dynamic_entry,
@@ -24,6 +27,12 @@ from elf.support import (
     read_bytes_of,
     read_image_of,
 )
+
+AGREES = SecondOpinion()
+
+
+def ask_lief(content: Content, image: Image) -> SecondOpinion:
+    return crosscheck(content, content, image)
 
 
 def build_library(directory: Path, toolchain: Toolchain = HOST) -> Path:
@@ -36,12 +45,12 @@ def build_library(directory: Path, toolchain: Toolchain = HOST) -> Path:
 @pytest.mark.parametrize("name", [*LINKERS, *CROSS])
 def test_both_readers_agree_on_the_output_of_linkers(tmp_path: Path, name: str) -> None:
     path = build_library(tmp_path, {**LINKERS, **CROSS}[name])
-    assert crosscheck(get_content(path), read_image_of(path)) is None
+    assert ask_lief(get_content(path), read_image_of(path)) == AGREES
 
 
 def test_both_readers_agree_on_a_program_with_an_rpath(tmp_path: Path) -> None:
     path = build_elf(tmp_path / "x", program=True, rpath="/opt/x:$ORIGIN")
-    assert crosscheck(get_content(path), read_image_of(path)) is None
+    assert ask_lief(get_content(path), read_image_of(path)) == AGREES
 
 
 @pytest.mark.parametrize(
@@ -61,20 +70,26 @@ def test_both_readers_agree_on_a_program_with_an_rpath(tmp_path: Path) -> None:
 def test_every_different_string_is_a_mismatch(tmp_path: Path, field: str, value: object) -> None:
     path = build_library(tmp_path)
     image = replace(read_image_of(path), **{field: value})
-    mismatch = crosscheck(get_content(path), image)
-    assert mismatch is not None
+    mismatch = ask_lief(get_content(path), image).mismatch
     assert mismatch.startswith(f"LIEF reads the {field} as ")
     assert repr(value) in mismatch
 
 
-def test_a_file_that_lief_cannot_read_is_a_mismatch(tmp_path: Path) -> None:
-    image = read_image_of(build_library(tmp_path))
-    assert crosscheck(BytesContent(b"#!/bin/sh\n"), image) == "LIEF cannot read the edited file"
+def test_a_file_that_only_lief_cannot_read_after_the_edit_is_a_mismatch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = build_library(tmp_path)
+    image = read_image_of(path)
+    unreadable = BytesContent(b"#!/bin/sh\n")
+    monkeypatch.setattr(lief_crosscheck, "find_excess", lambda _: "")
+    opinion = crosscheck(get_content(path), unreadable, image)
+    assert opinion.mismatch == "LIEF cannot read the edited file"
+    assert ask_lief(unreadable, image).missing == "LIEF cannot read the original file either"
 
 
 def test_names_in_invalid_utf8_are_not_a_mismatch() -> None:
     content = build_tiny_elf([(c.DT_RUNPATH, 1), (c.DT_NEEDED, 7)], b"\0/\xe9/\xff!\0lib\xe9.so\0")
-    assert crosscheck(content, parse_image(read_bytes_of(content))) is None
+    assert ask_lief(content, parse_image(read_bytes_of(content))) == AGREES
 
 
 def test_both_readers_take_the_last_of_two_runpaths(tmp_path: Path) -> None:
@@ -84,13 +99,13 @@ def test_both_readers_take_the_last_of_two_runpaths(tmp_path: Path) -> None:
     )
     image = parse_image(two)
     assert (image.runpath, image.soname) == (parse_image(data).runpath, None)
-    assert crosscheck(BytesContent(two), image) is None
-    assert crosscheck(BytesContent(two), replace(image, runpath="libx.so.1")) is not None
+    assert ask_lief(BytesContent(two), image) == AGREES
+    assert ask_lief(BytesContent(two), replace(image, runpath="libx.so.1")).mismatch
 
 
 def test_an_edit_with_a_mismatch_is_discarded(tmp_path: Path) -> None:
-    def disagree(content: Content, image: Image) -> str:
-        return f"LIEF reads {content.size} bytes of {image.type}"
+    def disagree(_before: Content, after: Content, image: Image) -> SecondOpinion:
+        return SecondOpinion(f"LIEF reads {after.size} bytes of {image.type}")
 
     with pytest.raises(EditRefusedError, match="slot: its result is discarded: LIEF reads"):
         edit_file(
@@ -102,13 +117,47 @@ def test_an_edit_with_a_mismatch_is_discarded(tmp_path: Path) -> None:
         )
 
 
-def test_a_file_above_the_size_limit_is_not_read_by_lief(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_above_the_size_limit_is_not_read_by_lief(tmp_path: Path) -> None:
     path = build_library(tmp_path)
     with path.open("r+b") as file:
-        file.truncate(lief_crosscheck.SIZE_LIMIT + 1)
-    monkeypatch.setattr(
-        "bundle_fix.elf.edit.edit.crosscheck", lambda *_: pytest.fail("LIEF was used")
+        file.truncate(lief_crosscheck.SIZE_LIMIT + (1 << 20))
+    missing = ask_lief(get_content(path), read_image_of(path)).missing
+    assert missing == "it has 65 MiB; the limit for LIEF is 64"
+
+
+def test_headers_that_promise_more_than_the_file_keep_lief_away(tmp_path: Path) -> None:
+    path = build_library(tmp_path)
+    data = bytearray(path.read_bytes())
+    headers = int.from_bytes(data[40:48], "little")
+    struct.pack_into("<QQ", data, headers + 64 + 24, 0xC0000000, 1)
+    missing = ask_lief(BytesContent(bytes(data)), read_image_of(path)).missing
+    assert missing == (
+        f"LIEF is not run: its section 1 ends at {0xC0000001}, but the file at {len(data)}"
     )
-    assert edit_file(get_content(path), Changes(runpath="/o"), tmp_path, "inplace").editor == "slot"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (LimitReachedError("the limit of 30 seconds is reached"), "LIEF did not finish: the limit"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "LIEF cannot be started: Res"),
+    ],
+)
+def test_a_limit_is_a_missing_opinion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    path = build_library(tmp_path)
+    monkeypatch.setattr(lief_crosscheck, "run_isolated", refuse)
+    assert ask_lief(get_content(path), read_image_of(path)).missing.startswith(text)
+
+
+def test_an_edit_is_made_without_lief_if_it_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lief", None)
+    path = build_library(tmp_path)
+    edited = edit_file(get_content(path), Changes(runpath="/o"), tmp_path, "inplace", crosscheck)
+    assert (edited.editor, edited.no_opinion) == ("slot", "LIEF is not installed")
