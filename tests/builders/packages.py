@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+GZIP_MAGIC = b"\x1f\x8b\x08"
 EMPTY: Mapping[str, str] = {}
 SPEC = """
 Name: sample
@@ -78,6 +79,42 @@ def build_rpm(
     subprocess.run([*command, "--define", "_rpmfilename x.rpm"], check=True, capture_output=True)
     (top / "RPMS/x.rpm").replace(target)
     return target
+
+
+def replace_in_payload(package: Path, old: bytes, new: bytes) -> None:
+    """Replace bytes in the payload of an RPM package, which is compressed with gzip."""
+    whole = package.read_bytes()
+    start = whole.index(GZIP_MAGIC)
+    payload = gzip.decompress(whole[start:])
+    assert old in payload
+    package.write_bytes(whole[:start] + gzip.compress(payload.replace(old, new), 1))
+
+
+def strip_payload(package: Path) -> Path:
+    """Give an RPM package with a gzip payload the stripped headers of rpm 6, and return it.
+
+    A header has the number of the file in the list that rpm prints.
+    """
+    listed = subprocess.run(
+        ["rpm", "-qlp", "--nosignature", str(package)], capture_output=True, text=True, check=True
+    )
+    numbers = {name: number for number, name in enumerate(listed.stdout.splitlines())}
+    whole = package.read_bytes()
+    start = whole.index(GZIP_MAGIC)
+    payload, at, stripped = gzip.decompress(whole[start:]), 0, b""
+    while True:
+        size, length = (int(payload[at + n : at + n + 8], 16) for n in (54, 94))
+        name = payload[at + 110 : at + 110 + length - 1].decode()
+        data = at + 110 + length
+        data += -data % 4
+        if name == "TRAILER!!!":
+            break
+        content = payload[data : data + size]
+        stripped += b"07070X%08x\0\0" % numbers[name.removeprefix(".")]
+        stripped += content + bytes(-size % 4)
+        at = data + size + -size % 4
+    package.write_bytes(whole[:start] + gzip.compress(stripped + payload[at:], 1))
+    return package
 
 
 def make_layer(members: Sequence[tuple[str, bytes | Path | None]]) -> bytes:

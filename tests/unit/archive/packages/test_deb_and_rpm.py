@@ -12,7 +12,7 @@ import pytest
 
 from archive.views import describe_directory, describe_tree
 from builders.elf import build_elf
-from builders.packages import build_deb, build_rpm
+from builders.packages import build_deb, build_rpm, replace_in_payload, strip_payload
 from builders.run import run_bundle_fix
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.limits import Limits
@@ -165,6 +165,45 @@ def test_numbers_that_only_python_accepts_are_refused(tmp_path: Path, number: by
     cpio = gzip.decompress(whole[start:])
     path.write_bytes(whole[:start] + gzip.compress(cpio[:54] + number + cpio[62:]))
     with pytest.raises(BundleFixError, match="truncated or damaged"), open_artifact(path):
+        pass
+
+
+def make_stripped_rpm(tmp_path: Path) -> Path:
+    """Build a package whose payload has stripped headers, as rpm 6 writes it."""
+    return strip_payload(make_package(tmp_path, "rpm", "w1.gzdio"))
+
+
+def test_files_with_stripped_headers_are_those_of_the_package_header(tmp_path: Path) -> None:
+    whole = build_rpm(make_root(tmp_path / "root"), tmp_path / "x.rpm", "w1.gzdio")
+    with open_artifact(whole) as artifact:
+        expected = describe_tree(artifact.tree)
+    with open_artifact(strip_payload(whole)) as artifact:
+        assert describe_tree(artifact.tree) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"07070X00000001", b"07070Xffffffff"), (b"07070X00000001", b"07070X0000000g"),
+     (b"07070X00000001", b"07070X-0000001"), (b"07070X00000001", b"07070X00000002")],
+)  # fmt: skip
+def test_an_invalid_stripped_header_is_refused(tmp_path: Path, old: bytes, new: bytes) -> None:
+    path = make_stripped_rpm(tmp_path)
+    replace_in_payload(path, old, new)
+    with pytest.raises(BundleFixError), open_artifact(path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"./etc/sample.conf", b"./etc/zample.conf"), (b"/usr/lib/x86", b"/usr/lib/y86")],
+)
+def test_a_member_that_the_header_describes_differently_is_refused(
+    tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    """Rpm follows the header; rpm2cpio and cpio follow the archive."""
+    path = make_package(tmp_path, "rpm", "w1.gzdio")
+    replace_in_payload(path, old, new)
+    with pytest.raises(BundleFixError, match="does not match the"), open_artifact(path):
         pass
 
 
