@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from builders.elf import build_elf
+
 GZIP_MAGIC = b"\x1f\x8b\x08"
 EMPTY: Mapping[str, str] = {}
 SPEC = """
@@ -195,4 +197,21 @@ def write_docker_archive(target: Path, *images: Sequence[bytes]) -> Path:
             add("config.json", b"{}")
             entries.append({"Config": "config.json", "RepoTags": ["x:1"], "Layers": names})
         add("manifest.json", json.dumps(entries).encode())
+    return target
+
+
+def build_squashfs(directory: Path, target: Path, compression: str = "gzip") -> Path:
+    """Build a squashfs image of ``directory``."""
+    command = ["mksquashfs", str(directory), str(target), "-comp", compression, "-all-root"]
+    subprocess.run([*command, "-noappend", "-no-xattrs"], check=True, capture_output=True)
+    return target
+
+
+def build_appimage(directory: Path, target: Path, compression: str = "gzip") -> Path:
+    """Build an AppImage of type 2: a small program, marked as its specification says."""
+    runtime = bytearray(build_elf(target.parent / "runtime", program=True).read_bytes())
+    runtime[8:11] = b"AI\2"
+    image = build_squashfs(directory, target.parent / "image", compression)
+    target.write_bytes(runtime + image.read_bytes())
+    image.unlink()
     return target

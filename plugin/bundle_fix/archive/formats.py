@@ -17,21 +17,26 @@ ELF = "elf"
 TAR = "tar"
 WHEEL = "whl"
 DEB, RPM, CONTAINER = "deb", "rpm", "container image"
+APPIMAGE, SQUASHFS = "AppImage", "squashfs"
 READ_ONLY = {
     DEB: "bundle-fix reads Debian packages but does not write them",
     RPM: "bundle-fix reads RPM packages but does not write them",
     CONTAINER: "bundle-fix reads container images but does not write them",
+    APPIMAGE: "bundle-fix reads AppImages but does not write them",
+    SQUASHFS: "bundle-fix reads squashfs images but does not write them",
 }
 """Formats that only `check`, `tree` and `why` accept, with the error of the other commands."""
 ZIP = "zip"
 AR_MAGIC, THIN_AR_MAGIC, RPM_MAGIC = b"!<arch>\n", b"!<thin>\n", b"\xed\xab\xee\xdb"
 MAGIC_NUMBERS = {
     MAGIC: ELF, b"PK\3\4": ZIP, b"PK\5\6": ZIP, b"PK\7\b": ZIP, AR_MAGIC: DEB,
-    THIN_AR_MAGIC: DEB, RPM_MAGIC: RPM,
+    THIN_AR_MAGIC: DEB, RPM_MAGIC: RPM, b"hsqs": SQUASHFS,
 }  # fmt: skip
 """First bytes of files and their formats; other files are tarballs, compressed or not."""
-OTHER_ARCHIVES = re.compile(rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|07070[127][0-9A-Fa-f]{8}|hsqs")
-"""Matches the first bytes of archives that are not read: 7z, RAR, cpio and squashfs."""
+OTHER_ARCHIVES = re.compile(rb"7z\xbc\xaf\x27\x1c|Rar!\x1a\x07|07070[127][0-9A-Fa-f]{8}")
+"""Matches the first bytes of archives that are not read: 7z, RAR and cpio."""
+APPIMAGE_MARK = slice(8, 11)
+"""The place of ``AI`` and the type in the ELF header of an AppImage (its specification)."""
 TAR_MAGIC, TAR_MAGIC_OFFSET = b"ustar", 257
 BLOCK = 512
 """Bytes of a tar header."""
@@ -79,6 +84,8 @@ def detect_format(path: Path) -> str:
     except OSError as error:
         raise build_os_error("cannot read it", error, where=str(path)) from error
     kinds = {kind for magic, kind in MAGIC_NUMBERS.items() if start.startswith(magic)}
+    if kinds == {ELF} and start[APPIMAGE_MARK] == b"AI\2":
+        return APPIMAGE
     if compression:
         kinds.add(TAR + compression.suffix)
     if _is_tar_header(start):

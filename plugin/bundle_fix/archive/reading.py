@@ -11,12 +11,14 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.directory import read_directory, read_metadata
 from bundle_fix.archive.formats import (
+    APPIMAGE,
     CONTAINER,
     DEB,
     DIRECTORY,
     ELF,
     READ_ONLY,
     RPM,
+    SQUASHFS,
     WHEEL,
     ZIP,
     detect_format,
@@ -96,6 +98,10 @@ def _select_reader(
         from bundle_fix.archive.packages.deb import read_deb
 
         return read_deb(path, limits, progress)
+    if kind in (APPIMAGE, SQUASHFS):
+        from bundle_fix.archive.packages.squashfs import read_squashfs
+
+        return read_squashfs(path, limits)
     if kind == RPM:
         from bundle_fix.archive.packages.rpm import read_rpm
 

@@ -27,7 +27,7 @@ REQUIRE_NAME = 1049
 """The tag of the required packages, files and sonames (RPMTAG_REQUIRENAME)."""
 DIRECTORY_INDEXES, BASE_NAMES, DIRECTORY_NAMES, FILE_CAPABILITIES = 1116, 1117, 1118, 5010
 """Tags of the lists that describe files."""
-FILE_SIZES, LONG_FILE_SIZES = 1028, 5009
+FILE_SIZES, LONG_FILE_SIZES = 1028, 5008
 """The sizes of files; if one is larger than 4 GiB, and in RPM V6, all are in the longer list."""
 FILE_MODES, FILE_TIMES, FILE_LINKS, FILE_FLAGS = 1030, 1034, 1036, 1037
 FILE_DEVICES, FILE_INODES = 1095, 1096

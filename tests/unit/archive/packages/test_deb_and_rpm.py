@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import struct
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from builders.packages import build_deb, build_rpm, replace_in_payload, strip_pa
 from builders.run import run_bundle_fix
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.limits import Limits
+from bundle_fix.archive.packages.rpm_header import HEADER_MAGIC, find_header, read_files
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import InstallLocation
@@ -179,6 +181,25 @@ def test_files_with_stripped_headers_are_those_of_the_package_header(tmp_path: P
         expected = describe_tree(artifact.tree)
     with open_artifact(strip_payload(whole)) as artifact:
         assert describe_tree(artifact.tree) == expected
+
+
+def test_sizes_beyond_4_gib_are_in_a_list_of_their_own(tmp_path: Path) -> None:
+    lists: dict[int, tuple[int, bytes]] = {
+        1118: (8, b"/opt/\0"), 1117: (8, b"large\0"), 1036: (8, b"\0"),
+        1116: (4, bytes(4)), 1034: (4, bytes(4)), 1037: (4, bytes(4)), 1095: (4, bytes(4)),
+        1096: (4, bytes(4)), 1030: (3, struct.pack(">H", 0o100644)),
+        5008: (5, struct.pack(">Q", 5 << 30)),
+    }  # fmt: skip
+    index, store = b"", b""
+    for tag, (kind, data) in lists.items():
+        index += struct.pack(">4I", tag, kind, len(store), 1)
+        store += data
+    start = HEADER_MAGIC + bytes(4) + struct.pack(">2I", len(lists), len(store))
+    path = tmp_path / "header"
+    path.write_bytes(start + index + store)
+    with path.open("rb") as file:
+        (found,) = read_files(find_header(file.fileno(), 0, path))
+    assert (found.name, found.size, found.mode) == ("/opt/large", 5 << 30, 0o100644)
 
 
 @pytest.mark.parametrize(
