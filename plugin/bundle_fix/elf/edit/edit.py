@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.entries import PlannedEntry, plan_entries
+from bundle_fix.elf.edit.entries import NewInterpreter, NewName, PlannedItem, plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
 from bundle_fix.elf.edit.parts.fixed_size import compute_fixed_size_patches
+from bundle_fix.elf.edit.parts.interpreter import compute_interpreter_patches, plan_interpreter
+from bundle_fix.elf.edit.parts.symbol_names import plan_symbol_names
 from bundle_fix.elf.edit.slot import edit_in_slots
 from bundle_fix.elf.edit.table import grow_string_table
 from bundle_fix.elf.read import constants as c
@@ -100,7 +102,11 @@ def edit_file(
         if reason:
             raise EditRefusedError(f"it cannot be edited: {reason}")
         fixed = compute_fixed_size_patches(reader, image, changes)
-    planned = plan_entries(image, changes) if image.is_dynamic else None
+        names = plan_symbol_names(reader, image, changes)
+        interpreter = plan_interpreter(image, changes)
+    planned: tuple[PlannedItem, ...] | None = image.dynamic
+    if image.is_dynamic:
+        planned = (*plan_entries(image, changes), *names, *interpreter)
     if planned == image.dynamic and not fixed:
         return EditResult(content, image, "")
     base = PatchedContent(content, fixed) if fixed else content
@@ -149,7 +155,7 @@ def _try_editor(
     name: str,
     content: Content,
     image: Image,
-    planned: Sequence[PlannedEntry],
+    planned: Sequence[PlannedItem],
     changes: Changes,
     scratch: Path,
 ) -> tuple[Content, Sequence[tuple[int, int]] | None]:
@@ -162,7 +168,16 @@ def _try_editor(
         if isinstance(content, PatchedContent):
             patches, content = overlay_patches(content.patches, patches), content.base
         changed = PatchedContent(content, tuple(patches))
-        return changed, [(patch.offset, patch.end) for patch in patches]
+        with changed.open() as reader:
+            moved = compute_interpreter_patches(reader, image, read_image(reader), planned)
+        patches = overlay_patches(patches, moved)
+        return PatchedContent(content, patches), [(patch.offset, patch.end) for patch in patches]
+    if (
+        changes.no_default_lib
+        or changes.debug_tag
+        or any(isinstance(item, NewName | NewInterpreter) for item in planned)
+    ):
+        raise CannotEditError("it is used only for the names of libraries and the search path")
     directory = scratch / f"{name}-{os.urandom(6).hex()}"
     directory.mkdir(0o700, parents=True)
     source, target = directory / "before", directory / "after"

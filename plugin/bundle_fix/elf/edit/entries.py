@@ -21,7 +21,22 @@ class NewEntry(NamedTuple):
     replaces: str = ""
 
 
+class NewName(NamedTuple):
+    """A new name of the dynamic symbols that are called ``old``."""
+
+    old: str
+    text: str
+
+
+class NewInterpreter(NamedTuple):
+    """A path for PT_INTERP that is too long for the place of the old one."""
+
+    text: str
+
+
 PlannedEntry = DynamicEntry | NewEntry
+PlannedItem = PlannedEntry | NewName | NewInterpreter
+"""One part of a plan: a dynamic entry, in their order, or another new string."""
 
 
 def plan_entries(image: Image, changes: Changes) -> tuple[PlannedEntry, ...]:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from bundle_fix.elf.edit.entries import NewEntry, PlannedEntry
+from bundle_fix.elf.edit.entries import NewEntry, NewInterpreter, NewName, PlannedItem
 from bundle_fix.elf.edit.errors import CannotEditError
+from bundle_fix.elf.edit.parts.symbol_names import compute_name_patches
 from bundle_fix.elf.edit.string_table import (
     Placement,
     allocate_strings,
@@ -29,11 +30,15 @@ NEED_FILE_AT = 4
 
 
 class StringTable(Struct, frozen=True):
-    """The string table of a file at ``offset``, with the new strings that fit in it."""
+    """The string table of a file at ``offset``, with the new strings that fit in it.
+
+    ``interpreter`` is a new path for PT_INTERP with its NUL, which follows all strings, or empty.
+    """
 
     offset: int
     data: bytes
     placement: Placement
+    interpreter: bytes = b""
 
     @property
     def patches(self) -> tuple[Patch, ...]:
@@ -46,7 +51,7 @@ class StringTable(Struct, frozen=True):
         return apply_patches(self.data, self.placement.patches)
 
 
-def place_strings(reader: Reader, image: Image, planned: Sequence[PlannedEntry]) -> StringTable:
+def place_strings(reader: Reader, image: Image, planned: Sequence[PlannedItem]) -> StringTable:
     """Find offsets for the new strings of ``planned`` in the table as it is.
 
     Raises:
@@ -57,22 +62,31 @@ def place_strings(reader: Reader, image: Image, planned: Sequence[PlannedEntry])
     if table is None or data is None:
         raise CannotEditError("it has no dynamic string table")
     remaining = [entry for entry in planned if isinstance(entry, DynamicEntry)]
-    new = [entry for entry in planned if isinstance(entry, NewEntry)]
+    new = [entry for entry in planned if isinstance(entry, NewEntry | NewName)]
+    interpreters = [entry.text for entry in planned if isinstance(entry, NewInterpreter)]
     dropped = set(image.dynamic or ()) - set(remaining)
     freed = [entry.value for entry in dropped if entry.tag in c.STRING_TAGS]
-    renamed = {entry.replaces for entry in new}
+    renamed = {entry.replaces for entry in new if isinstance(entry, NewEntry)}
     used = find_used_offsets(reader, image, data, remaining, renamed) if new else ()
     return StringTable(
-        table[0], data, allocate_strings(data, used, freed, [entry.text for entry in new])
+        table[0],
+        data,
+        allocate_strings(data, used, freed, [entry.text for entry in new]),
+        b"".join(os.fsencode(text) + b"\0" for text in interpreters),
     )
 
 
-def compute_version_patches(
-    reader: Reader, image: Image, planned: Sequence[PlannedEntry], offsets: dict[str, int]
+def compute_reference_patches(
+    reader: Reader, image: Image, planned: Sequence[PlannedItem], offsets: dict[str, int]
 ) -> tuple[Patch, ...]:
-    """Return the patches that rename replaced libraries in the list of needed versions."""
+    """Return the patches outside the dynamic section that refer to new strings, sorted.
+
+    They rename replaced libraries in the list of needed versions, and dynamic symbols.
+    """
     new = [entry for entry in planned if isinstance(entry, NewEntry) and entry.replaces]
-    return rename_libraries(reader, image, {entry.replaces: offsets[entry.text] for entry in new})
+    names = {entry.replaces: offsets[entry.text] for entry in new}
+    versions = rename_libraries(reader, image, names)
+    return tuple(sorted((*versions, *compute_name_patches(reader, image, planned, offsets))))
 
 
 def rename_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> tuple[Patch, ...]:
@@ -127,17 +141,18 @@ def compute_dynamic_patch(image: Image, planned: Sequence[DynamicEntry]) -> Patc
 
 
 def resolve_string_offsets(
-    planned: Sequence[PlannedEntry], offsets: dict[str, int]
+    planned: Sequence[PlannedItem], offsets: dict[str, int]
 ) -> tuple[DynamicEntry, ...]:
     """Return ``planned`` with every new string replaced by its offset in the table."""
     return tuple(
         entry if isinstance(entry, DynamicEntry) else DynamicEntry(entry.tag, offsets[entry.text])
         for entry in planned
+        if isinstance(entry, DynamicEntry | NewEntry)
     )
 
 
 def edit_in_slots(
-    reader: Reader, image: Image, planned: Sequence[PlannedEntry]
+    reader: Reader, image: Image, planned: Sequence[PlannedItem]
 ) -> tuple[Patch, ...]:
     """Return the patches of an edit whose new strings all fit into removed ones.
 
@@ -145,9 +160,9 @@ def edit_in_slots(
         CannotEditError: there is no space for a string or an entry.
     """
     strings = place_strings(reader, image, planned)
-    if strings.placement.unplaced:
+    if strings.placement.unplaced or strings.interpreter:
         raise CannotEditError("not enough space: no removed string in .dynstr is long enough")
     offsets = strings.placement.offsets
-    versions = compute_version_patches(reader, image, planned, offsets)
+    versions = compute_reference_patches(reader, image, planned, offsets)
     dynamic = compute_dynamic_patch(image, resolve_string_offsets(planned, offsets))
     return tuple(sorted((*strings.patches, *versions, dynamic)))

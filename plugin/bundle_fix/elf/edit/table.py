@@ -19,13 +19,13 @@ from itertools import combinations
 
 from msgspec import Struct
 
-from bundle_fix.elf.edit.entries import PlannedEntry
+from bundle_fix.elf.edit.entries import PlannedItem
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.edit.section_headers import TableMove, compute_section_patches
 from bundle_fix.elf.edit.slot import (
     StringTable,
     compute_dynamic_patch,
-    compute_version_patches,
+    compute_reference_patches,
     place_strings,
     resolve_string_offsets,
 )
@@ -69,7 +69,7 @@ class TableLayout(Struct, frozen=True):
 
 
 def grow_string_table(
-    reader: Reader, image: Image, planned: Sequence[PlannedEntry]
+    reader: Reader, image: Image, planned: Sequence[PlannedItem]
 ) -> tuple[Patch, ...]:
     """Return the patches of an edit that appends strings to the string table.
 
@@ -80,24 +80,28 @@ def grow_string_table(
     added, offsets = _append_strings(strings)
     offsets |= strings.placement.offsets
     entries = resolve_string_offsets(planned, offsets)
-    versions = compute_version_patches(reader, image, planned, offsets)
+    references = compute_reference_patches(reader, image, planned, offsets)
     sections = read_sections(reader, image.format, image.header)
     layout = _find_layout(reader, image, strings, len(added), sections)
     contents: dict[int, bytes] = {}
     for move in layout.moves[1:]:
-        data = read_exactly(PatchedReader(reader, versions), move.offset, move.size)
+        data = read_exactly(PatchedReader(reader, references), move.offset, move.size)
         if data is None:
             raise CannotEditError("a table after its string table is truncated")
         contents[move.tag] = data
     patches = [
         compute_dynamic_patch(image, _update_entries(entries, layout, layout.moves[0].new_size)),
         _compute_segment_patch(image, layout),
-        *(versions if c.DT_VERNEED not in contents else ()),
+        *(patch for patch in references if not _is_in_moved_table(patch, layout.moves[1:])),
         *_compute_string_patches(strings, added, layout.moves[0]),
         *(Patch(move.new_offset, contents[move.tag]) for move in layout.moves[1:]),
         *compute_section_patches(reader, image, sections, layout.moves),
     ]
     return tuple(sorted(patches))
+
+
+def _is_in_moved_table(patch: Patch, moves: Sequence[TableMove]) -> bool:
+    return any(move.offset <= patch.offset < move.offset + move.size for move in moves)
 
 
 def _compute_string_patches(strings: StringTable, added: bytes, move: TableMove) -> Iterator[Patch]:
@@ -121,7 +125,7 @@ def _append_strings(strings: StringTable) -> tuple[bytes, dict[str, int]]:
         if found < 0:
             found, added = len(added), added + data
         offsets[text] = base + found
-    return added, offsets
+    return added + strings.interpreter, offsets
 
 
 def _find_layout(

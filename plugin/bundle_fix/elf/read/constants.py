@@ -27,6 +27,7 @@ PF_R: Final = 4
 
 SHN_XINDEX: Final = 0xFFFF
 
+SHT_PROGBITS: Final = 1
 SHT_SYMTAB: Final = 2
 SHT_STRTAB: Final = 3
 SHT_HASH: Final = 5

@@ -17,6 +17,10 @@ from bundle_fix.elf.verify.memory_invariants import CARRIED, compare_memory
 from bundle_fix.elf.verify.notes import read_interpreter, read_segments, split_notes
 from bundle_fix.elf.verify.ranges import Touched
 from bundle_fix.elf.verify.reading import ElfStructure, read_structure
+from bundle_fix.elf.verify.requested.symbol_names import (
+    add_relocations,
+    compare_renamed_symbols,
+)
 from bundle_fix.elf.verify.requested.values import (
     SegmentFacts,
     expect_entries,
@@ -78,7 +82,11 @@ def find_broken_invariants(
     if _count_shared_pages(new) > _count_shared_pages(old):
         yield "two segments of different permissions share a page"
     yield from _compare_dynamic(old, new, changes)
-    yield from compare_symbols(old, tables, new, new_tables, changes)
+    if changes.rename_symbols:
+        yield from compare_renamed_symbols(old, tables, new, new_tables, changes)
+        tables = add_relocations(old, tables)
+    else:
+        yield from compare_symbols(old, tables, new, new_tables, changes)
     yield from compare_memory(old, tables, new, touched)
     yield from compare_sections(old, new, touched)
     yield from compare_appendix(old, new, touched)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import compress, count
 
 from bundle_fix.elf.changes import Changes
@@ -47,13 +47,15 @@ def compare_symbols(
     """
     was, now = (t.spans.get(c.DT_SYMTAB, Span(0, 0)) for t in (old_tables, new_tables))
     same_size = was.end - was.start == now.end - now.start
-    if not same_size or not has_same_symbols(old, was, new, now, _normalize_dynamic):
+    if not same_size or not has_same_symbols(old, was, new, now, normalize_dynamic):
         yield "the dynamic symbols changed"
     if _differ_in_names(old, was, new, now):
         yield "the names of dynamic symbols changed"
-    if _differ_in_tables(
-        old, old_tables, new, new_tables, dict(changes.replace_needed)
-    ) or _differ_in_versions(old, old_tables, new, new_tables, changes):
+    if (
+        _differ_in_hashes(old, old_tables, new, new_tables)
+        or differ_in_version_lists(old_tables, new_tables, changes)
+        or _differ_in_versions(old, old_tables, new, new_tables, changes)
+    ):
         yield "the symbol versions or hash tables changed"
 
 
@@ -78,7 +80,7 @@ def has_same_symbols(
     return True
 
 
-def _normalize_dynamic(raw: bytes, elf: ElfStructure) -> bytes:
+def normalize_dynamic(raw: bytes, elf: ElfStructure) -> bytes:
     """Return dynamic symbols without name offsets and section numbers."""
     size = SYMBOL_SIZES[elf.bits]
     data = bytearray(raw)
@@ -219,16 +221,10 @@ def _differ_in_strings(
     return False
 
 
-def _differ_in_tables(
-    old: ElfStructure,
-    old_tables: DynamicTables,
-    new: ElfStructure,
-    new_tables: DynamicTables,
-    renamed: Mapping[str, str],
+def _differ_in_hashes(
+    old: ElfStructure, old_tables: DynamicTables, new: ElfStructure, new_tables: DynamicTables
 ) -> bool:
-    """Return whether a table of hashes or versions differs, libraries renamed."""
-    if old_tables.spans.keys() != new_tables.spans.keys():
-        return True
+    """Return whether a hash table differs."""
     for tag in (c.DT_HASH, c.DT_GNU_HASH):
         was, now = (t.spans.get(tag, Span(0, 0)) for t in (old_tables, new_tables))
         size = was.end - was.start
@@ -236,6 +232,16 @@ def _differ_in_tables(
             return True
         if not has_same_range(old.reader, was.start, new.reader, now.start, size):
             return True
+    return False
+
+
+def differ_in_version_lists(
+    old_tables: DynamicTables, new_tables: DynamicTables, changes: Changes
+) -> bool:
+    """Return whether a table is missing or new, or a list of versions differs, names replaced."""
+    if old_tables.spans.keys() != new_tables.spans.keys():
+        return True
+    renamed = dict(changes.replace_needed)
     libraries = {os.fsencode(name): os.fsencode(other) for name, other in renamed.items()}
     for tag, records in old_tables.versions.items():
         other = new_tables.versions[tag]
@@ -261,13 +267,13 @@ def _differ_in_versions(
         return True
     if not changes.clear_versions or not size:
         return not has_same_range(old.reader, was.start, new.reader, now.start, size)
-    names = _read_names(old, old_tables.spans[c.DT_SYMTAB])
+    names = read_names(old, old_tables.spans[c.DT_SYMTAB])
     before = old.reader.pread(was.start, size)
     expected = expect_version_indices(before, names, changes, old.mark)
     return expected != new.reader.pread(now.start, size)
 
 
-def _read_names(elf: ElfStructure, symbols: Span) -> list[bytes]:
+def read_names(elf: ElfStructure, symbols: Span) -> list[bytes]:
     """Return the name of each dynamic symbol."""
     table = _read_table(elf, elf.string_table or Span(0, 0))
     names, left = [], MAX_STRING_TABLE

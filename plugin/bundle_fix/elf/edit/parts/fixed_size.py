@@ -36,8 +36,6 @@ def compute_fixed_size_patches(reader: Reader, image: Image, changes: Changes) -
         patches += _compute_stack_patches(image, is_executable=changes.executable_stack)
     if changes.interpreter is not None:
         patches += _compute_interpreter_patches(image, changes.interpreter)
-    if changes.rename_symbols:
-        raise EditRefusedError("it cannot be edited: symbols cannot be renamed yet")
     if changes.clear_versions:
         patches += _compute_version_patches(reader, image, changes.clear_versions)
     return tuple(sorted(patches))
@@ -73,12 +71,7 @@ def _compute_interpreter_patches(image: Image, interpreter: str) -> Iterator[Pat
         raise EditRefusedError("it cannot be edited: it has no interpreter (PT_INTERP)")
     data = os.fsencode(interpreter)
     # The kernel requires a NUL as the last byte of the segment (binfmt_elf.c).
-    if interpreter != image.interpreter:
-        if len(data) >= segment.filesz:
-            raise EditRefusedError(
-                f"it cannot be edited: the new interpreter has {len(data)} bytes, and there is"
-                f" space for {segment.filesz - 1}"
-            )
+    if interpreter != image.interpreter and len(data) < segment.filesz:
         yield Patch(segment.offset, data.ljust(segment.filesz, b"\0"))
 
 
