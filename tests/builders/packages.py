@@ -8,6 +8,7 @@ import io
 import json
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -214,4 +215,23 @@ def build_appimage(directory: Path, target: Path, compression: str = "gzip") -> 
     image = build_squashfs(directory, target.parent / "image", compression)
     target.write_bytes(runtime + image.read_bytes())
     image.unlink()
+    return target
+
+
+def build_conda(prefix: Path, target: Path, parts: Sequence[str] = ("info", "pkg")) -> Path:
+    """Build a ``.conda`` package of a prefix with the directory ``info``.
+
+    ``parts`` are its tarballs; a part that occurs twice gets two names.
+    """
+    others = sorted(path.name for path in prefix.iterdir() if path.name != "info")
+    members = {"info": ["info"], "pkg": others}
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("metadata.json", '{"conda_pkg_format_version": 2}')
+        for number, part in enumerate(parts):
+            name = f"{part}-{target.stem}{'' if number < 2 else number}.tar.zst"
+            tarball = target.parent / name
+            command = ["tar", "--zstd", "-cf", str(tarball), "-C", str(prefix)]
+            subprocess.run([*command, *members[part]], check=True)
+            archive.write(tarball, name)
+            tarball.unlink()
     return target

@@ -17,12 +17,13 @@ ELF = "elf"
 TAR = "tar"
 WHEEL = "whl"
 DEB, RPM, CONTAINER = "deb", "rpm", "container image"
-APPIMAGE, SQUASHFS = "AppImage", "squashfs"
+APPIMAGE, SQUASHFS, CONDA = "AppImage", "squashfs", "conda"
 READ_ONLY = {
     DEB: "bundle-fix reads Debian packages but does not write them",
     RPM: "bundle-fix reads RPM packages but does not write them",
     CONTAINER: "bundle-fix reads container images but does not write them",
     APPIMAGE: "bundle-fix reads AppImages but does not write them",
+    CONDA: "bundle-fix reads conda packages but does not write them",
     SQUASHFS: "bundle-fix reads squashfs images but does not write them",
 }
 """Formats that only `check`, `tree` and `why` accept, with the error of the other commands."""

@@ -14,6 +14,9 @@ LOADER = re.compile(
 )
 IMAGE_MARKS = ("index.json", "manifest.json")
 """Files of which a container image has one; other archives may have them as well."""
+CONDA_INDEX = "info/index.json"
+CONDA_LISTS = ("info/paths.json", "info/files")
+"""Metadata files of a conda package: its index, and the lists of its files, new and old."""
 PACKAGE_MARKS = (".PKGINFO", ".BUILDINFO", "install/slack-desc")
 """Metadata files of packages that are plain tarballs: Arch Linux, Alpine Linux, Slackware."""
 
@@ -36,6 +39,11 @@ def is_npm_package(tree: Tree) -> bool:
     Source: npm's documentation of ``npm pack``: everything is below the directory ``package``.
     """
     return tree.top == "package" and "package.json" in tree.nodes
+
+
+def is_conda_package(tree: Tree) -> bool:
+    """Return whether ``tree`` is a conda package, which is linked into a prefix beside others."""
+    return CONDA_INDEX in tree.nodes and any(name in tree.nodes for name in CONDA_LISTS)
 
 
 def is_installed_with_default_modes(tree: Tree) -> bool:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from bundle_fix.archive.directory import read_directory, read_metadata
 from bundle_fix.archive.formats import (
     APPIMAGE,
+    CONDA,
     CONTAINER,
     DEB,
     DIRECTORY,
@@ -26,6 +27,7 @@ from bundle_fix.archive.formats import (
 from bundle_fix.archive.install_location import (
     IMAGE_MARKS,
     find_install_location,
+    is_conda_package,
     is_npm_package,
 )
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
@@ -73,7 +75,9 @@ def open_artifact(
         return
     with ExitStack() as stack:
         tree = _enter_tree(stack, _select_reader(kind, path, limits, progress), path)
-        if kind == ZIP:
+        if (parts := _open_conda(tree, kind, path, limits, progress)) is not None:
+            yield Artifact(path, CONDA, _enter_tree(stack, parts, path))
+        elif kind == ZIP:
             yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
         elif kind in READ_ONLY:
             yield Artifact(path, kind, tree)
@@ -81,7 +85,8 @@ def open_artifact(
             yield Artifact(path, CONTAINER, _enter_tree(stack, layers, path))
         else:
             location, is_npm = find_install_location(tree), is_npm_package(tree)
-            yield Artifact(path, kind, replace(tree, location=location, keeps_symlinks=not is_npm))
+            tree = replace(tree, location=location, keeps_symlinks=not is_npm)
+            yield Artifact(path, kind, _read_requirements(tree))
 
 
 def _select_reader(
@@ -109,6 +114,26 @@ def _select_reader(
     from bundle_fix.archive.tar.reader import read_tar
 
     return read_tar(path, limits, progress)
+
+
+def _open_conda(
+    tree: Tree, kind: str, path: Path, limits: Limits, progress: Progress
+) -> AbstractContextManager[Tree] | None:
+    """Return a context that merges the tarballs of a ``.conda`` package; None for other trees."""
+    if kind != ZIP or "metadata.json" not in tree.nodes:
+        return None
+    from bundle_fix.archive.packages.conda import is_conda_archive, read_conda
+
+    return read_conda(tree, path, limits, progress) if is_conda_archive(tree) else None
+
+
+def _read_requirements(tree: Tree) -> Tree:
+    """Return a tree, that of a conda package with the packages that it requires."""
+    if not is_conda_package(tree):
+        return tree
+    from bundle_fix.archive.packages.conda import add_requirements
+
+    return add_requirements(tree)
 
 
 def _open_container(

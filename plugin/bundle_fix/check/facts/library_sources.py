@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from bundle_fix.archive.install_location import is_conda_package
 from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.foreign_entries import find_owner_in_environment
@@ -21,6 +22,7 @@ from bundle_fix.check.facts.package_dependencies import (
 )
 from bundle_fix.loader.process import Resolution
 from bundle_fix.loader.search.steps import Outcome, SearchRule
+from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.library_names import matches_any
 
 MAX_NAMES = 3
@@ -41,6 +43,8 @@ class LibrarySource(Struct, frozen=True):
 
 def find_library_source(context: Context, need: Resolution) -> LibrarySource | None:
     """Return the package or the vendor stack that may provide a missing library, or None."""
+    if source := _find_conda_package(context, need):
+        return source
     # If the directory exists in this package, the missing library is not expected elsewhere.
     entries = [
         step.entry
@@ -66,6 +70,26 @@ def find_library_source(context: Context, need: Resolution) -> LibrarySource | N
             f"Make sure that {package} is loaded first, or add a RUNPATH entry that leads there.",
         )
     return _find_import(context, need)
+
+
+def _find_conda_package(context: Context, need: Resolution) -> LibrarySource | None:
+    """Return the conda packages that may have a library in the common prefix of all packages."""
+    packages = context.package_dependencies
+    if not packages or not is_conda_package(context.bundle.tree):
+        return None
+    directory = posixpath.dirname(need.requester.path or "")
+    if not any(
+        expand_entry(step.entry, directory).base is PathBase.ORIGIN
+        for step in need.result.trace
+        if step.via in (SearchRule.RPATH, SearchRule.RUNPATH)
+    ):
+        return None
+    own = context.find_dependency_of_library(need.name)
+    names = own or " or ".join(packages[:MAX_NAMES])
+    return LibrarySource(
+        f"which {names} may provide: all conda packages share the directories of a prefix",
+        f"Make sure that {names} contains {need.name}.",
+    )
 
 
 def _find_packages_of_entries(

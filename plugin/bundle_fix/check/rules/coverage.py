@@ -73,7 +73,7 @@ NOTHING_CHECKED = Rule(
     " for another system, or be in an archive inside the artifact.",
     "Check the archives inside it, or the right artifact. If it needs no programs, pass"
     " --allow-empty.",
-    "A .conda package is a zip archive of two tarballs, and the programs are in one of them.",
+    "A zip archive contains a tarball for each platform, and the programs are in them.",
     find_unchecked_artifact,
 )  # fmt: skip
 RULES = (NOTHING_CHECKED,)
