@@ -282,6 +282,63 @@ class PatchedContent(Struct, frozen=True):
             yield PatchedReader(base, self.patches)
 
 
+class Insertion(NamedTuple):
+    """Bytes to insert at ``offset``: ``zeros`` zeros, then ``data``, then zeros up to ``size``."""
+
+    offset: int
+    zeros: int
+    data: bytes
+    size: int
+
+
+class InsertedReader(Struct, frozen=True):
+    """Reader of another reader's bytes with bytes inserted."""
+
+    base: Reader
+    insertion: Insertion
+
+    @property
+    def size(self) -> int:
+        """See `Reader`."""
+        return self.base.size + self.insertion.size
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """See `Reader`."""
+        new = self.insertion
+        start, end = new.offset, new.offset + new.size
+        length = min(length, self.size - offset)
+        if offset < 0 or length <= 0:
+            return b""
+        if offset >= end:
+            return self.base.pread(offset - new.size, length)
+        before = self.base.pread(offset, min(length, start - offset)) if offset < start else b""
+        if offset + length <= start:
+            return before
+        first, last = max(offset, start) - start, min(offset + length, end) - start
+        data = new.data[max(0, first - new.zeros) : max(0, last - new.zeros)]
+        inserted = bytes(max(0, min(last, new.zeros) - first)) + data
+        parts = before, inserted.ljust(last - first, b"\0")
+        return b"".join((*parts, self.base.pread(start, max(0, offset + length - end))))
+
+
+class InsertedContent(Struct, frozen=True):
+    """Another content with bytes inserted."""
+
+    base: Content
+    insertion: Insertion
+
+    @property
+    def size(self) -> int:
+        """See `Content`."""
+        return self.base.size + self.insertion.size
+
+    @contextmanager
+    def open(self) -> Iterator[Reader]:
+        """Open the base and insert the bytes while it is read."""
+        with self.base.open() as base:
+            yield InsertedReader(base, self.insertion)
+
+
 def read_chunks(reader: Reader, where: str = "") -> Iterator[bytes]:
     """Yield all bytes of ``reader``, at most `CHUNK` at a time.
 

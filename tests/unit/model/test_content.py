@@ -12,6 +12,8 @@ from bundle_fix.model.content import (
     BytesContent,
     Content,
     FileSlice,
+    InsertedContent,
+    Insertion,
     Patch,
     PatchedContent,
     PathContent,
@@ -74,6 +76,16 @@ def test_patches_replace_the_bytes_at_their_offset(
 ) -> None:
     data, patches, after = case
     assert_reads_like(PatchedContent(BytesContent(data), patches), after, window)
+
+
+@given(short_bytes, short_bytes, st.integers(0, 9), st.integers(0, 9), st.data(), windows)
+def test_inserted_bytes_follow_those_before_their_offset(
+    base: bytes, data: bytes, zeros: int, padding: int, draw: st.DataObject, window: tuple[int, int]
+) -> None:
+    offset = draw.draw(st.integers(0, len(base)))
+    inserted = bytes(zeros) + data + bytes(padding)
+    content = InsertedContent(BytesContent(base), Insertion(offset, zeros, data, len(inserted)))
+    assert_reads_like(content, base[:offset] + inserted + base[offset:], window)
 
 
 @given(patched_bytes(), patched_bytes())

@@ -16,8 +16,9 @@ from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
 from bundle_fix.elf.edit.parts.fixed_size import compute_fixed_size_patches
 from bundle_fix.elf.edit.parts.interpreter import compute_interpreter_patches, plan_interpreter
 from bundle_fix.elf.edit.parts.symbol_names import plan_symbol_names
-from bundle_fix.elf.edit.slot import edit_in_slots
-from bundle_fix.elf.edit.table import grow_string_table
+from bundle_fix.elf.edit.string_tables.segment import grow_segment
+from bundle_fix.elf.edit.string_tables.slot import edit_in_slots
+from bundle_fix.elf.edit.string_tables.table import grow_string_table
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image
@@ -26,6 +27,8 @@ from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.model.content import (
     Content,
+    InsertedContent,
+    Insertion,
     Patch,
     PatchedContent,
     PathContent,
@@ -66,8 +69,9 @@ CrossCheck = Callable[[Content, Content, Image], "SecondOpinion"]
 """A function that compares our image of the edited file with another reader's."""
 IN_PLACE = {"slot": edit_in_slots, "table": grow_string_table}
 ORDERS = {
-    "auto": ("slot", "table", "lief", "patchelf"),
+    "auto": ("slot", "table", "segment", "lief", "patchelf"),
     "inplace": ("slot", "table"),
+    "segment": ("segment",),
     "lief": ("lief",),
     "patchelf": ("patchelf",),
 }
@@ -161,17 +165,16 @@ def _try_editor(
 ) -> tuple[Content, Sequence[tuple[int, int]] | None]:
     """Return the file edited by ``name``, and the only ranges that can differ, if known."""
     if name in IN_PLACE:
-        patches: Sequence[Patch] = ()
+        patches: tuple[Patch, ...] = ()
         if planned != (image.dynamic or ()):
             with content.open() as reader:
                 patches = IN_PLACE[name](reader, image, planned)
-        if isinstance(content, PatchedContent):
-            patches, content = overlay_patches(content.patches, patches), content.base
-        changed = PatchedContent(content, tuple(patches))
-        with changed.open() as reader:
-            moved = compute_interpreter_patches(reader, image, read_image(reader), planned)
-        patches = overlay_patches(patches, moved)
-        return PatchedContent(content, patches), [(patch.offset, patch.end) for patch in patches]
+        return _add_interpreter(_patch_content(content, patches), None, image, planned)
+    if name == "segment":
+        with content.open() as reader:
+            # Program headers may have changed already.
+            patches, insertion = grow_segment(reader, read_image(reader), planned)
+        return _add_interpreter(_patch_content(content, patches), insertion, image, planned)
     if (
         changes.no_default_lib
         or changes.debug_tag
@@ -189,6 +192,34 @@ def _try_editor(
     finally:
         source.unlink()
     return PathContent(target, target.stat().st_size), None
+
+
+def _patch_content(content: Content, patches: tuple[Patch, ...]) -> PatchedContent:
+    """Return ``content`` with patches, all of them in one list."""
+    if isinstance(content, PatchedContent):
+        return PatchedContent(content.base, overlay_patches(content.patches, patches))
+    return PatchedContent(content, patches)
+
+
+def _add_interpreter(
+    edited: PatchedContent,
+    insertion: Insertion | None,
+    image: Image,
+    planned: Sequence[PlannedItem],
+) -> tuple[Content, Sequence[tuple[int, int]]]:
+    """Return a file whose strings were edited, with its new interpreter, and what can differ."""
+    content = InsertedContent(edited, insertion) if insertion else edited
+    with content.open() as reader:
+        moved = compute_interpreter_patches(reader, image, read_image(reader), planned)
+    if insertion:
+        end = insertion.offset + insertion.size
+        moved = tuple(
+            patch._replace(offset=patch.offset - insertion.size) if patch.offset >= end else patch
+            for patch in moved
+        )
+    edited = _patch_content(edited, moved)
+    touched = [(patch.offset, patch.end) for patch in edited.patches]
+    return InsertedContent(edited, insertion) if insertion else edited, touched
 
 
 def _import_rewriter(name: str) -> Callable[[Path, Path, Changes], None]:

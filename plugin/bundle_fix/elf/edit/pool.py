@@ -20,7 +20,14 @@ from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.verify.lief_crosscheck import crosscheck
-from bundle_fix.model.content import Content, Patch, PatchedContent, PathContent
+from bundle_fix.model.content import (
+    Content,
+    InsertedContent,
+    Insertion,
+    Patch,
+    PatchedContent,
+    PathContent,
+)
 from bundle_fix.subprocesses.forks import ForkedProcess, kill_fork, start_fork
 from bundle_fix.subprocesses.processors import count_cores
 
@@ -51,6 +58,7 @@ class _Outcome(NamedTuple):
         refused: the message of an `EditRefusedError`, or empty.
         editor: the editor that made the changes; empty if there was nothing to change.
         patches: the patches of an edit in place.
+        insertion: the bytes that an edit inserted after the patches.
         rewritten: the file that an editor wrote.
         refusals: the reason of each editor that was tried before and failed.
         no_opinion: why the second opinion is missing.
@@ -59,6 +67,7 @@ class _Outcome(NamedTuple):
     refused: str = ""
     editor: str = ""
     patches: tuple[Patch, ...] = ()
+    insertion: Insertion | None = None
     rewritten: PathContent | None = None
     refusals: tuple[str, ...] = ()
     no_opinion: str = ""
@@ -226,9 +235,13 @@ def _build_outcome(edited: EditResult) -> _Outcome:
     content = edited.content
     if not edited.editor:
         return _Outcome()
-    patches = content.patches if isinstance(content, PatchedContent) else ()
+    insertion = content.insertion if isinstance(content, InsertedContent) else None
+    patched = content.base if isinstance(content, InsertedContent) else content
+    patches = patched.patches if isinstance(patched, PatchedContent) else ()
     rewritten = content if isinstance(content, PathContent) else None
-    return _Outcome("", edited.editor, patches, rewritten, edited.refusals, edited.no_opinion)
+    return _Outcome(
+        "", edited.editor, patches, insertion, rewritten, edited.refusals, edited.no_opinion
+    )
 
 
 def _collect_results(
@@ -246,6 +259,8 @@ def _restore_result(job: EditJob, outcome: _Outcome) -> EditResult | EditRefused
     content = job.content
     if outcome.editor:
         content = outcome.rewritten or PatchedContent(content, outcome.patches)
+        if outcome.insertion is not None:
+            content = InsertedContent(content, outcome.insertion)
     with content.open() as reader:
         image = read_image(reader)
     return EditResult(content, image, outcome.editor, outcome.refusals, outcome.no_opinion)

@@ -42,6 +42,7 @@ SHT_GNU_VERSYM: Final = 0x6FFFFFFF
 
 SHF_ALLOC: Final = 2
 SHF_EXECINSTR: Final = 4
+SHF_TLS: Final = 0x400
 
 DT_NULL: Final = 0
 DT_NEEDED: Final = 1
@@ -52,6 +53,7 @@ DT_SYMTAB: Final = 6
 DT_RELA: Final = 7
 DT_RELASZ: Final = 8
 DT_STRSZ: Final = 10
+DT_SYMENT: Final = 11
 DT_INIT: Final = 12
 DT_SONAME: Final = 14
 DT_RPATH: Final = 15
@@ -72,6 +74,8 @@ DT_CONFIG: Final = 0x6FFFFEFA
 DT_DEPAUDIT: Final = 0x6FFFFEFB
 DT_AUDIT: Final = 0x6FFFFEFC
 DT_VERSYM: Final = 0x6FFFFFF0
+DT_RELACOUNT: Final = 0x6FFFFFF9
+DT_RELCOUNT: Final = 0x6FFFFFFA
 DT_FLAGS_1: Final = 0x6FFFFFFB
 DT_VERDEF: Final = 0x6FFFFFFC
 DT_VERDEFNUM: Final = 0x6FFFFFFD
@@ -92,7 +96,9 @@ STRING_TAGS: Final = frozenset(
 DF_ORIGIN: Final = 0x1
 DF_SYMBOLIC: Final = 0x2
 DF_TEXTREL: Final = 0x4
+DF_BIND_NOW: Final = 0x8
 DF_STATIC_TLS: Final = 0x10
+DF_1_NOW: Final = 0x1
 DF_1_NODEFLIB: Final = 0x800
 DF_1_PIE: Final = 0x08000000
 

@@ -143,14 +143,22 @@ def read_name_offsets(reader: Reader, image: Image) -> array[int]:
     count = count_symbols(reader, image)
     if count == 0:
         raise DamagedElfError("the number of its dynamic symbols is unknown")
-    size = image.format.symbol_size
-    data = read_exactly(reader, start, count * size)
+    return read_name_offsets_at(reader, image, start, count * image.format.symbol_size)
+
+
+def read_name_offsets_at(reader: Reader, image: Image, offset: int, size: int) -> array[int]:
+    """Return st_name of every symbol in the ``size`` bytes at a file offset.
+
+    Raises:
+        DamagedElfError: the file ends before that.
+    """
+    data = read_exactly(reader, offset, size // image.format.symbol_size * image.format.symbol_size)
     if data is None:
-        raise DamagedElfError("its dynamic symbol table is truncated")
+        raise DamagedElfError("a table of its symbols is truncated")
     words = array("I", data)
     if image.format.order != sys.byteorder:
         words.byteswap()
-    return words[:: size // words.itemsize]
+    return words[:: image.format.symbol_size // words.itemsize]
 
 
 class Columns(NamedTuple):

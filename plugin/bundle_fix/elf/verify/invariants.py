@@ -56,6 +56,14 @@ FREE_TAGS = c.STRING_TAGS | {
 """Dynamic tags whose values may change: strings, and tables with a comparison of their own."""
 
 
+UNREAD_TAGS = frozenset({c.DT_RELACOUNT, c.DT_RELCOUNT, c.DT_SYMENT})
+"""Dynamic tags that loaders do not require: hints, and the size of a symbol, which is known."""
+BINDING_ENTRIES = frozenset(
+    {(c.DT_BIND_NOW, 0), (c.DT_FLAGS, c.DF_BIND_NOW), (c.DT_FLAGS_1, c.DF_1_NOW)}
+)
+"""The entries that say only that all symbols are bound at once, each sufficient by itself."""
+
+
 def find_broken_invariants(
     before: Reader, after: Reader, changes: Changes, touched: Touched = None
 ) -> Iterator[str]:
@@ -166,8 +174,10 @@ def _count_shared_pages(elf: ElfStructure) -> int:
 
 
 def _compare_dynamic(old: ElfStructure, new: ElfStructure, changes: Changes) -> Iterator[str]:
-    was, now = ([e for e in elf.dynamic if e[0] not in FREE_TAGS] for elf in (old, new))
-    if expect_entries(was, changes) != sorted(now):
+    expected_entries = Counter(expect_entries([*_list_fixed_entries(old)], changes))
+    entries = Counter(_list_fixed_entries(new))
+    lost = expected_entries - entries
+    if entries - expected_entries or not all(_is_dispensable(old, new, *e) for e in lost):
         yield "dynamic tags changed that no edit may change"
     before, after = _read_names(old), _read_names(new)
     expected = {tag: before.get(tag, ()) for tag in EDITED_TAGS}
@@ -187,6 +197,31 @@ def _compare_dynamic(old: ElfStructure, new: ElfStructure, changes: Changes) -> 
     others = c.STRING_TAGS - EDITED_TAGS.keys()
     if any(before.get(tag) != after.get(tag) for tag in others):
         yield "an audit, filter or auxiliary library changed"
+
+
+def _list_fixed_entries(elf: ElfStructure) -> Iterator[tuple[int, int]]:
+    """Yield tag and value of the entries that no edit may change."""
+    size = 16 if elf.bits == 64 else 8
+    for number, (tag, value) in enumerate(elf.dynamic):
+        if tag == c.DT_MIPS_RLD_MAP_REL:
+            # Its value counts from its own place.
+            yield tag, (number * size + value) % (1 << elf.bits)
+        elif tag not in FREE_TAGS:
+            yield tag, value
+
+
+def _is_dispensable(old: ElfStructure, new: ElfStructure, tag: int, value: int) -> bool:
+    """Return whether loaders treat the new file as the old one although it lacks an entry."""
+    if (tag, value) in BINDING_ENTRIES:
+        return any(_binds_at_start(*entry) for entry in new.dynamic)
+    is_library = old.header.type == c.ET_DYN and all(s.type != c.PT_INTERP for s in old.segments)
+    return tag in UNREAD_TAGS or (tag == c.DT_DEBUG and is_library)
+
+
+def _binds_at_start(tag: int, value: int) -> bool:
+    """Return whether a dynamic entry makes glibc bind all symbols at once."""
+    flags = {c.DT_FLAGS: c.DF_BIND_NOW, c.DT_FLAGS_1: c.DF_1_NOW}
+    return tag == c.DT_BIND_NOW or bool(value & flags.get(tag, 0))
 
 
 def _read_names(elf: ElfStructure) -> dict[int, tuple[str, ...]]:

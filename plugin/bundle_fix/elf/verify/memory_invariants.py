@@ -11,6 +11,7 @@ from bundle_fix.elf.verify.ranges import (
     Touched,
     has_same_range,
     intersect,
+    is_zero,
     merge_spans,
     subtract,
 )
@@ -43,10 +44,9 @@ def compare_memory(
     """
     before, after = old.reader, new.reader
     ignored = _join_padding(before, merge_spans(_list_ignored(old, tables)))
-    zeroed = {_find_zeros(n) for n in new.loads}
     left = MAX_PIECES
     for s in old.loads:
-        if s.memsz > s.filesz and _find_zeros(s) not in zeroed:
+        if not _has_same_zeros(s, new):
             # The kernel and the loader zero the memory beyond the bytes of the file (.bss).
             yield f"the zeroed memory of the segment at {s.vaddr:#x} changed its size"
         for whole in subtract([s.span], ignored):
@@ -64,9 +64,22 @@ def compare_memory(
                 break
 
 
-def _find_zeros(s: ProgramHeader) -> tuple[int, int, int]:
-    """Return the addresses of the memory beyond the bytes of the file, and its permissions."""
-    return s.vaddr + s.filesz, s.vaddr + s.memsz, s.flags
+def _has_same_zeros(s: ProgramHeader, new: ElfStructure) -> bool:
+    """Return whether the memory of ``s`` beyond the bytes of the file is zero in the new file.
+
+    It may be zeros of the file then; the end of all memory may be further away.
+    """
+    start, end = s.vaddr + s.filesz, s.vaddr + s.memsz
+    if start >= end:
+        return True
+    found = next((n for n in new.loads if n.vaddr <= start < n.vaddr + n.memsz), None)
+    if found is None or found.flags != s.flags:
+        return False
+    stored = min(found.vaddr + found.filesz, end)
+    if stored < end != found.vaddr + found.memsz:
+        return False
+    shift = found.offset - found.vaddr
+    return is_zero(new.reader, start + shift, max(start, stored) + shift)
 
 
 def _find_shift(s: ProgramHeader, piece: Span, new: ElfStructure) -> int | None:

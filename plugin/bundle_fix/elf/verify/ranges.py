@@ -64,3 +64,10 @@ def has_same_range(one: Reader, at: int, other: Reader, other_at: int, length: i
         if len(data) < size:
             return True
     return True
+
+
+def is_zero(reader: Reader, start: int, end: int) -> bool:
+    """Return whether a range has only zeros; those beyond the end of the file do not count."""
+    return not any(
+        reader.pread(at, min(CHUNK, end - at)).strip(b"\0") for at in range(start, end, CHUNK)
+    )

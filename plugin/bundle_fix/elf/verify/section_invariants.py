@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.verify.headers import SectionHeader
-from bundle_fix.elf.verify.ranges import Span, Touched, has_same_range, intersect
+from bundle_fix.elf.verify.ranges import Span, Touched, has_same_range, intersect, is_zero
 from bundle_fix.elf.verify.reading import ElfStructure
 from bundle_fix.elf.verify.symbol_invariants import has_same_symbols, normalize_static
 from bundle_fix.elf.verify.tables import SYMBOL_SIZES
-from bundle_fix.model.content import CHUNK, Reader
 from bundle_fix.model.errors import DamagedElfError
 
 MAX_OVERLAP = 4
@@ -58,12 +57,18 @@ def _compare_section(
     if s.flags & c.SHF_ALLOC == 0:
         if not same_kind or not _has_same_contents(old, s, new, other, touched):
             yield f"the section {name} changed"
-    elif not same_kind:
+    elif not same_kind and not _is_stored_now(s, new, other):
         yield f"the section {name} changed its type or flags"
     elif s.type == c.SHT_NOTE and not _has_same_contents(old, s, new, other, touched):
         yield f"the notes of the section {name} changed"
     elif name in (".text", ".data", ".bss", ".rodata") and s.addr != other.addr:
         yield f"the section {name} moved"
+
+
+def _is_stored_now(s: SectionHeader, new: ElfStructure, other: SectionHeader) -> bool:
+    """Return whether a section such as .bss differs only in that its zeros are in the file."""
+    types = (s.type, other.type) == (c.SHT_NOBITS, c.SHT_PROGBITS)
+    return types and s.flags == other.flags and is_zero(new.reader, *other.span)
 
 
 def _has_same_contents(
@@ -104,13 +109,7 @@ def compare_appendix(old: ElfStructure, new: ElfStructure, touched: Touched) -> 
     if any(
         a < b
         and not has_same_range(before, a, after, a + shift, b - a)
-        and not _is_zero(before, a, b)
+        and not is_zero(before, a, b)
         for a, b in spans
     ):
         yield "data appended to the file changed"
-
-
-def _is_zero(reader: Reader, start: int, end: int) -> bool:
-    return not any(
-        reader.pread(at, min(CHUNK, end - at)).strip(b"\0") for at in range(start, end, CHUNK)
-    )

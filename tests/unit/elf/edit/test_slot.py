@@ -9,7 +9,8 @@ import pytest
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.entries import plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError
-from bundle_fix.elf.edit.slot import compute_dynamic_patch, edit_in_slots
+from bundle_fix.elf.edit.string_tables.dynamic_section import compute_dynamic_patch
+from bundle_fix.elf.edit.string_tables.slot import edit_in_slots
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry
 from bundle_fix.model.content import BytesReader
@@ -35,16 +36,14 @@ def test_removed_entries_leave_zeros(tmp_path: Path) -> None:
     assert after[last : last + 16] == bytes(16)
 
 
-def test_an_entry_relative_to_its_own_address_does_not_move() -> None:
+def test_a_value_relative_to_its_own_entry_follows_the_entry() -> None:
     rows = [(c.DT_RUNPATH, 1), (DT_MIPS_RLD_MAP_REL, 64), (c.DT_NEEDED, 1)]
     image = parse_image(read_bytes_of(build_tiny_elf(rows, b"\0x\0")))
     entries = image.dynamic or ()
-    assert compute_dynamic_patch(image, entries).data.startswith(
-        image.format.dynamic.pack(*entries[0])
-    )
-    assert compute_dynamic_patch(image, [*entries[:2], *entries[3:]])
-    with pytest.raises(CannotEditError, match="DT_MIPS_RLD_MAP_REL"):
-        compute_dynamic_patch(image, entries[1:])
+    kept = compute_dynamic_patch(image, [*entries[:2], *entries[3:]]).data
+    assert image.format.dynamic.pack(DT_MIPS_RLD_MAP_REL, 64) in kept
+    moved = compute_dynamic_patch(image, entries[1:]).data
+    assert moved.startswith(image.format.dynamic.pack(DT_MIPS_RLD_MAP_REL, 64 + 16))
 
 
 def test_a_dynamic_section_without_dt_null_does_not_grow() -> None:

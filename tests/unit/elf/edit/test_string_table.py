@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import edit_file
-from bundle_fix.elf.edit.errors import CannotEditError
-from bundle_fix.elf.edit.string_table import Placement, allocate_strings, find_used_offsets
+from bundle_fix.elf.edit.string_tables.string_table import (
+    Placement,
+    allocate_strings,
+    find_used_offsets,
+)
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.parser import read_image
+from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.strings import find_string_table, get_string
 from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.model.content import BytesReader
@@ -59,7 +63,7 @@ def test_a_string_of_the_same_length_fits() -> None:
 def test_a_longer_string_does_not_fit() -> None:
     placement = place_texts(b"\0/abc\0y\0", [6], [1], "/wxyz")
     assert placement.unplaced == ("/wxyz",)
-    assert not placement.patches
+    assert apply_placement(b"\0/abc\0y\0", placement) == b"\0\0\0\0\0\0y\0"
 
 
 def test_an_existing_string_is_used_again() -> None:
@@ -68,19 +72,27 @@ def test_an_existing_string_is_used_again() -> None:
     assert not placement.patches
 
 
-def test_the_end_of_a_freed_string_that_equals_a_new_one_is_kept() -> None:
+def test_the_end_of_a_freed_string_that_equals_a_new_one_is_written_again() -> None:
     table = b"\0/opt/x/foo\0"
     placement = place_texts(table, [], [1], "x/foo", "/ab")
-    assert placement.offsets == {"x/foo": 6}
+    assert placement.offsets == {"x/foo": 1}
     assert placement.unplaced == ("/ab",)
-    assert not placement.patches
+    assert apply_placement(table, placement) == b"\0x/foo\0\0\0\0\0\0"
 
 
 @pytest.mark.parametrize("user", [2, 5, 8, 10])
-def test_a_string_whose_end_is_used_is_not_overwritten(user: int) -> None:
+def test_only_the_part_of_a_freed_string_before_a_used_end_is_cleared(user: int) -> None:
     table = b"\0/opt/x/foo\0bar\0"
-    placement = place_texts(table, [user], [1], "/a")
-    assert placement.unplaced == ("/a",)
+    placement = place_texts(table, [user], [1], "/opt")
+    after = apply_placement(table, placement)
+    assert get_string(after, user) == get_string(table, user)
+    assert placement.offsets == ({"/opt": 1} if user > 5 else {})
+    assert after[1:user].strip(b"\0") == (b"/opt" if user > 5 else b"")
+
+
+def test_a_freed_string_that_something_else_uses_is_kept() -> None:
+    placement = place_texts(b"\0/opt/x\0", [1], [1])
+    assert not placement.patches
 
 
 def test_a_string_that_is_the_end_of_a_used_one_is_not_overwritten() -> None:
@@ -172,7 +184,8 @@ def test_a_symbol_name_stored_in_the_old_runpath_is_kept(
     assert b"foo" in list_symbol_names(after)
     assert list_symbol_names(after) == list_symbol_names(data)
     assert edited.image.runpath == (runpath or None)
-    assert edited.editor == ("slot" if not runpath else "table")
+    assert edited.editor == ("table" if len(runpath) >= len("/opt/x") else "slot")
+    assert b"/opt/x" not in after.replace(os.fsencode(runpath) or b"-", b"")
 
 
 def list_symbol_names(data: bytes) -> list[bytes]:
@@ -246,15 +259,15 @@ def test_a_file_whose_symbols_cannot_be_counted_is_not_edited(tmp_path: Path) ->
         read_name_offsets(reader, read_image(reader))
 
 
-def test_a_string_table_that_section_headers_use_is_not_edited(tmp_path: Path) -> None:
+def test_names_of_sections_in_the_same_table_are_used(tmp_path: Path) -> None:
     data = build_sharing_library(tmp_path).read_bytes()
     image = parse_image(data)
     at, strings = find_section(data, ".dynstr")
     number = (at - image.header.shoff) // image.format.section.size
     reader = BytesReader(change_header(data, shstrndx=number))
     table = reader.pread(strings.offset, strings.size)
-    with pytest.raises(CannotEditError, match="section headers use"):
-        find_used_offsets(reader, parse_image(reader.data), table, (), ())
+    used = find_used_offsets(reader, parse_image(reader.data), table, (), ())
+    assert set(used[-1]) == {s.name for s in read_sections(reader, image.format, image.header)}
 
 
 def test_new_strings_have_the_encoding_of_the_file_system(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from builders.elf import CROSS, LINKERS, Toolchain, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.entries import plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError
-from bundle_fix.elf.edit.table import grow_string_table
+from bundle_fix.elf.edit.string_tables.table import grow_string_table
 from bundle_fix.elf.read import constants as c
 from bundle_fix.model.content import BytesReader, Patch
 from elf.edit.programs import LONGER, OLD, build_program, edit_data

@@ -11,7 +11,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerDefSection, GNUVerNeedSection
 
 from builders.elf import CROSS, HOST, LINKERS, Toolchain, build_elf
-from bundle_fix.elf.edit.slot import rename_libraries
+from bundle_fix.elf.edit.string_tables.slot import rename_libraries
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.strings import find_string_table, get_string

@@ -13,7 +13,8 @@ from msgspec import Struct
 from bundle_fix.elf.edit.entries import NewEntry, NewInterpreter, NewName, PlannedItem
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.edit.parts.symbol_names import compute_name_patches
-from bundle_fix.elf.edit.string_table import (
+from bundle_fix.elf.edit.string_tables.dynamic_section import compute_dynamic_patch
+from bundle_fix.elf.edit.string_tables.string_table import (
     Placement,
     allocate_strings,
     apply_patches,
@@ -55,7 +56,7 @@ def place_strings(reader: Reader, image: Image, planned: Sequence[PlannedItem]) 
     """Find offsets for the new strings of ``planned`` in the table as it is.
 
     Raises:
-        CannotEditError: there is no string table, or section headers use it as well.
+        CannotEditError: there is no string table.
     """
     table = find_string_table(image)
     data = None if table is None else read_exactly(reader, *table)
@@ -67,13 +68,32 @@ def place_strings(reader: Reader, image: Image, planned: Sequence[PlannedItem]) 
     dropped = set(image.dynamic or ()) - set(remaining)
     freed = [entry.value for entry in dropped if entry.tag in c.STRING_TAGS]
     renamed = {entry.replaces for entry in new if isinstance(entry, NewEntry)}
-    used = find_used_offsets(reader, image, data, remaining, renamed) if new else ()
+    used = find_used_offsets(reader, image, data, remaining, renamed) if new or freed else ()
     return StringTable(
         table[0],
         data,
         allocate_strings(data, used, freed, [entry.text for entry in new]),
         b"".join(os.fsencode(text) + b"\0" for text in interpreters),
     )
+
+
+def append_strings(strings: StringTable) -> tuple[bytes, dict[str, int]]:
+    """Return the bytes to append to the table, and the offsets of all new strings then.
+
+    Raises:
+        CannotEditError: the last string of the table has no end.
+    """
+    base, added = len(strings.data), b""
+    if not strings.data.endswith(b"\0"):
+        raise CannotEditError("its dynamic string table does not end with a NUL")
+    offsets = dict(strings.placement.offsets)
+    for text in strings.placement.unplaced:
+        data = os.fsencode(text) + b"\0"
+        found = added.find(data)
+        if found < 0:
+            found, added = len(added), added + data
+        offsets[text] = base + found
+    return added + strings.interpreter, offsets
 
 
 def compute_reference_patches(
@@ -110,34 +130,6 @@ def rename_libraries(reader: Reader, image: Image, names: Mapping[str, int]) -> 
             data = names[name].to_bytes(4, image.format.order)
             patches.append(Patch(place + NEED_FILE_AT, data))
     return tuple(patches)
-
-
-def compute_dynamic_patch(image: Image, planned: Sequence[DynamicEntry]) -> Patch:
-    """Return the patch that writes ``planned`` over the dynamic section, followed by DT_NULL.
-
-    Raises:
-        CannotEditError: the section has no space for so many entries.
-    """
-    segment = next(s for s in image.segments if s.type == c.PT_DYNAMIC)
-    layout = image.format.dynamic
-    capacity = segment.filesz // layout.size
-    before = image.dynamic or ()
-    # A section without DT_NULL (GNU ld's --spare-dynamic-tags=0) works as before with the same
-    # number of entries; only a larger number needs space for DT_NULL.
-    if len(planned) > len(before) and len(planned) + 1 > capacity:
-        raise CannotEditError(
-            f"its dynamic section has space for {capacity} entries; {len(planned) + 1} are needed"
-        )
-    if any(
-        entry.tag == c.DT_MIPS_RLD_MAP_REL and list(planned).index(entry) != before.index(entry)
-        for entry in before
-    ):
-        raise CannotEditError(
-            "DT_MIPS_RLD_MAP_REL would move; its value is relative to its own address"
-        )
-    length = max(len(planned), len(before))
-    filled = [*planned, *[DynamicEntry(c.DT_NULL, 0)] * (length - len(planned))]
-    return Patch(segment.offset, b"".join(layout.pack(*entry) for entry in filled))
 
 
 def resolve_string_offsets(

@@ -5,7 +5,7 @@ The loader reads neither, but readelf, strip, objdump and gdb do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bundle_fix.elf.edit.errors import CannotEditError
@@ -41,15 +41,14 @@ SECTION_TYPES = {
 """The section type of each table, by its dynamic tag."""
 
 
-def compute_section_patches(
-    reader: Reader, image: Image, sections: Sequence[Section], moves: Sequence[TableMove]
-) -> Iterator[Patch]:
-    """Yield the patches to section headers and section symbols; none without sections.
+def apply_moves(sections: Sequence[Section], moves: Sequence[TableMove]) -> list[Section]:
+    """Return the section headers after tables moved or grew; empty without section headers.
 
     Raises:
-        CannotEditError: no single section header matches a moved table.
+        CannotEditError: no single section header matches a moved table, or another section has
+            bytes of a string table that moves.
     """
-    moved: dict[int, TableMove] = {}
+    result = list(sections)
     for move in moves if sections else ():
         kind = SECTION_TYPES[move.tag]
         numbers = [n for n, s in enumerate(sections) if s.type == kind and s.addr == move.address]
@@ -57,20 +56,46 @@ def compute_section_patches(
             raise CannotEditError(
                 f"no single section header matches the table of dynamic tag {move.tag:#x}"
             )
-        moved[numbers[0]] = move
-    layout = image.format.section
-    for number, move in moved.items():
-        header = sections[number]._replace(
+        if move.tag == c.DT_STRTAB and move.new_offset != move.offset:
+            _require_unshared(sections, numbers[0], move)
+        result[numbers[0]] = result[numbers[0]]._replace(
             addr=move.new_address, offset=move.new_offset, size=move.new_size
         )
-        yield Patch(image.header.shoff + number * layout.size, layout.pack(*header))
-    for section in sections:
+    return result
+
+
+def _require_unshared(sections: Sequence[Section], number: int, move: TableMove) -> None:
+    for other, s in enumerate(sections):
+        is_stored = s.size and s.type not in (0, c.SHT_NOBITS) and other != number
+        if is_stored and s.offset < move.offset + move.size and move.offset < s.offset + s.size:
+            raise CannotEditError(f"section {other} has bytes of its dynamic string table as well")
+
+
+def compute_section_patches(
+    reader: Reader, image: Image, sections: Sequence[Section], changed: Sequence[Section]
+) -> Iterator[Patch]:
+    """Yield the patches to section headers and section symbols that make ``changed`` true.
+
+    Args:
+        reader: the file.
+        image: what was read from it.
+        sections: its section headers.
+        changed: the same headers after the edit.
+    """
+    layout = image.format.section
+    addresses: dict[int, int] = {}
+    for number, (old, new) in enumerate(zip(sections, changed, strict=True)):
+        if old != new:
+            yield Patch(image.header.shoff + number * layout.size, layout.pack(*new))
+        if old.addr != new.addr:
+            addresses[number] = new.addr
+    for section in sections if addresses else ():
         if section.type == c.SHT_SYMTAB:
-            yield from _compute_symbol_patches(reader, image, section, moved)
+            yield from _compute_symbol_patches(reader, image, section, addresses)
 
 
 def _compute_symbol_patches(
-    reader: Reader, image: Image, symbols: Section, moved: dict[int, TableMove]
+    reader: Reader, image: Image, symbols: Section, addresses: Mapping[int, int]
 ) -> Iterator[Patch]:
     """Yield patches to the values of the STT_SECTION symbols of moved sections."""
     size = image.format.symbol_size
@@ -87,7 +112,6 @@ def _compute_symbol_patches(
                 continue
             at = number * size
             raw = data[at + section_at : at + section_at + 2]
-            move = moved.get(int.from_bytes(raw, image.format.order))
-            if move is not None and move.new_address != move.address:
-                place = symbols.offset + start + at + value_at
-                yield Patch(place, word.pack(move.new_address))
+            address = addresses.get(int.from_bytes(raw, image.format.order))
+            if address is not None:
+                yield Patch(symbols.offset + start + at + value_at, word.pack(address))

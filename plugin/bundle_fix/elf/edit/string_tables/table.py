@@ -13,7 +13,6 @@ updated, so that readelf, strip and gdb still find everything.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -21,10 +20,15 @@ from msgspec import Struct
 
 from bundle_fix.elf.edit.entries import PlannedItem
 from bundle_fix.elf.edit.errors import CannotEditError
-from bundle_fix.elf.edit.section_headers import TableMove, compute_section_patches
-from bundle_fix.elf.edit.slot import (
+from bundle_fix.elf.edit.string_tables.dynamic_section import compute_dynamic_patch
+from bundle_fix.elf.edit.string_tables.section_headers import (
+    TableMove,
+    apply_moves,
+    compute_section_patches,
+)
+from bundle_fix.elf.edit.string_tables.slot import (
     StringTable,
-    compute_dynamic_patch,
+    append_strings,
     compute_reference_patches,
     place_strings,
     resolve_string_offsets,
@@ -77,8 +81,7 @@ def grow_string_table(
         CannotEditError: there is not enough space in any page tail or in the dynamic section.
     """
     strings = place_strings(reader, image, planned)
-    added, offsets = _append_strings(strings)
-    offsets |= strings.placement.offsets
+    added, offsets = append_strings(strings)
     entries = resolve_string_offsets(planned, offsets)
     references = compute_reference_patches(reader, image, planned, offsets)
     sections = read_sections(reader, image.format, image.header)
@@ -95,7 +98,7 @@ def grow_string_table(
         *(patch for patch in references if not _is_in_moved_table(patch, layout.moves[1:])),
         *_compute_string_patches(strings, added, layout.moves[0]),
         *(Patch(move.new_offset, contents[move.tag]) for move in layout.moves[1:]),
-        *compute_section_patches(reader, image, sections, layout.moves),
+        *compute_section_patches(reader, image, sections, apply_moves(sections, layout.moves)),
     ]
     return tuple(sorted(patches))
 
@@ -110,22 +113,9 @@ def _compute_string_patches(strings: StringTable, added: bytes, move: TableMove)
         yield from strings.patches
         yield Patch(move.offset + move.size, added)
     else:
+        # No removed string stays behind.
+        yield Patch(move.offset, bytes(move.size))
         yield Patch(move.new_offset, strings.patched + added)
-
-
-def _append_strings(strings: StringTable) -> tuple[bytes, dict[str, int]]:
-    """Return the bytes to append to the table, and the offsets of the unplaced strings then."""
-    base, added = len(strings.data), b""
-    if not strings.data.endswith(b"\0"):
-        raise CannotEditError("its dynamic string table does not end with a NUL")
-    offsets: dict[str, int] = {}
-    for text in strings.placement.unplaced:
-        data = os.fsencode(text) + b"\0"
-        found = added.find(data)
-        if found < 0:
-            found, added = len(added), added + data
-        offsets[text] = base + found
-    return added + strings.interpreter, offsets
 
 
 def _find_layout(
