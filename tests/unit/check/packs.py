@@ -399,7 +399,7 @@ def build_openmp_users(root: Path, *functions: str) -> None:
     build_server(root, source=source + f"int main(void) {{ {calls} return 0; }}", flags=linked)
 
 
-def build_unique_copies(root: Path, *names: str) -> None:
+def build_unique_copies(root: Path, *names: str, **more: Any) -> None:
     """Build plugins with a copy of a library each; copy N defines the unique symbol ``names[N]``.
 
     The copies have different hashes in their names, as auditwheel gives them.
@@ -411,8 +411,9 @@ def build_unique_copies(root: Path, *names: str) -> None:
             f'__asm__(".globl {name}\\n.type {name}, %gnu_unique_object\\n.data\\n'
             f'{name}: .long 1\\n.size {name}, 4\\n.text\\n");'
         )
-        build_library(root, library, source=source)
-        build_library(root, at=f"plugins/p{number}.so", soname=None, needed=[library], runpath=LIB)
+        build_library(root, library, source=source, **more)
+        plugin = f"plugins/p{number}.so"
+        build_library(root, at=plugin, soname=None, needed=[library], runpath=LIB, **more)
 
 
 def build_two_search_paths(root: Path, runpath: str) -> None:

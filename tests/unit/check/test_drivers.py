@@ -17,8 +17,15 @@ from .packs import build_server
     [
         ("libcuda.so.1", "error"),
         ("libnvidia-ml.so.1", "error"),
+        ("libnvidia-ptxjitcompiler.so.570.86.15", "error"),
+        ("libnvidia-pkcs11-openssl3.so.570.86.15", "error"),
+        ("libnvidia-nscq.so.2.0", "error"),
         ("libGLX_mesa.so.0", "warning"),
         ("libvulkan_radeon.so", "warning"),
+        ("libvulkan_intel_hasvk.so", "warning"),
+        ("radeonsi_drv_video.so", "warning"),
+        ("iHD_drv_video.so", "warning"),
+        ("libvdpau_d3d12.so.1", "warning"),
     ],
 )
 def test_bf116_reports_a_driver_that_a_program_loads(
@@ -41,7 +48,18 @@ def test_bf116_reports_only_a_libgl_that_contains_a_driver(tmp_path: Path, check
 
 
 @pytest.mark.parametrize(
-    "name", ["libvulkan.so.1", "libvulkan_lvp.so", "swrast_dri.so", "libcudart.so.12"]
+    "name",
+    [
+        "libvulkan.so.1",
+        "libvulkan_lvp.so",
+        "swrast_dri.so",
+        "libcudart.so.12",
+        "libva.so.2",
+        "libnvidia-egl-wayland.so.1",
+        "libnvidia-ml-wrapper.so.1",
+        "libOpenCL.so.1",
+        "libgbm.so.1",
+    ],
 )
 def test_bf116_is_silent_about_loaders_and_software_renderers(
     tmp_path: Path, check: Check, name: str

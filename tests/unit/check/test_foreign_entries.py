@@ -74,6 +74,11 @@ def test_an_entry_of_a_wheel_that_leads_to_another_one_is_intended(
     [
         ("libtorch_cpu.so", [], "note"),
         ("libcublas.so.12", ["nvidia-cublas-cu12"], "note"),
+        ("libcublas.so.12", [], "note"),
+        ("librapids_logger.so", ["rapids-logger"], "note"),
+        ("libmkl_rt.so.2", ["mkl"], "note"),
+        ("libmkl_rt.so.2", [], "error"),
+        ("libsycl-preview.so.9", ["intel-sycl-rt"], "note"),
         ("libfar.so.9", ["far"], "note"),
         ("libfar.so.9", ["farther"], "error"),
         ("libtorchlight.so.1", ["torch"], "error"),

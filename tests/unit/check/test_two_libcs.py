@@ -72,7 +72,7 @@ def test_the_symbols_that_musl_lacks_are_named(tmp_path: Path) -> None:
     assert (finding.severity, finding.message) == (
         "error",
         "was linked with glibc (it needs libc.so.6), but bin/x, which loads it, was linked with"
-        " musl, which lacks __printf_chk, gnu_get_libc_version",
+        " musl; musl lacks __printf_chk, gnu_get_libc_version",
     )
     code, errors = start_program(tmp_path)
     assert code == 127
@@ -116,7 +116,7 @@ def test_glibc_does_not_find_musl(tmp_path: Path, needed: str, found: int) -> No
     build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath=LIB)
     assert [f.message for f in list_findings(tmp_path)] == [
         "was linked with musl (it needs libc.musl-x86_64.so.1), but bin/x, which loads it,"
-        " was linked with glibc, which lacks libc.musl-x86_64.so.1"
+        " was linked with glibc; glibc lacks libc.musl-x86_64.so.1"
     ][:found]
 
 

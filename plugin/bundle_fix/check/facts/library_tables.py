@@ -1,7 +1,8 @@
 """Tables of libraries that no pack contains: those of vendor stacks and of Python packages.
 
-Sources: the installation guides of ROCm, CUDA and oneAPI for their directories; the files of the
-packages on PyPI for their libraries.
+Sources: the installation guides of ROCm, CUDA and oneAPI for their directories; for the libraries
+the wheels on PyPI, such as pyarrow 26.0, PySide6 6.12, librmm 26.10, tbb 2023.2, intel-openmp,
+intel-sycl-rt and intel-cmplr-lib-ur 2026.2.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ CUDA_LIBRARIES = (
     "libnvonnxparser*", "libnvrtc*", "libnvshmem*", "libnvvm*",
 )  # fmt: skip
 MKL_LIBRARIES = ("libmkl_*",)
-SYCL_LIBRARIES = ("libsycl.*", "libur_*", "libpi_*")
+SYCL_LIBRARIES = ("libsycl.*", "libsycl-*", "libpi_*")
+UNIFIED_RUNTIME_LIBRARIES = ("libur_*",)
 INTEL_RUNTIME_LIBRARIES = (
     "libimf.*", "libintlc.*", "libirc.*", "libirng.*", "libsvml.*", "libifcore*", "libifport*",
 )  # fmt: skip
@@ -67,35 +69,46 @@ VENDOR_STACKS = (
     VendorStack(
         "Intel oneAPI", re.compile(r"/opt/intel"),
         (
-            *MKL_LIBRARIES, *SYCL_LIBRARIES, *INTEL_RUNTIME_LIBRARIES, *ONETBB_LIBRARIES,
-            "libccl*", "libdnnl*", "libiomp5*", "libipp*", "libmpi*", "libopenvino*",
+            *MKL_LIBRARIES, *SYCL_LIBRARIES, *UNIFIED_RUNTIME_LIBRARIES, *INTEL_RUNTIME_LIBRARIES,
+            *ONETBB_LIBRARIES, "libccl*", "libdnnl*", "libiomp5*", "libipp*", "libmpi*",
+            "libopenvino*",
         ),
     ),
 )  # fmt: skip
 """Stacks with licences or kernel drivers because of which no package can contain them."""
 
 PYTHON_PACKAGES: Mapping[str, Sequence[str]] = {
-    "torch": ("libtorch.*", "libtorch_*", "libc10.*", "libc10_*", "libshm.*"),
+    "torch": ("libtorch.*", "libtorch_*", "libc10.*", "libc10_*", "libshm.*", *CUDA_LIBRARIES),
     "tensorflow*": ("libtensorflow*", "_pywrap_tensorflow*"),
     "paddlepaddle*": ("libpaddle.*", "libphi*"),
     "pyarrow": ("libarrow*", "libparquet.*", "libgandiva.*"),
-    "nvidia-*": CUDA_LIBRARIES,
     "shiboken6": ("libshiboken6.*",),
     "pyside6*": ("libpyside6.*", "libpyside6qml.*"),
     "apache-tvm-ffi": ("libtvm_ffi*",),
     "libcudf-*": ("libcudf.*",),
     "librmm-*": ("librmm.*", "librapids_logger.*"),
+    "rapids-logger": ("librapids_logger.*",),
     "libraft-*": ("libraft.*",),
     "libucx-*": ("libucp.*", "libucs.*", "libuct.*", "libucm.*"),
-    "intel-sycl-rt": SYCL_LIBRARIES,
-    "intel-cmplr-lib-rt": INTEL_RUNTIME_LIBRARIES,
-    "intel-openmp": ("libiomp5.*",),
-    "mkl": MKL_LIBRARIES,
-    "tbb": ONETBB_LIBRARIES,
 }
 """Patterns of Python packages, and of the libraries that their import loads.
 
 An extension module that is imported later gets these libraries by their sonames, without a search.
+torch preloads those of CUDA (torch/__init__.py, _preload_cuda_deps).
+"""
+
+DATA_PACKAGES: Mapping[str, Sequence[str]] = {
+    "nvidia-*": CUDA_LIBRARIES,
+    "intel-sycl-rt": SYCL_LIBRARIES,
+    "intel-cmplr-lib-ur": UNIFIED_RUNTIME_LIBRARIES,
+    "intel-cmplr-lib-rt": INTEL_RUNTIME_LIBRARIES,
+    "intel-openmp": ("libiomp5.*", "libiompstubs5.*", "libomptarget.*"),
+    "mkl": MKL_LIBRARIES,
+    "tbb": ONETBB_LIBRARIES,
+}
+"""Patterns of Python packages without a module to import, and of the libraries that they install.
+
+Other packages find these by their search path.
 """
 
 SYSTEM_PACKAGES: Mapping[str, Sequence[str]] = {

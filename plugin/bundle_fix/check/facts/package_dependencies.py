@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bundle_fix.archive.wheel import METADATA_SUFFIX
 from bundle_fix.check.facts.library_tables import (
+    DATA_PACKAGES,
     PYTHON_PACKAGES,
     SYSTEM_PACKAGES,
     iter_packages_with,
@@ -120,8 +121,8 @@ def find_package_of_library(name: str, packages: Iterable[str]) -> str | None:
     """
     core, _, version = name.removeprefix("lib").partition(".so")
     stem, number = _squeeze(core), _squeeze(version)
-    patterns = [*iter_packages_with(name, PYTHON_PACKAGES)]
-    patterns += iter_packages_with(name, SYSTEM_PACKAGES)
+    tables = (PYTHON_PACKAGES, DATA_PACKAGES, SYSTEM_PACKAGES)
+    patterns = [pattern for table in tables for pattern in iter_packages_with(name, table)]
     for package in packages:
         required = re.split(r"[(<>=~\s]", package.removeprefix("so:"))[0]
         short = _squeeze(required.rpartition("/")[2]).removeprefix("lib")

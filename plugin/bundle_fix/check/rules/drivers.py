@@ -20,22 +20,28 @@ class Driver(Enum):
 
     NVIDIA = "NVIDIA's driver"
     MESA = "Mesa's drivers"
+    INTEL = "Intel's video driver"
 
 
 DRIVER_LIBRARIES = {
     Driver.NVIDIA: re.compile(
         r"lib(cuda|cudadebugger|nvcuvid|nvoptix|GLX_nvidia|EGL_nvidia|GLESv[12](_CM)?_nvidia"
-        r"|vdpau_nvidia|nvidia-(ml|tls|cfg|fbc|glcore|eglcore|glsi|glvkspirv|rtcore|encode|opencl"
-        r"|compiler|ptxjitcompiler|nvvm|opticalflow|allocator|ngx|gpucomp))\.so(\.[\d.]+)?"
+        r"|vdpau_nvidia|nvidia-(ml|tls|cfg|fbc|ifr|cbl|glcore|eglcore|glsi|glvkspirv|rtcore|encode"
+        r"|opencl|compiler|ptxjitcompiler|fatbinaryloader|nvvm|opticalflow|allocator|ngx|gpucomp"
+        r"|nscq|pkcs11(-openssl3)?|tileiras))\.so(\.[\d.]+)?"
     ),
     Driver.MESA: re.compile(
         r"lib(GLX_mesa|EGL_mesa)\.so(\.\d+)*|libgallium(_dri|-[\w.~+-]+)\.so"
-        r"|(?!(kms_)?swrast_)\w+_(dri|drv_video)\.so|libvulkan_(?!lvp)\w+\.so"
-        r"|libvdpau_(nouveau|r600|radeonsi|virtio_gpu)\.so(\.[\d.]+)?"
+        r"|(?!(kms_)?swrast_)\w+_dri\.so|(r600|radeonsi|nouveau|virtio_gpu|d3d12)_drv_video\.so|libvulkan_(?!lvp)\w+\.so"
+        r"|libvdpau_(nouveau|r[36]00|radeonsi|virtio_gpu|d3d12)\.so(\.[\d.]+)?"
     ),
+    Driver.INTEL: re.compile(r"(iHD|i965)_drv_video\.so"),
 }
-"""Names of the libraries of each driver: those of NVIDIA's installer (its README, "Installed
-Components") and of Mesa's build files. Software renderers (swrast, lvp) need no hardware."""
+"""Names of the libraries of each driver.
+
+Sources: the lists of NVIDIA's libnvidia-container (src/nvc_info.c), which mounts them from the host
+into containers; Mesa's src/gallium/targets and the package files of openSUSE and Fedora; Intel's
+media-driver. Software renderers (swrast, lvp) need no hardware."""
 DISPATCHERS = re.compile(r"lib(GL|EGL|GLESv2)\.so(\.[\d.]+)?")
 DRIVER_PARTS = {
     Driver.NVIDIA: re.compile(r"libnvidia-(glcore|tls|eglcore)\.so\..*"),

@@ -59,7 +59,7 @@ def _make_finding(
         message += f"{libc.value} loads it{_describe_reason(context)}"
     lacking = [*names, *symbols]
     if lacking:
-        message += f", which lacks {join_names(lacking)}"
+        message += f"; {libc.value} lacks {join_names(lacking)}"
     elif libc is Libc.MUSL:
         message += "; musl has the symbols that it uses, but not all types are the same"
     severity = Severity.ERROR

@@ -17,7 +17,7 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.elf.symbols.definitions import read_strong_names, read_unique_names
-from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.hosts.libc import Libc, is_part_of_libc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.model.library_names import NAME_HASH, get_library_family
@@ -131,6 +131,9 @@ def find_unique_copies(rule: Rule, context: Context) -> Iterator[Finding]:
     clashes = {(c.first.label, c.second.label) for c in context.compute_once(find_clashes)}
     families: dict[str, dict[str, tuple[LoadedObject, set[str]]]] = {}
     for process in (*context.programs.values(), *context.plugins.values()):
+        # musl looks up unique symbols like all others (ldso/dynlink.c, OK_BINDS).
+        if context.get_libc(process.entry) is Libc.MUSL:
+            continue
         for loaded in process.list_bundled_objects():
             for family in _get_family(loaded):
                 members = families.setdefault(family, {})

@@ -52,8 +52,10 @@ TARGETS_WITHOUT = {
 }  # fmt: skip
 """Libraries of current or former distributions, and some targets that do not install them.
 
-libcrypt left glibc in 2018 (libxcrypt; PEP 599 removed it from manylinux2014), the stubs of libnsl
-are a package of their own since glibc 2.32. Other names: the package indexes of the distributions.
+libcrypt left glibc in 2018 (libxcrypt; PEP 599 removed it from manylinux2014): Fedora, RHEL 9, Arch
+and Amazon Linux 2023 have it in libxcrypt-compat. The stubs of libnsl are a package of their own
+since glibc 2.32. Sources of the other names: packages.ubuntu.com, Debian's archive, and what the
+packages of Fedora and EPEL for RHEL 7 to 9 require.
 """
 
 LOADER_NAME = re.compile(r"ld(64|-linux(-[\w.-]+)?|-musl-[\w.-]+|-lsb(-[\w.-]+)?)?\.so\.\d+")
