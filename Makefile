@@ -10,6 +10,9 @@ INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # workers takes longer than it saves.
 WORKERS ?= $(if $(TESTS),0,auto)
 
+# Compiling all modules takes a quarter of a second, and the tests start thousands of commands.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Seconds that `make fuzz` takes.
 FUZZ ?= 600
 

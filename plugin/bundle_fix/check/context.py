@@ -85,6 +85,11 @@ class Context(Struct, frozen=True, dict=True):
             return error
 
     @cached_property
+    def is_wheel(self) -> bool:
+        """Whether the artifact is a wheel."""
+        return is_wheel(self.bundle.tree)
+
+    @cached_property
     def package_dependencies(self) -> tuple[str, ...]:
         """The packages that the artifact depends on, as its metadata says."""
         return read_dependencies(self.bundle.tree)
@@ -243,7 +248,7 @@ class Context(Struct, frozen=True, dict=True):
         tree = self.bundle.tree
         if self.programs or tree.location is InstallLocation.BESIDE_OTHERS:
             return Severity.WARNING
-        is_optional = is_wheel(tree) and is_optional_plugin(path)
+        is_optional = self.is_wheel and is_optional_plugin(path)
         return Severity.WARNING if is_optional else Severity.ERROR
 
     @cached_property

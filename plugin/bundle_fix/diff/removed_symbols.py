@@ -109,13 +109,13 @@ def _find_users(
         objects = process.list_bundled_objects()
         requesters = {r.requester.label for r in process.resolutions if r.result.path == path}
         for user in (o for o in objects if o.label in requesters):
-            for reference in context.facts.read_symbol_table(user).undefined:
+            for reference in context.facts.read_undefined_symbols(user):
                 symbol = by_name.get((reference.name, reference.version))
                 if symbol is None or symbol in users or reference.weak:
                     continue
                 others = (o for o in objects if o.path != path)
                 if reference.version is not None or not any(
-                    reference.name in context.facts.read_symbol_table(o).defined for o in others
+                    reference.name in context.facts.read_exports(o).names for o in others
                 ):
                     users[symbol] = user.label
     return users | _find_plugins(new, path, removed)
@@ -138,6 +138,6 @@ def _find_plugins(
             if reference.name in by_name:
                 users.setdefault(by_name[reference.name], plugin)
     for library in context.bundle.list_libraries() if users else ():
-        defined = context.facts.read_symbol_table(library).defined
+        defined = context.facts.read_exports(library).names
         users = {symbol: user for symbol, user in users.items() if symbol.name not in defined}
     return users

@@ -19,8 +19,11 @@ class Severity(str, Enum):
     @property
     def rank(self) -> int:
         """The position in the order of severities: 0 for an error, the worst."""
-        return list(Severity).index(self)
+        return _RANKS[self]
 
     def is_at_least(self, other: Severity) -> bool:
         """Return whether this severity is as bad as ``other`` or worse."""
         return self.rank <= other.rank
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}

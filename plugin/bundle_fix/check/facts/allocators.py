@@ -195,7 +195,7 @@ def read_undefined_names(facts: FileFacts, loaded: LoadedObject) -> frozenset[by
     """Return the names of the symbols that an object uses and does not define."""
     if loaded.image is None:
         return frozenset()
-    return frozenset(symbol.name for symbol in facts.read_symbol_table(loaded).undefined)
+    return frozenset(symbol.name for symbol in facts.read_undefined_symbols(loaded))
 
 
 def is_wrapper(facts: FileFacts, loaded: LoadedObject) -> bool:
@@ -206,7 +206,7 @@ def is_wrapper(facts: FileFacts, loaded: LoadedObject) -> bool:
     if loaded.image is None:
         return False
     names = read_undefined_names(facts, loaded)
-    if b"dlsym" not in names or SANITIZER_MARKER in facts.read_symbol_table(loaded).defined:
+    if b"dlsym" not in names or SANITIZER_MARKER in facts.read_exports(loaded).names:
         return False
     return not names & set(SYSTEM_MEMORY_FUNCTIONS) or facts.read_fact(
         loaded, contains_malloc_names

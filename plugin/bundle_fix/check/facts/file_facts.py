@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from msgspec import Struct, field
 
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.symbols.symbol_table import SymbolTable, read_symbols
+from bundle_fix.elf.symbols.definitions import Exports, read_exports
+from bundle_fix.elf.symbols.symbol_table import UndefinedSymbol, read_undefined_symbols
 from bundle_fix.elf.symbols.versions import (
     read_defined_versions,
     read_needed_versions,
@@ -40,9 +41,13 @@ class FileFacts(Struct, frozen=True, eq=False):
     shared: FactCache = field(default_factory=dict)
     _facts: dict[tuple[str, object], Any] = field(default_factory=dict)
 
-    def read_symbol_table(self, file: LoadedObject | str) -> SymbolTable:
-        """Return the dynamic symbols of a file."""
-        return self.read_fact(file, read_symbols)
+    def read_exports(self, file: LoadedObject | str) -> Exports:
+        """Return the symbols that a file defines for others, with their versions."""
+        return self.read_fact(file, read_exports)
+
+    def read_undefined_symbols(self, file: LoadedObject | str) -> tuple[UndefinedSymbol, ...]:
+        """Return the symbols that a file uses of other objects."""
+        return self.read_fact(file, read_undefined_symbols)
 
     def read_needed_versions(self, file: LoadedObject | str) -> Mapping[str, tuple[str, ...]]:
         """Return the symbol versions that a file requires of each library (DT_VERNEED)."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from bundle_fix.archive.install_location import is_conda_package
-from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.foreign_entries import find_owner_in_environment
 from bundle_fix.check.facts.library_tables import (
@@ -119,7 +118,7 @@ def is_loaded_by_import(context: Context, need: Resolution) -> bool:
 
 def _find_importing_package(context: Context, need: Resolution) -> str | None:
     """Return the pattern of the Python package whose import loads a library of a wheel, or None."""
-    if not is_wheel(context.bundle.tree) or need.requester.path in context.loaded_at_start:
+    if not context.is_wheel or need.requester.path in context.loaded_at_start:
         return None
     return next(iter_packages_with(need.name, PYTHON_PACKAGES), None)
 

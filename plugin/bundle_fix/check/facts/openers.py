@@ -102,20 +102,19 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
 
     def find_by_symbols(self, plugin: str) -> tuple[Opener, ...]:
         """Return the programs that export symbols which ``plugin`` uses and does not define."""
-        exporters = self._exports.items() if plugin in self.plugins else ()
+        if plugin not in self.plugins:
+            return ()
+        used = frozenset(symbol.name for symbol in self.list_open_symbols(plugin))
+        paths = [path for path, names in self._exports.items() if not names.isdisjoint(used)]
+        openers = [Opener(self.programs[path], self.programs[path].main) for path in paths]
         architecture = self.deployment.bundle.images[plugin].architecture
-        openers = []
-        for path, exported in exporters:
-            program = self.programs[path].main
-            is_like = program.image is not None and program.image.architecture == architecture
-            if is_like and not exported.isdisjoint(s.name for s in self.list_open_symbols(plugin)):
-                openers.append(Opener(self.programs[path], program))
-        return tuple(openers)
+        images = ((opener, opener.caller.image) for opener in openers)
+        return tuple(o for o, image in images if image and image.architecture == architecture)
 
     @cached_property
     def _exports(self) -> Mapping[str, frozenset[bytes]]:
         """The symbols that programs define for the libraries that they open, by path."""
-        found = {p: self.facts.read_symbol_table(p).defined for p in self.programs}
+        found = {p: self.facts.read_exports(p).names for p in self.programs}
         return {path: names for path, names in found.items() if names}
 
     def list_open_symbols(self, plugin: str) -> tuple[UndefinedSymbol, ...]:
@@ -124,11 +123,11 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
         Weak symbols may stay undefined, and a symbol with a version is one of a known library.
         """
         if plugin not in self._open_symbols:
-            table = self.facts.read_symbol_table(plugin)
-            symbols = [s for s in table.undefined if not s.weak and s.library is None]
+            undefined = self.facts.read_undefined_symbols(plugin)
+            symbols = [s for s in undefined if not s.weak and s.library is None]
             for loaded in self.plugins[plugin].objects:
                 if symbols and loaded.image is not None and loaded.image.is_dynamic:
-                    defined = self.facts.read_symbol_table(loaded).defined
+                    defined = self.facts.read_exports(loaded).names
                     symbols = [symbol for symbol in symbols if symbol.name not in defined]
             self._open_symbols[plugin] = tuple(symbols)
         return self._open_symbols[plugin]

@@ -114,14 +114,14 @@ def normalize_name(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).strip("_").lower()
 
 
-def find_package_of_library(name: str, packages: Iterable[str]) -> str | None:
+def find_package_of_library(name: str, packages: Sequence[str]) -> str | None:
     """Return the package that contains a library, judging by their names, or None.
 
     Packages of Alpine Linux and rpm require sonames: ``so:libz.so.1``, ``libz.so.1()(64bit)``.
     """
     core, _, version = name.removeprefix("lib").partition(".so")
     stem, number = _squeeze(core), _squeeze(version)
-    tables = (PYTHON_PACKAGES, DATA_PACKAGES, SYSTEM_PACKAGES)
+    tables = (PYTHON_PACKAGES, DATA_PACKAGES, SYSTEM_PACKAGES) if packages else ()
     patterns = [pattern for table in tables for pattern in iter_packages_with(name, table)]
     for package in packages:
         required = re.split(r"[(<>=~\s]", package.removeprefix("so:"))[0]

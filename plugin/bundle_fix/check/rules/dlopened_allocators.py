@@ -96,7 +96,7 @@ def _find_by_plugin(rule: Rule, context: Context) -> Iterator[Finding]:
 def find_dlmopen_importers(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the objects that import dlmopen."""
     for path in context.dlopen_importers:
-        undefined = context.facts.read_symbol_table(path).undefined
+        undefined = context.facts.read_undefined_symbols(path)
         if any(symbol.name == b"dlmopen" for symbol in undefined):
             yield rule.make_finding(path, "imports dlmopen")
 

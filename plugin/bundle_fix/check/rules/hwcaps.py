@@ -91,8 +91,8 @@ def _compare_with_plain(rule: Rule, context: Context, copy: _HwcapsCopy) -> Iter
 
 def _find_missing_symbols(context: Context, path: str, plain: str) -> list[str]:
     """Return the symbols that the plain copy defines and the copy at ``path`` does not."""
-    defined = context.facts.read_symbol_table(path).defined
-    return sorted(map(decode_name, context.facts.read_symbol_table(plain).defined - defined))
+    defined = context.facts.read_exports(path).names
+    return sorted(map(decode_name, context.facts.read_exports(plain).names - defined))
 
 
 def _find_unbundled_needs(rule: Rule, context: Context, levels: set[str]) -> Iterator[Finding]:

@@ -66,11 +66,11 @@ def _find_missing(context: Context, plugin: str, openers: Sequence[Opener]) -> l
         symbols = [symbol for symbol in symbols if not may_define(symbol)]
         for loaded in opener.process.objects:
             if symbols and loaded.image is not None and loaded.image.is_dynamic:
-                defined = context.facts.read_symbol_table(loaded).defined
+                defined = context.facts.read_exports(loaded).names
                 symbols = [symbol for symbol in symbols if symbol.name not in defined]
     missing = {symbol.name for symbol in symbols}
     for path in context.bundle.list_libraries() if missing else ():
-        missing -= context.facts.read_symbol_table(path).defined
+        missing -= context.facts.read_exports(path).names
     return sorted(missing)
 
 

@@ -126,7 +126,7 @@ def _find_mixed_bindings(
     facts = context.facts
     strong = facts.read_fact(copy, read_strong_names)
     known = shared.image is not None
-    defined = facts.read_symbol_table(shared).defined if known else frozenset[bytes]()
+    defined = facts.read_exports(shared).names if known else frozenset[bytes]()
     names = {n for n in strong if (n in defined if known else runtime.pattern.match(n))}
     is_first = scope.objects.index(copy) < scope.objects.index(shared)
     # Of an unknown shared library only the names are known: it takes what the copy defines.
@@ -224,7 +224,7 @@ def _find_openmp_users(context: Context, scope: SymbolScope) -> dict[str, list[s
         if user.label in runtimes or user.image is None or not user.image.is_dynamic:
             continue
         used = {n for n in scope.list_needed(user) if n in runtimes and runtimes[n].image is None}
-        for symbol in context.facts.read_symbol_table(user).undefined:
+        for symbol in context.facts.read_undefined_symbols(user):
             if OPENMP_NAME.match(symbol.name):
                 provider = find_provider(context.facts, scope.objects, symbol.name, symbol.version)
                 used |= {provider.label} & runtimes.keys() if provider else set()

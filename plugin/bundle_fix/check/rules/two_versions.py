@@ -108,7 +108,7 @@ def _find_wrong_bindings(
     """Return the names of ``second`` that its users, and itself, bind to ``first``."""
     facts = context.facts
     # Weak definitions are inline functions and templates, which are alike in all versions.
-    names = facts.read_fact(first, read_strong_names) & facts.read_symbol_table(second).defined
+    names = facts.read_fact(first, read_strong_names) & facts.read_exports(second).names
     if not names:
         return {}
     bound: dict[str, list[bytes]] = {}

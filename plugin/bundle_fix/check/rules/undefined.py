@@ -62,8 +62,8 @@ def find_undefined_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
             needed_versions = context.facts.read_needed_versions(loaded)
             if not is_closed and known_names.isdisjoint(needed_versions):
                 continue
-            table = context.facts.read_symbol_table(loaded)
-            symbols = [symbol for symbol in table.undefined if not symbol.weak]
+            undefined = context.facts.read_undefined_symbols(loaded)
+            symbols = [symbol for symbol in undefined if not symbol.weak]
             if not is_closed:
                 symbols = [symbol for symbol in symbols if symbol.library in known_names]
             missing, used = _find_missing_symbols(context.facts, process, loaded, symbols, unknown)
@@ -145,7 +145,7 @@ def _find_missing_symbols(
         if not missing:
             break
         if provider.image is not None and provider.image.is_dynamic:
-            table = facts.read_symbol_table(provider)
+            table = facts.read_exports(provider)
             rest = [s for s in missing if not table.provides_symbol(s.name, s.version)]
             if len(rest) < len(missing):
                 used.add(provider.label)

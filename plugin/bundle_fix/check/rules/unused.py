@@ -65,7 +65,7 @@ def _acts_alone(context: Context, library: str) -> bool:
     """Return whether a library does something although no object uses a symbol of it."""
     if context.facts.read_fact(library, has_constructors):
         return True
-    return any(map(ENTRY_POINT.match, context.facts.read_symbol_table(library).defined))
+    return any(map(ENTRY_POINT.match, context.facts.read_exports(library).names))
 
 
 def _group_requesters(context: Context) -> dict[str, set[str]]:
@@ -110,7 +110,11 @@ def _is_used(
         processes: the processes that load the library.
         without: the paths of objects that do not count.
     """
-    paths = dict.fromkeys((*sorted(likely_users), *context.iter_dynamic_files()))
+    possible = {o.path for p in processes for o in p.list_bundled_objects() if o.path}
+    if any(process.entry in context.programs for process in processes):
+        # The program may open any plugin, which then finds the symbols of the library.
+        possible |= {p for p in context.iter_dynamic_files() if p not in context.loaded_at_start}
+    paths = dict.fromkeys((*sorted(likely_users), *sorted(possible)))
     users = (path for path in paths if path != library and path not in without)
     return any(_uses_symbol(context, user, library, processes) for user in users)
 
@@ -120,8 +124,8 @@ def _uses_symbol(context: Context, user: str, library: str, processes: list[Proc
 
     Without a common process, a plugin may use the symbols of the program that opens it.
     """
-    table = context.facts.read_symbol_table(library)
-    undefined = context.facts.read_symbol_table(user).undefined
+    table = context.facts.read_exports(library)
+    undefined = context.facts.read_undefined_symbols(user)
     references = [s for s in undefined if table.provides_symbol(s.name, s.version)]
     if not references:
         return False

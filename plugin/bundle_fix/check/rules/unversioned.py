@@ -88,11 +88,11 @@ def _find_fatal_symbols(context: Context, need: Resolution) -> tuple[str, ...]:
     image = need.result.image
     if image is None or image.find_value(c.DT_VERSYM) is not None:
         return ()
-    defined = context.facts.read_symbol_table(need.result).defined
+    defined = context.facts.read_exports(need.result).names
     return tuple(
         sorted(
             f"{decode_name(symbol.name)}@{symbol.version}"
-            for symbol in context.facts.read_symbol_table(need.requester).undefined
+            for symbol in context.facts.read_undefined_symbols(need.requester)
             if symbol.library == need.name and symbol.name in defined
         )
     )

@@ -42,7 +42,7 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
         newer = {name: versions for name, versions in newer.items() if versions}
         if not newer:
             continue
-        undefined = context.facts.read_symbol_table(path).undefined
+        undefined = context.facts.read_undefined_symbols(path)
         too_new = [s for s in undefined if s.version in newer.get(s.library or "", ())]
         # The newest version first; sorting is stable, so names of one version stay sorted.
         too_new.sort(key=lambda s: s.name)
@@ -77,7 +77,7 @@ def find_private_symbols(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         if not any(GLIBC_PRIVATE in v for v in context.facts.read_needed_versions(path).values()):
             continue
-        undefined = context.facts.read_symbol_table(path).undefined
+        undefined = context.facts.read_undefined_symbols(path)
         symbols = sorted(decode_name(s.name) for s in undefined if s.version == GLIBC_PRIVATE)
         yield rule.make_finding(
             path,

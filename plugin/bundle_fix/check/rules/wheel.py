@@ -12,7 +12,6 @@ from bundle_fix.archive.wheel import (
     SIGNATURES,
     compute_record_line,
     find_record_path,
-    is_wheel,
     read_record,
 )
 from bundle_fix.check.context import Context
@@ -28,7 +27,7 @@ from bundle_fix.policy.severity import Severity
 def find_record_mismatches(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the differences between a wheel and its RECORD."""
     tree = context.bundle.tree
-    path = find_record_path(tree) if is_wheel(tree) else None
+    path = find_record_path(tree) if context.is_wheel else None
     if path is None:
         return
     try:
@@ -56,7 +55,7 @@ def find_record_mismatches(rule: Rule, context: Context) -> Iterator[Finding]:
 
 def find_separated_libraries(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the needed names that resolve in the wheel to a file that pip installs elsewhere."""
-    if not is_wheel(context.bundle.tree):
+    if not context.is_wheel:
         return
     reported = set()
     for path, needs in context.resolutions_by_object.items():

@@ -149,6 +149,20 @@ def _count_gnu_symbols(reader: Reader, image: Image, address: int) -> int:
     raise DamagedElfError(f"a chain of its GNU hash table is longer than {MAX_CHAIN} symbols")
 
 
+def find_first_hashed_symbol(reader: Reader, image: Image) -> int:
+    """Return the number of the first symbol that the hash table finds.
+
+    A DT_GNU_HASH table contains only defined symbols, which are the last ones of the symbol table.
+
+    Raises:
+        DamagedElfError: the hash table cannot be read.
+    """
+    address = image.find_value(c.DT_GNU_HASH)
+    if address is None:
+        return 0
+    return _Words(reader, image, address).read_word(GNU_HEADER[1])
+
+
 def measure_gnu_hash(reader: Reader, image: Image, address: int) -> int:
     """Return the size of the DT_GNU_HASH table at ``address``, in bytes."""
     words = _Words(reader, image, address)

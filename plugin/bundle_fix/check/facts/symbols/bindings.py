@@ -22,7 +22,7 @@ def find_provider(
     Objects whose files are unknown are skipped.
     """
     known = (loaded for loaded in scope if loaded.image is not None and loaded.image.is_dynamic)
-    providers = (o for o in known if facts.read_symbol_table(o).provides_symbol(name, version))
+    providers = (o for o in known if facts.read_exports(o).provides_symbol(name, version))
     return next(providers, None)
 
 
@@ -55,10 +55,11 @@ def _binds_to(
 
 def _iter_references(facts: FileFacts, user: LoadedObject) -> Iterator[tuple[bytes, str | None]]:
     """Yield name and version of the references of an object, also to its own symbols."""
-    table = facts.read_symbol_table(user)
-    yield from ((symbol.name, symbol.version) for symbol in table.undefined)
+    undefined = facts.read_undefined_symbols(user)
+    yield from ((symbol.name, symbol.version) for symbol in undefined)
     if user.image is None or is_bound_to_itself(user.image):
         return
-    for name in facts.read_fact(user, read_relocated_names) & table.defined:
-        versions = (table.versions or {}).get(name, ())
+    exports = facts.read_exports(user)
+    for name in facts.read_fact(user, read_relocated_names) & exports.names:
+        versions = (exports.versions or {}).get(name, ())
         yield name, versions[-1] if versions else None
