@@ -135,7 +135,7 @@ def _is_found_beside(context: Context, path: str, directory: str) -> bool:
     GStreamer, for example, contains the relative path as well (gst/gstregistry.c,
     priv_gst_get_relocated_libgstreamer).
     """
-    undefined = context.facts.read_symbol_table(path).undefined
+    undefined = context.facts.read_undefined_symbols(path)
     if all(symbol.name != b"dladdr" for symbol in undefined):
         return False
     relative = posixpath.relpath(directory, posixpath.dirname(path))

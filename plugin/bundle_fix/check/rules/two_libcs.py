@@ -89,7 +89,7 @@ def _list_missing_symbols(context: Context, process: Process, user: LoadedObject
         return []
     symbols = [
         symbol
-        for symbol in context.facts.read_symbol_table(user).undefined
+        for symbol in context.facts.read_undefined_symbols(user)
         if not symbol.weak and symbol.library and is_part_of_libc(symbol.library)
     ]
     known = find_musl_symbols(context.facts, process, symbols)

@@ -89,7 +89,7 @@ def _find_undefined_with_musl(
         linked = find_linked_libc(loaded.image) if loaded.image else None
         symbols = [
             symbol
-            for symbol in context.facts.read_symbol_table(loaded).undefined
+            for symbol in context.facts.read_undefined_symbols(loaded)
             if not symbol.weak and (loaded.label, symbol.name) not in reported
         ]
         if linked is not None and linked.libc is Libc.GLIBC:

@@ -34,6 +34,6 @@ def find_musl_symbols(
         found = {name for name in found if name.endswith(LOADER_SUFFIXES)}
     for loaded in process.objects:
         if loaded.image is not None and loaded.image.is_dynamic:
-            table = facts.read_symbol_table(loaded)
-            found |= {name for name in wanted - found if table.provides_symbol(name, None)}
+            exports = facts.read_exports(loaded)
+            found |= {name for name in wanted - found if exports.provides_symbol(name, None)}
     return found
