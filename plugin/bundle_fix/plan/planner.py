@@ -158,6 +158,7 @@ def make_repair_plan(
         if requests.find_rules(RepairKind.REPAIR_MODE, path)
     }
     edits, remarks = plan_runpath_repairs(named, requests, pinned)
+    edits = _add_stack_repairs(named, edits, requests)
     signed = list_signed_files(named.tree, edits)
     edits = {path: changes for path, changes in edits.items() if path not in signed}
     record = _select_record(named.tree, requests)
@@ -180,6 +181,18 @@ def make_repair_plan(
         record=record,
         reasons=reasons,
     )
+
+
+def _add_stack_repairs(
+    bundle: Bundle, edits: Mapping[str, Changes], requests: RepairRequests
+) -> dict[str, Changes]:
+    """Return ``edits`` with those that clear requests for an executable stack."""
+    cleared = {
+        path: replace(edits.get(path, Changes()), executable_stack=False)
+        for path in bundle.images
+        if requests.find_rules(RepairKind.CLEAR_STACK, path)
+    }
+    return {**edits, **cleared}
 
 
 def _select_record(tree: Tree, requests: RepairRequests) -> str:

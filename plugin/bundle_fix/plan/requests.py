@@ -28,6 +28,8 @@ class RepairKind(Enum):
     """A text file that stands for a symlink becomes a symlink, or a copy of its target."""
     REPAIR_MODE = "repair_mode"
     """A member gets a mode with which it can be used."""
+    CLEAR_STACK = "clear_stack"
+    """An object no longer requests an executable stack."""
     RENEW_RECORD = "renew_record"
     """The RECORD of a wheel lists its files as they are."""
 

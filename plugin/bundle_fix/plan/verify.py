@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.entries import compute_needed
+from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.loader.deployment import map_process
@@ -74,6 +75,12 @@ def predict_edits(bundle: Bundle, edits: Mapping[str, Changes]) -> Bundle:
 
 def _apply_changes(image: Image, changes: Changes) -> Image:
     """Return the image that would be read from a file after ``changes``."""
+    if changes.executable_stack is False:
+        segments = tuple(
+            s._replace(flags=s.flags & ~c.PF_X) if s.type == c.PT_GNU_STACK else s
+            for s in image.segments
+        )
+        image = replace(image, segments=segments)
     needed = compute_needed(image.needed, changes)
     if changes.runpath is None and changes.rpath is None:
         return replace(image, needed=needed)

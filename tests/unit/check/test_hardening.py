@@ -55,3 +55,21 @@ def test_bf506_reports_programs_and_scripts(tmp_path: Path, check: Check) -> Non
         ("run.sh", "2755"),
         ("x", "4755"),
     ]
+
+
+NESTED = """
+int call(int (*function)(int)) { return function(3); }
+int outer(int k) { int inner(int x) { return x + k; } return call(inner); }
+"""
+UNMARKED = 'int f(void);\n__asm__(".text\\n.globl f\\nf: ret\\n");'
+
+
+def test_bf502_can_be_repaired_unless_code_of_the_pack_runs_on_the_stack(
+    tmp_path: Path, check: Check
+) -> None:
+    build_elf(tmp_path / "liba.so.1", source=UNMARKED, flags=["-Wl,-z,execstack"])
+    assert [(f.fixable, f.evidence["code"]) for f in check("BF502")] == [(True, "no trampolines")]
+    build_elf(tmp_path / "libn.so.1", source=NESTED, flags=["-O2", "-fno-inline"])
+    findings = check("BF502")
+    assert [(f.path, f.fixable) for f in findings] == [("liba.so.1", False), ("libn.so.1", False)]
+    assert all("trampolines" in f.hint for f in findings)

@@ -132,3 +132,21 @@ def test_nothing_is_written_if_the_plan_cannot_pass(
     result = fix_artifact(pack, tmp_path / "q.tar.gz", Options())
     assert (result.written, result.failed) == (None, True)
     assert [finding.rule for finding in result.verdict.findings] == ["BF101"]
+
+
+def test_a_needless_executable_stack_is_cleared_in_the_same_edit(tmp_path: Path) -> None:
+    build_elf(tmp_path / "lib/libx.so.4", soname="libx.so.4", flags=["-Wl,-z,execstack"])
+    build_elf(
+        tmp_path / "bin/x", program=True, needed=["libx.so.4"], runpath="/build:$ORIGIN/../lib",
+        flags=["-Wl,-z,execstack"],
+    )  # fmt: skip
+    plan = plan_for(tmp_path)
+    assert {path: changes.executable_stack for path, changes in plan.edits.items()} == {
+        "bin/x": False, "lib/libx.so.4": False,
+    }  # fmt: skip
+    assert plan.edits["bin/x"].runpath == "$ORIGIN/../lib"
+    assert set(plan.reasons["bin/x"]) == {"BF502", "BF202"}
+    archive = make_tarball(tmp_path, tmp_path.parent / "x.tar.gz")
+    result = fix_artifact(archive, tmp_path.parent / "fixed.tar.gz", Options())
+    assert result.written
+    assert not [finding for finding in result.verdict.findings if finding.rule == "BF502"]

@@ -12,11 +12,13 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.flags import list_flag_names
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import read_build_id, read_notes
+from bundle_fix.elf.scan.trampolines import StackUse, find_stack_use
 from bundle_fix.loader.hosts.libc import LOADER_NAME
 from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.model.content import Reader
 from bundle_fix.model.tree import File
 from bundle_fix.plan.modes import is_firmware
+from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
 
@@ -26,14 +28,43 @@ def _iter_dynamic_images(context: Context) -> Iterator[tuple[str, Image]]:
 
 
 def find_executable_stack(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Yield the files that request an executable stack."""
+    """Yield the files that request an executable stack.
+
+    The stack is that of the whole process: from glibc 2.41 on, a plugin with trampolines can only
+    be opened by a program that requests an executable stack. So all requests stay if one is needed.
+    """
+    uses = _find_stack_uses(context)
+    reason = next(filter(None, (STACK_NEEDS[use] for use in uses.values())), None)
     for path, image in _iter_dynamic_images(context):
-        stack = next((s for s in image.segments if s.type == c.PT_GNU_STACK), None)
-        is_requested = stack is not None and stack.flags & c.PF_X
-        if stack is not None and is_requested and not is_firmware(context.bundle, path):
+        if path in uses:
+            stack = next(s for s in reversed(image.segments) if s.type == c.PT_GNU_STACK)
             letters = zip("RWE", (c.PF_R, c.PF_W, c.PF_X), strict=True)
             flags = "".join(letter for letter, bit in letters if stack.flags & bit)
-            yield rule.make_finding(path, "requests an executable stack", GNU_STACK=flags)
+            yield rule.make_finding(
+                path, "requests an executable stack", hint=reason, fixable=reason is None,
+                GNU_STACK=flags, code=uses[path].value,
+            )  # fmt: skip
+
+
+STACK_NEEDS = {
+    StackUse.NO_TRAMPOLINES: None,
+    StackUse.TRAMPOLINES: "Code of the pack builds trampolines for nested functions on the stack:"
+    " compile it with -ftrampoline-impl=heap (GCC 14), or without nested functions.",
+    StackUse.UNKNOWN: "Link with -z noexecstack if no code runs on the stack; bundle-fix recognizes"
+    " such code only on x86-64 and aarch64.",
+}
+"""For each use of the stack, why a request must stay and what to do; None if it need not stay."""
+
+
+def _find_stack_uses(context: Context) -> dict[str, StackUse]:
+    """Return how each file uses the stack that requests an executable one."""
+    uses: dict[str, StackUse] = {}
+    for path, image in context.bundle.images.items():
+        is_requested = image.is_dynamic and image.requests_executable_stack
+        if is_requested and not is_firmware(context.bundle, path):
+            with context.bundle.get_content(path).open() as reader:
+                uses[path] = find_stack_use(reader, image)
+    return uses
 
 
 def find_text_relocations(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -113,9 +144,11 @@ RULES = (
         "An attacker who overflows a buffer on the stack can execute code there. Hardened kernels"
         " refuse the file, and from glibc 2.41 on dlopen() refuses such a library.",
         "Link with -z noexecstack, or add a .note.GNU-stack section to the object file that lacks"
-        " one; it is often an assembler file.",
+        " one; it is often an assembler file. bundle-fix fix clears the request if no file of the"
+        " pack that requests an executable stack contains code for trampolines (nested functions).",
         "lib/libcodec.so contains code from an assembler file without a .note.GNU-stack section.",
         find_executable_stack,
+        repair=RepairKind.CLEAR_STACK,
     ),
     Rule(
         "BF503", "text-relocations", Severity.WARNING,
