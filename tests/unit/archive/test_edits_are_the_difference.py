@@ -87,7 +87,7 @@ TOOLS = {
     "gnu": ["tar", "--format=gnu", "-cf"], "oldgnu": ["tar", "--format=oldgnu", "-cf"],
     "posix": ["tar", "--format=posix", "-cf"], "sparse": ["tar", "--sparse", "-cf"],
     "sparse posix": ["tar", "--sparse", "--format=posix", "-cf"],
-    "label": ["tar", "--label=volume", "-cf"], "blocks": ["tar", "-b1", "-cf"],
+    "blocks": ["tar", "-b1", "-cf"],
     "bsdtar": ["bsdtar", "--format=pax", "-cf"], "bsdtar gnu": ["bsdtar", "--format=gnutar", "-cf"],
 }  # fmt: skip
 

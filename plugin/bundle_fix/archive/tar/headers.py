@@ -14,6 +14,20 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
+from bundle_fix.archive.tar.ambiguity import (
+    Ambiguity,
+    build_ambiguity_error,
+    find_extension_ambiguity,
+    find_header_ambiguity,
+    find_member_ambiguity,
+)
+from bundle_fix.archive.tar.extensions import (
+    BLOCK,
+    Extensions,
+    build_damage_error,
+    build_limit_error,
+    read_extension,
+)
 from bundle_fix.archive.tar.fields import (
     decode_id,
     decode_number,
@@ -22,7 +36,6 @@ from bundle_fix.archive.tar.fields import (
     has_valid_checksum,
     is_decimal,
 )
-from bundle_fix.archive.tar.pax import parse_records, update_global_records
 from bundle_fix.archive.tar.sparse import (
     Extent,
     SparseError,
@@ -31,27 +44,24 @@ from bundle_fix.archive.tar.sparse import (
     read_gnu_extents,
     read_pax_extents,
 )
-from bundle_fix.model.content import Reader
-from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
+from bundle_fix.archive.tar.type_flags import (
+    CONTINUATION,
+    DIRECTORY,
+    EXTENSION_TYPES,
+    OLD_REGULAR,
+    PAX_GLOBAL,
+    SPARSE,
+    TYPES_WITHOUT_DATA,
+)
+from bundle_fix.model.content import CHUNK, Reader
+from bundle_fix.model.errors import AGAIN, BundleFixError
 
-BLOCK = 512
 ZEROS = bytes(BLOCK)
 HEADER = Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
-OLD_REGULAR = b"\0"
-HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = (b"%d" % n for n in range(1, 7))
-DUMP_DIRECTORY, SPARSE, VOLUME_LABEL, CONTINUATION = b"D", b"S", b"V", b"M"
-LONG_NAME, LONG_LINK, PAX, SOLARIS_PAX, PAX_GLOBAL = b"L", b"K", b"x", b"X", b"g"
-EXTENSION_TYPES = frozenset({LONG_NAME, LONG_LINK, PAX, SOLARIS_PAX, PAX_GLOBAL})
-TYPES_WITHOUT_DATA = frozenset({HARD_LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO})
-"""Types that store no bytes, even if their size field is not 0 (POSIX: the size is ignored)."""
 
 POSIX_MAGIC, GNU_MAGIC = b"ustar\0", b"ustar "
 STAR_MARK, STAR_PREFIX_SIZE = b"tar\0", 131
 
-MAX_EXTENSION_SIZE = 4 << 20
-"""Bytes of all extension headers of one member: names, extended attributes, sparse maps."""
-MAX_EXTENSIONS = 64
-"""Extension headers of one member."""
 MAX_TOTAL_EXTENSION_SIZE = 128 << 20
 """Bytes of all extension headers of an archive: their records are kept in memory."""
 RECORD_COST = 96
@@ -97,18 +107,7 @@ class TarMember(NamedTuple):
     def is_directory(self) -> bool:
         """Return whether it is a directory; before POSIX a slash after the name marked one."""
         is_old = self.kind == OLD_REGULAR and self.name.endswith("/")
-        return is_old or self.kind in (DIRECTORY, DUMP_DIRECTORY)
-
-
-class _Extensions:
-    """The extension headers before one member, as far as they have been read."""
-
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
-        self.name: bytes | None = None
-        self.link: bytes | None = None
-        self.records: list[tuple[str, str]] = []
-        self.count = self.size = 0
+        return is_old or self.kind == DIRECTORY
 
 
 def read_members(file: Reader, path: Path) -> Iterator[TarMember]:
@@ -124,24 +123,25 @@ def read_members(file: Reader, path: Path) -> Iterator[TarMember]:
     """
     at = total = 0
     global_records: dict[str, str] = {}
-    extensions = _Extensions(at)
+    extensions = Extensions(at)
     while True:
         block = file.pread(at, BLOCK)
         is_end = not block and at == file.size and at > 0
-        if (block == ZEROS or is_end) and not extensions.count:
+        if (block == ZEROS or is_end) and not extensions.kinds:
             # Some tools do not write the blocks of zeros; the others read such an archive.
+            _check_end(file, at, path)
             return
         fields, kind, size = _unpack_header(block, file, path, at)
         if kind in EXTENSION_TYPES:
             count = len(extensions.records)
-            at = _read_extension(extensions, global_records, file, path, at, kind, size)
+            at = read_extension(extensions, global_records, file, path, at, kind, size)
             total += size + RECORD_COST * (len(extensions.records) - count)
-            if kind == PAX_GLOBAL and extensions.count == 1:
+            if kind == PAX_GLOBAL and len(extensions.kinds) == 1:
                 # A global header belongs to no member: the next member starts after it.
-                extensions = _Extensions(at)
+                extensions = Extensions(at)
                 total += BLOCK
             if total > MAX_TOTAL_EXTENSION_SIZE:
-                raise _build_limit_error(f"{MAX_TOTAL_EXTENSION_SIZE >> 20} MiB", path, at)
+                raise build_limit_error(f"{MAX_TOTAL_EXTENSION_SIZE >> 20} MiB", path, at)
         elif kind == CONTINUATION:
             raise BundleFixError(
                 "it is a later volume of a multi-volume archive", where=str(path), hint=VOLUME_HINT
@@ -149,12 +149,21 @@ def read_members(file: Reader, path: Path) -> Iterator[TarMember]:
         else:
             member = _build_member(fields, block, extensions, global_records, file, path, at, size)
             at = member.end
-            if kind == VOLUME_LABEL:
-                # A label stays in the archive as bytes that precede the next member.
-                total += BLOCK
-            else:
-                yield member
-            extensions = _Extensions(at)
+            yield member
+            extensions = Extensions(at)
+
+
+def _check_end(file: Reader, at: int, path: Path) -> None:
+    """Raise a BundleFixError if another header follows the end of the archive at ``at``."""
+    for start in range(at, file.size, CHUNK):
+        chunk = file.pread(start, CHUNK)
+        if not chunk.strip(b"\0"):
+            continue
+        for offset in range(0, len(chunk) - BLOCK + 1, BLOCK):
+            block = chunk[offset : offset + BLOCK]
+            if block != ZEROS and has_valid_checksum(block):
+                name = decode_text(_join_name(HEADER.unpack(block), block))
+                raise build_ambiguity_error(Ambiguity.MEMBER_AFTER_END, name, path)
 
 
 def _unpack_header(
@@ -163,28 +172,20 @@ def _unpack_header(
     """Return the fields of a header, its type flag and its size field.
 
     Raises:
-        BundleFixError: the block is truncated, or its checksum or size is invalid.
+        BundleFixError: the block is truncated, its checksum or size is invalid, or tools read it
+            differently.
     """
     if len(block) < BLOCK or not has_valid_checksum(block):
-        raise _build_damage_error(file, path, at)
+        raise build_damage_error(file, path, at)
     fields = HEADER.unpack(block)
+    ambiguity = find_header_ambiguity(block)
+    if ambiguity:
+        name = decode_text(_join_name(fields, block))
+        raise build_ambiguity_error(ambiguity, name, path)
     size = decode_number(fields[4])
     if size is None or size < 0:
         raise _build_size_error(path, at)
     return fields, fields[7], size
-
-
-def _build_damage_error(file: Reader, path: Path, at: int) -> BundleFixError:
-    if at == 0:
-        return BundleFixError(
-            "unknown file format", where=str(path),
-            hint="supported are tarballs (plain, gz, xz, zst, bz2), zip archives, wheels, deb and"
-            " rpm packages, container images, directories and ELF files",
-        )  # fmt: skip
-    return BundleFixError(
-        f"the archive is truncated or damaged at byte {at} of {file.size}",
-        where=str(path), hint=AGAIN,
-    )  # fmt: skip
 
 
 def _build_size_error(path: Path, at: int) -> BundleFixError:
@@ -193,46 +194,8 @@ def _build_size_error(path: Path, at: int) -> BundleFixError:
     )
 
 
-def _build_limit_error(limit: str, path: Path, at: int) -> BundleFixError:
-    return BundleFixError(
-        f"its extension headers exceed the safety limit ({limit}) at byte {at}",
-        where=str(path),
-        hint=UNTRUSTED,
-    )
-
-
-def _read_extension(
-    extensions: _Extensions, global_records: dict[str, str], file: Reader, path: Path, at: int,
-    kind: bytes, size: int,
-) -> int:  # fmt: skip
-    """Read a header that extends the next member's, and return the offset of the header after it.
-
-    Raises:
-        BundleFixError: it is malformed or truncated, or exceeds a safety limit.
-    """
-    extensions.count += 1
-    extensions.size += size
-    if extensions.size > MAX_EXTENSION_SIZE or extensions.count > MAX_EXTENSIONS:
-        limit = f"{MAX_EXTENSIONS} headers and {MAX_EXTENSION_SIZE >> 20} MiB for one member"
-        raise _build_limit_error(limit, path, extensions.offset)
-    data = file.pread(at + BLOCK, size)
-    if len(data) < size:
-        raise _build_damage_error(file, path, at + BLOCK + size)
-    if kind == LONG_NAME:
-        extensions.name = data.split(b"\0", 1)[0]
-    elif kind == LONG_LINK:
-        extensions.link = data.split(b"\0", 1)[0]
-    else:
-        records = list(parse_records(data, path, at))
-        if kind == PAX_GLOBAL:
-            update_global_records(global_records, dict(records), path)
-        else:
-            extensions.records += records
-    return at + BLOCK + size + -size % BLOCK
-
-
 def _build_member(
-    fields: tuple[bytes, ...], block: bytes, extensions: _Extensions,
+    fields: tuple[bytes, ...], block: bytes, extensions: Extensions,
     global_records: Mapping[str, str], file: Reader, path: Path, at: int, size: int,
 ) -> TarMember:  # fmt: skip
     """Return the member whose header is ``block``; its own records win over the global ones."""
@@ -247,13 +210,20 @@ def _build_member(
     sparse = _read_sparse_map(block, kind, extensions, file, path, data, stored)
     if sparse is not None:
         extents, real, data, stored = sparse
+    raw_name = extensions.name or _join_name(fields, block)
+    name = own.get("GNU.sparse.name") or own.get("path") or decode_text(raw_name)
+    target = own.get("linkpath") or decode_text(extensions.link or link.partition(b"\0")[0])
+    ambiguity = find_extension_ambiguity(extensions.kinds, own) or find_member_ambiguity(
+        block, name, target, own, is_sparse=sparse is not None
+    )
+    if ambiguity:
+        raise build_ambiguity_error(ambiguity, name, path)
     if data + stored > file.size:
         raise BundleFixError("the archive is truncated", where=str(path), hint=AGAIN)
-    name = extensions.name or _join_name(fields, block)
     return TarMember(
-        name=own.get("GNU.sparse.name") or own.get("path") or decode_text(name),
+        name=name,
         kind=kind,
-        link=own.get("linkpath") or decode_text(extensions.link or link.partition(b"\0")[0]),
+        link=target,
         mode=(decode_number(mode) or 0) & 0o7777,
         uid=decode_id(records.get("uid"), uid),
         gid=decode_id(records.get("gid"), gid),
@@ -281,7 +251,7 @@ def _choose_size(records: Mapping[str, str], size: int, path: Path, at: int) -> 
 
 
 def _read_sparse_map(
-    block: bytes, kind: bytes, extensions: _Extensions, file: Reader, path: Path, data: int,
+    block: bytes, kind: bytes, extensions: Extensions, file: Reader, path: Path, data: int,
     size: int,
 ) -> SparseMap | None:  # fmt: skip
     """Return the map of a sparse member whose data starts at ``data``; None for other members."""

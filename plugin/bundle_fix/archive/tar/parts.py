@@ -9,7 +9,7 @@ import posixpath
 import tarfile
 from collections.abc import Iterator
 
-from bundle_fix.archive.tar.headers import BLOCK
+from bundle_fix.archive.tar.extensions import BLOCK
 from bundle_fix.archive.tar.sparse import SparseHeader, drop_sparse_records
 from bundle_fix.model.content import (
     ArchiveSlice,

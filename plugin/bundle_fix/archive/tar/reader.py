@@ -17,16 +17,9 @@ from msgspec.structs import replace
 from bundle_fix.archive.compression.spool import decompress_file
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.names import check_parents, clean_name, find_top_directory, strip_top
-from bundle_fix.archive.tar.headers import (
-    BLOCK_DEVICE,
-    CHARACTER,
-    FIFO,
-    HARD_LINK,
-    SYMLINK,
-    TarMember,
-    read_members,
-)
+from bundle_fix.archive.tar.headers import TarMember, read_members
 from bundle_fix.archive.tar.sparse import SparseContent, SparseHeader
+from bundle_fix.archive.tar.type_flags import BLOCK_DEVICE, CHARACTER, FIFO, HARD_LINK, SYMLINK
 from bundle_fix.model.content import (
     ArchiveSlice,
     Content,
@@ -206,9 +199,7 @@ def _build_node(
     metadata = _build_metadata(member)
     header = ArchiveSlice(archive, member.offset, member.data_offset - member.offset)
     if member.is_directory:
-        # The data of a directory are the names that an incremental backup of GNU tar lists. They
-        # become part of the header because a directory has no content.
-        return Directory(metadata, replace(header, size=member.end - member.offset))
+        return Directory(metadata, header)
     if member.kind == SYMLINK:
         return Symlink(member.link, metadata, header)
     if member.kind == HARD_LINK:

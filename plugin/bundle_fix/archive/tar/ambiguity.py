@@ -1,0 +1,200 @@
+"""Headers of tarballs that common tools read differently; docs/security.md compares the tools.
+
+A header is accepted only if GNU tar, bsdtar, Python's tarfile and Go's archive/tar find the same
+members in it, with the same names, types, targets and contents.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from enum import Enum, auto
+from pathlib import Path
+
+from bundle_fix.archive.tar.fields import decode_number
+from bundle_fix.archive.tar.type_flags import (
+    DIRECTORY,
+    DUMP_DIRECTORY,
+    LONG_LINK,
+    LONG_NAME,
+    OLD_REGULAR,
+    PAX_GLOBAL,
+    SOLARIS_ACL,
+    SOLARIS_PAX,
+    SPARSE,
+    SYMLINK,
+    TYPES_WITHOUT_DATA,
+    VOLUME_LABEL,
+)
+from bundle_fix.model.errors import UNTRUSTED, BundleFixError
+
+
+class Ambiguity(Enum):
+    """A way in which a header has two readings."""
+
+    NUMBER = auto()
+    SIZE_WITHOUT_DATA = auto()
+    TWO_SIZES = auto()
+    REPEATED_HEADER = auto()
+    TWO_NAMES = auto()
+    LATE_GLOBAL_HEADER = auto()
+    EMPTY_RECORD = auto()
+    EMPTY_TARGET = auto()
+    NUL_IN_RECORD = auto()
+    PARTIAL_SPARSE_MAP = auto()
+    SLASH = auto()
+    PREFIX = auto()
+    ACL = auto()
+    LABEL = auto()
+    DUMP_DIRECTORY = auto()
+    SOLARIS = auto()
+    MEMBER_AFTER_END = auto()
+
+
+READINGS = {
+    Ambiguity.NUMBER: "has a number in an unusual notation: GNU tar and bsdtar read another"
+    " one than Python, which may also stop there",
+    Ambiguity.SIZE_WITHOUT_DATA: "has a size although its type has no data: bsdtar or 7z skips as"
+    " many bytes, GNU tar reads members there",
+    Ambiguity.TWO_SIZES: "has one size in its header and another one in its pax header: GNU tar"
+    " follows the pax header, other readers the header",
+    Ambiguity.REPEATED_HEADER: "has two extension headers of the same type: GNU tar follows the"
+    " last one, Python the first one",
+    Ambiguity.TWO_NAMES: "has one name in a GNU header and another one in a pax header: GNU tar"
+    " follows the pax header, bsdtar the one that comes first",
+    Ambiguity.LATE_GLOBAL_HEADER: "has a global pax header between its own headers: GNU tar"
+    " follows all of them, Go only those after it",
+    Ambiguity.EMPTY_RECORD: "has a pax record without a value: bsdtar reads the value of the"
+    " header, Python an empty one",
+    Ambiguity.EMPTY_TARGET: "is a symlink without a target: 7z makes a file of it, GNU tar nothing",
+    Ambiguity.NUL_IN_RECORD: "has a NUL character in its pax header: GNU tar reads up to it,"
+    " Python beyond it or bsdtar nothing",
+    Ambiguity.PARTIAL_SPARSE_MAP: "has sparse records without a map: GNU tar follows them, Go"
+    " ignores them",
+    Ambiguity.SLASH: "is a regular file whose name ends with a slash: a directory for GNU tar and"
+    " bsdtar, a file for Python",
+    Ambiguity.PREFIX: "has a name prefix in a header without the format for it: Python uses the"
+    " prefix, GNU tar does not",
+    Ambiguity.ACL: "has the type 'A': a list of permissions for bsdtar, a file for GNU tar",
+    Ambiguity.LABEL: "is a volume label: a file for Python and 7z, nothing for GNU tar",
+    Ambiguity.DUMP_DIRECTORY: "is a directory of an incremental backup: a file for Python, a"
+    " directory for GNU tar",
+    Ambiguity.SOLARIS: "has a pax header of Solaris: a file for Go, a header for GNU tar",
+    Ambiguity.MEMBER_AFTER_END: "follows the end of the archive: 'tar --ignore-zeros' and npm"
+    " unpack it, GNU tar does not",
+}
+UNPORTABLE_TYPES = {
+    SOLARIS_ACL: Ambiguity.ACL,
+    VOLUME_LABEL: Ambiguity.LABEL,
+    DUMP_DIRECTORY: Ambiguity.DUMP_DIRECTORY,
+    SOLARIS_PAX: Ambiguity.SOLARIS,
+}
+NUMBER_FIELDS = tuple(
+    slice(start, start + size)
+    for start, size in ((100, 8), (108, 8), (116, 8), (124, 12), (136, 12), (148, 8))
+)
+DEVICE_FIELDS = (slice(329, 337), slice(337, 345))
+SIZE_FIELD = slice(124, 136)
+OCTAL = re.compile(rb" *[0-7]*[ \0]*")
+"""A number as every tool reads it: digits between blanks, or NULs after them (POSIX ustar)."""
+BINARY, BINARY_SIGNS = 0x80, (0x80, 0xFF)
+"""The bit that marks a binary number, and its first bytes for positive and negative ones. Python
+rejects other bytes."""
+MAX_OCTAL_SIZE = 8**11 - 1
+"""Largest size that fits into the header; only larger ones need another format (POSIX ustar)."""
+NAME_RECORDS = {LONG_NAME: "path", LONG_LINK: "linkpath"}
+PREFIX, PREFIX_MAGIC = 345, b"ustar\x0000"
+GNU_SPARSE_NAMES = "GNU.sparse."
+TWO_READINGS = frozenset({"SCHILY.realsize", "SUN.holesdata"})
+"""Records of sparse files that bsdtar follows and other tools ignore."""
+
+
+def build_ambiguity_error(ambiguity: Ambiguity, name: str, path: Path) -> BundleFixError:
+    """Return the error for a member that tools read differently."""
+    return BundleFixError(
+        f"the member {name[:200]!r} {READINGS[ambiguity]}", where=str(path), hint=UNTRUSTED
+    )
+
+
+def find_header_ambiguity(block: bytes) -> Ambiguity | None:
+    """Return why tools read the fields of a header differently, or None."""
+    kind = block[156:157]
+    if kind in UNPORTABLE_TYPES:
+        return UNPORTABLE_TYPES[kind]
+    if not all(_is_portable_number(block[field]) for field in NUMBER_FIELDS):
+        return Ambiguity.NUMBER
+    size = decode_number(block[SIZE_FIELD]) or 0
+    if block[SIZE_FIELD][0] & BINARY and 0 <= size <= MAX_OCTAL_SIZE:
+        return Ambiguity.NUMBER
+    if size and kind in TYPES_WITHOUT_DATA and kind != DIRECTORY:
+        return Ambiguity.SIZE_WITHOUT_DATA
+    has_magic = block[257:262] == PREFIX_MAGIC[:5]
+    if has_magic and not all(_is_portable_number(block[field]) for field in DEVICE_FIELDS):
+        return Ambiguity.NUMBER
+    if block[PREFIX] and block[257:265] != PREFIX_MAGIC and kind not in (SPARSE, *NAME_RECORDS):
+        return Ambiguity.PREFIX
+    return None
+
+
+def _is_portable_number(field: bytes) -> bool:
+    """Return whether every tool reads the same number in a field."""
+    if field[0] & BINARY:
+        return field[0] in BINARY_SIGNS
+    return OCTAL.fullmatch(field) is not None
+
+
+def find_extension_ambiguity(
+    kinds: Collection[bytes], records: Mapping[str, str]
+) -> Ambiguity | None:
+    """Return why tools read the extension headers of one member differently, or None.
+
+    Args:
+        kinds: the types of the headers in order.
+        records: the records of the pax header.
+    """
+    if PAX_GLOBAL in kinds and len(kinds) > 1:
+        return Ambiguity.LATE_GLOBAL_HEADER
+    if len(set(kinds)) < len(kinds):
+        return Ambiguity.REPEATED_HEADER
+    if any(kind in kinds and name in records for kind, name in NAME_RECORDS.items()):
+        return Ambiguity.TWO_NAMES
+    if any(records.get(name) == "" for name in ("path", "linkpath", "size")):
+        return Ambiguity.EMPTY_RECORD
+    if any("\0" in name for name in records) or "\0" in records.get("linkpath", ""):
+        return Ambiguity.NUL_IN_RECORD
+    if not TWO_READINGS.isdisjoint(records):
+        return Ambiguity.PARTIAL_SPARSE_MAP
+    return None
+
+
+def find_member_ambiguity(
+    block: bytes, name: str, link: str, records: Mapping[str, str], *, is_sparse: bool
+) -> Ambiguity | None:
+    """Return why tools read a header together with its extensions differently, or None.
+
+    Args:
+        block: the header.
+        name: the name of the member.
+        link: the target of a link.
+        records: the records of its own pax header.
+        is_sparse: whether its data has a sparse map.
+    """
+    kind, size = block[156:157], decode_number(block[SIZE_FIELD])
+    if kind == SYMLINK and not link:
+        return Ambiguity.EMPTY_TARGET
+    if "size" in records:
+        if kind in TYPES_WITHOUT_DATA and records["size"].strip("0"):
+            return Ambiguity.SIZE_WITHOUT_DATA
+        if size != int(records["size"]) <= MAX_OCTAL_SIZE:
+            return Ambiguity.TWO_SIZES
+    if not is_sparse and any(record.startswith(GNU_SPARSE_NAMES) for record in records):
+        return Ambiguity.PARTIAL_SPARSE_MAP
+    if kind in TYPES_WITHOUT_DATA:
+        return None
+    has_slash = name.endswith("/")
+    if kind == OLD_REGULAR:
+        # Before POSIX a slash after the name marked a directory. Python looks for it in the header,
+        # whose name an extension header may replace.
+        header_has_slash = block[:100].partition(b"\0")[0].endswith(b"/")
+        return Ambiguity.SLASH if has_slash != header_has_slash or (has_slash and size) else None
+    return Ambiguity.SLASH if has_slash else None

@@ -1,0 +1,72 @@
+"""Each odd archive is rejected or read as the programs read it that people unpack archives with.
+
+``BUNDLE_FIX_EXAMPLES=5000`` tests as many archives; 500 are tested by default.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from fuzz.odd_tars import odd_tars
+from fuzz.readings import Reading, read_here, unpack_all, unpack_with_tarfile
+
+BATCH = 50
+"""Archives that each program unpacks in one process of a shell."""
+BATCHES = max(1, int(os.environ.get("BUNDLE_FIX_EXAMPLES", "500")) // BATCH // 2)
+PROGRAMS = ("tar", "bsdtar", "unzip")
+many = settings(
+    max_examples=BATCHES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    # The archives are small, and to make a batch smaller takes minutes.
+    phases=[Phase.generate],
+)
+
+
+@pytest.fixture(autouse=True)
+def programs_are_installed() -> None:
+    missing = [name for name in PROGRAMS if not shutil.which(name)]
+    if missing and os.environ.get("BUNDLE_FIX_TOOLCHAINS") != "all":
+        pytest.skip(f"missing programs: {', '.join(missing)}")
+    assert missing == []
+
+
+def read_batch(
+    raws: Sequence[bytes], directory: Path, suffix: str
+) -> Iterator[tuple[Path, Reading]]:
+    """Write archives into a directory and yield those that bundle-fix reads."""
+    for number, raw in enumerate(raws):
+        path = directory / f"{number}{suffix}"
+        path.write_bytes(raw)
+        reading = read_here(path)
+        if reading is not None:
+            yield path, reading
+
+
+def assert_same(ours: Reading, theirs: Reading, program: str, archive: Path) -> None:
+    """Compare the members, and the directories that hold no member of the other reading."""
+    raw = archive.read_bytes()
+    assert ours.members == theirs.members, (program, raw)
+    assert ours.directories >= theirs.directories, (program, raw)
+
+
+@many
+@given(st.lists(odd_tars(), min_size=BATCH, max_size=BATCH))
+def test_an_odd_tarball_is_rejected_or_read_as_other_programs_read_it(raws: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        accepted = list(read_batch(raws, Path(name), ".tar"))
+        archives = [path for path, _ in accepted]
+        for program in ("GNU tar", "bsdtar"):
+            for (path, ours), theirs in zip(accepted, unpack_all(program, archives), strict=True):
+                assert_same(ours, theirs, program, path)
+        for path, ours in accepted:
+            assert_same(ours, unpack_with_tarfile(path), "tarfile", path)
