@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.formats import is_archive_start
 from bundle_fix.archive.limits import Limits, format_size
+from bundle_fix.archive.tar.extensions import BLOCK
 from bundle_fix.archive.tar.fields import has_valid_checksum
-from bundle_fix.archive.tar.headers import BLOCK
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
 from bundle_fix.cli.options import (
