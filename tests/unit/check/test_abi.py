@@ -31,3 +31,13 @@ def test_the_newest_version_of_a_family_comes_with_a_file_that_requires_it(tmp_p
     assert newest.path == "bin/x"
     assert tuple(map(int, newest.version.split("."))) >= (2, 2, 5)
     assert found.files["bin/x"]["GLIBC"] == newest.version
+
+
+def test_versions_that_musl_ignores_are_not_required(tmp_path: Path) -> None:
+    # A library that was linked with glibc, and that a wheel for musl contains.
+    build_elf(tmp_path / "x/a.so")
+    (tmp_path / "x-1.dist-info").mkdir()
+    (tmp_path / "x-1.dist-info/WHEEL").write_text("Tag: cp312-cp312-musllinux_1_2_x86_64\n")
+    bundle = read_bundle(read_directory(tmp_path), "pack")
+    found = read_abi(Context(bundle, CheckPolicy(), build_adversarial_host(())))
+    assert (found.versions, found.musl) == ({}, True)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from bundle_fix.archive.wheel import read_platform_tags
 from bundle_fix.check.context import Context
 from bundle_fix.elf.read.notes import read_isa_level
-from bundle_fix.loader.hosts.libc import parse_version
+from bundle_fix.loader.hosts.libc import Libc, parse_version
 
 VERSION_NAME = re.compile(r"(GLIBC|GLIBCXX|CXXABI|GCC)_(\d+(?:\.\d+)*)")
 GLIBC_PRIVATE = "GLIBC_PRIVATE"
@@ -41,11 +41,13 @@ class Abi(Struct, frozen=True):
         files: for each file with such requirements, the newest version of each family.
         levels: for each file that is marked as needing a newer processor than the first x86-64,
             the level, such as ``x86-64-v3``.
+        musl: whether it has files that musl loads, which ignores symbol versions.
     """
 
     versions: Mapping[str, NewestVersion]
     files: Mapping[str, Mapping[str, str]]
     levels: Mapping[str, str]
+    musl: bool = False
 
 
 def parse_glibc_version(version: str) -> VersionNumber | None:
@@ -104,7 +106,11 @@ def read_abi(context: Context) -> Abi:
     """Return the requirements of all files of a pack."""
     files: dict[str, Mapping[str, str]] = {}
     newest: dict[str, NewestVersion] = {}
+    musl = False
     for path in context.iter_dynamic_files():
+        if context.get_libc(path) is Libc.MUSL:
+            musl = True
+            continue
         needed = context.facts.read_needed_versions(path).values()
         by_family = _find_newest(version for versions in needed for version in versions)
         if by_family:
@@ -114,7 +120,7 @@ def read_abi(context: Context) -> Abi:
             if known is None or parse_version(version) > parse_version(known.version):
                 newest[family] = NewestVersion(version, path)
     levels = {path: f"x86-64-v{level}" for path, level in find_isa_levels(context).items()}
-    return Abi({family: newest[family] for family in sorted(newest)}, files, levels)
+    return Abi({family: newest[family] for family in sorted(newest)}, files, levels, musl)
 
 
 def _find_newest(versions: Iterable[str]) -> dict[str, str]:

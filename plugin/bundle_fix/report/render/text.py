@@ -153,8 +153,9 @@ def _render_trace(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _render_requirements(abi: Abi) -> str:
     """Return the line with the newest symbol versions that the pack requires of its target."""
-    newest = ", ".join(f"{family} {one.version}" for family, one in abi.versions.items())
-    return f"required of the target: {newest or 'no symbol versions'}"
+    newest = [f"{family} {one.version}" for family, one in abi.versions.items()]
+    libc = ["musl"] if abi.musl else []
+    return f"required of the target: {', '.join([*newest, *libc]) or 'no symbol versions'}"
 
 
 def _render_abi(abi: Abi) -> Iterator[str]:
