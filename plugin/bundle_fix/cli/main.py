@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # built in, unlike signal, whose import can be interrupted too
 import os
 import sys
 
@@ -15,8 +16,11 @@ def run() -> None:
     """Run the command line of this process and exit.
 
     Imports are kept few until the signal handlers are installed: a signal that arrives earlier
-    would end the process with a traceback or without a message.
+    ends the process without a message.
     """
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        # Python's handler would print a traceback of the next imports.
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     # --version must cost next to nothing: build systems run it at every configure.
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"bundle-fix {__version__}\n")

@@ -24,7 +24,12 @@ class StoppedError(BaseException):
 
 
 def install_signal_handlers() -> None:
-    """Make termination signals raise `StoppedError`; an ignored signal (nohup) stays ignored."""
+    """Make termination signals raise exceptions; an ignored signal (nohup) stays ignored.
+
+    SIGINT raises KeyboardInterrupt, the others raise `StoppedError`.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in TERMINATION_SIGNALS:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _raise_stopped)

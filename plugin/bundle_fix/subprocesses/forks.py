@@ -36,6 +36,10 @@ locks: set[int] = set()
 """Descriptors of locks that end with this process; a child closes them, or it would extend them."""
 
 
+children: set[int] = set()
+"""The children that have not been reaped: the number of another one may be in use again."""
+
+
 class ForkedProcess(Struct, frozen=True):
     """A running child process, and the pipe that it writes to."""
 
@@ -76,6 +80,7 @@ def start_fork(work: Callable[[IO[bytes]], None]) -> ForkedProcess:
             raise OSError(error.errno, reason) from error
         raise
     os.close(writing)
+    children.add(child)
     return ForkedProcess(child, os.fdopen(reading, "rb"))
 
 
@@ -139,6 +144,7 @@ def _run_child(work: Callable[[IO[bytes]], None], reading: int, writing: int, pa
         for fd in (reading, *locks):
             os.close(fd)
         locks.clear()
+        children.clear()
         die_with_parent(parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, FATAL_SIGNALS)
         # libstdc++ prints "terminate called ..." if LIEF aborts; the parent reports it instead.
@@ -178,15 +184,22 @@ def wait_for_output(processes: Sequence[ForkedProcess], seconds: float) -> list[
 
 def wait_for_exit(process: ForkedProcess) -> int:
     """Return the exit code of a child that has closed its pipe, or minus the signal's number."""
-    process.pipe.close()
-    return os.waitstatus_to_exitcode(os.waitpid(process.pid, 0)[1])
+    # A signal between the two steps would leave a child that `kill_fork` kills again.
+    with block_signals():
+        process.pipe.close()
+        _, status = os.waitpid(process.pid, 0)
+        children.discard(process.pid)
+    return os.waitstatus_to_exitcode(status)
 
 
 def kill_fork(process: ForkedProcess) -> None:
-    """Kill a child with the children that it forked, and reap it."""
-    os.kill(process.pid, signal.SIGKILL)
-    # The kernel kills grandchildren a moment later, and they may write files until then. The pipe
-    # is open as long as one of them lives.
-    while process.pipe.read(CHUNK):
-        pass
-    wait_for_exit(process)
+    """Kill a child with the children that it forked, and reap it, unless it is reaped already."""
+    with block_signals():
+        if process.pid not in children:
+            return
+        os.kill(process.pid, signal.SIGKILL)
+        # The kernel kills grandchildren a moment later, and they may write files until then. The
+        # pipe is open as long as one of them lives.
+        while process.pipe.read(CHUNK):
+            pass
+        wait_for_exit(process)
