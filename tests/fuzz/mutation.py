@@ -8,6 +8,9 @@ import struct
 from collections.abc import Callable, Mapping
 
 BLOCK = 512
+GZIP_MAGIC = b"\x1f\x8b\x08\0"
+GZIP_PAYLOADS = ("rpm", "v6.rpm")
+"""Kinds that end with a payload of gzip, which is usually mutated before compression."""
 EXTREMES = (
     b"\0", b"\xff", b"\x80", b"\x7f", b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f",
     b"\xff" * 8, b"\xff" * 7 + b"\x7f", b"\xfe" + b"\xff" * 7, b"\0" * 8, b"77777777777\0",
@@ -93,6 +96,10 @@ def mutate_artifact(rng: random.Random, kinds: Mapping[str, bytes], kind: str) -
     """Return a mutated artifact; a compressed one is usually mutated before compression."""
     if kind == "tar.gz" and rng.random() < 0.8:
         return gzip.compress(mutate_bytes(rng, kinds["gnu.tar"]), 1)
+    if kind in GZIP_PAYLOADS and rng.random() < 0.8:
+        data = kinds[kind]
+        start = data.rindex(GZIP_MAGIC)
+        return data[:start] + gzip.compress(mutate_bytes(rng, gzip.decompress(data[start:])), 1)
     return mutate_bytes(rng, kinds[kind])
 
 

@@ -14,7 +14,7 @@ from fuzz.mutation import mutate_artifact
 
 KINDS = (
     "elf", "tar", "sparse.tar", "gnu.tar", "tar.gz", "a.zip", "stored.zip", "deb", "rpm",
-    "image.tar",
+    "image.tar", "oci.tar", "v6.rpm", "conda", "squashfs", "AppImage", "pyz",
 )  # fmt: skip
 RUNS = 25
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal  # built in, unlike signal, whose import can be interrupted too
+import _signal  # type: ignore[import-not-found]  # built in: no file is read
 import os
 import sys
 

@@ -175,6 +175,33 @@ def test_a_signal_during_the_start_leaves_no_child(monkeypatch: pytest.MonkeyPat
     assert not has_children()
 
 
+def test_a_child_that_is_reaped_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may arrive after a worker is reaped and before it leaves the list of workers."""
+    process = start_fork(lambda pipe: None)
+    assert process.pipe.read() == b""
+    assert wait_for_exit(process) == 0
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("killed another process"))
+    kill_fork(process)
+
+
+def test_a_signal_while_a_child_is_reaped_arrives_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = start_fork(lambda pipe: None)
+    real = os.waitpid
+
+    def wait_and_signal(pid: int, options: int) -> tuple[int, int]:
+        result = real(pid, options)
+        os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(os, "waitpid", wait_and_signal)
+    with pytest.raises(KeyboardInterrupt):
+        wait_for_exit(process)
+    monkeypatch.undo()
+    kill_fork(process)
+
+
 @pytest.mark.usefixtures("raising_handler")
 def test_blocked_signals_arrive_after_the_block() -> None:
     # In a child, which has no other threads: the kernel would give the signal to one of them.
