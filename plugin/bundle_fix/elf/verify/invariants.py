@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.verify.memory_invariants import CARRIED, compare_memory
+from bundle_fix.elf.verify.memory_invariants import compare_memory
 from bundle_fix.elf.verify.notes import read_interpreter, read_segments, split_notes
 from bundle_fix.elf.verify.ranges import Touched
 from bundle_fix.elf.verify.reading import ElfStructure, read_structure
@@ -38,11 +38,15 @@ SEGMENTS = {
     c.PT_GNU_RELRO: "the RELRO segment",
     c.PT_GNU_STACK: "the stack flags",
     c.PT_GNU_EH_FRAME: "the unwind table",
+    c.PT_DYNAMIC: "the place of the dynamic section",
+    c.PT_INTERP: "the place of the interpreter",
+    c.PT_NOTE: "the place of a note",
+    c.PT_GNU_PROPERTY: "the place of the GNU properties",
 }
 """The names of segments in messages; other types are shown as numbers."""
 
-FREE_SEGMENTS = CARRIED | {c.PT_NULL, c.PT_LOAD, c.PT_DYNAMIC, c.PT_PHDR}
-"""Segments with a comparison of their own; all others keep their address, size and flags."""
+FREE_SEGMENTS = frozenset({c.PT_NULL, c.PT_LOAD, c.PT_PHDR})
+"""Segments with a comparison of their own; all others keep their place, size and flags."""
 
 EDITED_TAGS = {
     c.DT_NEEDED: "needed", c.DT_SONAME: "soname", c.DT_RUNPATH: "runpath", c.DT_RPATH: "rpath",
@@ -83,7 +87,9 @@ def find_broken_invariants(
         yield "the header's e_ident changed"
     yield from _compare_headers(old, new, changes)
     yield from _compare_carried(old, new, changes)
-    yield from _check_layout(new)
+    yield from _compare_header_addresses(old, new)
+    # A fault that the file had before is no reason to refuse an edit.
+    yield from Counter(_list_faults(new)) - Counter(_list_faults(old))
     tables, new_tables = locate_tables(old), locate_tables(new)
     for tag in _find_unloaded_tables(new, new_tables) - _find_unloaded_tables(old, tables):
         yield f"the table of dynamic tag {tag:#x} reaches beyond the segment that loads it"
@@ -105,17 +111,22 @@ def _compare_headers(old: ElfStructure, new: ElfStructure, changes: Changes) -> 
         if getattr(old.header, field) != getattr(new.header, field):
             yield f"the header's {field} changed"
     before, after = expect_segments(_group_segments(old), changes), _group_segments(new)
+    if changes.interpreter is not None:
+        before.pop(c.PT_INTERP, None)
+        after.pop(c.PT_INTERP, None)
     for kind in sorted(before.keys() | after.keys()):
         if before.get(kind) != after.get(kind):
             yield f"{SEGMENTS.get(kind, f'the segment of type {kind:#x}')} changed"
 
 
 def _group_segments(elf: ElfStructure) -> SegmentFacts:
-    """Return address, flags and sizes of the segments that must stay, by type."""
+    """Return address, flags, sizes and file offset of the segments that must stay, by type."""
     found: SegmentFacts = {}
     for s in sorted(elf.segments, key=lambda s: (s.vaddr, s.flags, s.memsz, s.filesz)):
         if s.type not in FREE_SEGMENTS:
-            found.setdefault(s.type, []).append((s.vaddr, s.flags, s.memsz, s.filesz))
+            # What is not in memory may move in the file.
+            offset = s.offset if s.memsz else 0
+            found.setdefault(s.type, []).append((s.vaddr, s.flags, s.memsz, s.filesz, offset))
     return found
 
 
@@ -134,7 +145,31 @@ def _read_properties(elf: ElfStructure) -> list[bytes]:
     return [data for _, data in read_segments(elf, c.PT_GNU_PROPERTY)]
 
 
-def _check_layout(new: ElfStructure) -> Iterator[str]:
+def _compare_header_addresses(old: ElfStructure, new: ElfStructure) -> Iterator[str]:
+    """Yield a message if a program would not find its headers at their addresses.
+
+    Programs find them by AT_PHDR, by dl_iterate_phdr(3), and by the symbol ``__ehdr_start``.
+    """
+    offset = old.header.phoff
+    if new.header.phoff != offset:
+        yield "the program headers moved in the file"
+    for place, name in ((0, "the ELF header"), (offset, "the table of program headers")):
+        if not _find_addresses(old, place) <= _find_addresses(new, place):
+            yield f"{name} is loaded at another address, or not at all"
+
+
+def _find_addresses(elf: ElfStructure, offset: int) -> set[int]:
+    """Return the addresses at which the byte at a file offset is loaded."""
+    return {s.vaddr + offset - s.offset for s in elf.loads if s.span.start <= offset < s.span.end}
+
+
+def _list_faults(new: ElfStructure) -> Iterator[str]:
+    """Yield the faults of a file's layout, which loaders and kernels need not accept."""
+    first = new.loads[0] if new.loads else None
+    if first is not None and first.vaddr - first.offset + new.header.phoff not in _find_addresses(
+        new, new.header.phoff
+    ):
+        yield "kernels before Linux 5.17 compute another address of the program headers"
     for s in new.loads:
         if s.align > 1 and (s.vaddr - s.offset) % s.align:
             yield f"the segment at {s.vaddr:#x} is not aligned with its file offset"

@@ -20,10 +20,8 @@ from bundle_fix.elf.verify.tables import DynamicTables
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import DamagedElfError
 
-CARRIED = frozenset({c.PT_INTERP, c.PT_NOTE, c.PT_GNU_PROPERTY})
-"""Segments that an editor may move; their contents must stay the same."""
-MAX_FILLER = 1 << 20
-"""Limit of one gap between sections that may be filler, in bytes."""
+COMPARED = frozenset({c.PT_DYNAMIC, c.PT_INTERP})
+"""Segments whose bytes other invariants compare."""
 MAX_PIECES = 1 << 16
 """Limit of the ranges that are compared: segments that overlap have many in common."""
 
@@ -43,7 +41,7 @@ def compare_memory(
         DamagedElfError: its segments overlap, and have more than `MAX_PIECES` ranges.
     """
     before, after = old.reader, new.reader
-    ignored = _join_padding(before, merge_spans(_list_ignored(old, tables)))
+    ignored = _join_padding(before, merge_spans(_list_ignored(old, tables, new)))
     left = MAX_PIECES
     for s in old.loads:
         if not _has_same_zeros(s, new):
@@ -97,31 +95,30 @@ def _find_shift(s: ProgramHeader, piece: Span, new: ElfStructure) -> int | None:
     return n.offset - n.vaddr + s.vaddr - s.offset
 
 
-def _list_ignored(elf: ElfStructure, tables: DynamicTables) -> Iterator[Span]:
-    """Yield the ranges that other invariants cover: headers, dynamic section, notes, tables."""
+def _list_ignored(elf: ElfStructure, tables: DynamicTables, new: ElfStructure) -> Iterator[Span]:
+    """Yield the ranges that other invariants cover: headers, dynamic section, tables."""
     yield Span(0, elf.header.ehsize)
     yield elf.program_table
+    yield from _find_free_header(elf, new)
     # patchelf puts the section headers into the page that it adds; the loader maps that page.
     yield elf.section_table
-    yield from _find_filler(elf)
-    yield from (s.span for s in elf.segments if s.type == c.PT_DYNAMIC or s.type in CARRIED)
+    yield from (s.span for s in elf.segments if s.type in COMPARED)
     yield from tables.spans.values()
 
 
-def _find_filler(elf: ElfStructure) -> Iterator[Span]:
-    """Yield the ranges outside all sections that contain only Z, X and zeros.
+def _find_free_header(elf: ElfStructure, new: ElfStructure) -> Iterator[Span]:
+    """Yield the zeros after the program headers that are program headers in the new file.
 
-    An earlier patchelf overwrote moved tables with these letters; the next edit may use the space.
+    They must lie outside all sections: sections that do not describe them are required.
     """
-    if not elf.section_headers:
+    start, end = elf.program_table.end, new.program_table.end
+    if not elf.section_headers or elf.program_table.start != new.program_table.start:
         return
-    used = [s.span for s in elf.section_headers[1:]]
-    used += [Span(0, elf.header.ehsize), elf.program_table]
-    for gap in subtract(merge_spans(s.span for s in elf.loads), merge_spans(used)):
-        if gap.end - gap.start <= MAX_FILLER:
-            data = elf.reader.pread(gap.start, gap.end - gap.start)
-            if len(data) == gap.end - gap.start and data.strip(b"\0") and not data.strip(b"ZX\0"):
-                yield gap
+    holes = merge_spans(s.span for s in elf.section_headers[1:])
+    if list(subtract([Span(start, end)], holes)) == [(start, end)] and is_zero(
+        elf.reader, start, end
+    ):
+        yield Span(start, end)
 
 
 def _skip_padding(reader: Reader, span: Span) -> Span:

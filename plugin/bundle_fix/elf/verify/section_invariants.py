@@ -6,12 +6,28 @@ from collections.abc import Iterator
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.verify.headers import SectionHeader
-from bundle_fix.elf.verify.ranges import Span, Touched, has_same_range, intersect, is_zero
+from bundle_fix.elf.verify.ranges import (
+    Span,
+    Touched,
+    has_same_range,
+    intersect,
+    is_zero,
+    merge_spans,
+    subtract,
+)
 from bundle_fix.elf.verify.reading import ElfStructure
 from bundle_fix.elf.verify.symbol_invariants import has_same_symbols, normalize_static
 from bundle_fix.elf.verify.tables import SYMBOL_SIZES
+from bundle_fix.model.content import CHUNK, Reader
 from bundle_fix.model.errors import DamagedElfError
 
+TABLES = frozenset(
+    {
+        c.SHT_STRTAB, c.SHT_HASH, c.SHT_GNU_HASH,
+        c.SHT_GNU_VERSYM, c.SHT_GNU_VERNEED, c.SHT_GNU_VERDEF,
+    }
+)  # fmt: skip
+"""The types of loaded sections that an editor may move: tables with a comparison of their own."""
 MAX_OVERLAP = 4
 """Limit of the bytes of all sections together, in sizes of the file: sections do not overlap."""
 
@@ -38,10 +54,26 @@ def compare_sections(old: ElfStructure, new: ElfStructure, touched: Touched) -> 
         yield from _compare_section(name, old, s, new, other, touched)
         if old_names[s.link : s.link + 1] != new_names[other.link : other.link + 1]:
             yield f"the section {name} has another sh_link"
-    for name, s in new.sections.items():
+    for name in set(_list_disagreeing(new)) - set(_list_disagreeing(old)):
+        yield f"the section {name} does not agree with the segment that loads it"
+
+
+def _list_disagreeing(elf: ElfStructure) -> Iterator[str]:
+    """Yield the names of sections whose addresses and offsets do not match the segments."""
+    for name, s in elf.sections.items():
         loaded = s.flags & c.SHF_ALLOC and s.type != c.SHT_NOBITS and s.size
-        if loaded and new.find_offset(s.addr) != s.offset:
-            yield f"the section {name} does not agree with the segment that loads it"
+        if loaded and elf.find_offset(s.addr) != s.offset:
+            yield name
+
+
+def _find_place(s: SectionHeader) -> tuple[int, ...]:
+    """Return address, size and file offset of a loaded section."""
+    return (s.addr, s.size, 0 if s.type == c.SHT_NOBITS else s.offset)
+
+
+def _is_interpreter(elf: ElfStructure, s: SectionHeader) -> bool:
+    """Return whether the section has the name of the interpreter, which may get another place."""
+    return any(n.type == c.PT_INTERP and n.vaddr == s.addr for n in elf.segments)
 
 
 def _compare_section(
@@ -61,7 +93,11 @@ def _compare_section(
         yield f"the section {name} changed its type or flags"
     elif s.type == c.SHT_NOTE and not _has_same_contents(old, s, new, other, touched):
         yield f"the notes of the section {name} changed"
-    elif name in (".text", ".data", ".bss", ".rodata") and s.addr != other.addr:
+    elif (
+        s.type not in TABLES
+        and not _is_interpreter(old, s)
+        and _find_place(s) != _find_place(other._replace(type=s.type))
+    ):
         yield f"the section {name} moved"
 
 
@@ -97,19 +133,28 @@ def _has_same_contents(
 
 
 def compare_appendix(old: ElfStructure, new: ElfStructure, touched: Touched) -> Iterator[str]:
-    """Yield a message if data after the ELF file, such as an installer's archive, changed."""
+    """Yield a message if data that no header describes changed, or is elsewhere in the file.
+
+    A program may find its data, such as an archive, from the start of the file or from its end.
+    """
     before, after = old.reader, new.reader
-    ends = [s.span.end for s in old.segments]
-    ends += [s.span.end for s in old.section_headers[1:]]
-    ends += [old.section_table.end, old.header.ehsize]
-    whole = Span(max(ends), before.size)
-    shift = after.size - before.size
-    spans = intersect(touched, *whole) if touched is not None and not shift else [whole]
-    # Zeros at the end may only fill up a page, as after an earlier patchelf.
-    if any(
-        a < b
-        and not has_same_range(before, a, after, a + shift, b - a)
-        and not is_zero(before, a, b)
-        for a, b in spans
-    ):
-        yield "data appended to the file changed"
+    described = [Span(0, old.header.ehsize), old.program_table, old.section_table]
+    described += [s.span for s in old.segments]
+    described += [s.span for s in old.section_headers[1:]]
+    same_size = before.size == after.size
+    for hole in subtract([Span(0, before.size)], merge_spans(described)):
+        spans = intersect(touched, *hole) if touched is not None and same_size else [hole]
+        if not all(_has_same_data(before, after, span) for span in spans):
+            yield f"data at offset {hole.start}, which no header describes, changed or moved"
+        elif hole.end == before.size and not same_size and not is_zero(before, *hole):
+            yield "data appended to the file has another distance from its end"
+
+
+def _has_same_data(before: Reader, after: Reader, span: Span) -> bool:
+    """Return whether all bytes of a range are the same, except for zeros, which fill up pages."""
+    for at in range(span.start, span.end, CHUNK):
+        one = before.pread(at, min(CHUNK, span.end - at))
+        other = after.pread(at, len(one)).ljust(len(one), b"\0")
+        if one != other and any(a and a != b for a, b in zip(one, other, strict=True)):
+            return False
+    return True

@@ -69,8 +69,8 @@ def test_other_processes_make_the_same_edits(
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_rewritten_files_are_found(jobs: list[EditJob], tmp_path: Path) -> None:
-    for outcome in edit_all(jobs[1:2], tmp_path / "scratch", "patchelf"):
+def test_grown_files_are_found(jobs: list[EditJob], tmp_path: Path) -> None:
+    for outcome in edit_all(jobs[1:2], tmp_path / "scratch", "segment"):
         assert isinstance(outcome, EditResult)
         assert outcome.image.runpath == jobs[1].changes.runpath
         with outcome.content.open() as reader:

@@ -14,7 +14,7 @@ STACK_FLAGS = c.PF_R | c.PF_W
 """The flags of a new PT_GNU_STACK, without that of an executable stack."""
 
 SegmentFacts = dict[int, list[tuple[int, ...]]]
-"""Address, flags, memory size and file size of segments, by type."""
+"""Address, flags, memory size, file size and offset of segments, by type."""
 
 
 def expect_ident(old: ElfStructure, changes: Changes) -> bytes:
@@ -29,7 +29,7 @@ def expect_segments(facts: SegmentFacts, changes: Changes) -> SegmentFacts:
     if changes.executable_stack is None:
         return facts
     stacks = []
-    for address, flags, *sizes in facts.get(c.PT_GNU_STACK) or [(0, STACK_FLAGS, 0, 0)]:
+    for address, flags, *sizes in facts.get(c.PT_GNU_STACK) or [(0, STACK_FLAGS, 0, 0, 0)]:
         wanted = flags | c.PF_X if changes.executable_stack else flags & ~c.PF_X
         stacks.append((address, wanted, *sizes))
     return {**facts, c.PT_GNU_STACK: sorted(stacks)}
