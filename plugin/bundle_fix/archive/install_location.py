@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bundle_fix.archive.packages.npm import is_npm_package
 from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.model.tree import File, InstallLocation, Symlink, Tree
 
@@ -31,14 +32,6 @@ def find_install_location(tree: Tree) -> InstallLocation:
     ):
         return InstallLocation.ROOT
     return InstallLocation.ANYWHERE
-
-
-def is_npm_package(tree: Tree) -> bool:
-    """Return whether a tarball is an npm package, which npm installs without its symlinks.
-
-    Source: npm's documentation of ``npm pack``: everything is below the directory ``package``.
-    """
-    return tree.top == "package" and "package.json" in tree.nodes
 
 
 def is_conda_package(tree: Tree) -> bool:

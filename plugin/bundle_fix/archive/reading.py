@@ -28,9 +28,9 @@ from bundle_fix.archive.install_location import (
     IMAGE_MARKS,
     find_install_location,
     is_conda_package,
-    is_npm_package,
 )
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.archive.packages.npm import is_npm_package
 from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError

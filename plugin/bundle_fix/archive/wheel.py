@@ -91,9 +91,12 @@ def read_record(tree: Tree, path: str) -> dict[str, tuple[str, str]]:
 
 def compute_record_line(file: File) -> tuple[str, str]:
     """Return the hash and the size of a file, as RECORD contains them."""
-    digest = bytes.fromhex(compute_sha256(file.content))
-    text = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-    return f"sha256={text}", str(file.content.size)
+    return f"sha256={encode_digest(compute_sha256(file.content))}", str(file.content.size)
+
+
+def encode_digest(hexadecimal: str) -> str:
+    """Return a hash in base64 as RECORD contains it, without padding."""
+    return base64.urlsafe_b64encode(bytes.fromhex(hexadecimal)).decode().rstrip("=")
 
 
 def find_signatures(tree: Tree) -> Iterator[str]:

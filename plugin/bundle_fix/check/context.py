@@ -14,9 +14,14 @@ from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_provi
 from bundle_fix.check.facts.file_facts import FactCache, FileFacts
 from bundle_fix.check.facts.library_tables import is_optional_plugin
 from bundle_fix.check.facts.openers import Openers, Reach
-from bundle_fix.check.facts.package_dependencies import (
+from bundle_fix.check.facts.packages.dependencies import (
     find_package_of_library,
     read_dependencies,
+)
+from bundle_fix.check.facts.packages.imports import (
+    LoadedNames,
+    find_imported_names,
+    is_imported_before,
 )
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.scan.debug_info import is_debug_only
@@ -251,6 +256,16 @@ class Context(Struct, frozen=True, dict=True):
         is_optional = self.is_wheel and is_optional_plugin(path)
         return Severity.WARNING if is_optional else Severity.ERROR
 
+    def _is_imported_before(self, plugin: str, need: Resolution) -> bool:
+        """Return whether the import of a Python package loads a needed name before ``plugin``."""
+        image = need.requester.image
+        architecture = image.architecture if image is not None else None
+        return is_imported_before(self._imported_names, plugin, need.name, architecture)
+
+    @cached_property
+    def _imported_names(self) -> LoadedNames:
+        return find_imported_names(self.bundle, self.plugins)
+
     @cached_property
     def resolutions(self) -> tuple[tuple[Severity, Process, Resolution], ...]:
         """The resolved needed names of all processes, programs first, each with its severity.
@@ -266,6 +281,8 @@ class Context(Struct, frozen=True, dict=True):
             for need in process.resolutions:
                 severity = self.get_plugin_severity(plugin)
                 if need.result.origin is not ObjectOrigin.BUNDLE:
+                    if self._is_imported_before(plugin, need):
+                        continue
                     reach = self.openers.find_reach(plugin, need)
                     if reach is Reach.FOUND:
                         continue

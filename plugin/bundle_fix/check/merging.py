@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -17,9 +18,10 @@ from bundle_fix.policy.severity import Severity
 
 UNRESOLVED = ("BF101", "BF102")
 """Rules about a needed name; the missing symlink or RUNPATH is the cause of their findings."""
-MISSING_SYMLINK, MISSING_RUNPATH = "BF103", "BF201"
-MAX_COPIES = 3
-"""Copies that a message lists."""
+NOT_FOUND, MISSING_SYMLINK, MISSING_RUNPATH = "BF101", "BF103", "BF201"
+BROKEN_SYMLINKS = ("BF104", "BF105")
+MAX_OTHERS = 3
+"""Copies, objects or names that a message lists."""
 
 
 def merge_findings(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]:
@@ -29,8 +31,27 @@ def merge_findings(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]
         bundle: the bundle that the findings are about.
         findings: the findings that the policy does not accept.
     """
-    merged = _merge_causes(findings)
+    merged = _merge_objects(_merge_names(_merge_causes(_merge_broken_symlinks(findings))))
     return merged if bundle.tree.keeps_symlinks else _merge_copies(bundle, merged)
+
+
+def _merge_broken_symlinks(findings: Sequence[Finding]) -> list[Finding]:
+    """Merge a broken symlink with the findings about its name, which lead nowhere else."""
+    results: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.rule == NOT_FOUND and not finding.fixable:
+            results.setdefault(posixpath.basename(finding.evidence["needed"]), []).append(finding)
+    merged: dict[int, Finding] = {}
+    dropped: set[int] = set()
+    for symlink in findings:
+        same = results.get(posixpath.basename(symlink.path), ())
+        if symlink.rule in BROKEN_SYMLINKS and same:
+            message = f"{symlink.message}; {join_names([f.path for f in same], MAX_OTHERS)} need it"
+            worst = min((f.severity for f in same), key=lambda severity: severity.rank)
+            finding = replace(symlink, message=message, severity=worst)
+            merged[id(symlink)] = _add_evidence(finding, needed_by=[f.path for f in same])
+            dropped.update(map(id, same))
+    return [merged.get(id(f), f) for f in findings if id(f) not in dropped]
 
 
 def _merge_causes(findings: Sequence[Finding]) -> list[Finding]:
@@ -40,7 +61,10 @@ def _merge_causes(findings: Sequence[Finding]) -> list[Finding]:
     causes: dict[int, list[str]] = {}
     dropped: set[int] = set()
     for cause in findings:
-        if cause.rule == MISSING_SYMLINK:
+        if cause.rule in BROKEN_SYMLINKS:
+            names = [posixpath.basename(cause.path)]
+            same = by_name.get(names[0], [])
+        elif cause.rule == MISSING_SYMLINK:
             names = [cause.evidence["soname"]]
             # The name may also be that of a library for another machine.
             same = [
@@ -73,6 +97,39 @@ def _merge_causes(findings: Sequence[Finding]) -> list[Finding]:
     ]
 
 
+def _merge_names(findings: Sequence[Finding]) -> list[Finding]:
+    """Merge the names that an object does not find because of its search path."""
+    groups: dict[object, list[Finding]] = {}
+    for finding in findings:
+        causes = finding.evidence.get("causes", [])
+        is_own = finding.rule not in UNRESOLVED or not finding.fixable
+        is_own = is_own or causes not in ([], [MISSING_RUNPATH])
+        key = (finding.rule, finding.severity, finding.path, finding.hint)
+        groups.setdefault(id(finding) if is_own else key, []).append(finding)
+    return [_merge_needed(group) for group in groups.values()]
+
+
+def _merge_needed(group: Sequence[Finding]) -> Finding:
+    """Return one finding for several names; its evidence lists the others."""
+    first, *others = group
+    if not others:
+        return first
+    names = [finding.evidence["needed"] for finding in others]
+    also_needed = (name for f in group for name in f.evidence.get("also_needed", ()))
+    message = f"{first.message} (like {join_names(names, MAX_OTHERS)})"
+    needed = list(dict.fromkeys([*names, *also_needed]))
+    return _add_evidence(replace(first, message=message), also_needed=needed)
+
+
+def _merge_objects(findings: Sequence[Finding]) -> list[Finding]:
+    """Merge the findings about one missing library, which several objects need."""
+    groups: dict[object, list[Finding]] = {}
+    for finding in findings:
+        is_own = finding.rule != NOT_FOUND or finding.fixable
+        groups.setdefault(id(finding) if is_own else finding.message, []).append(finding)
+    return [_merge_group(group, "objects") for group in groups.values()]
+
+
 def _index_results(
     findings: Sequence[Finding],
 ) -> tuple[dict[str, list[Finding]], dict[str, list[Finding]]]:
@@ -97,7 +154,7 @@ def _merge_copies(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]:
         is_own = first is None or RULES_BY_CODE[finding.rule].repair is RepairKind.ADD_SONAME
         key = (finding.rule, finding.severity, get_subject(finding), finding.message, first)
         groups.setdefault(id(finding) if is_own else key, []).append(finding)
-    return [_merge_group(group) for group in groups.values()]
+    return [_merge_group(group, "copies") for group in groups.values()]
 
 
 def _find_first_copies(bundle: Bundle, paths: Iterable[str]) -> dict[str, str]:
@@ -114,14 +171,15 @@ def _find_first_copies(bundle: Bundle, paths: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _merge_group(group: Sequence[Finding]) -> Finding:
-    """Return one finding for identical copies; its evidence lists the others."""
+def _merge_group(group: Sequence[Finding], kind: Literal["objects", "copies"]) -> Finding:
+    """Return one finding for several files; its evidence lists the others under ``kind``."""
     first = group[0]
-    copies = list(dict.fromkeys(f.path for f in group if f.path != first.path))
-    if not copies:
+    others = list(dict.fromkeys(f.path for f in group if f.path != first.path))
+    if not others:
         return first
-    message = f"{first.message} (like its identical copies: {join_names(copies, MAX_COPIES)})"
-    return _add_evidence(replace(first, message=message), copies=copies)
+    kinds = "its identical copies: " if kind == "copies" else ""
+    message = f"{first.message} (like {kinds}{join_names(others, MAX_OTHERS)})"
+    return _add_evidence(replace(first, message=message), **{kind: others})
 
 
 def _add_evidence(finding: Finding, **evidence: list[str] | None) -> Finding:

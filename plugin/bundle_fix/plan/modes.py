@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from bundle_fix.archive.install_location import is_installed_with_default_modes
+from bundle_fix.archive.packages.npm import is_npm_package, list_commands
 from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.tree import Directory, File
@@ -34,6 +35,7 @@ def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
     """Return the members with a wrong mode, by path."""
     found: dict[str, WrongMode] = {}
     has_default_modes = is_installed_with_default_modes(bundle.tree)
+    commands = list_commands(bundle.tree) if is_npm_package(bundle.tree) else ()
     for path, node in bundle.tree.nodes.items():
         if not isinstance(node, File if has_default_modes else File | Directory):
             continue
@@ -41,7 +43,8 @@ def find_wrong_modes(bundle: Bundle) -> Mapping[str, WrongMode]:
         image = bundle.images.get(path) if isinstance(node, File) else None
         better, reasons = mode, []
         is_directory = isinstance(node, Directory)
-        if not mode & OWNER_EXECUTE and (is_directory or _is_program(bundle, path)):
+        is_started = path not in commands and (is_directory or _is_program(bundle, path))
+        if not mode & OWNER_EXECUTE and is_started:
             # Everyone who may read the member may also execute it: r implies x.
             better |= OWNER_EXECUTE | (mode & READ_BITS) >> 2
             reasons.append("cannot be entered" if is_directory else "not executable")

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.archive.formats import split_name
 from bundle_fix.model.errors import BundleFixError
@@ -45,11 +46,18 @@ class Baseline(Struct, frozen=True):
 
 
 def _collect_keys(reports: list[CheckReport] | tuple[CheckReport, ...]) -> frozenset[FindingKey]:
-    return frozenset(_make_key(f) for report in reports for f in report.findings)
+    return frozenset(key for report in reports for f in report.findings for key in _make_keys(f))
 
 
 def _normalize_name(artifact: str) -> str:
     return VERSION_NUMBERS.sub("#", split_name(posixpath.basename(artifact.rstrip("/")))[0])
+
+
+def _make_keys(finding: FindingRecord) -> Iterator[FindingKey]:
+    """Yield the keys of a finding: one for each object or name if several are merged in it."""
+    for path in (finding.path, *finding.evidence.get("objects", ())):
+        for subject in (finding.subject, *finding.evidence.get("also_needed", ())):
+            yield _make_key(replace(finding, path=path, subject=subject))
 
 
 def _make_key(finding: FindingRecord) -> FindingKey:

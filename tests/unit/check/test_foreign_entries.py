@@ -13,7 +13,7 @@ from builders.wheel import METADATA, NAME, build_wheel
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.facts.library_tables import find_vendor_stack
-from bundle_fix.check.facts.package_dependencies import find_package_of_library
+from bundle_fix.check.facts.packages.dependencies import find_package_of_library
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.loader.hosts.package_host import PackageHost

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,22 @@ def test_bf501_is_silent_about_a_library_that_is_not_executable(
     interpreter = 'const char path[] __attribute__((section(".interp"))) = "/lib64/ld.so";'
     build_elf(tmp_path / "plugin.so", source=interpreter).chmod(0o644)
     assert check("BF501") == []
+
+
+@pytest.mark.parametrize(
+    ("commands", "count"),
+    [("./bin/tool", 0), ({"tool": "bin/tool"}, 0), ({"other": "bin/other"}, 1), (None, 1), (3, 1)],
+)
+def test_bf501_is_silent_about_a_command_that_npm_makes_executable(
+    tmp_path: Path, commands: object, count: int
+) -> None:
+    build_elf(tmp_path / "p/bin/tool", program=True).chmod(0o644)
+    (tmp_path / "p/package.json").write_text(json.dumps({"bin": commands}))
+    with tarfile.open(tmp_path / "p.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "p", "package")
+    with open_artifact(tmp_path / "p.tgz") as artifact:
+        result = check_bundle(read_bundle(artifact.tree, "p.tgz"), CheckPolicy())
+    assert [f.rule for f in result.findings].count("BF501") == count
 
 
 @pytest.mark.parametrize(("mode", "rules"), [(0o644, set()), (0o755, {"BF502"})])

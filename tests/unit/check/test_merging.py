@@ -74,13 +74,14 @@ def test_identical_copies_in_a_wheel_have_one_finding_that_repairs_all(tmp_path:
     with open_artifact(build_wheel(tmp_path / "x", tmp_path / NAME)) as artifact:
         findings = check_bundle(read_bundle(artifact.tree, NAME), CheckPolicy()).findings
     worse = [f for f in findings if f.severity is not Severity.NOTE]
-    assert [(f.rule, f.path, f.evidence["copies"]) for f in worse] == [
-        ("BF101", "demo/libx.so", ["demo/libx.so.4", "demo/libx.so.4.6"]),
-        ("BF202", "demo/libx.so", ["demo/libx.so.4", "demo/libx.so.4.6"]),
-    ]
+    others = ["demo/libx.so.4", "demo/libx.so.4.6"]
+    assert [(f.rule, f.path) for f in worse] == [
+        ("BF101", "demo/libx.so"), ("BF202", "demo/libx.so"),
+    ]  # fmt: skip
+    assert [worse[0].evidence["objects"], worse[1].evidence["copies"]] == [others, others]
     removed = {r.path for r in collect_requests(worse) if r.kind is RepairKind.REMOVE_ENTRY}
     assert removed == {"demo/libx.so", "demo/libx.so.4", "demo/libx.so.4.6"}
-    assert worse[0].message.endswith(
+    assert worse[1].message.endswith(
         "(like its identical copies: demo/libx.so.4, demo/libx.so.4.6)"
     )
 
@@ -90,6 +91,7 @@ def test_identical_copies_in_a_wheel_have_one_finding_that_repairs_all(tmp_path:
     [
         ("demo/plugins/sqldrivers/libmysql.so", "warning"),
         ("demo/capi/libdemo_providers_gpu.so", "warning"),
+        ("demo/lib/demo_transport_ib.so.3", "warning"),
         ("demo/libdemo.so", "error"),
         ("demo/plugins/_x.cpython-311-x86_64-linux-gnu.so", "error"),
         ("demo_plugins/libdemo.so", "error"),
@@ -102,3 +104,59 @@ def test_an_optional_plugin_of_a_wheel_is_a_warning(
     with open_artifact(build_wheel(tmp_path / "x", tmp_path / NAME)) as artifact:
         findings = check_bundle(read_bundle(artifact.tree, NAME), CheckPolicy()).findings
     assert [f.severity for f in findings if f.rule == "BF101"] == [severity]
+
+
+def test_several_names_of_one_missing_runpath_have_one_finding_that_repairs_all(
+    tmp_path: Path,
+) -> None:
+    names = ["liba.so.1", "libb.so.1"]
+    for name in names:
+        build_elf(tmp_path / "lib" / name, soname=name)
+    build_elf(tmp_path / "bin/x", program=True, needed=names)
+    (finding,) = check_directory(tmp_path)
+    assert finding.message == (
+        "needs liba.so.1; the pack has lib/liba.so.1, but the host's /lib64/liba.so.1 is loaded"
+        " (like libb.so.1)"
+    )
+    assert {(r.kind, r.subject) for r in collect_requests([finding])} == {
+        (RepairKind.FIND_NAME, name) for name in names
+    }
+
+
+def test_one_missing_library_has_one_finding_that_lists_the_objects(tmp_path: Path) -> None:
+    for name in ("x", "y", "z"):
+        needed = ["libgone.so.1", "libother.so.1"] if name == "z" else ["libgone.so.1"]
+        build_elf(tmp_path / "bin" / name, program=True, needed=needed)
+    found = [(f.path, f.message, f.evidence.get("objects")) for f in check_directory(tmp_path)]
+    rest = "which is neither in the pack nor expected on the host"
+    assert found == [
+        ("bin/x", f"needs libgone.so.1, {rest} (like bin/y, bin/z)", ["bin/y", "bin/z"]),
+        ("bin/z", f"needs libother.so.1, {rest}", None),
+    ]
+
+
+@pytest.mark.parametrize("library", [None, "lib/libold.so.1.0"])
+def test_a_dangling_symlink_is_reported_with_the_objects_that_need_its_name(
+    tmp_path: Path, library: str | None
+) -> None:
+    """With a library of another soname beside it, the symlink can be repaired."""
+    build_elf(tmp_path / "bin/x", program=True, needed=["libold.so.1"], runpath="$ORIGIN/../lib")
+    if library:
+        build_elf(tmp_path / library, soname="libnew.so.1")
+    (tmp_path / "lib").mkdir(exist_ok=True)
+    (tmp_path / "lib/libold.so.1").symlink_to("/build/libold.so.1.0" if library else "gone.so")
+    found = check_directory(tmp_path)
+    (finding,) = [f for f in found if f.rule in ("BF101", "BF104", "BF105")]
+    assert finding.rule == ("BF105" if library else "BF104")
+    assert (finding.path, finding.severity) == ("lib/libold.so.1", Severity.ERROR)
+    assert finding.message.endswith("; bin/x need it")
+
+
+def test_a_dangling_symlink_to_a_library_with_its_name_is_repaired_with_the_need(
+    tmp_path: Path,
+) -> None:
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    build_elf(tmp_path / "lib/liba.so.1.5", soname="liba.so.1")
+    (tmp_path / "lib/liba.so.1").symlink_to("liba.so.1.4")
+    (finding,) = check_directory(tmp_path)
+    assert (finding.rule, finding.evidence["causes"]) == ("BF102", ["BF103", "BF104"])

@@ -12,7 +12,7 @@ from builders.wheel import METADATA, NAME, build_wheel
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.check.checker import check_bundle
-from bundle_fix.check.facts.package_dependencies import find_package_of_entry, read_dependencies
+from bundle_fix.check.facts.packages.dependencies import find_package_of_entry, read_dependencies
 from bundle_fix.check.findings import Finding
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.policy.policy import CheckPolicy
@@ -82,6 +82,35 @@ def test_bf101_is_an_error_if_no_search_path_leads_to_a_required_wheel(
 ) -> None:
     build_elf(tmp_path / "x/demo/libs.so", needed=["libgone.so.1"], runpath=entry or None)
     assert [f.severity for f in check_wheel(tmp_path / "x", requires)] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("requires", "severity", "source"),
+    [
+        (("acme", "acme-boost"), "note", "acme-boost may provide: they are installed into the"),
+        (("acme", "acme-octomap"), "note", "acme or acme-octomap may provide: they are installed"),
+        (("numpy",), "error", "neither in the pack nor expected on the host"),
+    ],
+)
+def test_bf101_is_a_note_in_a_directory_that_required_wheels_share(
+    tmp_path: Path, requires: tuple[str, ...], severity: str, source: str
+) -> None:
+    place = tmp_path / "x/acme.prefix/lib/libs.so"
+    build_elf(place, needed=["libboost_atomic.so.1.90.0"], runpath="$ORIGIN")
+    (finding,) = check_wheel(tmp_path / "x", *requires)
+    assert (finding.severity, source in finding.message) == (severity, True)
+
+
+def test_bf101_is_a_note_about_a_library_after_which_a_required_wheel_is_named(
+    tmp_path: Path,
+) -> None:
+    needed = ["libconsole_bridge.so.1", "libdom.so.1"]
+    build_elf(tmp_path / "x/demo/libs.so", needed=needed, runpath="$ORIGIN")
+    found = check_wheel(tmp_path / "x", "acme-console-bridge", "acme-dom")
+    # A name of three letters does not identify a family.
+    assert [(f.severity, f.evidence["needed"]) for f in found] == [
+        ("error", "libdom.so.1"), ("note", "libconsole_bridge.so.1"),
+    ]  # fmt: skip
 
 
 def test_bf101_and_bf204_are_notes_about_the_dependencies_of_an_npm_package(

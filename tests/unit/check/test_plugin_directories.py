@@ -90,6 +90,15 @@ def test_bf114_is_a_note_if_a_script_names_the_directory(tmp_path: Path, check: 
     assert [f.severity for f in check("BF114")] == ["note"]
 
 
+def test_bf114_is_silent_about_a_directory_that_contains_the_object(
+    tmp_path: Path, check: Check
+) -> None:
+    source = '#include <dlfcn.h>\nvoid *f(void) { return dlopen("/usr/lib64/acme/x.so", 1); }'
+    build_elf(tmp_path / "acme/lib/liba.so.1", source=source)
+    build_elf(tmp_path / "acme/lib/libb.so.1")
+    assert check("BF114") == []
+
+
 @pytest.mark.parametrize(
     ("function", "relative", "count"),
     [("dladdr", "xplug", 0), ("dladdr", "yplug", 1), ("dladdr", "old/xplug", 1), ("f", "xplug", 1)],

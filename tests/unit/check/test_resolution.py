@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from builders.dlopen import make_dlopen_source
 from builders.elf import CROSS, build_elf
 from builders.loaders import X86_64_LOADER, copy_into, list_with_real_loader
 from builders.pack import make_healthy_pack, make_incident_pack
+from builders.run import run_bundle_fix
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.loader.bundle import read_bundle
@@ -292,3 +294,25 @@ def test_bf112_is_silent_if_no_program_loads_the_packs_copy(tmp_path: Path, chec
     build_elf(tmp_path / "lib/libm.so.6", soname="libm.so.6")
     build_elf(tmp_path / "bin/x", program=True, needed=["libm.so.6"])
     assert check("BF112") == []
+
+
+@pytest.mark.parametrize(
+    ("directory", "program", "severities"),
+    [
+        ("usr/lib/x", None, ["note"]),
+        ("usr/lib/y", None, ["warning"]),
+        ("usr/lib/x", "x", ["error"]),
+    ],
+)
+def test_bf101_is_a_note_in_a_private_directory_for_the_programs_of_other_packages(
+    tmp_path: Path, directory: str, program: str | None, severities: list[str]
+) -> None:
+    (tmp_path / ".PKGINFO").write_text("pkgname = x\n")
+    build_elf(tmp_path / directory / "libshared-252.so", soname="libshared-252.so")
+    build_elf(tmp_path / "usr/lib/x/libcore-252.so", needed=["libshared-252.so"])
+    if program:
+        needed = ["libcore-252.so"]
+        build_elf(tmp_path / "bin" / program, program=True, needed=needed, runpath="/usr/lib/x")
+    done = run_bundle_fix("check", "--format", "json", str(tmp_path))
+    findings = json.loads(done.stdout)["findings"]
+    assert [f["severity"] for f in findings if f["rule"] == "BF101"] == severities

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from bundle_fix.archive.wheel import METADATA_SUFFIX, is_wheel
 from bundle_fix.check.facts.library_tables import find_vendor_stack
-from bundle_fix.check.facts.package_dependencies import (
+from bundle_fix.check.facts.packages.dependencies import (
     COMMON_DIRECTORIES,
     find_package_of_entry,
     normalize_name,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from bundle_fix.archive.install_location import is_conda_package
+from bundle_fix.archive.wheel import METADATA_SUFFIX
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.foreign_entries import find_owner_in_environment
 from bundle_fix.check.facts.library_tables import (
@@ -15,7 +16,7 @@ from bundle_fix.check.facts.library_tables import (
     find_vendor_stack,
     iter_packages_with,
 )
-from bundle_fix.check.facts.package_dependencies import (
+from bundle_fix.check.facts.packages.dependencies import (
     find_packages_of_library,
     normalize_name,
 )
@@ -63,6 +64,11 @@ def find_library_source(context: Context, need: Resolution) -> LibrarySource | N
                 f"which {stack.name} provides: the search path leads to {entry}",
                 f"Install {stack.name} on the target.",
             )
+    if packages := " or ".join(_list_packages_in_directory(context, need)[:MAX_NAMES]):
+        return LibrarySource(
+            f"which {packages} may provide: they are installed into the same directory",
+            f"Make sure that one of them contains {need.name}, or add it to the pack.",
+        )
     if package := context.find_dependency_of_library(need.name):
         return LibrarySource(
             f"which {package} may provide: the package depends on it",
@@ -104,6 +110,27 @@ def _find_packages_of_entries(
         return []
     own = context.find_dependency_of_library(need.name)
     return [own] if own else list(packages)
+
+
+def _list_packages_in_directory(context: Context, need: Resolution) -> list[str]:
+    """Return the required packages that share the directory of an object with its wheel.
+
+    The directory is named after them, and not after the wheel: ``cmeel.prefix`` in libcoal.
+    """
+    if not context.is_wheel:
+        return []
+    first = _get_family((need.requester.path or "").partition("/")[0])
+    own = [path for path in context.bundle.tree.directories if path.endswith(METADATA_SUFFIX)]
+    names = {_get_family(name) for name in own}
+    alike = [p for p in context.package_dependencies if _get_family(p) == first]
+    if first in names:
+        return []
+    package = context.find_dependency_of_library(need.name)
+    return [package] if package in alike else alike
+
+
+def _get_family(name: str) -> str:
+    return normalize_name(name).partition("_")[0]
 
 
 def is_loaded_by_import(context: Context, need: Resolution) -> bool:

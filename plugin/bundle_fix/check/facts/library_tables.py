@@ -30,12 +30,13 @@ INTEL_RUNTIME_LIBRARIES = (
 ONETBB_LIBRARIES = ("libtbb*",)
 
 OPTIONAL_PLUGIN = re.compile(
-    r"(^|.*[/_.-])(backends?|codecs?|drivers?|engines?|gstreamer-1\.0|imageformats|modules|"
-    r"platforms|plugins?|providers?|sqldrivers)([/_.-].*|$)",
+    r"(^|.*[/_.-])(backends?|bootstrap|codecs?|drivers?|engines?|gstreamer-1\.0|imageformats|modules|"
+    r"platforms|plugins?|providers?|sqldrivers|transports?)([/_.-].*|$)",
     re.IGNORECASE,
 )
 """Directories and files of plugins that a library opens if they load: those of Qt, GStreamer, GDAL,
-OpenSSL, SASL, VLC and ONNX Runtime (``libonnxruntime_providers_cuda.so``)."""
+OpenSSL, SASL, VLC, ONNX Runtime (``libonnxruntime_providers_cuda.so``) and NVSHMEM
+(``nvshmem_transport_ibrc.so.3``)."""
 
 
 class VendorStack(Struct, frozen=True):

@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Iterator
 from enum import Enum
 
-from bundle_fix.archive.install_location import is_npm_package
+from bundle_fix.archive.packages.npm import is_npm_package
 from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding

@@ -55,6 +55,8 @@ def find_compiled_in_directories(rule: Rule, context: Context) -> Iterator[Findi
             directory = _find_directory(compiled_in, directories)
             if not directory or _is_relocated(compiled_in, paths, context.host.pack_path):
                 continue
+            if path.startswith(f"{directory}/"):
+                continue  # The directory of the project, not that of its plugins.
             if not _is_found_beside(context, path, directory):
                 found.setdefault(directory, {}).setdefault(path, []).append(compiled_in)
     for directory, users in found.items():

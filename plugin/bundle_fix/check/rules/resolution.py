@@ -60,6 +60,7 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             if _is_reported_with_privileges(need):
                 continue
             is_mild = _is_opened_first(context, provided, name, processes)
+            is_mild = is_mild or _is_for_programs_elsewhere(context, path, provided)
         elif source := find_library_source(context, need):
             message = f"needs {name}, {source.relation}"
             hint = source.hint
@@ -173,6 +174,17 @@ def _is_opened_first(
         )
         for path in provided
     )
+
+
+def _is_for_programs_elsewhere(context: Context, path: str, provided: tuple[str, ...]) -> bool:
+    """Return whether only programs of other packages can load a library, with one beside it.
+
+    The directory is private, so these programs have a RUNPATH that leads there, and may have
+    loaded both: systemd does so with libsystemd-core and libsystemd-shared.
+    """
+    is_package = context.bundle.tree.location is InstallLocation.BESIDE_OTHERS
+    directories = {posixpath.dirname(other) for other in (path, *provided)}
+    return is_package and path not in context.loaded_at_start and len(directories) == 1
 
 
 def _locate_copy(context: Context, provided: tuple[str, ...], name: str) -> str:

@@ -6,22 +6,28 @@ Source: the binary distribution format of the Python packaging specifications.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 
 from bundle_fix.archive.wheel import (
     SIGNATURES,
     compute_record_line,
+    encode_digest,
     find_record_path,
     read_record,
 )
 from bundle_fix.check.context import Context
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
+from bundle_fix.check.wording import join_names
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File
 from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
+
+HEXADECIMAL = re.compile(r"sha256=([0-9a-fA-F]{64})")
+"""A hash that is not encoded in base64, as the format of wheels requires."""
 
 
 def find_record_mismatches(rule: Rule, context: Context) -> Iterator[Finding]:
@@ -35,8 +41,15 @@ def find_record_mismatches(rule: Rule, context: Context) -> Iterator[Finding]:
     except BundleFixError as error:
         yield rule.make_finding(path, f"cannot be read: {error.message}", fixable=False)
         return
-    for name, (digest, size) in lines.items():
-        node = tree.nodes.get(name)
+    in_hexadecimal = [name for name, (digest, _) in lines.items() if HEXADECIMAL.fullmatch(digest)]
+    if in_hexadecimal:
+        yield rule.make_finding(
+            path,
+            f"contains hashes as hexadecimal numbers: those of {join_names(in_hexadecimal, 3)}",
+            severity=Severity.NOTE, files=in_hexadecimal,
+        )  # fmt: skip
+    for name, (listed, size) in lines.items():
+        node, digest = tree.nodes.get(name), _normalize_digest(listed)
         if not isinstance(node, File):
             yield rule.make_finding(path, f"lists {name}, which is not in the wheel", file=name)
         elif digest.startswith("sha256=") and (digest, size or str(node.content.size)) != (
@@ -45,12 +58,18 @@ def find_record_mismatches(rule: Rule, context: Context) -> Iterator[Finding]:
             yield rule.make_finding(
                 path,
                 f"lists another hash or size of {name} than the file in the wheel has",
-                file=name, listed=[digest, size], found=list(found),
+                file=name, listed=[listed, size], found=list(found),
             )  # fmt: skip
     for name, _ in tree.iter_files():
         # RECORD cannot list its own signatures.
         if name not in lines and posixpath.basename(name) not in SIGNATURES:
             yield rule.make_finding(path, f"does not list {name}, which is in the wheel", file=name)
+
+
+def _normalize_digest(digest: str) -> str:
+    """Return a hash of RECORD in base64, without the padding; some tools write hexadecimal."""
+    match = HEXADECIMAL.fullmatch(digest)
+    return f"sha256={encode_digest(match[1])}" if match else digest.rstrip("=")
 
 
 def find_separated_libraries(rule: Rule, context: Context) -> Iterator[Finding]:

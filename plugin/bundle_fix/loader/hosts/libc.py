@@ -74,14 +74,14 @@ VDSO_NAME = re.compile(r"linux-(vdso|gate)\d*\.so\.1")
 COMMON_LIBRARIES = frozenset(
     {
         "libgcc_s.so.1", "libstdc++.so.6", "libatomic.so.1", "libgomp.so.1", "libz.so.1",
-        "libexpat.so.1", "libX11.so.6", "libXext.so.6", "libXrender.so.1", "libICE.so.6",
-        "libSM.so.6", "libGL.so.1", "libEGL.so.1", "libglib-2.0.so.0", "libgobject-2.0.so.0",
-        "libgthread-2.0.so.0", "libgmodule-2.0.so.0",
+        "libexpat.so.1", "libX11.so.6", "libxcb.so.1", "libXext.so.6", "libXrender.so.1",
+        "libICE.so.6", "libSM.so.6", "libGL.so.1", "libEGL.so.1", "libglib-2.0.so.0",
+        "libgobject-2.0.so.0", "libgthread-2.0.so.0", "libgmodule-2.0.so.0",
     }
 )  # fmt: skip
 """Libraries that nearly every distribution installs: those of PEP 600's policies
-(manylinux_2_17 and later), and the compiler's run-time libraries. A pack without them works on most
-hosts; whether that is enough is the decision of its author."""
+(manylinux_2_17 and later), libxcb, which libX11 needs, and the compiler's run-time libraries. A
+pack without them works on most hosts; whether that is enough is the decision of its author."""
 
 OPTIONAL_LIBRARIES = frozenset({"libcrypt.so.1", "libnsl.so.1"})
 """Names of `TARGETS_WITHOUT` that every glibc had once, and that many targets still have."""

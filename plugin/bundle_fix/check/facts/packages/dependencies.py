@@ -10,10 +10,10 @@ the names of library packages.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from bundle_fix.archive.packages.npm import PACKAGE_JSON, read_package_json
 from bundle_fix.archive.wheel import METADATA_SUFFIX
 from bundle_fix.check.facts.library_tables import (
     DATA_PACKAGES,
@@ -33,6 +33,8 @@ COMMON_DIRECTORIES = frozenset(
     {"bin", "lib", "lib32", "lib64", "libs", "node_modules", "site_packages"}
 )
 """Names of directories that do not identify a package."""
+MIN_FAMILY = 4
+"""Letters of the shortest name of a family of libraries."""
 MAX_METADATA = 1 << 20
 """Bytes of a metadata file that are read."""
 
@@ -41,8 +43,8 @@ def read_dependencies(tree: Tree) -> tuple[str, ...]:
     """Return the names of the packages, and of rpm the sonames, that a package depends on."""
     names = [*tree.requires]
     for path, file in tree.iter_files():
-        if path == "package.json":
-            names += _parse_package_json(_read_text(file))
+        if path == PACKAGE_JSON:
+            names += _list_npm_dependencies(tree)
         elif path == ".PKGINFO":
             names += DEPEND.findall(_read_text(file))
         elif path.count("/") == 1 and path.endswith(f"{METADATA_SUFFIX}/METADATA"):
@@ -51,13 +53,10 @@ def read_dependencies(tree: Tree) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _parse_package_json(text: str) -> Iterator[str]:
-    try:
-        package = json.loads(text)
-    except (ValueError, RecursionError):
-        return
+def _list_npm_dependencies(tree: Tree) -> Iterator[str]:
+    package = read_package_json(tree)
     for key in NPM_KEYS:
-        dependencies = package.get(key) if isinstance(package, dict) else None
+        dependencies = package.get(key)
         yield from dependencies if isinstance(dependencies, dict) else ()
 
 
@@ -125,6 +124,8 @@ def find_package_of_library(name: str, packages: Sequence[str]) -> str | None:
     patterns = [pattern for table in tables for pattern in iter_packages_with(name, table)]
     for package in packages:
         required = re.split(r"[(<>=~\s]", package.removeprefix("so:"))[0]
+        if _is_named_after(required, core):
+            return required
         short = _squeeze(required.rpartition("/")[2]).removeprefix("lib")
         # Debian renamed packages when time_t became 64 bits wide.
         if name == required or short.removesuffix("t64") in (stem, stem + number):
@@ -132,6 +133,16 @@ def find_package_of_library(name: str, packages: Sequence[str]) -> str | None:
         if matches_any(normalize_name(required).replace("_", "-"), patterns):
             return required
     return None
+
+
+def _is_named_after(package: str, core: str) -> bool:
+    """Return whether a package has a vendor's prefix and then a library's name or its family.
+
+    ``cmeel-boost`` contains libboost_atomic.so.1.90.0, for example.
+    """
+    _, _, rest = normalize_name(package).partition("_")
+    library = normalize_name(core)
+    return len(rest) >= MIN_FAMILY and (library == rest or library.startswith(f"{rest}_"))
 
 
 def _squeeze(name: str) -> str:
