@@ -85,8 +85,8 @@ def detect_format(path: Path) -> str:
     except OSError as error:
         raise build_os_error("cannot read it", error, where=str(path)) from error
     kinds = {kind for magic, kind in MAGIC_NUMBERS.items() if start.startswith(magic)}
-    if kinds == {ELF} and start[APPIMAGE_MARK] == b"AI\2":
-        return APPIMAGE
+    if kinds == {ELF} and start[APPIMAGE_MARK] in (b"AI\1", b"AI\2"):
+        return _check_appimage(start, path)
     if compression:
         kinds.add(TAR + compression.suffix)
     if _is_tar_header(start):
@@ -101,6 +101,16 @@ def detect_format(path: Path) -> str:
             where=str(path), hint=UNTRUSTED,
         )  # fmt: skip
     return kinds.pop() if kinds else TAR
+
+
+def _check_appimage(start: bytes, path: Path) -> str:
+    """Return the format of an AppImage; raise an error if it has an ISO 9660 image (type 1)."""
+    if start[APPIMAGE_MARK] == b"AI\1":
+        raise BundleFixError(
+            "AppImages of type 1 are not supported", where=str(path),
+            hint="unpack it with --appimage-extract, and check the directory",
+        )  # fmt: skip
+    return APPIMAGE
 
 
 def _is_tar_header(start: bytes) -> bool:

@@ -15,6 +15,7 @@ from builders.elf import build_elf
 from builders.packages import build_appimage, build_squashfs
 from builders.run import run_bundle_fix
 from bundle_fix.archive.directory import read_directory
+from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.reading import open_artifact
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Special
@@ -75,6 +76,21 @@ def test_without_unsquashfs_the_error_names_the_package(
     message = r"unsquashfs, which is not installed \(install squashfs-tools 4.5 or newer"
     with pytest.raises(BundleFixError, match=message), open_artifact(path):
         pass
+
+
+def test_an_appimage_of_type_1_is_refused(tmp_path: Path) -> None:
+    """It is an ELF file as well, but its programs are in an ISO 9660 image after it."""
+    path = build_elf(tmp_path / "x", program=True)
+    path.write_bytes(b"\x7fELF\2\1\1\0AI\1" + path.read_bytes()[11:])
+    with pytest.raises(BundleFixError, match="type 1 are not supported"), open_artifact(path):
+        pass
+
+
+def test_the_limits_apply_to_images(tmp_path: Path, pack: Path) -> None:
+    path = build_squashfs(pack, tmp_path / "x")
+    for limits, text in ((Limits(max_members=5), "more than 5"), (Limits(max_size=1 << 20), "1M")):
+        with pytest.raises(BundleFixError, match=text), open_artifact(path, limits):
+            pass
 
 
 @pytest.mark.parametrize(
