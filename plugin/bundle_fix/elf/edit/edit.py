@@ -22,7 +22,7 @@ from bundle_fix.elf.edit.string_tables.table import grow_string_table
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.symbols.hashes import provides_symbol
+from bundle_fix.elf.symbols.hashes import find_provided_symbols
 from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.model.content import (
@@ -41,10 +41,19 @@ from bundle_fix.model.errors import DamagedElfError
 if TYPE_CHECKING:
     from bundle_fix.elf.verify.lief_crosscheck import SecondOpinion
 
-LOADERS = re.compile(r"ld(64|32)?[.-](so|linux|musl|lsb)|ld\.so|ld64\.so|libc\.musl-")
+LOADERS = re.compile(
+    r"ld(64|32)?[.-](so|linux|musl|lsb|uclibc|android|elf|kfreebsd)|linker(64)?$|libc\.musl-",
+    re.IGNORECASE,
+)
 """Sonames of dynamic loaders. They are never edited: they rely on their own layout at start."""
-MUSL_LOADER = b"__dls3"
-"""A symbol of musl's libc, which is also its loader; only some distributions give it a soname."""
+LOADER_SYMBOLS = (
+    b"__dls3", b"_dl_debug_state", b"r_debug_state", b"rtld_db_dlactivity", b"__loader_dlopen",
+)  # fmt: skip
+"""Symbols that only loaders define: musl's start, the breakpoints at which debuggers see new
+objects in glibc, uClibc and musl, in FreeBSD, and in bionic, and the entry points of bionic's.
+
+musl's loader is its libc, to which only some distributions give a soname.
+"""
 
 
 class EditResult(Struct, frozen=True):
@@ -138,7 +147,7 @@ def find_refusal(reader: Reader, image: Image) -> str:
     pie = (image.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
     if pie or image.type == "exec":
         return "it is a static program"
-    if LOADERS.match(image.soname or "") or provides_symbol(reader, image, MUSL_LOADER):
+    if LOADERS.match(image.soname or "") or find_provided_symbols(reader, image, LOADER_SYMBOLS):
         return "it is the dynamic loader"
     return ""
 

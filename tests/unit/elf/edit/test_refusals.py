@@ -96,6 +96,20 @@ def test_a_dynamic_loader_is_refused(tmp_path: Path, path: str) -> None:
     assert get_refusal(tmp_path, Path(path).resolve()) == "it is the dynamic loader"
 
 
+@pytest.mark.parametrize(
+    ("soname", "symbol"),
+    [
+        ("ld-uClibc.so.0", "x"), ("ld64-uClibc.so.1", "x"), ("ld-android.so", "x"),
+        ("linker64", "x"), ("ld-elf.so.1", "x"), ("libany.so", "_dl_debug_state"),
+        ("libany.so", "r_debug_state"), ("libany.so", "rtld_db_dlactivity"),
+    ],
+)  # fmt: skip
+def test_a_loader_of_another_libc_is_refused(tmp_path: Path, soname: str, symbol: str) -> None:
+    source = f"void {symbol}(void) {{}}"
+    path = build_elf(tmp_path / "x.so", soname=soname, flags=["-nostdlib"], source=source)
+    assert get_refusal(tmp_path, path) == "it is the dynamic loader"
+
+
 @pytest.mark.parametrize("soname", ["libdl.so.2", "libld.so.1", "ld.bfd.so", "libc.so.6"])
 def test_a_library_with_a_name_like_a_loader_is_edited(tmp_path: Path, soname: str) -> None:
     path = build_elf(tmp_path / "x.so", soname=soname, flags=["-nostdlib"], source="int x;")
