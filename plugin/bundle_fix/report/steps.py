@@ -7,22 +7,21 @@ from collections.abc import Mapping
 import msgspec
 
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
-from bundle_fix.loader.search.steps import SEARCH_RULE_TEXTS, Outcome, SearchRule, SearchStep
+from bundle_fix.loader.search.steps import SEARCH_RULE_TEXTS, SearchRule, SearchStep
 
 ORIGIN_COLOURS: Mapping[ObjectOrigin, str] = {
     ObjectOrigin.HOST: "yellow",
     ObjectOrigin.MISSING: "red",
 }
-UNKNOWN_HOST_TEXT = "ld.so.cache, default directories"
-"""The rules after RUNPATH on a host whose files are unknown."""
 PATH_RULES = (SearchRule.RUNPATH, SearchRule.RPATH, SearchRule.LD_LIBRARY_PATH)
 
 
 def format_rule(step: SearchStep) -> str:
     """Return the rule of a step with its path entry, and the object that has the entry."""
     rule = SEARCH_RULE_TEXTS[step.via]
-    if step.via is SearchRule.DEFAULT and step.outcome in (Outcome.HOST_COPY, Outcome.NOT_EXPECTED):
-        rule = UNKNOWN_HOST_TEXT
+    if step.via is SearchRule.DEFAULT and step.entry:
+        # On a host whose files are unknown, either may provide the library.
+        rule = f"{step.entry}, {rule}"
     if step.via is SearchRule.CACHE and step.entry == "ld.so.conf":
         # The root file system has no cache yet: ldconfig would write it from ld.so.conf.
         rule = step.entry

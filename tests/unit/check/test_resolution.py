@@ -120,7 +120,7 @@ def test_bf102_shows_the_search_that_ends_at_the_hosts_copy(tmp_path: Path, chec
     assert finding.evidence["provided"] == ["bin/libtcmalloc.so"]
     assert [(s["via"], s["entry"]) for s in finding.evidence["trace"]] == [
         ("runpath", "."),
-        ("default", ""),
+        ("default", "ld.so.cache"),
     ]
 
 

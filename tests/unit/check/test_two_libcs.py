@@ -180,3 +180,20 @@ def test_musl_ignores_symbol_versions(tmp_path: Path, check: Check) -> None:
     build_musl_program(tmp_path, "liba.so.1")
     assert [check(rule) for rule in ("BF404", "BF405", "BF413")] == [[], [], []]
     assert start_program(tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "severity"),
+    [
+        ("musllinux_1_2_x86_64", "libstdc++.so.6", "warning"),
+        ("musllinux_1_2_x86_64", "libz.so.1", "note"),
+        ("manylinux_2_17_x86_64", "libstdc++.so.6", "note"),
+    ],
+)
+def test_a_musllinux_wheel_may_leave_only_libz_to_the_host(
+    tmp_path: Path, platform: str, name: str, severity: str
+) -> None:
+    write_tag(tmp_path, platform)
+    toolchain = MUSL if platform.startswith("musl") else Toolchain()
+    build_elf(tmp_path / "x/a.so", needed=[name], toolchain=toolchain)
+    assert [f.severity for f in list_findings(tmp_path, "BF110")] == [severity]

@@ -17,8 +17,10 @@ from bundle_fix.check.facts.resolutions import (
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.loader.hosts.libc import (
+    COMMON_LIBRARIES,
     GLIBC_LIBRARIES,
     LOADER_NAME,
+    MUSLLINUX_LIBRARIES,
     TARGETS_WITHOUT,
     Libc,
     is_part_of_libc,
@@ -84,8 +86,10 @@ def _describe_targets(name: str, libc: Libc) -> str:
     """Return a remark on targets that are known not to have a library."""
     last = posixpath.basename(name)
     if libc is Libc.MUSL:
-        is_glibcs = last in GLIBC_LIBRARIES or LOADER_NAME.fullmatch(last)
-        return " (it belongs to glibc; musl does not provide it)" if is_glibcs else ""
+        if last in GLIBC_LIBRARIES or LOADER_NAME.fullmatch(last):
+            return " (it belongs to glibc; musl does not provide it)"
+        is_optional = last in COMMON_LIBRARIES and last not in MUSLLINUX_LIBRARIES
+        return " (Alpine's base image does not install it)" if is_optional else ""
     targets = TARGETS_WITHOUT.get(last)
     return f" ({targets} do not install it)" if targets else ""
 
@@ -235,11 +239,13 @@ def find_names_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
         if not context.bundle.find_providers(name, image):
             users.setdefault(name, []).append(path)
             libcs[name] = context.get_libc(processes[0].entry)
+    is_musllinux = context.bundle.libc_of_tags is Libc.MUSL
     for name, paths in users.items():
+        is_usual = name in MUSLLINUX_LIBRARIES if is_musllinux else name not in TARGETS_WITHOUT
         yield rule.make_finding(
             paths[0],
             f"needs {name}, which is left to the host{_describe_targets(name, libcs[name])}",
-            severity=Severity.WARNING if name in TARGETS_WITHOUT else rule.severity,
+            severity=rule.severity if is_usual else Severity.WARNING,
             hint=f"Add {name} to the pack, or pass --host-provides {name}.",
             needed=name,
             needed_by=paths,

@@ -83,6 +83,10 @@ COMMON_LIBRARIES = frozenset(
 (manylinux_2_17 and later), libxcb, which libX11 needs, and the compiler's run-time libraries. A
 pack without them works on most hosts; whether that is enough is the decision of its author."""
 
+MUSLLINUX_LIBRARIES = frozenset({"libz.so.1"})
+"""The only library, apart from musl, that a musllinux wheel may leave to the host (auditwheel's
+policies for PEP 656): Alpine's package manager needs it."""
+
 OPTIONAL_LIBRARIES = frozenset({"libcrypt.so.1", "libnsl.so.1"})
 """Names of `TARGETS_WITHOUT` that every glibc had once, and that many targets still have."""
 

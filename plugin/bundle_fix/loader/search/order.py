@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.hosts.host import LD_CACHE
 from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.search.directories import SearchDirectory, expand_tokens, has_literal_tokens
@@ -179,7 +180,9 @@ def _search_default_directories(search: Search) -> LoadedObject | None:
         return search.build_missing(via)
     if search.context.view.host is None:
         place = posixpath.join(loader.defaults[0], search.name)
-        search.trace.append(SearchStep(place, via, Outcome.HOST_COPY))
+        # glibc may also find it in the cache, which musl does not have.
+        cache = LD_CACHE if loader.libc is Libc.GLIBC else ""
+        search.trace.append(SearchStep(place, via, Outcome.HOST_COPY, cache))
         return search.build_host_copy(place, via)
     return search_directories(search, [SearchDirectory("", via, path) for path in loader.defaults])
 
