@@ -56,3 +56,18 @@ def test_a_file_without_section_headers_gets_a_longer_interpreter(tmp_path: Path
     before = drop_section_headers(build(tmp_path).read_bytes())
     after = edit_data(before, Changes(interpreter="/" + "i" * 50), tmp_path)
     assert parse_image(after).interpreter == "/" + "i" * 50
+
+
+@pytest.mark.parametrize("linker", ["lld", "mold"])
+def test_a_file_without_slack_gets_a_longer_interpreter(tmp_path: Path, linker: str) -> None:
+    loader = tmp_path / ("loader" + "x" * 60)
+    loader.symlink_to(LOADER)
+    path = build_elf(tmp_path / "x", program=True, toolchain=LINKERS[linker])
+    changes = Changes(interpreter=str(loader), executable_stack=True, runpath="/opt/x")
+    path.write_bytes(edit_data(path.read_bytes(), changes, tmp_path, "segment"))
+    image = parse_image(path.read_bytes())
+    assert (image.interpreter, image.runpath) == (str(loader), "/opt/x")
+    assert image.requests_executable_stack
+    for command in (["true"], ["strip", path]):
+        run_tool(*command)
+        assert subprocess.run([path], check=False, capture_output=True).returncode == 0

@@ -73,6 +73,19 @@ def test_other_classes_and_byte_orders_are_renamed(tmp_path: Path, target: str) 
     assert not provides_symbol(reader, image, b"value_3")
 
 
+@pytest.mark.parametrize("linker", ["bfd", "lld", "mold"])
+def test_many_longer_names_need_a_new_place(tmp_path: Path, linker: str) -> None:
+    names = [f"function_{n}" for n in range(300)]
+    source = "".join(f"int {name}(void) {{ return {n}; }}\n" for n, name in enumerate(names))
+    path = build_elf(tmp_path / "libn.so.1", source=source, toolchain=LINKERS[linker])
+    changes = Changes(rename_symbols=tuple((name, f"{name}_{'x' * 20}") for name in names))
+    path.write_bytes(edit_data(path.read_bytes(), changes, tmp_path, "segment"))
+    program = "import ctypes, sys; library = ctypes.CDLL(sys.argv[1]);" + (
+        " assert [library[f'function_{n}_' + 'x' * 20]() for n in range(300)] == [*range(300)]"
+    )
+    subprocess.run([sys.executable, "-c", program, path], check=True)
+
+
 def test_symbols_that_the_file_does_not_have_change_nothing(tmp_path: Path) -> None:
     data = build_library(tmp_path).read_bytes()
     assert edit_data(data, Changes(rename_symbols=(("absent", "name"),)), tmp_path) == data
