@@ -10,6 +10,7 @@ import click
 from msgspec import Struct
 
 from bundle_fix.cli.options import parse_path
+from bundle_fix.cli.symbol_map import read_symbol_map
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.os_abi import OS_ABI_NAMES, parse_os_abi
 from bundle_fix.elf.search_path import SearchPathChange
@@ -170,7 +171,7 @@ def combine_changes(options: EditOptions) -> Changes:
         runpath = ""
     if options.force_rpath and runpath:
         runpath, rpath = None, runpath
-    stack = options.clear_execstack
+    stack, symbol_map = options.clear_execstack, options.rename_dynamic_symbols
     return Changes(
         runpath=runpath,
         rpath=rpath,
@@ -180,15 +181,11 @@ def combine_changes(options: EditOptions) -> Changes:
         remove_needed=options.remove_needed,
         interpreter=options.set_interpreter,
         executable_stack=None if stack is None else not stack,
-        os_abi=None if options.set_os_abi is None else read_os_abi(options.set_os_abi),
+        os_abi=None if options.set_os_abi is None else parse_os_abi(options.set_os_abi),
         no_default_lib=options.no_default_lib,
         debug_tag=options.add_debug_tag,
         clear_versions=options.clear_symbol_version,
-        rename_symbols=(
-            read_symbol_map(options.rename_dynamic_symbols)
-            if options.rename_dynamic_symbols
-            else ()
-        ),
+        rename_symbols=() if symbol_map is None else read_symbol_map(symbol_map),
     )
 
 
@@ -202,49 +199,3 @@ def make_search_path_change(options: EditOptions) -> SearchPathChange | None:
     if not options.add_path and not options.shrink_path:
         return None
     return SearchPathChange(options.add_path, options.shrink_path, prefixes, options.force_rpath)
-
-
-def read_os_abi(text: str) -> int:
-    """Return the value of ``--set-os-abi``.
-
-    Raises:
-        BundleFixError: The name is unknown.
-    """
-    value = parse_os_abi(text)
-    if value is None:
-        raise BundleFixError(
-            f"unrecognized OS ABI {text!r}", hint=f"use one of {', '.join(OS_ABI_NAMES.values())}"
-        )
-    return value
-
-
-def read_symbol_map(path: Path) -> tuple[tuple[str, str], ...]:
-    """Read the old and new names of symbols from a file, one pair per line.
-
-    As in patchelf, a line without a name ends the list.
-
-    Raises:
-        BundleFixError: The file cannot be read, or a line is not a pair of names without versions.
-    """
-    pairs: dict[str, str] = {}
-    try:
-        lines = path.read_text("utf-8", "surrogateescape").split("\n")
-    except OSError as error:
-        raise BundleFixError(
-            f"cannot open the map file: {error.strerror}", where=str(path)
-        ) from error
-    for number, line in enumerate(lines, 1):
-        names = line.split()
-        if not names:
-            break
-        problem = ""
-        if len(names) < 2:
-            problem = "the second name is missing"
-        elif names[0] in pairs:
-            problem = f"{names[0]!r} appears twice"
-        elif "@" in names[0] + names[1]:
-            problem = f"{names[0]} {names[1]} contains a version; omit the '@' and what follows"
-        if problem:
-            raise BundleFixError(problem, where=f"{path}:{number}")
-        pairs[names[0]] = names[1]
-    return tuple(pairs.items())

@@ -147,18 +147,22 @@ def _validate(request: Request) -> None:
 def _process_file(name: str, request: Request) -> None:
     """Print the requested values of a file, then change it."""
     from bundle_fix.elf.changes import Changes
-    from bundle_fix.pipelines.elf_files import edit_elf_file, read_elf_file
+    from bundle_fix.elf.read.parser import read_image_at
 
     if not os.path.lexists(name):
         raise BundleFixError(f"getting info about '{name}': No such file or directory")
     path = Path(name)
-    image = read_elf_file(path).image
+    image = read_image_at(path)
+    if image is None:
+        raise BundleFixError("not an ELF executable", where=name)
     _print_values(image, request)
     changes, search_path = _make_changes(image, request)
     output = request.find_last("--output")
     if changes == Changes() and search_path is None and output is None:
         return
-    edited = edit_elf_file(path, changes, Path(output) if output else None, "auto", search_path)
+    from bundle_fix.pipelines.elf_files import edit_elf_file
+
+    edited = edit_elf_file(path, changes, Path(output) if output else None, search_path=search_path)
     if "--debug" in request.flags or "PATCHELF_DEBUG" in os.environ:
         from bundle_fix.elf.differences import describe_differences
 
@@ -199,9 +203,10 @@ def _print_values(image: Image, request: Request) -> None:
 
 def _make_changes(image: Image, request: Request) -> tuple[Changes, SearchPathChange | None]:
     """Return the changes to a file, in the order of precedence of patchelf."""
-    from bundle_fix.cli.elf_options import read_os_abi, read_symbol_map
+    from bundle_fix.cli.symbol_map import read_symbol_map
     from bundle_fix.elf.changes import Changes
     from bundle_fix.elf.read import constants as c
+    from bundle_fix.elf.read.os_abi import parse_os_abi
 
     flags, values = request.flags, request.values
     rpath, runpath, search_path = _make_path_change(image, request)
@@ -221,7 +226,7 @@ def _make_changes(image: Image, request: Request) -> tuple[Changes, SearchPathCh
         remove_needed=tuple(name for name in removed if name not in added),
         interpreter=request.find_last("--set-interpreter") or None,
         executable_stack="--clear-execstack" not in flags if stack and not is_printed else None,
-        os_abi=None if abi is None else read_os_abi(abi),
+        os_abi=None if abi is None else parse_os_abi(abi),
         no_default_lib="--no-default-lib" in flags,
         debug_tag="--add-debug-tag" in flags,
         clear_versions=tuple(dict.fromkeys(values.get("--clear-symbol-version", ()))),

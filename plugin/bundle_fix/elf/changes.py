@@ -70,6 +70,17 @@ class Changes(Struct, frozen=True):
         header = Changes(executable_stack=self.executable_stack, os_abi=self.os_abi)
         return self == header != Changes()
 
+    @property
+    def only_dynamic(self) -> bool:
+        """Return whether only the dynamic section and its strings change."""
+        return not (
+            self.interpreter is not None
+            or self.executable_stack is not None
+            or self.os_abi is not None
+            or self.clear_versions
+            or self.rename_symbols
+        )
+
 
 def _list_new_names(changes: Changes) -> tuple[str, ...]:
     pairs = (*changes.replace_needed, *changes.insert_needed)

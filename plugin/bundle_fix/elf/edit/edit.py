@@ -13,9 +13,6 @@ from msgspec import Struct
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.entries import NewInterpreter, NewName, PlannedItem, plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
-from bundle_fix.elf.edit.parts.fixed_size import compute_fixed_size_patches
-from bundle_fix.elf.edit.parts.interpreter import compute_interpreter_patches, plan_interpreter
-from bundle_fix.elf.edit.parts.symbol_names import plan_symbol_names
 from bundle_fix.elf.edit.string_tables.segment import grow_segment
 from bundle_fix.elf.edit.string_tables.slot import edit_in_slots
 from bundle_fix.elf.edit.string_tables.table import grow_string_table
@@ -114,12 +111,10 @@ def edit_file(
         reason = reason or _find_lost_versions(reader, image, changes)
         if reason:
             raise EditRefusedError(f"it cannot be edited: {reason}")
-        fixed = compute_fixed_size_patches(reader, image, changes)
-        names = plan_symbol_names(reader, image, changes)
-        interpreter = plan_interpreter(image, changes)
+        fixed, strings = _plan_parts(reader, image, changes)
     planned: tuple[PlannedItem, ...] | None = image.dynamic
     if image.is_dynamic:
-        planned = (*plan_entries(image, changes), *names, *interpreter)
+        planned = (*plan_entries(image, changes), *strings)
     if planned == image.dynamic and not fixed:
         return EditResult(content, image, "")
     base = PatchedContent(content, fixed) if fixed else content
@@ -135,6 +130,21 @@ def edit_file(
         except (CannotEditError, DamagedElfError) as error:
             refusals.append(f"{name}: {error}")
     raise EditRefusedError(f"every editor failed: {'; '.join(refusals)}")
+
+
+def _plan_parts(
+    reader: Reader, image: Image, changes: Changes
+) -> tuple[tuple[Patch, ...], tuple[PlannedItem, ...]]:
+    """Return the patches that need no space, and new strings beside those of dynamic entries."""
+    if changes.only_dynamic:
+        return (), ()
+    # Most edits need none of these modules.
+    from bundle_fix.elf.edit.parts.fixed_size import compute_fixed_size_patches
+    from bundle_fix.elf.edit.parts.interpreter import plan_interpreter
+    from bundle_fix.elf.edit.parts.symbol_names import plan_symbol_names
+
+    fixed = compute_fixed_size_patches(reader, image, changes)
+    return fixed, (*plan_symbol_names(reader, image, changes), *plan_interpreter(image, changes))
 
 
 def find_refusal(reader: Reader, image: Image) -> str:
@@ -217,9 +227,13 @@ def _add_interpreter(
     planned: Sequence[PlannedItem],
 ) -> tuple[Content, Sequence[tuple[int, int]]]:
     """Return a file whose strings were edited, with its new interpreter, and what can differ."""
-    content = InsertedContent(edited, insertion) if insertion else edited
-    with content.open() as reader:
-        moved = compute_interpreter_patches(reader, image, read_image(reader), planned)
+    moved: tuple[Patch, ...] = ()
+    if any(isinstance(item, NewInterpreter) for item in planned):
+        from bundle_fix.elf.edit.parts.interpreter import compute_interpreter_patches
+
+        content = InsertedContent(edited, insertion) if insertion else edited
+        with content.open() as reader:
+            moved = compute_interpreter_patches(reader, image, read_image(reader), planned)
     if insertion:
         end = insertion.offset + insertion.size
         moved = tuple(

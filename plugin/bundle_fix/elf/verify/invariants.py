@@ -17,10 +17,6 @@ from bundle_fix.elf.verify.memory_invariants import compare_memory
 from bundle_fix.elf.verify.notes import read_interpreter, read_segments, split_notes
 from bundle_fix.elf.verify.ranges import Touched
 from bundle_fix.elf.verify.reading import ElfStructure, read_structure
-from bundle_fix.elf.verify.requested.symbol_names import (
-    add_relocations,
-    compare_renamed_symbols,
-)
 from bundle_fix.elf.verify.requested.values import (
     SegmentFacts,
     expect_entries,
@@ -97,6 +93,11 @@ def find_broken_invariants(
         yield "two segments of different permissions share a page"
     yield from _compare_dynamic(old, new, changes)
     if changes.rename_symbols:
+        from bundle_fix.elf.verify.requested.symbol_names import (
+            add_relocations,
+            compare_renamed_symbols,
+        )
+
         yield from compare_renamed_symbols(old, tables, new, new_tables, changes)
         tables = add_relocations(old, tables)
     else:

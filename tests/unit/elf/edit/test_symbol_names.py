@@ -10,6 +10,7 @@ import pytest
 
 from builders.elf import CROSS, LINKERS, build_elf
 from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.read.strings import find_string_table
 from bundle_fix.elf.symbols.hashes import provides_symbol
 from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.model.content import BytesReader
@@ -47,7 +48,11 @@ def test_the_loader_finds_the_new_names_only(tmp_path: Path, style: str) -> None
     path = build_library(
         tmp_path, f"-Wl,--hash-style={style},--version-script={script}", "-Wl,-z,now"
     )
-    path.write_bytes(edit_data(path.read_bytes(), RENAMES, tmp_path))
+    data = edit_data(path.read_bytes(), RENAMES, tmp_path)
+    image = parse_image(data)
+    start, size = find_string_table(image) or (0, 0)
+    assert b"value_7" not in data[start : start + size]
+    path.write_bytes(data)
     subprocess.run([sys.executable, "-c", LOOK_UP, path], check=True)
 
 

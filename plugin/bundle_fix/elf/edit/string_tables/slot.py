@@ -6,25 +6,28 @@ It is the first step of every edit in place; the table editor places the strings
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.elf.edit.entries import NewEntry, NewInterpreter, NewName, PlannedItem
 from bundle_fix.elf.edit.errors import CannotEditError
-from bundle_fix.elf.edit.parts.symbol_names import compute_name_patches
 from bundle_fix.elf.edit.string_tables.dynamic_section import compute_dynamic_patch
 from bundle_fix.elf.edit.string_tables.string_table import (
     Placement,
     allocate_strings,
     apply_patches,
+    find_slots,
     find_used_offsets,
 )
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry, Image
-from bundle_fix.elf.read.strings import find_string_table, read_string
+from bundle_fix.elf.read.strings import find_string_table, get_string, read_string
+from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.elf.symbols.versions import read_verneed
-from bundle_fix.model.content import Patch, Reader, read_exactly
+from bundle_fix.model.content import Patch, Reader, overlay_patches, read_exactly
 
 NEED_FILE_AT = 4
 """The offset of the library's name in an Elf_Verneed (vn_file)."""
@@ -69,12 +72,27 @@ def place_strings(reader: Reader, image: Image, planned: Sequence[PlannedItem]) 
     freed = [entry.value for entry in dropped if entry.tag in c.STRING_TAGS]
     renamed = {entry.replaces for entry in new if isinstance(entry, NewEntry)}
     used = find_used_offsets(reader, image, data, remaining, renamed) if new or freed else ()
+    old = {os.fsencode(entry.old) for entry in new if isinstance(entry, NewName)}
+    erased = tuple(_erase_names(reader, image, data, used, old)) if old else ()
+    texts = [entry.text for entry in new]
+    placement = allocate_strings(apply_patches(data, erased), used, freed, texts)
     return StringTable(
         table[0],
         data,
-        allocate_strings(data, used, freed, [entry.text for entry in new]),
+        replace(placement, patches=overlay_patches(erased, placement.patches)),
         b"".join(os.fsencode(text) + b"\0" for text in interpreters),
     )
+
+
+def _erase_names(
+    reader: Reader, image: Image, table: bytes, used: Sequence[array[int]], names: Container[bytes]
+) -> Iterator[Patch]:
+    """Yield the patches to the table that erase the old names of symbols, where they are unused."""
+    offsets = read_name_offsets(reader, image)
+    left = array("I", (at for at in offsets if get_string(table, at) not in names))
+    others = [left if some == offsets else some for some in used]
+    for start, end in find_slots(table, others, set(offsets) - set(left)):
+        yield Patch(start, bytes(end - start))
 
 
 def append_strings(strings: StringTable) -> tuple[bytes, dict[str, int]]:
@@ -106,6 +124,10 @@ def compute_reference_patches(
     new = [entry for entry in planned if isinstance(entry, NewEntry) and entry.replaces]
     names = {entry.replaces: offsets[entry.text] for entry in new}
     versions = rename_libraries(reader, image, names)
+    if not any(isinstance(item, NewName) for item in planned):
+        return versions
+    from bundle_fix.elf.edit.parts.symbol_names import compute_name_patches
+
     return tuple(sorted((*versions, *compute_name_patches(reader, image, planned, offsets))))
 
 

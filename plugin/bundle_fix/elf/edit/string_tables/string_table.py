@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from msgspec import Struct
@@ -103,7 +104,7 @@ def allocate_strings(
         freed: the offsets of strings whose entries are removed.
         texts: the new strings.
     """
-    slots = list(_find_slots(table, used, freed))
+    slots = list(find_slots(table, used, freed))
     changed = bytearray(table)
     for start, end in slots:
         changed[start:end] = bytes(end - start)
@@ -129,20 +130,25 @@ def allocate_strings(
     return Placement(offsets, tuple(patches), tuple(unplaced))
 
 
-def _find_slots(
+def find_slots(
     table: bytes, used: Sequence[array[int]], freed: Iterable[int]
 ) -> Iterator[tuple[int, int]]:
     """Yield start and end of the bytes of removed strings that nothing else uses, in order.
 
     The bytes include the final NUL if no other string ends there.
     """
+    starts = sorted(set(freed))
+    if not starts or not table:
+        return
+    low, high = table.rfind(b"\0", 0, starts[0]) + 1, table.find(b"\0", starts[-1]) % len(table)
+    users = sorted(at for offsets in used for at in offsets if low <= at <= high)
     last = 0
-    for start in sorted(set(freed)):
+    for start in starts:
         nul = table.find(b"\0", start)
         if nul < 0 or start < last:
             continue
         first = table.rfind(b"\0", 0, start) + 1
-        near = sorted(at for offsets in used for at in offsets if first <= at <= nul)
+        near = users[bisect_left(users, first) : bisect_right(users, nul)]
         if near and near[0] <= start:
             continue
         # A user of the NUL itself has the empty string there.
