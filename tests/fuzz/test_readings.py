@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fuzz.odd_tars import odd_tars
-from fuzz.readings import Reading, read_here, unpack_all, unpack_with_tarfile
+from fuzz.odd_zips import odd_zips
+from fuzz.readings import Reading, read_here, read_with_zipfile, unpack_all, unpack_with_tarfile
 
 BATCH = 50
 """Archives that each program unpacks in one process of a shell."""
@@ -29,6 +30,8 @@ many = settings(
     database=None,
     # The archives are small, and to make a batch smaller takes minutes.
     phases=[Phase.generate],
+    # A run of the suite repeats the same archives; a longer one makes new ones.
+    derandomize="BUNDLE_FIX_EXAMPLES" not in os.environ,
 )
 
 
@@ -70,3 +73,17 @@ def test_an_odd_tarball_is_rejected_or_read_as_other_programs_read_it(raws: list
                 assert_same(ours, theirs, program, path)
         for path, ours in accepted:
             assert_same(ours, unpack_with_tarfile(path), "tarfile", path)
+
+
+@many
+@given(st.lists(odd_zips(), min_size=BATCH, max_size=BATCH))
+def test_an_odd_zip_is_rejected_or_read_as_other_programs_read_it(raws: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        accepted = list(read_batch(raws, Path(name), ".zip"))
+        archives = [path for path, _ in accepted]
+        for program in ("unzip", "bsdtar"):
+            for (path, ours), theirs in zip(accepted, unpack_all(program, archives), strict=True):
+                assert_same(ours, theirs, program, path)
+        for path, ours in accepted:
+            files = {member: ("file", data) for member, (_, data) in ours.members.items()}
+            assert_same(ours._replace(members=files), read_with_zipfile(path), "zipfile", path)

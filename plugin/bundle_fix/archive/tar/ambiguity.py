@@ -48,6 +48,7 @@ class Ambiguity(Enum):
     LABEL = auto()
     DUMP_DIRECTORY = auto()
     SOLARIS = auto()
+    TYPE = auto()
     MEMBER_AFTER_END = auto()
 
 
@@ -80,6 +81,8 @@ READINGS = {
     Ambiguity.DUMP_DIRECTORY: "is a directory of an incremental backup: a file for Python, a"
     " directory for GNU tar",
     Ambiguity.SOLARIS: "has a pax header of Solaris: a file for Go, a header for GNU tar",
+    Ambiguity.TYPE: "has a type that is neither a letter nor a digit: bsdtar rejects the archive or"
+    " unpacks a file, GNU tar and Python unpack a file",
     Ambiguity.MEMBER_AFTER_END: "follows the end of the archive: 'tar --ignore-zeros' and npm"
     " unpack it, GNU tar does not",
 }
@@ -121,6 +124,8 @@ def find_header_ambiguity(block: bytes) -> Ambiguity | None:
     kind = block[156:157]
     if kind in UNPORTABLE_TYPES:
         return UNPORTABLE_TYPES[kind]
+    if not (kind.isalnum() or kind == OLD_REGULAR):
+        return Ambiguity.TYPE
     if not all(_is_portable_number(block[field]) for field in NUMBER_FIELDS):
         return Ambiguity.NUMBER
     size = decode_number(block[SIZE_FIELD]) or 0

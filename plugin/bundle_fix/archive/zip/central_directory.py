@@ -13,9 +13,11 @@ from struct import Struct
 from typing import NamedTuple
 
 from bundle_fix.archive.limits import Limits, format_size
+from bundle_fix.archive.zip.ambiguity import check_gap, find_entry_ambiguity, name_entry_error
 from bundle_fix.archive.zip.end_records import (
     build_damage_error,
     build_untrusted_error,
+    check_end_records,
     find_end_record,
     read_at,
     resolve_zip64,
@@ -98,6 +100,7 @@ def read_central_directory(fd: int, path: Path, limits: Limits) -> CentralDirect
         raise build_untrusted_error(
             "it starts with members that are missing from the central directory", path
         )
+    check_end_records(fd, last, start, offset, path)
     return CentralDirectory(located, comment, end != last)
 
 
@@ -177,6 +180,7 @@ def _locate_entries(
         data = entry.start + LOCAL.size + len(entry.name) + len(local_extra)
         if data + entry.packed > end:
             raise _build_overlap_error(entry, path)
+        check_gap(fd, data + entry.packed, end, path)
         located[number] = entry._replace(data=data, end=end, local_extra=local_extra)
         end = entry.start
     return tuple(located[number] for number in range(len(entries)))
@@ -217,4 +221,7 @@ def _read_local_extra(fd: int, entry: ZipEntry, path: Path) -> bytes:
             " the central directory",
             where=str(path), hint=UNTRUSTED,
         )  # fmt: skip
+    ambiguity = find_entry_ambiguity(entry, flags, rest[name:])
+    if ambiguity:
+        raise name_entry_error(ambiguity, entry, path)
     return rest[name:]

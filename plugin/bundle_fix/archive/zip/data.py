@@ -14,7 +14,7 @@ from bundle_fix.archive.compression.codecs import import_zstd
 from bundle_fix.archive.compression.spool import write_sparse
 from bundle_fix.archive.zip.structures import ZipEntry, format_entry_name
 from bundle_fix.model.content import CHUNK
-from bundle_fix.model.errors import AGAIN, BundleFixError
+from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError
 
 STORED, DEFLATED, BZIP2, LZMA, ZSTD = 0, 8, 12, 14, 93
 """Compression methods (APPNOTE 4.4.5)."""
@@ -32,6 +32,10 @@ class EntryDecompressor(Protocol):
         """Return whether the end of the data has been reached."""
 
     @property
+    def unused_data(self) -> bytes:
+        """Return the bytes that were added after the end of the data."""
+
+    @property
     def needs_input(self) -> bool:
         """Return whether `decompress` returns nothing more without new data."""
 
@@ -47,6 +51,7 @@ class _Inflater:
 
         self._inflate = isal_zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         self.eof = False
+        self.unused_data = b""
         self.needs_input = True
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
@@ -56,6 +61,7 @@ class _Inflater:
             self._inflate.unconsumed_tail + data, max(max_length, 0)
         )
         self.eof = self._inflate.eof
+        self.unused_data = self._inflate.unused_data
         self.needs_input = not self._inflate.unconsumed_tail
         return result
 
@@ -143,6 +149,13 @@ def _iterate_chunks(fd: int, entry: ZipEntry, path: Path) -> Iterator[bytes]:
             if not packed and not chunk:
                 return
             yield chunk
+        # LZMA data may have an end marker after its last byte.
+        if entry.method != LZMA and (decompressor.unused_data or offset < end):
+            raise BundleFixError(
+                f"the member {format_entry_name(entry)} has bytes after its compressed data: bsdtar"
+                " unpacks zeros, unzip and Python ignore them",
+                where=str(path), hint=UNTRUSTED,
+            )  # fmt: skip
     except BundleFixError:
         raise
     except Exception as error:

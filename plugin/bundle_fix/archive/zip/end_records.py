@@ -88,8 +88,40 @@ def resolve_zip64(
             pairs = zip((count, length, offset), numbers, (LARGE_COUNT, LARGE, LARGE), strict=True)
             if not all(small in (number, large) for small, number, large in pairs):
                 raise build_damage_error("the zip64 end record does not match the end record", path)
+            if position != declared and os.pread(fd, len(END64), declared) == END64:
+                raise build_untrusted_error(
+                    "it has two zip64 end records: Go and unzip follow the one that the locator"
+                    " names, Python the one before the locator", path
+                )  # fmt: skip
             return position, *numbers
     raise build_damage_error("invalid zip64 end record", path)
+
+
+def check_end_records(fd: int, end: int, start: int, offset: int, path: Path) -> None:
+    """Raise an error if tools find different central directories.
+
+    Args:
+        fd: the open archive.
+        end: the offset of the end record.
+        start: the offset of the central directory, before the end record.
+        offset: the offset that the end record says; the bytes before the archive shift it.
+        path: the archive, for messages.
+
+    Raises:
+        BundleFixError: the comment or the bytes after it contain another end record, which Python
+            and unzip take for the right one; or there is a central directory at both offsets.
+    """
+    rest = os.pread(fd, END_RECORD.size + MAX_COMMENT, end + len(END))
+    if END in rest:
+        raise build_untrusted_error(
+            "it has two end records: Python and unzip follow the last one, other tools the one"
+            " whose comment ends with the file", path
+        )  # fmt: skip
+    if offset != start and os.pread(fd, len(ENTRY_MARK), offset) == ENTRY_MARK:
+        raise build_untrusted_error(
+            f"it has two central directories: Go reads the one at byte {offset}, unzip and Python"
+            f" the one at byte {start}", path
+        )  # fmt: skip
 
 
 def find_zip_end(fd: int) -> int | None:

@@ -16,6 +16,8 @@ UNIX = 3
 """The system whose file modes are in the external attributes (APPNOTE 4.4.2)."""
 SYSTEM_FIELD, EXTERNAL_FIELD = 2, 16
 """Positions among the fields of an entry."""
+MS_DIRECTORY = 0x10
+"""Attribute of a directory in MS-DOS (APPNOTE 4.4.15)."""
 MS_ATTRIBUTES = 0xFFFF
 """The external attributes without the mode (APPNOTE 4.4.15)."""
 

@@ -13,7 +13,7 @@ from zlib_ng import zlib_ng
 
 from bundle_fix.archive.compression.codecs import DEFLATE_LEVEL
 from bundle_fix.archive.zip.data import DEFLATED, STORED
-from bundle_fix.archive.zip.headers import UNIX, ZipArchive, ZipHeader
+from bundle_fix.archive.zip.headers import MS_DIRECTORY, UNIX, ZipArchive, ZipHeader
 from bundle_fix.archive.zip.structures import (
     END,
     END64,
@@ -50,8 +50,6 @@ OLDEST, NEWEST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)
 ZIP64_SIZE = 1 << 31
 """Uncompressed bytes above which a member gets a zip64 extra field. It is written before the data,
 whose compressed size is unknown then and may be larger."""
-MS_DIRECTORY = 0x10
-"""Attribute of a directory in MS-DOS (APPNOTE 4.4.15)."""
 SIZES, OFFSET = struct.Struct("<QQ"), struct.Struct("<Q")
 
 

@@ -88,6 +88,7 @@ AMBIGUOUS = {
         replace_bytes(replace_bytes(make_member("n"), 257, bytes(8)), 345, b"p"),
         "'n' has a name prefix in a header without the format for it",
     ),
+    "an unknown type": (make_member("n", b"\xff"), "has a type that is neither a letter nor a"),
     "a list of permissions": (make_member("n", b"A"), "has the type 'A'"),
     "a pax header of Solaris": (
         replace_bytes(make_pax_header({"path": "p/x"}), 156, b"X") + make_member("n"),

@@ -25,13 +25,6 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File
 
 
-def test_utf_8_names_are_read_without_their_flag(tmp_path: Path) -> None:
-    path = make_zip(tmp_path / "x.zip", ("nameXX", b"1"))
-    path.write_bytes(path.read_bytes().replace(b"nameXX", "nameü".encode()))
-    with read_zip(path) as tree:
-        assert list(tree.nodes) == ["nameü"]
-
-
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
