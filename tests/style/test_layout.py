@@ -73,4 +73,4 @@ def test_the_editors_import_nothing_of_the_verifier_but_its_entry_points() -> No
         if pair.importer.startswith("elf.") and pair.imported.startswith("elf.verify.")
         and not pair.importer.startswith("elf.verify.")
     }  # fmt: skip
-    assert imported == {"elf.verify.invariants", CROSSCHECK}
+    assert imported == {"elf.verify.invariants", "elf.verify.equivalence.contract", CROSSCHECK}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,11 +75,13 @@ class EditResult(Struct, frozen=True):
 CrossCheck = Callable[[Content, Content, Image], "SecondOpinion"]
 """A function that compares our image of the edited file with another reader's."""
 IN_PLACE = {"slot": edit_in_slots, "table": grow_string_table}
+LIEF_LAYOUTS = ("lief (headers in a gap)", "lief (headers at the end)")
+"""The editor ``lief`` with each place that it may give the program headers."""
 ORDERS = {
-    "auto": ("slot", "table", "segment", "lief", "patchelf"),
+    "auto": ("slot", "table", "segment", *LIEF_LAYOUTS, "patchelf"),
     "inplace": ("slot", "table"),
     "segment": ("segment",),
-    "lief": ("lief",),
+    "lief": LIEF_LAYOUTS,
     "patchelf": ("patchelf",),
 }
 """The editors to try, in this order, for each value of ``--editor``."""
@@ -124,9 +127,9 @@ def edit_file(
     for name in editors:
         try:
             changed, touched = _try_editor(name, base, image, planned or (), changes, scratch)
-            image = _verify_result(content, changed, changes, touched)
+            image = _verify_result(name, content, changed, changes, touched)
             missing = _ask_for_opinion(cross_check, content, changed, image)
-            return EditResult(changed, image, name, tuple(refusals), missing)
+            return EditResult(changed, image, _get_editor(name), tuple(refusals), missing)
         except (CannotEditError, DamagedElfError) as error:
             refusals.append(f"{name}: {error}")
     raise EditRefusedError(f"every editor failed: {'; '.join(refusals)}")
@@ -145,6 +148,11 @@ def _plan_parts(
 
     fixed = compute_fixed_size_patches(reader, image, changes)
     return fixed, (*plan_symbol_names(reader, image, changes), *plan_interpreter(image, changes))
+
+
+def _get_editor(name: str) -> str:
+    """Return the editor of an entry of `ORDERS`, without the layout."""
+    return name.partition(" ")[0]
 
 
 def find_refusal(reader: Reader, image: Image) -> str:
@@ -200,7 +208,7 @@ def _try_editor(
         or any(isinstance(item, NewName | NewInterpreter) for item in planned)
     ):
         raise CannotEditError("it is used only for the names of libraries and the search path")
-    directory = scratch / f"{name}-{os.urandom(6).hex()}"
+    directory = scratch / f"{_get_editor(name)}-{os.urandom(6).hex()}"
     directory.mkdir(0o700, parents=True)
     source, target = directory / "before", directory / "after"
     with content.open() as reader, source.open("wb") as copy:
@@ -247,32 +255,47 @@ def _add_interpreter(
 
 def _import_rewriter(name: str) -> Callable[[Path, Path, Changes], None]:
     """Import an editor that writes a new file; most edits need none of them."""
-    if name == "lief":
-        from bundle_fix.elf.edit.lief import rewrite_with_lief
+    if name in LIEF_LAYOUTS:
+        from bundle_fix.elf.edit.lief import HeaderPlace, rewrite_with_lief
 
-        return rewrite_with_lief
+        return partial(rewrite_with_lief, place=list(HeaderPlace)[LIEF_LAYOUTS.index(name)])
     from bundle_fix.elf.edit.patchelf import rewrite_with_patchelf
 
     return rewrite_with_patchelf
 
 
 def _verify_result(
+    name: str,
     before: Content,
     after: Content,
     changes: Changes,
     touched: Sequence[tuple[int, int]] | None,
 ) -> Image:
-    """Return the image of an edited file that keeps every invariant.
+    """Return the image of a file that the editor ``name`` edited as its contract demands.
 
     Raises:
-        CannotEditError: an invariant is broken.
+        CannotEditError: the contract is broken.
     """
     with before.open() as old, after.open() as new:
-        broken = next(find_broken_invariants(old, new, changes, touched), None)
+        broken = next(_find_broken_contract(name, old, new, changes, touched), None)
         image = read_image(new)
     if broken is not None:
         raise CannotEditError(f"its result is discarded: {broken}")
     return image
+
+
+def _find_broken_contract(
+    name: str,
+    old: Reader,
+    new: Reader,
+    changes: Changes,
+    touched: Sequence[tuple[int, int]] | None,
+) -> Iterator[str]:
+    if name not in LIEF_LAYOUTS:
+        return find_broken_invariants(old, new, changes, touched)
+    from bundle_fix.elf.verify.equivalence.contract import find_broken_equivalence
+
+    return find_broken_equivalence(old, new, changes)
 
 
 def _ask_for_opinion(

@@ -1,18 +1,22 @@
 """The LIEF editor: it parses the whole file and writes a new one.
 
 By default, LIEF moves the code of a PIE by a page and leaves its DWARF as it was. So the program
-headers must go into the gap between two segments, or the edit is refused. A partial parse or a
-partial builder configuration writes a corrupt symbol table: both stay at their defaults.
+headers go into the gap between two segments, or behind the last one, and nothing else moves. A
+partial parse or a partial builder configuration writes a corrupt symbol table: both stay at their
+defaults.
 """
 
 from __future__ import annotations
 
 import os
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.edit.errors import CannotEditError
+from bundle_fix.elf.edit.parts.lief_repairs import repair_rewritten_file
 from bundle_fix.elf.verify.lief_crosscheck import find_excess
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import DamagedElfError
@@ -27,7 +31,16 @@ TIME_LIMIT = 600
 """Limit of LIEF's time for one file, in seconds."""
 
 
-def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
+class HeaderPlace(Enum):
+    """The new place of the program headers, by LIEF's name for it."""
+
+    GAP = "SEGMENT_GAP"
+    END = "BSS_END"
+
+
+def rewrite_with_lief(
+    source: Path, target: Path, changes: Changes, place: HeaderPlace = HeaderPlace.GAP
+) -> None:
     """Write ``source`` with ``changes`` to ``target``.
 
     Raises:
@@ -44,14 +57,14 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
             raise CannotEditError(f"LIEF is not run: {error.message}") from error
     if excess:
         raise CannotEditError(f"LIEF is not run: {excess}")
-    if changes.insert_needed or changes.add_needed:
-        raise CannotEditError("LIEF cannot add a needed name before others")
     if not _is_encodable(changes):
         raise CannotEditError("LIEF accepts only names in UTF-8")
     lief.logging.disable()
     try:
         memory = MEMORY_LIMIT + MEMORY_RATIO * source.stat().st_size
-        refusal = run_isolated(lambda: _write_changes(source, target, changes), memory, TIME_LIMIT)
+        refusal = run_isolated(
+            lambda: _write_changes(source, target, changes, place), memory, TIME_LIMIT
+        )
     except (DiedError, LimitReachedError) as error:
         raise CannotEditError(f"LIEF cannot write it: {error}") from error
     if refusal is not None:
@@ -59,17 +72,22 @@ def rewrite_with_lief(source: Path, target: Path, changes: Changes) -> None:
     # LIEF's write() does not report a full disk or a busy file: it leaves an empty file, or none.
     if not target.is_file() or target.stat().st_size < source.stat().st_size // 2:
         raise CannotEditError("LIEF wrote an incomplete file")
+    try:
+        repair_rewritten_file(source, target)
+    except DamagedElfError as error:
+        raise CannotEditError(f"the tables of its symbols are damaged: {error.message}") from error
 
 
-def _write_changes(source: Path, target: Path, changes: Changes) -> str | None:
+def _write_changes(source: Path, target: Path, changes: Changes, place: HeaderPlace) -> str | None:
     """Write the file; return the reason if that is impossible, else None."""
     import lief
 
     binary = lief.ELF.parse(str(source))
     if not isinstance(binary, lief.ELF.Binary):
         return "LIEF cannot parse it"
-    if binary.relocate_phdr_table(lief.ELF.Binary.PHDR_RELOC.SEGMENT_GAP) == 0:
-        return "LIEF finds no gap between two segments for the program headers"
+    kind = getattr(lief.ELF.Binary.PHDR_RELOC, place.value)
+    if binary.relocate_phdr_table(kind) == 0:
+        return "LIEF finds no place for the program headers"
     _apply_changes(binary, changes)
     binary.write(str(target))
     return None
@@ -77,7 +95,9 @@ def _write_changes(source: Path, target: Path, changes: Changes) -> str | None:
 
 def _is_encodable(changes: Changes) -> bool:
     """Return whether every new name is valid UTF-8, as LIEF requires."""
-    texts = (changes.runpath, changes.rpath, changes.soname, *dict(changes.replace_needed).values())
+    needed = (*changes.replace_needed, *changes.insert_needed)
+    texts = (changes.runpath, changes.rpath, changes.soname, *dict(needed).values())
+    texts += changes.add_needed
     try:
         "".join(text for text in texts if text).encode()
     except UnicodeEncodeError:
@@ -99,18 +119,33 @@ def _apply_changes(binary: lief.ELF.Binary, changes: Changes) -> None:
         _remove_tags(binary, {tags.SONAME})
         if changes.soname:
             binary.add(lief.ELF.DynamicSharedObject(changes.soname))
+    _set_needed(binary, changes)
     replacements = dict(changes.replace_needed)
-    for entry in binary.dynamic_entries:
-        if isinstance(entry, lief.ELF.DynamicEntryLibrary):
-            name = os.fsdecode(entry.name)
-            if name in replacements:
-                entry.name = replacements[name]
-    for name in changes.remove_needed:
-        binary.remove_library(name)
     for versions in binary.symbols_version_requirement:
         name = os.fsdecode(versions.name)
         if name in replacements:
             versions.name = replacements[name]
+
+
+def _set_needed(binary: lief.ELF.Binary, changes: Changes) -> None:
+    """Give the binary as many DT_NEEDED as there will be, and their names in the right order."""
+    entries = _list_needed(binary)
+    names = [os.fsdecode(entry.name) for entry in entries]
+    new = compute_needed(names, changes)
+    if new == tuple(names):
+        return
+    for name in new[len(entries) :]:
+        binary.add_library(name)
+    for entry in entries[len(new) :]:
+        binary.remove(entry)
+    for entry, name in zip(_list_needed(binary), new, strict=True):
+        entry.name = name
+
+
+def _list_needed(binary: lief.ELF.Binary) -> list[lief.ELF.DynamicEntryLibrary]:
+    import lief
+
+    return [e for e in binary.dynamic_entries if isinstance(e, lief.ELF.DynamicEntryLibrary)]
 
 
 def _remove_tags(binary: lief.ELF.Binary, tags: set[lief.ELF.DynamicEntry.TAG]) -> None:

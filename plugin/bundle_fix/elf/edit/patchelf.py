@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.errors import CannotEditError
+from bundle_fix.elf.edit.parts.section_fixes import rewrite_section_headers
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.sections import index_sections
 from bundle_fix.elf.read.structs import Section
-from bundle_fix.model.content import FileReader, PathContent
-from bundle_fix.model.errors import DamagedElfError
+from bundle_fix.model.content import PathContent
 
 SECONDS = 600
 """Limit of one run of patchelf."""
@@ -69,7 +68,7 @@ def _place_empty_sections(path: Path) -> None:
             return section
         return section._replace(offset=holders[0].file_end)
 
-    _rewrite_headers(path, place_section)
+    rewrite_section_headers(path, place_section)
 
 
 def _align_notes(source: Path, target: Path) -> None:
@@ -86,24 +85,7 @@ def _align_notes(source: Path, target: Path) -> None:
             return section
         return section._replace(addralign=originals[name].addralign)
 
-    _rewrite_headers(target, align_section)
-
-
-def _rewrite_headers(path: Path, change: Callable[[str, Image, Section], Section]) -> None:
-    """Replace every section header of a file by what ``change`` returns for it."""
-    with path.open("r+b") as file:
-        reader = FileReader(file.fileno(), 0, path.stat().st_size)
-        try:
-            image = read_image(reader)
-            sections = index_sections(reader, image)
-        except DamagedElfError as error:
-            raise CannotEditError(f"its section headers cannot be read: {error.message}") from error
-        layout = image.format.section
-        for number, (name, section) in enumerate(sections.items(), 1):
-            new = change(name, image, section)
-            if new != section:
-                file.seek(image.header.shoff + number * layout.size)
-                file.write(layout.pack(*new))
+    rewrite_section_headers(target, align_section)
 
 
 def _build_commands(changes: Changes) -> list[list[str]]:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.verify.memory_invariants import compare_memory
+from bundle_fix.elf.verify.memory_invariants import compare_memory, count_shared_pages
 from bundle_fix.elf.verify.notes import read_interpreter, read_segments, split_notes
 from bundle_fix.elf.verify.ranges import Touched
 from bundle_fix.elf.verify.reading import ElfStructure, read_structure
@@ -34,14 +34,13 @@ SEGMENTS = {
     c.PT_GNU_RELRO: "the RELRO segment",
     c.PT_GNU_STACK: "the stack flags",
     c.PT_GNU_EH_FRAME: "the unwind table",
-    c.PT_DYNAMIC: "the place of the dynamic section",
     c.PT_INTERP: "the place of the interpreter",
     c.PT_NOTE: "the place of a note",
     c.PT_GNU_PROPERTY: "the place of the GNU properties",
 }
 """The names of segments in messages; other types are shown as numbers."""
 
-FREE_SEGMENTS = frozenset({c.PT_NULL, c.PT_LOAD, c.PT_PHDR})
+FREE_SEGMENTS = frozenset({c.PT_NULL, c.PT_LOAD, c.PT_PHDR, c.PT_DYNAMIC})
 """Segments with a comparison of their own; all others keep their place, size and flags."""
 
 EDITED_TAGS = {
@@ -79,19 +78,9 @@ def find_broken_invariants(
         DamagedElfError: one of the files is damaged.
     """
     old, new = read_structure(before), read_structure(after)
-    if expect_ident(old, changes) != new.ident:
-        yield "the header's e_ident changed"
-    yield from _compare_headers(old, new, changes)
-    yield from _compare_carried(old, new, changes)
-    yield from _compare_header_addresses(old, new)
-    # A fault that the file had before is no reason to refuse an edit.
-    yield from Counter(_list_faults(new)) - Counter(_list_faults(old))
     tables, new_tables = locate_tables(old), locate_tables(new)
-    for tag in _find_unloaded_tables(new, new_tables) - _find_unloaded_tables(old, tables):
-        yield f"the table of dynamic tag {tag:#x} reaches beyond the segment that loads it"
-    if _count_shared_pages(new) > _count_shared_pages(old):
-        yield "two segments of different permissions share a page"
-    yield from _compare_dynamic(old, new, changes)
+    yield from compare_structure(old, tables, new, new_tables, changes)
+    yield from _compare_header_addresses(old, new)
     if changes.rename_symbols:
         from bundle_fix.elf.verify.requested.symbol_names import (
             add_relocations,
@@ -105,6 +94,27 @@ def find_broken_invariants(
     yield from compare_memory(old, tables, new, touched)
     yield from compare_sections(old, new, touched)
     yield from compare_appendix(old, new, touched)
+
+
+def compare_structure(
+    old: ElfStructure,
+    tables: DynamicTables,
+    new: ElfStructure,
+    new_tables: DynamicTables,
+    changes: Changes,
+) -> Iterator[str]:
+    """Yield the changes to headers, segments, notes and dynamic entries that no edit may make."""
+    if expect_ident(old, changes) != new.ident:
+        yield "the header's e_ident changed"
+    yield from _compare_headers(old, new, changes)
+    yield from _compare_carried(old, new, changes)
+    # A fault that the file had before is no reason to refuse an edit.
+    yield from Counter(_list_faults(new)) - Counter(_list_faults(old))
+    for tag in _find_unloaded_tables(new, new_tables) - _find_unloaded_tables(old, tables):
+        yield f"the table of dynamic tag {tag:#x} reaches beyond the segment that loads it"
+    if count_shared_pages(new) > count_shared_pages(old):
+        yield "two segments of different permissions share a page"
+    yield from _compare_dynamic(old, new, changes)
 
 
 def _compare_headers(old: ElfStructure, new: ElfStructure, changes: Changes) -> Iterator[str]:
@@ -149,8 +159,15 @@ def _read_properties(elf: ElfStructure) -> list[bytes]:
 def _compare_header_addresses(old: ElfStructure, new: ElfStructure) -> Iterator[str]:
     """Yield a message if a program would not find its headers at their addresses.
 
-    Programs find them by AT_PHDR, by dl_iterate_phdr(3), and by the symbol ``__ehdr_start``.
+    Programs find them by AT_PHDR, by dl_iterate_phdr(3), and by the symbols ``__ehdr_start`` and
+    ``_DYNAMIC``.
     """
+    places = [
+        [(s.vaddr, s.flags, s.memsz, s.filesz) for s in elf.segments if s.type == c.PT_DYNAMIC]
+        for elf in (old, new)
+    ]
+    if places[0] != places[1]:
+        yield "the place of the dynamic section changed"
     offset = old.header.phoff
     if new.header.phoff != offset:
         yield "the program headers moved in the file"
@@ -195,18 +212,6 @@ def _find_unloaded_tables(elf: ElfStructure, tables: DynamicTables) -> set[int]:
         for tag, (start, end) in tables.spans.items()
         if not any(s.span.start <= start and end <= s.span.end for s in elf.loads)
     }
-
-
-def _count_shared_pages(elf: ElfStructure) -> int:
-    """Return the number of pairs of segments with different permissions on one page.
-
-    The size of a page is the segment's alignment, the largest that the linker planned for.
-    """
-    return sum(
-        one.flags != two.flags
-        and (one.vaddr + one.memsz - 1) // max(two.align, 1) == two.vaddr // max(two.align, 1)
-        for one, two in pairwise(elf.loads)
-    )
 
 
 def _compare_dynamic(old: ElfStructure, new: ElfStructure, changes: Changes) -> Iterator[str]:

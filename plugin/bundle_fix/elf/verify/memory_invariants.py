@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.verify.headers import ProgramHeader
@@ -141,3 +142,23 @@ def _join_padding(reader: Reader, spans: Iterable[Span]) -> list[Span]:
         else:
             joined.append(span)
     return joined
+
+
+def count_shared_pages(elf: ElfStructure) -> int:
+    """Return the number of pairs of segments with different permissions on one page.
+
+    The size of a page is the segment's alignment, the largest that the linker planned for. The
+    program headers may share a page with the next segment if both map it from the same place in
+    the file: whichever mapping is on top, their bytes are the same.
+    """
+    count = 0
+    for one, two in pairwise(elf.loads):
+        page = max(two.align, 1)
+        start = two.vaddr // page * page
+        if one.flags == two.flags or one.vaddr + one.memsz <= start:
+            continue
+        is_same_page = one.vaddr - one.offset == two.vaddr - two.offset
+        shared = Span(max(start, one.vaddr) - one.vaddr + one.offset, one.offset + one.memsz)
+        headers = elf.program_table
+        count += not (is_same_page and headers.start <= shared.start and shared.end <= headers.end)
+    return count

@@ -46,7 +46,10 @@ def compare_sections(old: ElfStructure, new: ElfStructure, touched: Touched) -> 
         )
     # sh_link has the number of the section with the strings or symbols; an edit may change numbers.
     old_names, new_names = ["", *old.sections], ["", *new.sections]
-    for name, s in old.sections.items():
+    names = _find_name_table(old)
+    for number, (name, s) in enumerate(old.sections.items(), 1):
+        if number == names:
+            continue
         other = new.sections.get(name)
         if other is None:
             yield f"the section {name} is missing"
@@ -76,6 +79,15 @@ def _is_interpreter(elf: ElfStructure, s: SectionHeader) -> bool:
     return any(n.type == c.PT_INTERP and n.vaddr == s.addr for n in elf.segments)
 
 
+def _find_name_table(elf: ElfStructure) -> int:
+    """Return the number of the section that has only the names of sections, or 0.
+
+    Its bytes may change, because sections are compared by name.
+    """
+    number = elf.header.shstrndx
+    return 0 if any(s.link == number for s in elf.section_headers[1:]) else number
+
+
 def _compare_section(
     name: str,
     old: ElfStructure,
@@ -94,7 +106,7 @@ def _compare_section(
     elif s.type == c.SHT_NOTE and not _has_same_contents(old, s, new, other, touched):
         yield f"the notes of the section {name} changed"
     elif (
-        s.type not in TABLES
+        s.type not in (*TABLES, c.SHT_DYNAMIC)
         and not _is_interpreter(old, s)
         and _find_place(s) != _find_place(other._replace(type=s.type))
     ):

@@ -75,7 +75,7 @@ def locate_tables(elf: ElfStructure) -> DynamicTables:
         elif tag == c.DT_VERSYM:
             size = symbols * 2
         elif tag == c.DT_HASH:
-            size = sum(_read_hash_counts(elf, start), 2) * _get_hash_width(elf)
+            size = sum(_read_hash_counts(elf, start), 2) * get_hash_width(elf)
         elif tag == c.DT_GNU_HASH:
             size = _measure_gnu_hash(elf, start)[0]
         else:
@@ -160,7 +160,7 @@ def _measure_symbols(elf: ElfStructure) -> int:
     return gap if adjacent and gap % SYMBOL_SIZES[elf.bits] == 0 else 0
 
 
-def _get_hash_width(elf: ElfStructure) -> int:
+def get_hash_width(elf: ElfStructure) -> int:
     """Return the size of a DT_HASH word in bytes: the psABIs of Alpha and S/390 have 64 bits."""
     wide = elf.bits == 64 and elf.header.machine in (c.EM_ALPHA, c.EM_S390)
     return 8 if wide else 4
@@ -168,7 +168,7 @@ def _get_hash_width(elf: ElfStructure) -> int:
 
 def _read_hash_counts(elf: ElfStructure, start: int) -> tuple[int, int]:
     """Return the numbers of buckets and chain entries of a DT_HASH table."""
-    buckets, chains = read_words(elf, start, 2, _get_hash_width(elf))
+    buckets, chains = read_words(elf, start, 2, get_hash_width(elf))
     if max(buckets, chains) > MAX_ENTRIES:
         raise DamagedElfError(
             f"its hash table has {buckets} buckets and {chains} symbols; limit: {MAX_ENTRIES}"
@@ -194,7 +194,7 @@ def _measure_gnu_hash(elf: ElfStructure, start: int) -> tuple[int, int]:
     return chains + (total - first) * 4 - start, total
 
 
-def _walk_records(
+def walk_records(
     elf: ElfStructure, layout: str, start: int, count: int
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Yield file offset and fields of linked records; their last field leads to the next one.
@@ -220,11 +220,11 @@ def _read_needed(elf: ElfStructure, start: int) -> VersionRecords:
     libraries: list[int] = []
     names: list[int] = []
     count = elf.find_value(c.DT_VERNEEDNUM) or 0
-    for at, (version, parts, library, first, _) in _walk_records(elf, "HHIII", start, count):
+    for at, (version, parts, library, first, _) in walk_records(elf, "HHIII", start, count):
         numbers += (version, parts)
         libraries.append(library)
         end = max(end, at + 16)
-        for part, (code, flags, index, name, _) in _walk_records(elf, "IHHII", at + first, parts):
+        for part, (code, flags, index, name, _) in walk_records(elf, "IHHII", at + first, parts):
             numbers += (code, flags, index)
             names.append(name)
             end = max(end, part + 16)
@@ -240,11 +240,11 @@ def _read_defined(elf: ElfStructure, start: int) -> VersionRecords:
     numbers: list[int] = []
     names: list[int] = []
     count = elf.find_value(c.DT_VERDEFNUM) or 0
-    for at, fields in _walk_records(elf, "HHHHIII", start, count):
+    for at, fields in walk_records(elf, "HHHHIII", start, count):
         *own, first, _ = fields
         numbers += own
         end = max(end, at + 20)
-        for part, (name, _) in _walk_records(elf, "II", at + first, fields[3]):
+        for part, (name, _) in walk_records(elf, "II", at + first, fields[3]):
             names.append(name)
             end = max(end, part + 8)
         _limit_records(len(names) + len(numbers) // 5)

@@ -8,6 +8,7 @@ from pathlib import Path
 from builders.elf import HOST, Toolchain, build_elf
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import EditResult, edit_file
+from bundle_fix.elf.verify.equivalence.contract import find_broken_equivalence
 from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.model.content import BytesContent, read_chunks
 from elf.support import (
@@ -147,11 +148,14 @@ def assert_harmless(path: Path, kind: str, changes: Changes, editor: str) -> Edi
     assert read_with_readelf(path) == strings_after
     assert read_with_pyelftools(path) == strings_after
     with before.open() as old, get_content(path).open() as new:
-        assert list(find_broken_invariants(old, new, changes)) == []
+        contract = find_broken_equivalence if edited.editor == "lief" else find_broken_invariants
+        assert list(contract(old, new, changes)) == []
     again = edit_file(get_content(path), changes, scratch, editor)
     assert (again.editor, read_bytes_of(again.content)) == ("", path.read_bytes())
     if kind:
         assert run_and_list_tags(path, kind) == list_expected_tags(changes, kind)
+    # strip breaks files whose program headers are not at their start, as LIEF writes them.
+    if kind and edited.editor != "lief":
         run_tool("strip", path)
         assert read_with_readelf(path) == strings_after
         assert run_and_list_tags(path, kind) == list_expected_tags(changes, kind)
