@@ -11,6 +11,7 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.verify.equivalence.symbols import DynamicSymbol, Symbols
 from bundle_fix.elf.verify.reading import ElfStructure
 from bundle_fix.elf.verify.tables import DynamicTables, get_hash_width, read_words
+from bundle_fix.model.errors import DamagedElfError
 
 Lookups = Mapping[bytes, tuple[DynamicSymbol, ...]]
 """The symbols that a lookup finds, in this order, by name."""
@@ -43,7 +44,11 @@ def _walk_hash(elf: ElfStructure, start: int, symbols: Symbols) -> Iterator[int]
     for bucket in range(buckets):
         number = words[bucket]
         # STN_UNDEF ends a chain. A symbol in two chains, or in a loop, is found once.
-        while 0 < number < min(len(symbols), count) and not seen[number]:
+        while number:
+            if number >= min(len(symbols), count):
+                raise DamagedElfError(f"its hash table has the symbol number {number}")
+            if seen[number]:
+                break
             seen[number] = 1
             if _hash_name(symbols[number].name) % buckets == bucket:
                 yield number
