@@ -11,18 +11,29 @@ import time
 import traceback
 from collections import Counter
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from fuzz.commands import COMMANDS, CPU_LIMIT, ELF_COMMANDS, run_command
 from fuzz.corpus import build_corpus
 from fuzz.mutation import mutate_artifact
 
 MEMORY = 3 << 30
+MAX_SECONDS = 300
+"""Limit of the time of a command that waits for something; `CPU_LIMIT` ends one that computes."""
 FOUND = Path("../.cache/fuzz-found")
+
+
+def _raise_timeout(number: int, _frame: FrameType | None) -> NoReturn:
+    raise TimeoutError(signal.Signals(number).name)
 
 
 def fuzz(seconds: float, seed: int) -> int:
     """Run commands on mutated artifacts for a time, and return the number of failures."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    # The default action would end the run without a report.
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, _raise_timeout)
     rng = random.Random(seed)
     runs: Counter[tuple[str, int]] = Counter()
     found: Counter[str] = Counter()
@@ -37,7 +48,8 @@ def fuzz(seconds: float, seed: int) -> int:
             artifact = directory / f"a.{kind}"
             artifact.write_bytes(data)
             command = rng.choice(ELF_COMMANDS if kind == "elf" else COMMANDS)
-            signal.alarm(int(3 * CPU_LIMIT))
+            signal.alarm(MAX_SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, 3 * CPU_LIMIT)
             try:
                 runs[kind, run_command(command, artifact, directory).status] += 1
             except BaseException as error:
@@ -55,6 +67,7 @@ def fuzz(seconds: float, seed: int) -> int:
                     sys.stdout.write(f"{kept}: {key[:300]!r}\n")
                     sys.stdout.flush()
             signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             for path in directory.iterdir():
                 path.unlink()
     for (kind, status), count in sorted(runs.items()):
