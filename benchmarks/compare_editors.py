@@ -53,6 +53,14 @@ def edit_in_place(source: Path, target: Path) -> None:
         file.writelines(read_chunks(reader))
 
 
+def edit_with_segment(source: Path, target: Path) -> None:
+    """Edit with the editor segment, also where the others would do."""
+    content = PathContent(source, source.stat().st_size)
+    edited = edit_file(content, CHANGES, target.parent, "segment")
+    with edited.content.open() as reader, target.open("wb") as file:
+        file.writelines(read_chunks(reader))
+
+
 def edit_with_lief(source: Path, target: Path) -> None:
     """Edit with LIEF as in its tutorial."""
     binary = lief.ELF.parse(str(source))
@@ -80,6 +88,7 @@ def edit_with_patchelf(source: Path, target: Path) -> None:
 
 EDITORS: dict[str, Callable[[Path, Path], None]] = {
     "slot and table": edit_in_place,
+    "segment": edit_with_segment,
     "LIEF": edit_with_lief,
     "LIEF, SEGMENT_GAP": edit_with_lief_in_gap,
     "patchelf": edit_with_patchelf,

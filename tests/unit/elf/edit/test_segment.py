@@ -123,7 +123,7 @@ def add_free_header(data: bytes) -> bytes:
 
 def test_an_unused_program_header_takes_the_table_if_much_memory_is_zeroed(tmp_path: Path) -> None:
     source = (
-        "static volatile char much[200 << 20]; int main(void) { return much[4] + much[5 << 20]; }"
+        "static volatile char much[600 << 20]; int main(void) { return much[4] + much[5 << 20]; }"
     )
     data = build_elf(
         tmp_path / "x", program=True, source=source, toolchain=LINKERS["lld"]

@@ -41,8 +41,8 @@ from bundle_fix.model.content import Insertion, Patch, Reader
 
 PAGE = 4096
 """The step in which parts of a file move, in bytes."""
-MAX_ZEROS = 64 << 20
-"""Limit of the zeroed memory that may become a part of the file, in bytes."""
+MAX_ZEROS = 512 << 20
+"""Limit of the zeroed memory that may become a part of the file, as a hole, in bytes."""
 
 
 class Growth(Struct, frozen=True):
