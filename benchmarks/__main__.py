@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.elf_edit import RUNPATH, SIZES, build_library, measure_best_on_copies
 from benchmarks.measure import Run, measure_best
 from benchmarks.symbols import build_symbol_pack
 from benchmarks.trees import MIB, PACKS, list_elf_files, make_common_pack, make_packs, make_tree
@@ -191,6 +192,26 @@ def measure_start() -> Row:
     return Row("--version : python -c pass, + 60 ms", version, python, 1.0, allowance=0.06)
 
 
+def measure_small_edit(work: Path) -> Row:
+    """Compare the edit of a library of 100 KB with the start of Python."""
+    library = build_library(work, SIZES["100 KB"])
+    edit = [OURS, "elf", "-q", "--set-runpath", RUNPATH, "-o", f"{work}/edited.so", str(library)]
+    python = measure_best([sys.executable, "-c", "pass"], 9)
+    ours = measure_best(edit, 9)
+    return Row("elf, 100 KB : python -c pass, + 60 ms", ours, python, cpu_bar=1.0, allowance=0.06)
+
+
+def measure_large_edit(work: Path) -> Row:
+    """Compare the edit of a library of 400 MB with patchelf."""
+    library = build_library(work, SIZES["400 MB"])
+    ours = measure_best_on_copies(
+        library, [OURS, "elf", "-q", "--in-place", "--set-runpath", RUNPATH]
+    )
+    theirs = measure_best_on_copies(library, ["patchelf", "--set-rpath", RUNPATH])
+    library.unlink()
+    return Row("elf, 400 MB : patchelf", ours, theirs, 0.15)
+
+
 def measure_all(work: Path) -> list[Row]:
     """Measure all jobs, and return the lines of the table."""
     tree = work / "pack"
@@ -216,6 +237,8 @@ def measure_all(work: Path) -> list[Row]:
         measure_packs(work, work / "many"),
         measure_symbols(work),
         measure_start(),
+        measure_small_edit(work),
+        measure_large_edit(work),
     ]
     sys.stdout.write(f"{compare_size(tarball, work / 'fixed.tar.gz')}\n")
     return rows

@@ -11,7 +11,6 @@ import fcntl
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,6 +76,9 @@ def create_scratch_directory() -> Iterator[Path]:
     Raises:
         BundleFixError: there is no directory for temporary files, or it is not writable.
     """
+    # Imported here: an edit of a single file needs none of it.
+    import tempfile
+
     try:
         parent = Path(tempfile.gettempdir())
     except OSError as error:
