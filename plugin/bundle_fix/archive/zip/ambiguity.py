@@ -147,10 +147,11 @@ def _find_kind_ambiguity(entry: ZipEntry) -> Ambiguity | None:
     if kind == stat.S_IFLNK and not entry.size:
         return Ambiguity.EMPTY_TARGET
     kind = kind if entry.system == UNIX else 0
+    if entry.name.endswith(b"/"):
+        # The slash decides for every tool; old Maven archivers wrote wrong bits for the kind.
+        return Ambiguity.DIRECTORY if kind == stat.S_IFLNK or entry.size else None
     if kind not in (*KINDS, stat.S_IFDIR):
         return Ambiguity.SPECIAL
-    if entry.name.endswith(b"/"):
-        return Ambiguity.DIRECTORY if kind not in (0, stat.S_IFDIR) or entry.size else None
     is_directory = kind == stat.S_IFDIR or entry.external & MS_DIRECTORY
     return Ambiguity.DIRECTORY if is_directory else None
 

@@ -85,7 +85,7 @@ def test_a_name_in_a_code_page_is_refused(tmp_path: Path, flags: bytes) -> None:
     [
         ("a", {"mode": stat.S_IFDIR | 0o755}, "is a directory by its name or by its attributes"),
         ("a", {"system": 0, "mode": 0, "attributes": 0x10}, "is a directory by its name or"),
-        ("a/", {"mode": stat.S_IFREG | 0o755, "content": b""}, "is a directory by its name or"),
+        ("a/", {"mode": stat.S_IFLNK | 0o755, "content": b"x"}, "is a directory by its name or"),
         ("a/", {"mode": stat.S_IFDIR | 0o755}, "is a directory by its name or"),
         ("a", {"mode": stat.S_IFIFO | 0o644}, "is a device, fifo or socket by its mode"),
         ("a", {"mode": stat.S_IFLNK | 0o777, "system": 19}, "is a symlink by its mode, but not"),
@@ -98,6 +98,12 @@ def test_a_member_of_two_kinds_is_refused(
 ) -> None:
     path = make_member(tmp_path / "a.zip", name, **options)  # type: ignore[arg-type]
     assert f"the member '{name}' {problem}" in read_refused(path)
+
+
+def test_a_slash_makes_a_directory_of_any_mode(tmp_path: Path) -> None:
+    for mode in (0o100755, 0o140755, 0o050755):
+        with read_zip(make_member(tmp_path / "a.zip", "a/b/", b"", mode=mode)) as tree:
+            assert "b" in tree.directories
 
 
 def test_a_member_that_stands_between_others_is_refused(tmp_path: Path) -> None:
