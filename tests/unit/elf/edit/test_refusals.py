@@ -131,7 +131,7 @@ def test_a_refusal_has_the_reason_of_every_editor(
     with pytest.raises(EditRefusedError) as error:
         edit_file(get_content(path), Changes(runpath="/" + "x" * 99), tmp_path)
     message = error.value.message
-    assert all(f"{name}: " in message for name in ("slot", "table", "segment", "lief"))
+    assert all(name in message for name in ("slot: ", "table: ", "segment: ", "lief (headers "))
     assert "patchelf: patchelf is not installed" in message
 
 
@@ -144,7 +144,7 @@ def test_names_in_any_encoding_are_written_or_refused(
     try:
         edited = edit_file(get_content(path), Changes(runpath=text), tmp_path, editor)
     except EditRefusedError:
-        assert editor == "lief"
+        assert editor in ("lief", "patchelf")
         return
     assert os.fsencode(text) + b"\0" in read_bytes_of(edited.content)
 
