@@ -212,10 +212,14 @@ def test_a_pinned_library_still_provides_its_symbol_versions(tmp_path: Path) -> 
 def test_a_file_that_no_editor_can_change_is_reported_and_nothing_is_written(
     tmp_path: Path,
 ) -> None:
-    pack = make_tarball(make_incident_pack(tmp_path / "p"), tmp_path / "pack.tar.gz")
+    directory = make_incident_pack(tmp_path / "p")
+    # LIEF's result is longer: it moves data after the ELF file away from the file's end.
+    with (directory / "bin/server").open("ab") as server:
+        server.write(b"a payload")
+    pack = make_tarball(directory, tmp_path / "pack.tar.gz")
     done = run_bundle_fix("fix", "--editor", "lief", pack)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "bundle-fix: error: bin/server: every editor failed: lief: " in done.stderr
+    assert "bundle-fix: error: bin/server: every editor failed: lief " in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p", "pack.tar.gz"]
     forced = run_bundle_fix(
         "fix", "--editor", "lief", "--force", pack, "-o", tmp_path / "out.tar.gz"

@@ -101,7 +101,7 @@ def edit_file(
         changes: what to change.
         scratch: a directory for rewritten files, created if needed; the caller must keep it for as
             long as the result is used.
-        editor: ``auto``, ``inplace``, ``lief`` or ``patchelf``.
+        editor: a key of `ORDERS`.
         cross_check: asks another reader for a second opinion on the edited file.
 
     Raises:
