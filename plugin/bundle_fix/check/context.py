@@ -219,8 +219,14 @@ class Context(Struct, frozen=True, dict=True):
 
     def get_libc(self, entry: str) -> Libc:
         """Return the C library of the process of a program or library at the path ``entry``."""
-        image = self.bundle.images[entry]
-        return self.host.find_loader(self.deployment.view, image).libc
+        if entry not in self._libcs:
+            image = self.bundle.images[entry]
+            self._libcs[entry] = self.host.find_loader(self.deployment.view, image).libc
+        return self._libcs[entry]
+
+    @cached_property
+    def _libcs(self) -> dict[str, Libc]:
+        return {}
 
     def is_on_host(self, name: str) -> bool:
         """Return whether the target provides ``name``, as far as the target is known."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 
 
 class Libc(Enum):
@@ -100,6 +100,7 @@ def is_installed_with_libc(name: str, libc: Libc) -> bool:
     return is_part_of_libc(name, libc) and (libc is Libc.MUSL or name not in TARGETS_WITHOUT)
 
 
+@lru_cache(maxsize=4096)
 def is_part_of_libc(name: str, libc: Libc | None = None) -> bool:
     """Return whether ``name`` is the C library, a part of it, or the loader.
 
