@@ -104,8 +104,11 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
         """Return the programs that export symbols which ``plugin`` uses and does not define."""
         if plugin not in self.plugins:
             return ()
-        used = frozenset(symbol.name for symbol in self.list_open_symbols(plugin))
+        used = frozenset(symbol.name for symbol in self._list_unversioned_symbols(plugin))
         paths = [path for path, names in self._exports.items() if not names.isdisjoint(used)]
+        if paths:
+            used = frozenset(symbol.name for symbol in self.list_open_symbols(plugin))
+            paths = [path for path in paths if not self._exports[path].isdisjoint(used)]
         openers = [Opener(self.programs[path], self.programs[path].main) for path in paths]
         architecture = self.deployment.bundle.images[plugin].architecture
         images = ((opener, opener.caller.image) for opener in openers)
@@ -114,7 +117,7 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
     @cached_property
     def _exports(self) -> Mapping[str, frozenset[bytes]]:
         """The symbols that programs define for the libraries that they open, by path."""
-        found = {p: self.facts.read_exports(p).names for p in self.programs}
+        found = {path: self.facts.read_exports(path).names for path in self.programs}
         return {path: names for path, names in found.items() if names}
 
     def list_open_symbols(self, plugin: str) -> tuple[UndefinedSymbol, ...]:
@@ -123,14 +126,17 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
         Weak symbols may stay undefined, and a symbol with a version is one of a known library.
         """
         if plugin not in self._open_symbols:
-            undefined = self.facts.read_undefined_symbols(plugin)
-            symbols = [s for s in undefined if not s.weak and s.library is None]
+            symbols = self._list_unversioned_symbols(plugin)
             for loaded in self.plugins[plugin].objects:
                 if symbols and loaded.image is not None and loaded.image.is_dynamic:
                     defined = self.facts.read_exports(loaded).names
                     symbols = [symbol for symbol in symbols if symbol.name not in defined]
             self._open_symbols[plugin] = tuple(symbols)
         return self._open_symbols[plugin]
+
+    def _list_unversioned_symbols(self, plugin: str) -> list[UndefinedSymbol]:
+        undefined = self.facts.read_undefined_symbols(plugin)
+        return [symbol for symbol in undefined if not symbol.weak and symbol.library is None]
 
     @cached_property
     def _open_symbols(self) -> dict[str, tuple[UndefinedSymbol, ...]]:
