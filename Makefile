@@ -30,6 +30,7 @@ test: $(VENV)/installed $(VENV)/installed-test $(VENV)/cmake
 
 fuzz: $(VENV)/installed $(VENV)/installed-test
 	cd tests && PATH="$(BIN):$$PATH" nice $(BIN)/python -m fuzz $(FUZZ)
+	PATH="$(BIN):$$PATH" BUNDLE_FIX_EXAMPLES=5000 nice $(BIN)/python -m pytest tests/fuzz
 
 bench: $(VENV)/installed $(VENV)/installed-test
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -171,7 +171,7 @@ def _list_artifacts(artifacts: tuple[Path, ...]) -> list[Path]:
     paths: list[Path] = []
     for artifact in artifacts:
         if artifact == STDIN:
-            paths += _read_list(sys.stdin.buffer)
+            paths += _read_path_list(sys.stdin.buffer)
         else:
             paths.append(artifact)
     if not paths:
@@ -181,7 +181,7 @@ def _list_artifacts(artifacts: tuple[Path, ...]) -> list[Path]:
     return paths
 
 
-def _read_list(stream: IO[bytes]) -> list[Path]:
+def _read_path_list(stream: IO[bytes]) -> list[Path]:
     """Return the paths that ``stream`` lists.
 
     Raises:

@@ -14,7 +14,7 @@ import pytest
 from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
-from bundle_fix.cli.check import _read_list
+from bundle_fix.cli.check import _read_path_list
 from bundle_fix.model.errors import BundleFixError
 
 SPEC = """
@@ -167,7 +167,7 @@ def test_a_name_that_starts_like_an_archive_is_a_name(tmp_path: Path, name: str)
 
 def test_an_endless_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleFixError, match=r"larger than 64M \(split it"):
-        _read_list(io.BytesIO(b"a/long/name\n" * (6 << 20)))
+        _read_path_list(io.BytesIO(b"a/long/name\n" * (6 << 20)))
 
 
 def test_a_report_to_a_dash_goes_to_stdout(tmp_path: Path) -> None:

@@ -83,14 +83,14 @@ def _read_control(members: Mapping[str, FileSlice], path: Path, limits: Limits) 
     if name is None:
         return _Control()
     with open_nested_tar(members[name], name, path, limits) as tree:
-        fields = DEPENDS.findall(_read_text(tree, "control"))
-        calls = SETCAP.findall(_read_text(tree, "postinst"))
+        fields = DEPENDS.findall(_read_control_file(tree, "control"))
+        calls = SETCAP.findall(_read_control_file(tree, "postinst"))
     found = (part.split() for field in fields for part in re.split(r"[,|]", field))
     requires = dict.fromkeys(words[0].partition(":")[0] for words in found if words)
     return _Control(tuple(requires), {file: capabilities for capabilities, file in calls})
 
 
-def _read_text(tree: Tree, name: str) -> str:
+def _read_control_file(tree: Tree, name: str) -> str:
     """Return the beginning of a control file; empty if it is missing."""
     file = tree.nodes.get(name)
     if not isinstance(file, File):

@@ -66,7 +66,7 @@ def read_squashfs(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Tree]
     try:
         with tempfile.TemporaryFile(prefix="bundle-fix-") as spool:
             _write_members(spool, path, offset, limits)
-            tree = _build_tree(spool, path, limits)
+            tree = _build_image_tree(spool, path, limits)
             _compare_names(tree, path, offset)
             yield replace(tree, location=find_install_location(tree))
     except OSError as error:
@@ -128,7 +128,7 @@ def _write_members(spool: IO[bytes], path: Path, offset: int, limits: Limits) ->
     spool.flush()
 
 
-def _list_names(path: Path, offset: int) -> set[str]:
+def _list_member_names(path: Path, offset: int) -> set[str]:
     """Return the lines that ``unsquashfs -ls`` prints, the paths of all members."""
     with tempfile.TemporaryFile() as messages:
         process = _start_unsquashfs(["-ls", *_at(offset)], path, messages)
@@ -186,7 +186,7 @@ def _check_exit(code: int, messages: IO[bytes], path: Path) -> None:
     raise BundleFixError(f"{PROGRAM} cannot read it: {reason}", where=str(path), hint=AGAIN)
 
 
-def _build_tree(spool: IO[bytes], path: Path, limits: Limits) -> Tree:
+def _build_image_tree(spool: IO[bytes], path: Path, limits: Limits) -> Tree:
     """Return the tree of the definitions and contents in ``spool``."""
     fd, size = spool.fileno(), os.fstat(spool.fileno()).st_size
     definitions, mark, _ = os.pread(fd, MAX_DEFINITIONS, 0).partition(DATA_MARK)
@@ -266,6 +266,6 @@ def _compare_names(tree: Tree, path: Path, offset: int) -> None:
 
     The target of a symlink is not escaped in definitions, so a line feed in it could forge some.
     """
-    names = {name for name in _list_names(path, offset) if name.startswith(LISTED_ROOT)}
+    names = {name for name in _list_member_names(path, offset) if name.startswith(LISTED_ROOT)}
     if names != {LISTED_ROOT, *(f"{LISTED_ROOT}/{name}" for name in tree.nodes)}:
         raise _build_ambiguity_error(path)

@@ -29,7 +29,7 @@ from bundle_fix.archive.tar.type_flags import (
 from bundle_fix.model.errors import UNTRUSTED, BundleFixError
 
 
-class Ambiguity(Enum):
+class TarAmbiguity(Enum):
     """A way in which a header has two readings."""
 
     NUMBER = auto()
@@ -53,44 +53,45 @@ class Ambiguity(Enum):
 
 
 READINGS = {
-    Ambiguity.NUMBER: "has a number in an unusual notation: GNU tar and bsdtar read another"
+    TarAmbiguity.NUMBER: "has a number in an unusual notation: GNU tar and bsdtar read another"
     " one than Python, which may also stop there",
-    Ambiguity.SIZE_WITHOUT_DATA: "has a size although its type has no data: bsdtar or 7z skips as"
-    " many bytes, GNU tar reads members there",
-    Ambiguity.TWO_SIZES: "has one size in its header and another one in its pax header: GNU tar"
+    TarAmbiguity.SIZE_WITHOUT_DATA: "has a size although its type has no data: bsdtar or 7z skips"
+    " as many bytes, GNU tar reads members there",
+    TarAmbiguity.TWO_SIZES: "has one size in its header and another one in its pax header: GNU tar"
     " follows the pax header, other readers the header",
-    Ambiguity.REPEATED_HEADER: "has two extension headers of the same type: GNU tar follows the"
+    TarAmbiguity.REPEATED_HEADER: "has two extension headers of the same type: GNU tar follows the"
     " last one, Python the first one",
-    Ambiguity.TWO_NAMES: "has one name in a GNU header and another one in a pax header: GNU tar"
+    TarAmbiguity.TWO_NAMES: "has one name in a GNU header and another one in a pax header: GNU tar"
     " follows the pax header, bsdtar the one that comes first",
-    Ambiguity.LATE_GLOBAL_HEADER: "has a global pax header between its own headers: GNU tar"
+    TarAmbiguity.LATE_GLOBAL_HEADER: "has a global pax header between its own headers: GNU tar"
     " follows all of them, Go only those after it",
-    Ambiguity.EMPTY_RECORD: "has a pax record without a value: bsdtar reads the value of the"
+    TarAmbiguity.EMPTY_RECORD: "has a pax record without a value: bsdtar reads the value of the"
     " header, Python an empty one",
-    Ambiguity.EMPTY_TARGET: "is a symlink without a target: 7z makes a file of it, GNU tar nothing",
-    Ambiguity.NUL_IN_RECORD: "has a NUL character in its pax header: GNU tar reads up to it,"
+    TarAmbiguity.EMPTY_TARGET: "is a symlink without a target: 7z makes a file of it, GNU tar"
+    " nothing",
+    TarAmbiguity.NUL_IN_RECORD: "has a NUL character in its pax header: GNU tar reads up to it,"
     " Python beyond it or bsdtar nothing",
-    Ambiguity.PARTIAL_SPARSE_MAP: "has sparse records without a map: GNU tar follows them, Go"
+    TarAmbiguity.PARTIAL_SPARSE_MAP: "has sparse records without a map: GNU tar follows them, Go"
     " ignores them",
-    Ambiguity.SLASH: "is a regular file whose name ends with a slash: a directory for GNU tar and"
-    " bsdtar, a file for Python",
-    Ambiguity.PREFIX: "has a name prefix in a header without the format for it: Python uses the"
+    TarAmbiguity.SLASH: "is a regular file whose name ends with a slash: a directory for GNU tar"
+    " and bsdtar, a file for Python",
+    TarAmbiguity.PREFIX: "has a name prefix in a header without the format for it: Python uses the"
     " prefix, GNU tar does not",
-    Ambiguity.ACL: "has the type 'A': a list of permissions for bsdtar, a file for GNU tar",
-    Ambiguity.LABEL: "is a volume label: a file for Python and 7z, nothing for GNU tar",
-    Ambiguity.DUMP_DIRECTORY: "is a directory of an incremental backup: a file for Python, a"
+    TarAmbiguity.ACL: "has the type 'A': a list of permissions for bsdtar, a file for GNU tar",
+    TarAmbiguity.LABEL: "is a volume label: a file for Python and 7z, nothing for GNU tar",
+    TarAmbiguity.DUMP_DIRECTORY: "is a directory of an incremental backup: a file for Python, a"
     " directory for GNU tar",
-    Ambiguity.SOLARIS: "has a pax header of Solaris: a file for Go, a header for GNU tar",
-    Ambiguity.TYPE: "has a type that is neither a letter nor a digit: bsdtar rejects the archive or"
-    " unpacks a file, GNU tar and Python unpack a file",
-    Ambiguity.MEMBER_AFTER_END: "follows the end of the archive: 'tar --ignore-zeros' and npm"
+    TarAmbiguity.SOLARIS: "has a pax header of Solaris: a file for Go, a header for GNU tar",
+    TarAmbiguity.TYPE: "has a type that is neither a letter nor a digit: bsdtar rejects the archive"
+    " or unpacks a file, GNU tar and Python unpack a file",
+    TarAmbiguity.MEMBER_AFTER_END: "follows the end of the archive: 'tar --ignore-zeros' and npm"
     " unpack it, GNU tar does not",
 }
 UNPORTABLE_TYPES = {
-    SOLARIS_ACL: Ambiguity.ACL,
-    VOLUME_LABEL: Ambiguity.LABEL,
-    DUMP_DIRECTORY: Ambiguity.DUMP_DIRECTORY,
-    SOLARIS_PAX: Ambiguity.SOLARIS,
+    SOLARIS_ACL: TarAmbiguity.ACL,
+    VOLUME_LABEL: TarAmbiguity.LABEL,
+    DUMP_DIRECTORY: TarAmbiguity.DUMP_DIRECTORY,
+    SOLARIS_PAX: TarAmbiguity.SOLARIS,
 }
 NUMBER_FIELDS = tuple(
     slice(start, start + size)
@@ -112,32 +113,32 @@ TWO_READINGS = frozenset({"SCHILY.realsize", "SUN.holesdata"})
 """Records of sparse files that bsdtar follows and other tools ignore."""
 
 
-def build_ambiguity_error(ambiguity: Ambiguity, name: str, path: Path) -> BundleFixError:
+def build_ambiguity_error(ambiguity: TarAmbiguity, name: str, path: Path) -> BundleFixError:
     """Return the error for a member that tools read differently."""
     return BundleFixError(
         f"the member {name[:200]!r} {READINGS[ambiguity]}", where=str(path), hint=UNTRUSTED
     )
 
 
-def find_header_ambiguity(block: bytes) -> Ambiguity | None:
+def find_header_ambiguity(block: bytes) -> TarAmbiguity | None:
     """Return why tools read the fields of a header differently, or None."""
     kind = block[156:157]
     if kind in UNPORTABLE_TYPES:
         return UNPORTABLE_TYPES[kind]
     if not (kind.isalnum() or kind == OLD_REGULAR):
-        return Ambiguity.TYPE
+        return TarAmbiguity.TYPE
     if not all(_is_portable_number(block[field]) for field in NUMBER_FIELDS):
-        return Ambiguity.NUMBER
+        return TarAmbiguity.NUMBER
     size = decode_number(block[SIZE_FIELD]) or 0
     if block[SIZE_FIELD][0] & BINARY and 0 <= size <= MAX_OCTAL_SIZE:
-        return Ambiguity.NUMBER
+        return TarAmbiguity.NUMBER
     if size and kind in TYPES_WITHOUT_DATA and kind != DIRECTORY:
-        return Ambiguity.SIZE_WITHOUT_DATA
+        return TarAmbiguity.SIZE_WITHOUT_DATA
     has_magic = block[257:262] == PREFIX_MAGIC[:5]
     if has_magic and not all(_is_portable_number(block[field]) for field in DEVICE_FIELDS):
-        return Ambiguity.NUMBER
+        return TarAmbiguity.NUMBER
     if block[PREFIX] and block[257:265] != PREFIX_MAGIC and kind not in (SPARSE, *NAME_RECORDS):
-        return Ambiguity.PREFIX
+        return TarAmbiguity.PREFIX
     return None
 
 
@@ -150,7 +151,7 @@ def _is_portable_number(field: bytes) -> bool:
 
 def find_extension_ambiguity(
     kinds: Collection[bytes], records: Mapping[str, str]
-) -> Ambiguity | None:
+) -> TarAmbiguity | None:
     """Return why tools read the extension headers of one member differently, or None.
 
     Args:
@@ -158,23 +159,23 @@ def find_extension_ambiguity(
         records: the records of the pax header.
     """
     if PAX_GLOBAL in kinds and len(kinds) > 1:
-        return Ambiguity.LATE_GLOBAL_HEADER
+        return TarAmbiguity.LATE_GLOBAL_HEADER
     if len(set(kinds)) < len(kinds):
-        return Ambiguity.REPEATED_HEADER
+        return TarAmbiguity.REPEATED_HEADER
     if any(kind in kinds and name in records for kind, name in NAME_RECORDS.items()):
-        return Ambiguity.TWO_NAMES
+        return TarAmbiguity.TWO_NAMES
     if any(records.get(name) == "" for name in ("path", "linkpath", "size")):
-        return Ambiguity.EMPTY_RECORD
+        return TarAmbiguity.EMPTY_RECORD
     if any("\0" in name for name in records) or "\0" in records.get("linkpath", ""):
-        return Ambiguity.NUL_IN_RECORD
+        return TarAmbiguity.NUL_IN_RECORD
     if not TWO_READINGS.isdisjoint(records):
-        return Ambiguity.PARTIAL_SPARSE_MAP
+        return TarAmbiguity.PARTIAL_SPARSE_MAP
     return None
 
 
 def find_member_ambiguity(
     block: bytes, name: str, link: str, records: Mapping[str, str], *, is_sparse: bool
-) -> Ambiguity | None:
+) -> TarAmbiguity | None:
     """Return why tools read a header together with its extensions differently, or None.
 
     Args:
@@ -186,14 +187,14 @@ def find_member_ambiguity(
     """
     kind, size = block[156:157], decode_number(block[SIZE_FIELD])
     if kind == SYMLINK and not link:
-        return Ambiguity.EMPTY_TARGET
+        return TarAmbiguity.EMPTY_TARGET
     if "size" in records:
         if kind in TYPES_WITHOUT_DATA and records["size"].strip("0"):
-            return Ambiguity.SIZE_WITHOUT_DATA
+            return TarAmbiguity.SIZE_WITHOUT_DATA
         if size != int(records["size"]) <= MAX_OCTAL_SIZE:
-            return Ambiguity.TWO_SIZES
+            return TarAmbiguity.TWO_SIZES
     if not is_sparse and any(record.startswith(GNU_SPARSE_NAMES) for record in records):
-        return Ambiguity.PARTIAL_SPARSE_MAP
+        return TarAmbiguity.PARTIAL_SPARSE_MAP
     if kind in TYPES_WITHOUT_DATA:
         return None
     has_slash = name.endswith("/")
@@ -201,5 +202,5 @@ def find_member_ambiguity(
         # Before POSIX a slash after the name marked a directory. Python looks for it in the header,
         # whose name an extension header may replace.
         header_has_slash = block[:100].partition(b"\0")[0].endswith(b"/")
-        return Ambiguity.SLASH if has_slash != header_has_slash or (has_slash and size) else None
-    return Ambiguity.SLASH if has_slash else None
+        return TarAmbiguity.SLASH if has_slash != header_has_slash or (has_slash and size) else None
+    return TarAmbiguity.SLASH if has_slash else None

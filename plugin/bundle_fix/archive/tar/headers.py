@@ -15,7 +15,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from bundle_fix.archive.tar.ambiguity import (
-    Ambiguity,
+    TarAmbiguity,
     build_ambiguity_error,
     find_extension_ambiguity,
     find_header_ambiguity,
@@ -163,7 +163,7 @@ def _check_end(file: Reader, at: int, path: Path) -> None:
             block = chunk[offset : offset + BLOCK]
             if block != ZEROS and has_valid_checksum(block):
                 name = decode_text(_join_name(HEADER.unpack(block), block))
-                raise build_ambiguity_error(Ambiguity.MEMBER_AFTER_END, name, path)
+                raise build_ambiguity_error(TarAmbiguity.MEMBER_AFTER_END, name, path)
 
 
 def _unpack_header(

@@ -11,7 +11,7 @@ import stat
 from enum import Enum, auto
 from pathlib import Path
 
-from bundle_fix.archive.zip.headers import MS_DIRECTORY, UNIX
+from bundle_fix.archive.zip.member_headers import MS_DIRECTORY, UNIX
 from bundle_fix.archive.zip.structures import (
     DESCRIPTOR,
     FIELD,
@@ -35,7 +35,7 @@ KINDS = (0, stat.S_IFREG, stat.S_IFLNK)
 """Kinds of the members whose names do not end with a slash."""
 
 
-class Ambiguity(Enum):
+class ZipAmbiguity(Enum):
     """A way in which a member has two readings."""
 
     UNICODE_PATH = auto()
@@ -52,38 +52,41 @@ class Ambiguity(Enum):
 
 
 READINGS = {
-    Ambiguity.UNICODE_PATH: "has another name in its Unicode path field: unzip, bsdtar and 7z"
+    ZipAmbiguity.UNICODE_PATH: "has another name in its Unicode path field: unzip, bsdtar and 7z"
     " unpack it under that name, Go and Python 3.11 do not",
-    Ambiguity.CODE_PAGE: "has a name in an unknown code page: Python reads code page 437 or"
+    ZipAmbiguity.CODE_PAGE: "has a name in an unknown code page: Python reads code page 437 or"
     " rejects the archive, unzip and bsdtar follow the locale",
-    Ambiguity.BACKSLASH: "has a backslash in its name: it separates directories for unzip, 7z and"
-    " Windows, but not for Python and Go",
-    Ambiguity.FLAG: "is marked as UTF-8 in only one of its headers: bsdtar follows the local"
+    ZipAmbiguity.BACKSLASH: "has a backslash in its name: it separates directories for unzip, 7z"
+    " and Windows, but not for Python and Go",
+    ZipAmbiguity.FLAG: "is marked as UTF-8 in only one of its headers: bsdtar follows the local"
     " header, Python the central directory",
-    Ambiguity.DESCRIPTOR: "has a data descriptor by only one of its headers: unzip follows"
+    ZipAmbiguity.DESCRIPTOR: "has a data descriptor by only one of its headers: unzip follows"
     " the local header, Python the central directory",
-    Ambiguity.EXTRA: "has damaged or repeated extra fields: unzip follows the first one, Python"
+    ZipAmbiguity.EXTRA: "has damaged or repeated extra fields: unzip follows the first one, Python"
     " rejects the archive or follows the last one",
-    Ambiguity.DIRECTORY: "is a directory by its name or by its attributes, but not by both: bsdtar"
-    " follows the attributes, Python the name",
-    Ambiguity.SPECIAL: "is a device, fifo or socket by its mode: bsdtar creates one, unzip and"
+    ZipAmbiguity.DIRECTORY: "is a directory by its name or by its attributes, but not by both:"
+    " bsdtar follows the attributes, Python the name",
+    ZipAmbiguity.SPECIAL: "is a device, fifo or socket by its mode: bsdtar creates one, unzip and"
     " Python unpack a file",
-    Ambiguity.FOREIGN_SYMLINK: "is a symlink by its mode, but not made on Unix: unzip or Go make a"
-    " symlink of it, bsdtar and Python a file",
-    Ambiguity.EMPTY_TARGET: "is a symlink without a target: unzip unpacks a file, bsdtar nothing",
-    Ambiguity.HIDDEN: "is missing from the central directory: tools that read from a pipe unpack"
+    ZipAmbiguity.FOREIGN_SYMLINK: "is a symlink by its mode, but not made on Unix: unzip or Go make"
+    " a symlink of it, bsdtar and Python a file",
+    ZipAmbiguity.EMPTY_TARGET: "is a symlink without a target: unzip unpacks a file, bsdtar"
+    " nothing",
+    ZipAmbiguity.HIDDEN: "is missing from the central directory: tools that read from a pipe unpack"
     " it, others do not",
 }
 
 
-def build_ambiguity_error(ambiguity: Ambiguity, name: str, path: Path) -> BundleFixError:
+def build_ambiguity_error(ambiguity: ZipAmbiguity, name: str, path: Path) -> BundleFixError:
     """Return the error for a member, with its quoted name, that tools read differently."""
     return BundleFixError(
         f"the member {name} {READINGS[ambiguity]}", where=str(path), hint=UNTRUSTED
     )
 
 
-def find_entry_ambiguity(entry: ZipEntry, local_flags: int, local_extra: bytes) -> Ambiguity | None:
+def find_entry_ambiguity(
+    entry: ZipEntry, local_flags: int, local_extra: bytes
+) -> ZipAmbiguity | None:
     """Return why tools read a member differently, or None.
 
     Args:
@@ -92,11 +95,11 @@ def find_entry_ambiguity(entry: ZipEntry, local_flags: int, local_extra: bytes) 
         local_extra: the extra fields of its local header.
     """
     if b"\\" in entry.name:
-        return Ambiguity.BACKSLASH
+        return ZipAmbiguity.BACKSLASH
     if (entry.flags ^ local_flags) & DESCRIPTOR:
-        return Ambiguity.DESCRIPTOR
+        return ZipAmbiguity.DESCRIPTOR
     if not (_is_portable_extra(entry.extra) and _is_portable_extra(local_extra)):
-        return Ambiguity.EXTRA
+        return ZipAmbiguity.EXTRA
     return _find_name_ambiguity(entry, local_flags, local_extra) or _find_kind_ambiguity(entry)
 
 
@@ -112,7 +115,9 @@ def _is_portable_extra(extra: bytes) -> bool:
     return len(rest) < FIELD.size and not rest.strip(b"\0") and len(set(kinds)) == len(kinds)
 
 
-def _find_name_ambiguity(entry: ZipEntry, local_flags: int, local_extra: bytes) -> Ambiguity | None:
+def _find_name_ambiguity(
+    entry: ZipEntry, local_flags: int, local_extra: bytes
+) -> ZipAmbiguity | None:
     """Return why tools read the name of a member differently, or None."""
     unicode_names = [
         data[UNICODE_PATH_HEAD:]
@@ -122,13 +127,13 @@ def _find_name_ambiguity(entry: ZipEntry, local_flags: int, local_extra: bytes) 
     ]
     ours = decode_entry_name(entry).encode("utf-8", "surrogateescape")
     if any(name != ours for name in unicode_names):
-        return Ambiguity.UNICODE_PATH
+        return ZipAmbiguity.UNICODE_PATH
     if entry.name.isascii():
         return None
     if (entry.flags ^ local_flags) & UTF8:
-        return Ambiguity.FLAG
+        return ZipAmbiguity.FLAG
     # Info-ZIP in the locale C and macOS do not mark UTF-8; only Python takes it for code page 437.
-    return None if unicode_names or _is_utf8(entry.name) else Ambiguity.CODE_PAGE
+    return None if unicode_names or _is_utf8(entry.name) else ZipAmbiguity.CODE_PAGE
 
 
 def _is_utf8(name: bytes) -> bool:
@@ -139,21 +144,21 @@ def _is_utf8(name: bytes) -> bool:
     return True
 
 
-def _find_kind_ambiguity(entry: ZipEntry) -> Ambiguity | None:
+def _find_kind_ambiguity(entry: ZipEntry) -> ZipAmbiguity | None:
     """Return why tools make different kinds of files of a member, or None."""
     kind = stat.S_IFMT(entry.external >> 16)
     if entry.system != UNIX and kind == stat.S_IFLNK:
-        return Ambiguity.FOREIGN_SYMLINK
+        return ZipAmbiguity.FOREIGN_SYMLINK
     if kind == stat.S_IFLNK and not entry.size:
-        return Ambiguity.EMPTY_TARGET
+        return ZipAmbiguity.EMPTY_TARGET
     kind = kind if entry.system == UNIX else 0
     if entry.name.endswith(b"/"):
         # The slash decides for every tool; old Maven archivers wrote wrong bits for the kind.
-        return Ambiguity.DIRECTORY if kind == stat.S_IFLNK or entry.size else None
+        return ZipAmbiguity.DIRECTORY if kind == stat.S_IFLNK or entry.size else None
     if kind not in (*KINDS, stat.S_IFDIR):
-        return Ambiguity.SPECIAL
+        return ZipAmbiguity.SPECIAL
     is_directory = kind == stat.S_IFDIR or entry.external & MS_DIRECTORY
-    return Ambiguity.DIRECTORY if is_directory else None
+    return ZipAmbiguity.DIRECTORY if is_directory else None
 
 
 def check_gap(fd: int, start: int, end: int, path: Path) -> None:
@@ -173,9 +178,9 @@ def check_gap(fd: int, start: int, end: int, path: Path) -> None:
             head = os.pread(fd, LOCAL.size + 200, offset + at)
             length = LOCAL.unpack_from(head)[9] if len(head) >= LOCAL.size else 0
             name = head[LOCAL.size : LOCAL.size + length]
-            raise build_ambiguity_error(Ambiguity.HIDDEN, repr(os.fsdecode(name)), path)
+            raise build_ambiguity_error(ZipAmbiguity.HIDDEN, repr(os.fsdecode(name)), path)
 
 
-def name_entry_error(ambiguity: Ambiguity, entry: ZipEntry, path: Path) -> BundleFixError:
+def name_entry_error(ambiguity: ZipAmbiguity, entry: ZipEntry, path: Path) -> BundleFixError:
     """Return the error for the member of an entry."""
     return build_ambiguity_error(ambiguity, format_entry_name(entry), path)

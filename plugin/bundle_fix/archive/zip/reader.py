@@ -23,7 +23,7 @@ from bundle_fix.archive.zip.central_directory import (
     read_central_directory,
 )
 from bundle_fix.archive.zip.data import STORED, unpack_entry
-from bundle_fix.archive.zip.headers import UNIX, ZipArchive, ZipHeader
+from bundle_fix.archive.zip.member_headers import UNIX, ZipArchive, ZipHeader
 from bundle_fix.archive.zip.structures import ZipEntry, decode_entry_name, format_entry_name
 from bundle_fix.model.content import FileSlice
 from bundle_fix.model.errors import UNTRUSTED, BundleFixError, build_os_error

@@ -13,7 +13,7 @@ from zlib_ng import zlib_ng
 
 from bundle_fix.archive.compression.codecs import DEFLATE_LEVEL
 from bundle_fix.archive.zip.data import DEFLATED, STORED
-from bundle_fix.archive.zip.headers import MS_DIRECTORY, UNIX, ZipArchive, ZipHeader
+from bundle_fix.archive.zip.member_headers import MS_DIRECTORY, UNIX, ZipArchive, ZipHeader
 from bundle_fix.archive.zip.structures import (
     END,
     END64,

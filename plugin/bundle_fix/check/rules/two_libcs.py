@@ -36,11 +36,11 @@ def find_mixed_libcs(rule: Rule, context: Context) -> Iterator[Finding]:
             if linked is None or linked.libc is libc or loaded.label in reported:
                 continue
             reported.add(loaded.label)
-            yield _make_finding(rule, context, process, loaded, linked)
+            yield _make_libc_finding(rule, context, process, loaded, linked)
     yield from _find_plugins_of_no_program(rule, context, reported)
 
 
-def _make_finding(
+def _make_libc_finding(
     rule: Rule, context: Context, process: Process, loaded: LoadedObject, linked: LinkedLibc
 ) -> Finding:
     libc, entry = context.get_libc(process.entry), process.entry

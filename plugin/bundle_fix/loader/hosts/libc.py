@@ -54,8 +54,9 @@ TARGETS_WITHOUT = {
 
 libcrypt left glibc in 2018 (libxcrypt; PEP 599 removed it from manylinux2014): Fedora, RHEL 9, Arch
 and Amazon Linux 2023 have it in libxcrypt-compat. The stubs of libnsl are a package of their own
-since glibc 2.32. Sources of the other names: packages.ubuntu.com, Debian's archive, and what the
-packages of Fedora and EPEL for RHEL 7 to 9 require.
+since glibc 2.32. The Debian and Ubuntu entries are those of packages.debian.org and
+packages.ubuntu.com; those of RHEL, Fedora and Arch name the releases that are known to lack them,
+and may not be complete.
 """
 
 LOADER_NAME = re.compile(r"ld(64|-linux(-[\w.-]+)?|-musl-[\w.-]+|-lsb(-[\w.-]+)?)?\.so\.\d+")
@@ -128,7 +129,7 @@ def read_musl_exports() -> frozenset[bytes]:
     were the symbols of other machines (src/*/*.s) and the names that only the loader knows
     (ldso/dynlink.c, get_lfs64).
     """
-    return _read_names("musl_exports.txt")
+    return _read_export_list("musl_exports.txt")
 
 
 @cache
@@ -137,10 +138,10 @@ def read_glibc_exports() -> frozenset[bytes]:
 
     glibc_exports.txt was made with ``readelf --dyn-syms`` of all its libraries.
     """
-    return _read_names("glibc_exports.txt")
+    return _read_export_list("glibc_exports.txt")
 
 
-def _read_names(file_name: str) -> frozenset[bytes]:
+def _read_export_list(file_name: str) -> frozenset[bytes]:
     from importlib.resources import files
 
     return frozenset(files(__package__).joinpath(file_name).read_bytes().split())

@@ -41,7 +41,7 @@ def plan_symbol_names(reader: Reader, image: Image, changes: Changes) -> tuple[N
     """Return the new names of those symbols that the file has."""
     if not changes.rename_symbols:
         return ()
-    present = set(_read_names(reader, image))
+    present = set(_read_symbol_names(reader, image))
     return tuple(
         NewName(old, new)
         for old, new in changes.rename_symbols
@@ -71,7 +71,7 @@ def compute_name_patches(
     }
     if not renames:
         return
-    old_names = _read_names(reader, image)
+    old_names = _read_symbol_names(reader, image)
     names = [renames[name].name if name in renames else name for name in old_names]
     order = sort_by_bucket(reader, image, names)
     yield from _compute_table_patches(reader, image, old_names, renames, order)
@@ -82,7 +82,7 @@ def compute_name_patches(
         yield from _compute_relocation_patches(reader, image, order)
 
 
-def _read_names(reader: Reader, image: Image) -> list[bytes]:
+def _read_symbol_names(reader: Reader, image: Image) -> list[bytes]:
     """Return the name of every dynamic symbol."""
     table = find_string_table(image)
     strings = b"" if table is None else reader.pread(*table)

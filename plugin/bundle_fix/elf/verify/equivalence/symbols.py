@@ -63,7 +63,7 @@ def read_symbols(elf: ElfStructure, tables: DynamicTables, changes: Changes) -> 
     count = (span.end - span.start) // layout.size
     if count > MAX_SYMBOLS:
         raise DamagedElfError(f"it has {count} dynamic symbols; the limit is {MAX_SYMBOLS}")
-    names = _read_names(elf)
+    names = _read_strings(elf)
     indices = _read_indices(elf, tables, count)
     versions = dict(_read_versions(elf, dict(changes.replace_needed)))
     renamed = {os.fsencode(old): os.fsencode(new) for old, new in changes.rename_symbols}
@@ -89,7 +89,7 @@ def read_symbols(elf: ElfStructure, tables: DynamicTables, changes: Changes) -> 
     return found
 
 
-def _read_names(elf: ElfStructure) -> bytes:
+def _read_strings(elf: ElfStructure) -> bytes:
     span = elf.string_table or Span(0, 0)
     if span.end - span.start > MAX_NAMES:
         raise DamagedElfError(
