@@ -83,8 +83,10 @@ def write_bomb(path: Path, unpacked: int) -> Path:
     """Write a tarball of one file of zeros with gzip, which makes it a thousand times smaller."""
     step = 64 << 20
     head = make_member("zeros")
-    size = unpacked.to_bytes(12, "big")
-    start = gzip.compress(set_size(head, b"\x80" + size[1:]), 1)
+    # Only a size that eleven octal digits cannot hold may be a binary number.
+    binary = b"\x80" + unpacked.to_bytes(11, "big")
+    size = f"{unpacked:011o}\0".encode() if unpacked < 8**11 else binary
+    start = gzip.compress(set_size(head, size), 1)
     zeros = gzip.compress(bytes(step), 9)
     with path.open("wb") as file:
         file.write(start)
