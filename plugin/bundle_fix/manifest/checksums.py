@@ -33,6 +33,8 @@ TOKEN = re.compile(
 )
 MAX_LIST = 4 << 20
 """Bytes of the longest text file that is searched for digests."""
+MAX_HEAD = 1 << 10
+"""Bytes at the start of a file that show most binary files: they contain a NUL."""
 MAX_ROUNDS = 3
 """Lists of lists: SHA256SUMS, and SHA256SUMS.md5 of it."""
 SIGNED_MARKS = (b"-----BEGIN PGP SIGNED MESSAGE-----", b"-----BEGIN PKCS7-----")
@@ -107,6 +109,8 @@ def _list_texts(tree: Tree) -> Iterator[tuple[str, bytes]]:
         if file.content.size > MAX_LIST or path == MANIFEST_NAME or _is_record(path):
             continue
         with file.content.open() as reader:
+            if b"\0" in reader.pread(0, MAX_HEAD):
+                continue
             data = read_exactly(reader, 0, file.content.size) or b""
         if b"\0" not in data and TOKEN.search(data):
             yield path, data

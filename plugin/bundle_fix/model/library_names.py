@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 NAME_HASH = re.compile(r"(?:-(?!20\d{6})[0-9a-f]{8})+(?=\.|$)")
 """The hash that auditwheel adds to the name of a bundled library (repair.py, copylib); several if a
@@ -39,6 +40,7 @@ def strip_version_numbers(path: str) -> str:
     return VERSION_NUMBERS.sub("#", path)
 
 
+@lru_cache(maxsize=4096)
 def get_library_family(path: str) -> str:
     """Return the part of a library's name that all its versions share.
 

@@ -102,11 +102,13 @@ class RepairPlan(Struct, frozen=True):
         plan: the changes, each asked for by a finding.
         before: the check of the artifact as it is.
         predicted: the check of the artifact with the planned changes.
+        facts: the facts about the contents of its files.
     """
 
     plan: Plan
     before: CheckResult
     predicted: CheckResult
+    facts: FactCache
 
 
 class Repair(Struct, frozen=True):
@@ -145,7 +147,8 @@ def fix_artifact(
             return expected
         with stage_repair(repair, output, progress) as staged:
             written = read_bundle(staged.tree, str(output))
-            verdict = check_bundle(written, options.policy, progress=progress)
+            facts = repair.planned.facts
+            verdict = check_bundle(written, options.policy, progress=progress, known_facts=facts)
             result = FixResult(applied, verdict, output, before)
             if result.failed and not options.force:
                 return replace(result, written=None)
@@ -200,12 +203,12 @@ def plan_repair(
     while True:
         plan = make_repair_plan(relocated, RepairRequests(requests), options.pinned)
         if plan.is_empty:
-            return RepairPlan(plan, before, before)
+            return RepairPlan(plan, before, before, facts)
         after = predict_edits(_drop_lists(plan.tree, plan.images), plan.edits)
         predicted = check_bundle(after, options.policy, known_facts=facts)
         new = collect_requests(predicted.findings) - requests
         if not new:
-            return RepairPlan(plan, before, predicted)
+            return RepairPlan(plan, before, predicted, facts)
         requests |= new
 
 

@@ -43,6 +43,12 @@ class Concatenation:
         else:
             yield SliceReader(self, start, size)
 
+    def find_whole(self, start: int, size: int) -> Content | None:
+        """Return the content that consists of exactly the bytes at ``start``, or None."""
+        index = self._find_content(start) if start < self.size else 0
+        content = self._contents[index]
+        return content if (self._starts[index], content.size) == (start, size) else None
+
     def _find_content(self, offset: int) -> int:
         """Return the index of the content with the byte at ``offset``; it is never empty."""
         return bisect_right(self._starts, offset) - 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from isal import isal_zlib
+from msgspec.structs import replace
 
 from bundle_fix.archive.compression.codecs import Compression, Writable
 from bundle_fix.archive.limits import UNLIMITED
@@ -14,9 +15,9 @@ from bundle_fix.archive.read_back import ReadBack
 from bundle_fix.archive.tar.concatenation import Concatenation
 from bundle_fix.archive.tar.parts import iter_tar_parts
 from bundle_fix.archive.tar.reader import parse_tar
-from bundle_fix.model.content import read_chunks
+from bundle_fix.model.content import ArchiveSlice, read_chunks
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
-from bundle_fix.model.tree import Tree
+from bundle_fix.model.tree import File, Node, Tree
 
 
 def write_tarball(
@@ -58,7 +59,23 @@ def write_tarball(
                         stream.write(chunk)
                         progress(step, size)
         written.compare(size, crc)
-    return parse_tar(archive, where, archive.size, UNLIMITED)
+    return _use_contents(parse_tar(archive, where, archive.size, UNLIMITED), archive)
+
+
+def _use_contents(tree: Tree, archive: Concatenation) -> Tree:
+    """Return the tree of ``archive`` with the contents of which the archive was made.
+
+    They are read faster than slices of the archive, and what is known about them stays known.
+    """
+    nodes = {path: _use_content(node, archive) for path, node in tree.nodes.items()}
+    return replace(tree, nodes=nodes)
+
+
+def _use_content(node: Node, archive: Concatenation) -> Node:
+    if not isinstance(node, File) or not isinstance(node.content, ArchiveSlice):
+        return node
+    content = archive.find_whole(node.content.start, node.content.size)
+    return node if content is None else replace(node, content=content)
 
 
 def _open_compressor(

@@ -127,7 +127,7 @@ def _find_mixed_bindings(
     strong = facts.read_fact(copy, read_strong_names)
     known = shared.image is not None
     defined = facts.read_exports(shared).names if known else frozenset[bytes]()
-    names = {n for n in strong if (n in defined if known else runtime.pattern.match(n))}
+    names = strong & defined if known else strong
     is_first = scope.objects.index(copy) < scope.objects.index(shared)
     # Of an unknown shared library only the names are known: it takes what the copy defines.
     provider = shared if known and not is_first else copy
@@ -135,6 +135,7 @@ def _find_mixed_bindings(
     for user in scope.users:
         if (user.label == copy.label) is not is_first:
             found = find_names_bound_to(facts, scope.objects, user, provider, names)
+            found = [name for name in found if known or runtime.pattern.match(name)]
             if found:
                 bound[user.label] = found
     return bound
