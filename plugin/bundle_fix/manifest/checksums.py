@@ -13,6 +13,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,6 +32,8 @@ TOKEN = re.compile(
     rb"(?<![0-9A-Za-z])[0-9A-Fa-f]{32,128}(?![0-9A-Za-z])"
     rb"|(?:(?<=sha\d{3}-)|(?<=Digest: ))[0-9A-Za-z+/]{22,86}={0,2}"
 )
+WORD = re.compile(rb"[\w.+~-]+")
+"""A word of a list; file names with other characters are searched for as text."""
 MAX_LIST = 4 << 20
 """Bytes of the longest text file that is searched for digests."""
 MAX_HEAD = 1 << 10
@@ -83,14 +86,12 @@ def _renew_lists(before: Tree, tree: Tree, changed: Sequence[str]) -> Renewal:
     texts = {
         path: text
         for path, text in _list_texts(tree)
-        if any(name in text or name in os.fsencode(path) for name in names)
+        if _mentions_one(os.fsencode(path) + b"\n" + text, names)
     }
-    algorithms = {
-        name for text in texts.values() for m in TOKEN.finditer(text) for name in _name_digests(m)
-    }
+    tokens = {m[0] for text in texts.values() for m in TOKEN.finditer(text)}
     pairs: dict[bytes, bytes] = {}
-    for path in changed if algorithms else ():
-        pairs |= _pair_digests(before.nodes[path], tree.nodes[path], sorted(algorithms))
+    for path in changed if tokens else ():
+        pairs |= _pair_digests(before.nodes[path], tree.nodes[path], tokens)
     nodes: dict[str, Node] = dict(tree.nodes)
     renewed: list[str] = []
     remarks: list[str] = []
@@ -116,26 +117,36 @@ def _list_texts(tree: Tree) -> Iterator[tuple[str, bytes]]:
             yield path, data
 
 
-def _name_digests(match: re.Match[bytes]) -> Iterator[str]:
-    """Yield the algorithms whose digests have the length of a match."""
-    for lengths in (HEX_LENGTHS, BASE64_LENGTHS):
-        if len(match[0]) in lengths:
-            yield lengths[len(match[0])]
+def _mentions_one(text: bytes, names: AbstractSet[bytes]) -> bool:
+    """Return whether a text contains a file name, a plain one only as a whole word.
+
+    Names of programs such as ``id`` are parts of many words.
+    """
+    words = {word for found in WORD.findall(text) for word in (found, found.rpartition(b".")[0])}
+    return any(name in words or (not WORD.fullmatch(name) and name in text) for name in names)
 
 
-def _pair_digests(old: Node, new: Node, algorithms: Sequence[str]) -> dict[bytes, bytes]:
-    """Return each spelling of the digests of a file before, with the one of the file after."""
+def _pair_digests(old: Node, new: Node, tokens: AbstractSet[bytes]) -> dict[bytes, bytes]:
+    """Return each spelling of a file's old digests in ``tokens``, with that of the new digest."""
     assert isinstance(old, File)  # noqa: S101 (only files have changed contents)
     assert isinstance(new, File)  # noqa: S101
-    pairs = {}
-    for before, after in zip(
-        _compute_digests(old.content, algorithms), _compute_digests(new.content, algorithms),
-        strict=True,
-    ):  # fmt: skip
-        pairs[before.hex().encode()] = after.hex().encode()
-        pairs[before.hex().upper().encode()] = after.hex().upper().encode()
-        pairs[base64.b64encode(before)] = base64.b64encode(after)
-    return pairs
+    lengths = {len(token) for token in tokens}
+    tables = (HEX_LENGTHS, BASE64_LENGTHS)
+    algorithms = sorted({t[n] for t in tables for n in lengths if n in t})
+    before = _spell_digests(old.content, algorithms)
+    if tokens.isdisjoint(before):
+        return {}
+    return dict(zip(before, _spell_digests(new.content, algorithms), strict=True))
+
+
+def _spell_digests(content: Content, algorithms: Sequence[str]) -> list[bytes]:
+    """Return the digests of a file, each in lower and upper case hexadecimal and in base64."""
+    return [
+        spelling
+        for digest in _compute_digests(content, algorithms)
+        for text in (digest.hex().encode(),)
+        for spelling in (text, text.upper(), base64.b64encode(digest))
+    ]
 
 
 def _compute_digests(content: Content, algorithms: Sequence[str]) -> list[bytes]:
