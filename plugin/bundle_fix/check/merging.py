@@ -36,7 +36,7 @@ def merge_findings(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]
 
 
 def _merge_broken_symlinks(findings: Sequence[Finding]) -> list[Finding]:
-    """Merge a broken symlink with the findings about its name, which lead nowhere else."""
+    """Merge a broken symlink with the findings about its name, of which it is the cause."""
     results: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.rule == NOT_FOUND and not finding.fixable:

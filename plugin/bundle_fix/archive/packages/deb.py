@@ -48,7 +48,7 @@ def read_deb(
     """
     with path.open("rb") as file:
         if not file.read(len(AR_MAGIC) + HEADER_SIZE).startswith(FIRST_MEMBER, len(AR_MAGIC)):
-            # Besides Debian, only the linker has a use for ar archives (ar(1)).
+            # Only Debian and linkers use ar archives (ar(1)).
             raise BundleFixError(
                 "it is a static library (an ar archive), not a Debian package", where=str(path),
                 hint="check the programs and libraries that were linked with it",

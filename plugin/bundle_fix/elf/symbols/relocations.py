@@ -20,9 +20,9 @@ from bundle_fix.model.content import Reader
 MAX_RELOCATIONS = 256 << 20
 """Limit of one table of relocations, in bytes; Chromium's has 20 MiB."""
 TABLES = (
-    (c.DT_JMPREL, c.DT_PLTRELSZ), (c.DT_RELA, c.DT_RELASZ), (c.DT_REL, c.DT_RELSZ),
+    (c.DT_RELA, c.DT_RELASZ), (c.DT_REL, c.DT_RELSZ), (c.DT_JMPREL, c.DT_PLTRELSZ),
 )  # fmt: skip
-"""The dynamic tags with address and size of each table."""
+"""The dynamic tags with address and size of each table; the first may contain the last."""
 
 
 def is_bound_to_itself(image: Image) -> bool:
@@ -48,6 +48,13 @@ def read_relocated_names(reader: Reader, image: Image) -> frozenset[bytes]:
     return frozenset(get_string(strings, offsets[n]) for n in indices if n < len(offsets))
 
 
+def has_addends(image: Image, tag: int) -> bool:
+    """Return whether the table of relocations of a dynamic tag contains addends."""
+    if tag == c.DT_JMPREL:
+        return image.find_value(c.DT_PLTREL) == c.DT_RELA
+    return tag == c.DT_RELA
+
+
 def _iter_symbol_indices(reader: Reader, image: Image) -> Iterator[int]:
     is_wide = image.format.bits == 64
     for tag, size_tag in TABLES:
@@ -55,12 +62,9 @@ def _iter_symbol_indices(reader: Reader, image: Image) -> Iterator[int]:
         start = None if address is None else image.find_offset(address)
         if start is None or size > MAX_RELOCATIONS:
             continue
-        is_rela = tag == c.DT_RELA or (
-            tag == c.DT_JMPREL and image.find_value(c.DT_PLTREL) == c.DT_RELA
-        )
         words = array("Q" if is_wide else "I")
         data = reader.pread(start, size)
-        step = 3 if is_rela else 2
+        step = 3 if has_addends(image, tag) else 2
         words.frombytes(data[: len(data) // (step * words.itemsize) * step * words.itemsize])
         if image.format.order != sys.byteorder:
             words.byteswap()

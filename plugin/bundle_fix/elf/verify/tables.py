@@ -255,3 +255,21 @@ def _limit_records(count: int) -> None:
     # Records may share others, so the size of the file does not bound them.
     if count > MAX_VERSION_RECORDS:
         raise DamagedElfError(f"its list of symbol versions exceeds {MAX_VERSION_RECORDS} records")
+
+
+def hash_name(name: bytes) -> int:
+    """Return the hash of a name in a DT_HASH table, as the gABI defines it."""
+    value = 0
+    for byte in name:
+        value = (value << 4) + byte
+        high = value & 0xF0000000
+        value = (value ^ high >> 24) & ~high & 0xFFFFFFFF
+    return value
+
+
+def hash_gnu_name(name: bytes) -> int:
+    """Return the hash of a name in a DT_GNU_HASH table (glibc's dl-new-hash.h)."""
+    value = 5381
+    for byte in name:
+        value = (value * 33 + byte) & 0xFFFFFFFF
+    return value

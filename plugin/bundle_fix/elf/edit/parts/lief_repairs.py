@@ -22,6 +22,7 @@ from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.strings import find_string_table, get_string
 from bundle_fix.elf.read.structs import Section
+from bundle_fix.elf.symbols.relocations import TABLES
 from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.elf.symbols.tables import find_movable_tables
 from bundle_fix.model.content import CHUNK, Patch, PathContent, Reader, read_exactly
@@ -29,8 +30,6 @@ from bundle_fix.model.errors import DamagedElfError
 
 NUMBERED = (c.DT_HASH, c.DT_GNU_HASH, c.DT_VERSYM)
 """Tables that refer to symbols by number; relocations do so as well."""
-RELOCATIONS = {c.DT_REL: c.DT_RELSZ, c.DT_RELA: c.DT_RELASZ, c.DT_JMPREL: c.DT_PLTRELSZ}
-"""The tag of each table of relocations, with that of its size."""
 IDENT_SIZE = 16
 """The size of e_ident, after which the fields of the ELF header begin."""
 TAIL_ALIGNMENT = 4096
@@ -93,7 +92,7 @@ def _list_spans(reader: Reader, image: Image) -> Iterator[tuple[int, tuple[int, 
     for table in find_movable_tables(reader, image):
         if table.tag in NUMBERED:
             yield table.tag, (table.offset, table.size)
-    sizes = {tag: image.find_value(size) or 0 for tag, size in RELOCATIONS.items()}
+    sizes = {tag: image.find_value(size) or 0 for tag, size in TABLES}
     for tag, size in {c.DT_SYMTAB: 0, **sizes}.items():
         address = image.find_value(tag)
         if address is None or not (size or tag == c.DT_SYMTAB):

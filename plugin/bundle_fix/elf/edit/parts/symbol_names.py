@@ -18,12 +18,11 @@ from bundle_fix.elf.edit.parts.hash_tables import build_gnu_hash, build_sysv_has
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.strings import find_string_table, get_string
+from bundle_fix.elf.symbols.relocations import TABLES, has_addends
 from bundle_fix.elf.symbols.symbol_table import read_name_offsets
 from bundle_fix.model.content import Patch, Reader, read_exactly
 from bundle_fix.model.errors import DamagedElfError
 
-RELOCATIONS = ((c.DT_RELA, c.DT_RELASZ), (c.DT_REL, c.DT_RELSZ), (c.DT_JMPREL, c.DT_PLTRELSZ))
-"""The dynamic tags with address and size of each table of relocations."""
 OTHER_INDICES = frozenset({0x6000000F, 0x60000011, 0x6FFFFEF8, 0x6FFFFEFF})
 """Tags of other tables with symbol numbers: DT_ANDROID_REL, DT_ANDROID_RELA, DT_GNU_CONFLICT,
 DT_SYMINFO."""
@@ -119,7 +118,7 @@ def _compute_relocation_patches(
         raise CannotEditError("its symbols would move, and an unknown table has their numbers")
     numbers = {old: new for new, old in enumerate(order)}
     done_up_to: list[tuple[int, int]] = []
-    for tag, size_tag in RELOCATIONS:
+    for tag, size_tag in TABLES:
         size = image.find_value(size_tag)
         if image.find_value(tag) is None or not size:
             continue
@@ -128,13 +127,7 @@ def _compute_relocation_patches(
         if any(first <= start and start + size <= end for first, end in done_up_to):
             continue
         done_up_to.append((start, start + size))
-        yield Patch(start, _renumber(image, data, numbers, has_addend=_has_addends(image, tag)))
-
-
-def _has_addends(image: Image, tag: int) -> bool:
-    if tag == c.DT_JMPREL:
-        return image.find_value(c.DT_PLTREL) == c.DT_RELA
-    return tag == c.DT_RELA
+        yield Patch(start, _renumber(image, data, numbers, has_addend=has_addends(image, tag)))
 
 
 def _renumber(image: Image, data: bytes, numbers: Mapping[int, int], *, has_addend: bool) -> bytes:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.image import DynamicEntry, Image
 from bundle_fix.elf.read.structs import Section
 from bundle_fix.model.content import CHUNK, Patch, Reader
 
@@ -39,6 +39,14 @@ SECTION_TYPES = {
     c.DT_VERDEF: c.SHT_GNU_VERDEF,
 }
 """The section type of each table, by its dynamic tag."""
+
+
+def update_entries(
+    entries: Sequence[DynamicEntry], moves: Sequence[TableMove]
+) -> list[DynamicEntry]:
+    """Return ``entries`` after ``moves``, of which the first is that of the string table."""
+    values = {move.tag: move.new_address for move in moves} | {c.DT_STRSZ: moves[0].new_size}
+    return [DynamicEntry(e.tag, values.get(e.tag, e.value)) for e in entries]
 
 
 def apply_moves(sections: Sequence[Section], moves: Sequence[TableMove]) -> list[Section]:

@@ -25,6 +25,7 @@ from bundle_fix.elf.edit.string_tables.section_headers import (
     TableMove,
     apply_moves,
     compute_section_patches,
+    update_entries,
 )
 from bundle_fix.elf.edit.string_tables.slot import (
     StringTable,
@@ -34,7 +35,7 @@ from bundle_fix.elf.edit.string_tables.slot import (
     resolve_string_offsets,
 )
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DynamicEntry, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.structs import Header, Section, Segment
 from bundle_fix.model.content import Insertion, Patch, Reader
@@ -92,14 +93,12 @@ def grow_segment(
         c.DT_STRTAB, image.find_value(c.DT_STRTAB) or 0, strings.offset, len(strings.data),
         offset - grown.offset + grown.vaddr, offset, size,
     )  # fmt: skip
-    values = {c.DT_STRTAB: move.new_address, c.DT_STRSZ: size}
-    moved = [DynamicEntry(e.tag, values.get(e.tag, e.value)) for e in entries]
     segments = growth.extend(len(data))
     _require_addresses(image, segments)
     insertion = _insert_data(reader, image, sections, growth, data)
     changed = _adapt_sections(image, growth, apply_moves(sections, [move]), insertion)
     patches = [
-        compute_dynamic_patch(image, moved),
+        compute_dynamic_patch(image, update_entries(entries, [move])),
         *compute_reference_patches(reader, image, planned, offsets),
         *_compute_string_patches(strings, is_last=is_last),
         *([] if insertion else [Patch(growth.offset, data)]),

@@ -25,6 +25,7 @@ from bundle_fix.elf.edit.string_tables.section_headers import (
     TableMove,
     apply_moves,
     compute_section_patches,
+    update_entries,
 )
 from bundle_fix.elf.edit.string_tables.slot import (
     StringTable,
@@ -34,7 +35,7 @@ from bundle_fix.elf.edit.string_tables.slot import (
     resolve_string_offsets,
 )
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.image import DynamicEntry, Image
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.sections import read_sections
 from bundle_fix.elf.read.structs import Section, Segment
 from bundle_fix.elf.symbols.tables import DynamicTable, find_movable_tables
@@ -93,7 +94,7 @@ def grow_string_table(
             raise CannotEditError("a table after its string table is truncated")
         contents[move.tag] = data
     patches = [
-        compute_dynamic_patch(image, _update_entries(entries, layout, layout.moves[0].new_size)),
+        compute_dynamic_patch(image, update_entries(entries, layout.moves)),
         _compute_segment_patch(image, layout),
         *(patch for patch in references if not _is_in_moved_table(patch, layout.moves[1:])),
         *_compute_string_patches(strings, added, layout.moves[0]),
@@ -262,15 +263,6 @@ def _build_move(table: DynamicTable, offset: int, to_address: int) -> TableMove:
     return TableMove(
         table.tag, table.address, table.offset, table.size, offset + to_address, offset, table.size
     )
-
-
-def _update_entries(
-    entries: Sequence[DynamicEntry], layout: TableLayout, size: int
-) -> list[DynamicEntry]:
-    """Return ``entries`` with the new addresses of moved tables and ``size`` as DT_STRSZ."""
-    addresses = {move.tag: move.new_address for move in layout.moves}
-    values = {**addresses, c.DT_STRSZ: size}
-    return [DynamicEntry(e.tag, values.get(e.tag, e.value)) for e in entries]
 
 
 def _compute_segment_patch(image: Image, layout: TableLayout) -> Patch:

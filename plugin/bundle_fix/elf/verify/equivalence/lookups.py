@@ -10,7 +10,13 @@ from collections.abc import Iterator, Mapping
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.verify.equivalence.symbols import DynamicSymbol, Symbols
 from bundle_fix.elf.verify.reading import ElfStructure
-from bundle_fix.elf.verify.tables import DynamicTables, get_hash_width, read_words
+from bundle_fix.elf.verify.tables import (
+    DynamicTables,
+    get_hash_width,
+    hash_gnu_name,
+    hash_name,
+    read_words,
+)
 from bundle_fix.model.errors import DamagedElfError
 
 Lookups = Mapping[bytes, tuple[DynamicSymbol, ...]]
@@ -50,19 +56,9 @@ def _walk_hash(elf: ElfStructure, start: int, symbols: Symbols) -> Iterator[int]
             if seen[number]:
                 break
             seen[number] = 1
-            if _hash_name(symbols[number].name) % buckets == bucket:
+            if hash_name(symbols[number].name) % buckets == bucket:
                 yield number
             number = words[buckets + number]
-
-
-def _hash_name(name: bytes) -> int:
-    """Return the hash of a name in a DT_HASH table, as the gABI defines it."""
-    value = 0
-    for byte in name:
-        value = (value << 4) + byte
-        high = value & 0xF0000000
-        value = (value ^ high >> 24) & ~high & 0xFFFFFFFF
-    return value
 
 
 def _walk_gnu_hash(elf: ElfStructure, start: int, symbols: Symbols) -> Iterator[int]:
@@ -79,18 +75,10 @@ def _walk_gnu_hash(elf: ElfStructure, start: int, symbols: Symbols) -> Iterator[
                 break
             seen[number] = 1
             stored = hashes[number - first]
-            value = _gnu_hash_name(symbols[number].name)
+            value = hash_gnu_name(symbols[number].name)
             word = bloom[value // elf.bits % size] if size else 0
             passes = word >> value % elf.bits & word >> (value >> shift) % elf.bits & 1
             if passes and value % buckets == bucket and value | 1 == stored | 1:
                 yield number
             if stored & 1:
                 break
-
-
-def _gnu_hash_name(name: bytes) -> int:
-    """Return the hash of a name in a DT_GNU_HASH table (glibc's dl-new-hash.h)."""
-    value = 5381
-    for byte in name:
-        value = (value * 33 + byte) & 0xFFFFFFFF
-    return value

@@ -25,7 +25,14 @@ from bundle_fix.elf.verify.symbol_invariants import (
     normalize_dynamic,
     read_names,
 )
-from bundle_fix.elf.verify.tables import SYMBOL_SIZES, DynamicTables, decode_words
+from bundle_fix.elf.verify.tables import (
+    SYMBOL_SIZES,
+    DynamicTables,
+    decode_words,
+    get_hash_width,
+    hash_gnu_name,
+    hash_name,
+)
 from bundle_fix.model.errors import DamagedElfError
 
 RELOCATIONS = ((c.DT_RELA, c.DT_RELASZ), (c.DT_REL, c.DT_RELSZ), (c.DT_JMPREL, c.DT_PLTRELSZ))
@@ -118,7 +125,7 @@ def _has_right_gnu_hash(
     masks = decode_words(new, now[16:start], new.bits // 8)
     words = decode_words(new, now[start:])
     buckets, chains = words[:count], words[count:]
-    hashes = [_hash_gnu(name) for name in names[first:]]
+    hashes = [hash_gnu_name(name) for name in names[first:]]
     if len(chains) != len(hashes):
         return False
     filters = [0] * bloom
@@ -153,7 +160,7 @@ def _has_right_sysv_hash(
         _walk_sysv_hash(elf, tables) for elf, tables in ((old, old_tables), (new, new_tables))
     )
     for number, (bucket, count) in after.items():
-        if number >= len(found) or _hash_sysv(found[number][0]) % count != bucket:
+        if number >= len(found) or hash_name(found[number][0]) % count != bucket:
             return False
     was = Counter(expected[number] for number in before if number < len(expected))
     return was <= Counter(found[number] for number in after)
@@ -168,8 +175,7 @@ def _walk_sysv_hash(elf: ElfStructure, tables: DynamicTables) -> dict[int, tuple
     table = _read_span(elf, tables, c.DT_HASH)
     if not table:
         return {}
-    wide = elf.bits == 64 and elf.header.machine in (c.EM_ALPHA, c.EM_S390)
-    words = decode_words(elf, table, 8 if wide else 4)
+    words = decode_words(elf, table, get_hash_width(elf))
     count, chains = words[0], words[2 + words[0] :]
     seen: dict[int, tuple[int, int]] = {}
     for bucket in range(count):
@@ -180,21 +186,6 @@ def _walk_sysv_hash(elf: ElfStructure, tables: DynamicTables) -> dict[int, tuple
             seen[number] = (bucket, count)
             number = chains[number]
     return seen
-
-
-def _hash_gnu(name: bytes) -> int:
-    value = 5381
-    for byte in name:
-        value = (value * 33 + byte) % (1 << 32)
-    return value
-
-
-def _hash_sysv(name: bytes) -> int:
-    value = 0
-    for byte in name:
-        value = (value << 4) + byte
-        value = (value ^ (value >> 24 & 0xF0)) & 0x0FFFFFFF
-    return value
 
 
 def _find_relocations(elf: ElfStructure) -> Iterator[tuple[int, Span]]:
