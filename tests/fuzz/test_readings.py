@@ -62,15 +62,20 @@ def assert_same(ours: Reading, theirs: Reading, program: str, archive: Path) -> 
     assert ours.directories >= theirs.directories, (program, raw)
 
 
+def assert_unpacked_alike(accepted: Sequence[tuple[Path, Reading]], *programs: str) -> None:
+    """Compare what bundle-fix reads in archives with what each of ``programs`` unpacks."""
+    archives = [path for path, _ in accepted]
+    for program in programs:
+        for (path, ours), theirs in zip(accepted, unpack_all(program, archives), strict=True):
+            assert_same(ours, theirs, program, path)
+
+
 @many
 @given(st.lists(odd_tars(), min_size=BATCH, max_size=BATCH))
 def test_an_odd_tarball_is_rejected_or_read_as_other_programs_read_it(raws: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as name:
         accepted = list(read_batch(raws, Path(name), ".tar"))
-        archives = [path for path, _ in accepted]
-        for program in ("GNU tar", "bsdtar"):
-            for (path, ours), theirs in zip(accepted, unpack_all(program, archives), strict=True):
-                assert_same(ours, theirs, program, path)
+        assert_unpacked_alike(accepted, "GNU tar", "bsdtar")
         for path, ours in accepted:
             assert_same(ours, unpack_with_tarfile(path), "tarfile", path)
 
@@ -80,10 +85,7 @@ def test_an_odd_tarball_is_rejected_or_read_as_other_programs_read_it(raws: list
 def test_an_odd_zip_is_rejected_or_read_as_other_programs_read_it(raws: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as name:
         accepted = list(read_batch(raws, Path(name), ".zip"))
-        archives = [path for path, _ in accepted]
-        for program in ("unzip", "bsdtar"):
-            for (path, ours), theirs in zip(accepted, unpack_all(program, archives), strict=True):
-                assert_same(ours, theirs, program, path)
+        assert_unpacked_alike(accepted, "unzip", "bsdtar")
         for path, ours in accepted:
             files = {member: ("file", data) for member, (_, data) in ours.members.items()}
             assert_same(ours._replace(members=files), read_with_zipfile(path), "zipfile", path)
