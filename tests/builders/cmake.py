@@ -140,10 +140,10 @@ class Project:
     cmake: CMake
     config: tuple[str, ...] = field(default=())
 
-    def make(self, *targets: str) -> subprocess.CompletedProcess[str]:
-        """Build the targets, or all if none is given."""
+    def make(self, *targets: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        """Build the targets, or all if none is given; ``extra`` are environment variables."""
         selection = ["--target", *targets] if targets else []
-        return self.cmake.run("cmake", "--build", self.build, *selection, *self.config)
+        return self.cmake.run("cmake", "--build", self.build, *selection, *self.config, **extra)
 
     def install(self, *options: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run ``cmake --install``."""

@@ -29,6 +29,7 @@ name = "demo-{cmake.CMAKE_PROJECT_VERSION}-{version}"
 
 [variables]
 version = { file = "version.txt", pattern = "([0-9]+)" }
+channel = { env = "DEMO_CHANNEL", default = "stable" }
 
 [options]
 greeting = { choices = ["hallo", "moin"], default = "moin" }
@@ -42,7 +43,7 @@ from = "etc/*.ini"
 to   = "etc/"
 
 [[files]]
-text = "{greeting} {cmake.CMAKE_BUILD_TYPE} {source}"
+text = "{greeting} {channel} {cmake.CMAKE_BUILD_TYPE} {source}"
 to   = "README"
 
 [[libraries]]
@@ -68,9 +69,9 @@ def list_packs(project: Project) -> list[Path]:
     return sorted(project.build.rglob("*.tar.gz"), key=lambda path: path.stat().st_mtime_ns)
 
 
-def is_made_again(project: Project) -> bool:
+def is_made_again(project: Project, **environ: str) -> bool:
     before = [path.stat().st_mtime_ns for path in list_packs(project)]
-    done = project.make("pack")
+    done = project.make("pack", **environ)
     assert done.returncode == 0, done.stdout
     return [path.stat().st_mtime_ns for path in list_packs(project)] != before
 
@@ -87,7 +88,7 @@ def test_the_pack_has_the_built_targets_and_runs(project: Project, tmp_path: Pat
     assert directory.name.startswith("demo-1.2.3-")
     ran = subprocess.run([directory / "bin/app"], capture_output=True, text=True, check=True)
     assert ran.stdout == "answer 42\n"
-    assert (directory / "README").read_text() == f"hallo Release {project.source}"
+    assert (directory / "README").read_text() == f"hallo stable Release {project.source}"
     assert (directory / "lib/libcore.so.1").readlink() == Path("libcore.so.1.2.3")
 
 
@@ -123,6 +124,14 @@ def test_a_pack_is_made_again_if_an_option_has_changed(project: Project) -> None
     assert is_made_again(project)
     write_later(lists, text)
     assert is_made_again(project)
+
+
+def test_a_pack_is_made_again_if_an_environment_variable_of_its_spec_has_changed(
+    project: Project,
+) -> None:
+    for environ in ({"DEMO_CHANNEL": "beta"}, {"SOURCE_DATE_EPOCH": "1000000000"}, {}):
+        assert is_made_again(project, **environ)
+        assert not is_made_again(project, **environ, DEMO_OTHER="not used by the spec")
 
 
 def test_a_pack_that_does_not_pass_fails_the_build_with_a_report(project: Project) -> None:
@@ -172,19 +181,22 @@ def test_a_pack_is_installed_by_its_own_component(tmp_path: Path, newest: CMake)
     assert not (tmp_path / "all/share/packs").exists()
 
 
-def test_a_pack_in_a_subdirectory_can_have_aliases_and_imported_targets(
+def test_a_pack_in_a_subdirectory_has_the_targets_that_its_spec_names(
     tmp_path: Path, newest: CMake
 ) -> None:
     build_elf(tmp_path / "s/vendor/libv.so.2", soname="libv.so.2")
     lists = """
 add_library(vendor SHARED IMPORTED)
 set_target_properties(vendor PROPERTIES IMPORTED_LOCATION ${CMAKE_SOURCE_DIR}/vendor/libv.so.2)
-bundle_fix_pack(NAME pack SPEC bundle.toml TARGETS demo::app core vendor)
+bundle_fix_pack(NAME pack SPEC bundle.toml TARGETS demo::app)
 """
     spec = SPEC[: SPEC.index("[variables]")].replace("-{version}", "")
     spec += '[[files]]\nfrom = "{target.demo__app}"\nto = "bin/"\n'
+    spec += '[[files]]\nfrom = "{target.left_out}"\nto = "bin/"\n'
     spec += "".join(f'[[libraries]]\nfrom = "{{target.{t}}}"\n' for t in ("core", "vendor"))
     more = "add_executable(demo::app ALIAS app)\nadd_subdirectory(packs)\n"
+    more += "add_executable(left_out EXCLUDE_FROM_ALL app.c)\n"
+    more += "target_link_libraries(left_out PRIVATE core)\n"
     files = {"packs/CMakeLists.txt": lists, "packs/bundle.toml": spec}
     project = build_project(
         newest, write_demo_project(tmp_path / "s", more, **files), tmp_path / "b"
@@ -193,7 +205,11 @@ bundle_fix_pack(NAME pack SPEC bundle.toml TARGETS demo::app core vendor)
     assert done.returncode == 0, done.stdout
     with tarfile.open(tmp_path / "b/packs/demo-1.2.3.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"bin/app", "lib/libcore.so.1", "lib/libv.so.2"} <= names
+    assert {"bin/app", "bin/left_out", "lib/libcore.so.1", "lib/libv.so.2"} <= names
+    write_later(tmp_path / "s/packs/bundle.toml", spec.replace("target.left_out", "target.left_ou"))
+    done = project.make("pack")
+    assert done.returncode != 0
+    assert "did you mean `left_out`? The targets are `app`, " in done.stdout
 
 
 @pytest.mark.parametrize(

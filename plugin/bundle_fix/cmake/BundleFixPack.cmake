@@ -2,7 +2,8 @@
 include_guard(GLOBAL)
 
 # bundle_fix_pack(NAME SPEC
-#                 [TARGETS target...]         targets to pack; by default all that a build makes
+#                 [TARGETS target...]         targets to build before the pack, in addition to those
+#                                             that SPEC names; by default all that a build makes
 #                 [OPTIONS name=value...]     variables and options of the spec
 #                 [OUTPUT file-or-directory]  by default the binary directory
 #                 [ROOT directory]            base of relative paths in the spec; by default the
@@ -12,8 +13,8 @@ include_guard(GLOBAL)
 #                 [ALL])                      make the pack in a build of the default target
 #
 # Add the target NAME. It makes the pack that SPEC describes, and makes it again if an input, the
-# spec or bundle-fix has changed. The spec may use {build}, {source}, {target.TARGET} and
-# {cmake.ENTRY}.
+# spec, an environment variable that the spec uses, or bundle-fix has changed. The spec may use
+# {build}, {source}, {target.TARGET} and {cmake.ENTRY}.
 function(bundle_fix_pack)
   cmake_parse_arguments(PARSE_ARGV 0 arg "ALL"
     "NAME;SPEC;OUTPUT;ROOT;COMPONENT;DESTINATION" "TARGETS;OPTIONS")
@@ -36,6 +37,7 @@ function(bundle_fix_pack)
   _bundle_fix_config(config unused)
   set(stamp "${work}/${config}.stamp")
   set(defines "${work}/${config}.defines")
+  set(environment "${work}/${config}.environment")
   set(depfile "${work}/${config}.d")
   # Before CMake 3.21 DEPFILE takes no generator expressions, so all configurations share one.
   if(CMAKE_VERSION VERSION_LESS 3.21)
@@ -53,9 +55,10 @@ function(bundle_fix_pack)
   add_custom_command(
     OUTPUT "${stamp}"
     COMMAND "${CMAKE_COMMAND}" -E make_directory "${directory}"
-    COMMAND ${command} pack "${spec}" ${root} -D "@${defines}" -o "${output}"
-            --depfile "${depfile}" --stamp "${stamp}"
-    DEPENDS "${spec}" "${defines}" "${package}/../__init__.py"
+    COMMAND ${command} pack "${spec}" ${root} -D "@${defines}" -D "@${work}/${config}.imported"
+            -o "${output}" --depfile "${depfile}" --stamp "${stamp}"
+    DEPENDS "${spec}" "${defines}" "${work}/${config}.imported" "${environment}"
+            "${package}/../__init__.py"
     DEPFILE "${depfile}"
     COMMENT "Packing ${arg_NAME}"
     COMMAND_EXPAND_LISTS VERBATIM)
@@ -67,20 +70,18 @@ function(bundle_fix_pack)
   # depend on the pack, for example to upload it.
   _bundle_fix_find_targets(steps "${CMAKE_SOURCE_DIR}" UTILITY)
   add_custom_target(${arg_NAME} ${all} DEPENDS "${stamp}")
+  _bundle_fix_add_environment_step(${arg_NAME} "${spec}" "${environment}")
   set_target_properties(${arg_NAME} PROPERTIES
     BUNDLE_FIX_SPEC "${spec}"
     BUNDLE_FIX_STAMP "${stamp}"
     BUNDLE_FIX_DEFINES "${defines}"
+    BUNDLE_FIX_IMPORTED_DEFINES "${work}/${config}.imported"
     BUNDLE_FIX_OPTIONS "${arg_OPTIONS}"
     BUNDLE_FIX_STEPS "${steps}"
     BUNDLE_FIX_TARGETS "${arg_TARGETS}")
   set_property(GLOBAL APPEND PROPERTY BUNDLE_FIX_PACKS ${arg_NAME})
-  if(arg_TARGETS)
-    # Imported targets are visible only in the directory that imports them.
-    _bundle_fix_defer(_bundle_fix_finish_pack "${arg_NAME}" "${CMAKE_CURRENT_SOURCE_DIR}")
-  else()
-    _bundle_fix_defer(_bundle_fix_finish_pack "${arg_NAME}")
-  endif()
+  _bundle_fix_defer(_bundle_fix_write_imported_targets "${arg_NAME}" "${CMAKE_CURRENT_SOURCE_DIR}")
+  _bundle_fix_defer(_bundle_fix_finish_pack "${arg_NAME}")
   if(arg_COMPONENT)
     _bundle_fix_add_pack_install("${arg_NAME}" "${arg_COMPONENT}" "${arg_DESTINATION}")
   endif()
@@ -104,50 +105,57 @@ function(_bundle_fix_resolve_output given output directory)
   set(${directory} "${path}" PARENT_SCOPE)
 endfunction()
 
+# Write the files of the imported targets that the pack NAME uses. They are visible only in the
+# directory that imports them, so this runs in the directory of bundle_fix_pack().
+function(_bundle_fix_write_imported_targets name)
+  get_target_property(spec ${name} BUNDLE_FIX_SPEC)
+  get_target_property(targets ${name} BUNDLE_FIX_TARGETS)
+  get_target_property(output ${name} BUNDLE_FIX_IMPORTED_DEFINES)
+  _bundle_fix_find_named_targets("${spec}" named)
+  set(imported "")
+  foreach(target IN LISTS targets named)
+    if(TARGET ${target})
+      get_target_property(is_imported ${target} IMPORTED)
+      if(is_imported)
+        list(APPEND imported ${target})
+      endif()
+    endif()
+  endforeach()
+  set_property(TARGET ${name} PROPERTY BUNDLE_FIX_IMPORTED "${imported}")
+  _bundle_fix_format_targets(lines ${imported})
+  file(GENERATE OUTPUT "${output}" CONTENT "${lines}")
+endfunction()
+
 # Add the dependencies of the pack and write the variables of its spec, when all targets are known.
 function(_bundle_fix_finish_pack name)
-  get_target_property(targets ${name} BUNDLE_FIX_TARGETS)
+  get_target_property(spec ${name} BUNDLE_FIX_SPEC)
+  get_target_property(required ${name} BUNDLE_FIX_TARGETS)
+  get_target_property(imported ${name} BUNDLE_FIX_IMPORTED)
   get_target_property(options ${name} BUNDLE_FIX_OPTIONS)
   get_target_property(defines ${name} BUNDLE_FIX_DEFINES)
-  set(requested "${targets}")
-  if(NOT targets)
-    _bundle_fix_find_targets(targets "${CMAKE_SOURCE_DIR}"
-      EXECUTABLE SHARED_LIBRARY MODULE_LIBRARY STATIC_LIBRARY)
+  _bundle_fix_find_targets(built "${CMAKE_SOURCE_DIR}"
+    EXECUTABLE SHARED_LIBRARY MODULE_LIBRARY STATIC_LIBRARY)
+  _bundle_fix_find_named_targets("${spec}" named)
+  if(NOT required)
     get_target_property(steps ${name} BUNDLE_FIX_STEPS)
-    list(APPEND targets ${steps})
-  endif()
-  set(lines "build=${CMAKE_BINARY_DIR}\nsource=${CMAKE_SOURCE_DIR}\n")
-  string(APPEND lines "cmake.CMAKE_BUILD_TYPE=$<CONFIG>\n")
-  foreach(target IN LISTS targets)
-    if(NOT TARGET ${target})
-      if(NOT CMAKE_CURRENT_SOURCE_DIR STREQUAL CMAKE_SOURCE_DIR)
-        _bundle_fix_defer(_bundle_fix_finish_pack "${name}")
-        return()
+    foreach(target IN LISTS built steps)
+      _bundle_fix_is_in_all(${target} in_all)
+      _bundle_fix_depends_on_pack(${target} depends_on_pack)
+      if(in_all AND NOT depends_on_pack)
+        add_dependencies(${name} ${target})
       endif()
+    endforeach()
+    set(required "")
+  endif()
+  foreach(target IN LISTS required named)
+    if(target IN_LIST imported)
+      continue()
+    elseif(NOT TARGET ${target})
       message(FATAL_ERROR "bundle_fix_pack(${name}): target not found: ${target}")
     endif()
-    set(real ${target})
-    get_target_property(aliased ${target} ALIASED_TARGET)
-    if(aliased)
-      set(real ${aliased})
-    endif()
-    get_target_property(imported ${real} IMPORTED)
-    if(NOT imported)
-      _bundle_fix_is_in_all(${real} in_all)
-      _bundle_fix_depends_on_pack(${real} depends_on_pack)
-      if(requested OR (in_all AND NOT depends_on_pack))
-        add_dependencies(${name} ${real})
-      endif()
-    endif()
-    get_target_property(kind ${target} TYPE)
-    if(kind MATCHES "EXECUTABLE|SHARED|MODULE|STATIC|UNKNOWN")
-      string(REGEX REPLACE "[^A-Za-z0-9_.+-]" "_" variable "${target}")
-      string(APPEND lines "target.${variable}=$<TARGET_FILE:${target}>\n")
-    endif()
+    add_dependencies(${name} ${target})
   endforeach()
-  foreach(option IN LISTS options)
-    string(APPEND lines "${option}\n")
-  endforeach()
+  _bundle_fix_format_defines(lines "${options}" ${built} ${required} ${named})
   file(GENERATE OUTPUT "${defines}" CONTENT "${lines}")
 endfunction()
 

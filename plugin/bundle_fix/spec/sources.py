@@ -82,6 +82,12 @@ def find_cache_entry(directory: Path, entry: str) -> SourceValue:
     return SourceValue(match[1])
 
 
+def list_cache_entries(directory: Path) -> list[str]:
+    """Return the names of the entries of a ``CMakeCache.txt``; none if it cannot be read."""
+    text, _ = _read_text(directory / CMAKE_CACHE)
+    return re.findall(r"^([A-Za-z_][^:\"\n]*):[^=\n]*=", text, re.MULTILINE)
+
+
 def read_builtin(builtin: str, environ: Mapping[str, str]) -> SourceValue:
     """Return the value of ``glibc``, ``arch`` or ``epoch``.
 

@@ -48,6 +48,12 @@ def parse_template(template: str) -> list[TemplatePart]:
                 f"invalid variable name `{{{shown}}}`",
                 hint="write {name}, or {{ and }} for literal braces",
             )
+        if width and width.startswith(":"):
+            shown = escape_and_shorten(f"{name}:{width}")
+            raise BundleFixError(
+                f"invalid variable name `{{{shown}}}`",
+                hint=f"write {{{shown.replace('::', '__')}}} for the target of CMake",
+            )
         if not _FORMAT.fullmatch(width or ""):
             raise BundleFixError(
                 f"invalid width `{escape_and_shorten(width or '')}` of the variable `{name}`",

@@ -23,12 +23,16 @@ from bundle_fix.spec.sources import (
     SourceValue,
     apply_pattern,
     find_cache_entry,
+    list_cache_entries,
     read_builtin,
     read_cmake_cache,
     read_environment,
     search_file,
 )
 from bundle_fix.spec.template import is_build_variable, list_references, parse_template
+
+TARGET = "target."
+"""The beginning of the name of a build variable that is the file of a target."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,19 +205,22 @@ def _resolve_build_variable(name: str, values: Values) -> str:
     The cache is that of the directory ``{build}``.
     """
     kind, _, entry = name.partition(".")
+    shown = escape_and_shorten(name)
     lack = "only the CMake build defines it"
+    hint = f"make the pack with bundle_fix_pack() in CMake, or pass -D {shown}=…"
     if kind == "cmake":
         directory = values.root / values["build"]
         values.consulted[directory / CMAKE_CACHE] = None
         value, lack = find_cache_entry(directory, entry)
         if not lack:
             return value
-    shown = escape_and_shorten(name)
-    raise BundleFixError(
-        f"the variable `{shown}` has no value: {lack}",
-        where=_find_first_use(name, values.spec),
-        hint=f"make the pack with bundle_fix_pack() in CMake, or pass -D {shown}=…",
-    )
+        if "build" in values.defines:
+            hint = suggest_word(entry, list_cache_entries(directory)) or f"pass -D {shown}=…"
+    elif targets := sorted(n.removeprefix(TARGET) for n in values.defines if n.startswith(TARGET)):
+        lack = f"the build has no program or library `{escape_and_shorten(entry)}`"
+        hint = f"{suggest_word(entry, targets)} The targets are {format_words(targets)}".lstrip()
+    where = _find_first_use(name, values.spec)
+    raise BundleFixError(f"the variable `{shown}` has no value: {lack}", where=where, hint=hint)
 
 
 def _find_first_use(name: str, spec: Spec) -> str:

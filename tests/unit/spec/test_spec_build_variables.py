@@ -54,6 +54,30 @@ def test_a_build_variable_without_a_build_is_an_error(tmp_path: Path) -> None:
     )
 
 
+def test_an_unknown_target_of_a_build_lists_the_targets_with_a_suggestion(tmp_path: Path) -> None:
+    defines = {"build": "/b", "target.ns__apps": "/b/app", "target.core": "/b/libcore.so"}
+    values = resolve_variables(write_spec(tmp_path), tmp_path, defines, {})
+    with pytest.raises(BundleFixError) as refused:
+        values["target.ns__app"]
+    assert str(refused.value) == (
+        f"{tmp_path}/bundle.toml:5:8: the variable `target.ns__app` has no value: the build has no"
+        " program or library `ns__app` (did you mean `ns__apps`? The targets are `core`,"
+        " `ns__apps`)"
+    )
+
+
+def test_a_misspelt_cache_entry_has_a_suggestion(tmp_path: Path) -> None:
+    (tmp_path / "CMakeCache.txt").write_text("CMAKE_BUILD_TYP:STRING=x\nCMAKE_AR:FILEPATH=ar\n")
+    values = resolve_variables(write_spec(tmp_path), tmp_path, {"build": str(tmp_path)}, {})
+    with pytest.raises(BundleFixError, match="has no entry .*did you mean `CMAKE_BUILD_TYP`"):
+        values["cmake.CMAKE_BUILD_TYPE"]
+
+
+def test_a_target_of_a_namespace_is_written_with_underscores(tmp_path: Path) -> None:
+    with pytest.raises(BundleFixError, match=r"write \{target\.ns__app\} for the target of CMake"):
+        write_spec(tmp_path, TEXT.replace("ns__app", "ns::app"))
+
+
 def test_a_definition_in_the_spec_overrides_a_build_variable(tmp_path: Path) -> None:
     text = f'{TEXT}[variables]\nbuild = {{ value = "mine" }}\n'
     assert resolve_variables(write_spec(tmp_path, text), tmp_path, {}, {})["build"] == "mine"
