@@ -69,7 +69,7 @@ def test_an_unknown_target_of_a_build_lists_the_targets_with_a_suggestion(tmp_pa
 def test_a_misspelt_cache_entry_has_a_suggestion(tmp_path: Path) -> None:
     (tmp_path / "CMakeCache.txt").write_text("CMAKE_BUILD_TYP:STRING=x\nCMAKE_AR:FILEPATH=ar\n")
     values = resolve_variables(write_spec(tmp_path), tmp_path, {"build": str(tmp_path)}, {})
-    with pytest.raises(BundleFixError, match="has no entry .*did you mean `CMAKE_BUILD_TYP`"):
+    with pytest.raises(BundleFixError, match=r"has no entry .*did you mean `CMAKE_BUILD_TYP`"):
         values["cmake.CMAKE_BUILD_TYPE"]
 
 
