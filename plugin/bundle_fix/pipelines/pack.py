@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import cache, partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -41,9 +40,8 @@ from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_name
 from bundle_fix.spec.variables import Values
 from bundle_fix.storage.atomic import move_aside
-from bundle_fix.storage.digests import build_hashing_step, compute_digests
+from bundle_fix.storage.digests import compute_digests
 from bundle_fix.storage.staging import create_scratch_directory
-from bundle_fix.subprocesses.forks import is_worth_forking, run_in_subprocess
 
 DONE = {"debug": "dropped", "split": "split off"}
 """The word for what happened to debug information, by the spec's ``debug.strip``."""
@@ -120,14 +118,14 @@ def make_pack(request: PackRequest, progress: Progress = no_progress) -> PackRes
     output = request.output
     with create_scratch_directory() as scratch, start_editors(request) as edit:
         collected = collect_files(request)
-        with start_hashing(collected, progress) as get_digests:
-            if request.may_keep_output:
-                inputs = compute_inputs(request, collected, get_digests())
-                if manifest := find_unchanged_pack(output, inputs, request.debug_output):
-                    return PackResult(collected, manifest, fixed=None)
-            stripped = strip_bundle(collected.bundle, request.spec.debug.strip, scratch, progress)
-            applied = plan_and_apply(request, collected, stripped, scratch, edit, progress)
-            manifest = describe_pack(request, collected, stripped, applied, get_digests())
+        digests = hash_files(collected, progress)
+        if request.may_keep_output:
+            inputs = compute_inputs(request, collected, digests)
+            if manifest := find_unchanged_pack(output, inputs, request.debug_output):
+                return PackResult(collected, manifest, fixed=None)
+        stripped = strip_bundle(collected.bundle, request.spec.debug.strip, scratch, progress)
+        applied = plan_and_apply(request, collected, stripped, scratch, edit, progress)
+        manifest = describe_pack(request, collected, stripped, applied, digests)
         tree = insert_manifest(applied.tree, manifest, resolve_epoch(request.spec, request.values))
         with stage_pack(request, tree, stripped.debug, progress) as staged:
             written = read_bundle(staged.tree, str(output))
@@ -162,19 +160,10 @@ def collect_files(request: PackRequest) -> CollectedPack:
     return collected
 
 
-def start_hashing(
-    collected: CollectedPack, progress: Progress
-) -> AbstractContextManager[Callable[[], Mapping[Content, str]]]:
-    """Start hashing the collected files and return a function that waits for the digests.
-
-    Many bytes are hashed in another process while the pack is planned.
-    """
+def hash_files(collected: CollectedPack, progress: Progress) -> Mapping[Content, str]:
+    """Return the SHA-256 digests of the collected files."""
     contents = {file.content for _, file in collected.bundle.tree.iter_files()}
-    step = build_hashing_step(contents)
-    if is_worth_forking(step.size):
-        progress(step, 0)
-        return run_in_subprocess(partial(compute_digests, contents))
-    return nullcontext(cache(partial(compute_digests, contents, progress=progress)))
+    return compute_digests(contents, progress=progress)
 
 
 def compute_inputs(

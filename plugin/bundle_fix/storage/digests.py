@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from bundle_fix.model.content import Content, read_chunks
@@ -29,12 +29,6 @@ def compute_sha256(content: Content) -> str:
     return digest.hexdigest()
 
 
-def build_hashing_step(contents: Collection[Content]) -> ProgressStep:
-    """Return the progress step in which ``contents`` are hashed."""
-    size, number = sum(content.size for content in contents), len(contents)
-    return ProgressStep("hashing", size, format_count(number, "file"), number)
-
-
 def compute_digests(
     contents: Iterable[Content],
     known: Mapping[Content, str] | None = None,
@@ -54,8 +48,8 @@ def compute_digests(
         return digests
     from concurrent.futures import ThreadPoolExecutor
 
+    size, number = sum(content.size for content in missing), len(missing)
+    step = ProgressStep("hashing", size, format_count(number, "file"), number)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, MAX_THREADS)) as pool:
-        hashed = track_parts(
-            pool.map(compute_sha256, missing), partial(progress, build_hashing_step(missing))
-        )
+        hashed = track_parts(pool.map(compute_sha256, missing), partial(progress, step))
         return {**digests, **dict(zip(missing, hashed, strict=True))}

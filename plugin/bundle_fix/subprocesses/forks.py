@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 import resource
 import select
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from io import BufferedReader
-from typing import IO, TypeVar
+from typing import IO
 
 from msgspec import Struct
 
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import describe_process_limit
-from bundle_fix.subprocesses.processors import count_cores, share_cores
-
-T = TypeVar("T")
+from bundle_fix.subprocesses.processors import count_cores
 
 FATAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a child at once; only the parent removes temporary files and reports the end."""
@@ -97,44 +93,6 @@ def block_signals() -> Iterator[None]:
 def is_worth_forking(size: int) -> bool:
     """Return whether a second process saves time on work that reads ``size`` bytes."""
     return count_cores() > 1 and size >= WORTH_FORKING
-
-
-@contextmanager
-def run_in_subprocess(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
-    """Start ``work`` in a child, which is killed at the end of the context.
-
-    Args:
-        work: Returns something that can be pickled, and has no side effects.
-
-    Returns:
-        A callable returning the result of ``work``. If the child cannot be started or dies,
-        ``work`` runs in this process, and raises here.
-    """
-    try:
-        running = start_fork(lambda pipe: _send_result(work, pipe))
-    except OSError:
-        # The limit of processes or of memory is reached.
-        yield work
-        return
-
-    @cache
-    def receive_result() -> T:
-        try:
-            result: T = pickle.load(running.pipe)  # noqa: S301 (written by a fork of this process)
-        except (EOFError, pickle.UnpicklingError):
-            result = work()
-        return result
-
-    try:
-        yield receive_result
-    finally:
-        kill_fork(running)
-
-
-def _send_result(work: Callable[[], T], pipe: IO[bytes]) -> None:
-    # The other cores are busy: the parent goes on with its own work.
-    share_cores(count_cores())
-    pickle.dump(work(), pipe)
 
 
 def _run_child(work: Callable[[IO[bytes]], None], reading: int, writing: int, parent: int) -> None:

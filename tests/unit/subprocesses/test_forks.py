@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -18,53 +18,11 @@ from bundle_fix.subprocesses.forks import (
     block_signals,
     is_worth_forking,
     kill_fork,
-    run_in_subprocess,
     start_fork,
     wait_for_exit,
     wait_for_output,
 )
 from bundle_fix.subprocesses.processors import count_cores, share_cores
-
-PARENT = os.getpid()
-
-
-def test_work_runs_in_another_process() -> None:
-    with run_in_subprocess(os.getpid) as receive_result:
-        assert receive_result() != os.getpid()
-
-
-def test_a_result_may_be_larger_than_a_pipe() -> None:
-    with run_in_subprocess(lambda: bytes(10_000_000)) as receive_result:
-        assert receive_result() == bytes(10_000_000)
-
-
-def test_an_exception_of_the_work_is_raised_in_the_parent() -> None:
-    def fail() -> NoReturn:
-        raise ValueError("of no use")
-
-    with run_in_subprocess(fail) as receive_result, pytest.raises(ValueError, match="of no use"):
-        receive_result()
-
-
-def test_the_parent_does_the_work_of_a_child_that_dies() -> None:
-    def die_in_child() -> int:
-        if os.getpid() != PARENT:
-            os._exit(9)
-        return 7
-
-    with run_in_subprocess(die_in_child) as receive_result:
-        assert receive_result() == 7
-
-
-def test_the_parent_does_the_work_at_the_limit_of_processes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(_work: Callable[[IO[bytes]], None]) -> NoReturn:
-        raise BlockingIOError("Resource temporarily unavailable")
-
-    monkeypatch.setattr(forks, "start_fork", refuse)
-    with run_in_subprocess(os.getpid) as receive_result:
-        assert receive_result() == os.getpid()
 
 
 def has_children() -> bool:
@@ -74,15 +32,6 @@ def has_children() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def test_a_child_whose_result_is_not_used_ends_with_the_context(tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    # No process ever writes into the fifo, so the child waits for ever.
-    with run_in_subprocess(fifo.read_bytes):
-        pass
-    assert not has_children()
 
 
 def test_killing_a_child_waits_for_the_end_of_its_own_children() -> None:
@@ -221,21 +170,15 @@ def test_blocked_signals_arrive_after_the_block() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_a_child_uses_one_core() -> None:
-    with run_in_subprocess(count_cores) as receive_result:
-        assert receive_result() == 1
-
-
-def test_shares_of_the_cores_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_uses_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
 
     def count_in_worker(pipe: IO[bytes]) -> None:
         share_cores(4)
-        with run_in_subprocess(count_cores) as receive_result:
-            pipe.write(b"%d %d" % (count_cores(), receive_result()))
+        pipe.write(b"%d" % count_cores())
 
     worker = start_fork(count_in_worker)
-    assert worker.pipe.read() == b"2 1"
+    assert worker.pipe.read() == b"2"
     assert wait_for_exit(worker) == 0
     assert count_cores() == 8
 

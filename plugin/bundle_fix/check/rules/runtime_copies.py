@@ -16,7 +16,6 @@ from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.elf.read.image import Image
-from bundle_fix.elf.symbols.definitions import read_strong_names
 from bundle_fix.elf.symbols.hashes import find_provided_symbols
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.model.content import Reader
@@ -124,7 +123,7 @@ def _find_mixed_bindings(
     shared library; otherwise the references of the object with the static copy.
     """
     facts = context.facts
-    strong = facts.read_fact(copy, read_strong_names)
+    strong = facts.read_exports(copy).strong
     known = shared.image is not None
     defined = facts.read_exports(shared).names if known else frozenset[bytes]()
     names = strong & defined if known else strong

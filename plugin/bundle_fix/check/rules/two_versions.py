@@ -16,7 +16,7 @@ from bundle_fix.check.facts.symbols.scopes import SymbolScope, find_shared_scope
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
-from bundle_fix.elf.symbols.definitions import read_strong_names, read_unique_names
+from bundle_fix.elf.symbols.definitions import read_unique_names
 from bundle_fix.loader.hosts.libc import Libc, is_part_of_libc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process
@@ -108,7 +108,7 @@ def _find_wrong_bindings(
     """Return the names of ``second`` that its users, and itself, bind to ``first``."""
     facts = context.facts
     # Weak definitions are inline functions and templates, which are alike in all versions.
-    names = facts.read_fact(first, read_strong_names) & facts.read_exports(second).names
+    names = facts.read_exports(first).strong & facts.read_exports(second).names
     if not names:
         return {}
     bound: dict[str, list[bytes]] = {}

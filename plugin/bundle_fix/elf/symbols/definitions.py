@@ -91,11 +91,13 @@ class Exports(Struct, frozen=True):
         versions: the versions of each defined name that has any; None if the file defines no
             versions.
         version_only: the names that only references with a version find.
+        strong: the names of the definitions that only one object should contain.
     """
 
     names: frozenset[bytes] = frozenset()
     versions: Mapping[bytes, Sequence[str]] | None = None
     version_only: frozenset[bytes] = frozenset()
+    strong: frozenset[bytes] = frozenset()
 
     def provides_symbol(self, name: bytes, version: str | None) -> bool:
         """Return whether a reference to ``name`` in ``version`` (None: in any) finds it here."""
@@ -119,10 +121,12 @@ def read_exports(reader: Reader, image: Image) -> Exports:
     names = columns.read_names(list(compress(columns.name_offsets, exported)))
     labels = read_defined_by_index(reader, image)
     indices = list(compress(columns.indices, exported)) if labels else []
+    is_strong = compress(columns.infos.translate(IS_STRONG), exported)
     return Exports(
         frozenset(names) - {b""},
         _group_versions(names, indices, labels) if labels else None,
         _find_version_only(names, indices),
+        frozenset(compress(names, is_strong)) - {b""},
     )
 
 
@@ -166,23 +170,6 @@ def _find_version_only(names: Sequence[bytes], indices: Sequence[int]) -> frozen
     rows = list(zip(names, indices, strict=True))
     hidden = {name for name, index in rows if index >= HIDDEN | 3}
     return frozenset(hidden - {name for name, index in rows if index < HIDDEN | 3})
-
-
-def read_strong_names(reader: Reader, image: Image) -> frozenset[bytes]:
-    """Return the names of the definitions that only one object should contain.
-
-    Raises:
-        DamagedElfError: the tables cannot be read.
-    """
-    columns = read_columns(reader, image)
-    if columns is None:
-        return frozenset()
-    strong = columns.infos.translate(IS_STRONG)
-    exported = intersect_flags(columns.undefined.translate(IS_ZERO), strong)
-    names = columns.read_names(list(compress(columns.name_offsets, exported)))
-    # Index 0 (VER_NDX_LOCAL) marks symbols that other objects do not see.
-    visible = (index & ~HIDDEN for index in compress(columns.indices, exported))
-    return frozenset(compress(names, visible)) - {b""}
 
 
 def read_unique_names(reader: Reader, image: Image) -> frozenset[bytes]:

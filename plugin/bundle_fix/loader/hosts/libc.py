@@ -153,6 +153,7 @@ def is_in_glibc(name: str, version: str) -> bool:
     return since == OLDEST_GLIBC or parse_version(since) <= parse_version(version)
 
 
+@lru_cache(maxsize=1024)
 def parse_version(text: str) -> tuple[int, ...]:
     """Parse the number of a version: ``2.17`` gives (2, 17)."""
     return tuple(int(part) for part in text.split("."))
