@@ -40,6 +40,7 @@ docs: $(VENV)/installed
 	$(BIN)/bundle-fix schema spec --format markdown >docs/spec.md
 	$(BIN)/bundle-fix check --schema >docs/schemas/check-1.json
 	$(BIN)/bundle-fix diff --schema >docs/schemas/diff-1.json
+	$(BIN)/bundle-fix inspect --schema >docs/schemas/inspect-1.json
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

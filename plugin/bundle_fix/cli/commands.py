@@ -19,6 +19,7 @@ COMMANDS = {
     "tree": "show the libraries that the loader maps, as a tree",
     "why": "show each step of the search for a library",
     "diff": "compare two packs and report regressions",
+    "inspect": "show what a process or a core file has loaded, and from where",
     "rules": "list the rules of check and diff, or explain one",
     "elf": "print or change the dynamic section of ELF files",
     "patchelf": "change ELF files with the command line of patchelf",

@@ -16,9 +16,9 @@ from bundle_fix.report.schemas import SCHEMAS
 def schema(name: str, kind: str) -> int:
     """Print the JSON Schema (draft 2020-12) of a spec or of the JSON output of a command.
 
-    NAME is spec (the default), check, diff, tree, why, elf, rules or manifest. Editors with Taplo
-    can check a spec: write the schema to a file beside the spec, and begin the spec with the line
-    "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
+    NAME is spec (the default), check, diff, inspect, tree, why, elf, rules or manifest. Editors
+    with Taplo can check a spec: write the schema to a file beside the spec, and begin the spec with
+    the line "#:schema ./bundle.schema.json". --format markdown prints the manual's page.
     """
     if name not in SCHEMAS:
         from bundle_fix.model.suggestions import format_words, suggest_word

@@ -15,9 +15,7 @@ def build_check_schema() -> dict[str, Any]:
     """Return the schema of ``check --format json``: a report or a list; jsonl has one per line."""
     from bundle_fix.report.check_report import SCHEMA, CheckReport
 
-    schema = _build_schema(CheckReport, f"bundle-fix check, schema {SCHEMA}")
-    definition = {"$ref": schema.pop("$ref")}
-    return {**schema, "oneOf": [definition, {"type": "array", "items": definition}]}
+    return _allow_list(_build_schema(CheckReport, f"bundle-fix check, schema {SCHEMA}"))
 
 
 def build_diff_schema() -> dict[str, Any]:
@@ -25,6 +23,13 @@ def build_diff_schema() -> dict[str, Any]:
     from bundle_fix.report.diff import SCHEMA, DiffReport
 
     return _build_schema(DiffReport, f"bundle-fix diff, schema {SCHEMA}")
+
+
+def build_inspect_schema() -> dict[str, Any]:
+    """Return the schema of ``inspect --format json``: a report or a list of them."""
+    from bundle_fix.report.inspection import SCHEMA, InspectReport
+
+    return _allow_list(_build_schema(InspectReport, f"bundle-fix inspect, schema {SCHEMA}"))
 
 
 def build_tree_schema() -> dict[str, Any]:
@@ -90,6 +95,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "spec": build_spec_schema,
     "check": build_check_schema,
     "diff": build_diff_schema,
+    "inspect": build_inspect_schema,
     "tree": build_tree_schema,
     "why": build_why_schema,
     "elf": build_elf_schema,
@@ -106,6 +112,12 @@ def _build_schema(model: object, title: str) -> dict[str, Any]:
     for component in components.values():
         component["description"] = cleandoc(component.get("description", ""))
     return {"$schema": DRAFT, "title": title, **definition, "$defs": components}
+
+
+def _allow_list(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema for one value, or a list of such values."""
+    definition = {"$ref": schema.pop("$ref")}
+    return {**schema, "oneOf": [definition, {"type": "array", "items": definition}]}
 
 
 def _drop_null(value: Any) -> Any:

@@ -1,0 +1,226 @@
+"""The objects of a process compared with a pack: which are the pack's, which took its place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from msgspec import Struct
+
+from bundle_fix.elf.read.constants import MACHINE_NAMES
+from bundle_fix.elf.read.notes import read_build_id
+from bundle_fix.elf.read.parser import read_image_from
+from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.model.content import PathContent
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.observe.comparison.pack_contents import PackContents
+from bundle_fix.observe.objects import ObservedObject
+from bundle_fix.observe.snapshot import Aux, Snapshot
+
+MEMFD = "/memfd:"
+"""The start of the path of a file in memory (memfd_create(2))."""
+
+
+class ObservedOrigin(Enum):
+    """The side that an object of a process comes from; the values are codes for JSON.
+
+    ``ADDED`` is a file in the pack's directory that the pack does not contain.
+    """
+
+    PACK = "pack"
+    OTHER_PACK = "other_pack"
+    ADDED = "added"
+    HOST = "host"
+    MEMFD = "memfd"
+    KERNEL = "kernel"
+
+
+class Replacement(Enum):
+    """How the file of an object differs from what was expected; the values are codes for JSON.
+
+    ``DELETED``: the file has been removed or replaced since it was loaded. ``CHANGED``: the file of
+    that path has another build-id now. ``OTHER_BUILD``: the pack's file has another build-id.
+    """
+
+    DELETED = "deleted"
+    CHANGED = "changed"
+    OTHER_BUILD = "other_build"
+
+
+class Verdict(Enum):
+    """The result of a comparison; the values are codes for JSON."""
+
+    CLEAN = "clean"
+    DISPLACED = "displaced"
+    REPLACED = "replaced"
+    UNRELATED = "unrelated"
+    NO_PACK = "no_pack"
+
+
+class ComparedObject(Struct, frozen=True):
+    """An object of a process with its place in the pack.
+
+    Attributes:
+        observed: the object.
+        origin: the side that it comes from.
+        member: the path of the pack's file at its place, or None.
+        displaces: the path of the pack's file that should have been loaded instead, or None.
+        replacement: how its file differs from what was expected, or None.
+        other_pack: the name of the other pack that it comes from, or an empty text.
+    """
+
+    observed: ObservedObject
+    origin: ObservedOrigin
+    member: str | None = None
+    displaces: str | None = None
+    replacement: Replacement | None = None
+    other_pack: str = ""
+
+
+class Comparison(Struct, frozen=True):
+    """The objects of a process compared with a pack.
+
+    Attributes:
+        pack: the pack; None if none is known.
+        root: the directory of the pack in the process; None if it is unknown.
+        objects: the objects, in the order of the link map.
+    """
+
+    pack: PackContents | None
+    root: str | None
+    objects: tuple[ComparedObject, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The result; a displaced library counts more than a replaced file."""
+        if self.pack is None:
+            return Verdict.NO_PACK
+        if any(o.displaces for o in self.objects):
+            return Verdict.DISPLACED
+        own = [o for o in self.objects if o.origin is ObservedOrigin.PACK]
+        if any(o.replacement for o in own):
+            return Verdict.REPLACED
+        return Verdict.CLEAN if own else Verdict.UNRELATED
+
+
+def compare_objects(
+    snapshot: Snapshot,
+    objects: Sequence[ObservedObject],
+    pack: PackContents | None,
+    others: Iterable[PackContents] = (),
+) -> Comparison:
+    """Return the objects with their origins.
+
+    Args:
+        snapshot: the process.
+        objects: its objects.
+        pack: the pack that it is compared with, or None.
+        others: further packs, by which other objects may be recognised.
+    """
+    root = find_pack_root(objects, pack) if pack is not None else None
+    owners = {
+        b: other.name for other in others if other is not pack for b in other.paths_by_build_id
+    }
+    located = [_locate_object(snapshot, o, pack, root, owners) for o in objects]
+    if pack is None:
+        return Comparison(None, None, tuple(located))
+    machine = MACHINE_NAMES.get(snapshot.machine, f"machine-{snapshot.machine}")
+    is_own_loader = any(
+        o.origin is ObservedOrigin.PACK and o.observed.address == snapshot.vector.get(Aux.BASE)
+        for o in located
+    )
+    compared = []
+    for o in located:
+        displaced = None
+        names = () if o.observed.is_main else o.observed.names
+        # The C library must be that of the loader, and the kernel starts the loader by its path.
+        if is_own_loader or not any(map(is_part_of_libc, names)):
+            displaced = _find_displaced(o, pack, machine, names)
+        compared.append(
+            ComparedObject(o.observed, o.origin, o.member, displaced, o.replacement, o.other_pack)
+        )
+    return Comparison(pack, root, tuple(compared))
+
+
+def _find_displaced(
+    o: ComparedObject, pack: PackContents, machine: str, names: Iterable[str]
+) -> str | None:
+    if o.origin in (ObservedOrigin.PACK, ObservedOrigin.KERNEL):
+        return None
+    return next((path for name in names for path in pack.find_libraries(name, machine)), None)
+
+
+def find_pack_root(objects: Sequence[ObservedObject], pack: PackContents) -> str | None:
+    """Return the directory in which a process has the pack, judging by the paths of its objects.
+
+    The program decides: its build-id and the end of its path, or else the path alone, as the
+    program of another release has. Without it, most of the files with build-ids of the pack do.
+    """
+    main = next((o for o in objects if o.is_main), None)
+    roots = _list_roots([main] if main is not None else [], pack)
+    if not roots and main is not None and main.path is not None:
+        programs = [path for path, file in pack.files.items() if not file.soname]
+        matching = [path for path in programs if main.path.endswith("/" + path)]
+        roots = [main.path[: -len(path) - 1] for path in sorted(matching, key=len, reverse=True)]
+    roots = roots[:1] or _list_roots(objects, pack)
+    if not roots:
+        return None
+    return Counter(roots).most_common(1)[0][0]
+
+
+def _list_roots(objects: Iterable[ObservedObject], pack: PackContents) -> list[str]:
+    """Return the directory of the pack by each file with a build-id and a path of the pack."""
+    return [
+        o.path[: -len(path) - 1]
+        for o in objects
+        if o.path is not None
+        for path in pack.paths_by_build_id.get(o.build_id or "", ())
+        if o.path.endswith("/" + path)
+    ]
+
+
+def _locate_object(
+    snapshot: Snapshot,
+    observed: ObservedObject,
+    pack: PackContents | None,
+    root: str | None,
+    owners: dict[str, str],
+) -> ComparedObject:
+    path, build_id = observed.path, observed.build_id
+    if path is None:
+        return ComparedObject(observed, ObservedOrigin.KERNEL)
+    if path.startswith(MEMFD):
+        return ComparedObject(observed, ObservedOrigin.MEMFD)
+    replacement = _find_replacement(snapshot, observed)
+    inside = path[len(root) + 1 :] if root is not None and path.startswith(root + "/") else None
+    if pack is not None and inside is not None and inside in pack.files:
+        expected = pack.files[inside].build_id
+        if replacement is None and expected and build_id and expected != build_id:
+            replacement = Replacement.OTHER_BUILD
+        return ComparedObject(observed, ObservedOrigin.PACK, inside, None, replacement)
+    same = pack.paths_by_build_id.get(build_id or "") if pack is not None else None
+    if same and root is None:
+        member = same[0]
+        return ComparedObject(observed, ObservedOrigin.PACK, member, None, replacement)
+    if build_id is not None and build_id in owners:
+        return ComparedObject(
+            observed, ObservedOrigin.OTHER_PACK, None, None, replacement, owners[build_id]
+        )
+    origin = ObservedOrigin.HOST if inside is None else ObservedOrigin.ADDED
+    return ComparedObject(observed, origin, None, None, replacement)
+
+
+def _find_replacement(snapshot: Snapshot, observed: ObservedObject) -> Replacement | None:
+    if observed.is_deleted:
+        return Replacement.DELETED
+    if snapshot.root is None or observed.path is None or observed.build_id is None:
+        return None
+    path = snapshot.root / observed.path.lstrip("/")
+    try:
+        with PathContent(path, path.stat().st_size).open() as reader:
+            image = read_image_from(reader, str(path))
+            on_disk = read_build_id(reader, image) if image is not None else None
+    except (OSError, BundleFixError):
+        return None
+    return Replacement.CHANGED if on_disk not in (None, observed.build_id) else None

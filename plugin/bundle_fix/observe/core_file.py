@@ -1,0 +1,216 @@
+"""A core file: the memory and the notes of a process that has ended (core(5))."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from bundle_fix.archive.compression.spool import decompress_file
+from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.parser import CLASSES, IDENT_SIZE, MAGIC, ORDERS
+from bundle_fix.elf.read.structs import Format, Header, Segment, get_elf_format
+from bundle_fix.model.content import FileReader, Reader, read_exactly
+from bundle_fix.model.errors import BundleFixError, build_os_error
+from bundle_fix.model.progress import Progress, no_progress
+from bundle_fix.observe.core_notes import (
+    NT_AUXV,
+    NT_FILE,
+    NT_PRPSINFO,
+    NT_PRSTATUS,
+    CoreNote,
+    MappedRange,
+    list_core_notes,
+    parse_mapped_files,
+    parse_process_info,
+    parse_signal,
+    read_note,
+)
+from bundle_fix.observe.memory import DumpedMemory
+from bundle_fix.observe.snapshot import (
+    VDSO,
+    Aux,
+    FileMapping,
+    Snapshot,
+    parse_vector,
+    split_deleted,
+)
+
+PN_XNUM = 0xFFFF
+"""The value of e_phnum if the number is in sh_info of the first section header (elf(5))."""
+MAX_CORE_SEGMENTS = 1 << 20
+"""Limit of program headers; Linux allows 65,530 mappings by default (vm.max_map_count)."""
+BATCH = 4096
+"""Program headers that are read at a time."""
+
+
+class _Segments(Struct):
+    """The program headers of a core file: its notes, and memory in arrays, one item per mapping."""
+
+    notes: list[Segment]
+    starts: array[int]
+    offsets: array[int]
+    sizes: array[int]
+    executable: dict[int, bool]
+    end: int = 0
+
+
+@contextmanager
+def open_core(
+    path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
+) -> Iterator[Snapshot]:
+    """Read a core file, which may be compressed; its memory can be read until the context ends.
+
+    Raises:
+        BundleFixError: it cannot be read, or is not a core file.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(decompress_file(path, limits, progress))
+        except OSError as error:
+            raise build_os_error("cannot read it", error, where=str(path)) from error
+        size = file.seek(0, os.SEEK_END)
+        yield read_core(FileReader(file.fileno(), 0, size), str(path))
+
+
+def read_core(file: Reader, where: str) -> Snapshot:
+    """Return what a core file says of its process.
+
+    Args:
+        file: the core file, decompressed.
+        where: its path, for messages.
+
+    Raises:
+        BundleFixError: it is not a core file, or its headers are damaged.
+    """
+    layout, header = _read_header(file, where)
+    segments = _read_segments(file, layout, header, where)
+    notes = _find_notes(file, layout, segments.notes)
+    info = parse_process_info(read_note(file, notes.get(NT_PRPSINFO)), layout)
+    vector = parse_vector(read_note(file, notes.get(NT_AUXV)), layout)
+    ranges = list(parse_mapped_files(read_note(file, notes.get(NT_FILE)), layout))
+    memory = DumpedMemory(file, segments.starts, segments.offsets, segments.sizes)
+    mappings = _build_mappings(ranges, segments.executable)
+    return Snapshot(
+        label=f"core {where}",
+        pid=info.pid if info is not None else None,
+        core=where,
+        layout=layout,
+        machine=header.machine,
+        program=_find_program(vector, mappings),
+        command=info.command or info.name if info is not None else "",
+        signal=parse_signal(read_note(file, notes.get(NT_PRSTATUS)), layout),
+        vector=vector,
+        mappings=_add_vdso(mappings, vector),
+        memory=memory,
+        remarks=tuple(_describe_gaps(file, segments, notes)),
+    )
+
+
+def _read_header(file: Reader, where: str) -> tuple[Format, Header]:
+    start = file.pread(0, 64)
+    if start[:4] != MAGIC:
+        raise BundleFixError("not a core file: it is not an ELF file", where=where)
+    if len(start) < 52 or start[4] not in CLASSES or start[5] not in ORDERS:
+        raise BundleFixError("the ELF header is damaged or truncated", where=where)
+    layout = get_elf_format(CLASSES[start[4]], ORDERS[start[5]])
+    if len(start) < IDENT_SIZE + layout.header.size:
+        raise BundleFixError("the ELF header is truncated", where=where)
+    header = Header(*layout.header.unpack_from(start, IDENT_SIZE))
+    if header.type != c.ET_CORE:
+        raise BundleFixError(
+            "not a core file", where=where,
+            hint="'bundle-fix check' and 'bundle-fix tree' read programs and libraries",
+        )  # fmt: skip
+    return layout, header
+
+
+def _read_segments(file: Reader, layout: Format, header: Header, where: str) -> _Segments:
+    count = _count_segments(file, layout, header)
+    if count > MAX_CORE_SEGMENTS:
+        raise BundleFixError(
+            f"it has {count:,} program headers; the limit is {MAX_CORE_SEGMENTS:,}", where=where
+        )
+    found = _Segments([], array("Q"), array("Q"), array("Q"), {})
+    memory: list[tuple[int, int, int]] = []
+    size = layout.segment.size
+    for first in range(0, count, BATCH):
+        table = file.pread(header.phoff + first * size, min(BATCH, count - first) * size)
+        for at in range(0, len(table) - size + 1, size):
+            segment = layout.unpack_segment(table[at : at + size])
+            found.end = max(found.end, segment.file_end)
+            if segment.type == c.PT_NOTE:
+                found.notes.append(segment)
+            elif segment.type == c.PT_LOAD:
+                if segment.flags & c.PF_X:
+                    found.executable[segment.vaddr] = True
+                if segment.filesz:
+                    memory.append((segment.vaddr, segment.offset, segment.filesz))
+    for start, offset, length in sorted(memory):
+        found.starts.append(start)
+        found.offsets.append(offset)
+        found.sizes.append(length)
+    return found
+
+
+def _count_segments(file: Reader, layout: Format, header: Header) -> int:
+    if header.phnum != PN_XNUM:
+        return header.phnum
+    data = read_exactly(file, header.shoff, layout.section.size) if header.shoff else None
+    # sh_info is the field after sh_link.
+    return int(layout.section.unpack(data)[7]) if data is not None else PN_XNUM
+
+
+def _find_notes(file: Reader, layout: Format, segments: Sequence[Segment]) -> dict[int, CoreNote]:
+    """Return the first note of each type that is needed."""
+    wanted = {NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_FILE}
+    found: dict[int, CoreNote] = {}
+    for segment in segments[:BATCH]:
+        for note in list_core_notes(file, layout, segment):
+            if note.type in wanted:
+                found.setdefault(note.type, note)
+            if len(found) == len(wanted):
+                return found
+    return found
+
+
+def _build_mappings(
+    ranges: Sequence[MappedRange], executable: Mapping[int, bool]
+) -> tuple[FileMapping, ...]:
+    mappings = []
+    for start, end, offset, text in ranges:
+        path, is_deleted = split_deleted(text)
+        mappings.append(
+            FileMapping(start, end, offset, path, executable.get(start, False), is_deleted)
+        )
+    return tuple(sorted(mappings, key=lambda m: m.start))
+
+
+def _find_program(vector: Mapping[int, int], mappings: Sequence[FileMapping]) -> str | None:
+    table = vector.get(Aux.PHDR, 0)
+    return next((m.path for m in mappings if m.start <= table < m.end), None)
+
+
+def _add_vdso(
+    mappings: tuple[FileMapping, ...], vector: Mapping[int, int]
+) -> tuple[FileMapping, ...]:
+    """Add the kernel's own object, which NT_FILE does not list."""
+    start = vector.get(Aux.SYSINFO_EHDR)
+    if start is None:
+        return mappings
+    own = FileMapping(start, start + 4096, 0, VDSO, is_executable=True, is_deleted=False)
+    return tuple(sorted((*mappings, own), key=lambda m: m.start))
+
+
+def _describe_gaps(
+    file: Reader, segments: _Segments, notes: Mapping[int, CoreNote]
+) -> Iterator[str]:
+    if segments.end > file.size:
+        yield f"the core file is truncated: {file.size:,} of {segments.end:,} bytes"
+    if NT_FILE not in notes:
+        yield "the core file has no list of mapped files (NT_FILE): paths are those of the link map"

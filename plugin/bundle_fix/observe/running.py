@@ -1,0 +1,149 @@
+"""A running process, read from ``/proc/PID`` without stopping it (proc(5))."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bundle_fix.elf.read.parser import CLASSES, IDENT_SIZE, MAGIC, ORDERS
+from bundle_fix.elf.read.structs import Format, Header, get_elf_format
+from bundle_fix.model.content import Reader
+from bundle_fix.model.errors import BundleFixError, build_os_error
+from bundle_fix.observe.memory import NoMemory, ProcessMemory
+from bundle_fix.observe.snapshot import (
+    VDSO,
+    FileMapping,
+    Snapshot,
+    parse_vector,
+    split_deleted,
+)
+
+PROC = Path("/proc")
+MAX_MAPS = 256 << 20
+"""Limit of ``/proc/PID/maps`` in bytes."""
+MAX_ENVIRONMENT = 8 << 20
+"""Limit of the environment in bytes; the kernel's own is 6 MiB (MAX_ARG_STRLEN, _STK_LIM)."""
+MAX_COMMAND = 4096
+PERMISSION_HINT = "run as the user of the process, or as root (CAP_SYS_PTRACE)"
+OCTAL = re.compile(rb"\\([0-7]{3})")
+NO_MEMORY = (
+    "no permission to read the memory of the process (CAP_SYS_PTRACE, or kernel.yama.ptrace_scope"
+    " is not 0): objects are listed by address, from its mapped files"
+)
+
+
+def list_process_ids() -> list[int]:
+    """Return the numbers of all processes."""
+    return sorted(int(path.name) for path in PROC.iterdir() if path.name.isdigit())
+
+
+@contextmanager
+def open_process(pid: int) -> Iterator[Snapshot]:
+    """Read the process ``pid``; its memory can be read until the context ends.
+
+    Raises:
+        BundleFixError: it does not exist, has no memory, or may not be read.
+    """
+    directory = PROC / str(pid)
+    fd = None
+    try:
+        with _explain_errors(f"process {pid}"):
+            maps = _read_limited(directory / "maps", MAX_MAPS)
+            if not maps:
+                raise BundleFixError(
+                    "it has no memory: it is a thread of the kernel, or has ended",
+                    where=f"process {pid}",
+                )
+            fd = _open_memory(directory)
+            memory: Reader = NoMemory() if fd is None else ProcessMemory(fd)
+            snapshot = _build_snapshot(pid, directory, maps, memory)
+        yield snapshot
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+@contextmanager
+def _explain_errors(label: str) -> Iterator[None]:
+    """Raise the errors of ``/proc`` again as errors for the user."""
+    try:
+        yield
+    except PermissionError as error:
+        raise BundleFixError(
+            "no permission to read its memory map", where=label, hint=PERMISSION_HINT
+        ) from error
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise BundleFixError("no such process", where=label) from error
+    except OSError as error:
+        raise build_os_error("cannot read it", error, where=label) from error
+
+
+def _open_memory(directory: Path) -> int | None:
+    try:
+        return os.open(directory / "mem", os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return None
+
+
+def _read_limited(path: Path, limit: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(limit)
+
+
+def _build_snapshot(pid: int, directory: Path, maps: bytes, memory: Reader) -> Snapshot:
+    header, layout = _read_program_header(directory / "exe", f"process {pid}")
+    command = _read_limited(directory / "cmdline", MAX_COMMAND).split(b"\0")
+    variables = parse_environment(_read_limited(directory / "environ", MAX_ENVIRONMENT))
+    return Snapshot(
+        label=f"process {pid}",
+        pid=pid,
+        core=None,
+        layout=layout,
+        machine=header.machine,
+        program=split_deleted(str((directory / "exe").readlink()))[0],
+        command=os.fsdecode(b" ".join(command)).strip(),
+        signal=None,
+        vector=parse_vector(_read_limited(directory / "auxv", MAX_COMMAND), layout),
+        mappings=tuple(_parse_maps(maps)),
+        memory=memory,
+        environment=variables,
+        root=directory / "root",
+        working_directory=str((directory / "cwd").readlink()),
+        remarks=(NO_MEMORY,) if isinstance(memory, NoMemory) else (),
+    )
+
+
+def _read_program_header(path: Path, where: str) -> tuple[Header, Format]:
+    start = _read_limited(path, 64)
+    if start[:4] != MAGIC or len(start) < 64 or start[4] not in CLASSES or start[5] not in ORDERS:
+        raise BundleFixError("its program is not an ELF file", where=where)
+    layout = get_elf_format(CLASSES[start[4]], ORDERS[start[5]])
+    return Header(*layout.header.unpack_from(start, IDENT_SIZE)), layout
+
+
+def parse_environment(data: bytes) -> Mapping[str, str]:
+    """Return the variables that begin with ``LD_``, which the loader reads."""
+    pairs = (os.fsdecode(text).partition("=") for text in data.split(b"\0"))
+    found: dict[str, str] = {}
+    for name, _, value in pairs:
+        if name.startswith("LD_"):
+            found.setdefault(name, value)
+    return found
+
+
+def _parse_maps(maps: bytes) -> Iterator[FileMapping]:
+    """Yield the mapped files of ``/proc/PID/maps``, and the kernel's own object."""
+    for line in maps.splitlines():
+        fields = line.split(maxsplit=5)
+        if len(fields) < 6 or not (fields[5].startswith(b"/") or fields[5] == VDSO.encode()):
+            continue
+        start, _, end = fields[0].partition(b"-")
+        # The kernel escapes line breaks as \012.
+        raw = OCTAL.sub(lambda m: bytes([int(m[1], 8) & 255]), fields[5])
+        path, is_deleted = split_deleted(os.fsdecode(raw))
+        yield FileMapping(
+            int(start, 16), int(end, 16), int(fields[2], 16), path, b"x" in fields[1], is_deleted
+        )

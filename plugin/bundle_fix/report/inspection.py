@@ -1,0 +1,202 @@
+"""Model of the report on a process or a core file, from which every format is rendered."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+
+import msgspec
+
+from bundle_fix.elf.read.constants import MACHINE_NAMES
+from bundle_fix.loader.search.steps import SEARCH_RULE_TEXTS, SearchRule
+from bundle_fix.observe.comparison.allocator import MallocProvider
+from bundle_fix.observe.comparison.compare import (
+    ComparedObject,
+    Comparison,
+    ObservedOrigin,
+    Replacement,
+    Verdict,
+)
+from bundle_fix.observe.comparison.search_evidence import SearchEvidence
+from bundle_fix.observe.inspection import Inspection
+from bundle_fix.report.check_report import Tool
+
+SCHEMA = 1
+"""Version of the layout; it is raised when an existing reader would misread the new one."""
+OPENED_BY_PATH = "opened by its path at run time"
+CACHE_OR_DEFAULT = "ld.so.cache or default directories"
+"""l_name does not show which of the two it was."""
+
+
+class RuleRecord(msgspec.Struct, frozen=True):
+    """The search rule that chose an object.
+
+    ``code`` is null for an object that was opened by its path at run time. ``entry`` is the entry
+    of a search path as written, ``owner`` the object that has it. ``text`` is all of it for people.
+    """
+
+    code: SearchRule | None
+    entry: str
+    owner: str
+    text: str
+
+
+class InspectedObjectRecord(msgspec.Struct, frozen=True):
+    """One object, in load order.
+
+    Attributes:
+        path: the file, as the kernel names it; null for the kernel's own object.
+        name: the path by which the loader opened it.
+        soname: its soname; null if it has none or cannot be read.
+        build_id: its build-id in memory; null if it has none or cannot be read.
+        address: the address of its ELF header, in hexadecimal.
+        namespace: the number of its link map: 0, or that of a dlmopen(); null if none has it.
+        origin: the side that it comes from.
+        member: the path of the pack's file at its place, or null.
+        displaces: the path of the pack's file that should have been loaded instead, or null.
+        replaced: how its file differs from the one that was loaded or expected, or null.
+        other_pack: the name of the other pack that it comes from, or an empty text.
+        rule: the search rule that chose it; null for the program and the kernel's own object.
+    """
+
+    path: str | None
+    name: str
+    soname: str | None
+    build_id: str | None
+    address: str
+    namespace: int | None
+    origin: ObservedOrigin
+    member: str | None
+    displaces: str | None
+    replaced: Replacement | None
+    other_pack: str
+    rule: RuleRecord | None
+
+
+class PackRecord(msgspec.Struct, frozen=True):
+    """The pack; ``root`` is its directory in the process, or null if that is unknown."""
+
+    name: str
+    root: str | None
+
+
+class MallocRecord(msgspec.Struct, frozen=True):
+    """The object that answers ``malloc``; ``certain`` if its symbols could be read."""
+
+    path: str
+    origin: ObservedOrigin
+    certain: bool
+
+
+class InspectReport(msgspec.Struct, frozen=True):
+    """The report on one process or core file.
+
+    Attributes:
+        schema: the version of the layout.
+        tool: the tool that made the report.
+        verdict: the result.
+        pid: the number of the process; null if a core file does not have it.
+        core: the path of the core file; null for a running process.
+        program: the path of the program's file, or null.
+        command: its command line.
+        signal: the name of the signal that ended it, or null.
+        machine: its machine, such as ``x86_64``.
+        pack: the pack that it was compared with, or null.
+        malloc: the object that answers ``malloc``, or null.
+        objects: its objects, in load order.
+        remarks: what could not be read, as sentences.
+        error: why it could not be inspected; empty if it was.
+    """
+
+    schema: int
+    tool: Tool
+    verdict: Verdict
+    pid: int | None = None
+    core: str | None = None
+    program: str | None = None
+    command: str = ""
+    signal: str | None = None
+    machine: str = ""
+    pack: PackRecord | None = None
+    malloc: MallocRecord | None = None
+    objects: tuple[InspectedObjectRecord, ...] = ()
+    remarks: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Return whether something of the pack was displaced or replaced, or nothing is its."""
+        return self.verdict in (Verdict.DISPLACED, Verdict.REPLACED, Verdict.UNRELATED)
+
+
+def make_inspect_report(inspection: Inspection) -> InspectReport:
+    """Return the report on a process or a core file."""
+    snapshot, comparison = inspection.snapshot, inspection.comparison
+    return InspectReport(
+        schema=SCHEMA,
+        tool=Tool(),
+        verdict=comparison.verdict,
+        pid=snapshot.pid,
+        core=snapshot.core,
+        program=snapshot.program,
+        command=snapshot.command,
+        signal=_get_signal_name(snapshot.signal),
+        machine=MACHINE_NAMES.get(snapshot.machine, f"machine-{snapshot.machine}"),
+        pack=_make_pack_record(comparison),
+        malloc=_make_malloc_record(inspection.malloc),
+        objects=_make_object_records(comparison.objects, inspection.evidence),
+        remarks=inspection.remarks,
+    )
+
+
+def _make_pack_record(comparison: Comparison) -> PackRecord | None:
+    pack = comparison.pack
+    return None if pack is None else PackRecord(pack.name, comparison.root)
+
+
+def _make_malloc_record(found: MallocProvider | None) -> MallocRecord | None:
+    if found is None:
+        return None
+    return MallocRecord(found.provider.observed.label, found.provider.origin, found.is_certain)
+
+
+def _get_signal_name(number: int | None) -> str | None:
+    if number is None:
+        return None
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _make_object_records(
+    objects: Sequence[ComparedObject], evidence: Sequence[SearchEvidence | None]
+) -> tuple[InspectedObjectRecord, ...]:
+    return tuple(
+        InspectedObjectRecord(
+            path=o.observed.path,
+            name=o.observed.name,
+            soname=o.observed.soname,
+            build_id=o.observed.build_id,
+            address=hex(o.observed.address),
+            namespace=o.observed.namespace,
+            origin=o.origin,
+            member=o.member,
+            displaces=o.displaces,
+            replaced=o.replacement,
+            other_pack=o.other_pack,
+            rule=_make_rule_record(found) if found is not None else None,
+        )
+        for o, found in zip(objects, evidence, strict=True)
+    )
+
+
+def _make_rule_record(found: SearchEvidence) -> RuleRecord:
+    if found.rule is None:
+        text = OPENED_BY_PATH
+    elif found.rule is SearchRule.DEFAULT:
+        text = CACHE_OR_DEFAULT
+    else:
+        text = f"{SEARCH_RULE_TEXTS[found.rule]} {found.entry}".strip()
+    text += f" of {found.owner}" if found.owner else ""
+    return RuleRecord(found.rule, found.entry, found.owner, text)

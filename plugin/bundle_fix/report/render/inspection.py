@@ -1,0 +1,115 @@
+"""Text of the report on a process or a core file: the verdict first, then every object."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+
+from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.model.wording import format_count
+from bundle_fix.observe.comparison.compare import ObservedOrigin, Replacement, Verdict
+from bundle_fix.report.inspection import InspectedObjectRecord, InspectReport
+from bundle_fix.report.render.text import Paint
+
+VERDICT_COLOURS: Mapping[Verdict, str] = {
+    Verdict.CLEAN: "green",
+    Verdict.DISPLACED: "red",
+    Verdict.REPLACED: "red",
+    Verdict.UNRELATED: "red",
+    Verdict.NO_PACK: "yellow",
+}
+ORIGIN_TEXTS: Mapping[ObservedOrigin, str] = {
+    ObservedOrigin.PACK: "pack",
+    ObservedOrigin.OTHER_PACK: "other pack",
+    ObservedOrigin.ADDED: "added file",
+    ObservedOrigin.HOST: "host",
+    ObservedOrigin.MEMFD: "memfd",
+    ObservedOrigin.KERNEL: "kernel",
+}
+REPLACEMENT_TEXTS: Mapping[Replacement, str] = {
+    Replacement.DELETED: "removed or replaced on disk since it was loaded",
+    Replacement.CHANGED: "another build-id on disk than in memory",
+    Replacement.OTHER_BUILD: "another build-id than the pack's file",
+}
+
+
+def render_inspection(report: InspectReport, paint: Paint, *, quiet: bool) -> str:
+    """Return the verdict, the evidence, and unless ``quiet`` every object."""
+    lines = [*_render_verdict(report, paint)]
+    if not quiet:
+        lines += ["", *_render_objects(report, paint)]
+        lines += [escape_unprintable(f"note: {remark}") for remark in report.remarks]
+    return "\n".join(lines) + "\n"
+
+
+def _render_verdict(report: InspectReport, paint: Paint) -> Iterator[str]:
+    word = paint(report.verdict.value.replace("_", " ").upper(), VERDICT_COLOURS[report.verdict])
+    yield f"{word}: {escape_unprintable(_describe_verdict(report))}"
+    malloc = report.malloc
+    displaced = [o for o in report.objects if o.displaces]
+    # The allocator comes first: a wrong one ends in aborts far from their cause.
+    for o in sorted(displaced, key=lambda o: malloc is None or o.path != malloc.path):
+        yield from map(escape_unprintable, _describe_displacement(o))
+    for o in report.objects:
+        if o.replaced and (o.origin is ObservedOrigin.PACK or o.displaces):
+            place = o.member or o.path or o.name
+            yield escape_unprintable(f"  {place}: {REPLACEMENT_TEXTS[o.replaced]}")
+    if malloc is not None:
+        doubt = "" if malloc.certain else ", judging by its name"
+        origin = ORIGIN_TEXTS[malloc.origin]
+        yield escape_unprintable(f"  malloc is that of {malloc.path} ({origin}{doubt})")
+
+
+def _describe_verdict(report: InspectReport) -> str:
+    subject = describe_subject(report)
+    if report.pack is None:
+        return f"{subject}: {format_count(len(report.objects), 'object')}, compared with no pack"
+    own = sum(o.origin is ObservedOrigin.PACK for o in report.objects)
+    pack = report.pack.name
+    if report.verdict is Verdict.UNRELATED:
+        return f"{subject}: none of its {len(report.objects)} objects is from {pack}"
+    if report.verdict is Verdict.CLEAN:
+        return f"{subject}: {format_count(own, 'object')} from {pack}, none displaced or replaced"
+    if report.verdict is Verdict.DISPLACED:
+        count = sum(o.displaces is not None for o in report.objects)
+        names = format_count(count, "library", "libraries")
+        return f"{subject}: {names} of {pack} not loaded, but another copy"
+    count = sum(o.replaced is not None for o in report.objects if o.origin is ObservedOrigin.PACK)
+    return f"{subject}: {format_count(count, 'file')} of {pack} replaced"
+
+
+def describe_subject(report: InspectReport) -> str:
+    """Return the process in a few words: number, program, and how it ended."""
+    program = posixpath.basename(report.program or report.command.partition(" ")[0]) or "?"
+    if report.core is None:
+        return f"process {report.pid} ({program})"
+    ended = f", {report.signal}" if report.signal else ""
+    number = f" {report.pid}" if report.pid else ""
+    return f"core of {program}{number}{ended}"
+
+
+def _describe_displacement(o: InspectedObjectRecord) -> Iterator[str]:
+    rule = f" ({o.rule.text})" if o.rule is not None else ""
+    yield f"  loaded:     {o.path or o.name}{rule}"
+    yield f"  not loaded: {o.displaces} of the pack"
+
+
+def _render_objects(report: InspectReport, paint: Paint) -> Iterator[str]:
+    for o in report.objects:
+        origin = ORIGIN_TEXTS[o.origin]
+        colour = "red" if o.displaces else {"pack": "green"}.get(o.origin.value, "yellow")
+        place = escape_unprintable(o.path or o.name or "[vdso]")
+        yield f"{paint(origin.ljust(10), colour)} {place}{_format_details(o)}"
+
+
+def _format_details(o: InspectedObjectRecord) -> str:
+    details: Sequence[str] = [
+        *([f"build-id {o.build_id}"] if o.build_id else ["no build-id"]),
+        *([o.rule.text] if o.rule is not None else []),
+        *([f"namespace {o.namespace}"] if o.namespace else []),
+        *(["in no link map"] if o.namespace is None else []),
+        *([f"of {o.other_pack}"] if o.other_pack else []),
+        *([f"instead of {o.displaces}"] if o.displaces else []),
+        *([REPLACEMENT_TEXTS[o.replaced]] if o.replaced else []),
+    ]
+    return escape_unprintable(f" [{'; '.join(details)}]")

@@ -1,0 +1,71 @@
+"""``bundle-fix inspect`` of running programs and of their core files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from builders.elf import build_elf
+from builders.processes import dump_core, make_server_pack, run_waiting
+from builders.run import run_bundle_fix
+from bundle_fix.cli.main import main
+from bundle_fix.report.schemas import SCHEMAS
+
+
+def inspect_as_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, object]:
+    status = main(["inspect", "--format", "json", *map(str, arguments)])
+    report = json.loads(capsys.readouterr().out)
+    jsonschema.validate(report, SCHEMAS["inspect"]())
+    return {**report, "status": status}
+
+
+def test_a_healthy_server_is_clean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pack = make_server_pack(tmp_path / "pack")
+    with run_waiting(pack / "bin/server") as pid:
+        report = inspect_as_json(capsys, pid, "--against", pack)
+    assert (report["verdict"], report["status"]) == ("clean", 0)
+    objects = report["objects"]
+    assert isinstance(objects, list)
+    assert [o["member"] for o in objects if o["origin"] == "pack"] == [
+        "bin/server", "lib/libheap.so.4",
+    ]  # fmt: skip
+    library = next(o for o in objects if o["member"] == "lib/libheap.so.4")
+    assert (library["rule"]["code"], library["rule"]["owner"]) == ("runpath", "bin/server")
+
+
+def test_a_library_of_ld_library_path_displaces_that_of_the_pack(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack = make_server_pack(tmp_path / "pack")
+    other = build_elf(tmp_path / "old/libheap.so.4", soname="libheap.so.4", tag="old")
+    with run_waiting(pack / "bin/server", LD_LIBRARY_PATH=str(other.parent)) as pid:
+        report = inspect_as_json(capsys, pid, "--against", pack)
+        core = dump_core(pid, tmp_path / "core")
+    for found in (report, inspect_as_json(capsys, core, "--against", pack)):
+        assert (found["verdict"], found["status"]) == ("displaced", 1)
+        objects = found["objects"]
+        assert isinstance(objects, list)
+        (library,) = [o for o in objects if o["displaces"]]
+        assert (library["path"], library["displaces"]) == (str(other), "lib/libheap.so.4")
+
+
+def test_the_verdict_comes_first_and_names_both_files(tmp_path: Path) -> None:
+    pack = make_server_pack(tmp_path / "pack")
+    other = build_elf(tmp_path / "old/libheap.so.4", soname="libheap.so.4", tag="old")
+    with run_waiting(pack / "bin/server", LD_LIBRARY_PATH=str(other.parent)) as pid:
+        done = run_bundle_fix("inspect", str(pid), "--against", pack, "-q")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[:3] == [
+        f"DISPLACED: process {pid} (server): 1 library of pack not loaded, but another copy",
+        f"  loaded:     {other} (LD_LIBRARY_PATH {other.parent})",
+        "  not loaded: lib/libheap.so.4 of the pack",
+    ]
+
+
+def test_a_process_that_does_not_exist_is_one_line() -> None:
+    done = run_bundle_fix("inspect", "4194999")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "bundle-fix: error: process 4194999: no such process\n"
