@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from bundle_fix.cli.options import (
     spec_option,
 )
 from bundle_fix.cli.policy_options import read_policy
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.pipelines.fix import Options
 from bundle_fix.pipelines.install_tree import Closure, Installation, fix_installation
+from bundle_fix.pipelines.installation.private_directory import ensure_private
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
 from bundle_fix.storage.atomic import create_pending_file
@@ -67,6 +70,10 @@ from bundle_fix.storage.atomic import create_pending_file
     help="Add the libraries that the spec's [closure] bundles to DIR of ROOT (default:"
     " add nothing).",
 )  # fmt: skip
+@click.option(
+    "--destdir", type=parse_path, metavar="DIR",
+    help="Treat ROOT as staged below DIR: its path on the target is the rest.",
+)  # fmt: skip
 @host_like_this_option
 @define_option
 @force_option
@@ -84,6 +91,7 @@ def fix_tree(
     sources: tuple[Path, ...],
     elsewhere: tuple[Path, ...],
     libdir: str | None,
+    destdir: Path | None,
     host_like_this: bool,
     defines: tuple[str, ...],
     force: bool,
@@ -101,6 +109,8 @@ def fix_tree(
     Exit code: 0 success, 1 the check failed and nothing was changed, 2 invalid request.
     """
     values = read_defines(defines)
+    if libdir is not None and not for_wheel:
+        ensure_private(posixpath.join(_find_location(root, destdir), libdir))
     policy, pinned = read_policy(spec, host_provides, values)
     installation = Installation(
         root,
@@ -121,6 +131,20 @@ def fix_tree(
     if added is not None and result.written is not None:
         _write_lines(added, installed.added)
     return 1 if result.failed else 0
+
+
+def _find_location(root: Path, destdir: Path | None) -> str:
+    """Return the path of ``root`` on the target.
+
+    Raises:
+        BundleFixError: it is not below ``destdir``.
+    """
+    path = root.resolve()
+    if destdir is None:
+        return str(path)
+    if not path.is_relative_to(destdir.resolve()):
+        raise BundleFixError(f"it is not below --destdir {destdir}", where=str(root))
+    return f"/{path.relative_to(destdir.resolve())}"
 
 
 def _read_closure(path: Path, defines: Mapping[str, str], libdir: str) -> Closure:

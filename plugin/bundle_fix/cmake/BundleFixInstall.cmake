@@ -1,8 +1,9 @@
 # bundle_fix_install(): fix and check the installed files, for any prefix.
 include_guard(GLOBAL)
 
-# bundle_fix_install([LIBDIR directory]      directory of the libraries, by default
-#                                            CMAKE_INSTALL_LIBDIR, or lib
+# bundle_fix_install([LIBDIR directory]      directory of the private libraries, by default
+#                                            lib/<project> (in a wheel CMAKE_INSTALL_LIBDIR, or lib)
+#                    [PRIVATE target...]     libraries of the project that only its own programs use
 #                    [SPEC spec]             libraries to bundle and policy of the check
 #                    [OPTIONS name=value...] variables and options of the spec
 #                    [HOST_PROVIDES name...] libraries of the target, in addition to the spec's
@@ -12,8 +13,12 @@ include_guard(GLOBAL)
 # installed files need, and check them. The installation fails on findings. This covers
 # `cmake --install`, the packages of CPack, and wheels. Without SPEC, libraries that the loader of
 # this machine finds without RUNPATH are expected on the target, except in a wheel.
+#
+# Private libraries are those that SPEC bundles, and PRIVATE targets. A LIBDIR that the loader of a
+# target searches by default is refused: every program of the target would load them.
 function(bundle_fix_install)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "KEEP_GOING" "LIBDIR;SPEC" "OPTIONS;HOST_PROVIDES")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "KEEP_GOING" "LIBDIR;SPEC"
+    "PRIVATE;OPTIONS;HOST_PROVIDES")
   _bundle_fix_check_arguments(bundle_fix_install
     "${arg_UNPARSED_ARGUMENTS}" "${arg_KEYWORDS_MISSING_VALUES}")
   get_property(called GLOBAL PROPERTY BUNDLE_FIX_INSTALL SET)
@@ -37,14 +42,20 @@ function(bundle_fix_install)
       message(FATAL_ERROR "bundle_fix_install(): spec not found: ${spec}")
     endif()
   endif()
-  if(NOT arg_LIBDIR)
-    set(arg_LIBDIR lib)
-    if(CMAKE_INSTALL_LIBDIR)
-      set(arg_LIBDIR "${CMAKE_INSTALL_LIBDIR}")
-    endif()
+  set(library_directory lib)
+  if(CMAKE_INSTALL_LIBDIR)
+    set(library_directory "${CMAKE_INSTALL_LIBDIR}")
+  endif()
+  if(NOT arg_LIBDIR AND SKBUILD_STATE)
+    set(arg_LIBDIR "${library_directory}")
+  elseif(NOT arg_LIBDIR)
+    string(REGEX REPLACE "[^A-Za-z0-9_.+-]" "_" project "${CMAKE_PROJECT_NAME}")
+    set(arg_LIBDIR "lib/${project}")
   endif()
   set_property(GLOBAL PROPERTY BUNDLE_FIX_INSTALL TRUE)
   set_property(GLOBAL PROPERTY BUNDLE_FIX_LIBDIR "${arg_LIBDIR}")
+  set_property(GLOBAL PROPERTY BUNDLE_FIX_LIBRARY_DIRECTORY "${library_directory}")
+  set_property(GLOBAL PROPERTY BUNDLE_FIX_PRIVATE "${arg_PRIVATE}")
   set_property(GLOBAL PROPERTY BUNDLE_FIX_SPEC "${spec}")
   set_property(GLOBAL PROPERTY BUNDLE_FIX_INSTALL_OPTIONS "${arg_OPTIONS}")
   set_property(GLOBAL PROPERTY BUNDLE_FIX_HOST_PROVIDES "${arg_HOST_PROVIDES}")
@@ -74,7 +85,7 @@ function(_bundle_fix_finish_install unused)
     message(STATUS "BundleFix: INSTALL_PARALLEL is turned off, because the check runs last")
     set_property(GLOBAL PROPERTY INSTALL_PARALLEL OFF)
   endif()
-  _bundle_fix_write_lists("${libdir}")
+  _bundle_fix_write_lists()
   _bundle_fix_add_install_rules()
 endfunction()
 
@@ -91,14 +102,21 @@ function(_bundle_fix_add_libdir_runpaths target libdir)
 endfunction()
 
 # Write the lists that the install script reads, one set per configuration: the shared libraries of
-# the build with their paths in LIBDIR, the variables of the spec, and the path of the spec.
-function(_bundle_fix_write_lists libdir)
+# the build with their paths, the names of the private ones, the variables of the spec, and its path.
+function(_bundle_fix_write_lists)
+  get_property(private GLOBAL PROPERTY BUNDLE_FIX_PRIVATE)
+  get_property(private_directory GLOBAL PROPERTY BUNDLE_FIX_LIBDIR)
+  get_property(public_directory GLOBAL PROPERTY BUNDLE_FIX_LIBRARY_DIRECTORY)
   _bundle_fix_find_targets(targets "${CMAKE_SOURCE_DIR}" SHARED_LIBRARY)
   set(lines "")
-  if(IS_ABSOLUTE "${libdir}")
-    file(RELATIVE_PATH libdir "${CMAKE_INSTALL_PREFIX}" "${libdir}")
-  endif()
   foreach(target IN LISTS targets)
+    set(libdir "${public_directory}")
+    if(target IN_LIST private)
+      set(libdir "${private_directory}")
+    endif()
+    if(IS_ABSOLUTE "${libdir}")
+      file(RELATIVE_PATH libdir "${CMAKE_INSTALL_PREFIX}" "${libdir}")
+    endif()
     set(name "$<TARGET_SONAME_FILE_NAME:${target}>")
     get_target_property(no_soname ${target} NO_SONAME)
     if(no_soname)
@@ -108,6 +126,17 @@ function(_bundle_fix_write_lists libdir)
   endforeach()
   _bundle_fix_config(config unused)
   file(GENERATE OUTPUT "${CMAKE_BINARY_DIR}/BundleFix/${config}.libraries" CONTENT "${lines}")
+  set(lines "")
+  foreach(target IN LISTS private)
+    if(NOT target IN_LIST targets)
+      message(FATAL_ERROR
+              "bundle_fix_install(): PRIVATE: the project has no shared library ${target}")
+    endif()
+    foreach(kind FILE SONAME_FILE LINKER_FILE)
+      string(APPEND lines "$<TARGET_${kind}_NAME:${target}>\n")
+    endforeach()
+  endforeach()
+  file(GENERATE OUTPUT "${CMAKE_BINARY_DIR}/BundleFix/${config}.private" CONTENT "${lines}")
   get_property(options GLOBAL PROPERTY BUNDLE_FIX_INSTALL_OPTIONS)
   _bundle_fix_find_targets(built "${CMAKE_SOURCE_DIR}"
     EXECUTABLE SHARED_LIBRARY MODULE_LIBRARY STATIC_LIBRARY)
@@ -124,6 +153,7 @@ function(_bundle_fix_add_install_rules)
   get_property(command GLOBAL PROPERTY BUNDLE_FIX_COMMAND)
   get_property(spec GLOBAL PROPERTY BUNDLE_FIX_SPEC)
   get_property(libdir GLOBAL PROPERTY BUNDLE_FIX_LIBDIR)
+  get_property(private GLOBAL PROPERTY BUNDLE_FIX_PRIVATE)
   get_property(provides GLOBAL PROPERTY BUNDLE_FIX_HOST_PROVIDES)
   get_property(keep_going GLOBAL PROPERTY BUNDLE_FIX_KEEP_GOING)
   set(wheel "")
@@ -139,6 +169,7 @@ set(BUNDLE_FIX_WORK [==[${CMAKE_BINARY_DIR}/BundleFix]==])
 set(BUNDLE_FIX_CONFIG \"${config}\")
 set(BUNDLE_FIX_SPEC [==[${spec}]==])
 set(BUNDLE_FIX_LIBDIR [==[${libdir}]==])
+set(BUNDLE_FIX_PRIVATE [==[${private}]==])
 set(BUNDLE_FIX_HOST_PROVIDES [==[${provides}]==])
 set(BUNDLE_FIX_KEEP_GOING [==[${keep_going}]==])
 set(BUNDLE_FIX_WHEEL [==[${wheel}]==])

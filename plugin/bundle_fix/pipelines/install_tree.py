@@ -10,7 +10,6 @@ import posixpath
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -34,6 +33,7 @@ from bundle_fix.pipelines.fix import FixResult, Options
 from bundle_fix.plan.naming.wheel import make_wheel_plan
 from bundle_fix.plan.planner import Plan, make_plan
 from bundle_fix.policy.policy import CheckPolicy
+from bundle_fix.spec.epoch import DEFAULT_EPOCH, find_explicit_epoch
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.variables import Values
 from bundle_fix.storage.staging import create_scratch_directory
@@ -220,26 +220,37 @@ def _complete_closure(
     """Return the bundle with the closure of the spec, the additions, and remarks on the spec."""
     if installation.closure is None:
         return bundle, [], []
-    layout = msgspec.structs.replace(
-        installation.closure.spec.layout, lib=f"{installation.closure.libdir}/"
-    )
-    spec = msgspec.structs.replace(installation.closure.spec, layout=layout)
+    closure = installation.closure
+    layout = replace(closure.spec.layout, lib=f"{closure.libdir}/")
+    spec = replace(closure.spec, layout=layout)
     files = ((p, node) for p, node in bundle.tree.nodes.items() if not isinstance(node, Directory))
     nodes: dict[str, Node] = dict(files)
     origins = {path: Origin(installation.root / path, path) for path in nodes}
-    collection = PackBuilder(installation.closure.values.root, nodes, dict(bundle.images), origins)
+    collection = PackBuilder(closure.values.root, nodes, dict(bundle.images), origins)
     top = os.path.realpath(installation.root)
     removed = frozenset(posixpath.join(top, path) for path in former)
-    remarks = complete_closure(collection, spec, installation.closure.values, host, removed)
+    remarks = complete_closure(collection, spec, closure.values, host, removed)
     if installation.partial:
         # Another component may need files that this one does not.
         remarks = []
     new = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
+    epoch = find_explicit_epoch(spec, closure.values)
+    nodes |= {path: _set_date(nodes[path], origin, epoch) for path, origin in new.items()}
     added = [
         Action(p, f"added: from {o.source}, needed by {o.requested_by}") for p, o in new.items()
     ]
     tree = Tree({**bundle.tree.nodes, **nodes})
     return build_bundle(tree, collection.images), added, remarks
+
+
+def _set_date(node: Node, origin: Origin, epoch: int | None) -> Node:
+    """Return an added member, dated ``epoch`` or as its source, but not before 1980.
+
+    The members of a zip archive, and so of a wheel, cannot be older (APPNOTE 4.4.6).
+    """
+    source = 0.0 if origin.source is None else origin.source.stat().st_mtime
+    mtime = max(DEFAULT_EPOCH, source if epoch is None else epoch)
+    return replace(node, metadata=replace(node.metadata, mtime=mtime))
 
 
 def _find_python_files(directories: Iterable[Path]) -> Iterator[Path]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from builders.elf import build_elf
 from builders.run import run_bundle_fix
 from bundle_fix.collect.libraries.partial_tree import read_tree_of_members
 from bundle_fix.elf.read.parser import read_image_at
+
+CLOSURE = '[bundle]\nname = "x"\n[closure]\nsearch = ["third"]\nbundle = ["libx.so.*"]\n'
 
 
 def list_members(root: Path, *paths: Path) -> tuple[str, Path]:
@@ -55,8 +58,7 @@ def test_files_added_by_an_earlier_run_are_added_again_or_removed(tmp_path: Path
     source = build_elf(tmp_path / "third/libx.so.4", soname="libx.so.4", tag="old")
     program = build_elf(root / "bin/server", program=True, needed=["libx.so.4"])
     spec = tmp_path / "bundle.toml"
-    text = '[bundle]\nname = "x"\n[closure]\nsearch = ["third"]\nbundle = ["libx.so.*"]\n'
-    spec.write_text(text)
+    spec.write_text(CLOSURE)
     record = tmp_path / "added.txt"
 
     def run() -> tuple[str, ...]:
@@ -70,7 +72,7 @@ def test_files_added_by_an_earlier_run_are_added_again_or_removed(tmp_path: Path
     build_elf(source, soname="libx.so.4", tag="new")
     assert run() == ("server", "libx.so.4")
     assert (root / "lib/libx.so.4").read_bytes() == source.read_bytes()
-    spec.write_text(text.replace("bundle =", "host ="))
+    spec.write_text(CLOSURE.replace("bundle =", "host ="))
     assert run() == ("server",)
     assert not (root / "lib/libx.so.4").exists()
 
@@ -180,6 +182,40 @@ def test_libraries_bundled_by_the_spec_are_installed_in_libdir(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert (root / "lib/here/libv.so.2").readlink() == Path("libv.so.2.1")
     assert read_runpath(program) == "$ORIGIN/../lib/here"
+
+
+def test_added_libraries_are_dated_as_their_source_or_the_build_but_not_before_1980(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "root"
+    source = build_elf(tmp_path / "third/libx.so.4.6", soname="libx.so.4")
+    os.utime(source, (1_600_000_000, 1_600_000_000))
+    program = build_elf(root / "bin/server", program=True, needed=["libx.so.4"])
+    (tmp_path / "bundle.toml").write_text(CLOSURE)
+    dates = []
+    for epoch in ("", "1700000000", "5"):
+        options = ("--spec", tmp_path / "bundle.toml", "--libdir", "lib/demo")
+        state = ("--added", tmp_path / "added.txt")
+        done = run_bundle_fix(
+            "fix-tree", root, *list_members(root, program), *options, *state,
+            SOURCE_DATE_EPOCH=epoch,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        dates.append({int(path.lstat().st_mtime) for path in root.glob("lib/demo/*")})
+    assert dates == [{1_600_000_000}, {1_700_000_000}, {315_532_800}]
+
+
+def test_a_default_directory_of_the_target_is_refused_for_private_libraries(tmp_path: Path) -> None:
+    root = tmp_path / "usr"
+    program = build_elf(root / "bin/server", program=True)
+    (tmp_path / "bundle.toml").write_text(CLOSURE)
+    options = (*list_members(root, program), "--spec", tmp_path / "bundle.toml", "--libdir", "lib")
+    done = run_bundle_fix("fix-tree", root, *options, "--destdir", tmp_path)
+    assert (done.returncode, "/usr/lib: the loader searches this directory" in done.stderr) == (
+        2,
+        True,
+    )
+    assert run_bundle_fix("fix-tree", root, *options).returncode == 0
 
 
 def test_with_a_spec_every_needed_name_must_be_installed_bundled_or_provided(

@@ -6,6 +6,7 @@
 cmake_policy(PUSH)
 cmake_policy(VERSION 3.20...4.0)
 include("${CMAKE_CURRENT_LIST_DIR}/CheckDirectory.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/PrivateLibraries.cmake")
 
 function(_bundle_fix_check_staging)
   set(directory "${CPACK_TEMPORARY_DIRECTORY}")
@@ -34,4 +35,7 @@ function(_bundle_fix_check_staging)
 endfunction()
 
 _bundle_fix_check_staging()
+if(CPACK_GENERATOR STREQUAL "RPM")
+  _bundle_fix_hide_private_libraries()
+endif()
 cmake_policy(POP)

@@ -5,7 +5,7 @@
 #   BUNDLE_FIX_WORK           a directory of the build for lists of files
 #   BUNDLE_FIX_CONFIG         the stem of the names of the lists that the build wrote
 #   BUNDLE_FIX_SPEC           the spec, or empty
-#   BUNDLE_FIX_LIBDIR         the directory of the libraries, relative to the prefix
+#   BUNDLE_FIX_LIBDIR         the directory of the private libraries, relative to the prefix
 #   BUNDLE_FIX_HOST_PROVIDES  libraries that the target has
 #   BUNDLE_FIX_KEEP_GOING     whether findings do not stop the installation
 #   BUNDLE_FIX_WHEEL          the root directory of the wheel that is built, or empty
@@ -33,6 +33,35 @@ function(_bundle_fix_write_built_list list target prefix)
   file(WRITE "${target}" "${text}")
 endfunction()
 
+# Return the directory that is the root directory of the target: DESTDIR, or the staging directory of
+# a package that CPack makes without DESTDIR.
+function(_bundle_fix_find_destdir result destdir prefix)
+  if(NOT destdir AND prefix MATCHES "^(.*/_CPack_Packages/[^/]+/[^/]+/[^/]+)")
+    set(destdir "${CMAKE_MATCH_1}")
+    if(IS_DIRECTORY "${destdir}/${CMAKE_INSTALL_COMPONENT}")
+      string(APPEND destdir "/${CMAKE_INSTALL_COMPONENT}")
+    endif()
+  endif()
+  set(${result} "${destdir}" PARENT_SCOPE)
+endfunction()
+
+# Move the installed files of private libraries, INSTALLED without DESTDIR, to LIBDIR, and return all
+# paths as they are then.
+function(_bundle_fix_move_private_libraries result destdir libdir)
+  file(STRINGS "${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.private" private ENCODING UTF-8)
+  set(paths "")
+  foreach(path IN LISTS ARGN)
+    get_filename_component(name "${path}" NAME)
+    if(name IN_LIST private AND NOT path STREQUAL "${libdir}/${name}")
+      file(MAKE_DIRECTORY "${destdir}${libdir}")
+      file(RENAME "${destdir}${path}" "${destdir}${libdir}/${name}")
+      set(path "${libdir}/${name}")
+    endif()
+    list(APPEND paths "${path}")
+  endforeach()
+  set(${result} "${paths}" PARENT_SCOPE)
+endfunction()
+
 function(_bundle_fix_fix_installed_files)
   _bundle_fix_normalize(destdir "$ENV{DESTDIR}")
   _bundle_fix_normalize(prefix "${CMAKE_INSTALL_PREFIX}")
@@ -42,6 +71,8 @@ function(_bundle_fix_fix_installed_files)
     get_filename_component(path "${path}" ABSOLUTE)
     list(APPEND installed "${path}")
   endforeach()
+  get_filename_component(libdir "${BUNDLE_FIX_LIBDIR}" ABSOLUTE BASE_DIR "${prefix}/")
+  _bundle_fix_move_private_libraries(installed "${destdir}" "${libdir}" ${installed})
   set(built "${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.libraries")
   set(options --color never)
   if(BUNDLE_FIX_WHEEL)
@@ -55,7 +86,7 @@ function(_bundle_fix_fix_installed_files)
     _bundle_fix_find_elf_outside(outside "${destdir}" "${prefix}" ${installed})
     # ELF files with an absolute DESTINATION are outside of the prefix. Fix the closest directory
     # above both, so that RUNPATHs can lead from one to the other.
-    foreach(path IN LISTS outside)
+    foreach(path IN LISTS outside ITEMS "${libdir}")
       string(FIND "${destdir}${path}" "${root}/" position)
       while(NOT position EQUAL 0)
         string(REGEX REPLACE "/[^/]*$" "" root "${root}")
@@ -65,7 +96,7 @@ function(_bundle_fix_fix_installed_files)
     # Each install directory and component has its own list.
     string(MD5 digest "${root}|${CMAKE_INSTALL_COMPONENT}")
     set(list "${BUNDLE_FIX_WORK}/installed/${digest}.txt")
-    if(outside)
+    if(NOT root STREQUAL "${destdir}${prefix}")
       file(RELATIVE_PATH relative_prefix "${root}/" "${destdir}${prefix}/")
       _bundle_fix_write_built_list("${built}" "${list}.libraries" "${relative_prefix}")
       set(built "${list}.libraries")
@@ -85,12 +116,15 @@ function(_bundle_fix_fix_installed_files)
     set(root "/")
   endif()
   if(BUNDLE_FIX_SPEC)
-    get_filename_component(libdir "${BUNDLE_FIX_LIBDIR}" ABSOLUTE BASE_DIR "${destdir}${prefix}/")
-    file(RELATIVE_PATH libdir "${root}" "${libdir}")
     list(APPEND options --spec "${BUNDLE_FIX_SPEC}"
          -D "@${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.defines")
-    if(libdir)
-      list(APPEND options --libdir "${libdir}")
+  endif()
+  if(BUNDLE_FIX_SPEC OR BUNDLE_FIX_PRIVATE)
+    file(RELATIVE_PATH libdir "${root}" "${destdir}${libdir}")
+    list(APPEND options --libdir "./${libdir}")
+    _bundle_fix_find_destdir(staged "${destdir}" "${prefix}")
+    if(staged)
+      list(APPEND options --destdir "${staged}")
     endif()
   endif()
   if(BUNDLE_FIX_KEEP_GOING)
