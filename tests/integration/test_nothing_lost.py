@@ -1,7 +1,8 @@
-"""Kills and disk errors at every system call: the input is not changed, the output is complete.
+"""Kills and disk errors at system calls: the input is not changed, the output is complete.
 
 After SIGKILL only hidden files may remain, and the next run removes or completes them; after any
-other signal or error nothing remains. BUNDLE_FIX_KILLS=1000 makes more kills at random times.
+other signal or error nothing remains. One run takes every third or fifth call;
+BUNDLE_FIX_KILLS=1000 takes every call, and makes more kills at random times.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from builders.pack import make_incident_pack, make_tarball
 from builders.wheel import build_wheel
 
 KILLS = int(os.environ.get("BUNDLE_FIX_KILLS", "40"))
+KILL_STEP, EVENT_STEP = (3, 5) if KILLS < 1000 else (1, 1)
+"""The distance of the calls at which a run is killed, or gets a signal or an error."""
 UPDATE = ".bundle-fix-update"
 SPEC = """
 [bundle]
@@ -182,12 +185,12 @@ def print_states(capsys: pytest.CaptureFixture[str], title: str, states: Counter
 
 
 @every_job
-def test_a_kill_before_any_call_leaves_the_old_or_the_new_files(
+def test_a_kill_before_a_call_leaves_the_old_or_the_new_files(
     tmp_path: Path, server: Run, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workplace = Workplace(JOBS[name], tmp_path, server)
     states: Counter[str] = Counter()
-    for number in range(1, workplace.calls + 1):
+    for number in range(1, workplace.calls + 1, KILL_STEP):
         workplace.reset()
         killed = server(
             workplace.job, workplace.directory, call=number, signal=signal.SIGKILL, before=True
@@ -196,7 +199,7 @@ def test_a_kill_before_any_call_leaves_the_old_or_the_new_files(
         states[workplace.find_state()] += 1
         workplace.assert_next_run_works()
     assert states["before"]
-    print_states(capsys, f"{name}: killed before every call", states)
+    print_states(capsys, f"{name}: killed before calls", states)
 
 
 @every_job
@@ -228,8 +231,7 @@ def test_a_signal_leaves_no_temporary_files(
 ) -> None:
     workplace = Workplace(JOBS[name], tmp_path, server)
     states: Counter[str] = Counter()
-    step = 3 if KILLS < 1000 else 1
-    for call in range(1 + number % step, workplace.calls + 1, step):
+    for call in range(1 + number % EVENT_STEP, workplace.calls + 1, EVENT_STEP):
         workplace.reset()
         ran = server(workplace.job, workplace.directory, call=call, signal=number)
         assert workplace.list_hidden() == []
@@ -254,8 +256,7 @@ def test_a_disk_error_is_reported_in_one_line(
 ) -> None:
     workplace = Workplace(JOBS[name], tmp_path, server)
     states: Counter[str] = Counter()
-    step = 3 if KILLS < 1000 else 1
-    for call in range(1 + error % step, workplace.calls + 1, step):
+    for call in range(1 + error % EVENT_STEP, workplace.calls + 1, EVENT_STEP):
         workplace.reset()
         ran = server(workplace.job, workplace.directory, call=call, error=error)
         if workplace.list_hidden():
