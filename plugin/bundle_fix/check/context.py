@@ -23,6 +23,7 @@ from bundle_fix.check.facts.packages.imports import (
     find_imported_names,
     is_imported_before,
 )
+from bundle_fix.check.facts.packages.optional_modules import find_optional_modules
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.scan.debug_info import is_debug_only
 from bundle_fix.loader.bundle import Bundle
@@ -283,9 +284,11 @@ class Context(Struct, frozen=True, dict=True):
         found = [
             (Severity.ERROR, p, need) for p in self.programs.values() for need in p.resolutions
         ]
+        optional = find_optional_modules(self.bundle, self.plugins)
         for plugin, process in self.plugins.items():
             for need in process.resolutions:
-                severity = self.get_plugin_severity(plugin)
+                is_optional = plugin in optional
+                severity = Severity.WARNING if is_optional else self.get_plugin_severity(plugin)
                 if need.result.origin is not ObjectOrigin.BUNDLE:
                     if self._is_imported_before(plugin, need):
                         continue

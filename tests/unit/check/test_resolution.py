@@ -316,3 +316,13 @@ def test_bf101_is_a_note_in_a_private_directory_for_the_programs_of_other_packag
     done = run_bundle_fix("check", "--format", "json", str(tmp_path))
     findings = json.loads(done.stdout)["findings"]
     assert [f["severity"] for f in findings if f["rule"] == "BF101"] == severities
+
+
+def test_bf102_is_silent_if_only_a_library_of_the_pack_opens_the_plugin_that_needs_it(
+    tmp_path: Path, check: Check
+) -> None:
+    build_elf(tmp_path / "liba.so.1", soname="liba.so.1", source=make_dlopen_source("liba_net.so"))
+    build_elf(tmp_path / "liba_net.so", soname="liba_net.so", needed=["liba.so.1"])
+    assert check("BF102") == []
+    build_elf(tmp_path / "liba.so.1", soname="liba.so.1", source=make_dlopen_source("liba_x.so"))
+    assert [f.path for f in check("BF102")] == ["liba_net.so"]

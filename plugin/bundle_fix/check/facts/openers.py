@@ -98,7 +98,14 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
         return by_name
 
     def _list_processes(self) -> tuple[Process, ...]:
-        return (*self.programs.values(), *self.plugins.values())
+        """Return the processes of the pack, and of callers that only objects outside it load.
+
+        Such a library is no entry point of the pack if one of its plugins needs it.
+        """
+        own = (*self.programs.values(), *self.plugins.values())
+        loaded = {o.path for process in own for o in process.list_bundled_objects()}
+        callers = sorted(path for path, names in self.names.items() if names and path not in loaded)
+        return (*own, *map(self.deployment.map_process, callers))
 
     def find_by_symbols(self, plugin: str) -> tuple[Opener, ...]:
         """Return the programs that export symbols which ``plugin`` uses and does not define."""
@@ -208,7 +215,7 @@ class Openers(Struct, frozen=True, eq=False, dict=True):
             self._loaded_names[process.entry] = frozenset(
                 (name, o.image.architecture)
                 for o in process.list_bundled_objects()
-                if o.image is not None and o is not process.main
+                if o.image is not None and (o is not process.main or not o.image.is_program)
                 for name in (o.name, o.image.soname or o.name)
             )
         return self._loaded_names[process.entry]
