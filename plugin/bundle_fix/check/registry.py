@@ -16,6 +16,7 @@ from bundle_fix.check.rules import (
     dlopen,
     dlopened_allocators,
     drivers,
+    duplicate_sonames,
     hardening,
     hwcaps,
     hygiene,
@@ -45,11 +46,11 @@ from bundle_fix.model.printable import escape_and_shorten, escape_unprintable
 from bundle_fix.model.suggestions import suggest_word
 
 FAMILIES = (
-    ignores, coverage, resolution, bundled_libc, symlinks, library_path, dlopen, plugin_directories,
-    hwcaps, runpath, build_runpath, privileges, unused, allocators, allocator_mismatch,
-    dlopened_allocators, two_versions, runtime_copies, machine, two_libcs, undefined,
-    opener_symbols, versions, unversioned, static_tls, hardening, drivers, hygiene, archive,
-    lost_symlinks, wheel, manifest, differences,
+    ignores, coverage, resolution, duplicate_sonames, bundled_libc, symlinks, library_path, dlopen,
+    plugin_directories, hwcaps, runpath, build_runpath, privileges, unused, allocators,
+    allocator_mismatch, dlopened_allocators, two_versions, runtime_copies, machine, two_libcs,
+    undefined, opener_symbols, versions, unversioned, static_tls, hardening, drivers, hygiene,
+    archive, lost_symlinks, wheel, manifest, differences,
 )  # fmt: skip
 """The modules that define rules."""
 

@@ -182,6 +182,14 @@ def test_bf402_is_silent_if_the_pack_contains_the_loader_too(tmp_path: Path, che
     assert check("BF402") == []
 
 
+def test_bf402_is_silent_about_weak_symbols(tmp_path: Path, check: Check) -> None:
+    name = next(n for n in ("__libc_early_init", "_dl_signal_error") if hasattr(load_libc(), n))
+    use = f"#pragma weak {name}\nextern int {name}(int); int main(void) {{ return !{name}; }}"
+    flags = ["-Wl,--allow-shlib-undefined", "-Wl,-z,dynamic-undefined-weak"]
+    build_elf(tmp_path / "x", program=True, source=use, flags=flags)
+    assert check("BF402") == []
+
+
 def load_libc() -> ctypes.CDLL:
     return ctypes.CDLL("libc.so.6")
 

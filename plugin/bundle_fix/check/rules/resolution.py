@@ -14,6 +14,7 @@ from bundle_fix.check.facts.resolutions import (
     is_name_of_other_libc,
     make_need_evidence,
 )
+from bundle_fix.check.facts.start_scripts import find_start_script
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.loader.hosts.libc import (
@@ -30,7 +31,6 @@ from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import InstallLocation, resolve_path
-from bundle_fix.plan.provider import HWCAPS_DIRECTORY
 from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
@@ -61,7 +61,9 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             hint = FIX_NAME_WITH_SLASH if "/" in name else FIX_SEARCH_PATH
             if _is_reported_with_privileges(need):
                 continue
-            is_mild = _is_opened_first(context, provided, name, processes)
+            script = find_start_script(context, processes, name)
+            message += f" unless {script} starts the program" if script else ""
+            is_mild = bool(script) or _is_opened_first(context, provided, name, processes)
             is_mild = is_mild or _is_for_programs_elsewhere(context, path, provided)
         elif source := find_library_source(context, need):
             message = f"needs {name}, {source.relation}"
@@ -123,8 +125,10 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         message = f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but the"
         message += f" host's {need.result.path} is loaded"
+        script = find_start_script(context, processes, name)
+        message += f" unless {script} starts the program" if script else ""
         is_opened = _is_opened_first(context, provided, name, processes)
-        is_mild = is_opened or is_loaded_by_import(context, need)
+        is_mild = bool(script) or is_opened or is_loaded_by_import(context, need)
         found_severity = Severity.NOTE if is_mild else severity
         prefix = find_prefix_for_name(context, need)
         if prefix is not None:
@@ -204,28 +208,6 @@ def _locate_copy(context: Context, provided: tuple[str, ...], name: str) -> str:
     return path or f"it under another name ({provided[0]})"
 
 
-def find_duplicate_sonames(rule: Rule, context: Context) -> Iterator[Finding]:
-    """Yield the needed sonames of different files of one architecture."""
-    bundle = context.bundle
-    needed = bundle.needed_names
-    by_soname: dict[tuple[object, str], list[str]] = {}
-    for path in bundle.list_libraries():
-        image = bundle.images[path]
-        # Copies for other processor levels are meant to have the same soname (BF113).
-        if image.soname and image.soname in needed and HWCAPS_DIRECTORY not in path:
-            by_soname.setdefault((image.architecture, image.soname), []).append(path)
-    for (_, soname), paths in by_soname.items():
-        first, *others = paths
-        different = [other for other in others if not bundle.has_same_bytes(first, other)]
-        if different:
-            yield rule.make_finding(
-                first,
-                f"has the soname {soname}, like the different file {', '.join(different)}",
-                soname=soname,
-                files=paths,
-            )
-
-
 def find_names_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
     """Yield the libraries that the pack lacks and that most hosts, but not all, provide."""
     users: dict[str, list[str]] = {}
@@ -276,16 +258,6 @@ RULES = (
         find_host_copies,
         has_diff_rule=True,
         repair=RepairKind.FIND_NAME,
-    ),
-    Rule(
-        "BF106", "duplicate-soname", Severity.NOTE,
-        "Two different files have the same soname, and an object needs it.",
-        "The copy that a process loads depends on the search order and on the objects that are"
-        " already loaded.",
-        "Keep one of the files.",
-        "lib/libssl.so.3 and lib/compat/libssl.so.3 differ, and bin/server needs libssl.so.3.",
-        find_duplicate_sonames,
-        applies_to=RELOCATABLE,
     ),
     Rule(
         "BF110", "left-to-host", Severity.NOTE,

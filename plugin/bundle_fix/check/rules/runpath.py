@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.foreign_entries import find_owner_of_entry
 from bundle_fix.check.facts.privileges import FIX_PRIVILEGED_PROGRAM, find_intended_prefix
+from bundle_fix.check.facts.start_scripts import find_start_script
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import join_names
@@ -48,11 +49,14 @@ def find_missing_runpaths(rule: Rule, context: Context) -> Iterator[Finding]:
         # No RUNPATH is needed if an inherited RPATH or a default directory leads to the libraries.
         if not names or _are_all_found(context, path, names):
             continue
+        severity = Severity.ERROR if image.is_program else Severity.WARNING
         yield rule.make_finding(
             path,
             f"has no RUNPATH, but needs {join_names(names, 3)} of the pack",
-            severity=_adjust_severity(
-                context, path, Severity.ERROR if image.is_program else Severity.WARNING
+            severity=(
+                Severity.NOTE
+                if _are_all_started_by_script(context, path, names)
+                else _adjust_severity(context, path, severity)
             ),
             needed=names,
         )
@@ -74,6 +78,17 @@ def _are_all_found(context: Context, path: str, names: list[str]) -> bool:
         )
         for need in needs
     )
+
+
+def _are_all_started_by_script(context: Context, path: str, names: list[str]) -> bool:
+    """Return whether a script leads all programs of the pack to the needed names of an object."""
+    is_loaded = path in context.loaded_at_start
+    processes = [
+        process
+        for process in context.programs.values()
+        if not is_loaded or path in {o.path for o in process.list_bundled_objects()}
+    ]
+    return bool(processes) and all(find_start_script(context, processes, n) for n in names)
 
 
 def _adjust_severity(context: Context, path: str, worst: Severity) -> Severity:
