@@ -18,9 +18,10 @@ from pathlib import Path
 
 from benchmarks.measure import Run, measure_command
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit_file, find_refusal
+from bundle_fix.elf.edit.edit import edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.patchelf import find_patchelf
+from bundle_fix.elf.edit.refusals import find_refusal
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import DamagedElfError

@@ -13,6 +13,7 @@ import click
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, format_size, parse_size
+from bundle_fix.elf.edit.orders import ORDERS
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ force_option = click.option(
     "--force", is_flag=True, help="Write the output even if its check fails."
 )
 editor_option = click.option(
-    "--editor", type=click.Choice(["auto", "inplace", "lief", "patchelf"]), default=None,
-    help="Select the ELF editor; 'auto' selects the one with the smallest change.",
+    "--editor", type=click.Choice([*ORDERS]), default=None,
+    help="Select the ELF editor; 'auto' tries each in this order, 'inplace' slot and table.",
 )  # fmt: skip
 
 

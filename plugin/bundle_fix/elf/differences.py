@@ -9,6 +9,13 @@ from bundle_fix.elf.read.flags import list_flag_names
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.os_abi import format_os_abi
 
+READ_SEGMENTS = {
+    c.PT_DYNAMIC: "the dynamic section",
+    c.PT_NOTE: "notes",
+    c.PT_GNU_PROPERTY: "GNU properties",
+}
+"""Types of segments that programs and tools read, with their names."""
+
 
 def describe_differences(before: Image, after: Image) -> Iterator[str]:
     """Yield the differences between two images of one file, each as a short phrase."""
@@ -33,6 +40,20 @@ def describe_differences(before: Image, after: Image) -> Iterator[str]:
         yield f"has the flag {', '.join(sorted(flags))}"
     if before.find_value(c.DT_DEBUG) is None and after.find_value(c.DT_DEBUG) is not None:
         yield "has DT_DEBUG"
+
+
+def list_moved_parts(before: Image, after: Image) -> Iterator[str]:
+    """Yield the parts that changed their place although programs and tools may read them there."""
+    if before.header.phoff != after.header.phoff:
+        yield "the program headers"
+    for kind, name in READ_SEGMENTS.items():
+        places, moved = (
+            sorted(s.vaddr for s in x.segments if s.type == kind) for x in (before, after)
+        )
+        if places != moved:
+            yield name
+    if before.find_value(c.DT_SYMTAB) != after.find_value(c.DT_SYMTAB):
+        yield "the dynamic symbols"
 
 
 def _format_stack(image: Image) -> str:

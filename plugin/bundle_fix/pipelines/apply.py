@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.wheel import find_signatures, update_record
 from bundle_fix.elf.differences import describe_differences
-from bundle_fix.elf.edit.edit import EditResult
+from bundle_fix.elf.edit.edit import EditResult, describe_doubts
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.edit.pool import EditAll, EditJob, edit_all, edit_pool
 from bundle_fix.elf.read.image import Image
@@ -88,7 +88,7 @@ def apply_plan(
     """
     actions = _list_tree_actions(plan)
     refusals: list[str] = []
-    unconfirmed: dict[str, list[str]] = {}
+    doubts: dict[str, list[str]] = {}
     nodes: dict[str, Node] = dict(plan.tree.nodes)
     images = dict(plan.images)
     for path, edited in _edit_files(plan, editor, scratch, progress, edit):
@@ -98,19 +98,19 @@ def apply_plan(
         nodes[path] = _replace_content(nodes[path], edited.content)
         images[path] = edited.image
         actions += _list_edit_actions(path, plan.images[path], edited)
-        if edited.no_opinion:
-            unconfirmed.setdefault(edited.no_opinion, []).append(path)
+        for doubt in describe_doubts(plan.images[path], edited):
+            doubts.setdefault(doubt, []).append(path)
     _update_hard_links(nodes, images, plan.edits)
     actions = [replace(a, rules=_find_reasons(plan, a.path)) for a in actions]
     tree = replace(plan.tree, nodes=nodes)
     remarks = [f"{path}: {text}" for path, texts in plan.remarks.items() for text in texts]
-    remarks += (_describe_unconfirmed(*item) for item in unconfirmed.items())
+    remarks += (_format_doubt(*item) for item in doubts.items())
     return AppliedPlan(tree, images, tuple(actions), tuple(refusals), tuple(remarks))
 
 
-def _describe_unconfirmed(reason: str, paths: Sequence[str]) -> str:
+def _format_doubt(doubt: str, paths: Sequence[str]) -> str:
     where = paths[0] if len(paths) == 1 else format_count(len(paths), "file")
-    return f"{where}: note: no second opinion on the edit: {reason}"
+    return f"{where}: note: {doubt}"
 
 
 def _list_tree_actions(plan: Plan) -> list[Action]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import CrossCheck, EditResult, edit_file
+from bundle_fix.elf.edit.edit import CrossCheck, EditResult, describe_doubts, edit_file
 from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.edit.errors import EditRefusedError
 from bundle_fix.elf.read.image import Image
@@ -114,8 +114,7 @@ def edit_elf_file(
             # An unlocked one would be removed as a leftover when the output is created.
             stack.enter_context(lock_directory(scratch))
         remarks = [*_find_remarks(content, before, changes)]
-        if edited.no_opinion:
-            remarks.append(f"no second opinion on the edit: {edited.no_opinion}")
+        remarks += describe_doubts(before, edited)
         if undone:
             remarks.append("an earlier edit of it, which was killed, has been taken back")
         if output is not None:

@@ -27,7 +27,7 @@ Format = Literal["tar.gz", "tar.zst", "tar.xz", "tar", "dir"]
 ENTRIES = ("files", "libraries")
 """The arrays of tables: their headers have double brackets."""
 Builtin = Literal["glibc", "arch", "epoch", "here"]
-Editor = Literal["auto", "inplace", "lief", "patchelf"]
+Editor = Literal["auto", "slot", "table", "inplace", "segment", "lief", "patchelf"]
 Strip = Literal["none", "debug", "split"]
 SeverityName = Literal["error", "warning", "note"]
 When = Annotated[

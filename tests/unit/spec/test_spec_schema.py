@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import get_args
 
 import msgspec
 import pytest
 
+from bundle_fix.elf.edit.orders import ORDERS
 from bundle_fix.spec.model import (
     Tables,
 )
 from bundle_fix.spec.parsing.convert import get_type_origin, is_struct, list_fields, unwrap_type
+from bundle_fix.spec.value_types import Editor
 
 GetError = Callable[[str], str]
 
@@ -242,3 +245,7 @@ def test_each_key_of_the_model_has_a_description() -> None:
             )
             if is_struct(inner):
                 tables.append(inner)
+
+
+def test_a_spec_and_the_command_line_have_the_same_editors() -> None:
+    assert get_args(Editor) == (*ORDERS,)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,16 +11,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.differences import list_moved_parts
 from bundle_fix.elf.edit.entries import NewInterpreter, NewName, PlannedItem, plan_entries
 from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
+from bundle_fix.elf.edit.orders import LIEF_LAYOUTS, ORDERS, SELECTED_PATCHELF
+from bundle_fix.elf.edit.refusals import find_lost_versions, find_refusal
 from bundle_fix.elf.edit.string_tables.segment import grow_segment
 from bundle_fix.elf.edit.string_tables.slot import edit_in_slots
 from bundle_fix.elf.edit.string_tables.table import grow_string_table
-from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image
-from bundle_fix.elf.symbols.hashes import find_provided_symbols
-from bundle_fix.elf.symbols.versions import read_needed_versions
 from bundle_fix.elf.verify.invariants import find_broken_invariants
 from bundle_fix.model.content import (
     Content,
@@ -38,20 +37,6 @@ from bundle_fix.model.errors import DamagedElfError
 
 if TYPE_CHECKING:
     from bundle_fix.elf.verify.lief_crosscheck import SecondOpinion
-
-LOADERS = re.compile(
-    r"ld(64|32)?[.-](so|linux|musl|lsb|uclibc|android|elf|kfreebsd)|linker(64)?$|libc\.musl-",
-    re.IGNORECASE,
-)
-"""Sonames of dynamic loaders. They are never edited: they rely on their own layout at start."""
-LOADER_SYMBOLS = (
-    b"__dls3", b"_dl_debug_state", b"r_debug_state", b"rtld_db_dlactivity", b"__loader_dlopen",
-)  # fmt: skip
-"""Symbols that only loaders define: musl's start, the breakpoints at which debuggers see new
-objects in glibc, uClibc and musl, in FreeBSD, and in bionic, and the entry points of bionic's.
-
-musl's loader is its libc, to which only some distributions give a soname.
-"""
 
 
 class EditResult(Struct, frozen=True):
@@ -75,16 +60,6 @@ class EditResult(Struct, frozen=True):
 CrossCheck = Callable[[Content, Content, Image], "SecondOpinion"]
 """A function that compares our image of the edited file with another reader's."""
 IN_PLACE = {"slot": edit_in_slots, "table": grow_string_table}
-LIEF_LAYOUTS = ("lief (headers in a gap)", "lief (headers at the end)")
-"""The editor ``lief`` with each place that it may give the program headers."""
-ORDERS = {
-    "auto": ("slot", "table", "segment", *LIEF_LAYOUTS, "patchelf"),
-    "inplace": ("slot", "table"),
-    "segment": ("segment",),
-    "lief": LIEF_LAYOUTS,
-    "patchelf": ("patchelf",),
-}
-"""The editors to try, in this order, for each value of ``--editor``."""
 
 
 def edit_file(
@@ -111,7 +86,7 @@ def edit_file(
     with content.open() as reader:
         image = read_image(reader)
         reason = "" if changes.only_header else find_refusal(reader, image)
-        reason = reason or _find_lost_versions(reader, image, changes)
+        reason = reason or find_lost_versions(reader, image, changes)
         if reason:
             raise EditRefusedError(f"it cannot be edited: {reason}")
         fixed, strings = _plan_parts(reader, image, changes)
@@ -135,6 +110,15 @@ def edit_file(
     raise EditRefusedError(f"every editor failed: {'; '.join(refusals)}")
 
 
+def describe_doubts(before: Image, edited: EditResult) -> Iterator[str]:
+    """Yield what a user should know of an edit, as sentences without the name of the file."""
+    moved = ", ".join(list_moved_parts(before, edited.image))
+    if moved:
+        yield f"{edited.editor} moved {moved}; programs that read these in their own file may fail"
+    if edited.no_opinion:
+        yield f"no second opinion on the edit: {edited.no_opinion}"
+
+
 def _plan_parts(
     reader: Reader, image: Image, changes: Changes
 ) -> tuple[tuple[Patch, ...], tuple[PlannedItem, ...]]:
@@ -153,33 +137,6 @@ def _plan_parts(
 def _get_editor(name: str) -> str:
     """Return the editor of an entry of `ORDERS`, without the layout."""
     return name.partition(" ")[0]
-
-
-def find_refusal(reader: Reader, image: Image) -> str:
-    """Return why files of this kind are never edited, or an empty text if they are."""
-    if not image.is_dynamic:
-        kinds = {"rel": "is an object file", "core": "is a core file"}
-        return f"it {kinds.get(image.type, 'is static or contains only debug information')}"
-    if image.interpreter is not None or image.needed:
-        return ""
-    pie = (image.find_value(c.DT_FLAGS_1) or 0) & c.DF_1_PIE
-    if pie or image.type == "exec":
-        return "it is a static program"
-    if LOADERS.match(image.soname or "") or find_provided_symbols(reader, image, LOADER_SYMBOLS):
-        return "it is the dynamic loader"
-    return ""
-
-
-def _find_lost_versions(reader: Reader, image: Image, changes: Changes) -> str:
-    """Return why the loader would not find needed versions after a replacement, or an empty text.
-
-    The loader compares the name in the list of needed versions with the names of loaded objects,
-    in which ``$ORIGIN`` is expanded (glibc's dl-version.c, find_needed).
-    """
-    for old, new in changes.replace_needed:
-        if "$" in new and old in read_needed_versions(reader, image):
-            return f"it needs symbol versions of {old}, which the loader would not find in {new}"
-    return ""
 
 
 def _try_editor(
@@ -291,11 +248,16 @@ def _find_broken_contract(
     changes: Changes,
     touched: Sequence[tuple[int, int]] | None,
 ) -> Iterator[str]:
-    if name not in LIEF_LAYOUTS:
+    if name not in (*LIEF_LAYOUTS, SELECTED_PATCHELF):
         return find_broken_invariants(old, new, changes, touched)
-    from bundle_fix.elf.verify.equivalence.contract import find_broken_equivalence
+    from bundle_fix.elf.verify.equivalence.contract import (
+        MOVED_BY_PATCHELF,
+        UNMOVABLE,
+        find_broken_equivalence,
+    )
 
-    return find_broken_equivalence(old, new, changes)
+    movable = MOVED_BY_PATCHELF if name == SELECTED_PATCHELF else UNMOVABLE
+    return find_broken_equivalence(old, new, changes, movable)
 
 
 def _ask_for_opinion(

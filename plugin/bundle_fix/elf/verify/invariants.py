@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 from bundle_fix.elf.changes import Changes
@@ -22,6 +22,7 @@ from bundle_fix.elf.verify.requested.values import (
     expect_entries,
     expect_ident,
     expect_interpreter,
+    expect_names,
     expect_segments,
 )
 from bundle_fix.elf.verify.section_invariants import compare_appendix, compare_sections
@@ -80,7 +81,9 @@ def find_broken_invariants(
     old, new = read_structure(before), read_structure(after)
     tables, new_tables = locate_tables(old), locate_tables(new)
     yield from compare_structure(old, tables, new, new_tables, changes)
+    yield from compare_segments(old, new, changes)
     yield from _compare_header_addresses(old, new)
+    yield from _compare_offsets(old, new)
     if changes.rename_symbols:
         from bundle_fix.elf.verify.requested.symbol_names import (
             add_relocations,
@@ -91,7 +94,7 @@ def find_broken_invariants(
         tables = add_relocations(old, tables)
     else:
         yield from compare_symbols(old, tables, new, new_tables, changes)
-    yield from compare_memory(old, tables, new, touched)
+    yield from compare_memory(old, tables.spans.values(), new, touched)
     yield from compare_sections(old, new, touched)
     yield from compare_appendix(old, new, touched)
 
@@ -103,10 +106,12 @@ def compare_structure(
     new_tables: DynamicTables,
     changes: Changes,
 ) -> Iterator[str]:
-    """Yield the changes to headers, segments, notes and dynamic entries that no edit may make."""
+    """Yield the changes to headers, notes and dynamic entries that no edit may make."""
     if expect_ident(old, changes) != new.ident:
         yield "the header's e_ident changed"
-    yield from _compare_headers(old, new, changes)
+    for field in ("type", "machine", "version", "entry", "flags"):
+        if getattr(old.header, field) != getattr(new.header, field):
+            yield f"the header's {field} changed"
     yield from _compare_carried(old, new, changes)
     # A fault that the file had before is no reason to refuse an edit.
     yield from Counter(_list_faults(new)) - Counter(_list_faults(old))
@@ -117,28 +122,46 @@ def compare_structure(
     yield from _compare_dynamic(old, new, changes)
 
 
-def _compare_headers(old: ElfStructure, new: ElfStructure, changes: Changes) -> Iterator[str]:
-    for field in ("type", "machine", "version", "entry", "flags"):
-        if getattr(old.header, field) != getattr(new.header, field):
-            yield f"the header's {field} changed"
+def compare_segments(
+    old: ElfStructure,
+    new: ElfStructure,
+    changes: Changes,
+    movable: frozenset[int] = frozenset(),
+) -> Iterator[str]:
+    """Yield the segments that changed, except for PT_LOAD and those of the ``movable`` types."""
     before, after = expect_segments(_group_segments(old), changes), _group_segments(new)
-    if changes.interpreter is not None:
-        before.pop(c.PT_INTERP, None)
-        after.pop(c.PT_INTERP, None)
-    for kind in sorted(before.keys() | after.keys()):
+    free = movable if changes.interpreter is None else movable | {c.PT_INTERP}
+    for kind in sorted((before.keys() | after.keys()) - free):
         if before.get(kind) != after.get(kind):
-            yield f"{SEGMENTS.get(kind, f'the segment of type {kind:#x}')} changed"
+            yield f"{_name_segment(kind)} changed"
+
+
+def _name_segment(kind: int) -> str:
+    return SEGMENTS.get(kind, f"the segment of type {kind:#x}")
 
 
 def _group_segments(elf: ElfStructure) -> SegmentFacts:
-    """Return address, flags, sizes and file offset of the segments that must stay, by type."""
+    """Return address, flags and sizes of the segments that must stay, by type."""
     found: SegmentFacts = {}
     for s in sorted(elf.segments, key=lambda s: (s.vaddr, s.flags, s.memsz, s.filesz)):
         if s.type not in FREE_SEGMENTS:
-            # What is not in memory may move in the file.
-            offset = s.offset if s.memsz else 0
-            found.setdefault(s.type, []).append((s.vaddr, s.flags, s.memsz, s.filesz, offset))
+            found.setdefault(s.type, []).append((s.vaddr, s.flags, s.memsz, s.filesz))
     return found
+
+
+def _compare_offsets(old: ElfStructure, new: ElfStructure) -> Iterator[str]:
+    """Yield the segments in memory that have another place in the file, which programs may read."""
+    for s in old.loads:
+        found = new.find_load(s.vaddr) if s.filesz else None
+        if found is not None and found.vaddr - found.offset != s.vaddr - s.offset:
+            yield f"the segment at {s.vaddr:#x} moved in the file"
+    before, after = (
+        {(s.type, s.vaddr): s.offset for s in elf.segments if s.memsz and s.type != c.PT_LOAD}
+        for elf in (old, new)
+    )
+    for kind, address in before.keys() & after.keys():
+        if before[kind, address] != after[kind, address]:
+            yield f"{_name_segment(kind)} changed in the file"
 
 
 def _compare_carried(old: ElfStructure, new: ElfStructure, changes: Changes) -> Iterator[str]:
@@ -221,20 +244,11 @@ def _compare_dynamic(old: ElfStructure, new: ElfStructure, changes: Changes) -> 
     if entries - expected_entries or not all(_is_dispensable(old, new, *e) for e in lost):
         yield "dynamic tags changed that no edit may change"
     before, after = _read_names(old), _read_names(new)
-    expected = {tag: before.get(tag, ()) for tag in EDITED_TAGS}
-    expected[c.DT_NEEDED] = _expect_needed(before.get(c.DT_NEEDED, ()), changes)
-    if changes.soname is not None:
-        expected[c.DT_SONAME] = (changes.soname,) if changes.soname else ()
-    if changes.runpath is not None or changes.rpath is not None:
-        expected[c.DT_RUNPATH] = (changes.runpath,) if changes.runpath else ()
-        expected[c.DT_RPATH] = (changes.rpath,) if changes.rpath else ()
+    expected = expect_names(before, changes)
     for tag, field in EDITED_TAGS.items():
-        found = after.get(tag, ())
-        if found != expected[tag]:
-            yield (
-                f"{field} is {_format_names(tag, found)},"
-                f" expected {_format_names(tag, expected[tag])}"
-            )
+        found, names = after.get(tag, ()), expected.get(tag, ())
+        if found != names:
+            yield f"{field} is {_format_names(tag, found)}, expected {_format_names(tag, names)}"
     others = c.STRING_TAGS - EDITED_TAGS.keys()
     if any(before.get(tag) != after.get(tag) for tag in others):
         yield "an audit, filter or auxiliary library changed"
@@ -280,17 +294,3 @@ def _format_names(tag: int, names: tuple[str, ...]) -> str:
     if tag == c.DT_NEEDED or len(names) > 1:
         return repr(names)
     return repr(names[0] if names else None)
-
-
-def _expect_needed(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
-    """Return the needed names that ``changes`` must lead to, computed without the editors' code."""
-    names = list(needed)
-    for anchor, new in changes.insert_needed:
-        for at in range(len(names) - 1, -1, -1):
-            if names[at] == anchor and (at == 0 or names[at - 1] != new):
-                names.insert(at, new)
-    replaced = dict(changes.replace_needed)
-    present = {*needed, *(replaced[name] for name in needed if name in replaced)}
-    added = [name for name in dict.fromkeys(changes.add_needed) if name not in present]
-    kept = [replaced.get(name, name) for name in names if name not in changes.remove_needed]
-    return (*added, *kept)

@@ -17,7 +17,6 @@ from bundle_fix.elf.verify.ranges import (
     subtract,
 )
 from bundle_fix.elf.verify.reading import ElfStructure
-from bundle_fix.elf.verify.tables import DynamicTables
 from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import DamagedElfError
 
@@ -28,13 +27,13 @@ MAX_PIECES = 1 << 16
 
 
 def compare_memory(
-    old: ElfStructure, tables: DynamicTables, new: ElfStructure, touched: Touched
+    old: ElfStructure, movable: Iterable[Span], new: ElfStructure, touched: Touched
 ) -> Iterator[str]:
     """Yield the loaded ranges that changed, except those that an edit may change.
 
     Args:
         old: the original file.
-        tables: its tables, which have comparisons of their own.
+        movable: the ranges of its tables and of other parts that have comparisons of their own.
         new: the edited file.
         touched: the only ranges that can differ.
 
@@ -42,7 +41,7 @@ def compare_memory(
         DamagedElfError: its segments overlap, and have more than `MAX_PIECES` ranges.
     """
     before, after = old.reader, new.reader
-    ignored = _join_padding(before, merge_spans(_list_ignored(old, tables, new)))
+    ignored = _join_padding(before, merge_spans(_list_ignored(old, movable, new)))
     left = MAX_PIECES
     for s in old.loads:
         if not _has_same_zeros(s, new):
@@ -96,7 +95,7 @@ def _find_shift(s: ProgramHeader, piece: Span, new: ElfStructure) -> int | None:
     return n.offset - n.vaddr + s.vaddr - s.offset
 
 
-def _list_ignored(elf: ElfStructure, tables: DynamicTables, new: ElfStructure) -> Iterator[Span]:
+def _list_ignored(elf: ElfStructure, movable: Iterable[Span], new: ElfStructure) -> Iterator[Span]:
     """Yield the ranges that other invariants cover: headers, dynamic section, tables."""
     yield Span(0, elf.header.ehsize)
     yield elf.program_table
@@ -104,7 +103,7 @@ def _list_ignored(elf: ElfStructure, tables: DynamicTables, new: ElfStructure) -
     # patchelf puts the section headers into the page that it adds; the loader maps that page.
     yield elf.section_table
     yield from (s.span for s in elf.segments if s.type in COMPARED)
-    yield from tables.spans.values()
+    yield from movable
 
 
 def _find_free_header(elf: ElfStructure, new: ElfStructure) -> Iterator[Span]:

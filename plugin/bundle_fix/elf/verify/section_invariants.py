@@ -23,7 +23,7 @@ from bundle_fix.model.errors import DamagedElfError
 
 TABLES = frozenset(
     {
-        c.SHT_STRTAB, c.SHT_HASH, c.SHT_GNU_HASH,
+        c.SHT_STRTAB, c.SHT_DYNAMIC, c.SHT_HASH, c.SHT_GNU_HASH,
         c.SHT_GNU_VERSYM, c.SHT_GNU_VERNEED, c.SHT_GNU_VERDEF,
     }
 )  # fmt: skip
@@ -32,8 +32,15 @@ MAX_OVERLAP = 4
 """Limit of the bytes of all sections together, in sizes of the file: sections do not overlap."""
 
 
-def compare_sections(old: ElfStructure, new: ElfStructure, touched: Touched) -> Iterator[str]:
+def compare_sections(
+    old: ElfStructure,
+    new: ElfStructure,
+    touched: Touched,
+    movable: frozenset[int] = frozenset(),
+) -> Iterator[str]:
     """Yield the sections that changed, or that disagree with the segment that loads them.
+
+    ``movable`` has the types of sections that may get another address, beside `TABLES`.
 
     Raises:
         DamagedElfError: sections overlap, and would be compared more than `MAX_OVERLAP` times.
@@ -55,6 +62,8 @@ def compare_sections(old: ElfStructure, new: ElfStructure, touched: Touched) -> 
             yield f"the section {name} is missing"
             continue
         yield from _compare_section(name, old, s, new, other, touched)
+        if not (_is_movable(old, s) or s.type in movable) and _has_moved(s, other):
+            yield f"the section {name} moved"
         if old_names[s.link : s.link + 1] != new_names[other.link : other.link + 1]:
             yield f"the section {name} has another sh_link"
     for name in set(_list_disagreeing(new)) - set(_list_disagreeing(old)):
@@ -69,14 +78,15 @@ def _list_disagreeing(elf: ElfStructure) -> Iterator[str]:
             yield name
 
 
-def _find_place(s: SectionHeader) -> tuple[int, ...]:
-    """Return address, size and file offset of a loaded section."""
-    return (s.addr, s.size, 0 if s.type == c.SHT_NOBITS else s.offset)
+def _has_moved(s: SectionHeader, other: SectionHeader) -> bool:
+    """Return whether a loaded section has another address or size."""
+    return bool(s.flags & c.SHF_ALLOC) and (s.addr, s.size) != (other.addr, other.size)
 
 
-def _is_interpreter(elf: ElfStructure, s: SectionHeader) -> bool:
-    """Return whether the section has the name of the interpreter, which may get another place."""
-    return any(n.type == c.PT_INTERP and n.vaddr == s.addr for n in elf.segments)
+def _is_movable(elf: ElfStructure, s: SectionHeader) -> bool:
+    """Return whether a section is a table, or the name of the interpreter: they may move."""
+    is_interpreter = any(n.type == c.PT_INTERP and n.vaddr == s.addr for n in elf.segments)
+    return s.type in TABLES or is_interpreter
 
 
 def _find_name_table(elf: ElfStructure) -> int:
@@ -105,12 +115,6 @@ def _compare_section(
         yield f"the section {name} changed its type or flags"
     elif s.type == c.SHT_NOTE and not _has_same_contents(old, s, new, other, touched):
         yield f"the notes of the section {name} changed"
-    elif (
-        s.type not in (*TABLES, c.SHT_DYNAMIC)
-        and not _is_interpreter(old, s)
-        and _find_place(s) != _find_place(other._replace(type=s.type))
-    ):
-        yield f"the section {name} moved"
 
 
 def _is_stored_now(s: SectionHeader, new: ElfStructure, other: SectionHeader) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 
 from builders.elf import HOST, build_elf
 from bundle_fix.elf.changes import Changes
-from bundle_fix.elf.edit.edit import edit_file
+from bundle_fix.elf.edit.edit import describe_doubts, edit_file
 from bundle_fix.elf.edit.errors import CannotEditError, EditRefusedError
 from bundle_fix.elf.edit.lief import rewrite_with_lief
 from bundle_fix.elf.edit.patchelf import find_patchelf, rewrite_with_patchelf
+from bundle_fix.elf.read.parser import read_image
 from elf.edit.programs import LONGER, OLD, build_program
 from elf.support import (
     build_object_file,
@@ -86,6 +88,18 @@ def test_a_patchelf_that_cannot_be_run_is_reported(
     monkeypatch.setattr(subprocess, "run", refuse)
     with pytest.raises(CannotEditError, match="patchelf cannot be run"):
         rewrite_with_patchelf(tmp_path / "x", tmp_path / "after", Changes(runpath="/opt"))
+
+
+def test_a_selected_patchelf_may_move_what_it_always_moves_and_says_so(tmp_path: Path) -> None:
+    if find_patchelf() is None:
+        pytest.skip("patchelf is not installed")
+    content = get_content(build_elf(tmp_path / "x", program=True, runpath=OLD))
+    with content.open() as reader:
+        before = read_image(reader)
+    edited = edit_file(content, Changes(runpath=LONGER), tmp_path, "patchelf")
+    assert (edited.editor, edited.image.runpath) == ("patchelf", LONGER)
+    (moved,) = describe_doubts(before, edited)
+    assert re.match("patchelf moved .*the dynamic section, notes", moved)
 
 
 def test_an_error_of_patchelf_is_reported(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.elf.changes import Changes
@@ -18,7 +19,7 @@ from bundle_fix.elf.verify.equivalence.lookups import read_lookups
 from bundle_fix.elf.verify.equivalence.relocations import find_relocations, read_relocations
 from bundle_fix.elf.verify.equivalence.symbols import Symbols, read_symbols
 from bundle_fix.elf.verify.headers import ProgramHeader
-from bundle_fix.elf.verify.invariants import compare_structure
+from bundle_fix.elf.verify.invariants import compare_segments, compare_structure
 from bundle_fix.elf.verify.memory_invariants import compare_memory
 from bundle_fix.elf.verify.ranges import is_zero
 from bundle_fix.elf.verify.reading import ElfStructure, read_structure
@@ -39,13 +40,31 @@ NUMBERED_TAGS = frozenset({DT_SYMINFO, DT_ANDROID_REL, DT_ANDROID_RELA})
 """Dynamic tags of tables with symbol numbers that are not read here."""
 
 
-def find_broken_equivalence(before: Reader, after: Reader, changes: Changes) -> Iterator[str]:
+class Movable(Struct, frozen=True):
+    """The types of segments and of loaded sections that an editor may give another address."""
+
+    segments: frozenset[int] = frozenset()
+    sections: frozenset[int] = frozenset()
+
+
+UNMOVABLE = Movable()
+MOVED_BY_PATCHELF = Movable(
+    frozenset({c.PT_NOTE, c.PT_INTERP, c.PT_GNU_PROPERTY}),
+    frozenset({c.SHT_NOTE, c.SHT_DYNSYM}),
+)
+"""What patchelf moves to the page that it adds."""
+
+
+def find_broken_equivalence(
+    before: Reader, after: Reader, changes: Changes, movable: Movable = UNMOVABLE
+) -> Iterator[str]:
     """Yield every difference that the loader would see, as a phrase.
 
     Args:
         before: the original file.
         after: the edited file.
         changes: the requested changes.
+        movable: what may get another address.
 
     Raises:
         DamagedElfError: one of the files is damaged, or has too many symbols.
@@ -53,11 +72,15 @@ def find_broken_equivalence(before: Reader, after: Reader, changes: Changes) -> 
     old, new = read_structure(before), read_structure(after)
     tables, new_tables = locate_tables(old), locate_tables(new)
     yield from compare_structure(old, tables, new, new_tables, changes)
+    yield from compare_segments(old, new, changes, movable.segments)
     yield from _compare_tables(old, tables, new, new_tables, changes)
-    relocations = {tag: table.span for tag, table in find_relocations(old).items()}
-    movable = replace(tables, spans={**tables.spans, **relocations})
-    yield from compare_memory(old, movable, _split_zeros(old, new), None)
-    yield from compare_sections(old, new, None)
+    spans = [
+        *tables.spans.values(),
+        *(table.span for table in find_relocations(old).values()),
+        *(s.span for s in old.segments if s.type in movable.segments),
+    ]
+    yield from compare_memory(old, spans, _split_zeros(old, new), None)
+    yield from compare_sections(old, new, None, movable.sections)
     yield from compare_appendix(old, new, None)
 
 

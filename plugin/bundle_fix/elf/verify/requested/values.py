@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Mapping, Sequence
 
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read import constants as c
@@ -14,7 +15,7 @@ STACK_FLAGS = c.PF_R | c.PF_W
 """The flags of a new PT_GNU_STACK, without that of an executable stack."""
 
 SegmentFacts = dict[int, list[tuple[int, ...]]]
-"""Address, flags, memory size, file size and offset of segments, by type."""
+"""Address, flags, memory size and file size of segments, by type."""
 
 
 def expect_ident(old: ElfStructure, changes: Changes) -> bytes:
@@ -29,7 +30,7 @@ def expect_segments(facts: SegmentFacts, changes: Changes) -> SegmentFacts:
     if changes.executable_stack is None:
         return facts
     stacks = []
-    for address, flags, *sizes in facts.get(c.PT_GNU_STACK) or [(0, STACK_FLAGS, 0, 0, 0)]:
+    for address, flags, *sizes in facts.get(c.PT_GNU_STACK) or [(0, STACK_FLAGS, 0, 0)]:
         wanted = flags | c.PF_X if changes.executable_stack else flags & ~c.PF_X
         stacks.append((address, wanted, *sizes))
     return {**facts, c.PT_GNU_STACK: sorted(stacks)}
@@ -70,3 +71,31 @@ def expect_version_indices(
         if name in cleared:
             values[number] = 1  # VER_NDX_GLOBAL
     return struct.pack(f"{mark}{len(names)}H", *values)
+
+
+def expect_names(
+    names: Mapping[int, tuple[str, ...]], changes: Changes
+) -> Mapping[int, tuple[str, ...]]:
+    """Return the strings of the dynamic entries after ``changes``, by tag."""
+    result = dict(names)
+    result[c.DT_NEEDED] = _expect_needed(names.get(c.DT_NEEDED, ()), changes)
+    if changes.soname is not None:
+        result[c.DT_SONAME] = (changes.soname,) if changes.soname else ()
+    if changes.runpath is not None or changes.rpath is not None:
+        result[c.DT_RUNPATH] = (changes.runpath,) if changes.runpath else ()
+        result[c.DT_RPATH] = (changes.rpath,) if changes.rpath else ()
+    return result
+
+
+def _expect_needed(needed: Sequence[str], changes: Changes) -> tuple[str, ...]:
+    """Return the needed names that ``changes`` must lead to, computed without the editors' code."""
+    names = list(needed)
+    for anchor, new in changes.insert_needed:
+        for at in range(len(names) - 1, -1, -1):
+            if names[at] == anchor and (at == 0 or names[at - 1] != new):
+                names.insert(at, new)
+    replaced = dict(changes.replace_needed)
+    present = {*needed, *(replaced[name] for name in needed if name in replaced)}
+    added = [name for name in dict.fromkeys(changes.add_needed) if name not in present]
+    kept = [replaced.get(name, name) for name in names if name not in changes.remove_needed]
+    return (*added, *kept)

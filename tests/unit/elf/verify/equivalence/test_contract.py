@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from builders.elf import build_elf
+from builders.elf import LINKERS, build_elf
 from bundle_fix.elf.changes import Changes
+from bundle_fix.elf.edit.patchelf import find_patchelf
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.verify.equivalence.contract import find_broken_equivalence
+from bundle_fix.elf.verify.equivalence.contract import (
+    MOVED_BY_PATCHELF,
+    UNMOVABLE,
+    Movable,
+    find_broken_equivalence,
+)
 from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import DamagedElfError
 from elf.edit.programs import LONGER, build_program, edit_data
@@ -34,9 +40,9 @@ int main(void) { return add(1); }
 CHANGES = Changes(runpath=LONGER)
 
 
-def compare(before: bytes, after: bytes, changes: Changes = CHANGES) -> list[str]:
+def compare(before: bytes, after: bytes, movable: Movable = UNMOVABLE) -> list[str]:
     with BytesContent(before).open() as old, BytesContent(after).open() as new:
-        return list(find_broken_equivalence(old, new, changes))
+        return list(find_broken_equivalence(old, new, CHANGES, movable))
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +97,38 @@ def test_a_missing_hash_table_is_found(files: tuple[bytes, bytes]) -> None:
     before, after = files
     damaged = damage_dynamic_entry(c.DT_HASH, new_tag=0x6FFFFEF0)(after)
     assert "a table of symbols, hashes or versions is missing" in compare(before, damaged)
+
+
+@pytest.fixture(scope="module", params=["-pie", "-no-pie"])
+def patched(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[bytes, bytes]:
+    """Return a program, and what patchelf made of it."""
+    if find_patchelf() is None:
+        pytest.skip("patchelf is not installed")
+    directory = tmp_path_factory.mktemp("patched")
+    before = build_program(directory, LINKERS["bfd"], request.param, "-Wl,--build-id")
+    return before, edit_data(before, CHANGES, directory, "patchelf")
+
+
+def test_what_patchelf_always_moves_may_move_only_if_the_contract_allows_it(
+    patched: tuple[bytes, bytes],
+) -> None:
+    assert compare(*patched, MOVED_BY_PATCHELF) == []
+    assert "the place of a note changed" in compare(*patched)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_section(".text"), "loaded bytes changed near"),
+        (damage_section(".note.gnu.build-id", 16), "a note is missing or changed"),
+        (damage_section(".interp"), "the interpreter changed"),
+        (damage_segment(c.PT_GNU_RELRO, memsz=4096), "the RELRO segment changed"),
+    ],
+)
+def test_every_damage_of_a_file_of_patchelf_is_found(
+    patched: tuple[bytes, bytes], damage: Damage, message: str
+) -> None:
+    before, after = patched
+    assert [m for m in compare(before, damage(after), MOVED_BY_PATCHELF) if m.startswith(message)]
