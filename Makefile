@@ -41,6 +41,7 @@ docs: $(VENV)/installed
 	$(BIN)/bundle-fix check --schema >docs/schemas/check-1.json
 	$(BIN)/bundle-fix diff --schema >docs/schemas/diff-1.json
 	$(BIN)/bundle-fix inspect --schema >docs/schemas/inspect-1.json
+	$(BIN)/bundle-fix run --schema >docs/schemas/run-1.json
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

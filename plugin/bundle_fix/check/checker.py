@@ -64,7 +64,7 @@ def check_context(context: Context, progress: Progress = no_progress) -> CheckRe
     reported = [finding for finding in findings if not is_ignored(finding, policy.ignore)]
     ignored = len(findings) - len(reported)
     if context.only is None:
-        ignores = [ignore for ignore in policy.ignore if not _is_for_diff(ignore)]
+        ignores = [ignore for ignore in policy.ignore if not _is_for_other_command(ignore)]
         reported += find_unused_ignores(ignores, findings)
     reported.sort(key=lambda f: (f.severity.rank, f.path, f.rule, f.message))
     reported = merge_findings(context.bundle, reported)
@@ -89,6 +89,6 @@ def _run_rules(context: Context, progress: Progress) -> Iterator[Finding]:
             yield adapt_finding(context.bundle, finding, rule.repair)
 
 
-def _is_for_diff(ignore: AcceptedFinding) -> bool:
+def _is_for_other_command(ignore: AcceptedFinding) -> bool:
     rule = RULES_BY_CODE.get(ignore.rule)
-    return rule is not None and rule.scope is RuleScope.DIFF
+    return rule is not None and rule.scope is not RuleScope.CHECK

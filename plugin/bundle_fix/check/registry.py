@@ -25,6 +25,7 @@ from bundle_fix.check.rules import (
     lost_symlinks,
     machine,
     manifest,
+    observed,
     opener_symbols,
     plugin_directories,
     privileges,
@@ -50,7 +51,7 @@ FAMILIES = (
     plugin_directories, hwcaps, runpath, build_runpath, privileges, unused, allocators,
     allocator_mismatch, dlopened_allocators, two_versions, runtime_copies, machine, two_libcs,
     undefined, opener_symbols, versions, unversioned, static_tls, hardening, drivers, hygiene,
-    archive, lost_symlinks, wheel, manifest, differences,
+    archive, lost_symlinks, wheel, manifest, differences, observed,
 )  # fmt: skip
 """The modules that define rules."""
 

@@ -34,6 +34,7 @@ class RuleFamily(Enum):
     HARDENING = "5"
     ARCHIVES = "6"
     REGRESSIONS = "7"
+    OBSERVED = "8"
 
     @classmethod
     def of_code(cls, code: str) -> RuleFamily:
@@ -46,6 +47,7 @@ class RuleScope(Enum):
 
     CHECK = "check"
     DIFF = "diff"
+    RUN = "run"
 
 
 class Rule(Struct, frozen=True):

@@ -20,7 +20,7 @@ from bundle_fix.archive.limits import Limits, format_size
 from bundle_fix.archive.tar.extensions import BLOCK
 from bundle_fix.archive.tar.fields import has_valid_checksum
 from bundle_fix.check.registry import CHECK_RULES
-from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
+from bundle_fix.cli.check_options import add_gate_options, glibc_option, read_gate_policy
 from bundle_fix.cli.options import (
     add_limit_options,
     add_message_options,
@@ -68,6 +68,7 @@ LARGEST_LIST = 64 << 20
 @add_limit_options
 @host_like_this_option
 @add_gate_options
+@glibc_option
 @click.option(
     "--allow-empty",
     is_flag=True,

@@ -21,6 +21,11 @@ from bundle_fix.policy.severity import Severity
 F = TypeVar("F", bound=Callable[..., object])
 
 
+glibc_option = click.option(
+    "--glibc", metavar="VERSION", help="Set the oldest glibc version of the targets, such as 2.17."
+)
+
+
 def _print_schema(ctx: click.Context, _option: click.Parameter, requested: bool) -> None:
     if not requested:
         return
@@ -68,10 +73,6 @@ def add_gate_options(function: F) -> F:
             "--ignore", "ignores", multiple=True, metavar="RULE[:PATH]=REASON",
             help="Ignore findings of RULE (a code or name) at paths that match PATH, for REASON;"
             " repeatable.",
-        ),
-        click.option(
-            "--glibc", metavar="VERSION",
-            help="Set the oldest glibc version of the targets, such as 2.17.",
         ),
         click.option(
             "--format", "kind", type=click.Choice(FORMATS), default="text",

@@ -18,6 +18,7 @@ COMMANDS = {
     "check": "check which file each needed library resolves to",
     "tree": "show the libraries that the loader maps, as a tree",
     "why": "show each step of the search for a library",
+    "run": "run a program of a pack on a decoy host and report what it loads",
     "diff": "compare two packs and report regressions",
     "inspect": "show what a process or a core file has loaded, and from where",
     "rules": "list the rules of check and diff, or explain one",

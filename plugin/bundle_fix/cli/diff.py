@@ -10,7 +10,7 @@ import click
 
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import ALL_RULES
-from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
+from bundle_fix.cli.check_options import add_gate_options, glibc_option, read_gate_policy
 from bundle_fix.cli.options import (
     add_limit_options,
     add_message_options,
@@ -37,6 +37,7 @@ from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 @add_target_options
 @add_limit_options
 @add_gate_options
+@glibc_option
 @add_message_options
 def diff(
     old: Path,

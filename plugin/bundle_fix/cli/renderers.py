@@ -15,6 +15,7 @@ from bundle_fix.report.render.text import Paint, render_text, render_total
 
 if TYPE_CHECKING:
     from bundle_fix.report.diff import DiffReport
+    from bundle_fix.report.run import RunReport
 
 
 class Style(Struct, frozen=True):
@@ -137,5 +138,20 @@ def render_difference(report: DiffReport, style: Style) -> str:
 
         return (format_json if style.kind == "json" else format_json_line)(report)
     from bundle_fix.report.diff import convert_to_check_report
+
+    return DOCUMENT_FORMATS[style.kind]([convert_to_check_report(report)], style)
+
+
+def render_observation(report: RunReport, style: Style) -> str:
+    """Return the rendered report of a run."""
+    if style.kind == "text":
+        from bundle_fix.report.render.run_text import render_run
+
+        return render_run(report, style.rules, style.paint, verbose=style.verbose)
+    if style.kind in ("json", "jsonl"):
+        from bundle_fix.report.render.json import format_json, format_json_line
+
+        return (format_json if style.kind == "json" else format_json_line)(report)
+    from bundle_fix.report.run import convert_to_check_report
 
     return DOCUMENT_FORMATS[style.kind]([convert_to_check_report(report)], style)

@@ -32,6 +32,13 @@ def build_inspect_schema() -> dict[str, Any]:
     return _allow_list(_build_schema(InspectReport, f"bundle-fix inspect, schema {SCHEMA}"))
 
 
+def build_run_schema() -> dict[str, Any]:
+    """Return the schema of ``run --format json`` and ``jsonl``."""
+    from bundle_fix.report.run import SCHEMA, RunReport
+
+    return _build_schema(RunReport, f"bundle-fix run, schema {SCHEMA}")
+
+
 def build_tree_schema() -> dict[str, Any]:
     """Return the schema of ``tree --format json``."""
     from bundle_fix.report.render.process import ProcessRecord
@@ -96,6 +103,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "check": build_check_schema,
     "diff": build_diff_schema,
     "inspect": build_inspect_schema,
+    "run": build_run_schema,
     "tree": build_tree_schema,
     "why": build_why_schema,
     "elf": build_elf_schema,

@@ -18,6 +18,7 @@ FAMILY_TITLES = {
     RuleFamily.HARDENING: "hardening and hygiene",
     RuleFamily.ARCHIVES: "archives, manifests and wheels",
     RuleFamily.REGRESSIONS: "regressions between two artifacts (diff)",
+    RuleFamily.OBSERVED: "observations of a running program (run)",
 }
 
 

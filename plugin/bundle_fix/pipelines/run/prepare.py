@@ -1,0 +1,110 @@
+"""The host of a run: its files, the sandbox, and the pack in its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from bundle_fix.archive.directory import write_directory
+from bundle_fix.archive.formats import DIRECTORY, ELF
+from bundle_fix.archive.reading import Artifact, open_artifact
+from bundle_fix.loader.bundle import Bundle, read_bundle
+from bundle_fix.loader.deployment import Deployment
+from bundle_fix.loader.hosts.files import DirectoryFiles
+from bundle_fix.loader.hosts.real_host import RealHost
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.progress import Progress
+from bundle_fix.model.tree import InstallLocation, Tree
+from bundle_fix.pipelines.run.request import RunOptions, describe_environment
+from bundle_fix.policy.policy import CheckPolicy
+from bundle_fix.run.host.decoy_host import DecoyHost, build_decoy_host
+from bundle_fix.run.host.real_root import mount_real_root
+from bundle_fix.run.observation import Observer
+from bundle_fix.run.record.loader_record import RECORD_DIRECTORY
+from bundle_fix.run.sandbox.command import MOUNT_POINTS, Isolation, Mount, Sandbox
+from bundle_fix.run.sandbox.program import choose_isolation
+from bundle_fix.storage.staging import create_scratch_directory
+
+
+class PreparedHost(Struct, frozen=True):
+    """A host with the pack in its place, ready for a run."""
+
+    bundle: Bundle
+    sandbox: Sandbox
+    observer: Observer
+    pack: Path
+    decoys: DecoyHost
+
+
+@contextmanager
+def prepare_host(
+    path: Path, options: RunOptions, policy: CheckPolicy, progress: Progress
+) -> Iterator[PreparedHost]:
+    """Build the host and put the pack in its place; all is removed when the context ends."""
+    isolation = choose_isolation(network=options.network)
+    with (
+        open_artifact(path, options.limits, progress) as artifact,
+        create_scratch_directory() as scratch,
+    ):
+        if artifact.format == ELF or artifact.tree.location is not InstallLocation.ANYWHERE:
+            raise BundleFixError(
+                "this is not a relocatable pack", where=str(path),
+                hint="give a tarball, a wheel or a directory",
+            )  # fmt: skip
+        bundle = read_bundle(artifact.tree, str(path))
+        scratch.chmod(0o755)
+        root = scratch / "root"
+        for name in (*MOUNT_POINTS, "etc", RECORD_DIRECTORY.strip("/")):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        (root / RECORD_DIRECTORY.strip("/")).chmod(0o777)
+        decoys = build_host(root, bundle, options, policy)
+        mounts = [Mount(root / RECORD_DIRECTORY.strip("/"), RECORD_DIRECTORY, writable=True)]
+        if options.host is not None:
+            if isolation is Isolation.CHROOT:
+                raise BundleFixError("--host requires namespaces, which this machine forbids")
+            mounts += mount_real_root(options.host.resolve(), root, options.at)
+        pack = _place_pack(artifact, root, options.at, isolation, mounts)
+        files = DirectoryFiles(root if options.host is None else options.host.resolve())
+        deployment = Deployment(
+            bundle, RealHost(files, options.at, running=True), describe_environment(options)
+        )
+        yield PreparedHost(
+            bundle, Sandbox(isolation, root, tuple(mounts), options.network),
+            Observer(deployment, decoys.decoys), pack, decoys,
+        )  # fmt: skip
+
+
+def build_host(root: Path, bundle: Bundle, options: RunOptions, policy: CheckPolicy) -> DecoyHost:
+    """Create the files of the decoy host; of a real host only the hostile directory."""
+    if options.host is None:
+        return build_decoy_host(root, bundle, policy.dlopen, policy.host, options.decoys)
+    return DecoyHost(root, {}, ())
+
+
+def _place_pack(
+    artifact: Artifact, root: Path, at: str, isolation: Isolation, mounts: list[Mount]
+) -> Path:
+    """Make the pack visible at ``at`` and return its directory on this machine."""
+    target = root / at.strip("/")
+    target.mkdir(parents=True)
+    if artifact.format == DIRECTORY and isolation is not Isolation.CHROOT:
+        source = artifact.path.resolve()
+        mounts.append(Mount(source, at))
+        return source
+    write_directory(_own_members(artifact.tree), target)
+    return target
+
+
+def _own_members(tree: Tree) -> Tree:
+    """Return the tree with all members owned by this user: the program has no other one."""
+    uid, gid = os.geteuid(), os.getegid()
+    nodes = {
+        path: replace(node, metadata=replace(node.metadata, uid=uid, gid=gid))
+        for path, node in tree.nodes.items()
+    }
+    return replace(tree, nodes=nodes)

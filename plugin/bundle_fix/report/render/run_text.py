@@ -1,0 +1,85 @@
+"""The text report on a run: the findings, then what was loaded and opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from bundle_fix.model.printable import escape_unprintable
+from bundle_fix.model.wording import format_count
+from bundle_fix.report.check_report import RuleText
+from bundle_fix.report.render.text import (
+    Paint,
+    format_counts,
+    format_duration,
+    render_findings,
+    wrap_text,
+)
+from bundle_fix.report.run import RunReport
+from bundle_fix.run.observation import Load, LoadOrigin, Prediction
+
+ORIGIN_TEXTS = {
+    LoadOrigin.PACK: "from the pack",
+    LoadOrigin.DECOY: "decoys",
+    LoadOrigin.HOST: "from the host",
+    LoadOrigin.PROGRAM: "written by the program",
+    LoadOrigin.MISSING: "not found",
+}
+PREDICTION_TEXTS = {
+    Prediction.PREDICTED: "",
+    Prediction.RUN_TIME: ", at run time",
+    Prediction.DIFFERENT: ", not predicted",
+    Prediction.UNKNOWN: "",
+}
+
+
+def render_run(
+    report: RunReport, rules: Mapping[str, RuleText], paint: Paint, *, verbose: bool
+) -> str:
+    """Render the report on a run.
+
+    Args:
+        report: the report.
+        rules: the explanation of each rule, by code.
+        paint: the function that colours a text, or returns it unchanged.
+        verbose: list all loads and opened files.
+    """
+    lines = list(render_findings(report.findings, rules, paint, verbose=verbose))
+    lines.append(_render_counts(report))
+    if verbose:
+        for load in report.loads:
+            lines += wrap_text(_format_load(load), "  ", "      ")
+        lines.append(f"opened files of the pack: {len(report.opened_files)}")
+        lines += [f"  {escape_unprintable(path)}" for path in report.opened_files]
+    lines += _render_limits(report)
+    lines.append(_render_result(report, paint))
+    return "\n".join(lines) + "\n"
+
+
+def _render_counts(report: RunReport) -> str:
+    counts = ((report.count_loads(origin), text) for origin, text in ORIGIN_TEXTS.items())
+    parts = [f"{count} {text}" for count, text in counts if count]
+    return f"libraries without those of the C library: {', '.join(parts) or 'none'}"
+
+
+def _format_load(load: Load) -> str:
+    found = load.path or "not found"
+    return (
+        f"{load.requester} ({load.call.value}) {load.name} -> {found}"
+        f"{PREDICTION_TEXTS[load.prediction]}"
+    )
+
+
+def _render_limits(report: RunReport) -> Iterator[str]:
+    if not report.complete:
+        yield "the records are incomplete: a limit of the kernel or of bundle-fix was reached"
+
+
+def _render_result(report: RunReport, paint: Paint) -> str:
+    verdict = paint("FAILED", "red") if report.failed else paint("passed", "green")
+    counts = format_counts(report.summary) or "no findings"
+    ignored = f", {report.ignored} ignored" if report.ignored else ""
+    end = f"exit code {report.status}" if report.status >= 0 else f"signal {-report.status}"
+    end = "stopped" if report.stopped else end
+    size = f"{end}, {format_count(report.decoys, 'decoy')}, {format_duration(report.seconds)}"
+    name = escape_unprintable(f"{report.artifact}: {report.program}")
+    return f"{name}: {verdict}: {counts}{ignored} ({size})"

@@ -1,0 +1,1 @@
+"""A program of a pack, run on a decoy host and observed."""

@@ -1,0 +1,121 @@
+"""Findings about a run."""
+
+from __future__ import annotations
+
+import posixpath
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from bundle_fix.check.findings import Finding
+from bundle_fix.check.rules import observed as rules
+from bundle_fix.policy.severity import Severity
+from bundle_fix.run.observation import Load, LoadOrigin, Observer, Prediction
+from bundle_fix.run.record.loader_record import LoadCall
+from bundle_fix.run.sandbox.command import ProgramEnd
+
+CALL_TEXTS = {LoadCall.NEEDED: "needs", LoadCall.DLOPEN: "opens", LoadCall.UNKNOWN: "loads"}
+
+
+def find_problems(
+    observer: Observer, loads: Sequence[Load], opened_decoys: Iterable[str]
+) -> Iterator[Finding]:
+    """Yield the findings about what was loaded.
+
+    Args:
+        observer: the sides of the run.
+        loads: the loads that the loader recorded.
+        opened_decoys: the paths of the decoys that the kernel saw opened.
+    """
+    for load in loads:
+        yield from _check_load(observer, load)
+    recorded = {load.path for load in loads} | {t for load in loads for t in load.tried}
+    names = {observer.decoys[path] for path in recorded if path in observer.decoys}
+    for path in opened_decoys:
+        name = observer.decoys[path]
+        if name not in names:
+            names.add(name)
+            rule = rules.HOST_COPY if _list_providers(observer, name) else rules.UNDECLARED
+            yield rule.make_finding(
+                "",
+                f"{path} was opened by a process whose loader wrote no record",
+                needed=name,
+                loaded=path,
+                provided=_list_providers(observer, name),
+            )
+
+
+def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
+    name = posixpath.basename(load.name)
+    provided = _list_providers(observer, name)
+    evidence = _collect_evidence(load)
+    asked = f"{CALL_TEXTS[load.call]} {load.name}"
+    if load.origin is LoadOrigin.MISSING:
+        severity = Severity.ERROR if load.call is LoadCall.NEEDED else Severity.NOTE
+        yield rules.NOT_FOUND.make_finding(
+            load.requester, f"{asked}, which was not found", severity=severity, **evidence
+        )
+    elif load.origin in (LoadOrigin.DECOY, LoadOrigin.HOST) and provided:
+        yield rules.HOST_COPY.make_finding(
+            load.requester, f"{asked}; the pack has {provided[0]}, but {load.path} was loaded",
+            provided=provided, **evidence,
+        )  # fmt: skip
+    elif load.origin is LoadOrigin.DECOY:
+        yield rules.UNDECLARED.make_finding(
+            load.requester, f"{asked}, which is not in the pack; {load.path} was loaded",
+            **evidence,
+        )  # fmt: skip
+    elif load.prediction is Prediction.DIFFERENT:
+        yield rules.NOT_PREDICTED.make_finding(
+            load.requester,
+            f"{asked} when it starts; {load.path} was loaded, but not predicted",
+            severity=Severity.WARNING,
+            hint="The loader model is wrong here; please report it.",
+            **evidence,
+        )
+    elif load.prediction is Prediction.RUN_TIME and load.origin is LoadOrigin.PACK:
+        yield rules.NOT_PREDICTED.make_finding(
+            load.requester, f"{asked} at run time; {load.path} was loaded", **evidence
+        )
+
+
+def _list_providers(observer: Observer, name: str) -> list[str]:
+    return list(observer.deployment.bundle.paths_by_name.get(name, ()))
+
+
+def _collect_evidence(load: Load) -> dict[str, Any]:
+    return {
+        "needed": load.name, "loaded": load.path, "call": load.call.value,
+        "program": load.program, "at_start": load.at_start, "tried": list(load.tried),
+    }  # fmt: skip
+
+
+def check_outcome(
+    program: str, outcome: ProgramEnd, seconds: float, *, is_stop: bool
+) -> list[Finding]:
+    """Return a finding if the program failed.
+
+    Args:
+        program: its path.
+        outcome: how it ended.
+        seconds: the time that it had.
+        is_stop: whether it was meant to run until that time.
+    """
+    if outcome.stopped and is_stop:
+        return []
+    if outcome.stopped:
+        message = f"did not end within {seconds:g} seconds"
+    elif outcome.status < 0:
+        message = f"died by signal {-outcome.status} ({_name_signal(-outcome.status)})"
+    elif outcome.status:
+        message = f"exited with {outcome.status}"
+    else:
+        return []
+    return [rules.PROGRAM_FAILED.make_finding(program, message, status=outcome.status)]
+
+
+def _name_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

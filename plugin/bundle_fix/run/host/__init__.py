@@ -1,0 +1,1 @@
+"""The decoy host: its files and its ld.so.cache."""

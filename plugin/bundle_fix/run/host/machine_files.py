@@ -1,0 +1,158 @@
+"""Files of this machine that a decoy host has: C library, programs, expected libraries."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from bundle_fix.elf.read.image import Image
+from bundle_fix.loader.bundle import Bundle, read_bundle
+from bundle_fix.loader.deployment import Deployment
+from bundle_fix.loader.entry_points import map_plugins, map_programs
+from bundle_fix.loader.hosts.files import DirectoryFiles
+from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.hosts.real_host import RealHost
+from bundle_fix.loader.hosts.rtld import Loader
+from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
+from bundle_fix.model.content import PathContent
+from bundle_fix.model.library_names import matches_any
+from bundle_fix.model.tree import File, Metadata, Tree
+
+MACHINE = DirectoryFiles(Path("/"))
+PROGRAMS = (
+    "sh", "bash", "env", "true", "false", "test", "cat", "basename", "dirname", "readlink",
+    "realpath", "uname", "id", "ls", "mkdir", "rm", "cp", "mv", "ln", "chmod", "touch", "sed",
+    "grep", "cut", "tr", "head", "tail", "sort", "wc", "date", "expr", "sleep", "mktemp",
+)  # fmt: skip
+"""Programs that shell scripts expect on every machine."""
+
+
+class HostLibraries(Struct, frozen=True):
+    """The libraries outside a pack that its objects need.
+
+    Attributes:
+        expected: the name and the file on this machine of each that every target has.
+        others: the names of all others, which a decoy host has as decoys.
+    """
+
+    expected: Mapping[str, str]
+    others: frozenset[str]
+
+
+def find_host_libraries(bundle: Bundle, provides: tuple[str, ...]) -> HostLibraries:
+    """Return the libraries outside a pack that its programs and plugins need on this machine.
+
+    Args:
+        bundle: the pack.
+        provides: patterns of names that every target has; their own needs are expected as well.
+    """
+    deployment = Deployment(bundle, RealHost(MACHINE, UNKNOWN_PLACE, running=True))
+    programs = map_programs(deployment)
+    expected: dict[str, str] = {}
+    others: set[str] = set()
+    for process in (*programs.values(), *map_plugins(deployment, programs).values()):
+        for loaded in process.objects:
+            name = posixpath.basename(loaded.name)
+            if loaded.origin is ObjectOrigin.BUNDLE or is_part_of_libc(name):
+                continue
+            if loaded.real_path is not None and _is_expected(loaded, provides):
+                expected[name] = loaded.real_path
+            else:
+                others.add(name)
+    return HostLibraries(expected, frozenset(others - expected.keys()))
+
+
+def _is_expected(loaded: LoadedObject, provides: tuple[str, ...]) -> bool:
+    chain = (o for o in loaded.walk_load_chain() if o.origin is ObjectOrigin.HOST)
+    return any(matches_any(posixpath.basename(o.name), provides) for o in chain)
+
+
+def group_images(bundle: Bundle) -> list[list[Image]]:
+    """Return one image of each interpreter that a pack uses, grouped by architecture."""
+    found: dict[object, dict[str | None, Image]] = {}
+    for image in bundle.images.values():
+        if image.is_dynamic:
+            found.setdefault(image.architecture, {}).setdefault(image.interpreter, image)
+    return [list(images.values()) for images in found.values()]
+
+
+def find_loaders(bundle: Bundle, images: Iterable[Image]) -> list[Loader]:
+    """Return this machine's loader of each image."""
+    view = View(bundle, UNKNOWN_PLACE, MACHINE)
+    machine = RealHost(MACHINE, UNKNOWN_PLACE, running=True)
+    return [machine.find_loader(view, image) for image in images]
+
+
+def copy_file(path: str, root: Path, name: str = "") -> None:
+    """Copy a file of this machine to the same place below ``root``, with the same symlinks.
+
+    Args:
+        path: an absolute path.
+        root: the root directory of the decoy host.
+        name: the file name of the copy, if it is another one.
+    """
+    target = mirror_directory(posixpath.dirname(path), root) / (name or posixpath.basename(path))
+    if not target.exists():
+        shutil.copy(path, target)
+
+
+def mirror_directory(path: str, root: Path) -> Path:
+    """Create the directory ``path`` of this machine below ``root``, and symlinks on the way.
+
+    ``/lib`` is often a symlink to ``/usr/lib``.
+    """
+    prefix = ""
+    for part in path.strip("/").split("/"):
+        prefix = f"{prefix}/{part}"
+        copy = root / prefix.lstrip("/")
+        if os.path.islink(prefix) and not os.path.lexists(copy):  # noqa: PTH114
+            mirror_directory(posixpath.dirname(prefix), root)
+            copy.symlink_to(os.readlink(prefix))  # noqa: PTH115
+    real = root / os.path.realpath(path).lstrip("/")
+    real.mkdir(parents=True, exist_ok=True)
+    return real
+
+
+def copy_libc(directories: Iterable[str], interpreters: Iterable[str], root: Path) -> None:
+    """Copy the parts of this machine's C libraries, and the loaders with their paths."""
+    for directory in directories:
+        for name in MACHINE.list_names(directory):
+            path = posixpath.join(directory, name)
+            if is_part_of_libc(name) and os.path.isfile(path):  # noqa: PTH113
+                copy_file(path, root)
+    for path in interpreters:
+        if os.path.isfile(path):  # noqa: PTH113
+            copy_file(path, root)
+
+
+def copy_programs(root: Path, decoys: frozenset[str]) -> None:
+    """Copy `PROGRAMS` and their libraries, except programs that need a library with a decoy."""
+    paths = [p for name in PROGRAMS if (p := shutil.which(name, path="/bin:/usr/bin"))]
+    members = {os.path.realpath(p).strip("/"): Path(p).resolve() for p in paths}
+    nodes = {
+        member: File(PathContent(path, path.stat().st_size), Metadata(0o755))
+        for member, path in members.items()
+    }
+    bundle = read_bundle(Tree(nodes), "/")
+    deployment = Deployment(bundle, RealHost(MACHINE, "/", running=True))
+    for path in paths:
+        member = os.path.realpath(path).strip("/")
+        libraries = dict(_list_libraries(deployment, member)) if member in bundle.images else {}
+        if decoys.isdisjoint(libraries):
+            copy_file(path, root)
+            for name, file in libraries.items():
+                copy_file(file, root, name)
+
+
+def _list_libraries(deployment: Deployment, program: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the file of each library that a program loads, without the C library."""
+    for loaded in deployment.map_process(program).objects:
+        name = posixpath.basename(loaded.name)
+        if loaded.origin is ObjectOrigin.HOST and loaded.real_path and not is_part_of_libc(name):
+            yield name, loaded.real_path

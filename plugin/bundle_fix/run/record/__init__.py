@@ -1,0 +1,1 @@
+"""Records of a run: of the loader, of the kernel and of strace."""

@@ -1,0 +1,1 @@
+"""The sandbox: a root directory, mounts and namespaces of its own for a program."""
