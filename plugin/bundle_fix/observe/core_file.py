@@ -40,6 +40,7 @@ from bundle_fix.observe.snapshot import (
     parse_vector,
     split_deleted,
 )
+from bundle_fix.observe.stack import read_environment
 
 PN_XNUM = 0xFFFF
 """The value of e_phnum if the number is in sh_info of the first section header (elf(5))."""
@@ -92,7 +93,8 @@ def read_core(file: Reader, where: str) -> Snapshot:
     segments = _read_segments(file, layout, header, where)
     notes = _find_notes(file, layout, segments.notes)
     info = parse_process_info(read_note(file, notes.get(NT_PRPSINFO)), layout)
-    vector = parse_vector(read_note(file, notes.get(NT_AUXV)), layout)
+    raw_vector = read_note(file, notes.get(NT_AUXV))
+    vector = parse_vector(raw_vector, layout)
     ranges = list(parse_mapped_files(read_note(file, notes.get(NT_FILE)), layout))
     memory = DumpedMemory(file, segments.starts, segments.offsets, segments.sizes)
     mappings = _build_mappings(ranges, segments.executable)
@@ -108,6 +110,7 @@ def read_core(file: Reader, where: str) -> Snapshot:
         vector=vector,
         mappings=_add_vdso(mappings, vector),
         memory=memory,
+        environment=read_environment(memory, layout, vector, raw_vector),
         remarks=tuple(_describe_gaps(file, segments, notes)),
     )
 

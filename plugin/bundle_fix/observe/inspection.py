@@ -8,11 +8,18 @@ from pathlib import Path
 from msgspec import Struct
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
+from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.observe.comparison.allocator import MallocProvider, find_malloc_provider
 from bundle_fix.observe.comparison.compare import Comparison, compare_objects
 from bundle_fix.observe.comparison.pack_contents import PackContents
 from bundle_fix.observe.comparison.packs import choose_pack, find_own_pack
+from bundle_fix.observe.comparison.prediction import (
+    Difference,
+    find_differences,
+    find_predicted_object,
+    predict_process,
+)
 from bundle_fix.observe.comparison.search_evidence import SearchEvidence, find_evidence
 from bundle_fix.observe.core_file import open_core
 from bundle_fix.observe.objects import list_objects
@@ -27,6 +34,9 @@ class Inspection(Struct, frozen=True):
         snapshot: the process; its memory can no longer be read.
         comparison: its objects and the pack.
         evidence: the rule that chose each object, in the same order; None if there is none.
+        predicted: the same as the model of the loader predicts it; None for objects that it does
+            not predict.
+        differences: the libraries for which the model predicts another file.
         malloc: the object that answers ``malloc``, or None.
         remarks: what could not be read, as sentences.
     """
@@ -34,6 +44,8 @@ class Inspection(Struct, frozen=True):
     snapshot: Snapshot
     comparison: Comparison
     evidence: tuple[SearchEvidence | None, ...]
+    predicted: tuple[LoadedObject | None, ...]
+    differences: tuple[Difference, ...]
     malloc: MallocProvider | None
     remarks: tuple[str, ...]
 
@@ -80,10 +92,13 @@ def _inspect_snapshot(snapshot: Snapshot, packs: Sequence[PackContents]) -> Insp
     remarks = snapshot.remarks
     if not found.has_link_map:
         remarks = (*remarks, NO_LINK_MAP)
+    process = predict_process(snapshot, found.objects)
     return Inspection(
         snapshot,
         comparison,
         tuple(find_evidence(snapshot, comparison, o) for o in comparison.objects),
+        tuple(find_predicted_object(process, o) for o in found.objects),
+        tuple(find_differences(process, found.objects)),
         find_malloc_provider(snapshot, comparison),
         remarks,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from struct import Struct as Layout
 
 import msgspec
@@ -61,6 +62,15 @@ class DumpedMemory(msgspec.Struct, frozen=True):
                 break
             offset, length = offset + size, length - size
         return b"".join(pieces)
+
+    def iter_segments(self, start: int, limit: int) -> Iterator[tuple[int, bytes]]:
+        """Yield address and bytes of segments from ``start`` on, ``limit`` bytes in total."""
+        for index in range(bisect_left(self.starts, start), len(self.starts)):
+            data = self.pread(self.starts[index], min(self.sizes[index], limit))
+            limit -= len(data)
+            yield self.starts[index], data
+            if limit <= 0:
+                return
 
 
 class NoMemory(msgspec.Struct, frozen=True):

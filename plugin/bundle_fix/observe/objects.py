@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from bundle_fix.observe.link_map import LinkMapEntry, read_link_maps
+from bundle_fix.observe.link_map import LinkMapEntry, read_link_maps, scan_for_link_maps
 from bundle_fix.observe.loaded_image import LoadedImage, read_loaded_image
-from bundle_fix.observe.memory import read_text
+from bundle_fix.observe.memory import DumpedMemory, read_text
 from bundle_fix.observe.snapshot import VDSO, Aux, FileMapping, Snapshot
+
+INTERPRETER, UNKNOWN_NAME = "[interpreter]", "[unknown]"
+"""Paths of objects whose names are not in the core file."""
 
 
 class ObservedObject(Struct, frozen=True):
@@ -18,8 +21,8 @@ class ObservedObject(Struct, frozen=True):
 
     Attributes:
         name: the path by which the loader opened it; empty if no link map contains it.
-        path: its file, without symlinks, as the kernel names it; ``name`` if that is unknown, and
-            None for the kernel's own object.
+        path: its file, without symlinks, as the kernel names it; if that is unknown, ``name`` or a
+            word in brackets. None for the kernel's own object.
         address: the address of its ELF header.
         loaded: its headers in memory; None if they are not in the core file.
         namespace: the number of its link map; None if no link map contains it.
@@ -117,6 +120,8 @@ def _read_entries(snapshot: Snapshot, images: _ImageCache, main: int | None) -> 
         entries = read_link_maps(snapshot.memory, snapshot.layout, debug) if debug else []
         if entries:
             return entries
+    if isinstance(snapshot.memory, DumpedMemory) and main is not None:
+        return scan_for_link_maps(snapshot.memory, snapshot.layout, main)
     return []
 
 
@@ -130,11 +135,13 @@ def _build_listed_object(
         # The core file does not name its mapped files (before Linux 3.7, or qemu).
         is_static_address = is_main and entry.bias == 0 and main is not None
         header = main if is_static_address and main is not None else entry.bias
-    path = mapping.path if mapping is not None else entry.name or snapshot.program
     name = entry.name or (_find_program_name(snapshot) if is_main else "")
+    path = mapping.path if mapping is not None else posixpath.normpath(name) if name else ""
+    if not path:
+        path = INTERPRETER if header == snapshot.vector.get(Aux.BASE) else UNKNOWN_NAME
     is_vdso = header == snapshot.vector.get(Aux.SYSINFO_EHDR) or path == VDSO
     return ObservedObject(
-        name, None if is_vdso else path or None, header, images[header], entry.namespace,
+        name, None if is_vdso else path, header, images[header], entry.namespace,
         is_main, mapping is not None and mapping.is_deleted,
     )  # fmt: skip
 

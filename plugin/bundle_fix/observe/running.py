@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,18 +20,21 @@ from bundle_fix.observe.snapshot import (
     parse_vector,
     split_deleted,
 )
+from bundle_fix.observe.stack import MAX_ENVIRONMENT, parse_environment
 
 PROC = Path("/proc")
 MAX_MAPS = 256 << 20
 """Limit of ``/proc/PID/maps`` in bytes."""
-MAX_ENVIRONMENT = 8 << 20
-"""Limit of the environment in bytes; the kernel's own is 6 MiB (MAX_ARG_STRLEN, _STK_LIM)."""
 MAX_COMMAND = 4096
 PERMISSION_HINT = "run as the user of the process, or as root (CAP_SYS_PTRACE)"
 OCTAL = re.compile(rb"\\([0-7]{3})")
 NO_MEMORY = (
     "no permission to read the memory of the process (CAP_SYS_PTRACE, or kernel.yama.ptrace_scope"
     " is not 0): objects are listed by address, from its mapped files"
+)
+
+OVERWRITTEN = (
+    "the process has overwritten its environment: LD_LIBRARY_PATH and LD_PRELOAD are unknown"
 )
 
 
@@ -76,7 +79,7 @@ def _explain_errors(label: str) -> Iterator[None]:
             "no permission to read its memory map", where=label, hint=PERMISSION_HINT
         ) from error
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise BundleFixError("no such process", where=label) from error
+        raise BundleFixError("no such process, or it has ended", where=label) from error
     except OSError as error:
         raise build_os_error("cannot read it", error, where=label) from error
 
@@ -112,7 +115,10 @@ def _build_snapshot(pid: int, directory: Path, maps: bytes, memory: Reader) -> S
         environment=variables,
         root=directory / "root",
         working_directory=str((directory / "cwd").readlink()),
-        remarks=(NO_MEMORY,) if isinstance(memory, NoMemory) else (),
+        remarks=(
+            *([NO_MEMORY] if isinstance(memory, NoMemory) else []),
+            *([OVERWRITTEN] if variables is None else []),
+        ),
     )
 
 
@@ -122,16 +128,6 @@ def _read_program_header(path: Path, where: str) -> tuple[Header, Format]:
         raise BundleFixError("its program is not an ELF file", where=where)
     layout = get_elf_format(CLASSES[start[4]], ORDERS[start[5]])
     return Header(*layout.header.unpack_from(start, IDENT_SIZE)), layout
-
-
-def parse_environment(data: bytes) -> Mapping[str, str]:
-    """Return the variables that begin with ``LD_``, which the loader reads."""
-    pairs = (os.fsdecode(text).partition("=") for text in data.split(b"\0"))
-    found: dict[str, str] = {}
-    for name, _, value in pairs:
-        if name.startswith("LD_"):
-            found.setdefault(name, value)
-    return found
 
 
 def _parse_maps(maps: bytes) -> Iterator[FileMapping]:

@@ -28,6 +28,7 @@ class Aux(IntEnum):
     BASE = 7
     ENTRY = 9
     SECURE = 23
+    RANDOM = 25
     EXECFN = 31
     SYSINFO_EHDR = 33
 

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import msgspec
 
 from bundle_fix.elf.read.constants import MACHINE_NAMES
+from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.search.steps import SEARCH_RULE_TEXTS, SearchRule
 from bundle_fix.observe.comparison.allocator import MallocProvider
 from bundle_fix.observe.comparison.compare import (
     ComparedObject,
     Comparison,
+    DisplacementReason,
     ObservedOrigin,
     Replacement,
     Verdict,
@@ -20,10 +22,12 @@ from bundle_fix.observe.comparison.compare import (
 from bundle_fix.observe.comparison.search_evidence import SearchEvidence
 from bundle_fix.observe.inspection import Inspection
 from bundle_fix.report.check_report import Tool
+from bundle_fix.report.steps import format_found_by, format_step
 
 SCHEMA = 1
 """Version of the layout; it is raised when an existing reader would misread the new one."""
 OPENED_BY_PATH = "opened by its path at run time"
+PATH_OR_CACHE = "LD_LIBRARY_PATH or ld.so.cache"
 CACHE_OR_DEFAULT = "ld.so.cache or default directories"
 """l_name does not show which of the two it was."""
 
@@ -31,14 +35,16 @@ CACHE_OR_DEFAULT = "ld.so.cache or default directories"
 class RuleRecord(msgspec.Struct, frozen=True):
     """The search rule that chose an object.
 
-    ``code`` is null for an object that was opened by its path at run time. ``entry`` is the entry
-    of a search path as written, ``owner`` the object that has it. ``text`` is all of it for people.
+    ``code`` is null if no known path leads to the object, as if it was opened by its path at run
+    time. ``entry`` is the entry of a search path as written, ``owner`` the object that has it.
+    ``text`` is all of it for people. ``steps`` are all steps of the search, if they are known.
     """
 
     code: SearchRule | None
     entry: str
     owner: str
     text: str
+    steps: tuple[str, ...]
 
 
 class InspectedObjectRecord(msgspec.Struct, frozen=True):
@@ -54,9 +60,11 @@ class InspectedObjectRecord(msgspec.Struct, frozen=True):
         origin: the side that it comes from.
         member: the path of the pack's file at its place, or null.
         displaces: the path of the pack's file that should have been loaded instead, or null.
+        reason: why the pack's file was not loaded, or null.
         replaced: how its file differs from the one that was loaded or expected, or null.
         other_pack: the name of the other pack that it comes from, or an empty text.
         rule: the search rule that chose it; null for the program and the kernel's own object.
+        predicted: whether the model of the loader predicts it for the start of the process.
     """
 
     path: str | None
@@ -68,9 +76,11 @@ class InspectedObjectRecord(msgspec.Struct, frozen=True):
     origin: ObservedOrigin
     member: str | None
     displaces: str | None
+    reason: DisplacementReason | None
     replaced: Replacement | None
     other_pack: str
     rule: RuleRecord | None
+    predicted: bool
 
 
 class PackRecord(msgspec.Struct, frozen=True):
@@ -86,6 +96,14 @@ class MallocRecord(msgspec.Struct, frozen=True):
     path: str
     origin: ObservedOrigin
     certain: bool
+
+
+class DifferenceRecord(msgspec.Struct, frozen=True):
+    """A library for which the model predicts another file than was loaded; null for no file."""
+
+    name: str
+    predicted: str | None
+    observed: str | None
 
 
 class InspectReport(msgspec.Struct, frozen=True):
@@ -104,6 +122,7 @@ class InspectReport(msgspec.Struct, frozen=True):
         pack: the pack that it was compared with, or null.
         malloc: the object that answers ``malloc``, or null.
         objects: its objects, in load order.
+        differences: libraries for which the model of the loader predicts another file.
         remarks: what could not be read, as sentences.
         error: why it could not be inspected; empty if it was.
     """
@@ -120,6 +139,7 @@ class InspectReport(msgspec.Struct, frozen=True):
     pack: PackRecord | None = None
     malloc: MallocRecord | None = None
     objects: tuple[InspectedObjectRecord, ...] = ()
+    differences: tuple[DifferenceRecord, ...] = ()
     remarks: tuple[str, ...] = ()
     error: str = ""
 
@@ -144,7 +164,10 @@ def make_inspect_report(inspection: Inspection) -> InspectReport:
         machine=MACHINE_NAMES.get(snapshot.machine, f"machine-{snapshot.machine}"),
         pack=_make_pack_record(comparison),
         malloc=_make_malloc_record(inspection.malloc),
-        objects=_make_object_records(comparison.objects, inspection.evidence),
+        objects=_make_object_records(comparison.objects, inspection.evidence, inspection.predicted),
+        differences=tuple(
+            DifferenceRecord(d.name, d.predicted, d.observed) for d in inspection.differences
+        ),
         remarks=inspection.remarks,
     )
 
@@ -170,7 +193,9 @@ def _get_signal_name(number: int | None) -> str | None:
 
 
 def _make_object_records(
-    objects: Sequence[ComparedObject], evidence: Sequence[SearchEvidence | None]
+    objects: Sequence[ComparedObject],
+    evidence: Sequence[SearchEvidence | None],
+    predicted: Sequence[LoadedObject | None],
 ) -> tuple[InspectedObjectRecord, ...]:
     return tuple(
         InspectedObjectRecord(
@@ -183,20 +208,38 @@ def _make_object_records(
             origin=o.origin,
             member=o.member,
             displaces=o.displaces,
+            reason=o.reason,
             replaced=o.replacement,
             other_pack=o.other_pack,
-            rule=_make_rule_record(found) if found is not None else None,
+            rule=_make_rule_record(found, model),
+            predicted=model is not None,
         )
-        for o, found in zip(objects, evidence, strict=True)
+        for o, found, model in zip(objects, evidence, predicted, strict=True)
     )
 
 
-def _make_rule_record(found: SearchEvidence) -> RuleRecord:
+def _make_rule_record(
+    found: SearchEvidence | None, predicted: LoadedObject | None
+) -> RuleRecord | None:
+    """Return the rule of the model, which searched step by step, or else that of the evidence."""
+    if found is None:
+        return None
+    if predicted is None:
+        return RuleRecord(found.rule, found.entry, found.owner, _describe_evidence(found), ())
+    last = predicted.trace[-1] if predicted.trace else None
+    return RuleRecord(
+        predicted.via,
+        last.entry if last is not None else "",
+        last.owner or predicted.needed_by if last is not None else "",
+        format_found_by(predicted),
+        tuple(map(format_step, predicted.trace)),
+    )
+
+
+def _describe_evidence(found: SearchEvidence) -> str:
     if found.rule is None:
-        text = OPENED_BY_PATH
-    elif found.rule is SearchRule.DEFAULT:
-        text = CACHE_OR_DEFAULT
-    else:
-        text = f"{SEARCH_RULE_TEXTS[found.rule]} {found.entry}".strip()
-    text += f" of {found.owner}" if found.owner else ""
-    return RuleRecord(found.rule, found.entry, found.owner, text)
+        return PATH_OR_CACHE if found.is_needed else OPENED_BY_PATH
+    if found.rule is SearchRule.DEFAULT:
+        return CACHE_OR_DEFAULT
+    text = f"{SEARCH_RULE_TEXTS[found.rule]} {found.entry}".strip()
+    return f"{text} of {found.owner}" if found.owner else text

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.elf.read.constants import MACHINE_NAMES
 from bundle_fix.elf.read.notes import read_build_id
@@ -58,6 +60,17 @@ class Verdict(Enum):
     NO_PACK = "no_pack"
 
 
+class DisplacementReason(Enum):
+    """Why another copy of a library was loaded; the values are codes for JSON.
+
+    ``OTHER_NAME``: no file or symlink of the pack has the name that was searched for.
+    ``OTHER_PATH``: the search found another file first.
+    """
+
+    OTHER_NAME = "other_name"
+    OTHER_PATH = "other_path"
+
+
 class ComparedObject(Struct, frozen=True):
     """An object of a process with its place in the pack.
 
@@ -66,6 +79,7 @@ class ComparedObject(Struct, frozen=True):
         origin: the side that it comes from.
         member: the path of the pack's file at its place, or None.
         displaces: the path of the pack's file that should have been loaded instead, or None.
+        reason: why it was not, or None.
         replacement: how its file differs from what was expected, or None.
         other_pack: the name of the other pack that it comes from, or an empty text.
     """
@@ -74,6 +88,7 @@ class ComparedObject(Struct, frozen=True):
     origin: ObservedOrigin
     member: str | None = None
     displaces: str | None = None
+    reason: DisplacementReason | None = None
     replacement: Replacement | None = None
     other_pack: str = ""
 
@@ -130,25 +145,27 @@ def compare_objects(
         o.origin is ObservedOrigin.PACK and o.observed.address == snapshot.vector.get(Aux.BASE)
         for o in located
     )
-    compared = []
-    for o in located:
-        displaced = None
-        names = () if o.observed.is_main else o.observed.names
-        # The C library must be that of the loader, and the kernel starts the loader by its path.
-        if is_own_loader or not any(map(is_part_of_libc, names)):
-            displaced = _find_displaced(o, pack, machine, names)
-        compared.append(
-            ComparedObject(o.observed, o.origin, o.member, displaced, o.replacement, o.other_pack)
-        )
+    # The C library must be that of the loader, and the kernel starts the loader by its path.
+    compared = [
+        o
+        if not is_own_loader and any(map(is_part_of_libc, o.observed.names))
+        else _add_displacement(o, pack, machine)
+        for o in located
+    ]
     return Comparison(pack, root, tuple(compared))
 
 
-def _find_displaced(
-    o: ComparedObject, pack: PackContents, machine: str, names: Iterable[str]
-) -> str | None:
-    if o.origin in (ObservedOrigin.PACK, ObservedOrigin.KERNEL):
-        return None
-    return next((path for name in names for path in pack.find_libraries(name, machine)), None)
+def _add_displacement(o: ComparedObject, pack: PackContents, machine: str) -> ComparedObject:
+    """Return an object with the file of the pack in whose place it was loaded, if there is one."""
+    if o.origin in (ObservedOrigin.PACK, ObservedOrigin.KERNEL) or o.observed.is_main:
+        return o
+    for name in o.observed.names:
+        for path in pack.find_libraries(name, machine):
+            searched = posixpath.basename(o.observed.name) or name
+            is_named = pack.has_file_name(searched)
+            reason = DisplacementReason.OTHER_PATH if is_named else DisplacementReason.OTHER_NAME
+            return replace(o, displaces=path, reason=reason)
+    return o
 
 
 def find_pack_root(objects: Sequence[ObservedObject], pack: PackContents) -> str | None:
@@ -194,21 +211,24 @@ def _locate_object(
         return ComparedObject(observed, ObservedOrigin.MEMFD)
     replacement = _find_replacement(snapshot, observed)
     inside = path[len(root) + 1 :] if root is not None and path.startswith(root + "/") else None
-    if pack is not None and inside is not None and inside in pack.files:
-        expected = pack.files[inside].build_id
+    member = pack.find_member(inside) if pack is not None and inside is not None else None
+    if pack is not None and member is not None:
+        expected = pack.files[member].build_id
         if replacement is None and expected and build_id and expected != build_id:
             replacement = Replacement.OTHER_BUILD
-        return ComparedObject(observed, ObservedOrigin.PACK, inside, None, replacement)
+        return ComparedObject(observed, ObservedOrigin.PACK, member, replacement=replacement)
     same = pack.paths_by_build_id.get(build_id or "") if pack is not None else None
     if same and root is None:
-        member = same[0]
-        return ComparedObject(observed, ObservedOrigin.PACK, member, None, replacement)
+        return ComparedObject(observed, ObservedOrigin.PACK, same[0], replacement=replacement)
     if build_id is not None and build_id in owners:
         return ComparedObject(
-            observed, ObservedOrigin.OTHER_PACK, None, None, replacement, owners[build_id]
+            observed,
+            ObservedOrigin.OTHER_PACK,
+            replacement=replacement,
+            other_pack=owners[build_id],
         )
     origin = ObservedOrigin.HOST if inside is None else ObservedOrigin.ADDED
-    return ComparedObject(observed, origin, None, None, replacement)
+    return ComparedObject(observed, origin, replacement=replacement)
 
 
 def _find_replacement(snapshot: Snapshot, observed: ObservedObject) -> Replacement | None:

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.symbols.hashes import provides_symbol
@@ -41,13 +41,13 @@ class PackContents(Struct, frozen=True, dict=True):
         name: its name for messages.
         files: its ELF files by path.
         names: the paths of the files that each file name, symlink or soname leads to.
-        location: the directory on this machine in which it is unpacked, or None.
+        aliases: the file that each symlink leads to, by the symlink's path.
     """
 
     name: str
     files: Mapping[str, PackedFile]
     names: Mapping[str, tuple[str, ...]]
-    location: str | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def paths_by_build_id(self) -> Mapping[str, tuple[str, ...]]:
@@ -58,6 +58,11 @@ class PackContents(Struct, frozen=True, dict=True):
                 found.setdefault(file.build_id, []).append(path)
         return {build_id: tuple(paths) for build_id, paths in found.items()}
 
+    def find_member(self, path: str) -> str | None:
+        """Return the path of the ELF file at ``path``, symlinks followed, or None."""
+        found = self.aliases.get(path, path)
+        return found if found in self.files else None
+
     def find_libraries(self, name: str, machine: str) -> Iterator[str]:
         """Yield the paths of the libraries for ``machine`` with a file name or soname."""
         for path in self.names.get(name, ()):
@@ -66,19 +71,15 @@ class PackContents(Struct, frozen=True, dict=True):
 
     def has_file_name(self, name: str) -> bool:
         """Return whether a file or a symlink of the pack has this name, not only a soname."""
-        return name in self.names and (
-            any(posixpath.basename(path) == name for path in self.names[name])
-            or all(self.files[path].soname != name for path in self.names[name])
-        )
+        return any(posixpath.basename(path) == name for path in (*self.files, *self.aliases))
 
 
-def read_pack_contents(tree: Tree, name: str, location: str | None = None) -> PackContents:
+def read_pack_contents(tree: Tree, name: str) -> PackContents:
     """Return the ELF files of a pack, whose contents must be open.
 
     Args:
         tree: the pack.
         name: its name for messages, if it has no manifest.
-        location: the directory in which it is unpacked.
 
     Raises:
         BundleFixError: an ELF file in it is damaged, or its ELF files exceed a limit.
@@ -98,10 +99,10 @@ def read_pack_contents(tree: Tree, name: str, location: str | None = None) -> Pa
     except BundleFixError:
         manifest = None
     name = decode_path(manifest.name) if manifest is not None else name
-    return PackContents(name, files, _index_names(tree, files), location)
+    return _build_contents(name, tree, files)
 
 
-def convert_manifest(manifest: Manifest, location: str | None = None) -> PackContents:
+def convert_manifest(manifest: Manifest) -> PackContents:
     """Return the ELF files that a manifest lists."""
     files = {
         decode_path(record.path): _convert_record(record.elf)
@@ -114,8 +115,7 @@ def convert_manifest(manifest: Manifest, location: str | None = None) -> PackCon
     }
     for link in manifest.links:
         nodes[decode_path(link.path)] = Symlink(decode_path(link.target), Metadata(0o777))
-    names = _index_names(Tree(dict(nodes)), files)
-    return PackContents(decode_path(manifest.name), files, names, location)
+    return _build_contents(decode_path(manifest.name), Tree(dict(nodes)), files)
 
 
 def _convert_record(record: ElfRecord) -> PackedFile:
@@ -129,14 +129,17 @@ def _convert_record(record: ElfRecord) -> PackedFile:
     )  # fmt: skip
 
 
-def _index_names(tree: Tree, files: Mapping[str, PackedFile]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
+def _build_contents(name: str, tree: Tree, files: Mapping[str, PackedFile]) -> PackContents:
+    """Return the contents with their names; ``tree`` has the symlinks."""
+    names: dict[str, dict[str, None]] = {}
     for path, file in files.items():
-        found.setdefault(posixpath.basename(path), {})[path] = None
+        names.setdefault(posixpath.basename(path), {})[path] = None
         if file.soname:
-            found.setdefault(posixpath.basename(file.soname), {})[path] = None
+            names.setdefault(posixpath.basename(file.soname), {})[path] = None
+    aliases: dict[str, str] = {}
     for path, _ in tree.iter_symlinks():
         target = resolve_path(tree, path)
         if isinstance(target, str) and target in files:
-            found.setdefault(posixpath.basename(path), {})[target] = None
-    return {name: tuple(paths) for name, paths in found.items()}
+            names.setdefault(posixpath.basename(path), {})[target] = None
+            aliases[path] = target
+    return PackContents(name, files, {n: tuple(paths) for n, paths in names.items()}, aliases)

@@ -55,11 +55,10 @@ def _read_pack(path: Path, limits: Limits, progress: Progress) -> PackContents:
     if path.suffix == ".json":
         return _read_manifest_file(path)
     with open_artifact(path, limits, progress) as artifact:
-        location = str(path.resolve()) if path.is_dir() else None
-        return read_pack_contents(artifact.tree, split_name(path.resolve().name)[0], location)
+        return read_pack_contents(artifact.tree, split_name(path.resolve().name)[0])
 
 
-def _read_manifest_file(path: Path, location: str | None = None) -> PackContents:
+def _read_manifest_file(path: Path) -> PackContents:
     try:
         content = PathContent(path, path.stat().st_size)
         manifest = read_manifest(Tree({MANIFEST_NAME: File(content, Metadata(0o644))}))
@@ -67,7 +66,7 @@ def _read_manifest_file(path: Path, location: str | None = None) -> PackContents
         error.where = str(path)
         raise
     assert manifest is not None  # noqa: S101 (the tree has it)
-    return convert_manifest(manifest, location)
+    return convert_manifest(manifest)
 
 
 def find_own_pack(snapshot: Snapshot, objects: Sequence[ObservedObject]) -> PackContents | None:
@@ -81,7 +80,7 @@ def find_own_pack(snapshot: Snapshot, objects: Sequence[ObservedObject]) -> Pack
     for directory in _list_parents(main.path):
         path = Path(f"{snapshot.root or ''}{directory}", MANIFEST_NAME)
         try:
-            pack = _read_manifest_file(path, directory)
+            pack = _read_manifest_file(path)
         except (OSError, BundleFixError):
             continue
         if snapshot.root is not None or main.build_id in pack.paths_by_build_id:

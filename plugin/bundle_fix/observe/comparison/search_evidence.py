@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.loader.search.tokens import TOKEN
@@ -28,21 +29,23 @@ class SearchEvidence(Struct, frozen=True):
     """The rule by which an object was found.
 
     Attributes:
-        rule: the rule; None if no rule leads to it: it was opened by its path at run time.
+        rule: the rule; None if no known path leads to it.
         entry: the entry of a search path, or the name in LD_PRELOAD, as written.
         owner: the path of the object that has the entry, or an empty text.
+        is_needed: whether an object needs the library; otherwise it was opened at run time.
     """
 
     rule: SearchRule | None
     entry: str = ""
     owner: str = ""
+    is_needed: bool = False
 
 
 def find_evidence(
-    snapshot: Snapshot, comparison: Comparison, found: ComparedObject
+    snapshot: Snapshot, comparison: Comparison, compared: ComparedObject
 ) -> SearchEvidence | None:
     """Return the rule that chose an object; None for the program and the kernel's own object."""
-    observed = found.observed
+    observed = compared.observed
     if observed.is_main or observed.path is None or observed.namespace is None:
         return None
     variables = snapshot.environment or {}
@@ -51,19 +54,21 @@ def find_evidence(
             return SearchEvidence(SearchRule.PRELOAD, name)
     if observed.address == snapshot.vector.get(Aux.BASE):
         return SearchEvidence(SearchRule.LOADED)
-    owners = list(_list_owners(comparison, posixpath.basename(observed.name)))
+    name = posixpath.basename(observed.name)
+    owners = list(_list_owners(comparison, name))
+    # A library is mapped after the object that needs it.
+    earlier = comparison.objects[: comparison.objects.index(compared)]
+    is_needed = any(name in file.needed and owner in earlier for owner, file in owners)
     if any(observed.name in file.needed for _, file in owners):
-        return SearchEvidence(SearchRule.DIRECT)
+        return SearchEvidence(SearchRule.DIRECT, is_needed=True)
     directory = HWCAPS.sub("", posixpath.dirname(observed.name)) or "/"
-    return (
+    is_system = SYSTEM_DIRECTORY.fullmatch(posixpath.normpath(directory)) is not None
+    found = (
         _match_library_path(snapshot, comparison, directory)
         or _match_owner_paths(owners, directory)
-        or (
-            SearchEvidence(SearchRule.DEFAULT)
-            if SYSTEM_DIRECTORY.fullmatch(posixpath.normpath(directory))
-            else SearchEvidence(None)
-        )
+        or SearchEvidence(SearchRule.DEFAULT if is_system else None)
     )
+    return replace(found, is_needed=is_needed)
 
 
 def _list_owners(comparison: Comparison, name: str) -> Iterator[tuple[ComparedObject, PackedFile]]:

@@ -7,7 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
-from bundle_fix.observe.comparison.compare import ObservedOrigin, Replacement, Verdict
+from bundle_fix.observe.comparison.compare import (
+    DisplacementReason,
+    ObservedOrigin,
+    Replacement,
+    Verdict,
+)
 from bundle_fix.report.inspection import InspectedObjectRecord, InspectReport
 from bundle_fix.report.render.text import Paint
 
@@ -38,6 +43,7 @@ def render_inspection(report: InspectReport, paint: Paint, *, quiet: bool) -> st
     lines = [*_render_verdict(report, paint)]
     if not quiet:
         lines += ["", *_render_objects(report, paint)]
+        lines += [escape_unprintable(line) for line in _describe_differences(report)]
         lines += [escape_unprintable(f"note: {remark}") for remark in report.remarks]
     return "\n".join(lines) + "\n"
 
@@ -91,7 +97,13 @@ def describe_subject(report: InspectReport) -> str:
 def _describe_displacement(o: InspectedObjectRecord) -> Iterator[str]:
     rule = f" ({o.rule.text})" if o.rule is not None else ""
     yield f"  loaded:     {o.path or o.name}{rule}"
-    yield f"  not loaded: {o.displaces} of the pack"
+    reason = ""
+    if o.reason is DisplacementReason.OTHER_NAME:
+        name = posixpath.basename(o.name) or o.soname or ""
+        reason = f" (no file of the pack is named {name})"
+    yield f"  not loaded: {o.displaces} of the pack{reason}"
+    if o.rule is not None and len(o.rule.steps) > 1:
+        yield from (f"    {number}. {step}" for number, step in enumerate(o.rule.steps, 1))
 
 
 def _render_objects(report: InspectReport, paint: Paint) -> Iterator[str]:
@@ -100,6 +112,16 @@ def _render_objects(report: InspectReport, paint: Paint) -> Iterator[str]:
         colour = "red" if o.displaces else {"pack": "green"}.get(o.origin.value, "yellow")
         place = escape_unprintable(o.path or o.name or "[vdso]")
         yield f"{paint(origin.ljust(10), colour)} {place}{_format_details(o)}"
+
+
+def _describe_differences(report: InspectReport) -> Iterator[str]:
+    for d in report.differences:
+        if d.observed is None:
+            yield f"model: {d.name}: {d.predicted} is predicted, but not loaded"
+        elif d.predicted is None:
+            yield f"model: {d.name}: it is not found, but {d.observed} is loaded"
+        else:
+            yield f"model: {d.name}: {d.predicted} is predicted, but {d.observed} is loaded"
 
 
 def _format_details(o: InspectedObjectRecord) -> str:
