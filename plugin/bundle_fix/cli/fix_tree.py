@@ -25,7 +25,9 @@ from bundle_fix.cli.options import (
 from bundle_fix.cli.policy_options import read_policy
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.pipelines.fix import Options
-from bundle_fix.pipelines.install_tree import Closure, Installation, fix_installation
+from bundle_fix.pipelines.install_tree import Installation, fix_installation
+from bundle_fix.pipelines.installation.closure import Closure
+from bundle_fix.pipelines.installation.components import ComponentPlan, read_component_plan
 from bundle_fix.pipelines.installation.private_directory import ensure_private
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
@@ -50,8 +52,10 @@ from bundle_fix.storage.atomic import create_pending_file
     " built file. They are never resolved on the host.",
 )  # fmt: skip
 @click.option(
-    "--partial", is_flag=True, help="Allow libraries of --built that are not yet in ROOT."
-)
+    "--component", type=parse_path, metavar="FILE",
+    help="Treat ROOT as one component of a CMake project, which FILE describes; write the names of"
+    " the components that it needs to FILE.requires.",
+)  # fmt: skip
 @click.option(
     "--for-wheel", is_flag=True,
     help="Keep one copy of each library, named by its soname, because wheels cannot hold symlinks.",
@@ -86,7 +90,7 @@ def fix_tree(
     members: Path | None,
     added: Path | None,
     built: Path | None,
-    partial: bool,
+    component: Path | None,
     for_wheel: bool,
     sources: tuple[Path, ...],
     elsewhere: tuple[Path, ...],
@@ -109,15 +113,17 @@ def fix_tree(
     Exit code: 0 success, 1 the check failed and nothing was changed, 2 invalid request.
     """
     values = read_defines(defines)
+    location = _find_location(root, destdir)
     if libdir is not None and not for_wheel:
-        ensure_private(posixpath.join(_find_location(root, destdir), libdir))
+        ensure_private(posixpath.join(location, libdir))
     policy, pinned = read_policy(spec, host_provides, values)
     installation = Installation(
         root,
         None if members is None else tuple(Path(line) for line in _read_lines(members)),
-        tuple(_read_lines(added)) if added is not None and added.exists() else (),
+        _read_additions(added) if added is not None and added.exists() else {},
         {} if built is None else _read_built_libraries(built),
-        partial, for_wheel, host_like_this,
+        ComponentPlan() if component is None else read_component_plan(component, location),
+        for_wheel, host_like_this,
         _read_closure(spec, values, libdir) if spec is not None and libdir is not None else None,
         sources,
         elsewhere,
@@ -129,7 +135,9 @@ def fix_tree(
     if members is not None and result.written is not None:
         _write_lines(members, (str(root / path) for path in installed.own))
     if added is not None and result.written is not None:
-        _write_lines(added, installed.added)
+        _write_lines(added, (f"{c}={path}" for path, c in sorted(installed.added.items())))
+    if component is not None and result.written is not None:
+        _write_lines(component.with_name(f"{component.name}.requires"), installed.required)
     return 1 if result.failed else 0
 
 
@@ -152,6 +160,12 @@ def _read_closure(path: Path, defines: Mapping[str, str], libdir: str) -> Closur
     return Closure(
         spec, resolve_variables(spec, path.parent.resolve(), defines, os.environ), libdir
     )
+
+
+def _read_additions(path: Path) -> dict[str, str]:
+    """Return the paths of the state file, with the component that each was added for."""
+    pairs = (line.partition("=") for line in _read_lines(path))
+    return {added: component for component, _, added in pairs}
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -5,6 +5,8 @@ include_guard(GLOBAL)
 #                                            lib/<project> (in a wheel CMAKE_INSTALL_LIBDIR, or lib)
 #                    [PRIVATE target...]     libraries of the project that only its own programs use
 #                    [SPEC spec]             libraries to bundle and policy of the check
+#                    [COMPONENT component]   component of these libraries, by default the first
+#                                            component that needs a library
 #                    [OPTIONS name=value...] variables and options of the spec
 #                    [HOST_PROVIDES name...] libraries of the target, in addition to the spec's
 #                    [KEEP_GOING])           print findings, but do not stop the installation
@@ -17,7 +19,7 @@ include_guard(GLOBAL)
 # Private libraries are those that SPEC bundles, and PRIVATE targets. A LIBDIR that the loader of a
 # target searches by default is refused: every program of the target would load them.
 function(bundle_fix_install)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "KEEP_GOING" "LIBDIR;SPEC"
+  cmake_parse_arguments(PARSE_ARGV 0 arg "KEEP_GOING" "LIBDIR;SPEC;COMPONENT"
     "PRIVATE;OPTIONS;HOST_PROVIDES")
   _bundle_fix_check_arguments(bundle_fix_install
     "${arg_UNPARSED_ARGUMENTS}" "${arg_KEYWORDS_MISSING_VALUES}")
@@ -56,6 +58,11 @@ function(bundle_fix_install)
   set_property(GLOBAL PROPERTY BUNDLE_FIX_LIBDIR "${arg_LIBDIR}")
   set_property(GLOBAL PROPERTY BUNDLE_FIX_LIBRARY_DIRECTORY "${library_directory}")
   set_property(GLOBAL PROPERTY BUNDLE_FIX_PRIVATE "${arg_PRIVATE}")
+  set_property(GLOBAL PROPERTY BUNDLE_FIX_COMPONENT "${arg_COMPONENT}")
+  if(arg_COMPONENT)
+    # CPack asks for the components when it is included.
+    install(CODE "" COMPONENT "${arg_COMPONENT}")
+  endif()
   set_property(GLOBAL PROPERTY BUNDLE_FIX_SPEC "${spec}")
   set_property(GLOBAL PROPERTY BUNDLE_FIX_INSTALL_OPTIONS "${arg_OPTIONS}")
   set_property(GLOBAL PROPERTY BUNDLE_FIX_HOST_PROVIDES "${arg_HOST_PROVIDES}")
@@ -154,6 +161,7 @@ function(_bundle_fix_add_install_rules)
   get_property(spec GLOBAL PROPERTY BUNDLE_FIX_SPEC)
   get_property(libdir GLOBAL PROPERTY BUNDLE_FIX_LIBDIR)
   get_property(private GLOBAL PROPERTY BUNDLE_FIX_PRIVATE)
+  get_property(component GLOBAL PROPERTY BUNDLE_FIX_COMPONENT)
   get_property(provides GLOBAL PROPERTY BUNDLE_FIX_HOST_PROVIDES)
   get_property(keep_going GLOBAL PROPERTY BUNDLE_FIX_KEEP_GOING)
   set(wheel "")
@@ -169,6 +177,8 @@ set(BUNDLE_FIX_WORK [==[${CMAKE_BINARY_DIR}/BundleFix]==])
 set(BUNDLE_FIX_CONFIG \"${config}\")
 set(BUNDLE_FIX_SPEC [==[${spec}]==])
 set(BUNDLE_FIX_LIBDIR [==[${libdir}]==])
+set(BUNDLE_FIX_BUILD [==[${CMAKE_BINARY_DIR}]==])
+set(BUNDLE_FIX_COMPONENT [==[${component}]==])
 set(BUNDLE_FIX_PRIVATE [==[${private}]==])
 set(BUNDLE_FIX_HOST_PROVIDES [==[${provides}]==])
 set(BUNDLE_FIX_KEEP_GOING [==[${keep_going}]==])

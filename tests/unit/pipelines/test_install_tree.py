@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from builders.elf import build_elf
@@ -83,11 +84,11 @@ def test_added_files_remain_if_the_next_run_fails(tmp_path: Path) -> None:
     record = tmp_path / "added.txt"
     listed = list_members(root, program, library)
     assert run_bundle_fix("fix-tree", root, *listed, "--added", record).returncode == 0
-    assert record.read_text() == "lib/libx.so.4\n"
+    assert record.read_text() == "=lib/libx.so.4\n"
     lost = build_elf(root / "bin/lost", program=True, needed=["libgone.so.1"])
     listed = list_members(root, program, library, lost)
     done = run_bundle_fix("fix-tree", root, *listed, "--added", record)
-    assert (done.returncode, record.read_text()) == (1, "lib/libx.so.4\n")
+    assert (done.returncode, record.read_text()) == (1, "=lib/libx.so.4\n")
     assert (root / "lib/libx.so.4").exists()
 
 
@@ -97,7 +98,7 @@ def test_libraries_of_the_system_at_the_root_belong_to_the_host(tmp_path: Path) 
     image = read_image_at(program)
     assert image is not None
     assert "libc.so.6" in image.needed
-    tree, _ = read_tree_of_members(Path("/"), [program, library], {}, partial=False)
+    tree, _ = read_tree_of_members(Path("/"), [program, library], {}, {})
     assert {Path(path).name for path in tree.nodes} == {"server", "libx.so.4"}
 
 
@@ -125,16 +126,79 @@ def test_nothing_is_changed_if_a_member_cannot_be_fixed(tmp_path: Path) -> None:
     assert not (root / "lib/libx.so.4").exists()
 
 
-def test_a_component_may_need_a_built_library_of_another_component(tmp_path: Path) -> None:
+def write_install_script(tmp_path: Path, *rules: tuple[str, str, Path]) -> Path:
+    """Write CMake's install script: component, directory and file of each rule."""
+    script = tmp_path / "cmake_install.cmake"
+    script.write_text(
+        "".join(
+            f'if(CMAKE_INSTALL_COMPONENT STREQUAL "{component}" OR NOT CMAKE_INSTALL_COMPONENT)\n'
+            f'  file(INSTALL DESTINATION "${{CMAKE_INSTALL_PREFIX}}/{directory}" TYPE FILE FILES'
+            f' "{file}")\nendif()\n'
+            for component, directory, file in rules
+        )
+    )
+    return script
+
+
+def describe_component(tmp_path: Path, name: str, owner: str = "") -> tuple[str, Path]:
+    """Write the description of a component that is installed to the prefix ``root``."""
+    file = tmp_path / name
+    file.write_text(
+        f"component={name}\nowner={owner}\nprefix={tmp_path}/root\nlibdir={tmp_path}/root/lib/demo\n"
+        f"config=\nscript={tmp_path}/cmake_install.cmake\n"
+    )
+    return "--component", file
+
+
+def test_a_component_may_need_a_library_that_another_component_installs(tmp_path: Path) -> None:
     root = tmp_path / "root"
     program = build_elf(root / "bin/server", program=True, needed=["libx.so.4"])
-    file = build_elf(tmp_path / "build/libx.so.4.6", soname="libx.so.4")
-    (tmp_path / "built").write_text(f"lib64/libx.so.4={file}\n")
-    listed = (*list_members(root, program), "--built", tmp_path / "built", "--host-like-this")
+    file = build_elf(tmp_path / "build/libx.so.4", soname="libx.so.4")
+    lost = build_elf(tmp_path / "build/lost", program=True, needed=["libgone.so.1"])
+    listed = (*list_members(root, program), "--host-like-this")
     assert run_bundle_fix("fix-tree", root, *listed).returncode == 1
-    assert run_bundle_fix("fix-tree", root, *listed, "--partial").returncode == 0
+    write_install_script(tmp_path, ("libs", "lib64", file), ("more", "bin", lost))
+    done = run_bundle_fix("fix-tree", root, *listed, *describe_component(tmp_path, "app"))
+    assert done.returncode == 0, done.stderr
+    assert "component app needs component libs: bin/server needs lib64/libx.so.4" in done.stderr
+    assert (tmp_path / "app.requires").read_text() == "libs\n"
     assert read_runpath(program) == "$ORIGIN/../lib64"
     assert not (root / "lib64").exists()
+
+
+def test_a_library_of_the_closure_belongs_to_one_component_in_any_order(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    build_elf(tmp_path / "third/liby.so.1", soname="liby.so.1")
+    build_elf(tmp_path / "third/libx.so.4", soname="libx.so.4", needed=["liby.so.1"])
+    (tmp_path / "bundle.toml").write_text(CLOSURE.replace('"]\n', '", "liby.so.1"]\n'))
+    spec = ("--spec", tmp_path / "bundle.toml", "--libdir", "lib/demo")
+    built = {
+        name: build_elf(tmp_path / f"build/{name}", program=True, needed=["libx.so.4"])
+        for name in ("one", "two")
+    }
+    write_install_script(tmp_path, *((name, "bin", file) for name, file in built.items()))
+
+    def install_component(name: str, owner: str = "") -> list[str]:
+        (root / "bin").mkdir(parents=True, exist_ok=True)
+        shutil.copy(built[name], root / "bin")
+        listed = (*list_members(root, root / "bin" / name), "--added", tmp_path / "added.txt")
+        component = describe_component(tmp_path, name, owner)
+        done = run_bundle_fix("fix-tree", root, *listed, *spec, *component)
+        assert done.returncode == 0, done.stderr
+        assert read_runpath(root / "bin" / name) == "$ORIGIN/../lib/demo"
+        return sorted(path.name for path in root.glob("lib/demo/*"))
+
+    assert install_component("two") == []
+    assert (tmp_path / "two.requires").read_text() == "one\n"
+    for name in ("one", "two"):
+        assert install_component(name) == ["libx.so.4", "liby.so.1"]
+    assert (tmp_path / "added.txt").read_text() == (
+        "one=lib/demo/libx.so.4\none=lib/demo/liby.so.1\n"
+    )
+    shutil.rmtree(root)
+    assert install_component("one", owner="two") == []
+    assert (tmp_path / "one.requires").read_text() == "two\n"
+    assert install_component("two", owner="two") == ["libx.so.4", "liby.so.1"]
 
 
 def test_a_wheel_has_each_library_once_except_for_names_in_python_code(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 #
 #   BUNDLE_FIX_COMMAND        the tool, a list
 #   BUNDLE_FIX_SOURCE         the source tree
+#   BUNDLE_FIX_BUILD          the build tree
 #   BUNDLE_FIX_WORK           a directory of the build for lists of files
 #   BUNDLE_FIX_CONFIG         the stem of the names of the lists that the build wrote
 #   BUNDLE_FIX_SPEC           the spec, or empty
 #   BUNDLE_FIX_LIBDIR         the directory of the private libraries, relative to the prefix
+#   BUNDLE_FIX_PRIVATE        the targets that are moved there
+#   BUNDLE_FIX_COMPONENT      the component that gets what SPEC bundles, or empty
 #   BUNDLE_FIX_HOST_PROVIDES  libraries that the target has
 #   BUNDLE_FIX_KEEP_GOING     whether findings do not stop the installation
 #   BUNDLE_FIX_WHEEL          the root directory of the wheel that is built, or empty
@@ -62,6 +65,20 @@ function(_bundle_fix_move_private_libraries result destdir libdir)
   set(${result} "${paths}" PARENT_SCOPE)
 endfunction()
 
+# Write the file that describes the component to `fix-tree`, and return its path.
+function(_bundle_fix_describe_component result prefix libdir)
+  set(text "component=${CMAKE_INSTALL_COMPONENT}\nowner=${BUNDLE_FIX_COMPONENT}\n")
+  string(APPEND text "prefix=${prefix}\nlibdir=${libdir}\nconfig=${CMAKE_INSTALL_CONFIG_NAME}\n")
+  string(APPEND text "script=${BUNDLE_FIX_BUILD}/cmake_install.cmake\n")
+  file(STRINGS "${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.private" private ENCODING UTF-8)
+  foreach(name IN LISTS private)
+    string(APPEND text "private=${name}\n")
+  endforeach()
+  set(file "${BUNDLE_FIX_WORK}/components/${CMAKE_INSTALL_COMPONENT}")
+  file(WRITE "${file}" "${text}")
+  set(${result} "${file}" PARENT_SCOPE)
+endfunction()
+
 function(_bundle_fix_fix_installed_files)
   _bundle_fix_normalize(destdir "$ENV{DESTDIR}")
   _bundle_fix_normalize(prefix "${CMAKE_INSTALL_PREFIX}")
@@ -93,9 +110,11 @@ function(_bundle_fix_fix_installed_files)
         string(FIND "${destdir}${path}" "${root}/" position)
       endwhile()
     endforeach()
-    # Each install directory and component has its own list.
+    # Each install directory and component has its own list; they share the list of added files.
     string(MD5 digest "${root}|${CMAKE_INSTALL_COMPONENT}")
     set(list "${BUNDLE_FIX_WORK}/installed/${digest}.txt")
+    string(MD5 digest "${root}")
+    set(added "${BUNDLE_FIX_WORK}/installed/${digest}.added")
     if(NOT root STREQUAL "${destdir}${prefix}")
       file(RELATIVE_PATH relative_prefix "${root}/" "${destdir}${prefix}/")
       _bundle_fix_write_built_list("${built}" "${list}.libraries" "${relative_prefix}")
@@ -104,9 +123,10 @@ function(_bundle_fix_fix_installed_files)
     list(TRANSFORM installed PREPEND "${destdir}" OUTPUT_VARIABLE members)
     string(REPLACE ";" "\n" text "${members}\n")
     file(WRITE "${list}" "${text}")
-    list(APPEND options --members "${list}" --added "${list}.added")
+    list(APPEND options --members "${list}" --added "${added}")
     if(CMAKE_INSTALL_COMPONENT)
-      list(APPEND options --partial)
+      _bundle_fix_describe_component(description "${prefix}" "${libdir}")
+      list(APPEND options --component "${description}")
     endif()
     if(NOT BUNDLE_FIX_SPEC)
       list(APPEND options --host-like-this)
@@ -119,13 +139,13 @@ function(_bundle_fix_fix_installed_files)
     list(APPEND options --spec "${BUNDLE_FIX_SPEC}"
          -D "@${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.defines")
   endif()
+  _bundle_fix_find_destdir(staged "${destdir}" "${prefix}")
+  if(staged)
+    list(APPEND options --destdir "${staged}")
+  endif()
   if(BUNDLE_FIX_SPEC OR BUNDLE_FIX_PRIVATE)
     file(RELATIVE_PATH libdir "${root}" "${destdir}${libdir}")
     list(APPEND options --libdir "./${libdir}")
-    _bundle_fix_find_destdir(staged "${destdir}" "${prefix}")
-    if(staged)
-      list(APPEND options --destdir "${staged}")
-    endif()
   endif()
   if(BUNDLE_FIX_KEEP_GOING)
     list(APPEND options --force)
@@ -133,6 +153,9 @@ function(_bundle_fix_fix_installed_files)
   foreach(name IN LISTS BUNDLE_FIX_HOST_PROVIDES)
     list(APPEND options --host-provides "${name}")
   endforeach()
+  if(CMAKE_INSTALL_COMPONENT AND CMAKE_INSTALL_COMPONENT STREQUAL BUNDLE_FIX_COMPONENT)
+    file(MAKE_DIRECTORY "${root}")
+  endif()
   if(NOT IS_DIRECTORY "${root}")
     return()
   endif()
@@ -174,7 +197,9 @@ function(_bundle_fix_update_manifest list destdir root result)
 endfunction()
 
 # The rule of each component includes this script, but all share the variables of one installation.
-if((CMAKE_INSTALL_MANIFEST_FILES OR BUNDLE_FIX_WHEEL) AND NOT BUNDLE_FIX_DONE)
+if((CMAKE_INSTALL_MANIFEST_FILES OR BUNDLE_FIX_WHEEL
+    OR (CMAKE_INSTALL_COMPONENT AND CMAKE_INSTALL_COMPONENT STREQUAL BUNDLE_FIX_COMPONENT))
+   AND NOT BUNDLE_FIX_DONE)
   set(BUNDLE_FIX_DONE TRUE)
   _bundle_fix_fix_installed_files()
 endif()

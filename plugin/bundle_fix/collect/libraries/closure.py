@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from glob import has_magic
 from pathlib import Path
 
@@ -68,6 +68,7 @@ def complete_closure(
     values: Values,
     host: Sequence[str] = (),
     removed: frozenset[str] = frozenset(),
+    own: Container[str] | None = None,
 ) -> list[str]:
     """Add the needed libraries that ``[closure] bundle`` names, until no new need is found.
 
@@ -77,6 +78,7 @@ def complete_closure(
         values: its variables and options.
         host: patterns of libraries that the target provides, in addition to those of the spec.
         removed: absolute paths of files on this machine to ignore.
+        own: paths of the pack: only libraries that these objects load can be errors; None for all.
 
     Returns:
         Remarks on libraries that ``bundle`` names and no object needs.
@@ -112,8 +114,13 @@ def complete_closure(
         for key, needs in groups.items()
         if key not in errors
     }
-    raise_all(list(errors.values()))
+    raise_all([error for key, error in errors.items() if _concerns(groups.get(key, ()), own)])
     return _report_unused_names(bundle, closure)
+
+
+def _concerns(needs: Sequence[UnresolvedNeed], own: Container[str] | None) -> bool:
+    """Return whether an object of ``own`` loads one of the needed libraries."""
+    return own is None or any(path in own for need in needs for path in need.chain)
 
 
 def _resolve_rules(spec: Spec, values: Values, root: Path, host: Sequence[str]) -> _ClosureRules:

@@ -57,7 +57,7 @@ def read_tree_with_dependencies(path: Path) -> tuple[Tree, str]:
 
 
 def read_tree_of_members(
-    root: Path, members: Iterable[Path], built: Mapping[str, Path], *, partial: bool
+    root: Path, members: Iterable[Path], built: Mapping[str, Path], planned: Mapping[str, Path]
 ) -> tuple[Tree, frozenset[str]]:
     """Return a tree of some files of a directory, and of the libraries in it that they need.
 
@@ -68,7 +68,8 @@ def read_tree_of_members(
         root: the directory; the tree contains no files from outside it.
         members: files and symlinks in it; those that no longer exist are left out.
         built: libraries that the build installs: path in the directory, and current path.
-        partial: whether libraries that are not installed yet are added from their current path.
+        planned: files that may be installed later, like ``built``. They are in the tree; those that
+            are not in the directory yet are read from their current path.
 
     Returns:
         The tree, and the paths in it that are members.
@@ -95,11 +96,15 @@ def read_tree_of_members(
             queue.append((location, image))
             if image.is_library:
                 directories[posixpath.dirname(location)] = None
-    for path, file in built.items() if partial else ():
+    for path, file in planned.items():
         location = posixpath.normpath(posixpath.join(top, path))
-        if location not in nodes and not os.path.lexists(location) and file.is_file():
+        if os.path.lexists(location):
+            _add_file(location, nodes)
+        elif location not in nodes and file.is_symlink():
+            nodes[location] = Symlink(os.readlink(file), Metadata(0o777))  # noqa: PTH115
+        elif location not in nodes and file.is_file():
             nodes[location] = _create_file(file)
-    ours = {posixpath.normpath(posixpath.join(top, path)) for path in built}
+    ours = {posixpath.normpath(posixpath.join(top, path)) for path in (*built, *planned)}
     _add_needed(
         queue, directories, nodes, lambda location: location in ours or not _is_host_file(location)
     )
