@@ -21,8 +21,8 @@ from bundle_fix.archive.tar.extensions import BLOCK
 from bundle_fix.archive.tar.fields import has_valid_checksum
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.check_options import add_gate_options, glibc_option, read_gate_policy
+from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
-    add_limit_options,
     add_message_options,
     choose_painter,
     define_option,

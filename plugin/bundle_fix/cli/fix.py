@@ -14,8 +14,8 @@ from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
 from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rules.coverage import NOTHING_CHECKED
+from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
-    add_limit_options,
     add_message_options,
     choose_painter,
     editor_option,

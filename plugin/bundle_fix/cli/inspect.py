@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
+from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
-    add_limit_options,
     add_message_options,
     choose_painter,
     parse_path,

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
-from msgspec.structs import replace
 
-from bundle_fix.archive.limits import DEFAULT_LIMITS, format_size, parse_size
 from bundle_fix.elf.edit.orders import ORDERS
 from bundle_fix.model.errors import BundleFixError
 
@@ -114,42 +111,6 @@ def add_message_options(function: F) -> F:
         "--color", type=click.Choice(["auto", "always", "never"]), default="auto",
         help="Colour the report; 'auto' colours it on a terminal unless NO_COLOR is set.",
     )(function)  # fmt: skip
-
-
-def _parse_size(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
-    """Return the value of an option in bytes."""
-    try:
-        return None if text is None else parse_size(text)
-    except ValueError:
-        raise click.BadParameter(
-            f"invalid size {text!r}; expected a number of bytes, or one such as 500M or 10G"
-        ) from None
-
-
-def add_limit_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Add ``--max-size`` and ``--max-members``; the command gets them as one ``limits``."""
-
-    @wraps(function)
-    def call_with_limits(
-        *args: object, max_size: int | None, max_members: int, **kwargs: object
-    ) -> int:
-        limits = replace(DEFAULT_LIMITS, max_members=max_members)
-        if max_size is not None:
-            # Data that compresses well may exceed the default ratio within the size given here.
-            limits = replace(limits, max_size=max_size, max_ratio=None)
-        return function(*args, limits=limits, **kwargs)
-
-    command = click.option(
-        "--max-members", type=click.IntRange(min=1), metavar="NUMBER",
-        default=DEFAULT_LIMITS.max_members, help="Reject an artifact with more files, symlinks"
-        f" and directories (default: {DEFAULT_LIMITS.max_members}).",
-    )(call_with_limits)  # fmt: skip
-    return click.option(
-        "--max-size", callback=_parse_size, metavar="SIZE", default=None,
-        help="Reject an artifact that is larger when unpacked, such as 500M or 100G (default: "
-        f"{format_size(DEFAULT_LIMITS.max_size)},"
-        f" and {DEFAULT_LIMITS.max_ratio} times its own size).",
-    )(command)  # fmt: skip
 
 
 def choose_painter(color: str, *, is_terminal: bool) -> Paint:

@@ -11,8 +11,8 @@ import click
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import ALL_RULES
 from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
+from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
-    add_limit_options,
     add_message_options,
     choose_painter,
     define_option,

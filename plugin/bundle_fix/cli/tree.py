@@ -10,8 +10,8 @@ import click
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
+from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
-    add_limit_options,
     add_message_options,
     choose_painter,
     host_option,

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bundle_fix.model.errors import BundleFixError, build_os_error
-from bundle_fix.subprocesses import forks
+from bundle_fix.subprocesses.locks import locks
 
 SCRATCH_PREFIX = ".bundle-fix-"
 SCRATCH_NAME = re.compile(re.escape(SCRATCH_PREFIX) + "[0-9a-f]{12}")
@@ -47,11 +47,11 @@ def _register_lock(fd: int) -> Iterator[None]:
     A forked child, which may outlive this process, closes the registered descriptors: a lock of
     flock(2) lasts until every copy of its descriptor is closed.
     """
-    forks.locks.add(fd)
+    locks.add(fd)
     try:
         yield
     finally:
-        forks.locks.discard(fd)
+        locks.discard(fd)
         os.close(fd)
 
 

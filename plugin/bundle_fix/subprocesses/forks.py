@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from bundle_fix.model.content import CHUNK
 from bundle_fix.model.errors import describe_process_limit
+from bundle_fix.subprocesses.locks import locks
 from bundle_fix.subprocesses.processors import count_cores
 
 FATAL_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,8 +29,6 @@ PR_SET_PDEATHSIG = 1
 """Option of prctl(2), from linux/prctl.h: the signal that a process gets when its parent ends."""
 WORTH_FORKING = 16 << 20
 """Bytes to read from which a second process saves time; below that, fork(2) costs more."""
-locks: set[int] = set()
-"""Descriptors of locks that end with this process; a child closes them, or it would extend them."""
 
 
 children: set[int] = set()

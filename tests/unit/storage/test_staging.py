@@ -13,6 +13,7 @@ import pytest
 from bundle_fix.storage import staging
 from bundle_fix.storage.staging import SCRATCH_NAME, create_scratch_directory, remove_unlocked
 from bundle_fix.subprocesses import forks
+from bundle_fix.subprocesses.locks import locks
 
 
 @pytest.fixture(autouse=True)
@@ -81,4 +82,4 @@ def test_a_forked_process_does_not_inherit_locks(temporary_directory: Path) -> N
         assert forks.wait_for_exit(process) == 0
         assert open_paths
         assert str(directory) not in open_paths
-    assert not forks.locks
+    assert not locks
