@@ -2,7 +2,8 @@
 include_guard(GLOBAL)
 
 # bundle_fix_install([LIBDIR directory]      directory of the private libraries, by default
-#                                            lib/<project> (in a wheel CMAKE_INSTALL_LIBDIR, or lib)
+#                                            lib/<project>; in a wheel lib in the package, or
+#                                            PROJECT.libs beside it
 #                    [PRIVATE target...]     libraries of the project that only its own programs use
 #                    [SPEC spec]             libraries to bundle and policy of the check
 #                    [COMPONENT component]   component of these libraries, by default the first
@@ -48,8 +49,8 @@ function(bundle_fix_install)
   if(CMAKE_INSTALL_LIBDIR)
     set(library_directory "${CMAKE_INSTALL_LIBDIR}")
   endif()
-  if(NOT arg_LIBDIR AND SKBUILD_STATE)
-    set(arg_LIBDIR "${library_directory}")
+  if(SKBUILD_STATE)
+    _bundle_fix_choose_wheel_libdir(arg_LIBDIR "${arg_LIBDIR}")
   elseif(NOT arg_LIBDIR)
     string(REGEX REPLACE "[^A-Za-z0-9_.+-]" "_" project "${CMAKE_PROJECT_NAME}")
     set(arg_LIBDIR "lib/${project}")
@@ -73,16 +74,7 @@ endfunction()
 function(_bundle_fix_finish_install unused)
   get_property(libdir GLOBAL PROPERTY BUNDLE_FIX_LIBDIR)
   if("$CACHE{SKBUILD_STATE}" STREQUAL "editable")
-    # Files of an editable installation are not fixed, so the linker must write the right RUNPATH.
-    _bundle_fix_find_targets(targets "${CMAKE_SOURCE_DIR}" EXECUTABLE SHARED_LIBRARY MODULE_LIBRARY)
-    foreach(target IN LISTS targets)
-      get_target_property(rpath ${target} INSTALL_RPATH)
-      if(NOT rpath MATCHES "\\$ORIGIN")
-        bundle_fix_runpath(${target} LIBRARY "${libdir}")
-        _bundle_fix_add_libdir_runpaths(${target} "${libdir}")
-      endif()
-    endforeach()
-    message(STATUS "BundleFix: an editable installation is not fixed")
+    _bundle_fix_prepare_editable("${libdir}")
     return()
   endif()
   # With INSTALL_PARALLEL the rules of each directory run in a process of their own, in any order;
@@ -94,18 +86,6 @@ function(_bundle_fix_finish_install unused)
   endif()
   _bundle_fix_write_lists()
   _bundle_fix_add_install_rules()
-endfunction()
-
-# Append to the RUNPATH of TARGET the ways to LIBDIR from its parent directory, where extension
-# modules usually are, and from one and two directories below. CMake does not say where a target is
-# installed.
-function(_bundle_fix_add_libdir_runpaths target libdir)
-  if(IS_ABSOLUTE "${libdir}")
-    file(RELATIVE_PATH libdir "${CMAKE_INSTALL_PREFIX}" "${libdir}")
-  endif()
-  foreach(up "" "../" "../../")
-    set_property(TARGET ${target} APPEND PROPERTY INSTALL_RPATH "\$ORIGIN/${up}${libdir}")
-  endforeach()
 endfunction()
 
 # Write the lists that the install script reads, one set per configuration: the shared libraries of

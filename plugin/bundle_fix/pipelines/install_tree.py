@@ -43,8 +43,8 @@ from bundle_fix.pipelines.installation.share import (
     find_unrelated,
     select_own_findings,
 )
-from bundle_fix.plan.naming.wheel import make_wheel_plan
 from bundle_fix.plan.planner import Plan, make_plan
+from bundle_fix.plan.wheels.setup import make_wheel_plan
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.storage.staging import create_scratch_directory
 
@@ -119,7 +119,7 @@ def fix_installation(installation: Installation, options: Options) -> InstallRes
     absent = [p for p in installation.planned if not os.path.lexists(installation.root / p)]
     share = find_share(bundle, components, contents.own, completed.added, absent)
     policy = _make_policy(installation, bundle, options.policy)
-    plan = _plan_installation(installation, bundle, share, options, policy)
+    plan = _plan_installation(installation, completed, share, options, policy)
     required = tuple(find_required(bundle, share))
     missing = tuple(describe_missing(required, components, installation.root))
     with create_scratch_directory() as scratch:
@@ -128,7 +128,7 @@ def fix_installation(installation: Installation, options: Options) -> InstallRes
         applied = replace(
             applied,
             actions=(
-                *_list_additions(completed, share),
+                *_list_additions(completed, share, plan),
                 *(action for action in applied.actions if action.path not in share.context),
             ),
             remarks=(*completed.remarks, *applied.remarks, *missing),
@@ -185,15 +185,17 @@ def _read_contents(installation: Installation) -> Contents:
 
 def _plan_installation(
     installation: Installation,
-    bundle: Bundle,
+    completed: CompletedClosure,
     share: Share,
     options: Options,
     policy: CheckPolicy,
 ) -> Plan:
+    bundle, closure = completed.bundle, installation.closure
     if installation.for_wheel:
-        return make_wheel_plan(
-            bundle, options.pinned, list(_find_python_files(installation.sources))
-        )
+        code = list(_find_python_files(installation.sources))
+        is_unique = closure is not None and closure.spec.closure.unique
+        bundled = [path for path in completed.added if is_unique and path in bundle.images]
+        return make_wheel_plan(bundle, options.pinned, code, bundled, policy.dlopen)
     return make_plan(bundle, options.pinned, own=share.paths, dlopened=policy.dlopen)
 
 
@@ -248,10 +250,12 @@ def _complete_closure(
     return replace(completed, remarks=()) if planned else completed
 
 
-def _list_additions(completed: CompletedClosure, share: Share) -> Iterator[Action]:
+def _list_additions(completed: CompletedClosure, share: Share, plan: Plan) -> Iterator[Action]:
     for path, origin in completed.added.items():
-        if path in share.own:
-            yield Action(path, f"added: from {origin.source}, needed by {origin.requested_by}")
+        new = plan.unique.get(path, path)
+        # Symlinks to libraries with names of their own are gone.
+        if path in share.own and (new in plan.tree.nodes or not plan.unique):
+            yield Action(new, f"added: from {origin.source}, needed by {origin.requested_by}")
 
 
 def _find_python_files(directories: Iterable[Path]) -> Iterator[Path]:

@@ -58,6 +58,7 @@ class Plan(Struct, frozen=True):
         tree: the tree with the planned moves, symlinks and modes, and with unchanged ELF files.
         images: the images of the unchanged ELF files.
         renamed: renamed libraries of a wheel: old path to new path.
+        unique: bundled libraries of a wheel with names of their own: old path to new path.
         dropped: removed copies in a wheel: path to the path of the remaining file.
         copied: new copies of libraries, for formats without symlinks: path to the original.
         replaced: symlinks replaced by a copy of their target, for formats without symlinks.
@@ -76,6 +77,7 @@ class Plan(Struct, frozen=True):
     tree: Tree
     images: Mapping[str, Image]
     renamed: Mapping[str, str] = field(default_factory=dict)
+    unique: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     copied: Mapping[str, str] = field(default_factory=dict)
     replaced: Mapping[str, str] = field(default_factory=dict)
@@ -87,8 +89,8 @@ class Plan(Struct, frozen=True):
     def is_empty(self) -> bool:
         """Return whether nothing has to change."""
         changes = (
-            self.moved, self.symlinks, self.modes, self.edits, self.renamed, self.dropped,
-            self.copied, self.replaced, self.record,
+            self.moved, self.symlinks, self.modes, self.edits, self.renamed, self.unique,
+            self.dropped, self.copied, self.replaced, self.record,
         )  # fmt: skip
         return not any(changes)
 

@@ -82,6 +82,8 @@ def _apply_changes(image: Image, changes: Changes) -> Image:
         )
         image = replace(image, segments=segments)
     needed = compute_needed(image.needed, changes)
+    if changes.soname is not None:
+        image = replace(image, soname=changes.soname or None)
     if changes.runpath is None and changes.rpath is None:
         return replace(image, needed=needed)
     return replace(

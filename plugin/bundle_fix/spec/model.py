@@ -215,6 +215,13 @@ class ClosureTable(SpecTable, kw_only=True, frozen=True):
         tuple[Template, ...],
         Meta(description="Libraries that dlopen(3) opens by name; checked like needed libraries."),
     ] = ()
+    unique: Annotated[
+        bool,
+        Meta(
+            description="If true, libraries that `bundle` adds to a wheel get names of their own, "
+            "such as `libdep-1a2b3c4d.so.1`: no other wheel in the process replaces them."
+        ),
+    ] = True
 
 
 class LayoutTable(SpecTable, kw_only=True, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -312,3 +313,32 @@ def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
         2,
         f"bundle-fix: error: {tmp_path}/gone: no such directory\n",
     )
+
+
+def fix_wheel_tree(tmp_path: Path, more: str = "") -> list[str]:
+    """Fix a wheel whose module needs a library of this machine; return the paths of libraries."""
+    root, spec = tmp_path / "wheel", tmp_path / "bundle.toml"
+    build_elf(tmp_path / "third/libdep.so.1.2", soname="libdep.so.1", tag="dep")
+    (tmp_path / "third/libdep.so.1").symlink_to("libdep.so.1.2")
+    build_elf(root / "demo/ext.so", needed=["libdep.so.1"])
+    text = '[bundle]\nname = "x"\n[closure]\nsearch = ["third"]\nbundle = ["libdep.so.1"]\n'
+    spec.write_text(text + more)
+    libdir = ("--libdir", "demo.libs")
+    done = run_bundle_fix("fix-tree", root, "--for-wheel", "--spec", spec, *libdir)
+    assert done.returncode == 0, done.stderr
+    assert read_runpath(root / "demo/ext.so") == "$ORIGIN/../demo.libs"
+    return sorted(path.name for path in root.glob("demo.libs/*"))
+
+
+def test_a_library_that_the_closure_adds_to_a_wheel_has_a_name_of_its_own(tmp_path: Path) -> None:
+    (name,) = fix_wheel_tree(tmp_path)
+    assert re.fullmatch(r"libdep-[0-9a-f]{8}\.so\.1", name)
+    ext = read_image_at(tmp_path / "wheel/demo/ext.so")
+    library = read_image_at(tmp_path / "wheel/demo.libs" / name)
+    assert ext is not None
+    assert library is not None
+    assert (ext.needed[0], library.soname) == (name, name)
+
+
+def test_the_spec_keeps_the_name_of_a_library_in_a_wheel(tmp_path: Path) -> None:
+    assert fix_wheel_tree(tmp_path, "unique = false\n") == ["libdep.so.1"]

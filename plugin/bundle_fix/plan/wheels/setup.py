@@ -1,9 +1,12 @@
-"""Plan for a wheel, which cannot contain symlinks: each library is stored once, as its soname."""
+"""Plan for a wheel, which cannot contain symlinks: each library is stored once.
+
+Libraries of the project are stored as their soname, bundled ones under a name of their own.
+"""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -22,16 +25,34 @@ from bundle_fix.plan.naming.new_names import (
 from bundle_fix.plan.naming.references import find_references
 from bundle_fix.plan.planner import Plan, set_modes
 from bundle_fix.plan.runpaths import plan_runpaths
+from bundle_fix.plan.verify import predict_edits
+from bundle_fix.plan.wheels.unique_names import (
+    choose_unique_names,
+    merge_edits,
+    plan_name_edits,
+    rename_libraries,
+)
 
 
-def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[Path] = ()) -> Plan:
+def make_wheel_plan(
+    bundle: Bundle,
+    pinned: Sequence[str] = (),
+    code: Sequence[Path] = (),
+    bundled: Collection[str] = (),
+    dlopened: Sequence[str] = (),
+) -> Plan:
     """Plan the set-up of an installation that becomes a wheel.
 
     Args:
         bundle: the unchanged installation; its contents must be open.
         pinned: patterns of the sonames to be needed by path, without a search.
         code: files outside the installation that may contain names of its libraries.
+        bundled: the libraries that get names of their own.
+        dlopened: library names that objects of the wheel pass to dlopen().
     """
+    unique = choose_unique_names(bundle, bundled, dlopened, code)
+    bundle = rename_libraries(bundle, unique)
+    own_names = set(unique.paths.values())
     bundle = copy_files(bundle, find_replaceable_links(bundle))
     dropped, remarks = _find_copies(bundle, code)
     deduplicated = _remove_files(bundle, dropped)
@@ -39,23 +60,25 @@ def make_wheel_plan(bundle: Bundle, pinned: Sequence[str] = (), code: Sequence[P
     missing = {
         new: posixpath.basename(old)
         for new, old in find_missing_soname_symlinks(deduplicated).items()
-        if posixpath.basename(new) in bundle.needed_names
+        if posixpath.basename(new) in bundle.needed_names and old not in own_names
     }
     names = plan_names(deduplicated, missing, code)
-    remarks |= names.remarks
+    remarks |= {**names.remarks, **unique.remarks}
     result = add_names(deduplicated, names)
     modes = {path: wrong.better for path, wrong in find_wrong_modes(result).items()}
-    edits, choices = plan_runpaths(result, pinned)
+    name_edits = plan_name_edits(result, unique)
+    edits, choices = plan_runpaths(predict_edits(result, name_edits), pinned, dlopened)
     return Plan(
         moved={},
         symlinks={},
         merged=frozenset(),
         modes=modes,
-        edits=edits,
+        edits=merge_edits(name_edits, edits),
         remarks={**choices, **{path: (text,) for path, text in remarks.items()}},
         tree=set_modes(result.tree, modes),
         images=result.images,
         renamed=names.renamed,
+        unique=unique.paths,
         copied=names.copied,
         dropped=dropped,
     )
