@@ -22,13 +22,14 @@ INTERPRETER = "/lib/ld.so.1"
 
 @dataclass(frozen=True)
 class CoreObject:
-    """An object of the process: its file, the name in the link map, its soname and build-id."""
+    """An object of the process: its file, the name in the link map, its dynamic section."""
 
     path: str
     name: str = ""
     soname: str = ""
     build_id: str = ""
     needed: tuple[str, ...] = ()
+    runpath: str = ""
     namespace: int = 0
 
 
@@ -126,7 +127,7 @@ def _encode_object(
     note = struct.pack(_mark(layout) + "III", 4, len(raw), 3) + b"GNU\0" + raw
     note = note + bytes(-len(note) % 4) if raw else b""
     strings, places = b"\0", {}
-    for text in (o.soname, *o.needed):
+    for text in (o.soname, o.runpath, *o.needed):
         places[text] = len(strings)
         strings += text.encode() + b"\0"
     strings_at = note_at + len(note)
@@ -136,6 +137,7 @@ def _encode_object(
     dynamic_at += -dynamic_at % 16
     entries = [(c.DT_NEEDED, places[name]) for name in o.needed]
     entries += [(c.DT_SONAME, places[o.soname])] if o.soname else []
+    entries += [(c.DT_RUNPATH, places[o.runpath])] if o.runpath else []
     # glibc has added the load address to the pointer.
     entries += [(c.DT_STRTAB, base + strings_at), (c.DT_STRSZ, len(strings))]
     entries += [(c.DT_DEBUG, HEAP)] if is_main else []

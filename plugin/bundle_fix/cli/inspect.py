@@ -20,14 +20,24 @@ from bundle_fix.cli.options import (
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.report_file import write_report
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.progress import Progress
+from bundle_fix.observe.comparison.compare import Verdict
 from bundle_fix.observe.comparison.pack_contents import PackContents
 from bundle_fix.observe.comparison.packs import read_packs
 from bundle_fix.observe.inspection import inspect_core, inspect_process
-from bundle_fix.observe.running import list_process_ids
-from bundle_fix.report.inspection import InspectReport, make_inspect_report
-from bundle_fix.report.render.inspection import render_inspection
+from bundle_fix.observe.running import NoProcessError, list_process_ids
+from bundle_fix.report.inspection import (
+    InspectReport,
+    make_inspect_report,
+    make_unreadable_report,
+)
+from bundle_fix.report.render.inspection import is_harmed, render_inspection, render_summary
 from bundle_fix.report.render.json import format_json, format_json_line
+from bundle_fix.report.render.text import Paint
+
+UNREADABLE_CODE = 2
+"""Exit code if a process or a core file could not be read."""
 
 
 def _print_schema(context: click.Context, _parameter: click.Parameter, is_set: bool) -> None:
@@ -86,38 +96,72 @@ def inspect(
     that systemd has compressed; give ./NAME if its name is a number.
 
     Exit code: 0 success, 1 another copy of a library of the pack was loaded, or a file of the pack
-    was replaced, 2 a process or a file cannot be read.
+    was replaced, or nothing is from PACK, 2 a process or a file cannot be read.
     """  # fmt: skip
     if is_all == bool(subjects):
         raise click.UsageError("give the number of a process, a core file, or --all")
+    paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
     with show_progress(quiet=quiet, color=color) as progress:
         packs = read_packs(against, limits, progress) if against is not None else []
         if is_all:
             reports = list(_inspect_all(packs))
-        else:
-            reports = [_inspect_one(subject, packs, limits, progress) for subject in subjects]
-    paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
-    if kind == "json":
-        pieces = [format_json(reports[0] if len(reports) == 1 and not is_all else reports)]
-    elif kind == "jsonl":
-        pieces = [format_json_line(report) for report in reports]
-    else:
-        pieces = [render_inspection(report, paint, quiet=quiet or is_all) for report in reports]
-    write_report(pieces, output, kind)
+            write_report(_render_all(reports, kind, paint, quiet=quiet), output, kind)
+            return int(any(map(is_harmed, reports)))
+        reports = [_inspect_one(subject, packs, limits, progress) for subject in subjects]
+    readable = [report for report in reports if not report.error]
+    if len(reports) > 1 or readable:
+        write_report(_render_reports(reports, kind, paint, quiet=quiet), output, kind)
+    for report in reports:
+        if report.error:
+            sys.stderr.write(f"bundle-fix: error: {escape_unprintable(report.error)}\n")
+    if len(readable) < len(reports):
+        return UNREADABLE_CODE
     return int(any(report.failed for report in reports))
+
+
+def _render_reports(
+    reports: Sequence[InspectReport], kind: str, paint: Paint, *, quiet: bool
+) -> Iterator[str]:
+    if kind == "json":
+        yield format_json(reports[0] if len(reports) == 1 else reports)
+    elif kind == "jsonl":
+        yield from map(format_json_line, reports)
+    else:
+        texts = [render_inspection(r, paint, quiet=quiet) for r in reports if not r.error]
+        yield "\n".join(texts)
+
+
+def _render_all(
+    reports: Sequence[InspectReport], kind: str, paint: Paint, *, quiet: bool
+) -> Iterator[str]:
+    """Yield the report on all processes; the text leaves out those that no pack is known of."""
+    if kind == "text":
+        shown = [Verdict.DISPLACED, Verdict.REPLACED, *([] if quiet else [Verdict.CLEAN])]
+        yield from (render_inspection(r, paint, quiet=True) for r in reports if r.verdict in shown)
+        yield render_summary(reports)
+    elif kind == "json":
+        yield format_json(reports)
+    else:
+        yield from map(format_json_line, reports)
 
 
 def _inspect_one(
     subject: str, packs: Sequence[PackContents], limits: Limits, progress: Progress
 ) -> InspectReport:
-    if subject.isdecimal():
-        return make_inspect_report(inspect_process(int(subject), packs))
-    return make_inspect_report(inspect_core(Path(subject), packs, limits, progress))
+    try:
+        if subject.isdecimal():
+            return make_inspect_report(inspect_process(int(subject), packs))
+        return make_inspect_report(inspect_core(Path(subject), packs, limits, progress))
+    except BundleFixError as error:
+        return make_unreadable_report(str(error))
 
 
 def _inspect_all(packs: Sequence[PackContents]) -> Iterator[InspectReport]:
+    """Yield the report on each process; threads of the kernel have none."""
     for pid in list_process_ids():
         try:
             yield make_inspect_report(inspect_process(pid, packs))
-        except BundleFixError:
+        except NoProcessError:
             continue
+        except BundleFixError as error:
+            yield make_unreadable_report(str(error))

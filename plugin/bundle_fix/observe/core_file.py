@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import le
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from bundle_fix.archive.compression.spool import decompress_file
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.parser import CLASSES, IDENT_SIZE, MAGIC, ORDERS
 from bundle_fix.elf.read.structs import Format, Header, Segment, get_elf_format
 from bundle_fix.model.content import FileReader, Reader, read_exactly
-from bundle_fix.model.errors import BundleFixError, build_os_error
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
+from bundle_fix.observe.compressed_core import open_decompressed
 from bundle_fix.observe.core_notes import (
     NT_AUXV,
     NT_FILE,
@@ -42,23 +44,50 @@ from bundle_fix.observe.snapshot import (
 )
 from bundle_fix.observe.stack import read_environment
 
+TRUNCATED_STREAM = "the compressed core file is truncated"
 PN_XNUM = 0xFFFF
 """The value of e_phnum if the number is in sh_info of the first section header (elf(5))."""
-MAX_CORE_SEGMENTS = 1 << 20
+MAX_CORE_SEGMENTS = 1 << 19
 """Limit of program headers; Linux allows 65,530 mappings by default (vm.max_map_count)."""
 BATCH = 4096
 """Program headers that are read at a time."""
 
 
 class _Segments(Struct):
-    """The program headers of a core file: its notes, and memory in arrays, one item per mapping."""
+    """The program headers of a core file: its notes, and memory in arrays, one item per mapping.
+
+    ``executable`` are the addresses of mappings with code; ``end`` is the size that the file has if
+    it is complete.
+    """
 
     notes: list[Segment]
     starts: array[int]
     offsets: array[int]
     sizes: array[int]
-    executable: dict[int, bool]
+    executable: set[int]
     end: int = 0
+
+    def add_segment(self, segment: Segment) -> None:
+        self.end = max(self.end, segment.file_end)
+        if segment.type == c.PT_NOTE:
+            self.notes.append(segment)
+        elif segment.type == c.PT_LOAD:
+            if segment.flags & c.PF_X:
+                self.executable.add(segment.vaddr)
+            if segment.filesz:
+                self.starts.append(segment.vaddr)
+                self.offsets.append(segment.offset)
+                self.sizes.append(segment.filesz)
+
+    def sort_memory(self) -> None:
+        """Sort the arrays by address; the kernel and gdb write them in this order."""
+        if all(map(le, self.starts, self.starts[1:])):
+            return
+        order = sorted(range(len(self.starts)), key=self.starts.__getitem__)
+        self.starts, self.offsets, self.sizes = (
+            array("Q", map(values.__getitem__, order))
+            for values in (self.starts, self.offsets, self.sizes)
+        )
 
 
 @contextmanager
@@ -70,13 +99,11 @@ def open_core(
     Raises:
         BundleFixError: it cannot be read, or is not a core file.
     """
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(decompress_file(path, limits, progress))
-        except OSError as error:
-            raise build_os_error("cannot read it", error, where=str(path)) from error
+    with open_decompressed(path, limits, progress) as (file, is_truncated):
         size = file.seek(0, os.SEEK_END)
-        yield read_core(FileReader(file.fileno(), 0, size), str(path))
+        snapshot = read_core(FileReader(file.fileno(), 0, size), str(path))
+        remarks = (TRUNCATED_STREAM, *snapshot.remarks) if is_truncated else snapshot.remarks
+        yield replace(snapshot, remarks=remarks)
 
 
 def read_core(file: Reader, where: str) -> Snapshot:
@@ -139,25 +166,13 @@ def _read_segments(file: Reader, layout: Format, header: Header, where: str) -> 
         raise BundleFixError(
             f"it has {count:,} program headers; the limit is {MAX_CORE_SEGMENTS:,}", where=where
         )
-    found = _Segments([], array("Q"), array("Q"), array("Q"), {})
-    memory: list[tuple[int, int, int]] = []
+    found = _Segments([], array("Q"), array("Q"), array("Q"), set())
     size = layout.segment.size
     for first in range(0, count, BATCH):
         table = file.pread(header.phoff + first * size, min(BATCH, count - first) * size)
         for at in range(0, len(table) - size + 1, size):
-            segment = layout.unpack_segment(table[at : at + size])
-            found.end = max(found.end, segment.file_end)
-            if segment.type == c.PT_NOTE:
-                found.notes.append(segment)
-            elif segment.type == c.PT_LOAD:
-                if segment.flags & c.PF_X:
-                    found.executable[segment.vaddr] = True
-                if segment.filesz:
-                    memory.append((segment.vaddr, segment.offset, segment.filesz))
-    for start, offset, length in sorted(memory):
-        found.starts.append(start)
-        found.offsets.append(offset)
-        found.sizes.append(length)
+            found.add_segment(layout.unpack_segment(table[at : at + size]))
+    found.sort_memory()
     return found
 
 
@@ -183,14 +198,12 @@ def _find_notes(file: Reader, layout: Format, segments: Sequence[Segment]) -> di
 
 
 def _build_mappings(
-    ranges: Sequence[MappedRange], executable: Mapping[int, bool]
+    ranges: Sequence[MappedRange], executable: Collection[int]
 ) -> tuple[FileMapping, ...]:
     mappings = []
     for start, end, offset, text in ranges:
         path, is_deleted = split_deleted(text)
-        mappings.append(
-            FileMapping(start, end, offset, path, executable.get(start, False), is_deleted)
-        )
+        mappings.append(FileMapping(start, end, offset, path, start in executable, is_deleted))
     return tuple(sorted(mappings, key=lambda m: m.start))
 
 

@@ -13,8 +13,10 @@ from bundle_fix.model.content import Reader, read_exactly
 NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_FILE = 1, 3, 6, 0x46494C45
 MAX_NOTES = 1 << 20
 """Limit of notes: a thread has about 5."""
-MAX_CONTENT = 64 << 20
-"""Limit of one note in bytes; NT_FILE of 65,000 mappings has 8 MB."""
+MAX_CONTENT = 16 << 20
+"""Limit of one note in bytes, as Linux limits NT_FILE (kernel.core_file_note_size_limit)."""
+MAX_FILES = 1 << 18
+"""Limit of the mapped files that are read; Linux allows 65,530 mappings by default."""
 NAME_SIZE, ARGUMENTS_SIZE = 16, 80
 """Bytes of pr_fname and pr_psargs, which end struct elf_prpsinfo on every machine."""
 
@@ -100,7 +102,7 @@ def parse_mapped_files(data: bytes, layout: Format) -> Iterator[MappedRange]:
         return
     (count,), (page,) = word.unpack_from(data, 0), word.unpack_from(data, word.size)
     triple = Layout(word.format[:1] + word.format[1:] * 3)
-    count = min(count, (len(data) - 2 * word.size) // (triple.size + 1))
+    count = min(count, MAX_FILES, (len(data) - 2 * word.size) // (triple.size + 1))
     names_at = 2 * word.size + count * triple.size
     paths: dict[bytes, str] = {}
     for index in range(count):

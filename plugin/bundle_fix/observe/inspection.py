@@ -90,7 +90,7 @@ def _inspect_snapshot(snapshot: Snapshot, packs: Sequence[PackContents]) -> Insp
     pack = choose_pack(packs, found.objects) if packs else find_own_pack(snapshot, found.objects)
     comparison = compare_objects(snapshot, found.objects, pack, packs)
     remarks = snapshot.remarks
-    if not found.has_link_map:
+    if not found.has_link_map and not found.is_static:
         remarks = (*remarks, NO_LINK_MAP)
     process = predict_process(snapshot, found.objects)
     return Inspection(

@@ -66,6 +66,12 @@ class LoadedObjects(Struct, frozen=True):
     objects: tuple[ObservedObject, ...]
     has_link_map: bool
 
+    @property
+    def is_static(self) -> bool:
+        """Return whether the program is static, so that it has no link map."""
+        main = next((o.loaded for o in self.objects if o.is_main), None)
+        return not self.has_link_map and main is not None and main.image.interpreter is None
+
 
 def list_objects(snapshot: Snapshot) -> LoadedObjects:
     """Return the objects of a process: its link maps, then other code of ELF files.
@@ -75,7 +81,10 @@ def list_objects(snapshot: Snapshot) -> LoadedObjects:
     images = _ImageCache(snapshot)
     main = _find_main_header(snapshot)
     entries = _read_entries(snapshot, images, main)
-    listed = [_build_listed_object(snapshot, images, entry, main) for entry in entries]
+    listed = [
+        _build_listed_object(snapshot, images, entry, main, is_main=index == 0)
+        for index, entry in enumerate(entries)
+    ]
     known = {o.address for o in listed}
     others = [o for o in _find_mapped_objects(snapshot, images, main) if o.address not in known]
     return LoadedObjects((*listed, *others), bool(entries))
@@ -120,17 +129,21 @@ def _read_entries(snapshot: Snapshot, images: _ImageCache, main: int | None) -> 
         entries = read_link_maps(snapshot.memory, snapshot.layout, debug) if debug else []
         if entries:
             return entries
-    if isinstance(snapshot.memory, DumpedMemory) and main is not None:
-        return scan_for_link_maps(snapshot.memory, snapshot.layout, main)
+    if isinstance(snapshot.memory, DumpedMemory):
+        return scan_for_link_maps(snapshot.memory, snapshot.layout, main or 0)
     return []
 
 
 def _build_listed_object(
-    snapshot: Snapshot, images: _ImageCache, entry: LinkMapEntry, main: int | None
+    snapshot: Snapshot,
+    images: _ImageCache,
+    entry: LinkMapEntry,
+    main: int | None,
+    *,
+    is_main: bool,
 ) -> ObservedObject:
     mapping = snapshot.find_mapping(entry.dynamic)
     header = snapshot.find_header(mapping) if mapping is not None else None
-    is_main = entry.name == "" and entry.namespace == 0
     if header is None:
         # The core file does not name its mapped files (before Linux 3.7, or qemu).
         is_static_address = is_main and entry.bias == 0 and main is not None

@@ -38,6 +38,10 @@ OVERWRITTEN = (
 )
 
 
+class NoProcessError(BundleFixError):
+    """The process does not exist, has ended, or is a thread of the kernel."""
+
+
 def list_process_ids() -> list[int]:
     """Return the numbers of all processes."""
     return sorted(int(path.name) for path in PROC.iterdir() if path.name.isdigit())
@@ -48,7 +52,8 @@ def open_process(pid: int) -> Iterator[Snapshot]:
     """Read the process ``pid``; its memory can be read until the context ends.
 
     Raises:
-        BundleFixError: it does not exist, has no memory, or may not be read.
+        NoProcessError: it does not exist, or has no memory.
+        BundleFixError: it may not be read.
     """
     directory = PROC / str(pid)
     fd = None
@@ -56,7 +61,7 @@ def open_process(pid: int) -> Iterator[Snapshot]:
         with _explain_errors(f"process {pid}"):
             maps = _read_limited(directory / "maps", MAX_MAPS)
             if not maps:
-                raise BundleFixError(
+                raise NoProcessError(
                     "it has no memory: it is a thread of the kernel, or has ended",
                     where=f"process {pid}",
                 )
@@ -79,7 +84,7 @@ def _explain_errors(label: str) -> Iterator[None]:
             "no permission to read its memory map", where=label, hint=PERMISSION_HINT
         ) from error
     except (FileNotFoundError, ProcessLookupError) as error:
-        raise BundleFixError("no such process, or it has ended", where=label) from error
+        raise NoProcessError("no such process, or it has ended", where=label) from error
     except OSError as error:
         raise build_os_error("cannot read it", error, where=label) from error
 

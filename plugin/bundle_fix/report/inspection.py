@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import msgspec
 
@@ -12,7 +13,6 @@ from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.search.steps import SEARCH_RULE_TEXTS, SearchRule
 from bundle_fix.observe.comparison.allocator import MallocProvider
 from bundle_fix.observe.comparison.compare import (
-    ComparedObject,
     Comparison,
     DisplacementReason,
     ObservedOrigin,
@@ -124,7 +124,7 @@ class InspectReport(msgspec.Struct, frozen=True):
         objects: its objects, in load order.
         differences: libraries for which the model of the loader predicts another file.
         remarks: what could not be read, as sentences.
-        error: why it could not be inspected; empty if it was.
+        error: why it could not be read; empty if it was.
     """
 
     schema: int
@@ -149,6 +149,11 @@ class InspectReport(msgspec.Struct, frozen=True):
         return self.verdict in (Verdict.DISPLACED, Verdict.REPLACED, Verdict.UNRELATED)
 
 
+def make_unreadable_report(error: str) -> InspectReport:
+    """Return the report on a process or a core file that could not be read."""
+    return InspectReport(SCHEMA, Tool(), Verdict.UNREADABLE, error=error)
+
+
 def make_inspect_report(inspection: Inspection) -> InspectReport:
     """Return the report on a process or a core file."""
     snapshot, comparison = inspection.snapshot, inspection.comparison
@@ -158,13 +163,15 @@ def make_inspect_report(inspection: Inspection) -> InspectReport:
         verdict=comparison.verdict,
         pid=snapshot.pid,
         core=snapshot.core,
-        program=snapshot.program,
+        program=next(
+            (o.observed.path for o in comparison.objects if o.observed.is_main), snapshot.program
+        ),
         command=snapshot.command,
         signal=_get_signal_name(snapshot.signal),
         machine=MACHINE_NAMES.get(snapshot.machine, f"machine-{snapshot.machine}"),
         pack=_make_pack_record(comparison),
         malloc=_make_malloc_record(inspection.malloc),
-        objects=_make_object_records(comparison.objects, inspection.evidence, inspection.predicted),
+        objects=_make_object_records(inspection),
         differences=tuple(
             DifferenceRecord(d.name, d.predicted, d.observed) for d in inspection.differences
         ),
@@ -192,11 +199,11 @@ def _get_signal_name(number: int | None) -> str | None:
         return str(number)
 
 
-def _make_object_records(
-    objects: Sequence[ComparedObject],
-    evidence: Sequence[SearchEvidence | None],
-    predicted: Sequence[LoadedObject | None],
-) -> tuple[InspectedObjectRecord, ...]:
+def _make_object_records(inspection: Inspection) -> tuple[InspectedObjectRecord, ...]:
+    objects = inspection.comparison.objects
+    labels = {o.observed.label: o.member or o.observed.label for o in objects}
+    # The model knows the program by its file name.
+    labels |= {posixpath.basename(o.observed.label): labels[o.observed.label] for o in objects[:1]}
     return tuple(
         InspectedObjectRecord(
             path=o.observed.path,
@@ -211,26 +218,32 @@ def _make_object_records(
             reason=o.reason,
             replaced=o.replacement,
             other_pack=o.other_pack,
-            rule=_make_rule_record(found, model),
-            predicted=model is not None,
+            rule=_make_rule_record(found, predicted, labels),
+            predicted=predicted is not None,
         )
-        for o, found, model in zip(objects, evidence, predicted, strict=True)
+        for o, found, predicted in zip(
+            objects, inspection.evidence, inspection.predicted, strict=True
+        )
     )
 
 
 def _make_rule_record(
-    found: SearchEvidence | None, predicted: LoadedObject | None
+    found: SearchEvidence | None, predicted: LoadedObject | None, labels: Mapping[str, str]
 ) -> RuleRecord | None:
-    """Return the rule of the model, which searched step by step, or else that of the evidence."""
+    """Return the rule of the model, which searched step by step, or else that of the evidence.
+
+    ``labels`` are the paths of objects for the report: those of the pack are relative to it.
+    """
     if found is None:
         return None
     if predicted is None:
         return RuleRecord(found.rule, found.entry, found.owner, _describe_evidence(found), ())
     last = predicted.trace[-1] if predicted.trace else None
+    owner = last.owner or predicted.needed_by if last is not None and last.entry else ""
     return RuleRecord(
         predicted.via,
         last.entry if last is not None else "",
-        last.owner or predicted.needed_by if last is not None else "",
+        labels.get(owner, owner),
         format_found_by(predicted),
         tuple(map(format_step, predicted.trace)),
     )

@@ -22,6 +22,10 @@ GZIP_NOT_A_MEMBER = "Not a gzipped file"
 """Start of the text of gzip.BadGzipFile for bytes that are not a member; it has no error code."""
 
 
+class TruncatedStreamError(BundleFixError):
+    """A compressed file ends before its data does."""
+
+
 @contextmanager
 def decompress_file(
     path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress, name: str = ""
@@ -86,7 +90,7 @@ def _decompress_into(
     spool: IO[bytes], path: Path, compression: Compression, limits: Limits, report: StepProgress
 ) -> None:
     total, allocated, packed_size = 0, 0, path.stat().st_size
-    with path.open("rb") as file, closing(_decompress_chunks(file, path, compression)) as chunks:
+    with path.open("rb") as file, closing(decompress_chunks(file, path, compression)) as chunks:
         for chunk in chunks:
             total += len(chunk)
             allocated += write_sparse(spool, chunk)
@@ -107,10 +111,15 @@ def write_sparse(spool: IO[bytes], chunk: bytes) -> int:
     return spool.write(chunk)
 
 
-def _decompress_chunks(
+def decompress_chunks(
     file: IO[bytes], path: Path, compression: Compression
 ) -> Generator[bytes, None, None]:
-    """Yield the decompressed bytes, at most `CHUNK` at a time."""
+    """Yield the decompressed bytes of an open file, at most `CHUNK` at a time.
+
+    Raises:
+        TruncatedStreamError: the file ends early; all bytes up to there have been yielded.
+        BundleFixError: the file is damaged.
+    """
     done = 0
     try:
         with compression.reader(file) as stream:
@@ -118,7 +127,9 @@ def _decompress_chunks(
                 done += len(chunk)
                 yield chunk
     except EOFError as error:
-        raise BundleFixError("the archive is truncated", where=str(path), hint=AGAIN) from error
+        raise TruncatedStreamError(
+            "the archive is truncated", where=str(path), hint=AGAIN
+        ) from error
     except MemoryError:
         raise
     except StreamError as error:

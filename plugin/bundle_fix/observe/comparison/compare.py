@@ -51,13 +51,18 @@ class Replacement(Enum):
 
 
 class Verdict(Enum):
-    """The result of a comparison; the values are codes for JSON."""
+    """The result of a comparison; the values are codes for JSON.
+
+    ``UNRELATED``: no object is from the pack. ``NO_PACK``: no pack is known. ``UNREADABLE``: the
+    process or the core file could not be read.
+    """
 
     CLEAN = "clean"
     DISPLACED = "displaced"
     REPLACED = "replaced"
     UNRELATED = "unrelated"
     NO_PACK = "no_pack"
+    UNREADABLE = "unreadable"
 
 
 class DisplacementReason(Enum):

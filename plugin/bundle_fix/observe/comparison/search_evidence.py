@@ -52,7 +52,8 @@ def find_evidence(
     for name in re.split(r"[ :]", variables.get("LD_PRELOAD", "")):
         if name and (name == observed.name or name in observed.names):
             return SearchEvidence(SearchRule.PRELOAD, name)
-    if observed.address == snapshot.vector.get(Aux.BASE):
+    # The program that the kernel started is the loader itself, if a user runs it as a command.
+    if observed.address == snapshot.vector.get(Aux.BASE) or observed.path == snapshot.program:
         return SearchEvidence(SearchRule.LOADED)
     name = posixpath.basename(observed.name)
     owners = list(_list_owners(comparison, name))

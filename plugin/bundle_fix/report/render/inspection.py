@@ -22,6 +22,7 @@ VERDICT_COLOURS: Mapping[Verdict, str] = {
     Verdict.REPLACED: "red",
     Verdict.UNRELATED: "red",
     Verdict.NO_PACK: "yellow",
+    Verdict.UNREADABLE: "red",
 }
 ORIGIN_TEXTS: Mapping[ObservedOrigin, str] = {
     ObservedOrigin.PACK: "pack",
@@ -41,11 +42,26 @@ REPLACEMENT_TEXTS: Mapping[Replacement, str] = {
 def render_inspection(report: InspectReport, paint: Paint, *, quiet: bool) -> str:
     """Return the verdict, the evidence, and unless ``quiet`` every object."""
     lines = [*_render_verdict(report, paint)]
-    if not quiet:
+    if not quiet and not report.error:
         lines += ["", *_render_objects(report, paint)]
         lines += [escape_unprintable(line) for line in _describe_differences(report)]
         lines += [escape_unprintable(f"note: {remark}") for remark in report.remarks]
     return "\n".join(lines) + "\n"
+
+
+def render_summary(reports: Sequence[InspectReport]) -> str:
+    """Return the line that ends the text on all processes."""
+    failed = sum(is_harmed(report) for report in reports)
+    packed = sum(report.verdict is Verdict.CLEAN for report in reports) + failed
+    unreadable = sum(bool(report.error) for report in reports)
+    text = f"{format_count(len(reports), 'process', 'processes')}: {packed} of a pack"
+    text += f", {failed} with displaced or replaced files"
+    return text + (f", {unreadable} could not be read\n" if unreadable else "\n")
+
+
+def is_harmed(report: InspectReport) -> bool:
+    """Return whether something of the pack was displaced or replaced."""
+    return report.verdict in (Verdict.DISPLACED, Verdict.REPLACED)
 
 
 def _render_verdict(report: InspectReport, paint: Paint) -> Iterator[str]:
@@ -68,6 +84,8 @@ def _render_verdict(report: InspectReport, paint: Paint) -> Iterator[str]:
 
 def _describe_verdict(report: InspectReport) -> str:
     subject = describe_subject(report)
+    if report.error:
+        return report.error
     if report.pack is None:
         return f"{subject}: {format_count(len(report.objects), 'object')}, compared with no pack"
     own = sum(o.origin is ObservedOrigin.PACK for o in report.objects)
@@ -129,7 +147,7 @@ def _format_details(o: InspectedObjectRecord) -> str:
         *([f"build-id {o.build_id}"] if o.build_id else ["no build-id"]),
         *([o.rule.text] if o.rule is not None else []),
         *([f"namespace {o.namespace}"] if o.namespace else []),
-        *(["in no link map"] if o.namespace is None else []),
+        *(["in no link map"] if o.namespace is None and o.path is not None else []),
         *([f"of {o.other_pack}"] if o.other_pack else []),
         *([f"instead of {o.displaces}"] if o.displaces else []),
         *([REPLACEMENT_TEXTS[o.replaced]] if o.replaced else []),
