@@ -21,7 +21,7 @@ from bundle_fix.observe.comparison.prediction import (
     predict_process,
 )
 from bundle_fix.observe.comparison.search_evidence import SearchEvidence, find_evidence
-from bundle_fix.observe.core_file import open_core
+from bundle_fix.observe.cores.core_file import open_core
 from bundle_fix.observe.objects import list_objects
 from bundle_fix.observe.running import open_process
 from bundle_fix.observe.snapshot import Snapshot

@@ -18,7 +18,7 @@ from bundle_fix.observe.comparison.compare import (
 from bundle_fix.observe.comparison.pack_contents import PackContents, PackedFile
 from bundle_fix.observe.comparison.packs import choose_pack
 from bundle_fix.observe.comparison.search_evidence import find_evidence
-from bundle_fix.observe.core_file import read_core
+from bundle_fix.observe.cores.core_file import read_core
 from bundle_fix.observe.objects import list_objects
 from bundle_fix.observe.snapshot import Snapshot
 

@@ -14,7 +14,7 @@ from builders.cores import CoreObject, CoreShape, build_core, encode_core
 from bundle_fix.archive.compression.codecs import import_zstd
 from bundle_fix.model.content import BytesReader
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.observe.core_file import open_core, read_core
+from bundle_fix.observe.cores.core_file import open_core, read_core
 from bundle_fix.observe.objects import LoadedObjects, list_objects
 
 SERVER = CoreObject("/opt/pack/bin/server", build_id="aa" * 20, needed=("libheap.so.4",))

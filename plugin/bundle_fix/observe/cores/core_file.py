@@ -19,8 +19,8 @@ from bundle_fix.elf.read.structs import Format, Header, Segment, get_elf_format
 from bundle_fix.model.content import FileReader, Reader, read_exactly
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
-from bundle_fix.observe.compressed_core import open_decompressed
-from bundle_fix.observe.core_notes import (
+from bundle_fix.observe.cores.compressed_core import open_decompressed
+from bundle_fix.observe.cores.core_notes import (
     NT_AUXV,
     NT_FILE,
     NT_PRPSINFO,

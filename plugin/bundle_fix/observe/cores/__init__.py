@@ -1,0 +1,1 @@
+"""Core files: the memory and the notes of processes that have ended."""
