@@ -84,11 +84,7 @@ class Installation(Struct, frozen=True):
     @property
     def planned(self) -> dict[str, Path]:
         """The files of other components, which may be installed later, by path below the root."""
-        if not self.components.name:
-            return {}
-        known = {file.source.name for file in self.components.files.values()}
-        others = {path: file for path, file in self.built.items() if file.name not in known}
-        return {**others, **self.components.others}
+        return self.components.others if self.components.name else {}
 
 
 class InstallResult(Struct, frozen=True):

@@ -22,7 +22,8 @@ def ensure_private(directory: str) -> None:
     Such directories are those that are compiled into a loader, and those of ld.so.conf. The
     target's ld.so.conf is unknown, so this machine's stands for it.
     """
-    names = {posixpath.normpath(directory), os.path.realpath(directory)}
+    directory = posixpath.normpath(directory)
+    names = {directory, os.path.realpath(directory)}
     configured = read_ld_conf(create_build_machine(Path("/")).view)
     searched = {*configured, *map(os.path.realpath, configured)}
     if any(is_default_directory(name) or name in searched for name in names):

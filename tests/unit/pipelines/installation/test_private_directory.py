@@ -12,13 +12,13 @@ from bundle_fix.pipelines.installation.private_directory import ensure_private
     "directory",
     [
         "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
-        "/usr/lib/x86_64-linux-gnu", "/usr/local/lib/aarch64-linux-gnu", "/usr/lib/demo/..",
+        "/usr/lib/x86_64-linux-gnu", "/usr/local/lib/aarch64-linux-gnu", "/usr/./lib",
     ],
 )  # fmt: skip
 def test_default_directories_are_refused_with_the_reason(directory: str) -> None:
     with pytest.raises(BundleFixError, match="searches this directory by default") as raised:
         ensure_private(directory)
-    assert raised.value.where == directory
+    assert raised.value.where == directory.replace("./", "")
 
 
 @pytest.mark.parametrize(
