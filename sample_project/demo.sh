@@ -78,3 +78,19 @@ echo "old/$(basename "$fixed")"
 "$bin/bundle-fix" check "$fixed" | sed "s,.*/,old/," | tail -n 1
 serve "$fixed" | indent
 require_success
+
+title "4. The core file of the old pack's server"
+# Where kernel.core_pattern is a file name, the server leaves a core file in its working directory.
+mkdir "$out/crash"
+tar xzf "$old" -C "$out/crash" --strip-components=1
+(cd "$out/crash" && ulimit -c unlimited \
+    && LD_LIBRARY_PATH="$build/host:$PWD/bin" sh -c 'bin/pegasus_server --demo; true') \
+    >"$out/log" 2>&1 || true
+core=$(find "$out/crash" -maxdepth 1 -name '*core*' | head -n 1)
+if [ -n "$core" ]; then
+    echo "\$ bundle-fix inspect core --against old/$(basename "$old")"
+    "$bin/bundle-fix" inspect "$core" --against "$old" -q >"$out/inspect" || true
+    head -n 3 "$out/inspect" | sed "s,$build/,,g"
+else
+    echo "    no core file: kernel.core_pattern sends it elsewhere"
+fi

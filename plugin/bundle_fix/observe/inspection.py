@@ -24,7 +24,7 @@ from bundle_fix.observe.comparison.search_evidence import SearchEvidence, find_e
 from bundle_fix.observe.cores.core_file import open_core
 from bundle_fix.observe.objects import list_objects
 from bundle_fix.observe.running import open_process
-from bundle_fix.observe.snapshot import Snapshot
+from bundle_fix.observe.snapshot import FileMemory, Snapshot
 
 
 class Inspection(Struct, frozen=True):
@@ -90,7 +90,11 @@ def _inspect_snapshot(snapshot: Snapshot, packs: Sequence[PackContents]) -> Insp
     pack = choose_pack(packs, found.objects) if packs else find_own_pack(snapshot, found.objects)
     comparison = compare_objects(snapshot, found.objects, pack, packs)
     remarks = snapshot.remarks
-    if not found.has_link_map and not found.is_static:
+    if (
+        not found.has_link_map
+        and not found.is_static
+        and not isinstance(snapshot.memory, FileMemory)
+    ):
         remarks = (*remarks, NO_LINK_MAP)
     process = predict_process(snapshot, found.objects)
     return Inspection(

@@ -73,16 +73,6 @@ class DumpedMemory(msgspec.Struct, frozen=True):
                 return
 
 
-class NoMemory(msgspec.Struct, frozen=True):
-    """Memory of which nothing can be read."""
-
-    size: int = ADDRESS_SPACE
-
-    def pread(self, offset: int, length: int) -> bytes:
-        """See `Reader`."""
-        return b""
-
-
 def read_words(memory: Reader, layout: Format, address: int, count: int) -> tuple[int, ...] | None:
     """Return ``count`` words (of the size of an address) at ``address``, or None."""
     data = read_exactly(memory, address, count * layout.word.size)

@@ -10,7 +10,14 @@ from msgspec import Struct
 from bundle_fix.observe.link_map import LinkMapEntry, read_link_maps, scan_for_link_maps
 from bundle_fix.observe.loaded_image import LoadedImage, read_loaded_image
 from bundle_fix.observe.memory import DumpedMemory, read_text
-from bundle_fix.observe.snapshot import VDSO, Aux, FileMapping, Snapshot
+from bundle_fix.observe.snapshot import (
+    VDSO,
+    Aux,
+    FileMapping,
+    Snapshot,
+    find_header,
+    find_mapping,
+)
 
 INTERPRETER, UNKNOWN_NAME = "[interpreter]", "[unknown]"
 """Paths of objects whose names are not in the core file."""
@@ -107,8 +114,8 @@ def _find_main_header(snapshot: Snapshot) -> int | None:
     table = snapshot.vector.get(Aux.PHDR)
     if table is None:
         return None
-    mapping = snapshot.find_mapping(table)
-    header = snapshot.find_header(mapping) if mapping is not None else None
+    mapping = find_mapping(snapshot.mappings, table)
+    header = find_header(snapshot.mappings, mapping) if mapping is not None else None
     # Program headers follow the ELF header in nearly all programs.
     return table - table % 4096 if header is None else header
 
@@ -142,8 +149,8 @@ def _build_listed_object(
     *,
     is_main: bool,
 ) -> ObservedObject:
-    mapping = snapshot.find_mapping(entry.dynamic)
-    header = snapshot.find_header(mapping) if mapping is not None else None
+    mapping = find_mapping(snapshot.mappings, entry.dynamic)
+    header = find_header(snapshot.mappings, mapping) if mapping is not None else None
     if header is None:
         # The core file does not name its mapped files (before Linux 3.7, or qemu).
         is_static_address = is_main and entry.bias == 0 and main is not None

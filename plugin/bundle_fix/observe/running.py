@@ -10,12 +10,12 @@ from pathlib import Path
 
 from bundle_fix.elf.read.parser import CLASSES, IDENT_SIZE, MAGIC, ORDERS
 from bundle_fix.elf.read.structs import Format, Header, get_elf_format
-from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import BundleFixError, build_os_error
-from bundle_fix.observe.memory import NoMemory, ProcessMemory
+from bundle_fix.observe.memory import ProcessMemory
 from bundle_fix.observe.snapshot import (
     VDSO,
     FileMapping,
+    FileMemory,
     Snapshot,
     parse_vector,
     split_deleted,
@@ -29,10 +29,10 @@ MAX_COMMAND = 4096
 PERMISSION_HINT = "run as the user of the process, or as root (CAP_SYS_PTRACE)"
 OCTAL = re.compile(rb"\\([0-7]{3})")
 NO_MEMORY = (
-    "no permission to read the memory of the process (CAP_SYS_PTRACE, or kernel.yama.ptrace_scope"
-    " is not 0): objects are listed by address, from its mapped files"
+    "no permission to read the memory of the process (run as root, or with CAP_SYS_PTRACE, or set"
+    " kernel.yama.ptrace_scope to 0): objects are its mapped files with code, in the order of"
+    " addresses"
 )
-
 OVERWRITTEN = (
     "the process has overwritten its environment: LD_LIBRARY_PATH and LD_PRELOAD are unknown"
 )
@@ -66,8 +66,7 @@ def open_process(pid: int) -> Iterator[Snapshot]:
                     where=f"process {pid}",
                 )
             fd = _open_memory(directory)
-            memory: Reader = NoMemory() if fd is None else ProcessMemory(fd)
-            snapshot = _build_snapshot(pid, directory, maps, memory)
+            snapshot = _build_snapshot(pid, directory, maps, fd)
         yield snapshot
     finally:
         if fd is not None:
@@ -101,7 +100,8 @@ def _read_limited(path: Path, limit: int) -> bytes:
         return file.read(limit)
 
 
-def _build_snapshot(pid: int, directory: Path, maps: bytes, memory: Reader) -> Snapshot:
+def _build_snapshot(pid: int, directory: Path, maps: bytes, fd: int | None) -> Snapshot:
+    mappings = tuple(_parse_maps(maps))
     header, layout = _read_program_header(directory / "exe", f"process {pid}")
     command = _read_limited(directory / "cmdline", MAX_COMMAND).split(b"\0")
     variables = parse_environment(_read_limited(directory / "environ", MAX_ENVIRONMENT))
@@ -115,13 +115,13 @@ def _build_snapshot(pid: int, directory: Path, maps: bytes, memory: Reader) -> S
         command=os.fsdecode(b" ".join(command)).strip(),
         signal=None,
         vector=parse_vector(_read_limited(directory / "auxv", MAX_COMMAND), layout),
-        mappings=tuple(_parse_maps(maps)),
-        memory=memory,
+        mappings=mappings,
+        memory=FileMemory(directory / "root", mappings) if fd is None else ProcessMemory(fd),
         environment=variables,
         root=directory / "root",
         working_directory=str((directory / "cwd").readlink()),
         remarks=(
-            *([NO_MEMORY] if isinstance(memory, NoMemory) else []),
+            *([NO_MEMORY] if fd is None else []),
             *([OVERWRITTEN] if variables is None else []),
         ),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from msgspec import Struct, field
 
 from bundle_fix.elf.read.structs import Format
 from bundle_fix.model.content import Reader
+from bundle_fix.observe.memory import ADDRESS_SPACE
 
 DELETED = " (deleted)"
 """The end of the path of a mapped file that has no name any more (the kernel's d_path)."""
@@ -91,23 +93,55 @@ class Snapshot(Struct, frozen=True):
     working_directory: str | None = None
     remarks: tuple[str, ...] = field(default=())
 
-    def find_mapping(self, address: int) -> FileMapping | None:
-        """Return the mapping that contains ``address``, or None."""
-        index = self._count_before(address) - 1
-        found = self.mappings[index] if index >= 0 else None
-        return found if found is not None and address < found.end else None
 
-    def find_header(self, mapping: FileMapping) -> int | None:
-        """Return the address of the first byte of the mapped file, or None if it is not mapped."""
-        index = self._count_before(mapping.start)
-        for other in reversed(self.mappings[max(index - MAX_PARTS, 0) : index]):
-            if other.path == mapping.path and other.offset == 0:
-                return other.start
-        return None
+class FileMemory(Struct, frozen=True):
+    """Memory of a process that may not be read: the bytes of its mapped files instead.
 
-    def _count_before(self, address: int) -> int:
-        """Return the number of mappings that begin at ``address`` or below it."""
-        return bisect_right(self.mappings, address, key=lambda m: m.start)
+    What the process has written is missing, and so are files that have been deleted.
+    """
+
+    root: Path
+    mappings: tuple[FileMapping, ...]
+    size: int = ADDRESS_SPACE
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """See `Reader`; fewer bytes at the end of a mapping."""
+        mapping = find_mapping(self.mappings, offset)
+        if mapping is None or mapping.is_deleted or mapping.path == VDSO:
+            return b""
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(self.root / mapping.path.lstrip("/"), flags)
+        except OSError:
+            return b""
+        try:
+            size = min(length, mapping.end - offset)
+            return os.pread(fd, size, mapping.offset + offset - mapping.start)
+        except OSError:
+            return b""
+        finally:
+            os.close(fd)
+
+
+def find_mapping(mappings: Sequence[FileMapping], address: int) -> FileMapping | None:
+    """Return the mapping that contains ``address``, or None; they are sorted by address."""
+    index = _count_before(mappings, address) - 1
+    found = mappings[index] if index >= 0 else None
+    return found if found is not None and address < found.end else None
+
+
+def find_header(mappings: Sequence[FileMapping], mapping: FileMapping) -> int | None:
+    """Return the address of the first byte of the mapped file, or None if it is not mapped."""
+    index = _count_before(mappings, mapping.start)
+    for other in reversed(mappings[max(index - MAX_PARTS, 0) : index]):
+        if other.path == mapping.path and other.offset == 0:
+            return other.start
+    return None
+
+
+def _count_before(mappings: Sequence[FileMapping], address: int) -> int:
+    """Return the number of mappings that begin at ``address`` or below it."""
+    return bisect_right(mappings, address, key=lambda m: m.start)
 
 
 def split_deleted(path: str) -> tuple[str, bool]:

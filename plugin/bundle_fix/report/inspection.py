@@ -218,7 +218,7 @@ def _make_object_records(inspection: Inspection) -> tuple[InspectedObjectRecord,
             reason=o.reason,
             replaced=o.replacement,
             other_pack=o.other_pack,
-            rule=_make_rule_record(found, predicted, labels),
+            rule=None if o.observed.is_main else _make_rule_record(found, predicted, labels),
             predicted=predicted is not None,
         )
         for o, found, predicted in zip(
@@ -234,9 +234,9 @@ def _make_rule_record(
 
     ``labels`` are the paths of objects for the report: those of the pack are relative to it.
     """
-    if found is None:
-        return None
     if predicted is None:
+        if found is None:
+            return None
         return RuleRecord(found.rule, found.entry, found.owner, _describe_evidence(found), ())
     last = predicted.trace[-1] if predicted.trace else None
     owner = last.owner or predicted.needed_by if last is not None and last.entry else ""

@@ -46,9 +46,10 @@ def find_malloc_provider(snapshot: Snapshot, comparison: Comparison) -> MallocPr
 
 
 def _list_global_objects(comparison: Comparison) -> Iterable[ComparedObject]:
-    """Return the objects of the program's namespace, or of a static program."""
-    listed = [o for o in comparison.objects if o.observed.namespace == 0]
-    return [o for o in listed or comparison.objects if o.observed.path is not None]
+    """Return the objects of the program's namespace; none if their order is unknown."""
+    return [
+        o for o in comparison.objects if o.observed.namespace == 0 and o.observed.path is not None
+    ]
 
 
 def _provides_malloc(

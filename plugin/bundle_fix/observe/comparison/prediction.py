@@ -75,7 +75,7 @@ def find_differences(
 
     Objects that the process opened later are not predicted and are left out.
     """
-    loaded = [o for o in objects if o.namespace == 0]
+    loaded = [o for o in objects if o.namespace in (0, None)]
     paths = {o.path for o in loaded}
     for predicted in process.objects if process is not None else ():
         path = None if predicted.origin is ObjectOrigin.MISSING else predicted.real_path

@@ -43,7 +43,10 @@ def render_inspection(report: InspectReport, paint: Paint, *, quiet: bool) -> st
     """Return the verdict, the evidence, and unless ``quiet`` every object."""
     lines = [*_render_verdict(report, paint)]
     if not quiet and not report.error:
-        lines += ["", *_render_objects(report, paint)]
+        root = report.pack.root if report.pack is not None else None
+        where = f", {report.pack.name} in {root}" if report.pack is not None and root else ""
+        lines += ["", escape_unprintable(f"objects in load order{where}:")]
+        lines += _render_objects(report, paint)
         lines += [escape_unprintable(line) for line in _describe_differences(report)]
         lines += [escape_unprintable(f"note: {remark}") for remark in report.remarks]
     return "\n".join(lines) + "\n"
@@ -125,11 +128,12 @@ def _describe_displacement(o: InspectedObjectRecord) -> Iterator[str]:
 
 
 def _render_objects(report: InspectReport, paint: Paint) -> Iterator[str]:
+    has_link_map = any(o.namespace == 0 for o in report.objects)
     for o in report.objects:
         origin = ORIGIN_TEXTS[o.origin]
         colour = "red" if o.displaces else {"pack": "green"}.get(o.origin.value, "yellow")
-        place = escape_unprintable(o.path or o.name or "[vdso]")
-        yield f"{paint(origin.ljust(10), colour)} {place}{_format_details(o)}"
+        place = escape_unprintable(o.member or o.path or o.name or "[vdso]")
+        yield f"  {paint(origin.ljust(10), colour)} {place}{_format_details(o, has_link_map)}"
 
 
 def _describe_differences(report: InspectReport) -> Iterator[str]:
@@ -142,12 +146,12 @@ def _describe_differences(report: InspectReport) -> Iterator[str]:
             yield f"model: {d.name}: {d.predicted} is predicted, but {d.observed} is loaded"
 
 
-def _format_details(o: InspectedObjectRecord) -> str:
+def _format_details(o: InspectedObjectRecord, has_link_map: bool) -> str:
     details: Sequence[str] = [
         *([f"build-id {o.build_id}"] if o.build_id else ["no build-id"]),
         *([o.rule.text] if o.rule is not None else []),
         *([f"namespace {o.namespace}"] if o.namespace else []),
-        *(["in no link map"] if o.namespace is None and o.path is not None else []),
+        *(["in no link map"] if has_link_map and o.namespace is None and o.path else []),
         *([f"of {o.other_pack}"] if o.other_pack else []),
         *([f"instead of {o.displaces}"] if o.displaces else []),
         *([REPLACEMENT_TEXTS[o.replaced]] if o.replaced else []),

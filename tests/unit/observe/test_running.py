@@ -1,0 +1,122 @@
+"""Running processes: link maps, the rest of their memory, and what the model predicts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builders.elf import build_elf
+from builders.processes import make_server_pack, run_waiting
+from bundle_fix.loader.search.steps import SearchRule
+from bundle_fix.model.errors import BundleFixError
+from bundle_fix.observe import running
+from bundle_fix.observe.inspection import Inspection, inspect_process
+from bundle_fix.observe.objects import list_objects
+
+
+def list_paths(inspection: Inspection) -> list[str | None]:
+    return [o.observed.path for o in inspection.comparison.objects]
+
+
+def list_build_ids(inspection: Inspection) -> dict[str, str | None]:
+    objects = [o.observed for o in inspection.comparison.objects]
+    return {o.path: o.build_id for o in objects if o.path is not None}
+
+
+def test_the_link_map_is_the_one_that_the_model_predicts(tmp_path: Path) -> None:
+    pack = make_server_pack(tmp_path)
+    with run_waiting(pack / "bin/server") as pid:
+        found = inspect_process(pid)
+    assert found.differences == ()
+    assert all(o for o, path in zip(found.predicted, list_paths(found), strict=True) if path)
+
+
+def test_a_library_that_was_installed_after_the_start_differs_from_the_prediction(
+    tmp_path: Path,
+) -> None:
+    pack = make_server_pack(tmp_path)
+    late, library = tmp_path / "late", pack / "lib/libheap.so.4"
+    with run_waiting(pack / "bin/server", LD_LIBRARY_PATH=str(late)) as pid:
+        build_elf(late / "libheap.so.4", soname="libheap.so.4", tag="late")
+        (difference,) = inspect_process(pid).differences
+    assert (difference.name, difference.observed) == ("libheap.so.4", str(library))
+    assert difference.predicted == str(late / "libheap.so.4")
+
+
+def test_a_preloaded_allocator_answers_malloc(tmp_path: Path) -> None:
+    pack = make_server_pack(tmp_path)
+    source = (
+        "void *malloc(unsigned long n) { static char b[1 << 20], *p = b; return (p += n) - n; }"
+    )
+    heap = build_elf(tmp_path / "libheap.so", source=source, flags=["-fno-builtin"])
+    with run_waiting(pack / "bin/server", LD_PRELOAD=str(heap)) as pid:
+        found = inspect_process(pid)
+    assert found.malloc is not None
+    assert (found.malloc.provider.observed.path, found.malloc.is_certain) == (str(heap), True)
+    rules = [e.rule for e in found.evidence if e is not None]
+    assert rules[0] is SearchRule.PRELOAD
+
+
+def test_without_permission_for_the_memory_the_mapped_files_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = make_server_pack(tmp_path)
+    with run_waiting(pack / "bin/server") as pid:
+        whole = inspect_process(pid)
+        monkeypatch.setattr(running, "_open_memory", lambda _: None)
+        found = inspect_process(pid)
+    assert found.remarks == (running.NO_MEMORY,)
+    assert list_build_ids(found) == list_build_ids(whole)
+    assert found.malloc is None
+    assert found.differences == ()
+
+
+def test_an_environment_that_was_overwritten_is_unknown(tmp_path: Path) -> None:
+    # Servers that change their title write over their environment, as Redis does with zeros.
+    source = """
+    #include <string.h>
+    #include <unistd.h>
+    extern char **environ;
+    int main(void) {
+        char c;
+        memset(environ[0], 0, strlen(environ[0]));
+        write(1, "ready", 5);
+        read(0, &c, 1);
+        return 0;
+    }
+    """
+    program = build_elf(tmp_path / "server", program=True, source=source)
+    with run_waiting(program, LD_LIBRARY_PATH="/nowhere") as pid:
+        found = inspect_process(pid)
+    assert found.remarks == (running.OVERWRITTEN,)
+    assert found.differences == ()
+
+
+def test_an_ended_process_has_no_memory() -> None:
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(BundleFixError, match=r"it has no memory|has ended"):
+            inspect_process(process.pid)
+
+
+def test_objects_and_build_ids_are_those_of_elfutils() -> None:
+    if shutil.which("eu-unstrip") is None:
+        if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
+            pytest.fail("eu-unstrip is not installed; BUNDLE_FIX_TOOLCHAINS=all needs elfutils")
+        pytest.skip("eu-unstrip (elfutils) is not installed")
+    pid = os.getpid()
+    listed = subprocess.run(
+        ["eu-unstrip", "-n", "--pid", str(pid)], capture_output=True, text=True, check=True
+    ).stdout
+    expected = {}
+    for line in listed.splitlines():
+        place, build_id, *_ = line.split()
+        if build_id != "-":
+            expected[int(place.partition("+")[0], 16)] = build_id.partition("@")[0]
+    with running.open_process(pid) as snapshot:
+        objects = list_objects(snapshot).objects
+    assert {o.address: o.build_id for o in objects if o.build_id} == expected
