@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -176,11 +177,29 @@ def write_directory(tree: Tree, root: Path, progress: StepProgress = no_step_pro
         BundleFixError: a member is a device, FIFO or socket, or its content cannot be read.
         OSError: ``root`` cannot be written to.
     """
+    _create_members(tree, root, write_content, progress)
+
+
+def unpack_tree(tree: Tree, root: Path) -> None:
+    """Write ``tree`` into the existing, empty directory ``root``, which is soon removed again.
+
+    See `write_directory`; the files are not flushed to the disk, which takes most of its time.
+    """
+    _create_members(tree, root, _copy_content, no_step_progress)
+
+
+def _create_members(
+    tree: Tree, root: Path, write: Callable[[File, Path], None], progress: StepProgress
+) -> None:
     for path in sorted(tree.directories):
         (root / path).mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, node in track_parts(tree.nodes.items(), progress):
         if isinstance(node, File):
-            _write_file(root, path, break_missing_hardlink(tree, node))
+            file = break_missing_hardlink(tree, node)
+            if file.hardlink is None:
+                write(file, root / path)
+            else:
+                (root / path).hardlink_to(root / file.hardlink)
         elif isinstance(node, Symlink):
             (root / path).symlink_to(node.target)
             apply_metadata(root / path, node.metadata, follow=False)
@@ -196,20 +215,25 @@ def write_directory(tree: Tree, root: Path, progress: StepProgress = no_step_pro
             (root / path).chmod(0o755)
 
 
-def _write_file(root: Path, path: str, node: File) -> None:
-    """Write a file, or link it to the member that it is a hard link of."""
-    if node.hardlink is not None:
-        (root / path).hardlink_to(root / node.hardlink)
-        return
-    write_content(node, root / path)
-
-
 def write_content(node: File, target: Path) -> None:
     """Write one file, flushed to the disk, with its owner, mode and time."""
+    with _create_file(node, target) as descriptor:
+        os.fsync(descriptor)
+    apply_metadata(target, node.metadata)
+
+
+def _copy_content(node: File, target: Path) -> None:
+    with _create_file(node, target):
+        pass
+    apply_metadata(target, node.metadata)
+
+
+@contextmanager
+def _create_file(node: File, target: Path) -> Iterator[int]:
+    """Write the bytes of one file and yield its descriptor."""
     with node.content.open() as reader, open(target, "xb", opener=_open_private) as file:
         copy_bytes(reader, file.fileno(), str(target))
-        os.fsync(file.fileno())
-    apply_metadata(target, node.metadata)
+        yield file.fileno()
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -73,10 +73,14 @@ def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
             hint="The loader model is wrong here; please report it.",
             **evidence,
         )
-    elif load.prediction is Prediction.RUN_TIME and load.origin is LoadOrigin.PACK:
+    elif load.origin is LoadOrigin.PACK and _is_opened_at_run_time(load):
         yield rules.NOT_PREDICTED.make_finding(
-            load.requester, f"{asked} at run time; {load.path} was loaded", **evidence
+            load.requester, f"opens {load.path} at run time", **evidence
         )
+
+
+def _is_opened_at_run_time(load: Load) -> bool:
+    return load.prediction is Prediction.RUN_TIME and load.call is LoadCall.DLOPEN
 
 
 def _list_providers(observer: Observer, name: str) -> list[str]:

@@ -130,11 +130,10 @@ def observe_loads(observer: Observer, requests: Iterable[LoadRequest]) -> Iterat
 def _observe_load(observer: Observer, request: LoadRequest) -> Load | None:
     """Return the load of a request; None if it found an object that was loaded before."""
     program = observer.label_program(request.program)
-    requester = (
-        program
-        if request.requester == request.program
-        else observer.label_path(request.requester)[0]
-    )
+    requester = program
+    # A server may write a title over its argv[0]; a library has its path.
+    if request.requester != request.program and ".so" in request.requester:
+        requester = observer.label_path(request.requester)[0]
     if request.path is not None:
         path, origin = observer.label_path(request.path)
     elif _has_found_file(observer, request):

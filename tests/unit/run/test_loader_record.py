@@ -66,6 +66,13 @@ def test_lines_of_processes_in_one_file_are_kept_apart() -> None:
     assert [r.path for r in parse_loader_record(mixed)] == ["/lib64/liba.so.1", "/lib64/libb.so.1"]
 
 
+def test_a_fork_goes_on_with_the_program_of_its_parent() -> None:
+    opened = "file=p.so [0];  dynamically loaded by /lib64/liba.so.1 [0]"
+    lines = [*(f"     1:\t{line}" for line in START.splitlines()), f"     2:\t{opened}"]
+    _, request = parse_loader_record(lines)
+    assert (request.program, request.at_start) == ("/opt/pack/bin/x", False)
+
+
 @pytest.mark.parametrize("text", ["", "file=", "file=x [0];  generating link map", "\0\udcff"])
 def test_other_lines_are_ignored(text: str) -> None:
     assert parse(text) == []

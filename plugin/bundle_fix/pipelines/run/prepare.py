@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.archive.directory import write_directory
+from bundle_fix.archive.directory import unpack_tree
 from bundle_fix.archive.formats import DIRECTORY, ELF
 from bundle_fix.archive.reading import Artifact, open_artifact
 from bundle_fix.loader.bundle import Bundle, read_bundle
@@ -59,7 +59,7 @@ def prepare_host(
         bundle = read_bundle(artifact.tree, str(path))
         scratch.chmod(0o755)
         root = scratch / "root"
-        for name in (*MOUNT_POINTS, "etc", RECORD_DIRECTORY.strip("/")):
+        for name in (*MOUNT_POINTS, RECORD_DIRECTORY.strip("/")):
             (root / name).mkdir(parents=True, exist_ok=True)
         (root / RECORD_DIRECTORY.strip("/")).chmod(0o777)
         decoys = build_host(root, bundle, options, policy)
@@ -96,7 +96,7 @@ def _place_pack(
         source = artifact.path.resolve()
         mounts.append(Mount(source, at))
         return source
-    write_directory(_own_members(artifact.tree), target)
+    unpack_tree(_own_members(artifact.tree), target)
     return target
 
 

@@ -40,10 +40,10 @@ def mount_real_root(host: Path, root: Path, at: str) -> Iterator[Mount]:
             if entry.is_symlink():
                 target.symlink_to(os.readlink(entry.path))  # noqa: PTH115
             elif any(other.startswith(f"{path}/") for other in own):
-                target.mkdir()
+                target.mkdir(exist_ok=True)
                 pending.append(path)
             elif entry.is_dir():
-                target.mkdir()
+                target.mkdir(exist_ok=True)
                 yield Mount(Path(entry.path), path)
             elif entry.is_file():
                 target.touch()

@@ -89,6 +89,7 @@ def read_loader_record(directory: Path) -> tuple[list[LoadRequest], bool]:
 def parse_loader_record(lines: Iterable[str]) -> Iterator[LoadRequest]:
     """Yield the requests in the lines of one record; forked processes write into the same one."""
     states: dict[str, _ProcessState] = {}
+    first = ""
     for line in lines:
         match = LINE.match(line)
         if match is None:
@@ -98,7 +99,8 @@ def parse_loader_record(lines: Iterable[str]) -> Iterator[LoadRequest]:
         if (asked := REQUEST.match(text)) is not None:
             if state is not None and state.request is not None:
                 yield state.request
-            state = states[number] = _start_request(state, *asked.groups())
+            first = first or number
+            states[number] = _start_request(state, states.get(first), asked)
         elif state is None:
             continue
         elif STARTED.match(text):
@@ -116,22 +118,22 @@ def parse_loader_record(lines: Iterable[str]) -> Iterator[LoadRequest]:
 
 
 def _start_request(
-    state: _ProcessState | None, name: str, how: str, requester: str
+    state: _ProcessState | None, parent: _ProcessState | None, asked: re.Match[str]
 ) -> _ProcessState:
     """Return the state after a request, a new one if another program was executed.
 
-    A program needs libraries only when it starts: if it asks again, it was executed again.
+    A program needs libraries only when it starts: if it asks again, it was executed again. A
+    process that opens a library first is a fork of ``parent``, whose program it goes on with.
     """
+    name, how, requester = asked.groups()
     call = LoadCall.NEEDED if how == "needed" else LoadCall.DLOPEN
-    if state is None or (
-        state.is_started and call is LoadCall.NEEDED and not _may_be_library(requester, state)
-    ):
+    if call is LoadCall.DLOPEN:
+        state = state or _ProcessState((parent or _ProcessState(requester)).program)
+        state.is_started = True
+    elif state is None or (state.is_started and not _may_be_library(requester, state)):
         state = _ProcessState(requester)
-    return _ProcessState(
-        state.program,
-        LoadRequest(name, requester, call, state.program, not state.is_started),
-        state.is_started,
-    )
+    state.request = LoadRequest(name, requester, call, state.program, at_start=not state.is_started)
+    return state
 
 
 def _may_be_library(requester: str, state: _ProcessState) -> bool:
