@@ -17,16 +17,15 @@ title() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || title() { printf '\n%s\n' "$*"; }
 indent() { sed 's/^/    /'; }
 
-# Run the server of a pack on a host whose default directories contain tcmalloc 4.4.5 and a decoy of
-# every other library. If chroot(2) is not permitted, run it on this machine.
+# Run the server of a pack on a host with tcmalloc 4.4.5 and a decoy of every other library. If no
+# sandbox is possible, run it on this machine.
 serve() {
     pack=$1
     shift
     status=0
-    "$bin/python" "$sample/hostile_host.py" --pack "$pack" \
-        --decoy-tcmalloc "$build/host/libtcmalloc_and_profiler.so.4" "$@" \
-        -- bin/pegasus_server --demo /tmp/db >"$out/log" 2>&1 || status=$?
-    if [ "$status" = 3 ]; then
+    "$bin/bundle-fix" run --decoy "$build/host/libtcmalloc_and_profiler.so.4" "$@" "$pack" \
+        bin/pegasus_server --demo /tmp/db >"$out/report" 2>"$out/log" || status=$?
+    if [ "$status" = 2 ]; then
         echo "$(tail -n 1 "$out/log"); running on this machine instead:"
         rm -rf "$out/unpacked"
         mkdir "$out/unpacked"
@@ -34,8 +33,12 @@ serve() {
         status=0
         (cd / && "$(cd "$OLDPWD" && cd "$out/unpacked" && pwd)/bin/pegasus_server" --demo) \
             >"$out/log" 2>&1 || status=$?
+        : >"$out/report"
     fi
-    grep -E '^allocator:|free invalid|died by|cannot open|^done' "$out/log" || tail -n 2 "$out/log"
+    grep -E '^allocator:|free invalid|cannot open|^done' "$out/log" || tail -n 2 "$out/log"
+    # The findings without their explanations, and the result.
+    sed -n '/^error BF/,/^  why: /{/^  why: /!p;}' "$out/report"
+    tail -n 1 "$out/report" | sed 's/^.*server: //'
     echo "exit code $status"
     echo "$status" >"$out/status"
 }
@@ -59,7 +62,7 @@ sed -n '/^$/q; /^  [a-z]*:  /q; p' "$out/check"
 echo "  … $(grep -c '^error BF' "$out/check") rules with errors; full report: $out/check"
 tail -n 1 "$out/check" | sed 's/^.*: FAILED/FAILED/'
 [ "$status" = 1 ]
-echo "\$ pegasus_server --demo        # on a host with an older tcmalloc in /lib64"
+echo "\$ bundle-fix run --decoy older/libtcmalloc_and_profiler.so.4 …"
 serve "$old" --env LD_LIBRARY_PATH=/opt/pack/bin | indent
 
 title "2. The same pack, made from a spec"

@@ -1,20 +1,22 @@
-"""Fixtures of the integration tests: the sample project, its old pack and a hostile host."""
+"""Fixtures of the integration tests: the sample project, its old pack and a decoy host."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
+from builders.run import run_bundle_fix
+from builders.sandbox import require_sandbox
+
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample_project"
-NO_CHROOT = 3
-"""Exit code of hostile_host.py if chroot(2) is not allowed."""
 
 
 def require_program(name: str, reason: str) -> str:
@@ -25,21 +27,26 @@ def require_program(name: str, reason: str) -> str:
     return found
 
 
-def run_on_hostile_host(
-    pack: Path, *command: str, options: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    """Run a program of ``pack`` in a chroot that has a decoy of every library of the pack."""
-    script = SAMPLE / "hostile_host.py"
-    ran = subprocess.run(
-        [sys.executable, script, "--pack", pack, *options, "--", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    if ran.returncode == NO_CHROOT:
-        pytest.skip(f"no hostile host here: {ran.stderr.strip().splitlines()[-1]}")
-    return ran
+class ObservedRun(NamedTuple):
+    """A run of ``bundle-fix run``: the program's output and status, and the report on it."""
+
+    output: str
+    status: int
+    report: dict[str, Any]
+
+    def list_errors(self) -> list[tuple[str, str]]:
+        """Return the rule and the subject of each error."""
+        found = self.report["findings"]
+        return [(f["rule"], f["subject"]) for f in found if f["severity"] == "error"]
+
+
+def run_on_decoy_host(pack: Path, *command: str, options: tuple[str, ...] = ()) -> ObservedRun:
+    """Run a program of ``pack`` on a host that has a decoy of every library of the pack."""
+    require_sandbox()
+    ran = run_bundle_fix("run", "--format", "json", *options, pack, *command)
+    assert ran.returncode in (0, 1), ran.stderr
+    report = json.loads(ran.stdout)
+    return ObservedRun(ran.stderr, report["status"], report)
 
 
 @pytest.fixture(scope="session")

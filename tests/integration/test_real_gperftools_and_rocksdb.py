@@ -13,7 +13,7 @@ import pytest
 from builders.pack import make_tarball
 from builders.run import run_bundle_fix
 
-from .conftest import require_program, run_on_hostile_host
+from .conftest import require_program, run_on_decoy_host
 
 pytestmark = pytest.mark.xdist_group("rocksdb")
 
@@ -123,10 +123,10 @@ def make_flat_pack(tree: Path, directory: Path) -> Path:
 def test_a_checkpoint_is_made_with_the_bundled_tcmalloc(tree: Path, tmp_path: Path) -> None:
     done = run_bundle_fix("pack", tree / "bundle.toml", "-o", tmp_path)
     assert done.returncode == 0, done.stderr
-    ran = run_on_hostile_host(Path(done.stdout.strip()), "bin/server", "/tmp/db")  # noqa: S108
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith("malloc from /opt/pack/bin/../lib/libtcmalloc_and_profiler.so.4")
-    assert ran.stdout.endswith(", used\n")
+    ran = run_on_decoy_host(Path(done.stdout.strip()), "bin/server", "/tmp/db")  # noqa: S108
+    assert (ran.status, ran.list_errors()) == (0, []), ran.output
+    assert ran.output.startswith("malloc from /opt/pack/bin/../lib/libtcmalloc_and_profiler.so.4")
+    assert ran.output.endswith(", used\n")
     listed = subprocess.run(["tar", "tf", done.stdout.strip()], capture_output=True, check=True)
     assert b"/librocksdb.so." in listed.stdout
     assert b"/libc.so.6" not in listed.stdout
@@ -137,12 +137,12 @@ def test_the_old_pack_uses_the_tcmalloc_of_the_host_and_fix_corrects_it(
 ) -> None:
     pack = make_flat_pack(tree, tmp_path / "flat")
     environment = ("--env", "LD_LIBRARY_PATH=/opt/pack/bin")
-    broken = run_on_hostile_host(pack, "bin/server", "/tmp/db", options=environment)  # noqa: S108
-    assert broken.returncode != 0
-    assert "libtcmalloc_and_profiler.so.4" in broken.stderr
+    broken = run_on_decoy_host(pack, "bin/server", "/tmp/db", options=environment)  # noqa: S108
+    assert broken.status != 0
+    assert ("BF801", "libtcmalloc_and_profiler.so.4") in broken.list_errors()
     assert run_bundle_fix("check", pack).returncode == 1
     done = run_bundle_fix("fix", pack, "-o", tmp_path / "fixed.tar.gz")
     assert done.returncode == 0, done.stderr
-    ran = run_on_hostile_host(tmp_path / "fixed.tar.gz", "bin/server", "/tmp/db")  # noqa: S108
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith("malloc from /opt/pack/bin/libtcmalloc_and_profiler.so")
+    ran = run_on_decoy_host(tmp_path / "fixed.tar.gz", "bin/server", "/tmp/db")  # noqa: S108
+    assert (ran.status, ran.list_errors()) == (0, []), ran.output
+    assert ran.output.startswith("malloc from /opt/pack/bin/libtcmalloc_and_profiler.so")

@@ -42,7 +42,7 @@ def test_a_library_that_is_opened_late_and_found_on_the_host_is_an_error(pack: P
     jsonschema.validate(report, build_run_schema())
     (finding,) = (f for f in report["findings"] if f["severity"] == "error")
     assert (finding["rule"], finding["path"]) == ("BF801", "lib/plugin.so")
-    assert finding["evidence"]["loaded"].endswith("/bundle-fix-decoys/x86_64-64/libb.so.1")
+    assert finding["evidence"]["loaded"].endswith("/decoys/ld.so.cache/x86_64-64/libb.so.1")
     assert (finding["evidence"]["call"], finding["evidence"]["at_start"]) == ("needed", False)
     assert report["opened_files"] == ["bin/x", "lib/liba.so.1", "lib/plugin.so"]
     assert done.returncode == 1
@@ -60,7 +60,7 @@ def test_a_program_that_finds_its_own_libraries_passes(pack: Path, tmp_path: Pat
 def test_ld_library_path_of_a_hostile_environment_is_reported(pack: Path) -> None:
     done = run_bundle_fix("run", "--env", "hostile", pack, "bin/x")
     assert done.returncode == 1
-    assert "/opt/hostile/lib/liba.so.1 was loaded" in " ".join(done.stdout.split())
+    assert "/decoys/LD_LIBRARY_PATH/liba.so.1 was loaded" in " ".join(done.stdout.split())
 
 
 def test_a_real_library_can_be_the_decoy_of_its_soname(pack: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from bundle_fix.run.observation import Load, LoadOrigin, Prediction
 
 ORIGIN_TEXTS = {
     LoadOrigin.PACK: "from the pack",
-    LoadOrigin.DECOY: "decoys",
+    LoadOrigin.DECOY: "from decoys",
     LoadOrigin.HOST: "from the host",
     LoadOrigin.PROGRAM: "written by the program",
     LoadOrigin.MISSING: "not found",
@@ -58,7 +58,7 @@ def render_run(
 def _render_counts(report: RunReport) -> str:
     counts = ((report.count_loads(origin), text) for origin, text in ORIGIN_TEXTS.items())
     parts = [f"{count} {text}" for count, text in counts if count]
-    return f"libraries without those of the C library: {', '.join(parts) or 'none'}"
+    return f"libraries apart from the C library: {', '.join(parts) or 'none'}"
 
 
 def _format_load(load: Load) -> str:

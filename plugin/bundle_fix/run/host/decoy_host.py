@@ -32,9 +32,9 @@ from bundle_fix.run.host.machine_files import (
     mirror_directory,
 )
 
-CACHED_DIRECTORY = "/usr/local/lib/bundle-fix-decoys"
+CACHED_DIRECTORY = "/decoys/ld.so.cache"
 """The directory that only the ld.so.cache names."""
-HOSTILE_DIRECTORY = "/opt/hostile/lib"
+HOSTILE_DIRECTORY = "/decoys/LD_LIBRARY_PATH"
 """The directory for LD_LIBRARY_PATH in a hostile environment."""
 FLAG_ELF = 1
 """The flags of a library without a known ABI in the ld.so.cache."""
