@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
+from builders.sandbox import require_sandbox
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ci.md").read_text()
@@ -212,6 +213,17 @@ def test_the_action_fails_only_for_a_broken_pack(runner: Runner, workspace: Path
     assert [a["location"]["uri"] for a in sarif["artifacts"]] == [
         "dist/a%20good%20one.tar.gz", "dist/server.tar.gz",
     ]  # fmt: skip
+
+
+def test_the_action_runs_a_program_of_the_first_artifact(runner: Runner, workspace: Path) -> None:
+    require_sandbox()
+    write_packs(workspace, broken=False)
+    artifacts = "dist/*good*\ndist/server.tar.gz"
+    ran = runner.run_step(
+        2, workspace / "work", artifacts=artifacts, run="sh\n-c\necho $0\na b\n",
+        run_arguments="--cwd=bin",
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "a b\n"), ran.stdout
 
 
 def test_the_inputs_of_the_action_become_options(runner: Runner, workspace: Path) -> None:

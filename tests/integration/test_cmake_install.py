@@ -14,6 +14,7 @@ import pytest
 from builders.cmake import Project, build_project, install_cmake, write_demo_project
 from builders.elf import build_elf
 from builders.run import run_bundle_fix
+from builders.sandbox import require_sandbox
 from bundle_fix.elf.read.parser import read_image_at
 
 pytestmark = pytest.mark.xdist_group("cmake")
@@ -123,6 +124,7 @@ target_link_options(app PRIVATE -no-pie)
 bundle_fix_install(SPEC bundle.toml OPTIONS place=bin)
 include(CTest)
 bundle_fix_test(NAME installed SPEC bundle.toml)
+bundle_fix_test(NAME started SPEC bundle.toml RUN bin/app --opt "a b")
 set(CPACK_PACKAGE_CONTACT "team@example.com")
 include(CPack)
 """
@@ -145,11 +147,14 @@ def test_a_spec_applies_to_the_installation_the_test_and_the_packages(tmp_path: 
     project = build_project(install_cmake("newest"), source, tmp_path / "b")
     assert project.install("--prefix", tmp_path / "i").returncode == 0
     manifest = (project.build / "install_manifest.txt").read_text()
-    done = project.cmake.run("ctest", "-V", cwd=project.build)
+    done = project.cmake.run("ctest", "-V", "-R", "installed", cwd=project.build)
     assert done.returncode == 0, done.stdout
     assert (project.build / "install_manifest.txt").read_text() == manifest
     done = project.cmake.run("cpack", "-G", "DEB", cwd=project.build)
     assert done.returncode == 0, done.stdout
+    require_sandbox()
+    done = project.cmake.run("ctest", "-V", "-R", "started", cwd=project.build)
+    assert (done.returncode, "/usr/local/bin/app: passed" in done.stdout) == (0, True), done.stdout
 
 
 def test_other_files_in_a_shared_prefix_are_not_changed(project: Project, tmp_path: Path) -> None:

@@ -16,9 +16,11 @@ from bundle_fix.cli.options import (
     add_message_options,
     choose_painter,
     define_option,
+    host_like_this_option,
     host_option,
     parse_path,
     parse_text,
+    print_message,
     spec_option,
 )
 from bundle_fix.cli.renderers import (
@@ -30,13 +32,18 @@ from bundle_fix.cli.renderers import (
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import compute_exit_code
 from bundle_fix.cli.target_options import HOSTILE
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.run.execute import run_program
+from bundle_fix.pipelines.run.learn import Proposals, learn_spec
 from bundle_fix.pipelines.run.request import RunOptions
 from bundle_fix.report.check_report import describe_rules
 from bundle_fix.report.run import convert_to_check_report, make_run_report
+from bundle_fix.spec.parsing.load import load_spec
 
 DEFAULT_TIMEOUT = 60.0
 STDERR = 2
+LIBRARIES = "lib/"
+"""The directory in which --learn puts libraries."""
 SECONDS = click.FloatRange(min=0, min_open=True)
 
 
@@ -71,7 +78,7 @@ class RunCommand(click.Command):
     cls=RunCommand, short_help="run a program of a pack on a decoy host and report what it loads"
 )
 @click.argument("artifact", type=parse_path, metavar="PACK")
-@click.argument("program", type=parse_text)
+@click.argument("program", type=parse_text, required=False, default=None)
 @click.argument("arguments", nargs=-1, metavar="[ARG...]", type=click.UNPROCESSED)
 @click.option(
     "--at", default="/opt/pack", metavar="DIRECTORY", callback=_parse_place,
@@ -104,15 +111,28 @@ class RunCommand(click.Command):
     "--stop-after", type=SECONDS, metavar="SECONDS",
     help="Stop the program after SECONDS, as is normal for a server.",
 )  # fmt: skip
+@click.option(
+    "--open-all", is_flag=True,
+    help="First open each library of the pack by itself; PROGRAM is then optional.",
+)  # fmt: skip
+@click.option(
+    "--strace", is_flag=True,
+    help="Record all files that the program opens, with strace; --verbose lists them.",
+)  # fmt: skip
+@click.option(
+    "--learn", type=parse_path, metavar="SPEC",
+    help="Add the libraries that the program opened at run time to SPEC, a bundle.toml file.",
+)  # fmt: skip
 @spec_option
 @define_option
 @host_option
+@host_like_this_option
 @add_limit_options
 @add_gate_options
 @add_message_options
 def run(
     artifact: Path,
-    program: str,
+    program: str | None,
     arguments: tuple[str, ...],
     at: str,
     directory: str,
@@ -122,9 +142,13 @@ def run(
     network: bool,
     timeout: float,
     stop_after: float | None,
+    open_all: bool,
+    strace: bool,
+    learn: Path | None,
     spec: Path | None,
     defines: tuple[str, ...],
     host_provides: tuple[str, ...],
+    host_like_this: bool,
     limits: Limits,
     fail_on: str | None,
     exit_zero: bool,
@@ -147,11 +171,18 @@ def run(
     Exit code: 0 success, 1 a decoy was loaded, the program failed, or there is another error
     ('bundle-fix rules' explains BF8xx), 2 the program cannot be run.
     """
-    policy = read_gate_policy(spec, host_provides, fail_on, None, ignores, defines)
+    if program is None and not open_all:
+        raise click.UsageError("Missing argument 'PROGRAM'.")
+    provides = (*host_provides, "*") if host_like_this else host_provides
+    policy = read_gate_policy(spec, provides, fail_on, None, ignores, defines)
     options = RunOptions(
-        program, arguments, at, directory, _read_variables(variables), HOSTILE in variables,
-        host_root, decoys, network, stop_after or timeout, stop_after is not None, limits,
+        program or "", arguments, at, directory, _read_variables(variables), HOSTILE in variables,
+        host_root, decoys, network, stop_after or timeout, stop_after is not None,
+        open_all, strace, limits,
     )  # fmt: skip
+    if learn is not None:
+        # An invalid spec is reported before the program runs.
+        load_spec(learn)
     start = time.monotonic()
     result = run_program(artifact, options, policy, STDERR)
     report = make_run_report(str(artifact), result, policy, time.monotonic() - start)
@@ -162,6 +193,8 @@ def run(
         write_report([render_observation(report, style)], output, kind)
     for other, file in also:
         write_report([render_observation(report, convert_for_file(style, other))], file, other)
+    if learn is not None:
+        _print_proposals(learn, learn_spec(learn, result.loads, LIBRARIES), quiet=quiet)
     if kind == "github":
         append_summary(lambda: render_step_summary([convert_to_check_report(report)], style))
     return compute_exit_code([convert_to_check_report(report)], exit_zero=exit_zero)
@@ -181,3 +214,12 @@ def _read_variables(texts: tuple[str, ...]) -> dict[str, str]:
                 raise click.UsageError(f"--env {text}: expected 'hostile' or NAME=VALUE")
             variables[name] = value
     return variables
+
+
+def _print_proposals(spec: Path, proposals: Proposals, *, quiet: bool) -> None:
+    for key, values in (("[closure] dlopen", proposals.names), ("[[files]]", proposals.files)):
+        if values:
+            names = ", ".join(map(escape_unprintable, values))
+            print_message(f"{spec}: added to {key}: {names}", quiet=quiet)
+    if not proposals.names and not proposals.files:
+        print_message(f"{spec}: nothing to add", quiet=quiet)

@@ -5,12 +5,13 @@ include_guard(GLOBAL)
 #                 [PACK target]        check the pack of this bundle_fix_pack() target
 #                 [DIRECTORY path]     check a directory, or an artifact in a file
 #                 [SPEC spec]          spec with the policy of the check; by default that of PACK
-#                 [OPTIONS option...]) more options of `bundle-fix check`
+#                 [RUN program arg...] run a program of it instead, on a decoy host
+#                 [OPTIONS option...]) more options of `bundle-fix check`, or of `bundle-fix run`
 #
 # Add a test that fails on findings and prints the report. Without PACK and DIRECTORY, the test
 # installs the project into a directory of the build tree and checks that.
 function(bundle_fix_test)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;PACK;DIRECTORY;SPEC" "OPTIONS")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;PACK;DIRECTORY;SPEC" "OPTIONS;RUN")
   if(NOT arg_NAME AND arg_UNPARSED_ARGUMENTS)
     list(POP_FRONT arg_UNPARSED_ARGUMENTS arg_NAME)
   endif()
@@ -53,7 +54,7 @@ function(bundle_fix_test)
   get_property(command GLOBAL PROPERTY BUNDLE_FIX_COMMAND)
   add_test(NAME "${arg_NAME}"
     COMMAND "${CMAKE_COMMAND}" ${subject} "-DBUILD=${CMAKE_BINARY_DIR}" "-DCONFIG=$<CONFIG>"
-            "-DCOMMAND=${command}" "-DOPTIONS=${arg_OPTIONS}" "-DSPEC=${spec}" "-DDEFINES=${defines}"
+            "-DCOMMAND=${command}" "-DOPTIONS=${arg_OPTIONS}" "-DRUN=${arg_RUN}" "-DSPEC=${spec}" "-DDEFINES=${defines}"
             "-DLISTS=${CMAKE_BINARY_DIR}/BundleFix/${config}" -P "${package}/scripts/RunCheck.cmake")
   if(NOT arg_DIRECTORY)
     # Two such tests at once (ctest -j) would build or install the same build tree concurrently.

@@ -24,7 +24,7 @@ class RunReport(msgspec.Struct, frozen=True):
     Attributes:
         schema: the version of this layout.
         artifact: the path of the pack, as given by the user.
-        program: the path of the program on the host of the run.
+        program: the path of the program on the host of the run; empty for --open-all alone.
         tool: the tool that made the report.
         summary: number of findings of each severity.
         findings: the findings, most severe first.
@@ -37,6 +37,7 @@ class RunReport(msgspec.Struct, frozen=True):
         complete: whether the records of the loader and the kernel are complete.
         loads: the objects that were loaded, in order, and the names that were not found.
         opened_files: the files of the pack that were opened, by path.
+        host_files: other files that were opened, if strace was used.
         seconds: duration of the run.
     """
 
@@ -55,6 +56,7 @@ class RunReport(msgspec.Struct, frozen=True):
     complete: bool
     loads: tuple[Load, ...]
     opened_files: tuple[str, ...]
+    host_files: tuple[str, ...]
     seconds: float
 
     def count_loads(self, origin: LoadOrigin) -> int:
@@ -72,9 +74,9 @@ def make_run_report(
         SCHEMA, artifact, result.program, Tool(),
         {s.value: sum(f.severity is s for f in found) for s in Severity},
         tuple(map(make_finding_record, found)), bool(filter_by_severity(found, policy.fail_on)),
-        len(result.findings) - len(found), result.outcome.status, result.outcome.stopped,
+        len(result.findings) - len(found), result.end.status, result.end.stopped,
         result.isolation, result.decoys, result.is_complete, result.loads, result.opened_files,
-        round(seconds, 3),
+        result.host_files, round(seconds, 3),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bundle_fix.check.findings import Finding
 from bundle_fix.check.rules import observed as rules
+from bundle_fix.model.library_names import matches_any
 from bundle_fix.policy.severity import Severity
 from bundle_fix.run.observation import Load, LoadOrigin, Observer, Prediction
 from bundle_fix.run.record.loader_record import LoadCall
@@ -46,6 +47,10 @@ def find_problems(
 
 
 def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
+    images = observer.deployment.bundle.images
+    if load.program not in images and load.requester not in images:
+        # A program of the host loads the host's libraries.
+        return
     name = posixpath.basename(load.name)
     provided = _list_providers(observer, name)
     evidence = _collect_evidence(load)
@@ -58,11 +63,12 @@ def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
     elif load.origin in (LoadOrigin.DECOY, LoadOrigin.HOST) and provided:
         yield rules.HOST_COPY.make_finding(
             load.requester, f"{asked}; the pack has {provided[0]}, but {load.path} was loaded",
-            provided=provided, **evidence,
+            severity=_get_severity(observer, load), provided=provided, **evidence,
         )  # fmt: skip
-    elif load.origin is LoadOrigin.DECOY:
+    elif load.origin is LoadOrigin.DECOY or _is_undeclared(observer, load):
         yield rules.UNDECLARED.make_finding(
             load.requester, f"{asked}, which is not in the pack; {load.path} was loaded",
+            severity=Severity.ERROR if load.origin is LoadOrigin.DECOY else Severity.NOTE,
             **evidence,
         )  # fmt: skip
     elif load.prediction is Prediction.DIFFERENT:
@@ -77,6 +83,22 @@ def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
         yield rules.NOT_PREDICTED.make_finding(
             load.requester, f"opens {load.path} at run time", **evidence
         )
+
+
+def _get_severity(observer: Observer, load: Load) -> Severity:
+    """Return the severity of a host's copy.
+
+    A library that --open-all opens by itself may find the pack's copy in the programs of the pack.
+    """
+    is_alone = load.program not in observer.deployment.bundle.images
+    if is_alone and observer.resolves_in_program(load.requester, load.name):
+        return Severity.NOTE
+    return Severity.ERROR
+
+
+def _is_undeclared(observer: Observer, load: Load) -> bool:
+    is_declared = matches_any(posixpath.basename(load.name), observer.provides)
+    return load.origin is LoadOrigin.HOST and not is_declared
 
 
 def _is_opened_at_run_time(load: Load) -> bool:
@@ -94,28 +116,28 @@ def _collect_evidence(load: Load) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def check_outcome(
-    program: str, outcome: ProgramEnd, seconds: float, *, is_stop: bool
-) -> list[Finding]:
+def check_end(program: str, end: ProgramEnd, seconds: float, *, is_stop: bool) -> list[Finding]:
     """Return a finding if the program failed.
 
     Args:
         program: its path.
-        outcome: how it ended.
+        end: how it ended.
         seconds: the time that it had.
         is_stop: whether it was meant to run until that time.
     """
-    if outcome.stopped and is_stop:
+    message = "" if end.stopped and is_stop else describe_end(end, seconds)
+    if not message:
         return []
-    if outcome.stopped:
-        message = f"did not end within {seconds:g} seconds"
-    elif outcome.status < 0:
-        message = f"died by signal {-outcome.status} ({_name_signal(-outcome.status)})"
-    elif outcome.status:
-        message = f"exited with {outcome.status}"
-    else:
-        return []
-    return [rules.PROGRAM_FAILED.make_finding(program, message, status=outcome.status)]
+    return [rules.PROGRAM_FAILED.make_finding(program, message, status=end.status)]
+
+
+def describe_end(end: ProgramEnd, seconds: float) -> str:
+    """Return how a program failed that had ``seconds``; empty if it succeeded."""
+    if end.stopped:
+        return f"did not end within {seconds:g} seconds"
+    if end.status < 0:
+        return f"died by signal {-end.status} ({_name_signal(-end.status)})"
+    return f"exited with {end.status}" if end.status else ""
 
 
 def _name_signal(number: int) -> str:

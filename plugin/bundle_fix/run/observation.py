@@ -10,7 +10,9 @@ from functools import cached_property
 from msgspec import Struct
 
 from bundle_fix.loader.deployment import Deployment
+from bundle_fix.loader.entry_points import MAX_PROGRAMS
 from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
 from bundle_fix.run.record.loader_record import LoadCall, LoadRequest
 from bundle_fix.run.sandbox.command import MEMORY_DIRECTORIES
@@ -68,10 +70,12 @@ class Observer(Struct, frozen=True, dict=True):
     Attributes:
         deployment: the pack on the host of the run.
         decoys: the name of each decoy, by its path without symlinks.
+        provides: patterns of the libraries that every target has.
     """
 
     deployment: Deployment
     decoys: Mapping[str, str]
+    provides: tuple[str, ...] = ()
 
     def label_path(self, path: str) -> tuple[str, LoadOrigin]:
         """Return the path for messages and the origin of an absolute path in the sandbox."""
@@ -110,6 +114,25 @@ class Observer(Struct, frozen=True, dict=True):
             is_known = program in self.deployment.bundle.images and program in self._programs
             self._predictions[program] = self.deployment.map_process(program) if is_known else None
         return self._predictions[program]
+
+    def resolves_in_program(self, library: str, name: str) -> bool:
+        """Return whether ``library`` finds ``name`` in the pack if a program of the pack opens it.
+
+        A library that the program has loaded satisfies the need, and its RPATH is searched.
+        """
+        images = self.deployment.bundle.images
+        like = [
+            process
+            for program in self._programs[:MAX_PROGRAMS]
+            if library in images
+            and images[program].architecture == images[library].architecture
+            and (process := self.predict_process(program)) is not None
+        ]
+        return any(
+            need.name == name and need.result.origin is ObjectOrigin.BUNDLE
+            for process in like
+            for need in self.deployment.dlopen_process(process, library).resolutions
+        )
 
 
 def observe_loads(observer: Observer, requests: Iterable[LoadRequest]) -> Iterator[Load]:

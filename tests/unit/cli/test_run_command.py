@@ -98,6 +98,47 @@ def test_a_server_is_stopped_and_a_program_that_hangs_is_an_error(pack: Path) ->
     assert hung.returncode == 1
 
 
+def test_every_library_is_opened_by_itself(pack: Path) -> None:
+    build_elf(pack / "lib/broken.so", needed=["libmissing.so.1"], runpath="$ORIGIN")
+    done = run_bundle_fix("run", pack, "--open-all", "--format", "json")
+    errors = {
+        (f["rule"], f["path"], f["evidence"]["needed"])
+        for f in json.loads(done.stdout)["findings"]
+        if f["severity"] == "error"
+    }
+    assert errors == {
+        ("BF801", "lib/plugin.so", "libb.so.1"),
+        ("BF802", "lib/broken.so", "libmissing.so.1"),
+    }
+    assert done.returncode == 1
+
+
+def test_a_library_that_crashes_cannot_be_opened(pack: Path) -> None:
+    source = "__attribute__((constructor)) static void loaded(void) { __builtin_trap(); }"
+    build_elf(pack / "lib/trap.so", source=source)
+    build_elf(pack / "lib/plugin.so", source="extern int of_program; int *at = &of_program;")
+    done = run_bundle_fix("run", "--open-all", pack)
+    text = " ".join(done.stdout.split())
+    assert "lib/trap.so cannot be opened: died by signal" in text
+    assert "note BF806" in text
+    assert "lib/plugin.so cannot be opened: undefined symbol: of_program" in text
+
+
+def test_a_real_host_has_its_own_libraries_and_programs(pack: Path) -> None:
+    done = run_bundle_fix("run", "--host", "/", "-v", "--strace", pack, "/bin/cat", "/etc/passwd")
+    assert done.returncode == 0, done.stderr
+    assert "root:" in done.stderr
+    assert "  /etc/passwd\n" in done.stdout
+
+
+def test_run_time_libraries_are_added_to_a_spec(pack: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "bundle.toml"
+    spec.write_text('[bundle]\nname = "x"\n')
+    done = run_bundle_fix("run", pack, "-q", "--learn", spec, "bin/x", "libb.so.1")
+    assert done.returncode == 0
+    assert 'dlopen = ["libb.so.1"]' in spec.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

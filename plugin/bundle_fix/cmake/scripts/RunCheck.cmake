@@ -1,6 +1,7 @@
-# Build or install the artifact of a bundle_fix_test(), and check it. CTest runs this.
+# Build or install the artifact of a bundle_fix_test(), and check it or run a program of it. CTest runs this.
 #
-#   COMMAND, OPTIONS  the tool and the options of `check`, lists
+#   COMMAND, OPTIONS  the tool and the options of `check` or `run`, lists
+#   RUN               a program of the artifact with its arguments, a list, or empty
 #   SPEC, DEFINES     the spec and a file with the values of its variables, or empty
 #   BUILD, CONFIG     the build tree and its configuration
 #   LISTS             the path of the lists of bundle_fix_install(), without extension
@@ -60,6 +61,18 @@ if(SPEC)
   if(DEFINES)
     list(APPEND policy -D "@${DEFINES}")
   endif()
+endif()
+if(RUN)
+  # Programs of an installation may know the absolute path of their prefix.
+  if(INSTALL)
+    list(PREPEND OPTIONS --at "${PREFIX}")
+  endif()
+  execute_process(COMMAND ${COMMAND} run "${ARTIFACT}" --color never ${policy} ${OPTIONS} -- ${RUN}
+                  RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "the run of ${ARTIFACT} has findings")
+  endif()
+  return()
 endif()
 execute_process(COMMAND ${COMMAND} check "${ARTIFACT}" --color never ${policy} ${OPTIONS}
                 RESULT_VARIABLE status)

@@ -17,12 +17,12 @@ from bundle_fix.loader.bundle import Bundle, read_bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError, build_os_error
 from bundle_fix.model.progress import Progress
 from bundle_fix.model.tree import InstallLocation, Tree
 from bundle_fix.pipelines.run.request import RunOptions, describe_environment
 from bundle_fix.policy.policy import CheckPolicy
-from bundle_fix.run.host.decoy_host import DecoyHost, build_decoy_host
+from bundle_fix.run.host.decoy_host import DecoyHost, build_decoy_host, build_hostile_directory
 from bundle_fix.run.host.real_root import mount_real_root
 from bundle_fix.run.observation import Observer
 from bundle_fix.run.record.loader_record import RECORD_DIRECTORY
@@ -39,6 +39,9 @@ class PreparedHost(Struct, frozen=True):
     observer: Observer
     pack: Path
     decoys: DecoyHost
+
+
+ANOTHER_PLACE = "choose a directory with --at that the host does not have"
 
 
 @contextmanager
@@ -75,7 +78,7 @@ def prepare_host(
         )
         yield PreparedHost(
             bundle, Sandbox(isolation, root, tuple(mounts), options.network),
-            Observer(deployment, decoys.decoys), pack, decoys,
+            Observer(deployment, decoys.decoys, policy.host), pack, decoys,
         )  # fmt: skip
 
 
@@ -83,6 +86,8 @@ def build_host(root: Path, bundle: Bundle, options: RunOptions, policy: CheckPol
     """Create the files of the decoy host; of a real host only the hostile directory."""
     if options.host is None:
         return build_decoy_host(root, bundle, policy.dlopen, policy.host, options.decoys)
+    if options.hostile:
+        return build_hostile_directory(root, bundle, policy.dlopen, options.decoys)
     return DecoyHost(root, {}, ())
 
 
@@ -91,7 +96,10 @@ def _place_pack(
 ) -> Path:
     """Make the pack visible at ``at`` and return its directory on this machine."""
     target = root / at.strip("/")
-    target.mkdir(parents=True)
+    try:
+        target.mkdir(parents=True)
+    except OSError as error:
+        raise build_os_error(f"cannot put the pack into {at}", error, hint=ANOTHER_PLACE) from error
     if artifact.format == DIRECTORY and isolation is not Isolation.CHROOT:
         source = artifact.path.resolve()
         mounts.append(Mount(source, at))

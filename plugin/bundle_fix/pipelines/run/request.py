@@ -23,8 +23,8 @@ class RunOptions(Struct, frozen=True):
     """The request of a run.
 
     Attributes:
-        program: a path in the pack, the file name of one of its programs, or an absolute path on
-            the host.
+        program: a path in the pack, the file name of one of its programs, or a program of the
+            host; empty if only the libraries are opened.
         arguments: the arguments of the program.
         at: the directory of the pack on the host.
         directory: the working directory, relative to the pack.
@@ -35,6 +35,8 @@ class RunOptions(Struct, frozen=True):
         network: whether the program uses this machine's network.
         seconds: the time after which the program is stopped.
         is_stop: whether the program is meant to run until that time, as a server does.
+        open_all: whether each library of the pack is opened by itself first.
+        strace: whether strace records the files outside the pack that the program opens.
         limits: the limits of the pack.
     """
 
@@ -49,17 +51,19 @@ class RunOptions(Struct, frozen=True):
     network: bool = False
     seconds: float = 60.0
     is_stop: bool = False
+    open_all: bool = False
+    strace: bool = False
     limits: Limits = DEFAULT_LIMITS
 
 
 def find_program(view: View, options: RunOptions, where: str) -> str:
-    """Return the absolute path of the program on the host.
+    """Return the absolute path of the program on the host; empty if none is requested.
 
     Raises:
         BundleFixError: Neither the pack nor the host's PATH has such a program.
     """
     text, tree = options.program, view.bundle.tree
-    if text.startswith("/"):
+    if not text or text.startswith("/"):
         return text
     for path in (text, text.removeprefix(f"{tree.top}/")):
         real = resolve_path(tree, posixpath.normpath(path))

@@ -46,10 +46,7 @@ def render_run(
     lines = list(render_findings(report.findings, rules, paint, verbose=verbose))
     lines.append(_render_counts(report))
     if verbose:
-        for load in report.loads:
-            lines += wrap_text(_format_load(load), "  ", "      ")
-        lines.append(f"opened files of the pack: {len(report.opened_files)}")
-        lines += [f"  {escape_unprintable(path)}" for path in report.opened_files]
+        lines += _render_details(report)
     lines += _render_limits(report)
     lines.append(_render_result(report, paint))
     return "\n".join(lines) + "\n"
@@ -59,6 +56,18 @@ def _render_counts(report: RunReport) -> str:
     counts = ((report.count_loads(origin), text) for origin, text in ORIGIN_TEXTS.items())
     parts = [f"{count} {text}" for count, text in counts if count]
     return f"libraries apart from the C library: {', '.join(parts) or 'none'}"
+
+
+def _render_details(report: RunReport) -> Iterator[str]:
+    for load in report.loads:
+        yield from wrap_text(_format_load(load), "  ", "      ")
+    for title, paths in (
+        ("opened files of the pack", report.opened_files),
+        ("other opened files (strace)", report.host_files),
+    ):
+        if paths:
+            yield f"{title}: {len(paths)}"
+            yield from (f"  {escape_unprintable(path)}" for path in paths)
 
 
 def _format_load(load: Load) -> str:
@@ -81,5 +90,5 @@ def _render_result(report: RunReport, paint: Paint) -> str:
     end = f"exit code {report.status}" if report.status >= 0 else f"signal {-report.status}"
     end = "stopped" if report.stopped else end
     size = f"{end}, {format_count(report.decoys, 'decoy')}, {format_duration(report.seconds)}"
-    name = escape_unprintable(f"{report.artifact}: {report.program}")
+    name = escape_unprintable(": ".join(filter(None, (report.artifact, report.program))))
     return f"{name}: {verdict}: {counts}{ignored} ({size})"

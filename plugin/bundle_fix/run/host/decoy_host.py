@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -23,6 +23,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.run.host.decoy import build_decoy
 from bundle_fix.run.host.ld_cache import build_cache
 from bundle_fix.run.host.machine_files import (
+    HostLibraries,
     copy_file,
     copy_libc,
     copy_programs,
@@ -80,9 +81,7 @@ def build_decoy_host(
     """
     libraries = find_host_libraries(bundle, provides)
     given = {_read_soname(file): file for file in files}
-    wanted = {n for n in (*bundle.paths_by_name, *libraries.others, *names) if "/" not in n}
-    decoy_names = {n for n in wanted if not is_part_of_libc(n)} - libraries.expected.keys()
-    decoy_names |= given.keys()
+    decoy_names = _list_names(bundle, libraries, (*names, *given))
     decoys: dict[str, str] = {}
     cached: list[CacheEntry] = []
     for images in group_images(bundle):
@@ -92,17 +91,55 @@ def build_decoy_host(
         # Two architectures have different decoys of the same name.
         own = f"{CACHED_DIRECTORY}/{images[0].machine}-{images[0].format.bits}"
         for directory in (*defaults, own, HOSTILE_DIRECTORY):
-            place = mirror_directory(directory, root)
-            for name in sorted(decoy_names):
-                if not (place / name).exists():
-                    _write_decoy(place / name, given.get(name), images[0])
-                    decoys[f"/{place.relative_to(root)}/{name}"] = name
-        cached += _list_cache_entries(own, decoy_names, images[0])
-    for name, file in libraries.expected.items():
-        copy_file(file, root, name)
-    copy_programs(root, frozenset(decoy_names))
+            decoys |= _place_decoys(root, directory, decoy_names, given, images[0])
+        paths = {name: f"{own}/{name}" for name in decoy_names} | dict(libraries.expected)
+        cached += _list_cache_entries(paths, images[0])
+    for file in libraries.expected.values():
+        copy_file(file, root)
+    copy_programs(root, decoy_names)
     _write_configuration(root, build_cache(cached, sys.byteorder))
     return DecoyHost(root, decoys, tuple(dict.fromkeys(map(posixpath.dirname, decoys))))
+
+
+def build_hostile_directory(
+    root: Path, bundle: Bundle, names: tuple[str, ...], files: tuple[Path, ...]
+) -> DecoyHost:
+    """Create the directory of decoys for LD_LIBRARY_PATH in ``root``, for a real host.
+
+    Args and errors are those of `build_decoy_host`.
+    """
+    given = {_read_soname(file): file for file in files}
+    decoy_names = _list_names(bundle, find_host_libraries(bundle, ()), (*names, *given))
+    decoys: dict[str, str] = {}
+    for images in group_images(bundle):
+        decoys |= _place_decoys(root, HOSTILE_DIRECTORY, decoy_names, given, images[0])
+    return DecoyHost(root, decoys, (HOSTILE_DIRECTORY,))
+
+
+def _list_names(bundle: Bundle, libraries: HostLibraries, others: Iterable[str]) -> frozenset[str]:
+    """Return the names of decoys: those of the pack, those that it needs, and ``others``."""
+    names = {*bundle.paths_by_name, *libraries.others, *others}
+    return frozenset(
+        name
+        for name in names - libraries.expected.keys()
+        if "/" not in name and not is_part_of_libc(name)
+    )
+
+
+def _place_decoys(
+    root: Path, directory: str, names: Iterable[str], given: Mapping[str, Path], like: Image
+) -> dict[str, str]:
+    """Write decoys into a directory of the host; return their names by path.
+
+    Files of another architecture, and of this machine, stay.
+    """
+    place = mirror_directory(directory, root)
+    decoys = {}
+    for name in sorted(names):
+        if not (place / name).exists():
+            _write_decoy(place / name, given.get(name), like)
+            decoys[f"/{place.relative_to(root)}/{name}"] = name
+    return decoys
 
 
 def _read_soname(file: Path) -> str:
@@ -120,10 +157,10 @@ def _write_decoy(target: Path, given: Path | None, like: Image) -> None:
         target.chmod(0o755)
 
 
-def _list_cache_entries(directory: str, names: set[str], image: Image) -> Iterator[CacheEntry]:
+def _list_cache_entries(paths: Mapping[str, str], image: Image) -> Iterator[CacheEntry]:
     flags = ABI_FLAGS.get((image.machine, image.format.bits), FLAG_ELF)
-    for name in names:
-        yield CacheEntry(name, f"{directory}/{name}", flags, 0, None)
+    for name, path in paths.items():
+        yield CacheEntry(name, path, flags, 0, None)
 
 
 def _write_configuration(root: Path, cache: bytes) -> None:

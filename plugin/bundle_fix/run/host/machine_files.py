@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,16 +15,18 @@ from bundle_fix.loader.bundle import Bundle, read_bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entry_points import map_plugins, map_programs
 from bundle_fix.loader.hosts.files import DirectoryFiles
-from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import Loader
 from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.model.content import PathContent
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.tree import File, Metadata, Tree
 
 MACHINE = DirectoryFiles(Path("/"))
+MODE = Metadata(0o755)
 PROGRAMS = (
     "sh", "bash", "env", "true", "false", "test", "cat", "basename", "dirname", "readlink",
     "realpath", "uname", "id", "ls", "mkdir", "rm", "cp", "mv", "ln", "chmod", "touch", "sed",
@@ -134,25 +136,54 @@ def copy_libc(directories: Iterable[str], interpreters: Iterable[str], root: Pat
 def copy_programs(root: Path, decoys: frozenset[str]) -> None:
     """Copy `PROGRAMS` and their libraries, except programs that need a library with a decoy."""
     paths = [p for name in PROGRAMS if (p := shutil.which(name, path="/bin:/usr/bin"))]
-    members = {os.path.realpath(p).strip("/"): Path(p).resolve() for p in paths}
-    nodes = {
-        member: File(PathContent(path, path.stat().st_size), Metadata(0o755))
-        for member, path in members.items()
-    }
-    bundle = read_bundle(Tree(nodes), "/")
-    deployment = Deployment(bundle, RealHost(MACHINE, "/", running=True))
+    libraries = _map_programs_of_machine(paths)
     for path in paths:
-        member = os.path.realpath(path).strip("/")
-        libraries = dict(_list_libraries(deployment, member)) if member in bundle.images else {}
-        if decoys.isdisjoint(libraries):
+        own = {n: f for n, f in libraries[path].items() if not is_part_of_libc(n)}
+        if decoys.isdisjoint(own):
             copy_file(path, root)
-            for name, file in libraries.items():
+            for name, file in own.items():
                 copy_file(file, root, name)
 
 
-def _list_libraries(deployment: Deployment, program: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the file of each library that a program loads, without the C library."""
-    for loaded in deployment.map_process(program).objects:
-        name = posixpath.basename(loaded.name)
-        if loaded.origin is ObjectOrigin.HOST and loaded.real_path and not is_part_of_libc(name):
-            yield name, loaded.real_path
+def copy_strace(directory: Path) -> str:
+    """Copy strace(1) with all its libraries into one new directory.
+
+    Returns:
+        The file name of its loader in the directory.
+
+    Raises:
+        BundleFixError: strace is not installed.
+    """
+    path = shutil.which("strace")
+    if path is None:
+        raise BundleFixError("--strace requires strace(1)", hint="install the package strace")
+    directory.mkdir()
+    shutil.copy(path, directory / "strace")
+    libraries = _map_programs_of_machine([path])[path]
+    for name, file in libraries.items():
+        shutil.copy(file, directory / name)
+    loader = next((name for name in libraries if LOADER_NAME.fullmatch(name)), None)
+    if loader is None:
+        raise BundleFixError("cannot find the loader of strace", where=path)
+    return loader
+
+
+def _map_programs_of_machine(paths: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the libraries of programs of this machine: the file by name, by program."""
+    members = {path: os.path.realpath(path).strip("/") for path in paths}
+    nodes = {
+        member: File(PathContent(Path("/", member), Path("/", member).stat().st_size), MODE)
+        for member in members.values()
+    }
+    bundle = read_bundle(Tree(nodes), "/")
+    deployment = Deployment(bundle, RealHost(MACHINE, "/", running=True))
+    return {
+        path: {
+            posixpath.basename(loaded.name): loaded.real_path
+            for loaded in deployment.map_process(member).objects
+            if loaded.origin is ObjectOrigin.HOST and loaded.real_path
+        }
+        if member in bundle.images
+        else {}
+        for path, member in members.items()
+    }

@@ -72,10 +72,12 @@ class RunningProgram:
     def __init__(self, process: ForkedProcess) -> None:
         self._process = process
 
-    def wait(self, seconds: float) -> ProgramEnd | None:
-        """Return how the program ended, or None if it still runs after ``seconds``."""
-        if not wait_for_output([self._process], seconds):
-            return None
+    def is_running(self, seconds: float) -> bool:
+        """Return whether the program still runs after ``seconds``, or when it ends before."""
+        return not wait_for_output([self._process], seconds)
+
+    def wait_for_end(self) -> ProgramEnd:
+        """Return how the program ended."""
         data = self._process.pipe.read()
         wait_for_exit(self._process)
         if not data:
