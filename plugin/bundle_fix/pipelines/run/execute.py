@@ -101,6 +101,8 @@ def _build_command(host: PreparedHost, program: str, options: RunOptions, output
     environment = build_environment(options)
     arguments = (program, *options.arguments)
     if options.strace:
+        if host.sandbox.isolation is Isolation.CHROOT:
+            raise BundleFixError("--strace requires namespaces, which this machine forbids")
         loader = copy_strace(host.sandbox.root / STRACE_DIRECTORY.strip("/"))
         variables = [f"{name}={value}" for name, value in environment.items()]
         # Only the program has the variables of the loader, not strace.

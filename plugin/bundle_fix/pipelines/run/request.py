@@ -63,8 +63,12 @@ def find_program(view: View, options: RunOptions, where: str) -> str:
         BundleFixError: Neither the pack nor the host's PATH has such a program.
     """
     text, tree = options.program, view.bundle.tree
-    if not text or text.startswith("/"):
+    if not text or (text.startswith("/") and isinstance(view.resolve_path(text), str)):
         return text
+    if text.startswith("/"):
+        raise BundleFixError(
+            f"the host has no program {text}", hint="--host / has all of this machine"
+        )
     for path in (text, text.removeprefix(f"{tree.top}/")):
         real = resolve_path(tree, posixpath.normpath(path))
         if isinstance(real, str) and isinstance(tree.nodes.get(real), File):

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.run.sandbox import system_calls as calls
 from bundle_fix.run.sandbox.bubblewrap import PROBE, build_bubblewrap_command
+from bundle_fix.run.sandbox.chroot import NOBODY, enter_chroot
 from bundle_fix.run.sandbox.command import Command, Isolation, ProgramEnd, Sandbox
 from bundle_fix.run.sandbox.namespaces import enter_namespaces, enter_root
 from bundle_fix.subprocesses.forks import (
@@ -29,8 +30,6 @@ from bundle_fix.subprocesses.forks import (
     wait_for_output,
 )
 
-NOBODY = 65534
-"""The user and the group of a program in a chroot."""
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 PROBE_SECONDS = 10
@@ -42,7 +41,7 @@ def choose_isolation(*, network: bool) -> Isolation:
     Raises:
         BundleFixError: None works.
     """
-    if shutil.which("bwrap") and _works_in_child(_exec_bubblewrap):
+    if _find_bubblewrap() and _works_in_child(_exec_bubblewrap):
         return Isolation.BUBBLEWRAP
     if _works_in_child(enter_namespaces):
         return Isolation.NAMESPACES
@@ -52,6 +51,10 @@ def choose_isolation(*, network: bool) -> Isolation:
     if os.geteuid() == 0:
         hint = "add --network: a chroot cannot disconnect the network"
     raise BundleFixError("this machine does not permit namespaces (unshare)", hint=hint)
+
+
+def _find_bubblewrap() -> str:
+    return shutil.which("bwrap") or ""
 
 
 def _works_in_child(work: Callable[[], None]) -> bool:
@@ -166,13 +169,9 @@ def _exec_command(sandbox: Sandbox, command: Command, error_end: int) -> None:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         if sandbox.isolation is Isolation.BUBBLEWRAP:
-            os.execvpe("bwrap", build_bubblewrap_command(sandbox, command), {})  # noqa: S606
+            os.execve(_find_bubblewrap(), build_bubblewrap_command(sandbox, command), {})  # noqa: S606
         if sandbox.isolation is Isolation.CHROOT:
-            os.setsid()
-            os.chroot(sandbox.root)
-            os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
+            enter_chroot(sandbox, command.arguments[0])
         elif os.geteuid() == 0:
             os.setresuid(NOBODY, NOBODY, NOBODY)
         os.chdir(command.directory)
