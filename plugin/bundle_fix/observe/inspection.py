@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.loader.objects import LoadedObject
@@ -22,7 +23,8 @@ from bundle_fix.observe.comparison.prediction import (
 )
 from bundle_fix.observe.comparison.search_evidence import SearchEvidence, find_evidence
 from bundle_fix.observe.cores.core_file import open_core
-from bundle_fix.observe.objects import list_objects
+from bundle_fix.observe.environ import read_present_environment
+from bundle_fix.observe.objects import LoadedObjects, list_objects
 from bundle_fix.observe.running import open_process
 from bundle_fix.observe.snapshot import FileMemory, Snapshot
 
@@ -50,6 +52,14 @@ class Inspection(Struct, frozen=True):
     remarks: tuple[str, ...]
 
 
+OVERWRITTEN = (
+    "the environment at the start cannot be read, or the process has overwritten it:"
+    " LD_LIBRARY_PATH and LD_PRELOAD are unknown"
+)
+PRESENT = (
+    "the process has overwritten its environment: LD_LIBRARY_PATH and LD_PRELOAD are those of its"
+    " present environment"
+)
 NO_LINK_MAP = (
     "no link map can be read: objects are the mapped files with code, in the order of addresses"
 )
@@ -87,15 +97,9 @@ def inspect_core(
 
 def _inspect_snapshot(snapshot: Snapshot, packs: Sequence[PackContents]) -> Inspection:
     found = list_objects(snapshot)
+    snapshot = _complete_environment(snapshot, found)
     pack = choose_pack(packs, found.objects) if packs else find_own_pack(snapshot, found.objects)
     comparison = compare_objects(snapshot, found.objects, pack, packs)
-    remarks = snapshot.remarks
-    if (
-        not found.has_link_map
-        and not found.is_static
-        and not isinstance(snapshot.memory, FileMemory)
-    ):
-        remarks = (*remarks, NO_LINK_MAP)
     process = predict_process(snapshot, found.objects)
     return Inspection(
         snapshot,
@@ -104,5 +108,18 @@ def _inspect_snapshot(snapshot: Snapshot, packs: Sequence[PackContents]) -> Insp
         tuple(find_predicted_object(process, o) for o in found.objects),
         tuple(find_differences(process, found.objects)),
         find_malloc_provider(snapshot, comparison),
-        remarks,
+        snapshot.remarks,
     )
+
+
+def _complete_environment(snapshot: Snapshot, found: LoadedObjects) -> Snapshot:
+    """Return the snapshot with an environment, if any can be read, and with remarks."""
+    if not found.has_link_map:
+        is_explained = found.is_static or isinstance(snapshot.memory, FileMemory)
+        remarks = () if is_explained else (NO_LINK_MAP,)
+        return replace(snapshot, remarks=(*snapshot.remarks, *remarks))
+    if snapshot.environment is not None:
+        return snapshot
+    environment = read_present_environment(snapshot, found.objects)
+    remark = OVERWRITTEN if environment is None else PRESENT
+    return replace(snapshot, environment=environment, remarks=(*snapshot.remarks, remark))

@@ -33,9 +33,6 @@ NO_MEMORY = (
     " kernel.yama.ptrace_scope to 0): objects are its mapped files with code, in the order of"
     " addresses"
 )
-OVERWRITTEN = (
-    "the process has overwritten its environment: LD_LIBRARY_PATH and LD_PRELOAD are unknown"
-)
 
 
 class NoProcessError(BundleFixError):
@@ -120,10 +117,7 @@ def _build_snapshot(pid: int, directory: Path, maps: bytes, fd: int | None) -> S
         environment=variables,
         root=directory / "root",
         working_directory=str((directory / "cwd").readlink()),
-        remarks=(
-            *([NO_MEMORY] if fd is None else []),
-            *([OVERWRITTEN] if variables is None else []),
-        ),
+        remarks=(NO_MEMORY,) if fd is None else (),
     )
 
 

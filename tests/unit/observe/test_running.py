@@ -14,7 +14,7 @@ from builders.processes import make_server_pack, run_waiting
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.observe import running
-from bundle_fix.observe.inspection import Inspection, inspect_process
+from bundle_fix.observe.inspection import PRESENT, Inspection, inspect_process
 from bundle_fix.observe.objects import list_objects
 
 
@@ -75,25 +75,32 @@ def test_without_permission_for_the_memory_the_mapped_files_are_listed(
     assert found.differences == ()
 
 
-def test_an_environment_that_was_overwritten_is_unknown(tmp_path: Path) -> None:
+def test_of_an_environment_that_was_overwritten_the_present_one_is_read(tmp_path: Path) -> None:
     # Servers that change their title write over their environment, as Redis does with zeros.
     source = """
     #include <string.h>
     #include <unistd.h>
     extern char **environ;
     int main(void) {
-        char c;
-        memset(environ[0], 0, strlen(environ[0]));
+        static char *copy[2];
+        char c, *old = environ[0];
+        copy[0] = strdup(old);
+        environ = copy;
+        memset(old, 0, strlen(old));
         write(1, "ready", 5);
         read(0, &c, 1);
         return 0;
     }
     """
-    program = build_elf(tmp_path / "server", program=True, source=source)
-    with run_waiting(program, LD_LIBRARY_PATH="/nowhere") as pid:
+    pack = make_server_pack(tmp_path)
+    other = build_elf(tmp_path / "old/libheap.so.4", soname="libheap.so.4", tag="")
+    program = build_elf(pack / "bin/server", program=True, source=source, needed=["libheap.so.4"])
+    with run_waiting(program, LD_LIBRARY_PATH=str(other.parent)) as pid:
         found = inspect_process(pid)
-    assert found.remarks == (running.OVERWRITTEN,)
+    assert found.remarks == (PRESENT,)
     assert found.differences == ()
+    library = next(o for o in found.predicted if o is not None and o.name == "libheap.so.4")
+    assert library.via is SearchRule.LD_LIBRARY_PATH
 
 
 def test_an_ended_process_has_no_memory() -> None:
