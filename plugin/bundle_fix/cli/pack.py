@@ -26,12 +26,15 @@ from bundle_fix.cli.options import (
     read_defines,
 )
 from bundle_fix.cli.progress import show_progress
+from bundle_fix.manifest.model import Manifest, decode_manifest, encode_manifest
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.tree import Symlink
+from bundle_fix.pipelines.apply import Action
 from bundle_fix.pipelines.depfile import find_inputs, format_make_rule
 from bundle_fix.pipelines.fix import Options
 from bundle_fix.pipelines.pack import PackRequest, PackResult, get_output_path, make_pack
+from bundle_fix.pipelines.unchanged import list_differences
 from bundle_fix.policy.from_spec import build_policy
 from bundle_fix.report.render.sbom import render_sbom, require_cyclonedx
 from bundle_fix.spec.epoch import find_explicit_epoch
@@ -138,15 +141,19 @@ def pack(
     target = get_output_path(loaded, values, output)
     kind = choose_format(target, loaded.bundle.format)
     request = PackRequest(loaded, values, directory, target, kind, options, if_changed)
-    replaces_pack = not if_changed and _is_previous_pack(target, stamp)
+    previous = _read_previous_manifest(target, stamp)
+    replaces_pack = not if_changed and target.is_dir() and _is_previous_pack(target, stamp)
     with (
         move_aside(target) if replaces_pack else nullcontext(),
         show_progress(quiet=quiet, color=color) as progress,
     ):
         packed = make_pack(request, progress)
-    for line in describe_result(packed, target):
+    shown = packed
+    if previous is not None and not verbose:
+        shown = _select_differences(packed, target, previous)
+    for line in describe_result(shown, target):
         print_message(escape_unprintable(line), quiet=quiet)
-    result = packed.fixed
+    result = shown.fixed
     if result is not None:
         print_result(target, result, dry_run=False, quiet=quiet, verbose=verbose, color=color)
     written = target if result is None else result.written
@@ -174,9 +181,10 @@ def _render_side_files(
     spec, values, target = request.spec, request.values, request.output
     if files.stamp is not None:
         yield files.stamp, f"{target.resolve()}\n"
+        yield _get_manifest_path(files.stamp), encode_manifest(packed.manifest).decode()
     if files.depfile is not None:
         made = files.stamp or target
-        outputs = (target, made, files.depfile)
+        outputs = (target, made, files.depfile, _get_manifest_path(made))
         inputs = find_inputs(spec, values, request.root, packed.collected.origins, outputs)
         yield files.depfile, format_make_rule(made, inputs)
     if files.name_file is not None:
@@ -186,10 +194,42 @@ def _render_side_files(
 
 
 def _is_previous_pack(target: Path, stamp: Path | None) -> bool:
-    """Return whether the directory ``target`` is the pack of the run that wrote ``stamp``."""
-    if stamp is None or not stamp.is_file() or not target.is_dir():
+    """Return whether ``target`` is the pack of the run that wrote ``stamp``."""
+    if stamp is None or not stamp.is_file() or not target.exists():
         return False
     return os.fsencode(f"{target.resolve()}\n") == stamp.read_bytes()
+
+
+def _get_manifest_path(stamp: Path) -> Path:
+    """Return the path beside the stamp where the manifest of its pack is kept."""
+    return stamp.with_name(f"{stamp.name}.manifest")
+
+
+def _read_previous_manifest(target: Path, stamp: Path | None) -> Manifest | None:
+    """Return the manifest of the pack at ``target`` from the run that wrote ``stamp``, if any."""
+    if stamp is None or not _is_previous_pack(target, stamp):
+        return None
+    path = _get_manifest_path(stamp)
+    try:
+        return decode_manifest(path.read_bytes()) if path.is_file() else None
+    except BundleFixError:
+        return None  # another version wrote it
+
+
+def _select_differences(packed: PackResult, target: Path, previous: Manifest) -> PackResult:
+    """Return the result with its differences from the previous pack instead of all its changes."""
+    if packed.fixed is None:
+        return packed
+    actions = list_differences(previous, packed.manifest)
+    same = Action(target.name, "made again with the same files")
+    applied = replace(packed.fixed.applied, actions=actions or (same,))
+    new = {action.path for action in actions}
+    origins = {path: o for path, o in packed.collected.origins.items() if path in new}
+    return replace(
+        packed,
+        collected=replace(packed.collected, origins=origins),
+        fixed=replace(packed.fixed, applied=applied),
+    )
 
 
 def describe_result(packed: PackResult, target: Path) -> Iterator[str]:

@@ -173,10 +173,11 @@ def read_manifest(tree: Tree) -> Manifest | None:
         )
     with node.content.open() as reader:
         data = read_exactly(reader, 0, node.content.size) or b""
-    return _decode_manifest(data)
+    return decode_manifest(data)
 
 
-def _decode_manifest(data: bytes) -> Manifest:
+def decode_manifest(data: bytes) -> Manifest:
+    """Return the manifest in the bytes of its file; see `read_manifest` for the errors."""
     try:
         # The head comes first, because any other key may differ in a newer schema.
         head = msgspec.json.decode(data, type=_ManifestHead)

@@ -13,10 +13,11 @@ from bundle_fix.check.rules.manifest import RULES
 from bundle_fix.collect.pack_builder import CollectedPack
 from bundle_fix.loader.bundle import build_bundle
 from bundle_fix.loader.hosts.host import build_adversarial_host
-from bundle_fix.manifest.model import Manifest, encode_path, read_manifest
+from bundle_fix.manifest.model import Manifest, decode_path, encode_path, read_manifest
 from bundle_fix.model.content import Content
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Symlink, Tree
+from bundle_fix.pipelines.apply import Action
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.storage.digests import compute_digests
 
@@ -72,6 +73,29 @@ def find_unchanged_pack(output: Path, inputs: str, debug: Path) -> Manifest | No
         return manifest
     except BundleFixError:
         return None
+
+
+def list_differences(old: Manifest, new: Manifest) -> tuple[Action, ...]:
+    """Return an action for each file and symlink that a pack has made different from ``old``."""
+    before, after = _index_members(old), _index_members(new)
+    found = []
+    for path in sorted(before.keys() | after.keys()):
+        if path not in before:
+            found.append(Action(path, "added"))
+        elif path not in after:
+            found.append(Action(path, "removed"))
+        elif before[path] != after[path]:
+            found.append(Action(path, "changed"))
+    return tuple(found)
+
+
+def _index_members(manifest: Manifest) -> dict[str, tuple[str, str]]:
+    """Return digest and mode, or the target of a symlink, by path."""
+    links = {decode_path(link.path): (link.target, "symlink") for link in manifest.links}
+    return {
+        **links,
+        **{decode_path(file.path): (file.sha256, file.mode) for file in manifest.files},
+    }
 
 
 def compute_tree_digest(tree: Tree) -> str:

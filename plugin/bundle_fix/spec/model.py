@@ -34,12 +34,13 @@ class BundleTable(SpecTable, kw_only=True, frozen=True):
     """Name and format of the pack."""
 
     name: Annotated[
-        Template,
+        Template | None,
         Meta(
-            description="The pack's file name without suffix, and the name of its top directory.",
+            description="The pack's file name without suffix, and the name of its top directory. "
+            "A spec that makes no pack needs none.",
             extra={"pack_name": True},
         ),
-    ]
+    ] = None
     format: Annotated[
         Format, Meta(description="A tarball with its compression, or a directory (`dir`).")
     ] = "tar.gz"
@@ -292,7 +293,7 @@ class CheckTable(SpecTable, kw_only=True, frozen=True):
 class Tables(SpecTable, kw_only=True, frozen=True):
     """The tables of a spec."""
 
-    bundle: Annotated[BundleTable, Meta(description="Name and format of the pack.")]
+    bundle: Annotated[BundleTable, Meta(description="Name and format of the pack.")] = BundleTable()
     variables: Annotated[dict[Name, Variable], Meta(description="Values, used as `{name}`.")] = {}
     options: Annotated[
         dict[Name, Option], Meta(description="Choices, made with `-D name=value`.")

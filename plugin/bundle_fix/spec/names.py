@@ -18,8 +18,15 @@ def resolve_pack_name(spec: Spec, values: Mapping[str, str]) -> str:
     """Return the pack's name: its file name without suffix, and the name of its top directory.
 
     Raises:
-        BundleFixError: a variable in it has no value, or the result is not a valid file name.
+        BundleFixError: there is none, a variable in it has no value, or the result is not a valid
+            file name.
     """
+    if spec.bundle.name is None:
+        raise BundleFixError(
+            "missing key `name` in [bundle], the name of the pack",
+            where=spec.locate_key("bundle"),
+            hint='add `name = "…"`',
+        )
     name = substitute_variables(spec.bundle.name, values)
     if fault := find_name_error(name):
         raise BundleFixError(

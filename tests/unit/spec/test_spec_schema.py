@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from bundle_fix.elf.edit.orders import ORDERS
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.model import (
+    Spec,
     Tables,
 )
+from bundle_fix.spec.names import resolve_pack_name
 from bundle_fix.spec.parsing.convert import get_type_origin, is_struct, list_fields, unwrap_type
 from bundle_fix.spec.value_types import Editor
 
@@ -79,14 +82,13 @@ def test_a_misspelt_header_is_reported_once(get_error: GetError, example: str) -
 
 
 def test_a_key_without_a_header_names_its_table(get_error: GetError) -> None:
-    assert get_error('name = "x"') == (
-        "bundle.toml:1:1: unknown key `name` (move it to [bundle])\n"
-        "bundle.toml:1:1: missing table [bundle] (add it)"
-    )
+    assert get_error('name = "x"') == "bundle.toml:1:1: unknown key `name` (move it to [bundle])"
 
 
-def test_an_empty_spec_lacks_the_bundle_table(get_error: GetError) -> None:
-    assert get_error("") == "bundle.toml:1:1: missing table [bundle] (add it)"
+def test_only_a_pack_needs_a_name(load: Callable[[str], Spec]) -> None:
+    for text in ("", '[bundle]\nformat = "dir"\n', '[check]\nglibc = "2.28"\n'):
+        with pytest.raises(BundleFixError, match="missing key `name`"):
+            resolve_pack_name(load(text), {})
 
 
 def test_a_missing_key_is_reported_at_the_header_of_its_entry(get_error: GetError) -> None:

@@ -15,8 +15,11 @@ from bundle_fix.spec.variables import Values, substitute_variables
 def report_stale_libraries(builder: PackBuilder, spec: Spec, values: Values) -> Iterator[str]:
     """Yield remarks on globs of ``[[libraries]]`` that match needed and unneeded libraries.
 
-    A glob of which no match is needed is not reported: it matches plugins.
+    A glob of which no match is needed is not reported: it matches plugins. In a pack without
+    programs all libraries may be for programs elsewhere.
     """
+    if not any(image.is_program for image in builder.images.values()):
+        return
     needed = {name.rpartition("/")[2] for i in builder.images.values() for name in i.needed}
     dlopened = [substitute_variables(text, values) for text in spec.closure.dlopen]
     for number, entry in enumerate(spec.libraries):
