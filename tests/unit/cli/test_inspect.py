@@ -64,7 +64,7 @@ def test_the_verdict_comes_first_and_names_both_files(tmp_path: Path) -> None:
         done = run_bundle_fix("inspect", str(pid), "--against", pack, "-q")
     assert done.returncode == 1
     assert done.stdout.splitlines()[:3] == [
-        f"DISPLACED: process {pid} (server): 1 library of pack not loaded, but another copy",
+        f"DISPLACED: process {pid} (server) loaded another copy of 1 library of pack",
         f"  loaded:     {other} (LD_LIBRARY_PATH {other.parent})",
         "  not loaded: lib/libheap.so.4 of the pack",
     ]

@@ -23,6 +23,9 @@ from bundle_fix.observe.snapshot import Aux, Snapshot
 MEMFD = "/memfd:"
 """The start of the path of a file in memory (memfd_create(2))."""
 
+SYSTEM_ROOTS = ("", "/usr", "/usr/local")
+"""Directories with the layout of a pack that belong to the host."""
+
 
 class ObservedOrigin(Enum):
     """The side that an object of a process comes from; the values are codes for JSON.
@@ -114,14 +117,15 @@ class Comparison(Struct, frozen=True):
     @property
     def verdict(self) -> Verdict:
         """The result; a displaced library counts more than a replaced file."""
+        own = [o for o in self.objects if o.origin is ObservedOrigin.PACK]
         if self.pack is None:
             return Verdict.NO_PACK
+        if not own:
+            # Many programs load a library whose name is in the pack as well.
+            return Verdict.UNRELATED
         if any(o.displaces for o in self.objects):
             return Verdict.DISPLACED
-        own = [o for o in self.objects if o.origin is ObservedOrigin.PACK]
-        if any(o.replacement for o in own):
-            return Verdict.REPLACED
-        return Verdict.CLEAN if own else Verdict.UNRELATED
+        return Verdict.REPLACED if any(o.replacement for o in own) else Verdict.CLEAN
 
 
 def compare_objects(
@@ -143,6 +147,8 @@ def compare_objects(
         b: other.name for other in others if other is not pack for b in other.paths_by_build_id
     }
     located = [_locate_object(snapshot, o, pack, root, owners) for o in objects]
+    if pack is not None and root is None:
+        located = _match_build_ids(located, pack)
     if pack is None:
         return Comparison(None, None, tuple(located))
     machine = MACHINE_NAMES.get(snapshot.machine, f"machine-{snapshot.machine}")
@@ -176,19 +182,21 @@ def _add_displacement(o: ComparedObject, pack: PackContents, machine: str) -> Co
 def find_pack_root(objects: Sequence[ObservedObject], pack: PackContents) -> str | None:
     """Return the directory in which a process has the pack, judging by the paths of its objects.
 
-    The program decides: its build-id and the end of its path, or else the path alone, as the
-    program of another release has. Without it, most of the files with build-ids of the pack do.
+    The build-id of the program and the end of its path decide, or else its path and that of
+    another file, as in a process of another release. Without the program, most of the files with
+    build-ids of the pack do. A pack may contain files of the host: its directories do not count.
     """
-    main = next((o for o in objects if o.is_main), None)
-    roots = _list_roots([main] if main is not None else [], pack)
-    if not roots and main is not None and main.path is not None:
-        programs = [path for path, file in pack.files.items() if not file.soname]
-        matching = [path for path in programs if main.path.endswith("/" + path)]
-        roots = [main.path[: -len(path) - 1] for path in sorted(matching, key=len, reverse=True)]
-    roots = roots[:1] or _list_roots(objects, pack)
-    if not roots:
-        return None
-    return Counter(roots).most_common(1)[0][0]
+    main = [o for o in objects if o.is_main and o.path is not None]
+    roots = _list_roots(main, pack)
+    if roots:
+        return roots[0]
+    programs = [path for path, file in pack.files.items() if not file.soname]
+    for path in sorted(programs, key=len, reverse=True):
+        roots += [o.label[: -len(path) - 1] for o in main if o.label.endswith("/" + path)]
+    paths = {o.path for o in objects}
+    roots = [r for r in roots if sum(f"{r}/{path}" in paths for path in pack.files) > 1]
+    roots = [r for r in roots or _list_roots(objects, pack) if r not in SYSTEM_ROOTS]
+    return Counter(roots).most_common(1)[0][0] if roots else None
 
 
 def _list_roots(objects: Iterable[ObservedObject], pack: PackContents) -> list[str]:
@@ -222,9 +230,6 @@ def _locate_object(
         if replacement is None and expected and build_id and expected != build_id:
             replacement = Replacement.OTHER_BUILD
         return ComparedObject(observed, ObservedOrigin.PACK, member, replacement=replacement)
-    same = pack.paths_by_build_id.get(build_id or "") if pack is not None else None
-    if same and root is None:
-        return ComparedObject(observed, ObservedOrigin.PACK, same[0], replacement=replacement)
     if build_id is not None and build_id in owners:
         return ComparedObject(
             observed,
@@ -234,6 +239,22 @@ def _locate_object(
         )
     origin = ObservedOrigin.HOST if inside is None else ObservedOrigin.ADDED
     return ComparedObject(observed, origin, replacement=replacement)
+
+
+def _match_build_ids(objects: Sequence[ComparedObject], pack: PackContents) -> list[ComparedObject]:
+    """Return the objects, those of the pack by their build-ids, if the program is the pack's.
+
+    The files of such a pack were moved, for example into the directories of an image.
+    """
+    ids = pack.paths_by_build_id
+    if not any(o.observed.is_main and o.observed.build_id in ids for o in objects):
+        return list(objects)
+    return [
+        replace(o, origin=ObservedOrigin.PACK, member=ids[o.observed.build_id][0])
+        if o.observed.build_id is not None and o.observed.build_id in ids
+        else o
+        for o in objects
+    ]
 
 
 def _find_replacement(snapshot: Snapshot, observed: ObservedObject) -> Replacement | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bundle_fix.archive.formats import SUFFIXES, split_name
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import open_artifact
-from bundle_fix.manifest.model import read_manifest
+from bundle_fix.manifest.model import ForeignManifestError, read_manifest
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.member_names import MANIFEST_NAME
@@ -36,7 +37,15 @@ def read_packs(
         BundleFixError: one of them cannot be read.
     """
     inner = _list_packs(path)
-    return [_read_pack(one, limits, progress) for one in inner or [path]]
+    if not inner:
+        return [_read_pack(path, limits, progress)]
+    packs = []
+    for one in inner:
+        with suppress(ForeignManifestError):
+            packs.append(_read_pack(one, limits, progress))
+    if not packs:
+        raise BundleFixError("it contains no packs and no manifests", where=str(path))
+    return packs
 
 
 def _list_packs(path: Path) -> list[Path]:

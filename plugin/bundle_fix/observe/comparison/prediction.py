@@ -64,7 +64,8 @@ def predict_process(snapshot: Snapshot, objects: Sequence[ObservedObject]) -> Pr
 
 def find_predicted_object(process: Process | None, observed: ObservedObject) -> LoadedObject | None:
     """Return the predicted object that is the observed one, or None."""
-    objects = process.objects if process is not None and observed.path is not None else ()
+    is_comparable = observed.path is not None and observed.namespace in (0, None)
+    objects = process.objects if process is not None and is_comparable else ()
     return next((o for o in objects if o.real_path == observed.path), None)
 
 

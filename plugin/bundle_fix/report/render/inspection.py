@@ -100,7 +100,7 @@ def _describe_verdict(report: InspectReport) -> str:
     if report.verdict is Verdict.DISPLACED:
         count = sum(o.displaces is not None for o in report.objects)
         names = format_count(count, "library", "libraries")
-        return f"{subject}: {names} of {pack} not loaded, but another copy"
+        return f"{subject} loaded another copy of {names} of {pack}"
     count = sum(o.replaced is not None for o in report.objects if o.origin is ObservedOrigin.PACK)
     return f"{subject}: {format_count(count, 'file')} of {pack} replaced"
 
@@ -110,7 +110,7 @@ def describe_subject(report: InspectReport) -> str:
     program = posixpath.basename(report.program or report.command.partition(" ")[0]) or "?"
     if report.core is None:
         return f"process {report.pid} ({program})"
-    ended = f", {report.signal}" if report.signal else ""
+    ended = f" ({report.signal})" if report.signal else ""
     number = f" {report.pid}" if report.pid else ""
     return f"core of {program}{number}{ended}"
 

@@ -134,6 +134,37 @@ def test_a_process_of_something_else_is_unrelated_to_a_pack() -> None:
     assert compare(read_snapshot(), pack).verdict is Verdict.UNRELATED
 
 
+def test_a_library_of_the_same_name_does_not_relate_a_process_to_a_pack() -> None:
+    files = {"lib/libheap.so.4": PackedFile("x86_64", "libheap.so.4", HEAP_ID)}
+    pack = PackContents("other", files, {"libheap.so.4": ("lib/libheap.so.4",)})
+    path = "/usr/lib/libheap.so.4"
+    # The pack has a copy of the host's library; the process loads the original.
+    heap = CoreObject(path, path, "libheap.so.4", HEAP_ID)
+    assert compare(read_snapshot(heap), pack).verdict is Verdict.UNRELATED
+
+
+def test_a_process_of_another_release_in_the_same_place_is_replaced() -> None:
+    files = {
+        "bin/server": PackedFile("x86_64", None, "11" * 20),
+        "lib/libheap.so.4": PackedFile("x86_64", "libheap.so.4", "22" * 20),
+    }
+    heap = CoreObject("/opt/pack/lib/libheap.so.4", "", "libheap.so.4", HEAP_ID)
+    found = compare(read_snapshot(heap), PackContents("new", files, {}))
+    assert (found.verdict, found.root) == (Verdict.REPLACED, "/opt/pack")
+    # A program of that name elsewhere is another program.
+    assert compare(read_snapshot(), PackContents("new", files, {})).verdict is Verdict.UNRELATED
+
+
+def test_a_pack_whose_files_were_moved_is_recognised_by_their_build_ids() -> None:
+    heap = CoreObject("/lib/libheap.so.4", "/lib/libheap.so.4", "libheap.so.4", HEAP_ID)
+    pack = make_pack("deep/lib/libheap.so.4")
+    files = {"deep/server": pack.files["bin/server"], **pack.files}
+    del files["bin/server"]
+    found = compare(read_snapshot(heap), PackContents("pack", files, pack.names))
+    assert (found.verdict, found.root) == (Verdict.CLEAN, None)
+    assert found.objects[2].member == "deep/lib/libheap.so.4"
+
+
 def test_of_several_packs_the_one_with_the_build_ids_of_the_core_file_is_chosen() -> None:
     old = PackContents("old", {"bin/server": PackedFile("x86_64", None, OTHER_ID)}, {})
     objects = list_objects(read_snapshot()).objects
