@@ -20,7 +20,7 @@ FUZZ ?= 600
 
 sample: $(VENV)/installed $(VENV)/cmake
 	@PATH="$(BIN):$$PATH" cmake -S sample_project -B $(BUILD) -DCMAKE_BUILD_TYPE=Release \
-	    "-DBundleFix_ROOT=$$($(BIN)/bundle-fix cmake-dir)" >$(VENV)/sample.log 2>&1 \
+	    "-DBundleFix_DIR=$$($(BIN)/bundle-fix cmake-dir)" >$(VENV)/sample.log 2>&1 \
 	  && PATH="$(BIN):$$PATH" cmake --build $(BUILD) --parallel 4 >>$(VENV)/sample.log 2>&1 \
 	  || { tail -n 30 $(VENV)/sample.log; exit 1; }
 	@sample_project/demo.sh $(BIN) $(BUILD) $(DEMO)

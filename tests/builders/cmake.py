@@ -101,7 +101,7 @@ class CMake:
         self, source: Path, build: Path, *options: str
     ) -> subprocess.CompletedProcess[str]:
         """Configure a project that uses the package under test."""
-        root = f"-DBundleFix_ROOT={find_cmake_directory()}"
+        root = f"-DBundleFix_DIR={find_cmake_directory()}"
         return self.run("cmake", "-S", source, "-B", build, "-G", self.generator, root, *options)
 
 

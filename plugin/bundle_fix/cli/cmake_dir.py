@@ -22,7 +22,7 @@ from bundle_fix.cli.options import define_option, parse_path, read_defines
 def cmake_dir(closure: Path | None, defines: tuple[str, ...]) -> int:
     """Print the directory of BundleFixConfig.cmake.
 
-    cmake -S . -B build -DBundleFix_ROOT="$(bundle-fix cmake-dir)"
+    cmake -S . -B build -DBundleFix_DIR="$(bundle-fix cmake-dir)"
     """
     directories = [Path(bundle_fix.cmake.__file__).resolve().parent]
     if closure is not None:

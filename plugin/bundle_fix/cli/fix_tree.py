@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
+from msgspec.structs import replace
 
 from bundle_fix.cli.fix import print_result
 from bundle_fix.cli.options import (
@@ -20,9 +21,14 @@ from bundle_fix.cli.options import (
     parse_path,
     parse_text,
     read_defines,
+    read_sources,
+    search_option,
     spec_option,
+    sysroot_option,
 )
 from bundle_fix.cli.policy_options import read_policy
+from bundle_fix.collect.libraries.build_machine import LibrarySources
+from bundle_fix.collect.target import describe_target
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.pipelines.fix import Options
 from bundle_fix.pipelines.install_tree import Installation, fix_installation
@@ -78,6 +84,13 @@ from bundle_fix.storage.atomic import create_pending_file
     "--destdir", type=parse_path, metavar="DIR",
     help="Treat ROOT as staged below DIR: its path on the target is the rest.",
 )  # fmt: skip
+@search_option
+@sysroot_option
+@click.option(
+    "--linked", type=parse_path, metavar="LIST",
+    help="Read the files that the build linked from LIST, one per line. Their RUNPATHs lead to"
+    " libraries of [closure]; those of installed files may not.",
+)  # fmt: skip
 @host_like_this_option
 @define_option
 @force_option
@@ -96,6 +109,9 @@ def fix_tree(
     elsewhere: tuple[Path, ...],
     libdir: str | None,
     destdir: Path | None,
+    search: tuple[str, ...],
+    sysroot: Path | None,
+    linked: Path | None,
     host_like_this: bool,
     defines: tuple[str, ...],
     force: bool,
@@ -116,6 +132,9 @@ def fix_tree(
     location = _find_location(root, destdir)
     if libdir is not None and not for_wheel:
         ensure_private(posixpath.join(location, libdir))
+    places = read_sources(search, sysroot)
+    if linked is not None:
+        places = replace(places, built=tuple(Path(line) for line in _read_lines(linked)))
     policy, pinned = read_policy(spec, host_provides, values)
     installation = Installation(
         root,
@@ -124,10 +143,12 @@ def fix_tree(
         {} if built is None else _read_built_libraries(built),
         ComponentPlan() if component is None else read_component_plan(component, location),
         for_wheel, host_like_this,
-        _read_closure(spec, values, libdir) if spec is not None and libdir is not None else None,
-        sources,
-        elsewhere,
+        sources=sources,
+        elsewhere=elsewhere,
     )  # fmt: skip
+    if spec is not None and libdir is not None:
+        closure = _read_closure(spec, values, libdir, places, installation)
+        installation = replace(installation, closure=closure)
     options = Options(policy, pinned, editor or "auto", force)
     installed = fix_installation(installation, options)
     result = installed.fixed
@@ -155,11 +176,17 @@ def _find_location(root: Path, destdir: Path | None) -> str:
     return f"/{path.relative_to(destdir.resolve())}"
 
 
-def _read_closure(path: Path, defines: Mapping[str, str], libdir: str) -> Closure:
+def _read_closure(
+    path: Path,
+    defines: Mapping[str, str],
+    libdir: str,
+    places: LibrarySources,
+    installation: Installation,
+) -> Closure:
     spec = load_spec(path)
-    return Closure(
-        spec, resolve_variables(spec, path.parent.resolve(), defines, os.environ), libdir
-    )
+    values = resolve_variables(spec, path.parent.resolve(), defines, os.environ)
+    files = installation.members or installation.root.rglob("*")
+    return Closure(spec, describe_target(values, places, files), libdir, places)
 
 
 def _read_additions(path: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from bundle_fix.elf.edit.orders import ORDERS
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
+    from bundle_fix.collect.libraries.build_machine import LibrarySources
     from bundle_fix.report.render.text import Paint
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -88,6 +89,16 @@ define_option = click.option(
     help="Set a variable or an option of the spec; @FILE reads one NAME=VALUE per line;"
     " repeatable.",
 )  # fmt: skip
+search_option = click.option(
+    "--search", multiple=True, metavar="DIR",
+    help="Search DIR for libraries of [closure], after the directories of the spec; @FILE reads one"
+    " DIR per line; repeatable.",
+)  # fmt: skip
+sysroot_option = click.option(
+    "--sysroot", type=parse_path, metavar="DIR",
+    help="Search the root file system DIR for libraries of [closure] instead of this machine's"
+    " default directories.",
+)  # fmt: skip
 host_like_this_option = click.option(
     "--host-like-this", is_flag=True,
     help="Assume that the target provides the libraries in this machine's default directories.",
@@ -139,7 +150,7 @@ def read_defines(texts: tuple[str, ...]) -> dict[str, str]:
         click.UsageError: A definition is not of the form NAME=VALUE.
     """
     defines = {}
-    for text in _expand_files(texts):
+    for text in expand_files(texts):
         name, equals, value = text.partition("=")
         if not equals:
             raise click.UsageError(f"-D {text}: missing '='; expected NAME=VALUE")
@@ -147,8 +158,22 @@ def read_defines(texts: tuple[str, ...]) -> dict[str, str]:
     return defines
 
 
-def _expand_files(texts: tuple[str, ...]) -> Iterator[str]:
-    """Yield the definitions; ``@FILE`` stands for the lines of FILE."""
+def read_sources(search: tuple[str, ...], sysroot: Path | None) -> LibrarySources:
+    """Return the places of ``--search`` and ``--sysroot``.
+
+    Raises:
+        BundleFixError: The sysroot is not a directory.
+    """
+    from bundle_fix.collect.libraries.build_machine import LibrarySources
+
+    if sysroot is not None and not sysroot.is_dir():
+        raise BundleFixError("no such directory", where=str(sysroot), hint="check --sysroot")
+    directories = tuple(Path.cwd() / parse_path(text) for text in expand_files(search))
+    return LibrarySources(directories, sysroot and sysroot.resolve())
+
+
+def expand_files(texts: tuple[str, ...]) -> Iterator[str]:
+    """Yield the values of an option; ``@FILE`` stands for the lines of FILE."""
     for text in texts:
         if text.startswith("@"):
             lines = os.fsdecode(parse_path(text[1:]).read_bytes()).splitlines()

@@ -22,10 +22,15 @@ from bundle_fix.cli.options import (
     host_option,
     parse_artifact_output,
     parse_path,
+    parse_text,
     print_message,
     read_defines,
+    read_sources,
+    search_option,
+    sysroot_option,
 )
 from bundle_fix.cli.progress import show_progress
+from bundle_fix.collect.target import resolve_target
 from bundle_fix.manifest.model import Manifest, decode_manifest, encode_manifest
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
@@ -96,6 +101,14 @@ from bundle_fix.storage.atomic import move_aside, write_text
     is_flag=True,
     help="Copy the licence files of bundled system packages to licenses/.",
 )
+@search_option
+@sysroot_option
+@click.option(
+    "--objcopy",
+    type=parse_text,
+    metavar="PROGRAM",
+    help="Strip files for the machine of the pack's programs with PROGRAM.",
+)
 @force_option
 @host_option
 @editor_option
@@ -111,6 +124,9 @@ def pack(
     name_file: Path | None,
     sbom: Path | None,
     licenses: bool,
+    search: tuple[str, ...],
+    sysroot: Path | None,
+    objcopy: str | None,
     force: bool,
     host_provides: tuple[str, ...],
     editor: str | None,
@@ -133,14 +149,18 @@ def pack(
     directory = (root or spec.parent).resolve()
     if not directory.is_dir():
         raise BundleFixError("no such directory", where=str(root), hint="set the root with -C")
+    sources = read_sources(search, sysroot)
     values = resolve_variables(loaded, directory, read_defines(defines), os.environ)
+    values = resolve_target(values, sources)
     require_values(loaded, values)
     policy = build_policy(loaded, values)
     policy = replace(policy, host=(*policy.host, *host_provides))
     options = Options(policy, editor=editor or loaded.runpath.editor, force=force)
     target = get_output_path(loaded, values, output)
     kind = choose_format(target, loaded.bundle.format)
-    request = PackRequest(loaded, values, directory, target, kind, options, if_changed)
+    request = PackRequest(
+        loaded, values, directory, target, kind, options, sources, objcopy or "", if_changed
+    )
     previous = _read_previous_manifest(target, stamp)
     replaces_pack = not if_changed and target.is_dir() and _is_previous_pack(target, stamp)
     with (

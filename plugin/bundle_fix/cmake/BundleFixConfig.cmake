@@ -5,7 +5,7 @@
 #   bundle_fix_install()                   # fix and check cmake --install, cpack and wheels
 #
 # A wheel build finds it through scikit-build-core's entry point; any other build needs
-# -DBundleFix_ROOT="$(bundle-fix cmake-dir)". Manual: docs/cmake.md.
+# -DBundleFix_DIR="$(bundle-fix cmake-dir)". Manual: docs/cmake.md.
 if(CMAKE_VERSION VERSION_LESS 3.20)
   set(BundleFix_FOUND FALSE)
   set(BundleFix_NOT_FOUND_MESSAGE "BundleFix needs CMake 3.20 or newer; this is ${CMAKE_VERSION}.")
@@ -23,6 +23,7 @@ if(NOT BundleFix_COMMAND)
 endif()
 include("${CMAKE_CURRENT_LIST_DIR}/BundleFixTargets.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/BundleFixSpec.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/BundleFixSearch.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/BundleFixPack.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/BundleFixRunpath.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/BundleFixWheel.cmake")

@@ -52,13 +52,19 @@ function(bundle_fix_pack)
 
   get_property(command GLOBAL PROPERTY BUNDLE_FIX_COMMAND)
   _bundle_fix_package_directory(package)
+  _bundle_fix_get_search_options(search)
+  get_property(search_list GLOBAL PROPERTY BUNDLE_FIX_SEARCH_LIST)
+  set(objcopy "")
+  if(CMAKE_OBJCOPY)
+    set(objcopy --objcopy "${CMAKE_OBJCOPY}")
+  endif()
   add_custom_command(
     OUTPUT "${stamp}"
     COMMAND "${CMAKE_COMMAND}" -E make_directory "${directory}"
     COMMAND ${command} pack "${spec}" ${root} -D "@${defines}" -D "@${work}/${config}.imported"
-            -o "${output}" --depfile "${depfile}" --stamp "${stamp}"
+            -o "${output}" --depfile "${depfile}" --stamp "${stamp}" ${search} ${objcopy}
     DEPENDS "${spec}" "${defines}" "${work}/${config}.imported" "${environment}"
-            "${package}/../__init__.py"
+            "${search_list}" "${package}/../__init__.py"
     DEPFILE "${depfile}"
     COMMENT "Packing ${arg_NAME}"
     COMMAND_EXPAND_LISTS VERBATIM)

@@ -9,6 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from bundle_fix.collect.files import add_files
+from bundle_fix.collect.libraries.build_machine import LibrarySources
 from bundle_fix.collect.libraries.closure import complete_closure
 from bundle_fix.collect.libraries.link_names import add_library, find_library_sources
 from bundle_fix.collect.libraries.packages import find_owners
@@ -16,6 +17,7 @@ from bundle_fix.collect.libraries.stale import report_stale_libraries
 from bundle_fix.collect.licenses import add_licenses
 from bundle_fix.collect.pack_builder import CollectedPack, PackBuilder
 from bundle_fix.collect.patterns import KeyLocator
+from bundle_fix.collect.target import verify_target
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.epoch import resolve_epoch
 from bundle_fix.spec.model import LibrariesEntry, Spec
@@ -25,7 +27,13 @@ from bundle_fix.spec.parsing.problems import raise_all
 from bundle_fix.spec.variables import Values, evaluate_when
 
 
-def collect_pack(spec: Spec, values: Values, root: Path, host: Sequence[str] = ()) -> CollectedPack:
+def collect_pack(
+    spec: Spec,
+    values: Values,
+    root: Path,
+    host: Sequence[str] = (),
+    sources: LibrarySources = LibrarySources(),  # noqa: B008 (frozen)
+) -> CollectedPack:
     """Collect all files that ``spec`` names and all libraries that its closure bundles.
 
     Args:
@@ -33,6 +41,7 @@ def collect_pack(spec: Spec, values: Values, root: Path, host: Sequence[str] = (
         values: its variables and options.
         root: the directory that its paths are relative to.
         host: patterns of libraries that the target provides, in addition to those of the spec.
+        sources: where the build finds libraries.
 
     Raises:
         BundleFixError: a file is missing or unreadable, or two files have the same path.
@@ -49,7 +58,8 @@ def collect_pack(spec: Spec, values: Values, root: Path, host: Sequence[str] = (
             if evaluate_when(library.when, values):
                 pinned += _add_libraries(builder, spec, library, values, locate)
     raise_all([error for _, error in sorted(problems, key=itemgetter(0))])
-    remarks = complete_closure(builder, spec, values, host)
+    verify_target(values, builder.images)
+    remarks = complete_closure(builder, spec, values, host, sources=sources)
     remarks += report_stale_libraries(builder, spec, values)
     packages = find_owners(_find_system_files(builder))
     if spec.bundle.licenses:

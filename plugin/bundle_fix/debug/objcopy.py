@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.cpu import get_machine_name
@@ -24,20 +25,25 @@ TRIPLETS = {
     ("loongarch", "little"): ("loongarch64-linux-gnu",),
 }
 """Prefixes of the names of cross binutils, by machine and byte order."""
+Architecture: TypeAlias = tuple[int, str, int]
+"""See `Image.architecture`."""
 LLVM_NAMES = ("llvm-objcopy", *(f"llvm-objcopy-{version}" for version in range(30, 12, -1)))
 """Names of LLVM's objcopy, which handles the files of every machine; the newest first."""
 
 
-def find_objcopy(image: Image, where: str) -> str:
+def find_objcopy(image: Image, where: str, toolchain: Mapping[Architecture, str] = {}) -> str:
     """Return the path of an objcopy that handles the machine of ``image``.
 
     Args:
         image: the ELF file to handle.
         where: its path, for the error.
+        toolchain: the objcopy of the build's toolchain, for the files that it makes.
 
     Raises:
         BundleFixError: no such objcopy is installed.
     """
+    if image.architecture in toolchain:
+        return toolchain[image.architecture]
     tool = next((path for name in _list_tool_names(image) if (path := shutil.which(name))), None)
     if tool is None:
         triplets = TRIPLETS.get((image.machine, image.format.order), ())

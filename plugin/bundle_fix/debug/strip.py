@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.debug.altlink import AltLink, find_shared_file, get_build_id_path, read_altlink
-from bundle_fix.debug.objcopy import find_objcopy, run_objcopy
+from bundle_fix.debug.objcopy import Architecture, find_objcopy, run_objcopy
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.notes import read_build_id
@@ -76,7 +76,11 @@ class _StrippedFile(Struct, frozen=True):
 
 
 def strip_bundle(
-    bundle: Bundle, strip: str, scratch: Path, progress: Progress = no_progress
+    bundle: Bundle,
+    strip: str,
+    scratch: Path,
+    progress: Progress = no_progress,
+    toolchain: Mapping[Architecture, str] = {},
 ) -> StrippedPack:
     """Return ``bundle`` without debug information; files without any keep their bytes.
 
@@ -85,12 +89,14 @@ def strip_bundle(
         strip: the value of the spec: ``none``, ``debug`` (remove) or ``split``.
         scratch: a directory for new files; it must outlive the result.
         progress: receives the number of stripped files.
+        toolchain: see `find_objcopy`.
 
     Raises:
         BundleFixError: objcopy is missing or fails.
     """
     paths = [] if strip == "none" else [p for p in bundle.images if has_removable_debug(bundle, p)]
-    stripped = _strip_contents(bundle, paths, strip, scratch, progress)
+    tools = {path: find_objcopy(bundle.images[path], path, toolchain) for path in paths}
+    stripped = _strip_contents(bundle, tools, strip, scratch, progress)
     nodes, images = dict(bundle.tree.nodes), dict(bundle.images)
     saved = {}
     for path in paths:
@@ -112,20 +118,25 @@ def has_removable_debug(bundle: Bundle, path: str) -> bool:
 
 
 def _strip_contents(
-    bundle: Bundle, paths: Sequence[str], strip: str, scratch: Path, progress: Progress
+    bundle: Bundle, tools: dict[str, str], strip: str, scratch: Path, progress: Progress
 ) -> dict[str, _StrippedFile]:
-    """Strip the files at ``paths`` in parallel; a content with several paths is stripped once."""
+    """Strip the files at the paths of ``tools`` in parallel, each with its objcopy.
+
+    A content with several paths is stripped once.
+    """
     # The first path of a content names its debug file.
-    first = {bundle.get_content(path): path for path in reversed(paths)}
+    first = {bundle.get_content(path): path for path in reversed(tools)}
     size = sum(content.size for content in first)
     step = ProgressStep("stripping", size, format_count(len(first), "file"), len(first))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         results = pool.map(
-            lambda pair: _strip_file(bundle, pair[1], strip, scratch / f"debug-{pair[0]}"),
+            lambda pair: _strip_file(
+                bundle, pair[1], tools[pair[1]], strip, scratch / f"debug-{pair[0]}"
+            ),
             enumerate(first.values()),
         )
         stripped = dict(zip(first, track_parts(results, partial(progress, step)), strict=True))
-    return {path: stripped[bundle.get_content(path)] for path in paths}
+    return {path: stripped[bundle.get_content(path)] for path in tools}
 
 
 def _report_missing_shared_files(stripped: Mapping[str, _StrippedFile]) -> Iterator[str]:
@@ -138,11 +149,10 @@ def _report_missing_shared_files(stripped: Mapping[str, _StrippedFile]) -> Itera
             )
 
 
-def _strip_file(bundle: Bundle, path: str, strip: str, scratch: Path) -> _StrippedFile:
+def _strip_file(bundle: Bundle, path: str, tool: str, strip: str, scratch: Path) -> _StrippedFile:
     """Strip one file; with ``split``, write its debug information to a separate file."""
     image, content = bundle.images[path], bundle.get_content(path)
     assert isinstance(content, PathContent)  # noqa: S101 (collected packs are on the disk)
-    tool = find_objcopy(image, path)
     scratch.mkdir(parents=True)
     target = scratch / posixpath.basename(path)
     with content.open() as reader:

@@ -14,10 +14,12 @@ from bundle_fix.archive.formats import DIRECTORY, split_name
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.collect.collector import collect_pack
+from bundle_fix.collect.libraries.build_machine import LibrarySources
 from bundle_fix.collect.pack_builder import CollectedPack
+from bundle_fix.debug.objcopy import Architecture
 from bundle_fix.debug.strip import StrippedPack, strip_bundle
 from bundle_fix.elf.edit.pool import EditAll, edit_all, edit_pool
-from bundle_fix.loader.bundle import build_bundle, read_bundle
+from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
 from bundle_fix.manifest.builder import build_manifest, insert_manifest
 from bundle_fix.manifest.model import Manifest, decode_path, read_manifest
 from bundle_fix.manifest.origins import describe_origins
@@ -57,6 +59,9 @@ class PackRequest(Struct, frozen=True):
         output: the artifact to write.
         format: its format, such as ``tar.gz``.
         options: how to repair; the sonames that the spec pins are added.
+        sources: where the build finds libraries.
+        objcopy: the objcopy of the build's toolchain, for the machine of the programs; if empty,
+            one is searched.
         if_changed: whether to keep an existing pack that was made from the same inputs; otherwise
             a directory that is an earlier pack of that name is replaced.
     """
@@ -67,6 +72,8 @@ class PackRequest(Struct, frozen=True):
     output: Path
     format: str
     options: Options
+    sources: LibrarySources = LibrarySources()
+    objcopy: str = ""
     if_changed: bool = False
 
     @property
@@ -123,7 +130,9 @@ def make_pack(request: PackRequest, progress: Progress = no_progress) -> PackRes
             inputs = compute_inputs(request, collected, digests)
             if manifest := find_unchanged_pack(output, inputs, request.debug_output):
                 return PackResult(collected, manifest, fixed=None)
-        stripped = strip_bundle(collected.bundle, request.spec.debug.strip, scratch, progress)
+        toolchain = map_toolchain(request, collected.bundle)
+        strip = request.spec.debug.strip
+        stripped = strip_bundle(collected.bundle, strip, scratch, progress, toolchain)
         applied = plan_and_apply(request, collected, stripped, scratch, edit, progress)
         manifest = describe_pack(request, collected, stripped, applied, digests)
         tree = insert_manifest(applied.tree, manifest, resolve_epoch(request.spec, request.values))
@@ -150,7 +159,7 @@ def collect_files(request: PackRequest) -> CollectedPack:
         BundleFixError: a file is missing, or has the name of the manifest.
     """
     host = request.options.policy.host
-    collected = collect_pack(request.spec, request.values, request.root, host)
+    collected = collect_pack(request.spec, request.values, request.root, host, request.sources)
     if MANIFEST_NAME in collected.origins:
         raise BundleFixError(
             f"{MANIFEST_NAME} is reserved for the manifest of the pack",
@@ -172,8 +181,16 @@ def compute_inputs(
     """Return the digest of everything that the pack is made from."""
     spec = request.spec
     options = replace(request.options, pinned=(*request.options.pinned, *collected.pinned))
-    tools = list_tool_versions(collected.bundle.images.values(), spec.debug.strip)
+    toolchain = map_toolchain(request, collected.bundle)
+    tools = list_tool_versions(collected.bundle.images.values(), spec.debug.strip, toolchain)
     return compute_inputs_digest(collected, (spec.toml, options, request.format, tools), digests)
+
+
+def map_toolchain(request: PackRequest, bundle: Bundle) -> dict[Architecture, str]:
+    """Return the objcopy of the toolchain by the architecture of the pack's programs."""
+    images = (bundle.images[path] for path in (*bundle.list_programs(), *bundle.images))
+    main = next(images, None) if request.objcopy else None
+    return {main.architecture: request.objcopy} if main is not None else {}
 
 
 def plan_and_apply(

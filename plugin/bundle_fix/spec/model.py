@@ -99,10 +99,11 @@ class Variable(SpecTable, kw_only=True, frozen=True):
     builtin: Annotated[
         Builtin | None,
         Meta(
-            description="Source: `glibc` (the glibc version of this machine, such as 2.36), `arch` "
-            "(its architecture, such as x86_64), `epoch` (SOURCE_DATE_EPOCH in seconds since 1970; "
-            "if unset, `default` or 0, so that packs stay reproducible) or `here` (the directory "
-            "of the spec, whatever the root is)."
+            description="Source: `arch` (the machine of the collected files, such as x86_64; files "
+            "of several machines are an error), `glibc` (the version of the glibc of that machine "
+            "here or in the sysroot, such as 2.36), `epoch` (SOURCE_DATE_EPOCH in seconds since "
+            "1970; if unset, `default` or 0, so that packs stay reproducible) or `here` (the "
+            "directory of the spec, whatever the root is)."
         ),
     ] = None
     value: Annotated[AnyTemplate | None, Meta(description="Source: this text.")] = None

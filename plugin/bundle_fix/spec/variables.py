@@ -40,14 +40,16 @@ class Values(Mapping[str, str]):
     """The value of each variable and option by name, resolved on first access.
 
     Resolution is lazy so that a check needs no source tree and an unused entry needs no values.
-    Access raises `BundleFixError` if a variable has no value. ``consulted`` lists the files that
-    have been searched so far.
+    Access raises `BundleFixError` if a variable has no value. ``builtins`` replaces values of
+    `builtin`; None stands for one that is not known yet. ``consulted`` lists the files that have
+    been searched so far.
     """
 
     spec: Spec
     root: Path
     defines: Mapping[str, str]
     environ: Mapping[str, str]
+    builtins: Mapping[str, SourceValue | None] = field(default_factory=dict)
     _known: dict[str, str] = field(default_factory=dict, repr=False)
     consulted: dict[Path, None] = field(default_factory=dict, repr=False)
 
@@ -248,7 +250,13 @@ def _read_source(variable: Variable, values: Values) -> SourceValue:
         return apply_pattern(read_cmake_cache(directory, variable.cmake_cache), variable.pattern)
     if variable.builtin == "here":
         return SourceValue(str(values.spec.path.parent.resolve()))
-    found = read_builtin(variable.builtin or "", values.environ)
+    builtin = variable.builtin or ""
+    if builtin in values.builtins:
+        known = values.builtins[builtin]
+        if known is None:
+            raise BundleFixError("the machine of the files is not known yet")
+        return known
+    found = read_builtin(builtin, values.environ)
     if found.lack and variable.builtin == "epoch" and variable.default is None:
         return SourceValue("0")
     return found

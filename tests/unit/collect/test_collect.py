@@ -7,6 +7,7 @@ import pytest
 
 from builders.elf import CROSS, build_elf
 from bundle_fix.collect.collector import collect_pack
+from bundle_fix.collect.libraries.build_machine import LibrarySources
 from bundle_fix.collect.pack_builder import CollectedPack
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Symlink
@@ -14,11 +15,14 @@ from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import resolve_variables
 
 
-def collect_spec(root: Path, text: str, **defines: str) -> CollectedPack:
+def collect_spec(
+    root: Path, text: str, sources: LibrarySources | None = None, **defines: str
+) -> CollectedPack:
     spec_file = root / "bundle.toml"
     spec_file.write_text(f'[bundle]\nname = "p"\n{text}')
     spec = load_spec(spec_file)
-    return collect_pack(spec, resolve_variables(spec, root, defines, {}), root)
+    values = resolve_variables(spec, root, defines, {})
+    return collect_pack(spec, values, root, sources=sources or LibrarySources())
 
 
 def list_members(result: CollectedPack) -> dict[str, str]:

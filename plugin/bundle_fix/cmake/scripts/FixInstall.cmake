@@ -10,6 +10,7 @@
 #   BUNDLE_FIX_PRIVATE        the targets that are moved there
 #   BUNDLE_FIX_COMPONENT      the component that gets what SPEC bundles, or empty
 #   BUNDLE_FIX_HOST_PROVIDES  libraries that the target has
+#   BUNDLE_FIX_SEARCH         the options that say where the build found libraries
 #   BUNDLE_FIX_KEEP_GOING     whether findings do not stop the installation
 #   BUNDLE_FIX_WHEEL          the root directory of the wheel that is built, or empty
 #   BUNDLE_FIX_OTHER_PARTS    the directories of the wheel that pip installs to other places
@@ -141,7 +142,8 @@ function(_bundle_fix_fix_installed_files)
   endif()
   if(BUNDLE_FIX_SPEC)
     list(APPEND options --spec "${BUNDLE_FIX_SPEC}"
-         -D "@${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.defines")
+         -D "@${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.defines"
+         --linked "${BUNDLE_FIX_WORK}/${BUNDLE_FIX_CONFIG}.linked" ${BUNDLE_FIX_SEARCH})
   endif()
   if(staged)
     list(APPEND options --destdir "${staged}")

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from bundle_fix.collect.libraries.build_machine import (
+    BuildMachine,
+    LibrarySources,
+    create_build_machine,
+)
 from bundle_fix.collect.libraries.link_names import add_library
 from bundle_fix.collect.libraries.resolve import resolve_library
 from bundle_fix.collect.libraries.unresolved import (
-    BuildMachine,
     UnresolvedNeed,
-    create_build_machine,
     find_unresolved,
     format_chains,
 )
@@ -69,6 +72,7 @@ def complete_closure(
     host: Sequence[str] = (),
     removed: frozenset[str] = frozenset(),
     own: Container[str] | None = None,
+    sources: LibrarySources = LibrarySources(),  # noqa: B008 (frozen)
 ) -> list[str]:
     """Add the needed libraries that ``[closure] bundle`` names, until no new need is found.
 
@@ -79,6 +83,7 @@ def complete_closure(
         host: patterns of libraries that the target provides, in addition to those of the spec.
         removed: absolute paths of files on this machine to ignore.
         own: paths of the pack: only libraries that these objects load can be errors; None for all.
+        sources: where the build finds libraries.
 
     Returns:
         Remarks on libraries that ``bundle`` names and no object needs.
@@ -89,7 +94,7 @@ def complete_closure(
             library has a line.
     """
     closure = _resolve_rules(spec, values, builder.root, host)
-    machine = create_build_machine(builder.root, removed)
+    machine = create_build_machine(builder.root, removed, sources)
     errors: dict[tuple[str, object], BundleFixError] = {}
     while True:
         bundle = build_bundle(Tree(builder.nodes), builder.images)
@@ -103,7 +108,7 @@ def complete_closure(
             break
         for key, needs in new.items():
             try:
-                source = resolve_library(needs, closure.search, closure.where)
+                source = resolve_library(needs, closure.search, machine, closure.where)
                 add_library(
                     builder, source, closure.directory, closure.where, needs[0].requester_path
                 )
@@ -181,7 +186,7 @@ def _build_unlisted_error(needs: Sequence[UnresolvedNeed], where: str) -> Bundle
 
 def _search_this_machine(need: UnresolvedNeed) -> LoadedObject:
     found = search_paths(need.context, need.search_name, need.requester)
-    return found if found.path else search_system(need.context, need.name, need.requester)
+    return found if found.path else search_system(need.system, need.name, need.requester)
 
 
 def _report_unused_names(bundle: Bundle, closure: _ClosureRules) -> list[str]:

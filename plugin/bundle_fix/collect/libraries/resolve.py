@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from msgspec import Struct
 
+from bundle_fix.collect.libraries.build_machine import BuildMachine
 from bundle_fix.collect.libraries.link_names import find_by_soname, has_same_content
 from bundle_fix.collect.libraries.unresolved import UnresolvedNeed, format_chains
 from bundle_fix.elf.read.image import Image
@@ -27,50 +29,62 @@ class FoundFile(Struct, frozen=True):
     needs: tuple[UnresolvedNeed, ...]
 
 
-def resolve_library(needs: Sequence[UnresolvedNeed], search: Sequence[Path], where: str) -> Path:
+def resolve_library(
+    needs: Sequence[UnresolvedNeed], search: Sequence[Path], machine: BuildMachine, where: str
+) -> Path:
     """Return the one file on the build machine that provides a name.
 
-    The search order is: RPATH and RUNPATH of the objects, ``search``, this machine's ld.so.cache
-    and default directories. In a process the first file that is found serves all objects, as a
-    loaded library does. The files found for different objects and programs must be the same.
+    The search order is: RPATH and RUNPATH of the objects, ``search``, the directories of the
+    build, ld.so.cache and default directories of this machine or of the sysroot. In a process the
+    first file that is found serves all objects, as a loaded library does. The files found for
+    different objects and programs must be the same.
 
     Args:
         needs: all needs of the name by objects of one machine.
         search: the directories of the spec.
+        machine: the build machine.
         where: the position of the spec's entry, for messages.
 
     Raises:
         BundleFixError: no file of the right class and machine is found, or different ones are.
     """
     by_path = {need: search_paths(need.context, need.search_name, need.requester) for need in needs}
-    found = [FoundFile(Path(o.path), (need,)) for need, o in by_path.items() if o.path]
+    found = [FoundFile(machine.locate(o), (need,)) for need, o in by_path.items() if o.path]
     if found:
         served = {file.needs[0].program for file in found}
         unserved = [need for need in needs if need.program and need.program not in served]
-        found += _find_for_programs(unserved, search)
+        found += _find_for_programs(unserved, search, machine)
     else:
-        found = [FoundFile(path, (needs[0],)) for path in _find_in_directories(needs[0], search)]
-        found = found or _find_in_system(needs)
+        found = _find_beyond_paths(needs[0], search, machine) or _find_in_system(needs, machine)
     found = _merge_same_files(found)
     if len(found) > 1:
         raise _build_ambiguity_error(needs[0].name, found, where)
     if not found:
-        raise _build_not_found_error(needs, search, by_path, where)
+        raise _build_not_found_error(needs, (*search, *machine.sources.directories), by_path, where)
     return found[0].path
 
 
 def _find_for_programs(
-    needs: Sequence[UnresolvedNeed], search: Sequence[Path]
+    needs: Sequence[UnresolvedNeed], search: Sequence[Path], machine: BuildMachine
 ) -> Iterator[FoundFile]:
     """Yield the files that programs load if no RPATH or RUNPATH in them leads to the name."""
     for need in needs:
-        files = [FoundFile(path, (need,)) for path in _find_in_directories(need, search)]
-        yield from files or _find_in_system([need])
+        found = _find_beyond_paths(need, search, machine)
+        yield from found or _find_in_system([need], machine)
 
 
-def _find_in_system(needs: Sequence[UnresolvedNeed]) -> list[FoundFile]:
-    found = [(need, search_system(need.context, need.name, need.requester)) for need in needs]
-    return [FoundFile(Path(file.path), (need,)) for need, file in found if file.path]
+def _find_beyond_paths(
+    need: UnresolvedNeed, search: Sequence[Path], machine: BuildMachine
+) -> list[FoundFile]:
+    """Return the files in the directories of the spec, or the first in those of the build."""
+    found = list(_find_in_directories(need, search))
+    found = found or list(islice(_find_in_directories(need, machine.sources.directories), 1))
+    return [FoundFile(path, (need,)) for path in found]
+
+
+def _find_in_system(needs: Sequence[UnresolvedNeed], machine: BuildMachine) -> list[FoundFile]:
+    found = [(need, search_system(need.system, need.name, need.requester)) for need in needs]
+    return [FoundFile(machine.locate(file), (need,)) for need, file in found if file.path]
 
 
 def _find_in_directories(need: UnresolvedNeed, search: Iterable[Path]) -> Iterator[Path]:
@@ -123,7 +137,7 @@ def _build_not_found_error(
 ) -> BundleFixError:
     """Return the error for a name that is not found, with the search path and the skipped files."""
     first = needs[0]
-    in_system = search_system(first.context, first.name, first.requester)
+    in_system = search_system(first.system, first.name, first.requester)
     steps = [step for file in (*by_path.values(), in_system) for step in file.trace]
     skipped = [f"{step.place}: {step.verdict}" for step in steps if step.outcome not in ABSENT]
     # A file of another machine in `search`, reported like one that the loader itself skips.

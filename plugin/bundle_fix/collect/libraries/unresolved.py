@@ -9,22 +9,16 @@ from __future__ import annotations
 import posixpath
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from msgspec import Struct
-from msgspec.structs import replace
 
+from bundle_fix.collect.libraries.build_machine import BuildMachine
 from bundle_fix.collect.pack_builder import Origin
-from bundle_fix.loader.bundle import Bundle, build_bundle
-from bundle_fix.loader.hosts.files import DirectoryFiles, HidingFiles
-from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT
+from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.libc import Libc
-from bundle_fix.loader.hosts.real_host import RealHost
-from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin, ProcessContext
 from bundle_fix.loader.search.dependencies import DependencyKind, read_dependencies
 from bundle_fix.loader.search.steps import SearchRule
-from bundle_fix.model.tree import Tree
 
 MAX_CHAINS = 3
 """Chains to one name that an error prints."""
@@ -37,7 +31,8 @@ class UnresolvedNeed(Struct, frozen=True, eq=False):
         name: the needed name; the base name if DT_NEEDED is a path.
         search_name: DT_NEEDED as the build machine searches for it; a path is absolute.
         requester: the file that the object was copied from, with the object that loaded it.
-        context: its process on the build machine.
+        context: its process, for a search of the paths of objects.
+        system: the same process, for a search of the default directories.
         chain: the paths in the pack from the entry point to the object.
         program: the program of the process; empty for an object that only dlopen(3) loads.
     """
@@ -46,6 +41,7 @@ class UnresolvedNeed(Struct, frozen=True, eq=False):
     search_name: str
     requester: LoadedObject
     context: ProcessContext
+    system: ProcessContext
     chain: tuple[str, ...]
     program: str
 
@@ -58,42 +54,6 @@ class UnresolvedNeed(Struct, frozen=True, eq=False):
     def libc(self) -> Libc:
         """The C library of its process."""
         return self.context.loader.libc
-
-
-class BuildMachine(Struct, frozen=True):
-    """This machine as the loader sees it, without the directories for its processor.
-
-    A library from ``glibc-hwcaps`` for this processor may not run on the target.
-    """
-
-    view: View
-    host: RealHost
-    root: Path
-
-    def resolve_name(self, name: str) -> str:
-        """Return the needed name to search for; a relative path starts at the root of the build.
-
-        If a library has no soname, ld(1) stores the path from its command line as DT_NEEDED.
-        """
-        is_relative = "/" in name and not name.startswith(("/", "$"))
-        return str(self.root / name) if is_relative else name
-
-    def create_context(self, main: LoadedObject) -> ProcessContext:
-        """Return the process of ``main``, which must have an image."""
-        assert main.image is not None  # noqa: S101 (main objects are ELF files)
-        loader = replace(self.host.find_loader(self.view, main.image), subdirectories=(), hwcaps=())
-        return ProcessContext(self.view, self.host, loader, EMPTY_ENVIRONMENT, main, secure=False)
-
-
-def create_build_machine(root: Path, removed: frozenset[str] = frozenset()) -> BuildMachine:
-    """Return this machine without the files ``removed``; relative needed paths start at ``root``.
-
-    The working directory of a process is unknown, so RUNPATH entries like ``.`` match nothing.
-    """
-    files = HidingFiles(DirectoryFiles(Path("/")), removed)
-    view = View(build_bundle(Tree({}), {}), UNKNOWN_PLACE, files)
-    host = RealHost(files, UNKNOWN_PLACE, level="baseline", running=True)
-    return BuildMachine(view, host, root)
 
 
 def find_unresolved(
@@ -157,6 +117,7 @@ def _walk_dependencies(
     if main is None:
         return
     context = machine.create_context(opener or main)
+    system = machine.create_system_context(context)
     program = entry if bundle.images[entry].is_program else ""
     queue: deque[tuple[LoadedObject, tuple[str, ...]]] = deque([(main, (entry,))])
     seen = {entry}
@@ -174,7 +135,7 @@ def _walk_dependencies(
             providers = bundle.find_providers(base, bundle.images[chain[-1]])
             if not providers:
                 yield UnresolvedNeed(
-                    base, machine.resolve_name(name), loaded, context, chain, program
+                    base, machine.resolve_name(name), loaded, context, system, chain, program
                 )
             for path in providers:
                 child = None if path in seen else _map_object(path, bundle, origins, loaded)

@@ -56,7 +56,7 @@ class DirectoryFiles(Struct, frozen=True):
             FileKind.FILE if stat.S_ISREG(status.st_mode) else FileKind.SPECIAL, identity=identity
         )
 
-    def find_content(self, path: str) -> Content | None:
+    def find_content(self, path: str) -> PathContent | None:
         """See `HostFiles`."""
         place = Path(self._build_path(path))
         try:
@@ -71,6 +71,30 @@ class DirectoryFiles(Struct, frozen=True):
         except OSError as error:
             raise_if_exhausted(error)
             return []
+
+
+class LayeredFiles(Struct, frozen=True):
+    """Root file systems that are searched in order: the first one with a path provides it."""
+
+    layers: tuple[DirectoryFiles, ...]
+
+    def _find_layer(self, path: str) -> DirectoryFiles:
+        for layer in self.layers:
+            if layer.get_status(path).kind is not FileKind.MISSING:
+                return layer
+        return self.layers[-1]
+
+    def get_status(self, path: str) -> FileStatus:
+        """See `HostFiles`."""
+        return self._find_layer(path).get_status(path)
+
+    def find_content(self, path: str) -> PathContent | None:
+        """See `HostFiles`."""
+        return self._find_layer(path).find_content(path)
+
+    def list_names(self, directory: str) -> list[str]:
+        """See `HostFiles`."""
+        return sorted({name for layer in self.layers for name in layer.list_names(directory)})
 
 
 class HidingFiles(Struct, frozen=True):

@@ -10,6 +10,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from bundle_fix.collect.libraries.build_machine import LibrarySources
+from bundle_fix.collect.libraries.built_files import follow_built_files
 from bundle_fix.collect.libraries.closure import complete_closure
 from bundle_fix.collect.pack_builder import Origin, PackBuilder
 from bundle_fix.loader.bundle import Bundle, build_bundle
@@ -25,6 +27,7 @@ class Closure(Struct, frozen=True):
     spec: Spec
     values: Values
     libdir: str
+    sources: LibrarySources = LibrarySources()
 
 
 class CompletedClosure(Struct, frozen=True):
@@ -68,15 +71,19 @@ def complete_installed_closure(
     files = ((p, node) for p, node in bundle.tree.nodes.items() if not isinstance(node, Directory))
     nodes: dict[str, Node] = dict(files)
     origins = {path: Origin(planned.get(path, root / path), path) for path in nodes}
-    collection = PackBuilder(closure.values.root, nodes, dict(bundle.images), origins)
+    images, origins = follow_built_files(bundle.images, origins, closure.sources.built)
+    collection = PackBuilder(closure.values.root, nodes, images, origins)
     top = os.path.realpath(root)
     removed = frozenset(posixpath.join(top, path) for path in former)
-    remarks = complete_closure(collection, spec, closure.values, host, removed, own)
+    remarks = complete_closure(
+        collection, spec, closure.values, host, removed, own, closure.sources
+    )
     added = {path: o for path, o in collection.origins.items() if path not in bundle.tree.nodes}
     epoch = find_explicit_epoch(spec, closure.values)
     dated = {path: _set_date(nodes[path], origin, epoch) for path, origin in added.items()}
     tree = Tree({**bundle.tree.nodes, **nodes, **dated})
-    return CompletedClosure(build_bundle(tree, collection.images), added, tuple(remarks))
+    images = {**collection.images, **bundle.images}
+    return CompletedClosure(build_bundle(tree, images), added, tuple(remarks))
 
 
 def _set_date(node: Node, origin: Origin, epoch: int | None) -> Node:

@@ -10,7 +10,7 @@ import os
 import posixpath
 from pathlib import Path
 
-from bundle_fix.collect.libraries.unresolved import create_build_machine
+from bundle_fix.collect.libraries.build_machine import create_build_machine
 from bundle_fix.loader.hosts.ld_conf import read_ld_conf
 from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.model.errors import BundleFixError

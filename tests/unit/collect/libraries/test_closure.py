@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import CROSS, Toolchain, build_elf
+from bundle_fix.collect.libraries.build_machine import LibrarySources
 from bundle_fix.model.errors import BundleFixError
 from collect.test_collect import build_library, collect_spec, list_members
 
@@ -14,9 +15,12 @@ PROGRAM = '[[files]]\nfrom = "bin/*"\nto = "bin/"\n'
 
 
 def collect_closure(
-    root: Path, closure: str = 'bundle = ["lib*"]', more: str = ""
+    root: Path,
+    closure: str = 'bundle = ["lib*"]',
+    more: str = "",
+    sources: LibrarySources | None = None,
 ) -> dict[str, str]:
-    return list_members(collect_spec(root, f"{PROGRAM}{more}[closure]\n{closure}\n"))
+    return list_members(collect_spec(root, f"{PROGRAM}{more}[closure]\n{closure}\n", sources))
 
 
 def get_error(root: Path, text: str = 'bundle = ["lib*"]', more: str = "") -> str:
@@ -275,3 +279,44 @@ def test_a_library_newer_than_the_oldest_glibc_must_be_listed(tmp_path: Path) ->
         "bin/server → libmvec.so.1 (it is part of glibc since 2.22; `glibc` of [check]" in message
     )
     assert "libm.so.6" not in message
+
+
+def test_directories_of_the_build_come_before_this_machine_and_the_first_copy_counts(
+    tmp_path: Path,
+) -> None:
+    build_library(tmp_path / "one", "libz.so", "libz.so.1")
+    build_library(tmp_path / "two", "libz.so.1", "libz.so.1", tag="other")
+    build_elf(tmp_path / "bin/server", program=True, needed=["libz.so.1"])
+    sources = LibrarySources((tmp_path / "gone", tmp_path / "one", tmp_path / "two"))
+    assert collect_closure(tmp_path, sources=sources)["lib/libz.so.1"] == "libz.so"
+    build_library(tmp_path / "mine", "libz.so.1", "libz.so.1", tag="mine")
+    members = collect_closure(tmp_path, 'bundle = ["lib*"]\nsearch = ["mine"]', sources=sources)
+    assert members["lib/libz.so.1"] == "755"
+
+
+def test_a_sysroot_replaces_the_default_directories_of_this_machine(tmp_path: Path) -> None:
+    root = tmp_path / "sysroot"
+    build_library(root / "usr/lib", "libz.so.1.9", "libz.so.1")
+    (root / "lib").symlink_to("/usr/lib")
+    (root / "usr/lib/libz.so.1").symlink_to("/lib/libz.so.1.9")
+    build_elf(tmp_path / "bin/server", program=True, needed=["libz.so.1"])
+    assert collect_closure(tmp_path, sources=LibrarySources(sysroot=root)) == {
+        "bin/server": "755",
+        "lib/libz.so.1": "libz.so.1.9",
+        "lib/libz.so.1.9": "755",
+    }
+    build_elf(tmp_path / "bin/server", program=True, needed=["libstdc++.so.6"])
+    with pytest.raises(BundleFixError, match=r"libstdc\+\+\.so\.6 is not found on this machine"):
+        collect_closure(tmp_path, sources=LibrarySources(sysroot=root))
+
+
+def test_a_runpath_leads_into_the_sysroot_and_origin_to_this_machine(tmp_path: Path) -> None:
+    root = tmp_path / "sysroot"
+    build_library(root / "opt/x", "liba.so.1", "liba.so.1")
+    build_library(tmp_path / "out", "libb.so.1", "libb.so.1")
+    build_elf(
+        tmp_path / "bin/server",
+        program=True, needed=["liba.so.1", "libb.so.1"], runpath="/opt/x:$ORIGIN/../out",
+    )  # fmt: skip
+    members = collect_closure(tmp_path, sources=LibrarySources(sysroot=root))
+    assert list(members) == ["bin/server", "lib/liba.so.1", "lib/libb.so.1"]
