@@ -21,10 +21,12 @@ TOOLS = {
     "pegasus_rproxy": "config.ini",
     "pegasus_pressureclient": "config-pressure.ini",
 }
-SCRIPTS = (
-    "run.sh", "admin_tools/config_hdfs.sh", "admin_tools/sendmail.sh", "admin_tools/start_zk.sh",
-    "admin_tools/download_hadoop.sh", "admin_tools/learn_stat.py",
-)  # fmt: skip
+SCRIPTS = ("sendmail.sh", "start_zk.sh", "download_hadoop.sh", "learn_stat.py")
+CONFIG_HDFS = """\
+# Stands for Pegasus's script, which finds a JDK and downloads Hadoop.
+[ -d "${HADOOP_HOME-}" ] || export HADOOP_HOME=$(dirname "${BASH_SOURCE[0]}")/../hadoop-bin
+"""
+"""The part of config_hdfs.sh that matters for packs."""
 TEXTS = (
     "src/server/config.ini", "src/server/config.min.ini", "src/shell/config.ini",
     "src/test/kill_test/config.ini", "src/include/pegasus/client.h",
@@ -41,6 +43,7 @@ def write_pegasus_tree(
     lib: str = "lib",
     needed: Sequence[str] = (),
     build_type: str = "Release",
+    series: str = "",
 ) -> Path:
     """Make the tree at ``root``.
 
@@ -51,9 +54,12 @@ def write_pegasus_tree(
         lib: the directory of the third-party libraries: ``lib`` or ``lib64``.
         needed: more libraries that the programs need.
         build_type: CMAKE_BUILD_TYPE in CMakeCache.txt.
+        series: ``2.5`` for the layout of that release, else that of the current tree.
     """
-    for name in SCRIPTS:
+    tools = "scripts" if series else "admin_tools"
+    for name in ("run.sh", *(f"{tools}/{name}" for name in SCRIPTS)):
         _write(root / name, "#!/bin/sh\n").chmod(0o755)
+    _write(root / tools / "config_hdfs.sh", CONFIG_HDFS).chmod(0o755)
     for name in TEXTS:
         _write(root / name, f"{name}\n")
     _write(root / "src/include/pegasus/version.h", f'#define PEGASUS_VERSION "{VERSION}"\n')
@@ -61,17 +67,28 @@ def write_pegasus_tree(
     build = root / "build/latest"
     _write(build / "CMakeCache.txt", f"CMAKE_BUILD_TYPE:STRING={build_type}\n")
     _write(build / "output/lib/libpegasus_client_static.a", "!<arch>\n")
-    allocators = _build_third_party(root / "thirdparty/output" / lib, allocator)
+    third_party = root / "thirdparty/output" / lib
+    allocators = _build_third_party(third_party, allocator)
+    more = _build_third_party_of_2_5(third_party) if series else []
     for name in ("meta_server", "replica_server", "utils"):
         build_elf(build / f"output/lib/libdsn_{name}.so", soname=f"libdsn_{name}.so")
     used = ["libdsn_utils.so", *allocators, "libssl.so.3", "libcrypto.so.3", "libstdc++.so.6"]
     for program in (*servers, *TOOLS):
         own = [f"libdsn_{kind}_server.so" for kind in _select_kinds(program)]
-        rocksdb = [] if program == "pegasus_meta_server" else ["librocksdb.so.8"]
+        rocksdb = [] if program == "pegasus_meta_server" or series else ["librocksdb.so.8"]
         path = build / "output/bin" / program / program
-        build_elf(path, program=True, needed=[*own, *rocksdb, *used, *needed], runpath=".")
+        build_elf(path, program=True, needed=[*own, *rocksdb, *more, *used, *needed], runpath=".")
         _write(path.parent / TOOLS.get(program, "config.ini"), f"{program}\n")
     return root
+
+
+def _build_third_party_of_2_5(directory: Path) -> list[str]:
+    """Build the libraries of Pegasus 2.5 that later versions lack, and return their sonames."""
+    build_library(directory, "libPocoNet.so.71", "libPocoNet.so.71")
+    build_library(directory, "libboost_system.so.1.69.0", "libboost_system.so.1.69.0")
+    build_library(directory, "libcom_err.so.3.0", "libcom_err.so.3")
+    build_library(directory, "libsasl2.so.3.0.0", "libsasl2.so.3", needed=["libcom_err.so.3"])
+    return ["libPocoNet.so.71", "libboost_system.so.1.69.0", "libsasl2.so.3"]
 
 
 def write_hadoop_home(root: Path) -> Path:
@@ -92,7 +109,9 @@ def build_library(directory: Path, real: str, soname: str, *, needed: Sequence[s
 def make_spec_pack(kind: str, root: Path, *options: str, **environ: str) -> Path:
     """Make the pack of a spec from a tree, and return its path."""
     spec = SPECS / f"pegasus-{kind}.toml"
-    done = run_bundle_fix("pack", spec, "-C", root, "-o", root, *options, **environ)
+    # Only the current server packs the jars of Hadoop by default.
+    jars = ["-D", "jars=no"] if kind == "server" and "HADOOP_HOME" not in environ else []
+    done = run_bundle_fix("pack", spec, "-C", root, "-o", root, *jars, *options, **environ)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 

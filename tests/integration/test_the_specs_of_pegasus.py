@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,6 +65,10 @@ DIFFERENCES = {
     "lib/libtcmalloc_and_profiler.so": "likewise",
     "lib/libjemalloc.so": "likewise",
     "lib/libprofiler.so": "likewise",
+    "lib/libPocoNet.so": "likewise",
+    "lib/libboost_system.so": "likewise",
+    "lib/libsasl2.so": "likewise",
+    "lib/libcom_err.so": "likewise",
     "lib/libgcc_s.so.1": "needed by libstdc++.so.6; the scripts leave it to the host",
 }
 """Paths in only one of the packs. In addition the server's libraries are in lib/, not bin/."""
@@ -107,6 +114,71 @@ def test_a_pack_has_the_members_of_the_scripts_pack(
     )
 
 
+@pytest.mark.parametrize("kind", ["server", "tools", "client"])
+def test_a_pack_of_2_5_has_the_members_of_the_scripts_pack(tmp_path: Path, kind: str) -> None:
+    root = write_pegasus_tree(tmp_path / "tree", series="2.5")
+    artifact = make_spec_pack(f"2.5-{kind}", root)
+    assert artifact.name.startswith(f"pegasus-{kind}-")
+    libraries = [name for name in LIBRARIES if "rocksdb" not in name] + TCMALLOC
+    libraries += ["libPocoNet.so.71", "libboost_system.so.1.69.0"]
+    sasl = ["libsasl2.so.3", "libsasl2.so.3.0.0", "libcom_err.so.3", "libcom_err.so.3.0"]
+    expected = {
+        "server": [*SERVER, "bin/pegasus_server", *(f"bin/{n}" for n in [*libraries, *sasl])],
+        "tools": [
+            *(path.replace("admin_tools/", "scripts/") for path in TOOLS_PACK),
+            "bin/pegasus_server/pegasus_server", "bin/pegasus_server/config.ini",
+            *(f"lib/{name}" for name in libraries),
+        ],
+        "client": [*CLIENT, "lib/libboost_system.so.1.69.0"],
+    }[kind]  # fmt: skip
+    assert_same_members(list_members(artifact), expected)
+
+
+def test_a_server_pack_without_jars_must_be_asked_for(tmp_path: Path) -> None:
+    root = write_pegasus_tree(tmp_path / "tree")
+    (tmp_path / "empty").mkdir()
+    spec = SPECS / "pegasus-server.toml"
+    done = run_bundle_fix("pack", spec, "-C", root, "-o", root, HADOOP_HOME="")
+    assert done.returncode == 2
+    assert "the environment variable HADOOP_HOME is empty" in done.stderr
+    done = run_bundle_fix("pack", spec, "-C", root, "-o", root, HADOOP_HOME=str(tmp_path / "empty"))
+    assert done.returncode == 2
+    assert f"no file matches {tmp_path}/empty/share/hadoop/hdfs/*.jar" in done.stderr
+
+
+def run_wrapper(root: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run run_pack.sh in another directory, with the program under test."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        [root / "build_tools/run_pack.sh", *options],
+        cwd=root.parent, env={**os.environ, "PATH": path, **environ},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_wrapper_has_the_options_of_run_sh(tmp_path: Path) -> None:
+    root = write_pegasus_tree(
+        tmp_path / "tree", servers=["pegasus_meta_server", "pegasus_replica_server"],
+        allocator="jemalloc",
+    )  # fmt: skip
+    shutil.copytree(SPECS, root / "build_tools")
+    (root / "thirdparty").rename(tmp_path / "third party")
+    third_party = {"PEGASUS_THIRDPARTY_ROOT": str(tmp_path / "third party")}
+    done = run_wrapper(root, "pack_server", "-s", "-j", **third_party)
+    assert done.returncode != 0
+    assert "/hadoop-bin/share/hadoop/hdfs/*.jar" in done.stderr
+    template = tmp_path / "pegasus.yaml"
+    template.write_text("version: old\n")
+    options = ("-s", "-j", "-D", "jars=no", "-p", str(template))
+    done = run_wrapper(root, "pack_server", *options, **third_party)
+    assert done.returncode == 0, done.stderr
+    name = (root / "PACKAGE").read_text().strip()
+    members = list_members(root / f"{name}.tar.gz")
+    assert {"bin/pegasus_meta_server", "lib/libjemalloc.so.2"} <= members
+    assert template.read_text() == f'version: "{name.removeprefix("pegasus-")}"\n'
+    assert 'unknown option "-x"' in run_wrapper(root, "pack_tools", "-x").stderr
+
+
 def test_the_client_pack_has_the_members_of_the_scripts_pack(tmp_path: Path) -> None:
     artifact = make_spec_pack("client", write_pegasus_tree(tmp_path, build_type="Debug"))
     assert_same_members(list_members(artifact), CLIENT)
@@ -122,7 +194,8 @@ def test_a_pack_of_separate_servers_from_a_combined_build_names_the_missing_file
 ) -> None:
     root = write_pegasus_tree(tmp_path)
     spec = SPECS / "pegasus-server.toml"
-    done = run_bundle_fix("pack", spec, "-C", root, "-o", root, "-D", "servers=separate")
+    options = ("-D", "servers=separate", "-D", "jars=no")
+    done = run_bundle_fix("pack", spec, "-C", root, "-o", root, *options)
     assert done.returncode == 2
     lines = [line.split(": ", 3)[2:] for line in done.stderr.splitlines()]
     assert [re.sub(r" in /.*", "", rest) for (_, rest) in lines] == [
