@@ -22,10 +22,10 @@ from bundle_fix.cli.report_file import write_report
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.progress import Progress
-from bundle_fix.observe.comparison.compare import Verdict
 from bundle_fix.observe.comparison.pack_contents import PackContents
 from bundle_fix.observe.comparison.packs import read_packs
-from bundle_fix.observe.inspection import inspect_core, inspect_process
+from bundle_fix.observe.comparison.verdict import Verdict
+from bundle_fix.observe.inspector import inspect_core, inspect_process
 from bundle_fix.observe.running import NoProcessError, list_process_ids
 from bundle_fix.report.inspection import (
     InspectReport,

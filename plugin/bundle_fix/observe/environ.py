@@ -14,7 +14,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.observe.loaded_image import LoadedImage
 from bundle_fix.observe.memory import read_text, read_words
 from bundle_fix.observe.objects import ObservedObject
-from bundle_fix.observe.snapshot import Snapshot
+from bundle_fix.observe.snapshot import ProcessSnapshot
 
 MAX_VARIABLES = 4096
 VALUE_OFFSETS = {32: 4, 64: 8}
@@ -22,7 +22,7 @@ VALUE_OFFSETS = {32: 4, 64: 8}
 
 
 def read_present_environment(
-    snapshot: Snapshot, objects: Iterable[ObservedObject]
+    snapshot: ProcessSnapshot, objects: Iterable[ObservedObject]
 ) -> Mapping[str, str] | None:
     """Return the variables that begin with ``LD_``; None if ``environ`` cannot be read.
 
@@ -53,7 +53,7 @@ def _find_variable(loaded: LoadedImage, name: bytes) -> int | None:
     return None if values is None else loaded.bias + values[0]
 
 
-def _read_variables(snapshot: Snapshot, address: int) -> Mapping[str, str] | None:
+def _read_variables(snapshot: ProcessSnapshot, address: int) -> Mapping[str, str] | None:
     memory, layout = snapshot.memory, snapshot.layout
     start = read_words(memory, layout, address, 1)
     if start is None:

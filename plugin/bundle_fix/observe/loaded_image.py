@@ -104,7 +104,7 @@ def read_loaded_image(memory: Reader, header: int) -> LoadedImage | None:
     if len(start) < IDENT_SIZE + layout.header.size:
         return None
     fields = Header(*layout.header.unpack_from(start, IDENT_SIZE))
-    segments = _read_segments(memory, layout, fields, header)
+    segments = _read_mapped_segments(memory, layout, fields, header)
     loads = tuple(s for s in segments if s.type == c.PT_LOAD)
     if not loads:
         return None
@@ -124,7 +124,7 @@ def read_loaded_image(memory: Reader, header: int) -> LoadedImage | None:
     )
 
 
-def _read_segments(
+def _read_mapped_segments(
     memory: Reader, layout: Format, fields: Header, header: int
 ) -> tuple[Segment, ...]:
     size = layout.segment.size

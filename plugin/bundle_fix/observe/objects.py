@@ -14,7 +14,7 @@ from bundle_fix.observe.snapshot import (
     VDSO,
     Aux,
     FileMapping,
-    Snapshot,
+    ProcessSnapshot,
     find_header,
     find_mapping,
 )
@@ -80,7 +80,7 @@ class LoadedObjects(Struct, frozen=True):
         return not self.has_link_map and main is not None and main.image.interpreter is None
 
 
-def list_objects(snapshot: Snapshot) -> LoadedObjects:
+def list_objects(snapshot: ProcessSnapshot) -> LoadedObjects:
     """Return the objects of a process: its link maps, then other code of ELF files.
 
     Without a link map they are in the order of their addresses.
@@ -100,7 +100,7 @@ def list_objects(snapshot: Snapshot) -> LoadedObjects:
 class _ImageCache(dict[int, LoadedImage | None]):
     """The images in memory by the address of their header."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: ProcessSnapshot) -> None:
         super().__init__()
         self.memory = snapshot.memory
 
@@ -109,7 +109,7 @@ class _ImageCache(dict[int, LoadedImage | None]):
         return found
 
 
-def _find_main_header(snapshot: Snapshot) -> int | None:
+def _find_main_header(snapshot: ProcessSnapshot) -> int | None:
     """Return the address of the program's ELF header, or that of a loader that was run directly."""
     table = snapshot.vector.get(Aux.PHDR)
     if table is None:
@@ -120,7 +120,9 @@ def _find_main_header(snapshot: Snapshot) -> int | None:
     return table - table % 4096 if header is None else header
 
 
-def _read_entries(snapshot: Snapshot, images: _ImageCache, main: int | None) -> list[LinkMapEntry]:
+def _read_entries(
+    snapshot: ProcessSnapshot, images: _ImageCache, main: int | None
+) -> list[LinkMapEntry]:
     """Return the link maps that the program's DT_DEBUG leads to.
 
     If the loader was run as a program, the kernel knows only that; its own program is then one of
@@ -142,7 +144,7 @@ def _read_entries(snapshot: Snapshot, images: _ImageCache, main: int | None) -> 
 
 
 def _build_listed_object(
-    snapshot: Snapshot,
+    snapshot: ProcessSnapshot,
     images: _ImageCache,
     entry: LinkMapEntry,
     main: int | None,
@@ -166,7 +168,7 @@ def _build_listed_object(
     )  # fmt: skip
 
 
-def _find_program_name(snapshot: Snapshot) -> str:
+def _find_program_name(snapshot: ProcessSnapshot) -> str:
     """Return the path by which the program was started (AT_EXECFN), or an empty text."""
     address = snapshot.vector.get(Aux.EXECFN)
     text = read_text(snapshot.memory, address) if address else None
@@ -174,7 +176,7 @@ def _find_program_name(snapshot: Snapshot) -> str:
 
 
 def _find_mapped_objects(
-    snapshot: Snapshot, images: _ImageCache, main: int | None
+    snapshot: ProcessSnapshot, images: _ImageCache, main: int | None
 ) -> Iterator[ObservedObject]:
     """Yield the ELF files with code in memory, by address."""
     for mapping in _find_code(snapshot.mappings):

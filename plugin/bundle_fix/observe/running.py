@@ -16,7 +16,7 @@ from bundle_fix.observe.snapshot import (
     VDSO,
     FileMapping,
     FileMemory,
-    Snapshot,
+    ProcessSnapshot,
     parse_vector,
     split_deleted,
 )
@@ -45,7 +45,7 @@ def list_process_ids() -> list[int]:
 
 
 @contextmanager
-def open_process(pid: int) -> Iterator[Snapshot]:
+def open_process(pid: int) -> Iterator[ProcessSnapshot]:
     """Read the process ``pid``; its memory can be read until the context ends.
 
     Raises:
@@ -97,12 +97,12 @@ def _read_limited(path: Path, limit: int) -> bytes:
         return file.read(limit)
 
 
-def _build_snapshot(pid: int, directory: Path, maps: bytes, fd: int | None) -> Snapshot:
+def _build_snapshot(pid: int, directory: Path, maps: bytes, fd: int | None) -> ProcessSnapshot:
     mappings = tuple(_parse_maps(maps))
     header, layout = _read_program_header(directory / "exe", f"process {pid}")
     command = _read_limited(directory / "cmdline", MAX_COMMAND).split(b"\0")
     variables = parse_environment(_read_limited(directory / "environ", MAX_ENVIRONMENT))
-    return Snapshot(
+    return ProcessSnapshot(
         label=f"process {pid}",
         pid=pid,
         core=None,

@@ -55,7 +55,7 @@ class FileMapping(Struct, frozen=True):
     is_deleted: bool
 
 
-class Snapshot(Struct, frozen=True):
+class ProcessSnapshot(Struct, frozen=True):
     """A process at one moment.
 
     Attributes:

@@ -12,15 +12,15 @@ from bundle_fix.elf.read.constants import MACHINE_NAMES
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.loader.search.steps import SEARCH_RULE_TEXTS, SearchRule
 from bundle_fix.observe.comparison.allocator import MallocProvider
-from bundle_fix.observe.comparison.compare import (
+from bundle_fix.observe.comparison.search_evidence import SearchEvidence
+from bundle_fix.observe.comparison.verdict import (
     Comparison,
     DisplacementReason,
     ObservedOrigin,
     Replacement,
     Verdict,
 )
-from bundle_fix.observe.comparison.search_evidence import SearchEvidence
-from bundle_fix.observe.inspection import Inspection
+from bundle_fix.observe.inspector import Inspection
 from bundle_fix.report.check_report import Tool
 from bundle_fix.report.steps import format_found_by, format_step
 

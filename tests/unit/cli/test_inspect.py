@@ -55,6 +55,7 @@ def test_a_library_of_ld_library_path_displaces_that_of_the_pack(
         assert isinstance(objects, list)
         (library,) = [o for o in objects if o["displaces"]]
         assert (library["path"], library["displaces"]) == (str(other), "lib/libheap.so.4")
+        assert library["rule"]["code"] == "ld_library_path"
 
 
 def test_the_verdict_comes_first_and_names_both_files(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from builders.processes import make_server_pack, run_waiting
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.observe import running
-from bundle_fix.observe.inspection import PRESENT, Inspection, inspect_process
+from bundle_fix.observe.inspector import PRESENT, Inspection, inspect_process
 from bundle_fix.observe.objects import list_objects
 
 

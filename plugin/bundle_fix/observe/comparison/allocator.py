@@ -15,8 +15,8 @@ from bundle_fix.elf.read.parser import read_image_from
 from bundle_fix.elf.symbols.hashes import provides_symbol
 from bundle_fix.model.content import PathContent, Reader
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.observe.comparison.compare import ComparedObject, Comparison
-from bundle_fix.observe.snapshot import Snapshot
+from bundle_fix.observe.comparison.verdict import ComparedObject, Comparison
+from bundle_fix.observe.snapshot import ProcessSnapshot
 
 MALLOC = b"malloc"
 
@@ -32,7 +32,9 @@ class MallocProvider(Struct, frozen=True):
     is_certain: bool
 
 
-def find_malloc_provider(snapshot: Snapshot, comparison: Comparison) -> MallocProvider | None:
+def find_malloc_provider(
+    snapshot: ProcessSnapshot, comparison: Comparison
+) -> MallocProvider | None:
     """Return the object that answers ``malloc`` in the program's namespace, or None."""
     is_certain = True
     for compared in _list_global_objects(comparison):
@@ -53,7 +55,7 @@ def _list_global_objects(comparison: Comparison) -> Iterable[ComparedObject]:
 
 
 def _provides_malloc(
-    snapshot: Snapshot, comparison: Comparison, compared: ComparedObject
+    snapshot: ProcessSnapshot, comparison: Comparison, compared: ComparedObject
 ) -> bool | None:
     """Return whether an object defines ``malloc``; None if its symbols cannot be read."""
     observed = compared.observed
@@ -75,7 +77,7 @@ def _look_up(reader: Reader, image: Image) -> bool | None:
         return None
 
 
-def _look_up_on_disk(snapshot: Snapshot, path: str, build_id: str | None) -> bool | None:
+def _look_up_on_disk(snapshot: ProcessSnapshot, path: str, build_id: str | None) -> bool | None:
     """Look into the file on this machine, if it has the build-id of the process's object."""
     place = (snapshot.root or Path("/")) / path.lstrip("/")
     try:

@@ -22,7 +22,7 @@ from bundle_fix.observe.comparison.pack_contents import (
     read_pack_contents,
 )
 from bundle_fix.observe.objects import ObservedObject
-from bundle_fix.observe.snapshot import Snapshot
+from bundle_fix.observe.snapshot import ProcessSnapshot
 
 PARTS_OF_A_PACK = ("bin", "lib", "lib64", "usr", MANIFEST_NAME)
 """Names by which a directory is recognised as an unpacked pack."""
@@ -78,7 +78,9 @@ def _read_manifest_file(path: Path) -> PackContents:
     return convert_manifest(manifest)
 
 
-def find_own_pack(snapshot: Snapshot, objects: Sequence[ObservedObject]) -> PackContents | None:
+def find_own_pack(
+    snapshot: ProcessSnapshot, objects: Sequence[ObservedObject]
+) -> PackContents | None:
     """Return the pack in whose directory the program is, by the manifest there; or None.
 
     For a core file the manifest on this machine counts only if it lists the program's build-id.

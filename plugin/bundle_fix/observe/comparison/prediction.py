@@ -18,12 +18,12 @@ from bundle_fix.model.content import BytesContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import File, Metadata, Tree
 from bundle_fix.observe.objects import ObservedObject
-from bundle_fix.observe.snapshot import Aux, Snapshot
+from bundle_fix.observe.snapshot import Aux, ProcessSnapshot
 
 PRIVILEGED_MODE, MODE = 0o4755, 0o755
 
 
-class Difference(Struct, frozen=True):
+class PredictionDifference(Struct, frozen=True):
     """A library for which the model predicts another file than the process has loaded.
 
     ``predicted`` and ``observed`` are paths; None for no file.
@@ -34,7 +34,7 @@ class Difference(Struct, frozen=True):
     observed: str | None
 
 
-def predict_process(snapshot: Snapshot, objects: Sequence[ObservedObject]) -> Process | None:
+def predict_process(snapshot: ProcessSnapshot, objects: Sequence[ObservedObject]) -> Process | None:
     """Return what the loader maps at the start, in the environment and root of the process.
 
     None if the program, its environment or its files are unknown, or it has no loader.
@@ -71,7 +71,7 @@ def find_predicted_object(process: Process | None, observed: ObservedObject) -> 
 
 def find_differences(
     process: Process | None, objects: Sequence[ObservedObject]
-) -> Iterator[Difference]:
+) -> Iterator[PredictionDifference]:
     """Yield the libraries that the process loaded from another file than predicted, or not at all.
 
     Objects that the process opened later are not predicted and are left out.
@@ -85,4 +85,4 @@ def find_differences(
         name = posixpath.basename(predicted.name)
         same = next((o for o in loaded if name in o.names), None)
         if path is not None or same is not None:
-            yield Difference(name, path, same.path if same is not None else None)
+            yield PredictionDifference(name, path, same.path if same is not None else None)

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.loader.search.tokens import TOKEN
-from bundle_fix.observe.comparison.compare import ComparedObject, Comparison
 from bundle_fix.observe.comparison.pack_contents import PackedFile
-from bundle_fix.observe.snapshot import Aux, Snapshot
+from bundle_fix.observe.comparison.verdict import ComparedObject, Comparison
+from bundle_fix.observe.snapshot import Aux, ProcessSnapshot
 
 HWCAPS = re.compile(r"/(glibc-hwcaps/[^/]+|tls|haswell|avx512_1|x86_64)(?=/|$)")
 """Subdirectories that the loader tries in each directory of a search."""
@@ -42,7 +42,7 @@ class SearchEvidence(Struct, frozen=True):
 
 
 def find_evidence(
-    snapshot: Snapshot, comparison: Comparison, compared: ComparedObject
+    snapshot: ProcessSnapshot, comparison: Comparison, compared: ComparedObject
 ) -> SearchEvidence | None:
     """Return the rule that chose an object; None for the program and the kernel's own object."""
     observed = compared.observed
@@ -96,7 +96,7 @@ def _list_owners(comparison: Comparison, name: str) -> Iterator[tuple[ComparedOb
 
 
 def _match_library_path(
-    snapshot: Snapshot, comparison: Comparison, directory: str
+    snapshot: ProcessSnapshot, comparison: Comparison, directory: str
 ) -> SearchEvidence | None:
     text = (snapshot.environment or {}).get("LD_LIBRARY_PATH", "")
     main: Sequence[str | None] = [o.observed.path for o in comparison.objects if o.observed.is_main]

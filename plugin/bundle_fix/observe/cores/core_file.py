@@ -38,7 +38,7 @@ from bundle_fix.observe.snapshot import (
     VDSO,
     Aux,
     FileMapping,
-    Snapshot,
+    ProcessSnapshot,
     parse_vector,
     split_deleted,
 )
@@ -93,7 +93,7 @@ class _Segments(Struct):
 @contextmanager
 def open_core(
     path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress = no_progress
-) -> Iterator[Snapshot]:
+) -> Iterator[ProcessSnapshot]:
     """Read a core file, which may be compressed; its memory can be read until the context ends.
 
     Raises:
@@ -106,7 +106,7 @@ def open_core(
         yield replace(snapshot, remarks=remarks)
 
 
-def read_core(file: Reader, where: str) -> Snapshot:
+def read_core(file: Reader, where: str) -> ProcessSnapshot:
     """Return what a core file says of its process.
 
     Args:
@@ -117,7 +117,7 @@ def read_core(file: Reader, where: str) -> Snapshot:
         BundleFixError: it is not a core file, or its headers are damaged.
     """
     layout, header = _read_header(file, where)
-    segments = _read_segments(file, layout, header, where)
+    segments = _read_core_segments(file, layout, header, where)
     notes = _find_notes(file, layout, segments.notes)
     info = parse_process_info(read_note(file, notes.get(NT_PRPSINFO)), layout)
     raw_vector = read_note(file, notes.get(NT_AUXV))
@@ -125,7 +125,7 @@ def read_core(file: Reader, where: str) -> Snapshot:
     ranges = list(parse_mapped_files(read_note(file, notes.get(NT_FILE)), layout))
     memory = DumpedMemory(file, segments.starts, segments.offsets, segments.sizes)
     mappings = _build_mappings(ranges, segments.executable)
-    return Snapshot(
+    return ProcessSnapshot(
         label=f"core {where}",
         pid=info.pid if info is not None else None,
         core=where,
@@ -160,7 +160,7 @@ def _read_header(file: Reader, where: str) -> tuple[Format, Header]:
     return layout, header
 
 
-def _read_segments(file: Reader, layout: Format, header: Header, where: str) -> _Segments:
+def _read_core_segments(file: Reader, layout: Format, header: Header, where: str) -> _Segments:
     count = _count_segments(file, layout, header)
     if count > MAX_CORE_SEGMENTS:
         raise BundleFixError(

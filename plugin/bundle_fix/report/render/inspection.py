@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
-from bundle_fix.observe.comparison.compare import (
+from bundle_fix.observe.comparison.verdict import (
     DisplacementReason,
     ObservedOrigin,
     Replacement,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import lzma
+import os
+import shutil
+import subprocess
 import tracemalloc
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from builders.cores import CoreObject, CoreShape, build_core, encode_core
 from bundle_fix.archive.compression.codecs import import_zstd
 from bundle_fix.model.content import BytesReader
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.observe.cores.core_file import open_core, read_core
+from bundle_fix.observe.cores.core_file import TRUNCATED_STREAM, open_core, read_core
 from bundle_fix.observe.objects import LoadedObjects, list_objects
 
 SERVER = CoreObject("/opt/pack/bin/server", build_id="aa" * 20, needed=("libheap.so.4",))
@@ -89,9 +92,34 @@ def test_compressed_core_files_are_read(tmp_path: Path, scratch: Path) -> None:
     data = encode_core([SERVER, LIBRARY])
     (tmp_path / "core.xz").write_bytes(lzma.compress(data))
     (tmp_path / "core.zst").write_bytes(import_zstd().compress(data))
+    if shutil.which("lz4") is None and os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
+        pytest.fail("lz4 is not installed; BUNDLE_FIX_TOOLCHAINS=all needs it")
+    if shutil.which("lz4") is not None:
+        packed = subprocess.run(["lz4", "-c"], input=data, capture_output=True, check=True).stdout
+        (tmp_path / "core.lz4").write_bytes(packed)
     for path in sorted(tmp_path.iterdir()):
         with open_core(path) as snapshot:
             assert len(list_objects(snapshot).objects) == 2
+
+
+def test_without_the_program_lz4_its_core_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "core.lz4").write_bytes(b"\x04\x22\x4d\x18")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BundleFixError, match="no program lz4"), open_core(tmp_path / "core.lz4"):
+        pass
+
+
+def test_a_compressed_core_file_that_is_truncated_is_read_as_far_as_it_goes(
+    tmp_path: Path, scratch: Path
+) -> None:
+    data = encode_core([SERVER, LIBRARY])
+    # An incompressible end, so that a cut does not lose the beginning.
+    (tmp_path / "core.xz").write_bytes(lzma.compress(data + os.urandom(1 << 16))[: -(1 << 12)])
+    with open_core(tmp_path / "core.xz") as snapshot:
+        assert snapshot.remarks == (TRUNCATED_STREAM,)
+        assert len(list_objects(snapshot).objects) == 2
 
 
 def test_a_program_is_not_a_core_file(tmp_path: Path) -> None:

@@ -12,21 +12,21 @@ from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.loader.objects import LoadedObject
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.observe.comparison.allocator import MallocProvider, find_malloc_provider
-from bundle_fix.observe.comparison.compare import Comparison, compare_objects
 from bundle_fix.observe.comparison.pack_contents import PackContents
 from bundle_fix.observe.comparison.packs import choose_pack, find_own_pack
 from bundle_fix.observe.comparison.prediction import (
-    Difference,
+    PredictionDifference,
     find_differences,
     find_predicted_object,
     predict_process,
 )
 from bundle_fix.observe.comparison.search_evidence import SearchEvidence, find_evidence
+from bundle_fix.observe.comparison.verdict import Comparison, compare_objects
 from bundle_fix.observe.cores.core_file import open_core
 from bundle_fix.observe.environ import read_present_environment
 from bundle_fix.observe.objects import LoadedObjects, list_objects
 from bundle_fix.observe.running import open_process
-from bundle_fix.observe.snapshot import FileMemory, Snapshot
+from bundle_fix.observe.snapshot import FileMemory, ProcessSnapshot
 
 
 class Inspection(Struct, frozen=True):
@@ -43,11 +43,11 @@ class Inspection(Struct, frozen=True):
         remarks: what could not be read, as sentences.
     """
 
-    snapshot: Snapshot
+    snapshot: ProcessSnapshot
     comparison: Comparison
     evidence: tuple[SearchEvidence | None, ...]
     predicted: tuple[LoadedObject | None, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[PredictionDifference, ...]
     malloc: MallocProvider | None
     remarks: tuple[str, ...]
 
@@ -95,7 +95,7 @@ def inspect_core(
         return _inspect_snapshot(snapshot, packs)
 
 
-def _inspect_snapshot(snapshot: Snapshot, packs: Sequence[PackContents]) -> Inspection:
+def _inspect_snapshot(snapshot: ProcessSnapshot, packs: Sequence[PackContents]) -> Inspection:
     found = list_objects(snapshot)
     snapshot = _complete_environment(snapshot, found)
     pack = choose_pack(packs, found.objects) if packs else find_own_pack(snapshot, found.objects)
@@ -112,7 +112,7 @@ def _inspect_snapshot(snapshot: Snapshot, packs: Sequence[PackContents]) -> Insp
     )
 
 
-def _complete_environment(snapshot: Snapshot, found: LoadedObjects) -> Snapshot:
+def _complete_environment(snapshot: ProcessSnapshot, found: LoadedObjects) -> ProcessSnapshot:
     """Return the snapshot with an environment, if any can be read, and with remarks."""
     if not found.has_link_map:
         is_explained = found.is_static or isinstance(snapshot.memory, FileMemory)

@@ -7,7 +7,10 @@ import pytest
 from builders.cores import CoreObject, CoreShape, encode_core
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.content import BytesReader
-from bundle_fix.observe.comparison.compare import (
+from bundle_fix.observe.comparison.pack_contents import PackContents, PackedFile
+from bundle_fix.observe.comparison.packs import choose_pack
+from bundle_fix.observe.comparison.search_evidence import find_evidence
+from bundle_fix.observe.comparison.verdict import (
     Comparison,
     DisplacementReason,
     ObservedOrigin,
@@ -15,12 +18,9 @@ from bundle_fix.observe.comparison.compare import (
     Verdict,
     compare_objects,
 )
-from bundle_fix.observe.comparison.pack_contents import PackContents, PackedFile
-from bundle_fix.observe.comparison.packs import choose_pack
-from bundle_fix.observe.comparison.search_evidence import find_evidence
 from bundle_fix.observe.cores.core_file import read_core
 from bundle_fix.observe.objects import list_objects
-from bundle_fix.observe.snapshot import Snapshot
+from bundle_fix.observe.snapshot import ProcessSnapshot
 
 SERVER_ID, HEAP_ID, OTHER_ID = "aa" * 20, "bb" * 20, "cc" * 20
 SERVER = CoreObject(
@@ -40,12 +40,12 @@ def make_pack(library: str = "lib/libheap.so.4", name: str = "pack") -> PackCont
     return PackContents(name, files, names)
 
 
-def read_snapshot(*objects: CoreObject, environment: tuple[str, ...] = ()) -> Snapshot:
+def read_snapshot(*objects: CoreObject, environment: tuple[str, ...] = ()) -> ProcessSnapshot:
     data = encode_core([SERVER, BASE, *objects], CoreShape(environment=environment))
     return read_core(BytesReader(data), "core")
 
 
-def compare(snapshot: Snapshot, *packs: PackContents) -> Comparison:
+def compare(snapshot: ProcessSnapshot, *packs: PackContents) -> Comparison:
     return compare_objects(snapshot, list_objects(snapshot).objects, packs[0], packs)
 
 

@@ -18,7 +18,7 @@ from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.observe.comparison.pack_contents import PackContents
 from bundle_fix.observe.objects import ObservedObject
-from bundle_fix.observe.snapshot import Aux, Snapshot
+from bundle_fix.observe.snapshot import Aux, ProcessSnapshot
 
 MEMFD = "/memfd:"
 """The start of the path of a file in memory (memfd_create(2))."""
@@ -129,7 +129,7 @@ class Comparison(Struct, frozen=True):
 
 
 def compare_objects(
-    snapshot: Snapshot,
+    snapshot: ProcessSnapshot,
     objects: Sequence[ObservedObject],
     pack: PackContents | None,
     others: Iterable[PackContents] = (),
@@ -211,7 +211,7 @@ def _list_roots(objects: Iterable[ObservedObject], pack: PackContents) -> list[s
 
 
 def _locate_object(
-    snapshot: Snapshot,
+    snapshot: ProcessSnapshot,
     observed: ObservedObject,
     pack: PackContents | None,
     root: str | None,
@@ -257,7 +257,7 @@ def _match_build_ids(objects: Sequence[ComparedObject], pack: PackContents) -> l
     ]
 
 
-def _find_replacement(snapshot: Snapshot, observed: ObservedObject) -> Replacement | None:
+def _find_replacement(snapshot: ProcessSnapshot, observed: ObservedObject) -> Replacement | None:
     if observed.is_deleted:
         return Replacement.DELETED
     if snapshot.root is None or observed.path is None or observed.build_id is None:
