@@ -4,45 +4,35 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
-from bundle_fix.check.result import CheckResult
-from bundle_fix.check.rules.coverage import NOTHING_CHECKED
+from bundle_fix.cli.fix_result import print_result
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
     add_message_options,
-    choose_painter,
     editor_option,
     force_option,
     host_option,
     parse_artifact_output,
     parse_path,
     parse_text,
-    print_message,
     spec_option,
 )
 from bundle_fix.cli.policy_options import read_policy
 from bundle_fix.cli.progress import show_progress
+from bundle_fix.cli.repair_wheel import repair_wheel_file
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.model.wording import format_count
-from bundle_fix.pipelines.apply import Action
 from bundle_fix.pipelines.fix import (
-    FixResult,
     Options,
     dry_run_fix,
     fix_artifact,
     get_default_output,
     is_same_path,
 )
-from bundle_fix.report.check_report import describe_rules, forget_fix, make_check_report
-from bundle_fix.report.render.text import render_text
 
 
 @click.command(short_help="repair a tarball or a directory")
@@ -56,6 +46,16 @@ from bundle_fix.report.render.text import render_text
     " ARTIFACT).",
 )
 @click.option("--in-place", is_flag=True, help="Replace ARTIFACT with the result.")
+@click.option(
+    "--repair-wheel", is_flag=True,
+    help="Bundle the libraries that targets of a wheel may not have, and write it with the best"
+    " manylinux or musllinux tag to the directory OUT.",
+)  # fmt: skip
+@click.option(
+    "--include", multiple=True, metavar="NAME",
+    help="With --repair-wheel, also bundle the library NAME or the file at the path NAME, which"
+    " the wheel opens by name; repeatable.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the changes without writing anything.")
 @click.option(
     "--move-libraries",
@@ -73,6 +73,8 @@ def fix(
     artifact: Path,
     output: Path | None,
     in_place: bool,
+    repair_wheel: bool,
+    include: tuple[str, ...],
     dry_run: bool,
     move_libraries: str | None,
     force: bool,
@@ -94,8 +96,19 @@ def fix(
     """
     if in_place and output is not None:
         raise click.UsageError("--in-place and -o exclude each other")
+    if include and not repair_wheel:
+        raise click.UsageError("--include requires --repair-wheel")
     policy, pinned = read_policy(spec, host_provides)
-    # No repair changes the glibc that a wheel needs: 'check' reports a wrong tag.
+    if repair_wheel:
+        if in_place or dry_run or move_libraries:
+            raise click.UsageError(
+                "--repair-wheel excludes --in-place, --dry-run and --move-libraries"
+            )
+        options = Options(policy, pinned, editor or "auto", force, limits=limits)
+        return repair_wheel_file(
+            artifact, output, include, options, quiet=quiet, verbose=verbose, color=color
+        )
+    # This repair does not change the glibc that a wheel needs: 'check' reports a wrong tag.
     policy = replace(policy, trust_wheel_tag=True)
     options = Options(policy, pinned, editor or "auto", force, move_libraries or "", limits)
     if dry_run:
@@ -115,57 +128,3 @@ def fix(
     if result.written is not None:
         sys.stdout.write(f"{result.written}\n")
     return 1 if result.failed else 0
-
-
-def print_result(
-    artifact: Path, result: FixResult, *, dry_run: bool, quiet: bool, verbose: bool, color: str
-) -> None:
-    """Print the changes, and the findings of the check of the result, to stderr."""
-    for line in _format_actions(result.applied.actions, verbose=verbose):
-        print_message(escape_unprintable(line), quiet=quiet)
-    for remark in result.applied.remarks:
-        print_message(escape_unprintable(remark), quiet=quiet)
-    for refusal in result.applied.refusals:
-        sys.stderr.write(f"bundle-fix: error: {escape_unprintable(refusal)}\n")
-    if not result.applied.actions and not result.applied.refusals:
-        print_message(f"{escape_unprintable(str(artifact))}: nothing to fix", quiet=quiet)
-    for finding in result.verdict.findings:
-        if finding.rule == NOTHING_CHECKED.code:
-            print_message(escape_unprintable(f"{artifact}: {finding.message}"), quiet=quiet)
-    if result.before is not None and result.before.findings and result.applied.actions:
-        before, after = _format_summary(result.before), _format_summary(result.verdict)
-        print_message(f"before: {before}; after: {after}", quiet=quiet)
-    if result.verdict.failed or (verbose and not quiet):
-        paint = choose_painter(color, is_terminal=sys.stderr.isatty())
-        report = forget_fix(make_check_report(str(artifact), result.verdict))
-        text = render_text(report, describe_rules(CHECK_RULES), paint, verbose=verbose)
-        sys.stderr.write(f"\n{text}")
-    if result.failed and result.written is None and not dry_run:
-        print_message(
-            "no output was written; use --force to write it despite the findings", quiet=quiet
-        )
-
-
-def _format_summary(result: CheckResult) -> str:
-    """Return the number of errors and warnings of a check."""
-    summary = result.summary
-    return (
-        f"{format_count(summary['error'], 'error')}, {format_count(summary['warning'], 'warning')}"
-    )
-
-
-def _format_actions(actions: Iterable[Action], *, verbose: bool) -> Iterator[str]:
-    """Yield the changes below the rules whose findings ask for them."""
-    groups: dict[tuple[str, ...], list[Action]] = {}
-    for action in actions:
-        groups.setdefault(action.rules, []).append(action)
-    for rules, members in groups.items():
-        indent = ""
-        if rules:
-            yield ", ".join(f"{code} {RULES_BY_CODE[code].name}" for code in rules) + ":"
-            indent = "  "
-        for action in members:
-            editor = f" [{action.editor}]" if verbose and action.editor else ""
-            yield f"{indent}{action.path}: {action.change}{editor}"
-            for reason in action.skipped if verbose else ():
-                yield f"{indent}{action.path}: skipped {reason}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from bundle_fix.cli.fix import print_result
+from bundle_fix.cli.fix_result import print_result
 from bundle_fix.cli.options import (
     add_message_options,
     define_option,

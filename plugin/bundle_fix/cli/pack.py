@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from bundle_fix.archive.formats import choose_format
-from bundle_fix.cli.fix import print_result
+from bundle_fix.cli.fix_result import print_result
 from bundle_fix.cli.options import (
     add_message_options,
     define_option,

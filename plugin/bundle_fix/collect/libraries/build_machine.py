@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from bundle_fix.loader.bundle import build_bundle
 from bundle_fix.loader.hosts.files import DirectoryFiles, HidingFiles, LayeredFiles
-from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT
+from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
 from bundle_fix.loader.objects import LoadedObject, ProcessContext
@@ -46,6 +46,7 @@ class BuildMachine(Struct, frozen=True):
         host: the loader and the cache of ``system_view``.
         root: the directory that relative needed paths start from.
         sources: where the build finds libraries.
+        environment: the environment of its processes.
     """
 
     view: View
@@ -53,6 +54,7 @@ class BuildMachine(Struct, frozen=True):
     host: RealHost
     root: Path
     sources: LibrarySources
+    environment: Environment = EMPTY_ENVIRONMENT
 
     def resolve_name(self, name: str) -> str:
         """Return the needed name to search for; a relative path starts at the root of the build.
@@ -67,7 +69,7 @@ class BuildMachine(Struct, frozen=True):
         assert main.image is not None  # noqa: S101 (main objects are ELF files)
         found = self.host.find_loader(self.system_view, main.image)
         loader = replace(found, subdirectories=(), hwcaps=())
-        return ProcessContext(self.view, self.host, loader, EMPTY_ENVIRONMENT, main, secure=False)
+        return ProcessContext(self.view, self.host, loader, self.environment, main, secure=False)
 
     def create_system_context(self, context: ProcessContext) -> ProcessContext:
         """Return a process that sees only the files with the default directories."""

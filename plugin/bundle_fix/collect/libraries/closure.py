@@ -39,8 +39,11 @@ from bundle_fix.spec.parsing.problems import raise_all
 from bundle_fix.spec.variables import Values, substitute_variables
 
 
-class _ClosureRules(Struct, frozen=True):
-    """Values of ``[closure]`` with variables substituted, and its position in the spec."""
+class ClosureRules(Struct, frozen=True):
+    """Values of ``[closure]`` with variables substituted, and its position in the spec.
+
+    ``directory`` is the directory of the added libraries in the pack.
+    """
 
     bundle: tuple[str, ...]
     search: tuple[Path, ...]
@@ -95,6 +98,21 @@ def complete_closure(
     """
     closure = _resolve_rules(spec, values, builder.root, host)
     machine = create_build_machine(builder.root, removed, sources)
+    bundle = add_needed_libraries(builder, closure, machine, own)
+    return _report_unused_names(bundle, closure)
+
+
+def add_needed_libraries(
+    builder: PackBuilder,
+    closure: ClosureRules,
+    machine: BuildMachine,
+    own: Container[str] | None = None,
+) -> Bundle:
+    """Add the needed libraries that ``closure`` bundles, and return the pack with them.
+
+    Raises:
+        BundleFixError: see `complete_closure`.
+    """
     errors: dict[tuple[str, object], BundleFixError] = {}
     while True:
         bundle = build_bundle(Tree(builder.nodes), builder.images)
@@ -120,7 +138,7 @@ def complete_closure(
         if key not in errors
     }
     raise_all([error for key, error in errors.items() if _concerns(groups.get(key, ()), own)])
-    return _report_unused_names(bundle, closure)
+    return bundle
 
 
 def _concerns(needs: Sequence[UnresolvedNeed], own: Container[str] | None) -> bool:
@@ -128,7 +146,7 @@ def _concerns(needs: Sequence[UnresolvedNeed], own: Container[str] | None) -> bo
     return own is None or any(path in own for need in needs for path in need.chain)
 
 
-def _resolve_rules(spec: Spec, values: Values, root: Path, host: Sequence[str]) -> _ClosureRules:
+def _resolve_rules(spec: Spec, values: Values, root: Path, host: Sequence[str]) -> ClosureRules:
     where = spec.locate_key("closure", "bundle")
     table = spec.closure
     patterns = tuple(substitute_variables(text, values) for text in table.bundle)
@@ -139,7 +157,7 @@ def _resolve_rules(spec: Spec, values: Values, root: Path, host: Sequence[str]) 
                 where=where,
                 hint="remove it: every target has it",
             )
-    return _ClosureRules(
+    return ClosureRules(
         bundle=patterns,
         search=tuple(root / substitute_variables(text, values) for text in table.search),
         host=(*(substitute_variables(text, values) for text in table.host), *host),
@@ -153,7 +171,7 @@ def _resolve_rules(spec: Spec, values: Values, root: Path, host: Sequence[str]) 
 
 
 def _group_by_name(
-    bundle: Bundle, builder: PackBuilder, machine: BuildMachine, closure: _ClosureRules
+    bundle: Bundle, builder: PackBuilder, machine: BuildMachine, closure: ClosureRules
 ) -> dict[tuple[str, object], list[UnresolvedNeed]]:
     """Return the needs that the host does not provide, grouped by name and machine."""
     groups: dict[tuple[str, object], list[UnresolvedNeed]] = {}
@@ -189,7 +207,7 @@ def _search_this_machine(need: UnresolvedNeed) -> LoadedObject:
     return found if found.path else search_system(need.system, need.name, need.requester)
 
 
-def _report_unused_names(bundle: Bundle, closure: _ClosureRules) -> list[str]:
+def _report_unused_names(bundle: Bundle, closure: ClosureRules) -> list[str]:
     """Return a remark on libraries in ``bundle`` that no object needs; globs may match nothing."""
     needed = {name.rpartition("/")[2] for i in bundle.images.values() for name in i.needed}
     used = needed | set(closure.dlopen)

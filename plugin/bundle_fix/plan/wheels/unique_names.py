@@ -117,8 +117,9 @@ def merge_edits(names: Mapping[str, Changes], others: Mapping[str, Changes]) -> 
         first, then = names[path], others[path]
         new = {name for _, name in first.replace_needed}
         merged[path] = replace(
-            then,
-            soname=first.soname,
+            first,
+            runpath=then.runpath,
+            rpath=then.rpath,
             replace_needed=(
                 *first.replace_needed, *(p for p in then.replace_needed if p[0] not in new)
             ),
