@@ -17,7 +17,7 @@ from bundle_fix.observe.comparison.packs import choose_pack, find_own_pack
 from bundle_fix.observe.comparison.prediction import (
     PredictionDifference,
     find_differences,
-    find_predicted_object,
+    match_predicted_objects,
     predict_process,
 )
 from bundle_fix.observe.comparison.search_evidence import SearchEvidence, find_evidence
@@ -104,8 +104,8 @@ def _inspect_snapshot(snapshot: ProcessSnapshot, packs: Sequence[PackContents]) 
     return Inspection(
         snapshot,
         comparison,
-        tuple(find_evidence(snapshot, comparison, o) for o in comparison.objects),
-        tuple(find_predicted_object(process, o) for o in found.objects),
+        find_evidence(snapshot, comparison),
+        match_predicted_objects(process, found.objects),
         tuple(find_differences(process, found.objects)),
         find_malloc_provider(snapshot, comparison),
         snapshot.remarks,

@@ -14,12 +14,14 @@ from bundle_fix.elf.read.structs import Format
 from bundle_fix.model.content import Reader
 from bundle_fix.observe.memory import DumpedMemory, read_int, read_text, read_words
 
-MAX_OBJECTS = 20_000
+MAX_OBJECTS = 10_000
 """Limit of the objects of one process; a large office suite has 400."""
 MAX_NAMESPACES = 64
 """Limit of the namespaces; glibc has 16 (DL_NNS)."""
 MAX_VERSION = 100
 """The largest r_version that is taken for one."""
+MAX_PATH = 4096
+"""Limit of a path in bytes (PATH_MAX)."""
 MAX_SCANNED = 8 << 20
 """Bytes of a core file in which a dynamic section is looked for."""
 MAX_TRIES = 10_000
@@ -106,6 +108,6 @@ def _walk_link_map(
             return
         bias, name, dynamic, following = fields
         # The name of the loader itself is in the program's PT_INTERP, which may not be dumped.
-        text = read_text(memory, name) if name else ""
+        text = read_text(memory, name, MAX_PATH) if name else ""
         yield LinkMapEntry(text, bias, dynamic, namespace)
         address = following

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry, Image
-from bundle_fix.elf.read.notes import read_build_id
+from bundle_fix.elf.read.notes import MAX_NOTES, read_build_id
 from bundle_fix.elf.read.parser import (
     CLASSES,
     IDENT_SIZE,
@@ -78,6 +78,12 @@ class LoadedImage(Struct, frozen=True):
     dynamic: tuple[DynamicEntry, ...]
     build_id: str | None
     is_complete: bool
+
+    def count_entries(self) -> int:
+        """Return the number of program headers, dynamic entries and notes that may be read."""
+        notes = sum(s.filesz // 16 for s in self.image.segments if s.type == c.PT_NOTE)
+        names = sum(map(len, self.image.needed)) // 16
+        return len(self.image.segments) + len(self.dynamic) + min(notes, MAX_NOTES // 16) + names
 
     def find_debug_pointer(self, memory: Reader) -> int:
         """Return the address of the loader's ``struct r_debug``, or 0."""

@@ -15,8 +15,8 @@ from bundle_fix.model.content import Reader, read_exactly
 
 ADDRESS_SPACE = 1 << 64
 """The size of a memory: each address of 64 bits is an offset."""
-MAX_TEXT = 1 << 16
-"""Limit of one string in memory, in bytes."""
+MAX_TEXT = 1 << 17
+"""Limit of one string in memory, in bytes: that of a variable (MAX_ARG_STRLEN)."""
 
 
 class ProcessMemory(msgspec.Struct, frozen=True):
@@ -88,10 +88,9 @@ def read_int(memory: Reader, layout: Format, address: int) -> int | None:
     return None if data is None else int(Layout(mark + "i").unpack(data)[0])
 
 
-def read_text(memory: Reader, address: int) -> str | None:
-    """Return the string at ``address``, or None if it cannot be read or is too long."""
-    found = b""
-    for size in (256, MAX_TEXT):
+def read_text(memory: Reader, address: int, limit: int = MAX_TEXT) -> str | None:
+    """Return the string at ``address``, or None if it cannot be read or exceeds ``limit``."""
+    for size in (256, limit):
         found = memory.pread(address, size)
         text, end, _ = found.partition(b"\0")
         if end:

@@ -19,6 +19,8 @@ from bundle_fix.observe.snapshot import (
     find_mapping,
 )
 
+MAX_ENTRIES = 300_000
+"""Limit of the headers and dynamic entries of all objects; 3,000 libraries have 150,000."""
 INTERPRETER, UNKNOWN_NAME = "[interpreter]", "[unknown]"
 """Paths of objects whose names are not in the core file."""
 
@@ -98,14 +100,18 @@ def list_objects(snapshot: ProcessSnapshot) -> LoadedObjects:
 
 
 class _ImageCache(dict[int, LoadedImage | None]):
-    """The images in memory by the address of their header."""
+    """The images in memory by the address of their header, up to a total of their entries."""
 
     def __init__(self, snapshot: ProcessSnapshot) -> None:
         super().__init__()
         self.memory = snapshot.memory
+        self.left = MAX_ENTRIES
 
     def __missing__(self, header: int) -> LoadedImage | None:
-        found = self[header] = read_loaded_image(self.memory, header)
+        found = read_loaded_image(self.memory, header) if self.left > 0 else None
+        if found is not None:
+            self.left -= found.count_entries()
+        self[header] = found
         return found
 
 

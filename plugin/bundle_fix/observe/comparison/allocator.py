@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,6 +18,8 @@ from bundle_fix.observe.comparison.verdict import ComparedObject, Comparison
 from bundle_fix.observe.snapshot import ProcessSnapshot
 
 MALLOC = b"malloc"
+MAX_LOOKUPS = 1000
+"""Limit of the objects in which ``malloc`` is looked up; the C library is one of the first."""
 
 
 class MallocProvider(Struct, frozen=True):
@@ -37,7 +38,7 @@ def find_malloc_provider(
 ) -> MallocProvider | None:
     """Return the object that answers ``malloc`` in the program's namespace, or None."""
     is_certain = True
-    for compared in _list_global_objects(comparison):
+    for compared in _list_global_objects(comparison)[:MAX_LOOKUPS]:
         has_malloc = _provides_malloc(snapshot, comparison, compared)
         if has_malloc is None:
             is_certain = False
@@ -47,7 +48,7 @@ def find_malloc_provider(
     return None
 
 
-def _list_global_objects(comparison: Comparison) -> Iterable[ComparedObject]:
+def _list_global_objects(comparison: Comparison) -> list[ComparedObject]:
     """Return the objects of the program's namespace; none if their order is unknown."""
     return [
         o for o in comparison.objects if o.observed.namespace == 0 and o.observed.path is not None

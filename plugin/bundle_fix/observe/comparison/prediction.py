@@ -62,11 +62,15 @@ def predict_process(snapshot: ProcessSnapshot, objects: Sequence[ObservedObject]
         return None
 
 
-def find_predicted_object(process: Process | None, observed: ObservedObject) -> LoadedObject | None:
-    """Return the predicted object that is the observed one, or None."""
-    is_comparable = observed.path is not None and observed.namespace in (0, None)
-    objects = process.objects if process is not None and is_comparable else ()
-    return next((o for o in objects if o.real_path == observed.path), None)
+def match_predicted_objects(
+    process: Process | None, objects: Sequence[ObservedObject]
+) -> tuple[LoadedObject | None, ...]:
+    """Return for each observed object the predicted one, or None."""
+    by_path = {o.real_path: o for o in process.objects} if process is not None else {}
+    return tuple(
+        by_path.get(o.path) if o.path is not None and o.namespace in (0, None) else None
+        for o in objects
+    )
 
 
 def find_differences(
@@ -78,11 +82,15 @@ def find_differences(
     """
     loaded = [o for o in objects if o.namespace in (0, None)]
     paths = {o.path for o in loaded}
+    by_name: dict[str, ObservedObject] = {}
+    for o in loaded:
+        for name in o.names:
+            by_name.setdefault(name, o)
     for predicted in process.objects if process is not None else ():
         path = None if predicted.origin is ObjectOrigin.MISSING else predicted.real_path
         if path in paths and path is not None:
             continue
         name = posixpath.basename(predicted.name)
-        same = next((o for o in loaded if name in o.names), None)
+        same = by_name.get(name)
         if path is not None or same is not None:
             yield PredictionDifference(name, path, same.path if same is not None else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,10 +17,13 @@ from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.loader.search.tokens import TOKEN
 from bundle_fix.observe.comparison.pack_contents import PackedFile
 from bundle_fix.observe.comparison.verdict import ComparedObject, Comparison
+from bundle_fix.observe.objects import ObservedObject
 from bundle_fix.observe.snapshot import Aux, ProcessSnapshot
 
 HWCAPS = re.compile(r"/(glibc-hwcaps/[^/]+|tls|haswell|avx512_1|x86_64)(?=/|$)")
 """Subdirectories that the loader tries in each directory of a search."""
+MAX_PATH_ENTRIES = 1000
+"""Limit of the entries of one search path; Nix has a hundred."""
 SYSTEM_DIRECTORY = re.compile(r"/(usr/(local/)?)?lib(32|64|x32)?(/[^/]*-linux-[^/]*)?")
 """Directories that the loader searches by default, or that ldconfig usually puts into the cache."""
 
@@ -41,92 +44,122 @@ class SearchEvidence(Struct, frozen=True):
     is_needed: bool = False
 
 
+class _PathOwner(Struct, frozen=True):
+    """An object with its search path and the names that it needs; ``index`` is its position."""
+
+    index: int
+    compared: ComparedObject
+    file: PackedFile
+
+
+class _SearchPaths(Struct, frozen=True):
+    """The search paths of a process.
+
+    Attributes:
+        owners_by_need: the objects that need each name.
+        directories: the rule for each directory of a RUNPATH or RPATH, that of the first object.
+        library_path: the same for LD_LIBRARY_PATH.
+        preloads: the names in LD_PRELOAD.
+    """
+
+    owners_by_need: Mapping[str, list[_PathOwner]]
+    directories: Mapping[str, SearchEvidence]
+    library_path: Mapping[str, SearchEvidence]
+    preloads: frozenset[str]
+
+
 def find_evidence(
-    snapshot: ProcessSnapshot, comparison: Comparison, compared: ComparedObject
-) -> SearchEvidence | None:
-    """Return the rule that chose an object; None for the program and the kernel's own object."""
-    observed = compared.observed
-    if observed.is_main or observed.path is None or observed.namespace is None:
-        return None
-    variables = snapshot.environment or {}
-    for name in re.split(r"[ :]", variables.get("LD_PRELOAD", "")):
-        if name and (name == observed.name or name in observed.names):
+    snapshot: ProcessSnapshot, comparison: Comparison
+) -> tuple[SearchEvidence | None, ...]:
+    """Return the rule that chose each object; None for the program and the kernel's own object."""
+    paths = _read_search_paths(snapshot, comparison)
+    return tuple(
+        None
+        if o.observed.is_main or o.observed.path is None or o.observed.namespace is None
+        else _find_rule(snapshot, paths, index, o.observed)
+        for index, o in enumerate(comparison.objects)
+    )
+
+
+def _find_rule(
+    snapshot: ProcessSnapshot, paths: _SearchPaths, index: int, observed: ObservedObject
+) -> SearchEvidence:
+    for name in (observed.name, *observed.names):
+        if name in paths.preloads:
             return SearchEvidence(SearchRule.PRELOAD, name)
     # The program that the kernel started is the loader itself, if a user runs it as a command.
     if observed.address == snapshot.vector.get(Aux.BASE) or observed.path == snapshot.program:
         return SearchEvidence(SearchRule.LOADED)
-    name = posixpath.basename(observed.name)
-    owners = list(_list_owners(comparison, name))
-    # A library is mapped after the object that needs it.
-    earlier = comparison.objects[: comparison.objects.index(compared)]
-    is_needed = any(name in file.needed and owner in earlier for owner, file in owners)
-    if any(observed.name in file.needed for _, file in owners):
+    if observed.name in paths.owners_by_need and "/" in observed.name:
         return SearchEvidence(SearchRule.DIRECT, is_needed=True)
-    directory = HWCAPS.sub("", posixpath.dirname(observed.name)) or "/"
-    is_system = SYSTEM_DIRECTORY.fullmatch(posixpath.normpath(directory)) is not None
+    owners = paths.owners_by_need.get(posixpath.basename(observed.name), [])
+    directory = posixpath.normpath(HWCAPS.sub("", posixpath.dirname(observed.name)) or "/")
     found = (
-        _match_library_path(snapshot, comparison, directory)
-        or _match_owner_paths(owners, directory)
-        or SearchEvidence(SearchRule.DEFAULT if is_system else None)
+        paths.library_path.get(directory)
+        or next((e for o in owners if (e := _expand_paths(o).get(directory))), None)
+        or paths.directories.get(directory)
+        or SearchEvidence(SearchRule.DEFAULT if SYSTEM_DIRECTORY.fullmatch(directory) else None)
     )
-    return replace(found, is_needed=is_needed)
+    # A library is mapped after the object that needs it.
+    return replace(found, is_needed=any(o.index < index for o in owners))
 
 
-def _list_owners(comparison: Comparison, name: str) -> Iterator[tuple[ComparedObject, PackedFile]]:
-    """Yield the objects with what is known of their search paths, first those that need ``name``.
+def _read_search_paths(snapshot: ProcessSnapshot, comparison: Comparison) -> _SearchPaths:
+    owners_by_need: dict[str, list[_PathOwner]] = {}
+    directories: dict[str, SearchEvidence] = {}
+    for owner in _list_owners(comparison):
+        for name in owner.file.needed:
+            owners_by_need.setdefault(name, []).append(owner)
+        for directory, evidence in _expand_paths(owner).items():
+            directories.setdefault(directory, evidence)
+    variables = snapshot.environment or {}
+    preloads = frozenset(filter(None, re.split(r"[ :]", variables.get("LD_PRELOAD", ""))))
+    library_path = _expand_library_path(snapshot, comparison, variables.get("LD_LIBRARY_PATH", ""))
+    return _SearchPaths(owners_by_need, directories, library_path, preloads)
+
+
+def _list_owners(comparison: Comparison) -> Iterator[_PathOwner]:
+    """Yield the objects with what is known of their search paths.
 
     The strings of an object are rarely dumped, but the pack has them.
     """
-    later: list[tuple[ComparedObject, PackedFile]] = []
-    for compared in comparison.objects:
+    for index, compared in enumerate(comparison.objects):
         loaded = compared.observed.loaded
-        file: PackedFile | None = None
         if loaded is not None and loaded.is_complete:
             i = loaded.image
             file = PackedFile(i.machine, i.soname, None, i.needed, i.rpath, i.runpath)
+            yield _PathOwner(index, compared, file)
         elif comparison.pack is not None and compared.member is not None:
-            file = comparison.pack.files[compared.member]
-        if file is None:
-            continue
-        if name in file.needed:
-            yield compared, file
-        else:
-            later.append((compared, file))
-    yield from later
+            yield _PathOwner(index, compared, comparison.pack.files[compared.member])
 
 
-def _match_library_path(
-    snapshot: ProcessSnapshot, comparison: Comparison, directory: str
-) -> SearchEvidence | None:
-    text = (snapshot.environment or {}).get("LD_LIBRARY_PATH", "")
-    main: Sequence[str | None] = [o.observed.path for o in comparison.objects if o.observed.is_main]
-    origin = posixpath.dirname(main[0] or "") if main else ""
+def _expand_library_path(
+    snapshot: ProcessSnapshot, comparison: Comparison, text: str
+) -> Mapping[str, SearchEvidence]:
+    main = next((o.observed.path or "" for o in comparison.objects if o.observed.is_main), "")
+    found: dict[str, SearchEvidence] = {}
     for entry in re.split(r"[:;]", text) if text else ():
         # An empty entry is the working directory.
-        expanded = _expand_entry(entry, origin) or snapshot.working_directory or "."
-        if _normalize(expanded) == _normalize(directory):
-            return SearchEvidence(SearchRule.LD_LIBRARY_PATH, entry or "(empty)")
-    return None
+        place = _expand_entry(entry, posixpath.dirname(main)) or snapshot.working_directory or "."
+        evidence = SearchEvidence(SearchRule.LD_LIBRARY_PATH, entry or "(empty)")
+        found.setdefault(posixpath.normpath(place), evidence)
+    return found
 
 
-def _match_owner_paths(
-    owners: Sequence[tuple[ComparedObject, PackedFile]], directory: str
-) -> SearchEvidence | None:
-    for compared, file in owners:
-        rule = SearchRule.RPATH if file.runpath is None else SearchRule.RUNPATH
-        observed = compared.observed
-        origins = {posixpath.dirname(p) for p in (observed.name, observed.path) if p}
-        text = file.rpath if file.runpath is None else file.runpath
-        for entry in (text or "").split(":"):
-            for origin in origins:
-                if entry and _normalize(_expand_entry(entry, origin)) == _normalize(directory):
-                    return SearchEvidence(rule, entry, compared.member or observed.label)
-    return None
+def _expand_paths(owner: _PathOwner) -> Mapping[str, SearchEvidence]:
+    """Return the rule for each directory in the RUNPATH of an object, or else in its RPATH."""
+    file, observed = owner.file, owner.compared.observed
+    rule = SearchRule.RPATH if file.runpath is None else SearchRule.RUNPATH
+    text = file.rpath if file.runpath is None else file.runpath
+    origins = [posixpath.dirname(path) for path in (observed.name, observed.path) if path]
+    label = owner.compared.member or observed.label
+    return {
+        posixpath.normpath(_expand_entry(entry, origin)): SearchEvidence(rule, entry, label)
+        for entry in (text or "").split(":")[:MAX_PATH_ENTRIES]
+        for origin in origins
+        if entry
+    }
 
 
 def _expand_entry(entry: str, origin: str) -> str:
     return TOKEN.sub(lambda match: origin if "ORIGIN" in match[0] else match[0], entry)
-
-
-def _normalize(path: str) -> str:
-    return posixpath.normpath(path)

@@ -56,7 +56,7 @@ def test_a_library_in_the_directory_of_the_pack_is_the_packs() -> None:
     found = compare(snapshot, make_pack())
     assert (found.verdict, found.root) == (Verdict.CLEAN, "/opt/pack")
     assert [o.member for o in found.objects] == ["bin/server", None, "lib/libheap.so.4"]
-    evidence = find_evidence(snapshot, found, found.objects[2])
+    evidence = find_evidence(snapshot, found)[2]
     assert evidence is not None
     assert (evidence.rule, evidence.entry) == (SearchRule.RUNPATH, "$ORIGIN/../lib")
 
@@ -69,7 +69,7 @@ def test_a_library_of_the_host_displaces_one_that_the_pack_has_under_another_nam
     assert found.verdict is Verdict.DISPLACED
     assert (library.origin, library.displaces) == (ObservedOrigin.HOST, "lib/libheap.so")
     assert library.reason is DisplacementReason.OTHER_NAME
-    evidence = find_evidence(snapshot, found, library)
+    evidence = find_evidence(snapshot, found)[2]
     assert evidence is not None
     assert evidence.rule is SearchRule.DEFAULT
 
@@ -79,7 +79,7 @@ def test_ld_library_path_of_the_core_file_explains_a_displaced_library(entry: st
     heap = CoreObject("/srv/old/libheap.so.4", f"{entry}/libheap.so.4", "libheap.so.4", OTHER_ID)
     snapshot = read_snapshot(heap, environment=(f"LD_LIBRARY_PATH=/none:{entry}",))
     found = compare(snapshot, make_pack())
-    evidence = find_evidence(snapshot, found, found.objects[2])
+    evidence = find_evidence(snapshot, found)[2]
     assert evidence is not None
     assert (evidence.rule, evidence.entry) == (SearchRule.LD_LIBRARY_PATH, entry)
     assert found.objects[2].reason is DisplacementReason.OTHER_PATH
@@ -89,7 +89,7 @@ def test_a_preloaded_library_is_found_by_its_name_in_the_environment() -> None:
     heap = CoreObject("/srv/libheap.so.4", "/srv/libheap.so.4", "libheap.so.4", OTHER_ID)
     snapshot = read_snapshot(heap, environment=("LD_PRELOAD=/srv/libheap.so.4",))
     found = compare(snapshot, make_pack())
-    evidence = find_evidence(snapshot, found, found.objects[2])
+    evidence = find_evidence(snapshot, found)[2]
     assert evidence is not None
     assert evidence.rule is SearchRule.PRELOAD
 
