@@ -95,7 +95,7 @@ class RunCommand(click.Command):
 )  # fmt: skip
 @click.option(
     "--host", "host_root", type=parse_path, metavar="ROOT",
-    help="Use the root file system in the directory ROOT as the host, or / for this machine"
+    help="Use a root file system (a directory or a tarball) as the host, or / for this machine"
     " (default: a decoy host).",
 )  # fmt: skip
 @click.option(

@@ -15,6 +15,7 @@ from bundle_fix.run.observation import Load, LoadOrigin, Observer, Prediction
 from bundle_fix.run.record.loader_record import LoadCall
 from bundle_fix.run.sandbox.command import ProgramEnd
 
+BY_PATH = "No change is needed: the library is opened by its path in the pack."
 CALL_TEXTS = {LoadCall.NEEDED: "needs", LoadCall.DLOPEN: "opens", LoadCall.UNKNOWN: "loads"}
 
 
@@ -81,8 +82,9 @@ def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
         )
     elif load.origin is LoadOrigin.PACK and _is_opened_at_run_time(load):
         yield rules.NOT_PREDICTED.make_finding(
-            load.requester, f"opens {load.path} at run time", **evidence
-        )
+            load.requester, f"opens {load.path} at run time",
+            hint=BY_PATH if "/" in load.name else None, **evidence,
+        )  # fmt: skip
 
 
 def _get_severity(observer: Observer, load: Load) -> Severity:

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from builders.elf import build_elf
+from builders.elf import Toolchain, build_elf
 from builders.run import run_bundle_fix
 from builders.sandbox import require_sandbox
 from bundle_fix.report.schemas import build_run_schema
@@ -96,6 +96,23 @@ def test_a_server_is_stopped_and_a_program_that_hangs_is_an_error(pack: Path) ->
     hung = run_bundle_fix("run", "--timeout", "0.1", pack, "sleep", "100")
     assert "did not end within 0.1 seconds" in hung.stdout
     assert hung.returncode == 1
+
+
+def test_a_decoy_is_seen_although_its_process_writes_no_record(pack: Path) -> None:
+    build_elf(pack / "bin/y", program=True, needed=["libb.so.1"])
+    done = run_bundle_fix("run", pack, "--format", "json", "env", "-i", "/opt/pack/bin/y")
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert (finding["rule"], finding["evidence"]["needed"]) == ("BF801", "libb.so.1")
+    assert "opened by a process whose loader wrote no record" in finding["message"]
+
+
+def test_programs_of_musl_are_observed_by_the_kernel_alone(pack: Path) -> None:
+    toolchain = Toolchain("musl-gcc")
+    build_elf(pack / "lib/libm1.so.1", soname="libm1.so.1", toolchain=toolchain)
+    build_elf(pack / "bin/m", program=True, needed=["libm1.so.1"], toolchain=toolchain)
+    done = run_bundle_fix("run", pack, "--format", "json", "bin/m")
+    found = {(f["rule"], f["evidence"].get("needed")) for f in json.loads(done.stdout)["findings"]}
+    assert {("BF801", "libm1.so.1"), ("BF807", None)} <= found
 
 
 def test_every_library_is_opened_by_itself(pack: Path) -> None:

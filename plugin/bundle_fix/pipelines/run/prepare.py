@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.directory import unpack_tree
 from bundle_fix.archive.formats import DIRECTORY, ELF
+from bundle_fix.archive.limits import Limits
 from bundle_fix.archive.reading import Artifact, open_artifact
 from bundle_fix.loader.bundle import Bundle, read_bundle
 from bundle_fix.loader.deployment import Deployment
@@ -19,7 +20,7 @@ from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.model.errors import BundleFixError, build_os_error
 from bundle_fix.model.progress import Progress
-from bundle_fix.model.tree import InstallLocation, Tree
+from bundle_fix.model.tree import InstallLocation, Special, Tree
 from bundle_fix.pipelines.run.request import RunOptions, describe_environment
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.run.host.decoy_host import DecoyHost, build_decoy_host, build_hostile_directory
@@ -67,15 +68,17 @@ def prepare_host(
         (root / RECORD_DIRECTORY.strip("/")).chmod(0o777)
         decoys = build_host(root, bundle, options, policy)
         mounts = [Mount(root / RECORD_DIRECTORY.strip("/"), RECORD_DIRECTORY, writable=True)]
+        host = root
         if options.host is not None:
             if isolation is Isolation.CHROOT:
                 raise BundleFixError("--host requires namespaces, which this machine forbids")
-            mounts += mount_real_root(options.host.resolve(), root, options.at)
+            host = _open_real_root(options.host, scratch / "host", options.limits)
+            mounts += mount_real_root(host, root, options.at)
         pack = _place_pack(artifact, root, options.at, isolation, mounts)
-        files = DirectoryFiles(root if options.host is None else options.host.resolve())
         deployment = Deployment(
-            bundle, RealHost(files, options.at, running=True), describe_environment(options)
-        )
+            bundle, RealHost(DirectoryFiles(host), options.at, running=True),
+            describe_environment(options),
+        )  # fmt: skip
         yield PreparedHost(
             bundle, Sandbox(isolation, root, tuple(mounts), options.network),
             Observer(deployment, decoys.decoys, policy.host), pack, decoys,
@@ -89,6 +92,22 @@ def build_host(root: Path, bundle: Bundle, options: RunOptions, policy: CheckPol
     if options.hostile:
         return build_hostile_directory(root, bundle, policy.dlopen, options.decoys)
     return DecoyHost(root, {}, ())
+
+
+def _open_real_root(path: Path, target: Path, limits: Limits) -> Path:
+    """Return the root directory of a real host; a tarball is unpacked to ``target``."""
+    if path.is_dir():
+        return path.resolve()
+    with open_artifact(path, limits) as system:
+        if system.format == ELF:
+            raise BundleFixError(
+                "this is not a root file system", where=str(path),
+                hint="give a directory or a tarball",
+            )  # fmt: skip
+        target.mkdir()
+        nodes = {p: n for p, n in system.tree.nodes.items() if not isinstance(n, Special)}
+        unpack_tree(_own_members(replace(system.tree, nodes=nodes)), target)
+    return target
 
 
 def _place_pack(

@@ -30,7 +30,7 @@ class RunOptions(Struct, frozen=True):
         directory: the working directory, relative to the pack.
         environment: variables of the program.
         hostile: whether LD_LIBRARY_PATH contains a directory of decoys.
-        host: a real root directory; None for a decoy host.
+        host: a real root file system, a directory or a tarball; None for a decoy host.
         decoys: libraries that are used as the decoys of their sonames.
         network: whether the program uses this machine's network.
         seconds: the time after which the program is stopped.

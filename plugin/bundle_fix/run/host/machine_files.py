@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.tree import File, Metadata, Tree
 
 MACHINE = DirectoryFiles(Path("/"))
+PATH_FILE = re.compile(r"ld-musl-.*\.path")
 MODE = Metadata(0o755)
 PROGRAMS = (
     "sh", "bash", "env", "true", "false", "test", "cat", "basename", "dirname", "readlink",
@@ -128,7 +130,9 @@ def copy_libc(directories: Iterable[str], interpreters: Iterable[str], root: Pat
             path = posixpath.join(directory, name)
             if is_part_of_libc(name) and os.path.isfile(path):  # noqa: PTH113
                 copy_file(path, root)
-    for path in interpreters:
+    # The directories that musl's loader searches (ldso/dynlink.c).
+    path_files = [f"/etc/{name}" for name in MACHINE.list_names("/etc") if PATH_FILE.match(name)]
+    for path in (*interpreters, *path_files):
         if os.path.isfile(path):  # noqa: PTH113
             copy_file(path, root)
 

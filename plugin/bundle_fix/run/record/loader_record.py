@@ -20,6 +20,8 @@ VARIABLES = {"LD_DEBUG": "files,libs", "LD_DEBUG_OUTPUT": f"{RECORD_DIRECTORY}/l
 """The variables that make the loader write its record, one file per process."""
 MAX_RECORD = 256 << 20
 """Bytes of all records that are read; a JVM writes 100 KiB."""
+MAX_LINE = 1 << 16
+"""Bytes of one line; a search path with all its subdirectories has 4 KiB."""
 MAX_TRIED = 1000
 """Files tried in one search that are recorded."""
 LINE = re.compile(r"\s*(\d+):\t(.*)")
@@ -59,6 +61,12 @@ class LoadRequest(Struct, frozen=True):
     path: str | None = None
 
 
+class _Budget(Struct):
+    """The bytes that may still be read."""
+
+    left: int
+
+
 class _ProcessState(Struct):
     """The state of one process while its record is read."""
 
@@ -73,17 +81,21 @@ def read_loader_record(directory: Path) -> tuple[list[LoadRequest], bool]:
     Returns:
         The requests, and whether a part of the record was left out because of `MAX_RECORD`.
     """
-    left = MAX_RECORD
+    budget = _Budget(MAX_RECORD)
     found: dict[LoadRequest, None] = {}
     # The program may have written other files there, or replaced these by pipes.
     files = [p for p in directory.glob("loader.*") if p.is_file() and not p.is_symlink()]
     for file in sorted(files, key=lambda path: (len(path.name), path.name)):
-        with file.open("rb") as stream:
-            data = stream.read(left)
-        left -= len(data)
-        lines = data.decode("utf-8", "surrogateescape").split("\n")
-        found.update(dict.fromkeys(parse_loader_record(lines)))
-    return list(found), left <= 0
+        found.update(dict.fromkeys(parse_loader_record(_read_lines(file, budget))))
+    return list(found), budget.left <= 0
+
+
+def _read_lines(file: Path, budget: _Budget) -> Iterator[str]:
+    """Yield the lines of a file until the budget is used up."""
+    with file.open("rb") as stream:
+        while budget.left > 0 and (line := stream.readline(MAX_LINE)):
+            budget.left -= len(line)
+            yield line.rstrip(b"\n").decode("utf-8", "surrogateescape")
 
 
 def parse_loader_record(lines: Iterable[str]) -> Iterator[LoadRequest]:
