@@ -173,6 +173,8 @@ def run(
     """
     if program is None and not open_all:
         raise click.UsageError("Missing argument 'PROGRAM'.")
+    if decoys and host_root is not None and HOSTILE not in variables:
+        raise click.UsageError("--decoy with --host requires --env hostile")
     provides = (*host_provides, "*") if host_like_this else host_provides
     policy = read_gate_policy(spec, provides, fail_on, None, ignores, defines)
     options = RunOptions(

@@ -16,7 +16,7 @@ from bundle_fix.run.record.loader_record import LoadCall
 from bundle_fix.run.sandbox.command import ProgramEnd
 
 BY_PATH = "No change is needed: the library is opened by its path in the pack."
-CALL_TEXTS = {LoadCall.NEEDED: "needs", LoadCall.DLOPEN: "opens", LoadCall.UNKNOWN: "loads"}
+CALL_TEXTS = {LoadCall.NEEDED: "needs", LoadCall.DLOPEN: "opens"}
 
 
 def find_problems(
@@ -48,9 +48,7 @@ def find_problems(
 
 
 def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
-    images = observer.deployment.bundle.images
-    if load.program not in images and load.requester not in images:
-        # A program of the host loads the host's libraries.
+    if not _concerns_pack(observer, load):
         return
     name = posixpath.basename(load.name)
     provided = _list_providers(observer, name)
@@ -85,6 +83,16 @@ def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
             load.requester, f"opens {load.path} at run time",
             hint=BY_PATH if "/" in load.name else None, **evidence,
         )  # fmt: skip
+
+
+def _concerns_pack(observer: Observer, load: Load) -> bool:
+    """Return whether an object of the pack asked, and not a program of the host for its own.
+
+    A program of the pack that was started with another name than its own is known by its decoys.
+    """
+    images = observer.deployment.bundle.images
+    is_renamed = "/" not in load.program and load.origin is LoadOrigin.DECOY
+    return load.program in images or load.requester in images or is_renamed
 
 
 def _get_severity(observer: Observer, load: Load) -> Severity:

@@ -57,16 +57,11 @@ def test_a_program_that_finds_its_own_libraries_passes(pack: Path, tmp_path: Pat
     assert "1 from the pack, 1 not found" in done.stdout
 
 
-def test_ld_library_path_of_a_hostile_environment_is_reported(pack: Path) -> None:
-    done = run_bundle_fix("run", "--env", "hostile", pack, "bin/x")
-    assert done.returncode == 1
-    assert "/decoys/LD_LIBRARY_PATH/liba.so.1 was loaded" in " ".join(done.stdout.split())
-
-
 def test_a_real_library_can_be_the_decoy_of_its_soname(pack: Path, tmp_path: Path) -> None:
     older = build_elf(tmp_path / "older.so", soname="liba.so.1", tag="older")
     done = run_bundle_fix("run", "--decoy", older, "--env", "hostile", pack, "bin/x")
     assert (done.returncode, done.stderr) == (1, "older\n")
+    assert "/decoys/LD_LIBRARY_PATH/liba.so.1 was loaded" in " ".join(done.stdout.split())
 
 
 def test_the_program_changes_nothing_and_has_no_network(pack: Path) -> None:
@@ -117,28 +112,21 @@ def test_programs_of_musl_are_observed_by_the_kernel_alone(pack: Path) -> None:
 
 def test_every_library_is_opened_by_itself(pack: Path) -> None:
     build_elf(pack / "lib/broken.so", needed=["libmissing.so.1"], runpath="$ORIGIN")
+    trap = "__attribute__((constructor)) static void loaded(void) { __builtin_trap(); }"
+    build_elf(pack / "lib/trap.so", source=trap)
+    build_elf(pack / "lib/module.so", source="extern int of_program; int *at = &of_program;")
     done = run_bundle_fix("run", pack, "--open-all", "--format", "json")
-    errors = {
-        (f["rule"], f["path"], f["evidence"]["needed"])
+    found = [
+        (f["severity"], f["rule"], f["path"], f["evidence"].get("needed"))
         for f in json.loads(done.stdout)["findings"]
-        if f["severity"] == "error"
-    }
-    assert errors == {
-        ("BF801", "lib/plugin.so", "libb.so.1"),
-        ("BF802", "lib/broken.so", "libmissing.so.1"),
-    }
+    ]
+    assert sorted(found) == [
+        ("error", "BF801", "lib/plugin.so", "libb.so.1"),
+        ("error", "BF802", "lib/broken.so", "libmissing.so.1"),
+        ("error", "BF806", "lib/trap.so", None),
+        ("note", "BF806", "lib/module.so", None),
+    ]
     assert done.returncode == 1
-
-
-def test_a_library_that_crashes_cannot_be_opened(pack: Path) -> None:
-    source = "__attribute__((constructor)) static void loaded(void) { __builtin_trap(); }"
-    build_elf(pack / "lib/trap.so", source=source)
-    build_elf(pack / "lib/plugin.so", source="extern int of_program; int *at = &of_program;")
-    done = run_bundle_fix("run", "--open-all", pack)
-    text = " ".join(done.stdout.split())
-    assert "lib/trap.so cannot be opened: died by signal" in text
-    assert "note BF806" in text
-    assert "lib/plugin.so cannot be opened: undefined symbol: of_program" in text
 
 
 def test_a_real_host_has_its_own_libraries_and_programs(pack: Path) -> None:
@@ -167,7 +155,6 @@ def test_run_time_libraries_are_added_to_a_spec(pack: Path, tmp_path: Path) -> N
         (["--at", "opt", "bin/x"], "expected an absolute path below /"),
         (["--env", "NAME", "bin/x"], "expected 'hostile' or NAME=VALUE"),
         (["--decoy", "/etc/passwd", "bin/x"], "/etc/passwd: this is not a shared library"),
-        (["--foo", "bin/x"], "No such option '--foo'"),
         ([], "Missing argument 'PROGRAM'"),
     ],
 )

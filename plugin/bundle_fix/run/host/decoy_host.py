@@ -92,10 +92,11 @@ def build_decoy_host(
         own = f"{CACHED_DIRECTORY}/{images[0].machine}-{images[0].format.bits}"
         for directory in (*defaults, own, HOSTILE_DIRECTORY):
             decoys |= _place_decoys(root, directory, decoy_names, given, images[0])
-        paths = {name: f"{own}/{name}" for name in decoy_names} | dict(libraries.expected)
-        cached += _list_cache_entries(paths, images[0])
-    for file in libraries.expected.values():
-        copy_file(file, root)
+        cached += _list_cache_entries(dict.fromkeys(decoy_names, own), images[0])
+        expected = {name: posixpath.dirname(file) for name, file in libraries.expected.items()}
+        cached += _list_cache_entries(expected, images[0])
+    for name, file in libraries.expected.items():
+        copy_file(file, root, name)
     copy_programs(root, decoy_names)
     _write_configuration(root, build_cache(cached, sys.byteorder))
     return DecoyHost(root, decoys, tuple(dict.fromkeys(map(posixpath.dirname, decoys))))
@@ -157,10 +158,11 @@ def _write_decoy(target: Path, given: Path | None, like: Image) -> None:
         target.chmod(0o755)
 
 
-def _list_cache_entries(paths: Mapping[str, str], image: Image) -> Iterator[CacheEntry]:
+def _list_cache_entries(directories: Mapping[str, str], image: Image) -> Iterator[CacheEntry]:
+    """Yield the entries of libraries, given the directory of each name."""
     flags = ABI_FLAGS.get((image.machine, image.format.bits), FLAG_ELF)
-    for name, path in paths.items():
-        yield CacheEntry(name, path, flags, 0, None)
+    for name, directory in directories.items():
+        yield CacheEntry(name, f"{directory}/{name}", flags, 0, None)
 
 
 def _write_configuration(root: Path, cache: bytes) -> None:

@@ -36,7 +36,6 @@ class LoadCall(Enum):
 
     NEEDED = "needed"
     DLOPEN = "dlopen"
-    UNKNOWN = "unknown"
 
 
 class LoadRequest(Struct, frozen=True):
