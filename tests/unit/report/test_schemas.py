@@ -35,7 +35,7 @@ def test_every_schema_is_valid_for_draft_2020_12(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(printed)
 
 
-@pytest.mark.parametrize("command", ["check", "diff", "inspect"])
+@pytest.mark.parametrize("command", ["check", "diff", "inspect", "run"])
 def test_the_shipped_schema_matches_the_models(command: str) -> None:
     printed = json.loads(run_bundle_fix(command, "--schema").stdout)
     assert printed == SCHEMAS[command]()
