@@ -324,5 +324,6 @@ def test_bf102_is_silent_if_only_a_library_of_the_pack_opens_the_plugin_that_nee
     build_elf(tmp_path / "liba.so.1", soname="liba.so.1", source=make_dlopen_source("liba_net.so"))
     build_elf(tmp_path / "liba_net.so", soname="liba_net.so", needed=["liba.so.1"])
     assert check("BF102") == []
+    assert [f.severity for f in check("BF201")] == ["note"]
     build_elf(tmp_path / "liba.so.1", soname="liba.so.1", source=make_dlopen_source("liba_x.so"))
     assert [f.path for f in check("BF102")] == ["liba_net.so"]

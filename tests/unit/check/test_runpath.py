@@ -68,9 +68,19 @@ def test_bf201_is_silent_if_no_library_of_the_pack_is_needed(tmp_path: Path, che
     assert check("BF201") == []
 
 
+def test_bf202_is_a_note_about_a_directory_that_every_host_searches(
+    tmp_path: Path, check: Check
+) -> None:
+    build_program(tmp_path, runpath="$ORIGIN/../lib:/usr/lib/")
+    assert [f.severity for f in check("BF202")] == ["note"]
+    build_program(tmp_path, runpath="/usr/lib/:$ORIGIN/../lib")
+    assert [f.severity for f in check("BF202")] == ["warning"]
+
+
 @pytest.mark.parametrize(
     ("entry", "rule", "severity"),
     [
+        ("/usr/lib/private", "BF202", "warning"),
         ("/opt/build/lib", "BF202", "warning"),
         (".", "BF203", "error"),
         ("lib", "BF203", "error"),

@@ -31,7 +31,7 @@ ONETBB_LIBRARIES = ("libtbb*",)
 
 OPTIONAL_PLUGIN = re.compile(
     r"(^|.*[/_.-])(backends?|bootstrap|codecs?|drivers?|engines?|gstreamer-1\.0|imageformats|modules|"
-    r"platforms|plugins?|providers?|sqldrivers|transports?)([/_.-].*|$)",
+    r"platforms|plugins?|providers?|qml|sqldrivers|transports?)([/_.-].*|$)",
     re.IGNORECASE,
 )
 """Directories and files of plugins that a library opens if they load: those of Qt, GStreamer, GDAL,

@@ -21,6 +21,7 @@ from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import join_names
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.hosts.libc import is_part_of_libc
+from bundle_fix.loader.hosts.rtld import list_default_directories
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.runpath import RunpathKind, classify_runpath_entry, list_runpath_entries
 from bundle_fix.plan.requests import RepairKind
@@ -55,7 +56,8 @@ def find_missing_runpaths(rule: Rule, context: Context) -> Iterator[Finding]:
             f"has no RUNPATH, but needs {join_names(names, 3)} of the pack",
             severity=(
                 Severity.NOTE
-                if _are_all_started_by_script(context, path, names)
+                if _are_found_in_opener(context, path, names)
+                or _are_all_started_by_script(context, path, names)
                 else _adjust_severity(context, path, severity)
             ),
             needed=names,
@@ -78,6 +80,17 @@ def _are_all_found(context: Context, path: str, names: list[str]) -> bool:
         )
         for need in needs
     )
+
+
+def _are_found_in_opener(context: Context, path: str, names: list[str]) -> bool:
+    """Return whether the process that opens a plugin has loaded the libraries that it lacks."""
+    lacking = {
+        (need.requester.path, need.name)
+        for _, _, need in context.resolutions
+        if need.result.origin is not ObjectOrigin.BUNDLE
+    }
+    is_plugin = path in context.plugins and path not in context.loaded_at_start
+    return is_plugin and lacking.isdisjoint((path, name) for name in names)
 
 
 def _are_all_started_by_script(context: Context, path: str, names: list[str]) -> bool:
@@ -152,10 +165,19 @@ def _make_entry_finding(
 
 
 def _is_usable(context: Context, path: str, entry: str) -> bool:
-    """Return whether an absolute entry leads to a directory of the host, or to the installed pack.
+    """Return whether an absolute entry leads to a directory of hosts, or to the installed pack.
 
     Only a privileged program can depend on the place where the pack is installed.
     """
+    image = context.bundle.images[path]
+    if posixpath.normpath(entry) in list_default_directories(image):
+        # The loader searches the directory in any case, but after the other entries.
+        needs = context.resolutions_by_object.get(path, ())
+        return not any(
+            need.result.trace and need.result.trace[-1].entry == entry
+            for need in needs
+            if context.bundle.find_providers(need.name, image)
+        )
     if find_intended_prefix(context, path, entry) is not None:
         return True
     return context.deployment.view.has_host_directory(entry)
