@@ -37,6 +37,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.tree import Directory, File, Metadata, Node, Symlink, Tree, get_relative_path
 from bundle_fix.model.wording import format_count
+from bundle_fix.plan.companions import list_signed_files
 
 
 class StrippedPack(Struct, frozen=True):
@@ -94,7 +95,13 @@ def strip_bundle(
     Raises:
         BundleFixError: objcopy is missing or fails.
     """
-    paths = [] if strip == "none" else [p for p in bundle.images if has_removable_debug(bundle, p)]
+    found = [] if strip == "none" else [p for p in bundle.images if has_removable_debug(bundle, p)]
+    signed = list_signed_files(bundle.tree, found)
+    paths = [path for path in found if path not in signed]
+    kept = [
+        f"{path}: debug information kept: {signature} signs its content"
+        for path, signature in signed.items()
+    ]
     tools = {path: find_objcopy(bundle.images[path], path, toolchain) for path in paths}
     stripped = _strip_contents(bundle, tools, strip, scratch, progress)
     nodes, images = dict(bundle.tree.nodes), dict(bundle.images)
@@ -106,9 +113,9 @@ def strip_bundle(
         saved[path] = node.content.size - file.content.size
     result = build_bundle(replace(bundle.tree, nodes=nodes), images)
     if strip != "split" or not stripped:
-        return StrippedPack(result, saved)
+        return StrippedPack(result, saved, remarks=tuple(kept))
     debug = _build_debug_tree(stripped, bundle.tree)
-    return StrippedPack(result, saved, debug, tuple(_report_missing_shared_files(stripped)))
+    return StrippedPack(result, saved, debug, (*kept, *_report_missing_shared_files(stripped)))
 
 
 def has_removable_debug(bundle: Bundle, path: str) -> bool:

@@ -13,14 +13,14 @@ from bundle_fix.collect.libraries.packages import Package, read_distribution
 from bundle_fix.collect.pack_builder import CollectedPack, Origin
 from bundle_fix.manifest.builder import FileOrigin
 from bundle_fix.manifest.model import PackageRecord
-from bundle_fix.model.tree import File
+from bundle_fix.model.tree import File, resolve_path
 
 SYSTEM_DIRECTORIES = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/opt")
 """Directories whose files are part of the system, not of the build."""
 
 
 def describe_origins(collected: CollectedPack, root: Path) -> dict[str, FileOrigin]:
-    """Return the origin of each file of the pack, by its path in the pack.
+    """Return the origin of each file of the pack and of each symlink to one, by path.
 
     Args:
         collected: the pack.
@@ -30,12 +30,14 @@ def describe_origins(collected: CollectedPack, root: Path) -> dict[str, FileOrig
     distribution = f"{linux.name}-{linux.version}".strip("-") if linux else ""
     # A source may be a resolved path although the root is given as a symlink.
     roots = (root, root.resolve())
-    nodes = collected.bundle.tree.nodes
-    return {
-        path: _describe_origin(origin, roots, collected.packages, distribution)
-        for path, origin in collected.origins.items()
-        if isinstance(nodes.get(path), File)
-    }
+    tree = collected.bundle.tree
+    found: dict[str, FileOrigin] = {}
+    for path, origin in collected.origins.items():
+        end = resolve_path(tree, path)
+        if isinstance(end, str) and isinstance(tree.nodes.get(end), File):
+            source = collected.origins.get(end, origin)
+            found[path] = _describe_origin(source, roots, collected.packages, distribution)
+    return found
 
 
 def _describe_origin(

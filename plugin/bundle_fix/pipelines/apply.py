@@ -196,15 +196,16 @@ def renew_lists(applied: AppliedPlan, before: Tree) -> AppliedPlan:
 
     ``before`` is the tree that the lists describe.
     """
-    renewed = _renew_checksum_lists(applied, before)
+    renewed = renew_checksum_lists(applied, before)
     if MANIFEST_NAME not in applied.tree.nodes:
         return renewed
     tree = update_manifest(before, build_bundle(renewed.tree, renewed.images))
     # The manifest may contain a list of checksums, or a list the manifest.
-    return _renew_checksum_lists(replace(renewed, tree=tree), before)
+    return renew_checksum_lists(replace(renewed, tree=tree), before)
 
 
-def _renew_checksum_lists(applied: AppliedPlan, before: Tree) -> AppliedPlan:
+def renew_checksum_lists(applied: AppliedPlan, before: Tree) -> AppliedPlan:
+    """Update the lists of checksums of files that changed since ``before``; not the manifest."""
     renewal = renew_checksums(before, applied.tree)
     actions = [Action(path, "checksums of changed files renewed") for path in renewal.paths]
     return replace(

@@ -27,6 +27,7 @@ from bundle_fix.model.content import (
     read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError, DamagedElfError
+from bundle_fix.pipelines.companions import find_stale_companions
 from bundle_fix.storage.atomic import (
     PendingFile,
     copy_metadata,
@@ -117,6 +118,9 @@ def edit_elf_file(
         remarks += describe_doubts(before, edited)
         if undone:
             remarks.append("an earlier edit of it, which was killed, has been taken back")
+        if edited.editor:
+            target = real if output is None else output
+            remarks += find_stale_companions(target, real, edited.content)
         if output is not None:
             lost = _write_copy(edited.content, edited.image, output, real)
             remarks += [f"{name} could not be copied to {output}" for name in lost]

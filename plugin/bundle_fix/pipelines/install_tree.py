@@ -24,7 +24,7 @@ from bundle_fix.loader.bundle import Bundle, read_bundle
 from bundle_fix.loader.hosts.real_host import find_names_on_this_machine
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, Tree
-from bundle_fix.pipelines.apply import Action, apply_plan
+from bundle_fix.pipelines.apply import Action, apply_plan, renew_checksum_lists
 from bundle_fix.pipelines.fix import FixResult, Options
 from bundle_fix.pipelines.installation.closure import (
     Closure,
@@ -129,6 +129,7 @@ def fix_installation(installation: Installation, options: Options) -> InstallRes
             ),
             remarks=(*completed.remarks, *applied.remarks, *missing),
         )
+        applied = renew_checksum_lists(applied, contents.tree)
         others = share.context & applied.tree.nodes.keys()
         before = contents.select_replaceable(
             components.name, installation.added, others, applied.tree

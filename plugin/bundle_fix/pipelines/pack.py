@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.archive.directory import read_directory
-from bundle_fix.archive.formats import DIRECTORY, split_name
+from bundle_fix.archive.formats import DIRECTORY, ZIP, split_name
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.collect.collector import collect_pack
@@ -20,7 +20,7 @@ from bundle_fix.debug.objcopy import Architecture
 from bundle_fix.debug.strip import StrippedPack, strip_bundle
 from bundle_fix.elf.edit.pool import EditAll, edit_all, edit_pool
 from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
-from bundle_fix.manifest.builder import build_manifest, insert_manifest
+from bundle_fix.manifest.builder import FileOrigin, build_manifest, insert_manifest
 from bundle_fix.manifest.model import Manifest, decode_path, read_manifest
 from bundle_fix.manifest.origins import describe_origins
 from bundle_fix.manifest.tools import list_tool_versions
@@ -29,14 +29,15 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import Tree
-from bundle_fix.pipelines.apply import Action, AppliedPlan, apply_plan
+from bundle_fix.pipelines.apply import Action, AppliedPlan, apply_plan, renew_checksum_lists
 from bundle_fix.pipelines.fix import FixResult, Options
 from bundle_fix.pipelines.unchanged import (
     compute_inputs_digest,
     compute_tree_digest,
     find_unchanged_pack,
 )
-from bundle_fix.plan.planner import make_plan
+from bundle_fix.plan.planner import Plan, make_plan
+from bundle_fix.plan.wheels.setup import make_wheel_plan
 from bundle_fix.spec.epoch import resolve_epoch
 from bundle_fix.spec.model import Spec
 from bundle_fix.spec.names import resolve_pack_name
@@ -133,8 +134,10 @@ def make_pack(request: PackRequest, progress: Progress = no_progress) -> PackRes
         toolchain = map_toolchain(request, collected.bundle)
         strip = request.spec.debug.strip
         stripped = strip_bundle(collected.bundle, strip, scratch, progress, toolchain)
-        applied = plan_and_apply(request, collected, stripped, scratch, edit, progress)
-        manifest = describe_pack(request, collected, stripped, applied, digests)
+        plan = plan_pack(request, collected, stripped)
+        applied = apply_pack_plan(request, plan, collected, stripped, scratch, edit, progress)
+        origins = find_origins(request, collected, plan)
+        manifest = describe_pack(request, collected, origins, stripped, applied, digests)
         tree = insert_manifest(applied.tree, manifest, resolve_epoch(request.spec, request.values))
         with stage_pack(request, tree, stripped.debug, progress) as staged:
             written = read_bundle(staged.tree, str(output))
@@ -193,31 +196,49 @@ def map_toolchain(request: PackRequest, bundle: Bundle) -> dict[Architecture, st
     return {main.architecture: request.objcopy} if main is not None else {}
 
 
-def plan_and_apply(
+def plan_pack(request: PackRequest, collected: CollectedPack, stripped: StrippedPack) -> Plan:
+    """Plan the set-up of a stripped bundle; a zip archive gets files instead of symlinks."""
+    pinned = (*request.options.pinned, *collected.pinned)
+    opened = request.options.policy.dlopen
+    if request.format == ZIP:
+        return make_wheel_plan(stripped.bundle, pinned, dlopened=opened)
+    return make_plan(stripped.bundle, pinned, dlopened=opened)
+
+
+def apply_pack_plan(
     request: PackRequest,
+    plan: Plan,
     collected: CollectedPack,
     stripped: StrippedPack,
     scratch: Path,
     edit: EditAll,
     progress: Progress,
 ) -> AppliedPlan:
-    """Plan the edits of a stripped bundle and apply them; report the stripping as actions."""
-    options = request.options
-    pinned = (*options.pinned, *collected.pinned)
-    plan = make_plan(stripped.bundle, pinned, dlopened=options.policy.dlopen)
-    applied = apply_plan(plan, options.editor, scratch, progress, edit)
+    """Apply the plan of a stripped bundle and renew its lists; report the stripping as actions."""
+    applied = apply_plan(plan, request.options.editor, scratch, progress, edit)
     done = DONE.get(request.spec.debug.strip, "")
     lost = [
         Action(path, f"{size:,} bytes of debug information {done}")
         for path, size in stripped.saved.items()
     ]
     remarks = (*stripped.remarks, *applied.remarks)
-    return replace(applied, actions=(*lost, *applied.actions), remarks=remarks)
+    applied = replace(applied, actions=(*lost, *applied.actions), remarks=remarks)
+    return renew_checksum_lists(applied, collected.bundle.tree)
+
+
+def find_origins(
+    request: PackRequest, collected: CollectedPack, plan: Plan
+) -> dict[str, FileOrigin]:
+    """Return the origin of each file of the pack, also of those with a name from the plan."""
+    origins = describe_origins(collected, request.root)
+    new = {**{path: old for old, path in plan.renamed.items()}, **plan.copied}
+    return {**{path: origins[old] for path, old in new.items() if old in origins}, **origins}
 
 
 def describe_pack(
     request: PackRequest,
     collected: CollectedPack,
+    origins: Mapping[str, FileOrigin],
     stripped: StrippedPack,
     applied: AppliedPlan,
     digests: Mapping[Content, str],
@@ -226,7 +247,7 @@ def describe_pack(
     manifest = build_manifest(
         build_bundle(applied.tree, applied.images),
         resolve_pack_name(request.spec, request.values),
-        describe_origins(collected, request.root),
+        origins,
         compute_inputs(request, collected, digests),
         digests,
     )

@@ -1,17 +1,20 @@
 """Signatures of single files: what no longer matches when a file is edited.
 
-`fix` cannot sign, so it leaves such a file as it is. Checksums without a key, such as SHA256SUMS,
-are renewed instead (`bundle_fix.manifest.checksums`).
+No command can sign, so plans leave such a file as it is. Checksums without a key, such as
+SHA256SUMS, are renewed instead (`bundle_fix.manifest.checksums`).
 """
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from bundle_fix.model.content import Content, read_exactly
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.tree import File, Tree
+
+T = TypeVar("T")
 
 SIGNATURE_SUFFIXES = (".asc", ".sig", ".sign", ".gpg", ".minisig", ".p7s")
 """Suffixes of detached signatures: gpg(1), kmodsign(1), minisign(1) and openssl-cms(1)."""
@@ -36,6 +39,16 @@ APPENDED_MARK = b"~Module signature appended~\n"
 """The last bytes of a file with an appended signature (the kernel's module_signature.h)."""
 
 
+def leave_signed_files(tree: Tree, edits: Mapping[str, T]) -> tuple[dict[str, T], dict[str, str]]:
+    """Return the edits of files that are not signed, and a remark for each signed file, by path."""
+    signed = list_signed_files(tree, edits)
+    remarks = {
+        path: f"not changed: {signature} signs its content; edit it, then sign it again"
+        for path, signature in signed.items()
+    }
+    return {path: edit for path, edit in edits.items() if path not in signed}, remarks
+
+
 def list_signed_files(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
     """Return those of ``paths`` whose content is signed, each with its signature for a message.
 
@@ -47,6 +60,11 @@ def list_signed_files(tree: Tree, paths: Iterable[str]) -> dict[str, str]:
     digests = _list_keyed_digests(tree) if paths else {}
     found = {path: _find_signature(tree, path, digests) for path in paths}
     return {path: signature for path, signature in found.items() if signature}
+
+
+def list_companion_names(name: str) -> list[str]:
+    """Return the paths of the possible signatures of a file, relative to its directory."""
+    return [text.format(name=name, stem=get_library_stem(name)) for text in SIGNATURE_NAMES]
 
 
 def _list_keyed_digests(tree: Tree) -> dict[str, list[str]]:
@@ -69,8 +87,8 @@ def _find_signature(tree: Tree, path: str, digests: Mapping[str, list[str]]) -> 
     if isinstance(node, File) and _read_end(node.content, len(APPENDED_MARK)) == APPENDED_MARK:
         return "the signature at its end"
     directory, name = posixpath.split(path)
-    for pattern in SIGNATURE_NAMES:
-        sibling = posixpath.join(directory, pattern.format(name=name, stem=get_library_stem(name)))
+    for companion in list_companion_names(name):
+        sibling = posixpath.join(directory, companion)
         if sibling != path and isinstance(tree.nodes.get(sibling), File):
             return sibling
     # GnuTLS lists the keyed digests of several libraries in one file.

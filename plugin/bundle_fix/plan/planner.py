@@ -21,7 +21,7 @@ from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.content import ModeHeader
 from bundle_fix.model.tree import Tree, get_relative_path, resolve_path
-from bundle_fix.plan.companions import list_signed_files
+from bundle_fix.plan.companions import leave_signed_files
 from bundle_fix.plan.links import (
     find_broken_symlinks,
     find_missing_soname_symlinks,
@@ -161,8 +161,7 @@ def make_repair_plan(
     }
     edits, remarks = plan_runpath_repairs(named, requests, pinned)
     edits = _add_stack_repairs(named, edits, requests)
-    signed = list_signed_files(named.tree, edits)
-    edits = {path: changes for path, changes in edits.items() if path not in signed}
+    edits, signed = leave_signed_files(named.tree, edits)
     record = _select_record(named.tree, requests)
     for path in (*modes, *edits, *replaced, *filter(None, [record])):
         rules = chain.from_iterable(requests.find_rules(kind, path) for kind in RepairKind)
@@ -206,15 +205,11 @@ def _select_record(tree: Tree, requests: RepairRequests) -> str:
 def _join_remarks(
     moved: Mapping[str, tuple[str, ...]],
     choices: Mapping[str, tuple[str, ...]],
-    names: Mapping[str, str],
-    signed: Mapping[str, str],
+    *others: Mapping[str, str],
 ) -> dict[str, tuple[str, ...]]:
-    """Return all remarks by path; ``signed`` are the files that are not edited."""
+    """Return all remarks by path."""
     found = {**moved, **choices}
-    for path, text in names.items():
-        found[path] = (*found.get(path, ()), text)
-    for path, signature in signed.items():
-        text = f"not changed: {signature} signs its content; edit it, then sign it again"
+    for path, text in (item for remarks in others for item in remarks.items()):
         found[path] = (*found.get(path, ()), text)
     return found
 

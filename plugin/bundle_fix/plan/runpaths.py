@@ -23,6 +23,7 @@ from bundle_fix.loader.runpath import (
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
 from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.tree import get_relative_path, resolve_path
+from bundle_fix.plan.companions import leave_signed_files
 from bundle_fix.plan.provider import (
     ProviderChoice,
     ProviderDirectories,
@@ -91,7 +92,9 @@ def plan_runpaths(
             kept,
             find_reachable_entries(bundle.tree, kept, pack.origins[path]),
         )
-    return _plan_searches(pack, searches)
+    planned, remarks = _plan_searches(pack, searches)
+    edits, signed = leave_signed_files(bundle.tree, planned)
+    return edits, {**remarks, **{path: (text,) for path, text in signed.items()}}
 
 
 def plan_runpath_repairs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import signal
@@ -373,3 +374,18 @@ def test_a_file_that_changed_since_it_was_read_is_not_written_to(tmp_path: Path)
     os.utime(path, (0, 0))
     with pytest.raises(BundleFixError, match="changed while it was read"):
         patch_file(path, (Patch(3, b"abc"),), before)
+
+
+def test_a_signature_and_a_checksum_of_an_edited_file_are_reported(tmp_path: Path) -> None:
+    library = build_elf(tmp_path / "libsoft.so.3", soname="libsoft.so.3", runpath="/a")
+    (tmp_path / "libsoft.chk").touch()
+    (tmp_path / "libother.so.3.asc").touch()
+    digest = hashlib.sha256(library.read_bytes()).hexdigest()
+    (tmp_path / "SHA256SUMS").write_text(f"{digest}  libsoft.so.3\n")
+    edited = edit_elf_file(library, Changes(runpath="/b"), None)
+    assert edited.remarks == (
+        "libsoft.chk is about its old content: sign it again",
+        "SHA256SUMS contains its old checksum",
+    )
+    (tmp_path / "libsoft.chk").unlink()
+    assert edit_elf_file(library, Changes(runpath="/c"), None).remarks == ()

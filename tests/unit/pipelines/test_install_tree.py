@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -342,3 +343,18 @@ def test_a_library_that_the_closure_adds_to_a_wheel_has_a_name_of_its_own(tmp_pa
 
 def test_the_spec_keeps_the_name_of_a_library_in_a_wheel(tmp_path: Path) -> None:
     assert fix_wheel_tree(tmp_path, "unique = false\n") == ["libdep.so.1"]
+
+
+def test_a_signed_library_is_not_changed_and_a_checksum_is_renewed(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    program, _ = install(root)
+    build_elf(root / "lib/libsoft.so.3", soname="libsoft.so.3", needed=["libx.so.4"])
+    (root / "lib/libsoft.chk").touch()
+    signed = (root / "lib/libsoft.so.3").read_bytes()
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    (root / "SHA256SUMS").write_text(f"{digest}  bin/server\n")
+    done = run_bundle_fix("fix-tree", root, "--force")
+    assert "lib/libsoft.so.3: not changed: lib/libsoft.chk signs its content" in done.stderr
+    assert (root / "lib/libsoft.so.3").read_bytes() == signed
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    assert (root / "SHA256SUMS").read_text() == f"{digest}  bin/server\n"

@@ -41,7 +41,7 @@ def make_wheel_plan(
     bundled: Collection[str] = (),
     dlopened: Sequence[str] = (),
 ) -> Plan:
-    """Plan the set-up of an installation that becomes a wheel.
+    """Plan the set-up of an installation that becomes a wheel, or of a pack in a zip archive.
 
     Args:
         bundle: the unchanged installation; its contents must be open.
