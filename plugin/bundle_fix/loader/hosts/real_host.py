@@ -31,6 +31,7 @@ from bundle_fix.loader.hosts.rtld import (
     MAX_LOADER,
     USUAL_LOADER_PATHS,
     Loader,
+    find_musl_paths,
     guess_loader,
     list_default_directories,
     parse_musl_architecture,
@@ -156,7 +157,9 @@ def _read_musl_loader(view: View, path: str) -> Loader:
     # The path file of PREFIX/lib/ld-musl-*.so.1 is in PREFIX/etc (ldso/dynlink.c).
     prefix = posixpath.dirname(posixpath.dirname(path)).rstrip("/")
     text = view.read_bytes(f"{prefix}/etc/ld-musl-{parse_musl_architecture(path)}.path")
-    return Loader(Libc.MUSL, path, parse_musl_path_file(text))
+    if text is not None:
+        return Loader(Libc.MUSL, path, parse_musl_path_file(text))
+    return Loader(Libc.MUSL, path, find_musl_paths(view.read_bytes(path, MAX_LOADER) or b""))
 
 
 def _list_interpreter_paths(view: View, image: Image, libc: Libc) -> Iterator[str]:

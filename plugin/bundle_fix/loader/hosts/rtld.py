@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from itertools import islice
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -26,6 +27,10 @@ SYSTEM_DIRS = re.compile(rb"(?:/(?:[\w.+-]{1,100}/){0,8}lib[\w.+-]{0,20}/(?:[\w.
 """A sequence of strings that look like default directories."""
 MUSL_PATHS = ("/lib", "/usr/local/lib", "/usr/lib")
 """The directories that musl searches if there is no path file (ldso/dynlink.c, load_library)."""
+MUSL_PATH_LIST = re.compile(rb"\0(/[\w.+/-]{1,200}:/[\w.+/:-]{1,4000})(?=\0)")
+"""The same in the file of a loader; some distributions build musl with other directories."""
+MAX_PATH_LISTS = 100
+"""Lists of directories in a loader that are looked at; musl has two."""
 MAX_LOADER = 16 << 20
 """Limit of a loader, in bytes; glibc's has 250 KB, musl's, which is its libc as well, 1 MB."""
 USUAL_LOADER_PATHS = {
@@ -133,15 +138,22 @@ def parse_musl_architecture(path: str) -> str:
     return found[1] if found else "unknown"
 
 
-def parse_musl_path_file(text: bytes | None) -> tuple[str, ...]:
+def parse_musl_path_file(text: bytes) -> tuple[str, ...]:
     """Return the directories of musl's path file; colons and newlines separate them.
 
     An empty file means no directories. musl reads it as a string, up to the first NUL.
     """
-    if text is None:
-        return MUSL_PATHS
     known = text.partition(b"\0")[0].decode("utf-8", "surrogateescape")
     return tuple(entry for entry in re.split(r"[:\n]+", known) if entry)
+
+
+def find_musl_paths(data: bytes) -> tuple[str, ...]:
+    """Return the directories that are compiled into a musl loader with the bytes ``data``."""
+    for found in islice(MUSL_PATH_LIST.finditer(data), MAX_PATH_LISTS):
+        # The default of PATH, which musl contains as well, has no libraries.
+        if all(b"lib" in entry for entry in found[1].split(b":")):
+            return parse_musl_path_file(found[1])
+    return MUSL_PATHS
 
 
 def guess_loader(image: Image, libc: Libc, levels: tuple[str, ...] = ()) -> Loader:

@@ -24,6 +24,7 @@ from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.hosts.cpu import detect_cpu
 from bundle_fix.loader.hosts.files import DirectoryFiles, HostFiles, TreeFiles
 from bundle_fix.loader.hosts.real_host import RealHost
+from bundle_fix.loader.hosts.rtld import MUSL_PATHS, find_musl_paths
 from bundle_fix.loader.objects import ObjectOrigin
 from bundle_fix.loader.process import Process
 
@@ -190,6 +191,21 @@ def test_a_missing_interpreter_is_reported(tmp_path: Path) -> None:
     interpreter = process.objects[1]
     assert interpreter.origin is ObjectOrigin.MISSING
     assert interpreter.trace[0].verdict == "missing on the host: the program cannot start"
+
+
+@pytest.mark.parametrize(
+    ("data", "paths"),
+    [
+        (b"\0/usr/local/bin:/bin\0/lib:/opt/musl/lib\0", ("/lib", "/opt/musl/lib")),
+        (b"\0/nix/musl-1.2/lib:/lib64\0", ("/nix/musl-1.2/lib", "/lib64")),
+        (b"\0/usr/local/bin:/bin:/usr/bin\0", MUSL_PATHS),
+        (b"", MUSL_PATHS),
+    ],
+)
+def test_the_default_directories_of_musl_are_those_of_its_loader(
+    data: bytes, paths: tuple[str, ...]
+) -> None:
+    assert find_musl_paths(data) == paths
 
 
 def test_musl_reads_the_path_file_of_its_root(tmp_path: Path) -> None:
