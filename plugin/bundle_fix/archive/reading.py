@@ -31,7 +31,7 @@ from bundle_fix.archive.install_location import (
 )
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.packages.npm import is_npm_package
-from bundle_fix.archive.wheel import is_wheel
+from bundle_fix.archive.wheel import is_wheel, parse_platform_tags
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
@@ -78,6 +78,7 @@ def open_artifact(
         if (parts := _open_conda(tree, kind, path, limits, progress)) is not None:
             yield Artifact(path, CONDA, _enter_tree(stack, parts, path))
         elif kind == ZIP:
+            tree = replace(tree, platforms=parse_platform_tags(path.name))
             yield Artifact(path, WHEEL if is_wheel(tree) else ZIP, tree)
         elif kind in READ_ONLY:
             yield Artifact(path, kind, tree)

@@ -36,11 +36,21 @@ def is_wheel(tree: Tree) -> bool:
     )
 
 
+def parse_platform_tags(file_name: str) -> tuple[str, ...]:
+    """Return the platforms in the name of a wheel; none if it is not a valid name of one."""
+    stem, dot, suffix = file_name.rpartition(".")
+    parts = stem.split("-") if dot and suffix == "whl" else []
+    return tuple(parts[-1].split(".")) if len(parts) in (5, 6) else ()
+
+
 def read_platform_tags(tree: Tree) -> tuple[str, ...]:
     """Return the platforms in the tags of a wheel, such as ``manylinux_2_17_x86_64``.
 
-    They are in the lines ``Tag: PYTHON-ABI-PLATFORM`` of its file WHEEL.
+    pip reads them from the name of the file. Without one they are those of the lines
+    ``Tag: PYTHON-ABI-PLATFORM`` in its file WHEEL.
     """
+    if tree.platforms:
+        return tree.platforms
     platforms: list[str] = []
     for path, file in tree.iter_files():
         if path.count("/") == 1 and path.endswith(f"{METADATA_SUFFIX}/WHEEL"):

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bundle_fix.archive.compression.codecs import get_compression
 from bundle_fix.archive.directory import read_directory, write_directory
@@ -16,6 +17,7 @@ from bundle_fix.archive.formats import DIRECTORY, TAR, WHEEL, ZIP
 from bundle_fix.archive.limits import UNLIMITED
 from bundle_fix.archive.reading import Artifact
 from bundle_fix.archive.tar.writer import write_tarball
+from bundle_fix.archive.wheel import parse_platform_tags
 from bundle_fix.archive.zip.reader import read_zip
 from bundle_fix.archive.zip.writer import write_zip
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
@@ -65,7 +67,8 @@ def stage_artifact(
             write_zip(tree, pending.file, partial(progress, _build_writing_step(tree, target)))
             pending.file.flush()
             with read_zip(pending.path, UNLIMITED) as written:
-                yield StagedArtifact(written, pending.commit)
+                platforms = parse_platform_tags(target.name)
+                yield StagedArtifact(replace(written, platforms=platforms), pending.commit)
         else:
             compression = get_compression(kind.removeprefix(TAR))
             written = write_tarball(tree, pending.file.fileno(), compression, target, progress)

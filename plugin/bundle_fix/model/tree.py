@@ -144,6 +144,7 @@ class Tree(Struct, frozen=True):
             npm packages and most unpackers of zip archives lose them.
         requires: the packages or sonames that a distribution package depends on.
         directories: all directories, also those without an entry: archives often list only files.
+        platforms: the platform tags in the file name of a wheel.
     """
 
     nodes: Mapping[str, Node]
@@ -154,6 +155,7 @@ class Tree(Struct, frozen=True):
     keeps_symlinks: bool = True
     requires: tuple[str, ...] = ()
     directories: frozenset[str] = frozenset()
+    platforms: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         found = {path for path, node in self.nodes.items() if isinstance(node, Directory)} | {""}
