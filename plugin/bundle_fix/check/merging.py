@@ -20,6 +20,7 @@ UNRESOLVED = ("BF101", "BF102")
 """Rules about a needed name; the missing symlink or RUNPATH is the cause of their findings."""
 NOT_FOUND, MISSING_SYMLINK, MISSING_RUNPATH = "BF101", "BF103", "BF201"
 BROKEN_SYMLINKS = ("BF104", "BF105")
+TEXT_SYMLINK = "BF607"
 MAX_OTHERS = 3
 """Copies, objects or names that a message lists."""
 
@@ -36,16 +37,18 @@ def merge_findings(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]
 
 
 def _merge_broken_symlinks(findings: Sequence[Finding]) -> list[Finding]:
-    """Merge a broken symlink with the findings about its name, of which it is the cause."""
+    """Merge a broken symlink, or a text file in place of one, with the findings about its name."""
     results: dict[str, list[Finding]] = {}
     for finding in findings:
-        if finding.rule == NOT_FOUND and not finding.fixable:
+        if finding.rule in UNRESOLVED:
             results.setdefault(posixpath.basename(finding.evidence["needed"]), []).append(finding)
     merged: dict[int, Finding] = {}
     dropped: set[int] = set()
     for symlink in findings:
-        same = results.get(posixpath.basename(symlink.path), ())
-        if symlink.rule in BROKEN_SYMLINKS and same:
+        named = results.get(posixpath.basename(symlink.path), ())
+        is_text = symlink.rule == TEXT_SYMLINK
+        same = [f for f in named if is_text or (f.rule == NOT_FOUND and not f.fixable)]
+        if (is_text or symlink.rule in BROKEN_SYMLINKS) and same:
             message = f"{symlink.message}; {join_names([f.path for f in same], MAX_OTHERS)} need it"
             worst = min((f.severity for f in same), key=lambda severity: severity.rank)
             finding = replace(symlink, message=message, severity=worst)

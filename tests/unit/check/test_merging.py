@@ -160,3 +160,14 @@ def test_a_dangling_symlink_to_a_library_with_its_name_is_repaired_with_the_need
     (tmp_path / "lib/liba.so.1").symlink_to("liba.so.1.4")
     (finding,) = check_directory(tmp_path)
     assert (finding.rule, finding.evidence["causes"]) == ("BF102", ["BF103", "BF104"])
+
+
+def test_a_text_file_in_place_of_a_symlink_is_reported_with_the_objects_that_need_it(
+    tmp_path: Path,
+) -> None:
+    build_elf(tmp_path / "lib/liba.so.1.2", soname="liba.so.1")
+    (tmp_path / "lib/liba.so.1").write_text("liba.so.1.2")
+    build_elf(tmp_path / "bin/x", program=True, needed=["liba.so.1"], runpath="$ORIGIN/../lib")
+    (finding,) = check_directory(tmp_path)
+    assert (finding.rule, finding.evidence["needed_by"]) == ("BF607", ["bin/x"])
+    assert finding.severity is Severity.ERROR

@@ -19,8 +19,9 @@ from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.hosts.files import DirectoryFiles
 from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.loader.runpath import list_runpath_entries
+from bundle_fix.loader.search.dependencies import has_filtees, read_dynamic_names
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
-from bundle_fix.model.content import PathContent
+from bundle_fix.model.content import PathContent, make_path_content
 from bundle_fix.model.errors import BundleFixError, raise_if_exhausted
 from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.symlinks import FileStatus, Unresolved, follow_symlinks
@@ -144,8 +145,16 @@ def _add_needed(
     while queue and len(nodes) < limit:
         found, image = queue.popleft()
         directories.update(dict.fromkeys(_list_search_directories(found, image, nodes)))
-        for name in image.needed:
+        for name in _list_names_to_load(found, image):
             queue.extend(_add_named_like(name, directories, nodes, is_included))
+
+
+def _list_names_to_load(path: str, image: Image) -> Iterable[str]:
+    """Return the needed names of an object, and those of its filtees."""
+    if not has_filtees(image) or not Path(path).is_file():
+        return image.needed
+    with make_path_content(Path(path)).open() as reader:
+        return [dependency.name for dependency in read_dynamic_names(reader, image)]
 
 
 def _list_search_directories(path: str, image: Image, nodes: dict[str, Node]) -> Iterator[str]:

@@ -8,10 +8,12 @@ from enum import Enum
 from typing import NamedTuple
 
 from bundle_fix.elf.read import constants as c
+from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.strings import find_string_table, read_string
 from bundle_fix.loader.hosts.libc import Libc
 from bundle_fix.loader.hosts.view import View
 from bundle_fix.loader.objects import LoadedObject
+from bundle_fix.model.content import Reader
 from bundle_fix.model.errors import DamagedElfError
 
 
@@ -47,19 +49,31 @@ def read_dependencies(view: View, requester: LoadedObject, libc: Libc) -> Iterat
     image = requester.image
     if image is None:
         return
-    filters = {DependencyKind.FILTER.value, DependencyKind.AUXILIARY.value}
-    has_filters = libc is not Libc.MUSL and any(e.tag in filters for e in image.dynamic or ())
+    has_filters = libc is not Libc.MUSL and has_filtees(image)
     content = view.find_content(requester.real_path or "") if has_filters else None
-    table = find_string_table(image) if has_filters else None
-    if content is None or table is None:
+    if content is None:
         yield from map(Dependency, image.needed)
         return
-    kinds = {kind.value: kind for kind in DependencyKind}
     with content.open() as reader:
-        for entry in image.dynamic or ():
-            if entry.tag in kinds:
-                try:
-                    name = os.fsdecode(read_string(reader, table, entry.value))
-                except DamagedElfError:
-                    continue
-                yield Dependency(name, kinds[entry.tag])
+        yield from read_dynamic_names(reader, image)
+
+
+def has_filtees(image: Image) -> bool:
+    """Return whether an object has DT_FILTER or DT_AUXILIARY entries."""
+    filters = {DependencyKind.FILTER.value, DependencyKind.AUXILIARY.value}
+    return any(entry.tag in filters for entry in image.dynamic or ())
+
+
+def read_dynamic_names(reader: Reader, image: Image) -> Iterator[Dependency]:
+    """Yield the names of an object with its filtees; damaged ones are left out."""
+    table = find_string_table(image)
+    if table is None:
+        return
+    kinds = {kind.value: kind for kind in DependencyKind}
+    for entry in image.dynamic or ():
+        if entry.tag in kinds:
+            try:
+                name = os.fsdecode(read_string(reader, table, entry.value))
+            except DamagedElfError:
+                continue
+            yield Dependency(name, kinds[entry.tag])

@@ -72,3 +72,14 @@ def test_a_file_without_dynamic_section_has_no_dependencies(tmp_path: Path) -> N
     build_elf(tmp_path / "x.so", flags=["-nostdlib"], source="int x;")
     tree, entry = read_tree_with_dependencies(tmp_path / "x.so")
     assert (entry, set(tree.nodes)) == ("x.so", {"x.so"})
+
+
+def test_filtees_are_dependencies(tmp_path: Path) -> None:
+    build_elf(tmp_path / "lib/libreal.so.1", soname="libreal.so.1")
+    build_elf(
+        tmp_path / "lib/libf.so.1", soname="libf.so.1", runpath="$ORIGIN",
+        flags=["-Wl,--filter=libreal.so.1"],
+    )  # fmt: skip
+    build_elf(tmp_path / "bin/x", program=True, needed=["libf.so.1"], runpath=LIB)
+    tree, _ = read_tree_with_dependencies(tmp_path / "bin/x")
+    assert "lib/libreal.so.1" in tree.nodes
