@@ -49,7 +49,8 @@ def _merge_broken_symlinks(findings: Sequence[Finding]) -> list[Finding]:
         is_text = symlink.rule == TEXT_SYMLINK
         same = [f for f in named if is_text or (f.rule == NOT_FOUND and not f.fixable)]
         if (is_text or symlink.rule in BROKEN_SYMLINKS) and same:
-            message = f"{symlink.message}; {join_names([f.path for f in same], MAX_OTHERS)} need it"
+            needed_by = join_names([f.path for f in same], MAX_OTHERS)
+            message = f"{symlink.message}; needed by {needed_by}"
             worst = min((f.severity for f in same), key=lambda severity: severity.rank)
             finding = replace(symlink, message=message, severity=worst)
             merged[id(symlink)] = _add_evidence(finding, needed_by=[f.path for f in same])

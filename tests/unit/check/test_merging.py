@@ -149,7 +149,7 @@ def test_a_dangling_symlink_is_reported_with_the_objects_that_need_its_name(
     (finding,) = [f for f in found if f.rule in ("BF101", "BF104", "BF105")]
     assert finding.rule == ("BF105" if library else "BF104")
     assert (finding.path, finding.severity) == ("lib/libold.so.1", Severity.ERROR)
-    assert finding.message.endswith("; bin/x need it")
+    assert finding.message.endswith("; needed by bin/x")
 
 
 def test_a_dangling_symlink_to_a_library_with_its_name_is_repaired_with_the_need(
