@@ -18,6 +18,7 @@ from bundle_fix.elf.read.notes import read_build_id
 from bundle_fix.elf.read.parser import is_elf, read_image
 from bundle_fix.elf.search_path import SearchPathChange, apply_search_path_change
 from bundle_fix.elf.symbols.versions import read_needed_versions
+from bundle_fix.manifest.companions import find_stale_companions
 from bundle_fix.model.content import (
     Content,
     FileReader,
@@ -27,7 +28,6 @@ from bundle_fix.model.content import (
     read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError, DamagedElfError
-from bundle_fix.pipelines.companions import find_stale_companions
 from bundle_fix.storage.atomic import (
     PendingFile,
     copy_metadata,
