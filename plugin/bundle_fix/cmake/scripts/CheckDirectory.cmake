@@ -6,6 +6,7 @@
 #   CPACK_BUNDLE_FIX_WORK           the build's directory with the values of the spec's variables
 #   CPACK_BUNDLE_FIX_HOST_PROVIDES  libraries that the target has
 include("${CMAKE_CURRENT_LIST_DIR}/FindElfOutside.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/Wording.cmake")
 
 function(_bundle_fix_check artifact result report)
   set(options --color never)
@@ -28,6 +29,7 @@ function(_bundle_fix_check artifact result report)
   execute_process(COMMAND ${CPACK_BUNDLE_FIX_COMMAND} check "${artifact}" ${options}
                   RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
   set(${result} "${status}" PARENT_SCOPE)
+  _bundle_fix_use_cmake_words(output "${output}")
   set(${report} "${output}" PARENT_SCOPE)
 endfunction()
 

@@ -1,6 +1,7 @@
 # Fix and check the files that cmake_install.cmake has just installed.
 #
 #   BUNDLE_FIX_COMMAND        the tool, a list
+#   BUNDLE_FIX_CALL           the call of bundle_fix_install(), for messages
 #   BUNDLE_FIX_SOURCE         the source tree
 #   BUNDLE_FIX_BUILD          the build tree
 #   BUNDLE_FIX_WORK           a directory of the build for lists of files
@@ -17,6 +18,7 @@
 cmake_policy(PUSH)
 cmake_policy(VERSION 3.20...4.0)
 include("${CMAKE_CURRENT_LIST_DIR}/FindElfOutside.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/Wording.cmake")
 
 # Return an absolute path without `..` and without a slash at its end; the root directory becomes
 # empty. Users give DESTDIR and the prefix in any form.
@@ -167,14 +169,21 @@ function(_bundle_fix_fix_installed_files)
 
   message(STATUS "BundleFix: fixing and checking ${root}")
   execute_process(COMMAND ${BUNDLE_FIX_COMMAND} fix-tree "${root}" --built "${built}" ${options}
-                  RESULT_VARIABLE status)
-  if(status EQUAL 1 AND BUNDLE_FIX_KEEP_GOING)
-    message(WARNING "BundleFix: the files installed in ${root} do not pass the check (see above).")
-  elseif(status EQUAL 1)
-    message(FATAL_ERROR
-            "BundleFix: the files installed in ${root} do not pass the check (see above).")
+                  RESULT_VARIABLE status OUTPUT_VARIABLE report ERROR_VARIABLE report)
+  _bundle_fix_use_cmake_words(report "${report}")
+  message("${report}")
+  set(failure "")
+  if(status EQUAL 1)
+    set(failure "BundleFix: the files installed in ${root} do not pass the check (see above) of "
+                "${BUNDLE_FIX_CALL}.")
   elseif(NOT status EQUAL 0)
-    message(FATAL_ERROR "BundleFix: bundle-fix failed on ${root} (see above): ${status}")
+    set(failure "BundleFix: ${BUNDLE_FIX_CALL} fails for ${root} (see above).")
+  endif()
+  if(status EQUAL 1 AND BUNDLE_FIX_KEEP_GOING)
+    message(WARNING ${failure})
+  elseif(failure)
+    set(BUNDLE_FIX_FAILURE "${failure}" PARENT_SCOPE)
+    return()
   endif()
   if(NOT BUNDLE_FIX_WHEEL)
     _bundle_fix_update_manifest("${list}" "${destdir}" "${root}" paths ${installed})
@@ -209,3 +218,7 @@ if((CMAKE_INSTALL_MANIFEST_FILES OR BUNDLE_FIX_WHEEL
   _bundle_fix_fix_installed_files()
 endif()
 cmake_policy(POP)
+# Not before POP: CMake would warn about the policies of the including script (CMP0011).
+if(BUNDLE_FIX_FAILURE)
+  message(FATAL_ERROR ${BUNDLE_FIX_FAILURE})
+endif()
