@@ -32,10 +32,17 @@ from bundle_fix.report.inspection import (
     make_inspect_report,
     make_unreadable_report,
 )
-from bundle_fix.report.render.inspection import is_harmed, render_inspection, render_summary
+from bundle_fix.report.render.inspection import (
+    is_harmed,
+    render_inspection,
+    render_summary,
+    render_verdict,
+)
 from bundle_fix.report.render.json import format_json, format_json_line
 from bundle_fix.report.render.text import Paint
 
+COMPARED = (Verdict.DISPLACED, Verdict.REPLACED, Verdict.CLEAN)
+"""The verdicts on processes of a pack."""
 UNREADABLE_CODE = 2
 """Exit code if a process or a core file could not be read."""
 
@@ -127,8 +134,13 @@ def _render_reports(
     elif kind == "jsonl":
         yield from map(format_json_line, reports)
     else:
-        texts = [render_inspection(r, paint, quiet=quiet) for r in reports if not r.error]
+        readable = [report for report in reports if not report.error]
+        texts = [render_inspection(report, paint) for report in readable if not quiet]
         yield "\n".join(texts)
+        if quiet:
+            yield from (
+                render_verdict(r, paint) for r in readable if r.verdict is not Verdict.CLEAN
+            )
 
 
 def _render_all(
@@ -136,9 +148,9 @@ def _render_all(
 ) -> Iterator[str]:
     """Yield the report on all processes; the text leaves out those that no pack is known of."""
     if kind == "text":
-        shown = [Verdict.DISPLACED, Verdict.REPLACED, *([] if quiet else [Verdict.CLEAN])]
-        yield from (render_inspection(r, paint, quiet=True) for r in reports if r.verdict in shown)
-        yield render_summary(reports)
+        shown = (Verdict.DISPLACED, Verdict.REPLACED) if quiet else COMPARED
+        yield from (render_verdict(r, paint) for r in reports if r.verdict in shown)
+        yield "" if quiet else render_summary(reports)
     elif kind == "json":
         yield format_json(reports)
     else:

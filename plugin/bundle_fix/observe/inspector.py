@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.loader.objects import LoadedObject
+from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.observe.comparison.allocator import MallocProvider, find_malloc_provider
 from bundle_fix.observe.comparison.pack_contents import PackContents
@@ -97,6 +98,12 @@ def inspect_core(
 
 def _inspect_snapshot(snapshot: ProcessSnapshot, packs: Sequence[PackContents]) -> Inspection:
     found = list_objects(snapshot)
+    if not found.objects:
+        raise BundleFixError(
+            "no object can be found: it has neither a link map nor a list of mapped files",
+            where=snapshot.core or snapshot.label,
+            hint="it is truncated, or its memory was not dumped: see coredump_filter in core(5)",
+        )
     snapshot = _complete_environment(snapshot, found)
     pack = choose_pack(packs, found.objects) if packs else find_own_pack(snapshot, found.objects)
     comparison = compare_objects(snapshot, found.objects, pack, packs)

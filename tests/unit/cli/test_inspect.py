@@ -104,6 +104,13 @@ def test_the_pack_of_a_process_is_found_by_its_manifest(
             assert report["pack"] == {"name": "server-2.5", "root": str(root)}
 
 
+def test_a_directory_without_packs_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(os.getpid()), "--against", str(tmp_path)]) == 2
+    assert "it contains no programs and no libraries" in capsys.readouterr().err
+
+
 def test_the_text_on_all_processes_shows_those_of_the_pack(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

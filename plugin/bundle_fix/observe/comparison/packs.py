@@ -36,15 +36,13 @@ def read_packs(
     Raises:
         BundleFixError: one of them cannot be read.
     """
-    inner = _list_packs(path)
-    if not inner:
-        return [_read_pack(path, limits, progress)]
     packs = []
-    for one in inner:
+    for one in _list_packs(path):
         with suppress(ForeignManifestError):
             packs.append(_read_pack(one, limits, progress))
+    packs = [pack for pack in packs or [_read_pack(path, limits, progress)] if pack.files]
     if not packs:
-        raise BundleFixError("it contains no packs and no manifests", where=str(path))
+        raise BundleFixError("it contains no programs and no libraries", where=str(path))
     return packs
 
 

@@ -39,17 +39,22 @@ REPLACEMENT_TEXTS: Mapping[Replacement, str] = {
 }
 
 
-def render_inspection(report: InspectReport, paint: Paint, *, quiet: bool) -> str:
-    """Return the verdict, the evidence, and unless ``quiet`` every object."""
-    lines = [*_render_verdict(report, paint)]
-    if not quiet and not report.error:
-        root = report.pack.root if report.pack is not None else None
-        where = f", {report.pack.name} in {root}" if report.pack is not None and root else ""
-        lines += ["", escape_unprintable(f"objects in load order{where}:")]
-        lines += _render_objects(report, paint)
-        lines += [escape_unprintable(line) for line in _describe_differences(report)]
-        lines += [escape_unprintable(f"note: {remark}") for remark in report.remarks]
-    return "\n".join(lines) + "\n"
+def render_inspection(report: InspectReport, paint: Paint) -> str:
+    """Return the verdict, its evidence and every object."""
+    root = report.pack.root if report.pack is not None else None
+    where = f", {report.pack.name} in {root}" if report.pack is not None and root else ""
+    lines = [
+        escape_unprintable(f"objects in load order{where}:"),
+        *_render_objects(report, paint),
+        *map(escape_unprintable, _describe_differences(report)),
+        *(escape_unprintable(f"note: {remark}") for remark in report.remarks),
+    ]
+    return render_verdict(report, paint) + "\n" + "\n".join(lines) + "\n"
+
+
+def render_verdict(report: InspectReport, paint: Paint) -> str:
+    """Return the verdict and its evidence."""
+    return "\n".join(_render_verdict(report, paint)) + "\n"
 
 
 def render_summary(reports: Sequence[InspectReport]) -> str:
@@ -87,8 +92,6 @@ def _render_verdict(report: InspectReport, paint: Paint) -> Iterator[str]:
 
 def _describe_verdict(report: InspectReport) -> str:
     subject = describe_subject(report)
-    if report.error:
-        return report.error
     if report.pack is None:
         return f"{subject}: {format_count(len(report.objects), 'object')}, compared with no pack"
     own = sum(o.origin is ObservedOrigin.PACK for o in report.objects)

@@ -18,6 +18,7 @@ from bundle_fix.archive.compression.codecs import import_zstd
 from bundle_fix.model.content import BytesReader
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.observe.cores.core_file import TRUNCATED_STREAM, open_core, read_core
+from bundle_fix.observe.inspector import inspect_core
 from bundle_fix.observe.objects import LoadedObjects, list_objects
 
 SERVER = CoreObject("/opt/pack/bin/server", build_id="aa" * 20, needed=("libheap.so.4",))
@@ -120,6 +121,13 @@ def test_a_compressed_core_file_that_is_truncated_is_read_as_far_as_it_goes(
     with open_core(tmp_path / "core.xz") as snapshot:
         assert snapshot.remarks == (TRUNCATED_STREAM,)
         assert len(list_objects(snapshot).objects) == 2
+
+
+def test_a_core_file_without_any_object_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    path.write_bytes(encode_core([SERVER])[:64])
+    with pytest.raises(BundleFixError, match="neither a link map nor a list of mapped files"):
+        inspect_core(path)
 
 
 def test_a_program_is_not_a_core_file(tmp_path: Path) -> None:
