@@ -23,6 +23,7 @@ RECORDS: tuple[tuple[bytes, bytes], ...] = (
     (b"path", b"p/x"), (b"path", b"p/y/"), (b"path", b""), (b"path", b"p/\xff"), (b"size", b"512"),
     (b"size", b"0"), (b"size", b"3"), (b"linkpath", b"a"), (b"linkpath", b""), (b"mtime", b"1.5"),
     (b"mtime", b"-3.25"), (b"comment", b"c\nd"), (b"uid", b"7"), (b"hdrcharset", b"BINARY"),
+    (b"comment", b"c\n13 path=p/yy"),
     (b"GNU.sparse.name", b"p/z"), (b"GNU.sparse.realsize", b"2"), (b"SCHILY.realsize", b"2"),
     (b"GNU.sparse.map", b"0,2,600,1"), (b"GNU.sparse.size", b"700"), (b"pa\0th", b"p/w"),
     (b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"uname", b""),
@@ -105,7 +106,8 @@ def members(draw: st.DrawFn) -> bytes:
     has_data = kind not in (b"5", b"2", b"1", b"6")
     data = draw(st.sampled_from(CONTENTS)) if has_data else draw(choose([b""], [b"x" * 512], 15))
     size = len(data) if has_data or draw(st.booleans()) else 0
-    raw = bytearray(make_header(name, kind, bytes(12), draw(st.sampled_from(TARGETS))))
+    usual = TARGETS if kind in (b"1", b"2") else [b""]
+    raw = bytearray(make_header(name, kind, bytes(12), draw(choose(usual, TARGETS))))
     raw[257:265] = draw(choose(MAGICS, ODD_MAGICS))
     raw[345:348] = draw(choose([bytes(3)], [b"pre"]))
     for start, width, number in (

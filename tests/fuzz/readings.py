@@ -25,6 +25,17 @@ COMMANDS = {
 """How each program unpacks ``$archive``."""
 
 
+NODE_TAR = (Path("/usr/share/nodejs/tar"), Path("/usr/lib/node_modules/npm/node_modules/tar"))
+"""Where node-tar is, npm's library for tarballs: Debian's package of it, or npm's own copy."""
+UNPACK_WITH_NODE_TAR = """
+const tar = require(process.argv[1])
+for (const archive of process.argv.slice(2)) {
+  try { tar.x({file: archive, cwd: archive + ".out", sync: true}) }
+  catch (error) { console.log(archive) }
+}
+"""
+
+
 class Reading(NamedTuple):
     """The members of an archive by path: what they contain or point to, and the directories."""
 
@@ -65,6 +76,25 @@ def unpack_all(program: str, archives: Sequence[Path]) -> list[Reading]:
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     subprocess.run(command, capture_output=True, check=False, timeout=300, env=environment)
     return [_take_directory(Path(f"{archive}.out")) for archive in archives]
+
+
+def find_node_tar() -> Path | None:
+    """Return the directory of node-tar; None if it or Node.js is not installed."""
+    return next((path for path in NODE_TAR if path.is_dir() and shutil.which("node")), None)
+
+
+def unpack_with_node_tar(node_tar: Path, archives: Sequence[Path]) -> list[Reading | None]:
+    """Unpack archives with node-tar; None stands for an archive that it rejects."""
+    for archive in archives:
+        Path(f"{archive}.out").mkdir()
+    command = ["node", "-e", UNPACK_WITH_NODE_TAR, *map(str, (node_tar, *archives))]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    rejected = set(done.stdout.splitlines())
+    readings = [_take_directory(Path(f"{archive}.out")) for archive in archives]
+    return [
+        None if str(archive) in rejected else reading
+        for archive, reading in zip(archives, readings, strict=True)
+    ]
 
 
 def _take_directory(root: Path) -> Reading:

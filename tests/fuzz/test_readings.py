@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 from fuzz.odd_tars import odd_tars
 from fuzz.odd_zips import odd_zips
-from fuzz.readings import Reading, read_here, read_with_zipfile, unpack_all, unpack_with_tarfile
+from fuzz.readings import (
+    Reading,
+    find_node_tar,
+    read_here,
+    read_with_zipfile,
+    unpack_all,
+    unpack_with_node_tar,
+    unpack_with_tarfile,
+)
 
 BATCH = 50
 """Archives that each program unpacks in one process of a shell."""
@@ -78,6 +86,36 @@ def test_an_odd_tarball_is_rejected_or_read_as_other_programs_read_it(raws: list
         assert_unpacked_alike(accepted, "GNU tar", "bsdtar")
         for path, ours in accepted:
             assert_same(ours, unpack_with_tarfile(path), "tarfile", path)
+
+
+@pytest.fixture(scope="module")
+def node_tar() -> Path:
+    found = find_node_tar()
+    if found is None and os.environ.get("BUNDLE_FIX_TOOLCHAINS") != "all":
+        pytest.skip("node-tar is not installed")
+    assert found is not None
+    return found
+
+
+@many
+@given(st.lists(odd_tars(), min_size=BATCH, max_size=BATCH))
+def test_npm_unpacks_no_other_file_from_an_odd_tarball(node_tar: Path, raws: list[bytes]) -> None:
+    """Npm leaves out special files, sparse files, and links that leave the directory."""
+    with tempfile.TemporaryDirectory() as name:
+        accepted = list(read_batch(raws, Path(name), ".tar"))
+        readings = unpack_with_node_tar(node_tar, [path for path, _ in accepted])
+        for (path, ours), theirs in zip(accepted, readings, strict=True):
+            if theirs is not None:
+                assert list_files(theirs) <= list_files(ours), path.read_bytes()
+
+
+def list_files(reading: Reading) -> set[tuple[str, bytes]]:
+    """Return names and contents of the files; npm replaces bytes that are not UTF-8 in names."""
+    return {
+        (os.fsencode(name).decode(errors="replace"), data)
+        for name, (kind, data) in reading.members.items()
+        if kind == "file"
+    }
 
 
 @many

@@ -44,7 +44,7 @@ def describe_differences(before: Image, after: Image) -> Iterator[str]:
 
 def list_moved_parts(before: Image, after: Image) -> Iterator[str]:
     """Yield the parts that changed their place although programs and tools may read them there."""
-    if before.header.phoff != after.header.phoff:
+    if _locate_headers(before) != _locate_headers(after):
         yield "the program headers"
     for kind, name in READ_SEGMENTS.items():
         places, moved = (
@@ -54,6 +54,11 @@ def list_moved_parts(before: Image, after: Image) -> Iterator[str]:
             yield name
     if before.find_value(c.DT_SYMTAB) != after.find_value(c.DT_SYMTAB):
         yield "the dynamic symbols"
+
+
+def _locate_headers(image: Image) -> tuple[int, ...]:
+    """Return the offset of the program headers, and the address of the file's first byte."""
+    return image.header.phoff, *(s.vaddr - s.offset for s in image.find_loads()[:1])
 
 
 def _format_stack(image: Image) -> str:

@@ -15,9 +15,12 @@ from bundle_fix.archive.tar.fields import decode_number
 from bundle_fix.archive.tar.type_flags import (
     DIRECTORY,
     DUMP_DIRECTORY,
+    HARD_LINK,
+    KNOWN_TYPES,
     LONG_LINK,
     LONG_NAME,
     OLD_REGULAR,
+    PAX,
     PAX_GLOBAL,
     SOLARIS_ACL,
     SOLARIS_PAX,
@@ -40,6 +43,9 @@ class TarAmbiguity(Enum):
     LATE_GLOBAL_HEADER = auto()
     EMPTY_RECORD = auto()
     EMPTY_TARGET = auto()
+    TARGET_OUTSIDE_HEADER = auto()
+    NEEDLESS_TARGET = auto()
+    UNREADABLE_NAME = auto()
     NUL_IN_RECORD = auto()
     PARTIAL_SPARSE_MAP = auto()
     SLASH = auto()
@@ -69,6 +75,12 @@ READINGS = {
     " header, Python an empty one",
     TarAmbiguity.EMPTY_TARGET: "is a symlink without a target: 7z makes a file of it, GNU tar"
     " nothing",
+    TarAmbiguity.TARGET_OUTSIDE_HEADER: "has its target only in an extension header: npm skips the"
+    " link and gives its name to the next member, GNU tar does not",
+    TarAmbiguity.NEEDLESS_TARGET: "has the target of a link although it is not a link: npm skips"
+    " its header and reads members in its data, GNU tar does not",
+    TarAmbiguity.UNREADABLE_NAME: "has a pax name or target with a line break or without UTF-8: npm"
+    " uses the one in the header, GNU tar the one in the pax header",
     TarAmbiguity.NUL_IN_RECORD: "has a NUL character in its pax header: GNU tar reads up to it,"
     " Python beyond it or bsdtar nothing",
     TarAmbiguity.PARTIAL_SPARSE_MAP: "has sparse records without a map: GNU tar follows them, Go"
@@ -82,8 +94,7 @@ READINGS = {
     TarAmbiguity.DUMP_DIRECTORY: "is a directory of an incremental backup: a file for Python, a"
     " directory for GNU tar",
     TarAmbiguity.SOLARIS: "has a pax header of Solaris: a file for Go, a header for GNU tar",
-    TarAmbiguity.TYPE: "has a type that is neither a letter nor a digit: bsdtar rejects the archive"
-    " or unpacks a file, GNU tar and Python unpack a file",
+    TarAmbiguity.TYPE: "has an unknown type: npm unpacks nothing, GNU tar and Python unpack a file",
     TarAmbiguity.MEMBER_AFTER_END: "follows the end of the archive: 'tar --ignore-zeros' and npm"
     " unpack it, GNU tar does not",
 }
@@ -106,6 +117,10 @@ BINARY, BINARY_SIGNS = 0x80, (0x80, 0xFF)
 rejects other bytes."""
 MAX_OCTAL_SIZE = 8**11 - 1
 """Largest size that fits into the header; only larger ones need another format (POSIX ustar)."""
+TARGET, TYPES_WITH_TARGET = 157, frozenset({HARD_LINK, SYMLINK, PAX, PAX_GLOBAL})
+"""The target of a link in a header, and the types for which node-tar allows or ignores it."""
+NAME_SIZE = 100
+"""The size of the fields for the name and the target in a header."""
 NAME_RECORDS = {LONG_NAME: "path", LONG_LINK: "linkpath"}
 PREFIX, PREFIX_MAGIC = 345, b"ustar\x0000"
 GNU_SPARSE_NAMES = "GNU.sparse."
@@ -125,7 +140,7 @@ def find_header_ambiguity(block: bytes) -> TarAmbiguity | None:
     kind = block[156:157]
     if kind in UNPORTABLE_TYPES:
         return UNPORTABLE_TYPES[kind]
-    if not (kind.isalnum() or kind == OLD_REGULAR):
+    if kind not in KNOWN_TYPES:
         return TarAmbiguity.TYPE
     if not all(_is_portable_number(block[field]) for field in NUMBER_FIELDS):
         return TarAmbiguity.NUMBER
@@ -137,6 +152,8 @@ def find_header_ambiguity(block: bytes) -> TarAmbiguity | None:
     has_magic = block[257:262] == PREFIX_MAGIC[:5]
     if has_magic and not all(_is_portable_number(block[field]) for field in DEVICE_FIELDS):
         return TarAmbiguity.NUMBER
+    if block[TARGET] and kind not in TYPES_WITH_TARGET:
+        return TarAmbiguity.NEEDLESS_TARGET
     if block[PREFIX] and block[257:265] != PREFIX_MAGIC and kind not in (SPARSE, *NAME_RECORDS):
         return TarAmbiguity.PREFIX
     return None
@@ -174,7 +191,13 @@ def find_extension_ambiguity(
 
 
 def find_member_ambiguity(
-    block: bytes, name: str, link: str, records: Mapping[str, str], *, is_sparse: bool
+    block: bytes,
+    name: str,
+    link: str,
+    records: Mapping[str, str],
+    stored: Mapping[str, str],
+    *,
+    is_sparse: bool,
 ) -> TarAmbiguity | None:
     """Return why tools read a header together with its extensions differently, or None.
 
@@ -183,11 +206,18 @@ def find_member_ambiguity(
         name: the name of the member.
         link: the target of a link.
         records: the records of its own pax header.
+        stored: its name and target in the header, by the name of the record for each.
         is_sparse: whether its data has a sparse map.
     """
     kind, size = block[156:157], decode_number(block[SIZE_FIELD])
     if kind == SYMLINK and not link:
         return TarAmbiguity.EMPTY_TARGET
+    if link and kind in (HARD_LINK, SYMLINK) and not block[TARGET]:
+        return TarAmbiguity.TARGET_OUTSIDE_HEADER
+    for record, value in stored.items():
+        other = records.get(record, value)
+        if not _is_line_of_text(other) and _mask(other) != _mask(value):
+            return TarAmbiguity.UNREADABLE_NAME
     if "size" in records:
         if kind in TYPES_WITHOUT_DATA and records["size"].strip("0"):
             return TarAmbiguity.SIZE_WITHOUT_DATA
@@ -204,3 +234,13 @@ def find_member_ambiguity(
         header_has_slash = block[:100].partition(b"\0")[0].endswith(b"/")
         return TarAmbiguity.SLASH if has_slash != header_has_slash or (has_slash and size) else None
     return TarAmbiguity.SLASH if has_slash else None
+
+
+def _is_line_of_text(value: str) -> bool:
+    """Return whether node-tar reads a pax value: it decodes UTF-8, and splits at line breaks."""
+    return "\n" not in value and not any("\udc80" <= character <= "\udcff" for character in value)
+
+
+def _mask(name: str) -> bytes:
+    """Return a name as Python writes it into the header before which it has a pax name."""
+    return name.encode("ascii", "replace")[:NAME_SIZE]

@@ -25,6 +25,7 @@ FORBIDDEN_GLOBAL_RECORDS = frozenset({"path", "linkpath", "size", "hdrcharset"})
 """Records that no two members share: GNU tar and Python follow them in a global header, bsdtar and
 Go do not. The same applies to sparse records, ``GNU.sparse.*``."""
 BLOCK = 512
+_NUMBER = re.compile(rb"\s*\+?([0-9]{1,10})")
 _LENGTH = re.compile(rb"[1-9][0-9]{0,9} ")
 
 
@@ -91,8 +92,20 @@ def parse_records(data: bytes, path: Path, offset: int) -> Iterator[tuple[str, s
                 f"the archive is damaged at byte {offset}: malformed pax header",
                 where=str(path), hint=AGAIN,
             )  # fmt: skip
+        if any(map(_is_record, value.split(b"\n")[1:])):
+            raise BundleFixError(
+                f"the pax header at byte {offset} has a record inside the value of"
+                f" {decode_text(name)!r}: npm follows it, GNU tar does not",
+                where=str(path), hint=UNTRUSTED,
+            )  # fmt: skip
         yield decode_text(name), decode_text(value)
         at = end
+
+
+def _is_record(line: bytes) -> bool:
+    """Return whether a line of a value is a record for node-tar, which ignores its place."""
+    number = _NUMBER.match(line)
+    return number is not None and int(number[1]) == len(line) + 1 and b"=" in line
 
 
 def update_global_records(

@@ -210,11 +210,13 @@ def _build_member(
     sparse = _read_sparse_map(block, kind, extensions, file, path, data, stored)
     if sparse is not None:
         extents, real, data, stored = sparse
-    raw_name = extensions.name or _join_name(fields, block)
+    header_name, header_link = _join_name(fields, block), link.partition(b"\0")[0]
+    in_header = {"path": decode_text(header_name), "linkpath": decode_text(header_link)}
+    raw_name = extensions.name or header_name
     name = own.get("GNU.sparse.name") or own.get("path") or decode_text(raw_name)
-    target = own.get("linkpath") or decode_text(extensions.link or link.partition(b"\0")[0])
+    target = own.get("linkpath") or decode_text(extensions.link or header_link)
     ambiguity = find_extension_ambiguity(extensions.kinds, own) or find_member_ambiguity(
-        block, name, target, own, is_sparse=sparse is not None
+        block, name, target, own, in_header, is_sparse=sparse is not None
     )
     if ambiguity:
         raise build_ambiguity_error(ambiguity, name, path)

@@ -88,7 +88,32 @@ AMBIGUOUS = {
         replace_bytes(replace_bytes(make_member("n"), 257, bytes(8)), 345, b"p"),
         "'n' has a name prefix in a header without the format for it",
     ),
-    "an unknown type": (make_member("n", b"\xff"), "has a type that is neither a letter nor a"),
+    "no type": (make_member("n", b"\xff"), "'n' has an unknown type: npm unpacks nothing"),
+    "an unknown type": (make_member("n", b"Z"), "'n' has an unknown type"),
+    "a target of a file": (
+        make_member("p/n", content=HIDDEN, target="a"),
+        "'p/n' has the target of a link although it is not a link: npm skips its header and reads",
+    ),
+    "a target of a long name": (
+        make_member("././@LongLink", b"L", b"p/long\0", target="a") + make_member("n"),
+        "'././@LongLink' has the target of a link",
+    ),
+    "a target in a pax header only": (
+        make_pax_header({"linkpath": "a"}) + make_member("p/l", SYM),
+        "'p/l' has its target only in an extension header: npm skips the link",
+    ),
+    "a pax name of two lines": (
+        make_pax_header({"path": "p/x\ny"}) + make_member("p/n"),
+        "has a pax name or target with a line break or without UTF-8",
+    ),
+    "a pax name without UTF-8": (
+        make_pax_header({"path": "p/\udcff"}) + make_member("p/n"),
+        "has a pax name or target with a line break or without UTF-8",
+    ),
+    "a record inside another one": (
+        make_pax_header({"comment": "c\n13 path=p/yy"}) + make_member("p/n"),
+        "has a record inside the value of 'comment': npm follows it, GNU tar does not",
+    ),
     "a list of permissions": (make_member("n", b"A"), "has the type 'A'"),
     "a pax header of Solaris": (
         replace_bytes(make_pax_header({"path": "p/x"}), 156, b"X") + make_member("n"),
@@ -177,13 +202,14 @@ def test_ordinary_extensions_are_read(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(
         make_archive(
             make_global_header({"comment": "commit"}),
+            make_pax_header({"comment": "a\n9 b=c"}) + make_member("p/a"),
             make_pax_header({"size": "0", "path": "p/d/"}) + make_member("p/d/", DIR),
             make_pax_header({"size": "4", "mtime": "1.5"}) + make_member("p/n", content=b"data"),
-            LONG + make_member("././@LongLink", b"K", b"a\0") + make_member("n", SYM),
+            LONG + make_member("././@LongLink", b"K", b"a\0") + make_member("n", SYM, target="b"),
         )
     )
     with read_tar(tmp_path / "a.tar") as tree:
-        assert list(tree.nodes) == ["d", "n", "long"]
+        assert list(tree.nodes) == ["a", "d", "n", "long"]
     assert "truncated" in read_refused(
         tmp_path / "b.tar", make_archive(GOOD, set_size(make_member("p/n"), big))
     )
