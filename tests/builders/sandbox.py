@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
 from bundle_fix.model.errors import BundleFixError
@@ -14,3 +17,12 @@ def require_sandbox() -> None:
         choose_isolation(network=False)
     except BundleFixError as error:
         pytest.skip(str(error))
+
+
+def require_strace() -> None:
+    """Skip the test if strace is missing; fail if all programs must be there, as in CI."""
+    if shutil.which("strace") is not None:
+        return
+    if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
+        pytest.fail("strace is not installed; BUNDLE_FIX_TOOLCHAINS=all needs it")
+    pytest.skip("strace is not installed")

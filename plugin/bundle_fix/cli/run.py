@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.check.registry import ALL_RULES
+from bundle_fix.check.rules import observed
 from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
@@ -189,7 +189,7 @@ def run(
     result = run_program(artifact, options, policy, STDERR)
     report = make_run_report(str(artifact), result, policy, time.monotonic() - start)
     paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
-    rules = describe_rules(ALL_RULES)
+    rules = describe_rules(observed.RULES)
     style = Style("run", kind, rules, policy.fail_on, paint, verbose, quiet, exit_zero)
     if output is not None or kind != "text" or report.failed or not quiet:
         write_report([render_observation(report, style)], output, kind)

@@ -11,7 +11,7 @@ import pytest
 
 from builders.elf import Toolchain, build_elf
 from builders.run import run_bundle_fix
-from builders.sandbox import require_sandbox
+from builders.sandbox import require_sandbox, require_strace
 from bundle_fix.report.schemas import build_run_schema
 
 OPENER = """
@@ -130,6 +130,7 @@ def test_every_library_is_opened_by_itself(pack: Path) -> None:
 
 
 def test_a_real_host_has_its_own_libraries_and_programs(pack: Path) -> None:
+    require_strace()
     done = run_bundle_fix("run", "--host", "/", "-v", "--strace", pack, "/bin/cat", "/etc/passwd")
     assert done.returncode == 0, done.stderr
     assert "root:" in done.stderr
