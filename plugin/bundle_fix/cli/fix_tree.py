@@ -46,8 +46,11 @@ from bundle_fix.storage.atomic import create_pending_file
 @click.argument("root", type=parse_path)
 @click.option(
     "--members", type=parse_path, metavar="LIST",
-    help="Change only the files that LIST names, one path per line, and update LIST (default: all"
-    " files of ROOT).",
+    help="Change only the files that LIST names, one path per line, and update LIST.",
+)  # fmt: skip
+@click.option(
+    "--all", "everything", is_flag=True,
+    help="Change all files of ROOT, which must not contain files of other packages.",
 )  # fmt: skip
 @click.option(
     "--added", type=parse_path, metavar="LIST",
@@ -103,6 +106,7 @@ from bundle_fix.storage.atomic import create_pending_file
 def fix_tree(
     root: Path,
     members: Path | None,
+    everything: bool,
     added: Path | None,
     built: Path | None,
     component: Path | None,
@@ -126,10 +130,13 @@ def fix_tree(
 ) -> int:
     """Repair the files that were installed into ROOT, in place, and check them.
 
-    The CMake function bundle_fix_install() runs this command at the end of an installation.
+    Either --members lists these files, or --all selects all files of ROOT. The CMake function
+    bundle_fix_install() runs this command at the end of an installation.
 
     Exit code: 0 success, 1 the check failed and nothing was changed, 2 invalid request.
     """
+    if not for_wheel:
+        _ensure_files_are_selected(root, members, everything=everything)
     values = read_defines(defines)
     location = _find_location(root, destdir)
     if libdir is not None and not for_wheel:
@@ -165,6 +172,19 @@ def fix_tree(
     if component is not None and result.written is not None:
         _write_lines(component.with_name(f"{component.name}.requires"), installed.required)
     return 1 if result.failed else 0
+
+
+def _ensure_files_are_selected(root: Path, members: Path | None, *, everything: bool) -> None:
+    """Raise an error unless either a list or ``--all`` selects the files to change."""
+    if members is not None and everything:
+        raise click.UsageError("--members and --all cannot be combined")
+    if members is None and not everything:
+        raise BundleFixError(
+            "it may contain files of other packages, and no list says which files to change",
+            where=str(root),
+            hint="list the installed files with --members LIST, or pass --all if it contains"
+            " nothing else",
+        )
 
 
 def _find_location(root: Path, destdir: Path | None) -> str:

@@ -291,7 +291,7 @@ def test_with_a_spec_every_needed_name_must_be_installed_bundled_or_provided(
     build_elf(root / "bin/server", program=True, needed=["libv.so.2"])
     spec = tmp_path / "bundle.toml"
     spec.write_text('[bundle]\nname = "p"\n')
-    options = ("--spec", spec, "--libdir", "lib")
+    options = ("--all", "--spec", spec, "--libdir", "lib")
     done = run_bundle_fix("fix-tree", root, *options)
     assert done.returncode == 2
     assert "libv.so.2 is needed, but not in the pack" in done.stderr
@@ -309,7 +309,7 @@ def test_libraries_of_this_machine_may_be_expected_on_the_target(tmp_path: Path)
 
 
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
-    done = run_bundle_fix("fix-tree", tmp_path / "gone")
+    done = run_bundle_fix("fix-tree", tmp_path / "gone", "--all")
     assert (done.returncode, done.stderr) == (
         2,
         f"bundle-fix: error: {tmp_path}/gone: no such directory\n",
@@ -353,8 +353,19 @@ def test_a_signed_library_is_not_changed_and_a_checksum_is_renewed(tmp_path: Pat
     signed = (root / "lib/libsoft.so.3").read_bytes()
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     (root / "SHA256SUMS").write_text(f"{digest}  bin/server\n")
-    done = run_bundle_fix("fix-tree", root, "--force")
+    done = run_bundle_fix("fix-tree", root, "--all", "--force")
     assert "lib/libsoft.so.3: not changed: lib/libsoft.chk signs its content" in done.stderr
     assert (root / "lib/libsoft.so.3").read_bytes() == signed
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     assert (root / "SHA256SUMS").read_text() == f"{digest}  bin/server\n"
+
+
+def test_without_a_list_no_file_is_changed_unless_all_are_selected(tmp_path: Path) -> None:
+    program = build_elf(tmp_path / "bin/server", program=True, runpath="/build/lib")
+    for root in ("/", "/usr", "/usr/local", str(tmp_path)):
+        done = run_bundle_fix("fix-tree", root)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{root}: it may contain files of other packages" in done.stderr
+    assert read_runpath(program) == "/build/lib"
+    assert run_bundle_fix("fix-tree", tmp_path, "--all").returncode == 0
+    assert read_runpath(program) is None
