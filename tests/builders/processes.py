@@ -14,10 +14,20 @@ import pytest
 from builders.elf import build_elf
 
 WAITING = """
+#include <sys/prctl.h>
 #include <unistd.h>
-int main(void) { char c; write(1, "ready", 5); read(0, &c, 1); return 0; }
+int main(void) {
+    char c;
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+    write(1, "ready", 5);
+    read(0, &c, 1);
+    return 0;
+}
 """
-"""A program that writes a word when its libraries are loaded, and ends when its input does."""
+"""A program that writes a word when its libraries are loaded, and ends when its input does.
+
+Where Yama forbids to read the memory of processes that are no children, it allows that for itself.
+"""
 
 
 def make_server_pack(root: Path) -> Path:
@@ -55,3 +65,19 @@ def dump_core(pid: int, path: Path) -> Path:
     command = ["gcore", "-o", str(path), str(pid)]
     subprocess.run(command, capture_output=True, check=True, timeout=120)
     return path.with_name(f"{path.name}.{pid}")
+
+
+def list_with_elfutils(*arguments: str | Path) -> dict[int, str]:
+    """Return address and build-id of each object that eu-unstrip finds in a process or core."""
+    if shutil.which("eu-unstrip") is None:
+        if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":
+            pytest.fail("eu-unstrip is not installed; BUNDLE_FIX_TOOLCHAINS=all needs elfutils")
+        pytest.skip("eu-unstrip (elfutils) is not installed")
+    command = ["eu-unstrip", "-n", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    fields = [line.split() for line in done.stdout.splitlines()]
+    return {
+        int(place.partition("+")[0], 16): build_id.partition("@")[0]
+        for place, build_id, *_ in fields
+        if build_id != "-"
+    }

@@ -117,7 +117,9 @@ def inspect(
         reports = [_inspect_one(subject, packs, limits, progress) for subject in subjects]
     readable = [report for report in reports if not report.error]
     if len(reports) > 1 or readable:
-        write_report(_render_reports(reports, kind, paint, quiet=quiet), output, kind)
+        write_report(
+            _render_reports(reports, kind, paint, quiet=quiet, verbose=verbose), output, kind
+        )
     for report in reports:
         if report.error:
             sys.stderr.write(f"bundle-fix: error: {escape_unprintable(report.error)}\n")
@@ -127,7 +129,7 @@ def inspect(
 
 
 def _render_reports(
-    reports: Sequence[InspectReport], kind: str, paint: Paint, *, quiet: bool
+    reports: Sequence[InspectReport], kind: str, paint: Paint, *, quiet: bool, verbose: bool
 ) -> Iterator[str]:
     if kind == "json":
         yield format_json(reports[0] if len(reports) == 1 else reports)
@@ -135,9 +137,10 @@ def _render_reports(
         yield from map(format_json_line, reports)
     else:
         readable = [report for report in reports if not report.error]
-        texts = [render_inspection(report, paint) for report in readable if not quiet]
-        yield "\n".join(texts)
-        if quiet:
+        texts = [render_inspection(report, paint, verbose=verbose) for report in readable]
+        if not quiet:
+            yield "\n".join(texts)
+        else:
             yield from (
                 render_verdict(r, paint) for r in readable if r.verdict is not Verdict.CLEAN
             )

@@ -39,13 +39,13 @@ REPLACEMENT_TEXTS: Mapping[Replacement, str] = {
 }
 
 
-def render_inspection(report: InspectReport, paint: Paint) -> str:
-    """Return the verdict, its evidence and every object."""
+def render_inspection(report: InspectReport, paint: Paint, *, verbose: bool) -> str:
+    """Return the verdict, its evidence and every object; if ``verbose``, with its search."""
     root = report.pack.root if report.pack is not None else None
     where = f", {report.pack.name} in {root}" if report.pack is not None and root else ""
     lines = [
         escape_unprintable(f"objects in load order{where}:"),
-        *_render_objects(report, paint),
+        *_render_objects(report, paint, verbose=verbose),
         *map(escape_unprintable, _describe_differences(report)),
         *(escape_unprintable(f"note: {remark}") for remark in report.remarks),
     ]
@@ -127,16 +127,22 @@ def _describe_displacement(o: InspectedObjectRecord) -> Iterator[str]:
         reason = f" (no file of the pack is named {name})"
     yield f"  not loaded: {o.displaces} of the pack{reason}"
     if o.rule is not None and len(o.rule.steps) > 1:
-        yield from (f"    {number}. {step}" for number, step in enumerate(o.rule.steps, 1))
+        yield from _number_steps(o.rule.steps)
 
 
-def _render_objects(report: InspectReport, paint: Paint) -> Iterator[str]:
+def _number_steps(steps: Sequence[str]) -> Iterator[str]:
+    return (escape_unprintable(f"    {number}. {step}") for number, step in enumerate(steps, 1))
+
+
+def _render_objects(report: InspectReport, paint: Paint, *, verbose: bool) -> Iterator[str]:
     has_link_map = any(o.namespace == 0 for o in report.objects)
     for o in report.objects:
         origin = ORIGIN_TEXTS[o.origin]
         colour = "red" if o.displaces else {"pack": "green"}.get(o.origin.value, "yellow")
         place = escape_unprintable(o.member or o.path or o.name or "[vdso]")
         yield f"  {paint(origin.ljust(10), colour)} {place}{_format_details(o, has_link_map)}"
+        if verbose and o.rule is not None:
+            yield from _number_steps(o.rule.steps)
 
 
 def _describe_differences(report: InspectReport) -> Iterator[str]:
