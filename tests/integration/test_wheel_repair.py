@@ -142,6 +142,22 @@ def test_a_library_that_is_not_found_or_left_to_the_target(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
 
 
+def test_included_files_and_libraries_are_bundled(tmp_path: Path) -> None:
+    build_elf(tmp_path / "tree/demo/ext.so", source=make_dlopen_source("libz.so.1"))
+    build_elf(tmp_path / "plugins/x.so", tag="x")
+    wheel = build_wheel(tmp_path / "tree", tmp_path / NAME)
+    options = ("fix", "--repair-wheel", wheel, "-o", tmp_path / "out")
+    found = {
+        name: run_bundle_fix(*options, "--include", name)
+        for name in ("/absent/x.so", "libc.so.6", f"{tmp_path}/plugins/x.so")
+    }
+    messages = [done.stderr.partition("error: ")[2].strip() for done in found.values()]
+    assert messages[0] == "--include /absent/x.so: no such file"
+    assert messages[1].startswith("--include libc.so.6: a part of the C library")
+    (path,) = (tmp_path / "out").iterdir()
+    assert "demo.libs/x.so" in read_wheel(path)
+
+
 def test_a_wheel_without_compiled_code_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tree/demo").mkdir(parents=True)
     (tmp_path / "tree/demo/__init__.py").write_text("")

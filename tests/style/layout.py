@@ -10,9 +10,9 @@ from typing import NamedTuple
 PACKAGE = Path(__file__).parents[2] / "plugin" / "bundle_fix"
 
 ORDER = (
-    "cli", "integrations", "draft", "report", "pipelines", "diff", "observe", "run", "check",
-    "policy", "manifest", "debug", "collect", "plan", "loader", "archive", "storage", "elf",
-    "subprocesses", "spec", "model", "cmake",
+    "cli", "build", "integrations", "draft", "report", "pipelines", "diff", "observe", "run",
+    "check", "policy", "manifest", "debug", "collect", "plan", "loader", "archive", "storage",
+    "elf", "subprocesses", "spec", "model", "cmake",
 )  # fmt: skip
 """A module imports from its own package and from those after it."""
 

@@ -92,6 +92,8 @@ def fix(
     adds and removes RUNPATH entries and repairs file modes. The output is written only if the check
     of the result passes.
 
+    With --repair-wheel, prepare a wheel for other machines instead.
+
     Exit code: 0 success, 1 the check failed, 2 invalid request.
     """
     if in_place and output is not None:

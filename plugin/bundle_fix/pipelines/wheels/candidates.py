@@ -21,7 +21,7 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.image import Image
 from bundle_fix.loader.bundle import Bundle, build_bundle
 from bundle_fix.loader.hosts.host import Environment
-from bundle_fix.loader.hosts.libc import Libc
+from bundle_fix.loader.hosts.libc import Libc, is_part_of_libc
 from bundle_fix.loader.hosts.rtld import find_linked_libc
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.tree import Directory, Node, Tree
@@ -136,6 +136,7 @@ def find_candidates(
     Raises:
         BundleFixError: a library is not found on this machine.
     """
+    _ensure_includable(included)
     objects = {path: wheel.bundle.tree.nodes[path] for path in wheel.bundle.images}
     write_directory(Tree(objects), scratch)
     library_path = os.environ.get("LD_LIBRARY_PATH", "")
@@ -153,6 +154,18 @@ def find_candidates(
             builder = _complete(wheel, platform, scratch, machine, provided, included)
             completed[platform.libraries] = builder
         yield _make_candidate(wheel, platform, builder, provided)
+
+
+def _ensure_includable(included: Sequence[str]) -> None:
+    """Raise `BundleFixError` if a file is missing, or a name is a part of the C library."""
+    for name in included:
+        if "/" in name and not Path(name).is_file():
+            raise BundleFixError("no such file", where=f"--include {name}")
+        if is_part_of_libc(posixpath.basename(name)):
+            raise BundleFixError(
+                "a part of the C library cannot be bundled", where=f"--include {name}",
+                hint="omit it: every target has it",
+            )  # fmt: skip
 
 
 def _select_musl_version(platforms: Sequence[Platform]) -> tuple[Platform, ...]:
@@ -188,9 +201,10 @@ def _complete(
     for path in included:
         if "/" in path:
             add_library(builder, Path(path), directory, "--include", "--include")
-    # All other names of the C library's parts are accepted here, and found by `find_obstacles`.
     names = tuple(name for name in included if "/" not in name)
-    host = (*platform.libraries, *provided)
+    # Names of the C library's parts that the platform lacks are accepted here, and reported by
+    # `find_obstacles`.
+    host = (*platform.libraries.difference(names), *provided)
     rules = ClosureRules(("*",), (), host, names, directory, str(wheel.name), None)
     try:
         add_needed_libraries(builder, rules, machine)
