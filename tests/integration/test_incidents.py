@@ -377,6 +377,12 @@ class TestALibraryFromAnEarlierBuild:
         plugins = f'{text}[closure]\ndlopen = ["libdsn_gone.so"]\n'
         assert "earlier build" not in bench.pack(plugins).output
 
+    def test_is_not_reported_in_a_pack_of_libraries_only(self, bench: Bench) -> None:
+        build_elf(bench.root / "out/libx.so.4", soname="libx.so.4")
+        build_elf(bench.root / "out/liby.so.1", soname="liby.so.1", needed=["libx.so.4"])
+        result = bench.pack('[[libraries]]\nfrom = "out/*.so*"\n')
+        assert (result.status, "earlier build" in result.output) == (0, False)
+
     def test_is_reported_by_fix_if_the_choice_is_ambiguous(self, bench: Bench) -> None:
         build_elf(
             bench.root / "bad/bin/server", program=True, needed=["libx.so.4"], runpath="$ORIGIN"
