@@ -129,6 +129,16 @@ def test_every_library_is_opened_by_itself(pack: Path) -> None:
     assert done.returncode == 1
 
 
+def test_a_pack_of_scripts_alone_runs(tmp_path: Path) -> None:
+    require_sandbox()
+    script = tmp_path / "p/bin/start"
+    script.parent.mkdir(parents=True)
+    script.write_text('#!/usr/bin/env sh\ncd "$(dirname "$0")" && pwd\n')
+    script.chmod(0o755)
+    done = run_bundle_fix("run", "--at", "/srv/app", tmp_path / "p", "start")
+    assert (done.returncode, done.stderr) == (0, "/srv/app/bin\n")
+
+
 def test_a_real_host_has_its_own_libraries_and_programs(pack: Path) -> None:
     require_strace()
     done = run_bundle_fix("run", "--host", "/", "-v", "--strace", pack, "/bin/cat", "/etc/passwd")

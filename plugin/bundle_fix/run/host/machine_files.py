@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from bundle_fix.elf.read.image import Image
+from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.bundle import Bundle, read_bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entry_points import map_plugins, map_programs
@@ -26,6 +27,7 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.tree import File, Metadata, Tree
 
+SHELL = Path("/bin/sh")
 MACHINE = DirectoryFiles(Path("/"))
 PATH_FILE = re.compile(r"ld-musl-.*\.path")
 MODE = Metadata(0o755)
@@ -78,9 +80,13 @@ def _is_expected(loaded: LoadedObject, provides: tuple[str, ...]) -> bool:
 
 
 def group_images(bundle: Bundle) -> list[list[Image]]:
-    """Return one image of each interpreter that a pack uses, grouped by architecture."""
+    """Return one image of each interpreter that a pack uses, grouped by architecture.
+
+    This machine's shell is among them: `PROGRAMS` need its C library.
+    """
     found: dict[object, dict[str | None, Image]] = {}
-    for image in bundle.images.values():
+    shell = read_image_at(SHELL) if SHELL.exists() else None
+    for image in (*bundle.images.values(), *([shell] if shell else [])):
         if image.is_dynamic:
             found.setdefault(image.architecture, {}).setdefault(image.interpreter, image)
     return [list(images.values()) for images in found.values()]
