@@ -38,7 +38,7 @@ def test_every_schema_is_valid_for_draft_2020_12(name: str) -> None:
 @pytest.mark.parametrize("command", ["check", "diff", "inspect", "run"])
 def test_the_shipped_schema_matches_the_models(command: str) -> None:
     printed = json.loads(run_bundle_fix(command, "--schema").stdout)
-    assert printed == SCHEMAS[command]()
+    assert printed == json.loads(json.dumps(SCHEMAS[command]()))
     shipped = json.loads((ROOT / f"docs/schemas/{command}-1.json").read_text())
     assert shipped == printed, "regenerate it with `make docs`"
     assert printed["title"] == f"bundle-fix {command}, schema 1"
