@@ -36,6 +36,8 @@ def print_result(
     if result.before is not None and result.before.findings and result.applied.actions:
         before, after = format_summary(result.before), format_summary(result.verdict)
         print_message(f"before: {before}; after: {after}", quiet=quiet)
+    if result.before is None and not result.verdict.failed and not verbose:
+        print_message(f"passed: {_format_summary(result.verdict)}", quiet=quiet)
     if result.verdict.failed or (verbose and not quiet):
         paint = choose_painter(color, is_terminal=sys.stderr.isatty())
         report = forget_fix(make_check_report(str(artifact), result.verdict))

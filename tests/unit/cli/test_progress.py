@@ -283,7 +283,7 @@ def test_every_command_writes_plain_lines_to_a_log(
     assert "writing fixed" in logs[4]
     assert "writing bad: 0 MB" in logs[6]
     assert [line.partition(":")[0] for line in logs[5].splitlines()][:4] == [
-        "editing", "hashing", "writing pack.tar.gz", "checking",
+        "hashing", "editing", "writing pack.tar.gz", "checking",
     ]  # fmt: skip
 
 
