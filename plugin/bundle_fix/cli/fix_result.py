@@ -34,7 +34,7 @@ def print_result(
         if finding.rule == NOTHING_CHECKED.code:
             print_message(escape_unprintable(f"{artifact}: {finding.message}"), quiet=quiet)
     if result.before is not None and result.before.findings and result.applied.actions:
-        before, after = format_summary(result.before), format_summary(result.verdict)
+        before, after = _format_summary(result.before), _format_summary(result.verdict)
         print_message(f"before: {before}; after: {after}", quiet=quiet)
     if result.before is None and not result.verdict.failed and not verbose:
         print_message(f"passed: {_format_summary(result.verdict)}", quiet=quiet)
@@ -49,8 +49,8 @@ def print_result(
         )
 
 
-def format_summary(result: CheckResult) -> str:
-    """Return the numbers of errors and warnings of a check."""
+def _format_summary(result: CheckResult) -> str:
+    """Return the number of errors and warnings of a check."""
     summary = result.summary
     return (
         f"{format_count(summary['error'], 'error')}, {format_count(summary['warning'], 'warning')}"

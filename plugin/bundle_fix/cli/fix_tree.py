@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from bundle_fix.cli.fix_result import format_summary, print_result
+from bundle_fix.cli.fix_result import print_result
 from bundle_fix.cli.options import (
     add_message_options,
     define_option,
@@ -20,7 +20,6 @@ from bundle_fix.cli.options import (
     host_option,
     parse_path,
     parse_text,
-    print_message,
     read_defines,
     read_sources,
     search_option,
@@ -31,7 +30,6 @@ from bundle_fix.cli.policy_options import read_policy
 from bundle_fix.collect.libraries.build_machine import LibrarySources
 from bundle_fix.collect.target import describe_target
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.pipelines.fix import Options
 from bundle_fix.pipelines.install_tree import Installation, fix_installation
 from bundle_fix.pipelines.installation.closure import Closure
@@ -162,9 +160,6 @@ def fix_tree(
     installed = fix_installation(installation, options)
     result = installed.fixed
     print_result(root, result, dry_run=False, quiet=quiet, verbose=verbose, color=color)
-    if not result.failed:
-        summary = f"{root}: passed: {format_summary(result.verdict)}"
-        print_message(escape_unprintable(summary), quiet=quiet)
     if members is not None and result.written is not None:
         _write_lines(members, (str(root / path) for path in installed.own))
     if added is not None and result.written is not None:
