@@ -110,6 +110,8 @@ NUMBER_FIELDS = tuple(
 )
 DEVICE_FIELDS = (slice(329, 337), slice(337, 345))
 SIZE_FIELD = slice(124, 136)
+SPARSE_ENTRY = slice(386, 410)
+"""The first entry of the map in an old GNU sparse header: offset and size (GNU tar's tar.h)."""
 OCTAL = re.compile(rb" *[0-7]*[ \0]*")
 """A number as every tool reads it: digits between blanks, or NULs after them (POSIX ustar)."""
 BINARY, BINARY_SIGNS = 0x80, (0x80, 0xFF)
@@ -223,6 +225,8 @@ def find_member_ambiguity(
             return TarAmbiguity.SIZE_WITHOUT_DATA
         if size != int(records["size"]) <= MAX_OCTAL_SIZE:
             return TarAmbiguity.TWO_SIZES
+    if kind == SPARSE and size and not block[SPARSE_ENTRY].strip(b"\0"):
+        return TarAmbiguity.PARTIAL_SPARSE_MAP
     if not is_sparse and any(record.startswith(GNU_SPARSE_NAMES) for record in records):
         return TarAmbiguity.PARTIAL_SPARSE_MAP
     if kind in TYPES_WITHOUT_DATA:

@@ -80,6 +80,10 @@ AMBIGUOUS = {
         make_pax_header({"GNU.sparse.realsize": "1"}) + make_member("n", content=b"xyz"),
         "has sparse records without a map",
     ),
+    "a sparse header without a map": (
+        make_member("p/n", b"S", b"data"),
+        "'p/n' has sparse records without a map",
+    ),
     "a file with a slash": (
         replace_bytes(make_member("p/n"), 0, b"p/n/"),
         "'p/n/' is a regular file whose name ends with a slash",
