@@ -28,7 +28,7 @@ from bundle_fix.cli.options import (
 )
 from bundle_fix.cli.policy_options import read_policy
 from bundle_fix.collect.libraries.build_machine import LibrarySources
-from bundle_fix.collect.target import describe_target
+from bundle_fix.collect.target_machine import describe_target
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.pipelines.fix import Options
 from bundle_fix.pipelines.install_tree import Installation, fix_installation

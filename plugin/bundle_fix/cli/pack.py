@@ -30,7 +30,7 @@ from bundle_fix.cli.options import (
     sysroot_option,
 )
 from bundle_fix.cli.progress import show_progress
-from bundle_fix.collect.target import resolve_target
+from bundle_fix.collect.target_machine import resolve_target
 from bundle_fix.manifest.model import Manifest, decode_manifest, encode_manifest
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable

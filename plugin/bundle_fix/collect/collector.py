@@ -17,7 +17,7 @@ from bundle_fix.collect.libraries.stale import report_stale_libraries
 from bundle_fix.collect.licenses import add_licenses
 from bundle_fix.collect.pack_builder import CollectedPack, PackBuilder
 from bundle_fix.collect.patterns import KeyLocator
-from bundle_fix.collect.target import verify_target
+from bundle_fix.collect.target_machine import verify_target
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.epoch import resolve_epoch
 from bundle_fix.spec.model import LibrariesEntry, Spec

@@ -62,7 +62,7 @@ def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
     elif load.origin in (LoadOrigin.DECOY, LoadOrigin.HOST) and provided:
         yield rules.HOST_COPY.make_finding(
             load.requester, f"{asked}; the pack has {provided[0]}, but {load.path} was loaded",
-            severity=_get_severity(observer, load), provided=provided, **evidence,
+            severity=_rate_load(observer, load), provided=provided, **evidence,
         )  # fmt: skip
     elif load.origin is LoadOrigin.DECOY or _is_undeclared(observer, load):
         yield rules.UNDECLARED.make_finding(
@@ -95,7 +95,7 @@ def _concerns_pack(observer: Observer, load: Load) -> bool:
     return load.program in images or load.requester in images or is_renamed
 
 
-def _get_severity(observer: Observer, load: Load) -> Severity:
+def _rate_load(observer: Observer, load: Load) -> Severity:
     """Return the severity of a host's copy.
 
     A library that --open-all opens by itself may find the pack's copy in the programs of the pack.

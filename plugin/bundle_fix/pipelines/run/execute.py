@@ -88,7 +88,7 @@ def run_program(
             raise BundleFixError(f"cannot run {program}: {end.error}", where=str(path))
         label = host.observer.label_path(program)[0] if program else ""
         findings += check_end(label, end, options.seconds, is_stop=options.is_stop)
-        return _make_result(host, program, end, findings, watch)
+        return _build_run_result(host, program, end, findings, watch)
 
 
 def _list_watched_directories(host: PreparedHost) -> Iterator[Path]:
@@ -119,7 +119,7 @@ def _execute_program(sandbox: Sandbox, command: Command, watch: Watch) -> Progra
         return running.wait_for_end()
 
 
-def _make_result(
+def _build_run_result(
     host: PreparedHost, program: str, end: ProgramEnd, findings: list[Finding], watch: Watch
 ) -> RunResult:
     record = host.sandbox.root / RECORD_DIRECTORY.strip("/")

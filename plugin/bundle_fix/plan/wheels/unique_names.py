@@ -65,7 +65,7 @@ def choose_unique_names(
         opened: names that something opens with dlopen(3).
         code: files outside the wheel that may contain names of libraries.
     """
-    named = {path: _list_names(bundle, path) for path in libraries}
+    named = {path: _list_file_names(bundle, path) for path in libraries}
     reasons = _find_openers(bundle, {name for names in named.values() for name in names}, code)
     reasons |= dict.fromkeys(opened, "it is opened by this name")
     remarks = {
@@ -138,7 +138,7 @@ def insert_hash(name: str, digest: str) -> str:
     return f"{name.removesuffix(suffix)}-{digest[:HASH_LENGTH]}{suffix}"
 
 
-def _list_names(bundle: Bundle, path: str) -> list[str]:
+def _list_file_names(bundle: Bundle, path: str) -> list[str]:
     """Return the names by which objects may need a library, its soname first."""
     image = bundle.images[path]
     links = (

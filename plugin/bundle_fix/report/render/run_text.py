@@ -48,7 +48,7 @@ def render_run(
     if verbose:
         lines += _render_details(report)
     lines += _render_limits(report)
-    lines.append(_render_result(report, paint))
+    lines.append(_render_run_result(report, paint))
     return "\n".join(lines) + "\n"
 
 
@@ -83,7 +83,7 @@ def _render_limits(report: RunReport) -> Iterator[str]:
         yield "the records are incomplete: a limit of the kernel or of bundle-fix was reached"
 
 
-def _render_result(report: RunReport, paint: Paint) -> str:
+def _render_run_result(report: RunReport, paint: Paint) -> str:
     verdict = paint("FAILED", "red") if report.failed else paint("passed", "green")
     counts = format_counts(report.summary) or "no findings"
     ignored = f", {report.ignored} ignored" if report.ignored else ""

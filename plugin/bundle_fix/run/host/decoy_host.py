@@ -81,7 +81,7 @@ def build_decoy_host(
     """
     libraries = find_host_libraries(bundle, provides)
     given = {_read_soname(file): file for file in files}
-    decoy_names = _list_names(bundle, libraries, (*names, *given))
+    decoy_names = _list_decoy_names(bundle, libraries, (*names, *given))
     decoys: dict[str, str] = {}
     cached: list[CacheEntry] = []
     for images in group_images(bundle):
@@ -110,14 +110,16 @@ def build_hostile_directory(
     Args and errors are those of `build_decoy_host`.
     """
     given = {_read_soname(file): file for file in files}
-    decoy_names = _list_names(bundle, find_host_libraries(bundle, ()), (*names, *given))
+    decoy_names = _list_decoy_names(bundle, find_host_libraries(bundle, ()), (*names, *given))
     decoys: dict[str, str] = {}
     for images in group_images(bundle):
         decoys |= _place_decoys(root, HOSTILE_DIRECTORY, decoy_names, given, images[0])
     return DecoyHost(root, decoys, (HOSTILE_DIRECTORY,))
 
 
-def _list_names(bundle: Bundle, libraries: HostLibraries, others: Iterable[str]) -> frozenset[str]:
+def _list_decoy_names(
+    bundle: Bundle, libraries: HostLibraries, others: Iterable[str]
+) -> frozenset[str]:
     """Return the names of decoys: those of the pack, those that it needs, and ``others``."""
     names = {*bundle.paths_by_name, *libraries.others, *others}
     return frozenset(

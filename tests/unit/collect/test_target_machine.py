@@ -8,7 +8,7 @@ import pytest
 from builders.elf import CROSS, build_elf
 from bundle_fix.collect.collector import collect_pack
 from bundle_fix.collect.libraries.build_machine import LibrarySources
-from bundle_fix.collect.target import resolve_target
+from bundle_fix.collect.target_machine import resolve_target
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.spec.parsing.load import load_spec
 from bundle_fix.spec.variables import Values, resolve_variables
