@@ -23,7 +23,10 @@ COMPONENT = re.compile(
     r'if\((?:CMAKE_INSTALL_COMPONENT|"x\$\{CMAKE_INSTALL_COMPONENT\}x") STREQUAL '
     rf"{STRING}( OR NOT CMAKE_INSTALL_COMPONENT)?\)"
 )
-CONFIGURATION = re.compile(rf" +(?:else)?if\(CMAKE_INSTALL_CONFIG_NAME MATCHES {STRING}\)")
+CONFIGURATION = re.compile(
+    r' +(?:else)?if\((?:CMAKE_INSTALL_CONFIG_NAME|"\$\{CMAKE_INSTALL_CONFIG_NAME\}") MATCHES '
+    rf"{STRING}\)"
+)
 INSTALL = re.compile(rf" *file\(INSTALL DESTINATION {STRING} TYPE (\w+)((?:\s+(?:{STRING}|\w+))*)")
 INCLUDE = re.compile(rf" *include\({STRING}\)")
 PREFIX = "${CMAKE_INSTALL_PREFIX}"

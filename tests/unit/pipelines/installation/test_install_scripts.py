@@ -12,17 +12,18 @@ CONDITIONS = {
     "3.20": 'if("x${{CMAKE_INSTALL_COMPONENT}}x" STREQUAL "x{0}x"{1})',
     "4.2": 'if(CMAKE_INSTALL_COMPONENT STREQUAL "{0}"{1})',
 }
+CONFIGURATIONS = {"3.20": '"${CMAKE_INSTALL_CONFIG_NAME}"', "4.2": "CMAKE_INSTALL_CONFIG_NAME"}
 OR_ALL = " OR NOT CMAKE_INSTALL_COMPONENT"
 RULES = """\
 # Install script for directory: /src
 if(NOT CMAKE_INSTALL_COMPONENT)
 endif()
 {libs}
-  if(CMAKE_INSTALL_CONFIG_NAME MATCHES "^([Dd][Ee][Bb][Uu][Gg])$")
+  if({config} MATCHES "^([Dd][Ee][Bb][Uu][Gg])$")
     file(INSTALL DESTINATION "${{CMAKE_INSTALL_PREFIX}}/lib" TYPE SHARED_LIBRARY FILES
       "/b/Debug/libx.so.1"
       )
-  elseif(CMAKE_INSTALL_CONFIG_NAME MATCHES "^([Rr][Ee][Ll][Ee][Aa][Ss][Ee])$")
+  elseif({config} MATCHES "^([Rr][Ee][Ll][Ee][Aa][Ss][Ee])$")
     file(INSTALL DESTINATION "${{CMAKE_INSTALL_PREFIX}}/lib" TYPE SHARED_LIBRARY FILES
       "/b/Release/libx.so.1.2"
       "/b/Release/libx.so.1"
@@ -50,6 +51,7 @@ def test_rules_of_all_components_are_read(tmp_path: Path, version: str) -> None:
         RULES.format(
             libs=condition.format("libs", OR_ALL), tests=condition.format("tests", ""),
             docs=condition.format("docs", OR_ALL), directory=tmp_path / "prebuilt",
+            config=CONFIGURATIONS[version],
         )
     )  # fmt: skip
     sub = tmp_path / "prebuilt/sub"
