@@ -33,7 +33,7 @@ def newest() -> CMake:
 def configure(cmake: CMake, tmp_path: Path, requested: str = "", root: Path | None = None) -> str:
     source = write_project(tmp_path / "s", {"CMakeLists.txt": LISTS.format(version=requested)})
     shutil.rmtree(tmp_path / "b", ignore_errors=True)
-    options = [] if root is None else [f"-DBundleFix_ROOT={root}"]
+    options = [] if root is None else [f"-DBundleFix_DIR={root}"]
     done = cmake.configure(source, tmp_path / "b", *options)
     return re.sub(r"\n +", " ", done.stdout)
 
