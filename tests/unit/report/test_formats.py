@@ -16,13 +16,19 @@ import xmlschema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from builders.elf import build_elf
+from bundle_fix.archive.directory import read_directory
+from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.registry import CHECK_RULES
+from bundle_fix.loader.bundle import read_bundle
+from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import (
     CheckReport,
     FindingRecord,
     Tool,
     describe_rules,
+    make_check_report,
     make_error_report,
 )
 from bundle_fix.report.render.github import render_github, render_summary
@@ -163,6 +169,22 @@ def test_every_format_matches_its_schema_for_any_findings(
     text = render_text(report, TEXTS, lambda text, _: text, verbose=True)
     for rendered in (document, text, render_github(reports), render_summary(reports, TEXTS)):
         assert not [c for c in rendered if c != "\n" and not c.isprintable()]
+
+
+def test_text_lists_all_names_whose_searches_took_the_same_steps(tmp_path: Path) -> None:
+    build_elf(tmp_path / "bin/libt.so", soname="libt.so.4")
+    for name in ("liba.so.1", "libb.so.1"):
+        build_elf(tmp_path / "bin" / name, soname=name)
+    build_elf(
+        tmp_path / "bin/x", program=True, needed=["liba.so.1", "libb.so.1", "libt.so.4"],
+        runpath=".",
+    )  # fmt: skip
+    verdict = check_bundle(read_bundle(read_directory(tmp_path), "pack"), CheckPolicy())
+    text = render_text(
+        make_check_report("pack", verdict), TEXTS, lambda text, _: text, verbose=False
+    )
+    assert "bin/x needs libt.so.4; the pack has it under" in text
+    assert "same for: liba.so.1, libb.so.1\n" in text
 
 
 def test_sarif_has_the_exit_code_and_the_unreadable_artifacts() -> None:

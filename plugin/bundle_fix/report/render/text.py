@@ -122,10 +122,11 @@ def _render_similar_findings(
     if not others:
         return
     if all(other.path == first.path for other in others) and "trace" in first.evidence:
-        names = [other.subject for other in others]
+        names = [n for o in others for n in (o.subject, *o.evidence.get("also_needed", ()))]
     else:
-        names = list(dict.fromkeys(other.path for other in others))
-    yield from wrap_text(f"same for: {_join_names(names, limit)}", "      ", "        ")
+        names = [other.path for other in others]
+    joined = _join_names(list(dict.fromkeys(names)), limit)
+    yield from wrap_text(f"same for: {joined}", "      ", "        ")
 
 
 def _join_names(names: Sequence[str], limit: int | None) -> str:
