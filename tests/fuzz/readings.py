@@ -88,7 +88,11 @@ def unpack_with_node_tar(node_tar: Path, archives: Sequence[Path]) -> list[Readi
     for archive in archives:
         Path(f"{archive}.out").mkdir()
     command = ["node", "-e", UNPACK_WITH_NODE_TAR, *map(str, (node_tar, *archives))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    # Only Debian's own Node.js looks for the other modules of Debian beside this one.
+    environment = {**os.environ, "NODE_PATH": str(node_tar.parent)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=300, env=environment
+    )
     rejected = set(done.stdout.splitlines())
     readings = [_take_directory(Path(f"{archive}.out")) for archive in archives]
     return [
