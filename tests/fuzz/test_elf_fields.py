@@ -9,6 +9,7 @@ import subprocess
 from itertools import cycle
 from pathlib import Path
 
+import lief  # noqa: F401 (each edit forks, and importing it takes a second)
 import pytest
 
 from builders.elf import build_elf, build_versioned_library
