@@ -26,7 +26,8 @@ glibc_option = click.option(
 )
 
 
-def _print_schema(ctx: click.Context, _option: click.Parameter, requested: bool) -> None:
+def print_schema(ctx: click.Context, _option: click.Parameter, requested: bool) -> None:
+    """Print the JSON Schema of the command's report and exit, if that is requested."""
     if not requested:
         return
     from bundle_fix.report.render.json import format_json
@@ -79,7 +80,7 @@ def add_gate_options(function: F) -> F:
             help="Set the format of the report (default: text).",
         ),
         click.option(
-            "--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema,
+            "--schema", is_flag=True, is_eager=True, expose_value=False, callback=print_schema,
             help="Print the JSON Schema of the report and exit.",
         ),
         click.option(

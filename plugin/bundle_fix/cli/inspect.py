@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
+from bundle_fix.cli.check_options import print_schema
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
     add_message_options,
@@ -47,14 +48,6 @@ UNREADABLE_CODE = 2
 """Exit code if a process or a core file could not be read."""
 
 
-def _print_schema(context: click.Context, _parameter: click.Parameter, is_set: bool) -> None:
-    if is_set:
-        from bundle_fix.report.schemas import build_inspect_schema
-
-        sys.stdout.write(format_json(build_inspect_schema()))
-        context.exit()
-
-
 @click.command(short_help="show what a process or a core file has loaded, and from where")
 @click.argument("subjects", nargs=-1, type=parse_text, metavar="[PID|CORE...]")
 @click.option("--all", "is_all", is_flag=True, help="Inspect all processes of this machine.")
@@ -78,7 +71,7 @@ def _print_schema(context: click.Context, _parameter: click.Parameter, is_set: b
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=_print_schema,
+    callback=print_schema,
     help="Print the JSON Schema of the report and exit.",
 )
 @click.option(

@@ -41,7 +41,6 @@ class Inspection(Struct, frozen=True):
             not predict.
         differences: the libraries for which the model predicts another file.
         malloc: the object that answers ``malloc``, or None.
-        remarks: what could not be read, as sentences.
     """
 
     snapshot: ProcessSnapshot
@@ -50,7 +49,6 @@ class Inspection(Struct, frozen=True):
     predicted: tuple[LoadedObject | None, ...]
     differences: tuple[PredictionDifference, ...]
     malloc: MallocProvider | None
-    remarks: tuple[str, ...]
 
 
 OVERWRITTEN = (
@@ -115,7 +113,6 @@ def _inspect_snapshot(snapshot: ProcessSnapshot, packs: Sequence[PackContents]) 
         match_predicted_objects(process, found.objects),
         tuple(find_differences(process, found.objects)),
         find_malloc_provider(snapshot, comparison),
-        snapshot.remarks,
     )
 
 

@@ -175,7 +175,7 @@ def make_inspect_report(inspection: Inspection) -> InspectReport:
         differences=tuple(
             DifferenceRecord(d.name, d.predicted, d.observed) for d in inspection.differences
         ),
-        remarks=inspection.remarks,
+        remarks=snapshot.remarks,
     )
 
 

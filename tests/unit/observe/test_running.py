@@ -67,7 +67,7 @@ def test_without_permission_for_the_memory_the_mapped_files_are_listed(
         whole = inspect_process(pid)
         monkeypatch.setattr(running, "_open_memory", lambda _: None)
         found = inspect_process(pid)
-    assert found.remarks == (running.NO_MEMORY,)
+    assert found.snapshot.remarks == (running.NO_MEMORY,)
     assert list_build_ids(found) == list_build_ids(whole)
     assert found.malloc is None
     assert found.differences == ()
@@ -97,7 +97,7 @@ def test_of_an_environment_that_was_overwritten_the_present_one_is_read(tmp_path
     program = build_elf(pack / "bin/server", program=True, source=source, needed=["libheap.so.4"])
     with run_waiting(program, LD_LIBRARY_PATH=str(other.parent)) as pid:
         found = inspect_process(pid)
-    assert found.remarks == (PRESENT,)
+    assert found.snapshot.remarks == (PRESENT,)
     assert found.differences == ()
     library = next(o for o in found.predicted if o is not None and o.name == "libheap.so.4")
     assert library.via is SearchRule.LD_LIBRARY_PATH

@@ -84,13 +84,14 @@ def _are_all_found(context: Context, path: str, names: list[str]) -> bool:
 
 def _are_found_in_opener(context: Context, path: str, names: list[str]) -> bool:
     """Return whether the process that opens a plugin has loaded the libraries that it lacks."""
-    lacking = {
-        (need.requester.path, need.name)
+    if path not in context.plugins or path in context.loaded_at_start:
+        return False
+    return not any(
+        need.requester.path == path
+        and need.name in names
+        and need.result.origin is not ObjectOrigin.BUNDLE
         for _, _, need in context.resolutions
-        if need.result.origin is not ObjectOrigin.BUNDLE
-    }
-    is_plugin = path in context.plugins and path not in context.loaded_at_start
-    return is_plugin and lacking.isdisjoint((path, name) for name in names)
+    )
 
 
 def _are_all_started_by_script(context: Context, path: str, names: list[str]) -> bool:

@@ -10,18 +10,18 @@ import os
 import posixpath
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from msgspec import Struct, field
 
+from bundle_fix.elf.read.parser import MAGIC
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.model.tree import Symlink, resolve_path
 from bundle_fix.pipelines.installation.install_scripts import PlannedFile, read_install_rules
 
-ELF_MAGIC = b"\x7fELF"
 
-
-class ComponentPlan(Struct, frozen=True):
+class ComponentPlan(Struct, frozen=True, dict=True):
     """The component that is installed, and the files of all components.
 
     Attributes:
@@ -35,9 +35,9 @@ class ComponentPlan(Struct, frozen=True):
     owner: str = ""
     files: Mapping[str, PlannedFile] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def others(self) -> dict[str, Path]:
-        """The files of other components: path below the root, and current path."""
+        """The files of other components: path below the root, and current path; each is opened."""
         return {
             path: file.source
             for path, file in self.files.items()
@@ -88,7 +88,7 @@ def _may_be_loaded(path: Path) -> bool:
         return path.is_file()
     try:
         with path.open("rb") as file:
-            return file.read(len(ELF_MAGIC)) == ELF_MAGIC
+            return file.read(len(MAGIC)) == MAGIC
     except OSError:
         return False  # not built yet
 

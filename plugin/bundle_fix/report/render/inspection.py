@@ -138,9 +138,10 @@ def _render_objects(report: InspectReport, paint: Paint, *, verbose: bool) -> It
     has_link_map = any(o.namespace == 0 for o in report.objects)
     for o in report.objects:
         origin = ORIGIN_TEXTS[o.origin]
-        colour = "red" if o.displaces else {"pack": "green"}.get(o.origin.value, "yellow")
+        colour = "green" if o.origin is ObservedOrigin.PACK else "yellow"
         place = escape_unprintable(o.member or o.path or o.name or "[vdso]")
-        yield f"  {paint(origin.ljust(10), colour)} {place}{_format_details(o, has_link_map)}"
+        painted = paint(origin.ljust(10), "red" if o.displaces else colour)
+        yield f"  {painted} {place}{_format_details(o, has_link_map)}"
         if verbose and o.rule is not None:
             yield from _number_steps(o.rule.steps)
 

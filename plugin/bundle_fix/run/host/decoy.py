@@ -14,11 +14,11 @@ import os
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.structs import Header, Segment
+from bundle_fix.elf.symbols.hashes import get_sysv_word_size
 
 IDENT_SIZE = 16
 ALIGNMENT = 0x10000
 """The largest page size of Linux machines, in bytes."""
-EM_S390 = 22
 SMALL_CLASS, LARGE_CLASS = 1, 2
 LITTLE_ENDIAN, BIG_ENDIAN = 1, 2
 
@@ -71,5 +71,5 @@ def _build_header(like: Image) -> bytes:
 
 def _build_hash_table(like: Image) -> bytes:
     """Return DT_HASH with one empty bucket and the null symbol; musl requires a table."""
-    width = 8 if like.header.machine == EM_S390 and like.format.bits == 64 else 4
+    width = get_sysv_word_size(like)
     return b"".join(number.to_bytes(width, like.format.order) for number in (1, 1, 0, 0))
