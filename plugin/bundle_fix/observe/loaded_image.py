@@ -13,15 +13,13 @@ from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import DynamicEntry, Image
 from bundle_fix.elf.read.notes import MAX_NOTES, read_build_id
 from bundle_fix.elf.read.parser import (
-    CLASSES,
-    IDENT_SIZE,
-    MAGIC,
     MAX_DYNAMIC,
+    MAX_HEADER,
     MAX_SEGMENTS,
-    ORDERS,
+    parse_header,
     read_image,
 )
-from bundle_fix.elf.read.structs import Format, Header, Segment, get_elf_format
+from bundle_fix.elf.read.structs import Format, Header, Segment
 from bundle_fix.model.content import Patch, PatchedReader, Reader, read_exactly
 from bundle_fix.model.errors import DamagedElfError
 
@@ -103,13 +101,10 @@ class LoadedImage(Struct, frozen=True):
 
 def read_loaded_image(memory: Reader, header: int) -> LoadedImage | None:
     """Return the ELF file whose header is at the address ``header``; None if there is none."""
-    start = memory.pread(header, 64)
-    if start[:4] != MAGIC or len(start) < 52 or start[4] not in CLASSES or start[5] not in ORDERS:
+    try:
+        layout, fields = parse_header(memory.pread(header, MAX_HEADER))
+    except DamagedElfError:
         return None
-    layout = get_elf_format(CLASSES[start[4]], ORDERS[start[5]])
-    if len(start) < IDENT_SIZE + layout.header.size:
-        return None
-    fields = Header(*layout.header.unpack_from(start, IDENT_SIZE))
     segments = _read_mapped_segments(memory, layout, fields, header)
     loads = tuple(s for s in segments if s.type == c.PT_LOAD)
     if not loads:

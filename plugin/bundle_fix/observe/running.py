@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bundle_fix.elf.read.parser import CLASSES, IDENT_SIZE, MAGIC, ORDERS
-from bundle_fix.elf.read.structs import Format, Header, get_elf_format
-from bundle_fix.model.errors import BundleFixError, build_os_error
+from bundle_fix.elf.read.parser import MAX_HEADER, parse_header
+from bundle_fix.elf.read.structs import Format, Header
+from bundle_fix.model.errors import BundleFixError, DamagedElfError, build_os_error
 from bundle_fix.observe.memory import ProcessMemory
 from bundle_fix.observe.snapshot import (
     VDSO,
@@ -122,11 +122,11 @@ def _build_snapshot(pid: int, directory: Path, maps: bytes, fd: int | None) -> P
 
 
 def _read_program_header(path: Path, where: str) -> tuple[Header, Format]:
-    start = _read_limited(path, 64)
-    if start[:4] != MAGIC or len(start) < 64 or start[4] not in CLASSES or start[5] not in ORDERS:
-        raise BundleFixError("its program is not an ELF file", where=where)
-    layout = get_elf_format(CLASSES[start[4]], ORDERS[start[5]])
-    return Header(*layout.header.unpack_from(start, IDENT_SIZE)), layout
+    try:
+        layout, header = parse_header(_read_limited(path, MAX_HEADER))
+    except DamagedElfError as error:
+        raise BundleFixError("its program is not an ELF file", where=where) from error
+    return header, layout
 
 
 def _parse_maps(maps: bytes) -> Iterator[FileMapping]:

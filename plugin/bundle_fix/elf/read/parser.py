@@ -24,6 +24,8 @@ from bundle_fix.model.errors import BundleFixError, DamagedElfError
 
 MAGIC = b"\x7fELF"
 IDENT_SIZE = 16
+MAX_HEADER = IDENT_SIZE + 48
+"""The size of the ELF header of the 64-bit class; that of the 32-bit class is shorter."""
 MAX_DYNAMIC = 1 << 20
 """Limit of a dynamic section, in bytes; the largest known have a few thousand."""
 MAX_NEEDED = 1 << 20
@@ -91,7 +93,21 @@ def read_image(reader: Reader) -> Image:
     Raises:
         DamagedElfError: a header is invalid, or the dynamic section cannot be read.
     """
-    ident = reader.pread(0, IDENT_SIZE + 48)
+    ident = reader.pread(0, MAX_HEADER)
+    fmt, header = parse_header(ident)
+    # Object and core files may have thousands of program headers, and the loader loads neither.
+    if header.type not in (c.ET_EXEC, c.ET_DYN):
+        return Image(fmt, header, (), reader.size, os_abi=ident[7])
+    segments = _read_segments(reader, fmt, header)
+    return _add_dynamic(reader, Image(fmt, header, segments, reader.size, os_abi=ident[7]))
+
+
+def parse_header(ident: bytes) -> tuple[Format, Header]:
+    """Parse the first `MAX_HEADER` bytes of an ELF file.
+
+    Raises:
+        DamagedElfError: the header is invalid or truncated.
+    """
     if len(ident) < IDENT_SIZE or ident[:4] != MAGIC:
         raise DamagedElfError("the ELF header is truncated")
     if ident[4] not in CLASSES or ident[5] not in ORDERS:
@@ -100,12 +116,7 @@ def read_image(reader: Reader) -> Image:
     raw = ident[IDENT_SIZE : IDENT_SIZE + fmt.header.size]
     if len(raw) < fmt.header.size:
         raise DamagedElfError("the ELF header is truncated")
-    header = Header(*fmt.header.unpack(raw))
-    # Object and core files may have thousands of program headers, and the loader loads neither.
-    if header.type not in (c.ET_EXEC, c.ET_DYN):
-        return Image(fmt, header, (), reader.size, os_abi=ident[7])
-    segments = _read_segments(reader, fmt, header)
-    return _add_dynamic(reader, Image(fmt, header, segments, reader.size, os_abi=ident[7]))
+    return fmt, Header(*fmt.header.unpack(raw))
 
 
 def _read_segments(reader: Reader, fmt: Format, header: Header) -> tuple[Segment, ...]:

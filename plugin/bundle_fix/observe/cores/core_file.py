@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.elf.read import constants as c
-from bundle_fix.elf.read.parser import CLASSES, IDENT_SIZE, MAGIC, ORDERS
-from bundle_fix.elf.read.structs import Format, Header, Segment, get_elf_format
+from bundle_fix.elf.read.parser import MAGIC, MAX_HEADER, parse_header
+from bundle_fix.elf.read.structs import Format, Header, Segment
 from bundle_fix.model.content import FileReader, Reader, read_exactly
-from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.errors import BundleFixError, DamagedElfError
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.observe.cores.compressed_core import open_decompressed
 from bundle_fix.observe.cores.core_notes import (
@@ -143,15 +143,13 @@ def read_core(file: Reader, where: str) -> ProcessSnapshot:
 
 
 def _read_header(file: Reader, where: str) -> tuple[Format, Header]:
-    start = file.pread(0, 64)
+    start = file.pread(0, MAX_HEADER)
     if start[:4] != MAGIC:
         raise BundleFixError("not a core file: it is not an ELF file", where=where)
-    if len(start) < 52 or start[4] not in CLASSES or start[5] not in ORDERS:
-        raise BundleFixError("the ELF header is damaged or truncated", where=where)
-    layout = get_elf_format(CLASSES[start[4]], ORDERS[start[5]])
-    if len(start) < IDENT_SIZE + layout.header.size:
-        raise BundleFixError("the ELF header is truncated", where=where)
-    header = Header(*layout.header.unpack_from(start, IDENT_SIZE))
+    try:
+        layout, header = parse_header(start)
+    except DamagedElfError as error:
+        raise BundleFixError("the ELF header is damaged or truncated", where=where) from error
     if header.type != c.ET_CORE:
         raise BundleFixError(
             "not a core file", where=where,
