@@ -127,17 +127,17 @@ def make_pack(request: PackRequest, progress: Progress = no_progress) -> PackRes
     with create_scratch_directory() as scratch, start_editors(request) as edit:
         collected = collect_files(request)
         digests = hash_files(collected, progress)
-        if request.may_keep_output:
-            inputs = compute_inputs(request, collected, digests)
-            if manifest := find_unchanged_pack(output, inputs, request.debug_output):
-                return PackResult(collected, manifest, fixed=None)
         toolchain = map_toolchain(request, collected.bundle)
+        inputs = compute_inputs(request, collected, digests, toolchain)
+        keeps = request.may_keep_output
+        if keeps and (manifest := find_unchanged_pack(output, inputs, request.debug_output)):
+            return PackResult(collected, manifest, fixed=None)
         strip = request.spec.debug.strip
         stripped = strip_bundle(collected.bundle, strip, scratch, progress, toolchain)
         plan = plan_pack(request, collected, stripped)
         applied = apply_pack_plan(request, plan, collected, stripped, scratch, edit, progress)
         origins = find_origins(request, collected, plan)
-        manifest = describe_pack(request, collected, origins, stripped, applied, digests)
+        manifest = describe_pack(request, inputs, origins, stripped, applied, digests)
         tree = insert_manifest(applied.tree, manifest, resolve_epoch(request.spec, request.values))
         with stage_pack(request, tree, stripped.debug, progress) as staged:
             written = read_bundle(staged.tree, str(output))
@@ -179,12 +179,14 @@ def hash_files(collected: CollectedPack, progress: Progress) -> Mapping[Content,
 
 
 def compute_inputs(
-    request: PackRequest, collected: CollectedPack, digests: Mapping[Content, str]
+    request: PackRequest,
+    collected: CollectedPack,
+    digests: Mapping[Content, str],
+    toolchain: Mapping[Architecture, str],
 ) -> str:
     """Return the digest of everything that the pack is made from."""
     spec = request.spec
     options = replace(request.options, pinned=(*request.options.pinned, *collected.pinned))
-    toolchain = map_toolchain(request, collected.bundle)
     tools = list_tool_versions(collected.bundle.images.values(), spec.debug.strip, toolchain)
     return compute_inputs_digest(collected, (spec.toml, options, request.format, tools), digests)
 
@@ -237,18 +239,21 @@ def find_origins(
 
 def describe_pack(
     request: PackRequest,
-    collected: CollectedPack,
+    inputs: str,
     origins: Mapping[str, FileOrigin],
     stripped: StrippedPack,
     applied: AppliedPlan,
     digests: Mapping[Content, str],
 ) -> Manifest:
-    """Return the manifest of a pack; it names the debug pack by its digest, if there is one."""
+    """Return the manifest of a pack; it names the debug pack by its digest, if there is one.
+
+    ``inputs`` is the digest of what the pack is made from.
+    """
     manifest = build_manifest(
         build_bundle(applied.tree, applied.images),
         resolve_pack_name(request.spec, request.values),
         origins,
-        compute_inputs(request, collected, digests),
+        inputs,
         digests,
     )
     if stripped.debug is None:
