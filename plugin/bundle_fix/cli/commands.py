@@ -30,6 +30,7 @@ COMMANDS = {
 }
 """Command names and summaries. The module and its function have the same name, with `_` for `-`."""
 REQUIRE = "--require="
+VERSION, VERBOSE = "--version", ("--verbose", "-v")
 
 
 class CommandGroup(click.Group):
@@ -58,6 +59,9 @@ class CommandGroup(click.Group):
         if args and args[0].startswith(REQUIRE):
             _require_version(args[0].removeprefix(REQUIRE))
             args = args[1:]
+        if len(args) == 2 and VERSION in args and any(word in args for word in VERBOSE):
+            _print_versions()
+            ctx.exit()
         if args and args[0] not in COMMANDS and any(map(_may_be_path, _find_words(args))):
             args = ["fix", *args]
         return super().parse_args(ctx, args)
@@ -109,6 +113,14 @@ def _require_version(version: str) -> None:
         )
 
 
+def _print_versions() -> None:
+    """Print what ``--version --verbose`` asks for."""
+    from bundle_fix.cli.version import list_versions
+
+    for line in list_versions():
+        click.echo(line)
+
+
 def _may_be_path(text: str) -> bool:
     return "/" in text or "." in text or os.path.lexists(text)
 
@@ -117,7 +129,10 @@ def _may_be_path(text: str) -> bool:
     cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-@click.version_option(__version__, prog_name="bundle-fix", message="%(prog)s %(version)s")
+@click.version_option(
+    __version__, prog_name="bundle-fix", message="%(prog)s %(version)s",
+    help="Print the version; with --verbose also those of used libraries and programs.",
+)  # fmt: skip
 def group() -> None:
     """Make, repair and check packs of native Linux software.
 

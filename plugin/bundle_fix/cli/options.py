@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bundle_fix.elf.edit.orders import ORDERS
+from bundle_fix.elf.lief_library import require_editor
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
@@ -75,6 +76,14 @@ def parse_report_path(text: str) -> Path | None:
     return None if text == "-" else parse_output_path(text)
 
 
+def _parse_editor(
+    _context: click.Context, _option: click.Parameter, editor: str | None
+) -> str | None:
+    """Return the value of ``--editor`` if this machine has the editor."""
+    require_editor(editor)
+    return editor
+
+
 spec_option = click.option(
     "--spec", type=parse_path, metavar="SPEC",
     help="Read the requirements of the pack and its target from SPEC, a bundle.toml file.",
@@ -107,7 +116,7 @@ force_option = click.option(
     "--force", is_flag=True, help="Write the output even if its check fails."
 )
 editor_option = click.option(
-    "--editor", type=click.Choice([*ORDERS]), default=None,
+    "--editor", type=click.Choice([*ORDERS]), default=None, callback=_parse_editor,
     help="Select the ELF editor; 'auto' tries each in this order, 'inplace' slot and table.",
 )  # fmt: skip
 

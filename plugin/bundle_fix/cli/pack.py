@@ -31,6 +31,7 @@ from bundle_fix.cli.options import (
 )
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.collect.target_machine import resolve_target
+from bundle_fix.elf.lief_library import require_editor
 from bundle_fix.manifest.model import Manifest, decode_manifest, encode_manifest
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.model.printable import escape_unprintable
@@ -155,7 +156,9 @@ def pack(
     require_values(loaded, values)
     policy = build_policy(loaded, values)
     policy = replace(policy, host=(*policy.host, *host_provides))
-    options = Options(policy, editor=editor or loaded.runpath.editor, force=force)
+    editor = editor or loaded.runpath.editor
+    require_editor(editor)
+    options = Options(policy, editor=editor, force=force)
     target = get_output_path(loaded, values, output)
     kind = choose_format(target, loaded.bundle.format)
     request = PackRequest(

@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 import pytest
 
+from builders.fake_lief import TOO_NEW, replace_lief
 from builders.pack import make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
 from bundle_fix import __version__
@@ -171,3 +172,32 @@ def test_no_option_takes_an_empty_path() -> None:
         command = group.get_command(click.Context(group), name)
         assert command is not None
         assert not [p.name for p in command.params if isinstance(p.type, click.Path)]
+
+
+def test_the_verbose_version_lists_what_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    programs = {"unsquashfs": "[ $1 = -version ] && echo unsquashfs version 4.5.1; exit 1",
+                "strace": "echo secret"}  # fmt: skip
+    for name, line in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["--version", "--verbose"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"bundle-fix {__version__}"
+    assert lines[1].endswith(f" ({sys.executable})")
+    assert f"unsquashfs 4.5.1 ({tmp_path}/unsquashfs)" in lines
+    assert f"strace of an unknown version ({tmp_path}/strace)" in lines
+    assert "bwrap is not installed: no 'run' where user namespaces are restricted" in lines
+    assert {"glibc", "LIEF", "msgspec", "isal"} <= {line.partition(" ")[0] for line in lines}
+
+
+def test_the_verbose_version_gives_the_reason_for_a_missing_lief(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_lief(monkeypatch, tmp_path, f"raise ImportError({TOO_NEW!r})")
+    assert main(["-v", "--version"]) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("LIEF"))
+    assert line.startswith("LIEF needs glibc 2.99, but this machine has ")
+    assert line.endswith(": no second opinion on edited files, and no editor lief")

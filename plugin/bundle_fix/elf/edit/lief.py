@@ -17,6 +17,7 @@ from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.entries import compute_needed
 from bundle_fix.elf.edit.errors import CannotEditError
 from bundle_fix.elf.edit.parts.lief_repairs import repair_rewritten_file
+from bundle_fix.elf.lief_library import load_lief
 from bundle_fix.elf.verify.lief_crosscheck import find_excess
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.errors import DamagedElfError
@@ -46,10 +47,8 @@ def rewrite_with_lief(
     Raises:
         CannotEditError: LIEF cannot parse or write the file, or finds no gap for the headers.
     """
-    try:
-        import lief
-    except ImportError:
-        raise CannotEditError("LIEF is not installed") from None
+    if problem := load_lief():
+        raise CannotEditError(problem)
     with PathContent(source, source.stat().st_size).open() as reader:
         try:
             excess = find_excess(reader)
@@ -59,7 +58,6 @@ def rewrite_with_lief(
         raise CannotEditError(f"LIEF is not run: {excess}")
     if not _is_encodable(changes):
         raise CannotEditError("LIEF accepts only names in UTF-8")
-    lief.logging.disable()
     try:
         memory = MEMORY_LIMIT + MEMORY_RATIO * source.stat().st_size
         refusal = run_isolated(
@@ -82,6 +80,7 @@ def _write_changes(source: Path, target: Path, changes: Changes, place: HeaderPl
     """Write the file; return the reason if that is impossible, else None."""
     import lief
 
+    lief.logging.disable()
     binary = lief.ELF.parse(str(source))
     if not isinstance(binary, lief.ELF.Binary):
         return "LIEF cannot parse it"

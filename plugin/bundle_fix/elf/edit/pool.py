@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.edit.edit import EditResult, edit_file
 from bundle_fix.elf.edit.errors import EditRefusedError
+from bundle_fix.elf.lief_library import load_lief
 from bundle_fix.elf.read.parser import read_image
 from bundle_fix.elf.verify.lief_crosscheck import crosscheck
 from bundle_fix.model.content import (
@@ -133,9 +134,7 @@ def _run_coordinator(
     contents: Sequence[Content], other: socket, requests: socket, pipe: IO[bytes]
 ) -> None:
     """Load LIEF, read a request, and write the outcome of each job to ``pipe``."""
-    with suppress(ImportError):
-        import lief  # noqa: F401
-
+    load_lief()
     # A copy of the other end that stays open would hide that the parent closed its own.
     other.close()
     request: _Request = pickle.load(requests.makefile("rb"))  # noqa: S301 (from our parent)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from bundle_fix.elf.lief_library import load_lief
 from bundle_fix.elf.read import constants as c
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.verify.reading import read_structure
@@ -35,7 +36,7 @@ class SecondOpinion(Struct, frozen=True):
 
     Attributes:
         mismatch: a difference between what LIEF and our reader read.
-        missing: why LIEF gave no opinion: it is not installed, or a limit is reached.
+        missing: why LIEF gave no opinion: it cannot be loaded, or a limit is reached.
     """
 
     mismatch: str = ""
@@ -53,11 +54,9 @@ def crosscheck(before: Content, after: Content, image: Image) -> SecondOpinion:
     Raises:
         DamagedElfError: a file cannot be read.
     """
-    try:
-        # Imported before the fork, so that later forks need not import it again.
-        import lief  # noqa: F401
-    except ImportError:
-        return SecondOpinion(missing="LIEF is not installed")
+    # Imported before the fork, so that later forks need not import it again.
+    if problem := load_lief():
+        return SecondOpinion(missing=f"{problem}; only bundle-fix verified the result")
     for content in (before, after):
         if content.size > SIZE_LIMIT:
             reason = f"it has {content.size >> 20} MiB; the limit for LIEF is {SIZE_LIMIT >> 20}"

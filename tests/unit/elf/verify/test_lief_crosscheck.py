@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
 from pathlib import Path
 
 import pytest
@@ -152,12 +151,3 @@ def test_a_limit_is_a_missing_opinion(
     path = build_library(tmp_path)
     monkeypatch.setattr(lief_crosscheck, "run_isolated", refuse)
     assert ask_lief(get_content(path), read_image_of(path)).missing.startswith(text)
-
-
-def test_an_edit_is_made_without_lief_if_it_is_not_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "lief", None)
-    path = build_library(tmp_path)
-    edited = edit_file(get_content(path), Changes(runpath="/o"), tmp_path, "inplace", crosscheck)
-    assert (edited.editor, edited.no_opinion) == ("slot", "LIEF is not installed")
