@@ -106,6 +106,17 @@ function(_bundle_fix_fix_installed_files)
     endforeach()
   else()
     _bundle_fix_find_elf_outside(outside "${destdir}" "${prefix}" ${installed})
+    if(staged AND NOT destdir)
+      foreach(path IN LISTS outside)
+        string(FIND "${path}" "${staged}/" position)
+        if(NOT position EQUAL 0)
+          set(BUNDLE_FIX_FAILURE "BundleFix: ${BUNDLE_FIX_CALL}: ${path} has an absolute DESTINATION, "
+              "so CPack has installed it on this machine and not into the package. Use a DESTINATION "
+              "relative to the prefix, or set CPACK_SET_DESTDIR to ON." PARENT_SCOPE)
+          return()
+        endif()
+      endforeach()
+    endif()
     # ELF files with an absolute DESTINATION are outside of the prefix. Fix the closest directory
     # above both, so that RUNPATHs can lead from one to the other.
     foreach(path IN LISTS outside ITEMS "${libdir}")
