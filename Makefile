@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Seconds that `make fuzz` takes.
 FUZZ ?= 600
 
-.PHONY: sample test fuzz bench docs check lint types names clean
+.PHONY: sample test fuzz bench docs release check lint types names clean
 
 sample: $(VENV)/installed $(VENV)/cmake
 	@PATH="$(BIN):$$PATH" cmake -S sample_project -B $(BUILD) -DCMAKE_BUILD_TYPE=Release \
@@ -42,6 +42,9 @@ docs: $(VENV)/installed
 	$(BIN)/bundle-fix diff --schema >docs/schemas/diff-1.json
 	$(BIN)/bundle-fix inspect --schema >docs/schemas/inspect-1.json
 	$(BIN)/bundle-fix run --schema >docs/schemas/run-1.json
+
+release: $(VENV)/installed-release
+	$(BIN)/python -m release
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
@@ -69,6 +72,10 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-release: $(VENV)/installed
+	$(INSTALL) --editable '.[release]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
