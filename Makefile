@@ -42,6 +42,7 @@ docs: $(VENV)/installed
 	$(BIN)/bundle-fix diff --schema >docs/schemas/diff-1.json
 	$(BIN)/bundle-fix inspect --schema >docs/schemas/inspect-1.json
 	$(BIN)/bundle-fix run --schema >docs/schemas/run-1.json
+	$(BIN)/python -m manual
 
 release: $(VENV)/installed-release
 	$(BIN)/python -m release

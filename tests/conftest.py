@@ -14,7 +14,7 @@ import isal.igzip_threaded  # noqa: F401 (loaded before a test gives up root's r
 import pytest
 import zlib_ng.gzip_ng_threaded  # noqa: F401
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 NOBODY = 65534
 PR_SET_DUMPABLE = 4

@@ -21,14 +21,15 @@ from bundle_fix.archive.tar.extensions import BLOCK
 from bundle_fix.archive.tar.fields import has_valid_checksum
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.check_options import add_gate_options, glibc_option, read_gate_policy
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
+    PATH,
     add_message_options,
     choose_painter,
     define_option,
     host_like_this_option,
     host_option,
-    parse_path,
     spec_option,
 )
 from bundle_fix.cli.progress import show_progress
@@ -59,8 +60,8 @@ LARGEST_LIST = 64 << 20
 """Bytes of a list of artifacts."""
 
 
-@click.command(short_help="check which file each needed library resolves to")
-@click.argument("artifacts", nargs=-1, required=True, type=parse_path, metavar="ARTIFACT...")
+@click.command(cls=CommandWithExamples)
+@click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
 @spec_option
 @define_option
 @host_option
@@ -76,7 +77,7 @@ LARGEST_LIST = 64 << 20
 )
 @click.option(
     "--baseline",
-    type=parse_path,
+    type=PATH,
     metavar="FILE",
     help="Ignore the findings of an earlier report FILE (json or jsonl).",
 )
@@ -84,6 +85,7 @@ LARGEST_LIST = 64 << 20
     "-j",
     "--jobs",
     type=click.IntRange(min=1),
+    metavar="NUMBER",
     default=None,
     help="Check this number of artifacts in parallel (default: the number of cores).",
 )

@@ -11,7 +11,8 @@ import click
 from msgspec.structs import replace
 
 from bundle_fix.check.registry import find_rule
-from bundle_fix.cli.options import parse_report_path, read_defines
+from bundle_fix.cli.completion import complete_formats, complete_rules
+from bundle_fix.cli.options import REPORT_PATH, read_defines
 from bundle_fix.cli.policy_options import parse_glibc_version, read_policy
 from bundle_fix.cli.renderers import FORMATS
 from bundle_fix.model.printable import escape_unprintable
@@ -72,6 +73,7 @@ def add_gate_options(function: F) -> F:
         ),
         click.option(
             "--ignore", "ignores", multiple=True, metavar="RULE[:PATH]=REASON",
+            shell_complete=complete_rules,
             help="Ignore findings of RULE (a code or name) at paths that match PATH, for REASON;"
             " repeatable.",
         ),
@@ -84,11 +86,12 @@ def add_gate_options(function: F) -> F:
             help="Print the JSON Schema of the report and exit.",
         ),
         click.option(
-            "-o", "--output", type=parse_report_path, metavar="FILE",
+            "-o", "--output", type=REPORT_PATH, metavar="FILE",
             help="Write the report to FILE.",
         ),
         click.option(
             "--also", multiple=True, metavar="FORMAT=FILE", callback=_parse_also,
+            shell_complete=complete_formats,
             help="Also write the report to FILE in FORMAT; repeatable.",
         ),
     )  # fmt: skip

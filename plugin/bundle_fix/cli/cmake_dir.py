@@ -10,20 +10,18 @@ from pathlib import Path
 import click
 
 import bundle_fix.cmake
-from bundle_fix.cli.options import define_option, parse_path, read_defines
+from bundle_fix.cli.examples import CommandWithExamples
+from bundle_fix.cli.options import PATH, define_option, read_defines
 
 
-@click.command(short_help="print the directory of BundleFixConfig.cmake")
+@click.command(cls=CommandWithExamples)
 @click.option(
-    "--closure", type=parse_path, metavar="SPEC",
+    "--closure", type=PATH, metavar="SPEC",
     help="Print the directories of `search` in the [closure] of SPEC instead.",
 )  # fmt: skip
 @define_option
 def cmake_dir(closure: Path | None, defines: tuple[str, ...]) -> int:
-    """Print the directory of BundleFixConfig.cmake.
-
-    cmake -S . -B build -DBundleFix_DIR="$(bundle-fix cmake-dir)"
-    """
+    """Print the directory of BundleFixConfig.cmake."""
     directories = [Path(bundle_fix.cmake.__file__).resolve().parent]
     if closure is not None:
         directories = list(_read_search_directories(closure, read_defines(defines)))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from bundle_fix import __version__
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.model.errors import BundleFixError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS = {
     "pack": "make a pack from a spec and check it",
@@ -27,13 +32,14 @@ COMMANDS = {
     "schema": "print the JSON Schema of a spec or of a report",
     "fix-tree": "repair the files that a build system installed",
     "cmake-dir": "print the directory of BundleFixConfig.cmake",
+    "completion": "print the completion script of a shell",
 }
 """Command names and summaries. The module and its function have the same name, with `_` for `-`."""
 REQUIRE = "--require="
 VERSION, VERBOSE = "--version", ("--verbose", "-v")
 
 
-class CommandGroup(click.Group):
+class CommandGroup(CommandWithExamples, click.Group):
     """A command group that imports commands lazily; a path without a command means ``fix``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -66,6 +72,19 @@ class CommandGroup(click.Group):
             args = ["fix", *args]
         return super().parse_args(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete a command without importing any, an option, or the artifact of ``fix``."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        commands = [
+            CompletionItem(name, help=summary)
+            for name, summary in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return commands or [CompletionItem(incomplete, type="file")]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -77,7 +96,12 @@ class CommandGroup(click.Group):
         name = args[0]
         # The names are given here because click suggests only commands that are already imported.
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            raise click.UsageError(suggest_closest(f"No such command '{name}'.", name, COMMANDS))
+            from bundle_fix.model.suggestions import find_closest
+
+            closest = find_closest(name, COMMANDS)
+            message = suggest_closest(f"No such command '{name}'.", name, COMMANDS)
+            command = closest and self.get_command(ctx, closest)
+            raise click.UsageError(message, click.Context(command or self))
         return super().resolve_command(ctx, args)
 
 
@@ -126,6 +150,7 @@ def _may_be_path(text: str) -> bool:
 
 
 @click.group(
+    "bundle-fix",
     cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
@@ -138,4 +163,6 @@ def group() -> None:
 
     A pack is a tarball or a directory with programs and the libraries that they need.
     "bundle-fix PACK.tar.gz" alone means "bundle-fix fix PACK.tar.gz".
+
+    Exit code: 0 success, 1 findings, 2 invalid request, 130 interrupted.
     """

@@ -11,12 +11,13 @@ import click
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.registry import ALL_RULES
 from bundle_fix.cli.check_options import add_gate_options, glibc_option, read_gate_policy
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
+    PATH,
     add_message_options,
     choose_painter,
     host_option,
-    parse_path,
     spec_option,
 )
 from bundle_fix.cli.progress import show_progress
@@ -29,9 +30,9 @@ from bundle_fix.report.check_report import describe_rules
 from bundle_fix.report.diff import convert_to_check_report, make_diff_report
 
 
-@click.command(short_help="compare two packs and report regressions")
-@click.argument("old", type=parse_path)
-@click.argument("new", type=parse_path)
+@click.command(cls=CommandWithExamples)
+@click.argument("old", type=PATH)
+@click.argument("new", type=PATH)
 @spec_option
 @host_option
 @add_target_options

@@ -16,11 +16,12 @@ from bundle_fix.cli.elf_options import (
     combine_changes,
     make_search_path_change,
 )
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.options import (
+    ARTIFACT_OUTPUT,
+    PATH,
     add_message_options,
     editor_option,
-    parse_artifact_output,
-    parse_path,
     print_message,
 )
 from bundle_fix.elf.changes import Changes
@@ -38,15 +39,18 @@ LEFT_ALONE = 1
 BAD_REQUEST = 2
 
 
-@click.command(short_help="print or change the dynamic section of ELF files")
-@click.argument("files", nargs=-1, required=True, type=parse_path, metavar="FILE...")
+@click.command(cls=CommandWithExamples)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @add_edit_options
 @click.option(
-    "-o", "--output", type=parse_artifact_output, metavar="OUT",
+    "-o", "--output", type=ARTIFACT_OUTPUT, metavar="OUT",
     help="Write the changed file to OUT, a file or a directory.",
 )  # fmt: skip
 @click.option("--in-place", is_flag=True, help="Change each FILE itself.")
-@click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--format", "kind", type=click.Choice(["text", "json"]), default="text",
+    help="Set the format of the output (default: text).",
+)  # fmt: skip
 @add_print_options
 @editor_option
 @click.option(

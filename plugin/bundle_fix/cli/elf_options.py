@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from bundle_fix.cli.options import parse_path
+from bundle_fix.cli.options import PATH
 from bundle_fix.cli.symbol_map import read_symbol_map
 from bundle_fix.elf.changes import Changes
 from bundle_fix.elf.read.os_abi import OS_ABI_NAMES, parse_os_abi
@@ -78,7 +78,7 @@ EDIT_OPTIONS = (
         help="Remove the version of the dynamic symbol SYMBOL; repeatable.",
     ),
     click.option(
-        "--rename-dynamic-symbols", type=parse_path, metavar="MAP",
+        "--rename-dynamic-symbols", type=PATH, metavar="MAP",
         help="Rename dynamic symbols; each line of the file MAP has the old and the new name.",
     ),
     click.option(

@@ -10,15 +10,16 @@ import click
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.fix_result import print_result
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
+    ARTIFACT_OUTPUT,
+    PATH,
     add_message_options,
     editor_option,
     force_option,
     host_option,
-    parse_artifact_output,
-    parse_path,
     parse_text,
     spec_option,
 )
@@ -35,12 +36,12 @@ from bundle_fix.pipelines.fix import (
 )
 
 
-@click.command(short_help="repair a tarball or a directory")
-@click.argument("artifact", type=parse_path)
+@click.command(cls=CommandWithExamples)
+@click.argument("artifact", type=PATH)
 @click.option(
     "-o",
     "--output",
-    type=parse_artifact_output,
+    type=ARTIFACT_OUTPUT,
     metavar="OUT",
     help="Write the result to OUT, a file or a directory (default: NAME.fixed.EXT beside"
     " ARTIFACT).",

@@ -10,15 +10,17 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.fix_result import print_result
 from bundle_fix.cli.options import (
+    DIRECTORY,
+    PATH,
     add_message_options,
     define_option,
     editor_option,
     force_option,
     host_like_this_option,
     host_option,
-    parse_path,
     parse_text,
     read_defines,
     read_sources,
@@ -40,10 +42,10 @@ from bundle_fix.spec.variables import resolve_variables
 from bundle_fix.storage.atomic import create_pending_file
 
 
-@click.command(short_help="repair the files that a build system installed")
-@click.argument("root", type=parse_path)
+@click.command(cls=CommandWithExamples)
+@click.argument("root", type=DIRECTORY)
 @click.option(
-    "--members", type=parse_path, metavar="LIST",
+    "--members", type=PATH, metavar="LIST",
     help="Change only the files that LIST names, one path per line, and update LIST.",
 )  # fmt: skip
 @click.option(
@@ -51,17 +53,17 @@ from bundle_fix.storage.atomic import create_pending_file
     help="Change all files of ROOT, which must not contain files of other packages.",
 )  # fmt: skip
 @click.option(
-    "--added", type=parse_path, metavar="LIST",
+    "--added", type=PATH, metavar="LIST",
     help="State file listing the paths added to ROOT. Paths from the previous run are re-created or"
     " removed.",
 )  # fmt: skip
 @click.option(
-    "--built", type=parse_path, metavar="LIST",
+    "--built", type=PATH, metavar="LIST",
     help="Read libraries of the build from LIST, one PATH=FILE per line: the path in ROOT and the"
     " built file. They are never resolved on the host.",
 )  # fmt: skip
 @click.option(
-    "--component", type=parse_path, metavar="FILE",
+    "--component", type=PATH, metavar="FILE",
     help="Treat ROOT as one component of a CMake project, which FILE describes; write the names of"
     " the components that it needs to FILE.requires.",
 )  # fmt: skip
@@ -70,11 +72,11 @@ from bundle_fix.storage.atomic import create_pending_file
     help="Keep one copy of each library, named by its soname, because wheels cannot hold symlinks.",
 )  # fmt: skip
 @click.option(
-    "--sources", type=parse_path, multiple=True, metavar="DIR",
+    "--sources", type=DIRECTORY, multiple=True, metavar="DIR",
     help="Keep copies of libraries that Python code below DIR names; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--elsewhere", type=parse_path, multiple=True, metavar="DIR",
+    "--elsewhere", type=DIRECTORY, multiple=True, metavar="DIR",
     help="Treat DIR as a part of the wheel that pip installs outside ROOT, such as its scripts;"
     " repeatable.",
 )  # fmt: skip
@@ -84,13 +86,13 @@ from bundle_fix.storage.atomic import create_pending_file
     " add nothing).",
 )  # fmt: skip
 @click.option(
-    "--destdir", type=parse_path, metavar="DIR",
+    "--destdir", type=DIRECTORY, metavar="DIR",
     help="Treat ROOT as staged below DIR: its path on the target is the rest.",
 )  # fmt: skip
 @search_option
 @sysroot_option
 @click.option(
-    "--linked", type=parse_path, metavar="LIST",
+    "--linked", type=PATH, metavar="LIST",
     help="Read the files that the build linked from LIST, one per line. Their RUNPATHs lead to"
     " libraries of [closure]; those of installed files may not.",
 )  # fmt: skip

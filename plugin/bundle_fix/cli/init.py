@@ -8,22 +8,19 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.limit_options import add_limit_options
-from bundle_fix.cli.options import (
-    parse_output_path,
-    parse_path,
-    print_message,
-)
+from bundle_fix.cli.options import OUTPUT_PATH, PATH, print_message
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.draft.spec import draft_spec
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.storage.atomic import create_pending_file
 
 
-@click.command(short_help="write a first spec for an install tree or a pack")
-@click.argument("artifact", type=parse_path, metavar="DIR_OR_ARTIFACT")
+@click.command(cls=CommandWithExamples)
+@click.argument("artifact", type=PATH, metavar="DIR_OR_ARTIFACT")
 @click.option(
-    "-o", "--output", type=parse_output_path, default="bundle.toml", metavar="SPEC",
+    "-o", "--output", type=OUTPUT_PATH, default="bundle.toml", metavar="SPEC",
     help="Write the spec to SPEC (default: bundle.toml); '-' is stdout.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing spec.")

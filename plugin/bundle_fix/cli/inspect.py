@@ -10,14 +10,9 @@ import click
 
 from bundle_fix.archive.limits import Limits
 from bundle_fix.cli.check_options import print_schema
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.limit_options import add_limit_options
-from bundle_fix.cli.options import (
-    add_message_options,
-    choose_painter,
-    parse_path,
-    parse_report_path,
-    parse_text,
-)
+from bundle_fix.cli.options import PATH, PATH_TEXT, REPORT_PATH, add_message_options, choose_painter
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.cli.report_file import write_report
 from bundle_fix.model.errors import BundleFixError
@@ -48,12 +43,12 @@ UNREADABLE_CODE = 2
 """Exit code if a process or a core file could not be read."""
 
 
-@click.command(short_help="show what a process or a core file has loaded, and from where")
-@click.argument("subjects", nargs=-1, type=parse_text, metavar="[PID|CORE...]")
+@click.command(cls=CommandWithExamples)
+@click.argument("subjects", nargs=-1, type=PATH_TEXT, metavar="[PID|CORE...]")
 @click.option("--all", "is_all", is_flag=True, help="Inspect all processes of this machine.")
 @click.option(
     "--against",
-    type=parse_path,
+    type=PATH,
     metavar="PACK",
     help="Compare with PACK: a pack, its manifest, or a directory of packs, of which the one with"
     " the most files of the process is chosen (default: the pack in whose directory the program"
@@ -74,9 +69,7 @@ UNREADABLE_CODE = 2
     callback=print_schema,
     help="Print the JSON Schema of the report and exit.",
 )
-@click.option(
-    "-o", "--output", type=parse_report_path, metavar="FILE", help="Write the report to FILE."
-)
+@click.option("-o", "--output", type=REPORT_PATH, metavar="FILE", help="Write the report to FILE.")
 @add_limit_options
 @add_message_options
 def inspect(

@@ -15,8 +15,16 @@ from bundle_fix.elf.lief_library import require_editor
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+    from click.types import FuncParamType
+
     from bundle_fix.collect.libraries.build_machine import LibrarySources
     from bundle_fix.report.render.text import Paint
+
+    # Generic in newer versions of click only.
+    TextType = FuncParamType[str, object]
+else:
+    from click.types import FuncParamType as TextType
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -84,8 +92,36 @@ def _parse_editor(
     return editor
 
 
+class PathType(TextType):
+    """A type whose values a shell completes as paths.
+
+    Attributes:
+        func: returns the value of a text.
+        kind: ``file`` to complete paths, ``dir`` to complete directories only.
+    """
+
+    def __init__(self, parse: Callable[[str], object], kind: str = "file") -> None:
+        super().__init__(parse)
+        self.kind = kind
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Let the shell complete the path."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type=self.kind)]
+
+
+PATH = PathType(parse_path)
+DIRECTORY = PathType(parse_path, "dir")
+PATH_TEXT = PathType(parse_text)
+OUTPUT_PATH = PathType(parse_output_path)
+ARTIFACT_OUTPUT = PathType(parse_artifact_output)
+REPORT_PATH = PathType(parse_report_path)
+
 spec_option = click.option(
-    "--spec", type=parse_path, metavar="SPEC",
+    "--spec", type=PATH, metavar="SPEC",
     help="Read the requirements of the pack and its target from SPEC, a bundle.toml file.",
 )  # fmt: skip
 host_option = click.option(
@@ -104,7 +140,7 @@ search_option = click.option(
     " DIR per line; repeatable.",
 )  # fmt: skip
 sysroot_option = click.option(
-    "--sysroot", type=parse_path, metavar="DIR",
+    "--sysroot", type=DIRECTORY, metavar="DIR",
     help="Search the root file system DIR for libraries of [closure] instead of this machine's"
     " default directories.",
 )  # fmt: skip

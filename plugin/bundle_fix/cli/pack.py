@@ -13,15 +13,17 @@ from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from bundle_fix.archive.formats import choose_format
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.fix_result import print_result
 from bundle_fix.cli.options import (
+    ARTIFACT_OUTPUT,
+    DIRECTORY,
+    PATH,
     add_message_options,
     define_option,
     editor_option,
     force_option,
     host_option,
-    parse_artifact_output,
-    parse_path,
     parse_text,
     print_message,
     read_defines,
@@ -50,12 +52,12 @@ from bundle_fix.spec.variables import require_values, resolve_variables
 from bundle_fix.storage.atomic import move_aside, write_text
 
 
-@click.command(short_help="make a pack from a spec and check it")
-@click.argument("spec", type=parse_path)
+@click.command(cls=CommandWithExamples)
+@click.argument("spec", type=PATH)
 @click.option(
     "-C",
     "--root",
-    type=parse_path,
+    type=DIRECTORY,
     metavar="ROOT",
     help="Resolve paths of the spec relative to ROOT (default: the directory of SPEC).",
 )
@@ -63,19 +65,19 @@ from bundle_fix.storage.atomic import move_aside, write_text
 @click.option(
     "-o",
     "--output",
-    type=parse_artifact_output,
+    type=ARTIFACT_OUTPUT,
     metavar="OUT",
     help="Write the pack to OUT, a file or a directory (default: the working directory).",
 )
 @click.option(
     "--depfile",
-    type=parse_path,
+    type=PATH,
     metavar="FILE",
     help="Write the inputs of the pack to FILE as a make rule.",
 )
 @click.option(
     "--stamp",
-    type=parse_path,
+    type=PATH,
     metavar="FILE",
     help="Write the pack's path to FILE and use FILE as the --depfile target. A directory pack from"
     " the previous run is overwritten.",
@@ -87,13 +89,13 @@ from bundle_fix.storage.atomic import move_aside, write_text
 )
 @click.option(
     "--name-file",
-    type=parse_path,
+    type=PATH,
     metavar="FILE",
     help="Write the pack's name without suffix to FILE.",
 )
 @click.option(
     "--sbom",
-    type=parse_path,
+    type=PATH,
     metavar="FILE",
     help="Write a bill of materials (CycloneDX 1.6, JSON) to FILE.",
 )

@@ -15,9 +15,12 @@ import click
 from msgspec import Struct, field
 
 from bundle_fix import __version__
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from bundle_fix.elf.changes import Changes
     from bundle_fix.elf.read.image import Image
     from bundle_fix.elf.search_path import SearchPathChange
@@ -41,13 +44,22 @@ REPLACE = "--replace-needed"
 UNSUPPORTED = "--build-resolution-cache"
 
 
-class PatchelfCommand(click.Command):
+class PatchelfCommand(CommandWithExamples):
     """A command that gets its arguments as they are."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Pass all arguments on; click would interpret ``--help`` and ``--``."""
         ctx.params["arguments"] = tuple(args)
         return []
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete an option, or the path of a file."""
+        from click.shell_completion import CompletionItem
+
+        if not incomplete.startswith("-"):
+            return [CompletionItem(incomplete, type="file")]
+        options = (*FLAGS, *FROM_FILE, *PLAIN, REPLACE)
+        return [CompletionItem(name) for name in options if name.startswith(incomplete)]
 
 
 class Request(Struct, frozen=True):
@@ -63,9 +75,13 @@ class Request(Struct, frozen=True):
         return self.values[option][-1] if option in self.values else None
 
 
-@click.command(cls=PatchelfCommand, short_help="change ELF files with the command line of patchelf")
+@click.command(cls=PatchelfCommand, options_metavar="OPTION... FILE...")
 def patchelf(arguments: tuple[str, ...]) -> int:
-    """Change ELF files with the command line of patchelf."""
+    """Change ELF files with the command line of patchelf.
+
+    The options are those of patchelf 0.19; 'bundle-fix patchelf --help' lists them. Each FILE is
+    changed in place.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stderr.write(_format_help())
         return 0 if arguments else FAILURE

@@ -7,13 +7,18 @@ import sys
 import click
 
 from bundle_fix.check.registry import ALL_RULES, find_rule
+from bundle_fix.cli.completion import complete_rules
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.report.check_report import describe_rules
 from bundle_fix.report.render.rules import render_rule, render_rule_list, render_rules_page
 
 
-@click.command(short_help="list the rules of check and diff, or explain one")
-@click.argument("codes", nargs=-1, metavar="[CODE...]")
-@click.option("--format", "kind", type=click.Choice(["text", "json", "markdown"]), default="text")
+@click.command(cls=CommandWithExamples)
+@click.argument("codes", nargs=-1, metavar="[CODE...]", shell_complete=complete_rules)
+@click.option(
+    "--format", "kind", type=click.Choice(["text", "json", "markdown"]), default="text",
+    help="Set the format of the output (default: text).",
+)  # fmt: skip
 def rules(codes: tuple[str, ...], kind: str) -> int:
     """List the rules of 'check' and 'diff', or explain the rules with CODE (or name).
 

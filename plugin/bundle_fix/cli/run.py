@@ -11,14 +11,15 @@ import click
 from bundle_fix.archive.limits import Limits
 from bundle_fix.check.rules import observed
 from bundle_fix.cli.check_options import add_gate_options, read_gate_policy
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
+    PATH,
     add_message_options,
     choose_painter,
     define_option,
     host_like_this_option,
     host_option,
-    parse_path,
     parse_text,
     print_message,
     spec_option,
@@ -55,7 +56,7 @@ def _parse_place(_ctx: click.Context, _option: click.Parameter, text: str) -> st
     return path
 
 
-class RunCommand(click.Command):
+class RunCommand(CommandWithExamples):
     """A command whose options end at the second positional argument, the program to run."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -74,10 +75,8 @@ class RunCommand(click.Command):
         return start[:-1] if start[-1:] == ["--"] else start, rest
 
 
-@click.command(
-    cls=RunCommand, short_help="run a program of a pack on a decoy host and report what it loads"
-)
-@click.argument("artifact", type=parse_path, metavar="PACK")
+@click.command(cls=RunCommand)
+@click.argument("artifact", type=PATH, metavar="PACK")
 @click.argument("program", type=parse_text, required=False, default=None)
 @click.argument("arguments", nargs=-1, metavar="[ARG...]", type=click.UNPROCESSED)
 @click.option(
@@ -94,12 +93,12 @@ class RunCommand(click.Command):
     " LD_LIBRARY_PATH; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--host", "host_root", type=parse_path, metavar="ROOT",
+    "--host", "host_root", type=PATH, metavar="ROOT",
     help="Use a root file system (a directory or a tarball) as the host, or / for this machine"
     " (default: a decoy host).",
 )  # fmt: skip
 @click.option(
-    "--decoy", "decoys", multiple=True, type=parse_path, metavar="FILE",
+    "--decoy", "decoys", multiple=True, type=PATH, metavar="FILE",
     help="Use the library FILE as the decoy of its soname, such as an older release; repeatable.",
 )  # fmt: skip
 @click.option("--network", is_flag=True, help="Let the program use this machine's network.")
@@ -120,7 +119,7 @@ class RunCommand(click.Command):
     help="Record all files that the program opens, with strace; --verbose lists them.",
 )  # fmt: skip
 @click.option(
-    "--learn", type=parse_path, metavar="SPEC",
+    "--learn", type=PATH, metavar="SPEC",
     help="Add the libraries that the program opened at run time to SPEC, a bundle.toml file.",
 )  # fmt: skip
 @spec_option

@@ -6,13 +6,18 @@ import sys
 
 import click
 
+from bundle_fix.cli.completion import complete_schemas
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.report.schemas import SCHEMAS
 
 
-@click.command(short_help="print the JSON Schema of a spec or of a report")
-@click.argument("name", default="spec", metavar="[NAME]")
-@click.option("--format", "kind", type=click.Choice(["json", "markdown"]), default="json")
+@click.command(cls=CommandWithExamples)
+@click.argument("name", default="spec", metavar="[NAME]", shell_complete=complete_schemas)
+@click.option(
+    "--format", "kind", type=click.Choice(["json", "markdown"]), default="json",
+    help="Set the format of the output (default: json).",
+)  # fmt: skip
 def schema(name: str, kind: str) -> int:
     """Print the JSON Schema (draft 2020-12) of a spec or of the JSON output of a command.
 

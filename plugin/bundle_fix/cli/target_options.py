@@ -9,7 +9,7 @@ from typing import TypeVar
 import click
 
 from bundle_fix.archive.limits import Limits
-from bundle_fix.cli.options import parse_path
+from bundle_fix.cli.options import PATH
 from bundle_fix.loader.hosts.cpu import list_levels_up_to
 from bundle_fix.loader.hosts.host import Environment
 from bundle_fix.pipelines.target import Target
@@ -33,7 +33,7 @@ def add_target_options(function: F) -> F:
         " another copy of each library; repeatable.",
     )(function)  # fmt: skip
     return click.option(
-        "--host", "host_root", type=parse_path, metavar="ROOT",
+        "--host", "host_root", type=PATH, metavar="ROOT",
         help="Use a root file system (a directory or a tarball) as the target, or / for this"
         " machine (default: a host with an older copy of each library).",
     )(function)  # fmt: skip

@@ -10,12 +10,13 @@ import click
 from msgspec.structs import replace
 
 from bundle_fix.archive.limits import Limits
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
+    PATH,
     add_message_options,
     choose_painter,
     host_option,
-    parse_path,
     parse_text,
     print_message,
 )
@@ -41,15 +42,19 @@ from bundle_fix.report.render.process import (
 )
 
 
-@click.command(short_help="show the libraries that the loader maps, as a tree")
-@click.argument("artifact", type=parse_path)
+@click.command(cls=CommandWithExamples)
+@click.argument("artifact", type=PATH)
 @click.argument("entries", nargs=-1, type=parse_text, metavar="[ENTRY...]")
 @click.option(
     "--in", "program", type=parse_text, metavar="PROGRAM",
     help="Show the objects that dlopen() of ENTRY adds to PROGRAM.",
 )  # fmt: skip
 @click.option(
-    "--format", "kind", type=click.Choice(["text", "json", "dot", "mermaid"]), default="text"
+    "--format",
+    "kind",
+    type=click.Choice(["text", "json", "dot", "mermaid"]),
+    default="text",
+    help="Set the format of the output (default: text).",
 )
 @host_option
 @add_target_options

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from bundle_fix.archive.limits import Limits
+from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.limit_options import add_limit_options
 from bundle_fix.cli.options import (
+    PATH,
     add_message_options,
     choose_painter,
     host_option,
-    parse_path,
     parse_text,
 )
 from bundle_fix.cli.progress import show_progress
@@ -33,8 +34,8 @@ from bundle_fix.report.render.why import (
 )
 
 
-@click.command(short_help="show each step of the search for a library")
-@click.argument("artifact", type=parse_path)
+@click.command(cls=CommandWithExamples)
+@click.argument("artifact", type=PATH)
 @click.argument("name", required=False, type=parse_text)
 @click.option(
     "--from", "requester", type=parse_text, metavar="OBJECT",
@@ -44,7 +45,10 @@ from bundle_fix.report.render.why import (
     "--symbol", metavar="SYMBOL",
     help="Show the objects that define SYMBOL, such as malloc, in load order.",
 )  # fmt: skip
-@click.option("--format", "kind", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--format", "kind", type=click.Choice(["text", "json"]), default="text",
+    help="Set the format of the output (default: text).",
+)  # fmt: skip
 @host_option
 @add_target_options
 @add_limit_options
