@@ -1,13 +1,15 @@
 """Tests of the snippets in docs/ci.md, of action.yml and of .pre-commit-hooks.yaml.
 
-The snippets are executed unchanged; stubs replace the commands that install bundle-fix, which is
-installed already.
+The snippets are executed unchanged. What they download is a tarball like that of a release, whose
+program runs the bundle-fix of the tests.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -19,9 +21,12 @@ from typing import Any
 import jsonschema.validators
 import pytest
 import yaml
+from release.files import get_tarball_name, write_checksums
 
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.sandbox import require_sandbox
+from bundle_fix import __version__
+from integration.conftest import require_program
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ci.md").read_text()
@@ -45,22 +50,39 @@ def validate_document(document: Any, schema: str) -> None:
     jsonschema.validators.validator_for(loaded)(loaded).validate(document)
 
 
+def write_script(path: Path, line: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
+def make_release(directory: Path, version: str = __version__) -> Path:
+    """Make the files of a release that the action and the snippets download."""
+    directory.mkdir(parents=True)
+    top = directory / "files"
+    write_script(top / "bin/bundle-fix", f'exec "{sys.executable}" -m bundle_fix "$@"')
+    name = get_tarball_name(version, platform.machine())
+    make_tarball(top, directory / name, name.removesuffix(".tar.gz"))
+    shutil.rmtree(top)
+    write_checksums(directory)
+    return directory / name
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """A directory with a pipeline's programs in ``bin``: bundle-fix, and stubs of pip and venv."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    scripts = {
-        "bundle-fix": f'exec "{sys.executable}" -m bundle_fix "$@"',
-        "pip": f'echo "pip $*" >>"{tmp_path}/installed"',
-        # The snippets only call `python3 -m venv DIRECTORY`.
-        "python3": 'mkdir -p "$3/bin" && : >"$3/bin/activate"',
-    }
-    for name, line in scripts.items():
-        (programs / name).write_text(f"#!/bin/sh\n{line}\n")
-        (programs / name).chmod(0o755)
+    """A directory with a pipeline's program in ``bin``, and a release in ``release``."""
+    write_script(tmp_path / "bin/bundle-fix", f'exec "{sys.executable}" -m bundle_fix "$@"')
     (tmp_path / "work/dist").mkdir(parents=True)
     return tmp_path
+
+
+@pytest.fixture
+def download(workspace: Path) -> dict[str, str]:
+    """The variables of a job that downloads a release."""
+    require_program("curl", "the snippets download bundle-fix with it")
+    tarball = make_release(workspace / "release")
+    digest = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    return {"BUNDLE_FIX_URL": tarball.as_uri(), "BUNDLE_FIX_SHA256": digest}
 
 
 def run(workspace: Path, script: str, shell: str = "bash -eo pipefail", **environ: str) -> Ran:
@@ -81,14 +103,16 @@ def write_packs(workspace: Path, *, broken: bool) -> None:
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_the_gitlab_job_fails_only_for_a_broken_pack(workspace: Path, broken: bool) -> None:
+def test_the_gitlab_job_fails_only_for_a_broken_pack(
+    workspace: Path, download: dict[str, str], broken: bool
+) -> None:
     write_packs(workspace, broken=broken)
     pipeline = yaml.safe_load(find_snippet("yaml", "codequality"))
     validate_document(pipeline, "gitlab-ci.json")
     (definition,) = pipeline.values()
-    ran = run(workspace, "\n".join(definition["script"]))
+    assert set(definition["variables"]) == set(download)
+    ran = run(workspace, "\n".join(definition["script"]), **download)
     assert ran.returncode == int(broken), ran.stderr
-    assert (workspace / "installed").read_text() == "pip install bundle-fix\n"
     reports = definition["artifacts"]["reports"]
     records = json.loads((workspace / "work" / reports["codequality"]).read_text())
     assert bool(records) == broken
@@ -96,18 +120,35 @@ def test_the_gitlab_job_fails_only_for_a_broken_pack(workspace: Path, broken: bo
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_the_jenkins_stage_fails_only_for_a_broken_pack(workspace: Path, broken: bool) -> None:
+def test_the_jenkins_stage_fails_only_for_a_broken_pack(
+    workspace: Path, download: dict[str, str], broken: bool
+) -> None:
     write_packs(workspace, broken=broken)
     stage = find_snippet("groovy", "pipeline {")
     assert stage.count("{") == stage.count("}")
     script = stage.split("'''")[1]
     # Groovy removes a backslash at the end of a line with the line break, which sh does as well.
-    ran = run(workspace, script, "sh -xe")
+    assert re.findall(r"(\w+) = '", stage) == list(download)
+    ran = run(workspace, script, "sh -xe", **download)
     assert ran.returncode == int(broken), ran.stderr
     for file in re.findall(r"(?:junit|pattern:) '([^']+)'", stage):
         assert (workspace / "work" / file).stat().st_size > 0
     (sarif,) = json.loads((workspace / "work/bundle-fix.sarif").read_text())["runs"]
     assert bool(sarif["results"]) == broken
+
+
+def test_a_download_with_another_checksum_is_not_run(
+    workspace: Path, download: dict[str, str]
+) -> None:
+    write_packs(workspace, broken=False)
+    (definition,) = yaml.safe_load(find_snippet("yaml", "codequality")).values()
+    download["BUNDLE_FIX_SHA256"] = "0" * 64
+    scripts = {"\n".join(definition["script"]): "bash -eo pipefail",
+               find_snippet("groovy", "pipeline {").split("'''")[1]: "sh -e"}  # fmt: skip
+    for script, shell in scripts.items():
+        ran = run(workspace, script, shell, **download)
+        assert (ran.returncode, "bundle-fix.tar.gz: FAILED" in ran.stdout) == (1, True)
+        assert not (workspace / "work/.bundle-fix").exists()
 
 
 def test_the_shell_loops_fail_only_for_a_broken_pack(workspace: Path) -> None:
@@ -170,10 +211,12 @@ class Runner:
     def run_step(self, number: int, cwd: Path, **inputs: str) -> Ran:
         """Run one step with the given inputs and the defaults of the others."""
         step = ACTION["runs"]["steps"][number]
-        values = {n: inputs.get(n.replace("-", "_"), i.get("default", ""))
+        values = {f"inputs.{n}": inputs.get(n.replace("-", "_"), i.get("default", ""))
                  for n, i in ACTION["inputs"].items()}  # fmt: skip
+        values["github.server_url"] = self.directory.as_uri()
+        values["github.action_repository"] = "o/bundle-fix"
         environ = {
-            name: re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda m: values[m[1]], value)
+            name: re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda m: values[m[1]], value)
             for name, value in step["env"].items()
         }
         script = self.directory / "script.sh"
@@ -193,10 +236,50 @@ class Runner:
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """A runner after the action's first step, which installs bundle-fix."""
+    require_program("curl", "the action downloads bundle-fix with it")
     runner = Runner(tmp_path_factory.mktemp("runner"))
-    ran = runner.run_step(0, ROOT, python=sys.executable)
-    assert ran.returncode == 0, ran.stderr
+    make_release(runner.directory / f"o/bundle-fix/releases/download/v{__version__}")
+    ran = runner.run_step(0, ROOT)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     return runner
+
+
+def test_the_action_installs_only_the_file_with_the_checksum(tmp_path: Path) -> None:
+    require_program("curl", "the action downloads bundle-fix with it")
+    runner, mirror = Runner(tmp_path), tmp_path / "mirror"
+    tarball = make_release(mirror, "9.9")
+    digest = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    inputs = {"url": mirror.as_uri(), "version": "9.9"}
+    program = tmp_path / "temp/bundle-fix/bin/bundle-fix"
+    (mirror / "SHA256SUMS").write_text(f"{digest}  x-{tarball.name}\n")
+    for wrong in ("", "0" * 64, "x"):
+        ran = runner.run_step(0, tmp_path, **inputs, sha256=wrong)
+        assert (ran.returncode, program.exists()) == (2, False)
+        found = f"::error::the SHA-256 of {tarball.name} is {digest}"
+        assert ran.stdout == f"{found}, not {wrong or 'listed in SHA256SUMS'}\n"
+    assert runner.run_step(0, tmp_path, **inputs, sha256=digest).returncode == 0
+    assert program.exists()
+    ran = runner.run_step(0, tmp_path, url=mirror.as_uri(), version="9.8")
+    assert ran.returncode != 0
+    assert "bundle-fix-9.8-linux-" in ran.stderr
+
+
+def test_the_action_installs_with_pip_if_the_input_says_so(tmp_path: Path) -> None:
+    """A stub stands for the interpreter: pip itself needs the network for the dependencies."""
+    runner, log = Runner(tmp_path), tmp_path / "log"
+    write_script(tmp_path / "pip", f'echo "$@" >>"{log}"')
+    write_script(tmp_path / "python", f'mkdir -p "$3/bin" && cp "{tmp_path}/pip" "$3/bin/python"')
+    for version, source in {"": ROOT, "0.0.9": "bundle-fix==0.0.9"}.items():
+        log.unlink(missing_ok=True)
+        inputs = {"install": "pip", "python": f"{tmp_path}/python", "version": version}
+        ran = runner.run_step(0, tmp_path, **inputs)
+        assert ran.returncode == 0, ran.stderr
+        assert log.read_text().split()[:3] == ["-m", "pip", "install"]
+        assert log.read_text().split()[-1] == str(source)
+    ran = runner.run_step(0, tmp_path, install="apt")
+    assert (ran.returncode, ran.stdout) == (
+        2, "::error::invalid input 'install': use tarball or pip\n"
+    )  # fmt: skip
 
 
 def test_the_action_fails_only_for_a_broken_pack(runner: Runner, workspace: Path) -> None:
