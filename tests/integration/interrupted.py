@@ -74,6 +74,8 @@ def run(order: dict[str, Any], log: int, counts: int) -> None:
 
 def warm_up(order: dict[str, Any]) -> None:
     """Execute an order without a fork, so that later runs find its modules imported."""
+    import lief  # noqa: F401 (children of each run use it, and importing it takes a second)
+
     from bundle_fix.cli.main import main
 
     os.chdir(order["cwd"])
