@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,6 +11,38 @@ from msgspec import Struct, field
 
 from bundle_fix.policy.policy import AcceptedFinding
 from bundle_fix.policy.severity import Severity
+
+
+class RootKind(Enum):
+    """The kind of thing that a finding comes from; the values are codes for JSON."""
+
+    RULE = "rule"
+    """Nothing that other findings share; the name is the code of the rule."""
+    LIBRARY = "library"
+    """A library that is neither in the pack nor on the host; its needed name."""
+    HOST_LIBRARY = "host_library"
+    """A library that the pack leaves to the host; its needed name."""
+    HOST_COPY = "host_copy"
+    """A library of the host that is loaded; its needed name."""
+    MISSING_SYMLINK = "missing_symlink"
+    """A name that a library of the pack lacks; its path."""
+    SYMLINK = "symlink"
+    """A symlink that is broken, lost or leads to another file; its path."""
+    DIRECTORY = "directory"
+    """A directory of the pack that objects do not search, though they need its libraries."""
+    ENTRY = "entry"
+    """An entry of RUNPATH or RPATH, as written."""
+    BASELINE = "baseline"
+    """The glibc of the target, which is older than files require; its version."""
+    COPIES = "copies"
+    """Files that are in one process, or may be; their names, separated by commas."""
+
+
+class Root(Struct, frozen=True):
+    """What a finding comes from; findings with the same root are one cause."""
+
+    kind: RootKind
+    name: str
 
 
 class Finding(Struct, frozen=True):
@@ -22,7 +55,9 @@ class Finding(Struct, frozen=True):
         path: the file, relative to the pack; empty for the artifact as a whole.
         message: the problem; a predicate whose subject is the path.
         hint: how to repair it.
-        fixable: whether ``fix`` repairs it, where the pack allows it.
+        root: what it comes from.
+        fixable: in a rule, whether ``fix`` may repair it; in a `CheckResult` of
+            `bundle_fix.pipelines.check`, whether it does.
         evidence: the facts behind the message: strings, numbers, lists and mappings, as in JSON.
         concerns_whole_file: whether it is the only finding of its rule about the file.
     """
@@ -33,6 +68,7 @@ class Finding(Struct, frozen=True):
     path: str
     message: str
     hint: str
+    root: Root
     evidence: Mapping[str, Any] = field(default_factory=dict)
     fixable: bool = False
     concerns_whole_file: bool = False

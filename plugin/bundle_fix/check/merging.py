@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from bundle_fix.check.findings import Finding, get_subject
+from bundle_fix.check.findings import Finding, RootKind, get_subject
 from bundle_fix.check.registry import RULES_BY_CODE
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.bundle import Bundle
@@ -16,9 +16,10 @@ from bundle_fix.plan.naming.copies import group_identical_files
 from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
 
-UNRESOLVED = ("BF101", "BF102")
+NOT_FOUND, HOST_WINS = "BF101", "BF102"
+UNRESOLVED = (NOT_FOUND, HOST_WINS)
 """Rules about a needed name; the missing symlink or RUNPATH is the cause of their findings."""
-NOT_FOUND, MISSING_SYMLINK, MISSING_RUNPATH = "BF101", "BF103", "BF201"
+MISSING_SYMLINK, MISSING_RUNPATH = "BF103", "BF201"
 BROKEN_SYMLINKS = ("BF104", "BF105")
 TEXT_SYMLINK = "BF607"
 MAX_OTHERS = 3
@@ -32,7 +33,8 @@ def merge_findings(bundle: Bundle, findings: Sequence[Finding]) -> list[Finding]
         bundle: the bundle that the findings are about.
         findings: the findings that the policy does not accept.
     """
-    merged = _merge_objects(_merge_names(_merge_causes(_merge_broken_symlinks(findings))))
+    named = _merge_names(_merge_causes(_merge_broken_symlinks(findings)))
+    merged = _merge_objects(_share_roots(named))
     return merged if bundle.tree.keeps_symlinks else _merge_copies(bundle, merged)
 
 
@@ -62,7 +64,7 @@ def _merge_causes(findings: Sequence[Finding]) -> list[Finding]:
     """Merge a missing symlink or RUNPATH with the names that are not found because of it."""
     by_name, by_path = _index_results(findings)
     also_needed: dict[int, list[str]] = {}
-    causes: dict[int, list[str]] = {}
+    causes: dict[int, list[Finding]] = {}
     dropped: set[int] = set()
     for cause in findings:
         if cause.rule in BROKEN_SYMLINKS:
@@ -91,14 +93,23 @@ def _merge_causes(findings: Sequence[Finding]) -> list[Finding]:
             dropped.add(id(cause))
             also_needed.setdefault(id(worst), []).extend(others)
             for result in same:
-                causes.setdefault(id(result), []).append(cause.rule)
+                causes.setdefault(id(result), []).append(cause)
         elif worst.severity is Severity.NOTE:
             dropped.update(map(id, same))
     return [
-        _add_evidence(f, causes=sorted(causes.get(id(f), ())), also_needed=also_needed.get(id(f)))
+        _add_causes(f, causes.get(id(f), ()), also_needed.get(id(f)))
         for f in findings
         if id(f) not in dropped
     ]
+
+
+def _add_causes(
+    result: Finding, causes: Sequence[Finding], also_needed: list[str] | None
+) -> Finding:
+    """Return a finding with the causes that were merged with it; a symlink becomes its root."""
+    root = next((cause.root for cause in causes if cause.rule != MISSING_RUNPATH), result.root)
+    codes = sorted(cause.rule for cause in causes)
+    return _add_evidence(replace(result, root=root), causes=codes, also_needed=also_needed)
 
 
 def _merge_names(findings: Sequence[Finding]) -> list[Finding]:
@@ -123,6 +134,20 @@ def _merge_needed(group: Sequence[Finding]) -> Finding:
     message = f"{first.message} (like {join_names(names, MAX_OTHERS)})"
     needed = list(dict.fromkeys([*names, *also_needed]))
     return _add_evidence(replace(first, message=message), also_needed=needed)
+
+
+def _share_roots(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings; those about a host's copy get the root of why it is loaded."""
+    roots = {
+        name: finding.root
+        for finding in findings
+        if finding.rule == HOST_WINS
+        for name in (finding.evidence["needed"], *finding.evidence.get("also_needed", ()))
+    }
+    return [
+        replace(f, root=roots.get(f.root.name, f.root)) if f.root.kind is RootKind.HOST_COPY else f
+        for f in findings
+    ]
 
 
 def _merge_objects(findings: Sequence[Finding]) -> list[Finding]:

@@ -21,6 +21,7 @@ class CheckResult(Struct, frozen=True):
         libraries: the number of shared libraries that were looked at.
         failed: whether a finding is at least as bad as the policy's ``fail_on``.
         abi: the symbol versions and processor levels that the files require of the target.
+        fails_after_fix: whether the check would still fail after a repair by ``fix``.
     """
 
     findings: tuple[Finding, ...]
@@ -29,6 +30,7 @@ class CheckResult(Struct, frozen=True):
     libraries: int
     failed: bool
     abi: Abi
+    fails_after_fix: bool = False
 
     @property
     def summary(self) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.model.tree import InstallLocation
 from bundle_fix.plan.requests import RepairKind
 from bundle_fix.policy.severity import Severity
@@ -106,15 +106,17 @@ class Rule(Struct, frozen=True):
         *,
         severity: Severity | None = None,
         hint: str | None = None,
+        root: Root | None = None,
         fixable: bool = True,
         **evidence: Any,
     ) -> Finding:
         """Return a finding of this rule; ``severity`` and ``hint`` default to those of the rule.
 
+        Without a ``root``, the findings of the rule are one cause.
         ``fixable`` is false if the rule has a repair that is not possible for this finding.
         """
         return Finding(
             self.code, self.name, severity or self.severity, path, message,
-            self.fix if hint is None else hint, evidence, fixable and self.repair is not None,
-            self.concerns_whole_file,
+            self.fix if hint is None else hint, root or Root(RootKind.RULE, self.code), evidence,
+            fixable and self.repair is not None, self.concerns_whole_file,
         )  # fmt: skip

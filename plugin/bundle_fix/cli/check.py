@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -137,7 +137,11 @@ def check(
         host_root, variables, level, policy.host, limits, like_this_machine=host_like_this
     )
     known = read_baseline(baseline) if baseline else None
-    make_report = partial(_make_report, policy=policy, target=target, baseline=known)
+    options = [f"--spec={spec}"] if spec else []
+    options += [f"--host-provides={pattern}" for pattern in host_provides]
+    make_report = partial(
+        _make_report, policy=policy, target=target, baseline=known, fix_options=options
+    )
     paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "check", kind, describe_rules(CHECK_RULES), policy.fail_on, paint, verbose, quiet, exit_zero
@@ -214,6 +218,7 @@ def _make_report(
     policy: CheckPolicy,
     target: Target,
     baseline: Baseline | None,
+    fix_options: Sequence[str],
 ) -> CheckReport:
     """Check one artifact and return the report, which has the error if there is one."""
     start = time.monotonic()
@@ -225,7 +230,7 @@ def _make_report(
         return make_error_report(str(path), f"{path}: not enough memory")
     except OSError as error:
         return make_error_report(str(path), f"{path}: {describe_os_error(error)}")
-    report = make_check_report(str(path), result, time.monotonic() - start)
+    report = make_check_report(str(path), result, time.monotonic() - start, fix_options)
     if baseline is None:
         return report
     return drop_known_findings(

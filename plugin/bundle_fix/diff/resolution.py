@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 
 from bundle_fix.check.facts.resolutions import describe_trace
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.rules.differences import (
     NEW_FROM_HOST,
@@ -178,6 +178,7 @@ def find_worse_resolutions(
             f"needs {change.needed}{old_name}, previously {_format_result(change.old)},"
             f" now {_format_result(change.new)}",
             severity=change.severity,
+            root=_find_root(change),
             needed=change.needed,
             programs=list(change.programs),
             before=change.old.path,
@@ -185,6 +186,14 @@ def find_worse_resolutions(
             trace=describe_trace(change.new.trace),
         )
     yield from _find_new_from_host(old, new)
+
+
+def _find_root(change: ResolutionChange) -> Root | None:
+    if change.new.origin is ObjectOrigin.MISSING:
+        return Root(RootKind.LIBRARY, change.needed)
+    if change.new.origin is ObjectOrigin.HOST:
+        return Root(RootKind.HOST_COPY, change.needed)
+    return None
 
 
 def _format_result(result: LoadedObject) -> str:
@@ -210,7 +219,8 @@ def _find_new_from_host(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
         yield NEW_FROM_HOST.make_finding(
             requester,
             f"needs {name} from the host, unlike the old pack",
-            hint=f"bundle {name}, or pass --host-provides {name}",
+            hint=f"Add {name} to the pack, or pass --host-provides {name}.",
+            root=Root(RootKind.HOST_LIBRARY, name),
             needed=name,
             loaded=resolution.result.path,
             programs=[need.entry for need in needs],

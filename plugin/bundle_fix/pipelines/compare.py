@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
+from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.context import Context
+from bundle_fix.check.repairs import NO_REPAIR, mark_repaired, predict_repair
 from bundle_fix.diff.compare import Difference, compare_snapshots
 from bundle_fix.diff.snapshot import Snapshot, find_matching_file
 from bundle_fix.model.progress import Progress, no_progress
@@ -41,7 +44,14 @@ def compare_artifacts(
             Snapshot(str(path), Context(s.bundle, unfiltered, s.host, s.environment, entry))
             for path, s, entry in zip((old, new), (before, after), entries, strict=True)
         )
-        return compare_snapshots(first, second, policy.ignore)
+        difference = compare_snapshots(first, second, policy.ignore)
+        repair = NO_REPAIR
+        if after.is_repairable and difference.findings:
+            check = partial(
+                check_bundle, policy=unfiltered, host=after.host, environment=after.environment
+            )
+            repair = predict_repair(second.check_result, after.bundle, check)
+        return replace(difference, findings=mark_repaired(difference.findings, repair))
 
 
 def _find_entry_like(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct, field
@@ -22,16 +23,14 @@ from bundle_fix.archive.formats import (
 from bundle_fix.archive.inplace_directory import complete_update, stage_update
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import Artifact, open_artifact
-from bundle_fix.archive.wheel import find_record_path, is_wheel
+from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.archive.writing import StagedArtifact, stage_artifact, stage_copy
 from bundle_fix.check.checker import check_bundle
 from bundle_fix.check.facts.file_facts import FactCache
-from bundle_fix.check.requests import collect_requests
+from bundle_fix.check.repairs import plan_for_findings
 from bundle_fix.check.result import CheckResult
-from bundle_fix.elf.read.image import Image
-from bundle_fix.loader.bundle import Bundle, build_bundle, read_bundle
+from bundle_fix.loader.bundle import Bundle, read_bundle
 from bundle_fix.model.errors import BundleFixError
-from bundle_fix.model.member_names import MANIFEST_NAME
 from bundle_fix.model.progress import Progress, no_progress
 from bundle_fix.model.tree import InstallLocation, Tree
 from bundle_fix.pipelines.apply import (
@@ -41,10 +40,8 @@ from bundle_fix.pipelines.apply import (
     renew_record,
     start_edit_pool,
 )
-from bundle_fix.plan.planner import Plan, make_repair_plan
+from bundle_fix.plan.planner import Plan
 from bundle_fix.plan.relocate import RelocatedBundle, move_libraries
-from bundle_fix.plan.requests import RepairRequests
-from bundle_fix.plan.verify import predict_edits
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.storage.staging import create_scratch_directory
 
@@ -192,31 +189,12 @@ def open_repair(
 def plan_repair(
     relocated: RelocatedBundle, options: Options, progress: Progress = no_progress
 ) -> RepairPlan:
-    """Plan the repair that the findings of a check ask for.
-
-    A repair may show another finding that can be repaired, for example of a library that no
-    program found before; such findings are added until there are no new ones.
-    """
+    """Check a pack and plan the repair that the findings ask for."""
     facts: FactCache = {}
     before = check_bundle(relocated.bundle, options.policy, progress=progress, known_facts=facts)
-    requests = collect_requests(before.findings)
-    while True:
-        plan = make_repair_plan(relocated, RepairRequests(requests), options.pinned)
-        if plan.is_empty:
-            return RepairPlan(plan, before, before, facts)
-        after = predict_edits(_drop_lists(plan.tree, plan.images), plan.edits)
-        predicted = check_bundle(after, options.policy, known_facts=facts)
-        new = collect_requests(predicted.findings) - requests
-        if not new:
-            return RepairPlan(plan, before, predicted, facts)
-        requests |= new
-
-
-def _drop_lists(tree: Tree, images: Mapping[str, Image]) -> Bundle:
-    """Return a planned pack without the lists of its files, which are renewed after the edits."""
-    lists = (MANIFEST_NAME, find_record_path(tree) if is_wheel(tree) else None)
-    nodes = {path: node for path, node in tree.nodes.items() if path not in lists}
-    return build_bundle(replace(tree, nodes=nodes), images)
+    check = partial(check_bundle, policy=options.policy, known_facts=facts)
+    planned = plan_for_findings(relocated, before, check, options.pinned)
+    return RepairPlan(planned.plan, before, planned.predicted, facts)
 
 
 def move_requested(bundle: Bundle, directory: str) -> RelocatedBundle:

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bundle_fix.archive.formats import DIRECTORY, ELF, split_name
+from bundle_fix.archive.formats import DIRECTORY, ELF, READ_ONLY, split_name
 from bundle_fix.archive.limits import DEFAULT_LIMITS, Limits
 from bundle_fix.archive.reading import Artifact, open_artifact
 from bundle_fix.loader.bundle import Bundle, read_bundle
@@ -50,12 +50,14 @@ class ArtifactOnTarget(Struct, frozen=True):
         environment: The environment.
         entry: Path of the ELF file, if the artifact is a single one. The bundle then also contains
             the libraries that its RUNPATH leads to.
+        is_repairable: Whether it is of a kind that ``fix`` changes.
     """
 
     bundle: Bundle
     host: Host
     environment: Environment
     entry: str | None
+    is_repairable: bool
 
 
 @contextmanager
@@ -80,7 +82,9 @@ def open_on_target(
         bundle = read_bundle(tree, str(path))
         if target.like_this_machine and isinstance(host, AdversarialHost):
             host = _add_this_machine(host, bundle)
-        yield ArtifactOnTarget(bundle, host, target.environment, entry)
+        is_pack = artifact.tree.location is InstallLocation.ANYWHERE
+        is_repairable = is_pack and artifact.format not in (ELF, *READ_ONLY)
+        yield ArtifactOnTarget(bundle, host, target.environment, entry, is_repairable)
 
 
 def _add_this_machine(host: AdversarialHost, bundle: Bundle) -> AdversarialHost:

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from bundle_fix.archive.formats import split_name
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import SCHEMA, CheckReport, FindingRecord
+from bundle_fix.report.check_report import SCHEMA, CheckReport, replace_findings
+from bundle_fix.report.finding_record import FindingRecord
 
 MAX_SIZE = 256 << 20
 """Size limit of a baseline, in bytes."""
@@ -125,9 +126,7 @@ def drop_known_findings(
     """Return ``report`` without the findings in ``known``, which are counted as ignored."""
     findings = tuple(f for f in report.findings if _make_key(f) not in known)
     return msgspec.structs.replace(
-        report,
-        findings=findings,
-        summary={s.value: sum(f.severity == s for f in findings) for s in Severity},
+        replace_findings(report, findings),
         ignored=report.ignored + len(report.findings) - len(findings),
         failed=bool(report.error) or any(f.severity.is_at_least(fail_on) for f in findings),
     )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from bundle_fix import __version__
 from bundle_fix.check.facts.abi import Abi
-from bundle_fix.check.findings import Finding, get_subject
 from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rule import Rule, RuleScope
 from bundle_fix.policy.severity import Severity
+from bundle_fix.report.causes import Cause, group_findings
+from bundle_fix.report.finding_record import (
+    FindingRecord,
+    compute_fingerprint,
+    make_finding_record,
+)
 
 SCHEMA = 1
 """Version of the layout; it is raised when an existing reader would misread the new one."""
@@ -42,7 +47,7 @@ class RuleText(msgspec.Struct, frozen=True):
     @property
     def advice(self) -> str:
         """How to repair a finding, with the command that does it if there is one."""
-        return _add_command(self.fix, self.fixable)
+        return f"{self.fix} 'bundle-fix fix' does so where possible." if self.fixable else self.fix
 
 
 def describe_rules(rules: Iterable[Rule]) -> dict[str, RuleText]:
@@ -63,37 +68,17 @@ def describe_rules(rules: Iterable[Rule]) -> dict[str, RuleText]:
     }
 
 
-def _add_command(text: str, fixable: bool) -> str:
-    return f"{text} 'bundle-fix fix' does so where possible." if fixable else text
+class Remedy(msgspec.Struct, frozen=True):
+    """The command that repairs errors and warnings.
 
-
-class FindingRecord(msgspec.Struct, frozen=True):
-    """One finding; ``path`` is relative to the pack.
-
-    ``subject`` is the detail of the file that the finding is about, such as a needed name.
-    Rule, path and subject identify a finding, also in the next version of a pack. ``fixable`` is
-    true if `bundle-fix fix` repairs it, where the pack allows it.
+    ``fixed`` is the number of errors and warnings that it repairs, of ``problems`` in all. With
+    ``needs_force``, the command contains ``--force``: the check of its result still fails.
     """
 
-    rule: str
-    name: str
-    severity: Severity
-    path: str
-    message: str
-    hint: str
-    evidence: Mapping[str, Any]
-    subject: str = ""
-    fixable: bool = False
-
-    @property
-    def advice(self) -> str:
-        """The hint, with the command that follows it if there is one."""
-        return _add_command(self.hint, self.fixable)
-
-    @property
-    def fingerprint(self) -> str:
-        """32 hexadecimal digits, the same for the same finding in two versions of a pack."""
-        return _compute_fingerprint(self.rule, self.path, self.subject)
+    command: str
+    fixed: int
+    problems: int
+    needs_force: bool
 
 
 class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -105,6 +90,8 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
         tool: the tool that made the report.
         summary: number of findings of each severity.
         findings: the findings, most severe first.
+        causes: the findings grouped by what is wrong at the root, most severe first.
+        remedy: the command that repairs findings, if there is one.
         failed: whether a finding is at or above ``--fail-on``, or the artifact is unreadable.
         ignored: number of findings accepted by the user, with an ignore or a baseline.
         programs: number of programs in the artifact.
@@ -119,6 +106,8 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
     tool: Tool
     summary: Mapping[str, int]
     findings: tuple[FindingRecord, ...]
+    causes: tuple[Cause, ...] = ()
+    remedy: Remedy | None = None
     failed: bool = False
     ignored: int = 0
     programs: int = 0
@@ -130,38 +119,55 @@ class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def fingerprint(self) -> str:
         """32 hexadecimal digits that identify an artifact that could not be checked."""
-        return _compute_fingerprint("unreadable", os.path.basename(self.artifact))  # noqa: PTH119
+        return compute_fingerprint("unreadable", os.path.basename(self.artifact))  # noqa: PTH119
 
 
-def _compute_fingerprint(*parts: str) -> str:
-    # Imported here because hashlib loads OpenSSL, which a report without findings does not need.
-    import hashlib
+def make_check_report(
+    artifact: str, verdict: CheckResult, seconds: float = 0.0, fix_options: Sequence[str] = ()
+) -> CheckReport:
+    """Return the report of ``verdict`` on ``artifact``, the path as given by the user.
 
-    text = "\0".join(parts)
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
-def make_check_report(artifact: str, verdict: CheckResult, seconds: float = 0.0) -> CheckReport:
-    """Return the report of ``verdict`` on ``artifact``, the path as given by the user."""
+    ``fix_options`` are the options that ``bundle-fix fix`` needs for the same check.
+    """
     records = tuple(map(make_finding_record, verdict.findings))
     return CheckReport(
-        SCHEMA, artifact, Tool(), verdict.summary, records, verdict.failed, verdict.ignored,
-        verdict.programs, verdict.libraries, abi=verdict.abi, seconds=round(seconds, 3),
+        SCHEMA, artifact, Tool(), verdict.summary, records, group_findings(records),
+        _make_remedy(artifact, records, fix_options, needs_force=verdict.fails_after_fix),
+        verdict.failed, verdict.ignored, verdict.programs, verdict.libraries, abi=verdict.abi,
+        seconds=round(seconds, 3),
     )  # fmt: skip
 
 
-def make_finding_record(f: Finding) -> FindingRecord:
-    """Return the record of a finding."""
-    return FindingRecord(
-        f.rule, f.name, f.severity, f.path, f.message, f.hint, f.evidence, get_subject(f),
-        f.fixable,
+def _make_remedy(
+    artifact: str, findings: Iterable[FindingRecord], options: Sequence[str], *, needs_force: bool
+) -> Remedy | None:
+    problems = [f for f in findings if f.severity is not Severity.NOTE]
+    fixed = sum(f.fixable for f in problems)
+    if not fixed:
+        return None
+    # A path that begins with a hyphen would be read as an option.
+    path = f"./{artifact}" if artifact.startswith("-") else artifact
+    words = ["bundle-fix", "fix", *options, *(["--force"] if needs_force else ()), path]
+    return Remedy(shlex.join(words), fixed, len(problems), needs_force)
+
+
+def replace_findings(report: CheckReport, findings: tuple[FindingRecord, ...]) -> CheckReport:
+    """Return a report with other findings, and with the causes and the counts of these."""
+    problems = [f for f in findings if f.severity is not Severity.NOTE]
+    fixed, remedy = sum(f.fixable for f in problems), report.remedy
+    if remedy is not None:
+        counted = msgspec.structs.replace(remedy, fixed=fixed, problems=len(problems))
+        remedy = counted if fixed else None
+    return msgspec.structs.replace(
+        report, findings=findings, causes=group_findings(findings), remedy=remedy,
+        summary={s.value: sum(f.severity == s for f in findings) for s in Severity},
     )  # fmt: skip
 
 
 def forget_fix(report: CheckReport) -> CheckReport:
     """Return the report of a repaired artifact: what is left is nothing that `fix` repairs."""
     findings = tuple(msgspec.structs.replace(f, fixable=False) for f in report.findings)
-    return msgspec.structs.replace(report, findings=findings)
+    return replace_findings(report, findings)
 
 
 def make_error_report(artifact: str, error: str) -> CheckReport:
@@ -172,4 +178,4 @@ def make_error_report(artifact: str, error: str) -> CheckReport:
 
 def strip_findings(report: CheckReport) -> CheckReport:
     """Return a report without its findings, enough for a total and an exit code."""
-    return msgspec.structs.replace(report, findings=(), abi=None)
+    return msgspec.structs.replace(report, findings=(), causes=(), abi=None)

@@ -11,7 +11,9 @@ from bundle_fix.diff.members import Attribute, ChangedMember, MemberKind, Unmatc
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, make_finding_record
+from bundle_fix.report.causes import Cause, group_findings
+from bundle_fix.report.check_report import CheckReport, Tool
+from bundle_fix.report.finding_record import FindingRecord, make_finding_record
 
 SCHEMA = 1
 """Version of the layout; it is raised when an existing reader would misread the new one."""
@@ -105,6 +107,7 @@ class DiffReport(msgspec.Struct, frozen=True):
         tool: the tool that made the report.
         summary: number of findings of each severity.
         findings: regressions, most severe first.
+        causes: the regressions grouped by what is wrong at the root, most severe first.
         fixed: findings of a check in the old artifact that are not in the new one.
         resolutions: needed names that resolve to another file than before.
         members: changes in the files, symlinks and directories.
@@ -120,6 +123,7 @@ class DiffReport(msgspec.Struct, frozen=True):
     tool: Tool
     summary: Mapping[str, int]
     findings: tuple[FindingRecord, ...]
+    causes: tuple[Cause, ...]
     fixed: tuple[FindingRecord, ...]
     resolutions: tuple[ResolutionRecord, ...]
     members: MemberChangesRecord
@@ -132,10 +136,12 @@ class DiffReport(msgspec.Struct, frozen=True):
 def make_diff_report(old: str, new: str, difference: Difference, seconds: float) -> DiffReport:
     """Return the report on two artifacts; ``old`` and ``new`` are paths as given by the user."""
     members = difference.members
+    findings = tuple(map(make_finding_record, difference.findings))
     return DiffReport(
         SCHEMA, old, new, Tool(),
         summary={s.value: sum(f.severity == s for f in difference.findings) for s in Severity},
-        findings=tuple(map(make_finding_record, difference.findings)),
+        findings=findings,
+        causes=group_findings(findings),
         fixed=tuple(map(make_finding_record, difference.fixed)),
         resolutions=tuple(
             ResolutionRecord(
@@ -178,6 +184,6 @@ def _make_changed_record(changed: ChangedMember) -> ChangedMemberRecord:
 def convert_to_check_report(report: DiffReport) -> CheckReport:
     """Return the regressions as a check report on the new artifact, for formats without diffs."""
     return CheckReport(
-        report.schema, report.new, report.tool, report.summary, report.findings, report.failed,
-        report.ignored, seconds=report.seconds,
+        report.schema, report.new, report.tool, report.summary, report.findings, report.causes,
+        failed=report.failed, ignored=report.ignored, seconds=report.seconds,
     )  # fmt: skip

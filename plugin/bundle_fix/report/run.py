@@ -10,7 +10,9 @@ from bundle_fix.check.findings import filter_by_severity, is_ignored
 from bundle_fix.pipelines.run.execute import RunResult
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, make_finding_record
+from bundle_fix.report.causes import Cause, group_findings
+from bundle_fix.report.check_report import CheckReport, Tool
+from bundle_fix.report.finding_record import FindingRecord, make_finding_record
 from bundle_fix.run.observation import Load, LoadOrigin
 from bundle_fix.run.sandbox.command import Isolation
 
@@ -28,6 +30,7 @@ class RunReport(msgspec.Struct, frozen=True):
         tool: the tool that made the report.
         summary: number of findings of each severity.
         findings: the findings, most severe first.
+        causes: the findings grouped by what is wrong at the root, most severe first.
         failed: whether a finding is at or above ``--fail-on``.
         ignored: number of findings accepted by the user.
         status: the exit code of the program, or minus the number of the signal that ended it.
@@ -47,6 +50,7 @@ class RunReport(msgspec.Struct, frozen=True):
     tool: Tool
     summary: Mapping[str, int]
     findings: tuple[FindingRecord, ...]
+    causes: tuple[Cause, ...]
     failed: bool
     ignored: int
     status: int
@@ -70,10 +74,11 @@ def make_run_report(
     """Return the report on a run, with the findings that the policy does not accept."""
     found = [f for f in result.findings if not is_ignored(f, policy.ignore)]
     found.sort(key=lambda f: (f.severity.rank, f.rule, f.path, f.message))
+    records = tuple(map(make_finding_record, found))
     return RunReport(
         SCHEMA, artifact, result.program, Tool(),
         {s.value: sum(f.severity is s for f in found) for s in Severity},
-        tuple(map(make_finding_record, found)), bool(filter_by_severity(found, policy.fail_on)),
+        records, group_findings(records), bool(filter_by_severity(found, policy.fail_on)),
         len(result.findings) - len(found), result.end.status, result.end.stopped,
         result.isolation, result.decoys, result.is_complete, result.loads, result.opened_files,
         result.host_files, round(seconds, 3),
@@ -84,5 +89,5 @@ def convert_to_check_report(report: RunReport) -> CheckReport:
     """Return the findings as a check report, for formats without runs."""
     return CheckReport(
         report.schema, report.artifact, report.tool, report.summary, report.findings,
-        report.failed, report.ignored, seconds=report.seconds,
+        report.causes, failed=report.failed, ignored=report.ignored, seconds=report.seconds,
     )  # fmt: skip

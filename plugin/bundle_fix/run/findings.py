@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rules import observed as rules
 from bundle_fix.model.library_names import matches_any
 from bundle_fix.policy.severity import Severity
@@ -41,6 +41,7 @@ def find_problems(
             yield rule.make_finding(
                 "",
                 f"{path} was opened by a process whose loader wrote no record",
+                root=Root(RootKind.HOST_COPY, name),
                 needed=name,
                 loaded=path,
                 provided=_list_providers(observer, name),
@@ -57,17 +58,20 @@ def _check_load(observer: Observer, load: Load) -> Iterator[Finding]:
     if load.origin is LoadOrigin.MISSING:
         severity = Severity.ERROR if load.call is LoadCall.NEEDED else Severity.NOTE
         yield rules.NOT_FOUND.make_finding(
-            load.requester, f"{asked}, which was not found", severity=severity, **evidence
-        )
+            load.requester, f"{asked}, which was not found", severity=severity,
+            root=Root(RootKind.LIBRARY, load.name), **evidence,
+        )  # fmt: skip
     elif load.origin in (LoadOrigin.DECOY, LoadOrigin.HOST) and provided:
         yield rules.HOST_COPY.make_finding(
             load.requester, f"{asked}; the pack has {provided[0]}, but {load.path} was loaded",
-            severity=_rate_load(observer, load), provided=provided, **evidence,
+            severity=_rate_load(observer, load), root=Root(RootKind.HOST_COPY, load.name),
+            provided=provided, **evidence,
         )  # fmt: skip
     elif load.origin is LoadOrigin.DECOY or _is_undeclared(observer, load):
         yield rules.UNDECLARED.make_finding(
             load.requester, f"{asked}, which is not in the pack; {load.path} was loaded",
             severity=Severity.ERROR if load.origin is LoadOrigin.DECOY else Severity.NOTE,
+            root=Root(RootKind.HOST_LIBRARY, load.name),
             **evidence,
         )  # fmt: skip
     elif load.prediction is Prediction.DIFFERENT:

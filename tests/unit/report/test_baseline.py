@@ -9,7 +9,8 @@ import pytest
 from bundle_fix.model.errors import BundleFixError
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.baseline import drop_known_findings, read_baseline
-from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, make_error_report
+from bundle_fix.report.check_report import CheckReport, Tool, make_error_report
+from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.render.json import render_json, render_jsonl
 
 

@@ -25,12 +25,12 @@ from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import (
     CheckReport,
-    FindingRecord,
     Tool,
     describe_rules,
     make_check_report,
     make_error_report,
 )
+from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.render.github import render_github, render_summary
 from bundle_fix.report.render.gitlab import render_gitlab
 from bundle_fix.report.render.json import render_json, render_jsonl

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bundle_fix.check.context import Context
+from bundle_fix.check.findings import Root, RootKind
 from bundle_fix.loader.hosts.libc import Libc, is_part_of_libc
 from bundle_fix.loader.hosts.rtld import find_linked_libc
 from bundle_fix.loader.objects import ObjectOrigin
@@ -61,6 +62,16 @@ def describe_trace(trace: Sequence[SearchStep]) -> list[dict[str, str]]:
         | ({"detail": step.detail} if step.detail else {})
         for step in trace
     ]
+
+
+def find_search_root(provided: Sequence[str], name: str) -> Root | None:
+    """Return the directory of the pack in which a needed name should have been found.
+
+    It is None for a name with a slash, for which the loader does not search.
+    """
+    if "/" in name:
+        return None
+    return Root(RootKind.DIRECTORY, posixpath.dirname(provided[0]) or ".")
 
 
 def make_need_evidence(need: Resolution, processes: Sequence[Process]) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.allocators import MemoryProviders, find_memory_providers, is_libc
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
@@ -43,12 +43,21 @@ def _check_number(
             entry,
             f"has {len(allocators)} allocators in its process: {names}",
             severity=severity,
+            root=_choose_root(allocators),
             allocators=[
                 {"path": a.label, "origin": a.origin.value, "needed_by": a.needed_by}
                 for a in allocators
             ],
             providers=providers.make_evidence(),
         )
+
+
+def _choose_root(allocators: Sequence[LoadedObject]) -> Root:
+    """Return the host's allocator, which should not be in the process, or else all of them."""
+    for allocator in allocators:
+        if allocator.origin is ObjectOrigin.HOST:
+            return Root(RootKind.HOST_COPY, allocator.name)
+    return Root(RootKind.COPIES, ", ".join(sorted(a.label for a in allocators)))
 
 
 def _describe_allocator(allocator: LoadedObject, entry: str) -> str:
@@ -137,6 +146,7 @@ def find_host_allocators(rule: Rule, context: Context) -> Iterator[Finding]:
                 hint="Add a symlink or a RUNPATH entry that leads to the pack's copy (see BF102)."
                 if provided
                 else None,
+                root=Root(RootKind.HOST_COPY, allocator.name),
                 allocator=allocator.label,
                 needed=allocator.name,
                 providers=providers.make_evidence(),

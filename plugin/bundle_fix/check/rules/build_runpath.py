@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import Rule
 from bundle_fix.loader.runpath import list_runpath_entries
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
@@ -46,6 +46,7 @@ def find_entries_of_build_machine(rule: Rule, context: Context) -> Iterator[Find
                 path,
                 f"has the {tag} entry {entry}, a directory of the build machine",
                 severity=Severity.ERROR if SHARED_DIRECTORY.fullmatch(place) else rule.severity,
+                root=Root(RootKind.ENTRY, entry),
                 entry=entry,
                 tag=tag.lower(),
             )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.facts.resolutions import describe_trace
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.facts.resolutions import describe_trace, find_search_root
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import join_names
 from bundle_fix.loader.dlopen import RECOMMENDED, REQUIRED, DlopenFeature, find_dlopen_callers
@@ -71,6 +71,7 @@ def _check_notes(rule: Rule, context: Context) -> Iterator[Finding]:
                     f"opens {_format_sonames(feature)}; the pack has {provided[0]}, but"
                     f" {need.result.path or 'nothing'} is opened",
                     severity=_get_severity(context, path, feature),
+                    root=find_search_root(provided, feature.sonames[0]),
                     dlopen=list(feature.sonames),
                     priority=feature.priority,
                     trace=describe_trace(need.trace),
@@ -107,6 +108,7 @@ def find_missing_dlopen_names(rule: Rule, context: Context) -> Iterator[Finding]
                 "",
                 f"{name} is opened at run time, but is neither in the pack nor expected on the"
                 " host",
+                root=Root(RootKind.LIBRARY, name),
                 needed=name,
             )
     for path, features in context.dlopen_notes.items():
@@ -131,6 +133,7 @@ def _check_presence(
             f"opens {_format_sonames(feature)} at run time{purpose}, but it is neither in the pack"
             " nor expected on the host",
             severity=_get_severity(context, path, feature),
+            root=Root(RootKind.LIBRARY, feature.sonames[0]),
             dlopen=list(feature.sonames),
             priority=feature.priority,
         )

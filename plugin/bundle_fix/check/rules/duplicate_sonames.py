@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.plan.provider import HWCAPS_DIRECTORY
 from bundle_fix.policy.severity import Severity
@@ -28,6 +28,7 @@ def find_duplicate_sonames(rule: Rule, context: Context) -> Iterator[Finding]:
             yield rule.make_finding(
                 first,
                 f"has the soname {soname}, like the different file {', '.join(different)}",
+                root=Root(RootKind.COPIES, soname),
                 soname=soname,
                 files=paths,
             )

@@ -14,7 +14,7 @@ from enum import Enum
 from bundle_fix.archive.packages.npm import is_npm_package
 from bundle_fix.archive.wheel import is_wheel
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import Rule
 from bundle_fix.loader.runpath import list_runpath_entries
 from bundle_fix.loader.search.tokens import PathBase, expand_entry
@@ -75,7 +75,7 @@ def find_lost_links(rule: Rule, context: Context) -> Iterator[Finding]:
             path,
             f"is a link to {end}, and {reason}; {LOSS_TEXTS[kind]}",
             severity=Severity.ERROR if is_error else rule.severity,
-            fixable=isinstance(tree.nodes.get(end), File),
+            root=Root(RootKind.SYMLINK, path), fixable=isinstance(tree.nodes.get(end), File),
             target=end, format=kind.value,
         )  # fmt: skip
     if unused:
@@ -114,7 +114,7 @@ def find_texts_of_symlinks(rule: Rule, context: Context) -> Iterator[Finding]:
             path,
             f"is a text file that contains only {target!r}: a symlink to {library} was lost",
             severity=Severity.ERROR if is_needed else rule.severity,
-            target=target, library=library,
+            root=Root(RootKind.SYMLINK, path), target=target, library=library,
         )  # fmt: skip
 
 

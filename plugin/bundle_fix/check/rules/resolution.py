@@ -10,12 +10,13 @@ from bundle_fix.check.context import Context
 from bundle_fix.check.facts.library_sources import find_library_source, is_loaded_by_import
 from bundle_fix.check.facts.privileges import find_prefix_for_name, list_refused_entries
 from bundle_fix.check.facts.resolutions import (
+    find_search_root,
     find_worst_resolutions,
     is_name_of_other_libc,
     make_need_evidence,
 )
 from bundle_fix.check.facts.start_scripts import find_start_script
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.loader.hosts.libc import (
     COMMON_LIBRARIES,
@@ -52,6 +53,7 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             continue
         provided = context.bundle.find_providers(posixpath.basename(name), image) if image else ()
         is_mild = False
+        root: Root | None = Root(RootKind.LIBRARY, name)
         if image is not None and name == image.interpreter:
             message = f"requires the interpreter {name}, which does not exist on the host"
             hint = "Run it on a host of the same machine and C library."
@@ -59,6 +61,7 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             message = f"needs {name}; the pack has {_locate_copy(context, provided, name)}, but in"
             message += " none of the searched directories"
             hint = FIX_NAME_WITH_SLASH if "/" in name else FIX_SEARCH_PATH
+            root = find_search_root(provided, name)
             if _is_reported_with_privileges(need):
                 continue
             script = find_start_script(context, processes, name)
@@ -79,6 +82,7 @@ def find_missing_names(rule: Rule, context: Context) -> Iterator[Finding]:
             message,
             severity=Severity.NOTE if is_mild else severity,
             hint=hint,
+            root=root,
             fixable=bool(provided),
             **make_need_evidence(need, processes),
         )
@@ -139,6 +143,7 @@ def find_host_copies(rule: Rule, context: Context) -> Iterator[Finding]:
             message,
             severity=found_severity,
             hint=FIX_NAME_WITH_SLASH if "/" in name else None,
+            root=find_search_root(provided, name),
             provided=list(provided),
             loaded=need.result.path,
             **make_need_evidence(need, processes),
@@ -229,6 +234,7 @@ def find_names_left_to_host(rule: Rule, context: Context) -> Iterator[Finding]:
             f"needs {name}, which is left to the host{_describe_targets(name, libcs[name])}",
             severity=rule.severity if is_usual else Severity.WARNING,
             hint=f"Add {name} to the pack, or pass --host-provides {name}.",
+            root=Root(RootKind.HOST_LIBRARY, name),
             needed=name,
             needed_by=paths,
         )

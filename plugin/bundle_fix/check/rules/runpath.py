@@ -15,8 +15,9 @@ from msgspec.structs import replace
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.foreign_entries import find_owner_of_entry
 from bundle_fix.check.facts.privileges import FIX_PRIVILEGED_PROGRAM, find_intended_prefix
+from bundle_fix.check.facts.resolutions import find_search_root
 from bundle_fix.check.facts.start_scripts import find_start_script
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.check.wording import join_names
 from bundle_fix.elf.read.image import Image
@@ -60,6 +61,7 @@ def find_missing_runpaths(rule: Rule, context: Context) -> Iterator[Finding]:
                 or _are_all_started_by_script(context, path, names)
                 else _adjust_severity(context, path, severity)
             ),
+            root=find_search_root(context.bundle.find_providers(names[0], image), names[0]),
             needed=names,
         )
 
@@ -159,6 +161,7 @@ def _make_entry_finding(
         f"has the {tag} entry {entry or '(empty)'}, {explanation}",
         severity=severity,
         hint=HINT_EXPANDED_ORIGIN if EXPANDED_ORIGIN.match(entry) else None,
+        root=Root(RootKind.ENTRY, entry),
         entry=entry,
         tag=tag.lower(),
         value=image.runpath if image.runpath is not None else image.rpath,
@@ -228,7 +231,9 @@ def find_useless_entries(rule: Rule, context: Context) -> Iterator[Finding]:
                 and classify_runpath_entry(context.bundle.tree, entry, home, image)
                 is RunpathKind.INSIDE
             ):
-                yield rule.make_finding(path, f"has the entry {entry} {count} times", entry=entry)
+                message = f"has the entry {entry} {count} times"
+                root = Root(RootKind.ENTRY, entry)
+                yield rule.make_finding(path, message, root=root, entry=entry)
 
 
 FIX_ENTRY = "Replace the entry with a path that begins with $ORIGIN, or remove it."

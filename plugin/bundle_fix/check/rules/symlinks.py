@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator
 
 from bundle_fix.check.context import Context
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import RELOCATABLE, Rule
 from bundle_fix.model.symlinks import UNRESOLVED_TEXTS, Unresolved
 from bundle_fix.plan.links import (
@@ -36,6 +36,7 @@ def find_missing_soname_names(rule: Rule, context: Context) -> Iterator[Finding]
             f"has the soname {name}, but no file or symlink has that name",
             severity=severity,
             hint=f"Add the symlink {symlink}.",
+            root=Root(RootKind.MISSING_SYMLINK, symlink),
             soname=name,
             symlink=symlink,
         )
@@ -68,6 +69,7 @@ def find_links_to_other_versions(rule: Rule, context: Context) -> Iterator[Findi
             message,
             severity=loaded.get((name, stale.target), rule.severity),
             hint=f"Make it a symlink to {' or '.join(stale.right)}.",
+            root=Root(RootKind.SYMLINK, path),
             fixable=not stale.is_ambiguous,
             target=stale.target,
             right=list(stale.right),
@@ -89,6 +91,7 @@ def _find_symlinks(
             path,
             f"is a symlink to {target}, which {UNRESOLVED_TEXTS[reason]}",
             severity=severity,
+            root=Root(RootKind.SYMLINK, path),
             target=target,
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from bundle_fix.check.context import Context
 from bundle_fix.check.facts.abi import GLIBC_PRIVATE, find_glibc_baseline, parse_glibc_version
 from bundle_fix.check.facts.symbols.drivers import find_driver_loader, map_drivers
-from bundle_fix.check.findings import Finding
+from bundle_fix.check.findings import Finding, Root, RootKind
 from bundle_fix.check.rule import Rule
 from bundle_fix.check.wording import decode_name, join_names
 from bundle_fix.loader.hosts.libc import LOADER_NAME, Libc, is_part_of_libc
@@ -55,6 +55,7 @@ def find_newer_glibc(rule: Rule, context: Context) -> Iterator[Finding]:
             path,
             f"requires {newest}, newer than {baseline.source}"
             f" ({join_names(symbols) or 'no symbol'})",
+            root=Root(RootKind.BASELINE, ".".join(map(str, limit))),
             baseline=".".join(map(str, limit)),
             versions=newer,
             symbols=symbols,
@@ -165,8 +166,10 @@ def _make_version_finding(
     rule: Rule, path: str, message: str, severity: Severity, process: Process, need: Resolution,
     missing: list[str],
 ) -> Finding:  # fmt: skip
+    is_host_copy = need.result.origin is ObjectOrigin.HOST
+    root = Root(RootKind.HOST_COPY, need.name) if is_host_copy else None
     return rule.make_finding(
-        path, message, severity=severity, versions=missing, library=need.name,
+        path, message, severity=severity, root=root, versions=missing, library=need.name,
         needed_by=need.requester.label, program=process.entry,
     )  # fmt: skip
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
+from bundle_fix.report.check_report import CheckReport, RuleText
+from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.locations import locate_member
 from bundle_fix.report.render.text import format_duration, render_total
 

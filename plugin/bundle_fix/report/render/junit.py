@@ -12,7 +12,8 @@ from xml.etree import ElementTree as ET
 
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
+from bundle_fix.report.check_report import CheckReport, RuleText
+from bundle_fix.report.finding_record import FindingRecord
 
 MAX_FINDINGS = 100
 """Limit on the listed findings of one rule."""

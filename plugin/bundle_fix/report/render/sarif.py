@@ -7,7 +7,8 @@ from typing import Any
 
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText, Tool
+from bundle_fix.report.check_report import CheckReport, RuleText, Tool
+from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.locations import deduplicate_fingerprints, encode_uri, locate_member
 from bundle_fix.report.render.json import format_json
 

@@ -15,7 +15,8 @@ from bundle_fix.check.rule import RuleScope
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import CheckReport, FindingRecord, RuleText
+from bundle_fix.report.check_report import CheckReport, RuleText
+from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.steps import decode_step, format_step
 
 WIDTH = 80
