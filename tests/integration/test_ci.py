@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -21,12 +20,12 @@ from typing import Any
 import jsonschema.validators
 import pytest
 import yaml
-from release.files import get_tarball_name, write_checksums
 
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.sandbox import require_sandbox
 from bundle_fix import __version__
 from integration.conftest import require_program
+from integration.releases import OWN_PROGRAM, make_release, write_script
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/ci.md").read_text()
@@ -50,28 +49,10 @@ def validate_document(document: Any, schema: str) -> None:
     jsonschema.validators.validator_for(loaded)(loaded).validate(document)
 
 
-def write_script(path: Path, line: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{line}\n")
-    path.chmod(0o755)
-
-
-def make_release(directory: Path, version: str = __version__) -> Path:
-    """Make the files of a release that the action and the snippets download."""
-    directory.mkdir(parents=True)
-    top = directory / "files"
-    write_script(top / "bin/bundle-fix", f'exec "{sys.executable}" -m bundle_fix "$@"')
-    name = get_tarball_name(version, platform.machine())
-    make_tarball(top, directory / name, name.removesuffix(".tar.gz"))
-    shutil.rmtree(top)
-    write_checksums(directory)
-    return directory / name
-
-
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """A directory with a pipeline's program in ``bin``, and a release in ``release``."""
-    write_script(tmp_path / "bin/bundle-fix", f'exec "{sys.executable}" -m bundle_fix "$@"')
+    write_script(tmp_path / "bin/bundle-fix", OWN_PROGRAM)
     (tmp_path / "work/dist").mkdir(parents=True)
     return tmp_path
 
