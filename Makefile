@@ -4,6 +4,7 @@ VENV   ?= .venv
 BIN    := $(abspath $(VENV))/bin
 BUILD  := $(abspath sample_project/build/latest)
 DEMO   := $(abspath sample_project/demo)
+SITE   := $(abspath site)
 # -qq: pip warns about this machine's own configuration, which is not the reader's concern.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # One test process per core, as more would only wait for compilers. For chosen TESTS, starting
@@ -16,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Seconds that `make fuzz` takes.
 FUZZ ?= 600
 
-.PHONY: sample test fuzz bench docs release check lint types names clean
+.PHONY: sample test fuzz bench docs site release check lint types names clean
 
 sample: $(VENV)/installed $(VENV)/cmake
 	@PATH="$(BIN):$$PATH" cmake -S sample_project -B $(BUILD) -DCMAKE_BUILD_TYPE=Release \
@@ -44,6 +45,11 @@ docs: $(VENV)/installed
 	$(BIN)/bundle-fix run --schema >docs/schemas/run-1.json
 	$(BIN)/python -m manual
 
+# Broken links are warnings, and warnings are errors (-W).
+site: $(VENV)/installed-site
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs $(SITE)
+	@echo $(SITE)/index.html
+
 release: $(VENV)/installed-release
 	$(BIN)/python -m release
 
@@ -60,7 +66,7 @@ names: $(VENV)/bin/python
 check: lint types names
 
 clean:
-	rm -rf $(VENV) .cache sample_project/build sample_project/demo sample_project/thirdparty/output
+	rm -rf $(VENV) .cache site sample_project/build sample_project/demo sample_project/thirdparty/output
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("bundle-fix needs Python 3.10 or newer" if sys.version_info < (3, 10) else 0)'
@@ -73,6 +79,10 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+$(VENV)/installed-site: $(VENV)/installed
+	$(INSTALL) --editable '.[site]'
 	@touch $@
 
 $(VENV)/installed-release: $(VENV)/installed

@@ -1,4 +1,4 @@
-"""``python -m manual``: write docs/commands.md and the man pages below share/."""
+"""``python -m manual``: write the reference pages in docs/ and the man pages in share/."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from pathlib import Path
 from manual.commands import read_commands
 from manual.markdown import format_commands_page
 from manual.roff import format_man_page, get_page_name
+from manual.schemas import format_schemas_page
 
 PROJECT = Path(__file__).parents[1]
-PAGE = PROJECT / "docs" / "commands.md"
+DOCS = PROJECT / "docs"
 MAN_PAGES = PROJECT / "share" / "man" / "man1"
 DATE = re.compile(r'(?<= 1 ")[-0-9]*(?=")')
 """The date in the first line of a man page."""
+
+
+def format_pages() -> Iterator[tuple[str, str]]:
+    """Yield the file name in docs/ and the text of each generated page."""
+    yield "commands.md", format_commands_page(read_commands())
+    yield "schemas.md", format_schemas_page()
 
 
 def format_man_pages(date: str) -> Iterator[tuple[str, str]]:
@@ -30,7 +37,8 @@ def format_man_pages(date: str) -> Iterator[tuple[str, str]]:
 
 def write_manuals() -> None:
     """Write all pages; a man page whose text has not changed keeps its date."""
-    PAGE.write_text(format_commands_page(read_commands()), encoding="utf-8")
+    for name, text in format_pages():
+        (DOCS / name).write_text(text, encoding="utf-8")
     seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
     date = time.strftime("%Y-%m-%d", time.gmtime(seconds))
     MAN_PAGES.mkdir(parents=True, exist_ok=True)

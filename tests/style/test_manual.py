@@ -1,16 +1,15 @@
-"""The man pages and docs/commands.md are what the commands themselves say."""
+"""The generated pages and man pages are what the commands and schemas themselves say."""
 
 from __future__ import annotations
 
-from manual.__main__ import DATE, MAN_PAGES, PAGE, format_man_pages
-from manual.commands import read_commands
-from manual.markdown import format_commands_page
+from manual.__main__ import DATE, DOCS, MAN_PAGES, format_man_pages, format_pages
 
-REPAIR = "a command has changed; run `python -m manual`"
+REPAIR = "a command or schema has changed; run `python -m manual`"
 
 
-def test_the_reference_page_of_commands_is_up_to_date() -> None:
-    assert format_commands_page(read_commands()) == PAGE.read_text(), REPAIR
+def test_every_reference_page_is_up_to_date() -> None:
+    for name, text in format_pages():
+        assert text == (DOCS / name).read_text(), REPAIR
 
 
 def test_every_man_page_is_up_to_date() -> None:
