@@ -19,6 +19,7 @@ from bundle_fix.archive.formats import is_archive_start
 from bundle_fix.archive.limits import Limits, format_size
 from bundle_fix.archive.tar.extensions import BLOCK
 from bundle_fix.archive.tar.fields import has_valid_checksum
+from bundle_fix.check.facts.file_facts import FactCache
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.cli.check_options import add_gate_options, glibc_option, read_gate_policy
 from bundle_fix.cli.examples import CommandWithExamples
@@ -43,7 +44,7 @@ from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
 from bundle_fix.model.wording import format_count
 from bundle_fix.pipelines.check import check_artifact
-from bundle_fix.pipelines.target import Target
+from bundle_fix.pipelines.target import Target, open_on_target
 from bundle_fix.policy.policy import CheckPolicy
 from bundle_fix.report.baseline import Baseline, drop_known_findings, read_baseline
 from bundle_fix.report.check_report import (
@@ -139,14 +140,16 @@ def check(
     known = read_baseline(baseline) if baseline else None
     options = [f"--spec={spec}"] if spec else []
     options += [f"--host-provides={pattern}" for pattern in host_provides]
-    make_report = partial(
-        _make_report, policy=policy, target=target, baseline=known, fix_options=options
-    )
     paint = choose_painter(color, is_terminal=output is None and sys.stdout.isatty())
     style = Style(
         "check", kind, describe_rules(CHECK_RULES), policy.fail_on, paint, verbose, quiet, exit_zero
     )
     paths = _list_artifacts(artifacts)
+    is_drawn = "html" in (kind, *(other for other, _ in also))
+    make_report = partial(
+        _make_report, policy=policy, target=target, baseline=known, fix_options=options,
+        drawn=len(paths) if is_drawn else 0,
+    )  # fmt: skip
     found: list[CheckReport] = []
     keep_findings = bool(also) or kind == "github"
     with show_progress(quiet=quiet, color=color) as display:
@@ -219,11 +222,22 @@ def _make_report(
     target: Target,
     baseline: Baseline | None,
     fix_options: Sequence[str],
+    drawn: int,
 ) -> CheckReport:
-    """Check one artifact and return the report, which has the error if there is one."""
+    """Check one artifact and return the report, which has the error if there is one.
+
+    ``drawn`` is the number of artifacts in one HTML document, 0 if there is none.
+    """
     start = time.monotonic()
+    facts: FactCache = {}
+    overview = None
     try:
-        result = check_artifact(path, policy, target, progress)
+        with open_on_target(path, target, progress) as artifact:
+            result = check_artifact(artifact, policy, facts, progress)
+            if drawn:
+                from bundle_fix.report.graphs.overview import make_overview
+
+                overview = make_overview(artifact, policy, facts, drawn)
     except BundleFixError as error:
         return make_error_report(str(path), str(error))
     except MemoryError:
@@ -231,6 +245,10 @@ def _make_report(
     except OSError as error:
         return make_error_report(str(path), f"{path}: {describe_os_error(error)}")
     report = make_check_report(str(path), result, time.monotonic() - start, fix_options)
+    if overview is not None:
+        from bundle_fix.report.graphs.drawn_report import add_overview
+
+        report = add_overview(report, overview)
     if baseline is None:
         return report
     return drop_known_findings(

@@ -118,7 +118,9 @@ def start_worker(
 
 def decode_report(data: bytes) -> CheckReport:
     """Return the report that a worker wrote."""
-    return msgspec.convert(json.loads(data), CheckReport)
+    from bundle_fix.report.graphs.drawn_report import DrawnReport
+
+    return msgspec.convert(json.loads(data), DrawnReport)
 
 
 def _encode_report(report: CheckReport) -> bytes:

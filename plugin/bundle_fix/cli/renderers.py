@@ -108,12 +108,19 @@ def _render_as_gitlab(reports: list[CheckReport], style: Style) -> str:
     return render_gitlab(reports)
 
 
+def _render_as_html(reports: list[CheckReport], style: Style) -> str:
+    from bundle_fix.report.html.check_page import render_check_page
+
+    return render_check_page(reports, style.rules)
+
+
 DOCUMENT_FORMATS: dict[str, Callable[[list[CheckReport], Style], str]] = {
     "json": _render_as_json,
     "sarif": _render_as_sarif,
     "junit": _render_as_junit,
     "github": _render_as_github,
     "gitlab": _render_as_gitlab,
+    "html": _render_as_html,
 }
 """Renderers of the formats that put all artifacts into one document."""
 

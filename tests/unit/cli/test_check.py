@@ -11,6 +11,7 @@ import pytest
 
 from builders.dlopen import make_dlopen_note_source
 from builders.elf import build_elf
+from builders.html import read_document
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
 from bundle_fix.report.schemas import build_check_schema
@@ -204,3 +205,17 @@ def test_nothing_to_check_fails_unless_it_is_allowed(tmp_path: Path) -> None:
     assert (ran.returncode, "nothing was checked" in ran.stdout) == (1, True)
     ran = run_bundle_fix("check", "--allow-empty", "zeros.tar", cwd=tmp_path)
     assert (ran.returncode, "nothing was checked" in ran.stdout) == (0, True)
+
+
+def test_the_html_report_of_a_pack_is_the_same_in_every_run(tmp_path: Path) -> None:
+    make_incident_pack(tmp_path / "p")
+    first, second = (
+        run_bundle_fix("check", "p", "--format", "html", "--also", "json=r.json", cwd=tmp_path)
+        for _ in range(2)
+    )
+    assert (first.returncode, first.stderr) == (1, "")
+    assert first.stdout == second.stdout
+    document = read_document(first.stdout)
+    assert {"BF102-bin-server", "program-bin-server"} <= set(document.list_values("id"))
+    jsonschema.validate(json.loads((tmp_path / "r.json").read_bytes()), build_check_schema())
+    assert "overview" not in (tmp_path / "r.json").read_text()

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import msgspec
 
 from bundle_fix.report.check_report import CheckReport
+from bundle_fix.report.graphs.drawn_report import drop_overview
 
 
 def render_json(reports: Sequence[CheckReport]) -> str:
     """Render the reports as indented JSON; bytes of a name that are not UTF-8 are escaped."""
-    return format_json(reports[0] if len(reports) == 1 else reports)
+    records = [*map(drop_overview, reports)]
+    return format_json(records[0] if len(records) == 1 else records)
 
 
 def render_jsonl(report: CheckReport) -> str:
     """Render one report as one line."""
-    return format_json_line(report)
+    return format_json_line(drop_overview(report))
 
 
 def format_json_line(value: object) -> str:

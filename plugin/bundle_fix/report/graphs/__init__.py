@@ -1,0 +1,1 @@
+"""The data that drawings show: graphs of loaded objects, and the sizes of files."""

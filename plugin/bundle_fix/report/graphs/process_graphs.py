@@ -1,0 +1,91 @@
+"""Graphs of the processes that the model of the loader predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bundle_fix.loader.deployment import Deployment
+from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
+from bundle_fix.loader.process import Process
+from bundle_fix.loader.search.steps import SearchRule
+from bundle_fix.report.graphs.load_graph import (
+    GraphBuilder,
+    GraphEdge,
+    GraphKind,
+    GraphObject,
+    LoadGraph,
+    Side,
+)
+from bundle_fix.report.steps import format_found_by, format_step
+
+SIDES = {
+    ObjectOrigin.BUNDLE: Side.PACK,
+    ObjectOrigin.HOST: Side.HOST,
+    ObjectOrigin.MISSING: Side.MISSING,
+}
+DLOPEN = "opened at run time"
+"""The rule of an edge that dlopen(3) makes."""
+
+
+def make_process_graph(
+    process: Process, deployment: Deployment, opened: Sequence[tuple[LoadedObject, str]] = ()
+) -> LoadGraph:
+    """Return the graph of a process.
+
+    Args:
+        process: the process.
+        deployment: the pack on the host of the process.
+        opened: the libraries of the pack that its objects open at run time: the object that opens
+            a library, and the path of the library.
+    """
+    main = process.main
+    is_program = main.image is not None and main.image.is_program
+    kind = GraphKind.PROGRAM if is_program else GraphKind.PLUGIN
+    builder = GraphBuilder(process.entry, kind, GraphObject(main.label, Side.PACK))
+    builder.indexes[main.label] = 0
+    described = _ObjectAdder(builder, process, deployment)
+    for loaded in process.objects:
+        index = described.add_object(loaded)
+        if loaded.via is SearchRule.PRELOAD:
+            builder.add_edge(GraphEdge(0, index, loaded.name, format_found_by(loaded)))
+    for need in process.resolutions:
+        start, end = described.add_object(need.requester), described.add_object(need.result)
+        steps = tuple(map(format_step, need.trace))
+        rule = "" if need.already_loaded and not steps else format_found_by(need.result)
+        builder.add_edge(GraphEdge(start, end, need.name, rule, steps))
+    for caller, path in opened:
+        end = builder.add_object(path, GraphObject(path, Side.PACK, at_run_time=True))
+        if builder.objects[end].at_run_time:
+            builder.add_edge(GraphEdge(described.add_object(caller), end, path, DLOPEN))
+    return builder.build(process.remarks)
+
+
+class _ObjectAdder:
+    """Adds the objects of a process to a graph."""
+
+    def __init__(self, builder: GraphBuilder, process: Process, deployment: Deployment) -> None:
+        self.builder = builder
+        self.deployment = deployment
+        image = process.main.image
+        host, view = deployment.host, deployment.view
+        self.libc = host.find_loader(view, image).libc if image is not None else None
+
+    def add_object(self, loaded: LoadedObject) -> int:
+        """Add an object, if it is not there; return its index."""
+        side = SIDES[loaded.origin]
+        note = self._describe_copy(loaded) if side is Side.HOST else ""
+        is_notable = side is Side.MISSING or bool(note)
+        added = GraphObject(loaded.label, side, is_notable=is_notable, note=note)
+        return self.builder.add_object(loaded.label, added)
+
+    def _describe_copy(self, loaded: LoadedObject) -> str:
+        """Return why a reader should see a file of the host; empty if it is expected there."""
+        host = self.deployment.host
+        if self.libc is None or host.is_expected(loaded.name, self.libc):
+            return ""
+        like = loaded.loaded_by.image if loaded.loaded_by is not None else None
+        provided = self.deployment.bundle.find_providers(loaded.name, like) if like else ()
+        if provided:
+            return f"instead of the pack's {provided[0]}"
+        is_known = host.files is not None or host.is_common(loaded.name, self.libc)
+        return "" if is_known else "which few hosts have"

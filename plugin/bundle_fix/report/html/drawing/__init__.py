@@ -1,0 +1,1 @@
+"""Drawings in the HTML report, as inline SVG."""

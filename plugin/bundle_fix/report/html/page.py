@@ -1,0 +1,82 @@
+"""The frame of an HTML report: the head with its security policy, the parts, and the size limit.
+
+The document has no scripts and loads nothing. Its own Content-Security-Policy says so, and a
+server may send the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from bundle_fix import __version__
+from bundle_fix.report.html.elements import (
+    Element,
+    append_children,
+    build_element,
+    measure_element,
+    write_element,
+)
+from bundle_fix.report.html.style import STYLE
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+MAX_SIZE = 1_000_000
+"""Bytes of a document. CI services refuse or cut larger files, and browsers become slow."""
+
+
+def write_page(title: str, header: Iterable[Element], parts: Iterable[Element]) -> str:
+    """Return a document.
+
+    Args:
+        title: the title.
+        header: the elements that come first.
+        parts: the elements after them.
+    """
+    head = build_element(
+        "head",
+        build_element("meta", charset="utf-8"),
+        build_element("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        build_element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        build_element("meta", name="referrer", content="no-referrer"),
+        build_element("title", title),
+    )
+    style = build_element("style")
+    # The style sheet is a constant: it is not escaped, and HTML does not escape it either.
+    style.text = STYLE
+    append_children(head, style)
+    footer = build_element("footer", build_element("p", f"bundle-fix {__version__}"))
+    body = build_element(
+        "body",
+        build_element("header", *header),
+        build_element("main", *parts),
+        footer,
+    )
+    html = build_element("html", head, body, lang="en")
+    return "<!DOCTYPE html>\n" + write_element(html) + "\n"
+
+
+class SizeBudget:
+    """The bytes that are left for the parts of a document."""
+
+    def __init__(self, size: int = MAX_SIZE - len(STYLE) - 4096) -> None:
+        self.left = size
+
+    def take_element(self, element: Element) -> bool:
+        """Return whether an element fits; if so, its bytes are taken."""
+        size = measure_element(element)
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+def build_fitting(
+    builders: Sequence[Callable[[], Element]], budget: SizeBudget
+) -> tuple[list[Element], int]:
+    """Return the elements up to the first that does not fit, and the number of the others."""
+    built: list[Element] = []
+    for build in builders:
+        element = build()
+        if not budget.take_element(element):
+            break
+        built.append(element)
+    return built, len(builders) - len(built)
