@@ -15,12 +15,10 @@ from typing import IO
 import click
 from msgspec.structs import replace
 
-from bundle_fix.archive.formats import is_archive_start
-from bundle_fix.archive.limits import Limits, format_size
-from bundle_fix.archive.tar.extensions import BLOCK
-from bundle_fix.archive.tar.fields import has_valid_checksum
+from bundle_fix.archive.limits import Limits
 from bundle_fix.check.facts.file_facts import FactCache
 from bundle_fix.check.registry import CHECK_RULES
+from bundle_fix.cli.artifact_list import list_artifacts
 from bundle_fix.cli.check_options import add_gate_options, glibc_option, read_gate_policy
 from bundle_fix.cli.examples import CommandWithExamples
 from bundle_fix.cli.limit_options import add_limit_options
@@ -38,7 +36,6 @@ from bundle_fix.cli.renderers import Style, convert_for_file, render_reports, re
 from bundle_fix.cli.report_file import append_summary, write_report
 from bundle_fix.cli.status import compute_exit_code
 from bundle_fix.cli.target_options import add_target_options, read_target
-from bundle_fix.elf.read.parser import MAGIC as ELF_MAGIC
 from bundle_fix.model.errors import BundleFixError, describe_os_error
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress
@@ -55,10 +52,6 @@ from bundle_fix.report.check_report import (
     strip_findings,
 )
 from bundle_fix.subprocesses.processors import count_cores
-
-STDIN = Path("-")
-LARGEST_LIST = 64 << 20
-"""Bytes of a list of artifacts."""
 
 
 @click.command(cls=CommandWithExamples)
@@ -144,7 +137,7 @@ def check(
     style = Style(
         "check", kind, describe_rules(CHECK_RULES), policy.fail_on, paint, verbose, quiet, exit_zero
     )
-    paths = _list_artifacts(artifacts)
+    paths = list_artifacts(artifacts)
     is_drawn = "html" in (kind, *(other for other, _ in also))
     make_report = partial(
         _make_report, policy=policy, target=target, baseline=known, fix_options=options,
@@ -170,48 +163,6 @@ def check(
         if report.error:
             sys.stderr.write(f"bundle-fix: error: {escape_unprintable(report.error)}\n")
     return compute_exit_code(found, exit_zero=exit_zero)
-
-
-def _list_artifacts(artifacts: tuple[Path, ...]) -> list[Path]:
-    """Return the artifacts; ``-`` stands for those on stdin, one per line or NUL-terminated.
-
-    Raises:
-        BundleFixError: The list is empty.
-    """
-    paths: list[Path] = []
-    for artifact in artifacts:
-        if artifact == STDIN:
-            paths += _read_path_list(sys.stdin.buffer)
-        else:
-            paths.append(artifact)
-    if not paths:
-        raise BundleFixError(
-            "the list of artifacts is empty", where="stdin", hint="give at least one path"
-        )
-    return paths
-
-
-def _read_path_list(stream: IO[bytes]) -> list[Path]:
-    """Return the paths that ``stream`` lists.
-
-    Raises:
-        BundleFixError: It is an artifact or longer than `LARGEST_LIST`.
-    """
-    data = stream.read(BLOCK)
-    is_tar = len(data) == BLOCK and has_valid_checksum(data)
-    if is_tar or is_archive_start(data) or data.startswith(ELF_MAGIC):
-        raise BundleFixError(
-            "this is an artifact, but '-' reads a list of paths", where="stdin",
-            hint="write it to a file and give its path",
-        )  # fmt: skip
-    data += stream.read(LARGEST_LIST)
-    if len(data) > LARGEST_LIST:
-        raise BundleFixError(
-            f"the list of artifacts is larger than {format_size(LARGEST_LIST)}", where="stdin",
-            hint="split it, as 'xargs' does",
-        )  # fmt: skip
-    names = data.split(b"\0") if b"\0" in data else data.splitlines()
-    return [Path(os.fsdecode(name)) for name in names if name.strip()]
 
 
 def _make_report(

@@ -14,7 +14,7 @@ import pytest
 from builders.elf import build_elf
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
-from bundle_fix.cli.check import _read_path_list
+from bundle_fix.cli.artifact_list import _read_path_list
 from bundle_fix.model.errors import BundleFixError
 
 SPEC = """

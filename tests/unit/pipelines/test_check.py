@@ -13,12 +13,13 @@ from bundle_fix.check.findings import get_subject
 from bundle_fix.check.result import CheckResult
 from bundle_fix.pipelines.check import check_artifact
 from bundle_fix.pipelines.fix import Options, fix_artifact
-from bundle_fix.pipelines.target import Target
+from bundle_fix.pipelines.target import Target, open_on_target
 from bundle_fix.policy.policy import CheckPolicy
 
 
 def check(path: Path) -> CheckResult:
-    return check_artifact(path, CheckPolicy(), Target())
+    with open_on_target(path, Target()) as artifact:
+        return check_artifact(artifact, CheckPolicy(), {})
 
 
 def list_fixable(result: CheckResult, *, fixable: bool) -> set[tuple[str, str, str]]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from builders.html import read_document
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import CheckReport, FindingRecord, Tool, describe_rules
+from bundle_fix.report.check_report import CheckReport, Tool, describe_rules
+from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.graphs.drawn_report import Overview, add_overview
 from bundle_fix.report.graphs.load_graph import (
     GraphEdge,

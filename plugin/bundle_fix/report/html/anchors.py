@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from bundle_fix.report.check_report import FindingRecord
+from bundle_fix.report.finding_record import FindingRecord
 
 UNSAFE = re.compile(r"[^A-Za-z0-9._+]+")
 LONGEST = 80

@@ -7,7 +7,8 @@ from itertools import groupby
 
 from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import FindingRecord, RuleText
+from bundle_fix.report.check_report import RuleText
+from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.html.anchors import Anchors
 from bundle_fix.report.html.elements import Element, append_children, build_code, build_element
 from bundle_fix.report.steps import decode_step, format_step
