@@ -1,6 +1,6 @@
 """LIEF, which is imported only where it is used, because a machine may not be able to load it.
 
-Its wheels need glibc 2.28, and bundle-fix itself runs with 2.17.
+Its wheels need glibc 2.25 and the libstdc++ of GCC 7; bundle-fix itself runs with glibc 2.17 alone.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import re
 
 from bundle_fix.model.errors import BundleFixError
 
-NEEDED_GLIBC = re.compile(r"version [`']GLIBC_([0-9.]+)' not found")
-"""The message of the dynamic loader about a library that is too new (glibc's dl-version.c)."""
+MISSING_VERSION = re.compile(r"(\S+): version [`'](\S+)' not found")
+"""The message of the dynamic loader about a library that is too old (glibc's dl-version.c)."""
 
 
 def load_lief() -> str:
@@ -26,11 +26,8 @@ def load_lief() -> str:
         reason = str(error)
     except Exception as error:  # an import runs the code of the package, which may be damaged
         reason = str(error) or type(error).__name__
-    if needed := NEEDED_GLIBC.search(reason):
-        from bundle_fix.spec.sources import read_builtin
-
-        found = read_builtin("glibc", {}).value
-        return f"LIEF needs glibc {needed[1]}, but this machine has {found}"
+    if found := MISSING_VERSION.search(reason):
+        return f"LIEF needs {found[2]}, which {found[1]} lacks"
     return f"LIEF cannot be loaded: {reason.splitlines()[0]}"
 
 

@@ -19,7 +19,7 @@ to = "bin/"
 [[libraries]]
 from = "lib/*"
 """
-NOTE = "note: no second opinion on the edit: LIEF needs glibc 2.99, but this machine has "
+NOTE = "note: no second opinion on the edit: LIEF needs GLIBC_2.99, which /lib64/libc.so.6 lacks"
 
 
 @pytest.fixture
@@ -47,8 +47,7 @@ def test_a_missing_second_opinion_is_a_note(
     monkeypatch.chdir(pack.parent)
     assert main(command) == 0
     (note,) = [line for line in capsys.readouterr().err.splitlines() if "LIEF" in line]
-    assert f"bin/server: {NOTE}" in note
-    assert note.endswith("; only bundle-fix verified the result")
+    assert note.endswith(f"bin/server: {NOTE}; only bundle-fix verified the result")
     assert (pack.parent / "out").exists()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,14 @@ from bundle_fix.model.errors import BundleFixError
 from elf.edit.programs import build_program
 from elf.support import get_content
 
-GLIBC = (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
+CXX = "/lib64/libstdc++.so.6: version 'GLIBCXX_3.4.20' not found (required by /x/lief/_lief.so)"
+LOST = "libstdc++.so.6: cannot open shared object file: No such file or directory"
 REASONS = {
     None: "LIEF is not installed",
-    f"raise ImportError({TOO_NEW!r})": f"LIEF needs glibc 2.99, but this machine has {GLIBC}",
-    f"raise OSError({TOO_NEW!r})": f"LIEF needs glibc 2.99, but this machine has {GLIBC}",
+    f"raise ImportError({TOO_NEW!r})": "LIEF needs GLIBC_2.99, which /lib64/libc.so.6 lacks",
+    f"raise OSError({TOO_NEW!r})": "LIEF needs GLIBC_2.99, which /lib64/libc.so.6 lacks",
+    f"raise ImportError({CXX!r})": "LIEF needs GLIBCXX_3.4.20, which /lib64/libstdc++.so.6 lacks",
+    f"raise ImportError({LOST!r})": f"LIEF cannot be loaded: {LOST}",
     "from . import _lief": "LIEF cannot be loaded: cannot import name '_lief' from ",
     "import lief._lief": "LIEF cannot be loaded: No module named 'lief._lief'",
     "1 +": "LIEF cannot be loaded: invalid syntax (__init__.py, line 1)",
