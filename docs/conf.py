@@ -19,6 +19,8 @@ html_theme = "furo"
 html_title = f"bundle-fix {release}"
 html_show_copyright = False
 html_copy_source = False
+# Quotes and hyphens of options stay as they are typed.
+smartquotes = False
 # Languages without a lexer of Pygments are rare; a console with `…` is one that it cannot read.
 suppress_warnings = ["misc.highlighting_failure"]
 

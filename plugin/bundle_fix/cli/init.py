@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bundle_fix.cli.options import OUTPUT_PATH, PATH, print_message
 from bundle_fix.cli.progress import show_progress
 from bundle_fix.draft.spec import draft_spec
 from bundle_fix.model.errors import BundleFixError
+from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.storage.atomic import create_pending_file
 
 
@@ -53,6 +55,16 @@ def init(artifact: Path, output: Path, force: bool, limits: Limits, quiet: bool)
         pending.file.write(text.encode())
         pending.commit()
     sys.stdout.write(f"{output}\n")
-    root = "" if artifact.is_dir() else " -C DIR   # the directory with the unpacked archive"
-    print_message(f"read its comments; then: bundle-fix pack {output}{root}", quiet=quiet)
+    print_message(_describe_next_step(artifact, output), quiet=quiet)
     return 0
+
+
+def _describe_next_step(artifact: Path, spec: Path) -> str:
+    """Return what to do with a spec, as a command line that can be copied."""
+    name = escape_unprintable(shlex.quote(str(spec)))
+    if artifact.is_dir():
+        return f"Review its comments, then make and check the pack: bundle-fix pack {name}"
+    return (
+        f"Review its comments and unpack {escape_unprintable(str(artifact))}, then make and check"
+        f" the pack: bundle-fix pack {name} -C TOP_DIRECTORY"
+    )

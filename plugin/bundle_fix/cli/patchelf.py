@@ -15,7 +15,7 @@ import click
 from msgspec import Struct, field
 
 from bundle_fix import __version__
-from bundle_fix.cli.examples import CommandWithExamples
+from bundle_fix.cli.examples import EXAMPLES, CommandWithExamples
 from bundle_fix.model.errors import BundleFixError
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def _format_help() -> str:
     lines = ["syntax: patchelf"]
     lines += [f"  [{option}]" for option in FLAGS]
     lines += [f"  [{option} VALUE]" for option in (*FROM_FILE, *PLAIN)]
-    return "\n".join([*lines, f"  [{REPLACE} LIBRARY NEW_LIBRARY]", "  FILENAME...\n"])
+    lines += [f"  [{REPLACE} LIBRARY NEW_LIBRARY]", "  FILENAME...", "", "Examples:"]
+    lines += [f"  {example.line}" for example in EXAMPLES["patchelf"]]
+    return "\n".join(lines) + "\n"
 
 
 def _parse(arguments: tuple[str, ...]) -> Request:

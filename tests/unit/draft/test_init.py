@@ -64,7 +64,9 @@ def test_an_install_tree_is_packed_completely(tmp_path: Path) -> None:
     root = write_install_tree(tmp_path / "server-2.5.0/install")
     done = run_bundle_fix("init", root, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "bundle.toml\n")
-    assert done.stderr == "read its comments; then: bundle-fix pack bundle.toml\n"
+    assert done.stderr == (
+        "Review its comments, then make and check the pack: bundle-fix pack bundle.toml\n"
+    )
     assert list_packed_members(tmp_path / "bundle.toml") == list_members(root)
     assert "\nbundle = []\n" in (tmp_path / "bundle.toml").read_text()
 
@@ -87,7 +89,10 @@ def test_an_archive_is_packed_from_the_directory_it_is_unpacked_to(tmp_path: Pat
     root = write_install_tree(tmp_path / "tree")
     archive = make_tarball(root, tmp_path / "server-2.5.0-glibc2.17.tar.gz", "server-2.5.0")
     done = run_bundle_fix("init", archive, cwd=tmp_path)
-    assert "-C DIR   # the directory with the unpacked archive" in done.stderr
+    assert done.stderr == (
+        f"Review its comments and unpack {archive}, then make and check the pack:"
+        " bundle-fix pack bundle.toml -C TOP_DIRECTORY\n"
+    )
     (tmp_path / "unpacked").mkdir()
     subprocess.run(["tar", "xf", archive, "-C", tmp_path / "unpacked"], check=True)
     found = list_packed_members(tmp_path / "bundle.toml", "-C", tmp_path / "unpacked/server-2.5.0")
