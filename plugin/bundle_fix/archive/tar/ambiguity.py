@@ -106,9 +106,12 @@ UNPORTABLE_TYPES = {
 }
 NUMBER_FIELDS = tuple(
     slice(start, start + size)
-    for start, size in ((100, 8), (108, 8), (116, 8), (124, 12), (136, 12), (148, 8))
-)
-DEVICE_FIELDS = (slice(329, 337), slice(337, 345))
+    for start, size in (
+        (100, 8), (108, 8), (116, 8), (124, 12), (136, 12), (148, 8), (329, 8), (337, 8),
+    )
+)  # fmt: skip
+"""The numbers of a header. The last two, those of devices, are numbers or NULs also in headers
+without ``ustar``: bsdtar's archive_read_format_tar_bid rejects an archive that begins otherwise."""
 SIZE_FIELD = slice(124, 136)
 SPARSE_ENTRY = slice(386, 410)
 """The first entry of the map in an old GNU sparse header: offset and size (GNU tar's tar.h)."""
@@ -151,9 +154,6 @@ def find_header_ambiguity(block: bytes) -> TarAmbiguity | None:
         return TarAmbiguity.NUMBER
     if size and kind in TYPES_WITHOUT_DATA and kind != DIRECTORY:
         return TarAmbiguity.SIZE_WITHOUT_DATA
-    has_magic = block[257:262] == PREFIX_MAGIC[:5]
-    if has_magic and not all(_is_portable_number(block[field]) for field in DEVICE_FIELDS):
-        return TarAmbiguity.NUMBER
     if block[TARGET] and kind not in TYPES_WITH_TARGET:
         return TarAmbiguity.NEEDLESS_TARGET
     if block[PREFIX] and block[257:265] != PREFIX_MAGIC and kind not in (SPARSE, *NAME_RECORDS):

@@ -167,6 +167,12 @@ def test_other_numbers_in_an_unusual_notation_are_refused(
     assert "unusual notation" in read_refused(tmp_path / "a.tar", make_archive(GOOD + raw))
 
 
+def test_a_device_number_in_an_unusual_notation_is_refused_without_a_magic(tmp_path: Path) -> None:
+    """Bsdtar takes such a header at the beginning for another format."""
+    raw = replace_bytes(replace_bytes(make_member("p/n"), 257, bytes(8)), 329, b"-000000\0")
+    assert "unusual notation" in read_refused(tmp_path / "a.tar", make_archive(raw))
+
+
 @pytest.mark.parametrize(
     "number",
     [
