@@ -14,6 +14,7 @@ from bundle_fix.model.content import make_path_content
 from bundle_fix.model.errors import BundleFixError, build_os_error
 from bundle_fix.model.progress import StepProgress, no_step_progress, track_parts
 from bundle_fix.model.tree import (
+    ATTRIBUTE_PREFIX,
     Directory,
     File,
     Metadata,
@@ -25,7 +26,6 @@ from bundle_fix.model.tree import (
 )
 from bundle_fix.storage.copy import copy_bytes
 
-ATTRIBUTE_PREFIX = "SCHILY.xattr."
 """Prefix of the name of an extended attribute in a pax record (star(5))."""
 UPDATE_DIRECTORY = ".bundle-fix-update"
 """Staging directory below the root of a directory that is changed in place; not a member of it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bundle_fix.model.content import Content, make_path_content
-from bundle_fix.model.tree import File, Metadata, Tree
+from bundle_fix.model.tree import ATTRIBUTE_PREFIX, File, Metadata, Tree
 
 COMPANION_NAME = re.compile(
     r"\.(chk|hmac|asc|sig|sign|gpg|minisig|p7s)$|^(fipscheck|hmaccalc)$"
@@ -16,8 +16,6 @@ COMPANION_NAME = re.compile(
     re.IGNORECASE,
 )
 """Names of files and directories with signatures or checksums; most directories have none."""
-ATTRIBUTE_PREFIX = "SCHILY.xattr."
-"""The prefix of an extended attribute in the metadata of a file."""
 
 
 def find_stale_companions(target: Path, before: Path, after: Content) -> Iterator[str]:

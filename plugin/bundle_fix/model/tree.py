@@ -23,6 +23,8 @@ from bundle_fix.model.symlinks import FileKind, FileStatus, Unresolved, follow_s
 MAX_DIRECTORY_TEXT = 128 << 20
 """Characters in the paths of all directories that are not members themselves: a member's name of a
 few kilobytes may imply a thousand directories."""
+ATTRIBUTE_PREFIX = "SCHILY.xattr."
+"""The prefix of the pax records of extended attributes (star(5))."""
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 
 
@@ -38,7 +40,7 @@ class Metadata(Struct, frozen=True):
     mtime: float = 0
     """Seconds since the epoch."""
     extra: Mapping[str, str] = field(default_factory=dict)
-    """Other pax records, name to value: ``SCHILY.xattr.<name>`` for an extended attribute, and
+    """Other pax records, name to value: those of extended attributes (`ATTRIBUTE_PREFIX`), and
     ``mtime`` with the digits that a float cannot represent."""
 
     @property

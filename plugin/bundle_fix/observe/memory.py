@@ -84,8 +84,7 @@ def read_words(memory: Reader, layout: Format, address: int, count: int) -> tupl
 def read_int(memory: Reader, layout: Format, address: int) -> int | None:
     """Return the C ``int`` at ``address``, or None."""
     data = read_exactly(memory, address, 4)
-    mark = "<" if layout.order == "little" else ">"
-    return None if data is None else int(Layout(mark + "i").unpack(data)[0])
+    return None if data is None else int(Layout(layout.mark + "i").unpack(data)[0])
 
 
 def read_text(memory: Reader, address: int, limit: int = MAX_TEXT) -> str | None:

@@ -26,9 +26,7 @@ class Aux(IntEnum):
 
     NULL = 0
     PHDR = 3
-    PHNUM = 5
     BASE = 7
-    ENTRY = 9
     SECURE = 23
     RANDOM = 25
     EXECFN = 31

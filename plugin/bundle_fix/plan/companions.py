@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from bundle_fix.model.content import Content, read_exactly
 from bundle_fix.model.library_names import get_library_stem
-from bundle_fix.model.tree import File, Tree
+from bundle_fix.model.tree import ATTRIBUTE_PREFIX, File, Tree
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ FIPS_MODULE, FIPS_SETTINGS, FIPS_KEY = "fips.so", "fipsmodule.cnf", b"module-mac
 """OpenSSL's FIPS provider, and the file with its keyed digest (openssl-fipsinstall(1))."""
 MAX_HMAC_FILE = 1 << 16
 """Bytes of a file of keyed digests that are read."""
-ATTRIBUTES = ("SCHILY.xattr.security.ima", "SCHILY.xattr.security.evm")
+ATTRIBUTES = ("security.ima", "security.evm")
 """Extended attributes with the signatures of the kernel's integrity subsystem (evmctl(1))."""
 APPENDED_MARK = b"~Module signature appended~\n"
 """The last bytes of a file with an appended signature (the kernel's module_signature.h)."""
@@ -82,8 +82,8 @@ def _list_keyed_digests(tree: Tree) -> dict[str, list[str]]:
 def _find_signature(tree: Tree, path: str, digests: Mapping[str, list[str]]) -> str:
     node = tree.nodes[path]
     for attribute in ATTRIBUTES:
-        if attribute in node.metadata.extra:
-            return f"its extended attribute {attribute.removeprefix('SCHILY.xattr.')}"
+        if ATTRIBUTE_PREFIX + attribute in node.metadata.extra:
+            return f"its extended attribute {attribute}"
     if isinstance(node, File) and _read_end(node.content, len(APPENDED_MARK)) == APPENDED_MARK:
         return "the signature at its end"
     directory, name = posixpath.split(path)

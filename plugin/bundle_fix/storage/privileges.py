@@ -18,9 +18,9 @@ from enum import Enum
 
 from msgspec.structs import replace
 
-from bundle_fix.model.tree import File, Metadata, Tree, get_first_hard_link
+from bundle_fix.model.tree import ATTRIBUTE_PREFIX, File, Metadata, Tree, get_first_hard_link
 
-ATTRIBUTE_RECORD = "SCHILY.xattr.security.capability"
+ATTRIBUTE_RECORD = f"{ATTRIBUTE_PREFIX}security.capability"
 """The pax record of GNU tar and star with the value of the extended attribute."""
 LIBARCHIVE_RECORD = "LIBARCHIVE.xattr.security.capability"
 """The pax record of bsdtar with the same value in Base64, without padding."""

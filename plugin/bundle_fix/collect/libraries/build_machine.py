@@ -8,15 +8,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.loader.bundle import build_bundle
-from bundle_fix.loader.hosts.files import DirectoryFiles, HidingFiles, LayeredFiles
+from bundle_fix.loader.hosts.files import MACHINE, DirectoryFiles, HidingFiles, LayeredFiles
 from bundle_fix.loader.hosts.host import EMPTY_ENVIRONMENT, Environment
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.view import UNKNOWN_PLACE, View
 from bundle_fix.loader.objects import LoadedObject, ProcessContext
 from bundle_fix.model.content import PathContent
 from bundle_fix.model.tree import Tree
-
-MACHINE = DirectoryFiles(Path("/"))
 
 
 class LibrarySources(Struct, frozen=True):

@@ -16,7 +16,7 @@ from pathlib import Path
 from bundle_fix.archive.directory import read_metadata
 from bundle_fix.elf.read.image import Image
 from bundle_fix.elf.read.parser import read_image_at
-from bundle_fix.loader.hosts.files import DirectoryFiles
+from bundle_fix.loader.hosts.files import MACHINE
 from bundle_fix.loader.hosts.rtld import is_default_directory
 from bundle_fix.loader.runpath import list_runpath_entries
 from bundle_fix.loader.search.dependencies import has_filtees, read_dynamic_names
@@ -27,7 +27,6 @@ from bundle_fix.model.library_names import get_library_stem
 from bundle_fix.model.symlinks import FileStatus, Unresolved, follow_symlinks
 from bundle_fix.model.tree import File, Metadata, Node, Symlink, Tree
 
-MACHINE = DirectoryFiles(Path("/"))
 MAX_FILES = 2000
 """Limit of files added to a tree; a program rarely loads a tenth of it."""
 MAX_NAMES = 100_000

@@ -45,7 +45,7 @@ def read_notes(reader: Reader, image: Image) -> Iterator[Note]:
 
 def parse_notes(data: bytes, layout: Format, pad: int) -> Iterator[Note]:
     """Yield the notes of one segment or section, padded to ``pad`` bytes, up to a damaged one."""
-    header = Struct(("<" if layout.order == "little" else ">") + "III")
+    header = Struct(layout.mark + "III")
     at = 0
     while at + header.size <= len(data):
         name_size, size, kind = header.unpack_from(data, at)
@@ -73,7 +73,7 @@ def read_isa_level(reader: Reader, image: Image) -> int:
 
     Source: the x86-64 psABI, "Program Property" (.note.gnu.property).
     """
-    header = Struct("<II" if image.format.order == "little" else ">II")
+    header = Struct(image.format.mark + "II")
     step = 8 if image.format.bits == 64 else 4
     for note in read_notes(reader, image):
         if (note.name, note.type) != PROPERTY_NOTE:

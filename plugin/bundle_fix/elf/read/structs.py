@@ -69,10 +69,16 @@ class Section(NamedTuple):
 
 
 class Format(Struct, frozen=True):
-    """The layouts of one class and byte order (``order`` is ``little`` or ``big``)."""
+    """The layouts of one class and byte order.
+
+    Attributes:
+        order: ``little`` or ``big``.
+        mark: the byte order as the first character of a format of `struct`.
+    """
 
     bits: int
     order: Literal["little", "big"]
+    mark: str
     header: struct.Struct
     segment: struct.Struct
     section: struct.Struct
@@ -111,6 +117,7 @@ def get_elf_format(bits: int, order: Literal["little", "big"]) -> Format:
     return Format(
         bits=bits,
         order=order,
+        mark=mark,
         header=struct.Struct(mark + header),
         segment=struct.Struct(mark + segment),
         section=struct.Struct(mark + section),

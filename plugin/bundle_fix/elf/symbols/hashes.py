@@ -63,7 +63,7 @@ class _Words:
             raise DamagedElfError("no loaded segment contains the hash table of its symbols")
         self.reader = reader
         self.offset = offset
-        self.mark = "<" if image.format.order == "little" else ">"
+        self.mark = image.format.mark
         self.kind = "I" if width == 4 else "Q"
         self.struct = struct.Struct(self.mark + self.kind)
 
@@ -206,7 +206,7 @@ def _filter_by_bloom(
     """Yield the names that the table's Bloom filter lets through."""
     words, bits = _Words(reader, image, address), image.format.bits
     bloom, shift = map(words.read_word, GNU_HEADER[2:])
-    order = "<" if image.format.order == "little" else ">"
+    order = image.format.mark
     step = bits // 8
     raw = read_exactly(reader, words.offset + GNU_HEADER_SIZE, _check_count(bloom) * step)
     if raw is None:

@@ -198,5 +198,5 @@ def _read_version_indices(reader: Reader, image: Image, first: int, count: int) 
     raw = None if start is None else read_exactly(reader, start + 2 * first, 2 * count)
     if raw is None:
         return (1,) * count
-    mark = "<" if image.format.order == "little" else ">"
+    mark = image.format.mark
     return struct.Struct(f"{mark}{count}H").unpack(raw)

@@ -204,7 +204,7 @@ def _read_list(reader: Reader, image: Image, shape: _RecordLayout) -> VersionLis
         raise DamagedElfError(
             f"its list of symbol versions has {number} records; the limit is {MAX_RECORDS}"
         )
-    mark = "<" if image.format.order == "little" else ">"
+    mark = image.format.mark
     record, auxiliary = struct.Struct(mark + shape.record), struct.Struct(mark + shape.auxiliary)
     groups, places, facts = [], [], []
     numbers = -2 if shape.own_string is None else shape.own_string

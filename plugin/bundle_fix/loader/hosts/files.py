@@ -73,6 +73,10 @@ class DirectoryFiles(Struct, frozen=True):
             return []
 
 
+MACHINE = DirectoryFiles(Path("/"))
+"""This machine's own files."""
+
+
 class LayeredFiles(Struct, frozen=True):
     """Root file systems that are searched in order: the first one with a path provides it."""
 

@@ -48,7 +48,7 @@ class MappedRange(NamedTuple):
 
 def list_core_notes(file: Reader, layout: Format, segment: Segment) -> Iterator[CoreNote]:
     """Yield the notes of a PT_NOTE segment; contents are not read, as threads have many of them."""
-    header = Layout(("<" if layout.order == "little" else ">") + "III")
+    header = Layout(layout.mark + "III")
     at, end = segment.offset, min(segment.file_end, file.size)
     for _ in range(MAX_NOTES):
         data = read_exactly(file, at, header.size)
@@ -77,8 +77,7 @@ def parse_process_info(data: bytes, layout: Format) -> ProcessInfo | None:
     name_at = len(data) - ARGUMENTS_SIZE - NAME_SIZE
     if name_at < 16:
         return None
-    mark = "<" if layout.order == "little" else ">"
-    (pid,) = Layout(mark + "i").unpack_from(data, name_at - 16)
+    (pid,) = Layout(layout.mark + "i").unpack_from(data, name_at - 16)
     name = data[name_at : name_at + NAME_SIZE].partition(b"\0")[0]
     command = data[-ARGUMENTS_SIZE:].partition(b"\0")[0]
     return ProcessInfo(pid, os.fsdecode(name), os.fsdecode(command).strip())
@@ -88,8 +87,7 @@ def parse_signal(data: bytes, layout: Format) -> int | None:
     """Return the signal that ended the process: pr_cursig of the first thread's NT_PRSTATUS."""
     if len(data) < 14:
         return None
-    mark = "<" if layout.order == "little" else ">"
-    return Layout(mark + "h").unpack_from(data, 12)[0] or None
+    return Layout(layout.mark + "h").unpack_from(data, 12)[0] or None
 
 
 def parse_mapped_files(data: bytes, layout: Format) -> Iterator[MappedRange]:

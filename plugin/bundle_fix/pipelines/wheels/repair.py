@@ -146,7 +146,7 @@ def _read_wheel(artifact: Artifact) -> WheelContents:
         info = find_metadata_directory(artifact.tree)
         bundle = read_bundle(_merge_platlib(artifact.tree, info), where)
         for path in bundle.images:
-            if path.startswith(f"{info.removesuffix('.dist-info')}.data/purelib/"):
+            if path.startswith(f"{info.removesuffix(METADATA_SUFFIX)}.data/purelib/"):
                 raise BundleFixError(
                     f"{path} is compiled code in the part for code without a platform",
                     hint="install it to platlib",
@@ -162,7 +162,7 @@ def _merge_platlib(tree: Tree, info: str) -> Tree:
 
     Root-Is-Purelib is false in a repaired wheel (PEP 427).
     """
-    prefix = f"{info.removesuffix('.dist-info')}.data/platlib/"
+    prefix = f"{info.removesuffix(METADATA_SUFFIX)}.data/platlib/"
     nodes: dict[str, Node] = {}
     for path, node in tree.nodes.items():
         moved = path.removeprefix(prefix)
@@ -286,7 +286,7 @@ def _add_sbom(
                 package,
             )
         )
-    _, _, version = info.removesuffix(".dist-info").partition("-")
+    _, _, version = info.removesuffix(METADATA_SUFFIX).partition("-")
     text = render_wheel_sbom(wheel.name.distribution, version, libraries, read_distribution())
     mtime = max(node.metadata.mtime for node in tree.nodes.values())
     sbom = File(BytesContent(text), Metadata(0o644, mtime=mtime))

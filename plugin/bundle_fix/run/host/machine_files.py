@@ -16,7 +16,7 @@ from bundle_fix.elf.read.parser import read_image_at
 from bundle_fix.loader.bundle import Bundle, read_bundle
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entry_points import map_plugins, map_programs
-from bundle_fix.loader.hosts.files import DirectoryFiles
+from bundle_fix.loader.hosts.files import MACHINE
 from bundle_fix.loader.hosts.libc import LOADER_NAME, is_part_of_libc
 from bundle_fix.loader.hosts.real_host import RealHost
 from bundle_fix.loader.hosts.rtld import Loader
@@ -28,7 +28,6 @@ from bundle_fix.model.library_names import matches_any
 from bundle_fix.model.tree import File, Metadata, Tree
 
 SHELL = Path("/bin/sh")
-MACHINE = DirectoryFiles(Path("/"))
 PATH_FILE = re.compile(r"ld-musl-.*\.path")
 MODE = Metadata(0o755)
 PROGRAMS = (

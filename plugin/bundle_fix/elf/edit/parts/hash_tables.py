@@ -72,7 +72,7 @@ def build_gnu_hash(reader: Reader, image: Image, names: Sequence[bytes]) -> Iter
             chains[-1:] = [last | 1 for last in chains[-1:]]
         chains.append(value & ~1)
     chains[-1:] = [last | 1 for last in chains[-1:]]
-    mark = "<" if image.format.order == "little" else ">"
+    mark = image.format.mark
     data = struct.pack(f"{mark}{len(bloom)}{'Q' if bits == 64 else 'I'}", *bloom)
     data += struct.pack(f"{mark}{len(buckets) + len(chains)}I", *buckets, *chains)
     if GNU_HEADER_SIZE + len(data) != table.size:
@@ -88,7 +88,7 @@ def _read_gnu_hash(reader: Reader, image: Image) -> _GnuHash | None:
         return None
     size = measure_gnu_hash(reader, image, address)
     data = read_exactly(reader, offset, size)
-    mark = "<" if image.format.order == "little" else ">"
+    mark = image.format.mark
     if data is None or len(data) < GNU_HEADER_SIZE:
         raise DamagedElfError("the GNU hash table of its symbols is truncated")
     buckets, first, bloom, shift = struct.unpack_from(f"{mark}4I", data)
@@ -114,7 +114,7 @@ def build_sysv_hash(reader: Reader, image: Image, names: Sequence[bytes]) -> Ite
     for number in range(len(names) - 1, 0, -1) if count else ():
         bucket = compute_sysv_hash(names[number]) % count
         chains[number], buckets[bucket] = buckets[bucket], number
-    mark = "<" if image.format.order == "little" else ">"
+    mark = image.format.mark
     words = struct.pack(
         f"{mark}{count + len(chains)}{'I' if width == 4 else 'Q'}", *buckets, *chains
     )

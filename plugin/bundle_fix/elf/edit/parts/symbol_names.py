@@ -134,7 +134,7 @@ def _renumber(image: Image, data: bytes, numbers: Mapping[int, int], *, has_adde
     """Return relocations with other symbol numbers: the upper bits of r_info, the second word."""
     is_wide = image.format.bits == 64
     shift = 32 if is_wide else 8
-    mark = "<" if image.format.order == "little" else ">"
+    mark = image.format.mark
     layout = struct.Struct(mark + ("Q" if is_wide else "I") * (3 if has_addend else 2))
     whole = len(data) // layout.size * layout.size
     records = []
