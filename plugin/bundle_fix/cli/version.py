@@ -27,6 +27,7 @@ LOSSES = {
     UNSQUASHFS: "no squashfs images and AppImages",
     "bwrap": "no 'run' where user namespaces are restricted",
     "strace": "no 'run --strace'",
+    "objcopy": "no `strip` of [debug]",
 }
 """What does not work without each optional library and program."""
 TIME_LIMIT = 10
@@ -43,7 +44,7 @@ def list_versions() -> Iterator[str]:
     for name in (*PACKAGES, CYCLONEDX):
         yield from _describe_package(name)
     yield _describe_program("patchelf", find_patchelf())
-    for name in (UNSQUASHFS, "bwrap", "strace"):
+    for name in (UNSQUASHFS, "bwrap", "strace", "objcopy"):
         yield _describe_program(name, shutil.which(name))
 
 
