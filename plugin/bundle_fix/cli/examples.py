@@ -164,5 +164,8 @@ def format_usage_error(message: str, error: click.UsageError) -> str:
         return message
     options = {*OPTION.findall(message)}
     with_option = (example for example in examples if options & {*example.line.split()})
-    example = next(with_option, examples[0])
-    return f"{message}{'' if message.endswith(('.', '?')) else '.'} Try: {example.line}"
+    line = next(with_option, examples[0]).line
+    if error.ctx and isinstance(error.ctx.command, click.Group):
+        # The list of all commands helps more than the example of one.
+        line = "bundle-fix --help"
+    return f"{message}{'' if message.endswith(('.', '?')) else '.'} Try: {line}"

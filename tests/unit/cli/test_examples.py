@@ -60,7 +60,7 @@ def test_the_help_of_a_command_ends_with_examples() -> None:
         ("check x --ignore BF202", "until 2.6'. Try: bundle-fix check pack.tar.gz --ignore"
          " 'BF202:bin/old=until 2.6'"),
         ("fix_tree x", "Did you mean 'fix-tree'? Try: bundle-fix fix-tree --all build/install"),
-        ("zzz x", "No such command 'zzz'. Try: bundle-fix check pack.tar.gz"),
+        ("zzz x", "No such command 'zzz'. Try: bundle-fix --help"),
     ],
 )  # fmt: skip
 def test_a_usage_error_shows_an_example_with_its_option(line: str, message: str) -> None:
