@@ -36,7 +36,7 @@ bindkey '^X' dump
 COMMANDS = {"bash": ["bash", "--noprofile", "--rcfile", ".zshrc", "-i"], "zsh": ["zsh", "-i"]}
 
 
-def require_program(name: str, package: str) -> None:
+def require_debian_program(name: str, package: str) -> None:
     """Skip a test if a program is missing; fail if the environment requires all programs."""
     if shutil.which(name) is None:
         if os.environ.get("BUNDLE_FIX_TOOLCHAINS") == "all":

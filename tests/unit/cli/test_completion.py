@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.shell_completion import ShellComplete
 
-from builders.shells import SHARE, complete_in_terminal, find_programs, require_program
+from builders.shells import SHARE, complete_in_terminal, find_programs, require_debian_program
 from bundle_fix.cli.commands import COMMANDS, group
 from bundle_fix.cli.completion import VARIABLE
 
@@ -53,13 +53,13 @@ def test_all_commands_are_completed() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_a_shell_with_the_installed_script_completes_a_command(tmp_path: Path, shell: str) -> None:
-    require_program(shell, shell)
+    require_debian_program(shell, shell)
     line = complete_in_terminal(shell, "bundle-fix compl", tmp_path)
     assert line.rstrip() == "bundle-fix completion"
 
 
 def test_fish_with_the_installed_script_completes_a_rule_with_its_name(tmp_path: Path) -> None:
-    require_program("fish", "fish")
+    require_debian_program("fish", "fish")
     script = f"source {SHARE}/fish/vendor_completions.d/bundle-fix.fish"
     ran = subprocess.run(
         ["fish", "--no-config", "-c", f"{script}; complete -C 'bundle-fix rules BF102'"],

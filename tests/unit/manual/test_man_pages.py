@@ -10,12 +10,12 @@ from pathlib import Path
 
 from manual.__main__ import MAN_PAGES
 
-from builders.shells import PROJECT, SHARE, require_program
+from builders.shells import PROJECT, SHARE, require_debian_program
 from bundle_fix.cli.commands import COMMANDS
 
 
 def run_mandoc(*arguments: str | Path) -> str:
-    require_program("mandoc", "mandoc")
+    require_debian_program("mandoc", "mandoc")
     command = ["mandoc", *map(str, arguments)]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
