@@ -10,6 +10,7 @@ from bundle_fix.archive.tar.fields import has_valid_checksum
 from bundle_fix.archive.zip.end_records import find_zip_end
 from bundle_fix.elf.read.parser import MAGIC
 from bundle_fix.model.errors import AGAIN, UNTRUSTED, BundleFixError, build_os_error
+from bundle_fix.model.suggestions import suggest_file
 from bundle_fix.model.tree import Tree, drop_headers
 
 DIRECTORY = "dir"
@@ -73,7 +74,8 @@ def detect_format(path: Path) -> str:
         if path.is_dir():
             return DIRECTORY
         if not path.exists():
-            raise BundleFixError("no such file or directory", where=str(path))
+            hint = suggest_file(path)
+            raise BundleFixError("no such file or directory", where=str(path), hint=hint)
         if not path.is_file():
             raise BundleFixError("it is neither a file nor a directory", where=str(path))
         with path.open("rb") as file:

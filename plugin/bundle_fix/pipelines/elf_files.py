@@ -28,6 +28,7 @@ from bundle_fix.model.content import (
     read_chunks,
 )
 from bundle_fix.model.errors import BundleFixError, DamagedElfError
+from bundle_fix.model.suggestions import suggest_file
 from bundle_fix.storage.atomic import (
     PendingFile,
     copy_metadata,
@@ -140,8 +141,9 @@ def edit_elf_file(
 def _open_content(path: Path) -> PathContent:
     real = Path(os.path.realpath(path))
     if not real.is_file():
-        problem = "not a file" if real.exists() else "no such file"
-        raise BundleFixError(problem, where=str(path))
+        if real.exists():
+            raise BundleFixError("not a file", where=str(path))
+        raise BundleFixError("no such file", where=str(path), hint=suggest_file(path))
     return make_path_content(real)
 
 
