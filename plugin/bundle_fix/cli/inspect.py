@@ -57,7 +57,7 @@ UNREADABLE_CODE = 2
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["text", "json", "jsonl"]),
+    type=click.Choice(["text", "json", "jsonl", "html"]),
     default="text",
     help="Set the format of the report (default: text).",
 )
@@ -121,6 +121,8 @@ def _render_reports(
         yield format_json(reports[0] if len(reports) == 1 else reports)
     elif kind == "jsonl":
         yield from map(format_json_line, reports)
+    elif kind == "html":
+        yield _render_page(reports)
     else:
         readable = [report for report in reports if not report.error]
         texts = [render_inspection(report, paint, verbose=verbose) for report in readable]
@@ -130,6 +132,12 @@ def _render_reports(
             yield from (
                 render_verdict(r, paint) for r in readable if r.verdict is not Verdict.CLEAN
             )
+
+
+def _render_page(reports: Sequence[InspectReport]) -> str:
+    from bundle_fix.report.html.pages.inspection_page import render_inspection_page
+
+    return render_inspection_page(reports)
 
 
 def _render_all(
@@ -142,6 +150,8 @@ def _render_all(
         yield "" if quiet else render_summary(reports)
     elif kind == "json":
         yield format_json(reports)
+    elif kind == "html":
+        yield _render_page([report for report in reports if report.verdict in COMPARED])
     else:
         yield from map(format_json_line, reports)
 

@@ -109,7 +109,7 @@ def _render_as_gitlab(reports: list[CheckReport], style: Style) -> str:
 
 
 def _render_as_html(reports: list[CheckReport], style: Style) -> str:
-    from bundle_fix.report.html.check_page import render_check_page
+    from bundle_fix.report.html.pages.check_page import render_check_page
 
     return render_check_page(reports, style.rules)
 
@@ -144,6 +144,10 @@ def render_difference(report: DiffReport, style: Style) -> str:
         from bundle_fix.report.render.json import format_json, format_json_line
 
         return (format_json if style.kind == "json" else format_json_line)(report)
+    if style.kind == "html":
+        from bundle_fix.report.html.pages.diff_page import render_diff_page
+
+        return render_diff_page(report, style.rules)
     from bundle_fix.report.diff import convert_to_check_report
 
     return DOCUMENT_FORMATS[style.kind]([convert_to_check_report(report)], style)
@@ -159,6 +163,10 @@ def render_observation(report: RunReport, style: Style) -> str:
         from bundle_fix.report.render.json import format_json, format_json_line
 
         return (format_json if style.kind == "json" else format_json_line)(report)
+    if style.kind == "html":
+        from bundle_fix.report.html.pages.run_page import render_run_page
+
+        return render_run_page(report, style.rules)
     from bundle_fix.report.run import convert_to_check_report
 
     return DOCUMENT_FORMATS[style.kind]([convert_to_check_report(report)], style)

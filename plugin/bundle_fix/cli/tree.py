@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -17,10 +17,12 @@ from bundle_fix.cli.options import (
     add_message_options,
     choose_painter,
     host_option,
+    parse_report_path,
     parse_text,
     print_message,
 )
 from bundle_fix.cli.progress import show_progress
+from bundle_fix.cli.report_file import write_report
 from bundle_fix.cli.target_options import add_target_options, read_target
 from bundle_fix.loader.deployment import Deployment
 from bundle_fix.loader.entry_points import (
@@ -52,9 +54,12 @@ from bundle_fix.report.render.process import (
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["text", "json", "dot", "mermaid"]),
+    type=click.Choice(["text", "json", "dot", "mermaid", "html"]),
     default="text",
     help="Set the format of the output (default: text).",
+)
+@click.option(
+    "-o", "--output", type=parse_report_path, metavar="FILE", help="Write the output to FILE."
 )
 @host_option
 @add_target_options
@@ -65,6 +70,7 @@ def tree(
     entries: tuple[str, ...],
     program: str | None,
     kind: str,
+    output: Path | None,
     host_provides: tuple[str, ...],
     host_root: Path | None,
     variables: tuple[str, ...],
@@ -86,17 +92,29 @@ def tree(
         open_on_target(artifact, target, display) as subject,
     ):
         processes = list(_simulate_processes(subject, entries, program, str(artifact)))
+        page = _render_page(artifact, subject, processes) if kind == "html" else ""
     if not processes:
         print_message(f"{artifact}: no programs or libraries", quiet=quiet)
     if kind == "json":
-        sys.stdout.write(format_json(make_process_records(processes)))
+        page = format_json(make_process_records(processes))
     elif kind == "text":
-        sys.stdout.write(
-            render_tree(processes, choose_painter(color, is_terminal=sys.stdout.isatty()))
-        )
-    else:
-        sys.stdout.write({"dot": render_dot, "mermaid": render_mermaid}[kind](processes))
+        is_terminal = output is None and sys.stdout.isatty()
+        page = render_tree(processes, choose_painter(color, is_terminal=is_terminal))
+    elif kind != "html":
+        page = {"dot": render_dot, "mermaid": render_mermaid}[kind](processes)
+    write_report([page], output, kind)
     return int(any(o.origin is ObjectOrigin.MISSING for p in processes for o in p.objects))
+
+
+def _render_page(artifact: Path, subject: ArtifactOnTarget, processes: Sequence[Process]) -> str:
+    """Return the HTML document; the files of the host must be open."""
+    from bundle_fix.report.graphs.process_graphs import make_process_graph
+    from bundle_fix.report.html.pages.tree_page import render_tree_page
+
+    deployment = Deployment(subject.bundle, subject.host, subject.environment)
+    graphs = [make_process_graph(process, deployment) for process in processes]
+    graphs.sort(key=lambda graph: not graph.has_notable_objects)
+    return render_tree_page(str(artifact), graphs)
 
 
 def _simulate_processes(

@@ -65,6 +65,7 @@ class InspectedObjectRecord(msgspec.Struct, frozen=True):
         other_pack: the name of the other pack that it comes from, or an empty text.
         rule: the search rule that chose it; null for the program and the kernel's own object.
         predicted: whether the model of the loader predicts it for the start of the process.
+        needed_by: the object that needs it first, if the model predicts it; else an empty text.
     """
 
     path: str | None
@@ -81,6 +82,7 @@ class InspectedObjectRecord(msgspec.Struct, frozen=True):
     other_pack: str
     rule: RuleRecord | None
     predicted: bool
+    needed_by: str = ""
 
 
 class PackRecord(msgspec.Struct, frozen=True):
@@ -204,6 +206,9 @@ def _make_object_records(inspection: Inspection) -> tuple[InspectedObjectRecord,
     labels = {o.observed.label: o.member or o.observed.label for o in objects}
     # The model knows the program by its file name.
     labels |= {posixpath.basename(o.observed.label): labels[o.observed.label] for o in objects[:1]}
+    # It knows libraries by the paths at which it found them, which may be symlinks.
+    pairs = zip(objects, inspection.predicted, strict=True)
+    labels = {p.label: labels[o.observed.label] for o, p in pairs if p is not None} | labels
     return tuple(
         InspectedObjectRecord(
             path=o.observed.path,
@@ -220,6 +225,7 @@ def _make_object_records(inspection: Inspection) -> tuple[InspectedObjectRecord,
             other_pack=o.other_pack,
             rule=None if o.observed.is_main else _make_rule_record(found, predicted, labels),
             predicted=predicted is not None,
+            needed_by=labels.get(predicted.needed_by, predicted.needed_by) if predicted else "",
         )
         for o, found, predicted in zip(
             objects, inspection.evidence, inspection.predicted, strict=True

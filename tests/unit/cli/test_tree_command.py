@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from builders.elf import build_elf
+from builders.html import read_document
 from builders.pack import make_healthy_pack, make_incident_pack, make_tarball
 from builders.run import run_bundle_fix
 
@@ -196,3 +197,12 @@ def test_a_file_for_another_system_is_an_error_message(tmp_path: Path, command: 
     ran = run_bundle_fix(*command, tmp_path / "x", *name)
     assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
     assert "x: the ELF file is for FreeBSD" in ran.stderr
+
+
+def test_the_html_document_has_a_graph_of_each_program_and_plugin(tmp_path: Path) -> None:
+    output = tmp_path / "tree.html"
+    done = run_bundle_fix("tree", build_pack(tmp_path), "--format", "html", "-o", output)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    document = read_document(output.read_text())
+    assert {"program-bin-x", "plugin-plugins-libplugin.so"} <= set(document.list_values("id"))
+    assert "1 name of 2 programs and libraries not found" in document.collect_text("p")

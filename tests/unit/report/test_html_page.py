@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from builders.html import read_document
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.policy.severity import Severity
-from bundle_fix.report.check_report import CheckReport, Tool, describe_rules
+from bundle_fix.report.causes import group_findings
+from bundle_fix.report.check_report import CheckReport, Remedy, Tool, describe_rules
 from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.graphs.drawn_report import Overview, add_overview
 from bundle_fix.report.graphs.load_graph import (
@@ -23,8 +24,8 @@ from bundle_fix.report.graphs.load_graph import (
     Side,
 )
 from bundle_fix.report.graphs.sizes import Copies, FileSize, Sizes
-from bundle_fix.report.html.check_page import render_check_page
 from bundle_fix.report.html.page import MAX_SIZE, POLICY
+from bundle_fix.report.html.pages.check_page import render_check_page
 
 RULES = describe_rules(CHECK_RULES)
 STEPS = ("RUNPATH $ORIGIN: not there", "default directories: the host's copy is found")
@@ -60,8 +61,10 @@ def make_report(name: str, graphs: tuple[LoadGraph, ...] = ()) -> CheckReport:
         {"needed": name, "trace": trace}, name,
     )  # fmt: skip
     report = CheckReport(
-        1, name, Tool(), {"error": 1, "warning": 0, "note": 0}, (finding,), failed=True
-    )
+        1, name, Tool(), {"error": 1, "warning": 0, "note": 0}, (finding,),
+        group_findings([finding]), Remedy(f"bundle-fix fix {name}", 1, 1, needs_force=False),
+        failed=True,
+    )  # fmt: skip
     sizes = Sizes(
         300,
         (FileSize(name, 200), FileSize("b", 50), FileSize("c", 50)),
@@ -92,7 +95,7 @@ def test_every_line_of_the_drawing_leads_to_a_search_and_sides_differ_in_text() 
     assert lines
     assert lines <= searches
     text = document.collect_text("text")
-    assert all(word in text for word in ("HOST:", "MISSING", "pack:", "opened at run time"))
+    assert all(word in text for word in ("host:", "MISSING", "pack:", "opened at run time"))
 
 
 @pytest.mark.usefixtures("_without_dot")
@@ -120,7 +123,7 @@ def test_the_document_is_limited_and_says_what_is_left_out() -> None:
     text = render_check_page([make_report("bin/server", graphs)], RULES)
     assert 200_000 < len(text.encode()) <= MAX_SIZE
     read_document(text)
-    assert "more programs and libraries of bin/server are left out" in text
+    assert "more graphs left out, as the report is limited in size" in text
     assert "of 500 objects" in text
 
 

@@ -77,10 +77,6 @@ class LoadGraph(Struct, frozen=True):
     edges: tuple[GraphEdge, ...]
     remarks: tuple[str, ...] = ()
 
-    def count_objects(self, side: Side) -> int:
-        """Return the number of objects of one side, without the entry point."""
-        return sum(o.side is side for o in self.objects[1:])
-
     @property
     def has_notable_objects(self) -> bool:
         """Whether an object is missing or another copy than the pack's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 
 from bundle_fix.loader.deployment import Deployment
@@ -80,12 +81,12 @@ class _ObjectAdder:
 
     def _describe_copy(self, loaded: LoadedObject) -> str:
         """Return why a reader should see a file of the host; empty if it is expected there."""
-        host = self.deployment.host
-        if self.libc is None or host.is_expected(loaded.name, self.libc):
+        host, name = self.deployment.host, posixpath.basename(loaded.name)
+        if self.libc is None or host.is_expected(name, self.libc):
             return ""
         like = loaded.loaded_by.image if loaded.loaded_by is not None else None
-        provided = self.deployment.bundle.find_providers(loaded.name, like) if like else ()
+        provided = self.deployment.bundle.find_providers(name, like) if like else ()
         if provided:
             return f"instead of the pack's {provided[0]}"
-        is_known = host.files is not None or host.is_common(loaded.name, self.libc)
+        is_known = host.files is not None or host.is_common(name, self.libc)
         return "" if is_known else "which few hosts have"

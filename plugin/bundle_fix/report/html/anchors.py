@@ -23,12 +23,16 @@ class Anchors:
         self.prefix = prefix
         self.known: set[str] = set()
 
+    def _join_parts(self, *parts: str) -> str:
+        """Return the id of texts, which another part may have."""
+        return self.prefix + "-".join(filter(None, map(format_anchor, parts)))
+
     def create(self, *parts: str) -> str:
         """Return an id made of texts: ``BF102-bin-server`` for ``BF102`` and ``bin/server``.
 
         If another part has the id already, the digest of the texts makes the difference.
         """
-        anchor = self.prefix + "-".join(filter(None, map(format_anchor, parts)))
+        anchor = self._join_parts(*parts)
         if anchor in self.known:
             text = "\0".join(parts).encode("utf-8", "surrogatepass")
             anchor = f"{anchor}-{hashlib.sha256(text).hexdigest()[:8]}"
@@ -39,9 +43,10 @@ class Anchors:
         self.known.add(unique)
         return unique
 
-    def create_for_finding(self, finding: FindingRecord, *, is_first: bool) -> str:
+    def create_for_finding(self, finding: FindingRecord) -> str:
         """Return the id of a finding; the first one of a rule and a file has no subject in it."""
-        if is_first:
+        short = self._join_parts(finding.rule, finding.path)
+        if short not in self.known:
             return self.create(finding.rule, finding.path)
         return self.create(finding.rule, finding.path, finding.subject)
 

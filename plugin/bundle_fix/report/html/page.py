@@ -6,7 +6,7 @@ server may send the same one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 
 from bundle_fix import __version__
 from bundle_fix.report.html.elements import (
@@ -67,16 +67,3 @@ class SizeBudget:
             return False
         self.left -= size
         return True
-
-
-def build_fitting(
-    builders: Sequence[Callable[[], Element]], budget: SizeBudget
-) -> tuple[list[Element], int]:
-    """Return the elements up to the first that does not fit, and the number of the others."""
-    built: list[Element] = []
-    for build in builders:
-        element = build()
-        if not budget.take_element(element):
-            break
-        built.append(element)
-    return built, len(builders) - len(built)

@@ -32,6 +32,7 @@ details:has(:target)::details-content{content-visibility:visible;block-size:auto
 .verdict strong{font-size:1.2rem}
 .failed{border-color:var(--error);background:var(--errorbg)}
 .passed{border-color:var(--ok);background:var(--okbg)}
+.neutral{border-color:var(--soft);background:var(--box)}
 .failed strong{color:var(--error)}
 .passed strong{color:var(--ok)}
 .cause{border:1px solid var(--line);border-left:.3rem solid;border-radius:4px;margin:.6rem 0;
@@ -45,6 +46,7 @@ border-radius:3px;
 border:1px solid;background:var(--bg)}
 .tag.error,.tag.missing{color:var(--error);border-style:dotted}
 .tag.warning,.tag.host{color:var(--warning);border-style:dashed}
+.tag.expected{color:var(--soft);border-style:dashed}
 .tag.note,.tag.open{color:var(--note);border-style:double;border-width:3px}
 .tag.ok,.tag.pack{color:var(--ok)}
 .fix{font-weight:600}
@@ -64,10 +66,12 @@ svg .host .shape{fill:var(--host);stroke:var(--hostline);stroke-dasharray:6 3}
 svg .missing .shape{fill:var(--missing);stroke:var(--missingline);stroke-dasharray:2 3;
 stroke-width:2.5}
 svg .open .shape{fill:var(--open);stroke:var(--openline)}
+svg .expected .shape{fill:var(--box);stroke:var(--soft);stroke-dasharray:6 3}
 svg .fold .shape{fill:var(--box);stroke:var(--soft)}
 svg .edge path{fill:none;stroke:var(--soft);stroke-width:1.5}
 svg .edge path.hit{stroke:transparent;stroke-width:9}
 svg .edge.host path.line{stroke:var(--hostline);stroke-dasharray:6 3;stroke-width:2}
+svg .edge.expected path.line{stroke-dasharray:6 3}
 svg .edge.missing path.line{stroke:var(--missingline);stroke-dasharray:2 3;stroke-width:2.5}
 svg .edge.open path.line{stroke:var(--openline);stroke-dasharray:9 3 2 3}
 svg .edge:hover path.line,svg .edge:focus path.line{stroke:var(--link);stroke-width:3}

@@ -46,7 +46,7 @@ def render_inspection(report: InspectReport, paint: Paint, *, verbose: bool) -> 
     lines = [
         escape_unprintable(f"objects in load order{where}:"),
         *_render_objects(report, paint, verbose=verbose),
-        *map(escape_unprintable, _describe_differences(report)),
+        *map(escape_unprintable, describe_differences(report)),
         *(escape_unprintable(f"note: {remark}") for remark in report.remarks),
     ]
     return render_verdict(report, paint) + "\n" + "\n".join(lines) + "\n"
@@ -146,7 +146,8 @@ def _render_objects(report: InspectReport, paint: Paint, *, verbose: bool) -> It
             yield from _number_steps(o.rule.steps)
 
 
-def _describe_differences(report: InspectReport) -> Iterator[str]:
+def describe_differences(report: InspectReport) -> Iterator[str]:
+    """Yield a sentence for each library for which the model predicts another file."""
     for d in report.differences:
         if d.observed is None:
             yield f"model: {d.name}: {d.predicted} is predicted, but not loaded"

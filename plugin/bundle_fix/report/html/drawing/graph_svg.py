@@ -13,6 +13,7 @@ from bundle_fix.report.html.drawing.folding import FoldedGraph
 from bundle_fix.report.html.drawing.layers import lay_out_in_layers
 from bundle_fix.report.html.drawing.placement import Box, Point
 from bundle_fix.report.html.elements import Element, append_children, build_element, clean_text
+from bundle_fix.report.html.marks import EXPECTED, MISSING, OPENED, OTHER, get_mark, get_shape
 
 LARGE_CHARACTER = 7.9
 SMALL_CHARACTER = 6.7
@@ -23,6 +24,9 @@ HEIGHT = 40
 PADDING = 14
 ARROW = 7
 FOLD = "fold"
+CUTS = {MISSING.style: (10.0, 10.0), OPENED.style: (9.0, HEIGHT / 2)}
+"""The width and the height of the corners that are cut off, by style."""
+ROUND = (EXPECTED.style, OTHER.style)
 
 
 def draw_graph(
@@ -56,7 +60,7 @@ def draw_graph(
         label = (
             f"{graph.objects[edge.start].label} needs {edge.name}: {edge.rule or 'loaded before'}"
         )
-        append_children(svg, _draw_line(curve, _get_style(end), label, traces[n]))
+        append_children(svg, _draw_line(curve, get_shape(end).style, label, traces[n]))
     for curve in placed.curves[len(edges) :]:
         append_children(svg, build_element("g", _draw_path(curve), class_="edge"))
     for index, text, box, centre in zip(
@@ -66,27 +70,17 @@ def draw_graph(
             append_children(svg, _draw_box(text, FOLD, FOLD, box, centre))
         else:
             drawn = graph.objects[index]
-            shape = _draw_box(text, _get_style(drawn), drawn.label, box, centre)
+            shape = _draw_box(text, get_shape(drawn).style, drawn.label, box, centre)
             append_children(svg, build_element("a", shape, href=f"#{rows[index]}"))
     return svg
-
-
-def _get_style(drawn: GraphObject) -> str:
-    """Return the class of an object: its side, or that it is opened at run time."""
-    return "open" if drawn.at_run_time and drawn.side is Side.PACK else drawn.side.value
 
 
 def _describe_object(drawn: GraphObject) -> tuple[str, str]:
     """Return the two lines of text in a box: the name, and the side with the directory."""
     directory, name = posixpath.split(drawn.label)
-    words = [drawn.side.value] if drawn.side is not Side.HOST else ["HOST"]
-    if drawn.side is Side.MISSING:
-        words = ["✕ MISSING"]
-    if drawn.at_run_time:
-        words.append("opened at run time")
-    place = " ".join(words) + (f": {directory}/" if directory and drawn.side is not Side.MISSING
-                               else "")  # fmt: skip
-    return _shorten(name or drawn.label, LONGEST_NAME), _shorten(place, LONGEST_PLACE)
+    words = get_mark(drawn).word + (f" {OPENED.word}" if drawn.at_run_time else "")
+    place = f": {directory}/" if directory and drawn.side is not Side.MISSING else ""
+    return _shorten(name or drawn.label, LONGEST_NAME), _shorten(words + place, LONGEST_PLACE)
 
 
 def _shorten(text: str, length: int) -> str:
@@ -117,22 +111,17 @@ def _draw_box(text: tuple[str, str], style: str, title: str, box: Box, centre: P
 
 
 def _draw_shape(style: str, left: float, top: float, box: Box) -> Element:
-    """Return the outline: a rectangle for the pack, round for the host, cut corners if missing."""
+    """Return the outline: cut corners if missing, pointed if opened, round for the host."""
     right, bottom = left + box.width, top + box.height
-    if style in ("missing", "open"):
-        cut = 10.0 if style == "missing" else 0.0
-        slope = 9.0 if style == "open" else 0.0
-        middle = (top + bottom) / 2
+    if style in CUTS:
+        dx, dy = CUTS[style]
         corners = (
-            [(left + cut, top), (right - cut, top), (right, top + cut), (right, bottom - cut),
-             (right - cut, bottom), (left + cut, bottom), (left, bottom - cut), (left, top + cut)]
-            if cut
-            else [(left + slope, top), (right - slope, top), (right, middle),
-                  (right - slope, bottom), (left + slope, bottom), (left, middle)]
+            (left + dx, top), (right - dx, top), (right, top + dy), (right, bottom - dy),
+            (right - dx, bottom), (left + dx, bottom), (left, bottom - dy), (left, top + dy),
         )  # fmt: skip
         points = " ".join(f"{x:.0f},{y:.0f}" for x, y in corners)
         return build_element("polygon", points=points, class_="shape")
-    radius = HEIGHT / 2 if style == "host" else 2
+    radius = HEIGHT / 2 if style in ROUND else 2
     return build_element(
         "rect", x=f"{left:.0f}", y=f"{top:.0f}", width=f"{box.width:.0f}",
         height=f"{box.height:.0f}", rx=f"{radius:.0f}", class_="shape",

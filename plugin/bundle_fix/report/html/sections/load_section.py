@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
 from bundle_fix.model.wording import format_count
-from bundle_fix.report.graphs.load_graph import GraphEdge, GraphKind, GraphObject, LoadGraph, Side
+from bundle_fix.report.graphs.load_graph import GraphEdge, GraphKind, GraphObject, LoadGraph
 from bundle_fix.report.html.anchors import Anchors
 from bundle_fix.report.html.drawing.folding import fold_graph
 from bundle_fix.report.html.drawing.graph_svg import draw_graph
@@ -17,6 +18,7 @@ from bundle_fix.report.html.elements import (
     build_code,
     build_element,
 )
+from bundle_fix.report.html.marks import MARKS, OPENED, build_tag, get_mark
 
 MAX_ROWS = 600
 """Rows of one table."""
@@ -28,31 +30,14 @@ KIND_WORDS = {
     GraphKind.PROCESS: "process",
     GraphKind.COMPARISON: "changed names",
 }
-SIDE_WORDS = {Side.PACK: "pack", Side.HOST: "HOST", Side.MISSING: "✕ MISSING"}
-LEGEND = (
-    ("pack", "pack", "a file of the pack: rectangle, solid line"),
-    ("host", "HOST", "a file of the host: round box, dashed line"),
-    ("missing", "✕ MISSING", "not found: cut corners, dotted line"),
-    ("open", "opened at run time", "opened by dlopen: pointed box"),
-)
 
 
 class RowAnchors(Struct, frozen=True):
-    """The anchors of a table: of each object's row, and of the search of each edge."""
+    """The anchors of a table, of each object's row, and of the search of each edge."""
 
+    table: str
     rows: tuple[str, ...]
     searches: tuple[str, ...]
-
-
-def build_legend() -> Element:
-    """Return the explanation of the shapes."""
-    return build_element(
-        "ul",
-        *(
-            build_element("li", build_element("span", word, class_=f"tag {style}"), f" {text}")
-            for style, word, text in LEGEND
-        ),
-    )
 
 
 def build_load_section(graph: LoadGraph, anchors: Anchors, *, is_open: bool) -> Element:
@@ -84,35 +69,28 @@ def build_load_section(graph: LoadGraph, anchors: Anchors, *, is_open: bool) -> 
 
 
 def _build_summary(graph: LoadGraph) -> Element:
-    counts = [
-        build_element("span", f"{number} {SIDE_WORDS[side]}", class_=f"tag {side.value}")
-        for side in Side
-        if (number := graph.count_objects(side))
-    ]
+    counts = Counter(map(get_mark, graph.objects[1:]))
+    tags = [build_tag(mark, str(counts[mark])) for mark in MARKS if counts[mark]]
     summary = build_element("summary", build_code(graph.entry), f" {KIND_WORDS[graph.kind]} ")
-    for count in counts or [build_element("span", "loads nothing else", class_="soft")]:
-        append_children(summary, count, " ")
+    for tag in tags or [build_element("span", "loads nothing else", class_="soft")]:
+        append_children(summary, tag, " ")
     return summary
 
 
 def _create_row_anchors(graph: LoadGraph, prefix: str) -> RowAnchors:
-    rows = tuple(f"{prefix}-{n}" for n in range(len(graph.objects)))
-    first: dict[int, str] = {}
-    searches = []
-    for n, edge in enumerate(graph.edges):
-        anchor = f"{prefix}-s{n}" if edge.steps else ""
-        if anchor:
-            first.setdefault(edge.end, anchor)
-        searches.append(anchor)
+    """Return the anchors; what has no row leads to the table as a whole."""
+    rows = [f"{prefix}-{n}" if n < MAX_ROWS else prefix for n in range(len(graph.objects))]
+    own = {
+        n: f"{prefix}-s{n}"
+        for n, edge in enumerate(graph.edges)
+        if edge.steps and edge.end < MAX_ROWS
+    }
     # A name without a search of its own leads to the search that found the object.
-    is_shown = [end < MAX_ROWS for end in (edge.end for edge in graph.edges)]
-    return RowAnchors(
-        rows,
-        tuple(
-            (anchor or first.get(edge.end, rows[edge.end])) if shown else prefix
-            for anchor, edge, shown in zip(searches, graph.edges, is_shown, strict=True)
-        ),
+    first = {graph.edges[n].end: anchor for n, anchor in reversed(own.items())}
+    searches = (
+        own.get(n) or first.get(edge.end, rows[edge.end]) for n, edge in enumerate(graph.edges)
     )
+    return RowAnchors(prefix, tuple(rows), tuple(searches))
 
 
 def _build_table(graph: LoadGraph, anchors: RowAnchors) -> Element:
@@ -122,7 +100,7 @@ def _build_table(graph: LoadGraph, anchors: RowAnchors) -> Element:
     heads = (build_element("th", text, scope="col") for text in ("object", "from", "found by"))
     body = build_element("tbody")
     for index, drawn in enumerate(graph.objects[:MAX_ROWS]):
-        searches = [(graph.edges[n], anchors.searches[n], n) for n in edges.get(index, ())]
+        searches = [(graph.edges[n], anchors.searches[n]) for n in edges.get(index, ())]
         append_children(body, _build_row(graph, drawn, anchors.rows[index], searches))
     table = build_element(
         "table",
@@ -132,15 +110,15 @@ def _build_table(graph: LoadGraph, anchors: RowAnchors) -> Element:
     )
     more = len(graph.objects) - MAX_ROWS
     limit = f"{format_count(more, 'more object')}: see bundle-fix tree" if more > 0 else None
-    return build_element("div", table, limit and build_element("p", limit))
+    return build_element("div", table, limit and build_element("p", limit), id=anchors.table)
 
 
 def _build_row(
-    graph: LoadGraph, drawn: GraphObject, anchor: str, edges: Sequence[tuple[GraphEdge, str, int]]
+    graph: LoadGraph, drawn: GraphObject, anchor: str, edges: Sequence[tuple[GraphEdge, str]]
 ) -> Element:
-    tags = [build_element("span", SIDE_WORDS[drawn.side], class_=f"tag {drawn.side.value}")]
+    tags = [build_tag(get_mark(drawn))]
     if drawn.at_run_time:
-        tags.append(build_element("span", "opened at run time", class_="tag open"))
+        tags.append(build_tag(OPENED))
     return build_element(
         "tr",
         build_element("td", build_code(drawn.label), drawn.note and f" {drawn.note}"),
@@ -150,12 +128,10 @@ def _build_row(
     )
 
 
-def _build_searches(
-    graph: LoadGraph, edges: Sequence[tuple[GraphEdge, str, int]]
-) -> Iterator[Element]:
+def _build_searches(graph: LoadGraph, edges: Sequence[tuple[GraphEdge, str]]) -> Iterator[Element]:
     """Yield the searches that led to an object, then the names that were known already."""
     known = []
-    for edge, anchor, _ in edges:
+    for edge, anchor in edges:
         requester = graph.objects[edge.start].label
         if not edge.rule and not edge.steps:
             known.append(requester)

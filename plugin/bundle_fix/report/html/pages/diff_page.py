@@ -1,0 +1,115 @@
+"""The HTML report of ``diff``: verdict and causes, then changed names and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from bundle_fix.model.wording import format_count
+from bundle_fix.report.check_report import RuleText
+from bundle_fix.report.diff import (
+    ChangeRecord,
+    DiffReport,
+    MemberChangesRecord,
+    MemberRecord,
+    convert_to_check_report,
+)
+from bundle_fix.report.graphs.diff_graphs import make_diff_graphs
+from bundle_fix.report.html.anchors import Anchors
+from bundle_fix.report.html.elements import Element, append_children, build_code, build_element
+from bundle_fix.report.html.page import SizeBudget, write_page
+from bundle_fix.report.html.sections.banner import FAILED, PASSED, build_banner, describe_counts
+from bundle_fix.report.html.sections.cause_section import build_cause_section
+from bundle_fix.report.html.sections.graph_section import build_graph_section
+from bundle_fix.report.render.diff_text import format_size
+
+MAX_CHANGES = 400
+"""Changed members in the table."""
+
+
+def render_diff_page(report: DiffReport, rules: Mapping[str, RuleText]) -> str:
+    """Return the document on two artifacts."""
+    title = f"bundle-fix diff: {report.old} → {report.new}"
+    word, style = ("WORSE", FAILED) if report.failed else ("not worse", PASSED)
+    counts = describe_counts(convert_to_check_report(report))
+    verdict = build_banner(word, counts, style)
+    for family, versions in report.required_versions.items():
+        if versions.old != versions.new:
+            text = f"Newest {family} required: {versions.old or 'none'} → {versions.new or 'none'}"
+            append_children(verdict, build_element("p", text))
+    anchors, budget = Anchors(), SizeBudget()
+    causes = build_cause_section(report.findings, report.causes, rules, anchors, budget)
+    parts = [causes]
+    changes = _build_changes(report, anchors)
+    has_changes = budget.take_element(changes)
+    graphs = make_diff_graphs(report)
+    if graphs:
+        parts.append(build_graph_section(graphs, anchors, budget))
+    if has_changes:
+        parts.append(changes)
+    return write_page(title, [build_element("h1", title), verdict], parts)
+
+
+def _build_changes(report: DiffReport, anchors: Anchors) -> Element:
+    section = build_element(
+        "section", build_element("h2", "Changed files"), id=anchors.create("changes")
+    )
+    if report.fixed:
+        items = (
+            build_element("li", f"{f.rule} {f.name} ", build_code(f.path), f" {f.message}")
+            for f in report.fixed[:MAX_CHANGES]
+        )
+        title = f"{format_count(len(report.fixed), 'finding')} fixed"
+        append_children(
+            section,
+            build_element("details", build_element("summary", title), build_element("ul", *items)),
+        )
+    changes = list(_list_changes(report.members))
+    rows = (
+        build_element(
+            "tr",
+            build_element("td", word),
+            build_element("td", build_code(path)),
+            build_element("td", details),
+        )
+        for word, path, details in changes[:MAX_CHANGES]
+    )
+    heads = (build_element("th", word, scope="col") for word in ("change", "file", "details"))
+    head = build_element("thead", build_element("tr", *heads))
+    table = build_element("table", head, build_element("tbody", *rows))
+    more = len(changes) - MAX_CHANGES
+    append_children(
+        section,
+        build_element("p", f"{format_count(report.members.same, 'member')} unchanged"),
+        table if changes else None,
+        build_element("p", f"… and {more} more", class_="soft") if more > 0 else None,
+    )
+    return section
+
+
+def _list_changes(members: MemberChangesRecord) -> Iterator[tuple[str, str, str]]:
+    """Yield the kind of change, the path and the details of each changed member."""
+    for record in members.removed:
+        yield "removed", record.path, _describe_member(record)
+    for record in members.added:
+        yield "added", record.path, _describe_member(record)
+    for changed in members.changed:
+        details = [_describe_change(c) for c in changed.changes if c.attribute != "path"]
+        if changed.old_path != changed.path:
+            details.insert(0, f"was {changed.old_path}")
+        yield "changed", changed.path, "; ".join(details)
+
+
+def _describe_member(record: MemberRecord) -> str:
+    if record.kind == "symlink":
+        return f"symlink to {record.target}"
+    return format_size(record.size) if record.kind == "file" else record.kind
+
+
+def _describe_change(change: ChangeRecord) -> str:
+    if change.old is None and change.new is None:
+        return change.attribute
+    old, new = (
+        f"{len(value)} names" if isinstance(value, tuple) else "none" if value is None else value
+        for value in (change.old, change.new)
+    )
+    return f"{change.attribute} {old} → {new}"
