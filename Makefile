@@ -14,10 +14,14 @@ WORKERS ?= $(if $(TESTS),0,auto)
 # Compiling all modules takes a quarter of a second, and the tests start thousands of commands.
 unexport PYTHONDONTWRITEBYTECODE
 
+# The machine and the directory of the tarball that `make standalone` makes.
+ARCH   ?= $(shell uname -m)
+DIST   ?= dist
+
 # Seconds that `make fuzz` takes.
 FUZZ ?= 600
 
-.PHONY: sample test fuzz bench docs site release check lint types names clean
+.PHONY: sample test fuzz bench docs site standalone release check lint types names clean
 
 sample: $(VENV)/installed $(VENV)/cmake
 	@PATH="$(BIN):$$PATH" cmake -S sample_project -B $(BUILD) -DCMAKE_BUILD_TYPE=Release \
@@ -26,8 +30,10 @@ sample: $(VENV)/installed $(VENV)/cmake
 	  || { tail -n 30 $(VENV)/sample.log; exit 1; }
 	@sample_project/demo.sh $(BIN) $(BUILD) $(DEMO)
 
+# BUNDLE_FIX=PROGRAM: only the tests that can run another bundle-fix, such as the standalone one.
 test: $(VENV)/installed $(VENV)/installed-test $(VENV)/cmake
-	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+	PATH="$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
+	  $(if $(BUNDLE_FIX),-m any_program) $(TESTS)
 
 fuzz: $(VENV)/installed $(VENV)/installed-test
 	cd tests && PATH="$(BIN):$$PATH" nice $(BIN)/python -m fuzz $(FUZZ)
@@ -49,6 +55,9 @@ docs: $(VENV)/installed
 site: $(VENV)/installed-site
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs $(SITE)
 	@echo $(SITE)/index.html
+
+standalone: $(VENV)/installed-standalone
+	@PATH="$(BIN):$$PATH" standalone/make-pack $(ARCH) $(DIST)
 
 release: $(VENV)/installed-release
 	$(BIN)/python -m release
@@ -83,6 +92,10 @@ $(VENV)/installed-test: $(VENV)/installed
 
 $(VENV)/installed-site: $(VENV)/installed
 	$(INSTALL) --editable '.[site]'
+	@touch $@
+
+$(VENV)/installed-standalone: $(VENV)/installed
+	$(INSTALL) --editable '.[standalone]'
 	@touch $@
 
 $(VENV)/installed-release: $(VENV)/installed

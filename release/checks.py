@@ -12,8 +12,8 @@ from pathlib import Path
 
 from release.commands import ReleaseError, run_command
 
-GLIBC = "2.17"
-"""The oldest glibc on which the standalone tarball runs."""
+SPEC_OF_TARBALL = Path(__file__).parents[1] / "standalone/bundle.toml"
+"""The requirements of the standalone tarball."""
 SPEC = """\
 [bundle]
 name = "small"
@@ -40,7 +40,8 @@ def check_installation(package: Path, version: str) -> None:
 def check_tarball(tarball: Path, version: str, *, runs_here: bool) -> None:
     """Check a standalone tarball with bundle-fix, and use its program if this machine can."""
     own = Path(sysconfig.get_path("scripts"), "bundle-fix")
-    run_command(own, "check", "--glibc", GLIBC, "--env", "hostile", tarball, cwd=tarball.parent)
+    run_command(own, "check", "--spec", SPEC_OF_TARBALL, "--env", "hostile", tarball,
+                cwd=tarball.parent)  # fmt: skip
     if not runs_here:
         return
     with tempfile.TemporaryDirectory() as name:

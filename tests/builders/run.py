@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+OTHER = os.environ.get("BUNDLE_FIX")
+"""The program of another installation, which `make test BUNDLE_FIX=…` tests."""
+PROGRAM = [str(Path(OTHER).absolute())] if OTHER else [sys.executable, "-m", "bundle_fix"]
+
 
 def run_bundle_fix(
     *arguments: str | Path, cwd: str | Path | None = None, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run ``bundle-fix`` and return its output and exit code; ``environ`` sets variables."""
     return subprocess.run(
-        [sys.executable, "-m", "bundle_fix", *map(str, arguments)],
+        [*PROGRAM, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, **environ},
         capture_output=True,

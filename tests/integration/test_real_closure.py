@@ -11,6 +11,8 @@ import pytest
 from builders.elf import build_elf
 from builders.run import run_bundle_fix
 
+pytestmark = pytest.mark.any_program
+
 SPEC = """
 [bundle]
 name = "pack"

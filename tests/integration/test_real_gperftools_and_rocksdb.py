@@ -15,7 +15,7 @@ from builders.run import run_bundle_fix
 
 from .conftest import require_program, run_on_decoy_host
 
-pytestmark = pytest.mark.xdist_group("rocksdb")
+pytestmark = [pytest.mark.any_program, pytest.mark.xdist_group("rocksdb")]
 
 SERVER = r"""
 #include <dlfcn.h>

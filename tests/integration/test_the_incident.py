@@ -14,7 +14,7 @@ from builders.run import run_bundle_fix
 
 from .conftest import run_on_decoy_host
 
-pytestmark = pytest.mark.xdist_group("sample")
+pytestmark = [pytest.mark.any_program, pytest.mark.xdist_group("sample")]
 
 SERVER = ("bin/pegasus_server", "--demo", "/tmp/db")  # noqa: S108 (in the sandbox)
 OLDER = "libtcmalloc_and_profiler 4.4.5"

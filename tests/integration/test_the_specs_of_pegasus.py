@@ -33,6 +33,8 @@ from .pegasus_tree import (
     write_pegasus_tree,
 )
 
+pytestmark = pytest.mark.any_program
+
 TCMALLOC = ["libtcmalloc_and_profiler.so.4"]
 JEMALLOC = ["libjemalloc.so.2", "libprofiler.so.0"]
 LIBRARIES = [

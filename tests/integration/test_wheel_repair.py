@@ -17,6 +17,8 @@ from builders.elf import build_elf
 from builders.run import run_bundle_fix
 from builders.wheel import INFO, NAME, build_wheel, read_wheel
 
+pytestmark = pytest.mark.any_program
+
 SCRIPT = "demo-1.0.data/scripts/tool"
 
 

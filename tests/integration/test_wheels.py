@@ -15,6 +15,8 @@ from builders.elf import build_elf
 from builders.run import run_bundle_fix
 from builders.wheel import INFO, MAIN, NAME, build_wheel, format_record_line, read_wheel
 
+pytestmark = pytest.mark.any_program
+
 
 def build_broken_wheel(tmp_path: Path, **more: str) -> Path:
     """Build a wheel with three copies of a library, as from symlinks, and without RUNPATH."""

@@ -83,7 +83,8 @@ def _find_data_ranges(reader: FileReader) -> Iterator[tuple[int, int]]:
 
 def _copy_range(reader: FileReader, fd: int, start: int, end: int, where: str) -> None:
     """Copy the bytes from ``start`` to ``end``, in this process if the kernel cannot."""
-    by_kernel = True
+    # Python for a glibc before 2.27 has no such function.
+    by_kernel = hasattr(os, "copy_file_range")
     while start < end:
         if by_kernel:
             try:
