@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from bundle_fix.check.context import Context
@@ -13,7 +13,7 @@ from bundle_fix.check.findings import Finding, filter_by_severity, is_ignored
 from bundle_fix.check.merging import merge_findings
 from bundle_fix.check.registry import CHECK_RULES, RULES_BY_CODE
 from bundle_fix.check.result import CheckResult
-from bundle_fix.check.rule import RuleScope
+from bundle_fix.check.rule import Rule
 from bundle_fix.check.rules.ignores import find_unused_ignores
 from bundle_fix.loader.bundle import Bundle
 from bundle_fix.loader.hosts.host import (
@@ -24,7 +24,7 @@ from bundle_fix.loader.hosts.host import (
 )
 from bundle_fix.model.progress import Progress, ProgressStep, no_progress, track_parts
 from bundle_fix.model.wording import format_count
-from bundle_fix.policy.policy import AcceptedFinding, CheckPolicy
+from bundle_fix.policy.policy import CheckPolicy
 
 
 def check_bundle(
@@ -35,8 +35,9 @@ def check_bundle(
     only: str | None = None,
     progress: Progress = no_progress,
     known_facts: FactCache | None = None,
+    rules: Sequence[Rule] = CHECK_RULES,
 ) -> CheckResult:
-    """Run all rules of ``check`` on a bundle.
+    """Run the rules of ``check`` on a bundle.
 
     Args:
         bundle: the bundle; its contents must be open.
@@ -46,25 +47,30 @@ def check_bundle(
         only: the path of the file to check; all files if it is None.
         progress: receives the number of rules that are done.
         known_facts: the facts of earlier checks of the same contents; new ones are added.
+        rules: the rules to run.
 
     Raises:
         BundleFixError: The tables of an ELF file are damaged.
     """
     target = host or build_adversarial_host(policy.host)
     facts: FactCache = {} if known_facts is None else known_facts
-    return check_context(Context(bundle, policy, target, environment, only, facts), progress)
+    context = Context(bundle, policy, target, environment, only, facts)
+    return check_context(context, progress, rules)
 
 
-def check_context(context: Context, progress: Progress = no_progress) -> CheckResult:
-    """Run all rules of ``check`` on a context, which the caller may use again afterwards."""
+def check_context(
+    context: Context, progress: Progress = no_progress, rules: Sequence[Rule] = CHECK_RULES
+) -> CheckResult:
+    """Run rules of ``check`` on a context, which the caller may use again afterwards."""
     policy = context.policy
-    findings = list(_run_rules(context, progress))
+    findings = list(_run_rules(context, rules, progress))
     if context.only is not None:
         findings = [finding for finding in findings if finding.path == context.only]
     reported = [finding for finding in findings if not is_ignored(finding, policy.ignore)]
     ignored = len(findings) - len(reported)
     if context.only is None:
-        ignores = [ignore for ignore in policy.ignore if not _is_for_other_command(ignore)]
+        others = RULES_BY_CODE.keys() - {rule.code for rule in rules}
+        ignores = [ignore for ignore in policy.ignore if ignore.rule not in others]
         reported += find_unused_ignores(ignores, findings)
     reported.sort(key=lambda f: (f.severity.rank, f.path, f.rule, f.message))
     reported = merge_findings(context.bundle, reported)
@@ -78,17 +84,12 @@ def check_context(context: Context, progress: Progress = no_progress) -> CheckRe
     )
 
 
-def _run_rules(context: Context, progress: Progress) -> Iterator[Finding]:
+def _run_rules(context: Context, rules: Sequence[Rule], progress: Progress) -> Iterator[Finding]:
     location = context.bundle.tree.location
-    rules = [rule for rule in CHECK_RULES if location in rule.applies_to]
+    rules = [rule for rule in rules if location in rule.applies_to]
     images = context.bundle.images
     size = sum(context.bundle.get_content(path).size for path in images)
     step = ProgressStep("checking", size, format_count(len(images), "ELF file"), len(rules))
     for rule in track_parts(rules, partial(progress, step)):
         for finding in rule.find_all(context):
             yield adapt_finding(context.bundle, finding, rule.repair)
-
-
-def _is_for_other_command(ignore: AcceptedFinding) -> bool:
-    rule = RULES_BY_CODE.get(ignore.rule)
-    return rule is not None and rule.scope is not RuleScope.CHECK

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from bundle_fix.archive.wheel import find_record_path, is_wheel
 from bundle_fix.check.findings import Finding, get_subject
+from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.check.requests import collect_requests
 from bundle_fix.check.result import CheckResult
 from bundle_fix.check.rules.manifest import RULES as MANIFEST_RULES
@@ -84,18 +86,24 @@ def _drop_lists(tree: Tree, images: Mapping[str, Image]) -> Bundle:
 
 
 def predict_repair(
-    result: CheckResult, bundle: Bundle, check: Callable[[Bundle], CheckResult]
+    result: CheckResult, bundle: Bundle, check: Callable[..., CheckResult]
 ) -> PredictedRepair:
     """Return what `fix` would remove of the findings of a check.
+
+    The planned pack is checked by the rules that found something, and by those that ask for
+    repairs, as a repair may show another problem.
 
     Args:
         result: the check of the bundle.
         bundle: the bundle; its contents must be open.
-        check: checks the planned pack in the same way.
+        check: checks a pack in the same way, with ``rules``.
     """
     if not collect_requests(result.findings):
         return NO_REPAIR
-    planned = plan_for_findings(RelocatedBundle(bundle, {}, {}), result, check)
+    found = {finding.rule for finding in result.findings}
+    rules = [rule for rule in CHECK_RULES if rule.repair is not None or rule.code in found]
+    relocated = RelocatedBundle(bundle, {}, {})
+    planned = plan_for_findings(relocated, result, partial(check, rules=rules))
     old_paths = {new: old for old, new in planned.plan.renamed.items()}
     before = (f for f in result.findings if f.rule not in UNPREDICTED)
     problems = {key for finding in before for key in _make_keys(finding, {})}
