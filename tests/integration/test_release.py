@@ -39,6 +39,7 @@ def source(tmp_path: Path) -> Path:
     source = make_directory(tmp_path / "source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "share", source / "share")
     (source / "plugin/bundle_fix").mkdir(parents=True)
     shutil.copy(ROOT / "plugin/bundle_fix/__init__.py", source / "plugin/bundle_fix")
     return source
