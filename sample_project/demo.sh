@@ -37,8 +37,8 @@ serve() {
     fi
     grep -E '^allocator:|free invalid|cannot open|^done' "$out/log" || tail -n 2 "$out/log"
     # The findings without their explanations, and the result.
+    head -n 1 "$out/report" | sed 's/^.*server: //'
     sed -n '/^error BF/,/^  why: /{/^  why: /!p;}' "$out/report"
-    tail -n 1 "$out/report" | sed 's/^.*server: //'
     echo "exit code $status"
     echo "$status" >"$out/status"
 }
@@ -57,10 +57,10 @@ old=$("$sample/old_pack.sh" "$sample" "$build" "$out/old")
 echo "\$ bundle-fix check old/$(basename "$old")"
 status=0
 (cd "$out" && "$bin/bundle-fix" check "old/$(basename "$old")") >"$out/check" || status=$?
-# The first finding without its explanation, which begins with a label and two blanks.
-sed -n '/^$/q; /^  [a-z]*:  /q; p' "$out/check"
-echo "  … $(grep -c '^error BF' "$out/check") rules with errors; full report: $out/check"
-tail -n 1 "$out/check" | sed 's/^.*: FAILED/FAILED/'
+# The verdict, what the pack requires, and the first cause: up to the second empty line.
+awk 'NF == 0 && ++blank == 2 { exit } { print }' "$out/check" | sed 's/^.*: FAILED/FAILED/'
+echo "  … $(grep -c '^error BF' "$out/check") causes of errors; full report: $out/check"
+tail -n 2 "$out/check"
 [ "$status" = 1 ]
 echo "\$ bundle-fix run --decoy older/libtcmalloc_and_profiler.so.4 …"
 serve "$old" --env LD_LIBRARY_PATH=/opt/pack/bin | indent
@@ -78,7 +78,7 @@ echo "\$ bundle-fix fix old/$(basename "$old")"
 fixed=$(run_bundle_fix fix "$old")
 echo "old/$(basename "$fixed")"
 { head -n 2 "$out/progress"; tail -n 1 "$out/progress"; } | indent
-"$bin/bundle-fix" check "$fixed" | sed "s,.*/,old/," | tail -n 1
+"$bin/bundle-fix" check "$fixed" | sed "s,.*/,old/," | head -n 1
 serve "$fixed" | indent
 require_success
 

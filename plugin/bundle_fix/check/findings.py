@@ -14,28 +14,31 @@ from bundle_fix.policy.severity import Severity
 
 
 class RootKind(Enum):
-    """The kind of thing that a finding comes from; the values are codes for JSON."""
+    """The kind of thing that a finding comes from; the values are codes for JSON.
 
-    RULE = "rule"
-    """Nothing that other findings share; the name is the code of the rule."""
-    LIBRARY = "library"
-    """A library that is neither in the pack nor on the host; its needed name."""
-    HOST_LIBRARY = "host_library"
-    """A library that the pack leaves to the host; its needed name."""
-    HOST_COPY = "host_copy"
-    """A library of the host that is loaded; its needed name."""
+    Of causes with the same severity, a report lists those of the first kinds first.
+    """
+
     MISSING_SYMLINK = "missing_symlink"
     """A name that a library of the pack lacks; its path."""
     SYMLINK = "symlink"
     """A symlink that is broken, lost or leads to another file; its path."""
+    LIBRARY = "library"
+    """A library that is neither in the pack nor on the host; its needed name."""
+    HOST_COPY = "host_copy"
+    """A library of the host that is loaded; its needed name."""
     DIRECTORY = "directory"
     """A directory of the pack that objects do not search, though they need its libraries."""
-    ENTRY = "entry"
-    """An entry of RUNPATH or RPATH, as written."""
     BASELINE = "baseline"
     """The glibc of the target, which is older than files require; its version."""
     COPIES = "copies"
     """Files that are in one process, or may be; their names, separated by commas."""
+    ENTRY = "entry"
+    """An entry of RUNPATH or RPATH, as written."""
+    HOST_LIBRARY = "host_library"
+    """A library that the pack leaves to the host; its needed name."""
+    RULE = "rule"
+    """Nothing that other findings share; the name is the code of the rule."""
 
 
 class Root(Struct, frozen=True):

@@ -14,8 +14,9 @@ from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.pipelines.apply import Action
 from bundle_fix.pipelines.fix import FixResult
+from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import describe_rules, forget_fix, make_check_report
-from bundle_fix.report.render.text import render_text
+from bundle_fix.report.render.text import render_left, render_text
 
 
 def print_result(
@@ -33,20 +34,28 @@ def print_result(
     for finding in result.verdict.findings:
         if finding.rule == NOTHING_CHECKED.code:
             print_message(escape_unprintable(f"{artifact}: {finding.message}"), quiet=quiet)
+    paint = choose_painter(color, is_terminal=sys.stderr.isatty())
+    report = forget_fix(make_check_report(str(artifact), result.verdict))
     if result.before is not None and result.before.findings and result.applied.actions:
-        before, after = _format_summary(result.before), _format_summary(result.verdict)
-        print_message(f"before: {before}; after: {after}", quiet=quiet)
+        print_message(_format_change(result.before, result.verdict), quiet=quiet)
+        if not result.verdict.failed and not verbose:
+            for line in render_left(report, paint):
+                print_message(line, quiet=quiet)
     if result.before is None and not result.verdict.failed and not verbose:
         print_message(f"passed: {_format_summary(result.verdict)}", quiet=quiet)
     if result.verdict.failed or (verbose and not quiet):
-        paint = choose_painter(color, is_terminal=sys.stderr.isatty())
-        report = forget_fix(make_check_report(str(artifact), result.verdict))
         text = render_text(report, describe_rules(CHECK_RULES), paint, verbose=verbose)
         sys.stderr.write(f"\n{text}")
     if result.failed and result.written is None and not dry_run:
         print_message(
             "no output was written; use --force to write it despite the findings", quiet=quiet
         )
+
+
+def _format_change(before: CheckResult, after: CheckResult) -> str:
+    """Return the numbers of errors and warnings before and after a repair."""
+    severities = (Severity.ERROR, Severity.WARNING)
+    return ", ".join(f"{s}s {before.summary[s]} -> {after.summary[s]}" for s in severities)
 
 
 def _format_summary(result: CheckResult) -> str:

@@ -28,6 +28,7 @@ from bundle_fix.report.inspection import (
     make_inspect_report,
     make_unreadable_report,
 )
+from bundle_fix.report.render.causes_text import Paint
 from bundle_fix.report.render.inspection import (
     is_harmed,
     render_inspection,
@@ -35,7 +36,6 @@ from bundle_fix.report.render.inspection import (
     render_verdict,
 )
 from bundle_fix.report.render.json import format_json, format_json_line
-from bundle_fix.report.render.text import Paint
 
 COMPARED = (Verdict.DISPLACED, Verdict.REPLACED, Verdict.CLEAN)
 """The verdicts on processes of a pack."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from click.types import FuncParamType
 
     from bundle_fix.collect.libraries.build_machine import LibrarySources
-    from bundle_fix.report.render.text import Paint
+    from bundle_fix.report.render.causes_text import Paint
 
     # Generic in newer versions of click only.
     TextType = FuncParamType[str, object]

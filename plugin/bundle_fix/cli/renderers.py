@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from bundle_fix.cli.status import compute_exit_code
 from bundle_fix.policy.severity import Severity
 from bundle_fix.report.check_report import CheckReport, RuleText, strip_findings
-from bundle_fix.report.render.text import Paint, render_text, render_total
+from bundle_fix.report.render.causes_text import Paint
+from bundle_fix.report.render.text import render_text, render_total
 
 if TYPE_CHECKING:
     from bundle_fix.report.diff import DiffReport

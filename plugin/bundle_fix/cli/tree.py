@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -99,7 +100,9 @@ def tree(
         page = format_json(make_process_records(processes))
     elif kind == "text":
         is_terminal = output is None and sys.stdout.isatty()
-        page = render_tree(processes, choose_painter(color, is_terminal=is_terminal))
+        paint = choose_painter(color, is_terminal=is_terminal)
+        width = shutil.get_terminal_size().columns if is_terminal and not verbose else None
+        page = render_tree(processes, paint, fold=not verbose, width=width)
     elif kind != "html":
         page = {"dot": render_dot, "mermaid": render_mermaid}[kind](processes)
     write_report([page], output, kind)

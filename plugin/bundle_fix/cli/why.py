@@ -24,8 +24,8 @@ from bundle_fix.loader.entry_points import find_elf_file, map_plugins, map_progr
 from bundle_fix.loader.explain import explain_name
 from bundle_fix.loader.scope import find_symbol_providers
 from bundle_fix.pipelines.target import ArtifactOnTarget, open_on_target
+from bundle_fix.report.render.causes_text import Paint
 from bundle_fix.report.render.json import format_json
-from bundle_fix.report.render.text import Paint
 from bundle_fix.report.render.why import (
     make_explanation_records,
     make_provider_records,
@@ -92,7 +92,7 @@ def why(
     if kind == "json":
         sys.stdout.write(format_json(make_explanation_records(found)))
     else:
-        sys.stdout.write(render_explanations(found, paint))
+        sys.stdout.write(render_explanations(found, paint, verbose=verbose))
     return int(not all(explanation.is_intended for explanation in found))
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from bundle_fix.draft.needs import ClosureNeeds
 from bundle_fix.draft.survey import LIBRARY_NAME_GLOBS, DraftEntry, TreeSurvey
 from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.report.render.text import WIDTH
+from bundle_fix.report.render.causes_text import WIDTH
 
 MAX_LISTED_NAMES = 8
 """Names that a comment lists; the others are counted."""

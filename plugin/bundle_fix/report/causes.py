@@ -13,7 +13,10 @@ from bundle_fix.policy.severity import Severity
 from bundle_fix.report.finding_record import FindingRecord
 
 MAX_SEPARATE = 3
-"""Roots of one kind, found by one rule, that are causes of their own; more become one cause."""
+"""Roots of one kind, found by one rule, that are causes of their own; more become one cause.
+
+Notes about roots of one kind are always one cause.
+"""
 TITLES: Mapping[RootKind, tuple[str, str]] = {
     RootKind.LIBRARY: ("{} is missing", "{} libraries are missing"),
     RootKind.HOST_LIBRARY: ("{} is left to the host", "{} libraries are left to the host"),
@@ -72,7 +75,7 @@ def group_findings(findings: Sequence[FindingRecord]) -> tuple[Cause, ...]:
         indices.sort(key=lambda index: findings[index].severity.rank)
     merged = _merge_similar(findings, list(groups.values()))
     causes = [_make_cause(findings, indices) for indices in merged]
-    return tuple(sorted(causes, key=lambda c: (c.severity.rank, -len(c.findings), c.rule, c.root)))
+    return tuple(sorted(causes, key=_make_sort_key))
 
 
 def list_files(cause: Cause, findings: Sequence[FindingRecord]) -> tuple[str, ...]:
@@ -83,6 +86,11 @@ def list_files(cause: Cause, findings: Sequence[FindingRecord]) -> tuple[str, ..
         for key in ("objects", "copies"):
             files |= dict.fromkeys((finding.path, *evidence.get(key, ())))
     return tuple(path for path in files if path)
+
+
+def _make_sort_key(cause: Cause) -> tuple[int, int, int, str, str]:
+    kind = list(RootKind).index(cause.kind)
+    return cause.severity.rank, kind, -len(cause.findings), cause.rule, cause.root
 
 
 def _make_key(finding: FindingRecord) -> object:
@@ -102,7 +110,9 @@ def _merge_similar(
         similar.setdefault((worst.root.kind, worst.rule, worst.severity), []).append(group)
     merged: list[list[int]] = []
     for same in similar.values():
-        merged += same if len(same) <= MAX_SEPARATE else [[i for group in same for i in group]]
+        is_note = findings[same[0][0]].severity is Severity.NOTE
+        is_few = len(same) <= (1 if is_note else MAX_SEPARATE)
+        merged += same if is_few else [[i for group in same for i in group]]
     return merged
 
 

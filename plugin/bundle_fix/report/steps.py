@@ -35,12 +35,17 @@ def decode_step(record: Mapping[str, str]) -> SearchStep:
     return msgspec.convert(record, SearchStep)
 
 
+def format_rule_and_verdict(step: SearchStep) -> str:
+    """Return one step without its place, which mostly follows from the rule."""
+    return f"{format_rule(step)}: {step.verdict}"
+
+
 def format_step(step: SearchStep) -> str:
     """Return one step as a line of a search."""
     rule = SEARCH_RULE_TEXTS[step.via]
     is_place_in_rule = step.place in ("(empty)", rule, SEARCH_RULE_TEXTS[SearchRule.DEFAULT])
     if is_place_in_rule or (step.entry and step.place == step.entry):
-        return f"{format_rule(step)}: {step.verdict}"
+        return format_rule_and_verdict(step)
     place = "" if step.place == SEARCH_RULE_TEXTS[SearchRule.CACHE] else f" {step.place}:"
     return f"{format_rule(step)}:{place} {step.verdict}"
 

@@ -30,18 +30,18 @@ def packs(tmp_path: Path) -> tuple[Path, Path]:
     return one, make_tarball(new, tmp_path / "server-2.6.tar.xz", "server-2.6")
 
 
-def test_the_text_begins_with_the_needed_name_that_now_resolves_on_the_host(
+def test_the_text_begins_with_the_verdict_and_the_name_that_now_resolves_on_the_host(
     packs: tuple[Path, Path], tmp_path: Path
 ) -> None:
     ran = run_bundle_fix("diff", packs[0].name, packs[1].name, cwd=tmp_path)
     lines = ran.stdout.splitlines()
     assert (ran.returncode, ran.stderr) == (1, "")
-    assert lines[0].startswith("error BF701 now-from-host: ")
+    assert lines[0].startswith("server-2.5.tar.gz -> server-2.6.tar.xz: WORSE: 1 error, ")
+    assert lines[2].startswith("error BF701 now-from-host: the host's libtcmalloc.so.4 is loaded")
     assert "bin/server needs libtcmalloc.so.4, previously the pack's" in ran.stdout
     assert "members: 1 added, 2 removed, 1 changed, 3 unchanged" in lines
     assert "- lib/libtcmalloc.so.4 (symlink to libtcmalloc.so.4.6)" in lines
     assert "+ VERSION (4 B)" in lines
-    assert lines[-1].startswith("server-2.5.tar.gz -> server-2.6.tar.xz: WORSE: 1 error, ")
     assert all(len(line) <= 80 for line in lines)
 
 

@@ -66,7 +66,7 @@ def test_the_changes_are_printed(tmp_path: Path) -> None:
         "fix", "p", "-v", "-o", "out", cwd=make_incident_pack(tmp_path / "p").parent
     )
     lines = done.stderr.splitlines()
-    assert "before: 2 errors, 1 warning; after: 0 errors, 0 warnings" in lines
+    assert "errors 2 -> 0, warnings 1 -> 0" in lines
     assert lines[:4] == [
         "BF102 host-wins:",
         "  bin/libtcmalloc.so.4: symlink to libtcmalloc.so added",

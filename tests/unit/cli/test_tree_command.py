@@ -33,11 +33,9 @@ def test_the_text_shows_the_origin_and_the_search_rule_of_each_object(tmp_path: 
     assert done.stdout.splitlines() == [
         "bin/x",
         "├── liba.so.1 => lib/liba.so.1 [RPATH $ORIGIN/../lib]",
-        "│   ├── libb.so.1 => lib/libb.so.1 (loaded already)",
-        "│   └── libc.so.6 => host /lib64/libc.so.6 (loaded already)",
+        "│   └── loaded already: libb.so.1, libc.so.6",
         "├── libb.so.1 => lib/libb.so.1 [RPATH $ORIGIN/../lib]",
-        "│   ├── liba.so.1 => lib/liba.so.1 (loaded already)",
-        "│   └── libc.so.6 => host /lib64/libc.so.6 (loaded already)",
+        "│   └── loaded already: liba.so.1, libc.so.6",
         "├── libno.so.1 => not found",
         "└── libc.so.6 => host /lib64/libc.so.6 [ld.so.cache, default directories]",
         "(4 objects: 2 from the pack, 1 from the host, 1 not found)",
@@ -74,7 +72,7 @@ def test_a_plugin_in_a_program_uses_the_libraries_loaded_there(tmp_path: Path) -
     root = build_pack(tmp_path)
     alone = run_bundle_fix("tree", root, "libplugin.so")
     assert "libb.so.1 => host" in alone.stdout
-    opened = run_bundle_fix("tree", root, "libplugin.so", "--in", "bin/x")
+    opened = run_bundle_fix("tree", "-v", root, "libplugin.so", "--in", "bin/x")
     assert "libb.so.1 => lib/libb.so.1 (loaded already)" in opened.stdout
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from builders.elf import build_elf
 from bundle_fix.archive.directory import read_directory
 from bundle_fix.check.checker import check_bundle
+from bundle_fix.check.findings import Root, RootKind
 from bundle_fix.check.registry import CHECK_RULES
 from bundle_fix.loader.bundle import read_bundle
 from bundle_fix.policy.policy import CheckPolicy
@@ -29,6 +30,7 @@ from bundle_fix.report.check_report import (
     describe_rules,
     make_check_report,
     make_error_report,
+    replace_findings,
 )
 from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.render.github import render_github, render_summary
@@ -36,7 +38,7 @@ from bundle_fix.report.render.gitlab import render_gitlab
 from bundle_fix.report.render.json import render_json, render_jsonl
 from bundle_fix.report.render.junit import render_junit
 from bundle_fix.report.render.sarif import SCHEMA_ADDRESS, render_sarif
-from bundle_fix.report.render.text import render_text
+from bundle_fix.report.render.text import MAX_LINES, render_text
 from bundle_fix.report.schemas import build_check_schema
 
 UNUSUAL_NAME = 'bin/a b\n::error::x%2C|`\x1b[31m\udcff"<é>,:\\'
@@ -52,8 +54,9 @@ def make_finding(rule: str, severity: Severity, path: str = "bin/x") -> FindingR
     evidence = {"needed": "libz.so", "loaded": "/lib64/libz.so", "trace": trace}
     message = f"needs libz.so, said {path}"
     return FindingRecord(
-        rule, text.name, Severity(severity), path, message, text.fix, evidence, "libz.so"
-    )
+        rule, text.name, Severity(severity), path, message, text.fix, evidence, "libz.so",
+        root=Root(RootKind.SYMLINK, f"{rule}/{path}"),
+    )  # fmt: skip
 
 
 def make_reports() -> list[CheckReport]:
@@ -65,7 +68,8 @@ def make_reports() -> list[CheckReport]:
         make_finding("BF110", Severity.NOTE, ""),
     )
     summary = {"error": 2, "warning": 1, "note": 1}
-    bad = CheckReport(1, UNUSUAL_NAME, Tool(), summary, findings, failed=True, programs=1)
+    empty = CheckReport(1, UNUSUAL_NAME, Tool(), summary, (), failed=True, programs=1)
+    bad = replace_findings(empty, findings)
     good = CheckReport(1, "good.tar.gz", Tool(), dict.fromkeys(summary, 0), ())
     return [bad, good, make_error_report("cut.tar.gz", "cut.tar.gz: it is cut short")]
 
@@ -138,11 +142,12 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\udcff")).fi
     lambda text: "\0" not in text
 )
 RECORDS = st.builds(
-    lambda rule, severity, path, message, evidence, subject: FindingRecord(
-        rule, TEXTS[rule].name, severity, path, message, message, evidence, subject
+    lambda rule, severity, path, message, evidence, subject, root: FindingRecord(
+        rule, TEXTS[rule].name, severity, path, message, message, evidence, subject, root=root
     ),
     st.sampled_from(sorted(TEXTS)), st.sampled_from(Severity), NAMES, NAMES,
     st.dictionaries(st.text(), JSON_VALUES, max_size=3), NAMES,
+    st.builds(Root, st.sampled_from(RootKind), NAMES),
 )  # fmt: skip
 
 
@@ -153,9 +158,8 @@ def test_every_format_matches_its_schema_for_any_findings(
     junit_schema: Any,
 ) -> None:  # fmt: skip
     summary = {s.value: sum(f.severity == s for f in findings) for s in Severity}
-    report = CheckReport(
-        1, artifact, Tool(), summary, tuple(findings), failed=bool(findings), error=error
-    )
+    empty = CheckReport(1, artifact, Tool(), summary, (), failed=bool(findings), error=error)
+    report = replace_findings(empty, tuple(findings))
     reports = [report, report]
     jsonschema.validate(json.loads(render_json(reports)), build_check_schema())
     assert not list(sarif_validator.iter_errors(load_sarif(reports)))
@@ -167,11 +171,13 @@ def test_every_format_matches_its_schema_for_any_findings(
         assert line.startswith(("::error file=", "::warning file=", "::notice file=",
                                 "error ", "warning ", "note ", "2 artifacts: "))  # fmt: skip
     text = render_text(report, TEXTS, lambda text, _: text, verbose=True)
-    for rendered in (document, text, render_github(reports), render_summary(reports, TEXTS)):
+    short = render_text(report, TEXTS, lambda text, _: text, verbose=False)
+    assert len(short.splitlines()) <= MAX_LINES
+    for rendered in (document, text, short, render_github(reports), render_summary(reports, TEXTS)):
         assert not [c for c in rendered if c != "\n" and not c.isprintable()]
 
 
-def test_text_lists_all_names_whose_searches_took_the_same_steps(tmp_path: Path) -> None:
+def test_text_has_a_cause_for_the_symlink_and_one_for_the_directory(tmp_path: Path) -> None:
     build_elf(tmp_path / "bin/libt.so", soname="libt.so.4")
     for name in ("liba.so.1", "libb.so.1"):
         build_elf(tmp_path / "bin" / name, soname=name)
@@ -184,7 +190,9 @@ def test_text_lists_all_names_whose_searches_took_the_same_steps(tmp_path: Path)
         make_check_report("pack", verdict), TEXTS, lambda text, _: text, verbose=False
     )
     assert "bin/x needs libt.so.4; the pack has it under" in text
-    assert "same for: liba.so.1, libb.so.1\n" in text
+    assert "the symlink bin/libt.so.4 is missing" in text
+    assert "bin/x needs liba.so.1; the pack has bin/liba.so.1" in text
+    assert "(like libb.so.1)" in text
 
 
 def test_sarif_has_the_exit_code_and_the_unreadable_artifacts() -> None:
@@ -216,14 +224,13 @@ def test_every_sarif_result_has_a_rule_with_help() -> None:
 
 
 def test_equal_findings_get_different_fingerprints() -> None:
-    same = msgspec.structs.replace(
-        make_reports()[0], findings=(make_finding("BF102", Severity.ERROR),) * 2
-    )
+    same = replace_findings(make_reports()[0], (make_finding("BF102", Severity.ERROR),) * 2)
     (run,) = load_sarif([same, same])["runs"]
     prints = [r["partialFingerprints"]["bundleFix/v1"] for r in run["results"]]
     assert len(set(prints)) == 4
     assert prints[0] == same.findings[0].fingerprint
-    assert [r["fingerprint"] for r in json.loads(render_gitlab([same, same]))] == prints
+    records = json.loads(render_gitlab([same, same]))
+    assert len({r["fingerprint"] for r in records}) == len(records) == 2
 
 
 def test_junit_has_a_case_per_rule_which_fails_if_there_are_findings() -> None:
@@ -330,23 +337,37 @@ def test_github_gets_one_command_per_line_for_any_names() -> None:
     assert "%252C" in properties
     assert not re.search("[:\r\n]", properties)
     assert [p.split("=")[0] for p in properties.split(",")] == ["file", "title"]
-    assert message.count("%0A") == 1, message
+    assert message.count("%0A") == 1, message  # the explanation and the fix
     assert "%25" in message
     assert "\x1b" not in "".join(lines)
 
 
 def test_github_gets_ten_annotations_of_a_kind_and_log_lines_for_the_rest() -> None:
-    many = tuple(make_finding("BF102", Severity.ERROR, f"bin/{number}") for number in range(25))
-    full = msgspec.structs.replace(make_reports()[0], findings=many)
+    many = tuple(make_finding(code, Severity.ERROR) for code in list(TEXTS)[:25])
+    full = replace_findings(make_reports()[0], many)
     lines = render_github([full]).splitlines()
     assert [line.startswith("::") for line in lines] == [True] * 10 + [False] * 16
-    assert lines[10].startswith("error BF102 host-wins: ")
+    assert re.match(r"error BF\d+ [\w-]+: the symlink BF\d+/bin/x is broken: ", lines[10])
+
+
+def test_github_and_gitlab_get_one_record_for_each_cause() -> None:
+    many = tuple(make_finding("BF102", Severity.ERROR, f"bin/{number}") for number in range(25))
+    report = replace_findings(make_reports()[0], many)
+    command, _ = render_github([report]).splitlines()
+    assert "title=BF102 host-wins%3A 25 symlinks are broken::" in command
+    assert (
+        "%0Aalso: BF102/bin/1, BF102/bin/2, BF102/bin/3, BF102/bin/4 and 20 more%0Afix: " in command
+    )
+    (record,) = json.loads(render_gitlab([report]))
+    assert record["description"].startswith("25 symlinks are broken: bin/0 needs libz.so")
 
 
 def test_the_github_summary_has_a_table_and_a_graph() -> None:
     text = render_summary(make_reports(), TEXTS)
     rows = [line for line in text.splitlines() if line.startswith("| error")]
-    assert len(rows) == 2
+    causes, findings = rows[:2], rows[2:]
+    assert len(findings) == 2
+    assert text.index(causes[0]) < text.index("```mermaid") < text.index(findings[0])
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in rows)
     assert "```mermaid\nflowchart LR\n" in text
     assert '-->|"libz.so"| n1["host: /lib64/libz.so"]' in text
@@ -363,7 +384,7 @@ def test_unusual_names_are_escaped_in_the_graph() -> None:
         })
         for name in odd
     )  # fmt: skip
-    text = render_summary([msgspec.structs.replace(make_reports()[0], findings=found)], TEXTS)
+    text = render_summary([replace_findings(make_reports()[0], found)], TEXTS)
     graph = text.split("```mermaid\nflowchart LR\n")[1].split("\n```\n")[0]
     label = r'"(?:[\w ./+:,=@()-]|#\d+;)+"'
     for line in graph.splitlines():
@@ -372,7 +393,7 @@ def test_unusual_names_are_escaped_in_the_graph() -> None:
 
 def test_the_github_summary_stays_below_the_size_limit() -> None:
     many = tuple(make_finding("BF102", Severity.ERROR, f"bin/{'x' * 400}{n}") for n in range(60))
-    full = msgspec.structs.replace(make_reports()[0], findings=many)
+    full = replace_findings(make_reports()[0], many)
     text = render_summary([full] * 100, TEXTS)
     assert 500_000 < len(text.encode()) < 1 << 20
     assert re.search(r"… and \d+ more artifacts: see the log", text)

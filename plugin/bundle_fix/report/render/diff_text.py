@@ -1,10 +1,12 @@
-"""The text report on two artifacts: first the regressions, then all other differences."""
+"""The text report on two artifacts: the verdict, the regressions, then all other differences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import posixpath
+from collections.abc import Iterator, Mapping
 
 from bundle_fix.loader.objects import ObjectOrigin
+from bundle_fix.model.library_names import strip_version_numbers
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import RuleText
@@ -12,22 +14,28 @@ from bundle_fix.report.diff import (
     ChangedMemberRecord,
     ChangeRecord,
     DiffReport,
+    MemberChangesRecord,
     MemberRecord,
     ResolutionRecord,
     ResolvedFileRecord,
 )
-from bundle_fix.report.render.text import (
+from bundle_fix.report.render.causes_text import (
     Paint,
-    format_counts,
-    format_duration,
-    render_findings,
+    join_names,
+    render_all_causes,
+    render_causes,
     wrap_text,
 )
+from bundle_fix.report.render.text import MAX_LINES, format_counts, format_duration
 
-MAX_MEMBERS = 20
-"""Limit on the listed members of one kind of change, without ``--verbose``."""
+MAX_CAUSES = 24
+"""Limit on the lines about regressions, without ``--verbose``."""
+MAX_IMPROVEMENTS = 3
+"""Limit on the listed needed names that resolve to a better file, without ``--verbose``."""
+MIN_MEMBERS = 5
+"""Lines about changed members that are printed in any case."""
 MAX_NAMES = 6
-"""Limit on the names in one list."""
+"""Limit on the names in one list, also with ``--verbose``."""
 ATTRIBUTE_NAMES = {"runpath": "RUNPATH", "rpath": "RPATH", "requires": "required versions"}
 SIZE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -43,27 +51,33 @@ def render_diff(
         paint: the function that colours a text, or returns it unchanged.
         verbose: list all findings and members.
     """
-    lines = list(render_findings(report.findings, rules, paint, verbose=verbose))
+    arguments = report.causes, report.findings, rules, paint
+    causes = render_all_causes(*arguments) if verbose else render_causes(*arguments, MAX_CAUSES)
     blocks = (
-        _render_improvements(report, paint),
-        _render_required_versions(report),
-        _render_members(report, paint, None if verbose else MAX_MEMBERS),
+        causes,
+        list(_render_improvements(report, paint, None if verbose else MAX_IMPROVEMENTS)),
+        list(_render_required_versions(report)),
     )
-    for block in map(list, blocks):
-        lines += [*block, ""] if block else []
-    lines.append(_render_result(report, paint))
+    lines = [_render_result(report, paint)]
+    for block in blocks:
+        lines += ["", *block] if block else []
+    limit = None if verbose else max(MAX_LINES - len(lines) - 2, MIN_MEMBERS)
+    members = list(_render_members(report, paint, limit))
+    lines += ["", *members] if members else []
     return "\n".join(lines) + "\n"
 
 
-def _render_improvements(report: DiffReport, paint: Paint) -> Iterator[str]:
+def _render_improvements(report: DiffReport, paint: Paint, limit: int | None) -> Iterator[str]:
     better = [r for r in report.resolutions if not r.worse]
     if better:
         yield paint("better", "green") + ": needed names that now resolve to a better file"
-        for record in better:
+        for record in better[:limit]:
             yield from wrap_text(_format_resolution(record), "  ", "      ")
+        if limit is not None and len(better) > limit:
+            yield f"  … and {len(better) - limit} more (-v lists all)"
     if report.fixed:
         parts = sorted({f"{f.rule} {f.name} ({escape_unprintable(f.path)})" for f in report.fixed})
-        yield from wrap_text(f"fixed: {_join_names(parts)}", "", "  ")
+        yield from wrap_text(f"fixed: {join_names(parts, MAX_NAMES)}", "", "  ")
 
 
 def _format_resolution(record: ResolutionRecord) -> str:
@@ -87,19 +101,57 @@ def _render_required_versions(report: DiffReport) -> Iterator[str]:
 
 
 def _render_members(report: DiffReport, paint: Paint, limit: int | None) -> Iterator[str]:
+    """Yield the number of changed members, and lines about them up to ``limit``."""
     members = report.members
     counts = {"added": members.added, "removed": members.removed, "changed": members.changed}
     parts = [f"{len(group)} {word}" for word, group in counts.items() if group]
     if not parts:
         return
     yield f"members: {', '.join(parts)}, {members.same} unchanged"
-    for mark, colour, records in (("-", "red", members.removed), ("+", "green", members.added)):
-        for record in records[:limit]:
-            yield from _mark_lines(_format_member(record), mark, colour, paint)
-        yield from _render_omitted(records, limit, mark)
-    for changed in members.changed[:limit]:
-        yield from _mark_lines(_format_changed_member(changed), "~", "yellow", paint)
-    yield from _render_omitted(members.changed, limit, "~")
+    blocks = [_mark_lines(*item, paint) for item in _list_member_changes(report.members)]
+    shown = 0
+    for number, block in enumerate(blocks):
+        shown += len(block)
+        if limit is not None and shown > limit:
+            yield f"… and {len(blocks) - number} more (-v lists all)"
+            return
+        yield from block
+
+
+def _list_member_changes(members: MemberChangesRecord) -> Iterator[tuple[str, str, str]]:
+    """Yield the text, the mark and its colour for each change; a rename is one change."""
+    renames = _find_renamed_directories(members)
+    for record in members.removed:
+        if record.path not in renames:
+            yield _format_member(record), "-", "red"
+    for record in members.added:
+        if record.path not in renames.values():
+            yield _format_member(record), "+", "green"
+    for old, new in renames.items():
+        if (posixpath.dirname(old), posixpath.dirname(new)) not in renames.items():
+            yield f"{_format_rename(old, new)} (directory)", "~", "yellow"
+    for changed in members.changed:
+        before, after = posixpath.split(changed.old_path), posixpath.split(changed.path)
+        is_in_renamed = renames.get(before[0]) == after[0] and before[1] == after[1]
+        if not (is_in_renamed and [c.attribute for c in changed.changes] == ["path"]):
+            yield _format_changed_member(changed, is_renamed=not is_in_renamed), "~", "yellow"
+
+
+def _find_renamed_directories(members: MemberChangesRecord) -> dict[str, str]:
+    """Return the new path of each directory whose name differs in version numbers only."""
+    added: dict[str, list[str]] = {}
+    for record in members.added:
+        if record.kind == "directory":
+            added.setdefault(strip_version_numbers(record.path), []).append(record.path)
+    removed = (record.path for record in members.removed if record.kind == "directory")
+    pairs = ((path, added.get(strip_version_numbers(path), [])) for path in removed)
+    return {path: new[0] for path, new in pairs if len(new) == 1}
+
+
+def _format_rename(old: str, new: str) -> str:
+    """Return both paths, without the directory of the second one if it is the same."""
+    same = posixpath.dirname(old) == posixpath.dirname(new)
+    return f"{old} -> {posixpath.basename(new) if same else new}"
 
 
 def _mark_lines(text: str, mark: str, colour: str, paint: Paint) -> list[str]:
@@ -108,20 +160,15 @@ def _mark_lines(text: str, mark: str, colour: str, paint: Paint) -> list[str]:
     return [f"{paint(mark, colour)}{lines[0][1:]}", *lines[1:]]
 
 
-def _render_omitted(records: Sequence[object], limit: int | None, mark: str) -> Iterator[str]:
-    if limit is not None and len(records) > limit:
-        yield f"{mark} … and {len(records) - limit} more (--verbose lists all)"
-
-
 def _format_member(record: MemberRecord) -> str:
     if record.kind == "symlink":
         return f"{record.path} (symlink to {record.target})"
     return f"{record.path} ({format_size(record.size) if record.kind == 'file' else record.kind})"
 
 
-def _format_changed_member(record: ChangedMemberRecord) -> str:
-    has_moved = record.old_path != record.path
-    name = f"{record.old_path} -> {record.path}" if has_moved else record.path
+def _format_changed_member(record: ChangedMemberRecord, *, is_renamed: bool) -> str:
+    has_moved = is_renamed and record.old_path != record.path
+    name = _format_rename(record.old_path, record.path) if has_moved else record.path
     if record.soname and not record.path.endswith(record.soname):
         name += f" ({record.soname})"
     parts = [_format_change(change) for change in record.changes if change.attribute != "path"]
@@ -152,16 +199,11 @@ def _format_name_changes(old: object, new: object) -> str:
     before, after = (names if isinstance(names, tuple) else () for names in (old, new))
     removed = [f"-{name}" for name in before if name not in after]
     added = [f"+{name}" for name in after if name not in before]
-    return _join_names([*removed, *added]) or "in another order"
+    return join_names([*removed, *added], MAX_NAMES) or "in another order"
 
 
 def _format_value(value: object) -> str:
     return "none" if value is None else str(value) or "(empty)"
-
-
-def _join_names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def format_size(number: int) -> str:

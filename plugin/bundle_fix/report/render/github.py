@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.policy.severity import Severity
+from bundle_fix.report.causes import Cause
 from bundle_fix.report.check_report import CheckReport, RuleText
 from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.locations import locate_member
-from bundle_fix.report.render.text import format_duration, render_total
+from bundle_fix.report.render.causes_text import describe_other_findings
+from bundle_fix.report.render.text import (
+    count_repaired,
+    format_duration,
+    format_requirements,
+    render_total,
+)
 
 COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 """Workflow commands: docs.github.com, "Workflow commands for GitHub Actions"."""
@@ -26,21 +34,21 @@ MAX_TEXT = 500
 
 
 def render_github(reports: Sequence[CheckReport]) -> str:
-    """Render a workflow command for each finding and each artifact that could not be checked.
+    """Render a workflow command for each cause and each artifact that could not be checked.
 
-    GitHub shows the first ten of each kind, so the most severe findings of all artifacts come
-    first. The findings after the tenth of a kind become plain lines of the log.
+    GitHub shows the first ten of each kind, so the most severe causes of all artifacts come first.
+    The causes after the tenth of a kind become plain lines of the log.
     """
-    lines: list[tuple[Severity, str, str, list[str]]] = []
-    for report in reports:
-        if report.error:
-            lines.append((Severity.ERROR, report.artifact, "could not be checked", [report.error]))
-    for severity in Severity:
-        for report in reports:
-            for f in (f for f in report.findings if f.severity == severity):
-                where = locate_member(report.artifact, f.path)
-                text = f"{f.path} {f.message}".strip()
-                lines.append((severity, where, f"{f.rule} {f.name}", [text, f"fix: {f.advice}"]))
+    lines = [
+        (Severity.ERROR, report.artifact, "could not be checked", [report.error])
+        for report in reports
+        if report.error
+    ]
+    causes = [(report, cause) for report in reports for cause in report.causes]
+    for report, cause in sorted(causes, key=lambda pair: pair[1].severity.rank):
+        where = locate_member(report.artifact, report.findings[cause.findings[0]].path)
+        title = f"{cause.rule} {cause.name}: {cause.title}"
+        lines.append((cause.severity, where, title, _describe_cause(report, cause)))
     counts: Counter[str] = Counter()
     rendered = []
     for severity, where, title, texts in lines:
@@ -51,9 +59,19 @@ def render_github(reports: Sequence[CheckReport]) -> str:
     return "".join(f"{line}\n" for line in rendered) + render_total(reports)
 
 
+def _describe_cause(report: CheckReport, cause: Cause) -> list[str]:
+    """Return the explanation, what else the cause concerns, and the fix."""
+    others = describe_other_findings(cause, report.findings)
+    fix = f"fix: {cause.fix}"
+    if cause.fixable and report.remedy:
+        fix += f" This command does so: {report.remedy.command}"
+    return [cause.explanation, *([f"also: {others}"] if others else []), fix]
+
+
 def _format_command(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
     properties = f"file={_escape_property(where)},title={_escape_property(title)}"
-    return f"::{COMMANDS[severity]} {properties}::{'%0A'.join(map(_escape_message, lines))}"
+    message = "%0A".join(_escape_message(_shorten_text(line)) for line in lines)
+    return f"::{COMMANDS[severity]} {properties}::{message}"
 
 
 def _format_log_line(severity: Severity, where: str, title: str, lines: Sequence[str]) -> str:
@@ -103,8 +121,45 @@ def _render_artifact(report: CheckReport, rules: Mapping[str, RuleText]) -> Iter
     duration = format_duration(report.seconds)
     yield f"**{'FAILED' if report.failed else 'passed'}**: {counts}{ignored} ({duration})"
     yield ""
+    if report.abi:
+        yield _escape_markdown(format_requirements(report.abi))
+        yield ""
     if not report.findings:
         return
+    yield from _render_causes(report)
+    yield from _render_remedy(report)
+    yield from _render_graph(report.findings)
+    yield from _render_findings(report, rules)
+
+
+def _render_causes(report: CheckReport) -> Iterator[str]:
+    yield "| | cause | problem | fix |"
+    yield "|---|---|---|---|"
+    for cause in report.causes[:MAX_ROWS]:
+        mark = " **[fixable]**" if cause.fixable else ""
+        title = f"**{cause.rule} {cause.name}**: {_escape_markdown(cause.title)}{mark}"
+        others = describe_other_findings(cause, report.findings)
+        problem = _escape_markdown(cause.explanation + (f"; also: {others}" if others else ""))
+        yield f"| {cause.severity} | {title} | {problem} | {_escape_markdown(cause.fix)} |"
+    if len(report.causes) > MAX_ROWS:
+        yield f"| | | … and {len(report.causes) - MAX_ROWS} more causes | |"
+    yield ""
+
+
+def _render_remedy(report: CheckReport) -> Iterator[str]:
+    """Yield the command that repairs findings, in a block of code that can be copied."""
+    if report.remedy is None:
+        return
+    command = escape_unprintable(report.remedy.command)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
+    yield f"{count_repaired(report.remedy)} repaired by:"
+    yield from ("", f"{fence}sh", command, fence, "")
+
+
+def _render_findings(report: CheckReport, rules: Mapping[str, RuleText]) -> Iterator[str]:
+    """Yield the findings and the texts of their rules, folded."""
+    yield f"<details><summary>{format_count(len(report.findings), 'finding')}</summary>"
+    yield ""
     yield "| | rule | file | problem |"
     yield "|---|---|---|---|"
     for f in report.findings[:MAX_ROWS]:
@@ -113,10 +168,11 @@ def _render_artifact(report: CheckReport, rules: Mapping[str, RuleText]) -> Iter
     if len(report.findings) > MAX_ROWS:
         yield f"| | | | … and {len(report.findings) - MAX_ROWS} more |"
     yield ""
-    yield from _render_graph(report.findings)
     for code in sorted({f.rule for f in report.findings if f.severity != Severity.NOTE}):
         why, fix = _escape_markdown(rules[code].why), _escape_markdown(rules[code].advice)
         yield f"- **{code}** {why} *{fix}*"
+    yield ""
+    yield "</details>"
     yield ""
 
 

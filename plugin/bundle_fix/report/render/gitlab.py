@@ -7,18 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bundle_fix.check.findings import RootKind
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.policy.severity import Severity
+from bundle_fix.report.causes import Cause
 from bundle_fix.report.check_report import CheckReport
+from bundle_fix.report.finding_record import compute_fingerprint
 from bundle_fix.report.locations import deduplicate_fingerprints, locate_member
+from bundle_fix.report.render.causes_text import describe_other_findings
 from bundle_fix.report.render.json import format_json
 
 SEVERITIES = {Severity.ERROR: "critical", Severity.WARNING: "minor", Severity.NOTE: "info"}
 UNREADABLE = "unreadable"
+MAX_TEXT = 5000
+"""Limit on one text in characters; GitLab shows texts in the list of a merge request."""
 
 
 def render_gitlab(reports: Sequence[CheckReport]) -> str:
-    """Render the findings on all artifacts; one that could not be checked is a blocker."""
+    """Render the causes in all artifacts; one that could not be checked is a blocker."""
     records = [record for report in reports for record in _make_records(report)]
     # GitLab shows only the first of several records with the same fingerprint.
     fingerprints = deduplicate_fingerprints(str(record["fingerprint"]) for record in records)
@@ -30,11 +36,27 @@ def render_gitlab(reports: Sequence[CheckReport]) -> str:
 def _make_records(report: CheckReport) -> Iterator[dict[str, object]]:
     if report.error:
         yield _make_record(report, UNREADABLE, report.error, "blocker", "", report.fingerprint)
-    for f in report.findings:
-        text = f"{f.path} {f.message}".strip()
-        check = f"{f.rule} {f.name}"
-        record = _make_record(report, check, text, SEVERITIES[f.severity], f.path, f.fingerprint)
-        yield record | {"content": {"body": escape_unprintable(f.advice)}}
+    for cause in report.causes:
+        path = report.findings[cause.findings[0]].path
+        text = f"{cause.title}: {cause.explanation}"
+        check, severity = f"{cause.rule} {cause.name}", SEVERITIES[cause.severity]
+        record = _make_record(report, check, text, severity, path, _identify(report, cause))
+        others = describe_other_findings(cause, report.findings)
+        body = f"{cause.fix} It also concerns {others}." if others else cause.fix
+        yield record | {"content": {"body": _shorten_text(body)}}
+
+
+def _identify(report: CheckReport, cause: Cause) -> str:
+    """Return the fingerprint of a cause, which changes if it gets another root or file."""
+    roots = [cause.root, *cause.more_roots]
+    if cause.kind is RootKind.RULE:
+        roots = [report.findings[index].fingerprint for index in cause.findings]
+    return compute_fingerprint(cause.rule, cause.kind.value, *sorted(roots))
+
+
+def _shorten_text(text: str) -> str:
+    plain = escape_unprintable(text)
+    return plain if len(plain) <= MAX_TEXT else f"{plain[: MAX_TEXT - 1]}…"
 
 
 def _make_record(
@@ -43,7 +65,7 @@ def _make_record(
     return {
         "type": "issue",
         "check_name": check,
-        "description": escape_unprintable(text),
+        "description": _shorten_text(text),
         "categories": ["Bug Risk"],
         "severity": severity,
         "fingerprint": fingerprint,

@@ -14,7 +14,7 @@ from bundle_fix.observe.comparison.verdict import (
     Verdict,
 )
 from bundle_fix.report.inspection import InspectedObjectRecord, InspectReport
-from bundle_fix.report.render.text import Paint
+from bundle_fix.report.render.causes_text import Paint
 
 VERDICT_COLOURS: Mapping[Verdict, str] = {
     Verdict.CLEAN: "green",

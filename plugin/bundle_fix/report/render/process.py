@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,10 +11,12 @@ from bundle_fix.loader.objects import LoadedObject, ObjectOrigin
 from bundle_fix.loader.process import Process, Resolution
 from bundle_fix.loader.search.steps import SearchRule
 from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.report.render.text import Paint
+from bundle_fix.report.render.causes_text import Paint
 from bundle_fix.report.steps import ORIGIN_COLOURS, format_found_by
 
 MAX_INDENT = 200
+MIN_PATH = 20
+"""Columns of a path that are printed in any case."""
 MERMAID_STYLES = {
     ObjectOrigin.HOST: "fill:#fff3c4,stroke:#b58900",
     ObjectOrigin.MISSING: "fill:#ffd9d9,stroke:#c00",
@@ -63,60 +66,109 @@ def _list_other_objects(process: Process) -> list[LoadedObject]:
     return [o for o in process.objects if o is not process.main]
 
 
-def render_tree(processes: Sequence[Process], paint: Paint) -> str:
-    """Return the processes as trees; an object that is loaded already is not expanded again."""
-    return "\n".join("\n".join(_render_process(process, paint)) + "\n" for process in processes)
+def render_tree(
+    processes: Sequence[Process], paint: Paint, *, fold: bool, width: int | None
+) -> str:
+    """Return the processes as trees; an object that is loaded already is not expanded again.
+
+    Args:
+        processes: the processes.
+        paint: the function that colours a text, or returns it unchanged.
+        fold: print the needed names that are loaded already in one line.
+        width: the number of columns; None for whole paths.
+    """
+    rendered = (
+        "\n".join(_render_process(process, paint, width, fold=fold)) for process in processes
+    )
+    return "\n".join(f"{text}\n" for text in rendered)
 
 
-def _render_process(process: Process, paint: Paint) -> Iterator[str]:
+def _render_process(
+    process: Process, paint: Paint, width: int | None, *, fold: bool
+) -> Iterator[str]:
     needs = _group_by_requester(process)
     yield paint(escape_unprintable(process.entry), "green")
-    preloaded = [o for o in process.objects if o.via is SearchRule.PRELOAD]
+    preloaded = [_Branch(None, o) for o in process.objects if o.via is SearchRule.PRELOAD]
     # The lines still to print, the next one last: no recursion, since the depth has no bound.
-    waiting = _list_branches(needs.get(id(process.main), []), "", preloaded)
+    waiting = _list_lines([*preloaded, *needs.get(id(process.main), [])], "", fold=fold)
     while waiting:
-        prefix, is_last, need, mapped = waiting.pop()
-        yield f"{prefix}{'└── ' if is_last else '├── '}{_format_branch(need, mapped, paint)}"
-        if need is None or not need.already_loaded:
+        prefix, is_last, branch = waiting.pop()
+        start = f"{prefix}{'└── ' if is_last else '├── '}"
+        if isinstance(branch, str):
+            yield start + _cut_end(branch, width and width - len(start))
+            continue
+        yield start + _format_branch(branch, paint, width and width - len(start))
+        if not branch.is_loaded_already:
             # Beyond this width more indentation only costs memory.
             deeper = "    " if is_last else "│   "
             below = prefix + deeper if len(prefix) < MAX_INDENT else prefix
-            waiting += _list_branches(needs.get(id(mapped), []), below, [])
+            waiting += _list_lines(needs.get(id(branch.mapped), []), below, fold=fold)
     for remark in process.remarks:
         yield escape_unprintable(f"note: {remark}")
     yield _format_summary(process, paint)
 
 
-_Branch = tuple[str, bool, Resolution | None, LoadedObject]
+class _Branch(NamedTuple):
+    """A line of a tree: a needed name, or an object that is preloaded, and the object."""
+
+    need: Resolution | None
+    mapped: LoadedObject
+
+    @property
+    def is_loaded_already(self) -> bool:
+        return self.need is not None and self.need.already_loaded
+
+    @property
+    def name(self) -> str:
+        return escape_unprintable(self.need.name if self.need else self.mapped.name)
 
 
-def _list_branches(
-    needs: Sequence[Resolution], prefix: str, preloaded: Sequence[LoadedObject]
-) -> list[_Branch]:
-    lines: list[tuple[Resolution | None, LoadedObject]] = [(None, mapped) for mapped in preloaded]
-    lines += [(need, need.result) for need in needs]
+def _list_lines(
+    branches: Sequence[_Branch], prefix: str, *, fold: bool
+) -> list[tuple[str, bool, _Branch | str]]:
+    """Return the lines below an object, the last one first, with the prefix of each."""
+    lines: list[_Branch | str] = list(branches)
+    loaded = [b for b in branches if b.is_loaded_already and b.mapped.via is not SearchRule.LOADED]
+    if fold and loaded:
+        lines = [branch for branch in branches if branch not in loaded]
+        lines.append(f"loaded already: {', '.join(branch.name for branch in loaded)}")
     last = len(lines) - 1
-    return [(prefix, n == last, need, mapped) for n, (need, mapped) in enumerate(lines)][::-1]
+    return [(prefix, number == last, line) for number, line in enumerate(lines)][::-1]
 
 
-def _group_by_requester(process: Process) -> Mapping[int, list[Resolution]]:
-    found: dict[int, list[Resolution]] = {}
+def _group_by_requester(process: Process) -> Mapping[int, list[_Branch]]:
+    found: dict[int, list[_Branch]] = {}
     for need in process.resolutions:
-        found.setdefault(id(need.requester), []).append(need)
+        found.setdefault(id(need.requester), []).append(_Branch(need, need.result))
     return found
 
 
-def _format_branch(need: Resolution | None, mapped: LoadedObject, paint: Paint) -> str:
-    name = escape_unprintable(need.name if need else mapped.name)
-    colour = ORIGIN_COLOURS.get(mapped.origin)
+def _format_branch(branch: _Branch, paint: Paint, room: int | None) -> str:
+    """Return a needed name with the object and its search rule, in ``room`` columns if possible."""
+    name, mapped = branch.name, branch.mapped
     if mapped.origin is ObjectOrigin.MISSING:
         return f"{name} => {paint('not found', 'red')}"
+    host = "host " if mapped.origin is ObjectOrigin.HOST else ""
+    rule = f" [{escape_unprintable(format_found_by(mapped))}]"
+    if branch.is_loaded_already and mapped.via is not SearchRule.LOADED:
+        rule = " (loaded already)"
     path = escape_unprintable(mapped.path or "")
-    where = f"host {path}" if mapped.origin is ObjectOrigin.HOST else path
-    where = paint(where, colour) if colour else where
-    if need is not None and need.already_loaded and mapped.via is not SearchRule.LOADED:
-        return f"{name} => {where} (loaded already)"
-    return f"{name} => {where} [{escape_unprintable(format_found_by(mapped))}]"
+    if room is not None:
+        fixed = len(name) + len(" => ") + len(host)
+        rule = rule if fixed + len(rule) + MIN_PATH <= room else ""
+        path = _cut_start(path, max(room - fixed - len(rule), MIN_PATH))
+    colour = ORIGIN_COLOURS.get(mapped.origin)
+    where = paint(host + path, colour) if colour else host + path
+    return f"{name} => {where}{rule}"
+
+
+def _cut_start(text: str, width: int) -> str:
+    """Return the end of a path, which says the most, in ``width`` columns."""
+    return text if len(text) <= width else f"…{text[1 - width :]}"
+
+
+def _cut_end(text: str, width: int | None) -> str:
+    return text if width is None or len(text) <= width else f"{text[: max(width, 2) - 1]}…"
 
 
 def _format_summary(process: Process, paint: Paint) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bundle_fix.check.rule import RuleFamily
 from bundle_fix.report.check_report import RuleText
-from bundle_fix.report.render.text import WIDTH
+from bundle_fix.report.render.causes_text import WIDTH
 
 FAMILY_TITLES = {
     RuleFamily.CHECK: "the check itself",

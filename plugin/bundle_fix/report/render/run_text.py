@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from bundle_fix.model.printable import escape_unprintable
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import RuleText
-from bundle_fix.report.render.text import (
+from bundle_fix.report.render.causes_text import (
     Paint,
-    format_counts,
-    format_duration,
-    render_findings,
+    render_all_causes,
+    render_causes,
     wrap_text,
 )
+from bundle_fix.report.render.text import MAX_LINES, format_counts, format_duration
 from bundle_fix.report.run import RunReport
 from bundle_fix.run.observation import Load, LoadOrigin, Prediction
 
@@ -43,12 +43,15 @@ def render_run(
         paint: the function that colours a text, or returns it unchanged.
         verbose: list all loads and opened files.
     """
-    lines = list(render_findings(report.findings, rules, paint, verbose=verbose))
-    lines.append(_render_counts(report))
-    if verbose:
-        lines += _render_details(report)
+    lines = [_render_run_result(report, paint), _render_counts(report)]
     lines += _render_limits(report)
-    lines.append(_render_run_result(report, paint))
+    if report.causes:
+        arguments = report.causes, report.findings, rules, paint
+        limit = MAX_LINES - len(lines) - 1
+        text = render_all_causes(*arguments) if verbose else render_causes(*arguments, limit)
+        lines += ["", *text]
+    if verbose:
+        lines += ["", *_render_details(report)]
     return "\n".join(lines) + "\n"
 
 

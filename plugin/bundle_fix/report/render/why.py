@@ -13,31 +13,40 @@ from bundle_fix.loader.process import Process
 from bundle_fix.loader.scope import SymbolProvider
 from bundle_fix.loader.search.steps import Outcome, SearchRule
 from bundle_fix.model.printable import escape_unprintable
-from bundle_fix.report.render.text import Paint
+from bundle_fix.report.render.causes_text import Paint, join_names, wrap_text
 from bundle_fix.report.steps import ORIGIN_COLOURS, format_step
 
 MAX_SHOWN = 6
 """Entries that are named; the others are counted."""
 
 
-def render_explanations(explanations: Sequence[Explanation], paint: Paint) -> str:
-    """Return every search with its steps and its conclusion."""
-    return "\n".join("\n".join(_render_explanation(e, paint)) + "\n" for e in explanations)
+def render_explanations(explanations: Sequence[Explanation], paint: Paint, *, verbose: bool) -> str:
+    """Return the searches with their steps and conclusions.
+
+    Unless ``verbose`` is set, the first search stands for all with the same conclusion.
+    """
+    groups: dict[object, list[Explanation]] = {}
+    for number, e in enumerate(explanations):
+        key = number if verbose else (e.name, e.needed, e.conclusion)
+        groups.setdefault(key, []).append(e)
+    rendered = ("\n".join(_render_group(*group, paint=paint)) for group in groups.values())
+    return "\n".join(f"{text}\n" for text in rendered)
 
 
-def _render_explanation(explanation: Explanation, paint: Paint) -> Iterator[str]:
-    verb = "needs" if explanation.needed else "does not need, but may dlopen(),"
-    yield escape_unprintable(f"{explanation.requester} {verb} {explanation.name}")
-    others = [entry for entry in explanation.entries if entry != explanation.requester]
-    if others:
-        more = f" and {len(others) - MAX_SHOWN} more" if len(others) > MAX_SHOWN else ""
-        yield escape_unprintable(f"  in the process of {', '.join(others[:MAX_SHOWN])}{more}")
-    for number, step in enumerate(explanation.trace, 1):
+def _render_group(first: Explanation, *others: Explanation, paint: Paint) -> Iterator[str]:
+    """Yield one search, and the objects whose searches have the same conclusion."""
+    verb = "needs" if first.needed else "does not need, but may dlopen(),"
+    yield escape_unprintable(f"{first.requester} {verb} {first.name}")
+    entries = [entry for entry in first.entries if entry != first.requester]
+    if entries:
+        yield escape_unprintable(f"  in the process of {join_names(entries, MAX_SHOWN)}")
+    for number, step in enumerate(first.trace, 1):
         yield f"  {number}. {escape_unprintable(format_step(step))}"
-    colour = (
-        "green" if explanation.is_intended else ORIGIN_COLOURS.get(explanation.result.origin, "red")
-    )
-    yield paint(escape_unprintable(explanation.conclusion), colour)
+    colour = "green" if first.is_intended else ORIGIN_COLOURS.get(first.result.origin, "red")
+    yield paint(escape_unprintable(first.conclusion), colour)
+    requesters = list(dict.fromkeys(e.requester for e in others if e.requester != first.requester))
+    if requesters:
+        yield from wrap_text(f"the same for {join_names(requesters, MAX_SHOWN)}", "", "  ")
 
 
 class StepRecord(msgspec.Struct, frozen=True):
