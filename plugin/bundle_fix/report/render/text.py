@@ -64,7 +64,7 @@ def render_remedy(remedy: Remedy | None) -> list[str]:
     is_short = len(text) + len(command) < WIDTH
     lines = [f"{text} {command}"] if is_short else [text, f"  {command}"]
     if remedy.needs_force:
-        lines.append("  (--force: the check still fails because of the others)")
+        lines.append("  (--force writes the result although its check still fails)")
     return lines
 
 
