@@ -48,7 +48,10 @@ def draw_graph(
     edges = [graph.edges[n] for n in folded.edges]
     lines = [(position[e.start], position[e.end]) for e in edges]
     lines += [(position[n], len(boxes) - 1) for n in folded.folded_from]
-    placed = lay_out_with_dot(boxes, lines) or lay_out_in_layers(boxes, lines)
+    # A star has two columns in any layout, and a pack may have hundreds of small libraries.
+    is_star = all(start == 0 for start, _ in lines)
+    placed = None if is_star else lay_out_with_dot(boxes, lines)
+    placed = placed or lay_out_in_layers(boxes, lines)
     width, height = f"{placed.width:.0f}", f"{placed.height:.0f}"
     count = format_count(len(graph.objects), "object")
     svg = build_element(
