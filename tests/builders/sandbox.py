@@ -11,12 +11,19 @@ from bundle_fix.model.errors import BundleFixError
 from bundle_fix.run.sandbox.program import choose_isolation
 
 
-def require_sandbox() -> None:
-    """Skip the test if this machine permits no namespaces."""
+def find_obstacle() -> str:
+    """Return the reason why this machine permits no sandbox; empty if it permits one."""
     try:
         choose_isolation(network=False)
     except BundleFixError as error:
-        pytest.skip(str(error))
+        return str(error)
+    return ""
+
+
+def require_sandbox() -> None:
+    """Skip the test if this machine permits no namespaces."""
+    if obstacle := find_obstacle():
+        pytest.skip(obstacle)
 
 
 def require_strace() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 SHARE = PROJECT / "share"
 PROMPT = b"READY>"
+HANGS = 300
+"""Seconds without output after which a shell hangs."""
 DUMP = b"\x18"
 """Ctrl-X, which START_FILES binds to a command that writes the line to the file `line`."""
 START_FILES = {
@@ -62,8 +65,10 @@ def complete_in_terminal(shell: str, typed: str, directory: Path) -> str:
         stderr=terminal, start_new_session=True,
     ) as process:  # fmt: skip
         os.close(terminal)
-        _type_after_prompt(controller, typed.encode() + b"\t" + DUMP)
-        process.wait()
+        try:
+            _type_after_prompt(controller, typed.encode() + b"\t" + DUMP)
+        finally:
+            process.kill()
     os.close(controller)
     return (directory / "line").read_text()
 
@@ -73,6 +78,7 @@ def _type_after_prompt(controller: int, keys: bytes) -> None:
     printed = b""
     is_typed = False
     while True:
+        assert select.select([controller], [], [], HANGS)[0], printed
         try:
             part = os.read(controller, 4096)
         except OSError:  # EIO: the last process has closed the terminal
