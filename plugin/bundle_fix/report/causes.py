@@ -24,7 +24,7 @@ TITLES: Mapping[RootKind, tuple[str, str]] = {
     RootKind.MISSING_SYMLINK: ("the symlink {} is missing", "{} symlinks are missing"),
     RootKind.SYMLINK: ("the symlink {} is broken", "{} symlinks are broken"),
     RootKind.DIRECTORY: ("the directory {} is not searched", "{} directories are not searched"),
-    RootKind.ENTRY: ("the RUNPATH entry {}", "{} RUNPATH entries"),
+    RootKind.ENTRY: ("the search path entry {}", "{} search path entries"),
     RootKind.BASELINE: (
         "a glibc newer than {} is required", "versions newer than {} baselines are required",
     ),

@@ -50,9 +50,12 @@ def find_two_versions(rule: Rule, context: Context) -> Iterator[Finding]:
         ]
         is_same_version = _strip_hash(first) == _strip_hash(second)
         severity = Severity.WARNING if is_same_version else scope.severity
+        path = _choose_path(second, first)
+        # The path is the subject of the message.
+        subject = "" if path == second.label else f"{second.label} "
         yield rule.make_finding(
-            _choose_path(second, first),
-            f"{second.label} is in the process of {scope.entry} after {first.label}, which defines"
+            path,
+            f"{subject}is in the process of {scope.entry} after {first.label}, which defines"
             f" the same symbols: {join_names(users, 3)} to {first.label}",
             severity=severity,
             root=Root(RootKind.COPIES, f"{first.label}, {second.label}"),

@@ -61,7 +61,8 @@ def render_diff(
     lines = [_render_result(report, paint)]
     for block in blocks:
         lines += ["", *block] if block else []
-    limit = None if verbose else max(MAX_LINES - len(lines) - 2, MIN_MEMBERS)
+    # An empty line, the line with the numbers, and one for what is left out are printed as well.
+    limit = None if verbose else max(MAX_LINES - len(lines) - 3, MIN_MEMBERS)
     members = list(_render_members(report, paint, limit))
     lines += ["", *members] if members else []
     return "\n".join(lines) + "\n"
