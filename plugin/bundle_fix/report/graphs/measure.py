@@ -10,7 +10,7 @@ from bundle_fix.model.content import Content
 from bundle_fix.report.graphs.sizes import Copies, FileSize, Sizes
 from bundle_fix.storage.digests import compute_digests
 
-MAX_FILES = 150
+MAX_FILES = 80
 """Files with a size of their own; the others are added up by directory."""
 SMALLEST_COPY = 4096
 """Bytes of the smallest file that is compared with others."""

@@ -55,9 +55,13 @@ def write_page(title: str, header: Iterable[Element], parts: Iterable[Element]) 
 
 
 class SizeBudget:
-    """The bytes that are left for the parts of a document."""
+    """The bytes that are left for the parts of a document.
 
-    def __init__(self, size: int = MAX_SIZE - len(STYLE) - 4096) -> None:
+    Args:
+        size: the bytes; the default leaves room for the head and for headings.
+    """
+
+    def __init__(self, size: int = MAX_SIZE - len(STYLE) - 32768) -> None:
         self.left = size
 
     def take_element(self, element: Element) -> bool:

@@ -49,7 +49,7 @@ border:1px solid;background:var(--bg)}
 .tag.expected{color:var(--soft);border-style:dashed}
 .tag.note,.tag.open{color:var(--note);border-style:double;border-width:3px}
 .tag.ok,.tag.pack{color:var(--ok)}
-.fix{font-weight:600}
+.code{color:var(--soft);font-weight:400;font-size:.85rem}
 .scroll{overflow-x:auto;max-width:100%}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{text-align:left;vertical-align:top;padding:.25rem .5rem;border-top:1px solid var(--line)}
@@ -58,7 +58,7 @@ td.number,th.number{text-align:right;white-space:nowrap}
 .part>summary{font-weight:600}
 svg{display:block;max-width:none}
 svg.map{width:100%;height:auto}
-svg text{fill:var(--fg);font:13px ui-monospace,monospace}
+svg text{fill:var(--fg);stroke:none;font:13px ui-monospace,monospace}
 svg text.small{font-size:11px;fill:var(--fg)}
 svg .shape{stroke-width:1.5}
 svg .pack .shape{fill:var(--pack);stroke:var(--packline)}

@@ -10,6 +10,7 @@ from bundle_fix.model.wording import format_count
 from bundle_fix.report.graphs.load_graph import GraphObject, LoadGraph, Side
 from bundle_fix.report.html.drawing.dot import lay_out_with_dot
 from bundle_fix.report.html.drawing.folding import FoldedGraph
+from bundle_fix.report.html.drawing.frame import build_drawing, build_label
 from bundle_fix.report.html.drawing.layers import lay_out_in_layers
 from bundle_fix.report.html.drawing.placement import Box, Point
 from bundle_fix.report.html.elements import Element, append_children, build_element, clean_text
@@ -48,12 +49,14 @@ def draw_graph(
     edges = [graph.edges[n] for n in folded.edges]
     lines = [(position[e.start], position[e.end]) for e in edges]
     lines += [(position[n], len(boxes) - 1) for n in folded.folded_from]
-    placed = lay_out_with_dot(boxes, lines) or lay_out_in_layers(boxes, lines)
-    width, height = f"{placed.width:.0f}", f"{placed.height:.0f}"
+    # A star has two columns in any layout, and a pack may have hundreds of small libraries.
+    is_star = all(start == 0 for start, _ in lines)
+    placed = None if is_star else lay_out_with_dot(boxes, lines)
+    placed = placed or lay_out_in_layers(boxes, lines)
     count = format_count(len(graph.objects), "object")
-    svg = build_element(
-        "svg", role="group", aria_label=f"{graph.entry}: graph of {count}", width=width,
-        height=height, viewBox=f"0 0 {width} {height}",
+    svg = build_drawing(
+        placed.width, placed.height, role="group", aria_label=f"{graph.entry}: graph of {count}",
+        width=f"{placed.width:.0f}", height=f"{placed.height:.0f}",
     )  # fmt: skip
     for edge, n, curve in zip(edges, folded.edges, placed.curves, strict=False):
         end = graph.objects[edge.end]
@@ -103,9 +106,8 @@ def _draw_box(text: tuple[str, str], style: str, title: str, box: Box, centre: P
         "g",
         build_element("title", title),
         shape,
-        build_element("text", text[0], x=f"{x:.0f}", y=f"{y - 3:.0f}", text_anchor="middle"),
-        build_element("text", text[1], x=f"{x:.0f}", y=f"{y + 13:.0f}", text_anchor="middle",
-                      class_="small"),
+        build_label(text[0], x, y - 3, text_anchor="middle"),
+        build_label(text[1], x, y + 13, text_anchor="middle", class_="small"),
         class_=style,
     )  # fmt: skip
 

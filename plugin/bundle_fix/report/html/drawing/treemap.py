@@ -6,6 +6,7 @@ import posixpath
 
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.graphs.sizes import FileSize, Sizes
+from bundle_fix.report.html.drawing.frame import build_drawing, build_label
 from bundle_fix.report.html.drawing.squarify import Tile, fill_with_tiles
 from bundle_fix.report.html.elements import Element, append_children, build_element, clean_text
 from bundle_fix.report.render.diff_text import format_size
@@ -20,9 +21,8 @@ SMALLEST_LABEL = 40
 def draw_treemap(sizes: Sizes) -> Element:
     """Return the treemap of the files of an artifact."""
     marks = _mark_copies(sizes)
-    width, height = f"{AREA.width:.0f}", f"{AREA.height:.0f}"
-    svg = build_element(
-        "svg", role="img", viewBox=f"0 0 {width} {height}", class_="map",
+    svg = build_drawing(
+        AREA.width, AREA.height, role="img", class_="map",
         aria_label=f"treemap of {format_size(sizes.total)}; the table below has the same content",
     )  # fmt: skip
     tiles = fill_with_tiles([file.size for file in sizes.files], AREA)
@@ -68,8 +68,5 @@ def _draw_tile(file: FileSize, mark: str, tile: Tile) -> Element:
         for n, line in enumerate(fitting, 1):
             text = clean_text(line)
             shown = text if len(text) <= room else f"{text[: room - 1]}…"
-            append_children(
-                group,
-                build_element("text", shown, x=f"{tile.x + 4:.0f}", y=f"{tile.y + n * LINE:.0f}"),
-            )
+            append_children(group, build_label(shown, tile.x + 4, tile.y + n * LINE))
     return group

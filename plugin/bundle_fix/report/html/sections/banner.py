@@ -17,7 +17,7 @@ NEUTRAL = "neutral"
 def build_banner(word: str, text: str, style: str) -> Element:
     """Return a verdict: a word, and a text after it."""
     line = build_element("p", build_element("strong", word), f": {text}")
-    return build_element("section", line, class_=f"verdict {style}", aria_label="verdict")
+    return build_element("div", line, class_=f"verdict {style}")
 
 
 def build_check_banner(report: CheckReport) -> Element:

@@ -77,6 +77,7 @@ def _build_cause(
         build_element("span", cause.severity.value, class_=f"tag {cause.severity.value}"),
         f" {cause.title} ",
         build_element("span", "fixable", class_="tag ok") if cause.fixable else None,
+        build_element("span", f" {cause.rule} {cause.name}", class_="code"),
     )
     return build_element(
         "article",
