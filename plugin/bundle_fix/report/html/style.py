@@ -87,8 +87,9 @@ table.objects td::before{content:attr(data-label) " ";color:var(--soft);font-siz
 --link:#000;--error:#8a0000;--errorbg:#fff;--warning:#553300;--warningbg:#fff;--note:#002f5f;
 --notebg:#fff;--ok:#00410f;--okbg:#fff;--pack:#fff;--packline:#00410f;--host:#fff;
 --hostline:#553300;--missing:#fff;--missingline:#8a0000;--open:#fff;--openline:#002f5f}
-body{max-width:none;padding:0;font-size:9pt}
-.part::details-content,.cause details::details-content{content-visibility:visible;block-size:auto}
+html{font-size:9pt}
+body{max-width:none;padding:0}
+.cause details::details-content{content-visibility:visible;block-size:auto}
 svg{max-width:100%;height:auto}.cause{break-inside:avoid}a{text-decoration:none}
 .scroll{overflow:visible}}
 """

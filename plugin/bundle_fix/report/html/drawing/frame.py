@@ -6,7 +6,14 @@ default. The style sheet wins over them.
 
 from __future__ import annotations
 
+import unicodedata
+
 from bundle_fix.report.html.elements import Element, build_element
+
+
+def count_columns(text: str) -> int:
+    """Return the number of columns of a text; most Chinese and Japanese characters take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "FW" else 1 for c in text)
 
 
 def build_drawing(box_width: float, box_height: float, **attributes: object) -> Element:

@@ -10,7 +10,7 @@ from bundle_fix.model.wording import format_count
 from bundle_fix.report.graphs.load_graph import GraphObject, LoadGraph, Side
 from bundle_fix.report.html.drawing.dot import lay_out_with_dot
 from bundle_fix.report.html.drawing.folding import FoldedGraph
-from bundle_fix.report.html.drawing.frame import build_drawing, build_label
+from bundle_fix.report.html.drawing.frame import build_drawing, build_label, count_columns
 from bundle_fix.report.html.drawing.layers import lay_out_in_layers
 from bundle_fix.report.html.drawing.placement import Box, Point
 from bundle_fix.report.html.elements import Element, append_children, build_element, clean_text
@@ -95,7 +95,7 @@ def _shorten(text: str, length: int) -> str:
 
 
 def _measure_box(name: str, place: str) -> Box:
-    width = max(len(name) * LARGE_CHARACTER, len(place) * SMALL_CHARACTER)
+    width = max(count_columns(name) * LARGE_CHARACTER, count_columns(place) * SMALL_CHARACTER)
     return Box(round(width + 2 * PADDING), HEIGHT)
 
 
