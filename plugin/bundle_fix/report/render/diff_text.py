@@ -109,7 +109,7 @@ def _render_members(report: DiffReport, paint: Paint, limit: int | None) -> Iter
     if not parts:
         return
     yield f"members: {', '.join(parts)}, {members.same} unchanged"
-    blocks = [_mark_lines(*item, paint) for item in _list_member_changes(report.members)]
+    blocks = [_mark_lines(*item, paint) for item in list_member_changes(report.members)]
     shown = 0
     for number, block in enumerate(blocks):
         shown += len(block)
@@ -119,7 +119,7 @@ def _render_members(report: DiffReport, paint: Paint, limit: int | None) -> Iter
         yield from block
 
 
-def _list_member_changes(members: MemberChangesRecord) -> Iterator[tuple[str, str, str]]:
+def list_member_changes(members: MemberChangesRecord) -> Iterator[tuple[str, str, str]]:
     """Yield the text, the mark and its colour for each change; a rename is one change."""
     renames = _find_renamed_directories(members)
     for record in members.removed:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import RuleText
-from bundle_fix.report.diff import (
-    ChangeRecord,
-    DiffReport,
-    MemberChangesRecord,
-    MemberRecord,
-    convert_to_check_report,
-)
+from bundle_fix.report.diff import DiffReport, convert_to_check_report
 from bundle_fix.report.graphs.diff_graphs import make_diff_graphs
 from bundle_fix.report.html.anchors import Anchors
 from bundle_fix.report.html.elements import Element, append_children, build_code, build_element
@@ -20,10 +14,12 @@ from bundle_fix.report.html.page import SizeBudget, write_page
 from bundle_fix.report.html.sections.banner import FAILED, PASSED, build_banner, describe_counts
 from bundle_fix.report.html.sections.cause_section import build_cause_section
 from bundle_fix.report.html.sections.graph_section import build_graph_section
-from bundle_fix.report.render.diff_text import format_size
+from bundle_fix.report.render.diff_text import list_member_changes
 
 MAX_CHANGES = 400
 """Changed members in the table."""
+WORDS = {"-": "removed", "+": "added", "~": "changed"}
+"""The words for the marks of changes."""
 
 
 def render_diff_page(report: DiffReport, rules: Mapping[str, RuleText]) -> str:
@@ -63,17 +59,12 @@ def _build_changes(report: DiffReport, anchors: Anchors) -> Element:
             section,
             build_element("details", build_element("summary", title), build_element("ul", *items)),
         )
-    changes = list(_list_changes(report.members))
+    changes = list(list_member_changes(report.members))
     rows = (
-        build_element(
-            "tr",
-            build_element("td", word),
-            build_element("td", build_code(path)),
-            build_element("td", details),
-        )
-        for word, path, details in changes[:MAX_CHANGES]
+        build_element("tr", build_element("td", WORDS[mark]), build_element("td", text))
+        for text, mark, _ in changes[:MAX_CHANGES]
     )
-    heads = (build_element("th", word, scope="col") for word in ("change", "file", "details"))
+    heads = (build_element("th", word, scope="col") for word in ("change", "file"))
     head = build_element("thead", build_element("tr", *heads))
     table = build_element("table", head, build_element("tbody", *rows))
     more = len(changes) - MAX_CHANGES
@@ -84,32 +75,3 @@ def _build_changes(report: DiffReport, anchors: Anchors) -> Element:
         build_element("p", f"… and {more} more", class_="soft") if more > 0 else None,
     )
     return section
-
-
-def _list_changes(members: MemberChangesRecord) -> Iterator[tuple[str, str, str]]:
-    """Yield the kind of change, the path and the details of each changed member."""
-    for record in members.removed:
-        yield "removed", record.path, _describe_member(record)
-    for record in members.added:
-        yield "added", record.path, _describe_member(record)
-    for changed in members.changed:
-        details = [_describe_change(c) for c in changed.changes if c.attribute != "path"]
-        if changed.old_path != changed.path:
-            details.insert(0, f"was {changed.old_path}")
-        yield "changed", changed.path, "; ".join(details)
-
-
-def _describe_member(record: MemberRecord) -> str:
-    if record.kind == "symlink":
-        return f"symlink to {record.target}"
-    return format_size(record.size) if record.kind == "file" else record.kind
-
-
-def _describe_change(change: ChangeRecord) -> str:
-    if change.old is None and change.new is None:
-        return change.attribute
-    old, new = (
-        f"{len(value)} names" if isinstance(value, tuple) else "none" if value is None else value
-        for value in (change.old, change.new)
-    )
-    return f"{change.attribute} {old} → {new}"

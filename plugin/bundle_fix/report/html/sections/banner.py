@@ -6,7 +6,7 @@ from bundle_fix.model.wording import format_count
 from bundle_fix.report.check_report import CheckReport
 from bundle_fix.report.html.elements import Element, append_children, build_element
 from bundle_fix.report.html.sections.cause_section import build_remedy
-from bundle_fix.report.render.text import format_counts
+from bundle_fix.report.render.text import format_counts, format_requirements
 
 PASSED = "passed"
 FAILED = "failed"
@@ -31,10 +31,7 @@ def build_check_banner(report: CheckReport) -> Element:
     word, style = ("FAILED", FAILED) if report.failed else ("passed", PASSED)
     banner = build_banner(word, text, style)
     if report.abi is not None:
-        newest = [f"{family} {one.version}" for family, one in report.abi.versions.items()]
-        libc = ["musl"] if report.abi.musl else []
-        required = ", ".join([*newest, *libc]) or "no symbol versions"
-        append_children(banner, build_element("p", f"Required of the target: {required}"))
+        append_children(banner, build_element("p", format_requirements(report.abi)))
     if report.remedy is not None:
         append_children(banner, build_remedy(report.remedy))
     return banner

@@ -12,14 +12,14 @@ from bundle_fix.report.finding_record import FindingRecord
 from bundle_fix.report.html.anchors import Anchors
 from bundle_fix.report.html.elements import Element, append_children, build_code, build_element
 from bundle_fix.report.html.page import SizeBudget
+from bundle_fix.report.render.causes_text import join_names
+from bundle_fix.report.render.text import count_repaired
 from bundle_fix.report.steps import decode_step, format_step
 
 MAX_CAUSES = 12
 """Causes that are not folded: a screen or two."""
 MAX_FINDINGS = 100
 """Findings of one cause; the others are counted."""
-MAX_FILES = 4
-"""Files of one cause that are named."""
 
 
 def build_cause_section(
@@ -65,8 +65,11 @@ def build_cause_section(
 
 def build_remedy(remedy: Remedy) -> Element:
     """Return the command that repairs findings."""
-    text = f"{remedy.fixed} of {remedy.problems} errors and warnings are repaired by: "
-    return build_element("p", text, build_code(remedy.command))
+    note = " (--force writes the result although its check still fails)"
+    return build_element(
+        "p", f"{count_repaired(remedy)} repaired by: ", build_code(remedy.command),
+        note if remedy.needs_force else None,
+    )  # fmt: skip
 
 
 def _build_cause(
@@ -98,9 +101,7 @@ def _build_findings(cause: Cause, findings: Sequence[FindingRecord], anchors: An
         append_children(items, _build_finding(finding, anchors.create_for_finding(finding)))
     more = len(members) - MAX_FINDINGS
     text = f"… and {more} more: '--format json' has all of them" if more > 0 else None
-    files = list_files(cause, findings)
-    named = ", ".join(files[:MAX_FILES])
-    named += f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else ""
+    named = join_names(list_files(cause, findings))
     count = format_count(len(members), "finding")
     title = f"{count} in {named}" if named else count
     return build_element(
