@@ -46,10 +46,10 @@ def _format_lines(command: Command, title: str) -> Iterator[str]:
 
 
 def _format_option(option: Option) -> str:
-    value = f" {option.value}" if option.value else ""
-    names = ", ".join(f"`{name}`" for name in option.names[:-1])
-    names += f"{', ' if names else ''}`{option.names[-1]}{value}`"
-    return f"| {names.replace('|', chr(92) + '|')} | {escape_markdown(option.help)} |"
+    # A | in code ends a table cell as well, unless it is escaped (GitHub's tables).
+    value = option.value.replace("|", r"\|")
+    names = [*option.names[:-1], f"{option.names[-1]} {value}".rstrip()]
+    return f"| {', '.join(f'`{name}`' for name in names)} | {escape_markdown(option.help)} |"
 
 
 def escape_markdown(text: str) -> str:

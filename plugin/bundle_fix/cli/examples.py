@@ -52,6 +52,8 @@ EXAMPLES = {
                 "bundle-fix check pack.tar.gz --glibc 2.28 --fail-on warning"),
         Example("check it against an unpacked root file system",
                 "bundle-fix check pack.tar.gz --host rootfs/"),
+        Example("write a report for a browser",
+                "bundle-fix check pack.tar.gz --format html -o report.html"),
         Example("write a report for a code scanner, too",
                 "bundle-fix check pack.tar.gz --also sarif=report.sarif"),
         Example("accept the findings of a rule in one file, for a reason",
