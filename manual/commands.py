@@ -82,10 +82,12 @@ def _split_exit_codes(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _read_options(ctx: click.Context) -> Iterator[Option]:
-    for param in ctx.command.get_params(ctx):
+    for param in ctx.command.params:
         if isinstance(param, click.Option):
             names = (*param.opts, *param.secondary_opts)
             yield Option(names, _describe_value(param), param.help or "")
+    # click makes this option once for the first context that asks for it, whatever its names are.
+    yield Option(tuple(ctx.help_option_names), "", "Show this message and exit.")
 
 
 def _describe_value(option: click.Option) -> str:

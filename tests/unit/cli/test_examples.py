@@ -23,9 +23,10 @@ LINES = [
 def parse(line: str) -> click.Context:
     """Return the context of a command line that is parsed but not run."""
     words = shlex.split(line.partition(">")[0])[1:]
-    command = group.get_command(click.Context(group), words[0])
+    root = click.Context(group, info_name="bundle-fix", **group.context_settings)
+    command = group.get_command(root, words[0])
     assert command is not None
-    return command.make_context(words[0], words[1:])
+    return command.make_context(words[0], words[1:], root)
 
 
 def test_every_command_has_examples() -> None:
