@@ -62,8 +62,8 @@ def _format_head(draft: SpecDraft) -> Iterator[str]:
     name, version = _split_version(draft.name, draft.glibc)
     yield f"# A first spec, written by `bundle-fix init` for {escape_unprintable(draft.title)}."
     yield "# `bundle-fix pack` accepts it as it is; the comments say what to review."
-    yield "# docs/spec.md describes every key. `bundle-fix schema` prints a JSON Schema, with which"
-    yield "# an editor checks and completes this file."
+    yield "# `bundle-fix schema --format markdown` describes every key. `bundle-fix schema` prints"
+    yield "# a JSON Schema, with which an editor checks and completes this file."
     yield ""
     yield "[bundle]"
     yield f"name   = {_quote_toml(name)}"
